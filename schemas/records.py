@@ -1,0 +1,115 @@
+"""The frozen records that the configuration becomes once it has been read.
+
+Past the loader no dict travels: these are what the rest of the program sees, and the only place where defaults
+live. Durations are seconds, sizes bytes. The keys are described in `files/*.schema.json`; a test proves that both
+have the same keys and defaults.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+_NO_ENV: Mapping[str, str] = MappingProxyType({})
+
+
+class Secret(NamedTuple):
+    """Where a secret is kept: a file of the machine, or a credential that systemd gives the unit."""
+
+    file: str | None = None
+    credential: str | None = None
+
+
+class Mirror(NamedTuple):
+    """One mirror on one worker, with everything that it inherits."""
+
+    name: str
+    worker: str
+    provider: str
+    upstream: str
+    title: str = ""
+    description: str = ""
+    homepage: str = ""
+    category: str = ""
+    role: str = "master"
+    interval: int = 6 * 3600
+    retry: int = 2
+    timeout: int | None = None
+    stale_after: int | None = None
+    mirror_dir: str | None = None
+    mirror_subdir: str = ""
+    env: Mapping[str, str] = _NO_ENV
+    command: str = ""
+    success_exit_codes: tuple[int, ...] = ()
+    fail_on_match: str = ""
+    size_pattern: str = ""
+    rsync_options: tuple[str, ...] = ()
+    rsync_override: tuple[str, ...] = ()
+    rsync_override_only: bool = False
+    rsync_timeout: int = 120
+    rsync_no_timeout: bool = False
+    rsync_success_exit_codes: tuple[int, ...] = ()
+    use_ipv4: bool = False
+    use_ipv6: bool = False
+    exclude_file: str | None = None
+    username: str = ""
+    password: Secret | None = None
+
+
+class Site(NamedTuple):
+    """What visitors are told about the whole site."""
+
+    title: str
+    url: str = ""
+    description: str = ""
+    contact: str = ""
+    time_zone: str = "UTC"
+    categories: Mapping[str, str] = _NO_ENV
+
+
+class Worker(NamedTuple):
+    """One machine that carries mirrors."""
+
+    name: str
+    description: str = ""
+    slots: int = 4
+    silent_after: int = 30 * 60
+
+
+class Repository(NamedTuple):
+    """Where the configuration comes from."""
+
+    url: str
+    branch: str = "main"
+    path: str = "."
+    timeout: int = 120
+
+
+class ManagerAddress(NamedTuple):
+    """The manager that a worker reports to."""
+
+    url: str
+    token: Secret
+    ca_cert: str | None = None
+
+
+class RunnerSettings(NamedTuple):
+    """What only the worker's machine knows."""
+
+    worker: str
+    repository: Repository
+    mirror_root: str = "/srv/mirror"
+    state_dir: str = "/var/lib/skipjack"
+    run_dir: str = "/run/skipjack"
+    log_dir: str = "/var/log/skipjack"
+    manager: ManagerAddress | None = None
+
+
+class ManagerSettings(NamedTuple):
+    """What only the manager's machine knows."""
+
+    listen: str = "127.0.0.1:8080"
+    state_dir: str = "/var/lib/skipjack-manager"
+    run_dir: str = "/run/skipjack-manager"
+    site_dir: str = "/var/www/skipjack"
+    body_limit: int = 16 * 1024**2
+    repository: Repository | None = None

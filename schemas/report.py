@@ -1,0 +1,136 @@
+"""What a worker tells the manager, as records and as JSON.
+
+A *report* is one numbered message of a worker's outbox; an *envelope* is one HTTP request that carries a batch of
+them with the worker's own condition. `files/report.schema.json` describes the envelope for everybody else.
+Times are seconds since 1970 UTC on the worker's clock, durations are seconds, sizes bytes; None means unknown.
+Only cheap imports here: every run builds a report.
+"""
+
+from typing import Any, NamedTuple
+
+PROTOCOL = 1
+"""Version of the message. A manager serves workers one release older and newer."""
+
+CHANGE = "change"
+SNAPSHOT = "snapshot"
+
+
+class Run(NamedTuple):
+    """One run of one mirror, as far as it has come."""
+
+    id: int
+    status: str
+    launched_at: float | None = None
+    started_at: float | None = None
+    ended_at: float | None = None
+    attempts: int = 0
+    exit_code: int | None = None
+    reason: str = ""
+    duration: float | None = None
+    bytes: int | None = None
+    files: int | None = None
+    size: int | None = None
+    log_tail: str = ""
+    revision: str | None = None
+
+
+class MirrorStatus(NamedTuple):
+    """What is so of one mirror on one worker at one moment."""
+
+    mirror: str
+    upstream: str
+    is_master: bool
+    status: str
+    run: Run | None = None
+    last_started_at: float | None = None
+    last_ended_at: float | None = None
+    last_success_at: float | None = None
+    next_run_at: float | None = None
+    size: int | None = None
+
+
+class Report(NamedTuple):
+    """One numbered message: a `change` of one mirror, or a `snapshot` of all with the runs that may be unknown."""
+
+    number: int
+    made_at: float
+    kind: str
+    statuses: tuple[MirrorStatus, ...]
+    runs: tuple[tuple[str, Run], ...] = ()
+
+
+class Problem(NamedTuple):
+    """A problem that a worker has with the configuration, ready to be shown."""
+
+    mirror: str | None
+    place: str
+    what: str
+    todo: str
+
+
+class Envelope(NamedTuple):
+    """One request of the courier."""
+
+    worker: str
+    journal: str
+    sent_at: float
+    version: str
+    revision: str | None
+    slots_total: int
+    slots_busy: int
+    problems: tuple[Problem, ...]
+    reports: tuple[Report, ...]
+    protocol: int = PROTOCOL
+
+
+def encode_status(status: MirrorStatus) -> dict[str, Any]:
+    """Turn a status into what JSON can hold."""
+    return status._asdict() | {"run": status.run._asdict() if status.run else None}
+
+
+def encode_content(statuses: tuple[MirrorStatus, ...], runs: tuple[tuple[str, Run], ...] = ()) -> dict[str, Any]:
+    """The part of a report that the worker's outbox keeps; number, time and kind stand beside it."""
+    return {
+        "statuses": [encode_status(status) for status in statuses],
+        "runs": [{"mirror": mirror, **run._asdict()} for mirror, run in runs],
+    }
+
+
+def encode_envelope(envelope: Envelope, reports: list[dict[str, Any]]) -> dict[str, Any]:
+    """Turn an envelope into JSON, with `reports` (already JSON, from the outbox) in place of its records."""
+    plain = envelope._asdict()
+    plain["problems"] = [problem._asdict() for problem in envelope.problems]
+    plain["reports"] = reports
+    return plain
+
+
+def decode_status(plain: dict[str, Any]) -> MirrorStatus:
+    """Read back what `encode_status` wrote; keys that a newer worker added are ignored."""
+    run = plain.get("run")
+    fields = {key: plain[key] for key in MirrorStatus._fields if key in plain}
+    return MirrorStatus(**fields | {"run": decode_run(run) if run else None})
+
+
+def decode_run(plain: dict[str, Any]) -> Run:
+    """Read back a run; keys that a newer worker added are ignored."""
+    return Run(**{key: plain[key] for key in Run._fields if key in plain})
+
+
+def decode_envelope(plain: dict[str, Any]) -> Envelope:
+    """Read an envelope that has passed `report.schema.json`; anything else may raise KeyError or TypeError."""
+    fields = {key: plain[key] for key in Envelope._fields if key in plain}
+    fields["problems"] = tuple(
+        Problem(**{key: item[key] for key in Problem._fields}) for item in plain["problems"]
+    )
+    fields["reports"] = tuple(_decode_report(item) for item in plain["reports"])
+    return Envelope(**fields)
+
+
+def _decode_report(plain: dict[str, Any]) -> Report:
+    return Report(
+        plain["number"],
+        plain["made_at"],
+        plain["kind"],
+        tuple(decode_status(item) for item in plain["statuses"]),
+        tuple((item["mirror"], decode_run(item)) for item in plain.get("runs", ())),
+    )

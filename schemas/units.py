@@ -1,0 +1,87 @@
+"""Durations and sizes as people write them, and back.
+
+In YAML both are strings with a unit, because a bare `90` has been read as seconds, minutes and megabytes by
+somebody before. Inside the program durations are whole seconds and sizes whole bytes.
+"""
+
+import re
+
+DURATION_PATTERN = r"^[0-9]+(s|m|h|d|w)([0-9]+(s|m|h|d|w))*$"
+SIZE_PATTERN = r"^[0-9]+(\.[0-9]+)?(B|kB|MB|GB|TB|PB|KiB|MiB|GiB|TiB|PiB)$"
+"""Both patterns also stand in the JSON Schemas; a test keeps them equal."""
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_DECIMAL = ("B", "kB", "MB", "GB", "TB", "PB")
+_BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+
+
+def parse_duration(text: str) -> int:
+    """Turn `6h`, `90m` or `1d12h` into seconds; ValueError for anything else, a bare number included."""
+    if not re.fullmatch(DURATION_PATTERN, text):
+        raise ValueError(f"{text!r} is no duration")
+    return sum(int(number) * _SECONDS[unit] for number, unit in re.findall(r"([0-9]+)([smhdw])", text))
+
+
+def format_duration(seconds: float) -> str:
+    """Write seconds in the two largest units that matter: `1d 4h`, `3m 20s`, `0.4s`."""
+    if seconds < 10:
+        return f"{seconds:.1f}".rstrip("0").rstrip(".") + "s"
+    left, parts = round(seconds), []
+    for unit, size in reversed(_SECONDS.items()):
+        if unit != "w" and left >= size and len(parts) < 2:
+            parts.append(f"{left // size}{unit}")
+            left %= size
+        elif parts:
+            break
+    return " ".join(parts)
+
+
+def parse_size(text: str) -> int:
+    """Turn `256MiB` (powers of 1024) or `1.5TB` (powers of 1000) into bytes; ValueError for anything else."""
+    match = re.fullmatch(r"([0-9.]+)([A-Za-z]+)", text)
+    if not match or not re.fullmatch(SIZE_PATTERN, text):
+        raise ValueError(f"{text!r} is no size")
+    number, unit = match.groups()
+    if unit in _DECIMAL:
+        return round(float(number) * 1000 ** _DECIMAL.index(unit))
+    return round(float(number) * 1024 ** _BINARY.index(unit))
+
+
+def format_size(count: int) -> str:
+    """Write bytes in powers of 1024 with three digits: `1.21 GiB`."""
+    value = float(count)
+    for unit in _BINARY:
+        if value < 1000 or unit == _BINARY[-1]:
+            break
+        value /= 1024
+    if unit == "B":
+        return f"{count} B"
+    return f"{value:.{max(0, 3 - len(str(int(value))))}f} {unit}"
+
+
+_TUNASYNC_UNITS = ("", "K", "M", "G", "T", "P")
+
+
+def tunasync_size(count: int | None) -> str:
+    """Write bytes as tunasync's clients show them, `1.23T` in powers of 1000; `unknown` where there is none."""
+    if count is None:
+        return "unknown"
+    value = float(count)
+    for unit in _TUNASYNC_UNITS:
+        if value < 1000 or unit == _TUNASYNC_UNITS[-1]:
+            break
+        value /= 1000
+    return f"{value:.2f}{unit}" if unit else str(count)
+
+
+def parse_tool_size(text: str) -> int | None:
+    """Read a size as tools print it: `1,234,567`, `1.23G` (powers of 1000), `1.2GiB`; None if it is none.
+
+    rsync -h and most scripts count in powers of 1000; an explicit `i` (as numfmt's `iec-i`) means 1024.
+    """
+    match = re.fullmatch(r"([0-9][0-9,]*(?:\.[0-9]+)?)\s*([KkMGTP]?)(i?)B?", text.strip())
+    if not match:
+        return None
+    number, unit, binary = match.groups()
+    base = 1024 if binary else 1000
+    return round(float(number.replace(",", "")) * base ** _TUNASYNC_UNITS.index(unit.upper()))
