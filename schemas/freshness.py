@@ -16,7 +16,7 @@ class Freshness(NamedTuple):
 
 
 def stale_after(mirror: Mirror) -> int:
-    """Seconds after the last success at which the mirror counts as stale: as said, else three intervals, a day at least."""
+    """Seconds from the last success until a mirror is stale: as said, else three intervals, a day at least."""
     return mirror.stale_after if mirror.stale_after is not None else max(3 * mirror.interval, _DAY)
 
 

@@ -119,9 +119,7 @@ def decode_run(plain: dict[str, Any]) -> Run:
 def decode_envelope(plain: dict[str, Any]) -> Envelope:
     """Read an envelope that has passed `report.schema.json`; anything else may raise KeyError or TypeError."""
     fields = {key: plain[key] for key in Envelope._fields if key in plain}
-    fields["problems"] = tuple(
-        Problem(**{key: item[key] for key in Problem._fields}) for item in plain["problems"]
-    )
+    fields["problems"] = tuple(Problem(**{key: item[key] for key in Problem._fields}) for item in plain["problems"])
     fields["reports"] = tuple(_decode_report(item) for item in plain["reports"])
     return Envelope(**fields)
 

@@ -26,7 +26,8 @@ def format_duration(seconds: float) -> str:
     """Write seconds in the two largest units that matter: `1d 4h`, `3m 20s`, `0.4s`."""
     if seconds < 10:
         return f"{seconds:.1f}".rstrip("0").rstrip(".") + "s"
-    left, parts = round(seconds), []
+    left = round(seconds)
+    parts: list[str] = []
     for unit, size in reversed(_SECONDS.items()):
         if unit != "w" and left >= size and len(parts) < 2:
             parts.append(f"{left // size}{unit}")
@@ -43,8 +44,8 @@ def parse_size(text: str) -> int:
         raise ValueError(f"{text!r} is no size")
     number, unit = match.groups()
     if unit in _DECIMAL:
-        return round(float(number) * 1000 ** _DECIMAL.index(unit))
-    return round(float(number) * 1024 ** _BINARY.index(unit))
+        return round(float(number) * 1000.0 ** _DECIMAL.index(unit))
+    return round(float(number) * 1024.0 ** _BINARY.index(unit))
 
 
 def format_size(count: int) -> str:
@@ -83,5 +84,5 @@ def parse_tool_size(text: str) -> int | None:
     if not match:
         return None
     number, unit, binary = match.groups()
-    base = 1024 if binary else 1000
+    base = 1024.0 if binary else 1000.0
     return round(float(number.replace(",", "")) * base ** _TUNASYNC_UNITS.index(unit.upper()))

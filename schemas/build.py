@@ -1,0 +1,66 @@
+"""Turning checked plain values into records: units become numbers, lists tuples, sub-mappings records."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from schemas import records
+from schemas.units import parse_duration, parse_size
+
+_DURATIONS = frozenset({"interval", "timeout", "stale_after", "rsync_timeout", "silent_after"})
+_SIZES = frozenset({"body_limit"})
+
+
+def _convert(key: str, value: Any) -> Any:
+    if key in _DURATIONS:
+        return parse_duration(value)
+    if key in _SIZES:
+        return parse_size(value)
+    if key in ("password", "token"):
+        return records.Secret(**value)
+    if isinstance(value, list):
+        return tuple(value)
+    if isinstance(value, dict):
+        return MappingProxyType(dict(value))
+    return value
+
+
+def _fields(plain: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _convert(key, value) for key, value in plain.items()}
+
+
+def mirror(name: str, worker: str, plain: Mapping[str, Any]) -> records.Mirror:
+    """Make the record of one mirror on one worker from its merged, checked keys."""
+    return records.Mirror(**_fields(plain) | {"name": name, "worker": worker})
+
+
+def site(plain: Mapping[str, Any]) -> records.Site:
+    """Make the site's record from its checked keys."""
+    return records.Site(**_fields(plain))
+
+
+def worker(name: str, plain: Mapping[str, Any]) -> records.Worker:
+    """Make a worker's record; its `defaults` concern the mirrors and are no part of it."""
+    return records.Worker(name, **_fields({key: value for key, value in plain.items() if key != "defaults"}))
+
+
+def repository(plain: Mapping[str, Any]) -> records.Repository:
+    """Make the record of a repository's address."""
+    return records.Repository(**_fields(plain))
+
+
+def runner_settings(plain: Mapping[str, Any]) -> records.RunnerSettings:
+    """Make the record of a worker's settings."""
+    fields = dict(plain)
+    fields["repository"] = repository(fields["repository"])
+    if "manager" in fields:
+        fields["manager"] = records.ManagerAddress(**_fields(fields["manager"]))
+    return records.RunnerSettings(**fields)
+
+
+def manager_settings(plain: Mapping[str, Any]) -> records.ManagerSettings:
+    """Make the record of the manager's settings."""
+    fields = _fields({key: value for key, value in plain.items() if key != "repository"})
+    if "repository" in plain:
+        fields["repository"] = repository(plain["repository"])
+    return records.ManagerSettings(**fields)

@@ -1,0 +1,214 @@
+"""A config repository, read as a whole: the site, the workers, the mirrors, and everything that is wrong.
+
+The site and the workers are valid only as a whole; one bad mirror is quarantined alone. The steps, in order:
+parse every file, check each against its schema, lay the layers over each other, check the result's rules.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from schemas import build, rules
+from schemas.inheritance import Layer, Merged, merge
+from schemas.names import is_name
+from schemas.problems import Problem, Refused
+from schemas.records import Mirror, Site, Worker
+from schemas.sources import SourceFile
+from schemas.validation import check
+from schemas.yaml_file import Document, parse, suggest
+
+SITE, WORKERS, DEFAULTS = "_site.yml", "_workers.yml", "_defaults.yml"
+
+
+class Catalogue(NamedTuple):
+    """What a revision declares.
+
+    `mirrors` has one record for each mirror and worker, sorted by both names. `quarantined` holds the names that
+    were declared in a way that cannot be used, as `problems` says.
+    """
+
+    site: Site
+    workers: Mapping[str, Worker]
+    mirrors: tuple[Mirror, ...]
+    problems: tuple[Problem, ...]
+    quarantined: frozenset[str]
+
+
+class _Declared(NamedTuple):
+    """One mirror as its file declares it: a record for each of its workers, or what is wrong with it.
+
+    Not sound and yet without problems of its own is one that inherits from a broken file.
+    """
+
+    name: str
+    document: Document
+    mirrors: tuple[Mirror, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    sound: bool = True
+
+
+def load(sources: Sequence[SourceFile]) -> Catalogue:
+    """Read all files; raises Refused with every problem found when the site or the workers cannot be used."""
+    tree = _Tree({source.path: _parse(source) for source in sources})
+    whole = [*tree.site_problems(), *tree.workers_problems()]
+    declared = _without_overlaps(_once_each([tree.declared(path) for path in tree.mirror_paths()]))
+    problems = {
+        *whole,
+        *tree.defaults_problems(),
+        *(problem for each in declared for problem in each.problems),
+    }
+    if whole:
+        raise Refused("The configuration cannot be used as it stands:", problems)
+    return Catalogue(
+        build.site(tree.site.value),
+        {name: build.worker(name, plain) for name, plain in sorted(tree.workers.value["workers"].items())},
+        tuple(sorted(mirror for each in declared if each.sound for mirror in each.mirrors)),
+        tuple(sorted(problems)),
+        frozenset(each.name for each in declared if not each.sound),
+    )
+
+
+class _Tree:
+    """The parsed files, and how they hang together."""
+
+    def __init__(self, documents: Mapping[str, Document]) -> None:
+        self.documents = documents
+        self.site = documents.get(SITE) or _missing(SITE)
+        self.workers = documents.get(WORKERS) or _missing(WORKERS)
+        self._broken_defaults = {problem.file for problem in self.defaults_problems()}
+        self._whole_is_broken = bool(self.site_problems() or self.workers_problems())
+
+    def site_problems(self) -> list[Problem]:
+        """What is wrong with the site's file."""
+        problems = check("site", self.site)
+        zone = "" if problems else self.site.value.get("time_zone", "UTC")
+        if not problems and not rules.is_time_zone(zone):
+            todo = "Write a name of the IANA database, such as `Europe/Berlin`."
+            return [self.site.problem(("time_zone",), f"There is no time zone `{zone}`.", todo)]
+        return problems
+
+    def workers_problems(self) -> list[Problem]:
+        """What is wrong with the workers' file."""
+        return check("workers", self.workers)
+
+    def defaults_problems(self) -> list[Problem]:
+        """What is wrong with any `_defaults.yml`; an empty one is fine."""
+        return [
+            problem
+            for path, document in self.documents.items()
+            if _stem(path) == "_defaults" and not _is_empty(document)
+            for problem in check("defaults", document)
+        ]
+
+    def mirror_paths(self) -> list[str]:
+        """The files that declare a mirror, or look as if they should."""
+        return sorted(path for path in self.documents if path not in (SITE, WORKERS) and _stem(path) != "_defaults")
+
+    def declared(self, path: str) -> _Declared:
+        """Read one mirror's file with all that it inherits."""
+        document, name = self.documents[path], _stem(path)
+        problems = _name_problems(path, name) or (() if _is_empty(document) else tuple(check("mirror", document)))
+        layers = self._layers(path)
+        if problems or self._whole_is_broken or any(layer.document.file in self._broken_defaults for layer in layers):
+            return _Declared(name, document, problems=tuple(problems), sound=False)
+        return self._resolved(name, document, layers)
+
+    def _resolved(self, name: str, document: Document, layers: Sequence[Layer]) -> _Declared:
+        merged = merge(layers)
+        value = merged.keys.get("worker", [])
+        workers = [value] if isinstance(value, str) else value
+        known = list(self.workers.value["workers"])
+        problems = [_unknown_worker(merged, worker, known) for worker in workers if worker not in known]
+        problems += self._category_problems(merged)
+        records = []
+        for worker in [each for each in workers if each in known] or [""]:
+            defaults = Layer(self.workers, ("workers", worker, "defaults"))
+            full = merge([layers[0], defaults, *layers[1:]])
+            problems += rules.mirror_problems(full)
+            if not problems:
+                records.append(build.mirror(name, worker, full.keys))
+        return _Declared(
+            name, document, () if problems else tuple(records), tuple(dict.fromkeys(problems)), not problems
+        )
+
+    def _category_problems(self, merged: Merged) -> list[Problem]:
+        category, known = merged.keys.get("category"), list(self.site.value.get("categories", {}))
+        if category is None or category in known:
+            return []
+        what = f"The category `{category}` is not in `{SITE}`."
+        return [merged.problem("category", what, suggest(category, known))]
+
+    def _layers(self, path: str) -> list[Layer]:
+        """Every `_defaults.yml` above a file, the top one first (empty where there is none), and the file itself."""
+        folders = path.split("/")[:-1]
+        above = ["/".join([*folders[:depth], DEFAULTS]) for depth in range(len(folders) + 1)]
+        found = [self.documents[each] for each in above[1:] if each in self.documents]
+        top = self.documents.get(DEFAULTS, Document(DEFAULTS, {}, None, ()))
+        return [Layer(each) for each in (top, *found, self.documents[path])]
+
+
+def _stem(path: str) -> str:
+    return path.rpartition("/")[2].removesuffix(".yml")
+
+
+def _is_empty(document: Document) -> bool:
+    return document.node is None and not document.problems
+
+
+def _missing(path: str) -> Document:
+    what = Problem(path, 1, 1, "The file is missing.", f"Create it beside `{DEFAULTS}`.")
+    return Document(path, None, None, (what,))
+
+
+def _parse(source: SourceFile) -> Document:
+    if source.data is not None:
+        return parse(source.data, source.path)
+    what = Problem(source.path, 1, 1, "This is a symbolic link.", "Put a file here: links are not followed.")
+    return Document(source.path, None, None, (what,))
+
+
+def _name_problems(path: str, name: str) -> tuple[Problem, ...]:
+    if path.endswith(".yaml"):
+        return (Problem(path, 1, 1, "The file ends with `.yaml`.", "Rename it to `.yml`."),)
+    if name.startswith("_"):
+        todo = f"Only `{SITE}`, `{WORKERS}` and `{DEFAULTS}` begin with `_`; `{SITE}` and `{WORKERS}` stand at the top."
+        return (Problem(path, 1, 1, f"`{name}.yml` is no file that belongs here.", todo),)
+    if not is_name(name):
+        todo = "Use letters, digits and `._-`, at most 64, and begin with a letter or digit."
+        return (Problem(path, 1, 1, f"`{name}` cannot be the name of a mirror.", todo),)
+    return ()
+
+
+def _unknown_worker(merged: Merged, worker: str, known: Sequence[str]) -> Problem:
+    return merged.problem("worker", f"The worker `{worker}` is not in `{WORKERS}`.", suggest(worker, known))
+
+
+def _once_each(declared: Sequence[_Declared]) -> list[_Declared]:
+    """Turn away a name that stands in two files, in both: nobody can tell which one is meant."""
+    files: dict[str, list[str]] = {}
+    for each in declared:
+        files.setdefault(each.name.lower(), []).append(each.document.file)
+    result = []
+    for each in declared:
+        others = [file for file in files[each.name.lower()] if file != each.document.file]
+        if others:
+            todo = "Rename or remove one of them; letters' case makes no difference."
+            what = Problem(each.document.file, 1, 1, f"`{others[0]}` declares the mirror `{each.name}` as well.", todo)
+            each = each._replace(mirrors=(), problems=(*each.problems, what), sound=False)
+        result.append(each)
+    return result
+
+
+def _without_overlaps(declared: Sequence[_Declared]) -> list[_Declared]:
+    """Turn away a mirror whose directory lies in another one's: the outer one's sync would delete its files."""
+    problems: dict[str, list[Problem]] = {}
+    documents = {each.name: each.document for each in declared}
+    for inner, outer in rules.overlaps([mirror for each in declared for mirror in each.mirrors]):
+        what = f"The directory of `{inner.name}` lies in that of `{outer.name}` ({documents[outer.name].file})."
+        todo = "Set another `mirror_subdir` or `mirror_dir`: the outer one's sync would delete these files."
+        problems.setdefault(inner.name, []).append(documents[inner.name].problem((), what, todo))
+    return [
+        each._replace(mirrors=(), problems=(*each.problems, *dict.fromkeys(problems[each.name])), sound=False)
+        if each.name in problems
+        else each
+        for each in declared
+    ]

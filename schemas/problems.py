@@ -1,0 +1,32 @@
+"""What is wrong with a configuration, where, and what to do about it."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from schemas.errors import SkipjackError
+
+
+class Problem(NamedTuple):
+    """One problem at one place; lines and columns count from 1."""
+
+    file: str
+    line: int
+    column: int
+    what: str
+    todo: str
+
+    @property
+    def place(self) -> str:
+        """The place in the form that editors and compilers use."""
+        return f"{self.file}:{self.line}:{self.column}"
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.what} {self.todo}".rstrip()
+
+
+class Refused(SkipjackError):  # noqa: N818 - it is what happened to the file, and reads so at every raise
+    """A file or a whole revision that cannot be used, with every problem found in it."""
+
+    def __init__(self, what: str, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(sorted(problems))
+        super().__init__("\n".join([what, *map(str, self.problems)]))

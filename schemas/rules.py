@@ -1,0 +1,95 @@
+"""Rules about a mirror that a JSON Schema cannot say: pure checks of merged keys and of whole catalogues."""
+
+import re
+import zoneinfo
+from collections.abc import Iterator, Sequence
+from pathlib import PurePosixPath
+
+from schemas.inheritance import Merged
+from schemas.problems import Problem
+from schemas.records import Mirror
+from schemas.validation import schema
+
+_REMOTE = re.compile(r"(rsync://[^/\s]+/|[A-Za-z0-9_\[][^\s/]*:)\S*")
+"""`rsync://host/module/`, `host::module/` or `user@host:path/`; never an option, a local path or two words."""
+
+
+def is_time_zone(name: str) -> bool:
+    """Tell whether `name` is in the IANA database."""
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (KeyError, OSError, ValueError):  # not found is a KeyError, a folder's name an OSError
+        return False
+    return True
+
+
+def mirror_problems(merged: Merged) -> list[Problem]:
+    """Everything wrong with one mirror's merged keys, on its own."""
+    keys = merged.keys
+    problems = [
+        merged.problem(key, f"`{key}` is missing.", f"Add `{key}:` here or to a `_defaults.yml` above.")
+        for key in schema("mirror")["x-required"]
+        if key not in keys
+    ]
+    problems += _foreign_options(merged)
+    if keys.get("provider") == "rsync" and "upstream" in keys:
+        problems += _rsync_upstream(merged)
+    if keys.get("provider") == "command" and "command" not in keys:
+        problems.append(merged.problem("provider", "`command` is missing.", "Add `command: /path/to/script`."))
+    problems += [problem for key in ("fail_on_match", "size_pattern") for problem in _pattern(merged, key)]
+    return problems
+
+
+def _foreign_options(merged: Merged) -> Iterator[Problem]:
+    """Options in the mirror's own file that its provider never looks at; inherited ones are none of its business."""
+    provider = merged.keys.get("provider")
+    for key in merged.layers[-1].keys if provider else ():
+        providers = schema("mirror")["properties"].get(key, {}).get("x-providers")
+        if providers is not None and provider not in providers:
+            todo = f"Remove it, or set `provider: {providers[0]}`."
+            yield merged.problem(key, f"`{key}` does nothing with the provider `{provider}`.", todo)
+
+
+def _rsync_upstream(merged: Merged) -> Iterator[Problem]:
+    upstream = merged.keys["upstream"]
+    if not _REMOTE.fullmatch(upstream):
+        todo = "Write for example `upstream: rsync://rsync.example.org/debian/`."
+        yield merged.problem("upstream", f"`{upstream}` is no rsync address.", todo)
+    elif not upstream.endswith("/"):
+        what = f"The upstream `{upstream}` does not end with a slash."
+        yield merged.problem(
+            "upstream", what, f"Write `{upstream}/`; without the slash rsync makes one folder too many."
+        )
+
+
+def _pattern(merged: Merged, key: str) -> Iterator[Problem]:
+    if key not in merged.keys:
+        return
+    try:
+        compiled = re.compile(merged.keys[key])
+    except (re.error, OverflowError, RecursionError) as error:
+        yield merged.problem(key, f"`{key}` is no regular expression: {error}.", "Mend it.")
+        return
+    if key == "size_pattern" and not compiled.groups:
+        yield merged.problem(key, "`size_pattern` has no group.", "Put parentheses around the size.")
+
+
+def directory_key(mirror: Mirror) -> PurePosixPath:
+    """Where a mirror's directory will be, as far as the repository alone can tell (`mirror_root` is the machine's)."""
+    if mirror.mirror_dir is not None:
+        return PurePosixPath(mirror.mirror_dir)
+    return PurePosixPath("mirror_root", mirror.mirror_subdir, mirror.name)
+
+
+def overlaps(mirrors: Sequence[Mirror]) -> Iterator[tuple[Mirror, Mirror]]:
+    """Pairs (inner, outer) of mirrors on one worker of which one lies in the other's directory.
+
+    The outer one's next sync would delete the inner one's files.
+    """
+    owners = {(mirror.worker, directory_key(mirror)): mirror for mirror in reversed(mirrors)}
+    for mirror in mirrors:
+        place = directory_key(mirror)
+        for folder in (place, *place.parents):
+            outer = owners.get((mirror.worker, folder))
+            if outer is not None and outer.name != mirror.name:
+                yield mirror, outer

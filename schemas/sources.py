@@ -1,0 +1,50 @@
+"""The files of a config repository, whether they come from git or from a folder on disk."""
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from schemas.errors import SkipjackError
+
+MAX_BYTES = 256 * 1024
+"""Limit of one file; far above any real definition, far below what could hurt."""
+
+
+class SourceFile(NamedTuple):
+    """One file: its path below the repository's config folder, with slashes, and its bytes.
+
+    A symbolic link has no bytes: links are never followed, since they could point out of the repository.
+    """
+
+    path: str
+    data: bytes | None
+
+
+def is_config(path: str) -> bool:
+    """Tell whether a path below the config folder is configuration: YAML, and in no folder that begins with a dot."""
+    return path.endswith((".yml", ".yaml")) and not any(part.startswith(".") for part in path.split("/"))
+
+
+def read_directory(directory: Path) -> tuple[SourceFile, ...]:
+    """Read a folder's configuration files, sorted by path; SkipjackError if the folder is not there."""
+    if not directory.is_dir():
+        raise SkipjackError(f"There is no folder {directory}.", "Name the folder that holds `_site.yml`.")
+    found = []
+    for folder, below, names in os.walk(directory):
+        below.sort()
+        for name in names:
+            full = Path(folder, name)
+            path = full.relative_to(directory).as_posix()
+            if is_config(path):
+                found.append(SourceFile(path, _read(full)))
+    return tuple(sorted(found))
+
+
+def _read(path: Path) -> bytes | None:
+    if path.is_symlink():
+        return None
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise SkipjackError(f"{path} cannot be read: {error.strerror}.", "Check its permissions.") from error

@@ -1,0 +1,151 @@
+"""Checking a document against its JSON Schema, in words that help the person who wrote it.
+
+The schemas in `files/` are written for editors; their descriptions and examples serve the messages as well, so
+what the editor shows while typing and what the check says afterwards cannot drift apart.
+"""
+
+import functools
+import json
+from collections.abc import Iterator, Sequence
+from importlib.resources import files
+from typing import Any, cast
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
+from referencing import Registry, Resource
+
+from schemas.problems import Problem
+from schemas.yaml_file import Document, suggest
+
+SCHEMAS = ("mirror", "defaults", "site", "workers", "runner", "manager", "report")
+_TYPES = {
+    "string": "text",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "`true` or `false`",
+    "array": "a list",
+    "object": "a mapping of keys to values",
+    "null": "empty",
+}
+
+
+@functools.cache
+def schema(name: str) -> dict[str, Any]:
+    """The JSON Schema called `name`, one of SCHEMAS."""
+    text = files("schemas").joinpath("files", f"{name}.schema.json").read_text("utf-8")
+    loaded: dict[str, Any] = json.loads(text)
+    return loaded
+
+
+@functools.cache
+def validator(name: str) -> Draft202012Validator:
+    """The one validator of a schema; building it costs 40 times as much as using it."""
+    resources = [(schema(each)["$id"], Resource.from_contents(schema(each))) for each in SCHEMAS]
+    return Draft202012Validator(schema(name), registry=Registry().with_resources(resources))
+
+
+def check(name: str, document: Document) -> list[Problem]:
+    """All problems of a document: what the YAML reader found, or else what its schema says."""
+    if document.problems:
+        return list(document.problems)
+    if not isinstance(document.value, dict):
+        return [document.problem((), "The file must hold keys and values.", "Write lines like `key: value`.")]
+    return [
+        problem for error in validator(name).iter_errors(document.value) for problem in _explain(name, document, error)
+    ]
+
+
+def _explain(name: str, document: Document, error: ValidationError) -> Iterator[Problem]:
+    path = list(error.absolute_path)
+    rule: Any = error.validator_value
+    if error.validator == "additionalProperties":
+        known = list(cast("dict[str, Any]", error.schema)["properties"])
+        for key in sorted(set(cast("dict[str, Any]", error.instance)) - set(known)):
+            yield document.problem([*path, key], f"`{key}` is no known key here.", suggest(key, known), at_key=True)
+    elif error.validator == "required":
+        for key in [key for key in rule if f"'{key}'" in error.message]:
+            yield document.problem(path, f"`{key}` is missing{_inside(path)}.", _example(name, [*path, key]))
+    elif "propertyNames" in list(error.absolute_schema_path)[-2:]:
+        yield _bad_key(document, path, error)
+    else:
+        yield document.problem(path, _what(error, path), _example(name, path))
+
+
+def _bad_key(document: Document, path: Sequence[str | int], error: ValidationError) -> Problem:
+    key = str(error.instance)
+    todo = "Use letters, digits and `._-`, at most 64, and begin with a letter or digit."
+    if "_]" in str(error.validator_value):
+        todo = "Use letters, digits and `_`, and do not begin with a digit."
+    return document.problem([*path, key], f"`{key}` cannot be a name here.", todo, at_key=True)
+
+
+def _what(error: ValidationError, path: Sequence[str | int]) -> str:
+    key, rule, shown = _subject(path), cast("Any", error.validator_value), _shown(error.instance)
+    match error.validator:
+        case "type":
+            wanted = " or ".join(_TYPES[kind] for kind in ([rule] if isinstance(rule, str) else rule))
+            bare = isinstance(error.instance, int) and _wants_unit(cast("dict[str, Any]", error.schema))
+            return f"{key} must be {wanted}, not {shown}.{' A bare number has no unit.' if bare else ''}"
+        case "enum":
+            return f"{key} is {shown}, but must be one of " + ", ".join(f"`{each}`" for each in rule) + "."
+        case "minimum":
+            return f"{key} is {shown}, but must be at least {rule}."
+        case "maximum":
+            return f"{key} is {shown}, but must be at most {rule}."
+        case "uniqueItems":
+            return f"{key} holds an entry twice."
+        case "minLength" | "minItems" | "minProperties":
+            return f"{key} is empty."
+        case "maxProperties":
+            return f"{key} says more than one thing."
+        case _:
+            return f"{key} cannot be {shown}."
+
+
+def _subject(path: Sequence[str | int]) -> str:
+    """What a message is about: a key, or an entry of the list below a key."""
+    if path and isinstance(path[-1], int):
+        return f"Entry {path[-1] + 1} of `{next(step for step in reversed(path) if isinstance(step, str))}`"
+    return f"`{path[-1] if path else 'this'}`"
+
+
+def _shown(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+def _wants_unit(part: dict[str, Any]) -> bool:
+    return "(s|m|h|d|w)" in part.get("pattern", "") or "MiB" in part.get("pattern", "")
+
+
+def _inside(path: Sequence[str | int]) -> str:
+    return f" in `{path[-1]}`" if path else ""
+
+
+def _example(name: str, path: Sequence[str | int]) -> str:
+    """An example of the nearest described key at or above `path`, as one would type it."""
+    part: Any = schema(name)
+    found = ""
+    for step in path:
+        part = _descend(part, step)
+        if part is None:
+            break
+        if isinstance(step, str) and part.get("examples"):
+            value = part["examples"][0]
+            written = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            found = f"Write for example `{step}: {written}`."
+    return found
+
+
+def _descend(part: dict[str, Any], step: str | int) -> dict[str, Any] | None:
+    if isinstance(step, int):
+        below = part.get("items")
+    else:
+        below = part.get("properties", {}).get(step) or part.get("additionalProperties")
+    if isinstance(below, dict) and "$ref" in below:
+        file, _, pointer = below["$ref"].partition("#")
+        target: Any = schema(file.removesuffix(".schema.json"))
+        for key in pointer.strip("/").split("/"):
+            target = target[key] if key else target
+        below = target | {key: value for key, value in below.items() if key != "$ref"}
+    return below if isinstance(below, dict) else None

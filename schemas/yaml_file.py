@@ -1,0 +1,215 @@
+"""Reading YAML so that every value can be traced back to its line and column, and nothing surprises.
+
+YAML 1.1 reads `on` as true, `010` as 8 and `12:30` as 750, and lets a key stand twice. Files here hold what people
+type, so plain scalars follow the small set of YAML 1.2's core and everything ambiguous is a problem with a place.
+"""
+
+import difflib
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import yaml
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from schemas.problems import Problem
+from schemas.sources import MAX_BYTES
+
+MAX_NODES = 20_000
+MAX_DEPTH = 20
+"""Limits of one file beside its bytes; far above any real definition, far below what could hurt."""
+
+Path = Sequence[str | int]
+
+_LITERALS: dict[str, bool | None] = {
+    "true": True,
+    "True": True,
+    "TRUE": True,
+    "false": False,
+    "False": False,
+    "FALSE": False,
+}
+_LITERALS |= dict.fromkeys(("", "~", "null", "Null", "NULL"))
+_WORDS_OF_1_1 = re.compile(r"(?i:y|n|yes|no|on|off)")
+_INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,17})")
+_FLOAT = re.compile(r"-?[0-9]{1,18}\.[0-9]{1,18}")
+_COMPACT_NESTING = re.compile(r"[-?][ \t]")
+_TRAPS = re.compile(
+    r"[-+]?(0[0-9]+|0[xob][0-9a-fA-F_]+|[0-9][0-9_]*_[0-9_]*|[0-9]+(:[0-9]{1,2})+(\.[0-9]*)?|\.inf|\.nan)",
+    re.I,
+)
+
+
+class Document(NamedTuple):
+    """A file's value with the nodes that it came from; `value` is what could be read, problems or not."""
+
+    file: str
+    value: Any
+    node: Node | None
+    problems: tuple[Problem, ...]
+
+    def place_of(self, path: Path) -> tuple[int, int]:
+        """Line and column of the value at `path`, or of the nearest thing above it that exists."""
+        node = self.node
+        for step in path:
+            below = _child(node, step)
+            if below is None:
+                break
+            node = below
+        return _place(node)
+
+    def place_of_key(self, path: Path) -> tuple[int, int]:
+        """Line and column of the key at `path` itself, not of its value."""
+        node = self.node
+        for step in path[:-1]:
+            node = _child(node, step)
+        if isinstance(node, MappingNode):
+            for key, _value in node.value:
+                if key.value == path[-1]:
+                    return _place(key)
+        return self.place_of(path)
+
+    def problem(self, path: Path, what: str, todo: str, *, at_key: bool = False) -> Problem:
+        """Make a problem at the place of `path`."""
+        line, column = self.place_of_key(path) if at_key else self.place_of(path)
+        return Problem(self.file, line, column, what, todo)
+
+
+def parse(data: bytes, file: str) -> Document:
+    """Read one YAML file; never raises for bad input, all that is wrong stands in the document's problems."""
+    if len(data) > MAX_BYTES:
+        what = f"The file is larger than {MAX_BYTES // 1024} KiB."
+        return _broken(file, 1, 1, what, "Split it, or move what is not configuration elsewhere.")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        return _broken(file, line, 1, "The file is not UTF-8 text.", "Save it as UTF-8.")
+    if (deep := _too_deep(text)) is not None:
+        return _broken(file, deep, 1, "Brackets are nested too deeply.", "Write fewer levels.")
+    try:
+        loader = yaml.CSafeLoader(text)
+        try:
+            node = loader.get_single_node()
+        finally:
+            loader.dispose()
+    except yaml.MarkedYAMLError as error:
+        return _syntax_problem(file, error)
+    except yaml.YAMLError as error:
+        line = text[: getattr(error, "position", 0)].count("\n") + 1
+        return _broken(file, line, 1, "The file has a character that YAML does not allow.", "Remove it.")
+    reader = _Reader(file)
+    value = reader.value(node, 0) if node is not None else None
+    return Document(file, value, node, tuple(reader.problems))
+
+
+def suggest(word: str, known: Sequence[str]) -> str:
+    """A sentence that names the nearest of the known words, or lists them when none is near."""
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    if near:
+        return f"Did you mean `{near[0]}`?"
+    return "Known: " + ", ".join(f"`{name}`" for name in sorted(known)) + "." if known else "None is known yet."
+
+
+def _too_deep(text: str) -> int | None:
+    """Line at which flow brackets alone could exhaust the C parser's stack, before it ever sees them."""
+    depth = 0
+    for number, line in enumerate(text.split("\n"), 1):
+        depth += line.count("[") + line.count("{") - line.count("]") - line.count("}")
+        if depth > 500 or line.count("[") + line.count("{") > 500 or len(_COMPACT_NESTING.findall(line)) > 500:
+            return number
+    return None
+
+
+def _syntax_problem(file: str, error: yaml.MarkedYAMLError) -> Document:
+    mark = error.problem_mark or error.context_mark
+    line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+    details = " ".join(part for part in (error.context, error.problem) if part)
+    return _broken(file, line, column, f"This is no valid YAML: {details}.", "Mend the syntax near this place.")
+
+
+def _broken(file: str, line: int, column: int, what: str, todo: str) -> Document:
+    return Document(file, None, None, (Problem(file, line, column, what, todo),))
+
+
+def _place(node: Node | None) -> tuple[int, int]:
+    return (node.start_mark.line + 1, node.start_mark.column + 1) if node is not None else (1, 1)
+
+
+def _child(node: Node | None, step: str | int) -> Node | None:
+    if isinstance(node, MappingNode):
+        return next((value for key, value in node.value if key.value == str(step)), None)
+    if isinstance(node, SequenceNode) and isinstance(step, int) and step < len(node.value):
+        child: Node = node.value[step]
+        return child
+    return None
+
+
+class _Reader:
+    """Turns nodes into plain values and collects what is wrong on the way."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.problems: list[Problem] = []
+        self._nodes = 0
+
+    def value(self, node: Node, depth: int) -> Any:
+        self._nodes += 1
+        if self._nodes > MAX_NODES or depth > MAX_DEPTH:
+            if self._nodes <= MAX_NODES + 1:
+                self._nodes = MAX_NODES + 1
+                self._report(
+                    node,
+                    "The file says too much: it is nested or repeated too often.",
+                    "Write it out plainly.",
+                )
+            return None
+        if isinstance(node, MappingNode):
+            return self._mapping(node, depth)
+        if isinstance(node, SequenceNode):
+            return [self.value(item, depth + 1) for item in node.value]
+        return self._scalar(node) if isinstance(node, ScalarNode) else None
+
+    def _mapping(self, node: MappingNode, depth: int) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        for key, value in node.value:
+            if not isinstance(key, ScalarNode):
+                self._report(key, "A key must be a word.", "Put it in quotes if it is meant as text.")
+            elif key.value == "<<":
+                self._report(key, "Merge keys are not used here.", "Put what is shared into `_defaults.yml`.")
+            elif key.value in result:
+                self._report(key, f"The key `{key.value}` stands here twice.", "Keep one of them.")
+            else:
+                result[key.value] = self.value(value, depth + 1)
+                if result[key.value] is None and isinstance(value, ScalarNode):
+                    self._report(key, f"`{key.value}` has no value.", "Write one, or remove the line.")
+        return result
+
+    def _scalar(self, node: ScalarNode) -> Any:
+        text: str = node.value
+        if node.style in ("'", '"', "|", ">"):
+            return text
+        if node.start_mark.index != node.end_mark.index and node.tag.startswith("!"):
+            self._report(node, f"The tag `{node.tag}` is not used here.", "Remove it.")
+        if text in _LITERALS:
+            return _LITERALS[text]
+        if _INTEGER.fullmatch(text):
+            return int(text)
+        if _FLOAT.fullmatch(text):
+            return float(text)
+        if _WORDS_OF_1_1.fullmatch(text):
+            self._report(
+                node,
+                f"`{text}` is read as true or false by some programs and as a word by others.",
+                "Write `true` or `false`, or put it in quotes.",
+            )
+        elif _TRAPS.fullmatch(text):
+            self._report(
+                node,
+                f"`{text}` is a number that YAML readers disagree about.",
+                "Put it in quotes if it is meant as text, or write it as a plain decimal number.",
+            )
+        return text
+
+    def _report(self, node: Node, what: str, todo: str) -> None:
+        self.problems.append(Problem(self.file, *_place(node), what, todo))
