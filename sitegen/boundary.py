@@ -1,0 +1,59 @@
+"""The one error boundary: every way a command can end becomes an exit code and at most one line."""
+
+import os
+import signal
+import tempfile
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from schemas.errors import SkipjackError
+from sitegen import output
+
+FINE, EXPECTED, USAGE, BUG = 0, 1, 2, 3
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived. Not an Exception, so that nothing but the boundary takes it for a failure."""
+
+
+def run(command: Callable[[], None]) -> int:
+    """Run a command and return its exit code; never raises."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        command()
+    except SkipjackError as error:
+        output.note(f"skipjack-manager: {error}")
+        return EXPECTED
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except Terminated:
+        return 128 + signal.SIGTERM
+    except BrokenPipeError:
+        return EXPECTED  # whoever read our output has left, so there is nobody to tell
+    except Exception as error:
+        return _report(error)
+    return FINE
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise Terminated
+
+
+def _report(error: Exception) -> int:
+    """Keep the traceback of a bug in a file, below the unit's state directory where there is one."""
+    text = "".join(traceback.format_exception(error))
+    folder = os.environ.get("STATE_DIRECTORY", "").split(":")[0] or None
+    summary = f"skipjack-manager: this is a bug: {type(error).__name__}: {error}."
+    try:
+        handle, name = tempfile.mkstemp(prefix="skipjack-manager-bug-", suffix=".txt", dir=folder)
+        with os.fdopen(handle, "w") as file:
+            file.write(text)
+        Path(name).chmod(0o600)
+    except OSError as unwritable:
+        output.note(f"{summary} Its report could not be kept ({unwritable}): {text}")
+        return BUG
+    output.note(f"{summary} Please report it with the file {name}.")
+    return BUG

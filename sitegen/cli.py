@@ -1,0 +1,88 @@
+"""The command line of the manager: `skipjack-manager serve | publish | token`."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from schemas import VERSION
+from sitegen import boundary, output
+
+DEFAULT_SETTINGS = Path("/etc/skipjack/manager.yml")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code (0 fine, 1 expected failure, 2 usage, 3 bug, 128+n signal)."""
+    options = _parser().parse_args(arguments)
+    output.start_logging()
+    return boundary.run(lambda: options.command(options))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="skipjack-manager", description="The manager of a mirror site.")
+    parser.add_argument("--version", action="version", version=f"skipjack {VERSION}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    serve = _command(commands, "serve", "take the workers' reports and answer tunasync's clients", _serve)
+    serve.add_argument("--publish", action="store_true", help="run the publisher as well, as a child process")
+    publish = _command(commands, "publish", "keep the static site up to date", _publish)
+    publish.add_argument("--once", action="store_true", help="render the site once and end")
+    publish.add_argument("--as-child", action="store_true", help=argparse.SUPPRESS)
+    token = commands.add_parser("token", help="say which workers may report")
+    tokens = token.add_subparsers(required=True, metavar="ACTION")
+    add = _command(tokens, "add", "make a token for a worker and print it, this once", _token_add)
+    add.add_argument("worker", metavar="WORKER")
+    _command(tokens, "list", "list the tokens, not the secrets", _token_list)
+    revoke = _command(tokens, "revoke", "make a token worthless", _token_revoke)
+    revoke.add_argument("id", metavar="ID", type=int, help="number of the token in `token list`")
+    return parser
+
+
+def _command(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    words: str,
+    function: object,
+) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=words, description=f"{words[0].upper()}{words[1:]}.")
+    command.add_argument("--settings", type=Path, default=DEFAULT_SETTINGS, metavar="FILE", help="default: %(default)s")
+    command.set_defaults(command=function)
+    return command
+
+
+# Each command imports what it needs when it is chosen: `--help` and `token` need no web server.
+
+
+def _serve(options: argparse.Namespace) -> None:
+    from schemas.settings import load_manager
+    from sitegen import serve
+
+    serve.serve(load_manager(options.settings), options.settings if options.publish else None)
+
+
+def _publish(options: argparse.Namespace) -> None:
+    from schemas.settings import load_manager
+    from sitegen import process, publish
+
+    if options.as_child:
+        process.end_with_parent()
+    publish.publish(load_manager(options.settings), once=options.once)
+
+
+def _token_add(options: argparse.Namespace) -> None:
+    from schemas.settings import load_manager
+    from sitegen import tokens
+
+    tokens.add(load_manager(options.settings), options.worker)
+
+
+def _token_list(options: argparse.Namespace) -> None:
+    from schemas.settings import load_manager
+    from sitegen import tokens
+
+    tokens.show(load_manager(options.settings))
+
+
+def _token_revoke(options: argparse.Namespace) -> None:
+    from schemas.settings import load_manager
+    from sitegen import tokens
+
+    tokens.revoke(load_manager(options.settings), options.id)

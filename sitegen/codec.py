@@ -1,0 +1,65 @@
+"""The accepted configuration and the workers' problems as JSON text for the store, and back.
+
+Only what pages need is kept: where secrets are and what runs is the workers' business.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+
+from schemas.records import Mirror, Site, Worker
+from schemas.report import Problem
+
+_MIRROR_FIELDS = (
+    "name",
+    "worker",
+    "provider",
+    "upstream",
+    "title",
+    "description",
+    "homepage",
+    "category",
+    "role",
+    "interval",
+    "stale_after",
+)
+
+
+def encode_site(site: Site) -> str:
+    """Write the site's record."""
+    return json.dumps(site._asdict() | {"categories": dict(site.categories)})
+
+
+def decode_site(text: str) -> Site:
+    """Read what `encode_site` wrote; keys of another release are ignored."""
+    return Site(**{key: value for key, value in json.loads(text).items() if key in Site._fields})
+
+
+def encode_workers(workers: Mapping[str, Worker]) -> str:
+    """Write the workers' records."""
+    return json.dumps([worker._asdict() for worker in workers.values()])
+
+
+def decode_workers(text: str) -> dict[str, Worker]:
+    """Read what `encode_workers` wrote."""
+    plain = [{key: item[key] for key in Worker._fields if key in item} for item in json.loads(text)]
+    return {item["name"]: Worker(**item) for item in plain}
+
+
+def encode_mirrors(mirrors: Iterable[Mirror]) -> str:
+    """Write what pages tell of the mirrors."""
+    return json.dumps([{key: getattr(mirror, key) for key in _MIRROR_FIELDS} for mirror in mirrors])
+
+
+def decode_mirrors(text: str) -> tuple[Mirror, ...]:
+    """Read what `encode_mirrors` wrote; everything else has its default."""
+    return tuple(Mirror(**{key: item[key] for key in _MIRROR_FIELDS if key in item}) for item in json.loads(text))
+
+
+def encode_problems(problems: Iterable[Problem]) -> str:
+    """Write a worker's problems."""
+    return json.dumps([problem._asdict() for problem in problems])
+
+
+def decode_problems(text: str) -> tuple[Problem, ...]:
+    """Read what `encode_problems` wrote."""
+    return tuple(Problem(**{key: item[key] for key in Problem._fields if key in item}) for item in json.loads(text))

@@ -1,0 +1,111 @@
+"""What programs read: the site and each mirror as JSON. Times are Unix seconds, sizes bytes, durations seconds."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from schemas import VERSION
+from schemas.report import Run
+from schemas.states import FRESHNESS
+from sitegen.formats import segment
+from sitegen.model import PastRun
+from sitegen.snapshot import Copy, MirrorView, Snapshot, WorkerView, count
+
+GENERATOR = f"Skipjack {VERSION}"
+
+
+def public_url(snapshot: Snapshot, name: str) -> str | None:
+    """Where visitors find a mirror's files; None when the site has no address."""
+    return f"{snapshot.site.url}/{segment(name)}/" if snapshot.site.url else None
+
+
+def head(snapshot: Snapshot) -> dict[str, Any]:
+    """What every document begins with."""
+    return {
+        "generator": GENERATOR,
+        "generated_at": snapshot.made_at,
+        "revision": snapshot.revision,
+        "committed_at": snapshot.committed_at,
+    }
+
+
+def tail(snapshot: Snapshot) -> dict[str, Any]:
+    """What `status.json` says beside its head and its mirrors."""
+    site = snapshot.site
+    return {
+        "site": {"title": site.title, "url": site.url or None, "time_zone": site.time_zone},
+        "counts": {verdict: count(snapshot.mirrors, verdict) for verdict in FRESHNESS},
+        "workers": [_worker(worker) for worker in snapshot.workers],
+        "problems": list(snapshot.problems),
+        "refusal": snapshot.refusal or None,
+    }
+
+
+def mirror(view: MirrorView, url: str | None) -> dict[str, Any]:
+    """A mirror as it stands in `status.json`."""
+    definition, status = view.definition, view.best.status
+    return {
+        "name": view.name,
+        "title": definition.title or view.name,
+        "description": definition.description,
+        "homepage": definition.homepage or None,
+        "category": definition.category or None,
+        "url": url,
+        "freshness": view.verdict,
+        "stale_at": view.stale_at,
+        "unknown_at": view.unknown_at,
+        "status": status.status,
+        "last_success_at": status.last_success_at,
+        "upstream": status.upstream,
+        "size": status.size,
+        "copies": [_copy(copy) for copy in view.copies],
+    }
+
+
+def mirror_alone(snapshot: Snapshot, view: MirrorView, history: Iterable[PastRun]) -> dict[str, Any]:
+    """`mirrors/NAME.json`: the same with the last runs."""
+    past = [{"worker": item.worker} | _run(item.run) for item in history]
+    return head(snapshot) | mirror(view, public_url(snapshot, view.name)) | {"runs": past}
+
+
+def _copy(copy: Copy) -> dict[str, Any]:
+    status = copy.status
+    return {
+        "worker": copy.worker,
+        "is_master": status.is_master,
+        "freshness": copy.verdict,
+        "stale_at": copy.stale_at,
+        "unknown_at": copy.unknown_at,
+        "status": status.status,
+        "upstream": status.upstream,
+        "last_started_at": status.last_started_at,
+        "last_ended_at": status.last_ended_at,
+        "last_success_at": status.last_success_at,
+        "next_run_at": status.next_run_at,
+        "size": status.size,
+        "run": _run(status.run) | {"log_tail": status.run.log_tail} if status.run else None,
+    }
+
+
+def _run(run: Run) -> dict[str, Any]:
+    plain = run._asdict()
+    del plain["log_tail"]
+    return plain
+
+
+def _worker(worker: WorkerView) -> dict[str, Any]:
+    state = worker.state
+    return {
+        "name": worker.name,
+        "description": worker.definition.description,
+        "last_seen_at": state.last_seen if state else None,
+        "silent_at": worker.silent_at,
+        "silent": worker.silent,
+        "revision": state.revision if state else None,
+        "standing": worker.standing,
+        "version": state.version if state else None,
+        "clock_skew": state.sent_at - state.last_seen if state else None,
+        "slots_total": state.slots_total if state else worker.definition.slots,
+        "slots_busy": state.slots_busy if state else None,
+        "mirrors": worker.mirrors,
+        "problems": [problem._asdict() for problem in state.problems] if state else [],
+    }

@@ -1,0 +1,61 @@
+"""From the bytes of a request to an envelope that the schema allows, or a refusal that says what is wrong."""
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any, NoReturn
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match
+
+import schemas
+from schemas.report import PROTOCOL, Envelope, decode_envelope
+
+
+class Refused(Exception):  # noqa: N818 - it is what happened to the request, and reads so at every raise
+    """A request that is not taken, with the HTTP status and the words of the answer."""
+
+    def __init__(self, status: int, why: str) -> None:
+        super().__init__(why)
+        self.status = status
+        self.why = why
+
+
+def read(body: bytes) -> Envelope:
+    """Check a request's body and decode it; Refused when it is no envelope."""
+    plain = _parse(body)
+    protocol = plain.get("protocol") if isinstance(plain, dict) else None
+    if isinstance(protocol, int) and abs(protocol - PROTOCOL) > 1:
+        raise Refused(400, f"protocol {protocol} is not spoken here, only {PROTOCOL} and its neighbours")
+    _check(plain)
+    return decode_envelope(plain)
+
+
+def _parse(body: bytes) -> Any:
+    try:
+        plain = json.loads(body.decode(), parse_constant=_no_constant)
+        if b"\\ud" in body.lower():
+            # a lone surrogate is valid JSON, but no text that could be stored or shown
+            plain = json.loads(json.dumps(plain, ensure_ascii=False).encode(errors="replace"))
+    except (ValueError, RecursionError) as error:
+        raise Refused(400, f"the body is no JSON: {error}") from error
+    return plain
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _check(plain: Any) -> None:
+    try:
+        error = best_match(_validator().iter_errors(plain))
+    except RecursionError as deep:
+        raise Refused(422, "the body is nested too deeply") from deep
+    if error is not None:
+        raise Refused(422, f"{error.json_path}: {error.message[:500]}")
+
+
+@cache
+def _validator() -> Draft202012Validator:
+    path = Path(schemas.__file__).parent / "files" / "report.schema.json"
+    return Draft202012Validator(json.loads(path.read_bytes()))

@@ -1,0 +1,121 @@
+"""Putting the site's files in place: whole or not at all, and never outside the site's folder.
+
+Everything happens relative to open directories and without following symbolic links, so whatever lies in the folder
+cannot lead a write elsewhere.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from schemas.errors import SkipjackError
+
+MARK = b"Skipjack"
+"""Every page and JSON that we write has this word near its top; a file without it is not ours to remove."""
+
+_MARK_WITHIN = 512
+_ASIDE = ".skipjack-new"
+
+
+def write(site_dir: str, files: Mapping[str, bytes]) -> int:
+    """Put files (`folder/name` or `name` → content) in place; returns how many had to change.
+
+    SkipjackError when a folder cannot be used; OSError (disk full) leaves every file either old or new.
+    """
+    changed = 0
+    with _folder(site_dir) as root:
+        for folder in sorted({path.rpartition("/")[0] for path in files}):
+            with _subfolder(root, folder, site_dir) as place:
+                here = {path.rpartition("/")[2]: path for path in files if path.rpartition("/")[0] == folder}
+                changed += sum(_put(place, name, files[path]) for name, path in here.items())
+                os.fsync(place)
+    return changed
+
+
+def remove_others(site_dir: str, folder: str, keep: Iterable[str]) -> int:
+    """Remove what we once wrote into a folder and what is not to be kept; returns how many files."""
+    with _folder(site_dir) as root, _subfolder(root, folder, site_dir) as place:
+        with os.scandir(place) as entries:
+            others = {entry.name for entry in entries} - set(keep)
+        others = {name for name in others if _is_ours(place, name)}
+        for name in others:
+            os.unlink(name, dir_fd=place)
+    return len(others)
+
+
+@contextmanager
+def _folder(path: str) -> Iterator[int]:
+    """Open the site's folder itself, which may be a symbolic link: the operator's settings name it."""
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+        place = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise _unusable(path, error) from error
+    try:
+        yield place
+    finally:
+        os.close(place)
+
+
+@contextmanager
+def _subfolder(root: int, name: str, site_dir: str) -> Iterator[int]:
+    try:
+        if name and not os.path.lexists(f"/proc/self/fd/{root}/{name}"):
+            os.mkdir(name, dir_fd=root)
+        place = os.open(name or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=root)
+    except OSError as error:
+        raise _unusable(f"{site_dir}/{name}", error) from error
+    try:
+        yield place
+    finally:
+        os.close(place)
+
+
+def _unusable(path: str, error: OSError) -> SkipjackError:
+    return SkipjackError(
+        f"The folder {path} cannot be written to: {error.strerror}.",
+        "Give the publisher a real folder of its own that it may write to.",
+    )
+
+
+def _put(place: int, name: str, content: bytes) -> bool:
+    """Write one file aside, make it durable and rename it; a file that is the same already stays untouched."""
+    if _read(place, name, len(content) + 1) == content:
+        return False
+    aside = f"{_ASIDE}-{name}"[:255]
+    try:
+        handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644, dir_fd=place)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(handle)
+        os.rename(aside, name, src_dir_fd=place, dst_dir_fd=place)
+    except BaseException:
+        _discard(place, aside)
+        raise
+    return True
+
+
+def _discard(place: int, name: str) -> None:
+    try:
+        os.unlink(name, dir_fd=place)
+    except FileNotFoundError:
+        return
+
+
+def _read(place: int, name: str, limit: int) -> bytes | None:
+    """The first bytes of a regular file; None when there is none (a symbolic link is none)."""
+    try:
+        handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=place)
+    except OSError:
+        return None
+    with os.fdopen(handle, "rb") as file:
+        try:
+            return file.read(limit)
+        except OSError:
+            return None
+
+
+def _is_ours(place: int, name: str) -> bool:
+    return name.startswith(_ASIDE) or MARK in (_read(place, name, _MARK_WITHIN) or b"")

@@ -1,0 +1,80 @@
+"""How templates write times, sizes, links and words; everything that comes from a report is made printable here."""
+
+import re
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+from zoneinfo import ZoneInfo
+
+from markupsafe import Markup
+
+from schemas import states, units
+
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_CONTROLS = {code: None for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
+
+NO_NUMBER = "\N{EN DASH}"
+
+RUN_WORDS = {
+    states.NONE: "never run",
+    states.QUEUED: "waiting for a slot",
+    states.LAUNCHING: "starting",
+    states.PRE_SYNCING: "preparing",
+    states.SYNCING: "syncing",
+    states.SUCCESS: "success",
+    states.FAILED: "failed",
+    states.TIMED_OUT: "timed out",
+    states.STOPPED: "stopped",
+    states.INTERRUPTED: "interrupted",
+    states.REFUSED: "refused",
+    states.LAUNCH_FAILED: "could not start",
+    states.PAUSED: "paused",
+    states.DISABLED: "disabled",
+}
+"""The words for every run status; none is told by its colour alone."""
+
+_BUSY = states.ACTIVE | {states.QUEUED}
+_BAD = states.ENDS - {states.SUCCESS, states.STOPPED}
+
+
+def tone(status: str) -> str:
+    """The class of a run status: `good`, `bad`, `busy` or `calm`."""
+    if status == states.SUCCESS:
+        return "good"
+    return "bad" if status in _BAD else "busy" if status in _BUSY else "calm"
+
+
+def printable(value: Any) -> Any:
+    """Take terminal colours and control characters out of a text; anything else stays as it is."""
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    return _ESCAPES.sub("", value.replace("\r\n", "\n").replace("\r", "\n")).translate(_CONTROLS)
+
+
+def moment(at: float | None, zone: ZoneInfo, never: str = "never") -> Markup:
+    """A time in the site's zone, with what the page's script needs to add how long ago that is."""
+    if at is None:
+        return Markup('<span class="none">{}</span>').format(never)
+    text = datetime.fromtimestamp(at, zone).strftime("%Y-%m-%d %H:%M")
+    iso = datetime.fromtimestamp(int(at), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return Markup('<time datetime="{}">{}</time>').format(iso, text)
+
+
+def size(count: int | None) -> str:
+    """Bytes for people, a dash where they are not known."""
+    return NO_NUMBER if count is None else units.format_size(count)
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds for people, a dash where they are not known."""
+    return NO_NUMBER if seconds is None else units.format_duration(seconds)
+
+
+def segment(text: str) -> str:
+    """A name as one segment of a URL's path."""
+    return quote(text, safe="")
+
+
+def is_web(url: str) -> bool:
+    """Whether a link may lead there: http and https only."""
+    return url.lower().startswith(("http://", "https://"))

@@ -1,0 +1,99 @@
+"""Keeping what workers send: one thread that commits whatever has queued up, many requests to a commit.
+
+While a commit waits for the disk the next requests queue up, so the slower the disk, the larger the batch.
+"""
+
+import asyncio
+import logging
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from sitegen.model import Answer, Delivery
+from sitegen.store import Store, StoreError
+
+LARGEST_BATCH = 500
+"""Requests in one transaction at most, so that a storm cannot make anybody wait for minutes."""
+
+_log = logging.getLogger(__name__)
+
+
+class NotKept(Exception):  # noqa: N818 - it is what happened to the delivery
+    """The delivery could not be committed; the worker has to send it again."""
+
+
+class _Waiting(NamedTuple):
+    delivery: Delivery
+    answer: asyncio.Future[Answer]
+
+
+class Ingest:
+    """The writer. `announce` is called, in the writer's thread, after each commit."""
+
+    def __init__(self, store: Store, announce: Callable[[], None]) -> None:
+        self._store = store
+        self._announce = announce
+        self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="ingest")
+        self.commits = 0
+        self.deliveries = 0
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._queue.put(None)
+        self._thread.join()
+
+    async def keep(self, delivery: Delivery) -> Answer:
+        """Wait until the delivery is on disk; NotKept when it could not be put there."""
+        waiting = _Waiting(delivery, asyncio.get_running_loop().create_future())
+        self._queue.put(waiting)
+        return await waiting.answer
+
+    def _work(self) -> None:
+        while (first := self._queue.get()) is not None:
+            batch = [first]
+            while len(batch) < LARGEST_BATCH and not self._queue.empty():
+                following = self._queue.get()
+                if following is None:
+                    self._queue.put(None)
+                    break
+                batch.append(following)
+            self._commit(batch)
+
+    def _commit(self, batch: Sequence[_Waiting]) -> None:
+        """Commit a batch; should one delivery spoil it, commit each alone, so that it spoils only itself."""
+        try:
+            answers: Sequence[Answer | NotKept] = self._store.apply([item.delivery for item in batch])
+        except StoreError as error:
+            _log.error("%s", error)
+            answers = [NotKept(str(error))] * len(batch)
+        except Exception as error:
+            if len(batch) > 1:
+                for item in batch:
+                    self._commit([item])
+                return
+            _log.exception("a report of worker %s could not be kept", batch[0].delivery.envelope.worker)
+            answers = [NotKept(f"the report could not be kept: {type(error).__name__}")]
+        else:
+            self.commits += 1
+            self.deliveries += len(batch)
+            self._announce()
+        loop = batch[0].answer.get_loop()
+        loop.call_soon_threadsafe(_resolve, batch, answers)
+
+
+def _resolve(batch: Sequence[_Waiting], answers: Sequence[Answer | NotKept]) -> None:
+    for item, answer in zip(batch, answers, strict=True):
+        if item.answer.done():
+            continue  # the worker hung up; it will send the same again
+        if isinstance(answer, NotKept):
+            item.answer.set_exception(answer)
+        else:
+            item.answer.set_result(answer)

@@ -1,0 +1,85 @@
+"""What the store knows, as records. Times are Unix seconds; `worker` and `mirror` are names."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from schemas.records import Mirror, Site, Worker
+from schemas.report import Envelope, MirrorStatus, Problem, Run
+
+
+class Token(NamedTuple):
+    """A worker's token: everything but the secret."""
+
+    id: int
+    worker: str
+    created_at: float
+    revoked_at: float | None
+
+
+class Delivery(NamedTuple):
+    """An envelope that has passed every check, and when it arrived by the manager's clock."""
+
+    envelope: Envelope
+    received_at: float
+
+
+class Answer(NamedTuple):
+    """What a worker is told: every report up to `acknowledged` is kept; `snapshot_wanted` after a gap."""
+
+    acknowledged: int
+    snapshot_wanted: bool
+
+
+class WorkerState(NamedTuple):
+    """What a worker last said of itself. `sent_at` is by its own clock, the others by the manager's."""
+
+    name: str
+    first_seen: float
+    last_seen: float
+    sent_at: float
+    journal: str
+    version: str
+    revision: str | None
+    slots_total: int
+    slots_busy: int
+    problems: tuple[Problem, ...]
+
+
+class MirrorState(NamedTuple):
+    """What a worker last said of one of its mirrors; the run's log tail is there only after a failure."""
+
+    worker: str
+    status: MirrorStatus
+
+
+class PastRun(NamedTuple):
+    """An ended run and the worker that did it; without the log."""
+
+    worker: str
+    run: Run
+
+
+class Declared(NamedTuple):
+    """The configuration at the newest revision that was accepted; problems are lines of text."""
+
+    revision: str
+    committed_at: float
+    site: Site
+    workers: Mapping[str, Worker]
+    mirrors: tuple[Mirror, ...]
+    problems: tuple[str, ...]
+
+
+class Facts(NamedTuple):
+    """Everything that a page may tell, as it was at one moment.
+
+    `changes` rises with everything that alters a page, `refusal` says why the newest revision is not in use,
+    `revisions` are the commits that were ever in use.
+    """
+
+    changes: int
+    workers: tuple[WorkerState, ...]
+    mirrors: tuple[MirrorState, ...]
+    declared: Declared | None
+    refusal: str
+    revisions: frozenset[str]

@@ -1,0 +1,40 @@
+"""The only module that prints: results to stdout, everything said about the work to stderr in single lines."""
+
+import logging
+import os
+import sys
+
+_PRIORITY = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
+
+
+class _OneLine(logging.Formatter):
+    """One record, one line; below journald with the priority it understands, elsewhere with the time."""
+
+    def __init__(self, journald: bool) -> None:
+        super().__init__("%(message)s" if journald else "%(asctime)s %(levelname)s %(message)s")
+        self._journald = journald
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = " | ".join(super().format(record).splitlines())
+        return f"<{_PRIORITY.get(record.levelno, 6)}>{line}" if self._journald else line
+
+
+def start_logging() -> None:
+    """Send every log record of the process to stderr."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_OneLine(journald="JOURNAL_STREAM" in os.environ))
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    # uvicorn tells about its own start and every odd request; what matters of that we say ourselves
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+
+
+def result(line: str) -> None:
+    """Print one line of what was asked for."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def note(text: str) -> None:
+    """Tell the operator something that is not the result."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()

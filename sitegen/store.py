@@ -1,0 +1,380 @@
+"""What the manager remembers: the only module that touches SQL.
+
+SQLite in WAL mode with `synchronous=FULL`: what has been committed survives a power cut, and readers never wait for
+the writer. Every transaction is explicit; a writing one begins IMMEDIATE, because a deferred one that turns into a
+writer fails at once when somebody else is writing, whatever the time-out.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from sqlalchemy import (
+    Connection,
+    Select,
+    Table,
+    case,
+    create_engine,
+    delete,
+    event,
+    exc,
+    func,
+    insert,
+    inspect,
+    select,
+    tuple_,
+    update,
+)
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from schemas.errors import SkipjackError
+from schemas.report import MirrorStatus, Run
+from schemas.states import ENDS, SUCCESS
+from sitegen import accept, codec, tables
+from sitegen.model import Answer, Declared, Delivery, Facts, MirrorState, PastRun, Token, WorkerState
+
+LOCK_SECONDS = 30
+HISTORY = 20
+KEPT_RUNS = 200
+"""Ended runs kept of each mirror on each worker."""
+
+_STATE_FIELDS = [name for name in MirrorStatus._fields if name not in ("mirror", "run")]
+_RUN_FIELDS = [name for name in Run._fields if name != "log_tail"]
+_CHUNK = 200
+
+
+class StoreError(SkipjackError):
+    """The database cannot be used now; nothing of the transaction was kept."""
+
+
+class Store:
+    """The manager's database at `STATE_DIR/manager.db`, made and brought up to date when needed.
+
+    Every method raises StoreError when the database cannot be read or written. May be used from any thread.
+    """
+
+    def __init__(self, state_dir: str) -> None:
+        self.path = Path(state_dir) / "manager.db"
+        self.commits = 0
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(
+                f"The state directory {state_dir} cannot be made: {error.strerror}.",
+                "Create it for the user that runs the manager.",
+            ) from error
+        self._engine = create_engine(f"sqlite:///{self.path}", connect_args={"timeout": LOCK_SECONDS})
+        event.listen(self._engine, "connect", _set_up)
+        event.listen(self._engine, "begin", _begin)
+        with self._writing() as tx:
+            _bring_up_to_date(tx, self.path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._engine.dispose()
+
+    def add_token(self, worker: str, digest: str, now: float) -> int:
+        """Keep a token's digest; returns the token's number."""
+        with self._writing() as tx:
+            new = insert(tables.tokens).values(worker=worker, digest=digest, created_at=now)
+            return int(tx.execute(new.returning(tables.tokens.c.id)).scalar_one())
+
+    def tokens(self) -> list[Token]:
+        """All tokens, the revoked ones too, oldest first."""
+        table = tables.tokens.c
+        with self._reading() as tx:
+            rows = tx.execute(select(table.id, table.worker, table.created_at, table.revoked_at).order_by("id"))
+            return [Token(*row) for row in rows]
+
+    def revoke_token(self, number: int, now: float) -> bool:
+        """Make a token worthless; False when there is no valid one of this number."""
+        valid = (tables.tokens.c.id == number) & tables.tokens.c.revoked_at.is_(None)
+        with self._writing() as tx:
+            return tx.execute(update(tables.tokens).where(valid).values(revoked_at=now)).rowcount == 1
+
+    def worker_of_token(self, digest: str) -> str | None:
+        """The worker whose valid token has this digest."""
+        valid = (tables.tokens.c.digest == digest) & tables.tokens.c.revoked_at.is_(None)
+        with self._reading() as tx:
+            return tx.execute(select(tables.tokens.c.worker).where(valid)).scalar()
+
+    def apply(self, deliveries: Sequence[Delivery]) -> list[Answer]:
+        """Keep a batch of envelopes in one transaction; the answers are true once this has returned."""
+        with self._writing() as tx:
+            journals = {(item.envelope.worker, item.envelope.journal) for item in deliveries}
+            before = _acknowledged(tx, journals)
+            plan = accept.plan(deliveries, before)
+            _write_plan(tx, plan, before)
+        return plan.answers
+
+    def changes(self) -> int:
+        """The number that rises with everything that alters a page."""
+        with self._reading() as tx:
+            return _number(tx, "changes")
+
+    def keep_catalogue(self, declared: Declared, now: float) -> None:
+        """Put a newly accepted configuration in the place of the last one."""
+        row = {
+            "id": 1,
+            "revision": declared.revision,
+            "committed_at": declared.committed_at,
+            "site": codec.encode_site(declared.site),
+            "workers": codec.encode_workers(declared.workers),
+            "mirrors": codec.encode_mirrors(declared.mirrors),
+            "problems": json.dumps(declared.problems),
+        }
+        with self._writing() as tx:
+            _upsert(tx, tables.catalogue, [row])
+            _upsert(tx, tables.revisions, [{"commit": declared.revision, "accepted_at": now}])
+            tx.execute(delete(tables.refusal))
+            _count_change(tx)
+
+    def keep_refusal(self, reason: str) -> None:
+        """Note why the newest revision is not in use; an empty reason takes the note away."""
+        with self._writing() as tx:
+            tx.execute(delete(tables.refusal))
+            if reason:
+                _upsert(tx, tables.refusal, [{"id": 1, "reason": reason}])
+            _count_change(tx)
+
+    def declared(self) -> Declared | None:
+        """The configuration in use."""
+        with self._reading() as tx:
+            return _declared(tx)
+
+    def facts(self) -> Facts:
+        """Everything that pages may tell, as of one moment."""
+        with self.reading() as reader:
+            return reader.facts()
+
+    def prune(self) -> int:
+        """Forget the oldest ended runs beyond KEPT_RUNS of each mirror; returns how many."""
+        table = tables.runs.c
+        key = (table.worker, table.journal, table.id)
+        ranked = select(*key, _rank(table.worker, table.mirror).label("rank")).subquery()
+        old = select(ranked.c.worker, ranked.c.journal, ranked.c.id).where(ranked.c.rank > KEPT_RUNS)
+        with self._writing() as tx:
+            return tx.execute(delete(tables.runs).where(tuple_(*key).in_(old))).rowcount
+
+    @contextmanager
+    def reading(self) -> Iterator["Reader"]:
+        """Read several things as of one moment."""
+        with self._reading() as tx:
+            yield Reader(tx)
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        with self._explained(), self._engine.connect() as tx, tx.begin():
+            yield tx
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        with self._explained(), self._engine.connect().execution_options(writing=True) as tx, tx.begin():
+            yield tx
+        self.commits += 1
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except exc.DBAPIError as error:
+            if type(error) not in (exc.OperationalError, exc.DatabaseError):
+                raise
+            raise StoreError(
+                f"The database {self.path} cannot be used: {error.orig}.",
+                "Check the disk and the file's owner; if the file is damaged, move it away and put a backup in its "
+                "place: workers send again what it does not know.",
+            ) from error
+
+
+class Reader:
+    """One reading transaction."""
+
+    def __init__(self, tx: Connection) -> None:
+        self._tx = tx
+
+    def facts(self) -> Facts:
+        """Everything that pages may tell, except for the history."""
+        tx = self._tx
+        return Facts(
+            changes=_number(tx, "changes"),
+            workers=tuple(_worker(row._asdict()) for row in tx.execute(select(tables.workers))),
+            mirrors=tuple(_mirror(row) for row in tx.execute(_mirror_rows())),
+            declared=_declared(tx),
+            refusal=tx.execute(select(tables.refusal.c.reason)).scalar() or "",
+            revisions=frozenset(tx.execute(select(tables.revisions.c.commit)).scalars()),
+        )
+
+    def histories(self, mirrors: Sequence[str]) -> dict[str, tuple[PastRun, ...]]:
+        """The last HISTORY ended runs of each of these mirrors on all workers, newest first."""
+        found: dict[str, list[PastRun]] = {name: [] for name in mirrors}
+        for start in range(0, len(mirrors), _CHUNK):
+            for row in self._tx.execute(_history_rows(mirrors[start : start + _CHUNK])):
+                found[row[0]].append(PastRun(row[1], Run(**dict(zip(_RUN_FIELDS, row[2:-1], strict=True)))))
+        return {name: tuple(runs) for name, runs in found.items()}
+
+
+def _set_up(connection: Any, _entry: ConnectionPoolEntry) -> None:
+    """Take transactions into our own hands and ask for durability."""
+    connection.isolation_level = None
+    connection.execute(f"PRAGMA busy_timeout={LOCK_SECONDS * 1000}")
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+
+
+def _begin(connection: Connection) -> None:
+    writing = connection.get_execution_options().get("writing", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+
+def _bring_up_to_date(tx: Connection, path: Path) -> None:
+    if not inspect(tx).has_table("meta"):
+        tables.metadata.create_all(tx)
+        first = [{"name": "schema_version", "value": tables.VERSION}, {"name": "changes", "value": 0}]
+        tx.execute(insert(tables.meta), first)
+        return
+    version = _number(tx, "schema_version")
+    if version > tables.VERSION:
+        raise StoreError(
+            f"The database {path} has version {version}, written by a newer Skipjack; this one knows "
+            f"{tables.VERSION} at most.",
+            "Install the newer release again, or put back the backup that you took before.",
+        )
+    for statement in (line for step in tables.MIGRATIONS[version - 1 :] for line in step):
+        tx.exec_driver_sql(statement)
+    tx.execute(update(tables.meta).where(tables.meta.c.name == "schema_version").values(value=tables.VERSION))
+
+
+def _number(tx: Connection, name: str) -> int:
+    return int(tx.execute(select(tables.meta.c.value).where(tables.meta.c.name == name)).scalar_one())
+
+
+def _count_change(tx: Connection) -> None:
+    changes = tables.meta.c.name == "changes"
+    tx.execute(update(tables.meta).where(changes).values(value=tables.meta.c.value + 1))
+
+
+def _upsert(tx: Connection, table: Table, rows: list[dict[str, Any]], keep: tuple[str, ...] = ()) -> None:
+    """Insert rows or overwrite those with the same key, except for the columns to `keep`."""
+    if not rows:
+        return
+    statement = sqlite.insert(table)
+    kept = {column.name for column in table.primary_key.columns} | set(keep)
+    changed = {column.name: statement.excluded[column.name] for column in table.columns if column.name not in kept}
+    tx.execute(statement.on_conflict_do_update(index_elements=table.primary_key.columns, set_=changed), rows)
+
+
+def _acknowledged(tx: Connection, journals: Iterable[accept.Journal]) -> dict[accept.Journal, int]:
+    table = tables.journals.c
+    rows = tx.execute(
+        select(table.worker, table.journal, table.acknowledged).where(
+            tuple_(table.worker, table.journal).in_(list(journals))
+        )
+    )
+    return {(row[0], row[1]): row[2] for row in rows}
+
+
+def _write_plan(tx: Connection, plan: accept.Plan, before: dict[accept.Journal, int]) -> None:
+    moved = {key: number for key, number in plan.acknowledged.items() if number != before.get(key)}
+    _upsert(
+        tx,
+        tables.journals,
+        [{"worker": key[0], "journal": key[1], "acknowledged": number} for key, number in moved.items()],
+    )
+    _upsert(tx, tables.workers, [_worker_row(item) for item in plan.envelopes.values()], keep=("first_seen",))
+    for worker in plan.cleared:
+        tx.execute(delete(tables.mirror_state).where(tables.mirror_state.c.worker == worker))
+    _upsert(tx, tables.mirror_state, [_state_row(*item) for item in plan.states.items()])
+    _upsert(tx, tables.runs, [_run_row(*item) for item in plan.runs.items()])
+    _count_change(tx)
+
+
+def _worker_row(delivery: Delivery) -> dict[str, Any]:
+    envelope, at = delivery.envelope, delivery.received_at
+    return {
+        "name": envelope.worker,
+        "first_seen": at,
+        "last_seen": at,
+        "sent_at": envelope.sent_at,
+        "journal": envelope.journal,
+        "version": envelope.version,
+        "revision": envelope.revision,
+        "slots_total": envelope.slots_total,
+        "slots_busy": envelope.slots_busy,
+        "problems": codec.encode_problems(envelope.problems),
+    }
+
+
+def _state_row(key: tuple[str, str], held: tuple[str, MirrorStatus]) -> dict[str, Any]:
+    journal, status = held
+    row = status._asdict()
+    run = row.pop("run")
+    return row | {"worker": key[0], "journal": journal, "run_id": run.id if run else None}
+
+
+def _run_row(key: tuple[accept.Journal, int], held: tuple[str, Run]) -> dict[str, Any]:
+    (worker, journal), _ = key
+    return held[1]._asdict() | {"worker": worker, "journal": journal, "mirror": held[0]}
+
+
+def _worker(row: dict[str, Any]) -> WorkerState:
+    return WorkerState(**row | {"problems": codec.decode_problems(row["problems"])})
+
+
+def _mirror_rows() -> Select[Any]:
+    state, run = tables.mirror_state, tables.runs
+    tail = case((state.c.status.in_(sorted(ENDS - {SUCCESS})), run.c.log_tail), else_="")
+    same_run = (run.c.worker == state.c.worker) & (run.c.journal == state.c.journal) & (run.c.id == state.c.run_id)
+    state_columns = [state.c[name] for name in _STATE_FIELDS]
+    run_columns = [run.c[name] for name in _RUN_FIELDS]
+    return select(state.c.worker, state.c.mirror, *state_columns, *run_columns, tail).select_from(
+        state.outerjoin(run, same_run)
+    )
+
+
+def _mirror(row: Sequence[Any]) -> MirrorState:
+    worker, mirror, *rest = row
+    state = dict(zip(_STATE_FIELDS, rest, strict=False))
+    fields = dict(zip(_RUN_FIELDS, rest[len(_STATE_FIELDS) :], strict=False))
+    run = Run(**fields, log_tail=rest[-1]) if fields["id"] is not None else None
+    return MirrorState(worker, MirrorStatus(mirror=mirror, run=run, **state))
+
+
+def _rank(*group: Any) -> Any:
+    """The place of an ended run among those of its group, the newest first."""
+    table = tables.runs.c
+    newest = (func.coalesce(table.ended_at, table.launched_at, 0).desc(), table.id.desc())
+    return func.row_number().over(partition_by=group, order_by=newest)
+
+
+def _history_rows(mirrors: Sequence[str]) -> Select[Any]:
+    table = tables.runs.c
+    rank = _rank(table.mirror).label("rank")
+    columns = [table[name] for name in _RUN_FIELDS]
+    ranked = select(table.mirror, table.worker.label("on_worker"), *columns, rank).where(
+        table.mirror.in_(mirrors), table.status.in_(sorted(ENDS))
+    )
+    inner = ranked.subquery()
+    return select(inner).where(inner.c.rank <= HISTORY).order_by(inner.c.mirror, inner.c.rank)
+
+
+def _declared(tx: Connection) -> Declared | None:
+    row = tx.execute(select(tables.catalogue)).one_or_none()
+    if row is None:
+        return None
+    return Declared(
+        row.revision,
+        row.committed_at,
+        codec.decode_site(row.site),
+        codec.decode_workers(row.workers),
+        codec.decode_mirrors(row.mirrors),
+        tuple(json.loads(row.problems)),
+    )

@@ -1,0 +1,124 @@
+"""The tables of the store and how an older database becomes one of today. Only `store` imports this.
+
+Times are Unix seconds, sizes bytes, durations seconds; JSON text is written by `codec`.
+"""
+
+from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, MetaData, Table, Text
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = ()
+"""Statements that lead from version 1 to 2, from 2 to 3, and so on; never change one that was released."""
+
+VERSION = 1 + len(MIGRATIONS)
+
+metadata = MetaData()
+
+meta = Table(
+    "meta",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)
+"""Two numbers: `schema_version`, and `changes`, which rises with everything that alters a page."""
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("worker", Text, nullable=False),
+    Column("digest", Text, nullable=False, unique=True),
+    Column("created_at", Float, nullable=False),
+    Column("revoked_at", Float),
+    sqlite_autoincrement=True,
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("first_seen", Float, nullable=False),
+    Column("last_seen", Float, nullable=False),
+    Column("sent_at", Float, nullable=False),
+    Column("journal", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("revision", Text),
+    Column("slots_total", Integer, nullable=False),
+    Column("slots_busy", Integer, nullable=False),
+    Column("problems", Text, nullable=False),
+)
+
+journals = Table(
+    "journals",
+    metadata,
+    Column("worker", Text, primary_key=True),
+    Column("journal", Text, primary_key=True),
+    Column("acknowledged", BigInteger, nullable=False),
+)
+
+mirror_state = Table(
+    "mirror_state",
+    metadata,
+    Column("worker", Text, primary_key=True),
+    Column("mirror", Text, primary_key=True),
+    Column("journal", Text, nullable=False),
+    Column("run_id", BigInteger),
+    Column("upstream", Text, nullable=False),
+    Column("is_master", Boolean, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("last_started_at", Float),
+    Column("last_ended_at", Float),
+    Column("last_success_at", Float),
+    Column("next_run_at", Float),
+    Column("size", BigInteger),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("worker", Text, primary_key=True),
+    Column("journal", Text, primary_key=True),
+    Column("id", BigInteger, primary_key=True),
+    Column("mirror", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("launched_at", Float),
+    Column("started_at", Float),
+    Column("ended_at", Float),
+    Column("attempts", Integer, nullable=False),
+    Column("exit_code", Integer),
+    Column("reason", Text, nullable=False),
+    Column("duration", Float),
+    Column("bytes", BigInteger),
+    Column("files", BigInteger),
+    Column("size", BigInteger),
+    Column("log_tail", Text, nullable=False),
+    Column("revision", Text),
+    Index("runs_of_mirror", "mirror", "worker", "ended_at"),
+)
+
+catalogue = Table(
+    "catalogue",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("revision", Text, nullable=False),
+    Column("committed_at", Float, nullable=False),
+    Column("site", Text, nullable=False),
+    Column("workers", Text, nullable=False),
+    Column("mirrors", Text, nullable=False),
+    Column("problems", Text, nullable=False),
+)
+"""The configuration in use: one row, none before the first revision was accepted."""
+
+refusal = Table(
+    "refusal",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("reason", Text, nullable=False),
+)
+"""Why the newest revision is not in use: one row, none while it is."""
+
+revisions = Table(
+    "revisions",
+    metadata,
+    Column("commit", Text, primary_key=True),
+    Column("accepted_at", Float, nullable=False),
+)
+"""Every commit that was ever in use, to tell a worker that is behind from one that is ahead of us."""
