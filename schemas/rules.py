@@ -1,6 +1,7 @@
 """Rules about a mirror that a JSON Schema cannot say: pure checks of merged keys and of whole catalogues."""
 
 import re
+import shlex
 import zoneinfo
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
@@ -34,8 +35,7 @@ def mirror_problems(merged: Merged) -> list[Problem]:
     problems += _foreign_options(merged)
     if keys.get("provider") == "rsync" and "upstream" in keys:
         problems += _rsync_upstream(merged)
-    if keys.get("provider") == "command" and "command" not in keys:
-        problems.append(merged.problem("provider", "`command` is missing.", "Add `command: /path/to/script`."))
+    problems += _command_line(merged)
     problems += [problem for key in ("fail_on_match", "size_pattern") for problem in _pattern(merged, key)]
     return problems
 
@@ -60,6 +60,20 @@ def _rsync_upstream(merged: Merged) -> Iterator[Problem]:
         yield merged.problem(
             "upstream", what, f"Write `{upstream}/`; without the slash rsync makes one folder too many."
         )
+
+
+def _command_line(merged: Merged) -> Iterator[Problem]:
+    if "command" not in merged.keys:
+        if merged.keys.get("provider") == "command":
+            yield merged.problem("provider", "`command` is missing.", "Add `command: /path/to/script`.")
+        return
+    try:
+        words = shlex.split(merged.keys["command"])
+    except ValueError as error:
+        yield merged.problem("command", f"`command` cannot be split into words: {error}.", "Mend the quotes.")
+        return
+    if not words or words[0].startswith("-") or "\0" in merged.keys["command"]:
+        yield merged.problem("command", "`command` names no program.", "Write for example `command: /path/to/script`.")
 
 
 def _pattern(merged: Merged, key: str) -> Iterator[Problem]:

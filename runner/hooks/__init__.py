@@ -1,0 +1,15 @@
+"""The hooks, one module each. A new one is a module and its line here.
+
+pre_* functions run in this order, post_* functions in reverse.
+"""
+
+from types import ModuleType
+
+from runner.hooks import directory, log_keeper
+
+HOOKS: dict[str, ModuleType] = {
+    "log_keeper": log_keeper,
+    "directory": directory,
+}
+
+STAGES = ("pre_job", "pre_exec", "post_exec", "post_success", "post_fail")

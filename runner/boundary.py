@@ -1,0 +1,54 @@
+"""The one error boundary: whatever a program does, a person sees a message and the exit code tells what it was.
+
+0 fine, 1 an expected failure, 3 a bug of ours (kept with its traceback in a file), 130 and 143 for signals; usage
+errors (2) are the argument parser's.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+
+from runner.output import log
+from schemas.errors import SkipjackError
+
+EXPECTED, BUG = 1, 3
+
+
+def guarded(program: Callable[[], int], folder: str | None = None) -> int:
+    """Run a program and give its exit code; a bug's report goes into `folder`, or into the temporary folder."""
+    try:
+        return program()
+    except SkipjackError as error:
+        log(str(error), about="skipjack")
+        return EXPECTED
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except BrokenPipeError:
+        return EXPECTED  # whoever read our output has gone; there is nobody to tell
+    except OSError as error:
+        if error.filename is None:
+            return _bug(error, folder)
+        log(f"{error.filename}: {error.strerror}. Check the path, its owner and the free space.", about="skipjack")
+        return EXPECTED
+    except Exception as error:
+        return _bug(error, folder)
+
+
+def _bug(error: Exception, folder: str | None) -> int:
+    import tempfile
+    import traceback
+
+    text = "".join(traceback.format_exception(error))
+    name = f"skipjack-bug-{int(time.time())}-{os.getpid()}.txt"
+    for place in (folder, tempfile.gettempdir()):
+        try:
+            path = os.path.join(place or tempfile.gettempdir(), name)
+            with open(path, "x", encoding="utf-8") as file:
+                file.write(text)
+        except OSError:
+            continue
+        log(f"This is a bug: {type(error).__name__}: {error}. Please report it with the file {path}.", about="skipjack")
+        return BUG
+    log(f"This is a bug, and its report could not be kept:\n{text}", about="skipjack")
+    return BUG

@@ -1,0 +1,128 @@
+"""The command `skipjack`: what a person, a timer or a cron line can ask of a worker."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from runner.boundary import guarded
+from runner.output import log, say
+
+SETTINGS = Path("/etc/skipjack/runner.yml")
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run one command and give its exit code."""
+    arguments = _parser().parse_args(words)
+    return guarded(lambda: int(arguments.command(arguments)))
+
+
+def _parser() -> argparse.ArgumentParser:
+    from schemas import VERSION
+
+    parser = argparse.ArgumentParser(prog="skipjack", description="The worker of a mirror site.")
+    parser.add_argument("--version", action="version", version=f"skipjack {VERSION}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    validate = commands.add_parser("validate", help="check a folder of mirror definitions")
+    validate.add_argument("directory", nargs="?", default=".", type=Path, metavar="DIR")
+    validate.add_argument("--json", action="store_true", help="print the problems as JSON")
+    validate.set_defaults(command=_validate)
+    follow = _with_settings(commands, "follow", "bring the plan to the newest revision of the config repository")
+    follow.add_argument("--again", action="store_true", help="write the plan even if nothing changed")
+    follow.add_argument("--accept-rewrite", action="store_true", help="take a history without the revision in force")
+    follow.set_defaults(command=_follow)
+    _with_settings(commands, "tick", "start what is due").set_defaults(command=_tick)
+    run = _with_settings(commands, "run", "sync one mirror now")
+    run.add_argument("name", metavar="NAME")
+    run.set_defaults(command=_run)
+    courier = _with_settings(commands, "courier", "report to the manager")
+    courier.add_argument("--linger", action="store_true", help="stay, and report whenever something happens")
+    courier.set_defaults(command=_courier)
+    _with_settings(commands, "once", "follow, start what is due, wait for it, report").set_defaults(command=_once)
+    return parser
+
+
+def _with_settings(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, words: str
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=words)
+    parser.add_argument("--settings", type=Path, default=SETTINGS, metavar="FILE", help=f"default: {SETTINGS}")
+    return parser
+
+
+def _validate(arguments: argparse.Namespace) -> int:
+    from schemas import catalogue, sources
+    from schemas.problems import Refused
+
+    try:
+        found = catalogue.load(sources.read_directory(arguments.directory))
+        problems, names = found.problems, sorted({mirror.name for mirror in found.mirrors})
+    except Refused as refused:
+        problems, names = refused.problems, []
+    if arguments.json:
+        say(json.dumps({"mirrors": names, "problems": [problem._asdict() for problem in problems]}, indent=2))
+        return 1 if problems else 0
+    for problem in problems:
+        say(str(problem._replace(file=str(arguments.directory / problem.file))))
+    if problems:
+        log(f"{len(problems)} problems; {len(names)} mirrors are valid")
+        return 1
+    say(f"{len(names)} mirrors are valid")
+    return 0
+
+
+def _follow(arguments: argparse.Namespace) -> int:
+    from runner.once import report_follow
+    from runner.places import Places
+    from runner.process import detach, lean
+    from schemas.settings import load_runner
+
+    settings = load_runner(arguments.settings)
+    fine = report_follow(settings, again=arguments.again, accept_rewrite=arguments.accept_rewrite)
+    places = Places(settings.state_dir)
+    detach(lean("tick", settings.state_dir), places.messages)
+    return 0 if fine else 1
+
+
+def _tick(arguments: argparse.Namespace) -> int:
+    from runner import tick
+    from runner.places import Places
+    from schemas.settings import load_runner
+
+    launched = tick.tick(Places(load_runner(arguments.settings).state_dir))
+    log(f"launched {launched} runs", about="tick")
+    return 0
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    """Become the lean program, so that a run by hand is the same as one that a timer started."""
+    import os
+
+    from runner.process import lean
+    from schemas.settings import load_runner
+
+    words = lean("run", load_runner(arguments.settings).state_dir, arguments.name)
+    os.execv(words[0], words)  # noqa: S606 - our own program, no shell
+
+
+def _courier(arguments: argparse.Namespace) -> int:
+    from runner import courier
+    from schemas.settings import load_runner
+
+    settings = load_runner(arguments.settings)
+    if arguments.linger:
+        courier.linger(settings)
+    log(f"delivered {courier.once(settings)} reports", about="courier")
+    return 0
+
+
+def _once(arguments: argparse.Namespace) -> int:
+    from runner.once import once
+    from schemas.settings import load_runner
+
+    return once(load_runner(arguments.settings))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

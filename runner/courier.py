@@ -1,0 +1,136 @@
+"""`skipjack courier`: the only program that talks to the manager. It drains the outbox, oldest first.
+
+A report leaves the outbox when the manager has acknowledged its number. A manager that lost numbers asks for a
+snapshot, and gets everything that it cannot know.
+"""
+
+import contextlib
+import os
+import select
+import socket
+import time
+from collections.abc import Iterator
+
+from runner import journal, plan
+from runner.client import Client
+from runner.journal import Journal
+from runner.output import log
+from runner.places import Places
+from schemas import VERSION
+from schemas.errors import SkipjackError
+from schemas.records import RunnerSettings
+from schemas.report import SNAPSHOT, Envelope, Problem, encode_envelope
+
+BATCH = 500
+BATCH_BYTES = 4 * 1024**2
+"""At most this many reports, and about this many bytes of them, go into one request."""
+
+HEARTBEAT = 60.0
+"""Seconds between signs of life of a lingering courier."""
+
+RETRY_FIRST, RETRY_MOST = 1.0, 60.0
+"""Seconds until the next try after a failure; doubled each time."""
+
+
+def deliver(settings: RunnerSettings, client: Client) -> int:
+    """Send all that waits, and a sign of life if nothing does; gives the number of reports acknowledged."""
+    places = Places(settings.state_dir)
+    delivered = 0
+    with journal.opened(places.journal) as book:
+        while True:
+            reports = book.outbox(BATCH, BATCH_BYTES)
+            answer = client.send(encode_envelope(_envelope(settings, places, book), reports))
+            if answer.acknowledged > book.newest():
+                log("the manager knows reports that this journal never made: it is an old copy and gets a new identity")
+                book.renew()
+                continue
+            if answer.want == SNAPSHOT and reports and reports[0]["kind"] != SNAPSHOT:
+                log("the manager does not know some earlier reports; sending all that it cannot know")
+                book.snapshot(answer.acknowledged, time.time())
+                continue
+            taken = [report for report in reports if report["number"] <= answer.acknowledged]
+            if reports and not taken:
+                raise SkipjackError("The manager took none of the reports.", "See its log; they wait here.")
+            if taken:
+                book.acknowledge(taken[-1]["number"])
+                delivered += len(taken)
+            if not book.pending():
+                return delivered
+
+
+def _envelope(settings: RunnerSettings, places: Places, book: Journal) -> Envelope:
+    try:
+        with plan.opened(places.plan) as opened:
+            header = opened.header
+        revision, slots = header.revision, header.slots
+        problems = tuple(Problem(*each) for each in header.problems)
+    except SkipjackError as error:  # no plan yet: the manager should know even that
+        revision, slots, problems = None, 0, (Problem(None, "plan", error.what, error.todo),)
+    busy = len(book.active())
+    return Envelope(settings.worker, book.identity(), time.time(), VERSION, revision, slots, busy, problems, ())
+
+
+def once(settings: RunnerSettings) -> int:
+    """Deliver once; SkipjackError when the manager did not take everything."""
+    with _only_courier(settings):
+        return deliver(settings, _client(settings))
+
+
+def linger(settings: RunnerSettings) -> None:
+    """Deliver when a run pokes, at least every HEARTBEAT seconds, until killed. A failure is told once and retried."""
+    with _only_courier(settings), _bell(settings) as bell:
+        client, pause, told = _client(settings), RETRY_FIRST, ""
+        while True:
+            try:
+                deliver(settings, client)
+                if told:
+                    log("the manager takes reports again")
+                wait, pause, told = HEARTBEAT, RETRY_FIRST, ""
+            except SkipjackError as error:
+                if str(error) != told:
+                    log(str(error))
+                wait, pause, told = pause, min(pause * 2, RETRY_MOST), str(error)
+                time.sleep(min(wait, 1.0))  # a poke must not turn retries into a storm
+            _wait(bell, wait)
+
+
+def _wait(bell: socket.socket, seconds: float) -> None:
+    select.select([bell], [], [], seconds)
+    with contextlib.suppress(BlockingIOError):
+        while bell.recv(16):
+            pass
+
+
+@contextlib.contextmanager
+def _bell(settings: RunnerSettings) -> Iterator[socket.socket]:
+    """The socket at which runs wake the courier."""
+    path = os.path.join(settings.run_dir, "courier.sock")
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)  # left by a courier that was killed; the lock says that there is no other
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as bell:
+        try:
+            bell.bind(path)
+        except OSError as error:
+            what = f"The socket {path} cannot be made: {error.strerror or error}."
+            raise SkipjackError(what, "Choose another `run_dir` in the settings.") from error
+        yield bell
+
+
+@contextlib.contextmanager
+def _only_courier(settings: RunnerSettings) -> Iterator[None]:
+    from filelock import FileLock, Timeout
+
+    path = Places(settings.state_dir).lock("program", "courier")
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    os.makedirs(settings.run_dir, exist_ok=True)
+    try:
+        with FileLock(path, timeout=10):
+            yield
+    except Timeout as error:
+        raise SkipjackError("Another courier is at work.", "One is enough; it delivers everything.") from error
+
+
+def _client(settings: RunnerSettings) -> Client:
+    if settings.manager is None:
+        raise SkipjackError("The settings name no manager.", "Add `manager:` with `url` and `token`.")
+    return Client(settings.manager)

@@ -1,0 +1,146 @@
+"""`skipjack follow`: from the config repository to the plan.
+
+Fetch, validate, quarantine, check against this machine, write the plan aside and rename. All that is heavy (git, YAML,
+JSON Schema) lives behind this module; nothing that was running stops because of what it finds.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from runner import plan
+from runner.places import Places
+from runner.plan import Header, Planned
+from schemas import VERSION, catalogue, repository
+from schemas.catalogue import Catalogue
+from schemas.errors import SkipjackError
+from schemas.problems import Problem, Refused
+from schemas.records import Mirror, RunnerSettings
+from schemas.repository import Revision
+
+
+class Followed(NamedTuple):
+    """What a follow did: the revision in force, whether the plan changed, and everything wrong with the newest one."""
+
+    revision: str
+    changed: bool
+    mirrors: int
+    problems: tuple[str, ...]
+    refused: bool
+
+
+def follow(settings: RunnerSettings, *, again: bool = False, accept_rewrite: bool = False) -> Followed:
+    """Bring the plan to the newest revision; SkipjackError when it cannot be had or this worker is not in it.
+
+    `again` writes the plan even if nothing changed; `accept_rewrite` takes a history without the revision in force.
+    """
+    places = Places(settings.state_dir)
+    _make_folders(settings)
+    old = _former(places)
+    applied = old.header.revision if old and not accept_rewrite else None
+    revision = repository.fetch(settings.repository, Path(places.checkout), applied)
+    fingerprint = f"{VERSION} {settings!r}"
+    if old and not again and (old.header.seen, old.header.fingerprint) == (revision.commit, fingerprint):
+        return _answer(old.header, changed=False, mirrors=len(old.mirrors))
+    header, mirrors = _judge(settings, fingerprint, revision, old)
+    plan.write(places.plan, header, mirrors)
+    return _answer(header, changed=True, mirrors=len(mirrors))
+
+
+class _Former(NamedTuple):
+    header: Header
+    mirrors: dict[str, Planned]
+
+
+def _former(places: Places) -> _Former | None:
+    """The plan in force; None when there is none that can be read (a new one is then made from nothing)."""
+    if not os.path.exists(places.plan):
+        return None
+    try:
+        with plan.opened(places.plan) as opened:
+            return _Former(opened.header, {planned.mirror.name: planned for planned in opened.mirrors()})
+    except SkipjackError:
+        return None
+
+
+def _judge(
+    settings: RunnerSettings, fingerprint: str, revision: Revision, old: _Former | None
+) -> tuple[Header, list[Planned]]:
+    header = Header(
+        settings.worker, 0, revision.commit, revision.commit, fingerprint,
+        settings.mirror_root, settings.run_dir, settings.log_dir,
+    )  # fmt: skip
+    try:
+        declared = catalogue.load(revision.files)
+        worker = declared.workers.get(settings.worker)
+        if worker is None:
+            raise _unknown_worker(settings, declared)
+    except Refused as refused:
+        if old is None:
+            raise
+        kept = old.header
+        header = header._replace(slots=kept.slots, revision=kept.revision, problems=_shown(refused.problems, {}))
+        return header, list(old.mirrors.values())
+    mirrors, problems = _planned(settings, declared, revision.commit, old.mirrors if old else {})
+    return header._replace(slots=worker.slots, problems=problems), mirrors
+
+
+def _planned(
+    settings: RunnerSettings, declared: Catalogue, commit: str, former: Mapping[str, Planned]
+) -> tuple[list[Planned], tuple[tuple[str | None, str, str, str], ...]]:
+    """The mirrors of this worker: as declared where that is sound, else as they last were."""
+    problems = list(_shown(declared.problems, {name: name for name in declared.quarantined}))
+    mirrors: dict[str, Planned] = {}
+    for mirror in declared.mirrors:
+        if mirror.worker == settings.worker:
+            found, problem = _on_this_machine(mirror, settings.mirror_root, commit)
+            if problem is not None:
+                problems.append((mirror.name, f"{mirror.name}.yml", *problem))
+            if found or mirror.name in former:
+                mirrors[mirror.name] = found or former[mirror.name]
+    for name in declared.quarantined & former.keys():
+        mirrors[name] = former[name]
+    return list(mirrors.values()), tuple(problems)
+
+
+def _on_this_machine(mirror: Mirror, root: str, commit: str) -> tuple[Planned | None, tuple[str, str] | None]:
+    """What only the machine can tell: where the mirror's directory is, and that it lies below `mirror_root`."""
+    directory = mirror.mirror_dir or os.path.join(root, mirror.mirror_subdir, mirror.name)
+    directory, real_root = os.path.normpath(directory), os.path.realpath(root)
+    real = os.path.realpath(directory)
+    if real == real_root or os.path.commonpath([real, real_root]) != real_root:
+        what = f"The directory {directory} does not lie below this worker's `mirror_root` {root}."
+        return None, (what, "Choose another `mirror_dir`, or leave it out.")
+    return Planned(mirror, directory, commit), None
+
+
+def _unknown_worker(settings: RunnerSettings, declared: Catalogue) -> Refused:
+    known = ", ".join(f"`{name}`" for name in declared.workers)
+    todo = f"Known: {known}. Add it there, or mend `worker:` in this machine's settings."
+    problem = Problem("_workers.yml", 1, 1, f"This machine is the worker `{settings.worker}`, which is not here.", todo)
+    return Refused("The configuration cannot be used on this machine:", [problem])
+
+
+def _shown(problems: tuple[Problem, ...], names: Mapping[str, str]) -> tuple[tuple[str | None, str, str, str], ...]:
+    return tuple((names.get(_stem(each.file)), each.place, each.what, each.todo) for each in problems)
+
+
+def _stem(path: str) -> str:
+    return path.rpartition("/")[2].removesuffix(".yml")
+
+
+def _answer(header: Header, *, changed: bool, mirrors: int) -> Followed:
+    problems = tuple(f"{place}: {what} {todo}" for _mirror, place, what, todo in header.problems)
+    revision = header.revision or ""
+    return Followed(revision, changed, mirrors, problems, refused=header.seen != revision)
+
+
+def _make_folders(settings: RunnerSettings) -> None:
+    for folder in (settings.state_dir, settings.run_dir, settings.log_dir):
+        try:
+            os.makedirs(folder, mode=0o755, exist_ok=True)
+        except OSError as error:
+            raise SkipjackError(
+                f"The folder {folder} cannot be created: {error.strerror}.", "Create it, owned by the worker's user."
+            ) from error

@@ -1,0 +1,327 @@
+"""The journal: states, runs and the outbox in one SQLite file. The only module of the worker that touches SQL but
+the plan's.
+
+A change of state and the report that tells it are one transaction, so the manager can never know something that is
+not so, nor miss something that is. Transactions are explicit and begin IMMEDIATE with a patience of 30 seconds:
+deferred ones fail at once when 16 runs write at the same time.
+"""
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from runner.schedule import State
+from schemas.errors import SkipjackError
+from schemas.report import CHANGE, SNAPSHOT, MirrorStatus, Run, encode_content
+from schemas.states import ACTIVE, ENDS, LAUNCHING, PRE_SYNCING, QUEUED, SUCCESS
+
+PATIENCE = 30.0
+"""Seconds that a writer waits for the others."""
+
+KEPT_RUNS = 100
+"""Ended runs kept for each mirror, once the manager knows them."""
+
+_MIGRATIONS = (
+    """
+    CREATE TABLE identity (journal TEXT NOT NULL, acknowledged INTEGER NOT NULL);
+    CREATE TABLE mirror (
+        name TEXT PRIMARY KEY, upstream TEXT NOT NULL, is_master INTEGER NOT NULL, status TEXT NOT NULL, run INTEGER,
+        last_started_at REAL, last_ended_at REAL, last_success_at REAL, next_run_at REAL, size INTEGER
+    ) WITHOUT ROWID;
+    CREATE TABLE run (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, mirror TEXT NOT NULL, status TEXT NOT NULL,
+        launched_at REAL, started_at REAL, ended_at REAL, attempts INTEGER NOT NULL DEFAULT 0, exit_code INTEGER,
+        reason TEXT NOT NULL DEFAULT '', duration REAL, bytes INTEGER, files INTEGER, size INTEGER,
+        log_tail TEXT NOT NULL DEFAULT '', revision TEXT, end_number INTEGER
+    );
+    CREATE INDEX run_of_mirror ON run (mirror, id);
+    CREATE INDEX run_end ON run (end_number);
+    CREATE TABLE outbox (
+        number INTEGER PRIMARY KEY AUTOINCREMENT, made_at REAL NOT NULL, kind TEXT NOT NULL, content TEXT NOT NULL
+    );
+    """,
+)
+"""Steps from each version of the tables to the next; only ever added to, and safe while older runs are at work."""
+
+_RUN = ", ".join(Run._fields)
+
+
+class Subject(NamedTuple):
+    """The mirror that a run is about, as reports show it."""
+
+    name: str
+    upstream: str
+    is_master: bool
+    revision: str
+
+
+class Ending(NamedTuple):
+    """How a run ended, and what is known of it; `next_run_at` is when the mirror is due again."""
+
+    status: str
+    reason: str = ""
+    exit_code: int | None = None
+    attempts: int = 0
+    bytes: int | None = None
+    files: int | None = None
+    size: int | None = None
+    log_tail: str = ""
+    next_run_at: float | None = None
+
+
+class Active(NamedTuple):
+    """A run that has, or should have, a process."""
+
+    id: int
+    mirror: str
+    status: str
+    launched_at: float
+
+
+@contextmanager
+def opened(path: str) -> Iterator["Journal"]:
+    """Open the journal, made or brought to this version's tables when needed; SkipjackError when it cannot be."""
+    try:
+        connection = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None)
+    except sqlite3.Error as error:
+        raise SkipjackError(f"The journal {path} cannot be opened: {error}.", "Check the folder's owner.") from error
+    try:
+        connection.row_factory = sqlite3.Row
+        _prepare(connection, path)
+        yield Journal(connection)
+    except sqlite3.DatabaseError as error:
+        todo = "See whether the disk is full or read-only; nothing was recorded."
+        raise SkipjackError(f"The journal {path} cannot be used: {error}.", todo) from error
+    finally:
+        connection.close()
+
+
+def _prepare(connection: sqlite3.Connection, path: str) -> None:
+    connection.execute("PRAGMA synchronous=FULL")
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version == len(_MIGRATIONS):
+        return
+    if version > len(_MIGRATIONS):
+        raise SkipjackError(f"The journal {path} was written by a newer version.", "Install that version again.")
+    connection.execute("PRAGMA journal_mode=WAL")
+    with _transaction(connection):
+        version = connection.execute("PRAGMA user_version").fetchone()[0]  # another process may have been faster
+        for step in _MIGRATIONS[version:]:
+            for statement in filter(str.strip, step.split(";")):
+                connection.execute(statement)
+        if not connection.execute("SELECT 1 FROM identity").fetchone():
+            connection.execute("INSERT INTO identity VALUES (?, 0)", (os.urandom(16).hex(),))
+        connection.execute(f"PRAGMA user_version={len(_MIGRATIONS):d}")
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+class Journal:
+    """An open journal. Every method that writes is one durable transaction."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._db = connection
+
+    # What is so
+
+    def states(self) -> dict[str, State]:
+        """Every mirror's state by name."""
+        query = "SELECT name, status, last_started_at, last_ended_at, last_success_at, size FROM mirror"
+        return {row[0]: State(*row[1:]) for row in self._db.execute(query)}
+
+    def active(self) -> list[Active]:
+        """The runs that have, or should have, a process."""
+        query = f"SELECT id, mirror, status, launched_at FROM run WHERE status IN ({_marks(ACTIVE)})"  # noqa: S608 - marks
+        return [Active(*row) for row in self._db.execute(query, sorted(ACTIVE))]
+
+    def run(self, run: int) -> Run | None:
+        """One run, or None when there is none of that number."""
+        row = self._db.execute(f"SELECT {_RUN} FROM run WHERE id = ?", (run,)).fetchone()  # noqa: S608 - own columns
+        return Run(*row) if row else None
+
+    # What happens
+
+    def launch(self, subjects: list[Subject], waiting: list[Subject], now: float) -> dict[str, int]:
+        """Record that runs are launched and that others wait for a slot; gives the number of each launched run.
+
+        A mirror that has an active run already is passed over: two ticks may have come to the same decision.
+        """
+        launched: dict[str, int] = {}
+        with _transaction(self._db):
+            busy = {active.mirror for active in self.active()}
+            for subject in (each for each in subjects if each.name not in busy):
+                launched[subject.name] = self._new_run(subject, LAUNCHING, now)
+                self._set(subject, LAUNCHING)
+                self._report(subject.name, now)
+            states = self.states()
+            for subject in waiting:
+                state = states.get(subject.name)
+                if subject.name not in busy and (state is None or state.status != QUEUED):
+                    self._set(subject, QUEUED)
+                    self._report(subject.name, now)
+        return launched
+
+    def queue(self, launched: int | None, subject: Subject, now: float) -> None:
+        """Record that a mirror waits for a slot; its launched run, if any, never began and is forgotten."""
+        with _transaction(self._db):
+            self._db.execute("DELETE FROM run WHERE id = ? AND status = ?", (launched, LAUNCHING))
+            self._set(subject, QUEUED)
+            self._report(subject.name, now)
+
+    def begin(self, run: int | None, subject: Subject, now: float) -> int | None:
+        """Record that a run begins: the launched one, or a new one for None.
+
+        Gives its number, or None when the launched run is no longer expected (it was given up meanwhile).
+        """
+        with _transaction(self._db):
+            if run is None:
+                run = self._new_run(subject, PRE_SYNCING, now)
+            changed = self._db.execute(
+                "UPDATE run SET status = ?, started_at = ?, revision = ? WHERE id = ? AND status IN (?, ?)",
+                (PRE_SYNCING, now, subject.revision, run, LAUNCHING, PRE_SYNCING),
+            ).rowcount
+            if not changed:
+                return None
+            self._set(subject, PRE_SYNCING, run=run)
+            self._db.execute("UPDATE mirror SET last_started_at = ? WHERE name = ?", (now, subject.name))
+            self._report(subject.name, now)
+        return run
+
+    def attempt(self, run: int, mirror: str, status: str, attempts: int, now: float) -> None:
+        """Record that an attempt begins."""
+        with _transaction(self._db):
+            self._db.execute("UPDATE run SET status = ?, attempts = ? WHERE id = ?", (status, attempts, run))
+            self._db.execute("UPDATE mirror SET status = ? WHERE name = ?", (status, mirror))
+            self._report(mirror, now)
+
+    def end(self, run: int, mirror: str, ending: Ending, now: float) -> bool:
+        """Record how a run ended, once: False when an end stands there already."""
+        with _transaction(self._db):
+            row = self._db.execute("SELECT status, started_at, launched_at FROM run WHERE id = ?", (run,)).fetchone()
+            if row is None or row["status"] in ENDS:
+                return False
+            begun = row["started_at"] if row["started_at"] is not None else row["launched_at"]
+            fields = ending._asdict() | {"ended_at": now, "duration": max(0.0, now - begun)}
+            next_run_at = fields.pop("next_run_at")
+            self._update("run", fields, "id", run)
+            state = {"run": run, "status": ending.status, "last_ended_at": now, "next_run_at": next_run_at}
+            if ending.size is not None:
+                state["size"] = ending.size
+            if ending.status == SUCCESS:
+                state["last_success_at"] = now
+            self._update("mirror", state, "name", mirror)
+            number = self._report(mirror, now)
+            self._db.execute("UPDATE run SET end_number = ? WHERE id = ?", (number, run))
+            self._forget_old_runs(mirror)
+        return True
+
+    # What the manager is told
+
+    def identity(self) -> str:
+        """The journal's own identity: numbers count per journal, so a reinstalled worker is not taken for the old."""
+        return str(self._db.execute("SELECT journal FROM identity").fetchone()[0])
+
+    def renew(self) -> None:
+        """Become another journal: this one was restored from an old copy, so its numbers were used before."""
+        with _transaction(self._db):
+            self._db.execute("UPDATE identity SET journal = ?, acknowledged = 0", (os.urandom(16).hex(),))
+
+    def newest(self) -> int:
+        """The highest number that a report ever got here, 0 before the first."""
+        row = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'").fetchone()
+        return int(row[0]) if row else 0
+
+    def outbox(self, most: int, most_bytes: int) -> list[dict[str, Any]]:
+        """The oldest reports that were not acknowledged, as JSON values: at least one if there is any."""
+        found: list[dict[str, Any]] = []
+        size = 0
+        query = "SELECT number, made_at, kind, content FROM outbox ORDER BY number LIMIT ?"
+        for row in self._db.execute(query, (most,)):
+            size += len(row["content"])
+            if found and size > most_bytes:
+                break
+            head = {"number": row["number"], "made_at": row["made_at"], "kind": row["kind"]}
+            found.append(head | json.loads(row["content"]))
+        return found
+
+    def pending(self) -> int:
+        """How many reports wait."""
+        return int(self._db.execute("SELECT count(*) FROM outbox").fetchone()[0])
+
+    def acknowledge(self, number: int) -> None:
+        """Take out of the outbox what the manager has committed: everything up to `number`."""
+        with _transaction(self._db):
+            self._db.execute("DELETE FROM outbox WHERE number <= ?", (number,))
+            self._db.execute("UPDATE identity SET acknowledged = max(acknowledged, ?)", (number,))
+
+    def snapshot(self, known: int, now: float) -> None:
+        """Replace what waits by one report of everything, for a manager that knows all up to `known` and no more.
+
+        It holds every mirror's state and every ended run that such a manager cannot know, so no end is lost.
+        """
+        with _transaction(self._db):
+            names = [row[0] for row in self._db.execute("SELECT name FROM mirror ORDER BY name")]
+            statuses = tuple(self._status(name, tail=False) for name in names)
+            query = f"SELECT mirror, {_RUN} FROM run WHERE end_number > ? ORDER BY id"  # noqa: S608 - own columns
+            runs = tuple((row[0], Run(*row[1:])) for row in self._db.execute(query, (known,)))
+            self._db.execute("DELETE FROM outbox")
+            self._enqueue(SNAPSHOT, encode_content(statuses, runs), now)
+
+    # Parts of transactions
+
+    def _new_run(self, subject: Subject, status: str, now: float) -> int:
+        cursor = self._db.execute(
+            "INSERT INTO run (mirror, status, launched_at, revision) VALUES (?, ?, ?, ?)",
+            (subject.name, status, now, subject.revision),
+        )
+        return int(cursor.lastrowid or 0)
+
+    def _set(self, subject: Subject, status: str, *, run: int | None = None) -> None:
+        self._db.execute(
+            "INSERT INTO mirror (name, upstream, is_master, status, run) VALUES (?1, ?2, ?3, ?4, ?5)"
+            " ON CONFLICT (name) DO UPDATE SET upstream = ?2, is_master = ?3, status = ?4, run = coalesce(?5, run)",
+            (subject.name, subject.upstream, subject.is_master, status, run),
+        )
+
+    def _update(self, table: str, fields: dict[str, Any], key: str, value: int | str) -> None:
+        columns = ", ".join(f"{name} = ?" for name in fields)
+        self._db.execute(f"UPDATE {table} SET {columns} WHERE {key} = ?", (*fields.values(), value))  # noqa: S608 - own columns
+
+    def _status(self, mirror: str, *, tail: bool = True) -> MirrorStatus:
+        row = self._db.execute("SELECT * FROM mirror WHERE name = ?", (mirror,)).fetchone()
+        run = self.run(row["run"]) if row["run"] is not None else None
+        if run is not None and not tail:
+            run = run._replace(log_tail="")
+        fields = {key: row[key] for key in MirrorStatus._fields if key in row.keys()}  # noqa: SIM118 - a Row is no dict
+        return MirrorStatus(**fields | {"mirror": mirror, "run": run, "is_master": bool(row["is_master"])})
+
+    def _report(self, mirror: str, now: float) -> int:
+        return self._enqueue(CHANGE, encode_content((self._status(mirror),)), now)
+
+    def _enqueue(self, kind: str, content: dict[str, Any], now: float) -> int:
+        text = json.dumps(content, separators=(",", ":"))
+        cursor = self._db.execute("INSERT INTO outbox (made_at, kind, content) VALUES (?, ?, ?)", (now, kind, text))
+        return int(cursor.lastrowid or 0)
+
+    def _forget_old_runs(self, mirror: str) -> None:
+        self._db.execute(
+            "DELETE FROM run WHERE mirror = ?1 AND end_number <= (SELECT acknowledged FROM identity)"
+            " AND id <= (SELECT id FROM run WHERE mirror = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
+            (mirror, KEPT_RUNS),
+        )
+
+
+def _marks(values: frozenset[str]) -> str:
+    return ", ".join("?" * len(values))

@@ -1,0 +1,41 @@
+"""Entry of the lean programs, started as `python -I -S lean.py PROGRAM STATE_DIR …`.
+
+    lean.py tick STATE_DIR
+    lean.py run STATE_DIR NAME [NUMBER]
+
+Without site packages and with nothing imported that is not needed, an idle tick costs little more than Python's own
+start. The command `skipjack` does the same for people.
+"""
+
+import sys
+import time
+
+if not __package__:  # started by path: our packages lie beside each other, wherever they are installed
+    sys.path.insert(0, __file__.rpartition("/")[0].rpartition("/")[0])
+
+from runner import tick
+from runner.places import Places
+
+
+def main(words: list[str]) -> int:
+    """Run one program and give its exit code."""
+    program, state_dir, *rest = words
+    places = Places(state_dir)
+    if program == "tick" and tick.idle(places, time.time()):
+        return 0
+    from runner.boundary import guarded
+
+    return guarded(lambda: _start(program, places, rest), state_dir)
+
+
+def _start(program: str, places: Places, rest: list[str]) -> int:
+    if program == "tick":
+        tick.tick(places)
+        return 0
+    from runner.run import run
+
+    return run(places, rest[0], int(rest[1]) if rest[1:] else None)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,61 @@
+"""`skipjack once`: follow, tick, wait for the runs, deliver; for cron lines, containers and a first try."""
+
+import time
+from collections.abc import Callable
+
+from runner import courier, journal, tick
+from runner.follow import follow
+from runner.output import log
+from runner.places import Places
+from schemas.errors import SkipjackError
+from schemas.records import RunnerSettings
+
+POLL = 0.2
+"""Seconds between two looks at whether runs are still at work."""
+
+
+def once(settings: RunnerSettings) -> int:
+    """Do everything once and give the exit code: 1 when any part failed, though the others were done."""
+    places = Places(settings.state_dir)
+    fine = _try(lambda: report_follow(settings))
+    fine &= _try(lambda: _run_all_due(places))
+    if settings.manager is not None:
+        fine &= _try(lambda: _deliver(settings))
+    return 0 if fine else 1
+
+
+def report_follow(settings: RunnerSettings, *, again: bool = False, accept_rewrite: bool = False) -> bool:
+    """Follow and tell the result; False when the newest revision has problems."""
+    done = follow(settings, again=again, accept_rewrite=accept_rewrite)
+    for problem in done.problems:
+        log(problem)
+    if done.refused:
+        log(f"the newest revision is refused; {done.revision[:12]} stays in force", about="follow")
+    else:
+        news = "is now in force" if done.changed else "is in force already"
+        log(f"revision {done.revision[:12]} {news}, with {done.mirrors} mirrors for {settings.worker}", about="follow")
+    return not done.problems
+
+
+def _run_all_due(places: Places) -> None:
+    while True:
+        launched = tick.tick(places)
+        with journal.opened(places.journal) as book:
+            active = book.active()
+        if not launched and not active:
+            return
+        time.sleep(POLL)
+
+
+def _deliver(settings: RunnerSettings) -> None:
+    delivered = courier.once(settings)
+    log(f"delivered {delivered} reports", about="courier")
+
+
+def _try(part: Callable[[], object]) -> bool:
+    """Do one part; the others are done even if it fails."""
+    try:
+        return part() is not False
+    except SkipjackError as error:
+        log(str(error), about="skipjack")
+        return False

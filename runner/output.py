@@ -1,0 +1,16 @@
+"""The one place that prints. Answers go to stdout, the log to stderr in lines that journald shows well."""
+
+import sys
+
+
+def say(text: str) -> None:
+    """Print an answer that was asked for."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def log(text: str, *, about: str = "") -> None:
+    """Tell what happens, as one line for each line of `text`, beginning with what it is about."""
+    prefix = f"{about}: " if about else ""
+    sys.stderr.write("".join(f"{prefix}{line}\n" for line in text.splitlines()))
+    sys.stderr.flush()

@@ -1,0 +1,112 @@
+"""The pipeline of one run: pre-job once, then for each attempt
+pre-exec → run → post-exec → post-success (and the run ends) or post-fail (and the next attempt begins).
+
+pre_* hooks run in the order of their table, post_* in reverse.
+"""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from types import ModuleType
+from typing import NamedTuple
+
+from runner import process
+from runner.api import Abort, Findings, Job, Provider
+from runner.journal import Ending
+from runner.logs import Digest, digest
+from schemas.errors import SkipjackError
+from schemas.states import FAILED, INTERRUPTED, SUCCESS, TIMED_OUT
+
+
+class Means(NamedTuple):
+    """What a pipeline works with.
+
+    `keep` are the lock descriptors that the provider's processes inherit; `on_attempt` is told each attempt's number
+    before its process starts.
+    """
+
+    provider: Provider
+    hooks: Sequence[ModuleType]
+    keep: Sequence[int]
+    stop: process.Stop
+    on_attempt: Callable[[int], None]
+
+
+def run(job: Job, means: Means) -> Ending:
+    """Take one job through the pipeline. Never raises for anything that a provider, a hook or a file system does."""
+    ending = Ending(FAILED)
+    try:
+        _call(means.hooks, "pre_job", job)
+        while job.attempt < job.mirror.retry:
+            job.attempt += 1
+            ending = _attempt(job, means)
+            if ending.status in (SUCCESS, INTERRUPTED):
+                break
+    except Abort as abort:
+        ending = Ending(abort.status, abort.reason, attempts=job.attempt)
+    except (SkipjackError, OSError) as error:
+        ending = Ending(FAILED, " ".join(str(error).split()), attempts=job.attempt)
+    return ending
+
+
+def _attempt(job: Job, means: Means) -> Ending:
+    _call(means.hooks, "pre_exec", job)
+    means.on_attempt(job.attempt)
+    try:
+        exited = _execute(job, means)
+    except process.CannotStart as error:
+        _note(job, str(error))
+        ending = Ending(FAILED, str(error), attempts=job.attempt)
+    else:
+        _call(means.hooks, "post_exec", job)
+        ending = _judge(job, means.provider, exited)
+    _call(means.hooks, "post_success" if ending.status == SUCCESS else "post_fail", job)
+    return ending
+
+
+def _execute(job: Job, means: Means) -> process.Exit:
+    command = means.provider.command(job)
+    env: Mapping[str, str] = process.inherited_environment() | dict(command.env)
+    log = os.open(job.log_file, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+    try:
+        return process.run(command.argv, env, command.cwd, log, means.keep, job.mirror.timeout, means.stop)
+    finally:
+        os.close(log)
+
+
+def _judge(job: Job, provider: Provider, exited: process.Exit) -> Ending:
+    """Turn how the process ended and what its log says into how the attempt ended."""
+    read = digest(job.log_file, provider.reader(job), job.mirror.fail_on_match)
+    status, reason = _verdict(job, provider, exited, read)
+    if reason:
+        _note(job, reason)
+    found = read.findings if status == SUCCESS else read.findings._replace(size=None)
+    return _ending(status, reason, exited, job, found, f"{read.tail}\n{reason}".strip())
+
+
+def _verdict(job: Job, provider: Provider, exited: process.Exit, read: Digest) -> tuple[str, str]:
+    if exited.cause == process.INTERRUPTED:
+        return INTERRUPTED, "the run was told to stop, by a shutdown or by hand"
+    if exited.cause == process.TIMED_OUT:
+        return TIMED_OUT, f"the attempt took longer than its time-out of {job.mirror.timeout} s"
+    if read.forbidden is not None:
+        return FAILED, f"the log has a line that `fail_on_match` forbids: {read.forbidden[:200]}"
+    if provider.is_success(job, exited.code):
+        return SUCCESS, ""
+    return FAILED, provider.explain(exited.code)
+
+
+def _ending(status: str, reason: str, exited: process.Exit, job: Job, found: Findings, tail: str) -> Ending:
+    return Ending(status, reason, exited.code, job.attempt, found.bytes, found.files, found.size, tail)
+
+
+def _note(job: Job, text: str) -> None:
+    """Write why an attempt failed at the end of its log, where people look first."""
+    with open(job.log_file, "a", encoding="utf-8") as log:
+        log.write(f"skipjack: {text}\n")
+
+
+def _call(hooks: Sequence[ModuleType], stage: str, job: Job) -> None:
+    for hook in hooks if stage.startswith("pre_") else hooks[::-1]:
+        function = getattr(hook, stage, None)
+        if function is not None:
+            function(job)

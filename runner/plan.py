@@ -1,0 +1,143 @@
+"""The plan: what the newest valid configuration means for this worker, as one read-only SQLite file.
+
+`follow` writes it aside and renames it. `tick` reads a few columns of it, `run` a single row; neither ever parses YAML.
+"""
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from schemas.errors import SkipjackError
+from schemas.records import Mirror
+from schemas.stored import decode_mirror, encode_mirror
+
+FORMAT = 1
+
+_SCHEMA = """
+CREATE TABLE header (content TEXT NOT NULL);
+CREATE TABLE mirror (
+    name TEXT PRIMARY KEY,
+    interval INTEGER NOT NULL,
+    directory TEXT NOT NULL,
+    revision TEXT NOT NULL,
+    definition TEXT NOT NULL
+) WITHOUT ROWID;
+"""
+
+
+class Header(NamedTuple):
+    """What concerns the worker as a whole.
+
+    `revision` is the commit that is in force, `seen` the newest one that was looked at (another one when that was
+    refused), `fingerprint` what else the plan depends on. `problems` are (mirror or None, place, what, todo).
+    """
+
+    worker: str
+    slots: int
+    revision: str | None
+    seen: str | None
+    fingerprint: str
+    mirror_root: str
+    run_dir: str
+    log_dir: str
+    problems: tuple[tuple[str | None, str, str, str], ...] = ()
+
+
+class Planned(NamedTuple):
+    """One mirror of the plan; `revision` is the commit that its definition comes from."""
+
+    mirror: Mirror
+    directory: str
+    revision: str
+
+
+class Due(NamedTuple):
+    """The columns that a tick needs of a mirror; `interval` is in seconds."""
+
+    name: str
+    interval: int
+
+
+def write(path: str, header: Header, mirrors: list[Planned]) -> None:
+    """Put a new plan in the place of the old one; a reader sees the one or the other, never something between."""
+    aside = f"{path}.new"
+    if os.path.exists(aside):
+        os.unlink(aside)
+    connection = sqlite3.connect(aside, isolation_level=None)
+    try:
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute(f"PRAGMA user_version={FORMAT:d}")
+        connection.executescript("BEGIN;" + _SCHEMA)
+        connection.execute("INSERT INTO header VALUES (?)", (json.dumps(header._asdict()),))
+        connection.executemany("INSERT INTO mirror VALUES (?, ?, ?, ?, ?)", map(_row, mirrors))
+        connection.execute("COMMIT")
+    finally:
+        connection.close()
+    os.replace(aside, path)
+    _sync(os.path.dirname(path))
+
+
+def _row(planned: Planned) -> tuple[str, int, str, str, str]:
+    mirror = planned.mirror
+    return mirror.name, mirror.interval, planned.directory, planned.revision, encode_mirror(mirror)
+
+
+def _sync(folder: str) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class Plan:
+    """An open plan."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self.header = _decode_header(connection.execute("SELECT content FROM header").fetchone()[0])
+
+    def due(self) -> list[Due]:
+        """All mirrors, as far as a tick is concerned."""
+        return [Due(*row) for row in self._connection.execute("SELECT name, interval FROM mirror")]
+
+    def mirror(self, name: str) -> Planned | None:
+        """One mirror, or None when this worker has none of that name."""
+        query = "SELECT definition, directory, revision FROM mirror WHERE name = ?"
+        row = self._connection.execute(query, (name,)).fetchone()
+        return Planned(decode_mirror(row[0]), row[1], row[2]) if row else None
+
+    def mirrors(self) -> list[Planned]:
+        """All mirrors with their whole definitions, by name."""
+        query = "SELECT definition, directory, revision FROM mirror ORDER BY name"
+        return [Planned(decode_mirror(row[0]), row[1], row[2]) for row in self._connection.execute(query)]
+
+
+def _decode_header(text: str) -> Header:
+    plain: dict[str, Any] = json.loads(text)
+    plain["problems"] = tuple(tuple(each) for each in plain["problems"])
+    return Header(**{key: plain[key] for key in Header._fields if key in plain})
+
+
+@contextmanager
+def opened(path: str) -> Iterator[Plan]:
+    """Open the plan for reading; SkipjackError when there is none that this version understands."""
+    if not os.path.exists(path):
+        raise SkipjackError(f"There is no plan at {path} yet.", "Run `skipjack follow` first.")
+    connection = sqlite3.connect(f"file:{_quoted(path)}?mode=ro&immutable=1", uri=True, isolation_level=None)
+    try:
+        found = connection.execute("PRAGMA user_version").fetchone()[0]
+        if found != FORMAT:
+            raise SkipjackError(f"The plan {path} was written by another version.", "Run `skipjack follow`.")
+        yield Plan(connection)
+    except sqlite3.DatabaseError as error:
+        raise SkipjackError(f"The plan {path} cannot be read: {error}.", "Run `skipjack follow --again`.") from error
+    finally:
+        connection.close()
+
+
+def _quoted(path: str) -> str:
+    return path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")

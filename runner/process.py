@@ -1,0 +1,172 @@
+"""Starting, watching and ending a provider's processes. The only module of the worker that starts any.
+
+A process runs in a session of its own, so that a stop reaches its whole group: TERM, a grace, KILL. It is started by
+`posix_spawn`: no Python code runs between fork and exec, and it inherits nothing but what is named.
+"""
+
+import contextlib
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from types import FrameType
+from typing import NamedTuple
+
+GRACE = 10.0
+"""Seconds between TERM and KILL: rsync needs a few to remove its temporary files."""
+
+_OURS = ("CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "RSYNC_PASSWORD")
+_STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_DEFAULTED = (*_STOPS, signal.SIGPIPE)
+
+EXITED, TIMED_OUT, INTERRUPTED = "exited", "timed-out", "interrupted"
+
+
+class Exit(NamedTuple):
+    """How a process ended: its exit code (negative for a signal), and whether we ended it and why."""
+
+    code: int
+    cause: str = EXITED
+
+
+class CannotStart(Exception):  # noqa: N818 - what happened, not a fault of ours
+    """The program could not be started; the message says why in words."""
+
+
+class Stop:
+    """Remembers that somebody asked this process to stop, and wakes whoever waits for a descriptor."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        self.descriptor, self._write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+
+    def listen(self) -> None:
+        """Take TERM, INT and HUP from now on."""
+        signal.set_wakeup_fd(self._write_end, warn_on_full_buffer=False)
+        for number in _STOPS:
+            signal.signal(number, self._on_signal)
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        self.signal = number
+
+
+def run(
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    cwd: str,
+    log: int,
+    keep: Sequence[int],
+    timeout: float | None,
+    stop: Stop,
+) -> Exit:
+    """Run one process to its end, its output going to the descriptor `log`.
+
+    `keep` are descriptors that it and its children inherit (locks); `timeout` is in seconds. Whatever is left of its
+    group when it ends is killed. Raises CannotStart.
+    """
+    pid = _spawn(argv, env, cwd, log, keep)
+    watch = os.pidfd_open(pid)
+    try:
+        cause = _wait(watch, stop, timeout)
+        if cause != EXITED:
+            _end(pid, watch)
+        _signal_group(pid, signal.SIGKILL)  # the leader is a zombie, so the number still is its group's
+    finally:
+        os.close(watch)
+        _pid, status = os.waitpid(pid, 0)
+    return Exit(os.waitstatus_to_exitcode(status), cause)
+
+
+def inherited_environment() -> dict[str, str]:
+    """What every process gets: our own environment without what is meant for us alone."""
+    return {key: value for key, value in os.environ.items() if key not in _OURS}
+
+
+def find_program(name: str, search: str) -> str:
+    """The path of a program; CannotStart says in words why it cannot be run."""
+    candidates = [name] if "/" in name else [os.path.join(folder or ".", name) for folder in search.split(":")]
+    for path in candidates:
+        if os.path.isfile(path):
+            if not os.access(path, os.X_OK):
+                raise CannotStart(f"{path} may not be executed; set its run bit with `chmod +x`")
+            return path
+    where = "" if "/" in name else f" in {search}"
+    raise CannotStart(f"the program {name} was not found{where}")
+
+
+def _spawn(argv: Sequence[str], env: Mapping[str, str], cwd: str, log: int, keep: Sequence[int]) -> int:
+    program = find_program(argv[0], env.get("PATH", os.defpath))
+    for descriptor in keep:
+        os.set_inheritable(descriptor, True)
+    null = os.open(os.devnull, os.O_RDONLY)
+    before = os.getcwd()
+    try:
+        os.chdir(cwd)
+        return os.posix_spawn(
+            program, list(argv), env, setsid=True, setsigdef=_DEFAULTED,
+            file_actions=[(os.POSIX_SPAWN_DUP2, null, 0), (os.POSIX_SPAWN_DUP2, log, 1), (os.POSIX_SPAWN_DUP2, log, 2)],
+        )  # fmt: skip
+    except OSError as error:
+        reason = error.strerror
+        if isinstance(error, FileNotFoundError) or error.errno == 8:  # ENOEXEC, or the interpreter of a `#!` line
+            reason = "it has no usable `#!` line, or the interpreter that it names is missing"
+        raise CannotStart(f"{program} cannot be started: {reason}") from error
+    finally:
+        os.chdir(before)
+        os.close(null)
+        for descriptor in keep:
+            os.set_inheritable(descriptor, False)
+
+
+def _wait(watch: int, stop: Stop, timeout: float | None) -> str:
+    """Wait for the end of the process, the time-out or a stop, whichever comes first."""
+    deadline = None if timeout is None else time.monotonic() + timeout
+    poll = select.poll()
+    poll.register(watch, select.POLLIN)
+    poll.register(stop.descriptor, select.POLLIN)
+    while stop.signal is None:
+        left = None if deadline is None else deadline - time.monotonic()
+        if left is not None and left <= 0:
+            return TIMED_OUT
+        events = dict(poll.poll(None if left is None else left * 1000 + 1))
+        if watch in events:
+            return EXITED
+        if stop.descriptor in events:
+            os.read(stop.descriptor, 4096)
+    return INTERRUPTED
+
+
+def _end(pid: int, watch: int) -> None:
+    _signal_group(pid, signal.SIGTERM)
+    poll = select.poll()
+    poll.register(watch, select.POLLIN)
+    if not poll.poll(GRACE * 1000):
+        _signal_group(pid, signal.SIGKILL)
+        poll.poll()
+
+
+def _signal_group(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # all gone, or only others' processes are left
+        os.killpg(pid, number)
+
+
+def detach(argv: Sequence[str], log: str) -> None:
+    """Start one of our own programs that shall outlive us: a session of its own, messages appended to the file `log`.
+
+    It must not keep a terminal or a pipe of ours open, or cron and ssh would wait for its end.
+    """
+    null = os.open(os.devnull, os.O_RDWR)
+    messages = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+    try:
+        actions = [(os.POSIX_SPAWN_DUP2, source, target) for source, target in ((null, 0), (null, 1), (messages, 2))]
+        os.posix_spawn(argv[0], list(argv), os.environ, setsid=True, setsigdef=_DEFAULTED, file_actions=actions)
+    finally:
+        os.close(messages)
+        os.close(null)
+
+
+def lean(*words: str) -> list[str]:
+    """The command line of one of our lean programs: no site packages, nothing imported that it does not need."""
+    return [sys.executable, "-I", "-S", os.path.join(os.path.dirname(os.path.abspath(__file__)), "lean.py"), *words]

@@ -1,0 +1,55 @@
+"""The command provider: a program of the site's own, as the public collections of mirror scripts expect to be run."""
+
+import re
+import shlex
+
+from runner.api import Command, Findings, Job
+from schemas.units import parse_tool_size
+
+OPTIONS = frozenset(["upstream", "command", "env", "success_exit_codes", "fail_on_match", "size_pattern"])
+
+
+def command(job: Job) -> Command:
+    """The command line, split as a shell would but run without one, in the mirror's directory."""
+    facts = {
+        "MIRROR_NAME": job.mirror.name,
+        "WORKING_DIR": job.directory,
+        "UPSTREAM_URL": job.mirror.upstream,
+        "LOG_DIR": job.log_dir,
+        "LOG_FILE": job.log_file,
+    }
+    env = {f"{prefix}_{key}": value for prefix in ("TUNASYNC", "SKIPJACK") for key, value in facts.items()}
+    return Command(tuple(shlex.split(job.mirror.command)), env | dict(job.mirror.env), job.directory)
+
+
+def is_success(job: Job, code: int) -> bool:
+    """0, or one of the codes that the definition lists."""
+    return code == 0 or code in job.mirror.success_exit_codes
+
+
+def explain(code: int) -> str:
+    """The code, or the signal that ended the command."""
+    return f"the command was ended by signal {-code}" if code < 0 else f"the command exited with {code}"
+
+
+def reader(job: Job) -> "SizeReader":
+    """What looks for the size in the log."""
+    return SizeReader(job.mirror.size_pattern)
+
+
+class SizeReader:
+    """Takes the first group of the pattern's last match as the mirror's size."""
+
+    def __init__(self, pattern: str) -> None:
+        self._pattern = re.compile(pattern) if pattern else None
+        self._size: int | None = None
+
+    def line(self, text: str) -> None:
+        """Take the next line of the log."""
+        match = self._pattern.search(text) if self._pattern else None
+        if match:
+            self._size = parse_tool_size(match.group(1) or "")
+
+    def findings(self) -> Findings:
+        """The size, if the log told it."""
+        return Findings(size=self._size)

@@ -1,0 +1,110 @@
+"""The rsync provider: one rsync from an upstream into the mirror's directory."""
+
+from runner.api import Command, Findings, Job
+from schemas.records import Mirror
+from schemas.secrets import read_secret
+
+OPTIONS = frozenset({
+    "upstream", "command", "env", "exclude_file", "username", "password", "use_ipv4", "use_ipv6",
+    "success_exit_codes", "fail_on_match", "rsync_options", "rsync_override", "rsync_override_only",
+    "rsync_timeout", "rsync_no_timeout", "rsync_success_exit_codes",
+})  # fmt: skip
+
+BUILT_IN = (
+    "-aHvh", "--no-o", "--no-g", "--stats", "--filter", "risk .~tmp~/", "--exclude", ".~tmp~/",
+    "--delete", "--delete-after", "--delay-updates", "--safe-links",
+)  # fmt: skip
+"""tunasync's built-in options, so that a site that moves gets the same mirror."""
+
+EXACT = "--no-h"
+"""Ours, after them: sizes in bytes instead of three digits and a letter."""
+
+_FIGURES = {
+    "Total bytes received": "bytes",
+    "Number of regular files transferred": "files",
+    "Total file size": "size",
+}
+
+# Meanings after the section EXIT VALUES of rsync(1).
+_MEANINGS = {
+    1: "syntax or usage error",
+    2: "protocol incompatibility",
+    3: "errors selecting input or output files or directories",
+    4: "requested action not supported",
+    5: "error starting the client-server protocol; often a wrong user name, password or module",
+    6: "the daemon could not append to its log file",
+    10: "error in socket I/O; the upstream may be down",
+    11: "error in file I/O; the disk may be full",
+    12: "error in the rsync protocol data stream; the connection broke",
+    13: "errors with program diagnostics",
+    14: "error in inter-process communication",
+    20: "received a signal",
+    21: "waitpid() failed",
+    22: "error allocating memory",
+    23: "partial transfer because of an error",
+    24: "partial transfer because source files vanished",
+    25: "the --max-delete limit stopped deletions",
+    30: "time-out in sending or receiving data",
+    35: "time-out waiting for the daemon's connection",
+}
+
+
+def command(job: Job) -> Command:
+    """One rsync; user name and password go through its environment, never its command line."""
+    mirror = job.mirror
+    env = dict(mirror.env)
+    if mirror.username:
+        env["USER"] = mirror.username
+    if mirror.password is not None:
+        env["RSYNC_PASSWORD"] = read_secret(mirror.password)
+    argv = (mirror.command or "rsync", *_options(mirror), mirror.upstream, job.directory + "/")
+    return Command(argv, env, job.directory)
+
+
+def _options(mirror: Mirror) -> tuple[str, ...]:
+    if mirror.rsync_override_only:
+        return mirror.rsync_override
+    options = [*(mirror.rsync_override or (*BUILT_IN, EXACT))]
+    if not mirror.rsync_no_timeout:
+        options.append(f"--timeout={mirror.rsync_timeout}")
+    if mirror.use_ipv6 or mirror.use_ipv4:
+        options.append("-6" if mirror.use_ipv6 else "-4")
+    if mirror.exclude_file is not None:
+        options += ["--exclude-from", mirror.exclude_file]
+    return (*options, *mirror.rsync_options)
+
+
+def is_success(job: Job, code: int) -> bool:
+    """0, or one of the codes that the definition lists."""
+    return code == 0 or code in (*job.mirror.success_exit_codes, *job.mirror.rsync_success_exit_codes)
+
+
+def explain(code: int) -> str:
+    """The code with its meaning as rsync(1) has it."""
+    if code < 0:
+        return f"rsync was ended by signal {-code}"
+    return f"rsync exited with {code}: {_MEANINGS.get(code, 'a code that its manual does not know')}"
+
+
+def reader(_job: Job) -> "StatsReader":
+    """What reads the lines of `--stats`."""
+    return StatsReader()
+
+
+class StatsReader:
+    """Takes the figures that rsync prints at its end; the last ones count."""
+
+    def __init__(self) -> None:
+        self._figures: dict[str, int] = {}
+
+    def line(self, text: str) -> None:
+        """Take the next line of the log."""
+        label, _colon, rest = text.partition(":")
+        if label in _FIGURES and rest.strip():
+            number = rest.split()[0].replace(",", "")
+            if number.isdigit():
+                self._figures[_FIGURES[label]] = int(number)
+
+    def findings(self) -> Findings:
+        """The figures; sizes that a user's own options made human-readable are not guessed at."""
+        return Findings(self._figures.get("bytes"), self._figures.get("files"), self._figures.get("size"))

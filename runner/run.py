@@ -1,0 +1,127 @@
+"""`skipjack run NAME`: one run of one mirror, from its locks to its last transaction.
+
+A lean process of its own and the unit of isolation: whatever happens to it happens to this mirror alone.
+"""
+
+import contextlib
+import os
+import socket
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from runner import hooks, journal, locks, pipeline, plan, process, schedule
+from runner.api import Job
+from runner.journal import Ending, Journal, Subject
+from runner.output import log
+from runner.places import Places
+from runner.providers import PROVIDERS
+from schemas.errors import SkipjackError
+from schemas.names import is_name
+from schemas.states import INTERRUPTED, SUCCESS, SYNCING
+
+PATIENCE = 2.0
+"""Seconds to wait for a mirror's own locks: whoever looks whether they are held takes them for an instant."""
+
+
+class _Locks(NamedTuple):
+    """The descriptors of what a run holds; the supervisor's stays its own, the others go to the provider."""
+
+    supervisor: int
+    mirror: int
+    slot: int
+
+
+def run(places: Places, name: str, launched: int | None = None) -> int:
+    """Run the mirror once and give the exit code: 0 for a success or a wait for a slot, 1 otherwise, 143 when stopped.
+
+    `launched` is the number under which a tick announced the run; without it the run was asked for by hand.
+    """
+    if not is_name(name):
+        raise SkipjackError(
+            f"`{name}` cannot be the name of a mirror.", "Name one that `_workers.yml` gives to this worker."
+        )
+    stop = process.Stop()
+    stop.listen()
+    with plan.opened(places.plan) as opened:
+        header, planned = opened.header, opened.mirror(name)
+    if planned is None:
+        raise SkipjackError(f"This worker ({header.worker}) has no mirror `{name}`.", "See `skipjack validate`.")
+    mirror = planned.mirror
+    subject = Subject(name, mirror.upstream, mirror.role == "master", planned.revision)
+    with journal.opened(places.journal) as book, _locked(places, name, header.slots) as held:
+        if held is None:
+            book.queue(launched, subject, time.time())
+            log("no slot is free; it waits for one", about=name)
+            return 0
+        number = book.begin(launched, subject, time.time())
+        if number is None:
+            raise SkipjackError(f"The launch {launched} of {name} was given up meanwhile.", "The next tick goes on.")
+        job = Job(mirror, planned.directory, header.mirror_root, os.path.join(header.log_dir, name))
+        ending = _supervise(job, book, number, held, stop)
+    _poke(places, header.run_dir)
+    return _exit_code(ending, stop)
+
+
+def _supervise(job: Job, book: Journal, number: int, held: _Locks, stop: process.Stop) -> Ending:
+    name = job.mirror.name
+    log("begins", about=name)
+
+    def on_attempt(attempt: int) -> None:
+        book.attempt(number, name, SYNCING, attempt, time.time())
+        log(f"attempt {attempt} of {job.mirror.retry}, log {job.log_file}", about=name)
+
+    means = pipeline.Means(
+        PROVIDERS[job.mirror.provider], tuple(hooks.HOOKS.values()), (held.mirror, held.slot), stop, on_attempt
+    )
+    ending = pipeline.run(job, means)
+    now = time.time()
+    state = schedule.State(ending.status, last_ended_at=now)
+    ending = ending._replace(next_run_at=schedule.due_at(job.mirror.interval, state, now))
+    book.end(number, name, ending, now)
+    log(ending.status + (f": {ending.reason}" if ending.reason else ""), about=name)
+    return ending
+
+
+@contextlib.contextmanager
+def _locked(places: Places, name: str, slots: int) -> Iterator[_Locks | None]:
+    """Hold all that a run needs, or nothing: yields None when no slot is free, raises when the mirror is taken."""
+    with contextlib.ExitStack() as stack:
+        supervisor = _own(stack, locks.try_lock(places.lock("supervisor", name), wait=PATIENCE))
+        if supervisor is None:
+            raise SkipjackError(f"{name} is being synced already.", "Wait for its end, or look into its log.")
+        mirror = _own(stack, locks.try_lock(places.lock("mirror", name), wait=PATIENCE))
+        if mirror is None:
+            raise SkipjackError(
+                f"Processes of an earlier run of {name} are still at work on its directory.",
+                "The next `skipjack tick` ends them.",
+            )
+        slot = _own(stack, _free_slot(places, slots))
+        yield None if slot is None else _Locks(supervisor, mirror, slot)
+
+
+def _own(stack: contextlib.ExitStack, descriptor: int | None) -> int | None:
+    if descriptor is not None:
+        stack.callback(os.close, descriptor)
+    return descriptor
+
+
+def _free_slot(places: Places, slots: int) -> int | None:
+    for number in range(slots):
+        descriptor = locks.try_lock(places.lock("slot", str(number)))
+        if descriptor is not None:
+            return descriptor
+    return None
+
+
+def _poke(places: Places, run_dir: str) -> None:
+    """Wake the courier, if it lingers, and start a tick, so that the slot is refilled at once."""
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        sender.sendto(b"!", os.path.join(run_dir, "courier.sock"))
+    process.detach(process.lean("tick", places.state_dir), places.messages)
+
+
+def _exit_code(ending: Ending, stop: process.Stop) -> int:
+    if ending.status == INTERRUPTED:
+        return 128 + (stop.signal or 15)
+    return 0 if ending.status == SUCCESS else 1

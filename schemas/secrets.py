@@ -1,0 +1,30 @@
+"""Fetching a secret from where it is kept. Cheap to import: every run of a mirror with a password does it."""
+
+import os
+
+from schemas.errors import SkipjackError
+from schemas.records import Secret
+
+
+def read_secret(secret: Secret) -> str:
+    """The first line of the secret's file, or of the credential that systemd gave this unit; it is never logged."""
+    path = secret.file or _credential(str(secret.credential))
+    try:
+        with open(path, encoding="utf-8") as file:
+            line = file.readline().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise SkipjackError(f"The secret {path} cannot be read: {reason}.", "Check the path and its owner.") from error
+    if not line:
+        raise SkipjackError(f"The secret {path} is empty.", "Write the secret into its first line.")
+    return line
+
+
+def _credential(name: str) -> str:
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    if folder is None:
+        raise SkipjackError(
+            f"The credential `{name}` is not there.",
+            "Start this from a unit with `LoadCredential=`, or name a `file:` instead.",
+        )
+    return os.path.join(folder, name)

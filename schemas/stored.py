@@ -1,0 +1,29 @@
+"""Records as JSON text, for the plan of a worker and the store of the manager, and back. Cheap to import."""
+
+import json
+from types import MappingProxyType
+from typing import Any
+
+from schemas.records import Mirror, Secret
+
+
+def encode_mirror(mirror: Mirror) -> str:
+    """Write a mirror's definition as JSON."""
+    plain: dict[str, Any] = mirror._asdict() | {"env": dict(mirror.env)}
+    plain["password"] = mirror.password._asdict() if mirror.password else None
+    return json.dumps(plain, separators=(",", ":"))
+
+
+def decode_mirror(text: str) -> Mirror:
+    """Read back what `encode_mirror` wrote; keys of another version are ignored, missing ones get their defaults."""
+    plain = json.loads(text)
+    fields = {key: _convert(plain[key]) for key in Mirror._fields if key in plain}
+    if fields.get("password"):
+        fields["password"] = Secret(**fields["password"])
+    return Mirror(**fields)
+
+
+def _convert(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(value)
+    return MappingProxyType(value) if isinstance(value, dict) else value
