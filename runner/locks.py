@@ -2,14 +2,14 @@
 
 A mirror has two. The *supervisor* lock is held by `run` alone; the *mirror* lock, like the *slot* lock, is inherited
 by the provider's processes. Supervisor free and mirror held means that a provider outlived its run.
+
+Even an idle tick loads this module, so it imports nothing of weight (contextlib alone would cost it a quarter more).
 """
 
-import contextlib
 import errno
 import fcntl
 import os
 import time
-from collections.abc import Iterator
 
 
 def try_lock(path: str, *, wait: float = 0.0) -> int | None:
@@ -40,24 +40,30 @@ def is_held(path: str) -> bool:
 def holders(path: str) -> list[int]:
     """The processes that have the lock's file open, found in /proc; whoever has it open inherited it from a run."""
     target = os.path.realpath(path)
-    found = []
-    for entry in os.listdir("/proc"):
-        folder = f"/proc/{entry}/fd"
-        with contextlib.suppress(OSError):  # not a process, not ours, or gone meanwhile
-            if any(os.readlink(f"{folder}/{name}") == target for name in os.listdir(folder)):
-                found.append(int(entry))
-    return [pid for pid in found if pid != os.getpid()]
+    pids = (int(entry) for entry in os.listdir("/proc") if entry.isdigit())
+    return [pid for pid in pids if pid != os.getpid() and target in _open_files(pid)]
 
 
-@contextlib.contextmanager
-def held(path: str, *, wait: float = 0.0) -> Iterator[bool]:
-    """Hold the lock for a while; yields False when it could not be had within `wait` seconds."""
-    descriptor = try_lock(path, wait=wait)
+def _open_files(pid: int) -> set[str]:
+    folder = f"/proc/{pid}/fd"
     try:
-        yield descriptor is not None
-    finally:
-        if descriptor is not None:
-            os.close(descriptor)
+        return {os.readlink(f"{folder}/{name}") for name in os.listdir(folder)}
+    except OSError:  # gone meanwhile, or somebody else's, who cannot have our lock
+        return set()
+
+
+class Held:
+    """Hold the lock for a while: `with Held(path) as ours` gives False when it could not be had in `wait` seconds."""
+
+    def __init__(self, path: str, *, wait: float = 0.0) -> None:
+        self._descriptor = try_lock(path, wait=wait)
+
+    def __enter__(self) -> bool:
+        return self._descriptor is not None
+
+    def __exit__(self, *_exception: object) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
 
 
 def _flock(descriptor: int) -> bool:

@@ -1,38 +1,28 @@
-"""Where the worker keeps its things: every path below the state folder, in one place."""
+"""Where the worker keeps its things: every path below the state folder, in one place.
+
+A plain class in a module without imports of weight: even an idle tick loads it.
+"""
 
 import os
-from typing import NamedTuple
 
 
-class Places(NamedTuple):
-    """The files of one worker; `state_dir` is all that the lean programs need to be told."""
+class Places:
+    """The files of one worker; `state_dir` is all that the lean programs need to be told.
 
-    state_dir: str
+    - `plan`: what the newest valid configuration means for this worker; written by follow alone.
+    - `journal`: states, runs and the outbox.
+    - `agenda`: how long there is nothing to do, as the last tick found; may be deleted at any time.
+    - `checkout`: the clone of the config repository.
+    - `messages`: what ticks and runs said that neither a terminal nor systemd listened to.
+    """
 
-    @property
-    def plan(self) -> str:
-        """What the newest valid configuration means for this worker; written by follow alone."""
-        return os.path.join(self.state_dir, "plan.db")
-
-    @property
-    def journal(self) -> str:
-        """States, runs and the outbox."""
-        return os.path.join(self.state_dir, "journal.db")
-
-    @property
-    def agenda(self) -> str:
-        """What the last tick found: how long there is nothing to do. May be deleted at any time."""
-        return os.path.join(self.state_dir, "agenda")
-
-    @property
-    def checkout(self) -> str:
-        """The clone of the config repository."""
-        return os.path.join(self.state_dir, "checkout")
-
-    @property
-    def messages(self) -> str:
-        """What runs and ticks said that were started by another program and not from a terminal or by systemd."""
-        return os.path.join(self.state_dir, "messages.log")
+    def __init__(self, state_dir: str) -> None:
+        self.state_dir = state_dir
+        self.plan = os.path.join(state_dir, "plan.db")
+        self.journal = os.path.join(state_dir, "journal.db")
+        self.agenda = os.path.join(state_dir, "agenda")
+        self.checkout = os.path.join(state_dir, "checkout")
+        self.messages = os.path.join(state_dir, "messages.log")
 
     def lock(self, kind: str, name: str) -> str:
         """The lock file of a kind (`supervisor`, `mirror`, `slot`, `program`) for one name."""

@@ -25,7 +25,7 @@ def _watched(places: Places) -> tuple[str, ...]:
 
 def tick(places: Places) -> int:
     """Do one tick and give the number of runs that it launched."""
-    with locks.held(places.lock("program", "tick"), wait=20.0) as ours:
+    with locks.Held(places.lock("program", "tick"), wait=20.0) as ours:
         if not ours:
             from schemas.errors import SkipjackError
 
@@ -36,7 +36,7 @@ def tick(places: Places) -> int:
             return 0
         launched, orphans = _work(places)
     if orphans:
-        with locks.held(places.lock("program", "orphans")) as ours:
+        with locks.Held(places.lock("program", "orphans")) as ours:
             if ours:
                 from runner.settle import end_orphans
 
