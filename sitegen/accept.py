@@ -5,11 +5,14 @@ ones are duplicates of a request whose answer was lost, and a later one shows th
 snapshot can go on.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from schemas.report import SNAPSHOT, Envelope, MirrorStatus, Report, Run
+from schemas.report import SNAPSHOT, Envelope, MirrorStatus, Problem, Report, Run
 from sitegen.model import Answer, Delivery
+
+SILENCE = 60.0
+"""Seconds without a sign of life after which the next one is worth publishing at once."""
 
 Journal = tuple[str, str]
 """A worker's name and the identity of its journal."""
@@ -36,6 +39,26 @@ class Plan(NamedTuple):
     states: dict[tuple[str, str], tuple[str, MirrorStatus]]
     runs: dict[tuple[Journal, int], tuple[str, Run]]
     answers: list[Answer]
+    news: bool
+
+
+class Known(NamedTuple):
+    """What the store knew before the batch: acknowledged numbers, and each worker's condition."""
+
+    acknowledged: Mapping[Journal, int]
+    conditions: Mapping[str, "Condition"]
+
+
+class Condition(NamedTuple):
+    """What pages tell of a worker itself; a sign of life that repeats it is no news, unless there was a silence."""
+
+    last_seen: float
+    journal: str
+    version: str
+    revision: str | None
+    slots_total: int
+    slots_busy: int
+    problems: tuple[Problem, ...]
 
 
 def judge(acknowledged: int, reports: Iterable[Report]) -> Verdict:
@@ -51,9 +74,10 @@ def judge(acknowledged: int, reports: Iterable[Report]) -> Verdict:
     return Verdict(acknowledged, tuple(applied), False)
 
 
-def plan(deliveries: Iterable[Delivery], acknowledged: Mapping[Journal, int]) -> Plan:
-    """Work out what a batch leaves to be written, given what was acknowledged before it."""
-    result = Plan(dict(acknowledged), {}, set(), {}, {}, [])
+def plan(deliveries: Sequence[Delivery], known: Known) -> Plan:
+    """Work out what a batch leaves to be written, and whether it alters any page."""
+    news = any(_is_news(delivery, known.conditions.get(delivery.envelope.worker)) for delivery in deliveries)
+    result = Plan(dict(known.acknowledged), {}, set(), {}, {}, [], news)
     for delivery in deliveries:
         envelope = delivery.envelope
         journal = (envelope.worker, envelope.journal)
@@ -64,6 +88,22 @@ def plan(deliveries: Iterable[Delivery], acknowledged: Mapping[Journal, int]) ->
         for report in verdict.reports:
             _apply(result, envelope, report)
     return result
+
+
+def _is_news(delivery: Delivery, before: Condition | None) -> bool:
+    envelope = delivery.envelope
+    if before is None or envelope.reports or delivery.received_at - before.last_seen > SILENCE:
+        return True
+    now = Condition(
+        before.last_seen,
+        envelope.journal,
+        envelope.version,
+        envelope.revision,
+        envelope.slots_total,
+        envelope.slots_busy,
+        envelope.problems,
+    )
+    return now != before
 
 
 def _apply(result: Plan, envelope: Envelope, report: Report) -> None:

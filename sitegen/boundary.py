@@ -5,7 +5,6 @@ import signal
 import tempfile
 import traceback
 from collections.abc import Callable
-from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
@@ -43,17 +42,20 @@ def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:
 
 
 def _report(error: Exception) -> int:
-    """Keep the traceback of a bug in a file, below the unit's state directory where there is one."""
+    """Keep the traceback of a bug in a file and name it."""
     text = "".join(traceback.format_exception(error))
-    folder = os.environ.get("STATE_DIRECTORY", "").split(":")[0] or None
     summary = f"skipjack-manager: this is a bug: {type(error).__name__}: {error}."
-    try:
-        handle, name = tempfile.mkstemp(prefix="skipjack-manager-bug-", suffix=".txt", dir=folder)
+    # systemd names the unit's state directory, which outlives a private /tmp
+    for folder in (os.environ.get("STATE_DIRECTORY", "").split(":")[0], None):
+        if folder == "":
+            continue
+        try:
+            handle, name = tempfile.mkstemp(prefix="skipjack-manager-bug-", suffix=".txt", dir=folder)
+        except OSError:
+            continue
         with os.fdopen(handle, "w") as file:
             file.write(text)
-        Path(name).chmod(0o600)
-    except OSError as unwritable:
-        output.note(f"{summary} Its report could not be kept ({unwritable}): {text}")
+        output.note(f"{summary} Please report it with the file {name}.")
         return BUG
-    output.note(f"{summary} Please report it with the file {name}.")
+    output.note(f"{summary} Its report could be kept nowhere: {text}")
     return BUG

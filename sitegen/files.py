@@ -21,12 +21,12 @@ _ASIDE = ".skipjack-new"
 def write(site_dir: str, files: Mapping[str, bytes]) -> int:
     """Put files (`folder/name` or `name` → content) in place; returns how many had to change.
 
-    SkipjackError when a folder cannot be used; OSError (disk full) leaves every file either old or new.
+    SkipjackError when that fails (a full disk); every file is then either the old or the new one.
     """
     changed = 0
     with _folder(site_dir) as root:
         for folder in sorted({path.rpartition("/")[0] for path in files}):
-            with _subfolder(root, folder, site_dir) as place:
+            with _subfolder(root, folder, site_dir) as place, _explained(f"{site_dir}/{folder}"):
                 here = {path.rpartition("/")[2]: path for path in files if path.rpartition("/")[0] == folder}
                 changed += sum(_put(place, name, files[path]) for name, path in here.items())
                 os.fsync(place)
@@ -35,7 +35,8 @@ def write(site_dir: str, files: Mapping[str, bytes]) -> int:
 
 def remove_others(site_dir: str, folder: str, keep: Iterable[str]) -> int:
     """Remove what we once wrote into a folder and what is not to be kept; returns how many files."""
-    with _folder(site_dir) as root, _subfolder(root, folder, site_dir) as place:
+    where = f"{site_dir}/{folder}"
+    with _folder(site_dir) as root, _subfolder(root, folder, site_dir) as place, _explained(where):
         with os.scandir(place) as entries:
             others = {entry.name for entry in entries} - set(keep)
         others = {name for name in others if _is_ours(place, name)}
@@ -70,6 +71,14 @@ def _subfolder(root: int, name: str, site_dir: str) -> Iterator[int]:
         yield place
     finally:
         os.close(place)
+
+
+@contextmanager
+def _explained(path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _unusable(path, error) from error
 
 
 def _unusable(path: str, error: OSError) -> SkipjackError:

@@ -6,11 +6,12 @@ from typing import Any
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from schemas import states, units
 
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_BACKQUOTED = re.compile(r"`([^`\n]+)`")
 _CONTROLS = {code: None for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
 
 NO_NUMBER = "\N{EN DASH}"
@@ -68,6 +69,11 @@ def size(count: int | None) -> str:
 def duration(seconds: float | None) -> str:
     """Seconds for people, a dash where they are not known."""
     return NO_NUMBER if seconds is None else units.format_duration(seconds)
+
+
+def spans(text: str) -> Markup:
+    """A message of ours, with what stands between backquotes as code."""
+    return Markup(_BACKQUOTED.sub(r"<code>\1</code>", str(escape(printable(text)))))  # noqa: S704 - escaped just here
 
 
 def segment(text: str) -> str:

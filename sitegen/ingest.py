@@ -17,6 +17,9 @@ from sitegen.store import Store, StoreError
 LARGEST_BATCH = 500
 """Requests in one transaction at most, so that a storm cannot make anybody wait for minutes."""
 
+PRUNE_EVERY = 10_000
+"""Deliveries after which old runs are removed."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -30,7 +33,7 @@ class _Waiting(NamedTuple):
 
 
 class Ingest:
-    """The writer. `announce` is called, in the writer's thread, after each commit."""
+    """The writer. `announce` is called, in the writer's thread, after each commit that alters a page."""
 
     def __init__(self, store: Store, announce: Callable[[], None]) -> None:
         self._store = store
@@ -70,30 +73,43 @@ class Ingest:
     def _commit(self, batch: Sequence[_Waiting]) -> None:
         """Commit a batch; should one delivery spoil it, commit each alone, so that it spoils only itself."""
         try:
-            answers: Sequence[Answer | NotKept] = self._store.apply([item.delivery for item in batch])
+            kept = self._store.apply([item.delivery for item in batch])
         except StoreError as error:
             _log.error("%s", error)
-            answers = [NotKept(str(error))] * len(batch)
-        except Exception as error:
+            _answer(batch, NotKept("the manager's database cannot be used now"))
+        except Exception:
             if len(batch) > 1:
                 for item in batch:
                     self._commit([item])
                 return
-            _log.exception("a report of worker %s could not be kept", batch[0].delivery.envelope.worker)
-            answers = [NotKept(f"the report could not be kept: {type(error).__name__}")]
+            _log.exception("A delivery of worker %s could not be kept.", batch[0].delivery.envelope.worker)
+            _answer(batch, NotKept("this delivery could not be kept; the manager's log says why"))
         else:
-            self.commits += 1
-            self.deliveries += len(batch)
-            self._announce()
-        loop = batch[0].answer.get_loop()
-        loop.call_soon_threadsafe(_resolve, batch, answers)
+            self._count(len(batch))
+            _answer(batch, kept.answers)
+            if kept.news:
+                self._announce()
+
+    def _count(self, deliveries: int) -> None:
+        self.commits += 1
+        before, self.deliveries = self.deliveries, self.deliveries + deliveries
+        if before // PRUNE_EVERY != self.deliveries // PRUNE_EVERY:
+            try:
+                self._store.prune()
+            except StoreError as error:
+                _log.error("Old runs could not be removed: %s", error)
 
 
-def _resolve(batch: Sequence[_Waiting], answers: Sequence[Answer | NotKept]) -> None:
-    for item, answer in zip(batch, answers, strict=True):
+def _answer(batch: Sequence[_Waiting], answers: Sequence[Answer] | NotKept) -> None:
+    """Hand the answers, or the same refusal for all, to the event loop."""
+    batch[0].answer.get_loop().call_soon_threadsafe(_resolve, batch, answers)
+
+
+def _resolve(batch: Sequence[_Waiting], answers: Sequence[Answer] | NotKept) -> None:
+    for place, item in enumerate(batch):
         if item.answer.done():
             continue  # the worker hung up; it will send the same again
-        if isinstance(answer, NotKept):
-            item.answer.set_exception(answer)
+        if isinstance(answers, NotKept):
+            item.answer.set_exception(answers)
         else:
-            item.answer.set_result(answer)
+            item.answer.set_result(answers[place])

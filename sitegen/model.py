@@ -30,6 +30,13 @@ class Answer(NamedTuple):
     snapshot_wanted: bool
 
 
+class Kept(NamedTuple):
+    """A committed batch: an answer for each delivery, and whether any page has to change."""
+
+    answers: list[Answer]
+    news: bool
+
+
 class WorkerState(NamedTuple):
     """What a worker last said of itself. `sent_at` is by its own clock, the others by the manager's."""
 

@@ -75,8 +75,11 @@ class Pages:
 
     def _overviews(self, snapshot: Snapshot) -> dict[str, bytes]:
         rendered = [self._mirrors[view.name] for view in snapshot.mirrors]
+        by_title = sorted(snapshot.mirrors, key=lambda view: (view.definition.title or view.name).casefold())
         counts = {verdict: count(snapshot.mirrors, verdict) for verdict in FRESHNESS}
-        index = self._template("index.html", rows=[item.row for item in rendered], counts=counts, root="")
+        index = self._template(
+            "index.html", rows=[self._mirrors[view.name].row for view in by_title], counts=counts, root=""
+        )
         status = _dump(documents.head(snapshot))[:-1] + ',"mirrors":[' + ",".join(item.document for item in rendered)
         return {
             "index.html": index.encode(),
@@ -121,7 +124,12 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"size": formats.size, "duration": formats.duration, "segment": formats.segment}
+    environment.filters |= {
+        "size": formats.size,
+        "duration": formats.duration,
+        "segment": formats.segment,
+        "spans": formats.spans,
+    }
     environment.tests |= {"web": formats.is_web}
     environment.globals |= {
         "run_words": formats.RUN_WORDS,

@@ -82,7 +82,7 @@ def _pause(publisher: Publisher) -> float:
     now = time.time()
     try:
         changes_at = publisher.publish(now)
-    except (SkipjackError, OSError) as error:
+    except SkipjackError as error:
         _log.error("The site could not be published, the next try is in %g s: %s", _RETRY, error)
         return _RETRY
     return AT_MOST if changes_at is None else min(AT_MOST, max(0.0, changes_at - now))

@@ -1,5 +1,6 @@
 """The HTTP side: who may say what, and which answer is given. The only module that knows about requests."""
 
+import logging
 import time
 from typing import Any
 
@@ -20,6 +21,9 @@ from sitegen.tokens import TokenCache
 
 LARGE = 64 * 1024
 """Bytes of a body from which checking it could hold up other requests, so it is done in a thread."""
+
+
+_log = logging.getLogger(__name__)
 
 
 class _Json(JSONResponse):
@@ -75,7 +79,8 @@ class _Routes:
     async def _body(self, request: Request) -> bytes:
         """Read the body, but never more of it than is allowed."""
         too_large = Refused(413, f"the body is larger than {self._body_limit} bytes")
-        if int(request.headers.get("content-length", "0")) > self._body_limit:
+        announced = request.headers.get("content-length", "")
+        if announced.isdecimal() and int(announced) > self._body_limit:
             raise too_large
         body = bytearray()
         async for chunk in request.stream():
@@ -99,7 +104,7 @@ def application(store: Store, ingest: Ingest, body_limit: int) -> Starlette:
         exception_handlers={
             Refused: _refused,
             NotKept: _not_kept,
-            StoreError: _not_kept,
+            StoreError: _unreadable,
             ClientDisconnect: _gone,
             HTTPException: _http_error,
             Exception: _bug,
@@ -129,6 +134,11 @@ async def _refused(_request: Request, error: Exception) -> Response:
 
 async def _not_kept(_request: Request, error: Exception) -> Response:
     return _error(503, str(error), {"Retry-After": "10"})
+
+
+async def _unreadable(_request: Request, error: Exception) -> Response:
+    _log.error("%s", error)
+    return _error(503, "the manager's database cannot be used now", {"Retry-After": "10"})
 
 
 async def _gone(_request: Request, _gone: Exception) -> Response:

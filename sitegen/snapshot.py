@@ -4,6 +4,7 @@ With a configuration its mirrors are the site's mirrors, whether they ever ran o
 what workers tell. A mirror that several workers have is one mirror with several copies.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -12,6 +13,9 @@ from schemas.records import Mirror, Site, Worker
 from schemas.report import MirrorStatus
 from schemas.states import FRESH, FRESHNESS, NONE
 from sitegen.model import Facts, WorkerState
+
+_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*@")
+"""A user name and password in an upstream's address are nobody's business."""
 
 DEFAULT_TITLE = "Mirrors"
 CURRENT, BEHIND, OTHER = "current", "behind", "other"
@@ -122,6 +126,7 @@ def _worker(facts: Facts, name: str) -> Worker:
 def _copy(definition: Mirror, status: MirrorStatus | None, silent_at: float | None, now: float) -> Copy:
     if status is None:
         status = MirrorStatus(definition.name, definition.upstream, definition.role == "master", NONE)
+    status = status._replace(upstream=_CREDENTIALS.sub("", status.upstream))
     limit = stale_after(definition)
     verdict = freshness(status.last_success_at, limit, silent_at, now).verdict
     if status.last_success_at is None:

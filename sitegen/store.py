@@ -35,15 +35,18 @@ from schemas.errors import SkipjackError
 from schemas.report import MirrorStatus, Run
 from schemas.states import ENDS, SUCCESS
 from sitegen import accept, codec, tables
-from sitegen.model import Answer, Declared, Delivery, Facts, MirrorState, PastRun, Token, WorkerState
+from sitegen.model import Declared, Delivery, Facts, Kept, MirrorState, PastRun, Token, WorkerState
 
 LOCK_SECONDS = 30
 HISTORY = 20
-KEPT_RUNS = 200
-"""Ended runs kept of each mirror on each worker."""
+KEPT_RUNS = 100
+"""Runs kept of each mirror on each worker."""
 
 _STATE_FIELDS = [name for name in MirrorStatus._fields if name not in ("mirror", "run")]
 _RUN_FIELDS = [name for name in Run._fields if name != "log_tail"]
+_CONDITION = accept.Condition._fields
+_TAIL_STATES = sorted(ENDS - {SUCCESS})
+"""Only after such an end is the log's tail of interest, so only then is it kept."""
 _CHUNK = 200
 
 
@@ -106,14 +109,13 @@ class Store:
         with self._reading() as tx:
             return tx.execute(select(tables.tokens.c.worker).where(valid)).scalar()
 
-    def apply(self, deliveries: Sequence[Delivery]) -> list[Answer]:
+    def apply(self, deliveries: Sequence[Delivery]) -> Kept:
         """Keep a batch of envelopes in one transaction; the answers are true once this has returned."""
         with self._writing() as tx:
-            journals = {(item.envelope.worker, item.envelope.journal) for item in deliveries}
-            before = _acknowledged(tx, journals)
-            plan = accept.plan(deliveries, before)
-            _write_plan(tx, plan, before)
-        return plan.answers
+            known = _known(tx, deliveries)
+            plan = accept.plan(deliveries, known)
+            _write_plan(tx, plan, known)
+        return Kept(plan.answers, plan.news)
 
     def changes(self) -> int:
         """The number that rises with everything that alters a page."""
@@ -156,7 +158,7 @@ class Store:
             return reader.facts()
 
     def prune(self) -> int:
-        """Forget the oldest ended runs beyond KEPT_RUNS of each mirror; returns how many."""
+        """Forget the oldest runs beyond KEPT_RUNS of each mirror on each worker; returns how many."""
         table = tables.runs.c
         key = (table.worker, table.journal, table.id)
         ranked = select(*key, _rank(table.worker, table.mirror).label("rank")).subquery()
@@ -272,6 +274,15 @@ def _upsert(tx: Connection, table: Table, rows: list[dict[str, Any]], keep: tupl
     tx.execute(statement.on_conflict_do_update(index_elements=table.primary_key.columns, set_=changed), rows)
 
 
+def _known(tx: Connection, deliveries: Iterable[Delivery]) -> accept.Known:
+    journals = {(item.envelope.worker, item.envelope.journal) for item in deliveries}
+    names = {worker for worker, _ in journals}
+    rows = tx.execute(select(tables.workers).where(tables.workers.c.name.in_(names)))
+    workers = [_worker(row._asdict()) for row in rows]
+    conditions = {each.name: accept.Condition(*(getattr(each, name) for name in _CONDITION)) for each in workers}
+    return accept.Known(_acknowledged(tx, journals), conditions)
+
+
 def _acknowledged(tx: Connection, journals: Iterable[accept.Journal]) -> dict[accept.Journal, int]:
     table = tables.journals.c
     rows = tx.execute(
@@ -282,8 +293,8 @@ def _acknowledged(tx: Connection, journals: Iterable[accept.Journal]) -> dict[ac
     return {(row[0], row[1]): row[2] for row in rows}
 
 
-def _write_plan(tx: Connection, plan: accept.Plan, before: dict[accept.Journal, int]) -> None:
-    moved = {key: number for key, number in plan.acknowledged.items() if number != before.get(key)}
+def _write_plan(tx: Connection, plan: accept.Plan, known: accept.Known) -> None:
+    moved = {key: number for key, number in plan.acknowledged.items() if number != known.acknowledged.get(key)}
     _upsert(
         tx,
         tables.journals,
@@ -294,7 +305,8 @@ def _write_plan(tx: Connection, plan: accept.Plan, before: dict[accept.Journal, 
         tx.execute(delete(tables.mirror_state).where(tables.mirror_state.c.worker == worker))
     _upsert(tx, tables.mirror_state, [_state_row(*item) for item in plan.states.items()])
     _upsert(tx, tables.runs, [_run_row(*item) for item in plan.runs.items()])
-    _count_change(tx)
+    if plan.news:
+        _count_change(tx)
 
 
 def _worker_row(delivery: Delivery) -> dict[str, Any]:
@@ -322,7 +334,10 @@ def _state_row(key: tuple[str, str], held: tuple[str, MirrorStatus]) -> dict[str
 
 def _run_row(key: tuple[accept.Journal, int], held: tuple[str, Run]) -> dict[str, Any]:
     (worker, journal), _ = key
-    return held[1]._asdict() | {"worker": worker, "journal": journal, "mirror": held[0]}
+    mirror, run = held
+    if run.status not in _TAIL_STATES:
+        run = run._replace(log_tail="")
+    return run._asdict() | {"worker": worker, "journal": journal, "mirror": mirror}
 
 
 def _worker(row: dict[str, Any]) -> WorkerState:
@@ -331,7 +346,7 @@ def _worker(row: dict[str, Any]) -> WorkerState:
 
 def _mirror_rows() -> Select[Any]:
     state, run = tables.mirror_state, tables.runs
-    tail = case((state.c.status.in_(sorted(ENDS - {SUCCESS})), run.c.log_tail), else_="")
+    tail = case((state.c.status.in_(_TAIL_STATES), run.c.log_tail), else_="")
     same_run = (run.c.worker == state.c.worker) & (run.c.journal == state.c.journal) & (run.c.id == state.c.run_id)
     state_columns = [state.c[name] for name in _STATE_FIELDS]
     run_columns = [run.c[name] for name in _RUN_FIELDS]

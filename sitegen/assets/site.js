@@ -23,7 +23,7 @@
         ago.className = "ago";
         time.after(" ", ago);
       }
-      ago.textContent = `${time.closest("td") ? "" : "· "}${relative(Date.parse(time.dateTime) / 1000)}`;
+      ago.textContent = relative(Date.parse(time.dateTime) / 1000);
     }
   };
 
