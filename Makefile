@@ -1,25 +1,39 @@
-# Every target works on a fresh clone. The virtual environment is made on first use and kept until the pins change.
-PYTHON ?= $(firstword $(shell for p in python3.11 python3.12 python3.13 python3; do command -v $$p; done))
+# Every target works on a fresh clone of a bare Debian 12. The virtual environment is made on first use and again when
+# the pins change.
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Expanded when it is used, so that a Python that .ci/packages has just installed is found.
+PYTHON = $(firstword $(shell for p in python3.11 python3.12 python3.13 python3.14 python3; do command -v $$p; done))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint bench clean packages
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(READY): pyproject.toml constraints.txt
-	@echo "== preparing $(VENV) (once)"
-	@$(PYTHON) -m venv $(VENV)
-	@PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
-	@touch $@
+demo: $(READY) ## see it work: a repository, an upstream, a worker, a manager and the page, all real
+	@$(BIN)/python -m tests.e2e.demo
+
+test: $(READY) ## unit tests and end-to-end tests with real rsync, git and processes
+	$(BIN)/pytest -n auto
 
 lint: $(READY) ## ruff and mypy --strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+bench: $(READY) ## what things cost, as ratios against a baseline of the same minute
+	@$(BIN)/python -m tests.bench
+
 clean: ## remove what the other targets made
 	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache
+
+packages:
+	@.ci/packages
+
+$(READY): pyproject.toml constraints.txt | packages
+	@echo "== preparing $(VENV), once"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CONSTRAINT=constraints.txt $(BIN)/pip install --quiet --editable '.[dev]'
+	@touch $@

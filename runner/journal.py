@@ -151,6 +151,11 @@ class Journal:
         row = self._db.execute(f"SELECT {_RUN} FROM run WHERE id = ?", (run,)).fetchone()  # noqa: S608 - own columns
         return Run(*row) if row else None
 
+    def last_run(self, mirror: str) -> Run | None:
+        """The last run of a mirror that began or ended, or None before the first."""
+        row = self._db.execute("SELECT run FROM mirror WHERE name = ?", (mirror,)).fetchone()
+        return self.run(row[0]) if row and row[0] is not None else None
+
     # What happens
 
     def launch(self, subjects: list[Subject], waiting: list[Subject], now: float) -> dict[str, int]:

@@ -7,11 +7,15 @@ from runner import courier, journal, tick
 from runner.follow import follow
 from runner.output import log
 from runner.places import Places
+from runner.schedule import State
 from schemas.errors import SkipjackError
 from schemas.records import RunnerSettings
+from schemas.states import ACTIVE, QUEUED, SUCCESS
 
 POLL = 0.2
 """Seconds between two looks at whether runs are still at work."""
+
+_UNDER_WAY = ACTIVE | {QUEUED}
 
 
 def once(settings: RunnerSettings) -> int:
@@ -37,14 +41,31 @@ def report_follow(settings: RunnerSettings, *, again: bool = False, accept_rewri
     return not done.problems
 
 
-def _run_all_due(places: Places) -> None:
-    while True:
-        launched = tick.tick(places)
-        with journal.opened(places.journal) as book:
-            active = book.active()
-        if not launched and not active:
-            return
-        time.sleep(POLL)
+def _run_all_due(places: Places) -> bool:
+    """Tick, and wait for the end of every run that is due now (not for what becomes due meanwhile)."""
+    began = time.time()
+    tick.tick(places)
+    with journal.opened(places.journal) as book:
+        waiting = {name for name, state in book.states().items() if state.status in _UNDER_WAY}
+        fine = True
+        while waiting:
+            time.sleep(POLL)
+            tick.tick(places)
+            states = book.states()
+            for name in sorted(name for name in waiting if _has_ended(states[name], began)):
+                waiting.remove(name)
+                fine &= states[name].status == SUCCESS
+                log(f"{states[name].status}{_reason(book, name)}", about=name)
+    return fine
+
+
+def _has_ended(state: State, began: float) -> bool:
+    return state.status not in _UNDER_WAY or (state.last_ended_at is not None and state.last_ended_at >= began)
+
+
+def _reason(book: journal.Journal, name: str) -> str:
+    run = book.last_run(name)
+    return f": {run.reason}" if run is not None and run.reason else ""
 
 
 def _deliver(settings: RunnerSettings) -> None:

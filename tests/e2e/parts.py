@@ -1,0 +1,248 @@
+"""The real parts that the demo, the end-to-end tests and the benchmarks put together: an upstream, a config
+repository, a worker and a manager, each with its files below one folder and its ports chosen by the system."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self, TypeVar
+
+import requests
+
+from runner import journal
+from runner.places import Places
+
+BIN = Path(sys.executable).parent
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+T = TypeVar("T")
+
+
+def free_port() -> int:
+    """A port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_until(condition: Callable[[], T], what: str, seconds: float = 30.0) -> T:
+    """Wait until the condition gives something true, and return it."""
+    deadline = time.monotonic() + seconds
+    while not (result := condition()):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"did not happen within {seconds:.0f} s: {what}")
+        time.sleep(0.02)
+    return result
+
+
+class Server:
+    """A process that runs while its `with` block does, its output in a file."""
+
+    def __init__(self, words: list[str], log: Path, env: Mapping[str, str] | None = None) -> None:
+        self._words, self._log, self._env = words, log, dict(env or {})
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it; `ready` says when it is up."""
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self._words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=os.environ | self._env
+            )
+        try:
+            wait_until(self._is_ready, f"{self._words[0]} is up, see {self._log}")
+        except TimeoutError:
+            self.stop()
+            raise
+
+    def _is_ready(self) -> bool:
+        if self.process is not None and self.process.poll() is not None:
+            raise RuntimeError(f"{self._words[0]} ended with {self.process.returncode}: {self._log.read_text()}")
+        return self.ready()
+
+    def ready(self) -> bool:
+        """Whether it is up; subclasses know better."""
+        return True
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """End it and give its exit code."""
+        if self.process is None:
+            return 0
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            code = self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            code = self.process.wait()
+        self.process = None
+        return code
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _value: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def accepts(port: int) -> bool:
+    """Whether somebody listens on a port of this machine."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+class RsyncDaemon(Server):
+    """A real rsync daemon with a module for each folder that it is given."""
+
+    def __init__(self, folder: Path, modules: Mapping[str, Path], options: str = "") -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.port = free_port()
+        config = folder / "rsyncd.conf"
+        parts = [f"pid file = {folder}/rsyncd.pid\nuse chroot = no\nlog file = {folder}/rsyncd.log\n{options}\n"]
+        parts += [f"[{name}]\npath = {path}\nread only = yes\n" for name, path in modules.items()]
+        config.write_text("".join(parts))
+        words = ["rsync", "--daemon", "--no-detach", "--address=127.0.0.1", f"--port={self.port}", f"--config={config}"]
+        super().__init__(words, folder / "rsyncd.out")
+
+    def ready(self) -> bool:
+        """Whether it listens."""
+        return accepts(self.port)
+
+    def url(self, module: str) -> str:
+        """The upstream address of a module."""
+        return f"rsync://127.0.0.1:{self.port}/{module}/"
+
+
+class ConfigRepository:
+    """A config repository: a work tree that people commit in, and the bare remote that workers follow."""
+
+    def __init__(self, folder: Path) -> None:
+        self.tree, self.remote = folder / "config", folder / "config.git"
+        self.tree.mkdir(parents=True)
+        subprocess.run(["git", "init", "-q", "--bare", "-b", "main", str(self.remote)], check=True)
+        self.git("init", "-q", "-b", "main")
+        self.git("config", "user.name", "Ada Admin")
+        self.git("config", "user.email", "ada@mirrors.example")
+        self.git("remote", "add", "origin", str(self.remote))
+
+    @property
+    def url(self) -> str:
+        """What a worker's settings name."""
+        return f"file://{self.remote}"
+
+    def git(self, *words: str) -> str:
+        """Run git in the work tree."""
+        done = subprocess.run(["git", "-C", str(self.tree), *words], check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    def commit(self, files: Mapping[str, str | None], message: str) -> str:
+        """Write files (None removes one), commit and push them; gives the commit."""
+        for name, text in files.items():
+            path = self.tree / name
+            if text is None:
+                path.unlink()
+            else:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text)
+        self.git("add", "--all")
+        self.git("commit", "-q", "-m", message)
+        self.git("push", "-q", "origin", "HEAD")
+        return self.git("rev-parse", "HEAD")
+
+
+class Manager(Server):
+    """A real manager: `serve --publish` with SQLite."""
+
+    def __init__(self, folder: Path, repository: str | None = None, site: Path | None = None) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.port, self.folder, self.site = free_port(), folder, site or folder / "site"
+        self.settings = folder / "manager.yml"
+        self.settings.write_text(
+            f"listen: 127.0.0.1:{self.port}\nstate_dir: {folder}/state\nrun_dir: {folder}/run\nsite_dir: {self.site}\n"
+            + (f"repository: {{url: '{repository}'}}\n" if repository else "")
+        )
+        words = [str(BIN / "skipjack-manager"), "serve", "--publish", "--settings", str(self.settings)]
+        super().__init__(words, folder / "manager.log")
+
+    @property
+    def url(self) -> str:
+        """Where workers report to."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def ready(self) -> bool:
+        """Whether it answers."""
+        try:
+            return requests.get(f"{self.url}/ping", timeout=5).status_code == 200
+        except requests.ConnectionError:
+            return False
+
+    def token(self, worker: str) -> str:
+        """Make a token for a worker."""
+        words = [str(BIN / "skipjack-manager"), "token", "add", worker, "--settings", str(self.settings)]
+        return subprocess.run(words, check=True, capture_output=True, text=True).stdout.strip()
+
+    def jobs(self) -> dict[str, dict[str, Any]]:
+        """What tunasync's clients see, by mirror."""
+        return {job["name"]: job for job in requests.get(f"{self.url}/jobs", timeout=5).json()}
+
+    def published(self, name: str = "status.json") -> Any:
+        """A JSON file of the site, or None while it is not there."""
+        path = self.site / name
+        return json.loads(path.read_text()) if path.exists() else None
+
+
+class Worker:
+    """A worker: its settings, and the commands that a person or a timer would give."""
+
+    def __init__(self, folder: Path, name: str, repository: str, manager: Manager | None = None) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.name, self.root = folder, name, folder / "mirrors"
+        self.root.mkdir(exist_ok=True)
+        self.state = folder / "state"
+        self.settings = folder / "runner.yml"
+        text = (
+            f"worker: {name}\nrepository: {{url: '{repository}'}}\nmirror_root: {self.root}\n"
+            f"state_dir: {self.state}\nrun_dir: {folder}/run\nlog_dir: {folder}/logs\n"
+        )
+        if manager is not None:
+            token = folder / "token"
+            token.write_text(manager.token(name) + "\n")
+            token.chmod(0o600)
+            text += f"manager: {{url: '{manager.url}', token: {{file: {token}}}}}\n"
+        self.settings.write_text(text)
+
+    def words(self, command: str, *more: str) -> list[str]:
+        """The command line of one of the worker's commands."""
+        return [str(BIN / "skipjack"), command, *more, "--settings", str(self.settings)]
+
+    def command(self, command: str, *more: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Give one command and wait for its end."""
+        done = subprocess.run(self.words(command, *more), capture_output=True, text=True, timeout=100)
+        if check and done.returncode != 0:
+            raise RuntimeError(f"skipjack {command} exited with {done.returncode}: {done.stdout}{done.stderr}")
+        return done
+
+    def start(self, command: str, *more: str, log: IO[bytes] | None = None) -> subprocess.Popen[bytes]:
+        """Start one command and do not wait."""
+        out = log if log is not None else subprocess.DEVNULL
+        return subprocess.Popen(self.words(command, *more), stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+
+    def pending(self) -> int:
+        """How many reports wait for the manager."""
+        with journal.opened(Places(str(self.state)).journal) as book:
+            return book.pending()
+
+
+def validate(folder: Path) -> str:
+    """Check a folder of definitions as CI does; gives what the command says."""
+    words = [str(BIN / "skipjack"), "validate", str(folder)]
+    return subprocess.run(words, capture_output=True, text=True, check=False).stdout
