@@ -5,6 +5,18 @@ from typing import NamedTuple
 
 from schemas.errors import SkipjackError
 
+_LONGEST = 60
+
+
+def printable(text: str) -> str:
+    """Text on one line, with everything spelled out that a terminal would obey or no encoding can write."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
+def shown(text: str) -> str:
+    """What somebody wrote, fit for a message: printable and not too long."""
+    return printable(text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…")
+
 
 class Problem(NamedTuple):
     """One problem at one place; lines and columns count from 1."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from filelock import FileLock, Timeout
 
 from schemas.errors import SkipjackError
+from schemas.problems import printable
 from schemas.records import Repository
 from schemas.sources import MAX_BYTES, SourceFile, is_config
 
@@ -106,17 +107,18 @@ def _files(commit: "Commit", repository: Repository) -> tuple[SourceFile, ...]:
 
     tree = commit.tree
     for part in [part for part in repository.path.split("/") if part not in ("", ".")]:
-        try:
-            tree = tree / part
-        except KeyError as error:
+        found = next((folder for folder in tree.trees if folder.name == part), None)
+        if found is None:
             raise SkipjackError(
                 f"The branch `{repository.branch}` of {_shown(repository.url)} has no folder `{repository.path}`.",
                 "Set `repository.path` in the settings.",
-            ) from error
+            )
+        tree = found
     prefix = len(f"{tree.path}/") if tree.path else 0
     items = [item for item in tree.traverse() if isinstance(item, Blob)]
-    files = [SourceFile(str(item.path)[prefix:], _read(item)) for item in items if is_config(str(item.path)[prefix:])]
-    return tuple(sorted(files))
+    paths = [(str(item.path)[prefix:], item) for item in items]
+    files = [SourceFile(printable(path), _read(item)) for path, item in paths if is_config(path)]
+    return tuple(sorted(files, key=lambda file: file.path))
 
 
 def _read(blob: "Blob") -> bytes | None:
@@ -128,7 +130,7 @@ def _read(blob: "Blob") -> bytes | None:
 
 def _shown(url: str) -> str:
     """An address without the user name and password that it may carry."""
-    return re.sub(r"(?<=://)[^/@]*@", "", url)
+    return re.sub(r"(?<=://)[^/\s]*@", "", url)
 
 
 def _explain(error: Exception, repository: Repository) -> str:
@@ -138,7 +140,7 @@ def _explain(error: Exception, repository: Repository) -> str:
     if isinstance(error, git.exc.GitCommandError):
         reason = " ".join(str(error.stderr).split()).removeprefix("stderr: ").strip("'")
     url = _shown(repository.url)
-    reason = reason.replace(repository.url, url)
+    reason = _shown(reason.replace(repository.url, url))
     return f"The branch `{repository.branch}` of {url} cannot be fetched: {reason[:500].rstrip('.')}."
 
 

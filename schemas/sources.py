@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from schemas.errors import SkipjackError
+from schemas.problems import printable
 
 MAX_BYTES = 256 * 1024
 """Limit of one file; far above any real definition, far below what could hurt."""
 
 
 class SourceFile(NamedTuple):
-    """One file: its path below the repository's config folder, with slashes, and its bytes.
+    """One file: its path below the repository's config folder, with slashes and printable, and its bytes.
 
     A symbolic link has no bytes: links are never followed, since they could point out of the repository.
     """
@@ -36,8 +37,8 @@ def read_directory(directory: Path) -> tuple[SourceFile, ...]:
             full = Path(folder, name)
             path = full.relative_to(directory).as_posix()
             if is_config(path):
-                found.append(SourceFile(path, _read(full)))
-    return tuple(sorted(found))
+                found.append(SourceFile(printable(path), _read(full)))
+    return tuple(sorted(found, key=lambda file: file.path))
 
 
 def _read(path: Path) -> bytes | None:

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import yaml
+from yaml.events import CollectionEndEvent, CollectionStartEvent
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from schemas.problems import Problem
+from schemas.problems import Problem, shown
 from schemas.sources import MAX_BYTES
 
 MAX_NODES = 20_000
@@ -33,11 +34,18 @@ _LITERALS |= dict.fromkeys(("", "~", "null", "Null", "NULL"))
 _WORDS_OF_1_1 = re.compile(r"(?i:y|n|yes|no|on|off)")
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,17})")
 _FLOAT = re.compile(r"-?[0-9]{1,18}\.[0-9]{1,18}")
-_COMPACT_NESTING = re.compile(r"[-?][ \t]")
 _TRAPS = re.compile(
-    r"[-+]?(0[0-9]+|0[xob][0-9a-fA-F_]+|[0-9][0-9_]*_[0-9_]*|[0-9]+(:[0-9]{1,2})+(\.[0-9]*)?|\.inf|\.nan)",
+    r"[-+]?(0[xob][0-9a-f_]+|[0-9][0-9_]*(\.[0-9_]*)?(e[-+]?[0-9]+)?|\.[0-9_]+(e[-+]?[0-9]+)?"
+    r"|[0-9]+(:[0-9]{1,2})+(\.[0-9]*)?|\.inf|\.nan)",
     re.I,
 )
+"""Whatever any YAML reader takes for a number; those that all take for the same one have been read before."""
+
+_TAG = re.compile(r"(?:&\S+\s+)?(!\S*)")
+_CONTROL = re.compile(r"[\0-\x08\x0b-\x1f\x7f]")
+_NESTING = re.compile(r"[\[{]|[-?][ \t\n]")
+_MAX_NESTING = 500
+"""What can nest without a longer line; below this many of them the C parser's stack is in no danger."""
 
 
 class Document(NamedTuple):
@@ -85,9 +93,9 @@ def parse(data: bytes, file: str) -> Document:
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         return _broken(file, line, 1, "The file is not UTF-8 text.", "Save it as UTF-8.")
-    if (deep := _too_deep(text)) is not None:
-        return _broken(file, deep, 1, "Brackets are nested too deeply.", "Write fewer levels.")
     try:
+        if (deep := _too_deep(text)) is not None:
+            return _broken(file, *deep, "The file is nested too deeply.", "Write fewer levels.")
         loader = yaml.CSafeLoader(text)
         try:
             node = loader.get_single_node()
@@ -96,9 +104,9 @@ def parse(data: bytes, file: str) -> Document:
     except yaml.MarkedYAMLError as error:
         return _syntax_problem(file, error)
     except yaml.YAMLError as error:
-        line = text[: getattr(error, "position", 0)].count("\n") + 1
+        line = text.encode()[: getattr(error, "position", 0)].count(b"\n") + 1
         return _broken(file, line, 1, "The file has a character that YAML does not allow.", "Remove it.")
-    reader = _Reader(file)
+    reader = _Reader(file, text)
     value = reader.value(node, 0) if node is not None else None
     return Document(file, value, node, tuple(reader.problems))
 
@@ -111,13 +119,18 @@ def suggest(word: str, known: Sequence[str]) -> str:
     return "Known: " + ", ".join(f"`{name}`" for name in sorted(known)) + "." if known else "None is known yet."
 
 
-def _too_deep(text: str) -> int | None:
-    """Line at which flow brackets alone could exhaust the C parser's stack, before it ever sees them."""
+def _too_deep(text: str) -> tuple[int, int] | None:
+    """Place at which nodes are nested so deeply that composing them could exhaust the C parser's stack.
+
+    Its events come one by one and need no stack, but cost time; so they are only asked where it could be.
+    """
+    if len(_NESTING.findall(text)) <= _MAX_NESTING:
+        return None
     depth = 0
-    for number, line in enumerate(text.split("\n"), 1):
-        depth += line.count("[") + line.count("{") - line.count("]") - line.count("}")
-        if depth > 500 or line.count("[") + line.count("{") > 500 or len(_COMPACT_NESTING.findall(line)) > 500:
-            return number
+    for event in yaml.parse(text, yaml.CSafeLoader):
+        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+        if depth > _MAX_NESTING and event.start_mark is not None:
+            return event.start_mark.line + 1, event.start_mark.column + 1
     return None
 
 
@@ -148,8 +161,9 @@ def _child(node: Node | None, step: str | int) -> Node | None:
 class _Reader:
     """Turns nodes into plain values and collects what is wrong on the way."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, text: str) -> None:
         self.file = file
+        self._text = text
         self.problems: list[Problem] = []
         self._nodes = 0
 
@@ -164,6 +178,9 @@ class _Reader:
                     "Write it out plainly.",
                 )
             return None
+        tag = _TAG.match(self._text, node.start_mark.index)
+        if tag and node.start_mark.index < node.end_mark.index:
+            self._report(node, f"The tag `{shown(tag[1])}` is not used here.", "Remove it.")
         if isinstance(node, MappingNode):
             return self._mapping(node, depth)
         if isinstance(node, SequenceNode):
@@ -178,19 +195,19 @@ class _Reader:
             elif key.value == "<<":
                 self._report(key, "Merge keys are not used here.", "Put what is shared into `_defaults.yml`.")
             elif key.value in result:
-                self._report(key, f"The key `{key.value}` stands here twice.", "Keep one of them.")
+                self._report(key, f"The key `{shown(key.value)}` stands here twice.", "Keep one of them.")
             else:
                 result[key.value] = self.value(value, depth + 1)
                 if result[key.value] is None and isinstance(value, ScalarNode):
-                    self._report(key, f"`{key.value}` has no value.", "Write one, or remove the line.")
+                    self._report(key, f"`{shown(key.value)}` has no value.", "Write one, or remove the line.")
         return result
 
     def _scalar(self, node: ScalarNode) -> Any:
         text: str = node.value
+        if _CONTROL.search(text):
+            self._report(node, f"`{shown(text)}` holds a control character.", "Remove it.")
         if node.style in ("'", '"', "|", ">"):
             return text
-        if node.start_mark.index != node.end_mark.index and node.tag.startswith("!"):
-            self._report(node, f"The tag `{node.tag}` is not used here.", "Remove it.")
         if text in _LITERALS:
             return _LITERALS[text]
         if _INTEGER.fullmatch(text):
@@ -206,7 +223,7 @@ class _Reader:
         elif _TRAPS.fullmatch(text):
             self._report(
                 node,
-                f"`{text}` is a number that YAML readers disagree about.",
+                f"`{shown(text)}` is a number that YAML readers disagree about.",
                 "Put it in quotes if it is meant as text, or write it as a plain decimal number.",
             )
         return text
