@@ -7,12 +7,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
 from schemas.inheritance import Merged
-from schemas.problems import Problem
+from schemas.problems import Problem, shown
 from schemas.records import Mirror
 from schemas.validation import schema
 
-_REMOTE = re.compile(r"(rsync://[^/\s]+/|[A-Za-z0-9_\[][^\s/]*:)\S*")
-"""`rsync://host/module/`, `host::module/` or `user@host:path/`; never an option, a local path or two words."""
+_REMOTE = re.compile(
+    r"rsync://[^-/\s@][^/\s@]*(@[^-/\s@][^/\s@]*)?/[^/\s]\S*|"
+    r"([A-Za-z0-9_][^/\s@:]*@)?(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_][^/\s@:]*):(:[^/:\s]|(?!//)[^:\s])\S*"
+)
+"""`rsync://host/module/`, `host::module/` or `user@host:path/`; never an option (nor a host that ssh would take for
+one), a local path, two words, or a host alone, of which rsync would only list what it has."""
 
 
 def is_time_zone(name: str) -> bool:
@@ -54,11 +58,11 @@ def _rsync_upstream(merged: Merged) -> Iterator[Problem]:
     upstream = merged.keys["upstream"]
     if not _REMOTE.fullmatch(upstream):
         todo = "Write for example `upstream: rsync://rsync.example.org/debian/`."
-        yield merged.problem("upstream", f"`{upstream}` is no rsync address.", todo)
+        yield merged.problem("upstream", f"`{shown(upstream)}` is no rsync address.", todo)
     elif not upstream.endswith("/"):
-        what = f"The upstream `{upstream}` does not end with a slash."
+        what = f"The upstream `{shown(upstream)}` does not end with a slash."
         yield merged.problem(
-            "upstream", what, f"Write `{upstream}/`; without the slash rsync makes one folder too many."
+            "upstream", what, f"Write `{shown(upstream + '/')}`; without the slash rsync makes one folder too many."
         )
 
 
@@ -72,7 +76,7 @@ def _command_line(merged: Merged) -> Iterator[Problem]:
     except ValueError as error:
         yield merged.problem("command", f"`command` cannot be split into words: {error}.", "Mend the quotes.")
         return
-    if not words or words[0].startswith("-") or "\0" in merged.keys["command"]:
+    if not words or words[0].startswith("-"):
         yield merged.problem("command", "`command` names no program.", "Write for example `command: /path/to/script`.")
 
 

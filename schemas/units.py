@@ -6,9 +6,15 @@ somebody before. Inside the program durations are whole seconds and sizes whole 
 
 import re
 
-DURATION_PATTERN = r"^[0-9]+(s|m|h|d|w)([0-9]+(s|m|h|d|w))*$"
-SIZE_PATTERN = r"^[0-9]+(\.[0-9]+)?(B|kB|MB|GB|TB|PB|KiB|MiB|GiB|TiB|PiB)$"
+DURATION_PATTERN = r"^[0-9]{1,9}(s|m|h|d|w)([0-9]{1,9}(s|m|h|d|w))*$"
+SIZE_PATTERN = r"^[0-9]{1,15}(\.[0-9]{1,9})?(B|kB|MB|GB|TB|PB|KiB|MiB|GiB|TiB|PiB)$"
 """Both patterns also stand in the JSON Schemas; a test keeps them equal."""
+
+CENTURY = 100 * 365 * 86400
+"""The longest duration: no time that is reckoned with it leaves the calendar."""
+
+LARGEST = 2**62
+"""No count of bytes is larger than this; more would fit neither a database nor a report."""
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _DECIMAL = ("B", "kB", "MB", "GB", "TB", "PB")
@@ -16,10 +22,11 @@ _BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
 def parse_duration(text: str) -> int:
-    """Turn `6h`, `90m` or `1d12h` into seconds; ValueError for anything else, a bare number included."""
+    """Turn `6h`, `90m` or `1d12h` into seconds, a century at most; ValueError for anything else."""
     if not re.fullmatch(DURATION_PATTERN, text):
         raise ValueError(f"{text!r} is no duration")
-    return sum(int(number) * _SECONDS[unit] for number, unit in re.findall(r"([0-9]+)([smhdw])", text))
+    parts = re.findall(r"([0-9]+)([smhdw])", text)
+    return min(CENTURY, sum(int(number) * _SECONDS[unit] for number, unit in parts))
 
 
 def format_duration(seconds: float) -> str:
@@ -85,4 +92,5 @@ def parse_tool_size(text: str) -> int | None:
         return None
     number, unit, binary = match.groups()
     base = 1024.0 if binary else 1000.0
-    return round(float(number.replace(",", "")) * base ** _TUNASYNC_UNITS.index(unit.upper()))
+    size = float(number.replace(",", "")) * base ** _TUNASYNC_UNITS.index(unit.upper())
+    return round(size) if size <= LARGEST else None

@@ -6,15 +6,19 @@ what the editor shows while typing and what the check says afterwards cannot dri
 
 import functools
 import json
+import re
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from typing import Any, cast
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
-from referencing import Registry, Resource
+from jsonschema.protocols import Validator
+from jsonschema.validators import extend
+from referencing import Registry
+from referencing.jsonschema import DRAFT202012
 
-from schemas.problems import Problem
+from schemas.problems import Problem, shown
 from schemas.yaml_file import Document, suggest
 
 SCHEMAS = ("mirror", "defaults", "site", "workers", "runner", "manager", "report")
@@ -38,10 +42,35 @@ def schema(name: str) -> dict[str, Any]:
 
 
 @functools.cache
-def validator(name: str) -> Draft202012Validator:
+def validator(name: str) -> Validator:
     """The one validator of a schema; building it costs 40 times as much as using it."""
-    resources = [(schema(each)["$id"], Resource.from_contents(schema(each))) for each in SCHEMAS]
-    return Draft202012Validator(schema(name), registry=Registry().with_resources(resources))
+    resources = [(schema(each)["$id"], DRAFT202012.create_resource(_plain(each))) for each in SCHEMAS]
+    built: Validator = _STRICT(_plain(name), registry=Registry().with_resources(resources))
+    return built
+
+
+def _plain(name: str) -> dict[str, Any]:
+    """The schema without `$schema`, which would lead back from our strict class to the library's own."""
+    return {key: value for key, value in schema(name).items() if key != "$schema"}
+
+
+def _pattern(_validator: object, pattern: str, instance: object, _schema: object) -> Iterator[ValidationError]:
+    if isinstance(instance, str) and not _compiled(pattern).search(instance):
+        yield ValidationError(f"{instance!r} does not match {pattern!r}")
+
+
+@functools.cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """In a JSON Schema `$` is the very end; Python's stands before a line break at the end as well."""
+    return re.compile(pattern.replace("$", r"\Z"))
+
+
+_STRICT = extend(  # type: ignore[no-untyped-call] # the stubs leave it so
+    Draft202012Validator,
+    {"pattern": _pattern},
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _checker, value: type(value) is int),
+)
+"""As the standard has it, but `2.0` is no whole number: what comes after this would not take it for one."""
 
 
 def check(name: str, document: Document) -> list[Problem]:
@@ -61,7 +90,9 @@ def _explain(name: str, document: Document, error: ValidationError) -> Iterator[
     if error.validator == "additionalProperties":
         known = list(cast("dict[str, Any]", error.schema)["properties"])
         for key in sorted(set(cast("dict[str, Any]", error.instance)) - set(known)):
-            yield document.problem([*path, key], f"`{key}` is no known key here.", suggest(key, known), at_key=True)
+            yield document.problem(
+                [*path, key], f"`{shown(key)}` is no known key here.", suggest(key, known), at_key=True
+            )
     elif error.validator == "required":
         for key in [key for key in rule if f"'{key}'" in error.message]:
             yield document.problem(path, f"`{key}` is missing{_inside(path)}.", _example(name, [*path, key]))
@@ -72,34 +103,36 @@ def _explain(name: str, document: Document, error: ValidationError) -> Iterator[
 
 
 def _bad_key(document: Document, path: Sequence[str | int], error: ValidationError) -> Problem:
-    key = str(error.instance)
+    key = cast("str", error.instance)
     todo = "Use letters, digits and `._-`, at most 64, and begin with a letter or digit."
     if "_]" in str(error.validator_value):
         todo = "Use letters, digits and `_`, and do not begin with a digit."
-    return document.problem([*path, key], f"`{key}` cannot be a name here.", todo, at_key=True)
+    return document.problem([*path, key], f"`{shown(key)}` cannot be a name here.", todo, at_key=True)
 
 
 def _what(error: ValidationError, path: Sequence[str | int]) -> str:
-    key, rule, shown = _subject(path), cast("Any", error.validator_value), _shown(error.instance)
+    key, rule, value = _subject(path), cast("Any", error.validator_value), _shown(error.instance)
     match error.validator:
         case "type":
             wanted = " or ".join(_TYPES[kind] for kind in ([rule] if isinstance(rule, str) else rule))
-            bare = isinstance(error.instance, int) and _wants_unit(cast("dict[str, Any]", error.schema))
-            return f"{key} must be {wanted}, not {shown}.{' A bare number has no unit.' if bare else ''}"
+            bare = type(error.instance) in (int, float) and _wants_unit(cast("dict[str, Any]", error.schema))
+            return f"{key} must be {wanted}, not {value}.{' A bare number has no unit.' if bare else ''}"
         case "enum":
-            return f"{key} is {shown}, but must be one of " + ", ".join(f"`{each}`" for each in rule) + "."
+            return f"{key} is {value}, but must be one of " + ", ".join(f"`{each}`" for each in rule) + "."
         case "minimum":
-            return f"{key} is {shown}, but must be at least {rule}."
+            return f"{key} is {value}, but must be at least {rule}."
         case "maximum":
-            return f"{key} is {shown}, but must be at most {rule}."
+            return f"{key} is {value}, but must be at most {rule}."
         case "uniqueItems":
             return f"{key} holds an entry twice."
         case "minLength" | "minItems" | "minProperties":
             return f"{key} is empty."
+        case "maxLength":
+            return f"{key} is longer than {rule} characters."
         case "maxProperties":
             return f"{key} says more than one thing."
         case _:
-            return f"{key} cannot be {shown}."
+            return f"{key} cannot be {value}."
 
 
 def _subject(path: Sequence[str | int]) -> str:
@@ -110,8 +143,7 @@ def _subject(path: Sequence[str | int]) -> str:
 
 
 def _shown(value: object) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 60 else text[:57] + "…"
+    return shown(json.dumps(value, ensure_ascii=False))
 
 
 def _wants_unit(part: dict[str, Any]) -> bool:
