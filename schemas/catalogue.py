@@ -10,7 +10,7 @@ from typing import NamedTuple
 from schemas import build, rules
 from schemas.inheritance import Layer, Merged, merge
 from schemas.names import is_name
-from schemas.problems import Problem, Refused
+from schemas.problems import Problem, Refused, shown
 from schemas.records import Mirror, Site, Worker
 from schemas.sources import SourceFile
 from schemas.validation import check
@@ -63,7 +63,7 @@ def load(sources: Sequence[SourceFile]) -> Catalogue:
         {name: build.worker(name, plain) for name, plain in sorted(tree.workers.value["workers"].items())},
         tuple(sorted(mirror for each in declared if each.sound for mirror in each.mirrors)),
         tuple(sorted(problems)),
-        frozenset(each.name for each in declared if not each.sound),
+        frozenset(each.name for each in declared if not each.sound and is_name(each.name)),
     )
 
 
@@ -105,7 +105,7 @@ class _Tree:
 
     def declared(self, path: str) -> _Declared:
         """Read one mirror's file with all that it inherits."""
-        document, name = self.documents[path], _stem(path)
+        document, name = self.documents[path], _stem(path).removesuffix(".yaml")
         problems = _name_problems(path, name) or (() if _is_empty(document) else tuple(check("mirror", document)))
         layers = self._layers(path)
         if problems or self._whole_is_broken or any(layer.document.file in self._broken_defaults for layer in layers):
@@ -118,12 +118,11 @@ class _Tree:
         workers = [value] if isinstance(value, str) else value
         known = list(self.workers.value["workers"])
         problems = [_unknown_worker(merged, worker, known) for worker in workers if worker not in known]
-        problems += self._category_problems(merged)
         records = []
         for worker in [each for each in workers if each in known] or [""]:
             defaults = Layer(self.workers, ("workers", worker, "defaults"))
             full = merge([layers[0], defaults, *layers[1:]])
-            problems += rules.mirror_problems(full)
+            problems += [*rules.mirror_problems(full), *self._category_problems(full)]
             if not problems:
                 records.append(build.mirror(name, worker, full.keys))
         return _Declared(
@@ -134,7 +133,7 @@ class _Tree:
         category, known = merged.keys.get("category"), list(self.site.value.get("categories", {}))
         if category is None or category in known:
             return []
-        what = f"The category `{category}` is not in `{SITE}`."
+        what = f"The category `{shown(category)}` is not in `{SITE}`."
         return [merged.problem("category", what, suggest(category, known))]
 
     def _layers(self, path: str) -> list[Layer]:
@@ -171,10 +170,10 @@ def _name_problems(path: str, name: str) -> tuple[Problem, ...]:
         return (Problem(path, 1, 1, "The file ends with `.yaml`.", "Rename it to `.yml`."),)
     if name.startswith("_"):
         todo = f"Only `{SITE}`, `{WORKERS}` and `{DEFAULTS}` begin with `_`; `{SITE}` and `{WORKERS}` stand at the top."
-        return (Problem(path, 1, 1, f"`{name}.yml` is no file that belongs here.", todo),)
+        return (Problem(path, 1, 1, f"`{shown(name)}.yml` is no file that belongs here.", todo),)
     if not is_name(name):
         todo = "Use letters, digits and `._-`, at most 64, and begin with a letter or digit."
-        return (Problem(path, 1, 1, f"`{name}` cannot be the name of a mirror.", todo),)
+        return (Problem(path, 1, 1, f"`{shown(name)}` cannot be the name of a mirror.", todo),)
     return ()
 
 

@@ -99,9 +99,19 @@ def encode_content(statuses: tuple[MirrorStatus, ...], runs: tuple[tuple[str, Ru
 def encode_envelope(envelope: Envelope, reports: list[dict[str, Any]]) -> dict[str, Any]:
     """Turn an envelope into JSON, with `reports` (already JSON, from the outbox) in place of its records."""
     plain = envelope._asdict()
-    plain["problems"] = [problem._asdict() for problem in envelope.problems]
+    plain["problems"] = [_encode_problem(problem) for problem in envelope.problems[:10_000]]
     plain["reports"] = reports
     return plain
+
+
+def _encode_problem(problem: Problem) -> dict[str, Any]:
+    """Cut to what the schema allows: words that came from a file must not make the manager turn a report away."""
+    return {
+        "mirror": problem.mirror,
+        "place": problem.place[:1000],
+        "what": problem.what[:4000],
+        "todo": problem.todo[:4000],
+    }
 
 
 def decode_status(plain: dict[str, Any]) -> MirrorStatus:
