@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
+from schemas.names import is_name
 from schemas.report import PROTOCOL, Envelope, decode_envelope
 from sitegen import quick
 
@@ -28,7 +29,9 @@ def read(body: bytes) -> Envelope:
     if isinstance(protocol, int) and abs(protocol - PROTOCOL) > 1:
         raise Refused(400, f"protocol {protocol} is not spoken here, only {PROTOCOL} and its neighbours")
     _check(plain)
-    return decode_envelope(plain)
+    envelope = decode_envelope(plain)
+    _check_names(envelope)
+    return envelope
 
 
 def _parse(body: bytes) -> Any:
@@ -55,6 +58,15 @@ def _check(plain: Any) -> None:
         raise Refused(422, "the body is nested too deeply") from deep
     if error is not None:
         raise Refused(422, f"{error.json_path}: {error.message[:500]}")
+
+
+def _check_names(envelope: Envelope) -> None:
+    """Names become file names, and in the schema's patterns `$` allows a line break at the end."""
+    mirrors = {status.mirror for report in envelope.reports for status in report.statuses}
+    mirrors |= {mirror for report in envelope.reports for mirror, _ in report.runs}
+    for name in mirrors | {envelope.worker}:
+        if not is_name(name):
+            raise Refused(422, f"{name!r} is no name")
 
 
 @cache

@@ -74,13 +74,12 @@ class Pages:
         }
 
     def _overviews(self, snapshot: Snapshot) -> dict[str, bytes]:
-        rendered = [self._mirrors[view.name] for view in snapshot.mirrors]
         by_title = sorted(snapshot.mirrors, key=lambda view: (view.definition.title or view.name).casefold())
         counts = {verdict: count(snapshot.mirrors, verdict) for verdict in FRESHNESS}
-        index = self._template(
-            "index.html", rows=[self._mirrors[view.name].row for view in by_title], counts=counts, root=""
-        )
-        status = _dump(documents.head(snapshot))[:-1] + ',"mirrors":[' + ",".join(item.document for item in rendered)
+        rows = [self._mirrors[view.name].row for view in by_title]
+        index = self._template("index.html", rows=rows, counts=counts, root="")
+        mirrors = [self._mirrors[view.name].document for view in snapshot.mirrors]
+        status = _dump(documents.head(snapshot))[:-1] + ',"mirrors":[' + ",".join(mirrors)
         return {
             "index.html": index.encode(),
             "workers.html": self._template("workers.html", root="").encode(),

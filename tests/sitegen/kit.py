@@ -1,0 +1,145 @@
+"""What the tests of the manager share: made-up messages, and a manager made of real processes."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from schemas.records import ManagerSettings
+from schemas.report import Envelope, MirrorStatus, Report, Run, encode_content, encode_envelope
+from sitegen.model import Delivery
+
+NOW = 1_800_000_000.0
+HOUR = 3600.0
+JOURNAL = "0123456789abcdef0123456789abcdef"
+OLD_REVISION, REVISION = "a" * 40, "b" * 40
+PATIENCE = 15.0
+
+
+def run_of(number: int = 1, status: str = "success", **fields: Any) -> Run:
+    ended = fields.setdefault("ended_at", NOW) or NOW
+    return Run(number, status, launched_at=ended - 2, started_at=ended - 1, attempts=1)._replace(**fields)
+
+
+def status_of(mirror: str = "debian", status: str = "success", at: float = NOW, **fields: Any) -> MirrorStatus:
+    run = fields.pop("run", run_of(1, status, ended_at=at))
+    success = at if status == "success" else None
+    basis = MirrorStatus(mirror, f"rsync://up.example.org/{mirror}/", True, status, run, at - 1, at, success, at + HOUR)
+    return basis._replace(**fields)
+
+
+def report_of(number: int, *statuses: MirrorStatus, kind: str = "change", runs: Any = ()) -> Report:
+    return Report(number, NOW, kind, statuses, runs)
+
+
+def envelope_of(*reports: Report, worker: str = "w1", **fields: Any) -> Envelope:
+    return Envelope(worker, JOURNAL, NOW, "0.1.0", REVISION, 4, 1, (), reports)._replace(**fields)
+
+
+def delivery_of(*reports: Report, at: float = NOW, **fields: Any) -> Delivery:
+    return Delivery(envelope_of(*reports, **fields), at)
+
+
+def plain(envelope: Envelope) -> dict[str, Any]:
+    reports = [
+        {"number": report.number, "made_at": report.made_at, "kind": report.kind}
+        | encode_content(report.statuses, report.runs)
+        for report in envelope.reports
+    ]
+    return encode_envelope(envelope, reports)
+
+
+def wait_for(question: Callable[[], object], what: str = "") -> None:
+    """Ask again and again until the answer is true."""
+    deadline = time.monotonic() + PATIENCE
+    while not question():
+        assert time.monotonic() < deadline, f"not in {PATIENCE} s: {what}"
+        time.sleep(0.01)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Manager:
+    """A manager in a folder of its own, with the commands an operator has."""
+
+    def __init__(self, folder: Path, **settings: Any) -> None:
+        self.folder = folder
+        self.address = f"127.0.0.1:{free_port()}"
+        self.url = f"http://{self.address}"
+        self.settings_file = folder / "manager.yml"
+        self.state, self.site, self.run = folder / "state", folder / "site", folder / "run"
+        places = {"listen": self.address, "state_dir": str(self.state), "run_dir": str(self.run)}
+        self.settings_file.write_text(json.dumps(places | {"site_dir": str(self.site)} | settings))
+        self.settings = ManagerSettings(self.address, str(self.state), str(self.run), str(self.site))
+        self.session = requests.Session()
+        self.session.trust_env = False
+
+    def popen(self, *words: str) -> "subprocess.Popen[str]":
+        command = [sys.executable, "-m", "sitegen", *words, "--settings", str(self.settings_file)]
+        return subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def command(self, *words: str) -> "subprocess.CompletedProcess[str]":
+        with self.popen(*words) as process:
+            out, err = process.communicate(timeout=60)
+        return subprocess.CompletedProcess(words, process.returncode, out, err)
+
+    def token(self, worker: str = "w1") -> str:
+        return self.command("token", "add", worker).stdout.strip()
+
+    @contextmanager
+    def serving(self, *options: str) -> Iterator["subprocess.Popen[str]"]:
+        with self.popen("serve", *options) as process:
+            try:
+                wait_for(lambda: self._answers(process), "serve answers")
+                yield process
+            finally:
+                end(process)
+
+    def _answers(self, process: "subprocess.Popen[str]") -> bool:
+        assert process.poll() is None, process.communicate()
+        try:
+            return self.session.get(f"{self.url}/ping", timeout=5).status_code == 200
+        except requests.ConnectionError:
+            return False
+
+    @contextmanager
+    def publishing(self) -> Iterator["subprocess.Popen[str]"]:
+        with self.popen("publish") as process:
+            try:
+                wait_for(lambda: (self.site / "status.json").exists() or process.poll(), "the site is there")
+                yield process
+            finally:
+                end(process)
+
+    def post(self, envelope: Envelope, token: str) -> requests.Response:
+        return self.post_bytes(json.dumps(plain(envelope)).encode(), token)
+
+    def post_bytes(self, body: Any, token: str) -> requests.Response:
+        headers = {"Authorization": f"Bearer {token}"}
+        return self.session.post(f"{self.url}/api/v1/reports", data=body, headers=headers, timeout=30)
+
+    def get(self, path: str) -> Any:
+        return self.session.get(f"{self.url}{path}", timeout=30).json()
+
+    def status(self) -> Any:
+        return json.loads((self.site / "status.json").read_bytes())
+
+
+def end(process: "subprocess.Popen[str]") -> None:
+    if process.poll() is None:
+        os.kill(process.pid, signal.SIGTERM)
+    process.communicate(timeout=20)

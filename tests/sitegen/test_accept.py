@@ -1,0 +1,69 @@
+from sitegen import accept
+from sitegen.accept import Known
+from tests.sitegen.kit import JOURNAL, NOW, REVISION, delivery_of, report_of, run_of, status_of
+
+NOTHING = Known({}, {})
+
+
+def known(acknowledged: int) -> Known:
+    condition = accept.Condition(NOW, JOURNAL, "0.1.0", REVISION, 4, 1, ())
+    return Known({("w1", JOURNAL): acknowledged}, {"w1": condition})
+
+
+def numbers(acknowledged: int, *reports: tuple[int, str]) -> tuple[int, list[int], bool]:
+    verdict = accept.judge(acknowledged, [report_of(number, kind=kind) for number, kind in reports])
+    return verdict.acknowledged, [report.number for report in verdict.reports], verdict.gap
+
+
+def test_the_next_report_counts() -> None:
+    assert numbers(0, (1, "change"), (2, "change")) == (2, [1, 2], False)
+
+
+def test_a_duplicate_is_ignored() -> None:
+    assert numbers(2, (1, "change"), (2, "snapshot"), (3, "change")) == (3, [3], False)
+
+
+def test_a_gap_stops_and_what_came_before_it_counts() -> None:
+    assert numbers(1, (2, "change"), (4, "change"), (5, "change")) == (2, [2], True)
+
+
+def test_a_snapshot_goes_over_a_gap() -> None:
+    assert numbers(1, (7, "snapshot"), (8, "change")) == (8, [7, 8], False)
+
+
+def test_no_reports_are_a_sign_of_life() -> None:
+    assert numbers(5) == (5, [], False)
+
+
+def test_a_later_status_takes_the_earlier_ones_place() -> None:
+    first, second = status_of(status="syncing"), status_of(status="success")
+    plan = accept.plan([delivery_of(report_of(1, first)), delivery_of(report_of(2, second))], NOTHING)
+    assert plan.states == {("w1", "debian"): (JOURNAL, second)}
+    assert [answer.acknowledged for answer in plan.answers] == [1, 2]
+    assert plan.runs == {(("w1", JOURNAL), 1): ("debian", second.run)}
+
+
+def test_a_snapshot_replaces_everything_of_its_worker_alone() -> None:
+    before = [delivery_of(report_of(1, status_of("gone"))), delivery_of(report_of(1, status_of("other")), worker="w2")]
+    snapshot = report_of(2, status_of("debian"), kind="snapshot", runs=(("debian", run_of(7)),))
+    plan = accept.plan([*before, delivery_of(snapshot)], NOTHING)
+    assert set(plan.states) == {("w2", "other"), ("w1", "debian")}
+    assert plan.cleared == {"w1"}
+    assert (("w1", JOURNAL), 7) in plan.runs
+
+
+def test_a_reinstalled_worker_counts_from_one_again() -> None:
+    plan = accept.plan([delivery_of(report_of(1, status_of()), journal="f" * 32)], known(99))
+    assert plan.answers[0].acknowledged == 1
+    assert plan.acknowledged["w1", JOURNAL] == 99
+
+
+def test_a_mere_sign_of_life_is_no_news() -> None:
+    assert not accept.plan([delivery_of(at=NOW + 30)], known(1)).news
+
+
+def test_what_is_news() -> None:
+    assert accept.plan([delivery_of()], NOTHING).news, "a worker never heard of"
+    assert accept.plan([delivery_of(report_of(2, status_of()))], known(1)).news, "a report"
+    assert accept.plan([delivery_of(slots_busy=2)], known(1)).news, "another condition"
+    assert accept.plan([delivery_of(at=NOW + 100)], known(1)).news, "the end of a silence"

@@ -1,0 +1,135 @@
+import copy
+import json
+from collections.abc import Iterator
+from importlib.resources import files
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from schemas.report import Problem
+from sitegen import envelope, quick
+from sitegen.envelope import Refused
+from tests.sitegen.kit import envelope_of, plain, report_of, run_of, status_of
+
+PROBLEM = Problem("debian", "debian.yml:1:1", "wrong", "do right")
+GOOD = plain(
+    envelope_of(
+        report_of(1, status_of(), status_of("arch", run=None), runs=(("debian", run_of(4)),)), problems=(PROBLEM,)
+    )
+)
+SCHEMA = json.loads((files("schemas") / "files" / "report.schema.json").read_bytes())
+ODDITIES: tuple[Any, ...] = (
+    None, True, -1, 0, 1, 2**63, 1.5, 1e12, float("inf"), "", "x" * 20000, "../../etc", "f" * 40, [], [None], {},
+)  # fmt: skip
+
+
+def refusal(body: Any) -> Refused:
+    with pytest.raises(Refused) as caught:
+        envelope.read(body if isinstance(body, bytes) else json.dumps(body).encode())
+    return caught.value
+
+
+def test_a_good_envelope_is_read() -> None:
+    read = envelope.read(json.dumps(GOOD).encode())
+    assert read.reports[0].statuses[0] == status_of()
+    assert read.reports[0].runs == (("debian", run_of(4)),)
+    assert read.problems == (PROBLEM,)
+
+
+def test_unknown_keys_of_a_newer_worker_are_ignored() -> None:
+    newer = copy.deepcopy(GOOD) | {"protocol": 2, "colour": "blue"}
+    newer["reports"][0]["statuses"][0]["mood"] = "good"
+    assert envelope.read(json.dumps(newer).encode()).worker == "w1"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"nonsense",
+        b"\xff\xfe",
+        b'{"a": NaN}',
+        b'{"a": -Infinity}',
+        b"[" * 200_000,
+        b'{"a": 1' + b"0" * 5000 + b"}",
+    ],
+    ids=["empty", "text", "no UTF-8", "NaN", "infinity", "deep", "huge number"],
+)
+def test_what_is_no_json_is_a_400(body: bytes) -> None:
+    assert refusal(body).status == 400
+
+
+@pytest.mark.parametrize("protocol", [3, 99, -1])
+def test_another_protocol_is_a_400(protocol: int) -> None:
+    assert refusal(GOOD | {"protocol": protocol}).status == 400
+
+
+def test_a_violation_names_its_place() -> None:
+    bad = copy.deepcopy(GOOD)
+    bad["reports"][0]["statuses"][1]["upstream"] = 7
+    found = refusal(bad)
+    assert found.status == 422
+    assert found.why.startswith("$.reports[0].statuses[1].upstream: 7 is not of type")
+
+
+def test_a_violation_is_told_in_few_words() -> None:
+    assert len(refusal(GOOD | {"worker": "x" * 100_000}).why) < 1000
+
+
+@pytest.mark.parametrize("name", ["../../etc", "a/b", ".hidden", "", "x" * 65, "debian\n", "a\u0000b"])
+def test_names_that_could_lead_elsewhere_are_a_422(name: str) -> None:
+    bad = copy.deepcopy(GOOD)
+    bad["reports"][0]["statuses"][0]["mirror"] = name
+    assert refusal(bad).status == 422
+    bad = copy.deepcopy(GOOD)
+    bad["reports"][0]["runs"][0]["mirror"] = name
+    assert refusal(bad).status == 422
+
+
+def test_lone_surrogates_become_something_that_can_be_stored() -> None:
+    bad = copy.deepcopy(GOOD)
+    bad["reports"][0]["statuses"][0]["run"]["reason"] = "caf\udce9"
+    run = envelope.read(json.dumps(bad).encode()).reports[0].statuses[0].run
+    assert run is not None
+    assert run.reason == "caf?"
+
+
+def test_the_quick_check_agrees_with_the_real_one() -> None:
+    check, validator = quick.compile_schema(SCHEMA), Draft202012Validator(SCHEMA)
+    assert check(GOOD)
+    accepted = 0
+    for variant in variants(GOOD):
+        if check(variant):
+            accepted += 1
+            assert validator.is_valid(variant), variant
+    assert accepted > 50
+
+
+def test_the_quick_check_knows_every_keyword_it_meets() -> None:
+    with pytest.raises(KeyError, match="uniqueItems"):
+        quick.compile_schema({"$defs": {}, "properties": {"a": {"uniqueItems": True}}})
+
+
+def variants(document: Any) -> Iterator[Any]:
+    """The document with every value replaced by oddities, and with every key left out."""
+    for path in list(places(document)):
+        for oddity in ODDITIES:
+            changed = copy.deepcopy(document)
+            holder(changed, path)[path[-1]] = oddity
+            yield changed
+        changed = copy.deepcopy(document)
+        del holder(changed, path)[path[-1]]
+        yield changed
+
+
+def places(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    for key, value in node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ():
+        yield (*path, key)
+        yield from places(value, (*path, key))
+
+
+def holder(document: Any, path: tuple[Any, ...]) -> Any:
+    for key in path[:-1]:
+        document = document[key]
+    return document

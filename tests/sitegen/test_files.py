@@ -1,0 +1,89 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from schemas.errors import SkipjackError
+from sitegen import files
+
+OURS = b"<!-- Skipjack -->"
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    return tmp_path / "www" / "site"
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_files_are_written_below_the_folder(site: Path) -> None:
+    assert files.write(str(site), {"index.html": b"1", "mirrors/a.html": b"2"}) == 2
+    assert (site / "index.html").read_bytes() + (site / "mirrors/a.html").read_bytes() == b"12"
+    assert (site / "index.html").stat().st_mode & 0o777 == 0o644
+
+
+def test_unchanged_files_are_not_touched(site: Path) -> None:
+    files.write(str(site), {"a": b"same", "b": b"old"})
+    before = (site / "a").stat()
+    assert files.write(str(site), {"a": b"same", "b": b"new"}) == 1
+    assert (site / "a").stat() == before
+    assert (site / "b").read_bytes() == b"new"
+
+
+def test_a_reader_sees_the_old_file_or_the_new_one(site: Path) -> None:
+    files.write(str(site), {"a": b"old"})
+    with (site / "a").open("rb") as reader:
+        files.write(str(site), {"a": b"new"})
+        assert reader.read() == b"old"
+    assert names(site) == ["a"]
+
+
+def test_a_failing_write_leaves_the_old_file_and_no_remains(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files.write(str(site), {"a": b"old"})
+
+    def no_space(_handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", no_space)
+    with pytest.raises(SkipjackError, match="No space left on device"):
+        files.write(str(site), {"a": b"new"})
+    assert (site / "a").read_bytes() == b"old"
+    assert names(site) == ["a"]
+
+
+def test_only_our_own_files_are_removed(site: Path) -> None:
+    files.write(str(site), {"mirrors/gone.html": OURS, "mirrors/kept.html": OURS, "mirrors/other.html": b"the admin's"})
+    (site / "mirrors" / "folder").mkdir()
+    (site / "mirrors" / ".skipjack-new-x.html").write_bytes(b"left by a crash")
+    assert files.remove_others(str(site), "mirrors", ["kept.html"]) == 2
+    assert names(site / "mirrors") == ["folder", "kept.html", "other.html"]
+
+
+def test_symbolic_links_lead_nowhere(site: Path, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_bytes(OURS)
+    site.mkdir(parents=True)
+    (site / "index.html").symlink_to(victim)
+    files.write(str(site), {"index.html": b"new"})
+    assert victim.read_bytes() == OURS
+    assert not (site / "index.html").is_symlink()
+    (site / "link").symlink_to(victim)
+    files.remove_others(str(site), "", ["index.html"])
+    assert (site / "link").is_symlink()
+
+
+def test_a_link_in_a_folders_place_is_refused(site: Path, tmp_path: Path) -> None:
+    site.mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    (site / "mirrors").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(SkipjackError, match="mirrors cannot be written to"):
+        files.write(str(site), {"mirrors/a.html": b"x"})
+    assert names(tmp_path / "elsewhere") == []
+
+
+def test_a_file_in_the_folders_place_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SkipjackError, match=r"file cannot be written to: .*a real folder of its own"):
+        files.write(str(tmp_path / "file"), {"a": b"x"})

@@ -1,0 +1,151 @@
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from schemas.records import Mirror, Site, Worker
+from schemas.report import Problem
+from sitegen import store as store_module
+from sitegen import tables
+from sitegen.model import Declared, PastRun
+from sitegen.store import Store, StoreError
+from tests.sitegen.kit import NOW, REVISION, delivery_of, report_of, run_of, status_of
+
+DECLARED = Declared(
+    REVISION,
+    NOW,
+    Site("Mirrors", "https://m.example.org", categories={"os": "Systems"}),
+    {"w1": Worker("w1", silent_after=60)},
+    (Mirror("debian", "w1", "rsync", "rsync://up/", stale_after=7),),
+    ("debian.yml:1:1: wrong. Do right.",),
+)
+
+
+def test_what_a_worker_said_is_read_back(store: Store) -> None:
+    problem = Problem("debian", "debian.yml:1:1", "wrong", "do right")
+    status = status_of(status="failed", run=run_of(3, "failed", log_tail="disk full", reason="full"), size=5)
+    store.apply([delivery_of(report_of(1, status), problems=(problem,))])
+    facts = store.facts()
+    assert facts.mirrors[0].status == status
+    assert facts.workers[0].problems == (problem,)
+    assert facts.workers[0].first_seen == facts.workers[0].last_seen == NOW
+
+
+def test_the_log_of_a_success_is_not_kept(store: Store) -> None:
+    store.apply([delivery_of(report_of(1, status_of(run=run_of(1, log_tail="long"))))])
+    run = store.facts().mirrors[0].status.run
+    assert run is not None
+    assert run.log_tail == ""
+
+
+def test_a_later_report_of_a_run_updates_it(store: Store) -> None:
+    syncing = status_of(status="syncing", run=run_of(1, "syncing", ended_at=None))
+    store.apply([delivery_of(report_of(1, syncing))])
+    with store.reading() as reader:
+        assert reader.histories(["debian"]) == {"debian": ()}
+    store.apply([delivery_of(report_of(2, status_of()))])
+    with store.reading() as reader:
+        assert reader.histories(["debian", "none"]) == {"debian": (PastRun("w1", run_of(1)),), "none": ()}
+
+
+def test_a_snapshot_removes_what_it_does_not_name(store: Store) -> None:
+    store.apply([delivery_of(report_of(1, status_of("old"), status_of("kept")))])
+    store.apply([delivery_of(report_of(9, status_of("kept"), kind="snapshot"))])
+    assert [item.status.mirror for item in store.facts().mirrors] == ["kept"]
+
+
+def test_history_is_the_newest_of_all_workers(store: Store) -> None:
+    for worker in ("w1", "w2"):
+        runs = tuple(("debian", run_of(number, ended_at=NOW + number)) for number in range(1, 30))
+        store.apply([delivery_of(report_of(1, kind="snapshot", runs=runs), worker=worker)])
+    with store.reading() as reader:
+        found = reader.histories(["debian"])["debian"]
+    assert [item.run.id for item in found[:4]] == [29, 29, 28, 28]
+    assert len(found) == store_module.HISTORY
+
+
+def test_old_runs_are_pruned(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "KEPT_RUNS", 2)
+    runs = tuple((name, run_of(number, ended_at=NOW + number)) for number, name in enumerate("aaaabb", 1))
+    store.apply([delivery_of(report_of(1, kind="snapshot", runs=runs))])
+    assert store.prune() == 2
+    with store.reading() as reader:
+        found = reader.histories(["a", "b"])
+    assert [item.run.id for item in found["a"]] == [4, 3]
+    assert [item.run.id for item in found["b"]] == [6, 5]
+
+
+def test_numbers_survive_a_restart(tmp_path: Path) -> None:
+    with Store(str(tmp_path)) as first:
+        first.apply([delivery_of(report_of(1, status_of()))])
+    with Store(str(tmp_path)) as second:
+        assert second.apply([delivery_of(report_of(3, status_of()))]).answers[0] == (1, True)
+
+
+def test_the_counter_rises_with_news_only(store: Store) -> None:
+    store.apply([delivery_of(report_of(1, status_of()))])
+    before = store.changes()
+    store.apply([delivery_of(at=NOW + 1)])
+    assert store.changes() == before
+    store.apply([delivery_of(report_of(2, status_of()))])
+    assert store.changes() == before + 1
+
+
+def test_the_catalogue_is_read_back(store: Store) -> None:
+    store.keep_refusal("the fetch failed")
+    assert store.facts().refusal == "the fetch failed"
+    store.keep_catalogue(DECLARED, NOW)
+    facts = store.facts()
+    assert facts.declared == DECLARED
+    assert (facts.refusal, facts.revisions) == ("", {REVISION})
+
+
+def test_nothing_is_kept_of_a_failed_transaction(store: Store) -> None:
+    good, bad = status_of("good"), status_of("bad", upstream=object())
+    with pytest.raises(Exception, match="type 'object' is not supported"):
+        store.apply([delivery_of(report_of(1, good)), delivery_of(report_of(2, bad))])
+    assert store.facts().mirrors == ()
+
+
+def test_a_damaged_database_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "manager.db").write_bytes(b"no database at all, but text" * 100)
+    with pytest.raises(StoreError, match=r"manager\.db cannot be used: file is not a database.*backup"):
+        Store(str(tmp_path))
+
+
+def test_a_directory_in_the_databases_place_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "manager.db").mkdir()
+    with pytest.raises(StoreError, match=r"manager\.db cannot be used"):
+        Store(str(tmp_path))
+
+
+def test_a_state_directory_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match="cannot be made"):
+        Store(str(tmp_path / "file" / "state"))
+
+
+def test_a_newer_database_is_refused(tmp_path: Path) -> None:
+    Store(str(tmp_path)).close()
+    _execute(tmp_path, "UPDATE meta SET value = 99 WHERE name = 'schema_version'")
+    with pytest.raises(StoreError, match="version 99, written by a newer Skipjack"):
+        Store(str(tmp_path))
+
+
+def test_an_older_database_is_brought_forward(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Store(str(tmp_path)).close()
+    steps = (("ALTER TABLE runs ADD COLUMN extra TEXT",), ("UPDATE runs SET extra = 'x'", "UPDATE meta SET value = 1"))
+    monkeypatch.setattr(tables, "MIGRATIONS", steps)
+    monkeypatch.setattr(tables, "VERSION", 3)
+    for _ in range(2):
+        Store(str(tmp_path)).close()
+    assert _execute(tmp_path, "SELECT value FROM meta WHERE name = 'schema_version'") == [(3,)]
+
+
+def _execute(folder: Path, statement: str) -> list[Any]:
+    connection = sqlite3.connect(folder / "manager.db")
+    with connection:
+        rows = connection.execute(statement).fetchall()
+    connection.close()
+    return rows
