@@ -26,7 +26,8 @@ def write(site_dir: str, files: Mapping[str, bytes]) -> int:
     """
     changed = 0
     with _folder(site_dir) as root:
-        for folder in sorted({path.rpartition("/")[0] for path in files}):
+        # folders first, so that an overview never links to a page that is not there yet
+        for folder in sorted({path.rpartition("/")[0] for path in files}, reverse=True):
             with _subfolder(root, folder, site_dir) as place, _explained(f"{site_dir}/{folder}"):
                 here = {path.rpartition("/")[2]: path for path in files if path.rpartition("/")[0] == folder}
                 changed += sum(_put(place, name, files[path]) for name, path in here.items())

@@ -3,17 +3,17 @@
 import logging
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from schemas import catalogue, repository
 from schemas.errors import SkipjackError
 from schemas.records import Repository
 from sitegen.model import Declared
-from sitegen.poke import Poker
 from sitegen.store import Store
 
 INTERVAL = 60.0
-"""Seconds between two fetches."""
+"""Seconds between two fetches, unless a worker shows that there is something newer."""
 
 _log = logging.getLogger(__name__)
 
@@ -27,6 +27,14 @@ class Follower:
         self._store = store
         self._loaded = ""
         self._refusal: str | None = None
+        self._heard: frozenset[str] = frozenset()
+        self._wake = threading.Event()
+
+    def hear(self, revisions: frozenset[str]) -> None:
+        """Fetch at once when a worker follows a revision that nobody has mentioned before."""
+        if not revisions <= self._heard:
+            self._heard |= revisions
+            self._wake.set()
 
     def follow(self) -> bool:
         """Fetch once; True when something changed. What cannot be fetched or used is noted, the old one stays."""
@@ -42,21 +50,22 @@ class Follower:
         _log.info("revision %s is in use, with %d problems", revision.commit, len(declared.problems))
         return True
 
-    def follow_forever(self, poke: Poker) -> None:
-        """Follow every INTERVAL seconds and wake the publisher when something changed."""
+    def follow_forever(self, announce: Callable[[], None]) -> None:
+        """Follow every INTERVAL seconds and announce it when something changed."""
         while True:
             try:
                 if self.follow():
-                    poke()
+                    announce()
             except SkipjackError as error:
                 _log.error("%s", error)
             except Exception:
                 _log.exception("following the repository failed; this is a bug")
-            time.sleep(INTERVAL)
+            self._wake.wait(INTERVAL)
+            self._wake.clear()
 
-    def start(self, poke: Poker) -> None:
+    def start(self, announce: Callable[[], None]) -> None:
         """Follow in the background until the process ends."""
-        threading.Thread(target=self.follow_forever, args=(poke,), name="follow", daemon=True).start()
+        threading.Thread(target=self.follow_forever, args=(announce,), name="follow", daemon=True).start()
 
     def _note(self, refusal: str) -> bool:
         """Log and keep why the newest revision is not in use, once for each reason."""

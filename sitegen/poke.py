@@ -12,17 +12,17 @@ from schemas.errors import SkipjackError
 _NAME = "publish.sock"
 
 
-class Poker:
-    """The waking side. Whether somebody listens does not matter: the publisher reads everything when it starts."""
+def poke(run_dir: str) -> None:
+    """Wake the publisher.
 
-    def __init__(self, run_dir: str) -> None:
-        self._path = str(Path(run_dir) / _NAME)
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-
-    def __call__(self) -> None:
-        """Wake the publisher, or do nothing when there is none or when it is about to wake anyway."""
-        with contextlib.suppress(OSError):
-            self._socket.sendto(b"", self._path)
+    Whether there is one does not matter, since it reads everything when it starts; nor does a full queue, since it is
+    about to wake then.
+    """
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sender,
+        contextlib.suppress(OSError),
+    ):
+        sender.sendto(b"", str(Path(run_dir) / _NAME))
 
 
 class Listener:
@@ -51,8 +51,12 @@ class Listener:
 
     def wait(self, seconds: float) -> bool:
         """Sleep until poked or until the time is over; tells whether it was a poke."""
-        ready, _, _ = select.select([self._socket], [], [], max(0.0, seconds))
-        with contextlib.suppress(BlockingIOError):
-            while ready:
+        poked, _, _ = select.select([self._socket], [], [], max(0.0, seconds))
+        if poked:
+            self._drain()
+        return bool(poked)
+
+    def _drain(self) -> None:
+        with contextlib.suppress(BlockingIOError):  # no more are waiting
+            while True:
                 self._socket.recv(1)
-        return bool(ready)

@@ -3,13 +3,14 @@
 import contextlib
 import logging
 import time
+from functools import partial
 
 from schemas.errors import SkipjackError
 from schemas.records import ManagerSettings
 from sitegen import files, locks, pages, snapshot
 from sitegen.follow import Follower
 from sitegen.pages import Pages
-from sitegen.poke import Listener, Poker
+from sitegen.poke import Listener, poke
 from sitegen.store import Store
 
 AT_LEAST = 0.2
@@ -26,8 +27,9 @@ _log = logging.getLogger(__name__)
 class Publisher:
     """Brings the site's folder up to date, again and again."""
 
-    def __init__(self, store: Store, site_dir: str) -> None:
+    def __init__(self, store: Store, site_dir: str, follower: Follower | None = None) -> None:
         self._store = store
+        self._follower = follower
         self._site_dir = site_dir
         self._pages = Pages()
         self._names: list[str] = []
@@ -35,7 +37,8 @@ class Publisher:
     def publish(self, now: float) -> float | None:
         """Write what has changed; returns the moment at which something changes by itself, Unix seconds."""
         with self._store.reading() as reader:
-            current = snapshot.judge(reader.facts(), now)
+            facts = reader.facts()
+            current = snapshot.judge(facts, now)
             histories = reader.histories([view.name for view in self._pages.outdated(current)])
         try:
             files.write(self._site_dir, self._pages.render(current, histories))
@@ -43,6 +46,8 @@ class Publisher:
         except BaseException:
             self._pages.forget()
             raise
+        if self._follower is not None:
+            self._follower.hear(frozenset(worker.revision for worker in facts.workers if worker.revision))
         return current.changes_at
 
     def _remove_vanished(self, names: list[str]) -> None:
@@ -56,8 +61,8 @@ def publish(settings: ManagerSettings, *, once: bool) -> None:
     with contextlib.ExitStack() as stack:
         stack.enter_context(locks.publishing(settings.state_dir))
         store = stack.enter_context(Store(settings.state_dir))
-        publisher = Publisher(store, settings.site_dir)
-        follower = settings.repository and Follower(settings.repository, settings.state_dir, store)
+        follower = Follower(settings.repository, settings.state_dir, store) if settings.repository else None
+        publisher = Publisher(store, settings.site_dir, follower)
         if once:
             if follower:
                 follower.follow()
@@ -65,7 +70,7 @@ def publish(settings: ManagerSettings, *, once: bool) -> None:
             return
         listener = stack.enter_context(Listener(settings.run_dir))
         if follower:
-            follower.start(Poker(settings.run_dir))
+            follower.start(partial(poke, settings.run_dir))
         _publish_forever(publisher, listener)
 
 

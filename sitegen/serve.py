@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import socket
+from functools import partial
 from pathlib import Path
 
 import uvicorn
@@ -11,7 +12,7 @@ from schemas.errors import SkipjackError
 from schemas.records import ManagerSettings
 from sitegen import routes
 from sitegen.ingest import Ingest
-from sitegen.poke import Poker
+from sitegen.poke import poke
 from sitegen.process import Publisher
 from sitegen.store import Store
 
@@ -28,7 +29,7 @@ def serve(settings: ManagerSettings, publisher_settings: Path | None) -> None:
         store = stack.enter_context(Store(settings.state_dir))
         if publisher_settings is not None:
             stack.enter_context(Publisher(publisher_settings))
-        ingest = stack.enter_context(Ingest(store, Poker(settings.run_dir)))
+        ingest = stack.enter_context(Ingest(store, partial(poke, settings.run_dir)))
         config = uvicorn.Config(
             routes.application(store, ingest, settings.body_limit),
             http="httptools",

@@ -98,7 +98,7 @@ def test_the_catalogue_is_read_back(store: Store) -> None:
     store.keep_catalogue(DECLARED, NOW)
     facts = store.facts()
     assert facts.declared == DECLARED
-    assert (facts.refusal, facts.revisions) == ("", {REVISION})
+    assert (facts.refusal, facts.revisions) == ("", frozenset({REVISION}))
 
 
 def test_nothing_is_kept_of_a_failed_transaction(store: Store) -> None:

@@ -1,0 +1,90 @@
+import argparse
+import os
+from pathlib import Path
+
+import pytest
+
+from schemas.errors import SkipjackError
+from sitegen import boundary, cli
+from tests.sitegen.kit import Manager
+
+
+def test_a_token_alone_is_on_stdout(manager: Manager, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(*words: str) -> tuple[int, str, str]:
+        code = cli.main(["token", *words, "--settings", str(manager.settings_file)])
+        return code, *capsys.readouterr()
+
+    code, secret, note = run("add", "w1")
+    assert (code, len(secret)) == (0, 44)
+    assert "Token 1 for worker w1" in note
+    assert secret.strip().encode() not in (manager.state / "manager.db").read_bytes()
+    assert "w1" in run("list")[1]
+    assert run("revoke", "1")[0] == 0
+    code, out, note = run("revoke", "1")
+    assert (code, out, note.count("\n")) == (1, "", 1)
+    assert "token list" in note
+
+
+def test_a_worker_needs_a_name(manager: Manager, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["token", "add", "../x", "--settings", str(manager.settings_file)]) == 1
+    assert "cannot name a worker" in capsys.readouterr().err
+
+
+def test_missing_settings_are_a_clear_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["serve"], ["publish", "--once"], ["token", "list"]):
+        assert cli.main([*words, "--settings", str(tmp_path / "none.yml")]) == 1
+        assert f"{tmp_path / 'none.yml'} cannot be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [[], ["paint"], ["token"], ["token", "revoke", "one"], ["serve", "--colour"]])
+def test_wrong_usage_is_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(words)
+    assert ended.value.code == 2
+    assert "usage:" in capsys.readouterr().err
+
+
+def fail(error: BaseException) -> int:
+    def command() -> None:
+        raise error
+
+    return boundary.run(command)
+
+
+def test_a_bug_leaves_a_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
+    assert fail(RuntimeError("boom")) == 3
+    (report,) = tmp_path.iterdir()
+    said = capsys.readouterr().err
+    assert str(report) in said
+    assert "RuntimeError: boom" in said
+    assert "Traceback" not in said
+    assert "Traceback" in report.read_text()
+
+
+def test_a_report_goes_to_the_temporary_folder_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "none"))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert fail(RuntimeError("boom")) == 3
+    assert str(tmp_path) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(SkipjackError("It broke.", "Mend it."), 1), (KeyboardInterrupt(), 130), (boundary.Terminated(), 143)],
+)
+def test_exit_codes(error: BaseException, code: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert fail(error) == code
+    said = capsys.readouterr().err
+    assert said == ("skipjack-manager: It broke. Mend it.\n" if code == 1 else "")
+
+
+def test_every_command_has_help() -> None:
+    parser = cli._parser()
+    commands = next(action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+    assert set(commands.choices) == {"serve", "publish", "token"}
+    assert "STATE_DIRECTORY" not in os.environ

@@ -1,0 +1,125 @@
+"""Following a real git repository into a real store."""
+
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from schemas.records import Repository
+from sitegen.follow import Follower
+from sitegen.store import Store
+from tests.sitegen.kit import Manager
+
+GOOD = {
+    "_site.yml": "title: Example\ntime_zone: Asia/Shanghai\n",
+    "_workers.yml": "workers:\n  w1: {}\n",
+    "debian.yml": "provider: rsync\nworker: w1\nupstream: rsync://rsync.example.org/debian/\ntitle: Debian\n",
+    "arch.yml": "provider: rsync\nworker: w1\nupstream: rsync://rsync.example.org/arch/\n",
+}
+
+
+class Origin:
+    """A repository that tests commit to."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._git("init", "--quiet", "--initial-branch=main", str(path))
+        self.commit(GOOD)
+
+    def commit(self, files: Mapping[str, str | None]) -> None:
+        for name, text in files.items():
+            if text is None:
+                (self.path / name).unlink()
+            else:
+                (self.path / name).write_text(text)
+        self._git("-C", str(self.path), "add", "--all")
+        identity = ("-c", "user.name=t", "-c", "user.email=t@example.org")
+        self._git("-C", str(self.path), *identity, "commit", "--quiet", "--message=x")
+
+    def _git(self, *words: str) -> None:
+        subprocess.run(["git", *words], check=True)
+
+
+@pytest.fixture
+def origin(tmp_path: Path) -> Origin:
+    return Origin(tmp_path / "origin")
+
+
+@pytest.fixture
+def follower(origin: Origin, store: Store, tmp_path: Path) -> Follower:
+    return Follower(Repository(str(origin.path)), str(tmp_path / "state"), store)
+
+
+def names(store: Store) -> list[str]:
+    declared = store.declared()
+    return [mirror.name for mirror in declared.mirrors] if declared else []
+
+
+def test_a_revision_is_kept_once(follower: Follower, store: Store) -> None:
+    assert follower.follow()
+    assert names(store) == ["arch", "debian"]
+    changes = store.changes()
+    assert not follower.follow()
+    assert store.changes() == changes
+
+
+def test_a_removed_mirror_goes_and_a_broken_one_stays_as_it_was(
+    origin: Origin, follower: Follower, store: Store
+) -> None:
+    follower.follow()
+    origin.commit({"arch.yml": None, "debian.yml": "provider: nonsense\n"})
+    assert follower.follow()
+    declared = store.declared()
+    assert declared is not None
+    assert [mirror.title for mirror in declared.mirrors] == ["Debian"]
+    assert any("debian.yml" in problem for problem in declared.problems)
+
+
+def test_a_refused_revision_is_noted_once_and_the_old_one_stays(
+    origin: Origin, follower: Follower, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    follower.follow()
+    origin.commit({"_site.yml": "titel: Example\n"})
+    assert follower.follow()
+    assert not follower.follow()
+    assert "_site.yml" in store.facts().refusal
+    assert names(store) == ["arch", "debian"]
+    assert len([record for record in caplog.records if record.levelname == "ERROR"]) == 1
+    origin.commit({"_site.yml": "title: Again\n"})
+    assert follower.follow()
+    assert store.facts().refusal == ""
+
+
+def test_a_repository_that_comes_back_unchanged_takes_the_note_away(
+    origin: Origin, follower: Follower, store: Store
+) -> None:
+    follower.follow()
+    away = origin.path.rename(origin.path.with_name("away"))
+    assert follower.follow()
+    assert "cannot be fetched" in store.facts().refusal
+    away.rename(origin.path)
+    assert follower.follow()
+    assert store.facts().refusal == ""
+
+
+def test_a_restarted_publisher_without_its_repository_still_has_the_configuration(
+    follower: Follower, store: Store, tmp_path: Path
+) -> None:
+    follower.follow()
+    again = Follower(Repository(str(tmp_path / "gone")), str(tmp_path / "state2"), store)
+    assert again.follow()
+    assert names(store) == ["arch", "debian"]
+
+
+def test_publish_once_shows_what_is_declared(origin: Origin, tmp_path: Path) -> None:
+    manager = Manager(tmp_path, repository={"url": str(origin.path)})
+    done = manager.command("publish", "--once")
+    assert done.returncode == 0, done.stderr
+    status = manager.status()
+    assert [(mirror["name"], mirror["status"]) for mirror in status["mirrors"]] == [
+        ("arch", "none"),
+        ("debian", "none"),
+    ]
+    assert status["site"]["time_zone"] == "Asia/Shanghai"
+    manager.session.close()

@@ -1,0 +1,202 @@
+"""What visitors get, rendered from made-up facts and read with an HTML parser."""
+
+import json
+from html.parser import HTMLParser
+
+import pytest
+
+from schemas.report import Problem
+from sitegen.documents import GENERATOR
+from sitegen.model import Facts, MirrorState, PastRun
+from sitegen.pages import STEP, Pages, mirror_files
+from sitegen.snapshot import Snapshot, judge
+from tests.sitegen.kit import HOUR, NOW, REVISION, run_of, status_of
+from tests.sitegen.test_snapshot import declared, judged, mirror, worker
+
+EVIL = "\"'><script>alert(1)</script>{{ 7*7 }}\x1b[31m\x00"
+VOID = {"meta", "link", "input", "path", "br"}
+
+
+class Page(HTMLParser):
+    """Checks that tags nest, and collects what tests ask for."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+    def attributes(self, name: str) -> list[str]:
+        return [str(attrs[name]) for _, attrs in self.tags if name in attrs]
+
+
+def rendered(snapshot: Snapshot, history: tuple[PastRun, ...] = ()) -> dict[str, bytes]:
+    return Pages().render(snapshot, {view.name: history for view in snapshot.mirrors})
+
+
+def page(files: dict[str, bytes], path: str) -> Page:
+    return Page(files[path].decode())
+
+
+def test_the_files_of_a_site() -> None:
+    files = rendered(judged(("w1", status_of()), config=declared(mirror())))
+    assert set(files) == {
+        "index.html", "workers.html", "status.json", "static/tunasync.json", "assets/style.css", "assets/site.js",
+        "mirrors/debian.html", "mirrors/debian.json",
+    }  # fmt: skip
+
+
+def test_no_file_needs_anything_from_elsewhere_and_every_link_is_relative() -> None:
+    files = rendered(judged(("w1", status_of()), config=declared(mirror())))
+    for path in [path for path in files if path.endswith(".html")]:
+        found = page(files, path)
+        loaded = found.attributes("src") + [str(attrs["href"]) for tag, attrs in found.tags if tag == "link"]
+        assert all(url.startswith(("assets/", "../assets/", "data:")) for url in loaded), loaded
+        assert not [url for url in found.attributes("href") if url.startswith("/")]
+        assert f'content="{GENERATOR}"' in files[path].decode()[:512]
+
+
+def test_the_overview_says_what_is_so_and_when_that_ends() -> None:
+    files = rendered(judged(("w1", status_of(size=5 * 1024**3)), config=declared(mirror(), mirror("new"))))
+    found = page(files, "index.html")
+    assert "debian fresh success 2027-01-15 08:00 5.00 GiB" in found.text
+    assert "new unknown never run never" in found.text
+    assert found.attributes("data-stale-at") == [str(int(NOW + 2 * HOUR))]
+    assert found.attributes("data-unknown-at") == [str(int(NOW + HOUR))]
+    assert found.attributes("data-made-at") == [str(int(NOW))]
+
+
+def test_a_failure_is_explained_with_its_log() -> None:
+    run = run_of(2, "failed", reason="rsync exited with 23", exit_code=23, log_tail="line 1\n\x1b[31mline 2\x1b[0m\x07")
+    history = (PastRun("w1", run), PastRun("w1", run_of(1, duration=75.0, bytes=2048, files=1234)))
+    files = rendered(judged(("w1", status_of(status="failed", run=run)), config=declared(mirror())), history)
+    text = files["mirrors/debian.html"].decode()
+    assert "rsync exited with 23" in text
+    assert ">line 1\nline 2</pre>" in text
+    assert "success 1m 15s 2.00 KiB 1,234" in Page(text).text
+    plain = json.loads(files["mirrors/debian.json"])
+    assert plain["copies"][0]["run"]["log_tail"].startswith("line 1")
+    assert [item["id"] for item in plain["runs"]] == [2, 1]
+
+
+def test_every_copy_of_a_mirror_is_shown() -> None:
+    config = declared(mirror(), mirror(on="w2", role="slave"))
+    files = rendered(judged(("w1", status_of()), ("w2", status_of(status="failed", is_master=False)), config=config))
+    assert "Copies" in page(files, "mirrors/debian.html").text
+    assert [copy["worker"] for copy in json.loads(files["mirrors/debian.json"])["copies"]] == ["w1", "w2"]
+    assert len(json.loads(files["status.json"])["mirrors"]) == 1
+
+
+def test_workers_are_shown_with_what_is_wrong() -> None:
+    problem = Problem("debian", "debian.yml:1:1", "`x` is <wrong>.", "Do `y`.")
+    state = worker(last_seen=NOW - HOUR, revision="c" * 40)._replace(problems=(problem,), sent_at=NOW - HOUR + 90)
+    found = page(rendered(judged(config=declared(), workers=(state,))), "workers.html").text
+    for words in (
+        "w1 silent",
+        "not known here",
+        "1m 30s ahead",
+        "debian.yml:1:1 x is <wrong>. Do y .",
+        "never heard of",
+    ):
+        assert words in found, words
+
+
+def test_a_refused_revision_is_shown() -> None:
+    facts = Facts(1, (), (), declared(mirror()), "The fetch failed.", frozenset())
+    files = rendered(judge(facts, NOW))
+    assert "The newest revision is not in use. The fetch failed." in page(files, "workers.html").text
+    assert json.loads(files["status.json"])["refusal"] == "The fetch failed."
+
+
+def test_an_empty_site_says_so() -> None:
+    files = rendered(judged(workers=()))
+    assert "No mirrors yet" in page(files, "index.html").text
+    assert "No workers yet" in page(files, "workers.html").text
+    assert json.loads(files["status.json"])["mirrors"] == json.loads(files["static/tunasync.json"]) == []
+
+
+def test_nothing_that_anybody_wrote_becomes_markup() -> None:
+    run = run_of(1, "failed", reason=EVIL, log_tail=EVIL)
+    told = ("w1", status_of(status="failed", run=run, upstream=EVIL))
+    problem = Problem("debian", EVIL, EVIL, EVIL)
+    evil = mirror()._replace(title=EVIL, description=EVIL, category=EVIL, homepage="javascript:alert(1)//" + EVIL)
+    config = declared(evil)
+    config = config._replace(
+        site=config.site._replace(title=EVIL, description=EVIL, contact=EVIL, categories={EVIL: EVIL}),
+        workers={name: item._replace(description=EVIL) for name, item in config.workers.items()},
+        problems=(EVIL,),
+    )
+    state = worker()._replace(version=EVIL, problems=(problem,))
+    facts = Facts(1, (state,), (MirrorState(*told),), config, EVIL, frozenset())
+    for path, content in rendered(judge(facts, NOW), (PastRun("w1", run),)).items():
+        if not path.endswith(".html"):
+            continue
+        found = Page(content.decode())
+        assert [attrs["src"] for tag, attrs in found.tags if tag == "script" and "site.js" in str(attrs["src"])]
+        assert len([tag for tag, _ in found.tags if tag == "script"]) == 1
+        assert not {name for _, attrs in found.tags for name in attrs if name.startswith("on")}
+        assert not [url for url in found.attributes("href") if "javascript:" in url]
+        assert "{{ 7*7 }}" in found.text
+        assert "\x1b" not in content.decode()
+        assert "\x00" not in content.decode()
+
+
+def test_what_did_not_change_is_not_rendered_again() -> None:
+    pages, config = Pages(), declared(mirror("a"), mirror("b"))
+    first = judged(("w1", status_of("a")), ("w1", status_of("b")), config=config)
+    assert [view.name for view in pages.outdated(first)] == ["a", "b"]
+    pages.render(first, {"a": (), "b": ()})
+    second = judged(("w1", status_of("a")), ("w1", status_of("b", "failed")), config=config, now=NOW + 5)
+    assert [view.name for view in pages.outdated(second)] == ["b"]
+    files = pages.render(second, {"b": ()})
+    assert "mirrors/b.html" in files
+    assert "mirrors/a.html" not in files
+    assert json.loads(files["status.json"])["mirrors"][0]["name"] == "a"
+
+
+def test_signs_of_life_alone_rarely_render_a_page_again() -> None:
+    pages, config, told = Pages(), declared(mirror()), ("w1", status_of())
+    start = NOW - NOW % STEP
+    pages.render(judged(told, config=config, workers=(worker(last_seen=start),)), {"debian": ()})
+    soon = judged(told, config=config, workers=(worker(last_seen=start + STEP / 2),))
+    later = judged(told, config=config, workers=(worker(last_seen=start + STEP),))
+    assert pages.outdated(soon) == []
+    assert len(pages.outdated(later)) == 1
+
+
+def test_a_mirror_that_turns_stale_is_rendered_again() -> None:
+    pages, config, told = Pages(), declared(mirror()), ("w1", status_of())
+    seen = (worker(last_seen=NOW + 2 * HOUR),)
+    pages.render(judged(told, config=config, workers=seen), {"debian": ()})
+    stale = judged(told, config=config, workers=seen, now=NOW + 2 * HOUR)
+    assert [view.verdict for view in pages.outdated(stale)] == ["stale"]
+
+
+def test_a_vanished_mirror_has_no_files() -> None:
+    assert mirror_files(judged(("w1", status_of("a")))) == ["a.html", "a.json"]
+    assert mirror_files(judged()) == []
+
+
+@pytest.mark.parametrize("path", ["status.json", "mirrors/debian.json"])
+def test_documents_say_when_they_were_made_and_of_what(path: str) -> None:
+    plain = json.loads(rendered(judged(("w1", status_of()), config=declared(mirror())))[path])
+    assert (plain["generated_at"], plain["revision"], plain["generator"]) == (NOW, REVISION, GENERATOR)

@@ -1,0 +1,190 @@
+"""publish as a real process over a real store and real files."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from schemas.errors import SkipjackError
+from schemas.records import Mirror, Site, Worker
+from schemas.report import MirrorStatus
+from sitegen import publish as publish_module
+from sitegen.model import Declared
+from sitegen.poke import Listener, poke
+from sitegen.publish import Publisher
+from sitegen.store import Store
+from tests.sitegen.kit import NOW, REVISION, Manager, delivery_of, envelope_of, report_of, run_of, status_of, wait_for
+
+
+def declare(store: Store, *names: str, silent_after: int = 1800, stale_after: int = 86400) -> None:
+    mirrors = tuple(Mirror(name, "w1", "rsync", "rsync://up/", stale_after=stale_after) for name in names)
+    workers = {"w1": Worker("w1", silent_after=silent_after)}
+    store.keep_catalogue(Declared(REVISION, NOW, Site("Site"), workers, mirrors, ()), time.time())
+
+
+def tell(store: Store, number: int, *statuses: MirrorStatus) -> None:
+    store.apply([delivery_of(report_of(number, *statuses), at=time.time())])
+
+
+def current(name: str = "debian", status: str = "success") -> MirrorStatus:
+    run = run_of(ord(name[-1]), status, ended_at=time.time())
+    return status_of(name, status, at=time.time(), run=run)
+
+
+def test_only_what_changed_is_written_and_what_vanished_is_removed(store: Store, tmp_path: Path) -> None:
+    publisher, mirrors = Publisher(store, str(tmp_path / "site")), tmp_path / "site" / "mirrors"
+    declare(store, "a", "b", "c")
+    tell(store, 1, current("a"), current("b"))
+    publisher.publish(time.time())
+    before = {path.name: path.stat().st_mtime_ns for path in mirrors.iterdir()}
+    assert set(before) == {f"{name}.{suffix}" for name in "abc" for suffix in ("html", "json")}
+    declare(store, "a", "b")
+    tell(store, 2, current("b", "failed"))
+    publisher.publish(time.time())
+    after = {path.name: path.stat().st_mtime_ns for path in mirrors.iterdir()}
+    assert set(after) == {"a.html", "a.json", "b.html", "b.json"}
+    assert {name for name in after if after[name] != before[name]} == {"b.html", "b.json"}
+
+
+def test_after_a_failure_everything_is_written_again(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher = Publisher(store, str(tmp_path / "site"))
+    tell(store, 1, current())
+
+    def no_space(_handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr(os, "fsync", no_space)
+        with pytest.raises(SkipjackError, match="No space left"):
+            publisher.publish(time.time())
+        assert publish_module._pause(publisher) == publish_module._RETRY
+    publisher.publish(time.time())
+    assert (tmp_path / "site" / "mirrors" / "debian.html").exists()
+
+
+def test_a_mirror_turns_by_time_alone(manager: Manager) -> None:
+    with manager.store() as store:
+        declare(store, "debian", silent_after=2, stale_after=1)
+        tell(store, 1, current())
+        with manager.publishing():
+            seen = []
+
+            def verdict_is_unknown() -> bool:
+                verdict = manager.status()["mirrors"][0]["freshness"]
+                if verdict not in seen:
+                    seen.append(verdict)
+                return bool(verdict == "unknown")
+
+            wait_for(verdict_is_unknown, "the mirror is unknown")
+            assert seen == ["fresh", "stale", "unknown"]
+            wait_for(lambda: not manager.status()["counts"]["fresh"])
+
+
+def test_a_report_is_published_at_once_and_never_by_halves(manager: Manager) -> None:
+    token = manager.token()
+    with manager.serving(), manager.publishing():
+        for number in range(1, 20):
+            status = current(f"m{number % 5}", "success" if number % 2 else "failed")
+            assert manager.post(envelope_of(report_of(number, status)), token).status_code == 200
+            for _ in range(20):
+                assert manager.status()["generator"].startswith("Skipjack")
+        wanted = {f"m{number % 5}": "success" if number % 2 else "failed" for number in range(15, 20)}
+
+        def shown() -> dict[str, str]:
+            return {mirror["name"]: mirror["status"] for mirror in manager.status()["mirrors"]}
+
+        wait_for(lambda: shown() == wanted, "the last states are shown")
+        assert not [path for path in manager.site.rglob("*") if path.name.startswith(".")]
+        index = (manager.site / "index.html").read_text()
+        assert all(f"mirrors/{name}.html" in index for name in wanted)
+        listed = json.loads((manager.site / "static" / "tunasync.json").read_bytes())
+        assert [job["name"] for job in listed] == sorted(wanted)
+
+
+def test_the_first_change_after_a_pause_is_published_within_moments(manager: Manager) -> None:
+    token = manager.token()
+    with manager.serving(), manager.publishing():
+        wait_for(lambda: (manager.run / "publish.sock").exists())
+        time.sleep(publish_module.AT_LEAST)  # the pause itself is what this is about
+        began = time.monotonic()
+        assert manager.post(envelope_of(report_of(1, current())), token).status_code == 200
+        wait_for((manager.site / "mirrors" / "debian.html").exists)
+        assert time.monotonic() - began < 1
+
+
+def test_a_second_publisher_is_refused(manager: Manager) -> None:
+    with manager.publishing():
+        done = manager.command("publish")
+        assert done.returncode == 1
+        assert "Another publisher is at work" in done.stderr
+
+
+def test_publish_once_renders_and_ends(manager: Manager) -> None:
+    with manager.store() as store:
+        tell(store, 1, current())
+    done = manager.command("publish", "--once")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert manager.status()["mirrors"][0]["name"] == "debian"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_publish_cleanly(manager: Manager, number: int, code: int) -> None:
+    with manager.publishing() as process:
+        process.send_signal(number)
+        _, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (code, "")
+
+
+def children(process: "subprocess.Popen[str]") -> list[int]:
+    listed = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    threads = [path / "children" for path in listed.parent.parent.iterdir()]
+    return [int(pid) for path in threads for pid in path.read_text().split()]
+
+
+def is_alive(pid: int) -> bool:
+    path = Path(f"/proc/{pid}/stat")
+    return path.exists() and ") Z " not in path.read_text()
+
+
+def test_serve_brings_its_publisher_back_and_takes_it_along(manager: Manager) -> None:
+    with manager.serving("--publish") as process:
+        wait_for((manager.site / "status.json").exists)
+        (first,) = children(process)
+        os.kill(first, signal.SIGKILL)
+        wait_for(lambda: children(process) and children(process) != [first], "another publisher")
+        (second,) = children(process)
+    assert not is_alive(second)
+
+
+def test_the_publisher_does_not_outlive_a_killed_serve(manager: Manager) -> None:
+    with manager.serving("--publish") as process:
+        wait_for((manager.site / "status.json").exists)
+        (child,) = children(process)
+        process.kill()
+        process.wait()
+        wait_for(lambda: not is_alive(child), "the publisher is gone")
+
+
+def test_poking_nobody_is_fine_and_pokes_are_not_lost(tmp_path: Path) -> None:
+    poke(str(tmp_path))
+    with Listener(str(tmp_path)) as listener:
+        assert not listener.wait(0)
+        for _ in range(1000):
+            poke(str(tmp_path))
+        assert listener.wait(5)
+        assert not listener.wait(0)
+    poke(str(tmp_path))
+
+
+def test_a_run_directory_that_cannot_be_used(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SkipjackError, match=r"publish\.sock cannot be made"):
+        Listener(str(tmp_path / "file"))
+    with pytest.raises(SkipjackError, match="too long"):
+        Listener(str(tmp_path / ("x" * 120)))

@@ -1,0 +1,210 @@
+"""serve as a real process with a real database, spoken to over HTTP."""
+
+import concurrent.futures
+import os
+import signal
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.sitegen.kit import NOW, Manager, envelope_of, message, report_of, status_of, wait_for
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Manager, str]]:
+    """One server for the tests that do not mind each other; each uses a journal or mirrors of its own."""
+    manager = Manager(tmp_path_factory.mktemp("serve"))
+    token = manager.token()
+    with manager.serving():
+        yield manager, token
+    manager.session.close()
+
+
+def said(answer: requests.Response) -> tuple[int, int, str | None]:
+    plain_answer = answer.json()
+    return answer.status_code, plain_answer["acknowledged"], plain_answer["want"]
+
+
+def test_a_report_is_kept_and_acknowledged_and_a_gap_asks_for_a_snapshot(running: tuple[Manager, str]) -> None:
+    manager, token = running
+
+    def send(number: int, kind: str = "change", status: str = "success") -> tuple[int, int, str | None]:
+        report = report_of(number, status_of("gap", status), kind=kind)
+        return said(manager.post(envelope_of(report, journal="1" * 32), token))
+
+    assert send(1) == (200, 1, None)
+    assert send(1, status="failed") == (200, 1, None)
+    assert manager.get("/jobs")[0]["status"] == "success", "the duplicate changed nothing"
+    assert send(3, status="failed") == (200, 1, "snapshot")
+    assert manager.get("/jobs")[0]["status"] == "success"
+    assert send(9, "snapshot") == (200, 9, None)
+    assert send(10) == (200, 10, None)
+
+
+def test_a_sign_of_life_is_answered_with_the_time(running: tuple[Manager, str]) -> None:
+    manager, token = running
+    answer = manager.post(envelope_of(journal="2" * 32), token)
+    assert said(answer) == (200, 0, None)
+    assert answer.json()["time"] > NOW - 10**9
+    assert manager.get("/workers")[0]["id"] == "w1"
+
+
+@pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer wrong", "Basic dzE6eA==", "Bearer \xe9"])
+def test_without_a_valid_token_nothing_is_taken(running: tuple[Manager, str], header: str | None) -> None:
+    manager, _ = running
+    headers = {} if header is None else {"Authorization": header.encode("latin-1")}
+    answer = requests.post(f"{manager.url}/api/v1/reports", data=b"{}", headers=headers, timeout=10)
+    assert answer.status_code == 401
+    assert "token" in answer.json()["error"]
+
+
+def test_a_worker_can_speak_only_for_itself(running: tuple[Manager, str]) -> None:
+    manager, token = running
+    answer = manager.post(envelope_of(report_of(1, status_of("stolen")), worker="w2"), token)
+    assert answer.status_code == 403
+    assert "stolen" not in [job["name"] for job in manager.get("/jobs")]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "words"),
+    [
+        (b"nonsense", 400, "no JSON"),
+        (b"\xff", 400, "no JSON"),
+        (b"[" * 100_000, 400, "no JSON"),
+        (b"{}", 422, "required"),
+        (b'{"protocol": 9}', 400, "protocol 9"),
+        (message(report_of(1, status_of("../../etc"))), 422, "$.reports[0].statuses[0]"),
+        (message(report_of(0, status_of())), 422, "$.reports[0].number"),
+    ],
+)
+def test_bad_input_is_the_workers_fault(running: tuple[Manager, str], body: bytes, status: int, words: str) -> None:
+    manager, token = running
+    answer = manager.post_bytes(body, token)
+    assert answer.status_code == status
+    assert words in answer.json()["error"]
+
+
+def test_50_mib_are_refused_and_not_kept_in_memory(running: tuple[Manager, str], pid: int) -> None:
+    manager, token = running
+
+    def stream() -> Iterator[bytes]:
+        for _ in range(50):
+            yield b" " * 2**20
+
+    before = resident(pid)
+    streamed = manager.post_bytes(stream(), token)
+    assert streamed.status_code == 413
+    assert "larger than" in streamed.json()["error"]
+    assert manager.post_bytes(b" " * (17 * 2**20), token).status_code == 413
+    assert resident(pid) - before < 45 * 2**20
+
+
+@pytest.fixture
+def pid(running: tuple[Manager, str]) -> int:
+    wanted = f"settings\0{running[0].settings_file}\0".encode()
+    found = [int(path.parent.name) for path in Path("/proc").glob("[0-9]*/cmdline") if wanted in path.read_bytes()]
+    assert len(found) == 1
+    return found[0]
+
+
+def resident(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+
+def test_many_clients_share_commits(tmp_path: Path) -> None:
+    manager = Manager(tmp_path)
+    tokens = {f"w{number}": manager.token(f"w{number}") for number in range(4)}
+    with manager.serving(), concurrent.futures.ThreadPoolExecutor(16) as pool:
+        before = changes(manager)
+
+        def send(number: int) -> int:
+            worker = f"w{number % 4}"
+            body = message(report_of(1, status_of()), worker=worker, journal=f"{number:032x}")
+            headers = {"Authorization": f"Bearer {tokens[worker]}"}
+            return requests.post(f"{manager.url}/api/v1/reports", data=body, headers=headers, timeout=30).status_code
+
+        assert set(pool.map(send, range(200))) == {200}
+        assert changes(manager) - before < 200, "each transaction counts one change"
+    manager.session.close()
+
+
+def changes(manager: Manager) -> int:
+    connection = sqlite3.connect(manager.state / "manager.db")
+    value: int = connection.execute("SELECT value FROM meta WHERE name = 'changes'").fetchone()[0]
+    connection.close()
+    return value
+
+
+def test_what_was_acknowledged_survives_a_kill(manager: Manager) -> None:
+    token = manager.token()
+    with manager.serving() as process:
+        assert said(manager.post(envelope_of(report_of(1, status_of("kept"))), token)) == (200, 1, None)
+        process.kill()
+        process.wait()
+    with manager.serving():
+        assert [job["name"] for job in manager.get("/jobs")] == ["kept"]
+        assert said(manager.post(envelope_of(report_of(2, status_of("kept"))), token)) == (200, 2, None)
+
+
+def test_tokens_are_made_and_revoked_while_serve_runs(manager: Manager) -> None:
+    with manager.serving():
+        first, second = manager.token(), manager.token()
+        assert [manager.post(envelope_of(), token).status_code for token in (first, second)] == [200, 200]
+        assert manager.command("token", "revoke", "1").returncode == 0
+        wait_for(lambda: manager.post(envelope_of(), first).status_code == 401, "the revoked token is refused")
+        assert manager.post(envelope_of(), second).status_code == 200
+
+
+def test_the_read_routes_are_tunasyncs(running: tuple[Manager, str]) -> None:
+    manager, token = running
+    snapshot = report_of(1, status_of("arch"), status_of("debian"), kind="snapshot")
+    manager.post(envelope_of(snapshot, journal="3" * 32), token)
+    ping = manager.session.get(f"{manager.url}/ping", timeout=5)
+    assert (ping.text, ping.headers["content-type"]) == ('{"message":"pong"}', "application/json; charset=utf-8")
+    assert ping.headers["access-control-allow-origin"] == "*"
+    assert [job["name"] for job in manager.get("/jobs")] == ["arch", "debian"]
+    assert [job["name"] for job in manager.get("/workers/w1/jobs")] == ["arch", "debian"]
+    assert manager.get("/workers")[0]["token"] == "REDACTED"
+    unknown = manager.session.get(f"{manager.url}/workers/w9/jobs", timeout=5)
+    assert (unknown.status_code, unknown.text) == (400, '{"error":"invalid workerID w9"}')
+
+
+def test_other_routes_and_methods(running: tuple[Manager, str]) -> None:
+    manager, _ = running
+    answers = [
+        manager.session.request(method, f"{manager.url}{path}", timeout=5)
+        for method, path in (("GET", "/nothing"), ("POST", "/jobs"), ("GET", "/api/v1/reports"), ("HEAD", "/jobs"))
+    ]
+    assert [answer.status_code for answer in answers] == [404, 405, 405, 200]
+    assert all("error" in answer.json() for answer in answers[:3])
+    assert answers[3].text == ""
+
+
+def test_a_used_port_is_a_clear_error(running: tuple[Manager, str]) -> None:
+    done = running[0].command("serve")
+    assert done.returncode == 1
+    assert "Address already in use" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_damaged_database_is_a_clear_error(manager: Manager) -> None:
+    manager.state.mkdir()
+    (manager.state / "manager.db").write_bytes(b"nonsense" * 1000)
+    for command in ("serve", "publish"):
+        done = manager.command(command)
+        assert done.returncode == 1
+        assert "file is not a database" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_serve_cleanly(manager: Manager, number: int, code: int) -> None:
+    with manager.serving() as process:
+        process.send_signal(number)
+        _, err = process.communicate(timeout=20)
+    assert process.returncode == code
+    assert "Traceback" not in err
+    assert sorted(path.name for path in manager.state.iterdir()) == ["manager.db"], "no journal is left beside it"
