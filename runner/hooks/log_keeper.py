@@ -17,9 +17,9 @@ KEPT = 10
 
 
 def pre_exec(job: Job) -> None:
-    """Name the attempt's log, `NAME_2026-01-31_23-59-59_1.log` in UTC, create it, and remove the oldest ones."""
+    """Name the attempt's log, `NAME_2026-01-31_23-59-59_01.log` in UTC, create it, and remove the oldest ones."""
     stamp = time.strftime("%Y-%m-%d_%H-%M-%S", time.gmtime())
-    job.log_file = os.path.join(job.log_dir, f"{job.mirror.name}_{stamp}_{job.attempt}.log")
+    job.log_file = os.path.join(job.log_dir, f"{job.mirror.name}_{stamp}_{job.attempt:02d}.log")
     try:
         os.makedirs(job.log_dir, mode=0o755, exist_ok=True)
         os.close(os.open(job.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644))

@@ -17,6 +17,7 @@ import requests
 
 from runner import journal
 from runner.places import Places
+from schemas.report import Run
 
 BIN = Path(sys.executable).parent
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -40,6 +41,15 @@ def wait_until(condition: Callable[[], T], what: str, seconds: float = 30.0) -> 
             raise TimeoutError(f"did not happen within {seconds:.0f} s: {what}")
         time.sleep(0.02)
     return result
+
+
+def alive(pid: int) -> bool:
+    """Whether a process is there and no zombie."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return status.rpartition(")")[2].split()[0] != "Z"
 
 
 class Server:
@@ -240,6 +250,22 @@ class Worker:
         """How many reports wait for the manager."""
         with journal.opened(Places(str(self.state)).journal) as book:
             return book.pending()
+
+    def run_of(self, mirror: str) -> Run:
+        """The mirror's last run, from the journal."""
+        with journal.opened(Places(str(self.state)).journal) as book:
+            run = book.last_run(mirror)
+        assert run is not None, f"{mirror} never ran"
+        return run
+
+    def states(self) -> dict[str, str]:
+        """Each mirror's status, from the journal."""
+        with journal.opened(Places(str(self.state)).journal) as book:
+            return {name: state.status for name, state in book.states().items()}
+
+    def lock(self, kind: str, name: str) -> str:
+        """The path of one of the worker's locks."""
+        return Places(str(self.state)).lock(kind, name)
 
 
 def validate(folder: Path) -> str:

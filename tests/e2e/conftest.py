@@ -1,0 +1,67 @@
+"""Real parts for each test, below its own temporary folder."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.parts import ConfigRepository, Manager, RsyncDaemon, Worker
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """What the upstream serves: files, folders, a link, awkward names."""
+    root = tmp_path / "upstream-files"
+    for number in range(40):
+        folder = root / f"folder-{number % 4}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"file {number} ünï.txt").write_bytes(bytes([number]) * (number * 100))
+    (root / "latest").symlink_to("folder-0")
+    return root
+
+
+@pytest.fixture
+def upstream(tmp_path: Path, tree: Path) -> Iterator[RsyncDaemon]:
+    """A running rsync daemon with the module `files`, and `secret` for a user with a password."""
+    folder = tmp_path / "upstream"
+    folder.mkdir()
+    secrets = folder / "secrets"
+    secrets.write_text("mirror:open sesame\n")
+    secrets.chmod(0o600)
+    options = f"secrets file = {secrets}"
+    with RsyncDaemon(folder, {"files": tree}, options) as daemon:
+        yield daemon
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> ConfigRepository:
+    """A config repository with a site, a worker `w1` of two slots, and no mirror yet."""
+    repository = ConfigRepository(tmp_path)
+    repository.commit(
+        {
+            "_site.yml": "title: Test Mirrors\ncategories: {os: Operating systems}\n",
+            "_workers.yml": "workers:\n  w1: {slots: 2}\n",
+            "_defaults.yml": "worker: w1\nprovider: rsync\ninterval: 1h\nretry: 1\n",
+        },
+        "Begin",
+    )
+    return repository
+
+
+@pytest.fixture
+def manager(tmp_path: Path, repository: ConfigRepository) -> Iterator[Manager]:
+    """A running manager that follows the repository."""
+    with Manager(tmp_path / "m", repository.url) as manager:
+        yield manager
+
+
+@pytest.fixture
+def worker(tmp_path: Path, repository: ConfigRepository) -> Worker:
+    """A worker without a manager."""
+    return Worker(tmp_path / "w", "w1", repository.url)
+
+
+@pytest.fixture
+def reporter(tmp_path: Path, repository: ConfigRepository, manager: Manager) -> Worker:
+    """A worker that reports to the manager."""
+    return Worker(tmp_path / "w", "w1", repository.url, manager)

@@ -1,0 +1,149 @@
+"""Every mistake gets one clear message and an exit code; what worked before goes on."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.parts import ConfigRepository, Manager, RsyncDaemon, Worker, wait_until
+
+
+def failure(worker: Worker, *words: str, code: int = 1) -> str:
+    done = worker.command(*words, check=False)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "bug" not in done.stderr
+    return done.stderr
+
+
+@pytest.fixture
+def synced(repository: ConfigRepository, upstream: RsyncDaemon, worker: Worker) -> Worker:
+    repository.commit({"good.yml": f"upstream: {upstream.url('files')}\n"}, "Add a good one")
+    worker.command("once")
+    return worker
+
+
+def test_an_unreachable_repository_stops_nothing(synced: Worker, repository: ConfigRepository) -> None:
+    repository.remote.rename(repository.remote.with_name("moved"))
+
+    message = failure(synced, "follow")
+
+    assert "cannot be fetched" in message
+    assert "git ls-remote" in message
+    synced.command("run", "good")
+
+
+def test_a_broken_site_or_workers_file_refuses_the_whole_revision(synced: Worker, repository: ConfigRepository) -> None:
+    before = repository.git("rev-parse", "HEAD")
+    repository.commit({"_workers.yml": "workers:\n  w1: {slot: 2}\n", "good.yml": "upstream: 3\n"}, "Break two")
+
+    message = failure(synced, "follow")
+
+    assert "_workers.yml:2:8: `slot` is no known key here. Did you mean `slots`?" in message
+    assert "good.yml:1:11: `upstream` must be text, not 3." in message
+    assert f"{before[:12]} stays in force" in message
+    synced.command("run", "good")
+    assert synced.run_of("good").revision == before
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("upstream: [rsync\n", "good.yml:2:1: This is no valid YAML"),
+        ("upstreem: rsync://a.example/b/\n", "good.yml:1:1: `upstreem` is no known key here. Did you mean `upstream`?"),
+        ("upstream: rsync://a.example/b/\nworker: w9\n", "good.yml:2:9: The worker `w9` is not in `_workers.yml`."),
+        ("upstream: rsync://a.example/b\n", "good.yml:1:11: The upstream `rsync://a.example/b` does not end with"),
+        ("upstream: rsync://a.example/b/\nmirror_dir: /etc/x\n", "does not lie below this worker's `mirror_root`"),
+        ("upstream: rsync://a.example/b/\nmirror_subdir: ../../etc\n", "good.yml:2:16: `mirror_subdir` cannot be"),
+    ],
+)  # fmt: skip
+def test_a_bad_definition_is_quarantined_alone(
+    synced: Worker, repository: ConfigRepository, upstream: RsyncDaemon, text: str, expected: str
+) -> None:
+    good = repository.git("rev-parse", "HEAD")
+    bad = repository.commit(
+        {"good.yml": text, "other.yml": f"upstream: {upstream.url('files')}\n"}, "Break one, add one"
+    )
+
+    message = failure(synced, "once")
+
+    assert expected in message
+    assert synced.states()["other"] == "success"
+    synced.command("run", "good")
+    assert (synced.run_of("good").revision, synced.run_of("other").revision) == (good, bad)
+
+
+def test_a_force_pushed_history_is_refused_until_it_is_accepted(synced: Worker, repository: ConfigRepository) -> None:
+    repository.commit({"note.yml": "upstream: rsync://127.0.0.1:1/x/\n"}, "To be rewritten")
+    synced.command("follow")
+    repository.git("reset", "-q", "--hard", "HEAD^")
+    repository.git("push", "-q", "--force", "origin", "main")
+
+    assert "--accept-rewrite" in failure(synced, "follow")
+
+    synced.command("follow", "--accept-rewrite")
+
+
+def test_a_worker_that_is_not_declared_is_told_so(repository: ConfigRepository, tmp_path: Path) -> None:
+    stranger = Worker(tmp_path / "s", "stranger", repository.url)
+
+    message = failure(stranger, "follow")
+
+    assert "This machine is the worker `stranger`, which is not here. Known: `w1`." in message
+
+
+@pytest.mark.parametrize("name", ["../../etc", "/etc/passwd", ".hidden", "a b", "x" * 65, "", "a\nb"])
+def test_a_name_that_is_none_leads_nowhere(synced: Worker, name: str) -> None:
+    before = sorted(synced.folder.rglob("*"))
+
+    assert "cannot be the name of a mirror" in failure(synced, "run", name)
+
+    assert sorted(synced.folder.rglob("*")) == before
+
+
+def test_an_unknown_mirror_is_named(synced: Worker) -> None:
+    assert "has no mirror `nope`" in failure(synced, "run", "nope")
+
+
+def test_nothing_followed_yet_says_what_to_do(worker: Worker) -> None:
+    assert "skipjack follow" in failure(worker, "tick")
+    assert "skipjack follow" in failure(worker, "run", "good")
+
+
+def test_settings_are_checked_like_everything_else(worker: Worker) -> None:
+    worker.settings.write_text("worker: w1\nrepositry: {url: x}\nstate_dir: here\n")
+
+    message = failure(worker, "follow")
+
+    assert f"{worker.settings}:2:1: `repositry` is no known key here. Did you mean `repository`?" in message
+    assert f"{worker.settings}:3:12: `state_dir` cannot be" in message
+    worker.settings.unlink()
+    assert "cannot be read: No such file or directory" in failure(worker, "follow")
+
+
+def test_a_wrong_token_is_told_and_nothing_is_lost(
+    reporter: Worker, manager: Manager, repository: ConfigRepository
+) -> None:
+    repository.commit({"m.yml": "upstream: rsync://127.0.0.1:1/x/\n"}, "Add one that fails")
+    (reporter.folder / "token").write_text("not-a-token\n")
+
+    message = failure(reporter, "once")
+
+    assert "answered 401" in message
+    assert "skipjack-manager token add" in message
+    assert reporter.pending() > 0
+    (reporter.folder / "token").write_text(manager.token("w1"))
+    reporter.command("courier")
+    assert reporter.pending() == 0
+    wait_until(lambda: "m" in manager.jobs(), "the manager has followed, too")
+    assert manager.jobs()["m"]["status"] == "failed"
+
+
+def test_a_wrong_address_is_told(reporter: Worker, upstream: RsyncDaemon) -> None:
+    text = reporter.settings.read_text()
+    port = reporter.settings.read_text().split("http://127.0.0.1:")[1].split("'")[0]
+    reporter.settings.write_text(text.replace(f":{port}", f":{upstream.port}"))
+    assert "cannot be reached" in failure(reporter, "courier")
+
+
+def test_usage_errors_exit_with_2(worker: Worker) -> None:
+    assert "usage: skipjack" in failure(worker, "run", code=2)
