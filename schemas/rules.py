@@ -76,7 +76,7 @@ def _command_line(merged: Merged) -> Iterator[Problem]:
     except ValueError as error:
         yield merged.problem("command", f"`command` cannot be split into words: {error}.", "Mend the quotes.")
         return
-    if not words or words[0].startswith("-"):
+    if not words or words[0][:1] in ("", "-"):
         yield merged.problem("command", "`command` names no program.", "Write for example `command: /path/to/script`.")
 
 

@@ -1,0 +1,40 @@
+"""What the tests of the contract share: config repositories written as a few lines of text."""
+
+from collections.abc import Iterable
+
+from schemas import catalogue
+from schemas.catalogue import Catalogue
+from schemas.problems import Problem
+from schemas.records import Mirror
+from schemas.sources import SourceFile
+
+BASE = {
+    "_site.yml": "title: Test Mirrors\ncategories: {os: Operating systems}\n",
+    "_workers.yml": "workers:\n  w1: {}\n  w2: {}\n",
+    "_defaults.yml": "provider: rsync\nworker: w1\nupstream: rsync://up.example.org/all/\n",
+}
+"""A sound repository without a mirror; a mirror's file may be empty."""
+
+
+def sources(files: dict[str, str | bytes | None]) -> list[SourceFile]:
+    """The base with some files added or replaced; None makes a symbolic link."""
+    merged = BASE | files
+    return [SourceFile(path, text.encode() if isinstance(text, str) else text) for path, text in merged.items()]
+
+
+def load(**files: str | bytes | None) -> Catalogue:
+    """Load the base with some files, whose names are written as `debian`, `os__debian`, `_workers`, `os___defaults`."""
+    return catalogue.load(sources({f"{name.replace('__', '/', 1)}.yml": text for name, text in files.items()}))
+
+
+def one(text: str, **files: str) -> Mirror:
+    """The record of one sound mirror."""
+    found = load(debian=text, **files)
+    assert not found.problems, lines(found.problems)
+    (mirror,) = found.mirrors
+    return mirror
+
+
+def lines(problems: Iterable[Problem]) -> list[str]:
+    """Problems as people read them."""
+    return [str(problem) for problem in problems]

@@ -1,0 +1,70 @@
+import pytest
+
+from schemas.inheritance import Layer, merge
+from schemas.yaml_file import parse
+
+from .kit import lines, load, one
+
+LAYERS = {
+    "_defaults": "provider: rsync\nworker: w1\nupstream: rsync://h/m/\nretry: 3\n",
+    "_workers": "workers:\n  w1:\n    defaults: {retry: 4}\n  w2: {}\n",
+    "os___defaults": "retry: 5\n",
+    "os/linux/_defaults": "retry: 6\n",
+    "os/linux/debian": "retry: 7\n",
+}
+"""Every layer that can set a key, weakest first."""
+
+
+@pytest.mark.parametrize(("layers", "retry"), [(0, 2), (1, 3), (2, 4), (3, 5), (4, 6), (5, 7)])
+def test_a_nearer_layer_beats_a_farther_one(layers: int, retry: int) -> None:
+    sound = {"_defaults": "provider: rsync\nworker: w1\nupstream: rsync://h/m/\n", "os/linux/debian": ""}
+    chosen = sound | dict(list(LAYERS.items())[:layers])
+    found = load(**{name.replace("/", "__", 1): text for name, text in chosen.items()})
+    assert [mirror.retry for mirror in found.mirrors] == [retry], lines(found.problems)
+
+
+def test_a_folders_defaults_concern_only_what_lies_below() -> None:
+    found = load(os___defaults="retry: 5", os__debian="", other__gnu="", kde="")
+    assert {mirror.name: mirror.retry for mirror in found.mirrors} == {"debian": 5, "gnu": 2, "kde": 2}
+
+
+def test_an_explicit_false_beats_an_inherited_true() -> None:
+    assert one("", _defaults=LAYERS["_defaults"] + "use_ipv4: true").use_ipv4 is True
+    assert one("use_ipv4: false", _defaults=LAYERS["_defaults"] + "use_ipv4: true").use_ipv4 is False
+
+
+def test_lists_replace_the_inherited_ones() -> None:
+    defaults = LAYERS["_defaults"] + "rsync_options: [--a, --b]"
+    assert one("rsync_options: [--c]", _defaults=defaults).rsync_options == ("--c",)
+    assert one("rsync_options: []", _defaults=defaults).rsync_options == ()
+
+
+def test_env_is_merged_key_by_key() -> None:
+    mirror = one("env: {B: mirror, C: mirror}", _defaults=LAYERS["_defaults"] + "env: {A: top, B: top}")
+    assert dict(mirror.env) == {"A": "top", "B": "mirror", "C": "mirror"}
+
+
+def test_other_mappings_replace_the_inherited_ones() -> None:
+    password = one("password: {file: /b}", _defaults=LAYERS["_defaults"] + "password: {credential: a}").password
+    assert password is not None
+    assert (password.file, password.credential) == ("/b", None)
+
+
+def test_each_worker_of_a_mirror_has_its_own_defaults() -> None:
+    found = load(
+        _workers="workers: {w1: {defaults: {retry: 5}}, w2: {defaults: {retry: 9}}}", debian="worker: [w1, w2]"
+    )
+    assert [(mirror.worker, mirror.retry) for mirror in found.mirrors] == [("w1", 5), ("w2", 9)]
+
+
+def test_merging_changes_no_layer() -> None:
+    layers = [Layer(parse(text.encode(), "f.yml")) for text in ("env: {A: x}", "env: {B: x}")]
+    assert merge(layers).keys == {"env": {"A": "x", "B": "x"}}
+    assert [layer.keys for layer in layers] == [{"env": {"A": "x"}}, {"env": {"B": "x"}}]
+
+
+def test_a_problem_is_placed_in_the_layer_that_set_the_key() -> None:
+    documents = [parse(text.encode(), file) for text, file in [("a: 1\nretry: 1", "top.yml"), ("a: 2", "mirror.yml")]]
+    merged = merge([Layer(document) for document in documents])
+    places = [merged.problem(key, "", "").place for key in ("a", "retry", "nowhere")]
+    assert places == ["mirror.yml:1:4", "top.yml:2:8", "mirror.yml:1:1"]

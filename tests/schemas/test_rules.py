@@ -1,0 +1,161 @@
+import pytest
+
+from schemas import rules
+
+from .kit import lines, load
+
+COMMAND = "provider: command\nworker: w1\nupstream: https://up.example.org/\n"
+
+
+def told(text: str, **files: str) -> list[str]:
+    found = load(debian=text, **files)
+    assert found.quarantined == {"debian"}
+    return lines(found.problems)
+
+
+def test_an_upstream_without_a_slash_at_the_end_is_told() -> None:
+    assert told("upstream: rsync://h/debian") == [
+        "debian.yml:1:11: The upstream `rsync://h/debian` does not end with a slash."
+        " Write `rsync://h/debian/`; without the slash rsync makes one folder too many."
+    ]
+
+
+@pytest.mark.parametrize(
+    "upstream",
+    ["-e sh", "--rsh=sh/", "-/", "/srv/data/", "a b:c/", "https://h/x/", "ftp://h/x/", "rsync://h/", "rsync://h", "h::",
+     "h:", "rsync:///m/", "user@-oProxyCommand=x:/m/", "rsync://-x/m/", "rsync://u@-x/m/", "::m/", "a/b:c/", "m/"],
+)  # fmt: skip
+def test_what_rsync_would_not_take_for_a_remote_module_is_no_upstream(upstream: str) -> None:
+    assert told(f"upstream: '{upstream}'") == [
+        f"debian.yml:1:11: `{upstream}` is no rsync address."
+        " Write for example `upstream: rsync://rsync.example.org/debian/`."
+    ]
+
+
+@pytest.mark.parametrize(
+    "upstream",
+    ["rsync://h/m/", "rsync://u@h:873/m/x/", "rsync://[2001:db8::1]/m/", "h::m/", "u@h::m/", "u@h:/srv/m/", "h:m/",
+     "[2001:db8::1]::m/"],
+)  # fmt: skip
+def test_every_form_of_an_rsync_address_is_taken(upstream: str) -> None:
+    assert load(debian=f"upstream: '{upstream}'").problems == ()
+
+
+def test_a_commands_upstream_may_be_anything() -> None:
+    assert load(_defaults=COMMAND, debian="command: /bin/x\nupstream: S3 bucket 'x'").problems == ()
+
+
+def test_an_unknown_worker_is_told_where_it_was_named() -> None:
+    assert told("worker: w3") == ["debian.yml:1:9: The worker `w3` is not in `_workers.yml`. Did you mean `w1`?"]
+    defaults = "provider: rsync\nupstream: rsync://h/m/\nworker: gamma\n"
+    assert told("", _defaults=defaults) == [
+        "_defaults.yml:3:9: The worker `gamma` is not in `_workers.yml`. Known: `w1`, `w2`."
+    ]
+
+
+def test_one_unknown_worker_among_several_quarantines_the_mirror() -> None:
+    (problem,) = told("worker: [w1, w22, w2]")
+    assert "The worker `w22` is not in" in problem
+
+
+def test_an_unknown_category_is_told_where_it_was_named() -> None:
+    assert told("category: oss") == [
+        "debian.yml:1:11: The category `oss` is not in `_site.yml`. Did you mean `os`?"
+    ]  # fmt: skip
+    assert told("", _workers="workers:\n  w1:\n    defaults: {category: x}") == [
+        "_workers.yml:3:26: The category `x` is not in `_site.yml`. Known: `os`."
+    ]
+    assert told("category: os", _site="title: T")[0].endswith("None is known yet.")
+
+
+@pytest.mark.parametrize("key", ["provider", "worker", "upstream"])
+def test_what_every_mirror_needs_may_come_from_anywhere_but_must_come(key: str) -> None:
+    keys = {"provider": "rsync", "worker": "w1", "upstream": "rsync://h/m/"}
+    defaults = "\n".join(f"{each}: {value}" for each, value in keys.items() if each != key) + "\n"
+    assert told("", _defaults=defaults) == [
+        f"debian.yml:1:1: `{key}` is missing. Add `{key}:` here or to a `_defaults.yml` above."
+    ]
+    assert load(_defaults=defaults, debian=f"{key}: {keys[key]}").problems == ()
+
+
+def test_the_provider_command_needs_a_command() -> None:
+    assert told("", _defaults=COMMAND) == [
+        "_defaults.yml:1:11: `command` is missing. Add `command: /path/to/script`."
+    ]  # fmt: skip
+
+
+def test_unbalanced_quotes_in_a_command_are_told() -> None:
+    assert told('command: sync "a b', _defaults=COMMAND) == [
+        "debian.yml:1:10: `command` cannot be split into words: No closing quotation. Mend the quotes."
+    ]
+
+
+@pytest.mark.parametrize("command", ["'  '", "-c id", "'# x'", "\"'' x\""])
+def test_a_command_must_name_a_program(command: str) -> None:
+    found = load(_defaults=COMMAND, debian=f"command: {command}")
+    if command == "'# x'":  # `#` is a word like any other, as without a shell
+        assert found.problems == ()
+        return
+    assert lines(found.problems) == [
+        "debian.yml:1:10: `command` names no program. Write for example `command: /path/to/script`."
+    ]
+
+
+@pytest.mark.parametrize("key", ["fail_on_match", "size_pattern"])
+def test_a_pattern_must_be_a_regular_expression(key: str) -> None:
+    (problem,) = told(f"command: x\n{key}: '(['", _defaults=COMMAND)
+    assert problem.startswith(f"debian.yml:2:{len(key) + 3}: `{key}` is no regular expression: ")
+
+
+def test_a_size_pattern_needs_a_group() -> None:
+    assert told("command: x\nsize_pattern: '[0-9]+'", _defaults=COMMAND) == [
+        "debian.yml:2:15: `size_pattern` has no group. Put parentheses around the size."
+    ]
+
+
+def test_options_of_another_provider_are_told_in_the_mirrors_own_file() -> None:
+    assert told("command: x\nrsync_options: [-x]", _defaults=COMMAND) == [
+        "debian.yml:2:16: `rsync_options` does nothing with the provider `command`. Remove it, or set `provider: rsync`."
+    ]
+
+
+def test_inherited_options_of_another_provider_are_none_of_a_mirrors_business() -> None:
+    assert load(_defaults=COMMAND + "rsync_options: [-x]", debian="command: x").problems == ()
+
+
+@pytest.mark.parametrize(
+    ("inner", "outer"),
+    [
+        ("mirror_dir: /srv/m/a", "mirror_dir: /srv/m"),
+        ("mirror_dir: /srv/m/a/b/c", "mirror_dir: /srv/m/a"),
+        ("mirror_dir: /srv/m", "mirror_dir: /srv//m/"),
+        ("mirror_subdir: outer", ""),
+        ("mirror_subdir: outer/deep", ""),
+    ],
+)
+def test_a_directory_in_another_mirrors_quarantines_the_inner_one(inner: str, outer: str) -> None:
+    found = load(zinner=inner, outer=outer)
+    assert [mirror.name for mirror in found.mirrors] == ["outer"]
+    assert lines(found.problems) == [
+        "zinner.yml:1:1: The directory of `zinner` lies in that of `outer` (outer.yml)."
+        " Set another `mirror_subdir` or `mirror_dir`: the outer one's sync would delete these files."
+    ]
+
+
+@pytest.mark.parametrize(("one", "other"), [("mirror_dir: /srv/ab", "mirror_dir: /srv/a"), ("mirror_subdir: x", "")])
+def test_directories_side_by_side_are_fine(one: str, other: str) -> None:
+    assert load(first=one, second=other).problems == ()
+
+
+def test_the_same_directory_on_different_workers_is_fine() -> None:
+    assert load(a="mirror_dir: /srv/m\nworker: w1", b="mirror_dir: /srv/m/x\nworker: w2").problems == ()
+
+
+@pytest.mark.parametrize("name", ["Europe/Berlin", "UTC", "Asia/Shanghai"])
+def test_time_zones_of_the_database_are_known(name: str) -> None:
+    assert rules.is_time_zone(name)
+
+
+@pytest.mark.parametrize("name", ["Europe", "Europe/Atlantis", "../../etc/passwd", "/etc/localtime", "a\0b", "CEST?"])
+def test_anything_else_is_no_time_zone(name: str) -> None:
+    assert not rules.is_time_zone(name)
