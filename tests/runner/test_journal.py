@@ -1,0 +1,194 @@
+"""The journal: a change and its report are one, numbers are never used twice, and writers do not fail each other."""
+
+import json
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from runner import journal
+from runner.journal import Ending, Journal, Subject
+from schemas.errors import SkipjackError
+from schemas.report import PROTOCOL
+from schemas.validation import validator
+
+SUBJECT = Subject("debian", "rsync://rsync.example.org/debian/", True, "a" * 40)
+MANY = 10_000_000
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    return str(tmp_path / "journal.db")
+
+
+@pytest.fixture
+def book(path: str) -> Iterator[Journal]:
+    with journal.opened(path) as opened:
+        yield opened
+
+
+def one_run(book: Journal, status: str = "success", now: float = 100.0, **fields: int) -> int:
+    run = book.begin(None, SUBJECT, now)
+    assert run is not None
+    book.end(run, "debian", Ending(status, **fields), now + 5)  # type: ignore[arg-type]
+    return run
+
+
+def test_a_run_leaves_its_state_and_a_report_of_every_change(book: Journal) -> None:
+    number = book.launch([SUBJECT], [], 100.0)["debian"]
+    assert book.begin(number, SUBJECT, 101.0) == number
+    book.attempt(number, "debian", "syncing", 1, 102.0)
+    book.end(number, "debian", Ending("success", exit_code=0, attempts=1, size=7, next_run_at=500.0), 110.0)
+
+    statuses = [report["statuses"][0] for report in book.outbox(100, MANY)]
+    assert [status["status"] for status in statuses] == ["launching", "pre-syncing", "syncing", "success"]
+    last = statuses[-1]
+    assert (last["last_started_at"], last["last_ended_at"], last["last_success_at"]) == (101.0, 110.0, 110.0)
+    assert (last["size"], last["next_run_at"], last["run"]["duration"]) == (7, 500.0, 9.0)
+
+
+def test_a_failure_keeps_the_size_and_the_last_success(book: Journal) -> None:
+    one_run(book, now=100.0, size=42)
+    one_run(book, "failed", now=200.0)
+
+    state = book.states()["debian"]
+
+    assert (state.status, state.size, state.last_success_at, state.last_ended_at) == ("failed", 42, 105.0, 205.0)
+
+
+def test_an_end_is_recorded_once(book: Journal) -> None:
+    run = one_run(book)
+    before = book.pending()
+
+    assert not book.end(run, "debian", Ending("interrupted"), 300.0)
+    assert (book.pending(), book.states()["debian"].status) == (before, "success")
+
+
+def test_a_mirror_with_an_active_run_is_not_launched_again(book: Journal) -> None:
+    assert book.launch([SUBJECT], [], 100.0)
+    assert book.launch([SUBJECT], [], 101.0) == {}
+
+
+def test_a_launch_that_was_given_up_does_not_begin_any_more(book: Journal) -> None:
+    number = book.launch([SUBJECT], [], 100.0)["debian"]
+    book.end(number, "debian", Ending("launch-failed"), 140.0)
+
+    assert book.begin(number, SUBJECT, 141.0) is None
+    assert book.states()["debian"].status == "launch-failed"
+
+
+def test_waiting_for_a_slot_is_reported_once_and_is_no_run(book: Journal) -> None:
+    one_run(book)
+    before = book.pending()
+    for _ in range(3):
+        book.launch([], [SUBJECT], 200.0)
+
+    assert book.pending() == before + 1
+    assert book.outbox(100, MANY)[-1]["statuses"][0]["run"]["id"] == 1
+    number = book.launch([SUBJECT], [], 300.0)["debian"]
+    book.queue(number, SUBJECT, 301.0)
+    assert (book.states()["debian"].status, book.active()) == ("queued", [])
+
+
+def test_numbers_are_not_used_again_after_the_outbox_was_drained(book: Journal, path: str) -> None:
+    one_run(book)
+    newest = book.outbox(100, MANY)[-1]["number"]
+    book.acknowledge(newest)
+    assert book.outbox(100, MANY) == []
+
+    with journal.opened(path) as again:
+        one_run(again, now=200.0)
+        assert again.outbox(100, MANY)[0]["number"] == newest + 1
+
+
+def test_a_snapshot_replaces_what_waits_and_holds_every_end_that_may_be_unknown(book: Journal) -> None:
+    one_run(book, now=100.0)
+    known = book.outbox(100, MANY)[-1]["number"]
+    book.acknowledge(known)
+    for number in range(3):
+        one_run(book, now=200.0 + number * 10)
+
+    book.snapshot(known, 300.0)
+
+    [report] = book.outbox(100, MANY)
+    assert (report["kind"], [run["id"] for run in report["runs"]]) == ("snapshot", [2, 3, 4])
+    assert report["number"] > known + 6
+    book.snapshot(0, 301.0)
+    assert [run["id"] for run in book.outbox(100, MANY)[0]["runs"]] == [1, 2, 3, 4]
+
+
+def test_reports_are_what_the_schema_says(book: Journal) -> None:
+    one_run(book, size=3)
+    book.snapshot(0, 300.0)
+    one_run(book, "failed", now=400.0)
+    envelope = {
+        "protocol": PROTOCOL, "worker": "w1", "journal": book.identity(), "sent_at": 1.0, "version": "1",
+        "revision": None, "slots_total": 1, "slots_busy": 0, "problems": [], "reports": book.outbox(100, MANY),
+    }  # fmt: skip
+
+    assert list(validator("report").iter_errors(json.loads(json.dumps(envelope)))) == []
+
+
+def test_a_batch_is_bounded_but_never_empty(book: Journal) -> None:
+    for number in range(5):
+        one_run(book, now=100.0 * number + 100)
+
+    assert len(book.outbox(3, MANY)) == 3
+    assert len(book.outbox(100, 1)) == 1
+
+
+def test_old_runs_are_forgotten_only_once_the_manager_knows_them(
+    book: Journal, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "KEPT_RUNS", 3)
+    for number in range(6):
+        one_run(book, now=100.0 * number + 100)
+    with sqlite3.connect(path) as database:
+        assert database.execute("SELECT count(*) FROM run").fetchone() == (6,)
+    book.acknowledge(book.outbox(100, MANY)[-1]["number"])
+    one_run(book, now=1000.0)
+    with sqlite3.connect(path) as database:
+        assert database.execute("SELECT count(*) FROM run").fetchone()[0] <= 4
+
+
+def test_a_damaged_and_a_newer_journal_are_named(path: str) -> None:
+    Path(path).write_text("this is no database, and long enough to be looked at" * 10)
+    with pytest.raises(SkipjackError, match="cannot be used"), journal.opened(path):
+        pass
+    Path(path).unlink()
+    with sqlite3.connect(path) as database:
+        database.execute("PRAGMA user_version=99")
+    with pytest.raises(SkipjackError, match="newer version"), journal.opened(path):
+        pass
+
+
+WRITER = """
+import sys, time
+from runner import journal
+from runner.journal import Ending, Subject
+with journal.opened(sys.argv[1]) as book:
+    subject = Subject(sys.argv[2], "x", True, "a" * 40)
+    for _ in range(20):
+        run = book.begin(None, subject, time.time())
+        book.attempt(run, subject.name, "syncing", 1, time.time())
+        assert book.end(run, subject.name, Ending("success"), time.time())
+"""
+
+
+def test_16_processes_write_at_once_while_the_courier_drains(path: str) -> None:
+    writers = [
+        subprocess.Popen([sys.executable, "-c", WRITER, path, f"m{number}"], stderr=subprocess.PIPE)
+        for number in range(16)
+    ]
+    drained: list[int] = []
+    with journal.opened(path) as book:
+        while any(writer.poll() is None for writer in writers) or book.pending():
+            drained += [report["number"] for report in book.outbox(50, MANY)]
+            if drained:
+                book.acknowledge(drained[-1])
+
+    assert [writer.communicate()[1] for writer in writers] == [b""] * 16
+    assert drained == list(range(1, 16 * 20 * 3 + 1))

@@ -1,0 +1,94 @@
+"""Locks and processes: small real ones."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from runner import locks, process
+
+
+def test_a_lock_is_held_once_and_free_again_when_its_holder_is_gone(tmp_path: Path) -> None:
+    path = str(tmp_path / "locks" / "one")
+    assert not locks.is_held(path)
+    descriptor = locks.try_lock(path)
+    assert descriptor is not None
+    assert locks.is_held(path)
+    assert locks.try_lock(path, wait=0.05) is None
+    os.close(descriptor)
+    assert not locks.is_held(path)
+
+
+def test_a_killed_holder_leaves_no_lock_but_its_child_that_inherited_it_does(tmp_path: Path) -> None:
+    path = str(tmp_path / "one")
+    code = (
+        "import os, subprocess, sys, time\nfrom runner import locks\n"
+        f"fd = locks.try_lock({path!r})\nos.set_inheritable(fd, True)\n"
+        "child = subprocess.Popen(['sleep', '100'], pass_fds=[fd])\nprint(child.pid, flush=True)\ntime.sleep(100)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        child = int(holder.stdout.readline())
+        holder.kill()
+    try:
+        assert locks.is_held(path)
+        assert locks.holders(path) == [child]
+    finally:
+        os.kill(child, signal.SIGKILL)
+
+
+def run(
+    argv: list[str], tmp_path: Path, timeout: float | None = None, env: dict[str, str] | None = None
+) -> process.Exit:
+    log = os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    try:
+        environment = process.inherited_environment() | (env or {})
+        return process.run(argv, environment, str(tmp_path), log, (), timeout, process.Stop())
+    finally:
+        os.close(log)
+
+
+def test_exit_codes_and_signals_are_told(tmp_path: Path) -> None:
+    assert run(["sh", "-c", "exit 23"], tmp_path) == process.Exit(23)
+    assert run(["sh", "-c", "kill -KILL $$"], tmp_path) == process.Exit(-9)
+    assert run(["sleep", "100"], tmp_path, timeout=0.1).cause == process.TIMED_OUT
+
+
+def test_a_process_gets_a_session_of_its_own_no_input_and_default_signals(tmp_path: Path) -> None:
+    script = "cat /proc/$$/stat; cat; grep -E 'Sig(Blk|Ign)' /proc/$$/status; pwd"
+
+    assert run(["sh", "-c", script], tmp_path).code == 0
+
+    first, blocked, ignored, folder = (tmp_path / "log").read_text().splitlines()
+    fields = first.split()
+    assert fields[0] == fields[5], "the process should lead a session"
+    assert folder == str(tmp_path)
+    masks = {int(line.split()[1], 16) for line in (blocked, ignored)}
+    stops = sum(1 << (number - 1) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE))
+    assert not [mask for mask in masks if mask & stops]
+
+
+def test_a_process_inherits_no_descriptor_and_no_secret_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", "/run/credentials/x")
+    with (tmp_path / "other").open("w") as other:
+        os.set_inheritable(other.fileno(), False)
+        assert run(["sh", "-c", "ls -l /proc/$$/fd; env"], tmp_path).code == 0
+    said = (tmp_path / "log").read_text()
+    assert "other" not in said
+    assert "CREDENTIALS_DIRECTORY" not in said
+
+
+def test_a_program_is_looked_for_where_the_mirrors_own_path_says(tmp_path: Path) -> None:
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "mine").write_text("#!/bin/sh\nexit 9\n")
+    (folder / "mine").chmod(0o755)
+
+    assert run(["mine"], tmp_path, env={"PATH": f"{folder}:/bin"}).code == 9
+    with pytest.raises(process.CannotStart, match="mine was not found in /bin"):
+        run(["mine"], tmp_path, env={"PATH": "/bin"})

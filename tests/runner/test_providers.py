@@ -1,0 +1,122 @@
+"""What the providers run and what they read out of logs, without running anything."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from runner import logs
+from runner.api import Findings, Job
+from runner.providers import command, rsync
+from schemas.records import Mirror, Secret
+
+BUILT_IN = [
+    "-aHvh", "--no-o", "--no-g", "--stats", "--filter", "risk .~tmp~/", "--exclude", ".~tmp~/",
+    "--delete", "--delete-after", "--delay-updates", "--safe-links",
+]  # fmt: skip
+UPSTREAM = "rsync://rsync.example.org/debian/"
+
+
+def job(**fields: object) -> Job:
+    mirror = Mirror("debian", "w1", "rsync", UPSTREAM)._replace(**fields)  # type: ignore[arg-type]
+    made = Job(mirror, "/srv/mirror/debian", "/srv/mirror", "/var/log/skipjack/debian")
+    made.log_file = "/var/log/skipjack/debian/x.log"
+    return made
+
+
+def options(**fields: object) -> list[str]:
+    """What stands between rsync and the upstream."""
+    words = list(rsync.command(job(**fields)).argv)
+    assert words[-2:] == [UPSTREAM, "/srv/mirror/debian/"]
+    return words[1:-2]
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, [*BUILT_IN, "--no-h", "--timeout=120"]),
+        ({"rsync_timeout": 300}, [*BUILT_IN, "--no-h", "--timeout=300"]),
+        ({"rsync_no_timeout": True}, [*BUILT_IN, "--no-h"]),
+        ({"use_ipv4": True}, [*BUILT_IN, "--no-h", "--timeout=120", "-4"]),
+        ({"use_ipv4": True, "use_ipv6": True}, [*BUILT_IN, "--no-h", "--timeout=120", "-6"]),
+        ({"exclude_file": "/etc/x"}, [*BUILT_IN, "--no-h", "--timeout=120", "--exclude-from", "/etc/x"]),
+        ({"rsync_options": ("--bwlimit=1M",)}, [*BUILT_IN, "--no-h", "--timeout=120", "--bwlimit=1M"]),
+        ({"rsync_override": ("-a",), "rsync_options": ("-z",)}, ["-a", "--timeout=120", "-z"]),
+        ({"rsync_override": ("-a",), "rsync_override_only": True, "use_ipv6": True, "rsync_options": ("-z",)}, ["-a"]),
+    ],
+)
+def test_the_rsync_command_line(fields: Mapping[str, object], expected: list[str]) -> None:
+    assert options(**fields) == expected
+
+
+def test_another_rsync_program_and_the_credentials_in_its_environment(tmp_path: Path) -> None:
+    secret = tmp_path / "password"
+    secret.write_text("open sesame\nsecond line\n")
+
+    made = rsync.command(job(command="/opt/rsync", username="me", password=Secret(file=str(secret)), env={"A": "b"}))
+
+    assert made.argv[0] == "/opt/rsync"
+    assert made.env == {"A": "b", "USER": "me", "RSYNC_PASSWORD": "open sesame"}
+
+
+def test_which_exit_codes_count_as_success() -> None:
+    assert rsync.is_success(job(), 0)
+    assert not rsync.is_success(job(), 24)
+    assert rsync.is_success(job(rsync_success_exit_codes=(24,), success_exit_codes=(23,)), 24)
+    assert rsync.is_success(job(rsync_success_exit_codes=(24,), success_exit_codes=(23,)), 23)
+    assert not command.is_success(job(rsync_success_exit_codes=(24,)), 24)
+
+
+def read(tmp_path: Path, text: str, reader: object, forbidden: str = "") -> logs.Digest:
+    path = tmp_path / "log"
+    path.write_text(text)
+    return logs.digest(str(path), reader, forbidden)  # type: ignore[arg-type]
+
+
+def test_the_statistics_of_rsync_are_read_and_the_last_ones_count(tmp_path: Path) -> None:
+    text = (
+        "Total file size: 1 bytes\nNumber of regular files transferred: 1,234\n"
+        "Total bytes received: 987654321\nTotal file size: 1,234,567 bytes\nTotal transferred file size: 5 bytes\n"
+    )
+
+    assert read(tmp_path, text, rsync.reader(job())).findings == Findings(987654321, 1234, 1234567)
+
+
+def test_a_size_that_somebodys_own_options_made_human_readable_is_not_guessed_at(tmp_path: Path) -> None:
+    assert read(tmp_path, "Total file size: 1.23G bytes\n", rsync.reader(job())).findings.size is None
+
+
+@pytest.mark.parametrize(
+    ("line", "size"), [("Total size is 1.5G", 1_500_000_000), ("Total size is 2", 2), ("Total size is x", None)]
+)
+def test_the_size_of_a_command_is_the_first_group_of_the_last_match(
+    tmp_path: Path, line: str, size: int | None
+) -> None:
+    reader = command.reader(job(size_pattern="Total size is ([0-9.]+[KMGTP]?)"))
+
+    assert read(tmp_path, f"Total size is 7K\n{line}\n" if size else f"{line}\n", reader).findings.size == size
+
+
+def test_a_forbidden_line_is_found_and_told(tmp_path: Path) -> None:
+    found = read(tmp_path, "fine\nERROR one\nERROR two\n", command.reader(job()), "^ERROR")
+
+    assert found.forbidden == "ERROR one"
+    assert read(tmp_path, "fine\n", command.reader(job()), "^ERROR").forbidden is None
+
+
+def test_the_tail_is_short_whatever_the_log_is(tmp_path: Path) -> None:
+    many = read(tmp_path, "".join(f"line {number}\n" for number in range(1000)), command.reader(job())).tail
+    wide = read(tmp_path, "x" * 1_000_000, command.reader(job())).tail
+    binary = tmp_path / "binary"
+    binary.write_bytes(b"\xff\x00\r\n\x80")
+
+    assert many.splitlines() == [f"line {number}" for number in range(970, 1000)]
+    assert len(wide) <= logs.TAIL_CHARACTERS
+    assert logs.digest(str(binary), command.reader(job()), "").tail == "\ufffd\0\n\ufffd"
+
+
+def test_a_command_is_split_into_words_and_nothing_is_expanded() -> None:
+    made = command.command(job(command="/opt/run 'two words' $HOME `id` a;b > c"))
+
+    assert made.argv == ("/opt/run", "two words", "$HOME", "`id`", "a;b", ">", "c")
+    assert made.cwd == "/srv/mirror/debian"
