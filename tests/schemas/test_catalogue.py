@@ -64,13 +64,13 @@ def test_one_bad_mirror_is_quarantined_alone() -> None:
 )
 def test_no_file_can_do_more_harm_than_to_its_own_mirror(text: str) -> None:
     found = load(good="", bad=text.encode("latin-1"))
-    assert (names(found), found.quarantined) == (["good@w1"], {"bad"})
+    assert (names(found), sorted(found.quarantined)) == (["good@w1"], ["bad"])
 
 
 def test_all_problems_of_all_files_are_told_at_once_and_in_order() -> None:
     found = load(
         b="retry: 0\ninterval: 5\n",
-        a="category: no\nupstream: rsync://h/x\n",
+        a="category: nope\nupstream: rsync://h/x\n",
         os___defaults="nope: 1\n",
         os__x="retry: 0",
     )
@@ -103,7 +103,7 @@ def test_an_empty_repository_is_refused_with_everything_that_is_missing() -> Non
 @pytest.mark.parametrize("path", ["_site", "_workers"])
 @pytest.mark.parametrize("text", ["", "- x", "a: [", "nope: 1", SYMLINK])
 def test_site_and_workers_are_valid_only_as_a_whole(path: str, text: str | None) -> None:
-    assert refused(**{path: text, "debian": ""})[0].startswith(f"{path}.yml:1:")
+    assert refused(**{path: text, "debian": ""})[0].startswith(f"{path}.yml:")
 
 
 def test_an_unknown_time_zone_is_told() -> None:
@@ -136,7 +136,7 @@ def test_a_mirrors_file_may_be_empty() -> None:
 
 def test_a_symbolic_link_is_told_and_not_followed() -> None:
     found = load(debian=SYMLINK, gnu="")
-    assert (names(found), found.quarantined) == (["gnu@w1"], {"debian"})
+    assert (names(found), sorted(found.quarantined)) == (["gnu@w1"], ["debian"])
     assert lines(found.problems) == [
         "debian.yml:1:1: This is a symbolic link. Put a file here: links are not followed."
     ]
@@ -144,7 +144,7 @@ def test_a_symbolic_link_is_told_and_not_followed() -> None:
 
 def test_a_file_with_the_other_ending_quarantines_the_mirror_instead_of_removing_it() -> None:
     found = catalogue.load(sources({"os/debian.yaml": "", "gnu.yml": ""}))
-    assert (names(found), found.quarantined) == (["gnu@w1"], {"debian"})
+    assert (names(found), sorted(found.quarantined)) == (["gnu@w1"], ["debian"])
     assert lines(found.problems) == ["os/debian.yaml:1:1: The file ends with `.yaml`. Rename it to `.yml`."]
 
 
@@ -161,7 +161,7 @@ def test_special_files_in_the_wrong_place_are_told(path: str) -> None:
     found = catalogue.load(sources({path: "title: T", "gnu.yml": ""}))
     (problem,) = found.problems
     assert problem.file == path and "is no file that belongs here." in problem.what
-    assert (names(found), found.quarantined) == (["gnu@w1"], frozenset())
+    assert (names(found), sorted(found.quarantined)) == (["gnu@w1"], [])
 
 
 @pytest.mark.parametrize("name", ["a b", "-rf", "ü", "x" * 65, "a\nb", "", "a:b"])
@@ -169,12 +169,12 @@ def test_a_file_whose_name_cannot_be_a_mirrors_is_told_and_quarantines_nothing(n
     found = catalogue.load(sources({f"{name}.yml": "", "gnu.yml": ""}))
     (problem,) = found.problems
     assert problem.what.endswith("cannot be the name of a mirror.")
-    assert (names(found), found.quarantined) == (["gnu@w1"], frozenset())
+    assert (names(found), sorted(found.quarantined)) == (["gnu@w1"], [])
 
 
 def test_the_same_name_in_two_folders_quarantines_both_files() -> None:
     found = load(os__debian="", other__debian="", gnu="")
-    assert (names(found), found.quarantined) == (["gnu@w1"], {"debian"})
+    assert (names(found), sorted(found.quarantined)) == (["gnu@w1"], ["debian"])
     assert lines(found.problems) == [
         f"{one}:1:1: `{other}` declares the mirror `debian` as well."
         " Rename or remove one of them; letters' case makes no difference."
@@ -184,7 +184,7 @@ def test_the_same_name_in_two_folders_quarantines_both_files() -> None:
 
 def test_names_that_differ_only_in_case_are_the_same() -> None:
     found = load(Debian="", debian="", gnu="")
-    assert (names(found), found.quarantined) == (["gnu@w1"], {"Debian", "debian"})
+    assert (names(found), sorted(found.quarantined)) == (["gnu@w1"], ["Debian", "debian"])
 
 
 def test_a_list_of_workers_gives_a_record_for_each() -> None:
@@ -196,7 +196,7 @@ def test_what_is_wrong_on_every_worker_is_told_once() -> None:
     assert (names(found), len(found.problems)) == ([], 1)
 
 
-def test_a_thousand_mirrors_load_without_delay() -> None:
+def test_a_thousand_mirrors_are_no_trouble() -> None:
     files: dict[str, str | bytes | None] = {
         f"folder{n % 10}/mirror{n}.yml": "interval: 6h\nretry: 3\n" for n in range(1000)
     }

@@ -46,7 +46,7 @@ def test_a_commands_upstream_may_be_anything() -> None:
 
 
 def test_an_unknown_worker_is_told_where_it_was_named() -> None:
-    assert told("worker: w3") == ["debian.yml:1:9: The worker `w3` is not in `_workers.yml`. Did you mean `w1`?"]
+    assert told("worker: w3") == ["debian.yml:1:9: The worker `w3` is not in `_workers.yml`. Known: `w1`, `w2`."]
     defaults = "provider: rsync\nupstream: rsync://h/m/\nworker: gamma\n"
     assert told("", _defaults=defaults) == [
         "_defaults.yml:3:9: The worker `gamma` is not in `_workers.yml`. Known: `w1`, `w2`."
@@ -90,13 +90,9 @@ def test_unbalanced_quotes_in_a_command_are_told() -> None:
     ]
 
 
-@pytest.mark.parametrize("command", ["'  '", "-c id", "'# x'", "\"'' x\""])
+@pytest.mark.parametrize("command", ["'  '", "-c id", "\"'' x\""])
 def test_a_command_must_name_a_program(command: str) -> None:
-    found = load(_defaults=COMMAND, debian=f"command: {command}")
-    if command == "'# x'":  # `#` is a word like any other, as without a shell
-        assert found.problems == ()
-        return
-    assert lines(found.problems) == [
+    assert told(f"command: {command}", _defaults=COMMAND) == [
         "debian.yml:1:10: `command` names no program. Write for example `command: /path/to/script`."
     ]
 
@@ -115,7 +111,8 @@ def test_a_size_pattern_needs_a_group() -> None:
 
 def test_options_of_another_provider_are_told_in_the_mirrors_own_file() -> None:
     assert told("command: x\nrsync_options: [-x]", _defaults=COMMAND) == [
-        "debian.yml:2:16: `rsync_options` does nothing with the provider `command`. Remove it, or set `provider: rsync`."
+        "debian.yml:2:16: `rsync_options` does nothing with the provider `command`."
+        " Remove it, or set `provider: rsync`."
     ]
 
 

@@ -35,7 +35,7 @@ def test_a_folder_is_read_sorted_and_without_following_links(tmp_path: Path) -> 
 
 def test_names_that_no_terminal_should_print_are_spelled_out(tmp_path: Path) -> None:
     for name in (b"caf\xe9.yml", b"a\x1b[2J.yml", b"a\nb.yml"):
-        Path(os.fsdecode(os.path.join(os.fsencode(tmp_path), name))).write_bytes(b"")
+        (tmp_path / os.fsdecode(name)).touch()
     paths = [source.path for source in read_directory(tmp_path)]
     assert sorted(paths) == [r"a\nb.yml", r"a\x1b[2J.yml", r"caf\udce9.yml"]
     assert all(path.isprintable() and path.encode() for path in paths)

@@ -1,0 +1,63 @@
+"""Real git repositories for the tests that follow one."""
+
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from schemas.records import Repository
+
+
+class Origin:
+    """A git repository to follow, and the folder that it is followed into."""
+
+    def __init__(self, folder: Path) -> None:
+        self.work = folder / "origin"
+        self.checkout = folder / "checkout"
+        self.git("init", "--quiet", "--initial-branch=main", str(self.work), inside=False)
+
+    @property
+    def record(self) -> Repository:
+        """Its address."""
+        return Repository(self.work.as_uri(), timeout=20)
+
+    def git(self, *words: str, inside: bool = True) -> str:
+        """Run git, as somebody without settings of their own."""
+        who = ["-c", "user.name=T", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"]
+        place = ["-C", str(self.work)] if inside else []
+        return subprocess.run(["git", *place, *who, *words], check=True, capture_output=True, text=True).stdout.strip()
+
+    def commit(self, files: dict[str, str | bytes] | None = None) -> str:
+        """Write the files, commit everything that is there, and give the commit."""
+        for name, content in (files or {}).items():
+            path = self.work / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content.encode() if isinstance(content, str) else content)
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--allow-empty", "--message", "A change")
+        return self.git("rev-parse", "HEAD")
+
+
+@pytest.fixture
+def origin(tmp_path: Path) -> Origin:
+    """A repository of one commit with one file."""
+    made = Origin(tmp_path)
+    made.commit({"debian.yml": "retry: 1\n"})
+    return made
+
+
+@pytest.fixture
+def deaf() -> Iterator[int]:
+    """The port of a server that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+@pytest.fixture
+def dead_port() -> int:
+    """A port at which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+    return port

@@ -1,0 +1,97 @@
+import json
+from typing import Any
+
+import pytest
+
+from schemas import report
+from schemas.report import Envelope, MirrorStatus, Problem, Report, Run
+from schemas.validation import schema, validator
+
+RUN = Run(7, "failed", 1.0, 2.0, 3.5, 2, 23, "rsync exited with 23", 1.5, 10, 2, 2**62, "last line\n", "a" * 40)
+STATUS = MirrorStatus("debian", "rsync://h/m/", True, "failed", RUN, 2.0, 3.5, 1.0, 99.0, 5)
+BARE = MirrorStatus("gnu", "rsync://h/g/", False, "none")
+REPORTS = (
+    Report(1, 4.0, report.CHANGE, (STATUS,)),
+    Report(2, 5.0, report.SNAPSHOT, (STATUS, BARE), (("debian", RUN), ("gnu", Run(8, "success")))),
+)
+PROBLEMS = (Problem("debian", "debian.yml:1:8", "what", "todo"), Problem(None, "_site.yml:1:1", "what", ""))
+ENVELOPE = Envelope("w1", "0" * 32, 6.0, "0.1.0", "b" * 40, 4, 1, PROBLEMS, REPORTS)
+
+
+def encoded(envelope: Envelope) -> dict[str, Any]:
+    """The envelope as it comes out of the network."""
+    reports = [
+        {"number": each.number, "made_at": each.made_at, "kind": each.kind}
+        | report.encode_content(each.statuses, each.runs)
+        for each in envelope.reports
+    ]
+    plain: dict[str, Any] = json.loads(json.dumps(report.encode_envelope(envelope, reports)))
+    return plain
+
+
+@pytest.mark.parametrize("envelope", [ENVELOPE, ENVELOPE._replace(reports=(), problems=(), revision=None)])
+def test_an_envelope_survives_the_wire_and_its_schema(envelope: Envelope) -> None:
+    plain = encoded(envelope)
+    validator("report").validate(plain)
+    assert report.decode_envelope(plain) == envelope
+
+
+def test_a_newer_workers_keys_are_allowed_and_ignored() -> None:
+    plain = encoded(ENVELOPE)
+    for part in (plain, plain["problems"][0], plain["reports"][0], plain["reports"][1]["runs"][0]):
+        part["new"] = {"a": [1]}
+    plain["reports"][0]["statuses"][0]["new"] = plain["reports"][0]["statuses"][0]["run"]["new"] = 1
+    validator("report").validate(plain)
+    assert report.decode_envelope(plain) == ENVELOPE
+
+
+def test_an_older_workers_missing_keys_get_their_defaults() -> None:
+    plain = encoded(ENVELOPE)
+    status = plain["reports"][0]["statuses"][0]
+    del plain["reports"][0]["runs"], status["size"], status["run"]["files"], status["next_run_at"]
+    validator("report").validate(plain)
+    first = report.decode_envelope(plain).reports[0]
+    assert first == REPORTS[0]._replace(
+        statuses=(STATUS._replace(size=None, next_run_at=None, run=RUN._replace(files=None)),)
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("worker", "../etc"), ("worker", "w1\n"), ("journal", "x"), ("sent_at", "now"), ("sent_at", -1),
+        ("slots_total", 4.0), ("slots_busy", True), ("revision", "main"), ("reports", {}), ("problems", None), ("protocol", 3),
+        ("reports/0/number", 0), ("reports/0/kind", "rumour"), ("reports/0/statuses/0/mirror", "a/b"),
+        ("reports/0/statuses/0/mirror", "debian\n"), ("reports/0/statuses/0/status", "fresh"),
+        ("reports/0/statuses/0/is_master", 1), ("reports/0/statuses/0/run/id", 2**63),
+        ("reports/0/statuses/0/run/exit_code", 256), ("reports/0/statuses/0/run/size", -1),
+        ("reports/0/statuses/0/run/log_tail", "x" * 20_000), ("reports/1/runs/0/mirror", None),
+        ("reports/0/statuses/0/last_success_at", 1e12), ("problems/0/mirror", "a b"),
+    ],
+)  # fmt: skip
+def test_the_schema_turns_away_what_would_do_harm(path: str, value: object) -> None:
+    plain: Any = encoded(ENVELOPE)
+    *above, last = path.split("/")
+    part = plain
+    for step in above:
+        part = part[int(step) if step.isdigit() else step]
+    part[last] = value
+    assert not validator("report").is_valid(plain)
+
+
+@pytest.mark.parametrize("key", sorted(set(Envelope._fields)))
+def test_nothing_of_an_envelope_may_be_missing(key: str) -> None:
+    plain = encoded(ENVELOPE)
+    del plain[key]
+    assert not validator("report").is_valid(plain)
+
+
+def test_problems_are_cut_so_that_no_words_of_a_file_can_silence_a_worker() -> None:
+    plain = encoded(ENVELOPE._replace(problems=(Problem("debian", "x" * 9999, "y" * 9999, "z" * 9999),)))
+    validator("report").validate(plain)
+    assert plain["problems"][0]["what"] == "y" * 4000
+
+
+def test_no_number_of_problems_can_silence_a_worker() -> None:
+    limit = schema("report")["properties"]["problems"]["maxItems"]
+    assert len(encoded(ENVELOPE._replace(problems=PROBLEMS[:1] * (limit + 1)))["problems"]) == limit

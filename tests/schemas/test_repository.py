@@ -1,0 +1,193 @@
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from schemas.errors import SkipjackError
+from schemas.records import Repository
+from schemas.repository import fetch
+from schemas.sources import MAX_BYTES
+
+from .conftest import Origin
+
+
+def paths(origin: Origin, path: str = ".") -> list[str]:
+    return [file.path for file in fetch(origin.record._replace(path=path), origin.checkout).files]
+
+
+def refusal(repository: Repository, checkout: Path, applied: str | None = None) -> str:
+    with pytest.raises(SkipjackError) as caught:
+        fetch(repository, checkout, applied)
+    return str(caught.value)
+
+
+def test_the_newest_revision_is_read(origin: Origin) -> None:
+    commit = origin.git("rev-parse", "HEAD")
+    revision = fetch(origin.record, origin.checkout)
+    assert revision.commit == commit
+    assert revision.committed_at == float(origin.git("log", "-1", "--format=%ct"))
+    assert [(file.path, file.data) for file in revision.files] == [("debian.yml", b"retry: 1\n")]
+
+
+def test_a_new_commit_is_read_the_next_time(origin: Origin) -> None:
+    first = fetch(origin.record, origin.checkout).commit
+    second = origin.commit({"debian.yml": "retry: 2\n", "os/gnu.yml": ""})
+    revision = fetch(origin.record, origin.checkout, applied=first)
+    assert revision.commit == second
+    assert [(file.path, file.data) for file in revision.files] == [("debian.yml", b"retry: 2\n"), ("os/gnu.yml", b"")]
+
+
+def test_files_are_read_from_the_folder_that_was_named(origin: Origin) -> None:
+    origin.commit({"config/mirrors/gnu.yml": "", "config/mirrors/os/kde.yml": "", "config/other.yml": ""})
+    assert paths(origin, "config/mirrors") == paths(origin, "./config//mirrors/") == ["gnu.yml", "os/kde.yml"]
+
+
+def test_only_configuration_is_read(origin: Origin) -> None:
+    origin.commit({"README.md": "", ".github/workflows/ci.yml": "", "os/.hidden/x.yml": "", "x.yaml": "", "x.sh": ""})
+    assert paths(origin) == ["debian.yml", "x.yaml"]
+
+
+def test_another_branch_can_be_followed(origin: Origin) -> None:
+    origin.git("checkout", "--quiet", "-b", "next")
+    commit = origin.commit({"gnu.yml": ""})
+    assert fetch(origin.record._replace(branch="next"), origin.checkout).commit == commit
+    assert fetch(origin.record, origin.checkout).commit != commit
+
+
+def test_a_link_has_no_data_and_is_not_followed(origin: Origin) -> None:
+    (origin.work / "link.yml").symlink_to("/etc/passwd")
+    (origin.work / "folder").symlink_to("/etc")
+    origin.commit()
+    files = {file.path: file.data for file in fetch(origin.record, origin.checkout).files}
+    assert files == {"debian.yml": b"retry: 1\n", "link.yml": None}
+
+
+def test_submodules_are_ignored(origin: Origin, tmp_path: Path) -> None:
+    other = Origin(tmp_path / "other")
+    other.commit({"evil.yml": ""})
+    allow = ("-c", "protocol.file.allow=always")
+    origin.git(*allow, "submodule", "--quiet", "add", "--name", "x", other.work.as_uri(), "sub.yml")
+    origin.commit()
+    assert paths(origin) == ["debian.yml"]
+
+
+def test_of_a_large_file_only_as_much_is_read_as_shows_that_it_is_too_large(origin: Origin) -> None:
+    origin.commit({"debian.yml": b"#" * (4 * MAX_BYTES), "gnu.yml": "retry: 3\n"})
+    sizes = {file.path: len(file.data or b"") for file in fetch(origin.record, origin.checkout).files}
+    assert sizes == {"debian.yml": MAX_BYTES + 1, "gnu.yml": 9}
+
+
+def test_names_that_are_no_utf_8_are_spelled_out(origin: Origin) -> None:
+    (origin.work / os.fsdecode(b"caf\xe9\n.yml")).touch()
+    origin.commit()
+    assert paths(origin) == [r"caf\udce9\n.yml", "debian.yml"]
+
+
+def test_nothing_of_the_repository_comes_to_lie_on_disk(origin: Origin) -> None:
+    origin.commit({".gitattributes": "*.yml filter=evil\n"})
+    fetch(origin.record, origin.checkout)
+    assert not list(origin.checkout.rglob("*.yml"))
+
+
+def test_history_without_the_applied_revision_is_refused_and_the_refusal_lasts(origin: Origin) -> None:
+    applied = origin.commit({"debian.yml": "retry: 2\n"})
+    fetch(origin.record, origin.checkout)
+    origin.git("reset", "--quiet", "--hard", "HEAD~1")
+    for _ in range(2):
+        assert refusal(origin.record, origin.checkout, applied) == (
+            f"The branch `main` of {origin.record.url} no longer contains the revision {applied[:12]} that this"
+            " machine follows. Somebody rewrote the history. If that was meant, run `skipjack follow --accept-rewrite`."
+        )
+    assert fetch(origin.record, origin.checkout).commit == origin.git("rev-parse", "HEAD")
+
+
+@pytest.mark.parametrize("applied", ["0" * 40, "nonsense", ""])
+def test_an_applied_revision_that_nobody_knows_is_a_rewritten_history(origin: Origin, applied: str) -> None:
+    assert "no longer contains the revision" in refusal(origin.record, origin.checkout, applied)
+
+
+def test_a_missing_branch_is_told(origin: Origin) -> None:
+    told = refusal(origin.record._replace(branch="nope"), origin.checkout)
+    assert told.startswith(f"The branch `nope` of {origin.record.url} cannot be fetched: ")
+    assert "couldn't find remote ref refs/heads/nope" in told
+
+
+@pytest.mark.parametrize("path", ["nope", "debian.yml", "debian.yml/x", "config/nope"])
+def test_a_missing_folder_is_told(origin: Origin, path: str) -> None:
+    origin.commit({"config/x.yml": ""})
+    assert refusal(origin.record._replace(path=path), origin.checkout) == (
+        f"The branch `main` of {origin.record.url} has no folder `{path}`. Set `repository.path` in the settings."
+    )
+
+
+def test_a_missing_repository_is_told_and_the_checkout_stays_usable(origin: Origin, tmp_path: Path) -> None:
+    fetch(origin.record, origin.checkout)
+    assert "cannot be fetched" in refusal(Repository((tmp_path / "nothing").as_uri()), origin.checkout)
+    assert fetch(origin.record, origin.checkout).files
+
+
+def test_an_unreachable_server_is_told(tmp_path: Path, dead_port: int) -> None:
+    url = f"git://127.0.0.1:{dead_port}/x.git"
+    told = refusal(Repository(url), tmp_path)
+    assert f"of {url} cannot be fetched: " in told and "Connection refused" in told
+    assert told.endswith(f"Try `git ls-remote {url}`; what was applied before stays in force.")
+
+
+@pytest.mark.parametrize("password", ["s3cret", "s3cret@s3cret", "s3cret:s3cret"])
+def test_a_password_in_the_address_is_never_told(tmp_path: Path, dead_port: int, password: str) -> None:
+    told = refusal(Repository(f"http://somebody:{password}@127.0.0.1:{dead_port}/x.git"), tmp_path)
+    assert f"http://127.0.0.1:{dead_port}/x.git" in told
+    assert "s3cret" not in told and "somebody" not in told
+
+
+def test_a_silent_server_is_given_up_and_its_address_told_without_the_password(tmp_path: Path, deaf: int) -> None:
+    told = refusal(Repository(f"http://somebody:s3cret@127.0.0.1:{deaf}/x.git", timeout=1), tmp_path)
+    assert "did not complete in 1 secs" in told
+    assert "s3cret" not in told
+
+
+def test_an_address_that_names_a_program_runs_nothing(tmp_path: Path) -> None:
+    proof = tmp_path / "proof"
+    told = refusal(Repository(f"ext::touch {proof}"), tmp_path / "checkout")
+    assert "transport 'ext' not allowed" in told
+    assert not proof.exists()
+
+
+def test_the_environments_git_variables_are_not_obeyed(origin: Origin, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_NAMESPACE"):
+        monkeypatch.setenv(name, "/nonexistent")
+    assert paths(origin) == ["debian.yml"]
+    assert not [name for name in os.environ if name.startswith("GIT_DIR")]
+
+
+def test_without_git_the_package_to_install_is_told(origin: Origin, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    assert refusal(origin.record, origin.checkout) == (
+        "The program `git` is not installed. Install the package `git`."
+    )  # fmt: skip
+
+
+@contextmanager
+def git_daemon(base: Path, port: int) -> Iterator[None]:
+    folder = subprocess.run(["git", "--exec-path"], check=True, capture_output=True, text=True).stdout.strip()
+    words = ["--export-all", "--reuseaddr", "--verbose", "--listen=127.0.0.1", f"--port={port}", f"--base-path={base}"]
+    with subprocess.Popen([f"{folder}/git-daemon", *words, str(base)], stderr=subprocess.PIPE, text=True) as daemon:
+        assert daemon.stderr is not None
+        try:
+            assert "Ready to rumble" in daemon.stderr.readline()
+            yield
+        finally:
+            daemon.terminate()
+
+
+def test_a_real_server_is_followed_from_commit_to_commit(origin: Origin, tmp_path: Path, dead_port: int) -> None:
+    with git_daemon(tmp_path, dead_port):
+        repository = Repository(f"git://127.0.0.1:{dead_port}/origin/.git", timeout=20)
+        first = fetch(repository, origin.checkout)
+        assert [file.path for file in first.files] == ["debian.yml"]
+        commit = origin.commit({"gnu.yml": ""})
+        second = fetch(repository, origin.checkout, first.commit)
+        assert (second.commit, len(second.files)) == (commit, 2)

@@ -1,0 +1,116 @@
+from pathlib import Path
+
+import pytest
+
+from schemas.errors import SkipjackError
+from schemas.problems import Refused
+from schemas.records import ManagerAddress, ManagerSettings, Repository, RunnerSettings, Secret
+from schemas.secrets import read_secret
+from schemas.settings import load_manager, load_runner
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Path:
+    return tmp_path / "settings.yml"
+
+
+def test_a_workers_least_settings_get_defaults(settings: Path) -> None:
+    settings.write_text("worker: w1\nrepository: {url: https://git.example.org/m.git}\n")
+    assert load_runner(settings) == RunnerSettings("w1", Repository("https://git.example.org/m.git"))
+
+
+def test_a_workers_full_settings_are_read(settings: Path) -> None:
+    settings.write_text(
+        "worker: w1\nmirror_root: /data\nstate_dir: /s\nrun_dir: /r\nlog_dir: /l\n"
+        "repository: {url: u, branch: b, path: p, timeout: 1m}\n"
+        "manager: {url: 'http://m', token: {file: /t}, ca_cert: /c}\n"
+    )
+    manager = ManagerAddress("http://m", Secret(file="/t"), "/c")
+    assert load_runner(settings) == RunnerSettings(
+        "w1", Repository("u", "b", "p", 60), "/data", "/s", "/r", "/l", manager
+    )
+
+
+def test_the_managers_settings_are_read(settings: Path) -> None:
+    settings.write_text("listen: '[::1]:80'\nbody_limit: 1MiB\nsite_dir: /w\nrepository: {url: u}\n")
+    assert load_manager(settings) == ManagerSettings(
+        "[::1]:80", body_limit=2**20, site_dir="/w", repository=Repository("u")
+    )
+
+
+def test_the_manager_needs_no_settings_but_a_mapping(settings: Path) -> None:
+    settings.write_text("{}")
+    assert load_manager(settings) == ManagerSettings()
+
+
+@pytest.mark.parametrize("load", [load_runner, load_manager])
+def test_a_missing_file_is_told_with_what_to_do(settings: Path, load: object) -> None:
+    assert callable(load)
+    with pytest.raises(SkipjackError) as caught:
+        load(settings)
+    assert str(caught.value) == (
+        f"The settings {settings} cannot be read: No such file or directory. Name the file with --settings."
+    )
+
+
+def test_every_problem_of_the_settings_is_told_with_its_place(settings: Path) -> None:
+    settings.write_text("worker: -w\nrepositry: {url: u}\nmirror_root: data\n")
+    with pytest.raises(Refused) as caught:
+        load_runner(settings)
+    assert str(caught.value).splitlines() == [
+        f"The settings {settings} cannot be used:",
+        f"{settings}:1:1: `repository` is missing."
+        ' Write for example `repository: {"url": "https://git.example.org/mirrors.git"}`.',
+        f'{settings}:1:9: `worker` cannot be "-w". Write for example `worker: w1`.',
+        f"{settings}:2:1: `repositry` is no known key here. Did you mean `repository`?",
+        f'{settings}:3:14: `mirror_root` cannot be "data". Write for example `mirror_root: /srv/mirror`.',
+    ]
+
+
+@pytest.mark.parametrize("text", ["worker: [", "worker: on", "", "\0"])
+def test_bad_yaml_is_told(settings: Path, text: str) -> None:
+    settings.write_text(text)
+    with pytest.raises(Refused, match=f"^The settings {settings} cannot be used:\n{settings}:[0-9]+:[0-9]+: "):
+        load_runner(settings)
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["repository: {url: '-u x'}", "repository: {url: u, branch: --exec}", "repository: {url: u, path: ../x}",
+     "repository: {url: u, path: /x}", "repository: {url: u, path: a/..}", "repository: {url: u, timeout: 5}"],
+)  # fmt: skip
+def test_an_address_cannot_smuggle_options_or_paths_in(settings: Path, key: str) -> None:
+    settings.write_text(f"worker: w1\n{key}\n")
+    with pytest.raises(Refused) as caught:
+        load_runner(settings)
+    assert len(caught.value.problems) == 1
+
+
+def test_a_secret_is_the_first_line_of_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_text("  s3cret \nsecond line\n")
+    assert read_secret(Secret(file=str(path))) == "s3cret"
+
+
+def test_a_secret_can_be_a_credential(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "token").write_text("s3cret")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert read_secret(Secret(credential="token")) == "s3cret"
+
+
+def test_a_credential_outside_of_a_unit_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    with pytest.raises(SkipjackError, match="The credential `token` is not there"):
+        read_secret(Secret(credential="token"))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(None, "cannot be read: No such file"), (b"", "is empty"), (b"\nsecond", "is empty"), (b"\xff", "is not UTF-8")],
+)
+def test_a_secret_that_cannot_be_had_is_told(tmp_path: Path, content: bytes | None, words: str) -> None:
+    path = tmp_path / "token"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(SkipjackError, match=words):
+        read_secret(Secret(file=str(path)))
