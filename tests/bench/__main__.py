@@ -1,0 +1,41 @@
+"""`make bench`: what things cost, each beside a baseline that is measured in the same minute.
+
+Absolute figures drift with the machine's mood; quote the ratios. Nothing here is asserted.
+"""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.bench import idle_tick, run_to_page, sync
+from tests.e2e.parts import REPOSITORY
+
+FOLDER = REPOSITORY / "build" / "bench"
+
+
+def main() -> int:
+    """Run every benchmark in turn."""
+    shutil.rmtree(FOLDER / "data", ignore_errors=True)
+    (FOLDER / "data").mkdir(parents=True)
+    installed = _installed()
+    idle_tick.measure(FOLDER / "data" / "idle", installed)
+    sync.measure(FOLDER / "data" / "sync", installed)
+    run_to_page.measure(FOLDER / "data" / "page")
+    shutil.rmtree(FOLDER / "data")
+    return 0
+
+
+def _installed() -> Path:
+    """The Python of a virtual environment with Skipjack installed as users have it (not editable)."""
+    venv = FOLDER / "venv"
+    print(f"installing into {venv.relative_to(REPOSITORY)}")
+    subprocess.run([sys.executable, "-m", "venv", "--clear", str(venv)], check=True)
+    constraints = ["--constraint", str(REPOSITORY / "constraints.txt")]
+    pip = [str(venv / "bin/pip"), "install", "--quiet", "--disable-pip-version-check", *constraints]
+    subprocess.run([*pip, str(REPOSITORY)], check=True)
+    return venv / "bin/python"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,46 @@
+"""CPU of a tick with nothing to do, as a multiple of Python's own start in the same installed environment."""
+
+import subprocess
+import time
+from pathlib import Path
+
+from runner import journal, plan
+from runner.journal import Ending, Subject
+from runner.places import Places
+from runner.plan import Header, Planned
+from schemas.records import Mirror
+from tests.bench.timing import cpu, lean, pairs
+
+COUNTS = (25, 1000, 10_000)
+UPSTREAM = "rsync://rsync.example.org/x/"
+
+
+def measure(folder: Path, python: Path) -> None:
+    """Print the figures for each number of mirrors."""
+    print("idle tick: CPU against `python -I -c pass` (goal: 1.5)")
+    for count in COUNTS:
+        state = folder / str(count)
+        _fill(state, count)
+        time.sleep(1.5)  # an agenda is only written once the files have been at rest
+        tick = lean(python, "tick", str(state))
+        subprocess.run(tick, check=True)
+        if not (state / "agenda").exists():
+            raise RuntimeError("the tick was not idle")
+        ours, base, ratio = pairs(lambda words=tick: cpu(words), lambda: cpu([str(python), "-I", "-c", "pass"]), 41)
+        print(f"  {count:6} mirrors  {ours * 1000:6.1f} ms  baseline {base * 1000:6.1f} ms  ratio {ratio:.2f}")
+
+
+def _fill(state: Path, count: int) -> None:
+    """A worker's state with that many mirrors, all synced a moment ago."""
+    state.mkdir(parents=True)
+    places = Places(str(state))
+    names = [f"mirror-{number}" for number in range(count)]
+    template = Mirror("", "w1", "rsync", UPSTREAM)
+    mirrors = [Planned(template._replace(name=name), f"/srv/mirror/{name}", "a" * 40) for name in names]
+    header = Header("w1", 4, "a" * 40, "a" * 40, "", "/srv/mirror", str(state / "run"), str(state / "log"))
+    plan.write(places.plan, header, mirrors)
+    now = time.time()
+    with journal.opened(places.journal) as book:
+        runs = book.launch([Subject(name, UPSTREAM, True, "a" * 40) for name in names], [], now)
+        for name, run in runs.items():
+            book.end(run, name, Ending("success"), now)

@@ -1,0 +1,38 @@
+"""Measuring whole processes: CPU by the kernel's accounting, wall time by the clock; pairs taken in turn."""
+
+import resource
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+
+def cpu(words: Sequence[str]) -> float:
+    """CPU seconds (user and system) of one command and what it waited for."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(words, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def wall(words: Sequence[str]) -> float:
+    """Wall seconds of one command."""
+    began = time.perf_counter()
+    subprocess.run(words, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return time.perf_counter() - began
+
+
+def pairs(one: Callable[[], float], other: Callable[[], float], rounds: int) -> tuple[float, float, float]:
+    """Medians of both in turn, A B A B …, and the median of the ratios A/B of the pairs; one round to warm up."""
+    one(), other()
+    figures = [(one(), other()) for _ in range(rounds)]
+    ratio = statistics.median(a / b for a, b in figures)
+    return statistics.median(a for a, _ in figures), statistics.median(b for _, b in figures), ratio
+
+
+def lean(python: Path, *words: str) -> list[str]:
+    """The command line of a lean program of the Skipjack that `python` has installed."""
+    code = "import runner.lean; print(runner.lean.__file__)"
+    found = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True, cwd="/").stdout.strip()
+    return [str(python), "-I", "-S", found, *words]
