@@ -2,6 +2,7 @@
 
 import subprocess
 import time
+from functools import partial
 from pathlib import Path
 
 from runner import journal, plan
@@ -26,7 +27,7 @@ def measure(folder: Path, python: Path) -> None:
         subprocess.run(tick, check=True)
         if not (state / "agenda").exists():
             raise RuntimeError("the tick was not idle")
-        ours, base, ratio = pairs(lambda words=tick: cpu(words), lambda: cpu([str(python), "-I", "-c", "pass"]), 41)
+        ours, base, ratio = pairs(partial(cpu, tick), partial(cpu, [str(python), "-I", "-c", "pass"]), 41)
         print(f"  {count:6} mirrors  {ours * 1000:6.1f} ms  baseline {base * 1000:6.1f} ms  ratio {ratio:.2f}")
 
 
