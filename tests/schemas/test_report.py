@@ -60,7 +60,8 @@ def test_an_older_workers_missing_keys_get_their_defaults() -> None:
     ("path", "value"),
     [
         ("worker", "../etc"), ("worker", "w1\n"), ("journal", "x"), ("sent_at", "now"), ("sent_at", -1),
-        ("slots_total", 4.0), ("slots_busy", True), ("revision", "main"), ("reports", {}), ("problems", None), ("protocol", 3),
+        ("slots_total", 4.0), ("slots_busy", True),
+        ("revision", "main"), ("reports", {}), ("problems", None), ("protocol", 3),
         ("reports/0/number", 0), ("reports/0/kind", "rumour"), ("reports/0/statuses/0/mirror", "a/b"),
         ("reports/0/statuses/0/mirror", "debian\n"), ("reports/0/statuses/0/status", "fresh"),
         ("reports/0/statuses/0/is_master", 1), ("reports/0/statuses/0/run/id", 2**63),

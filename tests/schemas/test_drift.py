@@ -1,0 +1,210 @@
+"""What stands in two places says the same in both."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from runner import hooks
+from runner.providers import PROVIDERS
+from schemas import build, catalogue, names, records, report, units
+from schemas.sources import read_directory
+from schemas.validation import SCHEMAS, schema, validator
+
+from .kit import lines
+
+ROOT = Path(__file__).parents[2]
+Part = dict[str, Any]
+
+
+def parts(part: Part, pointer: str = "") -> Iterator[tuple[str, Part]]:
+    """Every described thing of a schema below `part`: properties, and what a mapping of free keys holds."""
+    for key, below in part.get("properties", {}).items():
+        yield f"{pointer}/properties/{key}", below
+        yield from parts(below, f"{pointer}/properties/{key}")
+    for key in ("items", "additionalProperties"):
+        if isinstance(part.get(key), dict):
+            yield from parts(part[key], f"{pointer}/{key}")
+    for key in ("allOf", "anyOf"):
+        for number, below in enumerate(part.get(key, ())):
+            yield from parts(below, f"{pointer}/{key}/{number}")
+    for key, below in part.get("$defs", {}).items():
+        yield from parts(below, f"{pointer}/$defs/{key}")
+
+
+EVERYWHERE = [(name, pointer) for name in SCHEMAS for pointer, _part in parts(schema(name))]
+
+
+def at(name: str, pointer: str) -> Part:
+    """The part of a schema at a pointer, with what it refers to in another file."""
+    part: Any = schema(name)
+    for step in pointer.split("/")[1:]:
+        part = part[int(step)] if isinstance(part, list) else part[step]
+    file, _, below = part.get("$ref", "").partition("#")
+    described: Part = part | at(file.removesuffix(".schema.json"), below) if file else part
+    return described
+
+
+def values_of(name: str, keyword: str) -> set[str]:
+    return {found[keyword] for _pointer, found in everything(schema(name)) if isinstance(found.get(keyword), str)}
+
+
+def everything(part: Any, pointer: str = "") -> Iterator[tuple[str, Part]]:
+    if isinstance(part, dict):
+        yield pointer, part
+        for key, below in part.items():
+            yield from everything(below, f"{pointer}/{key}")
+    elif isinstance(part, list):
+        for number, below in enumerate(part):
+            yield from everything(below, f"{pointer}/{number}")
+
+
+@pytest.mark.parametrize(("name", "pointer"), EVERYWHERE)
+def test_every_property_is_described_with_examples_that_it_allows(name: str, pointer: str) -> None:
+    part = at(name, pointer)
+    assert part["description"].endswith("."), "a description is made of whole sentences"
+    check = validator(name).evolve(schema={"$ref": f"{schema(name)['$id']}#{pointer}"})
+    for example in [*part["examples"], *([part["default"]] if "default" in part else [])]:
+        check.validate(example)
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_every_schema_is_valid_itself_and_described(name: str) -> None:
+    Draft202012Validator.check_schema(schema(name))
+    assert schema(name)["title"] and schema(name)["description"].endswith(".")
+
+
+def test_the_patterns_of_the_schemas_are_those_of_the_code() -> None:
+    patterns = set().union(*(values_of(name, "pattern") for name in SCHEMAS))
+    assert {pattern for pattern in patterns if "(s|m|h|d|w)" in pattern} == {units.DURATION_PATTERN}
+    assert {pattern for pattern in patterns if "MiB" in pattern} == {units.SIZE_PATTERN}
+    assert {pattern for pattern in patterns if "{0,63}" in pattern} == {names.NAME_PATTERN}
+
+
+def test_no_pattern_uses_a_dollar_other_than_for_the_end() -> None:
+    patterns = set().union(*(values_of(name, "pattern") for name in SCHEMAS))
+    assert not [pattern for pattern in patterns if r"\$" in pattern or "[$" in pattern]
+
+
+WORKER = schema("workers")["properties"]["workers"]["additionalProperties"]["properties"]
+RUNNER, MANAGER = schema("runner")["properties"], schema("manager")["properties"]
+
+RECORDS = [
+    pytest.param(schema("mirror")["properties"], records.Mirror, {"name"}, set(), id="mirror"),
+    pytest.param(schema("site")["properties"], records.Site, set(), set(), id="site"),
+    pytest.param(WORKER, records.Worker, {"name"}, {"defaults"}, id="worker"),
+    pytest.param(RUNNER["repository"]["properties"], records.Repository, set(), set(), id="repository"),
+    pytest.param(MANAGER["repository"]["properties"], records.Repository, set(), set(), id="manager's repository"),
+    pytest.param(RUNNER["manager"]["properties"], records.ManagerAddress, set(), set(), id="manager's address"),
+    pytest.param(RUNNER["manager"]["properties"]["token"]["properties"], records.Secret, set(), set(), id="token"),
+    pytest.param(schema("mirror")["properties"]["password"]["properties"], records.Secret, set(), set(), id="password"),
+    pytest.param(RUNNER, records.RunnerSettings, set(), set(), id="runner"),
+    pytest.param(MANAGER, records.ManagerSettings, set(), set(), id="manager"),
+]
+
+
+@pytest.mark.parametrize(("properties", "record", "own", "elsewhere"), RECORDS)
+def test_records_have_the_keys_and_defaults_that_their_schemas_tell(
+    properties: Part, record: Any, own: set[str], elsewhere: set[str]
+) -> None:
+    assert set(properties) - elsewhere == set(record._fields) - own
+    defaults: Mapping[str, Any] = record._field_defaults
+    for key in set(properties) - elsewhere:
+        if "default" in properties[key]:
+            told = build._convert(key, properties[key]["default"])
+            if "(s|m|h|d|w)" in properties[key].get("pattern", ""):
+                told = units.parse_duration(properties[key]["default"])
+            assert type(defaults[key])(told) == defaults[key], key
+        else:
+            assert defaults.get(key) in (None, ""), f"the default of `{key}` is not told"
+
+
+@pytest.mark.parametrize("name", ["mirror", "site", "runner", "manager", "workers"])
+def test_what_a_schema_requires_is_what_its_record_cannot_do_without(name: str) -> None:
+    required = {
+        "mirror": set(records.Mirror._fields[:4]) - {"name"},
+        "site": set(records.Site._fields[:1]),
+        "runner": set(records.RunnerSettings._fields[:2]),
+        "manager": set(),
+        "workers": {"workers"},
+    }[name]
+    assert set(schema(name).get("required", ())) | set(schema(name).get("x-required", ())) == required
+
+
+def test_defaults_allow_all_that_mirrors_do_but_their_own_words() -> None:
+    mirror, defaults = schema("mirror")["properties"], schema("defaults")["properties"]
+    assert set(mirror) - set(defaults) == {"title", "description", "homepage"}
+    assert {key: part["$ref"] for key, part in defaults.items()} == {
+        key: f"mirror.schema.json#/properties/{key}" for key in defaults
+    }
+
+
+MESSAGES = [
+    pytest.param(schema("report"), report.Envelope, id="envelope"),
+    pytest.param(schema("report")["$defs"]["report"], report.Report, id="report"),
+    pytest.param(schema("report")["$defs"]["status"], report.MirrorStatus, id="status"),
+    pytest.param(schema("report")["$defs"]["run"], report.Run, id="run"),
+    pytest.param(schema("report")["$defs"]["problem"], report.Problem, id="problem"),
+]
+
+
+@pytest.mark.parametrize(("part", "record"), MESSAGES)
+def test_messages_have_the_keys_that_their_schema_tells(part: Part, record: Any) -> None:
+    assert set(part["properties"]) == set(record._fields)
+    assert set(record._fields) - set(record._field_defaults) <= set(part["required"])
+
+
+def test_the_kinds_of_reports_are_those_of_the_schema() -> None:
+    kinds = schema("report")["$defs"]["report"]["properties"]["kind"]["enum"]
+    assert kinds == [report.CHANGE, report.SNAPSHOT]
+
+
+def test_the_providers_of_the_schema_are_those_of_the_table() -> None:
+    assert schema("mirror")["properties"]["provider"]["enum"] == list(PROVIDERS)
+
+
+@pytest.mark.parametrize("key", sorted(schema("mirror")["properties"]))
+def test_the_schema_says_which_providers_look_at_a_key(key: str) -> None:
+    looking = [name for name, provider in PROVIDERS.items() if key in provider.OPTIONS]
+    told = schema("mirror")["properties"][key].get("x-providers")
+    assert told == looking or (told is None and looking in ([], list(PROVIDERS)))
+
+
+@pytest.mark.parametrize("module", [*PROVIDERS.values(), *hooks.HOOKS.values()], ids=[*PROVIDERS, *hooks.HOOKS])
+def test_providers_and_hooks_look_only_at_keys_that_there_are(module: Any) -> None:
+    assert set(schema("mirror")["properties"]) >= module.OPTIONS
+
+
+FORBIDDEN = [
+    "".join(pieces)
+    for pieces in [
+        ("py", "pi.", "org"), ("python", "hosted.", "org"), ("npm", "js.", "org"), ("yarn", "pkg.", "com"),
+        ("crates", ".io"), ("ruby", "gems.", "org"), ("proxy.", "golang", ".org"), ("ana", "conda.", "org"),
+        ("repo1.", "maven.", "org"), ("maven.", "apache", ".org"), ("packag", "ist.", "org"),
+        ("nu", "get.", "org"), ("docker", ".io"), ("quay", ".io"), ("ghcr", ".io"), ("cpan", ".org"), ("hex", ".pm"),
+        ("hack", "age.", "haskell.org"),
+    ]
+]  # fmt: skip
+"""Hosts of package registries, which are no upstreams of a mirror site; put together, so that none stands here."""
+
+
+def test_the_example_repository_is_valid() -> None:
+    found = catalogue.load(read_directory(ROOT / "mirrors"))
+    assert lines(found.problems) == []
+    assert len(found.mirrors) >= 15
+    assert {mirror.provider for mirror in found.mirrors} == set(PROVIDERS), "each provider has an example"
+
+
+def test_no_package_registry_is_an_upstream() -> None:
+    upstreams = [mirror.upstream.lower() for mirror in catalogue.load(read_directory(ROOT / "mirrors")).mirrors]
+    assert [url for url in upstreams for host in FORBIDDEN if host in url] == []
+
+
+def test_editors_are_led_to_the_schema_of_each_file() -> None:
+    kinds = {"_site": "site", "_workers": "workers", "_defaults": "defaults"}
+    for path in sorted((ROOT / "mirrors").rglob("*.yml")):
+        words = path.read_text("utf-8").splitlines()[0].partition("$schema=")[2]
+        assert words.endswith(f"{kinds.get(path.stem, 'mirror')}.schema.json"), path
+        assert (path.parent / words).resolve().is_file(), path
