@@ -66,7 +66,7 @@ def _validate(arguments: argparse.Namespace) -> int:
     for problem in problems:
         say(str(problem._replace(file=str(arguments.directory / problem.file))))
     if problems:
-        log(f"{len(problems)} problems; {len(names)} mirrors are valid")
+        log(f"{len(problems)} problem{'s' * (len(problems) > 1)}; {len(names)} mirrors are valid")
         return 1
     say(f"{len(names)} mirrors are valid")
     return 0
