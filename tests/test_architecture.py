@@ -1,0 +1,288 @@
+"""The tree is the architecture: who may import whom, and which module alone may do what."""
+
+import ast
+import functools
+import graphlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+ARROWS = {"schemas": {"schemas"}, "runner": {"runner", "schemas"}, "sitegen": {"sitegen", "schemas"}}
+"""Each room with the rooms that it may import."""
+
+
+class Import(NamedTuple):
+    """One import: where it stands, what it names, and whether it happens when its module is loaded."""
+
+    module: str
+    line: int
+    target: str
+    on_load: bool
+
+
+class Tree:
+    """The modules below a folder, parsed."""
+
+    def __init__(self, root: Path) -> None:
+        self.paths = {room: sorted((root / room).rglob("*.py")) for room in ARROWS}
+        self.parsed = {
+            _dotted(path.relative_to(root)): ast.parse(path.read_text("utf-8"), str(path))
+            for paths in self.paths.values()
+            for path in paths
+        }
+        self.packages = {_dotted(path.relative_to(root)) for path in root.rglob("__init__.py")}
+
+    @functools.cached_property
+    def imports(self) -> list[Import]:
+        """Every import, wherever it stands."""
+        return [found for module, parsed in self.parsed.items() for found in self._imports(module, parsed)]
+
+    @functools.cached_property
+    def uses(self) -> list[tuple[str, int, str]]:
+        """Every name with dots that is used, such as `os.fork`, and every bare one, with its module and line."""
+        return [found for module, parsed in self.parsed.items() for found in _uses(module, parsed)]
+
+    def _imports(self, module: str, parsed: ast.Module) -> Iterator[Import]:
+        later = {node for function in _functions(parsed) for node in ast.walk(function)}
+        for node in ast.walk(parsed):
+            on_load = node not in later
+            if isinstance(node, ast.Import):
+                for alias in node.names:
+                    yield Import(module, node.lineno, alias.name, on_load)
+            elif isinstance(node, ast.ImportFrom):
+                base = self._absolute(module, node)
+                for alias in node.names:
+                    below = f"{base}.{alias.name}"
+                    yield Import(module, node.lineno, below if below in self.parsed else base, on_load)
+                    if base.partition(".")[0] not in ARROWS:
+                        yield Import(module, node.lineno, below, on_load)
+
+    def _absolute(self, module: str, node: ast.ImportFrom) -> str:
+        if not node.level:
+            return str(node.module)
+        parts = [*module.split("."), *(["__init__"] if module in self.packages else [])]
+        return ".".join([*parts[: -node.level], *([node.module] if node.module else [])])
+
+
+def _dotted(path: Path) -> str:
+    return ".".join(path.with_suffix("").parts).removesuffix(".__init__")
+
+
+def _uses(module: str, parsed: ast.Module) -> Iterator[tuple[str, int, str]]:
+    for node in ast.walk(parsed):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            yield module, node.lineno, f"{node.value.id}.{node.attr}"
+        elif isinstance(node, ast.Name):
+            yield module, node.lineno, node.id
+
+
+def _functions(parsed: ast.Module) -> list[ast.AST]:
+    return [node for node in ast.walk(parsed) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)]
+
+
+def forbidden_arrows(tree: Tree) -> list[str]:
+    """Imports from a room into one that it may not know, inside functions and for type checkers as well."""
+    return [
+        f"{found.module}:{found.line} imports {found.target}"
+        for found in tree.imports
+        if (room := found.target.partition(".")[0]) in {*ARROWS, "tests", "docs"}
+        and room not in ARROWS[found.module.partition(".")[0]]
+    ]
+
+
+def cycle(tree: Tree) -> list[str]:
+    """Modules that import each other in a circle when they are loaded, if there are any."""
+    graph: dict[str, set[str]] = {module: set() for module in tree.parsed}
+    for found in tree.imports:
+        if found.on_load and found.target in graph and found.target != found.module:
+            graph[found.module].add(found.target)
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+PROCESSES = (
+    "subprocess", "multiprocessing", "pty", "concurrent.futures.ProcessPoolExecutor",
+    "asyncio.create_subprocess_exec", "asyncio.create_subprocess_shell",
+    *(f"os.{name}" for name in dir(os) if name.startswith(("fork", "spawn", "posix_spawn", "popen", "system"))),
+)  # fmt: skip
+
+ALONE = [
+    (PROCESSES, {"runner.process", "sitegen.process"}),
+    (("os.execv", "os.execve", "os.execvp", "os.execvpe", "os.execl", "os.execlp"), {"runner.cli"}),
+    (("git", "gitdb"), {"schemas.repository"}),
+    (("sqlite3", "sqlalchemy"), {"runner.journal", "runner.plan", "sitegen.store", "sitegen.tables"}),
+    (("requests", "urllib.request", "urllib3", "http.client", "httpx", "aiohttp"), {"runner.client"}),
+    (("fcntl",), {"runner.locks"}),
+    (("print", "input", "sys.stdout", "sys.stderr", "sys.__stderr__"), {"runner.output", "sitegen.output"}),
+    (("yaml",), {"schemas.yaml_file"}),
+    (("jsonschema",), {"schemas.validation", "sitegen.envelope"}),
+    (("jinja2",), {"sitegen.pages"}),
+]  # fmt: skip
+"""What only these modules may touch; everything else stays easy to test."""
+
+
+def trespassers(tree: Tree, things: tuple[str, ...], allowed: set[str]) -> list[str]:
+    """Uses and imports of the things outside of the modules that may touch them."""
+    touched = set(tree.uses) | {(found.module, found.line, found.target) for found in tree.imports}
+    return sorted(
+        f"{module}:{line} touches {name}"
+        for module, line, name in touched
+        if module not in allowed and any(name == thing or name.startswith(f"{thing}.") for thing in things)
+    )
+
+
+PLUGINS = ("runner.providers.", "runner.hooks.")
+
+
+def unplugged(tree: Tree) -> list[str]:
+    """What providers and hooks import of the worker beside the one module that is meant for them."""
+    return [
+        f"{found.module}:{found.line} imports {found.target}"
+        for found in tree.imports
+        if found.module.startswith(PLUGINS) and found.target.startswith("runner") and found.target != "runner.api"
+    ]
+
+
+@pytest.fixture(scope="module")
+def ours() -> Tree:
+    return Tree(ROOT)
+
+
+def test_the_rooms_import_only_what_they_may(ours: Tree) -> None:
+    assert forbidden_arrows(ours) == []
+
+
+def test_no_modules_import_each_other_in_a_circle(ours: Tree) -> None:
+    assert cycle(ours) == []
+
+
+@pytest.mark.parametrize(("things", "allowed"), ALONE, ids=[things[0] for things, _allowed in ALONE])
+def test_one_module_alone_may_touch(ours: Tree, things: tuple[str, ...], allowed: set[str]) -> None:
+    assert trespassers(ours, things, allowed) == []
+    unused = {module for module in allowed if not trespassers(ours, things, allowed - {module})}
+    assert not unused, "a permission that nobody uses"
+
+
+def test_providers_and_hooks_know_only_what_is_made_for_them(ours: Tree) -> None:
+    assert unplugged(ours) == []
+
+
+LOADED = "import sys; sys.path.insert(0, sys.argv[1]); import runner.run; print(*sys.modules)"
+
+
+def test_a_run_loads_nothing_heavy() -> None:
+    words = [sys.executable, "-I", "-S", "-c", LOADED, str(ROOT)]
+    loaded = set(subprocess.run(words, check=True, capture_output=True, text=True).stdout.split())
+    assert "runner.run" in loaded
+    assert loaded & {"yaml", "git", "requests", "jsonschema", "filelock", "dataclasses", "inspect", "asyncio"} == set()
+
+
+def test_an_idle_tick_loads_next_to_nothing(tmp_path: Path) -> None:
+    from runner import agenda
+    from runner.places import Places
+    from runner.tick import _watched
+
+    places = Places(str(tmp_path))
+    Path(places.plan).touch()
+    now = time.time()
+    agenda.write(places.agenda, agenda.stamp(_watched(places))[0], now, now + 3600, [])
+    words = [sys.executable, "-I", "-S", "-X", "importtime", str(ROOT / "runner" / "lean.py"), "tick", str(tmp_path)]
+    done = subprocess.run(words, check=True, capture_output=True, text=True)
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "runner.tick" in loaded and "runner.boundary" not in loaded, "the tick was not idle"
+    heavy = {"yaml", "git", "requests", "jsonschema", "sqlite3", "typing", "re", "json", "subprocess", "contextlib"}
+    assert loaded & heavy == set()
+
+
+def made(root: Path, files: dict[str, str]) -> Tree:
+    for room in ARROWS:
+        (root / room).mkdir()
+        (root / room / "__init__.py").touch()
+    for name, text in files.items():
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_text(text)
+    return Tree(root)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import runner.tick",
+        "from runner import tick",
+        "from runner.tick import tick as t",
+        "def later():\n    import runner",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from runner.tick import tick",
+        "from ..runner import tick",
+        "import tests.schemas",
+    ],
+)
+@pytest.mark.parametrize("room", ["schemas", "sitegen"])
+def test_a_forbidden_arrow_would_be_seen(tmp_path: Path, room: str, text: str) -> None:
+    assert len(forbidden_arrows(made(tmp_path, {f"{room}/bad.py": text}))) == 1
+
+
+@pytest.mark.parametrize("text", ["import schemas", "from schemas import records", "from . import other", "import os"])
+def test_an_allowed_arrow_is_none(tmp_path: Path, text: str) -> None:
+    assert forbidden_arrows(made(tmp_path, {"runner/good.py": text, "runner/other.py": ""})) == []
+
+
+def test_a_circle_would_be_seen(tmp_path: Path) -> None:
+    files = {"runner/a.py": "from runner import b", "runner/b.py": "import runner.c", "runner/c.py": "from .a import x"}
+    assert set(cycle(made(tmp_path, files))) == {"runner.a", "runner.b", "runner.c"}
+
+
+def test_a_circle_through_a_package_would_be_seen(tmp_path: Path) -> None:
+    files = {
+        "runner/hooks/__init__.py": "from runner.hooks import a",
+        "runner/hooks/a.py": "from runner.hooks import X",
+    }
+    assert cycle(made(tmp_path, files))
+
+
+def test_an_import_inside_a_function_closes_no_circle(tmp_path: Path) -> None:
+    files = {"runner/a.py": "import runner.b", "runner/b.py": "def later():\n    import runner.a"}
+    assert cycle(made(tmp_path, files)) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "thing"),
+    [
+        ("import subprocess", "subprocess"),
+        ("from subprocess import run", "subprocess"),
+        ("import os\nos.fork()", "os.fork"),
+        ("from os import posix_spawn", "os.posix_spawn"),
+        ("import os\nos.system('x')", "os.system"),
+        ("def f():\n    import git.repo", "git"),
+        ("from sqlalchemy.orm import Session", "sqlalchemy"),
+        ("print('x')", "print"),
+        ("import sys\nsys.stderr.write('x')", "sys.stderr"),
+        ("from sys import stdout", "sys.stdout"),
+        ("from urllib import request", "urllib.request"),
+    ],
+)
+def test_a_trespasser_would_be_seen(tmp_path: Path, text: str, thing: str) -> None:
+    (things,) = [things for things, _allowed in ALONE if thing in things]
+    tree = made(tmp_path, {"runner/bad.py": text, "runner/good.py": "import os\nos.path.join('a', 'b')"})
+    assert trespassers(tree, things, set()) != []
+    assert trespassers(tree, things, {"runner.bad"}) == []
+
+
+@pytest.mark.parametrize("text", ["from runner import journal", "from runner.output import log"])
+def test_a_plugin_that_reaches_into_the_worker_would_be_seen(tmp_path: Path, text: str) -> None:
+    files = {
+        "runner/hooks/mail.py": text,
+        "runner/journal.py": "",
+        "runner/hooks/good.py": "from runner.api import Job",
+    }
+    assert len(unplugged(made(tmp_path, files))) == 1
