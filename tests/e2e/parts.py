@@ -117,6 +117,8 @@ class RsyncDaemon(Server):
         folder.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
         config = folder / "rsyncd.conf"
+        if os.geteuid() == 0:
+            options += "\nuid = 0\ngid = 0"  # else it reads as nobody, whom a home folder does not let in
         parts = [f"pid file = {folder}/rsyncd.pid\nuse chroot = no\nlog file = {folder}/rsyncd.log\n{options}\n"]
         parts += [f"[{name}]\npath = {path}\nread only = yes\n" for name, path in modules.items()]
         config.write_text("".join(parts))
