@@ -158,9 +158,11 @@ def _break(repository: ConfigRepository, worker: Worker, manager: Manager) -> No
     tell("6. Somebody merges a broken definition. It is quarantined: its last good one and the others go on.")
     broken = (repository.tree / "samples.yml").read_text().replace("interval: 1s", "intervall: 90")
     repository.commit({"samples.yml": broken}, "Sync the samples less often (or so it is meant)")
-    before = manager.published()["mirrors"]
+    ran = {each["name"]: each["last_success_at"] for each in manager.published()["mirrors"]}
     _once(worker, fine=False)
-    ran = {each["name"]: each["last_success_at"] for each in before}
+    for name in ("samples", "clock"):
+        quote(worker.command("run", name).stderr)
+    worker.command("courier")
     _wait(
         manager,
         "the clock and the samples have run again nevertheless",
