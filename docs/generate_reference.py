@@ -1,0 +1,110 @@
+"""Fills the tables of keys in the pages beside this file from the JSON Schemas, or checks that they are filled.
+
+    python docs/generate_reference.py [--check] [FOLDER]
+
+A page marks the place of a table with `<!-- keys: SCHEMA#/POINTER -->` and `<!-- end -->`; everything around it is
+written by hand. With `--check` nothing is written, and the exit code is 1 when a page is not what it should be.
+"""
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from schemas.names import NAME_PATTERN
+from schemas.units import DURATION_PATTERN, SIZE_PATTERN
+from schemas.validation import schema
+
+PAGES = ("configuration.md", "settings.md")
+
+_TABLE = re.compile(r"(?<=<!-- keys: )(\w+)#(\S*) -->\n.*?(?=<!-- end -->)", re.DOTALL)
+_HEAD = "| Key | Value | Default | Example | What it means |\n| --- | --- | --- | --- | --- |\n"
+
+_PATTERNS = {
+    DURATION_PATTERN: "duration",
+    SIZE_PATTERN: "size",
+    NAME_PATTERN: "name",
+    "^https?://[^\\s]+$": "URL",
+    "^https?://[^\\s]*[^/\\s]$": "URL",
+}
+
+_BAR = r"\|"
+
+Part = dict[str, Any]
+
+
+def filled(page: str) -> str:
+    """The page with all its tables as the schemas say now."""
+    return _TABLE.sub(lambda match: f"{match[1]}#{match[2]} -->\n{_table(match[1], match[2])}", page)
+
+
+def _table(name: str, pointer: str) -> str:
+    part: Any = schema(name)
+    for step in pointer.split("/")[1:]:
+        part = part[step]
+    required = {*part.get("required", ()), *part.get("x-required", ())}
+    return _HEAD + "".join(_row(key, below, key in required) for key, below in part["properties"].items())
+
+
+def _row(key: str, part: Part, required: bool) -> str:
+    default = "required" if required else _code(part["default"]) if "default" in part else ""
+    providers = f" For {_joined(part['x-providers'])}." if "x-providers" in part else ""
+    cells = [f"`{key}`", _kind(part), default, _code(part["examples"][0]), part["description"] + providers]
+    return f"| {' | '.join(cell.replace('|', _BAR) for cell in cells)} |\n"
+
+
+def _kind(part: Part) -> str:
+    """What may be written, in a word or two."""
+    if "$ref" in part:
+        return "keys of a mirror"
+    if "enum" in part:
+        return _joined(part["enum"])
+    if "anyOf" in part:
+        return " or ".join(map(_kind, part["anyOf"]))
+    match part["type"]:
+        case "integer":
+            return f"{part['minimum']} to {part['maximum']}"
+        case "boolean":
+            return "`true` or `false`"
+        case "array":
+            return f"list of {_kind(part['items'])}".replace("of name", "of names")
+        case "object":
+            return "mapping"
+    pattern = part.get("pattern", "")
+    return _PATTERNS.get(pattern, "absolute path" if pattern.startswith("^/") else "text")
+
+
+def _joined(words: list[str]) -> str:
+    return " or ".join(f"`{word}`" for word in words)
+
+
+def _code(value: object) -> str:
+    """A value as one would write it after its key."""
+    flow = isinstance(value, dict | list)
+    text: str = yaml.safe_dump({"key": value}, default_flow_style=flow, sort_keys=False, width=1000)
+    return f"`{text.strip().removeprefix('{').removeprefix('key: ').removesuffix('}' if flow else '')}`"
+
+
+def _changed(folder: Path) -> Iterator[tuple[Path, str]]:
+    for name in PAGES:
+        page = (folder / name).read_text("utf-8")
+        if (new := filled(page)) != page:
+            yield folder / name, new
+
+
+def main(words: list[str]) -> int:
+    """Fill or check the pages of a folder and give the exit code."""
+    check = "--check" in words
+    folders = [Path(word) for word in words if word != "--check"] or [Path(__file__).parent]
+    stale = [found for folder in folders for found in _changed(folder)]
+    for path, new in stale:
+        if not check:
+            path.write_text(new, "utf-8")
+    return 1 if check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

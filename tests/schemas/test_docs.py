@@ -1,0 +1,75 @@
+"""The pages of `docs/` say what the schemas say, and their examples work."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from schemas import catalogue
+from schemas.settings import load_manager, load_runner
+from schemas.sources import SourceFile
+
+from .kit import lines
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def stale(folder: Path) -> bool:
+    return subprocess.run([sys.executable, DOCS / "generate_reference.py", "--check", folder]).returncode == 1
+
+
+def examples(page: str) -> dict[str, str]:
+    """The YAML blocks of a page that begin with the name of their file."""
+    text = (DOCS / page).read_text("utf-8")
+    return dict(re.findall(r"```yaml\n# (\S+\.yml)\n(.*?)```", text, re.DOTALL))
+
+
+def test_the_tables_are_what_the_schemas_say() -> None:
+    assert not stale(DOCS), "run docs/generate_reference.py"
+
+
+@pytest.mark.parametrize("page", ["configuration.md", "settings.md"])
+def test_a_changed_table_would_be_seen_and_mended(tmp_path: Path, page: str) -> None:
+    shutil.copytree(DOCS, tmp_path / "docs")
+    changed = tmp_path / "docs" / page
+    before = changed.read_text("utf-8")
+    changed.write_text(
+        before.replace(" | absolute path | ", " | path | ").replace(" | duration | ", " | time | "), "utf-8"
+    )
+    assert stale(tmp_path / "docs")
+    subprocess.run([sys.executable, DOCS / "generate_reference.py", tmp_path / "docs"], check=True)
+    assert changed.read_text("utf-8") == before
+
+
+def test_the_example_repository_of_the_page_is_sound_and_inherits_as_it_says() -> None:
+    files = [SourceFile(name, text.encode()) for name, text in examples("configuration.md").items()]
+    found = catalogue.load(files)
+    assert lines(found.problems) == []
+    mirrors = {(mirror.name, mirror.worker): mirror for mirror in found.mirrors}
+    assert set(mirrors) == {("debian", "alpha"), ("gnu", "alpha"), ("gnu", "beta")}
+    gnu = mirrors["gnu", "beta"]
+    assert (gnu.use_ipv4, gnu.interval, gnu.rsync_options) == (False, 12 * 3600, ("--bwlimit=40M",))
+    assert dict(gnu.env) == {"RSYNC_CONNECT_PROG": "nc %H 873", "LANG": "C.UTF-8"}
+    assert mirrors["gnu", "alpha"].rsync_options == ()
+
+
+def test_the_example_settings_of_the_page_are_sound(tmp_path: Path) -> None:
+    for name, text in examples("settings.md").items():
+        (tmp_path / name).write_text(text)
+    assert load_runner(tmp_path / "runner.yml").worker == "alpha"
+    assert load_manager(tmp_path / "manager.yml").repository is not None
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.name)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\((?!https?://)([^)#]+)", page.read_text("utf-8")):
+        assert (page.parent / link).exists(), link
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.name)
+def test_the_modules_that_a_page_names_are_there(page: Path) -> None:
+    for name in re.findall(r"`((?:schemas|runner|sitegen|tests|docs)/[\w/.]*)`", page.read_text("utf-8")):
+        assert (DOCS.parent / name).exists(), name
