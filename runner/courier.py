@@ -11,7 +11,7 @@ import socket
 import time
 from collections.abc import Iterator
 
-from runner import journal, plan
+from runner import bell, journal, plan
 from runner.client import Client
 from runner.journal import Journal
 from runner.output import log
@@ -78,7 +78,7 @@ def once(settings: RunnerSettings) -> int:
 
 def linger(settings: RunnerSettings) -> None:
     """Deliver when a run pokes, at least every HEARTBEAT seconds, until killed. A failure is told once and retried."""
-    with _only_courier(settings), _bell(settings) as bell:
+    with _only_courier(settings), _listening(settings) as listener:
         client, pause, told = _client(settings), RETRY_FIRST, ""
         while True:
             try:
@@ -91,29 +91,29 @@ def linger(settings: RunnerSettings) -> None:
                     log(str(error))
                 wait, pause, told = pause, min(pause * 2, RETRY_MOST), str(error)
                 time.sleep(min(wait, 1.0))  # a poke must not turn retries into a storm
-            _wait(bell, wait)
+            _wait(listener, wait)
 
 
-def _wait(bell: socket.socket, seconds: float) -> None:
-    select.select([bell], [], [], seconds)
+def _wait(listener: socket.socket, seconds: float) -> None:
+    select.select([listener], [], [], seconds)
     with contextlib.suppress(BlockingIOError):
-        while bell.recv(16):
-            pass
+        while True:
+            listener.recv(1)
 
 
 @contextlib.contextmanager
-def _bell(settings: RunnerSettings) -> Iterator[socket.socket]:
+def _listening(settings: RunnerSettings) -> Iterator[socket.socket]:
     """The socket at which runs wake the courier."""
-    path = os.path.join(settings.run_dir, "courier.sock")
+    path = bell.path(settings.run_dir)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)  # left by a courier that was killed; the lock says that there is no other
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as bell:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as listener:
         try:
-            bell.bind(path)
+            listener.bind(path)
         except OSError as error:
             what = f"The socket {path} cannot be made: {error.strerror or error}."
             raise SkipjackError(what, "Choose another `run_dir` in the settings.") from error
-        yield bell
+        yield listener
 
 
 @contextlib.contextmanager

@@ -5,12 +5,11 @@ A lean process of its own and the unit of isolation: whatever happens to it happ
 
 import contextlib
 import os
-import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from runner import hooks, journal, locks, pipeline, plan, process, schedule
+from runner import bell, hooks, journal, locks, pipeline, plan, process, schedule
 from runner.api import Job
 from runner.journal import Ending, Journal, Subject
 from runner.output import log
@@ -58,17 +57,21 @@ def run(places: Places, name: str, launched: int | None = None) -> int:
         if number is None:
             raise SkipjackError(f"The launch {launched} of {name} was given up meanwhile.", "The next tick goes on.")
         job = Job(mirror, planned.directory, header.mirror_root, os.path.join(header.log_dir, name))
-        ending = _supervise(job, book, number, held, stop)
-    _poke(places, header.run_dir)
+        ending = _supervise(job, book, number, held, stop, lambda: bell.ring(header.run_dir))
+    bell.ring(header.run_dir)
+    process.detach(process.lean("tick", places.state_dir), places.messages)  # refills the slot at once
     return _exit_code(ending, stop)
 
 
-def _supervise(job: Job, book: Journal, number: int, held: _Locks, stop: process.Stop) -> Ending:
+def _supervise(
+    job: Job, book: Journal, number: int, held: _Locks, stop: process.Stop, ring: Callable[[], None]
+) -> Ending:
     name = job.mirror.name
     log("begins", about=name)
 
     def on_attempt(attempt: int) -> None:
         book.attempt(number, name, SYNCING, attempt, time.time())
+        ring()
         log(f"attempt {attempt} of {job.mirror.retry}, log {job.log_file}", about=name)
 
     means = pipeline.Means(
@@ -112,13 +115,6 @@ def _free_slot(places: Places, slots: int) -> int | None:
         if descriptor is not None:
             return descriptor
     return None
-
-
-def _poke(places: Places, run_dir: str) -> None:
-    """Wake the courier, if it lingers, and start a tick, so that the slot is refilled at once."""
-    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-        sender.sendto(b"!", os.path.join(run_dir, "courier.sock"))
-    process.detach(process.lean("tick", places.state_dir), places.messages)
 
 
 def _exit_code(ending: Ending, stop: process.Stop) -> int:

@@ -47,7 +47,7 @@ def tick(places: Places) -> int:
 
 def _work(places: Places) -> tuple[int, list[str]]:
     """Settle, decide and launch; gives the number of launched runs, and the mirrors that orphans are at work on."""
-    from runner import journal, launch, plan, schedule, settle
+    from runner import bell, journal, launch, plan, schedule, settle
     from runner.journal import Ending, Subject
     from schemas.states import LAUNCH_FAILED
 
@@ -68,6 +68,8 @@ def _work(places: Places) -> tuple[int, list[str]]:
         for name in launch.launch(places, runs):
             reason = "the run's process could not be started; see messages.log"
             book.end(runs[name], name, Ending(LAUNCH_FAILED, reason, next_run_at=now + schedule.RECOVERY_DELAY), now)
+        if book.pending():
+            bell.ring(opened.header.run_dir)
         active = [each.mirror for each in book.active()]
         orphans = settle.orphaned(places, book)
     if newest < now - agenda.SETTLED and not orphans:
