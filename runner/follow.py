@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from runner import plan
+from runner import locks, plan
 from runner.places import Places
 from runner.plan import Header, Planned
 from schemas import VERSION, catalogue, repository
@@ -37,6 +37,13 @@ def follow(settings: RunnerSettings, *, again: bool = False, accept_rewrite: boo
     """
     places = Places(settings.state_dir)
     _make_folders(settings)
+    with locks.Held(places.lock("program", "follow"), wait=settings.repository.timeout) as ours:
+        if not ours:
+            raise SkipjackError("Another follow is still at work.", "See what hangs; the next one tries again.")
+        return _follow(settings, places, again=again, accept_rewrite=accept_rewrite)
+
+
+def _follow(settings: RunnerSettings, places: Places, *, again: bool, accept_rewrite: bool) -> Followed:
     old = _former(places)
     applied = old.header.revision if old and not accept_rewrite else None
     revision = repository.fetch(settings.repository, Path(places.checkout), applied)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from runner.schedule import State
 from schemas.errors import SkipjackError
 from schemas.report import CHANGE, SNAPSHOT, MirrorStatus, Run, encode_content
-from schemas.states import ACTIVE, ENDS, LAUNCHING, PRE_SYNCING, QUEUED, SUCCESS
+from schemas.states import ACTIVE, ENDS, INTERRUPTED, LAUNCHING, PRE_SYNCING, QUEUED, SUCCESS
 
 PATIENCE = 30.0
 """Seconds that a writer waits for the others."""
@@ -185,17 +185,22 @@ class Journal:
             self._set(subject, QUEUED)
             self._report(subject.name, now)
 
-    def begin(self, run: int | None, subject: Subject, now: float) -> int | None:
-        """Record that a run begins: the launched one, or a new one for None.
+    def begin(self, launched: int | None, subject: Subject, now: float) -> int | None:
+        """Record that a run begins, by one who holds the mirror's locks: the launched one, or for None a new one.
 
-        Gives its number, or None when the launched run is no longer expected (it was given up meanwhile).
+        Gives its number, or None when the launched run is no longer expected (it was given up, or somebody who was
+        faster has taken its place). Other runs of the mirror that seem active are dead, since their locks are free.
         """
         with _transaction(self._db):
-            if run is None:
-                run = self._new_run(subject, PRE_SYNCING, now)
+            for active in [each for each in self.active() if each.mirror == subject.name and each.id != launched]:
+                if launched is None and active.status == LAUNCHING:
+                    launched = active.id
+                else:
+                    self._end(active.id, subject.name, Ending(INTERRUPTED, "the run's process is gone"), now)
+            run = self._new_run(subject, LAUNCHING, now) if launched is None else launched
             changed = self._db.execute(
-                "UPDATE run SET status = ?, started_at = ?, revision = ? WHERE id = ? AND status IN (?, ?)",
-                (PRE_SYNCING, now, subject.revision, run, LAUNCHING, PRE_SYNCING),
+                "UPDATE run SET status = ?, started_at = ?, revision = ? WHERE id = ? AND status = ?",
+                (PRE_SYNCING, now, subject.revision, run, LAUNCHING),
             ).rowcount
             if not changed:
                 return None
@@ -214,23 +219,7 @@ class Journal:
     def end(self, run: int, mirror: str, ending: Ending, now: float) -> bool:
         """Record how a run ended, once: False when an end stands there already."""
         with _transaction(self._db):
-            row = self._db.execute("SELECT status, started_at, launched_at FROM run WHERE id = ?", (run,)).fetchone()
-            if row is None or row["status"] in ENDS:
-                return False
-            begun = row["started_at"] if row["started_at"] is not None else row["launched_at"]
-            fields = ending._asdict() | {"ended_at": now, "duration": max(0.0, now - begun)}
-            next_run_at = fields.pop("next_run_at")
-            self._update("run", fields, "id", run)
-            state = {"run": run, "status": ending.status, "last_ended_at": now, "next_run_at": next_run_at}
-            if ending.size is not None:
-                state["size"] = ending.size
-            if ending.status == SUCCESS:
-                state["last_success_at"] = now
-            self._update("mirror", state, "name", mirror)
-            number = self._report(mirror, now)
-            self._db.execute("UPDATE run SET end_number = ? WHERE id = ?", (number, run))
-            self._forget_old_runs(mirror)
-        return True
+            return self._end(run, mirror, ending, now)
 
     # What the manager is told
 
@@ -285,6 +274,24 @@ class Journal:
             self._enqueue(SNAPSHOT, encode_content(statuses, runs), now)
 
     # Parts of transactions
+
+    def _end(self, run: int, mirror: str, ending: Ending, now: float) -> bool:
+        row = self._db.execute("SELECT status, started_at, launched_at FROM run WHERE id = ?", (run,)).fetchone()
+        if row is None or row["status"] in ENDS:
+            return False
+        begun = row["started_at"] if row["started_at"] is not None else row["launched_at"]
+        fields = ending._asdict() | {"ended_at": now, "duration": max(0.0, now - begun)}
+        state = {"run": run, "status": ending.status, "last_ended_at": now, "next_run_at": fields.pop("next_run_at")}
+        self._update("run", fields, "id", run)
+        if ending.size is not None:
+            state["size"] = ending.size
+        if ending.status == SUCCESS:
+            state["last_success_at"] = now
+        self._update("mirror", state, "name", mirror)
+        number = self._report(mirror, now)
+        self._db.execute("UPDATE run SET end_number = ? WHERE id = ?", (number, run))
+        self._forget_old_runs(mirror)
+        return True
 
     def _new_run(self, subject: Subject, status: str, now: float) -> int:
         cursor = self._db.execute(

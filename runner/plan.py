@@ -65,10 +65,10 @@ def write(path: str, header: Header, mirrors: list[Planned]) -> None:
     """Put a new plan in the place of the old one; a reader sees the one or the other, never something between."""
     aside = f"{path}.new"
     if os.path.exists(aside):
-        os.unlink(aside)
+        os.unlink(aside)  # left by a follow that was killed
     connection = sqlite3.connect(aside, isolation_level=None)
     try:
-        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA journal_mode=OFF")  # nobody knows the file before it is renamed
         connection.execute(f"PRAGMA user_version={FORMAT:d}")
         connection.executescript("BEGIN;" + _SCHEMA)
         connection.execute("INSERT INTO header VALUES (?)", (json.dumps(header._asdict()),))
@@ -76,6 +76,7 @@ def write(path: str, header: Header, mirrors: list[Planned]) -> None:
         connection.execute("COMMIT")
     finally:
         connection.close()
+    _sync(aside)
     os.replace(aside, path)
     _sync(os.path.dirname(path))
 
@@ -85,8 +86,8 @@ def _row(planned: Planned) -> tuple[str, int, str, str, str]:
     return mirror.name, mirror.interval, planned.directory, planned.revision, encode_mirror(mirror)
 
 
-def _sync(folder: str) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def _sync(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -17,6 +17,9 @@ from typing import NamedTuple
 GRACE = 10.0
 """Seconds between TERM and KILL: rsync needs a few to remove its temporary files."""
 
+MESSAGES_BYTES = 1024**2
+"""Size at which a file of messages is put aside, in place of the one before."""
+
 _OURS = ("CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "RSYNC_PASSWORD")
 _STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _DEFAULTED = (*_STOPS, signal.SIGPIPE)
@@ -157,6 +160,8 @@ def detach(argv: Sequence[str], log: str) -> None:
 
     It must not keep a terminal or a pipe of ours open, or cron and ssh would wait for its end.
     """
+    if os.path.exists(log) and os.path.getsize(log) > MESSAGES_BYTES:
+        os.replace(log, f"{log}.old")
     null = os.open(os.devnull, os.O_RDWR)
     messages = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
     try:

@@ -80,6 +80,24 @@ def test_a_launch_that_was_given_up_does_not_begin_any_more(book: Journal) -> No
     assert book.states()["debian"].status == "launch-failed"
 
 
+def test_a_run_by_hand_takes_the_place_of_a_launched_one(book: Journal) -> None:
+    number = book.launch([SUBJECT], [], 100.0)["debian"]
+
+    assert book.begin(None, SUBJECT, 101.0) == number
+    assert book.begin(number, SUBJECT, 102.0) is None
+
+
+def test_a_run_that_begins_ends_what_only_seems_to_be_active(book: Journal) -> None:
+    dead = book.begin(None, SUBJECT, 100.0)
+    run = book.begin(None, SUBJECT, 200.0)
+
+    assert dead is not None
+    assert [active.id for active in book.active()] == [run]
+    ended = book.run(dead)
+    assert ended is not None
+    assert (ended.status, ended.ended_at) == ("interrupted", 200.0)
+
+
 def test_waiting_for_a_slot_is_reported_once_and_is_no_run(book: Journal) -> None:
     one_run(book)
     before = book.pending()
