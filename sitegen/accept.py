@@ -8,7 +8,8 @@ snapshot can go on.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from schemas.report import SNAPSHOT, Envelope, MirrorStatus, Problem, Report, Run
+from schemas.report import SNAPSHOT, Envelope, MirrorStatus, Report, Run
+from sitegen import codec
 from sitegen.model import Answer, Delivery
 
 SILENCE = 60.0
@@ -50,7 +51,10 @@ class Known(NamedTuple):
 
 
 class Condition(NamedTuple):
-    """What pages tell of a worker itself; a sign of life that repeats it is no news, unless there was a silence."""
+    """What pages tell of a worker itself; a sign of life that repeats it is no news, unless there was a silence.
+
+    `problems` are as `codec` writes them.
+    """
 
     last_seen: float
     journal: str
@@ -58,7 +62,7 @@ class Condition(NamedTuple):
     revision: str | None
     slots_total: int
     slots_busy: int
-    problems: tuple[Problem, ...]
+    problems: str
 
 
 def judge(acknowledged: int, reports: Iterable[Report]) -> Verdict:
@@ -101,7 +105,7 @@ def _is_news(delivery: Delivery, before: Condition | None) -> bool:
         envelope.revision,
         envelope.slots_total,
         envelope.slots_busy,
-        envelope.problems,
+        codec.encode_problems(envelope.problems),
     )
     return now != before
 

@@ -5,6 +5,7 @@ Only what pages need is kept: where secrets are and what runs is the workers' bu
 
 import json
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 from schemas.records import Mirror, Site, Worker
 from schemas.report import Problem
@@ -50,6 +51,7 @@ def encode_mirrors(mirrors: Iterable[Mirror]) -> str:
     return json.dumps([{key: getattr(mirror, key) for key in _MIRROR_FIELDS} for mirror in mirrors])
 
 
+@lru_cache(maxsize=1)  # read at every publishing, and changed only by a commit
 def decode_mirrors(text: str) -> tuple[Mirror, ...]:
     """Read what `encode_mirrors` wrote; everything else has its default."""
     return tuple(Mirror(**{key: item[key] for key in _MIRROR_FIELDS if key in item}) for item in json.loads(text))

@@ -36,7 +36,7 @@ def read(body: bytes) -> Envelope:
 
 def _parse(body: bytes) -> Any:
     try:
-        plain = json.loads(body.decode(), parse_constant=_no_constant)
+        plain = _JSON.decode(body.decode())
         if b"\\ud" in body.lower():
             # a lone surrogate is valid JSON, but no text that could be stored or shown
             plain = json.loads(json.dumps(plain, ensure_ascii=False).encode(errors="replace"))
@@ -47,6 +47,9 @@ def _parse(body: bytes) -> Any:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON")
+
+
+_JSON = json.JSONDecoder(parse_constant=_no_constant)
 
 
 def _check(plain: Any) -> None:

@@ -30,8 +30,10 @@ def write(site_dir: str, files: Mapping[str, bytes]) -> int:
         for folder in sorted({path.rpartition("/")[0] for path in files}, reverse=True):
             with _subfolder(root, folder, site_dir) as place, _explained(f"{site_dir}/{folder}"):
                 here = {path.rpartition("/")[2]: path for path in files if path.rpartition("/")[0] == folder}
-                changed += sum(_put(place, name, files[path]) for name, path in here.items())
-                os.fsync(place)
+                put = sum(_put(place, name, files[path]) for name, path in here.items())
+                if put:
+                    os.fsync(place)
+                changed += put
     return changed
 
 

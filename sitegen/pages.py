@@ -30,6 +30,7 @@ class _Rendered(NamedTuple):
     key: object
     row: Markup
     document: str
+    job: str
 
 
 class Pages:
@@ -66,8 +67,9 @@ class Pages:
         url = documents.public_url(snapshot, view.name)
         row = Markup(self._template("row.html", mirror=view))  # noqa: S704 - rendered with escaping
         document = _dump(documents.mirror(view, url))
+        job = _dump(tunasync.job(view, ZoneInfo(snapshot.site.time_zone)))
         page = self._template("mirror.html", mirror=view, history=history, url=url, root="../")
-        self._mirrors[view.name] = _Rendered(_key(snapshot, view), row, document)
+        self._mirrors[view.name] = _Rendered(_key(snapshot, view), row, document, job)
         return {
             f"mirrors/{view.name}.html": page.encode(),
             f"mirrors/{view.name}.json": _dump(documents.mirror_alone(snapshot, view, history)).encode(),
@@ -76,15 +78,15 @@ class Pages:
     def _overviews(self, snapshot: Snapshot) -> dict[str, bytes]:
         by_title = sorted(snapshot.mirrors, key=lambda view: (view.definition.title or view.name).casefold())
         counts = {verdict: count(snapshot.mirrors, verdict) for verdict in FRESHNESS}
-        rows = [self._mirrors[view.name].row for view in by_title]
+        rows = Markup("\n").join(self._mirrors[view.name].row for view in by_title)
         index = self._template("index.html", rows=rows, counts=counts, root="")
-        mirrors = [self._mirrors[view.name].document for view in snapshot.mirrors]
-        status = _dump(documents.head(snapshot))[:-1] + ',"mirrors":[' + ",".join(mirrors)
+        rendered = [self._mirrors[view.name] for view in snapshot.mirrors]
+        status = _dump(documents.head(snapshot))[:-1] + ',"mirrors":[' + ",".join(item.document for item in rendered)
         return {
             "index.html": index.encode(),
             "workers.html": self._template("workers.html", root="").encode(),
             "status.json": (status + "]," + _dump(documents.tail(snapshot))[1:]).encode(),
-            "static/tunasync.json": _dump(tunasync.jobs(snapshot)).encode(),
+            "static/tunasync.json": f"[{','.join(item.job for item in rendered)}]".encode(),
         }
 
     def _template(self, name: str, **values: Any) -> str:

@@ -1,6 +1,7 @@
 """The HTTP side: who may say what, and which answer is given. The only module that knows about requests."""
 
 import logging
+import threading
 import time
 from typing import Any
 
@@ -23,6 +24,8 @@ LARGE = 64 * 1024
 """Bytes of a body from which checking it could hold up other requests, so it is done in a thread."""
 
 
+_FOR_ALL = {"Access-Control-Allow-Origin": "*"}
+
 _log = logging.getLogger(__name__)
 
 
@@ -38,6 +41,8 @@ class _Routes:
         self._ingest = ingest
         self._body_limit = body_limit
         self._tokens = TokenCache(store)
+        self._lock = threading.Lock()
+        self._jobs: tuple[object, bytes | memoryview] = None, b""
 
     async def reports(self, request: Request) -> Response:
         """Take a worker's envelope; answer once it is on disk."""
@@ -51,8 +56,12 @@ class _Routes:
         return _Json({"acknowledged": answer.acknowledged, "want": want, "time": time.time()})
 
     def jobs(self, _request: Request) -> Response:
-        """Tunasync's list of all mirrors."""
-        return _open(tunasync.jobs(self._snapshot()))
+        """Tunasync's list of all mirrors, made anew after a change and once a second at most."""
+        with self._lock:
+            key = self._store.changes(), int(time.time())
+            if self._jobs[0] != key:
+                self._jobs = key, _Json(tunasync.jobs(self._snapshot())).body
+            return Response(self._jobs[1], media_type=_Json.media_type, headers=_FOR_ALL)
 
     def workers(self, _request: Request) -> Response:
         """Tunasync's list of workers."""
@@ -118,7 +127,7 @@ async def _ping(_request: Request) -> Response:
 
 def _open(content: Any) -> Response:
     """An answer that pages of any site may read."""
-    return _Json(content, headers={"Access-Control-Allow-Origin": "*"})
+    return _Json(content, headers=_FOR_ALL)
 
 
 def _error(status: int, why: str, headers: Any = None) -> Response:

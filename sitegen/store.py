@@ -8,6 +8,7 @@ writer fails at once when somebody else is writing, whatever the time-out.
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -16,7 +17,7 @@ from sqlalchemy import (
     Connection,
     Select,
     Table,
-    case,
+    bindparam,
     create_engine,
     delete,
     event,
@@ -24,6 +25,7 @@ from sqlalchemy import (
     func,
     insert,
     inspect,
+    literal,
     select,
     tuple_,
     update,
@@ -32,22 +34,18 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from schemas.errors import SkipjackError
-from schemas.report import MirrorStatus, Run
-from schemas.states import ENDS, SUCCESS
-from sitegen import accept, codec, tables
-from sitegen.model import Declared, Delivery, Facts, Kept, MirrorState, PastRun, Token, WorkerState
+from schemas.report import Run
+from schemas.states import ENDS
+from sitegen import accept, codec, rows, tables
+from sitegen.model import Declared, Delivery, Facts, Kept, PastRun, Token
 
 LOCK_SECONDS = 30
 HISTORY = 20
 KEPT_RUNS = 100
 """Runs kept of each mirror on each worker."""
 
-_STATE_FIELDS = [name for name in MirrorStatus._fields if name not in ("mirror", "run")]
-_RUN_FIELDS = [name for name in Run._fields if name != "log_tail"]
-_CONDITION = accept.Condition._fields
-_TAIL_STATES = sorted(ENDS - {SUCCESS})
-"""Only after such an end is the log's tail of interest, so only then is it kept."""
 _CHUNK = 200
+_COUNT_CHANGE = update(tables.meta).where(tables.meta.c.name == "changes").values(value=tables.meta.c.value + 1)
 
 
 class StoreError(SkipjackError):
@@ -212,8 +210,8 @@ class Reader:
         tx = self._tx
         return Facts(
             changes=_number(tx, "changes"),
-            workers=tuple(_worker(row._asdict()) for row in tx.execute(select(tables.workers))),
-            mirrors=tuple(_mirror(row) for row in tx.execute(_mirror_rows())),
+            workers=tuple(rows.worker(row._asdict()) for row in tx.execute(select(tables.workers))),
+            mirrors=tuple(rows.mirror(row) for row in tx.execute(_mirror_rows())),
             declared=_declared(tx),
             refusal=tx.execute(select(tables.refusal.c.reason)).scalar() or "",
             revisions=frozenset(tx.execute(select(tables.revisions.c.commit)).scalars()),
@@ -224,7 +222,7 @@ class Reader:
         found: dict[str, list[PastRun]] = {name: [] for name in mirrors}
         for start in range(0, len(mirrors), _CHUNK):
             for row in self._tx.execute(_history_rows(mirrors[start : start + _CHUNK])):
-                found[row[0]].append(PastRun(row[1], Run(**dict(zip(_RUN_FIELDS, row[2:-1], strict=True)))))
+                found[row[0]].append(PastRun(row[1], Run._make(row[2:-1])))
         return {name: tuple(runs) for name, runs in found.items()}
 
 
@@ -264,37 +262,50 @@ def _number(tx: Connection, name: str) -> int:
 
 
 def _count_change(tx: Connection) -> None:
-    changes = tables.meta.c.name == "changes"
-    tx.execute(update(tables.meta).where(changes).values(value=tables.meta.c.value + 1))
+    tx.execute(_COUNT_CHANGE)
 
 
-def _upsert(tx: Connection, table: Table, rows: list[dict[str, Any]], keep: tuple[str, ...] = ()) -> None:
-    """Insert rows or overwrite those with the same key, except for the columns to `keep`."""
-    if not rows:
-        return
+def _upsert(tx: Connection, table: Table, new: list[rows.Row]) -> None:
+    if new:
+        tx.exec_driver_sql(_upsert_text(table), new)
+
+
+@cache
+def _upsert_text(table: Table) -> str:
+    """Insert a row or overwrite the one with the same key.
+
+    Compiled once and handed to the driver as text: both steps would otherwise take longer than the writing itself.
+    """
     statement = sqlite.insert(table)
-    kept = {column.name for column in table.primary_key.columns} | set(keep)
+    kept = {column.name for column in table.primary_key.columns} | {"first_seen"}
     changed = {column.name: statement.excluded[column.name] for column in table.columns if column.name not in kept}
-    tx.execute(statement.on_conflict_do_update(index_elements=table.primary_key.columns, set_=changed), rows)
+    upsert = statement.on_conflict_do_update(index_elements=table.primary_key.columns, set_=changed)
+    return str(upsert.compile(dialect=sqlite.dialect(paramstyle="named")))
 
 
 def _known(tx: Connection, deliveries: Iterable[Delivery]) -> accept.Known:
-    journals = {(item.envelope.worker, item.envelope.journal) for item in deliveries}
-    names = {worker for worker, _ in journals}
-    rows = tx.execute(select(tables.workers).where(tables.workers.c.name.in_(names)))
-    workers = [_worker(row._asdict()) for row in rows]
-    conditions = {each.name: accept.Condition(*(getattr(each, name) for name in _CONDITION)) for each in workers}
-    return accept.Known(_acknowledged(tx, journals), conditions)
+    names = {"names": json.dumps(list({item.envelope.worker for item in deliveries}))}
+    acknowledged = {(row[0], row[1]): row[2] for row in tx.execute(_journals_of_workers(), names)}
+    conditions = {row[0]: accept.Condition(*row[1:]) for row in tx.execute(_conditions_of_workers(), names)}
+    return accept.Known(acknowledged, conditions)
 
 
-def _acknowledged(tx: Connection, journals: Iterable[accept.Journal]) -> dict[accept.Journal, int]:
+@cache
+def _journals_of_workers() -> Select[Any]:
     table = tables.journals.c
-    rows = tx.execute(
-        select(table.worker, table.journal, table.acknowledged).where(
-            tuple_(table.worker, table.journal).in_(list(journals))
-        )
-    )
-    return {(row[0], row[1]): row[2] for row in rows}
+    return select(table.worker, table.journal, table.acknowledged).where(table.worker.in_(_names()))
+
+
+@cache
+def _conditions_of_workers() -> Select[Any]:
+    table = tables.workers.c
+    columns = [table[name] for name in accept.Condition._fields]
+    return select(table.name, *columns).where(table.name.in_(_names()))
+
+
+def _names() -> Select[Any]:
+    """The names in the parameter `names`, a JSON list: one statement for any number of them."""
+    return select(func.json_each(bindparam("names")).table_valued("value").c.value)
 
 
 def _write_plan(tx: Connection, plan: accept.Plan, known: accept.Known) -> None:
@@ -304,67 +315,20 @@ def _write_plan(tx: Connection, plan: accept.Plan, known: accept.Known) -> None:
         tables.journals,
         [{"worker": key[0], "journal": key[1], "acknowledged": number} for key, number in moved.items()],
     )
-    _upsert(tx, tables.workers, [_worker_row(item) for item in plan.envelopes.values()], keep=("first_seen",))
+    _upsert(tx, tables.workers, [rows.of_worker(item) for item in plan.envelopes.values()])
     for worker in plan.cleared:
         tx.execute(delete(tables.mirror_state).where(tables.mirror_state.c.worker == worker))
-    _upsert(tx, tables.mirror_state, [_state_row(*item) for item in plan.states.items()])
-    _upsert(tx, tables.runs, [_run_row(*item) for item in plan.runs.items()])
+    _upsert(tx, tables.mirror_state, [rows.of_state(*item) for item in plan.states.items()])
+    _upsert(tx, tables.runs, [rows.of_run(*item) for item in plan.runs.items()])
     if plan.news:
         _count_change(tx)
 
 
-def _worker_row(delivery: Delivery) -> dict[str, Any]:
-    envelope, at = delivery.envelope, delivery.received_at
-    return {
-        "name": envelope.worker,
-        "first_seen": at,
-        "last_seen": at,
-        "sent_at": envelope.sent_at,
-        "journal": envelope.journal,
-        "version": envelope.version,
-        "revision": envelope.revision,
-        "slots_total": envelope.slots_total,
-        "slots_busy": envelope.slots_busy,
-        "problems": codec.encode_problems(envelope.problems),
-    }
-
-
-def _state_row(key: tuple[str, str], held: tuple[str, MirrorStatus]) -> dict[str, Any]:
-    journal, status = held
-    row = status._asdict()
-    run = row.pop("run")
-    return row | {"worker": key[0], "journal": journal, "run_id": run.id if run else None}
-
-
-def _run_row(key: tuple[accept.Journal, int], held: tuple[str, Run]) -> dict[str, Any]:
-    (worker, journal), _ = key
-    mirror, run = held
-    if run.status not in _TAIL_STATES:
-        run = run._replace(log_tail="")
-    return run._asdict() | {"worker": worker, "journal": journal, "mirror": mirror}
-
-
-def _worker(row: dict[str, Any]) -> WorkerState:
-    return WorkerState(**row | {"problems": codec.decode_problems(row["problems"])})
-
-
 def _mirror_rows() -> Select[Any]:
     state, run = tables.mirror_state, tables.runs
-    tail = case((state.c.status.in_(_TAIL_STATES), run.c.log_tail), else_="")
     same_run = (run.c.worker == state.c.worker) & (run.c.journal == state.c.journal) & (run.c.id == state.c.run_id)
-    state_columns = [state.c[name] for name in _STATE_FIELDS]
-    run_columns = [run.c[name] for name in _RUN_FIELDS]
-    return select(state.c.worker, state.c.mirror, *state_columns, *run_columns, tail).select_from(
-        state.outerjoin(run, same_run)
-    )
-
-
-def _mirror(row: Sequence[Any]) -> MirrorState:
-    worker, mirror, *rest = row
-    state = dict(zip(_STATE_FIELDS, rest, strict=False))
-    fields = dict(zip(_RUN_FIELDS, rest[len(_STATE_FIELDS) :], strict=False))
-    run = Run(**fields, log_tail=rest[-1]) if fields["id"] is not None else None
-    return MirrorState(worker, MirrorStatus(mirror=mirror, run=run, **state))
+    columns = [*(state.c[name] for name in rows.STATE_COLUMNS), *(run.c[name] for name in Run._fields)]
+    return select(*columns).select_from(state.outerjoin(run, same_run))
 
 
 def _rank(*group: Any) -> Any:
@@ -376,13 +340,14 @@ def _rank(*group: Any) -> Any:
 
 def _history_rows(mirrors: Sequence[str]) -> Select[Any]:
     table = tables.runs.c
+    columns = [literal("").label(name) if name == "log_tail" else table[name] for name in Run._fields]
     rank = _rank(table.mirror).label("rank")
-    columns = [table[name] for name in _RUN_FIELDS]
-    ranked = select(table.mirror, table.worker.label("on_worker"), *columns, rank).where(
-        table.mirror.in_(mirrors), table.status.in_(sorted(ENDS))
+    ranked = (
+        select(table.mirror, table.worker.label("on_worker"), *columns, rank)
+        .where(table.mirror.in_(mirrors), table.status.in_(sorted(ENDS)))
+        .subquery()
     )
-    inner = ranked.subquery()
-    return select(inner).where(inner.c.rank <= HISTORY).order_by(inner.c.mirror, inner.c.rank)
+    return select(ranked).where(ranked.c.rank <= HISTORY).order_by(ranked.c.mirror, ranked.c.rank)
 
 
 def _declared(tx: Connection) -> Declared | None:

@@ -26,7 +26,7 @@ _TIMES = ("last_update", "last_started", "last_ended", "next_schedule")
 def jobs(snapshot: Snapshot) -> list[dict[str, Any]]:
     """`GET /jobs` and `static/tunasync.json`: every mirror once, sorted by name."""
     zone = ZoneInfo(snapshot.site.time_zone)
-    return [_job(mirror, zone) for mirror in snapshot.mirrors]
+    return [job(mirror, zone) for mirror in snapshot.mirrors]
 
 
 def workers(states: Iterable[WorkerState]) -> list[dict[str, Any]]:
@@ -63,26 +63,27 @@ def _times(status: MirrorStatus) -> tuple[float | None, ...]:
     return status.last_success_at, status.last_started_at, ended, status.next_run_at
 
 
-def _job(mirror: MirrorView, zone: ZoneInfo) -> dict[str, Any]:
+def job(mirror: MirrorView, zone: ZoneInfo) -> dict[str, Any]:
+    """One mirror in the list of jobs."""
     shown = min(mirror.copies, key=_preference)
     status = shown.status
-    job: dict[str, Any] = {
+    plain: dict[str, Any] = {
         "name": mirror.name,
         "is_master": status.is_master,
         "status": TO_TUNASYNC[status.status],
     }
     for key, at in zip(_TIMES, _times(status), strict=True):
-        job[key] = _text(at, zone)
-        job[f"{key}_ts"] = ZERO_TS if at is None else int(at)
-    job |= {"upstream": status.upstream, "size": tunasync_size(status.size)}
-    job["skipjack"] = {
+        plain[key] = _text(at, zone)
+        plain[f"{key}_ts"] = ZERO_TS if at is None else int(at)
+    plain |= {"upstream": status.upstream, "size": tunasync_size(status.size)}
+    plain["skipjack"] = {
         "status": status.status,
         "worker": shown.worker,
         "freshness": mirror.verdict,
         "stale_at": mirror.stale_at,
         "unknown_at": mirror.unknown_at,
     }
-    return job
+    return plain
 
 
 def _preference(copy: Copy) -> tuple[bool, float]:

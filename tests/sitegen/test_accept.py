@@ -6,7 +6,7 @@ NOTHING = Known({}, {})
 
 
 def known(acknowledged: int) -> Known:
-    condition = accept.Condition(NOW, JOURNAL, "0.1.0", REVISION, 4, 1, ())
+    condition = accept.Condition(NOW, JOURNAL, "0.1.0", REVISION, 4, 1, "[]")
     return Known({("w1", JOURNAL): acknowledged}, {"w1": condition})
 
 
