@@ -1,0 +1,66 @@
+"""Between the store's rows and records: what a message becomes in the database, and back."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from schemas.report import MirrorStatus, Run
+from schemas.states import ENDS, SUCCESS
+from sitegen import codec
+from sitegen.accept import Journal
+from sitegen.model import Delivery, MirrorState, WorkerState
+
+Row = dict[str, Any]
+
+STATE_COLUMNS = ("worker", *(name for name in MirrorStatus._fields if name != "run"))
+"""What `mirror` expects first; the run's columns follow."""
+
+_RUN_AT = MirrorStatus._fields.index("run") + 1
+_TOLD_ENDS = ENDS - {SUCCESS}
+"""Only after such an end is the log's tail of interest, so only then is it kept."""
+
+
+def of_worker(delivery: Delivery) -> Row:
+    """A worker as it describes itself; `first_seen` counts only for a new one."""
+    envelope, at = delivery.envelope, delivery.received_at
+    return {
+        "name": envelope.worker,
+        "first_seen": at,
+        "last_seen": at,
+        "sent_at": envelope.sent_at,
+        "journal": envelope.journal,
+        "version": envelope.version,
+        "revision": envelope.revision,
+        "slots_total": envelope.slots_total,
+        "slots_busy": envelope.slots_busy,
+        "problems": codec.encode_problems(envelope.problems),
+    }
+
+
+def of_state(key: tuple[str, str], held: tuple[str, MirrorStatus]) -> Row:
+    """A mirror's state by worker and mirror, from the journal that told it and the status."""
+    journal, status = held
+    row = status._asdict()
+    run = row.pop("run")
+    return row | {"worker": key[0], "journal": journal, "run_id": run.id if run else None}
+
+
+def of_run(key: tuple[Journal, int], held: tuple[str, Run]) -> Row:
+    """A run by journal and number, from its mirror's name and itself."""
+    (worker, journal), _ = key
+    mirror_name, run = held
+    if run.status not in _TOLD_ENDS:
+        run = run._replace(log_tail="")
+    return run._asdict() | {"worker": worker, "journal": journal, "mirror": mirror_name}
+
+
+def worker(row: Row) -> WorkerState:
+    """Read back what `of_worker` made."""
+    return WorkerState(**row | {"problems": codec.decode_problems(row["problems"])})
+
+
+def mirror(row: Sequence[Any]) -> MirrorState:
+    """Read back a state with its run: the columns STATE_COLUMNS, then those of the run, all None without one."""
+    run_columns = row[len(STATE_COLUMNS) :]
+    run = Run._make(run_columns) if run_columns[0] is not None else None
+    fields = (*row[1:_RUN_AT], run, *row[_RUN_AT : len(STATE_COLUMNS)])
+    return MirrorState(row[0], MirrorStatus._make(fields))
