@@ -22,8 +22,8 @@ from sitegen.model import PastRun
 from sitegen.snapshot import MirrorView, Snapshot, count
 
 ASSETS = ("style.css", "site.js")
-STEP = 300.0
-"""Seconds; the coarse step, well below what any worker's silence may be."""
+STEPS = 4
+"""How many coarse steps there are in the time after which a worker counts as silent."""
 
 
 class _Rendered(NamedTuple):
@@ -100,7 +100,7 @@ def mirror_files(snapshot: Snapshot) -> list[str]:
 
 def _key(snapshot: Snapshot, view: MirrorView) -> object:
     coarse = [
-        copy._replace(unknown_at=copy.unknown_at and copy.unknown_at // STEP, status=copy.status)
+        copy._replace(unknown_at=copy.unknown_at and copy.unknown_at // (copy.silent_after / STEPS))
         for copy in view.copies
     ]
     return snapshot.site, snapshot.revision, view.definition, coarse

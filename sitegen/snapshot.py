@@ -23,7 +23,10 @@ CURRENT, BEHIND, OTHER = "current", "behind", "other"
 
 
 class Copy(NamedTuple):
-    """One worker's copy of a mirror. `stale_at` and `unknown_at` are the moments at which it turns, Unix seconds."""
+    """One worker's copy of a mirror.
+
+    `stale_at` and `unknown_at` are the moments at which it turns, Unix seconds; `silent_after` is in seconds.
+    """
 
     worker: str
     definition: Mirror
@@ -31,6 +34,7 @@ class Copy(NamedTuple):
     verdict: str
     stale_at: float | None
     unknown_at: float | None
+    silent_after: int
 
 
 class MirrorView(NamedTuple):
@@ -86,7 +90,13 @@ def judge(facts: Facts, now: float) -> Snapshot:
     silent_at = {name: state.last_seen + _worker(facts, name).silent_after for name, state in states.items()}
     held = {(item.worker, item.status.mirror): item.status for item in facts.mirrors}
     copies = [
-        _copy(mirror, held.get((mirror.worker, mirror.name)), silent_at.get(mirror.worker), now)
+        _copy(
+            mirror,
+            held.get((mirror.worker, mirror.name)),
+            silent_at.get(mirror.worker),
+            _worker(facts, mirror.worker),
+            now,
+        )
         for mirror in definitions
     ]
     declared = facts.declared
@@ -123,15 +133,16 @@ def _worker(facts: Facts, name: str) -> Worker:
     return declared.get(name) or Worker(name)
 
 
-def _copy(definition: Mirror, status: MirrorStatus | None, silent_at: float | None, now: float) -> Copy:
+def _copy(definition: Mirror, status: MirrorStatus | None, silent_at: float | None, worker: Worker, now: float) -> Copy:
     if status is None:
         status = MirrorStatus(definition.name, definition.upstream, definition.role == "master", NONE)
     status = status._replace(upstream=_CREDENTIALS.sub("", status.upstream))
     limit = stale_after(definition)
     verdict = freshness(status.last_success_at, limit, silent_at, now).verdict
     if status.last_success_at is None:
-        return Copy(definition.worker, definition, status, verdict, None, None)
-    return Copy(definition.worker, definition, status, verdict, status.last_success_at + limit, silent_at)
+        return Copy(definition.worker, definition, status, verdict, None, None, worker.silent_after)
+    stale_at = status.last_success_at + limit
+    return Copy(definition.worker, definition, status, verdict, stale_at, silent_at, worker.silent_after)
 
 
 def _mirrors(copies: Iterable[Copy]) -> tuple[MirrorView, ...]:

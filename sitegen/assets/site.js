@@ -33,14 +33,32 @@
     badge.textContent = word;
   };
 
+  /* What this page says is about to end, so see whether there is a newer one; when nobody answers, it turns by itself. */
+  const renew = async () => {
+    try {
+      const answer = await fetch(location.href, { cache: "no-store" });
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      if (Number(page.body.dataset.madeAt) > Number(document.body.dataset.madeAt)) location.reload();
+    } catch {
+      return; // offline, or a page opened from a disk
+    }
+  };
+
   const judge = () => {
+    let ended = false;
     for (const badge of document.querySelectorAll("[data-stale-at], [data-unknown-at]")) {
       const past = (key) => key in badge.dataset && now() >= Number(badge.dataset[key]);
       const verdict = past("unknownAt") ? "unknown" : past("staleAt") ? "stale" : null;
-      if (verdict) turn(badge, verdict, verdict);
+      if (!verdict || verdict === badge.textContent) continue;
+      turn(badge, verdict, verdict);
+      ended = true;
     }
     for (const badge of document.querySelectorAll("[data-silent-at]"))
-      if (now() >= Number(badge.dataset.silentAt)) turn(badge, "silent", "stale");
+      if (now() >= Number(badge.dataset.silentAt) && badge.textContent !== "silent") {
+        turn(badge, "silent", "stale");
+        ended = true;
+      }
+    if (ended) renew();
   };
 
   const tellPageAge = () => {

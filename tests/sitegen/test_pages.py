@@ -8,7 +8,7 @@ import pytest
 from schemas.report import Problem
 from sitegen.documents import GENERATOR
 from sitegen.model import Facts, MirrorState, PastRun
-from sitegen.pages import STEP, Pages, mirror_files
+from sitegen.pages import STEPS, Pages, mirror_files
 from sitegen.snapshot import Snapshot, judge
 from tests.sitegen.kit import HOUR, NOW, REVISION, run_of, status_of
 from tests.sitegen.test_snapshot import declared, judged, mirror, worker
@@ -175,10 +175,11 @@ def test_what_did_not_change_is_not_rendered_again() -> None:
 
 def test_signs_of_life_alone_rarely_render_a_page_again() -> None:
     pages, config, told = Pages(), declared(mirror()), ("w1", status_of())
-    start = NOW - NOW % STEP
+    step = HOUR / STEPS
+    start = NOW - NOW % step
     pages.render(judged(told, config=config, workers=(worker(last_seen=start),)), {"debian": ()})
-    soon = judged(told, config=config, workers=(worker(last_seen=start + STEP / 2),))
-    later = judged(told, config=config, workers=(worker(last_seen=start + STEP),))
+    soon = judged(told, config=config, workers=(worker(last_seen=start + step / 2),))
+    later = judged(told, config=config, workers=(worker(last_seen=start + step),))
     assert pages.outdated(soon) == []
     assert len(pages.outdated(later)) == 1
 
