@@ -44,7 +44,7 @@ class Plan(NamedTuple):
 
 
 class Known(NamedTuple):
-    """What the store knew before the batch: acknowledged numbers, and each worker's condition."""
+    """What the store knew before the batch: acknowledged numbers, and the condition of workers that sent no reports."""
 
     acknowledged: Mapping[Journal, int]
     conditions: Mapping[str, "Condition"]
@@ -96,7 +96,7 @@ def plan(deliveries: Sequence[Delivery], known: Known) -> Plan:
 
 def _is_news(delivery: Delivery, before: Condition | None) -> bool:
     envelope = delivery.envelope
-    if before is None or envelope.reports or delivery.received_at - before.last_seen > SILENCE:
+    if envelope.reports or before is None or delivery.received_at - before.last_seen > SILENCE:
         return True
     now = Condition(
         before.last_seen,

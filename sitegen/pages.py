@@ -68,7 +68,7 @@ class Pages:
         row = Markup(self._template("row.html", mirror=view))  # noqa: S704 - rendered with escaping
         document = _dump(documents.mirror(view, url))
         job = _dump(tunasync.job(view, ZoneInfo(snapshot.site.time_zone)))
-        page = self._template("mirror.html", mirror=view, history=history, url=url, root="../")
+        page = self._template("mirror.html", mirror=view, history=history, url=url, root="../", here="")
         self._mirrors[view.name] = _Rendered(_key(snapshot, view), row, document, job)
         return {
             f"mirrors/{view.name}.html": page.encode(),
@@ -79,12 +79,12 @@ class Pages:
         by_title = sorted(snapshot.mirrors, key=lambda view: (view.definition.title or view.name).casefold())
         counts = {verdict: count(snapshot.mirrors, verdict) for verdict in FRESHNESS}
         rows = Markup("\n").join(self._mirrors[view.name].row for view in by_title)
-        index = self._template("index.html", rows=rows, counts=counts, root="")
+        index = self._template("index.html", rows=rows, counts=counts, root="", here="index")
         rendered = [self._mirrors[view.name] for view in snapshot.mirrors]
         status = _dump(documents.head(snapshot))[:-1] + ',"mirrors":[' + ",".join(item.document for item in rendered)
         return {
             "index.html": index.encode(),
-            "workers.html": self._template("workers.html", root="").encode(),
+            "workers.html": self._template("workers.html", root="", here="workers").encode(),
             "status.json": (status + "]," + _dump(documents.tail(snapshot))[1:]).encode(),
             "static/tunasync.json": f"[{','.join(item.job for item in rendered)}]".encode(),
         }

@@ -284,10 +284,13 @@ def _upsert_text(table: Table) -> str:
 
 
 def _known(tx: Connection, deliveries: Iterable[Delivery]) -> accept.Known:
-    names = {"names": json.dumps(list({item.envelope.worker for item in deliveries}))}
-    acknowledged = {(row[0], row[1]): row[2] for row in tx.execute(_journals_of_workers(), names)}
-    conditions = {row[0]: accept.Condition(*row[1:]) for row in tx.execute(_conditions_of_workers(), names)}
-    return accept.Known(acknowledged, conditions)
+    journals = tx.execute(_journals_of_workers(), _named({item.envelope.worker for item in deliveries}))
+    quiet = {item.envelope.worker for item in deliveries if not item.envelope.reports}
+    conditions = tx.execute(_conditions_of_workers(), _named(quiet)) if quiet else ()
+    return accept.Known(
+        {(row[0], row[1]): row[2] for row in journals},
+        {row[0]: accept.Condition(*row[1:]) for row in conditions},
+    )
 
 
 @cache
@@ -301,6 +304,10 @@ def _conditions_of_workers() -> Select[Any]:
     table = tables.workers.c
     columns = [table[name] for name in accept.Condition._fields]
     return select(table.name, *columns).where(table.name.in_(_names()))
+
+
+def _named(names: set[str]) -> dict[str, str]:
+    return {"names": json.dumps(list(names))}
 
 
 def _names() -> Select[Any]:

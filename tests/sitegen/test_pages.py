@@ -73,6 +73,7 @@ def test_no_file_needs_anything_from_elsewhere_and_every_link_is_relative() -> N
         assert all(url.startswith(("assets/", "../assets/", "data:")) for url in loaded), loaded
         assert not [url for url in found.attributes("href") if url.startswith("/")]
         assert f'content="{GENERATOR}"' in files[path].decode()[:512]
+        assert files[path].endswith(b"</html>")
 
 
 def test_the_overview_says_what_is_so_and_when_that_ends() -> None:
