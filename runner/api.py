@@ -2,7 +2,7 @@
 
 A *provider* is a module with
 
-- `command(job) -> Command`: which process brings the files,
+- `commands(job) -> tuple[Command, ...]`: which processes bring the files, one after the other while each succeeds,
 - `is_success(job, code) -> bool` and `explain(code) -> str`: how to take its exit code,
 - `reader(job) -> Reader`: what reads its log, line by line.
 
@@ -10,7 +10,7 @@ A *hook* is a module with any of the functions `pre_job, pre_exec, post_exec, po
 job. Both list the keys of a mirror that they look at in `OPTIONS`. Either may raise Abort to end the run.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol
 
 from schemas.records import Mirror
@@ -25,12 +25,24 @@ class Abort(Exception):  # noqa: N818 - an order, not an error
         self.reason = reason
 
 
+class CannotRun(Exception):  # noqa: N818 - what happened, not a fault of ours
+    """A program could not be started, or took longer than it may; the message says which in words."""
+
+
 class Command(NamedTuple):
     """A process to start: its words (never a shell's), and its environment beside what every process gets."""
 
     argv: tuple[str, ...]
     env: Mapping[str, str]
     cwd: str
+
+
+class Outcome(NamedTuple):
+    """How an attempt ended, for the hooks after it: a run status, why (empty after a success), the last exit code."""
+
+    status: str
+    reason: str
+    exit_code: int | None
 
 
 class Findings(NamedTuple):
@@ -51,10 +63,20 @@ class Reader(Protocol):
         """What was found, once all lines were read."""
 
 
+Execute = Callable[["Command", float | None], int]
+
+
+def _not_running(_command: "Command", _timeout: float | None) -> int:
+    raise CannotRun("no attempt is under way")
+
+
 class Job:
     """One run of one mirror, as its hooks and its provider see it.
 
-    `attempt` counts from 1 and is 0 before the first; `log_file` is set by the log keeper before each attempt.
+    `attempt` counts from 1 and is 0 before the first; `log_file` is set by the log keeper before each attempt,
+    `outcome` by the pipeline after it. `execute` runs a command to its end, its output going to the attempt's log:
+    it takes the command and a time-out in seconds or None, and gives the exit code (negative for a signal) or raises
+    CannotRun. What a post_* hook has to complain about without changing the run's result goes to `complaints`.
     """
 
     def __init__(self, mirror: Mirror, directory: str, mirror_root: str, log_dir: str) -> None:
@@ -64,6 +86,26 @@ class Job:
         self.log_dir = log_dir
         self.attempt = 0
         self.log_file = ""
+        self.outcome = Outcome("none", "", None)
+        self.execute: Execute = _not_running
+        self.complaints: list[str] = []
+
+    @property
+    def is_last_attempt(self) -> bool:
+        """Whether no other attempt follows if this one fails."""
+        return self.attempt >= self.mirror.retry
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What scripts are told in their environment: by tunasync's names, which public scripts rely on, and by ours."""
+        facts = {
+            "MIRROR_NAME": self.mirror.name,
+            "WORKING_DIR": self.directory,
+            "UPSTREAM_URL": self.mirror.upstream,
+            "LOG_DIR": self.log_dir,
+            "LOG_FILE": self.log_file,
+        }
+        return {f"{prefix}_{key}": value for prefix in ("TUNASYNC", "SKIPJACK") for key, value in facts.items()}
 
 
 class Provider(Protocol):
@@ -72,8 +114,8 @@ class Provider(Protocol):
     OPTIONS: frozenset[str]
 
     @staticmethod
-    def command(job: Job) -> Command:
-        """Which process brings the files."""
+    def commands(job: Job) -> tuple[Command, ...]:
+        """Which processes bring the files."""
 
     @staticmethod
     def is_success(job: Job, code: int) -> bool:

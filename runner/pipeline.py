@@ -5,12 +5,13 @@ pre_* hooks run in the order of their table, post_* in reverse.
 """
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import NamedTuple
 
 from runner import process
-from runner.api import Abort, Findings, Job, Provider
+from runner.api import Abort, CannotRun, Command, Execute, Findings, Job, Outcome, Provider
 from runner.journal import Ending
 from runner.logs import Digest, digest
 from schemas.errors import SkipjackError
@@ -51,26 +52,57 @@ def run(job: Job, means: Means) -> Ending:
 def _attempt(job: Job, means: Means) -> Ending:
     _call(means.hooks, "pre_exec", job)
     means.on_attempt(job.attempt)
+    log = os.open(job.log_file, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
     try:
-        exited = _execute(job, means)
-    except process.CannotStart as error:
-        _note(job, str(error))
-        ending = Ending(FAILED, str(error), attempts=job.attempt)
-    else:
-        _call(means.hooks, "post_exec", job)
-        ending = _judge(job, means.provider, exited)
-    _call(means.hooks, "post_success" if ending.status == SUCCESS else "post_fail", job)
+        job.execute = _executor(means, log)
+        ending = _execute(job, means, log)
+        job.outcome = Outcome(ending.status, ending.reason, ending.exit_code)
+        _call(means.hooks, "post_success" if ending.status == SUCCESS else "post_fail", job)
+    finally:
+        os.close(log)
     return ending
 
 
-def _execute(job: Job, means: Means) -> process.Exit:
-    command = means.provider.command(job)
-    env: Mapping[str, str] = process.inherited_environment() | dict(command.env)
-    log = os.open(job.log_file, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+def _execute(job: Job, means: Means, log: int) -> Ending:
     try:
-        return process.run(command.argv, env, command.cwd, log, means.keep, job.mirror.timeout, means.stop)
-    finally:
-        os.close(log)
+        exited = _run_commands(job, means, log)
+    except process.CannotStart as error:
+        _note(job, str(error))
+        return Ending(FAILED, str(error), attempts=job.attempt)
+    _call(means.hooks, "post_exec", job)
+    return _judge(job, means.provider, exited)
+
+
+def _run_commands(job: Job, means: Means, log: int) -> process.Exit:
+    """Run the provider's processes while each succeeds; the time-out is for all of them together."""
+    deadline = None if job.mirror.timeout is None else time.monotonic() + job.mirror.timeout
+    exited = process.Exit(0)
+    for command in means.provider.commands(job):
+        left = None if deadline is None else deadline - time.monotonic()
+        exited = _start(command, means, log, left)
+        if exited.cause != process.EXITED or not means.provider.is_success(job, exited.code):
+            break
+    return exited
+
+
+def _start(command: Command, means: Means, log: int, timeout: float | None) -> process.Exit:
+    env = process.inherited_environment() | dict(command.env)
+    return process.run(command.argv, env, command.cwd, log, means.keep, timeout, means.stop)
+
+
+def _executor(means: Means, log: int) -> Execute:
+    """What hooks run their commands with."""
+
+    def execute(command: Command, timeout: float | None) -> int:
+        try:
+            exited = _start(command, means, log, timeout)
+        except process.CannotStart as error:
+            raise CannotRun(str(error)) from error
+        if exited.cause != process.EXITED:
+            raise CannotRun(f"{command.argv[0]} was ended: {exited.cause}")
+        return exited.code
+
+    return execute
 
 
 def _judge(job: Job, provider: Provider, exited: process.Exit) -> Ending:

@@ -7,8 +7,10 @@ from typing import Any
 from schemas import records
 from schemas.units import parse_duration, parse_size
 
-_DURATIONS = frozenset({"interval", "timeout", "stale_after", "rsync_timeout", "silent_after"})
-_SIZES = frozenset({"body_limit"})
+_DURATIONS = frozenset(
+    {"interval", "timeout", "stale_after", "rsync_timeout", "silent_after", "exec_timeout", "log_max_age"}
+)
+_SIZES = frozenset({"body_limit", "min_free_space"})
 
 
 def _convert(key: str, value: Any) -> Any:

@@ -11,6 +11,8 @@ from schemas.problems import Problem, shown
 from schemas.records import Mirror
 from schemas.validation import schema
 
+_RSYNC = ("rsync", "two-stage-rsync")
+
 _REMOTE = re.compile(
     r"rsync://[^-/\s@][^/\s@]*(@[^-/\s@][^/\s@]*)?/[^/\s]\S*|"
     r"([A-Za-z0-9_][^/\s@:]*@)?(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_][^/\s@:]*):(:[^/:\s]|(?!//)[^:\s])\S*"
@@ -37,7 +39,7 @@ def mirror_problems(merged: Merged) -> list[Problem]:
         if key not in keys
     ]
     problems += _foreign_options(merged)
-    if keys.get("provider") == "rsync" and "upstream" in keys:
+    if keys.get("provider") in _RSYNC and "upstream" in keys:
         problems += _rsync_upstream(merged)
     problems += _command_line(merged)
     problems += [problem for key in ("fail_on_match", "size_pattern") for problem in _pattern(merged, key)]

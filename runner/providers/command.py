@@ -9,17 +9,9 @@ from schemas.units import parse_tool_size
 OPTIONS = frozenset(["upstream", "command", "env", "success_exit_codes", "fail_on_match", "size_pattern"])
 
 
-def command(job: Job) -> Command:
+def commands(job: Job) -> tuple[Command, ...]:
     """The command line, split as a shell would but run without one, in the mirror's directory."""
-    facts = {
-        "MIRROR_NAME": job.mirror.name,
-        "WORKING_DIR": job.directory,
-        "UPSTREAM_URL": job.mirror.upstream,
-        "LOG_DIR": job.log_dir,
-        "LOG_FILE": job.log_file,
-    }
-    env = {f"{prefix}_{key}": value for prefix in ("TUNASYNC", "SKIPJACK") for key, value in facts.items()}
-    return Command(tuple(shlex.split(job.mirror.command)), env | dict(job.mirror.env), job.directory)
+    return (Command(tuple(shlex.split(job.mirror.command)), job.facts | dict(job.mirror.env), job.directory),)
 
 
 def is_success(job: Job, code: int) -> bool:

@@ -6,8 +6,8 @@ from schemas.secrets import read_secret
 
 OPTIONS = frozenset({
     "upstream", "command", "env", "exclude_file", "username", "password", "use_ipv4", "use_ipv6",
-    "success_exit_codes", "fail_on_match", "rsync_options", "rsync_override", "rsync_override_only",
-    "rsync_timeout", "rsync_no_timeout", "rsync_success_exit_codes",
+    "success_exit_codes", "fail_on_match", "rsync_options", "rsync_options_extra", "rsync_override",
+    "rsync_override_only", "rsync_timeout", "rsync_no_timeout", "rsync_success_exit_codes",
 })  # fmt: skip
 
 BUILT_IN = (
@@ -49,29 +49,35 @@ _MEANINGS = {
 }
 
 
-def command(job: Job) -> Command:
-    """One rsync; user name and password go through its environment, never its command line."""
+def commands(job: Job) -> tuple[Command, ...]:
+    """One rsync that transfers and deletes."""
+    return (invocation(job, options(job.mirror, BUILT_IN) + job.mirror.rsync_options_extra),)
+
+
+def invocation(job: Job, words: tuple[str, ...]) -> Command:
+    """An rsync with these options; user name and password go through its environment, never its command line."""
     mirror = job.mirror
     env = dict(mirror.env)
     if mirror.username:
         env["USER"] = mirror.username
     if mirror.password is not None:
         env["RSYNC_PASSWORD"] = read_secret(mirror.password)
-    argv = (mirror.command or "rsync", *_options(mirror), mirror.upstream, job.directory + "/")
+    argv = (mirror.command or "rsync", *words, mirror.upstream, job.directory + "/")
     return Command(argv, env, job.directory)
 
 
-def _options(mirror: Mirror) -> tuple[str, ...]:
+def options(mirror: Mirror, built_in: tuple[str, ...]) -> tuple[str, ...]:
+    """The options of a definition: `built_in` or what overrides it, then what follows from single keys."""
     if mirror.rsync_override_only:
         return mirror.rsync_override
-    options = [*(mirror.rsync_override or (*BUILT_IN, EXACT))]
+    found = [*(mirror.rsync_override or (*built_in, EXACT))]
     if not mirror.rsync_no_timeout:
-        options.append(f"--timeout={mirror.rsync_timeout}")
+        found.append(f"--timeout={mirror.rsync_timeout}")
     if mirror.use_ipv6 or mirror.use_ipv4:
-        options.append("-6" if mirror.use_ipv6 else "-4")
+        found.append("-6" if mirror.use_ipv6 else "-4")
     if mirror.exclude_file is not None:
-        options += ["--exclude-from", mirror.exclude_file]
-    return (*options, *mirror.rsync_options)
+        found += ["--exclude-from", mirror.exclude_file]
+    return (*found, *mirror.rsync_options)
 
 
 def is_success(job: Job, code: int) -> bool:

@@ -26,7 +26,8 @@ def job(**fields: object) -> Job:
 
 def options(**fields: object) -> list[str]:
     """What stands between rsync and the upstream."""
-    words = list(rsync.command(job(**fields)).argv)
+    [made] = rsync.commands(job(**fields))
+    words = list(made.argv)
     assert words[-2:] == [UPSTREAM, "/srv/mirror/debian/"]
     return words[1:-2]
 
@@ -53,7 +54,7 @@ def test_another_rsync_program_and_the_credentials_in_its_environment(tmp_path: 
     secret = tmp_path / "password"
     secret.write_text("open sesame\nsecond line\n")
 
-    made = rsync.command(job(command="/opt/rsync", username="me", password=Secret(file=str(secret)), env={"A": "b"}))
+    [made] = rsync.commands(job(command="/opt/rsync", username="me", password=Secret(file=str(secret)), env={"A": "b"}))
 
     assert made.argv[0] == "/opt/rsync"
     assert made.env == {"A": "b", "USER": "me", "RSYNC_PASSWORD": "open sesame"}
@@ -116,7 +117,7 @@ def test_the_tail_is_short_whatever_the_log_is(tmp_path: Path) -> None:
 
 
 def test_a_command_is_split_into_words_and_nothing_is_expanded() -> None:
-    made = command.command(job(command="/opt/run 'two words' $HOME `id` a;b > c"))
+    [made] = command.commands(job(command="/opt/run 'two words' $HOME `id` a;b > c"))
 
     assert made.argv == ("/opt/run", "two words", "$HOME", "`id`", "a;b", ">", "c")
     assert made.cwd == "/srv/mirror/debian"
