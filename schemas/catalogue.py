@@ -125,9 +125,7 @@ class _Tree:
             problems += [*rules.mirror_problems(full), *self._category_problems(full)]
             if not problems:
                 records.append(build.mirror(name, worker, full.keys))
-        return _Declared(
-            name, document, () if problems else tuple(records), tuple(dict.fromkeys(problems)), not problems
-        )
+        return _Declared(name, document, () if problems else tuple(records), tuple(problems), not problems)
 
     def _category_problems(self, merged: Merged) -> list[Problem]:
         category, known = merged.keys.get("category"), list(self.site.value.get("categories", {}))

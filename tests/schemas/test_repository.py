@@ -149,8 +149,10 @@ def test_a_silent_server_is_given_up_and_its_address_told_without_the_password(t
     assert "s3cret" not in told
 
 
-def test_an_address_that_names_a_program_runs_nothing(tmp_path: Path) -> None:
+def test_an_address_that_names_a_program_runs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     proof = tmp_path / "proof"
+    (tmp_path / ".gitconfig").write_text("[protocol]\n\tallow = always\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
     told = refusal(Repository(f"ext::touch {proof}"), tmp_path / "checkout")
     assert "transport 'ext' not allowed" in told
     assert not proof.exists()

@@ -161,6 +161,10 @@ def test_a_byte_order_mark_and_windows_line_ends_change_nothing() -> None:
     assert [problem.place for problem in document.problems] == ["f.yml:2:4"]
 
 
+def test_a_byte_order_mark_moves_no_place() -> None:
+    assert problems(b"\xef\xbb\xbfa: !x z\n") == ["f.yml:1:4: The tag `!x` is not used here. Remove it."]
+
+
 @pytest.mark.parametrize("data", [b"a: 1\nb: \xff\n", b"a: 1\nb: caf\xe9\n"])
 def test_a_file_that_is_not_utf_8_is_told_with_the_line(data: bytes) -> None:
     assert problems(data) == ["f.yml:2:1: The file is not UTF-8 text. Save it as UTF-8."]
