@@ -97,7 +97,7 @@ class Job:
 
     @property
     def facts(self) -> dict[str, str]:
-        """What scripts are told in their environment: by tunasync's names, which public scripts rely on, and by ours."""
+        """What scripts are told in their environment: by tunasync's names, which public scripts need, and by ours."""
         facts = {
             "MIRROR_NAME": self.mirror.name,
             "WORKING_DIR": self.directory,
