@@ -49,7 +49,7 @@ def problems(kind: str, text: str) -> list[str]:
             "Entry 2 of `success_exit_codes` is 256, but must be at most 255.",
             "success_exit_codes: [23]",
         ),
-        ("provider: wget", "1:11", '`provider` is "wget", but must be one of `rsync`, `two-stage-rsync`, `command`.', "provider: rsync"),
+        ("role: main", "1:7", '`role` is "main", but must be one of `master`, `slave`.', "role: master"),
         ("worker: []", "1:9", "`worker` cannot be [].", "worker: w1"),
         ("title: ''", "1:8", "`title` is empty.", "title: Debian"),
         (
