@@ -20,6 +20,9 @@ from schemas.sources import MAX_BYTES, SourceFile, is_config
 if TYPE_CHECKING:
     from git import Blob, Commit, Repo
 
+_TIMED_OUT = 124
+"""Exit code of timeout(1) when the time was over."""
+
 _FETCHED = "refs/skipjack/fetched"
 _LINK_MODE = 0o120000
 _ENVIRONMENT = {
@@ -86,10 +89,12 @@ def _open(checkout: Path) -> "Repo":
 
 def _fetched(repo: "Repo", repository: Repository) -> "Commit":
     repo.git.update_environment(**_ENVIRONMENT)
-    repo.git.fetch(
+    # GitPython's own time-out needs `ps` and ends git alone; this ends its helpers (ssh, https) as well.
+    repo.git.execute([
+        "timeout", "--kill-after=5", str(repository.timeout), "git", "fetch",
         "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--no-auto-maintenance", "--quiet",
-        repository.url, f"+refs/heads/{repository.branch}:{_FETCHED}", kill_after_timeout=repository.timeout,
-    )  # fmt: skip
+        repository.url, f"+refs/heads/{repository.branch}:{_FETCHED}",
+    ])  # fmt: skip
     return repo.commit(_FETCHED)
 
 
@@ -137,7 +142,9 @@ def _explain(error: Exception, repository: Repository) -> str:
     import git
 
     reason = str(error)
-    if isinstance(error, git.exc.GitCommandError):
+    if isinstance(error, git.exc.GitCommandError) and error.status in (_TIMED_OUT, -9):
+        reason = f"it took longer than {repository.timeout} s"
+    elif isinstance(error, git.exc.GitCommandError):
         reason = " ".join(str(error.stderr).split()).removeprefix("stderr: ").strip("'")
     url = _shown(repository.url)
     reason = _shown(reason.replace(repository.url, url))

@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -202,5 +201,6 @@ def test_the_supervisors_lock_is_not_inherited_and_the_mirrors_is(repository: Co
         open_files = {str(link.readlink()) for link in Path(f"/proc/{provider}/fd").iterdir()}
         assert not [path for path in open_files if path.endswith((".db", ".db-wal"))]
     finally:
-        subprocess.run(["kill", *map(str, locks.holders(worker.lock("supervisor", "m")))], check=True)
+        [supervisor] = locks.holders(worker.lock("supervisor", "m"))
+        os.kill(supervisor, signal.SIGTERM)
         wait_until(lambda: not running(pids), "the provider was ended")
