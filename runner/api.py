@@ -2,7 +2,8 @@
 
 A *provider* is a module with
 
-- `commands(job) -> tuple[Command, ...]`: which processes bring the files, one after the other while each succeeds,
+- `commands(job) -> Iterator[Command]`: which processes bring the files, one after the other while each succeeds;
+  when it is asked for the next one, `job.exit_code` is that of the one before,
 - `is_success(job, code) -> bool` and `explain(code) -> str`: how to take its exit code,
 - `reader(job) -> Reader`: what reads its log, line by line.
 
@@ -10,10 +11,12 @@ A *hook* is a module with any of the functions `pre_job, pre_exec, post_exec, po
 job. Both list the keys of a mirror that they look at in `OPTIONS`. Either may raise Abort to end the run.
 """
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple, Protocol
 
 from schemas.records import Mirror
+from schemas.states import INTERRUPTED, REFUSED
 
 
 class Abort(Exception):  # noqa: N818 - an order, not an error
@@ -30,11 +33,15 @@ class CannotRun(Exception):  # noqa: N818 - what happened, not a fault of ours
 
 
 class Command(NamedTuple):
-    """A process to start: its words (never a shell's), and its environment beside what every process gets."""
+    """A process to start: its words (never a shell's), and its environment beside what every process gets.
+
+    `goes_on` are exit codes after which the next command runs although they are no success.
+    """
 
     argv: tuple[str, ...]
     env: Mapping[str, str]
     cwd: str
+    goes_on: frozenset[int] = frozenset()
 
 
 class Outcome(NamedTuple):
@@ -76,7 +83,7 @@ class Job:
     `attempt` counts from 1 and is 0 before the first; `log_file` is set by the log keeper before each attempt,
     `outcome` by the pipeline after it. `execute` runs a command to its end, its output going to the attempt's log:
     it takes the command and a time-out in seconds or None, and gives the exit code (negative for a signal) or raises
-    CannotRun. What a post_* hook has to complain about without changing the run's result goes to `complaints`.
+    CannotRun. What went wrong beside the run stands in `complaints`.
     """
 
     def __init__(self, mirror: Mirror, directory: str, mirror_root: str, log_dir: str) -> None:
@@ -85,15 +92,27 @@ class Job:
         self.mirror_root = mirror_root
         self.log_dir = log_dir
         self.attempt = 0
+        self.exit_code = 0
         self.log_file = ""
         self.outcome = Outcome("none", "", None)
         self.execute: Execute = _not_running
         self.complaints: list[str] = []
 
+    def note(self, text: str) -> None:
+        """Write a line of ours at the end of the attempt's log, where people look first; a full disk is no matter."""
+        if self.log_file:
+            with contextlib.suppress(OSError), open(self.log_file, "a", encoding="utf-8", errors="replace") as log:
+                log.write(f"skipjack: {text}\n")
+
+    def complain(self, text: str) -> None:
+        """Tell what went wrong beside the run, in one line, without changing its result."""
+        self.complaints.append(" ".join(text.split()))
+        self.note(self.complaints[-1])
+
     @property
     def is_last_attempt(self) -> bool:
-        """Whether no other attempt follows if this one fails."""
-        return self.attempt >= self.mirror.retry
+        """Whether no other attempt follows if this one fails: it was the last, or was refused or interrupted."""
+        return self.attempt >= self.mirror.retry or self.outcome.status in (REFUSED, INTERRUPTED)
 
     @property
     def facts(self) -> dict[str, str]:
@@ -114,7 +133,7 @@ class Provider(Protocol):
     OPTIONS: frozenset[str]
 
     @staticmethod
-    def commands(job: Job) -> tuple[Command, ...]:
+    def commands(job: Job) -> Iterator[Command]:
         """Which processes bring the files."""
 
     @staticmethod

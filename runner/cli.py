@@ -35,6 +35,8 @@ def _parser() -> argparse.ArgumentParser:
     _with_settings(commands, "tick", "start what is due").set_defaults(command=_tick)
     run = _with_settings(commands, "run", "sync one mirror now")
     run.add_argument("name", metavar="NAME")
+    run.add_argument("--max-delete", type=_share, metavar="SHARE", help="let it delete that much this once, e.g. 100%%")
+    run.add_argument("--dry-run", action="store_true", help="show what it would do, and change nothing")
     run.set_defaults(command=_run)
     courier = _with_settings(commands, "courier", "report to the manager")
     courier.add_argument("--linger", action="store_true", help="stay, and report whenever something happens")
@@ -49,6 +51,13 @@ def _with_settings(
     parser = commands.add_parser(name, help=words)
     parser.add_argument("--settings", type=Path, default=SETTINGS, metavar="FILE", help=f"default: {SETTINGS}")
     return parser
+
+
+def _share(text: str) -> str:
+    """A share as `--max-delete` takes it."""
+    if not text.removesuffix("%").isdigit() or not text.endswith("%") or int(text[:-1]) > 100:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share; write for example 100%")
+    return text
 
 
 def _validate(arguments: argparse.Namespace) -> int:
@@ -96,14 +105,20 @@ def _tick(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    """Become the lean program, so that a run by hand is the same as one that a timer started."""
     import os
 
     from runner.process import lean
     from schemas.settings import load_runner
 
-    words = lean("run", load_runner(arguments.settings).state_dir, arguments.name)
-    os.execv(words[0], words)  # noqa: S606 - our own program, no shell
+    settings = load_runner(arguments.settings)
+    if arguments.dry_run:
+        from runner.dry_run import dry_run
+
+        return dry_run(settings, arguments.name)
+    more = [f"max-delete={arguments.max_delete}"] if arguments.max_delete else []
+    words = lean("run", settings.state_dir, arguments.name, *more)
+    # Become the lean program, so that a run by hand is the same as one that a timer started.
+    return os.execv(words[0], words)  # noqa: S606 - our own program, no shell
 
 
 def _courier(arguments: argparse.Namespace) -> int:

@@ -134,7 +134,7 @@ def _shown(problems: tuple[Problem, ...], names: Mapping[str, str]) -> tuple[tup
 
 
 def _stem(path: str) -> str:
-    return path.rpartition("/")[2].removesuffix(".yml")
+    return path.rpartition("/")[2].removesuffix(".yml").removesuffix(".yaml")
 
 
 def _answer(header: Header, *, changed: bool, mirrors: int) -> Followed:

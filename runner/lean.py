@@ -1,7 +1,7 @@
 """Entry of the lean programs, started as `python -I -S lean.py PROGRAM STATE_DIR …`.
 
     lean.py tick STATE_DIR
-    lean.py run STATE_DIR NAME [NUMBER]
+    lean.py run STATE_DIR NAME [NUMBER | max-delete=SHARE]
 
 Without site packages and with nothing imported that is not needed, an idle tick costs little more than Python's own
 start. The command `skipjack` does the same for people.
@@ -34,7 +34,10 @@ def _start(program: str, places: Places, rest: list[str]) -> int:
         return 0
     from runner.run import run
 
-    return run(places, rest[0], int(rest[1]) if rest[1:] else None)
+    name, *more = rest
+    share = next((word.partition("=")[2] for word in more if word.startswith("max-delete=")), None)
+    number = next((int(word) for word in more if word.isdigit()), None)
+    return run(places, name, number, share)
 
 
 if __name__ == "__main__":

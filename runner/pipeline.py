@@ -13,9 +13,9 @@ from typing import NamedTuple
 from runner import process
 from runner.api import Abort, CannotRun, Command, Execute, Findings, Job, Outcome, Provider
 from runner.journal import Ending
-from runner.logs import Digest, digest
+from runner.logs import TAIL_CHARACTERS, Digest, digest
 from schemas.errors import SkipjackError
-from schemas.states import FAILED, INTERRUPTED, SUCCESS, TIMED_OUT
+from schemas.states import FAILED, INTERRUPTED, REFUSED, SUCCESS, TIMED_OUT
 
 
 class Means(NamedTuple):
@@ -40,13 +40,19 @@ def run(job: Job, means: Means) -> Ending:
         while job.attempt < job.mirror.retry:
             job.attempt += 1
             ending = _attempt(job, means)
-            if ending.status in (SUCCESS, INTERRUPTED):
+            if ending.status in (SUCCESS, INTERRUPTED, REFUSED):
                 break
     except Abort as abort:
         ending = Ending(abort.status, abort.reason, attempts=job.attempt)
     except (SkipjackError, OSError) as error:
         ending = Ending(FAILED, " ".join(str(error).split()), attempts=job.attempt)
-    return ending
+    return _with_complaints(ending, job)
+
+
+def _with_complaints(ending: Ending, job: Job) -> Ending:
+    """Show what went wrong beside the run where its log is shown, since the reason is for the run's own failure."""
+    tail = "\n".join([ending.log_tail, *job.complaints]).strip()
+    return ending._replace(log_tail=tail[-TAIL_CHARACTERS:])
 
 
 def _attempt(job: Job, means: Means) -> Ending:
@@ -67,8 +73,13 @@ def _execute(job: Job, means: Means, log: int) -> Ending:
     try:
         exited = _run_commands(job, means, log)
     except process.CannotStart as error:
-        _note(job, str(error))
+        job.note(str(error))
         return Ending(FAILED, str(error), attempts=job.attempt)
+    except Abort as abort:  # a provider's own guard: the attempt is over, and its log tells why
+        job.note(abort.reason)
+        read = digest(job.log_file, means.provider.reader(job), "")
+        exited = process.Exit(job.exit_code)
+        return _ending(abort.status, abort.reason, exited, job, read.findings._replace(size=None), read.tail)
     _call(means.hooks, "post_exec", job)
     return _judge(job, means.provider, exited)
 
@@ -80,7 +91,10 @@ def _run_commands(job: Job, means: Means, log: int) -> process.Exit:
     for command in means.provider.commands(job):
         left = None if deadline is None else deadline - time.monotonic()
         exited = _start(command, means, log, left)
-        if exited.cause != process.EXITED or not means.provider.is_success(job, exited.code):
+        job.exit_code = exited.code
+        if exited.cause != process.EXITED:
+            break
+        if exited.code not in command.goes_on and not means.provider.is_success(job, exited.code):
             break
     return exited
 
@@ -110,7 +124,7 @@ def _judge(job: Job, provider: Provider, exited: process.Exit) -> Ending:
     read = digest(job.log_file, provider.reader(job), job.mirror.fail_on_match)
     status, reason = _verdict(job, provider, exited, read)
     if reason:
-        _note(job, reason)
+        job.note(reason)
     found = read.findings if status == SUCCESS else read.findings._replace(size=None)
     return _ending(status, reason, exited, job, found, f"{read.tail}\n{reason}".strip())
 
@@ -129,12 +143,6 @@ def _verdict(job: Job, provider: Provider, exited: process.Exit, read: Digest) -
 
 def _ending(status: str, reason: str, exited: process.Exit, job: Job, found: Findings, tail: str) -> Ending:
     return Ending(status, reason, exited.code, job.attempt, found.bytes, found.files, found.size, tail)
-
-
-def _note(job: Job, text: str) -> None:
-    """Write why an attempt failed at the end of its log, where people look first."""
-    with open(job.log_file, "a", encoding="utf-8") as log:
-        log.write(f"skipjack: {text}\n")
 
 
 def _call(hooks: Sequence[ModuleType], stage: str, job: Job) -> None:

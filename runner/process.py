@@ -24,6 +24,10 @@ _OURS = ("CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "
 _STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _DEFAULTED = (*_STOPS, signal.SIGPIPE)
 
+_PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+
+_adopting = False
+
 EXITED, TIMED_OUT, INTERRUPTED = "exited", "timed-out", "interrupted"
 
 
@@ -67,7 +71,7 @@ def run(
     """Run one process to its end, its output going to the descriptor `log`.
 
     `keep` are descriptors that it and its children inherit (locks); `timeout` is in seconds. Whatever is left of its
-    group when it ends is killed. Raises CannotStart.
+    group when it ends is killed, and after `adopt_orphans` whatever else descends from us. Raises CannotStart.
     """
     pid = _spawn(argv, env, cwd, log, keep)
     watch = os.pidfd_open(pid)
@@ -79,7 +83,34 @@ def run(
     finally:
         os.close(watch)
         _pid, status = os.waitpid(pid, 0)
+        if _adopting:
+            _end_descendants()
     return Exit(os.waitstatus_to_exitcode(status), cause)
+
+
+def adopt_orphans() -> None:
+    """Become the parent of every descendant whose own parent ends, so that none can get out of our sight."""
+    import ctypes
+
+    global _adopting
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    _adopting = True
+
+
+def _end_descendants() -> None:
+    """Kill what still descends from us, in whatever session, and reap it."""
+    while children := _children():
+        for pid in children:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        for pid in children:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+
+
+def _children() -> list[int]:
+    with open("/proc/self/task/" + str(os.getpid()) + "/children", encoding="ascii") as file:
+        return [int(pid) for pid in file.read().split()]
 
 
 def inherited_environment() -> dict[str, str]:

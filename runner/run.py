@@ -31,10 +31,11 @@ class _Locks(NamedTuple):
     slot: int
 
 
-def run(places: Places, name: str, launched: int | None = None) -> int:
+def run(places: Places, name: str, launched: int | None = None, max_delete: str | None = None) -> int:
     """Run the mirror once and give the exit code: 0 for a success or a wait for a slot, 1 otherwise, 143 when stopped.
 
-    `launched` is the number under which a tick announced the run; without it the run was asked for by hand.
+    `launched` is the number under which a tick announced the run; without it the run was asked for by hand, and
+    `max_delete` may then replace the definition's, this once.
     """
     if not is_name(name):
         raise SkipjackError(
@@ -42,11 +43,12 @@ def run(places: Places, name: str, launched: int | None = None) -> int:
         )
     stop = process.Stop()
     stop.listen()
+    process.adopt_orphans()
     with plan.opened(places.plan) as opened:
         header, planned = opened.header, opened.mirror(name)
     if planned is None:
         raise SkipjackError(f"This worker ({header.worker}) has no mirror `{name}`.", "See `skipjack validate`.")
-    mirror = planned.mirror
+    mirror = planned.mirror._replace(max_delete=max_delete or planned.mirror.max_delete)
     subject = Subject(name, mirror.upstream, mirror.role == "master", planned.revision)
     with journal.opened(places.journal) as book, _locked(places, name, header.slots) as held:
         if held is None:
@@ -82,6 +84,8 @@ def _supervise(
     state = schedule.State(ending.status, last_ended_at=now)
     ending = ending._replace(next_run_at=schedule.due_at(job.mirror.interval, state, now))
     book.end(number, name, ending, now)
+    for complaint in job.complaints:
+        log(complaint, about=name)
     log(ending.status + (f": {ending.reason}" if ending.reason else ""), about=name)
     return ending
 

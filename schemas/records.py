@@ -52,6 +52,7 @@ class Mirror(NamedTuple):
     log_max_age: int | None = None
     log_compress: bool = True
     min_free_space: int = 256 * 1024**2
+    max_delete: int | str = "50%"
     trace: str = ""
     rsync_options: tuple[str, ...] = ()
     rsync_options_extra: tuple[str, ...] = ()

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from collections.abc import Iterator
 
 from runner.api import Command, Findings, Job
 from schemas.units import parse_tool_size
@@ -9,9 +10,9 @@ from schemas.units import parse_tool_size
 OPTIONS = frozenset(["upstream", "command", "env", "success_exit_codes", "fail_on_match", "size_pattern"])
 
 
-def commands(job: Job) -> tuple[Command, ...]:
+def commands(job: Job) -> Iterator[Command]:
     """The command line, split as a shell would but run without one, in the mirror's directory."""
-    return (Command(tuple(shlex.split(job.mirror.command)), job.facts | dict(job.mirror.env), job.directory),)
+    yield Command(tuple(shlex.split(job.mirror.command)), job.facts | dict(job.mirror.env), job.directory)
 
 
 def is_success(job: Job, code: int) -> bool:

@@ -1,13 +1,16 @@
 """The rsync provider: one rsync from an upstream into the mirror's directory."""
 
+from collections.abc import Iterator
+
 from runner.api import Command, Findings, Job
+from runner.providers import deletion_guard
 from schemas.records import Mirror
 from schemas.secrets import read_secret
 
 OPTIONS = frozenset({
     "upstream", "command", "env", "exclude_file", "username", "password", "use_ipv4", "use_ipv6",
     "success_exit_codes", "fail_on_match", "rsync_options", "rsync_options_extra", "rsync_override",
-    "rsync_override_only", "rsync_timeout", "rsync_no_timeout", "rsync_success_exit_codes",
+    "rsync_override_only", "rsync_timeout", "rsync_no_timeout", "rsync_success_exit_codes", "max_delete",
 })  # fmt: skip
 
 BUILT_IN = (
@@ -19,10 +22,12 @@ BUILT_IN = (
 EXACT = "--no-h"
 """Ours, after them: sizes in bytes instead of three digits and a letter."""
 
+_SIZE = "Total file size"
+_DIGITS = 18  # more than any disk holds, and still a number that every reader of a report can take
 _FIGURES = {
     "Total bytes received": "bytes",
     "Number of regular files transferred": "files",
-    "Total file size": "size",
+    _SIZE: "size",
 }
 
 # Meanings after the section EXIT VALUES of rsync(1).
@@ -49,9 +54,19 @@ _MEANINGS = {
 }
 
 
-def commands(job: Job) -> tuple[Command, ...]:
-    """One rsync that transfers and deletes."""
-    return (invocation(job, options(job.mirror, BUILT_IN) + job.mirror.rsync_options_extra),)
+def commands(job: Job) -> Iterator[Command]:
+    """One rsync that transfers and deletes, below the deletion guard."""
+    return deletion_guard.guarded(job, full(job))
+
+
+def full(job: Job) -> Command:
+    """The sync as the definition has it."""
+    return invocation(job, options(job.mirror, BUILT_IN) + extra(job.mirror))
+
+
+def extra(mirror: Mirror) -> tuple[str, ...]:
+    """What a mirror adds to the options that it inherits."""
+    return () if mirror.rsync_override_only else mirror.rsync_options_extra
 
 
 def invocation(job: Job, words: tuple[str, ...]) -> Command:
@@ -98,7 +113,7 @@ def reader(_job: Job) -> "StatsReader":
 
 
 class StatsReader:
-    """Takes the figures that rsync prints at its end; the last ones count."""
+    """Takes the figures that each rsync of an attempt prints at its end: traffic adds up, the last size counts."""
 
     def __init__(self) -> None:
         self._figures: dict[str, int] = {}
@@ -108,8 +123,9 @@ class StatsReader:
         label, _colon, rest = text.partition(":")
         if label in _FIGURES and rest.strip():
             number = rest.split()[0].replace(",", "")
-            if number.isdigit():
-                self._figures[_FIGURES[label]] = int(number)
+            if number.isascii() and number.isdigit() and len(number) <= _DIGITS:
+                before = 0 if label == _SIZE else self._figures.get(_FIGURES[label], 0)
+                self._figures[_FIGURES[label]] = before + int(number)
 
     def findings(self) -> Findings:
         """The figures; sizes that a user's own options made human-readable are not guessed at."""

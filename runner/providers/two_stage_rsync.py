@@ -4,8 +4,10 @@ A client that reads an index while the mirror is being synced then finds every f
 ftpsync does the same, and its filters are the profiles here.
 """
 
+from collections.abc import Iterator
+
 from runner.api import Command, Job
-from runner.providers import rsync
+from runner.providers import deletion_guard, rsync
 from schemas.records import Mirror
 
 OPTIONS = rsync.OPTIONS | {"stage1_profile"}
@@ -26,11 +28,11 @@ explain = rsync.explain
 reader = rsync.reader
 
 
-def commands(job: Job) -> tuple[Command, ...]:
+def commands(job: Job) -> Iterator[Command]:
     """Both stages. What a definition overrides or inherits holds in both, `rsync_options_extra` in the second alone."""
-    second = rsync.options(job.mirror, rsync.BUILT_IN)
-    first = (*(word for word in second if not _removes(word)), *_filters(job.mirror))
-    return rsync.invocation(job, first), rsync.invocation(job, second + job.mirror.rsync_options_extra)
+    shared = rsync.options(job.mirror, rsync.BUILT_IN)
+    yield rsync.invocation(job, (*(word for word in shared if not _removes(word)), *_filters(job.mirror)))
+    yield from deletion_guard.guarded(job, rsync.full(job))
 
 
 def _removes(word: str) -> bool:

@@ -71,7 +71,7 @@ def test_a_failed_attempt_is_repeated_and_each_has_its_log(repository: ConfigRep
 
     assert (run.status, run.attempts) == ("success", 2)
     names = sorted(path.name for path in (worker.folder / "logs/m").iterdir() if not path.is_symlink())
-    assert [name.partition("_")[2].split("_")[2] for name in names] == ["01.log.fail", "02.log"]
+    assert [name.partition("_")[2].split("_")[2] for name in names] == ["01.log.fail.gz", "02.log"]
 
 
 def test_only_the_newest_logs_are_kept(repository: ConfigRepository, worker: Worker) -> None:
@@ -98,6 +98,23 @@ def test_a_stop_ends_the_whole_group_even_if_it_ignores_it(repository: ConfigRep
     assert (ended.status, ended.attempts) == ("interrupted", 1)
     for pid in map(int, pids.read_text().split()):
         assert not alive(pid)
+
+
+def test_a_grandchild_in_a_session_of_its_own_goes_as_well(repository: ConfigRepository, worker: Worker) -> None:
+    pids = worker.folder / "pids"
+    text = f"#!/bin/sh\nsetsid sh -c 'trap \"\" TERM; echo $$ >> {pids}; while :; do sleep 1; done' &\n"
+    declare(repository, worker, script(worker, f"{text}while [ ! -s {pids} ]; do sleep 0.05; done\n"))
+    assert worker.run_of("m").status == "success"
+    assert not [pid for pid in pids.read_text().split() if alive(int(pid))]
+
+    script(worker, f"{text}sleep 1000\n")
+    pids.unlink()
+    run = worker.start("run", "m")
+    wait_until(lambda: pids.exists() and pids.read_text(), "the grandchild is at work")
+    run.send_signal(signal.SIGTERM)
+
+    assert run.wait(30) == 143
+    assert not [pid for pid in pids.read_text().split() if alive(int(pid))]
 
 
 def test_what_a_command_leaves_behind_does_not_outlive_it(repository: ConfigRepository, worker: Worker) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from runner import logs
-from runner.api import Findings, Job
-from runner.providers import command, rsync
+from runner.api import Abort, Findings, Job
+from runner.providers import command, rsync, two_stage_rsync
 from schemas.records import Mirror, Secret
 
 BUILT_IN = [
@@ -26,8 +26,7 @@ def job(**fields: object) -> Job:
 
 def options(**fields: object) -> list[str]:
     """What stands between rsync and the upstream."""
-    [made] = rsync.commands(job(**fields))
-    words = list(made.argv)
+    words = list(rsync.full(job(**fields)).argv)
     assert words[-2:] == [UPSTREAM, "/srv/mirror/debian/"]
     return words[1:-2]
 
@@ -50,11 +49,81 @@ def test_the_rsync_command_line(fields: Mapping[str, object], expected: list[str
     assert options(**fields) == expected
 
 
+def stages(**fields: object) -> list[list[str]]:
+    return [list(made.argv[1:-2]) for made in two_stage_rsync.commands(job(max_delete="100%", **fields))]
+
+
+def test_the_first_stage_deletes_nothing_and_leaves_out_what_names_other_files() -> None:
+    first, second = stages(rsync_options=("--bwlimit=1M",), rsync_options_extra=("-z",))
+
+    kept = [word for word in BUILT_IN if not word.startswith("--del")]
+    filters = [f"--filter={rule}" for rule in two_stage_rsync.PROFILES["debian"]]
+    assert first == [*kept, "--no-h", "--timeout=120", "--bwlimit=1M", *filters]
+    assert second == [*BUILT_IN, "--no-h", "--timeout=120", "--bwlimit=1M", "-z"]
+
+
+def test_an_override_holds_in_both_stages_and_a_profile_may_be_ones_own() -> None:
+    first, second = stages(
+        rsync_override=("-a", "--delete-after"), rsync_override_only=True, stage1_profile=("- *.idx",)
+    )
+
+    assert (first, second) == (["-a", "--filter=- *.idx"], ["-a", "--delete-after"])
+    assert {rule[:2] for rules in two_stage_rsync.PROFILES.values() for rule in rules} == {"+ ", "- "}
+
+
+def passes(tmp_path: Path, log: str, code: int, **fields: object) -> list[list[str]]:
+    """The passes below the deletion guard, when the first one ends with this code and log."""
+    made = job(**fields)
+    made.log_file = str(tmp_path / "log")
+    Path(made.log_file).write_text(log)
+    made.exit_code = code
+    return [list(each.argv[1:-2]) for each in rsync.commands(made)]
+
+
+LEFT = "Number of files: 1,000 (reg: 900)\nDeletions stopped due to --max-delete limit ({} skipped)\n"
+
+
+@pytest.mark.parametrize(
+    ("fields", "skipped", "allowed"),
+    [
+        ({}, 1000, True),
+        ({}, 1001, False),
+        ({"max_delete": "10%"}, 111, True),
+        ({"max_delete": "10%"}, 112, False),
+        ({"max_delete": "0%"}, 100, True),
+        ({"max_delete": 7}, 7, True),
+        ({"max_delete": 7}, 8, False),
+    ],
+)
+def test_deletions_are_done_in_a_second_pass_if_they_are_few_enough(
+    tmp_path: Path, fields: Mapping[str, object], skipped: int, allowed: bool
+) -> None:
+    if allowed:
+        first, second = passes(tmp_path, LEFT.format(skipped), 25, **fields)
+        assert first == [*second, "--max-delete=0"]
+    else:
+        with pytest.raises(Abort, match=f"{skipped} files would be deleted"):
+            passes(tmp_path, LEFT.format(skipped), 25, **fields)
+
+
+def test_nothing_left_to_delete_needs_no_second_pass_and_a_vanished_file_hides_none(tmp_path: Path) -> None:
+    assert len(passes(tmp_path, "Number of files: 3\n", 0)) == 1
+    assert len(passes(tmp_path, LEFT.format(5), 24)) == 2
+    with pytest.raises(Abort, match="did not tell how much"):
+        passes(tmp_path, "", 25)
+
+
+def test_the_deletion_guard_can_be_turned_off_or_replaced_by_ones_own(tmp_path: Path) -> None:
+    for fields in ({"max_delete": "100%"}, {"rsync_options": ("--max-delete=5",)}, {"rsync_override_only": True}):
+        [only] = passes(tmp_path, LEFT.format(10**6), 25, **fields)
+        assert "--max-delete=0" not in only
+
+
 def test_another_rsync_program_and_the_credentials_in_its_environment(tmp_path: Path) -> None:
     secret = tmp_path / "password"
     secret.write_text("open sesame\nsecond line\n")
 
-    [made] = rsync.commands(job(command="/opt/rsync", username="me", password=Secret(file=str(secret)), env={"A": "b"}))
+    made = rsync.full(job(command="/opt/rsync", username="me", password=Secret(file=str(secret)), env={"A": "b"}))
 
     assert made.argv[0] == "/opt/rsync"
     assert made.env == {"A": "b", "USER": "me", "RSYNC_PASSWORD": "open sesame"}

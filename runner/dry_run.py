@@ -1,0 +1,84 @@
+"""`skipjack run NAME --dry-run`: what a run would do, told without doing it. Nothing is written or locked."""
+
+import os
+import shlex
+
+from runner import locks, plan, process
+from runner.api import Command, Job
+from runner.output import say
+from runner.places import Places
+from runner.plan import Header, Planned
+from runner.providers import PROVIDERS
+from schemas.errors import SkipjackError
+from schemas.names import is_name
+from schemas.records import RunnerSettings
+from schemas.units import format_duration, format_size
+
+_STDOUT = 1
+_RSYNC = ("rsync", "two-stage-rsync")
+_ADDED = ("--no-h", "--max-delete=0")
+"""What Skipjack adds to the options that tunasync would use, by itself."""
+
+
+def dry_run(settings: RunnerSettings, name: str) -> int:
+    """Print commands, environment, locks, limits and paths; for rsync also what it would transfer and delete.
+
+    Gives rsync's exit code as 0 or 1. SkipjackError when there is no such mirror or its program cannot be run.
+    """
+    places = Places(settings.state_dir)
+    with plan.opened(places.plan) as opened:
+        header, planned = opened.header, opened.mirror(name) if is_name(name) else None
+    if planned is None:
+        raise SkipjackError(f"This worker ({header.worker}) has no mirror `{name}`.", "See `skipjack validate`.")
+    job = Job(planned.mirror, planned.directory, header.mirror_root, os.path.join(header.log_dir, name))
+    # The deletion guard would read the first pass's log; there is none.
+    is_rsync = planned.mirror.provider in _RSYNC
+    job.log_file = os.devnull if is_rsync else os.path.join(job.log_dir, f"{name}_DATE_01.log")
+    commands = list(PROVIDERS[planned.mirror.provider].commands(job))
+    _tell_commands(planned, commands)
+    _tell_conditions(places, header, planned, job)
+    return _preview(commands[-1], job) if is_rsync else 0
+
+
+def _tell_commands(planned: Planned, commands: list[Command]) -> None:
+    say(f"{planned.mirror.name}, as of {planned.revision[:12]}, would run:")
+    for number, command in enumerate(commands, 1):
+        say(f"  {number}. {shlex.join(command.argv)}")
+    added = sorted({word for command in commands for word in command.argv if word in _ADDED})
+    if added:
+        say(f"  ({', '.join(added)}: added by Skipjack)")
+    if "--max-delete=0" in added:
+        say(f"  (if that leaves deletions, at most {planned.mirror.max_delete}, the same again without --max-delete=0)")
+    say("environment, beside the worker's own:")
+    for key, value in sorted(commands[-1].env.items()):
+        say(f"  {key}={'(secret)' if key == 'RSYNC_PASSWORD' else value}")
+
+
+def _tell_conditions(places: Places, header: Header, planned: Planned, job: Job) -> None:
+    mirror = planned.mirror
+    timeout = "none" if mirror.timeout is None else format_duration(mirror.timeout)
+    say(f"directory:  {planned.directory}, below {header.mirror_root}")
+    say(f"logs:       {job.log_dir}, {mirror.log_keep} of them")
+    say(f"attempts:   {mirror.retry}, time-out of each: {timeout}")
+    say(f"guards:     free space {format_size(mirror.min_free_space)}, deletions {mirror.max_delete}")
+    for kind in ("supervisor", "mirror"):
+        path = places.lock(kind, mirror.name)
+        say(f"lock:       {path} ({'held' if locks.is_held(path) else 'free'})")
+    busy = sum(locks.is_held(places.lock("slot", str(number))) for number in range(header.slots))
+    say(f"slots:      {busy} of {header.slots} are busy")
+
+
+def _preview(command: Command, job: Job) -> int:
+    """Let rsync tell what it would transfer and delete."""
+    say("rsync would change (> transfers, *deleting, c creates, . attributes alone):")
+    *words, upstream, directory = (word for word in command.argv if word != "--max-delete=0")
+    target = directory if os.path.isdir(job.directory) else job.directory
+    argv = [*words, "--dry-run", "--itemize-changes", upstream, target]
+    stop = process.Stop()
+    stop.listen()
+    env = process.inherited_environment() | dict(command.env)
+    try:
+        exited = process.run(argv, env, "/", _STDOUT, (), None, stop)
+    except process.CannotStart as error:
+        raise SkipjackError(f"{error}.", "Install it, or name another program in the definition.") from error
+    return 0 if exited.code == 0 else 1

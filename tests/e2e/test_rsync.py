@@ -1,0 +1,105 @@
+"""The rsync providers against a real daemon."""
+
+from pathlib import Path
+
+from tests.e2e.parts import ConfigRepository, RsyncDaemon, Worker
+
+
+def declared(repository: ConfigRepository, upstream: RsyncDaemon, worker: Worker, more: str = "") -> Path:
+    """Declare the mirror `m`, sync it once, and give its directory."""
+    repository.commit({"m.yml": f"upstream: {upstream.url('files')}\n{more}"}, "Add m")
+    worker.command("once")
+    return worker.root / "m"
+
+
+def files(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+def test_an_upstream_that_went_empty_does_not_empty_the_mirror(
+    repository: ConfigRepository, upstream: RsyncDaemon, tree: Path, worker: Worker
+) -> None:
+    directory = declared(repository, upstream, worker, "max_delete: 5\n")
+    before = files(directory)
+    for path in tree.glob("folder-*/*"):
+        path.unlink()
+    (tree / "new").write_text("arrives nevertheless")
+
+    assert worker.command("run", "m", check=False).returncode == 1
+
+    run = worker.run_of("m")
+    assert (run.status, "40 files would be deleted" in run.reason) == ("refused", True)
+    assert files(directory) == before | {"new"}
+    log = (worker.folder / "logs/m/latest").read_text()
+    assert "--max-delete 100%" in log
+
+    worker.command("run", "m", "--max-delete", "100%")
+    assert files(directory) == files(tree)
+
+
+def test_few_deletions_are_done_and_the_figures_of_both_passes_add_up(
+    repository: ConfigRepository, upstream: RsyncDaemon, tree: Path, worker: Worker
+) -> None:
+    directory = declared(repository, upstream, worker)
+    next(tree.glob("folder-1/*")).unlink()
+    (tree / "new").write_text("x" * 1000)
+
+    worker.command("run", "m")
+
+    assert files(directory) == files(tree)
+    run = worker.run_of("m")
+    assert (run.status, run.exit_code, run.files) == ("success", 0, 1)
+
+
+def test_two_stages_fetch_indices_only_after_what_they_name(
+    repository: ConfigRepository, upstream: RsyncDaemon, tree: Path, worker: Worker
+) -> None:
+    (tree / "dists").mkdir()
+    (tree / "dists" / "Packages").write_text("names folder-0")
+
+    directory = declared(repository, upstream, worker, "provider: two-stage-rsync\n")
+
+    assert files(directory) == files(tree)
+    log = (worker.folder / "logs/m/latest").read_text()
+    first, _, second = log.partition("total size is")
+    assert "dists/Packages" not in first
+    assert "dists/Packages" in second
+
+
+def test_a_dry_run_shows_everything_and_changes_nothing(
+    repository: ConfigRepository, upstream: RsyncDaemon, tree: Path, worker: Worker, tmp_path: Path
+) -> None:
+    secret = tmp_path / "password"
+    secret.write_text("open sesame\n")
+    directory = declared(repository, upstream, worker, f"username: me\npassword: {{file: {secret}}}\n")
+    gone = next(tree.glob("folder-1/*"))
+    gone.unlink()
+    (tree / "new").write_text("new")
+    before = {path: path.lstat().st_mtime_ns for path in worker.folder.rglob("*")}
+
+    said = worker.command("run", "m", "--dry-run").stdout
+
+    assert {path: path.lstat().st_mtime_ns for path in worker.folder.rglob("*")} == before
+    assert "1. rsync -aHvh --no-o --no-g --stats --filter 'risk .~tmp~/' --exclude '.~tmp~/'" in said
+    assert f"--no-h --timeout=120 --max-delete=0 {upstream.url('files')} {directory}/" in said
+    assert "RSYNC_PASSWORD=(secret)" in said
+    assert "open sesame" not in said
+    assert "USER=me" in said
+    assert ">f+++++++++ new" in said
+    assert "*deleting   folder-1/" in said
+    for words in ("lock:", "slots:      0 of 2 are busy", "attempts:   1, time-out of each: none", "deletions 50%"):
+        assert words in said
+
+
+def test_a_dry_run_of_a_command_runs_nothing(repository: ConfigRepository, worker: Worker, tmp_path: Path) -> None:
+    proof = tmp_path / "proof"
+    text = f"provider: command\nupstream: https://x.example/\ncommand: touch {proof}\n"
+    repository.commit({"m.yml": text}, "Add m")
+    worker.command("once")
+    proof.unlink()
+
+    said = worker.command("run", "m", "--dry-run").stdout
+
+    assert f"1. touch {proof}" in said
+    assert "TUNASYNC_MIRROR_NAME=m" in said
+    assert not proof.exists()
