@@ -1,51 +1,155 @@
-"""Keeps the logs: a file of its own for each attempt, `latest` pointing to the newest, the old ones removed.
+"""Keeps the logs: a file of its own for each attempt, `latest` pointing to the newest, the old ones compressed and at
+last removed.
 
-Each mirror has a folder of its own, so that one mirror's logs are never taken for another's.
+Each mirror has a folder of its own, so that one mirror's logs are never taken for another's. Whatever else lies there
+is left alone. Old logs are compressed when a run is over: then no provider waits for it.
 """
 
 import contextlib
 import os
+import re
 import time
+from collections.abc import Callable
+from typing import NamedTuple
 
 from runner.api import Abort, Job
-from schemas.states import FAILED
+from schemas.states import FAILED, INTERRUPTED
 
-OPTIONS: frozenset[str] = frozenset()
+OPTIONS = frozenset({"log_keep", "log_max_age", "log_compress"})
 
-KEPT = 10
-"""Logs kept for each mirror, as in tunasync."""
+_ENDINGS = r"_\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d_\d\d)\.log(?:\.fail)?(\.gz)?"
+_CHUNK = 256 * 1024
+_LEVEL = 1
+"""Of zlib: logs shrink to a tenth even so, at several times the speed."""
+
+
+class _Log(NamedTuple):
+    """One log file: its name, what of it no other log shares, whether it is compressed, and its age in seconds."""
+
+    name: str
+    stem: str
+    is_compressed: bool
+    age: float
 
 
 def pre_exec(job: Job) -> None:
-    """Name the attempt's log, `NAME_2026-01-31_23-59-59_01.log` in UTC, create it, and remove the oldest ones."""
-    stamp = time.strftime("%Y-%m-%d_%H-%M-%S", time.gmtime())
-    job.log_file = os.path.join(job.log_dir, f"{job.mirror.name}_{stamp}_{job.attempt:02d}.log")
+    """Create the attempt's log, `NAME_2026-01-31_23-59-59_01.log` in UTC, and remove the old ones."""
     try:
         os.makedirs(job.log_dir, mode=0o755, exist_ok=True)
-        os.close(os.open(job.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644))
+        job.log_file = os.path.join(job.log_dir, _free_stem(job) + ".log")
+        os.close(os.open(job.log_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
         _point_latest(job)
-        _remove_old(job)
     except OSError as error:
-        raise Abort(FAILED, f"the log {job.log_file} cannot be written: {error.strerror}") from error
+        raise Abort(FAILED, f"the log {job.log_file or job.log_dir} cannot be written: {error.strerror}") from error
+    _tidy(job, _remove_old)
+
+
+def post_success(job: Job) -> None:
+    """Compress what earlier attempts left."""
+    _tidy(job, _compress_others)
 
 
 def post_fail(job: Job) -> None:
-    """Mark the log of a failed attempt."""
+    """Mark the log of a failed attempt, and compress the others unless another attempt or a shutdown waits."""
     failed = f"{job.log_file}.fail"
     os.replace(job.log_file, failed)
     job.log_file = failed
     _point_latest(job)
+    if job.is_last_attempt and job.outcome.status != INTERRUPTED:
+        _tidy(job, _compress_others)
+
+
+def _tidy(job: Job, step: Callable[[Job], None]) -> None:
+    """Take a step that concerns old logs alone, so that its failure is none of the run's."""
+    try:
+        step(job)
+    except OSError as error:
+        job.complain(f"the old logs in {job.log_dir} could not be tidied up: {error.strerror}")
+
+
+def _logs(job: Job) -> list[_Log]:
+    """The mirror's logs, oldest first: plain files named exactly as they are named here."""
+    pattern = re.compile("(" + re.escape(job.mirror.name) + _ENDINGS)
+    now = time.time()
+    found = []
+    with os.scandir(job.log_dir) as entries:
+        for entry in entries:
+            match = pattern.fullmatch(entry.name)
+            if match and entry.is_file(follow_symlinks=False):
+                age = now - entry.stat(follow_symlinks=False).st_mtime
+                found.append(_Log(entry.name, match.group(1), bool(match.group(2)), age))
+    return sorted(found)
+
+
+def _free_stem(job: Job) -> str:
+    """The name of a log that begins now; of the next second that has none, should runs follow upon each other fast."""
+    taken = {log.stem for log in _logs(job)}
+    moment = time.time()
+    while True:
+        stamp = time.strftime("%Y-%m-%d_%H-%M-%S", time.gmtime(moment))
+        stem = f"{job.mirror.name}_{stamp}_{job.attempt:02d}"
+        if stem not in taken:
+            return stem
+        moment += 1
 
 
 def _point_latest(job: Job) -> None:
     aside = os.path.join(job.log_dir, ".latest.new")
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(aside)
+    _remove(aside)
     os.symlink(os.path.basename(job.log_file), aside)
     os.replace(aside, os.path.join(job.log_dir, "latest"))
 
 
+def _others(job: Job) -> list[_Log]:
+    """All logs but the attempt's own, which is the newest whatever the clock said before."""
+    own = os.path.basename(job.log_file)
+    return [log for log in _logs(job) if log.name != own]
+
+
 def _remove_old(job: Job) -> None:
-    names = sorted(name for name in os.listdir(job.log_dir) if name.endswith((".log", ".log.fail")))
-    for name in names[:-KEPT]:
-        os.unlink(os.path.join(job.log_dir, name))
+    """Remove what is too much or too old; a log that is there both plain and compressed counts once."""
+    others = _others(job)
+    kept = sorted({log.stem for log in others}, reverse=True)[: job.mirror.log_keep - 1]
+    oldest = job.mirror.log_max_age
+    for log in others:
+        if log.stem not in kept or (oldest is not None and log.age > oldest):
+            os.unlink(os.path.join(job.log_dir, log.name))
+
+
+def _compress_others(job: Job) -> None:
+    if job.mirror.log_compress:
+        for log in _others(job):
+            if not log.is_compressed:
+                _compress(os.path.join(job.log_dir, log.name), os.path.join(job.log_dir, ".compressed.new"))
+
+
+def _compress(path: str, aside: str) -> None:
+    """Put `PATH.gz` in the place of the log at `path`; whenever this is cut short, the next time does it again."""
+    _remove(aside)
+    try:
+        _pack(path, aside)
+        os.replace(aside, f"{path}.gz")
+    except OSError:
+        _remove(aside)  # what it takes up may be just what the disk lacks
+        raise
+    os.unlink(path)
+
+
+def _pack(path: str, aside: str) -> None:
+    import zlib  # not in the memory of a run that has nothing to compress
+
+    packer = zlib.compressobj(_LEVEL, wbits=16 + zlib.MAX_WBITS)  # gzip's own form
+    with open(path, "rb", buffering=0) as plain, open(aside, "xb") as packed:
+        while data := plain.read(_CHUNK):
+            packed.write(packer.compress(data))
+        packed.write(packer.flush())
+        packed.flush()
+        status = os.fstat(plain.fileno())
+        os.fchmod(packed.fileno(), status.st_mode & 0o777)
+        os.utime(packed.fileno(), ns=(status.st_atime_ns, status.st_mtime_ns))
+        os.fsync(packed.fileno())
+
+
+def _remove(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
