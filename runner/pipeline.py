@@ -72,9 +72,10 @@ def _attempt(job: Job, means: Means) -> Ending:
 def _execute(job: Job, means: Means, log: int) -> Ending:
     try:
         exited = _run_commands(job, means, log)
-    except process.CannotStart as error:
-        job.note(str(error))
-        return Ending(FAILED, str(error), attempts=job.attempt)
+    except (process.CannotStart, SkipjackError) as error:  # no program, or no secret for it
+        reason = " ".join(str(error).split())
+        job.note(reason)
+        return Ending(FAILED, reason, attempts=job.attempt, log_tail=reason)
     except Abort as abort:  # a provider's own guard: the attempt is over, and its log tells why
         job.note(abort.reason)
         read = digest(job.log_file, means.provider.reader(job), "")
@@ -108,12 +109,16 @@ def _executor(means: Means, log: int) -> Execute:
     """What hooks run their commands with."""
 
     def execute(command: Command, timeout: float | None) -> int:
+        if means.stop.signal is not None:
+            raise CannotRun(f"{command.argv[0]} was not started, since the run was told to stop")
         try:
             exited = _start(command, means, log, timeout)
         except process.CannotStart as error:
             raise CannotRun(str(error)) from error
-        if exited.cause != process.EXITED:
-            raise CannotRun(f"{command.argv[0]} was ended: {exited.cause}")
+        if exited.cause == process.TIMED_OUT:
+            raise CannotRun(f"{command.argv[0]} took longer than its time-out of {timeout} s")
+        if exited.cause == process.INTERRUPTED:
+            raise CannotRun(f"{command.argv[0]} was ended, since the run was told to stop")
         return exited.code
 
     return execute

@@ -13,6 +13,8 @@ from schemas.validation import schema
 
 _RSYNC = ("rsync", "two-stage-rsync")
 
+_EXEC_KEYS = ("exec_on_success", "exec_on_success_extra", "exec_on_failure", "exec_on_failure_extra")
+
 _REMOTE = re.compile(
     r"rsync://[^-/\s@][^/\s@]*(@[^-/\s@][^/\s@]*)?/[^/\s]\S*|"
     r"([A-Za-z0-9_][^/\s@:]*@)?(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_][^/\s@:]*):(:[^/:\s]|(?!//)[^:\s])\S*"
@@ -42,6 +44,7 @@ def mirror_problems(merged: Merged) -> list[Problem]:
     if keys.get("provider") in _RSYNC and "upstream" in keys:
         problems += _rsync_upstream(merged)
     problems += _command_line(merged)
+    problems += [problem for key in _EXEC_KEYS for problem in _exec_lines(merged, key)]
     problems += [problem for key in ("fail_on_match", "size_pattern") for problem in _pattern(merged, key)]
     return problems
 
@@ -73,13 +76,25 @@ def _command_line(merged: Merged) -> Iterator[Problem]:
         if merged.keys.get("provider") == "command":
             yield merged.problem("provider", "`command` is missing.", "Add `command: /path/to/script`.")
         return
+    for what, todo in _wrong_words(merged.keys["command"]):
+        yield merged.problem("command", f"`command` {what}.", todo.format("command: /path/to/script"))
+
+
+def _exec_lines(merged: Merged, key: str) -> Iterator[Problem]:
+    for line in merged.keys.get(key, ()):
+        for what, todo in _wrong_words(line):
+            yield merged.problem(key, f"`{shown(line)}` in `{key}` {what}.", todo.format("/path/to/script now"))
+
+
+def _wrong_words(line: str) -> Iterator[tuple[str, str]]:
+    """Why a line cannot be run as a program and its words, if it cannot, and what to do."""
     try:
-        words = shlex.split(merged.keys["command"])
+        words = shlex.split(line)
     except ValueError as error:
-        yield merged.problem("command", f"`command` cannot be split into words: {error}.", "Mend the quotes.")
+        yield f"cannot be split into words: {error}", "Mend the quotes."
         return
     if not words or words[0][:1] in ("", "-"):
-        yield merged.problem("command", "`command` names no program.", "Write for example `command: /path/to/script`.")
+        yield "names no program", "Write for example `{}`."
 
 
 def _pattern(merged: Merged, key: str) -> Iterator[Problem]:

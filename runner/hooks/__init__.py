@@ -5,9 +5,10 @@ pre_* functions run in this order, post_* functions in reverse.
 
 from types import ModuleType
 
-from runner.hooks import directory, log_keeper
+from runner.hooks import directory, exec_commands, log_keeper
 
 HOOKS: dict[str, ModuleType] = {
+    "exec_commands": exec_commands,
     "log_keeper": log_keeper,
     "directory": directory,
 }

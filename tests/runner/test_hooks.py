@@ -2,14 +2,19 @@
 
 import gzip
 import os
+import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from runner import hooks, pipeline, process
 from runner.api import Job, Outcome
 from runner.hooks import log_keeper
-from schemas.records import Mirror
+from runner.journal import Ending
+from runner.providers import PROVIDERS
+from schemas.records import Mirror, Secret
 
 NOW = time.time()
 
@@ -203,3 +208,151 @@ def test_trouble_with_old_logs_is_told_and_changes_nothing(job: Job) -> None:
     assert job.complaints == [f"the old logs in {job.log_dir} could not be tidied up: Is a directory"]
     assert logs(job) == [old(0), old(0, ".log.gz"), Path(job.log_file).name]
     assert Path(job.log_file).read_text() == f"skipjack: {job.complaints[0]}\n"
+
+
+def run(job: Job, stop: process.Stop | None = None, provider: str = "command") -> Ending:
+    """Take the job through the whole pipeline with all hooks; its provider's command is `true` if nothing else."""
+    job.attempt = 0
+    change(job, command=job.mirror.command or "true")
+    table = tuple(hooks.HOOKS.values())
+    means = pipeline.Means(PROVIDERS[provider], table, (), stop or process.Stop(), lambda _attempt: None)
+    return pipeline.run(job, means)
+
+
+@pytest.fixture
+def stop() -> Iterator[process.Stop]:
+    """What a run learns from that it shall stop; this process listens as long as the test takes."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    listening = process.Stop()
+    listening.listen()
+    yield listening
+    signal.set_wakeup_fd(-1)
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def said(job: Job) -> list[str]:
+    return Path(job.log_dir, "latest").read_text().splitlines()
+
+
+def test_commands_run_in_their_order_after_a_success_with_their_output_in_the_log(job: Job) -> None:
+    change(
+        job,
+        command="echo provider",
+        exec_on_success=("sh -c 'echo one; pwd'", "echo  'two  words' $HOME ; a"),
+        exec_on_success_extra=("echo three",),
+        exec_on_failure=("echo never",),
+    )
+
+    ending = run(job)
+
+    assert said(job) == [
+        "provider",
+        "skipjack: running sh -c 'echo one; pwd'", "one", job.directory,
+        "skipjack: running echo 'two words' $HOME ; a", "two  words $HOME ; a",
+        "skipjack: running echo three", "three",
+    ]  # fmt: skip
+    assert (ending.status, job.complaints) == ("success", [])
+
+
+@pytest.mark.parametrize(("command", "status", "ending"), [("true", "success", ".log"), ("false", "failure", ".fail")])
+def test_commands_are_told_what_scripts_rely_on(job: Job, command: str, status: str, ending: str) -> None:
+    change(job, command=command, exec_on_success=("env",), exec_on_failure=("env",), env={"MINE": "yes"})
+
+    run(job)
+
+    told = dict(line.split("=", 1) for line in said(job) if "=" in line)
+    log = Path(job.log_dir, "latest").resolve()
+    assert log.name.endswith(ending)
+    for prefix in ("TUNASYNC", "SKIPJACK"):
+        assert {key: told[f"{prefix}_{key}"] for key in ("JOB_EXIT_STATUS", "MIRROR_NAME", "LOG_FILE")} == {
+            "JOB_EXIT_STATUS": status, "MIRROR_NAME": "debian", "LOG_FILE": str(log),
+        }  # fmt: skip
+    assert told["MINE"] == "yes"
+
+
+def test_the_mirrors_own_environment_wins(job: Job) -> None:
+    change(job, exec_on_success=("env",), env={"TUNASYNC_JOB_EXIT_STATUS": "mine"})
+    run(job)
+    assert "TUNASYNC_JOB_EXIT_STATUS=mine" in said(job)
+
+
+@pytest.mark.parametrize(("each", "times"), [(False, 1), (True, 3)])
+def test_after_failures_commands_run_once_unless_they_are_wanted_each_time(
+    job: Job, tmp_path: Path, each: bool, times: int
+) -> None:
+    change(
+        job,
+        command="false",
+        retry=3,
+        exec_on_each_failure=each,
+        exec_on_failure_extra=(f"sh -c 'echo >> {tmp_path}/n'",),
+    )
+
+    ending = run(job)
+
+    assert (ending.status, ending.attempts, ending.reason) == ("failed", 3, "the command exited with 1")
+    assert len((tmp_path / "n").read_text()) == times
+
+
+def test_a_success_after_a_failure_is_a_success(job: Job, tmp_path: Path) -> None:
+    flag, count = tmp_path / "flag", tmp_path / "n"
+    change(job, command=f"sh -c '[ -e {flag} ] || {{ touch {flag}; exit 1; }}'", retry=2,
+           exec_on_failure=(f"touch {count}",), exec_on_success=("echo fine",))  # fmt: skip
+    assert run(job).status == "success"
+    assert not count.exists()
+    assert said(job)[-1] == "fine"
+
+
+@pytest.mark.parametrize("command", ["true", "false"])
+def test_trouble_with_commands_is_told_and_changes_nothing(job: Job, command: str) -> None:
+    lines = ("false", "no-such-program", "sh -c 'kill -9 $$'", "sleep 100", "echo last")
+    change(job, command=command, exec_on_success=lines, exec_on_failure=lines, exec_timeout=1)
+
+    ending = run(job)
+
+    status = "success" if command == "true" else "failure"
+    assert job.complaints == [
+        f"after the {status}: `false` exited with 1",
+        f"after the {status}: the program no-such-program was not found in {os.environ['PATH']}",
+        f"after the {status}: `sh -c 'kill -9 $$'` was ended by signal 9",
+        f"after the {status}: sleep took longer than its time-out of 1 s",
+    ]
+    assert [line for line in said(job) if line.startswith("skipjack: after")] == [
+        f"skipjack: {complaint}" for complaint in job.complaints
+    ]
+    assert said(job)[-1] == "last"
+    reason = "" if command == "true" else "the command exited with 1"
+    assert (ending.status, ending.reason, ending.attempts) == ("success" if command == "true" else "failed", reason, 1)
+    assert ending.log_tail.endswith("\n".join(job.complaints))
+
+
+def test_nothing_is_run_for_a_shutdown(job: Job, stop: process.Stop) -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+    change(job, command="sleep 100", exec_on_failure=("echo never",), exec_on_each_failure=True)
+
+    assert run(job, stop).status == "interrupted"
+
+    assert "never" not in said(job)
+    assert job.complaints == []
+
+
+def test_a_shutdown_in_the_midst_of_commands_ends_them(job: Job, stop: process.Stop, tmp_path: Path) -> None:
+    """The first of them is what tells us to stop."""
+    change(job, exec_on_success=(f"kill -TERM {os.getpid()}", "sleep 100", f"touch {tmp_path}/never"))
+
+    ending = run(job, stop)
+
+    assert ending.status == "success"
+    assert job.complaints[-1] == "after the success: touch was not started, since the run was told to stop"
+    assert not (tmp_path / "never").exists()
+
+
+def test_a_missing_secret_is_a_failure_that_is_told_to_somebody(job: Job) -> None:
+    change(job, exec_on_failure=("echo told",), password=Secret(file="/no/such/file"))
+
+    ending = run(job, provider="rsync")
+
+    assert ending.status == "failed" and "/no/such/file" in ending.reason
+    assert said(job)[-1] == "told"
+    assert f"skipjack: {ending.reason}" in said(job)

@@ -97,6 +97,28 @@ def test_a_command_must_name_a_program(command: str) -> None:
     ]
 
 
+EXEC_KEYS = ["exec_on_success", "exec_on_success_extra", "exec_on_failure", "exec_on_failure_extra"]
+
+
+@pytest.mark.parametrize("key", EXEC_KEYS)
+@pytest.mark.parametrize(
+    ("line", "told_of_it"),
+    [
+        ('say "a b', '`say "a b` in `KEY` cannot be split into words: No closing quotation. Mend the quotes.'),
+        ("  ", "`  ` in `KEY` names no program. Write for example `/path/to/script now`."),
+        ("-c id", "`-c id` in `KEY` names no program. Write for example `/path/to/script now`."),
+    ],
+)
+def test_every_line_that_is_to_be_run_must_name_a_program(key: str, line: str, told_of_it: str) -> None:
+    assert told(f"{key}: [/bin/true, '{line}']") == [f"debian.yml:1:{len(key) + 3}: " + told_of_it.replace("KEY", key)]
+    assert load(debian=f"{key}: [/bin/true, sh -c 'exit 1']").problems == ()
+
+
+def test_a_wrong_line_that_is_inherited_is_told_where_it_stands() -> None:
+    text = "provider: rsync\nworker: w1\nupstream: rsync://h/m/\nexec_on_success:\n- '\"'\n"
+    assert told("", _defaults=text)[0].startswith('_defaults.yml:5:1: `"` in `exec_on_success` cannot be split')
+
+
 @pytest.mark.parametrize("key", ["fail_on_match", "size_pattern"])
 def test_a_pattern_must_be_a_regular_expression(key: str) -> None:
     (problem,) = told(f"command: x\n{key}: '(['", _defaults=COMMAND)
