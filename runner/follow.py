@@ -5,19 +5,26 @@ JSON Schema) lives behind this module; nothing that was running stops because of
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from runner import locks, plan
 from runner.places import Places
 from runner.plan import Header, Planned
+from runner.policy import violations
 from schemas import VERSION, catalogue, repository
 from schemas.catalogue import Catalogue
 from schemas.errors import SkipjackError
 from schemas.problems import Problem, Refused
 from schemas.records import Mirror, RunnerSettings
 from schemas.repository import Revision
+from schemas.settings import load_policy
+
+Shown = tuple[str | None, str, str, str]
+"""A problem as the plan keeps it: the mirror it is about, the place, what is wrong, what to do."""
+
+Problems = tuple[Shown, ...]
 
 
 class Followed(NamedTuple):
@@ -47,7 +54,7 @@ def _follow(settings: RunnerSettings, places: Places, *, again: bool, accept_rew
     old = _former(places)
     applied = old.header.revision if old and not accept_rewrite else None
     revision = repository.fetch(settings.repository, Path(places.checkout), applied)
-    fingerprint = f"{VERSION} {settings!r}"
+    fingerprint = f"{VERSION} {settings!r} {load_policy(Path(settings.policy))!r}"
     if old and not again and (old.header.seen, old.header.fingerprint) == (revision.commit, fingerprint):
         return _answer(old.header, changed=False, mirrors=len(old.mirrors))
     header, mirrors = _judge(settings, fingerprint, revision, old)
@@ -87,39 +94,65 @@ def _judge(
         if old is None:
             raise
         kept = old.header
-        header = header._replace(slots=kept.slots, revision=kept.revision, problems=_shown(refused.problems, {}))
-        return header, list(old.mirrors.values())
+        mirrors, forbidden = _allowed(settings, list(old.mirrors.values()))
+        problems = (*_shown(refused.problems, {}), *forbidden)
+        return header._replace(slots=kept.slots, revision=kept.revision, problems=problems), mirrors
     mirrors, problems = _planned(settings, declared, revision.commit, old.mirrors if old else {})
     return header._replace(slots=worker.slots, problems=problems), mirrors
 
 
 def _planned(
     settings: RunnerSettings, declared: Catalogue, commit: str, former: Mapping[str, Planned]
-) -> tuple[list[Planned], tuple[tuple[str | None, str, str, str], ...]]:
-    """The mirrors of this worker: as declared where that is sound, else as they last were."""
+) -> tuple[list[Planned], Problems]:
+    """The mirrors of this worker: as declared where that is sound and allowed, else as they last were."""
     problems = list(_shown(declared.problems, {name: name for name in declared.quarantined}))
-    mirrors: dict[str, Planned] = {}
-    for mirror in declared.mirrors:
-        if mirror.worker == settings.worker:
-            found, problem = _on_this_machine(mirror, settings.mirror_root, commit)
-            if problem is not None:
-                problems.append((mirror.name, f"{mirror.name}.yml", *problem))
-            if found or mirror.name in former:
-                mirrors[mirror.name] = found or former[mirror.name]
-    for name in declared.quarantined & former.keys():
-        mirrors[name] = former[name]
-    return list(mirrors.values()), tuple(problems)
+    own = [mirror for mirror in declared.mirrors if mirror.worker == settings.worker]
+    placed = [Planned(mirror, _directory(mirror, settings.mirror_root), commit) for mirror in own]
+    allowed, forbidden = _allowed(settings, placed)
+    names = declared.quarantined | {each.mirror.name for each in placed if each not in allowed}
+    kept, no_more = _allowed(settings, [former[name] for name in sorted(names & former.keys())])
+    mirrors, clashes = _apart([*kept, *allowed])
+    return mirrors, tuple(dict.fromkeys([*problems, *forbidden, *no_more, *clashes]))
 
 
-def _on_this_machine(mirror: Mirror, root: str, commit: str) -> tuple[Planned | None, tuple[str, str] | None]:
-    """What only the machine can tell: where the mirror's directory is, and that it lies below `mirror_root`."""
-    directory = mirror.mirror_dir or os.path.join(root, mirror.mirror_subdir, mirror.name)
-    directory, real_root = os.path.normpath(directory), os.path.realpath(root)
-    real = os.path.realpath(directory)
-    if real == real_root or os.path.commonpath([real, real_root]) != real_root:
-        what = f"The directory {directory} does not lie below this worker's `mirror_root` {root}."
-        return None, (what, "Choose another `mirror_dir`, or leave it out.")
-    return Planned(mirror, directory, commit), None
+def _directory(mirror: Mirror, root: str) -> str:
+    return os.path.normpath(mirror.mirror_dir or os.path.join(root, mirror.mirror_subdir, mirror.name))
+
+
+def _allowed(settings: RunnerSettings, mirrors: list[Planned]) -> tuple[list[Planned], list[Shown]]:
+    """Those that this machine's policy allows, and what it forbids about the others."""
+    policy = load_policy(Path(settings.policy))
+    allowed: list[Planned] = []
+    problems: list[Shown] = []
+    for each in mirrors:
+        found = list(violations(each.mirror, each.directory, settings.mirror_root, policy))
+        problems += [(each.mirror.name, f"{each.mirror.name}.yml", *violation) for violation in found]
+        if not found:
+            allowed.append(each)
+    return allowed, problems
+
+
+def _apart(mirrors: list[Planned]) -> tuple[list[Planned], list[Shown]]:
+    """Drop mirrors whose real directory is another's or lies in it; only the machine knows where links lead."""
+    owners: dict[str, str] = {}
+    apart: list[Planned] = []
+    problems: list[Shown] = []
+    for each in sorted(mirrors, key=lambda each: len(os.path.realpath(each.directory))):
+        name, real = each.mirror.name, os.path.realpath(each.directory)
+        outer = next((owners[folder] for folder in _upwards(real) if folder in owners), None)
+        if outer is None:
+            owners[real] = name
+            apart.append(each)
+        else:
+            what = f"The directory {each.directory} lies in that of `{outer}`, whose sync would delete its files."
+            problems.append((name, f"{name}.yml", what, "Set another `mirror_subdir` or `mirror_dir`."))
+    return apart, problems
+
+
+def _upwards(path: str) -> Iterator[str]:
+    while path != "/":
+        yield path
+        path = os.path.dirname(path)
 
 
 def _unknown_worker(settings: RunnerSettings, declared: Catalogue) -> Refused:
@@ -129,7 +162,7 @@ def _unknown_worker(settings: RunnerSettings, declared: Catalogue) -> Refused:
     return Refused("The configuration cannot be used on this machine:", [problem])
 
 
-def _shown(problems: tuple[Problem, ...], names: Mapping[str, str]) -> tuple[tuple[str | None, str, str, str], ...]:
+def _shown(problems: tuple[Problem, ...], names: Mapping[str, str]) -> Problems:
     return tuple((names.get(_stem(each.file)), each.place, each.what, each.todo) for each in problems)
 
 

@@ -66,3 +66,8 @@ def manager_settings(plain: Mapping[str, Any]) -> records.ManagerSettings:
     if "repository" in plain:
         fields["repository"] = repository(plain["repository"])
     return records.ManagerSettings(**fields)
+
+
+def policy(plain: Mapping[str, Any]) -> records.Policy:
+    """Make the record of a machine's policy."""
+    return records.Policy(**_fields(plain))

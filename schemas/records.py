@@ -106,6 +106,61 @@ class ManagerAddress(NamedTuple):
     ca_cert: str | None = None
 
 
+class Policy(NamedTuple):
+    """What the config repository may not do on this machine; `programs` None means any."""
+
+    providers: tuple[str, ...] = ("rsync", "two-stage-rsync", "command")
+    programs: tuple[str, ...] | None = None
+    readable: tuple[str, ...] = ("/etc/skipjack",)
+    forbidden_env: tuple[str, ...] = (
+        "LD_*",
+        "RSYNC_*",
+        "GIT_*",
+        "SSH_*",
+        "PYTHON*",
+        "PERL5*",
+        "RUBY*",
+        "NODE_OPTIONS",
+        "BASH_ENV",
+        "BASH_FUNC_*",
+        "ENV",
+        "IFS",
+        "SHELLOPTS",
+        "BASHOPTS",
+    )
+    forbidden_rsync_options: tuple[str, ...] = (
+        "-e",
+        "--rsh",
+        "--rsync-path",
+        "-M",
+        "--remote-option",
+        "--daemon",
+        "--server",
+        "--sender",
+        "--config",
+        "-K",
+        "--keep-dirlinks",
+        "--log-file",
+        "--write-batch",
+        "--only-write-batch",
+        "--read-batch",
+        "-T",
+        "--temp-dir",
+        "--partial-dir",
+        "--backup-dir",
+        "--compare-dest",
+        "--copy-dest",
+        "--link-dest",
+        "--files-from",
+        "--exclude-from",
+        "--include-from",
+        "--password-file",
+        "--early-input",
+        "--copy-as",
+        "--remove-source-files",
+    )
+
+
 class RunnerSettings(NamedTuple):
     """What only the worker's machine knows."""
 
@@ -115,6 +170,7 @@ class RunnerSettings(NamedTuple):
     state_dir: str = "/var/lib/skipjack"
     run_dir: str = "/run/skipjack"
     log_dir: str = "/var/log/skipjack"
+    policy: str = "/etc/skipjack/policy.yml"
     manager: ManagerAddress | None = None
 
 

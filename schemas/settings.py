@@ -1,12 +1,13 @@
 """Reading the settings files of a worker's and of the manager's machine."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 from schemas import build
 from schemas.errors import SkipjackError
 from schemas.problems import Refused
-from schemas.records import ManagerSettings, RunnerSettings
+from schemas.records import ManagerSettings, Policy, RunnerSettings
 from schemas.validation import check
 from schemas.yaml_file import parse
 
@@ -19,6 +20,20 @@ def load_runner(path: Path) -> RunnerSettings:
 def load_manager(path: Path) -> ManagerSettings:
     """Read the manager's settings; SkipjackError says what is missing or wrong."""
     return build.manager_settings(_load("manager", path))
+
+
+def load_policy(path: Path) -> Policy:
+    """Read a machine's policy, or give its defaults when there is none; SkipjackError when others could change it."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return Policy()
+    except OSError as error:
+        raise SkipjackError(f"The policy {path} cannot be read: {error.strerror}.", "Check its owner.") from error
+    if found.st_uid not in (0, os.geteuid()) or found.st_mode & 0o022:
+        what = f"The policy {path} could be changed by others, so it protects nothing."
+        raise SkipjackError(what, "Give it to root and take away the others' right to write: `chmod go-w`.")
+    return build.policy(_load("policy", path))
 
 
 def _load(kind: str, path: Path) -> dict[str, Any]:

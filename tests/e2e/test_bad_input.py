@@ -53,6 +53,7 @@ def test_a_broken_site_or_workers_file_refuses_the_whole_revision(synced: Worker
         ("upstream: rsync://a.example/b/\nworker: w9\n", "good.yml:2:9: The worker `w9` is not in `_workers.yml`."),
         ("upstream: rsync://a.example/b\n", "good.yml:1:11: The upstream `rsync://a.example/b` does not end with"),
         ("upstream: rsync://a.example/b/\nmirror_dir: /etc/x\n", "does not lie below this worker's `mirror_root`"),
+        ("upstream: rsync://a.example/b/\nrsync_options: [-e, sh]\n", "`rsync_options` holds `-e`, which this machine"),
         ("upstream: rsync://a.example/b/\nmirror_subdir: ../../etc\n", "good.yml:2:16: `mirror_subdir` cannot be"),
     ],
 )  # fmt: skip
@@ -70,6 +71,25 @@ def test_a_bad_definition_is_quarantined_alone(
     assert synced.states()["other"] == "success"
     synced.command("run", "good")
     assert (synced.run_of("good").revision, synced.run_of("other").revision) == (good, bad)
+
+
+def test_a_tightened_policy_holds_for_what_is_in_force_already(synced: Worker) -> None:
+    (synced.folder / "policy.yml").write_text("providers: [command]\n")
+
+    assert "The provider `rsync` is not allowed on this machine." in failure(synced, "follow")
+
+    assert "has no mirror `good`" in failure(synced, "run", "good")
+
+
+def test_two_mirrors_whose_links_lead_to_one_place_are_kept_apart(
+    synced: Worker, repository: ConfigRepository, upstream: RsyncDaemon
+) -> None:
+    (synced.root / "other").symlink_to(synced.root / "good")
+    repository.commit({"other.yml": f"upstream: {upstream.url('files')}\n"}, "Add another")
+
+    assert "lies in that of `good`" in failure(synced, "follow")
+
+    assert "other" not in synced.states()
 
 
 def test_a_force_pushed_history_is_refused_until_it_is_accepted(synced: Worker, repository: ConfigRepository) -> None:

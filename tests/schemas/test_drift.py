@@ -101,6 +101,7 @@ RECORDS = [
     pytest.param(RUNNER["manager"]["properties"]["token"]["properties"], records.Secret, set(), set(), id="token"),
     pytest.param(schema("mirror")["properties"]["password"]["properties"], records.Secret, set(), set(), id="password"),
     pytest.param(RUNNER, records.RunnerSettings, set(), set(), id="runner"),
+    pytest.param(schema("policy")["properties"], records.Policy, set(), set(), id="policy"),
     pytest.param(MANAGER, records.ManagerSettings, set(), set(), id="manager"),
 ]
 

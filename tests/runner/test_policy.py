@@ -1,0 +1,148 @@
+"""Every way to break out of a machine by configuration alone is turned away, and honest definitions are not."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.policy import violations
+from schemas import catalogue
+from schemas.errors import SkipjackError
+from schemas.records import Mirror, Policy, Secret
+from schemas.settings import load_policy
+from schemas.sources import read_directory
+
+ROOT = "/srv/mirror"
+DEFAULT = Policy()
+
+
+def told(policy: Policy = DEFAULT, directory: str = f"{ROOT}/debian", **fields: Any) -> str:
+    """What the policy says to a mirror, as one text; empty when it is allowed."""
+    mirror = Mirror("debian", "w1", "rsync", "rsync://rsync.example.org/debian/")._replace(**fields)
+    return " ".join(what for what, _todo in violations(mirror, directory, ROOT, policy))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("-e", "sh -c id"), ("-esh",), ("-ave", "sh"), ("--rsh=sh",), ("--rsh", "sh"), ("--rsync-path=sh",),
+        ("-M--log-file=/x",), ("--remote-option=--log-file=/x",), ("--log-file=/etc/cron.d/x",), ("--log-file", "/x"),
+        ("--write-batch=/x",), ("--only-write-batch=/x",), ("--read-batch=/x",), ("--temp-dir=/etc",), ("-T", "/etc"),
+        ("-aT/etc",), ("--partial-dir=/etc",), ("--backup-dir=/etc",), ("--link-dest=/etc",), ("--copy-dest=/etc",),
+        ("--compare-dest=/etc",), ("--files-from=/etc/shadow",), ("--exclude-from=/etc/shadow",),
+        ("--include-from", "/etc/shadow"), ("--password-file=/etc/shadow",), ("--early-input=/etc/shadow",),
+        ("--daemon",), ("--server",), ("--sender",), ("--config=/x",), ("-K",), ("-aK",), ("--keep-dirlinks",),
+        ("--copy-as=root",), ("--remove-source-files",),
+        ("--filter=merge /etc/shadow",), ("--filter", "merge /etc/shadow"), ("-f", ". /etc/shadow"),
+        ("-f. /etc/shadow",), ("--filter=dir-merge /etc/shadow",), ("--filter=: /etc/shadow",),
+        ("--filter=merge,- /etc/shadow",), ("/etc/",), ("-a", "/etc/"), ("--", "/etc/"), ("-",),
+        ("--exclude", "x", "/etc/"), ("rsync://evil.example/x/",), ("--delete", "--delete-after", "/etc"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("key", ["rsync_options", "rsync_options_extra", "rsync_override"])
+def test_options_that_run_programs_or_reach_other_files_are_forbidden(key: str, words: tuple[str, ...]) -> None:
+    assert key in told(**{key: words})
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--bwlimit=20M",), ("--bwlimit", "20M"), ("--exclude=*.iso",), ("--exclude", "/etc/"), ("--include", "*/"),
+        ("--filter", "risk .~tmp~/"), ("--filter=- *.iso",), ("-f", "+ */"), ("-aHvh", "--no-o", "--delete-excluded"),
+        ("--max-delete=100",), ("--info=progress2",), ("-B", "4096"), ("--chmod=Dugo+x",), ("-4",),
+        ("--contimeout=60",),
+    ],
+)  # fmt: skip
+def test_everyday_options_are_allowed(words: tuple[str, ...]) -> None:
+    assert told(rsync_options=words) == ""
+
+
+@pytest.mark.parametrize(
+    "name", ["LD_PRELOAD", "LD_LIBRARY_PATH", "RSYNC_RSH", "RSYNC_CONNECT_PROG", "GIT_SSH_COMMAND", "BASH_ENV", "ENV",
+             "PYTHONSTARTUP", "PYTHONPATH", "PERL5OPT", "RUBYOPT", "NODE_OPTIONS", "SSH_AUTH_SOCK", "BASH_FUNC_x%%"]
+)  # fmt: skip
+def test_variables_that_load_code_are_forbidden(name: str) -> None:
+    assert f"`env` sets {name}" in told(env={name: "x"})
+
+
+def test_everyday_variables_are_allowed() -> None:
+    assert told(env={"REPO": "stable", "TUNASYNC_LOG_DIR": "x", "HTTP_PROXY": "x", "ENVIRONMENT": "x"}) == ""
+
+
+@pytest.mark.parametrize("directory", ["/etc", "/srv/mirror", "/srv/mirror/../x", "/srv/mirrors/x", "/"])
+def test_a_directory_must_lie_below_the_root(directory: str) -> None:
+    assert "does not lie below" in told(directory=directory)
+
+
+def test_a_link_does_not_lead_out_of_the_root(tmp_path: Path) -> None:
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    root.mkdir()
+    outside.mkdir()
+    (root / "link").symlink_to(outside)
+    mirror = Mirror("m", "w1", "rsync", "rsync://rsync.example.org/m/")
+
+    assert list(violations(mirror, str(root / "link" / "m"), str(root), Policy()))
+    assert not list(violations(mirror, str(root / "m"), str(root), Policy()))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"exclude_file": "/etc/shadow"},
+        {"exclude_file": "/etc/skipjack/../shadow"},
+        {"password": Secret(file="/etc/shadow")},
+    ],
+)
+def test_files_are_read_only_where_the_policy_says(fields: Mapping[str, object]) -> None:
+    assert "may be read" in told(**fields)
+    assert told(Policy(readable=("/etc",)), **fields) == ""
+
+
+def test_a_credential_is_no_file() -> None:
+    assert told(password=Secret(credential="debian")) == ""
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("command", "/bin/sh -c id"),
+        ("command", "sh"),
+        ("command", "'/opt/scripts/../../bin/sh'"),
+        ("exec_on_success", ("/opt/scripts/fine", "/bin/sh")),
+        ("exec_on_failure", ("/bin/sh",)),
+        ("exec_on_success_extra", ("/bin/sh",)),
+        ("exec_on_failure_extra", ("/bin/sh",)),
+    ],
+)
+def test_only_listed_programs_run(key: str, value: object) -> None:
+    assert f"`{key}` runs" in told(Policy(programs=("/opt/scripts/", "/usr/bin/rsync")), **{key: value})
+    assert told(Policy(programs=("/opt/scripts/",)), command="/opt/scripts/fine --quick") == ""
+    assert told(Policy(programs=("/usr/bin/rsync",)), command="/usr/bin/rsync") == ""
+
+
+def test_a_provider_can_be_ruled_out() -> None:
+    assert "provider `command`" in told(Policy(providers=("rsync",)), provider="command", command="/bin/true")
+
+
+def test_the_example_repository_needs_no_exception() -> None:
+    loaded = catalogue.load(read_directory(Path(__file__).parents[2] / "mirrors"))
+    policy = Policy()
+    for mirror in loaded.mirrors:
+        directory = f"{ROOT}/{mirror.name}"
+        assert list(violations(mirror, directory, ROOT, policy)) == [], mirror.name
+
+
+def test_a_missing_policy_has_defaults_and_one_that_others_can_change_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "policy.yml"
+    assert load_policy(path) == Policy()
+    path.write_text("programs: [/opt/x]\nforbidden_env: [A*]\n")
+    path.chmod(0o644)
+    assert load_policy(path) == Policy(programs=("/opt/x",), forbidden_env=("A*",))
+    path.chmod(0o664)
+    with pytest.raises(SkipjackError, match="could be changed by others"):
+        load_policy(path)
+    path.chmod(0o600)
+    path.write_text("programms: []\n")
+    with pytest.raises(SkipjackError, match="Did you mean `programs`"):
+        load_policy(path)
