@@ -42,7 +42,8 @@ def told(policy: Policy = DEFAULT, directory: str = f"{ROOT}/debian", **fields: 
 )  # fmt: skip
 @pytest.mark.parametrize("key", ["rsync_options", "rsync_options_extra", "rsync_override"])
 def test_options_that_run_programs_or_reach_other_files_are_forbidden(key: str, words: tuple[str, ...]) -> None:
-    assert key in told(**{key: words})
+    fields: dict[str, Any] = {key: words}
+    assert key in told(**fields)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +95,7 @@ def test_a_link_does_not_lead_out_of_the_root(tmp_path: Path) -> None:
         {"password": Secret(file="/etc/shadow")},
     ],
 )
-def test_files_are_read_only_where_the_policy_says(fields: Mapping[str, object]) -> None:
+def test_files_are_read_only_where_the_policy_says(fields: Mapping[str, Any]) -> None:
     assert "may be read" in told(**fields)
     assert told(Policy(readable=("/etc",)), **fields) == ""
 
@@ -116,7 +117,8 @@ def test_a_credential_is_no_file() -> None:
     ],
 )
 def test_only_listed_programs_run(key: str, value: object) -> None:
-    assert f"`{key}` runs" in told(Policy(programs=("/opt/scripts/", "/usr/bin/rsync")), **{key: value})
+    fields: dict[str, Any] = {key: value}
+    assert f"`{key}` runs" in told(Policy(programs=("/opt/scripts/", "/usr/bin/rsync")), **fields)
     assert told(Policy(programs=("/opt/scripts/",)), command="/opt/scripts/fine --quick") == ""
     assert told(Policy(programs=("/usr/bin/rsync",)), command="/usr/bin/rsync") == ""
 
