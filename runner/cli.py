@@ -28,6 +28,7 @@ def _parser() -> argparse.ArgumentParser:
     validate.add_argument("directory", nargs="?", default=".", type=Path, metavar="DIR")
     validate.add_argument("--json", action="store_true", help="print the problems as JSON")
     validate.set_defaults(command=_validate)
+    _add_import(commands)
     follow = _with_settings(commands, "follow", "bring the plan to the newest revision of the config repository")
     follow.add_argument("--again", action="store_true", help="write the plan even if nothing changed")
     follow.add_argument("--accept-rewrite", action="store_true", help="take a history without the revision in force")
@@ -58,6 +59,22 @@ def _share(text: str) -> str:
     if not text.removesuffix("%").isdigit() or not text.endswith("%") or int(text[:-1]) > 100:
         raise argparse.ArgumentTypeError(f"{text!r} is no share; write for example 100%")
     return text
+
+
+def _add_import(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    kinds = commands.add_parser("import", help="make a folder of mirror definitions from another program's")
+    parser = kinds.add_subparsers(required=True, metavar="PROGRAM").add_parser("tunasync", help="of tunasync's worker")
+    parser.add_argument("file", metavar="FILE", help="the worker's configuration")
+    parser.add_argument("--into", default="mirrors", metavar="DIR", help="the folder to write; default: mirrors")
+    parser.add_argument("--secrets", metavar="DIR", help="the worker's folder for passwords")
+    parser.add_argument("--force", action="store_true", help="overwrite what is there")
+    parser.set_defaults(command=_import_tunasync)
+
+
+def _import_tunasync(arguments: argparse.Namespace) -> int:
+    from runner.importing.tunasync import import_tunasync
+
+    return import_tunasync(arguments.file, arguments.into, arguments.secrets, force=arguments.force)
 
 
 def _validate(arguments: argparse.Namespace) -> int:

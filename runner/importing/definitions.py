@@ -1,0 +1,162 @@
+"""tunasync's worker configuration as it understands it: included files, nested mirrors, and what each inherits."""
+
+import difflib
+import glob
+import json
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from runner.importing import toml_source
+from runner.importing.findings import Finding
+from runner.importing.options import MIRROR, SECTIONS, Kinds, wrong
+from runner.importing.toml_source import Path, Source
+from schemas.errors import SkipjackError
+from schemas.problems import printable, shown
+
+_FROM_GLOBAL = ("interval", "retry", "timeout", "exec_on_success", "exec_on_failure")
+"""What a mirror that does not set it takes from `[global]`."""
+
+
+class Value(NamedTuple):
+    """An option's value and where it was set."""
+
+    value: Any
+    file: str
+    line: int
+
+    def finding(self, what: str, todo: str) -> Finding:
+        """Something to tell about this value."""
+        return Finding(self.file, self.line, what, todo)
+
+
+Options = Mapping[str, Value]
+
+
+class Definition(NamedTuple):
+    """One mirror: its options with the inherited ones, which of them its own table sets, and where that begins."""
+
+    options: Options
+    own: frozenset[str]
+    place: Value
+
+    def get(self, option: str, default: Any) -> Any:
+        """An option's value."""
+        return self.options[option].value if option in self.options else default
+
+    def at(self, option: str) -> Value:
+        """Where an option was set, or where the mirror begins."""
+        return self.options.get(option, self.place)
+
+
+class Config(NamedTuple):
+    """A worker's configuration; options with empty values are left out, as tunasync takes them for missing."""
+
+    file: str
+    sections: Mapping[str, Options]
+    definitions: tuple[Definition, ...]
+    findings: tuple[Finding, ...]
+
+    def get(self, section: str, option: str, default: Any) -> Any:
+        """The value of an option outside of the mirrors."""
+        found = self.sections[section].get(option)
+        return found.value if found else default
+
+    def at(self, section: str, option: str) -> Value:
+        """Where such an option was set, or the file's first line."""
+        return self.sections[section].get(option, Value(None, self.file, 1))
+
+
+def read(path: str) -> Config:
+    """Read the file and those that it includes; SkipjackError names everything that tunasync would refuse as well."""
+    source = toml_source.read(path)
+    reader = _Reader()
+    top = reader.options(source, (), source.value, dict.fromkeys(SECTIONS, "table") | {"mirrors": "tables"})
+    sections = {
+        name: _set(reader.options(source, (name,), top[name].value, kinds)) if name in top else {}
+        for name, kinds in SECTIONS.items()
+    }
+    reader.above = {option: value for option, value in sections["global"].items() if option in _FROM_GLOBAL}
+    definitions = [*reader.mirrors(source, top)]
+    if pattern := sections["include"].get("include_mirrors"):
+        for included in reader.included(pattern, os.path.dirname(path)):
+            definitions += reader.mirrors(included, reader.options(included, (), included.value, {"mirrors": "tables"}))
+    if reader.errors:
+        raise SkipjackError("\n".join(map(str, reader.errors)))
+    return Config(source.file, sections, tuple(definitions), tuple(reader.findings))
+
+
+def _set(options: Options) -> Options:
+    return {option: value for option, value in options.items() if value.value}
+
+
+class _Reader:
+    """Collects what is wrong and what is worth a word on the way."""
+
+    def __init__(self) -> None:
+        self.errors: list[Finding] = []
+        self.findings: list[Finding] = []
+        self.above: Options = {}
+
+    def options(self, source: Source, path: Path, table: Mapping[str, Any], kinds: Kinds) -> dict[str, Value]:
+        """The known options of a table; their names' case makes no difference to tunasync."""
+        found = {}
+        for key, raw in table.items():
+            option = key if key in kinds else key.lower()
+            value = Value(raw, source.file, source.line((*path, key)))
+            if option not in kinds:
+                near = difflib.get_close_matches(option, kinds, n=1)
+                todo = f"Did you mean `{near[0]}`?" if near else "See what needs it."
+                self.findings.append(value.finding(f"`{shown(key)}` is no option of tunasync here.", todo))
+            elif what := wrong(option, kinds[option], raw):
+                self.errors.append(value.finding(what, "Mend it; tunasync would not start with it either."))
+            else:
+                found[option] = value
+        return found
+
+    def mirrors(self, source: Source, top: Options) -> Iterator[Definition]:
+        """The mirrors of one file."""
+        for number, table in enumerate(top["mirrors"].value if "mirrors" in top else ()):
+            yield from self._leaves(source, ("mirrors", number), table, {})
+
+    def _leaves(self, source: Source, path: Path, table: Mapping[str, Any], above: Options) -> Iterator[Definition]:
+        """A mirror, or in its place those that stand below it and inherit what it sets."""
+        own = self.options(source, path, table, MIRROR)
+        children = own.pop("mirrors", None)
+        options = self._overlay(above, own)
+        if children is None:
+            place = Value(None, source.file, source.line(path))
+            yield Definition(options, frozenset(_set(own)), place)
+            return
+        for number, child in enumerate(children.value):
+            yield from self._leaves(source, (*path, "mirrors", number), child, options)
+
+    def _overlay(self, above: Options, own: Options) -> Options:
+        """Inherited options below own ones. An empty value beats nothing, and `rsync` is the empty provider."""
+        result = dict(above)
+        for option, value in own.items():
+            inherited = result.get(option) or self.above.get(option)
+            if inherited and (not value.value or (option, value.value) == ("provider", "rsync")):
+                self._without_effect(option, value, inherited)
+            elif option == "env" and inherited:
+                result[option] = value._replace(value=inherited.value | value.value)
+            elif value.value:
+                result[option] = value
+        return result
+
+    def _without_effect(self, option: str, value: Value, inherited: Value) -> None:
+        if value.value != inherited.value:
+            what = f"`{option} = {json.dumps(value.value)}` does nothing in tunasync: what is inherited stays."
+            self.findings.append(
+                value.finding(what, "It stays here as well; set it in the mirror's own file if meant.")
+            )
+
+    def included(self, pattern: Value, folder: str) -> Iterator[Source]:
+        """The included files: seen from where this runs, as tunasync does, or else from the file that names them."""
+        for base in ("", folder):
+            path = os.path.join(base, pattern.value.replace("[^", "[!"))
+            if found := sorted(glob.glob(path, include_hidden=True)):
+                yield from map(toml_source.read, found)
+                return
+        what = f"`include_mirrors` matches no file: {printable(pattern.value)}."
+        self.findings.append(pattern.finding(what, "Run this in the folder in which tunasync runs."))

@@ -1,0 +1,36 @@
+"""`skipjack import tunasync`: from tunasync's worker configuration to a config repository."""
+
+import os
+
+from runner.importing.definitions import read
+from runner.importing.draft import draft
+from runner.importing.writing import write
+from runner.output import say
+from schemas.errors import SkipjackError
+
+RUNNER = "runner.yml"
+
+
+def import_tunasync(path: str, into: str, secrets: str | None, *, force: bool) -> int:
+    """Write the repository into a folder and the machine's settings beside it, and tell what was not kept.
+
+    The exit code is 1 when there was something.
+    """
+    into = os.path.abspath(into)
+    folder = os.path.abspath(secrets or "secrets")
+    found = draft(read(path), folder)
+    if found.passwords and secrets is None:
+        raise SkipjackError(
+            f"There are passwords: {', '.join(sorted(found.passwords))}.",
+            "Say with `--secrets DIR` in which folder of the worker's machine they are kept.",
+        )
+    settings = os.path.join(os.path.dirname(into), RUNNER)
+    write(found, into, folder, settings, force=force)
+    for finding in found.findings:
+        say(str(finding))
+    say(f"The settings of the machine, in {settings}:")
+    say("".join(f"  {line}\n" for line in found.runner.splitlines()).rstrip("\n"))
+    if found.passwords:
+        say(f"Passwords, in {folder}: {len(found.passwords)}")
+    say(f"Mirrors, in {into}: {found.mirrors}; not kept as it was: {len(found.findings)}")
+    return 1 if found.findings else 0

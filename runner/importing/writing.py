@@ -1,0 +1,77 @@
+"""Writing an import: secrets first, then the repository, then the machine's settings; each file aside and renamed."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from runner.importing.draft import Draft
+from schemas import catalogue
+from schemas.errors import SkipjackError
+from schemas.problems import Refused
+from schemas.sources import SourceFile, read_directory
+
+_RUNNER_HEAD = """\
+# The settings of the worker's machine, for /etc/skipjack/runner.yml. Set the repository's address, and the manager's;
+# `skipjack-manager token add WORKER` makes the token.
+"""
+
+
+def write(draft: Draft, into: str, secrets: str, runner: str, *, force: bool) -> None:
+    """Write everything; SkipjackError, and nothing written, when something would be lost or would not be valid."""
+    files = {os.path.join(into, name): text for name, text in draft.files.items()}
+    passwords = {os.path.join(secrets, name): f"{password}\n" for name, password in draft.passwords.items()}
+    if not force:
+        _refuse_to_overwrite(into, [*passwords, runner])
+    if passwords and _lies_in(secrets, into):
+        raise SkipjackError(f"The secrets' folder {secrets} lies in the repository.", "Name another one.")
+    _check_with_what_is_there(draft, into)
+    _write_all(passwords, folder_mode=0o700, mode=0o600)
+    _write_all(files, folder_mode=0o755, mode=0o644)
+    _write_all({runner: _RUNNER_HEAD + draft.runner}, folder_mode=0o755, mode=0o644)
+
+
+def _refuse_to_overwrite(into: str, files: list[str]) -> None:
+    todo = "Move it away, or overwrite it with `--force`."
+    if os.path.isdir(into) and set(os.listdir(into)) - {".git"}:
+        raise SkipjackError(f"The folder {into} is not empty.", "Name another one, or overwrite with `--force`.")
+    for path in files:
+        if os.path.lexists(path):
+            raise SkipjackError(f"The file {path} is already there.", todo)
+
+
+def _lies_in(path: str, folder: str) -> bool:
+    real, above = os.path.realpath(path), os.path.realpath(folder)
+    return os.path.commonpath([real, above]) == above
+
+
+def _check_with_what_is_there(draft: Draft, into: str) -> None:
+    """A folder that is written over may hold other files, which must get on with the new ones."""
+    there = read_directory(Path(into)) if os.path.isdir(into) else ()
+    kept = [file for file in there if file.path not in draft.files]
+    new = [SourceFile(path, text.encode()) for path, text in draft.files.items()]
+    problems = catalogue.load([*kept, *new]).problems if kept else ()
+    if problems:
+        raise Refused(f"What {into} holds already does not go with the new files:", problems)
+
+
+def _write_all(files: Mapping[str, str], *, folder_mode: int, mode: int) -> None:
+    folders = {os.path.dirname(path) or "." for path in files}
+    for folder in folders:
+        os.makedirs(folder, mode=folder_mode, exist_ok=True)
+    for path, text in files.items():
+        _write(path, text, mode)
+    for folder in folders:
+        descriptor = os.open(folder, os.O_RDONLY)
+        os.fsync(descriptor)
+        os.close(descriptor)
+
+
+def _write(path: str, text: str, mode: int) -> None:
+    aside = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.new")
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with open(descriptor, "w", encoding="utf-8") as file:
+        os.fchmod(descriptor, mode)
+        file.write(text)
+        file.flush()
+        os.fsync(descriptor)
+    os.replace(aside, path)

@@ -1,0 +1,57 @@
+"""Plain values as YAML that people like to read, and that every YAML reader takes for the same."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+_PLAIN = re.compile(r"(?:--?)?[A-Za-z/](?:[A-Za-z0-9_./@+=*~,%-]|:(?=[A-Za-z0-9/])| (?=[A-Za-z0-9/_-]))*")
+_DURATION = re.compile(r"[0-9]+[smhdw]")
+_WORDS = re.compile(r"y|n|yes|no|on|off|true|false|null", re.I)
+_KEY = re.compile(r"[A-Za-z][A-Za-z0-9._-]*")
+
+
+def block(value: Mapping[str, Any], indent: str = "") -> str:
+    """A mapping of texts, numbers, flags, lists of these and mappings, one key to a line."""
+    return "".join(f"{indent}{_key(key)}:{_after(below, indent)}" for key, below in value.items())
+
+
+def _after(value: Any, indent: str) -> str:
+    if isinstance(value, Mapping) and value:
+        return "\n" + block(value, indent + "  ")
+    if isinstance(value, list | tuple):
+        if all(isinstance(each, int) for each in value):
+            return f" [{', '.join(map(scalar, value))}]\n"
+        return "\n" + "".join(f"{indent}  - {scalar(each)}\n" for each in value)
+    return f" {scalar(value)}\n"
+
+
+def scalar(value: str | int | bool | Mapping[str, Any]) -> str:
+    """One value on one line; of mappings only an empty one."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if not isinstance(value, str):
+        return "{}"
+    if _DURATION.fullmatch(value) or (_PLAIN.fullmatch(value) and not _WORDS.fullmatch(value)):
+        return value
+    return _quoted(value)
+
+
+def _key(key: str) -> str:
+    return key if _KEY.fullmatch(key) and not _WORDS.fullmatch(key) else _quoted(key)
+
+
+def _quoted(text: str) -> str:
+    """Text in single quotes, in which nothing is special; in double quotes where something must be spelled out."""
+    if text.isprintable():
+        return "'" + text.replace("'", "''") + "'"
+    return '"' + "".join(_spelled(each) for each in text) + '"'
+
+
+def _spelled(character: str) -> str:
+    if character in '\\"':
+        return f"\\{character}"
+    if character == "\n":
+        return "\\n"
+    return character if character.isprintable() else f"\\U{ord(character):08x}"
