@@ -21,6 +21,8 @@ from schemas.states import ACTIVE, ENDS, INTERRUPTED, LAUNCHING, PRE_SYNCING, QU
 PATIENCE = 30.0
 """Seconds that a writer waits for the others."""
 
+_DAY = 86400.0
+
 KEPT_RUNS = 100
 """Ended runs kept for each mirror, once the manager knows them."""
 
@@ -42,6 +44,9 @@ _MIGRATIONS = (
     CREATE TABLE outbox (
         number INTEGER PRIMARY KEY AUTOINCREMENT, made_at REAL NOT NULL, kind TEXT NOT NULL, content TEXT NOT NULL
     );
+    """,
+    """
+    ALTER TABLE mirror ADD COLUMN measured_at REAL;
     """,
 )
 """Steps from each version of the tables to the next; only ever added to, and safe while older runs are at work."""
@@ -220,6 +225,19 @@ class Journal:
         """Record how a run ended, once: False when an end stands there already."""
         with _transaction(self._db):
             return self._end(run, mirror, ending, now)
+
+    def needs_size(self, mirror: str, now: float) -> bool:
+        """Whether the mirror's size should be measured: its last success told none, and a day has gone by since."""
+        row = self._db.execute(
+            "SELECT run.size, measured_at FROM mirror JOIN run ON run.id = mirror.run WHERE name = ?", (mirror,)
+        ).fetchone()
+        return row is not None and row[0] is None and (row[1] is None or not 0 <= now - row[1] < _DAY)
+
+    def measured(self, mirror: str, size: int, now: float) -> None:
+        """Record a size that was measured on disk, in bytes."""
+        with _transaction(self._db):
+            self._update("mirror", {"size": size, "measured_at": now}, "name", mirror)
+            self._report(mirror, now)
 
     # What the manager is told
 

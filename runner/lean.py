@@ -2,6 +2,7 @@
 
     lean.py tick STATE_DIR
     lean.py run STATE_DIR NAME [NUMBER | max-delete=SHARE]
+    lean.py measure STATE_DIR NAME
 
 Without site packages and with nothing imported that is not needed, an idle tick costs little more than Python's own
 start. The command `skipjack` does the same for people.
@@ -32,6 +33,10 @@ def _start(program: str, places: Places, rest: list[str]) -> int:
     if program == "tick":
         tick.tick(places)
         return 0
+    if program == "measure":
+        from runner.measure import measure
+
+        return measure(places, rest[0])
     from runner.run import run
 
     name, *more = rest

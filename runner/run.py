@@ -60,6 +60,9 @@ def run(places: Places, name: str, launched: int | None = None, max_delete: str 
             raise SkipjackError(f"The launch {launched} of {name} was given up meanwhile.", "The next tick goes on.")
         job = Job(mirror, planned.directory, header.mirror_root, os.path.join(header.log_dir, name))
         ending = _supervise(job, book, number, held, stop, lambda: bell.ring(header.run_dir))
+        unmeasured = ending.status == SUCCESS and mirror.measure_size and book.needs_size(name, time.time())
+    if unmeasured:
+        process.detach(process.lean("measure", places.state_dir, name), places.messages)
     bell.ring(header.run_dir)
     process.detach(process.lean("tick", places.state_dir), places.messages)  # refills the slot at once
     return _exit_code(ending, stop)

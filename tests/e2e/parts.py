@@ -266,6 +266,11 @@ class Worker:
         with journal.opened(Places(str(self.state)).journal) as book:
             return {name: state.status for name, state in book.states().items()}
 
+    def messages(self) -> str:
+        """What runs and ticks said that no terminal listened to."""
+        path = self.state / "messages.log"
+        return path.read_text() if path.exists() else ""
+
     def lock(self, kind: str, name: str) -> str:
         """The path of one of the worker's locks."""
         return Places(str(self.state)).lock(kind, name)

@@ -140,3 +140,17 @@ def test_a_command_runs_as_the_public_scripts_expect(repository: ConfigRepositor
         directory, "args: two words $HOME *", "to stderr",
     } <= set(lines)  # fmt: skip
     assert worker.run_of("pypi").size == 1_500_000_000
+
+
+def test_a_size_that_no_log_tells_is_measured_on_disk(
+    repository: ConfigRepository, manager: Manager, reporter: Worker
+) -> None:
+    text = "provider: command\nupstream: https://x.example/\ncommand: dd if=/dev/zero of=file bs=1000 count=7\n"
+    repository.commit({"m.yml": text, "not.yml": f"{text}measure_size: false\n"}, "Add two")
+    reporter.command("once")
+
+    wait_until(lambda: "measured 7000 bytes" in reporter.messages(), "it was measured")
+    reporter.command("courier")
+
+    wait_until(lambda: "m" in manager.jobs() and manager.jobs()["m"]["size"] == "7.00K", "the size is told")
+    assert manager.jobs()["not"]["size"] == "unknown"

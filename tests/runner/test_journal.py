@@ -210,3 +210,34 @@ def test_16_processes_write_at_once_while_the_courier_drains(path: str) -> None:
 
     assert [writer.communicate()[1] for writer in writers] == [b""] * 16
     assert drained == list(range(1, 16 * 20 * 3 + 1))
+
+
+def test_a_measured_size_is_reported_and_not_wanted_again_for_a_day(book: Journal) -> None:
+    one_run(book, now=100.0, size=5)
+    assert not book.needs_size("debian", 200.0)
+    one_run(book, now=1000.0)
+    assert book.needs_size("debian", 1005.0)
+
+    book.measured("debian", 77, 1010.0)
+
+    assert book.outbox(100, MANY)[-1]["statuses"][0]["size"] == 77
+    assert not book.needs_size("debian", 1010.0 + 86399)
+    assert book.needs_size("debian", 1010.0 + 86400)
+
+
+def test_a_journal_of_an_earlier_version_is_brought_up_to_date_while_an_old_run_has_it_open(path: str) -> None:
+    first = sqlite3.connect(path, isolation_level=None)
+    first.execute("PRAGMA journal_mode=WAL")
+    for statement in filter(str.strip, journal._MIGRATIONS[0].split(";")):
+        first.execute(statement)
+    first.execute("INSERT INTO identity VALUES ('0123', 0)")
+    first.execute("INSERT INTO mirror (name, upstream, is_master, status) VALUES ('old', 'x', 1, 'success')")
+    first.execute("PRAGMA user_version=1")
+
+    with journal.opened(path) as book:
+        one_run(book)
+        assert set(book.states()) == {"old", "debian"}
+    first.execute("UPDATE mirror SET status = 'failed' WHERE name = 'old'")
+    first.close()
+    with journal.opened(path) as book:
+        assert book.states()["old"].status == "failed"

@@ -1,0 +1,23 @@
+"""The size on disk."""
+
+import os
+from pathlib import Path
+
+from runner.measure import size_on_disk
+
+
+def test_files_count_once_and_links_not_at_all(tmp_path: Path) -> None:
+    deep = tmp_path / "a" / "b"
+    deep.mkdir(parents=True)
+    (deep / "file").write_bytes(b"x" * 1000)
+    os.link(deep / "file", tmp_path / "the same file")
+    (tmp_path / "other").write_bytes(b"y" * 10)
+    (tmp_path / "link").symlink_to(deep / "file")
+    (tmp_path / "folder link").symlink_to(deep)
+    os.mkfifo(tmp_path / "pipe")
+
+    assert size_on_disk(str(tmp_path)) == 1010
+
+
+def test_a_missing_directory_has_no_size(tmp_path: Path) -> None:
+    assert size_on_disk(str(tmp_path / "none")) == 0
