@@ -29,7 +29,7 @@ def measure(places: Places, name: str) -> int:
 
 
 def size_on_disk(directory: str) -> int:
-    """Bytes of all regular files below a directory, each inode once; links are not followed, what vanishes is skipped."""
+    """Bytes of all regular files below a directory, each inode once; links are not followed."""
     total = 0
     seen: set[tuple[int, int]] = set()
     folders = [directory]
