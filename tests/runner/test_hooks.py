@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -10,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from runner import hooks, pipeline, process
-from runner.api import Job, Outcome
-from runner.hooks import log_keeper
+from runner.api import Abort, Job, Outcome
+from runner.hooks import free_space, log_keeper
 from runner.journal import Ending
 from runner.providers import PROVIDERS
 from schemas.records import Mirror, Secret
@@ -356,3 +357,39 @@ def test_a_missing_secret_is_a_failure_that_is_told_to_somebody(job: Job) -> Non
     assert ending.status == "failed" and "/no/such/file" in ending.reason
     assert said(job)[-1] == "told"
     assert f"skipjack: {ending.reason}" in said(job)
+
+
+def test_a_run_is_refused_when_there_is_too_little_space(job: Job) -> None:
+    change(job, min_free_space=2**60)
+    ending = run(job)
+    assert (ending.status, ending.attempts) == ("refused", 0)
+    assert re.fullmatch(
+        re.escape(job.directory) + r" has [0-9.]+ \w+ free, less than `min_free_space` 1024 PiB; make room or lower it",
+        ending.reason,
+    )
+    assert not Path(job.log_dir).exists(), "nothing was begun"
+
+
+@pytest.mark.parametrize(
+    ("least", "blocks", "files", "left", "refused"),
+    [
+        (4096 * 10, 10, 5, 1, False),
+        (4096 * 10 + 1, 10, 5, 1, True),
+        (1, 10, 5, 0, True),
+        (1, 10, 0, 0, False),
+        (0, 0, 5, 0, False),
+    ],
+)
+def test_what_counts_as_too_little_space(
+    job: Job, monkeypatch: pytest.MonkeyPatch, least: int, blocks: int, files: int, left: int, refused: bool
+) -> None:
+    """Blocks are what others than root may use; a file system without a table of files has none to run out of."""
+    found = os.statvfs_result((1024, 4096, 100, 90, blocks, files, 3, left, 0, 255))
+    monkeypatch.setattr(os, "statvfs", lambda _path: found)
+    change(job, min_free_space=least)
+    try:
+        free_space.pre_job(job)
+        status = "allowed"
+    except Abort as abort:
+        status = abort.status
+    assert status == ("refused" if refused else "allowed")
