@@ -12,6 +12,7 @@ job. Both list the keys of a mirror that they look at in `OPTIONS`. Either may r
 """
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple, Protocol
 
@@ -80,10 +81,10 @@ def _not_running(_command: "Command", _timeout: float | None) -> int:
 class Job:
     """One run of one mirror, as its hooks and its provider see it.
 
-    `attempt` counts from 1 and is 0 before the first; `log_file` is set by the log keeper before each attempt,
-    `outcome` by the pipeline after it. `execute` runs a command to its end, its output going to the attempt's log:
-    it takes the command and a time-out in seconds or None, and gives the exit code (negative for a signal) or raises
-    CannotRun. What went wrong beside the run stands in `complaints`.
+    `started_at` is in seconds since the epoch. `attempt` counts from 1 and is 0 before the first; `log_file` is set by
+    the log keeper before each attempt, `outcome` by the pipeline after it. `execute` runs a command to its end, its
+    output going to the attempt's log: it takes the command and a time-out in seconds or None, and gives the exit code
+    (negative for a signal) or raises CannotRun. What went wrong beside the run stands in `complaints`.
     """
 
     def __init__(self, mirror: Mirror, directory: str, mirror_root: str, log_dir: str) -> None:
@@ -91,6 +92,7 @@ class Job:
         self.directory = directory
         self.mirror_root = mirror_root
         self.log_dir = log_dir
+        self.started_at = time.time()
         self.attempt = 0
         self.exit_code = 0
         self.log_file = ""

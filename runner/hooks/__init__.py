@@ -5,13 +5,14 @@ pre_* functions run in this order, post_* functions in reverse.
 
 from types import ModuleType
 
-from runner.hooks import directory, exec_commands, free_space, log_keeper
+from runner.hooks import directory, exec_commands, free_space, log_keeper, trace
 
 HOOKS: dict[str, ModuleType] = {
     "exec_commands": exec_commands,
     "log_keeper": log_keeper,
     "directory": directory,
     "free_space": free_space,
+    "trace": trace,
 }
 
 STAGES = ("pre_job", "pre_exec", "post_exec", "post_success", "post_fail")

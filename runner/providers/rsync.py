@@ -11,6 +11,7 @@ OPTIONS = frozenset({
     "upstream", "command", "env", "exclude_file", "username", "password", "use_ipv4", "use_ipv6",
     "success_exit_codes", "fail_on_match", "rsync_options", "rsync_options_extra", "rsync_override",
     "rsync_override_only", "rsync_timeout", "rsync_no_timeout", "rsync_success_exit_codes", "max_delete",
+    "trace",
 })  # fmt: skip
 
 BUILT_IN = (
@@ -21,6 +22,9 @@ BUILT_IN = (
 
 EXACT = "--no-h"
 """Ours, after them: sizes in bytes instead of three digits and a letter."""
+
+TRACES = ("project/", "project/trace/", "project/trace/{host}", "Archive-Update-in-Progress-{host}")
+"""What the trace hook makes in a mirror although its upstream may lack it."""
 
 _SIZE = "Total file size"
 _DIGITS = 18  # more than any disk holds, and still a number that every reader of a report can take
@@ -92,6 +96,8 @@ def options(mirror: Mirror, built_in: tuple[str, ...]) -> tuple[str, ...]:
         found.append("-6" if mirror.use_ipv6 else "-4")
     if mirror.exclude_file is not None:
         found += ["--exclude-from", mirror.exclude_file]
+    if mirror.trace:
+        found += [f"--filter=protect /{path.format(host=mirror.trace)}" for path in TRACES]
     return (*found, *mirror.rsync_options)
 
 

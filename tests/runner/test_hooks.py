@@ -4,17 +4,21 @@ import gzip
 import os
 import re
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import pytest
 
 from runner import hooks, pipeline, process
 from runner.api import Abort, Job, Outcome
-from runner.hooks import free_space, log_keeper
+from runner.hooks import free_space, log_keeper, trace
 from runner.journal import Ending
 from runner.providers import PROVIDERS
+from schemas import VERSION
 from schemas.records import Mirror, Secret
 
 NOW = time.time()
@@ -393,3 +397,124 @@ def test_what_counts_as_too_little_space(
     except Abort as abort:
         status = abort.status
     assert status == ("refused" if refused else "allowed")
+
+
+HOST = "mirrors.example.edu"
+IN_PROGRESS = f"Archive-Update-in-Progress-{HOST}"
+
+
+def contents(job: Job) -> list[str]:
+    root = Path(job.directory)
+    return sorted(str(path.relative_to(root)) for path in root.rglob("*") if not path.is_dir())
+
+
+def test_a_success_leaves_a_trace(job: Job) -> None:
+    change(job, trace=HOST, command="ls")
+    folder = Path(job.directory, "project/trace")
+    folder.mkdir(parents=True)
+    (folder / "master").write_text("Sun Feb 28 08:00:00 UTC 2016\nArchive serial: 2016022802\n")
+    job.started_at = 1456652035
+
+    assert run(job).status == "success"
+
+    assert said(job) == [IN_PROGRESS, "project"]
+    assert contents(job) == ["project/trace/master", f"project/trace/{HOST}"]
+    first, *rest = (folder / HOST).read_text().splitlines()
+    fields = dict(line.split(": ", 1) for line in rest)
+    date = datetime.strptime(first, "%a %b %d %H:%M:%S UTC %Y").replace(tzinfo=UTC)
+    assert parsedate_to_datetime(fields.pop("Date")) == date
+    assert abs(date.timestamp() - time.time()) < 60
+    assert fields == {
+        "Date-Started": "Sun, 28 Feb 2016 09:33:55 +0000",
+        "Archive serial": "2016022802",
+        "Creator": f"Skipjack {VERSION}",
+        "Running on host": os.uname().nodename,
+        "Upstream-mirror": "rsync.example.org",
+    }
+    assert job.complaints == []
+
+
+def test_the_first_line_is_what_date_prints() -> None:
+    words = ["date", "-u", "-d", "@1456650029", "+%a %b %e %H:%M:%S UTC %Y"]
+    printed = subprocess.run(words, env=os.environ | {"LC_ALL": "C"}, check=True, capture_output=True, text=True).stdout
+    assert trace._day(1456650029) == printed.strip()
+    assert trace._day(1456650029 + 4 * 86400) == "Thu Mar  3 09:00:29 UTC 2016"
+
+
+@pytest.mark.parametrize(
+    ("upstream", "host"),
+    [
+        ("rsync://me@h.example:873/m/", "h.example"), ("h.example::m/", "h.example"), ("u@h:/srv/m/", "h"),
+        ("[2001:db8::1]::m/", "[2001:db8::1]"), ("https://u:p@h.example:8443/x", "h.example"), ("", ""), ("/srv/x", ""),
+    ],
+)  # fmt: skip
+def test_an_upstreams_host_is_told_and_nothing_else_of_it(upstream: str, host: str) -> None:
+    assert trace._host(upstream) == host
+
+
+def test_a_failure_leaves_no_trace_and_keeps_the_former_one(job: Job) -> None:
+    change(job, trace=HOST)
+    run(job)
+    before = Path(job.directory, "project/trace", HOST).read_text()
+    change(job, command="sh -c 'ls; exit 1'")
+
+    assert run(job).status == "failed"
+
+    assert IN_PROGRESS in said(job)
+    assert contents(job) == [f"project/trace/{HOST}"]
+    assert Path(job.directory, "project/trace", HOST).read_text() == before
+
+
+def test_what_a_crash_left_is_gone_after_the_next_run(job: Job) -> None:
+    change(job, trace=HOST)
+    for name in (IN_PROGRESS, f".{IN_PROGRESS}.new"):
+        Path(job.directory, name).write_text("left")
+    run(job)
+    assert contents(job) == [f"project/trace/{HOST}"]
+    assert job.complaints == []
+
+
+def test_without_the_key_nothing_is_written(job: Job) -> None:
+    change(job, command="ls")
+    run(job)
+    assert (said(job), contents(job)) == ([], [])
+
+
+@pytest.mark.parametrize("link", ["project", "project/trace"])
+def test_no_link_in_the_mirror_leads_a_trace_out_of_it(job: Job, tmp_path: Path, link: str) -> None:
+    outside = tmp_path / "outside"
+    (outside / "trace").mkdir(parents=True)
+    place = Path(job.directory, link)
+    place.parent.mkdir(exist_ok=True)
+    place.symlink_to(outside)
+    change(job, trace=HOST)
+
+    assert run(job).status == "success"
+
+    assert [path.name for path in outside.rglob("*")] == ["trace"]
+    assert job.complaints == [f"the trace cannot be written: {job.directory}/{Path(link).name}: Not a directory"]
+
+
+def test_a_link_in_the_place_of_the_files_is_replaced_and_not_followed(job: Job, tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("keep me")
+    Path(job.directory, "project/trace").mkdir(parents=True)
+    Path(job.directory, "project/trace", HOST).symlink_to(precious)
+    Path(job.directory, IN_PROGRESS).symlink_to(precious)
+    Path(job.directory, "project/trace/master").symlink_to(precious)
+    change(job, trace=HOST)
+
+    run(job)
+
+    assert precious.read_text() == "keep me"
+    assert not Path(job.directory, "project/trace", HOST).is_symlink()
+    assert job.complaints == []
+
+
+def test_a_mirrors_directory_may_be_a_link_within_the_root(job: Job, tmp_path: Path) -> None:
+    real = tmp_path / "mirrors/real"
+    Path(job.directory).rename(real)
+    Path(job.directory).symlink_to(real)
+    change(job, trace=HOST)
+    run(job)
+    assert (real / "project/trace" / HOST).is_file()
