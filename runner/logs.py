@@ -1,7 +1,9 @@
 """Reading an attempt's log once, as a stream: the provider's figures, forbidden lines, and the tail for the report."""
 
 import re
+import signal
 from collections import deque
+from types import FrameType
 from typing import NamedTuple
 
 from runner.api import Findings, Reader
@@ -9,28 +11,73 @@ from runner.api import Findings, Reader
 LINE_BYTES = 64 * 1024
 """What is looked at of one line; a pattern never meets a longer one."""
 
+LINE_SECONDS = 3.0
+"""Time that patterns get for one line, at least; twice that at most."""
+
 TAIL_LINES = 30
 TAIL_CHARACTERS = 8000
 
 
 class Digest(NamedTuple):
-    """What one reading of a log gives; `forbidden` is the line that a definition said must not be there."""
+    """What one reading of a log gives.
+
+    `forbidden` is the line that a definition said must not be there, `stuck` that a pattern did not get to the end.
+    """
 
     findings: Findings
     tail: str
     forbidden: str | None
+    stuck: str = ""
 
 
 def digest(path: str, reader: Reader, fail_on_match: str) -> Digest:
-    """Read the log at `path`. Memory does not depend on its length."""
+    """Read the log at `path`, in memory that does not depend on its length."""
     search = re.compile(fail_on_match).search if fail_on_match else None
     forbidden: str | None = None
+    stuck = ""
     tail: deque[str] = deque(maxlen=TAIL_LINES)
-    with open(path, "rb") as file:
-        while data := file.readline(LINE_BYTES):
-            text = data.decode("utf-8", "replace").rstrip("\r\n")
-            reader.line(text)
-            tail.append(text[:1000])
-            if search is not None and forbidden is None and search(text):
-                forbidden = text
-    return Digest(reader.findings(), "\n".join(tail)[-TAIL_CHARACTERS:], forbidden)
+    try:
+        with open(path, "rb") as file, _Watchdog() as watchdog:
+            while data := file.readline(LINE_BYTES):
+                watchdog.lines += 1
+                text = data.decode("utf-8", "replace").rstrip("\r\n")
+                tail.append(text[:1000])
+                reader.line(text)
+                if search is not None and forbidden is None and search(text):
+                    forbidden = text
+    except _Stuck as error:
+        stuck = str(error)
+    return Digest(reader.findings(), "\n".join(tail)[-TAIL_CHARACTERS:], forbidden, stuck)
+
+
+class _Stuck(Exception):  # noqa: N818 - what happened to the reading
+    """A regular expression would try for ever on a line; the message says so in words."""
+
+
+class _Watchdog:
+    """Raises _Stuck when no line was finished between two of its looks.
+
+    Python's regular expressions look for signals while they match, so even the most pathological one is interrupted,
+    and a look every few seconds costs the lines nothing.
+    """
+
+    def __init__(self) -> None:
+        self.lines = 0
+        self._seen = -1
+
+    def __enter__(self) -> "_Watchdog":
+        self._former = signal.signal(signal.SIGALRM, self._look)
+        signal.setitimer(signal.ITIMER_REAL, LINE_SECONDS, LINE_SECONDS)
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, self._former)
+
+    def _look(self, _number: int, _frame: FrameType | None) -> None:
+        if self.lines == self._seen:
+            raise _Stuck(
+                f"`fail_on_match` or `size_pattern` did not get past line {self.lines} of the log within"
+                f" {LINE_SECONDS:g} s; write a simpler pattern, without repetitions inside repetitions"
+            )
+        self._seen = self.lines

@@ -4,9 +4,10 @@ pre-exec → run → post-exec → post-success (and the run ends) or post-fail 
 pre_* hooks run in the order of their table, post_* in reverse.
 """
 
+import contextlib
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
 from typing import NamedTuple
 
@@ -139,6 +140,8 @@ def _verdict(job: Job, provider: Provider, exited: process.Exit, read: Digest) -
         return INTERRUPTED, "the run was told to stop, by a shutdown or by hand"
     if exited.cause == process.TIMED_OUT:
         return TIMED_OUT, f"the attempt took longer than its time-out of {job.mirror.timeout} s"
+    if read.stuck:
+        return FAILED, read.stuck
     if read.forbidden is not None:
         return FAILED, f"the log has a line that `fail_on_match` forbids: {read.forbidden[:200]}"
     if provider.is_success(job, exited.code):
@@ -154,4 +157,14 @@ def _call(hooks: Sequence[ModuleType], stage: str, job: Job) -> None:
     for hook in hooks if stage.startswith("pre_") else hooks[::-1]:
         function = getattr(hook, stage, None)
         if function is not None:
-            function(job)
+            with _beside(job) if stage.startswith("post_") else contextlib.nullcontext():
+                function(job)
+
+
+@contextlib.contextmanager
+def _beside(job: Job) -> Iterator[None]:
+    """What a disk does to a hook after the processes have ended is told, and changes nothing about how they ended."""
+    try:
+        yield
+    except OSError as error:
+        job.complain(str(error))

@@ -190,3 +190,14 @@ def test_a_command_is_split_into_words_and_nothing_is_expanded() -> None:
 
     assert made.argv == ("/opt/run", "two words", "$HOME", "`id`", "a;b", ">", "c")
     assert made.cwd == "/srv/mirror/debian"
+
+
+def test_a_pattern_that_would_try_for_ever_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "LINE_SECONDS", 0.1)
+    text = "fine\n" + "a" * 60_000 + "\n"
+
+    found = read(tmp_path, text, command.reader(job()), "(a+)+b")
+
+    assert "did not get past line 2" in found.stuck
+    assert found.tail.startswith("fine\n")
+    assert read(tmp_path, "fine\n", command.reader(job()), "^(a+)+b$").stuck == ""
