@@ -19,6 +19,10 @@ class Answer(NamedTuple):
     want: str | None
 
 
+class TooLarge(SkipjackError):  # noqa: N818 - it is what happened to the request, and reads so at every raise
+    """The manager, or what stands before it, takes no request of this size."""
+
+
 class Client:
     """A session with one manager."""
 
@@ -39,6 +43,8 @@ class Client:
             )
         except requests.RequestException as error:
             raise SkipjackError(f"The manager at {self._url} cannot be reached: {_reason(error)}.", _LATER) from error
+        if answer.status_code == 413:
+            raise TooLarge(f"The manager at {self._url} answered {_error(answer)}.", _LARGER)
         if answer.status_code != 200:
             raise SkipjackError(f"The manager at {self._url} answered {_error(answer)}.", _remedy(answer.status_code))
         return self._decode(answer)
@@ -53,6 +59,7 @@ class Client:
 
 
 _LATER = "Nothing is lost: the reports wait here and are sent later."
+_LARGER = f"Let it, and any proxy before it, take larger requests (`body_limit`). {_LATER}"
 
 
 def _reason(error: requests.RequestException) -> str:

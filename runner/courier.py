@@ -10,9 +10,10 @@ import select
 import socket
 import time
 from collections.abc import Iterator
+from typing import Any
 
 from runner import bell, journal, plan
-from runner.client import Client
+from runner.client import Answer, Client, TooLarge
 from runner.journal import Journal
 from runner.output import log
 from runner.places import Places
@@ -38,13 +39,12 @@ def deliver(settings: RunnerSettings, client: Client) -> int:
     delivered = 0
     with journal.opened(places.journal) as book:
         while True:
-            reports = book.outbox(BATCH, BATCH_BYTES)
-            answer = client.send(encode_envelope(_envelope(settings, places, book), reports))
+            reports, answer = _send(client, _envelope(settings, places, book), book)
             if answer.acknowledged > book.newest():
                 log("the manager knows reports that this journal never made: it is an old copy and gets a new identity")
                 book.renew()
                 continue
-            if answer.want == SNAPSHOT and reports and reports[0]["kind"] != SNAPSHOT:
+            if _has_lost_some(answer, reports, book):
                 log("the manager does not know some earlier reports; sending all that it cannot know")
                 book.snapshot(answer.acknowledged, time.time())
                 continue
@@ -56,6 +56,26 @@ def deliver(settings: RunnerSettings, client: Client) -> int:
                 delivered += len(taken)
             if not book.pending():
                 return delivered
+
+
+def _send(client: Client, envelope: Envelope, book: Journal) -> tuple[list[dict[str, Any]], Answer]:
+    """Send the oldest reports: as many as may be, or half as many where that is too large, down to a single one."""
+    most = BATCH
+    while True:
+        reports = book.outbox(most, BATCH_BYTES)
+        try:
+            return reports, client.send(encode_envelope(envelope, reports))
+        except TooLarge:
+            if len(reports) < 2:
+                raise
+            most = len(reports) // 2
+
+
+def _has_lost_some(answer: Answer, reports: list[dict[str, Any]], book: Journal) -> bool:
+    """Tell whether the manager lacks reports that it once had; it says so itself if it gets one that comes later."""
+    if reports:
+        return answer.want == SNAPSHOT and reports[0]["kind"] != SNAPSHOT
+    return answer.acknowledged < book.acknowledged()
 
 
 def _envelope(settings: RunnerSettings, places: Places, book: Journal) -> Envelope:

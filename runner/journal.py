@@ -26,6 +26,9 @@ _DAY = 86400.0
 KEPT_RUNS = 100
 """Ended runs kept for each mirror, once the manager knows them."""
 
+RUNS_AT_ONCE = 20
+"""Ended runs in one report after a snapshot; with the tails of their logs some 170 kB."""
+
 _MIGRATIONS = (
     """
     CREATE TABLE identity (journal TEXT NOT NULL, acknowledged INTEGER NOT NULL);
@@ -127,10 +130,11 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
+        connection.execute("COMMIT")
     except BaseException:
-        connection.execute("ROLLBACK")
+        if connection.in_transaction:  # a full disk makes SQLite undo everything by itself
+            connection.execute("ROLLBACK")
         raise
-    connection.execute("COMMIT")
 
 
 class Journal:
@@ -226,6 +230,14 @@ class Journal:
         with _transaction(self._db):
             return self._end(run, mirror, ending, now)
 
+    def settle(self, active: Active, ending: Ending, now: float) -> bool:
+        """Record the end of a run that was found dead: False when it has begun or ended since it was looked at."""
+        with _transaction(self._db):
+            row = self._db.execute("SELECT status FROM run WHERE id = ?", (active.id,)).fetchone()
+            if row is None or (row["status"] != active.status and active.status == LAUNCHING):
+                return False
+            return self._end(active.id, active.mirror, ending, now)
+
     def needs_size(self, mirror: str, now: float) -> bool:
         """Whether the mirror's size should be measured: its last success told none, and a day has gone by since."""
         row = self._db.execute(
@@ -268,6 +280,10 @@ class Journal:
             found.append(head | json.loads(row["content"]))
         return found
 
+    def acknowledged(self) -> int:
+        """The highest number that the manager ever acknowledged, 0 before the first."""
+        return int(self._db.execute("SELECT acknowledged FROM identity").fetchone()[0])
+
     def pending(self) -> int:
         """How many reports wait."""
         return int(self._db.execute("SELECT count(*) FROM outbox").fetchone()[0])
@@ -279,9 +295,10 @@ class Journal:
             self._db.execute("UPDATE identity SET acknowledged = max(acknowledged, ?)", (number,))
 
     def snapshot(self, known: int, now: float) -> None:
-        """Replace what waits by one report of everything, for a manager that knows all up to `known` and no more.
+        """Replace what waits by reports of everything, for a manager that knows all up to `known` and no more.
 
-        It holds every mirror's state and every ended run that such a manager cannot know, so no end is lost.
+        The first holds every mirror's state. Those after it hold every ended run that such a manager cannot know, so
+        no end is lost; they are several, since a request must not grow with the time that a manager has missed.
         """
         with _transaction(self._db):
             names = [row[0] for row in self._db.execute("SELECT name FROM mirror ORDER BY name")]
@@ -289,7 +306,12 @@ class Journal:
             query = f"SELECT mirror, {_RUN} FROM run WHERE end_number > ? ORDER BY id"  # noqa: S608 - own columns
             runs = tuple((row[0], Run(*row[1:])) for row in self._db.execute(query, (known,)))
             self._db.execute("DELETE FROM outbox")
-            self._enqueue(SNAPSHOT, encode_content(statuses, runs), now)
+            self._enqueue(SNAPSHOT, encode_content(statuses), now)
+            for first in range(0, len(runs), RUNS_AT_ONCE):
+                part = runs[first : first + RUNS_AT_ONCE]
+                number = self._enqueue(CHANGE, encode_content((), part), now)
+                ids = [(number, run.id) for _mirror, run in part]
+                self._db.executemany("UPDATE run SET end_number = ? WHERE id = ?", ids)
 
     # Parts of transactions
 

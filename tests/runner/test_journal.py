@@ -131,11 +131,26 @@ def test_a_snapshot_replaces_what_waits_and_holds_every_end_that_may_be_unknown(
 
     book.snapshot(known, 300.0)
 
-    [report] = book.outbox(100, MANY)
-    assert (report["kind"], [run["id"] for run in report["runs"]]) == ("snapshot", [2, 3, 4])
-    assert report["number"] > known + 6
+    [state, ends] = book.outbox(100, MANY)
+    assert (state["kind"], state["runs"], state["statuses"][0]["run"]["id"]) == ("snapshot", [], 4)
+    assert (ends["kind"], [run["id"] for run in ends["runs"]]) == ("change", [2, 3, 4])
+    assert state["number"] > known + 6
     book.snapshot(0, 301.0)
-    assert [run["id"] for run in book.outbox(100, MANY)[0]["runs"]] == [1, 2, 3, 4]
+    assert [run["id"] for run in book.outbox(100, MANY)[1]["runs"]] == [1, 2, 3, 4]
+
+
+def test_a_snapshot_of_much_is_several_reports_and_a_second_one_loses_nothing_of_it(book: Journal) -> None:
+    for number in range(journal.RUNS_AT_ONCE * 2 + 1):
+        one_run(book, now=200.0 + number * 10)
+    book.snapshot(0, 1000.0)
+    first = [[run["id"] for run in report["runs"]] for report in book.outbox(100, MANY)]
+    assert [len(ids) for ids in first] == [0, journal.RUNS_AT_ONCE, journal.RUNS_AT_ONCE, 1]
+    known = book.outbox(100, MANY)[1]["number"]
+    book.acknowledge(known)
+
+    book.snapshot(known, 1001.0)
+
+    assert [[run["id"] for run in report["runs"]] for report in book.outbox(100, MANY)] == [[], *first[2:]]
 
 
 def test_reports_are_what_the_schema_says(book: Journal) -> None:
