@@ -26,30 +26,36 @@ def try_lock(path: str, *, wait: float = 0.0) -> int | None:
 
 
 def is_held(path: str) -> bool:
-    """Tell whether somebody holds the lock; takes it for an instant, so takers must be ready to wait one."""
+    """Tell whether somebody holds the lock; shares it for an instant, so takers must be ready to wait one."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     try:
-        return not _flock(descriptor)
+        return not _flock(descriptor, fcntl.LOCK_SH)  # shared: two that look must not take each other for a holder
     finally:
         os.close(descriptor)
 
 
 def holders(path: str) -> list[int]:
-    """The processes that have the lock's file open, found in /proc; whoever has it open inherited it from a run."""
+    """The other processes that hold the lock, found in /proc; not those that wait for it or look whether it is held."""
     target = os.path.realpath(path)
     pids = (int(entry) for entry in os.listdir("/proc") if entry.isdigit())
-    return [pid for pid in pids if pid != os.getpid() and target in _open_files(pid)]
+    return [pid for pid in pids if pid != os.getpid() and _holds(pid, target)]
 
 
-def _open_files(pid: int) -> set[str]:
-    folder = f"/proc/{pid}/fd"
+def _holds(pid: int, target: str) -> bool:
     try:
-        return {os.readlink(f"{folder}/{name}") for name in os.listdir(folder)}
+        names = [name for name in os.listdir(f"/proc/{pid}/fd") if os.readlink(f"/proc/{pid}/fd/{name}") == target]
+        return any(_is_locked(f"/proc/{pid}/fdinfo/{name}") for name in names)
     except OSError:  # gone meanwhile, or somebody else's, who cannot have our lock
-        return set()
+        return False
+
+
+def _is_locked(path: str) -> bool:
+    """Tell by its description in /proc whether an open file is locked for its holder alone, by whomever it was."""
+    with open(path, encoding="ascii") as file:
+        return any(line.startswith("lock:") and " WRITE " in line for line in file)
 
 
 class Held:
@@ -66,9 +72,9 @@ class Held:
             os.close(self._descriptor)
 
 
-def _flock(descriptor: int) -> bool:
+def _flock(descriptor: int, kind: int = fcntl.LOCK_EX) -> bool:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
             return False

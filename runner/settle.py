@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Mapping
 
 from runner import locks, schedule
 from runner.journal import Active, Ending, Journal
@@ -22,8 +23,9 @@ def settle(places: Places, book: Journal, now: float) -> None:
         ending = _ending(places, active, now)
         if ending is None or locks.is_held(places.lock("mirror", active.mirror)):
             continue
-        # Its locks may be free because it has just recorded its own end: then this changes nothing.
-        if book.end(active.id, active.mirror, ending, now):
+        # Its locks may be free because it has just recorded its own end, or it may have come up in the last moment:
+        # then this changes nothing.
+        if book.settle(active, ending, now):
             log(f"{ending.status}: {ending.reason}", about=active.mirror)
 
 
@@ -52,9 +54,14 @@ def orphaned(places: Places, book: Journal) -> list[str]:
 def end_orphans(places: Places, names: list[str]) -> None:
     """End the processes that hold these mirrors' locks: TERM to their groups, a grace, KILL.
 
-    Whoever has a mirror's lock file open got it from a run of that mirror, so nobody else is hit.
+    Whoever holds a mirror's lock while we hold its supervisor's got it from a run that is gone, so nobody else is hit.
     """
-    paths = {name: places.lock("mirror", name) for name in names}
+    with contextlib.ExitStack() as stack:
+        ours = [name for name in names if stack.enter_context(locks.Held(places.lock("supervisor", name)))]
+        _end_holders({name: places.lock("mirror", name) for name in ours})
+
+
+def _end_holders(paths: Mapping[str, str]) -> None:
     for name, path in paths.items():
         log("ends the processes of a run that is gone", about=name)
         _signal_holders(path, signal.SIGTERM)

@@ -41,7 +41,9 @@ def tick(places: Places) -> int:
                 from runner.settle import end_orphans
 
                 end_orphans(places, orphans)
-                return launched + tick(places)
+        with locks.Held(places.lock("program", "tick"), wait=20.0) as ours:
+            if ours:
+                launched += _work(places)[0]
     return launched
 
 
