@@ -41,8 +41,14 @@ def read(path: str, current: str, now: float) -> list[str] | None:
 
 
 def write(path: str, current: str, now: float, wake_at: float, names: list[str]) -> None:
-    """Leave an agenda for the next tick. Not synced: a lost one costs a tick, a torn one is not understood."""
+    """Leave an agenda for the next tick. Not synced: a lost one costs a tick, a torn one is not understood.
+
+    Nor does it matter if the disk has no room for it.
+    """
     aside = f"{path}.new"
-    with open(aside, "w", encoding="ascii") as file:
-        file.write("\n".join([_MARK, current, f"{now!r} {wake_at!r}", *names]))
-    os.replace(aside, path)
+    try:
+        with open(aside, "w", encoding="ascii") as file:
+            file.write("\n".join([_MARK, current, f"{now!r} {wake_at!r}", *names]))
+        os.replace(aside, path)
+    except OSError:
+        return

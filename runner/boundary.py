@@ -4,6 +4,7 @@
 errors (2) are the argument parser's.
 """
 
+import errno
 import os
 import signal
 import time
@@ -13,6 +14,9 @@ from runner.output import log
 from schemas.errors import SkipjackError
 
 EXPECTED, BUG = 1, 3
+
+_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
+"""What a disk does to us; the system does not always say which file it was about."""
 
 
 def guarded(program: Callable[[], int], folder: str | None = None) -> int:
@@ -27,9 +31,10 @@ def guarded(program: Callable[[], int], folder: str | None = None) -> int:
     except BrokenPipeError:
         return EXPECTED  # whoever read our output has gone; there is nobody to tell
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None and error.errno not in _DISK:
             return _bug(error, folder)
-        log(f"{error.filename}: {error.strerror}. Check the path, its owner and the free space.", about="skipjack")
+        place = error.filename or "A file cannot be written"
+        log(f"{place}: {error.strerror}. Check the path, its owner and the free space.", about="skipjack")
         return EXPECTED
     except Exception as error:
         return _bug(error, folder)

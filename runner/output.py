@@ -1,5 +1,6 @@
 """The one place that prints. Answers go to stdout, the log to stderr in lines that journald shows well."""
 
+import contextlib
 import sys
 
 
@@ -10,7 +11,11 @@ def say(text: str) -> None:
 
 
 def log(text: str, *, about: str = "") -> None:
-    """Tell what happens, as one line for each line of `text`, beginning with what it is about."""
+    """Tell what happens, as one line for each line of `text`, beginning with what it is about.
+
+    When nobody can hear it, because the disk is full or the reader has gone, the work goes on all the same.
+    """
     prefix = f"{about}: " if about else ""
-    sys.stderr.write("".join(f"{prefix}{line}\n" for line in text.splitlines()))
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):
+        sys.stderr.write("".join(f"{prefix}{line}\n" for line in text.splitlines()))
+        sys.stderr.flush()

@@ -189,18 +189,28 @@ def _signal_group(pid: int, number: int) -> None:
 def detach(argv: Sequence[str], log: str) -> None:
     """Start one of our own programs that shall outlive us: a session of its own, messages appended to the file `log`.
 
-    It must not keep a terminal or a pipe of ours open, or cron and ssh would wait for its end.
+    It must not keep a terminal or a pipe of ours open, or cron and ssh would wait for its end. If the messages have no
+    place, because the disk is full, it is started without.
     """
-    if os.path.exists(log) and os.path.getsize(log) > MESSAGES_BYTES:
-        os.replace(log, f"{log}.old")
     null = os.open(os.devnull, os.O_RDWR)
-    messages = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+    messages = os.dup(null)
     try:
+        with contextlib.suppress(OSError):
+            opened = _messages(log)
+            os.close(messages)
+            messages = opened
         actions = [(os.POSIX_SPAWN_DUP2, source, target) for source, target in ((null, 0), (null, 1), (messages, 2))]
         os.posix_spawn(argv[0], list(argv), os.environ, setsid=True, setsigdef=_DEFAULTED, file_actions=actions)
     finally:
         os.close(messages)
         os.close(null)
+
+
+def _messages(log: str) -> int:
+    with contextlib.suppress(FileNotFoundError):  # it is new, or another process has just put it aside
+        if os.path.getsize(log) > MESSAGES_BYTES:
+            os.replace(log, f"{log}.old")
+    return os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
 
 
 def lean(*words: str) -> list[str]:
