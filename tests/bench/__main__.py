@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.bench import idle_tick, run_to_page, sync
+from tests.bench import idle_tick, run_cost, run_to_page, sync
 from tests.e2e.parts import REPOSITORY
 
 FOLDER = REPOSITORY / "build" / "bench"
@@ -21,6 +21,7 @@ def main() -> int:
     installed = _installed()
     idle_tick.measure(FOLDER / "data" / "idle", installed)
     sync.measure(FOLDER / "data" / "sync", installed)
+    run_cost.measure(FOLDER / "data" / "cost", installed)
     run_to_page.measure(FOLDER / "data" / "page")
     shutil.rmtree(FOLDER / "data")
     return 0
