@@ -4,7 +4,7 @@ import os
 import shlex
 
 from runner import locks, plan, process
-from runner.api import Command, Job
+from runner.api import Abort, Command, Job
 from runner.output import say
 from runner.places import Places
 from runner.plan import Header, Planned
@@ -34,7 +34,10 @@ def dry_run(settings: RunnerSettings, name: str) -> int:
     # The deletion guard would read the first pass's log; there is none.
     is_rsync = planned.mirror.provider in _RSYNC
     job.log_file = os.devnull if is_rsync else os.path.join(job.log_dir, f"{name}_DATE_01.log")
-    commands = list(PROVIDERS[planned.mirror.provider].commands(job))
+    try:
+        commands = list(PROVIDERS[planned.mirror.provider].commands(job))
+    except Abort as abort:
+        raise SkipjackError(f"It would end at once: {abort.reason}.") from abort
     _tell_commands(planned, commands)
     _tell_conditions(places, header, planned, job)
     return _preview(commands[-1], job) if is_rsync else 0

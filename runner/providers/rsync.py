@@ -1,11 +1,13 @@
 """The rsync provider: one rsync from an upstream into the mirror's directory."""
 
+import os
 from collections.abc import Iterator
 
-from runner.api import Command, Findings, Job
+from runner.api import Abort, Command, Findings, Job
 from runner.providers import deletion_guard
 from schemas.records import Mirror
 from schemas.secrets import read_secret
+from schemas.states import FAILED
 
 OPTIONS = frozenset({
     "upstream", "command", "env", "exclude_file", "username", "password", "use_ipv4", "use_ipv6",
@@ -60,7 +62,8 @@ _MEANINGS = {
 
 def commands(job: Job) -> Iterator[Command]:
     """One rsync that transfers and deletes, below the deletion guard."""
-    return deletion_guard.guarded(job, full(job))
+    check(job)
+    yield from deletion_guard.guarded(job, full(job))
 
 
 def full(job: Job) -> Command:
@@ -71,6 +74,13 @@ def full(job: Job) -> Command:
 def extra(mirror: Mirror) -> tuple[str, ...]:
     """What a mirror adds to the options that it inherits."""
     return () if mirror.rsync_override_only else mirror.rsync_options_extra
+
+
+def check(job: Job) -> None:
+    """See to it that a missing file is named, instead of leaving it to rsync; raises Abort."""
+    path = job.mirror.exclude_file
+    if path is not None and not os.access(path, os.R_OK):
+        raise Abort(FAILED, f"the `exclude_file` {path} cannot be read; create it, readable for the worker's user")
 
 
 def invocation(job: Job, words: tuple[str, ...]) -> Command:

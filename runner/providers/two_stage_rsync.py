@@ -30,6 +30,7 @@ reader = rsync.reader
 
 def commands(job: Job) -> Iterator[Command]:
     """Both stages. What a definition overrides or inherits holds in both, `rsync_options_extra` in the second alone."""
+    rsync.check(job)
     shared = rsync.options(job.mirror, rsync.BUILT_IN)
     yield rsync.invocation(job, (*(word for word in shared if not _removes(word)), *_filters(job.mirror)))
     yield from deletion_guard.guarded(job, rsync.full(job))

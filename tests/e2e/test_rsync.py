@@ -103,3 +103,14 @@ def test_a_dry_run_of_a_command_runs_nothing(repository: ConfigRepository, worke
     assert f"1. touch {proof}" in said
     assert "TUNASYNC_MIRROR_NAME=m" in said
     assert not proof.exists()
+
+
+def test_a_missing_exclude_file_is_named(repository: ConfigRepository, upstream: RsyncDaemon, worker: Worker) -> None:
+    missing = worker.folder / "missing"
+    text = f"upstream: {upstream.url('files')}\nexclude_file: {missing}\n"
+    repository.commit({"m.yml": text}, "Add m")
+
+    worker.command("once", check=False)
+
+    assert worker.run_of("m").reason.startswith(f"the `exclude_file` {missing} cannot be read")
+    assert f"{missing} cannot be read" in worker.command("run", "m", "--dry-run", check=False).stderr
