@@ -210,7 +210,7 @@ class _Drafting:
         return texts
 
     def _turn_away(self, problem: Problem, texts: Mapping[str, str], defaults: Keys) -> None:
-        key, name = _key_at(texts[problem.file], problem.line), problem.file.removesuffix(".yml")
+        key, name = _key_at(texts[problem.file], problem), problem.file.removesuffix(".yml")
         if problem.file == DEFAULTS:
             defaults.pop(key)
             option = key if key in self._config.sections["global"] else f"dangerous_global_{key}"
@@ -231,9 +231,9 @@ def _without(keys: Keys, inherited: Keys) -> Keys:
     }
 
 
-def _key_at(text: str, line: int) -> str:
-    """The key of a file's top level whose value holds a line; empty for none."""
-    for each in reversed(text.splitlines()[:line]):
+def _key_at(text: str, problem: Problem) -> str:
+    """The key of a file's top level whose value has the problem; empty for one of the file as a whole."""
+    for each in reversed(text.splitlines()[: problem.line] if problem.column > 1 else ()):
         if match := re.match(r"[a-z][a-z0-9_]*(?=:)", each):
             return match[0]
     return ""

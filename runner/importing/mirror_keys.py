@@ -152,7 +152,8 @@ class _Conversion:
             if {option, extra} & self._definition.own:
                 usual = self._config.get("global", option, [])
                 commands = [*self._definition.get(option, usual), *self._definition.get(extra, [])]
-                self.findings += runs_backwards(commands, self._definition.at(extra))
+                place = self._definition.at(extra if extra in self._definition.own else option)
+                self.findings += runs_backwards(commands, place)
 
     def same(self, place: Value) -> Any:
         return place.value

@@ -1,0 +1,95 @@
+"""What the tests of imports share: a folder to import in, and what came of it."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from runner.cli import main
+from schemas import catalogue
+from schemas.catalogue import Catalogue
+from schemas.records import Mirror, RunnerSettings
+from schemas.settings import load_runner
+from schemas.sources import read_directory
+
+GLOBAL = """\
+[global]
+name = "alpha"
+log_dir = "/var/log/tunasync/{{.Name}}"
+mirror_dir = "/srv/mirror"
+concurrent = 3
+interval = 360
+"""
+DEBIAN = '[[mirrors]]\nname = "debian"\nupstream = "rsync://up.example.org/debian/"\n'
+SECRET = "open sesame"
+
+
+class Result(NamedTuple):
+    """What an import printed and left behind."""
+
+    code: int
+    out: str
+    err: str
+    folder: Path
+
+    @property
+    def findings(self) -> list[str]:
+        """The lines about what was not kept."""
+        return [line for line in self.out.splitlines() if re.match(r"\S+:[0-9]+: ", line)]
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """The repository, which is always sound."""
+        found = catalogue.load(read_directory(self.folder / "mirrors"))
+        assert not found.problems
+        return found
+
+    @property
+    def mirrors(self) -> dict[str, Mirror]:
+        """Its mirrors."""
+        return {mirror.name: mirror for mirror in self.catalogue.mirrors}
+
+    @property
+    def settings(self) -> RunnerSettings:
+        """The machine's settings."""
+        return load_runner(self.folder / "runner.yml")
+
+    def text(self) -> str:
+        """Everything that was written into the repository."""
+        return "".join(path.read_text("utf-8") for path in sorted((self.folder / "mirrors").iterdir()))
+
+
+class Bench:
+    """A folder to import in."""
+
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.folder = folder
+        self._capsys = capsys
+
+    def run(self, config: str | bytes, *words: str) -> Result:
+        """Import a configuration."""
+        data = config.encode() if isinstance(config, str) else config
+        (self.folder / "worker.conf").write_bytes(data)
+        places = ["--into", str(self.folder / "mirrors"), *words]
+        code = main(["import", "tunasync", str(self.folder / "worker.conf"), *places])
+        out, err = self._capsys.readouterr()
+        return Result(code, out.replace(f"{self.folder}/", ""), err.replace(f"{self.folder}/", ""), self.folder)
+
+    def with_secrets(self, config: str) -> Result:
+        """Import a configuration that has passwords."""
+        return self.run(config, "--secrets", str(self.folder / "secrets"))
+
+
+def toml(value: object) -> str:
+    """A value as TOML has it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return f"[{', '.join(map(toml, value))}]"
+    return str(value) if isinstance(value, int) else "'" + str(value) + "'"
+
+
+def table(mirror: Mapping[str, Any], header: str = "[[mirrors]]") -> str:
+    return "\n".join([header, *(f"{key} = {toml(value)}" for key, value in mirror.items()), "", ""])

@@ -1,0 +1,217 @@
+"""The page for those who come from tunasync says the truth about each option."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from runner.api import Job
+from runner.importing.options import MIRROR, SECTIONS
+from runner.providers import PROVIDERS
+
+from .importing import DEBIAN, GLOBAL, SECRET, Bench, Result
+
+DOCS = Path(__file__).parents[2] / "docs" / "from-tunasync.md"
+
+
+class Row(NamedTuple):
+    """One row of the page's table."""
+
+    section: str
+    option: str
+    key: str
+    where: str
+
+
+def rows() -> list[Row]:
+    found = re.findall(r"^\| `(?:\[(\w+)\] )?(\w+)` \| (?:`([\w.]+)`)? ?\| (.*?) \|", DOCS.read_text("utf-8"), re.M)
+    return [Row(*each) for each in found]
+
+
+SAMPLES: dict[tuple[str, str], tuple[str, Any]] = {
+    ("global", "name"): ("'beta'", "beta"),
+    ("global", "log_dir"): ("'/logs/{{ .Name }}/'", "/logs"),
+    ("global", "mirror_dir"): ("'/data/'", "/data"),
+    ("global", "concurrent"): ("17", 17),
+    ("global", "interval"): ("90", 5400),
+    ("global", "retry"): ("5", 5),
+    ("global", "timeout"): ("86400", 86400),
+    ("global", "rsync_options"): ("['-z']", ("-z",)),
+    ("global", "exec_on_success"): ("['/x ok']", ("/x ok",)),
+    ("global", "exec_on_failure"): ("['/x bad']", ("/x bad",)),
+    ("global", "dangerous_global_success_exit_codes"): ("[0, 5]", (5,)),
+    ("global", "dangerous_global_rsync_success_exit_codes"): ("[24, 23]", (24, 23)),
+    ("manager", "api_base"): ("'https://m.example.org'", "https://m.example.org"),
+    ("manager", "api_base_list"): ("['https://m.example.org']", "https://m.example.org"),
+    ("manager", "ca_cert"): ("'/etc/ca.pem'", "/etc/ca.pem"),
+    ("", "name"): ("'debian'", "debian"),
+    ("", "provider"): ("'two-stage-rsync'", "two-stage-rsync"),
+    ("", "upstream"): ("'rsync://up.example.org/debian/'", "rsync://up.example.org/debian/"),
+    ("", "interval"): ("1440", 86400),
+    ("", "retry"): ("3", 3),
+    ("", "timeout"): ("61", 61),
+    ("", "mirror_dir"): ("'/srv/mirror/x'", "/srv/mirror/x"),
+    ("", "mirror_subdir"): ("'a'", "a"),
+    ("", "env"): ("{A = 'b'}", {"A": "b"}),
+    ("", "role"): ("'slave'", "slave"),
+    ("", "exec_on_success"): ("['/y']", ("/y",)),
+    ("", "exec_on_failure"): ("['/y']", ("/y",)),
+    ("", "exec_on_success_extra"): ("['/y']", ("/y",)),
+    ("", "exec_on_failure_extra"): ("['/y']", ("/y",)),
+    ("", "success_exit_codes"): ("[7]", (7,)),
+    ("", "rsync_success_exit_codes"): ("[24]", (24,)),
+    ("", "command"): ("'/opt/rsync'", "/opt/rsync"),
+    ("", "fail_on_match"): ("'ERROR'", "ERROR"),
+    ("", "size_pattern"): (r"'size ([0-9]+)'", "size ([0-9]+)"),
+    ("", "use_ipv6"): ("true", True),
+    ("", "use_ipv4"): ("true", True),
+    ("", "exclude_file"): ("'/etc/x'", "/etc/x"),
+    ("", "username"): ("'me'", "me"),
+    ("", "rsync_no_timeout"): ("true", True),
+    ("", "rsync_timeout"): ("600", 600),
+    ("", "rsync_options"): ("['-z']", ("-z",)),
+    ("", "rsync_override"): ("['-a']", ("-a",)),
+    ("", "rsync_override_only"): ("true", True),
+    ("", "stage1_profile"): ("'debian-oldstyle'", "debian-oldstyle"),
+    ("", "mirrors"): ("[{}]", None),
+    ("include", "include_mirrors"): ("'worker*.nothing'", None),
+}
+"""For each option a value in TOML, and what becomes of it where it is kept."""
+
+BESIDE = {
+    "size_pattern": "provider = 'command'\ncommand = '/x'\n",
+    "stage1_profile": "provider = 'two-stage-rsync'\n",
+    "rsync_override_only": "rsync_override = ['-a']\n",
+    "ca_cert": "api_base = 'https://m.example.org'\n",
+}
+"""What an option needs beside it to have an effect."""
+
+ENABLED = ("cgroup", "docker", "zfs", "btrfs_snapshot")
+"""The sections that do nothing unless they say so."""
+
+SECTION_KIND = {"text": "'x'", "texts": "['x']", "number": "1", "flag": "true", "size": "'1G'"}
+
+
+def sample(row: Row) -> str:
+    kinds = SECTIONS[row.section] if row.section else MIRROR
+    if (row.section, row.option) in SAMPLES:
+        return SAMPLES[row.section, row.option][0]
+    return f"'{SECRET}'" if row.option == "password" else SECTION_KIND[kinds[row.option]]
+
+
+def config_with(row: Row) -> tuple[str, int]:
+    """A configuration that sets the row's option, and on which line."""
+    line = f"{row.option} = {sample(row)}\n"
+    everything = "".join(f"[{section}]\nenable = true\n" for section in ENABLED if section != row.section)
+    if row.section == "global":
+        head = "".join(f"{each}\n" for each in GLOBAL.splitlines() if not each.startswith(f"{row.option} ="))
+        return head + line + everything + DEBIAN, len((head + line).splitlines())
+    if row.section:
+        enable = "enable = true\n" if "enable" in SECTIONS[row.section] and row.option != "enable" else ""
+        head = GLOBAL + f"[{row.section}]\n" + enable + BESIDE.get(row.option, "")
+        return head + line + everything + DEBIAN, len((head + line).splitlines())
+    kept = "".join(f"{each}\n" for each in DEBIAN.splitlines() if not each.startswith(f"{row.option} ="))
+    head = GLOBAL + everything + kept + BESIDE.get(row.option, "")
+    return head + line, len((head + line).splitlines())
+
+
+def found_at(row: Row, result: Result) -> Any:
+    """What stands where the row says that the option went."""
+    if row.where == "`runner.yml`":
+        value: Any = result.settings
+        for part in row.key.split("."):
+            value = getattr(value, part)
+        return value
+    if row.where == "`_workers.yml`":
+        [worker] = result.catalogue.workers.values()
+        return getattr(worker, row.key)
+    if row.where == "`_defaults.yml`":
+        assert f"\n{row.key}:" in (result.folder / "mirrors/_defaults.yml").read_text()
+    else:
+        assert row.where == "the mirror's file"
+    value = getattr(result.mirrors["debian"], row.key)
+    return dict(value) if isinstance(value, Mapping) else value
+
+
+FACTS = """
+global: name log_dir mirror_dir concurrent interval retry timeout rsync_options exec_on_success exec_on_failure
+  dangerous_global_success_exit_codes dangerous_global_rsync_success_exit_codes
+manager: api_base api_base_list ca_cert
+cgroup: enable group
+docker: enable volumes options
+zfs: enable zpool
+btrfs_snapshot: enable snapshot_path
+include: include_mirrors
+: name provider upstream interval retry timeout mirror_dir mirror_subdir log_dir env role
+  exec_on_success exec_on_failure exec_on_success_extra exec_on_failure_extra
+  success_exit_codes rsync_success_exit_codes command fail_on_match
+  size_pattern use_ipv6 use_ipv4 exclude_file username password rsync_no_timeout rsync_timeout rsync_options
+  rsync_override rsync_override_only stage1_profile memory_limit docker_image docker_volumes docker_options
+  snapshot_path mirrors
+"""
+
+
+def test_the_page_has_every_option_once() -> None:
+    told = [(row.section, row.option) for row in rows()]
+    known = {(section, option) for section, kinds in SECTIONS.items() for option in kinds}
+    assert sorted(told) == sorted(known | {("", option) for option in MIRROR})
+    for part in re.split(r"\n(?=\w*:)", FACTS.strip("\n")):
+        section, _colon, options = part.partition(":")
+        assert {(section, option) for option in options.split()} <= set(told)
+
+
+@pytest.mark.parametrize("row", rows(), ids=lambda row: f"{row.section}.{row.option}")
+def test_each_row_of_the_page_is_true(bench: Bench, row: Row) -> None:
+    if row.option == "include_mirrors":
+        (bench.folder / "worker.nothing").touch()
+    config, line = config_with(row)
+
+    result = bench.with_secrets(config)
+
+    here = [found for found in result.findings if found.startswith(f"worker.conf:{line}: ")]
+    if row.where == "named":
+        assert not row.key
+        assert len(here) == 1
+        assert row.option in here[0]
+    else:
+        assert here == []
+    if row.where == "not needed":
+        assert not row.key
+        without = config.splitlines(keepends=True)
+        without[line - 1] = ""
+        again = bench.run("".join(without), "--force", "--secrets", str(bench.folder / "secrets"))
+        assert (again.mirrors, again.settings) == (result.mirrors, result.settings)
+    elif row.option == "password":
+        secret = result.mirrors["debian"].password
+        assert secret and secret.file and Path(secret.file).read_text() == f"{SECRET}\n"
+    elif row.where != "named":
+        assert found_at(row, result) == SAMPLES[row.section, row.option][1]
+
+
+@pytest.mark.parametrize("section", ENABLED)
+def test_what_tunasync_was_not_told_to_enable_is_no_loss(bench: Bench, section: str) -> None:
+    inert = "".join(
+        f"{option} = {SECTION_KIND[kind]}\n" for option, kind in SECTIONS[section].items() if option != "enable"
+    )
+    mirror = "memory_limit = '1G'\ndocker_image = 'x'\ndocker_volumes = ['/x']\nsnapshot_path = '/x'\n"
+    result = bench.run(GLOBAL + f"[{section}]\nenable = false\n" + inert + DEBIAN + mirror)
+    assert (result.code, result.findings) == (0, [])
+
+
+def test_global_lists_are_merged_into_those_of_a_mirror_and_only_where_they_count(bench: Bench) -> None:
+    codes = "dangerous_global_success_exit_codes = [1]\ndangerous_global_rsync_success_exit_codes = [24]\n"
+    own = "success_exit_codes = [2]\nrsync_success_exit_codes = [23]\n"
+    command = DEBIAN.replace('"debian', '"x') + "provider = 'command'\ncommand = '/x'\nsuccess_exit_codes = [2]\n"
+    result = bench.run(GLOBAL + codes + DEBIAN + own + command)
+    debian, x = result.mirrors["debian"], result.mirrors["x"]
+    assert (debian.success_exit_codes, debian.rsync_success_exit_codes) == ((1, 2), (24, 23))
+    rsync, program = PROVIDERS["rsync"], PROVIDERS["command"]
+    taken = [code for code in range(1, 256) if rsync.is_success(Job(debian, "/d", "/", "/l"), code)]
+    assert taken == [1, 2, 23, 24]
+    assert [code for code in range(1, 256) if program.is_success(Job(x, "/d", "/", "/l"), code)] == [1, 2]
+
+
+def test_commands_after_a_failure_run_after_each_attempt_as_they_did(bench: Bench) -> None:
+    assert bench.run(GLOBAL + DEBIAN + "exec_on_failure = ['/x']\n").mirrors["debian"].exec_on_each_failure

@@ -1,0 +1,129 @@
+"""A mirror that was imported from tunasync makes the transfers that it made there."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.api import Job
+from runner.providers import PROVIDERS
+from schemas.records import Mirror, RunnerSettings
+
+from .importing import GLOBAL, Bench, table, toml
+
+BUILT_IN = ["-aHvh", "--no-o", "--no-g", "--stats", "--filter", "risk .~tmp~/", "--exclude", ".~tmp~/"]
+REMOVING = ["--delete", "--delete-after", "--delay-updates"]
+PROFILES = {
+    "debian": (
+        ["*.diff/", "by-hash/"],
+        [
+            "*.diff/Index",
+            "Contents*",
+            "Packages*",
+            "Sources*",
+            "Release*",
+            "InRelease",
+            "i18n/*",
+            "dep11/*",
+            "installer-*/current",
+            "ls-lR*",
+        ],
+    ),
+    "debian-oldstyle": ([], ["Packages*", "Sources*", "Release*", "InRelease", "i18n/*", "ls-lR*", "dep11/*"]),
+}
+
+
+def of_tunasync(mirror: Mapping[str, Any], usual: list[str]) -> list[list[str]]:
+    """The rsyncs that tunasync runs for one mirror, after what is known of it."""
+    directory = mirror.get("mirror_dir") or "/".join(
+        ["/srv/mirror", *filter(None, [mirror.get("mirror_subdir", "")]), mirror["name"]]
+    )
+    program, ends = mirror.get("command", "rsync"), [mirror["upstream"], directory]
+    more = [] if mirror.get("rsync_no_timeout") else [f"--timeout={mirror.get('rsync_timeout') or 120}"]
+    more += ["-6"] if mirror.get("use_ipv6") else ["-4"] if mirror.get("use_ipv4") else []
+    more += ["--exclude-from", mirror["exclude_file"]] if mirror.get("exclude_file") else []
+    own = mirror.get("rsync_options", [])
+    if mirror.get("provider") == "two-stage-rsync":
+        includes, excludes = PROFILES[mirror["stage1_profile"]]
+        filters = [f"--include={each}" for each in includes] + [f"--exclude={each}" for each in excludes]
+        return [
+            [program, *BUILT_IN, "--safe-links", *more, *filters, *ends],
+            [program, *BUILT_IN, *REMOVING, "--safe-links", *more, *own, *ends],
+        ]
+    if mirror.get("rsync_override_only"):
+        return [[program, *mirror["rsync_override"], *ends]]
+    begin = mirror.get("rsync_override") or [*BUILT_IN, *REMOVING, "--safe-links"]
+    return [[program, *begin, *more, *usual, *own, *ends]]
+
+
+def of_skipjack(mirror: Mirror, settings: RunnerSettings) -> list[list[str]]:
+    """The rsyncs that the provider runs without the deletion guard, with the known differences undone."""
+    directory = mirror.mirror_dir or str(Path(settings.mirror_root, mirror.mirror_subdir, mirror.name))
+    job = Job(mirror._replace(max_delete="100%"), directory, settings.mirror_root, "/log")
+    return [[*map(as_tunasync_says, made.argv[:-1]), made.argv[-1].removesuffix("/")] for made in without_no_h(job)]
+
+
+def without_no_h(job: Job) -> list[Any]:
+    made = PROVIDERS[job.mirror.provider].commands(job)
+    return [each._replace(argv=tuple(word for word in each.argv if word != "--no-h")) for each in made]
+
+
+def as_tunasync_says(word: str) -> str:
+    return word.replace("--filter=+ ", "--include=").replace("--filter=- ", "--exclude=")
+
+
+EXCLUDE = str(Path(__file__).resolve())
+"""A file that is there, which is all that counts here."""
+
+MIRRORS: list[dict[str, Any]] = [
+    {"name": "plain"},
+    {"name": "options", "rsync_options": ["--delete-excluded", "--exclude=/old stuff/", "-z"]},
+    {"name": "patient", "rsync_timeout": 600, "use_ipv6": True, "use_ipv4": True},
+    {"name": "for-ever", "rsync_no_timeout": True, "rsync_timeout": 600, "use_ipv4": True},
+    {"name": "excluding", "exclude_file": EXCLUDE, "use_ipv6": True},
+    {"name": "program", "command": "/opt/rsync 3/bin/rsync", "mirror_subdir": "a/b"},
+    {"name": "override", "rsync_override": ["-rlt", "--delete"], "rsync_options": ["--chmod=D755"], "use_ipv4": True},
+    {"name": "alone", "rsync_override": ["-a", "-H"], "rsync_override_only": True, "rsync_options": ["--lost"]},
+    {"name": "elsewhere", "mirror_dir": "/srv/mirror/x/y", "provider": "rsync"},
+    {"name": "debian", "provider": "two-stage-rsync", "stage1_profile": "debian", "rsync_options": ["-z", "-P"]},
+    {"name": "old", "provider": "two-stage-rsync", "stage1_profile": "debian-oldstyle", "rsync_timeout": 90},
+    {
+        "name": "ubuntu", "provider": "two-stage-rsync", "stage1_profile": "debian", "use_ipv6": True,
+        "exclude_file": EXCLUDE, "rsync_override": ["-a"], "command": "/opt/rsync",
+    },
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("usual", [[], ["--bwlimit=10M", "--exclude=*.iso"]], ids=["alone", "with-global"])
+@pytest.mark.parametrize("mirror", MIRRORS, ids=lambda mirror: mirror["name"])
+def test_the_same_rsyncs_are_run(bench: Bench, mirror: dict[str, Any], usual: list[str]) -> None:
+    mirror = mirror | {"upstream": f"rsync://up.example.org/{mirror['name']}/"}
+
+    result = bench.run(GLOBAL + f"rsync_options = {toml(usual)}\n" + table(mirror))
+
+    assert of_skipjack(result.mirrors[mirror["name"]], result.settings) == of_tunasync(mirror, usual)
+
+
+def test_all_of_them_together_and_what_each_inherits_is_not_repeated(bench: Bench) -> None:
+    usual = ["--bwlimit=10M"]
+    whole = [mirror | {"upstream": f"rsync://up.example.org/{mirror['name']}/"} for mirror in MIRRORS]
+
+    result = bench.run(GLOBAL + f"rsync_options = {toml(usual)}\n" + "".join(map(table, whole)))
+
+    assert len(result.mirrors) == len(MIRRORS)
+    for mirror in whole:
+        assert of_skipjack(result.mirrors[mirror["name"]], result.settings) == of_tunasync(mirror, usual)
+    plain = (bench.folder / "mirrors/plain.yml").read_text()
+    assert plain.splitlines()[1:] == ["upstream: rsync://up.example.org/plain/"]
+
+
+def test_a_command_keeps_its_words_and_environment(bench: Bench) -> None:
+    mirror = '[[mirrors]]\nname = "x"\nprovider = "command"\nupstream = "https://x.example.org"\n'
+    result = bench.run(GLOBAL + mirror + "command = \"/opt/x.sh 'a b' $HOME\"\nenv = {A = 'yes', b = '1: 2 # 3'}\n")
+
+    job = Job(result.mirrors["x"], "/srv/mirror/x", "/srv/mirror", "/log")
+    [made] = PROVIDERS["command"].commands(job)
+    assert made.argv == ("/opt/x.sh", "a b", "$HOME")
+    assert (made.env["A"], made.env["b"], made.env["TUNASYNC_MIRROR_NAME"]) == ("yes", "1: 2 # 3", "x")
+    assert (result.code, result.findings) == (0, [])
