@@ -497,7 +497,7 @@ def test_no_link_in_the_mirror_leads_a_trace_out_of_it(job: Job, tmp_path: Path,
 
 def test_a_link_in_the_place_of_the_files_is_replaced_and_not_followed(job: Job, tmp_path: Path) -> None:
     precious = tmp_path / "precious"
-    precious.write_text("keep me")
+    precious.write_text("Archive serial: 9\n")
     Path(job.directory, "project/trace").mkdir(parents=True)
     Path(job.directory, "project/trace", HOST).symlink_to(precious)
     Path(job.directory, IN_PROGRESS).symlink_to(precious)
@@ -506,8 +506,9 @@ def test_a_link_in_the_place_of_the_files_is_replaced_and_not_followed(job: Job,
 
     run(job)
 
-    assert precious.read_text() == "keep me"
+    assert precious.read_text() == "Archive serial: 9\n"
     assert not Path(job.directory, "project/trace", HOST).is_symlink()
+    assert "Archive serial" not in Path(job.directory, "project/trace", HOST).read_text()
     assert job.complaints == []
 
 
