@@ -36,13 +36,15 @@ class CannotRun(Exception):  # noqa: N818 - what happened, not a fault of ours
 class Command(NamedTuple):
     """A process to start: its words (never a shell's), and its environment beside what every process gets.
 
-    `goes_on` are exit codes after which the next command runs although they are no success.
+    `goes_on` are exit codes after which the next command runs although they are no success; `progress` says that its
+    output tells how far it is, as rsync's `--info=progress2` does.
     """
 
     argv: tuple[str, ...]
     env: Mapping[str, str]
     cwd: str
     goes_on: frozenset[int] = frozenset()
+    progress: bool = False
 
 
 class Outcome(NamedTuple):

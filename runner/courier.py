@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from runner import bell, journal, plan
+from runner import bell, journal, plan, progress
 from runner.client import Answer, Client, TooLarge
 from runner.journal import Journal
 from runner.output import log
@@ -20,7 +20,7 @@ from runner.places import Places
 from schemas import VERSION
 from schemas.errors import SkipjackError
 from schemas.records import RunnerSettings
-from schemas.report import SNAPSHOT, Envelope, Problem, encode_envelope
+from schemas.report import SNAPSHOT, Envelope, Problem, Progress, encode_envelope
 
 BATCH = 500
 BATCH_BYTES = 4 * 1024**2
@@ -28,6 +28,9 @@ BATCH_BYTES = 4 * 1024**2
 
 HEARTBEAT = 60.0
 """Seconds between signs of life of a lingering courier."""
+
+PROGRESS_EVERY = 10.0
+"""Seconds between signs of life while runs tell how far they are."""
 
 RETRY_FIRST, RETRY_MOST = 1.0, 60.0
 """Seconds until the next try after a failure; doubled each time."""
@@ -86,8 +89,9 @@ def _envelope(settings: RunnerSettings, places: Places, book: Journal) -> Envelo
         problems = tuple(Problem(*each) for each in header.problems)
     except SkipjackError as error:  # no plan yet: the manager should know even that
         revision, slots, problems = None, 0, (Problem(None, "plan", error.what, error.todo),)
-    busy = len(book.active())
-    return Envelope(settings.worker, book.identity(), time.time(), VERSION, revision, slots, busy, problems, ())
+    under_way = tuple(Progress(name, **plain) for name, plain in progress.read_all(settings.run_dir).items())
+    identity, busy, now = book.identity(), len(book.active()), time.time()
+    return Envelope(settings.worker, identity, now, VERSION, revision, slots, busy, problems, (), under_way)
 
 
 def once(settings: RunnerSettings) -> int:
@@ -105,7 +109,8 @@ def linger(settings: RunnerSettings) -> None:
                 deliver(settings, client)
                 if told:
                     log("the manager takes reports again")
-                wait, pause, told = HEARTBEAT, RETRY_FIRST, ""
+                wait = HEARTBEAT if not progress.read_all(settings.run_dir) else PROGRESS_EVERY
+                pause, told = RETRY_FIRST, ""
             except SkipjackError as error:
                 if str(error) != told:
                     log(str(error))

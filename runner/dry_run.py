@@ -16,7 +16,7 @@ from schemas.units import format_duration, format_size
 
 _STDOUT = 1
 _RSYNC = ("rsync", "two-stage-rsync")
-_ADDED = ("--no-h", "--max-delete=0")
+_ADDED = ("--no-h", "--info=progress2", "--max-delete=0")
 """What Skipjack adds to the options that tunasync would use, by itself."""
 
 
@@ -74,7 +74,7 @@ def _tell_conditions(places: Places, header: Header, planned: Planned, job: Job)
 def _preview(command: Command, job: Job) -> int:
     """Let rsync tell what it would transfer and delete."""
     say("rsync would change (> transfers, *deleting, c creates, . attributes alone):")
-    *words, upstream, directory = (word for word in command.argv if word != "--max-delete=0")
+    *words, upstream, directory = (word for word in command.argv if word not in ("--max-delete=0", "--info=progress2"))
     target = directory if os.path.isdir(job.directory) else job.directory
     argv = [*words, "--dry-run", "--itemize-changes", upstream, target]
     stop = process.Stop()

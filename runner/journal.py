@@ -316,11 +316,13 @@ class Journal:
     # Parts of transactions
 
     def _end(self, run: int, mirror: str, ending: Ending, now: float) -> bool:
-        row = self._db.execute("SELECT status, started_at, launched_at FROM run WHERE id = ?", (run,)).fetchone()
+        columns = "status, started_at, launched_at, attempts"
+        row = self._db.execute(f"SELECT {columns} FROM run WHERE id = ?", (run,)).fetchone()  # noqa: S608 - own columns
         if row is None or row["status"] in ENDS:
             return False
         begun = row["started_at"] if row["started_at"] is not None else row["launched_at"]
         fields = ending._asdict() | {"ended_at": now, "duration": max(0.0, now - begun)}
+        fields["attempts"] = max(row["attempts"], ending.attempts)  # whoever finds it dead does not know how many
         state = {"run": run, "status": ending.status, "last_ended_at": now, "next_run_at": fields.pop("next_run_at")}
         self._update("run", fields, "id", run)
         if ending.size is not None:

@@ -12,6 +12,10 @@ import os
 import time
 
 
+_OUT_OF_REACH = 700
+"""Shell scripts use 3 to 9 and, by custom, 100 or 200; 1024 is the usual limit."""
+
+
 def try_lock(path: str, *, wait: float = 0.0) -> int | None:
     """Take the lock at `path` and return its descriptor, or None when it is still held after `wait` seconds."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -23,6 +27,16 @@ def try_lock(path: str, *, wait: float = 0.0) -> int | None:
             return None
         time.sleep(0.02)
     return descriptor
+
+
+def out_of_reach(descriptor: int) -> int:
+    """Give a lock that others inherit a number that none of them uses: a script's `exec 9>file` would free it."""
+    try:
+        high = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _OUT_OF_REACH)
+    except OSError:  # we may not have so many
+        return descriptor
+    os.close(descriptor)
+    return high
 
 
 def is_held(path: str) -> bool:

@@ -19,3 +19,10 @@ def log(text: str, *, about: str = "") -> None:
     with contextlib.suppress(OSError):
         sys.stderr.write("".join(f"{prefix}{line}\n" for line in text.splitlines()))
         sys.stderr.flush()
+
+
+def bar(text: str) -> None:
+    """Show one line on a terminal that the next one overwrites; empty text takes it away."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"\r\x1b[K{text}")
+        sys.stderr.flush()

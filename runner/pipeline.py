@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
 from typing import NamedTuple
 
-from runner import process
+from runner import process, progress
 from runner.api import Abort, CannotRun, Command, Execute, Findings, Job, Outcome, Provider
 from runner.journal import Ending
 from runner.logs import TAIL_CHARACTERS, Digest, digest
@@ -23,7 +23,7 @@ class Means(NamedTuple):
     """What a pipeline works with.
 
     `keep` are the lock descriptors that the provider's processes inherit; `on_attempt` is told each attempt's number
-    before its process starts.
+    before its process starts, `on_progress` now and then how far it is.
     """
 
     provider: Provider
@@ -31,6 +31,7 @@ class Means(NamedTuple):
     keep: Sequence[int]
     stop: process.Stop
     on_attempt: Callable[[int], None]
+    on_progress: Callable[[progress.Progress], None]
 
 
 def run(job: Job, means: Means) -> Ending:
@@ -92,7 +93,7 @@ def _run_commands(job: Job, means: Means, log: int) -> process.Exit:
     exited = process.Exit(0)
     for command in means.provider.commands(job):
         left = None if deadline is None else deadline - time.monotonic()
-        exited = _start(command, means, log, left)
+        exited = _start(command, means, log, left, _watcher(job, command, means, log))
         job.exit_code = exited.code
         if exited.cause != process.EXITED:
             break
@@ -101,9 +102,17 @@ def _run_commands(job: Job, means: Means, log: int) -> process.Exit:
     return exited
 
 
-def _start(command: Command, means: Means, log: int, timeout: float | None) -> process.Exit:
+def _watcher(job: Job, command: Command, means: Means, log: int) -> progress.Watcher | None:
+    """What takes a command's output when it tells how far it is; otherwise it goes straight to the log."""
+    pattern = job.mirror.progress_pattern
+    return progress.Watcher(log, pattern, means.on_progress) if command.progress or pattern else None
+
+
+def _start(
+    command: Command, means: Means, log: int, timeout: float | None, sink: process.Sink | None = None
+) -> process.Exit:
     env = process.inherited_environment() | dict(command.env)
-    return process.run(command.argv, env, command.cwd, log, means.keep, timeout, means.stop)
+    return process.run(command.argv, env, command.cwd, log, means.keep, timeout, means.stop, sink)
 
 
 def _executor(means: Means, log: int) -> Execute:

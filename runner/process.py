@@ -10,7 +10,7 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 from typing import NamedTuple
 
@@ -59,6 +59,10 @@ class Stop:
         self.signal = number
 
 
+Sink = Callable[[bytes], None]
+"""Takes a process's output as it comes; empty data is its end."""
+
+
 def run(
     argv: Sequence[str],
     env: Mapping[str, str],
@@ -67,25 +71,76 @@ def run(
     keep: Sequence[int],
     timeout: float | None,
     stop: Stop,
+    sink: Sink | None = None,
 ) -> Exit:
-    """Run one process to its end, its output going to the descriptor `log`.
+    """Run one process to its end, its output going to the descriptor `log`, or through a `sink` where there is one.
 
     `keep` are descriptors that it and its children inherit (locks); `timeout` is in seconds. Whatever is left of its
-    group when it ends is killed, and after `adopt_orphans` whatever else descends from us. Raises CannotStart.
+    group when it ends is killed, and after `adopt_orphans` whatever else descends from us. Raises CannotStart, and
+    whatever the sink raises once the process has been ended.
     """
-    pid = _spawn(argv, env, cwd, log, keep)
+    pid, output = _spawn_into(argv, env, cwd, log, keep, sink)
     watch = os.pidfd_open(pid)
     try:
-        cause = _wait(watch, stop, timeout)
+        cause = _wait(watch, stop, timeout, output)
         if cause != EXITED:
             _end(pid, watch)
-        _signal_group(pid, signal.SIGKILL)  # the leader is a zombie, so the number still is its group's
     finally:
+        _signal_group(pid, signal.SIGKILL)  # the leader is not reaped, so the number still is its group's
         os.close(watch)
         _pid, status = os.waitpid(pid, 0)
         if _adopting:
             _end_descendants()
+        if output is not None:
+            output.close()
+    if output is not None:
+        output.end()
     return Exit(os.waitstatus_to_exitcode(status), cause)
+
+
+class _Output:
+    """The reading end of a process's output."""
+
+    def __init__(self, descriptor: int, sink: Sink) -> None:
+        self.descriptor: int = descriptor
+        self._sink = sink
+        self._rest = b""
+
+    def read(self) -> bool:
+        """Hand on what is there; False at the end."""
+        data = os.read(self.descriptor, 65536)
+        if data:
+            self._sink(data)
+        return bool(data)
+
+    def close(self) -> None:
+        """Keep what is left, up to the pipe's own size: all that could write more has been ended."""
+        os.set_blocking(self.descriptor, False)
+        with contextlib.suppress(BlockingIOError):
+            while data := os.read(self.descriptor, 65536):
+                self._rest += data
+        os.close(self.descriptor)
+
+    def end(self) -> None:
+        """Hand on what was left, and say that it was all."""
+        if self._rest:
+            self._sink(self._rest)
+        self._sink(b"")
+
+
+def _spawn_into(
+    argv: Sequence[str], env: Mapping[str, str], cwd: str, log: int, keep: Sequence[int], sink: Sink | None
+) -> tuple[int, _Output | None]:
+    if sink is None:
+        return _spawn(argv, env, cwd, log, keep), None
+    source, target = os.pipe2(os.O_CLOEXEC)
+    try:
+        return _spawn(argv, env, cwd, target, keep), _Output(source, sink)
+    except CannotStart:
+        os.close(source)
+        raise
+    finally:
+        os.close(target)
 
 
 def adopt_orphans() -> None:
@@ -154,12 +209,12 @@ def _spawn(argv: Sequence[str], env: Mapping[str, str], cwd: str, log: int, keep
             os.set_inheritable(descriptor, False)
 
 
-def _wait(watch: int, stop: Stop, timeout: float | None) -> str:
-    """Wait for the end of the process, the time-out or a stop, whichever comes first."""
+def _wait(watch: int, stop: Stop, timeout: float | None, output: _Output | None) -> str:
+    """Wait for the end of the process, the time-out or a stop, whichever comes first; hand on its output meanwhile."""
     deadline = None if timeout is None else time.monotonic() + timeout
     poll = select.poll()
-    poll.register(watch, select.POLLIN)
-    poll.register(stop.descriptor, select.POLLIN)
+    for descriptor in (watch, stop.descriptor, *([output.descriptor] if output else [])):
+        poll.register(descriptor, select.POLLIN)
     while stop.signal is None:
         left = None if deadline is None else deadline - time.monotonic()
         if left is not None and left <= 0:
@@ -169,6 +224,8 @@ def _wait(watch: int, stop: Stop, timeout: float | None) -> str:
             return EXITED
         if stop.descriptor in events:
             os.read(stop.descriptor, 4096)
+        if output is not None and output.descriptor in events and not output.read():
+            poll.unregister(output.descriptor)
     return INTERRUPTED
 
 

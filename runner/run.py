@@ -6,10 +6,10 @@ A lean process of its own and the unit of isolation: whatever happens to it happ
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
-from runner import bell, hooks, journal, locks, pipeline, plan, process, schedule
+from runner import bell, hooks, journal, locks, pipeline, plan, process, progress, schedule
 from runner.api import Job
 from runner.journal import Ending, Journal, Subject
 from runner.output import log
@@ -59,30 +59,29 @@ def run(places: Places, name: str, launched: int | None = None, max_delete: str 
         if number is None:
             raise SkipjackError(f"The launch {launched} of {name} was given up meanwhile.", "The next tick goes on.")
         job = Job(mirror, planned.directory, header.mirror_root, os.path.join(header.log_dir, name))
-        ending = _supervise(job, book, number, held, stop, lambda: bell.ring(header.run_dir))
+        ending = _supervise(job, book, number, held, stop, header.run_dir)
         unmeasured = ending.status == SUCCESS and mirror.measure_size and book.needs_size(name, time.time())
-    if unmeasured:
-        process.detach(process.lean("measure", places.state_dir, name), places.messages)
     bell.ring(header.run_dir)
-    process.detach(process.lean("tick", places.state_dir), places.messages)  # refills the slot at once
+    with contextlib.suppress(OSError):  # no process left, say: then the next minute's tick does it
+        process.detach(process.lean("tick", places.state_dir), places.messages)  # refills the slot at once
+        if unmeasured:
+            process.detach(process.lean("measure", places.state_dir, name), places.messages)
     return _exit_code(ending, stop)
 
 
-def _supervise(
-    job: Job, book: Journal, number: int, held: _Locks, stop: process.Stop, ring: Callable[[], None]
-) -> Ending:
-    name = job.mirror.name
+def _supervise(job: Job, book: Journal, number: int, held: _Locks, stop: process.Stop, run_dir: str) -> Ending:
+    name, keep = job.mirror.name, (held.mirror, held.slot)
+    place = progress.Place(run_dir, name)
     log("begins", about=name)
 
     def on_attempt(attempt: int) -> None:
         book.attempt(number, name, SYNCING, attempt, time.time())
-        ring()
+        bell.ring(run_dir)
         log(f"attempt {attempt} of {job.mirror.retry}, log {job.log_file}", about=name)
 
-    means = pipeline.Means(
-        PROVIDERS[job.mirror.provider], tuple(hooks.HOOKS.values()), (held.mirror, held.slot), stop, on_attempt
-    )
-    ending = pipeline.run(job, means)
+    provider, table = PROVIDERS[job.mirror.provider], tuple(hooks.HOOKS.values())
+    ending = pipeline.run(job, pipeline.Means(provider, table, keep, stop, on_attempt, place.publish))
+    place.clear()
     now = time.time()
     state = schedule.State(ending.status, last_ended_at=now)
     ending = ending._replace(next_run_at=schedule.due_at(job.mirror.interval, state, now))
@@ -100,13 +99,13 @@ def _locked(places: Places, name: str, slots: int) -> Iterator[_Locks | None]:
         supervisor = _own(stack, locks.try_lock(places.lock("supervisor", name), wait=PATIENCE))
         if supervisor is None:
             raise SkipjackError(f"{name} is being synced already.", "Wait for its end, or look into its log.")
-        mirror = _own(stack, locks.try_lock(places.lock("mirror", name), wait=PATIENCE))
+        mirror = _inherited(stack, locks.try_lock(places.lock("mirror", name), wait=PATIENCE))
         if mirror is None:
             raise SkipjackError(
                 f"Processes of an earlier run of {name} are still at work on its directory.",
                 "The next `skipjack tick` ends them.",
             )
-        slot = _own(stack, _free_slot(places, slots))
+        slot = _inherited(stack, _free_slot(places, slots))
         yield None if slot is None else _Locks(supervisor, mirror, slot)
 
 
@@ -114,6 +113,10 @@ def _own(stack: contextlib.ExitStack, descriptor: int | None) -> int | None:
     if descriptor is not None:
         stack.callback(os.close, descriptor)
     return descriptor
+
+
+def _inherited(stack: contextlib.ExitStack, descriptor: int | None) -> int | None:
+    return _own(stack, None if descriptor is None else locks.out_of_reach(descriptor))
 
 
 def _free_slot(places: Places, slots: int) -> int | None:

@@ -42,6 +42,7 @@ class Mirror(NamedTuple):
     success_exit_codes: tuple[int, ...] = ()
     fail_on_match: str = ""
     size_pattern: str = ""
+    progress_pattern: str = ""
     measure_size: bool = True
     exec_on_success: tuple[str, ...] = ()
     exec_on_failure: tuple[str, ...] = ()

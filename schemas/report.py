@@ -68,6 +68,17 @@ class Problem(NamedTuple):
     todo: str
 
 
+class Progress(NamedTuple):
+    """How far a run under way is: percent, bytes, bytes a second, files transferred; `at` says when."""
+
+    mirror: str
+    at: float
+    percent: float | None = None
+    bytes: int | None = None
+    speed: int | None = None
+    files: int | None = None
+
+
 class Envelope(NamedTuple):
     """One request of the courier."""
 
@@ -80,6 +91,7 @@ class Envelope(NamedTuple):
     slots_busy: int
     problems: tuple[Problem, ...]
     reports: tuple[Report, ...]
+    progress: tuple[Progress, ...] = ()
     protocol: int = PROTOCOL
 
 
@@ -100,6 +112,7 @@ def encode_envelope(envelope: Envelope, reports: list[dict[str, Any]]) -> dict[s
     """Turn an envelope into JSON, with `reports` (already JSON, from the outbox) in place of its records."""
     plain = envelope._asdict()
     plain["problems"] = [_encode_problem(problem) for problem in envelope.problems[:10_000]]
+    plain["progress"] = [progress._asdict() for progress in envelope.progress[:10_000]]
     plain["reports"] = reports
     return plain
 
@@ -130,6 +143,9 @@ def decode_envelope(plain: dict[str, Any]) -> Envelope:
     """Read an envelope that has passed `report.schema.json`; anything else may raise KeyError or TypeError."""
     fields = {key: plain[key] for key in Envelope._fields if key in plain}
     fields["problems"] = tuple(Problem(**{key: item[key] for key in Problem._fields}) for item in plain["problems"])
+    fields["progress"] = tuple(
+        Progress(**{key: item[key] for key in Progress._fields if key in item}) for item in plain.get("progress", ())
+    )
     fields["reports"] = tuple(_decode_report(item) for item in plain["reports"])
     return Envelope(**fields)
 

@@ -11,6 +11,7 @@ from schemas.problems import Problem, shown
 from schemas.records import Mirror
 from schemas.validation import schema
 
+_PATTERNS = ("fail_on_match", "size_pattern", "progress_pattern")
 _RSYNC = ("rsync", "two-stage-rsync")
 
 _EXEC_KEYS = ("exec_on_success", "exec_on_success_extra", "exec_on_failure", "exec_on_failure_extra")
@@ -45,7 +46,7 @@ def mirror_problems(merged: Merged) -> list[Problem]:
         problems += _rsync_upstream(merged)
     problems += _command_line(merged)
     problems += [problem for key in _EXEC_KEYS for problem in _exec_lines(merged, key)]
-    problems += [problem for key in ("fail_on_match", "size_pattern") for problem in _pattern(merged, key)]
+    problems += [problem for key in _PATTERNS for problem in _pattern(merged, key)]
     return problems
 
 
@@ -105,8 +106,9 @@ def _pattern(merged: Merged, key: str) -> Iterator[Problem]:
     except (re.error, OverflowError, RecursionError) as error:
         yield merged.problem(key, f"`{key}` is no regular expression: {error}.", "Mend it.")
         return
-    if key == "size_pattern" and not compiled.groups:
-        yield merged.problem(key, "`size_pattern` has no group.", "Put parentheses around the size.")
+    if key != "fail_on_match" and not compiled.groups:
+        wanted = "size" if key == "size_pattern" else "number"
+        yield merged.problem(key, f"`{key}` has no group.", f"Put parentheses around the {wanted}.")
 
 
 def directory_key(mirror: Mirror) -> PurePosixPath:

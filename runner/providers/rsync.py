@@ -22,8 +22,9 @@ BUILT_IN = (
 )  # fmt: skip
 """tunasync's built-in options, so that a site that moves gets the same mirror."""
 
-EXACT = "--no-h"
-"""Ours, after them: sizes in bytes instead of three digits and a letter."""
+PROGRESS = "--info=progress2"
+ADDED = ("--no-h", PROGRESS)
+"""Ours, after them: sizes in bytes instead of three digits and a letter, and how far it is."""
 
 TRACES = ("project/", "project/trace/", "project/trace/{host}", "Archive-Update-in-Progress-{host}")
 """What the trace hook makes in a mirror although its upstream may lack it."""
@@ -92,14 +93,14 @@ def invocation(job: Job, words: tuple[str, ...]) -> Command:
     if mirror.password is not None:
         env["RSYNC_PASSWORD"] = read_secret(mirror.password)
     argv = (mirror.command or "rsync", *words, mirror.upstream, job.directory + "/")
-    return Command(argv, env, job.directory)
+    return Command(argv, env, job.directory, progress=PROGRESS in argv)
 
 
 def options(mirror: Mirror, built_in: tuple[str, ...]) -> tuple[str, ...]:
     """The options of a definition: `built_in` or what overrides it, then what follows from single keys."""
     if mirror.rsync_override_only:
         return mirror.rsync_override
-    found = [*(mirror.rsync_override or (*built_in, EXACT))]
+    found = [*(mirror.rsync_override or (*built_in, *ADDED))]
     if not mirror.rsync_no_timeout:
         found.append(f"--timeout={mirror.rsync_timeout}")
     if mirror.use_ipv6 or mirror.use_ipv4:

@@ -1,8 +1,10 @@
 """The rsync providers against a real daemon."""
 
+import json
+import os
 from pathlib import Path
 
-from tests.e2e.parts import ConfigRepository, RsyncDaemon, Worker
+from tests.e2e.parts import ConfigRepository, RsyncDaemon, Worker, wait_until
 
 
 def declared(repository: ConfigRepository, upstream: RsyncDaemon, worker: Worker, more: str = "") -> Path:
@@ -81,7 +83,7 @@ def test_a_dry_run_shows_everything_and_changes_nothing(
 
     assert {path: path.lstat().st_mtime_ns for path in worker.folder.rglob("*")} == before
     assert "1. rsync -aHvh --no-o --no-g --stats --filter 'risk .~tmp~/' --exclude '.~tmp~/'" in said
-    assert f"--no-h --timeout=120 --max-delete=0 {upstream.url('files')} {directory}/" in said
+    assert f"--no-h --info=progress2 --timeout=120 --max-delete=0 {upstream.url('files')} {directory}/" in said
     assert "RSYNC_PASSWORD=(secret)" in said
     assert "open sesame" not in said
     assert "USER=me" in said
@@ -114,3 +116,21 @@ def test_a_missing_exclude_file_is_named(repository: ConfigRepository, upstream:
 
     assert worker.run_of("m").reason.startswith(f"the `exclude_file` {missing} cannot be read")
     assert f"{missing} cannot be read" in worker.command("run", "m", "--dry-run", check=False).stderr
+
+
+def test_progress_stands_beside_the_log_while_a_run_is_under_way(
+    repository: ConfigRepository, upstream: RsyncDaemon, tree: Path, worker: Worker
+) -> None:
+    declared(repository, upstream, worker, "rsync_options: [--bwlimit=400]\n")
+    (tree / "large").write_bytes(os.urandom(1_500_000))
+    published = worker.folder / "run/progress/m"
+
+    run = worker.start("run", "m")
+    wait_until(lambda: published.exists() and json.loads(published.read_text())["bytes"] > 0, "progress is published")
+
+    assert run.wait(60) == 0
+    assert not published.exists()
+    log = (worker.folder / "logs/m/latest").read_text()
+    assert "Total file size" in log
+    assert "%" not in log
+    assert worker.run_of("m").files == 1

@@ -220,7 +220,9 @@ def run(job: Job, stop: process.Stop | None = None, provider: str = "command") -
     job.attempt = 0
     change(job, command=job.mirror.command or "true")
     table = tuple(hooks.HOOKS.values())
-    means = pipeline.Means(PROVIDERS[provider], table, (), stop or process.Stop(), lambda _attempt: None)
+    means = pipeline.Means(
+        PROVIDERS[provider], table, (), stop or process.Stop(), lambda _attempt: None, lambda _progress: None
+    )
     return pipeline.run(job, means)
 
 

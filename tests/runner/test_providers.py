@@ -34,13 +34,19 @@ def options(**fields: object) -> list[str]:
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
-        ({}, [*BUILT_IN, "--no-h", "--timeout=120"]),
-        ({"rsync_timeout": 300}, [*BUILT_IN, "--no-h", "--timeout=300"]),
-        ({"rsync_no_timeout": True}, [*BUILT_IN, "--no-h"]),
-        ({"use_ipv4": True}, [*BUILT_IN, "--no-h", "--timeout=120", "-4"]),
-        ({"use_ipv4": True, "use_ipv6": True}, [*BUILT_IN, "--no-h", "--timeout=120", "-6"]),
-        ({"exclude_file": "/etc/x"}, [*BUILT_IN, "--no-h", "--timeout=120", "--exclude-from", "/etc/x"]),
-        ({"rsync_options": ("--bwlimit=1M",)}, [*BUILT_IN, "--no-h", "--timeout=120", "--bwlimit=1M"]),
+        ({}, [*BUILT_IN, "--no-h", "--info=progress2", "--timeout=120"]),
+        ({"rsync_timeout": 300}, [*BUILT_IN, "--no-h", "--info=progress2", "--timeout=300"]),
+        ({"rsync_no_timeout": True}, [*BUILT_IN, "--no-h", "--info=progress2"]),
+        ({"use_ipv4": True}, [*BUILT_IN, "--no-h", "--info=progress2", "--timeout=120", "-4"]),
+        ({"use_ipv4": True, "use_ipv6": True}, [*BUILT_IN, "--no-h", "--info=progress2", "--timeout=120", "-6"]),
+        (
+            {"exclude_file": "/etc/x"},
+            [*BUILT_IN, "--no-h", "--info=progress2", "--timeout=120", "--exclude-from", "/etc/x"],
+        ),
+        (
+            {"rsync_options": ("--bwlimit=1M",)},
+            [*BUILT_IN, "--no-h", "--info=progress2", "--timeout=120", "--bwlimit=1M"],
+        ),
         ({"rsync_override": ("-a",), "rsync_options": ("-z",)}, ["-a", "--timeout=120", "-z"]),
         ({"rsync_override": ("-a",), "rsync_override_only": True, "use_ipv6": True, "rsync_options": ("-z",)}, ["-a"]),
     ],
@@ -58,8 +64,8 @@ def test_the_first_stage_deletes_nothing_and_leaves_out_what_names_other_files()
 
     kept = [word for word in BUILT_IN if not word.startswith("--del")]
     filters = [f"--filter={rule}" for rule in two_stage_rsync.PROFILES["debian"]]
-    assert first == [*kept, "--no-h", "--timeout=120", "--bwlimit=1M", *filters]
-    assert second == [*BUILT_IN, "--no-h", "--timeout=120", "--bwlimit=1M", "-z"]
+    assert first == [*kept, "--no-h", "--info=progress2", "--timeout=120", "--bwlimit=1M", *filters]
+    assert second == [*BUILT_IN, "--no-h", "--info=progress2", "--timeout=120", "--bwlimit=1M", "-z"]
 
 
 def test_an_override_holds_in_both_stages_and_a_profile_may_be_ones_own() -> None:

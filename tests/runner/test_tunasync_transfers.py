@@ -34,6 +34,10 @@ PROFILES = {
 }
 
 
+ADDED = ("--no-h", "--info=progress2")
+"""What `docs/from-tunasync.md` says that Skipjack adds by itself."""
+
+
 def of_tunasync(mirror: Mapping[str, Any], usual: list[str]) -> list[list[str]]:
     """The rsyncs that tunasync runs for one mirror, after what is known of it."""
     directory = mirror.get("mirror_dir") or "/".join(
@@ -66,7 +70,7 @@ def of_skipjack(mirror: Mirror, settings: RunnerSettings) -> list[list[str]]:
 
 def without_no_h(job: Job) -> list[Any]:
     made = PROVIDERS[job.mirror.provider].commands(job)
-    return [each._replace(argv=tuple(word for word in each.argv if word != "--no-h")) for each in made]
+    return [each._replace(argv=tuple(word for word in each.argv if word not in ADDED)) for each in made]
 
 
 def as_tunasync_says(word: str) -> str:

@@ -70,7 +70,7 @@ def test_after_a_failure_everything_is_written_again(
 
 def test_a_mirror_turns_by_time_alone(manager: Manager) -> None:
     with manager.store() as store:
-        declare(store, "debian", silent_after=2, stale_after=1)
+        declare(store, "debian", silent_after=8, stale_after=6)
         tell(store, 1, current())
         with manager.publishing():
             seen = []

@@ -1,0 +1,167 @@
+"""Live progress of a run: read from the provider's output, kept out of the log, shown beside it.
+
+rsync's `--info=progress2` overwrites one line again and again with carriage returns; a command's progress is what its
+`progress_pattern` finds. What is known goes to a small file under the run folder, for the courier and whoever looks,
+and to a bar when a person is watching.
+"""
+
+import json
+import os
+import re
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from runner.output import bar
+
+EVERY = 1.0
+"""Seconds between two updates."""
+
+_HELD = 64 * 1024
+"""Bytes of a line without an end that are held back at most."""
+
+_RSYNC = re.compile(
+    rb"\s*([0-9,]+)\s+([0-9]{1,3})%\s+([0-9.]+)([kMGT]?)B/s\s+\S+(?:\s+\(xfr#([0-9]+), (?:ir|to)-chk=[0-9/]+\))?\s*"
+)
+_UNITS = {b"": 1, b"k": 1024, b"M": 1024**2, b"G": 1024**3, b"T": 1024**4}
+
+
+class Progress(NamedTuple):
+    """How far a run is: percent, bytes, bytes a second, files transferred; None for what is not known.
+
+    `at` is when that was so, in seconds since 1970 UTC.
+    """
+
+    at: float
+    percent: float | None = None
+    bytes: int | None = None
+    speed: int | None = None
+    files: int | None = None
+
+
+class Watcher:
+    """Takes a process's output as it comes, writes what belongs into the log there, and publishes the rest."""
+
+    def __init__(self, log: int, pattern: str, publish: Callable[[Progress], None]) -> None:
+        self._log = log
+        self._pattern = re.compile(pattern.encode()) if pattern else None
+        self._publish = publish
+        self._held = b""
+        self._current = Progress(0.0)
+        self._published = 0.0
+
+    def __call__(self, data: bytes) -> None:
+        """Take more output; empty data is its end. Raises OSError when the log cannot be written."""
+        if not data:
+            self._write(_without_progress(self._held))
+            self._held = b""
+            return
+        lines = (self._held + data).split(b"\n")
+        self._held = lines.pop()
+        self._write(b"".join(_without_progress(line + b"\n") for line in lines))
+        self._look([line for line in (*lines, self._held) if self._pattern or b"\r" in line])
+        may_tell = self._pattern is not None or b"\r" in self._held
+        if not may_tell or len(self._held) > _HELD:
+            self._write(self._held)
+            self._held = b""
+
+    def _write(self, data: bytes) -> None:
+        while data:
+            data = data[os.write(self._log, data) :]
+
+    def _look(self, lines: list[bytes]) -> None:
+        """Find the newest progress in some lines, and publish it if it is time."""
+        for part in reversed(b"\r".join(lines).split(b"\r")):
+            if found := self._read(part):
+                self._current = found
+                break
+        if self._current.at > self._published + EVERY:
+            self._published = self._current.at
+            self._publish(self._current)
+
+    def _read(self, part: bytes) -> Progress | None:
+        if match := _RSYNC.fullmatch(part):
+            count, percent, speed, unit, files = match.groups()
+            done, rate = int(count.replace(b",", b"")), round(float(speed) * _UNITS[unit])
+            known = int(files) if files else self._current.files
+            return Progress(time.time(), float(percent), done, rate, known)
+        if self._pattern is not None and (match := self._pattern.search(part)):
+            return _of_command(match)
+        return None
+
+
+def _of_command(match: re.Match[bytes]) -> Progress | None:
+    try:
+        return Progress(time.time(), min(100.0, max(0.0, float(match.group(1)))))
+    except (IndexError, TypeError, ValueError):
+        return None
+
+
+def _without_progress(line: bytes) -> bytes:
+    """A line of output without the parts that rsync overwrote; empty when nothing else was in it."""
+    if b"\r" not in line:
+        return line
+    parts = line.rstrip(b"\n").split(b"\r")
+    kept = b"\r".join(part for part in parts if part and not _RSYNC.fullmatch(part))
+    return kept + b"\n" if kept.strip() else b""
+
+
+class Place:
+    """Where a mirror's progress is published while it runs: a file, and a bar if a person looks at standard error."""
+
+    def __init__(self, run_dir: str, name: str) -> None:
+        self._folder = folder(run_dir)
+        self._path = os.path.join(self._folder, name)
+        self._name = name
+        self._watched = os.isatty(2)
+
+    def publish(self, progress: Progress) -> None:
+        """Show it. A full disk or a missing folder hides the progress and stops nothing."""
+        if self._watched:
+            bar(f"{self._name}: {_words(progress)}")
+        try:
+            os.makedirs(self._folder, exist_ok=True)
+            aside = f"{self._path}.new"
+            with open(aside, "w", encoding="utf-8") as file:
+                json.dump(progress._asdict(), file)
+            os.replace(aside, self._path)
+        except OSError:
+            return
+
+    def clear(self) -> None:
+        """Take it away when the run has ended."""
+        if self._watched:
+            bar("")
+        if os.path.exists(self._path):
+            os.unlink(self._path)
+
+
+def folder(run_dir: str) -> str:
+    """Where the progress of all mirrors is published."""
+    return os.path.join(run_dir, "progress")
+
+
+def read_all(run_dir: str) -> dict[str, dict[str, Any]]:
+    """The progress of every run under way, by mirror."""
+    found: dict[str, dict[str, Any]] = {}
+    path = folder(run_dir)
+    for name in sorted(os.listdir(path)) if os.path.isdir(path) else ():
+        try:
+            with open(os.path.join(path, name), encoding="utf-8") as file:
+                found[name] = json.load(file)
+        except (OSError, ValueError):  # it has just ended
+            continue
+    return {name: plain for name, plain in found.items() if not name.endswith(".new")}
+
+
+def _words(progress: Progress) -> str:
+    from schemas.units import format_size
+
+    words = [] if progress.percent is None else [f"{'#' * round(progress.percent / 5):<20} {progress.percent:3.0f} %"]
+    if progress.bytes is not None:
+        words.append(format_size(progress.bytes))
+    if progress.speed is not None:
+        words.append(f"{format_size(progress.speed)}/s")
+    if progress.files is not None:
+        words.append(f"{progress.files} files")
+    return "  ".join(words)

@@ -1,0 +1,85 @@
+"""Live progress: out of the log, into a file."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from runner import progress
+from runner.progress import Place, Progress, Watcher
+
+OUTPUT = (
+    b"receiving incremental file list\nf1\n\r         32,768   0%    0.00kB/s    0:00:00  "
+    b"\r      3,000,000  25%    4.50MB/s    0:00:00 (xfr#1, to-chk=3/5)\nf2\n"
+    b"\r      4310720  35%    3.91MB/s    0:00:01  \r     12000000 100%    3.99MB/s    0:00:02 (xfr#4, ir-chk=0/5)\n"
+    b"\nTotal file size: 12000000 bytes\n"
+)
+LOG = b"receiving incremental file list\nf1\nf2\n\nTotal file size: 12000000 bytes\n"
+
+
+def watched(tmp_path: Path, chunks: list[bytes], pattern: str = "") -> tuple[bytes, list[Progress]]:
+    """The log and the progress that come out of some output."""
+    published: list[Progress] = []
+    log = os.open(tmp_path / "log", os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+    watcher = Watcher(log, pattern, published.append)
+    for chunk in [*chunks, b""]:
+        watcher(chunk)
+    os.close(log)
+    return (tmp_path / "log").read_bytes(), published
+
+
+@pytest.mark.parametrize("size", [1, 7, 64, 10_000])
+def test_the_log_is_the_output_without_progress_however_it_is_cut(
+    tmp_path: Path, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "EVERY", -1.0)
+
+    log, published = watched(tmp_path, [OUTPUT[at : at + size] for at in range(0, len(OUTPUT), size)])
+
+    assert log == LOG
+    assert published[-1]._replace(at=0.0) == Progress(0.0, 100.0, 12_000_000, round(3.99 * 1024**2), 4)
+
+
+def test_carriage_returns_of_other_programs_stay_in_the_log(tmp_path: Path) -> None:
+    text = b"one\rtwo\r\nloading 5%\r"
+
+    assert watched(tmp_path, [text])[0] == b"one\rtwo\nloading 5%\n"
+
+
+def test_a_command_tells_its_progress_by_its_pattern(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "EVERY", -1.0)
+
+    log, published = watched(tmp_path, [b"at 10% done\n", b"at 55% do", b"ne\nat x% done\n"], "at (\\S+)% done")
+
+    assert log == b"at 10% done\nat 55% done\nat x% done\n"
+    assert [each.percent for each in published][-1] == 55.0
+
+
+def test_updates_come_now_and_then_and_not_for_every_line(tmp_path: Path) -> None:
+    many = b"".join(b"\r  %d  1%%  1.00kB/s  0:00:01" % number for number in range(1000))
+
+    assert len(watched(tmp_path, [many[at : at + 50] for at in range(0, len(many), 50)])[1]) <= 2
+
+
+def test_the_place_is_a_file_while_the_run_is_under_way(tmp_path: Path) -> None:
+    place = Place(str(tmp_path), "debian")
+    place.publish(Progress(5.0, 50.0, 10, 2, 1))
+    assert progress.read_all(str(tmp_path)) == {
+        "debian": {"at": 5.0, "percent": 50.0, "bytes": 10, "speed": 2, "files": 1}
+    }
+    (tmp_path / "progress" / "torn").write_text("{")
+    assert list(progress.read_all(str(tmp_path))) == ["debian"]
+
+    place.clear()
+
+    assert progress.read_all(str(tmp_path)) == {}
+    assert progress.read_all(str(tmp_path / "none")) == {}
+
+
+def test_what_cannot_be_published_stops_nothing(tmp_path: Path) -> None:
+    (tmp_path / "progress").write_text("in the way")
+
+    Place(str(tmp_path), "debian").publish(Progress(5.0))
+
+    assert json.dumps(progress.read_all(str(tmp_path))) == "{}"
