@@ -46,7 +46,8 @@ def put(job: Job, name: str, text: str = "x\n", age: float = 0) -> Path:
     path = Path(job.log_dir, name)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
-    os.utime(path, (NOW - age, NOW - age))
+    moment = time.time() - age  # not the module's own time: minutes may have gone by since it was loaded
+    os.utime(path, (moment, moment))
     return path
 
 
