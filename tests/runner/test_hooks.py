@@ -22,7 +22,6 @@ from schemas import VERSION
 from schemas.records import Mirror, Secret
 
 
-
 @pytest.fixture
 def job(tmp_path: Path) -> Job:
     mirror = Mirror("debian", "w1", "rsync", "rsync://rsync.example.org/debian/", retry=1)
