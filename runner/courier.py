@@ -26,6 +26,9 @@ BATCH = 500
 BATCH_BYTES = 4 * 1024**2
 """At most this many reports, and about this many bytes of them, go into one request."""
 
+PATIENCE = 10.0
+"""Seconds to wait for another courier, which may just be ending."""
+
 HEARTBEAT = 60.0
 """Seconds between signs of life of a lingering courier."""
 
@@ -149,7 +152,7 @@ def _only_courier(settings: RunnerSettings) -> Iterator[None]:
     os.makedirs(os.path.dirname(path), exist_ok=True)
     os.makedirs(settings.run_dir, exist_ok=True)
     try:
-        with FileLock(path, timeout=10):
+        with FileLock(path, timeout=PATIENCE):
             yield
     except Timeout as error:
         raise SkipjackError("Another courier is at work.", "One is enough; it delivers everything.") from error

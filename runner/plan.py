@@ -64,6 +64,16 @@ class Due(NamedTuple):
 def write(path: str, header: Header, mirrors: list[Planned]) -> None:
     """Put a new plan in the place of the old one; a reader sees the one or the other, never something between."""
     aside = f"{path}.new"
+    try:
+        _write(aside, header, mirrors)
+    except sqlite3.DatabaseError as error:
+        what = f"The plan {path} cannot be written: {error}."
+        raise SkipjackError(what, "See whether the disk is full or read-only; the old plan stays in force.") from error
+    os.replace(aside, path)
+    _sync(os.path.dirname(path))
+
+
+def _write(aside: str, header: Header, mirrors: list[Planned]) -> None:
     if os.path.exists(aside):
         os.unlink(aside)  # left by a follow that was killed
     connection = sqlite3.connect(aside, isolation_level=None)
@@ -77,8 +87,6 @@ def write(path: str, header: Header, mirrors: list[Planned]) -> None:
     finally:
         connection.close()
     _sync(aside)
-    os.replace(aside, path)
-    _sync(os.path.dirname(path))
 
 
 def _row(planned: Planned) -> tuple[str, int, str, str, str]:
