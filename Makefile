@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 PYTHON = $(firstword $(shell for p in python3.11 python3.12 python3.13 python3.14 python3; do command -v $$p; done))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench clean packages
+.PHONY: help demo test lint bench soak clean packages
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ lint: $(READY) ## ruff and mypy --strict
 
 bench: $(READY) ## what things cost, as ratios against a baseline of the same minute
 	@$(BIN)/python -m tests.bench
+
+soak: $(READY) ## kill processes at random moments and see whether anything is lost or doubled
+	@$(BIN)/python -m tests.soak
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache
