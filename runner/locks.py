@@ -11,7 +11,6 @@ import fcntl
 import os
 import time
 
-
 _OUT_OF_REACH = 700
 """Shell scripts use 3 to 9 and, by custom, 100 or 200; 1024 is the usual limit."""
 
