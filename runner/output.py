@@ -1,6 +1,5 @@
 """The one place that prints. Answers go to stdout, the log to stderr in lines that journald shows well."""
 
-import contextlib
 import sys
 
 
@@ -16,13 +15,17 @@ def log(text: str, *, about: str = "") -> None:
     When nobody can hear it, because the disk is full or the reader has gone, the work goes on all the same.
     """
     prefix = f"{about}: " if about else ""
-    with contextlib.suppress(OSError):
-        sys.stderr.write("".join(f"{prefix}{line}\n" for line in text.splitlines()))
-        sys.stderr.flush()
+    _tell("".join(f"{prefix}{line}\n" for line in text.splitlines()))
 
 
 def bar(text: str) -> None:
     """Show one line on a terminal that the next one overwrites; empty text takes it away."""
-    with contextlib.suppress(OSError):
-        sys.stderr.write(f"\r\x1b[K{text}")
+    _tell(f"\r\x1b[K{text}")
+
+
+def _tell(text: str) -> None:
+    try:
+        sys.stderr.write(text)
         sys.stderr.flush()
+    except OSError:  # what could not be written must not be tried again at the exit, whose code would become 120
+        sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115 - as before

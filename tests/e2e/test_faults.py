@@ -1,6 +1,7 @@
 """Faults of everything around the worker: the manager, the disks, the clock, and too many of its own kind at once."""
 
 import contextlib
+import errno
 import http.server
 import os
 import subprocess
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from runner import agenda, journal, launch, locks, settle, tick
+from runner import agenda, boundary, journal, launch, locks, settle, tick
 from runner.journal import Ending, Journal, Subject
 from runner.places import Places
 from schemas.states import PRE_SYNCING
@@ -250,7 +251,9 @@ def test_a_full_disk_for_the_state_stops_what_is_new_and_nothing_is_damaged(
         gate.unlink()
         assert at_work.wait(20) == 1
         for words in (("run", "m"), ("follow", "--again"), ("once",)):
-            said_well(worker.command(*words, check=False))
+            done = worker.command(*words, check=False)
+            said_well(done)
+            assert "disk is full" in done.stderr or "No space left" in done.stderr, done.stderr
         tick_done = worker.command("tick", check=False)
         said_well(tick_done, tick_done.returncode)
         assert truth.past(worker)
@@ -291,6 +294,36 @@ def test_a_full_disk_for_the_logs_is_told_and_damages_nothing(
         worker.command("run", "m")
         assert [run.status for run in truth.past(worker)] == ["success", "failed", "failed", "success"]
         assert list(worker.state.glob("*bug*")) == []
+
+
+def test_a_disk_that_is_full_after_the_run_changes_nothing_about_its_end(
+    repository: ConfigRepository, worker: Worker
+) -> None:
+    fill = "n=0\nwhile touch $TUNASYNC_LOG_DIR/fill-$n 2>/dev/null; do n=$((n + 1)); done\nexit 3\n"
+    repository.commit({"m.yml": script(worker, fill)}, "Add m")
+    with small_disk(worker.folder / "logs", "size=1m,nr_inodes=40"):
+        worker.command("once", check=False)
+
+        run = worker.run_of("m")
+
+        assert (run.status, run.exit_code, run.reason) == ("failed", 3, "the command exited with 3")
+        assert "No space left on device" in run.log_tail
+
+
+def test_messages_that_have_no_place_stop_no_run(repository: ConfigRepository, worker: Worker) -> None:
+    repository.commit({"m.yml": script(worker, "true\n")}, "Add m")
+    worker.command("once")
+    with Path("/dev/full").open("wb") as full:
+        assert worker.start("run", "m", log=full).wait(20) == 0
+    assert [run.status for run in truth.past(worker)] == ["success"] * 2
+
+
+def test_a_disks_fault_is_no_bug_of_ours_even_if_nobody_says_which_file(tmp_path: Path) -> None:
+    def fail(number: int) -> int:
+        raise OSError(number, os.strerror(number))
+
+    assert [boundary.guarded(lambda: fail(errno.ENOSPC)), boundary.guarded(lambda: fail(errno.EIO))] == [1, 1]
+    assert boundary.guarded(lambda: fail(errno.EBADF), str(tmp_path)) == boundary.BUG
 
 
 def test_a_full_disk_for_the_mirror_fails_its_run_and_no_other(

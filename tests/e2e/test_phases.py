@@ -198,7 +198,8 @@ def test_who_ends_orphans_dies_and_whoever_waits_for_them_is_not_taken_for_one(s
     kill(ender)
     code = "import os, sys; os.open(sys.argv[1], os.O_RDWR); print('open', flush=True); sys.stdin.read()"
     words = [sys.executable, "-c", code, site.worker.lock("mirror", "deaf")]
-    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as bystander:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(words, stdin=pipe, stdout=pipe, text=True, start_new_session=True) as bystander:
         site.started.append(bystander)
         assert bystander.stdout is not None
         assert bystander.stdout.readline() == "open\n"
