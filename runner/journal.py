@@ -23,6 +23,9 @@ PATIENCE = 30.0
 
 _DAY = 86400.0
 
+BACKLOG = 1000
+"""Waiting reports from which on a success is reported without the end of its log."""
+
 KEPT_RUNS = 100
 """Ended runs kept for each mirror, once the manager knows them."""
 
@@ -50,6 +53,10 @@ _MIGRATIONS = (
     """,
     """
     ALTER TABLE mirror ADD COLUMN measured_at REAL;
+    """,
+    """
+    ALTER TABLE outbox ADD COLUMN passing TEXT;
+    CREATE INDEX outbox_passing ON outbox (passing) WHERE passing IS NOT NULL;
     """,
 )
 """Steps from each version of the tables to the next; only ever added to, and safe while older runs are at work."""
@@ -330,7 +337,7 @@ class Journal:
         if ending.status == SUCCESS:
             state["last_success_at"] = now
         self._update("mirror", state, "name", mirror)
-        number = self._report(mirror, now)
+        number = self._report_end(mirror, now)
         self._db.execute("UPDATE run SET end_number = ? WHERE id = ?", (number, run))
         self._forget_old_runs(mirror)
         return True
@@ -361,13 +368,26 @@ class Journal:
         fields = {key: row[key] for key in MirrorStatus._fields if key in row.keys()}  # noqa: SIM118 - a Row is no dict
         return MirrorStatus(**fields | {"mirror": mirror, "run": run, "is_master": bool(row["is_master"])})
 
-    def _report(self, mirror: str, now: float) -> int:
-        return self._enqueue(CHANGE, encode_content((self._status(mirror),)), now)
+    def _report(self, mirror: str, now: float) -> None:
+        """Report a state that the run's end will make a thing of the past."""
+        self._enqueue(CHANGE, encode_content((self._status(mirror),)), now, passing=mirror)
 
-    def _enqueue(self, kind: str, content: dict[str, Any], now: float) -> int:
+    def _report_end(self, mirror: str, now: float) -> int:
+        """Report an end, and empty the reports before it that still wait: a manager that is away for a week must not
+        make the outbox grow by what nobody will want to know. Their numbers stay, so that none seems to be missing.
+        """
+        empty = json.dumps(encode_content(()))
+        self._db.execute("UPDATE outbox SET content = ?, passing = NULL WHERE passing = ?", (empty, mirror))
+        backlog = self.pending() > BACKLOG
+        status = self._status(mirror)
+        if backlog and status.status == SUCCESS and status.run is not None:
+            status = status._replace(run=status.run._replace(log_tail=""))
+        return self._enqueue(CHANGE, encode_content((status,)), now)
+
+    def _enqueue(self, kind: str, content: dict[str, Any], now: float, *, passing: str | None = None) -> int:
         text = json.dumps(content, separators=(",", ":"))
-        cursor = self._db.execute("INSERT INTO outbox (made_at, kind, content) VALUES (?, ?, ?)", (now, kind, text))
-        return int(cursor.lastrowid or 0)
+        columns = "INSERT INTO outbox (made_at, kind, content, passing) VALUES (?, ?, ?, ?)"
+        return int(self._db.execute(columns, (now, kind, text, passing)).lastrowid or 0)
 
     def _forget_old_runs(self, mirror: str) -> None:
         self._db.execute(

@@ -41,13 +41,42 @@ def test_a_run_leaves_its_state_and_a_report_of_every_change(book: Journal) -> N
     number = book.launch([SUBJECT], [], 100.0)["debian"]
     assert book.begin(number, SUBJECT, 101.0) == number
     book.attempt(number, "debian", "syncing", 1, 102.0)
+    statuses = [report["statuses"][0]["status"] for report in book.outbox(100, MANY)]
+    assert statuses == ["launching", "pre-syncing", "syncing"]
     book.end(number, "debian", Ending("success", exit_code=0, attempts=1, size=7, next_run_at=500.0), 110.0)
 
-    statuses = [report["statuses"][0] for report in book.outbox(100, MANY)]
-    assert [status["status"] for status in statuses] == ["launching", "pre-syncing", "syncing", "success"]
-    last = statuses[-1]
+    last = book.outbox(100, MANY)[-1]["statuses"][0]
     assert (last["last_started_at"], last["last_ended_at"], last["last_success_at"]) == (101.0, 110.0, 110.0)
     assert (last["size"], last["next_run_at"], last["run"]["duration"]) == (7, 500.0, 9.0)
+
+
+def test_an_end_empties_what_it_makes_a_thing_of_the_past_but_no_number_is_missing(book: Journal) -> None:
+    other = Subject("ubuntu", "x", True, "a" * 40)
+    book.begin(None, other, 50.0)
+    one_run(book, now=100.0)
+    one_run(book, "failed", now=200.0)
+
+    waiting = book.outbox(100, MANY)
+
+    assert [report["number"] for report in waiting] == [1, 2, 3, 4, 5]
+    told = [[status["status"] for status in report["statuses"]] for report in waiting]
+    assert told == [["pre-syncing"], [], ["success"], [], ["failed"]]
+
+
+def test_a_week_without_a_manager_costs_little(book: Journal) -> None:
+    for number in range(1500):
+        run = book.begin(None, SUBJECT, float(number))
+        assert run is not None
+        book.attempt(run, "debian", "syncing", 1, float(number))
+        book.end(run, "debian", Ending("success", log_tail="x" * 8000), float(number))
+
+    newest = book.outbox(10_000, 10**9)
+
+    assert len(newest) == 4500
+    assert newest[2]["statuses"][0]["run"]["log_tail"]
+    assert newest[-1]["statuses"][0]["run"]["log_tail"] == ""
+    waiting = sum(len(json.dumps(report)) for report in newest if not report["statuses"])
+    assert waiting < 3000 * 120
 
 
 def test_a_failure_keeps_the_size_and_the_last_success(book: Journal) -> None:
