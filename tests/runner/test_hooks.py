@@ -346,7 +346,7 @@ def test_nothing_is_run_for_a_shutdown(job: Job, stop: process.Stop) -> None:
 
 def test_a_shutdown_in_the_midst_of_commands_ends_them(job: Job, stop: process.Stop, tmp_path: Path) -> None:
     """The first of them is what tells us to stop."""
-    change(job, exec_on_success=(f"kill -TERM {os.getpid()}", "sleep 100", f"touch {tmp_path}/never"))
+    change(job, exec_on_success=(f"sh -c 'kill -TERM {os.getpid()}'", "sleep 100", f"touch {tmp_path}/never"))
 
     ending = run(job, stop)
 
