@@ -92,9 +92,20 @@ def _envelope(settings: RunnerSettings, places: Places, book: Journal) -> Envelo
         problems = tuple(Problem(*each) for each in header.problems)
     except SkipjackError as error:  # no plan yet: the manager should know even that
         revision, slots, problems = None, 0, (Problem(None, "plan", error.what, error.todo),)
-    under_way = tuple(Progress(name, **plain) for name, plain in progress.read_all(settings.run_dir).items())
-    identity, busy, now = book.identity(), len(book.active()), time.time()
-    return Envelope(settings.worker, identity, now, VERSION, revision, slots, busy, problems, (), under_way)
+    active = {each.mirror for each in book.active()}
+    identity, now = book.identity(), time.time()
+    under_way = _progress(settings.run_dir, active)
+    return Envelope(settings.worker, identity, now, VERSION, revision, slots, len(active), problems, (), under_way)
+
+
+def _progress(run_dir: str, active: set[str]) -> tuple[Progress, ...]:
+    """How far the active runs are; a run that was killed, or of another version, may have left something else."""
+    found = progress.read_all(run_dir)
+    return tuple(
+        Progress(name, **{key: found[name][key] for key in Progress._fields if key in found[name]})
+        for name in sorted(active & found.keys())
+        if "at" in found[name]
+    )
 
 
 def once(settings: RunnerSettings) -> int:
@@ -112,7 +123,7 @@ def linger(settings: RunnerSettings) -> None:
                 deliver(settings, client)
                 if told:
                     log("the manager takes reports again")
-                wait = HEARTBEAT if not progress.read_all(settings.run_dir) else PROGRESS_EVERY
+                wait = PROGRESS_EVERY if progress.read_all(settings.run_dir) else HEARTBEAT
                 pause, told = RETRY_FIRST, ""
             except SkipjackError as error:
                 if str(error) != told:

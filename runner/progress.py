@@ -148,7 +148,9 @@ def read_all(run_dir: str) -> dict[str, dict[str, Any]]:
     for name in sorted(os.listdir(path)) if os.path.isdir(path) else ():
         try:
             with open(os.path.join(path, name), encoding="utf-8") as file:
-                found[name] = json.load(file)
+                plain = json.load(file)
+            if isinstance(plain, dict):
+                found[name] = plain
         except (OSError, ValueError):  # it has just ended
             continue
     return {name: plain for name, plain in found.items() if not name.endswith(".new")}

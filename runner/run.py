@@ -72,6 +72,7 @@ def run(places: Places, name: str, launched: int | None = None, max_delete: str 
 def _supervise(job: Job, book: Journal, number: int, held: _Locks, stop: process.Stop, run_dir: str) -> Ending:
     name, keep = job.mirror.name, (held.mirror, held.slot)
     place = progress.Place(run_dir, name)
+    place.clear()  # what a run left that was killed
     log("begins", about=name)
 
     def on_attempt(attempt: int) -> None:

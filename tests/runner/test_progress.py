@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from runner import progress
+from runner import courier, progress
 from runner.progress import Place, Progress, Watcher
+from schemas import report
 
 OUTPUT = (
     b"receiving incremental file list\nf1\n\r         32,768   0%    0.00kB/s    0:00:00  "
@@ -83,3 +84,13 @@ def test_what_cannot_be_published_stops_nothing(tmp_path: Path) -> None:
     Place(str(tmp_path), "debian").publish(Progress(5.0))
 
     assert json.dumps(progress.read_all(str(tmp_path))) == "{}"
+
+
+def test_the_courier_tells_it_of_active_runs_alone_whatever_lies_there(tmp_path: Path) -> None:
+    for name in ("debian", "killed"):
+        Place(str(tmp_path), name).publish(Progress(5.0, 50.0))
+    path = tmp_path / "progress" / "debian"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"of_a_newer_version": 1}))
+    (tmp_path / "progress" / "odd").write_text("[]")
+
+    assert courier._progress(str(tmp_path), {"debian", "odd", "other"}) == (report.Progress("debian", 5.0, 50.0),)
