@@ -118,7 +118,7 @@ def _repository(daemon: RsyncDaemon, modules: list[str]) -> ConfigRepository:
         "_defaults.yml": "worker: w1\nprovider: rsync\ninterval: 1h\nretry: 1\ncategory: os\n",
         "clock.yml": "title: Clock\ndescription: A command in place of rsync.\nprovider: command\ncategory: tools\n"
         f"upstream: {daemon.url('none')}\ncommand: sh -c 'date > now.txt; echo size-sum 1K'\n"
-        "size_pattern: size-sum ([0-9.]+[KMGT]?)\ninterval: 1s\n",
+        "size_pattern: size-sum ([0-9.]+[KMGT]?)\n",
     }
     for name in modules:
         files[f"{name}.yml"] = (
@@ -143,7 +143,7 @@ def _change(repository: ConfigRepository, worker: Worker, manager: Manager, daem
     repository.git("switch", "-q", "-c", "add-samples")
     text = (
         f"title: Samples\ndescription: A new mirror, from a branch.\nupstream: {daemon.url('samples')}\n"
-        f"interval: 1s\nrsync_options: [--bwlimit={SLOW_KIB}]\n"
+        f"interval: 2h\nrsync_options: [--bwlimit={SLOW_KIB}]\n"
     )
     repository.commit({"samples.yml": text}, "Add the samples")
     quote(validate(repository.tree))
@@ -156,7 +156,7 @@ def _change(repository: ConfigRepository, worker: Worker, manager: Manager, daem
 
 def _break(repository: ConfigRepository, worker: Worker, manager: Manager) -> None:
     tell("6. Somebody merges a broken definition. It is quarantined: its last good one and the others go on.")
-    broken = (repository.tree / "samples.yml").read_text().replace("interval: 1s", "intervall: 90")
+    broken = (repository.tree / "samples.yml").read_text().replace("interval: 2h", "intervall: 90")
     repository.commit({"samples.yml": broken}, "Sync the samples less often (or so it is meant)")
     ran = {each["name"]: each["last_success_at"] for each in manager.published()["mirrors"]}
     _once(worker, fine=False)
@@ -172,7 +172,7 @@ def _break(repository: ConfigRepository, worker: Worker, manager: Manager) -> No
 
 def _without_manager(worker: Worker, manager: Manager, upstream: Path) -> None:
     tell("7. The manager is stopped while a run is under way. The run does not care, and its report waits.")
-    (upstream / "news").write_bytes(os.urandom(SLOW_KIB * 1024 * 3))
+    (upstream / "news").write_bytes(os.urandom(SLOW_KIB * 1024 * 5))
     before = manager.published()["mirrors"]
     ran = {each["name"]: each["last_success_at"] for each in before}
     courier = worker.start("courier", "--linger")
