@@ -7,10 +7,11 @@ from typing import Any
 from schemas import records
 from schemas.units import parse_duration, parse_size
 
-_DURATIONS = frozenset(
-    {"interval", "timeout", "stale_after", "rsync_timeout", "silent_after", "exec_timeout", "log_max_age"}
-)
-_SIZES = frozenset({"body_limit", "min_free_space"})
+_DURATIONS = frozenset({
+    "interval", "jitter", "timeout", "retry_delay", "backoff_limit", "stale_after", "rsync_timeout", "silent_after",
+    "exec_timeout", "log_max_age",
+})  # fmt: skip
+_SIZES = frozenset({"body_limit", "min_free_space", "memory_limit"})
 
 
 def _convert(key: str, value: Any) -> Any:
@@ -20,6 +21,8 @@ def _convert(key: str, value: Any) -> Any:
         return parse_size(value)
     if key in ("password", "token"):
         return records.Secret(**value)
+    if key == "sync_windows":
+        return records.SyncWindows(**_fields(value))
     if isinstance(value, list):
         return tuple(value)
     if isinstance(value, dict):

@@ -19,6 +19,14 @@ class Secret(NamedTuple):
     credential: str | None = None
 
 
+class SyncWindows(NamedTuple):
+    """Hours in which syncs may begin, as texts like `mon-fri 22:00-06:00`; no `allowed` means at any time."""
+
+    allowed: tuple[str, ...] = ()
+    forbidden: tuple[str, ...] = ()
+    stop_running: bool = False
+
+
 class Mirror(NamedTuple):
     """One mirror on one worker, with everything that it inherits."""
 
@@ -32,11 +40,18 @@ class Mirror(NamedTuple):
     category: str = ""
     role: str = "master"
     interval: int = 6 * 3600
+    cron: str = ""
+    jitter: int = 2 * 60
+    after: tuple[str, ...] = ()
+    sync_windows: SyncWindows | None = None
     retry: int = 2
+    retry_delay: int = 10
+    backoff_limit: int | None = None
     timeout: int | None = None
     stale_after: int | None = None
     mirror_dir: str | None = None
     mirror_subdir: str = ""
+    log_dir: str | None = None
     env: Mapping[str, str] = _NO_ENV
     command: str = ""
     success_exit_codes: tuple[int, ...] = ()
@@ -54,6 +69,15 @@ class Mirror(NamedTuple):
     log_max_age: int | None = None
     log_compress: bool = True
     min_free_space: int = 256 * 1024**2
+    memory_limit: int | None = None
+    cpu_limit: str = ""
+    io_weight: int | None = None
+    zpool: str = ""
+    btrfs_snapshot: bool = False
+    snapshot_path: str | None = None
+    docker_image: str = ""
+    docker_volumes: tuple[str, ...] = ()
+    docker_options: tuple[str, ...] = ()
     max_delete: int | str = "50%"
     trace: str = ""
     rsync_options: tuple[str, ...] = ()
@@ -89,6 +113,7 @@ class Worker(NamedTuple):
     description: str = ""
     slots: int = 4
     silent_after: int = 30 * 60
+    sync_windows: SyncWindows | None = None
 
 
 class Repository(NamedTuple):
@@ -111,6 +136,8 @@ class ManagerAddress(NamedTuple):
 class Policy(NamedTuple):
     """What the config repository may not do on this machine; `programs` None means any."""
 
+    mirror_roots: tuple[str, ...] = ()
+    log_roots: tuple[str, ...] = ()
     providers: tuple[str, ...] = ("rsync", "two-stage-rsync", "command")
     programs: tuple[str, ...] | None = None
     readable: tuple[str, ...] = ("/etc/skipjack",)
@@ -161,6 +188,25 @@ class Policy(NamedTuple):
         "--copy-as",
         "--remove-source-files",
     )
+    images: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
+    docker_options: tuple[str, ...] = (
+        "--add-host",
+        "--cap-drop",
+        "--cpus",
+        "--dns",
+        "--hostname",
+        "--init",
+        "--label",
+        "--memory-swap",
+        "--network",
+        "--pids-limit",
+        "--pull",
+        "--read-only",
+        "--shm-size",
+        "--tmpfs",
+        "--ulimit",
+    )
 
 
 class RunnerSettings(NamedTuple):
@@ -172,6 +218,9 @@ class RunnerSettings(NamedTuple):
     state_dir: str = "/var/lib/skipjack"
     run_dir: str = "/run/skipjack"
     log_dir: str = "/var/log/skipjack"
+    snapshot_root: str = "/srv/snapshot"
+    container_program: str = "docker"
+    cgroup: str | None = None
     policy: str = "/etc/skipjack/policy.yml"
     manager: ManagerAddress | None = None
 

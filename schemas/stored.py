@@ -4,13 +4,17 @@ import json
 from types import MappingProxyType
 from typing import Any
 
-from schemas.records import Mirror, Secret
+from schemas.records import Mirror, Secret, SyncWindows
+
+_RECORDS: dict[str, Any] = {"password": Secret, "sync_windows": SyncWindows}
+"""Keys that hold a record of their own."""
 
 
 def encode_mirror(mirror: Mirror) -> str:
     """Write a mirror's definition as JSON."""
     plain: dict[str, Any] = mirror._asdict() | {"env": dict(mirror.env)}
-    plain["password"] = mirror.password._asdict() if mirror.password else None
+    for key in _RECORDS:
+        plain[key] = plain[key]._asdict() if plain[key] else None
     return json.dumps(plain, separators=(",", ":"))
 
 
@@ -18,8 +22,9 @@ def decode_mirror(text: str) -> Mirror:
     """Read back what `encode_mirror` wrote; keys of another version are ignored, missing ones get their defaults."""
     plain = json.loads(text)
     fields = {key: _convert(plain[key]) for key in Mirror._fields if key in plain}
-    if fields.get("password"):
-        fields["password"] = Secret(**fields["password"])
+    for key, record in _RECORDS.items():
+        if fields.get(key):
+            fields[key] = record(**{part: _convert(value) for part, value in plain[key].items()})
     return Mirror(**fields)
 
 

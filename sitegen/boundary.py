@@ -14,13 +14,18 @@ from sitegen import output
 FINE, EXPECTED, USAGE, BUG = 0, 1, 2, 3
 
 
+_AGAIN = 1.0
+"""Seconds until a Terminated that went under is raised again: Python drops what a finaliser raises."""
+
+
 class Terminated(BaseException):
     """SIGTERM arrived. Not an Exception, so that nothing but the boundary takes it for a failure."""
 
 
 def run(command: Callable[[], None]) -> int:
     """Run a command and return its exit code; never raises."""
-    signal.signal(signal.SIGTERM, _terminate)
+    for number in (signal.SIGTERM, signal.SIGALRM):
+        signal.signal(number, _terminate)
     try:
         command()
     except SkipjackError as error:
@@ -34,10 +39,13 @@ def run(command: Callable[[], None]) -> int:
         return EXPECTED  # whoever read our output has left, so there is nobody to tell
     except Exception as error:
         return _report(error)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
     return FINE
 
 
 def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:
+    signal.setitimer(signal.ITIMER_REAL, _AGAIN)
     raise Terminated
 
 

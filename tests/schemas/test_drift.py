@@ -100,6 +100,10 @@ RECORDS = [
     pytest.param(RUNNER["manager"]["properties"], records.ManagerAddress, set(), set(), id="manager's address"),
     pytest.param(RUNNER["manager"]["properties"]["token"]["properties"], records.Secret, set(), set(), id="token"),
     pytest.param(schema("mirror")["properties"]["password"]["properties"], records.Secret, set(), set(), id="password"),
+    pytest.param(WORKER["sync_windows"]["properties"], records.SyncWindows, set(), set(), id="worker's windows"),
+    pytest.param(
+        schema("mirror")["properties"]["sync_windows"]["properties"], records.SyncWindows, set(), set(), id="windows"
+    ),
     pytest.param(RUNNER, records.RunnerSettings, set(), set(), id="runner"),
     pytest.param(schema("policy")["properties"], records.Policy, set(), set(), id="policy"),
     pytest.param(MANAGER, records.ManagerSettings, set(), set(), id="manager"),

@@ -21,13 +21,24 @@ def test_a_workers_least_settings_get_defaults(settings: Path) -> None:
 
 def test_a_workers_full_settings_are_read(settings: Path) -> None:
     settings.write_text(
-        "worker: w1\nmirror_root: /data\nstate_dir: /s\nrun_dir: /r\nlog_dir: /l\npolicy: /p\n"
+        "worker: w1\nmirror_root: /data\nstate_dir: /s\nrun_dir: /r\nlog_dir: /l\nsnapshot_root: /n\n"
+        "container_program: podman\ncgroup: /sys/fs/cgroup/c\npolicy: /p\n"
         "repository: {url: u, branch: b, path: p, timeout: 1m}\n"
         "manager: {url: 'http://m', token: {file: /t}, ca_cert: /c}\n"
     )
     manager = ManagerAddress("http://m", Secret(file="/t"), "/c")
     assert load_runner(settings) == RunnerSettings(
-        "w1", Repository("u", "b", "p", 60), "/data", "/s", "/r", "/l", "/p", manager
+        "w1",
+        Repository("u", "b", "p", 60),
+        "/data",
+        "/s",
+        "/r",
+        "/l",
+        "/n",
+        "podman",
+        "/sys/fs/cgroup/c",
+        "/p",
+        manager,
     )
 
 

@@ -106,7 +106,7 @@ def test_the_list_of_known_keys_stands_where_no_key_is_near() -> None:
 
 def test_a_mirrors_own_words_are_no_defaults() -> None:
     (problem,) = problems("defaults", "title: Everything")
-    assert problem.startswith("f.yml:1:1: `title` is no known key here. Known: `category`, `command`, ")
+    assert problem.startswith("f.yml:1:1: `title` is no known key here. Known: `after`, `backoff_limit`, ")
 
 
 def test_a_missing_key_is_told_with_an_example() -> None:
