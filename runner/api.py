@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple, Protocol
 
+from runner.paths import Paths
 from schemas.records import Mirror
 from schemas.states import INTERRUPTED, REFUSED
 
@@ -80,6 +81,17 @@ def _not_running(_command: "Command", _timeout: float | None) -> int:
     raise CannotRun("no attempt is under way")
 
 
+class Machine(NamedTuple):
+    """What a run must know of its machine: see the settings of the same names; `state_dir` for files of its own."""
+
+    state_dir: str = ""
+    container_program: str = "docker"
+    cgroup: str | None = None
+
+
+_NO_MACHINE = Machine()
+
+
 class Job:
     """One run of one mirror, as its hooks and its provider see it.
 
@@ -89,11 +101,13 @@ class Job:
     (negative for a signal) or raises CannotRun. What went wrong beside the run stands in `complaints`.
     """
 
-    def __init__(self, mirror: Mirror, directory: str, mirror_root: str, log_dir: str) -> None:
+    def __init__(self, mirror: Mirror, paths: Paths, machine: Machine = _NO_MACHINE) -> None:
         self.mirror = mirror
-        self.directory = directory
-        self.mirror_root = mirror_root
-        self.log_dir = log_dir
+        self.directory = paths.directory
+        self.mirror_root = paths.root
+        self.log_dir = paths.log_dir
+        self.snapshot = paths.snapshot
+        self.machine = machine
         self.started_at = time.time()
         self.attempt = 0
         self.exit_code = 0

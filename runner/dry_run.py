@@ -4,7 +4,7 @@ import os
 import shlex
 
 from runner import locks, plan, process
-from runner.api import Abort, Command, Job
+from runner.api import Abort, Command, Job, Machine
 from runner.output import say
 from runner.places import Places
 from runner.plan import Header, Planned
@@ -30,7 +30,7 @@ def dry_run(settings: RunnerSettings, name: str) -> int:
         header, planned = opened.header, opened.mirror(name) if is_name(name) else None
     if planned is None:
         raise SkipjackError(f"This worker ({header.worker}) has no mirror `{name}`.", "See `skipjack validate`.")
-    job = Job(planned.mirror, planned.directory, header.mirror_root, os.path.join(header.log_dir, name))
+    job = Job(planned.mirror, planned.paths, Machine(places.state_dir, header.container_program, header.cgroup))
     # The deletion guard would read the first pass's log; there is none.
     is_rsync = planned.mirror.provider in _RSYNC
     job.log_file = os.devnull if is_rsync else os.path.join(job.log_dir, f"{name}_DATE_01.log")
@@ -60,7 +60,7 @@ def _tell_commands(planned: Planned, commands: list[Command]) -> None:
 def _tell_conditions(places: Places, header: Header, planned: Planned, job: Job) -> None:
     mirror = planned.mirror
     timeout = "none" if mirror.timeout is None else format_duration(mirror.timeout)
-    say(f"directory:  {planned.directory}, below {header.mirror_root}")
+    say(f"directory:  {job.directory}, below {job.mirror_root}")
     say(f"logs:       {job.log_dir}, {mirror.log_keep} of them")
     say(f"attempts:   {mirror.retry}, time-out of each: {timeout}")
     say(f"guards:     free space {format_size(mirror.min_free_space)}, deletions {mirror.max_delete}")

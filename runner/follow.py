@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from runner import locks, plan
+from runner.paths import paths_of
 from runner.places import Places
 from runner.plan import Header, Planned
 from runner.policy import violations
@@ -17,7 +18,7 @@ from schemas import VERSION, catalogue, repository
 from schemas.catalogue import Catalogue
 from schemas.errors import SkipjackError
 from schemas.problems import Problem, Refused
-from schemas.records import Mirror, RunnerSettings
+from schemas.records import RunnerSettings
 from schemas.repository import Revision
 from schemas.settings import load_policy
 
@@ -83,7 +84,7 @@ def _judge(
 ) -> tuple[Header, list[Planned]]:
     header = Header(
         settings.worker, 0, revision.commit, revision.commit, fingerprint,
-        settings.mirror_root, settings.run_dir, settings.log_dir,
+        settings.run_dir, settings.container_program, settings.cgroup,
     )  # fmt: skip
     try:
         declared = catalogue.load(revision.files)
@@ -107,16 +108,13 @@ def _planned(
     """The mirrors of this worker: as declared where that is sound and allowed, else as they last were."""
     problems = list(_shown(declared.problems, {name: name for name in declared.quarantined}))
     own = [mirror for mirror in declared.mirrors if mirror.worker == settings.worker]
-    placed = [Planned(mirror, _directory(mirror, settings.mirror_root), commit) for mirror in own]
+    policy = load_policy(Path(settings.policy))
+    placed = [Planned(mirror, paths_of(mirror, settings, policy), commit) for mirror in own]
     allowed, forbidden = _allowed(settings, placed)
     names = declared.quarantined | {each.mirror.name for each in placed if each not in allowed}
     kept, no_more = _allowed(settings, [former[name] for name in sorted(names & former.keys())])
     mirrors, clashes = _apart([*kept, *allowed])
     return mirrors, tuple(dict.fromkeys([*problems, *forbidden, *no_more, *clashes]))
-
-
-def _directory(mirror: Mirror, root: str) -> str:
-    return os.path.normpath(mirror.mirror_dir or os.path.join(root, mirror.mirror_subdir, mirror.name))
 
 
 def _allowed(settings: RunnerSettings, mirrors: list[Planned]) -> tuple[list[Planned], list[Shown]]:
@@ -125,7 +123,7 @@ def _allowed(settings: RunnerSettings, mirrors: list[Planned]) -> tuple[list[Pla
     allowed: list[Planned] = []
     problems: list[Shown] = []
     for each in mirrors:
-        found = list(violations(each.mirror, each.directory, settings.mirror_root, policy))
+        found = list(violations(each.mirror, each.paths, settings, policy))
         problems += [(each.mirror.name, f"{each.mirror.name}.yml", *violation) for violation in found]
         if not found:
             allowed.append(each)
@@ -137,14 +135,14 @@ def _apart(mirrors: list[Planned]) -> tuple[list[Planned], list[Shown]]:
     owners: dict[str, str] = {}
     apart: list[Planned] = []
     problems: list[Shown] = []
-    for each in sorted(mirrors, key=lambda each: len(os.path.realpath(each.directory))):
-        name, real = each.mirror.name, os.path.realpath(each.directory)
+    for each in sorted(mirrors, key=lambda each: len(os.path.realpath(each.paths.directory))):
+        name, real = each.mirror.name, os.path.realpath(each.paths.directory)
         outer = next((owners[folder] for folder in _upwards(real) if folder in owners), None)
         if outer is None:
             owners[real] = name
             apart.append(each)
         else:
-            what = f"The directory {each.directory} lies in that of `{outer}`, whose sync would delete its files."
+            what = f"The directory {each.paths.directory} lies in that of `{outer}`, whose sync would delete its files."
             problems.append((name, f"{name}.yml", what, "Set another `mirror_subdir` or `mirror_dir`."))
     return apart, problems
 

@@ -20,7 +20,7 @@ def measure(places: Places, name: str) -> int:
         if not ours or planned is None:
             return 0
         began = time.monotonic()
-        size = size_on_disk(planned.directory)
+        size = size_on_disk(planned.paths.directory)
         with journal.opened(places.journal) as book:
             book.measured(name, size, time.time())
     bell.ring(header.run_dir)

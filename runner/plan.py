@@ -10,19 +10,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+from runner.paths import Paths
 from schemas.errors import SkipjackError
 from schemas.records import Mirror
 from schemas.stored import decode_mirror, encode_mirror
 
-FORMAT = 1
+FORMAT = 2
 
 _SCHEMA = """
 CREATE TABLE header (content TEXT NOT NULL);
 CREATE TABLE mirror (
     name TEXT PRIMARY KEY,
     interval INTEGER NOT NULL,
-    directory TEXT NOT NULL,
     revision TEXT NOT NULL,
+    paths TEXT NOT NULL,
     definition TEXT NOT NULL
 ) WITHOUT ROWID;
 """
@@ -40,9 +41,9 @@ class Header(NamedTuple):
     revision: str | None
     seen: str | None
     fingerprint: str
-    mirror_root: str
     run_dir: str
-    log_dir: str
+    container_program: str = "docker"
+    cgroup: str | None = None
     problems: tuple[tuple[str | None, str, str, str], ...] = ()
 
 
@@ -50,7 +51,7 @@ class Planned(NamedTuple):
     """One mirror of the plan; `revision` is the commit that its definition comes from."""
 
     mirror: Mirror
-    directory: str
+    paths: Paths
     revision: str
 
 
@@ -91,7 +92,11 @@ def _write(aside: str, header: Header, mirrors: list[Planned]) -> None:
 
 def _row(planned: Planned) -> tuple[str, int, str, str, str]:
     mirror = planned.mirror
-    return mirror.name, mirror.interval, planned.directory, planned.revision, encode_mirror(mirror)
+    return mirror.name, mirror.interval, planned.revision, json.dumps(planned.paths), encode_mirror(mirror)
+
+
+def _planned(definition: str, paths: str, revision: str) -> Planned:
+    return Planned(decode_mirror(definition), Paths(*json.loads(paths)), revision)
 
 
 def _sync(path: str) -> None:
@@ -115,14 +120,14 @@ class Plan:
 
     def mirror(self, name: str) -> Planned | None:
         """One mirror, or None when this worker has none of that name."""
-        query = "SELECT definition, directory, revision FROM mirror WHERE name = ?"
+        query = "SELECT definition, paths, revision FROM mirror WHERE name = ?"
         row = self._connection.execute(query, (name,)).fetchone()
-        return Planned(decode_mirror(row[0]), row[1], row[2]) if row else None
+        return _planned(*row) if row else None
 
     def mirrors(self) -> list[Planned]:
         """All mirrors with their whole definitions, by name."""
-        query = "SELECT definition, directory, revision FROM mirror ORDER BY name"
-        return [Planned(decode_mirror(row[0]), row[1], row[2]) for row in self._connection.execute(query)]
+        query = "SELECT definition, paths, revision FROM mirror ORDER BY name"
+        return [_planned(*row) for row in self._connection.execute(query)]
 
 
 def _decode_header(text: str) -> Header:

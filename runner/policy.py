@@ -4,12 +4,12 @@ Pure checks of a definition against the policy and the machine's roots; `follow`
 """
 
 import fnmatch
-import os
 import re
 import shlex
 from collections.abc import Iterator, Sequence
 
-from schemas.records import Mirror, Policy
+from runner.paths import Paths, lies_below, lies_in
+from schemas.records import Mirror, Policy, RunnerSettings
 
 Violation = tuple[str, str]
 """What is forbidden, and what to do."""
@@ -34,11 +34,9 @@ _MERGE = re.compile(r"(merge|dir-merge|[.:])[,\s/_+-]?")
 """Filter rules that read further rules from a file."""
 
 
-def violations(mirror: Mirror, directory: str, root: str, policy: Policy) -> Iterator[Violation]:
+def violations(mirror: Mirror, paths: Paths, settings: RunnerSettings, policy: Policy) -> Iterator[Violation]:
     """Everything about a definition that this machine does not allow."""
-    if not _lies_in(directory, root) or os.path.realpath(directory) == os.path.realpath(root):
-        what = f"The directory {directory} does not lie below this worker's `mirror_root` {root}."
-        yield what, "Choose another `mirror_dir`, or leave it out."
+    yield from _places(paths, settings, policy)
     if mirror.provider not in policy.providers:
         yield f"The provider `{mirror.provider}` is not allowed on this machine.", _ASK
     yield from _programs(mirror, policy)
@@ -48,9 +46,18 @@ def violations(mirror: Mirror, directory: str, root: str, policy: Policy) -> Ite
         yield from _rsync_words(key, getattr(mirror, key), policy)
 
 
-def _lies_in(path: str, folder: str) -> bool:
-    real, real_folder = os.path.realpath(path), os.path.realpath(folder)
-    return os.path.commonpath([real, real_folder]) == real_folder
+def _places(paths: Paths, settings: RunnerSettings, policy: Policy) -> Iterator[Violation]:
+    if not lies_below(paths.directory, paths.root):
+        what = f"The directory {paths.directory} does not lie below this worker's `mirror_root` {paths.root}."
+        yield what, f"Choose another `mirror_dir`, or leave it out. {_ASK}"
+    if not any(lies_below(paths.log_dir, root) for root in (settings.log_dir, *policy.log_roots)):
+        what = f"The folder {paths.log_dir} does not lie below this worker's `log_dir` {settings.log_dir}."
+        yield what, f"Choose another `log_dir`, or leave it out. {_ASK}"
+    if not lies_below(paths.snapshot, settings.snapshot_root):
+        what = (
+            f"The snapshot {paths.snapshot} does not lie below this worker's `snapshot_root` {settings.snapshot_root}."
+        )
+        yield what, "Choose another `snapshot_path`, or leave it out."
 
 
 def _programs(mirror: Mirror, policy: Policy) -> Iterator[Violation]:
@@ -68,14 +75,14 @@ def _programs(mirror: Mirror, policy: Policy) -> Iterator[Violation]:
 
 def _covers(allowed: str, program: str) -> bool:
     if allowed.endswith("/"):
-        return program.startswith("/") and _lies_in(program, allowed)
+        return program.startswith("/") and lies_in(program, allowed)
     return program == allowed
 
 
 def _files(mirror: Mirror, policy: Policy) -> Iterator[Violation]:
     named = {"exclude_file": mirror.exclude_file, "password": mirror.password.file if mirror.password else None}
     for key, path in named.items():
-        if path is not None and not any(_lies_in(path, folder) for folder in policy.readable):
+        if path is not None and not any(lies_in(path, folder) for folder in policy.readable):
             folders = ", ".join(policy.readable)
             yield f"`{key}` names {path}, but only files in {folders} may be read.", f"Put the file there. {_ASK}"
 

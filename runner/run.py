@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from runner import bell, hooks, journal, locks, pipeline, plan, process, progress, schedule
-from runner.api import Job
+from runner.api import Job, Machine
 from runner.journal import Ending, Journal, Subject
 from runner.output import log
 from runner.places import Places
@@ -58,7 +58,7 @@ def run(places: Places, name: str, launched: int | None = None, max_delete: str 
         number = book.begin(launched, subject, time.time())
         if number is None:
             raise SkipjackError(f"The launch {launched} of {name} was given up meanwhile.", "The next tick goes on.")
-        job = Job(mirror, planned.directory, header.mirror_root, os.path.join(header.log_dir, name))
+        job = Job(mirror, planned.paths, Machine(places.state_dir, header.container_program, header.cgroup))
         ending = _supervise(job, book, number, held, stop, header.run_dir)
         unmeasured = ending.status == SUCCESS and mirror.measure_size and book.needs_size(name, time.time())
     bell.ring(header.run_dir)

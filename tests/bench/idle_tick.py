@@ -7,6 +7,7 @@ from pathlib import Path
 
 from runner import journal, plan
 from runner.journal import Ending, Subject
+from runner.paths import Paths
 from runner.places import Places
 from runner.plan import Header, Planned
 from schemas.records import Mirror
@@ -37,8 +38,11 @@ def _fill(state: Path, count: int) -> None:
     places = Places(str(state))
     names = [f"mirror-{number}" for number in range(count)]
     template = Mirror("", "w1", "rsync", UPSTREAM)
-    mirrors = [Planned(template._replace(name=name), f"/srv/mirror/{name}", "a" * 40) for name in names]
-    header = Header("w1", 4, "a" * 40, "a" * 40, "", "/srv/mirror", str(state / "run"), str(state / "log"))
+    mirrors = [
+        Planned(template._replace(name=name), Paths(f"/srv/mirror/{name}", "/srv/mirror", f"/log/{name}"), "a" * 40)
+        for name in names
+    ]
+    header = Header("w1", 4, "a" * 40, "a" * 40, "", str(state / "run"))
     plan.write(places.plan, header, mirrors)
     now = time.time()
     with journal.opened(places.journal) as book:

@@ -17,6 +17,7 @@ from runner import hooks, pipeline, process
 from runner.api import Abort, Job, Outcome
 from runner.hooks import free_space, log_keeper, trace
 from runner.journal import Ending
+from runner.paths import Paths
 from runner.providers import PROVIDERS
 from schemas import VERSION
 from schemas.records import Mirror, Secret
@@ -26,7 +27,7 @@ from schemas.records import Mirror, Secret
 def job(tmp_path: Path) -> Job:
     mirror = Mirror("debian", "w1", "rsync", "rsync://rsync.example.org/debian/", retry=1)
     (tmp_path / "mirrors/debian").mkdir(parents=True)
-    made = Job(mirror, str(tmp_path / "mirrors/debian"), str(tmp_path / "mirrors"), str(tmp_path / "logs/debian"))
+    made = Job(mirror, Paths(*(str(tmp_path / path) for path in ("mirrors/debian", "mirrors", "logs/debian"))))
     made.attempt = 1
     return made
 

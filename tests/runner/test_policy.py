@@ -6,21 +6,27 @@ from typing import Any
 
 import pytest
 
+from runner.paths import Paths, paths_of
 from runner.policy import violations
 from schemas import catalogue
 from schemas.errors import SkipjackError
-from schemas.records import Mirror, Policy, Secret
+from schemas.records import Mirror, Policy, Repository, RunnerSettings, Secret
 from schemas.settings import load_policy
 from schemas.sources import read_directory
 
 ROOT = "/srv/mirror"
 DEFAULT = Policy()
+SETTINGS = RunnerSettings("w1", Repository("u"), mirror_root=ROOT)
 
 
 def told(policy: Policy = DEFAULT, directory: str = f"{ROOT}/debian", **fields: Any) -> str:
     """What the policy says to a mirror, as one text; empty when it is allowed."""
     mirror = Mirror("debian", "w1", "rsync", "rsync://rsync.example.org/debian/")._replace(**fields)
-    return " ".join(what for what, _todo in violations(mirror, directory, ROOT, policy))
+    return " ".join(what for what, _todo in violations(mirror, at(directory, mirror), SETTINGS, policy))
+
+
+def at(directory: str, mirror: Mirror) -> Paths:
+    return paths_of(mirror, SETTINGS, DEFAULT)._replace(directory=directory)
 
 
 @pytest.mark.parametrize(
@@ -83,8 +89,24 @@ def test_a_link_does_not_lead_out_of_the_root(tmp_path: Path) -> None:
     (root / "link").symlink_to(outside)
     mirror = Mirror("m", "w1", "rsync", "rsync://rsync.example.org/m/")
 
-    assert list(violations(mirror, str(root / "link" / "m"), str(root), Policy()))
-    assert not list(violations(mirror, str(root / "m"), str(root), Policy()))
+    settings = SETTINGS._replace(mirror_root=str(root))
+    for directory, forbidden in (("link/m", True), ("m", False)):
+        paths = paths_of(mirror._replace(mirror_dir=str(root / directory)), settings, DEFAULT)
+        assert bool(list(violations(mirror, paths, settings, DEFAULT))) is forbidden
+
+
+def test_the_policy_adds_roots_for_mirrors_and_for_logs() -> None:
+    policy = Policy(mirror_roots=("/srv/more",), log_roots=("/srv/logs",))
+    for mirror_dir, log_dir in (("/srv/more/m", "/srv/logs/m"), ("/srv/more", "/srv/logs"), ("/srv/m", "/srv/l")):
+        mirror = Mirror("m", "w1", "command", "", command="x", mirror_dir=mirror_dir, log_dir=log_dir)
+        allowed = [len(list(violations(mirror, paths_of(mirror, SETTINGS, p), SETTINGS, p))) for p in (DEFAULT, policy)]
+        assert allowed == ([2, 0] if mirror_dir == "/srv/more/m" else [2, 2])
+
+
+def test_a_snapshot_stays_below_its_root() -> None:
+    for path, count in (("/srv/snapshot/m", 0), ("/srv/snapshot", 1), ("/srv/mirror/m", 1)):
+        mirror = Mirror("m", "w1", "command", "", command="x", snapshot_path=path)
+        assert len(list(violations(mirror, paths_of(mirror, SETTINGS, DEFAULT), SETTINGS, DEFAULT))) == count
 
 
 @pytest.mark.parametrize(
@@ -131,8 +153,7 @@ def test_the_example_repository_needs_no_exception() -> None:
     loaded = catalogue.load(read_directory(Path(__file__).parents[2] / "mirrors"))
     policy = Policy()
     for mirror in loaded.mirrors:
-        directory = f"{ROOT}/{mirror.name}"
-        assert list(violations(mirror, directory, ROOT, policy)) == [], mirror.name
+        assert list(violations(mirror, paths_of(mirror, SETTINGS, policy), SETTINGS, policy)) == [], mirror.name
 
 
 def test_a_missing_policy_has_defaults_and_one_that_others_can_change_is_refused(tmp_path: Path) -> None:

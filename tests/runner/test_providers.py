@@ -7,6 +7,7 @@ import pytest
 
 from runner import logs
 from runner.api import Abort, Findings, Job
+from runner.paths import Paths
 from runner.providers import command, rsync, two_stage_rsync
 from schemas.records import Mirror, Secret
 
@@ -19,7 +20,7 @@ UPSTREAM = "rsync://rsync.example.org/debian/"
 
 def job(**fields: object) -> Job:
     mirror = Mirror("debian", "w1", "rsync", UPSTREAM)._replace(**fields)  # type: ignore[arg-type]
-    made = Job(mirror, "/srv/mirror/debian", "/srv/mirror", "/var/log/skipjack/debian")
+    made = Job(mirror, Paths("/srv/mirror/debian", "/srv/mirror", "/var/log/skipjack/debian"))
     made.log_file = "/var/log/skipjack/debian/x.log"
     return made
 

@@ -8,6 +8,7 @@ import pytest
 
 from runner.api import Job
 from runner.cli import main
+from runner.paths import Paths
 from runner.providers import PROVIDERS
 
 from .importing import DEBIAN, GLOBAL, SECRET, Bench, Result, table
@@ -131,7 +132,7 @@ def test_a_password_moves_into_a_file_of_its_owner_alone(bench: Bench) -> None:
     assert result.mirrors["debian"].password == (str(kept), None)
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
     assert stat.S_IMODE(kept.parent.stat().st_mode) == 0o700
-    job = Job(result.mirrors["debian"], "/d", "/", "/log")
+    job = Job(result.mirrors["debian"], Paths("/d", "/", "/log"))
     assert next(iter(PROVIDERS["rsync"].commands(job))).env == {"USER": "me", "RSYNC_PASSWORD": SECRET}
     assert (bench.folder / "secrets/by-env").read_text() == "from env\n"
     assert dict(result.mirrors["by-env"].env) == {"A": "b"}

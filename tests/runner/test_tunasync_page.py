@@ -9,6 +9,7 @@ import pytest
 
 from runner.api import Job
 from runner.importing.options import MIRROR, SECTIONS
+from runner.paths import Paths
 from runner.providers import PROVIDERS
 
 from .importing import DEBIAN, GLOBAL, SECRET, Bench, Result
@@ -208,9 +209,9 @@ def test_global_lists_are_merged_into_those_of_a_mirror_and_only_where_they_coun
     debian, x = result.mirrors["debian"], result.mirrors["x"]
     assert (debian.success_exit_codes, debian.rsync_success_exit_codes) == ((1, 2), (24, 23))
     rsync, program = PROVIDERS["rsync"], PROVIDERS["command"]
-    taken = [code for code in range(1, 256) if rsync.is_success(Job(debian, "/d", "/", "/l"), code)]
+    taken = [code for code in range(1, 256) if rsync.is_success(Job(debian, Paths("/d", "/", "/l")), code)]
     assert taken == [1, 2, 23, 24]
-    assert [code for code in range(1, 256) if program.is_success(Job(x, "/d", "/", "/l"), code)] == [1, 2]
+    assert [code for code in range(1, 256) if program.is_success(Job(x, Paths("/d", "/", "/l")), code)] == [1, 2]
 
 
 def test_commands_after_a_failure_run_after_each_attempt_as_they_did(bench: Bench) -> None:

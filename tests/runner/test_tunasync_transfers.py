@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from runner.api import Job
+from runner.paths import Paths
 from runner.providers import PROVIDERS
 from schemas.records import Mirror, RunnerSettings
 
@@ -64,7 +65,7 @@ def of_tunasync(mirror: Mapping[str, Any], usual: list[str]) -> list[list[str]]:
 def of_skipjack(mirror: Mirror, settings: RunnerSettings) -> list[list[str]]:
     """The rsyncs that the provider runs without the deletion guard, with the known differences undone."""
     directory = mirror.mirror_dir or str(Path(settings.mirror_root, mirror.mirror_subdir, mirror.name))
-    job = Job(mirror._replace(max_delete="100%"), directory, settings.mirror_root, "/log")
+    job = Job(mirror._replace(max_delete="100%"), Paths(directory, settings.mirror_root, "/log"))
     return [[*map(as_tunasync_says, made.argv[:-1]), made.argv[-1].removesuffix("/")] for made in without_no_h(job)]
 
 
@@ -126,7 +127,7 @@ def test_a_command_keeps_its_words_and_environment(bench: Bench) -> None:
     mirror = '[[mirrors]]\nname = "x"\nprovider = "command"\nupstream = "https://x.example.org"\n'
     result = bench.run(GLOBAL + mirror + "command = \"/opt/x.sh 'a b' $HOME\"\nenv = {A = 'yes', b = '1: 2 # 3'}\n")
 
-    job = Job(result.mirrors["x"], "/srv/mirror/x", "/srv/mirror", "/log")
+    job = Job(result.mirrors["x"], Paths("/srv/mirror/x", "/srv/mirror", "/log"))
     [made] = PROVIDERS["command"].commands(job)
     assert made.argv == ("/opt/x.sh", "a b", "$HOME")
     assert (made.env["A"], made.env["b"], made.env["TUNASYNC_MIRROR_NAME"]) == ("yes", "1: 2 # 3", "x")
