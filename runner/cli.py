@@ -99,15 +99,14 @@ def _validate(arguments: argparse.Namespace) -> int:
 
 
 def _follow(arguments: argparse.Namespace) -> int:
+    from runner.launch import want_tick
     from runner.once import report_follow
     from runner.places import Places
-    from runner.process import detach, lean
     from schemas.settings import load_runner
 
     settings = load_runner(arguments.settings)
     fine = report_follow(settings, again=arguments.again, accept_rewrite=arguments.accept_rewrite)
-    places = Places(settings.state_dir)
-    detach(lean("tick", settings.state_dir), places.messages)
+    want_tick(Places(settings.state_dir))
     return 0 if fine else 1
 
 

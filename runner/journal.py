@@ -195,11 +195,24 @@ class Journal:
         return launched
 
     def queue(self, launched: int | None, subject: Subject, now: float) -> None:
-        """Record that a mirror waits for a slot; its launched run, if any, never began and is forgotten."""
+        """Record that a mirror waits for a slot; its launched run, if any, never began and is forgotten.
+
+        `launched` None is whichever run of the mirror was launched.
+        """
         with _transaction(self._db):
-            self._db.execute("DELETE FROM run WHERE id = ? AND status = ?", (launched, LAUNCHING))
+            self._db.execute(
+                "DELETE FROM run WHERE mirror = ?1 AND status = ?2 AND id = coalesce(?3, id)",
+                (subject.name, LAUNCHING, launched),
+            )
             self._set(subject, QUEUED)
             self._report(subject.name, now)
+
+    def requeue(self, active: Active, now: float) -> None:
+        """Record that a launched run never began through no fault of its own, and waits to be launched again."""
+        with _transaction(self._db):
+            if self._db.execute("DELETE FROM run WHERE id = ? AND status = ?", (active.id, LAUNCHING)).rowcount:
+                self._db.execute("UPDATE mirror SET status = ? WHERE name = ?", (QUEUED, active.mirror))
+                self._report(active.mirror, now)
 
     def begin(self, launched: int | None, subject: Subject, now: float) -> int | None:
         """Record that a run begins, by one who holds the mirror's locks: the launched one, or for None a new one.

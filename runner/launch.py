@@ -1,19 +1,52 @@
-"""How a tick starts runs: as processes of their own that outlive it."""
+"""How the worker's programs start each other: as units of systemd where `skipjack install` made them, and otherwise as
+processes of their own that outlive whoever started them.
 
+Under systemd a program that is wanted is asked for by a file, at which a path unit looks: no request is lost, even one
+that comes while the program is at work, and nobody needs any right but to write the file.
+"""
+
+import contextlib
 from collections.abc import Mapping
 
-from runner import process
+from runner import process, units, wishes
 from runner.output import log
 from runner.places import Places
+from schemas.records import Mirror
 
 
-def launch(places: Places, runs: Mapping[str, int]) -> list[str]:
-    """Start a run for each mirror, announced under its number; gives the names of those that could not be started."""
-    failed = []
-    for name, number in runs.items():
-        try:
-            process.detach(process.lean("run", places.state_dir, name, str(number)), places.messages)
-        except OSError as error:
-            log(f"its run cannot be started: {error.strerror}", about=name)
-            failed.append(name)
+def launch(places: Places, run_dir: str, runs: Mapping[str, int], mirrors: Mapping[str, Mirror]) -> dict[str, str]:
+    """Start a run for each mirror, announced under its number; gives the reason for each that could not be started."""
+    manager = units.service_manager(places)
+    if manager is not None:
+        failed = units.start(manager, run_dir, {name: mirrors[name] for name in runs}) if runs else {}
+    else:
+        failed = {name: reason for name, number in runs.items() if (reason := _detach_run(places, name, number))}
+    for name, reason in failed.items():
+        log(f"its run cannot be started: {reason}", about=name)
     return failed
+
+
+def _detach_run(places: Places, name: str, number: int) -> str:
+    try:
+        process.detach(process.lean("run", places.state_dir, name, str(number)), places.messages)
+    except OSError as error:
+        return f"no process can be started: {error.strerror}"
+    return ""
+
+
+def want_tick(places: Places) -> None:
+    """See to it that a tick begins from now on; what cannot be asked for is left to the next minute's timer."""
+    _want(places, "tick", "tick")
+
+
+def want_measure(places: Places, name: str) -> None:
+    """See to it that the mirror is measured in the background."""
+    _want(places, f"measure/{name}", "measure", name)
+
+
+def _want(places: Places, wish: str, program: str, *words: str) -> None:
+    with contextlib.suppress(OSError):
+        if units.service_manager(places) is None:
+            process.detach(process.lean(program, places.state_dir, *words), places.messages)
+        else:
+            wishes.leave(places, wish)

@@ -2,7 +2,8 @@
 
     lean.py tick STATE_DIR
     lean.py run STATE_DIR NAME [NUMBER | max-delete=SHARE]
-    lean.py measure STATE_DIR NAME
+    lean.py settle STATE_DIR NAME
+    lean.py measure STATE_DIR [NAME]
 
 Without site packages and with nothing imported that is not needed, an idle tick costs little more than Python's own
 start. The command `skipjack` does the same for people.
@@ -14,7 +15,7 @@ import time
 if not __package__:  # started by path: our packages lie beside each other, wherever they are installed
     sys.path.insert(0, __file__.rpartition("/")[0].rpartition("/")[0])
 
-from runner import tick
+from runner import tick, wishes
 from runner.places import Places
 
 
@@ -22,8 +23,10 @@ def main(words: list[str]) -> int:
     """Run one program and give its exit code."""
     program, state_dir, *rest = words
     places = Places(state_dir)
-    if program == "tick" and tick.idle(places, time.time()):
-        return 0
+    if program == "tick":
+        wishes.take(places, "tick")
+        if tick.idle(places, time.time()):
+            return 0
     from runner.boundary import guarded
 
     return guarded(lambda: _start(program, places, rest), state_dir)
@@ -34,9 +37,14 @@ def _start(program: str, places: Places, rest: list[str]) -> int:
         tick.tick(places)
         return 0
     if program == "measure":
-        from runner.measure import measure
+        from runner.measure import measure, measure_wanted
 
-        return measure(places, rest[0])
+        return measure(places, rest[0]) if rest else measure_wanted(places)
+    if program == "settle":
+        from runner.settle import settle_unit
+
+        settle_unit(places, rest[0], time.time())
+        return 0
     from runner.run import run
 
     name, *more = rest

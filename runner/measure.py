@@ -5,8 +5,10 @@ A lean program of its own, started after such a run: a walk over millions of fil
 
 import os
 import time
+from functools import partial
 
-from runner import bell, journal, locks, plan
+from runner import bell, journal, locks, plan, wishes
+from runner.boundary import guarded
 from runner.output import log
 from runner.places import Places
 
@@ -26,6 +28,16 @@ def measure(places: Places, name: str) -> int:
     bell.ring(header.run_dir)
     log(f"measured {size} bytes in {time.monotonic() - began:.1f} s", about=name)
     return 0
+
+
+def measure_wanted(places: Places) -> int:
+    """Measure all mirrors that runs have asked for, one after the other; gives 1 if any could not be measured."""
+    worst = 0
+    while names := wishes.open_ones(places, "measure"):
+        for name in names:
+            wishes.take(places, f"measure/{name}")
+            worst = max(worst, guarded(partial(measure, places, name), places.state_dir))
+    return worst
 
 
 def size_on_disk(directory: str) -> int:

@@ -13,6 +13,7 @@ class Places:
     - `journal`: states, runs and the outbox.
     - `agenda`: how long there is nothing to do, as the last tick found; may be deleted at any time.
     - `checkout`: the clone of the config repository.
+    - `launcher`: which service manager runs are units of; written by `skipjack install` alone.
     - `messages`: what ticks and runs said that neither a terminal nor systemd listened to.
     """
 
@@ -22,7 +23,12 @@ class Places:
         self.journal = os.path.join(state_dir, "journal.db")
         self.agenda = os.path.join(state_dir, "agenda")
         self.checkout = os.path.join(state_dir, "checkout")
+        self.launcher = os.path.join(state_dir, "launcher")
         self.messages = os.path.join(state_dir, "messages.log")
+
+    def wish(self, name: str) -> str:
+        """The file by which a program is asked for under systemd."""
+        return os.path.join(self.state_dir, "wishes", name)
 
     def lock(self, kind: str, name: str) -> str:
         """The lock file of a kind (`supervisor`, `mirror`, `slot`, `program`) for one name."""

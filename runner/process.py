@@ -243,6 +243,27 @@ def _signal_group(pid: int, number: int) -> None:
         os.killpg(pid, number)
 
 
+def ask(argv: Sequence[str], timeout: float) -> tuple[int, str]:
+    """Run a short command of the system and give its exit code and all that it says.
+
+    CannotStart when it is missing or takes longer than `timeout` seconds.
+    """
+    import subprocess  # costs milliseconds, and few need it
+
+    env = inherited_environment() | {"LC_ALL": "C"}
+    try:
+        done = subprocess.run(  # noqa: S603 - the words are ours or names that were checked
+            [find_program(argv[0], env.get("PATH", os.defpath)), *argv[1:]],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            env=env, timeout=timeout, check=False, encoding="utf-8", errors="replace",
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        raise CannotStart(f"{argv[0]} gave no answer within {timeout:g} s") from error
+    except OSError as error:
+        raise CannotStart(f"{argv[0]} cannot be started: {error.strerror}") from error
+    return done.returncode, done.stdout
+
+
 def detach(argv: Sequence[str], log: str) -> None:
     """Start one of our own programs that shall outlive us: a session of its own, messages appended to the file `log`.
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from runner import bell, hooks, journal, locks, pipeline, plan, process, progress, schedule
+from runner import bell, hooks, journal, launch, locks, pipeline, plan, process, progress, schedule
 from runner.api import Job, Machine
 from runner.journal import Ending, Journal, Subject
 from runner.output import log
@@ -20,7 +20,7 @@ from schemas.names import is_name
 from schemas.states import INTERRUPTED, SUCCESS, SYNCING
 
 PATIENCE = 2.0
-"""Seconds to wait for a mirror's own locks: whoever looks whether they are held takes them for an instant."""
+"""Seconds to wait for locks: whoever looks whether they are held takes them for an instant."""
 
 
 class _Locks(NamedTuple):
@@ -62,10 +62,9 @@ def run(places: Places, name: str, launched: int | None = None, max_delete: str 
         ending = _supervise(job, book, number, held, stop, header.run_dir)
         unmeasured = ending.status == SUCCESS and mirror.measure_size and book.needs_size(name, time.time())
     bell.ring(header.run_dir)
-    with contextlib.suppress(OSError):  # no process left, say: then the next minute's tick does it
-        process.detach(process.lean("tick", places.state_dir), places.messages)  # refills the slot at once
-        if unmeasured:
-            process.detach(process.lean("measure", places.state_dir, name), places.messages)
+    launch.want_tick(places)  # refills the slot at once
+    if unmeasured:
+        launch.want_measure(places, name)
     return _exit_code(ending, stop)
 
 
@@ -121,11 +120,16 @@ def _inherited(stack: contextlib.ExitStack, descriptor: int | None) -> int | Non
 
 
 def _free_slot(places: Places, slots: int) -> int | None:
-    for number in range(slots):
-        descriptor = locks.try_lock(places.lock("slot", str(number)))
-        if descriptor is not None:
-            return descriptor
-    return None
+    """A slot's lock, or None when there is none even after a while: who just ended may still be letting go of it."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        for number in range(slots):
+            descriptor = locks.try_lock(places.lock("slot", str(number)))
+            if descriptor is not None:
+                return descriptor
+        if time.monotonic() > deadline:
+            return None
+        time.sleep(0.05)
 
 
 def _exit_code(ending: Ending, stop: process.Stop) -> int:

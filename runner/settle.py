@@ -6,7 +6,7 @@ import signal
 import time
 from collections.abc import Mapping
 
-from runner import locks, schedule
+from runner import journal, launch, locks, schedule, units
 from runner.journal import Active, Ending, Journal
 from runner.output import log
 from runner.places import Places
@@ -19,8 +19,14 @@ LAUNCH_PATIENCE = 30.0
 
 def settle(places: Places, book: Journal, now: float) -> None:
     """Give an end to every run that has no supervisor any more and whose provider is gone as well."""
-    for active in book.active():
-        ending = _ending(places, active, now)
+    dead = [active for active in book.active() if not locks.is_held(places.lock("supervisor", active.mirror))]
+    outcomes = _outcomes(places, dead)
+    for active in dead:
+        outcome = outcomes.get(active.mirror)
+        if outcome is not None and outcome.is_of_before(active.launched_at):
+            book.requeue(active, now)  # its unit was still busy with the run before, and never began this one
+            continue
+        ending = _ending(active, outcome, now)
         if ending is None or locks.is_held(places.lock("mirror", active.mirror)):
             continue
         # Its locks may be free because it has just recorded its own end, or it may have come up in the last moment:
@@ -29,16 +35,44 @@ def settle(places: Places, book: Journal, now: float) -> None:
             log(f"{ending.status}: {ending.reason}", about=active.mirror)
 
 
-def _ending(places: Places, active: Active, now: float) -> Ending | None:
-    if locks.is_held(places.lock("supervisor", active.mirror)):
-        return None
-    next_run_at = now + schedule.RECOVERY_DELAY
-    if active.status != LAUNCHING:
-        reason = "the run's process is gone without a last word: a crash, a kill or a reboot"
-        return Ending(INTERRUPTED, reason, next_run_at=next_run_at)
+def settle_unit(places: Places, name: str, now: float) -> None:
+    """Give an end to what a mirror's unit left, after the last of its processes is gone; then a slot is free.
+
+    A run that is launched and has not begun is left to the tick, which asks what became of the unit: it may have been
+    announced after this unit's run.
+    """
+    with journal.opened(places.journal) as book:
+        left = [active for active in book.active() if active.mirror == name and active.status != LAUNCHING]
+        for active in left:
+            if not locks.is_held(places.lock("supervisor", name)):
+                book.settle(active, _last_word(active, "", now), now)
+    launch.want_tick(places)
+
+
+def _outcomes(places: Places, dead: list[Active]) -> Mapping[str, units.Outcome]:
+    """What became of the units of runs that were launched and have not begun."""
+    names = [active.mirror for active in dead if active.status == LAUNCHING]
+    manager = units.service_manager(places) if names else None
+    return units.outcomes(manager, names) if manager else {}
+
+
+def _ending(active: Active, outcome: units.Outcome | None, now: float) -> Ending | None:
+    """The end of a run without a supervisor, or None when it may still be about to begin."""
+    if active.status != LAUNCHING or outcome is not None:
+        pending = active.status == LAUNCHING and outcome is not None and outcome.pending
+        return None if pending else _last_word(active, outcome.failure if outcome else "", now)
     if abs(now - active.launched_at) < LAUNCH_PATIENCE:
         return None
-    return Ending(LAUNCH_FAILED, "the run's process never came up; see messages.log", next_run_at=next_run_at)
+    return _last_word(active, "the run's process never came up; see messages.log", now)
+
+
+def _last_word(active: Active, failure: str, now: float) -> Ending:
+    """How a run ended that could not say so itself; `failure` is for one that never began."""
+    next_run_at = now + schedule.RECOVERY_DELAY
+    if active.status == LAUNCHING:
+        return Ending(LAUNCH_FAILED, failure, next_run_at=next_run_at)
+    reason = "the run's process is gone without a last word: a crash, a kill or a reboot"
+    return Ending(INTERRUPTED, reason, next_run_at=next_run_at)
 
 
 def orphaned(places: Places, book: Journal) -> list[str]:

@@ -5,7 +5,7 @@ No HTTP, no git, no YAML. When the agenda says that there is nothing to do, `idl
 
 import time
 
-from runner import agenda, locks
+from runner import agenda, locks, wishes
 from runner.places import Places
 
 HORIZON = 3600.0
@@ -25,6 +25,7 @@ def _watched(places: Places) -> tuple[str, ...]:
 
 def tick(places: Places) -> int:
     """Do one tick and give the number of runs that it launched."""
+    wishes.take(places, "tick")
     with locks.Held(places.lock("program", "tick"), wait=20.0) as ours:
         if not ours:
             from schemas.errors import SkipjackError
@@ -67,8 +68,8 @@ def _work(places: Places) -> tuple[int, list[str]]:
         runs = book.launch(
             [subjects[name] for name in decision.launch], [subjects[name] for name in decision.wait], now
         )
-        for name in launch.launch(places, runs):
-            reason = "the run's process could not be started; see messages.log"
+        mirrors = {name: found.mirror for name, found in chosen.items() if found is not None}
+        for name, reason in launch.launch(places, opened.header.run_dir, runs, mirrors).items():
             book.end(runs[name], name, Ending(LAUNCH_FAILED, reason, next_run_at=now + schedule.RECOVERY_DELAY), now)
         if book.pending():
             bell.ring(opened.header.run_dir)

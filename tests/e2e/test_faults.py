@@ -353,12 +353,12 @@ class Clock:
         monkeypatch.setattr("runner.tick.time.time", lambda: self.now)
         monkeypatch.setattr(launch, "launch", self._launch)
 
-    def _launch(self, places: Places, runs: dict[str, int]) -> list[str]:
-        with journal.opened(places.journal) as book:
+    def _launch(self, _places: Places, _run_dir: str, runs: dict[str, int], _mirrors: object) -> dict[str, str]:
+        with journal.opened(self.places.journal) as book:
             for name, number in runs.items():
                 assert book.begin(number, Subject(name, "x", True, "a" * 40), self.now) == number
                 assert book.end(number, name, Ending("success"), self.now)
-        return []
+        return {}
 
     def tick(self, seconds: float) -> int:
         """Let the clock go, or jump, and tick; gives the number of runs launched."""

@@ -1,0 +1,171 @@
+"""Runs as units of systemd: how they are started with their limits, and why one could not start.
+
+`skipjack install` leaves a file that names the service manager; without it there are no units. Each run has its own
+`skipjack-run@NAME.service`, so that its processes, memory and log lines are told apart from all others, and so that it
+outlives the tick that started it.
+"""
+
+import contextlib
+import math
+import os
+import re
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from runner import process
+from runner.places import Places
+from schemas.records import Mirror
+
+PATIENCE = 20.0
+"""Seconds that the service manager may take for one answer."""
+
+_LAUNCHERS = {"systemd": ("systemctl",), "systemd --user": ("systemctl", "--user")}
+_UNIT = re.compile(r"skipjack-run@([A-Za-z0-9][A-Za-z0-9._-]{0,63})\.service")
+_PENDING = ("active", "activating", "deactivating", "reloading")
+
+_WITHOUT_PROCESS = ("resources", "start-limit-hit", "exec-condition")
+"""Results of units that did not even get as far as starting a process."""
+
+_STEPS = {
+    200: "its working directory is missing",
+    203: "its program cannot be executed",
+    217: "its user does not exist",
+    226: "a folder that it may write to is missing",
+    243: "a credential is missing",
+}
+"""systemd's own exit codes for what goes wrong before the program begins, after systemd.exec(5)."""
+
+
+class Outcome(NamedTuple):
+    """What became of a unit: whether it is still at it, if it failed, why in words (empty when it did not), and when
+    its main process was started, in whole seconds since 1970 (infinite for a failure without any).
+    """
+
+    pending: bool
+    failure: str
+    started_at: float
+
+    def is_of_before(self, launched_at: float) -> bool:
+        """Whether it tells of an earlier run than the one launched then, which it was still busy with."""
+        return not self.pending and (not self.failure or self.started_at < int(launched_at))
+
+
+def service_manager(places: Places) -> tuple[str, ...] | None:
+    """How to call the service manager, or None when runs are no units on this machine."""
+    try:
+        with open(places.launcher, encoding="ascii") as file:
+            return _LAUNCHERS.get(file.read().strip())
+    except FileNotFoundError:
+        return None
+
+
+def unit(name: str) -> str:
+    """The unit of a mirror's runs."""
+    return f"skipjack-run@{name}.service"
+
+
+def start(manager: tuple[str, ...], run_dir: str, mirrors: Mapping[str, Mirror]) -> dict[str, str]:
+    """Set the limits of these mirrors' units where they have changed, and start them in one call, without waiting.
+
+    Gives the reason for each that could not be started.
+    """
+    failed: dict[str, str] = {}
+    for name, mirror in mirrors.items():
+        reason = _limit(manager, run_dir, name, mirror)
+        if reason:
+            failed[name] = reason
+    names = [name for name in mirrors if name not in failed]
+    return failed | (_start(manager, names) if names else {})
+
+
+def _start(manager: tuple[str, ...], names: list[str]) -> dict[str, str]:
+    code, said = _ask(*manager, "--no-ask-password", "--no-block", "start", *map(unit, names))
+    if code == 0:
+        return {}
+    lines = {found.group(1): line for line in said.splitlines() if (found := _UNIT.search(line))}
+    if lines:
+        return {name: _refusal(lines[name]) for name in names if name in lines}
+    return dict.fromkeys(names, _refusal(said))
+
+
+def stop(manager: tuple[str, ...], name: str) -> str:
+    """Ask for the end of a mirror's unit without waiting for it; gives the reason when that is refused, or nothing."""
+    code, said = _ask(*manager, "--no-ask-password", "--no-block", "stop", unit(name))
+    return _refusal(said) if code else ""
+
+
+def _limit(manager: tuple[str, ...], run_dir: str, name: str, mirror: Mirror) -> str:
+    """Give a unit the limits of its mirror's definition, if they are others than it has; the reason if that fails.
+
+    A file tells which those are. It is gone after a reboot, as the limits are.
+    """
+    wanted = " ".join(_properties(mirror))
+    path = os.path.join(run_dir, "limits", name)
+    if wanted == _content(path):
+        return ""
+    properties = wanted.split() or ["MemoryMax=infinity", "CPUQuota=", "IOWeight="]
+    code, said = _ask(*manager, "--no-ask-password", "set-property", "--runtime", unit(name), *properties)
+    if code:
+        return f"its limits could not be set: {_refusal(said)}"
+    with contextlib.suppress(OSError):  # then they are set again the next time
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w", encoding="ascii") as file:
+            file.write(wanted)
+    return ""
+
+
+def _properties(mirror: Mirror) -> list[str]:
+    """All limits whenever there is one, so that one that is taken back is lifted; nothing for a mirror without any."""
+    if mirror.docker_image or not (mirror.memory_limit or mirror.cpu_limit or mirror.io_weight):
+        return []
+    return [
+        f"MemoryMax={mirror.memory_limit or 'infinity'}",
+        f"CPUQuota={mirror.cpu_limit}",
+        f"IOWeight={mirror.io_weight or ''}",
+    ]
+
+
+def _content(path: str) -> str:
+    try:
+        with open(path, encoding="ascii") as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""
+
+
+def outcomes(manager: tuple[str, ...], names: Iterable[str]) -> dict[str, Outcome]:
+    """What became of some mirrors' units; those that the service manager says nothing of are left out."""
+    properties = "Id,ActiveState,Result,ExecMainStatus,ExecMainStartTimestamp,Job"
+    _code, said = _ask(*manager, "show", "--timestamp=unix", f"--property={properties}", *map(unit, names))
+    blocks = [dict(line.partition("=")[::2] for line in block.splitlines()) for block in said.split("\n\n")]
+    return {found.group(1): _outcome(block) for block in blocks if (found := _UNIT.match(block.get("Id", "")))}
+
+
+def _outcome(found: Mapping[str, str]) -> Outcome:
+    pending = found.get("ActiveState") in _PENDING or found.get("Job", "0") not in ("", "0")
+    result, status = found.get("Result", ""), found.get("ExecMainStatus", "")
+    begun = found.get("ExecMainStartTimestamp", "").removeprefix("@")
+    started_at = float(begun) if begun.isdigit() and result not in _WITHOUT_PROCESS else math.inf
+    if pending or result in ("", "success"):
+        return Outcome(pending, "", started_at)
+    meaning = _STEPS.get(int(status), "") if status.isdigit() else ""
+    why = f"{meaning} ({result} {status})" if meaning else f"{result} {status}".strip()
+    return Outcome(False, f"its unit could not start: {why}; see `systemctl status {found['Id']}`", started_at)
+
+
+def _ask(*words: str) -> tuple[int, str]:
+    """The service manager's exit code and what it said; one that cannot be run, or hangs, says so."""
+    try:
+        return process.ask(words, PATIENCE)
+    except process.CannotStart as error:
+        return 1, str(error)
+
+
+def _refusal(said: str) -> str:
+    """What the service manager said as one line, with what to do about what is known to happen."""
+    line = " ".join(said.split()) or "the service manager refused it without a word"
+    if "uthentication" in line or "Access denied" in line:
+        return f"{line} (run `skipjack install` again, as root: the polkit rule is missing or polkit is not running)"
+    if "not found" in line or "not loaded" in line:
+        return f"{line} (run `skipjack install` again, as root)"
+    return line
