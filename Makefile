@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 PYTHON = $(firstword $(shell for p in python3.11 python3.12 python3.13 python3.14 python3; do command -v $$p; done))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench soak clean packages
+.PHONY: help demo test test-system lint bench soak clean packages
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,6 +17,10 @@ demo: $(READY) ## see it work: a repository, an upstream, a worker, a manager an
 
 test: $(READY) ## unit tests and end-to-end tests with real rsync, git and processes
 	$(BIN)/pytest -n auto
+
+test-system: $(READY) ## as root, on a machine to try things out: real systemd and whatever else `make test` cannot have
+	@.ci/packages system
+	$(BIN)/pytest tests/system
 
 lint: $(READY) ## ruff and mypy --strict
 	$(BIN)/ruff check .
