@@ -5,9 +5,13 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runner.boundary import guarded
 from runner.output import log, say
+
+if TYPE_CHECKING:
+    from schemas.records import RunnerSettings
 
 SETTINGS = Path("/etc/skipjack/runner.yml")
 
@@ -98,13 +102,25 @@ def _validate(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _settings(arguments: argparse.Namespace) -> "RunnerSettings":
+    """The machine's settings, read with whatever right we have; from then on we are the worker's own user.
+
+    What root leaves in the state folder would be out of that user's reach.
+    """
+    from runner.process import become_owner
+    from schemas.settings import load_runner
+
+    settings = load_runner(arguments.settings)
+    become_owner(settings.state_dir)
+    return settings
+
+
 def _follow(arguments: argparse.Namespace) -> int:
     from runner.launch import want_tick
     from runner.once import report_follow
     from runner.places import Places
-    from schemas.settings import load_runner
 
-    settings = load_runner(arguments.settings)
+    settings = _settings(arguments)
     fine = report_follow(settings, again=arguments.again, accept_rewrite=arguments.accept_rewrite)
     want_tick(Places(settings.state_dir))
     return 0 if fine else 1
@@ -113,9 +129,8 @@ def _follow(arguments: argparse.Namespace) -> int:
 def _tick(arguments: argparse.Namespace) -> int:
     from runner import tick
     from runner.places import Places
-    from schemas.settings import load_runner
 
-    launched = tick.tick(Places(load_runner(arguments.settings).state_dir))
+    launched = tick.tick(Places(_settings(arguments).state_dir))
     log(f"launched {launched} runs", about="tick")
     return 0
 
@@ -124,9 +139,8 @@ def _run(arguments: argparse.Namespace) -> int:
     import os
 
     from runner.process import lean
-    from schemas.settings import load_runner
 
-    settings = load_runner(arguments.settings)
+    settings = _settings(arguments)
     if arguments.dry_run:
         from runner.dry_run import dry_run
 
@@ -139,9 +153,8 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _courier(arguments: argparse.Namespace) -> int:
     from runner import courier
-    from schemas.settings import load_runner
 
-    settings = load_runner(arguments.settings)
+    settings = _settings(arguments)
     if arguments.linger:
         courier.linger(settings)
     log(f"delivered {courier.once(settings)} reports", about="courier")
@@ -150,9 +163,8 @@ def _courier(arguments: argparse.Namespace) -> int:
 
 def _once(arguments: argparse.Namespace) -> int:
     from runner.once import once
-    from schemas.settings import load_runner
 
-    return once(load_runner(arguments.settings))
+    return once(_settings(arguments))
 
 
 if __name__ == "__main__":
