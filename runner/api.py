@@ -14,7 +14,7 @@ job. Both list the keys of a mirror that they look at in `OPTIONS`. Either may r
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from runner.paths import Paths
 from schemas.records import Mirror
@@ -99,6 +99,8 @@ class Job:
     the log keeper before each attempt, `outcome` by the pipeline after it. `execute` runs a command to its end, its
     output going to the attempt's log: it takes the command and a time-out in seconds or None, and gives the exit code
     (negative for a signal) or raises CannotRun. What went wrong beside the run stands in `complaints`.
+    `explanation` is for a hook that knows better than the provider why an attempt failed, before it is judged; `kept`
+    is for what a hook must remember from one of its functions to the next, under a name of its own.
     """
 
     def __init__(self, mirror: Mirror, paths: Paths, machine: Machine = _NO_MACHINE) -> None:
@@ -115,6 +117,8 @@ class Job:
         self.outcome = Outcome("none", "", None)
         self.execute: Execute = _not_running
         self.complaints: list[str] = []
+        self.explanation = ""
+        self.kept: dict[str, Any] = {}
 
     def note(self, text: str) -> None:
         """Write a line of ours at the end of the attempt's log, where people look first; a full disk is no matter."""
@@ -123,9 +127,11 @@ class Job:
                 log.write(f"skipjack: {text}\n")
 
     def complain(self, text: str) -> None:
-        """Tell what went wrong beside the run, in one line, without changing its result."""
-        self.complaints.append(" ".join(text.split()))
-        self.note(self.complaints[-1])
+        """Tell what went wrong beside the run, in one line, without changing its result; each attempt's log has it."""
+        line = " ".join(text.split())
+        if line not in self.complaints:
+            self.complaints.append(line)
+        self.note(line)
 
     @property
     def is_last_attempt(self) -> bool:

@@ -58,6 +58,7 @@ def _with_complaints(ending: Ending, job: Job) -> Ending:
 
 
 def _attempt(job: Job, means: Means) -> Ending:
+    job.explanation = ""
     _call(means.hooks, "pre_exec", job)
     means.on_attempt(job.attempt)
     log = os.open(job.log_file, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
@@ -155,7 +156,7 @@ def _verdict(job: Job, provider: Provider, exited: process.Exit, read: Digest) -
         return FAILED, f"the log has a line that `fail_on_match` forbids: {read.forbidden[:200]}"
     if provider.is_success(job, exited.code):
         return SUCCESS, ""
-    return FAILED, provider.explain(exited.code)
+    return FAILED, job.explanation or provider.explain(exited.code)
 
 
 def _ending(status: str, reason: str, exited: process.Exit, job: Job, found: Findings, tail: str) -> Ending:

@@ -10,15 +10,21 @@ OPTIONS = frozenset({"mirror_dir", "mirror_subdir"})
 
 def pre_job(job: Job) -> None:
     """Create the directory (0755) when it is missing; refuse one that links lead out of the mirrors' root."""
-    root = os.path.realpath(job.mirror_root)
-    real = os.path.realpath(job.directory)
-    if os.path.commonpath([root, real]) != root or real == root:
-        raise Abort(REFUSED, f"{job.directory} is really {real}, which does not lie below {root}; mend the link")
-    if not os.path.isdir(job.mirror_root):
-        raise Abort(FAILED, f"the folder {job.mirror_root} for all mirrors is missing; create or mount it")
+    real = real_place(job)
     try:
         os.makedirs(real, mode=0o755, exist_ok=True)
     except OSError as error:
         raise Abort(FAILED, f"{job.directory} cannot be created: {error.strerror}") from error
     if not os.access(real, os.W_OK | os.X_OK):
         raise Abort(FAILED, f"{job.directory} is not writable for this user; check its owner")
+
+
+def real_place(job: Job) -> str:
+    """Where the directory is or will be, links followed; ends the run when that is not below the mirrors' root."""
+    root = os.path.realpath(job.mirror_root)
+    real = os.path.realpath(job.directory)
+    if os.path.commonpath([root, real]) != root or real == root:
+        raise Abort(REFUSED, f"{job.directory} is really {real}, which does not lie below {root}; mend the link")
+    if not os.path.isdir(job.mirror_root):
+        raise Abort(FAILED, f"the folder {job.mirror_root} for all mirrors is missing; create or mount it")
+    return real

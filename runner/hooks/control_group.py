@@ -1,0 +1,91 @@
+"""Control groups of the kernel: what memory the processes in one may take, and how many were killed for it.
+
+Both versions of the interface are spoken, and told apart by the files that are there (cgroups(7)).
+"""
+
+import contextlib
+import errno
+import os
+
+_MOUNTED = "/sys/fs/cgroup"
+_LIMITS = ("memory.max", "memory.limit_in_bytes")
+_EVENTS = ("memory.events", "memory.oom_control")
+"""Of version 2 and of version 1."""
+
+
+def _memberships() -> list[tuple[str, str]]:
+    """The groups that this process is in, as controllers (none for version 2) and path."""
+    with open("/proc/self/cgroup", encoding="utf-8", errors="surrogateescape") as file:
+        lines = [line.rstrip("\n").split(":", 2) for line in file]
+    return [(controllers, path) for _number, controllers, path in lines]
+
+
+def is_unit(unit: str) -> bool:
+    """Whether this process runs in the unit of systemd that has this name."""
+    return any(path.rpartition("/")[2] == unit for _controllers, path in _memberships())
+
+
+def own() -> str:
+    """The folder of the group that this process takes its memory in; empty when there is none."""
+    memberships = dict(_memberships())
+    for controllers, path in memberships.items():
+        if "memory" in controllers.split(","):
+            return f"{_MOUNTED}/memory{path}"
+    return _MOUNTED + memberships[""] if "" in memberships else ""
+
+
+def make(parent: str, name: str, limit: int) -> str:
+    """Make a group whose processes may take `limit` bytes together; gives its folder. OSError says what hinders."""
+    group = os.path.join(parent, name)
+    with contextlib.suppress(OSError):
+        os.rmdir(group)  # what a killed run left: a new group counts from nought
+    with contextlib.suppress(FileExistsError):  # somebody is still in there
+        os.mkdir(group)
+    try:
+        _write(os.path.join(group, _limit_file(parent, group)), str(limit))
+    except OSError:
+        remove(group)
+        raise
+    return group
+
+
+def _limit_file(parent: str, group: str) -> str:
+    """The name of the file that takes the limit; under version 2 the parent may have to hand the controller down."""
+    switch = os.path.join(parent, "cgroup.subtree_control")
+    if os.path.exists(switch) and not os.path.exists(os.path.join(group, _LIMITS[0])):
+        _write(switch, "+memory")
+    for name in _LIMITS:
+        if os.path.exists(os.path.join(group, name)):
+            return name
+    raise OSError(errno.EOPNOTSUPP, "it has no memory controller", parent)
+
+
+def enter(group: str) -> None:
+    """Move this process into a group, and with it the children that it will have."""
+    _write(os.path.join(group, "cgroup.procs"), "0")
+
+
+def remove(group: str) -> None:
+    """Remove a group that nobody is in; any other stays."""
+    with contextlib.suppress(OSError):
+        os.rmdir(group)
+
+
+def kills(group: str) -> int:
+    """How many processes of a group the kernel has killed for want of memory; 0 where nobody counts."""
+    for name in _EVENTS:
+        with contextlib.suppress(OSError), open(os.path.join(group, name), encoding="ascii") as file:
+            counts = dict(line.split() for line in file)
+            return int(counts.get("oom_kill", 0))
+    return 0
+
+
+def _write(path: str, text: str) -> None:
+    """Write to a file of the kernel's, which must be there, in one go; OSError names it."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, text.encode())
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, path) from error
+    finally:
+        os.close(descriptor)
