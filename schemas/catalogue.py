@@ -50,7 +50,7 @@ def load(sources: Sequence[SourceFile]) -> Catalogue:
     """Read all files; raises Refused with every problem found when the site or the workers cannot be used."""
     tree = _Tree({source.path: _parse(source) for source in sources})
     whole = [*tree.site_problems(), *tree.workers_problems()]
-    declared = _without_overlaps(_once_each([tree.declared(path) for path in tree.mirror_paths()]))
+    declared = _without_clashes(_once_each([tree.declared(path) for path in tree.mirror_paths()]))
     problems = {
         *whole,
         *tree.defaults_problems(),
@@ -195,14 +195,19 @@ def _once_each(declared: Sequence[_Declared]) -> list[_Declared]:
     return result
 
 
-def _without_overlaps(declared: Sequence[_Declared]) -> list[_Declared]:
-    """Turn away a mirror whose directory lies in another one's: the outer one's sync would delete its files."""
+def _without_clashes(declared: Sequence[_Declared]) -> list[_Declared]:
+    """Turn away a mirror whose directory lies in another one's, or whose logs would get mixed up with another one's."""
     problems: dict[str, list[Problem]] = {}
     documents = {each.name: each.document for each in declared}
-    for inner, outer in rules.overlaps([mirror for each in declared for mirror in each.mirrors]):
+    mirrors = [mirror for each in declared for mirror in each.mirrors]
+    for inner, outer in rules.overlaps(mirrors):
         what = f"The directory of `{inner.name}` lies in that of `{outer.name}` ({documents[outer.name].file})."
         todo = "Set another `mirror_subdir` or `mirror_dir`: the outer one's sync would delete these files."
         problems.setdefault(inner.name, []).append(documents[inner.name].problem((), what, todo))
+    for later, first in rules.shared_logs(mirrors):
+        what = f"`{later.name}` has the same `log_dir` as `{first.name}` ({documents[first.name].file})."
+        todo = "Set another one, or leave it out: each mirror's logs need a folder of their own."
+        problems.setdefault(later.name, []).append(documents[later.name].problem(("log_dir",), what, todo))
     return [
         each._replace(mirrors=(), problems=(*each.problems, *dict.fromkeys(problems[each.name])), sound=False)
         if each.name in problems

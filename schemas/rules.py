@@ -3,18 +3,22 @@
 import re
 import shlex
 import zoneinfo
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import PurePosixPath
 
 from schemas.inheritance import Merged
 from schemas.problems import Problem, shown
 from schemas.records import Mirror
+from schemas.units import format_size, parse_size
 from schemas.validation import schema
 
 _PATTERNS = ("fail_on_match", "size_pattern", "progress_pattern")
 _RSYNC = ("rsync", "two-stage-rsync")
 
 _EXEC_KEYS = ("exec_on_success", "exec_on_success_extra", "exec_on_failure", "exec_on_failure_extra")
+
+_LEAST_MEMORY = 16 * 1024**2
+"""Bytes; no run fits into less."""
 
 _REMOTE = re.compile(
     r"rsync://[^-/\s@][^/\s@]*(@[^-/\s@][^/\s@]*)?/[^/\s]\S*|"
@@ -47,6 +51,8 @@ def mirror_problems(merged: Merged) -> list[Problem]:
     problems += _command_line(merged)
     problems += [problem for key in _EXEC_KEYS for problem in _exec_lines(merged, key)]
     problems += [problem for key in _PATTERNS for problem in _pattern(merged, key)]
+    problems += _storage(merged)
+    problems += _memory(merged)
     return problems
 
 
@@ -111,6 +117,23 @@ def _pattern(merged: Merged, key: str) -> Iterator[Problem]:
         yield merged.problem(key, f"`{key}` has no group.", f"Put parentheses around the {wanted}.")
 
 
+def _storage(merged: Merged) -> Iterator[Problem]:
+    keys = merged.keys
+    if "snapshot_path" in keys and not keys.get("btrfs_snapshot"):
+        todo = "Add `btrfs_snapshot: true`, or remove it."
+        yield merged.problem("snapshot_path", "`snapshot_path` does nothing without `btrfs_snapshot`.", todo)
+    if "zpool" in keys and keys.get("btrfs_snapshot"):
+        what = "`zpool` and `btrfs_snapshot` are set both, and a directory is on one file system alone."
+        yield merged.problem("zpool", what, "Remove one, or write `btrfs_snapshot: false`.")
+
+
+def _memory(merged: Merged) -> Iterator[Problem]:
+    limit = merged.keys.get("memory_limit")
+    if limit is not None and parse_size(limit) < _LEAST_MEMORY:
+        what = f"With `memory_limit` {limit} nothing could run."
+        yield merged.problem("memory_limit", what, f"Write {format_size(_LEAST_MEMORY)} or more, such as `512MiB`.")
+
+
 def directory_key(mirror: Mirror) -> PurePosixPath:
     """Where a mirror's directory will be, as far as the repository alone can tell (`mirror_root` is the machine's)."""
     if mirror.mirror_dir is not None:
@@ -123,10 +146,34 @@ def overlaps(mirrors: Sequence[Mirror]) -> Iterator[tuple[Mirror, Mirror]]:
 
     The outer one's next sync would delete the inner one's files.
     """
-    owners = {(mirror.worker, directory_key(mirror)): mirror for mirror in reversed(mirrors)}
+    return _nested(mirrors, directory_key)
+
+
+def shared_snapshots(mirrors: Sequence[Mirror]) -> Iterator[tuple[Mirror, Mirror]]:
+    """Pairs of mirrors on one worker of which one's snapshot would take the other's place, or lie in it."""
+    return _nested([mirror for mirror in mirrors if mirror.btrfs_snapshot], snapshot_key)
+
+
+def snapshot_key(mirror: Mirror) -> PurePosixPath:
+    """Where a mirror's snapshot will be, as far as the repository alone can tell (`snapshot_root` is the machine's)."""
+    return PurePosixPath(mirror.snapshot_path or PurePosixPath("snapshot_root", mirror.name))
+
+
+def _nested(mirrors: Sequence[Mirror], key: Callable[[Mirror], PurePosixPath]) -> Iterator[tuple[Mirror, Mirror]]:
+    owners = {(mirror.worker, key(mirror)): mirror for mirror in reversed(mirrors)}
     for mirror in mirrors:
-        place = directory_key(mirror)
+        place = key(mirror)
         for folder in (place, *place.parents):
             outer = owners.get((mirror.worker, folder))
             if outer is not None and outer.name != mirror.name:
                 yield mirror, outer
+
+
+def shared_logs(mirrors: Sequence[Mirror]) -> Iterator[tuple[Mirror, Mirror]]:
+    """Pairs (later, first) of mirrors on one worker with the same `log_dir`, where `latest` can be only one."""
+    owners: dict[tuple[str, PurePosixPath], Mirror] = {}
+    for mirror in mirrors:
+        if mirror.log_dir is not None:
+            owner = owners.setdefault((mirror.worker, PurePosixPath(mirror.log_dir)), mirror)
+            if owner.name != mirror.name:
+                yield mirror, owner

@@ -201,3 +201,29 @@ def test_a_thousand_mirrors_are_no_trouble() -> None:
         f"folder{n % 10}/mirror{n}.yml": "interval: 6h\nretry: 3\n" for n in range(1000)
     }
     assert len(catalogue.load(sources(files)).mirrors) == 1000
+
+
+# Logs.
+
+
+@pytest.mark.parametrize("second", ["/logs/x", "/logs/x/", "/logs//x"])
+def test_two_mirrors_of_a_worker_with_one_folder_for_logs_are_told(second: str) -> None:
+    found = load(a="log_dir: /logs/x\n", b=f"timeout: 1h\nlog_dir: {second}\n")
+    assert [mirror.name for mirror in found.mirrors] == ["a"]
+    assert found.quarantined == {"b"}
+    assert lines(found.problems) == [
+        "b.yml:2:10: `b` has the same `log_dir` as `a` (a.yml)."
+        " Set another one, or leave it out: each mirror's logs need a folder of their own."
+    ]
+
+
+def test_an_inherited_folder_for_logs_is_told_in_the_mirrors_files() -> None:
+    found = load(os___defaults="log_dir: /logs/x\n", os__a="", os__b="")
+    assert found.quarantined == {"b"}
+    assert [problem.place for problem in found.problems] == ["os/b.yml:1:1"]
+
+
+def test_folders_for_logs_on_two_workers_or_within_each_other_are_no_matter() -> None:
+    found = load(a="log_dir: /logs/x\n", b="log_dir: /logs/x\nworker: w2\n", c="log_dir: /logs/x/y\n", d="", e="")
+    assert not found.problems
+    assert not load(a="log_dir: /logs/x\nworker: [w1, w2]\n").problems
