@@ -196,7 +196,7 @@ def _once_each(declared: Sequence[_Declared]) -> list[_Declared]:
 
 
 def _without_clashes(declared: Sequence[_Declared]) -> list[_Declared]:
-    """Turn away a mirror whose directory lies in another one's, or whose logs would get mixed up with another one's."""
+    """Turn away a mirror whose directory, logs or snapshot would get mixed up with another one's."""
     problems: dict[str, list[Problem]] = {}
     documents = {each.name: each.document for each in declared}
     mirrors = [mirror for each in declared for mirror in each.mirrors]
@@ -208,6 +208,10 @@ def _without_clashes(declared: Sequence[_Declared]) -> list[_Declared]:
         what = f"`{later.name}` has the same `log_dir` as `{first.name}` ({documents[first.name].file})."
         todo = "Set another one, or leave it out: each mirror's logs need a folder of their own."
         problems.setdefault(later.name, []).append(documents[later.name].problem(("log_dir",), what, todo))
+    for inner, outer in rules.shared_snapshots(mirrors):
+        what = f"The snapshot of `{inner.name}` lies at or in that of `{outer.name}` ({documents[outer.name].file})."
+        todo = "Set another one, or leave it out: one would be put in the place of the other."
+        problems.setdefault(inner.name, []).append(documents[inner.name].problem(("snapshot_path",), what, todo))
     return [
         each._replace(mirrors=(), problems=(*each.problems, *dict.fromkeys(problems[each.name])), sound=False)
         if each.name in problems

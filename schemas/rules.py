@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from schemas.inheritance import Merged
 from schemas.problems import Problem, shown
 from schemas.records import Mirror
-from schemas.units import format_size, parse_size
+from schemas.units import parse_size
 from schemas.validation import schema
 
 _PATTERNS = ("fail_on_match", "size_pattern", "progress_pattern")
@@ -17,8 +17,8 @@ _RSYNC = ("rsync", "two-stage-rsync")
 
 _EXEC_KEYS = ("exec_on_success", "exec_on_success_extra", "exec_on_failure", "exec_on_failure_extra")
 
-_LEAST_MEMORY = 16 * 1024**2
-"""Bytes; no run fits into less."""
+_LEAST_MEMORY = "16MiB"
+"""No run fits into less."""
 
 _REMOTE = re.compile(
     r"rsync://[^-/\s@][^/\s@]*(@[^-/\s@][^/\s@]*)?/[^/\s]\S*|"
@@ -129,9 +129,9 @@ def _storage(merged: Merged) -> Iterator[Problem]:
 
 def _memory(merged: Merged) -> Iterator[Problem]:
     limit = merged.keys.get("memory_limit")
-    if limit is not None and parse_size(limit) < _LEAST_MEMORY:
+    if limit is not None and parse_size(limit) < parse_size(_LEAST_MEMORY):
         what = f"With `memory_limit` {limit} nothing could run."
-        yield merged.problem("memory_limit", what, f"Write {format_size(_LEAST_MEMORY)} or more, such as `512MiB`.")
+        yield merged.problem("memory_limit", what, f"Write `{_LEAST_MEMORY}` or more.")
 
 
 def directory_key(mirror: Mirror) -> PurePosixPath:

@@ -170,6 +170,49 @@ def test_the_same_directory_on_different_workers_is_fine() -> None:
     assert load(a="mirror_dir: /srv/m\nworker: w1", b="mirror_dir: /srv/m/x\nworker: w2").problems == ()
 
 
+SNAPSHOT = "btrfs_snapshot: true\nsnapshot_path: "
+
+
+@pytest.mark.parametrize("path", ["/srv/snapshot/x", "/srv/snapshot/x/y"])
+def test_a_snapshot_at_or_in_another_mirrors_quarantines_one(path: str) -> None:
+    found = load(zinner=SNAPSHOT + path, outer=f"{SNAPSHOT}/srv/snapshot//x/")
+    assert [mirror.name for mirror in found.mirrors] == ["outer"]
+    assert lines(found.problems) == [
+        "zinner.yml:2:16: The snapshot of `zinner` lies at or in that of `outer` (outer.yml)."
+        " Set another one, or leave it out: one would be put in the place of the other."
+    ]
+
+
+def test_snapshots_side_by_side_or_on_different_workers_are_fine() -> None:
+    one = f"{SNAPSHOT}/srv/snapshot/a"
+    assert load(a=f"{one}\nworker: w1", b=f"{one}\nworker: w2", c=f"{one}b", d="btrfs_snapshot: true").problems == ()
+
+
+@pytest.mark.parametrize("off", ["", "btrfs_snapshot: false\n"])
+def test_a_place_for_snapshots_that_nobody_makes_is_told(off: str) -> None:
+    line = 2 if off else 1
+    assert told(f"{off}snapshot_path: /srv/snapshot/x") == [
+        f"debian.yml:{line}:16: `snapshot_path` does nothing without `btrfs_snapshot`."
+        " Add `btrfs_snapshot: true`, or remove it."
+    ]
+
+
+def test_a_directory_cannot_be_of_zfs_and_btrfs_at_once() -> None:
+    text = "provider: rsync\nworker: w1\nupstream: rsync://h/m/\nbtrfs_snapshot: true\n"
+    assert told("zpool: tank/mirror", _defaults=text) == [
+        "debian.yml:1:8: `zpool` and `btrfs_snapshot` are set both, and a directory is on one file system alone."
+        " Remove one, or write `btrfs_snapshot: false`."
+    ]
+    assert load(debian="zpool: tank/mirror\nbtrfs_snapshot: false", _defaults=text).problems == ()
+
+
+def test_a_memory_limit_in_which_nothing_runs_is_told() -> None:
+    assert told("memory_limit: 512kB") == [
+        "debian.yml:1:15: With `memory_limit` 512kB nothing could run. Write `16MiB` or more."
+    ]
+    assert load(debian="memory_limit: 16MiB").problems == ()
+
+
 @pytest.mark.parametrize("name", ["Europe/Berlin", "UTC", "Asia/Shanghai"])
 def test_time_zones_of_the_database_are_known(name: str) -> None:
     assert rules.is_time_zone(name)
