@@ -13,12 +13,16 @@ job. Both list the keys of a mirror that they look at in `OPTIONS`. Either may r
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from runner.paths import Paths
+from runner.paths import lies_in as lies_in  # for hooks, too
 from schemas.records import Mirror
 from schemas.states import INTERRUPTED, REFUSED
+
+SECRETS = frozenset({"RSYNC_PASSWORD"})
+"""Variables whose values nobody is shown and no command line holds."""
 
 
 class Abort(Exception):  # noqa: N818 - an order, not an error
@@ -81,12 +85,27 @@ def _not_running(_command: "Command", _timeout: float | None) -> int:
     raise CannotRun("no attempt is under way")
 
 
+Ask = Callable[[Sequence[str], float], tuple[int, str]]
+
+
+def _not_asking(_argv: Sequence[str], _timeout: float) -> tuple[int, str]:
+    raise CannotRun("no run is under way")
+
+
+def _as_it_is(command: "Command") -> "Command":
+    return command
+
+
 class Machine(NamedTuple):
-    """What a run must know of its machine: see the settings of the same names; `state_dir` for files of its own."""
+    """What a run must know of its machine: see the settings of the same names; `state_dir` for files of its own.
+
+    `volumes` are the folders that its policy shows to containers.
+    """
 
     state_dir: str = ""
     container_program: str = "docker"
     cgroup: str | None = None
+    volumes: tuple[str, ...] = ()
 
 
 _NO_MACHINE = Machine()
@@ -101,6 +120,9 @@ class Job:
     (negative for a signal) or raises CannotRun. What went wrong beside the run stands in `complaints`.
     `explanation` is for a hook that knows better than the provider why an attempt failed, before it is judged; `kept`
     is for what a hook must remember from one of its functions to the next, under a name of its own.
+    `ask` runs a short program of the system: it takes its words and a time-out in seconds, and gives the exit code and
+    what it said, or raises CannotRun. A hook may replace `wrap`, through which each of the provider's commands goes
+    before it is started, and `unwrap`, which is called when its process has ended, however it did.
     """
 
     def __init__(self, mirror: Mirror, paths: Paths, machine: Machine = _NO_MACHINE) -> None:
@@ -116,6 +138,9 @@ class Job:
         self.log_file = ""
         self.outcome = Outcome("none", "", None)
         self.execute: Execute = _not_running
+        self.ask: Ask = _not_asking
+        self.wrap: Callable[[Command], Command] = _as_it_is
+        self.unwrap: Callable[[], None] = lambda: None
         self.complaints: list[str] = []
         self.explanation = ""
         self.kept: dict[str, Any] = {}

@@ -2,9 +2,11 @@
 
 import os
 import shlex
+from functools import partial
 
-from runner import locks, plan, process
-from runner.api import Abort, Command, Job, Machine
+from runner import containers, locks, plan, process
+from runner.api import SECRETS, Abort, Command, Job, Machine
+from runner.hooks import container, container_end
 from runner.output import say
 from runner.places import Places
 from runner.plan import Header, Planned
@@ -30,31 +32,35 @@ def dry_run(settings: RunnerSettings, name: str) -> int:
         header, planned = opened.header, opened.mirror(name) if is_name(name) else None
     if planned is None:
         raise SkipjackError(f"This worker ({header.worker}) has no mirror `{name}`.", "See `skipjack validate`.")
-    job = Job(planned.mirror, planned.paths, Machine(places.state_dir, header.container_program, header.cgroup))
+    machine = Machine(places.state_dir, header.container_program, header.cgroup, header.volumes)
+    job = Job(planned.mirror, planned.paths, machine)
+    if planned.mirror.docker_image:
+        job.wrap = partial(container.enclosed, job)
     # The deletion guard would read the first pass's log; there is none.
     is_rsync = planned.mirror.provider in _RSYNC
     job.log_file = os.devnull if is_rsync else os.path.join(job.log_dir, f"{name}_DATE_01.log")
     try:
         commands = list(PROVIDERS[planned.mirror.provider].commands(job))
+        container.check(job)
     except Abort as abort:
         raise SkipjackError(f"It would end at once: {abort.reason}.") from abort
-    _tell_commands(planned, commands)
+    _tell_commands(planned, commands, job)
     _tell_conditions(places, header, planned, job)
     return _preview(commands[-1], job) if is_rsync else 0
 
 
-def _tell_commands(planned: Planned, commands: list[Command]) -> None:
+def _tell_commands(planned: Planned, commands: list[Command], job: Job) -> None:
     say(f"{planned.mirror.name}, as of {planned.revision[:12]}, would run:")
     for number, command in enumerate(commands, 1):
-        say(f"  {number}. {shlex.join(command.argv)}")
+        say(f"  {number}. {shlex.join(job.wrap(command).argv)}")
     added = sorted({word for command in commands for word in command.argv if word in _ADDED})
     if added:
         say(f"  ({', '.join(added)}: added by Skipjack)")
     if "--max-delete=0" in added:
         say(f"  (if that leaves deletions, at most {planned.mirror.max_delete}, the same again without --max-delete=0)")
-    say("environment, beside the worker's own:")
+    say("environment in the container:" if job.mirror.docker_image else "environment, beside the worker's own:")
     for key, value in sorted(commands[-1].env.items()):
-        say(f"  {key}={'(secret)' if key == 'RSYNC_PASSWORD' else value}")
+        say(f"  {key}={'(secret)' if key in SECRETS else value}")
 
 
 def _tell_conditions(places: Places, header: Header, planned: Planned, job: Job) -> None:
@@ -76,12 +82,24 @@ def _preview(command: Command, job: Job) -> int:
     say("rsync would change (> transfers, *deleting, c creates, . attributes alone):")
     *words, upstream, directory = (word for word in command.argv if word not in ("--max-delete=0", "--info=progress2"))
     target = directory if os.path.isdir(job.directory) else job.directory
-    argv = [*words, "--dry-run", "--itemize-changes", upstream, target]
+    asked = command._replace(argv=(*words, "--dry-run", "--itemize-changes", upstream, target))
+    if not job.mirror.docker_image:
+        return _tell_from(asked)
+    if not os.path.isdir(job.directory):
+        say("everything: the directory is not there yet")  # a container program might make it
+        return 0
+    try:
+        return _tell_from(container.enclosed(job, asked, preview=True))
+    finally:
+        container_end.remove(job.machine.container_program, container.name_of(job, preview=True), containers.ask)
+
+
+def _tell_from(command: Command) -> int:
     stop = process.Stop()
     stop.listen()
     env = process.inherited_environment() | dict(command.env)
     try:
-        exited = process.run(argv, env, "/", _STDOUT, (), None, stop)
+        exited = process.run(command.argv, env, "/", _STDOUT, (), None, stop)
     except process.CannotStart as error:
         raise SkipjackError(f"{error}.", "Install it, or name another program in the definition.") from error
     return 0 if exited.code == 0 else 1

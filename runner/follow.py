@@ -85,6 +85,7 @@ def _judge(
     header = Header(
         settings.worker, 0, revision.commit, revision.commit, fingerprint,
         settings.run_dir, settings.container_program, settings.cgroup,
+        volumes=load_policy(Path(settings.policy)).volumes,
     )  # fmt: skip
     try:
         declared = catalogue.load(revision.files)

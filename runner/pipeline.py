@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
 from typing import NamedTuple
 
-from runner import process, progress
+from runner import containers, process, progress
 from runner.api import Abort, CannotRun, Command, Execute, Findings, Job, Outcome, Provider
 from runner.journal import Ending
 from runner.logs import TAIL_CHARACTERS, Digest, digest
@@ -37,6 +37,7 @@ class Means(NamedTuple):
 def run(job: Job, means: Means) -> Ending:
     """Take one job through the pipeline. Never raises for anything that a provider, a hook or a file system does."""
     ending = Ending(FAILED)
+    job.ask = containers.ask
     try:
         _call(means.hooks, "pre_job", job)
         while job.attempt < job.mirror.retry:
@@ -94,13 +95,20 @@ def _run_commands(job: Job, means: Means, log: int) -> process.Exit:
     exited = process.Exit(0)
     for command in means.provider.commands(job):
         left = None if deadline is None else deadline - time.monotonic()
-        exited = _start(command, means, log, left, _watcher(job, command, means, log))
+        exited = _start_wrapped(command, job, means, log, left)
         job.exit_code = exited.code
         if exited.cause != process.EXITED:
             break
         if exited.code not in command.goes_on and not means.provider.is_success(job, exited.code):
             break
     return exited
+
+
+def _start_wrapped(command: Command, job: Job, means: Means, log: int, timeout: float | None) -> process.Exit:
+    try:
+        return _start(job.wrap(command), means, log, timeout, _watcher(job, command, means, log))
+    finally:
+        job.unwrap()
 
 
 def _watcher(job: Job, command: Command, means: Means, log: int) -> progress.Watcher | None:

@@ -14,6 +14,7 @@ class Places:
     - `agenda`: how long there is nothing to do, as the last tick found; may be deleted at any time.
     - `checkout`: the clone of the config repository.
     - `launcher`: which service manager runs are units of; written by `skipjack install` alone.
+    - `containers`: a file for each mirror that may have one, while it may.
     - `messages`: what ticks and runs said that neither a terminal nor systemd listened to.
     """
 
@@ -24,6 +25,7 @@ class Places:
         self.agenda = os.path.join(state_dir, "agenda")
         self.checkout = os.path.join(state_dir, "checkout")
         self.launcher = os.path.join(state_dir, "launcher")
+        self.containers = os.path.join(state_dir, "containers")
         self.messages = os.path.join(state_dir, "messages.log")
 
     def wish(self, name: str) -> str:

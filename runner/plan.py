@@ -44,6 +44,7 @@ class Header(NamedTuple):
     run_dir: str
     container_program: str = "docker"
     cgroup: str | None = None
+    volumes: tuple[str, ...] = ()
     problems: tuple[tuple[str | None, str, str, str], ...] = ()
 
 
@@ -132,6 +133,7 @@ class Plan:
 
 def _decode_header(text: str) -> Header:
     plain: dict[str, Any] = json.loads(text)
+    plain["volumes"] = tuple(plain.get("volumes", ()))
     plain["problems"] = tuple(tuple(each) for each in plain["problems"])
     return Header(**{key: plain[key] for key in Header._fields if key in plain})
 

@@ -8,6 +8,7 @@ import re
 import shlex
 from collections.abc import Iterator, Sequence
 
+from runner import container_policy
 from runner.paths import Paths, lies_below, lies_in
 from schemas.records import Mirror, Policy, RunnerSettings
 
@@ -44,6 +45,7 @@ def violations(mirror: Mirror, paths: Paths, settings: RunnerSettings, policy: P
     yield from _environment(mirror, policy)
     for key in ("rsync_options", "rsync_options_extra", "rsync_override"):
         yield from _rsync_words(key, getattr(mirror, key), policy)
+    yield from container_policy.violations(mirror, paths, policy)
 
 
 def _places(paths: Paths, settings: RunnerSettings, policy: Policy) -> Iterator[Violation]:
@@ -63,7 +65,8 @@ def _places(paths: Paths, settings: RunnerSettings, policy: Policy) -> Iterator[
 def _programs(mirror: Mirror, policy: Policy) -> Iterator[Violation]:
     if policy.programs is None:
         return
-    lines = {"command": (mirror.command,) if mirror.command else ()}
+    # What runs in a container is none of the machine's programs; which images may be run is asked elsewhere.
+    lines = {"command": (mirror.command,) if mirror.command and not mirror.docker_image else ()}
     for key in ("exec_on_success", "exec_on_failure", "exec_on_success_extra", "exec_on_failure_extra"):
         lines[key] = getattr(mirror, key)
     for key, commands in lines.items():

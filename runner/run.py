@@ -58,7 +58,8 @@ def run(places: Places, name: str, launched: int | None = None, max_delete: str 
         number = book.begin(launched, subject, time.time())
         if number is None:
             raise SkipjackError(f"The launch {launched} of {name} was given up meanwhile.", "The next tick goes on.")
-        job = Job(mirror, planned.paths, Machine(places.state_dir, header.container_program, header.cgroup))
+        machine = Machine(places.state_dir, header.container_program, header.cgroup, header.volumes)
+        job = Job(mirror, planned.paths, machine)
         ending = _supervise(job, book, number, held, stop, header.run_dir)
         unmeasured = ending.status == SUCCESS and mirror.measure_size and book.needs_size(name, time.time())
     bell.ring(header.run_dir)

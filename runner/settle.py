@@ -6,7 +6,7 @@ import signal
 import time
 from collections.abc import Mapping
 
-from runner import journal, launch, locks, schedule, units
+from runner import containers, journal, launch, locks, schedule, units
 from runner.journal import Active, Ending, Journal
 from runner.output import log
 from runner.places import Places
@@ -27,7 +27,7 @@ def settle(places: Places, book: Journal, now: float) -> None:
             book.requeue(active, now)  # its unit was still busy with the run before, and never began this one
             continue
         ending = _ending(active, outcome, now)
-        if ending is None or locks.is_held(places.lock("mirror", active.mirror)):
+        if ending is None or _is_busy(places, active.mirror):
             continue
         # Its locks may be free because it has just recorded its own end, or it may have come up in the last moment:
         # then this changes nothing.
@@ -39,14 +39,23 @@ def settle_unit(places: Places, name: str, now: float) -> None:
     """Give an end to what a mirror's unit left, after the last of its processes is gone; then a slot is free.
 
     A run that is launched and has not begun is left to the tick, which asks what became of the unit: it may have been
-    announced after this unit's run.
+    announced after this unit's run. A container is no process of the unit, so it is ended first.
     """
+    _end_container(places, name)
     with journal.opened(places.journal) as book:
         left = [active for active in book.active() if active.mirror == name and active.status != LAUNCHING]
         for active in left:
-            if not locks.is_held(places.lock("supervisor", name)):
+            if not locks.is_held(places.lock("supervisor", name)) and not containers.is_left(places, name):
                 book.settle(active, _last_word(active, "", now), now)
     launch.want_tick(places)
+
+
+def _end_container(places: Places, name: str) -> None:
+    """End the container that a run has left; nothing when there is none, or its run is at work."""
+    if containers.is_left(places, name):
+        with locks.Held(places.lock("supervisor", name)) as ours:
+            if ours:
+                containers.end(places, name)
 
 
 def _outcomes(places: Places, dead: list[Active]) -> Mapping[str, units.Outcome]:
@@ -77,22 +86,30 @@ def _last_word(active: Active, failure: str, now: float) -> Ending:
 
 def orphaned(places: Places, book: Journal) -> list[str]:
     """Mirrors whose provider is still at work although its run is gone."""
+    names = {active.mirror for active in book.active()}.union(containers.left(places))
     return [
-        active.mirror
-        for active in book.active()
-        if not locks.is_held(places.lock("supervisor", active.mirror))
-        and locks.is_held(places.lock("mirror", active.mirror))
+        name for name in sorted(names) if not locks.is_held(places.lock("supervisor", name)) and _is_busy(places, name)
     ]
 
 
+def _is_busy(places: Places, name: str) -> bool:
+    """Whether a provider may be at work on a mirror's directory: processes that hold its lock, or a container."""
+    return locks.is_held(places.lock("mirror", name)) or containers.is_left(places, name)
+
+
 def end_orphans(places: Places, names: list[str]) -> None:
-    """End the processes that hold these mirrors' locks: TERM to their groups, a grace, KILL.
+    """End the processes that hold these mirrors' locks: TERM to their groups, a grace, KILL; then their containers.
 
     Whoever holds a mirror's lock while we hold its supervisor's got it from a run that is gone, so nobody else is hit.
+    Containers come last, since what starts one might do so yet.
     """
     with contextlib.ExitStack() as stack:
         ours = [name for name in names if stack.enter_context(locks.Held(places.lock("supervisor", name)))]
-        _end_holders({name: places.lock("mirror", name) for name in ours})
+        held = {name: places.lock("mirror", name) for name in ours if locks.is_held(places.lock("mirror", name))}
+        _end_holders(held)
+        for name in ours:
+            if containers.is_left(places, name):
+                containers.end(places, name)
 
 
 def _end_holders(paths: Mapping[str, str]) -> None:

@@ -50,6 +50,7 @@ def mirror_problems(merged: Merged) -> list[Problem]:
         problems += _rsync_upstream(merged)
     problems += _command_line(merged)
     problems += [problem for key in _EXEC_KEYS for problem in _exec_lines(merged, key)]
+    problems += _containers(merged)
     problems += [problem for key in _PATTERNS for problem in _pattern(merged, key)]
     problems += _storage(merged)
     problems += _memory(merged)
@@ -102,6 +103,18 @@ def _wrong_words(line: str) -> Iterator[tuple[str, str]]:
         return
     if not words or words[0][:1] in ("", "-"):
         yield "names no program", "Write for example `{}`."
+
+
+def _containers(merged: Merged) -> Iterator[Problem]:
+    if "docker_image" not in merged.keys:
+        for key in ("docker_volumes", "docker_options"):
+            if key in merged.layers[-1].keys:
+                yield merged.problem(key, f"`{key}` does nothing without a container.", "Add `docker_image:`.")
+    for word in merged.keys.get("docker_options", ()):
+        if not re.fullmatch(r"--[a-z][a-z0-9-]*(=.*)?", word, re.S):
+            what = f"`{shown(word)}` in `docker_options` is neither `--name` nor `--name=value`."
+            todo = "Write each option as one word, for example `--network=host`; volumes belong to `docker_volumes`."
+            yield merged.problem("docker_options", what, todo)
 
 
 def _pattern(merged: Merged, key: str) -> Iterator[Problem]:

@@ -5,7 +5,7 @@ pre_* functions run in this order, post_* functions in reverse.
 
 from types import ModuleType
 
-from runner.hooks import btrfs_snapshot, directory, exec_commands, free_space, log_keeper, memory, trace, zfs
+from runner.hooks import btrfs_snapshot, container, directory, exec_commands, free_space, log_keeper, memory, trace, zfs
 
 HOOKS: dict[str, ModuleType] = {
     "exec_commands": exec_commands,
@@ -14,6 +14,7 @@ HOOKS: dict[str, ModuleType] = {
     "btrfs_snapshot": btrfs_snapshot,
     "directory": directory,
     "free_space": free_space,
+    "container": container,
     "trace": trace,
     "memory": memory,
 }

@@ -1,0 +1,171 @@
+"""Lets the provider's programs run in a container, by docker or podman, when a mirror names a `docker_image`.
+
+A container outlives the program that started it and does not hold our locks. What keeps two of them off one directory
+is the name: nothing begins before no container of that name is left, and each is removed by it in the end. A marker
+file tells the next tick that there may be one, should the run be killed in between.
+"""
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from functools import partial
+
+from runner.api import SECRETS, Abort, Command, Job, lies_in
+from runner.hooks.container_end import marker_of, read_marker, remove, remove_marker, with_remedy, write_marker
+from schemas.states import FAILED, REFUSED
+from schemas.units import format_size
+
+OPTIONS = frozenset({"docker_image", "docker_volumes", "docker_options", "memory_limit", "cpu_limit", "exclude_file"})
+
+_STOP_TIMEOUT = 2
+"""Seconds between TERM and KILL when a container is removed; a run that is stopped has had its grace before that."""
+
+_TAIL_BYTES = 4096
+_COULD_NOT_START, _NOT_EXECUTABLE, _NOT_FOUND, _KILLED = 125, 126, 127, 137
+_SAID_BY_CLIENT = re.compile(r"^(?:docker|Error): (.+)", re.M)
+
+
+def pre_exec(job: Job) -> None:
+    """See to it that no container of an earlier run is left, whatever the definition says now; then wrap commands."""
+    marker = _marker(job)
+    left = read_marker(marker)
+    if left is not None:
+        _remove_or_abort(job, *left)
+    remove_marker(marker)
+    if job.mirror.docker_image:
+        check(job)
+        _remove_or_abort(job, job.machine.container_program, name_of(job))
+        job.wrap, job.unwrap = partial(_begin, job), partial(_finish, job)
+
+
+def post_exec(job: Job) -> None:
+    """Say in words what the exit codes mean that are the container program's own."""
+    if job.mirror.docker_image and not job.explanation:
+        job.explanation = _explanation(job)
+
+
+def name_of(job: Job, *, preview: bool = False) -> str:
+    """The name of the mirror's container, or of its dry run's, which is no other mirror's."""
+    return f"skipjack_preview-{job.mirror.name}" if preview else f"skipjack-{job.mirror.name}"
+
+
+def enclosed(job: Job, command: Command, *, preview: bool = False) -> Command:
+    """The command in a container; a preview's has another name and cannot write.
+
+    Values of the environment go in by the command line, so that none has power over the container program, but for
+    secrets: those go through its environment.
+    """
+    mirror = job.mirror
+    argv = (
+        job.machine.container_program, "run", "--rm", "--attach", "stdout", "--attach", "stderr",
+        "--log-driver", "none", "--stop-timeout", str(_STOP_TIMEOUT), "--name", name_of(job, preview=preview),
+        "--workdir", command.cwd, *_user(job), *_limits(job), *_volumes(job, preview=preview),
+        *_environment(command), *mirror.docker_options, mirror.docker_image, *command.argv,
+    )  # fmt: skip
+    return command._replace(argv=argv, env={key: value for key, value in command.env.items() if key in SECRETS})
+
+
+def host_side(volume: str, directory: str, log_dir: str) -> str:
+    """The path on the machine of one of `docker_volumes`; `{directory}` and `{log_dir}` are the mirror's own."""
+    source = volume.partition(":")[0]
+    return {"{directory}": directory, "{log_dir}": log_dir}.get(source, source)
+
+
+def check(job: Job) -> None:
+    """Refuse volumes that cannot be mounted, and what the policy would refuse now: a sync may have made links."""
+    if not job.mirror.docker_image:
+        return
+    own = (job.directory, job.log_dir)
+    for path in (*own, job.mirror.exclude_file or ""):
+        if ":" in path:
+            raise Abort(REFUSED, f"{path} has a colon, which no container program can mount; choose another place")
+    for volume in job.mirror.docker_volumes:
+        path = host_side(volume, *own)
+        if not any(lies_in(path, folder) for folder in (*own, *job.machine.volumes)):
+            what = f"{path} in `docker_volumes` is really {os.path.realpath(path)}"
+            raise Abort(REFUSED, f"{what}, which this machine's policy does not show to containers; mend the link")
+        if not os.path.exists(path):
+            raise Abort(FAILED, f"{path}, which `docker_volumes` names, is not there; create it")
+
+
+def _marker(job: Job) -> str:
+    return marker_of(job.machine.state_dir, job.mirror.name)
+
+
+def _remove_or_abort(job: Job, program: str, name: str) -> None:
+    reason = remove(program, name, job.ask)
+    if reason:
+        raise Abort(FAILED, f"a container {name} may still be at work: {reason}")
+
+
+def _begin(job: Job, command: Command) -> Command:
+    try:
+        write_marker(_marker(job), job.machine.container_program, name_of(job))
+    except OSError as error:
+        raise Abort(FAILED, f"the file {_marker(job)} cannot be written: {error.strerror}; mend that") from error
+    return enclosed(job, command)
+
+
+def _finish(job: Job) -> None:
+    reason = remove(job.machine.container_program, name_of(job), job.ask)
+    if reason:
+        job.complain(f"the container {name_of(job)} may still be there; the next tick tries again: {reason}")
+    else:
+        remove_marker(_marker(job))
+
+
+def _user(job: Job) -> Iterator[str]:
+    """The worker's own user, to whom the files shall belong."""
+    yield from ("--user", f"{os.geteuid()}:{os.getegid()}")
+    if os.path.basename(job.machine.container_program) == "podman" and os.geteuid() != 0:
+        yield from ("--userns", "keep-id")  # else who has that number inside is somebody else outside
+
+
+def _limits(job: Job) -> Iterator[str]:
+    if job.mirror.memory_limit is not None:
+        yield from ("--memory", str(job.mirror.memory_limit))
+    if job.mirror.cpu_limit:
+        wanted = int(job.mirror.cpu_limit.rstrip("%")) / 100
+        yield from ("--cpus", f"{min(wanted, os.cpu_count() or 1):g}")  # docker takes no more than there are
+
+
+def _volumes(job: Job, *, preview: bool) -> Iterator[str]:
+    own = [job.directory] if preview else [job.directory, job.log_dir]
+    found = [(path, path, "") for path in own]
+    if job.mirror.exclude_file is not None:
+        found.append((job.mirror.exclude_file, job.mirror.exclude_file, "ro"))
+    for volume in job.mirror.docker_volumes:
+        _source, target, mode = f"{volume}:".split(":")[:3]
+        # Links are followed here, so that what was checked is what is mounted.
+        found.append((os.path.realpath(host_side(volume, job.directory, job.log_dir)), target, mode))
+    for source, target, mode in found:
+        words = (source, target, "ro" if preview else mode)
+        yield from ("--volume", ":".join(word for word in words if word))
+
+
+def _environment(command: Command) -> Iterator[str]:
+    for key, value in command.env.items():
+        yield from ("--env", key if key in SECRETS else f"{key}={value}")
+
+
+def _explanation(job: Job) -> str:
+    program, limit, code = job.machine.container_program, job.mirror.memory_limit, job.exit_code
+    if code == _KILLED:
+        why = "by hand or for want of memory" if limit is None else f"over its `memory_limit` of {format_size(limit)}?"
+        return f"the container was killed (137), {why}; see the kernel's messages, or raise the limit"
+    said = _said_by_client(job)
+    if code == _COULD_NOT_START:
+        return with_remedy(f"{program} did not start the container (125): {said or 'see the log'}")
+    if code in (_NOT_EXECUTABLE, _NOT_FOUND) and "OCI" in said:  # else the exit code is the command's own
+        return with_remedy(f"{program} could not start the program in the container ({code}): {said}")
+    return ""
+
+
+def _said_by_client(job: Job) -> str:
+    """The last line of the log that the container program itself wrote."""
+    found: list[str] = []
+    with contextlib.suppress(OSError), open(job.log_file, "rb") as log:
+        log.seek(max(0, log.seek(0, os.SEEK_END) - _TAIL_BYTES))
+        found = _SAID_BY_CLIENT.findall(log.read().decode("utf-8", "replace"))
+    return found[-1].strip().rstrip(".")[:500] if found else ""

@@ -1,0 +1,81 @@
+"""How a container is ended: by its name, and by the *marker* file that says which one a mirror may have.
+
+The hook uses this, and so does whoever settles a run that was killed.
+"""
+
+import contextlib
+import os
+import re
+import time
+
+from runner.api import Ask, CannotRun
+
+PATIENCE = 20.0
+"""Seconds that the removal of a container may take."""
+
+_REMEDIES = (
+    (r"cannot connect to|daemon running|connection refused", "start the daemon, as with `systemctl start docker`"),
+    (r"connect: permission denied|trying to connect", "let the worker's user use the daemon"),
+    (r"no such image|image not known|unable to find image|manifest unknown|access denied|invalid reference|short-name",
+     "pull or build the image on this machine, or mend `docker_image`"),
+    (r"already in use", "see whose container has that name, and remove it"),
+    (r"program \S+ was not found", "install it, or mend `container_program` in this machine's settings"),
+    (r"not found|no such file", "add it to the image, or mend `command`"),
+    (r"permission denied", "set its run bit in the image, or mend `command`"),
+)  # fmt: skip
+
+
+def remove(program: str, name: str, ask: Ask) -> str:
+    """Remove the container of that name with all its processes; gives why it may still be there, or nothing."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            code, said = ask((program, "rm", "--force", "--volumes", name), max(1.0, deadline - time.monotonic()))
+        except CannotRun as error:
+            return with_remedy(str(error))
+        if code == 0 or "no such container" in said.lower():
+            return ""
+        if "in progress" not in said or time.monotonic() > deadline:
+            return with_remedy(f"{program} rm: {_last_line(said)}")
+        time.sleep(0.1)  # its client has asked for the same, and is not done yet
+
+
+def with_remedy(reason: str) -> str:
+    """Add what to do about something that a container program said, where that is known."""
+    todo = next((todo for pattern, todo in _REMEDIES if re.search(pattern, reason, re.I)), "")
+    return f"{reason}; {todo}" if todo else reason
+
+
+def marker_of(state_dir: str, mirror: str) -> str:
+    """The file that is there while a mirror's container may be."""
+    return os.path.join(state_dir, "containers", mirror)
+
+
+def write_marker(path: str, program: str, name: str) -> None:
+    """Say which container there may be from now on."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    aside = os.path.join(os.path.dirname(path), f".{name}.new")
+    with open(aside, "w", encoding="utf-8") as file:
+        file.write(f"{program}\n{name}\n")
+    os.replace(aside, path)
+
+
+def read_marker(path: str) -> tuple[str, str] | None:
+    """The container program and the container's name; None without a marker, or when the machine's end cut it short."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            program, name, _end = file.read().split("\n")
+    except (FileNotFoundError, ValueError):
+        return None
+    return program, name
+
+
+def remove_marker(path: str) -> None:
+    """Say that there is none any more."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def _last_line(said: str) -> str:
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    return lines[-1].rstrip(".")[:300] if lines else "it failed without a word"
