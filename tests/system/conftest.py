@@ -1,0 +1,76 @@
+"""Boxes for the tests: an image per session on which Skipjack is installed as docs/systemd.md says, and copies of it."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.system.box import Box, copy_image, make_image
+
+CHECKOUT = Path(__file__).parents[2]
+PYTHON = "/usr/bin/python3"
+"""A Python that every user may run: the one of the tests may live in somebody's home."""
+
+WHEELS = "/opt/wheels-of-skipjack"
+ROOMS = ("schemas", "runner", "sitegen", "pyproject.toml", "README.md", "LICENSE", "constraints.txt")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say at once what these tests need; without it each would fail for a reason of its own."""
+    if items and os.geteuid() != 0:
+        pytest.exit(
+            "the tests of tests/system need root: they mount and make namespaces; use `sudo make test-system`", 2
+        )
+
+
+@pytest.fixture(scope="session")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Skipjack as it stands and all that it needs, as packages for PYTHON; the only step that may use a network."""
+    folder = tmp_path_factory.mktemp("wheels")
+    source, venv = folder / "source", folder / "venv"
+    source.mkdir()
+    for name in ROOMS:
+        copy = shutil.copytree if (CHECKOUT / name).is_dir() else shutil.copy
+        copy(CHECKOUT / name, source / name)
+    subprocess.run([PYTHON, "-m", "venv", str(venv)], check=True)
+    words = [
+        str(venv / "bin/pip"),
+        "wheel",
+        "--quiet",
+        "--constraint",
+        "constraints.txt",
+        "--wheel-dir",
+        str(folder / "wheels"),
+        ".",
+    ]
+    subprocess.run(words, cwd=source, check=True)
+    return folder / "wheels"
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory, wheels: Path) -> Path:
+    """The image of a box with Skipjack in /opt/skipjack, which nothing has been done with yet."""
+    image = tmp_path_factory.mktemp("installed") / "box.img"
+    make_image(image)
+    with Box(image) as box:
+        shutil.copytree(wheels, box.path(WHEELS))
+        install_version(box, "/opt/skipjack")
+    return image
+
+
+def install_version(box: Box, folder: str) -> None:
+    """Install Skipjack into a folder of the box."""
+    box.do(PYTHON, "-m", "venv", folder)
+    box.do(f"{folder}/bin/pip", "install", "--quiet", "--no-index", f"--find-links={WHEELS}", "skipjack", timeout=120)
+
+
+@pytest.fixture(scope="module")
+def box(tmp_path_factory: pytest.TempPathFactory, installed: Path) -> Iterator[Box]:
+    """A running box with Skipjack in /opt/skipjack, for the tests of one module."""
+    image = tmp_path_factory.mktemp("box") / "box.img"
+    copy_image(installed, image)
+    with Box(image) as box:
+        yield box
