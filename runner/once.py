@@ -37,7 +37,8 @@ def report_follow(settings: RunnerSettings, *, again: bool = False, accept_rewri
         log(f"the newest revision is refused; {done.revision[:12]} stays in force", about="follow")
     else:
         news = "is now in force" if done.changed else "is in force already"
-        log(f"revision {done.revision[:12]} {news}, with {done.mirrors} mirrors for {settings.worker}", about="follow")
+        count = f"{done.mirrors} mirror{'' if done.mirrors == 1 else 's'}"
+        log(f"revision {done.revision[:12]} {news}, with {count} for {settings.worker}", about="follow")
     return not done.problems
 
 
