@@ -43,11 +43,16 @@ class Revision(NamedTuple):
     files: tuple[SourceFile, ...]
 
 
+class Rewritten(SkipjackError):  # noqa: N818 - it is what happened to the history
+    """The branch's history does not contain the revision that was applied before."""
+
+
 def fetch(repository: Repository, checkout: Path, applied: str | None = None) -> Revision:
     """Fetch the followed branch into `checkout` (made when missing) and read its newest revision.
 
     Bounded by the repository's `timeout`. With `applied`, a history that does not contain that commit is refused:
-    nobody rewinds a mirror site by a force push. Raises SkipjackError; the former state stays usable.
+    nobody rewinds a mirror site by a force push. Raises Rewritten then, and SkipjackError for any other reason; the
+    former state stays usable.
     """
     _require_git()
     import git
@@ -57,7 +62,7 @@ def fetch(repository: Repository, checkout: Path, applied: str | None = None) ->
         with FileLock(checkout / "fetch.lock", timeout=repository.timeout), _open(checkout) as repo:
             commit = _fetched(repo, repository)
             if applied is not None and not _contains(repo, commit, applied):
-                raise SkipjackError(
+                raise Rewritten(
                     f"The branch `{repository.branch}` of {_shown(repository.url)} no longer contains the revision"
                     f" {applied[:12]} that this machine follows.",
                     "Somebody rewrote the history. If that was meant, run `skipjack follow --accept-rewrite`.",

@@ -39,16 +39,31 @@ class Follower:
     def follow(self) -> bool:
         """Fetch once; True when something changed. What cannot be fetched or used is noted, the old one stays."""
         try:
-            revision = repository.fetch(self._source, self._checkout)
+            revision, rewritten = self._fetch()
             if revision.commit == self._loaded:
                 return self._note("")
             declared = _declared(revision, self._store.declared())
         except SkipjackError as error:
             return self._note(str(error))
+        if rewritten:
+            _log.warning("%s", rewritten)
+            declared = declared._replace(problems=(rewritten, *declared.problems))
         self._store.keep_catalogue(declared, time.time())
         self._loaded, self._refusal = revision.commit, ""
         _log.info("revision %s is in use, with %d problems", revision.commit, len(declared.problems))
         return True
+
+    def _fetch(self) -> tuple[repository.Revision, str]:
+        """The newest revision, and what people must know when its history is not the one that was followed so far.
+
+        Nothing is lost if the site shows what was rewritten, but workers refuse it, so somebody has to go there.
+        """
+        before = self._loaded or getattr(self._store.declared(), "revision", None)
+        try:
+            return repository.fetch(self._source, self._checkout, before), ""
+        except repository.Rewritten as error:
+            todo = "Workers refuse that: if it was meant, run `skipjack follow --accept-rewrite` on each of them."
+            return repository.fetch(self._source, self._checkout), f"{error.what} {todo}"
 
     def follow_forever(self, announce: Callable[[], None]) -> None:
         """Follow every INTERVAL seconds and announce it when something changed."""

@@ -37,6 +37,9 @@ class Origin:
         identity = ("-c", "user.name=t", "-c", "user.email=t@example.org")
         self._git("-C", str(self.path), *identity, "commit", "--quiet", "--message=x")
 
+    def rewind(self) -> None:
+        self._git("-C", str(self.path), "reset", "--quiet", "--hard", "HEAD^")
+
     def _git(self, *words: str) -> None:
         subprocess.run(["git", *words], check=True)
 
@@ -110,6 +113,29 @@ def test_a_restarted_publisher_without_its_repository_still_has_the_configuratio
     again = Follower(Repository(str(tmp_path / "gone")), str(tmp_path / "state2"), store)
     assert again.follow()
     assert names(store) == ["arch", "debian"]
+
+
+def test_a_rewritten_history_is_followed_but_not_silently(
+    origin: Origin, follower: Follower, store: Store, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    origin.commit({"extra.yml": GOOD["arch.yml"]})
+    follower.follow()
+    was = store.facts().declared
+    assert was is not None
+    origin.rewind()
+    assert follower.follow()
+    now = store.facts().declared
+    assert now is not None
+    assert names(store) == ["arch", "debian"]
+    (problem,) = now.problems
+    assert f"no longer contains the revision {was.revision[:12]}" in problem
+    assert "Workers refuse that: if it was meant, run `skipjack follow --accept-rewrite` on each of them." in problem
+    assert [record.message for record in caplog.records if record.levelname == "WARNING"] == [problem]
+    assert not follower.follow()
+    again = Follower(Repository(str(origin.path)), str(tmp_path / "state"), store)
+    origin.commit({"_site.yml": "title: Next\n"})
+    assert again.follow()
+    assert len([record for record in caplog.records if record.levelname == "WARNING"]) == 1
 
 
 def test_publish_once_shows_what_is_declared(origin: Origin, tmp_path: Path) -> None:
