@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -13,6 +14,8 @@ from typing import Self
 _log = logging.getLogger(__name__)
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
+"""Seconds before a dead publisher is started again; doubled each time, until one has lived longer than the longest."""
+
 _GRACE = 10.0
 """Seconds."""
 
@@ -42,14 +45,15 @@ class Publisher:
         self._thread.join()
 
     def _watch(self) -> None:
-        pause, next_pause = 0.0, _FIRST_PAUSE
+        pause = 0.0
         while not self._ending.wait(pause):
             with self._lock:
                 if self._ending.is_set():
                     return
                 self._child = self._start()
+            began = time.monotonic()
             code = self._child.wait()
-            pause, next_pause = next_pause, min(2 * next_pause, _LONGEST_PAUSE)
+            pause = next_pause(pause, time.monotonic() - began)
             if not self._ending.is_set():
                 _log.error("the publisher ended with %s; it is started again in %g s", code, pause)
 
@@ -57,6 +61,13 @@ class Publisher:
         # Nothing is written to the pipe: its end tells the child that we are gone, even after SIGKILL.
         # A session of its own keeps Ctrl-C for us, who then end it.
         return subprocess.Popen(self._command, stdin=subprocess.PIPE, start_new_session=True)  # noqa: S603 - our own program
+
+
+def next_pause(pause: float, lived: float) -> float:
+    """Seconds to wait after a publisher that was started after a `pause` died when it had lived for `lived` seconds."""
+    if pause == 0.0 or lived > _LONGEST_PAUSE:
+        return _FIRST_PAUSE
+    return min(2 * pause, _LONGEST_PAUSE)
 
 
 def _end(child: "subprocess.Popen[bytes]") -> None:

@@ -15,6 +15,7 @@ from schemas.report import MirrorStatus
 from sitegen import publish as publish_module
 from sitegen.model import Declared
 from sitegen.poke import Listener, poke
+from sitegen.process import next_pause
 from sitegen.publish import Publisher
 from sitegen.store import Store
 from tests.sitegen.kit import NOW, REVISION, Manager, delivery_of, envelope_of, report_of, run_of, status_of, wait_for
@@ -160,6 +161,14 @@ def test_serve_brings_its_publisher_back_and_takes_it_along(manager: Manager) ->
         wait_for(lambda: children(process) and children(process) != [first], "another publisher")
         (second,) = children(process)
     assert not is_alive(second)
+
+
+def test_the_pause_before_a_restart_grows_and_shrinks_again_after_a_long_life() -> None:
+    pauses = [0.0]
+    for lived in (0.5, 0.5, 29.0, 0.5, 0.5, 0.5, 0.5):
+        pauses.append(next_pause(pauses[-1], lived))
+    assert pauses == [0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
+    assert next_pause(30.0, 3600.0) == 1.0
 
 
 def test_the_publisher_does_not_outlive_a_killed_serve(manager: Manager) -> None:
