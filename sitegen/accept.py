@@ -53,7 +53,7 @@ class Known(NamedTuple):
 class Condition(NamedTuple):
     """What pages tell of a worker itself; a sign of life that repeats it is no news, unless there was a silence.
 
-    `problems` are as `codec` writes them.
+    `problems` and `progress` are as `codec` writes them.
     """
 
     last_seen: float
@@ -63,6 +63,7 @@ class Condition(NamedTuple):
     slots_total: int
     slots_busy: int
     problems: str
+    progress: str
 
 
 def judge(acknowledged: int, reports: Iterable[Report]) -> Verdict:
@@ -106,6 +107,7 @@ def _is_news(delivery: Delivery, before: Condition | None) -> bool:
         envelope.slots_total,
         envelope.slots_busy,
         codec.encode_problems(envelope.problems),
+        codec.encode_progress(envelope.progress),
     )
     return now != before
 

@@ -1,14 +1,13 @@
-"""The accepted configuration and the workers' problems as JSON text for the store, and back.
+"""The accepted configuration, the workers' problems and their progress as JSON text for the store, and back.
 
 Only what pages need is kept: where secrets are and what runs is the workers' business.
 """
 
 import json
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 
 from schemas.records import Mirror, Site, Worker
-from schemas.report import Problem
+from schemas.report import Problem, Progress
 
 _MIRROR_FIELDS = (
     "name",
@@ -51,7 +50,6 @@ def encode_mirrors(mirrors: Iterable[Mirror]) -> str:
     return json.dumps([{key: getattr(mirror, key) for key in _MIRROR_FIELDS} for mirror in mirrors])
 
 
-@lru_cache(maxsize=1)  # read at every publishing, and changed only by a commit
 def decode_mirrors(text: str) -> tuple[Mirror, ...]:
     """Read what `encode_mirrors` wrote; everything else has its default."""
     return tuple(Mirror(**{key: item[key] for key in _MIRROR_FIELDS if key in item}) for item in json.loads(text))
@@ -65,3 +63,13 @@ def encode_problems(problems: Iterable[Problem]) -> str:
 def decode_problems(text: str) -> tuple[Problem, ...]:
     """Read what `encode_problems` wrote."""
     return tuple(Problem(**{key: item[key] for key in Problem._fields if key in item}) for item in json.loads(text))
+
+
+def encode_progress(progress: Iterable[Progress]) -> str:
+    """Write how far a worker's runs are."""
+    return json.dumps([item._asdict() for item in progress])
+
+
+def decode_progress(text: str) -> tuple[Progress, ...]:
+    """Read what `encode_progress` wrote."""
+    return tuple(Progress(**{key: item[key] for key in Progress._fields if key in item}) for item in json.loads(text))

@@ -1,14 +1,13 @@
 """What programs read: the site and each mirror as JSON. Times are Unix seconds, sizes bytes, durations seconds."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from schemas import VERSION
-from schemas.report import Run
-from schemas.states import FRESHNESS
+from schemas.report import Progress, Run
 from sitegen.formats import segment
 from sitegen.model import PastRun
-from sitegen.snapshot import Copy, MirrorView, Snapshot, WorkerView, count
+from sitegen.snapshot import Copy, MirrorView, Snapshot, WorkerView
 
 GENERATOR = f"Skipjack {VERSION}"
 
@@ -33,7 +32,7 @@ def tail(snapshot: Snapshot) -> dict[str, Any]:
     site = snapshot.site
     return {
         "site": {"title": site.title, "url": site.url or None, "time_zone": site.time_zone},
-        "counts": {verdict: count(snapshot.mirrors, verdict) for verdict in FRESHNESS},
+        "counts": dict(snapshot.counts),
         "workers": [_worker(worker) for worker in snapshot.workers],
         "problems": list(snapshot.problems),
         "refusal": snapshot.refusal or None,
@@ -57,14 +56,15 @@ def mirror(view: MirrorView, url: str | None) -> dict[str, Any]:
         "last_success_at": status.last_success_at,
         "upstream": status.upstream,
         "size": status.size,
+        "progress": _progress(view.best.progress),
         "copies": [_copy(copy) for copy in view.copies],
     }
 
 
-def mirror_alone(snapshot: Snapshot, view: MirrorView, history: Iterable[PastRun]) -> dict[str, Any]:
-    """`mirrors/NAME.json`: the same with the last runs."""
+def alone(snapshot: Snapshot, document: Mapping[str, Any], history: Iterable[PastRun]) -> dict[str, Any]:
+    """`mirrors/NAME.json`: what `mirror` made, with the last runs."""
     past = [{"worker": item.worker} | _run(item.run) for item in history]
-    return head(snapshot) | mirror(view, public_url(snapshot, view.name)) | {"runs": past}
+    return {**head(snapshot), **document, "runs": past}
 
 
 def _copy(copy: Copy) -> dict[str, Any]:
@@ -82,8 +82,17 @@ def _copy(copy: Copy) -> dict[str, Any]:
         "last_success_at": status.last_success_at,
         "next_run_at": status.next_run_at,
         "size": status.size,
+        "progress": _progress(copy.progress),
         "run": _run(status.run) | {"log_tail": status.run.log_tail} if status.run else None,
     }
+
+
+def _progress(progress: Progress | None) -> dict[str, Any] | None:
+    if progress is None:
+        return None
+    plain = progress._asdict()
+    del plain["mirror"]
+    return plain
 
 
 def _run(run: Run) -> dict[str, Any]:

@@ -17,6 +17,11 @@ MARK = b"Skipjack"
 
 _MARK_WITHIN = 512
 _ASIDE = ".skipjack-new"
+_WRITING = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+_TOGETHER = 200
+"""Files that are made durable together; each is open until then."""
+
+_BLOCK = 64 * 1024
 
 
 def write(site_dir: str, files: Mapping[str, bytes]) -> int:
@@ -29,11 +34,8 @@ def write(site_dir: str, files: Mapping[str, bytes]) -> int:
         # folders first, so that an overview never links to a page that is not there yet
         for folder in sorted({path.rpartition("/")[0] for path in files}, reverse=True):
             with _subfolder(root, folder, site_dir) as place, _explained(f"{site_dir}/{folder}"):
-                here = {path.rpartition("/")[2]: path for path in files if path.rpartition("/")[0] == folder}
-                put = sum(_put(place, name, files[path]) for name, path in here.items())
-                if put:
-                    os.fsync(place)
-                changed += put
+                here = {path.rpartition("/")[2]: files[path] for path in files if path.rpartition("/")[0] == folder}
+                changed += _put(place, here)
     return changed
 
 
@@ -92,22 +94,45 @@ def _unusable(path: str, error: OSError) -> SkipjackError:
     )
 
 
-def _put(place: int, name: str, content: bytes) -> bool:
-    """Write one file aside, make it durable and rename it; a file that is the same already stays untouched."""
-    if _read(place, name, len(content) + 1) == content:
-        return False
-    aside = f"{_ASIDE}-{name}"[:255]
+def _put(place: int, files: Mapping[str, bytes]) -> int:
+    """Write files aside, make them durable, and rename them; those that are the same already stay untouched."""
+    changed = [(name, content) for name, content in files.items() if not _is(place, name, content)]
+    for start in range(0, len(changed), _TOGETHER):
+        _swap_in(place, dict(changed[start : start + _TOGETHER]))
+    if changed:
+        os.fsync(place)
+    return len(changed)
+
+
+def _swap_in(place: int, files: Mapping[str, bytes]) -> None:
+    """Put a few files in place. All are on their way to the disk before the first is waited for."""
+    handles: dict[str, int] = {}
     try:
-        handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644, dir_fd=place)
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
+        for name, content in files.items():
+            handles[name] = os.open(_aside(name), _WRITING, 0o644, dir_fd=place)
+            _write(handles[name], content)
+            os.posix_fadvise(handles[name], 0, 0, os.POSIX_FADV_DONTNEED)  # starts the writing
+        for handle in handles.values():
             os.fsync(handle)
-        os.rename(aside, name, src_dir_fd=place, dst_dir_fd=place)
+        for name in files:
+            os.rename(_aside(name), name, src_dir_fd=place, dst_dir_fd=place)
     except BaseException:
-        _discard(place, aside)
+        for name in handles:
+            _discard(place, _aside(name))
         raise
-    return True
+    finally:
+        for handle in handles.values():
+            os.close(handle)
+
+
+def _write(handle: int, content: bytes) -> None:
+    left = memoryview(content)
+    while left:
+        left = left[os.write(handle, left) :]
+
+
+def _aside(name: str) -> str:
+    return f"{_ASIDE}-{name}"
 
 
 def _discard(place: int, name: str) -> None:
@@ -117,17 +142,29 @@ def _discard(place: int, name: str) -> None:
         return
 
 
-def _read(place: int, name: str, limit: int) -> bytes | None:
-    """The first bytes of a regular file; None when there is none (a symbolic link is none)."""
-    try:
-        handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=place)
-    except OSError:
-        return None
-    try:
-        return os.read(handle, limit) if stat.S_ISREG(os.fstat(handle).st_mode) else None
-    finally:
-        os.close(handle)
+def _is(place: int, name: str, content: bytes) -> bool:
+    """Whether a regular file with this content is there already; reads no further than to the first difference."""
+    with _opened(place, name) as handle:
+        if handle is None or os.fstat(handle).st_size != len(content):
+            return False
+        blocks = (content[start : start + _BLOCK] for start in range(0, len(content), _BLOCK))
+        return all(os.read(handle, _BLOCK) == block for block in blocks)
 
 
 def _is_ours(place: int, name: str) -> bool:
-    return name.startswith(_ASIDE) or MARK in (_read(place, name, _MARK_WITHIN) or b"")
+    with _opened(place, name) as handle:
+        return name.startswith(_ASIDE) or (handle is not None and MARK in os.read(handle, _MARK_WITHIN))
+
+
+@contextmanager
+def _opened(place: int, name: str) -> Iterator[int | None]:
+    """A regular file for reading; None when there is none (a symbolic link is none)."""
+    try:
+        handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=place)
+    except OSError:
+        yield None
+        return
+    try:
+        yield handle if stat.S_ISREG(os.fstat(handle).st_mode) else None
+    finally:
+        os.close(handle)

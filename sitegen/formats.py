@@ -1,7 +1,9 @@
 """How templates write times, sizes, links and words; everything that comes from a report is made printable here."""
 
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
@@ -9,6 +11,7 @@ from zoneinfo import ZoneInfo
 from markupsafe import Markup, escape
 
 from schemas import states, units
+from schemas.report import Progress
 
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _BACKQUOTED = re.compile(r"`([^`\n]+)`")
@@ -47,11 +50,12 @@ def tone(status: str) -> str:
 
 def printable(value: Any) -> Any:
     """Take terminal colours and control characters out of a text; anything else stays as it is."""
-    if not isinstance(value, str) or isinstance(value, Markup):
+    if not isinstance(value, str) or isinstance(value, Markup) or value.isprintable():
         return value
     return _ESCAPES.sub("", value.replace("\r\n", "\n").replace("\r", "\n")).translate(_CONTROLS)
 
 
+@lru_cache(maxsize=4096)  # a page tells most of its moments twice, and many pages the same
 def moment(at: float | None, zone: ZoneInfo, never: str = "never") -> Markup:
     """A time in the site's zone, with what the page's script needs to add how long ago that is."""
     if at is None:
@@ -69,6 +73,25 @@ def size(count: int | None) -> str:
 def duration(seconds: float | None) -> str:
     """Seconds for people, a dash where they are not known."""
     return NO_NUMBER if seconds is None else units.format_duration(seconds)
+
+
+def percent(value: float) -> int:
+    """Percent as a whole number that a bar can show; 100 only when all is done."""
+    return int(min(100.0, max(0.0, value)))
+
+
+def amounts(progress: Progress) -> str:
+    """What a run has transferred so far, and how fast; empty when none of it is known."""
+    return " · ".join(_amounts(progress))
+
+
+def _amounts(progress: Progress) -> Iterator[str]:
+    if progress.bytes is not None:
+        yield units.format_size(progress.bytes)
+    if progress.speed is not None:
+        yield f"{units.format_size(progress.speed)}/s"
+    if progress.files is not None:
+        yield f"{progress.files:,} file{'' if progress.files == 1 else 's'}"
 
 
 def spans(text: str) -> Markup:

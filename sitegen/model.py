@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from schemas.records import Mirror, Site, Worker
-from schemas.report import Envelope, MirrorStatus, Problem, Run
+from schemas.report import Envelope, MirrorStatus, Problem, Progress, Run
 
 
 class Token(NamedTuple):
@@ -38,7 +38,7 @@ class Kept(NamedTuple):
 
 
 class WorkerState(NamedTuple):
-    """What a worker last said of itself. `sent_at` is by its own clock, the others by the manager's."""
+    """What a worker last said of itself. `sent_at` and the progress are by its own clock, the rest by the manager's."""
 
     name: str
     first_seen: float
@@ -50,13 +50,7 @@ class WorkerState(NamedTuple):
     slots_total: int
     slots_busy: int
     problems: tuple[Problem, ...]
-
-
-class MirrorState(NamedTuple):
-    """What a worker last said of one of its mirrors; the run's log tail is there only after a failure."""
-
-    worker: str
-    status: MirrorStatus
+    progress: tuple[Progress, ...] = ()
 
 
 class PastRun(NamedTuple):
@@ -80,13 +74,14 @@ class Declared(NamedTuple):
 class Facts(NamedTuple):
     """Everything that a page may tell, as it was at one moment.
 
-    `changes` rises with everything that alters a page, `refusal` says why the newest revision is not in use,
-    `revisions` are the commits that were ever in use.
+    `changes` rises with everything that alters a page, `statuses` are what each worker last said of each of its
+    mirrors (a run's log tail only after a failure), `refusal` says why the newest revision is not in use, `revisions`
+    are the commits that were ever in use.
     """
 
     changes: int
     workers: tuple[WorkerState, ...]
-    mirrors: tuple[MirrorState, ...]
+    statuses: Mapping[tuple[str, str], MirrorStatus]
     declared: Declared | None
     refusal: str
     revisions: frozenset[str]

@@ -1,8 +1,6 @@
 """From a snapshot to the site's files, rendering again only what has changed.
 
-A mirror's row, page and documents are made anew when what is known of the mirror changed. Its worker's signs of life
-move the moment at which it turns unknown all the time, so that moment counts only in coarse steps: a page is never
-older than one, and says what is so all the same, because its script turns it by itself at the moment it carries.
+A mirror's row, page and documents are made anew when its view is another one than last time.
 """
 
 import hashlib
@@ -16,19 +14,19 @@ from zoneinfo import ZoneInfo
 import jinja2
 from markupsafe import Markup
 
-from schemas.states import FRESHNESS
+from schemas.records import Site
 from sitegen import documents, formats, tunasync
 from sitegen.model import PastRun
-from sitegen.snapshot import MirrorView, Snapshot, count
+from sitegen.snapshot import MirrorView, Snapshot
 
 ASSETS = ("style.css", "site.js")
-STEPS = 4
-"""How many coarse steps there are in the time after which a worker counts as silent."""
 
 
 class _Rendered(NamedTuple):
-    key: object
-    row: Markup
+    """What overviews need of a mirror, and the view that it was made of."""
+
+    view: MirrorView
+    row: str
     document: str
     job: str
 
@@ -38,55 +36,61 @@ class Pages:
 
     def __init__(self) -> None:
         self._environment = _environment()
+        self._site: Site | None = None
         self._mirrors: dict[str, _Rendered] = {}
 
     def outdated(self, snapshot: Snapshot) -> list[MirrorView]:
-        """The mirrors whose own files have to be made anew; their histories are needed for that."""
-        return [view for view in snapshot.mirrors if self._key(view.name) != _key(snapshot, view)]
+        """The mirrors whose own files have to be made anew."""
+        if snapshot.site != self._site:
+            self.forget()
+        rendered = self._mirrors
+        return [view for view in snapshot.mirrors if view.name not in rendered or rendered[view.name].view is not view]
 
-    def render(self, snapshot: Snapshot, histories: Mapping[str, Sequence[PastRun]]) -> dict[str, bytes]:
-        """The files that may have changed, by their path; mirrors without a history given keep their files."""
-        self._environment.globals |= _common(snapshot)
+    def mirrors(
+        self, snapshot: Snapshot, views: Sequence[MirrorView], histories: Mapping[str, Sequence[PastRun]]
+    ) -> dict[str, bytes]:
+        """The files of these mirrors, by their path."""
+        self._prepare(snapshot)
         result: dict[str, bytes] = {}
-        views = {view.name: view for view in snapshot.mirrors}
-        for name, history in histories.items():
-            result |= self._mirror(snapshot, views[name], history)
-        for name in self._mirrors.keys() - views.keys():
+        for view in views:
+            result |= self._mirror(snapshot, view, histories[view.name])
+        return result
+
+    def overviews(self, snapshot: Snapshot) -> dict[str, bytes]:
+        """All other files, by their path; the mirrors that were outdated must have been rendered before."""
+        self._prepare(snapshot)
+        vanished = self._mirrors.keys() - {view.name for view in snapshot.mirrors}
+        for name in vanished:
             del self._mirrors[name]
-        return result | self._overviews(snapshot) | _assets()
+        by_title = sorted(snapshot.mirrors, key=lambda view: (view.definition.title or view.name).casefold())
+        rows = Markup("\n".join([self._mirrors[view.name].row for view in by_title]))  # noqa: S704 - rendered before
+        rendered = [self._mirrors[view.name] for view in snapshot.mirrors]
+        status = _dump(documents.head(snapshot))[:-1] + ',"mirrors":[' + ",".join([item.document for item in rendered])
+        return _assets() | {
+            "index.html": self._template("index.html", rows=rows, root="", here="index").encode(),
+            "workers.html": self._template("workers.html", root="", here="workers").encode(),
+            "status.json": (status + "]," + _dump(documents.tail(snapshot))[1:]).encode(),
+            "static/tunasync.json": f"[{','.join([item.job for item in rendered])}]".encode(),
+        }
 
     def forget(self) -> None:
         """Render everything again the next time, because the files may not be what was rendered."""
         self._mirrors.clear()
 
-    def _key(self, name: str) -> object:
-        rendered = self._mirrors.get(name)
-        return rendered.key if rendered else None
+    def _prepare(self, snapshot: Snapshot) -> None:
+        self._site = snapshot.site
+        self._environment.globals |= _common(snapshot)
 
     def _mirror(self, snapshot: Snapshot, view: MirrorView, history: Sequence[PastRun]) -> dict[str, bytes]:
         url = documents.public_url(snapshot, view.name)
-        row = Markup(self._template("row.html", mirror=view))  # noqa: S704 - rendered with escaping
-        document = _dump(documents.mirror(view, url))
-        job = _dump(tunasync.job(view, ZoneInfo(snapshot.site.time_zone)))
+        document = documents.mirror(view, url)
+        job = tunasync.job(view, ZoneInfo(snapshot.site.time_zone))
+        row = self._template("row.html", mirror=view)
         page = self._template("mirror.html", mirror=view, history=history, url=url, root="../", here="")
-        self._mirrors[view.name] = _Rendered(_key(snapshot, view), row, document, job)
+        self._mirrors[view.name] = _Rendered(view, row, _dump(document), _dump(job))
         return {
             f"mirrors/{view.name}.html": page.encode(),
-            f"mirrors/{view.name}.json": _dump(documents.mirror_alone(snapshot, view, history)).encode(),
-        }
-
-    def _overviews(self, snapshot: Snapshot) -> dict[str, bytes]:
-        by_title = sorted(snapshot.mirrors, key=lambda view: (view.definition.title or view.name).casefold())
-        counts = {verdict: count(snapshot.mirrors, verdict) for verdict in FRESHNESS}
-        rows = Markup("\n").join(self._mirrors[view.name].row for view in by_title)
-        index = self._template("index.html", rows=rows, counts=counts, root="", here="index")
-        rendered = [self._mirrors[view.name] for view in snapshot.mirrors]
-        status = _dump(documents.head(snapshot))[:-1] + ',"mirrors":[' + ",".join(item.document for item in rendered)
-        return {
-            "index.html": index.encode(),
-            "workers.html": self._template("workers.html", root="", here="workers").encode(),
-            "status.json": (status + "]," + _dump(documents.tail(snapshot))[1:]).encode(),
-            "static/tunasync.json": f"[{','.join(item.job for item in rendered)}]".encode(),
+            f"mirrors/{view.name}.json": _dump(documents.alone(snapshot, document, history)).encode(),
         }
 
     def _template(self, name: str, **values: Any) -> str:
@@ -96,14 +100,6 @@ class Pages:
 def mirror_files(snapshot: Snapshot) -> list[str]:
     """The names of all files that belong in `mirrors/`."""
     return [f"{view.name}.{suffix}" for view in snapshot.mirrors for suffix in ("html", "json")]
-
-
-def _key(snapshot: Snapshot, view: MirrorView) -> object:
-    coarse = [
-        copy._replace(unknown_at=copy.unknown_at and copy.unknown_at // (copy.silent_after / STEPS))
-        for copy in view.copies
-    ]
-    return snapshot.site, snapshot.revision, view.definition, coarse
 
 
 def _common(snapshot: Snapshot) -> dict[str, Any]:
@@ -122,6 +118,7 @@ def _environment() -> jinja2.Environment:
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         finalize=formats.printable,
+        auto_reload=False,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -130,6 +127,8 @@ def _environment() -> jinja2.Environment:
         "duration": formats.duration,
         "segment": formats.segment,
         "spans": formats.spans,
+        "percent": formats.percent,
+        "amounts": formats.amounts,
     }
     environment.tests |= {"web": formats.is_web}
     environment.globals |= {
@@ -147,5 +146,4 @@ def _assets() -> dict[str, bytes]:
     return {f"assets/{name}": (folder / name).read_bytes() for name in ASSETS}
 
 
-def _dump(plain: Any) -> str:
-    return json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
+_dump = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode

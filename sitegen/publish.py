@@ -7,11 +7,14 @@ from functools import partial
 
 from schemas.errors import SkipjackError
 from schemas.records import ManagerSettings
-from sitegen import files, locks, pages, snapshot
+from sitegen import files, locks, pages
 from sitegen.follow import Follower
+from sitegen.judge import Judge
+from sitegen.model import Facts
 from sitegen.pages import Pages
 from sitegen.poke import Listener, poke
-from sitegen.store import Store
+from sitegen.snapshot import Snapshot
+from sitegen.store import Reader, Store
 
 AT_LEAST = 0.2
 """Seconds between two publishings, so that a storm of reports becomes a few."""
@@ -20,6 +23,9 @@ AT_MOST = 60.0
 """Seconds between two publishings, so that the overview always says that somebody is at work."""
 
 _RETRY = 5.0
+
+_TOGETHER = 500
+"""Mirrors that are rendered before their files are written, so that a first publishing needs little memory."""
 
 _log = logging.getLogger(__name__)
 
@@ -31,24 +37,34 @@ class Publisher:
         self._store = store
         self._follower = follower
         self._site_dir = site_dir
+        self._facts: Facts | None = None
+        self._judge = Judge()
         self._pages = Pages()
         self._names: list[str] = []
 
     def publish(self, now: float) -> float | None:
         """Write what has changed; returns the moment at which something changes by itself, Unix seconds."""
         with self._store.reading() as reader:
-            facts = reader.facts()
-            current = snapshot.judge(facts, now)
-            histories = reader.histories([view.name for view in self._pages.outdated(current)])
-        try:
-            files.write(self._site_dir, self._pages.render(current, histories))
-            self._remove_vanished(pages.mirror_files(current))
-        except BaseException:
-            self._pages.forget()
-            raise
+            self._facts = facts = reader.facts(self._facts)
+            current = self._judge.judge(facts, now)
+            try:
+                self._write(current, reader)
+            except BaseException:
+                self._pages.forget()
+                raise
         if self._follower is not None:
             self._follower.hear(frozenset(worker.revision for worker in facts.workers if worker.revision))
         return current.changes_at
+
+    def _write(self, current: Snapshot, reader: Reader) -> None:
+        """Mirrors' own files first, so that an overview never links to a page that is not there yet."""
+        outdated = self._pages.outdated(current)
+        for start in range(0, len(outdated), _TOGETHER):
+            views = outdated[start : start + _TOGETHER]
+            histories = reader.histories([view.name for view in views])
+            files.write(self._site_dir, self._pages.mirrors(current, views, histories))
+        files.write(self._site_dir, self._pages.overviews(current))
+        self._remove_vanished(pages.mirror_files(current))
 
     def _remove_vanished(self, names: list[str]) -> None:
         if names != self._names:

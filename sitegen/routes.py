@@ -12,10 +12,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from sitegen import envelope, snapshot, tunasync
+from sitegen import envelope, tunasync
 from sitegen.envelope import Refused
 from sitegen.ingest import Ingest, NotKept
-from sitegen.model import Delivery
+from sitegen.judge import Judge
+from sitegen.model import Delivery, Facts
 from sitegen.snapshot import Snapshot
 from sitegen.store import Store, StoreError
 from sitegen.tokens import TokenCache
@@ -41,7 +42,9 @@ class _Routes:
         self._ingest = ingest
         self._body_limit = body_limit
         self._tokens = TokenCache(store)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._facts: Facts | None = None
+        self._judge = Judge()
         self._jobs: tuple[object, bytes | memoryview] = None, b""
 
     async def reports(self, request: Request) -> Response:
@@ -76,7 +79,9 @@ class _Routes:
         return _open(tunasync.worker_jobs(found, name))
 
     def _snapshot(self) -> Snapshot:
-        return snapshot.judge(self._store.facts(), time.time())
+        with self._lock:
+            self._facts = self._store.facts(self._facts)
+            return self._judge.judge(self._facts, time.time())
 
     def _worker(self, request: Request) -> str:
         scheme, _, secret = request.headers.get("authorization", "").partition(" ")

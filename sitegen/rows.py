@@ -7,12 +7,13 @@ from schemas.report import MirrorStatus, Run
 from schemas.states import ENDS, SUCCESS
 from sitegen import codec
 from sitegen.accept import Journal
-from sitegen.model import Delivery, MirrorState, WorkerState
+from sitegen.model import Delivery, WorkerState
 
 Row = dict[str, Any]
 
+WORKER_COLUMNS = WorkerState._fields
 STATE_COLUMNS = ("worker", *(name for name in MirrorStatus._fields if name != "run"))
-"""What `mirror` expects first; the run's columns follow."""
+"""What `status` expects first; the run's columns follow."""
 
 _RUN_AT = MirrorStatus._fields.index("run") + 1
 _TOLD_ENDS = ENDS - {SUCCESS}
@@ -20,7 +21,7 @@ _TOLD_ENDS = ENDS - {SUCCESS}
 
 
 def of_worker(delivery: Delivery) -> Row:
-    """A worker as it describes itself; `first_seen` counts only for a new one."""
+    """A worker as it describes itself; `first_seen` and `replaced` count only for a new one."""
     envelope, at = delivery.envelope, delivery.received_at
     return {
         "name": envelope.worker,
@@ -33,15 +34,17 @@ def of_worker(delivery: Delivery) -> Row:
         "slots_total": envelope.slots_total,
         "slots_busy": envelope.slots_busy,
         "problems": codec.encode_problems(envelope.problems),
+        "progress": codec.encode_progress(envelope.progress),
+        "replaced": 0,
     }
 
 
-def of_state(key: tuple[str, str], held: tuple[str, MirrorStatus]) -> Row:
+def of_state(key: tuple[str, str], held: tuple[str, MirrorStatus], changed: int) -> Row:
     """A mirror's state by worker and mirror, from the journal that told it and the status."""
     journal, status = held
     row = status._asdict()
     run = row.pop("run")
-    return row | {"worker": key[0], "journal": journal, "run_id": run.id if run else None}
+    return row | {"worker": key[0], "journal": journal, "run_id": run.id if run else None, "changed": changed}
 
 
 def of_run(key: tuple[Journal, int], held: tuple[str, Run]) -> Row:
@@ -55,12 +58,12 @@ def of_run(key: tuple[Journal, int], held: tuple[str, Run]) -> Row:
 
 def worker(row: Row) -> WorkerState:
     """Read back what `of_worker` made."""
-    return WorkerState(**row | {"problems": codec.decode_problems(row["problems"])})
+    decoded = {"problems": codec.decode_problems(row["problems"]), "progress": codec.decode_progress(row["progress"])}
+    return WorkerState(**row | decoded)
 
 
-def mirror(row: Sequence[Any]) -> MirrorState:
+def status(row: Sequence[Any]) -> MirrorStatus:
     """Read back a state with its run: the columns STATE_COLUMNS, then those of the run, all None without one."""
     run_columns = row[len(STATE_COLUMNS) :]
     run = Run._make(run_columns) if run_columns[0] is not None else None
-    fields = (*row[1:_RUN_AT], run, *row[_RUN_AT : len(STATE_COLUMNS)])
-    return MirrorState(row[0], MirrorStatus._make(fields))
+    return MirrorStatus._make((*row[1:_RUN_AT], run, *row[_RUN_AT : len(STATE_COLUMNS)]))

@@ -34,10 +34,10 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from schemas.errors import SkipjackError
-from schemas.report import Run
+from schemas.report import MirrorStatus, Run
 from schemas.states import ENDS
 from sitegen import accept, codec, rows, tables
-from sitegen.model import Declared, Delivery, Facts, Kept, PastRun, Token
+from sitegen.model import Declared, Delivery, Facts, Kept, PastRun, Token, WorkerState
 
 LOCK_SECONDS = 30
 HISTORY = 20
@@ -45,7 +45,15 @@ KEPT_RUNS = 100
 """Runs kept of each mirror on each worker."""
 
 _CHUNK = 200
-_COUNT_CHANGE = update(tables.meta).where(tables.meta.c.name == "changes").values(value=tables.meta.c.value + 1)
+_KEPT_COLUMNS = {"first_seen", "replaced"}
+"""What a row that is overwritten keeps."""
+
+_COUNT_CHANGE = (
+    update(tables.meta)
+    .where(tables.meta.c.name == "changes")
+    .values(value=tables.meta.c.value + 1)
+    .returning(tables.meta.c.value)
+)
 
 
 class StoreError(SkipjackError):
@@ -136,10 +144,9 @@ class Store:
             "problems": json.dumps(declared.problems),
         }
         with self._writing() as tx:
-            _upsert(tx, tables.catalogue, [row])
+            _upsert(tx, tables.catalogue, [row | {"changed": _count_change(tx)}])
             _upsert(tx, tables.revisions, [{"commit": declared.revision, "accepted_at": now}])
             tx.execute(delete(tables.refusal))
-            _count_change(tx)
 
     def keep_refusal(self, reason: str) -> None:
         """Note why the newest revision is not in use; an empty reason takes the note away."""
@@ -154,10 +161,10 @@ class Store:
         with self._reading() as tx:
             return _declared(tx)
 
-    def facts(self) -> Facts:
-        """Everything that pages may tell, as of one moment."""
+    def facts(self, before: Facts | None = None) -> Facts:
+        """Everything that pages may tell, as of one moment; see `Reader.facts`."""
         with self.reading() as reader:
-            return reader.facts()
+            return reader.facts(before)
 
     def prune(self) -> int:
         """Forget the oldest runs beyond KEPT_RUNS of each mirror on each worker; returns how many."""
@@ -205,16 +212,23 @@ class Reader:
     def __init__(self, tx: Connection) -> None:
         self._tx = tx
 
-    def facts(self) -> Facts:
-        """Everything that pages may tell, except for the history."""
+    def facts(self, before: Facts | None = None) -> Facts:
+        """Everything that pages may tell, except for the history.
+
+        With what was so `before`, only what has changed since is read; the rest are the same objects as there.
+        """
         tx = self._tx
+        changes = _number(tx, "changes")
+        if before is not None and before.changes > changes:  # a backup was put back
+            before = None
+        declared, revisions = _catalogue(tx, before)
         return Facts(
-            changes=_number(tx, "changes"),
-            workers=tuple(rows.worker(row._asdict()) for row in tx.execute(select(tables.workers))),
-            mirrors=tuple(rows.mirror(row) for row in tx.execute(_mirror_rows())),
-            declared=_declared(tx),
+            changes=changes,
+            workers=_workers(tx),
+            statuses=_statuses(tx, before),
+            declared=declared,
             refusal=tx.execute(select(tables.refusal.c.reason)).scalar() or "",
-            revisions=frozenset(tx.execute(select(tables.revisions.c.commit)).scalars()),
+            revisions=revisions,
         )
 
     def histories(self, mirrors: Sequence[str]) -> dict[str, tuple[PastRun, ...]]:
@@ -261,8 +275,8 @@ def _number(tx: Connection, name: str) -> int:
     return int(tx.execute(select(tables.meta.c.value).where(tables.meta.c.name == name)).scalar_one())
 
 
-def _count_change(tx: Connection) -> None:
-    tx.execute(_COUNT_CHANGE)
+def _count_change(tx: Connection) -> int:
+    return int(tx.execute(_COUNT_CHANGE).scalar_one())
 
 
 def _upsert(tx: Connection, table: Table, new: list[rows.Row]) -> None:
@@ -277,7 +291,7 @@ def _upsert_text(table: Table) -> str:
     Compiled once and handed to the driver as text: both steps would otherwise take longer than the writing itself.
     """
     statement = sqlite.insert(table)
-    kept = {column.name for column in table.primary_key.columns} | {"first_seen"}
+    kept = {column.name for column in table.primary_key.columns} | _KEPT_COLUMNS
     changed = {column.name: statement.excluded[column.name] for column in table.columns if column.name not in kept}
     upsert = statement.on_conflict_do_update(index_elements=table.primary_key.columns, set_=changed)
     return str(upsert.compile(dialect=sqlite.dialect(paramstyle="named")))
@@ -323,15 +337,43 @@ def _write_plan(tx: Connection, plan: accept.Plan, known: accept.Known) -> None:
         [{"worker": key[0], "journal": key[1], "acknowledged": number} for key, number in moved.items()],
     )
     _upsert(tx, tables.workers, [rows.of_worker(item) for item in plan.envelopes.values()])
+    if plan.news:
+        _write_states(tx, plan, _count_change(tx))
+    _upsert(tx, tables.runs, [rows.of_run(*item) for item in plan.runs.items()])
+
+
+def _write_states(tx: Connection, plan: accept.Plan, change: int) -> None:
     for worker in plan.cleared:
         tx.execute(delete(tables.mirror_state).where(tables.mirror_state.c.worker == worker))
-    _upsert(tx, tables.mirror_state, [rows.of_state(*item) for item in plan.states.items()])
-    _upsert(tx, tables.runs, [rows.of_run(*item) for item in plan.runs.items()])
-    if plan.news:
-        _count_change(tx)
+        tx.execute(update(tables.workers).where(tables.workers.c.name == worker).values(replaced=change))
+    _upsert(tx, tables.mirror_state, [rows.of_state(*item, change) for item in plan.states.items()])
 
 
-def _mirror_rows() -> Select[Any]:
+def _workers(tx: Connection) -> tuple[WorkerState, ...]:
+    columns = [tables.workers.c[name] for name in rows.WORKER_COLUMNS]
+    return tuple(rows.worker(row._asdict()) for row in tx.execute(select(*columns)))
+
+
+def _statuses(tx: Connection, before: Facts | None) -> dict[tuple[str, str], MirrorStatus]:
+    """Those of before without the ones that a snapshot has replaced since, and under them what is new."""
+    seen = before.changes if before else -1
+    table = tables.workers.c
+    replaced = set(tx.execute(select(table.name).where(table.replaced > seen)).scalars())
+    found = {key: status for key, status in before.statuses.items() if key[0] not in replaced} if before else {}
+    for row in tx.execute(_state_rows().where(tables.mirror_state.c.changed > seen)):
+        found[row[0], row[1]] = rows.status(row)
+    return found
+
+
+def _catalogue(tx: Connection, before: Facts | None) -> tuple[Declared | None, frozenset[str]]:
+    """The configuration in use and all that ever were; both change together."""
+    changed = tx.execute(select(tables.catalogue.c.changed)).scalar()
+    if before is not None and changed is not None and changed <= before.changes:
+        return before.declared, before.revisions
+    return _declared(tx), frozenset(tx.execute(select(tables.revisions.c.commit)).scalars())
+
+
+def _state_rows() -> Select[Any]:
     state, run = tables.mirror_state, tables.runs
     same_run = (run.c.worker == state.c.worker) & (run.c.journal == state.c.journal) & (run.c.id == state.c.run_id)
     columns = [*(state.c[name] for name in rows.STATE_COLUMNS), *(run.c[name] for name in Run._fields)]

@@ -5,7 +5,14 @@ Times are Unix seconds, sizes bytes, durations seconds; JSON text is written by 
 
 from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, MetaData, Table, Text
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = ()
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        "ALTER TABLE workers ADD COLUMN progress TEXT NOT NULL DEFAULT '[]'",
+        "ALTER TABLE workers ADD COLUMN replaced BIGINT NOT NULL DEFAULT 0",
+        "ALTER TABLE mirror_state ADD COLUMN changed BIGINT NOT NULL DEFAULT 0",
+        "ALTER TABLE catalogue ADD COLUMN changed BIGINT NOT NULL DEFAULT 0",
+    ),
+)
 """Statements that lead from version 1 to 2, from 2 to 3, and so on; never change one that was released."""
 
 VERSION = 1 + len(MIGRATIONS)
@@ -18,7 +25,11 @@ meta = Table(
     Column("name", Text, primary_key=True),
     Column("value", BigInteger, nullable=False),
 )
-"""Two numbers: `schema_version`, and `changes`, which rises with everything that alters a page."""
+"""Two numbers: `schema_version`, and `changes`, which rises with everything that alters a page.
+
+What a row's `changed` holds is the number that `changes` had risen to when the row was written, so whoever has read
+everything up to a number reads only rows with a higher one.
+"""
 
 tokens = Table(
     "tokens",
@@ -44,7 +55,11 @@ workers = Table(
     Column("slots_total", Integer, nullable=False),
     Column("slots_busy", Integer, nullable=False),
     Column("problems", Text, nullable=False),
+    Column("progress", Text, nullable=False),
+    Column("replaced", BigInteger, nullable=False),
 )
+"""`progress` is that of the last envelope alone; `replaced` is the change at which a snapshot last took the place of
+all that was known of the worker's mirrors."""
 
 journals = Table(
     "journals",
@@ -69,6 +84,7 @@ mirror_state = Table(
     Column("last_success_at", Float),
     Column("next_run_at", Float),
     Column("size", BigInteger),
+    Column("changed", BigInteger, nullable=False),
 )
 
 runs = Table(
@@ -104,6 +120,7 @@ catalogue = Table(
     Column("workers", Text, nullable=False),
     Column("mirrors", Text, nullable=False),
     Column("problems", Text, nullable=False),
+    Column("changed", BigInteger, nullable=False),
 )
 """The configuration in use: one row, none before the first revision was accepted."""
 

@@ -61,6 +61,12 @@
     if (ended) renew();
   };
 
+  /* How far a run is counts for a while only. On a mirror's own page somebody may be waiting for its end. */
+  const follow = () => {
+    for (const live of document.querySelectorAll("[data-until]")) live.hidden = now() >= Number(live.dataset.until);
+    if (document.querySelector("section.live")) renew();
+  };
+
   const tellPageAge = () => {
     const old = document.getElementById("old");
     const made = Number(document.body.dataset.madeAt);
@@ -117,6 +123,7 @@
 
   const refresh = () => {
     judge();
+    follow();
     tellAges();
     tellPageAge();
     if (tools) {

@@ -53,6 +53,35 @@ def test_a_failing_write_leaves_the_old_file_and_no_remains(site: Path, monkeypa
     assert names(site) == ["a"]
 
 
+def test_many_files_are_written_and_none_of_a_failing_batch_is_left_aside(
+    site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_TOGETHER", 7)
+    many = {f"mirrors/{number}.html": str(number).encode() * 50_000 for number in range(20)}
+    assert files.write(str(site), many) == 20
+    assert {f"mirrors/{path.name}": path.read_bytes() for path in (site / "mirrors").iterdir()} == many
+    real, waited = os.fsync, iter(range(100))
+
+    def fails_later(handle: int) -> None:
+        if next(waited) == 10:
+            raise OSError(28, "No space left on device")
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", fails_later)
+    with pytest.raises(SkipjackError, match="No space left on device"):
+        files.write(str(site), dict.fromkeys(many, b"new"))
+    kept = [path.read_bytes() for path in (site / "mirrors").iterdir()]
+    assert len(kept) == 20
+    assert kept.count(b"new") == 7, "the first batch, whole"
+
+
+def test_files_of_the_same_size_are_told_apart_by_their_last_byte(site: Path) -> None:
+    long = b"x" * 300_000
+    files.write(str(site), {"a": long + b"1"})
+    assert files.write(str(site), {"a": long + b"2"}) == 1
+    assert files.write(str(site), {"a": long + b"2"}) == 0
+
+
 def test_only_our_own_files_are_removed(site: Path) -> None:
     files.write(str(site), {"mirrors/gone.html": OURS, "mirrors/kept.html": OURS, "mirrors/other.html": b"the admin's"})
     (site / "mirrors" / "folder").mkdir()

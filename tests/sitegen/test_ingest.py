@@ -33,7 +33,7 @@ def test_many_deliveries_share_a_commit(store: Store) -> None:
     assert ingest.deliveries == 200
     assert ingest.commits <= 10
     assert len(pokes) == ingest.commits
-    assert len(store.facts().mirrors) == 200
+    assert len(store.facts().statuses) == 200
 
 
 def test_one_poisoned_delivery_does_not_spoil_its_neighbours(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,7 +50,7 @@ def test_one_poisoned_delivery_does_not_spoil_its_neighbours(store: Store, monke
         threading.Timer(0.1, gate.set).start()
         answers = keep_all(ingest, deliveries(8))
     assert [isinstance(answer, NotKept) for answer in answers] == [number == 3 for number in range(8)]
-    assert len(store.facts().mirrors) == 7
+    assert len(store.facts().statuses) == 7
 
 
 def test_a_failing_database_acknowledges_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,7 +74,7 @@ def test_a_worker_that_hung_up_does_not_disturb(store: Store) -> None:
 
     with Ingest(store, lambda: None) as ingest:
         assert asyncio.run(main(ingest)).acknowledged == 1
-    assert len(store.facts().mirrors) == 2
+    assert len(store.facts().statuses) == 2
 
 
 def test_old_runs_are_removed_now_and_then(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

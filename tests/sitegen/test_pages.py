@@ -2,16 +2,18 @@
 
 import json
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 
 from schemas.report import Problem
 from sitegen.documents import GENERATOR
-from sitegen.model import Facts, MirrorState, PastRun
-from sitegen.pages import STEPS, Pages, mirror_files
-from sitegen.snapshot import Snapshot, judge
+from sitegen.judge import LIVE, Judge, judge
+from sitegen.model import Facts, PastRun
+from sitegen.pages import Pages, mirror_files
+from sitegen.snapshot import Snapshot
 from tests.sitegen.kit import HOUR, NOW, REVISION, run_of, status_of
-from tests.sitegen.test_snapshot import declared, judged, mirror, worker
+from tests.sitegen.test_judge import PROGRESS, SYNCING, declared, judged, mirror, worker
 
 EVIL = "\"'><script>alert(1)</script>{{ 7*7 }}\x1b[31m\x00"
 VOID = {"meta", "link", "input", "path", "br"}
@@ -49,8 +51,11 @@ class Page(HTMLParser):
         return [str(attrs[name]) for _, attrs in self.tags if name in attrs]
 
 
-def rendered(snapshot: Snapshot, history: tuple[PastRun, ...] = ()) -> dict[str, bytes]:
-    return Pages().render(snapshot, {view.name: history for view in snapshot.mirrors})
+def rendered(snapshot: Snapshot, history: tuple[PastRun, ...] = (), pages: Pages | None = None) -> dict[str, bytes]:
+    pages = pages or Pages()
+    outdated = pages.outdated(snapshot)
+    own = pages.mirrors(snapshot, outdated, {view.name: history for view in outdated})
+    return own | pages.overviews(snapshot)
 
 
 def page(files: dict[str, bytes], path: str) -> Page:
@@ -122,7 +127,7 @@ def test_workers_are_shown_with_what_is_wrong() -> None:
 
 
 def test_a_refused_revision_is_shown() -> None:
-    facts = Facts(1, (), (), declared(mirror()), "The fetch failed.", frozenset())
+    facts = Facts(1, (), {}, declared(mirror()), "The fetch failed.", frozenset())
     files = rendered(judge(facts, NOW))
     assert "The newest revision is not in use. The fetch failed." in page(files, "workers.html").text
     assert json.loads(files["status.json"])["refusal"] == "The fetch failed."
@@ -137,7 +142,7 @@ def test_an_empty_site_says_so() -> None:
 
 def test_nothing_that_anybody_wrote_becomes_markup() -> None:
     run = run_of(1, "failed", reason=EVIL, log_tail=EVIL)
-    told = ("w1", status_of(status="failed", run=run, upstream=EVIL))
+    told = status_of(status="failed", run=run, upstream=EVIL)
     problem = Problem("debian", EVIL, EVIL, EVIL)
     evil = mirror()._replace(title=EVIL, description=EVIL, category=EVIL, homepage="javascript:alert(1)//" + EVIL)
     config = declared(evil)
@@ -147,7 +152,7 @@ def test_nothing_that_anybody_wrote_becomes_markup() -> None:
         problems=(EVIL,),
     )
     state = worker()._replace(version=EVIL, problems=(problem,))
-    facts = Facts(1, (state,), (MirrorState(*told),), config, EVIL, frozenset())
+    facts = Facts(1, (state,), {("w1", "debian"): told}, config, EVIL, frozenset())
     for path, content in rendered(judge(facts, NOW), (PastRun("w1", run),)).items():
         if not path.endswith(".html"):
             continue
@@ -162,35 +167,67 @@ def test_nothing_that_anybody_wrote_becomes_markup() -> None:
 
 
 def test_what_did_not_change_is_not_rendered_again() -> None:
-    pages, config = Pages(), declared(mirror("a"), mirror("b"))
-    first = judged(("w1", status_of("a")), ("w1", status_of("b")), config=config)
-    assert [view.name for view in pages.outdated(first)] == ["a", "b"]
-    pages.render(first, {"a": (), "b": ()})
-    second = judged(("w1", status_of("a")), ("w1", status_of("b", "failed")), config=config, now=NOW + 5)
-    assert [view.name for view in pages.outdated(second)] == ["b"]
-    files = pages.render(second, {"b": ()})
+    pages, judge, config = Pages(), Judge(), declared(mirror("a"), mirror("b"))
+    rendered(judged(("w1", status_of("a")), ("w1", status_of("b")), config=config, judge=judge), pages=pages)
+    told = (("w1", status_of("a")), ("w1", status_of("b", "failed")))
+    files = rendered(judged(*told, config=config, now=NOW + 5, judge=judge), pages=pages)
     assert "mirrors/b.html" in files
     assert "mirrors/a.html" not in files
-    assert json.loads(files["status.json"])["mirrors"][0]["name"] == "a"
+    assert [item["status"] for item in json.loads(files["status.json"])["mirrors"]] == ["success", "failed"]
 
 
-def test_signs_of_life_alone_rarely_render_a_page_again() -> None:
-    pages, config, told = Pages(), declared(mirror()), ("w1", status_of())
-    step = HOUR / STEPS
-    start = NOW - NOW % step
-    pages.render(judged(told, config=config, workers=(worker(last_seen=start),)), {"debian": ()})
-    soon = judged(told, config=config, workers=(worker(last_seen=start + step / 2),))
-    later = judged(told, config=config, workers=(worker(last_seen=start + step),))
-    assert pages.outdated(soon) == []
-    assert len(pages.outdated(later)) == 1
+def test_another_site_record_renders_everything_again_and_another_revision_nothing() -> None:
+    pages, judge, config = Pages(), Judge(), declared(mirror())
+    told = ("w1", status_of())
+    rendered(judged(told, config=config, judge=judge), pages=pages)
+    newer = config._replace(revision="c" * 40)
+    assert pages.outdated(judged(told, config=newer, judge=judge)) == []
+    renamed = newer._replace(site=config.site._replace(title="New", time_zone="Asia/Shanghai"))
+    files = rendered(judged(told, config=renamed, judge=judge), pages=pages)
+    assert "New" in page(files, "mirrors/debian.html").text
+    assert "2027-01-15 16:00" in page(files, "index.html").text
 
 
 def test_a_mirror_that_turns_stale_is_rendered_again() -> None:
-    pages, config, told = Pages(), declared(mirror()), ("w1", status_of())
+    pages, judge, config, told = Pages(), Judge(), declared(mirror()), ("w1", status_of())
     seen = (worker(last_seen=NOW + 2 * HOUR),)
-    pages.render(judged(told, config=config, workers=seen), {"debian": ()})
-    stale = judged(told, config=config, workers=seen, now=NOW + 2 * HOUR)
+    rendered(judged(told, config=config, workers=seen, judge=judge), pages=pages)
+    stale = judged(told, config=config, workers=seen, now=NOW + 2 * HOUR, judge=judge)
     assert [view.verdict for view in pages.outdated(stale)] == ["stale"]
+
+
+def test_progress_is_shown_and_renders_its_own_mirror_alone() -> None:
+    pages, judge, config = Pages(), Judge(), declared(mirror(), mirror("other"))
+    told = (("w1", SYNCING), ("w1", status_of("other")))
+    before = rendered(judged(*told, config=config, judge=judge), pages=pages)
+    seen = (worker(progress=(PROGRESS,)),)
+    files = rendered(judged(*told, config=config, workers=seen, judge=judge), pages=pages)
+    assert [path for path in files if path.startswith("mirrors/")] == ["mirrors/debian.html", "mirrors/debian.json"]
+    for path, words in (("index.html", "syncing 57 % 57 %"), ("mirrors/debian.html", "2.00 KiB · 10 B/s · 3 files")):
+        found = page(files, path)
+        bars = [attrs for tag, attrs in found.tags if tag == "progress"]
+        assert bars == [{"max": "100", "value": "57", "aria-label": "Progress of the run"}]
+        assert words in found.text
+        assert found.attributes("data-until") == [str(int(NOW + LIVE))]
+    text = page(files, "mirrors/debian.html").text
+    assert "Began 2027-01-15 07:59 As of 2027-01-15 07:59" in text
+    shown = {"at": NOW - 5, "percent": 57.0, "bytes": 2048, "speed": 10, "files": 3}
+    alone = json.loads(files["mirrors/debian.json"])
+    assert [alone["progress"], alone["copies"][0]["progress"]] == [shown, shown]
+    assert [item["progress"] for item in json.loads(files["status.json"])["mirrors"]] == [shown, None]
+    assert files["static/tunasync.json"] == before["static/tunasync.json"]
+
+
+def test_progress_without_a_percentage_is_told_in_words() -> None:
+    def shown(**fields: Any) -> Page:
+        nothing = PROGRESS._replace(percent=None, bytes=None, speed=None, files=None)
+        seen = (worker(progress=(nothing._replace(**fields),)),)
+        return page(rendered(judged(("w1", SYNCING), config=declared(mirror()), workers=seen)), "index.html")
+
+    assert "syncing 2.00 KiB" in shown(bytes=2048).text
+    assert shown(speed=5).attributes("data-until") == []
+    assert [attrs["value"] for tag, attrs in shown(percent=1e18).tags if tag == "progress"] == ["100"]
+    assert [attrs["value"] for tag, attrs in shown(percent=99.9).tags if tag == "progress"] == ["99"]
 
 
 def test_a_vanished_mirror_has_no_files() -> None:

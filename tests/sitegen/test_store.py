@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from schemas.records import Mirror, Site, Worker
-from schemas.report import Problem
+from schemas.report import Problem, Progress
 from sitegen import store as store_module
 from sitegen import tables
 from sitegen.model import Declared, PastRun
@@ -27,14 +27,14 @@ def test_what_a_worker_said_is_read_back(store: Store) -> None:
     status = status_of(status="failed", run=run_of(3, "failed", log_tail="disk full", reason="full"), size=5)
     store.apply([delivery_of(report_of(1, status), problems=(problem,))])
     facts = store.facts()
-    assert facts.mirrors[0].status == status
+    assert facts.statuses == {("w1", "debian"): status}
     assert facts.workers[0].problems == (problem,)
     assert facts.workers[0].first_seen == facts.workers[0].last_seen == NOW
 
 
 def test_the_log_of_a_success_is_not_kept(store: Store) -> None:
     store.apply([delivery_of(report_of(1, status_of(run=run_of(1, log_tail="long"))))])
-    run = store.facts().mirrors[0].status.run
+    run = store.facts().statuses["w1", "debian"].run
     assert run is not None
     assert run.log_tail == ""
 
@@ -52,7 +52,7 @@ def test_a_later_report_of_a_run_updates_it(store: Store) -> None:
 def test_a_snapshot_removes_what_it_does_not_name(store: Store) -> None:
     store.apply([delivery_of(report_of(1, status_of("old"), status_of("kept")))])
     store.apply([delivery_of(report_of(9, status_of("kept"), kind="snapshot"))])
-    assert [item.status.mirror for item in store.facts().mirrors] == ["kept"]
+    assert list(store.facts().statuses) == [("w1", "kept")]
 
 
 def test_history_is_the_newest_of_all_workers(store: Store) -> None:
@@ -105,7 +105,7 @@ def test_nothing_is_kept_of_a_failed_transaction(store: Store) -> None:
     good, bad = status_of("good"), status_of("bad", upstream=object())
     with pytest.raises(Exception, match="type 'object' is not supported"):
         store.apply([delivery_of(report_of(1, good)), delivery_of(report_of(2, bad))])
-    assert store.facts().mirrors == ()
+    assert store.facts().statuses == {}
 
 
 def test_a_damaged_database_is_a_clear_error(tmp_path: Path) -> None:
@@ -136,16 +136,80 @@ def test_a_newer_database_is_refused(tmp_path: Path) -> None:
 def test_an_older_database_is_brought_forward(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Store(str(tmp_path)).close()
     steps = (("ALTER TABLE runs ADD COLUMN extra TEXT",), ("UPDATE runs SET extra = 'x'", "UPDATE meta SET value = 1"))
-    monkeypatch.setattr(tables, "MIGRATIONS", steps)
-    monkeypatch.setattr(tables, "VERSION", 3)
+    monkeypatch.setattr(tables, "MIGRATIONS", (*tables.MIGRATIONS, *steps))
+    monkeypatch.setattr(tables, "VERSION", tables.VERSION + 2)
     for _ in range(2):
         Store(str(tmp_path)).close()
-    assert _execute(tmp_path, "SELECT value FROM meta WHERE name = 'schema_version'") == [(3,)]
+    assert _execute(tmp_path, "SELECT value FROM meta WHERE name = 'schema_version'") == [(tables.VERSION,)]
 
 
-def _execute(folder: Path, statement: str) -> list[Any]:
+def test_the_first_version_of_the_database_is_brought_to_todays(tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.mkdir()
+    connection = sqlite3.connect(old / "manager.db")
+    connection.executescript(Path(__file__).with_name("version_1.sql").read_text())
+    connection.close()
+    for folder in (old, new):
+        with Store(str(folder)) as store:
+            before = store.facts()
+            if folder == old:
+                assert (before.declared, list(before.statuses)) == (DECLARED, [("w1", "debian")])
+            store.apply([delivery_of(report_of(2, status_of("arch"), kind="snapshot"))])
+            assert list(store.facts(before).statuses) == [("w1", "arch")]
+    columns = "SELECT name, type, [notnull] FROM pragma_table_info(?) ORDER BY name"
+    for table in tables.metadata.tables:
+        assert _execute(old, columns, table) == _execute(new, columns, table)
+
+
+def test_progress_costs_no_commit_of_its_own_and_is_that_of_the_last_envelope(store: Store) -> None:
+    progress = (Progress("debian", NOW, 57.5, 10, 5, None), Progress("arch", NOW))
+    commits = store.commits
+    assert store.apply([delivery_of(progress=progress)]).news
+    assert store.commits == commits + 1, "that of the sign of life"
+    assert store.facts().workers[0].progress == progress
+    assert not store.apply([delivery_of(progress=progress)]).news
+    assert store.apply([delivery_of()]).news
+    assert store.facts().workers[0].progress == ()
+
+
+def test_only_what_changed_is_read_again(store: Store) -> None:
+    store.keep_catalogue(DECLARED, NOW)
+    store.apply([delivery_of(report_of(1, status_of("a"), status_of("b")))])
+    before = store.facts()
+    store.apply([delivery_of(report_of(2, status_of("b", "failed"), status_of("c")))])
+    after = store.facts(before)
+    assert after == store.facts()
+    assert after.declared is before.declared
+    assert after.statuses["w1", "a"] is before.statuses["w1", "a"]
+    store.keep_catalogue(DECLARED._replace(problems=()), NOW)
+    assert store.facts(after).declared == DECLARED._replace(problems=())
+
+
+def test_what_a_snapshot_removed_is_not_remembered(store: Store) -> None:
+    store.apply(
+        [
+            delivery_of(report_of(1, status_of("a"), status_of("b"))),
+            delivery_of(report_of(1, status_of("x")), worker="w2"),
+        ]
+    )
+    before = store.facts()
+    store.apply([delivery_of(report_of(2, status_of("b"), kind="snapshot"))])
+    after = store.facts(before)
+    assert set(after.statuses) == {("w1", "b"), ("w2", "x")}
+    assert after.statuses["w2", "x"] is before.statuses["w2", "x"]
+    store.apply([delivery_of(report_of(3, kind="snapshot"))])
+    assert set(store.facts(after).statuses) == {("w2", "x")}
+
+
+def test_a_backup_that_was_put_back_is_read_as_a_whole(store: Store) -> None:
+    store.apply([delivery_of(report_of(1, status_of()))])
+    ahead = store.facts()._replace(changes=99, statuses={("w1", "lost"): status_of("lost")})
+    assert store.facts(ahead) == store.facts()
+
+
+def _execute(folder: Path, statement: str, *values: str) -> list[Any]:
     connection = sqlite3.connect(folder / "manager.db")
     with connection:
-        rows = connection.execute(statement).fetchall()
+        rows = connection.execute(statement, values).fetchall()
     connection.close()
     return rows

@@ -6,10 +6,10 @@ import pytest
 
 from schemas.states import TO_TUNASYNC
 from sitegen import tunasync
-from sitegen.model import Facts, MirrorState, WorkerState
-from sitegen.snapshot import judge
+from sitegen.judge import judge
+from sitegen.model import Facts, WorkerState
 from tests.sitegen.kit import JOURNAL, status_of
-from tests.sitegen.test_snapshot import declared, judged, mirror
+from tests.sitegen.test_judge import declared, judged, mirror
 
 RECORDED_JOBS = json.loads(
     '[{"name":"debian","is_master":true,"status":"success","last_update":"2026-11-22 11:48:37 +0000",'
@@ -98,6 +98,6 @@ def test_without_a_master_the_most_recent_success_is_listed() -> None:
 def test_times_are_in_the_sites_zone() -> None:
     config = declared(mirror())
     config = config._replace(site=config.site._replace(time_zone="Asia/Shanghai"))
-    state = MirrorState("w1", DEBIAN)
-    job = tunasync.jobs(judge(Facts(1, (), (state,), config, "", frozenset()), ENDED))[0]
+    statuses = {("w1", "debian"): DEBIAN}
+    job = tunasync.jobs(judge(Facts(1, (), statuses, config, "", frozenset()), ENDED))[0]
     assert (job["last_update"], job["last_update_ts"]) == ("2026-11-22 19:48:37 +0800", 1795348117)

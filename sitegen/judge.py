@@ -1,0 +1,239 @@
+"""From the store's facts to what is so. Everything depends on the arguments and on `now` alone.
+
+With a configuration its mirrors are the site's mirrors, whether they ever ran or not; without one the site shows
+what workers tell. A mirror that several workers have is one mirror with several copies.
+
+A `Judge` judges again and again and gives the same view of a mirror until something about it changes. Its worker's
+signs of life move the moment at which it turns unknown all the time, so in a view that moment moves in coarse steps
+only; the verdict is right all the same, because the view is made anew when its moment comes.
+"""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from schemas.freshness import freshness, stale_after
+from schemas.records import Mirror, Site, Worker
+from schemas.report import MirrorStatus, Progress
+from schemas.states import ACTIVE, FRESHNESS, NONE
+from sitegen.model import Declared, Facts, WorkerState
+from sitegen.snapshot import BEHIND, CURRENT, OTHER, Copy, MirrorView, Snapshot, WorkerView
+
+_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*@")
+"""A user name and password in an upstream's address are nobody's business."""
+
+DEFAULT_TITLE = "Mirrors"
+
+STEPS = 4
+"""How many coarse steps there are in the time after which a worker counts as silent."""
+
+LIVE = 300.0
+"""Seconds after a worker's sign of life for which the progress that came with it is worth showing."""
+
+
+class _Host(NamedTuple):
+    """What a worker adds to the views of its mirrors; `step` stays the same while `silent_at` moves a little."""
+
+    definition: Worker
+    silent_at: float | None = None
+    step: tuple[int, float] | None = None
+    live_until: float = 0.0
+    progress: Mapping[str, Progress] = {}
+
+
+class _Told(NamedTuple):
+    """What one copy's view is made of, beside the time."""
+
+    definition: Mirror
+    status: MirrorStatus | None
+    step: tuple[int, float] | None
+    progress: Progress | None
+
+
+class _Judged(NamedTuple):
+    """A view, what it was made of, and from when until when it is right."""
+
+    told: tuple[_Told, ...]
+    since: float
+    until: float
+    view: MirrorView
+
+
+_UNHEARD = _Host(Worker(""))
+"""For a mirror whose worker is neither declared nor was ever heard of."""
+
+_Groups = list[tuple[str, list[Mirror]]]
+"""The definitions of each mirror's copies, by name."""
+
+
+class Judge:
+    """Turns facts into what is so, and remembers what it found."""
+
+    def __init__(self) -> None:
+        self._declared: Declared | None = None
+        self._groups: _Groups = []
+        self._judged: dict[str, _Judged] = {}
+
+    def judge(self, facts: Facts, now: float) -> Snapshot:
+        """What is so at `now` (Unix seconds)."""
+        hosts = _hosts(facts)
+        self._judged = {
+            name: self._mirror(name, definitions, facts, hosts, now) for name, definitions in self._grouped(facts)
+        }
+        judged = self._judged.values()
+        views = tuple([item.view for item in judged])
+        moments = [host.silent_at for host in hosts.values() if host.silent_at is not None and host.silent_at > now]
+        moments.append(min((item.until for item in judged), default=math.inf))
+        changes_at = min(moments)
+        declared = facts.declared
+        return Snapshot(
+            made_at=now,
+            changes=facts.changes,
+            site=declared.site if declared else Site(DEFAULT_TITLE),
+            revision=declared.revision if declared else None,
+            committed_at=declared.committed_at if declared else None,
+            mirrors=views,
+            counts=_counts(views),
+            workers=_workers(facts, views, hosts, now),
+            problems=declared.problems if declared else (),
+            refusal=facts.refusal,
+            changes_at=None if changes_at == math.inf else changes_at,
+        )
+
+    def _grouped(self, facts: Facts) -> _Groups:
+        if facts.declared is None or facts.declared is not self._declared:
+            self._declared, self._groups = facts.declared, _groups(facts)
+        return self._groups
+
+    def _mirror(
+        self, name: str, definitions: list[Mirror], facts: Facts, hosts: Mapping[str, _Host], now: float
+    ) -> _Judged:
+        """The former view if nothing that it was made of has changed and no moment has passed at which it turns."""
+        told = tuple([_told(definition, facts, hosts) for definition in definitions])
+        before = self._judged.get(name)
+        if before is not None and before.told == told and before.since <= now < before.until:
+            return before
+        copies = [_copy(item, hosts.get(item.definition.worker, _UNHEARD), now) for item in told]
+        moments = [at for copy in copies for at in (copy.stale_at, copy.unknown_at, copy.progress_until)]
+        until = min((at for at in moments if at is not None and at > now), default=math.inf)
+        return _Judged(told, now, until, _mirror(name, copies))
+
+
+def judge(facts: Facts, now: float) -> Snapshot:
+    """Turn facts into what is so at `now` (Unix seconds), once."""
+    return Judge().judge(facts, now)
+
+
+def _groups(facts: Facts) -> _Groups:
+    groups: dict[str, list[Mirror]] = {}
+    for definition in facts.declared.mirrors if facts.declared else _undeclared(facts):
+        groups.setdefault(definition.name, []).append(definition)
+    return sorted(groups.items())
+
+
+def _undeclared(facts: Facts) -> Iterable[Mirror]:
+    for (worker, _), status in facts.statuses.items():
+        yield Mirror(status.mirror, worker, "", status.upstream, role="master" if status.is_master else "slave")
+
+
+def _hosts(facts: Facts) -> dict[str, _Host]:
+    """Every worker that is declared or was heard of."""
+    declared = facts.declared.workers if facts.declared else {}
+    hosts = {name: _Host(definition) for name, definition in declared.items()}
+    return hosts | {state.name: _host(declared.get(state.name) or Worker(state.name), state) for state in facts.workers}
+
+
+def _host(definition: Worker, state: WorkerState) -> _Host:
+    silent_after = definition.silent_after
+    silent_at = state.last_seen + silent_after
+    step = silent_after, silent_at // (silent_after / STEPS)
+    progress = {item.mirror: item for item in state.progress}
+    return _Host(definition, silent_at, step, state.last_seen + LIVE, progress)
+
+
+def _told(definition: Mirror, facts: Facts, hosts: Mapping[str, _Host]) -> _Told:
+    host = hosts.get(definition.worker, _UNHEARD)
+    status = facts.statuses.get((definition.worker, definition.name))
+    return _Told(definition, status, host.step, host.progress.get(definition.name))
+
+
+def _copy(told: _Told, host: _Host, now: float) -> Copy:
+    definition, status = told.definition, told.status
+    if status is None:
+        status = MirrorStatus(definition.name, definition.upstream, definition.role == "master", NONE)
+    status = status._replace(upstream=_CREDENTIALS.sub("", status.upstream))
+    limit = stale_after(definition)
+    success = status.last_success_at
+    live = told.progress if told.progress and now < host.live_until and _is_of(status, told.progress) else None
+    return Copy(
+        definition.worker,
+        definition,
+        status,
+        freshness(success, limit, host.silent_at, now).verdict,
+        None if success is None else success + limit,
+        None if success is None else host.silent_at,
+        live,
+        host.live_until if live else None,
+    )
+
+
+def _is_of(status: MirrorStatus, progress: Progress) -> bool:
+    """Whether this is the progress of the run that is under way, and not of one that has ended."""
+    return status.status in ACTIVE and status.run is not None and progress.at >= (status.run.launched_at or 0)
+
+
+def _mirror(name: str, copies: list[Copy]) -> MirrorView:
+    copies.sort(key=_rank)
+    known = [copy.unknown_at for copy in copies if copy.unknown_at is not None]
+    unknown_at = max(known, default=None)
+    return MirrorView(name, copies[0].definition, copies[0], tuple(copies), _stale_at(copies, unknown_at), unknown_at)
+
+
+def _rank(copy: Copy) -> tuple[int, bool, float, str]:
+    """Sorts the freshest copy first; among equals the master, then the most recent."""
+    status = copy.status
+    return FRESHNESS.index(copy.verdict), not status.is_master, -(status.last_success_at or 0), copy.worker
+
+
+def _stale_at(copies: Iterable[Copy], unknown_at: float | None) -> float | None:
+    """When the last copy stops being fresh; a copy that turns unknown before the others stops being so then."""
+    moments = []
+    for copy in copies:
+        if copy.stale_at is None or copy.unknown_at is None:
+            continue
+        moments.append(copy.stale_at if copy.unknown_at == unknown_at else min(copy.stale_at, copy.unknown_at))
+    return max(moments, default=None)
+
+
+def _counts(views: Iterable[MirrorView]) -> Mapping[str, int]:
+    found = Counter([view.verdict for view in views])
+    return {verdict: found[verdict] for verdict in FRESHNESS}
+
+
+def _workers(
+    facts: Facts, views: Iterable[MirrorView], hosts: Mapping[str, _Host], now: float
+) -> tuple[WorkerView, ...]:
+    states = {state.name: state for state in facts.workers}
+    mirrors = Counter([copy.worker for view in views for copy in view.copies])
+    return tuple(
+        WorkerView(
+            name,
+            host.definition,
+            states.get(name),
+            host.silent_at,
+            host.silent_at is not None and now >= host.silent_at,
+            _standing(facts, states.get(name)),
+            mirrors[name],
+        )
+        for name, host in sorted(hosts.items())
+    )
+
+
+def _standing(facts: Facts, state: WorkerState | None) -> str | None:
+    if facts.declared is None or state is None or state.revision is None:
+        return None
+    if state.revision == facts.declared.revision:
+        return CURRENT
+    return BEHIND if state.revision in facts.revisions else OTHER

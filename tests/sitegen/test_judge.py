@@ -1,0 +1,179 @@
+from schemas.records import Mirror, Site, Worker
+from schemas.report import MirrorStatus, Progress
+from sitegen.judge import LIVE, STEPS, Judge
+from sitegen.model import Declared, Facts, WorkerState
+from sitegen.snapshot import Snapshot
+from tests.sitegen.kit import HOUR, JOURNAL, NOW, OLD_REVISION, REVISION, run_of, status_of
+
+DAY = 24 * HOUR
+
+
+def worker(
+    name: str = "w1", last_seen: float = NOW, revision: str | None = REVISION, progress: tuple[Progress, ...] = ()
+) -> WorkerState:
+    return WorkerState(name, NOW - DAY, last_seen, last_seen, JOURNAL, "0.1.0", revision, 4, 0, (), progress)
+
+
+def mirror(name: str = "debian", on: str = "w1", role: str = "master") -> Mirror:
+    return Mirror(name, on, "rsync", "rsync://up/", role=role, interval=int(HOUR), stale_after=int(2 * HOUR))
+
+
+def declared(*mirrors: Mirror) -> Declared:
+    workers = {name: Worker(name, silent_after=int(HOUR)) for name in ("w1", "w2")}
+    return Declared(REVISION, NOW, Site("Site"), workers, mirrors, ())
+
+
+def judged(
+    *told: tuple[str, MirrorStatus],
+    config: Declared | None = None,
+    workers: tuple[WorkerState, ...] = (worker(), worker("w2")),
+    now: float = NOW,
+    judge: Judge | None = None,
+) -> Snapshot:
+    statuses = {(name, status.mirror): status for name, status in told}
+    facts = Facts(1, workers, statuses, config, "", frozenset({OLD_REVISION, REVISION}))
+    return (judge or Judge()).judge(facts, now)
+
+
+def test_without_a_configuration_the_site_shows_what_workers_tell() -> None:
+    found = judged(("w1", status_of("b")), ("w1", status_of("a")))
+    assert [view.name for view in found.mirrors] == ["a", "b"]
+    assert found.mirrors[0].definition.upstream == "rsync://up.example.org/a/"
+    assert found.site.title == "Mirrors"
+
+
+def test_with_a_configuration_its_mirrors_are_the_sites() -> None:
+    found = judged(("w1", status_of("gone")), config=declared(mirror("new")))
+    assert [(view.name, view.best.status.status, view.verdict) for view in found.mirrors] == [
+        ("new", "none", "unknown")
+    ]
+
+
+def test_a_mirror_turns_stale_and_then_unknown_by_time_alone() -> None:
+    told, config = ("w1", status_of(at=NOW)), declared(mirror())
+    seen = (worker(last_seen=NOW + 3 * HOUR),)
+    at = {now: judged(told, config=config, workers=seen, now=now) for now in (NOW, NOW + 2 * HOUR, NOW + 4 * HOUR)}
+    assert [found.mirrors[0].verdict for found in at.values()] == ["fresh", "stale", "unknown"]
+    assert [found.changes_at for found in at.values()] == [NOW + 2 * HOUR, NOW + 4 * HOUR, None]
+    view = at[NOW].mirrors[0]
+    assert (view.stale_at, view.unknown_at) == (NOW + 2 * HOUR, NOW + 4 * HOUR)
+
+
+def test_a_mirror_that_never_succeeded_has_no_moments() -> None:
+    view = judged(("w1", status_of(status="failed")), config=declared(mirror())).mirrors[0]
+    assert (view.verdict, view.stale_at, view.unknown_at) == ("unknown", None, None)
+
+
+def test_the_freshest_copy_speaks_for_the_mirror() -> None:
+    config = declared(mirror(), mirror(on="w2", role="slave"))
+    old, recent = ("w1", status_of(at=NOW - DAY)), ("w2", status_of(at=NOW - 60, is_master=False))
+    view = judged(old, recent, config=config).mirrors[0]
+    assert [copy.worker for copy in view.copies] == ["w2", "w1"]
+    assert (view.verdict, view.stale_at) == ("fresh", NOW - 60 + 2 * HOUR)
+
+
+def test_the_moments_of_several_copies_agree_with_judging_again() -> None:
+    config = declared(mirror(), mirror(on="w2", role="slave"))
+    told = (("w1", status_of(at=NOW)), ("w2", status_of(at=NOW - HOUR, is_master=False)))
+    for first, second in ((0.0, 0.0), (0.0, HOUR), (HOUR, 0.0), (2 * HOUR, HOUR / 2)):
+        seen = (worker(last_seen=NOW + first), worker("w2", last_seen=NOW + second))
+        view = judged(*told, config=config, workers=seen).mirrors[0]
+        assert view.stale_at is not None
+        assert view.unknown_at is not None
+        for step in range(40):
+            now = NOW + step * HOUR / 8
+            said = "unknown" if now >= view.unknown_at else "stale" if now >= view.stale_at else "fresh"
+            assert said == judged(*told, config=config, workers=seen, now=now).mirrors[0].verdict, (first, second, step)
+
+
+def test_a_worker_is_current_behind_or_on_a_revision_unknown_here() -> None:
+    seen = (worker("a"), worker("b", revision=OLD_REVISION), worker("c", revision="c" * 40), worker("d", revision=None))
+    found = judged(config=declared(), workers=seen)
+    assert {view.name: view.standing for view in found.workers if view.state} == {
+        "a": "current",
+        "b": "behind",
+        "c": "other",
+        "d": None,
+    }
+    assert [view.name for view in found.workers if view.state is None] == ["w1", "w2"]
+
+
+def test_a_silent_worker() -> None:
+    found = judged(config=declared(), workers=(worker(last_seen=NOW - HOUR), worker("w2")))
+    assert {view.name: view.silent for view in found.workers} == {"w1": True, "w2": False}
+
+
+def test_credentials_in_an_upstream_are_not_shown() -> None:
+    view = judged(("w1", status_of(upstream="https://user:secret@up.example.org/x/"))).mirrors[0]
+    assert view.best.status.upstream == "https://up.example.org/x/"
+
+
+def test_what_did_not_change_is_the_same_view_and_the_rest_is_not() -> None:
+    judge, config = Judge(), declared(mirror("a"), mirror("b"))
+    told = ("w1", status_of("a"))
+    first = judged(told, ("w1", status_of("b")), config=config, judge=judge).mirrors
+    second = judged(told, ("w1", status_of("b", "failed")), config=config, judge=judge, now=NOW + 5).mirrors
+    assert second[0] is first[0]
+    assert second[1].best.status.status == "failed"
+    again = declared(mirror("a"), mirror("b")._replace(title="B"))
+    third = judged(told, ("w1", status_of("b", "failed")), config=again, judge=judge, now=NOW + 6).mirrors
+    assert third[0] is first[0], "the same definition in a new revision"
+    assert third[1].definition.title == "B"
+
+
+def test_signs_of_life_alone_rarely_make_another_view() -> None:
+    judge, config, told = Judge(), declared(mirror()), ("w1", status_of())
+    step = HOUR / STEPS
+    start = NOW - NOW % step
+
+    def view(last_seen: float) -> object:
+        return judged(told, config=config, workers=(worker(last_seen=last_seen),), judge=judge).mirrors[0]
+
+    first = view(start)
+    assert view(start + step / 2) is first
+    assert view(start + step) is not first
+
+
+def test_judging_again_and_again_says_what_judging_once_says() -> None:
+    judge, config = Judge(), declared(mirror(), mirror(on="w2", role="slave"))
+    told = (("w1", status_of(at=NOW)), ("w2", status_of(at=NOW - HOUR, is_master=False)))
+    for minute in (*range(0, 400, 7), 3):  # the clock is put back in the end
+        now = NOW + minute * 60
+        seen = (worker(last_seen=NOW + minute // 100 * 3000), worker("w2", last_seen=min(now, NOW + HOUR)))
+        again = judged(*told, config=config, workers=seen, now=now, judge=judge)
+        once = judged(*told, config=config, workers=seen, now=now)
+        assert [copy.verdict for copy in again.mirrors[0].copies] == [copy.verdict for copy in once.mirrors[0].copies]
+        assert again.counts == once.counts
+
+
+PROGRESS = Progress("debian", NOW - 5, 57.0, 2048, 10, 3)
+SYNCING = status_of(status="syncing", run=run_of(1, "syncing", ended_at=None, launched_at=NOW - 60))
+
+
+def test_the_progress_of_a_run_under_way_is_shown_for_a_while() -> None:
+    seen, judge = (worker(progress=(PROGRESS,)),), Judge()
+    live = judged(("w1", SYNCING), config=declared(mirror()), workers=seen, judge=judge)
+    assert live.mirrors[0].best.progress == PROGRESS
+    assert live.changes_at == live.mirrors[0].best.progress_until == NOW + LIVE
+    later = judged(("w1", SYNCING), config=declared(mirror()), workers=seen, now=NOW + LIVE, judge=judge)
+    assert later.mirrors[0].best.progress is None
+
+
+def test_progress_of_an_ended_or_an_earlier_run_is_not_shown() -> None:
+    seen = (worker(progress=(PROGRESS,)),)
+    newer = SYNCING._replace(run=run_of(2, "syncing", ended_at=None, launched_at=NOW - 1))
+    for status in (status_of(), status_of(status="failed"), newer, SYNCING._replace(run=None)):
+        assert judged(("w1", status), config=declared(mirror()), workers=seen).mirrors[0].best.progress is None
+
+
+def test_progress_is_that_of_its_own_worker() -> None:
+    config = declared(mirror(), mirror(on="w2", role="slave"))
+    seen = (worker(progress=(PROGRESS, PROGRESS._replace(mirror="unknown"))), worker("w2"))
+    (view,) = judged(("w1", SYNCING), ("w2", SYNCING), config=config, workers=seen).mirrors
+    assert {copy.worker: copy.progress for copy in view.copies} == {"w1": PROGRESS, "w2": None}
+
+
+def test_a_mirror_of_a_worker_that_is_gone_is_still_a_mirror() -> None:
+    found = judged(config=declared(mirror(on="gone")))
+    assert [(view.name, view.verdict) for view in found.mirrors] == [("debian", "unknown")]
+    assert "gone" not in [view.name for view in found.workers]
