@@ -1,14 +1,19 @@
-"""Boxes for the tests: an image per session on which Skipjack is installed as docs/systemd.md says, and copies of it."""
+"""Boxes for the tests: an image per session on which Skipjack is installed, and copies of it. Tests of what needs root
+but no systemd have the parts of the end-to-end tests as well.
+"""
 
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.e2e.conftest import manager, reporter, repository, tree, upstream, worker
 from tests.system.box import Box, copy_image, make_image
+
+__all__ = ["manager", "reporter", "repository", "tree", "upstream", "worker"]
 
 CHECKOUT = Path(__file__).parents[2]
 PYTHON = "/usr/bin/python3"
@@ -36,17 +41,8 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
         copy = shutil.copytree if (CHECKOUT / name).is_dir() else shutil.copy
         copy(CHECKOUT / name, source / name)
     subprocess.run([PYTHON, "-m", "venv", str(venv)], check=True)
-    words = [
-        str(venv / "bin/pip"),
-        "wheel",
-        "--quiet",
-        "--constraint",
-        "constraints.txt",
-        "--wheel-dir",
-        str(folder / "wheels"),
-        ".",
-    ]
-    subprocess.run(words, cwd=source, check=True)
+    pip = [str(venv / "bin/pip"), "wheel", "--quiet", "--constraint", "constraints.txt"]
+    subprocess.run([*pip, "--wheel-dir", str(folder / "wheels"), "."], cwd=source, check=True)
     return folder / "wheels"
 
 

@@ -12,7 +12,7 @@ from tests.system.box import CGROUPS, PREFIX, Box, Failed, make_image, wait_unti
 
 
 @pytest.fixture(scope="module")
-def box(tmp_path_factory: pytest.TempPathFactory) -> Box:
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Box:
     image = tmp_path_factory.mktemp("box") / "box.img"
     make_image(image)
     return Box(image, "first")
@@ -22,8 +22,8 @@ def groups() -> list[Path]:
     return list(CGROUPS.glob(f"**/{PREFIX}{os.getpid()}-*"))
 
 
-def test_a_box_runs_systemd_keeps_what_it_wrote_over_a_reboot_and_leaves_nothing(box: Box) -> None:
-    with box:
+def test_a_box_runs_systemd_keeps_what_it_wrote_over_a_reboot_and_leaves_nothing(empty: Box) -> None:
+    with empty as box:
         assert box.do("cat", "/proc/1/comm") == "systemd"
         assert box.do("hostname") == "first"
         assert box.do("systemctl", "is-system-running") == "running"
@@ -40,8 +40,8 @@ def test_a_box_runs_systemd_keeps_what_it_wrote_over_a_reboot_and_leaves_nothing
     assert str(box.image) not in subprocess.run(["losetup", "-l"], check=True, capture_output=True, text=True).stdout
 
 
-def test_a_command_runs_as_a_user_within_the_box_and_its_exit_code_is_told(box: Box) -> None:
-    with box:
+def test_a_command_runs_as_a_user_within_the_box_and_its_exit_code_is_told(empty: Box) -> None:
+    with empty as box:
         assert box.do("id", "-un", user="nobody") == "nobody"
         assert box.do("stat", "-f", "-c", "%T", "/sys/fs/cgroup/memory", user="nobody") == "cgroupfs"
         assert "exec" in box.do("cat", "/proc/self/cgroup")
@@ -62,13 +62,13 @@ time.sleep(1000)
 """
 
 
-def test_a_box_dies_with_the_tests_and_the_next_one_cleans_up(box: Box) -> None:
-    words = [sys.executable, "-c", KILLED, str(box.image)]
+def test_a_box_dies_with_the_tests_and_the_next_one_cleans_up(empty: Box) -> None:
+    words = [sys.executable, "-c", KILLED, str(empty.image)]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]) as tests:
         assert tests.stdout is not None
         first = Path(f"/proc/{int(tests.stdout.readline())}")
         assert first.exists()
         tests.send_signal(signal.SIGKILL)
     wait_until(lambda: not first.exists(), "the box is gone")
-    with box:
+    with empty:
         assert list(CGROUPS.glob(f"**/{PREFIX}{tests.pid}-*")) == []
