@@ -98,9 +98,11 @@ def _judge(
         kept = old.header
         mirrors, forbidden = _allowed(settings, list(old.mirrors.values()))
         problems = (*_shown(refused.problems, {}), *forbidden)
-        return header._replace(slots=kept.slots, revision=kept.revision, problems=problems), mirrors
+        header = header._replace(slots=kept.slots, time_zone=kept.time_zone, sync_windows=kept.sync_windows)
+        return header._replace(revision=kept.revision, problems=problems), mirrors
     mirrors, problems = _planned(settings, declared, revision.commit, old.mirrors if old else {})
-    return header._replace(slots=worker.slots, problems=problems), mirrors
+    header = header._replace(slots=worker.slots, sync_windows=worker.sync_windows, time_zone=declared.site.time_zone)
+    return header._replace(problems=problems), mirrors
 
 
 def _planned(

@@ -13,10 +13,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from runner.schedule import State
+from runner.migrations import MIGRATIONS
+from runner.plan import Planned
+from runner.schedule import Order, State, count_failures
 from schemas.errors import SkipjackError
 from schemas.report import CHANGE, SNAPSHOT, MirrorStatus, Run, encode_content
-from schemas.states import ACTIVE, ENDS, INTERRUPTED, LAUNCHING, PRE_SYNCING, QUEUED, SUCCESS
+from schemas.states import (
+    ACTIVE,
+    DISABLED,
+    ENDS,
+    INTERRUPTED,
+    LAUNCHING,
+    NONE,
+    PAUSED,
+    PRE_SYNCING,
+    QUEUED,
+    STOPPED,
+    SUCCESS,
+)
 
 PATIENCE = 30.0
 """Seconds that a writer waits for the others."""
@@ -32,35 +46,6 @@ KEPT_RUNS = 100
 RUNS_AT_ONCE = 20
 """Ended runs in one report after a snapshot; with the tails of their logs some 170 kB."""
 
-_MIGRATIONS = (
-    """
-    CREATE TABLE identity (journal TEXT NOT NULL, acknowledged INTEGER NOT NULL);
-    CREATE TABLE mirror (
-        name TEXT PRIMARY KEY, upstream TEXT NOT NULL, is_master INTEGER NOT NULL, status TEXT NOT NULL, run INTEGER,
-        last_started_at REAL, last_ended_at REAL, last_success_at REAL, next_run_at REAL, size INTEGER
-    ) WITHOUT ROWID;
-    CREATE TABLE run (
-        id INTEGER PRIMARY KEY AUTOINCREMENT, mirror TEXT NOT NULL, status TEXT NOT NULL,
-        launched_at REAL, started_at REAL, ended_at REAL, attempts INTEGER NOT NULL DEFAULT 0, exit_code INTEGER,
-        reason TEXT NOT NULL DEFAULT '', duration REAL, bytes INTEGER, files INTEGER, size INTEGER,
-        log_tail TEXT NOT NULL DEFAULT '', revision TEXT, end_number INTEGER
-    );
-    CREATE INDEX run_of_mirror ON run (mirror, id);
-    CREATE INDEX run_end ON run (end_number);
-    CREATE TABLE outbox (
-        number INTEGER PRIMARY KEY AUTOINCREMENT, made_at REAL NOT NULL, kind TEXT NOT NULL, content TEXT NOT NULL
-    );
-    """,
-    """
-    ALTER TABLE mirror ADD COLUMN measured_at REAL;
-    """,
-    """
-    ALTER TABLE outbox ADD COLUMN passing TEXT;
-    CREATE INDEX outbox_passing ON outbox (passing) WHERE passing IS NOT NULL;
-    """,
-)
-"""Steps from each version of the tables to the next; only ever added to, and safe while older runs are at work."""
-
 _RUN = ", ".join(Run._fields)
 
 
@@ -71,6 +56,12 @@ class Subject(NamedTuple):
     upstream: str
     is_master: bool
     revision: str
+
+    @classmethod
+    def of(cls, planned: Planned) -> "Subject":
+        """What reports show of a mirror of the plan."""
+        mirror = planned.mirror
+        return cls(mirror.name, mirror.upstream, mirror.role == "master", planned.revision)
 
 
 class Ending(NamedTuple):
@@ -117,19 +108,19 @@ def opened(path: str) -> Iterator["Journal"]:
 def _prepare(connection: sqlite3.Connection, path: str) -> None:
     connection.execute("PRAGMA synchronous=FULL")
     version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version == len(_MIGRATIONS):
+    if version == len(MIGRATIONS):
         return
-    if version > len(_MIGRATIONS):
+    if version > len(MIGRATIONS):
         raise SkipjackError(f"The journal {path} was written by a newer version.", "Install that version again.")
     connection.execute("PRAGMA journal_mode=WAL")
     with _transaction(connection):
         version = connection.execute("PRAGMA user_version").fetchone()[0]  # another process may have been faster
-        for step in _MIGRATIONS[version:]:
+        for step in MIGRATIONS[version:]:
             for statement in filter(str.strip, step.split(";")):
                 connection.execute(statement)
         if not connection.execute("SELECT 1 FROM identity").fetchone():
             connection.execute("INSERT INTO identity VALUES (?, 0)", (os.urandom(16).hex(),))
-        connection.execute(f"PRAGMA user_version={len(_MIGRATIONS):d}")
+        connection.execute(f"PRAGMA user_version={len(MIGRATIONS):d}")
 
 
 @contextmanager
@@ -154,8 +145,20 @@ class Journal:
 
     def states(self) -> dict[str, State]:
         """Every mirror's state by name."""
-        query = "SELECT name, status, last_started_at, last_ended_at, last_success_at, size FROM mirror"
+        columns = "status, last_started_at, last_ended_at, last_success_at, size, failures, forced"
+        query = f"SELECT name, {columns} FROM mirror"  # noqa: S608 - own columns
         return {row[0]: State(*row[1:]) for row in self._db.execute(query)}
+
+    def orders(self) -> dict[str, Order]:
+        """What somebody wants of mirrors, by name: overrides that hold, and starts that have not begun."""
+        orders = {
+            row[0]: Order(*row[1:])
+            for row in self._db.execute("SELECT mirror, kind, 0, 0, made_at, made_by FROM override")
+        }
+        for row in self._db.execute("SELECT mirror, force, made_at, made_by FROM request"):
+            order = Order(requested=True, force=bool(row[1]), made_at=row[2], made_by=row[3])
+            orders.setdefault(row[0], order)
+        return orders
 
     def active(self) -> list[Active]:
         """The runs that have, or should have, a process."""
@@ -177,14 +180,19 @@ class Journal:
     def launch(self, subjects: list[Subject], waiting: list[Subject], now: float) -> dict[str, int]:
         """Record that runs are launched and that others wait for a slot; gives the number of each launched run.
 
-        A mirror that has an active run already is passed over: two ticks may have come to the same decision.
+        A mirror that has an active run already is passed over: two ticks may have come to the same decision. So is
+        one that was paused or disabled meanwhile. A start that was asked for is thereby granted.
         """
         launched: dict[str, int] = {}
         with _transaction(self._db):
-            busy = {active.mirror for active in self.active()}
+            orders = self.orders()
+            busy = {active.mirror for active in self.active()} | {
+                name for name, each in orders.items() if each.override
+            }
             for subject in (each for each in subjects if each.name not in busy):
                 launched[subject.name] = self._new_run(subject, LAUNCHING, now)
                 self._set(subject, LAUNCHING)
+                self._grant(subject.name, forced=subject.name in orders and orders[subject.name].force)
                 self._report(subject.name, now)
             states = self.states()
             for subject in waiting:
@@ -234,9 +242,16 @@ class Journal:
             if not changed:
                 return None
             self._set(subject, PRE_SYNCING, run=run)
+            if launched is None:  # asked for by hand, and not for the tick to end
+                self._grant(subject.name, forced=True)
             self._db.execute("UPDATE mirror SET last_started_at = ? WHERE name = ?", (now, subject.name))
             self._report(subject.name, now)
         return run
+
+    def is_forced(self, mirror: str) -> bool:
+        """Whether a run of the mirror was launched that may take a slot beyond those of the worker."""
+        row = self._db.execute("SELECT forced, status FROM mirror WHERE name = ?", (mirror,)).fetchone()
+        return row is not None and row["status"] == LAUNCHING and bool(row["forced"])
 
     def attempt(self, run: int, mirror: str, status: str, attempts: int, now: float) -> None:
         """Record that an attempt begins."""
@@ -270,6 +285,57 @@ class Journal:
         with _transaction(self._db):
             self._update("mirror", {"size": size, "measured_at": now}, "name", mirror)
             self._report(mirror, now)
+
+    # What somebody wants
+
+    def override(self, subjects: list[Subject], kind: str, made_by: str, now: float) -> list[str]:
+        """Pause or disable mirrors; gives those that have a run under way, whose end will say that it was stopped."""
+        with _transaction(self._db):
+            for subject in subjects:
+                self._db.execute("DELETE FROM request WHERE mirror = ?", (subject.name,))
+                row = (subject.name, kind, now, made_by)
+                self._db.execute("INSERT OR REPLACE INTO override VALUES (?, ?, ?, ?)", row)
+            names = {subject.name for subject in subjects}
+            for active in self.active():
+                if active.mirror in names and active.status == LAUNCHING:  # it will find that it is not expected
+                    self._end(active.id, active.mirror, Ending(INTERRUPTED, f"{kind} by {made_by}"), now)
+            begun = [active.mirror for active in self.active() if active.mirror in names]
+            for subject in subjects:
+                if subject.name not in begun:
+                    self._set(subject, kind)
+                    self._update("mirror", {"next_run_at": None}, "name", subject.name)
+                    self._report(subject.name, now)
+            self._tell(begun, f"{kind} by {made_by}")
+        return begun
+
+    def lift(self, subjects: list[Subject], now: float) -> None:
+        """Let paused and disabled mirrors follow their schedule again."""
+        with _transaction(self._db):
+            self._lift(subjects, now)
+
+    def request(
+        self, subjects: list[Subject], made_by: str, now: float, *, force: bool = False, again: bool = False
+    ) -> list[str]:
+        """Ask for a start of mirrors, which also lifts what holds them; gives those that have a run under way.
+
+        Of those, only the ones that are to run `again` get a start for when that run has ended.
+        """
+        with _transaction(self._db):
+            self._lift(subjects, now)
+            active = {each.mirror for each in self.active()}
+            begun = [subject.name for subject in subjects if subject.name in active]
+            for subject in subjects:
+                if again or subject.name not in active:
+                    row = (subject.name, force, now, made_by)
+                    self._db.execute("INSERT OR REPLACE INTO request VALUES (?, ?, ?, ?)", row)
+            if again:
+                self._tell(begun, f"restarted by {made_by}")
+        return begun
+
+    def tell(self, mirrors: list[str], reason: str) -> None:
+        """Record why runs under way are about to be told to stop: it becomes the reason of their ends."""
+        with _transaction(self._db):
+            self._tell(mirrors, reason)
 
     # What the manager is told
 
@@ -337,13 +403,20 @@ class Journal:
 
     def _end(self, run: int, mirror: str, ending: Ending, now: float) -> bool:
         columns = "status, started_at, launched_at, attempts"
+        held = self._held(mirror)
+        ending = self._as_told(mirror, ending, held)
         row = self._db.execute(f"SELECT {columns} FROM run WHERE id = ?", (run,)).fetchone()  # noqa: S608 - own columns
         if row is None or row["status"] in ENDS:
             return False
         begun = row["started_at"] if row["started_at"] is not None else row["launched_at"]
         fields = ending._asdict() | {"ended_at": now, "duration": max(0.0, now - begun)}
         fields["attempts"] = max(row["attempts"], ending.attempts)  # whoever finds it dead does not know how many
-        state = {"run": run, "status": ending.status, "last_ended_at": now, "next_run_at": fields.pop("next_run_at")}
+        state = {"run": run, "status": held or ending.status, "last_ended_at": now}
+        state |= {
+            "next_run_at": fields.pop("next_run_at"),
+            "failures": self._failures(mirror, ending.status),
+            "told": "",
+        }
         self._update("run", fields, "id", run)
         if ending.size is not None:
             state["size"] = ending.size
@@ -354,6 +427,43 @@ class Journal:
         self._db.execute("UPDATE run SET end_number = ? WHERE id = ?", (number, run))
         self._forget_old_runs(mirror)
         return True
+
+    def _as_told(self, mirror: str, ending: Ending, held: str) -> Ending:
+        """What cut a run off, when somebody said so; only a recorded override makes it a stop by an operator."""
+        if ending.status != INTERRUPTED:
+            return ending._replace(next_run_at=None) if held else ending
+        row = self._db.execute("SELECT told FROM mirror WHERE name = ?", (mirror,)).fetchone()
+        reason = (row["told"] if row else "") or ending.reason
+        if not held:
+            return ending._replace(reason=reason)
+        return ending._replace(status=STOPPED, reason=reason, next_run_at=None)
+
+    def _held(self, mirror: str) -> str:
+        row = self._db.execute("SELECT kind FROM override WHERE mirror = ?", (mirror,)).fetchone()
+        return row["kind"] if row else ""
+
+    def _failures(self, mirror: str, status: str) -> int:
+        row = self._db.execute("SELECT failures FROM mirror WHERE name = ?", (mirror,)).fetchone()
+        return count_failures(row["failures"] if row else 0, status)
+
+    def _lift(self, subjects: list[Subject], now: float) -> None:
+        """Take overrides away; a mirror at rest shows again how its last run ended."""
+        query = "SELECT run.status FROM mirror JOIN run ON run.id = mirror.run WHERE name = ?"
+        for subject in subjects:
+            held = self._db.execute("DELETE FROM override WHERE mirror = ?", (subject.name,)).rowcount
+            row = self._db.execute("SELECT status FROM mirror WHERE name = ?", (subject.name,)).fetchone()
+            if held and row is not None and row["status"] in (PAUSED, DISABLED):
+                last = self._db.execute(query, (subject.name,)).fetchone()
+                self._set(subject, last["status"] if last else NONE)
+                self._report(subject.name, now)
+
+    def _grant(self, mirror: str, *, forced: bool) -> None:
+        self._db.execute("DELETE FROM request WHERE mirror = ?", (mirror,))
+        self._db.execute("UPDATE mirror SET forced = ?, told = '' WHERE name = ?", (forced, mirror))
+
+    def _tell(self, mirrors: list[str], reason: str) -> None:
+        query = "UPDATE mirror SET told = ? WHERE name = ? AND told = ''"
+        self._db.executemany(query, [(reason, mirror) for mirror in mirrors])
 
     def _new_run(self, subject: Subject, status: str, now: float) -> int:
         cursor = self._db.execute(

@@ -41,6 +41,9 @@ def run(job: Job, means: Means) -> Ending:
     try:
         _call(means.hooks, "pre_job", job)
         while job.attempt < job.mirror.retry:
+            if job.attempt and means.stop.wait(job.mirror.retry_delay):
+                ending = ending._replace(status=INTERRUPTED, reason="the run was told to stop between two attempts")
+                break
             job.attempt += 1
             ending = _attempt(job, means)
             if ending.status in (SUCCESS, INTERRUPTED, REFUSED):

@@ -3,6 +3,7 @@
 `follow` writes it aside and renames it. `tick` reads a few columns of it, `run` a single row; neither ever parses YAML.
 """
 
+import functools
 import json
 import os
 import sqlite3
@@ -12,16 +13,21 @@ from typing import Any, NamedTuple
 
 from runner.paths import Paths
 from schemas.errors import SkipjackError
-from schemas.records import Mirror
+from schemas.records import Mirror, SyncWindows
 from schemas.stored import decode_mirror, encode_mirror
 
-FORMAT = 2
+FORMAT = 3
 
 _SCHEMA = """
 CREATE TABLE header (content TEXT NOT NULL);
 CREATE TABLE mirror (
     name TEXT PRIMARY KEY,
     interval INTEGER NOT NULL,
+    cron TEXT NOT NULL,
+    jitter INTEGER NOT NULL,
+    after TEXT NOT NULL,
+    sync_windows TEXT NOT NULL,
+    backoff_limit INTEGER,
     revision TEXT NOT NULL,
     paths TEXT NOT NULL,
     definition TEXT NOT NULL
@@ -44,6 +50,8 @@ class Header(NamedTuple):
     run_dir: str
     container_program: str = "docker"
     cgroup: str | None = None
+    time_zone: str = "UTC"
+    sync_windows: SyncWindows | None = None
     volumes: tuple[str, ...] = ()
     problems: tuple[tuple[str | None, str, str, str], ...] = ()
 
@@ -57,10 +65,20 @@ class Planned(NamedTuple):
 
 
 class Due(NamedTuple):
-    """The columns that a tick needs of a mirror; `interval` is in seconds."""
+    """The columns that a tick needs of a mirror: the keys of these names; durations are in seconds."""
 
     name: str
     interval: int
+    cron: str = ""
+    jitter: int = 0
+    after: tuple[str, ...] = ()
+    sync_windows: SyncWindows | None = None
+    backoff_limit: int | None = None
+
+
+def due(mirror: Mirror) -> Due:
+    """What a tick needs of a definition."""
+    return Due(**{key: getattr(mirror, key) for key in Due._fields})
 
 
 def write(path: str, header: Header, mirrors: list[Planned]) -> None:
@@ -84,16 +102,29 @@ def _write(aside: str, header: Header, mirrors: list[Planned]) -> None:
         connection.execute(f"PRAGMA user_version={FORMAT:d}")
         connection.executescript("BEGIN;" + _SCHEMA)
         connection.execute("INSERT INTO header VALUES (?)", (json.dumps(header._asdict()),))
-        connection.executemany("INSERT INTO mirror VALUES (?, ?, ?, ?, ?)", map(_row, mirrors))
+        connection.executemany("INSERT INTO mirror VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", map(_row, mirrors))
         connection.execute("COMMIT")
     finally:
         connection.close()
     _sync(aside)
 
 
-def _row(planned: Planned) -> tuple[str, int, str, str, str]:
+def _row(planned: Planned) -> tuple[object, ...]:
     mirror = planned.mirror
-    return mirror.name, mirror.interval, planned.revision, json.dumps(planned.paths), encode_mirror(mirror)
+    windows = json.dumps(mirror.sync_windows) if mirror.sync_windows else ""
+    return (
+        mirror.name, mirror.interval, mirror.cron, mirror.jitter, " ".join(mirror.after), windows, mirror.backoff_limit,
+        planned.revision, json.dumps(planned.paths), encode_mirror(mirror),
+    )  # fmt: skip
+
+
+@functools.lru_cache(maxsize=1024)
+def _windows(text: str) -> SyncWindows | None:
+    return _as_windows(json.loads(text)) if text else None
+
+
+def _as_windows(plain: list[Any] | None) -> SyncWindows | None:
+    return SyncWindows(tuple(plain[0]), tuple(plain[1]), plain[2]) if plain else None
 
 
 def _planned(definition: str, paths: str, revision: str) -> Planned:
@@ -117,7 +148,11 @@ class Plan:
 
     def due(self) -> list[Due]:
         """All mirrors, as far as a tick is concerned."""
-        return [Due(*row) for row in self._connection.execute("SELECT name, interval FROM mirror")]
+        query = f"SELECT {', '.join(Due._fields)} FROM mirror"  # noqa: S608 - own columns
+        return [
+            Due(name, interval, cron, jitter, tuple(after.split()), _windows(windows), limit)
+            for name, interval, cron, jitter, after, windows, limit in self._connection.execute(query)
+        ]
 
     def mirror(self, name: str) -> Planned | None:
         """One mirror, or None when this worker has none of that name."""
@@ -133,6 +168,7 @@ class Plan:
 
 def _decode_header(text: str) -> Header:
     plain: dict[str, Any] = json.loads(text)
+    plain["sync_windows"] = _as_windows(plain.get("sync_windows"))
     plain["volumes"] = tuple(plain.get("volumes", ()))
     plain["problems"] = tuple(tuple(each) for each in plain["problems"])
     return Header(**{key: plain[key] for key in Header._fields if key in plain})

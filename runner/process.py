@@ -55,6 +55,16 @@ class Stop:
         for number in _STOPS:
             signal.signal(number, self._on_signal)
 
+    def wait(self, seconds: float) -> bool:
+        """Wait that long, or until somebody asks; tells whether somebody has."""
+        deadline = time.monotonic() + seconds
+        poll = select.poll()
+        poll.register(self.descriptor, select.POLLIN)
+        while self.signal is None and (left := deadline - time.monotonic()) > 0:
+            if poll.poll(left * 1000 + 1):
+                os.read(self.descriptor, 4096)
+        return self.signal is not None
+
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         self.signal = number
 

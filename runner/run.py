@@ -14,13 +14,19 @@ from runner.api import Job, Machine
 from runner.journal import Ending, Journal, Subject
 from runner.output import log
 from runner.places import Places
+from runner.plan import Header
 from runner.providers import PROVIDERS
 from schemas.errors import SkipjackError
 from schemas.names import is_name
+from schemas.records import Mirror
 from schemas.states import INTERRUPTED, SUCCESS, SYNCING
 
 PATIENCE = 2.0
 """Seconds to wait for locks: whoever looks whether they are held takes them for an instant."""
+
+
+_BEYOND = 1000
+"""Slots for runs that are forced."""
 
 
 class _Locks(NamedTuple):
@@ -49,8 +55,8 @@ def run(places: Places, name: str, launched: int | None = None, max_delete: str 
     if planned is None:
         raise SkipjackError(f"This worker ({header.worker}) has no mirror `{name}`.", "See `skipjack validate`.")
     mirror = planned.mirror._replace(max_delete=max_delete or planned.mirror.max_delete)
-    subject = Subject(name, mirror.upstream, mirror.role == "master", planned.revision)
-    with journal.opened(places.journal) as book, _locked(places, name, header.slots) as held:
+    subject = Subject.of(planned)
+    with journal.opened(places.journal) as book, _locked(places, name, _slots(book, header, name)) as held:
         if held is None:
             book.queue(launched, subject, time.time())
             log("no slot is free; it waits for one", about=name)
@@ -60,7 +66,7 @@ def run(places: Places, name: str, launched: int | None = None, max_delete: str 
             raise SkipjackError(f"The launch {launched} of {name} was given up meanwhile.", "The next tick goes on.")
         machine = Machine(places.state_dir, header.container_program, header.cgroup, header.volumes)
         job = Job(mirror, planned.paths, machine)
-        ending = _supervise(job, book, number, held, stop, header.run_dir)
+        ending = _supervise(job, book, number, held, stop, header)
         unmeasured = ending.status == SUCCESS and mirror.measure_size and book.needs_size(name, time.time())
     bell.ring(header.run_dir)
     launch.want_tick(places)  # refills the slot at once
@@ -69,28 +75,39 @@ def run(places: Places, name: str, launched: int | None = None, max_delete: str 
     return _exit_code(ending, stop)
 
 
-def _supervise(job: Job, book: Journal, number: int, held: _Locks, stop: process.Stop, run_dir: str) -> Ending:
+def _supervise(job: Job, book: Journal, number: int, held: _Locks, stop: process.Stop, header: Header) -> Ending:
     name, keep = job.mirror.name, (held.mirror, held.slot)
-    place = progress.Place(run_dir, name)
+    place = progress.Place(header.run_dir, name)
     place.clear()  # what a run left that was killed
     log("begins", about=name)
 
     def on_attempt(attempt: int) -> None:
         book.attempt(number, name, SYNCING, attempt, time.time())
-        bell.ring(run_dir)
+        bell.ring(header.run_dir)
         log(f"attempt {attempt} of {job.mirror.retry}, log {job.log_file}", about=name)
 
     provider, table = PROVIDERS[job.mirror.provider], tuple(hooks.HOOKS.values())
     ending = pipeline.run(job, pipeline.Means(provider, table, keep, stop, on_attempt, place.publish))
     place.clear()
     now = time.time()
-    state = schedule.State(ending.status, last_ended_at=now)
-    ending = ending._replace(next_run_at=schedule.due_at(job.mirror.interval, state, now))
+    ending = ending._replace(next_run_at=_next_run_at(job.mirror, book, header, ending.status, now))
     book.end(number, name, ending, now)
     for complaint in job.complaints:
         log(complaint, about=name)
     log(ending.status + (f": {ending.reason}" if ending.reason else ""), about=name)
     return ending
+
+
+def _next_run_at(mirror: Mirror, book: Journal, header: Header, status: str, now: float) -> float | None:
+    state = book.states()[mirror.name]
+    failures = schedule.count_failures(state.failures, status)
+    ended = state._replace(status=status, last_ended_at=now, failures=failures)
+    return schedule.next_run_at(plan.due(mirror), ended, schedule.rules_of(header), now)
+
+
+def _slots(book: Journal, header: Header, name: str) -> int:
+    """How many slots there are for a run; one that was forced may have one beyond those of the worker."""
+    return header.slots + (_BEYOND if book.is_forced(name) else 0)
 
 
 @contextlib.contextmanager

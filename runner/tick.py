@@ -49,32 +49,12 @@ def tick(places: Places) -> int:
 
 
 def _work(places: Places) -> tuple[int, list[str]]:
-    """Settle, decide and launch; gives the number of launched runs, and the mirrors that orphans are at work on."""
-    from runner import bell, journal, launch, plan, schedule, settle
-    from runner.journal import Ending, Subject
-    from schemas.states import LAUNCH_FAILED
+    """Do what there is to do; gives the number of launched runs, and the mirrors that orphans are at work on."""
+    from runner.work import work
 
     now = time.time()
     current, newest = agenda.stamp(_watched(places))
-    with plan.opened(places.plan) as opened, journal.opened(places.journal) as book:
-        settle.settle(places, book, now)
-        decision = schedule.decide(opened.due(), book.states(), opened.header.slots, now)
-        chosen = {name: opened.mirror(name) for name in (*decision.launch, *decision.wait)}
-        subjects = {
-            name: Subject(name, found.mirror.upstream, found.mirror.role == "master", found.revision)
-            for name, found in chosen.items()
-            if found is not None
-        }
-        runs = book.launch(
-            [subjects[name] for name in decision.launch], [subjects[name] for name in decision.wait], now
-        )
-        mirrors = {name: found.mirror for name, found in chosen.items() if found is not None}
-        for name, reason in launch.launch(places, opened.header.run_dir, runs, mirrors).items():
-            book.end(runs[name], name, Ending(LAUNCH_FAILED, reason, next_run_at=now + schedule.RECOVERY_DELAY), now)
-        if book.pending():
-            bell.ring(opened.header.run_dir)
-        active = [each.mirror for each in book.active()]
-        orphans = settle.orphaned(places, book)
-    if newest < now - agenda.SETTLED and not orphans:
-        agenda.write(places.agenda, current, now, min(decision.wake_at or now + HORIZON, now + HORIZON), active)
-    return len(runs), orphans
+    done = work(places, now)
+    if newest < now - agenda.SETTLED and not done.orphans:
+        agenda.write(places.agenda, current, now, min(done.wake_at or now + HORIZON, now + HORIZON), done.active)
+    return done.launched, done.orphans

@@ -41,7 +41,7 @@ def repository(tmp_path: Path) -> ConfigRepository:
         {
             "_site.yml": "title: Test Mirrors\ncategories: {os: Operating systems}\n",
             "_workers.yml": "workers:\n  w1: {slots: 2}\n",
-            "_defaults.yml": "worker: w1\nprovider: rsync\ninterval: 1h\nretry: 1\n",
+            "_defaults.yml": "worker: w1\nprovider: rsync\ninterval: 1h\nretry: 1\njitter: 0s\nretry_delay: 0s\n",
         },
         "Begin",
     )

@@ -39,7 +39,7 @@ class Site:
             {
                 "_site.yml": "title: Test Mirrors\n",
                 "_workers.yml": "workers: {w1: {slots: 20}}\n",
-                "_defaults.yml": "worker: w1\nmin_free_space: 0B\nmeasure_size: false\n",
+                "_defaults.yml": "worker: w1\nmin_free_space: 0B\nmeasure_size: false\njitter: 0s\nretry_delay: 0s\n",
                 **{f"{name}.yml": mirror for name in MIRRORS},
             },
             "Begin",

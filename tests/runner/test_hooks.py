@@ -25,7 +25,7 @@ from schemas.records import Mirror, Secret
 
 @pytest.fixture
 def job(tmp_path: Path) -> Job:
-    mirror = Mirror("debian", "w1", "rsync", "rsync://rsync.example.org/debian/", retry=1)
+    mirror = Mirror("debian", "w1", "rsync", "rsync://rsync.example.org/debian/", retry=1, retry_delay=0)
     (tmp_path / "mirrors/debian").mkdir(parents=True)
     made = Job(mirror, Paths(*(str(tmp_path / path) for path in ("mirrors/debian", "mirrors", "logs/debian"))))
     made.attempt = 1

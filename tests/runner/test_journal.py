@@ -11,6 +11,7 @@ import pytest
 
 from runner import journal
 from runner.journal import Ending, Journal, Subject
+from runner.migrations import MIGRATIONS
 from schemas.errors import SkipjackError
 from schemas.report import PROTOCOL
 from schemas.validation import validator
@@ -272,7 +273,7 @@ def test_a_measured_size_is_reported_and_not_wanted_again_for_a_day(book: Journa
 def test_a_journal_of_an_earlier_version_is_brought_up_to_date_while_an_old_run_has_it_open(path: str) -> None:
     first = sqlite3.connect(path, isolation_level=None)
     first.execute("PRAGMA journal_mode=WAL")
-    for statement in filter(str.strip, journal._MIGRATIONS[0].split(";")):
+    for statement in filter(str.strip, MIGRATIONS[0].split(";")):
         first.execute(statement)
     first.execute("INSERT INTO identity VALUES ('0123', 0)")
     first.execute("INSERT INTO mirror (name, upstream, is_master, status) VALUES ('old', 'x', 1, 'success')")

@@ -56,7 +56,9 @@ class Life:
 
     def pace(self, interval: str) -> None:
         """Give all mirrors an interval."""
-        text = f"worker: w1\nmin_free_space: 0B\nmeasure_size: false\ninterval: {interval}\n"
+        text = (
+            f"worker: w1\nmin_free_space: 0B\nmeasure_size: false\ninterval: {interval}\njitter: 0s\nretry_delay: 0s\n"
+        )
         self.repository.commit({"_defaults.yml": text}, f"Sync every {interval}")
 
     def __enter__(self) -> "Life":

@@ -1,0 +1,41 @@
+"""The journal's tables, as the steps that made them what they are."""
+
+MIGRATIONS = (
+    """
+    CREATE TABLE identity (journal TEXT NOT NULL, acknowledged INTEGER NOT NULL);
+    CREATE TABLE mirror (
+        name TEXT PRIMARY KEY, upstream TEXT NOT NULL, is_master INTEGER NOT NULL, status TEXT NOT NULL, run INTEGER,
+        last_started_at REAL, last_ended_at REAL, last_success_at REAL, next_run_at REAL, size INTEGER
+    ) WITHOUT ROWID;
+    CREATE TABLE run (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, mirror TEXT NOT NULL, status TEXT NOT NULL,
+        launched_at REAL, started_at REAL, ended_at REAL, attempts INTEGER NOT NULL DEFAULT 0, exit_code INTEGER,
+        reason TEXT NOT NULL DEFAULT '', duration REAL, bytes INTEGER, files INTEGER, size INTEGER,
+        log_tail TEXT NOT NULL DEFAULT '', revision TEXT, end_number INTEGER
+    );
+    CREATE INDEX run_of_mirror ON run (mirror, id);
+    CREATE INDEX run_end ON run (end_number);
+    CREATE TABLE outbox (
+        number INTEGER PRIMARY KEY AUTOINCREMENT, made_at REAL NOT NULL, kind TEXT NOT NULL, content TEXT NOT NULL
+    );
+    """,
+    """
+    ALTER TABLE mirror ADD COLUMN measured_at REAL;
+    """,
+    """
+    ALTER TABLE outbox ADD COLUMN passing TEXT;
+    CREATE INDEX outbox_passing ON outbox (passing) WHERE passing IS NOT NULL;
+    """,
+    """
+    ALTER TABLE mirror ADD COLUMN failures INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE mirror ADD COLUMN forced INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE mirror ADD COLUMN told TEXT NOT NULL DEFAULT '';
+    CREATE TABLE override (
+        mirror TEXT PRIMARY KEY, kind TEXT NOT NULL, made_at REAL NOT NULL, made_by TEXT NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE request (
+        mirror TEXT PRIMARY KEY, force INTEGER NOT NULL, made_at REAL NOT NULL, made_by TEXT NOT NULL
+    ) WITHOUT ROWID;
+    """,
+)
+"""Steps from each version of the tables to the next; only ever added to, and safe while older runs are at work."""

@@ -1,0 +1,50 @@
+"""What a tick does when there is something to do: settle what died, decide what is due, launch it, stop what must end.
+
+Apart from the tick, which must not load any of this when there is nothing to do.
+"""
+
+from typing import NamedTuple
+
+from runner import bell, journal, launch, plan, schedule, settle, stopping
+from runner.journal import Ending, Journal, Subject
+from runner.places import Places
+from runner.plan import Plan
+from runner.schedule import Decision
+from schemas.states import LAUNCH_FAILED
+
+
+class Done(NamedTuple):
+    """How many runs were launched, the mirrors that have a run, those that orphans are at work on, and when something
+    is to be done again by itself (None: not foreseeable)."""
+
+    launched: int
+    active: list[str]
+    orphans: list[str]
+    wake_at: float | None
+
+
+def work(places: Places, now: float) -> Done:
+    """Do all that is to be done now."""
+    with plan.opened(places.plan) as opened, journal.opened(places.journal) as book:
+        settle.settle(places, book, now)
+        decision = schedule.decide(*schedule.world(opened, book.states(), book.orders()), now)
+        launched = _launch(places, opened, book, decision, now)
+        if decision.stop:
+            book.tell(decision.stop, "the hours in which it may be synced are over")
+            stopping.stop(places, decision.stop)
+        if book.pending():
+            bell.ring(opened.header.run_dir)
+        active = [each.mirror for each in book.active()]
+        return Done(launched, active, settle.orphaned(places, book), decision.wake_at)
+
+
+def _launch(places: Places, opened: Plan, book: Journal, decision: Decision, now: float) -> int:
+    """Announce and start the runs that were decided on; gives their number."""
+    chosen = {name: opened.mirror(name) for name in (*decision.launch, *decision.wait)}
+    planned = {name: found for name, found in chosen.items() if found is not None}
+    subjects = {name: Subject.of(found) for name, found in planned.items()}
+    runs = book.launch([subjects[name] for name in decision.launch], [subjects[name] for name in decision.wait], now)
+    mirrors = {name: found.mirror for name, found in planned.items()}
+    for name, reason in launch.launch(places, opened.header.run_dir, runs, mirrors).items():
+        book.end(runs[name], name, Ending(LAUNCH_FAILED, reason, next_run_at=now + schedule.RECOVERY_DELAY), now)
+    return len(runs)
