@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.bench import idle_tick, run_cost, run_to_page, sync
+from tests.bench import idle_tick, publish, run_cost, run_to_page, sync
 from tests.e2e.parts import REPOSITORY
 
 FOLDER = REPOSITORY / "build" / "bench"
@@ -23,6 +23,7 @@ def main() -> int:
     sync.measure(FOLDER / "data" / "sync", installed)
     run_cost.measure(FOLDER / "data" / "cost", installed)
     run_to_page.measure(FOLDER / "data" / "page")
+    publish.measure(FOLDER / "data" / "publish")
     shutil.rmtree(FOLDER / "data")
     return 0
 
