@@ -223,7 +223,7 @@ def test_whatever_kills_it_before_any_step_one_is_published_and_the_next_success
 ) -> None:
     job = job_on(disk)
     (disk / "snapshots").mkdir()
-    left = []
+    left: list[list[str]] = []
     is_killed = True
     while is_killed:
         if before:
