@@ -22,7 +22,7 @@ def _convert(key: str, value: Any) -> Any:
     if key in ("password", "token"):
         return records.Secret(**value)
     if key == "sync_windows":
-        return records.SyncWindows(**_fields(value))
+        return sync_windows(value)
     if isinstance(value, list):
         return tuple(value)
     if isinstance(value, dict):
@@ -32,6 +32,11 @@ def _convert(key: str, value: Any) -> Any:
 
 def _fields(plain: Mapping[str, Any]) -> dict[str, Any]:
     return {key: _convert(key, value) for key, value in plain.items()}
+
+
+def sync_windows(plain: Mapping[str, Any]) -> records.SyncWindows:
+    """Make the record of hours in which syncs may begin."""
+    return records.SyncWindows(**_fields(plain))
 
 
 def mirror(name: str, worker: str, plain: Mapping[str, Any]) -> records.Mirror:

@@ -7,14 +7,16 @@ parse every file, check each against its schema, lay the layers over each other,
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from schemas import build, rules
+from schemas import build, rules, timing, windows
 from schemas.inheritance import Layer, Merged, merge
 from schemas.names import is_name
 from schemas.problems import Problem, Refused, shown
-from schemas.records import Mirror, Site, Worker
+from schemas.records import Mirror, Site, SyncWindows, Worker
 from schemas.sources import SourceFile
 from schemas.validation import check
 from schemas.yaml_file import Document, parse, suggest
+
+_NEVER_OPEN = "`sync_windows` never let a sync begin.", "Allow more, or forbid less."
 
 SITE, WORKERS, DEFAULTS = "_site.yml", "_workers.yml", "_defaults.yml"
 
@@ -50,7 +52,7 @@ def load(sources: Sequence[SourceFile]) -> Catalogue:
     """Read all files; raises Refused with every problem found when the site or the workers cannot be used."""
     tree = _Tree({source.path: _parse(source) for source in sources})
     whole = [*tree.site_problems(), *tree.workers_problems()]
-    declared = _without_clashes(_once_each([tree.declared(path) for path in tree.mirror_paths()]))
+    declared = _followable(_without_clashes(_once_each([tree.declared(path) for path in tree.mirror_paths()])))
     problems = {
         *whole,
         *tree.defaults_problems(),
@@ -88,7 +90,15 @@ class _Tree:
 
     def workers_problems(self) -> list[Problem]:
         """What is wrong with the workers' file."""
-        return check("workers", self.workers)
+        return check("workers", self.workers) or [
+            self.workers.problem(("workers", name, "sync_windows"), *_NEVER_OPEN)
+            for name in self.workers.value["workers"]
+            if (hours := self._hours_of(name)) is not None and windows.never_open((hours,))
+        ]
+
+    def _hours_of(self, worker: str) -> SyncWindows | None:
+        plain = self.workers.value["workers"].get(worker, {}).get("sync_windows")
+        return None if plain is None else build.sync_windows(plain)
 
     def defaults_problems(self) -> list[Problem]:
         """What is wrong with any `_defaults.yml`; an empty one is fine."""
@@ -123,6 +133,7 @@ class _Tree:
             defaults = Layer(self.workers, ("workers", worker, "defaults"))
             full = merge([layers[0], defaults, *layers[1:]])
             problems += [*rules.mirror_problems(full), *self._category_problems(full)]
+            problems += timing.timing_problems(full, self._hours_of(worker))
             if not problems:
                 records.append(build.mirror(name, worker, full.keys))
         return _Declared(name, document, () if problems else tuple(records), tuple(problems), not problems)
@@ -212,6 +223,23 @@ def _without_clashes(declared: Sequence[_Declared]) -> list[_Declared]:
         what = f"The snapshot of `{inner.name}` lies at or in that of `{outer.name}` ({documents[outer.name].file})."
         todo = "Set another one, or leave it out: one would be put in the place of the other."
         problems.setdefault(inner.name, []).append(documents[inner.name].problem(("snapshot_path",), what, todo))
+    return _turned_away(declared, problems)
+
+
+def _followable(declared: Sequence[_Declared]) -> list[_Declared]:
+    """Turn away a mirror that follows one that is not there, or itself in the end."""
+    problems: dict[str, list[Problem]] = {}
+    documents = {each.name: each.document for each in declared}
+    unusable = frozenset(each.name for each in declared if not each.sound)
+    known = [each.name for each in declared]
+    for mirror, place, what in timing.astray([mirror for each in declared for mirror in each.mirrors], unusable):
+        todo = "Remove it from `after`." if mirror.after[place] in known else suggest(mirror.after[place], known)
+        problem = documents[mirror.name].problem(("after", place), what, todo)
+        problems.setdefault(mirror.name, []).append(problem)
+    return _turned_away(declared, problems)
+
+
+def _turned_away(declared: Sequence[_Declared], problems: Mapping[str, list[Problem]]) -> list[_Declared]:
     return [
         each._replace(mirrors=(), problems=(*each.problems, *dict.fromkeys(problems[each.name])), sound=False)
         if each.name in problems

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from schemas.cron import longest_gap
 from schemas.records import Mirror
 from schemas.states import FRESH, STALE, UNKNOWN
 
@@ -16,8 +17,14 @@ class Freshness(NamedTuple):
 
 
 def stale_after(mirror: Mirror) -> int:
-    """Seconds from the last success until a mirror is stale: as said, else three intervals, a day at least."""
-    return mirror.stale_after if mirror.stale_after is not None else max(3 * mirror.interval, _DAY)
+    """Seconds from the last success until a mirror is stale: as said, else three intervals, a day at least.
+
+    With fixed times the longest wait between two of them stands for the interval.
+    """
+    if mirror.stale_after is not None:
+        return mirror.stale_after
+    interval = longest_gap(mirror.cron) if mirror.cron else mirror.interval
+    return max(3 * int(interval), _DAY)
 
 
 def freshness(last_success_at: float | None, limit: int, silent_at: float | None, now: float) -> Freshness:

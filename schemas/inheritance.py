@@ -41,10 +41,16 @@ class Merged(NamedTuple):
         return self.layers[-1].document.problem((), what, todo)
 
 
+_RIVALS = frozenset({"interval", "cron"})
+"""Keys that say the same in two ways: the nearest layer decides which one holds."""
+
+
 def merge(layers: Sequence[Layer]) -> Merged:
     """Lay the layers over each other, weakest first."""
     keys: dict[str, Any] = {}
     for layer in layers:
+        if layer.keys.keys() & _RIVALS:
+            keys = {key: value for key, value in keys.items() if key not in _RIVALS}
         for key, value in layer.keys.items():
             below = keys.get(key)
             both = isinstance(value, dict) and isinstance(below, dict) and key == "env"

@@ -20,6 +20,7 @@ _MIRROR_FIELDS = (
     "category",
     "role",
     "interval",
+    "cron",
     "stale_after",
 )
 

@@ -1,0 +1,97 @@
+"""Rules about when mirrors may be synced: intervals, fixed times, hours, and who follows whom."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from schemas import build, cron, windows
+from schemas.inheritance import Merged
+from schemas.problems import Problem, shown
+from schemas.records import Mirror, SyncWindows
+from schemas.units import parse_duration
+
+
+def timing_problems(merged: Merged, worker_windows: SyncWindows | None) -> Iterator[Problem]:
+    """Everything wrong with when one mirror is to be synced on one worker."""
+    yield from _interval(merged)
+    yield from _cron(merged)
+    own = _windows(merged.keys)
+    if own is not None and windows.never_open((own,)):
+        yield merged.problem("sync_windows", "`sync_windows` never let a sync begin.", "Allow more, or forbid less.")
+    elif own is not None and worker_windows is not None and windows.never_open((own, worker_windows)):
+        what = "`sync_windows` never let a sync begin together with those of the worker."
+        yield merged.problem("sync_windows", what, "Both must allow it at the same time.")
+
+
+def _windows(keys: Mapping[str, Any]) -> SyncWindows | None:
+    plain = keys.get("sync_windows")
+    return None if plain is None else build.sync_windows(plain)
+
+
+def _interval(merged: Merged) -> Iterator[Problem]:
+    value = merged.keys.get("interval")
+    if value is not None and parse_duration(value) < 1:
+        todo = "Write at least `1s`; a mirror that shall not be synced is disabled with `skipjack disable`."
+        yield merged.problem("interval", f"`interval: {value}` would never let it rest.", todo)
+
+
+def _cron(merged: Merged) -> Iterator[Problem]:
+    for layer in merged.layers:
+        if "cron" in layer.keys and "interval" in layer.keys:
+            what = "`cron` and `interval` stand side by side."
+            yield layer.document.problem((*layer.base, "cron"), what, "Remove one of them.")
+    expression = merged.keys.get("cron")
+    if expression is not None and (why := cron.why_wrong(expression)) is not None:
+        todo = "Write minute, hour, day of the month, month, day of the week; for example `30 4 * * *`."
+        yield merged.problem("cron", f"`{shown(expression)}` {why}.", todo)
+
+
+class Astray(NamedTuple):
+    """A name in a mirror's `after` that it cannot follow, and why in words."""
+
+    mirror: Mirror
+    place: int
+    what: str
+
+
+def astray(mirrors: Sequence[Mirror], unusable: frozenset[str]) -> Iterator[Astray]:
+    """Names in `after` that are not mirrors of the same worker, or lead back to the mirror itself.
+
+    `unusable` are names that are declared in a way that cannot be used: they may be followed, once they can be.
+    """
+    names = {mirror.name for mirror in mirrors}
+    here = {(mirror.worker, mirror.name) for mirror in mirrors}
+    loops = circular(mirrors)
+    for mirror in mirrors:
+        for place, name in enumerate(mirror.after):
+            if name in unusable:
+                continue
+            if name not in names:
+                yield Astray(mirror, place, f"There is no mirror `{name}` to follow.")
+            elif (mirror.worker, name) not in here:
+                yield Astray(mirror, place, f"The worker `{mirror.worker}` has no mirror `{name}` to follow.")
+            elif name in loops.get((mirror.worker, mirror.name), ()):
+                what = f"`{mirror.name}` would wait for itself"
+                through = "" if name == mirror.name else f", since `{name}` comes after it"
+                yield Astray(mirror, place, f"{what}{through}.")
+
+
+def circular(mirrors: Sequence[Mirror]) -> dict[tuple[str, str], set[str]]:
+    """Mirrors that come after themselves, by worker and name, with the names in their `after` that lead there."""
+    follows = {(mirror.worker, mirror.name): mirror.after for mirror in mirrors if mirror.after}
+    found: dict[tuple[str, str], set[str]] = {}
+    for worker, name in follows:
+        for before in follows[worker, name]:
+            if before == name or name in _reached(follows, worker, before):
+                found.setdefault((worker, name), set()).add(before)
+    return found
+
+
+def _reached(follows: Mapping[tuple[str, str], tuple[str, ...]], worker: str, name: str) -> set[str]:
+    reached: set[str] = set()
+    left = [name]
+    while left:
+        for before in follows.get((worker, left.pop()), ()):
+            if before not in reached:
+                reached.add(before)
+                left.append(before)
+    return reached

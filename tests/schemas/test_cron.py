@@ -1,0 +1,137 @@
+"""Fixed times: what an expression names, by clocks that are put forward and back."""
+
+import itertools
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from schemas.cron import longest_gap, next_time, why_wrong
+
+BERLIN, NEW_YORK = "Europe/Berlin", "America/New_York"
+HOUR = 3600
+DAY = 24 * HOUR
+
+
+def at(zone: str, text: str, fold: int = 0) -> float:
+    return datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(zone), fold=fold).timestamp()
+
+
+def shown(zone: str, moment: float | None) -> str:
+    assert moment is not None
+    return datetime.fromtimestamp(moment, ZoneInfo(zone)).strftime("%m-%d %H:%M%z")
+
+
+def times(expression: str, zone: str, after: str, count: int) -> list[str]:
+    found, moment = [], at(zone, after)
+    for _ in range(count):
+        following = next_time(expression, zone, moment)
+        assert following is not None and following > moment
+        moment = following
+        found.append(shown(zone, moment))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("30 4 * * *", ["03-10 04:30+0100", "03-11 04:30+0100"]),
+        ("0 */8 * * *", ["03-09 16:00+0100", "03-10 00:00+0100"]),
+        ("0 3 * * sat,sun", ["03-14 03:00+0100", "03-15 03:00+0100"]),
+        ("15 6 1 * *", ["04-01 06:15+0200", "05-01 06:15+0200"]),
+        ("0 0 1,15 * mon", ["03-15 00:00+0100", "03-16 00:00+0100"]),
+    ],
+)
+def test_an_expression_names_moments_of_the_zones_clock(expression: str, expected: list[str]) -> None:
+    assert times(expression, BERLIN, "2026-03-09T12:00", 2) == expected
+
+
+def test_a_moment_itself_is_not_the_next_one() -> None:
+    noon = at(BERLIN, "2026-03-09T12:00")
+    assert next_time("0 12 * * *", BERLIN, noon - 0.001) == noon
+    assert next_time("0 12 * * *", BERLIN, noon) == noon + DAY
+
+
+@pytest.mark.parametrize(
+    ("zone", "day", "offset"), [(BERLIN, "2026-03-29", "+0200"), (NEW_YORK, "2026-03-08", "-0400")]
+)
+def test_a_time_that_clocks_jump_over_comes_once_when_they_do(zone: str, day: str, offset: str) -> None:
+    found = times("30 2 * * *", zone, f"{day}T00:00", 2)
+
+    assert found[0] == f"{day[5:]} 03:00{offset}"
+    assert found[1].endswith(f"02:30{offset}")
+
+
+@pytest.mark.parametrize(
+    ("zone", "day", "offset"), [(BERLIN, "2026-10-25", "+0200"), (NEW_YORK, "2026-11-01", "-0400")]
+)
+def test_a_time_that_clocks_show_twice_comes_once(zone: str, day: str, offset: str) -> None:
+    hour = "02" if zone == BERLIN else "01"
+    expression = f"30 {int(hour)} * * *"
+
+    found = times(expression, zone, f"{day}T00:00", 2)
+
+    assert found[0] == f"{day[5:]} {hour}:30{offset}"
+    assert found[1][:5] > found[0][:5], "not again in the second hour"
+
+
+@pytest.mark.parametrize("seconds", range(0, 2 * HOUR, 300))
+@pytest.mark.parametrize("expression", ["30 2 * * *", "0 3 * * *", "*/10 2 * * *", "15 * * * *"])
+def test_no_moment_is_named_that_has_gone_by_when_clocks_are_put_back(expression: str, seconds: int) -> None:
+    moment = at(BERLIN, "2026-10-25T02:00") + seconds
+
+    following = next_time(expression, BERLIN, moment)
+
+    assert following is not None and following > moment
+
+
+def test_what_comes_every_hour_goes_on_through_both_changes() -> None:
+    for day in ("2026-03-29", "2026-10-25"):
+        moments = [at(BERLIN, f"{day}T00:00")]
+        for _ in range(6):
+            moments.append(next_time("0 * * * *", BERLIN, moments[-1]) or 0)
+        assert {later - earlier for earlier, later in itertools.pairwise(moments)} == {HOUR}
+
+
+def test_answers_do_not_depend_on_what_was_asked_before() -> None:
+    start = at(BERLIN, "2026-06-01T00:00")
+    asked = [start + 7919 * number for number in (3, 50, 2, 49, 51, 400, 1, 48, 0, 399)]
+    expected = {
+        moment: min(t for day in range(400) if (t := start + 4 * HOUR + day * DAY) > moment) for moment in asked
+    }
+
+    assert {moment: next_time("0 4 * * *", BERLIN, moment) for moment in asked} == expected
+
+
+@pytest.mark.parametrize(
+    "expression", ["30 4 * * *", "*/5 1-3 * jan-mar mon-fri", "0 0 L * *", "0 0 29 2 *", "0 0 * * 7"]
+)
+def test_what_can_come_true_is_taken(expression: str) -> None:
+    assert why_wrong(expression) is None
+
+
+@pytest.mark.parametrize(
+    ("expression", "words"),
+    [
+        ("30 4 * *", "has 4 fields, not 5"),
+        ("0 30 4 * * *", "has 6 fields, not 5"),
+        ("60 4 * * *", "cannot be read: bad minute"),
+        ("0 24 * * *", "cannot be read: bad hour"),
+        ("0 0 * * mox", "cannot be read: bad day-of-week"),
+        ("0 0 31 2 *", "cannot be read: bad day-of-month"),
+        ("0 0 31 2,4 *", "cannot be read: bad day-of-month"),
+        ("0 0 * 2 mon#6", "cannot be read: bad day-of-week"),
+        ("0 0 1-7 * *\x00", "cannot be read: bad day-of-week"),
+    ],
+)
+def test_what_cannot_is_told(expression: str, words: str) -> None:
+    assert why_wrong(expression) == words
+
+
+@pytest.mark.parametrize(
+    ("expression", "hours"),
+    [("* * * * *", 8), ("0 */12 * * *", 12), ("0 4 * * *", 24), ("0 3 * * mon-fri", 72), ("*/5 8-18 * * mon-fri", 61),
+     ("0 0 1 * *", 744), ("0 0 29 2 *", 4 * 8766)],
+)  # fmt: skip
+def test_the_longest_gap_between_two_moments(expression: str, hours: int) -> None:
+    assert int(longest_gap(expression) / HOUR) == pytest.approx(hours, abs=24 if hours > 1000 else 0)

@@ -1,0 +1,115 @@
+"""What cannot be meant about when mirrors are synced, told where it stands."""
+
+import pytest
+
+from schemas.freshness import stale_after
+from schemas.records import Mirror
+from tests.schemas.kit import lines, load, one
+
+
+def told(**files: str) -> list[str]:
+    return lines(load(**files).problems)
+
+
+@pytest.mark.parametrize("value", ["0s", "0m", "0h0s"])
+def test_an_interval_of_nothing_is_told(value: str) -> None:
+    (problem,) = told(debian=f"interval: {value}\n")
+    assert problem.startswith(f"debian.yml:1:11: `interval: {value}` would never let it rest. Write at least `1s`")
+    assert one("interval: 1s").interval == 1
+
+
+@pytest.mark.parametrize(
+    ("cron", "words"),
+    [
+        ("0 0 30 2 *", "cannot be read: bad day-of-month"),
+        ("@daily xxx", "has 2 fields, not 5"),
+        ("a b c d e", "bad minute"),
+    ],
+)
+def test_times_that_never_come_or_cannot_be_read_are_told(cron: str, words: str) -> None:
+    (problem,) = told(debian=f"retry: 1\ncron: '{cron}'\n")
+    assert problem.startswith(f"debian.yml:2:7: `{cron}` ") and words in problem
+    assert "for example `30 4 * * *`" in problem
+
+
+def test_fixed_times_and_an_interval_side_by_side_are_told() -> None:
+    (problem,) = told(debian="interval: 6h\ncron: 30 4 * * *\n")
+    assert problem == "debian.yml:2:7: `cron` and `interval` stand side by side. Remove one of them."
+
+
+def test_of_fixed_times_and_an_interval_the_nearer_one_holds() -> None:
+    base = "provider: rsync\nworker: w1\nupstream: rsync://up.example.org/all/\n"
+    assert one("cron: 30 4 * * *", _defaults=base + "interval: 2h\n").cron == "30 4 * * *"
+    near = one("interval: 2h", _defaults=base + "cron: 30 4 * * *\n")
+    assert (near.cron, near.interval) == ("", 7200)
+    found = load(os__debian="retry: 1\n", os___defaults="cron: 0 1 * * *\n", _defaults=base + "interval: 2h\n")
+    assert [mirror.cron for mirror in found.mirrors] == ["0 1 * * *"]
+
+
+NEVER = "sync_windows: {forbidden: ['00:00-24:00']}\n"
+
+
+def test_hours_that_never_let_a_sync_begin_are_told() -> None:
+    found = load(debian=NEVER, ubuntu="")
+    assert lines(found.problems) == [
+        "debian.yml:1:15: `sync_windows` never let a sync begin. Allow more, or forbid less."
+    ]
+    assert found.quarantined == {"debian"}
+
+
+def test_hours_that_never_meet_those_of_the_worker_are_told() -> None:
+    workers = "workers:\n  w1: {sync_windows: {allowed: ['22:00-06:00']}}\n  w2: {}\n"
+    found = load(
+        _workers=workers,
+        day="sync_windows: {allowed: ['08:00-18:00']}\n",
+        elsewhere="worker: w2\nsync_windows: {allowed: ['08:00-18:00']}\n",
+        evening="sync_windows: {allowed: ['18:00-23:00']}\n",
+    )
+    (problem,) = lines(found.problems)
+    assert problem.startswith("day.yml:1:15: `sync_windows` never let a sync begin together with those of the worker.")
+
+
+def test_a_worker_whose_hours_never_let_a_sync_begin_is_refused() -> None:
+    from schemas.problems import Refused
+
+    with pytest.raises(Refused) as refused:
+        load(_workers=f"workers:\n  w1:\n    {NEVER}", debian="")
+    assert "_workers.yml:3:19: `sync_windows` never let a sync begin." in str(refused.value)
+
+
+def test_only_mirrors_of_the_same_worker_can_be_followed() -> None:
+    found = load(
+        debian="",
+        far="worker: w2\n",
+        a="after: [debian, debain]\n",
+        b="after: [far]\n",
+        c="worker: [w1, w2]\nafter: [debian]\n",
+    )
+    assert lines(found.problems) == [
+        "a.yml:1:17: There is no mirror `debain` to follow. Did you mean `debian`?",
+        "b.yml:1:9: The worker `w1` has no mirror `far` to follow. Remove it from `after`.",
+        "c.yml:2:9: The worker `w2` has no mirror `debian` to follow. Remove it from `after`.",
+    ]
+    assert found.quarantined == {"a", "b", "c"}
+
+
+def test_mirrors_that_follow_each_other_in_a_circle_are_quarantined_and_no_others() -> None:
+    found = load(a="after: [c]\n", b="after: [a]\n", c="after: [x, b]\n", own="after: [own]\n", d="after: [a]\n", x="")
+    assert lines(found.problems) == [
+        "a.yml:1:9: `a` would wait for itself, since `c` comes after it. Remove it from `after`.",
+        "b.yml:1:9: `b` would wait for itself, since `a` comes after it. Remove it from `after`.",
+        "c.yml:1:12: `c` would wait for itself, since `b` comes after it. Remove it from `after`.",
+        "own.yml:1:9: `own` would wait for itself. Remove it from `after`.",
+    ]
+    assert [mirror.name for mirror in found.mirrors] == ["d", "x"]
+
+
+def test_a_mirror_may_follow_one_that_is_quarantined() -> None:
+    found = load(debian="retry: 0\n", after="after: [debian]\n")
+    assert [mirror.name for mirror in found.mirrors] == ["after"]
+    assert len(found.problems) == 1
+
+
+@pytest.mark.parametrize(("cron", "hours"), [("0 * * * *", 24), ("0 4 * * *", 72), ("0 4 * * mon-fri", 216)])
+def test_with_fixed_times_a_mirror_is_stale_after_three_of_the_longest_waits(cron: str, hours: int) -> None:
+    assert stale_after(Mirror("m", "w", "rsync", "u", cron=cron)) == hours * 3600

@@ -1,0 +1,135 @@
+"""Hours in which syncs may begin, by the wall clock."""
+
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from schemas.records import SyncWindows
+from schemas.windows import Span, is_open, never_open, opening
+
+BERLIN, NEW_YORK, SHANGHAI = "Europe/Berlin", "America/New_York", "Asia/Shanghai"
+
+
+def at(zone: str, text: str, fold: int = 0) -> float:
+    return datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(zone), fold=fold).timestamp()
+
+
+def shown(span: Span | None, zone: str) -> list[str]:
+    assert span is not None
+    return [datetime.fromtimestamp(moment, ZoneInfo(zone)).strftime("%a %d %H:%M%z") for moment in span]
+
+
+def allowed(*texts: str) -> SyncWindows:
+    return SyncWindows(allowed=texts)
+
+
+def forbidden(*texts: str) -> SyncWindows:
+    return SyncWindows(forbidden=texts)
+
+
+@pytest.mark.parametrize(
+    ("windows", "moment", "open_"),
+    [
+        (allowed("22:00-06:00"), "2026-06-01T21:59", False),
+        (allowed("22:00-06:00"), "2026-06-01T22:00", True),
+        (allowed("22:00-06:00"), "2026-06-02T05:59", True),
+        (allowed("22:00-06:00"), "2026-06-02T06:00", False),
+        (allowed("fri 22:00-06:00"), "2026-06-06T03:00", True),  # begun on Friday
+        (allowed("fri 22:00-06:00"), "2026-06-05T03:00", False),  # begun on Thursday
+        (allowed("fri-mon 00:00-24:00"), "2026-06-07T12:00", True),
+        (allowed("fri-mon 00:00-24:00"), "2026-06-09T00:00", False),
+        (allowed("sat,sun 00:00-24:00", "mon 01:00-02:00"), "2026-06-08T01:30", True),
+        (allowed("08:00-08:00"), "2026-06-08T07:59", True),
+        (forbidden("mon-fri 08:00-18:00"), "2026-06-08T08:00", False),
+        (forbidden("mon-fri 08:00-18:00"), "2026-06-08T18:00", True),
+        (forbidden("mon-fri 08:00-18:00"), "2026-06-07T12:00", True),
+        (SyncWindows(("06:00-20:00",), ("12:00-13:00",)), "2026-06-07T12:30", False),
+        (SyncWindows(("06:00-20:00",), ("12:00-13:00",)), "2026-06-07T13:00", True),
+    ],
+)
+@pytest.mark.parametrize("zone", [BERLIN, SHANGHAI, "UTC"])
+def test_hours_are_those_of_the_clock_on_the_day_on_which_they_begin(
+    windows: SyncWindows, moment: str, open_: bool, zone: str
+) -> None:
+    assert is_open((windows,), zone, at(zone, moment)) is open_
+
+
+def test_without_hours_it_is_always_open() -> None:
+    assert is_open((), "UTC", 0.0)
+    assert not never_open(())
+
+
+def test_the_next_span_is_whole_and_without_a_break() -> None:
+    week = (allowed("mon-fri 20:00-24:00", "tue-sat 00:00-06:00"),)
+    found = opening(week, BERLIN, at(BERLIN, "2026-06-01T12:00"))
+    assert shown(found, BERLIN) == ["Mon 01 20:00+0200", "Tue 02 06:00+0200"]
+
+    both = (allowed("22:00-06:00"), forbidden("00:00-05:00"))
+    assert shown(opening(both, BERLIN, at(BERLIN, "2026-06-01T23:59")), BERLIN)[1] == "Tue 02 00:00+0200"
+    assert shown(opening(both, BERLIN, at(BERLIN, "2026-06-02T00:00")), BERLIN)[0] == "Tue 02 05:00+0200"
+
+
+def test_a_span_without_an_end_in_sight_has_none() -> None:
+    found = opening((allowed("00:00-24:00"),), BERLIN, at(BERLIN, "2026-06-01T12:00"))
+    assert found is not None and found.closes_at == float("inf")
+
+
+@pytest.mark.parametrize(("zone", "day", "before", "after"), [
+    (BERLIN, "2026-03-29", "+0100", "+0200"), (NEW_YORK, "2026-03-08", "-0500", "-0400"),
+])  # fmt: skip
+def test_a_time_that_clocks_jump_over_begins_and_ends_hours_at_the_jump(
+    zone: str, day: str, before: str, after: str
+) -> None:
+    def span(text: str) -> list[str]:
+        return [each[4:] for each in shown(opening((allowed(text),), zone, at(zone, f"{day}T00:30")), zone)]
+
+    date = day[8:]
+    assert span("02:30-05:00") == [f"{date} 03:00{after}", f"{date} 05:00{after}"]
+    assert span("01:00-02:30") == [f"{date} 01:00{before}", f"{date} 03:00{after}"]
+    assert span("02:10-02:50")[0][:2] > date, "nothing is left of them on that day"
+
+
+@pytest.mark.parametrize(("zone", "day", "hour", "first", "second"), [
+    (BERLIN, "2026-10-25", "02", "+0200", "+0100"), (NEW_YORK, "2026-11-01", "01", "-0400", "-0500"),
+])  # fmt: skip
+def test_a_time_that_clocks_show_twice_begins_and_ends_hours_the_first_time(
+    zone: str, day: str, hour: str, first: str, second: str
+) -> None:
+    def span(text: str) -> list[str]:
+        return [each[4:] for each in shown(opening((allowed(text),), zone, at(zone, f"{day}T00:30")), zone)]
+
+    date = day[8:]
+    assert span(f"{hour}:30-05:00") == [f"{date} {hour}:30{first}", f"{date} 05:00{second}"]
+    assert span(f"00:45-{hour}:30") == [f"{date} 00:45{first}", f"{date} {hour}:30{first}"]
+
+
+def test_hours_and_their_ends_agree_through_a_year() -> None:
+    hours = (SyncWindows(("mon-fri 22:00-06:00", "sun 02:30-03:30"), ("wed 01:00-02:00",)), allowed("00:00-05:00"))
+    moment = at(BERLIN, "2026-01-01T00:00")
+    while moment < at(BERLIN, "2027-01-02T00:00"):
+        span = opening(hours, BERLIN, moment)
+        assert span is not None and span.opens_at < span.closes_at
+        for edge, before, after in ((span.opens_at, False, True), (span.closes_at, True, False)):
+            assert is_open(hours, BERLIN, edge - 0.5) is before
+            assert is_open(hours, BERLIN, edge) is after
+        moment = span.closes_at
+
+
+@pytest.mark.parametrize(
+    "hours",
+    [
+        (forbidden("00:00-24:00"),),
+        (forbidden("00:00-12:00", "12:00-24:00"),),
+        (SyncWindows(("08:00-12:00",), ("mon-sun 07:00-13:00",)),),
+        (allowed("mon 08:00-12:00"), allowed("tue 08:00-12:00")),
+        (allowed("08:00-12:00"), forbidden("08:00-12:00")),
+    ],
+)
+def test_hours_that_are_never_are_seen(hours: tuple[SyncWindows, ...]) -> None:
+    assert never_open(hours)
+    assert opening(hours, BERLIN, 1_800_000_000.0) is None
+
+
+def test_hours_that_come_once_a_week_are_found() -> None:
+    assert not never_open((allowed("mon 08:00-12:00"), allowed("mon 11:59-13:00")))
