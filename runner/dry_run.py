@@ -4,7 +4,7 @@ import os
 import shlex
 from functools import partial
 
-from runner import containers, locks, plan, process
+from runner import containers, locks, plan, process, units
 from runner.api import SECRETS, Abort, Command, Job, Machine
 from runner.hooks import container, container_end
 from runner.output import say
@@ -70,11 +70,39 @@ def _tell_conditions(places: Places, header: Header, planned: Planned, job: Job)
     say(f"logs:       {job.log_dir}, {mirror.log_keep} of them")
     say(f"attempts:   {mirror.retry}, time-out of each: {timeout}")
     say(f"guards:     free space {format_size(mirror.min_free_space)}, deletions {mirror.max_delete}")
+    _tell_limits(places, job)
+    if mirror.zpool:
+        say(f"dataset:    one below {mirror.zpool}, mounted on the directory")
+    if mirror.btrfs_snapshot:
+        say(f"snapshot:   {job.snapshot}")
     for kind in ("supervisor", "mirror"):
         path = places.lock(kind, mirror.name)
         say(f"lock:       {path} ({'held' if locks.is_held(path) else 'free'})")
     busy = sum(locks.is_held(places.lock("slot", str(number))) for number in range(header.slots))
     say(f"slots:      {busy} of {header.slots} are busy")
+
+
+def _tell_limits(places: Places, job: Job) -> None:
+    mirror = job.mirror
+    limits = {
+        "memory": mirror.memory_limit and format_size(mirror.memory_limit),
+        "processor": mirror.cpu_limit,
+        "weight on the disks": mirror.io_weight,
+    }
+    told = ", ".join(f"{what} {much}" for what, much in limits.items() if much)
+    if told:
+        say(f"limits:     {told}; kept by {_keeper(places, job)}")
+
+
+def _keeper(places: Places, job: Job) -> str:
+    """Who keeps a run within its limits."""
+    if job.mirror.docker_image:
+        return "the container"
+    if units.service_manager(places):
+        return f"systemd, of {units.unit(job.mirror.name)}"
+    if job.machine.cgroup:
+        return f"the control group {job.machine.cgroup}/{job.mirror.name}, which keeps memory alone"
+    return "nobody: there is neither systemd nor `cgroup` in the machine's settings"
 
 
 def _preview(command: Command, job: Job) -> int:

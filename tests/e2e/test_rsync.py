@@ -4,6 +4,8 @@ import json
 import os
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.parts import ConfigRepository, RsyncDaemon, Worker, wait_until
 
 
@@ -105,6 +107,38 @@ def test_a_dry_run_of_a_command_runs_nothing(repository: ConfigRepository, worke
     assert f"1. touch {proof}" in said
     assert "TUNASYNC_MIRROR_NAME=m" in said
     assert not proof.exists()
+
+
+LIMITS = "limits:     memory 64.0 MiB, processor 150%, weight on the disks 50; kept by "
+
+
+@pytest.mark.parametrize(
+    ("text", "setting", "told"),
+    [
+        ("", "", ""),
+        (
+            "memory_limit: 64MiB\ncpu_limit: 150%\nio_weight: 50",
+            "",
+            f"{LIMITS}nobody: there is neither systemd nor `cg",
+        ),
+        ("memory_limit: 64MiB", "cgroup: /sys/fs/cgroup/x", "the control group /sys/fs/cgroup/x/m, which keeps memory"),
+        ("zpool: tank/mirror", "", "dataset:    one below tank/mirror, mounted on the directory"),
+        ("btrfs_snapshot: true", "snapshot_root: /srv/new", "snapshot:   /srv/new/m"),
+    ],
+)
+def test_a_dry_run_tells_limits_and_where_the_mirror_lies(
+    repository: ConfigRepository, worker: Worker, text: str, setting: str, told: str
+) -> None:
+    with worker.settings.open("a") as settings:
+        settings.write(f"{setting}\n")
+    repository.commit({"m.yml": f"provider: command\nupstream: x\ncommand: 'true'\n{text}\n"}, "Add m")
+    worker.command("follow")
+
+    said = worker.command("run", "m", "--dry-run").stdout
+
+    assert told in said
+    if not told:
+        assert not [word for word in ("limits:", "dataset:", "snapshot:") if word in said]
 
 
 def test_a_missing_exclude_file_is_named(repository: ConfigRepository, upstream: RsyncDaemon, worker: Worker) -> None:
