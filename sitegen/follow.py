@@ -54,16 +54,16 @@ class Follower:
         return True
 
     def _fetch(self) -> tuple[repository.Revision, str]:
-        """The newest revision, and what people must know when its history is not the one that was followed so far.
-
-        Nothing is lost if the site shows what was rewritten, but workers refuse it, so somebody has to go there.
-        """
-        before = self._loaded or getattr(self._store.declared(), "revision", None)
+        """The newest revision, and what people must know if its history is not the one that was followed so far."""
         try:
-            return repository.fetch(self._source, self._checkout, before), ""
+            return repository.fetch(self._source, self._checkout, self._loaded or self._kept()), ""
         except repository.Rewritten as error:
             todo = "Workers refuse that: if it was meant, run `skipjack follow --accept-rewrite` on each of them."
             return repository.fetch(self._source, self._checkout), f"{error.what} {todo}"
+
+    def _kept(self) -> str | None:
+        declared = self._store.declared()
+        return declared.revision if declared else None
 
     def follow_forever(self, announce: Callable[[], None]) -> None:
         """Follow every INTERVAL seconds and announce it when something changed."""
