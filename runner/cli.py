@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runner.boundary import guarded
+from runner.install import command as install
 from runner.output import log, say
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     courier.add_argument("--linger", action="store_true", help="stay, and report whenever something happens")
     courier.set_defaults(command=_courier)
     _with_settings(commands, "once", "follow, start what is due, wait for it, report").set_defaults(command=_once)
+    install.add(commands)
     return parser
 
 
@@ -116,11 +118,13 @@ def _settings(arguments: argparse.Namespace) -> "RunnerSettings":
 
 
 def _follow(arguments: argparse.Namespace) -> int:
+    from runner import wishes
     from runner.launch import want_tick
     from runner.once import report_follow
     from runner.places import Places
 
     settings = _settings(arguments)
+    wishes.take(Places(settings.state_dir), "follow")
     fine = report_follow(settings, again=arguments.again, accept_rewrite=arguments.accept_rewrite)
     want_tick(Places(settings.state_dir))
     return 0 if fine else 1

@@ -27,4 +27,5 @@ def _credential(name: str) -> str:
             f"The credential `{name}` is not there.",
             "Start this from a unit with `LoadCredential=`, or name a `file:` instead.",
         )
-    return os.path.join(folder, name)
+    of_mirrors = os.path.join(folder, f"mirror_{name}")  # as systemd names the files of a whole folder, `mirror:FOLDER`
+    return of_mirrors if os.path.exists(of_mirrors) else os.path.join(folder, name)

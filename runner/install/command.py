@@ -1,0 +1,75 @@
+"""The words of `skipjack install` and `skipjack uninstall`. Imported at every start, so what is heavy comes later."""
+
+import argparse
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from runner.install.setup import Setup
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def add(commands: Commands) -> None:
+    """Add both commands to the parser."""
+    install = _command(commands, "install", "run as units of systemd (may be repeated, as after an upgrade)")
+    install.add_argument(
+        "--containers", action=argparse.BooleanOptionalAction, help="let runs start containers; default: as it was"
+    )
+    instead = install.add_mutually_exclusive_group()
+    instead.add_argument("--print", action="store_true", help="write nothing, print every file with its path")
+    instead.add_argument("--cron", action="store_true", help="write nothing, print cron lines that do the same")
+    install.set_defaults(command=_install)
+    uninstall = _command(commands, "uninstall", "remove the units; settings, data and the user stay")
+    uninstall.add_argument("--stop-jobs", action="store_true", help="stop the runs that are at work")
+    uninstall.set_defaults(command=_uninstall, containers=False)
+
+
+def _command(commands: Commands, name: str, words: str) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=words)
+    parser.add_argument("--settings", metavar="FILE", help="default: /etc/skipjack/runner.yml, or manager.yml")
+    parser.add_argument("--manager", action="store_true", help="the manager, and not a worker")
+    whose = parser.add_mutually_exclusive_group()
+    whose.add_argument("--user-name", metavar="NAME", help="who they run as; default: skipjack, or skipjack-manager")
+    whose.add_argument("--user", action="store_true", help="units of your own service manager, without root")
+    return parser
+
+
+def _install(arguments: argparse.Namespace) -> int:
+    from runner.install import install, render
+    from runner.output import say
+
+    setup = _setup(arguments)
+    if arguments.cron:
+        say(render.cron(setup))
+    elif arguments.print:
+        install.show(setup)
+    else:
+        install.install(setup)
+    return 0
+
+
+def _uninstall(arguments: argparse.Namespace) -> int:
+    from runner.install.uninstall import uninstall
+
+    uninstall(_setup(arguments), stop_jobs=arguments.stop_jobs)
+    return 0
+
+
+def _setup(arguments: argparse.Namespace) -> "Setup":
+    import os
+    import pwd
+    from pathlib import Path
+
+    from runner.install import setup
+    from schemas.settings import load_manager, load_policy, load_runner
+
+    kind, own = setup.MANAGER if arguments.manager else setup.WORKER, arguments.user
+    user = arguments.user_name or ("skipjack-manager" if arguments.manager else "skipjack")
+    if own:
+        user = pwd.getpwuid(os.geteuid()).pw_name
+    path = os.path.abspath(arguments.settings or setup.default_settings(kind, own=own))
+    if arguments.manager:
+        return setup.of_manager(load_manager(Path(path)), path, user, own=own)
+    settings = load_runner(Path(path))
+    policy = load_policy(Path(settings.policy))
+    return setup.of_worker(settings, policy, path, user, own=own, containers=arguments.containers)

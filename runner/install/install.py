@@ -1,0 +1,107 @@
+"""`skipjack install`: write the units, and what they need, and start them. May be repeated at any time.
+
+Running jobs are not touched: a unit that is at work keeps what it was started with.
+"""
+
+import os
+
+from runner.install import machine, render
+from runner.install.setup import MANAGER, Setup, program
+from runner.output import say
+from runner.places import Places
+
+_LASTING = ("skipjack-manager.service", "skipjack-publish.service")
+
+
+def install(setup: Setup) -> None:
+    """Install and start everything; SkipjackError when the machine lacks something, before anything is written."""
+    _check(setup)
+    _make_user(setup)
+    machine.check_readable(setup, program("skipjack-manager" if setup.kind == MANAGER else "skipjack"))
+    _make_folders(setup)
+    _remove(setup)
+    changed = {os.path.basename(path) for path, text in render.files(setup).items() if machine.write(path, text)}
+    if setup.kind != MANAGER:
+        machine.write(Places(setup.state_dir).launcher, f"{setup.launcher}\n")
+    machine.command(*setup.systemctl, "daemon-reload")
+    _start(setup, changed)
+    if setup.own:
+        say(f"these units end when you log out; `loginctl enable-linger {setup.user}`, as root, lets them stay")
+
+
+def show(setup: Setup) -> None:
+    """Print everything that would be written, each file after its path."""
+    files = dict([render.sysusers(setup)]) if not setup.own else {}
+    files |= render.files(setup)
+    if setup.kind != MANAGER:
+        files[Places(setup.state_dir).launcher] = f"{setup.launcher}\n"
+    say("\n".join(f"# {path}\n{text}" for path, text in files.items()).rstrip("\n"))
+
+
+def _check(setup: Setup) -> None:
+    if not setup.own:
+        machine.check_root()
+    machine.check_systemd(setup)
+    if setup.kind != MANAGER and not setup.own:
+        machine.check_polkit()
+
+
+def _make_user(setup: Setup) -> None:
+    if not setup.own and not machine.has_user(setup.user):
+        path, text = render.sysusers(setup)
+        machine.write(path, text)
+        machine.command("systemd-sysusers", path)
+        say(f"made the user {setup.user}")
+
+
+def _make_folders(setup: Setup) -> None:
+    owner = "" if setup.own else setup.user
+    ours = [setup.state_dir, setup.run_dir, setup.log_dir, setup.site_dir]
+    for path in (path for path in ours if path):
+        if not machine.make_folder(path, owner) and owner:
+            machine.give(path, owner)
+    if setup.kind == MANAGER:
+        return
+    for wish in ("", "measure"):  # the path units look here
+        machine.make_folder(Places(setup.state_dir).wish(wish).rstrip("/"), owner)
+    if not machine.make_folder(setup.mirror_root, owner):
+        machine.check_writable(setup, setup.mirror_root)
+    for path in (setup.credentials, os.path.join(setup.credentials, "mirrors")):
+        machine.make_folder(path, mode=0o700)
+
+
+def _remove(setup: Setup) -> None:
+    gone = [path for path in render.obsolete(setup) if os.path.exists(path)]
+    stop(setup, [os.path.basename(path) for path in gone])
+    for path in gone:
+        machine.remove(path)
+
+
+def stop(setup: Setup, names: list[str]) -> None:
+    """Stop and disable these units, but for the mirrors' and the drop-ins: they follow what starts them."""
+    starters = [name for name in names if name.endswith((".timer", ".path"))]
+    services = [name for name in names if name.endswith(".service") and "@" not in name]
+    if starters:
+        machine.command(*setup.systemctl, "disable", "--now", *starters)
+    if services:
+        machine.command(*setup.systemctl, "disable", "--now", *services)
+    for name in starters + services:
+        say(f"stopped {name}")
+
+
+def _start(setup: Setup, changed: set[str]) -> None:
+    """Start everything. What lasts is begun anew, for another version or other settings; a run never is."""
+    names = [os.path.basename(path) for path in render.files(setup)]
+    started = [name for name in names if name.endswith((".timer", ".path")) or name in _LASTING]
+    anew = [name for name in started if name in changed or name in _LASTING]
+    machine.command(*setup.systemctl, "enable", *started)
+    if anew:
+        machine.command(*setup.systemctl, "restart", *anew)
+    machine.command(*setup.systemctl, "start", *started)
+    for name in started:
+        say(f"started {name}")
+    if setup.reports:
+        machine.command(*setup.systemctl, "try-restart", "skipjack-courier.service")
+    if setup.kind != MANAGER:
+        machine.command(*setup.systemctl, "start", "--no-block", "skipjack-follow.service")
+        say("follows the config repository now; see `journalctl -t skipjack-follow`")

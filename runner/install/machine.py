@@ -1,0 +1,166 @@
+"""The machine that is installed to: its files, users and service manager. Every change is told as it is made."""
+
+import contextlib
+import os
+import pwd
+import re
+
+from runner import process
+from runner.install.setup import Setup
+from runner.output import say
+from schemas.errors import SkipjackError
+
+PATIENCE = 120.0
+"""Seconds that one command of the system may take."""
+
+OLDEST = 250
+"""The first systemd that gives units a whole folder of credentials."""
+
+
+def check_systemd(setup: Setup) -> None:
+    """SkipjackError when there is no systemd that could run the units."""
+    if not os.path.isdir("/run/systemd/system"):
+        raise SkipjackError("systemd does not run on this machine.", "Use the lines of `skipjack install --cron`.")
+    said = command("systemctl", "--version")
+    version = re.match(r"systemd (\d+)", said)
+    if version is None or int(version[1]) < OLDEST:
+        what = f"This machine has {said.partition(chr(10))[0]}, and the units need systemd {OLDEST} or newer."
+        raise SkipjackError(what, "Use the lines of `skipjack install --cron`.")
+    if setup.own:
+        code, said = _ask(*setup.systemctl, "show", "--property=Version")
+        if code:
+            what = f"Your own service manager cannot be reached: {_last_line(said)}."
+            raise SkipjackError(what, "Log in as this user (ssh will do; su and sudo will not), and try again.")
+
+
+def check_root() -> None:
+    """SkipjackError when we are not root."""
+    if os.geteuid() != 0:
+        raise SkipjackError(
+            "Units of the system can only be installed by root.", "Use sudo, or install for yourself with --user."
+        )
+
+
+def check_polkit() -> None:
+    """SkipjackError when nothing would read the rule that lets the worker start its units."""
+    if not any(
+        map(os.path.exists, ("/usr/lib/polkit-1/polkitd", "/usr/libexec/polkitd", "/usr/libexec/polkit-1/polkitd"))
+    ):
+        raise SkipjackError(
+            "polkit is not installed, so the worker's user could not start the mirrors' units.",
+            "Install it: `apt-get install polkitd`.",
+        )
+
+
+def check_readable(setup: Setup, program: str) -> None:
+    """SkipjackError when the user of the units could not read its settings, or not run our programs."""
+    if setup.own:
+        return
+    code, said = as_user(setup.user, program, "--version")
+    if code:
+        raise SkipjackError(
+            f"The user {setup.user} cannot run {program}: {_last_line(said)}.",
+            "Install Skipjack where every user may read it, as in /opt, with a Python that every user may run.",
+        )
+    if as_user(setup.user, "test", "-r", setup.settings)[0]:
+        what = f"The user {setup.user} cannot read the settings {setup.settings}."
+        raise SkipjackError(what, f"`chgrp {setup.user}` and `chmod g+r` do for the file, `chmod a+x` for its folders.")
+
+
+def check_writable(setup: Setup, path: str) -> None:
+    """Tell when the user of the units cannot write to a folder that is there already."""
+    if not setup.own and as_user(setup.user, "test", "-w", path)[0]:
+        say(f"warning: {setup.user} cannot write to {path}; give it over with `chown -R {setup.user}: {path}`")
+
+
+def has_user(name: str) -> bool:
+    """Whether the machine knows the user."""
+    with contextlib.suppress(KeyError):
+        return bool(pwd.getpwnam(name))
+    return False
+
+
+def make_folder(path: str, owner: str = "", mode: int = 0o755) -> bool:
+    """Make a folder and what is missing above it; True if it was not there. `owner` gets the new folder."""
+    if os.path.isdir(path):
+        return False
+    try:
+        os.makedirs(path, mode)
+        os.chmod(path, mode)
+        if owner:
+            found = pwd.getpwnam(owner)
+            os.chown(path, found.pw_uid, found.pw_gid)
+    except OSError as error:
+        raise SkipjackError(f"The folder {path} cannot be made: {error.strerror}.", "Make it yourself.") from error
+    say(f"made {path}")
+    return True
+
+
+def give(path: str, owner: str) -> None:
+    """Give a folder that belongs to somebody else, with all in it, to its new owner."""
+    found = pwd.getpwnam(owner)
+    if os.stat(path).st_uid == found.pw_uid:
+        return
+    for folder, folders, names in os.walk(path):
+        for name in (*folders, *names):
+            os.chown(os.path.join(folder, name), found.pw_uid, found.pw_gid, follow_symlinks=False)
+    os.chown(path, found.pw_uid, found.pw_gid)
+    say(f"gave {path} to {owner}")
+
+
+def write(path: str, text: str) -> bool:
+    """Write a file if it is not as it should be, in one step; True if it was written."""
+    with contextlib.suppress(FileNotFoundError, UnicodeDecodeError), open(path, encoding="utf-8") as file:
+        if file.read() == text:
+            return False
+    aside = f"{path}.new"
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(aside, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(aside, 0o644)
+        os.replace(aside, path)
+    except OSError as error:
+        raise SkipjackError(f"{path} cannot be written: {error.strerror}.", "Check its folder.") from error
+    say(f"wrote {path}")
+    return True
+
+
+def remove(path: str) -> None:
+    """Remove a file if it is there, and its folder if that was one of drop-ins and is empty now."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise SkipjackError(f"{path} cannot be removed: {error.strerror}.", "Remove it yourself.") from error
+    say(f"removed {path}")
+    folder = os.path.dirname(path)
+    if folder.endswith(".d") and os.path.basename(os.path.dirname(folder)) in ("system", "user"):
+        with contextlib.suppress(OSError):
+            os.rmdir(folder)
+
+
+def as_user(user: str, *words: str) -> tuple[int, str]:
+    """Run a short command as another user; gives its exit code and what it said."""
+    return _ask("runuser", "-u", user, "--", *words)
+
+
+def command(*words: str) -> str:
+    """Run a command of the system that must succeed and give what it said; SkipjackError otherwise."""
+    code, said = _ask(*words)
+    if code:
+        raise SkipjackError(f"`{' '.join(words)}` failed: {_last_line(said)}.", "Mend that, and try again.")
+    return said
+
+
+def _ask(*words: str) -> tuple[int, str]:
+    try:
+        return process.ask(words, PATIENCE)
+    except process.CannotStart as error:
+        return 1, str(error)
+
+
+def _last_line(said: str) -> str:
+    lines = said.strip().splitlines()
+    return lines[-1].rstrip(".") if lines else "it said nothing"

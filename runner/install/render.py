@@ -1,0 +1,168 @@
+"""The texts of what is installed, made from the templates in `templates/`."""
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from string import Template
+
+from runner.install.setup import CONTAINERS, MANAGER, Setup, program
+from runner.process import lean
+from schemas.errors import SkipjackError
+
+_TEMPLATES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "templates")
+_PLAIN = re.compile(r"[A-Za-z0-9_/.,:=@+-]+")
+_VALUE = re.compile(r"\$\{(\w+)\}")
+_HOMES = ("/home/", "/root/", "/run/user/")
+
+_COURIER = ("skipjack-courier.service", "skipjack-courier.timer")
+_WORKER = (
+    "skipjack.slice", "skipjack-follow.service", "skipjack-follow.timer", "skipjack-follow.path",
+    "skipjack-tick.service", "skipjack-tick.timer", "skipjack-tick.path",
+    "skipjack-measure.service", "skipjack-measure.path", "skipjack-run@.service",
+)  # fmt: skip
+_MANAGER = ("skipjack-manager.service", "skipjack-publish.service")
+
+RULE = "/etc/polkit-1/rules.d/50-skipjack.rules"
+
+
+def files(setup: Setup) -> dict[str, str]:
+    """Every file of an installation with its text, by its path; without the user's, see `sysusers`."""
+    values = _values(setup)
+    names = _MANAGER if setup.kind == MANAGER else _WORKER + _COURIER * setup.reports
+    found = {os.path.join(setup.units, name): _filled(name, values) for name in names}
+    if setup.containers:
+        text = _filled("containers.conf", values)
+        found |= {os.path.join(setup.units, name): text for name in CONTAINERS}
+    if setup.kind != MANAGER and not setup.own:
+        found[RULE] = _filled(os.path.basename(RULE), values)
+    return found
+
+
+def obsolete(setup: Setup) -> list[str]:
+    """Paths of files that an installation of this kind may have and this one has not."""
+    ours = _MANAGER if setup.kind == MANAGER else (*_WORKER, *_COURIER, *CONTAINERS)
+    rule = [] if setup.kind == MANAGER or setup.own else [RULE]
+    wanted = files(setup)
+    return [path for path in [*(os.path.join(setup.units, name) for name in ours), *rule] if path not in wanted]
+
+
+def everything(setup: Setup) -> list[str]:
+    """Paths of all files that an installation of this kind may have."""
+    return [*files(setup), *obsolete(setup)]
+
+
+def sysusers(setup: Setup) -> tuple[str, str]:
+    """The path and the text of the file that makes the user."""
+    return f"/etc/sysusers.d/{setup.user}.conf", _filled("skipjack.sysusers", _values(setup))
+
+
+def cron(setup: Setup) -> str:
+    """Lines for /etc/cron.d that do what the units do, as far as cron can."""
+    import shlex
+
+    follow = [program("skipjack"), "follow", "--settings", setup.settings]
+    courier = [program("skipjack"), "courier", "--settings", setup.settings]
+    lines = [("*/3", follow), ("*", lean("tick", setup.state_dir)), *([("*", courier)] * setup.reports)]
+    words = [f"{minute} * * * * {setup.user} {shlex.join(line)}".replace("%", r"\%") for minute, line in lines]
+    return "\n".join(["# Skipjack, for /etc/cron.d/skipjack", *words])
+
+
+def _values(setup: Setup) -> Mapping[str, str]:
+    folders = [*_folders(setup)]
+    site = [*folders, *_writable([setup.site_dir])] if setup.site_dir else folders
+    mirrors = [*folders, *_writable([setup.mirror_root]), *_writable(setup.optional, "-")]
+    settings = ("--settings", setup.settings)
+    return {
+        "user": setup.user,
+        "identity": "" if setup.own else f"User={setup.user}",
+        "wanted_by": "default.target" if setup.own else "multi-user.target",
+        "online": "" if setup.own else "Wants=network-online.target\nAfter=network-online.target",
+        "private_users": "" if setup.own else "PrivateUsers=yes",
+        "no_network": "" if setup.own else "PrivateNetwork=yes\nIPAddressDeny=any",
+        "mounts": "" if setup.own else f"RequiresMountsFor={_quoted(setup.mirror_root)}",
+        "state_dir": _quoted(setup.state_dir),
+        "wishes": _literal(os.path.join(setup.state_dir, "wishes")),
+        "tick": _command(lean("tick", setup.state_dir)),
+        "measure": _command(lean("measure", setup.state_dir)),
+        "run": _command(lean("run", setup.state_dir)),
+        "settle": _command(lean("settle", setup.state_dir)),
+        "follow": _command([program("skipjack"), "follow", *settings]),
+        "courier": _command([program("skipjack"), "courier", "--linger", *settings]),
+        "serve": _command([program("skipjack-manager"), "serve", *settings]),
+        "publish": _command([program("skipjack-manager"), "publish", *settings]),
+        "folders": "\n".join(folders),
+        "site_folders": "\n".join(site),
+        "mirror_folders": "\n".join(mirrors),
+        "keep_out": f"InaccessiblePaths=-{_quoted(setup.token)}" if setup.token and not setup.own else "",
+        "token": _credential(setup, setup.credential, setup.credential) if setup.credential else "",
+        "mirror_credentials": _credential(setup, "mirror", "mirrors"),
+        "container_access": _containers(setup),
+        "sandbox": _sandbox(setup),
+    }
+
+
+def _sandbox(setup: Setup) -> str:
+    """What keeps the programs from everything else; homes are hidden, but for what is needed of them."""
+    if setup.own:
+        return _filled("sandbox-user", {}).rstrip("\n")
+    lines = [f"BindPaths=-{_quoted(path)}" for path in _paths(setup) if path.startswith(_HOMES)]
+    lines += [f"BindReadOnlyPaths=-{_quoted(path)}" for path in setup.readable if path.startswith(_HOMES)]
+    return _filled("sandbox", {}) + "\n".join(["ProtectHome=tmpfs" if lines else "ProtectHome=yes", *lines])
+
+
+def _containers(setup: Setup) -> str:
+    return _filled(f"containers-{os.path.basename(setup.containers)}", {}) if setup.containers else ""
+
+
+def _paths(setup: Setup) -> Iterator[str]:
+    paths = (setup.state_dir, setup.run_dir, setup.log_dir, setup.site_dir, setup.mirror_root, *setup.optional)
+    yield from (path for path in paths if path)
+
+
+def _folders(setup: Setup) -> Iterator[str]:
+    """The folders that all units write to; systemd makes those that are where it expects them."""
+    if setup.own:
+        return
+    kinds = (("Runtime", "/run/", setup.run_dir), ("State", "/var/lib/", setup.state_dir))
+    for kind, place, path in (*kinds, ("Logs", "/var/log/", setup.log_dir)):
+        if path.startswith(place):
+            yield f"{kind}Directory={_quoted(path.removeprefix(place))}"
+        elif path:
+            yield from _writable([path])
+    if setup.run_dir.startswith("/run/"):
+        yield "RuntimeDirectoryPreserve=yes"  # several units share it
+
+
+def _writable(paths: Iterable[str], prefix: str = "") -> Iterator[str]:
+    yield from (f"ReadWritePaths={_quoted(prefix + path)}" for path in paths if path)
+
+
+def _credential(setup: Setup, name: str, file: str) -> str:
+    return f"LoadCredential={name}:{_literal(os.path.join(setup.credentials, file))}"
+
+
+def _command(words: Sequence[str]) -> str:
+    return " ".join(_quoted(word.replace("$", "$$")) for word in words)
+
+
+def _quoted(text: str) -> str:
+    """A word as systemd reads lists of them."""
+    literal = _literal(text)
+    if _PLAIN.fullmatch(literal):
+        return literal
+    return '"' + literal.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _literal(text: str) -> str:
+    """A word as systemd reads it where there is only one."""
+    if not text.isprintable():
+        raise SkipjackError(f"The path {text!r} cannot stand in a unit.", "Choose one without control characters.")
+    return text.replace("%", "%%")
+
+
+def _filled(name: str, values: Mapping[str, str]) -> str:
+    """A template with its values; a line that is nothing but an empty one is left out."""
+    with open(os.path.join(_TEMPLATES, os.path.basename(name)), encoding="utf-8") as file:
+        lines = file.read().splitlines()
+    kept = (line for line in lines if not (found := _VALUE.fullmatch(line)) or values[found[1]])
+    return Template("\n".join(kept)).substitute(values) + "\n"

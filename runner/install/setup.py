@@ -1,0 +1,116 @@
+"""What is to be installed: for a worker or a manager, for whom, with which paths and programs."""
+
+import os
+import sys
+from typing import NamedTuple
+
+from schemas.errors import SkipjackError
+from schemas.records import ManagerSettings, Policy, RunnerSettings
+
+_PROGRAM = (sys.prefix, sys.base_prefix, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+"""Where we are installed: the virtual environment, the Python below it, our packages."""
+
+CONTAINERS = ("skipjack-run@.service.d/containers.conf", "skipjack-tick.service.d/containers.conf")
+"""Drop-ins that let units start and end containers."""
+
+WORKER, MANAGER = "worker", "manager"
+
+
+class Setup(NamedTuple):
+    """An installation, before anything is done.
+
+    `user` is who the units run as; under a user's own service manager (`own`) that is whoever installs. `optional` are
+    folders that runs may write to and that need not be there. `readable` is what the programs read and what a sandbox
+    could hide. `token` is the file with a worker's token, or `credential` its name; `reports` says whether it has a
+    manager. `containers` is the program that runs may start containers with, if they may.
+    """
+
+    kind: str
+    user: str
+    own: bool
+    settings: str
+    state_dir: str
+    run_dir: str
+    log_dir: str = ""
+    site_dir: str = ""
+    mirror_root: str = ""
+    optional: tuple[str, ...] = ()
+    readable: tuple[str, ...] = ()
+    token: str = ""
+    credential: str = ""
+    reports: bool = False
+    containers: str = ""
+
+    @property
+    def units(self) -> str:
+        """The folder of the units."""
+        return os.path.join(_config_home(), "systemd/user") if self.own else "/etc/systemd/system"
+
+    @property
+    def credentials(self) -> str:
+        """The folder with the secrets that units are given."""
+        return os.path.join(_config_home(), "skipjack/credentials") if self.own else "/etc/skipjack/credentials"
+
+    @property
+    def systemctl(self) -> tuple[str, ...]:
+        """How to call the service manager."""
+        return ("systemctl", "--user") if self.own else ("systemctl",)
+
+    @property
+    def launcher(self) -> str:
+        """What the file that names the service manager says."""
+        return "systemd --user" if self.own else "systemd"
+
+
+def of_worker(
+    settings: RunnerSettings, policy: Policy, path: str, user: str, *, own: bool, containers: bool | None
+) -> Setup:
+    """A worker's installation; with None for `containers` they may be started if they may be by now."""
+    manager = settings.manager
+    setup = Setup(
+        WORKER, user, own, path, settings.state_dir, settings.run_dir, settings.log_dir,
+        mirror_root=settings.mirror_root,
+        optional=(settings.snapshot_root, *policy.mirror_roots, *policy.log_roots),
+        readable=(path, settings.policy, *_PROGRAM),
+        token=(manager.token.file or "") if manager else "",
+        credential=(manager.token.credential or "") if manager else "",
+        reports=manager is not None,
+    )  # fmt: skip
+    if containers is None:
+        containers = os.path.exists(os.path.join(setup.units, CONTAINERS[0]))
+    return setup._replace(containers=settings.container_program if containers else "")
+
+
+def of_manager(settings: ManagerSettings, path: str, user: str, *, own: bool) -> Setup:
+    """The manager's installation."""
+    return Setup(
+        MANAGER,
+        user,
+        own,
+        path,
+        settings.state_dir,
+        settings.run_dir,
+        site_dir=settings.site_dir,
+        readable=(path, *_PROGRAM),
+    )
+
+
+def default_settings(kind: str, *, own: bool) -> str:
+    """Where the settings are when nobody says so."""
+    name = "manager.yml" if kind == MANAGER else "runner.yml"
+    return os.path.join(_config_home() if own else "/etc", "skipjack", name)
+
+
+def program(name: str) -> str:
+    """The path of one of our commands, in the installation that is at work; its folder is not followed to others."""
+    path = os.path.join(os.path.dirname(sys.executable), name)
+    if not os.path.exists(path):
+        raise SkipjackError(
+            f"The command {path} is not there, so no unit can start it.",
+            "Install Skipjack with pip into a virtual environment, such as /opt/skipjack, and run its `skipjack`.",
+        )
+    return path
+
+
+def _config_home() -> str:
+    return os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")

@@ -1,0 +1,39 @@
+"""`skipjack uninstall`: stop the units and remove what `install` wrote; data, settings and the user stay."""
+
+import os
+
+from runner.install import install, machine, render
+from runner.install.setup import MANAGER, Setup
+from runner.output import say
+from runner.places import Places
+
+
+def uninstall(setup: Setup, *, stop_jobs: bool) -> None:
+    """Remove an installation. Runs that are at work go on to their end, unless they shall be stopped."""
+    if not setup.own:
+        machine.check_root()
+    machine.check_systemd(setup)
+    paths = [path for path in render.everything(setup) if os.path.exists(path)]
+    install.stop(setup, [os.path.basename(path) for path in paths])
+    jobs = _jobs(setup) if setup.kind != MANAGER else []
+    if jobs and stop_jobs:
+        machine.command(*setup.systemctl, "stop", *jobs)
+    for path in paths:
+        machine.remove(path)
+    if setup.kind != MANAGER:
+        machine.remove(Places(setup.state_dir).launcher)
+    machine.command(*setup.systemctl, "daemon-reload")
+    for job in jobs:
+        say(f"stopped {job}" if stop_jobs else f"{job} is at work and goes on to its end; --stop-jobs stops such")
+    _tell_what_stays(setup)
+
+
+def _jobs(setup: Setup) -> list[str]:
+    words = ("list-units", "--plain", "--no-legend", "--state=active,activating,deactivating", "skipjack-run@*.service")
+    return [line.split()[0] for line in machine.command(*setup.systemctl, *words).splitlines() if line.strip()]
+
+
+def _tell_what_stays(setup: Setup) -> None:
+    folders = (setup.settings, setup.credentials, setup.state_dir, setup.log_dir, setup.mirror_root, setup.site_dir)
+    user = "" if setup.own else f"the user {setup.user}, "
+    say(f"left: {user}{', '.join(path for path in folders if path and os.path.exists(path))}")
