@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from runner.importing import toml_source
-from runner.importing.findings import Finding
+from runner.importing.findings import Finding, LeftOut
 from runner.importing.options import MIRROR, SECTIONS, Kinds, wrong
 from runner.importing.toml_source import Path, Source
 from schemas.errors import SkipjackError
@@ -28,6 +28,10 @@ class Value(NamedTuple):
     def finding(self, what: str, todo: str) -> Finding:
         """Something to tell about this value."""
         return Finding(self.file, self.line, what, todo)
+
+    def left_out(self, what: str, todo: str, who: str = "The mirror") -> LeftOut:
+        """What to raise when a mirror cannot be taken over for this value."""
+        return LeftOut(self.finding(f"{who} is left out: {what}", todo))
 
 
 Options = Mapping[str, Value]

@@ -5,38 +5,30 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from runner.importing import allowance, containers, folders, machine, shared_keys
+from runner.importing.allowance import Allowance
 from runner.importing.definitions import Config, Definition, Value
-from runner.importing.findings import Finding
-from runner.importing.mirror_keys import (
-    Converted,
-    Keys,
-    LeftOut,
-    convert,
-    duration,
-    exit_codes,
-    holds_password,
-    runs_backwards,
-    tries,
-)
-from runner.importing.options import SECTIONS_NOT_KEPT
+from runner.importing.findings import Finding, LeftOut
+from runner.importing.mirror_keys import Converted, Keys, convert
 from runner.importing.yaml_text import block
-from schemas import catalogue
+from schemas import build, catalogue
 from schemas.catalogue import DEFAULTS, SITE, WORKERS
 from schemas.names import is_name
 from schemas.problems import Problem, shown
+from schemas.records import Mirror, RunnerSettings
 from schemas.sources import SourceFile
 from schemas.validation import schema
 
-_LOG_FOLDER = re.compile(r"(/[^{}]*?)/*(?:\{\{-?\s*\.Name\s*-?\}\}/*)?")
-_MOST_SLOTS = 1000
-_GLOBAL_LISTS = ("rsync_options", "exec_on_success", "exec_on_failure")
+_RENAMED = {"rsync_options_extra": "rsync_options"}
 
 
 class Draft(NamedTuple):
-    """The files of the repository and the machine's settings as text, passwords by mirror, and what to tell."""
+    """The files of the repository, the machine's settings and its policy (empty if the defaults will do) as text,
+    passwords by mirror, and what to tell."""
 
     files: Mapping[str, str]
     runner: str
+    policy: str
     passwords: Mapping[str, str]
     findings: tuple[Finding, ...]
 
@@ -60,62 +52,33 @@ class _Drafting:
         self._converted: dict[str, Converted] = {}
 
     def run(self) -> Draft:
-        worker, slots = self._worker(), self._slots()
-        defaults = self._defaults(worker)
+        worker = shared_keys.worker(self._config, self._findings)
+        slots = shared_keys.slots(self._config, self._findings)
+        defaults: Keys = {"worker": worker, **shared_keys.defaults(self._config, self._findings)}
         for name, definition in self._named().items():
             self._convert(name, definition)
         if any(key.startswith("exec_on_failure") for keys in (defaults, *self._all_keys()) for key in keys):
             defaults["exec_on_each_failure"] = True  # as tunasync does
-        self._sections_not_kept()
-        runner = block(self._runner(worker))
-        files = self._sound({SITE: {"title": "Mirrors"}, WORKERS: {"workers": {worker: slots}}, DEFAULTS: defaults})
+        self._part_logs()
+        self._limits_without_group()
+        settings = machine.settings(self._config, worker, self._findings)
+        common: dict[str, Keys] = {
+            SITE: {"title": "Mirrors"},
+            WORKERS: {"workers": {worker: slots}},
+            DEFAULTS: defaults,
+        }
+        files, mirrors = self._sound(common)
+        policy = self._policy(mirrors, build.runner_settings(settings))
+        kept = {path: text for path, text in files.items() if path in common or _stem(path) in self._converted}
         findings = [*self._findings, *(each for found in self._converted.values() for each in found.findings)]
         passwords = {name: found.password for name, found in self._converted.items() if found.password}
-        return Draft(files, runner, passwords, tuple(sorted(dict.fromkeys(findings))))
+        return Draft(kept, block(settings), block(policy), passwords, tuple(sorted(dict.fromkeys(findings))))
 
     def _all_keys(self) -> list[Keys]:
         return [found.keys for found in self._converted.values()]
 
     def _tell(self, place: Value, what: str, todo: str) -> None:
         self._findings.append(place.finding(what, todo))
-
-    def _worker(self) -> str:
-        place = self._config.at("global", "name")
-        name = str(place.value or "")
-        found = re.sub(r"[^A-Za-z0-9._-]+", "-", name).lstrip("._-")[:64] or "worker"
-        if found != name:
-            what = f"`name` cannot be that of a worker; it is called `{found}` here." if name else "There is no `name`."
-            self._tell(place, what, f"Rename `{found}` everywhere if you like another one better.")
-        return found
-
-    def _slots(self) -> Keys:
-        place = self._config.at("global", "concurrent")
-        if not place.value:
-            what = "There is no `concurrent`: tunasync would never sync, Skipjack syncs 4 mirrors at once."
-            self._tell(place, what, f"Set `slots` in `{WORKERS}`.")
-            return {}
-        if place.value not in range(1, _MOST_SLOTS + 1):
-            self._tell(place, f"`concurrent` must be from 1 to {_MOST_SLOTS}.", f"Set `slots` in `{WORKERS}`.")
-            return {}
-        return {"slots": place.value}
-
-    def _defaults(self, worker: str) -> Keys:
-        options = self._config.sections["global"]
-        keys: Keys = {"worker": worker, "provider": "rsync"}
-        for option, place in options.items():
-            if option in ("interval", "timeout"):
-                keys[option] = duration(place.value * (60 if option == "interval" else 1))
-            elif option == "retry":
-                keys[option] = tries(place, self._findings)
-            elif option.startswith("dangerous_global_"):
-                keys[option.removeprefix("dangerous_global_")] = exit_codes(place, self._findings)
-            elif option in _GLOBAL_LISTS and not holds_password(place.value):
-                keys[option] = place.value
-                if option.startswith("exec"):
-                    self._findings += runs_backwards(place.value, place)
-            elif option in _GLOBAL_LISTS:
-                self._tell(place, f"`{option}` is left out: it holds a password.", "Keep it in a file of the machine.")
-        return keys
 
     def _named(self) -> dict[str, Definition]:
         """The mirrors by their names; of one name tunasync keeps the last."""
@@ -144,57 +107,63 @@ class _Drafting:
         except LeftOut as left_out:
             self._findings.append(left_out.finding)
 
-    def _sections_not_kept(self) -> None:
-        for section, (what, todo) in SECTIONS_NOT_KEPT.items():
-            if self._config.get(section, "enable", False):
-                for option, place in self._config.sections[section].items():
-                    self._tell(place, f"`{section}.{option}`: {what}", todo)
+    def _part_logs(self) -> None:
+        """Give mirrors that share a folder for their logs one of their own in it."""
+        root = folders.log_root(self._config)
+        used = {name: found.keys.get("log_dir", os.path.join(root, name)) for name, found in self._converted.items()}
+        for name, found in self._converted.items():
+            path = used[name]
+            if list(used.values()).count(path) > 1 and "log_dir" in found.keys:
+                found.keys["log_dir"] = os.path.join(path, name)
+                place = self._definitions[name].at("log_dir")
+                what = f"`log_dir` of `{name}` is that of another mirror, too: its logs go to a folder in it."
+                self._tell(place, what, f"Look for them in {found.keys['log_dir']}.")
 
-    def _runner(self, worker: str) -> Keys:
-        """What belongs into the machine's settings."""
-        found: Keys = {"worker": worker, "repository": {"url": "https://git.example.org/mirrors.git"}}
-        root, logs = self._config.at("global", "mirror_dir"), self._config.at("global", "log_dir")
-        if str(root.value or "").startswith("/"):
-            found["mirror_root"] = os.path.normpath(root.value)
-        elif root.value or self._converted:
-            self._tell(root, "`mirror_dir` is no absolute path.", "Set `mirror_root` in the machine's settings.")
-        if logs.value and (folder := _LOG_FOLDER.fullmatch(logs.value)):
-            found["log_dir"] = os.path.normpath(folder[1])
-        elif logs.value:
-            what = "`log_dir` does not end with `{{.Name}}`: each mirror's logs are in a folder of its name."
-            self._tell(logs, what, "Set `log_dir` in the machine's settings.")
-        return found | self._manager()
+    def _limits_without_group(self) -> None:
+        """Say what keeps the limits that tunasync kept below its own control group."""
+        limited = any("memory_limit" in keys and "docker_image" not in keys for keys in self._all_keys())
+        if limited and not self._config.get("cgroup", "group", ""):
+            what = "There is no `group`: tunasync limits memory below its own control group, Skipjack under systemd."
+            todo = "Run the worker's units, or set `cgroup` in the machine's settings."
+            self._tell(self._config.at("cgroup", "enable"), what, todo)
 
-    def _manager(self) -> Keys:
-        urls = self._config.at("manager", "api_base_list")
-        one = self._config.at("manager", "api_base")
-        place = urls if urls.value else one
-        addresses: Sequence[str] = urls.value or ([one.value] if one.value else [])
-        if len(addresses) > 1:
-            self._tell(place, "A worker reports to one manager, the first of these.", "See who read the others.")
-        if not addresses:
-            return {}
-        if not re.fullmatch(r"https?://\S+", addresses[0]) or "@" in addresses[0]:
-            what = "The manager's address does not begin with `http://` or `https://`, or holds a password."
-            self._tell(place, what, "Set `manager` in the machine's settings.")
-            return {}
-        found: Keys = {"url": addresses[0], "token": {"file": "/etc/skipjack/token"}}
-        authority = self._config.at("manager", "ca_cert")
-        if str(authority.value or "").startswith("/"):
-            found["ca_cert"] = authority.value
-        elif authority.value:
-            self._tell(authority, "`ca_cert` is no absolute path.", "Set `manager.ca_cert` in the machine's settings.")
-        return {"manager": found}
+    def _policy(self, mirrors: Sequence[Mirror], settings: RunnerSettings) -> Keys:
+        """What the machine's policy must say so that the mirrors are allowed; takes out those that cannot be."""
+        decision = allowance.decide(mirrors, settings)
+        for name, made in decision.allowed:
+            self._tell_allowance(name, made)
+        for name, (what, todo) in decision.refused:
+            self._converted.pop(name, None)
+            self._tell(self._definitions[name].place, f"The mirror is left out: {what}", todo)
+        return decision.keys
 
-    def _sound(self, common: dict[str, Keys]) -> dict[str, str]:
-        """The files as text, without the mirrors and the defaults that the catalogue refuses."""
+    def _tell_allowance(self, name: str, made: Allowance) -> None:
+        if made.cause == "password":
+            return  # whoever ran this named the folder
+        does = "lacks" if made.is_taken_out else "has"
+        what = f"`{_RENAMED.get(made.cause, made.cause)}`: forbidden by default; `policy.yml` {does} `{made.entry}`"
+        self._tell(self._cause(name, made), f"{what} in `{made.key}`.", "Decide whether it stays so.")
+
+    def _cause(self, name: str, made: Allowance) -> Value:
+        """Where tunasync's configuration asked for what the policy must allow."""
+        definition = self._definitions[name]
+        if made.cause == "rsync_options":
+            return self._config.at("global", made.cause)
+        if made.cause in ("docker_volumes", "docker_options"):
+            return containers.place_of(made.cause, made.value, definition, self._config)
+        if made.cause == "env" and "env" not in definition.options:
+            return definition.at("docker_options")
+        return definition.at(_RENAMED.get(made.cause, made.cause))
+
+    def _sound(self, common: dict[str, Keys]) -> tuple[dict[str, str], Sequence[Mirror]]:
+        """The files as text and the mirrors in them, without mirrors and defaults that the catalogue refuses."""
         while True:
             texts = self._texts(common)
             found = catalogue.load([SourceFile(path, text.encode()) for path, text in texts.items()])
             for problem in found.problems:
                 self._turn_away(problem, texts, common[DEFAULTS])
             if not found.problems:
-                return texts
+                return texts, found.mirrors
 
     def _texts(self, common: Mapping[str, Keys]) -> dict[str, str]:
         defaults = _without(common[DEFAULTS], {})
@@ -210,15 +179,19 @@ class _Drafting:
         return texts
 
     def _turn_away(self, problem: Problem, texts: Mapping[str, str], defaults: Keys) -> None:
-        key, name = _key_at(texts[problem.file], problem), problem.file.removesuffix(".yml")
+        key, name = _key_at(texts[problem.file], problem), _stem(problem.file)
         if problem.file == DEFAULTS:
             defaults.pop(key)
-            option = key if key in self._config.sections["global"] else f"dangerous_global_{key}"
-            place = self._config.at("global", option)
+            section, option = shared_keys.origin(key)
+            place = self._config.at(section, option)
             self._tell(place, f"`{option}` is left out: {problem.what}", problem.todo)
         elif self._converted.pop(name, None):
-            place = self._definitions[name].at({"rsync_options_extra": "rsync_options"}.get(key, key))
+            place = self._definitions[name].at(_RENAMED.get(key, key))
             self._tell(place, f"The mirror is left out: {problem.what}", problem.todo)
+
+
+def _stem(path: str) -> str:
+    return path.removesuffix(".yml")
 
 
 def _without(keys: Keys, inherited: Keys) -> Keys:

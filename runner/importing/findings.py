@@ -13,3 +13,11 @@ class Finding(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}: {self.what} {self.todo}"
+
+
+class LeftOut(Exception):  # noqa: N818 - what happens to the mirror
+    """The mirror cannot be taken over; `finding` says why."""
+
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(finding.what)
+        self.finding = finding

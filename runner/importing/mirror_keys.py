@@ -2,30 +2,22 @@
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from runner.importing import containers, folders
 from runner.importing.definitions import Config, Definition, Value
 from runner.importing.findings import Finding
-from runner.importing.options import IGNORED_BY_TWO_STAGE, NOT_KEPT, PROVIDERS
+from runner.importing.options import IGNORED_BY_TWO_STAGE, PROVIDERS
 from runner.importing.patterns import not_python, sees_more_than_a_line
+from runner.importing.values import duration, exit_codes, holds_password, lies_below, runs_backwards, size, tries
 from schemas.validation import schema
 
 Keys = dict[str, Any]
 
-_MOST_TRIES = 99
 _RENAMED = {"rsync_options": "rsync_options_extra"}
 _PROFILES = ("debian", "debian-oldstyle")
 _SECRET_NAME = re.compile(r"passw|secret|token|api_?key|credential", re.I)
-_PASSWORD_IN_URL = re.compile(r"//[^/@\s]*:[^/@\s]*@")
-
-
-class LeftOut(Exception):  # noqa: N818 - what happens to the mirror
-    """The mirror cannot be taken over; `finding` says why."""
-
-    def __init__(self, place: Value, what: str, todo: str) -> None:
-        super().__init__(what)
-        self.finding = place.finding(f"The mirror is left out: {what}", todo)
 
 
 class Converted(NamedTuple):
@@ -45,50 +37,6 @@ def convert(definition: Definition, config: Config, secret_file: str) -> Convert
     return Converted(keys, conversion.password, tuple(conversion.findings))
 
 
-def duration(seconds: int) -> str:
-    """Seconds in the largest unit that divides them."""
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
-        if seconds and seconds % size == 0:
-            return f"{seconds // size}{unit}"
-    return f"{seconds}s"
-
-
-def holds_password(value: object) -> bool:
-    """Whether an address with a password in it stands anywhere in a value."""
-    if isinstance(value, str):
-        return _PASSWORD_IN_URL.search(value) is not None
-    if isinstance(value, Mapping):
-        return any(map(holds_password, value.values()))
-    return isinstance(value, list) and any(map(holds_password, value))
-
-
-def exit_codes(place: Value, findings: list[Finding]) -> list[int]:
-    """The codes with which a process can end, each once; 0 goes without saying."""
-    if any(code not in range(256) for code in place.value):
-        findings.append(place.finding("No program ends with a code outside of 1 to 255.", "Look up what was meant."))
-    return [code for code in dict.fromkeys(place.value) if code in range(1, 256)]
-
-
-def runs_backwards(commands: Sequence[str], place: Value) -> Iterator[Finding]:
-    """A word about the order of a list of commands."""
-    if len(commands) > 1:
-        what = "tunasync runs these commands last to first, Skipjack in the order of the list."
-        yield place.finding(what, "Turn the list round if the order matters.")
-
-
-def tries(place: Value, findings: list[Finding]) -> int:
-    """How many times a run tries."""
-    if place.value > _MOST_TRIES:
-        findings.append(place.finding(f"A run tries {_MOST_TRIES} times at most.", "See whether that will do."))
-    return min(_MOST_TRIES, int(place.value))
-
-
-def lies_below(path: str, root: str) -> bool:
-    """Whether one absolute path is below another, by their letters."""
-    path, root = os.path.normpath(path), os.path.normpath(root)
-    return path != root and os.path.commonpath([path, root]) == root
-
-
 class _Conversion:
     """The conversion of one mirror. The methods in `_WAYS` take an option's value and give its key's, or None."""
 
@@ -98,43 +46,39 @@ class _Conversion:
         self._definition = definition
         self._config = config
         self._provider: str = definition.get("provider", "rsync")
+        self._has_container = containers.is_used(definition, config)
 
     def keys(self) -> Keys:
         self._check()
         keys: Keys = {"provider": self._provider}
         for option, place in self._definition.options.items():
-            if option in NOT_KEPT:
-                self._not_kept(option, place)
-            elif option in _WAYS and not self._is_foreign(option, place):
+            if option in _WAYS and not self._is_foreign(option, place):
                 value = _WAYS[option](self, place)
                 if value is not None:
                     keys[_RENAMED.get(option, option)] = value
         if self._provider == "two-stage-rsync" and self._config.get("global", "rsync_options", []):
             keys["rsync_options"] = []  # tunasync does not add the global ones here
+        keys |= self._log_folder()
+        keys |= self._container(keys)
         self._exec_order()
         if holds_password(keys):
-            raise LeftOut(self._definition.place, "an address holds a password.", "Take it out; see `password`.")
+            raise self._definition.place.left_out("an address holds a password.", "Take it out; see `password`.")
         return keys
 
     def _check(self) -> None:
         definition = self._definition
         if self._provider not in PROVIDERS:
-            raise LeftOut(definition.at("provider"), "there is no such `provider`.", "Write for example `rsync`.")
+            raise definition.at("provider").left_out("there is no such `provider`.", "Write for example `rsync`.")
         alone = definition.get("rsync_override_only", False) and not definition.get("rsync_override", [])
         if alone and self._provider == "rsync":
             what = "`rsync_override_only` is nothing without `rsync_override`."
-            raise LeftOut(definition.at("rsync_override_only"), what, "Set both, or none.")
+            raise definition.at("rsync_override_only").left_out(what, "Set both, or none.")
         if not definition.get("interval", self._config.get("global", "interval", 0)):
             what = "There is no `interval`: tunasync would sync again at once, Skipjack after 6 hours."
             self._tell(definition.place, what, "Set `interval`.")
 
     def _tell(self, place: Value, what: str, todo: str) -> None:
         self.findings.append(place.finding(what, todo))
-
-    def _not_kept(self, option: str, place: Value) -> None:
-        sections, what, todo = NOT_KEPT[option]
-        if any(self._config.get(section, "enable", False) for section in sections):
-            self._tell(place, f"`{option}`: {what}", todo)
 
     def _is_foreign(self, option: str, place: Value) -> bool:
         """Whether the provider never looks at an option, in tunasync either; told where the mirror itself sets it."""
@@ -168,21 +112,53 @@ class _Conversion:
         return tries(place, self.findings)
 
     def mirror_dir(self, place: Value) -> str:
-        path, root = str(place.value), self._config.get("global", "mirror_dir", "")
+        path = str(place.value)
         if not path.startswith("/"):
-            raise LeftOut(place, "`mirror_dir` is no absolute path.", "Write the whole path.")
-        if root.startswith("/") and not lies_below(path, root):
-            what = "`mirror_dir` does not lie below that of `[global]`, which becomes the worker's `mirror_root`."
-            self._tell(place, what, "Move it there; the worker does not sync it elsewhere.")
+            raise place.left_out("`mirror_dir` is no absolute path.", "Write the whole path.")
         return os.path.normpath(path)
 
     def mirror_subdir(self, place: Value) -> str | None:
         return place.value.strip("/") or None
 
-    def log_dir(self, place: Value) -> None:
-        if place.value != self._config.get("global", "log_dir", ""):
-            what = "`log_dir` of one mirror is not kept: its logs go to a folder of its own below the worker's."
-            self._tell(place, what, "Look for them there.")
+    def _log_folder(self) -> Keys:
+        """The mirror's own folder for logs, unless it is that which Skipjack takes by itself."""
+        name, root = self._definition.get("name", ""), folders.log_root(self._config)
+        place = self._definition.options.get("log_dir", self._config.at("global", "log_dir"))
+        path = folders.log_folder(place.value or "", name)
+        if "log_dir" in self._definition.options and not path:
+            what = "`log_dir` is no absolute path, or holds more than `{{.Name}}`."
+            self._tell(place, what, "The mirror's logs go to a folder of its own below the worker's `log_dir`.")
+        usual = folders.has_folder_each(place.value or "") and "log_dir" not in self._definition.options
+        return {"log_dir": path} if path and not usual and path != os.path.join(root, name) else {}
+
+    def memory_limit(self, place: Value) -> str | None:
+        """Without a container or a control group tunasync limits nothing."""
+        limits = self._has_container or self._config.get("cgroup", "enable", False)
+        return size(place.value) if limits else None
+
+    def docker_image(self, place: Value) -> str | None:
+        return str(place.value) if self._has_container else None
+
+    def _container(self, keys: Keys) -> Keys:
+        """What the options for containers come to, beside the image."""
+        words, findings = containers.of_mirror(self._definition, self._config)
+        self.findings += findings
+        found: Keys = words.keys()
+        if words.memory:
+            found["memory_limit"] = size(words.memory)
+        if env := self.env(self._definition.at("docker_options")._replace(value=words.env)):
+            found["env"] = keys.get("env", {}) | env
+        return found
+
+    def snapshot_path(self, place: Value) -> str | None:
+        if not folders.publishes_snapshots(self._config):
+            return None
+        path, root = os.path.normpath(str(place.value)), folders.snapshot_root(self._config)
+        if root and path.startswith("/") and lies_below(path, root):
+            return path
+        what = "`snapshot_path` does not lie below that of `[btrfs_snapshot]`, which becomes the `snapshot_root`."
+        self._tell(place, what, "The snapshot is published there, as a folder with the mirror's name.")
+        return None
 
     def env(self, place: Value) -> dict[str, str] | None:
         env = dict(place.value)
@@ -224,7 +200,7 @@ class _Conversion:
 
     def exclude_file(self, place: Value) -> str:
         if not place.value.startswith("/"):
-            raise LeftOut(place, "`exclude_file` is no absolute path.", "Write the whole path.")
+            raise place.left_out("`exclude_file` is no absolute path.", "Write the whole path.")
         return str(place.value)
 
     def stage1_profile(self, place: Value) -> str | None:
@@ -236,7 +212,7 @@ class _Conversion:
 
     def take_password(self, place: Value) -> None:
         if place.value != place.value.strip() or len(place.value.splitlines()) != 1:
-            raise LeftOut(place, "the password is more than one word on one line.", "Have another one set upstream.")
+            raise place.left_out("the password is more than one word on one line.", "Have another one set upstream.")
         self.password = place.value
 
 
@@ -253,7 +229,6 @@ _WAYS: Mapping[str, Callable[[_Conversion, Value], Any]] = {
     "retry": _Conversion.retry,
     "mirror_dir": _Conversion.mirror_dir,
     "mirror_subdir": _Conversion.mirror_subdir,
-    "log_dir": _Conversion.log_dir,
     "env": _Conversion.env,
     "role": _Conversion.role,
     "success_exit_codes": _Conversion.any_codes,
@@ -263,4 +238,7 @@ _WAYS: Mapping[str, Callable[[_Conversion, Value], Any]] = {
     "exclude_file": _Conversion.exclude_file,
     "stage1_profile": _Conversion.stage1_profile,
     "password": _Conversion.take_password,
+    "memory_limit": _Conversion.memory_limit,
+    "docker_image": _Conversion.docker_image,
+    "snapshot_path": _Conversion.snapshot_path,
 }  # fmt: skip

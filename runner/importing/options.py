@@ -1,5 +1,6 @@
-"""The options of tunasync's worker: in which table they stand, what they hold, and what there is to say about some."""
+"""The options of tunasync's worker: in which table they stand, what they hold, and which values it takes."""
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -80,36 +81,23 @@ PROVIDERS = ("rsync", "two-stage-rsync", "command")
 IGNORED_BY_TWO_STAGE = ("rsync_override", "rsync_override_only")
 """What tunasync does not look at when the provider is `two-stage-rsync`."""
 
-_CONTAINERS = "Containers are not kept: the program runs on the machine itself."
-_MEMORY = "Memory limits are not kept."
-_ZFS = "Nothing looks after ZFS datasets."
-_BTRFS = "Btrfs snapshots are not kept."
-_DO_CONTAINERS = "Install there what it needs, or remove the mirror's file."
-_DO_MEMORY = "Limit the worker's units with `MemoryMax=`."
-_DO_ZFS = "Create and mount each mirror's dataset before its first run."
-_DO_BTRFS = "Make them in `exec_on_success`."
+_MEMORY = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([kmgtp]?)i?b?", re.I)
 
-NOT_KEPT: Mapping[str, tuple[tuple[str, ...], str, str]] = {
-    "docker_image": (("docker",), _CONTAINERS, _DO_CONTAINERS),
-    "docker_volumes": (("docker",), _CONTAINERS, _DO_CONTAINERS),
-    "docker_options": (("docker",), _CONTAINERS, _DO_CONTAINERS),
-    "memory_limit": (("cgroup", "docker"), _MEMORY, _DO_MEMORY),
-    "snapshot_path": (("btrfs_snapshot",), _BTRFS, _DO_BTRFS),
-}
-"""A mirror's options that are not kept: which sections must `enable` them in tunasync, what to say, what to do."""
 
-SECTIONS_NOT_KEPT: Mapping[str, tuple[str, str]] = {
-    "cgroup": (_MEMORY, _DO_MEMORY),
-    "docker": (_CONTAINERS, _DO_CONTAINERS),
-    "zfs": (_ZFS, _DO_ZFS),
-    "btrfs_snapshot": (_BTRFS, _DO_BTRFS),
-}
+def memory(text: str) -> int | None:
+    """Bytes of an amount of memory, whose units are powers of 1024 however they are spelt; None when it is none."""
+    match = _MEMORY.fullmatch(text)
+    if not match:
+        return None
+    number, unit = match.groups()
+    return int(float(number) * 1024 ** " kmgtp".index(unit.lower() or " "))
+
 
 _IS: Mapping[str, Callable[[Any], bool]] = {
     "text": lambda value: isinstance(value, str),
     "number": lambda value: type(value) is int,
     "flag": lambda value: isinstance(value, bool),
-    "size": lambda value: isinstance(value, str) or type(value) is int,
+    "size": lambda value: value == "" or (type(value) in (str, int) and memory(str(value)) is not None),
     "texts": lambda value: isinstance(value, list) and all(isinstance(each, str) for each in value),
     "numbers": lambda value: isinstance(value, list) and all(type(each) is int for each in value),
     "pairs": lambda value: isinstance(value, dict) and all(isinstance(each, str) for each in value.values()),

@@ -4,15 +4,15 @@ import os
 
 from runner.importing.definitions import read
 from runner.importing.draft import draft
-from runner.importing.writing import write
+from runner.importing.writing import Targets, write
 from runner.output import say
 from schemas.errors import SkipjackError
 
-RUNNER = "runner.yml"
+RUNNER, POLICY = "runner.yml", "policy.yml"
 
 
 def import_tunasync(path: str, into: str, secrets: str | None, *, force: bool) -> int:
-    """Write the repository into a folder and the machine's settings beside it, and tell what was not kept.
+    """Write the repository into a folder, the machine's settings and policy beside it, and tell what was not kept.
 
     The exit code is 1 when there was something.
     """
@@ -24,13 +24,19 @@ def import_tunasync(path: str, into: str, secrets: str | None, *, force: bool) -
             f"There are passwords: {', '.join(sorted(found.passwords))}.",
             "Say with `--secrets DIR` in which folder of the worker's machine they are kept.",
         )
-    settings = os.path.join(os.path.dirname(into), RUNNER)
-    write(found, into, folder, settings, force=force)
+    settings, policy = (os.path.join(os.path.dirname(into), name) for name in (RUNNER, POLICY))
+    write(found, Targets(into, folder, settings, policy), force=force)
     for finding in found.findings:
         say(str(finding))
-    say(f"The settings of the machine, in {settings}:")
-    say("".join(f"  {line}\n" for line in found.runner.splitlines()).rstrip("\n"))
+    _show("settings", settings, found.runner)
+    if found.policy:
+        _show("policy", policy, found.policy)
     if found.passwords:
         say(f"Passwords, in {folder}: {len(found.passwords)}")
     say(f"Mirrors, in {into}: {found.mirrors}; not kept as it was: {len(found.findings)}")
     return 1 if found.findings else 0
+
+
+def _show(what: str, path: str, text: str) -> None:
+    say(f"The {what} of the machine, in {path}:")
+    say("".join(f"  {line}\n" for line in text.splitlines()).rstrip("\n"))

@@ -1,8 +1,9 @@
-"""Writing an import: secrets first, then the repository, then the machine's settings; each file aside and renamed."""
+"""Writing an import: secrets first, then the repository, then the machine's two files; each aside and renamed."""
 
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from runner.importing.draft import Draft
 from schemas import catalogue
@@ -14,20 +15,36 @@ _RUNNER_HEAD = """\
 # The settings of the worker's machine, for /etc/skipjack/runner.yml. Set the repository's address, and the manager's;
 # `skipjack-manager token add WORKER` makes the token.
 """
+_POLICY_HEAD = """\
+# What tunasync did and the policy forbids by default, for /etc/skipjack/policy.yml. Whoever can merge to the repository
+# may do it as well: take out what need not be, and the mirrors with it.
+"""
 
 
-def write(draft: Draft, into: str, secrets: str, runner: str, *, force: bool) -> None:
+class Targets(NamedTuple):
+    """Where things are written: the folders of the repository and of the secrets, and the machine's two files."""
+
+    into: str
+    secrets: str
+    runner: str
+    policy: str
+
+
+def write(draft: Draft, to: Targets, *, force: bool) -> None:
     """Write everything; SkipjackError, and nothing written, when something would be lost or would not be valid."""
-    files = {os.path.join(into, name): text for name, text in draft.files.items()}
-    passwords = {os.path.join(secrets, name): f"{password}\n" for name, password in draft.passwords.items()}
+    files = {os.path.join(to.into, name): text for name, text in draft.files.items()}
+    passwords = {os.path.join(to.secrets, name): f"{password}\n" for name, password in draft.passwords.items()}
+    machine = {to.runner: _RUNNER_HEAD + draft.runner}
+    if draft.policy:
+        machine[to.policy] = _POLICY_HEAD + draft.policy
     if not force:
-        _refuse_to_overwrite(into, [*passwords, runner])
-    if passwords and _lies_in(secrets, into):
-        raise SkipjackError(f"The secrets' folder {secrets} lies in the repository.", "Name another one.")
-    _check_with_what_is_there(draft, into)
+        _refuse_to_overwrite(to.into, [*passwords, *machine])
+    if passwords and _lies_in(to.secrets, to.into):
+        raise SkipjackError(f"The secrets' folder {to.secrets} lies in the repository.", "Name another one.")
+    _check_with_what_is_there(draft, to.into)
     _write_all(passwords, folder_mode=0o700, mode=0o600)
     _write_all(files, folder_mode=0o755, mode=0o644)
-    _write_all({runner: _RUNNER_HEAD + draft.runner}, folder_mode=0o755, mode=0o644)
+    _write_all(machine, folder_mode=0o755, mode=0o644)
 
 
 def _refuse_to_overwrite(into: str, files: list[str]) -> None:

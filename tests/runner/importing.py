@@ -8,10 +8,12 @@ from typing import Any, NamedTuple
 import pytest
 
 from runner.cli import main
+from runner.paths import paths_of
+from runner.policy import violations
 from schemas import catalogue
 from schemas.catalogue import Catalogue
-from schemas.records import Mirror, RunnerSettings
-from schemas.settings import load_runner
+from schemas.records import Mirror, Policy, RunnerSettings
+from schemas.settings import load_policy, load_runner
 from schemas.sources import read_directory
 
 GLOBAL = """\
@@ -48,13 +50,26 @@ class Result(NamedTuple):
 
     @property
     def mirrors(self) -> dict[str, Mirror]:
-        """Its mirrors."""
-        return {mirror.name: mirror for mirror in self.catalogue.mirrors}
+        """Its mirrors, which the policy that was written always allows."""
+        found = {mirror.name: mirror for mirror in self.catalogue.mirrors}
+        for mirror in found.values():
+            assert self.forbidden(mirror, self.policy) == []
+        return found
 
     @property
     def settings(self) -> RunnerSettings:
         """The machine's settings."""
         return load_runner(self.folder / "runner.yml")
+
+    @property
+    def policy(self) -> Policy:
+        """The machine's policy: its defaults when none was written."""
+        return load_policy(self.folder / "policy.yml")
+
+    def forbidden(self, mirror: Mirror, policy: Policy) -> list[str]:
+        """What a policy says against a mirror on this machine."""
+        paths = paths_of(mirror, self.settings, policy)
+        return [what for what, _todo in violations(mirror, paths, self.settings, policy)]
 
     def text(self) -> str:
         """Everything that was written into the repository."""

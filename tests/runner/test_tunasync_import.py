@@ -306,7 +306,8 @@ def test_what_is_kept_only_in_part_is_told(bench: Bench, line: str, kept: dict[s
 @pytest.mark.parametrize(
     ("line", "settings"),
     [
-        ("log_dir = '/var/log/{{.Name}}/sync'", {"log_dir": "/var/log/skipjack"}),
+        ("log_dir = '/var/log/{{.Role}}/{{.Name}}'", {"log_dir": "/var/log/skipjack"}),
+        ("log_dir = 'log/{{.Name}}'", {"log_dir": "/var/log/skipjack"}),
         ("mirror_dir = 'relative'", {"mirror_root": "/srv/mirror"}),
         ("name = 'our worker'", {"worker": "our-worker"}),
         ("concurrent = 5000", {}),

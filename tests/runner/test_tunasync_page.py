@@ -11,6 +11,7 @@ from runner.api import Job
 from runner.importing.options import MIRROR, SECTIONS
 from runner.paths import Paths
 from runner.providers import PROVIDERS
+from schemas.records import Policy
 
 from .importing import DEBIAN, GLOBAL, SECRET, Bench, Result
 
@@ -30,6 +31,9 @@ def rows() -> list[Row]:
     found = re.findall(r"^\| `(?:\[(\w+)\] )?(\w+)` \| (?:`([\w.]+)`)? ?\| (.*?) \|", DOCS.read_text("utf-8"), re.M)
     return [Row(*each) for each in found]
 
+
+MEMORY_TREE = "/memory" if Path("/sys/fs/cgroup/memory/memory.limit_in_bytes").exists() else ""
+"""Where this machine's kernel has the control groups that limit memory, below `/sys/fs/cgroup`."""
 
 SAMPLES: dict[tuple[str, str], tuple[str, Any]] = {
     ("global", "name"): ("'beta'", "beta"),
@@ -69,6 +73,21 @@ SAMPLES: dict[tuple[str, str], tuple[str, Any]] = {
     ("", "use_ipv6"): ("true", True),
     ("", "use_ipv4"): ("true", True),
     ("", "exclude_file"): ("'/etc/x'", "/etc/x"),
+    ("", "log_dir"): ("'/var/log/tunasync/x/{{.Name}}'", "/var/log/tunasync/x/debian"),
+    ("", "memory_limit"): ("'256M'", 256 * 1024**2),
+    ("", "docker_image"): ("'scripts:3'", "scripts:3"),
+    ("", "docker_volumes"): ("['/keys:/keys:ro']", ("/keys:/keys:ro",)),
+    ("", "docker_options"): ("['--network', 'host', '-h', 'x']", ("--network=host", "--hostname=x")),
+    ("", "snapshot_path"): ("'/srv/shot/x/y'", "/srv/shot/x/y"),
+    ("cgroup", "enable"): ("true", 256 * 1024**2),
+    ("cgroup", "group"): ("'/a/b'", f"/sys/fs/cgroup{MEMORY_TREE}/a/b"),
+    ("docker", "enable"): ("true", "scripts:3"),
+    ("docker", "volumes"): ("['/keys:/keys']", ("/keys:/keys",)),
+    ("docker", "options"): ("['--init', '--network=none']", ("--init", "--network=none")),
+    ("zfs", "enable"): ("true", "tank/mirror"),
+    ("zfs", "zpool"): ("'tank/mirror'", "tank/mirror"),
+    ("btrfs_snapshot", "enable"): ("true", True),
+    ("btrfs_snapshot", "snapshot_path"): ("'/srv/shot/'", "/srv/shot"),
     ("", "username"): ("'me'", "me"),
     ("", "rsync_no_timeout"): ("true", True),
     ("", "rsync_timeout"): ("600", 600),
@@ -82,12 +101,31 @@ SAMPLES: dict[tuple[str, str], tuple[str, Any]] = {
 """For each option a value in TOML, and what becomes of it where it is kept."""
 
 BESIDE = {
-    "size_pattern": "provider = 'command'\ncommand = '/x'\n",
-    "stage1_profile": "provider = 'two-stage-rsync'\n",
-    "rsync_override_only": "rsync_override = ['-a']\n",
-    "ca_cert": "api_base = 'https://m.example.org'\n",
+    ("", "size_pattern"): "provider = 'command'\ncommand = '/x'\n",
+    ("", "stage1_profile"): "provider = 'two-stage-rsync'\n",
+    ("", "rsync_override_only"): "rsync_override = ['-a']\n",
+    ("", "docker_volumes"): "docker_image = 'scripts:3'\n",
+    ("", "docker_options"): "docker_image = 'scripts:3'\n",
+    ("manager", "ca_cert"): "api_base = 'https://m.example.org'\n",
+    ("cgroup", "enable"): "group = 'x'\n",
+    ("zfs", "enable"): "zpool = 'tank/mirror'\n",
+    ("btrfs_snapshot", "enable"): "snapshot_path = '/srv/shot'\n",
 }
-"""What an option needs beside it to have an effect."""
+"""What an option needs beside it in its table to have an effect."""
+
+IN_MIRROR = {"cgroup": "memory_limit = '256M'\n", "docker": "docker_image = 'scripts:3'\n"}
+"""What a mirror needs for a section to have an effect."""
+
+IN_SECTION = {
+    "memory_limit": "[cgroup]\nenable = true\ngroup = 'x'\n",
+    "docker_image": "[docker]\nenable = true\n",
+    "docker_volumes": "[docker]\nenable = true\n",
+    "docker_options": "[docker]\nenable = true\n",
+    "snapshot_path": "[btrfs_snapshot]\nenable = true\nsnapshot_path = '/srv/shot'\n",
+}
+"""The section that an option of a mirror needs to have an effect."""
+
+DEBIAN_UPSTREAM = "upstream: rsync://up.example.org/debian/"
 
 ENABLED = ("cgroup", "docker", "zfs", "btrfs_snapshot")
 """The sections that do nothing unless they say so."""
@@ -105,33 +143,34 @@ def sample(row: Row) -> str:
 def config_with(row: Row) -> tuple[str, int]:
     """A configuration that sets the row's option, and on which line."""
     line = f"{row.option} = {sample(row)}\n"
-    everything = "".join(f"[{section}]\nenable = true\n" for section in ENABLED if section != row.section)
+    beside = BESIDE.get((row.section, row.option), "")
     if row.section == "global":
         head = "".join(f"{each}\n" for each in GLOBAL.splitlines() if not each.startswith(f"{row.option} ="))
-        return head + line + everything + DEBIAN, len((head + line).splitlines())
+        return head + line + DEBIAN, len((head + line).splitlines())
     if row.section:
         enable = "enable = true\n" if "enable" in SECTIONS[row.section] and row.option != "enable" else ""
-        head = GLOBAL + f"[{row.section}]\n" + enable + BESIDE.get(row.option, "")
-        return head + line + everything + DEBIAN, len((head + line).splitlines())
+        head = GLOBAL + f"[{row.section}]\n" + enable + beside
+        return head + line + DEBIAN + IN_MIRROR.get(row.section, ""), len((head + line).splitlines())
     kept = "".join(f"{each}\n" for each in DEBIAN.splitlines() if not each.startswith(f"{row.option} ="))
-    head = GLOBAL + everything + kept + BESIDE.get(row.option, "")
+    head = GLOBAL + IN_SECTION.get(row.option, "") + kept + beside
     return head + line, len((head + line).splitlines())
 
 
 def found_at(row: Row, result: Result) -> Any:
     """What stands where the row says that the option went."""
-    if row.where == "`runner.yml`":
+    where = row.where.removesuffix(" and `policy.yml`")
+    if where == "`runner.yml`":
         value: Any = result.settings
         for part in row.key.split("."):
             value = getattr(value, part)
         return value
-    if row.where == "`_workers.yml`":
+    if where == "`_workers.yml`":
         [worker] = result.catalogue.workers.values()
         return getattr(worker, row.key)
-    if row.where == "`_defaults.yml`":
+    if where == "`_defaults.yml`":
         assert f"\n{row.key}:" in (result.folder / "mirrors/_defaults.yml").read_text()
     else:
-        assert row.where == "the mirror's file"
+        assert where == "the mirror's file"
     value = getattr(result.mirrors["debian"], row.key)
     return dict(value) if isinstance(value, Mapping) else value
 
@@ -172,10 +211,10 @@ def test_each_row_of_the_page_is_true(bench: Bench, row: Row) -> None:
     result = bench.with_secrets(config)
 
     here = [found for found in result.findings if found.startswith(f"worker.conf:{line}: ")]
-    if row.where == "named":
-        assert not row.key
-        assert len(here) == 1
-        assert row.option in here[0]
+    if row.where.endswith("`policy.yml`"):
+        [told] = here
+        assert row.key in told and "policy.yml" in told
+        assert result.forbidden(result.mirrors["debian"], Policy())
     else:
         assert here == []
     if row.where == "not needed":
@@ -187,7 +226,7 @@ def test_each_row_of_the_page_is_true(bench: Bench, row: Row) -> None:
     elif row.option == "password":
         secret = result.mirrors["debian"].password
         assert secret and secret.file and Path(secret.file).read_text() == f"{SECRET}\n"
-    elif row.where != "named":
+    else:
         assert found_at(row, result) == SAMPLES[row.section, row.option][1]
 
 
@@ -199,6 +238,9 @@ def test_what_tunasync_was_not_told_to_enable_is_no_loss(bench: Bench, section: 
     mirror = "memory_limit = '1G'\ndocker_image = 'x'\ndocker_volumes = ['/x']\nsnapshot_path = '/x'\n"
     result = bench.run(GLOBAL + f"[{section}]\nenable = false\n" + inert + DEBIAN + mirror)
     assert (result.code, result.findings) == (0, [])
+    assert (bench.folder / "mirrors/debian.yml").read_text().splitlines()[1:] == [DEBIAN_UPSTREAM]
+    assert not (bench.folder / "policy.yml").exists()
+    assert result.settings.cgroup is None
 
 
 def test_global_lists_are_merged_into_those_of_a_mirror_and_only_where_they_count(bench: Bench) -> None:

@@ -1,0 +1,193 @@
+"""What tunasync hands to `docker run` as the keys of a mirror: each option in one word, and volumes, variables and
+memory where Skipjack has keys of their own for them."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from runner.importing.definitions import Config, Definition, Value
+from runner.importing.findings import Finding
+from runner.importing.options import memory
+from schemas.problems import shown
+from schemas.validation import schema
+
+_LETTERS = {
+    "a": "--attach", "c": "--cpu-shares", "d": "--detach", "e": "--env", "h": "--hostname", "i": "--interactive",
+    "l": "--label", "m": "--memory", "P": "--publish-all", "p": "--publish", "q": "--quiet", "t": "--tty",
+    "u": "--user", "v": "--volume", "w": "--workdir",
+}  # fmt: skip
+_OTHER_NAMES = {"--net": "--network", "--net-alias": "--network-alias", "--dns-opt": "--dns-option"}
+_FLAGS = frozenset({
+    "--detach", "--disable-content-trust", "--help", "--init", "--interactive", "--no-healthcheck",
+    "--oom-kill-disable", "--privileged", "--publish-all", "--quiet", "--read-only", "--rm", "--sig-proxy", "--tty",
+    "--use-api-socket",
+})  # fmt: skip
+"""Options of docker-run(1) without a value; all others take the next word when they have none of their own."""
+
+_OURS = frozenset({"--attach", "--cidfile", "--detach", "--log-driver", "--name", "--quiet", "--rm", "--sig-proxy"})
+"""Options that whoever starts the container and must find it again sets himself."""
+
+
+class Unfit(Exception):  # noqa: N818 - what the words are
+    """Words that no key can hold; `option` is the one of tunasync that has them."""
+
+    def __init__(self, option: str, what: str) -> None:
+        super().__init__(what)
+        self.option = option
+
+
+class Words(NamedTuple):
+    """What some volumes and options come to; `ours` are options that Skipjack sets itself."""
+
+    volumes: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    env: Mapping[str, str] = {}
+    memory: str = ""
+    ours: tuple[str, ...] = ()
+
+    def keys(self) -> dict[str, list[str]]:
+        """The lists as a mirror has them, without empty ones."""
+        found = {"docker_volumes": list(self.volumes), "docker_options": list(self.options)}
+        return {key: value for key, value in found.items() if value}
+
+
+def is_used(definition: Definition, config: Config) -> bool:
+    """Whether tunasync would run a mirror's programs in a container."""
+    return bool(config.get("docker", "enable", False) and definition.get("docker_image", ""))
+
+
+def of_mirror(definition: Definition, config: Config) -> tuple[Words, list[Finding]]:
+    """What a mirror's container gets, and what there is to tell; raises LeftOut when it cannot be had."""
+    if not is_used(definition, config):
+        return Words(), _idle(definition) if config.get("docker", "enable", False) else []
+    try:
+        own = read(definition.get("docker_volumes", []), definition.get("docker_options", []))
+    except Unfit as unfit:
+        raise definition.at(unfit.option).left_out(f"{unfit}.", "Write it otherwise.") from unfit
+    try:
+        usual = common(config)
+    except Unfit as unfit:
+        place = config.at("docker", unfit.option.removeprefix("docker_"))
+        raise place.left_out(f"{unfit}.", "Write it otherwise.", "Each mirror with a `docker_image`") from unfit
+    told = [*_told(usual, config.at("docker", "options")), *_told(own, definition.at("docker_options"))]
+    return _together(usual, own), told
+
+
+def common(config: Config) -> Words:
+    """What `[docker]` gives to every container; raises Unfit."""
+    return read(config.get("docker", "volumes", []), config.get("docker", "options", []))
+
+
+def place_of(key: str, value: str, definition: Definition, config: Config) -> Value:
+    """Where a mirror's `docker_volumes` or `docker_options` got one of their values."""
+    volumes = (definition.at("docker_volumes"), config.at("docker", "volumes"))
+    options = (definition.at("docker_options"), config.at("docker", "options"))
+    found = [(place, read(place.value or [], [])) for place in volumes]
+    found += [(place, read([], place.value or [])) for place in options]
+    return next((place for place, words in found if value in words.keys().get(key, [])), definition.place)
+
+
+def _idle(definition: Definition) -> list[Finding]:
+    return [
+        definition.at(option).finding(
+            f"`{option}` does nothing without `docker_image` in tunasync, and was left out.", "See what was meant."
+        )
+        for option in ("docker_volumes", "docker_options")
+        if option in definition.own
+    ]
+
+
+def _told(words: Words, place: Value) -> list[Finding]:
+    todo = "See whether more was meant."
+    return [place.finding(f"`{option}` is left out: Skipjack sets it itself.", todo) for option in words.ours]
+
+
+def _together(first: Words, second: Words) -> Words:
+    """The words of both, where the later ones win."""
+    return Words(
+        tuple(dict.fromkeys([*first.volumes, *second.volumes])),
+        (*first.options, *second.options),
+        {**first.env, **second.env},
+        second.memory or first.memory,
+        (*first.ours, *second.ours),
+    )
+
+
+def read(volumes: Sequence[str], options: Sequence[str]) -> Words:
+    """The volumes, and what the options come to; raises Unfit."""
+    found = [_volume("docker_volumes", each) for each in volumes]
+    words, ours, env, limit = [], [], {}, ""
+    for name, value in _options(options):
+        if name in ("--volume", "--mount"):
+            found.append(_volume("docker_options", value or "") if name == "--volume" else _bind(value or ""))
+        elif name == "--env":
+            key, text = _variable(value or "")
+            env[key] = text
+        elif name == "--memory":
+            limit = _limit(value or "")
+        elif name in _OURS:
+            ours += [name] if (name, value) not in (("--rm", None), ("--rm", "true")) else []
+        else:
+            words.append(name if value is None else f"{name}={value}")
+    return Words(tuple(dict.fromkeys(found)), tuple(words), env, limit, tuple(ours))
+
+
+def _options(words: Iterable[str]) -> Iterator[tuple[str, str | None]]:
+    """Long names with their values, None for those without."""
+    rest = iter(words)
+    for word in rest:
+        if re.fullmatch(r"--[a-z].*", word, re.DOTALL):
+            name, equals, value = word.partition("=")
+            name = _OTHER_NAMES.get(name, name)
+            yield name, value if equals else None if name in _FLAGS else _next(word, rest)
+        elif re.fullmatch(r"-[A-Za-z].*", word, re.DOTALL):
+            yield from _letters(word, rest)
+        else:
+            raise Unfit("docker_options", f"docker would take `{shown(word)}` for the image")
+
+
+def _letters(word: str, rest: Iterator[str]) -> Iterator[tuple[str, str | None]]:
+    for number, letter in enumerate(word[1:], 2):
+        name, after = _LETTERS.get(letter), word[number:]
+        if name is None:
+            raise Unfit("docker_options", f"`{shown(word)}` is no option of docker")
+        if name not in _FLAGS or after.startswith("="):
+            yield name, after.removeprefix("=") or _next(word, rest)
+            return
+        yield name, None
+
+
+def _next(word: str, rest: Iterator[str]) -> str:
+    for value in rest:
+        return value
+    raise Unfit("docker_options", f"`{shown(word)}` is without its value")
+
+
+def _volume(option: str, text: str) -> str:
+    if re.fullmatch(schema("mirror")["properties"]["docker_volumes"]["items"]["pattern"], text):
+        return text
+    raise Unfit(option, f"the volume `{shown(text)}` is not like `/here:/there` or `/here:/there:ro`")
+
+
+def _bind(text: str) -> str:
+    """A volume that is written as a mount of the kind `bind`."""
+    fields = {name: value for name, _equals, value in (part.partition("=") for part in text.split(","))}
+    source = fields.pop("source", "") or fields.pop("src", "")
+    target = next((fields.pop(name) for name in ("target", "destination", "dst") if name in fields), "")
+    mode = next((fields.pop(name) for name in ("readonly", "ro") if name in fields), "false")
+    if fields != {"type": "bind"} or mode not in ("", "true", "false"):
+        raise Unfit("docker_options", f"the mount `{shown(text)}` is not like `type=bind,source=/here,target=/there`")
+    return _volume("docker_options", f"{source}:{target}" + (":ro" if mode != "false" else ""))
+
+
+def _variable(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise Unfit("docker_options", f"`{shown(name)}` would come from the environment of tunasync")
+    return name, value
+
+
+def _limit(text: str) -> str:
+    if memory(text) is None:
+        raise Unfit("docker_options", f"`{shown(text)}` is no amount of memory")
+    return text

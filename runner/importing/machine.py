@@ -1,0 +1,72 @@
+"""What of tunasync's configuration belongs into the settings of the worker's machine."""
+
+import os
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from runner.importing import folders
+from runner.importing.definitions import Config
+from runner.importing.findings import Finding
+
+Keys = dict[str, Any]
+
+
+def settings(config: Config, worker: str, findings: list[Finding]) -> Keys:
+    """The keys of `runner.yml`; what is not kept is added to the findings."""
+    return {
+        "worker": worker,
+        "repository": {"url": "https://git.example.org/mirrors.git"},
+        **_roots(config, findings),
+        **_control_group(config),
+        **_manager(config, findings),
+    }
+
+
+def _roots(config: Config, findings: list[Finding]) -> Keys:
+    found = {"log_dir": folders.log_root(config), "snapshot_root": folders.snapshot_root(config)}
+    root, logs = config.at("global", "mirror_dir"), config.at("global", "log_dir")
+    if str(root.value or "").startswith("/"):
+        found["mirror_root"] = os.path.normpath(root.value)
+    elif root.value or config.definitions:
+        todo = "Set `mirror_root` in the machine's settings."
+        findings.append(root.finding("`mirror_dir` is no absolute path.", todo))
+    if logs.value and not found["log_dir"]:
+        what = "`log_dir` is no absolute path, or holds more than `{{.Name}}`."
+        findings.append(logs.finding(what, "Set `log_dir` in the machine's settings."))
+    if folders.publishes_snapshots(config) and not found["snapshot_root"]:
+        place = config.at("btrfs_snapshot", "snapshot_path")
+        todo = "Set `snapshot_root` in the machine's settings."
+        findings.append(place.finding("There is no absolute `snapshot_path` in `[btrfs_snapshot]`.", todo))
+    return {key: path for key, path in found.items() if path}
+
+
+def _control_group(config: Config) -> Keys:
+    group = folders.control_group(config.get("cgroup", "group", ""))
+    return {"cgroup": group} if group and config.get("cgroup", "enable", False) else {}
+
+
+def _manager(config: Config, findings: list[Finding]) -> Keys:
+    urls, one = config.at("manager", "api_base_list"), config.at("manager", "api_base")
+    place = urls if urls.value else one
+    addresses: Sequence[str] = urls.value or ([one.value] if one.value else [])
+    if len(addresses) > 1:
+        what = "A worker reports to one manager, the first of these."
+        findings.append(place.finding(what, "See who read the others."))
+    if not addresses:
+        return {}
+    if not re.fullmatch(r"https?://\S+", addresses[0]) or "@" in addresses[0]:
+        what = "The manager's address does not begin with `http://` or `https://`, or holds a password."
+        findings.append(place.finding(what, "Set `manager` in the machine's settings."))
+        return {}
+    return {"manager": {"url": addresses[0], "token": {"file": "/etc/skipjack/token"}, **_authority(config, findings)}}
+
+
+def _authority(config: Config, findings: list[Finding]) -> Keys:
+    place = config.at("manager", "ca_cert")
+    if str(place.value or "").startswith("/"):
+        return {"ca_cert": place.value}
+    if place.value:
+        todo = "Set `manager.ca_cert` in the machine's settings."
+        findings.append(place.finding("`ca_cert` is no absolute path.", todo))
+    return {}

@@ -1,0 +1,104 @@
+"""What all mirrors of a tunasync worker share: the worker, and what its mirrors inherit."""
+
+import re
+from typing import Any
+
+from runner.importing import containers, folders
+from runner.importing.definitions import Config, Value
+from runner.importing.findings import Finding
+from runner.importing.values import duration, exit_codes, holds_password, runs_backwards, tries
+from schemas.catalogue import DEFAULTS, WORKERS
+
+Keys = dict[str, Any]
+
+_MOST_SLOTS = 1000
+_LISTS = ("rsync_options", "exec_on_success", "exec_on_failure")
+_ORIGINS = {
+    "zpool": ("zfs", "zpool"),
+    "btrfs_snapshot": ("btrfs_snapshot", "enable"),
+    "docker_volumes": ("docker", "volumes"),
+    "docker_options": ("docker", "options"),
+    "success_exit_codes": ("global", "dangerous_global_success_exit_codes"),
+    "rsync_success_exit_codes": ("global", "dangerous_global_rsync_success_exit_codes"),
+}
+
+
+def origin(key: str) -> tuple[str, str]:
+    """The section and the option that a key of the defaults comes from."""
+    return _ORIGINS.get(key, ("global", key))
+
+
+def worker(config: Config, findings: list[Finding]) -> str:
+    """The worker's name."""
+    place = config.at("global", "name")
+    name = str(place.value or "")
+    found = re.sub(r"[^A-Za-z0-9._-]+", "-", name).lstrip("._-")[:64] or "worker"
+    if found != name:
+        what = f"`name` cannot be that of a worker; it is called `{found}` here." if name else "There is no `name`."
+        findings.append(place.finding(what, f"Rename `{found}` everywhere if you like another one better."))
+    return found
+
+
+def slots(config: Config, findings: list[Finding]) -> Keys:
+    """How many mirrors are synced at once; nothing where the default must do."""
+    place = config.at("global", "concurrent")
+    if place.value in range(1, _MOST_SLOTS + 1):
+        return {"slots": place.value}
+    what = f"`concurrent` must be from 1 to {_MOST_SLOTS}."
+    if not place.value:
+        what = "There is no `concurrent`: tunasync would never sync, Skipjack syncs 4 mirrors at once."
+    findings.append(place.finding(what, f"Set `slots` in `{WORKERS}`."))
+    return {}
+
+
+def defaults(config: Config, findings: list[Finding]) -> Keys:
+    """What every mirror inherits."""
+    keys: Keys = {"provider": "rsync"}
+    for option, place in config.sections["global"].items():
+        if option in ("interval", "timeout"):
+            keys[option] = duration(place.value * (60 if option == "interval" else 1))
+        elif option == "retry":
+            keys[option] = tries(place, findings)
+        elif option.startswith("dangerous_global_"):
+            keys[option.removeprefix("dangerous_global_")] = exit_codes(place, findings)
+        elif option in _LISTS:
+            keys |= _list(option, place, findings)
+    return keys | _container(config) | _file_system(config, findings)
+
+
+def _list(option: str, place: Value, findings: list[Finding]) -> Keys:
+    if holds_password(place.value):
+        what = f"`{option}` is left out: it holds a password."
+        findings.append(place.finding(what, "Keep it in a file of the machine."))
+        return {}
+    if option.startswith("exec"):
+        findings += runs_backwards(place.value, place)
+    return {option: place.value}
+
+
+def _container(config: Config) -> Keys:
+    """What containers share, if there are any and it can be had; whoever uses one tells why not."""
+    if not any(containers.is_used(each, config) for each in config.definitions):
+        return {}
+    try:
+        found: Keys = containers.common(config).keys()
+    except containers.Unfit:
+        return {}
+    return {} if holds_password(found) else found
+
+
+def _file_system(config: Config, findings: list[Finding]) -> Keys:
+    keys: Keys = {}
+    zfs, zpool = config.at("zfs", "enable"), config.get("zfs", "zpool", "")
+    btrfs = config.at("btrfs_snapshot", "enable")
+    if zfs.value and zpool:
+        keys["zpool"] = zpool
+    elif zfs.value:
+        what = "There is no `zpool`: nothing checks that the mirrors are mounted."
+        findings.append(zfs.finding(what, f"Set `zpool` in `{DEFAULTS}`."))
+    if folders.publishes_snapshots(config):
+        keys["btrfs_snapshot"] = True
+    elif btrfs.value:
+        what = "`btrfs_snapshot` is left out: with `zfs` as well no run of tunasync succeeds."
+        findings.append(btrfs.finding(what, "See which one is meant."))
+    return keys
