@@ -49,6 +49,10 @@ def _parser() -> argparse.ArgumentParser:
     courier.set_defaults(command=_courier)
     _with_settings(commands, "once", "follow, start what is due, wait for it, report").set_defaults(command=_once)
     install.add(commands)
+    _add_orders(commands)
+    upcoming = _with_settings(commands, "next", "list what runs when, and why not now")
+    upcoming.add_argument("--json", action="store_true", help="print it as JSON")
+    upcoming.set_defaults(command=_next)
     return parser
 
 
@@ -58,6 +62,22 @@ def _with_settings(
     parser = commands.add_parser(name, help=words)
     parser.add_argument("--settings", type=Path, default=SETTINGS, metavar="FILE", help=f"default: {SETTINGS}")
     return parser
+
+
+def _add_orders(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    words = {
+        "start": "sync mirrors now, also paused and disabled ones",
+        "stop": "end the runs of mirrors and pause them until they are started",
+        "disable": "end the runs of mirrors and take them off the schedule until they are enabled",
+        "restart": "end the runs of mirrors and begin again",
+        "enable": "let paused and disabled mirrors follow their schedule again",
+    }
+    for verb, description in words.items():
+        parser = _with_settings(commands, verb, description)
+        parser.add_argument("names", nargs="+", metavar="NAME")
+        if verb == "start":
+            parser.add_argument("--force", action="store_true", help="at once, whatever the slots and the hours")
+        parser.set_defaults(command=_order, verb=verb, force=False)
 
 
 def _share(text: str) -> str:
@@ -169,6 +189,23 @@ def _once(arguments: argparse.Namespace) -> int:
     from runner.once import once
 
     return once(_settings(arguments))
+
+
+def _order(arguments: argparse.Namespace) -> int:
+    from runner import orders
+    from runner.places import Places
+
+    order = orders.Order(arguments.verb, arguments.names, orders.who(), arguments.force)
+    orders.give(Places(_settings(arguments).state_dir), order)
+    return 0
+
+
+def _next(arguments: argparse.Namespace) -> int:
+    from runner.places import Places
+    from runner.upcoming import upcoming
+
+    upcoming(Places(_settings(arguments).state_dir), as_json=arguments.json)
+    return 0
 
 
 if __name__ == "__main__":

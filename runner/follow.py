@@ -21,6 +21,7 @@ from schemas.problems import Problem, Refused
 from schemas.records import RunnerSettings
 from schemas.repository import Revision
 from schemas.settings import load_policy
+from schemas.timing import circular
 
 Shown = tuple[str | None, str, str, str]
 """A problem as the plan keeps it: the mirror it is about, the place, what is wrong, what to do."""
@@ -116,8 +117,17 @@ def _planned(
     allowed, forbidden = _allowed(settings, placed)
     names = declared.quarantined | {each.mirror.name for each in placed if each not in allowed}
     kept, no_more = _allowed(settings, [former[name] for name in sorted(names & former.keys())])
-    mirrors, clashes = _apart([*kept, *allowed])
+    mirrors, clashes = _apart([*_without_circles(kept, allowed), *allowed])
     return mirrors, tuple(dict.fromkeys([*problems, *forbidden, *no_more, *clashes]))
+
+
+def _without_circles(kept: list[Planned], others: list[Planned]) -> list[Planned]:
+    """The kept definitions, of which none waits for another one that by now comes after it."""
+    circles = circular([each.mirror for each in (*kept, *others)])
+    names = {name for _worker, name in circles}
+    return [
+        each._replace(mirror=each.mirror._replace(after=())) if each.mirror.name in names else each for each in kept
+    ]
 
 
 def _allowed(settings: RunnerSettings, mirrors: list[Planned]) -> tuple[list[Planned], list[Shown]]:

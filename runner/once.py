@@ -51,8 +51,10 @@ def _run_all_due(places: Places) -> bool:
         fine = True
         while waiting:
             time.sleep(POLL)
-            tick.tick(places)
+            launched = tick.tick(places)
             states = book.states()
+            if not launched and not any(state.status in ACTIVE for state in states.values()):
+                waiting = {name for name in waiting if _has_ended(states[name], began)}  # the others' hours are over
             for name in sorted(name for name in waiting if _has_ended(states[name], began)):
                 waiting.remove(name)
                 fine &= states[name].status == SUCCESS

@@ -1,0 +1,101 @@
+"""`skipjack start`, `stop`, `disable`, `restart`, `enable`: what a person wants of mirrors, on the worker itself.
+
+The journal keeps it until it is done or taken back; a tick acts on it, now and after every reboot.
+"""
+
+import os
+import pwd
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from runner import bell, journal, launch, plan, stopping
+from runner.journal import Journal, Subject
+from runner.output import say
+from runner.places import Places
+from schemas.errors import SkipjackError
+from schemas.states import DISABLED, PAUSED
+
+
+class Order(NamedTuple):
+    """An order to the worker: its verb, the mirrors, who gave it, and whether it goes beyond the slots."""
+
+    verb: str
+    names: Sequence[str]
+    made_by: str
+    force: bool = False
+
+
+def who() -> str:
+    """The person who gives orders: the one behind sudo, or the user."""
+    name = os.environ.get("SUDO_USER")
+    if name:
+        return name
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
+
+
+def give(places: Places, order: Order) -> None:
+    """Record an order, stop the runs that it ends, and see to it that a tick acts on it.
+
+    SkipjackError when this worker does not have one of the mirrors; then nothing was done for the others either.
+    """
+    with plan.opened(places.plan) as opened:
+        found = {name: opened.mirror(name) for name in order.names}
+        run_dir, worker = opened.header.run_dir, opened.header.worker
+    unknown = ", ".join(f"`{name}`" for name, planned in found.items() if planned is None)
+    if unknown:
+        raise SkipjackError(f"This worker ({worker}) has no mirror {unknown}.", "`skipjack next` lists those it has.")
+    subjects = [Subject.of(planned) for planned in found.values() if planned is not None]
+    with journal.opened(places.journal) as book:
+        begun = _VERBS[order.verb](book, subjects, order)
+    if order.verb in _ENDING:
+        stopping.stop(places, begun)
+    bell.ring(run_dir)
+    launch.want_tick(places)
+    for subject in subjects:
+        say(f"{subject.name}: {_told(order, at_work=subject.name in begun)}")
+
+
+def _start(book: Journal, subjects: list[Subject], order: Order) -> list[str]:
+    return book.request(subjects, order.made_by, time.time(), force=order.force)
+
+
+def _restart(book: Journal, subjects: list[Subject], order: Order) -> list[str]:
+    return book.request(subjects, order.made_by, time.time(), again=True)
+
+
+def _stop(book: Journal, subjects: list[Subject], order: Order) -> list[str]:
+    return book.override(subjects, PAUSED, order.made_by, time.time())
+
+
+def _disable(book: Journal, subjects: list[Subject], order: Order) -> list[str]:
+    return book.override(subjects, DISABLED, order.made_by, time.time())
+
+
+def _enable(book: Journal, subjects: list[Subject], _order: Order) -> list[str]:
+    book.lift(subjects, time.time())
+    return []
+
+
+_VERBS: dict[str, Callable[[Journal, list[Subject], Order], list[str]]] = {
+    "start": _start,
+    "restart": _restart,
+    "stop": _stop,
+    "disable": _disable,
+    "enable": _enable,
+}
+_ENDING = ("stop", "disable", "restart")
+
+
+def _told(order: Order, *, at_work: bool) -> str:
+    if order.verb == "enable":
+        return "follows its schedule"
+    if order.verb in ("stop", "disable"):
+        words = "paused until `skipjack start`" if order.verb == "stop" else "disabled until `skipjack enable`"
+        return f"{words}; its run is being ended" if at_work else words
+    if not at_work:
+        return "begins at once" if order.force else "begins as soon as its hours and a slot allow it"
+    return "is being synced already" if order.verb == "start" else "its run is being ended, then it begins again"

@@ -1,0 +1,111 @@
+"""`skipjack next`: what runs when, and why not now, in words; the same judgements as a tick's."""
+
+import json
+import time
+from datetime import datetime
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+from runner import journal, plan, schedule
+from runner.output import say
+from runner.places import Places
+from runner.plan import Due
+from runner.schedule import AFTER, CLOSED, DUE, HELD, LATER, RUNNING, Order, Outlook, State, World
+from schemas.states import ACTIVE, INTERRUPTED, LAUNCH_FAILED, LAUNCHING, NONE, STOPPED
+from schemas.units import format_duration
+
+_URGENCY = {DUE: 0, RUNNING: 1, LATER: 2, CLOSED: 2, AFTER: 3, HELD: 4}
+
+
+class Row(NamedTuple):
+    """One mirror: its status, what its next run waits for, since or until when, and that in words."""
+
+    mirror: str
+    status: str
+    waits_for: str
+    at: float | None
+    why: str
+
+
+def upcoming(places: Places, *, as_json: bool) -> None:
+    """Print what this worker does next, the most urgent first."""
+    now = time.time()
+    with plan.opened(places.plan) as opened, journal.opened(places.journal) as book:
+        mirrors, world = schedule.world(opened, book.states(), book.orders())
+    rows = rows_of(mirrors, world, now)
+    if as_json:
+        plain = {"time_zone": world.rules.time_zone, "now": now, "slots": world.rules.slots}
+        say(json.dumps(plain | {"mirrors": [row._asdict() for row in rows]}, indent=2))
+    else:
+        _say_table(rows, ZoneInfo(world.rules.time_zone), now)
+
+
+def rows_of(mirrors: list[Due], world: World, now: float) -> list[Row]:
+    """All mirrors with their judgements, the most urgent first."""
+    queue = schedule.decide(mirrors, world, now)
+    places = {name: number for number, name in enumerate((*queue.launch, *queue.wait))}
+    rows = [_row(mirror, world, now, waits=mirror.name in queue.wait) for mirror in mirrors]
+    return sorted(rows, key=lambda row: (_URGENCY[row.waits_for], places.get(row.mirror, 0), row.at or now, row.mirror))
+
+
+def _row(mirror: Due, world: World, now: float, *, waits: bool) -> Row:
+    state = world.states.get(mirror.name) or State(NONE)
+    order = world.orders.get(mirror.name) or Order()
+    found = schedule.outlook(mirror, world, now)
+    if found.kind == HELD:
+        return Row(mirror.name, state.status, HELD, order.made_at, f"{order.override} by {order.made_by}")
+    if found.kind == DUE:
+        return Row(mirror.name, state.status, DUE, found.at or None, _why_due(order, waits=waits))
+    return Row(mirror.name, state.status, found.kind, found.at, _why_not(mirror, state, world, found, now))
+
+
+def _why_due(order: Order, *, waits: bool) -> str:
+    why = "waits for a slot" if waits else "begins with the next tick"
+    return f"{why}, asked for by {order.made_by}" if order.requested else why
+
+
+def _why_not(mirror: Due, state: State, world: World, found: Outlook, now: float) -> str:
+    if found.kind == RUNNING:
+        return "is being started" if state.status == LAUNCHING else "is being synced"
+    if found.kind == CLOSED:
+        return "its hours begin then"
+    if found.kind == AFTER:
+        return "after " + ", ".join(_with_state(name, world) for name in found.mirrors)
+    if found.at is not None and found.at > schedule.due_at(mirror, state, world.rules, now):
+        return "its hours begin then"
+    if state.status in (INTERRUPTED, STOPPED, LAUNCH_FAILED):
+        return "tried again: its last run could not begin" if state.status == LAUNCH_FAILED else "its run was cut off"
+    if mirror.cron:
+        return f"by its times, {mirror.cron}"
+    if state.failures > 1:
+        return f"backing off after {state.failures} failures"
+    return f"every {format_duration(mirror.interval)}" + (", failed" if state.failures else "")
+
+
+def _with_state(name: str, world: World) -> str:
+    """A mirror that is waited for, with what keeps it when that is not its schedule."""
+    order, state = world.orders.get(name), world.states.get(name)
+    if order is not None and order.override:
+        return f"{name} ({order.override})"
+    if name not in world.names:
+        return f"{name} (whose definition cannot be used)"
+    return f"{name} (being synced)" if state is not None and state.status in ACTIVE else name
+
+
+def _say_table(rows: list[Row], zone: ZoneInfo, now: float) -> None:
+    cells = [("MIRROR", "WHEN", "", "WHY"), *((row.mirror, *_when(row, zone, now), row.why) for row in rows)]
+    widths = [max(len(line[column]) for line in cells) for column in range(3)]
+    for line in cells:
+        columns = (cell.ljust(width) for cell, width in zip(line[:3], widths, strict=True))
+        say("  ".join([*columns, line[3]]))
+
+
+def _when(row: Row, zone: ZoneInfo, now: float) -> tuple[str, str]:
+    if row.waits_for == DUE:
+        late = "" if row.at is None or now - row.at < 1 else f"due for {format_duration(now - row.at)}"
+        return "now", late
+    if row.at is None:
+        return "", ""
+    moment = datetime.fromtimestamp(row.at, zone).strftime("%Y-%m-%d %H:%M")
+    past = row.at <= now
+    return moment, f"for {format_duration(now - row.at)}" if past else f"in {format_duration(row.at - now)}"

@@ -1,0 +1,208 @@
+"""What a person orders on the worker, with real runs: start, stop, disable, restart, enable, and what `next` says."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.parts import ConfigRepository, Worker, alive, wait_until
+
+
+class Gate:
+    """A provider that notes each start with its number of process, and waits for a file to be there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.starts, self.open = folder / "starts", folder / "gate"
+        self.script = folder / "script"
+        self.script.write_text(
+            f"#!/bin/sh\necho $TUNASYNC_MIRROR_NAME $$ >> {self.starts}\n"
+            f"while [ ! -e {self.open} ]; do sleep 0.05; done\n"
+        )
+        self.script.chmod(0o755)
+
+    def begun(self, name: str) -> list[int]:
+        """The processes that began for a mirror, in order."""
+        text = self.starts.read_text() if self.starts.exists() else ""
+        return [int(line.split()[1]) for line in text.splitlines() if line.split()[0] == name]
+
+    def mirror(self, more: str = "") -> str:
+        return f"provider: command\nupstream: https://files.example/\ncommand: {self.script}\n{more}"
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Gate:
+    return Gate(tmp_path)
+
+
+def syncing(worker: Worker, gate: Gate, name: str, times: int = 1) -> None:
+    wait_until(lambda: len(gate.begun(name)) >= times, f"{name} is at work")
+    wait_until(lambda: worker.states()[name] == "syncing", f"{name} is syncing")
+
+
+def status(worker: Worker, name: str, expected: str) -> None:
+    wait_until(lambda: worker.states().get(name) == expected, f"{name} is {expected}")
+
+
+def upcoming(worker: Worker) -> dict[str, dict[str, Any]]:
+    return {row["mirror"]: row for row in json.loads(worker.command("next", "--json").stdout)["mirrors"]}
+
+
+def test_a_stop_ends_the_run_and_pauses_until_a_start(repository: ConfigRepository, worker: Worker, gate: Gate) -> None:
+    repository.commit({"a.yml": gate.mirror()}, "Add a")
+    worker.command("follow")
+    syncing(worker, gate, "a")
+
+    said = worker.command("stop", "a").stdout
+
+    assert said == "a: paused until `skipjack start`; its run is being ended\n"
+    status(worker, "a", "paused")
+    ended = worker.run_of("a")
+    assert (ended.status, ended.reason.startswith("paused by ")) == ("stopped", True)
+    assert not alive(gate.begun("a")[0])
+    worker.command("tick")
+    assert worker.states() == {"a": "paused"}
+    assert upcoming(worker)["a"]["why"].startswith("paused by ")
+
+    gate.open.touch()
+    worker.command("start", "a")
+    status(worker, "a", "success")
+    assert len(gate.begun("a")) == 2
+
+
+def test_a_disabled_mirror_stays_so_through_follows_and_ticks_until_it_is_enabled(
+    repository: ConfigRepository, worker: Worker, gate: Gate
+) -> None:
+    gate.open.touch()
+    repository.commit({"_workers.yml": "workers: {w1: {sync_windows: {allowed: ['00:00-24:00']}}}\n"}, "Set hours")
+    worker.command("follow")
+    repository.commit({"a.yml": gate.mirror("interval: 1s\n"), "b.yml": gate.mirror()}, "Add a and b")
+    worker.command("once")
+    worker.command("disable", "a", "b")
+    status(worker, "a", "disabled")
+    runs = len(gate.begun("a"))
+    repository.commit({"a.yml": gate.mirror("interval: 2s\n")}, "Change a")
+    worker.command("once")
+    worker.command("tick")
+    assert (len(gate.begun("a")), worker.states()) == (runs, {"a": "disabled", "b": "disabled"})
+
+    assert worker.command("enable", "a", "b").stdout == "a: follows its schedule\nb: follows its schedule\n"
+
+    wait_until(lambda: len(gate.begun("a")) > runs or worker.command("tick") is None, "a runs again")
+    assert worker.states()["b"] == "success"
+
+
+def test_a_restart_ends_the_run_and_begins_again(repository: ConfigRepository, worker: Worker, gate: Gate) -> None:
+    repository.commit({"a.yml": gate.mirror()}, "Add a")
+    worker.command("follow")
+    syncing(worker, gate, "a")
+
+    worker.command("restart", "a")
+
+    wait_until(lambda: len(gate.begun("a")) == 2, "it begins again")
+    assert not alive(gate.begun("a")[0])
+    gate.open.touch()
+    status(worker, "a", "success")
+
+
+def test_a_forced_start_goes_beyond_the_slots_and_the_hours(
+    repository: ConfigRepository, worker: Worker, gate: Gate
+) -> None:
+    hours = "sync_windows: {forbidden: ['00:00-23:59'], stop_running: true}\n"
+    repository.commit({"a.yml": gate.mirror(), "b.yml": gate.mirror()}, "Fill both slots")
+    worker.command("follow")
+    syncing(worker, gate, "a")
+    syncing(worker, gate, "b")
+    repository.commit({"c.yml": gate.mirror(), "d.yml": gate.mirror(hours)}, "Add more")
+    worker.command("follow")
+    status(worker, "c", "queued")
+    assert upcoming(worker)["c"]["why"] == "waits for a slot"
+
+    worker.command("start", "--force", "d")
+
+    syncing(worker, gate, "d")
+    worker.command("tick")
+    assert worker.states() == {"a": "syncing", "b": "syncing", "c": "queued", "d": "syncing"}
+    gate.open.touch()
+    for name in "abcd":
+        status(worker, name, "success")
+
+
+def test_a_run_is_ended_when_its_hours_are_over(repository: ConfigRepository, worker: Worker, gate: Gate) -> None:
+    repository.commit({"a.yml": gate.mirror()}, "Add a")
+    worker.command("follow")
+    syncing(worker, gate, "a")
+    now = time.gmtime(time.time() + 7200)
+    hours = f"{now.tm_hour:02}:00-{(now.tm_hour + 1) % 24:02}:00"
+    repository.commit(
+        {"a.yml": gate.mirror(f"sync_windows: {{allowed: ['{hours}'], stop_running: true}}\n")}, "Limit a"
+    )
+
+    worker.command("follow")
+
+    status(worker, "a", "interrupted")
+    assert worker.run_of("a").reason == "the hours in which it may be synced are over"
+    found = upcoming(worker)["a"]
+    assert (found["waits_for"], found["why"]) == ("later", "its hours begin then")
+    assert not alive(gate.begun("a")[0])
+
+
+def test_a_mirror_begins_after_the_one_that_it_follows(
+    repository: ConfigRepository, worker: Worker, gate: Gate
+) -> None:
+    repository.commit({"a.yml": gate.mirror(), "b.yml": gate.mirror("after: [a]\n")}, "Add both")
+    worker.command("follow")
+    syncing(worker, gate, "a")
+
+    worker.command("tick")
+
+    assert "b" not in worker.states()
+    assert upcoming(worker)["b"]["why"] == "after a (being synced)"
+    gate.open.touch()
+    status(worker, "b", "success")
+
+
+def test_fixed_times_are_known_without_site_packages(repository: ConfigRepository, worker: Worker, gate: Gate) -> None:
+    gate.open.touch()
+    site = "title: Test Mirrors\ntime_zone: Europe/Berlin\n"
+    repository.commit({"_site.yml": site, "a.yml": gate.mirror("cron: 30 4 1 1 *\n")}, "Add a")
+    worker.command("once")
+    status(worker, "a", "success")
+
+    worker.command("tick")
+
+    found = upcoming(worker)["a"]
+    assert (found["waits_for"], found["why"]) == ("later", "by its times, 30 4 1 1 *")
+    assert " 04:30  in " in worker.command("next").stdout.replace("-01-01", "")
+    assert "bug" not in worker.messages()
+
+
+def test_names_that_are_not_there_are_told_and_nothing_is_done(
+    repository: ConfigRepository, worker: Worker, gate: Gate
+) -> None:
+    repository.commit({"a.yml": gate.mirror()}, "Add a")
+    worker.command("follow")
+
+    done = worker.command("disable", "a", "nobody", check=False)
+
+    assert done.returncode == 1
+    assert "This worker (w1) has no mirror `nobody`. `skipjack next` lists those it has." in done.stderr
+    syncing(worker, gate, "a")
+    gate.open.touch()
+    status(worker, "a", "success")
+
+
+def test_a_wait_between_attempts_is_over_when_the_run_is_told_to_stop(
+    repository: ConfigRepository, worker: Worker, gate: Gate
+) -> None:
+    gate.script.write_text(f"#!/bin/sh\necho $TUNASYNC_MIRROR_NAME $$ >> {gate.starts}\nexit 1\n")
+    repository.commit({"a.yml": gate.mirror("retry: 2\nretry_delay: 1h\n")}, "Add a")
+    worker.command("follow")
+    syncing(worker, gate, "a")
+    wait_until(lambda: not alive(gate.begun("a")[0]), "the first attempt is over")
+
+    worker.command("stop", "a")
+
+    status(worker, "a", "paused")
+    assert (worker.run_of("a").status, worker.run_of("a").attempts) == ("stopped", 1)
