@@ -8,9 +8,10 @@ import errno
 import os
 
 _MOUNTED = "/sys/fs/cgroup"
-_LIMITS = ("memory.max", "memory.limit_in_bytes")
+_NO_LIMIT = {"memory.max": "max", "memory.limit_in_bytes": "-1"}
+"""The files that take a limit, of version 2 and of version 1, and how each says that there is none."""
+
 _EVENTS = ("memory.events", "memory.oom_control")
-"""Of version 2 and of version 1."""
 
 
 def _memberships() -> list[tuple[str, str]]:
@@ -42,27 +43,43 @@ def make(parent: str, name: str, limit: int) -> str:
     with contextlib.suppress(FileExistsError):  # somebody is still in there
         os.mkdir(group)
     try:
-        _write(os.path.join(group, _limit_file(parent, group)), str(limit))
+        _hand_down(parent, group)
+        _write(os.path.join(group, _limit_file(group)), str(limit))
     except OSError:
         remove(group)
         raise
     return group
 
 
-def _limit_file(parent: str, group: str) -> str:
-    """The name of the file that takes the limit; under version 2 the parent may have to hand the controller down."""
+def _hand_down(parent: str, group: str) -> None:
+    """See to it that a group of version 2 has the memory controller, which its parent must hand down."""
     switch = os.path.join(parent, "cgroup.subtree_control")
-    if os.path.exists(switch) and not os.path.exists(os.path.join(group, _LIMITS[0])):
+    if os.path.exists(switch) and not os.path.exists(os.path.join(group, "memory.max")):
         _write(switch, "+memory")
-    for name in _LIMITS:
+
+
+def _limit_file(group: str) -> str:
+    for name in _NO_LIMIT:
         if os.path.exists(os.path.join(group, name)):
             return name
-    raise OSError(errno.EOPNOTSUPP, "it has no memory controller", parent)
+    raise OSError(errno.EOPNOTSUPP, "it has no memory controller", group)
 
 
 def enter(group: str) -> None:
     """Move this process into a group, and with it the children that it will have."""
     _write(os.path.join(group, "cgroup.procs"), "0")
+
+
+def leave(group: str, *homes: str) -> None:
+    """Move this process to the first of the homes that takes it, and remove the group; else lift the group's limit, so
+    that what this process starts from now on is not under it. OSError when not even that can be done.
+    """
+    for home in homes:
+        with contextlib.suppress(OSError):  # an ordinary user may be taken in by a group and not let back
+            enter(home)
+            return remove(group)
+    name = _limit_file(group)
+    return _write(os.path.join(group, name), _NO_LIMIT[name])
 
 
 def remove(group: str) -> None:

@@ -4,7 +4,6 @@ Under systemd the run's own unit has the limit, and a container has its own; els
 group of its own for each attempt. It stands last in the table: what other hooks do at the end is no longer in there.
 """
 
-import contextlib
 from typing import NamedTuple
 
 from runner.api import Job
@@ -15,11 +14,11 @@ OPTIONS = frozenset({"memory_limit", "docker_image"})
 
 
 class _Confined(NamedTuple):
-    """An attempt under a limit: its group, how many were killed there before, and where to go back to, if anywhere."""
+    """An attempt under a limit: its group, how many were killed there before, and where to go in the end."""
 
     group: str
     killed: int
-    home: str = ""
+    homes: tuple[str, ...] = ()
 
 
 def pre_exec(job: Job) -> None:
@@ -48,7 +47,7 @@ def _confine(job: Job, parent: str, limit: int) -> None:
         todo = "`cgroup` in the machine's settings must name a group with a memory controller that this user may write"
         job.complain(f"`memory_limit` is not enforced: {error.filename}: {error.strerror}; {todo}")
     else:
-        job.kept["memory"] = _Confined(group, killed, home)
+        job.kept["memory"] = _Confined(group, killed, (home, parent))
 
 
 def post_exec(job: Job) -> None:
@@ -59,10 +58,8 @@ def post_exec(job: Job) -> None:
     if control_group.kills(confined.group) > confined.killed:
         size = format_size(job.mirror.memory_limit or 0)
         job.explanation = f"it exceeded its `memory_limit` of {size}, for which the kernel killed a process"
-    if confined.home:
-        with contextlib.suppress(OSError):  # then we end in there, and the next run removes it
-            control_group.enter(confined.home)
-            control_group.remove(confined.group)
+    if confined.homes:
+        control_group.leave(confined.group, *confined.homes)
 
 
 def post_fail(job: Job) -> None:

@@ -143,7 +143,7 @@ def test_nothing_is_told_without_a_limit_or_of_a_container_which_has_its_own(
     assert (job.complaints, job.kept, job.explanation) == ([], {}, "")
 
 
-@pytest.mark.parametrize(("parent", "why"), [("groups", "groups: it has no memory controller"),
+@pytest.mark.parametrize(("parent", "why"), [("groups", "groups/debian: it has no memory controller"),
                                              ("missing", "missing/debian: No such file or directory")])  # fmt: skip
 def test_a_group_that_cannot_enforce_a_limit_is_told_and_the_run_goes_on(
     job: Job, tmp_path: Path, parent: str, why: str

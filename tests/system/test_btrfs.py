@@ -167,9 +167,12 @@ def test_readers_find_a_snapshot_at_every_moment(disk: Path) -> None:
 def test_what_a_run_may_do_is_enough(disk: Path, user: int) -> None:
     with rights_of(user):
         job = job_on(disk)
-        for text in ("1", "2", "3"):
-            sync(job, text)
-            assert (published(job), snapshots(job), job.complaints) == (text, ["debian"], [])
+        sync(job, "0")
+        with (Path(job.snapshot) / "serial").open() as file:
+            for text in ("1", "2", "3"):
+                sync(job, text)
+                assert (published(job), snapshots(job), job.complaints) == (text, ["debian"], [])
+            assert file.read() == "0", "a download that has begun goes on"
     assert Path(job.snapshot).stat().st_uid == user
 
 

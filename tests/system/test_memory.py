@@ -1,16 +1,25 @@
 """Memory limits kept by a real kernel: by a control group of the run's own, and by a unit of systemd."""
 
 import contextlib
+import json
 import os
+import shutil
 import signal
+import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from runner.hooks import control_group
 from tests.e2e.parts import ConfigRepository, Worker, alive, wait_until
 from tests.system.box import CGROUPS, Box, make_image
+from tests.system.conftest import PYTHON
+
+REPOSITORY = Path(__file__).parents[2]
+NOBODY = 65534
 
 GREEDY = f"{sys.executable} -c 'bytearray(200 * 1024**2)'"
 """A command that takes 200 MiB."""
@@ -129,6 +138,41 @@ def test_a_killed_run_leaves_a_group_that_the_next_one_takes(
     assert list(groups.glob("*/")) == []
 
 
+USED = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+from runner.api import Job, Machine
+from runner.hooks import control_group, memory
+from runner.paths import Paths
+from schemas.records import Mirror
+group = sys.argv[2]
+job = Job(Mirror("m", "w1", "command", "x", memory_limit=2**26), Paths("", "", ""), Machine(cgroup=group))
+places = []
+for step in (memory.pre_exec, memory.post_exec):
+    step(job)
+    places.append(control_group.own())
+print(json.dumps([places, job.complaints]))
+"""
+
+
+def test_an_ordinary_user_who_is_not_let_back_goes_to_the_workers_group(groups: Path) -> None:
+    """The group that the process came from is root's."""
+    with tempfile.TemporaryDirectory(prefix="skipjack-memory-") as name:
+        code = Path(name)
+        code.chmod(0o755)
+        for room in ("runner", "schemas"):
+            shutil.copytree(REPOSITORY / room, code / room)
+        for path in (groups, groups / "cgroup.procs"):
+            os.chown(path, NOBODY, NOBODY)
+        words = [PYTHON, "-I", "-S", "-c", USED, str(code), str(groups)]
+        done = subprocess.run(
+            words, user=NOBODY, group=NOBODY, extra_groups=[], cwd="/", capture_output=True, text=True
+        )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [[str(groups / "m"), str(groups)], []]
+    assert list(groups.glob("*/")) == []
+
+
 def test_a_group_without_the_controller_enforces_nothing_and_says_so(
     repository: ConfigRepository, worker: Worker
 ) -> None:
@@ -142,7 +186,7 @@ def test_a_group_without_the_controller_enforces_nothing_and_says_so(
         declare(repository, worker, "command: 'true'\n")
         run = worker.run_of("m")
         assert run.status == "success"
-        assert f"`memory_limit` is not enforced: {other}: it has no memory controller; " in run.log_tail
+        assert f"`memory_limit` is not enforced: {other}/m: it has no memory controller; " in run.log_tail
         assert list(other.glob("*/")) == []
 
 
@@ -159,3 +203,13 @@ def test_a_unit_of_systemd_is_left_to_enforce_it_and_a_kill_in_it_is_told(
     assert f"m: failed: {EXCEEDED}" in done.stderr
     assert "not enforced" not in done.stderr
     assert "not enforced" in others.stderr, "a unit of another name sets no limit of this mirror's"
+
+
+def test_what_cannot_leave_its_group_is_no_longer_limited(groups: Path) -> None:
+    group = control_group.make(str(groups), "m", 2**26)
+    name = control_group._limit_file(group)
+    before = (groups / name).read_text()
+    assert (groups / "m" / name).read_text() == f"{2**26}\n" != before
+    control_group.leave(group, "/no/such/group", "/nor/this")
+    assert (groups / "m" / name).read_text() == before
+    control_group.remove(group)
