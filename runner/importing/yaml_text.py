@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 _PLAIN = re.compile(r"(?:--?)?[A-Za-z/](?:[A-Za-z0-9_./@+=*~,%-]|:(?=[A-Za-z0-9/])| (?=[A-Za-z0-9/_-]))*")
-_DURATION = re.compile(r"[0-9]+[smhdw]")
+_AMOUNT = re.compile(r"[0-9]+(?:[smhdw]|[KMG]?i?B)")
 _WORDS = re.compile(r"y|n|yes|no|on|off|true|false|null", re.I)
 _KEY = re.compile(r"[A-Za-z][A-Za-z0-9._-]*")
 
@@ -33,7 +33,7 @@ def scalar(value: str | int | bool | Mapping[str, Any]) -> str:
         return str(value)
     if not isinstance(value, str):
         return "{}"
-    if _DURATION.fullmatch(value) or (_PLAIN.fullmatch(value) and not _WORDS.fullmatch(value)):
+    if _AMOUNT.fullmatch(value) or (_PLAIN.fullmatch(value) and not _WORDS.fullmatch(value)):
         return value
     return _quoted(value)
 

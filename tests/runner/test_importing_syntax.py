@@ -79,6 +79,7 @@ def test_every_value_is_found_on_its_line(tmp_path: Path) -> None:
         "{a}", "[a]", "a, b", "*a", "&a", "!a", "%a", "@a", "`a`", "|", ">", "?", "= ", "=", "---", "...", "<<",
         "中文 é", "\u2028", "\ufeff", "\x85", "😀", "a ", " a", "a  b", "--filter=P x", "/a b/c", "^a{1,2}$", "a\\",
         "rsync://a/b/", "x" * 500,
+        "256MiB", "1B", "12e3B",
     ],
 )  # fmt: skip
 def test_text_is_written_so_that_it_is_read_as_it_was(text: str) -> None:
