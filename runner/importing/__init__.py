@@ -2,5 +2,6 @@
 
 `tunasync → definitions → draft → writing`. A draft is made of what all mirrors share (`shared_keys`), each mirror
 (`mirror_keys`, with `containers`, `folders`, `patterns` and `values`), the machine's settings (`machine`) and the
-policy that allows it all (`allowance`). tunasync's options are in `options`, the syntaxes in `toml_source` and `yaml_text`.
+policy that allows it all (`allowance`). The names of tunasync's options are in `options`, the syntaxes in
+`toml_source` and `yaml_text`.
 """
