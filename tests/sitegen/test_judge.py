@@ -1,9 +1,14 @@
+import random
+
+import pytest
+
 from schemas.records import Mirror, Site, Worker
 from schemas.report import MirrorStatus, Progress
 from sitegen.judge import LIVE, STEPS, Judge
 from sitegen.model import Declared, Facts, WorkerState
 from sitegen.snapshot import Snapshot
-from tests.sitegen.kit import HOUR, JOURNAL, NOW, OLD_REVISION, REVISION, run_of, status_of
+from sitegen.store import Store
+from tests.sitegen.kit import HOUR, JOURNAL, NOW, OLD_REVISION, REVISION, delivery_of, report_of, run_of, status_of
 
 DAY = 24 * HOUR
 
@@ -177,3 +182,39 @@ def test_a_mirror_of_a_worker_that_is_gone_is_still_a_mirror() -> None:
     found = judged(config=declared(mirror(on="gone")))
     assert [(view.name, view.verdict) for view in found.mirrors] == [("debian", "unknown")]
     assert "gone" not in [view.name for view in found.workers]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_reading_and_judging_what_changed_ends_where_reading_everything_does(store: Store, seed: int) -> None:
+    chance, judge, facts = random.Random(seed), Judge(), store.facts()
+    numbers = {"w1": 0, "w2": 0}
+    for step in range(60):
+        now, on = NOW + step * 120, chance.choice(["w1", "w2"])
+        names = chance.sample("abcd", chance.randint(0, 3))
+        statuses = [_any_status(chance, name, 10 * step + place, now) for place, name in enumerate(names, 1)]
+        numbers[on] += 1
+        report = report_of(numbers[on], *statuses, kind=chance.choice(["change", "change", "snapshot"]))
+        progress = tuple(Progress(name, now, chance.random() * 100) for name in names if chance.random() < 0.5)
+        if chance.random() < 0.1:
+            copies = [mirror(name, on) for name in chance.sample("abcd", 3) for on in ("w1", "w2")]
+            store.keep_catalogue(declared(*copies), now)
+        if chance.random() < 0.8:
+            store.apply([delivery_of(report, worker=on, at=now, progress=progress)])
+        else:
+            numbers[on] -= 1
+        facts = store.facts(facts)
+        assert facts == store.facts()
+        again, once = judge.judge(facts, now), Judge().judge(facts, now)
+        assert _without_moments(again) == _without_moments(once)
+
+
+def _any_status(chance: random.Random, name: str, number: int, now: float) -> MirrorStatus:
+    word = chance.choice(["success", "failed", "syncing", "syncing"])
+    ended_at = None if word == "syncing" else now
+    return status_of(name, word, at=now, run=run_of(number, word, ended_at=ended_at, launched_at=now - 60))
+
+
+def _without_moments(snapshot: Snapshot) -> object:
+    """Everything but the moments that views carry in coarse steps."""
+    views = [[copy._replace(unknown_at=None, progress_until=None) for copy in view.copies] for view in snapshot.mirrors]
+    return views, snapshot.counts, snapshot.workers
