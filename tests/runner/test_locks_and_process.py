@@ -71,6 +71,13 @@ def test_a_process_gets_a_session_of_its_own_no_input_and_default_signals(tmp_pa
     assert not [mask for mask in masks if mask & stops]
 
 
+def test_a_process_is_killed_for_want_of_memory_before_the_run_that_started_it(tmp_path: Path) -> None:
+    ours = Path("/proc/self/oom_score_adj").read_text()
+    assert run(["cat", "/proc/self/oom_score_adj"], tmp_path).code == 0
+    assert int((tmp_path / "log").read_text()) == int(ours) + 200
+    assert Path("/proc/self/oom_score_adj").read_text() == ours
+
+
 def test_a_process_inherits_no_descriptor_and_no_secret_of_ours(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
