@@ -17,7 +17,7 @@ Violation = tuple[str, str]
 
 _ASK = "Ask whoever keeps this machine's policy, or leave it out."
 
-_OPTION = re.compile(r"(--[a-z][a-z0-9-]*)(?:=(.*))?", re.S)
+_OPTION = re.compile(r"(--[a-z][a-z0-9-]*)(?:=([^\x00-\x1f]*))?")
 
 _FLAGS = frozenset({
     "--disable-content-trust", "--init", "--interactive", "--no-healthcheck", "--no-hosts", "--oom-kill-disable",

@@ -111,7 +111,7 @@ def _containers(merged: Merged) -> Iterator[Problem]:
             if key in merged.layers[-1].keys:
                 yield merged.problem(key, f"`{key}` does nothing without a container.", "Add `docker_image:`.")
     for word in merged.keys.get("docker_options", ()):
-        if not re.fullmatch(r"--[a-z][a-z0-9-]*(=.*)?", word, re.S):
+        if not re.fullmatch(r"--[a-z][a-z0-9-]*(=[^\x00-\x1f]*)?", word):
             what = f"`{shown(word)}` in `docker_options` is neither `--name` nor `--name=value`."
             todo = "Write each option as one word, for example `--network=host`; volumes belong to `docker_volumes`."
             yield merged.problem("docker_options", what, todo)

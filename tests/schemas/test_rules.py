@@ -2,7 +2,7 @@ import pytest
 
 from schemas import rules
 
-from .kit import lines, load
+from .kit import BASE, lines, load
 
 COMMAND = "provider: command\nworker: w1\nupstream: https://up.example.org/\n"
 
@@ -221,3 +221,30 @@ def test_time_zones_of_the_database_are_known(name: str) -> None:
 @pytest.mark.parametrize("name", ["Europe", "Europe/Atlantis", "../../etc/passwd", "/etc/localtime", "a\0b", "CEST?"])
 def test_anything_else_is_no_time_zone(name: str) -> None:
     assert not rules.is_time_zone(name)
+
+
+@pytest.mark.parametrize(("key", "value"), [("docker_volumes", "['/etc/keys:/keys']"), ("docker_options", "[--init]")])
+def test_keys_of_containers_need_an_image(key: str, value: str) -> None:
+    text = f"{key}: {value}\n"
+    assert told(text) == [
+        f"debian.yml:1:{len(key) + 3}: `{key}` does nothing without a container. Add `docker_image:`."
+    ]
+    assert load(debian=text + "docker_image: tools:3\n").problems == ()
+    assert load(_defaults=BASE["_defaults.yml"] + text, debian="").problems == (), "others may have one"
+
+
+@pytest.mark.parametrize("word", ["-v", "-v/:/x", "--", "-", "---x", "--Init", "--network host", '"--a=\\n"'])
+def test_an_option_for_a_container_is_one_word(word: str) -> None:
+    (problem,) = told(f"docker_image: tools:3\ndocker_options: [--init, {word}]\n")
+    assert problem.startswith("debian.yml:2:17: `")
+    assert "is neither `--name` nor `--name=value`. Write each option as one word" in problem
+
+
+@pytest.mark.parametrize(
+    "volume", ["keys:/keys", "/keys", "/keys:keys", "/a:/b:z", "{mirror}:/data", "{directory}/x:/data", "/a:/b:ro:rw"]
+)
+def test_a_volume_says_where_here_and_where_there(volume: str) -> None:
+    (problem,) = told(f"docker_image: tools:3\ndocker_volumes: ['{volume}']\n")
+    assert problem.startswith("debian.yml:2:18: ")
+    for fine in ("/keys:/keys", "/keys:/keys:ro", "{directory}:/data", "{log_dir}:/log:rw"):
+        assert load(debian=f"docker_image: tools:3\ndocker_volumes: ['{fine}']\n").problems == ()

@@ -1,0 +1,246 @@
+"""What is asked of docker and podman, and what follows when they cannot do it; the real ones are in tests/system."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from runner import containers, journal, settle
+from runner.api import Abort, Command, Job, Machine
+from runner.hooks import container, container_end
+from runner.journal import Subject
+from runner.paths import Paths
+from runner.places import Places
+from runner.providers import PROVIDERS
+from schemas.records import Mirror, Secret
+
+NOWHERE = "/nowhere/docker"
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    places = [tmp_path / "mirrors/debian", tmp_path / "mirrors", tmp_path / "logs"]
+    for place in (*places, tmp_path / "keys"):
+        place.mkdir(parents=True, exist_ok=True)
+    mirror = Mirror("debian", "w1", "command", "https://files.example/", command="sync it", docker_image="tools:3")
+    machine = Machine(str(tmp_path / "state"), NOWHERE, volumes=(str(tmp_path / "keys"),))
+    made = Job(mirror, Paths(*map(str, places)), machine)
+    made.ask = containers.ask
+    return made
+
+
+def change(job: Job, **fields: object) -> None:
+    job.mirror = job.mirror._replace(**fields)  # type: ignore[arg-type]
+
+
+def told(job: Job, command: Command | None = None, *, preview: bool = False) -> list[str]:
+    """The words that the container program is given."""
+    command = command or Command(("sync", "--now"), {}, job.directory)
+    return list(container.enclosed(job, command, preview=preview).argv)
+
+
+def values(words: list[str], option: str) -> list[str]:
+    return [words[number + 1] for number, word in enumerate(words) if word == option]
+
+
+def test_the_words_are_the_clients_then_the_definitions_then_the_image_then_the_commands(job: Job) -> None:
+    change(job, docker_options=("--network=host", "--init"))
+    own = f"{os.geteuid()}:{os.getegid()}"
+    assert told(job) == [
+        NOWHERE, "run", "--rm", "--attach", "stdout", "--attach", "stderr", "--log-driver", "none",
+        "--stop-timeout", "2", "--name", "skipjack-debian", "--workdir", job.directory, "--user", own,
+        "--volume", f"{job.directory}:{job.directory}", "--volume", f"{job.log_dir}:{job.log_dir}",
+        "--network=host", "--init", "tools:3", "sync", "--now",
+    ]  # fmt: skip
+
+
+def test_a_podman_without_root_keeps_the_users_number(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert values(told(job), "--userns") == []
+    job.machine = job.machine._replace(container_program="/usr/bin/podman")
+    assert values(told(job), "--userns") == ["keep-id"]
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert values(told(job), "--userns") == []
+
+
+def test_limits_are_given_in_bytes_and_processors(job: Job) -> None:
+    assert values(told(job), "--memory") + values(told(job), "--cpus") == []
+    change(job, memory_limit=64 * 1024**2, cpu_limit="25%")
+    assert values(told(job), "--memory") + values(told(job), "--cpus") == ["67108864", "0.25"]
+    change(job, cpu_limit="999999%")
+    assert values(told(job), "--cpus") == [str(os.cpu_count())], "docker takes no more than there are"
+
+
+def test_volumes_are_those_of_the_mirror_and_of_the_definition(job: Job, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("keys")
+    volumes = (f"{tmp_path}/link:/keys:ro", "{directory}:/data", "{log_dir}:/log:rw")
+    change(job, exclude_file="/etc/excluded", docker_volumes=volumes)
+    directory, log_dir, keys = job.directory, job.log_dir, tmp_path / "keys"
+    assert values(told(job), "--volume") == [
+        f"{directory}:{directory}", f"{log_dir}:{log_dir}", "/etc/excluded:/etc/excluded:ro",
+        f"{keys}:/keys:ro", f"{directory}:/data", f"{log_dir}:/log:rw",
+    ]  # fmt: skip
+
+
+def test_the_log_is_mounted_by_itself_so_that_no_link_can_take_its_place(job: Job) -> None:
+    job.log_file = f"{job.log_dir}/debian.log"
+    assert values(told(job), "--volume")[1:] == [f"{path}:{path}" for path in (job.log_dir, job.log_file)]
+    assert len(values(told(job, preview=True), "--volume")) == 1
+
+
+def test_a_preview_has_a_name_of_its_own_and_writes_nowhere(job: Job) -> None:
+    change(job, docker_volumes=("{directory}:/data", "{directory}:/more:rw"))
+    words = told(job, preview=True)
+    assert values(words, "--name") == ["skipjack_preview-debian"]
+    assert all(volume.endswith(":ro") for volume in values(words, "--volume"))
+    assert not any(job.log_dir in word for word in words), "it need not be there yet"
+
+
+def test_secrets_go_through_the_clients_environment_and_all_else_by_value(job: Job, tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("open sesame\n")
+    env = {"PATH": "/evil", "DOCKER_HOST": "tcp://evil.example", "WORD": "a b"}
+    upstream = "rsync://rsync.example/debian/"
+    change(job, provider="rsync", upstream=upstream, env=env, password=Secret(file=str(tmp_path / "password")))
+
+    wrapped = container.enclosed(job, next(PROVIDERS["rsync"].commands(job)))
+
+    assert wrapped.env == {"RSYNC_PASSWORD": "open sesame"}
+    given = values(list(wrapped.argv), "--env")
+    assert given == ["PATH=/evil", "DOCKER_HOST=tcp://evil.example", "WORD=a b", "RSYNC_PASSWORD"]
+    assert not any("open sesame" in word for word in wrapped.argv)
+    assert wrapped.progress, "the output is still rsync's"
+    assert wrapped.goes_on == {25}
+
+
+def test_without_an_image_nothing_is_wrapped_or_asked(job: Job) -> None:
+    change(job, docker_image="")
+    container.pre_exec(job)
+    command = Command(("sync",), {}, job.directory)
+    assert job.wrap(command) is command
+
+
+def test_a_missing_program_ends_the_run_with_what_to_do(job: Job) -> None:
+    with pytest.raises(Abort, match=r"/nowhere/docker was not found; .*mend `container_program`") as aborted:
+        container.pre_exec(job)
+    assert aborted.value.status == "failed"
+
+
+def test_a_container_that_was_left_ends_the_run_even_without_an_image(job: Job) -> None:
+    marker = container_end.marker_of(job.machine.state_dir, "debian")
+    container_end.write_marker(marker, NOWHERE, "skipjack-debian")
+    change(job, docker_image="")
+    with pytest.raises(Abort, match="a container skipjack-debian may still be at work"):
+        container.pre_exec(job)
+    assert container_end.read_marker(marker) == (NOWHERE, "skipjack-debian")
+
+
+@pytest.mark.parametrize("content", ["", "/nowhere/docker", "/nowhere/docker\nskipjack-debian"])
+def test_a_marker_that_the_machines_end_cut_short_is_none(job: Job, content: str) -> None:
+    """The container ended with the machine."""
+    marker = Path(container_end.marker_of(job.machine.state_dir, "debian"))
+    marker.parent.mkdir(parents=True)
+    marker.write_text(content)
+    change(job, docker_image="")
+    container.pre_exec(job)
+    assert not marker.exists()
+
+
+def test_the_marker_is_there_before_the_container_and_stays_while_that_may_be(job: Job) -> None:
+    marker = container_end.marker_of(job.machine.state_dir, "debian")
+    wrapped = container._begin(job, Command(("sync",), {}, job.directory))
+    assert container_end.read_marker(marker) == (NOWHERE, "skipjack-debian")
+    assert wrapped.argv[0] == NOWHERE
+
+    container._finish(job)
+
+    assert os.path.exists(marker)  # noqa: PTH110
+    assert "may still be there; the next tick tries again" in job.complaints[0]
+
+
+def test_a_marker_that_cannot_be_written_ends_the_run(job: Job) -> None:
+    Path(job.machine.state_dir).write_text("no folder")
+    with pytest.raises(Abort, match="cannot be written: Not a directory"):
+        container._begin(job, Command(("sync",), {}, job.directory))
+
+
+@pytest.mark.parametrize("link", ["mirrors/debian/link", "keys/link"])
+def test_a_link_that_was_made_since_the_policy_was_asked_is_refused(job: Job, tmp_path: Path, link: str) -> None:
+    (tmp_path / link).symlink_to("/etc")
+    change(job, docker_volumes=(f"{tmp_path / link}:/x",))
+    with pytest.raises(Abort, match="is really /etc") as aborted:
+        container.pre_exec(job)
+    assert aborted.value.status == "refused"
+
+
+def test_a_volume_that_is_not_there_is_told_before_docker_makes_it(job: Job) -> None:
+    change(job, docker_volumes=("{directory}:/data", f"{job.directory}/missing:/x"))
+    with pytest.raises(Abort, match="missing, which `docker_volumes` names, is not there"):
+        container.check(job)
+
+
+def test_a_path_with_a_colon_is_refused(job: Job) -> None:
+    job.log_dir = "/var/log/a:b"
+    with pytest.raises(Abort, match="has a colon"):
+        container.check(job)
+
+
+DOCKER, PODMAN = "docker: Error response from daemon: ", "Error: "
+
+
+@pytest.mark.parametrize(
+    ("code", "log", "expected"),
+    [
+        (
+            125,
+            f"{DOCKER}No such image: x:1.\nSee 'docker run --help'.\n",
+            "No such image: x:1; pull or build the image",
+        ),
+        (125, f"{PODMAN}x:1: image not known\n", "image not known; pull or build the image"),
+        (
+            125,
+            "docker: Cannot connect to the Docker daemon at unix:///x. Is the docker daemon running?.\n",
+            "systemctl",
+        ),
+        (125, f"{DOCKER}Conflict. The container name is already in use by x.\n", "whose container has that name"),
+        (125, "", "did not start the container (125): see the log"),
+        (126, f'{DOCKER}OCI runtime create failed: exec: "/etc": permission denied\n', "set its run bit"),
+        (127, f'{PODMAN}runc: exec: "x": executable file not found in $PATH: OCI runtime\n', "add it to the image"),
+        (127, "sh: x: not found\n", ""),
+        (126, "Error: of its own\n", ""),
+        (137, "", "or for want of memory"),
+        (1, f"{DOCKER}x\n", ""),
+        (0, "", ""),
+    ],
+)
+def test_exit_codes_of_the_client_are_told_in_words(
+    job: Job, tmp_path: Path, code: int, log: str, expected: str
+) -> None:
+    (tmp_path / "log").write_text("hello\n" * 2000 + log)
+    job.log_file, job.exit_code = str(tmp_path / "log"), code
+    container.post_exec(job)
+    assert (expected in job.explanation) if expected else (job.explanation == "")
+
+
+def test_a_kill_names_the_limit_where_there_is_one(job: Job) -> None:
+    change(job, memory_limit=64 * 1024**2)
+    job.exit_code = 137
+    container.post_exec(job)
+    assert "over its `memory_limit` of 64.0 MiB?" in job.explanation
+
+
+def test_no_run_is_settled_while_its_container_may_be_there(tmp_path: Path) -> None:
+    places = Places(str(tmp_path))
+    marker = container_end.marker_of(places.state_dir, "m")
+    with journal.opened(places.journal) as book:
+        assert book.begin(None, Subject("m", "x", True, "0" * 40), 1000.0)
+        container_end.write_marker(marker, NOWHERE, "skipjack-m")
+        assert settle.orphaned(places, book) == ["m"]
+        settle.end_orphans(places, ["m"])
+        settle.settle(places, book, 1001.0)
+        assert book.states()["m"].status not in ("interrupted", "none")
+
+        Path(marker).write_text("")
+        settle.end_orphans(places, settle.orphaned(places, book))
+        settle.settle(places, book, 1002.0)
+        assert book.states()["m"].status == "interrupted"
+        assert containers.left(places) == [] == settle.orphaned(places, book)
