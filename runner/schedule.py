@@ -4,6 +4,7 @@
 free slots to those that wait for nothing else. `skipjack next` shows the same judgements in words.
 """
 
+import functools
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -166,10 +167,15 @@ def _put_off(mirror: Due, rules: Rules) -> float:
     """The mirror's own share of the jitter, which is always the same, so that not all are due at once."""
     if not mirror.jitter:
         return 0.0
+    most = mirror.jitter if mirror.cron else min(mirror.jitter, mirror.interval / 10)
+    return most * _share(rules.worker, mirror.name)
+
+
+@functools.cache
+def _share(worker: str, name: str) -> float:
     from zlib import crc32
 
-    share = crc32(f"{rules.worker}/{mirror.name}".encode()) / 2**32
-    return share * (mirror.jitter if mirror.cron else min(mirror.jitter, mirror.interval / 10))
+    return crc32(f"{worker}/{name}".encode()) / 2**32
 
 
 def outlook(mirror: Due, world: World, now: float) -> Outlook:
@@ -206,7 +212,9 @@ def _begin(mirror: Due, rules: Rules, at: float) -> float | None:
 
 
 def _hours(mirror: Due, rules: Rules) -> tuple[SyncWindows, ...]:
-    return tuple(each for each in (rules.sync_windows, mirror.sync_windows) if each is not None)
+    if rules.sync_windows is None:
+        return () if mirror.sync_windows is None else (mirror.sync_windows,)
+    return (rules.sync_windows,) if mirror.sync_windows is None else (rules.sync_windows, mirror.sync_windows)
 
 
 def _awaited(mirror: Due, state: State | None, world: World, now: float, *, idle_only: bool) -> tuple[str, ...]:

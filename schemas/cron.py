@@ -5,11 +5,12 @@ does what Debian's cron does. Imported only where there is such an expression; e
 """
 
 import functools
-from collections import deque
+from bisect import bisect_right
 from types import ModuleType
 
 _FIELDS = 5
-_SPANS = 16
+_SPANS = 1000
+_NEVER = float("inf")
 
 GAP = 8 * 3600.0
 """Nobody asks for gaps shorter than this."""
@@ -36,19 +37,31 @@ def next_time(expression: str, zone: str, after: float) -> float | None:
 
     Mirrors that share an expression share its answers: all that ran since the last moment have the same next one.
     """
-    known = _known(expression, zone)
-    for begin, end in known:
-        if begin <= after and (end is None or after < end):
-            return end
+    ends, begins = _known(expression, zone)
+    place = bisect_right(ends, after)
+    if place < len(ends) and begins[place] <= after:
+        return ends[place] if ends[place] != _NEVER else None
     found = _next_time(expression, zone, after)
-    known.append((after, found))
+    _learn(ends, begins, place, after, _NEVER if found is None else found)
     return found
 
 
 @functools.lru_cache(maxsize=4096)
-def _known(_expression: str, _zone: str) -> deque[tuple[float, float | None]]:
-    """Spans of time, newest last, in which there is no moment but the one that ends them."""
-    return deque(maxlen=_SPANS)
+def _known(_expression: str, _zone: str) -> tuple[list[float], list[float]]:
+    """Spans of time in which there is no moment but the one that ends each: their ends in order, and their begins."""
+    return [], []
+
+
+def _learn(ends: list[float], begins: list[float], place: int, begin: float, end: float) -> None:
+    if place < len(ends) and ends[place] == end:
+        begins[place] = begin
+        return
+    if len(ends) > _SPANS:
+        ends.clear()
+        begins.clear()
+        place = 0
+    ends.insert(place, end)
+    begins.insert(place, begin)
 
 
 def _next_time(expression: str, zone: str, after: float) -> float | None:
