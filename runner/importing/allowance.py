@@ -36,6 +36,14 @@ class Decision(NamedTuple):
     refused: tuple[tuple[str, Violation], ...]
 
     @property
+    def causes(self) -> Iterator[tuple[Allowance, list[str]]]:
+        """Each entry once, for the first value that needs it, with the names of all mirrors that do."""
+        mirrors: dict[tuple[str, str], dict[str, Allowance]] = {}
+        for name, each in self.allowed:
+            mirrors.setdefault((each.key, each.entry), {}).setdefault(name, each)
+        return ((next(iter(found.values())), list(found)) for found in mirrors.values())
+
+    @property
     def keys(self) -> dict[str, Any]:
         """What must stand in the policy's file: the keys that are not as the defaults are."""
         return {key: value for key, value in self.policy._asdict().items() if value != getattr(_DEFAULTS, key)}

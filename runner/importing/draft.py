@@ -130,19 +130,20 @@ class _Drafting:
     def _policy(self, mirrors: Sequence[Mirror], settings: RunnerSettings) -> Keys:
         """What the machine's policy must say so that the mirrors are allowed; takes out those that cannot be."""
         decision = allowance.decide(mirrors, settings)
-        for name, made in decision.allowed:
-            self._tell_allowance(name, made)
+        for made, names in decision.causes:
+            self._tell_allowance(made, names)
         for name, (what, todo) in decision.refused:
             self._converted.pop(name, None)
             self._tell(self._definitions[name].place, f"The mirror is left out: {what}", todo)
         return decision.keys
 
-    def _tell_allowance(self, name: str, made: Allowance) -> None:
+    def _tell_allowance(self, made: Allowance, names: Sequence[str]) -> None:
         if made.cause == "password":
             return  # whoever ran this named the folder
         does = "lacks" if made.is_taken_out else "has"
         what = f"`{_RENAMED.get(made.cause, made.cause)}`: forbidden by default; `policy.yml` {does} `{made.entry}`"
-        self._tell(self._cause(name, made), f"{what} in `{made.key}`.", "Decide whether it stays so.")
+        more = f", for {len(names)} mirrors" if len(names) > 1 else ""
+        self._tell(self._cause(names[0], made), f"{what} in `{made.key}`{more}.", "Decide whether it stays so.")
 
     def _cause(self, name: str, made: Allowance) -> Value:
         """Where tunasync's configuration asked for what the policy must allow."""
