@@ -112,6 +112,13 @@ def test_an_option_beats_the_limit_of_the_mirror_as_in_docker(bench: Bench) -> N
     assert result.mirrors["debian"].memory_limit == 1536 * 1024**2
 
 
+def test_of_two_limits_among_the_options_the_mirrors_own_counts(bench: Bench) -> None:
+    usual = "options = ['-m', '1g', '-e', 'A=1', '-e', 'B=1']\n"
+    result = bench.run(GLOBAL + DOCKER + usual + IMAGE + "docker_options = ['-m', '2g', '-e', 'B=2']\n")
+    assert result.mirrors["debian"].memory_limit == 2 * 1024**3
+    assert dict(result.mirrors["debian"].env) == {"A": "1", "B": "2"}
+
+
 def test_what_all_containers_have_is_written_once_and_only_own_lists_are_merged(bench: Bench) -> None:
     usual = DOCKER + "volumes = ['/a:/a']\noptions = ['--init', '-v', '/b:/b']\n"
     other = IMAGE.replace('"debian', '"other') + "docker_volumes = ['/c:/c']\n"
