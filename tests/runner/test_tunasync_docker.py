@@ -59,7 +59,7 @@ def of_tunasync(mirror: Mapping[str, Any], usual: Mapping[str, list[str]], log_f
     argv = ["docker", "run", "--rm", "-a", "STDOUT", "-a", "STDERR", "--name", f"tunasync-job-{name}", "-w", directory]
     argv += ["-u", f"{os.getuid()}:{os.getgid()}"]
     own = [*usual.get("volumes", []), *mirror.get("docker_volumes", [])]
-    for volume in [*own, f"{log_dir}:{log_dir}", f"{directory}:{directory}"]:
+    for volume in [*own, *(f"{path}:{path}" for path in (log_dir, log_file, directory))]:
         argv += ["-v", volume]
     told = {"MIRROR_NAME": name, "WORKING_DIR": directory, "UPSTREAM_URL": UPSTREAM, "LOG_DIR": log_dir}
     env = {f"TUNASYNC_{key}": value for key, value in {**told, "LOG_FILE": log_file}.items()}
