@@ -133,9 +133,8 @@ def _limits(job: Job) -> Iterator[str]:
 def _volumes(job: Job, *, preview: bool) -> Iterator[str]:
     own = [job.directory] if preview else [job.directory, job.log_dir]
     if not preview and job.log_file.startswith(f"{job.log_dir}/"):
-        own.append(
-            job.log_file
-        )  # what is mounted by itself cannot be replaced by a link, which we would follow outside
+        # What is mounted by itself cannot be replaced by a link, which we would follow outside of the container.
+        own.append(job.log_file)
     found = [(path, path, "") for path in own]
     if job.mirror.exclude_file is not None:
         found.append((job.mirror.exclude_file, job.mirror.exclude_file, "ro"))

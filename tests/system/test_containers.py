@@ -114,22 +114,20 @@ def test_files_and_output_are_the_mirrors(repository: ConfigRepository, worker: 
 def test_a_container_cannot_put_a_link_in_the_place_of_its_log(
     repository: ConfigRepository, worker: Worker, engine: Engine
 ) -> None:
-    (worker.folder / "precious").write_text("secret\n")
+    precious = worker.folder / "precious"
+    precious.write_text("secret\n")
     steps = (
-        "rm -f $L",
-        "mv $L $L.old",
-        "ln -sf {precious} $L",
-        "ln -s {precious} $L.x; mv -f $L.x $L",
-        "rm -f /log/*.log",
+        f"rm -f $L; ln -sf {precious} $L; ln -s {precious} $L.x; mv -f $L.x $L; cd /log; ln -sf {precious} ${{L##*/}}"
     )
-    script = "L=$TUNASYNC_LOG_FILE; " + "; ".join(steps).format(precious=worker.folder / "precious") + "; exit 3"
-    declare(repository, script, "docker_volumes: ['{log_dir}:/log']\n")
+    declare(repository, f"L=$TUNASYNC_LOG_FILE; {steps}; exit 3", "docker_volumes: ['{log_dir}:/log']\n")
 
     worker.command("once", check=False)
 
-    assert worker.run_of("m").exit_code == 3
-    assert "busy" in log_of(worker)
-    assert (worker.folder / "precious").read_text() == "secret\n"
+    run = worker.run_of("m")
+    assert run.exit_code == 3
+    assert not Path(os.path.realpath(worker.folder / "logs/m/latest")).samefile(precious)
+    assert "busy" in log_of(worker) and "secret" not in run.log_tail
+    assert precious.read_text() == "secret\n"
     assert settled(worker, engine)
 
 
