@@ -1,0 +1,260 @@
+"""Overrides and requested starts in the journal, and what `skipjack next` makes of them."""
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner import journal
+from runner.journal import Ending, Journal, Subject
+from runner.migrations import MIGRATIONS
+from runner.plan import Due
+from runner.schedule import Order, Rules, State, World
+from runner.upcoming import rows_of
+from schemas.records import SyncWindows
+
+SUBJECT = Subject("debian", "rsync://rsync.example.org/debian/", True, "a" * 40)
+OTHER = SUBJECT._replace(name="ubuntu")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    return str(tmp_path / "journal.db")
+
+
+@pytest.fixture
+def book(path: str) -> Iterator[Journal]:
+    with journal.opened(path) as opened:
+        yield opened
+
+
+def begun(book: Journal, now: float = 100.0) -> int:
+    run = book.launch([SUBJECT], [], now)["debian"]
+    assert book.begin(run, SUBJECT, now) == run
+    return run
+
+
+def reported(book: Journal) -> list[dict[str, Any]]:
+    """Every status that a report tells, oldest first."""
+    return [status for report in book.outbox(100, 10**9) for status in report["statuses"]]
+
+
+def status(book: Journal) -> str:
+    return book.states()["debian"].status
+
+
+@pytest.mark.parametrize("kind", ["paused", "disabled"])
+def test_an_override_of_a_mirror_at_rest_is_its_status_and_is_reported_with_it(book: Journal, kind: str) -> None:
+    assert book.override([SUBJECT], kind, "ada", 50.0) == []
+
+    assert status(book) == kind
+    assert (reported(book)[-1]["status"], reported(book)[-1]["next_run_at"]) == (kind, None)
+    assert book.orders() == {"debian": Order(kind, made_at=50.0, made_by="ada")}
+
+
+def test_a_run_that_an_override_ends_was_stopped_and_the_mirror_is_paused(book: Journal) -> None:
+    run = begun(book)
+    assert book.override([SUBJECT], "paused", "ada", 110.0) == ["debian"]
+    assert status(book) == "pre-syncing", "until the run has ended"
+
+    book.end(run, "debian", Ending("interrupted", "the run was told to stop", next_run_at=500.0), 120.0)
+
+    ended = book.run(run)
+    assert ended is not None and (ended.status, ended.reason) == ("stopped", "paused by ada")
+    assert (status(book), book.states()["debian"].failures) == ("paused", 0)
+    assert (reported(book)[-1]["status"], reported(book)[-1]["run"]["status"]) == ("paused", "stopped")
+    assert reported(book)[-1]["next_run_at"] is None
+
+
+def test_a_run_that_just_made_it_was_a_success_all_the_same(book: Journal) -> None:
+    run = begun(book)
+    book.override([SUBJECT], "disabled", "ada", 110.0)
+
+    book.end(run, "debian", Ending("success"), 120.0)
+
+    ended = book.run(run)
+    assert ended is not None and (ended.status, status(book)) == ("success", "disabled")
+    assert book.states()["debian"].last_success_at == 120.0
+
+
+def test_without_an_override_a_signal_alone_is_an_interruption(book: Journal) -> None:
+    run = begun(book)
+    book.end(run, "debian", Ending("interrupted", "a shutdown"), 120.0)
+
+    ended = book.run(run)
+    assert ended is not None and (ended.status, ended.reason, status(book)) == (
+        "interrupted",
+        "a shutdown",
+        "interrupted",
+    )
+
+
+def test_what_a_run_was_told_to_stop_for_is_the_reason_of_its_end_and_of_no_later_one(book: Journal) -> None:
+    run = begun(book)
+    book.tell(["debian"], "the hours are over")
+    book.tell(["debian"], "another reason that comes too late")
+    book.end(run, "debian", Ending("interrupted", "a signal"), 120.0)
+    ended = book.run(run)
+    assert ended is not None and (ended.status, ended.reason) == ("interrupted", "the hours are over")
+
+    run = begun(book, 200.0)
+    book.end(run, "debian", Ending("interrupted", "a signal"), 220.0)
+    ended = book.run(run)
+    assert ended is not None and ended.reason == "a signal"
+
+
+def test_a_launched_run_that_has_not_begun_never_begins_once_its_mirror_is_paused(book: Journal) -> None:
+    run = book.launch([SUBJECT], [], 100.0)["debian"]
+
+    assert book.override([SUBJECT], "paused", "ada", 101.0) == []
+
+    assert book.begin(run, SUBJECT, 102.0) is None
+    ended = book.run(run)
+    assert ended is not None and (ended.status, status(book)) == ("stopped", "paused")
+
+
+def test_a_decision_made_before_an_override_launches_nothing(book: Journal) -> None:
+    book.override([SUBJECT], "paused", "ada", 99.0)
+
+    assert set(book.launch([SUBJECT, OTHER], [], 100.0)) == {"ubuntu"}
+    book.launch([], [SUBJECT], 100.0)
+    assert status(book) == "paused"
+
+
+def test_what_holds_a_mirror_can_be_lifted_and_its_last_end_shows_again(book: Journal) -> None:
+    run = begun(book)
+    book.end(run, "debian", Ending("failed", "broken"), 120.0)
+    book.override([SUBJECT, OTHER], "disabled", "ada", 130.0)
+
+    book.lift([SUBJECT, OTHER], 140.0)
+
+    assert {name: state.status for name, state in book.states().items()} == {"debian": "failed", "ubuntu": "none"}
+    assert book.orders() == {}
+    assert [each["status"] for each in reported(book)][-2:] == ["failed", "none"]
+
+
+def test_a_requested_start_lifts_an_override_and_is_granted_by_the_launch(book: Journal) -> None:
+    book.override([SUBJECT], "disabled", "ada", 50.0)
+    book.request([SUBJECT], "bob", 60.0, force=True)
+    assert book.orders() == {"debian": Order("", True, True, 60.0, "bob")}
+
+    run = book.launch([SUBJECT], [], 70.0)["debian"]
+
+    assert book.orders() == {}
+    assert book.is_forced("debian")
+    assert book.begin(run, SUBJECT, 71.0) == run
+    assert book.states()["debian"].forced
+    assert not book.is_forced("debian"), "only what is launched takes a slot beyond"
+
+
+def test_an_override_takes_a_request_back(book: Journal) -> None:
+    book.request([SUBJECT], "bob", 60.0)
+    book.override([SUBJECT], "paused", "ada", 61.0)
+    assert book.orders() == {"debian": Order("paused", made_at=61.0, made_by="ada")}
+
+
+def test_a_start_of_what_is_at_work_asks_for_nothing_but_a_restart_does(book: Journal) -> None:
+    begun(book)
+    assert book.request([SUBJECT], "bob", 110.0) == ["debian"]
+    assert book.orders() == {}
+
+    assert book.request([SUBJECT], "bob", 110.0, again=True) == ["debian"]
+    assert book.orders()["debian"].requested
+
+
+def test_a_run_by_hand_is_not_for_the_hours_to_end_but_the_next_one_is(book: Journal) -> None:
+    run = book.begin(None, SUBJECT, 100.0)
+    assert run is not None and book.states()["debian"].forced
+    book.end(run, "debian", Ending("success"), 110.0)
+    book.launch([SUBJECT], [], 120.0)
+    assert not book.states()["debian"].forced
+
+
+def test_failures_in_a_row_are_counted(book: Journal) -> None:
+    counts = []
+    for number, end in enumerate(("failed", "timed-out", "interrupted", "refused", "success", "failed")):
+        run = begun(book, 100.0 * number)
+        book.end(run, "debian", Ending(end), 100.0 * number + 50)
+        counts.append(book.states()["debian"].failures)
+    assert counts == [1, 2, 2, 3, 0, 1]
+
+
+def test_a_run_of_an_earlier_version_can_end_in_a_journal_that_was_brought_up_to_date(path: str) -> None:
+    old = sqlite3.connect(path, isolation_level=None)
+    old.execute("PRAGMA journal_mode=WAL")
+    for step in MIGRATIONS[:3]:
+        for statement in filter(str.strip, step.split(";")):
+            old.execute(statement)
+    old.execute("INSERT INTO identity VALUES ('0123', 0)")
+    old.execute("INSERT INTO mirror (name, upstream, is_master, status) VALUES ('debian', 'x', 1, 'syncing')")
+    old.execute("INSERT INTO run (mirror, status, launched_at) VALUES ('debian', 'syncing', 1.0)")
+    old.execute("PRAGMA user_version=3")
+
+    with journal.opened(path) as book:
+        assert book.states()["debian"].failures == 0
+        old.execute("INSERT INTO mirror (name, upstream, is_master, status) VALUES ('ubuntu', 'x', 1, 'queued')")
+        old.execute("UPDATE mirror SET status = 'failed', last_ended_at = 5.0 WHERE name = 'debian'")
+        old.close()
+        assert {name: state.status for name, state in book.states().items()} == {"debian": "failed", "ubuntu": "queued"}
+
+
+# What `next` makes of it
+
+NOW = 1_800_000_000.0
+HOUR = 3600
+
+
+def why(mirror: Due, state: State | None = None, order: Order | None = None, slots: int = 1) -> tuple[str, str]:
+    others = [Due("busy", HOUR), Due("before", HOUR)]
+    states = {"busy": State("syncing", NOW - 60), **({mirror.name: state} if state else {})}
+    orders = {mirror.name: order} if order else {}
+    world = World(Rules("w1", slots), states, orders, frozenset({mirror.name, "busy", "before"}))
+    (row,) = [row for row in rows_of([mirror, *others], world, NOW) if row.mirror == mirror.name]
+    return row.waits_for, row.why
+
+
+A = Due("a", HOUR)
+DONE = State("success", NOW - 100, NOW - 60, NOW - 60)
+
+
+@pytest.mark.parametrize(
+    ("mirror", "state", "order", "expected"),
+    [
+        (A, DONE, None, ("later", "every 1h")),
+        (A, DONE._replace(status="failed", failures=1), None, ("later", "every 1h, failed")),
+        (A, DONE._replace(status="failed", failures=3), None, ("later", "backing off after 3 failures")),
+        (A, DONE._replace(status="interrupted", last_ended_at=NOW), None, ("later", "its run was cut off")),
+        (A._replace(cron="30 4 * * *"), DONE, None, ("later", "by its times, 30 4 * * *")),
+        (A._replace(sync_windows=SyncWindows(("22:00-23:00",))), None, None, ("closed", "its hours begin then")),
+        (A._replace(after=("busy", "before")), None, None, ("after", "after busy (being synced), before")),
+        (A, None, None, ("due", "waits for a slot")),
+        (A, DONE, Order(requested=True, made_by="ada"), ("due", "waits for a slot, asked for by ada")),
+        (A, DONE, Order("paused", made_by="ada"), ("held", "paused by ada")),
+        (A, State("launching"), None, ("running", "is being started")),
+        (A, State("syncing", NOW - 9), None, ("running", "is being synced")),
+    ],
+)
+def test_each_reason_has_its_words(
+    mirror: Due, state: State | None, order: Order | None, expected: tuple[str, str]
+) -> None:
+    assert why(mirror, state, order) == expected
+
+
+def test_what_begins_with_the_next_tick_is_told_so() -> None:
+    assert why(A, slots=9) == ("due", "begins with the next tick")
+
+
+def test_the_most_urgent_come_first() -> None:
+    mirrors = [Due(name, HOUR) for name in ("held", "later", "sooner", "asked", "overdue", "run")]
+    states = {
+        "later": DONE, "sooner": DONE._replace(last_ended_at=NOW - 600), "overdue": DONE._replace(last_ended_at=1.0),
+        "run": State("syncing", NOW), "asked": DONE,
+    }  # fmt: skip
+    orders = {"held": Order("disabled"), "asked": Order(requested=True)}
+    world = World(Rules("w1", 1), states, orders, frozenset(mirror.name for mirror in mirrors))
+
+    rows = rows_of(mirrors, world, NOW)
+
+    assert [row.mirror for row in rows] == ["asked", "overdue", "run", "sooner", "later", "held"]
