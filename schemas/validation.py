@@ -21,7 +21,7 @@ from referencing.jsonschema import DRAFT202012
 from schemas.problems import Problem, shown
 from schemas.yaml_file import Document, suggest
 
-SCHEMAS = ("mirror", "defaults", "site", "workers", "runner", "policy", "manager", "report")
+SCHEMAS = ("mirror", "defaults", "site", "workers", "runner", "policy", "manager", "report", "commands")
 _TYPES = {
     "string": "text",
     "integer": "a whole number",
