@@ -94,7 +94,8 @@ def _supervise(job: Job, book: Journal, number: int, held: _Locks, stop: process
     book.end(number, name, ending, now)
     for complaint in job.complaints:
         log(complaint, about=name)
-    log(ending.status + (f": {ending.reason}" if ending.reason else ""), about=name)
+    ended = book.run(number) or ending  # an order may have made it another end
+    log(ended.status + (f": {ended.reason}" if ended.reason else ""), about=name)
     return ending
 
 

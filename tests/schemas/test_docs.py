@@ -73,3 +73,13 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
 def test_the_modules_that_a_page_names_are_there(page: Path) -> None:
     for name in re.findall(r"`((?:schemas|runner|sitegen|tests|docs)/[\w/.]*)`", page.read_text("utf-8")):
         assert (DOCS.parent / name).exists(), name
+
+
+def test_the_examples_about_schedules_are_sound() -> None:
+    base = {"_site.yml": "title: x\n", "_workers.yml": "workers: {w1: {}}\n", "debian.yml": "interval: 6h\n"}
+    base["_defaults.yml"] = "worker: w1\nprovider: rsync\nupstream: rsync://up.example.org/all/\n"
+    pages = examples("scheduling.md")
+    found = catalogue.load([SourceFile(name, text.encode()) for name, text in (base | pages).items()])
+
+    assert lines(found.problems) == []
+    assert {f"{mirror.name}.yml" for mirror in found.mirrors} == set(pages)
