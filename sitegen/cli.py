@@ -26,11 +26,28 @@ def _parser() -> argparse.ArgumentParser:
     publish = _command(commands, "publish", "keep the static site up to date", _publish)
     publish.add_argument("--once", action="store_true", help="render the site once and end")
     publish.add_argument("--as-child", action="store_true", help=argparse.SUPPRESS)
-    token = commands.add_parser("token", help="say which workers may report")
+    token = commands.add_parser("token", help="say which workers may report, and who may control and read")
     tokens = token.add_subparsers(required=True, metavar="ACTION")
-    add = _command(tokens, "add", "make a token for a worker and print it, this once", _token_add)
-    add.add_argument("worker", metavar="WORKER")
+    add = _command(tokens, "add", "make a token and print it, this once", _token_add)
+    add.add_argument("name", metavar="NAME", help="the worker, or who else will have it")
+    add.add_argument(
+        "--scope",
+        choices=("worker", "operator", "read"),
+        default="worker",
+        help="what may be done with it: report and take commands as that worker (default), control, or only read",
+    )
     _command(tokens, "list", "list the tokens, not the secrets", _token_list)
+    rotate = _command(
+        tokens, "rotate", "make a token that will replace another, and print it, this once", _token_rotate
+    )
+    rotate.add_argument("id", metavar="ID", type=int, help="number of the token in `token list`")
+    rotate.add_argument(
+        "--keep",
+        type=_duration,
+        default="1d",
+        metavar="TIME",
+        help="how long the old one goes on (default: %(default)s)",
+    )
     revoke = _command(tokens, "revoke", "make a token worthless", _token_revoke)
     revoke.add_argument("id", metavar="ID", type=int, help="number of the token in `token list`")
     return parser
@@ -46,6 +63,12 @@ def _command(
     command.add_argument("--settings", type=Path, default=DEFAULT_SETTINGS, metavar="FILE", help="default: %(default)s")
     command.set_defaults(command=function)
     return command
+
+
+def _duration(text: str) -> int:
+    from schemas.units import parse_duration
+
+    return parse_duration(text)
 
 
 # Each command imports what it needs when it is chosen: `--help` and `token` need no web server.
@@ -71,7 +94,14 @@ def _token_add(options: argparse.Namespace) -> None:
     from schemas.settings import load_manager
     from sitegen import tokens
 
-    tokens.add(load_manager(options.settings), options.worker)
+    tokens.add(load_manager(options.settings), options.name, options.scope)
+
+
+def _token_rotate(options: argparse.Namespace) -> None:
+    from schemas.settings import load_manager
+    from sitegen import tokens
+
+    tokens.rotate(load_manager(options.settings), options.id, options.keep)
 
 
 def _token_list(options: argparse.Namespace) -> None:

@@ -1,19 +1,32 @@
 """What the store knows, as records. Times are Unix seconds; `worker` and `mirror` are names."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from schemas.records import Mirror, Site, Worker
 from schemas.report import Envelope, MirrorStatus, Problem, Progress, Run
 
 
 class Token(NamedTuple):
-    """A worker's token: everything but the secret."""
+    """A token of a worker, an operator or a reader called `name`: everything but the secret."""
 
     id: int
-    worker: str
+    name: str
+    scope: str
     created_at: float
+    expires_at: float | None
     revoked_at: float | None
+
+
+class Entry(NamedTuple):
+    """One line of the audit: who did what to which subject, when and from where; `details` can be JSON."""
+
+    at: float
+    who: str
+    action: str
+    subject: str
+    origin: str
+    details: Mapping[str, Any]
 
 
 class Delivery(NamedTuple):

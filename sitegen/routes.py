@@ -19,6 +19,7 @@ from sitegen.judge import Judge
 from sitegen.model import Delivery, Facts
 from sitegen.snapshot import Snapshot
 from sitegen.store import Store, StoreError
+from sitegen.token_store import WORKER
 from sitegen.tokens import TokenCache
 
 LARGE = 64 * 1024
@@ -85,10 +86,12 @@ class _Routes:
 
     def _worker(self, request: Request) -> str:
         scheme, _, secret = request.headers.get("authorization", "").partition(" ")
-        worker = self._tokens.worker(secret.strip()) if scheme.lower() == "bearer" else None
-        if worker is None:
+        token = self._tokens.holder(secret.strip()) if scheme.lower() == "bearer" else None
+        if token is None:
             raise Refused(401, "a valid token is needed: `Authorization: Bearer TOKEN`")
-        return worker
+        if token.scope != WORKER:
+            raise Refused(403, f"the token's scope is {token.scope}, and only a worker may do this")
+        return token.name
 
     async def _body(self, request: Request) -> bytes:
         """Read the body, but never more of it than is allowed."""

@@ -37,7 +37,7 @@ from schemas.errors import SkipjackError
 from schemas.report import MirrorStatus, Run
 from schemas.states import ENDS
 from sitegen import accept, codec, rows, tables
-from sitegen.model import Declared, Delivery, Facts, Kept, PastRun, Token, WorkerState
+from sitegen.model import Declared, Delivery, Facts, Kept, PastRun, WorkerState
 
 LOCK_SECONDS = 30
 HISTORY = 20
@@ -93,31 +93,6 @@ class Store:
     def close(self) -> None:
         """Close every connection; the last process to do so leaves one tidy file."""
         self._engine.dispose()
-
-    def add_token(self, worker: str, digest: str, now: float) -> int:
-        """Keep a token's digest; returns the token's number."""
-        with self._writing() as tx:
-            new = insert(tables.tokens).values(worker=worker, digest=digest, created_at=now)
-            return int(tx.execute(new.returning(tables.tokens.c.id)).scalar_one())
-
-    def tokens(self) -> list[Token]:
-        """All tokens, the revoked ones too, oldest first."""
-        table = tables.tokens.c
-        with self._reading() as tx:
-            rows = tx.execute(select(table.id, table.worker, table.created_at, table.revoked_at).order_by("id"))
-            return [Token(*row) for row in rows]
-
-    def revoke_token(self, number: int, now: float) -> bool:
-        """Make a token worthless; False when there is no valid one of this number."""
-        valid = (tables.tokens.c.id == number) & tables.tokens.c.revoked_at.is_(None)
-        with self._writing() as tx:
-            return tx.execute(update(tables.tokens).where(valid).values(revoked_at=now)).rowcount == 1
-
-    def worker_of_token(self, digest: str) -> str | None:
-        """The worker whose valid token has this digest."""
-        valid = (tables.tokens.c.digest == digest) & tables.tokens.c.revoked_at.is_(None)
-        with self._reading() as tx:
-            return tx.execute(select(tables.tokens.c.worker).where(valid)).scalar()
 
     def apply(self, deliveries: Sequence[Delivery]) -> Kept:
         """Keep a batch of envelopes in one transaction; the answers are true once this has returned."""
@@ -180,6 +155,12 @@ class Store:
         """Read several things as of one moment."""
         with self._reading() as tx:
             yield Reader(tx)
+
+    @contextmanager
+    def transaction(self, *, writing: bool = False) -> Iterator[Connection]:
+        """One transaction, for the modules beside this one that speak SQL about things of their own."""
+        with self._writing() if writing else self._reading() as tx:
+            yield tx
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:

@@ -12,6 +12,21 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE mirror_state ADD COLUMN changed BIGINT NOT NULL DEFAULT 0",
         "ALTER TABLE catalogue ADD COLUMN changed BIGINT NOT NULL DEFAULT 0",
     ),
+    (
+        "ALTER TABLE tokens ADD COLUMN scope TEXT NOT NULL DEFAULT 'worker'",
+        "ALTER TABLE tokens ADD COLUMN expires_at FLOAT",
+        "CREATE TABLE commands (worker TEXT NOT NULL, number BIGINT NOT NULL, kind TEXT NOT NULL, "
+        "mirrors TEXT NOT NULL, force BOOLEAN NOT NULL, issued_at FLOAT NOT NULL, issued_by TEXT NOT NULL, state TEXT NOT NULL, "
+        "reason TEXT NOT NULL, delivered_at FLOAT, ended_at FLOAT, PRIMARY KEY (worker, number))",
+        "CREATE TABLE command_numbers (worker TEXT NOT NULL, newest BIGINT NOT NULL, PRIMARY KEY (worker))",
+        "CREATE TABLE audit (id TEXT NOT NULL, at FLOAT NOT NULL, who TEXT NOT NULL, action TEXT NOT NULL, "
+        "subject TEXT NOT NULL, origin TEXT NOT NULL, details TEXT NOT NULL, PRIMARY KEY (id))",
+        "CREATE INDEX audit_at ON audit (at)",
+        "CREATE TABLE tunasync_workers (name TEXT NOT NULL, url TEXT NOT NULL, last_online TEXT NOT NULL, "
+        "last_register TEXT NOT NULL, PRIMARY KEY (name))",
+        "CREATE TABLE tunasync_jobs (worker TEXT NOT NULL, mirror TEXT NOT NULL, document TEXT NOT NULL, "
+        "PRIMARY KEY (worker, mirror))",
+    ),
 )
 """Statements that lead from version 1 to 2, from 2 to 3, and so on; never change one that was released."""
 
@@ -39,8 +54,11 @@ tokens = Table(
     Column("digest", Text, nullable=False, unique=True),
     Column("created_at", Float, nullable=False),
     Column("revoked_at", Float),
+    Column("scope", Text, nullable=False),
+    Column("expires_at", Float),
     sqlite_autoincrement=True,
 )
+"""`worker` is the name of whoever has the token, which is a worker's only where the scope says so."""
 
 workers = Table(
     "workers",
@@ -139,3 +157,60 @@ revisions = Table(
     Column("accepted_at", Float, nullable=False),
 )
 """Every commit that was ever in use, to tell a worker that is behind from one that is ahead of us."""
+
+commands = Table(
+    "commands",
+    metadata,
+    Column("worker", Text, primary_key=True),
+    Column("number", BigInteger, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("mirrors", Text, nullable=False),
+    Column("force", Boolean, nullable=False),
+    Column("issued_at", Float, nullable=False),
+    Column("issued_by", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("delivered_at", Float),
+    Column("ended_at", Float),
+)
+
+command_numbers = Table(
+    "command_numbers",
+    metadata,
+    Column("worker", Text, primary_key=True),
+    Column("newest", BigInteger, nullable=False),
+)
+"""The highest number that each worker was given; it outlives the commands."""
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("at", Float, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("origin", Text, nullable=False),
+    Column("details", Text, nullable=False),
+    Index("audit_at", "at"),
+)
+"""`id` is random, so that several programs may write at once; `details` is JSON."""
+
+tunasync_workers = Table(
+    "tunasync_workers",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("url", Text, nullable=False),
+    Column("last_online", Text, nullable=False),
+    Column("last_register", Text, nullable=False),
+)
+"""Workers written in Go, with times to the nanosecond as they are told again."""
+
+tunasync_jobs = Table(
+    "tunasync_jobs",
+    metadata,
+    Column("worker", Text, primary_key=True),
+    Column("mirror", Text, primary_key=True),
+    Column("document", Text, nullable=False),
+)
+"""What is told again of a Go worker's job, as JSON; `mirror_state` has what pages make of it."""

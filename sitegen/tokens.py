@@ -1,6 +1,8 @@
-"""The workers' tokens: made here, shown once, kept only as a digest."""
+"""Tokens: made here, shown once, kept only as a digest. Their scope says what their holder may do."""
 
 import hashlib
+import os
+import pwd
 import secrets
 import time
 from collections.abc import Callable
@@ -9,11 +11,14 @@ from datetime import UTC, datetime
 from schemas.errors import SkipjackError
 from schemas.names import is_name
 from schemas.records import ManagerSettings
-from sitegen import output
+from sitegen import output, token_store
+from sitegen.model import Entry, Token
 from sitegen.store import Store
 
 REMEMBERED = 1.0
 """Seconds for which a token is trusted without asking the database again."""
+
+_NONE_SUCH = "`skipjack-manager token list` shows them."
 
 
 def digest(secret: str) -> str:
@@ -21,55 +26,84 @@ def digest(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-def add(settings: ManagerSettings, worker: str) -> None:
-    """Make a token for `worker` and print it alone on stdout, ready to be piped into a file."""
-    if not is_name(worker):
-        raise SkipjackError(f"`{worker}` cannot name a worker.", "Use letters, digits, `.`, `_` and `-`.")
+def add(settings: ManagerSettings, name: str, scope: str) -> None:
+    """Make a token for `name` and print it alone on stdout, ready to be piped into a file."""
+    if not is_name(name):
+        raise SkipjackError(f"`{name}` cannot name a worker or a person.", "Use letters, digits, `.`, `_` and `-`.")
     secret = secrets.token_urlsafe(32)
     with Store(settings.state_dir) as store:
-        number = store.add_token(worker, digest(secret), time.time())
+        number = token_store.add(store, name, scope, digest(secret), _by("token add"))
     output.result(secret)
-    output.note(f"Token {number} for worker {worker}. It is shown only now; keep it in a file of the worker.")
+    output.note(f"Token {number} for {scope} {name}. It is shown only now; keep it in a file.")
+
+
+def rotate(settings: ManagerSettings, number: int, keep: float) -> None:
+    """Make a token like that of `number`, which is valid beside it for `keep` seconds more, and print it alone."""
+    secret = secrets.token_urlsafe(32)
+    by = _by("token rotate")
+    with Store(settings.state_dir) as store:
+        new = token_store.rotate(store, number, digest(secret), keep, by)
+    if new is None:
+        raise SkipjackError(f"No valid token has the number {number}.", _NONE_SUCH)
+    output.result(secret)
+    output.note(
+        f"Token {new.id} for {new.scope} {new.name}. Token {number} ends {_moment(by.at + keep)} at the latest."
+    )
 
 
 def show(settings: ManagerSettings) -> None:
     """Print a table of all tokens."""
     with Store(settings.state_dir) as store:
-        tokens = store.tokens()
-    output.result(f"{'ID':<5} {'WORKER':<24} {'CREATED':<20} REVOKED")
+        tokens = token_store.every(store)
+    output.result(f"{'ID':<5} {'NAME':<24} {'SCOPE':<9} {'CREATED':<20} {'EXPIRES':<20} REVOKED")
     for token in tokens:
-        revoked = _moment(token.revoked_at) if token.revoked_at is not None else "-"
-        output.result(f"{token.id:<5} {token.worker:<24} {_moment(token.created_at):<20} {revoked}")
+        times = f"{_moment(token.created_at):<20} {_moment(token.expires_at):<20} {_moment(token.revoked_at)}"
+        output.result(f"{token.id:<5} {token.name:<24} {token.scope:<9} {times}")
 
 
 def revoke(settings: ManagerSettings, number: int) -> None:
     """Make one token worthless; serve notices within a second."""
     with Store(settings.state_dir) as store:
-        if not store.revoke_token(number, time.time()):
-            raise SkipjackError(f"No valid token has the number {number}.", "`skipjack-manager token list` shows them.")
+        if not token_store.revoke(store, number, _by("token revoke")):
+            raise SkipjackError(f"No valid token has the number {number}.", _NONE_SUCH)
     output.note(f"Token {number} is revoked.")
 
 
-def _moment(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+def _by(action: str) -> Entry:
+    return Entry(time.time(), _person(), action, "", "command line", {})
+
+
+def _person() -> str:
+    """The person at the command line: the one behind sudo, or the user."""
+    behind = os.environ.get("SUDO_USER")
+    if behind:
+        return behind
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
+
+
+def _moment(at: float | None) -> str:
+    return "-" if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 class TokenCache:
-    """Which worker a token belongs to, remembered for a second, so that a revocation works without a restart."""
+    """Whose a token is, remembered for a second, so that a revocation works without a restart."""
 
-    def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, store: Store, clock: Callable[[], float] = time.time) -> None:
         self._store = store
         self._clock = clock
-        self._known: dict[str, tuple[str, float]] = {}
+        self._known: dict[str, tuple[Token, float]] = {}
 
-    def worker(self, secret: str) -> str | None:
-        """The worker of a valid token, None for any other."""
+    def holder(self, secret: str) -> Token | None:
+        """The valid token with this secret, None for any other."""
         key, now = digest(secret), self._clock()
-        worker, until = self._known.get(key, ("", 0.0))
-        if now < until:
-            return worker
-        found = self._store.worker_of_token(key)
+        token, since = self._known.get(key, (None, 0.0))
+        if token is not None and since <= now < since + REMEMBERED:
+            return token
+        found = token_store.find(self._store, key, now)
         self._known.pop(key, None)
         if found is not None:
-            self._known[key] = (found, now + REMEMBERED)
+            self._known[key] = (found, now)
         return found

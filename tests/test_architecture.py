@@ -121,7 +121,10 @@ ALONE = [
     (PROCESSES, {"runner.process", "sitegen.process"}),
     (("os.execv", "os.execve", "os.execvp", "os.execvpe", "os.execl", "os.execlp"), {"runner.cli"}),
     (("git", "gitdb"), {"schemas.repository"}),
-    (("sqlite3", "sqlalchemy"), {"runner.journal", "runner.plan", "sitegen.store", "sitegen.tables"}),
+    (("sqlite3", "sqlalchemy"), {
+        "runner.journal", "runner.plan", "sitegen.store", "sitegen.tables",
+        "sitegen.token_store", "sitegen.audit_store",
+    }),
     (("requests", "urllib.request", "urllib3", "http.client", "httpx", "aiohttp"), {"runner.client"}),
     (("fcntl",), {"runner.locks"}),
     (("print", "input", "sys.stdout", "sys.stderr", "sys.__stderr__"), {"runner.output", "sitegen.output"}),

@@ -17,8 +17,8 @@ import requests
 
 from schemas.records import ManagerSettings
 from schemas.report import Envelope, MirrorStatus, Report, Run, encode_content, encode_envelope
-from sitegen import tokens
-from sitegen.model import Delivery
+from sitegen import token_store, tokens
+from sitegen.model import Delivery, Entry
 from sitegen.store import Store
 
 NOW = 1_800_000_000.0
@@ -104,11 +104,12 @@ class Manager:
             out, err = process.communicate(timeout=60)
         return subprocess.CompletedProcess(words, process.returncode, out, err)
 
-    def token(self, worker: str = "w1") -> str:
+    def token(self, name: str = "w1", scope: str = "worker") -> str:
         """A new token, made without the cost of starting a command."""
         secret = secrets.token_urlsafe(32)
         with self.store() as store:
-            store.add_token(worker, tokens.digest(secret), time.time())
+            by = Entry(time.time(), "tests", "token add", "", "tests", {})
+            token_store.add(store, name, scope, tokens.digest(secret), by)
         return secret
 
     def store(self) -> Store:
