@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.bench import idle_tick, publish, run_cost, run_to_page, sync
+from tests.bench import idle_day, idle_tick, publish, run_cost, run_to_page, sync
 from tests.e2e.parts import REPOSITORY
 
 FOLDER = REPOSITORY / "build" / "bench"
@@ -20,6 +20,7 @@ def main() -> int:
     (FOLDER / "data").mkdir(parents=True)
     installed = _installed()
     idle_tick.measure(FOLDER / "data" / "idle", installed)
+    idle_day.measure(FOLDER / "data" / "day", installed)
     sync.measure(FOLDER / "data" / "sync", installed)
     run_cost.measure(FOLDER / "data" / "cost", installed)
     run_to_page.measure(FOLDER / "data" / "page")

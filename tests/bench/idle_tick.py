@@ -1,5 +1,9 @@
-"""CPU of a tick with nothing to do, as a multiple of Python's own start in the same installed environment."""
+"""CPU of a tick with nothing to do, as a multiple of Python's own start in the same installed environment.
 
+Beside it a tick that must look at everything and finds nothing, a tenth of the mirrors with fixed times.
+"""
+
+import statistics
 import subprocess
 import time
 from functools import partial
@@ -13,7 +17,7 @@ from runner.plan import Header, Planned
 from schemas.records import Mirror
 from tests.bench.timing import cpu, lean, pairs
 
-COUNTS = (25, 1000, 10_000)
+COUNTS = (200, 1000, 10_000)
 UPSTREAM = "rsync://rsync.example.org/x/"
 
 
@@ -30,6 +34,14 @@ def measure(folder: Path, python: Path) -> None:
             raise RuntimeError("the tick was not idle")
         ours, base, ratio = pairs(partial(cpu, tick), partial(cpu, [str(python), "-I", "-c", "pass"]), 41)
         print(f"  {count:6} mirrors  {ours * 1000:6.1f} ms  baseline {base * 1000:6.1f} ms  ratio {ratio:.2f}")
+        looking = statistics.median(_look(tick, state) for _ in range(7))
+        print(f"  {'':6} looking at all of them  {looking * 1000:6.1f} ms")
+
+
+def _look(tick: list[str], state: Path) -> float:
+    """CPU of a tick without an agenda."""
+    (state / "agenda").unlink()
+    return cpu(tick)
 
 
 def _fill(state: Path, count: int) -> None:
@@ -42,7 +54,10 @@ def _fill(state: Path, count: int) -> None:
         Planned(template._replace(name=name), Paths(f"/srv/mirror/{name}", "/srv/mirror", f"/log/{name}"), "a" * 40)
         for name in names
     ]
-    header = Header("w1", 4, "a" * 40, "a" * 40, "", str(state / "run"))
+    for number in range(0, count, 10):
+        timed = mirrors[number].mirror._replace(cron=f"{number % 60} 4 * * *")
+        mirrors[number] = mirrors[number]._replace(mirror=timed)
+    header = Header("w1", 4, "a" * 40, "a" * 40, "", str(state / "run"), time_zone="Europe/Berlin")
     plan.write(places.plan, header, mirrors)
     now = time.time()
     with journal.opened(places.journal) as book:
