@@ -220,6 +220,8 @@ class Journal:
         with _transaction(self._db):
             if self._db.execute("DELETE FROM run WHERE id = ? AND status = ?", (active.id, LAUNCHING)).rowcount:
                 self._db.execute("UPDATE mirror SET status = ? WHERE name = ?", (QUEUED, active.mirror))
+                again = "INSERT OR IGNORE INTO request SELECT name, 1, ?, 'whoever forced it' FROM mirror"
+                self._db.execute(f"{again} WHERE name = ? AND forced", (active.launched_at, active.mirror))
                 self._report(active.mirror, now)
 
     def begin(self, launched: int | None, subject: Subject, now: float) -> int | None:

@@ -149,6 +149,17 @@ def test_a_requested_start_lifts_an_override_and_is_granted_by_the_launch(book: 
     assert not book.is_forced("debian"), "only what is launched takes a slot beyond"
 
 
+def test_a_forced_start_that_could_not_begin_is_still_one(book: Journal) -> None:
+    book.request([SUBJECT, OTHER], "bob", 60.0)
+    book.request([SUBJECT], "bob", 60.0, force=True)
+    book.launch([SUBJECT, OTHER], [], 70.0)
+
+    for active in book.active():
+        book.requeue(active, 80.0)
+
+    assert {name: order.force for name, order in book.orders().items()} == {"debian": True}
+
+
 def test_an_override_takes_a_request_back(book: Journal) -> None:
     book.request([SUBJECT], "bob", 60.0)
     book.override([SUBJECT], "paused", "ada", 61.0)
