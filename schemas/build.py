@@ -9,9 +9,18 @@ from schemas.units import parse_duration, parse_size
 
 _DURATIONS = frozenset({
     "interval", "jitter", "timeout", "retry_delay", "backoff_limit", "stale_after", "rsync_timeout", "silent_after",
-    "exec_timeout", "log_max_age",
+    "exec_timeout", "log_max_age", "read_timeout",
 })  # fmt: skip
-_SIZES = frozenset({"body_limit", "min_free_space", "memory_limit"})
+_SIZES = frozenset({"body_limit", "header_size", "min_free_space", "memory_limit"})
+
+
+_PARTS: Mapping[str, Any] = {
+    "repository": records.Repository,
+    "tls": records.Tls,
+    "limits": records.Limits,
+    "tunasync": records.TunasyncAccess,
+}
+"""Keys of the manager's settings that hold keys themselves, and their records."""
 
 
 def _convert(key: str, value: Any) -> Any:
@@ -70,9 +79,9 @@ def runner_settings(plain: Mapping[str, Any]) -> records.RunnerSettings:
 
 def manager_settings(plain: Mapping[str, Any]) -> records.ManagerSettings:
     """Make the record of the manager's settings."""
-    fields = _fields({key: value for key, value in plain.items() if key != "repository"})
-    if "repository" in plain:
-        fields["repository"] = repository(plain["repository"])
+    fields = {
+        key: _PARTS[key](**_fields(value)) if key in _PARTS else _convert(key, value) for key, value in plain.items()
+    }
     return records.ManagerSettings(**fields)
 
 

@@ -225,6 +225,31 @@ class RunnerSettings(NamedTuple):
     manager: ManagerAddress | None = None
 
 
+class Tls(NamedTuple):
+    """Files with the manager's certificate and its key."""
+
+    certificate: str
+    key: str
+
+
+class Limits(NamedTuple):
+    """What the manager lets clients ask for: requests a second and at once of each, connections of all together."""
+
+    requests: int = 50
+    burst: int = 500
+    connections: int = 4000
+    header_size: int = 32 * 1024
+    read_timeout: int = 30
+
+
+class TunasyncAccess(NamedTuple):
+    """What the manager lets clients and workers of tunasync do, and which of those it calls itself."""
+
+    reads: bool = True
+    writes_from: tuple[str, ...] = ()
+    call: tuple[str, ...] = ()
+
+
 class ManagerSettings(NamedTuple):
     """What only the manager's machine knows."""
 
@@ -233,4 +258,9 @@ class ManagerSettings(NamedTuple):
     run_dir: str = "/run/skipjack-manager"
     site_dir: str = "/var/www/skipjack"
     body_limit: int = 16 * 1024**2
+    protected_reads: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
+    tls: Tls | None = None
+    limits: Limits = Limits()
+    tunasync: TunasyncAccess = TunasyncAccess()
     repository: Repository | None = None
