@@ -125,7 +125,7 @@ ALONE = [
         "runner.journal", "runner.plan", "sitegen.store", "sitegen.tables",
         "sitegen.token_store", "sitegen.audit_store",
     }),
-    (("requests", "urllib.request", "urllib3", "http.client", "httpx", "aiohttp"), {"runner.client"}),
+    (("requests", "urllib.request", "urllib3", "http.client", "httpx", "aiohttp"), {"runner.transport"}),
     (("fcntl",), {"runner.locks"}),
     (("print", "input", "sys.stdout", "sys.stderr", "sys.__stderr__"), {"runner.output", "sitegen.output"}),
     (("yaml",), {"schemas.yaml_file"}),

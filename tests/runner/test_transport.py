@@ -1,0 +1,180 @@
+"""Exchanges with servers that do what they should not, on real sockets."""
+
+import socket
+import ssl
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, suppress
+from pathlib import Path
+
+import pytest
+
+from runner.transport import Line, Patience, Reply, Unreachable
+
+SOON = Patience(5.0, 0.3)
+LATER = Patience(5.0, 20.0)
+FINE = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+Connect = Callable[..., Line]
+Serve = Callable[..., "Server"]
+Says = Callable[[socket.socket, int], None]
+
+
+class Server:
+    """Answers each request by a function that gets the connection and how many requests there were before."""
+
+    def __init__(self, says: Says, context: ssl.SSLContext | None = None) -> None:
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self._says, self._context = says, context
+        self.requests: list[bytes] = []
+        self.connections = 0
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+        scheme = "https" if context else "http"
+        self.url = f"{scheme}://127.0.0.1:{self._socket.getsockname()[1]}"
+
+    def _serve(self) -> None:
+        with suppress(OSError):
+            while True:
+                connection, _address = self._socket.accept()
+                self.connections += 1
+                with suppress(OSError), connection:
+                    self._talk(self._context.wrap_socket(connection, True) if self._context else connection)
+
+    def _talk(self, connection: socket.socket) -> None:
+        with connection:
+            while request := connection.recv(65536):
+                self.requests.append(request)
+                self._says(connection, len(self.requests) - 1)
+
+    def close(self) -> None:
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Server]]:
+    servers: list[Server] = []
+
+    def start(says: Says, context: ssl.SSLContext | None = None) -> Server:
+        servers.append(Server(says, context))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.close()
+
+
+@pytest.fixture
+def connect() -> Iterator[Callable[..., Line]]:
+    with ExitStack() as stack:
+        yield lambda *words: stack.enter_context(closing(Line(*words)))
+
+
+def dribble(connection: socket.socket, _number: int) -> None:
+    """A byte now and then, without end: each in time, all together never."""
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+    while True:
+        connection.sendall(b"x")
+        threading.Event().wait(0.02)
+
+
+def dribble_head(connection: socket.socket, _number: int) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+    while True:
+        connection.sendall(b"x")
+        threading.Event().wait(0.02)
+
+
+def dribble_without_length(connection: socket.socket, _number: int) -> None:
+    connection.sendall(b"HTTP/1.0 200 OK\r\n\r\n")
+    while True:
+        connection.sendall(b"x")
+        threading.Event().wait(0.02)
+
+
+@pytest.mark.parametrize("says", [dribble, dribble_head, dribble_without_length])
+def test_the_deadline_is_for_the_whole_answer(serve: Serve, connect: Connect, says: Says) -> None:
+    with pytest.raises(Unreachable, match=r"^timed out$"):
+        connect(serve(says).url).exchange("GET", "/", SOON)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf", "its answer was cut off"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nha", "its answer was cut off"),
+        (b"SSH-2.0-OpenSSH\r\n", "speaks no HTTP"),
+        (b"", "it hung up without an answer"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n0123456789a", "larger than 10 bytes"),
+    ],
+)
+def test_what_is_no_whole_answer_is_told(serve: Serve, connect: Connect, answer: bytes, words: str) -> None:
+    def says(connection: socket.socket, _number: int) -> None:
+        connection.sendall(answer)
+        connection.shutdown(socket.SHUT_RDWR)
+
+    with pytest.raises(Unreachable, match=words):
+        connect(serve(says).url).exchange("GET", "/", LATER, most=10)
+
+
+def test_nobody_there_is_told(connect: Connect) -> None:
+    with pytest.raises(Unreachable, match="Connection refused"):
+        connect("http://127.0.0.1:1").exchange("GET", "/", LATER)
+
+
+def test_a_connection_is_kept_and_made_anew_when_the_server_has_closed_it(serve: Serve, connect: Connect) -> None:
+    def says(connection: socket.socket, number: int) -> None:
+        connection.sendall(FINE)
+        if number == 1:
+            connection.shutdown(socket.SHUT_RDWR)
+
+    server = serve(says)
+    line = connect(f"{server.url}/below/")
+
+    replies = [line.exchange("POST", "/x?y=1", LATER, body=b"{}") for _ in range(3)]
+
+    assert (replies, server.connections) == ([Reply(200, b"ok")] * 3, 2)
+    assert server.requests[0].startswith(b"POST /below/x?y=1 HTTP/1.1\r\nHost: 127.0.0.1:")
+
+
+def test_no_redirect_is_followed(serve: Serve, connect: Connect) -> None:
+    moved = b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n"
+    server = serve(lambda connection, _number: connection.sendall(moved))
+    assert connect(server.url).exchange("GET", "/", LATER) == Reply(302, b"")
+    assert len(server.requests) == 1
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("tls")
+    key, cert = folder / "key.pem", folder / "cert.pem"
+    words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test"]
+    more = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(cert)]
+    subprocess.run([*words, *more], check=True, capture_output=True)
+    return key, cert
+
+
+def test_tls_trusts_the_named_certificate_and_no_unknown_one(
+    serve: Serve, connect: Connect, certificate: tuple[Path, Path]
+) -> None:
+    key, cert = certificate
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    server = serve(lambda connection, _number: connection.sendall(FINE), context)
+
+    line = connect(server.url, str(cert))
+    assert [line.exchange("GET", "/", LATER).body for _ in range(2)] == [b"ok", b"ok"]
+    line.close()
+
+    with pytest.raises(Unreachable, match="its certificate is not valid: self-signed"):
+        connect(server.url).exchange("GET", "/", LATER)
+    with pytest.raises(Unreachable, match="the certificates in /nowhere cannot be used: No such file"):
+        connect(server.url, "/nowhere").exchange("GET", "/", LATER)
+
+
+def test_a_server_that_never_shakes_hands_is_given_up(serve: Serve, connect: Connect) -> None:
+    server = serve(lambda _connection, _number: None)
+    with pytest.raises(Unreachable, match=r"^timed out$"):
+        connect(server.url.replace("http:", "https:")).exchange("GET", "/", SOON)
