@@ -228,9 +228,12 @@ class Journal:
         """Record that a run begins, by one who holds the mirror's locks: the launched one, or for None a new one.
 
         Gives its number, or None when the launched run is no longer expected (it was given up, or somebody who was
-        faster has taken its place). Other runs of the mirror that seem active are dead, since their locks are free.
+        faster has taken its place), or the mirror was paused or disabled. Other runs of the mirror that seem active
+        are dead, since their locks are free.
         """
         with _transaction(self._db):
+            if self._held(subject.name):
+                return None
             for active in [each for each in self.active() if each.mirror == subject.name and each.id != launched]:
                 if launched is None and active.status == LAUNCHING:
                     launched = active.id

@@ -62,6 +62,8 @@ def run(places: Places, name: str, launched: int | None = None, max_delete: str 
             log("no slot is free; it waits for one", about=name)
             return 0
         number = book.begin(launched, subject, time.time())
+        if number is None and launched is None:
+            raise SkipjackError(f"{name} is paused or disabled.", f"`skipjack start {name}` begins all the same.")
         if number is None:
             raise SkipjackError(f"The launch {launched} of {name} was given up meanwhile.", "The next tick goes on.")
         machine = Machine(places.state_dir, header.container_program, header.cgroup, header.volumes)

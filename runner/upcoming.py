@@ -2,9 +2,8 @@
 
 import json
 import time
-from datetime import datetime
+from datetime import datetime, tzinfo
 from typing import NamedTuple
-from zoneinfo import ZoneInfo
 
 from runner import journal, plan, schedule
 from runner.output import say
@@ -13,6 +12,7 @@ from runner.plan import Due
 from runner.schedule import AFTER, CLOSED, DUE, HELD, LATER, RUNNING, Order, Outlook, State, World
 from schemas.states import ACTIVE, INTERRUPTED, LAUNCH_FAILED, LAUNCHING, NONE, STOPPED
 from schemas.units import format_duration
+from schemas.zones import zone
 
 _URGENCY = {DUE: 0, RUNNING: 1, LATER: 2, CLOSED: 2, AFTER: 3, HELD: 4}
 
@@ -37,7 +37,7 @@ def upcoming(places: Places, *, as_json: bool) -> None:
         plain = {"time_zone": world.rules.time_zone, "now": now, "slots": world.rules.slots}
         say(json.dumps(plain | {"mirrors": [row._asdict() for row in rows]}, indent=2))
     else:
-        _say_table(rows, ZoneInfo(world.rules.time_zone), now)
+        _say_table(rows, zone(world.rules.time_zone), now)
 
 
 def rows_of(mirrors: list[Due], world: World, now: float) -> list[Row]:
@@ -92,20 +92,20 @@ def _with_state(name: str, world: World) -> str:
     return f"{name} (being synced)" if state is not None and state.status in ACTIVE else name
 
 
-def _say_table(rows: list[Row], zone: ZoneInfo, now: float) -> None:
-    cells = [("MIRROR", "WHEN", "", "WHY"), *((row.mirror, *_when(row, zone, now), row.why) for row in rows)]
+def _say_table(rows: list[Row], place: tzinfo, now: float) -> None:
+    cells = [("MIRROR", "WHEN", "", "WHY"), *((row.mirror, *_when(row, place, now), row.why) for row in rows)]
     widths = [max(len(line[column]) for line in cells) for column in range(3)]
     for line in cells:
         columns = (cell.ljust(width) for cell, width in zip(line[:3], widths, strict=True))
         say("  ".join([*columns, line[3]]))
 
 
-def _when(row: Row, zone: ZoneInfo, now: float) -> tuple[str, str]:
+def _when(row: Row, place: tzinfo, now: float) -> tuple[str, str]:
     if row.waits_for == DUE:
         late = "" if row.at is None or now - row.at < 1 else f"due for {format_duration(now - row.at)}"
         return "now", late
     if row.at is None:
         return "", ""
-    moment = datetime.fromtimestamp(row.at, zone).strftime("%Y-%m-%d %H:%M")
+    moment = datetime.fromtimestamp(row.at, place).strftime("%Y-%m-%d %H:%M")
     past = row.at <= now
     return moment, f"for {format_duration(now - row.at)}" if past else f"in {format_duration(row.at - now)}"

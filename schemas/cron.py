@@ -65,10 +65,11 @@ def _learn(ends: list[float], begins: list[float], place: int, begin: float, end
 
 
 def _next_time(expression: str, zone: str, after: float) -> float | None:
-    from datetime import UTC, datetime
-    from zoneinfo import ZoneInfo
+    from datetime import datetime
 
-    begin = datetime.fromtimestamp(after, UTC if zone == "UTC" else ZoneInfo(zone))
+    from schemas import zones
+
+    begin = datetime.fromtimestamp(after, zones.zone(zone))
     for found in _cronsim().CronSim(expression, begin):
         # Begun in an hour that is shown twice, it may name a moment of the first time again.
         if (moment := float(found.timestamp())) > after:
@@ -99,11 +100,6 @@ def _last_time(expression: str, until: float) -> float:
 
 @functools.cache
 def _cronsim() -> ModuleType:
-    try:
-        import cronsim
-    except ModuleNotFoundError:  # started without site packages, from a tree that does not lie among them
-        import site
+    from schemas.zones import library
 
-        site.main()
-        import cronsim
-    return cronsim
+    return library("cronsim")

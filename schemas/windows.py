@@ -84,10 +84,11 @@ _Edge = tuple[bool, float, float]
 
 
 def _edges(windows: SyncWindows, zone: str, day: int) -> list[_Edge]:
-    from datetime import UTC, date, timedelta
-    from zoneinfo import ZoneInfo
+    from datetime import date, timedelta
 
-    place = UTC if zone == "UTC" else ZoneInfo(zone)
+    from schemas import zones
+
+    place = zones.zone(zone)
     first = date(1970, 1, 1) + timedelta(days=day)
     dates = [first + timedelta(days=number) for number in range(-_BEHIND, _AHEAD)]
     edges = []

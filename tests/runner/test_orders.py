@@ -115,6 +115,16 @@ def test_a_launched_run_that_has_not_begun_never_begins_once_its_mirror_is_pause
     assert ended is not None and (ended.status, status(book)) == ("stopped", "paused")
 
 
+def test_nothing_begins_by_hand_or_by_a_late_unit_while_a_mirror_is_paused(book: Journal) -> None:
+    book.launch([SUBJECT], [], 100.0)
+    book.override([SUBJECT], "paused", "ada", 101.0)
+
+    assert book.begin(None, SUBJECT, 102.0) is None
+    assert status(book) == "paused"
+    book.lift([SUBJECT], 103.0)
+    assert book.begin(None, SUBJECT, 104.0) is not None
+
+
 def test_a_decision_made_before_an_override_launches_nothing(book: Journal) -> None:
     book.override([SUBJECT], "paused", "ada", 99.0)
 

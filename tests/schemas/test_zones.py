@@ -1,0 +1,43 @@
+"""Zones and libraries are found by programs that were started without site packages."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from schemas.errors import SkipjackError
+from schemas.zones import library, zone
+
+ROOT = Path(__file__).parents[2]
+
+
+def lean(code: str) -> str:
+    words = [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); {code}"]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_a_library_is_found_without_site_packages() -> None:
+    assert lean("import schemas.zones; print(schemas.zones.library('cronsim').__name__)") == "cronsim"
+    assert lean("from schemas.cron import next_time; print(next_time('0 1 * * *', 'UTC', 0.0))") == "3600.0"
+
+
+def test_a_zone_that_the_system_does_not_have_is_told() -> None:
+    code = (
+        "import zoneinfo; zoneinfo.reset_tzpath([]); sys.modules['tzdata'] = None\n"
+        "from schemas.zones import zone\n"
+        "try:\n    zone('Europe/Berlin')\nexcept Exception as error:\n    print(error)"
+    )
+    assert lean(code).startswith(
+        "This machine does not know the time zone `Europe/Berlin`. Install the system's package"
+    )
+
+
+def test_what_is_not_there_is_an_error() -> None:
+    assert zone("UTC").utcoffset(None) is not None
+    with pytest.raises(SkipjackError):
+        zone("Europe/Bielefeld")
+    with pytest.raises(ModuleNotFoundError):
+        library("no_such_library")
