@@ -24,6 +24,8 @@ def install(setup: Setup) -> None:
     if setup.kind != MANAGER:
         machine.write(Places(setup.state_dir).launcher, f"{setup.launcher}\n")
     machine.command(*setup.systemctl, "daemon-reload")
+    if setup.kind != MANAGER:
+        _follow(setup)
     _start(setup, changed)
     if setup.own:
         say(f"these units end when you log out; `loginctl enable-linger {setup.user}`, as root, lets them stay")
@@ -89,6 +91,16 @@ def stop(setup: Setup, names: list[str]) -> None:
         say(f"stopped {name}")
 
 
+def _follow(setup: Setup) -> None:
+    """Follow once before anything else, so that whoever installs sees whether the config repository can be had."""
+    if machine.succeeds(*setup.systemctl, "start", "skipjack-follow.service"):
+        say("followed the config repository")
+    else:
+        say(
+            "warning: the config repository could not be followed, or has problems; see `journalctl -t skipjack-follow`"
+        )
+
+
 def _start(setup: Setup, changed: set[str]) -> None:
     """Start everything. What lasts is begun anew, for another version or other settings; a run never is."""
     names = [os.path.basename(path) for path in render.files(setup)]
@@ -102,6 +114,3 @@ def _start(setup: Setup, changed: set[str]) -> None:
         say(f"started {name}")
     if setup.reports:
         machine.command(*setup.systemctl, "try-restart", "skipjack-courier.service")
-    if setup.kind != MANAGER:
-        machine.command(*setup.systemctl, "start", "--no-block", "skipjack-follow.service")
-        say("follows the config repository now; see `journalctl -t skipjack-follow`")

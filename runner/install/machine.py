@@ -10,7 +10,7 @@ from runner.install.setup import Setup
 from runner.output import say
 from schemas.errors import SkipjackError
 
-PATIENCE = 120.0
+PATIENCE = 300.0
 """Seconds that one command of the system may take."""
 
 OLDEST = 250
@@ -152,6 +152,11 @@ def command(*words: str) -> str:
     if code:
         raise SkipjackError(f"`{' '.join(words)}` failed: {_last_line(said)}.", "Mend that, and try again.")
     return said
+
+
+def succeeds(*words: str) -> bool:
+    """Whether a command of the system succeeds, for one that may fail."""
+    return _ask(*words)[0] == 0
 
 
 def _ask(*words: str) -> tuple[int, str]:

@@ -12,6 +12,7 @@ import pytest
 
 from tests.e2e.conftest import manager, reporter, repository, tree, upstream, worker
 from tests.system.box import Box, copy_image, make_image
+from tests.system.site import Site
 
 __all__ = ["manager", "reporter", "repository", "tree", "upstream", "worker"]
 
@@ -70,3 +71,11 @@ def box(tmp_path_factory: pytest.TempPathFactory, installed: Path) -> Iterator[B
     copy_image(installed, image)
     with Box(image) as box:
         yield box
+
+
+@pytest.fixture(scope="module")
+def site(box: Box) -> Site:
+    """An upstream, a config repository and a worker's settings in the module's box; nothing is installed yet."""
+    site = Site(box)
+    site.prepare()
+    return site

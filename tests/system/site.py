@@ -26,6 +26,18 @@ with journal.opened("/var/lib/skipjack/journal.db") as book:
 print(json.dumps({name: (run._asdict() if run else {}) | {"status": states[name]} for name, run in runs.items()}))
 """
 
+_ENDS = """
+import sqlite3, sys
+db = sqlite3.connect("/var/lib/skipjack/journal.db")
+print(*(row[0] for row in db.execute("SELECT status FROM run WHERE mirror = ? ORDER BY id", sys.argv[1:])))
+"""
+
+_REVISION = """
+from runner import plan
+with plan.opened("/var/lib/skipjack/plan.db") as opened:
+    print(opened.header.revision)
+"""
+
 _RSYNCD = "uid = 0\ngid = 0\nuse chroot = no\n[files]\npath = /srv/upstream\nread only = yes\n"
 
 
@@ -104,6 +116,16 @@ class Site:
         except TimeoutError as error:
             raise TimeoutError(f"{error}; it is {found}\n{self.lines()}") from error
         return found
+
+    def ends(self, name: str) -> list[str]:
+        """How all of a mirror's runs ended, oldest first."""
+        return self.box.do("/opt/skipjack/bin/python", "-c", _ENDS, name, user="skipjack").split()
+
+    def wait_for_revision(self) -> None:
+        """Wait until the newest commit is in force."""
+        commit = self.box.do("git", "-C", "/srv/tree", "rev-parse", "HEAD")
+        words = ("/opt/skipjack/bin/python", "-c", _REVISION)
+        wait_until(lambda: self.box.do(*words, user="skipjack") == commit, "the newest commit is in force")
 
     def lines(self, *words: str) -> str:
         """The last lines of the box's journal about Skipjack, for a test that fails; or those that match the words."""

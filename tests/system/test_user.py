@@ -1,0 +1,70 @@
+"""Units of a user's own service manager: a worker without root."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.system.box import Box, wait_until
+from tests.system.site import SKIPJACK, Site
+
+HOME = "/home/ada"
+
+
+class User:
+    """A user with a service manager of its own, which lives without a login."""
+
+    def __init__(self, box: Box) -> None:
+        self.box = box
+        box.do("useradd", "--create-home", "--shell", "/bin/bash", "ada")
+        self.env = {"XDG_RUNTIME_DIR": f"/run/user/{box.do('id', '-u', 'ada')}"}
+        box.do("loginctl", "enable-linger", "ada")
+        wait_until(lambda: box.run("systemctl", "--user", "show", user="ada", env=self.env).returncode == 0, "it runs")
+
+    def do(self, *words: str) -> str:
+        return self.box.do(*words, user="ada", env=self.env)
+
+
+@pytest.fixture(scope="module")
+def ada(site: Site) -> Iterator[User]:
+    user = User(site.box)
+    settings = (
+        "worker: w1\nrepository: {url: 'git://127.0.0.1/config.git'}\n"
+        f"mirror_root: {HOME}/mirror\nstate_dir: {HOME}/state\nlog_dir: {HOME}/log\npolicy: {HOME}/policy.yml\n"
+        f"snapshot_root: {HOME}/snapshot\nrun_dir: {user.env['XDG_RUNTIME_DIR']}/skipjack\n"
+    )
+    site.box.write(f"{HOME}/.config/skipjack/runner.yml", settings)
+    site.box.do("chown", "-R", "ada:", HOME)
+    yield user
+    user.do(SKIPJACK, "uninstall", "--user", "--stop-jobs")
+
+
+def test_a_user_without_root_gets_mirrors_synced_by_units(site: Site, ada: User) -> None:
+    site.box.write("/etc/rsyncd.secrets", "mirror:open sesame\n", 0o600)
+    config = site.box.path("/etc/box-rsyncd.conf")
+    private = "[private]\npath = /srv/upstream\nauth users = mirror\nsecrets file = /etc/rsyncd.secrets\n"
+    config.write_text(config.read_text() + private)
+    site.commit(
+        {
+            "x.y-z.yml": "upstream: rsync://127.0.0.1/private/\nusername: mirror\npassword: {credential: word}\n",
+            "hog.yml": "provider: command\nupstream: x\ncommand: cat /proc/self/cgroup\nmemory_limit: 64MiB\n",
+        }
+    )
+    site.box.write(f"{HOME}/.config/skipjack/credentials/mirrors/word", "open sesame\n")
+    site.box.do("chown", "-R", "ada:", f"{HOME}/.config")
+    said = ada.do(SKIPJACK, "install", "--user")
+    assert "loginctl enable-linger ada" in said
+    assert not site.box.path("/etc/systemd/system/skipjack-tick.service").exists()
+    wait_until(lambda: site.box.path(f"{HOME}/mirror/x.y-z/hello/file.txt").exists(), "it is synced")
+    log = f"{HOME}/log/hog/latest"
+    wait_until(lambda: "skipjack-run@hog.service" in site.box.run("cat", log).stdout, "its run is a unit")
+    limit = ("systemctl", "--user", "show", "--value", "--property=MemoryMax", "skipjack-run@hog.service")
+    assert ada.do(*limit) == str(64 * 1024**2)
+    assert "wrote" not in ada.do(SKIPJACK, "install", "--user")
+
+
+def test_uninstalling_takes_the_users_units_away(ada: User) -> None:
+    ada.do(SKIPJACK, "install", "--user")
+    said = ada.do(SKIPJACK, "uninstall", "--user")
+    assert f"left: {HOME}/.config/skipjack/runner.yml" in said
+    assert ada.do("find", f"{HOME}/.config/systemd", "-name", "*skipjack*") == ""
+    assert ada.do("systemctl", "--user", "list-units", "--all", "--plain", "--no-legend", "skipjack*.timer") == ""
