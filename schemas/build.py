@@ -9,7 +9,7 @@ from schemas.units import parse_duration, parse_size
 
 _DURATIONS = frozenset({
     "interval", "jitter", "timeout", "retry_delay", "backoff_limit", "stale_after", "rsync_timeout", "silent_after",
-    "exec_timeout", "log_max_age", "read_timeout",
+    "exec_timeout", "log_max_age", "read_timeout", "keep_runs", "keep_logs",
 })  # fmt: skip
 _SIZES = frozenset({"body_limit", "header_size", "min_free_space", "memory_limit"})
 
@@ -19,6 +19,8 @@ _PARTS: Mapping[str, Any] = {
     "tls": records.Tls,
     "limits": records.Limits,
     "tunasync": records.TunasyncAccess,
+    "database": records.DatabaseAddress,
+    "history": records.History,
 }
 """Keys of the manager's settings that hold keys themselves, and their records."""
 

@@ -250,6 +250,21 @@ class TunasyncAccess(NamedTuple):
     call: tuple[str, ...] = ()
 
 
+class DatabaseAddress(NamedTuple):
+    """A PostgreSQL database; without a password libpq looks for one itself."""
+
+    url: str
+    password: Secret | None = None
+
+
+class History(NamedTuple):
+    """How much of the past the manager keeps: seconds, and runs of each mirror on each worker."""
+
+    keep_runs: int = 90 * 86400
+    keep_logs: int = 14 * 86400
+    runs_per_mirror: int = 1000
+
+
 class ManagerSettings(NamedTuple):
     """What only the manager's machine knows."""
 
@@ -264,3 +279,5 @@ class ManagerSettings(NamedTuple):
     limits: Limits = Limits()
     tunasync: TunasyncAccess = TunasyncAccess()
     repository: Repository | None = None
+    database: DatabaseAddress | None = None
+    history: History = History()

@@ -76,7 +76,7 @@ def publish(settings: ManagerSettings, *, once: bool) -> None:
     """Publish until a signal ends it, or once."""
     with contextlib.ExitStack() as stack:
         stack.enter_context(locks.publishing(settings.state_dir))
-        store = stack.enter_context(Store(settings.state_dir))
+        store = stack.enter_context(Store(settings.state_dir, settings.database))
         follower = Follower(settings.repository, settings.state_dir, store) if settings.repository else None
         publisher = Publisher(store, settings.site_dir, follower)
         if once:

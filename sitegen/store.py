@@ -1,9 +1,4 @@
-"""What the manager remembers: the only module that touches SQL.
-
-SQLite in WAL mode with `synchronous=FULL`: what has been committed survives a power cut, and readers never wait for
-the writer. Every transaction is explicit; a writing one begins IMMEDIATE, because a deferred one that turns into a
-writer fails at once when somebody else is writing, whatever the time-out.
-"""
+"""What the manager remembers: what is written of reports and of the configuration, and what pages read."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,40 +8,23 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import (
-    Connection,
-    Select,
-    Table,
-    bindparam,
-    create_engine,
-    delete,
-    event,
-    exc,
-    func,
-    insert,
-    inspect,
-    literal,
-    select,
-    tuple_,
-    update,
-)
-from sqlalchemy.dialects import sqlite
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy import Connection, Select, delete, func, literal, select, tuple_, update
 
-from schemas.errors import SkipjackError
+from schemas.records import DatabaseAddress
 from schemas.report import MirrorStatus, Run
 from schemas.states import ENDS
-from sitegen import accept, codec, rows, tables
+from sitegen import accept, codec, dialects, rows, tables
+from sitegen.database import Database, StoreError, number
+from sitegen.dialects import upsert
 from sitegen.model import Declared, Delivery, Facts, Kept, PastRun, WorkerState
 
-LOCK_SECONDS = 30
+__all__ = ["Reader", "Store", "StoreError"]
+
 HISTORY = 20
 KEPT_RUNS = 100
 """Runs kept of each mirror on each worker."""
 
 _CHUNK = 200
-_KEPT_COLUMNS = {"first_seen", "replaced"}
-"""What a row that is overwritten keeps."""
 
 _COUNT_CHANGE = (
     update(tables.meta)
@@ -56,31 +34,22 @@ _COUNT_CHANGE = (
 )
 
 
-class StoreError(SkipjackError):
-    """The database cannot be used now; nothing of the transaction was kept."""
-
-
 class Store:
-    """The manager's database at `STATE_DIR/manager.db`, made and brought up to date when needed.
+    """The manager's database, made and brought up to date when needed: SQLite's file in the state directory, or the
+    PostgreSQL that an address names.
 
     Every method raises StoreError when the database cannot be read or written. May be used from any thread.
     """
 
-    def __init__(self, state_dir: str) -> None:
-        self.path = Path(state_dir) / "manager.db"
-        self.commits = 0
+    def __init__(self, state_dir: str, address: DatabaseAddress | None = None) -> None:
+        if address is None:
+            _make(state_dir)
+        self.database = Database(dialects.open_dialect(state_dir, address))
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreError(
-                f"The state directory {state_dir} cannot be made: {error.strerror}.",
-                "Create it for the user that runs the manager.",
-            ) from error
-        self._engine = create_engine(f"sqlite:///{self.path}", connect_args={"timeout": LOCK_SECONDS})
-        event.listen(self._engine, "connect", _set_up)
-        event.listen(self._engine, "begin", _begin)
-        with self._writing() as tx:
-            _bring_up_to_date(tx, self.path)
+            self.database.bring_up_to_date()
+        except BaseException:
+            self.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -91,12 +60,17 @@ class Store:
         self.close()
 
     def close(self) -> None:
-        """Close every connection; the last process to do so leaves one tidy file."""
-        self._engine.dispose()
+        """Close every connection; the last process to do so leaves one tidy file where there is one."""
+        self.database.close()
+
+    @property
+    def commits(self) -> int:
+        """Transactions that wrote, since it was opened."""
+        return self.database.commits
 
     def apply(self, deliveries: Sequence[Delivery]) -> Kept:
         """Keep a batch of envelopes in one transaction; the answers are true once this has returned."""
-        with self._writing() as tx:
+        with self.database.writing() as tx:
             known = _known(tx, deliveries)
             plan = accept.plan(deliveries, known)
             _write_plan(tx, plan, known)
@@ -104,8 +78,8 @@ class Store:
 
     def changes(self) -> int:
         """The number that rises with everything that alters a page."""
-        with self._reading() as tx:
-            return _number(tx, "changes")
+        with self.database.reading() as tx:
+            return number(tx, "changes")
 
     def keep_catalogue(self, declared: Declared, now: float) -> None:
         """Put a newly accepted configuration in the place of the last one."""
@@ -118,22 +92,22 @@ class Store:
             "mirrors": codec.encode_mirrors(declared.mirrors),
             "problems": json.dumps(declared.problems),
         }
-        with self._writing() as tx:
-            _upsert(tx, tables.catalogue, [row | {"changed": _count_change(tx)}])
-            _upsert(tx, tables.revisions, [{"commit": declared.revision, "accepted_at": now}])
+        with self.database.writing() as tx:
+            upsert(tx, tables.catalogue, [row | {"changed": _count_change(tx)}])
+            upsert(tx, tables.revisions, [{"commit": declared.revision, "accepted_at": now}])
             tx.execute(delete(tables.refusal))
 
     def keep_refusal(self, reason: str) -> None:
         """Note why the newest revision is not in use; an empty reason takes the note away."""
-        with self._writing() as tx:
+        with self.database.writing() as tx:
             tx.execute(delete(tables.refusal))
             if reason:
-                _upsert(tx, tables.refusal, [{"id": 1, "reason": reason}])
+                upsert(tx, tables.refusal, [{"id": 1, "reason": reason}])
             _count_change(tx)
 
     def declared(self) -> Declared | None:
         """The configuration in use."""
-        with self._reading() as tx:
+        with self.database.reading() as tx:
             return _declared(tx)
 
     def facts(self, before: Facts | None = None) -> Facts:
@@ -147,44 +121,20 @@ class Store:
         key = (table.worker, table.journal, table.id)
         ranked = select(*key, _rank(table.worker, table.mirror).label("rank")).subquery()
         old = select(ranked.c.worker, ranked.c.journal, ranked.c.id).where(ranked.c.rank > KEPT_RUNS)
-        with self._writing() as tx:
+        with self.database.writing() as tx:
             return tx.execute(delete(tables.runs).where(tuple_(*key).in_(old))).rowcount
 
     @contextmanager
     def reading(self) -> Iterator["Reader"]:
         """Read several things as of one moment."""
-        with self._reading() as tx:
+        with self.database.reading() as tx:
             yield Reader(tx)
 
     @contextmanager
     def transaction(self, *, writing: bool = False) -> Iterator[Connection]:
         """One transaction, for the modules beside this one that speak SQL about things of their own."""
-        with self._writing() if writing else self._reading() as tx:
+        with self.database.writing() if writing else self.database.reading() as tx:
             yield tx
-
-    @contextmanager
-    def _reading(self) -> Iterator[Connection]:
-        with self._explained(), self._engine.connect() as tx, tx.begin():
-            yield tx
-
-    @contextmanager
-    def _writing(self) -> Iterator[Connection]:
-        with self._explained(), self._engine.connect().execution_options(writing=True) as tx, tx.begin():
-            yield tx
-        self.commits += 1
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except exc.DBAPIError as error:
-            if type(error) not in (exc.OperationalError, exc.DatabaseError):
-                raise
-            raise StoreError(
-                f"The database {self.path} cannot be used: {error.orig}.",
-                "Check the disk and the file's owner; if the file is damaged, move it away and put a backup in its "
-                "place: workers send again what it does not know.",
-            ) from error
 
 
 class Reader:
@@ -199,7 +149,7 @@ class Reader:
         With what was so `before`, only what has changed since is read; the rest are the same objects as there.
         """
         tx = self._tx
-        changes = _number(tx, "changes")
+        changes = number(tx, "changes")
         if before is not None and before.changes > changes:  # a backup was put back
             before = None
         declared, revisions = _catalogue(tx, before)
@@ -221,67 +171,25 @@ class Reader:
         return {name: tuple(runs) for name, runs in found.items()}
 
 
-def _set_up(connection: Any, _entry: ConnectionPoolEntry) -> None:
-    """Take transactions into our own hands and ask for durability."""
-    connection.isolation_level = None
-    connection.execute(f"PRAGMA busy_timeout={LOCK_SECONDS * 1000}")
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")
-
-
-def _begin(connection: Connection) -> None:
-    writing = connection.get_execution_options().get("writing", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
-
-
-def _bring_up_to_date(tx: Connection, path: Path) -> None:
-    if not inspect(tx).has_table("meta"):
-        tables.metadata.create_all(tx)
-        first = [{"name": "schema_version", "value": tables.VERSION}, {"name": "changes", "value": 0}]
-        tx.execute(insert(tables.meta), first)
-        return
-    version = _number(tx, "schema_version")
-    if version > tables.VERSION:
+def _make(state_dir: str) -> None:
+    try:
+        Path(state_dir).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
         raise StoreError(
-            f"The database {path} has version {version}, written by a newer Skipjack; this one knows "
-            f"{tables.VERSION} at most.",
-            "Install the newer release again, or put back the backup that you took before.",
-        )
-    for statement in (line for step in tables.MIGRATIONS[version - 1 :] for line in step):
-        tx.exec_driver_sql(statement)
-    tx.execute(update(tables.meta).where(tables.meta.c.name == "schema_version").values(value=tables.VERSION))
-
-
-def _number(tx: Connection, name: str) -> int:
-    return int(tx.execute(select(tables.meta.c.value).where(tables.meta.c.name == name)).scalar_one())
+            f"The state directory {state_dir} cannot be made: {error.strerror}.",
+            "Create it for the user that runs the manager.",
+        ) from error
 
 
 def _count_change(tx: Connection) -> int:
     return int(tx.execute(_COUNT_CHANGE).scalar_one())
 
 
-def _upsert(tx: Connection, table: Table, new: list[rows.Row]) -> None:
-    if new:
-        tx.exec_driver_sql(_upsert_text(table), new)
-
-
-@cache
-def _upsert_text(table: Table) -> str:
-    """Insert a row or overwrite the one with the same key.
-
-    Compiled once and handed to the driver as text: both steps would otherwise take longer than the writing itself.
-    """
-    statement = sqlite.insert(table)
-    kept = {column.name for column in table.primary_key.columns} | _KEPT_COLUMNS
-    changed = {column.name: statement.excluded[column.name] for column in table.columns if column.name not in kept}
-    upsert = statement.on_conflict_do_update(index_elements=table.primary_key.columns, set_=changed)
-    return str(upsert.compile(dialect=sqlite.dialect(paramstyle="named")))
-
-
 def _known(tx: Connection, deliveries: Iterable[Delivery]) -> accept.Known:
-    journals = tx.execute(_journals_of_workers(), _named({item.envelope.worker for item in deliveries}))
+    workers = {item.envelope.worker for item in deliveries}
+    journals = tx.execute(_journals_of_workers(tx.dialect.name), dialects.named(workers))
     quiet = {item.envelope.worker for item in deliveries if not item.envelope.reports}
-    conditions = tx.execute(_conditions_of_workers(), _named(quiet)) if quiet else ()
+    conditions = tx.execute(_conditions_of_workers(tx.dialect.name), dialects.named(quiet)) if quiet else ()
     return accept.Known(
         {(row[0], row[1]): row[2] for row in journals},
         {row[0]: accept.Condition(*row[1:]) for row in conditions},
@@ -289,45 +197,36 @@ def _known(tx: Connection, deliveries: Iterable[Delivery]) -> accept.Known:
 
 
 @cache
-def _journals_of_workers() -> Select[Any]:
+def _journals_of_workers(dialect: str) -> Select[Any]:
     table = tables.journals.c
-    return select(table.worker, table.journal, table.acknowledged).where(table.worker.in_(_names()))
+    return select(table.worker, table.journal, table.acknowledged).where(table.worker.in_(dialects.names(dialect)))
 
 
 @cache
-def _conditions_of_workers() -> Select[Any]:
+def _conditions_of_workers(dialect: str) -> Select[Any]:
     table = tables.workers.c
     columns = [table[name] for name in accept.Condition._fields]
-    return select(table.name, *columns).where(table.name.in_(_names()))
-
-
-def _named(names: set[str]) -> dict[str, str]:
-    return {"names": json.dumps(list(names))}
-
-
-def _names() -> Select[Any]:
-    """The names in the parameter `names`, a JSON list: one statement for any number of them."""
-    return select(func.json_each(bindparam("names")).table_valued("value").c.value)
+    return select(table.name, *columns).where(table.name.in_(dialects.names(dialect)))
 
 
 def _write_plan(tx: Connection, plan: accept.Plan, known: accept.Known) -> None:
     moved = {key: number for key, number in plan.acknowledged.items() if number != known.acknowledged.get(key)}
-    _upsert(
+    upsert(
         tx,
         tables.journals,
         [{"worker": key[0], "journal": key[1], "acknowledged": number} for key, number in moved.items()],
     )
-    _upsert(tx, tables.workers, [rows.of_worker(item) for item in plan.envelopes.values()])
+    upsert(tx, tables.workers, [rows.of_worker(item) for item in plan.envelopes.values()])
     if plan.news:
         _write_states(tx, plan, _count_change(tx))
-    _upsert(tx, tables.runs, [rows.of_run(*item) for item in plan.runs.items()])
+    upsert(tx, tables.runs, [rows.of_run(*item) for item in plan.runs.items()])
 
 
 def _write_states(tx: Connection, plan: accept.Plan, change: int) -> None:
     for worker in plan.cleared:
         tx.execute(delete(tables.mirror_state).where(tables.mirror_state.c.worker == worker))
         tx.execute(update(tables.workers).where(tables.workers.c.name == worker).values(replaced=change))
-    _upsert(tx, tables.mirror_state, [rows.of_state(*item, change) for item in plan.states.items()])
+    upsert(tx, tables.mirror_state, [rows.of_state(*item, change) for item in plan.states.items()])
 
 
 def _workers(tx: Connection) -> tuple[WorkerState, ...]:

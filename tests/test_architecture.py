@@ -122,8 +122,9 @@ ALONE = [
     (("os.execv", "os.execve", "os.execvp", "os.execvpe", "os.execl", "os.execlp"), {"runner.cli"}),
     (("git", "gitdb"), {"schemas.repository"}),
     (("sqlite3", "sqlalchemy"), {
-        "runner.journal", "runner.plan", "sitegen.store", "sitegen.tables",
-        "sitegen.token_store", "sitegen.audit_store",
+        "runner.journal", "runner.plan", "sitegen.store", "sitegen.tables", "sitegen.database", "sitegen.dialects",
+        "sitegen.token_store", "sitegen.audit_store", "sitegen.command_store", "sitegen.run_store",
+        "sitegen.change_store",
     }),
     (("requests", "urllib.request", "urllib3", "http.client", "httpx", "aiohttp"), {"runner.transport"}),
     (("fcntl",), {"runner.locks"}),

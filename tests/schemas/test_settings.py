@@ -4,7 +4,15 @@ import pytest
 
 from schemas.errors import SkipjackError
 from schemas.problems import Refused
-from schemas.records import ManagerAddress, ManagerSettings, Repository, RunnerSettings, Secret
+from schemas.records import (
+    DatabaseAddress,
+    History,
+    ManagerAddress,
+    ManagerSettings,
+    Repository,
+    RunnerSettings,
+    Secret,
+)
 from schemas.secrets import read_secret
 from schemas.settings import load_manager, load_runner
 
@@ -47,6 +55,25 @@ def test_the_managers_settings_are_read(settings: Path) -> None:
     assert load_manager(settings) == ManagerSettings(
         "[::1]:80", body_limit=2**20, site_dir="/w", repository=Repository("u")
     )
+
+
+def test_the_managers_database_and_history_are_read(settings: Path) -> None:
+    settings.write_text(
+        "database: {url: 'postgresql://me@[::1]:5/x?sslmode=require', password: {credential: c}}\n"
+        "history: {keep_runs: 1d, keep_logs: 1h, runs_per_mirror: 3}\n"
+    )
+    address = DatabaseAddress("postgresql://me@[::1]:5/x?sslmode=require", Secret(credential="c"))
+    assert load_manager(settings) == ManagerSettings(database=address, history=History(86400, 3600, 3))
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["postgresql://me:pw@host/x", "postgresql://host/x?password=pw", "postgresql:///x?a=b&password=pw", "sqlite:///x"],
+)
+def test_a_password_in_the_databases_address_is_refused(settings: Path, url: str) -> None:
+    settings.write_text(f"database: {{url: '{url}'}}\n")
+    with pytest.raises(Refused, match="`url` cannot be"):
+        load_manager(settings)
 
 
 def test_the_manager_needs_no_settings_but_a_mapping(settings: Path) -> None:

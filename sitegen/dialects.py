@@ -1,0 +1,218 @@
+"""What differs between SQLite and PostgreSQL; beside this all SQL is the same for both.
+
+SQLite is in WAL mode with `synchronous=FULL`: what has been committed survives a power cut, and readers never wait for
+the writer. Its writing transactions begin IMMEDIATE, because a deferred one that turns into a writer fails at once when
+somebody else is writing, whatever the time-out. On PostgreSQL they take one advisory lock first, so that there, too,
+writers come one after the other, from however many managers; readers see one moment.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, Protocol
+
+from sqlalchemy import Connection, Engine, Select, Table, Text, bindparam, cast, create_engine, event, exc, func, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.postgresql import psycopg
+from sqlalchemy.engine import make_url
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from schemas.errors import SkipjackError
+from schemas.records import DatabaseAddress
+from schemas.secrets import read_secret
+
+LOCK_SECONDS = 30
+WRITERS_LOCK = 0x536B_6970_0001
+PUBLISHERS_LOCK = 0x536B_6970_0002
+"""Advisory locks of a PostgreSQL database that Skipjack uses."""
+
+_NETWORK: Mapping[str, Any] = {
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+    "application_name": "skipjack-manager",
+}
+"""A server that has vanished is noticed within about ten seconds (milliseconds only where libpq wants them)."""
+
+_PSYCOPG: Any = psycopg.dialect
+
+_KEPT_COLUMNS = {"first_seen", "replaced"}
+"""What a row that is overwritten keeps."""
+
+
+class Dialect(Protocol):
+    """One kind of database: how it is opened, and what is said when it fails."""
+
+    place: str
+    remedy: str
+
+    def engine(self) -> Engine:
+        """Connections to it; nothing is opened yet."""
+
+    def options(self, writing: bool) -> Mapping[str, Any]:
+        """What a connection is told before a transaction."""
+
+    def begin(self, connection: Connection) -> None:
+        """Begin a transaction."""
+
+    def is_outage(self, error: exc.DBAPIError) -> bool:
+        """Whether it is the database that fails, and not our SQL."""
+
+
+class Sqlite:
+    """A file of its own; `query_only` reads it as it stands, without making or altering anything."""
+
+    remedy = (
+        "Check the disk and the file's owner; if the file is damaged, move it away and put a backup in its "
+        "place: workers send again what it does not know."
+    )
+
+    def __init__(self, path: Path, *, query_only: bool = False) -> None:
+        self.place = str(path)
+        self._query_only = query_only
+
+    def engine(self) -> Engine:
+        """Connections that leave the transactions to us."""
+        address = f"sqlite:///file:{self.place}?mode=ro&uri=true" if self._query_only else f"sqlite:///{self.place}"
+        engine = create_engine(address, connect_args={"timeout": LOCK_SECONDS})
+        event.listen(engine, "connect", self._set_up)
+        event.listen(engine, "begin", self.begin)
+        return engine
+
+    def _set_up(self, connection: Any, _entry: ConnectionPoolEntry) -> None:
+        connection.isolation_level = None
+        connection.execute(f"PRAGMA busy_timeout={LOCK_SECONDS * 1000}")
+        if not self._query_only:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")
+
+    def options(self, writing: bool) -> Mapping[str, Any]:
+        """What `begin` asks for."""
+        return {"writing": writing}
+
+    def begin(self, connection: Connection) -> None:
+        """Begin as a writer at once, or as a reader."""
+        writing = connection.get_execution_options().get("writing", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+    def is_outage(self, error: exc.DBAPIError) -> bool:
+        """A full disk, a damaged file and the like have these two types and none of their children."""
+        return type(error) in (exc.OperationalError, exc.DatabaseError)
+
+
+class Postgresql:
+    """A database on a server. The password is read anew for each connection, so it can be changed while we run."""
+
+    remedy = (
+        "Check the server and what `database` in the settings says; nothing is lost: workers send again what was not "
+        "acknowledged."
+    )
+
+    def __init__(self, address: DatabaseAddress) -> None:
+        self._url = make_url(address.url).set(drivername="postgresql+psycopg")
+        self._password = address.password
+        self.place = self._url.render_as_string()
+
+    def engine(self) -> Engine:
+        """Connections that are tried before they are used, so that a restarted server costs nobody a failure."""
+        try:
+            engine = create_engine(self._url, connect_args=self._arguments(), pool_pre_ping=True, pool_timeout=5)
+        except ImportError as error:
+            raise SkipjackError(
+                f"The driver for PostgreSQL is not there: {error}.",
+                "Install it with `pip install skipjack[postgresql]`.",
+            ) from error
+        event.listen(engine, "do_connect", self._add_password)
+        event.listen(engine, "connect", _set_up_postgresql)
+        event.listen(engine, "begin", self.begin)
+        return engine
+
+    def _arguments(self) -> dict[str, Any]:
+        limits = f"-c lock_timeout={LOCK_SECONDS}s -c statement_timeout={2 * LOCK_SECONDS}s"
+        return {**_NETWORK, "options": limits} | dict(self._url.query)
+
+    def _add_password(self, _dialect: Any, _record: Any, _arguments: Any, named: dict[str, Any]) -> None:
+        if self._password is not None:
+            named["password"] = read_secret(self._password)
+
+    def options(self, writing: bool) -> Mapping[str, Any]:
+        """Readers see one moment; writers see what was committed before they got the lock."""
+        level = "READ COMMITTED" if writing else "REPEATABLE READ"
+        return {"isolation_level": level, "postgresql_readonly": not writing, "writing": writing}
+
+    def begin(self, connection: Connection) -> None:
+        """As a writer wait for the others, and never hold them up for long: a frozen one loses its connection."""
+        if connection.get_execution_options().get("writing", False):
+            connection.exec_driver_sql(
+                f"SELECT pg_advisory_xact_lock({WRITERS_LOCK}), "
+                f"set_config('idle_in_transaction_session_timeout', '{LOCK_SECONDS}s', true)"
+            )
+
+    def is_outage(self, error: exc.DBAPIError) -> bool:
+        """A lost connection, a full disk, a server that only reads, or one where we may not do what we must."""
+        if isinstance(error, exc.OperationalError | exc.InternalError | exc.InterfaceError):
+            return True
+        return getattr(error.orig, "sqlstate", None) == "42501"
+
+
+def _set_up_postgresql(connection: Any, _entry: ConnectionPoolEntry) -> None:
+    """Ask for durability wherever the server's own settings do not, and let text hold what text there cannot."""
+    from psycopg.types import string
+
+    class _Text(string.StrDumper):
+        def dump(self, obj: Any) -> Any:
+            return super().dump(obj.replace("\0", "\N{REPLACEMENT CHARACTER}"))
+
+    connection.adapters.register_dumper(str, _Text)
+    connection.execute(
+        "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+    )
+    connection.commit()
+
+
+def open_dialect(state_dir: str, address: DatabaseAddress | None, *, query_only: bool = False) -> Dialect:
+    """The database that the settings name."""
+    if address is not None:
+        return Postgresql(address)
+    return Sqlite(database_file(state_dir), query_only=query_only)
+
+
+def database_file(state_dir: str) -> Path:
+    """Where SQLite's file is."""
+    return Path(state_dir) / "manager.db"
+
+
+def upsert(tx: Connection, table: Table, new: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows or overwrite those with the same keys."""
+    if new:
+        tx.exec_driver_sql(_upsert_text(tx.dialect.name, table), list(new))
+
+
+@cache
+def _upsert_text(dialect: str, table: Table) -> str:
+    """Compiled once and handed to the driver as text: both steps would else take longer than the writing itself."""
+    if dialect == "sqlite":
+        return str(_upsert_statement(sqlite.insert(table), table).compile(dialect=sqlite.dialect(paramstyle="named")))
+    return str(_upsert_statement(postgresql.insert(table), table).compile(dialect=_PSYCOPG()))
+
+
+def _upsert_statement(statement: Any, table: Table) -> Any:
+    kept = {column.name for column in table.primary_key.columns} | _KEPT_COLUMNS
+    changed = {column.name: statement.excluded[column.name] for column in table.columns if column.name not in kept}
+    return statement.on_conflict_do_update(index_elements=table.primary_key.columns, set_=changed)
+
+
+def named(names: set[str]) -> dict[str, str]:
+    """The parameter that `names` reads."""
+    return {"names": json.dumps(list(names))}
+
+
+def names(dialect: str) -> Select[Any]:
+    """The names in the parameter `names`, a JSON list: one statement for any number of them."""
+    given = bindparam("names", type_=Text())
+    if dialect == "sqlite":
+        return select(func.json_each(given).table_valued("value").c.value)
+    return select(func.json_array_elements_text(cast(given, postgresql.JSON)).column_valued("given"))

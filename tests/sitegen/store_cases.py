@@ -1,0 +1,144 @@
+"""What every kind of database must do for the store: the tests of whatever module has a fixture `store`."""
+
+import pytest
+
+from schemas.records import Mirror, Site, Worker
+from schemas.report import Problem, Progress
+from sitegen import store as store_module
+from sitegen.model import Declared, PastRun
+from sitegen.store import Store
+from tests.sitegen.kit import NOW, REVISION, delivery_of, report_of, run_of, status_of
+
+DECLARED = Declared(
+    REVISION,
+    NOW,
+    Site("Mirrors", "https://m.example.org", categories={"os": "Systems"}),
+    {"w1": Worker("w1", silent_after=60)},
+    (Mirror("debian", "w1", "rsync", "rsync://up/", stale_after=7),),
+    ("debian.yml:1:1: wrong. Do right.",),
+)
+
+
+def test_what_a_worker_said_is_read_back(store: Store) -> None:
+    problem = Problem("debian", "debian.yml:1:1", "wrong", "do right")
+    status = status_of(status="failed", run=run_of(3, "failed", log_tail="disk full", reason="full"), size=5)
+    store.apply([delivery_of(report_of(1, status), problems=(problem,))])
+    facts = store.facts()
+    assert facts.statuses == {("w1", "debian"): status}
+    assert facts.workers[0].problems == (problem,)
+    assert facts.workers[0].first_seen == facts.workers[0].last_seen == NOW
+
+
+def test_the_log_of_a_success_is_not_kept(store: Store) -> None:
+    store.apply([delivery_of(report_of(1, status_of(run=run_of(1, log_tail="long"))))])
+    run = store.facts().statuses["w1", "debian"].run
+    assert run is not None
+    assert run.log_tail == ""
+
+
+def test_a_later_report_of_a_run_updates_it(store: Store) -> None:
+    syncing = status_of(status="syncing", run=run_of(1, "syncing", ended_at=None))
+    store.apply([delivery_of(report_of(1, syncing))])
+    with store.reading() as reader:
+        assert reader.histories(["debian"]) == {"debian": ()}
+    store.apply([delivery_of(report_of(2, status_of()))])
+    with store.reading() as reader:
+        assert reader.histories(["debian", "none"]) == {"debian": (PastRun("w1", run_of(1)),), "none": ()}
+
+
+def test_a_snapshot_removes_what_it_does_not_name(store: Store) -> None:
+    store.apply([delivery_of(report_of(1, status_of("old"), status_of("kept")))])
+    store.apply([delivery_of(report_of(9, status_of("kept"), kind="snapshot"))])
+    assert list(store.facts().statuses) == [("w1", "kept")]
+
+
+def test_history_is_the_newest_of_all_workers(store: Store) -> None:
+    for worker in ("w1", "w2"):
+        runs = tuple(("debian", run_of(number, ended_at=NOW + number)) for number in range(1, 30))
+        store.apply([delivery_of(report_of(1, kind="snapshot", runs=runs), worker=worker)])
+    with store.reading() as reader:
+        found = reader.histories(["debian"])["debian"]
+    assert [item.run.id for item in found[:4]] == [29, 29, 28, 28]
+    assert len(found) == store_module.HISTORY
+
+
+def test_old_runs_are_pruned(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "KEPT_RUNS", 2)
+    runs = tuple((name, run_of(number, ended_at=NOW + number)) for number, name in enumerate("aaaabb", 1))
+    store.apply([delivery_of(report_of(1, kind="snapshot", runs=runs))])
+    assert store.prune() == 2
+    with store.reading() as reader:
+        found = reader.histories(["a", "b"])
+    assert [item.run.id for item in found["a"]] == [4, 3]
+    assert [item.run.id for item in found["b"]] == [6, 5]
+
+
+def test_the_counter_rises_with_news_only(store: Store) -> None:
+    store.apply([delivery_of(report_of(1, status_of()))])
+    before = store.changes()
+    store.apply([delivery_of(at=NOW + 1)])
+    assert store.changes() == before
+    store.apply([delivery_of(report_of(2, status_of()))])
+    assert store.changes() == before + 1
+
+
+def test_the_catalogue_is_read_back(store: Store) -> None:
+    store.keep_refusal("the fetch failed")
+    assert store.facts().refusal == "the fetch failed"
+    store.keep_catalogue(DECLARED, NOW)
+    facts = store.facts()
+    assert facts.declared == DECLARED
+    assert (facts.refusal, facts.revisions) == ("", frozenset({REVISION}))
+
+
+def test_nothing_is_kept_of_a_failed_transaction(store: Store) -> None:
+    good, bad = status_of("good"), status_of("bad", upstream=object())
+    with pytest.raises(Exception, match="type 'object'"):
+        store.apply([delivery_of(report_of(1, good)), delivery_of(report_of(2, bad))])
+    assert store.facts().statuses == {}
+
+
+def test_progress_costs_no_commit_of_its_own_and_is_that_of_the_last_envelope(store: Store) -> None:
+    progress = (Progress("debian", NOW, 57.5, 10, 5, None), Progress("arch", NOW))
+    commits = store.commits
+    assert store.apply([delivery_of(progress=progress)]).news
+    assert store.commits == commits + 1, "that of the sign of life"
+    assert store.facts().workers[0].progress == progress
+    assert not store.apply([delivery_of(progress=progress)]).news
+    assert store.apply([delivery_of()]).news
+    assert store.facts().workers[0].progress == ()
+
+
+def test_only_what_changed_is_read_again(store: Store) -> None:
+    store.keep_catalogue(DECLARED, NOW)
+    store.apply([delivery_of(report_of(1, status_of("a"), status_of("b")))])
+    before = store.facts()
+    store.apply([delivery_of(report_of(2, status_of("b", "failed"), status_of("c")))])
+    after = store.facts(before)
+    assert after == store.facts()
+    assert after.declared is before.declared
+    assert after.statuses["w1", "a"] is before.statuses["w1", "a"]
+    store.keep_catalogue(DECLARED._replace(problems=()), NOW)
+    assert store.facts(after).declared == DECLARED._replace(problems=())
+
+
+def test_what_a_snapshot_removed_is_not_remembered(store: Store) -> None:
+    store.apply(
+        [
+            delivery_of(report_of(1, status_of("a"), status_of("b"))),
+            delivery_of(report_of(1, status_of("x")), worker="w2"),
+        ]
+    )
+    before = store.facts()
+    store.apply([delivery_of(report_of(2, status_of("b"), kind="snapshot"))])
+    after = store.facts(before)
+    assert set(after.statuses) == {("w1", "b"), ("w2", "x")}
+    assert after.statuses["w2", "x"] is before.statuses["w2", "x"]
+    store.apply([delivery_of(report_of(3, kind="snapshot"))])
+    assert set(store.facts(after).statuses) == {("w2", "x")}
+
+
+def test_a_backup_that_was_put_back_is_read_as_a_whole(store: Store) -> None:
+    store.apply([delivery_of(report_of(1, status_of()))])
+    ahead = store.facts()._replace(changes=99, statuses={("w1", "lost"): status_of("lost")})
+    assert store.facts(ahead) == store.facts()

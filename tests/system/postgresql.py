@@ -1,0 +1,84 @@
+"""A PostgreSQL server of one's own, in a folder and on a port of 127.0.0.1."""
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import psycopg
+
+from schemas.records import DatabaseAddress, Secret
+from tests.sitegen.kit import free_port
+
+BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+PASSWORD = "correct horse"
+
+
+class Server:
+    """A running server; root has to be somebody else for it, which is what `postgres` is there for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        self.data = folder / "data"
+        self.password_file = folder / "password"
+        self.password_file.write_text(f"{PASSWORD}\n")
+        self._log = folder / "log"
+        folder.mkdir(exist_ok=True)
+        shutil.chown(folder, "postgres")
+        for parent in folder.parents[:3]:  # those that pytest makes, for root alone
+            parent.chmod(parent.stat().st_mode | 0o011)
+        self._do(
+            "initdb", "-D", self.data, "-A", "trust", "-U", "postgres", "--no-sync", "--locale=C.UTF-8", "-E", "UTF8"
+        )
+        (self.data / "pg_hba.conf").write_text(
+            "host all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
+        )
+
+    def __enter__(self) -> Self:
+        self.start()
+        self.execute(f"CREATE ROLE skipjack LOGIN PASSWORD '{PASSWORD}'")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start it and wait until it takes connections."""
+        options = f"-k '' -c listen_addresses=127.0.0.1 -p {self.port} -c fsync=off -c max_connections=200"
+        self._do("pg_ctl", "-D", self.data, "-w", "-l", self._log, "-o", options, "start")
+
+    def stop(self) -> None:
+        """Break all connections and end."""
+        self._do("pg_ctl", "-D", self.data, "-w", "-m", "immediate", "stop")
+
+    def freeze(self, frozen: bool) -> None:
+        """Let every process of the server stand still, or go on."""
+        postmaster = int((self.data / "postmaster.pid").read_text().split()[0])
+        children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text()
+        for pid in (postmaster, *map(int, children.split())):
+            os.kill(pid, signal.SIGSTOP if frozen else signal.SIGCONT)
+
+    def database(self, name: str) -> DatabaseAddress:
+        """A new, empty database."""
+        self.execute(f'DROP DATABASE IF EXISTS "{name}"')
+        self.execute(f'CREATE DATABASE "{name}" OWNER skipjack')
+        url = f"postgresql://skipjack@127.0.0.1:{self.port}/{name}"
+        return DatabaseAddress(url, Secret(file=str(self.password_file)))
+
+    def execute(self, statement: str, values: Sequence[object] = (), database: str = "postgres") -> list[Any]:
+        """Do something as the server's administrator."""
+        where = {"host": "127.0.0.1", "port": self.port, "user": "postgres", "dbname": database}
+        with psycopg.connect(**where, autocommit=True) as connection:  # type: ignore[arg-type]
+            found = connection.execute(statement.encode(), values or None)
+            return found.fetchall() if found.description else []
+
+    def _do(self, program: str, *words: object) -> None:
+        user = ["setpriv", "--reuid", "postgres", "--regid", "postgres", "--init-groups"]
+        command = [*user, str(BINARIES[-1] / program), *map(str, words)]
+        subprocess.run(command, check=True, cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=60)
