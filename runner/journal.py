@@ -323,11 +323,12 @@ class Journal:
     ) -> list[str]:
         """Ask for a start of mirrors, which also lifts what holds them; gives those that have a run under way.
 
-        Of those, only the ones that are to run `again` get a start for when that run has ended.
+        Of those, only the ones that are to run `again` get a start for when that run has ended, as do those whose run
+        was told to stop already.
         """
         with _transaction(self._db):
             self._lift(subjects, now)
-            active = {each.mirror for each in self.active()}
+            active = {each.mirror for each in self.active()} - (set() if again else self._ending())
             begun = [subject.name for subject in subjects if subject.name in active]
             for subject in subjects:
                 if again or subject.name not in active:
@@ -465,6 +466,9 @@ class Journal:
     def _grant(self, mirror: str, *, forced: bool) -> None:
         self._db.execute("DELETE FROM request WHERE mirror = ?", (mirror,))
         self._db.execute("UPDATE mirror SET forced = ?, told = '' WHERE name = ?", (forced, mirror))
+
+    def _ending(self) -> set[str]:
+        return {row[0] for row in self._db.execute("SELECT name FROM mirror WHERE told != ''")}
 
     def _tell(self, mirrors: list[str], reason: str) -> None:
         query = "UPDATE mirror SET told = ? WHERE name = ? AND told = ''"

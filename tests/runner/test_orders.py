@@ -185,6 +185,16 @@ def test_a_start_of_what_is_at_work_asks_for_nothing_but_a_restart_does(book: Jo
     assert book.orders()["debian"].requested
 
 
+def test_a_start_right_after_a_stop_is_for_when_the_run_has_ended(book: Journal) -> None:
+    run = begun(book)
+    book.override([SUBJECT], "paused", "ada", 110.0)
+
+    assert book.request([SUBJECT], "ada", 111.0) == []
+
+    book.end(run, "debian", Ending("interrupted"), 112.0)
+    assert (status(book), book.orders()["debian"].requested) == ("interrupted", True)
+
+
 def test_a_run_by_hand_is_not_for_the_hours_to_end_but_the_next_one_is(book: Journal) -> None:
     run = book.begin(None, SUBJECT, 100.0)
     assert run is not None and book.states()["debian"].forced
