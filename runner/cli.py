@@ -44,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--max-delete", type=_share, metavar="SHARE", help="let it delete that much this once, e.g. 100%%")
     run.add_argument("--dry-run", action="store_true", help="show what it would do, and change nothing")
     run.set_defaults(command=_run)
-    courier = _with_settings(commands, "courier", "report to the manager")
+    courier = _with_settings(commands, "courier", "report to the manager and take its commands")
     courier.add_argument("--linger", action="store_true", help="stay, and report whenever something happens")
     courier.set_defaults(command=_courier)
     _with_settings(commands, "once", "follow, start what is due, wait for it, report").set_defaults(command=_once)
@@ -180,15 +180,15 @@ def _courier(arguments: argparse.Namespace) -> int:
 
     settings = _settings(arguments)
     if arguments.linger:
-        courier.linger(settings)
-    log(f"delivered {courier.once(settings)} reports", about="courier")
+        courier.linger(settings, arguments.settings)
+    log(f"delivered {courier.once(settings, arguments.settings)} reports", about="courier")
     return 0
 
 
 def _once(arguments: argparse.Namespace) -> int:
     from runner.once import once
 
-    return once(_settings(arguments))
+    return once(_settings(arguments), arguments.settings)
 
 
 def _order(arguments: argparse.Namespace) -> int:

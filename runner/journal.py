@@ -125,6 +125,10 @@ def _prepare(connection: sqlite3.Connection, path: str) -> None:
 
 @contextmanager
 def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    part_of_another = bool(connection.in_transaction)
+    if part_of_another:
+        yield
+        return
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -140,6 +144,12 @@ class Journal:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._db = connection
+
+    @contextmanager
+    def together(self) -> Iterator[sqlite3.Connection]:
+        """Make several changes one transaction; gives the connection, for the tables of other modules."""
+        with _transaction(self._db):
+            yield self._db
 
     # What is so
 
@@ -337,6 +347,11 @@ class Journal:
             if again:
                 self._tell(begun, f"restarted by {made_by}")
         return begun
+
+    def to_be_ended(self) -> list[str]:
+        """The mirrors whose runs under way somebody wants to end: whoever did may have died before telling them so."""
+        query = "SELECT DISTINCT name FROM mirror JOIN run ON run.mirror = name WHERE told <> '' AND run.status IN"
+        return [row[0] for row in self._db.execute(f"{query} ({_marks(ACTIVE)})", sorted(ACTIVE))]
 
     def tell(self, mirrors: list[str], reason: str) -> None:
         """Record why runs under way are about to be told to stop: it becomes the reason of their ends."""

@@ -44,6 +44,14 @@ def want_measure(places: Places, name: str) -> None:
     _want(places, f"measure/{name}", "measure", name)
 
 
+def want_follow(places: Places, settings: str) -> None:
+    """See to it that a follow begins from now on, with the settings in a file; OSError when it cannot be asked for."""
+    if units.service_manager(places) is None:
+        process.detach(process.command("follow", "--settings", settings), places.messages)
+    else:
+        wishes.leave(places, "follow")
+
+
 def _want(places: Places, wish: str, program: str, *words: str) -> None:
     with contextlib.suppress(OSError):
         if units.service_manager(places) is None:

@@ -37,5 +37,13 @@ MIGRATIONS = (
         mirror TEXT PRIMARY KEY, force INTEGER NOT NULL, made_at REAL NOT NULL, made_by TEXT NOT NULL
     ) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE told_by_manager (commands INTEGER NOT NULL, revision TEXT NOT NULL);
+    INSERT INTO told_by_manager VALUES (0, '');
+    CREATE TABLE command (
+        number INTEGER PRIMARY KEY, kind TEXT NOT NULL, mirrors TEXT NOT NULL, force INTEGER NOT NULL,
+        issued_by TEXT NOT NULL, outcome TEXT NOT NULL DEFAULT '', reason TEXT NOT NULL DEFAULT ''
+    );
+    """,
 )
 """Steps from each version of the tables to the next; only ever added to, and safe while older runs are at work."""

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from runner import courier, journal, tick
 from runner.follow import follow
@@ -18,13 +19,16 @@ POLL = 0.2
 _UNDER_WAY = ACTIVE | {QUEUED}
 
 
-def once(settings: RunnerSettings) -> int:
-    """Do everything once and give the exit code: 1 when any part failed, though the others were done."""
+def once(settings: RunnerSettings, file: Path) -> int:
+    """Do everything once and give the exit code: 1 when any part failed, though the others were done.
+
+    `file` is where the settings come from.
+    """
     places = Places(settings.state_dir)
     fine = _try(lambda: report_follow(settings))
     fine &= _try(lambda: _run_all_due(places))
     if settings.manager is not None:
-        fine &= _try(lambda: _deliver(settings))
+        fine &= _try(lambda: _deliver(settings, file))
     return 0 if fine else 1
 
 
@@ -71,8 +75,8 @@ def _reason(book: journal.Journal, name: str) -> str:
     return f": {run.reason}" if run is not None and run.reason else ""
 
 
-def _deliver(settings: RunnerSettings) -> None:
-    delivered = courier.once(settings)
+def _deliver(settings: RunnerSettings, file: Path) -> None:
+    delivered = courier.once(settings, file)
     log(f"delivered {delivered} reports", about="courier")
 
 

@@ -38,9 +38,17 @@ def who() -> str:
 
 
 def give(places: Places, order: Order) -> None:
-    """Record an order, stop the runs that it ends, and see to it that a tick acts on it.
+    """Carry out an order and say what that means for each mirror; as `carry_out` when it cannot be done."""
+    begun = carry_out(places, order)
+    for name in dict.fromkeys(order.names):
+        say(f"{name}: {_told(order, at_work=name in begun)}")
 
-    SkipjackError when this worker does not have one of the mirrors; then nothing was done for the others either.
+
+def carry_out(places: Places, order: Order, record: Callable[[Journal], None] | None = None) -> list[str]:
+    """Record an order, stop the runs that it ends, and see to it that a tick acts on it; gives those under way.
+
+    `record` adds something to the very transaction that records the order. SkipjackError when this worker does not
+    have one of the mirrors; then nothing was done for the others either.
     """
     with plan.opened(places.plan) as opened:
         found = {name: opened.mirror(name) for name in order.names}
@@ -49,14 +57,15 @@ def give(places: Places, order: Order) -> None:
     if unknown:
         raise SkipjackError(f"This worker ({worker}) has no mirror {unknown}.", "`skipjack next` lists those it has.")
     subjects = [Subject.of(planned) for planned in found.values() if planned is not None]
-    with journal.opened(places.journal) as book:
-        begun = _VERBS[order.verb](book, subjects, order)
+    with journal.opened(places.journal) as book, book.together():
+        begun = VERBS[order.verb](book, subjects, order)
+        if record is not None:
+            record(book)
     if order.verb in _ENDING:
         stopping.stop(places, begun)
     bell.ring(run_dir)
     launch.want_tick(places)
-    for subject in subjects:
-        say(f"{subject.name}: {_told(order, at_work=subject.name in begun)}")
+    return begun
 
 
 def _start(book: Journal, subjects: list[Subject], order: Order) -> list[str]:
@@ -80,7 +89,7 @@ def _enable(book: Journal, subjects: list[Subject], _order: Order) -> list[str]:
     return []
 
 
-_VERBS: dict[str, Callable[[Journal, list[Subject], Order], list[str]]] = {
+VERBS: dict[str, Callable[[Journal, list[Subject], Order], list[str]]] = {
     "start": _start,
     "restart": _restart,
     "stop": _stop,

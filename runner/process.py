@@ -31,6 +31,7 @@ _FIRST = 200
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 _adopting = False
+_detached: set[int] = set()
 
 EXITED, TIMED_OUT, INTERRUPTED = "exited", "timed-out", "interrupted"
 
@@ -324,6 +325,7 @@ def detach(argv: Sequence[str], log: str) -> None:
     It must not keep a terminal or a pipe of ours open, or cron and ssh would wait for its end. If the messages have no
     place, because the disk is full, it is started without.
     """
+    _reap_detached()
     null = os.open(os.devnull, os.O_RDWR)
     messages = os.dup(null)
     try:
@@ -332,10 +334,20 @@ def detach(argv: Sequence[str], log: str) -> None:
             os.close(messages)
             messages = opened
         actions = [(os.POSIX_SPAWN_DUP2, source, target) for source, target in ((null, 0), (null, 1), (messages, 2))]
-        os.posix_spawn(argv[0], list(argv), os.environ, setsid=True, setsigdef=_DEFAULTED, file_actions=actions)
+        pid = os.posix_spawn(argv[0], list(argv), os.environ, setsid=True, setsigdef=_DEFAULTED, file_actions=actions)
+        _detached.add(pid)
     finally:
         os.close(messages)
         os.close(null)
+
+
+def _reap_detached() -> None:
+    """Let go of those that have ended: a courier may start them for years."""
+    for pid in tuple(_detached):
+        with contextlib.suppress(ChildProcessError):
+            if os.waitpid(pid, os.WNOHANG) == (0, 0):
+                continue
+        _detached.discard(pid)
 
 
 def _messages(log: str) -> int:
@@ -348,3 +360,8 @@ def _messages(log: str) -> int:
 def lean(*words: str) -> list[str]:
     """The command line of one of our lean programs: no site packages, nothing imported that it does not need."""
     return [sys.executable, "-I", "-S", os.path.join(os.path.dirname(os.path.abspath(__file__)), "lean.py"), *words]
+
+
+def command(*words: str) -> list[str]:
+    """The command line of `skipjack` itself."""
+    return [sys.executable, "-I", "-m", "runner.cli", *words]

@@ -1,11 +1,14 @@
-"""Telling runs under way to stop: their supervisors, found by the locks that they hold, get a TERM and do the rest."""
+"""Telling runs under way to stop: their supervisors, found by the locks that they hold, get a TERM and do the rest.
+
+Where runs are units and this program is kept from seeing others' processes, systemd tells them.
+"""
 
 import contextlib
 import os
 import signal
 from collections.abc import Iterable
 
-from runner import locks
+from runner import locks, units
 from runner.output import log
 from runner.places import Places
 
@@ -13,7 +16,25 @@ from runner.places import Places
 def stop(places: Places, names: Iterable[str]) -> None:
     """Tell the runs of these mirrors to stop, without waiting for it; one that has just ended is none any more."""
     for name in names:
-        for pid in locks.holders(places.lock("supervisor", name)):
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGTERM)
-                log("its run was told to stop", about=name)
+        if _signal(places, name) or _stop_unit(places, name):
+            log("its run was told to stop", about=name)
+
+
+def _signal(places: Places, name: str) -> bool:
+    """Signal whoever holds the supervisor's lock; False when nobody was found, or may be signalled."""
+    reached = False
+    for pid in locks.holders(places.lock("supervisor", name)):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGTERM)
+            reached = True
+    return reached
+
+
+def _stop_unit(places: Places, name: str) -> bool:
+    manager = units.service_manager(places)
+    if manager is None or not locks.is_held(places.lock("supervisor", name)):
+        return False
+    reason = units.stop(manager, name)
+    if reason:
+        log(f"its run cannot be told to stop: {reason}", about=name)
+    return not reason

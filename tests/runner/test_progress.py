@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runner import courier, progress
+from runner import delivery, progress
 from runner.progress import Place, Progress, Watcher
 from schemas import report
 
@@ -93,4 +93,4 @@ def test_the_courier_tells_it_of_active_runs_alone_whatever_lies_there(tmp_path:
     path.write_text(json.dumps(json.loads(path.read_text()) | {"of_a_newer_version": 1}))
     (tmp_path / "progress" / "odd").write_text("[]")
 
-    assert courier._progress(str(tmp_path), {"debian", "odd", "other"}) == (report.Progress("debian", 5.0, 50.0),)
+    assert delivery._progress(str(tmp_path), {"debian", "odd", "other"}) == (report.Progress("debian", 5.0, 50.0),)

@@ -1,0 +1,114 @@
+"""Commands of the manager: fetched, written into the journal, carried out as a person's orders are, and answered.
+
+The journal's transaction that records an order also records that its command is done. So whenever the courier dies,
+each is carried out once; what an order ends is looked up in the journal again when the next courier begins.
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+from runner import journal, launch, orders, stopping
+from runner.client import Client, Command, NoCommands, Result
+from runner.inbox import Inbox
+from runner.journal import Journal
+from runner.output import log
+from runner.places import Places
+from schemas import VERSION
+from schemas.errors import SkipjackError
+
+DONE, REFUSED = "done", "refused"
+RELOAD, PING = "reload", "ping"
+
+REASON = 4000
+"""Characters of a reason that a manager takes."""
+
+
+class Here(NamedTuple):
+    """The worker that commands are for: its name, its places, and the file with its settings."""
+
+    worker: str
+    places: Places
+    settings: str
+
+
+def resume(here: Here) -> None:
+    """Do what a courier that died may have left undone: runs that an order ends are told so (again)."""
+    with journal.opened(here.places.journal) as book:
+        stopping.stop(here.places, book.to_be_ended())
+
+
+def attend(here: Here, client: Client, wait: float) -> int | None:
+    """Fetch commands, carry them out and answer; gives how many came, None from a manager that gives none at all.
+
+    While there are none the manager may take `wait` seconds. SkipjackError when it cannot be reached.
+    """
+    with journal.opened(here.places.journal) as book:
+        inbox = Inbox(book)
+        try:
+            _finish(here, inbox, client)
+            found = client.commands(here.worker, inbox.taken(), wait)
+            if not inbox.take(found):
+                log("the manager does not know some earlier commands; its numbers begin again", about="courier")
+            _finish(here, inbox, client)
+        except NoCommands:
+            return None
+    return len(found.commands)
+
+
+def _finish(here: Here, inbox: Inbox, client: Client) -> None:
+    """Carry out what waits, and tell what became of it."""
+    for command in inbox.waiting():
+        _carry_out(here, inbox, command)
+    results = inbox.results()
+    if results:
+        client.answer(here.worker, results)
+        inbox.forget(results)
+
+
+def _carry_out(here: Here, inbox: Inbox, command: Command) -> None:
+    about = f"{command.kind} {', '.join(command.mirrors)}".strip()
+    try:
+        _KINDS.get(command.kind, _unknown)(here, inbox, command)
+    except SkipjackError as error:
+        inbox.close(Result(command.number, REFUSED, str(error)[:REASON]))
+        log(f"{command.issued_by} wanted {about}, which is refused: {error}", about="courier")
+    else:
+        log(f"{command.issued_by} wanted {about}", about="courier")
+
+
+def _order(here: Here, _inbox: Inbox, command: Command) -> None:
+    if not command.mirrors:
+        raise SkipjackError("The command names no mirror.", "Name those that it is for.")
+    made_by = f"{' '.join(command.issued_by.split())[:64]} through the manager"
+    order = orders.Order(command.kind, command.mirrors, made_by, command.force)
+    orders.carry_out(here.places, order, partial(_record, Result(command.number, DONE, "")))
+
+
+def _record(result: Result, book: Journal) -> None:
+    Inbox(book).close(result)
+
+
+def _reload(here: Here, inbox: Inbox, command: Command) -> None:
+    want_follow(here)
+    inbox.close(Result(command.number, DONE, ""))
+
+
+def _ping(_here: Here, inbox: Inbox, command: Command) -> None:
+    inbox.close(Result(command.number, DONE, ""))
+
+
+def _unknown(_here: Here, _inbox: Inbox, command: Command) -> None:
+    what = f"This worker's release, {VERSION}, knows no command `{command.kind[:64]}`."
+    raise SkipjackError(what, "Update the worker.")
+
+
+_KINDS = {**dict.fromkeys(orders.VERBS, _order), RELOAD: _reload, PING: _ping}
+
+
+def want_follow(here: Here) -> None:
+    """See to it that a follow begins; SkipjackError when it cannot be asked for."""
+    try:
+        launch.want_follow(here.places, here.settings)
+    except OSError as error:
+        what = f"No follow can be started: {error.strerror}."
+        raise SkipjackError(what, "See whether the disk is full; the next one comes by itself.") from error

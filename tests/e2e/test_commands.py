@@ -1,0 +1,230 @@
+"""Commands of the manager, from its answer to the run: taken once, carried out, answered."""
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from runner import commands, journal
+from runner.client import Client
+from runner.inbox import Inbox
+from runner.places import Places
+from schemas.settings import load_runner
+from tests.e2e.desk import Desk
+from tests.e2e.parts import ConfigRepository, Worker, alive, wait_until
+from tests.e2e.test_orders import Gate, status, syncing
+
+
+@pytest.fixture
+def desk() -> Iterator[Desk]:
+    with Desk() as desk:
+        yield desk
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Gate:
+    return Gate(tmp_path)
+
+
+@pytest.fixture
+def subject(worker: Worker, desk: Desk) -> Worker:
+    """A worker that reports to the desk."""
+    token = worker.folder / "token"
+    token.write_text("secret\n")
+    with worker.settings.open("a") as settings:
+        settings.write(f"manager: {{url: '{desk.url}', token: {{file: {token}}}}}\n")
+    return worker
+
+
+@contextmanager
+def lingering(worker: Worker) -> Iterator[subprocess.Popen[bytes]]:
+    with (worker.folder / "courier.log").open("ab") as log:
+        courier = worker.start("courier", "--linger", log=log)
+    try:
+        yield courier
+    finally:
+        courier.kill()
+        courier.wait()
+
+
+def said(worker: Worker) -> str:
+    return (worker.folder / "courier.log").read_text()
+
+
+def answered(desk: Desk, number: int) -> tuple[str, str]:
+    wait_until(lambda: number in desk.results, f"command {number} is answered")
+    result = desk.results[number]
+    return result["outcome"], result["reason"]
+
+
+def test_each_verb_is_carried_out_while_the_poll_is_held(
+    repository: ConfigRepository, subject: Worker, desk: Desk, gate: Gate
+) -> None:
+    repository.commit({"a.yml": gate.mirror("interval: 1000h\n"), "b.yml": gate.mirror("interval: 1000h\n")}, "Add")
+    subject.command("follow")
+    syncing(subject, gate, "a")
+    with lingering(subject):
+        assert answered(desk, desk.give("ping")) == ("done", "")
+
+        assert answered(desk, desk.give("stop", "a")) == ("done", "")
+        status(subject, "a", "paused")
+        assert subject.run_of("a").reason == "paused by alice through the manager"
+        assert not alive(gate.begun("a")[0])
+
+        assert answered(desk, desk.give("start", "a", force=True)) == ("done", "")
+        syncing(subject, gate, "a", 2)
+        assert answered(desk, desk.give("restart", "a", "b")) == ("done", "")
+        syncing(subject, gate, "a", 3)
+        syncing(subject, gate, "b", 2)
+        assert answered(desk, desk.give("disable", "b")) == ("done", "")
+        status(subject, "b", "disabled")
+        assert answered(desk, desk.give("enable", "b")) == ("done", "")
+        gate.open.touch()
+        status(subject, "a", "success")
+        wait_until(lambda: desk.statuses("a")[-1:] == ["success"], "the end is reported while the poll is held")
+        assert desk.held == 1
+
+
+def test_a_command_for_what_is_not_there_is_refused_with_a_reason(
+    repository: ConfigRepository, subject: Worker, desk: Desk, gate: Gate
+) -> None:
+    numbers = [desk.give("start", "a")]
+    subject.command("courier")
+    gate.open.touch()
+    repository.commit({"a.yml": gate.mirror()}, "Add a")
+    subject.command("once")
+    numbers += [desk.give("stop", "a", "nobody"), desk.give("start"), desk.give("start", "a")]
+
+    subject.command("courier")
+
+    results = [desk.results[number] for number in numbers]
+    assert [result["outcome"] for result in results] == ["refused", "refused", "refused", "done"]
+    assert "There is no plan" in results[0]["reason"]
+    assert results[1]["reason"] == "This worker (w1) has no mirror `nobody`. `skipjack next` lists those it has."
+    assert "names no mirror" in results[2]["reason"]
+    wait_until(lambda: len(gate.begun("a")) == 2, "the one that is there was not stopped, and runs again")
+
+
+def test_a_command_that_comes_again_does_nothing(
+    repository: ConfigRepository, subject: Worker, desk: Desk, gate: Gate
+) -> None:
+    gate.open.touch()
+    repository.commit({"a.yml": gate.mirror()}, "Add a")
+    subject.command("once")
+    desk.give("start", "a")
+    subject.command("courier")
+    wait_until(lambda: len(gate.begun("a")) == 2, "it runs once more")
+    status(subject, "a", "success")
+    desk.forgetful = True
+
+    subject.command("courier")
+    subject.command("courier")
+    subject.command("tick")
+
+    assert (desk.asked, len(gate.begun("a"))) == ([0, 0, 1, 1], 2)
+
+
+def test_answers_that_the_manager_did_not_take_are_given_later_and_nothing_is_done_twice(
+    repository: ConfigRepository, subject: Worker, desk: Desk, gate: Gate
+) -> None:
+    gate.open.touch()
+    repository.commit({"a.yml": gate.mirror()}, "Add a")
+    subject.command("once")
+    desk.give("disable", "a")
+    desk.fault = "/api/v1/commands/results"
+
+    failed = subject.command("courier", check=False)
+
+    assert (failed.returncode, desk.results) == (1, {})
+    assert "answered 500: told to" in failed.stderr
+    assert subject.states() == {"a": "disabled"}
+    subject.command("enable", "a")
+    desk.fault = ""
+    subject.command("courier")
+    assert (desk.results[1]["outcome"], subject.states()) == ("done", {"a": "success"})
+
+
+def test_a_courier_that_died_after_recording_an_order_is_made_up_for(
+    repository: ConfigRepository, subject: Worker, desk: Desk, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository.commit({"a.yml": gate.mirror()}, "Add a")
+    subject.command("follow")
+    syncing(subject, gate, "a")
+    here = commands.Here("w1", Places(str(subject.state)), str(subject.settings))
+    desk.give("stop", "a")
+    dies = Client(load_runner(subject.settings).manager or pytest.fail("no manager"))
+    monkeypatch.setattr("runner.stopping.stop", lambda *_words: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        commands.attend(here, dies, 0)
+    dies.close()
+    monkeypatch.undo()
+    with journal.opened(here.places.journal) as book:
+        assert (Inbox(book).waiting(), Inbox(book).taken()) == ([], 1)
+    assert alive(gate.begun("a")[0])
+
+    subject.command("courier")
+
+    status(subject, "a", "paused")
+    assert desk.results[1]["outcome"] == "done"
+
+
+def test_an_older_manager_gives_no_commands_and_that_is_no_error(
+    repository: ConfigRepository, subject: Worker, desk: Desk, gate: Gate
+) -> None:
+    desk.old = True
+    gate.open.touch()
+    repository.commit({"a.yml": gate.mirror()}, "Add a")
+    subject.command("once")
+    assert subject.command("courier").stderr == "courier: delivered 0 reports\n"
+    with lingering(subject):
+        subject.command("run", "a")
+        wait_until(lambda: desk.successes("a") == 2, "both ends are reported")
+    assert said(subject) == ""
+
+
+def test_a_manager_that_has_lost_its_memory_gives_commands_again(subject: Worker, desk: Desk) -> None:
+    for _ in range(3):
+        desk.give("ping")
+    subject.command("courier", check=False)
+    desk.commands.clear()
+    desk.results.clear()
+    desk.known = 0
+    desk.give("ping")
+
+    lost = subject.command("courier")
+    number = desk.give("ping")
+    subject.command("courier")
+
+    assert "does not know some earlier commands" in lost.stderr
+    assert desk.results.keys() == {number}
+
+
+def test_a_reload_brings_the_newest_revision(
+    repository: ConfigRepository, subject: Worker, desk: Desk, gate: Gate
+) -> None:
+    gate.open.touch()
+    repository.commit({"a.yml": gate.mirror()}, "Add a")
+    subject.command("once")
+    with lingering(subject):
+        repository.commit({"b.yml": gate.mirror()}, "Add b")
+        assert answered(desk, desk.give("reload")) == ("done", "")
+        status(subject, "b", "success")
+
+
+def test_while_the_manager_fails_it_is_told_once_and_asked_again(
+    repository: ConfigRepository, subject: Worker, desk: Desk, gate: Gate
+) -> None:
+    gate.open.touch()
+    repository.commit({"a.yml": gate.mirror()}, "Add a")
+    subject.command("once")
+    desk.fault = "/api/v1/commands"
+    with lingering(subject) as courier:
+        wait_until(lambda: "no commands can be taken: " in said(subject), "it is told")
+        subject.command("run", "a")
+        wait_until(lambda: desk.successes("a") == 2, "reports are taken all the same")
+        desk.fault = ""
+        assert answered(desk, desk.give("ping")) == ("done", "")
+        assert courier.poll() is None
+    assert said(subject).count("no commands can be taken") == 1
