@@ -235,7 +235,7 @@ class Tls(NamedTuple):
 class Limits(NamedTuple):
     """What the manager lets clients ask for: requests a second and at once of each, connections of all together."""
 
-    requests: int = 50
+    rate: int = 50
     burst: int = 500
     connections: int = 4000
     header_size: int = 32 * 1024

@@ -21,7 +21,7 @@ from referencing.jsonschema import DRAFT202012
 from schemas.problems import Problem, shown
 from schemas.yaml_file import Document, suggest
 
-SCHEMAS = ("mirror", "defaults", "site", "workers", "runner", "policy", "manager", "report", "commands")
+SCHEMAS = ("mirror", "defaults", "site", "workers", "runner", "policy", "manager", "report", "commands", "api")
 _TYPES = {
     "string": "text",
     "integer": "a whole number",

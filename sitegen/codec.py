@@ -5,6 +5,7 @@ Only what pages need is kept: where secrets are and what runs is the workers' bu
 
 import json
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from schemas.records import Mirror, Site, Worker
 from schemas.report import Problem, Progress
@@ -25,9 +26,14 @@ _MIRROR_FIELDS = (
 )
 
 
+def plain_site(site: Site) -> dict[str, Any]:
+    """The site's record as JSON can hold it."""
+    return site._asdict() | {"categories": dict(site.categories)}
+
+
 def encode_site(site: Site) -> str:
     """Write the site's record."""
-    return json.dumps(site._asdict() | {"categories": dict(site.categories)})
+    return json.dumps(plain_site(site))
 
 
 def decode_site(text: str) -> Site:
@@ -46,9 +52,14 @@ def decode_workers(text: str) -> dict[str, Worker]:
     return {item["name"]: Worker(**item) for item in plain}
 
 
+def plain_mirrors(mirrors: Iterable[Mirror]) -> list[dict[str, Any]]:
+    """What pages tell of the mirrors, as JSON can hold it."""
+    return [{key: getattr(mirror, key) for key in _MIRROR_FIELDS} for mirror in mirrors]
+
+
 def encode_mirrors(mirrors: Iterable[Mirror]) -> str:
     """Write what pages tell of the mirrors."""
-    return json.dumps([{key: getattr(mirror, key) for key in _MIRROR_FIELDS} for mirror in mirrors])
+    return json.dumps(plain_mirrors(mirrors))
 
 
 def decode_mirrors(text: str) -> tuple[Mirror, ...]:

@@ -24,7 +24,7 @@ class Refused(Exception):  # noqa: N818 - it is what happened to the request, an
 
 def read(body: bytes) -> Envelope:
     """Check a request's body and decode it; Refused when it is no envelope."""
-    plain = _parse(body)
+    plain = parse(body)
     protocol = plain.get("protocol") if isinstance(plain, dict) else None
     if isinstance(protocol, int) and abs(protocol - PROTOCOL) > 1:
         raise Refused(400, f"protocol {protocol} is not spoken here, only {PROTOCOL} and its neighbours")
@@ -34,7 +34,8 @@ def read(body: bytes) -> Envelope:
     return envelope
 
 
-def _parse(body: bytes) -> Any:
+def parse(body: bytes) -> Any:
+    """Decode a body's JSON; Refused when it is none."""
     try:
         plain = _JSON.decode(body.decode())
         if b"\\ud" in body.lower():

@@ -6,6 +6,9 @@ from typing import Any, NamedTuple
 from schemas.records import Mirror, Site, Worker
 from schemas.report import Envelope, MirrorStatus, Problem, Progress, Run
 
+TUNASYNC = "tunasync"
+"""Stands in the place of a journal's identity for workers of tunasync, which have none."""
+
 
 class Token(NamedTuple):
     """A token of a worker, an operator or a reader called `name`: everything but the secret."""

@@ -4,7 +4,6 @@ import contextlib
 import gc
 import logging
 import socket
-from functools import partial
 from pathlib import Path
 
 import uvicorn
@@ -12,6 +11,8 @@ import uvicorn
 from schemas.errors import SkipjackError
 from schemas.records import ManagerSettings
 from sitegen import routes
+from sitegen.api_reads import CHANGED
+from sitegen.bells import Bells
 from sitegen.ingest import Ingest
 from sitegen.poke import poke
 from sitegen.process import Publisher
@@ -27,12 +28,18 @@ def serve(settings: ManagerSettings, publisher_settings: Path | None) -> None:
     """Serve until a signal ends it; with a settings file also run the publisher as a child."""
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(_listen(settings.listen))
-        store = stack.enter_context(Store(settings.state_dir))
+        store = stack.enter_context(Store(settings.state_dir, settings.database))
         if publisher_settings is not None:
             stack.enter_context(Publisher(publisher_settings))
-        ingest = stack.enter_context(Ingest(store, partial(poke, settings.run_dir)))
+        bells = Bells()
+
+        def announce() -> None:
+            poke(settings.run_dir)
+            bells.ring_from_thread(CHANGED)
+
+        ingest = stack.enter_context(Ingest(store, announce))
         config = uvicorn.Config(
-            routes.application(store, ingest, settings.body_limit),
+            routes.application(store, ingest, settings, bells),
             http="httptools",
             loop="uvloop",
             lifespan="off",
@@ -45,7 +52,19 @@ def serve(settings: ManagerSettings, publisher_settings: Path | None) -> None:
         gc.collect()
         gc.freeze()  # what was imported stays; looking through it again and again costs a tenth of the time
         _log.info("listening on %s", settings.listen)
-        uvicorn.Server(config).run(sockets=[listener])
+        _Server(config, bells).run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """Lets held requests go first when it is told to end."""
+
+    def __init__(self, config: uvicorn.Config, bells: Bells) -> None:
+        super().__init__(config)
+        self._bells = bells
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._bells.close()
+        await super().shutdown(sockets)
 
 
 def _listen(address: str) -> socket.socket:

@@ -16,12 +16,13 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE tokens ADD COLUMN scope TEXT NOT NULL DEFAULT 'worker'",
         "ALTER TABLE tokens ADD COLUMN expires_at FLOAT",
         "CREATE TABLE commands (worker TEXT NOT NULL, number BIGINT NOT NULL, kind TEXT NOT NULL, "
-        "mirrors TEXT NOT NULL, force BOOLEAN NOT NULL, issued_at FLOAT NOT NULL, issued_by TEXT NOT NULL, state TEXT NOT NULL, "
-        "reason TEXT NOT NULL, delivered_at FLOAT, ended_at FLOAT, PRIMARY KEY (worker, number))",
+        "mirrors TEXT NOT NULL, force BOOLEAN NOT NULL, issued_at FLOAT NOT NULL, issued_by TEXT NOT NULL, "
+        "state TEXT NOT NULL, reason TEXT NOT NULL, delivered_at FLOAT, ended_at FLOAT, PRIMARY KEY (worker, number))",
         "CREATE TABLE command_numbers (worker TEXT NOT NULL, newest BIGINT NOT NULL, PRIMARY KEY (worker))",
         "CREATE TABLE audit (id TEXT NOT NULL, at FLOAT NOT NULL, who TEXT NOT NULL, action TEXT NOT NULL, "
         "subject TEXT NOT NULL, origin TEXT NOT NULL, details TEXT NOT NULL, PRIMARY KEY (id))",
         "CREATE INDEX audit_at ON audit (at)",
+        "CREATE INDEX runs_by_end ON runs (ended_at)",
         "CREATE TABLE tunasync_workers (name TEXT NOT NULL, url TEXT NOT NULL, last_online TEXT NOT NULL, "
         "last_register TEXT NOT NULL, PRIMARY KEY (name))",
         "CREATE TABLE tunasync_jobs (worker TEXT NOT NULL, mirror TEXT NOT NULL, document TEXT NOT NULL, "
@@ -126,6 +127,7 @@ runs = Table(
     Column("log_tail", Text, nullable=False),
     Column("revision", Text),
     Index("runs_of_mirror", "mirror", "worker", "ended_at"),
+    Index("runs_by_end", "ended_at"),
 )
 
 catalogue = Table(

@@ -1,0 +1,140 @@
+"""Who is asking, and what they sent: tokens, addresses, bodies and parameters of a query."""
+
+import asyncio
+import ipaddress
+from collections.abc import Iterable
+
+from starlette.requests import Request
+
+from schemas.errors import SkipjackError
+from schemas.names import is_name
+from schemas.records import ManagerSettings
+from sitegen.envelope import Refused
+from sitegen.model import Token
+from sitegen.store import Store
+from sitegen.token_store import OPERATOR, WORKER
+from sitegen.tokens import TokenCache
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+SLOWEST = 1024
+"""Bytes a second at which a body has to come; slower than that only holds a connection."""
+
+
+def networks(texts: Iterable[str], key: str) -> tuple[Network, ...]:
+    """Read addresses and networks; SkipjackError names the key of the settings that has a wrong one."""
+    found = []
+    for text in texts:
+        try:
+            found.append(ipaddress.ip_network(text, strict=False))
+        except ValueError as error:
+            raise SkipjackError(f"`{text}` in `{key}` is no network: {error}.", "Write `192.0.2.0/24`.") from error
+    return tuple(found)
+
+
+class Access:
+    """Answers who a request comes from; whoever may not do what it wants is Refused."""
+
+    def __init__(self, store: Store, settings: ManagerSettings) -> None:
+        self._tokens = TokenCache(store)
+        self._body_limit = settings.body_limit
+        self._patience = settings.limits.read_timeout
+        self._protected = frozenset(settings.protected_reads)
+        self._writers = networks(settings.tunasync.writes_from, "tunasync.writes_from")
+        self._behind_proxy = bool(settings.trusted_proxies)
+
+    def token(self, request: Request) -> Token:
+        """The token of a request."""
+        scheme, _, secret = request.headers.get("authorization", "").partition(" ")
+        token = self._tokens.holder(secret.strip()) if scheme.lower() == "bearer" else None
+        if token is None:
+            raise Refused(401, "a valid token is needed: `Authorization: Bearer TOKEN`")
+        return token
+
+    def worker(self, request: Request) -> str:
+        """The worker that a request comes from."""
+        return self._of_scope(request, WORKER).name
+
+    def operator(self, request: Request) -> Token:
+        """The operator that a request comes from."""
+        return self._of_scope(request, OPERATOR)
+
+    def reader(self, request: Request) -> Token:
+        """Whoever may read what is not for everybody."""
+        token = self.token(request)
+        if token.scope == WORKER:
+            raise Refused(403, "the token's scope is worker, and only an operator or a reader may see this")
+        return token
+
+    def may_read(self, request: Request, what: str) -> None:
+        """Let everybody read `what`, unless the settings protect it; then whoever has a token."""
+        if what in self._protected:
+            self.token(request)
+
+    def _of_scope(self, request: Request, scope: str) -> Token:
+        token = self.token(request)
+        if token.scope != scope:
+            raise Refused(403, f"the token's scope is {token.scope}, and only a token of scope {scope} may do this")
+        return token
+
+    def may_write_tunasync(self, request: Request) -> None:
+        """Let only listed addresses change something without a token, and no page that they happen to show."""
+        host = client(request)
+        if not any(_contains(network, host) for network in self._writers):
+            raise Refused(403, f"{host or 'this client'} may not change anything: it is not in `tunasync.writes_from`")
+        if "origin" in request.headers:
+            raise Refused(403, "a page in a browser may not change anything")
+        if "x-forwarded-for" in request.headers and not self._behind_proxy:
+            raise Refused(403, "this came through a proxy that is not in `trusted_proxies`, so nobody knows from where")
+
+    async def body(self, request: Request) -> bytes:
+        """Read the body, but never more of it than is allowed, and not from somebody who hardly sends any."""
+        too_large = Refused(413, f"the body is larger than {self._body_limit} bytes")
+        announced = request.headers.get("content-length", "")
+        if announced.isdecimal() and int(announced) > self._body_limit:
+            raise too_large
+        body = bytearray()
+        begun = asyncio.get_running_loop().time()
+        try:
+            stream = request.stream()
+            while True:
+                async with asyncio.timeout_at(begun + self._patience + len(body) / SLOWEST):
+                    chunk = await anext(stream, None)
+                if chunk is None:
+                    return bytes(body)
+                body += chunk
+                if len(body) > self._body_limit:
+                    raise too_large
+        except TimeoutError as error:
+            raise Refused(408, f"the body did not come within {self._patience} s") from error
+
+
+def client(request: Request) -> str:
+    """The address of the client, empty when it has none."""
+    return request.client.host if request.client else ""
+
+
+def _contains(network: Network, host: str) -> bool:
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return address in network
+
+
+def number(request: Request, key: str, default: int, most: int) -> int:
+    """A whole number from the query, `most` at most."""
+    text = request.query_params.get(key, str(default))
+    if not (text.isascii() and text.isdecimal()):
+        raise Refused(400, f"`{key}` must be a whole number, not {text[:100]!r}")
+    return min(most, int(text[:20]))
+
+
+def name(request: Request, key: str) -> str:
+    """A name from the query, empty without one."""
+    text = request.query_params.get(key, "")
+    if text and not is_name(text):
+        raise Refused(400, f"`{key}` is {text[:100]!r}, which is no name")
+    return text

@@ -1,0 +1,79 @@
+"""The forms of answers: JSON, and an error as one sentence under `error`, whatever went wrong."""
+
+import logging
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+
+from sitegen.envelope import Refused
+from sitegen.ingest import NotKept
+from sitegen.store import StoreError
+
+FOR_ALL = {"Access-Control-Allow-Origin": "*"}
+"""Pages of any site may read the answer."""
+
+_log = logging.getLogger(__name__)
+
+
+class Json(JSONResponse):
+    """JSON that says its encoding, as tunasync's does."""
+
+    media_type = "application/json; charset=utf-8"
+
+
+def for_all(content: Any) -> Response:
+    """An answer that pages of any site may read."""
+    return Json(content, headers=FOR_ALL)
+
+
+def raw(body: bytes | memoryview) -> Response:
+    """The same, of JSON that was written before."""
+    return Response(bytes(body), media_type=Json.media_type, headers=FOR_ALL)
+
+
+def error(status: int, why: str, headers: Any = None) -> Response:
+    """An error's answer."""
+    return Json({"error": why}, status_code=status, headers=headers)
+
+
+async def _refused(_request: Request, problem: Exception) -> Response:
+    if not isinstance(problem, Refused):
+        raise problem
+    headers = {401: {"WWW-Authenticate": "Bearer"}, 408: {"Connection": "close"}}.get(problem.status)
+    return error(problem.status, problem.why, headers)
+
+
+async def _not_kept(_request: Request, problem: Exception) -> Response:
+    return error(503, str(problem), {"Retry-After": "10"})
+
+
+async def _unreadable(_request: Request, problem: Exception) -> Response:
+    _log.error("%s", problem)
+    return error(503, "the manager's database cannot be used now", {"Retry-After": "10"})
+
+
+async def _gone(_request: Request, _gone: Exception) -> Response:
+    return Response(status_code=400)  # nobody is there to read it
+
+
+async def _http_error(_request: Request, problem: Exception) -> Response:
+    if not isinstance(problem, HTTPException):
+        raise problem
+    return error(problem.status_code, problem.detail.lower(), problem.headers)
+
+
+async def _bug(_request: Request, _bug: Exception) -> Response:
+    return error(500, "this is a bug of the manager; its log has the traceback")
+
+
+HANDLERS = {
+    Refused: _refused,
+    NotKept: _not_kept,
+    StoreError: _unreadable,
+    ClientDisconnect: _gone,
+    HTTPException: _http_error,
+    Exception: _bug,
+}
+"""What Starlette calls for which exception."""

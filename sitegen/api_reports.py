@@ -1,0 +1,47 @@
+"""`POST /api/v1/reports`: what workers tell."""
+
+import time
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+
+from sitegen import endpoint, envelope
+from sitegen.access import Access
+from sitegen.answers import Json
+from sitegen.endpoint import Endpoint
+from sitegen.envelope import Refused
+from sitegen.ingest import Ingest
+from sitegen.model import Delivery
+
+LARGE = 64 * 1024
+"""Bytes of a body from which checking it could hold up other requests, so it is done in a thread."""
+
+
+class Reports:
+    """Takes envelopes."""
+
+    def __init__(self, access: Access, ingest: Ingest) -> None:
+        self._access = access
+        self._ingest = ingest
+
+    def endpoints(self) -> list[Endpoint]:
+        """The rows of this part of the API."""
+        words = "Take a worker's reports; what is acknowledged is on disk."
+        return [
+            Endpoint(
+                "POST", "/api/v1/reports", self.take, words, "api#acknowledged", endpoint.WORKER, "report",
+                refusals=(400, 413, 422, 503),
+            )
+        ]  # fmt: skip
+
+    async def take(self, request: Request) -> Response:
+        """Take a worker's envelope; answer once it is on disk."""
+        worker = self._access.worker(request)
+        body = await self._access.body(request)
+        read = envelope.read(body) if len(body) < LARGE else await run_in_threadpool(envelope.read, body)
+        if read.worker != worker:
+            raise Refused(403, f"the token is for worker {worker}, not for {read.worker}")
+        answer = await self._ingest.keep(Delivery(read, time.time()))
+        want = "snapshot" if answer.snapshot_wanted else None
+        return Json({"acknowledged": answer.acknowledged, "want": want, "time": time.time()})

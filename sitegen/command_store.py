@@ -1,0 +1,123 @@
+"""Commands in the store: numbered per worker without gaps, and there before anybody is told that they are."""
+
+import json
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from sitegen import audit_store
+from sitegen.commands import DELIVERED, DISABLE, OPEN, QUEUED, STOP, Command, Fetched, Order
+from sitegen.envelope import Refused
+from sitegen.model import Entry
+from sitegen.store import Store
+from sitegen.tables import command_numbers, commands
+
+MOST_OPEN = 1000
+"""Commands that may wait for one worker; more are refused, because nobody is taking them."""
+
+AT_ONCE = 500
+"""Commands in one answer."""
+
+KEPT = 90 * 86400.0
+"""Seconds for which a command is remembered once it has ended."""
+
+_COLUMNS = [commands.c[name] for name in Command._fields]
+
+
+def add(store: Store, order: Order, wanted: Mapping[str, tuple[str, ...]], by: Entry) -> list[Command]:
+    """Keep a command for each worker with its mirrors; `by` says who gave it. Refused when too many wait already."""
+    with store.transaction(writing=True) as tx:
+        return [_add(tx, order, worker, mirrors, by) for worker, mirrors in wanted.items()]
+
+
+def _add(tx: Connection, order: Order, worker: str, mirrors: tuple[str, ...], by: Entry) -> Command:
+    tx.execute(delete(commands).where(commands.c.worker == worker, commands.c.ended_at < by.at - KEPT))
+    count = select(func.count()).where(commands.c.worker == worker, commands.c.state.in_(OPEN))
+    if tx.execute(count).scalar_one() >= MOST_OPEN:
+        raise Refused(409, f"{MOST_OPEN} commands wait for worker {worker} already, and it does not take them")
+    command = Command(worker, _next_number(tx, worker), order.kind, mirrors, order.force, by.at, by.who)
+    tx.execute(insert(commands).values(command._asdict() | {"mirrors": json.dumps(mirrors)}))
+    details = {"number": command.number, "mirrors": list(mirrors), "force": order.force}
+    audit_store.write(tx, by._replace(action=f"command {order.kind}", subject=worker, details=details))
+    return command
+
+
+def _next_number(tx: Connection, worker: str) -> int:
+    mine = command_numbers.c.worker == worker
+    raised = update(command_numbers).where(mine).values(newest=command_numbers.c.newest + 1)
+    number = tx.execute(raised.returning(command_numbers.c.newest)).scalar()
+    if number is None:
+        tx.execute(insert(command_numbers).values(worker=worker, newest=1))
+        return 1
+    return int(number)
+
+
+def fetch(store: Store, worker: str, after: int, now: float) -> Fetched:
+    """The open commands after a number, oldest first; that the worker has those up to it is written down.
+
+    A worker that has higher numbers than we ever gave has outlived our database: we go on from there.
+    """
+    mine = commands.c.worker == worker
+    with store.transaction() as tx:
+        newest = tx.execute(select(command_numbers.c.newest).where(command_numbers.c.worker == worker)).scalar() or 0
+        unsaid = mine & (commands.c.state == QUEUED) & (commands.c.number <= after)
+        is_news = tx.execute(select(func.count()).where(unsaid)).scalar_one() > 0 or after > newest
+        later = select(*_COLUMNS).where(mine, commands.c.number > after, commands.c.state.in_(OPEN))
+        rows = tx.execute(later.order_by(commands.c.number).limit(AT_ONCE)).all()
+    if is_news:
+        with store.transaction(writing=True) as tx:
+            tx.execute(update(commands).where(unsaid).values(state=DELIVERED, delivered_at=now))
+            _raise_number(tx, worker, after)
+    return Fetched(tuple(_command(row) for row in rows), max(int(newest), after))
+
+
+def _raise_number(tx: Connection, worker: str, least: int) -> None:
+    mine = command_numbers.c.worker == worker
+    newest = tx.execute(select(command_numbers.c.newest).where(mine)).scalar()
+    if newest is None and least:
+        tx.execute(insert(command_numbers).values(worker=worker, newest=least))
+    elif newest is not None and newest < least:
+        tx.execute(update(command_numbers).where(mine).values(newest=least))
+
+
+def finish(store: Store, worker: str, results: Sequence[tuple[int, str, str]], now: float) -> int:
+    """Keep what became of commands, as number, state and reason; returns how many of these were new."""
+    open_one = (commands.c.worker == worker) & commands.c.state.in_(OPEN)
+    taken = 0
+    with store.transaction(writing=True) as tx:
+        for number, state, reason in results:
+            mine = open_one & (commands.c.number == number)
+            delivered = func.coalesce(commands.c.delivered_at, now)
+            values = {"state": state, "reason": reason, "ended_at": now, "delivered_at": delivered}
+            taken += tx.execute(update(commands).where(mine).values(values)).rowcount
+    return taken
+
+
+def find(store: Store, worker: str, number: int) -> Command | None:
+    """One command."""
+    with store.transaction() as tx:
+        which = select(*_COLUMNS).where(commands.c.worker == worker, commands.c.number == number)
+        row = tx.execute(which).one_or_none()
+    return None if row is None else _command(row)
+
+
+def page(store: Store, worker: str, before: int, limit: int) -> list[Command]:
+    """A worker's commands below a number, newest first."""
+    which = select(*_COLUMNS).where(commands.c.worker == worker, commands.c.number < before)
+    with store.transaction() as tx:
+        return [_command(row) for row in tx.execute(which.order_by(commands.c.number.desc()).limit(limit))]
+
+
+def last_overriding(store: Store) -> dict[tuple[str, str], Command]:
+    """By worker and mirror the last command that was carried out, if it pauses or disables the mirror."""
+    which = select(*_COLUMNS).where(commands.c.state == "done").order_by(commands.c.worker, commands.c.number)
+    found: dict[tuple[str, str], Command] = {}
+    with store.transaction() as tx:
+        for command in map(_command, tx.execute(which)):
+            found.update(((command.worker, mirror), command) for mirror in command.mirrors)
+    return {key: command for key, command in found.items() if command.kind in (STOP, DISABLE)}
+
+
+def _command(row: Sequence[object]) -> Command:
+    plain = Command._make(row)
+    return plain._replace(mirrors=tuple(json.loads(str(plain.mirrors))), force=bool(plain.force))

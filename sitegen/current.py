@@ -1,0 +1,54 @@
+"""What is so now, read from the store when somebody asks: facts, the judged site, and answers kept for a second."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from sitegen.answers import Json
+from sitegen.judge import Judge
+from sitegen.model import Facts
+from sitegen.snapshot import Snapshot
+from sitegen.store import Store
+
+
+class Current:
+    """Reads only what has changed since the last time. May be used from any thread."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._lock = threading.RLock()
+        self._facts: Facts | None = None
+        self._judge = Judge()
+        self._counted = 0, 0
+        self._written: dict[str, tuple[tuple[int, int], bytes]] = {}
+
+    def changes(self) -> int:
+        """The number of the newest change, looked up once a second at most for all that ask."""
+        with self._lock:
+            second = int(time.time())
+            if self._counted[0] != second:
+                self._counted = second, self._store.changes()
+            return self._counted[1]
+
+    def facts(self) -> Facts:
+        """Everything that may be told."""
+        with self._lock:
+            self._facts = self._store.facts(self._facts)
+            return self._facts
+
+    def snapshot(self) -> Snapshot:
+        """The whole site as it is judged now."""
+        with self._lock:
+            return self._judge.judge(self.facts(), time.time())
+
+    def written(self, name: str, make: Callable[[Snapshot], Any]) -> bytes:
+        """An answer that is made anew after a change and once a second at most; `make` gives JSON or bytes."""
+        with self._lock:
+            key = self._store.changes(), int(time.time())
+            before = self._written.get(name)
+            if before is None or before[0] != key:
+                made = make(self.snapshot())
+                before = key, made if isinstance(made, bytes) else bytes(Json(made).body)
+                self._written[name] = before
+            return before[1]

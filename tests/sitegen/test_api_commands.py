@@ -1,0 +1,241 @@
+"""Commands: given by operators, kept, fetched by workers in order, and what became of them."""
+
+import concurrent.futures
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+
+from sitegen import audit_store
+from sitegen.bells import Bells
+from sitegen.commands import Order, targets
+from sitegen.envelope import Refused
+from tests.sitegen.kit import PATIENCE, Manager, envelope_of, report_of, status_of, wait_for
+
+
+class Site:
+    """A manager at work that two workers have told of their mirrors."""
+
+    def __init__(self, manager: Manager) -> None:
+        self.manager = manager
+        self.operator, self.reader = manager.token("alice", "operator"), manager.token("rob", "read")
+        self.workers = {name: manager.token(name) for name in ("w1", "w2")}
+
+    def begin(self) -> None:
+        manager, workers = self.manager, self.workers
+        manager.post(envelope_of(report_of(1, status_of("debian"), status_of("arch"))), workers["w1"])
+        manager.post(envelope_of(report_of(1, status_of("debian")), worker="w2"), workers["w2"])
+
+    def call(self, method: str, path: str, token: str, body: Any = None) -> requests.Response:
+        headers = {"Authorization": f"Bearer {token}"}
+        url = f"{self.manager.url}/api/v1/{path}"
+        return requests.request(method, url, json=body, headers=headers, timeout=70)
+
+    def give(self, kind: str, *mirrors: str, **more: Any) -> requests.Response:
+        return self.call("POST", "commands", self.operator, {"kind": kind, "mirrors": mirrors, **more})
+
+    def fetch(self, after: int = 0, wait: int = 0, worker: str = "w1") -> Any:
+        answer = self.call("GET", f"commands?worker={worker}&after={after}&wait={wait}", self.workers[worker])
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def finish(self, *results: tuple[int, str, str]) -> Any:
+        told = [{"number": number, "outcome": outcome, "reason": reason} for number, outcome, reason in results]
+        return self.call("POST", "commands/results", self.workers["w1"], {"worker": "w1", "results": told}).json()
+
+    def state(self, number: int, worker: str = "w1") -> Any:
+        return self.call("GET", f"commands/{worker}/{number}", self.reader).json()
+
+
+@pytest.fixture
+def site(manager: Manager) -> Iterator[Site]:
+    made = Site(manager)
+    with manager.serving():
+        made.begin()
+        yield made
+
+
+def test_a_command_is_followed_from_its_order_to_its_end(site: Site) -> None:
+    given = site.give("start", "debian", "arch", force=True, worker="w1")
+    assert given.status_code == 202
+    assert [(each["worker"], each["number"], each["state"]) for each in given.json()["commands"]] == [
+        ("w1", 1, "queued")
+    ]
+    site.give("stop", "arch", worker="w1")
+    found = site.fetch()
+    assert (found["newest"], [each["number"] for each in found["commands"]]) == (2, [1, 2])
+    first = found["commands"][0]
+    assert (first["kind"], first["mirrors"], first["force"]) == ("start", ["debian", "arch"], True)
+    assert first["issued_by"] == "alice"
+    assert site.state(1)["state"] == "queued", "that it was sent does not mean that it arrived"
+    assert site.fetch(after=1)["commands"][0]["number"] == 2
+    assert [site.state(number)["state"] for number in (1, 2)] == ["delivered", "queued"]
+    assert site.finish((1, "done", ""), (2, "refused", "It is not here.")) == {"taken": 2}
+    assert site.finish((1, "refused", "late"), (9, "done", "")) == {"taken": 0}
+    assert (site.state(1)["state"], site.state(2)["reason"]) == ("done", "It is not here.")
+    assert site.fetch() == {"commands": [], "newest": 2}, "what has ended is not sent again"
+    page = site.call("GET", "commands/w1?limit=1", site.reader).json()
+    assert ([each["number"] for each in page["commands"]], page["before"]) == ([2], 2)
+
+
+def test_without_a_worker_everybody_who_has_the_mirror_gets_it(site: Site) -> None:
+    given = site.give("restart", "debian", "arch").json()["commands"]
+    assert [(each["worker"], each["mirrors"]) for each in given] == [("w1", ["debian", "arch"]), ("w2", ["debian"])]
+    assert [each["worker"] for each in site.give("reload").json()["commands"]] == ["w1", "w2"]
+    assert [each["number"] for each in site.fetch(worker="w2")["commands"]] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("order", "status", "words"),
+    [
+        ({"kind": "start", "mirrors": ["nosuch", "debian"]}, 404, "no mirror nosuch"),
+        ({"kind": "start", "mirrors": ["arch"], "worker": "w2"}, 404, "worker w2 has no mirror arch"),
+        ({"kind": "ping", "worker": "w9"}, 404, "no worker w9"),
+        ({"kind": "start"}, 422, "name the mirrors"),
+        ({"kind": "reload", "mirrors": ["debian"]}, 422, "takes no mirrors"),
+        ({"kind": "stop", "mirrors": ["debian"], "force": True}, 422, "only a start"),
+        ({"kind": "explode", "mirrors": ["debian"]}, 422, "$.kind"),
+        ({"kind": "start", "mirrors": ["debian\n"]}, 422, "$.mirrors[0]"),
+        ({"kind": "start", "mirrors": ["debian"], "forse": True}, 422, "forse"),
+        ([], 422, "$"),
+    ],
+)
+def test_an_order_that_makes_no_sense_changes_nothing(site: Site, order: Any, status: int, words: str) -> None:
+    answer = site.call("POST", "commands", site.operator, order)
+    assert (answer.status_code, words in answer.json()["error"]) == (status, True), answer.text
+    assert site.fetch() == {"commands": [], "newest": 0}
+
+
+def test_each_may_do_only_what_its_token_says(site: Site) -> None:
+    order = {"kind": "ping"}
+    for token in (site.workers["w1"], site.reader):
+        assert site.call("POST", "commands", token, order).status_code == 403
+    assert site.call("POST", "commands", "", order).status_code == 401
+    for token in (site.operator, site.reader, site.workers["w2"]):
+        assert site.call("GET", "commands?worker=w1", token).status_code == 403
+    results = {"worker": "w1", "results": []}
+    assert site.call("POST", "commands/results", site.workers["w2"], results).status_code == 403
+    for path in ("commands/w1", "commands/w1/1", "overrides"):
+        assert site.call("GET", path, site.workers["w1"]).status_code == 403
+
+
+def test_a_held_request_is_answered_by_a_new_command(site: Site) -> None:
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        other = pool.submit(site.fetch, 0, 3, "w2")
+        held = pool.submit(site.fetch, 0, 50)
+        assert not held.done()
+        site.give("ping", worker="w1")
+        assert [each["kind"] for each in held.result(PATIENCE)["commands"]] == ["ping"]
+        assert other.result(PATIENCE) == {"commands": [], "newest": 0}, "it was not for that worker"
+
+
+def test_held_requests_do_not_keep_the_manager_from_ending(manager: Manager) -> None:
+    site = Site(manager)
+    with manager.serving() as process, concurrent.futures.ThreadPoolExecutor(1) as pool:
+        held = pool.submit(site.fetch, 0, 60)
+        wait_for(lambda: held.running(), "the request is under way")
+        site.begin()
+        begun = time.monotonic()
+        process.terminate()
+        process.communicate(timeout=20)
+        assert process.returncode == 143
+        assert time.monotonic() - begun < 9, "less than the time after which requests are cut off"
+        held.exception(PATIENCE)
+
+
+def test_commands_and_numbers_outlive_the_manager(manager: Manager) -> None:
+    site = Site(manager)
+    with manager.serving() as process:
+        site.begin()
+        assert site.give("ping", worker="w1").status_code == 202
+        process.kill()
+        process.wait()
+    with manager.serving():
+        assert [each["number"] for each in site.fetch()["commands"]] == [1]
+        assert site.give("ping", worker="w1").json()["commands"][0]["number"] == 2
+
+
+def test_a_manager_that_lost_its_database_goes_on_after_the_workers_number(site: Site) -> None:
+    assert site.fetch(after=41) == {"commands": [], "newest": 41}
+    assert site.give("ping", worker="w1").json()["commands"][0]["number"] == 42
+    assert [each["number"] for each in site.fetch(after=41)["commands"]] == [42]
+
+
+def test_many_at_once_are_numbered_without_gaps(site: Site) -> None:
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: site.give("ping", worker="w1"), range(40)))
+    assert {answer.status_code for answer in answers} == {202}
+    assert [each["number"] for each in site.fetch()["commands"]] == list(range(1, 41))
+
+
+def test_every_command_is_in_the_audit(site: Site) -> None:
+    site.give("disable", "debian", worker="w2")
+    with site.manager.store() as store:
+        entry = audit_store.read(store)[-1]
+    assert (entry.who, entry.action, entry.subject, entry.origin) == ("alice", "command disable", "w2", "127.0.0.1")
+    assert entry.details == {"number": 1, "mirrors": ["debian"], "force": False}
+
+
+def test_an_override_says_who_wanted_it(site: Site) -> None:
+    manager = site.manager
+    manager.post(
+        envelope_of(report_of(2, status_of("arch", "paused"), status_of("debian", "disabled"))), site.workers["w1"]
+    )
+    site.give("stop", "arch", worker="w1")
+    site.fetch(after=1)
+    site.finish((1, "done", ""))
+    found = site.call("GET", "overrides", site.reader).json()["overrides"]
+    assert [(each["mirror"], each["kind"], each["by"]) for each in found] == [
+        ("arch", "paused", "alice"),
+        ("debian", "disabled", None),
+    ]
+    assert found[0]["since"] == site.state(1)["ended_at"]
+
+
+def test_nobody_is_told_that_only_some_mirrors_were_meant() -> None:
+    carried = {"w1": frozenset({"a"}), "w2": frozenset({"b"})}
+    assert targets(Order("start", ("a", "b"), False, None), carried) == {"w1": ("a",), "w2": ("b",)}
+    with pytest.raises(Refused, match="no mirror c"):
+        targets(Order("start", ("a", "c"), False, None), carried)
+
+
+def test_a_thousand_held_requests_wait_for_their_own_command(site: Site) -> None:
+    """In one process, spoken to over raw connections: the manager holds them all and answers the one that is meant."""
+    import socket
+
+    host, port = site.manager.address.split(":")
+    held = []
+    begun = threading.Event()
+    try:
+        for _ in range(1000):
+            connection = socket.create_connection((host, int(port)), timeout=PATIENCE)
+            connection.sendall(
+                b"GET /api/v1/commands?worker=w2&wait=60 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer "
+                + site.workers["w2"].encode()
+                + b"\r\n\r\n"
+            )
+            held.append(connection)
+        begun.set()
+        site.give("ping", worker="w1")
+        assert [each["kind"] for each in site.fetch(wait=1)["commands"]] == ["ping"]
+        site.give("ping", worker="w2")
+        assert all(b'"ping"' in connection.recv(4096) for connection in held)
+    finally:
+        for connection in held:
+            connection.close()
+
+
+def test_a_bell_rings_for_its_listeners_alone() -> None:
+    import asyncio
+
+    async def story() -> tuple[bool, bool, int]:
+        bells = Bells()
+        with bells.listening("a") as one, bells.listening("b") as other:
+            bells.ring("a")
+            rang = one.is_set(), other.is_set()
+        return *rang, bells.count("a")
+
+    assert asyncio.run(story()) == (True, False, 0)
