@@ -1,4 +1,4 @@
-"""The command line of the manager: `skipjack-manager serve | publish | token`."""
+"""The command line of the manager: `skipjack-manager serve | publish | token | audit`."""
 
 import argparse
 from collections.abc import Sequence
@@ -50,6 +50,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     revoke = _command(tokens, "revoke", "make a token worthless", _token_revoke)
     revoke.add_argument("id", metavar="ID", type=int, help="number of the token in `token list`")
+    audit = _command(commands, "audit", "tell who gave which command and changed which token", _audit)
+    audit.add_argument("--json", action="store_true", help="a JSON object in each line")
+    audit.add_argument("--since", type=_moment, default=0.0, metavar="TIME", help="7d, 2026-11-22 or 2026-11-22T12:00Z")
     return parser
 
 
@@ -69,6 +72,17 @@ def _duration(text: str) -> int:
     from schemas.units import parse_duration
 
     return parse_duration(text)
+
+
+def _moment(text: str) -> float:
+    """A time, or one that far back; without a zone it is UTC."""
+    import time
+    from datetime import UTC, datetime
+
+    if text[-1:] in ("s", "m", "h", "d", "w"):
+        return time.time() - _duration(text)
+    found = datetime.fromisoformat(text)
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
 
 
 # Each command imports what it needs when it is chosen: `--help` and `token` need no web server.
@@ -116,3 +130,10 @@ def _token_revoke(options: argparse.Namespace) -> None:
     from sitegen import tokens
 
     tokens.revoke(load_manager(options.settings), options.id)
+
+
+def _audit(options: argparse.Namespace) -> None:
+    from schemas.settings import load_manager
+    from sitegen import audit
+
+    audit.show(load_manager(options.settings), options.since, as_json=options.json)

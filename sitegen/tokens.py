@@ -1,17 +1,15 @@
 """Tokens: made here, shown once, kept only as a digest. Their scope says what their holder may do."""
 
 import hashlib
-import os
-import pwd
 import secrets
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 
 from schemas.errors import SkipjackError
 from schemas.names import is_name
 from schemas.records import ManagerSettings
-from sitegen import output, token_store
+from sitegen import audit, output, token_store
+from sitegen.audit import moment
 from sitegen.model import Entry, Token
 from sitegen.store import Store
 
@@ -31,7 +29,7 @@ def add(settings: ManagerSettings, name: str, scope: str) -> None:
     if not is_name(name):
         raise SkipjackError(f"`{name}` cannot name a worker or a person.", "Use letters, digits, `.`, `_` and `-`.")
     secret = secrets.token_urlsafe(32)
-    with Store(settings.state_dir) as store:
+    with Store(settings.state_dir, settings.database) as store:
         number = token_store.add(store, name, scope, digest(secret), _by("token add"))
     output.result(secret)
     output.note(f"Token {number} for {scope} {name}. It is shown only now; keep it in a file.")
@@ -41,51 +39,34 @@ def rotate(settings: ManagerSettings, number: int, keep: float) -> None:
     """Make a token like that of `number`, which is valid beside it for `keep` seconds more, and print it alone."""
     secret = secrets.token_urlsafe(32)
     by = _by("token rotate")
-    with Store(settings.state_dir) as store:
+    with Store(settings.state_dir, settings.database) as store:
         new = token_store.rotate(store, number, digest(secret), keep, by)
     if new is None:
         raise SkipjackError(f"No valid token has the number {number}.", _NONE_SUCH)
     output.result(secret)
-    output.note(
-        f"Token {new.id} for {new.scope} {new.name}. Token {number} ends {_moment(by.at + keep)} at the latest."
-    )
+    output.note(f"Token {new.id} for {new.scope} {new.name}. Token {number} ends {moment(by.at + keep)} at the latest.")
 
 
 def show(settings: ManagerSettings) -> None:
     """Print a table of all tokens."""
-    with Store(settings.state_dir) as store:
+    with Store(settings.state_dir, settings.database) as store:
         tokens = token_store.every(store)
     output.result(f"{'ID':<5} {'NAME':<24} {'SCOPE':<9} {'CREATED':<20} {'EXPIRES':<20} REVOKED")
     for token in tokens:
-        times = f"{_moment(token.created_at):<20} {_moment(token.expires_at):<20} {_moment(token.revoked_at)}"
+        times = f"{moment(token.created_at):<20} {moment(token.expires_at):<20} {moment(token.revoked_at)}"
         output.result(f"{token.id:<5} {token.name:<24} {token.scope:<9} {times}")
 
 
 def revoke(settings: ManagerSettings, number: int) -> None:
     """Make one token worthless; serve notices within a second."""
-    with Store(settings.state_dir) as store:
+    with Store(settings.state_dir, settings.database) as store:
         if not token_store.revoke(store, number, _by("token revoke")):
             raise SkipjackError(f"No valid token has the number {number}.", _NONE_SUCH)
     output.note(f"Token {number} is revoked.")
 
 
 def _by(action: str) -> Entry:
-    return Entry(time.time(), _person(), action, "", "command line", {})
-
-
-def _person() -> str:
-    """The person at the command line: the one behind sudo, or the user."""
-    behind = os.environ.get("SUDO_USER")
-    if behind:
-        return behind
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return str(os.getuid())
-
-
-def _moment(at: float | None) -> str:
-    return "-" if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    return Entry(time.time(), audit.person(), action, "", "command line", {})
 
 
 class TokenCache:

@@ -1,4 +1,5 @@
 import argparse
+import json
 import os
 from pathlib import Path
 
@@ -25,6 +26,24 @@ def test_a_token_alone_is_on_stdout(manager: Manager, capsys: pytest.CaptureFixt
     assert "token list" in note
 
 
+def test_the_audit_tells_of_tokens_in_words_and_as_json(manager: Manager, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(*words: str) -> str:
+        assert cli.main([*words, "--settings", str(manager.settings_file)]) == 0
+        return capsys.readouterr().out
+
+    run("token", "add", "alice", "--scope", "operator")
+    run("token", "revoke", "1")
+    words = run("audit").splitlines()
+    assert len(words) == 2
+    assert 'from command line: token add alice token=1 scope="operator"' in words[0]
+    told = [json.loads(line) for line in run("audit", "--json", "--since", "1h").splitlines()]
+    assert [(entry["action"], entry["subject"]) for entry in told] == [
+        ("token add", "alice"),
+        ("token revoke", "alice"),
+    ]
+    assert run("audit", "--since", "2100-01-01") == ""
+
+
 def test_a_worker_needs_a_name(manager: Manager, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["token", "add", "../x", "--settings", str(manager.settings_file)]) == 1
     assert "cannot name a worker" in capsys.readouterr().err
@@ -36,7 +55,9 @@ def test_missing_settings_are_a_clear_error(tmp_path: Path, capsys: pytest.Captu
         assert f"{tmp_path / 'none.yml'} cannot be read" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words", [[], ["paint"], ["token"], ["token", "revoke", "one"], ["serve", "--colour"]])
+@pytest.mark.parametrize(
+    "words", [[], ["paint"], ["token"], ["token", "revoke", "one"], ["serve", "--colour"], ["audit", "--since", "x"]]
+)
 def test_wrong_usage_is_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         cli.main(words)
@@ -86,5 +107,5 @@ def test_exit_codes(error: BaseException, code: int, capsys: pytest.CaptureFixtu
 def test_every_command_has_help() -> None:
     parser = cli._parser()
     commands = next(action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
-    assert set(commands.choices) == {"serve", "publish", "token"}
+    assert set(commands.choices) == {"serve", "publish", "token", "audit"}
     assert "STATE_DIRECTORY" not in os.environ
