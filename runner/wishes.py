@@ -5,8 +5,12 @@ starts it once more. Even an idle tick loads this module.
 """
 
 import os
+import time
 
 from runner.places import Places
+
+UNTAKEN_PAUSE = 1.0
+"""Seconds to wait when a wish cannot be taken back, since the path unit starts its program again at once."""
 
 
 def leave(places: Places, wish: str) -> None:
@@ -20,8 +24,10 @@ def take(places: Places, wish: str) -> None:
     """Take back a wish that is about to be fulfilled, if there is one."""
     try:
         os.unlink(places.wish(wish))
-    except OSError:  # there was none, or the disk takes no change: then it is fulfilled once more
+    except FileNotFoundError:
         return
+    except OSError:  # the disk takes no change: it is fulfilled once more, but not hundreds of times a minute
+        time.sleep(UNTAKEN_PAUSE)
 
 
 def open_ones(places: Places, kind: str) -> list[str]:

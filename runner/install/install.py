@@ -46,6 +46,8 @@ def _check(setup: Setup) -> None:
     machine.check_systemd(setup)
     if setup.kind != MANAGER and not setup.own:
         machine.check_polkit()
+    if setup.containers.endswith("docker") and not setup.own:
+        machine.check_group("docker")
 
 
 def _make_user(setup: Setup) -> None:

@@ -1,6 +1,7 @@
 """The machine that is installed to: its files, users and service manager. Every change is told as it is made."""
 
 import contextlib
+import grp
 import os
 import pwd
 import re
@@ -50,6 +51,15 @@ def check_polkit() -> None:
             "polkit is not installed, so the worker's user could not start the mirrors' units.",
             "Install it: `apt-get install polkitd`.",
         )
+
+
+def check_group(name: str) -> None:
+    """SkipjackError when the group is not there that may talk to the containers' daemon."""
+    try:
+        grp.getgrnam(name)
+    except KeyError as error:
+        what = f"There is no group `{name}`, so the runs could not be let to the daemon of that name."
+        raise SkipjackError(what, "Install it first: `apt-get install docker.io`.") from error
 
 
 def check_readable(setup: Setup, program: str) -> None:

@@ -1,0 +1,125 @@
+"""The texts that `skipjack install` writes; what systemd makes of them is proved in tests/system."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from runner.install import render, setup
+from runner.install.setup import Setup
+from schemas.errors import SkipjackError
+from schemas.records import ManagerAddress, ManagerSettings, Policy, Repository, RunnerSettings, Secret
+
+SETTINGS = RunnerSettings("w1", Repository("https://git.example.org/x.git"))
+REPORTING = SETTINGS._replace(manager=ManagerAddress("https://m.example.org", Secret(credential="token")))
+
+
+def worker(settings: RunnerSettings = SETTINGS, policy: Policy | None = None, *, own: bool = False) -> Setup:
+    path = "/etc/skipjack/runner.yml"
+    return setup.of_worker(settings, policy or Policy(), path, "mirror", own=own, containers=False)._replace(
+        readable=(path,)
+    )
+
+
+def text(installed: Setup, name: str) -> str:
+    found = {Path(path).name: text for path, text in render.files(installed).items()}
+    return found[name]
+
+
+def lines(installed: Setup, name: str) -> list[str]:
+    return text(installed, name).splitlines()
+
+
+def test_each_unit_has_no_line_left_to_fill_and_belongs_to_the_user() -> None:
+    for installed in (worker(REPORTING), setup.of_manager(ManagerSettings(), "/etc/m.yml", "mirror", own=False)):
+        for path, written in render.files(installed).items():
+            assert "${" not in written and "\n\n\n" not in written, path
+            assert ("User=mirror" in written.splitlines()) == path.endswith(".service"), path
+
+
+def test_only_runs_may_write_to_mirrors() -> None:
+    policy = Policy(mirror_roots=("/srv/more",), log_roots=("/srv/logs",))
+    installed = worker(SETTINGS, policy)
+    run = lines(installed, "skipjack-run@.service")
+    assert {"ReadWritePaths=/srv/mirror", "ReadWritePaths=-/srv/snapshot", "ReadWritePaths=-/srv/more"} <= set(run)
+    assert "ReadWritePaths=-/srv/logs" in run and "StateDirectory=skipjack" in run
+    assert not any("ReadWritePaths" in line for line in lines(installed, "skipjack-tick.service"))
+
+
+def test_folders_that_systemd_does_not_make_are_opened_instead() -> None:
+    settings = SETTINGS._replace(state_dir="/srv/state", run_dir="/run/skipjack/w1", log_dir="/var/log/x/y")
+    tick = lines(worker(settings), "skipjack-tick.service")
+    assert {"ReadWritePaths=/srv/state", "RuntimeDirectory=skipjack/w1", "LogsDirectory=x/y"} <= set(tick)
+    assert "PathExists=/srv/state/wishes/tick" in lines(worker(settings), "skipjack-tick.path")
+
+
+def test_awkward_paths_are_written_as_systemd_reads_them() -> None:
+    settings = SETTINGS._replace(mirror_root='/srv/my "100%" $mirrors', state_dir="/srv/a b%c")
+    run = lines(worker(settings), "skipjack-run@.service")
+    assert r'ReadWritePaths="/srv/my \"100%%\" $mirrors"' in run
+    assert any(line.endswith('run "/srv/a b%%c" %i') for line in run)
+    assert "PathExists=/srv/a b%%c/wishes/tick" in lines(worker(settings), "skipjack-tick.path")
+
+
+def test_a_dollar_in_a_command_is_no_variable() -> None:
+    run = lines(worker(SETTINGS._replace(state_dir="/srv/$HOME")), "skipjack-run@.service")
+    assert any(line.endswith('run "/srv/$$HOME" %i') for line in run)
+
+
+def test_a_path_that_no_unit_can_hold_is_refused() -> None:
+    with pytest.raises(SkipjackError, match="cannot stand in a unit"):
+        render.files(worker(SETTINGS._replace(mirror_root="/srv/a\nExecStartPre=/bin/evil")))
+
+
+def test_homes_are_hidden_but_for_the_folders_that_are_there() -> None:
+    assert "ProtectHome=yes" in lines(worker(), "skipjack-run@.service")
+    run = lines(worker(SETTINGS._replace(mirror_root="/home/mirror")), "skipjack-run@.service")
+    assert {"ProtectHome=tmpfs", "BindPaths=-/home/mirror", "ReadWritePaths=/home/mirror"} <= set(run)
+
+
+def test_the_token_is_for_the_courier_alone() -> None:
+    installed = worker(REPORTING)
+    loaded = "LoadCredential=token:/etc/skipjack/credentials/token"
+    assert loaded in lines(installed, "skipjack-courier.service")
+    assert loaded not in lines(installed, "skipjack-run@.service")
+    assert "LoadCredential=mirror:/etc/skipjack/credentials/mirrors" in lines(installed, "skipjack-run@.service")
+    in_file = SETTINGS._replace(manager=ManagerAddress("https://m.example.org", Secret(file="/etc/skipjack/token")))
+    assert "InaccessiblePaths=-/etc/skipjack/token" in lines(worker(in_file), "skipjack-run@.service")
+
+
+def test_a_worker_without_a_manager_has_no_courier_and_loses_a_former_one() -> None:
+    assert not any("courier" in path for path in render.files(worker()))
+    assert "/etc/systemd/system/skipjack-courier.timer" in render.obsolete(worker())
+    assert not any("courier" in path for path in render.obsolete(worker(REPORTING)))
+
+
+def test_units_of_a_user_need_no_root(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    installed = worker(own=True)
+    for path, written in render.files(installed).items():
+        assert path.startswith(f"{tmp_path}/systemd/user/")
+        assert not {"User=", "ProtectSystem=", "PrivateTmp=", "StateDirectory="} & set(
+            written.replace("=", "=\n").split()
+        )
+    assert setup.default_settings(setup.WORKER, own=True) == f"{tmp_path}/skipjack/runner.yml"
+
+
+@pytest.mark.parametrize("program", ["docker", "/usr/bin/podman"])
+def test_containers_are_a_drop_in_that_says_what_it_gives_away(program: str) -> None:
+    installed = worker()._replace(containers=program)
+    drop_in = text(installed, "containers.conf")
+    assert "become root on this machine" in drop_in
+    assert ("SupplementaryGroups=docker" in drop_in) == (program == "docker")
+    assert [path for path in render.files(installed) if path.endswith("containers.conf")] == [
+        "/etc/systemd/system/skipjack-run@.service.d/containers.conf",
+        "/etc/systemd/system/skipjack-tick.service.d/containers.conf",
+    ]
+
+
+def test_cron_lines_are_words_that_a_shell_reads_as_they_are_meant() -> None:
+    written = render.cron(worker(REPORTING._replace(state_dir="/srv/100% mine"))).splitlines()[1:]
+    follow, tick, courier = (shlex.split(line.replace(r"\%", "%")) for line in written)
+    assert follow[:6] == ["*/3", "*", "*", "*", "*", "mirror"]
+    assert follow[-3:] == ["follow", "--settings", "/etc/skipjack/runner.yml"]
+    assert tick[-2:] == ["tick", "/srv/100% mine"] and "courier" in courier
+    assert "%" not in written[1].replace(r"\%", "")
