@@ -1,6 +1,7 @@
 """Talking with the manager: what is asked of it, and how its answers are taken."""
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -74,7 +75,8 @@ class Client:
             raise TooLarge(f"{self._at(_REPORTS)} answered {_error(reply)}.", _LARGER)
         plain = self._decoded(reply, _REPORTS)
         try:
-            return Answer(int(plain["acknowledged"]), plain.get("want"), plain.get("revision"))
+            revision = plain.get("revision")
+            return Answer(int(plain["acknowledged"]), plain.get("want"), revision if _is_commit(revision) else None)
         except (ValueError, KeyError, TypeError) as error:
             raise self._stranger(_REPORTS) from error
 
@@ -134,6 +136,10 @@ class Client:
 
 _LATER = "Nothing is lost: the reports wait here and are sent later."
 _LARGER = f"Let it, and any proxy before it, take larger requests (`body_limit`). {_LATER}"
+
+
+def _is_commit(value: object) -> bool:
+    return isinstance(value, str) and re.fullmatch("[0-9a-f]{40,64}", value) is not None
 
 
 def _command(plain: dict[str, Any]) -> Command:

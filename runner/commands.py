@@ -7,7 +7,7 @@ each is carried out once; what an order ends is looked up in the journal again w
 from functools import partial
 from typing import NamedTuple
 
-from runner import journal, launch, orders, stopping
+from runner import journal, launch, orders, plan, stopping
 from runner.client import Client, Command, NoCommands, Result
 from runner.inbox import Inbox
 from runner.journal import Journal
@@ -103,6 +103,28 @@ def _unknown(_here: Here, _inbox: Inbox, command: Command) -> None:
 
 
 _KINDS = {**dict.fromkeys(orders.VERBS, _order), RELOAD: _reload, PING: _ping}
+
+
+def heed(here: Here, revision: str | None) -> None:
+    """Begin a follow when the manager names a revision that is none of ours, once for each that it names.
+
+    It may as well be the manager that is behind; then one follow finds nothing new.
+    """
+    if revision is None or revision == _seen(here.places):
+        return
+    with journal.opened(here.places.journal) as book:
+        if Inbox(book).is_new(revision):
+            log(f"the manager is at revision {revision[:12]}, so a follow begins", about="courier")
+            want_follow(here)
+
+
+def _seen(places: Places) -> str | None:
+    """The newest revision that was looked at here."""
+    try:
+        with plan.opened(places.plan) as opened:
+            return opened.header.seen
+    except SkipjackError:  # there is no plan yet
+        return None
 
 
 def want_follow(here: Here) -> None:

@@ -42,9 +42,9 @@ def once(settings: RunnerSettings, file: Path) -> int:
     here = _here(settings, file)
     with _only_courier(settings), contextlib.closing(Client(_address(settings))) as client:
         commands.resume(here)
-        delivered = delivery.deliver(settings, client).reports
+        delivered = _deliver(settings, client, here)
         if commands.attend(here, client, 0):
-            delivered += delivery.deliver(settings, client).reports
+            delivered += _deliver(settings, client, here)
     return delivered
 
 
@@ -60,7 +60,7 @@ def linger(settings: RunnerSettings, file: Path) -> None:
         while True:
             poller.check()
             try:
-                delivery.deliver(settings, client)
+                _deliver(settings, client, here)
                 poller.encourage()
                 if told:
                     log("the manager takes reports again")
@@ -72,6 +72,12 @@ def linger(settings: RunnerSettings, file: Path) -> None:
                 wait, pause, told = pause, min(pause * 2, RETRY_MOST), str(error)
                 time.sleep(min(wait, 1.0))  # a poke must not turn retries into a storm
             _wait(listener, wait)
+
+
+def _deliver(settings: RunnerSettings, client: Client, here: Here) -> int:
+    delivered = delivery.deliver(settings, client)
+    commands.heed(here, delivered.revision)
+    return delivered.reports
 
 
 def _here(settings: RunnerSettings, file: Path) -> Here:

@@ -213,6 +213,25 @@ def test_a_reload_brings_the_newest_revision(
         status(subject, "b", "success")
 
 
+def test_a_revision_that_the_manager_names_is_followed_once(
+    repository: ConfigRepository, subject: Worker, desk: Desk, gate: Gate
+) -> None:
+    gate.open.touch()
+    desk.revision = repository.commit({"a.yml": gate.mirror()}, "Add a")
+    subject.command("once")
+    assert "so a follow begins" not in subject.command("courier").stderr
+    desk.revision = repository.commit({"b.yml": gate.mirror()}, "Add b")
+
+    assert f"the manager is at revision {desk.revision[:12]}, so a follow begins" in subject.command("courier").stderr
+
+    status(subject, "b", "success")
+    desk.revision = "f" * 40
+    assert "so a follow begins" in subject.command("courier").stderr
+    assert "so a follow begins" not in subject.command("courier").stderr
+    desk.revision = "no commit"
+    assert "so a follow begins" not in subject.command("courier").stderr
+
+
 def test_while_the_manager_fails_it_is_told_once_and_asked_again(
     repository: ConfigRepository, subject: Worker, desk: Desk, gate: Gate
 ) -> None:
