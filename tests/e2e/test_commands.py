@@ -175,7 +175,7 @@ def test_an_older_manager_gives_no_commands_and_that_is_no_error(
 ) -> None:
     desk.old = True
     gate.open.touch()
-    repository.commit({"a.yml": gate.mirror()}, "Add a")
+    repository.commit({"a.yml": gate.mirror("measure_size: false\n")}, "Add a")
     subject.command("once")
     assert subject.command("courier").stderr == "courier: delivered 0 reports\n"
     with lingering(subject):
