@@ -49,11 +49,12 @@ def run(places: Places, name: str, launched: int | None = None, max_delete: str 
         )
     stop = process.Stop()
     stop.listen()
-    process.adopt_orphans()
     with plan.opened(places.plan) as opened:
         header, planned = opened.header, opened.mirror(name)
     if planned is None:
         raise SkipjackError(f"This worker ({header.worker}) has no mirror `{name}`.", "See `skipjack validate`.")
+    if not planned.mirror.docker_image:  # podman's helpers serve other mirrors, too, and containers are ended by name
+        process.adopt_orphans()
     mirror = planned.mirror._replace(max_delete=max_delete or planned.mirror.max_delete)
     subject = Subject.of(planned)
     with journal.opened(places.journal) as book, _locked(places, name, _slots(book, header, name)) as held:

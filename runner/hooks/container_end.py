@@ -13,36 +13,62 @@ from runner.api import Ask, CannotRun
 PATIENCE = 20.0
 """Seconds that the removal of a container may take."""
 
-_REMEDIES = (
+_ALL_KILLED = re.compile(
+    "could not find any running process|cannot re-exec process to join the existing user namespace"
+)
+"""What a podman without root says that has containers on its list and none of their processes: all were killed."""
+
+_UNREACHABLE = (
     (r"cannot connect to|daemon running|connection refused", "start the daemon, as with `systemctl start docker`"),
     (r"connect: permission denied|trying to connect", "let the worker's user use the daemon"),
+    (r"program \S+ was not found", "install it, or mend `container_program` in this machine's settings"),
+)
+"""What a container program says that can do nothing at all, and what to do about it."""
+
+_REMEDIES = (
+    *_UNREACHABLE,
     (r"no such image|image not known|unable to find image|manifest unknown|access denied|invalid reference|short-name",
      "pull or build the image on this machine, or mend `docker_image`"),
     (r"already in use", "see whose container has that name, and remove it"),
-    (r"program \S+ was not found", "install it, or mend `container_program` in this machine's settings"),
     (r"not found|no such file", "add it to the image, or mend `command`"),
     (r"permission denied", "set its run bit in the image, or mend `command`"),
 )  # fmt: skip
 
 
 def remove(program: str, name: str, ask: Ask) -> str:
-    """Remove the container of that name with all its processes; gives why it may still be there, or nothing."""
+    """Remove the container of that name with all its processes; gives why it may still be there, or nothing.
+
+    It is asked for again until PATIENCE ends, since somebody else may be at it: the client, or the daemon by itself.
+    """
     deadline = time.monotonic() + PATIENCE
     while True:
         try:
             code, said = ask((program, "rm", "--force", "--volumes", name), max(1.0, deadline - time.monotonic()))
         except CannotRun as error:
-            return with_remedy(str(error))
+            return _with(_UNREACHABLE, str(error))
         if code == 0 or "no such container" in said.lower():
             return ""
-        if "in progress" not in said or time.monotonic() > deadline:
-            return with_remedy(f"{program} rm: {_last_line(said)}")
-        time.sleep(0.1)  # its client has asked for the same, and is not done yet
+        reason = f"{program} rm: {_last_line(said)}"
+        told = _with(_UNREACHABLE, reason)
+        if told != reason or time.monotonic() > deadline:
+            return told
+        _put_right(program, said, ask)
+        time.sleep(0.2)
+
+
+def _put_right(program: str, said: str, ask: Ask) -> None:
+    if _ALL_KILLED.search(said):
+        with contextlib.suppress(CannotRun):
+            ask((program, "system", "migrate"), PATIENCE)
 
 
 def with_remedy(reason: str) -> str:
     """Add what to do about something that a container program said, where that is known."""
-    todo = next((todo for pattern, todo in _REMEDIES if re.search(pattern, reason, re.I)), "")
+    return _with(_REMEDIES, reason)
+
+
+def _with(remedies: tuple[tuple[str, str], ...], reason: str) -> str:
+    todo = next((todo for pattern, todo in remedies if re.search(pattern, reason, re.I)), "")
     return f"{reason}; {todo}" if todo else reason
 
 

@@ -1,6 +1,7 @@
 """What is asked of docker and podman, and what follows when they cannot do it; the real ones are in tests/system."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -244,3 +245,26 @@ def test_no_run_is_settled_while_its_container_may_be_there(tmp_path: Path) -> N
         settle.settle(places, book, 1002.0)
         assert book.states()["m"].status == "interrupted"
         assert containers.left(places) == [] == settle.orphaned(places, book)
+
+
+def test_a_podman_whose_helpers_were_all_killed_is_put_right_and_asked_again() -> None:
+    """What podman 4.3 said without root after a kill of everything; its own advice is followed."""
+    broken = (
+        'level=error msg="invalid internal status, try resetting the pause process with \\"podman system migrate\\": '
+    )
+    answers = [(125, f'{broken}could not find any running process: no such process"\n'), (0, "stopped 6fab\n"), (0, "")]
+    asked: list[tuple[str, ...]] = []
+
+    def ask(argv: Sequence[str], _timeout: float) -> tuple[int, str]:
+        asked.append(tuple(argv))
+        return answers[len(asked) - 1]
+
+    assert container_end.remove("podman", "skipjack-m", ask) == ""
+    assert [words[1:3] for words in asked] == [("rm", "--force"), ("system", "migrate"), ("rm", "--force")]
+
+
+def test_what_fails_without_a_known_reason_is_asked_again() -> None:
+    """Docker's words when its client, which dies at this moment, has asked for the removal as well."""
+    answers = [(1, "Error response from daemon: removal of container x is already in progress\n"), (0, "")]
+    assert container_end.remove("docker", "skipjack-m", lambda _argv, _timeout: answers.pop(0)) == ""
+    assert answers == []
