@@ -6,7 +6,7 @@ cannot lead a write elsewhere.
 
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,8 +24,10 @@ _TOGETHER = 200
 _BLOCK = 64 * 1024
 
 
-def write(site_dir: str, files: Mapping[str, bytes]) -> int:
+def write(site_dir: str, files: Mapping[str, bytes], check: Callable[[], None] = lambda: None) -> int:
     """Put files (`folder/name` or `name` → content) in place; returns how many had to change.
+
+    `check` is called right before files are swapped in, and prevents it by an exception.
 
     SkipjackError when that fails (a full disk); every file is then either the old or the new one.
     """
@@ -35,7 +37,7 @@ def write(site_dir: str, files: Mapping[str, bytes]) -> int:
         for folder in sorted({path.rpartition("/")[0] for path in files}, reverse=True):
             with _subfolder(root, folder, site_dir) as place, _explained(f"{site_dir}/{folder}"):
                 here = {path.rpartition("/")[2]: files[path] for path in files if path.rpartition("/")[0] == folder}
-                changed += _put(place, here)
+                changed += _put(place, here, check)
     return changed
 
 
@@ -94,17 +96,17 @@ def _unusable(path: str, error: OSError) -> SkipjackError:
     )
 
 
-def _put(place: int, files: Mapping[str, bytes]) -> int:
+def _put(place: int, files: Mapping[str, bytes], check: Callable[[], None]) -> int:
     """Write files aside, make them durable, and rename them; those that are the same already stay untouched."""
     changed = [(name, content) for name, content in files.items() if not _is(place, name, content)]
     for start in range(0, len(changed), _TOGETHER):
-        _swap_in(place, dict(changed[start : start + _TOGETHER]))
+        _swap_in(place, dict(changed[start : start + _TOGETHER]), check)
     if changed:
         os.fsync(place)
     return len(changed)
 
 
-def _swap_in(place: int, files: Mapping[str, bytes]) -> None:
+def _swap_in(place: int, files: Mapping[str, bytes], check: Callable[[], None]) -> None:
     """Put a few files in place. All are on their way to the disk before the first is waited for."""
     handles: dict[str, int] = {}
     try:
@@ -114,6 +116,7 @@ def _swap_in(place: int, files: Mapping[str, bytes]) -> None:
             os.posix_fadvise(handles[name], 0, 0, os.POSIX_FADV_DONTNEED)  # starts the writing
         for handle in handles.values():
             os.fsync(handle)
+        check()
         for name in files:
             os.rename(_aside(name), name, src_dir_fd=place, dst_dir_fd=place)
     except BaseException:

@@ -21,7 +21,11 @@ _log = logging.getLogger(__name__)
 class Follower:
     """Brings the store's configuration up to the newest revision that can be used."""
 
-    def __init__(self, source: Repository, state_dir: str, store: Store) -> None:
+    def __init__(
+        self, source: Repository, state_dir: str, store: Store, check: Callable[[], None] = lambda: None
+    ) -> None:
+        self._check = check
+        self._ended = threading.Event()
         self._source = source
         self._checkout = Path(state_dir) / "checkout"
         self._store = store
@@ -48,6 +52,7 @@ class Follower:
         if rewritten:
             _log.warning("%s", rewritten)
             declared = declared._replace(problems=(rewritten, *declared.problems))
+        self._check()
         self._store.keep_catalogue(declared, time.time())
         self._loaded, self._refusal = revision.commit, ""
         _log.info("revision %s is in use, with %d problems", revision.commit, len(declared.problems))
@@ -66,8 +71,8 @@ class Follower:
         return declared.revision if declared else None
 
     def follow_forever(self, announce: Callable[[], None]) -> None:
-        """Follow every INTERVAL seconds and announce it when something changed."""
-        while True:
+        """Follow every INTERVAL seconds, until it is ended, and announce it when something changed."""
+        while not self._ended.is_set():
             try:
                 if self.follow():
                     announce()
@@ -82,10 +87,16 @@ class Follower:
         """Follow in the background until the process ends."""
         threading.Thread(target=self.follow_forever, args=(announce,), name="follow", daemon=True).start()
 
+    def end(self) -> None:
+        """Begin nothing any more; a fetch that is under way ends by itself and is not used."""
+        self._ended.set()
+        self._wake.set()
+
     def _note(self, refusal: str) -> bool:
         """Log and keep why the newest revision is not in use, once for each reason."""
         if refusal == self._refusal:
             return False
+        self._check()
         if refusal:
             _log.error("%s", refusal)
         self._store.keep_refusal(refusal)

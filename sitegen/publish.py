@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import time
+from collections.abc import Callable
 from functools import partial
 
 from schemas.errors import SkipjackError
@@ -33,8 +34,15 @@ _log = logging.getLogger(__name__)
 class Publisher:
     """Brings the site's folder up to date, again and again."""
 
-    def __init__(self, store: Store, site_dir: str, follower: Follower | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        site_dir: str,
+        follower: Follower | None = None,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
         self._store = store
+        self._check = check
         self._follower = follower
         self._site_dir = site_dir
         self._facts: Facts | None = None
@@ -62,23 +70,34 @@ class Publisher:
         for start in range(0, len(outdated), _TOGETHER):
             views = outdated[start : start + _TOGETHER]
             histories = reader.histories([view.name for view in views])
-            files.write(self._site_dir, self._pages.mirrors(current, views, histories))
-        files.write(self._site_dir, self._pages.overviews(current))
+            files.write(self._site_dir, self._pages.mirrors(current, views, histories), self._check)
+        files.write(self._site_dir, self._pages.overviews(current), self._check)
         self._remove_vanished(pages.mirror_files(current))
 
     def _remove_vanished(self, names: list[str]) -> None:
         if names != self._names:
+            self._check()
             files.remove_others(self._site_dir, "mirrors", names)
             self._names = names
 
 
 def publish(settings: ManagerSettings, *, once: bool) -> None:
-    """Publish until a signal ends it, or once."""
+    """Publish until a signal ends it, or once. Whoever has lost the turn waits for the next one."""
+    with Store(settings.state_dir, settings.database) as store:
+        while True:
+            try:
+                with locks.publishing(settings, wait=not once) as check:
+                    return _publish(settings, store, check, once=once)
+            except locks.Lost as error:
+                if once:
+                    raise
+                _log.error("%s", error)
+
+
+def _publish(settings: ManagerSettings, store: Store, check: Callable[[], None], *, once: bool) -> None:
     with contextlib.ExitStack() as stack:
-        stack.enter_context(locks.publishing(settings.state_dir))
-        store = stack.enter_context(Store(settings.state_dir, settings.database))
-        follower = Follower(settings.repository, settings.state_dir, store) if settings.repository else None
-        publisher = Publisher(store, settings.site_dir, follower)
+        follower = Follower(settings.repository, settings.state_dir, store, check) if settings.repository else None
+        publisher = Publisher(store, settings.site_dir, follower, check)
         if once:
             if follower:
                 follower.follow()
@@ -87,11 +106,13 @@ def publish(settings: ManagerSettings, *, once: bool) -> None:
         listener = stack.enter_context(Listener(settings.run_dir))
         if follower:
             follower.start(partial(poke, settings.run_dir))
-        _publish_forever(publisher, listener)
+            stack.callback(follower.end)
+        _publish_forever(publisher, listener, check)
 
 
-def _publish_forever(publisher: Publisher, listener: Listener) -> None:
+def _publish_forever(publisher: Publisher, listener: Listener, check: Callable[[], None]) -> None:
     while True:
+        check()
         began = time.monotonic()
         pause = _pause(publisher)
         listener.wait(pause)
@@ -103,6 +124,8 @@ def _pause(publisher: Publisher) -> float:
     now = time.time()
     try:
         changes_at = publisher.publish(now)
+    except locks.Lost:
+        raise
     except SkipjackError as error:
         _log.error("The site could not be published, the next try is in %g s: %s", _RETRY, error)
         return _RETRY

@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -21,19 +22,15 @@ PASSWORD = "correct horse"
 class Server:
     """A running server; root has to be somebody else for it, which is what `postgres` is there for."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self) -> None:
+        # not below pytest's folder, which each of its runs closes to all others anew
+        self._folder = Path(tempfile.mkdtemp(prefix="skipjack-postgresql-"))
+        shutil.chown(self._folder, "postgres")
         self.port = free_port()
-        self.data = folder / "data"
-        self.password_file = folder / "password"
+        self.data = self._folder / "data"
+        self.password_file = self._folder / "password"
         self.password_file.write_text(f"{PASSWORD}\n")
-        self._log = folder / "log"
-        folder.mkdir(exist_ok=True)
-        shutil.chown(folder, "postgres")
-        for parent in folder.parents[:3]:  # those that pytest makes, for root alone
-            parent.chmod(parent.stat().st_mode | 0o011)
-        self._do(
-            "initdb", "-D", self.data, "-A", "trust", "-U", "postgres", "--no-sync", "--locale=C.UTF-8", "-E", "UTF8"
-        )
+        self._do("initdb", "-D", self.data, "-A", "trust", "-U", "postgres", "--no-sync", "--locale=C.UTF-8")
         (self.data / "pg_hba.conf").write_text(
             "host all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
         )
@@ -47,11 +44,12 @@ class Server:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+        shutil.rmtree(self._folder)
 
     def start(self) -> None:
         """Start it and wait until it takes connections."""
         options = f"-k '' -c listen_addresses=127.0.0.1 -p {self.port} -c fsync=off -c max_connections=200"
-        self._do("pg_ctl", "-D", self.data, "-w", "-l", self._log, "-o", options, "start")
+        self._do("pg_ctl", "-D", self.data, "-w", "-l", self._folder / "log", "-o", options, "start")
 
     def stop(self) -> None:
         """Break all connections and end."""

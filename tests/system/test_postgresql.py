@@ -11,8 +11,8 @@ from tests.system.postgresql import Server
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with Server(tmp_path_factory.mktemp("postgresql")) as running:
+def server() -> Iterator[Server]:
+    with Server() as running:
         yield running
 
 

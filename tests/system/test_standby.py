@@ -1,0 +1,153 @@
+"""Two managers on one PostgreSQL: one publishes, the other stands by."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from schemas.records import DatabaseAddress
+from sitegen.dialects import PUBLISHERS_LOCK, Postgresql
+from sitegen.lease import Lease
+from sitegen.locks import Lost
+from sitegen.store import Store
+from tests.sitegen.kit import Manager, delivery_of, end, report_of, status_of, wait_for
+from tests.system.postgresql import Server
+
+HOLDERS = (
+    "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND (classid::bigint << 32) | objid::bigint = %s"
+)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server() as running:
+        yield running
+
+
+@pytest.fixture
+def address(server: Server) -> DatabaseAddress:
+    return server.database("skipjack")
+
+
+@pytest.fixture
+def managers(tmp_path: Path, address: DatabaseAddress) -> list[Manager]:
+    made = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        assert address.password is not None
+        made.append(
+            Manager(tmp_path / name, database={"url": address.url, "password": {"file": address.password.file}})
+        )
+    return made
+
+
+@contextlib.contextmanager
+def publishing(manager: Manager) -> Iterator["subprocess.Popen[str]"]:
+    with manager.popen("publish") as process:
+        try:
+            yield process
+        finally:
+            end(process)
+
+
+def holders(server: Server) -> list[Any]:
+    return [pid for (pid,) in server.execute(HOLDERS, [PUBLISHERS_LOCK])]
+
+
+def tells(manager: Manager, mirror: str) -> bool:
+    return (manager.site / "mirrors" / f"{mirror}.json").exists()
+
+
+def wait_for_one(managers: list[Manager], mirror: str) -> Manager:
+    """Wait until a manager tells of the mirror; gives the only one that does."""
+    wait_for(lambda: any(tells(manager, mirror) for manager in managers), f"somebody tells of {mirror}")
+    (found,) = [manager for manager in managers if tells(manager, mirror)]
+    return found
+
+
+def written(manager: Manager) -> list[float]:
+    return sorted(path.stat().st_mtime for path in manager.site.rglob("*") if path.is_file())
+
+
+def test_the_second_publisher_takes_over_when_the_first_is_killed(
+    server: Server, address: DatabaseAddress, managers: list[Manager]
+) -> None:
+    one, two = managers
+    with Store("", address) as store, publishing(one) as first:
+        store.apply([delivery_of(report_of(1, status_of("a")))])
+        wait_for(lambda: tells(one, "a"), "the first publishes")
+        with publishing(two) as second:
+            assert second.stderr is not None
+            assert "standing by: another publisher" in second.stderr.readline()
+            store.apply([delivery_of(report_of(2, status_of("b")))])
+            wait_for(lambda: tells(one, "b"), "the first goes on, woken by the database alone")
+            assert not two.site.exists()
+            assert len(holders(server)) == 1
+            killed = time.time()
+            os.kill(first.pid, signal.SIGKILL)
+            first.wait()
+            wait_for(lambda: tells(two, "b"), "the second has taken over")
+            assert written(one)[-1] <= killed < written(two)[0]
+            store.apply([delivery_of(report_of(3, status_of("c")))])
+            wait_for(lambda: tells(two, "c"), "and goes on")
+
+
+def test_who_loses_the_connection_stops_before_the_other_begins(
+    server: Server, address: DatabaseAddress, managers: list[Manager]
+) -> None:
+    one, two = managers
+    with Store("", address) as store, publishing(one), publishing(two):
+        store.apply([delivery_of(report_of(1, status_of("m0")))])
+        wait_for_one(managers, "m0")
+        for number in (1, 2):
+            before = {manager: written(manager) for manager in managers}
+            (holder,) = holders(server)
+            server.execute("SELECT pg_terminate_backend(%s)", [holder])
+            store.apply([delivery_of(report_of(number + 1, status_of(f"m{number}")))])
+            told = wait_for_one(managers, f"m{number}")
+            assert len(holders(server)) == 1
+            other = managers[1 - managers.index(told)]
+            assert written(other) == before[other]
+
+
+def test_both_live_through_a_restart_of_the_server(
+    server: Server, address: DatabaseAddress, managers: list[Manager]
+) -> None:
+    one, two = managers
+    with Store("", address) as store, publishing(one) as first, publishing(two) as second:
+        store.apply([delivery_of(report_of(1, status_of("a")))])
+        wait_for_one(managers, "a")
+        server.stop()
+        server.start()
+        store.apply([delivery_of(report_of(2, status_of("b")))])
+        wait_for_one(managers, "b")
+        assert first.poll() is second.poll() is None
+
+
+def test_the_turn_is_over_when_the_server_says_nothing(server: Server, address: DatabaseAddress) -> None:
+    woken: list[int] = []
+    Store("", address).close()
+    with Lease(Postgresql(address), lambda: woken.append(1), wait=False) as lease:
+        lease.check()
+        woken.clear()
+        server.freeze(True)
+        try:
+            wait_for(lambda: is_over(lease), "the turn is over")
+        finally:
+            server.freeze(False)
+        wait_for(lambda: woken, "the publisher is woken")
+        assert is_over(lease), "a turn that was over stays so"
+
+
+def is_over(lease: Lease) -> bool:
+    try:
+        lease.check()
+    except Lost:
+        return True
+    return False
