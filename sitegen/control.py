@@ -1,5 +1,6 @@
 """Which workers there are to take commands, and which mirrors each of them has."""
 
+from schemas.states import DISABLED
 from sitegen import commands
 from sitegen.commands import Order
 from sitegen.current import Current
@@ -27,6 +28,15 @@ class Control:
             for copy in mirror.copies:
                 found.setdefault(copy.worker, set()).add(mirror.name)
         return {worker: frozenset(mirrors) for worker, mirrors in found.items() if worker not in foreign}
+
+    def is_known(self, worker: str) -> bool:
+        """Whether this is one of our own workers."""
+        return worker in self.carried()
+
+    def is_disabled(self, worker: str, mirror: str) -> bool:
+        """Whether a mirror is disabled on a worker, as far as that has told."""
+        status = self._current.facts().statuses.get((worker, mirror))
+        return status is not None and status.status == DISABLED
 
     def _foreign(self) -> frozenset[str]:
         return frozenset(state.name for state in self._current.facts().workers if state.journal == TUNASYNC)

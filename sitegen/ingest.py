@@ -59,6 +59,10 @@ class Ingest:
         self._queue.put(waiting)
         return await waiting.answer
 
+    def tell(self) -> None:
+        """Tell the publisher, and whoever waits, of news that did not come this way."""
+        self._announce()
+
     def _work(self) -> None:
         while (first := self._queue.get()) is not None:
             batch = [first]

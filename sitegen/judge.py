@@ -18,7 +18,7 @@ from schemas.freshness import freshness, stale_after
 from schemas.records import Mirror, Site, Worker
 from schemas.report import MirrorStatus, Progress
 from schemas.states import ACTIVE, FRESHNESS, NONE
-from sitegen.model import Declared, Facts, WorkerState
+from sitegen.model import TUNASYNC, Declared, Facts, WorkerState
 from sitegen.snapshot import BEHIND, CURRENT, OTHER, Copy, MirrorView, Snapshot, WorkerView
 
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*@")
@@ -64,6 +64,9 @@ class _Judged(NamedTuple):
 _UNHEARD = _Host(Worker(""))
 """For a mirror whose worker is neither declared nor was ever heard of."""
 
+FOREIGN_SILENCE = 7 * 86400
+"""Seconds after which a worker of tunasync counts as silent at the earliest: it tells only statuses of jobs."""
+
 _Groups = list[tuple[str, list[Mirror]]]
 """The definitions of each mirror's copies, by name."""
 
@@ -73,6 +76,7 @@ class Judge:
 
     def __init__(self) -> None:
         self._declared: Declared | None = None
+        self._foreign: frozenset[tuple[str, str]] = frozenset()
         self._groups: _Groups = []
         self._judged: dict[str, _Judged] = {}
 
@@ -103,8 +107,9 @@ class Judge:
         )
 
     def _grouped(self, facts: Facts) -> _Groups:
-        if facts.declared is None or facts.declared is not self._declared:
-            self._declared, self._groups = facts.declared, _groups(facts)
+        foreign = _foreign(facts)
+        if facts.declared is None or facts.declared is not self._declared or foreign != self._foreign:
+            self._declared, self._foreign, self._groups = facts.declared, foreign, _groups(facts, foreign)
         return self._groups
 
     def _mirror(
@@ -126,16 +131,25 @@ def judge(facts: Facts, now: float) -> Snapshot:
     return Judge().judge(facts, now)
 
 
-def _groups(facts: Facts) -> _Groups:
+def _groups(facts: Facts, foreign: Iterable[tuple[str, str]]) -> _Groups:
+    """What is declared and what workers of tunasync have; with nothing declared all that any worker has."""
+    declared = facts.declared.mirrors if facts.declared else ()
+    known = {(definition.worker, definition.name) for definition in declared}
+    told = facts.statuses if facts.declared is None else sorted(set(foreign) - known)
     groups: dict[str, list[Mirror]] = {}
-    for definition in facts.declared.mirrors if facts.declared else _undeclared(facts):
+    for definition in (*declared, *(_undeclared(key[0], facts.statuses[key]) for key in told)):
         groups.setdefault(definition.name, []).append(definition)
     return sorted(groups.items())
 
 
-def _undeclared(facts: Facts) -> Iterable[Mirror]:
-    for (worker, _), status in facts.statuses.items():
-        yield Mirror(status.mirror, worker, "", status.upstream, role="master" if status.is_master else "slave")
+def _undeclared(worker: str, status: MirrorStatus) -> Mirror:
+    return Mirror(status.mirror, worker, "", status.upstream, role="master" if status.is_master else "slave")
+
+
+def _foreign(facts: Facts) -> frozenset[tuple[str, str]]:
+    """The mirrors of workers of tunasync, which no configuration declares."""
+    workers = {state.name for state in facts.workers if state.journal == TUNASYNC}
+    return frozenset(key for key in facts.statuses if key[0] in workers) if workers else frozenset()
 
 
 def _hosts(facts: Facts) -> dict[str, _Host]:
@@ -147,6 +161,8 @@ def _hosts(facts: Facts) -> dict[str, _Host]:
 
 def _host(definition: Worker, state: WorkerState) -> _Host:
     silent_after = definition.silent_after
+    if state.journal == TUNASYNC:
+        silent_after = max(silent_after, FOREIGN_SILENCE)
     silent_at = state.last_seen + silent_after
     step = silent_after, silent_at // (silent_after / STEPS)
     progress = {item.mirror: item for item in state.progress}

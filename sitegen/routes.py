@@ -4,7 +4,7 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from schemas.records import ManagerSettings
-from sitegen import answers, endpoint, tunasync_reads
+from sitegen import answers, endpoint, openapi, tunasync_reads
 from sitegen.access import Access
 from sitegen.api_commands import Commands
 from sitegen.api_reads import Reads
@@ -15,13 +15,16 @@ from sitegen.current import Current
 from sitegen.endpoint import Endpoint
 from sitegen.ingest import Ingest
 from sitegen.store import Store
+from sitegen.tunasync_control import TunasyncControl
 from sitegen.tunasync_reads import TunasyncReads
+from sitegen.tunasync_writes import TunasyncWrites
 
 
 def endpoints(store: Store, ingest: Ingest, settings: ManagerSettings, bells: Bells) -> list[Endpoint]:
     """Every row of the API."""
     access, current = Access(store, settings), Current(store)
-    commands = Commands(store, access, Control(current), bells)
+    control = Control(current)
+    commands = Commands(store, access, control, bells)
     rows = [
         *Reports(access, ingest).endpoints(),
         *commands.endpoints(),
@@ -29,7 +32,10 @@ def endpoints(store: Store, ingest: Ingest, settings: ManagerSettings, bells: Be
         Endpoint("GET", "/ping", tunasync_reads.ping, "Say that somebody is there.", "api#pong", endpoint.ANYONE),
     ]
     if settings.tunasync.reads:
-        rows += TunasyncReads(access, current).endpoints()
+        rows += TunasyncReads(store, access, current).endpoints()
+    rows += TunasyncWrites(store, access, ingest).endpoints()
+    rows += TunasyncControl(store, access, control, commands, settings.tunasync.call).endpoints()
+    rows.append(openapi.endpoint_of(rows))
     return rows
 
 

@@ -71,10 +71,7 @@ class Store:
     def apply(self, deliveries: Sequence[Delivery]) -> Kept:
         """Keep a batch of envelopes in one transaction; the answers are true once this has returned."""
         with self.database.writing() as tx:
-            known = _known(tx, deliveries)
-            plan = accept.plan(deliveries, known)
-            _write_plan(tx, plan, known)
-        return Kept(plan.answers, plan.news)
+            return apply_in(tx, deliveries)
 
     def changes(self) -> int:
         """The number that rises with everything that alters a page."""
@@ -93,7 +90,7 @@ class Store:
             "problems": json.dumps(declared.problems),
         }
         with self.database.writing() as tx:
-            upsert(tx, tables.catalogue, [row | {"changed": _count_change(tx)}])
+            upsert(tx, tables.catalogue, [row | {"changed": count_change(tx)}])
             upsert(tx, tables.revisions, [{"commit": declared.revision, "accepted_at": now}])
             tx.execute(delete(tables.refusal))
 
@@ -103,7 +100,7 @@ class Store:
             tx.execute(delete(tables.refusal))
             if reason:
                 upsert(tx, tables.refusal, [{"id": 1, "reason": reason}])
-            _count_change(tx)
+            count_change(tx)
 
     def declared(self) -> Declared | None:
         """The configuration in use."""
@@ -181,8 +178,17 @@ def _make(state_dir: str) -> None:
         ) from error
 
 
-def _count_change(tx: Connection) -> int:
+def count_change(tx: Connection) -> int:
+    """Count one more change; returns its number."""
     return int(tx.execute(_COUNT_CHANGE).scalar_one())
+
+
+def apply_in(tx: Connection, deliveries: Sequence[Delivery]) -> Kept:
+    """Keep a batch of envelopes in a transaction that writes more than these."""
+    known = _known(tx, deliveries)
+    plan = accept.plan(deliveries, known)
+    _write_plan(tx, plan, known)
+    return Kept(plan.answers, plan.news)
 
 
 def _known(tx: Connection, deliveries: Iterable[Delivery]) -> accept.Known:
@@ -218,7 +224,7 @@ def _write_plan(tx: Connection, plan: accept.Plan, known: accept.Known) -> None:
     )
     upsert(tx, tables.workers, [rows.of_worker(item) for item in plan.envelopes.values()])
     if plan.news:
-        _write_states(tx, plan, _count_change(tx))
+        _write_states(tx, plan, count_change(tx))
     upsert(tx, tables.runs, [rows.of_run(*item) for item in plan.runs.items()])
 
 
@@ -235,11 +241,11 @@ def _workers(tx: Connection) -> tuple[WorkerState, ...]:
 
 
 def _statuses(tx: Connection, before: Facts | None) -> dict[tuple[str, str], MirrorStatus]:
-    """Those of before without the ones that a snapshot has replaced since, and under them what is new."""
+    """Those of before whose worker is still there and sent no snapshot since, and under them what is new."""
     seen = before.changes if before else -1
     table = tables.workers.c
-    replaced = set(tx.execute(select(table.name).where(table.replaced > seen)).scalars())
-    found = {key: status for key, status in before.statuses.items() if key[0] not in replaced} if before else {}
+    kept = set(tx.execute(select(table.name).where(table.replaced <= seen)).scalars())
+    found = {key: status for key, status in before.statuses.items() if key[0] in kept} if before else {}
     for row in tx.execute(_state_rows().where(tables.mirror_state.c.changed > seen)):
         found[row[0], row[1]] = rows.status(row)
     return found

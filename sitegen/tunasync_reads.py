@@ -1,20 +1,25 @@
 """The lists that tunasync's clients read, at the root as these expect them."""
 
+from typing import Any
+
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sitegen import endpoint, tunasync
+from sitegen import endpoint, tunasync, tunasync_store
 from sitegen.access import Access
 from sitegen.answers import for_all, raw
 from sitegen.current import Current
 from sitegen.endpoint import Endpoint
 from sitegen.envelope import Refused
+from sitegen.snapshot import Snapshot
+from sitegen.store import Store
 
 
 class TunasyncReads:
     """Tunasync's reading routes."""
 
-    def __init__(self, access: Access, current: Current) -> None:
+    def __init__(self, store: Store, access: Access, current: Current) -> None:
+        self._store = store
         self._access = access
         self._current = current
 
@@ -33,12 +38,22 @@ class TunasyncReads:
     def jobs(self, request: Request) -> Response:
         """Tunasync's list of all mirrors."""
         self._access.may_read(request, "tunasync")
-        return raw(self._current.written("jobs", tunasync.jobs))
+        return raw(self._current.written("jobs", self._jobs))
+
+    def _jobs(self, snapshot: Snapshot) -> list[dict[str, Any]]:
+        """With the sizes of Go workers as these wrote them."""
+        sizes = {(job["worker"], job["name"]): job["size"] for job in tunasync_store.jobs(self._store)}
+        found = tunasync.jobs(snapshot)
+        for job in found:
+            job["size"] = sizes.get((job["skipjack"]["worker"], job["name"]), job["size"])
+        return found
 
     def workers(self, request: Request) -> Response:
         """Tunasync's list of workers."""
         self._access.may_read(request, "tunasync")
-        return for_all(tunasync.workers(self._current.facts().workers))
+        foreign = tunasync_store.workers(self._store)
+        found = tunasync.workers(self._current.facts().workers)
+        return for_all([worker | foreign.get(worker["id"], {}) for worker in found])
 
     def worker_jobs(self, request: Request) -> Response:
         """Tunasync's list of one worker's mirrors."""
@@ -46,6 +61,8 @@ class TunasyncReads:
         name, found = request.path_params["worker"], self._current.snapshot()
         if not any(worker.name == name for worker in found.workers):
             raise Refused(400, f"invalid workerID {name}")
+        if name in tunasync_store.workers(self._store):
+            return for_all(tunasync_store.jobs(self._store, name))
         return for_all(tunasync.worker_jobs(found, name))
 
 

@@ -121,12 +121,12 @@ ALONE = [
     (PROCESSES, {"runner.process", "sitegen.process"}),
     (("os.execv", "os.execve", "os.execvp", "os.execvpe", "os.execl", "os.execlp"), {"runner.cli"}),
     (("git", "gitdb"), {"schemas.repository"}),
-    (("sqlite3", "sqlalchemy"), {
-        "runner.journal", "runner.plan", "sitegen.store", "sitegen.tables", "sitegen.database", "sitegen.dialects",
+    (("sqlite3", "sqlalchemy", "psycopg"), {
+        "runner.journal", "runner.plan", "sitegen.store", "sitegen.tables", "sitegen.database", "sitegen.dialects", "sitegen.lease",
         "sitegen.token_store", "sitegen.audit_store", "sitegen.command_store", "sitegen.run_store",
-        "sitegen.change_store",
+        "sitegen.change_store", "sitegen.tunasync_store",
     }),
-    (("requests", "urllib.request", "urllib3", "http.client", "httpx", "aiohttp"), {"runner.transport"}),
+    (("requests", "urllib.request", "urllib3", "http.client", "httpx", "aiohttp"), {"runner.transport", "sitegen.caller"}),
     (("fcntl",), {"runner.locks"}),
     (("print", "input", "sys.stdout", "sys.stderr", "sys.__stderr__"), {"runner.output", "sitegen.output"}),
     (("yaml",), {"schemas.yaml_file"}),

@@ -1,0 +1,147 @@
+"""The description of the API says what the manager does: every route is in it, and every answer is as it says."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from jsonschema import Draft202012Validator
+
+from schemas.records import ManagerSettings
+from sitegen import openapi, routes
+from sitegen.bells import Bells
+from sitegen.ingest import Ingest
+from sitegen.store import Store
+from tests.sitegen.kit import Manager, envelope_of, plain, report_of, status_of
+
+GO = "/workers/go1"
+JOB = f"{GO}/jobs/arch"
+REPORT = {"name": "arch", "status": "success"}
+
+REQUESTS: list[tuple[str, str, str, str, Any, int]] = [
+    ("POST", "/api/v1/reports", "/api/v1/reports", "worker", plain(envelope_of(report_of(1, status_of()))), 200),
+    ("POST", "/api/v1/reports", "/api/v1/reports", "worker", {}, 422),
+    ("POST", "/api/v1/commands", "/api/v1/commands", "operator", {"kind": "stop", "mirrors": ["debian"]}, 202),
+    ("POST", "/api/v1/commands", "/api/v1/commands", "operator", {"kind": "stop", "mirrors": ["nosuch"]}, 404),
+    ("POST", "/api/v1/commands", "/api/v1/commands", "", {}, 401),
+    ("GET", "/api/v1/commands", "/api/v1/commands?worker=w1", "worker", None, 200),
+    ("POST", "/api/v1/commands/results", "/api/v1/commands/results", "worker",
+     {"worker": "w1", "results": [{"number": 1, "outcome": "done"}]}, 200),
+    ("GET", "/api/v1/commands/{worker}", "/api/v1/commands/w1?limit=1", "operator", None, 200),
+    ("GET", "/api/v1/commands/{worker}/{number}", "/api/v1/commands/w1/1", "operator", None, 200),
+    ("GET", "/api/v1/commands/{worker}/{number}", "/api/v1/commands/w1/77", "operator", None, 404),
+    ("POST", "/api/v1/reports", "/api/v1/reports", "worker",
+     plain(envelope_of(report_of(2, status_of("debian", "paused"), status_of("gnu", "failed")))), 200),
+    ("GET", "/api/v1/catalogue", "/api/v1/catalogue", "", None, 200),
+    ("GET", "/api/v1/mirrors", "/api/v1/mirrors", "", None, 200),
+    ("GET", "/api/v1/mirrors/{name}", "/api/v1/mirrors/gnu", "", None, 200),
+    ("GET", "/api/v1/mirrors/{name}", "/api/v1/mirrors/nosuch", "", None, 404),
+    ("GET", "/api/v1/runs", "/api/v1/runs?limit=1", "", None, 200),
+    ("GET", "/api/v1/runs", "/api/v1/runs?cursor=x", "", None, 400),
+    ("GET", "/api/v1/workers", "/api/v1/workers", "", None, 200),
+    ("GET", "/api/v1/overrides", "/api/v1/overrides", "operator", None, 200),
+    ("GET", "/api/v1/events", "/api/v1/events", "", None, 200),
+    ("GET", "/ping", "/ping", "", None, 200),
+    ("POST", "/workers", "/workers", "", {"id": "go1", "url": "http://127.0.0.1:9/"}, 200),
+    ("POST", "/workers/{worker}/jobs/{mirror}", JOB, "", REPORT, 200),
+    ("POST", "/workers/{worker}/jobs/{mirror}", JOB, "", {}, 400),
+    ("POST", "/workers/{worker}/jobs/{mirror}/size", f"{JOB}/size", "", {"name": "arch", "size": "1G"}, 200),
+    ("POST", "/workers/{worker}/schedules", f"{GO}/schedules", "", {"schedules": []}, 200),
+    ("POST", "/cmd", "/cmd", "", {"cmd": "ping", "worker_id": "w1"}, 200),
+    ("POST", "/cmd", "/cmd", "", {"cmd": "ping", "worker_id": "w9"}, 400),
+    ("GET", "/jobs", "/jobs", "", None, 200),
+    ("GET", "/workers", "/workers", "", None, 200),
+    ("GET", "/workers/{worker}/jobs", f"{GO}/jobs", "", None, 200),
+    ("GET", "/workers/{worker}/jobs", "/workers/w1/jobs", "", None, 200),
+    ("GET", "/workers/{worker}/jobs", "/workers/w9/jobs", "", None, 400),
+    ("DELETE", "/jobs/disabled", "/jobs/disabled", "", None, 200),
+    ("DELETE", "/workers/{worker}", GO, "", None, 200),
+    ("GET", "/api/v1/openapi.json", "/api/v1/openapi.json", "", None, 200),
+]  # fmt: skip
+"""In an order in which there is something to answer: method, path of the description, address, scope, body, status."""
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Manager, dict[str, str]]]:
+    manager = Manager(tmp_path_factory.mktemp("openapi"), tunasync={"writes_from": ["127.0.0.1"]})
+    tokens = {"worker": manager.token("w1"), "operator": manager.token("alice", "operator")}
+    with manager.serving():
+        yield manager, tokens
+    manager.session.close()
+
+
+def test_every_answer_is_as_described_and_every_description_is_answered(
+    running: tuple[Manager, dict[str, str]],
+) -> None:
+    manager, tokens = running
+    described = manager.get("/api/v1/openapi.json")
+    left = {(method, path) for path, item in described["paths"].items() for method in item}
+    for method, path, address, scope, body, status in REQUESTS:
+        headers = {"Authorization": f"Bearer {tokens[scope]}"} if scope else {}
+        answer = requests.request(method, manager.url + address, json=body, headers=headers, timeout=30)
+        assert answer.status_code == status, (address, answer.text)
+        operation = described["paths"][path][method.lower()]
+        responses = operation["responses"]
+        shown = responses.get(str(status)) or responses["default"]
+        kind = answer.headers["content-type"].partition(";")[0]
+        value = answer.json() if kind == "application/json" else answer.text
+        problems = _problems(described, shown["content"][kind]["schema"], value)
+        assert not problems, (address, problems)
+        if kind == "application/json":
+            assert _problems(described, shown["content"][kind]["schema"], [None]), "anything would do"
+        if body and status < 300 and kind == "application/json":
+            wanted = operation["requestBody"]["content"]["application/json"]["schema"]
+            assert not _problems(described, wanted, body), address
+        if status < 300:
+            left.discard((method.lower(), path))
+    assert left == set()
+
+
+def _problems(described: Any, schema: Any, value: Any) -> list[str]:
+    whole = {"$id": "https://skipjack.invalid/openapi", **described, **_pointed(schema)}
+    return [f"{error.json_path}: {error.message}" for error in Draft202012Validator(whole).iter_errors(value)]
+
+
+def _pointed(schema: Any) -> Any:
+    assert set(schema) <= {"$ref", "type"}
+    return schema
+
+
+def test_every_route_of_the_application_is_described_and_no_other(store: Store, tmp_path: Path) -> None:
+    settings = ManagerSettings(state_dir=str(tmp_path))
+    ingest, bells = Ingest(store, lambda: None), Bells()
+    application = routes.application(store, ingest, settings, bells)
+    served = {
+        (method.lower(), route.path)  # type: ignore[attr-defined]
+        for route in application.routes
+        for method in route.methods - {"HEAD"}  # type: ignore[attr-defined]
+    }
+    paths = openapi.document(routes.endpoints(store, ingest, settings, bells))["paths"]
+    assert served == {(method, path) for path, item in paths.items() for method in item}
+
+
+def test_the_description_is_sound(store: Store, tmp_path: Path) -> None:
+    settings = ManagerSettings(state_dir=str(tmp_path))
+    described = openapi.document(routes.endpoints(store, Ingest(store, lambda: None), settings, Bells()))
+    parts = described["components"]["schemas"]
+    for name, part in parts.items():
+        Draft202012Validator.check_schema(part)
+        for pointer in _pointers(part):
+            assert pointer.removeprefix("#/components/schemas/") in parts, f"{name} refers to {pointer}"
+    used = {pointer.rpartition("/")[2] for pointer in _pointers(described)}
+    assert set(parts) - used <= {"api"}, "described, and never answered"
+    with pytest.raises(ValueError, match="refers to no part"):
+        openapi._moved({"$ref": "elsewhere.json"}, "api")
+
+
+def _pointers(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if key == "$ref":
+                yield item
+            else:
+                yield from _pointers(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _pointers(item)

@@ -1,0 +1,350 @@
+"""Exchanges that were recorded with a real tunasync manager, and where we do better."""
+
+import http.server
+import json
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from sitegen import audit_store
+from sitegen.envelope import Refused
+from sitegen.tunasync_rules import message, new_job, seconds, stamp, status_of, told
+from tests.sitegen.kit import Manager, envelope_of, report_of
+from tests.sitegen.kit import status_of as status_of_ours
+
+ZERO = "0001-01-01T00:00:00Z"
+UPSTREAM = "rsync://ftp.example.org/debian/"
+NANO = r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z"
+
+
+class Go:
+    """A manager, and what tunasync's worker and `tunasynctl` send it."""
+
+    def __init__(self, manager: Manager) -> None:
+        self.manager = manager
+
+    def send(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
+        data = body if isinstance(body, bytes) or body is None else json.dumps(body)
+        url = f"{self.manager.url}{path}"
+        answer = requests.request(method, url, data=data, headers=headers, timeout=10)
+        assert answer.headers["content-type"] == "application/json; charset=utf-8"
+        return answer.status_code, answer.json()
+
+    def register(self, url: str = "http://localhost:6000/") -> tuple[int, Any]:
+        return self.send(
+            "POST", "/workers", {"id": "w1", "url": url, "token": "", "last_online": ZERO, "last_register": ZERO}
+        )
+
+    def status(self, status: str, mirror: str = "debian", **more: Any) -> Any:
+        body = {"name": mirror, "worker": "w1", "is_master": True, "status": status, "upstream": UPSTREAM} | more
+        code, answer = self.send("POST", f"/workers/w1/jobs/{mirror}", body)
+        assert code == 200, answer
+        return answer
+
+    def jobs(self) -> Any:
+        return self.manager.get("/workers/w1/jobs")
+
+
+@contextmanager
+def serving(folder: Path, **tunasync: Any) -> Iterator[Go]:
+    manager = Manager(folder, tunasync={"writes_from": ["127.0.0.0/8"], **tunasync})
+    with manager.serving():
+        yield Go(manager)
+    manager.session.close()
+
+
+@pytest.fixture
+def go(tmp_path: Path) -> Iterator[Go]:
+    with serving(tmp_path) as made:
+        yield made
+
+
+def test_before_anybody_registers_lists_are_empty_and_the_worker_unknown(go: Go) -> None:
+    assert go.manager.get("/jobs") == go.manager.get("/workers") == []
+    unknown = 400, {"error": "invalid workerID w9"}
+    assert go.send("GET", "/workers/w9/jobs") == unknown
+    assert (
+        go.send("POST", "/workers/w9/jobs/debian", {"name": "debian", "worker": "w9", "status": "syncing"}) == unknown
+    )
+    assert go.send("DELETE", "/workers/w9") == unknown
+
+
+def test_a_worker_registers_and_is_told_again(go: Go) -> None:
+    code, worker = go.register()
+    assert (code, list(worker)) == (200, ["id", "url", "token", "last_online", "last_register"])
+    assert (worker["id"], worker["url"], worker["token"]) == ("w1", "http://localhost:6000/", "")
+    assert re.fullmatch(NANO, worker["last_register"])
+    (listed,) = go.manager.get("/workers")
+    assert listed == worker | {"token": "REDACTED"}
+    assert list(listed) == list(worker)
+    assert go.jobs() == []
+
+
+def test_a_run_from_its_beginning_to_its_end_as_it_was_recorded(go: Go) -> None:
+    go.register()
+    times = {"last_update": ZERO, "last_started": ZERO, "last_ended": ZERO, "next_schedule": ZERO}
+    first = go.status("pre-syncing", size="unknown", error_msg="", **times)
+    assert list(first) == [
+        "name", "worker", "is_master", "status", "last_update", "last_started", "last_ended", "next_schedule",
+        "upstream", "size", "error_msg",
+    ]  # fmt: skip
+    assert re.fullmatch(NANO, first["last_started"])
+    assert [first[key] for key in ("last_update", "last_ended", "next_schedule", "size")] == [
+        ZERO,
+        ZERO,
+        ZERO,
+        "unknown",
+    ]
+    syncing = go.status("syncing", size="unknown")
+    assert syncing == first | {"status": "syncing"}
+    success = go.status("success", size="1.23T")
+    assert success["last_update"] == success["last_ended"] > first["last_started"] == success["last_started"]
+    assert (success["size"], go.jobs()) == ("1.23T", [success])
+    at = "2026-11-22T14:30:05.123456789+08:00"
+    schedules = [{"name": "debian", "next_schedule": at}, {"name": "nosuch", "next_schedule": "2026-11-22T14:30:05Z"}]
+    assert go.send("POST", "/workers/w1/schedules", {"schedules": schedules}) == (200, {})
+    assert go.jobs() == [success | {"next_schedule": at}]
+    again = go.status("pre-syncing", size="unknown")
+    assert again == success | {
+        "status": "pre-syncing", "last_started": again["last_started"], "next_schedule": at,
+    }, "a status does not wipe the schedule"  # fmt: skip
+    assert again["last_started"] > success["last_ended"]
+    failed = go.status("failed", size="unknown", error_msg="exit status 23")
+    assert (failed["size"], failed["last_update"], failed["error_msg"]) == (
+        "1.23T",
+        success["last_update"],
+        "exit status 23",
+    )
+    assert failed["last_ended"] > again["last_started"]
+    assert go.send("POST", "/workers/w1/jobs/debian/size", {"Name": "debian", "Size": "3T"}) == (
+        200,
+        failed | {"size": "3T"},
+    )
+
+
+def test_the_list_for_web_pages_shows_it(go: Go) -> None:
+    go.register()
+    go.status("pre-syncing")
+    success = go.status("success", size="3T")
+    (job,) = go.manager.get("/jobs")
+    assert (job["name"], job["is_master"], job["status"], job["upstream"], job["size"]) == (
+        "debian", True, "success", UPSTREAM, "3T",
+    )  # fmt: skip
+    assert job["last_update_ts"] == job["last_ended_ts"] == int(seconds(success["last_update"]) or 0)
+    assert (job["next_schedule"], job["next_schedule_ts"]) == ("0001-01-01 00:00:00 +0000", -62135596800)
+    (worker,) = go.manager.get("/api/v1/workers")["workers"]
+    assert (worker["kind"], worker["mirrors"]) == ("tunasync", 1)
+    (mirror,) = go.manager.get("/api/v1/mirrors")["mirrors"]
+    assert (mirror["freshness"], mirror["size"]) == ("fresh", 3 * 10**12)
+    assert [run["status"] for run in go.manager.get("/api/v1/runs")["runs"]] == ["success"]
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"nonsense", "no JSON"),
+        (b"[]", "must be a JSON object"),
+        ({"name": "", "status": "failed"}, "mirror Name should not be empty"),
+        ({"status": "failed"}, "mirror Name should not be empty"),
+        ({"name": "arch", "status": "failed"}, "the path about debian"),
+        ({"name": "debian", "status": "queued"}, "none of tunasync's statuses"),
+        ({"name": "debian"}, "none of tunasync's statuses"),
+        ({"name": "debian", "status": 7}, "`status` must be text"),
+        ({"name": "debian", "status": "failed", "is_master": "yes"}, "`is_master` must be"),
+        ({"name": "debian", "status": "failed", "next_schedule": "soon"}, "no RFC 3339 time"),
+        ({"name": "debian", "status": "failed", "next_schedule": "2026-13-01T00:00:00Z"}, "no RFC 3339 time"),
+    ],
+)
+def test_a_malformed_status_changes_nothing(go: Go, body: Any, words: str) -> None:
+    go.register()
+    go.status("success", size="1G")
+    before = go.jobs(), go.manager.get("/jobs")
+    code, answer = go.send("POST", "/workers/w1/jobs/debian", body)
+    assert (code, words in answer["error"]) == (400, True), answer
+    assert (go.jobs(), go.manager.get("/jobs")) == before
+
+
+def test_nulls_and_unknown_keys_and_any_case_are_taken(go: Go) -> None:
+    go.register()
+    body = {
+        "NAME": "debian",
+        "Status": "success",
+        "size": None,
+        "upstream": None,
+        "new_key": {"a": 1},
+        "ERROR_MSG": None,
+    }
+    code, answer = go.send("POST", "/workers/w1/jobs/debian", body)
+    assert (code, answer["status"], answer["size"]) == (200, "success", "unknown")
+    assert go.send("POST", "/workers/w1/schedules", {"schedules": None}) == (200, {})
+    assert go.send("POST", "/workers/w1/jobs/nosuch/size", {"name": "nosuch", "size": "1G"}) == (
+        404, {"error": "no mirror 'nosuch' exists in worker 'w1'"},
+    )  # fmt: skip
+
+
+def test_flushing_and_deleting(go: Go) -> None:
+    go.register()
+    go.status("success")
+    go.status("disabled", "arch")
+    assert [job["name"] for job in go.manager.get("/jobs")] == ["arch", "debian"]
+    assert go.send("DELETE", "/jobs/disabled") == (200, {"message": "flushed"})
+    assert [job["name"] for job in go.manager.get("/jobs")] == ["debian"] == [job["name"] for job in go.jobs()]
+    assert go.send("DELETE", "/workers/w1") == (200, {"message": "deleted"})
+    assert go.send("DELETE", "/workers/w1") == (400, {"error": "invalid workerID w1"})
+    assert go.manager.get("/jobs") == go.manager.get("/workers") == []
+    go.register()
+    assert go.manager.get("/jobs") == [], "one that comes back begins anew"
+    with go.manager.store() as store:
+        actions = [(entry.who, entry.action, entry.subject) for entry in audit_store.read(store)]
+    assert actions == [("tunasync", "flush disabled", ""), ("tunasync", "delete worker", "w1")]
+
+
+class Worker(http.server.BaseHTTPRequestHandler):
+    """A worker of tunasync that takes commands."""
+
+    taken: list[Any]
+
+    def do_POST(self) -> None:
+        self.taken.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_words: Any) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def working() -> Iterator[tuple[str, list[Any]]]:
+    taken: list[Any] = []
+    handler = type("Taking", (Worker,), {"taken": taken})
+    with http.server.HTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/", taken
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_a_command_is_passed_on_to_a_listed_url_alone(tmp_path: Path) -> None:
+    command = {"cmd": "disable", "mirror_id": "debian", "worker_id": "w1", "args": None, "options": {"force": True}}
+    with working() as (url, taken), serving(tmp_path, call=[url]) as go:
+        go.register(url)
+        go.status("success")
+        sent = 200, {"message": "successfully send command to worker w1"}
+        assert go.send("POST", "/cmd", command) == sent
+        assert taken == [{"cmd": "disable", "mirror_id": "debian", "args": None, "options": {"force": True}}]
+        assert [job["status"] for job in go.jobs()] == ["disabled"]
+        go.register(url + "elsewhere")
+        code, answer = go.send("POST", "/cmd", command)
+        assert (code, "tunasync.call" in answer["error"], len(taken)) == (403, True, 1)
+
+
+def test_a_worker_that_cannot_be_reached_is_told_and_not_marked(tmp_path: Path) -> None:
+    url = "http://127.0.0.1:9/"
+    with serving(tmp_path, call=[url]) as go:
+        go.register(url)
+        go.status("success")
+        command: Any = {"cmd": "disable", "mirror_id": "debian", "worker_id": "w1", "args": None, "options": {}}
+        code, answer = go.send("POST", "/cmd", command)
+        assert code == 502
+        assert answer["error"].startswith(f"post command to worker w1({url}) fail: ")
+        assert [job["status"] for job in go.jobs()] == ["success"]
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (
+            {"cmd": "stop", "mirror_id": "debian", "worker_id": "w9", "args": None, "options": None},
+            "worker w9 is not registered yet",
+        ),
+        ({"cmd": "stop", "mirror_id": "debian", "worker_id": ""}, "worker_id is missing"),
+        ({"cmd": "explode", "mirror_id": "debian", "worker_id": "w1"}, "no command of tunasync"),
+        (b"{", "no JSON"),
+    ],
+)
+def test_a_command_that_makes_no_sense_is_an_error(go: Go, command: Any, words: str) -> None:
+    go.register()
+    code, answer = go.send("POST", "/cmd", command)
+    assert (code, words in answer["error"]) == (400, True), answer
+
+
+def test_a_command_for_one_of_our_workers_becomes_a_command_of_ours(go: Go) -> None:
+    token = go.manager.token("ours")
+    go.manager.post(envelope_of(report_of(1, status_of_ours("debian", "disabled")), worker="ours"), token)
+    body = {"cmd": "start", "mirror_id": "debian", "worker_id": "ours", "args": None, "options": {"force": True}}
+    assert go.send("POST", "/cmd", body) == (200, {"message": "successfully send command to worker ours"})
+    assert go.send("POST", "/cmd", body | {"cmd": "reload", "mirror_id": "", "options": None})[0] == 200
+    headers = {"Authorization": f"Bearer {token}"}
+    found = requests.get(f"{go.manager.url}/api/v1/commands?worker=ours", headers=headers, timeout=10).json()
+    assert [(each["kind"], each["mirrors"], each["force"], each["issued_by"]) for each in found["commands"]] == [
+        ("enable", ["debian"], False, "tunasync"),
+        ("start", ["debian"], True, "tunasync"),
+        ("reload", [], False, "tunasync"),
+    ]
+    assert go.send("POST", "/workers/ours/jobs/debian", {"name": "debian", "status": "failed"})[0] == 400
+    assert go.send("POST", "/workers", {"id": "ours", "url": "http://x/"})[0] == 400
+
+
+WRITES = [
+    ("POST", "/workers"), ("DELETE", "/workers/w1"), ("DELETE", "/jobs/disabled"), ("POST", "/workers/w1/jobs/debian"),
+    ("POST", "/workers/w1/jobs/debian/size"), ("POST", "/workers/w1/schedules"), ("POST", "/cmd"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("listed", [[], ["192.0.2.0/24", "2001:db8::/32"]])
+def test_nobody_else_may_write(tmp_path: Path, listed: list[str]) -> None:
+    with serving(tmp_path, writes_from=listed) as go:
+        for method, path in WRITES:
+            code, answer = go.send(method, path, {"id": "w1"})
+            assert (code, "tunasync.writes_from" in answer["error"]) == (403, True)
+        assert go.manager.get("/workers") == []
+
+
+def test_pages_and_unknown_proxies_may_not_write(go: Go) -> None:
+    for headers in ({"Origin": "http://evil.example.org"}, {"X-Forwarded-For": "127.0.0.1"}):
+        assert go.send("POST", "/workers", {"id": "w1"}, **headers)[0] == 403
+
+
+def test_reading_can_be_turned_off(tmp_path: Path) -> None:
+    with serving(tmp_path, reads=False) as go:
+        assert go.send("GET", "/jobs")[0] in (404, 405)
+        assert go.send("GET", "/ping") == (200, {"message": "pong"})
+
+
+@pytest.mark.parametrize(
+    ("text", "at"),
+    [
+        (ZERO, None), ("1970-01-01T00:00:01Z", 1.0), ("2026-11-22T14:30:05.123456789+08:00", 1795329005.123456789),
+        ("2026-11-22t06:30:05z", 1795329005.0), ("9999-12-31T23:59:59Z", None),
+    ],
+)  # fmt: skip
+def test_times_of_go_are_read(text: str, at: float | None) -> None:
+    assert seconds(text) == at
+
+
+def test_times_are_written_to_the_nanosecond_without_zeros_at_the_end() -> None:
+    assert stamp(1795348114_915826273) == "2026-11-22T11:48:34.915826273Z"
+    assert stamp(1795348114_360438070) == "2026-11-22T11:48:34.36043807Z"
+    assert stamp(1795348114_000000000) == "2026-11-22T11:48:34Z"
+
+
+def test_only_what_begins_is_a_new_run() -> None:
+    job = new_job("w1", "debian")
+    numbers = []
+    for number, status in enumerate(["pre-syncing", "syncing", "failed", "pre-syncing", "success", "paused"], 1):
+        job = told(job, message(json.dumps({"status": status}).encode()), stamp(number * 10**18), number)
+        numbers.append(job.run)
+    assert numbers == [1, 1, 1, 4, 4, 4]
+    assert status_of(job).run is None, "a pause is no end of the last run"
+    with pytest.raises(Refused):
+        told(job, message(b'{"status": "?"}'), stamp(0), 9)
