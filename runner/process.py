@@ -47,6 +47,10 @@ class CannotStart(Exception):  # noqa: N818 - what happened, not a fault of ours
     """The program could not be started; the message says why in words."""
 
 
+class TooSlow(CannotStart):
+    """The program gave no answer in time; it may have done what it was asked for."""
+
+
 class Stop:
     """Remembers that somebody asked this process to stop, and wakes whoever waits for a descriptor."""
 
@@ -298,14 +302,15 @@ def _signal_group(pid: int, number: int) -> None:
         os.killpg(pid, number)
 
 
-def ask(argv: Sequence[str], timeout: float) -> tuple[int, str]:
+def ask(argv: Sequence[str], timeout: float, more: Mapping[str, str] | None = None) -> tuple[int, str]:
     """Run a short command of the system and give its exit code and all that it says.
 
-    CannotStart when it is missing or takes longer than `timeout` seconds.
+    `more` is added to its environment. CannotStart when it is missing, TooSlow when it takes longer than
+    `timeout` seconds.
     """
     import subprocess  # costs milliseconds, and few need it
 
-    env = inherited_environment() | {"LC_ALL": "C"}
+    env = inherited_environment() | {"LC_ALL": "C"} | dict(more or {})
     try:
         done = subprocess.run(  # noqa: S603 - the words are ours or names that were checked
             [find_program(argv[0], env.get("PATH", os.defpath)), *argv[1:]],
@@ -313,7 +318,7 @@ def ask(argv: Sequence[str], timeout: float) -> tuple[int, str]:
             env=env, timeout=timeout, check=False, encoding="utf-8", errors="replace",
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:
-        raise CannotStart(f"{argv[0]} gave no answer within {timeout:g} s") from error
+        raise TooSlow(f"{argv[0]} gave no answer within {timeout:g} s") from error
     except OSError as error:
         raise CannotStart(f"{argv[0]} cannot be started: {error.strerror}") from error
     return done.returncode, done.stdout

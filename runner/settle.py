@@ -16,9 +16,13 @@ from schemas.states import INTERRUPTED, LAUNCH_FAILED, LAUNCHING
 LAUNCH_PATIENCE = 30.0
 """Seconds that a launched run may take to get hold of its lock before it counts as never started."""
 
+SILENCE_PATIENCE = 600.0
+"""Seconds for which a service manager may say nothing of a launched run's unit, as on a machine under heavy load."""
+
 
 def settle(places: Places, book: Journal, now: float) -> None:
     """Give an end to every run that has no supervisor any more and whose provider is gone as well."""
+    patience = SILENCE_PATIENCE if units.service_manager(places) else LAUNCH_PATIENCE
     dead = [active for active in book.active() if not locks.is_held(places.lock("supervisor", active.mirror))]
     outcomes = _outcomes(places, dead)
     for active in dead:
@@ -26,7 +30,7 @@ def settle(places: Places, book: Journal, now: float) -> None:
         if outcome is not None and outcome.is_of_before(active.launched_at):
             book.requeue(active, now)  # its unit was still busy with the run before, and never began this one
             continue
-        ending = _ending(active, outcome, now)
+        ending = _ending(active, outcome, now, patience)
         if ending is None or _is_busy(places, active.mirror):
             continue
         # Its locks may be free because it has just recorded its own end, or it may have come up in the last moment:
@@ -65,12 +69,12 @@ def _outcomes(places: Places, dead: list[Active]) -> Mapping[str, units.Outcome]
     return units.outcomes(manager, names) if manager else {}
 
 
-def _ending(active: Active, outcome: units.Outcome | None, now: float) -> Ending | None:
+def _ending(active: Active, outcome: units.Outcome | None, now: float, patience: float) -> Ending | None:
     """The end of a run without a supervisor, or None when it may still be about to begin."""
     if active.status != LAUNCHING or outcome is not None:
         pending = active.status == LAUNCHING and outcome is not None and outcome.pending
         return None if pending else _last_word(active, outcome.failure if outcome else "", now)
-    if abs(now - active.launched_at) < LAUNCH_PATIENCE:
+    if abs(now - active.launched_at) < patience:
         return None
     return _last_word(active, "the run's process never came up; see messages.log", now)
 

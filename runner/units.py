@@ -13,11 +13,15 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from runner import process
+from runner.output import log
 from runner.places import Places
 from schemas.records import Mirror
 
 PATIENCE = 20.0
 """Seconds that the service manager may take for one answer."""
+
+_PATIENCE_PER_UNIT = 0.5
+"""Seconds that it may take in addition for each unit; polkit is asked about each, 16 ms on a machine at rest."""
 
 _LAUNCHERS = {"systemd": ("systemctl",), "systemd --user": ("systemctl", "--user")}
 _UNIT = re.compile(r"skipjack-run@([A-Za-z0-9][A-Za-z0-9._-]{0,63})\.service")
@@ -67,7 +71,8 @@ def unit(name: str) -> str:
 def start(manager: tuple[str, ...], run_dir: str, mirrors: Mapping[str, Mirror]) -> dict[str, str]:
     """Set the limits of these mirrors' units where they have changed, and start them in one call, without waiting.
 
-    Gives the reason for each that could not be started.
+    Gives the reason for each that could not be started. What it gives no answer about may have been started; a later
+    tick sees what became of it.
     """
     failed: dict[str, str] = {}
     for name, mirror in mirrors.items():
@@ -79,7 +84,14 @@ def start(manager: tuple[str, ...], run_dir: str, mirrors: Mapping[str, Mirror])
 
 
 def _start(manager: tuple[str, ...], names: list[str]) -> dict[str, str]:
-    code, said = _ask(*manager, "--no-ask-password", "--no-block", "start", *map(unit, names))
+    words = (*manager, "--no-ask-password", "--no-block", "start", *map(unit, names))
+    try:
+        code, said = process.ask(words, PATIENCE + _PATIENCE_PER_UNIT * len(names))
+    except process.TooSlow as error:
+        log(f"{error} about the start of {len(names)} runs; the next tick sees what became of them")
+        return {}
+    except process.CannotStart as error:
+        return dict.fromkeys(names, str(error))
     if code == 0:
         return {}
     lines = {found.group(1): line for line in said.splitlines() if (found := _UNIT.search(line))}

@@ -6,11 +6,11 @@ Apart from the tick, which must not load any of this when there is nothing to do
 from typing import NamedTuple
 
 from runner import bell, journal, launch, plan, schedule, settle, stopping
-from runner.journal import Ending, Journal, Subject
+from runner.journal import Active, Ending, Journal, Subject
 from runner.places import Places
 from runner.plan import Plan
 from runner.schedule import Decision
-from schemas.states import LAUNCH_FAILED
+from schemas.states import LAUNCH_FAILED, LAUNCHING
 
 
 class Done(NamedTuple):
@@ -46,5 +46,6 @@ def _launch(places: Places, opened: Plan, book: Journal, decision: Decision, now
     runs = book.launch([subjects[name] for name in decision.launch], [subjects[name] for name in decision.wait], now)
     mirrors = {name: found.mirror for name, found in planned.items()}
     for name, reason in launch.launch(places, opened.header.run_dir, runs, mirrors).items():
-        book.end(runs[name], name, Ending(LAUNCH_FAILED, reason, next_run_at=now + schedule.RECOVERY_DELAY), now)
+        ending = Ending(LAUNCH_FAILED, reason, next_run_at=now + schedule.RECOVERY_DELAY)
+        book.settle(Active(runs[name], name, LAUNCHING, now), ending, now)  # unless it has begun all the same
     return len(runs)

@@ -33,9 +33,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Skipjack as it stands and all that it needs, as packages for PYTHON; the only step that may use a network."""
-    folder = tmp_path_factory.mktemp("wheels")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The image of a box with Skipjack in /opt/skipjack, which nothing has been done with yet."""
+    return make_installed(tmp_path_factory.mktemp("installed"))
+
+
+def make_installed(folder: Path) -> Path:
+    """Make the image of a box with Skipjack as it stands, and all that it needs, in /opt/skipjack.
+
+    The only step that may use a network; the box has none.
+    """
+    image = folder / "box.img"
+    make_image(image)
+    with Box(image) as box:
+        shutil.copytree(_wheels(folder), box.path(WHEELS))
+        install_version(box, "/opt/skipjack")
+    return image
+
+
+def _wheels(folder: Path) -> Path:
+    """Skipjack and what it needs as packages for PYTHON."""
     source, venv = folder / "source", folder / "venv"
     source.mkdir()
     for name in ROOMS:
@@ -45,17 +62,6 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pip = [str(venv / "bin/pip"), "wheel", "--quiet", "--constraint", "constraints.txt"]
     subprocess.run([*pip, "--wheel-dir", str(folder / "wheels"), "."], cwd=source, check=True)
     return folder / "wheels"
-
-
-@pytest.fixture(scope="session")
-def installed(tmp_path_factory: pytest.TempPathFactory, wheels: Path) -> Path:
-    """The image of a box with Skipjack in /opt/skipjack, which nothing has been done with yet."""
-    image = tmp_path_factory.mktemp("installed") / "box.img"
-    make_image(image)
-    with Box(image) as box:
-        shutil.copytree(wheels, box.path(WHEELS))
-        install_version(box, "/opt/skipjack")
-    return image
 
 
 def install_version(box: Box, folder: str) -> None:
