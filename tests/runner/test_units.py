@@ -1,4 +1,4 @@
-"""How the service manager's answers are read, given by a program in the place of `systemctl` that can be made to fail."""
+"""How the service manager's answers are read; a program in the place of `systemctl` gives them, also bad ones."""
 
 import stat
 import time
