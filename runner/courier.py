@@ -1,7 +1,7 @@
 """`skipjack courier`: the only program that talks to the manager. It drains the outbox and takes commands.
 
-With `--linger` two threads share the work, so that neither waits for the other: this one delivers whenever a run
-rings, the other one holds a request open until the manager has a command.
+With `--linger` three threads share the work, so that none waits for another: this one delivers whenever a run rings,
+one holds a request open until the manager has a command, one compares mirrors with their upstreams.
 """
 
 import contextlib
@@ -18,6 +18,7 @@ from runner.commands import Here
 from runner.output import log
 from runner.places import Places
 from runner.poller import Poller
+from runner.prober import AT_ONCE, Prober, Probes
 from schemas.errors import SkipjackError
 from schemas.records import ManagerAddress, RunnerSettings
 
@@ -43,7 +44,8 @@ def once(settings: RunnerSettings, file: Path) -> int:
     with _only_courier(settings), contextlib.closing(Client(_address(settings))) as client:
         commands.resume(here)
         delivered = _deliver(settings, client, here)
-        if commands.attend(here, client, 0):
+        came = commands.attend(here, client, 0)
+        if Probes(here.places).make(AT_ONCE) or came:
             delivered += _deliver(settings, client, here)
     return delivered
 
@@ -55,10 +57,14 @@ def linger(settings: RunnerSettings, file: Path) -> None:
         client = Client(_address(settings))
         commands.resume(here)
         poller = Poller(here, Client(_address(settings)), settings.run_dir)
+        prober = Prober(here.places, settings.run_dir)
         poller.start()
+        prober.start()
         pause, told = RETRY_FIRST, ""
         while True:
             poller.check()
+            prober.check()
+            prober.wake()
             try:
                 _deliver(settings, client, here)
                 poller.encourage()

@@ -17,7 +17,7 @@ from runner.migrations import MIGRATIONS
 from runner.plan import Planned
 from runner.schedule import Order, State, count_failures
 from schemas.errors import SkipjackError
-from schemas.report import CHANGE, SNAPSHOT, MirrorStatus, Run, encode_content
+from schemas.report import CHANGE, SNAPSHOT, MirrorStatus, Probe, Run, decode_probe, encode_content
 from schemas.states import (
     ACTIVE,
     DISABLED,
@@ -45,6 +45,8 @@ KEPT_RUNS = 100
 
 RUNS_AT_ONCE = 20
 """Ended runs in one report after a snapshot; with the tails of their logs some 170 kB."""
+
+_NOT_PROBED = ACTIVE | {PAUSED, DISABLED}
 
 _RUN = ", ".join(Run._fields)
 
@@ -301,6 +303,20 @@ class Journal:
             self._update("mirror", {"size": size, "measured_at": now}, "name", mirror)
             self._report(mirror, now)
 
+    def probes_due(self, now: float, every: float) -> list[str]:
+        """The mirrors at rest that had a success since they were probed, or were not for `every` seconds."""
+        query = (
+            "SELECT name, status FROM mirror WHERE last_success_at IS NOT NULL AND (probed_at IS NULL"
+            " OR probed_at < last_success_at OR abs(? - probed_at) >= ?) ORDER BY probed_at"
+        )
+        return [row[0] for row in self._db.execute(query, (now, every)) if row["status"] not in _NOT_PROBED]
+
+    def probed(self, mirror: str, probe: Probe, now: float) -> None:
+        """Record what was found when a mirror was compared with its upstream."""
+        with _transaction(self._db):
+            self._update("mirror", {"probe": json.dumps(probe._asdict()), "probed_at": now}, "name", mirror)
+            self._report(mirror, now)
+
     # What somebody wants
 
     def override(self, subjects: list[Subject], kind: str, made_by: str, now: float) -> list[str]:
@@ -513,6 +529,7 @@ class Journal:
         if run is not None and not tail:
             run = run._replace(log_tail="")
         fields = {key: row[key] for key in MirrorStatus._fields if key in row.keys()}  # noqa: SIM118 - a Row is no dict
+        fields["probe"] = decode_probe(json.loads(row["probe"])) if row["probe"] else None
         return MirrorStatus(**fields | {"mirror": mirror, "run": run, "is_master": bool(row["is_master"])})
 
     def _report(self, mirror: str, now: float) -> None:

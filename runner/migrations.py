@@ -45,5 +45,9 @@ MIGRATIONS = (
         issued_by TEXT NOT NULL, outcome TEXT NOT NULL DEFAULT '', reason TEXT NOT NULL DEFAULT ''
     );
     """,
+    """
+    ALTER TABLE mirror ADD COLUMN probe TEXT;
+    ALTER TABLE mirror ADD COLUMN probed_at REAL;
+    """,
 )
 """Steps from each version of the tables to the next; only ever added to, and safe while older runs are at work."""

@@ -1,9 +1,9 @@
 """The thread of a lingering courier that holds a request open, so that commands come as soon as they are given."""
 
-import threading
 import time
 
-from runner import bell, commands
+from runner import commands
+from runner.aside import Aside
 from runner.client import Client
 from runner.commands import Here
 from runner.output import log
@@ -19,39 +19,20 @@ RETRY_FIRST, RETRY_MOST = 1.0, 60.0
 """Seconds until the next try after a failure; doubled each time."""
 
 
-class Poller(threading.Thread):
+class Poller(Aside):
     """Takes commands until the program ends."""
 
     def __init__(self, here: Here, client: Client, run_dir: str) -> None:
-        super().__init__(name="commands", daemon=True)
-        self._here, self._client, self._run_dir = here, client, run_dir
-        self._wake = threading.Event()
-        self._failure: BaseException | None = None
+        super().__init__("commands", run_dir)
+        self._here, self._client = here, client
         self._pause, self._told = 0.0, ""
-
-    def run(self) -> None:
-        """Ask for commands again and again; what should not happen ends the program, and not this thread alone."""
-        try:
-            while True:
-                pause = self._attend()
-                if pause:
-                    self._wake.wait(pause)
-                    self._wake.clear()
-        except BaseException as error:
-            self._failure = error
-            bell.ring(self._run_dir)
-
-    def check(self) -> None:
-        """Raise what the thread died of, if it did."""
-        if self._failure is not None:
-            raise self._failure
 
     def encourage(self) -> None:
         """Say that the manager can be reached: after a failure it is asked at once."""
         if self._pause:
-            self._wake.set()
+            self.wake()
 
-    def _attend(self) -> float:
+    def turn(self) -> float:
         """Ask once; gives the seconds to wait before it is asked again."""
         began = time.monotonic()
         try:

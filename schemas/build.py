@@ -9,7 +9,7 @@ from schemas.units import parse_duration, parse_size
 
 _DURATIONS = frozenset({
     "interval", "jitter", "timeout", "retry_delay", "backoff_limit", "stale_after", "rsync_timeout", "silent_after",
-    "exec_timeout", "log_max_age", "read_timeout", "keep_runs", "keep_logs",
+    "exec_timeout", "log_max_age", "max_lag", "read_timeout", "keep_runs", "keep_logs",
 })  # fmt: skip
 _SIZES = frozenset({"body_limit", "header_size", "min_free_space", "memory_limit"})
 
@@ -32,6 +32,8 @@ def _convert(key: str, value: Any) -> Any:
         return parse_size(value)
     if key in ("password", "token"):
         return records.Secret(**value)
+    if key == "freshness":
+        return records.FreshnessFile(**_fields(value))
     if key == "sync_windows":
         return sync_windows(value)
     if isinstance(value, list):

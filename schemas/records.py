@@ -27,6 +27,13 @@ class SyncWindows(NamedTuple):
     stop_running: bool = False
 
 
+class FreshnessFile(NamedTuple):
+    """The file below an upstream that tells how fresh it is, and how far behind the mirror may be."""
+
+    file: str
+    max_lag: int = 86400
+
+
 class Mirror(NamedTuple):
     """One mirror on one worker, with everything that it inherits."""
 
@@ -49,6 +56,7 @@ class Mirror(NamedTuple):
     backoff_limit: int | None = None
     timeout: int | None = None
     stale_after: int | None = None
+    freshness: FreshnessFile | None = None
     mirror_dir: str | None = None
     mirror_subdir: str = ""
     log_dir: str | None = None

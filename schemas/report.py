@@ -34,6 +34,19 @@ class Run(NamedTuple):
     revision: str | None = None
 
 
+class Probe(NamedTuple):
+    """The upstream's timestamp file beside the mirror's own, at one moment; None for what could not be told.
+
+    `problem` says why one of them could not be read.
+    """
+
+    at: float
+    upstream_at: float | None = None
+    own_at: float | None = None
+    same: bool | None = None
+    problem: str = ""
+
+
 class MirrorStatus(NamedTuple):
     """What is so of one mirror on one worker at one moment."""
 
@@ -47,6 +60,7 @@ class MirrorStatus(NamedTuple):
     last_success_at: float | None = None
     next_run_at: float | None = None
     size: int | None = None
+    probe: Probe | None = None
 
 
 class Report(NamedTuple):
@@ -97,7 +111,8 @@ class Envelope(NamedTuple):
 
 def encode_status(status: MirrorStatus) -> dict[str, Any]:
     """Turn a status into what JSON can hold."""
-    return status._asdict() | {"run": status.run._asdict() if status.run else None}
+    parts = {"run": status.run, "probe": status.probe}
+    return status._asdict() | {key: part._asdict() if part else None for key, part in parts.items()}
 
 
 def encode_content(statuses: tuple[MirrorStatus, ...], runs: tuple[tuple[str, Run], ...] = ()) -> dict[str, Any]:
@@ -129,9 +144,15 @@ def _encode_problem(problem: Problem) -> dict[str, Any]:
 
 def decode_status(plain: dict[str, Any]) -> MirrorStatus:
     """Read back what `encode_status` wrote; keys that a newer worker added are ignored."""
-    run = plain.get("run")
+    run, probe = plain.get("run"), plain.get("probe")
     fields = {key: plain[key] for key in MirrorStatus._fields if key in plain}
-    return MirrorStatus(**fields | {"run": decode_run(run) if run else None})
+    fields |= {"run": decode_run(run) if run else None, "probe": decode_probe(probe) if probe else None}
+    return MirrorStatus(**fields)
+
+
+def decode_probe(plain: dict[str, Any]) -> Probe:
+    """Read back a probe; keys that a newer worker added are ignored."""
+    return Probe(**{key: plain[key] for key in Probe._fields if key in plain})
 
 
 def decode_run(plain: dict[str, Any]) -> Run:

@@ -10,6 +10,7 @@ from schemas.inheritance import Merged
 from schemas.problems import Problem, shown
 from schemas.records import Mirror
 from schemas.units import parse_size
+from schemas.upstreams import REMOTE, WEB
 from schemas.validation import schema
 
 _PATTERNS = ("fail_on_match", "size_pattern", "progress_pattern")
@@ -19,13 +20,6 @@ _EXEC_KEYS = ("exec_on_success", "exec_on_success_extra", "exec_on_failure", "ex
 
 _LEAST_MEMORY = "16MiB"
 """No run fits into less."""
-
-_REMOTE = re.compile(
-    r"rsync://[^-/\s@][^/\s@]*(@[^-/\s@][^/\s@]*)?/[^/\s]\S*|"
-    r"([A-Za-z0-9_][^/\s@:]*@)?(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_][^/\s@:]*):(:[^/:\s]|(?!//)[^:\s])\S*"
-)
-"""`rsync://host/module/`, `host::module/` or `user@host:path/`; never an option (nor a host that ssh would take for
-one), a local path, two words, or a host alone, of which rsync would only list what it has."""
 
 
 def is_time_zone(name: str) -> bool:
@@ -54,6 +48,7 @@ def mirror_problems(merged: Merged) -> list[Problem]:
     problems += [problem for key in _PATTERNS for problem in _pattern(merged, key)]
     problems += _storage(merged)
     problems += _memory(merged)
+    problems += _freshness(merged)
     return problems
 
 
@@ -69,7 +64,7 @@ def _foreign_options(merged: Merged) -> Iterator[Problem]:
 
 def _rsync_upstream(merged: Merged) -> Iterator[Problem]:
     upstream = merged.keys["upstream"]
-    if not _REMOTE.fullmatch(upstream):
+    if not REMOTE.fullmatch(upstream):
         todo = "Write for example `upstream: rsync://rsync.example.org/debian/`."
         yield merged.problem("upstream", f"`{shown(upstream)}` is no rsync address.", todo)
     elif not upstream.endswith("/"):
@@ -145,6 +140,16 @@ def _memory(merged: Merged) -> Iterator[Problem]:
     if limit is not None and parse_size(limit) < parse_size(_LEAST_MEMORY):
         what = f"With `memory_limit` {limit} nothing could run."
         yield merged.problem("memory_limit", what, f"Write `{_LEAST_MEMORY}` or more.")
+
+
+def _freshness(merged: Merged) -> Iterator[Problem]:
+    """A file of an upstream that nobody could ask for it; an inherited one is then of no use, and no harm."""
+    upstream = merged.keys.get("upstream", "")
+    if "freshness" in merged.layers[-1].keys and not (REMOTE.fullmatch(upstream) or WEB.fullmatch(upstream)):
+        what = f"`freshness` needs an rsync or web address, and the upstream is `{shown(upstream)}`."
+        yield merged.problem(
+            "freshness", what, "Remove it, or write for example `upstream: https://files.example.org/`."
+        )
 
 
 def directory_key(mirror: Mirror) -> PurePosixPath:

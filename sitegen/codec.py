@@ -7,8 +7,9 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from schemas import report
 from schemas.records import Mirror, Site, Worker
-from schemas.report import Problem, Progress
+from schemas.report import Probe, Problem, Progress
 
 _MIRROR_FIELDS = (
     "name",
@@ -85,3 +86,13 @@ def encode_progress(progress: Iterable[Progress]) -> str:
 def decode_progress(text: str) -> tuple[Progress, ...]:
     """Read what `encode_progress` wrote."""
     return tuple(Progress(**{key: item[key] for key in Progress._fields if key in item}) for item in json.loads(text))
+
+
+def encode_probe(probe: Probe | None) -> str | None:
+    """Write what a mirror and its upstream said when they were compared."""
+    return json.dumps(probe._asdict()) if probe else None
+
+
+def decode_probe(text: str | None) -> Probe | None:
+    """Read what `encode_probe` wrote."""
+    return report.decode_probe(json.loads(text)) if text else None

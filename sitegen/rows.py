@@ -13,7 +13,7 @@ Row = dict[str, Any]
 
 WORKER_COLUMNS = WorkerState._fields
 STATE_COLUMNS = ("worker", *(name for name in MirrorStatus._fields if name != "run"))
-"""What `status` expects first; the run's columns follow."""
+"""What `status` expects first, the probe last of it; the run's columns follow."""
 
 _RUN_AT = MirrorStatus._fields.index("run") + 1
 _TOLD_ENDS = ENDS - {SUCCESS}
@@ -43,7 +43,7 @@ def of_state(key: tuple[str, str], held: tuple[str, MirrorStatus], changed: int)
     """A mirror's state by worker and mirror, from the journal that told it and the status."""
     journal, status = held
     row = status._asdict()
-    run = row.pop("run")
+    run, row["probe"] = row.pop("run"), codec.encode_probe(status.probe)
     return row | {"worker": key[0], "journal": journal, "run_id": run.id if run else None, "changed": changed}
 
 
@@ -66,4 +66,5 @@ def status(row: Sequence[Any]) -> MirrorStatus:
     """Read back a state with its run: the columns STATE_COLUMNS, then those of the run, all None without one."""
     run_columns = row[len(STATE_COLUMNS) :]
     run = Run._make(run_columns) if run_columns[0] is not None else None
-    return MirrorStatus._make((*row[1:_RUN_AT], run, *row[_RUN_AT : len(STATE_COLUMNS)]))
+    *rest, probe = row[_RUN_AT : len(STATE_COLUMNS)]
+    return MirrorStatus._make((*row[1:_RUN_AT], run, *rest, codec.decode_probe(probe)))

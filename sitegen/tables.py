@@ -28,6 +28,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE tunasync_jobs (worker TEXT NOT NULL, mirror TEXT NOT NULL, document TEXT NOT NULL, "
         "PRIMARY KEY (worker, mirror))",
     ),
+    ("ALTER TABLE mirror_state ADD COLUMN probe TEXT",),
 )
 """Statements that lead from version 1 to 2, from 2 to 3, and so on; never change one that was released."""
 
@@ -104,6 +105,7 @@ mirror_state = Table(
     Column("next_run_at", Float),
     Column("size", BigInteger),
     Column("changed", BigInteger, nullable=False),
+    Column("probe", Text),
 )
 
 runs = Table(

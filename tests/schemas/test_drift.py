@@ -104,6 +104,9 @@ RECORDS = [
     pytest.param(
         schema("mirror")["properties"]["sync_windows"]["properties"], records.SyncWindows, set(), set(), id="windows"
     ),
+    pytest.param(
+        schema("mirror")["properties"]["freshness"]["properties"], records.FreshnessFile, set(), set(), id="freshness"
+    ),
     pytest.param(RUNNER, records.RunnerSettings, set(), set(), id="runner"),
     pytest.param(schema("policy")["properties"], records.Policy, set(), set(), id="policy"),
     pytest.param(MANAGER, records.ManagerSettings, set(), set(), id="manager"),
@@ -156,6 +159,7 @@ MESSAGES = [
     pytest.param(schema("report")["$defs"]["report"], report.Report, id="report"),
     pytest.param(schema("report")["$defs"]["status"], report.MirrorStatus, id="status"),
     pytest.param(schema("report")["$defs"]["run"], report.Run, id="run"),
+    pytest.param(schema("report")["$defs"]["probe"], report.Probe, id="probe"),
     pytest.param(schema("report")["$defs"]["problem"], report.Problem, id="problem"),
 ]
 

@@ -1,6 +1,9 @@
+import json
+
 import pytest
 
 from schemas import rules
+from schemas.records import FreshnessFile
 
 from .kit import BASE, lines, load
 
@@ -248,3 +251,23 @@ def test_a_volume_says_where_here_and_where_there(volume: str) -> None:
     assert problem.startswith("debian.yml:2:18: ")
     for fine in ("/keys:/keys", "/keys:/keys:ro", "{directory}:/data", "{log_dir}:/log:rw"):
         assert load(debian=f"docker_image: tools:3\ndocker_volumes: ['{fine}']\n").problems == ()
+
+
+@pytest.mark.parametrize("upstream", ["https://h.example/x/", "http://h.example", "rsync://h/m/", "h::m/", "u@h:p/"])
+def test_the_freshness_of_an_upstream_that_can_be_asked_is_taken(upstream: str) -> None:
+    text = f"provider: command\ncommand: /x\nupstream: '{upstream}'\nfreshness: {{file: .lastsync}}\n"
+    assert (found := load(debian=text)).problems == (), lines(found.problems)
+    assert found.mirrors[0].freshness == FreshnessFile(".lastsync", 86400)
+
+
+@pytest.mark.parametrize("upstream", ["git://h.example/x", "https://u:p@h.example/", "anything", "https://h/?a="])
+def test_the_freshness_of_another_upstream_is_a_problem_where_it_was_asked_for(upstream: str) -> None:
+    text = f"provider: command\ncommand: /x\nupstream: '{upstream}'\n"
+    (problem,) = told(text + "freshness: {file: stamp}\n")
+    assert problem.startswith("debian.yml:4:12: `freshness` needs an rsync or web address")
+    assert not load(debian=text, _defaults="provider: rsync\nworker: w1\nfreshness: {file: stamp}\n").problems
+
+
+@pytest.mark.parametrize("file", ["/etc/passwd", "../x", "a/../b", "a//b", "-x", "a/", "a b", "*", "a\nb"])
+def test_the_freshness_file_is_a_path_below_the_upstream(file: str) -> None:
+    assert told(f"freshness: {{file: {json.dumps(file)}}}\n")

@@ -1,0 +1,135 @@
+"""Comparing an upstream's timestamp file with the mirror's own, for the manager to judge.
+
+Nobody but the mirror's own upstream is asked: the file's path is laid below its address, and no redirect is followed.
+"""
+
+import contextlib
+import os
+import stat
+import tempfile
+import time
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from runner import process
+from runner.paths import Paths, lies_in
+from runner.plan import Planned
+from runner.providers import rsync
+from runner.stamps import read_stamp
+from runner.transport import Line, Patience, Unreachable
+from schemas import VERSION
+from schemas.errors import SkipjackError
+from schemas.records import Mirror
+from schemas.report import Probe
+from schemas.secrets import read_secret
+from schemas.upstreams import REMOTE, WEB
+
+LARGEST = 64 * 1024
+"""Bytes of a timestamp file that is worth the name."""
+
+PATIENCE = Patience(10.0, 20.0)
+"""For a web server."""
+
+RSYNC_PATIENCE = 30.0
+"""Seconds for all that rsync does."""
+
+_OPTIONS = ("--quiet", "--copy-links", f"--max-size={LARGEST}", "--timeout=15")
+_HEADERS = {"User-Agent": f"Skipjack/{VERSION}"}
+_NO_SUCH_FILE = 23
+
+
+class NotRead(Exception):  # noqa: N818 - what happened, not a fault of ours
+    """A file could not be had; the message says why in words."""
+
+
+def is_probed(mirror: Mirror) -> bool:
+    """Whether a mirror names a file, and its upstream can be asked for it."""
+    return mirror.freshness is not None and (_is_web(mirror) or REMOTE.fullmatch(mirror.upstream) is not None)
+
+
+def probe(planned: Planned) -> Probe:
+    """Compare both files now. Takes half a minute at most, and never raises for what an upstream or a disk does."""
+    mirror = planned.mirror
+    file = mirror.freshness.file if mirror.freshness else ""
+    upstream, trouble = _tried(lambda: _of_web(mirror, file) if _is_web(mirror) else _of_rsync(mirror, file))
+    own, own_trouble = _tried(lambda: _own(planned.paths, file))
+    return Probe(
+        time.time(),
+        None if upstream is None else read_stamp(upstream),
+        None if own is None else read_stamp(own),
+        None if upstream is None or own is None else upstream == own,
+        "; ".join(filter(None, (trouble, own_trouble)))[:1000],
+    )
+
+
+def _tried(read: Callable[[], bytes]) -> tuple[bytes | None, str]:
+    try:
+        return read(), ""
+    except (NotRead, SkipjackError) as error:
+        return None, str(error)
+
+
+def _is_web(mirror: Mirror) -> bool:
+    return WEB.fullmatch(mirror.upstream) is not None
+
+
+def _of_web(mirror: Mirror, file: str) -> bytes:
+    parts = urlsplit(mirror.upstream)
+    path = f"{parts.path.rstrip('/')}/{file}"
+    with contextlib.closing(Line(f"{parts.scheme}://{parts.netloc}")) as line:
+        try:
+            reply = line.exchange("GET", path, PATIENCE, headers=_HEADERS, most=LARGEST)
+        except Unreachable as error:
+            raise NotRead(f"the upstream cannot be asked for {file}: {error}") from error
+    if reply.status != 200:
+        elsewhere = ", which leads elsewhere" if 300 <= reply.status < 400 else ""
+        raise NotRead(f"the upstream answered {reply.status} for {path}{elsewhere}")
+    return reply.body
+
+
+def _of_rsync(mirror: Mirror, file: str) -> bytes:
+    """One file by the program, the user and the password that the mirror is synced with."""
+    family = ["-6"] if mirror.use_ipv6 else ["-4"] if mirror.use_ipv4 else []
+    env = dict(mirror.env)
+    if mirror.username:
+        env["USER"] = mirror.username
+    if mirror.password is not None:
+        env["RSYNC_PASSWORD"] = read_secret(mirror.password)
+    program = mirror.command if mirror.provider != "command" and mirror.command else "rsync"
+    with tempfile.TemporaryDirectory(prefix="skipjack-probe-") as folder:
+        target = os.path.join(folder, "file")
+        words = [program, *_OPTIONS, *family, "--", mirror.upstream.removesuffix("/") + "/" + file, target]
+        try:
+            code, said = process.ask(words, RSYNC_PATIENCE, env)
+        except process.CannotStart as error:
+            raise NotRead(f"the upstream cannot be asked for {file}: {error}") from error
+        if code not in (0, _NO_SUCH_FILE):
+            raise NotRead(f"the upstream cannot be asked for {file}: {_last_words(code, said)}")
+        if not os.path.isfile(target):
+            raise NotRead(f"the upstream has no {file}, or one larger than {LARGEST} bytes")
+        with open(target, "rb") as read:
+            return read.read(LARGEST)
+
+
+def _last_words(code: int, said: str) -> str:
+    """What rsync says before its own summary is the reason; `@ERROR: auth failed`, for example."""
+    lines = [line for line in map(str.strip, said.splitlines()) if line and not line.startswith("rsync error:")]
+    return lines[-1][:300] if lines else rsync.explain(code)
+
+
+def _own(paths: Paths, file: str) -> bytes:
+    """Our copy. What lies in a mirror comes from its upstream, so no link leads out of it, and no pipe holds us up."""
+    path = os.path.join(paths.directory, file)
+    if not lies_in(path, paths.directory):
+        raise NotRead(f"{path} leads out of the mirror")
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as read:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise NotRead(f"{path} is no file")
+            data = read.read(LARGEST + 1)
+    except OSError as error:
+        raise NotRead(f"{path} cannot be read: {error.strerror}") from error
+    if len(data) > LARGEST:
+        raise NotRead(f"{path} is larger than {LARGEST} bytes")
+    return data

@@ -1,0 +1,77 @@
+"""When which mirrors are compared with their upstreams: after each success, and once an hour while nothing happens."""
+
+import os
+import time
+from collections.abc import Iterator
+
+from runner import bell, journal, plan
+from runner.aside import Aside
+from runner.places import Places
+from runner.plan import Planned
+from runner.probe import is_probed, probe
+from schemas.errors import SkipjackError
+
+EVERY = 3600.0
+"""Seconds from one probe of a mirror to the next, when nothing happens to it."""
+
+LOOK = 60.0
+"""Seconds until it is looked again whether one is due."""
+
+AT_ONCE = 30.0
+"""Seconds after which a courier that does not linger begins no further probe."""
+
+
+class Probes:
+    """The probes of a worker. Which mirrors have one is read from the plan when that has changed."""
+
+    def __init__(self, places: Places) -> None:
+        self._places = places
+        self._stamp: tuple[int, int] | None = None
+        self._probed: dict[str, Planned] = {}
+
+    def make(self, seconds: float | None = None) -> int:
+        """Make all probes that are due, none beginning after some seconds; gives how many were made."""
+        deadline = None if seconds is None else time.monotonic() + seconds
+        made = 0
+        with journal.opened(self._places.journal) as book:
+            for planned in self._due(book):
+                if deadline is not None and time.monotonic() > deadline:
+                    break
+                found = probe(planned)
+                book.probed(planned.mirror.name, found, found.at)
+                made += 1
+        return made
+
+    def _due(self, book: journal.Journal) -> Iterator[Planned]:
+        probed = self._planned()
+        if probed:
+            yield from (probed[name] for name in book.probes_due(time.time(), EVERY) if name in probed)
+
+    def _planned(self) -> dict[str, Planned]:
+        try:
+            found = os.stat(self._places.plan)
+        except FileNotFoundError:
+            return {}
+        stamp = found.st_ino, found.st_mtime_ns
+        if stamp != self._stamp:
+            with plan.opened(self._places.plan) as opened:
+                self._probed = {each.mirror.name: each for each in opened.mirrors() if is_probed(each.mirror)}
+            self._stamp = stamp
+        return self._probed
+
+
+class Prober(Aside):
+    """Makes probes until the program ends."""
+
+    def __init__(self, places: Places, run_dir: str) -> None:
+        super().__init__("probes", run_dir)
+        self._probes = Probes(places)
+
+    def turn(self) -> float:
+        """Make the probes that are due; a plan or a journal that cannot be read is for others to tell."""
+        try:
+            if self._probes.make():
+                bell.ring(self._run_dir)
+        except SkipjackError:
+            return LOOK
+        return LOOK

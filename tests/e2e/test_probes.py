@@ -1,0 +1,176 @@
+"""Probes of upstreams with a real rsync daemon and a web server, from the timestamp files to the report."""
+
+import http.server
+import os
+import threading
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner import journal
+from runner.places import Places
+from runner.prober import EVERY
+from tests.e2e.desk import Desk
+from tests.e2e.parts import ConfigRepository, RsyncDaemon, Worker, wait_until
+from tests.e2e.test_commands import lingering
+
+NOON = 1709640000.0
+MIRROR = "upstream: {}\nfreshness: {{file: {}}}\nmeasure_size: false\n"
+
+
+@pytest.fixture
+def desk() -> Iterator[Desk]:
+    with Desk() as desk:
+        yield desk
+
+
+@pytest.fixture
+def subject(worker: Worker, desk: Desk) -> Worker:
+    token = worker.folder / "token"
+    token.write_text("secret\n")
+    with worker.settings.open("a") as settings:
+        settings.write(f"manager: {{url: '{desk.url}', token: {{file: {token}}}}}\n")
+    return worker
+
+
+class Web(http.server.SimpleHTTPRequestHandler):
+    asked: list[str]
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        if "moved" in self.path:
+            self.send_response(302)
+            self.send_header("Location", "http://127.0.0.1:1/")
+            self.end_headers()
+        else:
+            super().do_GET()
+
+    def log_message(self, *_words: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def web(tree: Path) -> Iterator[tuple[str, list[str]]]:
+    """A web server with the upstream's files; gives its address, and what it was asked for."""
+    asked: list[str] = []
+    handler = type("Handler", (Web,), {"asked": asked})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(tree))) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}", asked
+        server.shutdown()
+        thread.join()
+
+
+def probes(desk: Desk, mirror: str) -> list[dict[str, Any]]:
+    """The probes that were reported of a mirror, each once."""
+    found = [status for report in desk.reports for status in report["statuses"] if status["mirror"] == mirror]
+    return list({each["probe"]["at"]: each["probe"] for each in found if each["probe"]}.values())
+
+
+def test_a_mirror_is_compared_after_its_success_and_again_an_hour_later(
+    repository: ConfigRepository, upstream: RsyncDaemon, subject: Worker, desk: Desk, tree: Path
+) -> None:
+    (tree / "lastupdate").write_text("1709640000\n")
+    repository.commit({"m.yml": MIRROR.format(upstream.url("files"), "lastupdate")}, "Add m")
+
+    subject.command("once")
+
+    (first,) = probes(desk, "m")
+    assert (first["upstream_at"], first["own_at"], first["same"], first["problem"]) == (NOON, NOON, True, "")
+    (tree / "lastupdate").write_text("1709640060\n")
+    subject.command("courier")
+    assert len(probes(desk, "m")) == 1, "nothing has happened, and it is not an hour since"
+    with journal.opened(Places(str(subject.state)).journal) as book:
+        past = book._db.execute("UPDATE mirror SET probed_at = probed_at - ?, last_success_at = 1", (EVERY,))
+        assert past.rowcount == 1
+    subject.command("courier")
+    second = probes(desk, "m")[-1]
+    assert (second["upstream_at"], second["own_at"], second["same"]) == (NOON + 60, NOON, False)
+
+
+def test_a_lingering_courier_probes_after_a_run_while_it_delivers(
+    repository: ConfigRepository, upstream: RsyncDaemon, subject: Worker, desk: Desk, tree: Path
+) -> None:
+    (tree / "stamp").write_text("any text\n")
+    repository.commit({"m.yml": MIRROR.format(upstream.url("files"), "stamp")}, "Add m")
+    subject.command("follow")
+    with lingering(subject):
+        found = wait_until(lambda: probes(desk, "m"), "it is probed")
+        assert (found[0]["upstream_at"], found[0]["same"]) == (None, True)
+        subject.command("run", "m")
+        wait_until(lambda: len(probes(desk, "m")) == 2, "it is probed again")
+
+
+def test_a_web_upstream_is_asked_for_the_file_alone_and_never_elsewhere(
+    repository: ConfigRepository, subject: Worker, desk: Desk, web: tuple[str, list[str]], tree: Path
+) -> None:
+    url, asked = web
+    (tree / "stamp").write_text("2024-03-05T12:00:00Z\n")
+    script = subject.folder / "script"
+    script.write_text("#!/bin/sh\necho 2024-03-05T11:00:00Z > stamp\n")
+    script.chmod(0o755)
+    text = f"provider: command\ncommand: {script}\n"
+    files = {
+        "a.yml": text + MIRROR.format(url + "/", "stamp"),
+        "b.yml": text + MIRROR.format(url, "moved/stamp"),
+        "c.yml": text + MIRROR.format(url, "stamp"),
+        "d.yml": text + MIRROR.format("http://127.0.0.1:1", "stamp"),
+    }
+    repository.commit(files, "Add four")
+
+    subject.command("once")
+
+    a, b, _c, d = (probes(desk, name)[-1] for name in "abcd")
+    assert (a["upstream_at"], a["own_at"], a["same"], a["problem"]) == (NOON, NOON - 3600, False, "")
+    assert sorted(asked) == ["/moved/stamp", "/stamp", "/stamp"]
+    assert b["problem"].startswith("the upstream answered 302 for /moved/stamp, which leads elsewhere; ")
+    assert d["problem"] == "the upstream cannot be asked for stamp: Connection refused"
+
+
+def test_what_cannot_be_read_is_told_with_the_reason(
+    repository: ConfigRepository, upstream: RsyncDaemon, subject: Worker, desk: Desk, tree: Path
+) -> None:
+    (tree / "large").write_bytes(b"x" * 100_000)
+    os.mkfifo(tree / "pipe")
+    files = ("none", "large", "pipe")
+    text = "rsync_options: [--specials]\n"
+    repository.commit({f"{name}.yml": text + MIRROR.format(upstream.url("files"), name) for name in files}, "Add")
+
+    subject.command("once")
+
+    found = {name: probes(desk, name)[-1]["problem"] for name in files}
+    assert found["none"].startswith("the upstream has no none, or one larger than 65536 bytes; ")
+    assert found["none"].endswith("/none/none cannot be read: No such file or directory")
+    assert found["large"].endswith("large is larger than 65536 bytes")
+    assert found["pipe"].startswith("the upstream has no pipe")
+    assert found["pipe"].endswith("pipe is no file")
+
+
+def test_what_the_upstream_says_to_a_wrong_password_is_told(
+    repository: ConfigRepository, tmp_path: Path, tree: Path, subject: Worker, desk: Desk
+) -> None:
+    folder = tmp_path / "locked"
+    folder.mkdir()
+    (folder / "secrets").write_text("mirror:right\n")
+    (folder / "secrets").chmod(0o600)
+    password = subject.folder / "password"
+    password.write_text("right\n")
+    (tree / "stamp").write_text("1709640000")
+    options = f"auth users = mirror\nsecrets file = {folder}/secrets"
+    with RsyncDaemon(folder, {"files": tree}, options) as locked:
+        text = MIRROR.format(locked.url("files"), "stamp") + f"username: mirror\npassword: {{file: {password}}}\n"
+        repository.commit({"m.yml": text}, "Add m")
+        subject.command("once")
+        assert probes(desk, "m")[-1]["upstream_at"] == NOON
+        password.write_text("wrong\n")
+        with journal.opened(Places(str(subject.state)).journal) as book:
+            book._db.execute("UPDATE mirror SET probed_at = NULL")
+
+        subject.command("courier")
+
+    assert "@ERROR: auth failed" in probes(desk, "m")[-1]["problem"]
+    assert "right" not in str(desk.reports) and "wrong" not in str(desk.reports)
