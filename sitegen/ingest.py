@@ -17,9 +17,6 @@ from sitegen.store import Store, StoreError
 LARGEST_BATCH = 500
 """Requests in one transaction at most, so that a storm cannot make anybody wait for minutes."""
 
-PRUNE_EVERY = 10_000
-"""Deliveries after which old runs are removed."""
-
 _log = logging.getLogger(__name__)
 
 
@@ -96,12 +93,7 @@ class Ingest:
 
     def _count(self, deliveries: int) -> None:
         self.commits += 1
-        before, self.deliveries = self.deliveries, self.deliveries + deliveries
-        if before // PRUNE_EVERY != self.deliveries // PRUNE_EVERY:
-            try:
-                self._store.prune()
-            except StoreError as error:
-                _log.error("Old runs could not be removed: %s", error)
+        self.deliveries += deliveries
 
 
 def _answer(batch: Sequence[_Waiting], answers: Sequence[Answer] | NotKept) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import Connection, Select, delete, func, literal, select, tuple_, update
+from sqlalchemy import Connection, Select, delete, func, literal, select, update
 
 from schemas.records import DatabaseAddress
 from schemas.report import MirrorStatus, Run
@@ -21,9 +21,6 @@ from sitegen.model import Declared, Delivery, Facts, Kept, PastRun, WorkerState
 __all__ = ["Reader", "Store", "StoreError"]
 
 HISTORY = 20
-KEPT_RUNS = 100
-"""Runs kept of each mirror on each worker."""
-
 _CHUNK = 200
 
 _COUNT_CHANGE = (
@@ -111,15 +108,6 @@ class Store:
         """Everything that pages may tell, as of one moment; see `Reader.facts`."""
         with self.reading() as reader:
             return reader.facts(before)
-
-    def prune(self) -> int:
-        """Forget the oldest runs beyond KEPT_RUNS of each mirror on each worker; returns how many."""
-        table = tables.runs.c
-        key = (table.worker, table.journal, table.id)
-        ranked = select(*key, _rank(table.worker, table.mirror).label("rank")).subquery()
-        old = select(ranked.c.worker, ranked.c.journal, ranked.c.id).where(ranked.c.rank > KEPT_RUNS)
-        with self.database.writing() as tx:
-            return tx.execute(delete(tables.runs).where(tuple_(*key).in_(old))).rowcount
 
     @contextmanager
     def reading(self) -> Iterator["Reader"]:

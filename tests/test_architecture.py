@@ -124,7 +124,7 @@ ALONE = [
     (("sqlite3", "sqlalchemy", "psycopg"), {
         "runner.journal", "runner.plan", "sitegen.store", "sitegen.tables", "sitegen.database", "sitegen.dialects", "sitegen.lease",
         "sitegen.token_store", "sitegen.audit_store", "sitegen.command_store", "sitegen.run_store",
-        "sitegen.change_store", "sitegen.tunasync_store",
+        "sitegen.change_store", "sitegen.tunasync_store", "sitegen.history_store",
     }),
     (("requests", "urllib.request", "urllib3", "http.client", "httpx", "aiohttp"), {"runner.transport", "sitegen.caller"}),
     (("fcntl",), {"runner.locks"}),

@@ -2,12 +2,14 @@
 
 import pytest
 
-from schemas.records import Mirror, Site, Worker
+from schemas.records import History, Mirror, Site, Worker
 from schemas.report import Problem, Progress
+from sitegen import history_store, run_store
 from sitegen import store as store_module
+from sitegen.history import Forgetting
 from sitegen.model import Declared, PastRun
 from sitegen.store import Store
-from tests.sitegen.kit import NOW, REVISION, delivery_of, report_of, run_of, status_of
+from tests.sitegen.kit import HOUR, NOW, REVISION, delivery_of, report_of, run_of, status_of
 
 DECLARED = Declared(
     REVISION,
@@ -62,15 +64,47 @@ def test_history_is_the_newest_of_all_workers(store: Store) -> None:
     assert len(found) == store_module.HISTORY
 
 
-def test_old_runs_are_pruned(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_module, "KEPT_RUNS", 2)
+def forgetful(store: Store, now: float, **limits: int) -> None:
+    Forgetting(store, History(**limits)).round(now)
+
+
+def test_the_oldest_runs_of_too_many_are_forgotten(store: Store) -> None:
     runs = tuple((name, run_of(number, ended_at=NOW + number)) for number, name in enumerate("aaaabb", 1))
     store.apply([delivery_of(report_of(1, kind="snapshot", runs=runs))])
-    assert store.prune() == 2
+    forgetful(store, NOW, runs_per_mirror=2)
     with store.reading() as reader:
         found = reader.histories(["a", "b"])
     assert [item.run.id for item in found["a"]] == [4, 3]
     assert [item.run.id for item in found["b"]] == [6, 5]
+
+
+def test_old_runs_are_forgotten_in_steps_but_not_what_a_mirror_last_did(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history_store, "STEP", 3)
+    runs = tuple(("debian", run_of(number, ended_at=NOW + number)) for number in range(1, 21))
+    last = status_of("idle", "failed", run=run_of(50, "failed", ended_at=NOW - HOUR, log_tail="why"))
+    store.apply([delivery_of(report_of(1, last, kind="snapshot", runs=runs))])
+    before = store.commits
+    forgetful(store, NOW + 110, keep_runs=100, keep_logs=50)
+    assert store.commits - before == 3
+    with store.reading() as reader:
+        found = reader.histories(["debian"])["debian"]
+    assert [item.run.id for item in found] == list(range(20, 9, -1))
+    assert store.facts().statuses["w1", "idle"] == last
+
+
+def test_logs_are_forgotten_before_their_runs(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history_store, "STEP", 2)
+    for number in range(1, 8):
+        run = run_of(number, "failed", ended_at=NOW + number // 2, log_tail=f"log {number}")
+        store.apply([delivery_of(report_of(number, status_of("debian", "failed", run=run)))])
+    forgetful(store, NOW + 2 + HOUR, keep_logs=int(HOUR))
+    told = run_store.page(store, "", "debian", "", 20)[0]
+    assert [(item.run.id, item.run.log_tail) for item in told if item.run.log_tail] == [
+        (number, f"log {number}") for number in (7, 6, 5, 4)
+    ]
+    assert len(told) == 7
 
 
 def test_the_counter_rises_with_news_only(store: Store) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from sitegen import ingest as ingest_module
 from sitegen.ingest import Ingest, NotKept
 from sitegen.model import Delivery, Kept
 from sitegen.store import Store, StoreError
@@ -75,13 +74,3 @@ def test_a_worker_that_hung_up_does_not_disturb(store: Store) -> None:
     with Ingest(store, lambda: None) as ingest:
         assert asyncio.run(main(ingest)).acknowledged == 1
     assert len(store.facts().statuses) == 2
-
-
-def test_old_runs_are_removed_now_and_then(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ingest_module, "PRUNE_EVERY", 10)
-    pruned: list[int] = []
-    monkeypatch.setattr(store, "prune", lambda: pruned.append(1))
-    with Ingest(store, lambda: None) as ingest:
-        for item in deliveries(25):
-            keep_all(ingest, [item])
-    assert len(pruned) == 2

@@ -1,0 +1,81 @@
+"""Forgetting what is too old, in the background of serve and in steps so small that no report waits for it."""
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
+
+from schemas.records import History
+from sitegen import history_store
+from sitegen.database import StoreError
+from sitegen.store import Store
+
+EVERY = 3600.0
+"""Seconds between two rounds; the first is at the start."""
+
+REST = 4.0
+"""How many times as long as a step took the database is then left to others."""
+
+_log = logging.getLogger(__name__)
+
+
+class _Ended(Exception):  # noqa: N818 - it is no failure
+    pass
+
+
+class Forgetting:
+    """A thread that keeps the history as short as the settings say, for as long as it is entered."""
+
+    def __init__(self, store: Store, history: History) -> None:
+        self._store = store
+        self._history = history
+        self._logs_until = 0.0
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="history", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def round(self, now: float) -> None:
+        """Forget everything that is due at `now`, Unix seconds."""
+        while self._logs_until < now - self._history.keep_logs:
+            with self._resting():
+                self._logs_until = history_store.forget_logs(
+                    self._store, self._logs_until, now - self._history.keep_logs
+                )
+        for group in history_store.crowded(self._store, self._history, now):
+            self._forget_runs(group, now)
+
+    def _forget_runs(self, group: history_store.Group, now: float) -> None:
+        found = history_store.STEP
+        while found == history_store.STEP:
+            with self._resting():
+                found = history_store.forget_runs(self._store, group, self._history, now)
+
+    @contextmanager
+    def _resting(self) -> Iterator[None]:
+        """Leave the database to others afterwards; _Ended when we are to end."""
+        began = time.monotonic()
+        yield
+        if self._ended.wait(REST * (time.monotonic() - began)):
+            raise _Ended
+
+    def _work(self) -> None:
+        while not self._ended.is_set():
+            try:
+                self.round(time.time())
+            except _Ended:
+                return
+            except StoreError as error:
+                _log.error("Old runs could not be forgotten, the next try is in %g s: %s", EVERY, error)
+            self._ended.wait(EVERY)
