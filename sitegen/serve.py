@@ -13,6 +13,7 @@ from schemas.records import ManagerSettings
 from sitegen import routes
 from sitegen.api_reads import CHANGED
 from sitegen.bells import Bells
+from sitegen.history import Forgetting
 from sitegen.ingest import Ingest
 from sitegen.poke import poke
 from sitegen.process import Publisher
@@ -37,6 +38,7 @@ def serve(settings: ManagerSettings, publisher_settings: Path | None) -> None:
             poke(settings.run_dir)
             bells.ring_from_thread(CHANGED)
 
+        stack.enter_context(Forgetting(store, settings.history))
         ingest = stack.enter_context(Ingest(store, announce))
         config = uvicorn.Config(
             routes.application(store, ingest, settings, bells),
