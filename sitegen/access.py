@@ -11,7 +11,7 @@ from schemas.names import is_name
 from schemas.records import ManagerSettings
 from sitegen.envelope import Refused
 from sitegen.model import Token
-from sitegen.store import Store
+from sitegen.store import Store, StoreError
 from sitegen.token_store import OPERATOR, WORKER
 from sitegen.tokens import TokenCache
 
@@ -50,6 +50,13 @@ class Access:
         if token is None:
             raise Refused(401, "a valid token is needed: `Authorization: Bearer TOKEN`")
         return token
+
+    def is_known(self, request: Request) -> bool:
+        """Whether a request has a valid token, of whatever scope."""
+        try:
+            return bool(self.token(request))
+        except (Refused, StoreError):
+            return False
 
     def worker(self, request: Request) -> str:
         """The worker that a request comes from."""

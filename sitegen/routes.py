@@ -1,6 +1,7 @@
 """The manager's application: every route, and what is answered when something goes wrong."""
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.routing import Route
 
 from schemas.records import ManagerSettings
@@ -14,15 +15,17 @@ from sitegen.control import Control
 from sitegen.current import Current
 from sitegen.endpoint import Endpoint
 from sitegen.ingest import Ingest
+from sitegen.limits import RateLimit
+from sitegen.metrics import Metrics
 from sitegen.store import Store
 from sitegen.tunasync_control import TunasyncControl
 from sitegen.tunasync_reads import TunasyncReads
 from sitegen.tunasync_writes import TunasyncWrites
 
 
-def endpoints(store: Store, ingest: Ingest, settings: ManagerSettings, bells: Bells) -> list[Endpoint]:
+def endpoints(store: Store, ingest: Ingest, settings: ManagerSettings, bells: Bells, access: Access) -> list[Endpoint]:
     """Every row of the API."""
-    access, current = Access(store, settings), Current(store)
+    current = Current(store)
     control = Control(current)
     commands = Commands(store, access, control, bells)
     rows = [
@@ -35,14 +38,17 @@ def endpoints(store: Store, ingest: Ingest, settings: ManagerSettings, bells: Be
         rows += TunasyncReads(store, access, current).endpoints()
     rows += TunasyncWrites(store, access, ingest).endpoints()
     rows += TunasyncControl(store, access, control, commands, settings.tunasync.call).endpoints()
+    rows += Metrics(access, current).endpoints()
     rows.append(openapi.endpoint_of(rows))
     return rows
 
 
 def application(store: Store, ingest: Ingest, settings: ManagerSettings, bells: Bells) -> Starlette:
     """The ASGI application."""
-    rows = endpoints(store, ingest, settings, bells)
+    access = Access(store, settings)
+    rows = endpoints(store, ingest, settings, bells, access)
     return Starlette(
+        middleware=[Middleware(RateLimit, limits=settings.limits, is_known=access.is_known)],
         routes=[Route(row.path, row.handler, methods=[row.method]) for row in rows],
         exception_handlers=answers.HANDLERS,
     )

@@ -4,19 +4,22 @@ import contextlib
 import gc
 import logging
 import socket
+import ssl
 from pathlib import Path
 
 import uvicorn
 
 from schemas.errors import SkipjackError
-from schemas.records import ManagerSettings
+from schemas.records import ManagerSettings, Tls
 from sitegen import routes
+from sitegen.access import networks
 from sitegen.api_reads import CHANGED
 from sitegen.bells import Bells
 from sitegen.history import Forgetting
 from sitegen.ingest import Ingest
 from sitegen.poke import poke
 from sitegen.process import Publisher
+from sitegen.protocol import guarded
 from sitegen.store import Store
 
 _GRACE = 10
@@ -28,6 +31,8 @@ _log = logging.getLogger(__name__)
 def serve(settings: ManagerSettings, publisher_settings: Path | None) -> None:
     """Serve until a signal ends it; with a settings file also run the publisher as a child."""
     with contextlib.ExitStack() as stack:
+        _check_certificate(settings.tls)
+        networks(settings.trusted_proxies, "trusted_proxies")
         listener = stack.enter_context(_listen(settings.listen))
         store = stack.enter_context(Store(settings.state_dir, settings.database))
         if publisher_settings is not None:
@@ -42,12 +47,15 @@ def serve(settings: ManagerSettings, publisher_settings: Path | None) -> None:
         ingest = stack.enter_context(Ingest(store, announce))
         config = uvicorn.Config(
             routes.application(store, ingest, settings, bells),
-            http="httptools",
+            http=guarded(settings.limits),
             loop="uvloop",
             lifespan="off",
             log_config=None,
             access_log=False,
-            proxy_headers=False,
+            proxy_headers=bool(settings.trusted_proxies),
+            forwarded_allow_ips=list(settings.trusted_proxies),
+            ssl_certfile=settings.tls.certificate if settings.tls else None,
+            ssl_keyfile=settings.tls.key if settings.tls else None,
             server_header=False,
             timeout_graceful_shutdown=_GRACE,
         )
@@ -55,6 +63,17 @@ def serve(settings: ManagerSettings, publisher_settings: Path | None) -> None:
         gc.freeze()  # what was imported stays; looking through it again and again costs a tenth of the time
         _log.info("listening on %s", settings.listen)
         _Server(config, bells).run(sockets=[listener])
+
+
+def _check_certificate(tls: Tls | None) -> None:
+    """See that the certificate can be used, before anything else begins."""
+    if tls is None:
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(tls.certificate, tls.key, password="")
+    except OSError as error:
+        what = f"The certificate {tls.certificate} with the key {tls.key} cannot be used: {error.strerror or error}."
+        raise SkipjackError(what, "Check `tls` in the settings, and that the manager's user may read both.") from error
 
 
 class _Server(uvicorn.Server):

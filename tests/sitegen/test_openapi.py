@@ -10,6 +10,7 @@ from jsonschema import Draft202012Validator
 
 from schemas.records import ManagerSettings
 from sitegen import openapi, routes
+from sitegen.access import Access
 from sitegen.bells import Bells
 from sitegen.ingest import Ingest
 from sitegen.store import Store
@@ -57,6 +58,7 @@ REQUESTS: list[tuple[str, str, str, str, Any, int]] = [
     ("GET", "/workers/{worker}/jobs", "/workers/w9/jobs", "", None, 400),
     ("DELETE", "/jobs/disabled", "/jobs/disabled", "", None, 200),
     ("DELETE", "/workers/{worker}", GO, "", None, 200),
+    ("GET", "/metrics", "/metrics", "", None, 200),
     ("GET", "/api/v1/openapi.json", "/api/v1/openapi.json", "", None, 200),
 ]  # fmt: skip
 """In an order in which there is something to answer: method, path of the description, address, scope, body, status."""
@@ -117,13 +119,15 @@ def test_every_route_of_the_application_is_described_and_no_other(store: Store, 
         for route in application.routes
         for method in route.methods - {"HEAD"}  # type: ignore[attr-defined]
     }
-    paths = openapi.document(routes.endpoints(store, ingest, settings, bells))["paths"]
+    rows = routes.endpoints(store, ingest, settings, bells, Access(store, settings))
+    paths = openapi.document(rows)["paths"]
     assert served == {(method, path) for path, item in paths.items() for method in item}
 
 
 def test_the_description_is_sound(store: Store, tmp_path: Path) -> None:
     settings = ManagerSettings(state_dir=str(tmp_path))
-    described = openapi.document(routes.endpoints(store, Ingest(store, lambda: None), settings, Bells()))
+    ingest, access = Ingest(store, lambda: None), Access(store, settings)
+    described = openapi.document(routes.endpoints(store, ingest, settings, Bells(), access))
     parts = described["components"]["schemas"]
     for name, part in parts.items():
         Draft202012Validator.check_schema(part)

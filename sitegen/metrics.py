@@ -1,0 +1,147 @@
+"""`GET /metrics`: the site's figures in the format of Prometheus.
+
+The lines of a mirror are written once and stay until something about it changes, since ten thousand of them would
+take a second each time. Ages are told as moments: `time() - …` in a query is the age now.
+"""
+
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from starlette.requests import Request
+from starlette.responses import Response
+
+from schemas.states import FRESH
+from sitegen import endpoint
+from sitegen.access import Access
+from sitegen.current import Current
+from sitegen.endpoint import Endpoint
+from sitegen.snapshot import Copy, MirrorView, Snapshot, WorkerView
+
+KEPT = 5.0
+"""Seconds for which the figures are kept while nothing changes: signs of life count as no change."""
+
+_COPY = (
+    ("status", "1 for the state of the last run"),
+    ("last_success_timestamp_seconds", "when a run last succeeded, by the worker's clock"),
+    ("size_bytes", "size of the mirror"),
+    ("duration_seconds", "how long the last transfer took"),
+    ("transferred_bytes", "what the last run transferred"),
+    ("fresh", "1 while visitors can trust this copy, 0 when it is stale or unknown"),
+)
+"""Gauges of each copy of a mirror, with what they tell."""
+
+Lines = tuple[str, ...]
+"""One text for each gauge of _COPY."""
+
+
+class Metrics:
+    """The route, with what it remembers."""
+
+    def __init__(self, access: Access, current: Current) -> None:
+        self._access = access
+        self._current = current
+        self._lock = threading.Lock()
+        self._lines: dict[str, tuple[MirrorView, Lines]] = {}
+        self._written: tuple[int, float, bytes] = -1, 0.0, b""
+
+    def endpoints(self) -> list[Endpoint]:
+        """The row of this part of the API."""
+        return [Endpoint("GET", "/metrics", self.show, "Figures for Prometheus.", "text", endpoint.ANYONE)]
+
+    def show(self, request: Request) -> Response:
+        """All figures."""
+        self._access.may_read(request, "metrics")
+        return Response(self.text(time.monotonic()), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    def text(self, now: float) -> bytes:
+        """The figures, as long as nothing has changed those of before; `now` is in seconds of any clock."""
+        with self._lock:
+            changes = self._current.changes()
+            known, since, written = self._written
+            if known != changes or not since <= now < since + KEPT:
+                snapshot = self._current.snapshot()
+                written = self._mirrors(snapshot) + _others(snapshot)
+                self._written = changes, now, written
+            return written
+
+    def _mirrors(self, snapshot: Snapshot) -> bytes:
+        before, self._lines = self._lines, {}
+        for view in snapshot.mirrors:
+            held = before.get(view.name)
+            self._lines[view.name] = held if held and held[0] is view else (view, _lines(view))
+        parts = []
+        for place, (name, words) in enumerate(_COPY):
+            parts.append(f"# HELP skipjack_mirror_{name} {words}\n# TYPE skipjack_mirror_{name} gauge\n")
+            parts += [lines[place] for _view, lines in self._lines.values()]
+        return "".join(parts).encode()
+
+
+def _lines(view: MirrorView) -> Lines:
+    told = [_values(copy) for copy in view.copies]
+    return tuple("".join(values[place] for values in told) for place in range(len(_COPY)))
+
+
+def _values(copy: Copy) -> Lines:
+    """The lines of one copy; names need no escaping, since they are letters, digits, `.`, `_` and `-`."""
+    status, run = copy.status, copy.status.run
+    labels = f'mirror="{status.mirror}",worker="{copy.worker}"'
+    values: Iterable[Any] = (
+        1,
+        status.last_success_at,
+        status.size,
+        run.duration if run else None,
+        run.bytes if run else None,
+        int(copy.verdict == FRESH),
+    )
+    more = (f',status="{status.status}"', *[""] * (len(_COPY) - 1))
+    return tuple(
+        "" if value is None else f"skipjack_mirror_{name}{{{labels}{extra}}} {value}\n"
+        for (name, _words), value, extra in zip(_COPY, values, more, strict=True)
+    )
+
+
+class _Others:
+    """What there is little of: the workers and the site as a whole."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+
+    def collect(self) -> Iterator[Metric]:
+        """Everything but the mirrors."""
+        counts = GaugeMetricFamily("skipjack_mirrors", "mirrors by freshness", labels=["freshness"])
+        for verdict, count in self._snapshot.counts.items():
+            counts.add_metric([verdict], count)
+        yield counts
+        yield GaugeMetricFamily("skipjack_changes", "number of the newest change", value=self._snapshot.changes)
+        yield from _workers(self._snapshot.workers)
+
+
+def _workers(workers: Iterable[WorkerView]) -> Iterator[Metric]:
+    seen = GaugeMetricFamily(
+        "skipjack_worker_last_seen_timestamp_seconds", "when it was last heard of", labels=["worker"]
+    )
+    silent = GaugeMetricFamily("skipjack_worker_silent", "1 when nothing was heard for too long", labels=["worker"])
+    revision = GaugeMetricFamily(
+        "skipjack_worker_revision", "1 for the commit that it follows", labels=["worker", "revision", "standing"]
+    )
+    slots = GaugeMetricFamily("skipjack_worker_slots", "runs that it may have and has", labels=["worker", "kind"])
+    for worker in workers:
+        silent.add_metric([worker.name], int(worker.silent))
+        if worker.state is not None:
+            seen.add_metric([worker.name], worker.state.last_seen)
+            revision.add_metric([worker.name, worker.state.revision or "", worker.standing or ""], 1)
+            slots.add_metric([worker.name, "total"], worker.state.slots_total)
+            slots.add_metric([worker.name, "busy"], worker.state.slots_busy)
+    return iter((seen, silent, revision, slots))
+
+
+def _others(snapshot: Snapshot) -> bytes:
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Others(snapshot))
+    ProcessCollector(registry=registry)
+    return generate_latest(registry)

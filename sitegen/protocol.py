@@ -1,0 +1,115 @@
+"""A connection that takes no more than it may: heads that are too large or too slow, and readers that do not read.
+
+The server's own protocol has limits for none of these; bodies are watched where they are read, in `access`.
+"""
+
+import asyncio
+import json
+from http import HTTPStatus
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from schemas.records import Limits
+
+LINGER = 2.0
+"""Seconds in which a refused client may read why, while what it still sends is thrown away."""
+
+
+def guarded(limits: Limits) -> type[asyncio.Protocol]:
+    """The class of connections with these limits."""
+    return type("Guarded", (_Guarded,), {"limits": limits})
+
+
+class _Guarded(HttpToolsProtocol):
+    limits: Limits
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._refused = False
+        self._head = 0
+        self._in_head = True
+        self._slow_head: asyncio.TimerHandle | None = None
+        self._slow_reader: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in its base
+        super().connection_made(transport)
+        if len(self.connections) > self.limits.connections:
+            self._refuse(503, f"there are {self.limits.connections} connections already")
+        else:
+            self._watch_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._slow_head = _cancelled(self._slow_head)
+        self._slow_reader = _cancelled(self._slow_reader)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
+        if self._in_head:
+            self._watch_head()
+            self._head += len(data)
+        super().data_received(data)
+        if self._in_head and self._head > self.limits.header_size:
+            self._refuse(431, f"the head is larger than {self.limits.header_size} bytes")
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head = True
+
+    def on_headers_complete(self) -> None:
+        self._slow_head = _cancelled(self._slow_head)
+        self._in_head, self._head = False, 0
+        size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+        if size > self.limits.header_size:
+            self._refuse(431, f"the head is larger than {self.limits.header_size} bytes")
+        if not self._refused:
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        if not self._refused:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if not self._refused:
+            super().on_message_complete()
+        self._in_head = True
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._slow_reader = self.loop.call_later(self.limits.read_timeout, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        self._slow_reader = _cancelled(self._slow_reader)
+        super().resume_writing()
+
+    def _watch_head(self) -> None:
+        if self._slow_head is None:
+            words = f"the head did not come within {self.limits.read_timeout} s"
+            self._slow_head = self.loop.call_later(self.limits.read_timeout, self._refuse, 408, words)
+
+    def _refuse(self, status: int, why: str) -> None:
+        """Answer, and listen to no more."""
+        self._refused = True
+        self._slow_head = _cancelled(self._slow_head)
+        if self.transport.is_closing():
+            return
+        body = json.dumps({"error": why}).encode()
+        head = (
+            f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: application/json; charset=utf-8\r\n"
+            f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+            self.loop.call_later(LINGER, self.transport.close)
+        else:
+            self.transport.close()
+
+
+def _cancelled(timer: asyncio.TimerHandle | None) -> asyncio.TimerHandle | None:
+    """Take back a timer; gives what stands in its place."""
+    if timer is not None:
+        timer.cancel()
+    return None

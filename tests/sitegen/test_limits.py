@@ -1,0 +1,175 @@
+"""What one client can take from the others: not much. And who is believed to be who."""
+
+import json
+import socket
+import ssl
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from schemas.records import Limits
+from sitegen.limits import REMEMBERED, Buckets
+from tests.sitegen.kit import PATIENCE, Manager, envelope_of
+
+
+def test_a_bucket_fills_slowly_and_each_address_has_its_own() -> None:
+    now = [0.0]
+    buckets = Buckets(Limits(rate=2, burst=3), lambda: now[0])
+    assert [buckets.wait("192.0.2.1") for _ in range(4)] == [0, 0, 0, 0.5]
+    assert buckets.wait("192.0.2.2") == 0
+    now[0] = 0.5
+    assert [buckets.wait("192.0.2.1") for _ in range(2)] == [0, 0.5]
+    now[0] = 99
+    assert [buckets.wait("192.0.2.1") for _ in range(4)] == [0, 0, 0, 0.5], "no more than the burst is saved up"
+
+
+def test_a_network_of_version_6_is_one_client() -> None:
+    buckets = Buckets(Limits(rate=1, burst=1), lambda: 0.0)
+    assert [buckets.wait(f"2001:db8:0:{net}::{host}") for net, host in ((1, 1), (1, 2), (2, 1))] == [0, 1, 0]
+
+
+def test_addresses_are_forgotten() -> None:
+    now = [0.0]
+    buckets = Buckets(Limits(rate=1, burst=2), lambda: now[0])
+    for number in range(REMEMBERED + 5):
+        now[0] += 1
+        buckets.wait(str(number))
+    assert len(buckets._left) < 10
+
+
+@contextmanager
+def limited(folder: Path, **settings: Any) -> Iterator[Manager]:
+    manager = Manager(folder, **settings)
+    with manager.serving():
+        yield manager
+    manager.session.close()
+
+
+def test_too_many_requests_are_turned_away_but_not_those_with_a_token(tmp_path: Path) -> None:
+    with limited(tmp_path, limits={"rate": 1, "burst": 20}) as manager:
+        token = manager.token()
+        answers = [manager.session.get(f"{manager.url}/jobs") for _ in range(40)]
+        refused = [answer for answer in answers if answer.status_code == 429]
+        assert len(refused) >= 15
+        assert int(refused[0].headers["Retry-After"]) >= 1
+        assert "too many requests" in refused[0].json()["error"]
+        assert {manager.post(envelope_of(), token).status_code for _ in range(40)} == {200}
+        assert manager.post(envelope_of(), "wrong").status_code == 429
+
+
+@contextmanager
+def connected(manager: Manager) -> Iterator[socket.socket]:
+    host, port = manager.address.split(":")
+    with socket.create_connection((host, int(port)), timeout=PATIENCE) as connection:
+        yield connection
+
+
+def answered(connection: socket.socket) -> tuple[int, str]:
+    """The answer to what was sent, once the manager has hung up."""
+    received = b""
+    while chunk := connection.recv(65536):
+        received += chunk
+    head, _, body = received.partition(b"\r\n\r\n")
+    return int(head.split()[1]), json.loads(body)["error"]
+
+
+@pytest.mark.parametrize("size", [40_000, 400_000])
+@pytest.mark.parametrize("end", [b"", b"\r\n\r\n"])
+def test_a_large_head_is_refused(tmp_path: Path, size: int, end: bytes) -> None:
+    with limited(tmp_path, limits={"header_size": "16KiB"}) as manager, connected(manager) as connection:
+        connection.sendall(b"GET /ping HTTP/1.1\r\nHost: x\r\nX-Long: " + b"y" * size + end)
+        assert answered(connection) == (431, "the head is larger than 16384 bytes")
+
+
+def test_a_slow_client_is_cut_off(tmp_path: Path) -> None:
+    with limited(tmp_path, limits={"read_timeout": "1s"}) as manager:
+        with connected(manager) as silent, connected(manager) as slow:
+            slow.sendall(b"GET /ping HT")
+            for connection in (silent, slow):
+                assert answered(connection) == (408, "the head did not come within 1 s")
+        with connected(manager) as connection:
+            head = f"POST /api/v1/reports HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {manager.token()}\r\n"
+            connection.sendall(head.encode() + b"Content-Length: 100\r\n\r\n{")
+            assert answered(connection) == (408, "the body did not come within 1 s")
+
+
+def test_a_client_that_does_not_read_is_cut_off(tmp_path: Path) -> None:
+    with limited(tmp_path, limits={"read_timeout": "1s"}) as manager, connected(manager) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        request = b"GET /api/v1/openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
+        with pytest.raises((ConnectionError, BrokenPipeError)):
+            while True:
+                connection.sendall(request)
+
+
+def test_more_connections_than_allowed_are_refused(tmp_path: Path) -> None:
+    with limited(tmp_path, limits={"connections": 3}) as manager:
+        manager.session.close()
+        held = [socket.create_connection(("127.0.0.1", int(manager.url.rpartition(":")[2]))) for _ in range(3)]
+        try:
+            for connection in held:
+                connection.settimeout(PATIENCE)
+            with connected(manager) as one_more:
+                assert answered(one_more) == (503, "there are 3 connections already")
+            held[0].sendall(b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert held[0].recv(4096).startswith(b"HTTP/1.1 200 "), "those that were there go on"
+        finally:
+            for connection in held:
+                connection.close()
+
+
+def registered(manager: Manager, forwarded: str) -> int:
+    headers = {"X-Forwarded-For": forwarded}
+    answer = requests.post(f"{manager.url}/workers", data='{"id": "go"}', headers=headers, timeout=10)
+    return answer.status_code
+
+
+def test_only_a_trusted_proxy_is_believed(tmp_path: Path) -> None:
+    writes = {"writes_from": ["192.0.2.0/24"]}
+    with limited(tmp_path, tunasync=writes, trusted_proxies=["127.0.0.0/8"]) as manager:
+        assert registered(manager, "192.0.2.7") == 200
+        assert registered(manager, "192.0.2.7, 198.51.100.1") == 403, "the last one is who came to the proxy"
+    with limited(tmp_path, tunasync=writes, trusted_proxies=["203.0.113.1"]) as manager:
+        assert registered(manager, "192.0.2.7") == 403
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    folder = tmp_path_factory.mktemp("tls")
+    made = {"certificate": str(folder / "crt"), "key": str(folder / "key")}
+    words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
+    names = ["-addext", "subjectAltName=IP:127.0.0.1", "-out", made["certificate"], "-keyout", made["key"]]
+    subprocess.run([*words, *names], check=True, capture_output=True)
+    return made
+
+
+def test_https_by_itself(tmp_path: Path, certificate: dict[str, str]) -> None:
+    manager = Manager(tmp_path, tls=certificate)
+    manager.url = manager.url.replace("http:", "https:")
+    manager.session.verify = certificate["certificate"]
+    with manager.serving():
+        assert manager.get("/ping") == {"message": "pong"}
+        with connected(manager) as plain, pytest.raises(ssl.SSLError):
+            context = ssl.create_default_context()
+            context.wrap_socket(plain, server_hostname="127.0.0.1")
+    manager.session.close()
+
+
+def test_a_certificate_that_cannot_be_used_is_told_in_one_line(tmp_path: Path, certificate: dict[str, str]) -> None:
+    for wrong in ({"key": "/nowhere"}, {"key": certificate["certificate"]}):
+        done = Manager(tmp_path, tls=certificate | wrong).command("serve")
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+        assert "Check `tls` in the settings" in done.stderr
+
+
+@pytest.mark.parametrize("key", ["trusted_proxies", "tunasync"])
+def test_a_network_that_is_none_is_told(tmp_path: Path, key: str) -> None:
+    wrong: Any = ["192.0.2.0/77"]
+    done = Manager(tmp_path, **{key: wrong if key == "trusted_proxies" else {"writes_from": wrong}}).command("serve")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    assert "is no network" in done.stderr

@@ -1,0 +1,81 @@
+"""Figures for Prometheus, read back with its own parser."""
+
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from schemas.records import ManagerSettings
+from sitegen.access import Access
+from sitegen.current import Current
+from sitegen.metrics import KEPT, Metrics
+from sitegen.store import Store
+from tests.sitegen.kit import NOW, Manager, delivery_of, report_of, run_of, status_of
+
+
+def read(text: bytes) -> dict[tuple[str, ...], float]:
+    found: dict[tuple[str, ...], float] = {}
+    for family in text_string_to_metric_families(text.decode()):
+        for sample in family.samples:
+            key = (sample.name, *(value for _, value in sorted(sample.labels.items())))
+            assert key not in found, "each figure is told once"
+            found[key] = sample.value
+    return found
+
+
+@pytest.fixture
+def metrics(store: Store) -> Metrics:
+    return Metrics(Access(store, ManagerSettings()), Current(store))
+
+
+def test_every_copy_and_worker_has_its_figures(store: Store, metrics: Metrics) -> None:
+    run = run_of(1, duration=61.5, bytes=1000)
+    failed = status_of("arch", "failed", run=run_of(2, "failed"), size=None)
+    store.apply([delivery_of(report_of(1, status_of(run=run, size=123), failed))])
+    found = read(metrics.text(0.0))
+    assert found["skipjack_mirror_status", "debian", "success", "w1"] == 1
+    assert found["skipjack_mirror_status", "arch", "failed", "w1"] == 1
+    assert found["skipjack_mirror_last_success_timestamp_seconds", "debian", "w1"] == NOW
+    assert ("skipjack_mirror_last_success_timestamp_seconds", "arch", "w1") not in found
+    assert found["skipjack_mirror_size_bytes", "debian", "w1"] == 123
+    assert found["skipjack_mirror_duration_seconds", "debian", "w1"] == 61.5
+    assert found["skipjack_mirror_transferred_bytes", "debian", "w1"] == 1000
+    assert found["skipjack_mirror_fresh", "arch", "w1"] == 0
+    assert found["skipjack_worker_last_seen_timestamp_seconds", "w1"] == NOW
+    assert found["skipjack_worker_slots", "total", "w1"] == 4
+    assert [key[1] for key in found if key[0] == "skipjack_worker_revision"] == ["b" * 40]
+    assert sum(found["skipjack_mirrors", verdict] for verdict in ("fresh", "stale", "unknown")) == 2
+
+
+def test_an_empty_site_has_figures_too(metrics: Metrics) -> None:
+    assert read(metrics.text(0.0))["skipjack_mirrors", "fresh"] == 0
+
+
+def test_lines_are_written_anew_only_for_what_changed(
+    store: Store, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+
+    def lines(view: Any) -> Any:
+        written.append(view.name)
+        return original(view)
+
+    original = __import__("sitegen.metrics", fromlist=["_lines"])._lines
+    monkeypatch.setattr("sitegen.metrics._lines", lines)
+    store.apply([delivery_of(report_of(1, *(status_of(f"m{number}") for number in range(50))))])
+    first = metrics.text(0.0)
+    assert len(written) == 50
+    assert metrics.text(KEPT - 1) is first
+    assert metrics.text(KEPT) is not first
+    assert len(written) == 50, "time alone changes nothing of them"
+
+
+def test_they_are_served_and_can_be_protected(manager: Manager) -> None:
+    guarded = Manager(manager.folder, protected_reads=["metrics"])
+    token = guarded.token("prometheus", "read")
+    with guarded.serving():
+        assert guarded.session.get(f"{guarded.url}/metrics").status_code == 401
+        answer = guarded.session.get(f"{guarded.url}/metrics", headers={"Authorization": f"Bearer {token}"})
+        assert answer.headers["content-type"].startswith("text/plain")
+        assert read(answer.content)["process_open_fds",] > 0
+    guarded.session.close()
