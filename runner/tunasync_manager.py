@@ -1,0 +1,144 @@
+"""Delivering the outbox to a manager of tunasync, as one of that program's own workers reports.
+
+Such a manager stamps a start, a success and an end with the moment at which it hears of them, so each is told once and
+in order, and what is no such event is told in another way: a size that was measured later as a size, a mirror that was
+enabled again as `none` until its next run. It also forgets the next start with every status, so that comes last.
+"""
+
+import json
+import re
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+from runner import journal
+from runner.journal import Journal
+from runner.places import Places
+from runner.transport import Line, Patience, Unreachable
+from schemas.errors import SkipjackError
+from schemas.records import ManagerAddress
+from schemas.report import MirrorStatus, decode_status
+from schemas.states import DISABLED, ENDS, LAUNCHING, NONE, PAUSED, PRE_SYNCING, QUEUED, SYNCING, TO_TUNASYNC
+from schemas.units import tunasync_size
+
+PATIENCE = Patience(5.0, 30.0)
+
+BATCH, BATCH_BYTES = 500, 4 * 1024**2
+
+_ZERO = "0001-01-01T00:00:00Z"
+_NEVER = dict.fromkeys(("last_update", "last_started", "last_ended", "next_schedule"), _ZERO)
+_NOT_BEGUN = frozenset({QUEUED, LAUNCHING})
+"""It has no word for a wait: it would take these for the start."""
+
+_AT_WORK = frozenset({PRE_SYNCING, SYNCING})
+_HELD = frozenset({PAUSED, DISABLED})
+_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*@")
+
+
+class TunasyncManager:
+    """A manager of tunasync, and what it is known to show of this worker's mirrors."""
+
+    def __init__(self, address: ManagerAddress, worker: str, places: Places) -> None:
+        self._url, self._worker, self._places = address.url.rstrip("/"), worker, places
+        self._line = Line(address.url, address.ca_cert)
+        self._shown: dict[str, str] | None = None
+
+    def deliver(self) -> int:
+        """Tell all that waits, and the next starts as a sign of life; gives how many reports that were."""
+        try:
+            with journal.opened(self._places.journal) as book:
+                shown = self._shown = self._shown if self._shown is not None else self._meet()
+                delivered = self._drain(book, shown)
+                for status in book.statuses():
+                    if status.mirror not in shown:
+                        self._tell(status, shown, news=False)
+                self._tell_schedules(book)
+                return delivered
+        except SkipjackError:
+            self._shown = None  # it may have lost its memory, so it is met anew
+            raise
+
+    def close(self) -> None:
+        """Hang up."""
+        self._line.close()
+
+    def _meet(self) -> dict[str, str]:
+        """Register, and learn what it shows of our mirrors."""
+        never = {"last_online": _ZERO, "last_register": _ZERO}
+        self._ask("POST", "/workers", {"id": self._worker, "url": "", "token": ""} | never)
+        jobs = self._ask("GET", f"/workers/{quote(self._worker)}/jobs") or []
+        return {str(job["name"]): str(job["status"]) for job in jobs}
+
+    def _drain(self, book: Journal, shown: dict[str, str]) -> int:
+        delivered = 0
+        while reports := book.outbox(BATCH, BATCH_BYTES):
+            for report in reports:
+                for status in map(decode_status, report["statuses"]):
+                    self._tell(status, shown, news=_is_news(status, report["made_at"]))
+                if report["statuses"]:
+                    book.acknowledge(report["number"])
+            book.acknowledge(reports[-1]["number"])
+            delivered += len(reports)
+        return delivered
+
+    def _tell(self, status: MirrorStatus, shown: dict[str, str], *, news: bool) -> None:
+        """Tell what is so of a mirror; what is no news is told only where it shows something else."""
+        name = status.mirror
+        if news and status.status in ENDS and shown.get(name) not in _AT_WORK:
+            self._tell_status(status, PRE_SYNCING, shown)  # from which it takes that there was a start at all
+        if news or status.status in _HELD:
+            self._tell_status(status, TO_TUNASYNC[status.status], shown)
+        elif (name not in shown or shown[name] in _HELD) and status.status not in _NOT_BEGUN:
+            self._tell_status(status, NONE, shown)
+        elif status.status in ENDS and status.size is not None:
+            self._ask("POST", f"{self._job(name)}/size", {"name": name, "size": tunasync_size(status.size)})
+
+    def _tell_status(self, status: MirrorStatus, word: str, shown: dict[str, str]) -> None:
+        reason = status.run.reason if status.run and word == TO_TUNASYNC[status.run.status] else ""
+        told = {"name": status.mirror, "worker": self._worker, "is_master": status.is_master, "status": word}
+        upstream = _CREDENTIALS.sub("", status.upstream)
+        more = {"upstream": upstream, "size": tunasync_size(status.size), "error_msg": reason}
+        self._ask("POST", self._job(status.mirror), told | _NEVER | more)
+        shown[status.mirror] = word
+
+    def _tell_schedules(self, book: Journal) -> None:
+        schedules = [
+            {"name": status.mirror, "next_schedule": _rfc3339(status.next_run_at)}
+            for status in book.statuses()
+            if status.next_run_at is not None
+        ]
+        self._ask("POST", f"/workers/{quote(self._worker)}/schedules", {"schedules": schedules})
+
+    def _job(self, mirror: str) -> str:
+        return f"/workers/{quote(self._worker)}/jobs/{quote(mirror)}"
+
+    def _ask(self, method: str, path: str, content: Any = None) -> Any:
+        body = None if content is None else json.dumps(content).encode()
+        where = f"The manager at {self._url}{path}"
+        try:
+            reply = self._line.exchange(method, path, PATIENCE, body=body, headers=_HEADERS)
+        except Unreachable as error:
+            raise SkipjackError(f"{where} cannot be reached: {error}.", _LATER) from error
+        if reply.status != 200:
+            said = " ".join(reply.body[:300].decode("utf-8", "replace").split())
+            raise SkipjackError(f"{where} answered {reply.status}: {said}.", _LATER)
+        try:
+            return json.loads(reply.body)
+        except ValueError as error:
+            todo = "Check `manager.url` in the settings."
+            raise SkipjackError(f"What answers at {self._url}{path} is no manager of tunasync.", todo) from error
+
+
+_HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
+_LATER = "Nothing is lost: the reports wait here and are sent later."
+
+
+def _is_news(status: MirrorStatus, made_at: float) -> bool:
+    """Whether a report tells an event that the manager is to stamp: a step of a run, or its end when it came."""
+    if status.status in ENDS:
+        return status.last_ended_at == made_at
+    return status.status not in _NOT_BEGUN and status.status != NONE
+
+
+def _rfc3339(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

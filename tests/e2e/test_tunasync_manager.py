@@ -1,0 +1,188 @@
+"""A worker that reports to a manager of tunasync, which is modelled after recorded exchanges with a real one."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner import journal
+from runner.places import Places
+from tests.e2e.parts import ConfigRepository, Worker, wait_until
+from tests.e2e.test_commands import lingering
+from tests.e2e.test_orders import Gate, status, syncing
+from tests.e2e.tunasync_model import ZERO, Model
+
+W1 = "/workers/w1"
+HEAD = {"name": "debian", "worker": "w1", "is_master": True, "upstream": "rsync://ftp.example.org/debian/"}
+NEVER = dict.fromkeys(("last_update", "last_started", "last_ended", "next_schedule"), ZERO)
+NEXT = "2026-11-22T14:30:05.123456789+08:00"
+
+RECORDED: list[tuple[str, str, Any, int, Any]] = [
+    ("GET", f"{W1}/jobs", None, 400, {"error": "invalid workerID w1"}),
+    ("POST", f"{W1}/jobs/debian", HEAD | {"status": "syncing"}, 400, {"error": "invalid workerID w1"}),
+    ("POST", "/workers", {"id": "w1", "url": "", "token": ""}, 200, {"id": "w1", "url": "", "token": ""}),
+    ("GET", f"{W1}/jobs", None, 200, None),
+    (
+        "POST", f"{W1}/jobs/debian", HEAD | NEVER | {"status": "pre-syncing", "size": "unknown", "error_msg": ""}, 200,
+        HEAD | NEVER | {"status": "pre-syncing", "last_started": "now", "size": "unknown", "error_msg": ""},
+    ),
+    (
+        "POST", f"{W1}/jobs/debian", HEAD | {"status": "success", "size": "1.23T"}, 200,
+        HEAD | {"status": "success", "last_update": "now", "last_ended": "now", "size": "1.23T", "next_schedule": ZERO},
+    ),
+    ("POST", f"{W1}/schedules", {"schedules": [{"name": "debian", "next_schedule": NEXT},
+                                               {"name": "nosuch", "next_schedule": NEXT}]}, 200, {}),
+    ("POST", f"{W1}/jobs/debian/size", {"name": "debian", "size": "2.5T"}, 200,
+     {"size": "2.5T", "next_schedule": NEXT}),
+    (
+        "POST", f"{W1}/jobs/debian", HEAD | {"status": "pre-syncing", "size": "unknown"}, 200,
+        {"status": "pre-syncing", "last_update": "now", "next_schedule": ZERO, "size": "2.5T", "error_msg": ""},
+    ),
+    (
+        "POST", f"{W1}/jobs/debian", HEAD | {"status": "failed", "size": "unknown", "error_msg": "exit status 23"}, 200,
+        {"status": "failed", "last_ended": "now", "size": "2.5T", "error_msg": "exit status 23"},
+    ),
+    ("POST", f"{W1}/jobs/nosuch/size", {"name": "nosuch", "size": "1G"}, 500,
+     {"error": "no mirror 'nosuch' exists in worker 'w1'"}),
+    ("POST", f"{W1}/jobs/debian", HEAD | {"status": "queued"}, 400, {"status": "none"}),
+]  # fmt: skip
+
+
+def test_the_model_answers_what_was_recorded() -> None:
+    model = Model()
+    try:
+        for method, path, body, expected, answer in RECORDED:
+            code, found = model.answer(method, path, body)
+            if isinstance(found, dict):
+                now = {key for key, value in (answer or {}).items() if value == "now"}
+                assert all(found[key] > "2026" for key in now), path
+                found = {key: "now" if key in now else found[key] for key in answer}
+            assert (code, found) == (expected, answer), path
+    finally:
+        model.server_close()
+
+
+@pytest.fixture
+def model() -> Iterator[Model]:
+    with Model() as model:
+        yield model
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Gate:
+    return Gate(tmp_path)
+
+
+@pytest.fixture
+def subject(worker: Worker, model: Model) -> Worker:
+    with worker.settings.open("a") as settings:
+        settings.write(f"manager: {{protocol: tunasync, url: '{model.url}'}}\n")
+    return worker
+
+
+def shown(model: Model, mirror: str) -> dict[str, Any]:
+    return model.jobs["w1", mirror]
+
+
+def test_runs_are_told_as_one_of_its_own_workers_tells_them(
+    repository: ConfigRepository, subject: Worker, model: Model, gate: Gate
+) -> None:
+    gate.script.write_text("#!/bin/sh\necho size: 1234000000\n[ ! -e fail ] || exit 7\n")
+    upstream = "https://user:secret@files.example/"
+    text = gate.mirror("size_pattern: 'size: ([0-9]+)'\n").replace("https://files.example/", upstream)
+    repository.commit({"m.yml": text}, "Add m")
+
+    subject.command("once")
+
+    assert model.words("m") == ["pre-syncing", "success"]
+    found = shown(model, "m")
+    told = {"status": "success", "is_master": True, "size": "1.23G", "error_msg": ""}
+    assert found == found | told | {"upstream": "https://files.example/"}
+    with journal.opened(Places(str(subject.state)).journal) as book:
+        (known,) = book.statuses()
+    assert datetime.fromisoformat(found["next_schedule"]).timestamp() == int(known.next_run_at or 0)
+    assert (found["last_update"] == found["last_ended"], found["last_started"] < found["last_ended"]) == (True, True)
+
+    (subject.root / "m" / "fail").touch()
+    subject.command("run", "m", check=False)
+    subject.command("courier")
+    found = shown(model, "m")
+    assert (found["status"], found["size"]) == ("failed", "1.23G")
+    assert "7" in found["error_msg"] and found["last_update"] < found["last_ended"]
+    assert subject.pending() == 0
+
+
+def test_a_size_that_is_measured_later_is_no_second_success(
+    repository: ConfigRepository, subject: Worker, model: Model, gate: Gate
+) -> None:
+    gate.script.write_text("#!/bin/sh\nhead -c 2000 /dev/zero > file\n")
+    repository.commit({"m.yml": gate.mirror()}, "Add m")
+    subject.command("once")
+    wait_until(lambda: subject.command("courier") and shown(model, "m")["size"] == "2.00K", "the size is told")
+    assert model.words("m") == ["pre-syncing", "success"]
+
+
+def test_each_step_of_a_run_is_told_while_it_goes_on(
+    repository: ConfigRepository, subject: Worker, model: Model, gate: Gate
+) -> None:
+    repository.commit({"m.yml": gate.mirror("measure_size: false\n")}, "Add m")
+    with lingering(subject):
+        subject.command("follow")
+        wait_until(lambda: model.words("m") == ["pre-syncing", "syncing"], "it is at work")
+        assert shown(model, "m")["last_ended"] == ZERO
+        gate.open.touch()
+        wait_until(lambda: model.words("m") == ["pre-syncing", "syncing", "success"], "it has ended")
+
+
+def test_what_it_missed_comes_in_order_and_a_lost_memory_is_met_anew(
+    repository: ConfigRepository, subject: Worker, model: Model, gate: Gate
+) -> None:
+    gate.open.touch()
+    quiet = gate.mirror("measure_size: false\n")
+    repository.commit({"m.yml": quiet, "n.yml": quiet}, "Add m and n")
+    model.broken = True
+    assert "answered 500" in subject.command("once", check=False).stderr
+    subject.command("run", "m")
+    model.broken = False
+    model.told.clear()
+    model.jobs.clear()
+
+    subject.command("courier")
+
+    assert model.words("m") == ["pre-syncing", "success", "pre-syncing", "success"]
+    assert subject.pending() == 0
+    with lingering(subject):
+        wait_until(lambda: (subject.folder / "run/courier.sock").exists(), "the courier is up")
+        model.workers.clear()
+        model.jobs.clear()
+        subject.command("run", "m")
+        wait_until(lambda: ("w1", "m") in model.jobs and shown(model, "m")["status"] == "success", "it is met anew")
+        wait_until(lambda: ("w1", "n") in model.jobs, "and told what it does not know")
+    assert shown(model, "n")["status"] == "none", "nobody knows when it last succeeded but from a success"
+
+
+def test_paused_and_disabled_mirrors_are_shown_so_until_they_are_not(
+    repository: ConfigRepository, subject: Worker, model: Model, gate: Gate
+) -> None:
+    repository.commit({"m.yml": gate.mirror("measure_size: false\n"), "n.yml": gate.mirror()}, "Add both")
+    subject.command("follow")
+    syncing(subject, gate, "m")
+    subject.command("stop", "m")
+    status(subject, "m", "paused")
+    subject.command("disable", "n")
+    status(subject, "n", "disabled")
+    subject.command("courier")
+    assert (shown(model, "m")["status"], shown(model, "n")["status"]) == ("paused", "disabled")
+    assert shown(model, "m")["error_msg"].startswith("paused by ")
+
+    gate.open.touch()
+    subject.command("enable", "n")
+    subject.command("courier")
+    assert shown(model, "n")["status"] == "none"
+    assert shown(model, "n")["last_update"] == ZERO
+    subject.command("start", "m")
+    status(subject, "m", "success")
+    subject.command("courier")
+    assert shown(model, "m")["status"] == "success"

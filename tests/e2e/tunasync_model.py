@@ -1,0 +1,125 @@
+"""A model of tunasync's own manager: what it stores and answers, after exchanges that were recorded with a real one."""
+
+import http.server
+import json
+import re
+import threading
+import time
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Self
+
+ZERO = "0001-01-01T00:00:00Z"
+STATUSES = {"none", "failed", "success", "syncing", "pre-syncing", "paused", "disabled"}
+TIMES = ("last_update", "last_started", "last_ended", "next_schedule")
+
+
+class Model(http.server.ThreadingHTTPServer):
+    """Its routes for workers; `told` holds every status as it came, `broken` makes it answer 500 to everything."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+        self.workers: dict[str, dict[str, Any]] = {}
+        self.jobs: dict[tuple[str, str], dict[str, Any]] = {}
+        self.told: list[tuple[str, str]] = []
+        self.broken = False
+        self._thread = threading.Thread(target=self.serve_forever, args=(0.05,))
+
+    def words(self, mirror: str) -> list[str]:
+        """The statuses that came of a mirror, in order."""
+        return [status for name, status in self.told if name == mirror]
+
+    def handle_error(self, *_words: object) -> None:
+        """Nobody needs to know that a courier has hung up."""
+
+    def answer(self, method: str, path: str, body: Any) -> tuple[int, Any]:
+        """What it answers; None is JSON's null."""
+        if (method, path) == ("POST", "/workers"):
+            now = _now()
+            self.workers[body["id"]] = body | {"last_online": now, "last_register": now}
+            return 200, self.workers[body["id"]]
+        match = re.fullmatch("/workers/([^/]+)/(jobs|schedules)(?:/([^/]+)(/size)?)?", path)
+        if match is None:
+            return 404, {"error": "404 page not found"}
+        worker, kind, mirror, size = match.groups()
+        if worker not in self.workers:
+            return 400, {"error": f"invalid workerID {worker}"}
+        if kind == "schedules":
+            return self._schedules(worker, body["schedules"])
+        if mirror is None:
+            return 200, [job for (owner, _name), job in self.jobs.items() if owner == worker] or None
+        return self._size(worker, mirror, body) if size else self._status(worker, body)
+
+    def _schedules(self, worker: str, schedules: list[dict[str, str]]) -> tuple[int, Any]:
+        for each in schedules:
+            if (worker, each["name"]) in self.jobs:
+                self.jobs[worker, each["name"]]["next_schedule"] = each["next_schedule"]
+        return 200, {}
+
+    def _size(self, worker: str, mirror: str, body: dict[str, Any]) -> tuple[int, Any]:
+        if (worker, mirror) not in self.jobs:
+            return 500, {"error": f"no mirror '{mirror}' exists in worker '{worker}'"}
+        self.jobs[worker, mirror]["size"] = body["size"]
+        return 200, self.jobs[worker, mirror]
+
+    def _status(self, worker: str, body: dict[str, Any]) -> tuple[int, Any]:
+        """Times are stamped on arrival, whatever the worker says, and the next schedule is forgotten."""
+        key, now = (worker, body["name"]), _now()
+        before = self.jobs.get(key, dict.fromkeys(TIMES, ZERO) | {"status": "none", "size": ""})
+        self.told.append((body["name"], body["status"]))
+        after = {"name": body["name"], "worker": worker, "is_master": body.get("is_master", False)}
+        after |= {"status": body["status"] if body["status"] in STATUSES else "none"}
+        after |= {name: before[name] for name in TIMES[:3]} | {"next_schedule": ZERO}
+        if body["status"] == "pre-syncing" and before["status"] != "pre-syncing":
+            after["last_started"] = now
+        if body["status"] == "success":
+            after["last_update"] = now
+        if body["status"] in ("success", "failed"):
+            after["last_ended"] = now
+        size = body.get("size", "")
+        after |= {"upstream": body.get("upstream", ""), "error_msg": body.get("error_msg", "")}
+        after["size"] = before["size"] if size in ("", "unknown") and before["size"] else size
+        self.jobs[key] = after
+        return (200 if body["status"] in STATUSES else 400), after
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None = None, _value: BaseException | None = None,
+        _trace: TracebackType | None = None,
+    ) -> None:  # fmt: skip
+        self.shutdown()
+        self._thread.join()
+        self.server_close()
+
+
+def _now() -> str:
+    return datetime.fromtimestamp(time.time(), UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    server: Model
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        length = int(self.headers.get("Content-Length", 0))
+        body = json.loads(self.rfile.read(length)) if length else None
+        status, answer = self.server.answer(self.command, self.path, body)
+        if self.server.broken:
+            status, answer = 500, {"error": "told to"}
+        data = json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def do_GET(self) -> None:
+        self.do_POST()
+
+    def log_message(self, *_words: object) -> None:
+        """Say nothing."""
