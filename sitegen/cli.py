@@ -1,4 +1,4 @@
-"""The command line of the manager: `skipjack-manager serve | publish | token | audit`."""
+"""The command line of the manager: `skipjack-manager serve | publish | token | audit | backup | check`."""
 
 import argparse
 from collections.abc import Sequence
@@ -50,6 +50,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     revoke = _command(tokens, "revoke", "make a token worthless", _token_revoke)
     revoke.add_argument("id", metavar="ID", type=int, help="number of the token in `token list`")
+    backup = _command(commands, "backup", "copy the database while it is in use", _backup)
+    backup.add_argument("file", metavar="FILE", type=Path, help="what to write; an older one is replaced")
+    _command(commands, "check", "see whether the database is whole, without changing anything", _check)
     audit = _command(commands, "audit", "tell who gave which command and changed which token", _audit)
     audit.add_argument("--json", action="store_true", help="a JSON object in each line")
     audit.add_argument("--since", type=_moment, default=0.0, metavar="TIME", help="7d, 2026-11-22 or 2026-11-22T12:00Z")
@@ -130,6 +133,20 @@ def _token_revoke(options: argparse.Namespace) -> None:
     from sitegen import tokens
 
     tokens.revoke(load_manager(options.settings), options.id)
+
+
+def _backup(options: argparse.Namespace) -> None:
+    from schemas.settings import load_manager
+    from sitegen import backup
+
+    backup.backup(load_manager(options.settings), options.file)
+
+
+def _check(options: argparse.Namespace) -> None:
+    from schemas.settings import load_manager
+    from sitegen import check
+
+    check.check(load_manager(options.settings))
 
 
 def _audit(options: argparse.Namespace) -> None:

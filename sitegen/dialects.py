@@ -76,7 +76,8 @@ class Sqlite:
 
     def engine(self) -> Engine:
         """Connections that leave the transactions to us."""
-        address = f"sqlite:///file:{self.place}?mode=ro&uri=true" if self._query_only else f"sqlite:///{self.place}"
+        read_only = f"{Path(self.place).absolute().as_uri()}?mode=ro&uri=true"
+        address = f"sqlite:///{read_only if self._query_only else self.place}"
         engine = create_engine(address, connect_args={"timeout": LOCK_SECONDS})
         event.listen(engine, "connect", self._set_up)
         event.listen(engine, "begin", self.begin)

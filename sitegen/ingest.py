@@ -77,7 +77,7 @@ class Ingest:
             kept = self._store.apply([item.delivery for item in batch])
         except StoreError as error:
             _log.error("%s", error)
-            _answer(batch, NotKept("the manager's database cannot be used now"))
+            _answer(batch, NotKept(f"the manager's database cannot be used now: {error.reason or error.what}"))
         except Exception:
             if len(batch) > 1:
                 for item in batch:

@@ -107,5 +107,5 @@ def test_exit_codes(error: BaseException, code: int, capsys: pytest.CaptureFixtu
 def test_every_command_has_help() -> None:
     parser = cli._parser()
     commands = next(action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
-    assert set(commands.choices) == {"serve", "publish", "token", "audit"}
+    assert set(commands.choices) == {"serve", "publish", "token", "audit", "backup", "check"}
     assert "STATE_DIRECTORY" not in os.environ

@@ -1,0 +1,60 @@
+"""`skipjack-manager backup FILE`: a copy of the database as of one moment, taken while everything goes on."""
+
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from schemas.errors import SkipjackError
+from schemas.records import ManagerSettings
+from sitegen import output
+from sitegen.dialects import LOCK_SECONDS, database_file
+
+
+def backup(settings: ManagerSettings, target: Path) -> None:
+    """Write a copy to a file, which is the old or the new one at any moment; SkipjackError says why it cannot be."""
+    if settings.database is not None:
+        raise SkipjackError(
+            "The database is PostgreSQL, which has its own tool.",
+            f"Run `pg_dump --format=custom --file={target} --dbname='{settings.database.url}'`.",
+        )
+    aside = target.with_name(f".{target.name}.new")
+    try:
+        _copy(database_file(settings.state_dir), aside)
+        _examine(aside)
+        _make_durable(aside)
+        aside.replace(target)
+        _make_durable(target.absolute().parent)
+    except (OSError, sqlite3.Error) as error:
+        raise SkipjackError(
+            f"The backup {target} cannot be made: {error}.", "Check that there is room and that the folder is writable."
+        ) from error
+    finally:
+        aside.unlink(missing_ok=True)
+    output.note(f"{target} holds {target.stat().st_size} bytes and was read back without a fault.")
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy what one reading transaction sees; writers go on meanwhile. Nobody else may read it: it has the tokens."""
+    target.unlink(missing_ok=True)
+    target.touch(mode=0o600)
+    with closing(
+        sqlite3.connect(f"{source.absolute().as_uri()}?mode=rw", uri=True, timeout=LOCK_SECONDS)
+    ) as connection:
+        connection.execute("VACUUM INTO ?", (str(target),))
+
+
+def _examine(copy: Path) -> None:
+    with closing(sqlite3.connect(f"{copy.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+        found = [row[0] for row in connection.execute("PRAGMA integrity_check")]
+        connection.execute("SELECT value FROM meta WHERE name = 'schema_version'").fetchone()
+    if found != ["ok"]:
+        raise sqlite3.DatabaseError(f"the copy is damaged ({found[0]})")
+
+
+def _make_durable(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

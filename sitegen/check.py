@@ -1,0 +1,23 @@
+"""`skipjack-manager check`: whether the database is whole, and says nothing that cannot be. It changes nothing."""
+
+from schemas.errors import SkipjackError
+from schemas.records import ManagerSettings
+from sitegen import check_store, output
+from sitegen.database import Database
+from sitegen.dialects import open_dialect
+
+
+def check(settings: ManagerSettings) -> None:
+    """Print a line for each problem; SkipjackError when there is any."""
+    dialect = open_dialect(settings.state_dir, settings.database, query_only=True)
+    count = 0
+    with Database(dialect) as database:
+        for problem in check_store.problems(database):
+            output.result(problem)
+            count += 1
+    if count:
+        raise SkipjackError(
+            f"The database {dialect.place} has {count} problem{'s' if count > 1 else ''}.",
+            "Keep a copy of it, then put a backup in its place: workers send again what it does not know.",
+        )
+    output.note(f"The database {dialect.place} is in order.")

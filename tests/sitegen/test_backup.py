@@ -1,0 +1,160 @@
+"""Backups of a real manager that is being used, what is read back of them, and what `check` finds."""
+
+import sqlite3
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.sitegen.kit import Manager, delivery_of, envelope_of, report_of, status_of
+from tests.sitegen.store_cases import DECLARED
+
+
+def test_a_backup_is_made_while_reports_come_in_and_put_back_the_workers_send_the_rest(manager: Manager) -> None:
+    token, target = manager.token(), manager.folder / "backup.db"
+    with manager.serving():
+        for number in range(1, 50):
+            assert manager.post(envelope_of(report_of(number, status_of(f"m{number}"))), token).status_code == 200
+        with reporting(manager, token, first=50) as sent:
+            made = manager.command("backup", str(target))
+        assert made.returncode == 0, made.stderr
+        newest = sent[-1]
+        assert manager.post(envelope_of(report_of(newest + 1, status_of())), token).json()["acknowledged"] == newest + 1
+    assert (target.stat().st_mode & 0o777, [path.name for path in manager.folder.glob(".*")]) == (0o600, [])
+    for file in manager.state.glob("manager.db*"):
+        file.unlink()
+    target.rename(manager.state / "manager.db")
+    with manager.serving():
+        answer = manager.post(envelope_of(report_of(newest + 2, status_of("last", "failed"))), token).json()
+        assert 49 <= answer["acknowledged"] <= newest
+        assert answer["want"] == "snapshot"
+        whole = report_of(newest + 3, status_of(), status_of("last", "failed"), kind="snapshot")
+        assert manager.post(envelope_of(whole), token).json()["acknowledged"] == newest + 3
+        assert [job["name"] for job in manager.get("/jobs")] == ["debian", "last"]
+    assert manager.command("check").returncode == 0
+
+
+class reporting:  # noqa: N801 - it is used like a function
+    """Send one report after the other until the end of the block; gives the numbers that were acknowledged."""
+
+    def __init__(self, manager: Manager, token: str, first: int) -> None:
+        self._manager, self._token, self._first = manager, token, first
+        self._sent: list[int] = []
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._report)
+
+    def __enter__(self) -> list[int]:
+        self._thread.start()
+        return self._sent
+
+    def __exit__(self, *_error: object) -> None:
+        self._ending.set()
+        self._thread.join()
+        assert self._sent
+
+    def _report(self) -> None:
+        number = self._first
+        while not self._ending.is_set() or not self._sent:
+            answer = self._manager.post(envelope_of(report_of(number, status_of(f"m{number}"))), self._token)
+            assert answer.json()["acknowledged"] == number
+            self._sent.append(number)
+            number += 1
+
+
+def test_a_backup_that_cannot_be_made_leaves_the_last_one(manager: Manager) -> None:
+    manager.store().close()
+    target = manager.folder / "backup.db"
+    target.write_bytes(b"the last one")
+    with (manager.state / "manager.db").open("r+b") as file:
+        file.write(b"damaged")
+    failed = manager.command("backup", str(target))
+    assert failed.returncode == 1
+    assert "cannot be made: file is not a database" in failed.stderr
+    assert target.read_bytes() == b"the last one"
+    assert list(manager.folder.glob(".*")) == []
+
+
+def test_there_is_nothing_to_back_up_or_check_before_the_first_start(manager: Manager) -> None:
+    for words in (["backup", str(manager.folder / "backup.db")], ["check"]):
+        assert "unable to open database file" in manager.command(*words).stderr
+    assert not manager.state.exists()
+
+
+def test_for_postgresql_its_own_tool_is_named(tmp_path: Path) -> None:
+    manager = Manager(tmp_path, database={"url": "postgresql://host/skipjack"})
+    refused = manager.command("backup", "file")
+    assert refused.returncode == 1
+    assert "pg_dump --format=custom --file=file --dbname='postgresql://host/skipjack'" in refused.stderr
+
+
+@pytest.fixture
+def filled(manager: Manager) -> Manager:
+    with manager.store() as store:
+        store.keep_catalogue(DECLARED, DECLARED.committed_at)
+        store.apply([delivery_of(report_of(1, status_of("a"), status_of("b", "failed")))])
+        store.apply([delivery_of(worker="quiet")])
+    return manager
+
+
+def test_a_sound_database_is_in_order_and_stays_as_it_is(filled: Manager) -> None:
+    before = (filled.state / "manager.db").read_bytes()
+    checked = filled.command("check")
+    assert (checked.returncode, checked.stdout) == (0, ""), checked.stdout
+    assert "is in order" in checked.stderr
+    assert (filled.state / "manager.db").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("statement", "problem"),
+    [
+        ("UPDATE runs SET status = 'sleeping'", "runs w1/0123456789abcdef0123456789abcdef/1: its status is a word"),
+        ("UPDATE runs SET journal = 'x'", "runs w1/x/1: nothing was ever acknowledged of its journal"),
+        ("DELETE FROM runs", "mirror_state w1/a: its last run is not there"),
+        ("DELETE FROM workers", "mirror_state w1/a: its worker is not there"),
+        ("DELETE FROM journals WHERE worker = 'quiet'", "workers quiet: its journal is not known"),
+        ("UPDATE journals SET acknowledged = -1", "journals w1/0123456789abcdef0123456789abcdef: a number below 0"),
+        (
+            "UPDATE mirror_state SET changed = 99 WHERE mirror = 'b'",
+            "mirror_state w1/b: `changed` is higher than",
+        ),
+        ("UPDATE catalogue SET mirrors = '[{}'", "catalogue 1: `mirrors` cannot be read: JSONDecodeError"),
+        ("UPDATE workers SET problems = '[{\"x\": 1}]'", "workers w1: `problems` cannot be read: TypeError"),
+        ("UPDATE meta SET value = 1 WHERE name = 'schema_version'", "meta schema_version: it is 1"),
+        ("DELETE FROM meta WHERE name = 'changes'", "meta changes: it is not there"),
+        ("DROP TABLE audit", "audit: the table is not there"),
+        ("ALTER TABLE runs DROP COLUMN size", "runs: the column size is not there"),
+        ("DROP TABLE meta", "meta: the table is not there"),
+        (
+            "INSERT INTO commands VALUES ('w1', 3, 'start', '[]', 0, 1.0, 'me', 'queued', '', NULL, NULL)",
+            "commands w1/3: its number was never given",
+        ),
+    ],
+)
+def test_what_cannot_be_is_found_and_left_as_it_is(filled: Manager, statement: str, problem: str) -> None:
+    execute(filled, statement)
+    checked = filled.command("check")
+    assert checked.returncode == 1
+    assert problem in checked.stdout
+    assert "problem" in checked.stderr
+    assert filled.command("check").stdout == checked.stdout
+
+
+def test_a_damaged_page_is_found(filled: Manager) -> None:
+    execute(filled, "PRAGMA journal_mode=DELETE")
+    path = filled.state / "manager.db"
+    content = bytearray(path.read_bytes())
+    place = content.index(b"rsync://up.example.org/a/") - 60
+    content[place : place + 40] = b"\xff" * 40
+    path.write_bytes(content)
+    checked = filled.command("check")
+    assert checked.returncode == 1, checked.stdout
+    assert "file: " in checked.stdout or "malformed" in checked.stderr
+
+
+def execute(manager: Manager, statement: str) -> list[Any]:
+    connection = sqlite3.connect(manager.state / "manager.db")
+    with connection:
+        found = connection.execute(statement).fetchall()
+    connection.close()
+    return found
