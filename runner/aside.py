@@ -38,3 +38,6 @@ class Aside(threading.Thread):
     def wake(self) -> None:
         """End the pause."""
         self._wake.set()
+
+    def encourage(self) -> None:
+        """Hear that reports were delivered, which may be a reason to end the pause."""

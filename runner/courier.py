@@ -13,14 +13,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from runner import bell, commands, delivery, progress
+from runner.aside import Aside
 from runner.client import Client
 from runner.commands import Here
 from runner.output import log
 from runner.places import Places
 from runner.poller import Poller
 from runner.prober import AT_ONCE, Prober, Probes
+from runner.tunasync_manager import TunasyncManager
 from schemas.errors import SkipjackError
 from schemas.records import ManagerAddress, RunnerSettings
+from schemas.settings import TUNASYNC
 
 PATIENCE = 10.0
 """Seconds to wait for another courier, which may just be ending."""
@@ -41,12 +44,14 @@ def once(settings: RunnerSettings, file: Path) -> int:
     `file` is where the settings come from, for a follow that the manager wants. Gives the number of reports.
     """
     here = _here(settings, file)
-    with _only_courier(settings), contextlib.closing(Client(_address(settings))) as client:
+    with _only_courier(settings), contextlib.closing(_link(settings, here)) as link:
         commands.resume(here)
-        delivered = _deliver(settings, client, here)
-        came = commands.attend(here, client, 0)
+        delivered = link.deliver()
+        if isinstance(link, TunasyncManager):
+            return delivered
+        came = commands.attend(here, link.client, 0)
         if Probes(here.places).make(AT_ONCE) or came:
-            delivered += _deliver(settings, client, here)
+            delivered += link.deliver()
     return delivered
 
 
@@ -54,20 +59,19 @@ def linger(settings: RunnerSettings, file: Path) -> None:
     """Deliver when a run rings, at least every HEARTBEAT seconds, and take commands, until killed."""
     here = _here(settings, file)
     with _only_courier(settings), _listening(settings) as listener:
-        client = Client(_address(settings))
+        link = _link(settings, here)
         commands.resume(here)
-        poller = Poller(here, Client(_address(settings)), settings.run_dir)
-        prober = Prober(here.places, settings.run_dir)
-        poller.start()
-        prober.start()
+        asides = _asides(settings, here)
+        for aside in asides:
+            aside.start()
         pause, told = RETRY_FIRST, ""
         while True:
-            poller.check()
-            prober.check()
-            prober.wake()
+            for aside in asides:
+                aside.check()
             try:
-                _deliver(settings, client, here)
-                poller.encourage()
+                link.deliver()
+                for aside in asides:
+                    aside.encourage()
                 if told:
                     log("the manager takes reports again")
                 wait = PROGRESS_EVERY if progress.read_all(settings.run_dir) else HEARTBEAT
@@ -80,10 +84,37 @@ def linger(settings: RunnerSettings, file: Path) -> None:
             _wait(listener, wait)
 
 
-def _deliver(settings: RunnerSettings, client: Client, here: Here) -> int:
-    delivered = delivery.deliver(settings, client)
-    commands.heed(here, delivered.revision)
-    return delivered.reports
+class _Link:
+    """A manager of ours."""
+
+    def __init__(self, settings: RunnerSettings, here: Here) -> None:
+        self._settings, self._here = settings, here
+        self.client = Client(_address(settings))
+
+    def deliver(self) -> int:
+        """Deliver, and follow if the manager names a newer revision; gives the number of reports."""
+        delivered = delivery.deliver(self._settings, self.client)
+        commands.heed(self._here, delivered.revision)
+        return delivered.reports
+
+    def close(self) -> None:
+        """Hang up."""
+        self.client.close()
+
+
+def _link(settings: RunnerSettings, here: Here) -> _Link | TunasyncManager:
+    address = _address(settings)
+    if address.protocol == TUNASYNC:
+        return TunasyncManager(address, settings.worker, here.places)
+    return _Link(settings, here)
+
+
+def _asides(settings: RunnerSettings, here: Here) -> list[Aside]:
+    """What goes on beside the deliveries; a manager of tunasync gives no commands, and could not take probes."""
+    address = _address(settings)
+    if address.protocol == TUNASYNC:
+        return []
+    return [Poller(here, Client(address), settings.run_dir), Prober(here.places, settings.run_dir)]
 
 
 def _here(settings: RunnerSettings, file: Path) -> Here:

@@ -161,6 +161,11 @@ class Journal:
         query = f"SELECT name, {columns} FROM mirror"  # noqa: S608 - own columns
         return {row[0]: State(*row[1:]) for row in self._db.execute(query)}
 
+    def statuses(self) -> list[MirrorStatus]:
+        """Every mirror as reports show it now, without the ends of logs, by name."""
+        names = [row[0] for row in self._db.execute("SELECT name FROM mirror ORDER BY name")]
+        return [self._status(name, tail=False) for name in names]
+
     def orders(self) -> dict[str, Order]:
         """What somebody wants of mirrors, by name: overrides that hold, and starts that have not begun."""
         orders = {
@@ -424,8 +429,7 @@ class Journal:
         no end is lost; they are several, since a request must not grow with the time that a manager has missed.
         """
         with _transaction(self._db):
-            names = [row[0] for row in self._db.execute("SELECT name FROM mirror ORDER BY name")]
-            statuses = tuple(self._status(name, tail=False) for name in names)
+            statuses = tuple(self.statuses())
             query = f"SELECT mirror, {_RUN} FROM run WHERE end_number > ? ORDER BY id"  # noqa: S608 - own columns
             runs = tuple((row[0], Run(*row[1:])) for row in self._db.execute(query, (known,)))
             self._db.execute("DELETE FROM outbox")

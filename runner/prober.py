@@ -75,3 +75,7 @@ class Prober(Aside):
         except SkipjackError:
             return LOOK
         return LOOK
+
+    def encourage(self) -> None:
+        """Look again: what was delivered may be a success."""
+        self.wake()

@@ -134,11 +134,12 @@ class Repository(NamedTuple):
 
 
 class ManagerAddress(NamedTuple):
-    """The manager that a worker reports to."""
+    """The manager that a worker reports to; only one of tunasync takes no token."""
 
     url: str
-    token: Secret
+    token: Secret | None = None
     ca_cert: str | None = None
+    protocol: str = "skipjack"
 
 
 class Policy(NamedTuple):

@@ -6,10 +6,13 @@ from typing import Any
 
 from schemas import build
 from schemas.errors import SkipjackError
-from schemas.problems import Refused
+from schemas.problems import Problem, Refused
 from schemas.records import ManagerSettings, Policy, RunnerSettings
 from schemas.validation import check
-from schemas.yaml_file import parse
+from schemas.yaml_file import Document, parse
+
+TUNASYNC = "tunasync"
+"""The protocol of a manager that is none of ours."""
 
 
 def load_runner(path: Path) -> RunnerSettings:
@@ -44,8 +47,17 @@ def _load(kind: str, path: Path) -> dict[str, Any]:
             f"The settings {path} cannot be read: {error.strerror}.", "Name the file with --settings."
         ) from error
     document = parse(data, str(path))
-    problems = check(kind, document)
+    problems = check(kind, document) or _without_token(document)
     if problems:
         raise Refused(f"The settings {path} cannot be used:", problems)
     plain: dict[str, Any] = document.value
     return plain
+
+
+def _without_token(document: Document) -> list[Problem]:
+    """A manager of ours takes nothing without a token."""
+    manager = document.value.get("manager", {})
+    if not manager or "token" in manager or manager.get("protocol") == TUNASYNC:
+        return []
+    todo = "Add `token: {file: /etc/skipjack/token}`, or write `protocol: tunasync` for a manager of tunasync."
+    return [document.problem(("manager",), "`manager` has no token.", todo)]

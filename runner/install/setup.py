@@ -72,8 +72,8 @@ def of_worker(
         mirror_root=settings.mirror_root,
         optional=(settings.snapshot_root, *policy.mirror_roots, *policy.log_roots),
         readable=(path, settings.policy, *_PROGRAM),
-        token=(manager.token.file or "") if manager else "",
-        credential=(manager.token.credential or "") if manager else "",
+        token=(manager.token.file or "") if manager and manager.token else "",
+        credential=(manager.token.credential or "") if manager and manager.token else "",
         reports=manager is not None,
     )  # fmt: skip
     if containers is None:

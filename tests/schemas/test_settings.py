@@ -152,3 +152,12 @@ def test_a_secret_that_cannot_be_had_is_told(tmp_path: Path, content: bytes | No
         path.write_bytes(content)
     with pytest.raises(SkipjackError, match=words):
         read_secret(Secret(file=str(path)))
+
+
+def test_only_a_manager_of_tunasync_takes_no_token(settings: Path) -> None:
+    text = "worker: w1\nrepository: {url: u}\nmanager: {url: 'http://m'"
+    settings.write_text(text + ", protocol: tunasync}\n")
+    assert load_runner(settings).manager == ManagerAddress("http://m", protocol="tunasync")
+    settings.write_text(text + "}\n")
+    with pytest.raises(Refused, match=r"`manager` has no token\. Add `token: "):
+        load_runner(settings)
