@@ -1,6 +1,7 @@
 """`/api/v1/commands`: operators give commands, workers fetch them and say what became of them."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -26,17 +27,38 @@ LONGEST = 60
 NEWEST = 2**53
 """Above every number of a command."""
 
+LOOK_EVERY = 1.0
+"""Seconds after which commands are noticed that another manager took, where several share a database."""
+
 _PATH = "/api/v1/commands"
+
+
+class Numbers:
+    """The newest number of each worker, looked up every LOOK_EVERY seconds at most for all that wait."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._lock = threading.Lock()
+        self._found: tuple[float, dict[str, int]] = -LOOK_EVERY, {}
+
+    def of(self, worker: str) -> int:
+        """That of one worker, 0 when it was never given any."""
+        with self._lock:
+            now = time.monotonic()
+            if now - self._found[0] >= LOOK_EVERY:
+                self._found = now, command_store.newest(self._store)
+            return self._found[1].get(worker, 0)
 
 
 class Commands:
     """The commands' part of the API."""
 
-    def __init__(self, store: Store, who: Access, control: Control, bells: Bells) -> None:
+    def __init__(self, store: Store, who: Access, control: Control, bells: Bells, *, shared: bool) -> None:
         self._store = store
         self._access = who
         self._control = control
         self._bells = bells
+        self._numbers = Numbers(store) if shared else None
 
     def endpoints(self) -> list[Endpoint]:
         """The rows of this part of the API."""
@@ -78,10 +100,22 @@ class Commands:
         until = asyncio.get_running_loop().time() + access.number(request, "wait", 0, LONGEST)
         with self._bells.listening(worker) as bell:
             found = await self._look(worker, after)
-            while not found.commands and not self._bells.closed and await heard(bell, until):
+            while not found.commands and not self._bells.closed and await self._rang(bell, until, worker, found.newest):
                 found = await self._look(worker, after)
         told = [{key: getattr(command, key) for key in TOLD} for command in found.commands]
         return Json({"commands": told, "newest": found.newest})
+
+    async def _rang(self, bell: asyncio.Event, until: float, worker: str, newest: int) -> bool:
+        """Wait for the bell, or for a number that another manager gave."""
+        if self._numbers is None:
+            return await heard(bell, until)
+        loop = asyncio.get_running_loop()
+        while not await heard(bell, min(until, loop.time() + LOOK_EVERY)):
+            if await run_in_threadpool(self._numbers.of, worker) > newest:
+                return True
+            if loop.time() >= until:
+                return False
+        return True
 
     async def _look(self, worker: str, after: int) -> Fetched:
         return await run_in_threadpool(command_store.fetch, self._store, worker, after, time.time())

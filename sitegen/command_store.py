@@ -59,24 +59,31 @@ def fetch(store: Store, worker: str, after: int, now: float) -> Fetched:
     """
     mine = commands.c.worker == worker
     with store.transaction() as tx:
-        newest = tx.execute(select(command_numbers.c.newest).where(command_numbers.c.worker == worker)).scalar() or 0
+        highest = tx.execute(select(command_numbers.c.newest).where(command_numbers.c.worker == worker)).scalar() or 0
         unsaid = mine & (commands.c.state == QUEUED) & (commands.c.number <= after)
-        is_news = tx.execute(select(func.count()).where(unsaid)).scalar_one() > 0 or after > newest
+        is_news = tx.execute(select(func.count()).where(unsaid)).scalar_one() > 0 or after > highest
         later = select(*_COLUMNS).where(mine, commands.c.number > after, commands.c.state.in_(OPEN))
         rows = tx.execute(later.order_by(commands.c.number).limit(AT_ONCE)).all()
     if is_news:
         with store.transaction(writing=True) as tx:
             tx.execute(update(commands).where(unsaid).values(state=DELIVERED, delivered_at=now))
             _raise_number(tx, worker, after)
-    return Fetched(tuple(_command(row) for row in rows), max(int(newest), after))
+    return Fetched(tuple(_command(row) for row in rows), max(int(highest), after))
+
+
+def newest(store: Store) -> dict[str, int]:
+    """The highest number that each worker was ever given."""
+    with store.transaction() as tx:
+        rows = tx.execute(select(command_numbers.c.worker, command_numbers.c.newest))
+        return {str(row[0]): int(row[1]) for row in rows}
 
 
 def _raise_number(tx: Connection, worker: str, least: int) -> None:
     mine = command_numbers.c.worker == worker
-    newest = tx.execute(select(command_numbers.c.newest).where(mine)).scalar()
-    if newest is None and least:
+    highest = tx.execute(select(command_numbers.c.newest).where(mine)).scalar()
+    if highest is None and least:
         tx.execute(insert(command_numbers).values(worker=worker, newest=least))
-    elif newest is not None and newest < least:
+    elif highest is not None and highest < least:
         tx.execute(update(command_numbers).where(mine).values(newest=least))
 
 

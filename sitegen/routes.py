@@ -27,9 +27,9 @@ def endpoints(store: Store, ingest: Ingest, settings: ManagerSettings, bells: Be
     """Every row of the API."""
     current = Current(store)
     control = Control(current)
-    commands = Commands(store, access, control, bells)
+    commands = Commands(store, access, control, bells, shared=settings.database is not None)
     rows = [
-        *Reports(access, ingest).endpoints(),
+        *Reports(access, ingest, store).endpoints(),
         *commands.endpoints(),
         *Reads(store, access, current, bells).endpoints(),
         Endpoint("GET", "/ping", tunasync_reads.ping, "Say that somebody is there.", "api#pong", endpoint.ANYONE),

@@ -1,0 +1,99 @@
+"""Commands, tokens, the audit and tunasync's workers on a real PostgreSQL that two managers share."""
+
+import concurrent.futures
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from schemas.records import DatabaseAddress
+from sitegen import audit_store, token_store
+from sitegen.model import Entry
+from sitegen.store import Store
+from tests.sitegen.kit import NOW, PATIENCE, Manager
+from tests.sitegen.test_api_commands import Site
+from tests.sitegen.test_tunasync_writes import Go
+from tests.system.postgresql import Server
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with Server() as running:
+        yield running
+
+
+class Sharing(Manager):
+    """A manager whose things are in PostgreSQL."""
+
+    def __init__(self, folder: Path, address: DatabaseAddress) -> None:
+        assert address.password is not None
+        database = {"url": address.url, "password": {"file": address.password.file}}
+        folder.mkdir()
+        super().__init__(folder, database=database, tunasync={"writes_from": ["127.0.0.1"]})
+        self.database = address
+
+    def store(self) -> Store:
+        return Store("", self.database)
+
+
+@pytest.fixture
+def managers(tmp_path: Path, server: Server) -> Iterator[tuple[Manager, Manager]]:
+    address = server.database("skipjack")
+    made = [Sharing(tmp_path / name, address) for name in ("one", "two")]
+    with made[0].serving(), made[1].serving():
+        yield made[0], made[1]
+    for manager in made:
+        manager.session.close()
+
+
+def test_a_command_that_one_manager_takes_reaches_a_worker_that_asks_the_other(
+    managers: tuple[Manager, Manager],
+) -> None:
+    site = Site(managers[0])
+    site.begin()
+    headers = {"Authorization": f"Bearer {site.workers['w1']}"}
+
+    def held() -> object:
+        url = f"{managers[1].url}/api/v1/commands?worker=w1&wait=60"
+        return managers[1].session.get(url, headers=headers, timeout=70).json()["commands"][0]["kind"]
+
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(held)
+        site.give("ping", worker="w1")
+        assert answer.result(PATIENCE) == "ping"
+
+
+def test_two_managers_number_commands_without_gaps(managers: tuple[Manager, Manager]) -> None:
+    site, other = Site(managers[0]), Site(managers[1])
+    site.begin()
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda each: each.give("ping", worker="w1"), [site, other] * 20))
+    assert {answer.status_code for answer in answers} == {202}
+    assert [each["number"] for each in site.fetch()["commands"]] == list(range(1, 41))
+    assert site.fetch(after=40) == {"commands": [], "newest": 40}
+    assert site.finish((1, "done", ""), (2, "refused", "no")) == {"taken": 2}
+    assert site.call("GET", "overrides", site.reader).json() == {"overrides": []}
+    assert len(site.call("GET", "runs?limit=1", site.reader).json()["runs"]) == 1
+
+
+def test_a_worker_of_tunasync_is_the_same_at_either(managers: tuple[Manager, Manager]) -> None:
+    go = Go(managers[0])
+    go.register()
+    go.status("pre-syncing")
+    go.status("success", size="1.23T")
+    go.status("disabled", "arch")
+    assert go.jobs() == Go(managers[1]).jobs()
+    assert go.send("DELETE", "/jobs/disabled") == (200, {"message": "flushed"})
+    assert [job["name"] for job in managers[1].get("/jobs")] == ["debian"]
+    assert go.send("DELETE", "/workers/w1") == (200, {"message": "deleted"})
+    assert managers[1].get("/workers") == []
+
+
+def test_tokens_and_their_audit(server: Server, tmp_path: Path) -> None:
+    by = Entry(NOW, "alice", "token add", "", "tests", {})
+    with Store(str(tmp_path), server.database("tokens")) as store:
+        number = token_store.add(store, "w1", "worker", "old", by)
+        assert token_store.rotate(store, number, "new", 60.0, by) is not None
+        assert token_store.find(store, "old", NOW + 60) is None
+        assert token_store.revoke(store, number + 1, by._replace(at=NOW + 1))
+        assert [entry.at for entry in audit_store.read(store)] == [NOW, NOW, NOW + 1]
