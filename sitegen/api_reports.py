@@ -13,6 +13,7 @@ from sitegen.endpoint import Endpoint
 from sitegen.envelope import Refused
 from sitegen.ingest import Ingest
 from sitegen.model import Delivery
+from sitegen.store import Store
 
 LARGE = 64 * 1024
 """Bytes of a body from which checking it could hold up other requests, so it is done in a thread."""
@@ -21,9 +22,11 @@ LARGE = 64 * 1024
 class Reports:
     """Takes envelopes."""
 
-    def __init__(self, access: Access, ingest: Ingest) -> None:
+    def __init__(self, access: Access, ingest: Ingest, store: Store) -> None:
         self._access = access
         self._ingest = ingest
+        self._store = store
+        self._revision: tuple[int, str | None] = 0, None
 
     def endpoints(self) -> list[Endpoint]:
         """The rows of this part of the API."""
@@ -44,4 +47,13 @@ class Reports:
             raise Refused(403, f"the token is for worker {worker}, not for {read.worker}")
         answer = await self._ingest.keep(Delivery(read, time.time()))
         want = "snapshot" if answer.snapshot_wanted else None
-        return Json({"acknowledged": answer.acknowledged, "want": want, "time": time.time()})
+        told = {"acknowledged": answer.acknowledged, "want": want, "time": time.time()}
+        return Json(told | {"revision": await self._accepted()})
+
+    async def _accepted(self) -> str | None:
+        """The revision of the configuration in use, looked up once a second at most for all workers."""
+        second = int(time.time())
+        if self._revision[0] != second:
+            self._revision = second, self._revision[1]  # whoever comes meanwhile is told the former one
+            self._revision = second, await run_in_threadpool(self._store.revision)
+        return self._revision[1]

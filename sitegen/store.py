@@ -75,6 +75,12 @@ class Store:
         with self.database.reading() as tx:
             return number(tx, "changes")
 
+    def revision(self) -> str | None:
+        """The revision of the configuration in use, None before the first."""
+        with self.database.reading() as tx:
+            found: str | None = tx.execute(select(tables.catalogue.c.revision)).scalar()
+            return found
+
     def keep_catalogue(self, declared: Declared, now: float) -> None:
         """Put a newly accepted configuration in the place of the last one."""
         row = {

@@ -4,8 +4,10 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+import requests
 
 from runner import commands, journal
 from runner.client import Client
@@ -13,7 +15,7 @@ from runner.inbox import Inbox
 from runner.places import Places
 from schemas.settings import load_runner
 from tests.e2e.desk import Desk
-from tests.e2e.parts import ConfigRepository, Worker, alive, wait_until
+from tests.e2e.parts import BIN, ConfigRepository, Manager, Worker, alive, wait_until
 from tests.e2e.test_orders import Gate, status, syncing
 
 
@@ -247,3 +249,37 @@ def test_while_the_manager_fails_it_is_told_once_and_asked_again(
         assert answered(desk, desk.give("ping")) == ("done", "")
         assert courier.poll() is None
     assert said(subject).count("no commands can be taken") == 1
+
+
+def test_the_real_manager_gives_commands_takes_answers_and_names_its_revision(
+    repository: ConfigRepository, manager: Manager, reporter: Worker, gate: Gate
+) -> None:
+    gate.open.touch()
+    repository.commit({"a.yml": gate.mirror("measure_size: false\n")}, "Add a")
+    reporter.command("once")
+    words = [str(BIN / "skipjack-manager"), "token", "add", "alice", "--scope", "operator"]
+    made = subprocess.run([*words, "--settings", str(manager.settings)], check=True, capture_output=True, text=True)
+    operator = {"Authorization": f"Bearer {made.stdout.strip()}"}
+
+    def give(kind: str, *mirrors: str) -> dict[str, Any]:
+        order = {"kind": kind, "mirrors": mirrors, "worker": "w1"}
+        url = f"{manager.url}/api/v1/commands"
+        given = requests.post(url, json=order, headers=operator, timeout=10).json()["commands"][0]
+
+        def ended() -> list[dict[str, Any]]:
+            state = requests.get(f"{url}/w1/{given['number']}", headers=operator, timeout=10).json()
+            return [state] if state["state"] in ("done", "refused") else []
+
+        return wait_until(ended, f"{kind} has ended")[0]
+
+    wait_until(lambda: "a" in manager.jobs(), "the manager knows the mirror")
+    with lingering(reporter):
+        assert give("ping")["state"] == "done"
+        assert give("disable", "a")["state"] == "done"
+        wait_until(lambda: manager.jobs()["a"]["status"] == "disabled", "its pages say so")
+        assert give("enable", "a")["state"] == "done"
+        repository.commit({"b.yml": gate.mirror()}, "Add b")
+        manager.stop()
+        manager.start()  # which looks for news of the repository then, and every few minutes
+        wait_until(lambda: reporter.command("run", "a") and reporter.states().get("b"), "the worker follows it", 60)
+    assert "so a follow begins" in said(reporter)
