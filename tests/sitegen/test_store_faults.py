@@ -1,0 +1,138 @@
+"""What a manager does while its disk is full, its database cannot be written or its process is killed: real faults."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import threading
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+import requests
+
+from schemas.report import Report
+from sitegen.store import Store, StoreError
+from tests.sitegen.kit import Manager, end, envelope_of, plain, report_of, run_of, status_of, wait_for
+
+CLIENTS = 50
+DEATHS = 4
+SEED = 1
+
+
+def test_a_database_that_may_not_grow_is_told_and_recovers_by_itself(manager: Manager) -> None:
+    token = manager.token()
+    with manager.serving() as process:
+        assert manager.post(envelope_of(report_of(1, status_of())), token).status_code == 200
+        size = (manager.state / "manager.db-wal").stat().st_size
+        limit(process, size)
+        runs = tuple(("debian", run_of(number, "failed", log_tail="x" * 16_000)) for number in range(2, 500))
+        refused = manager.post(envelope_of(report_of(2, status_of(), runs=runs)), token)
+        assert refused.status_code == 503
+        assert "cannot be used now: " in refused.json()["error"]
+        assert refused.headers["Retry-After"] == "10"
+        assert manager.get("/jobs")[0]["name"] == "debian", "reading goes on"
+        limit(process, None)
+        assert manager.post(envelope_of(report_of(2, status_of(), runs=runs)), token).json()["acknowledged"] == 2
+
+
+def limit(process: "subprocess.Popen[str]", size: int | None) -> None:
+    """Let a process write no file beyond this size: EFBIG where a full disk would be ENOSPC."""
+    words = ["prlimit", "--pid", str(process.pid), f"--fsize={'unlimited' if size is None else size}:unlimited"]
+    subprocess.run(words, check=True)
+
+
+def test_a_database_locked_by_somebody_else_for_long_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sitegen.dialects.LOCK_SECONDS", 0.2)
+    with Store(str(tmp_path)) as store:
+        other = sqlite3.connect(tmp_path / "manager.db", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreError, match="database is locked"):
+            store.keep_refusal("no")
+        other.close()
+        store.keep_refusal("yes")
+        assert store.facts().refusal == "yes"
+
+
+def test_what_was_acknowledged_survives_kill_9_of_a_busy_manager(manager: Manager) -> None:
+    random = Random(SEED)
+    workers = [Reporter(manager, f"w{number}") for number in range(CLIENTS)]
+    process = manager.popen("serve")
+    try:
+        for worker in workers:
+            worker.start()
+        for _ in range(DEATHS):
+            wait_for_more(workers, random.randrange(50, 500))
+            os.kill(process.pid, signal.SIGKILL)
+            process.communicate()
+            with manager.store() as store:
+                told = store.facts().statuses
+            for worker in workers:
+                kept = told.get((worker.name, "debian"))
+                if worker.acknowledged:
+                    assert kept is not None and kept.run is not None
+                    assert worker.acknowledged <= kept.run.id <= worker.sent
+            process = manager.popen("serve")
+        for worker in workers:
+            worker.end()
+        assert [worker.wrong for worker in workers] == [[]] * CLIENTS
+        runs = "SELECT worker, count(*), max(id) FROM runs GROUP BY worker"
+        with sqlite3.connect(manager.state / "manager.db") as connection:
+            found = {name: (count, newest) for name, count, newest in connection.execute(runs)}
+        connection.close()
+        assert found == {worker.name: (worker.acknowledged, worker.acknowledged) for worker in workers}
+    finally:
+        for worker in workers:
+            worker.given_up.set()
+        end(process)
+
+
+def wait_for_more(workers: list["Reporter"], count: int) -> None:
+    """Wait until so many more reports were acknowledged."""
+    goal = sum(worker.acknowledged for worker in workers) + count
+    wait_for(lambda: sum(worker.acknowledged for worker in workers) >= goal, f"{count} more reports")
+
+
+class Reporter(threading.Thread):
+    """A worker that reports one run after the other, each until it is acknowledged; a run has its report's number."""
+
+    def __init__(self, manager: Manager, name: str) -> None:
+        super().__init__(daemon=True)
+        self.name = name
+        self.ending, self.given_up = threading.Event(), threading.Event()
+        self.sent = self.acknowledged = 0
+        self.wrong: list[str] = []
+        self._url = f"{manager.url}/api/v1/reports"
+        self._session = requests.Session()
+        self._session.trust_env = False
+        self._session.headers["Authorization"] = f"Bearer {manager.token(name)}"
+
+    def run(self) -> None:
+        while not self.given_up.is_set():
+            if self.ending.is_set() and self.acknowledged == self.sent:
+                break
+            self.sent = self.acknowledged + 1
+            report = report_of(self.sent, status_of(run=run_of(self.sent)))
+            answer = self._post(report)
+            if answer is None:
+                continue
+            if answer["acknowledged"] != self.sent or answer["want"]:
+                self.wrong.append(f"{self.sent}: {answer}")
+                return
+            self.acknowledged = self.sent
+        self._session.close()
+
+    def end(self) -> None:
+        self.ending.set()
+        self.join()
+
+    def _post(self, report: Report) -> Any:
+        body = json.dumps(plain(envelope_of(report, worker=self.name)))
+        try:
+            answer = self._session.post(self._url, data=body, timeout=30)
+        except requests.RequestException:
+            self.ending.wait(0.02)
+            return None
+        return answer.json() if answer.ok else None
