@@ -1,9 +1,11 @@
 """What every kind of database must do for the store: the tests of whatever module has a fixture `store`."""
 
+from pathlib import Path
+
 import pytest
 
 from schemas.records import History, Mirror, Site, Worker
-from schemas.report import Problem, Progress
+from schemas.report import Probe, Problem, Progress
 from sitegen import history_store, run_store
 from sitegen import store as store_module
 from sitegen.history import Forgetting
@@ -20,10 +22,14 @@ DECLARED = Declared(
     ("debian.yml:1:1: wrong. Do right.",),
 )
 
+VERSIONS = sorted(Path(__file__).parent.glob("version_*.sql"))
+"""Databases as older releases made them."""
+
 
 def test_what_a_worker_said_is_read_back(store: Store) -> None:
     problem = Problem("debian", "debian.yml:1:1", "wrong", "do right")
     status = status_of(status="failed", run=run_of(3, "failed", log_tail="disk full", reason="full"), size=5)
+    status = status._replace(probe=Probe(NOW, NOW - HOUR, None, False, "it cannot be read"))
     store.apply([delivery_of(report_of(1, status), problems=(problem,))])
     facts = store.facts()
     assert facts.statuses == {("w1", "debian"): status}

@@ -10,7 +10,7 @@ from sitegen import tables
 from sitegen.store import Store, StoreError
 from tests.sitegen.kit import delivery_of, report_of, status_of
 from tests.sitegen.store_cases import *  # noqa: F403 - the tests of every store
-from tests.sitegen.store_cases import DECLARED
+from tests.sitegen.store_cases import DECLARED, VERSIONS
 
 
 def test_numbers_survive_a_restart(tmp_path: Path) -> None:
@@ -55,11 +55,12 @@ def test_an_older_database_is_brought_forward(tmp_path: Path, monkeypatch: pytes
     assert _execute(tmp_path, "SELECT value FROM meta WHERE name = 'schema_version'") == [(tables.VERSION,)]
 
 
-def test_the_first_version_of_the_database_is_brought_to_todays(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_older_database_is_brought_to_todays(tmp_path: Path, version: Path) -> None:
     old, new = tmp_path / "old", tmp_path / "new"
     old.mkdir()
     connection = sqlite3.connect(old / "manager.db")
-    connection.executescript(Path(__file__).with_name("version_1.sql").read_text())
+    connection.executescript(version.read_text())
     connection.close()
     for folder in (old, new):
         with Store(str(folder)) as store:

@@ -1,5 +1,6 @@
 """Two managers on one PostgreSQL: one publishes, the other stands by."""
 
+import concurrent.futures
 import contextlib
 import os
 import signal
@@ -12,11 +13,14 @@ from typing import Any
 import pytest
 
 from schemas.records import DatabaseAddress
+from sitegen import check_store, token_store, tokens
+from sitegen.database import Database
 from sitegen.dialects import PUBLISHERS_LOCK, Postgresql
 from sitegen.lease import Lease
 from sitegen.locks import Lost
+from sitegen.model import Entry
 from sitegen.store import Store
-from tests.sitegen.kit import Manager, delivery_of, end, report_of, status_of, wait_for
+from tests.sitegen.kit import Manager, delivery_of, end, envelope_of, report_of, run_of, status_of, wait_for
 from tests.system.postgresql import Server
 
 HOLDERS = (
@@ -151,3 +155,49 @@ def is_over(lease: Lease) -> bool:
     except Lost:
         return True
     return False
+
+
+def test_serve_says_that_the_server_is_gone_and_goes_on_when_it_is_back(
+    server: Server, address: DatabaseAddress, managers: list[Manager]
+) -> None:
+    manager, _ = managers
+    with Store("", address) as store:
+        token = new_token(store)
+    with manager.serving() as process:
+        assert manager.post(envelope_of(report_of(1, status_of("a"))), token).json()["acknowledged"] == 1
+        server.stop()
+        refused = manager.post(envelope_of(report_of(2, status_of("b"))), token)
+        assert refused.status_code == 503
+        assert "cannot be used now" in refused.json()["error"]
+        server.start()
+        assert manager.post(envelope_of(report_of(2, status_of("b"))), token).json()["acknowledged"] == 2
+        assert sorted(job["name"] for job in manager.get("/jobs")) == ["a", "b"]
+        assert process.poll() is None
+
+
+def test_two_managers_take_one_workers_reports_in_turn(address: DatabaseAddress, managers: list[Manager]) -> None:
+    with Store("", address) as store:
+        token = new_token(store)
+    with managers[0].serving(), managers[1].serving(), concurrent.futures.ThreadPoolExecutor(8) as pool:
+        for number in range(1, 41, 2):
+            sent = [envelope_of(report_of(number + n, status_of(run=run_of(number + n)))) for n in (0, 1)]
+            first = managers[0].post(sent[0], token).json()
+            assert (first["acknowledged"], first["want"]) == (number, None)
+            tries = [pool.submit(managers[n % 2].post, sent[1], token) for n in range(8)]
+            assert {answer.result().json()["acknowledged"] for answer in tries} == {number + 1}
+    with Store("", address) as store, store.reading() as reader:
+        assert [past.run.id for past in reader.histories(["debian"])["debian"]] == list(range(40, 20, -1))
+
+
+def test_managers_that_start_together_make_the_tables_once(address: DatabaseAddress) -> None:
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        for opened in pool.map(lambda _: Store("", address), range(8)):
+            opened.close()
+    with Database(Postgresql(address)) as database:
+        assert list(check_store.problems(database)) == []
+
+
+def new_token(store: Store) -> str:
+    by = Entry(time.time(), "tests", "token add", "", "tests", {})
+    token_store.add(store, "w1", token_store.WORKER, tokens.digest("secret"), by)
+    return "secret"
