@@ -127,7 +127,9 @@ ALONE = [
         "sitegen.change_store", "sitegen.tunasync_store", "sitegen.history_store", "sitegen.check_store",
         "sitegen.backup",
     }),
-    (("requests", "urllib.request", "urllib3", "http.client", "httpx", "aiohttp"), {"runner.transport", "sitegen.caller"}),
+    (("requests", "urllib.request", "urllib3", "http.client", "httpx", "aiohttp"), {
+        "runner.transport", "sitegen.caller",
+    }),
     (("fcntl",), {"runner.locks"}),
     (("print", "input", "sys.stdout", "sys.stderr", "sys.__stderr__"), {"runner.output", "sitegen.output"}),
     (("yaml",), {"schemas.yaml_file"}),
