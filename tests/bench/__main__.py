@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.bench import idle_day, idle_tick, publish, run_cost, run_to_page, sync, units
+from tests.bench import idle_day, idle_tick, ingest, publish, run_cost, run_to_page, sync, units
 from tests.e2e.parts import REPOSITORY
 
 FOLDER = REPOSITORY / "build" / "bench"
@@ -25,6 +25,7 @@ def main() -> int:
     run_cost.measure(FOLDER / "data" / "cost", installed)
     run_to_page.measure(FOLDER / "data" / "page")
     publish.measure(FOLDER / "data" / "publish")
+    ingest.measure(FOLDER / "data" / "ingest")
     units.measure(FOLDER / "data" / "units")
     shutil.rmtree(FOLDER / "data")
     return 0
