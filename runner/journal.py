@@ -1,23 +1,20 @@
-"""The journal: states, runs and the outbox in one SQLite file. The only module of the worker that touches SQL but
-the plan's.
+"""The journal: states, runs, what somebody wants of them, and the outbox, in one SQLite file.
 
 A change of state and the report that tells it are one transaction, so the manager can never know something that is
-not so, nor miss something that is. Transactions are explicit and begin IMMEDIATE with a patience of 30 seconds:
-deferred ones fail at once when 16 runs write at the same time.
+not so, nor miss something that is.
 """
 
 import json
-import os
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from runner.migrations import MIGRATIONS
+from runner import database
+from runner.database import marks, transaction
+from runner.outbox import Outbox
 from runner.plan import Planned
 from runner.schedule import Order, State, count_failures
-from schemas.errors import SkipjackError
-from schemas.report import CHANGE, SNAPSHOT, MirrorStatus, Probe, Run, decode_probe, encode_content
+from schemas.report import Probe
 from schemas.states import (
     ACTIVE,
     DISABLED,
@@ -32,23 +29,12 @@ from schemas.states import (
     SUCCESS,
 )
 
-PATIENCE = 30.0
-"""Seconds that a writer waits for the others."""
-
 _DAY = 86400.0
-
-BACKLOG = 1000
-"""Waiting reports from which on a success is reported without the end of its log."""
 
 KEPT_RUNS = 100
 """Ended runs kept for each mirror, once the manager knows them."""
 
-RUNS_AT_ONCE = 20
-"""Ended runs in one report after a snapshot; with the tails of their logs some 170 kB."""
-
 _NOT_PROBED = ACTIVE | {PAUSED, DISABLED}
-
-_RUN = ", ".join(Run._fields)
 
 
 class Subject(NamedTuple):
@@ -92,66 +78,12 @@ class Active(NamedTuple):
 @contextmanager
 def opened(path: str) -> Iterator["Journal"]:
     """Open the journal, made or brought to this version's tables when needed; SkipjackError when it cannot be."""
-    try:
-        connection = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None)
-    except sqlite3.Error as error:
-        raise SkipjackError(f"The journal {path} cannot be opened: {error}.", "Check the folder's owner.") from error
-    try:
-        connection.row_factory = sqlite3.Row
-        _prepare(connection, path)
+    with database.opened(path) as connection:
         yield Journal(connection)
-    except sqlite3.DatabaseError as error:
-        todo = "See whether the disk is full or read-only; nothing was recorded."
-        raise SkipjackError(f"The journal {path} cannot be used: {error}.", todo) from error
-    finally:
-        connection.close()
 
 
-def _prepare(connection: sqlite3.Connection, path: str) -> None:
-    connection.execute("PRAGMA synchronous=FULL")
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version == len(MIGRATIONS):
-        return
-    if version > len(MIGRATIONS):
-        raise SkipjackError(f"The journal {path} was written by a newer version.", "Install that version again.")
-    connection.execute("PRAGMA journal_mode=WAL")
-    with _transaction(connection):
-        version = connection.execute("PRAGMA user_version").fetchone()[0]  # another process may have been faster
-        for step in MIGRATIONS[version:]:
-            for statement in filter(str.strip, step.split(";")):
-                connection.execute(statement)
-        if not connection.execute("SELECT 1 FROM identity").fetchone():
-            connection.execute("INSERT INTO identity VALUES (?, 0)", (os.urandom(16).hex(),))
-        connection.execute(f"PRAGMA user_version={len(MIGRATIONS):d}")
-
-
-@contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    part_of_another = bool(connection.in_transaction)
-    if part_of_another:
-        yield
-        return
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:  # a full disk makes SQLite undo everything by itself
-            connection.execute("ROLLBACK")
-        raise
-
-
-class Journal:
-    """An open journal. Every method that writes is one durable transaction."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._db = connection
-
-    @contextmanager
-    def together(self) -> Iterator[sqlite3.Connection]:
-        """Make several changes one transaction; gives the connection, for the tables of other modules."""
-        with _transaction(self._db):
-            yield self._db
+class Journal(Outbox):
+    """An open journal. Every method that writes is one durable transaction, with the reports of what it changes."""
 
     # What is so
 
@@ -160,11 +92,6 @@ class Journal:
         columns = "status, last_started_at, last_ended_at, last_success_at, size, failures, forced"
         query = f"SELECT name, {columns} FROM mirror"  # noqa: S608 - own columns
         return {row[0]: State(*row[1:]) for row in self._db.execute(query)}
-
-    def statuses(self) -> list[MirrorStatus]:
-        """Every mirror as reports show it now, without the ends of logs, by name."""
-        names = [row[0] for row in self._db.execute("SELECT name FROM mirror ORDER BY name")]
-        return [self._status(name, tail=False) for name in names]
 
     def orders(self) -> dict[str, Order]:
         """What somebody wants of mirrors, by name: overrides that hold, and starts that have not begun."""
@@ -179,18 +106,8 @@ class Journal:
 
     def active(self) -> list[Active]:
         """The runs that have, or should have, a process."""
-        query = f"SELECT id, mirror, status, launched_at FROM run WHERE status IN ({_marks(ACTIVE)})"  # noqa: S608 - marks
+        query = f"SELECT id, mirror, status, launched_at FROM run WHERE status IN ({marks(ACTIVE)})"  # noqa: S608 - marks
         return [Active(*row) for row in self._db.execute(query, sorted(ACTIVE))]
-
-    def run(self, run: int) -> Run | None:
-        """One run, or None when there is none of that number."""
-        row = self._db.execute(f"SELECT {_RUN} FROM run WHERE id = ?", (run,)).fetchone()  # noqa: S608 - own columns
-        return Run(*row) if row else None
-
-    def last_run(self, mirror: str) -> Run | None:
-        """The last run of a mirror that began or ended, or None before the first."""
-        row = self._db.execute("SELECT run FROM mirror WHERE name = ?", (mirror,)).fetchone()
-        return self.run(row[0]) if row and row[0] is not None else None
 
     # What happens
 
@@ -201,7 +118,7 @@ class Journal:
         one that was paused or disabled meanwhile. A start that was asked for is thereby granted.
         """
         launched: dict[str, int] = {}
-        with _transaction(self._db):
+        with transaction(self._db):
             orders = self.orders()
             busy = {active.mirror for active in self.active()} | {
                 name for name, each in orders.items() if each.override
@@ -224,7 +141,7 @@ class Journal:
 
         `launched` None is whichever run of the mirror was launched.
         """
-        with _transaction(self._db):
+        with transaction(self._db):
             self._db.execute(
                 "DELETE FROM run WHERE mirror = ?1 AND status = ?2 AND id = coalesce(?3, id)",
                 (subject.name, LAUNCHING, launched),
@@ -234,7 +151,7 @@ class Journal:
 
     def requeue(self, active: Active, now: float) -> None:
         """Record that a launched run never began through no fault of its own, and waits to be launched again."""
-        with _transaction(self._db):
+        with transaction(self._db):
             if self._db.execute("DELETE FROM run WHERE id = ? AND status = ?", (active.id, LAUNCHING)).rowcount:
                 self._db.execute("UPDATE mirror SET status = ? WHERE name = ?", (QUEUED, active.mirror))
                 again = "INSERT OR IGNORE INTO request SELECT name, 1, ?, 'whoever forced it' FROM mirror"
@@ -248,7 +165,7 @@ class Journal:
         faster has taken its place), or the mirror was paused or disabled. Other runs of the mirror that seem active
         are dead, since their locks are free.
         """
-        with _transaction(self._db):
+        with transaction(self._db):
             if self._held(subject.name):
                 return None
             for active in [each for each in self.active() if each.mirror == subject.name and each.id != launched]:
@@ -277,19 +194,19 @@ class Journal:
 
     def attempt(self, run: int, mirror: str, status: str, attempts: int, now: float) -> None:
         """Record that an attempt begins."""
-        with _transaction(self._db):
+        with transaction(self._db):
             self._db.execute("UPDATE run SET status = ?, attempts = ? WHERE id = ?", (status, attempts, run))
             self._db.execute("UPDATE mirror SET status = ? WHERE name = ?", (status, mirror))
             self._report(mirror, now)
 
     def end(self, run: int, mirror: str, ending: Ending, now: float) -> bool:
         """Record how a run ended, once: False when an end stands there already."""
-        with _transaction(self._db):
+        with transaction(self._db):
             return self._end(run, mirror, ending, now)
 
     def settle(self, active: Active, ending: Ending, now: float) -> bool:
         """Record the end of a run that was found dead: False when it has begun or ended since it was looked at."""
-        with _transaction(self._db):
+        with transaction(self._db):
             row = self._db.execute("SELECT status FROM run WHERE id = ?", (active.id,)).fetchone()
             if row is None or (row["status"] != active.status and active.status == LAUNCHING):
                 return False
@@ -304,7 +221,7 @@ class Journal:
 
     def measured(self, mirror: str, size: int, now: float) -> None:
         """Record a size that was measured on disk, in bytes."""
-        with _transaction(self._db):
+        with transaction(self._db):
             self._update("mirror", {"size": size, "measured_at": now}, "name", mirror)
             self._report(mirror, now)
 
@@ -318,7 +235,7 @@ class Journal:
 
     def probed(self, mirror: str, probe: Probe, now: float) -> None:
         """Record what was found when a mirror was compared with its upstream."""
-        with _transaction(self._db):
+        with transaction(self._db):
             self._update("mirror", {"probe": json.dumps(probe._asdict()), "probed_at": now}, "name", mirror)
             self._report(mirror, now)
 
@@ -326,7 +243,7 @@ class Journal:
 
     def override(self, subjects: list[Subject], kind: str, made_by: str, now: float) -> list[str]:
         """Pause or disable mirrors; gives those that have a run under way, whose end will say that it was stopped."""
-        with _transaction(self._db):
+        with transaction(self._db):
             for subject in subjects:
                 self._db.execute("DELETE FROM request WHERE mirror = ?", (subject.name,))
                 row = (subject.name, kind, now, made_by)
@@ -346,7 +263,7 @@ class Journal:
 
     def lift(self, subjects: list[Subject], now: float) -> None:
         """Let paused and disabled mirrors follow their schedule again."""
-        with _transaction(self._db):
+        with transaction(self._db):
             self._lift(subjects, now)
 
     def request(
@@ -357,7 +274,7 @@ class Journal:
         Of those, only the ones that are to run `again` get a start for when that run has ended, as do those whose run
         was told to stop already.
         """
-        with _transaction(self._db):
+        with transaction(self._db):
             self._lift(subjects, now)
             active = {each.mirror for each in self.active()} - (set() if again else self._ending())
             begun = [subject.name for subject in subjects if subject.name in active]
@@ -372,73 +289,12 @@ class Journal:
     def to_be_ended(self) -> list[str]:
         """The mirrors whose runs under way somebody wants to end: whoever did may have died before telling them so."""
         query = "SELECT DISTINCT name FROM mirror JOIN run ON run.mirror = name WHERE told <> '' AND run.status IN"
-        return [row[0] for row in self._db.execute(f"{query} ({_marks(ACTIVE)})", sorted(ACTIVE))]
+        return [row[0] for row in self._db.execute(f"{query} ({marks(ACTIVE)})", sorted(ACTIVE))]
 
     def tell(self, mirrors: list[str], reason: str) -> None:
         """Record why runs under way are about to be told to stop: it becomes the reason of their ends."""
-        with _transaction(self._db):
+        with transaction(self._db):
             self._tell(mirrors, reason)
-
-    # What the manager is told
-
-    def identity(self) -> str:
-        """The journal's own identity: numbers count per journal, so a reinstalled worker is not taken for the old."""
-        return str(self._db.execute("SELECT journal FROM identity").fetchone()[0])
-
-    def renew(self) -> None:
-        """Become another journal: this one was restored from an old copy, so its numbers were used before."""
-        with _transaction(self._db):
-            self._db.execute("UPDATE identity SET journal = ?, acknowledged = 0", (os.urandom(16).hex(),))
-
-    def newest(self) -> int:
-        """The highest number that a report ever got here, 0 before the first."""
-        row = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'").fetchone()
-        return int(row[0]) if row else 0
-
-    def outbox(self, most: int, most_bytes: int) -> list[dict[str, Any]]:
-        """The oldest reports that were not acknowledged, as JSON values: at least one if there is any."""
-        found: list[dict[str, Any]] = []
-        size = 0
-        query = "SELECT number, made_at, kind, content FROM outbox ORDER BY number LIMIT ?"
-        for row in self._db.execute(query, (most,)):
-            size += len(row["content"])
-            if found and size > most_bytes:
-                break
-            head = {"number": row["number"], "made_at": row["made_at"], "kind": row["kind"]}
-            found.append(head | json.loads(row["content"]))
-        return found
-
-    def acknowledged(self) -> int:
-        """The highest number that the manager ever acknowledged, 0 before the first."""
-        return int(self._db.execute("SELECT acknowledged FROM identity").fetchone()[0])
-
-    def pending(self) -> int:
-        """How many reports wait."""
-        return int(self._db.execute("SELECT count(*) FROM outbox").fetchone()[0])
-
-    def acknowledge(self, number: int) -> None:
-        """Take out of the outbox what the manager has committed: everything up to `number`."""
-        with _transaction(self._db):
-            self._db.execute("DELETE FROM outbox WHERE number <= ?", (number,))
-            self._db.execute("UPDATE identity SET acknowledged = max(acknowledged, ?)", (number,))
-
-    def snapshot(self, known: int, now: float) -> None:
-        """Replace what waits by reports of everything, for a manager that knows all up to `known` and no more.
-
-        The first holds every mirror's state. Those after it hold every ended run that such a manager cannot know, so
-        no end is lost; they are several, since a request must not grow with the time that a manager has missed.
-        """
-        with _transaction(self._db):
-            statuses = tuple(self.statuses())
-            query = f"SELECT mirror, {_RUN} FROM run WHERE end_number > ? ORDER BY id"  # noqa: S608 - own columns
-            runs = tuple((row[0], Run(*row[1:])) for row in self._db.execute(query, (known,)))
-            self._db.execute("DELETE FROM outbox")
-            self._enqueue(SNAPSHOT, encode_content(statuses), now)
-            for first in range(0, len(runs), RUNS_AT_ONCE):
-                part = runs[first : first + RUNS_AT_ONCE]
-                number = self._enqueue(CHANGE, encode_content((), part), now)
-                ids = [(number, run.id) for _mirror, run in part]
-                self._db.executemany("UPDATE run SET end_number = ? WHERE id = ?", ids)
 
     # Parts of transactions
 
@@ -527,43 +383,9 @@ class Journal:
         columns = ", ".join(f"{name} = ?" for name in fields)
         self._db.execute(f"UPDATE {table} SET {columns} WHERE {key} = ?", (*fields.values(), value))  # noqa: S608 - own columns
 
-    def _status(self, mirror: str, *, tail: bool = True) -> MirrorStatus:
-        row = self._db.execute("SELECT * FROM mirror WHERE name = ?", (mirror,)).fetchone()
-        run = self.run(row["run"]) if row["run"] is not None else None
-        if run is not None and not tail:
-            run = run._replace(log_tail="")
-        fields = {key: row[key] for key in MirrorStatus._fields if key in row.keys()}  # noqa: SIM118 - a Row is no dict
-        fields["probe"] = decode_probe(json.loads(row["probe"])) if row["probe"] else None
-        return MirrorStatus(**fields | {"mirror": mirror, "run": run, "is_master": bool(row["is_master"])})
-
-    def _report(self, mirror: str, now: float) -> None:
-        """Report a state that the run's end will make a thing of the past."""
-        self._enqueue(CHANGE, encode_content((self._status(mirror),)), now, passing=mirror)
-
-    def _report_end(self, mirror: str, now: float) -> int:
-        """Report an end, and empty the reports before it that still wait: a manager that is away for a week must not
-        make the outbox grow by what nobody will want to know. Their numbers stay, so that none seems to be missing.
-        """
-        empty = json.dumps(encode_content(()))
-        self._db.execute("UPDATE outbox SET content = ?, passing = NULL WHERE passing = ?", (empty, mirror))
-        backlog = self.pending() > BACKLOG
-        status = self._status(mirror)
-        if backlog and status.status == SUCCESS and status.run is not None:
-            status = status._replace(run=status.run._replace(log_tail=""))
-        return self._enqueue(CHANGE, encode_content((status,)), now)
-
-    def _enqueue(self, kind: str, content: dict[str, Any], now: float, *, passing: str | None = None) -> int:
-        text = json.dumps(content, separators=(",", ":"))
-        columns = "INSERT INTO outbox (made_at, kind, content, passing) VALUES (?, ?, ?, ?)"
-        return int(self._db.execute(columns, (now, kind, text, passing)).lastrowid or 0)
-
     def _forget_old_runs(self, mirror: str) -> None:
         self._db.execute(
             "DELETE FROM run WHERE mirror = ?1 AND end_number <= (SELECT acknowledged FROM identity)"
             " AND id <= (SELECT id FROM run WHERE mirror = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
             (mirror, KEPT_RUNS),
         )
-
-
-def _marks(values: frozenset[str]) -> str:
-    return ", ".join("?" * len(values))

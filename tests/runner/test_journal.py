@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from runner import journal
+from runner import journal, outbox
 from runner.journal import Ending, Journal, Subject
 from runner.migrations import MIGRATIONS
 from schemas.errors import SkipjackError
@@ -170,11 +170,11 @@ def test_a_snapshot_replaces_what_waits_and_holds_every_end_that_may_be_unknown(
 
 
 def test_a_snapshot_of_much_is_several_reports_and_a_second_one_loses_nothing_of_it(book: Journal) -> None:
-    for number in range(journal.RUNS_AT_ONCE * 2 + 1):
+    for number in range(outbox.RUNS_AT_ONCE * 2 + 1):
         one_run(book, now=200.0 + number * 10)
     book.snapshot(0, 1000.0)
     first = [[run["id"] for run in report["runs"]] for report in book.outbox(100, MANY)]
-    assert [len(ids) for ids in first] == [0, journal.RUNS_AT_ONCE, journal.RUNS_AT_ONCE, 1]
+    assert [len(ids) for ids in first] == [0, outbox.RUNS_AT_ONCE, outbox.RUNS_AT_ONCE, 1]
     known = book.outbox(100, MANY)[1]["number"]
     book.acknowledge(known)
 
@@ -230,7 +230,7 @@ def test_a_damaged_and_a_newer_journal_are_named(path: str) -> None:
 
 WRITER = """
 import sys, time
-from runner import journal
+from runner import journal, outbox
 from runner.journal import Ending, Subject
 with journal.opened(sys.argv[1]) as book:
     subject = Subject(sys.argv[2], "x", True, "a" * 40)
