@@ -21,7 +21,9 @@ MIB = 1024**2
 
 @pytest.fixture
 def job(tmp_path: Path) -> Job:
-    mirror = Mirror("debian", "w1", "command", "rsync://rsync.example.org/debian/", retry=1, command="true")
+    mirror = Mirror(
+        "debian", "w1", "command", "rsync://rsync.example.org/debian/", retry=1, retry_delay=0, command="true"
+    )
     (tmp_path / "mirrors").mkdir()
     return Job(mirror, Paths(*(str(tmp_path / path) for path in ("mirrors/debian", "mirrors", "logs", "snapshots/x"))))
 
