@@ -49,5 +49,8 @@ MIGRATIONS = (
     ALTER TABLE mirror ADD COLUMN probe TEXT;
     ALTER TABLE mirror ADD COLUMN probed_at REAL;
     """,
+    """
+    CREATE INDEX run_status ON run (status);
+    """,
 )
 """Steps from each version of the tables to the next; only ever added to, and safe while older runs are at work."""

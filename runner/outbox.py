@@ -82,8 +82,9 @@ class Outbox:
         return int(self._db.execute("SELECT acknowledged FROM identity").fetchone()[0])
 
     def pending(self) -> int:
-        """How many reports wait."""
-        return int(self._db.execute("SELECT count(*) FROM outbox").fetchone()[0])
+        """How many reports wait. Their numbers have no gap, so none need be counted, which takes long in a long row."""
+        query = "SELECT (SELECT max(number) FROM outbox) - (SELECT min(number) FROM outbox) + 1"
+        return int(self._db.execute(query).fetchone()[0] or 0)
 
     def acknowledge(self, number: int) -> None:
         """Take out of the outbox what the manager has committed: everything up to `number`."""

@@ -157,7 +157,7 @@ def test_https_by_itself(tmp_path: Path, certificate: dict[str, str]) -> None:
         with connected(manager) as plain, pytest.raises(ssl.SSLError):
             context = ssl.create_default_context()
             context.wrap_socket(plain, server_hostname="127.0.0.1")
-    manager.session.close()
+        manager.session.close()  # or serve would wait for it in the end
 
 
 def test_a_certificate_that_cannot_be_used_is_told_in_one_line(tmp_path: Path, certificate: dict[str, str]) -> None:
