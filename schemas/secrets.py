@@ -25,7 +25,7 @@ def _credential(name: str) -> str:
     if folder is None:
         raise SkipjackError(
             f"The credential `{name}` is not there.",
-            "Start this from a unit with `LoadCredential=`, or name a `file:` instead.",
+            "Put it where units find it and run `skipjack install` again (see docs/systemd.md), or name a `file:`.",
         )
     of_mirrors = os.path.join(folder, f"mirror_{name}")  # as systemd names the files of a whole folder, `mirror:FOLDER`
     return of_mirrors if os.path.exists(of_mirrors) else os.path.join(folder, name)

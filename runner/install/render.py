@@ -95,7 +95,8 @@ def _values(setup: Setup) -> Mapping[str, str]:
         "mirror_folders": "\n".join(mirrors),
         "keep_out": f"InaccessiblePaths=-{_quoted(setup.token)}" if setup.token and not setup.own else "",
         "token": _credential(setup, setup.credential, setup.credential) if setup.credential else "",
-        "mirror_credentials": _credential(setup, "mirror", "mirrors"),
+        # Only if there are any: with credentials 100 units that start at once take 17 s instead of 3.
+        "mirror_credentials": _credential(setup, "mirror", "mirrors") if setup.has_passwords else "",
         "container_access": _containers(setup),
         "sandbox": _sandbox(setup),
     }

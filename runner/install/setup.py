@@ -22,7 +22,8 @@ class Setup(NamedTuple):
     `user` is who the units run as; under a user's own service manager (`own`) that is whoever installs. `optional` are
     folders that runs may write to and that need not be there. `readable` is what the programs read and what a sandbox
     could hide. `token` is the file with a worker's token, or `credential` its name; `reports` says whether it has a
-    manager. `containers` is the program that runs may start containers with, if they may.
+    manager, `has_passwords` whether there are credentials for mirrors. `containers` is the program that runs may start
+    containers with, if they may.
     """
 
     kind: str
@@ -39,6 +40,7 @@ class Setup(NamedTuple):
     token: str = ""
     credential: str = ""
     reports: bool = False
+    has_passwords: bool = False
     containers: str = ""
 
     @property
@@ -50,6 +52,11 @@ class Setup(NamedTuple):
     def credentials(self) -> str:
         """The folder with the secrets that units are given."""
         return os.path.join(_config_home(), "skipjack/credentials") if self.own else "/etc/skipjack/credentials"
+
+    @property
+    def passwords(self) -> str:
+        """The folder with those that runs are given."""
+        return os.path.join(self.credentials, "mirrors")
 
     @property
     def systemctl(self) -> tuple[str, ...]:
@@ -78,7 +85,19 @@ def of_worker(
     )  # fmt: skip
     if containers is None:
         containers = os.path.exists(os.path.join(setup.units, CONTAINERS[0]))
-    return setup._replace(containers=settings.container_program if containers else "")
+    return setup._replace(
+        containers=settings.container_program if containers else "", has_passwords=_holds_any(setup.passwords)
+    )
+
+
+def _holds_any(folder: str) -> bool:
+    """Whether there is anything in a folder; if we may not look, as without root, then as if there were."""
+    try:
+        return bool(os.listdir(folder))
+    except FileNotFoundError:
+        return False
+    except PermissionError:
+        return True
 
 
 def of_manager(settings: ManagerSettings, path: str, user: str, *, own: bool) -> Setup:

@@ -82,9 +82,15 @@ def test_the_token_is_for_the_courier_alone() -> None:
     loaded = "LoadCredential=token:/etc/skipjack/credentials/token"
     assert loaded in lines(installed, "skipjack-courier.service")
     assert loaded not in lines(installed, "skipjack-run@.service")
-    assert "LoadCredential=mirror:/etc/skipjack/credentials/mirrors" in lines(installed, "skipjack-run@.service")
     in_file = SETTINGS._replace(manager=ManagerAddress("https://m.example.org", Secret(file="/etc/skipjack/token")))
     assert "InaccessiblePaths=-/etc/skipjack/token" in lines(worker(in_file), "skipjack-run@.service")
+
+
+def test_runs_are_given_the_passwords_of_mirrors_if_there_are_any() -> None:
+    loaded = "LoadCredential=mirror:/etc/skipjack/credentials/mirrors"
+    for there in (True, False):
+        run = lines(worker()._replace(has_passwords=there), "skipjack-run@.service")
+        assert (loaded in run) is there
 
 
 def test_a_worker_without_a_manager_has_no_courier_and_loses_a_former_one() -> None:

@@ -139,6 +139,7 @@ def test_a_password_is_a_credential_that_only_runs_are_given(site: Site) -> None
         + "[private]\npath = /srv/upstream\nauth users = mirror\nsecrets file = /etc/rsyncd.secrets\n"
     )
     box.write("/etc/skipjack/credentials/mirrors/upstream-password", "open sesame\n", 0o600)
+    site.install()
     site.commit(
         {"p.yml": "upstream: rsync://127.0.0.1/private/\nusername: mirror\npassword: {credential: upstream-password}\n"}
     )
