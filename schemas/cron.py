@@ -100,6 +100,6 @@ def _last_time(expression: str, until: float) -> float:
 
 @functools.cache
 def _cronsim() -> ModuleType:
-    from schemas.zones import library
+    from schemas.zones import installed_module
 
-    return library("cronsim")
+    return installed_module("cronsim")

@@ -25,7 +25,7 @@ def zone(name: str) -> tzinfo:
         raise SkipjackError(f"This machine does not know the time zone `{name}`.", todo) from error
 
 
-def library(name: str) -> ModuleType:
+def installed_module(name: str) -> ModuleType:
     """A library that Skipjack depends on. Our own packages usually lie beside it, but not in a tree of sources."""
     try:
         return importlib.import_module(name)

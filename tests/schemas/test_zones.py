@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from schemas.errors import SkipjackError
-from schemas.zones import library, zone
+from schemas.zones import installed_module, zone
 
 ROOT = Path(__file__).parents[2]
 
@@ -20,7 +20,7 @@ def lean(code: str) -> str:
 
 
 def test_a_library_is_found_without_site_packages() -> None:
-    assert lean("import schemas.zones; print(schemas.zones.library('cronsim').__name__)") == "cronsim"
+    assert lean("import schemas.zones; print(schemas.zones.installed_module('cronsim').__name__)") == "cronsim"
     assert lean("from schemas.cron import next_time; print(next_time('0 1 * * *', 'UTC', 0.0))") == "3600.0"
 
 
@@ -40,4 +40,4 @@ def test_what_is_not_there_is_an_error() -> None:
     with pytest.raises(SkipjackError):
         zone("Europe/Bielefeld")
     with pytest.raises(ModuleNotFoundError):
-        library("no_such_library")
+        installed_module("no_such_library")
