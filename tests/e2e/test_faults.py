@@ -88,7 +88,8 @@ def way(manager: Manager) -> Iterator[FaultyWay]:
 def script(worker: Worker, text: str) -> str:
     """A mirror of a command that does `text`."""
     path = truth.provider(worker.folder, "script", text)
-    return f"provider: command\nupstream: https://files.example/\ncommand: {path}\nmin_free_space: 0B\n"
+    quiet = "min_free_space: 0B\nmeasure_size: false\n"  # no report that comes later
+    return f"provider: command\nupstream: https://files.example/\ncommand: {path}\n{quiet}"
 
 
 def courier(worker: Worker, *patches: str) -> subprocess.CompletedProcess[str]:
@@ -178,7 +179,9 @@ def test_a_week_of_reports_is_delivered_in_order_even_if_requests_must_be_small(
     with manager.settings.open("a") as settings:
         settings.write("body_limit: 256KiB\n")
     worker = Worker(tmp_path / "w", "w1", repository.url, manager)
-    repository.commit({f"m{number}.yml": script(worker, "true\n") for number in range(20)}, "Add twenty")
+    repository.commit(
+        {f"m{number}.yml": script(worker, "true\n") + "interval: 30d\n" for number in range(20)}, "Add twenty"
+    )
     worker.state.mkdir()
     began = time.time() - 7 * DAY
     with journal.opened(str(worker.state / "journal.db")) as book:
