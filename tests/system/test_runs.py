@@ -16,7 +16,6 @@ setsid --fork bash -c 'trap "" TERM; sleep 1002; true'
 trap '' TERM
 wait
 """
-START = ("systemctl", "--no-ask-password", "start", "skipjack-tick.service")
 HOG = "#!/usr/bin/python3\nblocks = []\nwhile True:\n    blocks.append(b'x' * 2**20)\n"
 
 
@@ -130,19 +129,6 @@ def test_a_unit_that_cannot_start_is_told_with_its_reason(site: Site, name: str,
         site.box.do("rm", "-r", drop_in)
         site.box.do("systemctl", "daemon-reload")
     assert reason in run["reason"] and "systemctl status" in run["reason"]
-
-
-def test_without_its_polkit_rule_the_worker_says_what_to_do_and_goes_on_once_it_is_there(site: Site) -> None:
-    rule = "/etc/polkit-1/rules.d/50-skipjack.rules"
-    site.box.do("rm", rule)
-    wait_until(lambda: site.box.run(*START, user="skipjack").returncode == 4, "polkit has noticed")
-    site.commit({"refused.yml": "upstream: rsync://127.0.0.1/files/\n"})
-    run = site.wait_for("refused", "launch-failed")
-    assert "run `skipjack install` again" in run["reason"]
-    assert "wrote " + rule in site.install()
-    wait_until(lambda: site.box.run(*START, user="skipjack").returncode == 0, "polkit has noticed")
-    site.box.do(SKIPJACK, "start", "refused")
-    site.wait_for("refused", "success")
 
 
 def test_a_password_is_a_credential_that_only_runs_are_given(site: Site) -> None:
