@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-import socket
+from _socket import AF_UNIX, SOCK_DGRAM, SOCK_NONBLOCK, socket  # without the rest, which would cost each run 3 ms
 
 
 def path(run_dir: str) -> str:
@@ -14,6 +14,6 @@ def ring(run_dir: str) -> None:
     """Say that there is something to deliver. Nobody need be there: a courier looks for itself when it starts."""
     with (
         contextlib.suppress(OSError),
-        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sender,
+        contextlib.closing(socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK)) as sender,
     ):
         sender.sendto(b"", path(run_dir))

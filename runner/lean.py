@@ -9,6 +9,7 @@ Without site packages and with nothing imported that is not needed, an idle tick
 start. The command `skipjack` does the same for people.
 """
 
+import gc
 import sys
 import time
 
@@ -45,8 +46,10 @@ def _start(program: str, places: Places, rest: list[str]) -> int:
 
         settle_unit(places, rest[0], time.time())
         return 0
+    gc.disable()  # what is made by imports is kept, so looking through it for garbage again and again finds nothing
     from runner.run import run
 
+    gc.enable()
     name, *more = rest
     share = next((word.partition("=")[2] for word in more if word.startswith("max-delete=")), None)
     number = next((int(word) for word in more if word.isdigit()), None)

@@ -89,8 +89,8 @@ def _supervise(job: Job, book: Journal, number: int, held: _Locks, stop: process
         bell.ring(header.run_dir)
         log(f"attempt {attempt} of {job.mirror.retry}, log {job.log_file}", about=name)
 
-    provider, table = PROVIDERS[job.mirror.provider], tuple(hooks.HOOKS.values())
-    ending = pipeline.run(job, pipeline.Means(provider, table, keep, stop, on_attempt, place.publish))
+    provider, ours = PROVIDERS[job.mirror.provider], hooks.of(job.mirror)
+    ending = pipeline.run(job, pipeline.Means(provider, ours, keep, stop, on_attempt, place.publish))
     place.clear()
     now = time.time()
     ending = ending._replace(next_run_at=_next_run_at(job.mirror, book, header, ending.status, now))

@@ -3,20 +3,34 @@
 pre_* functions run in this order, post_* functions in reverse.
 """
 
+import sys
 from types import ModuleType
 
-from runner.hooks import btrfs_snapshot, container, directory, exec_commands, free_space, log_keeper, memory, trace, zfs
+from schemas.records import Mirror
 
-HOOKS: dict[str, ModuleType] = {
-    "exec_commands": exec_commands,
-    "log_keeper": log_keeper,
-    "zfs": zfs,
-    "btrfs_snapshot": btrfs_snapshot,
-    "directory": directory,
-    "free_space": free_space,
-    "container": container,
-    "trace": trace,
-    "memory": memory,
+HOOKS: dict[str, str] = {
+    "exec_commands": "",
+    "log_keeper": "",
+    "zfs": "zpool",
+    "btrfs_snapshot": "btrfs_snapshot",
+    "directory": "",
+    "free_space": "",
+    "container": "",
+    "trace": "trace",
+    "memory": "memory_limit",
 }
+"""Each hook's module, and the key of a mirror without which it has nothing to do (empty where there is none such)."""
 
 STAGES = ("pre_job", "pre_exec", "post_exec", "post_success", "post_fail")
+
+
+def of(mirror: Mirror) -> tuple[ModuleType, ...]:
+    """The hooks that have something to do in a mirror's runs; no others are imported, which a run would pay for."""
+    return tuple([load(name) for name, key in HOOKS.items() if not key or getattr(mirror, key)])
+
+
+def load(name: str) -> ModuleType:
+    """The module of a hook."""
+    full = f"{__name__}.{name}"
+    __import__(full)
+    return sys.modules[full]

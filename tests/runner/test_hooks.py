@@ -217,13 +217,11 @@ def test_trouble_with_old_logs_is_told_and_changes_nothing(job: Job) -> None:
 
 
 def run(job: Job, stop: process.Stop | None = None, provider: str = "command") -> Ending:
-    """Take the job through the whole pipeline with all hooks; its provider's command is `true` if nothing else."""
+    """Take the job through the whole pipeline with its hooks; its provider's command is `true` if nothing else."""
     job.attempt = 0
     change(job, command=job.mirror.command or "true")
-    table = tuple(hooks.HOOKS.values())
-    means = pipeline.Means(
-        PROVIDERS[provider], table, (), stop or process.Stop(), lambda _attempt: None, lambda _progress: None
-    )
+    ours, stop = hooks.of(job.mirror), stop or process.Stop()
+    means = pipeline.Means(PROVIDERS[provider], ours, (), stop, lambda _attempt: None, lambda _progress: None)
     return pipeline.run(job, means)
 
 

@@ -33,7 +33,7 @@ def change(job: Job, **fields: object) -> None:
 
 
 def run(job: Job, *more: ModuleType) -> Ending:
-    table = (*hooks.HOOKS.values(), *more)
+    table = (*hooks.of(job.mirror), *more)
     means = pipeline.Means(PROVIDERS["command"], table, (), process.Stop(), lambda _number: None, lambda _much: None)
     return pipeline.run(job, means)
 

@@ -49,7 +49,12 @@ def _stage(name: str) -> Callable[[], None]:
     """Hold in a hook of our own."""
     barrier = ModuleType("barrier")
     setattr(barrier, name, lambda _job: _hold())
-    return lambda: hooks.HOOKS.update(barrier=barrier)
+
+    def add() -> None:
+        sys.modules["runner.hooks.barrier"] = barrier
+        hooks.HOOKS["barrier"] = ""
+
+    return add
 
 
 PHASES: dict[str, Callable[[], None]] = {
