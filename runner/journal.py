@@ -14,7 +14,7 @@ from runner.database import marks, transaction
 from runner.outbox import Outbox
 from runner.plan import Planned
 from runner.schedule import Order, State, count_failures
-from schemas.report import Probe
+from schemas.report import Probe, decode_probe
 from schemas.states import (
     ACTIVE,
     DISABLED,
@@ -232,6 +232,11 @@ class Journal(Outbox):
             " OR probed_at < last_success_at OR abs(? - probed_at) >= ?) ORDER BY probed_at"
         )
         return [row[0] for row in self._db.execute(query, (now, every)) if row["status"] not in _NOT_PROBED]
+
+    def probe(self, mirror: str) -> Probe | None:
+        """What was last found when a mirror was compared with its upstream."""
+        row = self._db.execute("SELECT probe FROM mirror WHERE name = ?", (mirror,)).fetchone()
+        return decode_probe(json.loads(row["probe"])) if row and row["probe"] else None
 
     def probed(self, mirror: str, probe: Probe, now: float) -> None:
         """Record what was found when a mirror was compared with its upstream."""

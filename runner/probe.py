@@ -19,6 +19,7 @@ from runner.stamps import read_stamp
 from runner.transport import Line, Patience, Unreachable
 from schemas import VERSION
 from schemas.errors import SkipjackError
+from schemas.freshness import PROBE_LASTS
 from schemas.records import Mirror
 from schemas.report import Probe
 from schemas.secrets import read_secret
@@ -60,6 +61,20 @@ def probe(planned: Planned) -> Probe:
         None if upstream is None or own is None else upstream == own,
         "; ".join(filter(None, (trouble, own_trouble)))[:1000],
     )
+
+
+def continued(before: Probe | None, found: Probe) -> Probe:
+    """What is so after a new probe: when the two were last even, and the former comparison while none can be made.
+
+    An upstream that does not answer for an hour changes nothing about how far behind it we were.
+    """
+    if found.same or (found.upstream_at is not None and found.own_at is not None and found.own_at >= found.upstream_at):
+        return found._replace(even_at=found.at)
+    if before is None:
+        return found
+    if found.same is None and before.same is not None and 0 <= found.at - before.at <= PROBE_LASTS:
+        return before._replace(problem=found.problem)
+    return found._replace(even_at=before.even_at)
 
 
 def _tried(read: Callable[[], bytes]) -> tuple[bytes | None, str]:

@@ -8,7 +8,7 @@ from runner import bell, journal, plan
 from runner.aside import Aside
 from runner.places import Places
 from runner.plan import Planned
-from runner.probe import is_probed, probe
+from runner.probe import continued, is_probed, probe
 from schemas.errors import SkipjackError
 
 EVERY = 3600.0
@@ -38,7 +38,7 @@ class Probes:
                 if deadline is not None and time.monotonic() > deadline:
                     break
                 found = probe(planned)
-                book.probed(planned.mirror.name, found, found.at)
+                book.probed(planned.mirror.name, continued(book.probe(planned.mirror.name), found), found.at)
                 made += 1
         return made
 

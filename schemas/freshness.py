@@ -1,19 +1,37 @@
-"""Whether visitors can trust a mirror's data: a pure function of times."""
+"""Whether visitors can trust a mirror's data, and if not whose fault it is: a pure function of times.
 
+Everything that can make a mirror stale has one moment at which it does, and the earliest counts, so that time alone
+only ever makes a verdict worse: fresh, then stale, then unknown.
+"""
+
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from schemas.cron import longest_gap
-from schemas.records import Mirror
-from schemas.states import FRESH, STALE, UNKNOWN
+from schemas.records import FreshnessFile, Mirror
+from schemas.report import Probe
+from schemas.states import AGE, FRESH, LAG, NEVER, SILENCE, STALE, UNKNOWN, UPSTREAM
 
 _DAY = 86400
 
+PROBE_LASTS = _DAY
+"""Seconds for which a probe says something of what came after it."""
+
 
 class Freshness(NamedTuple):
-    """The verdict now, and the moment at which it changes by itself (None: it does not)."""
+    """The verdict and its cause (None while fresh), and the moments at which time alone makes it worse."""
 
     verdict: str
-    changes_at: float | None
+    cause: str | None
+    stale_at: float | None
+    unknown_at: float | None
+
+    @property
+    def changes_at(self) -> float | None:
+        """When the verdict changes by itself; None when it does not."""
+        if self.verdict == FRESH:
+            return min(at for at in (self.stale_at, self.unknown_at) if at is not None)
+        return self.unknown_at if self.verdict == STALE else None
 
 
 def stale_after(mirror: Mirror) -> int:
@@ -27,15 +45,71 @@ def stale_after(mirror: Mirror) -> int:
     return max(3 * int(interval), _DAY)
 
 
-def freshness(last_success_at: float | None, limit: int, silent_at: float | None, now: float) -> Freshness:
-    """Judge a mirror by its last success (worker's time) and by when its worker counts as silent.
+def freshness(
+    mirror: Mirror, last_success_at: float | None, probe: Probe | None, silent_at: float | None, now: float
+) -> Freshness:
+    """Judge a mirror by its last success and its probe (worker's times) and by when its worker counts as silent.
 
-    `limit` is in seconds, `silent_at` the moment from which the worker's word is too old (None: never heard of).
-    A silent worker's mirror is `unknown`, because a success that nobody told us about is possible.
+    `silent_at` is the moment from which the worker's word is too old (None: never heard of). A silent worker's mirror
+    is `unknown`, because a success that nobody told us about is possible.
     """
-    if last_success_at is None or silent_at is None or now >= silent_at:
-        return Freshness(UNKNOWN, None)
-    stale_at = last_success_at + limit
+    if last_success_at is None:
+        return Freshness(UNKNOWN, NEVER, None, None)
+    stale_at, cause = min(_ends(mirror, last_success_at, probe))
+    if silent_at is None or now >= silent_at:
+        return Freshness(UNKNOWN, SILENCE, stale_at, silent_at)
     if now >= stale_at:
-        return Freshness(STALE, silent_at)
-    return Freshness(FRESH, min(stale_at, silent_at))
+        return Freshness(STALE, cause, stale_at, silent_at)
+    return Freshness(FRESH, None, stale_at, silent_at)
+
+
+def counting(mirror: Mirror, last_success_at: float | None, probe: Probe | None) -> Probe | None:
+    """The probe if the mirror is judged by it: asked for, and not overtaken by a success that it knows nothing of."""
+    if mirror.freshness is None or probe is None:
+        return None
+    return probe if last_success_at is None or last_success_at <= probe.at + PROBE_LASTS else None
+
+
+def lag(probe: Probe) -> float | None:
+    """Seconds from our stamp to the upstream's when they were compared; None when that cannot be told."""
+    if probe.same:
+        return 0.0
+    if probe.upstream_at is None or probe.own_at is None:
+        return None
+    return max(0.0, probe.upstream_at - probe.own_at)
+
+
+def _ends(mirror: Mirror, last_success_at: float, probe: Probe | None) -> Iterator[tuple[float, str]]:
+    """Each moment at which the mirror stops being fresh, and why.
+
+    The age of the last success counts whatever a probe says: a run that failed half-way may have brought the stamp.
+    """
+    yield last_success_at + stale_after(mirror), AGE
+    counted = counting(mirror, last_success_at, probe)
+    if counted is None or mirror.freshness is None:
+        return
+    for at, cause in ((_lags_at(mirror.freshness, counted), LAG), (_stands_at(mirror.freshness, counted), UPSTREAM)):
+        if at is not None:
+            yield at, cause
+
+
+def _lags_at(rule: FreshnessFile, probe: Probe) -> float | None:
+    """When the mirror is too far behind its upstream.
+
+    Not before `max_lag` has gone by since it was last even: an upstream that moves after a month has a stamp that is a
+    month newer at once. Stamps that hold no time, and were never found the same, tell nothing.
+    """
+    behind = lag(probe)
+    if probe.same is None or (behind is not None and behind <= rule.max_lag):
+        return None
+    if probe.even_at is not None:
+        return probe.even_at + rule.max_lag
+    return None if behind is None or probe.upstream_at is None else min(probe.upstream_at, probe.at)
+
+
+def _stands_at(rule: FreshnessFile, probe: Probe) -> float | None:
+    """When the upstream has stood still for too long; a probe cannot know whether it moves much later."""
+    if probe.upstream_at is None:
+        return None
+    at = probe.upstream_at + rule.max_age
+    return at if at <= probe.at + PROBE_LASTS else None

@@ -28,10 +28,11 @@ class SyncWindows(NamedTuple):
 
 
 class FreshnessFile(NamedTuple):
-    """The file below an upstream that tells how fresh it is, and how far behind the mirror may be."""
+    """The file below an upstream that tells how fresh it is, how far behind it the mirror may be, and how old it."""
 
     file: str
     max_lag: int = 86400
+    max_age: int = 7 * 86400
 
 
 class Mirror(NamedTuple):

@@ -37,7 +37,8 @@ class Run(NamedTuple):
 class Probe(NamedTuple):
     """The upstream's timestamp file beside the mirror's own, at one moment; None for what could not be told.
 
-    `problem` says why one of them could not be read.
+    `problem` says why one of them could not be read, then or in an attempt since; `even_at` when the mirror was last
+    found not to be behind.
     """
 
     at: float
@@ -45,6 +46,7 @@ class Probe(NamedTuple):
     own_at: float | None = None
     same: bool | None = None
     problem: str = ""
+    even_at: float | None = None
 
 
 class MirrorStatus(NamedTuple):

@@ -47,3 +47,12 @@ FRESH = "fresh"
 STALE = "stale"
 UNKNOWN = "unknown"
 FRESHNESS = (FRESH, STALE, UNKNOWN)
+
+NEVER = "never"
+SILENCE = "silence"
+AGE = "age"
+LAG = "lag"
+UPSTREAM = "upstream"
+CAUSES = (NEVER, SILENCE, AGE, LAG, UPSTREAM)
+"""Why a mirror is not fresh: it never succeeded, its worker is silent, its last success is too long ago, it is behind
+its upstream, or the upstream stands still. Only the last one is the upstream's fault."""

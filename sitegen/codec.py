@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from schemas import report
-from schemas.records import Mirror, Site, Worker
+from schemas.records import FreshnessFile, Mirror, Site, Worker
 from schemas.report import Probe, Problem, Progress
 
 _MIRROR_FIELDS = (
@@ -24,6 +24,7 @@ _MIRROR_FIELDS = (
     "interval",
     "cron",
     "stale_after",
+    "freshness",
 )
 
 
@@ -55,7 +56,12 @@ def decode_workers(text: str) -> dict[str, Worker]:
 
 def plain_mirrors(mirrors: Iterable[Mirror]) -> list[dict[str, Any]]:
     """What pages tell of the mirrors, as JSON can hold it."""
-    return [{key: getattr(mirror, key) for key in _MIRROR_FIELDS} for mirror in mirrors]
+    return [_plain_mirror(mirror) for mirror in mirrors]
+
+
+def _plain_mirror(mirror: Mirror) -> dict[str, Any]:
+    plain = {key: getattr(mirror, key) for key in _MIRROR_FIELDS}
+    return plain | {"freshness": mirror.freshness._asdict() if mirror.freshness else None}
 
 
 def encode_mirrors(mirrors: Iterable[Mirror]) -> str:
@@ -64,8 +70,15 @@ def encode_mirrors(mirrors: Iterable[Mirror]) -> str:
 
 
 def decode_mirrors(text: str) -> tuple[Mirror, ...]:
-    """Read what `encode_mirrors` wrote; everything else has its default."""
-    return tuple(Mirror(**{key: item[key] for key in _MIRROR_FIELDS if key in item}) for item in json.loads(text))
+    """Read what `encode_mirrors` wrote; everything else has its default, as has what an older release left out."""
+    return tuple(_mirror(item) for item in json.loads(text))
+
+
+def _mirror(plain: Mapping[str, Any]) -> Mirror:
+    fields = {key: plain[key] for key in _MIRROR_FIELDS if key in plain}
+    if rule := fields.get("freshness"):
+        fields["freshness"] = FreshnessFile(**{key: rule[key] for key in FreshnessFile._fields if key in rule})
+    return Mirror(**fields)
 
 
 def encode_problems(problems: Iterable[Problem]) -> str:

@@ -14,9 +14,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from schemas.freshness import freshness, stale_after
-from schemas.records import Mirror, Site, Worker
-from schemas.report import MirrorStatus, Progress
+from schemas.freshness import counting, freshness
+from schemas.records import FreshnessFile, Mirror, Site, Worker
+from schemas.report import MirrorStatus, Probe, Progress
 from schemas.states import ACTIVE, FRESHNESS, NONE
 from sitegen.model import TUNASYNC, Declared, Facts, WorkerState
 from sitegen.snapshot import BEHIND, CURRENT, OTHER, Copy, MirrorView, Snapshot, WorkerView
@@ -143,7 +143,11 @@ def _groups(facts: Facts, foreign: Iterable[tuple[str, str]]) -> _Groups:
 
 
 def _undeclared(worker: str, status: MirrorStatus) -> Mirror:
-    return Mirror(status.mirror, worker, "", status.upstream, role="master" if status.is_master else "slave")
+    """A worker that probes was told to, by which limits nobody knows here: the usual ones are taken."""
+    role = "master" if status.is_master else "slave"
+    return Mirror(
+        status.mirror, worker, "", status.upstream, role=role, freshness=FreshnessFile("") if status.probe else None
+    )
 
 
 def _foreign(facts: Facts) -> frozenset[tuple[str, str]]:
@@ -179,20 +183,24 @@ def _copy(told: _Told, host: _Host, now: float) -> Copy:
     definition, status = told.definition, told.status
     if status is None:
         status = MirrorStatus(definition.name, definition.upstream, definition.role == "master", NONE)
-    status = status._replace(upstream=_CREDENTIALS.sub("", status.upstream))
-    limit = stale_after(definition)
+    status = status._replace(upstream=_CREDENTIALS.sub("", status.upstream), probe=_shown(status.probe))
     success = status.last_success_at
+    found = freshness(definition, success, status.probe, host.silent_at, now)
     live = told.progress if told.progress and now < host.live_until and _is_of(status, told.progress) else None
     return Copy(
         definition.worker,
         definition,
         status,
-        freshness(success, limit, host.silent_at, now).verdict,
-        None if success is None else success + limit,
-        None if success is None else host.silent_at,
+        *found,
+        counting(definition, success, status.probe),
         live,
         host.live_until if live else None,
     )
+
+
+def _shown(probe: Probe | None) -> Probe | None:
+    """What went wrong can name the upstream, too."""
+    return probe._replace(problem=_CREDENTIALS.sub("", probe.problem)) if probe and probe.problem else probe
 
 
 def _is_of(status: MirrorStatus, progress: Progress) -> bool:

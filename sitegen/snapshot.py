@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from schemas.records import Mirror, Site, Worker
-from schemas.report import MirrorStatus, Progress
+from schemas.report import MirrorStatus, Probe, Progress
 from sitegen.model import WorkerState
 
 CURRENT, BEHIND, OTHER = "current", "behind", "other"
@@ -14,16 +14,20 @@ CURRENT, BEHIND, OTHER = "current", "behind", "other"
 class Copy(NamedTuple):
     """One worker's copy of a mirror.
 
-    `stale_at` and `unknown_at` are the moments at which it turns, Unix seconds. `progress` is there only while a run is
-    under way and its worker tells it, and counts until `progress_until`.
+    `cause` says why it is not fresh (None while it is), `stale_at` and `unknown_at` are the moments at which it turns,
+    Unix seconds. `probe` is the comparison with its upstream by which it is judged; None when none counts or none is
+    wanted. `progress` is there only while a run is under way and its worker tells it, and counts until
+    `progress_until`.
     """
 
     worker: str
     definition: Mirror
     status: MirrorStatus
     verdict: str
+    cause: str | None
     stale_at: float | None
     unknown_at: float | None
+    probe: Probe | None
     progress: Progress | None
     progress_until: float | None
 
@@ -45,6 +49,11 @@ class MirrorView(NamedTuple):
     def verdict(self) -> str:
         """The freshness of the best copy."""
         return self.best.verdict
+
+    @property
+    def cause(self) -> str | None:
+        """Why the best copy is not fresh."""
+        return self.best.cause
 
 
 class WorkerView(NamedTuple):

@@ -8,7 +8,8 @@ import pytest
 from runner import journal
 from runner.journal import Ending, Journal, Subject
 from runner.paths import Paths
-from runner.probe import NotRead, _own, is_probed
+from runner.probe import NotRead, _own, continued, is_probed
+from schemas.freshness import PROBE_LASTS
 from schemas.records import FreshnessFile, Mirror
 from schemas.report import Probe
 
@@ -39,6 +40,27 @@ def test_an_inherited_file_of_an_upstream_that_cannot_be_asked_is_passed_over(up
     assert is_probed(mirror)
     assert not is_probed(mirror._replace(upstream=upstream))
     assert not is_probed(mirror._replace(freshness=None))
+
+
+def test_when_a_mirror_was_last_even_with_its_upstream_is_carried_on() -> None:
+    even = continued(None, Probe(10.0, None, None, True))
+    assert even.even_at == 10.0
+    behind = continued(even, Probe(20.0, 19.0, 9.0, False))
+    assert (behind.even_at, behind.own_at) == (10.0, 9.0)
+    assert continued(behind, Probe(30.0, 19.0, 25.0, False)).even_at == 30.0, "ours is ahead"
+    assert continued(None, Probe(20.0, 19.0, 9.0, False)).even_at is None
+
+
+def test_an_upstream_that_does_not_answer_takes_the_former_comparison_away_only_after_a_while() -> None:
+    before = Probe(10.0, 9.0, 9.0, True, "", 10.0)
+    failed = Probe(20.0, None, 9.0, None, "nobody answers")
+    kept = continued(before, failed)
+    assert kept == before._replace(problem="nobody answers")
+    assert continued(kept, Probe(30.0, 9.0, 9.0, True)).problem == ""
+    late = failed._replace(at=11.0 + PROBE_LASTS)
+    assert continued(kept, late) == late._replace(even_at=10.0)
+    assert continued(None, failed) == failed
+    assert continued(failed, failed._replace(at=30.0)) == failed._replace(at=30.0)
 
 
 @pytest.fixture
@@ -72,7 +94,9 @@ def test_a_probe_is_reported_and_stays_in_later_reports(book: Journal) -> None:
     assert run is not None
     book.end(run, "debian", Ending("success"), 10.0)
     found = Probe(11.0, None, 4.0, None, "the upstream is gone")
+    assert book.probe("debian") is None
     book.probed("debian", found, 11.0)
+    assert book.probe("debian") == found
     book.snapshot(0, 12.0)
 
     statuses = [status for report in book.outbox(100, 10**9) for status in report["statuses"]]

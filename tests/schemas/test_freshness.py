@@ -1,48 +1,140 @@
+"""The rule that says whether visitors can trust a mirror, and whose fault it is if not."""
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from schemas.freshness import Freshness, freshness, stale_after
-from schemas.records import Mirror
-from schemas.states import FRESH, STALE, UNKNOWN
+from schemas.freshness import PROBE_LASTS, Freshness, counting, freshness, lag, stale_after
+from schemas.records import FreshnessFile, Mirror
+from schemas.report import Probe
+from schemas.states import AGE, FRESH, FRESHNESS, LAG, NEVER, SILENCE, STALE, UNKNOWN, UPSTREAM
 
-LAST, LIMIT, SILENT = 1000.0, 100, 1500.0
+HOUR, DAY = 3600.0, 86400.0
+NOW = 1_800_000_000.0
+SILENT = NOW + 30 * DAY
+LIMIT = 100
+
+PLAIN = Mirror("m", "w", "rsync", "u", stale_after=LIMIT)
+PROBED = Mirror(
+    "m", "w", "rsync", "u", stale_after=int(10 * DAY), freshness=FreshnessFile("f", int(12 * HOUR), int(7 * DAY))
+)
+
+
+def judged(probe: Probe | None, *, success: float = NOW - HOUR, now: float = NOW, mirror: Mirror = PROBED) -> Freshness:
+    return freshness(mirror, success, probe, SILENT, now)
+
+
+def said(*words: object, **more: float) -> tuple[str, str | None]:
+    found = judged(Probe(NOW, *words), **more)  # type: ignore[arg-type]
+    return found.verdict, found.cause
 
 
 @pytest.mark.parametrize(
     ("now", "silent_at", "told"),
     [
-        (1000.0, SILENT, Freshness(FRESH, 1100.0)),
-        (1099.9, SILENT, Freshness(FRESH, 1100.0)),
-        (1100.0, SILENT, Freshness(STALE, 1500.0)),
-        (1499.9, SILENT, Freshness(STALE, 1500.0)),
-        (1500.0, SILENT, Freshness(UNKNOWN, None)),
-        (1000.0, 1050.0, Freshness(FRESH, 1050.0)),
-        (1050.0, 1050.0, Freshness(UNKNOWN, None)),
-        (1000.0, None, Freshness(UNKNOWN, None)),
-        (900.0, SILENT, Freshness(FRESH, 1100.0)),
+        (1000.0, 1500.0, (FRESH, None, 1100.0)),
+        (1099.9, 1500.0, (FRESH, None, 1100.0)),
+        (1100.0, 1500.0, (STALE, AGE, 1500.0)),
+        (1499.9, 1500.0, (STALE, AGE, 1500.0)),
+        (1500.0, 1500.0, (UNKNOWN, SILENCE, None)),
+        (1000.0, 1050.0, (FRESH, None, 1050.0)),
+        (1050.0, 1050.0, (UNKNOWN, SILENCE, None)),
+        (1000.0, None, (UNKNOWN, SILENCE, None)),
+        (900.0, 1500.0, (FRESH, None, 1100.0)),
     ],
 )
-def test_a_mirror_is_judged_by_its_last_success_and_its_workers_word(
-    now: float, silent_at: float | None, told: Freshness
+def test_without_a_probe_a_mirror_is_judged_by_its_last_success_and_its_workers_word(
+    now: float, silent_at: float | None, told: tuple[str, str | None, float | None]
 ) -> None:
-    assert freshness(LAST, LIMIT, silent_at, now) == told
+    found = freshness(PLAIN, 1000.0, None, silent_at, now)
+    assert (found.verdict, found.cause, found.changes_at) == told
 
 
 def test_a_mirror_that_never_succeeded_is_unknown() -> None:
-    assert freshness(None, LIMIT, SILENT, LAST) == Freshness(UNKNOWN, None)
+    assert freshness(PLAIN, None, None, SILENT, NOW) == Freshness(UNKNOWN, NEVER, None, None)
 
 
-@pytest.mark.parametrize("silent_at", [None, 1040.0, 1100.0, 1500.0])
-@pytest.mark.parametrize("last", [None, 990.0, 1000.0])
-def test_the_verdict_changes_at_the_moment_that_was_told_and_not_before(
-    last: float | None, silent_at: float | None
-) -> None:
-    now, seen = 1000.0, []
-    while (judged := freshness(last, LIMIT, silent_at, now)).changes_at is not None:
-        assert freshness(last, LIMIT, silent_at, judged.changes_at - 0.001).verdict == judged.verdict
-        seen.append(judged.verdict)
-        now = judged.changes_at
-    seen.append(judged.verdict)
-    assert len(set(seen)) == len(seen) and seen[-1] == UNKNOWN
+def test_a_success_every_hour_from_an_upstream_that_stands_still_is_stale_because_of_the_upstream() -> None:
+    week = NOW - 7 * DAY
+    assert said(week, week, True) == (STALE, UPSTREAM)
+    assert said(week + 1, week + 1, True) == (FRESH, None)
+    assert judged(Probe(NOW, week + 60, week + 60, True)).changes_at == NOW + 60
+    assert said(week, None, None, "ours is not there") == (STALE, UPSTREAM)
+
+
+def test_a_mirror_behind_a_lively_upstream_is_stale_because_of_us() -> None:
+    assert said(NOW, NOW - 12 * HOUR, False) == (FRESH, None)
+    assert said(NOW, NOW - 12 * HOUR - 1, False) == (STALE, LAG)
+    assert said(NOW - 12 * HOUR, NOW, False) == (FRESH, None), "ours is ahead of one of several servers"
+
+
+def test_being_behind_counts_from_when_the_two_were_last_even() -> None:
+    """A monthly upstream is a month ahead in the moment at which it moves."""
+    moved = Probe(NOW, NOW - 60, NOW - 30 * DAY, False, even_at=NOW - HOUR)
+    found = judged(moved)
+    assert (found.verdict, found.changes_at) == (FRESH, NOW + 11 * HOUR)
+    assert judged(moved, now=NOW + 11 * HOUR)[:2] == (STALE, LAG)
+
+
+def test_when_both_are_at_fault_the_earlier_fault_is_told() -> None:
+    assert said(NOW - 8 * DAY, NOW - 9 * DAY, False) == (STALE, LAG)
+    even = NOW - 7.1 * DAY
+    assert said(NOW - 7.05 * DAY, NOW - 9 * DAY, False, "", even) == (STALE, LAG)
+    assert said(NOW - 10 * DAY, NOW - 9.6 * DAY, False, "", NOW - DAY) == (STALE, UPSTREAM)
+
+
+def test_stamps_that_hold_no_time_only_have_to_be_the_same() -> None:
+    assert said(None, None, True) == (FRESH, None)
+    assert said(None, None, False, "", NOW - 11 * HOUR) == (FRESH, None)
+    assert said(None, None, False, "", NOW - 12 * HOUR) == (STALE, LAG)
+    assert said(None, None, False) == (FRESH, None), "they may never be the same: only the last success can be judged"
+
+
+@pytest.mark.parametrize(
+    "probe",
+    [
+        None,
+        Probe(NOW, None, None, None, "nobody answers"),
+        Probe(NOW, None, NOW - 30 * DAY, None, "nobody answers"),
+        Probe(NOW - HOUR - PROBE_LASTS - 1, NOW - 20 * DAY, NOW - 30 * DAY, False),
+    ],
+    ids=["missing", "failed", "failed for the upstream alone", "overtaken by a success"],
+)
+def test_without_a_probe_that_tells_something_the_age_of_the_last_success_is_judged(probe: Probe | None) -> None:
+    found = judged(probe)
+    assert (found.verdict, found.changes_at) == (FRESH, NOW - HOUR + 10 * DAY)
+
+
+def test_a_probe_counts_until_a_success_that_it_knows_nothing_of_and_only_where_it_is_wanted() -> None:
+    probe = Probe(NOW, NOW, NOW, True)
+    assert counting(PROBED, NOW + PROBE_LASTS, probe) == counting(PROBED, None, probe) == probe
+    assert counting(PROBED, NOW + PROBE_LASTS + 1, probe) is None
+    assert counting(PLAIN, NOW, probe) is None
+    assert counting(PROBED, NOW, None) is None
+
+
+def test_a_probe_does_not_foresee_what_the_upstream_does_in_a_week() -> None:
+    assert judged(Probe(NOW, NOW, NOW, True), now=NOW + 8 * DAY, success=NOW)[:2] == (FRESH, None)
+
+
+def test_the_age_of_the_last_success_counts_although_the_stamps_are_the_same() -> None:
+    """A run that failed half-way may have brought the stamp and not what it stands for."""
+    found = judged(Probe(NOW, NOW, NOW, True), success=NOW - 10 * DAY)
+    assert (found.verdict, found.cause) == (STALE, AGE)
+
+
+@pytest.mark.parametrize(
+    ("probe", "seconds"),
+    [
+        (Probe(NOW, NOW, NOW - 90, False), 90.0),
+        (Probe(NOW, NOW - 90, NOW, False), 0.0),
+        (Probe(NOW, None, None, True), 0.0),
+        (Probe(NOW, None, None, False), None),
+        (Probe(NOW, NOW, None, None), None),
+    ],
+)
+def test_the_lag_is_the_time_from_our_stamp_to_the_upstreams(probe: Probe, seconds: float | None) -> None:
+    assert lag(probe) == seconds
 
 
 @pytest.mark.parametrize(
@@ -52,3 +144,51 @@ def test_a_mirror_is_stale_after_what_was_said_or_three_intervals_but_a_day_at_l
     interval: int, said: int | None, limit: int
 ) -> None:
     assert stale_after(Mirror("m", "w", "rsync", "u", interval=interval, stale_after=said)) == limit
+
+
+moments = st.floats(-20 * DAY, 20 * DAY).map(lambda shift: NOW + shift)
+stamps = st.none() | moments
+lengths = st.integers(1, int(20 * DAY))
+probes = st.builds(Probe, moments, stamps, stamps, st.none() | st.booleans(), st.just(""), stamps)
+mirrors = st.builds(
+    lambda limit, rule: PROBED._replace(stale_after=limit, freshness=rule),
+    lengths,
+    st.none() | st.builds(FreshnessFile, st.just("f"), lengths, lengths),
+)
+
+
+@given(mirrors, stamps, st.none() | probes, stamps, moments)
+def test_time_alone_only_makes_a_verdict_worse_and_exactly_at_the_moments_that_were_told(
+    mirror: Mirror, success: float | None, probe: Probe | None, silent_at: float | None, now: float
+) -> None:
+    def at(moment: float) -> Freshness:
+        return freshness(mirror, success, probe, silent_at, moment)
+
+    seen = [at(now)]
+    while (moment := seen[-1].changes_at) is not None:
+        assert moment > now
+        just_before = moment - 0.001
+        if just_before > now:
+            assert at(just_before) == seen[-1]
+        now = moment
+        seen.append(at(now))
+    ranks = [FRESHNESS.index(each.verdict) for each in seen]
+    assert ranks == sorted(set(ranks)), "no verdict comes twice, and none is better than the one before"
+    assert at(now + 1000 * DAY) == seen[-1], "nothing changes after the last moment that was told"
+    assert all((each.cause is None) == (each.verdict == FRESH) for each in seen)
+
+
+@given(mirrors, moments, probes, moments, st.floats(0, 20 * DAY))
+def test_a_newer_success_or_a_stamp_that_catches_up_never_makes_it_worse(
+    mirror: Mirror, success: float, probe: Probe, now: float, more: float
+) -> None:
+    def rank(success: float, probe: Probe | None) -> int:
+        return FRESHNESS.index(freshness(mirror, success, probe, SILENT + 90 * DAY, now).verdict)
+
+    assert rank(success + more, probe) <= rank(success, probe)
+    assert rank(success, None) <= rank(success, probe), "a probe never hides that the last success is too long ago"
+    if probe.own_at is not None:
+        assert rank(success, probe._replace(own_at=probe.own_at + more)) <= rank(success, probe)
+    if probe.even_at is not None:
+        assert rank(success, probe._replace(even_at=probe.even_at + more)) <= rank(success, probe)
+    assert rank(success, probe._replace(same=True)) <= rank(success, probe)

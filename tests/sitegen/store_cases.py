@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from schemas.records import History, Mirror, Site, Worker
+from schemas.records import FreshnessFile, History, Mirror, Site, Worker
 from schemas.report import Probe, Problem, Progress
 from sitegen import history_store, run_store
 from sitegen import store as store_module
@@ -125,9 +125,11 @@ def test_the_counter_rises_with_news_only(store: Store) -> None:
 def test_the_catalogue_is_read_back(store: Store) -> None:
     store.keep_refusal("the fetch failed")
     assert store.facts().refusal == "the fetch failed"
-    store.keep_catalogue(DECLARED, NOW)
+    probed = Mirror("gnu", "w1", "rsync", "rsync://up/", freshness=FreshnessFile("mirror-updated-timestamp.txt", 60, 120))
+    declared = DECLARED._replace(mirrors=(*DECLARED.mirrors, probed))
+    store.keep_catalogue(declared, NOW)
     facts = store.facts()
-    assert facts.declared == DECLARED
+    assert facts.declared == declared
     assert (facts.refusal, facts.revisions) == ("", frozenset({REVISION}))
 
 

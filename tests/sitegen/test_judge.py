@@ -2,8 +2,8 @@ import random
 
 import pytest
 
-from schemas.records import Mirror, Site, Worker
-from schemas.report import MirrorStatus, Progress
+from schemas.records import FreshnessFile, Mirror, Site, Worker
+from schemas.report import MirrorStatus, Probe, Progress
 from sitegen.judge import LIVE, STEPS, Judge
 from sitegen.model import Declared, Facts, WorkerState
 from sitegen.snapshot import Snapshot
@@ -149,6 +149,65 @@ def test_judging_again_and_again_says_what_judging_once_says() -> None:
         once = judged(*told, config=config, workers=seen, now=now)
         assert [copy.verdict for copy in again.mirrors[0].copies] == [copy.verdict for copy in once.mirrors[0].copies]
         assert again.counts == once.counts
+
+
+PROBE = Probe(NOW - 60, NOW - 2 * HOUR, NOW - 2 * HOUR, True, even_at=NOW - 60)
+RULE = FreshnessFile("lastupdate", int(HOUR), int(DAY))
+
+
+def test_a_probe_moves_the_moment_at_which_a_mirror_turns_stale() -> None:
+    told, config = ("w1", status_of(at=NOW, probe=PROBE)), declared(mirror()._replace(stale_after=9**9, freshness=RULE))
+    seen = (worker(last_seen=NOW + 2 * DAY),)
+    found = judged(told, config=config, workers=seen)
+    copy = found.mirrors[0].best
+    assert (copy.verdict, copy.cause, copy.probe) == ("fresh", None, PROBE)
+    assert found.changes_at == found.mirrors[0].stale_at == NOW + 22 * HOUR
+    (later,) = judged(told, config=config, workers=seen, now=NOW + 22 * HOUR).mirrors
+    assert (later.verdict, later.cause) == ("stale", "upstream")
+
+
+def test_another_probe_is_another_view_and_another_rule_as_well() -> None:
+    judge, config = Judge(), declared(mirror()._replace(freshness=RULE), mirror("other"))
+    lags = PROBE._replace(upstream_at=NOW, same=False, even_at=NOW - DAY)
+
+    def view(probe: Probe | None, config: Declared = config) -> object:
+        found = judged(("w1", status_of(probe=probe)), ("w1", status_of("other")), config=config, judge=judge)
+        others.append(found.mirrors[1])
+        return found.mirrors[0].verdict, found.mirrors[0].cause
+
+    others: list[object] = []
+    assert view(None) == ("fresh", None)
+    assert view(PROBE) == ("fresh", None)
+    assert view(lags) == ("stale", "lag")
+    patient = declared(mirror()._replace(freshness=RULE._replace(max_lag=int(DAY))), mirror("other"))
+    assert view(lags, patient) == ("fresh", None)
+    assert all(other is others[0] for other in others)
+
+
+def test_a_probe_counts_only_where_the_configuration_wants_it_and_without_one_by_the_usual_limits() -> None:
+    told = ("w1", status_of(probe=PROBE._replace(upstream_at=NOW - 8 * DAY)))
+    (unwanted,) = judged(told, config=declared(mirror())).mirrors
+    assert (unwanted.verdict, unwanted.best.probe) == ("fresh", None)
+    assert [view.cause for view in judged(told).mirrors] == ["upstream"]
+
+
+def test_the_freshest_copy_tells_the_cause() -> None:
+    probed = [mirror(on=name, role=role)._replace(freshness=RULE) for name, role in (("w1", "master"), ("w2", "slave"))]
+    stands, ended = PROBE._replace(upstream_at=NOW - 8 * DAY), status_of(at=NOW - DAY, probe=PROBE)
+    (view,) = judged(("w1", status_of(probe=stands)), ("w2", ended), config=declared(*probed)).mirrors
+    assert (view.verdict, view.cause, [copy.cause for copy in view.copies]) == (
+        "stale",
+        "upstream",
+        ["upstream", "age"],
+    )
+
+
+def test_credentials_in_what_a_probe_ran_into_are_not_shown() -> None:
+    failed = PROBE._replace(problem="https://user:secret@up.example.org/x answered 500")
+    view = judged(("w1", status_of(probe=failed))).mirrors[0]
+    assert view.best.probe is not None
+    assert view.best.probe.problem == "https://up.example.org/x answered 500"
+    assert "secret" not in str(view)
 
 
 PROGRESS = Progress("debian", NOW - 5, 57.0, 2048, 10, 3)
