@@ -1,11 +1,19 @@
 """What is wrong with a configuration, where, and what to do about it."""
 
+import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
 from schemas.errors import SkipjackError
 
 _LONGEST = 60
+
+_PASSWORDS = (
+    (re.compile(r":(?!//)(?:\\.|[^\\\"]){0,500}@", re.DOTALL), ":***@"),
+    (re.compile(r"(passw(?:or)?d=)[^&\s\"]*", re.IGNORECASE), r"\1***"),
+)
+"""Where a password may stand in an address, however wrong the rest of it is, and what is shown in its place. A quotation
+mark ends it, unless it is escaped, since JSON is shown as well."""
 
 
 def printable(text: str) -> str:
@@ -14,7 +22,9 @@ def printable(text: str) -> str:
 
 
 def shown(text: str) -> str:
-    """What somebody wrote, fit for a message: printable and not too long."""
+    """What somebody wrote, fit for a message: printable, not too long, and without the password of an address."""
+    for pattern, instead in _PASSWORDS:
+        text = pattern.sub(instead, text)
     return printable(text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…")
 
 

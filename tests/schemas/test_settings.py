@@ -76,6 +76,33 @@ def test_a_password_in_the_databases_address_is_refused(settings: Path, url: str
         load_manager(settings)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "database: {url: 'postgresql://me:s3cret@host/x'}",
+        "database: {url: 'postgresql://me:s3cret/with@strange:things\"@host/x'}",
+        "database: {url: 'postgresql:/me:s3cret@host/x'}",
+        "database: {url: 'postgresql://host/x?password=s3cret&a=b'}",
+        "database: {url: 'host=db PASSWORD=s3cret'}",
+        "database: 'postgresql://me:s3cret@host/x'",
+        "database: ['postgresql://me:s3cret@host/x']",
+        "repository: {url: '-https://me:s3cret@host/x'}",
+    ],
+)
+def test_a_password_in_an_address_is_not_shown_again(settings: Path, text: str) -> None:
+    settings.write_text(text)
+    with pytest.raises(Refused, match=r"\*\*\*") as caught:
+        load_manager(settings)
+    assert "s3cret" not in str(caught.value)
+    assert "with" not in str(caught.value) and "things" not in str(caught.value)
+
+
+def test_an_address_without_a_password_is_shown_whole(settings: Path) -> None:
+    settings.write_text("database: {url: 'postgresql://me@host:5432/'}")
+    with pytest.raises(Refused, match="postgresql://me@host:5432/"):
+        load_manager(settings)
+
+
 def test_the_manager_needs_no_settings_but_a_mapping(settings: Path) -> None:
     settings.write_text("{}")
     assert load_manager(settings) == ManagerSettings()
