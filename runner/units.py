@@ -94,7 +94,8 @@ def _start(manager: tuple[str, ...], names: list[str]) -> dict[str, str]:
         return dict.fromkeys(names, str(error))
     if code == 0:
         return {}
-    lines = {found.group(1): line for line in said.splitlines() if (found := _UNIT.search(line))}
+    # The first line about a unit is the reason; one that says where to look for more may follow.
+    lines = {found.group(1): line for line in reversed(said.splitlines()) if (found := _UNIT.search(line))}
     if lines:
         return {name: _refusal(lines[name]) for name in names if name in lines}
     return dict.fromkeys(names, _refusal(said))
@@ -176,7 +177,7 @@ def _ask(*words: str) -> tuple[int, str]:
 def _refusal(said: str) -> str:
     """What the service manager said as one line, with what to do about what is known to happen."""
     line = " ".join(said.split()) or "the service manager refused it without a word"
-    if "uthentication" in line or "Access denied" in line:
+    if "uthentication" in line or "Access denied" in line or "polkit" in line:
         return f"{line} (run `skipjack install` again, as root: the polkit rule is missing or polkit is not running)"
     if "not found" in line or "not loaded" in line:
         return f"{line} (run `skipjack install` again, as root)"

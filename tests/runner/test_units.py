@@ -34,6 +34,12 @@ def test_all_are_started_in_one_call_and_without_waiting(tmp_path: Path) -> None
     ("said", "failed", "reason"),
     [
         ("Failed to start skipjack-run@b-c.service: Access denied", {"b-c"}, "polkit rule is missing"),
+        (
+            "Failed to start skipjack-run@a.service: Interactive authentication required.\n"
+            "See system logs and systemctl status skipjack-run@a.service for details.",
+            {"a"},
+            "authentication required. (run `skipjack install`",
+        ),
         ("Failed to start skipjack-run@a.service: Unit skipjack-run@a.service not found.", {"a"}, "skipjack install"),
         ("Failed to connect to bus: No such file or directory", set(MIRRORS), "Failed to connect to bus"),
         ("", set(MIRRORS), "without a word"),

@@ -16,6 +16,7 @@ setsid --fork bash -c 'trap "" TERM; sleep 1002; true'
 trap '' TERM
 wait
 """
+START = ("systemctl", "--no-ask-password", "start", "skipjack-tick.service")
 HOG = "#!/usr/bin/python3\nblocks = []\nwhile True:\n    blocks.append(b'x' * 2**20)\n"
 
 
@@ -129,6 +130,31 @@ def test_a_unit_that_cannot_start_is_told_with_its_reason(site: Site, name: str,
         site.box.do("rm", "-r", drop_in)
         site.box.do("systemctl", "daemon-reload")
     assert reason in run["reason"] and "systemctl status" in run["reason"]
+
+
+LOSSES = {
+    "rule": ("rm /etc/polkit-1/rules.d/50-skipjack.rules", "true"),
+    "polkit": ("systemctl mask --runtime --now polkit", "systemctl unmask --runtime polkit"),
+}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_worker_that_lost_its_right_to_start_runs_says_what_to_do_and_goes_on_once_it_is_back(
+    site: Site, loss: str
+) -> None:
+    lose, mend = LOSSES[loss]
+    site.box.shell(lose)
+    try:
+        wait_until(lambda: site.box.run(*START, user="skipjack").returncode != 0, "the worker may start nothing")
+        site.commit({f"refused-{loss}.yml": "upstream: rsync://127.0.0.1/files/\n"})
+        run = site.wait_for(f"refused-{loss}", "launch-failed")
+    finally:
+        site.box.shell(mend)
+    assert "run `skipjack install` again, as root" in run["reason"]
+    site.install()
+    wait_until(lambda: site.box.run(*START, user="skipjack").returncode == 0, "polkit has noticed")
+    site.box.do(SKIPJACK, "start", f"refused-{loss}")
+    site.wait_for(f"refused-{loss}", "success")
 
 
 def test_a_password_is_a_credential_that_only_runs_are_given(site: Site) -> None:
