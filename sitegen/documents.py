@@ -50,12 +50,14 @@ def mirror(view: MirrorView, url: str | None) -> dict[str, Any]:
         "category": definition.category or None,
         "url": url,
         "freshness": view.verdict,
+        "cause": view.cause,
         "stale_at": view.stale_at,
         "unknown_at": view.unknown_at,
         "status": status.status,
         "last_success_at": status.last_success_at,
         "upstream": status.upstream,
         "size": status.size,
+        "lag": view.best.lag,
         "progress": _progress(view.best.progress),
         "copies": [_copy(copy) for copy in view.copies],
     }
@@ -73,6 +75,7 @@ def _copy(copy: Copy) -> dict[str, Any]:
         "worker": copy.worker,
         "is_master": status.is_master,
         "freshness": copy.verdict,
+        "cause": copy.cause,
         "stale_at": copy.stale_at,
         "unknown_at": copy.unknown_at,
         "status": status.status,
@@ -82,9 +85,19 @@ def _copy(copy: Copy) -> dict[str, Any]:
         "last_success_at": status.last_success_at,
         "next_run_at": status.next_run_at,
         "size": status.size,
+        "lag": copy.lag,
+        "probe": _probe(copy),
         "progress": _progress(copy.progress),
         "run": _run(status.run) | {"log_tail": status.run.log_tail} if status.run else None,
     }
+
+
+def _probe(copy: Copy) -> dict[str, Any] | None:
+    """What its worker found, whether or not it counts."""
+    probe, rule = copy.status.probe, copy.definition.freshness
+    if probe is None or rule is None:
+        return None
+    return {"file": rule.file or None, "counts": copy.probe is not None} | probe._asdict()
 
 
 def _progress(progress: Progress | None) -> dict[str, Any] | None:

@@ -11,7 +11,8 @@ from zoneinfo import ZoneInfo
 from markupsafe import Markup, escape
 
 from schemas import states, units
-from schemas.report import Progress
+from schemas.freshness import lag
+from schemas.report import Probe, Progress
 
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _BACKQUOTED = re.compile(r"`([^`\n]+)`")
@@ -36,6 +37,9 @@ RUN_WORDS = {
     states.DISABLED: "disabled",
 }
 """The words for every run status; none is told by its colour alone."""
+
+CAUSE_WORDS = {states.SILENCE: "worker silent", states.LAG: "behind upstream", states.UPSTREAM: "upstream stands still"}
+"""What is said beside a verdict of the causes that nothing else in the row tells."""
 
 _BUSY = states.ACTIVE | {states.QUEUED}
 _BAD = states.ENDS - {states.SUCCESS, states.STOPPED}
@@ -73,6 +77,14 @@ def size(count: int | None) -> str:
 def duration(seconds: float | None) -> str:
     """Seconds for people, a dash where they are not known."""
     return NO_NUMBER if seconds is None else units.format_duration(seconds)
+
+
+def behind(probe: Probe) -> str:
+    """How far a mirror was behind its upstream, in words."""
+    seconds = lag(probe)
+    if seconds is None:
+        return "not known" if probe.same is None else "the two differ"
+    return duration(seconds) if seconds else "not at all"
 
 
 def percent(value: float) -> int:

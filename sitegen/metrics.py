@@ -32,6 +32,10 @@ _COPY = (
     ("duration_seconds", "how long the last transfer took"),
     ("transferred_bytes", "what the last run transferred"),
     ("fresh", "1 while visitors can trust this copy, 0 when it is stale or unknown"),
+    ("not_fresh", "1 for the cause while it is stale or unknown"),
+    ("lag_seconds", "how far it was behind its upstream when they were compared"),
+    ("upstream_timestamp_seconds", "the time in the upstream's timestamp file"),
+    ("compared_timestamp_seconds", "when it was compared with its upstream, by the worker's clock"),
 )
 """Gauges of each copy of a mirror, with what they tell."""
 
@@ -88,7 +92,7 @@ def _lines(view: MirrorView) -> Lines:
 
 def _values(copy: Copy) -> Lines:
     """The lines of one copy; names need no escaping, since they are letters, digits, `.`, `_` and `-`."""
-    status, run = copy.status, copy.status.run
+    status, run, probe = copy.status, copy.status.run, copy.probe
     labels = f'mirror="{status.mirror}",worker="{copy.worker}"'
     values: Iterable[Any] = (
         1,
@@ -97,11 +101,15 @@ def _values(copy: Copy) -> Lines:
         run.duration if run else None,
         run.bytes if run else None,
         int(copy.verdict == FRESH),
+        None if copy.cause is None else 1,
+        copy.lag,
+        probe.upstream_at if probe else None,
+        probe.at if probe else None,
     )
-    more = (f',status="{status.status}"', *[""] * (len(_COPY) - 1))
+    more = {"status": f',status="{status.status}"', "not_fresh": f',cause="{copy.cause}"'}
     return tuple(
-        "" if value is None else f"skipjack_mirror_{name}{{{labels}{extra}}} {value}\n"
-        for (name, _words), value, extra in zip(_COPY, values, more, strict=True)
+        "" if value is None else f"skipjack_mirror_{name}{{{labels}{more.get(name, '')}}} {value}\n"
+        for (name, _words), value in zip(_COPY, values, strict=True)
     )
 
 

@@ -128,11 +128,13 @@ def _environment() -> jinja2.Environment:
         "segment": formats.segment,
         "spans": formats.spans,
         "percent": formats.percent,
+        "behind": formats.behind,
         "amounts": formats.amounts,
     }
     environment.tests |= {"web": formats.is_web}
     environment.globals |= {
         "run_words": formats.RUN_WORDS,
+        "cause_words": formats.CAUSE_WORDS,
         "tone": formats.tone,
         "generator": documents.GENERATOR,
         "version": hashlib.sha256(b"".join(_assets().values())).hexdigest()[:8],

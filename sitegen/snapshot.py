@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from schemas.freshness import lag
 from schemas.records import Mirror, Site, Worker
 from schemas.report import MirrorStatus, Probe, Progress
 from sitegen.model import WorkerState
@@ -30,6 +31,11 @@ class Copy(NamedTuple):
     probe: Probe | None
     progress: Progress | None
     progress_until: float | None
+
+    @property
+    def lag(self) -> float | None:
+        """Seconds from its stamp to its upstream's when they were compared; None when that cannot be told."""
+        return None if self.probe is None else lag(self.probe)
 
 
 class MirrorView(NamedTuple):

@@ -80,6 +80,7 @@ def job(mirror: MirrorView, zone: ZoneInfo) -> dict[str, Any]:
         "status": status.status,
         "worker": shown.worker,
         "freshness": mirror.verdict,
+        "cause": mirror.cause,
         "stale_at": mirror.stale_at,
         "unknown_at": mirror.unknown_at,
     }
@@ -102,7 +103,7 @@ def _status(copy: Copy) -> dict[str, Any]:
         "upstream": status.upstream,
         "size": tunasync_size(status.size),
         "error_msg": status.run.reason if status.run else "",
-        "skipjack": {"status": status.status, "freshness": copy.verdict},
+        "skipjack": {"status": status.status, "freshness": copy.verdict, "cause": copy.cause},
     }
 
 

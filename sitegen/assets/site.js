@@ -31,6 +31,8 @@
     badge.classList.remove("fresh", "stale", "unknown");
     badge.classList.add(name);
     badge.textContent = word;
+    const why = badge.closest(".state") ? document.querySelector("p.why") : badge.parentNode.querySelector("small.why");
+    if (why) why.remove(); // it was the reason for another word
   };
 
   /* What this page says is about to end, so see whether there is a newer one; when nobody answers, it turns by itself. */

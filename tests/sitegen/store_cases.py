@@ -125,7 +125,7 @@ def test_the_counter_rises_with_news_only(store: Store) -> None:
 def test_the_catalogue_is_read_back(store: Store) -> None:
     store.keep_refusal("the fetch failed")
     assert store.facts().refusal == "the fetch failed"
-    probed = Mirror("gnu", "w1", "rsync", "rsync://up/", freshness=FreshnessFile("mirror-updated-timestamp.txt", 60, 120))
+    probed = Mirror("gnu", "w1", "rsync", "rsync://up/", freshness=FreshnessFile("stamp.txt", 60, 120))
     declared = DECLARED._replace(mirrors=(*DECLARED.mirrors, probed))
     store.keep_catalogue(declared, NOW)
     facts = store.facts()

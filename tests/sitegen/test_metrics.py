@@ -1,16 +1,18 @@
 """Figures for Prometheus, read back with its own parser."""
 
+import time
 from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from schemas.records import ManagerSettings
+from schemas.report import Probe
 from sitegen.access import Access
 from sitegen.current import Current
 from sitegen.metrics import KEPT, Metrics
 from sitegen.store import Store
-from tests.sitegen.kit import NOW, Manager, delivery_of, report_of, run_of, status_of
+from tests.sitegen.kit import HOUR, NOW, Manager, delivery_of, report_of, run_of, status_of
 
 
 def read(text: bytes) -> dict[tuple[str, ...], float]:
@@ -45,6 +47,28 @@ def test_every_copy_and_worker_has_its_figures(store: Store, metrics: Metrics) -
     assert found["skipjack_worker_slots", "total", "w1"] == 4
     assert [key[1] for key in found if key[0] == "skipjack_worker_revision"] == ["b" * 40]
     assert sum(found["skipjack_mirrors", verdict] for verdict in ("fresh", "stale", "unknown")) == 2
+
+
+def test_the_comparison_with_the_upstream_and_the_cause_have_figures(store: Store, metrics: Metrics) -> None:
+    now = time.time()
+    behind = Probe(now, now, now - 48 * HOUR, False)
+    statuses = [
+        status_of("lags", at=now, probe=behind),
+        status_of("even", at=now, probe=behind._replace(own_at=now, same=True)),
+        status_of("opaque", at=now, probe=Probe(now, None, None, False)),
+        status_of("plain", at=now),
+    ]
+    store.apply([delivery_of(report_of(1, *statuses), at=now)])
+    found = read(metrics.text(0.0))
+    lags = {key[1]: value for key, value in found.items() if key[0] == "skipjack_mirror_lag_seconds"}
+    assert lags == {"lags": 48 * HOUR, "even": 0.0}
+    assert found["skipjack_mirror_upstream_timestamp_seconds", "lags", "w1"] == now
+    assert {key[1] for key in found if key[0] == "skipjack_mirror_compared_timestamp_seconds"} == {
+        "lags",
+        "even",
+        "opaque",
+    }
+    assert [key[1:] for key in found if key[0] == "skipjack_mirror_not_fresh"] == [("lag", "lags", "w1")]
 
 
 def test_an_empty_site_has_figures_too(metrics: Metrics) -> None:

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from schemas.report import Problem
+from schemas.report import Probe, Problem
 from sitegen.documents import GENERATOR
 from sitegen.judge import LIVE, Judge, judge
 from sitegen.model import Facts, PastRun
 from sitegen.pages import Pages, mirror_files
 from sitegen.snapshot import Snapshot
 from tests.sitegen.kit import HOUR, NOW, REVISION, run_of, status_of
-from tests.sitegen.test_judge import PROGRESS, SYNCING, declared, judged, mirror, worker
+from tests.sitegen.test_judge import DAY, PROBE, PROGRESS, RULE, SYNCING, declared, judged, mirror, worker
 
 EVIL = "\"'><script>alert(1)</script>{{ 7*7 }}\x1b[31m\x00"
 VOID = {"meta", "link", "input", "path", "br"}
@@ -142,9 +142,10 @@ def test_an_empty_site_says_so() -> None:
 
 def test_nothing_that_anybody_wrote_becomes_markup() -> None:
     run = run_of(1, "failed", reason=EVIL, log_tail=EVIL)
-    told = status_of(status="failed", run=run, upstream=EVIL)
+    told = status_of(status="failed", run=run, upstream=EVIL, probe=PROBE._replace(problem=EVIL))
     problem = Problem("debian", EVIL, EVIL, EVIL)
     evil = mirror()._replace(title=EVIL, description=EVIL, category=EVIL, homepage="javascript:alert(1)//" + EVIL)
+    evil = evil._replace(freshness=RULE._replace(file=EVIL))
     config = declared(evil)
     config = config._replace(
         site=config.site._replace(title=EVIL, description=EVIL, contact=EVIL, categories={EVIL: EVIL}),
@@ -228,6 +229,110 @@ def test_progress_without_a_percentage_is_told_in_words() -> None:
     assert shown(speed=5).attributes("data-until") == []
     assert [attrs["value"] for tag, attrs in shown(percent=1e18).tags if tag == "progress"] == ["100"]
     assert [attrs["value"] for tag, attrs in shown(percent=99.9).tags if tag == "progress"] == ["99"]
+
+
+def compared(
+    probe: Probe | None, status: str = "success", now: float = NOW, at: float | None = NOW
+) -> dict[str, bytes]:
+    config = declared(mirror()._replace(title="Debian", freshness=RULE, stale_after=int(3 * DAY)))
+    told = status_of(status=status, last_success_at=at, probe=probe)
+    return rendered(judged(("w1", told), config=config, now=now))
+
+
+LAGS = PROBE._replace(upstream_at=NOW, own_at=NOW - 26 * HOUR, same=False, even_at=NOW - 25 * HOUR)
+STANDS = PROBE._replace(upstream_at=NOW - 8 * DAY, own_at=NOW - 8 * DAY)
+
+
+@pytest.mark.parametrize(
+    ("told", "mark", "why"),
+    [
+        (
+            {"probe": STANDS},
+            "stale upstream stands still",
+            "stale success The upstream stands still. It last changed 2027-01-07 08:00 , and we have what it has."
+            " This is not ours to mend.",
+        ),
+        (
+            {"probe": LAGS, "status": "failed"},
+            "stale behind upstream",
+            "stale failed We are behind the upstream by 1d 2h. Our last run did not succeed. This is ours to mend.",
+        ),
+        (
+            {"probe": LAGS},
+            "stale behind upstream",
+            "Our last run succeeded, but did not bring what the upstream has. This is ours to mend.",
+        ),
+        (
+            {"probe": PROBE, "status": "failed", "at": NOW - 3 * DAY},
+            "stale failed",
+            "Our last success is too long ago. Our last run did not succeed. Expect old files.",
+        ),
+        ({"probe": PROBE, "now": NOW + HOUR}, "unknown worker silent", "Its worker has been silent for too long."),
+        ({"probe": None, "status": "failed", "at": None}, "unknown failed", "No run has succeeded yet."),
+        ({"probe": PROBE}, "fresh success", "fresh success Last success"),
+    ],
+    ids=["upstream", "lag after a failure", "lag after a success", "age", "silence", "never", "fresh"],
+)
+def test_the_pages_say_whose_fault_it_is(told: dict[str, Any], mark: str, why: str) -> None:
+    files = compared(**told)
+    assert mark in page(files, "index.html").text
+    assert why in page(files, "mirrors/debian.html").text
+
+
+@pytest.mark.parametrize(
+    ("probe", "words"),
+    [
+        (
+            PROBE,
+            "2027-01-15 06:00 Our time 2027-01-15 06:00 Behind not at all Compared 2027-01-15 07:59 Told by the file",
+        ),
+        (LAGS, "2027-01-15 08:00 Our time 2027-01-14 06:00 Behind 1d 2h Compared"),
+        (PROBE._replace(upstream_at=None, own_at=None), "not known Our time not known Behind not at all Compared"),
+        (
+            Probe(NOW, None, None, False),
+            "Behind the two differ Compared 2027-01-15 08:00 The two hold no time and were never found the same, so",
+        ),
+        (
+            Probe(NOW, None, NOW, None, "the upstream has no lastupdate"),
+            "The upstream tells nothing now, so this mirror is judged by the age of its last success."
+            " They could not be compared: the upstream has no lastupdate",
+        ),
+        (PROBE._replace(problem="it is down"), "Since then they could not be compared: it is down"),
+        (PROBE._replace(at=NOW - 2 * DAY), "This was long before the last success, so this mirror is judged by"),
+        (None, "Compared with the upstream Not compared yet, so this mirror is judged by the age of its last success."),
+    ],
+)
+def test_a_mirrors_page_tells_what_the_comparison_found(probe: Probe | None, words: str) -> None:
+    files = compared(probe)
+    assert words in page(files, "mirrors/debian.html").text
+    (copy,) = json.loads(files["mirrors/debian.json"])["copies"]
+    counts = probe is not None and probe.at > NOW - DAY
+    assert copy["probe"] == (probe and {"file": "lastupdate", "counts": counts} | probe._asdict())
+
+
+def test_documents_tell_the_cause_and_the_lag() -> None:
+    files = compared(LAGS)
+    for document in (json.loads(files["mirrors/debian.json"]), *json.loads(files["status.json"])["mirrors"]):
+        assert (document["freshness"], document["cause"], document["lag"]) == ("stale", "lag", 26 * HOUR)
+    (job,) = json.loads(files["static/tunasync.json"])
+    assert (job["skipjack"]["freshness"], job["skipjack"]["cause"]) == ("stale", "lag")
+    unwanted = rendered(judged(("w1", status_of(probe=LAGS)), config=declared(mirror())))
+    assert "Compared with" not in page(unwanted, "mirrors/debian.html").text
+    assert json.loads(unwanted["mirrors/debian.json"])["copies"][0]["probe"] is None
+
+
+def test_another_probe_renders_its_own_mirror_alone() -> None:
+    pages, judge = Pages(), Judge()
+    config = declared(mirror()._replace(freshness=RULE), mirror("other"))
+
+    def files(probe: Probe) -> dict[str, bytes]:
+        told = (("w1", status_of(probe=probe)), ("w1", status_of("other")))
+        return rendered(judged(*told, config=config, judge=judge), pages=pages)
+
+    files(PROBE)
+    newer = files(PROBE._replace(at=NOW))
+    assert [path for path in newer if path.startswith("mirrors/")] == ["mirrors/debian.html", "mirrors/debian.json"]
+    assert [mirror["probe"]["at"] for mirror in json.loads(newer["mirrors/debian.json"])["copies"]] == [NOW]
 
 
 def test_a_vanished_mirror_has_no_files() -> None:
