@@ -53,6 +53,7 @@ class TunasyncControl:
         worker, verb = found.name("worker_id", "worker_id is missing"), found.text("cmd", 100)
         if verb not in VERBS:
             raise Refused(400, f"{verb[:100]!r} is no command of tunasync; there are {', '.join(sorted(VERBS))}")
+        tunasync_rules.check_order(found)
         if await run_in_threadpool(self._control.is_known, worker):
             await self._own(found, worker, by(request))
         else:

@@ -69,15 +69,24 @@ def message(body: bytes) -> Message:
     return _message(parse(body))
 
 
-def _message(plain: Any) -> Message:
+def _message(plain: Any, what: str = "the body") -> Message:
     if not isinstance(plain, dict):
-        raise Refused(400, "the body must be a JSON object")
+        raise Refused(400, f"{what} must be a JSON object")
     return Message({key.lower(): value for key, value in plain.items() if value is not None})
+
+
+def check_order(found: Message) -> None:
+    """Refuse a command whose arguments or options are of a wrong type."""
+    args, options = found.plain.get("args", []), found.plain.get("options", {})
+    if not isinstance(args, list) or not all(isinstance(each, str) for each in args):
+        raise Refused(400, "`args` must be a list of text")
+    if not isinstance(options, dict) or not all(isinstance(each, bool | None) for each in options.values()):
+        raise Refused(400, "`options` must be an object whose values are true or false")
 
 
 def part(found: Message, key: str) -> Message:
     """A message in a message, empty without one."""
-    return _message(found.plain.get(key, {}))
+    return _message(found.plain.get(key, {}), f"`{key}`")
 
 
 def parts(found: Message, key: str) -> list[Message]:
@@ -85,7 +94,7 @@ def parts(found: Message, key: str) -> list[Message]:
     items = found.plain.get(key, [])
     if not isinstance(items, list):
         raise Refused(400, f"`{key}` must be a list")
-    return [_message(item) for item in items]
+    return [_message(item, f"each item of `{key}`") for item in items]
 
 
 def seconds(text: str) -> float | None:
@@ -115,6 +124,12 @@ def new_job(worker: str, mirror: str) -> Job:
     return Job(head | times | {"upstream": "", "size": UNKNOWN_SIZE, "error_msg": ""}, 0)
 
 
+def check_times(found: Message, *keys: str) -> None:
+    """Refuse what is no time, where it counts when the message came and not what it says."""
+    for key in keys:
+        found.time(key)
+
+
 def named(found: Message, path: str) -> str:
     """The mirror that a status is about: the body must mean the one of the path."""
     mirror = found.name("name", "mirror Name should not be empty")
@@ -128,6 +143,7 @@ def told(before: Job, found: Message, now: str, number: int) -> Job:
     status = found.text("status", 100)
     if status not in STATUSES:
         raise Refused(400, f"{status[:100]!r} is none of tunasync's statuses")
+    check_times(found, "last_update", "last_started", "last_ended")
     was, size, schedule = before.told, found.text("size", 100), found.time("next_schedule")
     begins = status == PRE_SYNCING and was["status"] != PRE_SYNCING
     after = was | {

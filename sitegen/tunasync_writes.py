@@ -60,6 +60,7 @@ class TunasyncWrites:
         found = await self._message(request)
         name = found.name("id", "invalid workerID")
         url, token = found.text("url", 2000), found.text("token")
+        tunasync_rules.check_times(found, "last_online", "last_register")
         times = await self._write(tunasync_store.register, name, url, time.time_ns())
         return for_all({"id": name, "url": url, "token": token, **times})
 
