@@ -12,8 +12,9 @@ _PASSWORDS = (
     (re.compile(r":(?!//)(?:\\.|[^\\\"]){0,500}@", re.DOTALL), ":***@"),
     (re.compile(r"(passw(?:or)?d=)[^&\s\"]*", re.IGNORECASE), r"\1***"),
 )
-"""Where a password may stand in an address, however wrong the rest of it is, and what is shown in its place. A quotation
-mark ends it, unless it is escaped, since JSON is shown as well."""
+"""Where a password may stand in an address, however wrong the rest of it is, and what is shown in its place.
+
+A quotation mark ends it, unless it is escaped, since JSON is shown as well."""
 
 
 def printable(text: str) -> str:

@@ -13,7 +13,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from schemas.records import Limits
 
 LINGER = 2.0
-"""Seconds in which a refused client may read why, while what it still sends is thrown away."""
+"""Seconds in which a refused client may read why, while what it still sends is thrown away; and in which one that is
+hung up on may take leave."""
 
 
 def guarded(limits: Limits) -> type[asyncio.Protocol]:
@@ -75,6 +76,12 @@ class _Guarded(HttpToolsProtocol):
         if not self._refused:
             super().on_message_complete()
         self._in_head = True
+
+    def shutdown(self) -> None:
+        """End when nothing is under way. With TLS that waits for the other side, which need not be listening."""
+        super().shutdown()
+        if self.transport.is_closing():
+            self.loop.call_later(LINGER, self.transport.abort)
 
     def pause_writing(self) -> None:
         super().pause_writing()

@@ -4,17 +4,17 @@ import contextlib
 import gc
 import logging
 import socket
-import ssl
 from pathlib import Path
 
 import uvicorn
 
 from schemas.errors import SkipjackError
-from schemas.records import ManagerSettings, Tls
+from schemas.records import ManagerSettings
 from sitegen import routes
 from sitegen.access import networks
 from sitegen.api_reads import CHANGED
 from sitegen.bells import Bells
+from sitegen.certificate import Certificate
 from sitegen.history import Forgetting
 from sitegen.ingest import Ingest
 from sitegen.poke import poke
@@ -25,13 +25,16 @@ from sitegen.store import Store
 _GRACE = 10
 """Seconds that requests which are under way may take once we were told to end."""
 
+_TICKS = 10
+"""Ticks of the server, of which each takes a tenth of a second, between two looks at the certificate."""
+
 _log = logging.getLogger(__name__)
 
 
 def serve(settings: ManagerSettings, publisher_settings: Path | None) -> None:
     """Serve until a signal ends it; with a settings file also run the publisher as a child."""
     with contextlib.ExitStack() as stack:
-        _check_certificate(settings.tls)
+        certificate = Certificate(settings.tls) if settings.tls else None
         networks(settings.trusted_proxies, "trusted_proxies")
         listener = stack.enter_context(_listen(settings.listen))
         store = stack.enter_context(Store(settings.state_dir, settings.database))
@@ -62,26 +65,21 @@ def serve(settings: ManagerSettings, publisher_settings: Path | None) -> None:
         gc.collect()
         gc.freeze()  # what was imported stays; looking through it again and again costs a tenth of the time
         _log.info("listening on %s", settings.listen)
-        _Server(config, bells).run(sockets=[listener])
-
-
-def _check_certificate(tls: Tls | None) -> None:
-    """See that the certificate can be used, before anything else begins."""
-    if tls is None:
-        return
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(tls.certificate, tls.key, password="")
-    except OSError as error:
-        what = f"The certificate {tls.certificate} with the key {tls.key} cannot be used: {error.strerror or error}."
-        raise SkipjackError(what, "Check `tls` in the settings, and that the manager's user may read both.") from error
+        _Server(config, bells, certificate).run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
-    """Lets held requests go first when it is told to end."""
+    """Lets held requests go first when it is told to end, and looks after the certificate until then."""
 
-    def __init__(self, config: uvicorn.Config, bells: Bells) -> None:
+    def __init__(self, config: uvicorn.Config, bells: Bells, certificate: Certificate | None) -> None:
         super().__init__(config)
         self._bells = bells
+        self._certificate = certificate
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % _TICKS == 0 and self._certificate is not None and self.config.ssl is not None:
+            self._certificate.renew(self.config.ssl)
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._bells.close()

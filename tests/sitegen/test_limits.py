@@ -2,8 +2,6 @@
 
 import json
 import socket
-import ssl
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -136,35 +134,6 @@ def test_only_a_trusted_proxy_is_believed(tmp_path: Path) -> None:
         assert registered(manager, "192.0.2.7, 198.51.100.1") == 403, "the last one is who came to the proxy"
     with limited(tmp_path, tunasync=writes, trusted_proxies=["203.0.113.1"]) as manager:
         assert registered(manager, "192.0.2.7") == 403
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    folder = tmp_path_factory.mktemp("tls")
-    made = {"certificate": str(folder / "crt"), "key": str(folder / "key")}
-    words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
-    names = ["-addext", "subjectAltName=IP:127.0.0.1", "-out", made["certificate"], "-keyout", made["key"]]
-    subprocess.run([*words, *names], check=True, capture_output=True)
-    return made
-
-
-def test_https_by_itself(tmp_path: Path, certificate: dict[str, str]) -> None:
-    manager = Manager(tmp_path, tls=certificate)
-    manager.url = manager.url.replace("http:", "https:")
-    manager.session.verify = certificate["certificate"]
-    with manager.serving():
-        assert manager.get("/ping") == {"message": "pong"}
-        with connected(manager) as plain, pytest.raises(ssl.SSLError):
-            context = ssl.create_default_context()
-            context.wrap_socket(plain, server_hostname="127.0.0.1")
-        manager.session.close()  # or serve would wait for it in the end
-
-
-def test_a_certificate_that_cannot_be_used_is_told_in_one_line(tmp_path: Path, certificate: dict[str, str]) -> None:
-    for wrong in ({"key": "/nowhere"}, {"key": certificate["certificate"]}):
-        done = Manager(tmp_path, tls=certificate | wrong).command("serve")
-        assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
-        assert "Check `tls` in the settings" in done.stderr
 
 
 @pytest.mark.parametrize("key", ["trusted_proxies", "tunasync"])

@@ -1,0 +1,116 @@
+"""HTTPS by the manager itself, with real certificates that are renewed while it serves."""
+
+import socket
+import ssl
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.sitegen.kit import PATIENCE, Manager, wait_for
+
+PING = b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def issue(folder: Path) -> dict[str, str]:
+    """Make a key and a certificate for 127.0.0.1, each with a number of its own."""
+    folder.mkdir()
+    made = {"certificate": str(folder / "crt"), "key": str(folder / "key")}
+    words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    names = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    files = ["-out", made["certificate"], "-keyout", made["key"]]
+    subprocess.run([*words, *names, *files], check=True, capture_output=True)
+    return made
+
+
+@pytest.fixture
+def first(tmp_path: Path) -> dict[str, str]:
+    return issue(tmp_path / "first")
+
+
+@pytest.fixture
+def second(tmp_path: Path) -> dict[str, str]:
+    return issue(tmp_path / "second")
+
+
+def secured(folder: Path, certificate: dict[str, str]) -> Manager:
+    manager = Manager(folder, tls=certificate)
+    manager.url = manager.url.replace("http:", "https:")
+    manager.session.verify = certificate["certificate"]
+    return manager
+
+
+@contextmanager
+def connected(manager: Manager, trusted: str) -> Iterator[ssl.SSLSocket]:
+    """A connection to a manager whose certificate must be the trusted one."""
+    host, port = manager.address.split(":")
+    context = ssl.create_default_context(cafile=trusted)
+    with (
+        socket.create_connection((host, int(port)), timeout=PATIENCE) as plain,
+        context.wrap_socket(plain, server_hostname=host) as connection,
+    ):
+        yield connection
+
+
+def shows(manager: Manager, certificate: dict[str, str]) -> bool:
+    """Whether a new connection is shown this certificate."""
+    try:
+        with connected(manager, certificate["certificate"]) as connection:
+            return answers(connection)
+    except ssl.SSLCertVerificationError:
+        return False
+
+
+def answers(connection: ssl.SSLSocket) -> bool:
+    connection.sendall(PING)
+    received = b""
+    while b"pong" not in received and (chunk := connection.recv(4096)):
+        received += chunk
+    return received.startswith(b"HTTP/1.1 200 ")
+
+
+def test_https_by_itself(tmp_path: Path, first: dict[str, str], second: dict[str, str]) -> None:
+    manager = secured(tmp_path, first)
+    with manager.serving():
+        assert manager.get("/ping") == {"message": "pong"}
+        assert not shows(manager, second)
+        manager.session.close()  # or serve would wait for it in the end
+
+
+def test_a_renewed_certificate_is_used_without_a_pause(
+    tmp_path: Path, first: dict[str, str], second: dict[str, str]
+) -> None:
+    manager = secured(tmp_path, first)
+    with manager.serving(), connected(manager, first["certificate"]) as before:
+        manager.session.close()
+        old = {"certificate": str(tmp_path / "kept")}
+        Path(old["certificate"]).write_bytes(Path(first["certificate"]).read_bytes())
+        for key in ("key", "certificate"):
+            Path(second[key]).replace(first[key])
+            assert answers(before), "a connection that was there goes on"
+        wait_for(lambda: shows(manager, first), "the new certificate is shown")
+        assert not shows(manager, old)
+        assert answers(before)
+
+
+def test_half_a_renewal_and_a_broken_one_change_nothing_and_are_told(
+    tmp_path: Path, first: dict[str, str], second: dict[str, str]
+) -> None:
+    manager = secured(tmp_path, first)
+    with manager.serving() as process:
+        manager.session.close()
+        assert process.stderr is not None
+        for content in (Path(second["key"]).read_bytes(), b"no key at all"):
+            Path(first["key"]).write_bytes(content)
+            told = next(line for line in process.stderr if "former certificate" in line)
+            assert "Check `tls` in the settings" in told
+            assert shows(manager, first), "with the key that is in memory"
+
+
+def test_a_certificate_that_cannot_be_used_is_told_in_one_line(tmp_path: Path, first: dict[str, str]) -> None:
+    for wrong in ({"key": "/nowhere"}, {"key": first["certificate"]}):
+        done = Manager(tmp_path, tls=first | wrong).command("serve")
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+        assert "Check `tls` in the settings" in done.stderr
