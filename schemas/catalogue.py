@@ -7,7 +7,7 @@ parse every file, check each against its schema, lay the layers over each other,
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from schemas import build, rules, timing, windows
+from schemas import build, placement, renames, rules, timing, windows
 from schemas.inheritance import Layer, Merged, merge
 from schemas.names import is_name
 from schemas.problems import Problem, Refused, shown
@@ -52,7 +52,8 @@ def load(sources: Sequence[SourceFile]) -> Catalogue:
     """Read all files; raises Refused with every problem found when the site or the workers cannot be used."""
     tree = _Tree({source.path: _parse(source) for source in sources})
     whole = [*tree.site_problems(), *tree.workers_problems()]
-    declared = _followable(_without_clashes(_once_each([tree.declared(path) for path in tree.mirror_paths()])))
+    once = _once_each([tree.declared(path) for path in tree.mirror_paths()])
+    declared = _followable(_without_clashes(_rightly_renamed(once)))
     problems = {
         *whole,
         *tree.defaults_problems(),
@@ -124,19 +125,23 @@ class _Tree:
 
     def _resolved(self, name: str, document: Document, layers: Sequence[Layer]) -> _Declared:
         merged = merge(layers)
-        value = merged.keys.get("worker", [])
-        workers = [value] if isinstance(value, str) else value
-        known = list(self.workers.value["workers"])
+        workers, known = placement.workers_of(merged), list(self.workers.value["workers"])
         problems = [_unknown_worker(merged, worker, known) for worker in workers if worker not in known]
+        full = {worker: self._on(worker, layers) for worker in [each for each in workers if each in known] or [""]}
+        roles = placement.roles(full)
+        problems += placement.problems(full)
         records = []
-        for worker in [each for each in workers if each in known] or [""]:
-            defaults = Layer(self.workers, ("workers", worker, "defaults"))
-            full = merge([layers[0], defaults, *layers[1:]])
-            problems += [*rules.mirror_problems(full), *self._category_problems(full)]
-            problems += timing.timing_problems(full, self._hours_of(worker))
+        for worker, found in full.items():
+            problems += [*rules.mirror_problems(found), *self._category_problems(found)]
+            problems += timing.timing_problems(found, self._hours_of(worker))
             if not problems:
-                records.append(build.mirror(name, worker, full.keys))
+                records.append(build.mirror(name, worker, found.keys | {"role": roles[worker]}))
         return _Declared(name, document, () if problems else tuple(records), tuple(problems), not problems)
+
+    def _on(self, worker: str, layers: Sequence[Layer]) -> Merged:
+        """The keys that apply on one worker."""
+        defaults = Layer(self.workers, ("workers", worker, "defaults"))
+        return merge(placement.with_differences([layers[0], defaults, *layers[1:]], worker))
 
     def _category_problems(self, merged: Merged) -> list[Problem]:
         category, known = merged.keys.get("category"), list(self.site.value.get("categories", {}))
@@ -187,7 +192,7 @@ def _name_problems(path: str, name: str) -> tuple[Problem, ...]:
 
 
 def _unknown_worker(merged: Merged, worker: str, known: Sequence[str]) -> Problem:
-    return merged.problem("worker", f"The worker `{worker}` is not in `{WORKERS}`.", suggest(worker, known))
+    return merged.problem("worker", f"The worker `{worker}` is not in `{WORKERS}`.", suggest(worker, known), worker)
 
 
 def _once_each(declared: Sequence[_Declared]) -> list[_Declared]:
@@ -204,6 +209,17 @@ def _once_each(declared: Sequence[_Declared]) -> list[_Declared]:
             each = each._replace(mirrors=(), problems=(*each.problems, what), sound=False)
         result.append(each)
     return result
+
+
+def _rightly_renamed(declared: Sequence[_Declared]) -> list[_Declared]:
+    """Turn away a mirror that claims a former name which it cannot have."""
+    problems: dict[str, list[Problem]] = {}
+    documents = {each.name: each.document for each in declared}
+    files = {name: document.file for name, document in documents.items()}
+    claiming = [mirror for each in declared for mirror in each.mirrors[:1]]
+    for name, place, what, todo in renames.wrong_claims(claiming, files):
+        problems.setdefault(name, []).append(documents[name].problem(("formerly", place), what, todo))
+    return _turned_away(declared, problems)
 
 
 def _without_clashes(declared: Sequence[_Declared]) -> list[_Declared]:
@@ -232,8 +248,13 @@ def _followable(declared: Sequence[_Declared]) -> list[_Declared]:
     documents = {each.name: each.document for each in declared}
     unusable = frozenset(each.name for each in declared if not each.sound)
     known = [each.name for each in declared]
-    for mirror, place, what in timing.astray([mirror for each in declared for mirror in each.mirrors], unusable):
-        todo = "Remove it from `after`." if mirror.after[place] in known else suggest(mirror.after[place], known)
+    mirrors = [mirror for each in declared for mirror in each.mirrors]
+    renamed = renames.current_names(mirrors)
+    for mirror, place, what in timing.astray(mirrors, unusable):
+        name = mirror.after[place]
+        todo = "Remove it from `after`." if name in known else suggest(name, known)
+        if name in renamed:
+            todo = f"It is called `{renamed[name]}` now."
         problem = documents[mirror.name].problem(("after", place), what, todo)
         problems.setdefault(mirror.name, []).append(problem)
     return _turned_away(declared, problems)

@@ -1,7 +1,8 @@
 """What a mirror inherits: the layers of keys above it, weakest first, and where each key came from.
 
 built-in (the record's defaults) < top `_defaults.yml` < the worker's `defaults` < the folders' `_defaults.yml`,
-outermost first < the mirror's own file. Scalars and lists replace, mappings merge key by key, and an explicit
+outermost first < the mirror's own file. Where one of these has a mapping as `worker`, what that says of a worker stands
+right above it. Scalars and lists replace, mappings merge key by key, and an explicit
 `false` beats an inherited `true` because it is simply a later value.
 """
 
@@ -33,11 +34,19 @@ class Merged(NamedTuple):
     keys: dict[str, Any]
     layers: tuple[Layer, ...]
 
-    def problem(self, key: str, what: str, todo: str) -> Problem:
-        """A problem with the value of `key`, placed in the layer that set it, or at the top of the mirror's file."""
+    @property
+    def own(self) -> dict[str, Any]:
+        """The keys that the mirror's own file sets, for all of its workers or for this one."""
+        file = self.layers[-1].document
+        return {key: value for layer in self.layers if layer.document is file for key, value in layer.keys.items()}
+
+    def problem(self, key: str, what: str, todo: str, entry: str = "") -> Problem:
+        """A problem with the value of `key`, or with an entry of it, placed in the layer that set it, or at the top of
+        the mirror's file."""
         for layer in self.layers[::-1]:
             if key in layer.keys:
-                return layer.document.problem((*layer.base, key), what, todo)
+                path = (*layer.base, key, entry) if entry else (*layer.base, key)
+                return layer.document.problem(path, what, todo, at_key=bool(entry))
         return self.layers[-1].document.problem((), what, todo)
 
 

@@ -47,6 +47,7 @@ class Mirror(NamedTuple):
     homepage: str = ""
     category: str = ""
     role: str = "master"
+    formerly: tuple[str, ...] = ()
     interval: int = 6 * 3600
     cron: str = ""
     jitter: int = 2 * 60
@@ -273,6 +274,7 @@ class History(NamedTuple):
     keep_runs: int = 90 * 86400
     keep_logs: int = 14 * 86400
     runs_per_mirror: int = 1000
+    keep_audit: int = 730 * 86400
 
 
 class ManagerSettings(NamedTuple):
@@ -291,3 +293,4 @@ class ManagerSettings(NamedTuple):
     repository: Repository | None = None
     database: DatabaseAddress | None = None
     history: History = History()
+    commands_expire: int = 7 * 86400

@@ -55,7 +55,7 @@ def mirror_problems(merged: Merged) -> list[Problem]:
 def _foreign_options(merged: Merged) -> Iterator[Problem]:
     """Options in the mirror's own file that its provider never looks at; inherited ones are none of its business."""
     provider = merged.keys.get("provider")
-    for key in merged.layers[-1].keys if provider else ():
+    for key in merged.own if provider else ():
         providers = schema("mirror")["properties"].get(key, {}).get("x-providers")
         if providers is not None and provider not in providers:
             todo = f"Remove it, or set `provider: {providers[0]}`."
@@ -103,7 +103,7 @@ def _wrong_words(line: str) -> Iterator[tuple[str, str]]:
 def _containers(merged: Merged) -> Iterator[Problem]:
     if "docker_image" not in merged.keys:
         for key in ("docker_volumes", "docker_options"):
-            if key in merged.layers[-1].keys:
+            if key in merged.own:
                 yield merged.problem(key, f"`{key}` does nothing without a container.", "Add `docker_image:`.")
     for word in merged.keys.get("docker_options", ()):
         if not re.fullmatch(r"--[a-z][a-z0-9-]*(=[^\x00-\x1f]*)?", word):
@@ -145,7 +145,7 @@ def _memory(merged: Merged) -> Iterator[Problem]:
 def _freshness(merged: Merged) -> Iterator[Problem]:
     """A file of an upstream that nobody could ask for it; an inherited one is then of no use, and no harm."""
     upstream = merged.keys.get("upstream", "")
-    if "freshness" in merged.layers[-1].keys and not (REMOTE.fullmatch(upstream) or WEB.fullmatch(upstream)):
+    if "freshness" in merged.own and not (REMOTE.fullmatch(upstream) or WEB.fullmatch(upstream)):
         what = f"`freshness` needs an rsync or web address, and the upstream is `{shown(upstream)}`."
         yield merged.problem(
             "freshness", what, "Remove it, or write for example `upstream: https://files.example.org/`."

@@ -96,10 +96,19 @@ def _explain(name: str, document: Document, error: ValidationError) -> Iterator[
     elif error.validator == "required":
         for key in [key for key in rule if f"'{key}'" in error.message]:
             yield document.problem(path, f"`{key}` is missing{_inside(path)}.", _example(name, [*path, key]))
+    elif error.validator == "anyOf" and (meant := _meant(error)):
+        for below in meant:
+            yield from _explain(name, document, below)
     elif "propertyNames" in list(error.absolute_schema_path)[-2:]:
         yield _bad_key(document, path, error)
     else:
         yield document.problem(path, _what(error, path), _example(name, path))
+
+
+def _meant(error: ValidationError) -> list[ValidationError]:
+    """What is wrong in the one of several forms that the value's type shows was meant."""
+    others = {each.schema_path[0] for each in error.context if each.validator == "type" and not each.path}
+    return [each for each in error.context if each.schema_path[0] not in others]
 
 
 def _bad_key(document: Document, path: Sequence[str | int], error: ValidationError) -> Problem:
@@ -170,6 +179,8 @@ def _example(name: str, path: Sequence[str | int]) -> str:
 
 
 def _descend(part: dict[str, Any], step: str | int) -> dict[str, Any] | None:
+    if "anyOf" in part:
+        return next((below for form in part["anyOf"] if (below := _descend(form, step)) is not None), None)
     if isinstance(step, int):
         below = part.get("items")
     else:

@@ -49,7 +49,12 @@ def test_the_example_repository_of_the_page_is_sound_and_inherits_as_it_says() -
     found = catalogue.load(files)
     assert lines(found.problems) == []
     mirrors = {(mirror.name, mirror.worker): mirror for mirror in found.mirrors}
-    assert set(mirrors) == {("debian", "alpha"), ("gnu", "alpha"), ("gnu", "beta")}
+    assert set(mirrors) == {
+        ("debian", "alpha"), ("gnu", "alpha"), ("gnu", "beta"), ("fedora", "alpha"), ("fedora", "beta"),
+        ("fedora-linux", "alpha"),
+    }  # fmt: skip
+    assert (mirrors["fedora", "beta"].role, mirrors["fedora", "beta"].interval) == ("slave", 3600)
+    assert mirrors["fedora-linux", "alpha"].formerly == ("redhat", "fedora-core")
     gnu = mirrors["gnu", "beta"]
     assert (gnu.use_ipv4, gnu.interval, gnu.rsync_options) == (False, 12 * 3600, ("--bwlimit=40M",))
     assert dict(gnu.env) == {"RSYNC_CONNECT_PROG": "nc %H 873", "LANG": "C.UTF-8"}

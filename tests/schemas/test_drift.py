@@ -148,7 +148,7 @@ def test_what_a_schema_requires_is_what_its_record_cannot_do_without(name: str) 
 
 def test_defaults_allow_all_that_mirrors_do_but_their_own_words() -> None:
     mirror, defaults = schema("mirror")["properties"], schema("defaults")["properties"]
-    assert set(mirror) - set(defaults) == {"title", "description", "homepage"}
+    assert set(mirror) - set(defaults) == {"title", "description", "homepage", "formerly"}
     assert {key: part["$ref"] for key, part in defaults.items()} == {
         key: f"mirror.schema.json#/properties/{key}" for key in defaults
     }

@@ -50,7 +50,10 @@ def problems(kind: str, text: str) -> list[str]:
             "success_exit_codes: [23]",
         ),
         ("role: main", "1:7", '`role` is "main", but must be one of `master`, `slave`.', "role: master"),
-        ("worker: []", "1:9", "`worker` cannot be [].", "worker: w1"),
+        ("worker: []", "1:9", "`worker` is empty.", "worker: w1"),
+        ("worker: {}", "1:9", "`worker` is empty.", "worker: w1"),
+        ("worker: [w1, w1]", "1:9", "`worker` holds an entry twice.", "worker: w1"),
+        ("worker: 5", "1:9", "`worker` cannot be 5.", "worker: w1"),
         ("title: ''", "1:8", "`title` is empty.", "title: Debian"),
         (
             "password: hunter2",

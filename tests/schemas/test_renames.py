@@ -1,0 +1,69 @@
+"""Former names: which ones a mirror may claim."""
+
+import pytest
+
+from schemas.renames import current_names
+
+from .kit import lines, load
+
+
+def told(quarantined: set[str], **files: str) -> list[str]:
+    found = load(**files)
+    assert found.quarantined == quarantined
+    return lines(found.problems)
+
+
+def test_a_mirror_may_have_had_several_names_on_all_of_its_workers() -> None:
+    found = load(new="formerly: [old, older]\nworker: [w1, w2]\n", other="")
+    assert lines(found.problems) == []
+    assert {(mirror.name, mirror.worker): mirror.formerly for mirror in found.mirrors} == {
+        ("new", "w1"): ("old", "older"), ("new", "w2"): ("old", "older"), ("other", "w1"): (),
+    }  # fmt: skip
+    assert current_names(found.mirrors) == {"old": "new", "older": "new"}
+
+
+def test_a_former_name_that_is_still_declared_is_told_and_only_the_new_one_is_turned_away() -> None:
+    assert told({"new"}, new="formerly: [x, old]\n", dists__old="") == [
+        "new.yml:1:15: The former name `old` is still declared (dists/old.yml)."
+        " Remove that file if `new` takes its place, or else take the name out of `formerly`."
+    ]
+
+
+def test_a_former_name_whose_file_is_broken_is_still_declared() -> None:
+    found = told({"new", "old"}, new="formerly: [old]\n", old="broken: 1\n")
+    assert "new.yml:1:12: The former name `old` is still declared (old.yml)." in found[0]
+
+
+def test_two_mirrors_that_claim_one_former_name_are_both_turned_away() -> None:
+    todo = "Only one mirror can go on where that one ended."
+    assert told({"a", "b"}, a="formerly: [old]\n", b="formerly: [Old]\n", c="formerly: [other]\n") == [
+        f"a.yml:1:12: `b` (b.yml) claims the former name `old` as well. {todo}",
+        f"b.yml:1:12: `a` (a.yml) claims the former name `Old` as well. {todo}",
+    ]
+
+
+def test_a_chain_is_told_by_its_middle_which_is_still_declared() -> None:
+    assert told({"c"}, c="formerly: [b]\n", b="formerly: [a]\n")[0].startswith("c.yml:1:12: The former name `b` is")
+
+
+def test_a_mirrors_own_name_is_no_former_one_but_another_case_of_it_is() -> None:
+    assert told({"debian"}, debian="formerly: [debian]\n") == [
+        "debian.yml:1:12: `debian` is the mirror's name of today. Name only those that it had."
+    ]
+    assert told(set(), debian="formerly: [Debian]\n") == []
+
+
+def test_whoever_follows_a_former_name_is_told_the_new_one() -> None:
+    assert told({"z"}, new="formerly: [old]\n", z="after: [old]\n") == [
+        "z.yml:1:9: There is no mirror `old` to follow. It is called `new` now."
+    ]
+
+
+@pytest.mark.parametrize("text", ["formerly: old", "formerly: [a/b]", "formerly: [a, a]", "formerly: [5]"])
+def test_what_is_no_list_of_names_is_told(text: str) -> None:
+    assert told({"new"}, new=text)
+
+
+def test_former_names_are_not_inherited() -> None:
+    found = load(_defaults="worker: w1\nprovider: rsync\nupstream: rsync://h/m/\nformerly: [old]\n", new="")
+    assert lines(found.problems)[0].startswith("_defaults.yml:4:1: `formerly` is no known key here.")
