@@ -16,7 +16,7 @@ demo: $(READY) ## see it work: a repository, an upstream, a worker, a manager an
 	@$(BIN)/python -m tests.e2e.demo
 
 test: $(READY) ## unit tests and end-to-end tests with real rsync, git and processes
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n $$(( $$(nproc) * 3 / 2 )) # a third of their time tests wait for something
 
 test-system: $(READY) ## as root, on a machine to try things out: real systemd and whatever else `make test` cannot have
 	@.ci/packages system

@@ -83,7 +83,7 @@ def test_a_merged_change_is_followed_and_a_removed_mirror_leaves_the_page(
 
     assert (reporter.root / "new").exists()
     wait_until(lambda: names(manager) == ["new"], "the page has the new one and not the old one")
-    assert not (manager.site / "mirrors/old.html").exists()
+    wait_until(lambda: not (manager.site / "mirrors/old.html").exists(), "its page is gone")
 
 
 def test_the_deleted_file_of_an_upstream_is_deleted_here(
