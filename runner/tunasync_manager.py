@@ -113,7 +113,7 @@ class TunasyncManager:
         return f"/workers/{quote(self._worker)}/jobs/{quote(mirror)}"
 
     def _ask(self, method: str, path: str, content: Any = None) -> Any:
-        body = None if content is None else json.dumps(content).encode()
+        body = None if content is None else json.dumps(content, separators=(",", ":")).encode()
         where = f"The manager at {self._url}{path}"
         try:
             reply = self._line.exchange(method, path, PATIENCE, body=body, headers=_HEADERS)

@@ -15,7 +15,10 @@ TIMES = ("last_update", "last_started", "last_ended", "next_schedule")
 
 
 class Model(http.server.ThreadingHTTPServer):
-    """Its routes for workers; `told` holds every status as it came, `broken` makes it answer 500 to everything."""
+    """Its routes for workers; `broken` makes it answer 500 to everything.
+
+    `told` holds every status as it came, and `heard` every request: its method, path, type and body.
+    """
 
     daemon_threads = True
 
@@ -25,6 +28,7 @@ class Model(http.server.ThreadingHTTPServer):
         self.workers: dict[str, dict[str, Any]] = {}
         self.jobs: dict[tuple[str, str], dict[str, Any]] = {}
         self.told: list[tuple[str, str]] = []
+        self.heard: list[tuple[str, str, str | None, str | None]] = []
         self.broken = False
         self._thread = threading.Thread(target=self.serve_forever, args=(0.05,))
 
@@ -37,6 +41,7 @@ class Model(http.server.ThreadingHTTPServer):
 
     def answer(self, method: str, path: str, body: Any) -> tuple[int, Any]:
         """What it answers; None is JSON's null."""
+        body = {key.lower(): value for key, value in body.items()} if body else body
         if (method, path) == ("POST", "/workers"):
             now = _now()
             self.workers[body["id"]] = body | {"last_online": now, "last_register": now}
@@ -80,8 +85,8 @@ class Model(http.server.ThreadingHTTPServer):
         if body["status"] in ("success", "failed"):
             after["last_ended"] = now
         size = body.get("size", "")
-        after |= {"upstream": body.get("upstream", ""), "error_msg": body.get("error_msg", "")}
-        after["size"] = before["size"] if size in ("", "unknown") and before["size"] else size
+        kept = before["size"] if size in ("", "unknown") and before["size"] else size
+        after |= {"upstream": body.get("upstream", ""), "size": kept, "error_msg": body.get("error_msg", "")}
         self.jobs[key] = after
         return (200 if body["status"] in STATUSES else 400), after
 
@@ -108,7 +113,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         length = int(self.headers.get("Content-Length", 0))
-        body = json.loads(self.rfile.read(length)) if length else None
+        sent = self.rfile.read(length).decode() or None
+        self.server.heard.append((self.command, self.path, self.headers["Content-Type"], sent))
+        body = json.loads(sent) if sent else None
         status, answer = self.server.answer(self.command, self.path, body)
         if self.server.broken:
             status, answer = 500, {"error": "told to"}
