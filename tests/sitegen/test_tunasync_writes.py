@@ -248,6 +248,36 @@ def test_a_command_is_passed_on_to_a_listed_url_alone(tmp_path: Path) -> None:
         assert (code, "tunasync.call" in answer["error"], len(taken)) == (403, True, 1)
 
 
+@pytest.mark.parametrize(
+    ("verb", "becomes"),
+    [
+        ("start", "success"), ("stop", "paused"), ("disable", "disabled"), ("restart", "success"), ("ping", "success"),
+        ("reload", "success"),
+    ],
+)  # fmt: skip
+def test_every_verb_is_passed_on_as_it_came(tmp_path: Path, verb: str, becomes: str) -> None:
+    with working() as (url, taken), serving(tmp_path, call=[url]) as go:
+        go.register(url)
+        go.status("success")
+        order = {"cmd": verb, "mirror_id": "debian", "args": None, "options": None}
+        assert go.send("POST", "/cmd", order | {"worker_id": "w1"})[0] == 200
+        assert taken == [order]
+        assert [job["status"] for job in go.jobs()] == [becomes]
+
+
+def test_after_a_restart_of_the_manager_a_worker_finds_what_is_held(tmp_path: Path) -> None:
+    with serving(tmp_path) as go:
+        go.register()
+        go.status("paused")
+        go.status("disabled", "arch")
+        before = go.jobs()
+    with serving(tmp_path) as go:
+        assert go.jobs() == before, "else it would start everything at once"
+        go.register()
+        assert go.jobs() == before
+        assert [job["status"] for job in before] == ["disabled", "paused"]
+
+
 def test_a_worker_that_cannot_be_reached_is_told_and_not_marked(tmp_path: Path) -> None:
     url = "http://127.0.0.1:9/"
     with serving(tmp_path, call=[url]) as go:
