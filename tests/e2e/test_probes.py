@@ -3,21 +3,24 @@
 import http.server
 import os
 import threading
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from runner import journal
 from runner.places import Places
 from runner.prober import EVERY
 from tests.e2e.desk import Desk
-from tests.e2e.parts import ConfigRepository, RsyncDaemon, Worker, wait_until
+from tests.e2e.parts import ConfigRepository, Manager, RsyncDaemon, Worker, wait_until
 from tests.e2e.test_commands import lingering
 
 NOON = 1709640000.0
+DAY = 86400
 MIRROR = "upstream: {}\nfreshness: {{file: {}}}\nmeasure_size: false\n"
 
 
@@ -174,3 +177,106 @@ def test_what_the_upstream_says_to_a_wrong_password_is_told(
 
     assert "@ERROR: auth failed" in probes(desk, "m")[-1]["problem"]
     assert "right" not in str(desk.reports) and "wrong" not in str(desk.reports)
+
+
+def shown(manager: Manager, worker: Worker, freshness: str, cause: str | None) -> dict[str, Any]:
+    """The document of the mirror `m`, once all pages say this and know of the newest probe."""
+    with journal.opened(Places(str(worker.state)).journal) as book:
+        newest = book.probe("m")
+    assert newest is not None and worker.pending() == 0
+
+    def found() -> Any:
+        overview, page = manager.published(), manager.published("mirrors/m.json")
+        if not overview or not overview["mirrors"]:
+            return None
+        (copy,) = overview["mirrors"][0]["copies"]
+        known = copy["probe"] and newest._asdict().items() <= copy["probe"].items()
+        return page if known and (copy["freshness"], copy["cause"]) == (freshness, cause) else None
+
+    document: dict[str, Any] = wait_until(found, f"the pages say {freshness}, {cause}")
+    return document
+
+
+def probe_again(worker: Worker) -> None:
+    """What happens when an hour has gone by."""
+    with journal.opened(Places(str(worker.state)).journal) as book:
+        book._db.execute("UPDATE mirror SET probed_at = NULL")
+    worker.command("courier")
+
+
+def test_an_upstream_that_stands_still_is_to_blame_although_every_sync_succeeds_until_it_moves(
+    repository: ConfigRepository, upstream: RsyncDaemon, tree: Path, manager: Manager, reporter: Worker
+) -> None:
+    moved_at = int(time.time()) - 8 * DAY
+    (tree / "lastupdate").write_text(f"{moved_at}\n")
+    repository.commit({"m.yml": MIRROR.format(upstream.url("files"), "lastupdate")}, "Add m")
+
+    reporter.command("once")
+
+    page = shown(manager, reporter, "stale", "upstream")
+    (copy,) = page["copies"]
+    assert (page["status"], page["lag"], page["stale_at"]) == ("success", 0.0, moved_at + 7 * DAY)
+    assert (copy["probe"]["file"], copy["probe"]["upstream_at"], copy["probe"]["counts"]) == (
+        "lastupdate",
+        moved_at,
+        True,
+    )
+    assert "The upstream stands still." in (manager.site / "mirrors/m.html").read_text()
+    assert "upstream stands still" in (manager.site / "index.html").read_text()
+    assert [mirror["cause"] for mirror in manager.published()["mirrors"]] == ["upstream"]
+    assert manager.jobs()["m"]["skipjack"]["cause"] == "upstream"
+
+    (tree / "lastupdate").write_text(f"{int(time.time())}\n")
+    reporter.command("run", "m")
+    reporter.command("courier")
+    assert shown(manager, reporter, "fresh", None)["lag"] == 0.0
+
+
+def test_a_sync_that_brings_nothing_is_ours_to_mend_even_while_nobody_answers(
+    repository: ConfigRepository, manager: Manager, reporter: Worker, web: tuple[str, list[str]], tree: Path
+) -> None:
+    now = int(time.time())
+    (tree / "stamp").write_text(f"{now}\n")
+    script = reporter.folder / "script"
+    script.write_text(f"#!/bin/sh\n[ -e stamp ] || echo {now - 2 * DAY} > stamp\n")
+    script.chmod(0o755)
+    text = f"provider: command\ncommand: {script}\n" + MIRROR.format(web[0], "stamp")
+    repository.commit({"m.yml": text}, "Add m")
+
+    reporter.command("once")
+
+    page = shown(manager, reporter, "stale", "lag")
+    assert (page["status"], page["lag"], page["copies"][0]["probe"]["even_at"]) == ("success", 2 * DAY, None)
+    words = "We are behind the upstream by 2d.</b> Our last run succeeded, but did not bring what the upstream has."
+    assert words in (manager.site / "mirrors/m.html").read_text()
+    figures = requests.get(f"{manager.url}/metrics", timeout=5).text
+    assert f'skipjack_mirror_lag_seconds{{mirror="m",worker="w1"}} {2 * DAY}.0\n' in figures
+    assert 'skipjack_mirror_not_fresh{mirror="m",worker="w1",cause="lag"} 1\n' in figures
+
+    (tree / "stamp").rename(tree / "elsewhere")
+    probe_again(reporter)
+    page = shown(manager, reporter, "stale", "lag")
+    assert "404 for /stamp" in page["copies"][0]["probe"]["problem"]
+
+    script.write_text(f"#!/bin/sh\necho {now} > stamp\n")
+    (tree / "elsewhere").rename(tree / "stamp")
+    reporter.command("run", "m")
+    reporter.command("courier")
+    assert shown(manager, reporter, "fresh", None)["copies"][0]["probe"]["problem"] == ""
+
+
+def test_an_upstream_that_moves_after_a_long_time_leaves_time_to_follow(
+    repository: ConfigRepository, upstream: RsyncDaemon, tree: Path, manager: Manager, reporter: Worker
+) -> None:
+    now = int(time.time())
+    (tree / "lastupdate").write_text(f"{now - 5 * DAY}\n")
+    text = MIRROR.format(upstream.url("files"), "lastupdate") + "stale_after: 9d\n"
+    repository.commit({"m.yml": text}, "Add m")
+    reporter.command("once")
+    even_at = shown(manager, reporter, "fresh", None)["copies"][0]["probe"]["even_at"]
+
+    (tree / "lastupdate").write_text(f"{now}\n")
+    probe_again(reporter)
+
+    page = shown(manager, reporter, "fresh", None)
+    assert (page["lag"], page["stale_at"]) == (5 * DAY, even_at + DAY), "not before it was behind for a day"

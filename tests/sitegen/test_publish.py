@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from schemas.errors import SkipjackError
-from schemas.records import Mirror, Site, Worker
-from schemas.report import MirrorStatus
+from schemas.records import FreshnessFile, Mirror, Site, Worker
+from schemas.report import MirrorStatus, Probe
 from sitegen import publish as publish_module
 from sitegen.model import Declared
 from sitegen.poke import Listener, poke
@@ -85,6 +85,23 @@ def test_a_mirror_turns_by_time_alone(manager: Manager) -> None:
             wait_for(verdict_is_unknown, "the mirror is unknown")
             assert seen == ["fresh", "stale", "unknown"]
             wait_for(lambda: not manager.status()["counts"]["fresh"])
+
+
+def test_a_page_turns_when_the_upstream_has_stood_still_for_too_long(store: Store, tmp_path: Path) -> None:
+    now = time.time()
+    rule, stood = FreshnessFile("lastupdate", max_age=600), Probe(now, now - 300, now - 300, True, even_at=now)
+    mirror = Mirror("debian", "w1", "rsync", "rsync://up/", freshness=rule)
+    store.keep_catalogue(Declared(REVISION, NOW, Site("Site"), {"w1": Worker("w1")}, (mirror,), ()), now)
+    tell(store, 1, current()._replace(probe=stood))
+    publisher, status = Publisher(store, str(tmp_path)), tmp_path / "status.json"
+
+    assert publisher.publish(now) == stood.at + 300
+    assert json.loads(status.read_bytes())["mirrors"][0]["freshness"] == "fresh"
+    publisher.publish(now + 300)
+
+    shown = json.loads(status.read_bytes())["mirrors"][0]
+    assert (shown["freshness"], shown["cause"]) == ("stale", "upstream")
+    assert "The upstream stands still." in (tmp_path / "mirrors/debian.html").read_text()
 
 
 def test_a_report_is_published_at_once_and_never_by_halves(manager: Manager) -> None:
