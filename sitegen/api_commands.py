@@ -53,8 +53,11 @@ class Numbers:
 class Commands:
     """The commands' part of the API."""
 
-    def __init__(self, store: Store, who: Access, control: Control, bells: Bells, *, shared: bool) -> None:
+    def __init__(
+        self, store: Store, who: Access, control: Control, bells: Bells, *, expire: float, shared: bool
+    ) -> None:
         self._store = store
+        self._expire = expire
         self._access = who
         self._control = control
         self._bells = bells
@@ -118,7 +121,8 @@ class Commands:
         return True
 
     async def _look(self, worker: str, after: int) -> Fetched:
-        return await run_in_threadpool(command_store.fetch, self._store, worker, after, time.time())
+        now = time.time()
+        return await run_in_threadpool(command_store.fetch, self._store, worker, after, now, now - self._expire)
 
     async def give(self, request: Request) -> Response:
         """Number and keep a command for every worker that it concerns, then wake these."""
@@ -150,19 +154,26 @@ class Commands:
         self._access.reader(request)
         limit = max(1, access.number(request, "limit", 50, 500))
         before = access.number(request, "before", NEWEST, NEWEST)
-        found = command_store.page(self._store, request.path_params["worker"], before, limit)
+        worker = self._settled(request)
+        found = command_store.page(self._store, worker, before, limit)
         return Json(_states(found) | {"before": found[-1].number if len(found) == limit else None})
 
     def find(self, request: Request) -> Response:
         """One command."""
         self._access.reader(request)
-        worker, number = request.path_params["worker"], request.path_params["number"]
+        worker, number = self._settled(request), request.path_params["number"]
         found = (
             command_store.find(self._store, worker, int(number)) if number.isdecimal() and len(number) < 17 else None
         )
         if found is None:
             raise Refused(404, f"worker {worker} was given no command {number}")
         return Json(found._asdict())
+
+    def _settled(self, request: Request) -> str:
+        """The worker that a path names, none of whose commands is open any more that should have expired."""
+        worker, now = str(request.path_params["worker"]), time.time()
+        command_store.expire(self._store, now - self._expire, now, worker)
+        return worker
 
 
 def _states(found: Sequence[Command]) -> dict[str, Any]:

@@ -1,13 +1,16 @@
-"""The audit in the store: who did what, when, to what and from where. Lines are only ever added."""
+"""The audit in the store: who did what, when, to what and from where. Lines are added, and go when they are old."""
 
 import json
 import uuid
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, delete, insert, select
 
 from sitegen.model import Entry
 from sitegen.store import Store
 from sitegen.tables import audit
+
+STEP = 200
+"""Lines that are removed in one transaction, so that none takes longer than a batch of reports."""
 
 
 def write(tx: Connection, entry: Entry) -> None:
@@ -22,3 +25,13 @@ def read(store: Store, since: float = 0.0) -> list[Entry]:
     with store.transaction() as tx:
         rows = tx.execute(select(*columns).where(audit.c.at >= since).order_by(audit.c.at, audit.c.id))
         return [Entry._make((*row[:-1], json.loads(row[-1]))) for row in rows]
+
+
+def forget(store: Store, before: float) -> int:
+    """Remove at most STEP lines from before a moment; returns how many."""
+    with store.transaction() as tx:
+        old = tx.execute(select(audit.c.id).where(audit.c.at < before).limit(STEP)).scalars().all()
+    if old:
+        with store.transaction(writing=True) as tx:
+            tx.execute(delete(audit).where(audit.c.id.in_(old)))
+    return len(old)

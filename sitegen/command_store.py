@@ -3,10 +3,22 @@
 import json
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, case, delete, func, insert, select, true, update
 
 from sitegen import audit_store
-from sitegen.commands import DELIVERED, DISABLE, OPEN, QUEUED, STOP, Command, Fetched, Order
+from sitegen.commands import (
+    DELIVERED,
+    DISABLE,
+    EXPIRED,
+    NOT_ANSWERED,
+    NOT_TAKEN,
+    OPEN,
+    QUEUED,
+    STOP,
+    Command,
+    Fetched,
+    Order,
+)
 from sitegen.envelope import Refused
 from sitegen.model import Entry
 from sitegen.store import Store
@@ -52,8 +64,9 @@ def _next_number(tx: Connection, worker: str) -> int:
     return int(number)
 
 
-def fetch(store: Store, worker: str, after: int, now: float) -> Fetched:
-    """The open commands after a number, oldest first; that the worker has those up to it is written down.
+def fetch(store: Store, worker: str, after: int, now: float, since: float = 0.0) -> Fetched:
+    """The open commands after a number that were given from `since` on, oldest first; that the worker has those up to
+    the number is written down.
 
     A worker that has higher numbers than we ever gave has outlived our database: we go on from there.
     """
@@ -63,6 +76,7 @@ def fetch(store: Store, worker: str, after: int, now: float) -> Fetched:
         unsaid = mine & (commands.c.state == QUEUED) & (commands.c.number <= after)
         is_news = tx.execute(select(func.count()).where(unsaid)).scalar_one() > 0 or after > highest
         later = select(*_COLUMNS).where(mine, commands.c.number > after, commands.c.state.in_(OPEN))
+        later = later.where(commands.c.issued_at >= since)
         rows = tx.execute(later.order_by(commands.c.number).limit(AT_ONCE)).all()
     if is_news:
         with store.transaction(writing=True) as tx:
@@ -88,8 +102,11 @@ def _raise_number(tx: Connection, worker: str, least: int) -> None:
 
 
 def finish(store: Store, worker: str, results: Sequence[tuple[int, str, str]], now: float) -> int:
-    """Keep what became of commands, as number, state and reason; returns how many of these were new."""
-    open_one = (commands.c.worker == worker) & commands.c.state.in_(OPEN)
+    """Keep what became of commands, as number, state and reason; returns how many of these were new.
+
+    What a worker says of a command that has expired is news as well: it knows better.
+    """
+    open_one = (commands.c.worker == worker) & commands.c.state.in_((*OPEN, EXPIRED))
     taken = 0
     with store.transaction(writing=True) as tx:
         for number, state, reason in results:
@@ -98,6 +115,18 @@ def finish(store: Store, worker: str, results: Sequence[tuple[int, str, str]], n
             values = {"state": state, "reason": reason, "ended_at": now, "delivered_at": delivered}
             taken += tx.execute(update(commands).where(mine).values(values)).rowcount
     return taken
+
+
+def expire(store: Store, before: float, now: float, worker: str | None = None) -> int:
+    """End the open commands of one worker, or of all, that were given before a moment; returns how many."""
+    old = commands.c.state.in_(OPEN) & (commands.c.issued_at < before)
+    old &= true() if worker is None else commands.c.worker == worker
+    with store.transaction() as tx:  # there is hardly ever one, and writers would have to wait for us
+        if not tx.execute(select(func.count()).where(old)).scalar_one():
+            return 0
+    reason = case((commands.c.state == QUEUED, NOT_TAKEN), else_=NOT_ANSWERED)
+    with store.transaction(writing=True) as tx:
+        return tx.execute(update(commands).where(old).values(state=EXPIRED, reason=reason, ended_at=now)).rowcount
 
 
 def find(store: Store, worker: str, number: int) -> Command | None:

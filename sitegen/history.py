@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
-from schemas.records import History
-from sitegen import history_store
+from schemas.records import ManagerSettings
+from sitegen import audit_store, command_store, history_store
 from sitegen.database import StoreError
 from sitegen.store import Store
 
@@ -27,11 +27,12 @@ class _Ended(Exception):  # noqa: N818 - it is no failure
 
 
 class Forgetting:
-    """A thread that keeps the history as short as the settings say, for as long as it is entered."""
+    """A thread that keeps the past as short as the settings say, for as long as it is entered."""
 
-    def __init__(self, store: Store, history: History) -> None:
+    def __init__(self, store: Store, settings: ManagerSettings) -> None:
         self._store = store
-        self._history = history
+        self._history = settings.history
+        self._commands_expire = settings.commands_expire
         self._logs_until = 0.0
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._work, name="history", daemon=True)
@@ -48,6 +49,8 @@ class Forgetting:
 
     def round(self, now: float) -> None:
         """Forget everything that is due at `now`, Unix seconds."""
+        command_store.expire(self._store, now - self._commands_expire, now)
+        self._forget_audit(now)
         while self._logs_until < now - self._history.keep_logs:
             with self._resting():
                 self._logs_until = history_store.forget_logs(
@@ -55,6 +58,12 @@ class Forgetting:
                 )
         for group in history_store.crowded(self._store, self._history, now):
             self._forget_runs(group, now)
+
+    def _forget_audit(self, now: float) -> None:
+        found = audit_store.STEP
+        while found == audit_store.STEP:
+            with self._resting():
+                found = audit_store.forget(self._store, now - self._history.keep_audit)
 
     def _forget_runs(self, group: history_store.Group, now: float) -> None:
         found = history_store.STEP
@@ -77,5 +86,5 @@ class Forgetting:
             except _Ended:
                 return
             except StoreError as error:
-                _log.error("Old runs could not be forgotten, the next try is in %g s: %s", EVERY, error)
+                _log.error("What is old could not be forgotten, the next try is in %g s: %s", EVERY, error)
             self._ended.wait(EVERY)

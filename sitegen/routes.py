@@ -27,7 +27,8 @@ def endpoints(store: Store, ingest: Ingest, settings: ManagerSettings, bells: Be
     """Every row of the API."""
     current = Current(store)
     control = Control(current)
-    commands = Commands(store, access, control, bells, shared=settings.database is not None)
+    shared, expire = settings.database is not None, settings.commands_expire
+    commands = Commands(store, access, control, bells, expire=expire, shared=shared)
     rows = [
         *Reports(access, ingest, store).endpoints(),
         *commands.endpoints(),

@@ -46,7 +46,7 @@ def serve(settings: ManagerSettings, publisher_settings: Path | None) -> None:
             poke(settings.run_dir)
             bells.ring_from_thread(CHANGED)
 
-        stack.enter_context(Forgetting(store, settings.history))
+        stack.enter_context(Forgetting(store, settings))
         ingest = stack.enter_context(Ingest(store, announce))
         config = uvicorn.Config(
             routes.application(store, ingest, settings, bells),

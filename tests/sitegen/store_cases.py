@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from schemas.records import FreshnessFile, History, Mirror, Site, Worker
+from schemas.records import FreshnessFile, History, ManagerSettings, Mirror, Site, Worker
 from schemas.report import Probe, Problem, Progress
 from sitegen import history_store, run_store
 from sitegen import store as store_module
@@ -71,7 +71,7 @@ def test_history_is_the_newest_of_all_workers(store: Store) -> None:
 
 
 def forgetful(store: Store, now: float, **limits: int) -> None:
-    Forgetting(store, History(**limits)).round(now)
+    Forgetting(store, ManagerSettings(history=History(**limits))).round(now)
 
 
 def test_the_oldest_runs_of_too_many_are_forgotten(store: Store) -> None:

@@ -11,7 +11,7 @@ import requests
 
 from sitegen import audit_store, command_store
 from sitegen.bells import Bells
-from sitegen.commands import Order, targets
+from sitegen.commands import NOT_TAKEN, Order, targets
 from sitegen.envelope import Refused
 from tests.sitegen.kit import PATIENCE, Manager, envelope_of, report_of, status_of, wait_for
 
@@ -160,6 +160,19 @@ def test_a_manager_that_lost_its_database_goes_on_after_the_workers_number(site:
     assert site.fetch(after=41) == {"commands": [], "newest": 41}
     assert site.give("ping", worker="w1").json()["commands"][0]["number"] == 42
     assert [each["number"] for each in site.fetch(after=41)["commands"]] == [42]
+
+
+def test_a_command_that_nobody_fetched_for_long_is_given_up_and_shown_so(site: Site) -> None:
+    for number in (1, 2):
+        assert site.give("ping", worker="w1").json()["commands"][0]["number"] == number
+    with site.manager.store() as store, store.transaction(writing=True) as tx:
+        tx.exec_driver_sql("UPDATE commands SET issued_at = issued_at - 8 * 86400 WHERE number = 1")
+    assert [each["number"] for each in site.fetch()["commands"]] == [2]
+    told = site.state(1)
+    assert (told["state"], told["delivered_at"], told["reason"]) == ("expired", None, NOT_TAKEN)
+    assert told["ended_at"] > told["issued_at"]
+    page = site.call("GET", "commands/w1", site.reader).json()["commands"]
+    assert [each["state"] for each in page] == ["queued", "expired"]
 
 
 def test_many_at_once_are_numbered_without_gaps(site: Site) -> None:

@@ -1,4 +1,4 @@
-"""Commands, tokens, the audit and tunasync's workers on a real PostgreSQL that two managers share."""
+"""Commands and tunasync's workers on a real PostgreSQL that two managers share."""
 
 import concurrent.futures
 from collections.abc import Iterator
@@ -7,10 +7,8 @@ from pathlib import Path
 import pytest
 
 from schemas.records import DatabaseAddress
-from sitegen import audit_store, token_store
-from sitegen.model import Entry
 from sitegen.store import Store
-from tests.sitegen.kit import NOW, PATIENCE, Manager
+from tests.sitegen.kit import PATIENCE, Manager
 from tests.sitegen.test_api_commands import Site
 from tests.sitegen.test_tunasync_writes import Go
 from tests.system.postgresql import Server
@@ -87,13 +85,3 @@ def test_a_worker_of_tunasync_is_the_same_at_either(managers: tuple[Manager, Man
     assert [job["name"] for job in managers[1].get("/jobs")] == ["debian"]
     assert go.send("DELETE", "/workers/w1") == (200, {"message": "deleted"})
     assert managers[1].get("/workers") == []
-
-
-def test_tokens_and_their_audit(server: Server, tmp_path: Path) -> None:
-    by = Entry(NOW, "alice", "token add", "", "tests", {})
-    with Store(str(tmp_path), server.database("tokens")) as store:
-        number = token_store.add(store, "w1", "worker", "old", by)
-        assert token_store.rotate(store, number, "new", 60.0, by) is not None
-        assert token_store.find(store, "old", NOW + 60) is None
-        assert token_store.revoke(store, number + 1, by._replace(at=NOW + 1))
-        assert [entry.at for entry in audit_store.read(store)] == [NOW, NOW, NOW + 1]
