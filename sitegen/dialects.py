@@ -7,14 +7,27 @@ writers come one after the other, from however many managers; readers see one mo
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, Engine, Select, Table, Text, bindparam, cast, create_engine, event, exc, func, select
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.dialects.postgresql import psycopg
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Row,
+    Select,
+    Table,
+    Text,
+    bindparam,
+    cast,
+    create_engine,
+    event,
+    exc,
+    func,
+    select,
+)
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import make_url
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -36,8 +49,6 @@ _NETWORK: Mapping[str, Any] = {
     "application_name": "skipjack-manager",
 }
 """A server that has vanished is noticed within about ten seconds (milliseconds only where libpq wants them)."""
-
-_PSYCOPG: Any = psycopg.dialect
 
 _KEPT_COLUMNS = {"first_seen", "replaced"}
 """What a row that is overwritten keeps."""
@@ -186,27 +197,41 @@ def database_file(state_dir: str) -> Path:
     return Path(state_dir) / "manager.db"
 
 
-def upsert(tx: Connection, table: Table, new: Sequence[Mapping[str, Any]]) -> None:
-    """Insert rows or overwrite those with the same keys."""
+def upsert(tx: Connection, table: Table, columns: tuple[str, ...], new: Sequence[Sequence[Any]]) -> None:
+    """Insert rows, each as values of these columns, or overwrite those with the same keys."""
     if new:
-        tx.exec_driver_sql(_upsert_text(tx.dialect.name, table), list(new))
+        tx.exec_driver_sql(_upsert_text(tx.dialect.name, table, columns), [tuple(row) for row in new])
 
 
 @cache
-def _upsert_text(dialect: str, table: Table) -> str:
-    """Compiled once and handed to the driver as text: both steps would else take longer than the writing itself."""
-    if dialect == "sqlite":
-        return str(_upsert_statement(sqlite.insert(table), table).compile(dialect=sqlite.dialect(paramstyle="named")))
-    return str(_upsert_statement(postgresql.insert(table), table).compile(dialect=_PSYCOPG()))
+def _upsert_text(dialect: str, table: Table, columns: tuple[str, ...]) -> str:
+    """Text for the driver, with its parameters by place: compiling and naming take longer than the writing itself."""
+    mark = "?" if dialect == "sqlite" else "%s"
+    keys = [column.name for column in table.primary_key.columns]
+    changed = [name for name in columns if name not in keys and name not in _KEPT_COLUMNS]
+    action = ", ".join(f'"{name}" = excluded."{name}"' for name in changed)
+    return (
+        f"INSERT INTO {table.name} ({_quoted(columns)}) VALUES ({', '.join([mark] * len(columns))}) "  # noqa: S608
+        f"ON CONFLICT ({_quoted(keys)}) DO UPDATE SET {action}"
+    )
 
 
-def _upsert_statement(statement: Any, table: Table) -> Any:
-    kept = {column.name for column in table.primary_key.columns} | _KEPT_COLUMNS
-    changed = {column.name: statement.excluded[column.name] for column in table.columns if column.name not in kept}
-    return statement.on_conflict_do_update(index_elements=table.primary_key.columns, set_=changed)
+def _quoted(names: Sequence[str]) -> str:
+    return ", ".join(f'"{name}"' for name in names)
 
 
-def named(names: set[str]) -> dict[str, str]:
+def select_of(tx: Connection, table: Table, columns: tuple[str, ...], key: str, names: Set[str]) -> Sequence[Row[Any]]:
+    """The rows of a table whose key is one of these names, as text like `upsert`."""
+    return tx.exec_driver_sql(_select_text(tx.dialect.name, table, columns, key), (json.dumps(list(names)),)).all()
+
+
+@cache
+def _select_text(dialect: str, table: Table, columns: tuple[str, ...], key: str) -> str:
+    given = "json_each(?)" if dialect == "sqlite" else "json_array_elements_text(CAST(%s AS JSON)) AS given(value)"
+    return f'SELECT {_quoted(columns)} FROM {table.name} WHERE "{key}" IN (SELECT value FROM {given})'  # noqa: S608
+
+
+def named(names: Set[str]) -> dict[str, str]:
     """The parameter that `names` reads."""
     return {"names": json.dumps(list(names))}
 

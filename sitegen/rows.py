@@ -10,50 +10,71 @@ from sitegen.accept import Journal
 from sitegen.model import Delivery, WorkerState
 
 Row = dict[str, Any]
+Values = tuple[Any, ...]
 
 WORKER_COLUMNS = WorkerState._fields
 STATE_COLUMNS = ("worker", *(name for name in MirrorStatus._fields if name != "run"))
 """What `status` expects first, the probe last of it; the run's columns follow."""
 
-_RUN_AT = MirrorStatus._fields.index("run") + 1
+_RUN, _PROBE = MirrorStatus._fields.index("run"), MirrorStatus._fields.index("probe")
+_RUN_AT = _RUN + 1
+
+TOLD_WORKER = (
+    "name",
+    "first_seen",
+    "last_seen",
+    "sent_at",
+    "journal",
+    "version",
+    "revision",
+    "slots_total",
+    "slots_busy",
+    "problems",
+    "progress",
+    "replaced",
+)
+TOLD_STATE = ("worker", "journal", "changed", *("run_id" if name == "run" else name for name in MirrorStatus._fields))
+TOLD_RUN = ("worker", "journal", "mirror", *Run._fields)
+"""The columns of what `of_worker`, `of_state` and `of_run` give: values by place, many to a statement."""
+
 _TOLD_ENDS = ENDS - {SUCCESS}
 """Only after such an end is the log's tail of interest, so only then is it kept."""
 
 
-def of_worker(delivery: Delivery) -> Row:
+def of_worker(delivery: Delivery) -> Values:
     """A worker as it describes itself; `first_seen` and `replaced` count only for a new one."""
     envelope, at = delivery.envelope, delivery.received_at
-    return {
-        "name": envelope.worker,
-        "first_seen": at,
-        "last_seen": at,
-        "sent_at": envelope.sent_at,
-        "journal": envelope.journal,
-        "version": envelope.version,
-        "revision": envelope.revision,
-        "slots_total": envelope.slots_total,
-        "slots_busy": envelope.slots_busy,
-        "problems": codec.encode_problems(envelope.problems),
-        "progress": codec.encode_progress(envelope.progress),
-        "replaced": 0,
-    }
+    return (
+        envelope.worker,
+        at,
+        at,
+        envelope.sent_at,
+        envelope.journal,
+        envelope.version,
+        envelope.revision,
+        envelope.slots_total,
+        envelope.slots_busy,
+        codec.encode_problems(envelope.problems),
+        codec.encode_progress(envelope.progress),
+        0,
+    )
 
 
-def of_state(key: tuple[str, str], held: tuple[str, MirrorStatus], changed: int) -> Row:
+def of_state(key: tuple[str, str], held: tuple[str, MirrorStatus], changed: int) -> Values:
     """A mirror's state by worker and mirror, from the journal that told it and the status."""
     journal, status = held
-    row = status._asdict()
-    run, row["probe"] = row.pop("run"), codec.encode_probe(status.probe)
-    return row | {"worker": key[0], "journal": journal, "run_id": run.id if run else None, "changed": changed}
+    values: list[Any] = list(status)
+    values[_RUN] = status.run.id if status.run else None
+    values[_PROBE] = codec.encode_probe(status.probe)
+    return (key[0], journal, changed, *values)
 
 
-def of_run(key: tuple[Journal, int], held: tuple[str, Run]) -> Row:
+def of_run(key: tuple[Journal, int], held: tuple[str, Run]) -> Values:
     """A run by journal and number, from its mirror's name and itself."""
-    (worker, journal), _ = key
     mirror_name, run = held
-    if run.status not in _TOLD_ENDS:
+    if run.log_tail and run.status not in _TOLD_ENDS:
         run = run._replace(log_tail="")
-    return run._asdict() | {"worker": worker, "journal": journal, "mirror": mirror_name}
+    return (*key[0], mirror_name, *run)
 
 
 def worker(row: Row) -> WorkerState:

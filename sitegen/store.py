@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -15,7 +14,7 @@ from schemas.report import MirrorStatus, Run
 from schemas.states import ENDS
 from sitegen import accept, codec, dialects, rows, tables
 from sitegen.database import Database, StoreError, number
-from sitegen.dialects import upsert
+from sitegen.dialects import select_of, upsert
 from sitegen.model import Declared, Delivery, Facts, Kept, PastRun, WorkerState
 
 __all__ = ["Reader", "Store", "StoreError"]
@@ -23,12 +22,7 @@ __all__ = ["Reader", "Store", "StoreError"]
 HISTORY = 20
 _CHUNK = 200
 
-_COUNT_CHANGE = (
-    update(tables.meta)
-    .where(tables.meta.c.name == "changes")
-    .values(value=tables.meta.c.value + 1)
-    .returning(tables.meta.c.value)
-)
+_COUNT_CHANGE = "UPDATE meta SET value = value + 1 WHERE name = 'changes' RETURNING value"
 
 
 class Store:
@@ -93,8 +87,9 @@ class Store:
             "problems": json.dumps(declared.problems),
         }
         with self.database.writing() as tx:
-            upsert(tx, tables.catalogue, [row | {"changed": count_change(tx)}])
-            upsert(tx, tables.revisions, [{"commit": declared.revision, "accepted_at": now}])
+            row["changed"] = count_change(tx)
+            upsert(tx, tables.catalogue, tuple(row), [tuple(row.values())])
+            upsert(tx, tables.revisions, ("commit", "accepted_at"), [(declared.revision, now)])
             tx.execute(delete(tables.refusal))
 
     def keep_refusal(self, reason: str) -> None:
@@ -102,7 +97,7 @@ class Store:
         with self.database.writing() as tx:
             tx.execute(delete(tables.refusal))
             if reason:
-                upsert(tx, tables.refusal, [{"id": 1, "reason": reason}])
+                upsert(tx, tables.refusal, ("id", "reason"), [(1, reason)])
             count_change(tx)
 
     def declared(self) -> Declared | None:
@@ -174,7 +169,7 @@ def _make(state_dir: str) -> None:
 
 def count_change(tx: Connection) -> int:
     """Count one more change; returns its number."""
-    return int(tx.execute(_COUNT_CHANGE).scalar_one())
+    return int(tx.exec_driver_sql(_COUNT_CHANGE).scalar_one())
 
 
 def apply_in(tx: Connection, deliveries: Sequence[Delivery]) -> Kept:
@@ -187,46 +182,29 @@ def apply_in(tx: Connection, deliveries: Sequence[Delivery]) -> Kept:
 
 def _known(tx: Connection, deliveries: Iterable[Delivery]) -> accept.Known:
     workers = {item.envelope.worker for item in deliveries}
-    journals = tx.execute(_journals_of_workers(tx.dialect.name), dialects.named(workers))
+    journals = select_of(tx, tables.journals, ("worker", "journal", "acknowledged"), "worker", workers)
     quiet = {item.envelope.worker for item in deliveries if not item.envelope.reports}
-    conditions = tx.execute(_conditions_of_workers(tx.dialect.name), dialects.named(quiet)) if quiet else ()
+    conditions = select_of(tx, tables.workers, ("name", *accept.Condition._fields), "name", quiet) if quiet else ()
     return accept.Known(
         {(row[0], row[1]): row[2] for row in journals},
-        {row[0]: accept.Condition(*row[1:]) for row in conditions},
+        {row[0]: accept.Condition._make(tuple(row)[1:]) for row in conditions},
     )
-
-
-@cache
-def _journals_of_workers(dialect: str) -> Select[Any]:
-    table = tables.journals.c
-    return select(table.worker, table.journal, table.acknowledged).where(table.worker.in_(dialects.names(dialect)))
-
-
-@cache
-def _conditions_of_workers(dialect: str) -> Select[Any]:
-    table = tables.workers.c
-    columns = [table[name] for name in accept.Condition._fields]
-    return select(table.name, *columns).where(table.name.in_(dialects.names(dialect)))
 
 
 def _write_plan(tx: Connection, plan: accept.Plan, known: accept.Known) -> None:
-    moved = {key: number for key, number in plan.acknowledged.items() if number != known.acknowledged.get(key)}
-    upsert(
-        tx,
-        tables.journals,
-        [{"worker": key[0], "journal": key[1], "acknowledged": number} for key, number in moved.items()],
-    )
-    upsert(tx, tables.workers, [rows.of_worker(item) for item in plan.envelopes.values()])
+    moved = [(*key, number) for key, number in plan.acknowledged.items() if number != known.acknowledged.get(key)]
+    upsert(tx, tables.journals, ("worker", "journal", "acknowledged"), moved)
+    upsert(tx, tables.workers, rows.TOLD_WORKER, [rows.of_worker(item) for item in plan.envelopes.values()])
     if plan.news:
         _write_states(tx, plan, count_change(tx))
-    upsert(tx, tables.runs, [rows.of_run(*item) for item in plan.runs.items()])
+    upsert(tx, tables.runs, rows.TOLD_RUN, [rows.of_run(*item) for item in plan.runs.items()])
 
 
 def _write_states(tx: Connection, plan: accept.Plan, change: int) -> None:
     for worker in plan.cleared:
         tx.execute(delete(tables.mirror_state).where(tables.mirror_state.c.worker == worker))
         tx.execute(update(tables.workers).where(tables.workers.c.name == worker).values(replaced=change))
-    upsert(tx, tables.mirror_state, [rows.of_state(*item, change) for item in plan.states.items()])
+    upsert(tx, tables.mirror_state, rows.TOLD_STATE, [rows.of_state(*item, change) for item in plan.states.items()])
 
 
 def _workers(tx: Connection) -> tuple[WorkerState, ...]:
