@@ -4,7 +4,7 @@ import asyncio
 import ipaddress
 from collections.abc import Iterable
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from schemas.errors import SkipjackError
 from schemas.names import is_name
@@ -45,11 +45,16 @@ class Access:
 
     def token(self, request: Request) -> Token:
         """The token of a request."""
-        scheme, _, secret = request.headers.get("authorization", "").partition(" ")
-        token = self._tokens.holder(secret.strip()) if scheme.lower() == "bearer" else None
+        secret = _secret(request)
+        token = self._tokens.holder(secret) if secret else None
         if token is None:
             raise Refused(401, "a valid token is needed: `Authorization: Bearer TOKEN`")
         return token
+
+    def remembered_worker(self, request: Request) -> str | None:
+        """The worker that a request comes from, if it showed its token a moment ago; asks nobody."""
+        token = self._tokens.remembered(_secret(request))
+        return token.name if token is not None and token.scope == WORKER else None
 
     def is_known(self, request: Request) -> bool:
         """Whether a request has a valid token, of whatever scope."""
@@ -103,17 +108,24 @@ class Access:
         body = bytearray()
         begun = asyncio.get_running_loop().time()
         try:
-            stream = request.stream()
             while True:
                 async with asyncio.timeout_at(begun + self._patience + len(body) / SLOWEST):
-                    chunk = await anext(stream, None)
-                if chunk is None:
-                    return bytes(body)
-                body += chunk
+                    message = await request.receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientDisconnect
+                body += message.get("body", b"")
                 if len(body) > self._body_limit:
                     raise too_large
+                if not message.get("more_body", False):
+                    return bytes(body)
         except TimeoutError as error:
             raise Refused(408, f"the body did not come within {self._patience} s") from error
+
+
+def _secret(request: Request) -> str:
+    """What stands in the request's header, empty without any."""
+    scheme, _, secret = request.headers.get("authorization", "").partition(" ")
+    return secret.strip() if scheme.lower() == "bearer" else ""
 
 
 def client(request: Request) -> str:

@@ -1,5 +1,6 @@
 """`POST /api/v1/reports`: what workers tell."""
 
+import json
 import time
 
 from starlette.concurrency import run_in_threadpool
@@ -14,6 +15,8 @@ from sitegen.envelope import Refused
 from sitegen.ingest import Ingest
 from sitegen.model import Delivery
 from sitegen.store import Store
+
+PATH = "/api/v1/reports"
 
 LARGE = 64 * 1024
 """Bytes of a body from which checking it could hold up other requests, so it is done in a thread."""
@@ -33,14 +36,17 @@ class Reports:
         words = "Take a worker's reports; what is acknowledged is on disk."
         return [
             Endpoint(
-                "POST", "/api/v1/reports", self.take, words, "api#acknowledged", endpoint.WORKER, "report",
+                "POST", PATH, self.take, words, "api#acknowledged", endpoint.WORKER, "report",
                 refusals=(400, 413, 422, 503),
             )
         ]  # fmt: skip
 
     async def take(self, request: Request) -> Response:
         """Take a worker's envelope; answer once it is on disk."""
-        worker = self._access.worker(request)
+        return Response(await self.kept(request, self._access.worker(request)), media_type=Json.media_type)
+
+    async def kept(self, request: Request, worker: str) -> bytes:
+        """Keep what this worker sends; gives the answer's JSON, once it is on disk."""
         body = await self._access.body(request)
         read = envelope.read(body) if len(body) < LARGE else await run_in_threadpool(envelope.read, body)
         if read.worker != worker:
@@ -48,7 +54,7 @@ class Reports:
         answer = await self._ingest.keep(Delivery(read, time.time()))
         want = "snapshot" if answer.snapshot_wanted else None
         told = {"acknowledged": answer.acknowledged, "want": want, "time": time.time()}
-        return Json(told | {"revision": await self._accepted()})
+        return _dump(told | {"revision": await self._accepted()}).encode()
 
     async def _accepted(self) -> str | None:
         """The revision of the configuration in use, looked up once a second at most for all workers."""
@@ -57,3 +63,6 @@ class Reports:
             self._revision = second, self._revision[1]  # whoever comes meanwhile is told the former one
             self._revision = second, await run_in_threadpool(self._store.revision)
         return self._revision[1]
+
+
+_dump = json.JSONEncoder(separators=(",", ":")).encode

@@ -14,6 +14,7 @@ from sitegen.bells import Bells
 from sitegen.control import Control
 from sitegen.current import Current
 from sitegen.endpoint import Endpoint
+from sitegen.fast_lane import FastLane
 from sitegen.ingest import Ingest
 from sitegen.limits import RateLimit
 from sitegen.metrics import Metrics
@@ -49,7 +50,10 @@ def application(store: Store, ingest: Ingest, settings: ManagerSettings, bells: 
     access = Access(store, settings)
     rows = endpoints(store, ingest, settings, bells, access)
     return Starlette(
-        middleware=[Middleware(RateLimit, limits=settings.limits, is_known=access.is_known)],
+        middleware=[
+            Middleware(FastLane, reports=Reports(access, ingest, store), access=access),
+            Middleware(RateLimit, limits=settings.limits, is_known=access.is_known),
+        ],
         routes=[Route(row.path, row.handler, methods=[row.method]) for row in rows],
         exception_handlers=answers.HANDLERS,
     )

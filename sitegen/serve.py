@@ -64,6 +64,7 @@ def serve(settings: ManagerSettings, publisher_settings: Path | None) -> None:
         )
         gc.collect()
         gc.freeze()  # what was imported stays; looking through it again and again costs a tenth of the time
+        gc.set_threshold(10_000)  # and the little that a request leaves is no circle
         _log.info("listening on %s", settings.listen)
         _Server(config, bells, certificate).run(sockets=[listener])
 

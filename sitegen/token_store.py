@@ -1,8 +1,10 @@
 """Tokens in the store: digests, never secrets. Every change is a line of the audit in the same transaction."""
 
+from collections.abc import Set
+
 from sqlalchemy import ColumnElement, Connection, insert, or_, select, update
 
-from sitegen import audit_store
+from sitegen import audit_store, dialects
 from sitegen.model import Entry, Token
 from sitegen.store import Store
 from sitegen.tables import tokens
@@ -54,14 +56,24 @@ def every(store: Store) -> list[Token]:
 
 def find(store: Store, digest: str, now: float) -> Token | None:
     """The valid token with this digest."""
+    return find_all(store, {digest}, now).get(digest)
+
+
+def find_all(store: Store, digests: Set[str], now: float) -> dict[str, Token]:
+    """The valid tokens with these digests, by digest."""
     with store.transaction() as tx:
-        return _find(tx, tokens.c.digest == digest, now)
+        which = tokens.c.digest.in_(dialects.names(tx.dialect.name))
+        rows = tx.execute(select(tokens.c.digest, *_COLUMNS).where(which, _valid(now)), dialects.named(digests))
+        return {row[0]: Token(*row[1:]) for row in rows}
 
 
 def _find(tx: Connection, which: ColumnElement[bool], now: float) -> Token | None:
-    valid = tokens.c.revoked_at.is_(None) & or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > now)
-    row = tx.execute(select(*_COLUMNS).where(which, valid)).one_or_none()
+    row = tx.execute(select(*_COLUMNS).where(which, _valid(now))).one_or_none()
     return None if row is None else Token(*row)
+
+
+def _valid(now: float) -> ColumnElement[bool]:
+    return tokens.c.revoked_at.is_(None) & or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > now)
 
 
 def _insert(tx: Connection, name: str, scope: str, digest: str, now: float) -> int:

@@ -70,21 +70,31 @@ def _by(action: str) -> Entry:
 
 
 class TokenCache:
-    """Whose a token is, remembered for a second, so that a revocation works without a restart."""
+    """Whose a token is, remembered for a second, so that a revocation works without a restart.
+
+    Once that is over, one look at the database tells of all tokens that were used, however many these are.
+    """
 
     def __init__(self, store: Store, clock: Callable[[], float] = time.time) -> None:
         self._store = store
         self._clock = clock
-        self._known: dict[str, tuple[Token, float]] = {}
+        self._known: dict[str, Token] = {}
+        self._since = 0.0
 
     def holder(self, secret: str) -> Token | None:
         """The valid token with this secret, None for any other."""
-        key, now = digest(secret), self._clock()
-        token, since = self._known.get(key, (None, 0.0))
-        if token is not None and since <= now < since + REMEMBERED:
-            return token
-        found = token_store.find(self._store, key, now)
-        self._known.pop(key, None)
-        if found is not None:
-            self._known[key] = (found, now)
-        return found
+        key = digest(secret)
+        if not self._is_fresh():
+            now = self._clock()
+            self._known = token_store.find_all(self._store, {key, *self._known}, now)
+            self._since = now
+        elif key not in self._known:
+            self._known |= token_store.find_all(self._store, {key}, self._clock())
+        return self._known.get(key)
+
+    def remembered(self, secret: str) -> Token | None:
+        """The same without asking the database, None when that would be needed."""
+        return self._known.get(digest(secret)) if self._is_fresh() else None
+
+    def _is_fresh(self) -> bool:
+        return self._since <= self._clock() < self._since + REMEMBERED
