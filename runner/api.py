@@ -17,7 +17,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from runner.paths import Paths
-from runner.paths import lies_in as lies_in  # for hooks, too
+from runner.paths import left_behind as left_behind  # for hooks, too
+from runner.paths import lies_in as lies_in
+from runner.paths import moving as moving
 from schemas.records import Mirror
 from schemas.states import INTERRUPTED, REFUSED
 

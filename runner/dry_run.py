@@ -6,7 +6,7 @@ from functools import partial
 
 from runner import containers, locks, plan, process, units
 from runner.api import SECRETS, Abort, Command, Job, Machine
-from runner.hooks import container, container_end
+from runner.hooks import container, container_end, former_name
 from runner.output import say
 from runner.places import Places
 from runner.plan import Header, Planned
@@ -42,6 +42,7 @@ def dry_run(settings: RunnerSettings, name: str) -> int:
     try:
         commands = list(PROVIDERS[planned.mirror.provider].commands(job))
         container.check(job)
+        former_name.pre_job(job)
     except Abort as abort:
         raise SkipjackError(f"It would end at once: {abort.reason}.") from abort
     _tell_commands(planned, commands, job)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from runner import locks, plan
-from runner.paths import paths_of
+from runner.paths import left_behind, moving, paths_of
 from runner.places import Places
 from runner.plan import Header, Planned
 from runner.policy import violations
@@ -57,7 +57,8 @@ def _follow(settings: RunnerSettings, places: Places, *, again: bool, accept_rew
     applied = old.header.revision if old and not accept_rewrite else None
     revision = repository.fetch(settings.repository, Path(places.checkout), applied)
     fingerprint = f"{VERSION} {settings!r} {load_policy(Path(settings.policy))!r}"
-    if old and not again and (old.header.seen, old.header.fingerprint) == (revision.commit, fingerprint):
+    before = (old.header.seen, old.header.fingerprint, old.header.unmoved) if old else None
+    if old and not again and before == (revision.commit, fingerprint, _unmoved(list(old.mirrors.values()))):
         return _answer(old.header, changed=False, mirrors=len(old.mirrors))
     header, mirrors = _judge(settings, fingerprint, revision, old)
     plan.write(places.plan, header, mirrors)
@@ -88,6 +89,14 @@ def _judge(
         settings.run_dir, settings.container_program, settings.cgroup,
         volumes=load_policy(Path(settings.policy)).volumes,
     )  # fmt: skip
+    header, mirrors = _as_declared(settings, header, revision, old)
+    header = header._replace(unmoved=_unmoved(mirrors))
+    return header._replace(problems=(*header.problems, *_moves(mirrors))), mirrors
+
+
+def _as_declared(
+    settings: RunnerSettings, header: Header, revision: Revision, old: _Former | None
+) -> tuple[Header, list[Planned]]:
     try:
         declared = catalogue.load(revision.files)
         worker = declared.workers.get(settings.worker)
@@ -158,6 +167,19 @@ def _apart(mirrors: list[Planned]) -> tuple[list[Planned], list[Shown]]:
             what = f"The directory {each.paths.directory} lies in that of `{outer}`, whose sync would delete its files."
             problems.append((name, f"{name}.yml", what, "Set another `mirror_subdir` or `mirror_dir`."))
     return apart, problems
+
+
+def _unmoved(mirrors: list[Planned]) -> tuple[str, ...]:
+    """Mirrors whose files are still where a former name has them."""
+    return tuple(name for name, *_words in _moves(mirrors) if name)
+
+
+def _moves(mirrors: list[Planned]) -> Iterator[Shown]:
+    for mirror, paths, _revision in mirrors:
+        if old := left_behind(mirror, paths.directory):
+            what = f"The files of `{mirror.name}` are still in {old}, named as it was formerly; its runs are refused."
+            todo = f"Move them with `{moving(mirror, old, paths.directory)}`, or set `mirror_dir: {old}`."
+            yield mirror.name, f"{mirror.name}.yml", what, todo
 
 
 def _upwards(path: str) -> Iterator[str]:

@@ -57,6 +57,7 @@ def _run_all_due(places: Places) -> bool:
             time.sleep(POLL)
             launched = tick.tick(places)
             states = book.states()
+            waiting &= states.keys()  # one that was renamed meanwhile has another name since its run has ended
             if not launched and not any(state.status in ACTIVE for state in states.values()):
                 waiting = {name for name in waiting if _has_ended(states[name], began)}  # the others' hours are over
             for name in sorted(name for name in waiting if _has_ended(states[name], began)):

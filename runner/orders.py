@@ -6,13 +6,14 @@ The journal keeps it until it is done or taken back; a tick acts on it, now and 
 import os
 import pwd
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from runner import bell, journal, launch, plan, stopping
+from runner import bell, journal, launch, plan, renames, stopping
 from runner.journal import Journal, Subject
 from runner.output import say
 from runner.places import Places
+from runner.plan import Planned
 from schemas.errors import SkipjackError
 from schemas.states import DISABLED, PAUSED
 
@@ -47,17 +48,21 @@ def give(places: Places, order: Order) -> None:
 def carry_out(places: Places, order: Order, record: Callable[[Journal], None] | None = None) -> list[str]:
     """Record an order, stop the runs that it ends, and see to it that a tick acts on it; gives those under way.
 
+    A mirror whose run began under a former name has that name until the run has ended, and so has what is recorded.
+
     `record` adds something to the very transaction that records the order. SkipjackError when this worker does not
     have one of the mirrors; then nothing was done for the others either.
     """
     with plan.opened(places.plan) as opened:
         found = {name: opened.mirror(name) for name in order.names}
+        renamed = opened.renamed()
         run_dir, worker = opened.header.run_dir, opened.header.worker
     unknown = ", ".join(f"`{name}`" for name, planned in found.items() if planned is None)
     if unknown:
         raise SkipjackError(f"This worker ({worker}) has no mirror {unknown}.", "`skipjack next` lists those it has.")
-    subjects = [Subject.of(planned) for planned in found.values() if planned is not None]
     with journal.opened(places.journal) as book, book.together():
+        aliases = renames.adopt(book, renamed, time.time())
+        subjects = [_subject(planned, aliases) for planned in found.values() if planned is not None]
         begun = VERBS[order.verb](book, subjects, order)
         if record is not None:
             record(book)
@@ -65,7 +70,13 @@ def carry_out(places: Places, order: Order, record: Callable[[Journal], None] | 
         stopping.stop(places, begun)
     bell.ring(run_dir)
     launch.want_tick(places)
-    return begun
+    now = {former: name for name, former in aliases.items()}
+    return [now.get(name, name) for name in begun]
+
+
+def _subject(planned: Planned, aliases: Mapping[str, str]) -> Subject:
+    subject = Subject.of(planned)
+    return subject._replace(name=aliases.get(subject.name, subject.name))
 
 
 def _start(book: Journal, subjects: list[Subject], order: Order) -> list[str]:

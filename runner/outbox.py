@@ -96,12 +96,14 @@ class Outbox:
         """Replace what waits by reports of everything, for a manager that knows all up to `known` and no more.
 
         The first holds every mirror's state. Those after it hold every ended run that such a manager cannot know, so
-        no end is lost; they are several, since a request must not grow with the time that a manager has missed.
+        no end is lost, and again those whose logs pages show. They are several, since a request must not grow with the
+        time that a manager has missed.
         """
         with transaction(self._db):
             statuses = tuple(self.statuses())
-            query = f"SELECT mirror, {_RUN} FROM run WHERE end_number > ? ORDER BY id"  # noqa: S608 - own columns
-            runs = tuple((row[0], Run(*row[1:])) for row in self._db.execute(query, (known,)))
+            shown = "end_number IS NOT NULL AND status <> ? AND log_tail <> '' AND id IN (SELECT run FROM mirror)"
+            query = f"SELECT mirror, {_RUN} FROM run WHERE end_number > ? OR ({shown}) ORDER BY id"  # noqa: S608 - own columns
+            runs = tuple((row[0], Run(*row[1:])) for row in self._db.execute(query, (known, SUCCESS)))
             self._db.execute("DELETE FROM outbox")
             self._enqueue(SNAPSHOT, encode_content(statuses), now)
             for first in range(0, len(runs), RUNS_AT_ONCE):

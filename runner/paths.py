@@ -1,6 +1,7 @@
 """Where a mirror's things are on this machine, as its definition and the machine's settings have it."""
 
 import os
+import shlex
 from typing import NamedTuple
 
 from schemas.records import Mirror, Policy, RunnerSettings
@@ -30,6 +31,32 @@ def paths_of(mirror: Mirror, settings: RunnerSettings, policy: Policy) -> Paths:
         os.path.normpath(mirror.log_dir or os.path.join(settings.log_dir, mirror.name)),
         os.path.normpath(mirror.snapshot_path or os.path.join(settings.snapshot_root, mirror.name)),
     )
+
+
+def left_behind(mirror: Mirror, directory: str) -> str:
+    """The directory of a former name that has the mirror's files while its own has none; empty when there is none such.
+
+    A `mirror_dir` of its own is where the files are, whatever the mirror is called.
+    """
+    if not mirror.formerly or mirror.mirror_dir is not None or _has_files(directory):
+        return ""
+    former = [os.path.join(os.path.dirname(directory), name) for name in mirror.formerly]
+    return next((path for path in former if _has_files(path)), "")
+
+
+def moving(mirror: Mirror, old: str, directory: str) -> str:
+    """The command that brings files from where `left_behind` found them to where they belong."""
+    if mirror.zpool:
+        return f"zfs rename {mirror.zpool}/{os.path.basename(old)} {mirror.zpool}/{mirror.name}"
+    return f"mv -T {shlex.quote(old)} {shlex.quote(directory)}"
+
+
+def _has_files(directory: str) -> bool:
+    try:
+        with os.scandir(directory) as entries:
+            return any(entries)
+    except OSError:
+        return False
 
 
 def lies_in(path: str, folder: str) -> bool:

@@ -16,7 +16,7 @@ from schemas.errors import SkipjackError
 from schemas.records import Mirror, SyncWindows
 from schemas.stored import decode_mirror, encode_mirror
 
-FORMAT = 3
+FORMAT = 4
 
 _SCHEMA = """
 CREATE TABLE header (content TEXT NOT NULL);
@@ -28,6 +28,7 @@ CREATE TABLE mirror (
     after TEXT NOT NULL,
     sync_windows TEXT NOT NULL,
     backoff_limit INTEGER,
+    formerly TEXT NOT NULL,
     revision TEXT NOT NULL,
     paths TEXT NOT NULL,
     definition TEXT NOT NULL
@@ -40,6 +41,7 @@ class Header(NamedTuple):
 
     `revision` is the commit that is in force, `seen` the newest one that was looked at (another one when that was
     refused), `fingerprint` what else the plan depends on. `problems` are (mirror or None, place, what, todo).
+    `unmoved` are mirrors whose files are yet to be moved from the directory of a former name.
     """
 
     worker: str
@@ -54,6 +56,7 @@ class Header(NamedTuple):
     sync_windows: SyncWindows | None = None
     volumes: tuple[str, ...] = ()
     problems: tuple[tuple[str | None, str, str, str], ...] = ()
+    unmoved: tuple[str, ...] = ()
 
 
 class Planned(NamedTuple):
@@ -102,7 +105,7 @@ def _write(aside: str, header: Header, mirrors: list[Planned]) -> None:
         connection.execute(f"PRAGMA user_version={FORMAT:d}")
         connection.executescript("BEGIN;" + _SCHEMA)
         connection.execute("INSERT INTO header VALUES (?)", (json.dumps(header._asdict()),))
-        connection.executemany("INSERT INTO mirror VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", map(_row, mirrors))
+        connection.executemany("INSERT INTO mirror VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", map(_row, mirrors))
         connection.execute("COMMIT")
     finally:
         connection.close()
@@ -114,7 +117,7 @@ def _row(planned: Planned) -> tuple[object, ...]:
     windows = json.dumps(mirror.sync_windows) if mirror.sync_windows else ""
     return (
         mirror.name, mirror.interval, mirror.cron, mirror.jitter, " ".join(mirror.after), windows, mirror.backoff_limit,
-        planned.revision, json.dumps(planned.paths), encode_mirror(mirror),
+        " ".join(mirror.formerly), planned.revision, json.dumps(planned.paths), encode_mirror(mirror),
     )  # fmt: skip
 
 
@@ -160,6 +163,16 @@ class Plan:
         row = self._connection.execute(query, (name,)).fetchone()
         return _planned(*row) if row else None
 
+    def renamed(self) -> list[Planned]:
+        """The mirrors that had other names before, with those former names alone that no other one has here now."""
+        query = "SELECT name, formerly FROM mirror WHERE formerly <> ''"
+        found = [(self.mirror(name), former.split()) for name, former in self._connection.execute(query).fetchall()]
+        return [
+            planned._replace(mirror=planned.mirror._replace(formerly=tuple(free)))
+            for planned, formerly in found
+            if planned is not None and (free := [name for name in formerly if self.mirror(name) is None])
+        ]
+
     def mirrors(self) -> list[Planned]:
         """All mirrors with their whole definitions, by name."""
         query = "SELECT definition, paths, revision FROM mirror ORDER BY name"
@@ -169,6 +182,7 @@ class Plan:
 def _decode_header(text: str) -> Header:
     plain: dict[str, Any] = json.loads(text)
     plain["sync_windows"] = _as_windows(plain.get("sync_windows"))
+    plain["unmoved"] = tuple(plain.get("unmoved", ()))
     plain["volumes"] = tuple(plain.get("volumes", ()))
     plain["problems"] = tuple(tuple(each) for each in plain["problems"])
     return Header(**{key: plain[key] for key in Header._fields if key in plain})

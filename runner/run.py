@@ -14,7 +14,7 @@ from runner.api import Job, Machine
 from runner.journal import Ending, Journal, Subject
 from runner.output import log
 from runner.places import Places
-from runner.plan import Header
+from runner.plan import Header, Planned
 from runner.providers import PROVIDERS
 from schemas.errors import SkipjackError
 from schemas.names import is_name
@@ -51,13 +51,17 @@ def run(places: Places, name: str, launched: int | None = None, max_delete: str 
     stop.listen()
     with plan.opened(places.plan) as opened:
         header, planned = opened.header, opened.mirror(name)
+        renamed = [each for each in opened.renamed() if each.mirror.name == name]
     if planned is None:
         raise SkipjackError(f"This worker ({header.worker}) has no mirror `{name}`.", "See `skipjack validate`.")
     if not planned.mirror.docker_image:  # podman's helpers serve other mirrors, too, and containers are ended by name
         process.adopt_orphans()
     mirror = planned.mirror._replace(max_delete=max_delete or planned.mirror.max_delete)
     subject = Subject.of(planned)
-    with journal.opened(places.journal) as book, _locked(places, name, _slots(book, header, name)) as held:
+    with contextlib.ExitStack() as stack:
+        book = stack.enter_context(journal.opened(places.journal))
+        _take_name(places, book, renamed)
+        held = stack.enter_context(_locked(places, name, _slots(book, header, name)))
         if held is None:
             book.queue(launched, subject, time.time())
             log("no slot is free; it waits for one", about=name)
@@ -76,6 +80,19 @@ def run(places: Places, name: str, launched: int | None = None, max_delete: str 
     if unmeasured:
         launch.want_measure(places, name)
     return _exit_code(ending, stop)
+
+
+def _take_name(places: Places, book: Journal, renamed: list[Planned]) -> None:
+    """Let the journal know a renamed mirror by its name of today; SkipjackError while its last run is not over."""
+    for mirror, _paths, _revision in renamed:
+        from runner import renames
+
+        aliases = renames.adopt(book, renamed, time.time())
+        held = (each for each in mirror.formerly if locks.is_held(places.lock("mirror", each)))
+        former = aliases.get(mirror.name) or next(held, None)
+        if former is not None:
+            what = f"{mirror.name} is being synced under its former name {former}."
+            raise SkipjackError(what, "Wait for the end of that run.")
 
 
 def _supervise(job: Job, book: Journal, number: int, held: _Locks, stop: process.Stop, header: Header) -> Ending:

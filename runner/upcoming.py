@@ -5,7 +5,7 @@ import time
 from datetime import datetime, tzinfo
 from typing import NamedTuple
 
-from runner import journal, plan, schedule
+from runner import journal, plan, renames, schedule
 from runner.output import say
 from runner.places import Places
 from runner.plan import Due
@@ -31,7 +31,9 @@ def upcoming(places: Places, *, as_json: bool) -> None:
     """Print what this worker does next, the most urgent first."""
     now = time.time()
     with plan.opened(places.plan) as opened, journal.opened(places.journal) as book:
-        mirrors, world = schedule.world(opened, book.states(), book.orders())
+        aliases = renames.adopt(book, opened.renamed(), now)
+        states = renames.as_called_now(book.states(), aliases)
+        mirrors, world = schedule.world(opened, states, book.orders())
     rows = rows_of(mirrors, world, now)
     if as_json:
         plain = {"time_zone": world.rules.time_zone, "now": now, "slots": world.rules.slots}

@@ -5,7 +5,7 @@ Apart from the tick, which must not load any of this when there is nothing to do
 
 from typing import NamedTuple
 
-from runner import bell, journal, launch, plan, schedule, settle, stopping
+from runner import bell, journal, launch, plan, renames, schedule, settle, stopping
 from runner.journal import Active, Ending, Journal, Subject
 from runner.places import Places
 from runner.plan import Plan
@@ -27,11 +27,14 @@ def work(places: Places, now: float) -> Done:
     """Do all that is to be done now."""
     with plan.opened(places.plan) as opened, journal.opened(places.journal) as book:
         settle.settle(places, book, now)
-        decision = schedule.decide(*schedule.world(opened, book.states(), book.orders()), now)
+        aliases = renames.adopt(book, opened.renamed(), now)
+        states = renames.as_called_now(book.states(), aliases)
+        decision = schedule.decide(*schedule.world(opened, states, book.orders()), now)
         launched = _launch(places, opened, book, decision, now)
         if decision.stop:
-            book.tell(decision.stop, "the hours in which it may be synced are over")
-            stopping.stop(places, decision.stop)
+            ended = renames.under_way(decision.stop, aliases)
+            book.tell(ended, "the hours in which it may be synced are over")
+            stopping.stop(places, ended)
         if book.pending():
             bell.ring(opened.header.run_dir)
         active = [each.mirror for each in book.active()]

@@ -122,7 +122,7 @@ ALONE = [
     (("os.execv", "os.execve", "os.execvp", "os.execvpe", "os.execl", "os.execlp"), {"runner.cli"}),
     (("git", "gitdb"), {"schemas.repository"}),
     (("sqlite3", "sqlalchemy", "psycopg"), {
-        "runner.database", "runner.outbox", "runner.plan",
+        "runner.database", "runner.outbox", "runner.plan", "runner.renames",
         "sitegen.store", "sitegen.tables", "sitegen.database", "sitegen.dialects",
         "sitegen.lease", "sitegen.token_store", "sitegen.audit_store", "sitegen.command_store", "sitegen.run_store",
         "sitegen.change_store", "sitegen.tunasync_store", "sitegen.history_store", "sitegen.check_store",

@@ -11,6 +11,7 @@ from schemas.records import Mirror
 HOOKS: dict[str, str] = {
     "exec_commands": "",
     "log_keeper": "",
+    "former_name": "formerly",
     "zfs": "zpool",
     "btrfs_snapshot": "btrfs_snapshot",
     "directory": "",

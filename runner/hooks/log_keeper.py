@@ -17,14 +17,15 @@ from schemas.states import FAILED, INTERRUPTED
 
 OPTIONS = frozenset({"log_keep", "log_max_age", "log_compress"})
 
-_ENDINGS = r"_\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d_\d\d)\.log(?:\.fail)?(\.gz)?"
+_ENDINGS = r"(_\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d_\d\d)\.log(?:\.fail)?(\.gz)?"
 _CHUNK = 256 * 1024
 _LEVEL = 1
 """Of zlib: logs shrink to a tenth even so, at several times the speed."""
 
 
 class _Log(NamedTuple):
-    """One log file: its name, what of it no other log shares, whether it is compressed, and its age in seconds."""
+    """One log file: its name, its time and attempt, which no other log shares, whether it is compressed, and its age in
+    seconds."""
 
     name: str
     stem: str
@@ -68,8 +69,9 @@ def _tidy(job: Job, step: Callable[[Job], None]) -> None:
 
 
 def _logs(job: Job) -> list[_Log]:
-    """The mirror's logs, oldest first: plain files named exactly as they are named here."""
-    pattern = re.compile("(" + re.escape(job.mirror.name) + _ENDINGS)
+    """The mirror's logs, oldest first: plain files named exactly as they are named here, now or formerly."""
+    names = "|".join(map(re.escape, (job.mirror.name, *job.mirror.formerly)))
+    pattern = re.compile(f"(?:{names}){_ENDINGS}")
     now = time.time()
     found = []
     with os.scandir(job.log_dir) as entries:
@@ -78,7 +80,7 @@ def _logs(job: Job) -> list[_Log]:
             if match and entry.is_file(follow_symlinks=False):
                 age = now - entry.stat(follow_symlinks=False).st_mtime
                 found.append(_Log(entry.name, match.group(1), bool(match.group(2)), age))
-    return sorted(found)
+    return sorted(found, key=lambda log: (log.stem, log.name))
 
 
 def _free_stem(job: Job) -> str:
@@ -87,9 +89,9 @@ def _free_stem(job: Job) -> str:
     moment = time.time()
     while True:
         stamp = time.strftime("%Y-%m-%d_%H-%M-%S", time.gmtime(moment))
-        stem = f"{job.mirror.name}_{stamp}_{job.attempt:02d}"
+        stem = f"_{stamp}_{job.attempt:02d}"
         if stem not in taken:
-            return stem
+            return job.mirror.name + stem
         moment += 1
 
 

@@ -520,3 +520,15 @@ def test_a_mirrors_directory_may_be_a_link_within_the_root(job: Job, tmp_path: P
     change(job, trace=HOST)
     run(job)
     assert (real / "project/trace" / HOST).is_file()
+
+
+def test_logs_of_a_former_name_are_counted_by_their_time_and_tidied_with_the_others(job: Job) -> None:
+    change(job, formerly=("zebra",), log_keep=3)
+    for name in ("zebra_2026-01-01_00-00-00_01.log", "zebra_2026-01-03_00-00-00_01.log.gz", "zebra.log"):
+        put(job, name)
+    put(job, "debian_2026-01-02_00-00-00_01.log")
+    log_keeper.pre_exec(job)
+    own = Path(job.log_file).name
+    assert logs(job) == sorted(
+        [own, "debian_2026-01-02_00-00-00_01.log", "zebra.log", "zebra_2026-01-03_00-00-00_01.log.gz"]
+    )
