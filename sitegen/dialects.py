@@ -15,7 +15,6 @@ from typing import Any, Protocol
 from sqlalchemy import (
     Connection,
     Engine,
-    Row,
     Select,
     Table,
     Text,
@@ -220,7 +219,9 @@ def _quoted(names: Sequence[str]) -> str:
     return ", ".join(f'"{name}"' for name in names)
 
 
-def select_of(tx: Connection, table: Table, columns: tuple[str, ...], key: str, names: Set[str]) -> Sequence[Row[Any]]:
+def select_of(
+    tx: Connection, table: Table, columns: tuple[str, ...], key: str, names: Set[str]
+) -> Sequence[Sequence[Any]]:
     """The rows of a table whose key is one of these names, as text like `upsert`."""
     return tx.exec_driver_sql(_select_text(tx.dialect.name, table, columns, key), (json.dumps(list(names)),)).all()
 
