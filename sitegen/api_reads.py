@@ -1,12 +1,14 @@
 """`/api/v1/`: what programs can ask about the site, its mirrors, its workers and their runs."""
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
+from schemas.renames import current_names
 from schemas.states import DISABLED, PAUSED
 from sitegen import access, change_store, codec, command_store, documents, endpoint, run_store
 from sitegen.access import Access
@@ -85,23 +87,31 @@ class Reads:
     def mirror(self, request: Request) -> Response:
         """One mirror with its last runs."""
         self._access.may_read(request, "api")
-        name, snapshot = request.path_params["name"], self._current.snapshot()
+        snapshot = self._current.snapshot()
+        name = self._names().get(request.path_params["name"], request.path_params["name"])
         view = next((view for view in snapshot.mirrors if view.name == name), None)
         if view is None:
             raise Refused(404, f"there is no mirror {name}")
         with self._store.reading() as reader:
-            history = reader.histories([name])[name]
+            history = reader.histories([name], {name: view.definition.formerly})[name]
         document = documents.mirror(view, documents.public_url(snapshot, name))
         return for_all(documents.alone(snapshot, document, history))
 
     def runs(self, request: Request) -> Response:
         """A page of the history."""
         self._access.may_read(request, "api")
-        worker, mirror = access.name(request, "worker"), access.name(request, "mirror")
+        worker, mirror, current = access.name(request, "worker"), access.name(request, "mirror"), self._names()
+        mirror = current.get(mirror, mirror)
+        names = [mirror, *(former for former, name in current.items() if name == mirror)] if mirror else []
         limit = max(1, access.number(request, "limit", 50, 500))
         cursor = request.query_params.get("cursor", "")
-        found, following = run_store.page(self._store, worker, mirror, cursor, limit)
-        return for_all({"runs": [_run(item) for item in found], "cursor": following})
+        found, following = run_store.page(self._store, worker, names, cursor, limit)
+        return for_all({"runs": [_run(item, current) for item in found], "cursor": following})
+
+    def _names(self) -> dict[str, str]:
+        """The name of today for each former one."""
+        declared = self._current.facts().declared
+        return current_names(declared.mirrors) if declared else {}
 
     def workers(self, request: Request) -> Response:
         """All workers."""
@@ -128,7 +138,13 @@ class Reads:
         return for_all(found._asdict())
 
     async def _since(self, after: int) -> Changes:
-        return await run_in_threadpool(change_store.since, self._store, after)
+        return await run_in_threadpool(self._changes, after)
+
+    def _changes(self, after: int) -> Changes:
+        """What has changed, by the names of today: a worker that is behind tells of former ones."""
+        found = change_store.since(self._store, after)
+        current = self._names() if found.mirrors else {}
+        return found._replace(mirrors=tuple(sorted({current.get(name, name) for name in found.mirrors})))
 
 
 def _catalogue(snapshot: Snapshot, facts: Facts) -> dict[str, Any]:
@@ -157,10 +173,10 @@ def _workers(snapshot: Snapshot, facts: Facts) -> dict[str, Any]:
     return {**documents.head(snapshot), "workers": workers}
 
 
-def _run(item: run_store.Told) -> dict[str, Any]:
+def _run(item: run_store.Told, current: Mapping[str, str]) -> dict[str, Any]:
     plain = item.run._asdict()
     del plain["log_tail"]
-    return {"worker": item.worker, "mirror": item.mirror, **plain}
+    return {"worker": item.worker, "mirror": current.get(item.mirror, item.mirror), **plain}
 
 
 def _overrides(snapshot: Snapshot, given: dict[tuple[str, str], Any]) -> list[dict[str, Any]]:
@@ -168,7 +184,8 @@ def _overrides(snapshot: Snapshot, given: dict[tuple[str, str], Any]) -> list[di
     for mirror in snapshot.mirrors:
         for copy in mirror.copies:
             if copy.status.status in (PAUSED, DISABLED):
-                by = given.get((copy.worker, mirror.name))
+                names = (mirror.name, *mirror.definition.formerly)
+                by = next(filter(None, (given.get((copy.worker, name)) for name in names)), None)
                 since, who = (by.ended_at, by.issued_by) if by else (None, None)
                 kind = copy.status.status
                 found.append({"worker": copy.worker, "mirror": mirror.name, "kind": kind, "since": since, "by": who})

@@ -21,6 +21,7 @@ _MIRROR_FIELDS = (
     "homepage",
     "category",
     "role",
+    "formerly",
     "interval",
     "cron",
     "stale_after",
@@ -78,7 +79,7 @@ def _mirror(plain: Mapping[str, Any]) -> Mirror:
     fields = {key: plain[key] for key in _MIRROR_FIELDS if key in plain}
     if rule := fields.get("freshness"):
         fields["freshness"] = FreshnessFile(**{key: rule[key] for key in FreshnessFile._fields if key in rule})
-    return Mirror(**fields)
+    return Mirror(**fields | {"formerly": tuple(fields.get("formerly", ()))})
 
 
 def encode_problems(problems: Iterable[Problem]) -> str:

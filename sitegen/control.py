@@ -35,8 +35,8 @@ class Control:
 
     def is_disabled(self, worker: str, mirror: str) -> bool:
         """Whether a mirror is disabled on a worker, as far as that has told."""
-        status = self._current.facts().statuses.get((worker, mirror))
-        return status is not None and status.status == DISABLED
+        views = (view for view in self._current.snapshot().mirrors if view.name == mirror)
+        return any(copy.worker == worker and copy.status.status == DISABLED for view in views for copy in view.copies)
 
     def _foreign(self) -> frozenset[str]:
         return frozenset(state.name for state in self._current.facts().workers if state.journal == TUNASYNC)

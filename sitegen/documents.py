@@ -48,6 +48,7 @@ def mirror(view: MirrorView, url: str | None) -> dict[str, Any]:
         "description": definition.description,
         "homepage": definition.homepage or None,
         "category": definition.category or None,
+        "formerly": list(definition.formerly),
         "url": url,
         "freshness": view.verdict,
         "cause": view.cause,

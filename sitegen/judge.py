@@ -134,7 +134,7 @@ def judge(facts: Facts, now: float) -> Snapshot:
 def _groups(facts: Facts, foreign: Iterable[tuple[str, str]]) -> _Groups:
     """What is declared and what workers of tunasync have; with nothing declared all that any worker has."""
     declared = facts.declared.mirrors if facts.declared else ()
-    known = {(definition.worker, definition.name) for definition in declared}
+    known = {(each.worker, name) for each in declared for name in (each.name, *each.formerly)}
     told = facts.statuses if facts.declared is None else sorted(set(foreign) - known)
     groups: dict[str, list[Mirror]] = {}
     for definition in (*declared, *(_undeclared(key[0], facts.statuses[key]) for key in told)):
@@ -175,8 +175,20 @@ def _host(definition: Worker, state: WorkerState) -> _Host:
 
 def _told(definition: Mirror, facts: Facts, hosts: Mapping[str, _Host]) -> _Told:
     host = hosts.get(definition.worker, _UNHEARD)
-    status = facts.statuses.get((definition.worker, definition.name))
-    return _Told(definition, status, host.step, host.progress.get(definition.name))
+    progress = (host.progress.get(name) for name in (definition.name, *definition.formerly))
+    return _Told(definition, _status(definition, facts), host.step, next(filter(None, progress), None))
+
+
+def _status(definition: Mirror, facts: Facts) -> MirrorStatus | None:
+    """What the worker says of a mirror; what it said of a former name counts until there is more."""
+    own = facts.statuses.get((definition.worker, definition.name))
+    if not definition.formerly or (own is not None and own.last_success_at is not None):
+        return own
+    told = (facts.statuses.get((definition.worker, name)) for name in definition.formerly)
+    former = next(filter(None, told), None)
+    if own is None or former is None:
+        return former._replace(mirror=definition.name) if former else own
+    return own._replace(last_success_at=former.last_success_at, size=former.size if own.size is None else own.size)
 
 
 def _copy(told: _Told, host: _Host, now: float) -> Copy:

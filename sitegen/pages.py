@@ -88,10 +88,12 @@ class Pages:
         row = self._template("row.html", mirror=view)
         page = self._template("mirror.html", mirror=view, history=history, url=url, root="../", here="")
         self._mirrors[view.name] = _Rendered(view, row, _dump(document), _dump(job))
-        return {
-            f"mirrors/{view.name}.html": page.encode(),
-            f"mirrors/{view.name}.json": _dump(documents.alone(snapshot, document, history)).encode(),
-        }
+        alone = _dump(documents.alone(snapshot, document, history)).encode()
+        files = {f"mirrors/{view.name}.html": page.encode(), f"mirrors/{view.name}.json": alone}
+        for name in _former_names(snapshot, view):
+            moved = self._template("moved.html", mirror=view, former=name, root="../", here="")
+            files |= {f"mirrors/{name}.html": moved.encode(), f"mirrors/{name}.json": alone}
+        return files
 
     def _template(self, name: str, **values: Any) -> str:
         return self._environment.get_template(name).render(values)
@@ -99,7 +101,16 @@ class Pages:
 
 def mirror_files(snapshot: Snapshot) -> list[str]:
     """The names of all files that belong in `mirrors/`."""
-    return [f"{view.name}.{suffix}" for view in snapshot.mirrors for suffix in ("html", "json")]
+    names = [name for view in snapshot.mirrors for name in (view.name, *_former_names(snapshot, view))]
+    return [f"{name}.{suffix}" for name in names for suffix in ("html", "json")]
+
+
+def _former_names(snapshot: Snapshot, view: MirrorView) -> list[str]:
+    """The former names at which a mirror may still be looked for, since no other has them now."""
+    if not view.definition.formerly:
+        return []
+    taken = {each.name for each in snapshot.mirrors}
+    return [name for name in view.definition.formerly if name not in taken]
 
 
 def _common(snapshot: Snapshot) -> dict[str, Any]:

@@ -69,7 +69,8 @@ class Publisher:
         outdated = self._pages.outdated(current)
         for start in range(0, len(outdated), _TOGETHER):
             views = outdated[start : start + _TOGETHER]
-            histories = reader.histories([view.name for view in views])
+            formerly = {view.name: view.definition.formerly for view in views}
+            histories = reader.histories(list(formerly), formerly)
             files.write(self._site_dir, self._pages.mirrors(current, views, histories), self._check)
         files.write(self._site_dir, self._pages.overviews(current), self._check)
         self._remove_vanished(pages.mirror_files(current))

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, and_, or_, select
@@ -23,13 +24,14 @@ class Told(NamedTuple):
 _ORDER = (runs.c.ended_at.desc(), runs.c.worker, runs.c.journal, runs.c.id.desc())
 
 
-def page(store: Store, worker: str, mirror: str, cursor: str, limit: int) -> tuple[list[Told], str | None]:
-    """Ended runs, newest first, of one worker or mirror where these are named, and the cursor to go on with."""
+def page(store: Store, worker: str, names: Sequence[str], cursor: str, limit: int) -> tuple[list[Told], str | None]:
+    """Ended runs, newest first, of one worker or of a mirror by its names where these are given, and the cursor to go
+    on with."""
     which: list[ColumnElement[bool]] = [runs.c.ended_at.is_not(None)]
     if worker:
         which.append(runs.c.worker == worker)
-    if mirror:
-        which.append(runs.c.mirror == mirror)
+    if names:
+        which.append(runs.c.mirror.in_(names))
     if cursor:
         which.append(_after(cursor))
     columns = (runs.c.worker, runs.c.mirror, runs.c.journal, *(runs.c[name] for name in Run._fields))
@@ -48,7 +50,9 @@ def _after(cursor: str) -> ColumnElement[bool]:
     try:
         at, worker, journal, number = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         at, worker, journal, number = float(at), str(worker), str(journal), int(number)
-    except (ValueError, TypeError) as error:
+        number.to_bytes(8, signed=True)  # what a database can hold, as the next line asks of the names
+        f"{worker}{journal}".encode()
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise Refused(400, "`cursor` is none of ours: take it from the answer before") from error
     table = runs.c
     return or_(

@@ -1,10 +1,11 @@
 """What the manager remembers: what is written of reports and of the configuration, and what pages read."""
 
+import heapq
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Self
 
 from sqlalchemy import Connection, Select, delete, func, literal, select, update
@@ -148,13 +149,31 @@ class Reader:
             revisions=revisions,
         )
 
-    def histories(self, mirrors: Sequence[str]) -> dict[str, tuple[PastRun, ...]]:
-        """The last HISTORY ended runs of each of these mirrors on all workers, newest first."""
-        found: dict[str, list[PastRun]] = {name: [] for name in mirrors}
-        for start in range(0, len(mirrors), _CHUNK):
-            for row in self._tx.execute(_history_rows(mirrors[start : start + _CHUNK])):
+    def histories(
+        self, mirrors: Sequence[str], formerly: Mapping[str, Sequence[str]] = MappingProxyType({})
+    ) -> dict[str, tuple[PastRun, ...]]:
+        """The last HISTORY ended runs of each of these mirrors on all workers, newest first.
+
+        `formerly` has the former names of mirrors, whose runs are theirs.
+        """
+        names = {mirror: (mirror, *formerly.get(mirror, ())) for mirror in mirrors}
+        wanted = sorted({name for each in names.values() for name in each})
+        found: dict[str, list[PastRun]] = {name: [] for name in wanted}
+        for start in range(0, len(wanted), _CHUNK):
+            for row in self._tx.execute(_history_rows(wanted[start : start + _CHUNK])):
                 found[row[0]].append(PastRun(row[1], Run._make(row[2:-1])))
-        return {name: tuple(runs) for name, runs in found.items()}
+        return {mirror: _newest([found[name] for name in each]) for mirror, each in names.items()}
+
+
+def _newest(histories: Sequence[Sequence[PastRun]]) -> tuple[PastRun, ...]:
+    """The last HISTORY runs of several names of one mirror; each name's are in order."""
+    if len(histories) == 1:
+        return tuple(histories[0])
+    return tuple(heapq.merge(*histories, key=lambda item: _when(item.run), reverse=True))[:HISTORY]
+
+
+def _when(run: Run) -> tuple[float, int]:
+    return run.ended_at or run.launched_at or 0, run.id
 
 
 def _make(state_dir: str) -> None:

@@ -106,7 +106,7 @@ def test_logs_are_forgotten_before_their_runs(store: Store, monkeypatch: pytest.
         run = run_of(number, "failed", ended_at=NOW + number // 2, log_tail=f"log {number}")
         store.apply([delivery_of(report_of(number, status_of("debian", "failed", run=run)))])
     forgetful(store, NOW + 2 + HOUR, keep_logs=int(HOUR))
-    told = run_store.page(store, "", "debian", "", 20)[0]
+    told = run_store.page(store, "", ["debian"], "", 20)[0]
     assert [(item.run.id, item.run.log_tail) for item in told if item.run.log_tail] == [
         (number, f"log {number}") for number in (7, 6, 5, 4)
     ]
@@ -184,3 +184,47 @@ def test_a_backup_that_was_put_back_is_read_as_a_whole(store: Store) -> None:
     store.apply([delivery_of(report_of(1, status_of()))])
     ahead = store.facts()._replace(changes=99, statuses={("w1", "lost"): status_of("lost")})
     assert store.facts(ahead) == store.facts()
+
+
+def test_runs_of_former_names_are_among_a_mirrors_own_in_order_and_no_more_than_others_have(store: Store) -> None:
+    for worker, shift in (("w1", 0), ("w2", 100)):
+        runs = tuple(
+            (name, run_of(number, ended_at=NOW + shift + number))
+            for number, name in enumerate(("older", "old", "new", "other", "old"), 1)
+        )
+        store.apply([delivery_of(report_of(1, kind="snapshot", runs=runs), worker=worker)])
+    with store.reading() as reader:
+        found = reader.histories(["new", "other"], {"new": ("old", "older")})
+        assert [(item.worker, item.run.id) for item in found["new"]] == [
+            ("w2", 5), ("w2", 3), ("w2", 2), ("w2", 1), ("w1", 5), ("w1", 3), ("w1", 2), ("w1", 1),
+        ]  # fmt: skip
+        assert [(item.worker, item.run.id) for item in found["other"]] == [("w2", 4), ("w1", 4)]
+        assert [item.run.id for item in reader.histories(["new"])["new"]] == [3, 3]
+    many = tuple((name, run_of(9 + number, ended_at=NOW + number)) for number in range(30) for name in ("old",))
+    store.apply([delivery_of(report_of(2, kind="snapshot", runs=many))])
+    with store.reading() as reader:
+        assert len(reader.histories(["new"], {"new": ("old",)})["new"]) == store_module.HISTORY
+
+
+def test_a_page_of_the_history_has_the_runs_of_several_names(store: Store) -> None:
+    runs = tuple((name, run_of(number, ended_at=NOW + number)) for number, name in enumerate("abcab", 1))
+    store.apply([delivery_of(report_of(1, kind="snapshot", runs=runs))])
+    first, cursor = run_store.page(store, "w1", ["a", "b"], "", 3)
+    second, end = run_store.page(store, "w1", ["a", "b"], cursor or "", 3)
+    assert [(item.mirror, item.run.id) for item in [*first, *second]] == [("b", 5), ("a", 4), ("b", 2), ("a", 1)]
+    assert end is None
+
+
+def test_a_former_name_is_read_back_with_the_catalogue(store: Store) -> None:
+    mirrors = tuple(mirror._replace(formerly=("old", "older")) for mirror in DECLARED.mirrors)
+    store.keep_catalogue(DECLARED._replace(mirrors=mirrors), NOW)
+    assert store.declared() == DECLARED._replace(mirrors=mirrors)
+
+
+def test_a_run_that_is_told_again_under_a_new_name_has_that_alone(store: Store) -> None:
+    store.apply([delivery_of(report_of(1, status_of("old", run=run_of(7))))])
+    store.apply([delivery_of(report_of(2, status_of("new", run=run_of(7)), kind="snapshot"))])
+    assert list(store.facts().statuses) == [("w1", "new")]
+    with store.reading() as reader:
+        found = reader.histories(["new", "old"], {"new": ("old",)})
+    assert [[item.run.id for item in found[name]] for name in ("new", "old")] == [[7], []]

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.sitegen.kit import NOW, PATIENCE, Manager, envelope_of, report_of, run_of, status_of
+from schemas.records import Mirror, Site, Worker
+from sitegen.model import Declared
+from tests.sitegen.kit import NOW, PATIENCE, REVISION, Manager, envelope_of, report_of, run_of, status_of
 
 
 @pytest.fixture(scope="module")
@@ -86,3 +88,31 @@ def test_protected_reads_need_a_token_of_any_scope(manager: Manager) -> None:
                 assert guarded.session.get(guarded.url + path, headers=headers).status_code == 200
         assert guarded.get("/ping") == {"message": "pong"}
     guarded.session.close()
+
+
+def test_former_names_lead_to_the_mirror_and_its_whole_history(manager: Manager) -> None:
+    declared = Declared(
+        REVISION, NOW, Site("Mirrors"), {"w1": Worker("w1"), "w2": Worker("w2")},
+        (Mirror("new", "w2", "rsync", "rsync://up/", formerly=("old",)), Mirror("arch", "w1", "rsync", "rsync://up/")),
+        (),
+    )  # fmt: skip
+    with manager.store() as store:
+        store.keep_catalogue(declared, NOW)
+    token, other = manager.token("w1"), manager.token("w2")
+    reader = {"Authorization": f"Bearer {manager.token('ops', 'reader')}"}
+    with manager.serving():
+        manager.post(envelope_of(report_of(1, status_of("old", run=run_of(5, ended_at=NOW)))), token)
+        manager.post(
+            envelope_of(report_of(1, status_of("old", "disabled", run=run_of(6, ended_at=NOW + 9))), worker="w2"), other
+        )
+
+        for name in ("new", "old"):
+            alone = manager.get(f"/api/v1/mirrors/{name}")
+            assert (alone["name"], alone["formerly"], alone["status"]) == ("new", ["old"], "disabled")
+            assert [(run["worker"], run["id"]) for run in alone["runs"]] == [("w2", 6), ("w1", 5)]
+            runs = manager.get(f"/api/v1/runs?mirror={name}")["runs"]
+            assert [(run["worker"], run["mirror"], run["id"]) for run in runs] == [("w2", "new", 6), ("w1", "new", 5)]
+        assert [job["name"] for job in manager.get("/jobs")] == ["arch", "new"]
+        assert manager.get("/api/v1/events?after=1")["mirrors"] == ["new"]
+        held = manager.session.get(f"{manager.url}/api/v1/overrides", headers=reader).json()["overrides"]
+        assert [(item["worker"], item["mirror"], item["kind"]) for item in held] == [("w2", "new", "disabled")]

@@ -5,7 +5,7 @@ import pytest
 from schemas.records import FreshnessFile, Mirror, Site, Worker
 from schemas.report import MirrorStatus, Probe, Progress
 from sitegen.judge import LIVE, STEPS, Judge
-from sitegen.model import Declared, Facts, WorkerState
+from sitegen.model import TUNASYNC, Declared, Facts, WorkerState
 from sitegen.snapshot import Snapshot
 from sitegen.store import Store
 from tests.sitegen.kit import HOUR, JOURNAL, NOW, OLD_REVISION, REVISION, delivery_of, report_of, run_of, status_of
@@ -277,3 +277,46 @@ def _without_moments(snapshot: Snapshot) -> object:
     """Everything but the moments that views carry in coarse steps."""
     views = [[copy._replace(unknown_at=None, progress_until=None) for copy in view.copies] for view in snapshot.mirrors]
     return views, snapshot.counts, snapshot.workers
+
+
+def renamed(on: str = "w1") -> Mirror:
+    return mirror("new", on)._replace(formerly=("old", "older"))
+
+
+def test_a_former_names_state_counts_until_the_worker_tells_the_new_one() -> None:
+    running = status_of("old", "syncing", run=run_of(5, "syncing", ended_at=None), last_success_at=NOW - HOUR)
+    progress = (Progress("old", NOW, 40, None, None, None),)
+    found = judged(("w1", running), config=declared(renamed()), workers=(worker(progress=progress),))
+    (view,) = found.mirrors
+    assert (view.name, view.best.status.mirror, view.verdict, view.best.status.status) == (
+        "new", "new", "fresh", "syncing",
+    )  # fmt: skip
+    assert view.best.progress is not None
+
+    told = ("w1", running), ("w1", status_of("new", at=NOW - 10))
+    (view,) = judged(*told, config=declared(renamed())).mirrors
+    assert (view.best.status.status, view.best.status.last_success_at) == ("success", NOW - 10)
+
+
+def test_a_new_name_without_a_success_has_that_of_the_latest_former_one() -> None:
+    failed = status_of("new", "failed", last_success_at=None, size=None)
+    told = [("w1", status_of(name, at=NOW - age, size=9)) for name, age in (("older", 500), ("old", 100))]
+    (view,) = judged(("w1", failed), *told, config=declared(renamed())).mirrors
+    status = view.best.status
+    assert (status.status, status.last_success_at, status.size) == ("failed", NOW - 100, 9)
+
+
+def test_a_moved_mirror_is_that_of_its_new_worker_alone() -> None:
+    told = ("w1", status_of()), ("w1", status_of("old"))
+    views = judged(*told, config=declared(mirror(on="w2"), renamed("w2"))).mirrors
+    assert [(view.name, [copy.worker for copy in view.copies], view.verdict) for view in views] == [
+        ("debian", ["w2"], "unknown"), ("new", ["w2"], "unknown"),
+    ]  # fmt: skip
+    (view,) = judged(*told, ("w2", status_of(at=NOW - 5)), config=declared(mirror(on="w2"))).mirrors
+    assert (view.verdict, view.best.status.last_success_at) == ("fresh", NOW - 5)
+
+
+def test_a_former_name_that_a_worker_of_tunasync_still_tells_is_no_mirror_of_its_own() -> None:
+    foreign = worker()._replace(journal=TUNASYNC)
+    found = judged(("w1", status_of("old")), ("w1", status_of("x")), config=declared(renamed()), workers=(foreign,))
+    assert [view.name for view in found.mirrors] == ["new", "x"]
