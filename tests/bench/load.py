@@ -51,8 +51,9 @@ def place(manager: Manager) -> tuple[str, int]:
 
 
 def children(process: int) -> list[int]:
-    """The processes that a process has started."""
-    return [int(word) for word in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+    """The processes that a process has started, by whichever thread."""
+    tasks = Path(f"/proc/{process}/task").iterdir()
+    return [int(word) for task in tasks for word in (task / "children").read_text().split()]
 
 
 def cpu(process: int) -> float:
