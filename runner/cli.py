@@ -104,17 +104,21 @@ def _import_tunasync(arguments: argparse.Namespace) -> int:
 
 
 def _validate(arguments: argparse.Namespace) -> int:
-    from schemas import catalogue, sources
+    from schemas import catalogue, renames, sources
     from schemas.problems import Refused
 
     try:
         found = catalogue.load(sources.read_directory(arguments.directory))
         problems, names = found.problems, sorted({mirror.name for mirror in found.mirrors})
+        moves = renames.moves(found.mirrors)
     except Refused as refused:
-        problems, names = refused.problems, []
+        problems, names, moves = refused.problems, [], []
     if arguments.json:
-        say(json.dumps({"mirrors": names, "problems": [problem._asdict() for problem in problems]}, indent=2))
+        plain = {"mirrors": names, "problems": [problem._asdict() for problem in problems], "moves": moves}
+        say(json.dumps(plain, indent=2))
         return 1 if problems else 0
+    for move in moves:
+        say(f"note: {move}")
     for problem in problems:
         say(str(problem._replace(file=str(arguments.directory / problem.file))))
     if problems:

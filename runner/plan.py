@@ -33,6 +33,7 @@ CREATE TABLE mirror (
     paths TEXT NOT NULL,
     definition TEXT NOT NULL
 ) WITHOUT ROWID;
+CREATE INDEX renamed ON mirror (name, formerly) WHERE formerly <> '';
 """
 
 

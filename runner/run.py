@@ -51,7 +51,7 @@ def run(places: Places, name: str, launched: int | None = None, max_delete: str 
     stop.listen()
     with plan.opened(places.plan) as opened:
         header, planned = opened.header, opened.mirror(name)
-        renamed = [each for each in opened.renamed() if each.mirror.name == name]
+        renamed = planned is not None and planned.mirror.formerly and opened.renamed()
     if planned is None:
         raise SkipjackError(f"This worker ({header.worker}) has no mirror `{name}`.", "See `skipjack validate`.")
     if not planned.mirror.docker_image:  # podman's helpers serve other mirrors, too, and containers are ended by name
@@ -60,7 +60,7 @@ def run(places: Places, name: str, launched: int | None = None, max_delete: str 
     subject = Subject.of(planned)
     with contextlib.ExitStack() as stack:
         book = stack.enter_context(journal.opened(places.journal))
-        _take_name(places, book, renamed)
+        _take_name(places, book, [each for each in renamed or () if each.mirror.name == name])
         held = stack.enter_context(_locked(places, name, _slots(book, header, name)))
         if held is None:
             book.queue(launched, subject, time.time())

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from schemas.records import Mirror
+from schemas.rules import directory_key
 
 
 class Claim(NamedTuple):
@@ -38,6 +39,19 @@ def wrong_claims(mirrors: Iterable[Mirror], files: Mapping[str, str]) -> Iterato
             elif rivals:
                 what = f"`{rivals[0]}` ({files[rivals[0]]}) claims the former name `{former}` as well."
                 yield Claim(name, place, what, "Only one mirror can go on where that one ended.")
+
+
+def moves(mirrors: Iterable[Mirror]) -> list[str]:
+    """What people have to see to on the workers, since renamed mirrors' directories are named after them."""
+    where: dict[str, list[Mirror]] = {}
+    for mirror in mirrors:
+        if mirror.formerly and mirror.mirror_dir is None:
+            where.setdefault(mirror.name, []).append(mirror)
+    return [
+        f"`{name}` was called `{found[0].formerly[0]}`: its files belong into {directory_key(found[0])}"
+        f" on {', '.join(f'`{mirror.worker}`' for mirror in found)}; move them there, or set `mirror_dir`."
+        for name, found in where.items()
+    ]
 
 
 def current_names(mirrors: Iterable[Mirror]) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from schemas.renames import current_names
+from schemas.renames import current_names, moves
 
 from .kit import lines, load
 
@@ -67,3 +67,17 @@ def test_what_is_no_list_of_names_is_told(text: str) -> None:
 def test_former_names_are_not_inherited() -> None:
     found = load(_defaults="worker: w1\nprovider: rsync\nupstream: rsync://h/m/\nformerly: [old]\n", new="")
     assert lines(found.problems)[0].startswith("_defaults.yml:4:1: `formerly` is no known key here.")
+
+
+def test_people_are_told_which_files_belong_elsewhere_now() -> None:
+    found = load(
+        new="formerly: [old, older]\nworker: [w1, w2]\nmirror_subdir: os\n",
+        kept="formerly: [k]\nmirror_dir: /srv/mirror/k\n",
+        half="formerly: [h]\nworker: {w1: {}, w2: {mirror_dir: /srv/mirror/h}}\n",
+        other="",
+    )
+    assert moves(found.mirrors) == [
+        "`half` was called `h`: its files belong into mirror_root/half on `w1`; move them there, or set `mirror_dir`.",
+        "`new` was called `old`: its files belong into mirror_root/os/new on `w1`, `w2`;"
+        " move them there, or set `mirror_dir`.",
+    ]
