@@ -8,7 +8,7 @@ import json
 from http import HTTPStatus
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from schemas.records import Limits
 
@@ -30,6 +30,7 @@ class _Guarded(HttpToolsProtocol):
         self._refused = False
         self._head = 0
         self._in_head = True
+        self._at_work: RequestResponseCycle | None = None
         self._slow_head: asyncio.TimerHandle | None = None
         self._slow_reader: asyncio.TimerHandle | None = None
 
@@ -43,6 +44,7 @@ class _Guarded(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._slow_head = _cancelled(self._slow_head)
         self._slow_reader = _cancelled(self._slow_reader)
+        self._give_up_answer()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -67,6 +69,12 @@ class _Guarded(HttpToolsProtocol):
             self._refuse(431, f"the head is larger than {self.limits.header_size} bytes")
         if not self._refused:
             super().on_headers_complete()
+            if not self.pipeline:
+                self._at_work = self.cycle
+
+    def on_response_complete(self) -> None:
+        self._at_work = self.pipeline[-1][0] if self.pipeline else None
+        super().on_response_complete()
 
     def on_body(self, body: bytes) -> None:
         if not self._refused:
@@ -96,11 +104,19 @@ class _Guarded(HttpToolsProtocol):
             words = f"the head did not come within {self.limits.read_timeout} s"
             self._slow_head = self.loop.call_later(self.limits.read_timeout, self._refuse, 408, words)
 
+    def send_400_response(self, msg: str) -> None:
+        """What the server says of what is no HTTP."""
+        self._refuse(400, msg.rstrip(".").lower())
+
     def _refuse(self, status: int, why: str) -> None:
-        """Answer, and listen to no more."""
+        """Answer, and listen to no more. While another answer is due nobody would know which one this is."""
+        if self._refused or self.transport.is_closing():
+            return
         self._refused = True
         self._slow_head = _cancelled(self._slow_head)
-        if self.transport.is_closing():
+        if self._at_work is not None:
+            self._give_up_answer()
+            self.transport.close()
             return
         body = json.dumps({"error": why}).encode()
         head = (
@@ -113,6 +129,12 @@ class _Guarded(HttpToolsProtocol):
             self.loop.call_later(LINGER, self.transport.close)
         else:
             self.transport.close()
+
+    def _give_up_answer(self) -> None:
+        """Tell who is at work on an answer that it cannot be sent; our base tells only the last of those that wait."""
+        if self._at_work is not None:
+            self._at_work.disconnected = True
+            self._at_work.message_event.set()
 
 
 def _cancelled(timer: asyncio.TimerHandle | None) -> asyncio.TimerHandle | None:
