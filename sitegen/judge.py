@@ -10,13 +10,14 @@ only; the verdict is right all the same, because the view is made anew when its 
 
 import math
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from schemas.freshness import counting, freshness
 from schemas.records import FreshnessFile, Mirror, Site, Worker
-from schemas.report import MirrorStatus, Probe, Progress
+from schemas.renames import current_names
+from schemas.report import MirrorStatus, Probe, Progress, Run
 from schemas.states import ACTIVE, FRESHNESS, NONE
 from sitegen.model import TUNASYNC, Declared, Facts, WorkerState
 from sitegen.snapshot import BEHIND, CURRENT, OTHER, Copy, MirrorView, Snapshot, WorkerView
@@ -53,9 +54,13 @@ class _Told(NamedTuple):
 
 
 class _Judged(NamedTuple):
-    """A view, what it was made of, and from when until when it is right."""
+    """A view, what it was made of, and from when until when it is right.
+
+    `elsewhere` are the last runs on workers that do not have the mirror any more, which its history tells.
+    """
 
     told: tuple[_Told, ...]
+    elsewhere: tuple[Run | None, ...]
     since: float
     until: float
     view: MirrorView
@@ -82,9 +87,10 @@ class Judge:
 
     def judge(self, facts: Facts, now: float) -> Snapshot:
         """What is so at `now` (Unix seconds)."""
-        hosts = _hosts(facts)
+        hosts, elsewhere = _hosts(facts), _elsewhere(facts)
         self._judged = {
-            name: self._mirror(name, definitions, facts, hosts, now) for name, definitions in self._grouped(facts)
+            name: self._mirror(tuple([_told(each, facts, hosts) for each in definitions]), elsewhere[name], hosts, now)
+            for name, definitions in self._grouped(facts)
         }
         judged = self._judged.values()
         views = tuple([item.view for item in judged])
@@ -113,17 +119,21 @@ class Judge:
         return self._groups
 
     def _mirror(
-        self, name: str, definitions: list[Mirror], facts: Facts, hosts: Mapping[str, _Host], now: float
+        self, told: tuple[_Told, ...], elsewhere: list[Run | None], hosts: Mapping[str, _Host], now: float
     ) -> _Judged:
         """The former view if nothing that it was made of has changed and no moment has passed at which it turns."""
-        told = tuple([_told(definition, facts, hosts) for definition in definitions])
+        name, past = told[0].definition.name, tuple(elsewhere)
         before = self._judged.get(name)
-        if before is not None and before.told == told and before.since <= now < before.until:
+        if (
+            before is not None
+            and (before.told, before.elsewhere) == (told, past)
+            and before.since <= now < before.until
+        ):
             return before
         copies = [_copy(item, hosts.get(item.definition.worker, _UNHEARD), now) for item in told]
         moments = [at for copy in copies for at in (copy.stale_at, copy.unknown_at, copy.progress_until)]
         until = min((at for at in moments if at is not None and at > now), default=math.inf)
-        return _Judged(told, now, until, _mirror(name, copies))
+        return _Judged(told, past, now, until, _mirror(name, copies))
 
 
 def judge(facts: Facts, now: float) -> Snapshot:
@@ -140,6 +150,17 @@ def _groups(facts: Facts, foreign: Iterable[tuple[str, str]]) -> _Groups:
     for definition in (*declared, *(_undeclared(key[0], facts.statuses[key]) for key in told)):
         groups.setdefault(definition.name, []).append(definition)
     return sorted(groups.items())
+
+
+def _elsewhere(facts: Facts) -> Mapping[str, list[Run | None]]:
+    """The last runs that workers tell of mirrors which they are not declared to have, by today's names."""
+    found: dict[str, list[Run | None]] = defaultdict(list)
+    if facts.declared is not None:
+        carried = {(each.worker, each.name) for each in facts.declared.mirrors}
+        current = current_names(facts.declared.mirrors)
+        for worker, name in sorted(facts.statuses.keys() - carried):
+            found[current.get(name, name)].append(facts.statuses[worker, name].run)
+    return found
 
 
 def _undeclared(worker: str, status: MirrorStatus) -> Mirror:

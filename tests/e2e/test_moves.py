@@ -201,6 +201,28 @@ def test_a_moved_mirror_keeps_one_page_with_the_runs_of_both_workers(
     assert [command["worker"] for command in given["commands"]] == ["w2"]
 
 
+def test_a_run_that_is_under_way_when_its_mirror_is_moved_may_finish_and_is_in_the_history(
+    repository: ConfigRepository, manager: Manager, reporter: Worker, second: Worker, gate: Gate
+) -> None:
+    repository.commit({"a.yml": gate.mirror("worker: w1\n")}, "Add a")
+    reporter.command("follow")
+    syncing(reporter, gate, "a")
+    repository.commit({"a.yml": gate.mirror("worker: w2\n")}, "Move it")
+    reporter.command("follow")
+    reporter.command("courier")
+    moved = shown(manager, "a", lambda page: [copy["worker"] for copy in page["copies"]] == ["w2"])
+    assert (moved["status"], moved["runs"]) == ("none", [])
+
+    gate.open.touch()
+    status(reporter, "a", "success")
+    reporter.command("courier")
+    assert history(shown(manager, "a", ended(1))) == [("w1", "success")]
+    reporter.command("tick")
+    second.command("once")
+    assert history(shown(manager, "a", ended(2))) == [("w2", "success"), ("w1", "success")]
+    assert len(gate.begun("a")) == 2
+
+
 def test_a_second_copy_is_taken_from_the_first_and_both_are_one_mirror(
     repository: ConfigRepository, upstream: RsyncDaemon, tree: Path, manager: Manager, reporter: Worker, second: Worker,
     tmp_path: Path,

@@ -320,3 +320,15 @@ def test_a_former_name_that_a_worker_of_tunasync_still_tells_is_no_mirror_of_its
     foreign = worker()._replace(journal=TUNASYNC)
     found = judged(("w1", status_of("old")), ("w1", status_of("x")), config=declared(renamed()), workers=(foreign,))
     assert [view.name for view in found.mirrors] == ["new", "x"]
+
+
+def test_the_run_of_a_worker_that_had_the_mirror_makes_its_view_anew() -> None:
+    judge, config = Judge(), declared(mirror(on="w2"), renamed("w2"), mirror("other"))
+
+    def views(run: int) -> dict[str, object]:
+        told = [("w1", status_of(name, run=run_of(run))) for name in ("debian", "old")]
+        return {view.name: view for view in judged(*told, config=config, judge=judge).mirrors}
+
+    first, same, later = views(1), views(1), views(2)
+    assert [first[name] is same[name] for name in first] == [True] * 3
+    assert {name for name in first if same[name] is not later[name]} == {"debian", "new"}
