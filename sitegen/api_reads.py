@@ -18,8 +18,9 @@ from sitegen.change_store import Changes
 from sitegen.current import Current
 from sitegen.endpoint import Endpoint, Parameter
 from sitegen.envelope import Refused
+from sitegen.fragments import Fragments, dump
 from sitegen.model import TUNASYNC, Facts
-from sitegen.snapshot import Snapshot
+from sitegen.snapshot import MirrorView, Snapshot
 from sitegen.store import Store
 
 CHANGED = "/changes"
@@ -40,6 +41,7 @@ class Reads:
         self._access = who
         self._current = current
         self._bells = bells
+        self._fragments = Fragments(_mirror)
 
     def endpoints(self) -> list[Endpoint]:
         """The rows of this part of the API."""
@@ -82,7 +84,11 @@ class Reads:
     def mirrors(self, request: Request) -> Response:
         """All mirrors."""
         self._access.may_read(request, "api")
-        return raw(self._current.written("mirrors", _mirrors))
+        return raw(self._current.written("mirrors", self._all_mirrors))
+
+    def _all_mirrors(self, snapshot: Snapshot) -> bytes:
+        head = dump({**documents.head(snapshot), "changes": snapshot.changes})
+        return f'{head[:-1]},"mirrors":{self._fragments.listed(snapshot)}}}'.encode()
 
     def mirror(self, request: Request) -> Response:
         """One mirror with its last runs."""
@@ -159,9 +165,8 @@ def _catalogue(snapshot: Snapshot, facts: Facts) -> dict[str, Any]:
     }
 
 
-def _mirrors(snapshot: Snapshot) -> dict[str, Any]:
-    views = [documents.mirror(view, documents.public_url(snapshot, view.name)) for view in snapshot.mirrors]
-    return {**documents.head(snapshot), "changes": snapshot.changes, "mirrors": views}
+def _mirror(snapshot: Snapshot, view: MirrorView, _more: object) -> dict[str, Any]:
+    return documents.mirror(view, documents.public_url(snapshot, view.name))
 
 
 def _workers(snapshot: Snapshot, facts: Facts) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """The lists that tunasync's clients read, at the root as these expect them."""
 
+from collections.abc import Mapping
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -11,7 +13,8 @@ from sitegen.answers import for_all, raw
 from sitegen.current import Current
 from sitegen.endpoint import Endpoint
 from sitegen.envelope import Refused
-from sitegen.snapshot import Snapshot
+from sitegen.fragments import Fragments
+from sitegen.snapshot import MirrorView, Snapshot
 from sitegen.store import Store
 
 
@@ -22,6 +25,7 @@ class TunasyncReads:
         self._store = store
         self._access = access
         self._current = current
+        self._fragments = Fragments(_job)
 
     def endpoints(self) -> list[Endpoint]:
         """The rows of this part of the API."""
@@ -40,13 +44,12 @@ class TunasyncReads:
         self._access.may_read(request, "tunasync")
         return raw(self._current.written("jobs", self._jobs))
 
-    def _jobs(self, snapshot: Snapshot) -> list[dict[str, Any]]:
+    def _jobs(self, snapshot: Snapshot) -> bytes:
         """With the sizes of Go workers as these wrote them."""
-        sizes = {(job["worker"], job["name"]): job["size"] for job in tunasync_store.jobs(self._store)}
-        found = tunasync.jobs(snapshot)
-        for job in found:
-            job["size"] = sizes.get((job["skipjack"]["worker"], job["name"]), job["size"])
-        return found
+        sizes: dict[str, dict[str, str]] = {}
+        for job in tunasync_store.jobs(self._store):
+            sizes.setdefault(job["name"], {})[job["worker"]] = job["size"]
+        return self._fragments.listed(snapshot, sizes).encode()
 
     def workers(self, request: Request) -> Response:
         """Tunasync's list of workers."""
@@ -64,6 +67,12 @@ class TunasyncReads:
         if name in tunasync_store.workers(self._store):
             return for_all(tunasync_store.jobs(self._store, name))
         return for_all(tunasync.worker_jobs(found, name))
+
+
+def _job(snapshot: Snapshot, view: MirrorView, sizes: Mapping[str, str] | None) -> dict[str, Any]:
+    """A mirror in the list; `sizes` are those of Go workers, by worker."""
+    job = tunasync.job(view, ZoneInfo(snapshot.site.time_zone))
+    return job | {"size": (sizes or {}).get(job["skipjack"]["worker"], job["size"])}
 
 
 async def ping(_request: Request) -> Response:

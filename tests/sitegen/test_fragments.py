@@ -1,0 +1,64 @@
+"""Lists of all mirrors, of which only what has changed is written anew."""
+
+import json
+from typing import Any
+
+from schemas.records import Site
+from sitegen.fragments import Fragments
+from sitegen.judge import Judge
+from sitegen.model import Facts
+from sitegen.snapshot import MirrorView, Snapshot
+from tests.sitegen.kit import NOW, status_of
+
+
+class Written:
+    """Fragments that tell what they had to write."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self._judge = Judge()
+        self._fragments = Fragments(self._make)
+
+    def _make(self, snapshot: Snapshot, view: MirrorView, more: Any) -> Any:
+        self.names.append(view.name)
+        return {"name": view.name, "status": view.best.status.status, "site": snapshot.site.title, "more": more}
+
+    def listed(self, facts: Facts, beside: Any = None, title: str = "A") -> tuple[list[Any], list[str]]:
+        self.names = []
+        snapshot = self._judge.judge(facts, NOW)._replace(site=Site(title))
+        return json.loads(self._fragments.listed(snapshot, beside)), self.names
+
+
+STATUSES = {("w1", name): status_of(name) for name in ("arch", "debian", "gentoo")}
+FACTS = Facts(1, (), STATUSES, None, "", frozenset())
+
+
+def test_only_a_mirror_that_changed_is_written_again() -> None:
+    written = Written()
+    assert written.listed(FACTS)[1] == ["arch", "debian", "gentoo"]
+    assert written.listed(FACTS)[1] == []
+    changed = FACTS._replace(statuses=STATUSES | {("w1", "debian"): status_of("debian", "failed")})
+    told, names = written.listed(changed)
+    assert ([item["status"] for item in told], names) == (["success", "failed", "success"], ["debian"])
+
+
+def test_what_is_gone_is_not_listed_and_not_kept() -> None:
+    written = Written()
+    written.listed(FACTS)
+    fewer = FACTS._replace(statuses={("w1", "arch"): STATUSES["w1", "arch"]})
+    assert [item["name"] for item in written.listed(fewer)[0]] == ["arch"]
+    assert written.listed(FACTS)[1] == ["debian", "gentoo"]
+
+
+def test_another_site_or_something_else_beside_a_mirror_is_told() -> None:
+    written = Written()
+    written.listed(FACTS)
+    told, names = written.listed(FACTS, {"arch": "5G"})
+    assert (names, told[0]["more"], told[1]["more"]) == (["arch"], "5G", None)
+    told, names = written.listed(FACTS, {"arch": "5G"}, title="B")
+    assert (len(names), {item["site"] for item in told}) == (3, {"B"})
+    assert written.listed(FACTS, None, title="B")[1] == ["arch"]
+
+
+def test_nothing_is_an_empty_list() -> None:
+    assert Written().listed(FACTS._replace(statuses={})) == ([], [])
