@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sqlalchemy import (
+    JSON,
     Connection,
     Engine,
     Select,
@@ -26,7 +27,6 @@ from sqlalchemy import (
     func,
     select,
 )
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import make_url
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -242,4 +242,4 @@ def names(dialect: str) -> Select[Any]:
     given = bindparam("names", type_=Text())
     if dialect == "sqlite":
         return select(func.json_each(given).table_valued("value").c.value)
-    return select(func.json_array_elements_text(cast(given, postgresql.JSON)).column_valued("given"))
+    return select(func.json_array_elements_text(cast(given, JSON)).column_valued("given"))

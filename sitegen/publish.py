@@ -5,17 +5,20 @@ import logging
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 from schemas.errors import SkipjackError
 from schemas.records import ManagerSettings
 from sitegen import files, locks, pages
-from sitegen.follow import Follower
 from sitegen.judge import Judge
 from sitegen.model import Facts
 from sitegen.pages import Pages
 from sitegen.poke import Listener, poke
 from sitegen.snapshot import Snapshot
 from sitegen.store import Reader, Store
+
+if TYPE_CHECKING:  # who follows nothing needs neither git nor YAML
+    from sitegen.follow import Follower
 
 AT_LEAST = 0.2
 """Seconds between two publishings, so that a storm of reports becomes a few."""
@@ -38,7 +41,7 @@ class Publisher:
         self,
         store: Store,
         site_dir: str,
-        follower: Follower | None = None,
+        follower: "Follower | None" = None,
         check: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
@@ -97,7 +100,7 @@ def publish(settings: ManagerSettings, *, once: bool) -> None:
 
 def _publish(settings: ManagerSettings, store: Store, check: Callable[[], None], *, once: bool) -> None:
     with contextlib.ExitStack() as stack:
-        follower = Follower(settings.repository, settings.state_dir, store, check) if settings.repository else None
+        follower = _follower(settings, store, check)
         publisher = Publisher(store, settings.site_dir, follower, check)
         if once:
             if follower:
@@ -109,6 +112,14 @@ def _publish(settings: ManagerSettings, store: Store, check: Callable[[], None],
             follower.start(partial(poke, settings.run_dir))
             stack.callback(follower.end)
         _publish_forever(publisher, listener, check)
+
+
+def _follower(settings: ManagerSettings, store: Store, check: Callable[[], None]) -> "Follower | None":
+    if settings.repository is None:
+        return None
+    from sitegen.follow import Follower
+
+    return Follower(settings.repository, settings.state_dir, store, check)
 
 
 def _publish_forever(publisher: Publisher, listener: Listener, check: Callable[[], None]) -> None:

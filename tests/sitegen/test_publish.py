@@ -118,11 +118,15 @@ def test_a_report_is_published_at_once_and_never_by_halves(manager: Manager) -> 
             return {mirror["name"]: mirror["status"] for mirror in manager.status()["mirrors"]}
 
         wait_for(lambda: shown() == wanted, "the last states are shown")
-        assert not [path for path in manager.site.rglob("*") if path.name.startswith(".")]
+
+        def listed() -> list[str]:
+            jobs = json.loads((manager.site / "static" / "tunasync.json").read_bytes())
+            return [job["name"] for job in jobs]
+
+        wait_for(lambda: listed() == sorted(wanted), "the other files follow")
         index = (manager.site / "index.html").read_text()
         assert all(f"mirrors/{name}.html" in index for name in wanted)
-        listed = json.loads((manager.site / "static" / "tunasync.json").read_bytes())
-        assert [job["name"] for job in listed] == sorted(wanted)
+        wait_for(lambda: not list(manager.site.rglob(".*")), "nothing stays half-done")
 
 
 def test_the_first_change_after_a_pause_is_published_within_moments(manager: Manager) -> None:
