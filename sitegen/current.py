@@ -31,6 +31,10 @@ class Current:
                 self._counted = second, self._store.changes()
             return self._counted[1]
 
+    def newest(self) -> int:
+        """The same, as it is at this moment."""
+        return self._store.changes()
+
     def facts(self) -> Facts:
         """Everything that may be told."""
         with self._lock:

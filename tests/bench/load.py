@@ -90,7 +90,7 @@ def answer(connection: socket.socket) -> dict[str, object]:
     length = int(head.lower().partition(b"content-length:")[2].split()[0])
     while len(body) < length:
         body += _more(connection)
-    if not head.startswith(b"HTTP/1.1 200 "):
+    if not head.startswith(b"HTTP/1.1 20"):
         raise RuntimeError((head + body).decode())
     found: dict[str, object] = json.loads(body)
     return found
