@@ -15,7 +15,7 @@ import requests
 
 from schemas.report import Report
 from sitegen.store import Store, StoreError
-from tests.sitegen.kit import Manager, end, envelope_of, plain, report_of, run_of, status_of, wait_for
+from tests.sitegen.kit import NOW, Manager, delivery_of, end, envelope_of, plain, report_of, run_of, status_of, wait_for
 
 CLIENTS = 50
 DEATHS = 4
@@ -60,6 +60,7 @@ def test_what_was_acknowledged_survives_kill_9_of_a_busy_manager(manager: Manage
     random = Random(SEED)
     workers = [Reporter(manager, f"w{number}") for number in range(CLIENTS)]
     process = manager.popen("serve")
+    publisher = manager.popen("publish")
     try:
         for worker in workers:
             worker.start()
@@ -83,10 +84,20 @@ def test_what_was_acknowledged_survives_kill_9_of_a_busy_manager(manager: Manage
             found = {name: (count, newest) for name, count, newest in connection.execute(runs)}
         connection.close()
         assert found == {worker.name: (worker.acknowledged, worker.acknowledged) for worker in workers}
+        last = {worker.name: NOW + worker.acknowledged for worker in workers}
+        wait_for(lambda: shown(manager) == last, "the site catches up")
+        assert publisher.poll() is None, "with the publisher that was there from the beginning"
     finally:
         for worker in workers:
             worker.given_up.set()
         end(process)
+        end(publisher)
+
+
+def shown(manager: Manager) -> dict[str, float]:
+    """The last success of each worker's copy, as the site tells it."""
+    [mirror] = manager.status()["mirrors"]
+    return {copy["worker"]: copy["last_success_at"] for copy in mirror["copies"]}
 
 
 def wait_for_more(workers: list["Reporter"], count: int) -> None:
@@ -114,7 +125,8 @@ class Reporter(threading.Thread):
             if self.ending.is_set() and self.acknowledged == self.sent:
                 break
             self.sent = self.acknowledged + 1
-            report = report_of(self.sent, status_of(run=run_of(self.sent)))
+            at = NOW + self.sent
+            report = report_of(self.sent, status_of(at=at, run=run_of(self.sent, ended_at=at)))
             answer = self._post(report)
             if answer is None:
                 continue
@@ -136,3 +148,35 @@ class Reporter(threading.Thread):
             self.ending.wait(0.02)
             return None
         return answer.json() if answer.ok else None
+
+
+def test_a_database_that_is_damaged_under_a_manager_is_told_found_and_replaced(manager: Manager) -> None:
+    token, copy = manager.token(), manager.folder / "copy.db"
+    runs = tuple(("debian", run_of(number, "failed", log_tail="x" * 4_000)) for number in range(2, 400))
+    with manager.store() as store:
+        store.apply([delivery_of(report_of(1, status_of(), runs=runs))])
+    assert manager.command("backup", str(copy)).returncode == 0
+    path = manager.state / "manager.db"
+    with manager.serving() as process:
+        content = path.read_bytes()
+        with path.open("r+b") as file:
+            file.seek(8192)
+            file.write(Random(SEED).randbytes(len(content) - 16384))
+        refused = manager.post(envelope_of(report_of(2, status_of())), token)
+        assert refused.status_code == 503
+        assert "the manager's database cannot be used now" in refused.json()["error"]
+        for address in ("/api/v1/runs?limit=500", "/api/v1/mirrors/debian"):
+            asked = manager.session.get(f"{manager.url}{address}", timeout=30)
+            assert (asked.status_code, asked.json()) == (503, {"error": "the manager's database cannot be used now"})
+        assert process.stderr is not None
+        told = next(line for line in process.stderr if "malformed" in line)
+        assert "move it away and put a backup in its place" in told
+        checked = manager.command("check")
+        assert checked.returncode == 1
+        assert "malformed" in checked.stderr or "file: " in checked.stdout
+    for end_of_name in ("", "-wal", "-shm"):
+        path.with_name(path.name + end_of_name).unlink(missing_ok=True)
+    copy.rename(path)
+    with manager.serving():
+        assert manager.post(envelope_of(report_of(2, status_of())), token).json()["acknowledged"] == 2
+    assert manager.command("check").returncode == 0
