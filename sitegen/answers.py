@@ -1,6 +1,9 @@
 """The forms of answers: JSON, and an error as one sentence under `error`, whatever went wrong."""
 
+import gzip
 import logging
+import re
+from functools import cached_property
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -28,9 +31,35 @@ def for_all(content: Any) -> Response:
     return Json(content, headers=FOR_ALL)
 
 
-def raw(body: bytes | memoryview) -> Response:
-    """The same, of JSON that was written before."""
-    return Response(bytes(body), media_type=Json.media_type, headers=FOR_ALL)
+class Written:
+    """JSON that was written before, and is told many times."""
+
+    def __init__(self, body: bytes) -> None:
+        self.body = body
+
+    @cached_property
+    def packed(self) -> bytes:
+        """The same with gzip, made when it is first wanted; a list of mirrors shrinks to a twentieth."""
+        return gzip.compress(self.body, 1)
+
+
+def raw(request: Request, written: Written) -> Response:
+    """An answer that pages of any site may read, packed for whoever can unpack it."""
+    headers = FOR_ALL | {"Vary": "Accept-Encoding"}
+    if _takes_gzip(request.headers.get("accept-encoding", "")):
+        return Response(written.packed, media_type=Json.media_type, headers=headers | {"Content-Encoding": "gzip"})
+    return Response(written.body, media_type=Json.media_type, headers=headers)
+
+
+def _takes_gzip(accepted: str) -> bool:
+    """Whether gzip is among the encodings that a header lists, and not with a weight of nothing."""
+    weights = {
+        name.strip(): weight.strip() for name, _, weight in (part.partition(";") for part in accepted.split(","))
+    }
+    return "gzip" in weights and not _NOTHING.fullmatch(weights["gzip"])
+
+
+_NOTHING = re.compile(r"q=0(\.0*)?")
 
 
 def error(status: int, why: str, headers: Any = None) -> Response:

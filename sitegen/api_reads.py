@@ -79,16 +79,16 @@ class Reads:
     def catalogue(self, request: Request) -> Response:
         """The configuration in use."""
         self._access.may_read(request, "api")
-        return raw(self._current.written("catalogue", lambda now: _catalogue(now, self._current.facts())))
+        return raw(request, self._current.written("catalogue", lambda now: _catalogue(now, self._current.facts())))
 
     def mirrors(self, request: Request) -> Response:
         """All mirrors."""
         self._access.may_read(request, "api")
-        return raw(self._current.written("mirrors", self._all_mirrors))
+        return raw(request, self._current.written("mirrors", self._all_mirrors))
 
     def _all_mirrors(self, snapshot: Snapshot) -> bytes:
-        head = dump({**documents.head(snapshot), "changes": snapshot.changes})
-        return f'{head[:-1]},"mirrors":{self._fragments.listed(snapshot)}}}'.encode()
+        head = dump({**documents.head(snapshot), "changes": snapshot.changes}).encode()
+        return b"".join([head[:-1], b',"mirrors":', *self._fragments.listed(snapshot), b"}"])
 
     def mirror(self, request: Request) -> Response:
         """One mirror with its last runs."""
@@ -122,7 +122,7 @@ class Reads:
     def workers(self, request: Request) -> Response:
         """All workers."""
         self._access.may_read(request, "api")
-        return raw(self._current.written("workers", lambda now: _workers(now, self._current.facts())))
+        return raw(request, self._current.written("workers", lambda now: _workers(now, self._current.facts())))
 
     def overrides(self, request: Request) -> Response:
         """What is paused or disabled."""

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from sitegen.answers import Json
+from sitegen.answers import Json, Written
 from sitegen.judge import Judge
 from sitegen.model import Facts
 from sitegen.snapshot import Snapshot
@@ -21,7 +21,7 @@ class Current:
         self._facts: Facts | None = None
         self._judge = Judge()
         self._counted = 0, 0
-        self._written: dict[str, tuple[tuple[int, int], bytes]] = {}
+        self._written: dict[str, tuple[tuple[int, int], Written]] = {}
 
     def changes(self) -> int:
         """The number of the newest change, looked up once a second at most for all that ask."""
@@ -46,13 +46,15 @@ class Current:
         with self._lock:
             return self._judge.judge(self.facts(), time.time())
 
-    def written(self, name: str, make: Callable[[Snapshot], Any]) -> bytes:
+    def written(self, name: str, make: Callable[[Snapshot], Any]) -> Written:
         """An answer that is made anew after a change and once a second at most; `make` gives JSON or bytes."""
         with self._lock:
             key = self._store.changes(), int(time.time())
             before = self._written.get(name)
             if before is None or before[0] != key:
+                before = None
+                self._written.pop(name, None)  # two of ten thousand mirrors at once would be much
                 made = make(self.snapshot())
-                before = key, made if isinstance(made, bytes) else bytes(Json(made).body)
+                before = key, Written(made if isinstance(made, bytes) else bytes(Json(made).body))
                 self._written[name] = before
             return before[1]

@@ -16,7 +16,7 @@ dump = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 class _Written(NamedTuple):
     view: MirrorView
     beside: object
-    text: str
+    text: bytes
 
 
 class Fragments:
@@ -27,13 +27,20 @@ class Fragments:
         self._site: Site | None = None
         self._written: dict[str, _Written] = {}
 
-    def listed(self, snapshot: Snapshot, beside: Mapping[str, object] | None = None) -> str:
-        """The list of all mirrors; `beside` has more of some mirrors, by name. One thread at a time."""
+    def listed(self, snapshot: Snapshot, beside: Mapping[str, object] | None = None) -> list[bytes]:
+        """The list of all mirrors in pieces; `beside` has more of some mirrors, by name. One thread at a time."""
         before, self._written = self._written if snapshot.site == self._site else {}, {}
         self._site = snapshot.site
         for view in snapshot.mirrors:
             more, held = beside.get(view.name) if beside else None, before.get(view.name)
             if held is None or held.view is not view or held.beside != more:
-                held = _Written(view, more, dump(self._make(snapshot, view, more)))
+                held = _Written(view, more, dump(self._make(snapshot, view, more)).encode())
             self._written[view.name] = held
-        return f"[{','.join([written.text for written in self._written.values()])}]"
+        return [b"[", *_between(b",", [written.text for written in self._written.values()]), b"]"]
+
+
+def _between(word: bytes, parts: list[bytes]) -> list[bytes]:
+    """The parts with a word between each two."""
+    result = [word] * (2 * len(parts) - 1)
+    result[::2] = parts
+    return result

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from schemas import VERSION
 from schemas.validation import schema
 from sitegen import endpoint
-from sitegen.answers import Json, raw
+from sitegen.answers import Json, Written, raw
 from sitegen.endpoint import Endpoint, Parameter
 
 _FILES = ("report", "commands", "api")
@@ -35,14 +35,14 @@ _WHO = {
 
 def endpoint_of(rows: Sequence[Endpoint]) -> Endpoint:
     """The row of the description itself, which describes it as well."""
-    written: list[bytes] = []
+    written: list[Written] = []
 
-    async def describe(_request: Request) -> Response:
-        return raw(written[0])
+    async def describe(request: Request) -> Response:
+        return raw(request, written[0])
 
     words = "This description."
     row = Endpoint("GET", "/api/v1/openapi.json", describe, words, "api#openapi", endpoint.ANYONE)
-    written.append(bytes(Json(document([*rows, row])).body))
+    written.append(Written(bytes(Json(document([*rows, row])).body)))
     return row
 
 

@@ -42,14 +42,14 @@ class TunasyncReads:
     def jobs(self, request: Request) -> Response:
         """Tunasync's list of all mirrors."""
         self._access.may_read(request, "tunasync")
-        return raw(self._current.written("jobs", self._jobs))
+        return raw(request, self._current.written("jobs", self._jobs))
 
     def _jobs(self, snapshot: Snapshot) -> bytes:
         """With the sizes of Go workers as these wrote them."""
         sizes: dict[str, dict[str, str]] = {}
         for job in tunasync_store.jobs(self._store):
             sizes.setdefault(job["name"], {})[job["worker"]] = job["size"]
-        return self._fragments.listed(snapshot, sizes).encode()
+        return b"".join(self._fragments.listed(snapshot, sizes))
 
     def workers(self, request: Request) -> Response:
         """Tunasync's list of workers."""

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.bench import idle_day, idle_tick, ingest, publish, run_cost, run_to_page, sync, units
+from tests.bench import fleet, idle_day, idle_tick, ingest, long_polls, publish, reads, run_cost, run_to_page, sync, units
 from tests.e2e.parts import REPOSITORY
 
 FOLDER = REPOSITORY / "build" / "bench"
@@ -26,6 +26,9 @@ def main() -> int:
     run_to_page.measure(FOLDER / "data" / "page")
     publish.measure(FOLDER / "data" / "publish")
     ingest.measure(FOLDER / "data" / "ingest")
+    fleet.measure(FOLDER / "data" / "fleet")
+    long_polls.measure(FOLDER / "data" / "polls")
+    reads.measure(FOLDER / "data" / "reads")
     units.measure(FOLDER / "data" / "units")
     shutil.rmtree(FOLDER / "data")
     return 0

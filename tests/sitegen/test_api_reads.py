@@ -116,3 +116,19 @@ def test_former_names_lead_to_the_mirror_and_its_whole_history(manager: Manager)
         assert manager.get("/api/v1/events?after=1")["mirrors"] == ["new"]
         held = manager.session.get(f"{manager.url}/api/v1/overrides", headers=reader).json()["overrides"]
         assert [(item["worker"], item["mirror"], item["kind"]) for item in held] == [("w2", "new", "disabled")]
+
+
+@pytest.mark.parametrize(
+    ("accepted", "encoding"),
+    [("gzip", "gzip"), ("br, gzip;q=0.5", "gzip"), ("gzip;q=0", None), ("gzip; q=0.00", None), ("identity", None)],
+)
+def test_lists_are_packed_for_whoever_can_unpack_them(
+    told: tuple[Manager, str], accepted: str, encoding: str | None
+) -> None:
+    for path in ("/api/v1/mirrors", "/jobs"):
+        answer = told[0].session.get(f"{told[0].url}{path}", headers={"Accept-Encoding": accepted}, timeout=30)
+        assert answer.headers.get("Content-Encoding") == encoding
+        assert answer.headers["Vary"] == "Accept-Encoding"
+        found = answer.json()
+        names = [mirror["name"] for mirror in (found if path == "/jobs" else found["mirrors"])]
+        assert names == ["arch", "debian"]

@@ -26,7 +26,7 @@ class Written:
     def listed(self, facts: Facts, beside: Any = None, title: str = "A") -> tuple[list[Any], list[str]]:
         self.names = []
         snapshot = self._judge.judge(facts, NOW)._replace(site=Site(title))
-        return json.loads(self._fragments.listed(snapshot, beside)), self.names
+        return json.loads(b"".join(self._fragments.listed(snapshot, beside))), self.names
 
 
 STATUSES = {("w1", name): status_of(name) for name in ("arch", "debian", "gentoo")}
