@@ -36,11 +36,11 @@ class Fragments:
             if held is None or held.view is not view or held.beside != more:
                 held = _Written(view, more, dump(self._make(snapshot, view, more)).encode())
             self._written[view.name] = held
-        return [b"[", *_between(b",", [written.text for written in self._written.values()]), b"]"]
+        return listed([written.text for written in self._written.values()])
 
 
-def _between(word: bytes, parts: list[bytes]) -> list[bytes]:
-    """The parts with a word between each two."""
-    result = [word] * (2 * len(parts) - 1)
+def listed(parts: list[bytes]) -> list[bytes]:
+    """A list of JSON in pieces, so that whoever needs it inside of something larger joins everything but once."""
+    result = [b","] * (2 * len(parts) - 1)
     result[::2] = parts
-    return result
+    return [b"[", *result, b"]"]

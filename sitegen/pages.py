@@ -15,20 +15,23 @@ import jinja2
 from markupsafe import Markup
 
 from schemas.records import Site
-from sitegen import documents, formats, tunasync
+from sitegen import documents, formats, fragments, tunasync
 from sitegen.model import PastRun
 from sitegen.snapshot import MirrorView, Snapshot
 
 ASSETS = ("style.css", "site.js")
+
+_ROWS = Markup("<!--rows-->")
+"""Where the rows of the index go, which are joined once: in a template ten thousand of them would be copied thrice."""
 
 
 class _Rendered(NamedTuple):
     """What overviews need of a mirror, and the view that it was made of."""
 
     view: MirrorView
-    row: str
-    document: str
-    job: str
+    row: bytes
+    document: bytes
+    job: bytes
 
 
 class Pages:
@@ -63,14 +66,16 @@ class Pages:
         for name in vanished:
             del self._mirrors[name]
         by_title = sorted(snapshot.mirrors, key=lambda view: (view.definition.title or view.name).casefold())
-        rows = Markup("\n".join([self._mirrors[view.name].row for view in by_title]))  # noqa: S704 - rendered before
         rendered = [self._mirrors[view.name] for view in snapshot.mirrors]
-        status = _dump(documents.head(snapshot))[:-1] + ',"mirrors":[' + ",".join([item.document for item in rendered])
+        index = self._template("index.html", rows=_ROWS if by_title else "", root="", here="index").partition(_ROWS)
+        rows = [self._mirrors[view.name].row for view in by_title]
+        documents_ = fragments.listed([item.document for item in rendered])
+        head, tail = _dump(documents.head(snapshot)).encode(), _dump(documents.tail(snapshot)).encode()
         return _assets() | {
-            "index.html": self._template("index.html", rows=rows, root="", here="index").encode(),
+            "index.html": b"".join([index[0].encode(), *rows, index[2].encode()]),
             "workers.html": self._template("workers.html", root="", here="workers").encode(),
-            "status.json": (status + "]," + _dump(documents.tail(snapshot))[1:]).encode(),
-            "static/tunasync.json": f"[{','.join([item.job for item in rendered])}]".encode(),
+            "status.json": b"".join([head[:-1], b',"mirrors":', *documents_, b",", tail[1:]]),
+            "static/tunasync.json": b"".join(fragments.listed([item.job for item in rendered])),
         }
 
     def forget(self) -> None:
@@ -85,9 +90,9 @@ class Pages:
         url = documents.public_url(snapshot, view.name)
         document = documents.mirror(view, url)
         job = tunasync.job(view, ZoneInfo(snapshot.site.time_zone))
-        row = self._template("row.html", mirror=view)
+        row = self._template("row.html", mirror=view) + "\n"
         page = self._template("mirror.html", mirror=view, history=history, url=url, root="../", here="")
-        self._mirrors[view.name] = _Rendered(view, row, _dump(document), _dump(job))
+        self._mirrors[view.name] = _Rendered(view, row.encode(), _dump(document).encode(), _dump(job).encode())
         alone = _dump(documents.alone(snapshot, document, history)).encode()
         files = {f"mirrors/{view.name}.html": page.encode(), f"mirrors/{view.name}.json": alone}
         for name in _former_names(snapshot, view):

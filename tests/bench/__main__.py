@@ -8,7 +8,19 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.bench import fleet, idle_day, idle_tick, ingest, long_polls, publish, reads, run_cost, run_to_page, sync, units
+from tests.bench import (
+    fleet,
+    idle_day,
+    idle_tick,
+    ingest,
+    long_polls,
+    publish,
+    reads,
+    run_cost,
+    run_to_page,
+    sync,
+    units,
+)
 from tests.e2e.parts import REPOSITORY
 
 FOLDER = REPOSITORY / "build" / "bench"
