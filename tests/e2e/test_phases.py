@@ -98,6 +98,8 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 @pytest.fixture
 def site(shared: Site) -> Iterator[Site]:
+    # A tick that the end of a run has asked for may still be at work, and would start what a test makes due.
+    wait_until(lambda: not truth.programs(shared.worker), "nothing is at work")
     yield shared
     for process in shared.started:
         kill(process)

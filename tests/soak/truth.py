@@ -96,6 +96,12 @@ def providers(worker: Worker, mirror: str = "") -> list[int]:
     return list(processes(mark))
 
 
+def programs(worker: Worker) -> list[int]:
+    """The worker's own programs that are at work."""
+    state = str(worker.state)
+    return [pid for pid, words in processes(state).items() if state in words]
+
+
 def violations(worker: Worker) -> Iterator[str]:
     """What must never be so, at any moment."""
     yield from lines(worker.folder / "violations")
