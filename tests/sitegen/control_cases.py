@@ -78,6 +78,20 @@ def test_a_token_is_looked_up_again_after_a_moment(store: Store) -> None:
     assert cache.holder("secret") is None
 
 
+def test_one_look_tells_of_all_tokens_that_are_in_use(store: Store) -> None:
+    now = [NOW]
+    for name in ("w1", "w2", "w3"):
+        token_store.add(store, name, "worker", digest(name), BY)
+    cache = TokenCache(store, lambda: now[0])
+    assert all(cache.holder(name) for name in ("w1", "w2"))
+    assert cache.remembered("w3") is None
+    token_store.revoke(store, 2, BY)
+    now[0] += REMEMBERED
+    assert [cache.remembered(name) for name in ("w1", "w2")] == [None, None]
+    assert cache.holder("w3") is not None
+    assert [token and token.name for token in map(cache.remembered, ("w1", "w2", "w3"))] == ["w1", None, "w3"]
+
+
 # Commands
 
 
@@ -92,33 +106,6 @@ def states(store: Store, worker: str = "w1") -> dict[int, str]:
 
 def fetched(store: Store, after: int = 0, at: float = NOW, since: float = 0.0) -> list[int]:
     return [command.number for command in command_store.fetch(store, "w1", after, at, since).commands]
-
-
-def give(store: Store, kind: str = "ping", at: float = NOW, **wanted: tuple[str, ...]) -> list[int]:
-    order = Order(kind, (), False, None)
-    return [made.number for made in command_store.add(store, order, wanted or {"w1": ()}, BY._replace(at=at))]
-
-
-def states(store: Store, worker: str = "w1") -> dict[int, str]:
-    return {command.number: command.state for command in command_store.page(store, worker, 2**53, 500)}
-
-
-def fetched(store: Store, after: int = 0, at: float = NOW, since: float = 0.0) -> list[int]:
-    return [command.number for command in command_store.fetch(store, "w1", after, at, since).commands]
-
-
-def test_one_look_tells_of_all_tokens_that_are_in_use(store: Store) -> None:
-    now = [NOW]
-    for name in ("w1", "w2", "w3"):
-        token_store.add(store, name, "worker", digest(name), BY)
-    cache = TokenCache(store, lambda: now[0])
-    assert all(cache.holder(name) for name in ("w1", "w2"))
-    assert cache.remembered("w3") is None
-    token_store.revoke(store, 2, BY)
-    now[0] += REMEMBERED
-    assert [cache.remembered(name) for name in ("w1", "w2")] == [None, None]
-    assert cache.holder("w3") is not None
-    assert [token and token.name for token in map(cache.remembered, ("w1", "w2", "w3"))] == ["w1", None, "w3"]
 
 
 def test_commands_are_numbered_for_each_worker_and_read_back(store: Store) -> None:
