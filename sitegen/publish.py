@@ -21,7 +21,11 @@ if TYPE_CHECKING:  # who follows nothing needs neither git nor YAML
     from sitegen.follow import Follower
 
 AT_LEAST = 0.2
-"""Seconds between two publishings, so that a storm of reports becomes a few."""
+"""Seconds of rest after each publishing, so that a storm of reports becomes a few."""
+
+REST, LONGEST_REST = 3.0, 2.0
+"""A rest is also this many times as long as what it is after, so that a large site leaves the machine to others too,
+but not longer than that many seconds for it."""
 
 AT_MOST = 60.0
 """Seconds between two publishings, so that the overview always says that somebody is at work."""
@@ -127,8 +131,14 @@ def _publish_forever(publisher: Publisher, listener: Listener, check: Callable[[
         check()
         began = time.monotonic()
         pause = _pause(publisher)
+        ended = time.monotonic()
         listener.wait(pause)
-        time.sleep(max(0.0, began + AT_LEAST - time.monotonic()))
+        time.sleep(max(0.0, ended + _rest(ended - began) - time.monotonic()))
+
+
+def _rest(took: float) -> float:
+    """Seconds to rest after a publishing that took so many."""
+    return max(AT_LEAST, min(REST * took, LONGEST_REST))
 
 
 def _pause(publisher: Publisher) -> float:
