@@ -11,3 +11,10 @@ one), a local path, two words, or a host alone, of which rsync would only list w
 
 WEB = re.compile(r"https?://[^/\s@?#]+(/[^\s?#]*)?")
 """A folder on a web server, without a password."""
+
+_CREDENTIALS = re.compile(r"(?<=://)[^/\s\"'<>?#]*@")
+
+
+def without_credentials(text: str) -> str:
+    """A text in which no address has a user name or a password, which are nobody's business."""
+    return _CREDENTIALS.sub("", text) if "@" in text else text

@@ -10,6 +10,7 @@ from typing import Any
 from schemas import report
 from schemas.records import FreshnessFile, Mirror, Site, Worker
 from schemas.report import Probe, Problem, Progress
+from schemas.upstreams import without_credentials
 
 _MIRROR_FIELDS = (
     "name",
@@ -62,7 +63,8 @@ def plain_mirrors(mirrors: Iterable[Mirror]) -> list[dict[str, Any]]:
 
 def _plain_mirror(mirror: Mirror) -> dict[str, Any]:
     plain = {key: getattr(mirror, key) for key in _MIRROR_FIELDS}
-    return plain | {"freshness": mirror.freshness._asdict() if mirror.freshness else None}
+    upstream = without_credentials(mirror.upstream)
+    return plain | {"upstream": upstream, "freshness": mirror.freshness._asdict() if mirror.freshness else None}
 
 
 def encode_mirrors(mirrors: Iterable[Mirror]) -> str:

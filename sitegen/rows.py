@@ -5,6 +5,7 @@ from typing import Any
 
 from schemas.report import MirrorStatus, Run
 from schemas.states import ENDS, SUCCESS
+from schemas.upstreams import without_credentials
 from sitegen import codec
 from sitegen.accept import Journal
 from sitegen.model import Delivery, WorkerState
@@ -70,10 +71,11 @@ def of_state(key: tuple[str, str], held: tuple[str, MirrorStatus], changed: int)
 
 
 def of_run(key: tuple[Journal, int], held: tuple[str, Run]) -> Values:
-    """A run by journal and number, from its mirror's name and itself."""
+    """A run by journal and number, from its mirror's name and itself; a program that fails can name its upstream."""
     mirror_name, run = held
-    if run.log_tail and run.status not in _TOLD_ENDS:
-        run = run._replace(log_tail="")
+    if run.reason or run.log_tail:
+        log_tail = without_credentials(run.log_tail) if run.status in _TOLD_ENDS else ""
+        run = run._replace(reason=without_credentials(run.reason), log_tail=log_tail)
     return (*key[0], mirror_name, *run)
 
 

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 from starlette.requests import Request
 from starlette.responses import Response
 
+from schemas.upstreams import without_credentials
 from sitegen import endpoint, tunasync, tunasync_store
 from sitegen.access import Access
 from sitegen.answers import for_all, raw
@@ -65,7 +66,7 @@ class TunasyncReads:
         if not any(worker.name == name for worker in found.workers):
             raise Refused(400, f"invalid workerID {name}")
         if name in tunasync_store.workers(self._store):
-            return for_all(tunasync_store.jobs(self._store, name))
+            return for_all([_open(job) for job in tunasync_store.jobs(self._store, name)])
         return for_all(tunasync.worker_jobs(found, name))
 
 
@@ -73,6 +74,11 @@ def _job(snapshot: Snapshot, view: MirrorView, sizes: Mapping[str, str] | None) 
     """A mirror in the list; `sizes` are those of Go workers, by worker."""
     job = tunasync.job(view, ZoneInfo(snapshot.site.time_zone))
     return job | {"size": (sizes or {}).get(job["skipjack"]["worker"], job["size"])}
+
+
+def _open(job: Mapping[str, Any]) -> dict[str, Any]:
+    """A Go worker's job as it told it, fit for everybody."""
+    return {**job, **{key: without_credentials(job[key]) for key in ("upstream", "error_msg")}}
 
 
 async def ping(_request: Request) -> Response:
