@@ -1,35 +1,20 @@
 """Who is asking, and what they sent: tokens, addresses, bodies and parameters of a query."""
 
 import asyncio
-import ipaddress
-from collections.abc import Iterable
 
 from starlette.requests import ClientDisconnect, Request
 
-from schemas.errors import SkipjackError
 from schemas.names import is_name
 from schemas.records import ManagerSettings
+from sitegen.addresses import contains, networks, unmapped
 from sitegen.envelope import Refused
 from sitegen.model import Token
 from sitegen.store import Store, StoreError
 from sitegen.token_store import OPERATOR, WORKER
 from sitegen.tokens import TokenCache
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
 SLOWEST = 1024
 """Bytes a second at which a body has to come; slower than that only holds a connection."""
-
-
-def networks(texts: Iterable[str], key: str) -> tuple[Network, ...]:
-    """Read addresses and networks; SkipjackError names the key of the settings that has a wrong one."""
-    found = []
-    for text in texts:
-        try:
-            found.append(ipaddress.ip_network(text, strict=False))
-        except ValueError as error:
-            raise SkipjackError(f"`{text}` in `{key}` is no network: {error}.", "Write `192.0.2.0/24`.") from error
-    return tuple(found)
 
 
 class Access:
@@ -92,7 +77,7 @@ class Access:
     def may_write_tunasync(self, request: Request) -> None:
         """Let only listed addresses change something without a token, and no page that they happen to show."""
         host = client(request)
-        if not any(_contains(network, host) for network in self._writers):
+        if not any(contains(network, host) for network in self._writers):
             raise Refused(403, f"{host or 'this client'} may not change anything: it is not in `tunasync.writes_from`")
         if "origin" in request.headers:
             raise Refused(403, "a page in a browser may not change anything")
@@ -130,17 +115,7 @@ def _secret(request: Request) -> str:
 
 def client(request: Request) -> str:
     """The address of the client, empty when it has none."""
-    return request.client.host if request.client else ""
-
-
-def _contains(network: Network, host: str) -> bool:
-    try:
-        address = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return False
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    return address in network
+    return unmapped(request.client.host) if request.client else ""
 
 
 def number(request: Request, key: str, default: int, most: int) -> int:

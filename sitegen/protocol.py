@@ -11,6 +11,7 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from schemas.records import Limits
+from sitegen.addresses import unmapped
 
 LINGER = 2.0
 """Seconds in which a refused client may read why, while what it still sends is thrown away; and in which one that is
@@ -36,6 +37,8 @@ class _Guarded(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in its base
         super().connection_made(transport)
+        if self.client is not None:
+            self.client = unmapped(self.client[0]), self.client[1]
         if len(self.connections) > self.limits.connections:
             self._refuse(503, f"there are {self.limits.connections} connections already")
         else:

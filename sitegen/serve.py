@@ -11,7 +11,7 @@ import uvicorn
 from schemas.errors import SkipjackError
 from schemas.records import ManagerSettings
 from sitegen import routes
-from sitegen.access import networks
+from sitegen.addresses import networks
 from sitegen.api_reads import CHANGED
 from sitegen.bells import Bells
 from sitegen.certificate import Certificate
@@ -35,7 +35,8 @@ def serve(settings: ManagerSettings, publisher_settings: Path | None) -> None:
     """Serve until a signal ends it; with a settings file also run the publisher as a child."""
     with contextlib.ExitStack() as stack:
         certificate = Certificate(settings.tls) if settings.tls else None
-        networks(settings.trusted_proxies, "trusted_proxies")
+        # as networks, since the server would take `192.0.2.7/24` for no address and trust nobody
+        proxies = [str(each) for each in networks(settings.trusted_proxies, "trusted_proxies")]
         listener = stack.enter_context(_listen(settings.listen))
         store = stack.enter_context(Store(settings.state_dir, settings.database))
         if publisher_settings is not None:
@@ -55,8 +56,8 @@ def serve(settings: ManagerSettings, publisher_settings: Path | None) -> None:
             lifespan="off",
             log_config=None,
             access_log=False,
-            proxy_headers=bool(settings.trusted_proxies),
-            forwarded_allow_ips=list(settings.trusted_proxies),
+            proxy_headers=bool(proxies),
+            forwarded_allow_ips=proxies,
             ssl_certfile=settings.tls.certificate if settings.tls else None,
             ssl_keyfile=settings.tls.key if settings.tls else None,
             server_header=False,

@@ -136,6 +136,32 @@ def test_only_a_trusted_proxy_is_believed(tmp_path: Path) -> None:
         assert registered(manager, "192.0.2.7") == 403
 
 
+def test_a_proxy_is_trusted_as_part_of_a_network_however_that_is_written(tmp_path: Path) -> None:
+    with limited(tmp_path, tunasync={"writes_from": ["192.0.2.7/24"]}, trusted_proxies=["127.0.0.9/8"]) as manager:
+        assert registered(manager, "192.0.2.1") == 200
+        assert registered(manager, "::ffff:192.0.2.1") == 200
+        assert registered(manager, "198.51.100.1") == 403
+
+
+def test_who_listens_for_both_versions_tells_clients_of_version_4_apart(tmp_path: Path) -> None:
+    manager = Manager(tmp_path)
+    port = manager.url.rpartition(":")[2]
+    settings = {"listen": f"[::]:{port}", "limits": {"rate": 1, "burst": 20}, "trusted_proxies": ["127.0.0.2"]}
+    settings |= {"tunasync": {"writes_from": ["192.0.2.7"]}}
+    manager.settings_file.write_text(json.dumps(json.loads(manager.settings_file.read_text()) | settings))
+    with manager.serving():
+        assert 429 in [manager.session.get(f"{manager.url}/ping").status_code for _ in range(40)]
+        with socket.create_connection(("127.0.0.1", int(port)), source_address=("127.0.0.2", 0)) as proxy:
+            body = b'{"id": "go"}'
+            proxy.sendall(
+                b"POST /workers HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 192.0.2.7\r\n"
+                b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
+            )
+            proxy.settimeout(PATIENCE)
+            assert proxy.recv(4096).startswith(b"HTTP/1.1 200 ")
+    manager.session.close()
+
+
 @pytest.mark.parametrize("key", ["trusted_proxies", "tunasync"])
 def test_a_network_that_is_none_is_told(tmp_path: Path, key: str) -> None:
     wrong: Any = ["192.0.2.0/77"]
