@@ -18,6 +18,7 @@ def backup(settings: ManagerSettings, target: Path) -> None:
             "The database is PostgreSQL, which has its own tool.",
             f"Run `pg_dump --format=custom --file={target} --dbname='{settings.database.url}'`.",
         )
+    _refuse_place(settings.state_dir, target)
     aside = target.with_name(f".{target.name}.new")
     try:
         _copy(database_file(settings.state_dir), aside)
@@ -32,6 +33,15 @@ def backup(settings: ManagerSettings, target: Path) -> None:
     finally:
         aside.unlink(missing_ok=True)
     output.note(f"{target} holds {target.stat().st_size} bytes and was read back without a fault.")
+
+
+def _refuse_place(state_dir: str, target: Path) -> None:
+    """A manager that serves goes on with the old file when a copy takes its place, and loses all it writes then."""
+    if target.name in ("", "..") or target.is_dir():
+        raise SkipjackError(f"{target} is a folder.", "Name the file to write.")
+    database = database_file(state_dir)
+    if target.absolute().parent.resolve() == database.parent.resolve() and target.name.startswith(database.name):
+        raise SkipjackError(f"{target} belongs to the database itself.", "Name another file, best on another disk.")
 
 
 def _copy(source: Path, target: Path) -> None:

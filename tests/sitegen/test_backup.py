@@ -75,6 +75,17 @@ def test_a_backup_that_cannot_be_made_leaves_the_last_one(manager: Manager) -> N
     assert list(manager.folder.glob(".*")) == []
 
 
+@pytest.mark.parametrize("name", ["state/manager.db", "linked/manager.db-wal", "state", ".", "/"])
+def test_the_database_itself_and_folders_are_no_place_for_a_backup(manager: Manager, name: str) -> None:
+    manager.store().close()
+    (manager.folder / "linked").symlink_to(manager.state)
+    before = [(path.name, path.stat().st_ino) for path in sorted(manager.state.iterdir())]
+    refused = manager.command("backup", name if name in ".." else str(manager.folder / name))
+    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1), refused.stderr
+    assert "is a folder" in refused.stderr or "belongs to the database" in refused.stderr
+    assert [(path.name, path.stat().st_ino) for path in sorted(manager.state.iterdir())] == before
+
+
 def test_there_is_nothing_to_back_up_or_check_before_the_first_start(manager: Manager) -> None:
     for words in (["backup", str(manager.folder / "backup.db")], ["check"]):
         assert "unable to open database file" in manager.command(*words).stderr
