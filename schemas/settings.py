@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from schemas import build
+from schemas import build, manager_rules
 from schemas.errors import SkipjackError
 from schemas.problems import Problem, Refused
 from schemas.records import ManagerSettings, Policy, RunnerSettings
@@ -47,11 +47,15 @@ def _load(kind: str, path: Path) -> dict[str, Any]:
             f"The settings {path} cannot be read: {error.strerror}.", "Name the file with --settings."
         ) from error
     document = parse(data, str(path))
-    problems = check(kind, document) or _without_token(document)
+    problems = check(kind, document) or _beyond(kind, document)
     if problems:
         raise Refused(f"The settings {path} cannot be used:", problems)
     plain: dict[str, Any] = document.value
     return plain
+
+
+def _beyond(kind: str, document: Document) -> list[Problem]:
+    return list(manager_rules.check(document)) if kind == "manager" else _without_token(document)
 
 
 def _without_token(document: Document) -> list[Problem]:

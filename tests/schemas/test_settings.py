@@ -188,3 +188,25 @@ def test_only_a_manager_of_tunasync_takes_no_token(settings: Path) -> None:
     settings.write_text(text + "}\n")
     with pytest.raises(Refused, match=r"`manager` has no token\. Add `token: "):
         load_runner(settings)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("listen: 127.0.0.1:70000\n", "1:9: There is no port 70000"),
+        ("limits: {read_timeout: 0s}\n", "1:24: Nobody can send a request in no time. Write for example"),
+        ("limits: {header_size: 0B}\n", "1:23: Hardly any request fits into 0 bytes."),
+        ("body_limit: 100B\n", "1:13: Hardly any request fits into 100 bytes."),
+        ("tunasync: {call: ['http://[::1/']}\n", "1:19: `http://[::1/` is no address to call."),
+        ("tunasync: {call: ['http://h/', 'http://h:70000/']}\n", "1:32: `http://h:70000/` is no address to call."),
+        ("tunasync: {call: ['http:///x']}\n", "is no address to call"),
+        ("site_dir: /srv/x\nstate_dir: /srv/x/state\n", "1:11: The database in /srv/x/state would be shown"),
+        ("state_dir: /var/www/skipjack\n", "1:12: The database in /var/www/skipjack would be shown"),
+    ],
+)
+def test_settings_with_which_no_manager_could_work_are_refused(settings: Path, text: str, words: str) -> None:
+    settings.write_text(text)
+    with pytest.raises(Refused) as caught:
+        load_manager(settings)
+    assert words in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 2
