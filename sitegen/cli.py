@@ -40,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     rotate = _command(
         tokens, "rotate", "make a token that will replace another, and print it, this once", _token_rotate
     )
-    rotate.add_argument("id", metavar="ID", type=int, help="number of the token in `token list`")
+    rotate.add_argument("id", metavar="ID", type=_number, help="number of the token in `token list`")
     rotate.add_argument(
         "--keep",
         type=_duration,
@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
         help="how long the old one goes on (default: %(default)s)",
     )
     revoke = _command(tokens, "revoke", "make a token worthless", _token_revoke)
-    revoke.add_argument("id", metavar="ID", type=int, help="number of the token in `token list`")
+    revoke.add_argument("id", metavar="ID", type=_number, help="number of the token in `token list`")
     backup = _command(commands, "backup", "copy the database while it is in use", _backup)
     backup.add_argument("file", metavar="FILE", type=Path, help="what to write; an older one is replaced")
     _command(commands, "check", "see whether the database is whole, without changing anything", _check)
@@ -71,10 +71,20 @@ def _command(
     return command
 
 
+def _number(text: str) -> int:
+    """A token's number, which is within what every database can compare it with."""
+    if not (text.isascii() and text.isdecimal() and len(text) < 10):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of a token; `token list` shows them")
+    return int(text)
+
+
 def _duration(text: str) -> int:
     from schemas.units import parse_duration
 
-    return parse_duration(text)
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time; write for example 12h or 7d") from error
 
 
 def _moment(text: str) -> float:
@@ -84,7 +94,11 @@ def _moment(text: str) -> float:
 
     if text[-1:] in ("s", "m", "h", "d", "w"):
         return time.time() - _duration(text)
-    found = datetime.fromisoformat(text)
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        words = f"{text!r} is no time; write for example 7d, 2026-11-22 or 2026-11-22T12:00Z"
+        raise argparse.ArgumentTypeError(words) from error
     return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
 
 

@@ -65,6 +65,22 @@ def test_wrong_usage_is_2(words: list[str], capsys: pytest.CaptureFixture[str]) 
     assert "usage:" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["token", "revoke", "99999999999999999999"], "'99999999999999999999' is no number of a token"),
+        (["token", "rotate", "-1"], "usage:"),
+        (["token", "rotate", "1", "--keep", "soon"], "'soon' is no time; write for example 12h or 7d"),
+        (["audit", "--since", "yesterday"], "'yesterday' is no time; write for example 7d"),
+        (["audit", "--since", "xd"], "'xd' is no time; write for example 12h"),
+    ],
+)
+def test_wrong_words_are_told_with_right_ones(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(words)
+    assert said in capsys.readouterr().err
+
+
 def fail(error: BaseException) -> int:
     def command() -> None:
         raise error
