@@ -27,7 +27,7 @@ from sqlalchemy import (
     func,
     select,
 )
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from schemas.errors import SkipjackError
@@ -123,9 +123,12 @@ class Postgresql:
     )
 
     def __init__(self, address: DatabaseAddress) -> None:
-        self._url = make_url(address.url).set(drivername="postgresql+psycopg")
+        try:
+            self._url = make_url(address.url).set(drivername="postgresql+psycopg")
+        except ValueError as error:
+            raise _wrong_address(str(error)) from error
         self._password = address.password
-        self.place = self._url.render_as_string()
+        self.place = _place(self._url)
 
     def engine(self) -> Engine:
         """Connections that are tried before they are used, so that a restarted server costs nobody a failure."""
@@ -142,6 +145,12 @@ class Postgresql:
         return engine
 
     def _arguments(self) -> dict[str, Any]:
+        from psycopg import ProgrammingError, conninfo
+
+        try:
+            conninfo.make_conninfo(**dict(self._url.query))
+        except ProgrammingError as error:
+            raise _wrong_address(str(error)) from error
         limits = f"-c lock_timeout={LOCK_SECONDS}s -c statement_timeout={2 * LOCK_SECONDS}s"
         return {**_NETWORK, "options": limits} | dict(self._url.query)
 
@@ -167,6 +176,19 @@ class Postgresql:
         if isinstance(error, exc.OperationalError | exc.InternalError | exc.InterfaceError):
             return True
         return getattr(error.orig, "sqlstate", None) == "42501"
+
+
+def _place(url: URL) -> str:
+    """An address as people may see it: options can hold the password of a key."""
+    shown = {key: value for key, value in url.query.items() if key in ("host", "port")}
+    return url.set(drivername="postgresql", password=None, query=shown).render_as_string()
+
+
+def _wrong_address(reason: str) -> SkipjackError:
+    return SkipjackError(
+        f"`database.url` in the settings cannot be used: {reason}.",
+        "Write for example `postgresql://skipjack@db.example.org:5432/skipjack?sslmode=verify-full`.",
+    )
 
 
 def _set_up_postgresql(connection: Any, _entry: ConnectionPoolEntry) -> None:

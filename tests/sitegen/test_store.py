@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from schemas.errors import SkipjackError
+from schemas.records import DatabaseAddress
 from sitegen import tables
 from sitegen.store import Store, StoreError
 from tests.sitegen.control_cases import *  # noqa: F403 - the tests of every store
@@ -81,3 +83,17 @@ def _execute(folder: Path, statement: str, *values: str) -> list[Any]:
         rows = connection.execute(statement, values).fetchall()
     connection.close()
     return rows
+
+
+@pytest.mark.parametrize("secret", ["%70assword=s3cret", "sslpassword=s3cret"])
+def test_no_option_of_the_databases_address_is_told(tmp_path: Path, secret: str) -> None:
+    address = DatabaseAddress(f"postgresql://me@127.0.0.1:1/x?{secret}&connect_timeout=1")
+    with pytest.raises(StoreError, match=r"postgresql://me@127\.0\.0\.1:1/x cannot be used") as caught:
+        Store(str(tmp_path), address)
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("end", "words"), [("host:port/x", "'port'"), ("host/x?nosuch=1", '"nosuch"')])
+def test_an_address_that_cannot_be_one_is_told(tmp_path: Path, end: str, words: str) -> None:
+    with pytest.raises(SkipjackError, match=f"`database.url` in the settings cannot be used: .*{words}"):
+        Store(str(tmp_path), DatabaseAddress(f"postgresql://{end}"))
