@@ -147,12 +147,13 @@ class Postgresql:
     def _arguments(self) -> dict[str, Any]:
         from psycopg import ProgrammingError, conninfo
 
+        wanted: dict[str, Any] = dict(self._url.query)
         try:
-            conninfo.make_conninfo(**dict(self._url.query))
+            conninfo.make_conninfo(**wanted)
         except ProgrammingError as error:
             raise _wrong_address(str(error)) from error
         limits = f"-c lock_timeout={LOCK_SECONDS}s -c statement_timeout={2 * LOCK_SECONDS}s"
-        return {**_NETWORK, "options": limits} | dict(self._url.query)
+        return {**_NETWORK, "options": limits} | wanted
 
     def _add_password(self, _dialect: Any, _record: Any, _arguments: Any, named: dict[str, Any]) -> None:
         if self._password is not None:
