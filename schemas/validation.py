@@ -6,20 +6,16 @@ what the editor shows while typing and what the check says afterwards cannot dri
 
 import functools
 import json
-import re
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError
-from jsonschema.protocols import Validator
-from jsonschema.validators import extend
-from referencing import Registry
-from referencing.jsonschema import DRAFT202012
-
+from schemas import quick
 from schemas.problems import Problem, shown
 from schemas.yaml_file import Document, suggest
+
+if TYPE_CHECKING:
+    from jsonschema.exceptions import ValidationError
 
 SCHEMAS = ("mirror", "defaults", "site", "workers", "runner", "policy", "manager", "report", "commands", "api")
 _TYPES = {
@@ -42,35 +38,13 @@ def schema(name: str) -> dict[str, Any]:
 
 
 @functools.cache
-def validator(name: str) -> Validator:
-    """The one validator of a schema; building it costs 40 times as much as using it."""
-    resources = [(schema(each)["$id"], DRAFT202012.create_resource(_plain(each))) for each in SCHEMAS]
-    built: Validator = _STRICT(_plain(name), registry=Registry().with_resources(resources))
-    return built
+def _quick(name: str) -> quick.Test:
+    return quick.compile_schema(schema(name), schema)
 
 
-def _plain(name: str) -> dict[str, Any]:
-    """The schema without `$schema`, which would lead back from our strict class to the library's own."""
-    return {key: value for key, value in schema(name).items() if key != "$schema"}
-
-
-def _pattern(_validator: object, pattern: str, instance: object, _schema: object) -> Iterator[ValidationError]:
-    if isinstance(instance, str) and not _compiled(pattern).search(instance):
-        yield ValidationError(f"{instance!r} does not match {pattern!r}")
-
-
-@functools.cache
-def _compiled(pattern: str) -> re.Pattern[str]:
-    """In a JSON Schema `$` is the very end; Python's stands before a line break at the end as well."""
-    return re.compile(pattern.replace("$", r"\Z"))
-
-
-_STRICT = extend(  # type: ignore[no-untyped-call] # the stubs leave it so
-    Draft202012Validator,
-    {"pattern": _pattern},
-    type_checker=Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _checker, value: type(value) is int),
-)
-"""As the standard has it, but `2.0` is no whole number: what comes after this would not take it for one."""
+def fits(name: str, value: object) -> bool:
+    """Whether a value is surely as the schema says; if not, the one of `schemas.strict` has the last word."""
+    return _quick(name)(value)
 
 
 def check(name: str, document: Document) -> list[Problem]:
@@ -79,12 +53,16 @@ def check(name: str, document: Document) -> list[Problem]:
         return list(document.problems)
     if not isinstance(document.value, dict):
         return [document.problem((), "The file must hold keys and values.", "Write lines like `key: value`.")]
+    if fits(name, document.value):
+        return []
+    from schemas.strict import validator
+
     return [
         problem for error in validator(name).iter_errors(document.value) for problem in _explain(name, document, error)
     ]
 
 
-def _explain(name: str, document: Document, error: ValidationError) -> Iterator[Problem]:
+def _explain(name: str, document: Document, error: "ValidationError") -> Iterator[Problem]:
     path = list(error.absolute_path)
     rule: Any = error.validator_value
     if error.validator == "additionalProperties":
@@ -105,13 +83,13 @@ def _explain(name: str, document: Document, error: ValidationError) -> Iterator[
         yield document.problem(path, _what(error, path), _example(name, path))
 
 
-def _meant(error: ValidationError) -> list[ValidationError]:
+def _meant(error: "ValidationError") -> list["ValidationError"]:
     """What is wrong in the one of several forms that the value's type shows was meant."""
     others = {each.schema_path[0] for each in error.context if each.validator == "type" and not each.path}
     return [each for each in error.context if each.schema_path[0] not in others]
 
 
-def _bad_key(document: Document, path: Sequence[str | int], error: ValidationError) -> Problem:
+def _bad_key(document: Document, path: Sequence[str | int], error: "ValidationError") -> Problem:
     key = cast("str", error.instance)
     todo = "Use letters, digits and `._-`, at most 64, and begin with a letter or digit."
     if "_]" in str(error.validator_value):
@@ -119,7 +97,7 @@ def _bad_key(document: Document, path: Sequence[str | int], error: ValidationErr
     return document.problem([*path, key], f"`{shown(key)}` cannot be a name here.", todo, at_key=True)
 
 
-def _what(error: ValidationError, path: Sequence[str | int]) -> str:
+def _what(error: "ValidationError", path: Sequence[str | int]) -> str:
     key, rule, value = _subject(path), cast("Any", error.validator_value), _shown(error.instance)
     match error.validator:
         case "type":

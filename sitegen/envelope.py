@@ -3,14 +3,14 @@
 import json
 from functools import cache
 from importlib.resources import files
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import best_match
-
+from schemas import quick
 from schemas.names import is_name
 from schemas.report import PROTOCOL, Envelope, decode_envelope
-from sitegen import quick
+
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
 
 
 class Refused(Exception):  # noqa: N818 - it is what happened to the request, and reads so at every raise
@@ -57,9 +57,15 @@ def _check(plain: Any) -> None:
     try:
         if _quick()(plain):
             return
-        error = best_match(_validator().iter_errors(plain))
+        _check_strictly(plain)
     except RecursionError as deep:
         raise Refused(422, "the body is nested too deeply") from deep
+
+
+def _check_strictly(plain: Any) -> None:
+    from jsonschema.exceptions import best_match
+
+    error = best_match(_validator().iter_errors(plain))
     if error is not None:
         raise Refused(422, f"{error.json_path}: {error.message[:500]}")
 
@@ -85,5 +91,7 @@ def _quick() -> quick.Test:
 
 
 @cache
-def _validator() -> Draft202012Validator:
+def _validator() -> "Draft202012Validator":
+    from jsonschema import Draft202012Validator
+
     return Draft202012Validator(_schema())

@@ -134,7 +134,7 @@ ALONE = [
     (("fcntl",), {"runner.locks"}),
     (("print", "input", "sys.stdout", "sys.stderr", "sys.__stderr__"), {"runner.output", "sitegen.output"}),
     (("yaml",), {"schemas.yaml_file"}),
-    (("jsonschema",), {"schemas.validation", "sitegen.envelope"}),
+    (("jsonschema",), {"schemas.strict", "schemas.validation", "sitegen.envelope"}),
     (("jinja2",), {"sitegen.pages"}),
 ]  # fmt: skip
 """What only these modules may touch; everything else stays easy to test."""

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
-from schemas.validation import validator
+from schemas.strict import validator
 
 
 class Desk(http.server.ThreadingHTTPServer):

@@ -14,7 +14,7 @@ from runner.journal import Ending, Journal, Subject
 from runner.migrations import MIGRATIONS
 from schemas.errors import SkipjackError
 from schemas.report import PROTOCOL
-from schemas.validation import validator
+from schemas.strict import validator
 
 SUBJECT = Subject("debian", "rsync://rsync.example.org/debian/", True, "a" * 40)
 MANY = 10_000_000

@@ -11,7 +11,8 @@ from runner import hooks
 from runner.providers import PROVIDERS
 from schemas import build, catalogue, names, records, report, units
 from schemas.sources import read_directory
-from schemas.validation import SCHEMAS, schema, validator
+from schemas.strict import validator
+from schemas.validation import SCHEMAS, schema
 
 from .kit import lines
 

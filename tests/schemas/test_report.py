@@ -5,7 +5,8 @@ import pytest
 
 from schemas import report
 from schemas.report import Envelope, MirrorStatus, Problem, Report, Run
-from schemas.validation import schema, validator
+from schemas.strict import validator
+from schemas.validation import schema
 
 RUN = Run(7, "failed", 1.0, 2.0, 3.5, 2, 23, "rsync exited with 23", 1.5, 10, 2, 2**62, "last line\n", "a" * 40)
 STATUS = MirrorStatus("debian", "rsync://h/m/", True, "failed", RUN, 2.0, 3.5, 1.0, 99.0, 5)
