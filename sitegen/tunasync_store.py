@@ -45,8 +45,10 @@ def post(opened: Store, worker: str, mirror: str, found: Message, now: int) -> d
     return job.told
 
 
-def alter(opened: Store, worker: str, mirror: str, changed: dict[str, str], now: int) -> dict[str, Any]:
-    """Put something else into a job; returns it as it is stored now."""
+def alter(
+    opened: Store, worker: str, mirror: str, changed: dict[str, str], now: int, by: Entry | None = None
+) -> dict[str, Any]:
+    """Put something else into a job; returns it as it is stored now. `by` says who wanted it, if somebody did."""
     with opened.transaction(writing=True) as tx:
         _be_known(tx, worker)
         before = _job(tx, worker, mirror)
@@ -54,6 +56,8 @@ def alter(opened: Store, worker: str, mirror: str, changed: dict[str, str], now:
             raise Refused(404, f"no mirror '{mirror}' exists in worker '{worker}'")
         job = before._replace(told=before.told | changed)
         _keep(tx, job, now)
+        if by is not None:
+            audit_store.write(tx, by._replace(subject=worker, details={"mirrors": [mirror], **changed}))
     return job.told
 
 
@@ -68,12 +72,15 @@ def schedule(opened: Store, worker: str, times: dict[str, str], now: int) -> Non
 
 
 def forget(opened: Store, worker: str, by: Entry) -> None:
-    """Forget a worker of either kind, with all that it told but its history; one of ours that is alive comes back."""
+    """Forget a worker of either kind, with all that it told but its history; one of ours that is alive comes back.
+
+    Its journals stay, because its runs refer to them. Of ours nothing counts as acknowledged any more, so one that
+    comes back is asked for a snapshot; a Go worker's goes on, so that new runs do not take the places of old ones.
+    """
     mine: list[tuple[Table, Any]] = [
         (tunasync_workers, tunasync_workers.c.name),
         (tunasync_jobs, tunasync_jobs.c.worker),
         (tables.workers, tables.workers.c.name),
-        (tables.journals, tables.journals.c.worker),
         (tables.mirror_state, tables.mirror_state.c.worker),
     ]
     with opened.transaction(writing=True) as tx:
@@ -81,6 +88,8 @@ def forget(opened: Store, worker: str, by: Entry) -> None:
             raise Refused(400, f"invalid workerID {worker}")
         for table, column in mine:
             tx.execute(delete(table).where(column == worker))
+        ours = (tables.journals.c.worker == worker) & (tables.journals.c.journal != TUNASYNC)
+        tx.execute(update(tables.journals).where(ours).values(acknowledged=0))
         store.count_change(tx)
         audit_store.write(tx, by._replace(action="delete worker", subject=worker))
 

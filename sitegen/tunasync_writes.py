@@ -76,9 +76,10 @@ class TunasyncWrites:
         mirror, size = tunasync_rules.named(found, request.path_params["mirror"]), found.text("size", 100)
         if not size:
             raise Refused(400, "`size` is missing")
-        return for_all(
-            await self._write(tunasync_store.alter, _worker(request), mirror, {"size": size}, time.time_ns())
-        )
+        # only people who use `tunasynctl set-size` send this, and no worker
+        who = by(request)._replace(action="set size")
+        changed = _worker(request), mirror, {"size": size}, time.time_ns(), who
+        return for_all(await self._write(tunasync_store.alter, *changed))
 
     async def schedules(self, request: Request) -> Response:
         """Keep when runs are due."""

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from schemas.records import History, ManagerSettings
-from sitegen import audit_store, command_store, token_store, tunasync_store
+from sitegen import audit_store, check_store, command_store, token_store, tunasync_store
 from sitegen.commands import NOT_ANSWERED, NOT_TAKEN, Order
 from sitegen.envelope import Refused
 from sitegen.history import Forgetting
@@ -16,7 +16,7 @@ from sitegen.model import Entry
 from sitegen.store import Store
 from sitegen.tokens import REMEMBERED, TokenCache, digest
 from sitegen.tunasync_rules import message
-from tests.sitegen.kit import NOW, delivery_of, report_of, status_of
+from tests.sitegen.kit import NOW, delivery_of, report_of, run_of, status_of
 
 BY = Entry(NOW, "alice", "token add", "", "tests", {})
 WEEK = 7 * 86400.0
@@ -240,6 +240,26 @@ def test_only_a_worker_of_tunasync_can_be_changed_that_way(store: Store) -> None
     with pytest.raises(Refused, match="w1 is a worker of Skipjack"):
         tunasync_store.register(store, "w1", "", 1)
     assert tunasync_store.workers(store) == {}
+
+
+def test_a_worker_that_was_deleted_leaves_its_history_and_nothing_that_cannot_be(store: Store) -> None:
+    ours = delivery_of(report_of(3, status_of("mine", run=run_of(3)), kind="snapshot"))
+    store.apply([ours])
+    for _ in range(2):
+        tunasync_store.register(store, "go1", "", time.time_ns())
+        tell(store, "pre-syncing")
+        tell(store, "success")
+        tunasync_store.forget(store, "go1", BY)
+        assert list(check_store.problems(store.database)) == []
+    tunasync_store.forget(store, "w1", BY)
+    assert list(check_store.problems(store.database)) == []
+    with store.reading() as reader:
+        found = reader.histories(["debian", "mine"])
+    assert {mirror: len(runs) for mirror, runs in found.items()} == {"debian": 2, "mine": 1}
+    (answer,) = store.apply([delivery_of(report_of(4, status_of("mine")))]).answers
+    assert answer.snapshot_wanted, "one of ours that is alive tells all again"
+    (answer,) = store.apply([delivery_of(ours.envelope.reports[0]._replace(number=5))]).answers
+    assert (answer.acknowledged, set(store.facts().statuses)) == (5, {("w1", "mine")})
 
 
 def test_flushing_and_deleting_leave_the_others_and_are_in_the_audit(store: Store) -> None:

@@ -192,6 +192,7 @@ def test_flushing_and_deleting(go: Go) -> None:
     go.register()
     go.status("success")
     go.status("disabled", "arch")
+    assert go.send("POST", "/workers/w1/jobs/debian/size", {"name": "debian", "size": "1G"})[0] == 200
     assert [job["name"] for job in go.manager.get("/jobs")] == ["arch", "debian"]
     assert go.send("DELETE", "/jobs/disabled") == (200, {"message": "flushed"})
     assert [job["name"] for job in go.manager.get("/jobs")] == ["debian"] == [job["name"] for job in go.jobs()]
@@ -202,7 +203,9 @@ def test_flushing_and_deleting(go: Go) -> None:
     assert go.manager.get("/jobs") == [], "one that comes back begins anew"
     with go.manager.store() as store:
         actions = [(entry.who, entry.action, entry.subject) for entry in audit_store.read(store)]
-    assert actions == [("tunasync", "flush disabled", ""), ("tunasync", "delete worker", "w1")]
+    assert actions == [
+        ("tunasync", "set size", "w1"), ("tunasync", "flush disabled", ""), ("tunasync", "delete worker", "w1"),
+    ]  # fmt: skip
 
 
 class Worker(http.server.BaseHTTPRequestHandler):
