@@ -1,4 +1,4 @@
-"""The command line of the manager: `skipjack-manager serve | publish | token | audit | backup | check`."""
+"""The command line of the manager: `skipjack-manager serve | publish | token | audit | forget | backup | check`."""
 
 import argparse
 from collections.abc import Sequence
@@ -50,6 +50,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     revoke = _command(tokens, "revoke", "make a token worthless", _token_revoke)
     revoke.add_argument("id", metavar="ID", type=_number, help="number of the token in `token list`")
+    forget = _command(commands, "forget", "take a worker that is gone for good off the pages", _forget)
+    forget.add_argument("worker", metavar="WORKER", help="its name; its runs stay in the history")
     backup = _command(commands, "backup", "copy the database while it is in use", _backup)
     backup.add_argument("file", metavar="FILE", type=Path, help="what to write; an older one is replaced")
     _command(commands, "check", "see whether the database is whole, without changing anything", _check)
@@ -147,6 +149,13 @@ def _token_revoke(options: argparse.Namespace) -> None:
     from sitegen import tokens
 
     tokens.revoke(load_manager(options.settings), options.id)
+
+
+def _forget(options: argparse.Namespace) -> None:
+    from schemas.settings import load_manager
+    from sitegen import forget
+
+    forget.forget(load_manager(options.settings), options.worker)
 
 
 def _backup(options: argparse.Namespace) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from schemas.errors import SkipjackError
-from sitegen import boundary, cli
-from tests.sitegen.kit import Manager
+from sitegen import audit_store, boundary, cli
+from tests.sitegen.kit import Manager, envelope_of, report_of, status_of, wait_for
 
 
 def test_a_token_alone_is_on_stdout(manager: Manager, capsys: pytest.CaptureFixture[str]) -> None:
@@ -42,6 +42,25 @@ def test_the_audit_tells_of_tokens_in_words_and_as_json(manager: Manager, capsys
         ("token revoke", "alice"),
     ]
     assert run("audit", "--since", "2100-01-01") == ""
+
+
+def test_a_worker_that_is_gone_is_forgotten_but_not_its_history(
+    manager: Manager, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["forget", "w1", "--settings", str(manager.settings_file)]
+    assert cli.main(words) == 1
+    assert "No worker `w1` was ever heard of." in capsys.readouterr().err
+    token = manager.token()
+    with manager.serving():
+        manager.post(envelope_of(report_of(1, status_of())), token)
+        assert [worker["name"] for worker in manager.get("/api/v1/workers")["workers"]] == ["w1"]
+        assert cli.main(words) == 0
+        assert "revoke its token" in capsys.readouterr().err
+        wait_for(lambda: manager.get("/api/v1/workers")["workers"] == [], "a manager that serves notices")
+        assert [run["mirror"] for run in manager.get("/api/v1/runs")["runs"]] == ["debian"]
+        assert manager.post(envelope_of(report_of(2, status_of())), token).json()["want"] == "snapshot"
+    with manager.store() as store:
+        assert ("delete worker", "w1", "command line") in [entry[2:5] for entry in audit_store.read(store)]
 
 
 def test_a_worker_needs_a_name(manager: Manager, capsys: pytest.CaptureFixture[str]) -> None:
@@ -123,5 +142,5 @@ def test_exit_codes(error: BaseException, code: int, capsys: pytest.CaptureFixtu
 def test_every_command_has_help() -> None:
     parser = cli._parser()
     commands = next(action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
-    assert set(commands.choices) == {"serve", "publish", "token", "audit", "backup", "check"}
+    assert set(commands.choices) == {"serve", "publish", "token", "audit", "forget", "backup", "check"}
     assert "STATE_DIRECTORY" not in os.environ

@@ -1,0 +1,23 @@
+"""`skipjack-manager forget`: taking a worker that is gone for good off the pages."""
+
+import time
+
+from schemas.errors import SkipjackError
+from schemas.records import ManagerSettings
+from sitegen import audit, output, tunasync_store
+from sitegen.envelope import Refused
+from sitegen.model import Entry
+from sitegen.poke import poke
+from sitegen.store import Store
+
+
+def forget(settings: ManagerSettings, worker: str) -> None:
+    """Forget all that a worker told but its history; SkipjackError when it was never heard of."""
+    by = Entry(time.time(), audit.person(), "", "", "command line", {})
+    with Store(settings.state_dir, settings.database) as store:
+        try:
+            tunasync_store.forget(store, worker, by)
+        except Refused as error:
+            raise SkipjackError(f"No worker `{worker}` was ever heard of.", "The workers' page has all.") from error
+    poke(settings.run_dir)
+    output.note(f"Worker {worker} is forgotten. One that still reports comes back: revoke its token (`token list`).")
