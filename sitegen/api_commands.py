@@ -104,6 +104,7 @@ class Commands:
         with self._bells.listening(worker) as bell:
             found = await self._look(worker, after)
             while not found.commands and not self._bells.closed and await self._rang(bell, until, worker, found.newest):
+                self._access.worker(request)  # the token may have been revoked while this was held
                 found = await self._look(worker, after)
         told = [{key: getattr(command, key) for key in TOLD} for command in found.commands]
         return Json({"commands": told, "newest": found.newest})

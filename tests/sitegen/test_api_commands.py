@@ -3,16 +3,18 @@
 import asyncio
 import concurrent.futures
 import socket
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import requests
 
-from sitegen import audit_store, command_store
+from sitegen import audit_store, command_store, token_store
 from sitegen.bells import Bells
 from sitegen.commands import NOT_TAKEN, Order, targets
 from sitegen.envelope import Refused
+from sitegen.model import Entry
 from tests.sitegen.kit import PATIENCE, Manager, envelope_of, report_of, status_of, wait_for
 
 
@@ -130,6 +132,18 @@ def test_a_held_request_is_answered_by_a_new_command(site: Site) -> None:
         site.give("ping", worker="w1")
         assert [each["kind"] for each in held.result(PATIENCE)["commands"]] == ["ping"]
         assert other.result(PATIENCE) == {"commands": [], "newest": 0}, "it was not for that worker"
+
+
+def test_a_token_that_is_revoked_while_its_request_is_held_gets_no_command(site: Site) -> None:
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        held = pool.submit(site.call, "GET", "commands?worker=w1&wait=50", site.workers["w1"])
+        with site.manager.store() as store:
+            (token,) = (each for each in token_store.every(store) if each.name == "w1")
+            assert token_store.revoke(store, token.id, Entry(time.time(), "tests", "token revoke", "", "tests", {}))
+        wait_for(lambda: site.call("GET", "commands", site.workers["w1"]).status_code == 401, "it is noticed")
+        assert not held.done()
+        assert site.give("ping", worker="w1").status_code == 202
+        assert held.result(PATIENCE).status_code == 401
 
 
 def test_held_requests_are_answered_when_the_manager_is_told_to_end(manager: Manager) -> None:
