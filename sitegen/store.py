@@ -2,8 +2,9 @@
 
 import heapq
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any, Self
@@ -179,11 +180,25 @@ def _when(run: Run) -> tuple[float, int]:
 def _make(state_dir: str) -> None:
     try:
         Path(state_dir).mkdir(parents=True, exist_ok=True)
+        _make_file(dialects.database_file(state_dir))
     except OSError as error:
         raise StoreError(
             f"The state directory {state_dir} cannot be made: {error.strerror}.",
             "Create it for the user that runs the manager.",
         ) from error
+
+
+def _make_file(file: Path) -> None:
+    """Make a file that nobody else may read: it has the tokens' digests, and who did what.
+
+    It belongs to the folder's owner, so that root may make the first token before the manager's user begins to serve.
+    """
+    if file.exists():
+        return
+    with suppress(OSError):  # the database itself says what is wrong with its file
+        file.touch(mode=0o600)
+        folder = file.parent.stat()
+        os.chown(file, folder.st_uid, folder.st_gid)
 
 
 def count_change(tx: Connection) -> int:
