@@ -80,6 +80,14 @@ def free_port() -> int:
         return port
 
 
+def new_token(store: Store, name: str, scope: str) -> str:
+    """Make a token as `skipjack-manager token add` does."""
+    secret = secrets.token_urlsafe(32)
+    by = Entry(time.time(), "tests", "token add", "", "tests", {})
+    token_store.add(store, name, scope, tokens.digest(secret), by)
+    return secret
+
+
 class Manager:
     """A manager in a folder of its own, with the commands an operator has."""
 
@@ -106,11 +114,8 @@ class Manager:
 
     def token(self, name: str = "w1", scope: str = "worker") -> str:
         """A new token, made without the cost of starting a command."""
-        secret = secrets.token_urlsafe(32)
         with self.store() as store:
-            by = Entry(time.time(), "tests", "token add", "", "tests", {})
-            token_store.add(store, name, scope, tokens.digest(secret), by)
-        return secret
+            return new_token(store, name, scope)
 
     def store(self) -> Store:
         return Store(str(self.state))
