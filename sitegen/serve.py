@@ -4,9 +4,11 @@ import contextlib
 import gc
 import logging
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from schemas.errors import SkipjackError
 from schemas.records import ManagerSettings
@@ -33,10 +35,22 @@ _log = logging.getLogger(__name__)
 
 def serve(settings: ManagerSettings, publisher_settings: Path | None) -> None:
     """Serve until a signal ends it; with a settings file also run the publisher as a child."""
+    with prepared(settings, publisher_settings) as (server, listener):
+        gc.collect()
+        gc.freeze()  # what was imported stays; looking through it again and again costs a tenth of the time
+        gc.set_threshold(10_000)  # and the little that a request leaves is no circle
+        _log.info("listening on %s", settings.listen)
+        server.run(sockets=[listener])
+
+
+@contextlib.contextmanager
+def prepared(
+    settings: ManagerSettings, publisher_settings: Path | None = None
+) -> Iterator[tuple[uvicorn.Server, socket.socket]]:
+    """Everything but the loop: a server that is ready to run, and the socket that it will listen on."""
     with contextlib.ExitStack() as stack:
         certificate = Certificate(settings.tls) if settings.tls else None
-        # as networks, since the server would take `192.0.2.7/24` for no address and trust nobody
-        proxies = [str(each) for each in networks(settings.trusted_proxies, "trusted_proxies")]
+        networks(settings.trusted_proxies, "trusted_proxies")
         listener = stack.enter_context(_listen(settings.listen))
         store = stack.enter_context(Store(settings.state_dir, settings.database))
         if publisher_settings is not None:
@@ -49,25 +63,25 @@ def serve(settings: ManagerSettings, publisher_settings: Path | None) -> None:
 
         stack.enter_context(Forgetting(store, settings))
         ingest = stack.enter_context(Ingest(store, announce))
-        config = uvicorn.Config(
-            routes.application(store, ingest, settings, bells),
-            http=guarded(settings.limits),
-            loop="uvloop",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            proxy_headers=bool(proxies),
-            forwarded_allow_ips=proxies,
-            ssl_certfile=settings.tls.certificate if settings.tls else None,
-            ssl_keyfile=settings.tls.key if settings.tls else None,
-            server_header=False,
-            timeout_graceful_shutdown=_GRACE,
-        )
-        gc.collect()
-        gc.freeze()  # what was imported stays; looking through it again and again costs a tenth of the time
-        gc.set_threshold(10_000)  # and the little that a request leaves is no circle
-        _log.info("listening on %s", settings.listen)
-        _Server(config, bells, certificate).run(sockets=[listener])
+        config = _config(settings, routes.application(store, ingest, settings, bells))
+        yield _Server(config, bells, certificate), listener
+
+
+def _config(settings: ManagerSettings, application: ASGIApp) -> uvicorn.Config:
+    return uvicorn.Config(
+        application,
+        http=guarded(settings.limits),
+        loop="uvloop",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
+        ssl_certfile=settings.tls.certificate if settings.tls else None,
+        ssl_keyfile=settings.tls.key if settings.tls else None,
+        server_header=False,
+        timeout_graceful_shutdown=_GRACE,
+    )
 
 
 class _Server(uvicorn.Server):

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ import requests
 
 from schemas.records import ManagerSettings
 from schemas.report import Envelope, MirrorStatus, Report, Run, encode_content, encode_envelope
+from schemas.settings import load_manager
 from sitegen import token_store, tokens
 from sitegen.model import Delivery, Entry
 from sitegen.store import Store
@@ -128,6 +130,21 @@ class Manager:
                 yield process
             finally:
                 end(process)
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """Serve from a thread of this process, for tests of what it answers and not of how it starts and ends."""
+        from sitegen import serve  # only here: the demo and the benchmarks need it not
+
+        with serve.prepared(load_manager(self.settings_file)) as (server, listener):
+            thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+            thread.start()
+            try:
+                wait_for(lambda: server.started, "serve answers")
+                yield
+            finally:
+                server.should_exit = True
+                thread.join()
 
     def _answers(self, process: "subprocess.Popen[str]") -> bool:
         assert process.poll() is None, process.communicate()

@@ -52,9 +52,10 @@ class Go:
 
 
 @contextmanager
-def serving(folder: Path, **tunasync: Any) -> Iterator[Go]:
+def serving(folder: Path, *, alone: bool = False, **tunasync: Any) -> Iterator[Go]:
+    """A manager in a thread of this process, or alone in one of its own."""
     manager = Manager(folder, tunasync={"writes_from": ["127.0.0.0/8"], **tunasync})
-    with manager.serving():
+    with manager.serving() if alone else manager.answering():
         yield Go(manager)
     manager.session.close()
 
@@ -269,12 +270,12 @@ def test_every_verb_is_passed_on_as_it_came(tmp_path: Path, verb: str, becomes: 
 
 
 def test_after_a_restart_of_the_manager_a_worker_finds_what_is_held(tmp_path: Path) -> None:
-    with serving(tmp_path) as go:
+    with serving(tmp_path, alone=True) as go:
         go.register()
         go.status("paused")
         go.status("disabled", "arch")
         before = go.jobs()
-    with serving(tmp_path) as go:
+    with serving(tmp_path, alone=True) as go:
         assert go.jobs() == before, "else it would start everything at once"
         go.register()
         assert go.jobs() == before
