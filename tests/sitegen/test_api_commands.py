@@ -2,6 +2,7 @@
 
 import asyncio
 import concurrent.futures
+import contextlib
 import socket
 import time
 from collections.abc import Iterator
@@ -55,7 +56,7 @@ class Site:
 @pytest.fixture
 def site(manager: Manager) -> Iterator[Site]:
     made = Site(manager)
-    with manager.serving():
+    with manager.answering():
         made.begin()
         yield made
 
@@ -237,13 +238,14 @@ def heard(connection: socket.socket, words: bytes) -> bool:
     return True
 
 
-def test_a_thousand_held_requests_wait_for_their_own_command(site: Site) -> None:
+def test_a_thousand_held_requests_wait_for_their_own_command(manager: Manager) -> None:
     """In one process, spoken to over raw connections: the manager holds them all and answers the one that is meant."""
-    host, port = site.manager.address.split(":")
-    held = []
-    try:
+    site, (host, port) = Site(manager), manager.address.split(":")
+    held: list[socket.socket] = []
+    with manager.serving(), contextlib.ExitStack() as stack:
+        site.begin()
         for _ in range(1000):
-            connection = socket.create_connection((host, int(port)), timeout=PATIENCE)
+            connection = stack.enter_context(socket.create_connection((host, int(port)), timeout=PATIENCE))
             connection.sendall(
                 b"GET /api/v1/commands?worker=w2&wait=60 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer "
                 + site.workers["w2"].encode()
@@ -254,9 +256,6 @@ def test_a_thousand_held_requests_wait_for_their_own_command(site: Site) -> None
         assert [each["kind"] for each in site.fetch(wait=1)["commands"]] == ["ping"]
         site.give("ping", worker="w2")
         assert all(heard(connection, b'"ping"') for connection in held)
-    finally:
-        for connection in held:
-            connection.close()
 
 
 def test_a_bell_rings_for_its_listeners_alone() -> None:

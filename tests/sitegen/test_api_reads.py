@@ -16,7 +16,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Manager, st
     manager = Manager(tmp_path_factory.mktemp("reads"))
     token = manager.token()
     runs = tuple(("debian", run_of(number, ended_at=NOW + number // 2)) for number in range(1, 8))
-    with manager.serving():
+    with manager.answering():
         manager.post(envelope_of(report_of(1, status_of("debian"), kind="snapshot", runs=runs)), token)
         manager.post(envelope_of(report_of(2, status_of("arch", run=run_of(9, "failed", reason="no route")))), token)
         yield manager, token
@@ -80,7 +80,7 @@ def test_events_tell_what_changed_and_wait_for_it(told: tuple[Manager, str]) -> 
 def test_protected_reads_need_a_token_of_any_scope(manager: Manager) -> None:
     guarded = Manager(manager.folder, protected_reads=["api", "tunasync"])
     tokens = [guarded.token("x", scope) for scope in ("worker", "operator", "read")]
-    with guarded.serving():
+    with guarded.answering():
         for path in ("/api/v1/mirrors", "/api/v1/runs", "/api/v1/events", "/jobs", "/workers"):
             assert guarded.session.get(guarded.url + path).status_code == 401
             for token in tokens:
@@ -100,7 +100,7 @@ def test_former_names_lead_to_the_mirror_and_its_whole_history(manager: Manager)
         store.keep_catalogue(declared, NOW)
     token, other = manager.token("w1"), manager.token("w2")
     reader = {"Authorization": f"Bearer {manager.token('ops', 'reader')}"}
-    with manager.serving():
+    with manager.answering():
         manager.post(envelope_of(report_of(1, status_of("old", run=run_of(5, ended_at=NOW)))), token)
         manager.post(
             envelope_of(report_of(1, status_of("old", "disabled", run=run_of(6, ended_at=NOW + 9))), worker="w2"), other

@@ -43,7 +43,7 @@ def test_addresses_are_forgotten() -> None:
 @contextmanager
 def limited(folder: Path, **settings: Any) -> Iterator[Manager]:
     manager = Manager(folder, **settings)
-    with manager.serving():
+    with manager.answering():
         yield manager
     manager.session.close()
 
@@ -149,7 +149,7 @@ def test_who_listens_for_both_versions_tells_clients_of_version_4_apart(tmp_path
     settings = {"listen": f"[::]:{port}", "limits": {"rate": 1, "burst": 20}, "trusted_proxies": ["127.0.0.2"]}
     settings |= {"tunasync": {"writes_from": ["192.0.2.7"]}}
     manager.settings_file.write_text(json.dumps(json.loads(manager.settings_file.read_text()) | settings))
-    with manager.serving():
+    with manager.answering():
         assert 429 in [manager.session.get(f"{manager.url}/ping").status_code for _ in range(40)]
         with socket.create_connection(("127.0.0.1", int(port)), source_address=("127.0.0.2", 0)) as proxy:
             body = b'{"id": "go"}'

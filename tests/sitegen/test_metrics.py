@@ -97,7 +97,7 @@ def test_lines_are_written_anew_only_for_what_changed(
 def test_they_are_served_and_can_be_protected(manager: Manager) -> None:
     guarded = Manager(manager.folder, protected_reads=["metrics"])
     token = guarded.token("prometheus", "read")
-    with guarded.serving():
+    with guarded.answering():
         assert guarded.session.get(f"{guarded.url}/metrics").status_code == 401
         answer = guarded.session.get(f"{guarded.url}/metrics", headers={"Authorization": f"Bearer {token}"})
         assert answer.headers["content-type"].startswith("text/plain")

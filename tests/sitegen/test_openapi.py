@@ -68,7 +68,7 @@ REQUESTS: list[tuple[str, str, str, str, Any, int]] = [
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Manager, dict[str, str]]]:
     manager = Manager(tmp_path_factory.mktemp("openapi"), tunasync={"writes_from": ["127.0.0.1"]})
     tokens = {"worker": manager.token("w1"), "operator": manager.token("alice", "operator")}
-    with manager.serving():
+    with manager.answering():
         yield manager, tokens
     manager.session.close()
 

@@ -24,7 +24,7 @@ def test_a_token_of_an_older_database_is_a_workers(tmp_path: Path) -> None:
 @pytest.mark.parametrize("scope", ["operator", "read"])
 def test_only_a_worker_may_report(manager: Manager, scope: str) -> None:
     secret = manager.token("w1", scope)
-    with manager.serving():
+    with manager.answering():
         answer = manager.post(envelope_of(), secret)
         assert answer.status_code == 403
         assert f"scope is {scope}" in answer.json()["error"]

@@ -26,7 +26,7 @@ def nobody() -> Iterator[str]:
 @pytest.fixture
 def manager(tmp_path: Path, nobody: str) -> Iterator[Manager]:
     made = Manager(tmp_path, tunasync={"writes_from": ["127.0.0.1"], "call": [f"http://{nobody}/"]})
-    with made.serving():
+    with made.answering():
         yield made
     made.session.close()
 
