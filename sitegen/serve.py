@@ -50,7 +50,8 @@ def prepared(
     """Everything but the loop: a server that is ready to run, and the socket that it will listen on."""
     with contextlib.ExitStack() as stack:
         certificate = Certificate(settings.tls) if settings.tls else None
-        networks(settings.trusted_proxies, "trusted_proxies")
+        # as networks, since the server would take `192.0.2.7/24` for no address and trust nobody
+        proxies = [str(each) for each in networks(settings.trusted_proxies, "trusted_proxies")]
         listener = stack.enter_context(_listen(settings.listen))
         store = stack.enter_context(Store(settings.state_dir, settings.database))
         if publisher_settings is not None:
@@ -63,11 +64,11 @@ def prepared(
 
         stack.enter_context(Forgetting(store, settings))
         ingest = stack.enter_context(Ingest(store, announce))
-        config = _config(settings, routes.application(store, ingest, settings, bells))
+        config = _config(settings, proxies, routes.application(store, ingest, settings, bells))
         yield _Server(config, bells, certificate), listener
 
 
-def _config(settings: ManagerSettings, application: ASGIApp) -> uvicorn.Config:
+def _config(settings: ManagerSettings, proxies: list[str], application: ASGIApp) -> uvicorn.Config:
     return uvicorn.Config(
         application,
         http=guarded(settings.limits),
@@ -75,8 +76,8 @@ def _config(settings: ManagerSettings, application: ASGIApp) -> uvicorn.Config:
         lifespan="off",
         log_config=None,
         access_log=False,
-        proxy_headers=bool(settings.trusted_proxies),
-        forwarded_allow_ips=list(settings.trusted_proxies),
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=proxies,
         ssl_certfile=settings.tls.certificate if settings.tls else None,
         ssl_keyfile=settings.tls.key if settings.tls else None,
         server_header=False,
