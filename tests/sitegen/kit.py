@@ -1,5 +1,7 @@
 """What the tests of the manager share: made-up messages, and a manager made of real processes."""
 
+import contextlib
+import io
 import json
 import os
 import secrets
@@ -19,7 +21,7 @@ import requests
 from schemas.records import ManagerSettings
 from schemas.report import Envelope, MirrorStatus, Report, Run, encode_content, encode_envelope
 from schemas.settings import load_manager
-from sitegen import token_store, tokens
+from sitegen import cli, token_store, tokens
 from sitegen.model import Delivery, Entry
 from sitegen.store import Store
 
@@ -113,6 +115,13 @@ class Manager:
         with self.popen(*words) as process:
             out, err = process.communicate(timeout=60)
         return subprocess.CompletedProcess(words, process.returncode, out, err)
+
+    def run_here(self, *words: str) -> "subprocess.CompletedProcess[str]":
+        """A command in this process, for tests of what it says and not of how it starts."""
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = cli.main([*words, "--settings", str(self.settings_file)])
+        return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
 
     def token(self, name: str = "w1", scope: str = "worker") -> str:
         """A new token, made without the cost of starting a command."""

@@ -68,7 +68,7 @@ def test_a_backup_that_cannot_be_made_leaves_the_last_one(manager: Manager) -> N
     target.write_bytes(b"the last one")
     with (manager.state / "manager.db").open("r+b") as file:
         file.write(b"damaged")
-    failed = manager.command("backup", str(target))
+    failed = manager.run_here("backup", str(target))
     assert failed.returncode == 1
     assert "cannot be made: file is not a database" in failed.stderr
     assert target.read_bytes() == b"the last one"
@@ -80,7 +80,7 @@ def test_the_database_itself_and_folders_are_no_place_for_a_backup(manager: Mana
     manager.store().close()
     (manager.folder / "linked").symlink_to(manager.state)
     before = [(path.name, path.stat().st_ino) for path in sorted(manager.state.iterdir())]
-    refused = manager.command("backup", name if name in ".." else str(manager.folder / name))
+    refused = manager.run_here("backup", name if name in ".." else str(manager.folder / name))
     assert (refused.returncode, refused.stderr.count("\n")) == (1, 1), refused.stderr
     assert "is a folder" in refused.stderr or "belongs to the database" in refused.stderr
     assert [(path.name, path.stat().st_ino) for path in sorted(manager.state.iterdir())] == before
@@ -88,13 +88,13 @@ def test_the_database_itself_and_folders_are_no_place_for_a_backup(manager: Mana
 
 def test_there_is_nothing_to_back_up_or_check_before_the_first_start(manager: Manager) -> None:
     for words in (["backup", str(manager.folder / "backup.db")], ["check"]):
-        assert "unable to open database file" in manager.command(*words).stderr
+        assert "unable to open database file" in manager.run_here(*words).stderr
     assert not manager.state.exists()
 
 
 def test_for_postgresql_its_own_tool_is_named(tmp_path: Path) -> None:
     manager = Manager(tmp_path, database={"url": "postgresql://host/skipjack"})
-    refused = manager.command("backup", "file")
+    refused = manager.run_here("backup", "file")
     assert refused.returncode == 1
     assert "pg_dump --format=custom --file=file --dbname='postgresql://host/skipjack'" in refused.stderr
 
@@ -110,7 +110,7 @@ def filled(manager: Manager) -> Manager:
 
 def test_a_sound_database_is_in_order_and_stays_as_it_is(filled: Manager) -> None:
     before = (filled.state / "manager.db").read_bytes()
-    checked = filled.command("check")
+    checked = filled.run_here("check")
     assert (checked.returncode, checked.stdout) == (0, ""), checked.stdout
     assert "is in order" in checked.stderr
     assert (filled.state / "manager.db").read_bytes() == before
@@ -144,11 +144,11 @@ def test_a_sound_database_is_in_order_and_stays_as_it_is(filled: Manager) -> Non
 )
 def test_what_cannot_be_is_found_and_left_as_it_is(filled: Manager, statement: str, problem: str) -> None:
     execute(filled, statement)
-    checked = filled.command("check")
+    checked = filled.run_here("check")
     assert checked.returncode == 1
     assert problem in checked.stdout
     assert "problem" in checked.stderr
-    assert filled.command("check").stdout == checked.stdout
+    assert filled.run_here("check").stdout == checked.stdout
 
 
 def test_a_damaged_page_is_found(filled: Manager) -> None:
@@ -158,7 +158,7 @@ def test_a_damaged_page_is_found(filled: Manager) -> None:
     place = content.index(b"rsync://up.example.org/a/") - 60
     content[place : place + 40] = b"\xff" * 40
     path.write_bytes(content)
-    checked = filled.command("check")
+    checked = filled.run_here("check")
     assert checked.returncode == 1, checked.stdout
     assert "file: " in checked.stdout or "malformed" in checked.stderr
 
