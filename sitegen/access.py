@@ -1,7 +1,10 @@
 """Who is asking, and what they sent: tokens, addresses, bodies and parameters of a query."""
 
 import asyncio
+from collections.abc import Callable
+from typing import TypeVar
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 
 from schemas.names import is_name
@@ -12,6 +15,8 @@ from sitegen.model import Token
 from sitegen.store import Store, StoreError
 from sitegen.token_store import OPERATOR, WORKER
 from sitegen.tokens import TokenCache
+
+T = TypeVar("T")
 
 SLOWEST = 1024
 """Bytes a second at which a body has to come; slower than that only holds a connection."""
@@ -41,10 +46,16 @@ class Access:
         token = self._tokens.remembered(_secret(request))
         return token.name if token is not None and token.scope == WORKER else None
 
-    def is_known(self, request: Request) -> bool:
+    async def asked(self, question: Callable[[Request], T], request: Request) -> T:
+        """The answer of a method of ours; where the database has to be asked for it, others go on meanwhile."""
+        if self._tokens.remembered(_secret(request)) is not None:
+            return question(request)
+        return await run_in_threadpool(question, request)
+
+    async def is_known(self, request: Request) -> bool:
         """Whether a request has a valid token, of whatever scope."""
         try:
-            return bool(self.token(request))
+            return bool(_secret(request) and await self.asked(self.token, request))
         except (Refused, StoreError):
             return False
 

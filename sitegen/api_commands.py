@@ -96,7 +96,7 @@ class Commands:
 
     async def fetch(self, request: Request) -> Response:
         """Answer at once if there are commands, else when one comes or the time is over."""
-        worker = self._access.worker(request)
+        worker = await self._access.asked(self._access.worker, request)
         if access.name(request, "worker") not in (worker, ""):
             raise Refused(403, f"the token is for worker {worker}")
         after = access.number(request, "after", 0, NEWEST)
@@ -104,7 +104,9 @@ class Commands:
         with self._bells.listening(worker) as bell:
             found = await self._look(worker, after)
             while not found.commands and not self._bells.closed and await self._rang(bell, until, worker, found.newest):
-                self._access.worker(request)  # the token may have been revoked while this was held
+                await self._access.asked(
+                    self._access.worker, request
+                )  # the token may have been revoked while this was held
                 found = await self._look(worker, after)
         told = [{key: getattr(command, key) for key in TOLD} for command in found.commands]
         return Json({"commands": told, "newest": found.newest})
@@ -127,7 +129,7 @@ class Commands:
 
     async def give(self, request: Request) -> Response:
         """Number and keep a command for every worker that it concerns, then wake these."""
-        token = self._access.operator(request)
+        token = await self._access.asked(self._access.operator, request)
         order = commands.order_of(bodies.read(await self._access.body(request), "commands#order"))
         by = Entry(time.time(), token.name, "", "", access.client(request), {})
         made = await self.issue(order, by)
@@ -142,7 +144,7 @@ class Commands:
 
     async def finish(self, request: Request) -> Response:
         """Keep what became of commands."""
-        worker = self._access.worker(request)
+        worker = await self._access.asked(self._access.worker, request)
         plain = bodies.read(await self._access.body(request), "commands#results")
         if plain["worker"] != worker:
             raise Refused(403, f"the token is for worker {worker}")

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -131,7 +132,7 @@ class Reads:
 
     async def events(self, request: Request) -> Response:
         """Answer at once if something has changed, else when it does or the time is over."""
-        self._access.may_read(request, "api")
+        await self._access.asked(partial(self._access.may_read, what="api"), request)
         after = access.number(request, "after", 0, 2**53)
         loop = asyncio.get_running_loop()
         until = loop.time() + access.number(request, "wait", 0, LONGEST)

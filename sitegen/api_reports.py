@@ -43,7 +43,8 @@ class Reports:
 
     async def take(self, request: Request) -> Response:
         """Take a worker's envelope; answer once it is on disk."""
-        return Response(await self.kept(request, self._access.worker(request)), media_type=Json.media_type)
+        worker = await self._access.asked(self._access.worker, request)
+        return Response(await self.kept(request, worker), media_type=Json.media_type)
 
     async def kept(self, request: Request, worker: str) -> bytes:
         """Keep what this worker sends; gives the answer's JSON, once it is on disk."""

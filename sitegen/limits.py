@@ -5,7 +5,7 @@ Whoever shows a valid token is known and asks as often as it needs to.
 
 import ipaddress
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -59,7 +59,7 @@ def _group(host: str) -> str:
 class RateLimit:
     """Stands before the application."""
 
-    def __init__(self, app: ASGIApp, limits: Limits, is_known: Callable[[Request], bool]) -> None:
+    def __init__(self, app: ASGIApp, limits: Limits, is_known: Callable[[Request], Awaitable[bool]]) -> None:
         self._app = app
         self._buckets = Buckets(limits)
         self._is_known = is_known
@@ -69,7 +69,7 @@ class RateLimit:
         if scope["type"] == "http":
             request = Request(scope)
             wait = self._buckets.wait(access.client(request))
-            if wait and not self._is_known(request):
+            if wait and not await self._is_known(request):
                 seconds = str(int(wait) + 1)
                 refusal = answers.error(429, f"too many requests; wait {seconds} s", {"Retry-After": seconds})
                 await refusal(scope, receive, send)

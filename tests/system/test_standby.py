@@ -176,6 +176,24 @@ def test_serve_says_that_the_server_is_gone_and_goes_on_when_it_is_back(
         assert process.poll() is None
 
 
+def test_while_the_server_stands_still_nobody_else_has_to_wait_for_who_needs_it(
+    server: Server, address: DatabaseAddress, managers: list[Manager]
+) -> None:
+    manager, _ = managers
+    with Store("", address) as store:
+        token = new_token(store)
+    with manager.serving(), concurrent.futures.ThreadPoolExecutor(1) as pool:
+        server.freeze(True)
+        try:
+            held = pool.submit(manager.post, envelope_of(report_of(1, status_of())), token)
+            for _ in range(20):
+                assert manager.session.get(f"{manager.url}/ping", timeout=5).status_code == 200
+            assert not held.done()
+        finally:
+            server.freeze(False)
+        assert held.result(30).json()["acknowledged"] == 1
+
+
 def test_two_managers_take_one_workers_reports_in_turn(address: DatabaseAddress, managers: list[Manager]) -> None:
     with Store("", address) as store:
         token = new_token(store)
