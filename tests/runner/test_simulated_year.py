@@ -17,7 +17,7 @@ from runner.plan import Due
 from runner.schedule import Rules, State, World, count_failures, decide, due_at
 from schemas.cron import next_time
 from schemas.records import SyncWindows
-from schemas.states import ACTIVE, FAILED, INTERRUPTED, SUCCESS, SYNCING
+from schemas.states import FAILED, INTERRUPTED, SUCCESS, SYNCING
 from schemas.windows import is_open
 
 HOUR = 3600
@@ -107,7 +107,7 @@ class Worker:
             return now  # their ends make the next tick
         for name in decision.launch:
             self._start(name, now)
-        self.fullest = max(self.fullest, sum(state.status in ACTIVE for state in self.states.values()))
+        self.fullest = max(self.fullest, len(self._begun))
         moments = [moment for moment in (decision.wake_at, self._ends[0][0] if self._ends else None) if moment]
         return max(now + GRAIN, math.ceil(min(moments, default=END) / GRAIN) * GRAIN)
 
