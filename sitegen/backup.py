@@ -28,7 +28,8 @@ def backup(settings: ManagerSettings, target: Path) -> None:
         _make_durable(target.absolute().parent)
     except (OSError, sqlite3.Error) as error:
         raise SkipjackError(
-            f"The backup {target} cannot be made: {error}.", "Check that there is room and that the folder is writable."
+            f"The backup {target} cannot be made: {error}.",
+            f"Check {database_file(settings.state_dir)}, and that the folder of the backup has room and is writable.",
         ) from error
     finally:
         aside.unlink(missing_ok=True)
