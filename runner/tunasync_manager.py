@@ -6,7 +6,6 @@ enabled again as `none` until its next run. It also forgets the next start with 
 """
 
 import json
-import re
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
@@ -20,6 +19,7 @@ from schemas.records import ManagerAddress
 from schemas.report import MirrorStatus, decode_status
 from schemas.states import DISABLED, ENDS, LAUNCHING, NONE, PAUSED, PRE_SYNCING, QUEUED, SYNCING, TO_TUNASYNC
 from schemas.units import tunasync_size
+from schemas.upstreams import without_credentials
 
 PATIENCE = Patience(5.0, 30.0)
 
@@ -32,7 +32,6 @@ _NOT_BEGUN = frozenset({QUEUED, LAUNCHING})
 
 _AT_WORK = frozenset({PRE_SYNCING, SYNCING})
 _HELD = frozenset({PAUSED, DISABLED})
-_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*@")
 
 
 class TunasyncManager:
@@ -96,7 +95,7 @@ class TunasyncManager:
     def _tell_status(self, status: MirrorStatus, word: str, shown: dict[str, str]) -> None:
         reason = status.run.reason if status.run and word == TO_TUNASYNC[status.run.status] else ""
         told = {"name": status.mirror, "worker": self._worker, "is_master": status.is_master, "status": word}
-        upstream = _CREDENTIALS.sub("", status.upstream)
+        upstream, reason = without_credentials(status.upstream), without_credentials(reason)
         more = {"upstream": upstream, "size": tunasync_size(status.size), "error_msg": reason}
         self._ask("POST", self._job(status.mirror), told | _NEVER | more)
         shown[status.mirror] = word

@@ -9,7 +9,6 @@ only; the verdict is right all the same, because the view is made anew when its 
 """
 
 import math
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
@@ -19,11 +18,9 @@ from schemas.records import FreshnessFile, Mirror, Site, Worker
 from schemas.renames import current_names
 from schemas.report import MirrorStatus, Probe, Progress, Run
 from schemas.states import ACTIVE, FRESHNESS, NONE
+from schemas.upstreams import without_credentials
 from sitegen.model import TUNASYNC, Declared, Facts, WorkerState
 from sitegen.snapshot import BEHIND, CURRENT, OTHER, Copy, MirrorView, Snapshot, WorkerView
-
-_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*@")
-"""A user name and password in an upstream's address are nobody's business."""
 
 DEFAULT_TITLE = "Mirrors"
 
@@ -216,7 +213,7 @@ def _copy(told: _Told, host: _Host, now: float) -> Copy:
     definition, status = told.definition, told.status
     if status is None:
         status = MirrorStatus(definition.name, definition.upstream, definition.role == "master", NONE)
-    status = status._replace(upstream=_CREDENTIALS.sub("", status.upstream), probe=_shown(status.probe))
+    status = status._replace(upstream=without_credentials(status.upstream), probe=_shown(status.probe))
     success = status.last_success_at
     found = freshness(definition, success, status.probe, host.silent_at, now)
     live = told.progress if told.progress and now < host.live_until and _is_of(status, told.progress) else None
@@ -233,7 +230,7 @@ def _copy(told: _Told, host: _Host, now: float) -> Copy:
 
 def _shown(probe: Probe | None) -> Probe | None:
     """What went wrong can name the upstream, too."""
-    return probe._replace(problem=_CREDENTIALS.sub("", probe.problem)) if probe and probe.problem else probe
+    return probe._replace(problem=without_credentials(probe.problem)) if probe and probe.problem else probe
 
 
 def _is_of(status: MirrorStatus, progress: Progress) -> bool:
