@@ -1,4 +1,4 @@
-"""The quick check never says yes where the validator says no, and says yes to what people write."""
+"""The quick check never says yes where the validator says no, and says no to nothing that people write."""
 
 import copy
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from schemas.yaml_file import parse
 
 KINDS = ("mirror", "defaults", "site", "workers", "runner", "policy", "manager")
 ODDITIES: tuple[Any, ...] = (
-    None, True, -1, 0, 1, 2**63, 1.5, 2.0, "", "x" * 20000, "a b\n", "1h", "1h\n", "w1\n", "-x", [], [None], ["a", "a"],
+    None, True, -1, 0, 1, 2**63, 1.5, 2.0, "", "x" * 2000, "a b\n", "1h", "1h\n", "w1\n", "-x", [], [None], ["a", "a"],
     ["a", 1], [1, True], [{}, {}], {}, {"a": 1}, {"a b": {}}, {"w1": {"retry": 0}}, {"w1": {"retry": 1}},
     {"w1": {"x": 1}},
 )  # fmt: skip
@@ -47,20 +47,12 @@ def variants(node: Any) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_what_it_passes_is_valid(name: str) -> None:
-    strict, document = validator(name), examples(name)
-    passed = [variant for variant in variants(document) if fits(name, variant)]
-    assert passed
-    for variant in passed:
-        assert strict.is_valid(variant), variant
-
-
-@pytest.mark.parametrize("name", KINDS)
-def test_it_passes_all_of_these_that_is_valid(name: str) -> None:
-    strict = validator(name)
+def test_it_passes_what_is_valid_and_nothing_else(name: str) -> None:
+    strict, valid = validator(name), 0
     for variant in variants(examples(name)):
-        if strict.is_valid(variant):
-            assert fits(name, variant), variant
+        assert fits(name, variant) == strict.is_valid(variant), variant
+        valid += fits(name, variant)
+    assert valid
 
 
 def test_it_passes_the_files_that_we_ship() -> None:
