@@ -6,6 +6,9 @@ READY := $(VENV)/.ready
 # Expanded when it is used, so that a Python that .ci/packages has just installed is found.
 PYTHON = $(firstword $(shell for p in python3.11 python3.12 python3.13 python3.14 python3; do command -v $$p; done))
 
+# Where it is set, every process that a test starts would compile what it imports once more.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-system lint bench soak clean packages
 
