@@ -6,7 +6,7 @@ take a second each time. Ages are told as moments: `time() - …` in a query is 
 
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
@@ -15,12 +15,14 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.requests import Request
 from starlette.responses import Response
 
+from schemas.report import Run
 from schemas.states import FRESH
-from sitegen import endpoint
+from sitegen import endpoint, run_store
 from sitegen.access import Access
 from sitegen.current import Current
 from sitegen.endpoint import Endpoint
 from sitegen.snapshot import Copy, MirrorView, Snapshot, WorkerView
+from sitegen.store import Store
 
 KEPT = 5.0
 """Seconds for which the figures are kept while nothing changes: signs of life count as no change."""
@@ -29,8 +31,8 @@ _COPY = (
     ("status", "1 for the state of the last run"),
     ("last_success_timestamp_seconds", "when a run last succeeded, by the worker's clock"),
     ("size_bytes", "size of the mirror"),
-    ("duration_seconds", "how long the last transfer took"),
-    ("transferred_bytes", "what the last run transferred"),
+    ("duration_seconds", "how long the transfer of the last run that has ended took"),
+    ("transferred_bytes", "what the last run that has ended transferred"),
     ("fresh", "1 while visitors can trust this copy, 0 when it is stale or unknown"),
     ("not_fresh", "1 for the cause while it is stale or unknown"),
     ("lag_seconds", "how far it was behind its upstream when they were compared"),
@@ -46,9 +48,10 @@ Lines = tuple[str, ...]
 class Metrics:
     """The route, with what it remembers."""
 
-    def __init__(self, access: Access, current: Current) -> None:
+    def __init__(self, access: Access, current: Current, store: Store) -> None:
         self._access = access
         self._current = current
+        self._past = _Past(store)
         self._lock = threading.Lock()
         self._lines: dict[str, tuple[MirrorView, Lines]] = {}
         self._written: tuple[int, float, bytes] = -1, 0.0, b""
@@ -77,7 +80,7 @@ class Metrics:
         before, self._lines = self._lines, {}
         for view in snapshot.mirrors:
             held = before.get(view.name)
-            self._lines[view.name] = held if held and held[0] is view else (view, _lines(view))
+            self._lines[view.name] = held if held and held[0] is view else (view, _lines(view, self._past.ended))
         parts = []
         for place, (name, words) in enumerate(_COPY):
             parts.append(f"# HELP skipjack_mirror_{name} {words}\n# TYPE skipjack_mirror_{name} gauge\n")
@@ -85,14 +88,35 @@ class Metrics:
         return "".join(parts).encode()
 
 
-def _lines(view: MirrorView) -> Lines:
-    told = [_values(copy) for copy in view.copies]
+class _Past:
+    """The runs before those that are under way, each looked up once."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._found: dict[tuple[str, str], tuple[int, Run | None]] = {}
+
+    def ended(self, copy: Copy) -> Run | None:
+        """The last run of a copy that has ended, so that nothing is missing while the next one is under way."""
+        run, definition = copy.status.run, copy.definition
+        key = copy.worker, definition.name
+        if run is None or run.ended_at is not None:
+            self._found.pop(key, None)
+            return run
+        if key not in self._found or self._found[key][0] != run.id:
+            names = (definition.name, *definition.formerly)
+            self._found[key] = run.id, run_store.last_ended(self._store, copy.worker, names)
+        return self._found[key][1]
+
+
+def _lines(view: MirrorView, ended: Callable[[Copy], Run | None]) -> Lines:
+    told = [_values(copy, ended(copy)) for copy in view.copies]
     return tuple("".join(values[place] for values in told) for place in range(len(_COPY)))
 
 
-def _values(copy: Copy) -> Lines:
-    """The lines of one copy; names need no escaping, since they are letters, digits, `.`, `_` and `-`."""
-    status, run, probe = copy.status, copy.status.run, copy.probe
+def _values(copy: Copy, run: Run | None) -> Lines:
+    """The lines of one copy with its last run that has ended; names need no escaping, since they are letters, digits,
+    `.`, `_` and `-`."""
+    status, probe = copy.status, copy.probe
     labels = f'mirror="{status.mirror}",worker="{copy.worker}"'
     values: Iterable[Any] = (
         1,

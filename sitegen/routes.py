@@ -40,7 +40,7 @@ def endpoints(store: Store, ingest: Ingest, settings: ManagerSettings, bells: Be
         rows += TunasyncReads(store, access, current).endpoints()
     rows += TunasyncWrites(store, access, ingest).endpoints()
     rows += TunasyncControl(store, access, control, commands, settings.tunasync.call).endpoints()
-    rows += Metrics(access, current).endpoints()
+    rows += Metrics(access, current, store).endpoints()
     rows.append(openapi.endpoint_of(rows))
     return rows
 

@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy import ColumnElement, and_, literal, or_, select
 
 from schemas.report import Run
 from sitegen.envelope import Refused
@@ -39,6 +39,15 @@ def page(store: Store, worker: str, names: Sequence[str], cursor: str, limit: in
         rows = tx.execute(select(*columns).where(*which).order_by(*_ORDER).limit(limit + 1)).all()
     shown = rows[:limit]
     return [Told(row[0], row[1], Run._make(row[3:])) for row in shown], _cursor(shown[-1]) if rows[limit:] else None
+
+
+def last_ended(store: Store, worker: str, names: Sequence[str]) -> Run | None:
+    """The last run of a mirror that has ended on a worker, the mirror by all of its names; without the log."""
+    columns = [literal("").label(name) if name == "log_tail" else runs.c[name] for name in Run._fields]
+    which = runs.c.worker == worker, runs.c.mirror.in_(names), runs.c.ended_at.is_not(None)
+    with store.transaction() as tx:
+        row = tx.execute(select(*columns).where(*which).order_by(*_ORDER).limit(1)).one_or_none()
+    return None if row is None else Run._make(row)
 
 
 def _cursor(row: Any) -> str:

@@ -1,18 +1,20 @@
 """Figures for Prometheus, read back with its own parser."""
 
+import itertools
 import time
 from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from schemas.records import ManagerSettings
-from schemas.report import Probe
+from schemas.records import ManagerSettings, Mirror, Site
+from schemas.report import Probe, Report, Run
 from sitegen.access import Access
 from sitegen.current import Current
 from sitegen.metrics import KEPT, Metrics
+from sitegen.model import Declared
 from sitegen.store import Store
-from tests.sitegen.kit import HOUR, NOW, Manager, delivery_of, report_of, run_of, status_of
+from tests.sitegen.kit import HOUR, NOW, REVISION, Manager, delivery_of, report_of, run_of, status_of
 
 
 def read(text: bytes) -> dict[tuple[str, ...], float]:
@@ -27,7 +29,7 @@ def read(text: bytes) -> dict[tuple[str, ...], float]:
 
 @pytest.fixture
 def metrics(store: Store) -> Metrics:
-    return Metrics(Access(store, ManagerSettings()), Current(store))
+    return Metrics(Access(store, ManagerSettings()), Current(store), store)
 
 
 def test_every_copy_and_worker_has_its_figures(store: Store, metrics: Metrics) -> None:
@@ -71,6 +73,40 @@ def test_the_comparison_with_the_upstream_and_the_cause_have_figures(store: Stor
     assert [key[1:] for key in found if key[0] == "skipjack_mirror_not_fresh"] == [("lag", "lags", "w1")]
 
 
+@pytest.mark.parametrize("before", ["debian", "debian-old"], ids=["same name", "former name"])
+def test_what_the_last_run_took_stays_while_the_next_one_is_under_way(
+    store: Store, metrics: Metrics, before: str
+) -> None:
+    """Also for a manager that was started meanwhile, and the run before that is not told."""
+    config = Declared(
+        REVISION, NOW, Site("Site"), {}, (Mirror("debian", "w1", "rsync", "rsync://up/", formerly=("debian-old",)),), ()
+    )
+    store.keep_catalogue(config, NOW)
+
+    def took() -> tuple[float, ...]:
+        found = read(metrics.text(next(times)))
+        kinds = ("duration_seconds", "transferred_bytes")
+        return tuple(found[f"skipjack_mirror_{kind}", "debian", "w1"] for kind in kinds)
+
+    def begins(name: str, number: int) -> Report:
+        under_way = status_of(name, "syncing", run=Run(number, "syncing", NOW, NOW))
+        return report_of(next(numbers), under_way)
+
+    def ends(name: str, number: int, duration: float) -> Report:
+        run = run_of(number, duration=duration, bytes=1000 * number, ended_at=NOW + number)
+        return report_of(next(numbers), status_of(name, run=run))
+
+    times, numbers = itertools.count(0.0, KEPT), itertools.count(1)
+    store.apply(
+        [delivery_of(ends(before, 1, 50.0)), delivery_of(ends(before, 2, 61.5)), delivery_of(begins("debian", 3))]
+    )
+    assert took() == took() == (61.5, 2000)
+    store.apply([delivery_of(ends("debian", 3, 7.0)), delivery_of(begins("debian", 4))])
+    assert took() == (7.0, 3000), "a run that began and ended between two looks counts"
+    store.apply([delivery_of(ends("debian", 4, 8.0))])
+    assert took() == (8.0, 4000)
+
+
 def test_an_empty_site_has_figures_too(metrics: Metrics) -> None:
     assert read(metrics.text(0.0))["skipjack_mirrors", "fresh"] == 0
 
@@ -80,9 +116,9 @@ def test_lines_are_written_anew_only_for_what_changed(
 ) -> None:
     written: list[str] = []
 
-    def lines(view: Any) -> Any:
+    def lines(view: Any, ended: Any) -> Any:
         written.append(view.name)
-        return original(view)
+        return original(view, ended)
 
     original = __import__("sitegen.metrics", fromlist=["_lines"])._lines
     monkeypatch.setattr("sitegen.metrics._lines", lines)
