@@ -5,7 +5,7 @@ not so, nor miss something that is.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -225,13 +225,18 @@ class Journal(Outbox):
             self._update("mirror", {"size": size, "measured_at": now}, "name", mirror)
             self._report(mirror, now)
 
-    def probes_due(self, now: float, every: float) -> list[str]:
-        """The mirrors at rest that had a success since they were probed, or were not for `every` seconds."""
+    def probes_due(self, files: Mapping[str, str], now: float, every: float) -> list[str]:
+        """Of the mirrors with these files to compare those at rest that had a success since they were probed, were not
+        for `every` seconds, or only with another file."""
         query = (
-            "SELECT name, status FROM mirror WHERE last_success_at IS NOT NULL AND (probed_at IS NULL"
-            " OR probed_at < last_success_at OR abs(? - probed_at) >= ?) ORDER BY probed_at"
+            "SELECT name, status, json_extract(probe, '$.file'), probed_at IS NULL OR probed_at < last_success_at"
+            " OR abs(? - probed_at) >= ? FROM mirror WHERE last_success_at IS NOT NULL ORDER BY probed_at"
         )
-        return [row[0] for row in self._db.execute(query, (now, every)) if row["status"] not in _NOT_PROBED]
+        return [
+            name
+            for name, status, file, is_due in self._db.execute(query, (now, every))
+            if name in files and status not in _NOT_PROBED and (is_due or file not in (None, files[name]))
+        ]
 
     def probe(self, mirror: str) -> Probe | None:
         """What was last found when a mirror was compared with its upstream."""

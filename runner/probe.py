@@ -34,6 +34,10 @@ PATIENCE = Patience(10.0, 20.0)
 RSYNC_PATIENCE = 30.0
 """Seconds for all that rsync does."""
 
+NEWEST_LASTS = 12 * 3600.0
+"""Seconds for which the newest time of an upstream counts after it was last seen there: of several servers each answers
+some of a dozen probes, and one that was put back to an older state is believed the same day."""
+
 _OPTIONS = ("--quiet", "--copy-links", f"--max-size={LARGEST}", "--timeout=15")
 _HEADERS = {"User-Agent": f"Skipjack/{VERSION}"}
 _NO_SUCH_FILE = 23
@@ -60,21 +64,52 @@ def probe(planned: Planned) -> Probe:
         None if own is None else read_stamp(own),
         None if upstream is None or own is None else upstream == own,
         "; ".join(filter(None, (trouble, own_trouble)))[:1000],
+        file=file,
     )
 
 
 def continued(before: Probe | None, found: Probe) -> Probe:
-    """What is so after a new probe: when the two were last even, and the former comparison while none can be made.
+    """What is so after a new probe: until when nothing was missing, and the former comparison while none can be made.
 
-    An upstream that does not answer for an hour changes nothing about how far behind it we were.
+    An upstream that does not answer for an hour changes nothing about how far behind it we were. What was found in
+    another file tells nothing of this one.
     """
-    if found.same or (found.upstream_at is not None and found.own_at is not None and found.own_at >= found.upstream_at):
+    if before is None or before.file not in (None, found.file):
+        before = Probe(found.at)
+    found = _beside_newest(before, found)
+    if _is_even(found):
         return found._replace(even_at=found.at)
-    if before is None:
-        return found
     if found.same is None and before.same is not None and 0 <= found.at - before.at <= PROBE_LASTS:
         return before._replace(problem=found.problem)
-    return found._replace(even_at=before.even_at)
+    return found._replace(even_at=_even_until(before, found))
+
+
+def _beside_newest(before: Probe, found: Probe) -> Probe:
+    """The same with the newest time that the upstream is known to have.
+
+    Several servers may answer to one name, and those that follow the others late would make us even again and again.
+    """
+    newest, seen_at = before.upstream_at, before.seen_at
+    if found.upstream_at is None:
+        return found
+    if newest is None or seen_at is None or newest <= found.upstream_at or not 0 <= found.at - seen_at <= NEWEST_LASTS:
+        return found._replace(seen_at=found.at)
+    same = None if found.same is None else found.own_at == newest
+    return found._replace(upstream_at=newest, seen_at=seen_at, same=same)
+
+
+def _is_even(probe: Probe) -> bool:
+    if probe.upstream_at is None or probe.own_at is None:
+        return bool(probe.same)
+    return bool(probe.same) or probe.own_at >= probe.upstream_at
+
+
+def _even_until(before: Probe, found: Probe) -> float | None:
+    """Until when nothing was missing: the first time of the upstream that we have not got is that of a change."""
+    counts_already = before.even_at is not None and not _is_even(before)
+    if counts_already or found.same is None or found.upstream_at is None:
+        return before.even_at
+    return max(before.even_at or 0.0, min(found.upstream_at, found.at))
 
 
 def _tried(read: Callable[[], bytes]) -> tuple[bytes | None, str]:

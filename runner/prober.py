@@ -1,4 +1,5 @@
-"""When which mirrors are compared with their upstreams: after each success, and once an hour while nothing happens."""
+"""When which mirrors are compared with their upstreams: after each success, once an hour while nothing happens, and
+when another file is to be compared."""
 
 import os
 import time
@@ -45,7 +46,8 @@ class Probes:
     def _due(self, book: journal.Journal) -> Iterator[Planned]:
         probed = self._planned()
         if probed:
-            yield from (probed[name] for name in book.probes_due(time.time(), EVERY) if name in probed)
+            files = {name: each.mirror.freshness.file for name, each in probed.items() if each.mirror.freshness}
+            yield from (probed[name] for name in book.probes_due(files, time.time(), EVERY))
 
     def _planned(self) -> dict[str, Planned]:
         try:

@@ -64,10 +64,17 @@ def freshness(
 
 
 def counting(mirror: Mirror, last_success_at: float | None, probe: Probe | None) -> Probe | None:
-    """The probe if the mirror is judged by it: asked for, and not overtaken by a success that it knows nothing of."""
-    if mirror.freshness is None or probe is None:
+    """The probe if the mirror is judged by it: asked for, of the file that is (`""` is any), and not overtaken by a
+    success that it knows nothing of."""
+    if mirror.freshness is None or probe is None or is_of_another_file(mirror, probe):
         return None
     return probe if last_success_at is None or last_success_at <= probe.at + PROBE_LASTS else None
+
+
+def is_of_another_file(mirror: Mirror, probe: Probe) -> bool:
+    """Whether a file was compared that was asked for before; a worker that does not say which is believed."""
+    file = mirror.freshness.file if mirror.freshness else ""
+    return bool(file) and probe.file not in (None, file)
 
 
 def lag(probe: Probe) -> float | None:
@@ -96,8 +103,8 @@ def _ends(mirror: Mirror, last_success_at: float, probe: Probe | None) -> Iterat
 def _lags_at(rule: FreshnessFile, probe: Probe) -> float | None:
     """When the mirror is too far behind its upstream.
 
-    Not before `max_lag` has gone by since it was last even: an upstream that moves after a month has a stamp that is a
-    month newer at once. Stamps that hold no time, and were never found the same, tell nothing.
+    Not before `max_lag` has gone by since nothing was missing: an upstream that moves after a month has a stamp that is
+    a month newer at once. Stamps that hold no time, and were never found the same, tell nothing.
     """
     behind = lag(probe)
     if probe.same is None or (behind is not None and behind <= rule.max_lag):

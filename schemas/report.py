@@ -37,8 +37,9 @@ class Run(NamedTuple):
 class Probe(NamedTuple):
     """The upstream's timestamp file beside the mirror's own, at one moment; None for what could not be told.
 
-    `problem` says why one of them could not be read, then or in an attempt since; `even_at` when the mirror was last
-    found not to be behind.
+    `problem` says why one of them could not be read, then or in an attempt since. `even_at` is until when nothing of
+    the upstream was missing, as far as anybody saw. `file` was compared; an older worker does not tell. `seen_at` is
+    when an answer of the upstream last held its time: of several servers behind one name the newest counts.
     """
 
     at: float
@@ -47,6 +48,8 @@ class Probe(NamedTuple):
     same: bool | None = None
     problem: str = ""
     even_at: float | None = None
+    file: str | None = None
+    seen_at: float | None = None
 
 
 class MirrorStatus(NamedTuple):

@@ -98,7 +98,7 @@ def _probe(copy: Copy) -> dict[str, Any] | None:
     probe, rule = copy.status.probe, copy.definition.freshness
     if probe is None or rule is None:
         return None
-    return {"file": rule.file or None, "counts": copy.probe is not None} | probe._asdict()
+    return probe._asdict() | {"file": probe.file or rule.file or None, "counts": copy.probe is not None}
 
 
 def _progress(progress: Progress | None) -> dict[str, Any] | None:

@@ -236,9 +236,9 @@ def test_a_sync_that_brings_nothing_is_ours_to_mend_even_while_nobody_answers(
     repository: ConfigRepository, manager: Manager, reporter: Worker, web: tuple[str, list[str]], tree: Path
 ) -> None:
     now = int(time.time())
-    (tree / "stamp").write_text(f"{now}\n")
+    (tree / "stamp").write_text(f"{now - 2 * DAY}\n")
     script = reporter.folder / "script"
-    script.write_text(f"#!/bin/sh\n[ -e stamp ] || echo {now - 2 * DAY} > stamp\n")
+    script.write_text(f"#!/bin/sh\n[ -e stamp ] || echo {now - 4 * DAY} > stamp\n")
     script.chmod(0o755)
     text = f"provider: command\ncommand: {script}\n" + MIRROR.format(web[0], "stamp")
     repository.commit({"m.yml": text}, "Add m")
@@ -246,7 +246,7 @@ def test_a_sync_that_brings_nothing_is_ours_to_mend_even_while_nobody_answers(
     reporter.command("once")
 
     page = shown(manager, reporter, "stale", "lag")
-    assert (page["status"], page["lag"], page["copies"][0]["probe"]["even_at"]) == ("success", 2 * DAY, None)
+    assert (page["status"], page["lag"], page["copies"][0]["probe"]["even_at"]) == ("success", 2 * DAY, now - 2 * DAY)
     words = "We are behind the upstream by 2d.</b> Our last run succeeded, but did not bring what the upstream has."
     assert words in (manager.site / "mirrors/m.html").read_text()
     figures = requests.get(f"{manager.url}/metrics", timeout=5).text
@@ -263,6 +263,29 @@ def test_a_sync_that_brings_nothing_is_ours_to_mend_even_while_nobody_answers(
     reporter.command("run", "m")
     reporter.command("courier")
     assert shown(manager, reporter, "fresh", None)["copies"][0]["probe"]["problem"] == ""
+
+
+def test_once_another_file_is_named_the_former_one_counts_no_more_and_the_new_one_is_compared_at_once(
+    repository: ConfigRepository, upstream: RsyncDaemon, tree: Path, manager: Manager, reporter: Worker
+) -> None:
+    now = int(time.time())
+    (tree / "old").write_text(f"{now - 8 * DAY}\n")
+    (tree / "new").write_text(f"{now}\n")
+    repository.commit({"m.yml": MIRROR.format(upstream.url("files"), "old")}, "Add m")
+    reporter.command("once")
+    assert shown(manager, reporter, "stale", "upstream")["copies"][0]["probe"]["file"] == "old"
+
+    repository.commit({"m.yml": MIRROR.format(upstream.url("files"), "new")}, "Compare the new file")
+    manager.stop()  # one that starts follows at once
+    manager.start()
+
+    (copy,) = shown(manager, reporter, "fresh", None)["copies"]
+    assert (copy["probe"]["file"], copy["probe"]["counts"], copy["lag"]) == ("old", False, None)
+    assert "Not compared by this file yet" in (manager.site / "mirrors/m.html").read_text()
+    reporter.command("follow")
+    reporter.command("courier")
+    (copy,) = shown(manager, reporter, "fresh", None)["copies"]
+    assert (copy["probe"]["file"], copy["probe"]["counts"], copy["lag"]) == ("new", True, 0.0)
 
 
 def test_an_upstream_that_moves_after_a_long_time_leaves_time_to_follow(

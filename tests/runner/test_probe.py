@@ -1,15 +1,18 @@
 """Which of the mirror's own files are looked at, and which mirrors are probed when."""
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from runner import journal
 from runner.journal import Ending, Journal, Subject
 from runner.paths import Paths
-from runner.probe import NotRead, _own, continued, is_probed
-from schemas.freshness import PROBE_LASTS
+from runner.probe import NEWEST_LASTS, NotRead, _own, continued, is_probed
+from schemas.freshness import PROBE_LASTS, freshness
 from schemas.records import FreshnessFile, Mirror
 from schemas.report import Probe
 
@@ -42,13 +45,105 @@ def test_an_inherited_file_of_an_upstream_that_cannot_be_asked_is_passed_over(up
     assert not is_probed(mirror._replace(freshness=None))
 
 
-def test_when_a_mirror_was_last_even_with_its_upstream_is_carried_on() -> None:
+def test_until_when_nothing_was_missing_is_carried_on() -> None:
     even = continued(None, Probe(10.0, None, None, True))
     assert even.even_at == 10.0
     behind = continued(even, Probe(20.0, 19.0, 9.0, False))
-    assert (behind.even_at, behind.own_at) == (10.0, 9.0)
+    assert (behind.even_at, behind.own_at) == (19.0, 9.0), "at 19 there was something new for the first time"
+    assert continued(behind, Probe(25.0, 24.0, 9.0, False)).even_at == 19.0
     assert continued(behind, Probe(30.0, 19.0, 25.0, False)).even_at == 30.0, "ours is ahead"
-    assert continued(None, Probe(20.0, 19.0, 9.0, False)).even_at is None
+    assert continued(None, Probe(20.0, 21.0, 9.0, False)).even_at == 20.0, "no time of the upstream is later than now"
+    assert continued(even, Probe(20.0, None, None, False)).even_at == 10.0, "no times"
+    assert continued(None, Probe(20.0, None, None, False)).even_at is None
+
+
+def test_a_server_that_follows_the_others_late_does_not_count_for_a_while() -> None:
+    even = continued(None, Probe(1000.0, 900.0, 900.0, True))
+    newer = continued(even, Probe(1100.0, 1050.0, 900.0, False))
+    late = continued(newer, Probe(1200.0, 900.0, 900.0, True))
+    assert (late.upstream_at, late.seen_at, late.same, late.even_at) == (1050.0, 1100.0, False, 1050.0)
+    assert continued(late, Probe(1300.0, 900.0, 1050.0, False)).same is True, "we have what the best of them has"
+    unreadable = continued(late, Probe(1300.0, 900.0, None, None, "ours is not there"))
+    assert unreadable == late._replace(problem="ours is not there")
+    put_back = continued(late, Probe(1101.0 + NEWEST_LASTS, 900.0, 900.0, True))
+    assert (put_back.upstream_at, put_back.even_at) == (900.0, put_back.at)
+
+
+def test_what_was_found_in_another_file_does_not_go_on() -> None:
+    before = Probe(1000.0, 990.0, 10.0, False, "", 20.0, "TIME", 1000.0)
+    assert continued(before, Probe(1100.0, 500.0, 500.0, True, file="state")).upstream_at == 500.0
+    failed = Probe(1100.0, None, None, None, "nobody answers", file="state")
+    assert continued(before, failed) == failed
+    assert continued(before, failed._replace(file="TIME")).upstream_at == 990.0
+    assert continued(before._replace(file=None), failed).upstream_at == 990.0, "an older release wrote it down"
+
+
+RULE = FreshnessFile("f", int(24 * HOUR), int(365 * 24 * HOUR))
+JUDGED = Mirror("m", "w", "rsync", "rsync://h/m/", stale_after=10**8, freshness=RULE)
+START = 1_800_000_000.0
+
+
+def verdict(probe: Probe, now: float) -> tuple[str, str | None]:
+    found = freshness(JUDGED, START, probe, now + 10**9, now)
+    return found.verdict, found.cause
+
+
+waits = st.floats(60.0, HOUR)
+
+
+@given(
+    st.floats(0.0, 0.9 * RULE.max_lag),
+    st.floats(0.0, 0.9 * RULE.max_lag),
+    st.lists(st.tuples(waits, st.booleans(), st.sampled_from(["neither", "first", "second"])), min_size=1, max_size=30),
+    st.booleans(),
+)
+def test_a_mirror_never_turns_stale_while_its_upstream_alternates_between_two_times_that_are_young(
+    first: float, second: float, probes: list[tuple[float, bool, str]], was_even: bool
+) -> None:
+    """Whatever server answers whom: what visitors miss is younger than what the rule allows."""
+    old = START - 30 * 24 * HOUR
+    stamps = {"first": START - first, "second": START - second, "neither": old}
+    ends = min(stamps["first"], stamps["second"]) + RULE.max_lag
+    before = Probe(START - 2 * RULE.max_lag, old, old, True, "", START - 2 * RULE.max_lag, "f") if was_even else None
+    at = START
+    for wait, asks_second, has in probes:
+        upstream_at, own_at = stamps["second" if asks_second else "first"], stamps[has]
+        before = continued(before, Probe(at, upstream_at, own_at, upstream_at == own_at, file="f"))
+        assert verdict(before, at) == ("fresh", None)
+        at += wait
+        if at >= ends:
+            break
+        assert verdict(before, at - 1) == ("fresh", None), "nor until the next probe"
+
+
+@given(st.lists(st.booleans(), min_size=60, max_size=60), st.floats(0.0, HOUR))
+def test_being_behind_is_found_in_time_although_a_server_that_has_what_we_have_answers_most_probes(
+    late: list[bool], shift: float
+) -> None:
+    """One server moves each hour, another one stands where we stand, and each probe asks either."""
+    found: Probe | None = None
+    said = []
+    for hour, asks_late in enumerate(late):
+        at = START + hour * HOUR + shift
+        upstream_at = START if asks_late and hour % 11 else START + hour * HOUR
+        found = continued(found, Probe(at, upstream_at, START, upstream_at == START, file="f"))
+        said.append(verdict(found, at))
+    missed = next(hour for hour in range(1, 60) if not (late[hour] and hour % 11))
+    in_time = missed + int(RULE.max_lag / HOUR) + 11
+    assert set(said[:24]) == {("fresh", None)}
+    assert set(said[in_time:]) == {("stale", "lag")}
+    changes = sum(one != other for one, other in itertools.pairwise(said))
+    assert changes == 1, "it changes once and stays"
+
+
+def test_a_server_that_stands_still_for_long_is_not_taken_for_the_upstream() -> None:
+    found: Probe | None = None
+    for hour in range(48):
+        at = START + hour * HOUR
+        upstream_at = START - 400 * 24 * HOUR if hour % 2 else at
+        own_at = START + (hour - hour % 2) * HOUR
+        found = continued(found, Probe(at, upstream_at, own_at, upstream_at == own_at, file="f"))
+        assert verdict(found, at) == ("fresh", None)
 
 
 def test_an_upstream_that_does_not_answer_takes_the_former_comparison_away_only_after_a_while() -> None:
@@ -71,7 +166,8 @@ def book(tmp_path: Path) -> Iterator[Journal]:
 
 def test_mirrors_are_probed_after_a_success_each_hour_and_only_at_rest(book: Journal) -> None:
     def due(now: float) -> bool:
-        return book.probes_due(now, HOUR) == ["debian"]
+        assert book.probes_due({}, now, HOUR) == [], "none of its files is to be compared"
+        return book.probes_due({"debian": "TIME"}, now, HOUR) == ["debian"]
 
     run = book.begin(None, SUBJECT, 0.0)
     assert run is not None
@@ -87,6 +183,15 @@ def test_mirrors_are_probed_after_a_success_each_hour_and_only_at_rest(book: Jou
     assert (due(31.0), due(11.0 + HOUR)) == (False, True)
     book.override([SUBJECT], "paused", "ada", 40.0)
     assert not due(11.0 + HOUR)
+
+
+def test_another_file_is_compared_at_once(book: Journal) -> None:
+    run = book.begin(None, SUBJECT, 0.0)
+    assert run is not None
+    book.end(run, "debian", Ending("success"), 10.0)
+    for file, expected in (("TIME", []), ("state", ["debian"]), (None, [])):
+        book.probed("debian", Probe(11.0, 5.0, 5.0, True, file=file), 11.0)
+        assert book.probes_due({"debian": "TIME"}, 12.0, HOUR) == expected
 
 
 def test_a_probe_is_reported_and_stays_in_later_reports(book: Journal) -> None:

@@ -113,6 +113,18 @@ def test_a_probe_counts_until_a_success_that_it_knows_nothing_of_and_only_where_
     assert counting(PROBED, NOW, None) is None
 
 
+@pytest.mark.parametrize(
+    ("compared", "named", "counts"),
+    [("f", "f", True), ("TIME", "f", False), (None, "f", True), ("TIME", "", True)],
+    ids=["same", "another", "an older worker does not tell", "no configuration is known"],
+)
+def test_what_was_found_in_another_file_does_not_count(compared: str | None, named: str, counts: bool) -> None:
+    behind = Probe(NOW, NOW, NOW - 5 * DAY, False, file=compared)
+    mirror = PROBED._replace(freshness=FreshnessFile(named, int(12 * HOUR)))
+    assert counting(mirror, NOW, behind) == (behind if counts else None)
+    assert judged(behind, mirror=mirror).verdict == (STALE if counts else FRESH)
+
+
 def test_a_probe_does_not_foresee_what_the_upstream_does_in_a_week() -> None:
     assert judged(Probe(NOW, NOW, NOW, True), now=NOW + 8 * DAY, success=NOW)[:2] == (FRESH, None)
 

@@ -4,12 +4,13 @@ from typing import Any
 import pytest
 
 from schemas import report
-from schemas.report import Envelope, MirrorStatus, Problem, Report, Run
+from schemas.report import Envelope, MirrorStatus, Probe, Problem, Report, Run
 from schemas.strict import validator
 from schemas.validation import schema
 
 RUN = Run(7, "failed", 1.0, 2.0, 3.5, 2, 23, "rsync exited with 23", 1.5, 10, 2, 2**62, "last line\n", "a" * 40)
-STATUS = MirrorStatus("debian", "rsync://h/m/", True, "failed", RUN, 2.0, 3.5, 1.0, 99.0, 5)
+PROBE = Probe(4.0, 3.0, 2.0, False, "", 1.5, "project/trace/master", 4.0)
+STATUS = MirrorStatus("debian", "rsync://h/m/", True, "failed", RUN, 2.0, 3.5, 1.0, 99.0, 5, PROBE)
 BARE = MirrorStatus("gnu", "rsync://h/g/", False, "none")
 REPORTS = (
     Report(1, 4.0, report.CHANGE, (STATUS,)),
@@ -50,10 +51,15 @@ def test_an_older_workers_missing_keys_get_their_defaults() -> None:
     plain = encoded(ENVELOPE)
     status = plain["reports"][0]["statuses"][0]
     del plain["reports"][0]["runs"], status["size"], status["run"]["files"], status["next_run_at"]
+    del status["probe"]["file"], status["probe"]["seen_at"]
     validator("report").validate(plain)
     first = report.decode_envelope(plain).reports[0]
     assert first == REPORTS[0]._replace(
-        statuses=(STATUS._replace(size=None, next_run_at=None, run=RUN._replace(files=None)),)
+        statuses=(
+            STATUS._replace(
+                size=None, next_run_at=None, run=RUN._replace(files=None), probe=PROBE._replace(file=None, seen_at=None)
+            ),
+        )
     )
 
 
@@ -68,7 +74,9 @@ def test_an_older_workers_missing_keys_get_their_defaults() -> None:
         ("reports/0/statuses/0/is_master", 1), ("reports/0/statuses/0/run/id", 2**63),
         ("reports/0/statuses/0/run/exit_code", 256), ("reports/0/statuses/0/run/size", -1),
         ("reports/0/statuses/0/run/log_tail", "x" * 20_000), ("reports/1/runs/0/mirror", None),
-        ("reports/0/statuses/0/last_success_at", 1e12), ("problems/0/mirror", "a b"),
+        ("reports/0/statuses/0/last_success_at", 1e12),
+        ("reports/0/statuses/0/probe/file", "x" * 2000), ("reports/0/statuses/0/probe/file", 1),
+        ("problems/0/mirror", "a b"),
     ],
 )  # fmt: skip
 def test_the_schema_turns_away_what_would_do_harm(path: str, value: object) -> None:

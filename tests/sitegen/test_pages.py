@@ -307,7 +307,7 @@ def test_a_mirrors_page_tells_what_the_comparison_found(probe: Probe | None, wor
     assert words in page(files, "mirrors/debian.html").text
     (copy,) = json.loads(files["mirrors/debian.json"])["copies"]
     counts = probe is not None and probe.at > NOW - DAY
-    assert copy["probe"] == (probe and {"file": "lastupdate", "counts": counts} | probe._asdict())
+    assert copy["probe"] == (probe and probe._asdict() | {"file": "lastupdate", "counts": counts})
 
 
 def test_documents_tell_the_cause_and_the_lag() -> None:
