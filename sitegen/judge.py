@@ -19,6 +19,7 @@ from schemas.renames import current_names
 from schemas.report import MirrorStatus, Probe, Progress, Run
 from schemas.states import ACTIVE, FRESHNESS, NONE
 from schemas.upstreams import without_credentials
+from sitegen import silence
 from sitegen.model import TUNASYNC, Declared, Facts, WorkerState
 from sitegen.snapshot import BEHIND, CURRENT, OTHER, Copy, MirrorView, Snapshot, WorkerView
 
@@ -36,7 +37,7 @@ class _Host(NamedTuple):
 
     definition: Worker
     silent_at: float | None = None
-    step: tuple[int, float] | None = None
+    step: tuple[float, float] | None = None
     live_until: float = 0.0
     progress: Mapping[str, Progress] = {}
 
@@ -46,7 +47,7 @@ class _Told(NamedTuple):
 
     definition: Mirror
     status: MirrorStatus | None
-    step: tuple[int, float] | None
+    step: tuple[float, float] | None
     progress: Progress | None
 
 
@@ -65,9 +66,6 @@ class _Judged(NamedTuple):
 
 _UNHEARD = _Host(Worker(""))
 """For a mirror whose worker is neither declared nor was ever heard of."""
-
-FOREIGN_SILENCE = 7 * 86400
-"""Seconds after which a worker of tunasync counts as silent at the earliest: it tells only statuses of jobs."""
 
 _Groups = list[tuple[str, list[Mirror]]]
 """The definitions of each mirror's copies, by name."""
@@ -178,15 +176,22 @@ def _hosts(facts: Facts) -> dict[str, _Host]:
     """Every worker that is declared or was heard of."""
     declared = facts.declared.workers if facts.declared else {}
     hosts = {name: _Host(definition) for name, definition in declared.items()}
-    return hosts | {state.name: _host(declared.get(state.name) or Worker(state.name), state) for state in facts.workers}
+    foreign = silence.of_tunasync(facts)
+    return hosts | {
+        state.name: _host(declared.get(state.name) or Worker(state.name), state, foreign.get(state.name))
+        for state in facts.workers
+    }
 
 
-def _host(definition: Worker, state: WorkerState) -> _Host:
-    silent_after = definition.silent_after
-    if state.journal == TUNASYNC:
-        silent_after = max(silent_after, FOREIGN_SILENCE)
-    silent_at = state.last_seen + silent_after
-    step = silent_after, silent_at // (silent_after / STEPS)
+def _host(definition: Worker, state: WorkerState, jobs: Iterable[MirrorStatus] | None) -> _Host:
+    """`jobs` are those of a worker of tunasync, None for one of ours."""
+    silent_after = float(definition.silent_after)
+    if jobs is not None:
+        silent_at = silence.silent_at(state.last_seen, silent_after, jobs)
+        step = silent_after, silent_at  # it may become earlier as well, and is coarse already
+    else:
+        silent_at = state.last_seen + silent_after
+        step = silent_after, silent_at // (silent_after / STEPS)
     progress = {item.mirror: item for item in state.progress}
     return _Host(definition, silent_at, step, state.last_seen + LIVE, progress)
 

@@ -1,0 +1,99 @@
+"""When a worker of tunasync counts as silent: between the end of a job and the beginning of the next it tells nothing."""
+
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from schemas.report import MirrorStatus
+from sitegen import tunasync_store
+from sitegen.judge import Judge
+from sitegen.silence import GRAIN, LATE, NO_WORD, silent_at
+from sitegen.store import Store
+from sitegen.tunasync_rules import Message
+from tests.sitegen.kit import HOUR, NOW, delivery_of, report_of, status_of
+
+DAY = 24 * HOUR
+QUIET = 1800.0
+
+
+def job(status: str = "success", due: float | None = NOW + HOUR, name: str = "m") -> MirrorStatus:
+    return status_of(name, status, next_run_at=due)
+
+
+@pytest.mark.parametrize(
+    ("jobs", "expected"),
+    [
+        ([job()], NOW + HOUR + LATE),
+        ([job("failed")], NOW + HOUR + LATE),
+        ([job("none")], NOW + HOUR + LATE),
+        ([job(due=NOW + 3 * HOUR), job("failed", NOW + 2 * HOUR)], NOW + 2 * HOUR + LATE),
+        ([job(due=NOW + 30 * DAY)], NOW + 30 * DAY + LATE),
+        ([job(), job("syncing", NOW - HOUR)], NOW + NO_WORD),
+        ([job(), job("pre-syncing", NOW - HOUR)], NOW + NO_WORD),
+        ([job("paused"), job("disabled", NOW + 2 * HOUR)], NOW + NO_WORD),
+        ([job("paused"), job(due=NOW + 5 * HOUR)], NOW + 5 * HOUR + LATE),
+        ([job(due=NOW - HOUR), job(due=NOW + 5 * HOUR)], NOW + 5 * HOUR + LATE),
+        ([job(due=NOW)], NOW + NO_WORD),
+        ([job(due=None)], NOW + NO_WORD),
+        ([], NOW + NO_WORD),
+    ],
+    ids=[
+        "at rest", "after a failure", "never ran", "the first counts", "a month away", "syncing", "about to sync",
+        "all are held", "one is held", "one was due when it was last heard of", "all were", "no time is told", "no job",
+    ],
+)  # fmt: skip
+def test_its_next_word_is_expected_when_the_first_job_is_due(jobs: list[MirrorStatus], expected: float) -> None:
+    found = silent_at(NOW, QUIET, jobs)
+    assert expected <= found < expected + GRAIN
+    assert found == silent_at(NOW, QUIET, jobs[::-1])
+
+
+def test_it_may_be_quiet_for_as_long_as_its_definition_says() -> None:
+    assert DAY <= silent_at(NOW, DAY, [job()]) - NOW < DAY + GRAIN
+
+
+def said(store: Store, at: float, status: str, due: float) -> None:
+    """What a worker of tunasync sends when a job's status changes: the status, and then its schedule."""
+    plain: dict[str, Any] = {"name": "debian", "status": status, "upstream": "rsync://up/"}
+    tunasync_store.post(store, "go", "debian", Message(plain), int(at * 1e9))
+    tunasync_store.schedule(store, "go", {"debian": datetime.fromtimestamp(due, UTC).isoformat()}, int(at * 1e9))
+
+
+def test_a_worker_of_tunasync_that_died_is_found_after_its_next_job_was_due_and_not_while_one_is_under_way(
+    store: Store,
+) -> None:
+    """One that is judged again and again says the same as one that is judged once."""
+    kept = Judge()
+
+    def verdict(at: float) -> tuple[str, str | None, bool]:
+        facts = store.facts()
+        found = kept.judge(facts, at)
+        assert found == Judge().judge(facts, at)
+        (view,) = found.mirrors
+        return view.verdict, view.cause, found.workers[0].silent
+
+    tunasync_store.register(store, "go", "http://localhost:6000/", int(NOW * 1e9))
+    said(store, NOW, "success", NOW + 8 * HOUR)
+    assert verdict(NOW + 8 * HOUR) == ("fresh", None, False)
+    assert verdict(NOW + 8 * HOUR + LATE + GRAIN) == ("unknown", "silence", True)
+    began = NOW + 8 * HOUR
+    said(store, began, "pre-syncing", began)
+    said(store, began + 3, "syncing", began)
+    assert verdict(began + 10 * HOUR) == ("fresh", None, False), "it takes long"
+    assert verdict(began + NO_WORD + HOUR) == ("unknown", "silence", True)
+    ended = began + 11 * HOUR
+    said(store, ended, "success", ended + 8 * HOUR)
+    assert verdict(ended + 8 * HOUR) == ("fresh", None, False)
+    assert verdict(ended + 8 * HOUR + LATE + GRAIN) == ("unknown", "silence", True), "earlier than while it was at work"
+
+
+def test_the_view_of_a_mirror_stays_while_the_worker_says_nothing_of_when_it_will_speak(store: Store) -> None:
+    judge, now = Judge(), time.time()
+    tunasync_store.register(store, "go", "", int(now * 1e9))
+    said(store, now, "success", now + 8 * HOUR)
+    before = judge.judge(store.facts(), now)
+    store.apply([delivery_of(report_of(1, status_of("other", at=now)), at=now)])
+    after = judge.judge(store.facts(), now + 60)
+    assert after.mirrors[0] is before.mirrors[0]
