@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Callable
 from typing import TypeVar
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 
 from schemas.names import is_name
@@ -12,6 +11,7 @@ from schemas.records import ManagerSettings
 from sitegen.addresses import contains, networks, unmapped
 from sitegen.envelope import Refused
 from sitegen.model import Token
+from sitegen.patience import in_thread
 from sitegen.store import Store, StoreError
 from sitegen.token_store import OPERATOR, WORKER
 from sitegen.tokens import TokenCache
@@ -50,7 +50,7 @@ class Access:
         """The answer of a method of ours; where the database has to be asked for it, others go on meanwhile."""
         if self._tokens.remembered(_secret(request)) is not None:
             return question(request)
-        return await run_in_threadpool(question, request)
+        return await in_thread(question, request)
 
     async def is_known(self, request: Request) -> bool:
         """Whether a request has a valid token, of whatever scope."""

@@ -80,7 +80,8 @@ async def _not_kept(_request: Request, problem: Exception) -> Response:
 
 async def _unreadable(_request: Request, problem: Exception) -> Response:
     _log.error("%s", problem)
-    return error(503, "the manager's database cannot be used now", {"Retry-After": "10"})
+    public = f": {problem.public}" if isinstance(problem, StoreError) and problem.public else ""
+    return error(503, f"the manager's database cannot be used now{public}", {"Retry-After": "10"})
 
 
 async def _gone(_request: Request, _gone: Exception) -> Response:

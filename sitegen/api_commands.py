@@ -6,7 +6,6 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -19,6 +18,7 @@ from sitegen.control import Control
 from sitegen.endpoint import Endpoint, Parameter
 from sitegen.envelope import Refused
 from sitegen.model import Entry
+from sitegen.patience import in_thread
 from sitegen.store import Store
 
 LONGEST = 60
@@ -117,7 +117,7 @@ class Commands:
             return await heard(bell, until)
         loop = asyncio.get_running_loop()
         while not await heard(bell, min(until, loop.time() + LOOK_EVERY)):
-            if await run_in_threadpool(self._numbers.of, worker) > newest:
+            if await in_thread(self._numbers.of, worker) > newest:
                 return True
             if loop.time() >= until:
                 return False
@@ -125,7 +125,7 @@ class Commands:
 
     async def _look(self, worker: str, after: int) -> Fetched:
         now = time.time()
-        return await run_in_threadpool(command_store.fetch, self._store, worker, after, now, now - self._expire)
+        return await in_thread(command_store.fetch, self._store, worker, after, now, now - self._expire)
 
     async def give(self, request: Request) -> Response:
         """Number and keep a command for every worker that it concerns, then wake these."""
@@ -137,8 +137,8 @@ class Commands:
 
     async def issue(self, order: Order, by: Entry) -> list[Command]:
         """Keep what is ordered and wake the workers."""
-        wanted = await run_in_threadpool(self._control.targets, order)
-        made = await run_in_threadpool(command_store.add, self._store, order, wanted, by)
+        wanted = await in_thread(self._control.targets, order)
+        made = await in_thread(command_store.add, self._store, order, wanted, by)
         self._bells.ring(*wanted)
         return made
 
@@ -149,7 +149,7 @@ class Commands:
         if plain["worker"] != worker:
             raise Refused(403, f"the token is for worker {worker}")
         results = [(item["number"], item["outcome"], item.get("reason", "")) for item in plain["results"]]
-        taken = await run_in_threadpool(command_store.finish, self._store, worker, results, time.time())
+        taken = await in_thread(command_store.finish, self._store, worker, results, time.time())
         return Json({"taken": taken})
 
     def page(self, request: Request) -> Response:

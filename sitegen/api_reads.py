@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -21,6 +20,7 @@ from sitegen.endpoint import Endpoint, Parameter
 from sitegen.envelope import Refused
 from sitegen.fragments import Fragments, dump
 from sitegen.model import TUNASYNC, Facts
+from sitegen.patience import in_thread
 from sitegen.snapshot import MirrorView, Snapshot
 from sitegen.store import Store
 
@@ -140,12 +140,12 @@ class Reads:
             found = await self._since(after)
             while found.changes == after and loop.time() < until and not self._bells.closed:
                 rang = await heard(bell, min(until, loop.time() + LOOK_EVERY))
-                if rang or await run_in_threadpool(self._current.changes) != after:
+                if rang or await in_thread(self._current.changes) != after:
                     found = await self._since(after)
         return for_all(found._asdict())
 
     async def _since(self, after: int) -> Changes:
-        return await run_in_threadpool(self._changes, after)
+        return await in_thread(self._changes, after)
 
     def _changes(self, after: int) -> Changes:
         """What has changed, by the names of today: a worker that is behind tells of former ones."""

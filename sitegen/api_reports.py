@@ -3,7 +3,6 @@
 import json
 import time
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -14,6 +13,7 @@ from sitegen.endpoint import Endpoint
 from sitegen.envelope import Refused
 from sitegen.ingest import Ingest
 from sitegen.model import Delivery
+from sitegen.patience import in_thread
 from sitegen.store import Store
 
 PATH = "/api/v1/reports"
@@ -49,7 +49,7 @@ class Reports:
     async def kept(self, request: Request, worker: str) -> bytes:
         """Keep what this worker sends; gives the answer's JSON, once it is on disk."""
         body = await self._access.body(request)
-        read = envelope.read(body) if len(body) < LARGE else await run_in_threadpool(envelope.read, body)
+        read = envelope.read(body) if len(body) < LARGE else await in_thread(envelope.read, body)
         if read.worker != worker:
             raise Refused(403, f"the token is for worker {worker}, not for {read.worker}")
         answer = await self._ingest.keep(Delivery(read, time.time()))
@@ -62,7 +62,7 @@ class Reports:
         second = int(time.time())
         if self._revision[0] != second:
             self._revision = second, self._revision[1]  # whoever comes meanwhile is told the former one
-            self._revision = second, await run_in_threadpool(self._store.revision)
+            self._revision = second, await in_thread(self._store.revision)
         return self._revision[1]
 
 

@@ -13,9 +13,13 @@ from sitegen.dialects import Dialect
 
 
 class StoreError(SkipjackError):
-    """The database cannot be used now; nothing of the transaction was kept. `reason` is the database's own word."""
+    """The database cannot be used now; nothing of the transaction was kept.
+
+    `reason` is the database's own word, `public` what everybody may be told of it.
+    """
 
     reason = ""
+    public = ""
 
 
 class Database:
@@ -34,6 +38,10 @@ class Database:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def break_off(self) -> None:
+        """End what is under way in other threads and might hang; nothing can be asked any more. Close it afterwards."""
+        self._dialect.break_off()
 
     def close(self) -> None:
         """Close every connection; the last process to do so leaves one tidy file where there is one."""

@@ -7,6 +7,7 @@ writers come one after the other, from however many managers; readers see one mo
 """
 
 import json
+import threading
 from collections.abc import Mapping, Sequence, Set
 from functools import cache
 from pathlib import Path
@@ -71,6 +72,9 @@ class Dialect(Protocol):
     def is_outage(self, error: exc.DBAPIError) -> bool:
         """Whether it is the database that fails, and not our SQL."""
 
+    def break_off(self) -> None:
+        """End what is under way, in any thread, where it might never end by itself; nothing new is begun."""
+
 
 class Sqlite:
     """A file of its own; `query_only` reads it as it stands, without making or altering anything."""
@@ -113,6 +117,9 @@ class Sqlite:
         """A full disk, a damaged file and the like have these two types and none of their children."""
         return type(error) in (exc.OperationalError, exc.DatabaseError)
 
+    def break_off(self) -> None:
+        """Nothing to do: what waits for a lock waits no longer than LOCK_SECONDS."""
+
 
 class Postgresql:
     """A database on a server. The password is read anew for each connection, so it can be changed while we run."""
@@ -128,6 +135,7 @@ class Postgresql:
         except ValueError as error:
             raise _wrong_address(str(error)) from error
         self._password = address.password
+        self._ending = threading.Event()
         self.place = _place(self._url)
 
     def engine(self) -> Engine:
@@ -139,7 +147,7 @@ class Postgresql:
                 f"The driver for PostgreSQL is not there: {error}.",
                 "Install it with `pip install skipjack[postgresql]`.",
             ) from error
-        event.listen(engine, "do_connect", self._add_password)
+        event.listen(engine, "do_connect", self._open)
         event.listen(engine, "connect", _set_up_postgresql)
         event.listen(engine, "begin", self.begin)
         return engine
@@ -155,9 +163,11 @@ class Postgresql:
         limits = f"-c lock_timeout={LOCK_SECONDS}s -c statement_timeout={2 * LOCK_SECONDS}s"
         return {**_NETWORK, "options": limits} | wanted
 
-    def _add_password(self, _dialect: Any, _record: Any, _arguments: Any, named: dict[str, Any]) -> None:
-        if self._password is not None:
-            named["password"] = read_secret(self._password)
+    def _open(self, _dialect: Any, _record: Any, _arguments: Any, named: dict[str, Any]) -> Any:
+        from sitegen.watched import Watched
+
+        secret = {} if self._password is None else {"password": read_secret(self._password)}
+        return Watched.opened(self._ending, **named, **secret)
 
     def options(self, writing: bool) -> Mapping[str, Any]:
         """Readers see one moment; writers see what was committed before they got the lock."""
@@ -177,6 +187,10 @@ class Postgresql:
         if isinstance(error, exc.OperationalError | exc.InternalError | exc.InterfaceError):
             return True
         return getattr(error.orig, "sqlstate", None) == "42501"
+
+    def break_off(self) -> None:
+        """Break every connection that waits for an answer, and open none any more."""
+        self._ending.set()
 
 
 def _place(url: URL) -> str:

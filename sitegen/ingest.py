@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from sitegen.model import Answer, Delivery
+from sitegen.patience import PATIENCE, NotAnswered
 from sitegen.store import Store, StoreError
 
 LARGEST_BATCH = 500
@@ -35,7 +36,7 @@ class Ingest:
     def __init__(self, store: Store, announce: Callable[[], None]) -> None:
         self._store = store
         self._announce = announce
-        self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[list[_Waiting] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="ingest")
         self.commits = 0
         self.deliveries = 0
@@ -51,10 +52,19 @@ class Ingest:
         self._thread.join()
 
     async def keep(self, delivery: Delivery) -> Answer:
-        """Wait until the delivery is on disk; NotKept when it could not be put there."""
-        waiting = _Waiting(delivery, asyncio.get_running_loop().create_future())
+        """Wait until the delivery is on disk; NotKept when it could not be put there, or not in time.
+
+        What is given up may be committed later all the same; the worker sends it again, and it counts once.
+        """
+        waiting = [_Waiting(delivery, asyncio.get_running_loop().create_future())]
         self._queue.put(waiting)
-        return await waiting.answer
+        try:
+            async with asyncio.timeout(PATIENCE):
+                return await waiting[0].answer
+        except TimeoutError as error:
+            waiting.clear()  # what nobody waits for any more is neither kept in memory nor begun
+            why = f"the manager's database cannot be used now: {NotAnswered().reason}; send it again"
+            raise NotKept(why) from error
 
     def tell(self) -> None:
         """Tell the publisher, and whoever waits, of news that did not come this way."""
@@ -62,14 +72,15 @@ class Ingest:
 
     def _work(self) -> None:
         while (first := self._queue.get()) is not None:
-            batch = [first]
+            batch = list(first)
             while len(batch) < LARGEST_BATCH and not self._queue.empty():
                 following = self._queue.get()
                 if following is None:
                     self._queue.put(None)
                     break
-                batch.append(following)
-            self._commit(batch)
+                batch += following
+            if batch:
+                self._commit(batch)
 
     def _commit(self, batch: Sequence[_Waiting]) -> None:
         """Commit a batch; should one delivery spoil it, commit each alone, so that it spoils only itself."""

@@ -18,6 +18,7 @@ from sitegen.fast_lane import FastLane
 from sitegen.ingest import Ingest
 from sitegen.limits import RateLimit
 from sitegen.metrics import Metrics
+from sitegen.patience import patient
 from sitegen.store import Store
 from sitegen.tunasync_control import TunasyncControl
 from sitegen.tunasync_reads import TunasyncReads
@@ -54,6 +55,6 @@ def application(store: Store, ingest: Ingest, settings: ManagerSettings, bells: 
             Middleware(FastLane, reports=Reports(access, ingest, store), access=access),
             Middleware(RateLimit, limits=settings.limits, is_known=access.is_known),
         ],
-        routes=[Route(row.path, row.handler, methods=[row.method]) for row in rows],
+        routes=[Route(row.path, patient(row.handler), methods=[row.method]) for row in rows],
         exception_handlers=answers.HANDLERS,
     )

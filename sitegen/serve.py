@@ -19,13 +19,15 @@ from sitegen.bells import Bells
 from sitegen.certificate import Certificate
 from sitegen.history import Forgetting
 from sitegen.ingest import Ingest
+from sitegen.patience import PATIENCE
 from sitegen.poke import poke
 from sitegen.process import Publisher
 from sitegen.protocol import guarded
 from sitegen.store import Store
 
-_GRACE = 10
-"""Seconds that requests which are under way may take once we were told to end."""
+_GRACE = int(PATIENCE) + 2
+"""Seconds that requests which are under way may take once we were told to end: even those that get no answer from
+the database are answered by then."""
 
 _TICKS = 10
 """Ticks of the server, of which each takes a tenth of a second, between two looks at the certificate."""
@@ -64,6 +66,7 @@ def prepared(
 
         stack.enter_context(Forgetting(store, settings))
         ingest = stack.enter_context(Ingest(store, announce))
+        stack.callback(store.database.break_off)  # the first thing at the end: nobody waits for an answer any more
         config = _config(settings, proxies, routes.application(store, ingest, settings, bells))
         yield _Server(config, bells, certificate), listener
 

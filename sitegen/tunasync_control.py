@@ -2,7 +2,6 @@
 
 import time
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -16,6 +15,7 @@ from sitegen.control import Control
 from sitegen.endpoint import Endpoint
 from sitegen.envelope import Refused
 from sitegen.model import Entry
+from sitegen.patience import in_thread
 from sitegen.store import Store
 from sitegen.tunasync_rules import Message
 from sitegen.tunasync_writes import by
@@ -54,10 +54,10 @@ class TunasyncControl:
         if verb not in VERBS:
             raise Refused(400, f"{verb[:100]!r} is no command of tunasync; there are {', '.join(sorted(VERBS))}")
         tunasync_rules.check_order(found)
-        if await run_in_threadpool(self._control.is_known, worker):
+        if await in_thread(self._control.is_known, worker):
             await self._own(found, worker, by(request))
         else:
-            await run_in_threadpool(self._foreign, found, worker, by(request))
+            await in_thread(self._foreign, found, worker, by(request))
         return for_all({"message": f"successfully send command to worker {worker}"})
 
     async def _own(self, found: Message, worker: str, who: Entry) -> None:
@@ -65,7 +65,7 @@ class TunasyncControl:
         force = verb == commands.START and tunasync_rules.part(found, "options").flag("force", False)
         mirrors = [mirror] if mirror else []
         order = commands.order_of({"kind": verb, "mirrors": mirrors, "force": force, "worker": worker})
-        if verb == commands.START and await run_in_threadpool(self._control.is_disabled, worker, mirror):
+        if verb == commands.START and await in_thread(self._control.is_disabled, worker, mirror):
             # a start of tunasync lifts that as well
             await self._commands.issue(Order(commands.ENABLE, (mirror,), False, worker), who)
         await self._commands.issue(order, who)

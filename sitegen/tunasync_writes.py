@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -16,6 +15,7 @@ from sitegen.endpoint import Endpoint
 from sitegen.envelope import Refused
 from sitegen.ingest import Ingest
 from sitegen.model import TUNASYNC, Entry
+from sitegen.patience import in_thread
 from sitegen.store import Store
 from sitegen.tunasync_rules import Message
 
@@ -105,7 +105,7 @@ class TunasyncWrites:
         return tunasync_rules.message(await self._access.body(request))
 
     async def _write(self, change: Callable[..., Any], *arguments: Any) -> Any:
-        result = await run_in_threadpool(change, self._store, *arguments)
+        result = await in_thread(change, self._store, *arguments)
         self._ingest.tell()
         return result
 

@@ -123,7 +123,7 @@ ALONE = [
     (("git", "gitdb"), {"schemas.repository"}),
     (("sqlite3", "sqlalchemy", "psycopg"), {
         "runner.database", "runner.outbox", "runner.plan", "runner.renames",
-        "sitegen.store", "sitegen.tables", "sitegen.database", "sitegen.dialects",
+        "sitegen.store", "sitegen.tables", "sitegen.database", "sitegen.dialects", "sitegen.watched",
         "sitegen.lease", "sitegen.token_store", "sitegen.audit_store", "sitegen.command_store", "sitegen.run_store",
         "sitegen.change_store", "sitegen.tunasync_store", "sitegen.history_store", "sitegen.check_store",
         "sitegen.backup",

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import http.client
 import os
 import signal
 import subprocess
@@ -11,16 +12,29 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from schemas.records import DatabaseAddress
-from sitegen import check_store, token_store, tokens
+from sitegen import check_store, token_store
 from sitegen.database import Database
 from sitegen.dialects import PUBLISHERS_LOCK, Postgresql
 from sitegen.lease import LIFE, Lease
 from sitegen.locks import Lost
-from sitegen.model import Entry
+from sitegen.patience import PATIENCE, THREADS
 from sitegen.store import Store
-from tests.sitegen.kit import Manager, delivery_of, end, envelope_of, report_of, run_of, status_of, wait_for
+from tests.sitegen import kit
+from tests.sitegen.kit import (
+    Manager,
+    delivery_of,
+    end,
+    envelope_of,
+    message,
+    plain,
+    report_of,
+    run_of,
+    status_of,
+    wait_for,
+)
 from tests.system.postgresql import Server
 
 HOLDERS = (
@@ -194,6 +208,77 @@ def test_while_the_server_stands_still_nobody_else_has_to_wait_for_who_needs_it(
         assert held.result(30).json()["acknowledged"] == 1
 
 
+@contextlib.contextmanager
+def frozen(server: Server) -> Iterator[None]:
+    server.freeze(True)
+    try:
+        yield
+    finally:
+        server.freeze(False)
+
+
+def test_a_server_that_stands_still_is_told_to_everybody_in_time_and_taken_up_again(
+    server: Server, address: DatabaseAddress, managers: list[Manager]
+) -> None:
+    manager, _ = managers
+    with Store("", address) as store:
+        secrets = [new_token(store, f"w{number}") for number in range(60)]
+    order = {"kind": "stop", "mirrors": ["debian"]}
+
+    def report(number: int) -> requests.Response:
+        envelope = envelope_of(report_of(1, status_of(run=run_of(1))), worker=f"w{number}")
+        return requests.post(f"{manager.url}/api/v1/reports", json=plain(envelope), headers=held[number], timeout=30)
+
+    held = [{"Authorization": f"Bearer {secret}"} for secret in secrets]
+    with manager.serving("--publish") as process, concurrent.futures.ThreadPoolExecutor(64) as pool:
+        assert report(0).json()["acknowledged"] == 1
+        wait_for(lambda: tells(manager, "debian"), "the site is there")
+        with frozen(server):
+            answers = list(pool.map(report, range(60)))
+            answers += pool.map(lambda path: requests.get(f"{manager.url}{path}", timeout=30), READS)
+            answers.append(requests.post(f"{manager.url}/api/v1/commands", json=order, headers=held[0], timeout=30))
+            threads = len(list(Path(f"/proc/{process.pid}/task").iterdir()))
+            assert {answer.status_code for answer in answers} == {503}
+            assert {answer.headers["Retry-After"] for answer in answers} == {"10"}
+            why = [answer.json()["error"] for answer in answers]
+            assert all(
+                each.startswith("the manager's database cannot be used now: it has not answered") for each in why
+            )
+            assert threads < THREADS + 20
+            assert requests.get(f"{manager.url}/ping", timeout=5).status_code == 200
+        assert {answer.json()["acknowledged"] for answer in pool.map(report, range(60))} == {1}
+        wait_for(lambda: len(copies(manager)) == 60, "the site catches up")
+    with Store("", address) as store, store.transaction() as tx:
+        assert tx.exec_driver_sql("SELECT count(*) FROM runs").scalar() == 60, "what was committed late counts once"
+
+
+READS = ("/jobs", "/metrics", "/api/v1/mirrors", "/api/v1/runs", "/api/v1/events?after=0&wait=5")
+
+
+def copies(manager: Manager) -> list[Any]:
+    [mirror] = manager.status()["mirrors"]
+    return list(mirror["copies"])
+
+
+def test_serve_and_publish_end_when_they_are_told_to_though_the_server_stands_still(
+    server: Server, address: DatabaseAddress, managers: list[Manager]
+) -> None:
+    manager, other = managers
+    with Store("", address) as store:
+        token = new_token(store)
+    with manager.serving() as serving, publishing(manager) as publisher, publishing(other) as standby:
+        assert manager.post(envelope_of(report_of(1, status_of())), token).status_code == 200
+        wait_for_one(managers, "debian")
+        with frozen(server), contextlib.closing(http.client.HTTPConnection(manager.address, timeout=30)) as asked:
+            body = message(report_of(2, status_of()))
+            asked.request("POST", "/api/v1/reports", body, {"Authorization": f"Bearer {token}"})
+            assert requests.get(f"{manager.url}/ping", timeout=5).status_code == 200, "what came before is under way"
+            for process in (serving, publisher, standby):
+                process.send_signal(signal.SIGTERM)
+            assert [process.wait(2 * PATIENCE) for process in (publisher, standby, serving)] == [143] * 3
+            assert asked.getresponse().status == 503
+
+
 def test_two_managers_take_one_workers_reports_in_turn(address: DatabaseAddress, managers: list[Manager]) -> None:
     with Store("", address) as store:
         token = new_token(store)
@@ -216,7 +301,5 @@ def test_managers_that_start_together_make_the_tables_once(address: DatabaseAddr
         assert list(check_store.problems(database)) == []
 
 
-def new_token(store: Store) -> str:
-    by = Entry(time.time(), "tests", "token add", "", "tests", {})
-    token_store.add(store, "w1", token_store.WORKER, tokens.digest("secret"), by)
-    return "secret"
+def new_token(store: Store, name: str = "w1") -> str:
+    return kit.new_token(store, name, token_store.WORKER)

@@ -1,0 +1,68 @@
+"""Questions to a database that does not answer: everybody is told in time, and no more threads wait than may."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from sitegen import ingest, patience
+from sitegen.ingest import Ingest, NotKept
+from sitegen.patience import NotAnswered, in_thread
+from sitegen.store import Store
+from tests.sitegen.kit import delivery_of, report_of, status_of
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "PATIENCE", 0.2)
+    monkeypatch.setattr(patience, "THREADS", 3)
+    monkeypatch.setattr(ingest, "PATIENCE", 0.2)
+
+
+@pytest.fixture
+def hanging() -> Iterator[threading.Event]:
+    """What hangs until this is set."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+def test_what_takes_too_long_is_given_up_and_its_thread_is_not_free_before_it_ends(hanging: threading.Event) -> None:
+    begun: list[int] = []
+
+    def ask(number: int) -> None:
+        begun.append(number)
+        hanging.wait()
+
+    async def main() -> None:
+        asked = await asyncio.gather(*(in_thread(ask, number) for number in range(10)), return_exceptions=True)
+        assert [type(answer) for answer in asked] == [NotAnswered] * 10
+        assert len(begun) == 3, "the others waited for a thread"
+        hanging.set()
+        assert await in_thread(str, 1) == "1"
+        assert len(begun) == 3, "what was given up before it began is never done"
+
+    asyncio.run(main())
+
+
+def test_what_fails_in_a_thread_fails_here() -> None:
+    with pytest.raises(ValueError, match="invalid literal"):
+        asyncio.run(in_thread(int, "x"))
+
+
+def test_a_delivery_that_is_given_up_is_not_begun_any_more_and_one_that_was_begun_is_kept(store: Store) -> None:
+    async def main(opened: Ingest) -> None:
+        sent = [delivery_of(report_of(1, status_of(f"m{number}")), worker=f"w{number}") for number in range(3)]
+        with store.database.writing():  # whoever else writes has to wait
+            refused = await asyncio.gather(*map(opened.keep, sent[:1]), return_exceptions=True)
+            refused += await asyncio.gather(*map(opened.keep, sent[1:]), return_exceptions=True)
+        assert [type(answer) for answer in refused] == [NotKept] * 3
+        assert "it has not answered for 0.2 s; send it again" in str(refused[0])
+        assert (await opened.keep(sent[2])).acknowledged == 1
+        assert (await opened.keep(sent[0])).acknowledged == 1
+
+    with Ingest(store, lambda: None) as opened:
+        asyncio.run(main(opened))
+        assert opened.deliveries == 3, "the first was committed late, and once more for nothing"
+    assert sorted(store.facts().statuses) == [("w0", "m0"), ("w2", "m2")]
