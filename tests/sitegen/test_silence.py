@@ -1,4 +1,4 @@
-"""When a worker of tunasync counts as silent: between the end of a job and the beginning of the next it tells nothing."""
+"""When a worker of tunasync counts as silent: between the end of one job and the start of the next it says nothing."""
 
 import time
 from datetime import UTC, datetime
