@@ -148,17 +148,38 @@ def _content(path: str) -> str:
 
 def outcomes(manager: tuple[str, ...], names: Iterable[str]) -> dict[str, Outcome]:
     """What became of some mirrors' units; those that the service manager says nothing of are left out."""
-    properties = "Id,ActiveState,Result,ExecMainStatus,ExecMainStartTimestamp,Job"
-    _code, said = _ask(*manager, "show", "--timestamp=unix", f"--property={properties}", *map(unit, names))
-    blocks = [dict(line.partition("=")[::2] for line in block.splitlines()) for block in said.split("\n\n")]
-    return {found.group(1): _outcome(block) for block in blocks if (found := _UNIT.match(block.get("Id", "")))}
+    properties = "Id,ActiveState,Result,ExecMainStatus,ExecMainStartTimestamp,Job,Requires"
+    blocks = _show(manager, properties, map(unit, names))
+    failed = _failed_mounts(manager, blocks)
+    return {found.group(1): _outcome(block, failed) for block in blocks if (found := _UNIT.match(block.get("Id", "")))}
 
 
-def _outcome(found: Mapping[str, str]) -> Outcome:
+def _show(manager: tuple[str, ...], properties: str, names: Iterable[str]) -> list[dict[str, str]]:
+    _code, said = _ask(*manager, "show", "--timestamp=unix", f"--property={properties}", *names)
+    return [dict(line.partition("=")[::2] for line in block.splitlines()) for block in said.split("\n\n")]
+
+
+def _failed_mounts(manager: tuple[str, ...], blocks: Iterable[Mapping[str, str]]) -> set[str]:
+    """Which of the mounts that units need have failed. Then systemd drops their start, and they know of none."""
+    needed = {word for block in blocks if _is_unstarted(block) for word in block.get("Requires", "").split()}
+    mounts = sorted(word for word in needed if word.endswith(".mount"))
+    shown = _show(manager, "Id,ActiveState", mounts) if mounts else []
+    return {block["Id"] for block in shown if block.get("ActiveState") == "failed"}
+
+
+def _is_unstarted(found: Mapping[str, str]) -> bool:
+    return not found.get("ExecMainStartTimestamp") and found.get("Result", "") in ("", "success")
+
+
+def _outcome(found: Mapping[str, str], failed_mounts: Iterable[str]) -> Outcome:
     pending = found.get("ActiveState") in _PENDING or found.get("Job", "0") not in ("", "0")
     result, status = found.get("Result", ""), found.get("ExecMainStatus", "")
     begun = found.get("ExecMainStartTimestamp", "").removeprefix("@")
     started_at = float(begun) if begun.isdigit() and result not in _WITHOUT_PROCESS else math.inf
+    lacking = sorted({*failed_mounts} & {*found.get("Requires", "").split()}) if _is_unstarted(found) else []
+    if lacking and not pending:
+        why = f"it needs {lacking[0]}, which failed; see `systemctl status {lacking[0]}`"
+        return Outcome(False, f"its unit could not start: {why}", started_at)
     if pending or result in ("", "success"):
         return Outcome(pending, "", started_at)
     meaning = _STEPS.get(int(status), "") if status.isdigit() else ""

@@ -18,7 +18,7 @@ _COURIER = ("skipjack-courier.service", "skipjack-courier.timer")
 _WORKER = (
     "skipjack.slice", "skipjack-follow.service", "skipjack-follow.timer", "skipjack-follow.path",
     "skipjack-tick.service", "skipjack-tick.timer", "skipjack-tick.path",
-    "skipjack-measure.service", "skipjack-measure.path", "skipjack-run@.service",
+    "skipjack-measure.service", "skipjack-measure.path", "skipjack-run@.service", "skipjack-settle@.service",
 )  # fmt: skip
 _MANAGER = ("skipjack-manager.service", "skipjack-publish.service")
 

@@ -10,7 +10,7 @@ from schemas.records import ManagerSettings, Policy, RunnerSettings
 _PROGRAM = (sys.prefix, sys.base_prefix, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 """Where we are installed: the virtual environment, the Python below it, our packages."""
 
-CONTAINERS = ("skipjack-run@.service.d/containers.conf", "skipjack-tick.service.d/containers.conf")
+CONTAINERS = tuple(f"skipjack-{name}.service.d/containers.conf" for name in ("run@", "settle@", "tick"))
 """Drop-ins that let units start and end containers."""
 
 WORKER, MANAGER = "worker", "manager"

@@ -118,6 +118,7 @@ def test_containers_are_a_drop_in_that_says_what_it_gives_away(program: str) -> 
     assert ("SupplementaryGroups=docker" in drop_in) == (program == "docker")
     assert [path for path in render.files(installed) if path.endswith("containers.conf")] == [
         "/etc/systemd/system/skipjack-run@.service.d/containers.conf",
+        "/etc/systemd/system/skipjack-settle@.service.d/containers.conf",
         "/etc/systemd/system/skipjack-tick.service.d/containers.conf",
     ]
 

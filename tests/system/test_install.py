@@ -9,7 +9,7 @@ from tests.system.site import SETTINGS, SKIPJACK, Site
 
 UNITS = "/etc/systemd/system"
 RULE = "/etc/polkit-1/rules.d/50-skipjack.rules"
-SERVICES = ("tick", "follow", "measure", "courier", "run@", "manager", "publish")
+SERVICES = ("tick", "follow", "measure", "courier", "run@", "settle@", "manager", "publish")
 REPORTING = "manager: {url: 'http://127.0.0.1:8080', token: {credential: token}}\n"
 
 MIRROR = "upstream: rsync://127.0.0.1/files/\n"

@@ -79,13 +79,35 @@ def test_stopping_a_unit_ends_its_whole_tree_and_counts_as_an_interruption(site:
     assert "told to stop" in site.box.do("journalctl", "--no-pager", "-t", "skipjack-tree")
 
 
-def test_a_run_that_is_killed_is_settled_by_its_own_unit(site: Site) -> None:
-    site.commit({"killed.yml": WAITS})
+def test_only_a_run_that_could_not_say_how_it_ended_is_settled_by_a_unit_for_it(site: Site) -> None:
+    settled = ("journalctl", "--no-pager", "--quiet", "--unit", "skipjack-settle@killed.service")
+    site.commit({"killed.yml": WAITS + "interval: 1s\n"})
     site.wait_for("killed", "syncing")
+    site.box.do("touch", "/srv/mirror/killed/go")
+    wait_until(lambda: site.ends("killed")[:1] == ["success"], "one run has ended well")
+    site.wait_for("killed", "syncing")
+    assert site.box.do(*settled) == ""
     site.box.do("systemctl", "stop", "skipjack-tick.timer", "skipjack-tick.path", "skipjack-follow.timer")
     site.box.do("systemctl", "kill", "--signal=KILL", "skipjack-run@killed.service")
     run = site.wait_for("killed", "interrupted")
     assert "gone without a last word" in run["reason"]
+    assert site.box.do(*settled)
+
+
+BROKEN_MOUNT = "[Mount]\nWhat=nothing\nWhere=/srv/mirror\nType=no-such-file-system\n"
+
+
+def test_a_run_whose_disk_cannot_be_mounted_says_so(site: Site) -> None:
+    site.box.write("/etc/systemd/system/srv-mirror.mount", BROKEN_MOUNT)
+    site.box.do("systemctl", "daemon-reload")
+    try:
+        site.commit({"unmounted.yml": "upstream: rsync://127.0.0.1/files/\n"})
+        run = site.wait_for("unmounted", "launch-failed")
+    finally:
+        site.box.shell("rm /etc/systemd/system/srv-mirror.mount; systemctl daemon-reload; systemctl reset-failed")
+    assert "it needs srv-mirror.mount, which failed; see `systemctl status srv-mirror.mount`" in run["reason"]
+    site.box.do(SKIPJACK, "start", "unmounted")
+    site.wait_for("unmounted", "success")
 
 
 def test_what_needs_more_memory_than_it_may_is_killed_and_says_so(site: Site) -> None:
