@@ -1,6 +1,7 @@
 """How fast units of systemd follow each other: 100 due mirrors from tick to running, a freed slot to its next run.
 
-In a box with a real systemd, installed as users have it; needs root. The baselines are plain units of the same box.
+In a box with a real systemd, installed as users have it; needs root. The baselines are units of the same box: plain
+ones, and ones in the sandbox of a run in which a Python does nothing, which no run can be faster than.
 """
 
 import json
@@ -15,6 +16,7 @@ from tests.system.site import Site
 
 DUE, ROUNDS, SLOTS = 100, 15, 2
 WAITS = "provider: command\nupstream: x\ncommand: sh -c 'until [ -e go ]; do sleep 1; done; rm go'\n"
+_NOTHING = "import sys,time; open(sys.argv[1], 'w').close(); time.sleep(3600)"
 _TIMERS = ("skipjack-tick.timer", "skipjack-tick.path", "skipjack-follow.timer")
 
 _STARTS = """
@@ -41,8 +43,9 @@ def measure(folder: Path) -> None:
 def _many_at_once(site: Site) -> None:
     """From one tick that finds them due until each has begun its attempt."""
     plain = _plain_units(site.box)
-    workers = f"workers:\n  w1: {{slots: {DUE}}}\n"
     site.install(quick=False)
+    sandboxed = _sandboxed_units(site.box)
+    workers = f"workers:\n  w1: {{slots: {DUE}}}\n"
     site.box.do("systemctl", "stop", *_TIMERS)
     site.commit({"_workers.yml": workers} | {f"due-{number}.yml": WAITS for number in range(DUE)})
     site.box.do("systemctl", "start", "skipjack-follow.service")
@@ -54,8 +57,11 @@ def _many_at_once(site: Site) -> None:
     except TimeoutError as error:
         raise TimeoutError(f"{error}; {_runs(site)}\n{site.lines()}") from error
     took = max(begun for _mirror, _status, begun, _ended in _runs(site, "syncing")) - began
-    print(f"{DUE} due mirrors, from tick to running: {took:.2f} s; plain units in one call {plain:.2f} s,", end=" ")
-    print(f"ratio {took / plain:.2f}")
+    print(f"{DUE} due mirrors, from tick to running: {took:.2f} s")
+    print(
+        f"  beside as many Pythons that do nothing in the same sandbox {sandboxed:.2f} s, ratio {took / sandboxed:.2f}"
+    )
+    print(f"  beside as many plain units {plain:.2f} s, ratio {took / plain:.2f}")
     site.box.do("systemctl", "stop", "skipjack-run@*.service")
 
 
@@ -72,6 +78,26 @@ def _plain_units(box: Box) -> float:
     began, ended = map(float, box.shell(f"date +%s.%N; systemctl start {names}; date +%s.%N", timeout=120).split())
     box.do("systemctl", "stop", "box-plain@*.service")
     return ended - began
+
+
+def _sandboxed_units(box: Box) -> float:
+    """Seconds until as many units with the sandbox of a run have a Python at work that has nothing to do."""
+    marks = "/var/lib/skipjack/marks"
+    box.do("install", "--directory", "--owner=skipjack", marks)
+    path = "/etc/systemd/system/skipjack-run@.service"
+    kept = (
+        line for line in box.path(path).read_text().splitlines() if not line.startswith(("ExecStart=", "OnFailure="))
+    )
+    start = f'ExecStart=/opt/skipjack/bin/python -I -S -c "{_NOTHING}" {marks}/%i'
+    box.write("/etc/systemd/system/box-nothing@.service", "\n".join(kept) + f"\n[Service]\n{start}\n")
+    names = " ".join(f"box-nothing@{number}.service" for number in range(DUE))
+    box.do("systemctl", "daemon-reload")
+    began = float(box.shell(f"date +%s.%N; systemctl start --no-block {names}", timeout=120))
+    wait_until(lambda: len(list(box.path(marks).iterdir())) == DUE, "all Pythons are at work", 120)
+    took = max(mark.stat().st_mtime for mark in box.path(marks).iterdir()) - began
+    box.do("systemctl", "stop", "box-nothing@*.service", timeout=120)
+    box.do("rm", "-r", marks)
+    return took
 
 
 def _slot_after_slot(site: Site) -> None:
