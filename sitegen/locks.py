@@ -1,4 +1,4 @@
-"""What keeps a second publisher away from the same site."""
+"""What keeps a second publisher away from the same site, and a second serve from the same SQLite file."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,7 +23,7 @@ def publishing(settings: ManagerSettings, *, wait: bool) -> Iterator[Callable[[]
     On PostgreSQL another publisher is waited for, unless that is not wanted; in all other cases it is a SkipjackError.
     """
     if settings.database is None:
-        with _file(settings.state_dir):
+        with _alone(settings.state_dir, "publish", "Another publisher is at work", _ONE_PUBLISHES):
             yield _always
         return
     from sitegen import dialects, lease
@@ -38,13 +38,35 @@ def _always() -> None:
 
 
 @contextmanager
-def _file(state_dir: str) -> Iterator[None]:
-    path = Path(state_dir) / "publish.lock"
+def serving(settings: ManagerSettings) -> Iterator[None]:
+    """Be the only one that serves from an SQLite file; a SkipjackError when somebody else does.
+
+    Two would each remember what the other changes, and hold requests that the other should wake.
+    """
+    if settings.database is not None:
+        yield
+        return
+    with _alone(settings.state_dir, "serve", "Another `skipjack-manager serve` is at work", _ONE_SERVES):
+        yield
+
+
+_ONE_PUBLISHES = "End it, or leave the publishing to it."
+_ONE_SERVES = "End it first: only one may serve from a file of SQLite, while PostgreSQL takes several."
+
+
+@contextmanager
+def _alone(state_dir: str, program: str, taken: str, remedy: str) -> Iterator[None]:
+    """Hold a lock that the kernel frees when we die, however that happens."""
+    path = Path(state_dir) / f"{program}.lock"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(path, timeout=0):
-            yield
+        held = filelock.FileLock(path).acquire(timeout=0)
     except filelock.Timeout as error:
+        raise SkipjackError(f"{taken} ({path} is locked).", remedy) from error
+    except OSError as error:
         raise SkipjackError(
-            f"Another publisher is at work ({path} is locked).", "End it, or leave the publishing to it."
+            f"The lock {path} cannot be taken: {error.strerror}.",
+            "Give the file and its folder to the user that runs the manager, on a disk that can be written.",
         ) from error
+    with held:
+        yield

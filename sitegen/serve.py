@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 
 from schemas.errors import SkipjackError
 from schemas.records import ManagerSettings
-from sitegen import routes
+from sitegen import locks, routes
 from sitegen.addresses import networks
 from sitegen.api_reads import CHANGED
 from sitegen.bells import Bells
@@ -23,6 +23,7 @@ from sitegen.patience import PATIENCE
 from sitegen.poke import poke
 from sitegen.process import Publisher
 from sitegen.protocol import guarded
+from sitegen.refusals import Refusals
 from sitegen.store import Store
 
 _GRACE = int(PATIENCE) + 2
@@ -55,6 +56,7 @@ def prepared(
         # as networks, since the server would take `192.0.2.7/24` for no address and trust nobody
         proxies = [str(each) for each in networks(settings.trusted_proxies, "trusted_proxies")]
         listener = stack.enter_context(_listen(settings.listen))
+        stack.enter_context(locks.serving(settings))
         store = stack.enter_context(Store(settings.state_dir, settings.database))
         if publisher_settings is not None:
             stack.enter_context(Publisher(publisher_settings))
@@ -67,7 +69,8 @@ def prepared(
         stack.enter_context(Forgetting(store, settings))
         ingest = stack.enter_context(Ingest(store, announce))
         stack.callback(store.database.break_off)  # the first thing at the end: nobody waits for an answer any more
-        config = _config(settings, proxies, routes.application(store, ingest, settings, bells))
+        refusals = stack.enter_context(Refusals(store))
+        config = _config(settings, proxies, routes.application(store, ingest, settings, bells, refusals))
         yield _Server(config, bells, certificate), listener
 
 

@@ -4,13 +4,15 @@ import concurrent.futures
 import os
 import signal
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import requests
 
-from tests.sitegen.kit import NOW, Manager, envelope_of, message, report_of, status_of, wait_for
+from tests.sitegen.kit import NOW, Manager, envelope_of, free_port, message, report_of, status_of, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -207,4 +209,26 @@ def test_a_signal_ends_serve_cleanly(manager: Manager, number: int, code: int) -
         _, err = process.communicate(timeout=20)
     assert process.returncode == code
     assert "Traceback" not in err
-    assert sorted(path.name for path in manager.state.iterdir()) == ["manager.db"], "no journal is left beside it"
+    left = sorted(path.name for path in manager.state.iterdir())
+    assert left == ["manager.db", "serve.lock"], "no journal is left beside it"
+
+
+def test_a_second_serve_on_the_same_database_is_refused_and_one_after_a_death_is_not(manager: Manager) -> None:
+    token, port = manager.token(), free_port()
+    other = manager.folder / "other.yml"
+    other.write_text(manager.settings_file.read_text().replace(manager.address, f"127.0.0.1:{port}"))
+    with manager.serving("--publish") as first:
+        words = [sys.executable, "-m", "sitegen", "serve", "--settings", str(other)]
+        second = subprocess.run(words, capture_output=True, text=True, timeout=30)
+        said = second.stderr
+        assert second.returncode == 1
+        assert "Another `skipjack-manager serve` is at work" in said and "serve.lock is locked" in said
+        assert "End it first" in said and said.count("\n") == 1
+        for words in (["token", "list"], ["check"], ["backup", str(manager.folder / "copy.db")], ["audit"]):
+            done = manager.command(*words)
+            assert done.returncode == 0, done.stderr
+        assert manager.post(envelope_of(report_of(1, status_of())), token).status_code == 200
+        first.kill()
+        first.wait()
+        with manager.serving():
+            assert manager.post(envelope_of(report_of(2, status_of())), token).json()["acknowledged"] == 2
