@@ -52,6 +52,11 @@ class Access:
             return question(request)
         return await in_thread(question, request)
 
+    def known_as(self, request: Request) -> str:
+        """The name of whoever has just shown a valid token, `-` (no name) without one; asks nobody."""
+        token = self._tokens.remembered(_secret(request))
+        return token.name if token is not None else "-"
+
     async def is_known(self, request: Request) -> bool:
         """Whether a request has a valid token, of whatever scope."""
         try:
@@ -122,6 +127,11 @@ def _secret(request: Request) -> str:
     """What stands in the request's header, empty without any."""
     scheme, _, secret = request.headers.get("authorization", "").partition(" ")
     return secret.strip() if scheme.lower() == "bearer" else ""
+
+
+def shows_token(request: Request) -> bool:
+    """Whether a token comes with a request, whatever it is worth."""
+    return bool(_secret(request))
 
 
 def client(request: Request) -> str:

@@ -4,6 +4,7 @@ import json
 import os
 import pwd
 from datetime import UTC, datetime
+from typing import Any
 
 from schemas.records import ManagerSettings
 from sitegen import audit_store, output
@@ -20,8 +21,12 @@ def show(settings: ManagerSettings, since: float, *, as_json: bool) -> None:
 
 
 def _line(entry: Entry) -> str:
-    details = " ".join(f"{key}={json.dumps(value)}" for key, value in entry.details.items())
+    details = " ".join(f"{key}={_told(key, value)}" for key, value in entry.details.items())
     return f"{moment(entry.at)} {entry.who} from {entry.origin}: {entry.action} {entry.subject} {details}".rstrip()
+
+
+def _told(key: str, value: Any) -> str:
+    return f'"{moment(value)}"' if key.endswith("_at") and isinstance(value, float) else json.dumps(value)
 
 
 def person() -> str:

@@ -2,12 +2,19 @@
 
 import json
 import uuid
+from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, Select, delete, insert, select
 
 from sitegen.model import Entry
 from sitegen.store import Store
 from sitegen.tables import audit
+
+REFUSED = "refused "
+"""What the action of a refused attempt begins with."""
+
+MOST_REFUSED = 10_000
+"""Lines of refused attempts that are kept; the oldest go, since anybody can make new ones."""
 
 STEP = 200
 """Lines that are removed in one transaction, so that none takes longer than a batch of reports."""
@@ -29,8 +36,18 @@ def read(store: Store, since: float = 0.0) -> list[Entry]:
 
 def forget(store: Store, before: float) -> int:
     """Remove at most STEP lines from before a moment; returns how many."""
+    return _forget(store, select(audit.c.id).where(audit.c.at < before))
+
+
+def forget_refused(store: Store) -> int:
+    """Remove at most STEP of the oldest refused attempts that are too many; returns how many."""
+    newest_first = select(audit.c.id).where(audit.c.action.startswith(REFUSED)).order_by(audit.c.at.desc(), audit.c.id)
+    return _forget(store, newest_first.offset(MOST_REFUSED))
+
+
+def _forget(store: Store, which: Select[Any]) -> int:
     with store.transaction() as tx:
-        old = tx.execute(select(audit.c.id).where(audit.c.at < before).limit(STEP)).scalars().all()
+        old = tx.execute(which.limit(STEP)).scalars().all()
     if old:
         with store.transaction(writing=True) as tx:
             tx.execute(delete(audit).where(audit.c.id.in_(old)))

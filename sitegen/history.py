@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -60,10 +61,12 @@ class Forgetting:
             self._forget_runs(group, now)
 
     def _forget_audit(self, now: float) -> None:
-        found = audit_store.STEP
-        while found == audit_store.STEP:
-            with self._resting():
-                found = audit_store.forget(self._store, now - self._history.keep_audit)
+        old = partial(audit_store.forget, self._store, now - self._history.keep_audit)
+        for forget in (old, partial(audit_store.forget_refused, self._store)):
+            found = audit_store.STEP
+            while found == audit_store.STEP:
+                with self._resting():
+                    found = forget()
 
     def _forget_runs(self, group: history_store.Group, now: float) -> None:
         found = history_store.STEP

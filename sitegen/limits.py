@@ -27,7 +27,7 @@ class Buckets:
 
     def wait(self, host: str) -> float:
         """Take one from an address's bucket; gives the seconds to wait when it is empty, 0 when it was not."""
-        now, key = self._clock(), _group(host)
+        now, key = self._clock(), subscriber(host)
         left = self._filled(key, now)
         if left < 1:
             return (1 - left) / self._rate
@@ -46,7 +46,7 @@ class Buckets:
         self._left = busy if len(busy) < REMEMBERED else {}
 
 
-def _group(host: str) -> str:
+def subscriber(host: str) -> str:
     """An address, or the network that one subscriber has in version 6."""
     if ":" not in host:
         return host

@@ -19,6 +19,7 @@ from sitegen.ingest import Ingest
 from sitegen.limits import RateLimit
 from sitegen.metrics import Metrics
 from sitegen.patience import patient
+from sitegen.refusals import Refusals
 from sitegen.store import Store
 from sitegen.tunasync_control import TunasyncControl
 from sitegen.tunasync_reads import TunasyncReads
@@ -46,10 +47,10 @@ def endpoints(store: Store, ingest: Ingest, settings: ManagerSettings, bells: Be
     return rows
 
 
-def application(store: Store, ingest: Ingest, settings: ManagerSettings, bells: Bells) -> Starlette:
+def application(store: Store, ingest: Ingest, settings: ManagerSettings, bells: Bells, refusals: Refusals) -> Starlette:
     """The ASGI application."""
     access = Access(store, settings)
-    rows = endpoints(store, ingest, settings, bells, access)
+    rows = [refusals.watched(row, access) for row in endpoints(store, ingest, settings, bells, access)]
     return Starlette(
         middleware=[
             Middleware(FastLane, reports=Reports(access, ingest, store), access=access),

@@ -17,6 +17,7 @@ from sitegen.bells import Bells
 from sitegen.fast_lane import FastLane
 from sitegen.ingest import Ingest
 from sitegen.model import Entry
+from sitegen.refusals import Refusals
 from sitegen.store import Store
 from sitegen.tokens import digest
 from tests.sitegen.kit import NOW, message, report_of, status_of
@@ -29,7 +30,7 @@ class Lane:
         settings = ManagerSettings(body_limit=10_000)
         self.passed_on = 0
         self.access = Access(store, settings)
-        self._application = routes.application(store, ingest, settings, Bells())
+        self._application = routes.application(store, ingest, settings, Bells(), Refusals(store))
         self._lane = FastLane(self._beyond, Reports(self.access, ingest, store), self.access)
 
     async def _beyond(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -13,6 +13,7 @@ from sitegen import openapi, routes
 from sitegen.access import Access
 from sitegen.bells import Bells
 from sitegen.ingest import Ingest
+from sitegen.refusals import Refusals
 from sitegen.store import Store
 from tests.sitegen.kit import Manager, envelope_of, plain, report_of, status_of
 
@@ -113,7 +114,7 @@ def _pointed(schema: Any) -> Any:
 def test_every_route_of_the_application_is_described_and_no_other(store: Store, tmp_path: Path) -> None:
     settings = ManagerSettings(state_dir=str(tmp_path))
     ingest, bells = Ingest(store, lambda: None), Bells()
-    application = routes.application(store, ingest, settings, bells)
+    application = routes.application(store, ingest, settings, bells, Refusals(store))
     served = {
         (method.lower(), route.path)  # type: ignore[attr-defined]
         for route in application.routes

@@ -1,0 +1,161 @@
+"""Refused attempts to control are in the audit, whoever makes however many of them."""
+
+import json
+import sqlite3
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from schemas.records import ManagerSettings
+from sitegen import audit_store
+from sitegen.history import Forgetting
+from sitegen.model import Entry
+from sitegen.refusals import MOST_LINES, OTHERS, PARTING, Kind, Refusals
+from sitegen.store import Store
+from tests.sitegen.kit import NOW, Manager
+
+KIND = Kind("-", "refused POST /cmd", "192.0.2.7", "no token")
+STEERING = {"kind": "start", "mirrors": ["debian"]}
+
+
+class Clock:
+    now = NOW
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def kept(store: Store) -> list[Entry]:
+    return audit_store.read(store)
+
+
+def audited(manager: Manager) -> list[dict[str, Any]]:
+    """What the command shows, without what was not refused."""
+    lines = map(json.loads, manager.run_here("audit", "--json").stdout.splitlines())
+    return [line for line in lines if line["action"].startswith("refused")]
+
+
+def test_attempts_of_one_kind_are_one_line_with_their_number(store: Store) -> None:
+    clock = Clock()
+    refusals = Refusals(store, clock)
+    for second in range(50):
+        clock.now = NOW + second
+        refusals.count(KIND, f"w{second}")
+    refusals.count(KIND._replace(origin="192.0.2.8"), "")
+    refusals.keep()
+    refusals.keep()
+    details = {"attempts": 50, "last_at": NOW + 49, "why": "no token"}
+    first, second_one = kept(store)
+    assert first == Entry(NOW, "-", "refused POST /cmd", "w0", "192.0.2.7", details)
+    assert (second_one.origin, second_one.details["attempts"]) == ("192.0.2.8", 1)
+
+
+def test_a_minute_makes_a_few_lines_however_many_addresses_try(store: Store) -> None:
+    refusals = Refusals(store, Clock())
+    for number in range(100_000):
+        refusals.count(KIND._replace(origin=f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"), "w1")
+    before = store.commits
+    refusals.keep()
+    assert store.commits == before + 1
+    lines = kept(store)
+    assert len(lines) == MOST_LINES + 1
+    assert sum(line.details["attempts"] for line in lines) == 100_000
+    (others,) = [line for line in lines if line.origin == OTHERS]
+    assert (others.subject, others.details["attempts"]) == ("", 100_000 - MOST_LINES)
+
+
+def test_the_audit_keeps_only_so_many_of_them_and_all_that_was_done(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit_store, "STEP", 3)
+    monkeypatch.setattr(audit_store, "MOST_REFUSED", 5)
+    with store.transaction(writing=True) as tx:
+        for second in range(20):
+            action = "command start" if second % 2 else "refused POST /cmd"
+            audit_store.write(tx, Entry(NOW + second, "x", action, "", "", {}))
+    Forgetting(store, ManagerSettings()).round(NOW + 60)
+    found = [(line.at - NOW, line.action) for line in kept(store)]
+    assert [at for at, action in found if action == "refused POST /cmd"] == [10, 12, 14, 16, 18]
+    assert [at for at, action in found if action == "command start"] == list(range(1, 20, 2))
+
+
+def test_what_could_not_be_written_is_written_the_next_time(store: Store) -> None:
+    clock = Clock()
+    refusals = Refusals(store, clock)
+    refusals.count(KIND, "w1")
+    with store.transaction(writing=True) as tx:
+        tx.exec_driver_sql("ALTER TABLE audit RENAME TO away")
+    refusals.keep()
+    clock.now = NOW + 5
+    refusals.count(KIND, "w2")
+    with store.transaction(writing=True) as tx:
+        tx.exec_driver_sql("ALTER TABLE away RENAME TO audit")
+    refusals.keep()
+    (line,) = kept(store)
+    assert (line.at, line.subject, line.details["attempts"], line.details["last_at"]) == (NOW, "w1", 2, NOW + 5)
+
+
+def test_on_our_own_routes_it_is_told_who_tried_what_from_where_and_no_secret(manager: Manager) -> None:
+    tokens = {"w1": manager.token("w1"), "rob": manager.token("rob", "read")}
+    shown = {**tokens, "guess": "a-secret-of-somebody-else", "": ""}
+    url = f"{manager.url}/api/v1/commands"
+    with manager.answering():
+        for token in (*shown.values(), ""):
+            headers = {"Authorization": f"Bearer {token}"} if token else {}
+            assert requests.post(url, json=STEERING, headers=headers, timeout=10).status_code in (401, 403)
+        assert requests.get(f"{manager.url}/api/v1/overrides", timeout=10).status_code == 401, "reads are not counted"
+    found = audited(manager)
+    assert {(line["who"], line["details"]["why"], line["details"]["attempts"]) for line in found} == {
+        ("w1", "the token's scope is worker, and only a token of scope operator may do this", 1),
+        ("rob", "the token's scope is read, and only a token of scope operator may do this", 1),
+        ("-", "no valid token", 1),
+        ("-", "no token", 2),
+    }
+    assert {(line["action"], line["origin"]) for line in found} == {("refused POST /api/v1/commands", "127.0.0.1")}
+    said = manager.run_here("audit").stdout
+    assert 'rob from 127.0.0.1: refused POST /api/v1/commands  attempts=1 last_at="20' in said
+    with sqlite3.connect(manager.state / "manager.db") as database:
+        everything = str(database.execute("SELECT * FROM audit").fetchall())
+    assert not [secret for secret in shown.values() if secret and secret in said + everything]
+
+
+def test_on_tunasyncs_routes_the_address_is_told_and_names_are_cut_and_escaped(tmp_path: Path) -> None:
+    manager = Manager(tmp_path, tunasync={"writes_from": ["192.0.2.0/24"]})
+    with manager.answering():
+        for path in ("/workers/w1", "/workers/w2", "/workers/%1b%5b2J%0a" + "x" * 500):
+            assert requests.delete(f"{manager.url}{path}", timeout=10).status_code == 403
+        assert requests.post(f"{manager.url}/cmd", data="no JSON", timeout=10).status_code == 403
+    why = "127.0.0.1 may not change anything: it is not in `tunasync.writes_from`"
+    assert sorted((line["action"], line["subject"], line["details"]["attempts"]) for line in audited(manager)) == [
+        ("refused DELETE /workers/{worker}", "w1", 3),
+        ("refused POST /cmd", "", 1),
+    ]
+    assert {(line["who"], line["details"]["why"]) for line in audited(manager)} == {("tunasync", why)}
+    with manager.answering():
+        requests.delete(f"{manager.url}/workers/%1b%5b2J%0a{'x' * 500}", timeout=10)
+    newest = audited(manager)[-1]
+    assert newest["subject"] == "\\u001b[2J\\n" + "x" * 95
+    assert "\x1b" not in manager.run_here("audit").stdout
+
+
+def test_a_database_that_hangs_does_not_hold_up_the_end(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    free, asked = threading.Event(), threading.Event()
+
+    def hangs(*_words: object) -> None:
+        asked.set()
+        assert free.wait(60)
+
+    monkeypatch.setattr("sitegen.refusals.PARTING", 0.05)
+    monkeypatch.setattr(audit_store, "write", hangs)
+    refusals = Refusals(store)
+    with refusals:
+        refusals.count(KIND, "")
+    try:
+        assert asked.wait(PARTING + 10)
+        assert refusals._thread.is_alive()
+    finally:
+        free.set()
+        refusals._thread.join(10)
