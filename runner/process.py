@@ -70,12 +70,17 @@ class Stop:
         poll = select.poll()
         poll.register(self.descriptor, select.POLLIN)
         while self.signal is None and (left := deadline - time.monotonic()) > 0:
-            if poll.poll(left * 1000 + 1):
+            if poll.poll(_milliseconds(left)):
                 os.read(self.descriptor, 4096)
         return self.signal is not None
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         self.signal = number
+
+
+def _milliseconds(seconds: float) -> float:
+    """A time to wait as poll(2) takes it, which is 24 days at most; whoever waits longer asks again."""
+    return min(seconds * 1000 + 1, 2**31 - 1)
 
 
 Sink = Callable[[bytes], None]
@@ -173,13 +178,19 @@ def adopt_orphans() -> None:
 
 def _end_descendants() -> None:
     """Kill what still descends from us, in whatever session, and reap it."""
-    while children := _children():
-        for pid in children:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
-        for pid in children:
+    while killed := [pid for pid in _children() if _kill(pid)]:
+        for pid in killed:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, 0)
+
+
+def _kill(pid: int) -> bool:
+    """Kill a child; False for one that has become another user's, as by sudo, since it might go on for ever."""
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except PermissionError:
+        return False
+    return True
 
 
 def _children() -> list[int]:
@@ -210,9 +221,10 @@ def inherited_environment() -> dict[str, str]:
     return {key: value for key, value in os.environ.items() if key not in _OURS}
 
 
-def find_program(name: str, search: str) -> str:
-    """The path of a program; CannotStart says in words why it cannot be run."""
+def find_program(name: str, search: str, cwd: str = "") -> str:
+    """The path of a program that shall run in the folder `cwd`; CannotStart says in words why it cannot be run."""
     candidates = [name] if "/" in name else [os.path.join(folder or ".", name) for folder in search.split(":")]
+    candidates = [os.path.join(cwd, path) for path in candidates]
     for path in candidates:
         if os.path.isfile(path):
             if not os.access(path, os.X_OK):
@@ -223,15 +235,13 @@ def find_program(name: str, search: str) -> str:
 
 
 def _spawn(argv: Sequence[str], env: Mapping[str, str], cwd: str, log: int, keep: Sequence[int]) -> int:
-    program = find_program(argv[0], env.get("PATH", os.defpath))
+    program = find_program(argv[0], env.get("PATH", os.defpath), cwd)
     for descriptor in keep:
         os.set_inheritable(descriptor, True)
     null = os.open(os.devnull, os.O_RDONLY)
-    before = os.getcwd()
     try:
-        os.chdir(cwd)
         actions = [(os.POSIX_SPAWN_DUP2, null, 0), (os.POSIX_SPAWN_DUP2, log, 1), (os.POSIX_SPAWN_DUP2, log, 2)]
-        with _rather_than_us():
+        with _being_in(cwd), _rather_than_us():
             return os.posix_spawn(
                 program, list(argv), env, setsid=True, setsigdef=_DEFAULTED, file_actions=actions
             )  # fmt: skip
@@ -241,10 +251,24 @@ def _spawn(argv: Sequence[str], env: Mapping[str, str], cwd: str, log: int, keep
             reason = "it has no usable `#!` line, or the interpreter that it names is missing"
         raise CannotStart(f"{program} cannot be started: {reason}") from error
     finally:
-        os.chdir(before)
         os.close(null)
         for descriptor in keep:
             os.set_inheritable(descriptor, False)
+
+
+@contextlib.contextmanager
+def _being_in(folder: str) -> Iterator[None]:
+    """Be in a folder for a while. Where we were may be gone, or nobody's business of this user: then there is no way
+    back, and none is needed."""
+    before = None
+    with contextlib.suppress(OSError):
+        before = os.getcwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            os.chdir(before or "/")
 
 
 @contextlib.contextmanager
@@ -278,7 +302,7 @@ def _wait(watch: int, stop: Stop, timeout: float | None, output: _Output | None)
         left = None if deadline is None else deadline - time.monotonic()
         if left is not None and left <= 0:
             return TIMED_OUT
-        events = dict(poll.poll(None if left is None else left * 1000 + 1))
+        events = dict(poll.poll(None if left is None else _milliseconds(left)))
         if watch in events:
             return EXITED
         if stop.descriptor in events:
@@ -292,7 +316,7 @@ def _end(pid: int, watch: int) -> None:
     _signal_group(pid, signal.SIGTERM)
     poll = select.poll()
     poll.register(watch, select.POLLIN)
-    if not poll.poll(GRACE * 1000):
+    if not poll.poll(_milliseconds(GRACE)):
         _signal_group(pid, signal.SIGKILL)
         poll.poll()
 

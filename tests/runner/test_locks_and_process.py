@@ -10,6 +10,8 @@ import pytest
 
 from runner import locks, process
 
+REPOSITORY = Path(__file__).resolve().parents[2]
+
 
 def test_a_lock_is_held_once_and_free_again_when_its_holder_is_gone(tmp_path: Path) -> None:
     path = str(tmp_path / "locks" / "one")
@@ -99,3 +101,46 @@ def test_a_program_is_looked_for_where_the_mirrors_own_path_says(tmp_path: Path)
     assert run(["mine"], tmp_path, env={"PATH": f"{folder}:/bin"}).code == 9
     with pytest.raises(process.CannotStart, match="mine was not found in /bin"):
         run(["mine"], tmp_path, env={"PATH": "/bin"})
+
+
+def test_a_program_of_the_folder_it_runs_in_is_looked_for_there(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("#!/bin/sh\nexit 9\n")
+    (tmp_path / "mine").chmod(0o755)
+
+    assert run(["./mine"], tmp_path).code == 9
+
+
+def test_a_process_starts_although_the_folder_that_we_are_in_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+
+    assert run(["true"], tmp_path) == process.Exit(0)
+
+
+def test_a_time_out_may_be_longer_than_the_system_waits_at_once(tmp_path: Path) -> None:
+    assert run(["true"], tmp_path, timeout=50 * 365 * 86400.0) == process.Exit(0)
+
+
+_WITHOUT_POWER = """
+import os
+from runner import process
+process.adopt_orphans()
+log = os.open(os.devnull, os.O_WRONLY)
+lone = "exec 9>pid; setpriv --reuid=65534 --clear-groups setsid sh -c 'echo $$ >&9; exec sleep 1000' &"
+lone += " while ! [ -s pid ]; do sleep 0.01; done; exit 5"
+print(process.run(["sh", "-c", lone], os.environ, os.getcwd(), log, (), None, process.Stop()).code)
+"""
+
+
+def test_what_has_become_another_users_is_not_waited_for(tmp_path: Path) -> None:
+    powerless = ["setpriv", "--bounding-set=-kill", "--inh-caps=-kill", sys.executable, "-c", _WITHOUT_POWER]
+    env = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    try:
+        done = subprocess.run(powerless, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=20)
+        assert (done.returncode, done.stdout) == (0, "5\n"), done.stderr
+    finally:
+        os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
