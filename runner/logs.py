@@ -36,8 +36,9 @@ def digest(path: str, reader: Reader, fail_on_match: str) -> Digest:
     forbidden: str | None = None
     stuck = ""
     tail: deque[str] = deque(maxlen=TAIL_LINES)
+    watchdog = Watchdog()
     try:
-        with open(path, "rb") as file, _Watchdog() as watchdog:
+        with open(path, "rb") as file, watchdog:
             while data := file.readline(LINE_BYTES):
                 watchdog.lines += 1
                 text = data.decode("utf-8", "replace").rstrip("\r\n")
@@ -45,17 +46,21 @@ def digest(path: str, reader: Reader, fail_on_match: str) -> Digest:
                 reader.line(text)
                 if search is not None and forbidden is None and search(text):
                     forbidden = text
-    except _Stuck as error:
-        stuck = str(error)
+    except Stuck:
+        where = f"did not get past line {watchdog.lines} of the log within {LINE_SECONDS:g} s"
+        stuck = f"`fail_on_match` or `size_pattern` {where}; {SIMPLER}"
     return Digest(reader.findings(), "\n".join(tail)[-TAIL_CHARACTERS:], forbidden, stuck)
 
 
-class _Stuck(Exception):  # noqa: N818 - what happened to the reading
-    """A regular expression would try for ever on a line; the message says so in words."""
+SIMPLER = "write a simpler pattern, without repetitions inside repetitions"
 
 
-class _Watchdog:
-    """Raises _Stuck when no line was finished between two of its looks.
+class Stuck(Exception):  # noqa: N818 - what happened to the reading
+    """A regular expression would try for ever on a line."""
+
+
+class Watchdog:
+    """Raises Stuck when no line was finished between two of its looks.
 
     Python's regular expressions look for signals while they match, so even the most pathological one is interrupted,
     and a look every few seconds costs the lines nothing.
@@ -65,7 +70,7 @@ class _Watchdog:
         self.lines = 0
         self._seen = -1
 
-    def __enter__(self) -> "_Watchdog":
+    def __enter__(self) -> "Watchdog":
         self._former = signal.signal(signal.SIGALRM, self._look)
         signal.setitimer(signal.ITIMER_REAL, LINE_SECONDS, LINE_SECONDS)
         return self
@@ -76,8 +81,5 @@ class _Watchdog:
 
     def _look(self, _number: int, _frame: FrameType | None) -> None:
         if self.lines == self._seen:
-            raise _Stuck(
-                f"`fail_on_match` or `size_pattern` did not get past line {self.lines} of the log within"
-                f" {LINE_SECONDS:g} s; write a simpler pattern, without repetitions inside repetitions"
-            )
+            raise Stuck
         self._seen = self.lines

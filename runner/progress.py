@@ -5,6 +5,7 @@ rsync's `--info=progress2` overwrites one line again and again with carriage ret
 and to a bar when a person is watching.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from runner.logs import SIMPLER, Stuck, Watchdog
 from runner.output import bar
 
 EVERY = 1.0
@@ -21,8 +23,11 @@ _HELD = 64 * 1024
 """Bytes of a line without an end that are held back at most."""
 
 _RSYNC = re.compile(
-    rb"\s*([0-9,]+)\s+([0-9]{1,3})%\s+([0-9.]+)([kMGT]?)B/s\s+\S+(?:\s+\(xfr#([0-9]+), (?:ir|to)-chk=[0-9/]+\))?\s*"
+    rb"\s*([0-9]{1,18}|[0-9]{1,3}(?:,[0-9]{3}){1,5})\s+([0-9]{1,3})%\s+([0-9]{1,6}(?:\.[0-9]+)?)([kMGT]?)B/s\s+\S+"
+    rb"(?:\s+\(xfr#([0-9]{1,18}), (?:ir|to)-chk=[0-9/]+\))?\s*"
 )
+"""No figures but those that every reader of a report can take."""
+
 _UNITS = {b"": 1, b"k": 1024, b"M": 1024**2, b"G": 1024**3, b"T": 1024**4}
 
 
@@ -71,13 +76,21 @@ class Watcher:
 
     def _look(self, lines: list[bytes]) -> None:
         """Find the newest progress in some lines, and publish it if it is time."""
+        try:
+            with Watchdog() if self._pattern else contextlib.nullcontext():
+                self._find(lines)
+        except Stuck:  # on and on, while neither a time-out nor a stop was looked at
+            self._pattern = None
+            self._write(f"skipjack: `progress_pattern` takes too long, and is looked for no more; {SIMPLER}\n".encode())
+        if self._current.at > self._published + EVERY:
+            self._published = self._current.at
+            self._publish(self._current)
+
+    def _find(self, lines: list[bytes]) -> None:
         for part in reversed(b"\r".join(lines).split(b"\r")):
             if found := self._read(part):
                 self._current = found
                 break
-        if self._current.at > self._published + EVERY:
-            self._published = self._current.at
-            self._publish(self._current)
 
     def _read(self, part: bytes) -> Progress | None:
         if match := _RSYNC.fullmatch(part):
@@ -121,7 +134,7 @@ class Place:
             bar(f"{self._name}: {_words(progress)}")
         try:
             os.makedirs(self._folder, exist_ok=True)
-            aside = f"{self._path}.new"
+            aside = os.path.join(self._folder, f".{self._name}.new")
             with open(aside, "w", encoding="utf-8") as file:
                 json.dump(progress._asdict(), file)
             os.replace(aside, self._path)
@@ -129,10 +142,10 @@ class Place:
             return
 
     def clear(self) -> None:
-        """Take it away when the run has ended."""
+        """Take it away when the run has ended; a disk that takes no change must not hide how."""
         if self._watched:
             bar("")
-        if os.path.exists(self._path):
+        with contextlib.suppress(OSError):
             os.unlink(self._path)
 
 
@@ -145,7 +158,8 @@ def read_all(run_dir: str) -> dict[str, dict[str, Any]]:
     """The progress of every run under way, by mirror."""
     found: dict[str, dict[str, Any]] = {}
     path = folder(run_dir)
-    for name in sorted(os.listdir(path)) if os.path.isdir(path) else ():
+    names = os.listdir(path) if os.path.isdir(path) else ()
+    for name in sorted(name for name in names if not name.startswith(".")):
         try:
             with open(os.path.join(path, name), encoding="utf-8") as file:
                 plain = json.load(file)
@@ -153,7 +167,7 @@ def read_all(run_dir: str) -> dict[str, dict[str, Any]]:
                 found[name] = plain
         except (OSError, ValueError):  # it has just ended
             continue
-    return {name: plain for name, plain in found.items() if not name.endswith(".new")}
+    return found
 
 
 def _words(progress: Progress) -> str:

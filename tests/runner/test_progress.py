@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runner import delivery, progress
+from runner import delivery, logs, progress
 from runner.progress import Place, Progress, Watcher
 from schemas import report
 
@@ -94,3 +94,42 @@ def test_the_courier_tells_it_of_active_runs_alone_whatever_lies_there(tmp_path:
     (tmp_path / "progress" / "odd").write_text("[]")
 
     assert delivery._progress(str(tmp_path), {"debian", "odd", "other"}) == (report.Progress("debian", 5.0, 50.0),)
+
+
+@pytest.mark.parametrize(
+    "figures",
+    ["1 1% 1.2.3kB/s", ",,, 1% 1kB/s", f"{'9' * 5000} 1% 1kB/s", f"1 1% {'9' * 400}TB/s", f"{'9' * 19} 1% 1kB/s"],
+)
+def test_figures_that_nobody_could_take_are_no_progress(
+    tmp_path: Path, figures: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "EVERY", -1.0)
+    text = f"{figures} 0:00:00\n".encode()
+
+    assert watched(tmp_path, [b"\r" + text, text], "(never)") == (text * 2, [Progress(0.0)] * 2)
+
+
+def test_a_pattern_that_would_try_for_ever_is_given_up_and_the_run_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "LINE_SECONDS", 0.1)
+    stuck = b"a" * 29 + b"!"
+
+    log, published = watched(tmp_path, [stuck, b"\nat 5%\n"], "^(a+)+$|at (5)%")
+
+    assert log.startswith(b"skipjack: `progress_pattern` takes too long")
+    assert log.endswith(b"\n" + stuck + b"\nat 5%\n")
+    assert not published
+
+
+def test_each_mirror_has_a_file_of_its_own_whatever_its_name_ends_with(tmp_path: Path) -> None:
+    for name in ("a", "a.new"):
+        Place(str(tmp_path), name).publish(Progress(1.0, percent=5.0))
+
+    assert sorted(progress.read_all(str(tmp_path))) == ["a", "a.new"]
+
+
+def test_progress_that_cannot_be_taken_away_hides_no_end(tmp_path: Path) -> None:
+    (tmp_path / "progress/a").mkdir(parents=True)
+
+    Place(str(tmp_path), "a").clear()
