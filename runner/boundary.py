@@ -41,6 +41,12 @@ def guarded(program: Callable[[], int], folder: str | None = None) -> int:
 
 
 def _bug(error: Exception, folder: str | None) -> int:
+    log(report(error, folder), about="skipjack")
+    return BUG
+
+
+def report(error: Exception, folder: str | None) -> str:
+    """Keep a bug with its traceback in a file, in `folder` or the temporary one; gives what to tell people of it."""
     import tempfile
     import traceback
 
@@ -53,7 +59,5 @@ def _bug(error: Exception, folder: str | None) -> int:
                 file.write(text)
         except OSError:
             continue
-        log(f"This is a bug: {type(error).__name__}: {error}. Please report it with the file {path}.", about="skipjack")
-        return BUG
-    log(f"This is a bug, and its report could not be kept:\n{text}", about="skipjack")
-    return BUG
+        return f"This is a bug: {type(error).__name__}: {error}. Please report it with the file {path}."
+    return f"This is a bug, and its report could not be kept:\n{text}"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
 from typing import NamedTuple
 
-from runner import containers, process, progress
+from runner import boundary, containers, process, progress
 from runner.api import Abort, CannotRun, Command, Execute, Findings, Job, Outcome, Provider
 from runner.journal import Ending
 from runner.logs import TAIL_CHARACTERS, Digest, digest
@@ -52,13 +52,20 @@ def run(job: Job, means: Means) -> Ending:
         ending = Ending(abort.status, abort.reason, attempts=job.attempt)
     except (SkipjackError, OSError) as error:
         ending = Ending(FAILED, " ".join(str(error).split()), attempts=job.attempt)
+    except Exception as error:  # else it would count as cut off, and be tried again each minute
+        ending = Ending(FAILED, boundary.report(error, job.machine.state_dir or None), attempts=job.attempt)
     return _with_complaints(ending, job)
 
 
 def _with_complaints(ending: Ending, job: Job) -> Ending:
     """Show what went wrong beside the run where its log is shown, since the reason is for the run's own failure."""
     tail = "\n".join([ending.log_tail, *job.complaints]).strip()
-    return ending._replace(log_tail=tail[-TAIL_CHARACTERS:])
+    return ending._replace(reason=_as_text(ending.reason), log_tail=_as_text(tail[-TAIL_CHARACTERS:]))
+
+
+def _as_text(told: str) -> str:
+    """Without what names of files may hold that are no text: neither the journal nor a report could take it."""
+    return told.encode("utf-8", "replace").decode()
 
 
 def _attempt(job: Job, means: Means) -> Ending:

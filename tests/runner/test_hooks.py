@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -532,3 +533,37 @@ def test_logs_of_a_former_name_are_counted_by_their_time_and_tidied_with_the_oth
     assert logs(job) == sorted(
         [own, "debian_2026-01-02_00-00-00_01.log", "zebra.log", "zebra_2026-01-03_00-00-00_01.log.gz"]
     )
+
+
+def test_a_wait_between_attempts_may_be_longer_than_the_system_waits_at_once(job: Job, stop: process.Stop) -> None:
+    change(job, command="false", retry=2, retry_delay=60 * 86400)
+    threading.Timer(0.3, signal.raise_signal, [signal.SIGTERM]).start()
+
+    ending = run(job, stop)
+
+    assert (ending.status, ending.attempts) == ("interrupted", 1)
+
+
+def test_a_bug_fails_the_run_with_a_report_and_no_other_end_is_made_up_for_it(
+    job: Job, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    job.machine = job.machine._replace(state_dir=str(tmp_path))
+    monkeypatch.setattr(log_keeper, "pre_exec", lambda _job: int("nought"))
+
+    ending = run(job)
+
+    (report,) = tmp_path.glob("skipjack-bug-*.txt")
+    assert ending.status == "failed"
+    assert ending.reason.startswith("This is a bug: ValueError: invalid literal for int() with base 10: 'nought'")
+    assert ending.reason.endswith(f"the file {report}.")
+    assert "Traceback" in report.read_text()
+
+
+def test_a_name_that_is_no_text_does_not_keep_its_refusal_from_being_told(job: Job) -> None:
+    Path(job.directory).rmdir()
+    Path(job.directory).symlink_to(os.fsdecode(b"/nowhere/\xff\xfe"))
+
+    ending = run(job)
+
+    assert ending.status == "refused"
+    assert f"{job.directory} is really /nowhere/??, which does not lie below" in ending.reason
