@@ -7,13 +7,16 @@ write at the same time.
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from runner.migrations import MIGRATIONS
 from schemas.errors import SkipjackError
 
 PATIENCE = 30.0
 """Seconds that a writer waits for the others."""
+
+HELD_BACK = 256 * 1024
+"""Bytes that are held back for ends of runs: some dozens find room in there."""
 
 
 @contextmanager
@@ -50,6 +53,35 @@ def _prepare(connection: sqlite3.Connection, path: str) -> None:
         if not connection.execute("SELECT 1 FROM identity").fetchone():
             connection.execute("INSERT INTO identity VALUES (?, 0)", (os.urandom(16).hex(),))
         connection.execute(f"PRAGMA user_version={len(MIGRATIONS):d}")
+
+
+def hold_back(connection: sqlite3.Connection) -> None:
+    """Take the room on the journal's disk that the end of a run may need. It is the last thing that must not be lost;
+    without room nothing is held back."""
+    path = _held_back(connection)
+    if os.path.exists(path):
+        return
+    aside = f"{path}.new"
+    with suppress(OSError):
+        try:
+            with open(aside, "wb") as file:
+                file.write(os.urandom(HELD_BACK))  # nothing that a file system would make smaller
+            os.replace(aside, path)
+        except OSError:
+            os.unlink(aside)
+
+
+def let_go(connection: sqlite3.Connection) -> bool:
+    """Free what was held back; False when there is nothing."""
+    try:
+        os.unlink(_held_back(connection))
+    except OSError:
+        return False
+    return True
+
+
+def _held_back(connection: sqlite3.Connection) -> str:
+    return str(connection.execute("PRAGMA database_list").fetchone()[2]) + "-reserve"
 
 
 @contextmanager

@@ -5,8 +5,9 @@ not so, nor miss something that is.
 """
 
 import json
+import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from runner import database
@@ -165,6 +166,7 @@ class Journal(Outbox):
         faster has taken its place), or the mirror was paused or disabled. Other runs of the mirror that seem active
         are dead, since their locks are free.
         """
+        database.hold_back(self._db)
         with transaction(self._db):
             if self._held(subject.name):
                 return None
@@ -193,14 +195,20 @@ class Journal(Outbox):
         return row is not None and row["status"] == LAUNCHING and bool(row["forced"])
 
     def attempt(self, run: int, mirror: str, status: str, attempts: int, now: float) -> None:
-        """Record that an attempt begins."""
-        with transaction(self._db):
+        """Record that an attempt begins. If that has no room, it begins all the same: its end tells the number."""
+        with suppress(sqlite3.OperationalError), transaction(self._db):
             self._db.execute("UPDATE run SET status = ?, attempts = ? WHERE id = ?", (status, attempts, run))
             self._db.execute("UPDATE mirror SET status = ? WHERE name = ?", (status, mirror))
             self._report(mirror, now)
 
     def end(self, run: int, mirror: str, ending: Ending, now: float) -> bool:
-        """Record how a run ended, once: False when an end stands there already."""
+        """Record how a run ended, once: False when an end stands there already. A full disk has room for it."""
+        try:
+            with transaction(self._db):
+                return self._end(run, mirror, ending, now)
+        except sqlite3.OperationalError:
+            if not database.let_go(self._db):
+                raise
         with transaction(self._db):
             return self._end(run, mirror, ending, now)
 
