@@ -16,6 +16,7 @@ from sitegen.answers import Json, for_all, raw
 from sitegen.bells import Bells, heard
 from sitegen.change_store import Changes
 from sitegen.current import Current
+from sitegen.damage import Damaged
 from sitegen.endpoint import Endpoint, Parameter
 from sitegen.envelope import Refused
 from sitegen.fragments import Fragments, dump
@@ -99,10 +100,19 @@ class Reads:
         view = next((view for view in snapshot.mirrors if view.name == name), None)
         if view is None:
             raise Refused(404, f"there is no mirror {name}")
+        self._be_whole(view)
         with self._store.reading() as reader:
             history = reader.histories([name], {name: view.definition.formerly})[name]
         document = documents.mirror(view, documents.public_url(snapshot, name))
         return for_all(documents.alone(snapshot, document, history))
+
+    def _be_whole(self, view: MirrorView) -> None:
+        """Answer nothing of a mirror of which something cannot be read; a list goes on without that."""
+        damaged = self._current.facts().damaged
+        for name in (view.name, *view.definition.formerly):
+            for copy in view.copies:
+                if what := damaged.get((copy.worker, name)):
+                    raise Damaged(what)
 
     def runs(self, request: Request) -> Response:
         """A page of the history."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, delete, insert, select
 
+from sitegen import damage
 from sitegen.model import Entry
 from sitegen.store import Store
 from sitegen.tables import audit
@@ -31,7 +32,20 @@ def read(store: Store, since: float = 0.0) -> list[Entry]:
     columns = [audit.c[name] for name in Entry._fields]
     with store.transaction() as tx:
         rows = tx.execute(select(*columns).where(audit.c.at >= since).order_by(audit.c.at, audit.c.id))
-        return [Entry._make((*row[:-1], json.loads(row[-1]))) for row in rows]
+        return [Entry._make((*row[:-1], _details(row[-1]))) for row in rows]
+
+
+def decode_details(text: str) -> dict[str, Any]:
+    """Read a line's details; TypeError or ValueError when they are damaged."""
+    return dict(json.loads(text))
+
+
+def _details(text: str) -> dict[str, Any]:
+    """What a line tells, as it stands there when it cannot be read: the rest of the line counts all the same."""
+    try:
+        return decode_details(text)
+    except damage.UNREADABLE:
+        return {"unreadable": text}
 
 
 def forget(store: Store, before: float) -> int:

@@ -7,7 +7,8 @@ from typing import Any
 from sqlalchemy import Connection, Table, and_, exists, func, inspect, not_, select
 
 from schemas.states import TO_TUNASYNC
-from sitegen import codec, tables
+from sitegen import audit_store, codec, command_store, tables, tunasync_store
+from sitegen.damage import UNREADABLE
 from sitegen.database import Database, number
 from sitegen.tables import catalogue, command_numbers, commands, journals, meta, mirror_state, runs, workers
 
@@ -19,15 +20,20 @@ _JSON: tuple[tuple[Table, str, Callable[[Any], Any]], ...] = (
     (catalogue, "workers", codec.decode_workers),
     (catalogue, "mirrors", codec.decode_mirrors),
     (catalogue, "problems", json.loads),
-    (commands, "mirrors", json.loads),
-    (tables.audit, "details", json.loads),
-    (tables.tunasync_jobs, "document", json.loads),
+    (commands, "mirrors", command_store.decode_mirrors),
+    (tables.audit, "details", audit_store.decode_details),
+    (tables.tunasync_jobs, "document", tunasync_store.decode),
 )
 """Columns that hold JSON, and what reads them."""
 
 
 def problems(database: Database) -> Iterator[str]:
     """Everything that is wrong; what cannot be read any more ends the search with StoreError."""
+    for problem in _problems(database):
+        yield problem.encode(errors="backslashreplace").decode()
+
+
+def _problems(database: Database) -> Iterator[str]:
     with database.reading() as tx:
         if tx.dialect.name == "sqlite":
             yield from _integrity(tx)
@@ -37,7 +43,7 @@ def problems(database: Database) -> Iterator[str]:
             wrong = list(_columns(tx))
             yield from wrong
         if not wrong:
-            for rule in (_numbers, _references, _words, _json):
+            for rule in (_numbers, _references, _words, _texts, _json):
                 yield from rule(tx)
 
 
@@ -116,12 +122,26 @@ def _words(tx: Connection) -> Iterator[str]:
             yield f"{table.name} {key}: its status is a word that does not exist"
 
 
+def _texts(tx: Connection) -> Iterator[str]:
+    for table in tables.metadata.sorted_tables:
+        keys = [column.name for column in table.primary_key]
+        for row in tx.execute(select(table)).mappings():
+            for column, value in row.items():
+                if isinstance(value, str) and not _is_text(value):
+                    yield f"{table.name} {_name(row[key] for key in keys)}: `{column}` is no UTF-8"
+
+
+def _is_text(value: str) -> bool:
+    """Whether a value was read without a byte that stands for no letter."""
+    return value.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in value)
+
+
 def _json(tx: Connection) -> Iterator[str]:
     for table, column, read in _JSON:
         for *key, text in tx.execute(select(*table.primary_key.columns, table.c[column])):
             try:
                 read(text)
-            except (ValueError, TypeError, KeyError, AttributeError) as error:
+            except UNREADABLE as error:
                 yield f"{table.name} {_name(key)}: `{column}` cannot be read: {type(error).__name__}: {error}"
 
 

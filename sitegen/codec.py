@@ -11,6 +11,7 @@ from schemas import report
 from schemas.records import FreshnessFile, Mirror, Site, Worker
 from schemas.report import Probe, Problem, Progress
 from schemas.upstreams import without_credentials
+from sitegen.damage import checked
 
 _MIRROR_FIELDS = (
     "name",
@@ -91,7 +92,8 @@ def encode_problems(problems: Iterable[Problem]) -> str:
 
 def decode_problems(text: str) -> tuple[Problem, ...]:
     """Read what `encode_problems` wrote."""
-    return tuple(Problem(**{key: item[key] for key in Problem._fields if key in item}) for item in json.loads(text))
+    plain = json.loads(text)
+    return tuple(checked(Problem(**{key: item[key] for key in Problem._fields if key in item})) for item in plain)
 
 
 def encode_progress(progress: Iterable[Progress]) -> str:
@@ -101,7 +103,8 @@ def encode_progress(progress: Iterable[Progress]) -> str:
 
 def decode_progress(text: str) -> tuple[Progress, ...]:
     """Read what `encode_progress` wrote."""
-    return tuple(Progress(**{key: item[key] for key in Progress._fields if key in item}) for item in json.loads(text))
+    plain = json.loads(text)
+    return tuple(checked(Progress(**{key: item[key] for key in Progress._fields if key in item})) for item in plain)
 
 
 def encode_probe(probe: Probe | None) -> str | None:
@@ -111,4 +114,4 @@ def encode_probe(probe: Probe | None) -> str | None:
 
 def decode_probe(text: str | None) -> Probe | None:
     """Read what `encode_probe` wrote."""
-    return report.decode_probe(json.loads(text)) if text else None
+    return checked(report.decode_probe(json.loads(text))) if text else None

@@ -1,11 +1,13 @@
 """Commands in the store: numbered per worker without gaps, and there before anybody is told that they are."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 from sqlalchemy import Connection, case, delete, func, insert, select, true, update
 
-from sitegen import audit_store
+from sitegen import audit_store, damage
 from sitegen.commands import (
     DELIVERED,
     DISABLE,
@@ -82,7 +84,7 @@ def fetch(store: Store, worker: str, after: int, now: float, since: float = 0.0)
         with store.transaction(writing=True) as tx:
             tx.execute(update(commands).where(unsaid).values(state=DELIVERED, delivered_at=now))
             _raise_number(tx, worker, after)
-    return Fetched(tuple(_command(row) for row in rows), max(int(highest), after))
+    return Fetched(tuple(_sound(rows)), max(int(highest), after))
 
 
 def newest(store: Store) -> dict[str, int]:
@@ -141,7 +143,7 @@ def page(store: Store, worker: str, before: int, limit: int) -> list[Command]:
     """A worker's commands below a number, newest first."""
     which = select(*_COLUMNS).where(commands.c.worker == worker, commands.c.number < before)
     with store.transaction() as tx:
-        return [_command(row) for row in tx.execute(which.order_by(commands.c.number.desc()).limit(limit))]
+        return [_shown(row) for row in tx.execute(which.order_by(commands.c.number.desc()).limit(limit))]
 
 
 def last_overriding(store: Store) -> dict[tuple[str, str], Command]:
@@ -149,11 +151,30 @@ def last_overriding(store: Store) -> dict[tuple[str, str], Command]:
     which = select(*_COLUMNS).where(commands.c.state == "done").order_by(commands.c.worker, commands.c.number)
     found: dict[tuple[str, str], Command] = {}
     with store.transaction() as tx:
-        for command in map(_command, tx.execute(which)):
+        for command in _sound(tx.execute(which)):
             found.update(((command.worker, mirror), command) for mirror in command.mirrors)
     return {key: command for key, command in found.items() if command.kind in (STOP, DISABLE)}
 
 
+def _sound(rows: Iterable[Sequence[object]]) -> Iterator[Command]:
+    """The commands that can be read: one that cannot be keeps nobody from the others, and expires."""
+    return damage.sound(partial(_command, row) for row in rows)
+
+
+def _shown(row: Sequence[object]) -> Command:
+    """A command, which says so itself when it cannot be read."""
+    try:
+        return _command(row)
+    except damage.Damaged as error:
+        return Command._make(row)._replace(mirrors=(), reason=error.what)
+
+
 def _command(row: Sequence[object]) -> Command:
     plain = Command._make(row)
-    return plain._replace(mirrors=tuple(json.loads(str(plain.mirrors))), force=bool(plain.force))
+    mirrors = damage.read(decode_mirrors, plain.mirrors, f"commands {plain.worker}/{plain.number}", "mirrors")
+    return plain._replace(mirrors=mirrors, force=bool(plain.force))
+
+
+def decode_mirrors(text: Any) -> tuple[str, ...]:
+    """Read the names that a command is about."""
+    return tuple(map(str, json.loads(text)))

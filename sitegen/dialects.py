@@ -9,7 +9,7 @@ writers come one after the other, from however many managers; readers see one mo
 import json
 import threading
 from collections.abc import Mapping, Sequence, Set
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -77,7 +77,10 @@ class Dialect(Protocol):
 
 
 class Sqlite:
-    """A file of its own; `query_only` reads it as it stands, without making or altering anything."""
+    """A file of its own; `query_only` reads it as it stands, without making or altering anything.
+
+    One damaged byte within a text keeps nobody from the rest: it becomes a mark, or with `query_only` a lone surrogate.
+    """
 
     remedy = (
         "Check the disk and the file's owner; if the file is damaged, move it away and put a backup in its "
@@ -87,6 +90,7 @@ class Sqlite:
     def __init__(self, path: Path, *, query_only: bool = False) -> None:
         self.place = str(path)
         self._query_only = query_only
+        self._errors = "surrogateescape" if query_only else "replace"
 
     def engine(self) -> Engine:
         """Connections that leave the transactions to us."""
@@ -99,6 +103,7 @@ class Sqlite:
 
     def _set_up(self, connection: Any, _entry: ConnectionPoolEntry) -> None:
         connection.isolation_level = None
+        connection.text_factory = partial(str, encoding="utf-8", errors=self._errors)
         connection.execute(f"PRAGMA busy_timeout={LOCK_SECONDS * 1000}")
         if not self._query_only:
             connection.execute("PRAGMA journal_mode=WAL")

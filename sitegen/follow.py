@@ -9,8 +9,9 @@ from pathlib import Path
 from schemas import catalogue, repository
 from schemas.errors import SkipjackError
 from schemas.records import Repository
+from sitegen.damage import Damaged
 from sitegen.model import Declared
-from sitegen.store import Store
+from sitegen.store import Store, StoreError
 
 INTERVAL = 60.0
 """Seconds between two fetches, unless a worker shows that there is something newer."""
@@ -44,9 +45,11 @@ class Follower:
         """Fetch once; True when something changed. What cannot be fetched or used is noted, the old one stays."""
         try:
             revision, rewritten = self._fetch()
-            if revision.commit == self._loaded:
+            if revision.commit == self._loaded and self._kept() is not None:
                 return self._note("")
-            declared = _declared(revision, self._store.declared())
+            declared = _declared(revision, self._kept())
+        except StoreError:
+            raise
         except SkipjackError as error:
             return self._note(str(error))
         if rewritten:
@@ -61,14 +64,22 @@ class Follower:
     def _fetch(self) -> tuple[repository.Revision, str]:
         """The newest revision, and what people must know if its history is not the one that was followed so far."""
         try:
-            return repository.fetch(self._source, self._checkout, self._loaded or self._kept()), ""
+            return repository.fetch(self._source, self._checkout, self._loaded or self._commit()), ""
         except repository.Rewritten as error:
             todo = "Workers refuse that: if it was meant, run `skipjack follow --accept-rewrite` on each of them."
             return repository.fetch(self._source, self._checkout), f"{error.what} {todo}"
 
-    def _kept(self) -> str | None:
-        declared = self._store.declared()
-        return declared.revision if declared else None
+    def _commit(self) -> str | None:
+        kept = self._kept()
+        return kept.revision if kept else None
+
+    def _kept(self) -> Declared | None:
+        """The configuration in the store; None as well when it cannot be read, so that it is written anew."""
+        try:
+            return self._store.declared()
+        except Damaged as error:
+            _log.error("%s", error)
+            return None
 
     def follow_forever(self, announce: Callable[[], None]) -> None:
         """Follow every INTERVAL seconds, until it is ended, and announce it when something changed."""

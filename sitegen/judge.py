@@ -102,7 +102,7 @@ class Judge:
             mirrors=views,
             counts=_counts(views),
             workers=_workers(facts, views, hosts, now),
-            problems=declared.problems if declared else (),
+            problems=(*(declared.problems if declared else ()), *facts.damaged.values()),
             refusal=facts.refusal,
             changes_at=None if changes_at == math.inf else changes_at,
         )

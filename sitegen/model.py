@@ -92,7 +92,8 @@ class Facts(NamedTuple):
 
     `changes` rises with everything that alters a page, `statuses` are what each worker last said of each of its
     mirrors (a run's log tail only after a failure), `refusal` says why the newest revision is not in use, `revisions`
-    are the commits that were ever in use.
+    are the commits that were ever in use, `damaged` is what of a worker's mirror, or of the worker itself (`""`),
+    cannot be read any more and is missing here.
     """
 
     changes: int
@@ -101,3 +102,4 @@ class Facts(NamedTuple):
     declared: Declared | None
     refusal: str
     revisions: frozenset[str]
+    damaged: Mapping[tuple[str, str], str] = {}

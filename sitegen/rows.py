@@ -1,17 +1,20 @@
 """Between the store's rows and records: what a message becomes in the database, and back."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from schemas.report import MirrorStatus, Run
 from schemas.states import ENDS, SUCCESS
 from schemas.upstreams import without_credentials
-from sitegen import codec
+from sitegen import codec, damage
 from sitegen.accept import Journal
 from sitegen.model import Delivery, WorkerState
 
 Row = dict[str, Any]
 Values = tuple[Any, ...]
+
+Damages = dict[tuple[str, str], str]
+"""What cannot be read, by worker and mirror, or by worker and `""` for what it told of itself."""
 
 WORKER_COLUMNS = WorkerState._fields
 STATE_COLUMNS = ("worker", *(name for name in MirrorStatus._fields if name != "run"))
@@ -79,15 +82,35 @@ def of_run(key: tuple[Journal, int], held: tuple[str, Run]) -> Values:
     return (*key[0], mirror_name, *run)
 
 
-def worker(row: Row) -> WorkerState:
-    """Read back what `of_worker` made."""
-    decoded = {"problems": codec.decode_problems(row["problems"]), "progress": codec.decode_progress(row["progress"])}
+def worker(row: Row, damaged: Damages) -> WorkerState:
+    """Read back what `of_worker` made; what cannot be read is noted and left out."""
+    name, decoded = row["name"], {}
+    for column, decode in _OF_WORKER.items():
+        try:
+            decoded[column] = damage.read(decode, row[column], f"workers {name}", column)
+        except damage.Damaged as error:
+            damaged[name, ""] = error.what
+            decoded[column] = ()
     return WorkerState(**row | decoded)
 
 
-def status(row: Sequence[Any]) -> MirrorStatus:
-    """Read back a state with its run: the columns STATE_COLUMNS, then those of the run, all None without one."""
+_OF_WORKER: dict[str, Callable[[str], tuple[Any, ...]]] = {
+    "problems": codec.decode_problems,
+    "progress": codec.decode_progress,
+}
+
+
+def status(row: Sequence[Any], damaged: Damages) -> MirrorStatus:
+    """Read back a state with its run: the columns STATE_COLUMNS, then those of the run, all None without one.
+
+    A probe that cannot be read is noted and left out.
+    """
     run_columns = row[len(STATE_COLUMNS) :]
     run = Run._make(run_columns) if run_columns[0] is not None else None
     *rest, probe = row[_RUN_AT : len(STATE_COLUMNS)]
-    return MirrorStatus._make((*row[1:_RUN_AT], run, *rest, codec.decode_probe(probe)))
+    try:
+        read = damage.read(codec.decode_probe, probe, f"mirror_state {row[0]}/{row[1]}", "probe")
+    except damage.Damaged as error:
+        damaged[row[0], row[1]] = error.what
+        read = None
+    return MirrorStatus._make((*row[1:_RUN_AT], run, *rest, read))

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Select, delete, func, literal, select, update
 from schemas.records import DatabaseAddress
 from schemas.report import MirrorStatus, Run
 from schemas.states import ENDS
-from sitegen import accept, codec, dialects, rows, tables
+from sitegen import accept, codec, damage, dialects, rows, tables
 from sitegen.database import Database, StoreError, number
 from sitegen.dialects import select_of, upsert
 from sitegen.model import Declared, Delivery, Facts, Kept, PastRun, WorkerState
@@ -141,13 +141,15 @@ class Reader:
         if before is not None and before.changes > changes:  # a backup was put back
             before = None
         declared, revisions = _catalogue(tx, before)
+        damaged: rows.Damages = {}
         return Facts(
             changes=changes,
-            workers=_workers(tx),
-            statuses=_statuses(tx, before),
+            workers=_workers(tx, damaged),
+            statuses=_statuses(tx, before, damaged),
             declared=declared,
             refusal=tx.execute(select(tables.refusal.c.reason)).scalar() or "",
             revisions=revisions,
+            damaged=damaged,
         )
 
     def histories(
@@ -241,19 +243,22 @@ def _write_states(tx: Connection, plan: accept.Plan, change: int) -> None:
     upsert(tx, tables.mirror_state, rows.TOLD_STATE, [rows.of_state(*item, change) for item in plan.states.items()])
 
 
-def _workers(tx: Connection) -> tuple[WorkerState, ...]:
+def _workers(tx: Connection, damaged: rows.Damages) -> tuple[WorkerState, ...]:
     columns = [tables.workers.c[name] for name in rows.WORKER_COLUMNS]
-    return tuple(rows.worker(row._asdict()) for row in tx.execute(select(*columns)))
+    return tuple(rows.worker(row._asdict(), damaged) for row in tx.execute(select(*columns)))
 
 
-def _statuses(tx: Connection, before: Facts | None) -> dict[tuple[str, str], MirrorStatus]:
+def _statuses(tx: Connection, before: Facts | None, damaged: rows.Damages) -> dict[tuple[str, str], MirrorStatus]:
     """Those of before whose worker is still there and sent no snapshot since, and under them what is new."""
     seen = before.changes if before else -1
     table = tables.workers.c
     kept = set(tx.execute(select(table.name).where(table.replaced <= seen)).scalars())
     found = {key: status for key, status in before.statuses.items() if key[0] in kept} if before else {}
+    known = before.damaged if before else {}
+    damaged.update({key: what for key, what in known.items() if key in found})
     for row in tx.execute(_state_rows().where(tables.mirror_state.c.changed > seen)):
-        found[row[0], row[1]] = rows.status(row)
+        damaged.pop((row[0], row[1]), None)
+        found[row[0], row[1]] = rows.status(row, damaged)
     return found
 
 
@@ -298,8 +303,8 @@ def _declared(tx: Connection) -> Declared | None:
     return Declared(
         row.revision,
         row.committed_at,
-        codec.decode_site(row.site),
-        codec.decode_workers(row.workers),
-        codec.decode_mirrors(row.mirrors),
-        tuple(json.loads(row.problems)),
+        damage.read(codec.decode_site, row.site, "catalogue 1", "site"),
+        damage.read(codec.decode_workers, row.workers, "catalogue 1", "workers"),
+        damage.read(codec.decode_mirrors, row.mirrors, "catalogue 1", "mirrors"),
+        damage.read(lambda text: tuple(map(str, json.loads(text))), row.problems, "catalogue 1", "problems"),
     )

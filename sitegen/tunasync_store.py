@@ -4,13 +4,14 @@ A status goes the way of our own workers' reports, in the same transaction, so n
 """
 
 import json
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Table, delete, insert, select, update
 
 from schemas.report import CHANGE, Envelope, MirrorStatus, Report
 from schemas.states import DISABLED
-from sitegen import audit_store, store, tables, tunasync_rules
+from sitegen import audit_store, damage, store, tables, tunasync_rules
 from sitegen.envelope import Refused
 from sitegen.model import TUNASYNC, Delivery, Entry
 from sitegen.store import Store
@@ -39,7 +40,7 @@ def post(opened: Store, worker: str, mirror: str, found: Message, now: int) -> d
     """Keep a status; returns it as it is stored now."""
     with opened.transaction(writing=True) as tx:
         _be_known(tx, worker)
-        before = _job(tx, worker, mirror) or tunasync_rules.new_job(worker, mirror)
+        before = _told(tx, worker, mirror) or tunasync_rules.new_job(worker, mirror)
         job = tunasync_rules.told(before, found, stamp(now), _next_number(tx, worker))
         _keep(tx, job, now)
     return job.told
@@ -66,7 +67,7 @@ def schedule(opened: Store, worker: str, times: dict[str, str], now: int) -> Non
     with opened.transaction(writing=True) as tx:
         _be_known(tx, worker)
         for mirror, at in times.items():
-            before = _job(tx, worker, mirror)
+            before = _told(tx, worker, mirror)
             if before is not None:
                 _keep(tx, before._replace(told=before.told | {"next_schedule": at}), now)
 
@@ -132,16 +133,34 @@ def jobs(opened: Store, worker: str | None = None) -> list[dict[str, Any]]:
 
 
 def _jobs(tx: Connection, worker: str | None = None) -> list[Job]:
-    which = select(tunasync_jobs.c.document).order_by(tunasync_jobs.c.mirror, tunasync_jobs.c.worker)
+    which = select(tunasync_jobs).order_by(tunasync_jobs.c.mirror, tunasync_jobs.c.worker)
     if worker is not None:
         which = which.where(tunasync_jobs.c.worker == worker)
-    return [Job(**json.loads(text)) for text in tx.execute(which).scalars()]
+    return list(damage.sound(partial(_read, *row) for row in tx.execute(which)))
+
+
+def _told(tx: Connection, worker: str, mirror: str) -> Job | None:
+    """The job as far as it is known; one that cannot be read any more begins anew with what is told next."""
+    return next(damage.sound([lambda: _job(tx, worker, mirror)]), None)
 
 
 def _job(tx: Connection, worker: str, mirror: str) -> Job | None:
     mine = (tunasync_jobs.c.worker == worker) & (tunasync_jobs.c.mirror == mirror)
     text = tx.execute(select(tunasync_jobs.c.document).where(mine)).scalar()
-    return None if text is None else Job(**json.loads(text))
+    return None if text is None else _read(worker, mirror, text)
+
+
+def _read(worker: str, mirror: str, text: str) -> Job:
+    return damage.read(decode, text, f"tunasync_jobs {worker}/{mirror}", "document")
+
+
+def decode(text: str) -> Job:
+    """Read a document of the table; KeyError, TypeError or ValueError when it is damaged."""
+    job = Job(**json.loads(text))
+    missing = tunasync_rules.new_job("", "").told.keys() - job.told.keys()
+    if missing:
+        raise KeyError(*sorted(missing))
+    return job
 
 
 def _keep(tx: Connection, job: Job, now: int) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from schemas.records import Repository
+from sitegen.damage import Damaged
 from sitegen.follow import Follower
 from sitegen.store import Store
 from tests.sitegen.kit import Manager
@@ -149,3 +150,15 @@ def test_publish_once_shows_what_is_declared(origin: Origin, tmp_path: Path) -> 
     ]
     assert status["site"]["time_zone"] == "Asia/Shanghai"
     manager.session.close()
+
+
+def test_a_configuration_that_was_damaged_in_the_store_is_written_anew(follower: Follower, store: Store) -> None:
+    assert follower.follow()
+    for column in ("site", "workers", "mirrors"):
+        with store.transaction(writing=True) as tx:
+            tx.exec_driver_sql(f"UPDATE catalogue SET {column} = '{{'")
+        with pytest.raises(Damaged, match=f"catalogue 1: `{column}` cannot be read"):
+            store.declared()
+        assert follower.follow(), "though the revision is the same"
+        assert names(store) == ["arch", "debian"]
+        assert not follower.follow()

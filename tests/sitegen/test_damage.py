@@ -1,0 +1,184 @@
+"""JSON that is damaged within a row: it is told by the row's name, and everything else goes on."""
+
+import sqlite3
+import time
+from contextlib import closing
+
+import pytest
+
+from schemas.report import Probe, Problem, Progress
+from sitegen import command_store, tunasync_store
+from sitegen.commands import Order
+from sitegen.damage import Damaged, checked
+from sitegen.model import Entry
+from sitegen.publish import Publisher
+from sitegen.tunasync_rules import message
+from tests.sitegen.kit import Manager, delivery_of, envelope_of, report_of, status_of
+from tests.sitegen.store_cases import DECLARED
+
+BY = Entry(time.time(), "alice", "", "", "127.0.0.1", {})
+AT = "2026-11-22T12:00:00Z"
+BROKEN = ["", "{", "[[[", '{"at": "yesterday"}', '{"at": 1, "same": 3}', "[1]", "7", "[" * 100_000, "\\ud800"]
+
+
+@pytest.fixture
+def filled(manager: Manager) -> Manager:
+    """Two workers with a mirror each, commands for one of them, and a job of tunasync's."""
+    probe = Probe(time.time(), same=True)
+    with manager.store() as store:
+        store.apply([delivery_of(report_of(1, status_of("a", probe=probe)))])
+        store.apply([delivery_of(report_of(1, status_of("b", probe=probe)), worker="w2")])
+        for _ in range(3):
+            command_store.add(store, Order("start", ("a",), False, "w1"), {"w1": ("a",)}, BY)
+        tunasync_store.register(store, "go", "http://127.0.0.1:1/", time.time_ns())
+        for mirror in ("c", "d"):
+            told = message(b'{"status": "success", "upstream": "rsync://up/", "size": "1G"}')
+            tunasync_store.post(store, "go", mirror, told, time.time_ns())
+    return manager
+
+
+def spoil(manager: Manager, table: str, column: str, where: str, text: str = "{") -> None:
+    with closing(sqlite3.connect(manager.state / "manager.db")) as connection, connection:
+        done = connection.execute(f"UPDATE {table} SET {column} = ? WHERE {where}", [text])
+        assert done.rowcount == 1
+
+
+def check_names(manager: Manager, row: str, column: str) -> None:
+    check_says(manager, f"{row}: `{column}` cannot be read")
+
+
+def check_says(manager: Manager, words: str) -> None:
+    checked = manager.run_here("check")
+    assert checked.returncode == 1
+    assert words in checked.stdout
+    assert manager.run_here("check").stdout == checked.stdout, "nothing was changed"
+
+
+@pytest.mark.parametrize("text", BROKEN[1:])
+def test_a_probe_that_cannot_be_read_is_told_for_its_mirror_alone(filled: Manager, text: str) -> None:
+    spoil(filled, "mirror_state", "probe", "mirror = 'a'", text)
+    check_names(filled, "mirror_state w1/a", "probe")
+    token = filled.token()
+    with filled.answering():
+        asked = filled.session.get(f"{filled.url}/api/v1/mirrors/a", timeout=10)
+        assert (asked.status_code, asked.headers["Retry-After"]) == (503, "10")
+        assert "mirror_state w1/a: `probe` cannot be read" in asked.json()["error"]
+        assert filled.get("/api/v1/mirrors/b")["name"] == "b"
+        assert [mirror["name"] for mirror in filled.get("/api/v1/mirrors")["mirrors"]] == ["a", "b", "c", "d"]
+        assert [job["name"] for job in filled.get("/jobs")] == ["a", "b", "c", "d"]
+        assert filled.session.get(f"{filled.url}/metrics", timeout=10).status_code == 200
+        mended = filled.post(envelope_of(report_of(2, status_of("a", probe=Probe(time.time())))), token)
+        assert mended.json()["acknowledged"] == 2
+        assert filled.get("/api/v1/mirrors/a")["name"] == "a", "the next report mends it"
+    assert filled.run_here("check").returncode == 0
+
+
+def test_the_site_is_published_with_all_that_can_be_read_and_says_what_cannot(filled: Manager) -> None:
+    spoil(filled, "mirror_state", "probe", "mirror = 'a'")
+    spoil(filled, "workers", "progress", "name = 'w2'")
+    with filled.store() as store:
+        publisher = Publisher(store, str(filled.site))
+        publisher.publish(time.time())
+        store.apply([delivery_of(report_of(2, status_of("b", "failed")), worker="w2")])
+        publisher.publish(time.time())
+        assert {mirror["name"]: mirror["status"] for mirror in filled.status()["mirrors"]}["b"] == "failed"
+        [problem] = filled.status()["problems"]
+        assert "mirror_state w1/a: `probe` cannot be read" in problem, "and the worker's report has mended its row"
+        store.apply([delivery_of(report_of(2, kind="snapshot"))])
+        publisher.publish(time.time())
+        assert filled.status()["problems"] == [], "what is not there any more is not damaged"
+
+
+def test_a_byte_that_is_no_text_is_named_and_keeps_nobody_from_the_rest(filled: Manager) -> None:
+    with closing(sqlite3.connect(filled.state / "manager.db")) as connection, connection:
+        connection.execute("UPDATE mirror_state SET upstream = CAST(x'7273ff6e63' AS TEXT) WHERE mirror = 'a'")
+        connection.execute("UPDATE workers SET version = CAST(x'30ff' AS TEXT) WHERE name = 'w2'")
+    check_says(filled, "mirror_state w1/a: `upstream` is no UTF-8")
+    check_says(filled, "workers w2: `version` is no UTF-8")
+    with filled.store() as store:
+        Publisher(store, str(filled.site)).publish(time.time())
+    assert {mirror["name"]: mirror["upstream"] for mirror in filled.status()["mirrors"]}["a"] == "rs\ufffdnc"
+
+
+@pytest.mark.parametrize("column", ["problems", "progress"])
+@pytest.mark.parametrize("text", BROKEN)
+def test_what_a_worker_told_of_itself_is_left_out_and_named(filled: Manager, column: str, text: str) -> None:
+    spoil(filled, "workers", column, "name = 'w1'", text)
+    check_names(filled, "workers w1", column)
+    with filled.answering():
+        assert [worker["name"] for worker in filled.get("/api/v1/workers")["workers"]] == ["go", "w1", "w2"]
+        [problem] = filled.get("/api/v1/catalogue")["problems"]
+        assert f"workers w1: `{column}` cannot be read" in problem
+
+
+def test_a_configuration_that_cannot_be_read_is_named(filled: Manager) -> None:
+    with filled.store() as store:
+        store.keep_catalogue(DECLARED, DECLARED.committed_at)
+    for column in ("site", "workers", "mirrors", "problems"):
+        with filled.store() as store:
+            store.keep_catalogue(DECLARED, DECLARED.committed_at)
+        spoil(filled, "catalogue", column, "id = 1")
+        check_names(filled, "catalogue 1", column)
+        token = filled.token()
+        with filled.answering():
+            asked = filled.session.get(f"{filled.url}/api/v1/mirrors", timeout=10)
+            assert asked.status_code == 503
+            assert f"catalogue 1: `{column}` cannot be read" in asked.json()["error"]
+            assert filled.post(envelope_of(), token).status_code == 200, "reports are taken all the same"
+        with filled.store() as store, pytest.raises(Damaged, match=f"catalogue 1: `{column}`"):
+            Publisher(store, str(filled.site)).publish(time.time())
+
+
+@pytest.mark.parametrize("text", ["{", "3", "null"])
+def test_a_command_that_cannot_be_read_keeps_nobody_from_the_others(filled: Manager, text: str) -> None:
+    spoil(filled, "commands", "mirrors", "number = 2", text)
+    check_names(filled, "commands w1/2", "mirrors")
+    worker, reader = ({"Authorization": f"Bearer {filled.token(*of)}"} for of in (("w1",), ("bob", "operator")))
+    with filled.answering():
+        found = filled.session.get(f"{filled.url}/api/v1/commands?worker=w1", headers=worker, timeout=10).json()
+        assert [command["number"] for command in found["commands"]] == [1, 3]
+        listed = filled.session.get(f"{filled.url}/api/v1/commands/w1", headers=reader, timeout=10).json()["commands"]
+        assert [command["number"] for command in listed] == [3, 2, 1]
+        assert "commands w1/2: `mirrors` cannot be read" in listed[1]["reason"]
+        alone = filled.session.get(f"{filled.url}/api/v1/commands/w1/2", headers=reader, timeout=10)
+        assert alone.status_code == 503
+        assert "commands w1/2: `mirrors` cannot be read" in alone.json()["error"]
+        assert filled.session.get(f"{filled.url}/api/v1/overrides", headers=reader, timeout=10).status_code == 200
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"told": {}, "run": 1}'])
+def test_a_job_of_tunasync_that_cannot_be_read_begins_anew(filled: Manager, text: str) -> None:
+    spoil(filled, "tunasync_jobs", "document", "mirror = 'c'", text)
+    check_names(filled, "tunasync_jobs go/c", "document")
+    with filled.answering():
+        assert [job["name"] for job in filled.get("/workers/go/jobs")] == ["d"]
+        assert filled.session.get(f"{filled.url}/jobs", timeout=10).status_code == 200
+    with filled.store() as store:
+        with pytest.raises(Damaged, match="tunasync_jobs go/c: `document`"):
+            tunasync_store.alter(store, "go", "c", {"size": "2G"}, time.time_ns())
+        tunasync_store.schedule(store, "go", {"c": AT, "d": AT}, time.time_ns())
+        tunasync_store.post(store, "go", "c", message(b'{"status": "failed"}'), time.time_ns())
+        assert [job["status"] for job in tunasync_store.jobs(store, "go")] == ["failed", "success"]
+
+
+def test_a_line_of_the_audit_that_cannot_be_read_is_shown_as_it_is(filled: Manager) -> None:
+    spoil(filled, "audit", "details", "details LIKE '%: 2,%'", '{"x')
+    with closing(sqlite3.connect(filled.state / "manager.db")) as connection:
+        [(line,)] = connection.execute("SELECT id FROM audit WHERE details = '{\"x'").fetchall()
+    check_names(filled, f"audit {line}", "details")
+    shown = filled.run_here("audit")
+    assert (shown.returncode, shown.stdout.count("command start")) == (0, 3)
+    assert 'unreadable="{\\"x"' in shown.stdout
+
+
+def test_what_workers_may_tell_is_of_the_kinds_that_are_looked_for() -> None:
+    for record in (
+        Probe(1),
+        Probe(1.5, 2, None, False, "x", 3, "file", 4),
+        Progress("a", 1),
+        Problem(None, "", "", ""),
+    ):
+        assert checked(record) is record
+    for wrong in (Probe("1"), Progress("a", True), Problem(None, "", "", 1)):  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="is "):
+            checked(wrong)
