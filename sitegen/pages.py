@@ -91,14 +91,13 @@ class Pages:
         document = documents.mirror(view, url)
         job = tunasync.job(view, ZoneInfo(snapshot.site.time_zone))
         row = self._template("row.html", mirror=view) + "\n"
-        page = self._template("mirror.html", mirror=view, history=history, url=url, root="../", here="")
+        page = self._template("mirror.html", mirror=view, history=history, url=url, root="../", here="").encode()
         self._mirrors[view.name] = _Rendered(view, row.encode(), _dump(document).encode(), _dump(job).encode())
         alone = _dump(documents.alone(snapshot, document, history)).encode()
-        files = {f"mirrors/{view.name}.html": page.encode(), f"mirrors/{view.name}.json": alone}
-        for name in _former_names(snapshot, view):
-            moved = self._template("moved.html", mirror=view, former=name, root="../", here="")
-            files |= {f"mirrors/{name}.html": moved.encode(), f"mirrors/{name}.json": alone}
-        return files
+        # a former address has the same page: one that forwards could lead in a circle with what browsers and caches
+        # still have, once a name is given back
+        names = (view.name, *_former_names(snapshot, view))
+        return {f"mirrors/{name}.{kind}": file for name in names for kind, file in (("html", page), ("json", alone))}
 
     def _template(self, name: str, **values: Any) -> str:
         return self._environment.get_template(name).render(values)

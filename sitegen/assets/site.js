@@ -40,7 +40,11 @@
     try {
       const answer = await fetch(location.href, { cache: "no-store" });
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-      if (Number(page.body.dataset.madeAt) > Number(document.body.dataset.madeAt)) location.reload();
+      const made = page.body.dataset.madeAt;
+      if (!(Number(made) > Number(document.body.dataset.madeAt))) return;
+      if (sessionStorage.getItem("renewed") === location.pathname + made) return; // a cache keeps giving us the old one
+      sessionStorage.setItem("renewed", location.pathname + made);
+      location.reload();
     } catch {
       return; // offline, or a page opened from a disk
     }

@@ -83,7 +83,9 @@ def test_a_renamed_mirror_keeps_its_page_its_history_and_its_files(
     wait_until(lambda: names(manager) == ["new"], "lists have the new name alone")
     assert list(manager.jobs()) == ["new"]
     assert manager.published("mirrors/old.json") == page
-    assert 'http-equiv="refresh" content="0; url=new.html"' in (manager.site / "mirrors/old.html").read_text()
+    page_of = {name: (manager.site / f"mirrors/{name}.html").read_text() for name in ("old", "new")}
+    assert page_of["old"] == page_of["new"]
+    assert '<link rel="canonical" href="new.html">' in page_of["old"]
     assert upcoming(reporter)["new"]["waits_for"] == "later", "it is due when it would have been"
 
     refused = reporter.command("run", "new", check=False)
