@@ -61,8 +61,10 @@ def _option(word: str, policy: Policy) -> Iterator[Violation]:
         yield f"`docker_options` holds `{word}`.", "Write each option as one word, `--name` or `--name=value`."
         return
     option, value = match.groups()
-    if option not in policy.docker_options:
-        yield f"`docker_options` holds `{option}`, which this machine does not allow.", _ASK
+    if option not in policy.docker_options and word not in policy.docker_options:
+        others = [each for each in policy.docker_options if each.startswith(f"{option}=")]
+        todo = f"Of this option it allows {', '.join(f'`{each}`' for each in others)}. {_ASK}" if others else _ASK
+        yield f"`docker_options` holds `{word}`, which this machine does not allow.", todo
     elif value is None and option not in _FLAGS:
         yield f"`{option}` in `docker_options` would take the next word as its value.", f"Write `{option}=value`."
     elif option == "--network" and not _PLAIN_NETWORK.fullmatch(value or ""):

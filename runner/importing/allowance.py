@@ -110,9 +110,8 @@ def _of_container(mirror: Mirror, paths: Paths) -> Iterator[Allowance]:
         if not lies_in(folder, paths.directory) and not lies_in(folder, paths.log_dir):
             yield Allowance("volumes", folder, "docker_volumes", volume)
     for word in mirror.docker_options:
-        option = word.partition("=")[0]
-        if option not in _DEFAULTS.docker_options:
-            yield Allowance("docker_options", option, "docker_options", word)
+        if word.partition("=")[0] not in _DEFAULTS.docker_options:
+            yield Allowance("docker_options", word, "docker_options", word)
 
 
 def _of_lists(mirror: Mirror, paths: Paths, settings: RunnerSettings) -> Iterator[Allowance]:

@@ -99,6 +99,15 @@ def test_the_policy_can_allow_other_options_and_fewer() -> None:
     assert told(ALLOWING._replace(docker_options=()), docker_options=("--init",)) != ""
 
 
+def test_the_policy_can_allow_an_option_with_one_value_alone() -> None:
+    policy = ALLOWING._replace(docker_options=("--device=/dev/fuse", "--network=container:x"))
+
+    assert told(policy, docker_options=("--device=/dev/fuse",)) == ""
+    for word in ("--device=/dev/sda", "--device=/dev/fuse2", "--device", "--device=/dev/fuse:/dev/sda"):
+        assert f"`{word}`, which this machine does not allow" in told(policy, docker_options=(word,))
+    assert "joins what belongs to others" in told(policy, docker_options=("--network=container:x",))
+
+
 @pytest.mark.parametrize(
     "volume",
     [

@@ -148,7 +148,7 @@ def test_the_policy_allows_what_was_in_use_and_nothing_else(bench: Bench) -> Non
     policy, default = result.policy, Policy()
     assert policy.images == ("scripts:3",)
     assert policy.volumes == ("/etc/ssl", "/srv/mirror/debian/x")
-    assert policy.docker_options == (*default.docker_options, "--user", "--privileged")
+    assert policy.docker_options == (*default.docker_options, "--user=7", "--privileged")
     assert policy == default._replace(
         images=policy.images, volumes=policy.volumes, docker_options=policy.docker_options
     )
