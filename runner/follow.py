@@ -126,8 +126,9 @@ def _planned(
     allowed, forbidden = _allowed(settings, placed)
     names = declared.quarantined | {each.mirror.name for each in placed if each not in allowed}
     kept, no_more = _allowed(settings, [former[name] for name in sorted(names & former.keys())])
-    mirrors, clashes = _apart([*_without_circles(kept, allowed), *allowed])
-    return mirrors, tuple(dict.fromkeys([*problems, *forbidden, *no_more, *clashes]))
+    apart, clashes = _apart([*_without_circles(kept, allowed), *allowed])
+    mirrors, shared = _with_own_logs(apart)
+    return mirrors, tuple(dict.fromkeys([*problems, *forbidden, *no_more, *clashes, *shared]))
 
 
 def _without_circles(kept: list[Planned], others: list[Planned]) -> list[Planned]:
@@ -167,6 +168,20 @@ def _apart(mirrors: list[Planned]) -> tuple[list[Planned], list[Shown]]:
             what = f"The directory {each.paths.directory} lies in that of `{outer}`, whose sync would delete its files."
             problems.append((name, f"{name}.yml", what, "Set another `mirror_subdir` or `mirror_dir`."))
     return apart, problems
+
+
+def _with_own_logs(mirrors: list[Planned]) -> tuple[list[Planned], list[Shown]]:
+    """Drop mirrors whose `log_dir` is really the folder of another one's logs, be it by that one's name alone."""
+    owners: dict[str, str] = {}
+    problems: list[Shown] = []
+    for each in sorted(mirrors, key=lambda each: each.mirror.log_dir is not None):
+        name, folder = each.mirror.name, each.paths.log_dir
+        owner = owners.setdefault(os.path.realpath(folder), name)
+        if owner != name:
+            todo = "Set another one, or leave it out: each mirror's logs need a folder of their own."
+            problems.append((name, f"{name}.yml", f"`log_dir` {folder} is where the logs of `{owner}` are.", todo))
+    names = {name for name, *_words in problems}
+    return [each for each in mirrors if each.mirror.name not in names], problems
 
 
 def _unmoved(mirrors: list[Planned]) -> tuple[str, ...]:

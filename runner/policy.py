@@ -52,6 +52,7 @@ def _places(paths: Paths, settings: RunnerSettings, policy: Policy) -> Iterator[
     if not lies_below(paths.directory, paths.root):
         what = f"The directory {paths.directory} does not lie below this worker's `mirror_root` {paths.root}."
         yield what, f"Choose another `mirror_dir`, or leave it out. {_ASK}"
+    yield from _swallowed(paths, settings)
     if not any(lies_below(paths.log_dir, root) for root in (settings.log_dir, *policy.log_roots)):
         what = f"The folder {paths.log_dir} does not lie below this worker's `log_dir` {settings.log_dir}."
         yield what, f"Choose another `log_dir`, or leave it out. {_ASK}"
@@ -60,6 +61,17 @@ def _places(paths: Paths, settings: RunnerSettings, policy: Policy) -> Iterator[
             f"The snapshot {paths.snapshot} does not lie below this worker's `snapshot_root` {settings.snapshot_root}."
         )
         yield what, "Choose another `snapshot_path`, or leave it out."
+
+
+def _swallowed(paths: Paths, settings: RunnerSettings) -> Iterator[Violation]:
+    """What is the machine's own and lies in a mirror's directory: a sync would delete it as strange to the upstream."""
+    own = {key: getattr(settings, key) for key in ("state_dir", "run_dir", "log_dir", "snapshot_root")}
+    found = [f"this machine's `{key}` {folder}" for key, folder in own.items() if lies_in(folder, paths.directory)]
+    if not found and lies_in(paths.log_dir, paths.directory):
+        found.append(f"its own logs {paths.log_dir}")
+    for what in found:
+        todo = "Choose another `mirror_dir` or name, or let the machine's settings have another folder."
+        yield f"In the directory {paths.directory} would be {what}, which a sync would delete.", todo
 
 
 def _programs(mirror: Mirror, policy: Policy) -> Iterator[Violation]:

@@ -75,3 +75,18 @@ def test_the_plan_has_the_zone_and_the_hours_and_keeps_them_when_a_revision_is_r
         (due,) = opened.due()
         assert due == plan.due(opened.mirrors()[0].mirror)
         assert (due.cron, due.sync_windows, due.jitter) == ("0 4 * * *", windows, 120)
+
+
+def test_logs_that_would_lie_in_anothers_folder_turn_away_the_mirror_that_says_so(
+    repository: ConfigRepository, worker: Worker
+) -> None:
+    (worker.folder / "logs").mkdir()
+    (worker.folder / "logs/link").symlink_to("c")
+    definitions = {"a.yml": "log_dir: {}/logs/b", "b.yml": "", "c.yml": "", "d.yml": "log_dir: {}/logs/link"}
+    repository.commit({name: f"{text.format(worker.folder)}\n" for name, text in definitions.items()}, "Mix logs up")
+
+    done = worker.command("follow", check=False)
+
+    assert sorted(after(worker)) == ["b", "c"]
+    assert f"a.yml: `log_dir` {worker.folder}/logs/b is where the logs of `b` are. Set another one" in done.stderr
+    assert f"d.yml: `log_dir` {worker.folder}/logs/link is where the logs of `c` are. Set another one" in done.stderr

@@ -169,3 +169,25 @@ def test_a_missing_policy_has_defaults_and_one_that_others_can_change_is_refused
     path.write_text("programms: []\n")
     with pytest.raises(SkipjackError, match="Did you mean `programs`"):
         load_policy(path)
+
+
+@pytest.mark.parametrize("key", ["state_dir", "run_dir", "log_dir", "snapshot_root"])
+@pytest.mark.parametrize("below", ["", "/below/it"])
+def test_no_sync_can_delete_what_is_the_machines_own(key: str, below: str) -> None:
+    place: dict[str, Any] = {key: f"{ROOT}/own{below}"}
+    settings = SETTINGS._replace(**place)
+    own, other = (Mirror(name, "w1", "rsync", "rsync://h/m/", log_dir="/var/log/skipjack/x") for name in ("own", "x"))
+
+    def said(mirror: Mirror) -> str:
+        policy = Policy(log_roots=("/var/log/skipjack",))
+        return " ".join(
+            what for what, _todo in violations(mirror, paths_of(mirror, settings, policy), settings, policy)
+        )
+
+    assert f"In the directory {ROOT}/own would be this machine's `{key}` {ROOT}/own{below}, which" in said(own)
+    assert "own" not in said(other)
+
+
+def test_no_sync_can_delete_the_mirrors_own_logs() -> None:
+    assert "would be its own logs" in told(Policy(log_roots=(ROOT,)), log_dir=f"{ROOT}/debian/logs")
+    assert told(Policy(log_roots=(ROOT,)), log_dir=f"{ROOT}/debian-logs") == ""
