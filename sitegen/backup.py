@@ -7,7 +7,7 @@ from pathlib import Path
 
 from schemas.errors import SkipjackError
 from schemas.records import ManagerSettings
-from sitegen import output
+from sitegen import output, still
 from sitegen.dialects import LOCK_SECONDS, database_file
 
 
@@ -29,11 +29,16 @@ def backup(settings: ManagerSettings, target: Path) -> None:
     except (OSError, sqlite3.Error) as error:
         raise SkipjackError(
             f"The backup {target} cannot be made: {error}.",
-            f"Check {database_file(settings.state_dir)}, and that the folder of the backup has room and is writable.",
+            _remedy(error, database_file(settings.state_dir)),
         ) from error
     finally:
         aside.unlink(missing_ok=True)
     output.note(f"{target} holds {target.stat().st_size} bytes and was read back without a fault.")
+
+
+def _remedy(error: Exception, source: Path) -> str:
+    usual = f"Check {source}, and that the folder of the backup has room and is writable."
+    return (isinstance(error, sqlite3.Error) and still.remedy(source)) or usual
 
 
 def _refuse_place(state_dir: str, target: Path) -> None:
@@ -49,9 +54,10 @@ def _copy(source: Path, target: Path) -> None:
     """Copy what one reading transaction sees; writers go on meanwhile. Nobody else may read it: it has the tokens."""
     target.unlink(missing_ok=True)
     target.touch(mode=0o600)
-    with closing(
-        sqlite3.connect(f"{source.absolute().as_uri()}?mode=rw", uri=True, timeout=LOCK_SECONDS)
-    ) as connection:
+    with (
+        still.readable(source, "rw") as address,
+        closing(sqlite3.connect(address, uri=True, timeout=LOCK_SECONDS)) as connection,
+    ):
         connection.execute("VACUUM INTO ?", (str(target),))
 
 

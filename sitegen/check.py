@@ -4,14 +4,13 @@ from schemas.errors import SkipjackError
 from schemas.records import ManagerSettings
 from sitegen import check_store, output
 from sitegen.database import Database
-from sitegen.dialects import open_dialect
+from sitegen.dialects import open_reading
 
 
 def check(settings: ManagerSettings) -> None:
     """Print a line for each problem; SkipjackError when there is any."""
-    dialect = open_dialect(settings.state_dir, settings.database, query_only=True)
     count = 0
-    with Database(dialect) as database:
+    with open_reading(settings.state_dir, settings.database) as dialect, Database(dialect) as database:
         for problem in check_store.problems(database):
             output.result(problem)
             count += 1

@@ -66,6 +66,8 @@ class Database:
             _bring_up_to_date(tx, self.place)
 
     def _connect(self, *, writing: bool) -> Connection:
+        if self._dialect.has_moved():
+            self._engine.dispose()
         return self._engine.connect().execution_options(**self._dialect.options(writing))
 
     @contextmanager

@@ -8,7 +8,8 @@ writers come one after the other, from however many managers; readers see one mo
 
 import json
 import threading
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -34,6 +35,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from schemas.errors import SkipjackError
 from schemas.records import DatabaseAddress
 from schemas.secrets import read_secret
+from sitegen import still
 
 LOCK_SECONDS = 30
 WRITERS_LOCK = 0x536B_6970_0001
@@ -72,14 +74,18 @@ class Dialect(Protocol):
     def is_outage(self, error: exc.DBAPIError) -> bool:
         """Whether it is the database that fails, and not our SQL."""
 
+    def has_moved(self) -> bool:
+        """Whether connections that are open lead elsewhere than new ones would."""
+
     def break_off(self) -> None:
         """End what is under way, in any thread, where it might never end by itself; nothing new is begun."""
 
 
 class Sqlite:
-    """A file of its own; `query_only` reads it as it stands, without making or altering anything.
+    """A file of its own, which has to be there; under the address `reading` it is read as it stands, without altering
+    anything.
 
-    One damaged byte within a text keeps nobody from the rest: it becomes a mark, or with `query_only` a lone surrogate.
+    One damaged byte within a text keeps nobody from the rest: it becomes a mark, or with `reading` a lone surrogate.
     """
 
     remedy = (
@@ -87,27 +93,42 @@ class Sqlite:
         "place: workers send again what it does not know."
     )
 
-    def __init__(self, path: Path, *, query_only: bool = False) -> None:
+    def __init__(self, path: Path, reading: str = "") -> None:
         self.place = str(path)
-        self._query_only = query_only
-        self._errors = "surrogateescape" if query_only else "replace"
+        self._reading = reading
+        self._opened: tuple[int, int] | None = None
+        self._address = reading or f"{path.absolute().as_uri()}?mode=rw"
+        self._errors = "surrogateescape" if reading else "replace"
+        if reading:
+            self.remedy = still.remedy(path) or self.remedy
 
     def engine(self) -> Engine:
         """Connections that leave the transactions to us."""
-        read_only = f"{Path(self.place).absolute().as_uri()}?mode=ro&uri=true"
-        address = f"sqlite:///{read_only if self._query_only else self.place}"
-        engine = create_engine(address, connect_args={"timeout": LOCK_SECONDS})
+        engine = create_engine(f"sqlite:///{self._address}&uri=true", connect_args={"timeout": LOCK_SECONDS})
         event.listen(engine, "connect", self._set_up)
         event.listen(engine, "begin", self.begin)
         return engine
 
     def _set_up(self, connection: Any, _entry: ConnectionPoolEntry) -> None:
+        self._opened = self._file()
         connection.isolation_level = None
         connection.text_factory = partial(str, encoding="utf-8", errors=self._errors)
         connection.execute(f"PRAGMA busy_timeout={LOCK_SECONDS * 1000}")
-        if not self._query_only:
+        if not self._reading:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
+
+    def _file(self) -> tuple[int, int] | None:
+        """Which file has the name now, None for none."""
+        try:
+            found = Path(self.place).stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+    def has_moved(self) -> bool:
+        """Whether another file has the name: a disk was repaired and mounted anew, or a backup put back."""
+        return self._opened is not None and self._file() not in (None, self._opened)
 
     def options(self, writing: bool) -> Mapping[str, Any]:
         """What `begin` asks for."""
@@ -193,6 +214,10 @@ class Postgresql:
             return True
         return getattr(error.orig, "sqlstate", None) == "42501"
 
+    def has_moved(self) -> bool:
+        """A server that has moved has ended its connections."""
+        return False
+
     def break_off(self) -> None:
         """Break every connection that waits for an answer, and open none any more."""
         self._ending.set()
@@ -226,11 +251,22 @@ def _set_up_postgresql(connection: Any, _entry: ConnectionPoolEntry) -> None:
     connection.commit()
 
 
-def open_dialect(state_dir: str, address: DatabaseAddress | None, *, query_only: bool = False) -> Dialect:
+def open_dialect(state_dir: str, address: DatabaseAddress | None) -> Dialect:
     """The database that the settings name."""
     if address is not None:
         return Postgresql(address)
-    return Sqlite(database_file(state_dir), query_only=query_only)
+    return Sqlite(database_file(state_dir))
+
+
+@contextmanager
+def open_reading(state_dir: str, address: DatabaseAddress | None) -> Iterator[Dialect]:
+    """The same to be read as it stands."""
+    file = database_file(state_dir)
+    if address is not None:
+        yield Postgresql(address)
+    else:
+        with still.readable(file) as reading:
+            yield Sqlite(file, reading)
 
 
 def database_file(state_dir: str) -> Path:
