@@ -11,8 +11,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from sitegen.envelope import Refused
-from sitegen.ingest import NotKept
 from sitegen.store import StoreError
+from sitegen.waiting import NotKept
 
 FOR_ALL = {"Access-Control-Allow-Origin": "*"}
 """Pages of any site may read the answer."""
@@ -74,8 +74,13 @@ async def _refused(_request: Request, problem: Exception) -> Response:
     return error(problem.status, problem.why, headers)
 
 
-async def _not_kept(_request: Request, problem: Exception) -> Response:
+def not_kept(problem: Exception) -> Response:
+    """The answer to a report that has to be sent again."""
     return error(503, str(problem), {"Retry-After": "10"})
+
+
+async def _not_kept(_request: Request, problem: Exception) -> Response:
+    return not_kept(problem)
 
 
 async def _unreadable(_request: Request, problem: Exception) -> Response:

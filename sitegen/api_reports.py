@@ -6,15 +6,17 @@ import time
 from starlette.requests import Request
 from starlette.responses import Response
 
+from schemas.report import Envelope
 from sitegen import endpoint, envelope
 from sitegen.access import Access
 from sitegen.answers import Json
 from sitegen.endpoint import Endpoint
 from sitegen.envelope import Refused
 from sitegen.ingest import Ingest
-from sitegen.model import Delivery
+from sitegen.model import Answer, Delivery
 from sitegen.patience import in_thread
 from sitegen.store import Store
+from sitegen.waiting import Answered
 
 PATH = "/api/v1/reports"
 
@@ -50,20 +52,35 @@ class Reports:
         """Keep what this worker sends; gives the answer's JSON, once it is on disk."""
         body = await self._access.body(request)
         read = envelope.read(body) if len(body) < LARGE else await in_thread(envelope.read, body)
-        if read.worker != worker:
-            raise Refused(403, f"the token is for worker {worker}, not for {read.worker}")
-        answer = await self._ingest.keep(Delivery(read, time.time()))
-        want = "snapshot" if answer.snapshot_wanted else None
-        told = {"acknowledged": answer.acknowledged, "want": want, "time": time.time()}
-        return _dump(told | {"revision": await self._accepted()}).encode()
+        answer = await self._ingest.keep(_delivery(read, worker))
+        await self._look_up_revision()
+        return self.told(answer)
 
-    async def _accepted(self) -> str | None:
-        """The revision of the configuration in use, looked up once a second at most for all workers."""
-        second = int(time.time())
-        if self._revision[0] != second:
+    def put(self, body: bytes, worker: str, answered: Answered) -> None:
+        """The same without waiting, for a body that is not LARGE; Refused at once or `answered` later."""
+        self._ingest.put(_delivery(envelope.read(body), worker), answered)
+
+    def told(self, answer: Answer) -> bytes:
+        """What a worker is answered."""
+        want = "snapshot" if answer.snapshot_wanted else None
+        told = {"acknowledged": answer.acknowledged, "want": want, "time": time.time(), "revision": self._revision[1]}
+        return _dump(told).encode()
+
+    def knows_revision(self) -> bool:
+        """Whether the revision of the configuration in use was looked up in this second, which is enough for all."""
+        return self._revision[0] == int(time.time())
+
+    async def _look_up_revision(self) -> None:
+        if not self.knows_revision():
+            second = int(time.time())
             self._revision = second, self._revision[1]  # whoever comes meanwhile is told the former one
             self._revision = second, await in_thread(self._store.revision)
-        return self._revision[1]
+
+
+def _delivery(read: Envelope, worker: str) -> Delivery:
+    if read.worker != worker:
+        raise Refused(403, f"the token is for worker {worker}, not for {read.worker}")
+    return Delivery(read, time.time())
 
 
 _dump = json.JSONEncoder(separators=(",", ":")).encode

@@ -1,53 +1,53 @@
 """The short way of a report whose worker has shown its token a moment ago.
 
-Almost every request is one of these, and rate limits, routing and the wrapping of answers would cost as much as all
-that is done with it. What is true on the long way is true here: the same checks, the same answers, the same refusals.
+Almost every request is one of these, and tasks, rate limits, routing and the wrapping of answers would cost as much as
+all that is done with it. What is kept is answered here; whatever is not as usual takes the long way, which has the
+same checks and all the words.
 """
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 from starlette.requests import Request
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Scope
 
 from sitegen import answers
 from sitegen.access import Access
-from sitegen.api_reports import PATH, Reports
+from sitegen.api_reports import LARGE, PATH, Reports
+from sitegen.model import Answer
+from sitegen.waiting import NotKept
+
+Answered = Callable[[Any], None]
+"""Takes the JSON of a report that was kept, or an application that answers in its place."""
 
 
 class FastLane:
-    """Stands before the rest of the application."""
+    """Takes what comes whole; for the event loop's thread."""
 
-    def __init__(self, app: ASGIApp, reports: Reports, access: Access) -> None:
-        self._app = app
+    def __init__(self, reports: Reports, access: Access, body_limit: int) -> None:
         self._reports = reports
         self._access = access
+        self._largest = min(LARGE - 1, body_limit)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a report, or pass the request on."""
-        if scope["type"] != "http" or scope["path"] != PATH or scope["method"] != "POST":
-            return await self._app(scope, receive, send)
-        request = Request(scope, receive)
-        worker = self._access.remembered_worker(request)
-        if worker is None:
-            return await self._app(scope, receive, send)
+    def worker(self, scope: Scope) -> str | None:
+        """The worker whose report this is, if it may go the short way."""
+        if scope["path"] != PATH or scope["method"] != "POST":
+            return None
+        return self._access.remembered_worker(Request(scope))
+
+    def take(self, worker: str, body: bytes, answered: Answered) -> bool:
+        """Keep a body and have it answered once it is on disk, or give it back."""
+        if len(body) > self._largest or not self._reports.knows_revision():
+            return False
         try:
-            body = await self._reports.kept(request, worker)
-        except Exception as problem:
-            refusal = await answers.HANDLERS[_kind(problem)](request, problem)
-            await refusal(scope, receive, send)
+            self._reports.put(body, worker, partial(self._answer, answered))
+        except Exception:
+            return False  # the same will happen there, and be told
+        return True
+
+    def _answer(self, answered: Answered, answer: Answer | NotKept) -> None:
+        if isinstance(answer, NotKept):
+            answered(answers.not_kept(answer))
         else:
-            await send({"type": "http.response.start", "status": 200, "headers": _headers(body)})
-            await send({"type": "http.response.body", "body": body})
-
-
-def _headers(body: bytes) -> list[tuple[bytes, bytes]]:
-    return [(b"content-length", b"%d" % len(body)), (b"content-type", _TYPE)]
-
-
-def _kind(problem: Exception) -> type[Exception]:
-    """The kind that there is an answer for; a bug is for whoever stands before us."""
-    for kind in type(problem).__mro__:
-        if kind in answers.HANDLERS and kind is not Exception:
-            return kind
-    raise problem
-
-
-_TYPE = answers.Json.media_type.encode()
+            answered(self._reports.told(answer))

@@ -1,33 +1,26 @@
 """Keeping what workers send: one thread that commits whatever has queued up, many requests to a commit.
 
-While a commit waits for the disk the next requests queue up, so the slower the disk, the larger the batch.
+While a commit waits for the disk the next requests queue up, so the slower the disk, the larger the batch. What comes
+in one turn of the event loop is handed over together, so that the thread does not begin with the first of many.
 """
 
 import asyncio
 import logging
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Self
 
 from sitegen.model import Answer, Delivery
-from sitegen.patience import PATIENCE, NotAnswered
+from sitegen.patience import PATIENCE
 from sitegen.store import Store, StoreError
+from sitegen.waiting import Answered, Batch, NotKept, Room, Waiting
 
 LARGEST_BATCH = 500
 """Requests in one transaction at most, so that a storm cannot make anybody wait for minutes."""
 
 _log = logging.getLogger(__name__)
-
-
-class NotKept(Exception):  # noqa: N818 - it is what happened to the delivery
-    """The delivery could not be committed; the worker has to send it again."""
-
-
-class _Waiting(NamedTuple):
-    delivery: Delivery
-    answer: asyncio.Future[Answer]
 
 
 class Ingest:
@@ -36,8 +29,9 @@ class Ingest:
     def __init__(self, store: Store, announce: Callable[[], None]) -> None:
         self._store = store
         self._announce = announce
-        self._queue: queue.SimpleQueue[list[_Waiting] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[list[Waiting] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="ingest")
+        self._room: Room | None = None
         self.commits = 0
         self.deliveries = 0
 
@@ -52,71 +46,67 @@ class Ingest:
         self._thread.join()
 
     async def keep(self, delivery: Delivery) -> Answer:
-        """Wait until the delivery is on disk; NotKept when it could not be put there, or not in time.
+        """Wait until the delivery is on disk; NotKept when it could not be put there, or not in time."""
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+
+        def answered(answer: Answer | NotKept) -> None:
+            if future.done():
+                return  # the worker hung up; it will send the same again
+            if isinstance(answer, NotKept):
+                future.set_exception(answer)
+            else:
+                future.set_result(answer)
+
+        self.put(delivery, answered)
+        return await future
+
+    def put(self, delivery: Delivery, answered: Answered) -> None:
+        """Have a delivery put on disk; `answered` is told that it is there, or that it is not kept. For the event loop.
 
         What is given up may be committed later all the same; the worker sends it again, and it counts once.
         """
-        waiting = [_Waiting(delivery, asyncio.get_running_loop().create_future())]
-        self._queue.put(waiting)
-        try:
-            async with asyncio.timeout(PATIENCE):
-                return await waiting[0].answer
-        except TimeoutError as error:
-            waiting.clear()  # what nobody waits for any more is neither kept in memory nor begun
-            why = f"the manager's database cannot be used now: {NotAnswered().reason}; send it again"
-            raise NotKept(why) from error
+        loop = asyncio.get_running_loop()
+        if self._room is None or self._room.loop is not loop:
+            self._room = Room(loop, self._queue.put)
+        self._room.enter(delivery, answered, PATIENCE)
 
     def tell(self) -> None:
         """Tell the publisher, and whoever waits, of news that did not come this way."""
         self._announce()
 
     def _work(self) -> None:
-        while (first := self._queue.get()) is not None:
-            batch = list(first)
-            while len(batch) < LARGEST_BATCH and not self._queue.empty():
+        while (arrived := self._queue.get()) is not None:
+            while len(arrived) < LARGEST_BATCH and not self._queue.empty():
                 following = self._queue.get()
                 if following is None:
                     self._queue.put(None)
                     break
-                batch += following
-            if batch:
-                self._commit(batch)
+                arrived += following
+            batch = [(waiting, delivery) for waiting in arrived if (delivery := waiting.delivery) is not None]
+            for start in range(0, len(batch), LARGEST_BATCH):
+                self._commit(batch[start : start + LARGEST_BATCH])
 
-    def _commit(self, batch: Sequence[_Waiting]) -> None:
+    def _commit(self, batch: Batch) -> None:
         """Commit a batch; should one delivery spoil it, commit each alone, so that it spoils only itself."""
         try:
-            kept = self._store.apply([item.delivery for item in batch])
+            kept = self._store.apply([delivery for _, delivery in batch])
         except StoreError as error:
             _log.error("%s", error)
-            _answer(batch, NotKept(f"the manager's database cannot be used now: {error.reason or error.what}"))
+            _refuse(batch, f"the manager's database cannot be used now: {error.reason or error.what}")
         except Exception:
             if len(batch) > 1:
                 for item in batch:
                     self._commit([item])
                 return
-            _log.exception("A delivery of worker %s could not be kept.", batch[0].delivery.envelope.worker)
-            _answer(batch, NotKept("this delivery could not be kept; the manager's log says why"))
+            _log.exception("A delivery of worker %s could not be kept.", batch[0][1].envelope.worker)
+            _refuse(batch, "this delivery could not be kept; the manager's log says why")
         else:
-            self._count(len(batch))
-            _answer(batch, kept.answers)
+            self.commits += 1
+            self.deliveries += len(batch)
+            batch[0][0].room.answer(batch, kept.answers)
             if kept.news:
                 self._announce()
 
-    def _count(self, deliveries: int) -> None:
-        self.commits += 1
-        self.deliveries += deliveries
 
-
-def _answer(batch: Sequence[_Waiting], answers: Sequence[Answer] | NotKept) -> None:
-    """Hand the answers, or the same refusal for all, to the event loop."""
-    batch[0].answer.get_loop().call_soon_threadsafe(_resolve, batch, answers)
-
-
-def _resolve(batch: Sequence[_Waiting], answers: Sequence[Answer] | NotKept) -> None:
-    for place, item in enumerate(batch):
-        if item.answer.done():
-            continue  # the worker hung up; it will send the same again
-        if isinstance(answers, NotKept):
-            item.answer.set_exception(answers)
-        else:
-            item.answer.set_result(answers[place])
+def _refuse(batch: Batch, why: str) -> None:
+    batch[0][0].room.answer(batch, [NotKept(why)] * len(batch))

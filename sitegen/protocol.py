@@ -5,26 +5,41 @@ The server's own protocol has limits for none of these; bodies are watched where
 
 import asyncio
 import json
+from functools import partial
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from schemas.records import Limits
 from sitegen.addresses import unmapped
+from sitegen.answers import Json
+from sitegen.fast_lane import FastLane
 
 LINGER = 2.0
 """Seconds in which a refused client may read why, while what it still sends is thrown away; and in which one that is
 hung up on may take leave."""
 
 
-def guarded(limits: Limits) -> type[asyncio.Protocol]:
-    """The class of connections with these limits."""
-    return type("Guarded", (_Guarded,), {"limits": limits})
+JSON = Json.media_type.encode()
+
+
+class _Report(NamedTuple):
+    """A report on the short way until its body is read: what would be started on the long one, and whose it is."""
+
+    cycle: RequestResponseCycle
+    app: Any
+    worker: str
+
+
+def guarded(limits: Limits, lane: FastLane) -> type[asyncio.Protocol]:
+    """The class of connections with these limits, of which reports take the short way."""
+    return type("Guarded", (_Guarded,), {"limits": limits, "lane": lane})
 
 
 class _Guarded(HttpToolsProtocol):
     limits: Limits
+    lane: FastLane
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -32,6 +47,7 @@ class _Guarded(HttpToolsProtocol):
         self._head = 0
         self._in_head = True
         self._at_work: RequestResponseCycle | None = None
+        self._report: _Report | None = None
         self._slow_head: asyncio.TimerHandle | None = None
         self._slow_reader: asyncio.TimerHandle | None = None
 
@@ -57,6 +73,8 @@ class _Guarded(HttpToolsProtocol):
             self._watch_head()
             self._head += len(data)
         super().data_received(data)
+        if self._report is not None:
+            self._take(self._report)
         if self._in_head and self._head > self.limits.header_size:
             self._refuse(431, f"the head is larger than {self.limits.header_size} bytes")
 
@@ -74,6 +92,42 @@ class _Guarded(HttpToolsProtocol):
             super().on_headers_complete()
             if not self.pipeline:
                 self._at_work = self.cycle
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """A report may need no task; whether it comes whole is seen when this piece of data has been read."""
+        is_new = cycle.more_body and not cycle.body
+        scope: Any = cycle.scope
+        worker = self.lane.worker(scope) if is_new else None
+        if worker is None:
+            super()._start_asgi_task(cycle, app)
+        else:
+            self._report = _Report(cycle, app, worker)
+
+    def _take(self, report: _Report) -> None:
+        self._report = None
+        cycle, app, worker = report
+        if cycle.disconnected:
+            return
+        usual = not cycle.more_body and not self.flow.write_paused
+        if not (usual and self.lane.take(worker, bytes(cycle.body), partial(self._answer, cycle))):
+            super()._start_asgi_task(cycle, app)
+
+    def _answer(self, cycle: RequestResponseCycle, answer: Any) -> None:
+        """Send the JSON of an answer as a task would, or have a task send another one."""
+        if cycle.disconnected:
+            return
+        if not isinstance(answer, bytes):
+            super()._start_asgi_task(cycle, answer)
+            return
+        head = [b"HTTP/1.1 200 OK\r\n", *(b"%s: %s\r\n" % header for header in cycle.default_headers)]
+        if not cycle.keep_alive:
+            head.append(b"connection: close\r\n")
+        head.append(b"content-length: %d\r\ncontent-type: %s\r\n\r\n" % (len(answer), JSON))
+        self.transport.write(b"".join([*head, answer]))
+        cycle.response_started = cycle.response_complete = True
+        if not cycle.keep_alive:
+            self.transport.close()
+        self.on_response_complete()
 
     def on_response_complete(self) -> None:
         self._at_work = self.pipeline[-1][0] if self.pipeline else None

@@ -26,14 +26,16 @@ from sitegen.tunasync_reads import TunasyncReads
 from sitegen.tunasync_writes import TunasyncWrites
 
 
-def endpoints(store: Store, ingest: Ingest, settings: ManagerSettings, bells: Bells, access: Access) -> list[Endpoint]:
+def endpoints(
+    store: Store, ingest: Ingest, settings: ManagerSettings, bells: Bells, access: Access, reports: Reports
+) -> list[Endpoint]:
     """Every row of the API."""
     current = Current(store)
     control = Control(current)
     shared, expire = settings.database is not None, settings.commands_expire
     commands = Commands(store, access, control, bells, expire=expire, shared=shared)
     rows = [
-        *Reports(access, ingest, store).endpoints(),
+        *reports.endpoints(),
         *commands.endpoints(),
         *Reads(store, access, current, bells).endpoints(),
         Endpoint("GET", "/ping", tunasync_reads.ping, "Say that somebody is there.", "api#pong", endpoint.ANYONE),
@@ -48,14 +50,14 @@ def endpoints(store: Store, ingest: Ingest, settings: ManagerSettings, bells: Be
 
 
 def application(store: Store, ingest: Ingest, settings: ManagerSettings, bells: Bells, refusals: Refusals) -> Starlette:
-    """The ASGI application."""
+    """The ASGI application, and beside it in its state the `fast_lane`, by which reports need not go through it."""
     access = Access(store, settings)
-    rows = [refusals.watched(row, access) for row in endpoints(store, ingest, settings, bells, access)]
-    return Starlette(
-        middleware=[
-            Middleware(FastLane, reports=Reports(access, ingest, store), access=access),
-            Middleware(RateLimit, limits=settings.limits, is_known=access.is_known),
-        ],
+    reports = Reports(access, ingest, store)
+    rows = [refusals.watched(row, access) for row in endpoints(store, ingest, settings, bells, access, reports)]
+    application = Starlette(
+        middleware=[Middleware(RateLimit, limits=settings.limits, is_known=access.is_known)],
         routes=[Route(row.path, patient(row.handler), methods=[row.method]) for row in rows],
         exception_handlers=answers.HANDLERS,
     )
+    application.state.fast_lane = FastLane(reports, access, settings.body_limit)
+    return application

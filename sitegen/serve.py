@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.applications import Starlette
 
 from schemas.errors import SkipjackError
 from schemas.records import ManagerSettings
@@ -74,10 +74,10 @@ def prepared(
         yield _Server(config, bells, certificate), listener
 
 
-def _config(settings: ManagerSettings, proxies: list[str], application: ASGIApp) -> uvicorn.Config:
+def _config(settings: ManagerSettings, proxies: list[str], application: Starlette) -> uvicorn.Config:
     return uvicorn.Config(
         application,
-        http=guarded(settings.limits),
+        http=guarded(settings.limits, application.state.fast_lane),
         loop="uvloop",
         lifespan="off",
         log_config=None,

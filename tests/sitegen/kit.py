@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import requests
 
@@ -24,6 +24,9 @@ from schemas.settings import load_manager
 from sitegen import cli, token_store, tokens
 from sitegen.model import Delivery, Entry
 from sitegen.store import Store
+
+if TYPE_CHECKING:
+    import uvicorn
 
 NOW = 1_800_000_000.0
 HOUR = 3600.0
@@ -141,7 +144,7 @@ class Manager:
                 end(process)
 
     @contextmanager
-    def answering(self) -> Iterator[None]:
+    def answering(self) -> Iterator["uvicorn.Server"]:
         """Serve from a thread of this process, for tests of what it answers and not of how it starts and ends."""
         from sitegen import serve  # only here: the demo and the benchmarks need it not
 
@@ -150,7 +153,7 @@ class Manager:
             thread.start()
             try:
                 wait_for(lambda: server.started, "serve answers")
-                yield
+                yield server
             finally:
                 server.should_exit = True
                 thread.join()

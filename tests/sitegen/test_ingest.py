@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from sitegen.ingest import Ingest, NotKept
+from sitegen.ingest import Ingest
 from sitegen.model import Delivery, Kept
 from sitegen.store import Store, StoreError
+from sitegen.waiting import NotKept
 from tests.sitegen.kit import delivery_of, report_of, status_of
 
 

@@ -11,6 +11,7 @@ from jsonschema import Draft202012Validator
 from schemas.records import ManagerSettings
 from sitegen import openapi, routes
 from sitegen.access import Access
+from sitegen.api_reports import Reports
 from sitegen.bells import Bells
 from sitegen.ingest import Ingest
 from sitegen.refusals import Refusals
@@ -120,7 +121,8 @@ def test_every_route_of_the_application_is_described_and_no_other(store: Store, 
         for route in application.routes
         for method in route.methods - {"HEAD"}  # type: ignore[attr-defined]
     }
-    rows = routes.endpoints(store, ingest, settings, bells, Access(store, settings))
+    access = Access(store, settings)
+    rows = routes.endpoints(store, ingest, settings, bells, access, Reports(access, ingest, store))
     paths = openapi.document(rows)["paths"]
     assert served == {(method, path) for path, item in paths.items() for method in item}
 
@@ -128,7 +130,8 @@ def test_every_route_of_the_application_is_described_and_no_other(store: Store, 
 def test_the_description_is_sound(store: Store, tmp_path: Path) -> None:
     settings = ManagerSettings(state_dir=str(tmp_path))
     ingest, access = Ingest(store, lambda: None), Access(store, settings)
-    described = openapi.document(routes.endpoints(store, ingest, settings, Bells(), access))
+    reports = Reports(access, ingest, store)
+    described = openapi.document(routes.endpoints(store, ingest, settings, Bells(), access, reports))
     parts = described["components"]["schemas"]
     for name, part in parts.items():
         Draft202012Validator.check_schema(part)

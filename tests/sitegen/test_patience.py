@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 from sitegen import ingest, patience
-from sitegen.ingest import Ingest, NotKept
+from sitegen.ingest import Ingest
 from sitegen.patience import NotAnswered, in_thread
 from sitegen.store import Store
+from sitegen.waiting import NotKept
 from tests.sitegen.kit import delivery_of, report_of, status_of
 
 
