@@ -269,7 +269,7 @@ STANDS = PROBE._replace(upstream_at=NOW - 8 * DAY, own_at=NOW - 8 * DAY)
             "stale failed",
             "Our last success is too long ago. Our last run did not succeed. Expect old files.",
         ),
-        ({"probe": PROBE, "now": NOW + HOUR}, "unknown worker silent", "Its worker has been silent for too long."),
+        ({"probe": PROBE, "now": NOW + HOUR}, "unknown worker silent", "Its worker w1 has been silent for too long."),
         ({"probe": None, "status": "failed", "at": None}, "unknown failed", "No run has succeeded yet."),
         ({"probe": PROBE}, "fresh success", "fresh success Last success"),
     ],
@@ -301,7 +301,11 @@ def test_the_pages_say_whose_fault_it_is(told: dict[str, Any], mark: str, why: s
         ),
         (PROBE._replace(problem="it is down"), "Since then they could not be compared: it is down"),
         (PROBE._replace(at=NOW - 2 * DAY), "This was long before the last success, so this mirror is judged by"),
-        (None, "Compared with the upstream Not compared yet, so this mirror is judged by the age of its last success."),
+        (
+            None,
+            "Compared with the upstream Not compared by the file lastupdate yet, so this mirror is"
+            " judged by the age of its last success.",
+        ),
     ],
 )
 def test_a_mirrors_page_tells_what_the_comparison_found(probe: Probe | None, words: str) -> None:
@@ -346,6 +350,22 @@ def test_a_vanished_mirror_has_no_files() -> None:
 def test_documents_say_when_they_were_made_and_of_what(path: str) -> None:
     plain = json.loads(rendered(judged(("w1", status_of()), config=declared(mirror())))[path])
     assert (plain["generated_at"], plain["revision"], plain["generator"]) == (NOW, REVISION, GENERATOR)
+
+
+def test_what_is_wrong_with_workers_is_told_where_one_looks_first() -> None:
+    """On the overviews alone: a mirror's own page is not rendered again for it."""
+    config, told = declared(mirror(), mirror("other", "w2")), (("w1", status_of()), ("w2", status_of("other")))
+
+    def marked(silent: bool, refusal: str = "") -> set[str]:
+        heard = worker("w2", last_seen=NOW - 2 * HOUR if silent else NOW)
+        snapshot = judged(*told, config=config, workers=(worker(), heard))._replace(refusal=refusal)
+        files = rendered(snapshot)
+        listed = "Silent: w2. What they did" in page(files, "workers.html").text.replace(" .", ".")
+        assert listed == silent
+        return {path for path in files if path.endswith(".html") and "something is wrong" in files[path].decode()}
+
+    assert marked(silent=False) == set()
+    assert marked(silent=True) == marked(silent=False, refusal="It is wrong.") == {"index.html", "workers.html"}
 
 
 def test_a_former_address_has_the_page_and_the_json_of_the_new_one_and_forwards_nobody() -> None:
