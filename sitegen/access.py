@@ -36,7 +36,8 @@ class Access:
     def token(self, request: Request) -> Token:
         """The token of a request."""
         secret = _secret(request)
-        token = self._tokens.holder(secret) if secret else None
+        found: Token | None = getattr(request.state, "token", None)
+        token = found or (self._tokens.holder(secret) if secret else None)
         if token is None:
             raise Refused(401, "a valid token is needed: `Authorization: Bearer TOKEN`")
         return token
@@ -48,9 +49,14 @@ class Access:
 
     async def asked(self, question: Callable[[Request], T], request: Request) -> T:
         """The answer of a method of ours; where the database has to be asked for it, others go on meanwhile."""
-        if self._tokens.remembered(_secret(request)) is not None:
+        token = self._tokens.remembered(_secret(request))
+        if token is None:
+            return await in_thread(question, request)
+        request.state.token = token  # it might be forgotten in between, and a database that hangs hold up everybody
+        try:
             return question(request)
-        return await in_thread(question, request)
+        finally:
+            del request.state.token
 
     def known_as(self, request: Request) -> str:
         """The name of whoever has just shown a valid token, `-` (no name) without one; asks nobody."""

@@ -3,15 +3,19 @@
 import asyncio
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from starlette.requests import Request
 
-from sitegen import ingest, patience
+from schemas.records import ManagerSettings
+from sitegen import ingest, patience, token_store, tokens
+from sitegen.access import Access
 from sitegen.ingest import Ingest
 from sitegen.patience import NotAnswered, in_thread
 from sitegen.store import Store
 from sitegen.waiting import NotKept
-from tests.sitegen.kit import delivery_of, report_of, status_of
+from tests.sitegen.kit import delivery_of, new_token, report_of, status_of
 
 
 @pytest.fixture(autouse=True)
@@ -45,6 +49,31 @@ def test_what_takes_too_long_is_given_up_and_its_thread_is_not_free_before_it_en
         assert len(begun) == 3, "what was given up before it began is never done"
 
     asyncio.run(main())
+
+
+def test_a_token_that_is_forgotten_in_between_never_makes_the_event_loop_ask(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asking: list[str] = []
+    find_all = token_store.find_all
+
+    def watched(*arguments: Any) -> Any:
+        asking.append(threading.current_thread().name)
+        return find_all(*arguments)
+
+    monkeypatch.setattr(token_store, "find_all", watched)
+    monkeypatch.setattr(tokens, "REMEMBERED", 1e-4)
+    access = Access(store, ManagerSettings("", "", "", ""))
+    header = b"Bearer " + new_token(store, "w1", "worker").encode()
+    request = Request({"type": "http", "headers": [(b"authorization", header)]})
+
+    async def main() -> None:
+        for _ in range(2000):
+            assert await access.asked(access.worker, request) == "w1"
+
+    asyncio.run(main())
+    assert len(asking) > 1, "the token was forgotten again and again"
+    assert all(name.startswith("database") for name in asking)
 
 
 def test_what_fails_in_a_thread_fails_here() -> None:
