@@ -3,17 +3,19 @@
 import asyncio
 import threading
 from collections.abc import Iterator
+from itertools import count
 from typing import Any
 
 import pytest
 from starlette.requests import Request
 
 from schemas.records import ManagerSettings
-from sitegen import ingest, patience, token_store, tokens
+from sitegen import ingest, patience, token_store
 from sitegen.access import Access
 from sitegen.ingest import Ingest
 from sitegen.patience import NotAnswered, in_thread
 from sitegen.store import Store
+from sitegen.tokens import TokenCache
 from sitegen.waiting import NotKept
 from tests.sitegen.kit import delivery_of, new_token, report_of, status_of
 
@@ -62,13 +64,14 @@ def test_a_token_that_is_forgotten_in_between_never_makes_the_event_loop_ask(
         return find_all(*arguments)
 
     monkeypatch.setattr(token_store, "find_all", watched)
-    monkeypatch.setattr(tokens, "REMEMBERED", 1e-4)
+    ticks = count()
+    monkeypatch.setattr("sitegen.access.TokenCache", lambda opened: TokenCache(opened, lambda: 0.3 * next(ticks)))
     access = Access(store, ManagerSettings("", "", "", ""))
     header = b"Bearer " + new_token(store, "w1", "worker").encode()
     request = Request({"type": "http", "headers": [(b"authorization", header)]})
 
     async def main() -> None:
-        for _ in range(2000):
+        for _ in range(100):
             assert await access.asked(access.worker, request) == "w1"
 
     asyncio.run(main())
