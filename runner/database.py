@@ -6,11 +6,14 @@ write at the same time.
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import TypeVar
 
 from runner.migrations import MIGRATIONS
 from schemas.errors import SkipjackError
+
+T = TypeVar("T")
 
 PATIENCE = 30.0
 """Seconds that a writer waits for the others."""
@@ -71,13 +74,18 @@ def hold_back(connection: sqlite3.Connection) -> None:
             os.unlink(aside)
 
 
-def let_go(connection: sqlite3.Connection) -> bool:
-    """Free what was held back; False when there is nothing."""
+def with_room(connection: sqlite3.Connection, change: Callable[[], T]) -> T:
+    """Make a change as one transaction, if need be in the room that was held back."""
     try:
-        os.unlink(_held_back(connection))
-    except OSError:
-        return False
-    return True
+        with transaction(connection):
+            return change()
+    except sqlite3.OperationalError as error:
+        try:
+            os.unlink(_held_back(connection))
+        except OSError:
+            raise error from None  # there is none left
+    with transaction(connection):
+        return change()
 
 
 def _held_back(connection: sqlite3.Connection) -> str:
@@ -99,6 +107,13 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         if connection.in_transaction:  # a full disk makes SQLite undo everything by itself
             connection.execute("ROLLBACK")
         raise
+
+
+@contextmanager
+def if_there_is_room(connection: sqlite3.Connection) -> Iterator[None]:
+    """A transaction that a disk without room makes nothing of."""
+    with suppress(sqlite3.OperationalError), transaction(connection):
+        yield
 
 
 def marks(values: frozenset[str]) -> str:

@@ -5,9 +5,8 @@ not so, nor miss something that is.
 """
 
 import json
-import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from runner import database
@@ -196,21 +195,14 @@ class Journal(Outbox):
 
     def attempt(self, run: int, mirror: str, status: str, attempts: int, now: float) -> None:
         """Record that an attempt begins. If that has no room, it begins all the same: its end tells the number."""
-        with suppress(sqlite3.OperationalError), transaction(self._db):
+        with database.if_there_is_room(self._db):
             self._db.execute("UPDATE run SET status = ?, attempts = ? WHERE id = ?", (status, attempts, run))
             self._db.execute("UPDATE mirror SET status = ? WHERE name = ?", (status, mirror))
             self._report(mirror, now)
 
     def end(self, run: int, mirror: str, ending: Ending, now: float) -> bool:
         """Record how a run ended, once: False when an end stands there already. A full disk has room for it."""
-        try:
-            with transaction(self._db):
-                return self._end(run, mirror, ending, now)
-        except sqlite3.OperationalError:
-            if not database.let_go(self._db):
-                raise
-        with transaction(self._db):
-            return self._end(run, mirror, ending, now)
+        return database.with_room(self._db, lambda: self._end(run, mirror, ending, now))
 
     def settle(self, active: Active, ending: Ending, now: float) -> bool:
         """Record the end of a run that was found dead: False when it has begun or ended since it was looked at."""
