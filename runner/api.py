@@ -129,6 +129,7 @@ class Job:
 
     def __init__(self, mirror: Mirror, paths: Paths, machine: Machine = _NO_MACHINE) -> None:
         self.mirror = mirror
+        self.paths = paths
         self.directory = paths.directory
         self.mirror_root = paths.root
         self.log_dir = paths.log_dir

@@ -5,14 +5,15 @@ JSON Schema) lives behind this module; nothing that was running stops because of
 """
 
 import os
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from runner import locks, plan
-from runner.paths import left_behind, moving, paths_of
+from runner import former, locks, plan
+from runner.paths import paths_of
 from runner.places import Places
-from runner.plan import Header, Planned
+from runner.plan import Due, Header, Planned, Shown
 from runner.policy import violations
 from schemas import VERSION, catalogue, repository
 from schemas.catalogue import Catalogue
@@ -22,9 +23,6 @@ from schemas.records import RunnerSettings
 from schemas.repository import Revision
 from schemas.settings import load_policy
 from schemas.timing import circular
-
-Shown = tuple[str | None, str, str, str]
-"""A problem as the plan keeps it: the mirror it is about, the place, what is wrong, what to do."""
 
 Problems = tuple[Shown, ...]
 
@@ -58,16 +56,26 @@ def _follow(settings: RunnerSettings, places: Places, *, again: bool, accept_rew
     revision = repository.fetch(settings.repository, Path(places.checkout), applied)
     fingerprint = f"{VERSION} {settings!r} {load_policy(Path(settings.policy))!r}"
     before = (old.header.seen, old.header.fingerprint, old.header.unmoved) if old else None
-    if old and not again and before == (revision.commit, fingerprint, _unmoved(list(old.mirrors.values()))):
+    if old and not again and before == (revision.commit, fingerprint, former.unmoved(list(old.mirrors.values()))):
         return _answer(old.header, changed=False, mirrors=len(old.mirrors))
     header, mirrors = _judge(settings, fingerprint, revision, old)
-    plan.write(places.plan, header, mirrors)
+    plan.write(places.plan, header, mirrors, _since(mirrors, old.due if old else {}, time.time()))
     return _answer(header, changed=True, mirrors=len(mirrors))
+
+
+def _since(mirrors: list[Planned], before: Mapping[str, Due], now: float) -> dict[str, float]:
+    """Since when each mirror has the fixed times that it has, under whatever name: those before do not count."""
+    found: dict[str, float] = {}
+    for mirror, _paths, _revision in mirrors:
+        known = [before[name] for name in (mirror.name, *mirror.formerly) if name in before]
+        found[mirror.name] = next((each.since for each in known[:1] if each.cron == mirror.cron), now)
+    return found
 
 
 class _Former(NamedTuple):
     header: Header
     mirrors: dict[str, Planned]
+    due: dict[str, Due]
 
 
 def _former(places: Places) -> _Former | None:
@@ -76,7 +84,8 @@ def _former(places: Places) -> _Former | None:
         return None
     try:
         with plan.opened(places.plan) as opened:
-            return _Former(opened.header, {planned.mirror.name: planned for planned in opened.mirrors()})
+            mirrors = {planned.mirror.name: planned for planned in opened.mirrors()}
+            return _Former(opened.header, mirrors, {due.name: due for due in opened.due()})
     except SkipjackError:
         return None
 
@@ -90,8 +99,8 @@ def _judge(
         volumes=load_policy(Path(settings.policy)).volumes,
     )  # fmt: skip
     header, mirrors = _as_declared(settings, header, revision, old)
-    header = header._replace(unmoved=_unmoved(mirrors))
-    return header._replace(problems=(*header.problems, *_moves(mirrors))), mirrors
+    header = header._replace(unmoved=former.unmoved(mirrors))
+    return header._replace(problems=(*header.problems, *former.moves(mirrors))), mirrors
 
 
 def _as_declared(
@@ -116,7 +125,7 @@ def _as_declared(
 
 
 def _planned(
-    settings: RunnerSettings, declared: Catalogue, commit: str, former: Mapping[str, Planned]
+    settings: RunnerSettings, declared: Catalogue, commit: str, before: Mapping[str, Planned]
 ) -> tuple[list[Planned], Problems]:
     """The mirrors of this worker: as declared where that is sound and allowed, else as they last were."""
     problems = list(_shown(declared.problems, {name: name for name in declared.quarantined}))
@@ -125,10 +134,12 @@ def _planned(
     placed = [Planned(mirror, paths_of(mirror, settings, policy), commit) for mirror in own]
     allowed, forbidden = _allowed(settings, placed)
     names = declared.quarantined | {each.mirror.name for each in placed if each not in allowed}
-    kept, no_more = _allowed(settings, [former[name] for name in sorted(names & former.keys())])
+    kept, no_more = _allowed(settings, [before[name] for name in sorted(names & before.keys())])
     apart, clashes = _apart([*_without_circles(kept, allowed), *allowed])
-    mirrors, shared = _with_own_logs(apart)
-    return mirrors, tuple(dict.fromkeys([*problems, *forbidden, *no_more, *clashes, *shared]))
+    own_logs, shared = _with_own_logs(apart)
+    all_names = declared.quarantined | {mirror.name for mirror in declared.mirrors}
+    mirrors, back = former.traced(own_logs, all_names, before)
+    return mirrors, tuple(dict.fromkeys([*problems, *forbidden, *no_more, *clashes, *shared, *back]))
 
 
 def _without_circles(kept: list[Planned], others: list[Planned]) -> list[Planned]:
@@ -182,19 +193,6 @@ def _with_own_logs(mirrors: list[Planned]) -> tuple[list[Planned], list[Shown]]:
             problems.append((name, f"{name}.yml", f"`log_dir` {folder} is where the logs of `{owner}` are.", todo))
     names = {name for name, *_words in problems}
     return [each for each in mirrors if each.mirror.name not in names], problems
-
-
-def _unmoved(mirrors: list[Planned]) -> tuple[str, ...]:
-    """Mirrors whose files are still where a former name has them."""
-    return tuple(name for name, *_words in _moves(mirrors) if name)
-
-
-def _moves(mirrors: list[Planned]) -> Iterator[Shown]:
-    for mirror, paths, _revision in mirrors:
-        if old := left_behind(mirror, paths.directory):
-            what = f"The files of `{mirror.name}` are still in {old}, named as it was formerly; its runs are refused."
-            todo = f"Move them with `{moving(mirror, old, paths.directory)}`, or set `mirror_dir: {old}`."
-            yield mirror.name, f"{mirror.name}.yml", what, todo
 
 
 def _upwards(path: str) -> Iterator[str]:

@@ -8,12 +8,14 @@ from schemas.records import Mirror, Policy, RunnerSettings
 
 
 class Paths(NamedTuple):
-    """The paths of one mirror: its directory, the root that this must stay below, its logs, its published snapshot."""
+    """The paths of one mirror: its directory, the root that this must stay below, its logs, its published snapshot, and
+    the directory that it is known to have had under a former name."""
 
     directory: str
     root: str
     log_dir: str
     snapshot: str = ""
+    former: str = ""
 
 
 def paths_of(mirror: Mirror, settings: RunnerSettings, policy: Policy) -> Paths:
@@ -33,25 +35,28 @@ def paths_of(mirror: Mirror, settings: RunnerSettings, policy: Policy) -> Paths:
     )
 
 
-def left_behind(mirror: Mirror, directory: str) -> str:
+def left_behind(mirror: Mirror, paths: Paths) -> str:
     """The directory of a former name that has the mirror's files while its own has none; empty when there is none such.
 
     A `mirror_dir` of its own is where the files are, whatever the mirror is called.
     """
-    if not mirror.formerly or mirror.mirror_dir is not None or _has_files(directory):
+    if not mirror.formerly or mirror.mirror_dir is not None or has_files(paths.directory):
         return ""
-    former = [os.path.join(os.path.dirname(directory), name) for name in mirror.formerly]
-    return next((path for path in former if _has_files(path)), "")
+    beside = [os.path.join(os.path.dirname(paths.directory), name) for name in mirror.formerly]
+    return next((path for path in (paths.former, *beside) if path and has_files(path)), "")
 
 
 def moving(mirror: Mirror, old: str, directory: str) -> str:
     """The command that brings files from where `left_behind` found them to where they belong."""
     if mirror.zpool:
         return f"zfs rename {mirror.zpool}/{os.path.basename(old)} {mirror.zpool}/{mirror.name}"
-    return f"mv -T {shlex.quote(old)} {shlex.quote(directory)}"
+    above = os.path.dirname(directory)
+    first = "" if os.path.isdir(above) else f"mkdir -p {shlex.quote(above)} && "
+    return f"{first}mv -T {shlex.quote(old)} {shlex.quote(directory)}"
 
 
-def _has_files(directory: str) -> bool:
+def has_files(directory: str) -> bool:
+    """Whether there is anything in a directory that we can see."""
     try:
         with os.scandir(directory) as entries:
             return any(entries)

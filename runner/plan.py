@@ -7,7 +7,7 @@ import functools
 import json
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -16,7 +16,10 @@ from schemas.errors import SkipjackError
 from schemas.records import Mirror, SyncWindows
 from schemas.stored import decode_mirror, encode_mirror
 
-FORMAT = 4
+FORMAT = 5
+
+Shown = tuple[str | None, str, str, str]
+"""A problem as the plan keeps it: the mirror it is about, the place, what is wrong, what to do."""
 
 _SCHEMA = """
 CREATE TABLE header (content TEXT NOT NULL);
@@ -24,6 +27,7 @@ CREATE TABLE mirror (
     name TEXT PRIMARY KEY,
     interval INTEGER NOT NULL,
     cron TEXT NOT NULL,
+    since REAL NOT NULL,
     jitter INTEGER NOT NULL,
     after TEXT NOT NULL,
     sync_windows TEXT NOT NULL,
@@ -35,6 +39,9 @@ CREATE TABLE mirror (
 ) WITHOUT ROWID;
 CREATE INDEX renamed ON mirror (name, formerly) WHERE formerly <> '';
 """
+
+
+_NEVER: Mapping[str, float] = {}
 
 
 class Header(NamedTuple):
@@ -56,7 +63,7 @@ class Header(NamedTuple):
     time_zone: str = "UTC"
     sync_windows: SyncWindows | None = None
     volumes: tuple[str, ...] = ()
-    problems: tuple[tuple[str | None, str, str, str], ...] = ()
+    problems: tuple[Shown, ...] = ()
     unmoved: tuple[str, ...] = ()
 
 
@@ -69,7 +76,10 @@ class Planned(NamedTuple):
 
 
 class Due(NamedTuple):
-    """The columns that a tick needs of a mirror: the keys of these names; durations are in seconds."""
+    """The columns that a tick needs of a mirror: the keys of these names; durations are in seconds.
+
+    `since` is when it got its present `cron` here, in seconds since 1970 UTC.
+    """
 
     name: str
     interval: int
@@ -78,18 +88,22 @@ class Due(NamedTuple):
     after: tuple[str, ...] = ()
     sync_windows: SyncWindows | None = None
     backoff_limit: int | None = None
+    since: float = 0.0
 
 
 def due(mirror: Mirror) -> Due:
     """What a tick needs of a definition."""
-    return Due(**{key: getattr(mirror, key) for key in Due._fields})
+    return Due(**{key: getattr(mirror, key) for key in Due._fields if key != "since"})
 
 
-def write(path: str, header: Header, mirrors: list[Planned]) -> None:
-    """Put a new plan in the place of the old one; a reader sees the one or the other, never something between."""
+def write(path: str, header: Header, mirrors: list[Planned], since: Mapping[str, float] = _NEVER) -> None:
+    """Put a new plan in the place of the old one; a reader sees the one or the other, never something between.
+
+    `since` tells by name when mirrors got their fixed times.
+    """
     aside = f"{path}.new"
     try:
-        _write(aside, header, mirrors)
+        _write(aside, header, [_row(each, since.get(each.mirror.name, 0.0)) for each in mirrors])
     except sqlite3.DatabaseError as error:
         what = f"The plan {path} cannot be written: {error}."
         raise SkipjackError(what, "See whether the disk is full or read-only; the old plan stays in force.") from error
@@ -97,7 +111,7 @@ def write(path: str, header: Header, mirrors: list[Planned]) -> None:
     _sync(os.path.dirname(path))
 
 
-def _write(aside: str, header: Header, mirrors: list[Planned]) -> None:
+def _write(aside: str, header: Header, rows: list[tuple[object, ...]]) -> None:
     if os.path.exists(aside):
         os.unlink(aside)  # left by a follow that was killed
     connection = sqlite3.connect(aside, isolation_level=None)
@@ -106,18 +120,19 @@ def _write(aside: str, header: Header, mirrors: list[Planned]) -> None:
         connection.execute(f"PRAGMA user_version={FORMAT:d}")
         connection.executescript("BEGIN;" + _SCHEMA)
         connection.execute("INSERT INTO header VALUES (?)", (json.dumps(header._asdict()),))
-        connection.executemany("INSERT INTO mirror VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", map(_row, mirrors))
+        connection.executemany("INSERT INTO mirror VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
         connection.execute("COMMIT")
     finally:
         connection.close()
     _sync(aside)
 
 
-def _row(planned: Planned) -> tuple[object, ...]:
+def _row(planned: Planned, since: float) -> tuple[object, ...]:
     mirror = planned.mirror
     windows = json.dumps(mirror.sync_windows) if mirror.sync_windows else ""
     return (
-        mirror.name, mirror.interval, mirror.cron, mirror.jitter, " ".join(mirror.after), windows, mirror.backoff_limit,
+        mirror.name, mirror.interval, mirror.cron, since, mirror.jitter,
+        " ".join(mirror.after), windows, mirror.backoff_limit,
         " ".join(mirror.formerly), planned.revision, json.dumps(planned.paths), encode_mirror(mirror),
     )  # fmt: skip
 
@@ -154,8 +169,8 @@ class Plan:
         """All mirrors, as far as a tick is concerned."""
         query = f"SELECT {', '.join(Due._fields)} FROM mirror"  # noqa: S608 - own columns
         return [
-            Due(name, interval, cron, jitter, tuple(after.split()), _windows(windows), limit)
-            for name, interval, cron, jitter, after, windows, limit in self._connection.execute(query)
+            Due(name, interval, cron, jitter, tuple(after.split()), _windows(windows), limit, since)
+            for name, interval, cron, jitter, after, windows, limit, since in self._connection.execute(query)
         ]
 
     def mirror(self, name: str) -> Planned | None:

@@ -125,20 +125,29 @@ def count_failures(before: int, status: str) -> int:
 def due_at(mirror: Due, state: State | None, rules: Rules, now: float) -> float:
     """When a mirror's next run is due; a moment in the past when it is due already.
 
-    `interval` counts from the end of the last run, `cron` names the first moment after its start. A time that lies in
-    the future was stamped by a clock that has been set back since; nobody knows how long ago it really was, so the
-    mirror is due, as one is that never ran.
+    `interval` counts from the end of the last run, `cron` names the first moment after its start. A mirror that never
+    ran is due, by `cron` at the first of its times. A time that lies in the future was stamped by a clock that has
+    been set back since; nobody knows how long ago it really was, so the mirror is due.
     """
-    if state is None or (ended := state.last_ended_at) is None or ended > now + RECOVERY_DELAY:
+    ended = state.last_ended_at if state is not None else None
+    if state is None or ended is None:
+        return _fixed(mirror, rules, 0.0, now) if mirror.cron else 0.0
+    if ended > now + RECOVERY_DELAY:
         return 0.0
     if state.status in _CUT_OFF:
         return ended + _recovery(mirror, state) + _put_off(mirror, rules)
     if not mirror.cron:
         return ended + _wait(mirror, state.failures) + _put_off(mirror, rules)
+    begun = ended if state.last_started_at is None else min(state.last_started_at, ended)
+    return _fixed(mirror, rules, begun, now)
+
+
+def _fixed(mirror: Due, rules: Rules, begun: float, now: float) -> float:
+    """The first of the fixed times after the last start that is none from before the mirror had them."""
     from schemas.cron import next_time
 
-    begun = ended if state.last_started_at is None else min(state.last_started_at, ended)
-    found = next_time(mirror.cron, rules.time_zone, begun)
+    since = 0.0 if mirror.since > now + RECOVERY_DELAY else mirror.since  # as above, of a clock that was set back
+    found = next_time(mirror.cron, rules.time_zone, max(begun, since))
     return _NEVER if found is None else found + _put_off(mirror, rules)
 
 

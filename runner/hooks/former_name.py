@@ -11,7 +11,7 @@ OPTIONS = frozenset({"formerly", "mirror_dir"})
 
 def pre_job(job: Job) -> None:
     """Refuse while the directory has no files and that of a former name has some; a person moves them, or says so."""
-    old = left_behind(job.mirror, job.directory)
+    old = left_behind(job.mirror, job.paths)
     if old:
         todo = f"move them with `{moving(job.mirror, old, job.directory)}`, or set `mirror_dir: {old}`"
         raise Abort(REFUSED, f"the files of {job.mirror.name} are still in {old}, named as it was formerly; {todo}")

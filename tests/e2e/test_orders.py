@@ -168,11 +168,15 @@ def test_fixed_times_are_known_without_site_packages(repository: ConfigRepositor
     site = "title: Test Mirrors\ntime_zone: Europe/Berlin\n"
     repository.commit({"_site.yml": site, "a.yml": gate.mirror("cron: 30 4 1 1 *\n")}, "Add a")
     worker.command("once")
+    first = upcoming(worker)["a"]
+    assert (worker.states(), first["waits_for"]) == ({}, "later"), "it waits for the first of its times"
+    worker.command("start", "a")
     status(worker, "a", "success")
 
     worker.command("tick")
 
     found = upcoming(worker)["a"]
+    assert found["at"] == first["at"]
     assert (found["waits_for"], found["why"]) == ("later", "by its times, 30 4 1 1 *")
     assert " 04:30  in " in worker.command("next").stdout.replace("-01-01", "")
     assert "bug" not in worker.messages()

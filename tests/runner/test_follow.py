@@ -1,5 +1,7 @@
 """What follow does when definitions of two revisions meet in one plan."""
 
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -73,7 +75,7 @@ def test_the_plan_has_the_zone_and_the_hours_and_keeps_them_when_a_revision_is_r
     with plan.opened(Places(str(worker.state)).plan) as opened:
         assert (opened.header.time_zone, opened.header.sync_windows) == ("Europe/Berlin", windows)
         (due,) = opened.due()
-        assert due == plan.due(opened.mirrors()[0].mirror)
+        assert due._replace(since=0.0) == plan.due(opened.mirrors()[0].mirror)
         assert (due.cron, due.sync_windows, due.jitter) == ("0 4 * * *", windows, 120)
 
 
@@ -90,3 +92,93 @@ def test_logs_that_would_lie_in_anothers_folder_turn_away_the_mirror_that_says_s
     assert sorted(after(worker)) == ["b", "c"]
     assert f"a.yml: `log_dir` {worker.folder}/logs/b is where the logs of `b` are. Set another one" in done.stderr
     assert f"d.yml: `log_dir` {worker.folder}/logs/link is where the logs of `c` are. Set another one" in done.stderr
+
+
+def since(worker: Worker) -> dict[str, float]:
+    with plan.opened(Places(str(worker.state)).plan) as opened:
+        return {due.name: due.since for due in opened.due()}
+
+
+def test_it_is_known_since_when_a_mirror_has_its_fixed_times_under_whatever_name(
+    repository: ConfigRepository, worker: Worker
+) -> None:
+    began = time.time()
+    repository.commit({"a.yml": "cron: 0 4 1 3 *\n", "b.yml": "cron: 0 4 1 3 *\n"}, "Begin")
+    worker.command("follow")
+    first = since(worker)
+    assert began <= first["a"] == first["b"] <= time.time()
+
+    a = "cron: 0 4 1 3 *\nretry: 7\nformerly: [a]\n"
+    repository.commit({"a.yml": None, "new.yml": a, "b.yml": "cron: 0 5 1 3 *\n"}, "Rename a, change b's times")
+    worker.command("follow", "--again")
+
+    second = since(worker)
+    assert (second["new"], second["b"] > first["b"]) == (first["a"], True)
+
+
+def problems(worker: Worker) -> str:
+    return worker.command("follow", check=False).stderr
+
+
+def test_files_are_found_where_they_were_before_a_rename_set_another_folder(
+    repository: ConfigRepository, worker: Worker
+) -> None:
+    repository.commit({"old.yml": "mirror_subdir: distributions\n"}, "Begin")
+    worker.command("follow")
+    old, new = worker.root / "distributions/old", worker.root / "linux/os/new"
+    old.mkdir(parents=True, exist_ok=True)
+    (old / "file").touch()
+    text = "mirror_subdir: linux/os\nformerly: [old]\n"
+    repository.commit({"old.yml": None, "new.yml": text}, "Rename and move")
+
+    move = f"mkdir -p {new.parent} && mv -T {old} {new}"
+    assert f"The files of `new` are still in {old}, " in (told := problems(worker))
+    assert move in told
+    repository.commit({"new.yml": f"{text}retry: 5\n"}, "It is kept in mind")
+    assert move in problems(worker)
+    assert move in worker.command("run", "new", check=False).stderr
+    subprocess.run(move, shell=True, check=True)
+    assert problems(worker).endswith(" is now in force, with 1 mirror for w1\n")
+    worker.command("run", "new")
+    assert (new / "file").exists()
+
+
+def test_files_are_not_looked_for_where_another_mirror_is_by_now(repository: ConfigRepository, worker: Worker) -> None:
+    repository.commit({"old.yml": "mirror_subdir: x\n"}, "Begin")
+    worker.command("follow")
+    (worker.root / "x/old").mkdir(parents=True, exist_ok=True)
+    (worker.root / "x/old/file").touch()
+
+    other = f"mirror_dir: {worker.root}/x/old\n"
+    repository.commit({"old.yml": None, "new.yml": "formerly: [old]\n", "other.yml": other}, "Rename, and take over")
+
+    assert worker.command("follow").returncode == 0
+
+
+def test_a_rename_that_was_taken_back_goes_on_where_it_ended_and_says_what_is_missing(
+    repository: ConfigRepository, worker: Worker
+) -> None:
+    repository.commit({"old.yml": "retry: 1\n"}, "Begin")
+    worker.command("once")
+    renamed = repository.commit({"old.yml": None, "new.yml": "retry: 1\nformerly: [old]\n"}, "Rename")
+    worker.command("once")
+    old, new = worker.root / "old", worker.root / "new"
+    old.rmdir()
+    new.mkdir(exist_ok=True)
+    (new / "file").touch()
+    repository.git("revert", "--no-edit", renamed)
+    repository.git("push", "-q", "origin", "HEAD")
+
+    told = problems(worker)
+
+    todo = "Add `formerly: [new]` to it, so that its history goes on."
+    assert f"old.yml: `old` was called `new` until now, which its file does not say. {todo}" in told
+    assert f"Move them with `mv -T {new} {old}`" in told
+    assert f"mv -T {new} {old}" in worker.command("run", "old", check=False).stderr
+    repository.commit({"old.yml": "retry: 2\n"}, "It is kept in mind")
+    assert todo in problems(worker)
+    worker.command("tick")
+    assert list(worker.states()) == ["old"], "the journal has gone back as well"
+    new.rename(old)
+    assert todo not in problems(worker)
+    worker.command("run", "old")

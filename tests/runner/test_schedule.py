@@ -84,7 +84,33 @@ def test_a_mirror_that_never_ran_is_due_without_jitter() -> None:
     eager = Due("a", HOUR, jitter=60)
     assert due(eager, None) <= NOW
     assert due(eager, State(QUEUED)) <= NOW
-    assert due(Due("a", HOUR, cron="0 0 1 1 *", jitter=60), None) <= NOW
+
+
+YEARLY = Due("a", HOUR, cron="0 0 1 3 *", since=NOW - HOUR)
+MARCH = 1_803_859_200.0
+"""2027-03-01, 00:00 UTC."""
+
+
+def test_a_mirror_that_never_ran_waits_for_the_first_of_its_fixed_times() -> None:
+    assert due(YEARLY, None) == due(YEARLY, State("none")) == MARCH
+    assert due(YEARLY, None, now=MARCH + DAY) == MARCH, "a time that was missed is made up for"
+    assert MARCH < due(YEARLY._replace(jitter=60), None) < MARCH + 60
+    assert kind(YEARLY, None) == LATER
+    assert kind(YEARLY, None, Order(requested=True)) == DUE
+    assert kind(YEARLY, State(QUEUED)) == DUE, "it waited for a slot already"
+
+
+def test_times_from_before_a_mirror_had_them_do_not_count() -> None:
+    yesterday = State(SUCCESS, NOW - DAY - 60, NOW - DAY)
+    daily = Due("a", HOUR, cron="0 6 * * *")
+    assert due(daily, yesterday) == NOW - 2 * HOUR
+    assert due(daily._replace(since=NOW - HOUR), yesterday) == NOW + 22 * HOUR
+
+
+def test_times_since_a_moment_in_the_future_do_not_wait_for_the_clock() -> None:
+    later = YEARLY._replace(since=NOW + 400 * DAY)
+    assert due(later, None) <= NOW
+    assert due(later, ended(DAY)) == MARCH
 
 
 def test_the_interval_counts_from_the_end_of_the_last_run_whatever_its_end() -> None:

@@ -55,7 +55,7 @@ def mirrors(chance: random.Random) -> list[Due]:
         interval = chance.randint(5 * DAY, 20 * DAY)
         mirror = Due(f"m{number}", interval, jitter=10 * HOUR)
         if number < 150:
-            mirror = mirror._replace(cron=chance.choice(TIMES), jitter=20 * 60)
+            mirror = mirror._replace(cron=chance.choice(TIMES), jitter=20 * 60, since=BEGIN)
         elif number < 250:
             mirror = mirror._replace(after=(f"m{number + 100}",))
         elif number < 400:
