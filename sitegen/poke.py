@@ -19,8 +19,8 @@ def poke(run_dir: str) -> None:
     about to wake then.
     """
     with (
+        contextlib.suppress(OSError),  # even that no more files can be opened: it looks by itself after a while
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sender,
-        contextlib.suppress(OSError),
     ):
         sender.sendto(b"", str(Path(run_dir) / _NAME))
 

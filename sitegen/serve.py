@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import logging
+import resource
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,8 +37,13 @@ _TICKS = 10
 _log = logging.getLogger(__name__)
 
 
+_OWN_FILES = 100
+"""Files and sockets that are open beside the clients' connections, generously."""
+
+
 def serve(settings: ManagerSettings, publisher_settings: Path | None) -> None:
     """Serve until a signal ends it; with a settings file also run the publisher as a child."""
+    _allow_files(settings.limits.connections + _OWN_FILES)
     with prepared(settings, publisher_settings) as (server, listener):
         gc.collect()
         gc.freeze()  # what was imported stays; looking through it again and again costs a tenth of the time
@@ -107,6 +113,21 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._bells.close()
         await super().shutdown(sockets)
+
+
+def _allow_files(wanted: int) -> None:
+    """Let us open as many files as all connections need: many systems begin with 1024 and let us have more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard), hard))
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if allowed < wanted:
+        _log.warning(
+            "only %d files may be open here, and `limits.connections` needs %d: lower that, or raise LimitNOFILE",
+            allowed,
+            wanted,
+        )
 
 
 def _listen(address: str) -> socket.socket:

@@ -1,11 +1,13 @@
 """What a manager does while its disk is full, its database cannot be written or its process is killed: real faults."""
 
+import contextlib
 import http.client
 import json
 import os
 import signal
 import sqlite3
 import subprocess
+import sys
 import threading
 from pathlib import Path
 from random import Random
@@ -21,6 +23,7 @@ from tests.sitegen.kit import (
     delivery_of,
     end,
     envelope_of,
+    message,
     new_token,
     plain,
     report_of,
@@ -106,6 +109,45 @@ def test_what_was_acknowledged_survives_kill_9_of_a_busy_manager(manager: Manage
             worker.given_up.set()
         end(process)
         end(publisher)
+
+
+def test_a_manager_with_no_file_left_to_open_goes_on_when_there_is_one_again(manager: Manager) -> None:
+    token, worker = manager.token(), http.client.HTTPConnection(manager.address, timeout=30)
+
+    def report(number: int) -> Any:
+        worker.request("POST", "/api/v1/reports", message(report_of(number, status_of())), {"Authorization": bearer})
+        return json.loads(worker.getresponse().read())
+
+    bearer = f"Bearer {token}"
+    with manager.serving() as process, contextlib.closing(worker):
+        assert report(1)["acknowledged"] == 1
+        open_now = len(list(Path(f"/proc/{process.pid}/fd").iterdir()))
+        let_open(process, open_now)
+        assert [report(number).get("acknowledged") for number in (2, 3)] == [2, 3], "the database is open already"
+        let_open(process, 4100)
+        assert manager.post(envelope_of(report_of(4, status_of())), token).json()["acknowledged"] == 4
+
+
+def test_serve_may_open_as_many_files_as_it_takes_connections_or_says_so(manager: Manager) -> None:
+    manager.settings_file.write_text(json.dumps(json.loads(manager.settings_file.read_text()) | {"limits": LIMITS}))
+    words = [sys.executable, "-m", "sitegen", "serve", "--settings", str(manager.settings_file)]
+    for hard, said in ((5000, False), (600, True)):
+        command = ["prlimit", f"--nofile=256:{hard}", *words]
+        with subprocess.Popen(command, text=True, stderr=subprocess.PIPE) as process:
+            assert process.stderr is not None
+            line = process.stderr.readline()
+            limits = Path(f"/proc/{process.pid}/limits").read_text()
+            [found] = [row.split()[3] for row in limits.splitlines() if row.startswith("Max open files")]
+            process.terminate()
+        assert int(found) == min(1100, hard)
+        assert ("only 600 files may be open here, and `limits.connections` needs 1100" in line) is said
+
+
+LIMITS = {"connections": 1000}
+
+
+def let_open(process: "subprocess.Popen[str]", count: int) -> None:
+    subprocess.run(["prlimit", "--pid", str(process.pid), f"--nofile={count}:"], check=True)
 
 
 def shown(manager: Manager) -> dict[str, float]:
