@@ -121,10 +121,11 @@ def _validate(arguments: argparse.Namespace) -> int:
         say(f"note: {move}")
     for problem in problems:
         say(str(problem._replace(file=str(arguments.directory / problem.file))))
+    valid = "1 mirror is valid" if len(names) == 1 else f"{len(names)} mirrors are valid"
     if problems:
-        log(f"{len(problems)} problem{'s' * (len(problems) > 1)}; {len(names)} mirrors are valid")
+        log(f"{len(problems)} problem{'s' * (len(problems) > 1)}; {valid}")
         return 1
-    say(f"{len(names)} mirrors are valid")
+    say(valid)
     return 0
 
 

@@ -33,9 +33,12 @@ def opened(path: str) -> Iterator[sqlite3.Connection]:
         connection.row_factory = sqlite3.Row
         _prepare(connection, path)
         yield connection
-    except sqlite3.DatabaseError as error:
+    except sqlite3.OperationalError as error:
         todo = "See whether the disk is full or read-only; nothing was recorded."
         raise SkipjackError(f"The journal {path} cannot be used: {error}.", todo) from error
+    except sqlite3.DatabaseError as error:
+        todo = "Put a backup there, or move it away with its `-wal`: then every mirror begins anew, and none is paused."
+        raise SkipjackError(f"The journal {path} is damaged: {error}.", todo) from error
     finally:
         connection.close()
 
