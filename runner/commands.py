@@ -7,7 +7,7 @@ each is carried out once; what an order ends is looked up in the journal again w
 from functools import partial
 from typing import NamedTuple
 
-from runner import journal, launch, orders, plan, stopping
+from runner import journal, launch, order_book, orders, plan, stopping
 from runner.client import Client, Command, NoCommands, Result
 from runner.inbox import Inbox
 from runner.journal import Journal
@@ -33,7 +33,7 @@ class Here(NamedTuple):
 
 def resume(here: Here) -> None:
     """Do what a courier that died may have left undone: runs that an order ends are told so (again)."""
-    with journal.opened(here.places.journal) as book:
+    with order_book.opened(here.places.journal) as book:
         stopping.stop(here.places, book.to_be_ended())
 
 

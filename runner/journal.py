@@ -1,4 +1,4 @@
-"""The journal: states, runs, what somebody wants of them, and the outbox, in one SQLite file.
+"""The journal: states and runs, and the outbox, in one SQLite file; `runner/order_book.py` has what somebody wants.
 
 A change of state and the report that tells it are one transaction, so the manager can never know something that is
 not so, nor miss something that is.
@@ -21,7 +21,6 @@ from schemas.states import (
     ENDS,
     INTERRUPTED,
     LAUNCHING,
-    NONE,
     PAUSED,
     PRE_SYNCING,
     QUEUED,
@@ -249,58 +248,6 @@ class Journal(Outbox):
             self._update("mirror", {"probe": json.dumps(probe._asdict()), "probed_at": now}, "name", mirror)
             self._report(mirror, now)
 
-    # What somebody wants
-
-    def override(self, subjects: list[Subject], kind: str, made_by: str, now: float) -> list[str]:
-        """Pause or disable mirrors; gives those that have a run under way, whose end will say that it was stopped."""
-        with transaction(self._db):
-            for subject in subjects:
-                self._db.execute("DELETE FROM request WHERE mirror = ?", (subject.name,))
-                row = (subject.name, kind, now, made_by)
-                self._db.execute("INSERT OR REPLACE INTO override VALUES (?, ?, ?, ?)", row)
-            names = {subject.name for subject in subjects}
-            for active in self.active():
-                if active.mirror in names and active.status == LAUNCHING:  # it will find that it is not expected
-                    self._end(active.id, active.mirror, Ending(INTERRUPTED, f"{kind} by {made_by}"), now)
-            begun = [active.mirror for active in self.active() if active.mirror in names]
-            for subject in subjects:
-                if subject.name not in begun:
-                    self._set(subject, kind)
-                    self._update("mirror", {"next_run_at": None}, "name", subject.name)
-                    self._report(subject.name, now)
-            self._tell(begun, f"{kind} by {made_by}")
-        return begun
-
-    def lift(self, subjects: list[Subject], now: float) -> None:
-        """Let paused and disabled mirrors follow their schedule again."""
-        with transaction(self._db):
-            self._lift(subjects, now)
-
-    def request(
-        self, subjects: list[Subject], made_by: str, now: float, *, force: bool = False, again: bool = False
-    ) -> list[str]:
-        """Ask for a start of mirrors, which also lifts what holds them; gives those that have a run under way.
-
-        Of those, only the ones that are to run `again` get a start for when that run has ended, as do those whose run
-        was told to stop already.
-        """
-        with transaction(self._db):
-            self._lift(subjects, now)
-            active = {each.mirror for each in self.active()} - (set() if again else self._ending())
-            begun = [subject.name for subject in subjects if subject.name in active]
-            for subject in subjects:
-                if again or subject.name not in active:
-                    row = (subject.name, force, now, made_by)
-                    self._db.execute("INSERT OR REPLACE INTO request VALUES (?, ?, ?, ?)", row)
-            if again:
-                self._tell(begun, f"restarted by {made_by}")
-        return begun
-
-    def to_be_ended(self) -> list[str]:
-        """The mirrors whose runs under way somebody wants to end: whoever did may have died before telling them so."""
-        query = "SELECT DISTINCT name FROM mirror JOIN run ON run.mirror = name WHERE told <> '' AND run.status IN"
-        return [row[0] for row in self._db.execute(f"{query} ({marks(ACTIVE)})", sorted(ACTIVE))]
-
     def tell(self, mirrors: list[str], reason: str) -> None:
         """Record why runs under way are about to be told to stop: it becomes the reason of their ends."""
         with transaction(self._db):
@@ -353,23 +300,9 @@ class Journal(Outbox):
         row = self._db.execute("SELECT failures FROM mirror WHERE name = ?", (mirror,)).fetchone()
         return count_failures(row["failures"] if row else 0, status)
 
-    def _lift(self, subjects: list[Subject], now: float) -> None:
-        """Take overrides away; a mirror at rest shows again how its last run ended."""
-        query = "SELECT run.status FROM mirror JOIN run ON run.id = mirror.run WHERE name = ?"
-        for subject in subjects:
-            held = self._db.execute("DELETE FROM override WHERE mirror = ?", (subject.name,)).rowcount
-            row = self._db.execute("SELECT status FROM mirror WHERE name = ?", (subject.name,)).fetchone()
-            if held and row is not None and row["status"] in (PAUSED, DISABLED):
-                last = self._db.execute(query, (subject.name,)).fetchone()
-                self._set(subject, last["status"] if last else NONE)
-                self._report(subject.name, now)
-
     def _grant(self, mirror: str, *, forced: bool) -> None:
         self._db.execute("DELETE FROM request WHERE mirror = ?", (mirror,))
         self._db.execute("UPDATE mirror SET forced = ?, told = '' WHERE name = ?", (forced, mirror))
-
-    def _ending(self) -> set[str]:
-        return {row[0] for row in self._db.execute("SELECT name FROM mirror WHERE told != ''")}
 
     def _tell(self, mirrors: list[str], reason: str) -> None:
         query = "UPDATE mirror SET told = ? WHERE name = ? AND told = ''"

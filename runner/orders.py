@@ -9,8 +9,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from runner import bell, journal, launch, plan, renames, stopping
+from runner import bell, launch, order_book, plan, renames, stopping
 from runner.journal import Journal, Subject
+from runner.order_book import OrderBook
 from runner.output import say
 from runner.places import Places
 from runner.plan import Planned
@@ -60,7 +61,7 @@ def carry_out(places: Places, order: Order, record: Callable[[Journal], None] | 
     unknown = ", ".join(f"`{name}`" for name, planned in found.items() if planned is None)
     if unknown:
         raise SkipjackError(f"This worker ({worker}) has no mirror {unknown}.", "`skipjack next` lists those it has.")
-    with journal.opened(places.journal) as book, book.together():
+    with order_book.opened(places.journal) as book, book.together():
         aliases = renames.adopt(book, renamed, time.time())
         subjects = [_subject(planned, aliases) for planned in found.values() if planned is not None]
         begun = VERBS[order.verb](book, subjects, order)
@@ -79,28 +80,28 @@ def _subject(planned: Planned, aliases: Mapping[str, str]) -> Subject:
     return subject._replace(name=aliases.get(subject.name, subject.name))
 
 
-def _start(book: Journal, subjects: list[Subject], order: Order) -> list[str]:
+def _start(book: OrderBook, subjects: list[Subject], order: Order) -> list[str]:
     return book.request(subjects, order.made_by, time.time(), force=order.force)
 
 
-def _restart(book: Journal, subjects: list[Subject], order: Order) -> list[str]:
+def _restart(book: OrderBook, subjects: list[Subject], order: Order) -> list[str]:
     return book.request(subjects, order.made_by, time.time(), again=True)
 
 
-def _stop(book: Journal, subjects: list[Subject], order: Order) -> list[str]:
+def _stop(book: OrderBook, subjects: list[Subject], order: Order) -> list[str]:
     return book.override(subjects, PAUSED, order.made_by, time.time())
 
 
-def _disable(book: Journal, subjects: list[Subject], order: Order) -> list[str]:
+def _disable(book: OrderBook, subjects: list[Subject], order: Order) -> list[str]:
     return book.override(subjects, DISABLED, order.made_by, time.time())
 
 
-def _enable(book: Journal, subjects: list[Subject], _order: Order) -> list[str]:
+def _enable(book: OrderBook, subjects: list[Subject], _order: Order) -> list[str]:
     book.lift(subjects, time.time())
     return []
 
 
-VERBS: dict[str, Callable[[Journal, list[Subject], Order], list[str]]] = {
+VERBS: dict[str, Callable[[OrderBook, list[Subject], Order], list[str]]] = {
     "start": _start,
     "restart": _restart,
     "stop": _stop,

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from runner import journal
-from runner.journal import Ending, Journal, Subject
+from runner import order_book
+from runner.journal import Ending, Subject
 from runner.migrations import MIGRATIONS
+from runner.order_book import OrderBook
 from runner.plan import Due
 from runner.schedule import Order, Rules, State, World
 from runner.upcoming import rows_of
@@ -25,28 +26,28 @@ def path(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def book(path: str) -> Iterator[Journal]:
-    with journal.opened(path) as opened:
+def book(path: str) -> Iterator[OrderBook]:
+    with order_book.opened(path) as opened:
         yield opened
 
 
-def begun(book: Journal, now: float = 100.0) -> int:
+def begun(book: OrderBook, now: float = 100.0) -> int:
     run = book.launch([SUBJECT], [], now)["debian"]
     assert book.begin(run, SUBJECT, now) == run
     return run
 
 
-def reported(book: Journal) -> list[dict[str, Any]]:
+def reported(book: OrderBook) -> list[dict[str, Any]]:
     """Every status that a report tells, oldest first."""
     return [status for report in book.outbox(100, 10**9) for status in report["statuses"]]
 
 
-def status(book: Journal) -> str:
+def status(book: OrderBook) -> str:
     return book.states()["debian"].status
 
 
 @pytest.mark.parametrize("kind", ["paused", "disabled"])
-def test_an_override_of_a_mirror_at_rest_is_its_status_and_is_reported_with_it(book: Journal, kind: str) -> None:
+def test_an_override_of_a_mirror_at_rest_is_its_status_and_is_reported_with_it(book: OrderBook, kind: str) -> None:
     assert book.override([SUBJECT], kind, "ada", 50.0) == []
 
     assert status(book) == kind
@@ -54,7 +55,7 @@ def test_an_override_of_a_mirror_at_rest_is_its_status_and_is_reported_with_it(b
     assert book.orders() == {"debian": Order(kind, made_at=50.0, made_by="ada")}
 
 
-def test_a_run_that_an_override_ends_was_stopped_and_the_mirror_is_paused(book: Journal) -> None:
+def test_a_run_that_an_override_ends_was_stopped_and_the_mirror_is_paused(book: OrderBook) -> None:
     run = begun(book)
     assert book.override([SUBJECT], "paused", "ada", 110.0) == ["debian"]
     assert status(book) == "pre-syncing", "until the run has ended"
@@ -68,7 +69,7 @@ def test_a_run_that_an_override_ends_was_stopped_and_the_mirror_is_paused(book: 
     assert reported(book)[-1]["next_run_at"] is None
 
 
-def test_a_run_that_just_made_it_was_a_success_all_the_same(book: Journal) -> None:
+def test_a_run_that_just_made_it_was_a_success_all_the_same(book: OrderBook) -> None:
     run = begun(book)
     book.override([SUBJECT], "disabled", "ada", 110.0)
 
@@ -79,7 +80,7 @@ def test_a_run_that_just_made_it_was_a_success_all_the_same(book: Journal) -> No
     assert book.states()["debian"].last_success_at == 120.0
 
 
-def test_without_an_override_a_signal_alone_is_an_interruption(book: Journal) -> None:
+def test_without_an_override_a_signal_alone_is_an_interruption(book: OrderBook) -> None:
     run = begun(book)
     book.end(run, "debian", Ending("interrupted", "a shutdown"), 120.0)
 
@@ -91,7 +92,7 @@ def test_without_an_override_a_signal_alone_is_an_interruption(book: Journal) ->
     )
 
 
-def test_what_a_run_was_told_to_stop_for_is_the_reason_of_its_end_and_of_no_later_one(book: Journal) -> None:
+def test_what_a_run_was_told_to_stop_for_is_the_reason_of_its_end_and_of_no_later_one(book: OrderBook) -> None:
     run = begun(book)
     book.tell(["debian"], "the hours are over")
     book.tell(["debian"], "another reason that comes too late")
@@ -105,7 +106,7 @@ def test_what_a_run_was_told_to_stop_for_is_the_reason_of_its_end_and_of_no_late
     assert ended is not None and ended.reason == "a signal"
 
 
-def test_a_launched_run_that_has_not_begun_never_begins_once_its_mirror_is_paused(book: Journal) -> None:
+def test_a_launched_run_that_has_not_begun_never_begins_once_its_mirror_is_paused(book: OrderBook) -> None:
     run = book.launch([SUBJECT], [], 100.0)["debian"]
 
     assert book.override([SUBJECT], "paused", "ada", 101.0) == []
@@ -115,7 +116,7 @@ def test_a_launched_run_that_has_not_begun_never_begins_once_its_mirror_is_pause
     assert ended is not None and (ended.status, status(book)) == ("stopped", "paused")
 
 
-def test_nothing_begins_by_hand_or_by_a_late_unit_while_a_mirror_is_paused(book: Journal) -> None:
+def test_nothing_begins_by_hand_or_by_a_late_unit_while_a_mirror_is_paused(book: OrderBook) -> None:
     book.launch([SUBJECT], [], 100.0)
     book.override([SUBJECT], "paused", "ada", 101.0)
 
@@ -125,7 +126,7 @@ def test_nothing_begins_by_hand_or_by_a_late_unit_while_a_mirror_is_paused(book:
     assert book.begin(None, SUBJECT, 104.0) is not None
 
 
-def test_a_decision_made_before_an_override_launches_nothing(book: Journal) -> None:
+def test_a_decision_made_before_an_override_launches_nothing(book: OrderBook) -> None:
     book.override([SUBJECT], "paused", "ada", 99.0)
 
     assert set(book.launch([SUBJECT, OTHER], [], 100.0)) == {"ubuntu"}
@@ -133,7 +134,7 @@ def test_a_decision_made_before_an_override_launches_nothing(book: Journal) -> N
     assert status(book) == "paused"
 
 
-def test_what_holds_a_mirror_can_be_lifted_and_its_last_end_shows_again(book: Journal) -> None:
+def test_what_holds_a_mirror_can_be_lifted_and_its_last_end_shows_again(book: OrderBook) -> None:
     run = begun(book)
     book.end(run, "debian", Ending("failed", "broken"), 120.0)
     book.override([SUBJECT, OTHER], "disabled", "ada", 130.0)
@@ -145,7 +146,7 @@ def test_what_holds_a_mirror_can_be_lifted_and_its_last_end_shows_again(book: Jo
     assert [each["status"] for each in reported(book)][-2:] == ["failed", "none"]
 
 
-def test_a_requested_start_lifts_an_override_and_is_granted_by_the_launch(book: Journal) -> None:
+def test_a_requested_start_lifts_an_override_and_is_granted_by_the_launch(book: OrderBook) -> None:
     book.override([SUBJECT], "disabled", "ada", 50.0)
     book.request([SUBJECT], "bob", 60.0, force=True)
     assert book.orders() == {"debian": Order("", True, True, 60.0, "bob")}
@@ -159,7 +160,7 @@ def test_a_requested_start_lifts_an_override_and_is_granted_by_the_launch(book: 
     assert not book.is_forced("debian"), "only what is launched takes a slot beyond"
 
 
-def test_a_forced_start_that_could_not_begin_is_still_one(book: Journal) -> None:
+def test_a_forced_start_that_could_not_begin_is_still_one(book: OrderBook) -> None:
     book.request([SUBJECT, OTHER], "bob", 60.0)
     book.request([SUBJECT], "bob", 60.0, force=True)
     book.launch([SUBJECT, OTHER], [], 70.0)
@@ -170,13 +171,13 @@ def test_a_forced_start_that_could_not_begin_is_still_one(book: Journal) -> None
     assert {name: order.force for name, order in book.orders().items()} == {"debian": True}
 
 
-def test_an_override_takes_a_request_back(book: Journal) -> None:
+def test_an_override_takes_a_request_back(book: OrderBook) -> None:
     book.request([SUBJECT], "bob", 60.0)
     book.override([SUBJECT], "paused", "ada", 61.0)
     assert book.orders() == {"debian": Order("paused", made_at=61.0, made_by="ada")}
 
 
-def test_a_start_of_what_is_at_work_asks_for_nothing_but_a_restart_does(book: Journal) -> None:
+def test_a_start_of_what_is_at_work_asks_for_nothing_but_a_restart_does(book: OrderBook) -> None:
     begun(book)
     assert book.request([SUBJECT], "bob", 110.0) == ["debian"]
     assert book.orders() == {}
@@ -185,7 +186,7 @@ def test_a_start_of_what_is_at_work_asks_for_nothing_but_a_restart_does(book: Jo
     assert book.orders()["debian"].requested
 
 
-def test_a_start_right_after_a_stop_is_for_when_the_run_has_ended(book: Journal) -> None:
+def test_a_start_right_after_a_stop_is_for_when_the_run_has_ended(book: OrderBook) -> None:
     run = begun(book)
     book.override([SUBJECT], "paused", "ada", 110.0)
 
@@ -195,7 +196,7 @@ def test_a_start_right_after_a_stop_is_for_when_the_run_has_ended(book: Journal)
     assert (status(book), book.orders()["debian"].requested) == ("interrupted", True)
 
 
-def test_a_run_by_hand_is_not_for_the_hours_to_end_but_the_next_one_is(book: Journal) -> None:
+def test_a_run_by_hand_is_not_for_the_hours_to_end_but_the_next_one_is(book: OrderBook) -> None:
     run = book.begin(None, SUBJECT, 100.0)
     assert run is not None and book.states()["debian"].forced
     book.end(run, "debian", Ending("success"), 110.0)
@@ -203,7 +204,7 @@ def test_a_run_by_hand_is_not_for_the_hours_to_end_but_the_next_one_is(book: Jou
     assert not book.states()["debian"].forced
 
 
-def test_failures_in_a_row_are_counted(book: Journal) -> None:
+def test_failures_in_a_row_are_counted(book: OrderBook) -> None:
     counts = []
     for number, end in enumerate(("failed", "timed-out", "interrupted", "refused", "success", "failed")):
         run = begun(book, 100.0 * number)
@@ -223,7 +224,7 @@ def test_a_run_of_an_earlier_version_can_end_in_a_journal_that_was_brought_up_to
     old.execute("INSERT INTO run (mirror, status, launched_at) VALUES ('debian', 'syncing', 1.0)")
     old.execute("PRAGMA user_version=3")
 
-    with journal.opened(path) as book:
+    with order_book.opened(path) as book:
         assert book.states()["debian"].failures == 0
         old.execute("INSERT INTO mirror (name, upstream, is_master, status) VALUES ('ubuntu', 'x', 1, 'queued')")
         old.execute("UPDATE mirror SET status = 'failed', last_ended_at = 5.0 WHERE name = 'debian'")

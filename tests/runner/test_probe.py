@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner import journal
-from runner.journal import Ending, Journal, Subject
+from runner import order_book
+from runner.journal import Ending, Subject
+from runner.order_book import OrderBook
 from runner.paths import Paths
 from runner.probe import NEWEST_LASTS, NotRead, _own, continued, is_probed
 from schemas.freshness import PROBE_LASTS, freshness
@@ -159,12 +160,12 @@ def test_an_upstream_that_does_not_answer_takes_the_former_comparison_away_only_
 
 
 @pytest.fixture
-def book(tmp_path: Path) -> Iterator[Journal]:
-    with journal.opened(str(tmp_path / "journal.db")) as opened:
+def book(tmp_path: Path) -> Iterator[OrderBook]:
+    with order_book.opened(str(tmp_path / "journal.db")) as opened:
         yield opened
 
 
-def test_mirrors_are_probed_after_a_success_each_hour_and_only_at_rest(book: Journal) -> None:
+def test_mirrors_are_probed_after_a_success_each_hour_and_only_at_rest(book: OrderBook) -> None:
     def due(now: float) -> bool:
         assert book.probes_due({}, now, HOUR) == [], "none of its files is to be compared"
         return book.probes_due({"debian": "TIME"}, now, HOUR) == ["debian"]
@@ -185,7 +186,7 @@ def test_mirrors_are_probed_after_a_success_each_hour_and_only_at_rest(book: Jou
     assert not due(11.0 + HOUR)
 
 
-def test_another_file_is_compared_at_once(book: Journal) -> None:
+def test_another_file_is_compared_at_once(book: OrderBook) -> None:
     run = book.begin(None, SUBJECT, 0.0)
     assert run is not None
     book.end(run, "debian", Ending("success"), 10.0)
@@ -194,7 +195,7 @@ def test_another_file_is_compared_at_once(book: Journal) -> None:
         assert book.probes_due({"debian": "TIME"}, 12.0, HOUR) == expected
 
 
-def test_a_probe_is_reported_and_stays_in_later_reports(book: Journal) -> None:
+def test_a_probe_is_reported_and_stays_in_later_reports(book: OrderBook) -> None:
     run = book.begin(None, SUBJECT, 0.0)
     assert run is not None
     book.end(run, "debian", Ending("success"), 10.0)
