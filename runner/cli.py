@@ -134,7 +134,7 @@ def _settings(arguments: argparse.Namespace) -> "RunnerSettings":
 
     What root leaves in the state folder would be out of that user's reach.
     """
-    from runner.process import become_owner
+    from runner.privileges import become_owner
     from schemas.settings import load_runner
 
     settings = load_runner(arguments.settings)
@@ -167,7 +167,7 @@ def _tick(arguments: argparse.Namespace) -> int:
 def _run(arguments: argparse.Namespace) -> int:
     import os
 
-    from runner.process import lean
+    from runner.programs import lean
 
     settings = _settings(arguments)
     if arguments.dry_run:

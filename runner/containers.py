@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 
-from runner import process
+from runner import programs
 from runner.api import CannotRun
 from runner.output import log
 from runner.places import Places
@@ -12,8 +12,8 @@ from runner.places import Places
 def ask(argv: Sequence[str], timeout: float) -> tuple[int, str]:
     """Run a short program of the system, as hooks do: its exit code and what it said, or CannotRun."""
     try:
-        return process.ask(argv, timeout)
-    except process.CannotStart as error:
+        return programs.ask(argv, timeout)
+    except programs.CannotStart as error:
         raise CannotRun(str(error)) from error
 
 

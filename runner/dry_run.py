@@ -4,7 +4,7 @@ import os
 import shlex
 from functools import partial
 
-from runner import containers, locks, plan, process, units
+from runner import containers, locks, plan, process, programs, units
 from runner.api import SECRETS, Abort, Command, Job, Machine
 from runner.hooks import container, container_end, former_name
 from runner.output import say
@@ -126,9 +126,9 @@ def _preview(command: Command, job: Job) -> int:
 def _tell_from(command: Command) -> int:
     stop = process.Stop()
     stop.listen()
-    env = process.inherited_environment() | dict(command.env)
+    env = programs.inherited_environment() | dict(command.env)
     try:
         exited = process.run(command.argv, env, "/", _STDOUT, (), None, stop)
-    except process.CannotStart as error:
+    except programs.CannotStart as error:
         raise SkipjackError(f"{error}.", "Install it, or name another program in the definition.") from error
     return 0 if exited.code == 0 else 1

@@ -8,7 +8,7 @@ that comes while the program is at work, and nobody needs any right but to write
 import contextlib
 from collections.abc import Mapping
 
-from runner import process, units, wishes
+from runner import programs, units, wishes
 from runner.output import log
 from runner.places import Places
 from schemas.records import Mirror
@@ -28,7 +28,7 @@ def launch(places: Places, run_dir: str, runs: Mapping[str, int], mirrors: Mappi
 
 def _detach_run(places: Places, name: str, number: int) -> str:
     try:
-        process.detach(process.lean("run", places.state_dir, name, str(number)), places.messages)
+        programs.detach(programs.lean("run", places.state_dir, name, str(number)), places.messages)
     except OSError as error:
         return f"no process can be started: {error.strerror}"
     return ""
@@ -47,7 +47,7 @@ def want_measure(places: Places, name: str) -> None:
 def want_follow(places: Places, settings: str) -> None:
     """See to it that a follow begins from now on, with the settings in a file; OSError when it cannot be asked for."""
     if units.service_manager(places) is None:
-        process.detach(process.command("follow", "--settings", settings), places.messages)
+        programs.detach(programs.command("follow", "--settings", settings), places.messages)
     else:
         wishes.leave(places, "follow")
 
@@ -55,6 +55,6 @@ def want_follow(places: Places, settings: str) -> None:
 def _want(places: Places, wish: str, program: str, *words: str) -> None:
     with contextlib.suppress(OSError):
         if units.service_manager(places) is None:
-            process.detach(process.lean(program, places.state_dir, *words), places.messages)
+            programs.detach(programs.lean(program, places.state_dir, *words), places.messages)
         else:
             wishes.leave(places, wish)

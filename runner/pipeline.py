@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
 from typing import NamedTuple
 
-from runner import boundary, containers, process, progress
+from runner import boundary, containers, process, programs, progress
 from runner.api import Abort, CannotRun, Command, Execute, Findings, Job, Outcome, Provider
 from runner.journal import Ending
 from runner.logs import TAIL_CHARACTERS, Digest, digest
@@ -86,7 +86,7 @@ def _attempt(job: Job, means: Means) -> Ending:
 def _execute(job: Job, means: Means, log: int) -> Ending:
     try:
         exited = _run_commands(job, means, log)
-    except (process.CannotStart, SkipjackError) as error:  # no program, or no secret for it
+    except (programs.CannotStart, SkipjackError) as error:  # no program, or no secret for it
         reason = " ".join(str(error).split())
         job.note(reason)
         return Ending(FAILED, reason, attempts=job.attempt, log_tail=reason)
@@ -130,7 +130,7 @@ def _watcher(job: Job, command: Command, means: Means, log: int) -> progress.Wat
 def _start(
     command: Command, means: Means, log: int, timeout: float | None, sink: process.Sink | None = None
 ) -> process.Exit:
-    env = process.inherited_environment() | dict(command.env)
+    env = programs.inherited_environment() | dict(command.env)
     return process.run(command.argv, env, command.cwd, log, means.keep, timeout, means.stop, sink)
 
 
@@ -142,7 +142,7 @@ def _executor(means: Means, log: int) -> Execute:
             raise CannotRun(f"{command.argv[0]} was not started, since the run was told to stop")
         try:
             exited = _start(command, means, log, timeout)
-        except process.CannotStart as error:
+        except programs.CannotStart as error:
             raise CannotRun(str(error)) from error
         if exited.cause == process.TIMED_OUT:
             raise CannotRun(f"{command.argv[0]} took longer than its time-out of {timeout} s")

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from runner import process
+from runner import programs
 from runner.paths import Paths, lies_in
 from runner.plan import Planned
 from runner.providers import rsync
@@ -150,8 +150,8 @@ def _of_rsync(mirror: Mirror, file: str) -> bytes:
         target = os.path.join(folder, "file")
         words = [program, *_OPTIONS, *family, "--", mirror.upstream.removesuffix("/") + "/" + file, target]
         try:
-            code, said = process.ask(words, RSYNC_PATIENCE, env)
-        except process.CannotStart as error:
+            code, said = programs.ask(words, RSYNC_PATIENCE, env)
+        except programs.CannotStart as error:
             raise NotRead(f"the upstream cannot be asked for {file}: {error}") from error
         if code not in (0, _NO_SUCH_FILE):
             raise NotRead(f"the upstream cannot be asked for {file}: {_last_words(code, said)}")

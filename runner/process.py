@@ -1,4 +1,4 @@
-"""Starting, watching and ending a provider's processes. The only module of the worker that starts any.
+"""Starting, watching and ending a provider's processes.
 
 A process runs in a session of its own, so that a stop reaches its whole group: TERM, a grace, KILL. It is started by
 `posix_spawn`: no Python code runs between fork and exec, and it inherits nothing but what is named.
@@ -8,21 +8,12 @@ import contextlib
 import os
 import select
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FrameType
 from typing import NamedTuple
 
-GRACE = 10.0
-"""Seconds between TERM and KILL: rsync needs a few to remove its temporary files."""
-
-MESSAGES_BYTES = 1024**2
-"""Size at which a file of messages is put aside, in place of the one before."""
-
-_OURS = ("CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "RSYNC_PASSWORD")
-_STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-_DEFAULTED = (*_STOPS, signal.SIGPIPE)
+from runner.programs import DEFAULTED, GRACE, STOPS, CannotStart, find_program
 
 _SCORE = "/proc/self/oom_score_adj"
 _FIRST = 200
@@ -31,7 +22,6 @@ _FIRST = 200
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 _adopting = False
-_detached: set[int] = set()
 
 EXITED, TIMED_OUT, INTERRUPTED = "exited", "timed-out", "interrupted"
 
@@ -41,14 +31,6 @@ class Exit(NamedTuple):
 
     code: int
     cause: str = EXITED
-
-
-class CannotStart(Exception):  # noqa: N818 - what happened, not a fault of ours
-    """The program could not be started; the message says why in words."""
-
-
-class TooSlow(CannotStart):
-    """The program gave no answer in time; it may have done what it was asked for."""
 
 
 class Stop:
@@ -61,7 +43,7 @@ class Stop:
     def listen(self) -> None:
         """Take TERM, INT and HUP from now on."""
         signal.set_wakeup_fd(self._write_end, warn_on_full_buffer=False)
-        for number in _STOPS:
+        for number in STOPS:
             signal.signal(number, self._on_signal)
 
     def wait(self, seconds: float) -> bool:
@@ -198,42 +180,6 @@ def _children() -> list[int]:
         return [int(pid) for pid in file.read().split()]
 
 
-def become_owner(folder: str) -> None:
-    """If we are root and a folder belongs to another user, go on as that user, with its groups and its home."""
-    import pwd
-
-    try:
-        owner = os.stat(folder).st_uid
-        user = pwd.getpwuid(owner)
-    except (OSError, KeyError):  # it is not there yet, or belongs to a user whom this machine does not know
-        return
-    if os.geteuid() != 0 or owner == 0:
-        return
-    os.initgroups(user.pw_name, user.pw_gid)
-    os.setgid(user.pw_gid)
-    os.setuid(owner)
-    os.environ |= {"HOME": user.pw_dir, "USER": user.pw_name, "LOGNAME": user.pw_name}
-    os.chdir("/")  # root's own folders are out of reach now
-
-
-def inherited_environment() -> dict[str, str]:
-    """What every process gets: our own environment without what is meant for us alone."""
-    return {key: value for key, value in os.environ.items() if key not in _OURS}
-
-
-def find_program(name: str, search: str, cwd: str = "") -> str:
-    """The path of a program that shall run in the folder `cwd`; CannotStart says in words why it cannot be run."""
-    candidates = [name] if "/" in name else [os.path.join(folder or ".", name) for folder in search.split(":")]
-    candidates = [os.path.join(cwd, path) for path in candidates]
-    for path in candidates:
-        if os.path.isfile(path):
-            if not os.access(path, os.X_OK):
-                raise CannotStart(f"{path} may not be executed; set its run bit with `chmod +x`")
-            return path
-    where = "" if "/" in name else f" in {search}"
-    raise CannotStart(f"the program {name} was not found{where}")
-
-
 def _spawn(argv: Sequence[str], env: Mapping[str, str], cwd: str, log: int, keep: Sequence[int]) -> int:
     program = find_program(argv[0], env.get("PATH", os.defpath), cwd)
     for descriptor in keep:
@@ -243,7 +189,7 @@ def _spawn(argv: Sequence[str], env: Mapping[str, str], cwd: str, log: int, keep
         actions = [(os.POSIX_SPAWN_DUP2, null, 0), (os.POSIX_SPAWN_DUP2, log, 1), (os.POSIX_SPAWN_DUP2, log, 2)]
         with _being_in(cwd), _rather_than_us():
             return os.posix_spawn(
-                program, list(argv), env, setsid=True, setsigdef=_DEFAULTED, file_actions=actions
+                program, list(argv), env, setsid=True, setsigdef=DEFAULTED, file_actions=actions
             )  # fmt: skip
     except OSError as error:
         reason = error.strerror
@@ -324,73 +270,3 @@ def _end(pid: int, watch: int) -> None:
 def _signal_group(pid: int, number: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):  # all gone, or only others' processes are left
         os.killpg(pid, number)
-
-
-def ask(argv: Sequence[str], timeout: float, more: Mapping[str, str] | None = None) -> tuple[int, str]:
-    """Run a short command of the system and give its exit code and all that it says.
-
-    `more` is added to its environment. CannotStart when it is missing, TooSlow when it takes longer than
-    `timeout` seconds.
-    """
-    import subprocess  # costs milliseconds, and few need it
-
-    env = inherited_environment() | {"LC_ALL": "C"} | dict(more or {})
-    try:
-        done = subprocess.run(  # noqa: S603 - the words are ours or names that were checked
-            [find_program(argv[0], env.get("PATH", os.defpath)), *argv[1:]],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            env=env, timeout=timeout, check=False, encoding="utf-8", errors="replace",
-        )  # fmt: skip
-    except subprocess.TimeoutExpired as error:
-        raise TooSlow(f"{argv[0]} gave no answer within {timeout:g} s") from error
-    except OSError as error:
-        raise CannotStart(f"{argv[0]} cannot be started: {error.strerror}") from error
-    return done.returncode, done.stdout
-
-
-def detach(argv: Sequence[str], log: str) -> None:
-    """Start one of our own programs that shall outlive us: a session of its own, messages appended to the file `log`.
-
-    It must not keep a terminal or a pipe of ours open, or cron and ssh would wait for its end. If the messages have no
-    place, because the disk is full, it is started without.
-    """
-    _reap_detached()
-    null = os.open(os.devnull, os.O_RDWR)
-    messages = os.dup(null)
-    try:
-        with contextlib.suppress(OSError):
-            opened = _messages(log)
-            os.close(messages)
-            messages = opened
-        actions = [(os.POSIX_SPAWN_DUP2, source, target) for source, target in ((null, 0), (null, 1), (messages, 2))]
-        pid = os.posix_spawn(argv[0], list(argv), os.environ, setsid=True, setsigdef=_DEFAULTED, file_actions=actions)
-        _detached.add(pid)
-    finally:
-        os.close(messages)
-        os.close(null)
-
-
-def _reap_detached() -> None:
-    """Let go of those that have ended: a courier may start them for years."""
-    for pid in tuple(_detached):
-        with contextlib.suppress(ChildProcessError):
-            if os.waitpid(pid, os.WNOHANG) == (0, 0):
-                continue
-        _detached.discard(pid)
-
-
-def _messages(log: str) -> int:
-    with contextlib.suppress(FileNotFoundError):  # it is new, or another process has just put it aside
-        if os.path.getsize(log) > MESSAGES_BYTES:
-            os.replace(log, f"{log}.old")
-    return os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
-
-
-def lean(*words: str) -> list[str]:
-    """The command line of one of our lean programs: no site packages, nothing imported that it does not need."""
-    return [sys.executable, "-I", "-S", os.path.join(os.path.dirname(os.path.abspath(__file__)), "lean.py"), *words]
-
-
-def command(*words: str) -> list[str]:
-    """The command line of `skipjack` itself."""
-    return [sys.executable, "-I", "-m", "runner.cli", *words]

@@ -10,7 +10,7 @@ from runner import containers, journal, launch, locks, schedule, units
 from runner.journal import Active, Ending, Journal
 from runner.output import log
 from runner.places import Places
-from runner.process import GRACE
+from runner.programs import GRACE
 from schemas.states import INTERRUPTED, LAUNCH_FAILED, LAUNCHING
 
 LAUNCH_PATIENCE = 30.0

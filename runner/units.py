@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from runner import process
+from runner import programs
 from runner.output import log
 from runner.places import Places
 from schemas.records import Mirror
@@ -86,11 +86,11 @@ def start(manager: tuple[str, ...], run_dir: str, mirrors: Mapping[str, Mirror])
 def _start(manager: tuple[str, ...], names: list[str]) -> dict[str, str]:
     words = (*manager, "--no-ask-password", "--no-block", "start", *map(unit, names))
     try:
-        code, said = process.ask(words, PATIENCE + _PATIENCE_PER_UNIT * len(names))
-    except process.TooSlow as error:
+        code, said = programs.ask(words, PATIENCE + _PATIENCE_PER_UNIT * len(names))
+    except programs.TooSlow as error:
         log(f"{error} about the start of {len(names)} runs; the next tick sees what became of them")
         return {}
-    except process.CannotStart as error:
+    except programs.CannotStart as error:
         return dict.fromkeys(names, str(error))
     if code == 0:
         return {}
@@ -190,8 +190,8 @@ def _outcome(found: Mapping[str, str], failed_mounts: Iterable[str]) -> Outcome:
 def _ask(*words: str) -> tuple[int, str]:
     """The service manager's exit code and what it said; one that cannot be run, or hangs, says so."""
     try:
-        return process.ask(words, PATIENCE)
-    except process.CannotStart as error:
+        return programs.ask(words, PATIENCE)
+    except programs.CannotStart as error:
         return 1, str(error)
 
 

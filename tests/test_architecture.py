@@ -118,7 +118,7 @@ PROCESSES = (
 )  # fmt: skip
 
 ALONE = [
-    (PROCESSES, {"runner.process", "sitegen.process"}),
+    (PROCESSES, {"runner.process", "runner.programs", "sitegen.process"}),
     (("os.execv", "os.execve", "os.execvp", "os.execvpe", "os.execl", "os.execlp"), {"runner.cli"}),
     (("git", "gitdb"), {"schemas.repository"}),
     (("sqlite3", "sqlalchemy", "psycopg"), {

@@ -6,7 +6,7 @@ import os
 import pwd
 import re
 
-from runner import process
+from runner import programs
 from runner.install.setup import Setup
 from runner.output import say
 from schemas.errors import SkipjackError
@@ -171,8 +171,8 @@ def succeeds(*words: str) -> bool:
 
 def _ask(*words: str) -> tuple[int, str]:
     try:
-        return process.ask(words, PATIENCE)
-    except process.CannotStart as error:
+        return programs.ask(words, PATIENCE)
+    except programs.CannotStart as error:
         return 1, str(error)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from string import Template
 
 from runner.install.setup import CONTAINERS, MANAGER, Setup, program
-from runner.process import lean
+from runner.programs import lean
 from schemas.errors import SkipjackError
 
 _TEMPLATES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "templates")

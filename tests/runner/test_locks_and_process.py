@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runner import locks, process
+from runner import locks, process, programs
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -47,7 +47,7 @@ def run(
 ) -> process.Exit:
     log = os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     try:
-        environment = process.inherited_environment() | (env or {})
+        environment = programs.inherited_environment() | (env or {})
         return process.run(argv, environment, str(tmp_path), log, (), timeout, process.Stop())
     finally:
         os.close(log)
@@ -99,7 +99,7 @@ def test_a_program_is_looked_for_where_the_mirrors_own_path_says(tmp_path: Path)
     (folder / "mine").chmod(0o755)
 
     assert run(["mine"], tmp_path, env={"PATH": f"{folder}:/bin"}).code == 9
-    with pytest.raises(process.CannotStart, match="mine was not found in /bin"):
+    with pytest.raises(programs.CannotStart, match="mine was not found in /bin"):
         run(["mine"], tmp_path, env={"PATH": "/bin"})
 
 
