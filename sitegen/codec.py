@@ -4,7 +4,7 @@ Only what pages need is kept: where secrets are and what runs is the workers' bu
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from schemas import report
@@ -85,9 +85,9 @@ def _mirror(plain: Mapping[str, Any]) -> Mirror:
     return Mirror(**fields | {"formerly": tuple(fields.get("formerly", ()))})
 
 
-def encode_problems(problems: Iterable[Problem]) -> str:
+def encode_problems(problems: Sequence[Problem]) -> str:
     """Write a worker's problems."""
-    return json.dumps([problem._asdict() for problem in problems])
+    return json.dumps([problem._asdict() for problem in problems]) if problems else "[]"
 
 
 def decode_problems(text: str) -> tuple[Problem, ...]:
@@ -96,9 +96,9 @@ def decode_problems(text: str) -> tuple[Problem, ...]:
     return tuple(checked(Problem(**{key: item[key] for key in Problem._fields if key in item})) for item in plain)
 
 
-def encode_progress(progress: Iterable[Progress]) -> str:
+def encode_progress(progress: Sequence[Progress]) -> str:
     """Write how far a worker's runs are."""
-    return json.dumps([item._asdict() for item in progress])
+    return json.dumps([item._asdict() for item in progress]) if progress else "[]"
 
 
 def decode_progress(text: str) -> tuple[Progress, ...]:
