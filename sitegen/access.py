@@ -13,8 +13,8 @@ from sitegen.envelope import Refused
 from sitegen.model import Token
 from sitegen.patience import in_thread
 from sitegen.store import Store, StoreError
+from sitegen.token_cache import TokenCache
 from sitegen.token_store import OPERATOR, WORKER
-from sitegen.tokens import TokenCache
 
 T = TypeVar("T")
 

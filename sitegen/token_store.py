@@ -1,5 +1,6 @@
 """Tokens in the store: digests, never secrets. Every change is a line of the audit in the same transaction."""
 
+import hashlib
 from collections.abc import Set
 
 from sqlalchemy import ColumnElement, Connection, insert, or_, select, update
@@ -13,6 +14,11 @@ WORKER, OPERATOR, READ = "worker", "operator", "read"
 SCOPES = (WORKER, OPERATOR, READ)
 
 _COLUMNS = (tokens.c.id, tokens.c.worker, tokens.c.scope, tokens.c.created_at, tokens.c.expires_at, tokens.c.revoked_at)
+
+
+def digest_of(secret: str) -> str:
+    """What is kept of a token. It has 256 random bits, so a plain hash cannot be searched."""
+    return hashlib.sha256(secret.encode()).hexdigest()
 
 
 def add(store: Store, name: str, scope: str, digest: str, by: Entry) -> int:

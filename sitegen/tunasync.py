@@ -14,9 +14,8 @@ from schemas.states import SUCCESS, TO_TUNASYNC
 from schemas.units import tunasync_size
 from sitegen.model import WorkerState
 from sitegen.snapshot import Copy, MirrorView, Snapshot
+from sitegen.tunasync_rules import ZERO_RFC3339
 
-# literals, because strftime writes the year 1 as `1` on some systems
-ZERO_RFC3339 = "0001-01-01T00:00:00Z"
 ZERO_TEXT = "0001-01-01 00:00:00 +0000"
 ZERO_TS = -62135596800
 

@@ -12,11 +12,13 @@ from schemas.report import MirrorStatus, Run
 from schemas.states import DISABLED, FAILED, NONE, PAUSED, PRE_SYNCING, SUCCESS, SYNCING
 from schemas.units import parse_tool_size
 from sitegen.envelope import Refused, parse
-from sitegen.tunasync import ZERO_RFC3339
 
 STATUSES = frozenset({NONE, FAILED, SUCCESS, SYNCING, PRE_SYNCING, PAUSED, DISABLED})
 _RUNNING = frozenset({FAILED, SUCCESS, SYNCING, PRE_SYNCING})
 UNKNOWN_SIZE = "unknown"
+
+ZERO_RFC3339 = "0001-01-01T00:00:00Z"
+"""A time that was never set, as Go writes it. A literal, because strftime writes the year 1 as `1` on some systems."""
 
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d)(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

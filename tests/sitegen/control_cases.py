@@ -14,7 +14,8 @@ from sitegen.envelope import Refused
 from sitegen.history import Forgetting
 from sitegen.model import Entry
 from sitegen.store import Store
-from sitegen.tokens import REMEMBERED, TokenCache, digest
+from sitegen.token_cache import REMEMBERED, TokenCache
+from sitegen.token_store import digest_of
 from sitegen.tunasync_rules import message
 from tests.sitegen.kit import NOW, delivery_of, report_of, run_of, status_of
 
@@ -71,7 +72,7 @@ def test_what_could_not_be_done_is_not_in_the_audit(store: Store) -> None:
 def test_a_token_is_looked_up_again_after_a_moment(store: Store) -> None:
     now = [NOW]
     cache = TokenCache(store, lambda: now[0])
-    number = token_store.add(store, "w1", "worker", digest("secret"), BY)
+    number = token_store.add(store, "w1", "worker", digest_of("secret"), BY)
     assert cache.holder("secret") is not None
     token_store.revoke(store, number, BY)
     now[0] += REMEMBERED
@@ -81,7 +82,7 @@ def test_a_token_is_looked_up_again_after_a_moment(store: Store) -> None:
 def test_one_look_tells_of_all_tokens_that_are_in_use(store: Store) -> None:
     now = [NOW]
     for name in ("w1", "w2", "w3"):
-        token_store.add(store, name, "worker", digest(name), BY)
+        token_store.add(store, name, "worker", digest_of(name), BY)
     cache = TokenCache(store, lambda: now[0])
     assert all(cache.holder(name) for name in ("w1", "w2"))
     assert cache.remembered("w3") is None

@@ -21,7 +21,7 @@ import requests
 from schemas.records import ManagerSettings
 from schemas.report import Envelope, MirrorStatus, Report, Run, encode_content, encode_envelope
 from schemas.settings import load_manager
-from sitegen import cli, token_store, tokens
+from sitegen import cli, token_store
 from sitegen.model import Delivery, Entry
 from sitegen.store import Store
 
@@ -91,7 +91,7 @@ def new_token(store: Store, name: str, scope: str) -> str:
     """Make a token as `skipjack-manager token add` does."""
     secret = secrets.token_urlsafe(32)
     by = Entry(time.time(), "tests", "token add", "", "tests", {})
-    token_store.add(store, name, scope, tokens.digest(secret), by)
+    token_store.add(store, name, scope, token_store.digest_of(secret), by)
     return secret
 
 

@@ -12,7 +12,7 @@ import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from sitegen import ingest, tokens
+from sitegen import ingest, token_cache
 from sitegen.api_reports import PATH, Reports
 from sitegen.limits import RateLimit
 from sitegen.waiting import Room
@@ -71,7 +71,7 @@ def read(connection: socket.socket) -> tuple[int, dict[str, str], Any]:
 
 @pytest.fixture
 def lane(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lane]:
-    monkeypatch.setattr(tokens, "REMEMBERED", 600.0)  # a slow machine shall not matter
+    monkeypatch.setattr(token_cache, "REMEMBERED", 600.0)  # a slow machine shall not matter
     monkeypatch.setattr(Reports, "knows_revision", lambda _self: True)
     lane, through = Lane(Manager(tmp_path)), RateLimit.__call__
 

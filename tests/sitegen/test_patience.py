@@ -15,7 +15,7 @@ from sitegen.access import Access
 from sitegen.ingest import Ingest
 from sitegen.patience import NotAnswered, in_thread
 from sitegen.store import Store
-from sitegen.tokens import TokenCache
+from sitegen.token_cache import TokenCache
 from sitegen.waiting import NotKept
 from tests.sitegen.kit import delivery_of, new_token, report_of, status_of
 
