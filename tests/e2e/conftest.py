@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.gate import Gate
 from tests.e2e.parts import ConfigRepository, Manager, RsyncDaemon, Worker
 
 
@@ -31,6 +32,14 @@ def upstream(tmp_path: Path, tree: Path) -> Iterator[RsyncDaemon]:
     options = f"secrets file = {secrets}"
     with RsyncDaemon(folder, {"files": tree}, options) as daemon:
         yield daemon
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Gate]:
+    """What lets runs end; it opens when the test is over."""
+    gate = Gate(tmp_path)
+    yield gate
+    gate.open.touch()
 
 
 @pytest.fixture

@@ -199,10 +199,14 @@ class Manager(Server):
         except requests.ConnectionError:
             return False
 
-    def token(self, worker: str) -> str:
-        """Make a token for a worker, without the cost of starting a command."""
+    def token(self, name: str, scope: str = "worker") -> str:
+        """Make a token, without the cost of starting a command."""
         with Store(f"{self.folder}/state") as store:
-            return new_token(store, worker, "worker")
+            return new_token(store, name, scope)
+
+    def operator(self) -> dict[str, str]:
+        """The headers of an operator's requests."""
+        return {"Authorization": f"Bearer {self.token('alice', 'operator')}"}
 
     def jobs(self) -> dict[str, dict[str, Any]]:
         """What tunasync's clients see, by mirror."""

@@ -3,7 +3,6 @@
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,19 +14,14 @@ from runner.inbox import Inbox
 from runner.places import Places
 from schemas.settings import load_runner
 from tests.e2e.desk import Desk
-from tests.e2e.parts import BIN, ConfigRepository, Manager, Worker, alive, wait_until
-from tests.e2e.test_orders import Gate, status, syncing
+from tests.e2e.gate import Gate, status, syncing
+from tests.e2e.parts import ConfigRepository, Manager, Worker, alive, wait_until
 
 
 @pytest.fixture
 def desk() -> Iterator[Desk]:
     with Desk() as desk:
         yield desk
-
-
-@pytest.fixture
-def gate(tmp_path: Path) -> Gate:
-    return Gate(tmp_path)
 
 
 @pytest.fixture
@@ -257,9 +251,7 @@ def test_the_real_manager_gives_commands_takes_answers_and_names_its_revision(
     gate.open.touch()
     repository.commit({"a.yml": gate.mirror("measure_size: false\n")}, "Add a")
     reporter.command("once")
-    words = [str(BIN / "skipjack-manager"), "token", "add", "alice", "--scope", "operator"]
-    made = subprocess.run([*words, "--settings", str(manager.settings)], check=True, capture_output=True, text=True)
-    operator = {"Authorization": f"Bearer {made.stdout.strip()}"}
+    operator = manager.operator()
 
     def give(kind: str, *mirrors: str) -> dict[str, Any]:
         order = {"kind": kind, "mirrors": mirrors, "worker": "w1"}

@@ -1,25 +1,18 @@
 """Mirrors that are renamed, moved to another worker, or on two of them: one page, one history, and nothing twice."""
 
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
-from tests.e2e.parts import BIN, ConfigRepository, Manager, RsyncDaemon, Worker, validate, wait_until
-from tests.e2e.test_orders import Gate, status, syncing, upcoming
+from tests.e2e.gate import Gate, status, syncing, upcoming
+from tests.e2e.parts import ConfigRepository, Manager, RsyncDaemon, Worker, validate, wait_until
 from tests.e2e.test_whole_path import same_tree
 
 TWO = "workers:\n  w1: {slots: 2}\n  w2: {slots: 2}\n"
-
-
-@pytest.fixture
-def gate(tmp_path: Path) -> Iterator[Gate]:
-    gate = Gate(tmp_path)
-    yield gate
-    gate.open.touch()
 
 
 @pytest.fixture
@@ -50,12 +43,6 @@ def ended(number: int) -> Callable[[Any], bool]:
 
 def names(manager: Manager) -> list[str]:
     return [each["name"] for each in (manager.published() or {"mirrors": []})["mirrors"]]
-
-
-def operator(manager: Manager) -> dict[str, str]:
-    words = [str(BIN / "skipjack-manager"), "token", "add", "alice", "--scope", "operator"]
-    made = subprocess.run([*words, "--settings", str(manager.settings)], check=True, capture_output=True, text=True)
-    return {"Authorization": f"Bearer {made.stdout.strip()}"}
 
 
 def test_a_renamed_mirror_keeps_its_page_its_history_and_its_files(
@@ -201,7 +188,7 @@ def test_a_moved_mirror_keeps_one_page_with_the_runs_of_both_workers(
     assert same_tree(tree, reporter.root / "debian"), "the files on the old worker are left to people"
     assert "has no mirror `debian`" in reporter.command("run", "debian", check=False).stderr
     order = {"kind": "stop", "mirrors": ["debian"]}
-    given = requests.post(f"{manager.url}/api/v1/commands", json=order, headers=operator(manager), timeout=10).json()
+    given = requests.post(f"{manager.url}/api/v1/commands", json=order, headers=manager.operator(), timeout=10).json()
     assert [command["worker"] for command in given["commands"]] == ["w2"]
 
 
@@ -249,7 +236,7 @@ def test_a_second_copy_is_taken_from_the_first_and_both_are_one_mirror(
     assert history(page) == [("w2", "success"), ("w1", "success")]
     assert manager.jobs()["debian"]["is_master"] is True
     order = {"kind": "disable", "mirrors": ["debian"]}
-    given = requests.post(f"{manager.url}/api/v1/commands", json=order, headers=operator(manager), timeout=10).json()
+    given = requests.post(f"{manager.url}/api/v1/commands", json=order, headers=manager.operator(), timeout=10).json()
     assert sorted(command["worker"] for command in given["commands"]) == ["w1", "w2"]
 
 

@@ -1,52 +1,9 @@
 """What a person orders on the worker, with real runs: start, stop, disable, restart, enable, and what `next` says."""
 
-import json
 import time
-from pathlib import Path
-from typing import Any
 
-import pytest
-
+from tests.e2e.gate import Gate, status, syncing, upcoming
 from tests.e2e.parts import ConfigRepository, Worker, alive, wait_until
-
-
-class Gate:
-    """A provider that notes each start with its number of process, and waits for a file to be there."""
-
-    def __init__(self, folder: Path) -> None:
-        self.starts, self.open = folder / "starts", folder / "gate"
-        self.script = folder / "script"
-        self.script.write_text(
-            f"#!/bin/sh\necho $TUNASYNC_MIRROR_NAME $$ >> {self.starts}\n"
-            f"while [ ! -e {self.open} ]; do sleep 0.05; done\n"
-        )
-        self.script.chmod(0o755)
-
-    def begun(self, name: str) -> list[int]:
-        """The processes that began for a mirror, in order."""
-        text = self.starts.read_text() if self.starts.exists() else ""
-        return [int(line.split()[1]) for line in text.splitlines() if line.split()[0] == name]
-
-    def mirror(self, more: str = "") -> str:
-        return f"provider: command\nupstream: https://files.example/\ncommand: {self.script}\n{more}"
-
-
-@pytest.fixture
-def gate(tmp_path: Path) -> Gate:
-    return Gate(tmp_path)
-
-
-def syncing(worker: Worker, gate: Gate, name: str, times: int = 1) -> None:
-    wait_until(lambda: len(gate.begun(name)) >= times, f"{name} is at work")
-    wait_until(lambda: worker.states()[name] == "syncing", f"{name} is syncing")
-
-
-def status(worker: Worker, name: str, expected: str) -> None:
-    wait_until(lambda: worker.states().get(name) == expected, f"{name} is {expected}")
-
-
-def upcoming(worker: Worker) -> dict[str, dict[str, Any]]:
-    return {row["mirror"]: row for row in json.loads(worker.command("next", "--json").stdout)["mirrors"]}
 
 
 def test_a_stop_ends_the_run_and_pauses_until_a_start(repository: ConfigRepository, worker: Worker, gate: Gate) -> None:

@@ -3,16 +3,15 @@
 import json
 from collections.abc import Iterator
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from runner import journal
 from runner.places import Places
+from tests.e2e.gate import Gate, status, syncing
 from tests.e2e.parts import ConfigRepository, Worker, wait_until
 from tests.e2e.test_commands import lingering
-from tests.e2e.test_orders import Gate, status, syncing
 from tests.e2e.tunasync_model import ZERO, Model
 from tests.sitegen.recorded import Exchange, Times, compact, exchanges, expected_here
 
@@ -43,11 +42,6 @@ def test_the_model_answers_what_was_recorded() -> None:
 def model() -> Iterator[Model]:
     with Model() as model:
         yield model
-
-
-@pytest.fixture
-def gate(tmp_path: Path) -> Gate:
-    return Gate(tmp_path)
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import pytest
 
 from tests.e2e.conftest import manager, reporter, repository, tree, upstream, worker
 from tests.system.box import Box, copy_image, make_image
+from tests.system.postgresql import Server
 from tests.system.site import Site
 
 __all__ = ["manager", "reporter", "repository", "tree", "upstream", "worker"]
@@ -68,6 +69,13 @@ def install_version(box: Box, folder: str) -> None:
     """Install Skipjack into a folder of the box."""
     box.do(PYTHON, "-m", "venv", folder)
     box.do(f"{folder}/bin/pip", "install", "--quiet", "--no-index", f"--find-links={WHEELS}", "skipjack", timeout=120)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """A running PostgreSQL, for the tests of one module."""
+    with Server() as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

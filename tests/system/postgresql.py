@@ -13,7 +13,8 @@ from typing import Any, Self
 import psycopg
 
 from schemas.records import DatabaseAddress, Secret
-from tests.sitegen.kit import free_port
+from sitegen.store import Store
+from tests.sitegen.kit import Manager, free_port
 
 BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 PASSWORD = "correct horse"
@@ -80,3 +81,17 @@ class Server:
         user = ["setpriv", "--reuid", "postgres", "--regid", "postgres", "--init-groups"]
         command = [*user, str(BINARIES[-1] / program), *map(str, words)]
         subprocess.run(command, check=True, cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=60)
+
+
+class Sharing(Manager):
+    """A manager in a new folder, whose things are in PostgreSQL."""
+
+    def __init__(self, folder: Path, address: DatabaseAddress, **settings: Any) -> None:
+        assert address.password is not None
+        folder.mkdir()
+        super().__init__(folder, database={"url": address.url, "password": {"file": address.password.file}}, **settings)
+        self.database = address
+
+    def store(self) -> Store:
+        """Its database."""
+        return Store("", self.database)

@@ -6,38 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from schemas.records import DatabaseAddress
-from sitegen.store import Store
 from tests.sitegen.kit import PATIENCE, Manager
 from tests.sitegen.test_api_commands import Site
 from tests.sitegen.test_tunasync_writes import Go
-from tests.system.postgresql import Server
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with Server() as running:
-        yield running
-
-
-class Sharing(Manager):
-    """A manager whose things are in PostgreSQL."""
-
-    def __init__(self, folder: Path, address: DatabaseAddress) -> None:
-        assert address.password is not None
-        database = {"url": address.url, "password": {"file": address.password.file}}
-        folder.mkdir()
-        super().__init__(folder, database=database, tunasync={"writes_from": ["127.0.0.1"]})
-        self.database = address
-
-    def store(self) -> Store:
-        return Store("", self.database)
+from tests.system.postgresql import Server, Sharing
 
 
 @pytest.fixture
 def managers(tmp_path: Path, server: Server) -> Iterator[tuple[Manager, Manager]]:
     address = server.database("skipjack")
-    made = [Sharing(tmp_path / name, address) for name in ("one", "two")]
+    writers = {"writes_from": ["127.0.0.1"]}
+    made = [Sharing(tmp_path / name, address, tunasync=writers) for name in ("one", "two")]
     with made[0].serving(), made[1].serving():
         yield made[0], made[1]
     for manager in made:

@@ -14,12 +14,6 @@ from tests.sitegen.store_cases import DECLARED, VERSIONS
 from tests.system.postgresql import Server
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with Server() as running:
-        yield running
-
-
 @pytest.fixture
 def store(server: Server, tmp_path: Path) -> Iterator[Store]:
     with Store(str(tmp_path), server.database("skipjack")) as opened:

@@ -35,7 +35,7 @@ from tests.sitegen.kit import (
     status_of,
     wait_for,
 )
-from tests.system.postgresql import Server
+from tests.system.postgresql import Server, Sharing
 
 HOLDERS = (
     "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND (classid::bigint << 32) | objid::bigint = %s"
@@ -44,6 +44,7 @@ HOLDERS = (
 
 @pytest.fixture
 def server() -> Iterator[Server]:
+    """One of its own for each test: they stop and freeze it."""
     with Server() as running:
         yield running
 
@@ -55,14 +56,7 @@ def address(server: Server) -> DatabaseAddress:
 
 @pytest.fixture
 def managers(tmp_path: Path, address: DatabaseAddress) -> list[Manager]:
-    made = []
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-        assert address.password is not None
-        made.append(
-            Manager(tmp_path / name, database={"url": address.url, "password": {"file": address.password.file}})
-        )
-    return made
+    return [Sharing(tmp_path / name, address) for name in ("one", "two")]
 
 
 @contextlib.contextmanager
