@@ -32,7 +32,7 @@ AT_MOST = 60.0
 
 _RETRY = 5.0
 
-_TOGETHER = 500
+_TOGETHER = 200
 """Mirrors that are rendered before their files are written, so that a first publishing needs little memory."""
 
 _log = logging.getLogger(__name__)
