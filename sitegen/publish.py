@@ -1,6 +1,7 @@
 """`skipjack-manager publish`: the process that keeps the site's files what the store and the clock say."""
 
 import contextlib
+import ctypes
 import logging
 import time
 from collections.abc import Callable
@@ -31,6 +32,9 @@ AT_MOST = 60.0
 """Seconds between two publishings, so that the overview always says that somebody is at work."""
 
 _RETRY = 5.0
+
+_M_ARENA_MAX = -8
+"""How glibc calls the number of places that threads have their memory from."""
 
 _TOGETHER = 200
 """Mirrors that are rendered before their files are written, so that a first publishing needs little memory."""
@@ -113,6 +117,7 @@ def _publish(settings: ManagerSettings, store: Store, check: Callable[[], None],
             return
         listener = stack.enter_context(Listener(settings.run_dir))
         if follower:
+            _share_memory()
             follower.start(partial(poke, settings.run_dir))
             stack.callback(follower.end)
         _publish_forever(publisher, listener, check)
@@ -124,6 +129,16 @@ def _follower(settings: ManagerSettings, store: Store, check: Callable[[], None]
     from sitegen.follow import Follower
 
     return Follower(settings.repository, settings.state_dir, store, check)
+
+
+def _share_memory() -> None:
+    """Let both threads have their memory from one place, so that what one has freed is used by the other.
+
+    Else what it took to load a configuration stays with the thread that follows. Other C libraries than glibc have no
+    such places.
+    """
+    with contextlib.suppress(AttributeError):
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 def _publish_forever(publisher: Publisher, listener: Listener, check: Callable[[], None]) -> None:
