@@ -6,6 +6,8 @@ Times are seconds since 1970 UTC on the worker's clock, durations are seconds, s
 Only cheap imports here: every run builds a report.
 """
 
+from collections.abc import Callable
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 PROTOCOL = 1
@@ -149,31 +151,31 @@ def _encode_problem(problem: Problem) -> dict[str, Any]:
 
 def decode_status(plain: dict[str, Any]) -> MirrorStatus:
     """Read back what `encode_status` wrote; keys that a newer worker added are ignored."""
-    run, probe = plain.get("run"), plain.get("probe")
-    fields = {key: plain[key] for key in MirrorStatus._fields if key in plain}
-    fields |= {"run": decode_run(run) if run else None, "probe": decode_probe(probe) if probe else None}
-    return MirrorStatus(**fields)
+    values = list(_read_status(plain))
+    values[_RUN] = decode_run(values[_RUN]) if values[_RUN] else None
+    values[_PROBE] = decode_probe(values[_PROBE]) if values[_PROBE] else None
+    return MirrorStatus._make(values)
 
 
 def decode_probe(plain: dict[str, Any]) -> Probe:
     """Read back a probe; keys that a newer worker added are ignored."""
-    return Probe(**{key: plain[key] for key in Probe._fields if key in plain})
+    return Probe._make(_read_probe(plain))
 
 
 def decode_run(plain: dict[str, Any]) -> Run:
     """Read back a run; keys that a newer worker added are ignored."""
-    return Run(**{key: plain[key] for key in Run._fields if key in plain})
+    return Run._make(_read_run(plain))
 
 
 def decode_envelope(plain: dict[str, Any]) -> Envelope:
     """Read an envelope that has passed `report.schema.json`; anything else may raise KeyError or TypeError."""
-    fields = {key: plain[key] for key in Envelope._fields if key in plain}
-    fields["problems"] = tuple(Problem(**{key: item[key] for key in Problem._fields}) for item in plain["problems"])
-    fields["progress"] = tuple(
-        Progress(**{key: item[key] for key in Progress._fields if key in item}) for item in plain.get("progress", ())
+    *values, problems, reports, progress, protocol = _read_envelope(plain)
+    parts = (
+        tuple([Problem._make(_read_problem(item)) for item in problems]),
+        tuple([_decode_report(item) for item in reports]),
+        tuple([Progress._make(_read_progress(item)) for item in progress]),
     )
-    fields["reports"] = tuple(_decode_report(item) for item in plain["reports"])
-    return Envelope(**fields)
+    return Envelope._make((*values, *parts, protocol))
 
 
 def _decode_report(plain: dict[str, Any]) -> Report:
@@ -181,6 +183,29 @@ def _decode_report(plain: dict[str, Any]) -> Report:
         plain["number"],
         plain["made_at"],
         plain["kind"],
-        tuple(decode_status(item) for item in plain["statuses"]),
-        tuple((item["mirror"], decode_run(item)) for item in plain.get("runs", ())),
+        tuple([decode_status(item) for item in plain["statuses"]]),
+        tuple([(item["mirror"], decode_run(item)) for item in plain.get("runs", ())]),
     )
+
+
+def _reader(record: Any) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
+    """A function that reads the values of a record's fields, quickly where none is left out: every request needs it."""
+    whole, defaults = itemgetter(*record._fields), record._field_defaults
+
+    def read(plain: dict[str, Any]) -> tuple[Any, ...]:
+        try:
+            values: tuple[Any, ...] = whole(plain)
+        except KeyError:
+            values = whole({**defaults, **plain})
+        return values
+
+    return read
+
+
+_RUN, _PROBE = MirrorStatus._fields.index("run"), MirrorStatus._fields.index("probe")
+_read_status = _reader(MirrorStatus)
+_read_probe = _reader(Probe)
+_read_run = _reader(Run)
+_read_envelope = _reader(Envelope)
+_read_problem = _reader(Problem)
+_read_progress = _reader(Progress)

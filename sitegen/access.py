@@ -131,8 +131,11 @@ class Access:
 
 def _secret(request: Request) -> str:
     """What stands in the request's header, empty without any."""
-    scheme, _, secret = request.headers.get("authorization", "").partition(" ")
-    return secret.strip() if scheme.lower() == "bearer" else ""
+    for name, value in request.scope["headers"]:  # looked through as they are, since every request comes here
+        if name == b"authorization":
+            scheme, _, secret = value.decode("latin-1").partition(" ")
+            return secret.strip() if scheme.lower() == "bearer" else ""
+    return ""
 
 
 def shows_token(request: Request) -> bool:
