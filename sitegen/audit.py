@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from schemas.records import ManagerSettings
-from sitegen import audit_store, output
-from sitegen.model import Entry
-from sitegen.store import Store
+from sitegen import output
+from sitegen.messages.model import Entry
+from sitegen.storage import audit_store
+from sitegen.storage.store import Store
 
 
 def show(settings: ManagerSettings, since: float, *, as_json: bool) -> None:

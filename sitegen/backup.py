@@ -7,8 +7,9 @@ from pathlib import Path
 
 from schemas.errors import SkipjackError
 from schemas.records import ManagerSettings
-from sitegen import output, still
-from sitegen.dialects import LOCK_SECONDS, database_file
+from sitegen import output
+from sitegen.storage import still
+from sitegen.storage.dialects import LOCK_SECONDS, database_file
 
 
 def backup(settings: ManagerSettings, target: Path) -> None:

@@ -2,9 +2,10 @@
 
 from schemas.errors import SkipjackError
 from schemas.records import ManagerSettings
-from sitegen import check_store, output
-from sitegen.database import Database
-from sitegen.dialects import open_reading
+from sitegen import output
+from sitegen.storage import check_store
+from sitegen.storage.database import Database
+from sitegen.storage.dialects import open_reading
 
 
 def check(settings: ManagerSettings) -> None:

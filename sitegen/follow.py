@@ -9,9 +9,9 @@ from pathlib import Path
 from schemas import catalogue, repository
 from schemas.errors import SkipjackError
 from schemas.records import Repository
-from sitegen.damage import Damaged
-from sitegen.model import Declared
-from sitegen.store import Store, StoreError
+from sitegen.messages.model import Declared
+from sitegen.storage.damage import Damaged
+from sitegen.storage.store import Store, StoreError
 
 INTERVAL = 60.0
 """Seconds between two fetches, unless a worker shows that there is something newer."""

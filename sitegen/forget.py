@@ -4,11 +4,12 @@ import time
 
 from schemas.errors import SkipjackError
 from schemas.records import ManagerSettings
-from sitegen import audit, output, tunasync_store
-from sitegen.envelope import Refused
-from sitegen.model import Entry
+from sitegen import audit, output
+from sitegen.messages.envelope import Refused
+from sitegen.messages.model import Entry
 from sitegen.poke import poke
-from sitegen.store import Store
+from sitegen.storage import tunasync_store
+from sitegen.storage.store import Store
 
 
 def forget(settings: ManagerSettings, worker: str) -> None:

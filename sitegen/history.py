@@ -10,9 +10,9 @@ from types import TracebackType
 from typing import Self
 
 from schemas.records import ManagerSettings
-from sitegen import audit_store, command_store, history_store
-from sitegen.database import StoreError
-from sitegen.store import Store
+from sitegen.storage import audit_store, command_store, history_store
+from sitegen.storage.database import StoreError
+from sitegen.storage.store import Store
 
 EVERY = 3600.0
 """Seconds between two rounds; the first is at the start."""

@@ -17,8 +17,8 @@ from typing import Any, Self
 from sqlalchemy import Connection, exc
 
 from schemas.errors import SkipjackError
-from sitegen.dialects import PUBLISHERS_LOCK, Postgresql
 from sitegen.locks import Lost
+from sitegen.storage.dialects import PUBLISHERS_LOCK, Postgresql
 
 BEAT = 0.5
 LIFE = 3.0

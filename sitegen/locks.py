@@ -26,7 +26,8 @@ def publishing(settings: ManagerSettings, *, wait: bool) -> Iterator[Callable[[]
         with _alone(settings.state_dir, "publish", "Another publisher is at work", _ONE_PUBLISHES):
             yield _always
         return
-    from sitegen import dialects, lease
+    from sitegen import lease
+    from sitegen.storage import dialects
 
     dialect = dialects.Postgresql(settings.database)
     with lease.Lease(dialect, partial(poke, settings.run_dir), wait=wait) as turn:

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 from schemas.errors import SkipjackError
 from schemas.records import ManagerSettings
-from sitegen import files, locks, pages
-from sitegen.judge import Judge
-from sitegen.model import Facts
-from sitegen.pages import Pages
+from sitegen import locks
+from sitegen.messages.model import Facts
 from sitegen.poke import Listener, poke
-from sitegen.snapshot import Snapshot
-from sitegen.store import Reader, Store
+from sitegen.site import files, pages
+from sitegen.site.judge import Judge
+from sitegen.site.pages import Pages
+from sitegen.site.snapshot import Snapshot
+from sitegen.storage.store import Reader, Store
 
 if TYPE_CHECKING:  # who follows nothing needs neither git nor YAML
     from sitegen.follow import Follower

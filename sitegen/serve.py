@@ -13,19 +13,20 @@ from starlette.applications import Starlette
 
 from schemas.errors import SkipjackError
 from schemas.records import ManagerSettings
-from sitegen import locks, routes
-from sitegen.addresses import networks
-from sitegen.api_reads import CHANGED
-from sitegen.bells import Bells
-from sitegen.certificate import Certificate
+from sitegen import locks
 from sitegen.history import Forgetting
-from sitegen.ingest import Ingest
-from sitegen.patience import PATIENCE
 from sitegen.poke import poke
 from sitegen.process import Publisher
-from sitegen.protocol import guarded
-from sitegen.refusals import Refusals
-from sitegen.store import Store
+from sitegen.storage.store import Store
+from sitegen.web import routes
+from sitegen.web.addresses import networks
+from sitegen.web.api_reads import CHANGED
+from sitegen.web.bells import Bells
+from sitegen.web.certificate import Certificate
+from sitegen.web.ingest import Ingest
+from sitegen.web.patience import PATIENCE
+from sitegen.web.protocol import guarded
+from sitegen.web.refusals import Refusals
 
 _GRACE = int(PATIENCE) + 2
 """Seconds that requests which are under way may take once we were told to end: even those that get no answer from

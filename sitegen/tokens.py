@@ -6,10 +6,11 @@ import time
 from schemas.errors import SkipjackError
 from schemas.names import is_name
 from schemas.records import ManagerSettings
-from sitegen import audit, output, token_store
+from sitegen import audit, output
 from sitegen.audit import moment
-from sitegen.model import Entry
-from sitegen.store import Store
+from sitegen.messages.model import Entry
+from sitegen.storage import token_store
+from sitegen.storage.store import Store
 
 _NONE_SUCH = "`skipjack-manager token list` shows them."
 

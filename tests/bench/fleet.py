@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from schemas.records import Mirror, Site, Worker
 from schemas.report import SNAPSHOT, Report
-from sitegen.model import Declared, Delivery
+from sitegen.messages.model import Declared, Delivery
 from tests.bench import load
 from tests.sitegen.kit import REVISION, Manager, envelope_of, run_of, status_of, wait_for
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from schemas.records import Mirror, Site, Worker
 from schemas.report import SNAPSHOT, Envelope, MirrorStatus, Progress, Report, Run
-from sitegen.model import Declared, Delivery
+from sitegen.messages.model import Declared, Delivery
 from sitegen.publish import Publisher
-from sitegen.store import Store
+from sitegen.storage.store import Store
 from tests.bench.timing import pairs
 
 COUNTS = (1000, 10_000)

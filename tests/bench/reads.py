@@ -19,9 +19,9 @@ from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 
 from schemas.report import SNAPSHOT
-from sitegen import tunasync
-from sitegen.judge import judge
 from sitegen.publish import Publisher
+from sitegen.site import tunasync
+from sitegen.site.judge import judge
 from tests.bench import load
 from tests.sitegen.kit import Manager, envelope_of, free_port, report_of, run_of, status_of, wait_for
 

@@ -18,7 +18,7 @@ import requests
 from runner import journal
 from runner.places import Places
 from schemas.report import Run
-from sitegen.store import Store
+from sitegen.storage.store import Store
 from tests.sitegen.kit import new_token
 
 BIN = Path(sys.executable).parent

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from sitegen.store import Store
+from sitegen.storage.store import Store
 from tests.sitegen.kit import Manager
 
 

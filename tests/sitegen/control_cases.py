@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 
 from schemas.records import History, ManagerSettings
-from sitegen import audit_store, check_store, command_store, token_store, tunasync_store
-from sitegen.commands import NOT_ANSWERED, NOT_TAKEN, Order
-from sitegen.envelope import Refused
 from sitegen.history import Forgetting
-from sitegen.model import Entry
-from sitegen.store import Store
-from sitegen.token_cache import REMEMBERED, TokenCache
-from sitegen.token_store import digest_of
-from sitegen.tunasync_rules import message
+from sitegen.messages.commands import NOT_ANSWERED, NOT_TAKEN, Order
+from sitegen.messages.envelope import Refused
+from sitegen.messages.model import Entry
+from sitegen.messages.tunasync_rules import message
+from sitegen.storage import audit_store, check_store, command_store, token_store, tunasync_store
+from sitegen.storage.store import Store
+from sitegen.storage.token_store import digest_of
+from sitegen.web.token_cache import REMEMBERED, TokenCache
 from tests.sitegen.kit import NOW, delivery_of, report_of, run_of, status_of
 
 BY = Entry(NOW, "alice", "token add", "", "tests", {})

@@ -21,9 +21,10 @@ import requests
 from schemas.records import ManagerSettings
 from schemas.report import Envelope, MirrorStatus, Report, Run, encode_content, encode_envelope
 from schemas.settings import load_manager
-from sitegen import cli, token_store
-from sitegen.model import Delivery, Entry
-from sitegen.store import Store
+from sitegen import cli
+from sitegen.messages.model import Delivery, Entry
+from sitegen.storage import token_store
+from sitegen.storage.store import Store
 
 if TYPE_CHECKING:
     import uvicorn
@@ -146,7 +147,7 @@ class Manager:
     @contextmanager
     def answering(self) -> Iterator["uvicorn.Server"]:
         """Serve from a thread of this process, for tests of what it answers and not of how it starts and ends."""
-        from sitegen import serve  # only here: the demo and the benchmarks need it not
+        from sitegen import serve
 
         with serve.prepared(load_manager(self.settings_file)) as (server, listener):
             thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

@@ -6,11 +6,11 @@ import pytest
 
 from schemas.records import FreshnessFile, History, ManagerSettings, Mirror, Site, Worker
 from schemas.report import Probe, Problem, Progress
-from sitegen import history_store, run_store
-from sitegen import store as store_module
 from sitegen.history import Forgetting
-from sitegen.model import Declared, PastRun
-from sitegen.store import Store
+from sitegen.messages.model import Declared, PastRun
+from sitegen.storage import history_store, run_store
+from sitegen.storage import store as store_module
+from sitegen.storage.store import Store
 from tests.sitegen.kit import HOUR, NOW, REVISION, delivery_of, report_of, run_of, status_of
 
 DECLARED = Declared(

@@ -1,6 +1,6 @@
 from schemas.report import Progress
-from sitegen import accept
-from sitegen.accept import Known
+from sitegen.storage import accept
+from sitegen.storage.accept import Known
 from tests.sitegen.kit import JOURNAL, NOW, REVISION, delivery_of, report_of, run_of, status_of
 
 NOTHING = Known({}, {})

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import requests
 
-from sitegen import audit_store, command_store, token_store
-from sitegen.bells import Bells
-from sitegen.commands import NOT_TAKEN, Order, targets
-from sitegen.envelope import Refused
-from sitegen.model import Entry
+from sitegen.messages.commands import NOT_TAKEN, Order, targets
+from sitegen.messages.envelope import Refused
+from sitegen.messages.model import Entry
+from sitegen.storage import audit_store, command_store, token_store
+from sitegen.web.bells import Bells
 from tests.sitegen.kit import PATIENCE, Manager, envelope_of, report_of, status_of, wait_for
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from schemas.records import Mirror, Site, Worker
-from sitegen.model import Declared
+from sitegen.messages.model import Declared
 from tests.sitegen.kit import NOW, PATIENCE, REVISION, Manager, envelope_of, report_of, run_of, status_of
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from schemas.errors import SkipjackError
-from sitegen import audit_store, boundary, cli
+from sitegen import boundary, cli
+from sitegen.storage import audit_store
 from tests.sitegen.kit import Manager, envelope_of, report_of, status_of, wait_for
 
 

@@ -7,12 +7,12 @@ from contextlib import closing
 import pytest
 
 from schemas.report import Probe, Problem, Progress
-from sitegen import command_store, tunasync_store
-from sitegen.commands import Order
-from sitegen.damage import Damaged, checked
-from sitegen.model import Entry
+from sitegen.messages.commands import Order
+from sitegen.messages.model import Entry
+from sitegen.messages.tunasync_rules import message
 from sitegen.publish import Publisher
-from sitegen.tunasync_rules import message
+from sitegen.storage import command_store, tunasync_store
+from sitegen.storage.damage import Damaged, checked
 from tests.sitegen.kit import Manager, delivery_of, envelope_of, report_of, status_of
 from tests.sitegen.store_cases import DECLARED
 

@@ -9,8 +9,8 @@ from jsonschema import Draft202012Validator
 
 from schemas import quick
 from schemas.report import Problem
-from sitegen import envelope
-from sitegen.envelope import Refused
+from sitegen.messages import envelope
+from sitegen.messages.envelope import Refused
 from tests.sitegen.kit import envelope_of, plain, report_of, run_of, status_of
 
 PROBLEM = Problem("debian", "debian.yml:1:1", "wrong", "do right")

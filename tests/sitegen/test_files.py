@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from schemas.errors import SkipjackError
-from sitegen import files
+from sitegen.site import files
 
 OURS = b"<!-- Skipjack -->"
 

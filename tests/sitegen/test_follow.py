@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from schemas.records import Repository
-from sitegen.damage import Damaged
 from sitegen.follow import Follower
-from sitegen.store import Store
+from sitegen.storage.damage import Damaged
+from sitegen.storage.store import Store
 from tests.sitegen.kit import Manager
 
 GOOD = {

@@ -4,10 +4,10 @@ import json
 from typing import Any
 
 from schemas.records import Site
-from sitegen.fragments import Fragments
-from sitegen.judge import Judge
-from sitegen.model import Facts
-from sitegen.snapshot import MirrorView, Snapshot
+from sitegen.messages.model import Facts
+from sitegen.site.fragments import Fragments
+from sitegen.site.judge import Judge
+from sitegen.site.snapshot import MirrorView, Snapshot
 from tests.sitegen.kit import NOW, status_of
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from sitegen.ingest import Ingest
-from sitegen.model import Delivery, Kept
-from sitegen.store import Store, StoreError
-from sitegen.waiting import NotKept
+from sitegen.messages.model import Delivery, Kept
+from sitegen.storage.store import Store, StoreError
+from sitegen.web.ingest import Ingest
+from sitegen.web.waiting import NotKept
 from tests.sitegen.kit import delivery_of, report_of, status_of
 
 

@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from schemas.records import Limits
-from sitegen.limits import REMEMBERED, Buckets
+from sitegen.web.limits import REMEMBERED, Buckets
 from tests.sitegen.kit import PATIENCE, Manager, envelope_of
 
 

@@ -9,11 +9,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from schemas.records import ManagerSettings, Mirror, Site
 from schemas.report import Probe, Report, Run
-from sitegen.access import Access
-from sitegen.current import Current
-from sitegen.metrics import KEPT, Metrics
-from sitegen.model import Declared
-from sitegen.store import Store
+from sitegen.messages.model import Declared
+from sitegen.storage.store import Store
+from sitegen.web.access import Access
+from sitegen.web.current import Current
+from sitegen.web.metrics import KEPT, Metrics
 from tests.sitegen.kit import HOUR, NOW, REVISION, Manager, delivery_of, report_of, run_of, status_of
 
 
@@ -120,8 +120,8 @@ def test_lines_are_written_anew_only_for_what_changed(
         written.append(view.name)
         return original(view, ended)
 
-    original = __import__("sitegen.metrics", fromlist=["_lines"])._lines
-    monkeypatch.setattr("sitegen.metrics._lines", lines)
+    original = __import__("sitegen.web.metrics", fromlist=["_lines"])._lines
+    monkeypatch.setattr("sitegen.web.metrics._lines", lines)
     store.apply([delivery_of(report_of(1, *(status_of(f"m{number}") for number in range(50))))])
     first = metrics.text(0.0)
     assert len(written) == 50

@@ -9,13 +9,13 @@ import requests
 from jsonschema import Draft202012Validator
 
 from schemas.records import ManagerSettings
-from sitegen import openapi, routes
-from sitegen.access import Access
-from sitegen.api_reports import Reports
-from sitegen.bells import Bells
-from sitegen.ingest import Ingest
-from sitegen.refusals import Refusals
-from sitegen.store import Store
+from sitegen.storage.store import Store
+from sitegen.web import openapi, routes
+from sitegen.web.access import Access
+from sitegen.web.api_reports import Reports
+from sitegen.web.bells import Bells
+from sitegen.web.ingest import Ingest
+from sitegen.web.refusals import Refusals
 from tests.sitegen.kit import Manager, envelope_of, plain, report_of, status_of
 
 GO = "/workers/go1"

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from schemas.report import Probe, Problem
-from sitegen.documents import GENERATOR
-from sitegen.judge import LIVE, Judge, judge
-from sitegen.model import Facts, PastRun
-from sitegen.pages import Pages, mirror_files
-from sitegen.snapshot import Snapshot
+from sitegen.messages.model import Facts, PastRun
+from sitegen.site.documents import GENERATOR
+from sitegen.site.judge import LIVE, Judge, judge
+from sitegen.site.pages import Pages, mirror_files
+from sitegen.site.snapshot import Snapshot
 from tests.sitegen.kit import HOUR, NOW, REVISION, run_of, status_of
 from tests.sitegen.test_judge import DAY, PROBE, PROGRESS, RULE, SYNCING, declared, judged, mirror, worker
 

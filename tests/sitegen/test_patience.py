@@ -10,13 +10,14 @@ import pytest
 from starlette.requests import Request
 
 from schemas.records import ManagerSettings
-from sitegen import ingest, patience, token_store
-from sitegen.access import Access
-from sitegen.ingest import Ingest
-from sitegen.patience import NotAnswered, in_thread
-from sitegen.store import Store
-from sitegen.token_cache import TokenCache
-from sitegen.waiting import NotKept
+from sitegen.storage import token_store
+from sitegen.storage.store import Store
+from sitegen.web import ingest, patience
+from sitegen.web.access import Access
+from sitegen.web.ingest import Ingest
+from sitegen.web.patience import NotAnswered, in_thread
+from sitegen.web.token_cache import TokenCache
+from sitegen.web.waiting import NotKept
 from tests.sitegen.kit import delivery_of, new_token, report_of, status_of
 
 
@@ -65,7 +66,7 @@ def test_a_token_that_is_forgotten_in_between_never_makes_the_event_loop_ask(
 
     monkeypatch.setattr(token_store, "find_all", watched)
     ticks = count()
-    monkeypatch.setattr("sitegen.access.TokenCache", lambda opened: TokenCache(opened, lambda: 0.3 * next(ticks)))
+    monkeypatch.setattr("sitegen.web.access.TokenCache", lambda opened: TokenCache(opened, lambda: 0.3 * next(ticks)))
     access = Access(store, ManagerSettings("", "", "", ""))
     header = b"Bearer " + new_token(store, "w1", "worker").encode()
     request = Request({"type": "http", "headers": [(b"authorization", header)]})

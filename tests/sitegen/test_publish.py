@@ -13,11 +13,11 @@ from schemas.errors import SkipjackError
 from schemas.records import FreshnessFile, Mirror, Site, Worker
 from schemas.report import MirrorStatus, Probe
 from sitegen import publish as publish_module
-from sitegen.model import Declared
+from sitegen.messages.model import Declared
 from sitegen.poke import Listener, poke
 from sitegen.process import next_pause
 from sitegen.publish import Publisher
-from sitegen.store import Store
+from sitegen.storage.store import Store
 from tests.sitegen.kit import NOW, REVISION, Manager, delivery_of, envelope_of, report_of, run_of, status_of, wait_for
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from schemas.records import Mirror, Site, Worker
 from schemas.upstreams import without_credentials
-from sitegen.model import Declared
+from sitegen.messages.model import Declared
 from tests.sitegen.kit import NOW, REVISION, Manager, envelope_of, report_of, run_of, status_of
 
 SECRET = "https://user:hunter2@up.example.org/x/"

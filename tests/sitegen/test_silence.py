@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from schemas.report import MirrorStatus
-from sitegen import tunasync_store
-from sitegen.judge import Judge
-from sitegen.silence import GRAIN, LATE, NO_WORD, silent_at
-from sitegen.store import Store
-from sitegen.tunasync_rules import Message
+from sitegen.messages.tunasync_rules import Message
+from sitegen.site.judge import Judge
+from sitegen.site.silence import GRAIN, LATE, NO_WORD, silent_at
+from sitegen.storage import tunasync_store
+from sitegen.storage.store import Store
 from tests.sitegen.kit import HOUR, NOW, delivery_of, report_of, status_of
 
 DAY = 24 * HOUR

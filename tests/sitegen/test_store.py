@@ -8,8 +8,8 @@ import pytest
 
 from schemas.errors import SkipjackError
 from schemas.records import DatabaseAddress
-from sitegen import tables
-from sitegen.store import Store, StoreError
+from sitegen.storage import tables
+from sitegen.storage.store import Store, StoreError
 from tests.sitegen.control_cases import *  # noqa: F403 - the tests of every store
 from tests.sitegen.kit import delivery_of, report_of, status_of
 from tests.sitegen.store_cases import *  # noqa: F403 - the tests of every store

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from schemas.report import Report
-from sitegen.store import Store, StoreError
+from sitegen.storage.store import Store, StoreError
 from tests.sitegen.kit import (
     NOW,
     Manager,
@@ -60,7 +60,7 @@ def limit(process: "subprocess.Popen[str]", size: int | None) -> None:
 
 
 def test_a_database_locked_by_somebody_else_for_long_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sitegen.dialects.LOCK_SECONDS", 0.2)
+    monkeypatch.setattr("sitegen.storage.dialects.LOCK_SECONDS", 0.2)
     with Store(str(tmp_path)) as store:
         other = sqlite3.connect(tmp_path / "manager.db", isolation_level=None)
         other.execute("BEGIN IMMEDIATE")

@@ -7,8 +7,8 @@ from hypothesis import HealthCheck, settings, strategies
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from schemas.report import SNAPSHOT, MirrorStatus, Report, Run
-from sitegen.model import Delivery
-from sitegen.store import Store
+from sitegen.messages.model import Delivery
+from sitegen.storage.store import Store
 from tests.sitegen.kit import NOW, delivery_of, report_of, run_of, status_of
 
 NAMES = strategies.sampled_from(["a", "b", "c"])

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from sitegen import cli, token_store
-from sitegen.model import Token
-from sitegen.store import Store
+from sitegen import cli
+from sitegen.messages.model import Token
+from sitegen.storage import token_store
+from sitegen.storage.store import Store
 from tests.sitegen.kit import NOW, Manager, envelope_of
 
 

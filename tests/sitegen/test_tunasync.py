@@ -5,9 +5,9 @@ import json
 import pytest
 
 from schemas.states import TO_TUNASYNC
-from sitegen import tunasync
-from sitegen.judge import judge
-from sitegen.model import Facts, WorkerState
+from sitegen.messages.model import Facts, WorkerState
+from sitegen.site import tunasync
+from sitegen.site.judge import judge
 from tests.sitegen.kit import JOURNAL, status_of
 from tests.sitegen.test_judge import declared, judged, mirror
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import requests
 
-from sitegen import audit_store
-from sitegen.envelope import Refused
-from sitegen.tunasync_rules import message, new_job, seconds, stamp, status_of, told
+from sitegen.messages.envelope import Refused
+from sitegen.messages.tunasync_rules import message, new_job, seconds, stamp, status_of, told
+from sitegen.storage import audit_store
 from tests.sitegen.kit import Manager, envelope_of, report_of
 from tests.sitegen.kit import status_of as status_of_ours
 

@@ -13,7 +13,7 @@ from typing import Any, Self
 import psycopg
 
 from schemas.records import DatabaseAddress, Secret
-from sitegen.store import Store
+from sitegen.storage.store import Store
 from tests.sitegen.kit import Manager, free_port
 
 BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))

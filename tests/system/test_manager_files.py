@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from sitegen.store import Store
+from sitegen.storage.store import Store
 from tests.sitegen.kit import delivery_of, report_of, status_of
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from schemas.records import Secret
-from sitegen.store import Store, StoreError
+from sitegen.storage.store import Store, StoreError
 from tests.sitegen.control_cases import *  # noqa: F403 - their tests are ours, on another store
 from tests.sitegen.kit import delivery_of, report_of, status_of
 from tests.sitegen.store_cases import *  # noqa: F403 - their tests are ours, on another store

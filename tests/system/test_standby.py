@@ -15,13 +15,13 @@ import pytest
 import requests
 
 from schemas.records import DatabaseAddress
-from sitegen import check_store, token_store
-from sitegen.database import Database
-from sitegen.dialects import PUBLISHERS_LOCK, Postgresql
 from sitegen.lease import LIFE, Lease
 from sitegen.locks import Lost
-from sitegen.patience import PATIENCE, THREADS
-from sitegen.store import Store
+from sitegen.storage import check_store, token_store
+from sitegen.storage.database import Database
+from sitegen.storage.dialects import PUBLISHERS_LOCK, Postgresql
+from sitegen.storage.store import Store
+from sitegen.web.patience import PATIENCE, THREADS
 from tests.sitegen import kit
 from tests.sitegen.kit import (
     Manager,

@@ -1,0 +1,92 @@
+"""Commands for workers as records, and which worker gets which: pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from sitegen.messages.envelope import Refused
+
+START, STOP, DISABLE, ENABLE, RESTART, RELOAD, PING = (
+    "start", "stop", "disable", "enable", "restart", "reload", "ping",
+)  # fmt: skip
+OF_WORKERS = frozenset({RELOAD, PING})
+"""Kinds that concern a worker and none of its mirrors."""
+
+QUEUED, DELIVERED, EXPIRED = "queued", "delivered", "expired"
+OPEN = (QUEUED, DELIVERED)
+"""States of a command whose end nobody has told yet."""
+
+NOT_TAKEN = "The worker did not take it within the time of `commands_expire`, and will not get it any more."
+NOT_ANSWERED = "The worker had it, and did not say within the time of `commands_expire` what became of it."
+"""Why a command has expired."""
+
+
+class Order(NamedTuple):
+    """What an operator wants, of all workers that have the mirrors or of one."""
+
+    kind: str
+    mirrors: tuple[str, ...]
+    force: bool
+    worker: str | None
+
+
+class Command(NamedTuple):
+    """A numbered command and what has become of it; times are Unix seconds, None before they have come."""
+
+    worker: str
+    number: int
+    kind: str
+    mirrors: tuple[str, ...]
+    force: bool
+    issued_at: float
+    issued_by: str
+    state: str = QUEUED
+    reason: str = ""
+    delivered_at: float | None = None
+    ended_at: float | None = None
+
+
+class Fetched(NamedTuple):
+    """What a worker gets: the commands that are new to it, and the highest number it was ever given."""
+
+    commands: tuple[Command, ...]
+    newest: int
+
+
+TOLD = ("number", "kind", "mirrors", "force", "issued_at", "issued_by")
+"""What a worker is told of a command."""
+
+
+def order_of(plain: Mapping[str, Any]) -> Order:
+    """An order from its checked JSON; Refused when its mirrors do not go with its kind."""
+    mirrors = tuple(dict.fromkeys(plain.get("mirrors", ())))
+    order = Order(plain["kind"], mirrors, plain.get("force", False), plain.get("worker"))
+    if order.kind in OF_WORKERS and mirrors:
+        raise Refused(422, f"$.mirrors: {order.kind} is for workers and takes no mirrors")
+    if order.kind not in OF_WORKERS and not mirrors:
+        raise Refused(422, f"$.mirrors: name the mirrors to {order.kind}")
+    if order.force and order.kind != START:
+        raise Refused(422, f"$.force: only a start can be forced, and no {order.kind}")
+    return order
+
+
+def targets(order: Order, carried: Mapping[str, frozenset[str]]) -> dict[str, tuple[str, ...]]:
+    """The mirrors that each worker is to treat so; `carried` are the mirrors that each worker has.
+
+    Refused, and then for nobody, when there is no such worker or nobody has one of the mirrors.
+    """
+    if order.worker is not None and order.worker not in carried:
+        raise Refused(404, f"there is no worker {order.worker}")
+    wanted: Sequence[str] = sorted(carried) if order.worker is None else [order.worker]
+    if order.kind in OF_WORKERS:
+        return dict.fromkeys(wanted, ())
+    _all_there(order, [carried[worker] for worker in wanted])
+    found = {worker: tuple(name for name in order.mirrors if name in carried[worker]) for worker in wanted}
+    return {worker: mirrors for worker, mirrors in found.items() if mirrors}
+
+
+def _all_there(order: Order, carried: Iterable[frozenset[str]]) -> None:
+    known = frozenset[str]().union(*carried)
+    missing = [name for name in order.mirrors if name not in known]
+    if missing:
+        where = f"worker {order.worker} has" if order.worker else "there is"
+        raise Refused(404, f"{where} no mirror {', '.join(missing[:20])}")

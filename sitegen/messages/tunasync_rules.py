@@ -1,0 +1,180 @@
+"""What tunasync's messages mean, after its own manager and with that one's mistakes left out: pure.
+
+Keys count in any case, unknown ones and nulls are ignored, and anything of a wrong type refuses the whole message.
+"""
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from schemas.names import is_name
+from schemas.report import MirrorStatus, Run
+from schemas.states import DISABLED, FAILED, NONE, PAUSED, PRE_SYNCING, SUCCESS, SYNCING
+from schemas.units import parse_tool_size
+from sitegen.messages.envelope import Refused, parse
+
+STATUSES = frozenset({NONE, FAILED, SUCCESS, SYNCING, PRE_SYNCING, PAUSED, DISABLED})
+_RUNNING = frozenset({FAILED, SUCCESS, SYNCING, PRE_SYNCING})
+UNKNOWN_SIZE = "unknown"
+
+ZERO_RFC3339 = "0001-01-01T00:00:00Z"
+"""A time that was never set, as Go writes it. A literal, because strftime writes the year 1 as `1` on some systems."""
+
+_TIME = re.compile(r"(\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d)(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Job(NamedTuple):
+    """A job of a Go worker: what is told again, in tunasync's order, and the number of its last run."""
+
+    told: dict[str, Any]
+    run: int
+
+
+class Message(NamedTuple):
+    """A body with its keys in lower case and without nulls."""
+
+    plain: dict[str, Any]
+
+    def text(self, key: str, most: int = 4000) -> str:
+        """A text, empty without one."""
+        found = self.plain.get(key, "")
+        if not isinstance(found, str) or len(found) > most:
+            raise Refused(400, f"`{key}` must be text of {most} characters at most")
+        return found
+
+    def flag(self, key: str, default: bool) -> bool:
+        """Yes or no."""
+        found = self.plain.get(key, default)
+        if not isinstance(found, bool):
+            raise Refused(400, f"`{key}` must be true or false")
+        return found
+
+    def name(self, key: str, empty: str) -> str:
+        """A name that can be a file's as well; `empty` is the error without one."""
+        found = self.text(key)
+        if not found:
+            raise Refused(400, empty)
+        if not is_name(found):
+            raise Refused(400, f"{found[:100]!r} is no name that can be used here")
+        return found
+
+    def time(self, key: str) -> str:
+        """A time as it was written, Go's zero time without one."""
+        found = self.text(key, 100) or ZERO_RFC3339
+        seconds(found)
+        return found
+
+
+def message(body: bytes) -> Message:
+    """Read a body; Refused when it is no JSON object."""
+    return _message(parse(body))
+
+
+def _message(plain: Any, what: str = "the body") -> Message:
+    if not isinstance(plain, dict):
+        raise Refused(400, f"{what} must be a JSON object")
+    return Message({key.lower(): value for key, value in plain.items() if value is not None})
+
+
+def check_order(found: Message) -> None:
+    """Refuse a command whose arguments or options are of a wrong type."""
+    args, options = found.plain.get("args", []), found.plain.get("options", {})
+    if not isinstance(args, list) or not all(isinstance(each, str) for each in args):
+        raise Refused(400, "`args` must be a list of text")
+    if not isinstance(options, dict) or not all(isinstance(each, bool | None) for each in options.values()):
+        raise Refused(400, "`options` must be an object whose values are true or false")
+
+
+def part(found: Message, key: str) -> Message:
+    """A message in a message, empty without one."""
+    return _message(found.plain.get(key, {}), f"`{key}`")
+
+
+def parts(found: Message, key: str) -> list[Message]:
+    """A list of messages in a message."""
+    items = found.plain.get(key, [])
+    if not isinstance(items, list):
+        raise Refused(400, f"`{key}` must be a list")
+    return [_message(item, f"each item of `{key}`") for item in items]
+
+
+def seconds(text: str) -> float | None:
+    """A time as Go writes it in Unix seconds, None for one that was never set; Refused for anything else."""
+    match = _TIME.fullmatch(text)
+    try:
+        if not match:
+            raise ValueError(text)
+        whole = datetime.fromisoformat(match[1].upper() + match[3].upper().replace("Z", "+00:00"))
+        found = (whole - _EPOCH) / timedelta(seconds=1) + float(match[2] or 0)
+    except (ValueError, OverflowError) as error:
+        raise Refused(400, f"{text[:100]!r} is no RFC 3339 time") from error
+    return found if 0 < found < 1e11 else None
+
+
+def stamp(nanoseconds: int) -> str:
+    """Write a time as Go does, to the nanosecond, without zeros at the end."""
+    whole, rest = divmod(nanoseconds, 10**9)
+    text = datetime.fromtimestamp(whole, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return f"{text}.{rest:09d}".rstrip("0").rstrip(".") + "Z"
+
+
+def new_job(worker: str, mirror: str) -> Job:
+    """A job of which nothing is known."""
+    times = dict.fromkeys(("last_update", "last_started", "last_ended", "next_schedule"), ZERO_RFC3339)
+    head = {"name": mirror, "worker": worker, "is_master": False, "status": NONE}
+    return Job(head | times | {"upstream": "", "size": UNKNOWN_SIZE, "error_msg": ""}, 0)
+
+
+def check_times(found: Message, *keys: str) -> None:
+    """Refuse what is no time, where it counts when the message came and not what it says."""
+    for key in keys:
+        found.time(key)
+
+
+def named(found: Message, path: str) -> str:
+    """The mirror that a status is about: the body must mean the one of the path."""
+    mirror = found.name("name", "mirror Name should not be empty")
+    if mirror != path:
+        raise Refused(400, f"the body is about {mirror} and the path about {path[:100]}")
+    return mirror
+
+
+def told(before: Job, found: Message, now: str, number: int) -> Job:
+    """The job after a status that arrives now; `number` becomes that of the run that begins with it, if one does."""
+    status = found.text("status", 100)
+    if status not in STATUSES:
+        raise Refused(400, f"{status[:100]!r} is none of tunasync's statuses")
+    check_times(found, "last_update", "last_started", "last_ended")
+    was, size, schedule = before.told, found.text("size", 100), found.time("next_schedule")
+    begins = status == PRE_SYNCING and was["status"] != PRE_SYNCING
+    after = was | {
+        "is_master": found.flag("is_master", was["is_master"]),
+        "status": status,
+        "last_update": now if status == SUCCESS else was["last_update"],
+        "last_started": now if begins else was["last_started"],
+        "last_ended": now if status in (SUCCESS, FAILED) else was["last_ended"],
+        "next_schedule": was["next_schedule"] if seconds(schedule) is None else schedule,
+        "upstream": found.text("upstream", 2000) or was["upstream"],
+        "size": size if size not in ("", UNKNOWN_SIZE) else was["size"],
+        "error_msg": found.text("error_msg"),
+    }
+    return Job(after, number if begins or not before.run else before.run)
+
+
+def status_of(job: Job) -> MirrorStatus:
+    """What pages show of a job."""
+    plain = job.told
+    status, size = plain["status"], parse_tool_size(plain["size"])
+    update, started, ended, schedule = (
+        seconds(plain[key]) for key in ("last_update", "last_started", "last_ended", "next_schedule")
+    )
+    under_way = status in (PRE_SYNCING, SYNCING)
+    run = Run(
+        job.run, status, started, started, None if under_way else ended, 1, reason=plain["error_msg"],
+        duration=ended - started if not under_way and ended and started and ended >= started else None, size=size,
+    )  # fmt: skip
+    shown = run if status in _RUNNING and job.run else None
+    return MirrorStatus(
+        plain["name"], plain["upstream"], plain["is_master"], status, shown, started, ended, update, schedule, size
+    )

@@ -1,0 +1,134 @@
+"""What programs read: the site and each mirror as JSON. Times are Unix seconds, sizes bytes, durations seconds."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from schemas import VERSION
+from schemas.report import Progress, Run
+from sitegen.messages.model import PastRun
+from sitegen.site.formats import segment
+from sitegen.site.snapshot import Copy, MirrorView, Snapshot, WorkerView
+
+GENERATOR = f"Skipjack {VERSION}"
+
+
+def public_url(snapshot: Snapshot, name: str) -> str | None:
+    """Where visitors find a mirror's files; None when the site has no address."""
+    return f"{snapshot.site.url}/{segment(name)}/" if snapshot.site.url else None
+
+
+def head(snapshot: Snapshot) -> dict[str, Any]:
+    """What every document begins with."""
+    return {
+        "generator": GENERATOR,
+        "generated_at": snapshot.made_at,
+        "revision": snapshot.revision,
+        "committed_at": snapshot.committed_at,
+    }
+
+
+def tail(snapshot: Snapshot) -> dict[str, Any]:
+    """What `status.json` says beside its head and its mirrors."""
+    site = snapshot.site
+    return {
+        "site": {"title": site.title, "url": site.url or None, "time_zone": site.time_zone},
+        "counts": dict(snapshot.counts),
+        "workers": [_worker(worker) for worker in snapshot.workers],
+        "problems": list(snapshot.problems),
+        "refusal": snapshot.refusal or None,
+    }
+
+
+def mirror(view: MirrorView, url: str | None) -> dict[str, Any]:
+    """A mirror as it stands in `status.json`."""
+    definition, status = view.definition, view.best.status
+    return {
+        "name": view.name,
+        "title": definition.title or view.name,
+        "description": definition.description,
+        "homepage": definition.homepage or None,
+        "category": definition.category or None,
+        "formerly": list(definition.formerly),
+        "url": url,
+        "freshness": view.verdict,
+        "cause": view.cause,
+        "stale_at": view.stale_at,
+        "unknown_at": view.unknown_at,
+        "status": status.status,
+        "last_success_at": status.last_success_at,
+        "upstream": status.upstream,
+        "size": status.size,
+        "lag": view.best.lag,
+        "progress": _progress(view.best.progress),
+        "copies": [_copy(copy) for copy in view.copies],
+    }
+
+
+def alone(snapshot: Snapshot, document: Mapping[str, Any], history: Iterable[PastRun]) -> dict[str, Any]:
+    """`mirrors/NAME.json`: what `mirror` made, with the last runs."""
+    past = [{"worker": item.worker} | _run(item.run) for item in history]
+    return {**head(snapshot), **document, "runs": past}
+
+
+def _copy(copy: Copy) -> dict[str, Any]:
+    status = copy.status
+    return {
+        "worker": copy.worker,
+        "is_master": status.is_master,
+        "freshness": copy.verdict,
+        "cause": copy.cause,
+        "stale_at": copy.stale_at,
+        "unknown_at": copy.unknown_at,
+        "status": status.status,
+        "upstream": status.upstream,
+        "last_started_at": status.last_started_at,
+        "last_ended_at": status.last_ended_at,
+        "last_success_at": status.last_success_at,
+        "next_run_at": status.next_run_at,
+        "size": status.size,
+        "lag": copy.lag,
+        "probe": _probe(copy),
+        "progress": _progress(copy.progress),
+        "run": _run(status.run) | {"log_tail": status.run.log_tail} if status.run else None,
+    }
+
+
+def _probe(copy: Copy) -> dict[str, Any] | None:
+    """What its worker found, whether or not it counts."""
+    probe, rule = copy.status.probe, copy.definition.freshness
+    if probe is None or rule is None:
+        return None
+    return probe._asdict() | {"file": probe.file or rule.file or None, "counts": copy.probe is not None}
+
+
+def _progress(progress: Progress | None) -> dict[str, Any] | None:
+    if progress is None:
+        return None
+    plain = progress._asdict()
+    del plain["mirror"]
+    return plain
+
+
+def _run(run: Run) -> dict[str, Any]:
+    plain = run._asdict()
+    del plain["log_tail"]
+    return plain
+
+
+def _worker(worker: WorkerView) -> dict[str, Any]:
+    state = worker.state
+    return {
+        "name": worker.name,
+        "description": worker.definition.description,
+        "last_seen_at": state.last_seen if state else None,
+        "silent_at": worker.silent_at,
+        "silent": worker.silent,
+        "revision": state.revision if state else None,
+        "standing": worker.standing,
+        "version": state.version if state else None,
+        "clock_skew": state.sent_at - state.last_seen if state else None,
+        "slots_total": state.slots_total if state else worker.definition.slots,
+        "slots_busy": state.slots_busy if state else None,
+        "mirrors": worker.mirrors,
+        "problems": [problem._asdict() for problem in state.problems] if state else [],
+    }

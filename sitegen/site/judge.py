@@ -1,0 +1,298 @@
+"""From the store's facts to what is so. Everything depends on the arguments and on `now` alone.
+
+With a configuration its mirrors are the site's mirrors, whether they ever ran or not; without one the site shows
+what workers tell. A mirror that several workers have is one mirror with several copies.
+
+A `Judge` judges again and again and gives the same view of a mirror until something about it changes. Its worker's
+signs of life move the moment at which it turns unknown all the time, so in a view that moment moves in coarse steps
+only; the verdict is right all the same, because the view is made anew when its moment comes.
+"""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from schemas.freshness import counting, freshness
+from schemas.records import FreshnessFile, Mirror, Site, Worker
+from schemas.renames import current_names
+from schemas.report import MirrorStatus, Probe, Progress, Run
+from schemas.states import ACTIVE, FRESHNESS, NONE
+from schemas.upstreams import without_credentials
+from sitegen.messages.model import TUNASYNC, Declared, Facts, WorkerState
+from sitegen.site import silence
+from sitegen.site.snapshot import BEHIND, CURRENT, OTHER, Copy, MirrorView, Snapshot, WorkerView
+
+DEFAULT_TITLE = "Mirrors"
+
+STEPS = 4
+"""How many coarse steps there are in the time after which a worker counts as silent."""
+
+LIVE = 300.0
+"""Seconds after a worker's sign of life for which the progress that came with it is worth showing."""
+
+
+class _Host(NamedTuple):
+    """What a worker adds to the views of its mirrors; `step` stays the same while `silent_at` moves a little."""
+
+    definition: Worker
+    silent_at: float | None = None
+    step: tuple[float, float] | None = None
+    live_until: float = 0.0
+    progress: Mapping[str, Progress] = {}
+
+
+class _Told(NamedTuple):
+    """What one copy's view is made of, beside the time."""
+
+    definition: Mirror
+    status: MirrorStatus | None
+    step: tuple[float, float] | None
+    progress: Progress | None
+
+
+class _Judged(NamedTuple):
+    """A view, what it was made of, and from when until when it is right.
+
+    `elsewhere` are the last runs on workers that do not have the mirror any more, which its history tells.
+    """
+
+    told: tuple[_Told, ...]
+    elsewhere: tuple[Run | None, ...]
+    since: float
+    until: float
+    view: MirrorView
+
+
+_UNHEARD = _Host(Worker(""))
+"""For a mirror whose worker is neither declared nor was ever heard of."""
+
+_Groups = list[tuple[str, list[Mirror]]]
+"""The definitions of each mirror's copies, by name."""
+
+
+class Judge:
+    """Turns facts into what is so, and remembers what it found."""
+
+    def __init__(self) -> None:
+        self._declared: Declared | None = None
+        self._foreign: frozenset[tuple[str, str]] = frozenset()
+        self._groups: _Groups = []
+        self._judged: dict[str, _Judged] = {}
+
+    def judge(self, facts: Facts, now: float) -> Snapshot:
+        """What is so at `now` (Unix seconds)."""
+        hosts, elsewhere = _hosts(facts), _elsewhere(facts)
+        self._judged = {
+            name: self._mirror(tuple([_told(each, facts, hosts) for each in definitions]), elsewhere[name], hosts, now)
+            for name, definitions in self._grouped(facts)
+        }
+        judged = self._judged.values()
+        views = tuple([item.view for item in judged])
+        moments = [host.silent_at for host in hosts.values() if host.silent_at is not None and host.silent_at > now]
+        moments.append(min((item.until for item in judged), default=math.inf))
+        changes_at = min(moments)
+        declared = facts.declared
+        return Snapshot(
+            made_at=now,
+            changes=facts.changes,
+            site=declared.site if declared else Site(DEFAULT_TITLE),
+            revision=declared.revision if declared else None,
+            committed_at=declared.committed_at if declared else None,
+            mirrors=views,
+            counts=_counts(views),
+            workers=_workers(facts, views, hosts, now),
+            problems=(*(declared.problems if declared else ()), *facts.damaged.values()),
+            refusal=facts.refusal,
+            changes_at=None if changes_at == math.inf else changes_at,
+        )
+
+    def _grouped(self, facts: Facts) -> _Groups:
+        foreign = _foreign(facts)
+        if facts.declared is None or facts.declared is not self._declared or foreign != self._foreign:
+            self._declared, self._foreign, self._groups = facts.declared, foreign, _groups(facts, foreign)
+        return self._groups
+
+    def _mirror(
+        self, told: tuple[_Told, ...], elsewhere: list[Run | None], hosts: Mapping[str, _Host], now: float
+    ) -> _Judged:
+        """The former view if nothing that it was made of has changed and no moment has passed at which it turns."""
+        name, past = told[0].definition.name, tuple(elsewhere)
+        before = self._judged.get(name)
+        if (
+            before is not None
+            and (before.told, before.elsewhere) == (told, past)
+            and before.since <= now < before.until
+        ):
+            return before
+        copies = [_copy(item, hosts.get(item.definition.worker, _UNHEARD), now) for item in told]
+        moments = [at for copy in copies for at in (copy.stale_at, copy.unknown_at, copy.progress_until)]
+        until = min((at for at in moments if at is not None and at > now), default=math.inf)
+        return _Judged(told, past, now, until, _mirror(name, copies))
+
+
+def judge(facts: Facts, now: float) -> Snapshot:
+    """Turn facts into what is so at `now` (Unix seconds), once."""
+    return Judge().judge(facts, now)
+
+
+def _groups(facts: Facts, foreign: Iterable[tuple[str, str]]) -> _Groups:
+    """What is declared and what workers of tunasync have; with nothing declared all that any worker has."""
+    declared = facts.declared.mirrors if facts.declared else ()
+    known = {(each.worker, name) for each in declared for name in (each.name, *each.formerly)}
+    told = facts.statuses if facts.declared is None else sorted(set(foreign) - known)
+    groups: dict[str, list[Mirror]] = {}
+    for definition in (*declared, *(_undeclared(key[0], facts.statuses[key]) for key in told)):
+        groups.setdefault(definition.name, []).append(definition)
+    return sorted(groups.items())
+
+
+def _elsewhere(facts: Facts) -> Mapping[str, list[Run | None]]:
+    """The last runs that workers tell of mirrors which they are not declared to have, by today's names."""
+    found: dict[str, list[Run | None]] = defaultdict(list)
+    if facts.declared is not None:
+        carried = {(each.worker, each.name) for each in facts.declared.mirrors}
+        current = current_names(facts.declared.mirrors)
+        for worker, name in sorted(facts.statuses.keys() - carried):
+            found[current.get(name, name)].append(facts.statuses[worker, name].run)
+    return found
+
+
+def _undeclared(worker: str, status: MirrorStatus) -> Mirror:
+    """A worker that probes was told to, by which limits nobody knows here: the usual ones are taken."""
+    role = "master" if status.is_master else "slave"
+    return Mirror(
+        status.mirror, worker, "", status.upstream, role=role, freshness=FreshnessFile("") if status.probe else None
+    )
+
+
+def _foreign(facts: Facts) -> frozenset[tuple[str, str]]:
+    """The mirrors of workers of tunasync, which no configuration declares."""
+    workers = {state.name for state in facts.workers if state.journal == TUNASYNC}
+    return frozenset(key for key in facts.statuses if key[0] in workers) if workers else frozenset()
+
+
+def _hosts(facts: Facts) -> dict[str, _Host]:
+    """Every worker that is declared or was heard of."""
+    declared = facts.declared.workers if facts.declared else {}
+    hosts = {name: _Host(definition) for name, definition in declared.items()}
+    foreign = silence.of_tunasync(facts)
+    return hosts | {
+        state.name: _host(declared.get(state.name) or Worker(state.name), state, foreign.get(state.name))
+        for state in facts.workers
+    }
+
+
+def _host(definition: Worker, state: WorkerState, jobs: Iterable[MirrorStatus] | None) -> _Host:
+    """`jobs` are those of a worker of tunasync, None for one of ours."""
+    silent_after = float(definition.silent_after)
+    if jobs is not None:
+        silent_at = silence.silent_at(state.last_seen, silent_after, jobs)
+        step = silent_after, silent_at  # it may become earlier as well, and is coarse already
+    else:
+        silent_at = state.last_seen + silent_after
+        step = silent_after, silent_at // (silent_after / STEPS)
+    progress = {item.mirror: item for item in state.progress}
+    return _Host(definition, silent_at, step, state.last_seen + LIVE, progress)
+
+
+def _told(definition: Mirror, facts: Facts, hosts: Mapping[str, _Host]) -> _Told:
+    host = hosts.get(definition.worker, _UNHEARD)
+    progress = (host.progress.get(name) for name in (definition.name, *definition.formerly))
+    return _Told(definition, _status(definition, facts), host.step, next(filter(None, progress), None))
+
+
+def _status(definition: Mirror, facts: Facts) -> MirrorStatus | None:
+    """What the worker says of a mirror; what it said of a former name counts until there is more."""
+    own = facts.statuses.get((definition.worker, definition.name))
+    if not definition.formerly or (own is not None and own.last_success_at is not None):
+        return own
+    told = (facts.statuses.get((definition.worker, name)) for name in definition.formerly)
+    former = next(filter(None, told), None)
+    if own is None or former is None:
+        return former._replace(mirror=definition.name) if former else own
+    return own._replace(last_success_at=former.last_success_at, size=former.size if own.size is None else own.size)
+
+
+def _copy(told: _Told, host: _Host, now: float) -> Copy:
+    definition, status = told.definition, told.status
+    if status is None:
+        status = MirrorStatus(definition.name, definition.upstream, definition.role == "master", NONE)
+    status = status._replace(upstream=without_credentials(status.upstream), probe=_shown(status.probe))
+    success = status.last_success_at
+    found = freshness(definition, success, status.probe, host.silent_at, now)
+    live = told.progress if told.progress and now < host.live_until and _is_of(status, told.progress) else None
+    return Copy(
+        definition.worker,
+        definition,
+        status,
+        *found,
+        counting(definition, success, status.probe),
+        live,
+        host.live_until if live else None,
+    )
+
+
+def _shown(probe: Probe | None) -> Probe | None:
+    """What went wrong can name the upstream, too."""
+    return probe._replace(problem=without_credentials(probe.problem)) if probe and probe.problem else probe
+
+
+def _is_of(status: MirrorStatus, progress: Progress) -> bool:
+    """Whether this is the progress of the run that is under way, and not of one that has ended."""
+    return status.status in ACTIVE and status.run is not None and progress.at >= (status.run.launched_at or 0)
+
+
+def _mirror(name: str, copies: list[Copy]) -> MirrorView:
+    copies.sort(key=_rank)
+    known = [copy.unknown_at for copy in copies if copy.unknown_at is not None]
+    unknown_at = max(known, default=None)
+    return MirrorView(name, copies[0].definition, copies[0], tuple(copies), _stale_at(copies, unknown_at), unknown_at)
+
+
+def _rank(copy: Copy) -> tuple[int, bool, float, str]:
+    """Sorts the freshest copy first; among equals the master, then the most recent."""
+    status = copy.status
+    return FRESHNESS.index(copy.verdict), not status.is_master, -(status.last_success_at or 0), copy.worker
+
+
+def _stale_at(copies: Iterable[Copy], unknown_at: float | None) -> float | None:
+    """When the last copy stops being fresh; a copy that turns unknown before the others stops being so then."""
+    moments = []
+    for copy in copies:
+        if copy.stale_at is None or copy.unknown_at is None:
+            continue
+        moments.append(copy.stale_at if copy.unknown_at == unknown_at else min(copy.stale_at, copy.unknown_at))
+    return max(moments, default=None)
+
+
+def _counts(views: Iterable[MirrorView]) -> Mapping[str, int]:
+    found = Counter([view.verdict for view in views])
+    return {verdict: found[verdict] for verdict in FRESHNESS}
+
+
+def _workers(
+    facts: Facts, views: Iterable[MirrorView], hosts: Mapping[str, _Host], now: float
+) -> tuple[WorkerView, ...]:
+    states = {state.name: state for state in facts.workers}
+    mirrors = Counter([copy.worker for view in views for copy in view.copies])
+    return tuple(
+        WorkerView(
+            name,
+            host.definition,
+            states.get(name),
+            host.silent_at,
+            host.silent_at is not None and now >= host.silent_at,
+            _standing(facts, states.get(name)),
+            mirrors[name],
+        )
+        for name, host in sorted(hosts.items())
+    )
+
+
+def _standing(facts: Facts, state: WorkerState | None) -> str | None:
+    if facts.declared is None or state is None or state.revision is None:
+        return None
+    if state.revision == facts.declared.revision:
+        return CURRENT
+    return BEHIND if state.revision in facts.revisions else OTHER

@@ -1,0 +1,166 @@
+"""From a snapshot to the site's files, rendering again only what has changed.
+
+A mirror's row, page and documents are made anew when its view is another one than last time.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
+
+import jinja2
+from markupsafe import Markup
+
+from schemas.records import Site
+from sitegen.messages.model import PastRun
+from sitegen.site import documents, formats, fragments, tunasync
+from sitegen.site.snapshot import MirrorView, Snapshot
+
+ASSETS = ("style.css", "site.js")
+
+_ROWS = Markup("<!--rows-->")
+"""Where the rows of the index go, which are joined once: in a template ten thousand of them would be copied thrice."""
+
+
+class _Rendered(NamedTuple):
+    """What overviews need of a mirror, and the view that it was made of."""
+
+    view: MirrorView
+    row: bytes
+    document: bytes
+    job: bytes
+
+
+class Pages:
+    """Renders snapshots; remembers what it rendered."""
+
+    def __init__(self) -> None:
+        self._environment = _environment()
+        self._site: Site | None = None
+        self._mirrors: dict[str, _Rendered] = {}
+
+    def outdated(self, snapshot: Snapshot) -> list[MirrorView]:
+        """The mirrors whose own files have to be made anew."""
+        if snapshot.site != self._site:
+            self.forget()
+        rendered = self._mirrors
+        return [view for view in snapshot.mirrors if view.name not in rendered or rendered[view.name].view is not view]
+
+    def mirrors(
+        self, snapshot: Snapshot, views: Sequence[MirrorView], histories: Mapping[str, Sequence[PastRun]]
+    ) -> dict[str, bytes]:
+        """The files of these mirrors, by their path."""
+        self._prepare(snapshot)
+        result: dict[str, bytes] = {}
+        for view in views:
+            result |= self._mirror(snapshot, view, histories[view.name])
+        return result
+
+    def overviews(self, snapshot: Snapshot) -> dict[str, bytes]:
+        """All other files, by their path; the mirrors that were outdated must have been rendered before."""
+        self._prepare(snapshot)
+        vanished = self._mirrors.keys() - {view.name for view in snapshot.mirrors}
+        for name in vanished:
+            del self._mirrors[name]
+        by_title = sorted(snapshot.mirrors, key=lambda view: (view.definition.title or view.name).casefold())
+        rendered = [self._mirrors[view.name] for view in snapshot.mirrors]
+        index = self._template("index.html", rows=_ROWS if by_title else "", root="", here="index").partition(_ROWS)
+        rows = [self._mirrors[view.name].row for view in by_title]
+        documents_ = fragments.listed([item.document for item in rendered])
+        head, tail = _dump(documents.head(snapshot)).encode(), _dump(documents.tail(snapshot)).encode()
+        return _assets() | {
+            "index.html": b"".join([index[0].encode(), *rows, index[2].encode()]),
+            "workers.html": self._template("workers.html", root="", here="workers").encode(),
+            "status.json": b"".join([head[:-1], b',"mirrors":', *documents_, b",", tail[1:]]),
+            "static/tunasync.json": b"".join(fragments.listed([item.job for item in rendered])),
+        }
+
+    def forget(self) -> None:
+        """Render everything again the next time, because the files may not be what was rendered."""
+        self._mirrors.clear()
+
+    def _prepare(self, snapshot: Snapshot) -> None:
+        self._site = snapshot.site
+        self._environment.globals |= _common(snapshot)
+
+    def _mirror(self, snapshot: Snapshot, view: MirrorView, history: Sequence[PastRun]) -> dict[str, bytes]:
+        url = documents.public_url(snapshot, view.name)
+        document = documents.mirror(view, url)
+        job = tunasync.job(view, ZoneInfo(snapshot.site.time_zone))
+        row = self._template("row.html", mirror=view) + "\n"
+        page = self._template("mirror.html", mirror=view, history=history, url=url, root="../", here="").encode()
+        self._mirrors[view.name] = _Rendered(view, row.encode(), _dump(document).encode(), _dump(job).encode())
+        alone = _dump(documents.alone(snapshot, document, history)).encode()
+        # a former address has the same page: one that forwards could lead in a circle with what browsers and caches
+        # still have, once a name is given back
+        names = (view.name, *_former_names(snapshot, view))
+        return {f"mirrors/{name}.{kind}": file for name in names for kind, file in (("html", page), ("json", alone))}
+
+    def _template(self, name: str, **values: Any) -> str:
+        return self._environment.get_template(name).render(values)
+
+
+def mirror_files(snapshot: Snapshot) -> list[str]:
+    """The names of all files that belong in `mirrors/`."""
+    names = [name for view in snapshot.mirrors for name in (view.name, *_former_names(snapshot, view))]
+    return [f"{name}.{suffix}" for name in names for suffix in ("html", "json")]
+
+
+def _former_names(snapshot: Snapshot, view: MirrorView) -> list[str]:
+    """The former names at which a mirror may still be looked for, since no other has them now."""
+    if not view.definition.formerly:
+        return []
+    taken = {each.name for each in snapshot.mirrors}
+    return [name for name in view.definition.formerly if name not in taken]
+
+
+def _common(snapshot: Snapshot) -> dict[str, Any]:
+    """What every template may use."""
+    zone = ZoneInfo(snapshot.site.time_zone)
+    return {
+        "snapshot": snapshot,
+        "site": snapshot.site,
+        "when": lambda at, never="never": formats.moment(at, zone, never),
+    }
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("sitegen.site", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=formats.printable,
+        auto_reload=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "size": formats.size,
+        "duration": formats.duration,
+        "segment": formats.segment,
+        "spans": formats.spans,
+        "percent": formats.percent,
+        "behind": formats.behind,
+        "amounts": formats.amounts,
+    }
+    environment.tests |= {"web": formats.is_web}
+    environment.globals |= {
+        "run_words": formats.RUN_WORDS,
+        "cause_words": formats.CAUSE_WORDS,
+        "tone": formats.tone,
+        "generator": documents.GENERATOR,
+        "version": hashlib.sha256(b"".join(_assets().values())).hexdigest()[:8],
+    }
+    return environment
+
+
+@cache
+def _assets() -> dict[str, bytes]:
+    folder = files("sitegen.site") / "assets"
+    return {f"assets/{name}": (folder / name).read_bytes() for name in ASSETS}
+
+
+_dump = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode

@@ -1,0 +1,99 @@
+"""What is so at one moment, as `judge` finds it and pages and documents tell it."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from schemas.freshness import is_of_another_file, lag
+from schemas.records import Mirror, Site, Worker
+from schemas.report import MirrorStatus, Probe, Progress
+from sitegen.messages.model import WorkerState
+
+CURRENT, BEHIND, OTHER = "current", "behind", "other"
+"""A worker's revision: ours, one that we had before, or one that we do not know."""
+
+
+class Copy(NamedTuple):
+    """One worker's copy of a mirror.
+
+    `cause` says why it is not fresh (None while it is), `stale_at` and `unknown_at` are the moments at which it turns,
+    Unix seconds. `probe` is the comparison with its upstream by which it is judged; None when none counts or none is
+    wanted. `progress` is there only while a run is under way and its worker tells it, and counts until
+    `progress_until`.
+    """
+
+    worker: str
+    definition: Mirror
+    status: MirrorStatus
+    verdict: str
+    cause: str | None
+    stale_at: float | None
+    unknown_at: float | None
+    probe: Probe | None
+    progress: Progress | None
+    progress_until: float | None
+
+    @property
+    def compared_another_file(self) -> bool:
+        """Whether its last comparison was that of a file which the configuration does not name any more."""
+        return self.status.probe is not None and is_of_another_file(self.definition, self.status.probe)
+
+    @property
+    def lag(self) -> float | None:
+        """Seconds from its stamp to its upstream's when they were compared; None when that cannot be told."""
+        return None if self.probe is None else lag(self.probe)
+
+
+class MirrorView(NamedTuple):
+    """A mirror as visitors see it; `best` is the freshest of its copies, the first of `copies`.
+
+    From `stale_at` on no copy is fresh any more, from `unknown_at` on none is known, unless a worker says more.
+    """
+
+    name: str
+    definition: Mirror
+    best: Copy
+    copies: tuple[Copy, ...]
+    stale_at: float | None
+    unknown_at: float | None
+
+    @property
+    def verdict(self) -> str:
+        """The freshness of the best copy."""
+        return self.best.verdict
+
+    @property
+    def cause(self) -> str | None:
+        """Why the best copy is not fresh."""
+        return self.best.cause
+
+
+class WorkerView(NamedTuple):
+    """A worker as people see it; never heard of without `state`, and with nothing to follow without `standing`."""
+
+    name: str
+    definition: Worker
+    state: WorkerState | None
+    silent_at: float | None
+    silent: bool
+    standing: str | None
+    mirrors: int
+
+
+class Snapshot(NamedTuple):
+    """The whole site at `made_at`.
+
+    `counts` says how many mirrors have each freshness, `changes_at` when something changes by itself, None when nothing
+    does.
+    """
+
+    made_at: float
+    changes: int
+    site: Site
+    revision: str | None
+    committed_at: float | None
+    mirrors: tuple[MirrorView, ...]
+    counts: Mapping[str, int]
+    workers: tuple[WorkerView, ...]
+    problems: tuple[str, ...]
+    refusal: str
+    changes_at: float | None

@@ -1,0 +1,110 @@
+"""The manager's lists in the wire format of tunasync 0.8, for the clients that sites already have.
+
+Those clients decode strictly: a time never set is Go's zero time, `_ts` are integers, only seven statuses exist and
+an empty list is `[]`. What we know beyond that stands under the key `skipjack`, which all of them ignore.
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from schemas.report import MirrorStatus
+from schemas.states import SUCCESS, TO_TUNASYNC
+from schemas.units import tunasync_size
+from sitegen.messages.model import WorkerState
+from sitegen.messages.tunasync_rules import ZERO_RFC3339
+from sitegen.site.snapshot import Copy, MirrorView, Snapshot
+
+ZERO_TEXT = "0001-01-01 00:00:00 +0000"
+ZERO_TS = -62135596800
+
+_TIMES = ("last_update", "last_started", "last_ended", "next_schedule")
+
+
+def jobs(snapshot: Snapshot) -> list[dict[str, Any]]:
+    """`GET /jobs` and `static/tunasync.json`: every mirror once, sorted by name."""
+    zone = ZoneInfo(snapshot.site.time_zone)
+    return [job(mirror, zone) for mirror in snapshot.mirrors]
+
+
+def workers(states: Iterable[WorkerState]) -> list[dict[str, Any]]:
+    """`GET /workers`: the workers that were ever heard of. Ours take no calls, so they have no URL."""
+    return [
+        {
+            "id": state.name,
+            "url": "",
+            "token": "REDACTED",
+            "last_online": rfc3339(state.last_seen),
+            "last_register": rfc3339(state.first_seen),
+        }
+        for state in sorted(states, key=lambda state: state.name)
+    ]
+
+
+def worker_jobs(snapshot: Snapshot, worker: str) -> list[dict[str, Any]]:
+    """`GET /workers/ID/jobs`: this worker's copies, sorted by name."""
+    copies = [copy for mirror in snapshot.mirrors for copy in mirror.copies if copy.worker == worker]
+    return [_status(copy) for copy in copies]
+
+
+def rfc3339(at: float | None) -> str:
+    """Write a time as Go does: UTC, without zeros at the end of the fraction."""
+    if at is None:
+        return ZERO_RFC3339
+    text = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")
+    return text.rstrip("0").rstrip(".") + "Z"
+
+
+def _times(status: MirrorStatus) -> tuple[float | None, ...]:
+    """The four times in tunasync's order. Clients see that the last run succeeded by its end being the last update."""
+    ended = status.last_success_at if status.status == SUCCESS else status.last_ended_at
+    return status.last_success_at, status.last_started_at, ended, status.next_run_at
+
+
+def job(mirror: MirrorView, zone: ZoneInfo) -> dict[str, Any]:
+    """One mirror in the list of jobs."""
+    shown = min(mirror.copies, key=_preference)
+    status = shown.status
+    plain: dict[str, Any] = {
+        "name": mirror.name,
+        "is_master": status.is_master,
+        "status": TO_TUNASYNC[status.status],
+    }
+    for key, at in zip(_TIMES, _times(status), strict=True):
+        plain[key] = _text(at, zone)
+        plain[f"{key}_ts"] = ZERO_TS if at is None else int(at)
+    plain |= {"upstream": status.upstream, "size": tunasync_size(status.size)}
+    plain["skipjack"] = {
+        "status": status.status,
+        "worker": shown.worker,
+        "freshness": mirror.verdict,
+        "cause": mirror.cause,
+        "stale_at": mirror.stale_at,
+        "unknown_at": mirror.unknown_at,
+    }
+    return plain
+
+
+def _preference(copy: Copy) -> tuple[bool, float]:
+    """The master first, else the copy that succeeded last."""
+    return not copy.status.is_master, -(copy.status.last_success_at or 0)
+
+
+def _status(copy: Copy) -> dict[str, Any]:
+    status = copy.status
+    return {
+        "name": status.mirror,
+        "worker": copy.worker,
+        "is_master": status.is_master,
+        "status": TO_TUNASYNC[status.status],
+        **{key: rfc3339(at) for key, at in zip(_TIMES, _times(status), strict=True)},
+        "upstream": status.upstream,
+        "size": tunasync_size(status.size),
+        "error_msg": status.run.reason if status.run else "",
+        "skipjack": {"status": status.status, "freshness": copy.verdict, "cause": copy.cause},
+    }
+
+
+def _text(at: float | None, zone: ZoneInfo) -> str:
+    return ZERO_TEXT if at is None else datetime.fromtimestamp(at, zone).strftime("%Y-%m-%d %H:%M:%S %z")

@@ -1,0 +1,126 @@
+"""Which reports of a batch count, and what that leaves to be written: pure, so that every rule can be tested.
+
+Per worker and journal the manager has acknowledged all reports up to a number. The next one is applied, earlier
+ones are duplicates of a request whose answer was lost, and a later one shows that some are missing: then only a
+snapshot can go on.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from schemas.report import SNAPSHOT, Envelope, MirrorStatus, Report, Run
+from sitegen.messages.model import Answer, Delivery
+from sitegen.storage import codec
+
+SILENCE = 60.0
+"""Seconds without a sign of life after which the next one is worth publishing at once."""
+
+Journal = tuple[str, str]
+"""A worker's name and the identity of its journal."""
+
+
+class Verdict(NamedTuple):
+    """The number that is acknowledged now, the reports to apply, and whether a gap stopped us."""
+
+    acknowledged: int
+    reports: tuple[Report, ...]
+    gap: bool
+
+
+class Plan(NamedTuple):
+    """What one transaction has to write. A later status or run of the same key has taken the earlier one's place.
+
+    `cleared` are workers whose snapshot replaces everything that was known of their mirrors; states are keyed by
+    worker and mirror, runs by journal and number of the run and stand beside their mirror's name.
+    """
+
+    acknowledged: dict[Journal, int]
+    envelopes: dict[str, Delivery]
+    cleared: set[str]
+    states: dict[tuple[str, str], tuple[str, MirrorStatus]]
+    runs: dict[tuple[Journal, int], tuple[str, Run]]
+    answers: list[Answer]
+    news: bool
+
+
+class Known(NamedTuple):
+    """What the store knew before the batch: acknowledged numbers, and the condition of workers that sent no reports."""
+
+    acknowledged: Mapping[Journal, int]
+    conditions: Mapping[str, "Condition"]
+
+
+class Condition(NamedTuple):
+    """What pages tell of a worker itself; a sign of life that repeats it is no news, unless there was a silence.
+
+    `problems` and `progress` are as `codec` writes them.
+    """
+
+    last_seen: float
+    journal: str
+    version: str
+    revision: str | None
+    slots_total: int
+    slots_busy: int
+    problems: str
+    progress: str
+
+
+def judge(acknowledged: int, reports: Iterable[Report]) -> Verdict:
+    """Apply the rule to one envelope's reports."""
+    applied: list[Report] = []
+    for report in reports:
+        if report.number <= acknowledged:
+            continue
+        if report.number > acknowledged + 1 and report.kind != SNAPSHOT:
+            return Verdict(acknowledged, tuple(applied), True)
+        acknowledged = int(report.number)
+        applied.append(report)
+    return Verdict(acknowledged, tuple(applied), False)
+
+
+def plan(deliveries: Sequence[Delivery], known: Known) -> Plan:
+    """Work out what a batch leaves to be written, and whether it alters any page."""
+    news = any(_is_news(delivery, known.conditions.get(delivery.envelope.worker)) for delivery in deliveries)
+    result = Plan(dict(known.acknowledged), {}, set(), {}, {}, [], news)
+    for delivery in deliveries:
+        envelope = delivery.envelope
+        journal = (envelope.worker, envelope.journal)
+        verdict = judge(result.acknowledged.get(journal, 0), envelope.reports)
+        result.acknowledged[journal] = verdict.acknowledged
+        result.envelopes[envelope.worker] = delivery
+        result.answers.append(Answer(verdict.acknowledged, verdict.gap))
+        for report in verdict.reports:
+            _apply(result, envelope, report)
+    return result
+
+
+def _is_news(delivery: Delivery, before: Condition | None) -> bool:
+    envelope = delivery.envelope
+    if envelope.reports or before is None or delivery.received_at - before.last_seen > SILENCE:
+        return True
+    now = Condition(
+        before.last_seen,
+        envelope.journal,
+        envelope.version,
+        envelope.revision,
+        envelope.slots_total,
+        envelope.slots_busy,
+        codec.encode_problems(envelope.problems),
+        codec.encode_progress(envelope.progress),
+    )
+    return now != before
+
+
+def _apply(result: Plan, envelope: Envelope, report: Report) -> None:
+    worker, journal = envelope.worker, (envelope.worker, envelope.journal)
+    if report.kind == SNAPSHOT:
+        result.cleared.add(worker)
+        for key in [key for key in result.states if key[0] == worker]:
+            del result.states[key]
+    for mirror, run in report.runs:
+        result.runs[journal, int(run.id)] = (mirror, run)
+    for status in report.statuses:
+        result.states[worker, status.mirror] = (envelope.journal, status)
+        if status.run is not None:
+            result.runs[journal, int(status.run.id)] = (status.mirror, status.run)

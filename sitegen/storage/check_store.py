@@ -1,0 +1,154 @@
+"""What has to hold of everything in the store, one function for each kind of rule; each problem is a line of text."""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from sqlalchemy import Connection, Table, and_, exists, func, inspect, not_, select
+
+from schemas.states import TO_TUNASYNC
+from sitegen.storage import audit_store, codec, command_store, tables, tunasync_store
+from sitegen.storage.damage import UNREADABLE
+from sitegen.storage.database import Database, number
+from sitegen.storage.tables import catalogue, command_numbers, commands, journals, meta, mirror_state, runs, workers
+
+_JSON: tuple[tuple[Table, str, Callable[[Any], Any]], ...] = (
+    (workers, "problems", codec.decode_problems),
+    (workers, "progress", codec.decode_progress),
+    (mirror_state, "probe", codec.decode_probe),
+    (catalogue, "site", codec.decode_site),
+    (catalogue, "workers", codec.decode_workers),
+    (catalogue, "mirrors", codec.decode_mirrors),
+    (catalogue, "problems", json.loads),
+    (commands, "mirrors", command_store.decode_mirrors),
+    (tables.audit, "details", audit_store.decode_details),
+    (tables.tunasync_jobs, "document", tunasync_store.decode),
+)
+"""Columns that hold JSON, and what reads them."""
+
+
+def problems(database: Database) -> Iterator[str]:
+    """Everything that is wrong; what cannot be read any more ends the search with StoreError."""
+    for problem in _problems(database):
+        yield problem.encode(errors="backslashreplace").decode()
+
+
+def _problems(database: Database) -> Iterator[str]:
+    with database.reading() as tx:
+        if tx.dialect.name == "sqlite":
+            yield from _integrity(tx)
+        wrong = list(_version(tx))
+        yield from wrong
+        if not wrong:
+            wrong = list(_columns(tx))
+            yield from wrong
+        if not wrong:
+            for rule in (_numbers, _references, _words, _texts, _json):
+                yield from rule(tx)
+
+
+def _integrity(tx: Connection) -> Iterator[str]:
+    for (line,) in tx.exec_driver_sql("PRAGMA integrity_check"):
+        if line != "ok":
+            yield f"file: {line}"
+
+
+def _version(tx: Connection) -> Iterator[str]:
+    if not inspect(tx).has_table("meta"):
+        yield "meta: the table is not there, so this is no database of Skipjack's"
+        return
+    names = set(tx.execute(select(meta.c.name)).scalars())
+    for name in sorted({"schema_version", "changes"} - names):
+        yield f"meta {name}: it is not there"
+    version = number(tx, "schema_version") if "schema_version" in names else tables.VERSION
+    if version != tables.VERSION:
+        yield f"meta schema_version: it is {version}, this release's is {tables.VERSION}: nothing else was looked at"
+
+
+def _columns(tx: Connection) -> Iterator[str]:
+    inspector = inspect(tx)
+    there = set(inspector.get_table_names())
+    for name, table in tables.metadata.tables.items():
+        if name not in there:
+            yield f"{name}: the table is not there"
+            continue
+        columns = {column["name"] for column in inspector.get_columns(name)}
+        missing = [column.name for column in table.columns if column.name not in columns]
+        yield from (f"{name}: the column {column} is not there" for column in missing)
+
+
+def _numbers(tx: Connection) -> Iterator[str]:
+    changes = number(tx, "changes")
+    for table, column in ((mirror_state, "changed"), (workers, "replaced"), (catalogue, "changed")):
+        for key in _keys(tx, table, table.c[column] > changes):
+            yield f"{table.name} {key}: `{column}` is higher than the {changes} changes that there were"
+    for key in _keys(tx, journals, journals.c.acknowledged < 0):
+        yield f"journals {key}: a number below 0 was acknowledged"
+    for key in _keys(tx, runs, runs.c.id < 0):
+        yield f"runs {key}: its number is below 0"
+    higher = exists().where(
+        command_numbers.c.worker == commands.c.worker, command_numbers.c.newest >= commands.c.number
+    )
+    for key in _keys(tx, commands, not_(higher)):
+        yield f"commands {key}: its number was never given to this worker"
+
+
+def _references(tx: Connection) -> Iterator[str]:
+    """Go workers of tunasync have no journals."""
+    foreign = select(tables.tunasync_workers.c.name)
+    journal = exists().where(journals.c.worker == runs.c.worker, journals.c.journal == runs.c.journal)
+    for key in _keys(tx, runs, and_(not_(journal), runs.c.worker.not_in(foreign))):
+        yield f"runs {key}: nothing was ever acknowledged of its journal"
+    current = exists().where(journals.c.worker == workers.c.name, journals.c.journal == workers.c.journal)
+    for key in _keys(tx, workers, and_(not_(current), workers.c.name.not_in(foreign))):
+        yield f"workers {key}: its journal is not known"
+    run = exists().where(
+        runs.c.worker == mirror_state.c.worker,
+        runs.c.journal == mirror_state.c.journal,
+        runs.c.id == mirror_state.c.run_id,
+    )
+    for key in _keys(tx, mirror_state, and_(mirror_state.c.run_id.is_not(None), not_(run))):
+        yield f"mirror_state {key}: its last run is not there"
+    owner = exists().where(workers.c.name == mirror_state.c.worker)
+    for key in _keys(tx, mirror_state, not_(owner)):
+        yield f"mirror_state {key}: its worker is not there"
+    if tx.execute(select(func.count()).select_from(catalogue)).scalar_one() > 1:
+        yield "catalogue: there is more than one"
+
+
+def _words(tx: Connection) -> Iterator[str]:
+    for table in (mirror_state, runs):
+        for key in _keys(tx, table, table.c.status.not_in(sorted(TO_TUNASYNC))):
+            yield f"{table.name} {key}: its status is a word that does not exist"
+
+
+def _texts(tx: Connection) -> Iterator[str]:
+    for table in tables.metadata.sorted_tables:
+        keys = [column.name for column in table.primary_key]
+        for row in tx.execute(select(table)).mappings():
+            for column, value in row.items():
+                if isinstance(value, str) and not _is_text(value):
+                    yield f"{table.name} {_name(row[key] for key in keys)}: `{column}` is no UTF-8"
+
+
+def _is_text(value: str) -> bool:
+    """Whether a value was read without a byte that stands for no letter."""
+    return value.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in value)
+
+
+def _json(tx: Connection) -> Iterator[str]:
+    for table, column, read in _JSON:
+        for *key, text in tx.execute(select(*table.primary_key.columns, table.c[column])):
+            try:
+                read(text)
+            except UNREADABLE as error:
+                yield f"{table.name} {_name(key)}: `{column}` cannot be read: {type(error).__name__}: {error}"
+
+
+def _keys(tx: Connection, table: Table, condition: Any) -> Iterator[str]:
+    for row in tx.execute(select(*table.primary_key.columns).where(condition)):
+        yield _name(row)
+
+
+def _name(key: Any) -> str:
+    return "/".join(map(str, key))

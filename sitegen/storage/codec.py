@@ -1,0 +1,117 @@
+"""The accepted configuration, the workers' problems and their progress as JSON text for the store, and back.
+
+Only what pages need is kept: where secrets are and what runs is the workers' business.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from schemas import report
+from schemas.records import FreshnessFile, Mirror, Site, Worker
+from schemas.report import Probe, Problem, Progress
+from schemas.upstreams import without_credentials
+from sitegen.storage.damage import checked
+
+_MIRROR_FIELDS = (
+    "name",
+    "worker",
+    "provider",
+    "upstream",
+    "title",
+    "description",
+    "homepage",
+    "category",
+    "role",
+    "formerly",
+    "interval",
+    "cron",
+    "stale_after",
+    "freshness",
+)
+
+
+def plain_site(site: Site) -> dict[str, Any]:
+    """The site's record as JSON can hold it."""
+    return site._asdict() | {"categories": dict(site.categories)}
+
+
+def encode_site(site: Site) -> str:
+    """Write the site's record."""
+    return json.dumps(plain_site(site))
+
+
+def decode_site(text: str) -> Site:
+    """Read what `encode_site` wrote; keys of another release are ignored."""
+    return Site(**{key: value for key, value in json.loads(text).items() if key in Site._fields})
+
+
+def encode_workers(workers: Mapping[str, Worker]) -> str:
+    """Write the workers' records."""
+    return json.dumps([worker._asdict() for worker in workers.values()])
+
+
+def decode_workers(text: str) -> dict[str, Worker]:
+    """Read what `encode_workers` wrote."""
+    plain = [{key: item[key] for key in Worker._fields if key in item} for item in json.loads(text)]
+    return {item["name"]: Worker(**item) for item in plain}
+
+
+def plain_mirrors(mirrors: Iterable[Mirror]) -> list[dict[str, Any]]:
+    """What pages tell of the mirrors, as JSON can hold it."""
+    return [_plain_mirror(mirror) for mirror in mirrors]
+
+
+def _plain_mirror(mirror: Mirror) -> dict[str, Any]:
+    plain = {key: getattr(mirror, key) for key in _MIRROR_FIELDS}
+    upstream = without_credentials(mirror.upstream)
+    return plain | {"upstream": upstream, "freshness": mirror.freshness._asdict() if mirror.freshness else None}
+
+
+def encode_mirrors(mirrors: Iterable[Mirror]) -> str:
+    """Write what pages tell of the mirrors."""
+    return json.dumps(plain_mirrors(mirrors))
+
+
+def decode_mirrors(text: str) -> tuple[Mirror, ...]:
+    """Read what `encode_mirrors` wrote; everything else has its default, as has what an older release left out."""
+    return tuple(_mirror(item) for item in json.loads(text))
+
+
+def _mirror(plain: Mapping[str, Any]) -> Mirror:
+    fields = {key: plain[key] for key in _MIRROR_FIELDS if key in plain}
+    if rule := fields.get("freshness"):
+        fields["freshness"] = FreshnessFile(**{key: rule[key] for key in FreshnessFile._fields if key in rule})
+    return Mirror(**fields | {"formerly": tuple(fields.get("formerly", ()))})
+
+
+def encode_problems(problems: Sequence[Problem]) -> str:
+    """Write a worker's problems."""
+    return json.dumps([problem._asdict() for problem in problems]) if problems else "[]"
+
+
+def decode_problems(text: str) -> tuple[Problem, ...]:
+    """Read what `encode_problems` wrote."""
+    plain = json.loads(text)
+    return tuple(checked(Problem(**{key: item[key] for key in Problem._fields if key in item})) for item in plain)
+
+
+def encode_progress(progress: Sequence[Progress]) -> str:
+    """Write how far a worker's runs are."""
+    return json.dumps([item._asdict() for item in progress]) if progress else "[]"
+
+
+def decode_progress(text: str) -> tuple[Progress, ...]:
+    """Read what `encode_progress` wrote."""
+    plain = json.loads(text)
+    return tuple(checked(Progress(**{key: item[key] for key in Progress._fields if key in item})) for item in plain)
+
+
+def encode_probe(probe: Probe | None) -> str | None:
+    """Write what a mirror and its upstream said when they were compared."""
+    return json.dumps(probe._asdict()) if probe else None
+
+
+def decode_probe(text: str | None) -> Probe | None:
+    """Read what `encode_probe` wrote."""
+    return checked(report.decode_probe(json.loads(text))) if text else None

@@ -1,0 +1,180 @@
+"""Commands in the store: numbered per worker without gaps, and there before anybody is told that they are."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from sqlalchemy import Connection, case, delete, func, insert, select, true, update
+
+from sitegen.messages.commands import (
+    DELIVERED,
+    DISABLE,
+    EXPIRED,
+    NOT_ANSWERED,
+    NOT_TAKEN,
+    OPEN,
+    QUEUED,
+    STOP,
+    Command,
+    Fetched,
+    Order,
+)
+from sitegen.messages.envelope import Refused
+from sitegen.messages.model import Entry
+from sitegen.storage import audit_store, damage
+from sitegen.storage.store import Store
+from sitegen.storage.tables import command_numbers, commands
+
+MOST_OPEN = 1000
+"""Commands that may wait for one worker; more are refused, because nobody is taking them."""
+
+AT_ONCE = 500
+"""Commands in one answer."""
+
+KEPT = 90 * 86400.0
+"""Seconds for which a command is remembered once it has ended."""
+
+_COLUMNS = [commands.c[name] for name in Command._fields]
+
+
+def add(store: Store, order: Order, wanted: Mapping[str, tuple[str, ...]], by: Entry) -> list[Command]:
+    """Keep a command for each worker with its mirrors; `by` says who gave it. Refused when too many wait already."""
+    with store.transaction(writing=True) as tx:
+        return [_add(tx, order, worker, mirrors, by) for worker, mirrors in wanted.items()]
+
+
+def _add(tx: Connection, order: Order, worker: str, mirrors: tuple[str, ...], by: Entry) -> Command:
+    tx.execute(delete(commands).where(commands.c.worker == worker, commands.c.ended_at < by.at - KEPT))
+    count = select(func.count()).where(commands.c.worker == worker, commands.c.state.in_(OPEN))
+    if tx.execute(count).scalar_one() >= MOST_OPEN:
+        raise Refused(409, f"{MOST_OPEN} commands wait for worker {worker} already, and it does not take them")
+    command = Command(worker, _next_number(tx, worker), order.kind, mirrors, order.force, by.at, by.who)
+    tx.execute(insert(commands).values(command._asdict() | {"mirrors": json.dumps(mirrors)}))
+    details = {"number": command.number, "mirrors": list(mirrors), "force": order.force}
+    audit_store.write(tx, by._replace(action=f"command {order.kind}", subject=worker, details=details))
+    return command
+
+
+def _next_number(tx: Connection, worker: str) -> int:
+    mine = command_numbers.c.worker == worker
+    raised = update(command_numbers).where(mine).values(newest=command_numbers.c.newest + 1)
+    number = tx.execute(raised.returning(command_numbers.c.newest)).scalar()
+    if number is None:
+        tx.execute(insert(command_numbers).values(worker=worker, newest=1))
+        return 1
+    return int(number)
+
+
+def fetch(store: Store, worker: str, after: int, now: float, since: float = 0.0) -> Fetched:
+    """The open commands after a number that were given from `since` on, oldest first; that the worker has those up to
+    the number is written down.
+
+    A worker that has higher numbers than we ever gave has outlived our database: we go on from there.
+    """
+    mine = commands.c.worker == worker
+    with store.transaction() as tx:
+        highest = tx.execute(select(command_numbers.c.newest).where(command_numbers.c.worker == worker)).scalar() or 0
+        unsaid = mine & (commands.c.state == QUEUED) & (commands.c.number <= after)
+        is_news = tx.execute(select(func.count()).where(unsaid)).scalar_one() > 0 or after > highest
+        later = select(*_COLUMNS).where(mine, commands.c.number > after, commands.c.state.in_(OPEN))
+        later = later.where(commands.c.issued_at >= since)
+        rows = tx.execute(later.order_by(commands.c.number).limit(AT_ONCE)).all()
+    if is_news:
+        with store.transaction(writing=True) as tx:
+            tx.execute(update(commands).where(unsaid).values(state=DELIVERED, delivered_at=now))
+            _raise_number(tx, worker, after)
+    return Fetched(tuple(_sound(rows)), max(int(highest), after))
+
+
+def newest(store: Store) -> dict[str, int]:
+    """The highest number that each worker was ever given."""
+    with store.transaction() as tx:
+        rows = tx.execute(select(command_numbers.c.worker, command_numbers.c.newest))
+        return {str(row[0]): int(row[1]) for row in rows}
+
+
+def _raise_number(tx: Connection, worker: str, least: int) -> None:
+    mine = command_numbers.c.worker == worker
+    highest = tx.execute(select(command_numbers.c.newest).where(mine)).scalar()
+    if highest is None and least:
+        tx.execute(insert(command_numbers).values(worker=worker, newest=least))
+    elif highest is not None and highest < least:
+        tx.execute(update(command_numbers).where(mine).values(newest=least))
+
+
+def finish(store: Store, worker: str, results: Sequence[tuple[int, str, str]], now: float) -> int:
+    """Keep what became of commands, as number, state and reason; returns how many of these were new.
+
+    What a worker says of a command that has expired is news as well: it knows better.
+    """
+    open_one = (commands.c.worker == worker) & commands.c.state.in_((*OPEN, EXPIRED))
+    taken = 0
+    with store.transaction(writing=True) as tx:
+        for number, state, reason in results:
+            mine = open_one & (commands.c.number == number)
+            delivered = func.coalesce(commands.c.delivered_at, now)
+            values = {"state": state, "reason": reason, "ended_at": now, "delivered_at": delivered}
+            taken += tx.execute(update(commands).where(mine).values(values)).rowcount
+    return taken
+
+
+def expire(store: Store, before: float, now: float, worker: str | None = None) -> int:
+    """End the open commands of one worker, or of all, that were given before a moment; returns how many."""
+    old = commands.c.state.in_(OPEN) & (commands.c.issued_at < before)
+    old &= true() if worker is None else commands.c.worker == worker
+    with store.transaction() as tx:  # there is hardly ever one, and writers would have to wait for us
+        if not tx.execute(select(func.count()).where(old)).scalar_one():
+            return 0
+    reason = case((commands.c.state == QUEUED, NOT_TAKEN), else_=NOT_ANSWERED)
+    with store.transaction(writing=True) as tx:
+        return tx.execute(update(commands).where(old).values(state=EXPIRED, reason=reason, ended_at=now)).rowcount
+
+
+def find(store: Store, worker: str, number: int) -> Command | None:
+    """One command."""
+    with store.transaction() as tx:
+        which = select(*_COLUMNS).where(commands.c.worker == worker, commands.c.number == number)
+        row = tx.execute(which).one_or_none()
+    return None if row is None else _command(row)
+
+
+def page(store: Store, worker: str, before: int, limit: int) -> list[Command]:
+    """A worker's commands below a number, newest first."""
+    which = select(*_COLUMNS).where(commands.c.worker == worker, commands.c.number < before)
+    with store.transaction() as tx:
+        return [_shown(row) for row in tx.execute(which.order_by(commands.c.number.desc()).limit(limit))]
+
+
+def last_overriding(store: Store) -> dict[tuple[str, str], Command]:
+    """By worker and mirror the last command that was carried out, if it pauses or disables the mirror."""
+    which = select(*_COLUMNS).where(commands.c.state == "done").order_by(commands.c.worker, commands.c.number)
+    found: dict[tuple[str, str], Command] = {}
+    with store.transaction() as tx:
+        for command in _sound(tx.execute(which)):
+            found.update(((command.worker, mirror), command) for mirror in command.mirrors)
+    return {key: command for key, command in found.items() if command.kind in (STOP, DISABLE)}
+
+
+def _sound(rows: Iterable[Sequence[object]]) -> Iterator[Command]:
+    """The commands that can be read: one that cannot be keeps nobody from the others, and expires."""
+    return damage.sound(partial(_command, row) for row in rows)
+
+
+def _shown(row: Sequence[object]) -> Command:
+    """A command, which says so itself when it cannot be read."""
+    try:
+        return _command(row)
+    except damage.Damaged as error:
+        return Command._make(row)._replace(mirrors=(), reason=error.what)
+
+
+def _command(row: Sequence[object]) -> Command:
+    plain = Command._make(row)
+    mirrors = damage.read(decode_mirrors, plain.mirrors, f"commands {plain.worker}/{plain.number}", "mirrors")
+    return plain._replace(mirrors=mirrors, force=bool(plain.force))
+
+
+def decode_mirrors(text: Any) -> tuple[str, ...]:
+    """Read the names that a command is about."""
+    return tuple(map(str, json.loads(text)))

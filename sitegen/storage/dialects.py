@@ -1,0 +1,323 @@
+"""What differs between SQLite and PostgreSQL; beside this all SQL is the same for both.
+
+SQLite is in WAL mode with `synchronous=FULL`: what has been committed survives a power cut, and readers never wait for
+the writer. Its writing transactions begin IMMEDIATE, because a deferred one that turns into a writer fails at once when
+somebody else is writing, whatever the time-out. On PostgreSQL they take one advisory lock first, so that there, too,
+writers come one after the other, from however many managers; readers see one moment.
+"""
+
+import json
+import threading
+from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, Protocol
+
+from sqlalchemy import (
+    JSON,
+    Connection,
+    Engine,
+    Select,
+    Table,
+    Text,
+    bindparam,
+    cast,
+    create_engine,
+    event,
+    exc,
+    func,
+    select,
+)
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from schemas.errors import SkipjackError
+from schemas.records import DatabaseAddress
+from schemas.secrets import read_secret
+from sitegen.storage import still
+
+LOCK_SECONDS = 30
+WRITERS_LOCK = 0x536B_6970_0001
+PUBLISHERS_LOCK = 0x536B_6970_0002
+"""Advisory locks of a PostgreSQL database that Skipjack uses."""
+
+_NETWORK: Mapping[str, Any] = {
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+    "application_name": "skipjack-manager",
+}
+"""A server that has vanished is noticed within about ten seconds (milliseconds only where libpq wants them)."""
+
+_KEPT_COLUMNS = {"first_seen", "replaced"}
+"""What a row that is overwritten keeps."""
+
+
+class Dialect(Protocol):
+    """One kind of database: how it is opened, and what is said when it fails."""
+
+    place: str
+    remedy: str
+
+    def engine(self) -> Engine:
+        """Connections to it; nothing is opened yet."""
+
+    def options(self, writing: bool) -> Mapping[str, Any]:
+        """What a connection is told before a transaction."""
+
+    def begin(self, connection: Connection) -> None:
+        """Begin a transaction."""
+
+    def is_outage(self, error: exc.DBAPIError) -> bool:
+        """Whether it is the database that fails, and not our SQL."""
+
+    def has_moved(self) -> bool:
+        """Whether connections that are open lead elsewhere than new ones would."""
+
+    def break_off(self) -> None:
+        """End what is under way, in any thread, where it might never end by itself; nothing new is begun."""
+
+
+class Sqlite:
+    """A file of its own, which has to be there; under the address `reading` it is read as it stands, without altering
+    anything.
+
+    One damaged byte within a text keeps nobody from the rest: it becomes a mark, or with `reading` a lone surrogate.
+    """
+
+    remedy = (
+        "Check the disk and the file's owner; if the file is damaged, move it away and put a backup in its "
+        "place: workers send again what it does not know."
+    )
+
+    def __init__(self, path: Path, reading: str = "") -> None:
+        self.place = str(path)
+        self._reading = reading
+        self._opened: tuple[int, int] | None = None
+        self._address = reading or f"{path.absolute().as_uri()}?mode=rw"
+        self._errors = "surrogateescape" if reading else "replace"
+        if reading:
+            self.remedy = still.remedy(path) or self.remedy
+
+    def engine(self) -> Engine:
+        """Connections that leave the transactions to us."""
+        engine = create_engine(f"sqlite:///{self._address}&uri=true", connect_args={"timeout": LOCK_SECONDS})
+        event.listen(engine, "connect", self._set_up)
+        event.listen(engine, "begin", self.begin)
+        return engine
+
+    def _set_up(self, connection: Any, _entry: ConnectionPoolEntry) -> None:
+        self._opened = self._file()
+        connection.isolation_level = None
+        connection.text_factory = partial(str, encoding="utf-8", errors=self._errors)
+        connection.execute(f"PRAGMA busy_timeout={LOCK_SECONDS * 1000}")
+        if not self._reading:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")
+
+    def _file(self) -> tuple[int, int] | None:
+        """Which file has the name now, None for none."""
+        try:
+            found = Path(self.place).stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+    def has_moved(self) -> bool:
+        """Whether another file has the name: a disk was repaired and mounted anew, or a backup put back."""
+        return self._opened is not None and self._file() not in (None, self._opened)
+
+    def options(self, writing: bool) -> Mapping[str, Any]:
+        """What `begin` asks for."""
+        return {"writing": writing}
+
+    def begin(self, connection: Connection) -> None:
+        """Begin as a writer at once, or as a reader."""
+        writing = connection.get_execution_options().get("writing", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+    def is_outage(self, error: exc.DBAPIError) -> bool:
+        """A full disk, a damaged file and the like have these two types and none of their children."""
+        return type(error) in (exc.OperationalError, exc.DatabaseError)
+
+    def break_off(self) -> None:
+        """Nothing to do: what waits for a lock waits no longer than LOCK_SECONDS."""
+
+
+class Postgresql:
+    """A database on a server. The password is read anew for each connection, so it can be changed while we run."""
+
+    remedy = (
+        "Check the server and what `database` in the settings says; nothing is lost: workers send again what was not "
+        "acknowledged."
+    )
+
+    def __init__(self, address: DatabaseAddress) -> None:
+        try:
+            self._url = make_url(address.url).set(drivername="postgresql+psycopg")
+        except ValueError as error:
+            raise _wrong_address(str(error)) from error
+        self._password = address.password
+        self._ending = threading.Event()
+        self.place = _place(self._url)
+
+    def engine(self) -> Engine:
+        """Connections that are tried before they are used, so that a restarted server costs nobody a failure."""
+        try:
+            engine = create_engine(self._url, connect_args=self._arguments(), pool_pre_ping=True, pool_timeout=5)
+        except ImportError as error:
+            raise SkipjackError(
+                f"The driver for PostgreSQL is not there: {error}.",
+                "Install it with `pip install skipjack[postgresql]`.",
+            ) from error
+        event.listen(engine, "do_connect", self._open)
+        event.listen(engine, "connect", _set_up_postgresql)
+        event.listen(engine, "begin", self.begin)
+        return engine
+
+    def _arguments(self) -> dict[str, Any]:
+        from psycopg import ProgrammingError, conninfo
+
+        wanted: dict[str, Any] = dict(self._url.query)
+        try:
+            conninfo.make_conninfo(**wanted)
+        except ProgrammingError as error:
+            raise _wrong_address(str(error)) from error
+        limits = f"-c lock_timeout={LOCK_SECONDS}s -c statement_timeout={2 * LOCK_SECONDS}s"
+        return {**_NETWORK, "options": limits} | wanted
+
+    def _open(self, _dialect: Any, _record: Any, _arguments: Any, named: dict[str, Any]) -> Any:
+        from sitegen.storage.watched import Watched
+
+        secret = {} if self._password is None else {"password": read_secret(self._password)}
+        return Watched.opened(self._ending, **named, **secret)
+
+    def options(self, writing: bool) -> Mapping[str, Any]:
+        """Readers see one moment; writers see what was committed before they got the lock."""
+        level = "READ COMMITTED" if writing else "REPEATABLE READ"
+        return {"isolation_level": level, "postgresql_readonly": not writing, "writing": writing}
+
+    def begin(self, connection: Connection) -> None:
+        """As a writer wait for the others, and never hold them up for long: a frozen one loses its connection."""
+        if connection.get_execution_options().get("writing", False):
+            connection.exec_driver_sql(
+                f"SELECT pg_advisory_xact_lock({WRITERS_LOCK}), "
+                f"set_config('idle_in_transaction_session_timeout', '{LOCK_SECONDS}s', true)"
+            )
+
+    def is_outage(self, error: exc.DBAPIError) -> bool:
+        """A lost connection, a full disk, a server that only reads, or one where we may not do what we must."""
+        if isinstance(error, exc.OperationalError | exc.InternalError | exc.InterfaceError):
+            return True
+        return getattr(error.orig, "sqlstate", None) == "42501"
+
+    def has_moved(self) -> bool:
+        """A server that has moved has ended its connections."""
+        return False
+
+    def break_off(self) -> None:
+        """Break every connection that waits for an answer, and open none any more."""
+        self._ending.set()
+
+
+def _place(url: URL) -> str:
+    """An address as people may see it: options can hold the password of a key."""
+    shown = {key: value for key, value in url.query.items() if key in ("host", "port")}
+    return url.set(drivername="postgresql", password=None, query=shown).render_as_string()
+
+
+def _wrong_address(reason: str) -> SkipjackError:
+    return SkipjackError(
+        f"`database.url` in the settings cannot be used: {reason}.",
+        "Write for example `postgresql://skipjack@db.example.org:5432/skipjack?sslmode=verify-full`.",
+    )
+
+
+def _set_up_postgresql(connection: Any, _entry: ConnectionPoolEntry) -> None:
+    """Ask for durability wherever the server's own settings do not, and let text hold what text there cannot."""
+    from psycopg.types import string
+
+    class _Text(string.StrDumper):
+        def dump(self, obj: Any) -> Any:
+            return super().dump(obj.replace("\0", "\N{REPLACEMENT CHARACTER}"))
+
+    connection.adapters.register_dumper(str, _Text)
+    connection.execute(
+        "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+    )
+    connection.commit()
+
+
+def open_dialect(state_dir: str, address: DatabaseAddress | None) -> Dialect:
+    """The database that the settings name."""
+    if address is not None:
+        return Postgresql(address)
+    return Sqlite(database_file(state_dir))
+
+
+@contextmanager
+def open_reading(state_dir: str, address: DatabaseAddress | None) -> Iterator[Dialect]:
+    """The same to be read as it stands."""
+    file = database_file(state_dir)
+    if address is not None:
+        yield Postgresql(address)
+    else:
+        with still.readable(file) as reading:
+            yield Sqlite(file, reading)
+
+
+def database_file(state_dir: str) -> Path:
+    """Where SQLite's file is."""
+    return Path(state_dir) / "manager.db"
+
+
+def upsert(tx: Connection, table: Table, columns: tuple[str, ...], new: Sequence[Sequence[Any]]) -> None:
+    """Insert rows, each as values of these columns, or overwrite those with the same keys."""
+    if new:
+        tx.exec_driver_sql(_upsert_text(tx.dialect.name, table, columns), [tuple(row) for row in new])
+
+
+@cache
+def _upsert_text(dialect: str, table: Table, columns: tuple[str, ...]) -> str:
+    """Text for the driver, with its parameters by place: compiling and naming take longer than the writing itself."""
+    mark = "?" if dialect == "sqlite" else "%s"
+    keys = [column.name for column in table.primary_key.columns]
+    changed = [name for name in columns if name not in keys and name not in _KEPT_COLUMNS]
+    action = ", ".join(f'"{name}" = excluded."{name}"' for name in changed)
+    return (
+        f"INSERT INTO {table.name} ({_quoted(columns)}) VALUES ({', '.join([mark] * len(columns))}) "  # noqa: S608
+        f"ON CONFLICT ({_quoted(keys)}) DO UPDATE SET {action}"
+    )
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return ", ".join(f'"{name}"' for name in names)
+
+
+def select_of(
+    tx: Connection, table: Table, columns: tuple[str, ...], key: str, names: Set[str]
+) -> Sequence[Sequence[Any]]:
+    """The rows of a table whose key is one of these names, as text like `upsert`."""
+    return tx.exec_driver_sql(_select_text(tx.dialect.name, table, columns, key), (json.dumps(list(names)),)).all()
+
+
+@cache
+def _select_text(dialect: str, table: Table, columns: tuple[str, ...], key: str) -> str:
+    given = "json_each(?)" if dialect == "sqlite" else "json_array_elements_text(CAST(%s AS JSON)) AS given(value)"
+    return f'SELECT {_quoted(columns)} FROM {table.name} WHERE "{key}" IN (SELECT value FROM {given})'  # noqa: S608
+
+
+def named(names: Set[str]) -> dict[str, str]:
+    """The parameter that `names` reads."""
+    return {"names": json.dumps(list(names))}
+
+
+def names(dialect: str) -> Select[Any]:
+    """The names in the parameter `names`, a JSON list: one statement for any number of them."""
+    given = bindparam("names", type_=Text())
+    if dialect == "sqlite":
+        return select(func.json_each(given).table_valued("value").c.value)
+    return select(func.json_array_elements_text(cast(given, JSON)).column_valued("given"))

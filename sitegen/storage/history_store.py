@@ -1,0 +1,69 @@
+"""Which runs in the store are too old or too many, and forgetting them a few at a time.
+
+What a mirror last did stays, with its log, for as long as its worker tells of the mirror.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Executable, and_, bindparam, delete, exists, func, select, union, update
+
+from schemas.records import History
+from sitegen.storage.store import Store
+from sitegen.storage.tables import mirror_state, runs
+
+STEP = 200
+"""Runs in one transaction, so that none takes longer than a batch of reports."""
+
+Group = tuple[str, str]
+"""A worker and a mirror."""
+
+_AT = func.coalesce(runs.c.ended_at, runs.c.launched_at, 0)
+_KEY = (runs.c.worker, runs.c.journal, runs.c.id)
+_IS_LAST = exists().where(
+    mirror_state.c.worker == runs.c.worker,
+    mirror_state.c.journal == runs.c.journal,
+    mirror_state.c.run_id == runs.c.id,
+)
+_THIS = and_(
+    runs.c.worker == bindparam("the_worker"),
+    runs.c.journal == bindparam("the_journal"),
+    runs.c.id == bindparam("the_id"),
+)
+
+
+def crowded(store: Store, history: History, now: float) -> list[Group]:
+    """The groups that have runs to forget, found by reading no more than an index."""
+    group = (runs.c.worker, runs.c.mirror)
+    is_many, is_old = func.count() > history.runs_per_mirror, func.min(runs.c.ended_at) < now - history.keep_runs
+    with store.transaction() as tx:
+        return [(row[0], row[1]) for row in tx.execute(select(*group).group_by(*group).having(is_many | is_old))]
+
+
+def forget_runs(store: Store, group: Group, history: History, now: float) -> int:
+    """Forget at most STEP runs of a group; returns how many."""
+    of_group = and_(runs.c.worker == group[0], runs.c.mirror == group[1], ~_IS_LAST)
+    old = select(*_KEY).where(of_group, now - history.keep_runs > _AT).limit(STEP)
+    newest_first = (_AT.desc(), runs.c.id.desc())
+    many = select(*_KEY).where(of_group).order_by(*newest_first).offset(history.runs_per_mirror).limit(STEP)
+    with store.transaction() as tx:
+        found = tx.execute(union(select(old.subquery()), select(many.subquery())).limit(STEP)).all()
+    _execute(store, delete(runs).where(_THIS, ~_IS_LAST), found)
+    return len(found)
+
+
+def forget_logs(store: Store, since: float, until: float) -> float:
+    """Forget the logs of at most STEP runs that ended in this time; returns where to go on."""
+    ended = and_(runs.c.ended_at >= since, runs.c.ended_at < until)
+    query = select(*_KEY, runs.c.ended_at).where(ended, runs.c.log_tail != "", ~_IS_LAST)
+    with store.transaction() as tx:
+        found = tx.execute(query.order_by(runs.c.ended_at).limit(STEP)).all()
+    _execute(store, update(runs).where(_THIS).values(log_tail=""), found)
+    return float(found[-1].ended_at) if len(found) == STEP else until
+
+
+def _execute(store: Store, statement: Executable, keys: Sequence[Any]) -> None:
+    """Do the same with each of the runs that have these keys, in one transaction."""
+    if keys:
+        with store.transaction(writing=True) as tx:
+            tx.execute(statement, [{"the_worker": key[0], "the_journal": key[1], "the_id": key[2]} for key in keys])

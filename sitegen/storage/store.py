@@ -1,0 +1,310 @@
+"""What the manager remembers: what is written of reports and of the configuration, and what pages read."""
+
+import heapq
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import Any, Self
+
+from sqlalchemy import Connection, Select, delete, func, literal, select, update
+
+from schemas.records import DatabaseAddress
+from schemas.report import MirrorStatus, Run
+from schemas.states import ENDS
+from sitegen.messages.model import Declared, Delivery, Facts, Kept, PastRun, WorkerState
+from sitegen.storage import accept, codec, damage, dialects, rows, tables
+from sitegen.storage.database import Database, StoreError, number
+from sitegen.storage.dialects import select_of, upsert
+
+__all__ = ["Reader", "Store", "StoreError"]
+
+HISTORY = 20
+_CHUNK = 200
+
+_COUNT_CHANGE = "UPDATE meta SET value = value + 1 WHERE name = 'changes' RETURNING value"
+
+
+class Store:
+    """The manager's database, made and brought up to date when needed: SQLite's file in the state directory, or the
+    PostgreSQL that an address names.
+
+    Every method raises StoreError when the database cannot be read or written. May be used from any thread.
+    """
+
+    def __init__(self, state_dir: str, address: DatabaseAddress | None = None) -> None:
+        if address is None:
+            _make(state_dir)
+        self.database = Database(dialects.open_dialect(state_dir, address))
+        try:
+            self.database.bring_up_to_date()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close every connection; the last process to do so leaves one tidy file where there is one."""
+        self.database.close()
+
+    @property
+    def commits(self) -> int:
+        """Transactions that wrote, since it was opened."""
+        return self.database.commits
+
+    def apply(self, deliveries: Sequence[Delivery]) -> Kept:
+        """Keep a batch of envelopes in one transaction; the answers are true once this has returned."""
+        with self.database.writing() as tx:
+            return apply_in(tx, deliveries)
+
+    def changes(self) -> int:
+        """The number that rises with everything that alters a page."""
+        with self.database.reading() as tx:
+            return number(tx, "changes")
+
+    def revision(self) -> str | None:
+        """The revision of the configuration in use, None before the first."""
+        with self.database.reading() as tx:
+            found: str | None = tx.execute(select(tables.catalogue.c.revision)).scalar()
+            return found
+
+    def keep_catalogue(self, declared: Declared, now: float) -> None:
+        """Put a newly accepted configuration in the place of the last one."""
+        row = {
+            "id": 1,
+            "revision": declared.revision,
+            "committed_at": declared.committed_at,
+            "site": codec.encode_site(declared.site),
+            "workers": codec.encode_workers(declared.workers),
+            "mirrors": codec.encode_mirrors(declared.mirrors),
+            "problems": json.dumps(declared.problems),
+        }
+        with self.database.writing() as tx:
+            row["changed"] = count_change(tx)
+            upsert(tx, tables.catalogue, tuple(row), [tuple(row.values())])
+            upsert(tx, tables.revisions, ("commit", "accepted_at"), [(declared.revision, now)])
+            tx.execute(delete(tables.refusal))
+
+    def keep_refusal(self, reason: str) -> None:
+        """Note why the newest revision is not in use; an empty reason takes the note away."""
+        with self.database.writing() as tx:
+            tx.execute(delete(tables.refusal))
+            if reason:
+                upsert(tx, tables.refusal, ("id", "reason"), [(1, reason)])
+            count_change(tx)
+
+    def declared(self) -> Declared | None:
+        """The configuration in use."""
+        with self.database.reading() as tx:
+            return _declared(tx)
+
+    def facts(self, before: Facts | None = None) -> Facts:
+        """Everything that pages may tell, as of one moment; see `Reader.facts`."""
+        with self.reading() as reader:
+            return reader.facts(before)
+
+    @contextmanager
+    def reading(self) -> Iterator["Reader"]:
+        """Read several things as of one moment."""
+        with self.database.reading() as tx:
+            yield Reader(tx)
+
+    @contextmanager
+    def transaction(self, *, writing: bool = False) -> Iterator[Connection]:
+        """One transaction, for the modules beside this one that speak SQL about things of their own."""
+        with self.database.writing() if writing else self.database.reading() as tx:
+            yield tx
+
+
+class Reader:
+    """One reading transaction."""
+
+    def __init__(self, tx: Connection) -> None:
+        self._tx = tx
+
+    def facts(self, before: Facts | None = None) -> Facts:
+        """Everything that pages may tell, except for the history.
+
+        With what was so `before`, only what has changed since is read; the rest are the same objects as there.
+        """
+        tx = self._tx
+        changes = number(tx, "changes")
+        if before is not None and before.changes > changes:  # a backup was put back
+            before = None
+        declared, revisions = _catalogue(tx, before)
+        damaged: rows.Damages = {}
+        return Facts(
+            changes=changes,
+            workers=_workers(tx, damaged),
+            statuses=_statuses(tx, before, damaged),
+            declared=declared,
+            refusal=tx.execute(select(tables.refusal.c.reason)).scalar() or "",
+            revisions=revisions,
+            damaged=damaged,
+        )
+
+    def histories(
+        self, mirrors: Sequence[str], formerly: Mapping[str, Sequence[str]] = MappingProxyType({})
+    ) -> dict[str, tuple[PastRun, ...]]:
+        """The last HISTORY ended runs of each of these mirrors on all workers, newest first.
+
+        `formerly` has the former names of mirrors, whose runs are theirs.
+        """
+        names = {mirror: (mirror, *formerly.get(mirror, ())) for mirror in mirrors}
+        wanted = sorted({name for each in names.values() for name in each})
+        found: dict[str, list[PastRun]] = {name: [] for name in wanted}
+        for start in range(0, len(wanted), _CHUNK):
+            for row in self._tx.execute(_history_rows(wanted[start : start + _CHUNK])):
+                found[row[0]].append(PastRun(row[1], Run._make(row[2:-1])))
+        return {mirror: _newest([found[name] for name in each]) for mirror, each in names.items()}
+
+
+def _newest(histories: Sequence[Sequence[PastRun]]) -> tuple[PastRun, ...]:
+    """The last HISTORY runs of several names of one mirror; each name's are in order."""
+    if len(histories) == 1:
+        return tuple(histories[0])
+    return tuple(heapq.merge(*histories, key=lambda item: _when(item.run), reverse=True))[:HISTORY]
+
+
+def _when(run: Run) -> tuple[float, int]:
+    return run.ended_at or run.launched_at or 0, run.id
+
+
+def _make(state_dir: str) -> None:
+    try:
+        Path(state_dir).mkdir(parents=True, exist_ok=True)
+        _make_file(dialects.database_file(state_dir))
+    except OSError as error:
+        raise StoreError(
+            f"The state directory {state_dir} cannot be made: {error.strerror}.",
+            "Create it for the user that runs the manager.",
+        ) from error
+
+
+def _make_file(file: Path) -> None:
+    """Make a file that nobody else may read: it has the tokens' digests, and who did what.
+
+    It belongs to the folder's owner, so that root may make the first token before the manager's user begins to serve.
+    """
+    if file.exists():
+        return
+    with suppress(OSError):  # the database itself says what is wrong with its file
+        file.touch(mode=0o600)
+        folder = file.parent.stat()
+        os.chown(file, folder.st_uid, folder.st_gid)
+
+
+def count_change(tx: Connection) -> int:
+    """Count one more change; returns its number."""
+    return int(tx.exec_driver_sql(_COUNT_CHANGE).scalar_one())
+
+
+def apply_in(tx: Connection, deliveries: Sequence[Delivery]) -> Kept:
+    """Keep a batch of envelopes in a transaction that writes more than these."""
+    known = _known(tx, deliveries)
+    plan = accept.plan(deliveries, known)
+    _write_plan(tx, plan, known)
+    return Kept(plan.answers, plan.news)
+
+
+def _known(tx: Connection, deliveries: Iterable[Delivery]) -> accept.Known:
+    workers = {item.envelope.worker for item in deliveries}
+    journals = select_of(tx, tables.journals, ("worker", "journal", "acknowledged"), "worker", workers)
+    quiet = {item.envelope.worker for item in deliveries if not item.envelope.reports}
+    conditions = select_of(tx, tables.workers, ("name", *accept.Condition._fields), "name", quiet) if quiet else ()
+    return accept.Known(
+        {(row[0], row[1]): row[2] for row in journals},
+        {row[0]: accept.Condition._make(tuple(row)[1:]) for row in conditions},
+    )
+
+
+def _write_plan(tx: Connection, plan: accept.Plan, known: accept.Known) -> None:
+    moved = [(*key, number) for key, number in plan.acknowledged.items() if number != known.acknowledged.get(key)]
+    upsert(tx, tables.journals, ("worker", "journal", "acknowledged"), moved)
+    upsert(tx, tables.workers, rows.TOLD_WORKER, [rows.of_worker(item) for item in plan.envelopes.values()])
+    if plan.news:
+        _write_states(tx, plan, count_change(tx))
+    upsert(tx, tables.runs, rows.TOLD_RUN, [rows.of_run(*item) for item in plan.runs.items()])
+
+
+def _write_states(tx: Connection, plan: accept.Plan, change: int) -> None:
+    for worker in plan.cleared:
+        tx.execute(delete(tables.mirror_state).where(tables.mirror_state.c.worker == worker))
+        tx.execute(update(tables.workers).where(tables.workers.c.name == worker).values(replaced=change))
+    upsert(tx, tables.mirror_state, rows.TOLD_STATE, [rows.of_state(*item, change) for item in plan.states.items()])
+
+
+def _workers(tx: Connection, damaged: rows.Damages) -> tuple[WorkerState, ...]:
+    columns = [tables.workers.c[name] for name in rows.WORKER_COLUMNS]
+    return tuple(rows.worker(row._asdict(), damaged) for row in tx.execute(select(*columns)))
+
+
+def _statuses(tx: Connection, before: Facts | None, damaged: rows.Damages) -> dict[tuple[str, str], MirrorStatus]:
+    """Those of before whose worker is still there and sent no snapshot since, and under them what is new."""
+    seen = before.changes if before else -1
+    table = tables.workers.c
+    kept = set(tx.execute(select(table.name).where(table.replaced <= seen)).scalars())
+    found = {key: status for key, status in before.statuses.items() if key[0] in kept} if before else {}
+    known = before.damaged if before else {}
+    damaged.update({key: what for key, what in known.items() if key in found})
+    for row in tx.execute(_state_rows().where(tables.mirror_state.c.changed > seen)):
+        damaged.pop((row[0], row[1]), None)
+        found[row[0], row[1]] = rows.status(row, damaged)
+    return found
+
+
+def _catalogue(tx: Connection, before: Facts | None) -> tuple[Declared | None, frozenset[str]]:
+    """The configuration in use and all that ever were; both change together."""
+    changed = tx.execute(select(tables.catalogue.c.changed)).scalar()
+    if before is not None and changed is not None and changed <= before.changes:
+        return before.declared, before.revisions
+    return _declared(tx), frozenset(tx.execute(select(tables.revisions.c.commit)).scalars())
+
+
+def _state_rows() -> Select[Any]:
+    state, run = tables.mirror_state, tables.runs
+    same_run = (run.c.worker == state.c.worker) & (run.c.journal == state.c.journal) & (run.c.id == state.c.run_id)
+    columns = [*(state.c[name] for name in rows.STATE_COLUMNS), *(run.c[name] for name in Run._fields)]
+    return select(*columns).select_from(state.outerjoin(run, same_run))
+
+
+def _rank(*group: Any) -> Any:
+    """The place of an ended run among those of its group, the newest first."""
+    table = tables.runs.c
+    newest = (func.coalesce(table.ended_at, table.launched_at, 0).desc(), table.id.desc())
+    return func.row_number().over(partition_by=group, order_by=newest)
+
+
+def _history_rows(mirrors: Sequence[str]) -> Select[Any]:
+    table = tables.runs.c
+    columns = [literal("").label(name) if name == "log_tail" else table[name] for name in Run._fields]
+    rank = _rank(table.mirror).label("rank")
+    ranked = (
+        select(table.mirror, table.worker.label("on_worker"), *columns, rank)
+        .where(table.mirror.in_(mirrors), table.status.in_(sorted(ENDS)))
+        .subquery()
+    )
+    return select(ranked).where(ranked.c.rank <= HISTORY).order_by(ranked.c.mirror, ranked.c.rank)
+
+
+def _declared(tx: Connection) -> Declared | None:
+    row = tx.execute(select(tables.catalogue)).one_or_none()
+    if row is None:
+        return None
+    return Declared(
+        row.revision,
+        row.committed_at,
+        damage.read(codec.decode_site, row.site, "catalogue 1", "site"),
+        damage.read(codec.decode_workers, row.workers, "catalogue 1", "workers"),
+        damage.read(codec.decode_mirrors, row.mirrors, "catalogue 1", "mirrors"),
+        damage.read(lambda text: tuple(map(str, json.loads(text))), row.problems, "catalogue 1", "problems"),
+    )

@@ -1,0 +1,199 @@
+"""Tunasync's workers in the store: what is told again to the letter, and beside it what pages make of it.
+
+A status goes the way of our own workers' reports, in the same transaction, so nothing else has to know of Go.
+"""
+
+import json
+from functools import partial
+from typing import Any
+
+from sqlalchemy import Connection, Table, delete, insert, select, update
+
+from schemas.report import CHANGE, Envelope, MirrorStatus, Report
+from schemas.states import DISABLED
+from sitegen.messages import tunasync_rules
+from sitegen.messages.envelope import Refused
+from sitegen.messages.model import TUNASYNC, Delivery, Entry
+from sitegen.messages.tunasync_rules import Job, Message, stamp
+from sitegen.storage import audit_store, damage, store, tables
+from sitegen.storage.store import Store
+from sitegen.storage.tables import tunasync_jobs, tunasync_workers
+
+
+def register(opened: Store, name: str, url: str, now: int) -> dict[str, str]:
+    """Keep a Go worker, or refresh it; `now` is in nanoseconds. Refused when it is one of ours."""
+    at = stamp(now)
+    row = {"url": url, "last_online": at, "last_register": at}
+    with opened.transaction(writing=True) as tx:
+        journal = _journal(tx, name)
+        if journal not in (None, TUNASYNC):
+            raise Refused(400, f"{name} is a worker of Skipjack; delete it first if it shall be one of tunasync")
+        tx.execute(delete(tunasync_workers).where(tunasync_workers.c.name == name))
+        tx.execute(insert(tunasync_workers).values(name=name, **row))
+        _deliver(tx, name, now)
+        if journal is None:  # whoever remembers one of this name that was deleted shall not go on with that
+            new = update(tables.workers).where(tables.workers.c.name == name)
+            tx.execute(new.values(replaced=store.count_change(tx)))
+    return {"last_online": at, "last_register": at}
+
+
+def post(opened: Store, worker: str, mirror: str, found: Message, now: int) -> dict[str, Any]:
+    """Keep a status; returns it as it is stored now."""
+    with opened.transaction(writing=True) as tx:
+        _be_known(tx, worker)
+        before = _told(tx, worker, mirror) or tunasync_rules.new_job(worker, mirror)
+        job = tunasync_rules.told(before, found, stamp(now), _next_number(tx, worker))
+        _keep(tx, job, now)
+    return job.told
+
+
+def alter(
+    opened: Store, worker: str, mirror: str, changed: dict[str, str], now: int, by: Entry | None = None
+) -> dict[str, Any]:
+    """Put something else into a job; returns it as it is stored now. `by` says who wanted it, if somebody did."""
+    with opened.transaction(writing=True) as tx:
+        _be_known(tx, worker)
+        before = _job(tx, worker, mirror)
+        if before is None:
+            raise Refused(404, f"no mirror '{mirror}' exists in worker '{worker}'")
+        job = before._replace(told=before.told | changed)
+        _keep(tx, job, now)
+        if by is not None:
+            audit_store.write(tx, by._replace(subject=worker, details={"mirrors": [mirror], **changed}))
+    return job.told
+
+
+def schedule(opened: Store, worker: str, times: dict[str, str], now: int) -> None:
+    """Keep when runs are due; mirrors that are not known are passed over, as tunasync does."""
+    with opened.transaction(writing=True) as tx:
+        _be_known(tx, worker)
+        for mirror, at in times.items():
+            before = _told(tx, worker, mirror)
+            if before is not None:
+                _keep(tx, before._replace(told=before.told | {"next_schedule": at}), now)
+
+
+def forget(opened: Store, worker: str, by: Entry) -> None:
+    """Forget a worker of either kind, with all that it told but its history; one of ours that is alive comes back.
+
+    Its journals stay, because its runs refer to them. Of ours nothing counts as acknowledged any more, so one that
+    comes back is asked for a snapshot; a Go worker's goes on, so that new runs do not take the places of old ones.
+    """
+    mine: list[tuple[Table, Any]] = [
+        (tunasync_workers, tunasync_workers.c.name),
+        (tunasync_jobs, tunasync_jobs.c.worker),
+        (tables.workers, tables.workers.c.name),
+        (tables.mirror_state, tables.mirror_state.c.worker),
+    ]
+    with opened.transaction(writing=True) as tx:
+        if _journal(tx, worker) is None:
+            raise Refused(400, f"invalid workerID {worker}")
+        for table, column in mine:
+            tx.execute(delete(table).where(column == worker))
+        ours = (tables.journals.c.worker == worker) & (tables.journals.c.journal != TUNASYNC)
+        tx.execute(update(tables.journals).where(ours).values(acknowledged=0))
+        store.count_change(tx)
+        audit_store.write(tx, by._replace(action="delete worker", subject=worker))
+
+
+def flush(opened: Store, by: Entry) -> None:
+    """Forget the disabled jobs of Go workers."""
+    with opened.transaction(writing=True) as tx:
+        jobs = [
+            job for job in _jobs(tx) if job.told["status"] == DISABLED and _journal(tx, job.told["worker"]) == TUNASYNC
+        ]
+        change = store.count_change(tx)
+        for job in jobs:
+            _remove(tx, job.told["worker"], job.told["name"], change)
+        names = [f"{job.told['worker']}/{job.told['name']}" for job in jobs]
+        audit_store.write(tx, by._replace(action="flush disabled", details={"jobs": names}))
+
+
+def _remove(tx: Connection, worker: str, mirror: str, change: int) -> None:
+    """Take a job away; the worker's others count as changed, so that whoever remembers them reads them again."""
+    state = tables.mirror_state.c
+    tx.execute(delete(tunasync_jobs).where(tunasync_jobs.c.worker == worker, tunasync_jobs.c.mirror == mirror))
+    tx.execute(delete(tables.mirror_state).where(state.worker == worker, state.mirror == mirror))
+    tx.execute(update(tables.mirror_state).where(state.worker == worker).values(changed=change))
+    tx.execute(update(tables.workers).where(tables.workers.c.name == worker).values(replaced=change))
+
+
+def workers(opened: Store) -> dict[str, dict[str, str]]:
+    """All Go workers by name, with their URL and times."""
+    table = tunasync_workers.c
+    of_go = table.name.in_(select(tables.workers.c.name).where(tables.workers.c.journal == TUNASYNC))
+    with opened.transaction() as tx:
+        rows = tx.execute(select(table.name, table.url, table.last_online, table.last_register).where(of_go))
+        return {row[0]: {"url": row[1], "last_online": row[2], "last_register": row[3]} for row in rows}
+
+
+def jobs(opened: Store, worker: str | None = None) -> list[dict[str, Any]]:
+    """The jobs of a Go worker, or of all, as they are told again, by name."""
+    with opened.transaction() as tx:
+        return [job.told for job in _jobs(tx, worker)]
+
+
+def _jobs(tx: Connection, worker: str | None = None) -> list[Job]:
+    which = select(tunasync_jobs).order_by(tunasync_jobs.c.mirror, tunasync_jobs.c.worker)
+    if worker is not None:
+        which = which.where(tunasync_jobs.c.worker == worker)
+    return list(damage.sound(partial(_read, *row) for row in tx.execute(which)))
+
+
+def _told(tx: Connection, worker: str, mirror: str) -> Job | None:
+    """The job as far as it is known; one that cannot be read any more begins anew with what is told next."""
+    return next(damage.sound([lambda: _job(tx, worker, mirror)]), None)
+
+
+def _job(tx: Connection, worker: str, mirror: str) -> Job | None:
+    mine = (tunasync_jobs.c.worker == worker) & (tunasync_jobs.c.mirror == mirror)
+    text = tx.execute(select(tunasync_jobs.c.document).where(mine)).scalar()
+    return None if text is None else _read(worker, mirror, text)
+
+
+def _read(worker: str, mirror: str, text: str) -> Job:
+    return damage.read(decode, text, f"tunasync_jobs {worker}/{mirror}", "document")
+
+
+def decode(text: str) -> Job:
+    """Read a document of the table; KeyError, TypeError or ValueError when it is damaged."""
+    job = Job(**json.loads(text))
+    missing = tunasync_rules.new_job("", "").told.keys() - job.told.keys()
+    if missing:
+        raise KeyError(*sorted(missing))
+    return job
+
+
+def _keep(tx: Connection, job: Job, now: int) -> None:
+    worker, mirror = job.told["worker"], job.told["name"]
+    mine = (tunasync_jobs.c.worker == worker) & (tunasync_jobs.c.mirror == mirror)
+    tx.execute(delete(tunasync_jobs).where(mine))
+    tx.execute(insert(tunasync_jobs).values(worker=worker, mirror=mirror, document=json.dumps(job._asdict())))
+    seen = update(tunasync_workers).where(tunasync_workers.c.name == worker)
+    tx.execute(seen.values(last_online=stamp(now)))
+    _deliver(tx, worker, now, tunasync_rules.status_of(job))
+
+
+def _deliver(tx: Connection, worker: str, now: int, *statuses: MirrorStatus) -> None:
+    at = now / 1e9
+    reports = (Report(_next_number(tx, worker), at, CHANGE, statuses),) if statuses else ()
+    envelope = Envelope(worker, TUNASYNC, at, "", None, 0, 0, (), reports)
+    store.apply_in(tx, [Delivery(envelope, at)])
+
+
+def _next_number(tx: Connection, worker: str) -> int:
+    table = tables.journals.c
+    mine = (table.worker == worker) & (table.journal == TUNASYNC)
+    return int(tx.execute(select(table.acknowledged).where(mine)).scalar() or 0) + 1
+
+
+def _journal(tx: Connection, worker: str) -> str | None:
+    return tx.execute(select(tables.workers.c.journal).where(tables.workers.c.name == worker)).scalar()
+
+
+def _be_known(tx: Connection, worker: str) -> None:
+    journal = _journal(tx, worker)
+    if journal is None:
+        raise Refused(400, f"invalid workerID {worker}")
+    if journal != TUNASYNC:
+        raise Refused(400, f"{worker} is a worker of Skipjack, which reports by itself")

@@ -1,0 +1,1 @@
+"""What serve answers: the application, its routes, and who may use them."""

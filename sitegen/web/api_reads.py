@@ -1,0 +1,210 @@
+"""`/api/v1/`: what programs can ask about the site, its mirrors, its workers and their runs."""
+
+import asyncio
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from schemas.renames import current_names
+from schemas.states import DISABLED, PAUSED
+from sitegen.messages.envelope import Refused
+from sitegen.messages.model import TUNASYNC, Facts
+from sitegen.site import documents
+from sitegen.site.fragments import Fragments, dump
+from sitegen.site.snapshot import MirrorView, Snapshot
+from sitegen.storage import change_store, codec, command_store, run_store
+from sitegen.storage.change_store import Changes
+from sitegen.storage.damage import Damaged
+from sitegen.storage.store import Store
+from sitegen.web import access, endpoint
+from sitegen.web.access import Access
+from sitegen.web.answers import Json, for_all, raw
+from sitegen.web.bells import Bells, heard
+from sitegen.web.current import Current
+from sitegen.web.endpoint import Endpoint, Parameter
+from sitegen.web.patience import in_thread
+
+CHANGED = "/changes"
+"""The topic of whoever waits for any change; no name of a worker has a slash."""
+
+LOOK_EVERY = 2.0
+"""Seconds after which changes that another process made are noticed."""
+
+LONGEST = 60
+_API = "/api/v1"
+
+
+class Reads:
+    """The reading part of the API."""
+
+    def __init__(self, store: Store, who: Access, current: Current, bells: Bells) -> None:
+        self._store = store
+        self._access = who
+        self._current = current
+        self._bells = bells
+        self._fragments = Fragments(_mirror)
+
+    def endpoints(self) -> list[Endpoint]:
+        """The rows of this part of the API."""
+        anyone = endpoint.ANYONE
+        after = Parameter("after", True, "The number of the change up to which all is known.")
+        wait = Parameter("wait", True, f"Seconds to wait when nothing has changed, {LONGEST} at most.")
+        paging = (
+            Parameter("worker", False, "Only this worker's."),
+            Parameter("mirror", False, "Only this mirror's."),
+            Parameter("cursor", False, "What the answer before said."),
+            Parameter("limit", True, "How many, 500 at most; 50 without it."),
+        )
+        return [
+            Endpoint("GET", f"{_API}/catalogue", self.catalogue, "The configuration in use.", "api#catalogue", anyone),
+            Endpoint("GET", f"{_API}/mirrors", self.mirrors, "All mirrors.", "api#mirrors", anyone),
+            Endpoint(
+                "GET", f"{_API}/mirrors/{{name}}", self.mirror, "One mirror with its last runs.", "api#mirror_alone",
+                anyone, refusals=(404,),
+            ),
+            Endpoint(
+                "GET", f"{_API}/runs", self.runs, "Runs that have ended, newest first.", "api#runs", anyone,
+                parameters=paging, refusals=(400,),
+            ),
+            Endpoint("GET", f"{_API}/workers", self.workers, "All workers.", "api#workers", anyone),
+            Endpoint(
+                "GET", f"{_API}/overrides", self.overrides, "What is paused or disabled, by whom and since when.",
+                "api#overrides", endpoint.READER,
+            ),
+            Endpoint(
+                "GET", f"{_API}/events", self.events, "Wait until something changes.", "api#events", anyone,
+                parameters=(after, wait), refusals=(400,),
+            ),
+        ]  # fmt: skip
+
+    def catalogue(self, request: Request) -> Response:
+        """The configuration in use."""
+        self._access.may_read(request, "api")
+        return raw(request, self._current.written("catalogue", lambda now: _catalogue(now, self._current.facts())))
+
+    def mirrors(self, request: Request) -> Response:
+        """All mirrors."""
+        self._access.may_read(request, "api")
+        return raw(request, self._current.written("mirrors", self._all_mirrors))
+
+    def _all_mirrors(self, snapshot: Snapshot) -> bytes:
+        head = dump({**documents.head(snapshot), "changes": snapshot.changes}).encode()
+        return b"".join([head[:-1], b',"mirrors":', *self._fragments.listed(snapshot), b"}"])
+
+    def mirror(self, request: Request) -> Response:
+        """One mirror with its last runs."""
+        self._access.may_read(request, "api")
+        snapshot = self._current.snapshot()
+        name = self._names().get(request.path_params["name"], request.path_params["name"])
+        view = next((view for view in snapshot.mirrors if view.name == name), None)
+        if view is None:
+            raise Refused(404, f"there is no mirror {name}")
+        self._be_whole(view)
+        with self._store.reading() as reader:
+            history = reader.histories([name], {name: view.definition.formerly})[name]
+        document = documents.mirror(view, documents.public_url(snapshot, name))
+        return for_all(documents.alone(snapshot, document, history))
+
+    def _be_whole(self, view: MirrorView) -> None:
+        """Answer nothing of a mirror of which something cannot be read; a list goes on without that."""
+        damaged = self._current.facts().damaged
+        for name in (view.name, *view.definition.formerly):
+            for copy in view.copies:
+                if what := damaged.get((copy.worker, name)):
+                    raise Damaged(what)
+
+    def runs(self, request: Request) -> Response:
+        """A page of the history."""
+        self._access.may_read(request, "api")
+        worker, mirror, current = access.name(request, "worker"), access.name(request, "mirror"), self._names()
+        mirror = current.get(mirror, mirror)
+        names = [mirror, *(former for former, name in current.items() if name == mirror)] if mirror else []
+        limit = max(1, access.number(request, "limit", 50, 500))
+        cursor = request.query_params.get("cursor", "")
+        found, following = run_store.page(self._store, worker, names, cursor, limit)
+        return for_all({"runs": [_run(item, current) for item in found], "cursor": following})
+
+    def _names(self) -> dict[str, str]:
+        """The name of today for each former one."""
+        declared = self._current.facts().declared
+        return current_names(declared.mirrors) if declared else {}
+
+    def workers(self, request: Request) -> Response:
+        """All workers."""
+        self._access.may_read(request, "api")
+        return raw(request, self._current.written("workers", lambda now: _workers(now, self._current.facts())))
+
+    def overrides(self, request: Request) -> Response:
+        """What is paused or disabled."""
+        self._access.reader(request)
+        return Json({"overrides": _overrides(self._current.snapshot(), command_store.last_overriding(self._store))})
+
+    async def events(self, request: Request) -> Response:
+        """Answer at once if something has changed, else when it does or the time is over."""
+        await self._access.asked(partial(self._access.may_read, what="api"), request)
+        after = access.number(request, "after", 0, 2**53)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + access.number(request, "wait", 0, LONGEST)
+        with self._bells.listening(CHANGED) as bell:
+            found = await self._since(after)
+            while found.changes == after and loop.time() < until and not self._bells.closed:
+                rang = await heard(bell, min(until, loop.time() + LOOK_EVERY))
+                if rang or await in_thread(self._current.changes) != after:
+                    found = await self._since(after)
+        return for_all(found._asdict())
+
+    async def _since(self, after: int) -> Changes:
+        return await in_thread(self._changes, after)
+
+    def _changes(self, after: int) -> Changes:
+        """What has changed, by the names of today: a worker that is behind tells of former ones."""
+        found = change_store.since(self._store, after)
+        current = self._names() if found.mirrors else {}
+        return found._replace(mirrors=tuple(sorted({current.get(name, name) for name in found.mirrors})))
+
+
+def _catalogue(snapshot: Snapshot, facts: Facts) -> dict[str, Any]:
+    declared = facts.declared
+    return {
+        **documents.head(snapshot),
+        "refusal": snapshot.refusal or None,
+        "problems": list(snapshot.problems),
+        "site": codec.plain_site(snapshot.site),
+        "workers": [worker._asdict() for worker in declared.workers.values()] if declared else [],
+        "mirrors": codec.plain_mirrors(declared.mirrors if declared else ()),
+    }
+
+
+def _mirror(snapshot: Snapshot, view: MirrorView, _more: object) -> dict[str, Any]:
+    return documents.mirror(view, documents.public_url(snapshot, view.name))
+
+
+def _workers(snapshot: Snapshot, facts: Facts) -> dict[str, Any]:
+    foreign = {state.name for state in facts.workers if state.journal == TUNASYNC}
+    workers = [
+        {"name": worker["name"], "kind": "tunasync" if worker["name"] in foreign else "skipjack", **worker}
+        for worker in documents.tail(snapshot)["workers"]
+    ]
+    return {**documents.head(snapshot), "workers": workers}
+
+
+def _run(item: run_store.Told, current: Mapping[str, str]) -> dict[str, Any]:
+    plain = item.run._asdict()
+    del plain["log_tail"]
+    return {"worker": item.worker, "mirror": current.get(item.mirror, item.mirror), **plain}
+
+
+def _overrides(snapshot: Snapshot, given: dict[tuple[str, str], Any]) -> list[dict[str, Any]]:
+    found = []
+    for mirror in snapshot.mirrors:
+        for copy in mirror.copies:
+            if copy.status.status in (PAUSED, DISABLED):
+                names = (mirror.name, *mirror.definition.formerly)
+                by = next(filter(None, (given.get((copy.worker, name)) for name in names)), None)
+                since, who = (by.ended_at, by.issued_by) if by else (None, None)
+                kind = copy.status.status
+                found.append({"worker": copy.worker, "mirror": mirror.name, "kind": kind, "since": since, "by": who})
+    return sorted(found, key=lambda item: (item["worker"], item["mirror"]))

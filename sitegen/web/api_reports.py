@@ -1,0 +1,87 @@
+"""`POST /api/v1/reports`: what workers tell."""
+
+import json
+import time
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from schemas.report import Envelope
+from sitegen.messages import envelope
+from sitegen.messages.envelope import Refused
+from sitegen.messages.model import Answer, Delivery
+from sitegen.storage.store import Store
+from sitegen.web import endpoint
+from sitegen.web.access import Access
+from sitegen.web.answers import Json
+from sitegen.web.endpoint import Endpoint
+from sitegen.web.ingest import Ingest
+from sitegen.web.patience import in_thread
+from sitegen.web.waiting import Answered
+
+PATH = "/api/v1/reports"
+
+LARGE = 64 * 1024
+"""Bytes of a body from which checking it could hold up other requests, so it is done in a thread."""
+
+
+class Reports:
+    """Takes envelopes."""
+
+    def __init__(self, access: Access, ingest: Ingest, store: Store) -> None:
+        self._access = access
+        self._ingest = ingest
+        self._store = store
+        self._revision: tuple[int, str | None] = 0, None
+
+    def endpoints(self) -> list[Endpoint]:
+        """The rows of this part of the API."""
+        words = "Take a worker's reports; what is acknowledged is on disk."
+        return [
+            Endpoint(
+                "POST", PATH, self.take, words, "api#acknowledged", endpoint.WORKER, "report",
+                refusals=(400, 413, 422, 503),
+            )
+        ]  # fmt: skip
+
+    async def take(self, request: Request) -> Response:
+        """Take a worker's envelope; answer once it is on disk."""
+        worker = await self._access.asked(self._access.worker, request)
+        return Response(await self.kept(request, worker), media_type=Json.media_type)
+
+    async def kept(self, request: Request, worker: str) -> bytes:
+        """Keep what this worker sends; gives the answer's JSON, once it is on disk."""
+        body = await self._access.body(request)
+        read = envelope.read(body) if len(body) < LARGE else await in_thread(envelope.read, body)
+        answer = await self._ingest.keep(_delivery(read, worker))
+        await self._look_up_revision()
+        return self.told(answer)
+
+    def put(self, body: bytes, worker: str, answered: Answered) -> None:
+        """The same without waiting, for a body that is not LARGE; Refused at once or `answered` later."""
+        self._ingest.put(_delivery(envelope.read(body), worker), answered)
+
+    def told(self, answer: Answer) -> bytes:
+        """What a worker is answered."""
+        want = "snapshot" if answer.snapshot_wanted else None
+        told = {"acknowledged": answer.acknowledged, "want": want, "time": time.time(), "revision": self._revision[1]}
+        return _dump(told).encode()
+
+    def knows_revision(self) -> bool:
+        """Whether the revision of the configuration in use was looked up in this second, which is enough for all."""
+        return self._revision[0] == int(time.time())
+
+    async def _look_up_revision(self) -> None:
+        if not self.knows_revision():
+            second = int(time.time())
+            self._revision = second, self._revision[1]  # whoever comes meanwhile is told the former one
+            self._revision = second, await in_thread(self._store.revision)
+
+
+def _delivery(read: Envelope, worker: str) -> Delivery:
+    if read.worker != worker:
+        raise Refused(403, f"the token is for worker {worker}, not for {read.worker}")
+    return Delivery(read, time.time())
+
+
+_dump = json.JSONEncoder(separators=(",", ":")).encode

@@ -1,0 +1,48 @@
+"""Checked bodies of requests: from bytes to plain values that a schema allows, or a refusal that says what is wrong."""
+
+from functools import cache
+from typing import Any
+
+from schemas import quick
+from schemas.names import is_name
+from schemas.validation import schema
+from sitegen.messages.envelope import Refused, parse
+
+
+def read(body: bytes, name: str) -> dict[str, Any]:
+    """Read a JSON object that `name` describes, as in `commands#order`."""
+    plain = parse(body)
+    try:
+        if not _quick(name)(plain):
+            _check_strictly(plain, name)
+    except RecursionError as deep:
+        raise Refused(422, "the body is nested too deeply") from deep
+    found: dict[str, Any] = plain
+    return found
+
+
+def _check_strictly(plain: Any, name: str) -> None:
+    error = next(_validator(name).iter_errors(plain), None)
+    if error is not None:
+        raise Refused(422, f"{error.json_path}: {error.message[:500]}")
+
+
+def checked_name(text: str) -> str:
+    """A name; Refused when it is none."""
+    if not is_name(text):
+        raise Refused(422, f"{text[:100]!r} is no name")
+    return text
+
+
+@cache
+def _quick(name: str) -> quick.Test:
+    file, _, part = name.partition("#")
+    return quick.compile_schema(schema(file), schema, f"/$defs/{part}")
+
+
+@cache
+def _validator(name: str) -> Any:
+    from schemas.strict import validator
+
+    file, _, part = name.partition("#")
+    return validator(file).evolve(schema={"$ref": f"{schema(file)['$id']}#/$defs/{part}"})

@@ -1,0 +1,65 @@
+"""Which workers there are to take commands, and which mirrors each of them has."""
+
+from typing import NamedTuple
+
+from schemas.states import DISABLED
+from sitegen.messages import commands
+from sitegen.messages.commands import Order
+from sitegen.messages.envelope import Refused
+from sitegen.messages.model import TUNASYNC
+from sitegen.site.snapshot import Snapshot
+from sitegen.web.current import Current
+
+
+class Fleet(NamedTuple):
+    """The mirrors of each of our own workers, and who is a worker of tunasync, as of a change."""
+
+    changes: int
+    carried: dict[str, frozenset[str]]
+    foreign: frozenset[str]
+
+
+class Control:
+    """Turns orders into what each worker is to do."""
+
+    def __init__(self, current: Current) -> None:
+        self._current = current
+        self._known: Fleet | None = None
+
+    def targets(self, order: Order) -> dict[str, tuple[str, ...]]:
+        """The workers that an order concerns with their mirrors; Refused when it names what there is not."""
+        fleet = self._fleet()
+        if order.worker is not None and order.worker in fleet.foreign:
+            raise Refused(409, f"{order.worker} is a worker of tunasync: it takes commands by `POST /cmd` alone")
+        return commands.targets(order, fleet.carried)
+
+    def carried(self) -> dict[str, frozenset[str]]:
+        """The mirrors of each of our own workers."""
+        return self._fleet().carried
+
+    def _fleet(self) -> Fleet:
+        """What was known before, unless there was a change: to read a thousand workers takes longer than a command."""
+        known = self._known
+        if known is None or known.changes != self._current.newest():
+            known = self._known = _fleet(self._current.snapshot())
+        return known
+
+    def is_known(self, worker: str) -> bool:
+        """Whether this is one of our own workers."""
+        return worker in self.carried()
+
+    def is_disabled(self, worker: str, mirror: str) -> bool:
+        """Whether a mirror is disabled on a worker, as far as that has told."""
+        views = (view for view in self._current.snapshot().mirrors if view.name == mirror)
+        return any(copy.worker == worker and copy.status.status == DISABLED for view in views for copy in view.copies)
+
+
+def _fleet(snapshot: Snapshot) -> Fleet:
+    states = (worker.state for worker in snapshot.workers)
+    foreign = frozenset(state.name for state in states if state is not None and state.journal == TUNASYNC)
+    found: dict[str, set[str]] = {worker.name: set() for worker in snapshot.workers}
+    for mirror in snapshot.mirrors:
+        for copy in mirror.copies:
+            found.setdefault(copy.worker, set()).add(mirror.name)
+    carried = {worker: frozenset(mirrors) for worker, mirrors in found.items() if worker not in foreign}
+    return Fleet(snapshot.changes, carried, foreign)

@@ -1,0 +1,180 @@
+"""`GET /metrics`: the site's figures in the format of Prometheus.
+
+The lines of a mirror are written once and stay until something about it changes, since ten thousand of them would
+take a second each time. Ages are told as moments: `time() - …` in a query is the age now.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from starlette.requests import Request
+from starlette.responses import Response
+
+from schemas.report import Run
+from schemas.states import FRESH
+from sitegen.site.snapshot import Copy, MirrorView, Snapshot, WorkerView
+from sitegen.storage import run_store
+from sitegen.storage.store import Store
+from sitegen.web import endpoint
+from sitegen.web.access import Access
+from sitegen.web.current import Current
+from sitegen.web.endpoint import Endpoint
+
+KEPT = 5.0
+"""Seconds for which the figures are kept while nothing changes: signs of life count as no change."""
+
+_COPY = (
+    ("status", "1 for the state of the last run"),
+    ("last_success_timestamp_seconds", "when a run last succeeded, by the worker's clock"),
+    ("size_bytes", "size of the mirror"),
+    ("duration_seconds", "how long the transfer of the last run that has ended took"),
+    ("transferred_bytes", "what the last run that has ended transferred"),
+    ("fresh", "1 while visitors can trust this copy, 0 when it is stale or unknown"),
+    ("not_fresh", "1 for the cause while it is stale or unknown"),
+    ("lag_seconds", "how far it was behind its upstream when they were compared"),
+    ("upstream_timestamp_seconds", "the time in the upstream's timestamp file"),
+    ("compared_timestamp_seconds", "when it was compared with its upstream, by the worker's clock"),
+)
+"""Gauges of each copy of a mirror, with what they tell."""
+
+Lines = tuple[str, ...]
+"""One text for each gauge of _COPY."""
+
+
+class Metrics:
+    """The route, with what it remembers."""
+
+    def __init__(self, access: Access, current: Current, store: Store) -> None:
+        self._access = access
+        self._current = current
+        self._past = _Past(store)
+        self._lock = threading.Lock()
+        self._lines: dict[str, tuple[MirrorView, Lines]] = {}
+        self._written: tuple[int, float, bytes] = -1, 0.0, b""
+
+    def endpoints(self) -> list[Endpoint]:
+        """The row of this part of the API."""
+        return [Endpoint("GET", "/metrics", self.show, "Figures for Prometheus.", "text", endpoint.ANYONE)]
+
+    def show(self, request: Request) -> Response:
+        """All figures."""
+        self._access.may_read(request, "metrics")
+        return Response(self.text(time.monotonic()), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    def text(self, now: float) -> bytes:
+        """The figures, as long as nothing has changed those of before; `now` is in seconds of any clock."""
+        with self._lock:
+            changes = self._current.changes()
+            known, since, written = self._written
+            if known != changes or not since <= now < since + KEPT:
+                snapshot = self._current.snapshot()
+                written = self._mirrors(snapshot) + _others(snapshot)
+                self._written = changes, now, written
+            return written
+
+    def _mirrors(self, snapshot: Snapshot) -> bytes:
+        before, self._lines = self._lines, {}
+        for view in snapshot.mirrors:
+            held = before.get(view.name)
+            self._lines[view.name] = held if held and held[0] is view else (view, _lines(view, self._past.ended))
+        parts = []
+        for place, (name, words) in enumerate(_COPY):
+            parts.append(f"# HELP skipjack_mirror_{name} {words}\n# TYPE skipjack_mirror_{name} gauge\n")
+            parts += [lines[place] for _view, lines in self._lines.values()]
+        return "".join(parts).encode()
+
+
+class _Past:
+    """The runs before those that are under way, each looked up once."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._found: dict[tuple[str, str], tuple[int, Run | None]] = {}
+
+    def ended(self, copy: Copy) -> Run | None:
+        """The last run of a copy that has ended, so that nothing is missing while the next one is under way."""
+        run, definition = copy.status.run, copy.definition
+        key = copy.worker, definition.name
+        if run is None or run.ended_at is not None:
+            self._found.pop(key, None)
+            return run
+        if key not in self._found or self._found[key][0] != run.id:
+            names = (definition.name, *definition.formerly)
+            self._found[key] = run.id, run_store.last_ended(self._store, copy.worker, names)
+        return self._found[key][1]
+
+
+def _lines(view: MirrorView, ended: Callable[[Copy], Run | None]) -> Lines:
+    told = [_values(copy, ended(copy)) for copy in view.copies]
+    return tuple("".join(values[place] for values in told) for place in range(len(_COPY)))
+
+
+def _values(copy: Copy, run: Run | None) -> Lines:
+    """The lines of one copy with its last run that has ended; names need no escaping, since they are letters, digits,
+    `.`, `_` and `-`."""
+    status, probe = copy.status, copy.probe
+    labels = f'mirror="{status.mirror}",worker="{copy.worker}"'
+    values: Iterable[Any] = (
+        1,
+        status.last_success_at,
+        status.size,
+        run.duration if run else None,
+        run.bytes if run else None,
+        int(copy.verdict == FRESH),
+        None if copy.cause is None else 1,
+        copy.lag,
+        probe.upstream_at if probe else None,
+        probe.at if probe else None,
+    )
+    more = {"status": f',status="{status.status}"', "not_fresh": f',cause="{copy.cause}"'}
+    return tuple(
+        "" if value is None else f"skipjack_mirror_{name}{{{labels}{more.get(name, '')}}} {value}\n"
+        for (name, _words), value in zip(_COPY, values, strict=True)
+    )
+
+
+class _Others:
+    """What there is little of: the workers and the site as a whole."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+
+    def collect(self) -> Iterator[Metric]:
+        """Everything but the mirrors."""
+        counts = GaugeMetricFamily("skipjack_mirrors", "mirrors by freshness", labels=["freshness"])
+        for verdict, count in self._snapshot.counts.items():
+            counts.add_metric([verdict], count)
+        yield counts
+        yield GaugeMetricFamily("skipjack_changes", "number of the newest change", value=self._snapshot.changes)
+        yield from _workers(self._snapshot.workers)
+
+
+def _workers(workers: Iterable[WorkerView]) -> Iterator[Metric]:
+    seen = GaugeMetricFamily(
+        "skipjack_worker_last_seen_timestamp_seconds", "when it was last heard of", labels=["worker"]
+    )
+    silent = GaugeMetricFamily("skipjack_worker_silent", "1 when nothing was heard for too long", labels=["worker"])
+    revision = GaugeMetricFamily(
+        "skipjack_worker_revision", "1 for the commit that it follows", labels=["worker", "revision", "standing"]
+    )
+    slots = GaugeMetricFamily("skipjack_worker_slots", "runs that it may have and has", labels=["worker", "kind"])
+    for worker in workers:
+        silent.add_metric([worker.name], int(worker.silent))
+        if worker.state is not None:
+            seen.add_metric([worker.name], worker.state.last_seen)
+            revision.add_metric([worker.name, worker.state.revision or "", worker.standing or ""], 1)
+            slots.add_metric([worker.name, "total"], worker.state.slots_total)
+            slots.add_metric([worker.name, "busy"], worker.state.slots_busy)
+    return iter((seen, silent, revision, slots))
+
+
+def _others(snapshot: Snapshot) -> bytes:
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Others(snapshot))
+    ProcessCollector(registry=registry)
+    return generate_latest(registry)

@@ -1,0 +1,140 @@
+"""The API's description for programs, made of the rows that make the application and of the JSON Schemas."""
+
+import re
+from collections.abc import Iterable, Sequence
+from functools import cache
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from schemas import VERSION
+from schemas.validation import schema
+from sitegen.web import endpoint
+from sitegen.web.answers import Json, Written, raw
+from sitegen.web.endpoint import Endpoint, Parameter
+
+_FILES = ("report", "commands", "api")
+_REFERENCE = re.compile(r"(\w+)?(?:\.schema\.json)?#/\$defs/(\w+)")
+_TOKEN = {"token": list[str]()}
+_SECURITY: dict[str, list[dict[str, list[str]]]] = {
+    endpoint.WORKER: [_TOKEN],
+    endpoint.OPERATOR: [_TOKEN],
+    endpoint.READER: [_TOKEN],
+    endpoint.LISTED: [{}],
+    endpoint.ANYONE: [{}, _TOKEN],
+}
+_WHO = {
+    endpoint.WORKER: "Needs a worker's token.",
+    endpoint.OPERATOR: "Needs an operator's token.",
+    endpoint.READER: "Needs an operator's or a reader's token.",
+    endpoint.LISTED: "Needs no token, but an address that `tunasync.writes_from` lists.",
+    endpoint.ANYONE: "Open, unless `protected_reads` asks for a token.",
+}
+
+
+def endpoint_of(rows: Sequence[Endpoint]) -> Endpoint:
+    """The row of the description itself, which describes it as well."""
+    written: list[Written] = []
+
+    async def describe(request: Request) -> Response:
+        return raw(request, written[0])
+
+    words = "This description."
+    row = Endpoint("GET", "/api/v1/openapi.json", describe, words, "api#openapi", endpoint.ANYONE)
+    written.append(Written(bytes(Json(document([*rows, row])).body)))
+    return row
+
+
+def document(rows: Iterable[Endpoint]) -> dict[str, Any]:
+    """The whole description in the form of OpenAPI 3.1."""
+    paths: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        paths.setdefault(row.path, {})[row.method.lower()] = _operation(row)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Skipjack's manager", "version": VERSION},
+        "paths": paths,
+        "components": {
+            "schemas": _schemas(),
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+def _operation(row: Endpoint) -> dict[str, Any]:
+    plain: dict[str, Any] = {
+        "summary": row.summary,
+        "description": _WHO[row.access],
+        "security": _SECURITY[row.access],
+        "parameters": [*_in_path(row.path), *map(_in_query, row.parameters)],
+        "responses": {str(row.status): _answer("As wanted.", row.answer)} | _refusals(row),
+    }
+    if row.body is not None:
+        plain["requestBody"] = {"required": True, "content": _content(row.body)}
+    return plain
+
+
+def _refusals(row: Endpoint) -> dict[str, Any]:
+    words = "Not taken; the error says why."
+    return {str(status): _answer(words, "api#error") for status in row.refusals} | {
+        "default": _answer(words, "api#error")
+    }
+
+
+def _in_path(path: str) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in re.findall(r"\{(\w+)\}", path)
+    ]
+
+
+def _in_query(parameter: Parameter) -> dict[str, Any]:
+    kind = {"type": "integer", "minimum": 0} if parameter.number else {"type": "string"}
+    return {
+        "name": parameter.name,
+        "in": "query",
+        "required": parameter.required,
+        "description": parameter.meaning,
+        "schema": kind,
+    }
+
+
+def _answer(words: str, name: str) -> dict[str, Any]:
+    return {"description": words, "content": _content(name)}
+
+
+def _content(name: str) -> dict[str, Any]:
+    if name == "text":
+        return {"text/plain": {"schema": {"type": "string"}}}
+    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{name.replace('#', '_')}"}}}
+
+
+@cache
+def _schemas() -> dict[str, Any]:
+    """Every schema of a message under one name: that of its file, and after it that of its part."""
+    found: dict[str, Any] = {}
+    for file in _FILES:
+        whole = schema(file)
+        found[file] = _moved(
+            {key: value for key, value in whole.items() if key not in ("$schema", "$id", "$defs")}, file
+        )
+        for part, value in whole["$defs"].items():
+            found[f"{file}_{part}"] = _moved(value, file)
+    return found
+
+
+def _moved(value: Any, file: str) -> Any:
+    """The same with all that it refers to where it stands here."""
+    if isinstance(value, list):
+        return [_moved(item, file) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {key: _pointer(item, file) if key == "$ref" else _moved(item, file) for key, item in value.items()}
+
+
+def _pointer(reference: str, file: str) -> str:
+    match = _REFERENCE.fullmatch(reference)
+    if match is None:
+        raise ValueError(f"{reference} in {file} refers to no part of a message")
+    return f"#/components/schemas/{match[1] or file}_{match[2]}"

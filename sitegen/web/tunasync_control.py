@@ -1,0 +1,95 @@
+"""Tunasync's `POST /cmd`: for our own workers a command like any other, for those of tunasync a call to their URL."""
+
+import time
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from schemas.states import DISABLED, PAUSED
+from sitegen.messages import commands, tunasync_rules
+from sitegen.messages.commands import Order
+from sitegen.messages.envelope import Refused
+from sitegen.messages.model import Entry
+from sitegen.messages.tunasync_rules import Message
+from sitegen.storage import audit_store, tunasync_store
+from sitegen.storage.store import Store
+from sitegen.web import caller, endpoint
+from sitegen.web.access import Access
+from sitegen.web.answers import for_all
+from sitegen.web.api_commands import Commands
+from sitegen.web.control import Control
+from sitegen.web.endpoint import Endpoint
+from sitegen.web.patience import in_thread
+from sitegen.web.tunasync_writes import by
+
+VERBS = frozenset({
+    commands.START, commands.STOP, commands.DISABLE, commands.RESTART, commands.RELOAD, commands.PING,
+})  # fmt: skip
+_MARKED = {commands.DISABLE: DISABLED, commands.STOP: PAUSED}
+"""What a Go worker's job counts as once it was told so."""
+
+
+class TunasyncControl:
+    """The one route that controls."""
+
+    def __init__(self, store: Store, who: Access, control: Control, own: Commands, urls: tuple[str, ...]) -> None:
+        self._store = store
+        self._access = who
+        self._control = control
+        self._commands = own
+        self._urls = frozenset(url.rstrip("/") for url in urls)
+
+    def endpoints(self) -> list[Endpoint]:
+        """The row of this part of the API."""
+        return [
+            Endpoint(
+                "POST", "/cmd", self.command, "Give a command to one worker.", "api#pong", endpoint.LISTED,
+                "api#tunasync_command", refusals=(400, 404, 409, 413, 502),
+            )
+        ]  # fmt: skip
+
+    async def command(self, request: Request) -> Response:
+        """Give a command to the worker that it names."""
+        self._access.may_write_tunasync(request)
+        found = tunasync_rules.message(await self._access.body(request))
+        worker, verb = found.name("worker_id", "worker_id is missing"), found.text("cmd", 100)
+        if verb not in VERBS:
+            raise Refused(400, f"{verb[:100]!r} is no command of tunasync; there are {', '.join(sorted(VERBS))}")
+        tunasync_rules.check_order(found)
+        if await in_thread(self._control.is_known, worker):
+            await self._own(found, worker, by(request))
+        else:
+            await in_thread(self._foreign, found, worker, by(request))
+        return for_all({"message": f"successfully send command to worker {worker}"})
+
+    async def _own(self, found: Message, worker: str, who: Entry) -> None:
+        verb, mirror = found.text("cmd"), found.text("mirror_id", 100)
+        force = verb == commands.START and tunasync_rules.part(found, "options").flag("force", False)
+        mirrors = [mirror] if mirror else []
+        order = commands.order_of({"kind": verb, "mirrors": mirrors, "force": force, "worker": worker})
+        if verb == commands.START and await in_thread(self._control.is_disabled, worker, mirror):
+            # a start of tunasync lifts that as well
+            await self._commands.issue(Order(commands.ENABLE, (mirror,), False, worker), who)
+        await self._commands.issue(order, who)
+
+    def _foreign(self, found: Message, worker: str, who: Entry) -> None:
+        known = tunasync_store.workers(self._store).get(worker)
+        if known is None:
+            raise Refused(400, f"worker {worker} is not registered yet")
+        url = known["url"]
+        if url.rstrip("/") not in self._urls:
+            raise Refused(403, f"the URL {url} of worker {worker} is not in `tunasync.call`, so it is not called")
+        plain = {key: found.plain.get(key) for key in ("cmd", "mirror_id", "args", "options")}
+        details = {"mirrors": [found.text("mirror_id", 100)], "url": url}
+        with self._store.transaction(writing=True) as tx:
+            audit_store.write(tx, who._replace(action=f"command {plain['cmd']}", subject=worker, details=details))
+        try:
+            caller.post(url, plain)
+        except caller.NotReached as error:
+            raise Refused(502, f"post command to worker {worker}({url}) fail: {error}") from error
+        self._mark(worker, found)
+
+    def _mark(self, worker: str, found: Message) -> None:
+        mirror, status = found.text("mirror_id", 100), _MARKED.get(found.text("cmd"))
+        if status and any(job["name"] == mirror for job in tunasync_store.jobs(self._store, worker)):
+            tunasync_store.alter(self._store, worker, mirror, {"status": status}, time.time_ns())

@@ -1,0 +1,88 @@
+"""The lists that tunasync's clients read, at the root as these expect them."""
+
+from collections.abc import Mapping
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from schemas.upstreams import without_credentials
+from sitegen.messages.envelope import Refused
+from sitegen.site import tunasync
+from sitegen.site.fragments import Fragments
+from sitegen.site.snapshot import MirrorView, Snapshot
+from sitegen.storage import tunasync_store
+from sitegen.storage.store import Store
+from sitegen.web import endpoint
+from sitegen.web.access import Access
+from sitegen.web.answers import for_all, raw
+from sitegen.web.current import Current
+from sitegen.web.endpoint import Endpoint
+
+
+class TunasyncReads:
+    """Tunasync's reading routes."""
+
+    def __init__(self, store: Store, access: Access, current: Current) -> None:
+        self._store = store
+        self._access = access
+        self._current = current
+        self._fragments = Fragments(_job)
+
+    def endpoints(self) -> list[Endpoint]:
+        """The rows of this part of the API."""
+        anyone = endpoint.ANYONE
+        return [
+            Endpoint("GET", "/jobs", self.jobs, "All mirrors.", "api#tunasync_jobs", anyone),
+            Endpoint("GET", "/workers", self.workers, "All workers.", "api#tunasync_workers", anyone),
+            Endpoint(
+                "GET", "/workers/{worker}/jobs", self.worker_jobs, "One worker's mirrors.", "api#tunasync_statuses",
+                anyone, refusals=(400,),
+            ),
+        ]  # fmt: skip
+
+    def jobs(self, request: Request) -> Response:
+        """Tunasync's list of all mirrors."""
+        self._access.may_read(request, "tunasync")
+        return raw(request, self._current.written("jobs", self._jobs))
+
+    def _jobs(self, snapshot: Snapshot) -> bytes:
+        """With the sizes of Go workers as these wrote them."""
+        sizes: dict[str, dict[str, str]] = {}
+        for job in tunasync_store.jobs(self._store):
+            sizes.setdefault(job["name"], {})[job["worker"]] = job["size"]
+        return b"".join(self._fragments.listed(snapshot, sizes))
+
+    def workers(self, request: Request) -> Response:
+        """Tunasync's list of workers."""
+        self._access.may_read(request, "tunasync")
+        foreign = tunasync_store.workers(self._store)
+        found = tunasync.workers(self._current.facts().workers)
+        return for_all([worker | foreign.get(worker["id"], {}) for worker in found])
+
+    def worker_jobs(self, request: Request) -> Response:
+        """Tunasync's list of one worker's mirrors."""
+        self._access.may_read(request, "tunasync")
+        name, found = request.path_params["worker"], self._current.snapshot()
+        if not any(worker.name == name for worker in found.workers):
+            raise Refused(400, f"invalid workerID {name}")
+        if name in tunasync_store.workers(self._store):
+            return for_all([_open(job) for job in tunasync_store.jobs(self._store, name)])
+        return for_all(tunasync.worker_jobs(found, name))
+
+
+def _job(snapshot: Snapshot, view: MirrorView, sizes: Mapping[str, str] | None) -> dict[str, Any]:
+    """A mirror in the list; `sizes` are those of Go workers, by worker."""
+    job = tunasync.job(view, ZoneInfo(snapshot.site.time_zone))
+    return job | {"size": (sizes or {}).get(job["skipjack"]["worker"], job["size"])}
+
+
+def _open(job: Mapping[str, Any]) -> dict[str, Any]:
+    """A Go worker's job as it told it, fit for everybody."""
+    return {**job, **{key: without_credentials(job[key]) for key in ("upstream", "error_msg")}}
+
+
+async def ping(_request: Request) -> Response:
+    """Say that somebody is there."""
+    return for_all({"message": "pong"})

@@ -1,0 +1,124 @@
+"""What tunasync's workers and `tunasynctl` write, at the root as these expect it; only for listed addresses."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from schemas.names import is_name
+from sitegen.messages import tunasync_rules
+from sitegen.messages.envelope import Refused
+from sitegen.messages.model import TUNASYNC, Entry
+from sitegen.messages.tunasync_rules import Message
+from sitegen.storage import tunasync_store
+from sitegen.storage.store import Store
+from sitegen.web import access, endpoint
+from sitegen.web.access import Access
+from sitegen.web.answers import for_all
+from sitegen.web.endpoint import Endpoint
+from sitegen.web.ingest import Ingest
+from sitegen.web.patience import in_thread
+
+
+class TunasyncWrites:
+    """Tunasync's writing routes but for commands."""
+
+    def __init__(self, store: Store, who: Access, ingest: Ingest) -> None:
+        self._store = store
+        self._access = who
+        self._ingest = ingest
+
+    def endpoints(self) -> list[Endpoint]:
+        """The rows of this part of the API."""
+        listed, job = endpoint.LISTED, "/workers/{worker}/jobs/{mirror}"
+        refused = (400, 413)
+        return [
+            Endpoint(
+                "POST", "/workers", self.register, "Register a worker, or refresh it.", "api#tunasync_worker", listed,
+                "api#tunasync_registration", refusals=refused,
+            ),
+            Endpoint(
+                "DELETE", "/workers/{worker}", self.forget, "Forget a worker.", "api#pong", listed, refusals=(400,)
+            ),
+            Endpoint("DELETE", "/jobs/disabled", self.flush, "Forget disabled mirrors.", "api#pong", listed),
+            Endpoint(
+                "POST", job, self.status, "Tell a mirror's status.", "api#tunasync_status", listed,
+                "api#tunasync_report", refusals=refused,
+            ),
+            Endpoint(
+                "POST", f"{job}/size", self.size, "Tell a mirror's size.", "api#tunasync_status", listed,
+                "api#tunasync_size", refusals=(*refused, 404),
+            ),
+            Endpoint(
+                "POST", "/workers/{worker}/schedules", self.schedules, "Tell when runs are due.", "api#nothing", listed,
+                "api#tunasync_schedules", refusals=refused,
+            ),
+        ]  # fmt: skip
+
+    async def register(self, request: Request) -> Response:
+        """Register a worker."""
+        found = await self._message(request)
+        name = found.name("id", "invalid workerID")
+        url, token = found.text("url", 2000), found.text("token")
+        tunasync_rules.check_times(found, "last_online", "last_register")
+        times = await self._write(tunasync_store.register, name, url, time.time_ns())
+        return for_all({"id": name, "url": url, "token": token, **times})
+
+    async def status(self, request: Request) -> Response:
+        """Keep a mirror's status."""
+        found = await self._message(request)
+        mirror = tunasync_rules.named(found, request.path_params["mirror"])
+        return for_all(await self._write(tunasync_store.post, _worker(request), mirror, found, time.time_ns()))
+
+    async def size(self, request: Request) -> Response:
+        """Keep a mirror's size."""
+        found = await self._message(request)
+        mirror, size = tunasync_rules.named(found, request.path_params["mirror"]), found.text("size", 100)
+        if not size:
+            raise Refused(400, "`size` is missing")
+        # only people who use `tunasynctl set-size` send this, and no worker
+        who = by(request)._replace(action="set size")
+        changed = _worker(request), mirror, {"size": size}, time.time_ns(), who
+        return for_all(await self._write(tunasync_store.alter, *changed))
+
+    async def schedules(self, request: Request) -> Response:
+        """Keep when runs are due."""
+        items = tunasync_rules.parts(await self._message(request), "schedules")
+        times = {item.text("name"): item.time("next_schedule") for item in items}
+        await self._write(tunasync_store.schedule, _worker(request), times, time.time_ns())
+        return for_all({})
+
+    async def forget(self, request: Request) -> Response:
+        """Forget a worker."""
+        self._access.may_write_tunasync(request)
+        await self._write(tunasync_store.forget, _worker(request), by(request))
+        return for_all({"message": "deleted"})
+
+    async def flush(self, request: Request) -> Response:
+        """Forget disabled mirrors."""
+        self._access.may_write_tunasync(request)
+        await self._write(tunasync_store.flush, by(request))
+        return for_all({"message": "flushed"})
+
+    async def _message(self, request: Request) -> Message:
+        self._access.may_write_tunasync(request)
+        return tunasync_rules.message(await self._access.body(request))
+
+    async def _write(self, change: Callable[..., Any], *arguments: Any) -> Any:
+        result = await in_thread(change, self._store, *arguments)
+        self._ingest.tell()
+        return result
+
+
+def by(request: Request) -> Entry:
+    """Who did it, for the audit: nobody is known but by address."""
+    return Entry(time.time(), TUNASYNC, "", "", access.client(request), {})
+
+
+def _worker(request: Request) -> str:
+    name: str = request.path_params["worker"]
+    if not is_name(name):
+        raise Refused(400, f"invalid workerID {name[:100]}")
+    return name
