@@ -9,6 +9,9 @@ import pytest
 from tests.e2e.parts import ConfigRepository, RsyncDaemon, Worker, alive, wait_until
 
 
+UNDER_WAY = ("launching", "pre-syncing", "syncing")
+
+
 def script(worker: Worker, text: str, mode: int = 0o755) -> Path:
     path = worker.folder / "script"
     path.write_text(text)
@@ -20,9 +23,12 @@ def declare(repository: ConfigRepository, worker: Worker, command: Path | str, m
     text = f"provider: command\nupstream: https://files.example/\ncommand: {command}\n{more}"
     repository.commit({"m.yml": text}, "Add m")
     worker.command("follow")
-    wait_until(
-        lambda: worker.states().get("m", "launching") not in ("launching", "pre-syncing", "syncing"), "first run ends"
-    )
+    try:
+        wait_until(lambda: worker.states().get("m", "launching") not in UNDER_WAY, "first run ends")
+    except TimeoutError as error:
+        messages = worker.state / "messages.log"
+        said = messages.read_text() if messages.exists() else "nothing was said"
+        raise TimeoutError(f"{error}; {worker.states()}; {said}") from error
 
 
 @pytest.mark.parametrize(
