@@ -8,7 +8,6 @@ import pytest
 
 from tests.e2e.parts import ConfigRepository, RsyncDaemon, Worker, alive, wait_until
 
-
 UNDER_WAY = ("launching", "pre-syncing", "syncing")
 
 
