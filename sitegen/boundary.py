@@ -1,5 +1,6 @@
 """The one error boundary: every way a command can end becomes an exit code and at most one line."""
 
+import logging
 import os
 import signal
 import tempfile
@@ -26,6 +27,8 @@ def run(command: Callable[[], None]) -> int:
     """Run a command and return its exit code; never raises."""
     for number in (signal.SIGTERM, signal.SIGALRM):
         signal.signal(number, _terminate)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored, as behind a `&`
+        signal.signal(signal.SIGINT, _interrupt)
     try:
         command()
     except SkipjackError as error:
@@ -44,7 +47,13 @@ def run(command: Callable[[], None]) -> int:
     return FINE
 
 
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    logging.disable()  # what a library says of being interrupted helps nobody
+    raise KeyboardInterrupt
+
+
 def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:
+    logging.disable()
     signal.setitimer(signal.ITIMER_REAL, _AGAIN)
     raise Terminated
 
