@@ -117,6 +117,8 @@ class Journal(Outbox):
         one that was paused or disabled meanwhile. A start that was asked for is thereby granted.
         """
         launched: dict[str, int] = {}
+        if subjects:
+            database.hold_back(self._db)  # once for all that begin now
         with transaction(self._db):
             orders = self.orders()
             busy = {active.mirror for active in self.active()} | {
