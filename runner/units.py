@@ -150,8 +150,8 @@ def outcomes(manager: tuple[str, ...], names: Iterable[str]) -> dict[str, Outcom
     """What became of some mirrors' units; those that the service manager says nothing of are left out."""
     properties = "Id,ActiveState,Result,ExecMainStatus,ExecMainStartTimestamp,Job,Requires"
     blocks = _show(manager, properties, map(unit, names))
-    failed = _failed_mounts(manager, blocks)
-    return {found.group(1): _outcome(block, failed) for block in blocks if (found := _UNIT.match(block.get("Id", "")))}
+    lacking = _lacking_mounts(manager, blocks)
+    return {found.group(1): _outcome(block, lacking) for block in blocks if (found := _UNIT.match(block.get("Id", "")))}
 
 
 def _show(manager: tuple[str, ...], properties: str, names: Iterable[str]) -> list[dict[str, str]]:
@@ -159,27 +159,30 @@ def _show(manager: tuple[str, ...], properties: str, names: Iterable[str]) -> li
     return [dict(line.partition("=")[::2] for line in block.splitlines()) for block in said.split("\n\n")]
 
 
-def _failed_mounts(manager: tuple[str, ...], blocks: Iterable[Mapping[str, str]]) -> set[str]:
-    """Which of the mounts that units need have failed. Then systemd drops their start, and they know of none."""
-    needed = {word for block in blocks if _is_unstarted(block) for word in block.get("Requires", "").split()}
+def _lacking_mounts(manager: tuple[str, ...], blocks: Iterable[Mapping[str, str]]) -> Mapping[str, str]:
+    """Which of the mounts that units at rest need are not there, and what they are instead. Then systemd drops the
+    unit's start, and the unit still tells of its run before, if of any."""
+    needed = {word for block in blocks if not _is_pending(block) for word in block.get("Requires", "").split()}
     mounts = sorted(word for word in needed if word.endswith(".mount"))
-    shown = _show(manager, "Id,ActiveState", mounts) if mounts else []
-    return {block["Id"] for block in shown if block.get("ActiveState") == "failed"}
+    shown = _show(manager, "Id,ActiveState,Job", mounts) if mounts else []
+    states = {block["Id"]: block.get("ActiveState", "") for block in shown if "Id" in block and not _is_pending(block)}
+    words = {"failed": "failed", "inactive": "is not mounted"}
+    return {name: words[state] for name, state in states.items() if state in words}
 
 
-def _is_unstarted(found: Mapping[str, str]) -> bool:
-    return not found.get("ExecMainStartTimestamp") and found.get("Result", "") in ("", "success")
+def _is_pending(found: Mapping[str, str]) -> bool:
+    return found.get("ActiveState") in _PENDING or found.get("Job", "0") not in ("", "0")
 
 
-def _outcome(found: Mapping[str, str], failed_mounts: Iterable[str]) -> Outcome:
-    pending = found.get("ActiveState") in _PENDING or found.get("Job", "0") not in ("", "0")
+def _outcome(found: Mapping[str, str], lacking_mounts: Mapping[str, str]) -> Outcome:
+    pending = _is_pending(found)
     result, status = found.get("Result", ""), found.get("ExecMainStatus", "")
+    lacking = sorted(lacking_mounts.keys() & {*found.get("Requires", "").split()})
+    if lacking and not pending:
+        why = f"it needs {lacking[0]}, which {lacking_mounts[lacking[0]]}; see `systemctl status {lacking[0]}`"
+        return Outcome(False, f"its unit could not start: {why}", math.inf)
     begun = found.get("ExecMainStartTimestamp", "").removeprefix("@")
     started_at = float(begun) if begun.isdigit() and result not in _WITHOUT_PROCESS else math.inf
-    lacking = sorted({*failed_mounts} & {*found.get("Requires", "").split()}) if _is_unstarted(found) else []
-    if lacking and not pending:
-        why = f"it needs {lacking[0]}, which failed; see `systemctl status {lacking[0]}`"
-        return Outcome(False, f"its unit could not start: {why}", started_at)
     if pending or result in ("", "success"):
         return Outcome(pending, "", started_at)
     meaning = _STEPS.get(int(status), "") if status.isdigit() else ""

@@ -110,6 +110,32 @@ def test_a_run_whose_disk_cannot_be_mounted_says_so(site: Site) -> None:
     site.wait_for("unmounted", "success")
 
 
+LOST_DISK = "[Service]\nType=oneshot\nExecStart=/bin/false\n"
+MOUNT_OF_LOST_DISK = (
+    "[Unit]\nRequires=lost.service\nAfter=lost.service\n[Mount]\nWhat=tmpfs\nWhere=/srv/mirror\nType=tmpfs\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "mount", "why"),
+    [("on-broken", BROKEN_MOUNT, "failed"), ("on-lost", MOUNT_OF_LOST_DISK, "is not mounted")],
+    ids=["broken", "lost"],
+)
+def test_a_run_that_failed_before_its_disk_went_says_why(site: Site, name: str, mount: str, why: str) -> None:
+    site.commit({f"{name}.yml": "upstream: rsync://127.0.0.1/no-such-module/\n"})
+    site.wait_for(name, "failed")
+    site.box.write("/etc/systemd/system/lost.service", LOST_DISK)
+    site.box.write("/etc/systemd/system/srv-mirror.mount", mount)
+    site.box.do("systemctl", "daemon-reload")
+    try:
+        site.box.do(SKIPJACK, "start", name)
+        run = site.wait_for(name, "launch-failed")
+    finally:
+        units = "/etc/systemd/system/srv-mirror.mount /etc/systemd/system/lost.service"
+        site.box.shell(f"rm -f {units}; systemctl daemon-reload; systemctl reset-failed")
+    assert f"it needs srv-mirror.mount, which {why}; see `systemctl status srv-mirror.mount`" in run["reason"]
+
+
 def test_what_needs_more_memory_than_it_may_is_killed_and_says_so(site: Site) -> None:
     site.box.write("/srv/hog.py", HOG, 0o755)
     site.commit({"hog.yml": "provider: command\nupstream: x\ncommand: /srv/hog.py\nmemory_limit: 64MiB\n"})
