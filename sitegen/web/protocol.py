@@ -132,6 +132,8 @@ class _Guarded(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         self._at_work = self.pipeline[-1][0] if self.pipeline else None
         super().on_response_complete()
+        if self._report is not None:  # its head came with the last request, and nobody can say when its body will
+            self._take(self._report)
 
     def on_body(self, body: bytes) -> None:
         if not self._refused:

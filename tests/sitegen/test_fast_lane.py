@@ -147,6 +147,17 @@ def test_reports_that_are_sent_before_the_last_one_was_answered_are_answered_in_
     assert [answer["want"] for answer in answers] == [None, None, None, "snapshot"]
 
 
+def test_a_body_whose_head_came_with_the_last_report_is_not_waited_for_without_end(lane: Lane) -> None:
+    lane.remember()
+    first, second = (lane.request("w1", report(number)) for number in (1, 2))
+    with lane.connected() as connection:
+        connection.sendall(first + second[: second.index(b"{")])
+        assert read(connection)[2]["acknowledged"] == 1
+        wait_for(lambda: lane.long, "the application waits for the rest, but no longer than it may")
+        connection.sendall(second[second.index(b"{") :])
+        assert read(connection)[2]["acknowledged"] == 2
+
+
 @pytest.mark.parametrize(("line", "header"), [("1.0", "X: x"), ("1.1", "Connection: close")])
 def test_who_wants_no_more_is_hung_up_on(lane: Lane, line: str, header: str) -> None:
     lane.remember()
