@@ -1,12 +1,14 @@
 """Backups of a real manager that is being used, what is read back of them, and what `check` finds."""
 
+import os
 import sqlite3
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
+from sitegen.storage import still
 from tests.sitegen.kit import Manager, delivery_of, envelope_of, report_of, status_of
 from tests.sitegen.store_cases import DECLARED
 
@@ -161,6 +163,30 @@ def test_a_damaged_page_is_found(filled: Manager) -> None:
     checked = filled.run_here("check")
     assert checked.returncode == 1, checked.stdout
     assert "file: " in checked.stdout or "malformed" in checked.stderr
+
+
+def test_a_folder_that_is_closed_to_us_is_left_to_sqlite_to_tell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed(_path: Path) -> NoReturn:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "exists", closed)
+    file = tmp_path / "manager.db"
+    with still.readable(file) as address:
+        assert address == f"{file.as_uri()}?mode=ro"
+    assert still.remedy(file) == ""
+
+
+def test_an_owner_without_a_name_is_told_by_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nameless(_path: Path) -> NoReturn:
+        raise KeyError
+
+    monkeypatch.setattr(Path, "owner", nameless)
+    monkeypatch.setattr(os, "access", lambda *_arguments, **_named: False)
+    file = tmp_path / "manager.db"
+    file.touch()
+    assert still.remedy(file).startswith(f"Run this as the user with the number {os.geteuid()}: SQLite makes")
 
 
 def execute(manager: Manager, statement: str) -> list[Any]:
