@@ -48,7 +48,7 @@ def sound(made: Iterable[Callable[[], T]]) -> Iterator[T]:
 def checked(record: R) -> R:
     """The record itself; TypeError when a value is of a kind that its field cannot have."""
     for name, value, kinds in zip(_fields(type(record)), record, _kinds(type(record)), strict=True):
-        if type(value) not in kinds:
+        if type(value) not in kinds and not (int in kinds and type(value) is float and value.is_integer()):
             raise TypeError(f"{name} is {value!r}"[:100])
     return record
 
