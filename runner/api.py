@@ -16,6 +16,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
+from runner.deletion_limits import Limits as Limits
+from runner.deletion_limits import Loss as Loss
+from runner.deletion_limits import Tree as Tree
+from runner.deletion_limits import limits_of
+from runner.deletion_limits import refusal as refusal
 from runner.paths import Paths
 from runner.paths import left_behind as left_behind  # for hooks, too
 from runner.paths import lies_in as lies_in
@@ -125,6 +130,11 @@ class Job:
     `ask` runs a short program of the system: it takes its words and a time-out in seconds, and gives the exit code and
     what it said, or raises CannotRun. A hook may replace `wrap`, through which each of the provider's commands goes
     before it is started, and `unwrap`, which is called when its process has ended, however it did.
+
+    `limits` say how much this run may delete. A provider that judges all deletions of an attempt by them before it
+    makes any sets `deletions_judged`, which is False when an attempt begins; otherwise the tree is compared after the
+    attempt. `accepted` is the tree of the last success that was accepted, None when there was none; `contents` is the
+    tree after this attempt, for a provider that knows it without a walk.
     """
 
     def __init__(self, mirror: Mirror, paths: Paths, machine: Machine = _NO_MACHINE) -> None:
@@ -147,6 +157,10 @@ class Job:
         self.complaints: list[str] = []
         self.explanation = ""
         self.kept: dict[str, Any] = {}
+        self.limits = limits_of(mirror)
+        self.deletions_judged = False
+        self.accepted: Tree | None = None
+        self.contents: Tree | None = None
 
     def note(self, text: str) -> None:
         """Write a line of ours at the end of the attempt's log, where people look first; a full disk is no matter."""

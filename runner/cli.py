@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,7 +42,8 @@ def _parser() -> argparse.ArgumentParser:
     _with_settings(commands, "tick", "start what is due").set_defaults(command=_tick)
     run = _with_settings(commands, "run", "sync one mirror now")
     run.add_argument("name", metavar="NAME")
-    run.add_argument("--max-delete", type=_share, metavar="SHARE", help="let it delete that much this once, e.g. 100%%")
+    words = "files that this run may delete: a number, or a share of them; 100%% allows any loss"
+    run.add_argument("--max-delete", type=_limit, metavar="LIMIT", help=words)
     run.add_argument("--dry-run", action="store_true", help="show what it would do, and change nothing")
     run.set_defaults(command=_run)
     courier = _with_settings(commands, "courier", "report to the manager and take its commands")
@@ -80,10 +82,10 @@ def _add_orders(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         parser.set_defaults(command=_order, verb=verb, force=False)
 
 
-def _share(text: str) -> str:
-    """A share as `--max-delete` takes it."""
-    if not text.removesuffix("%").isdigit() or not text.endswith("%") or int(text[:-1]) > 100:
-        raise argparse.ArgumentTypeError(f"{text!r} is no share; write for example 100%")
+def _limit(text: str) -> str:
+    """Check a limit as `--max-delete` takes it: a number of files, or a share of them."""
+    if not re.fullmatch(r"[0-9]{1,10}|([0-9]{1,2}|100)%", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of files or a share. Write for example 100%")
     return text
 
 

@@ -69,7 +69,7 @@ def _as_text(told: str) -> str:
 
 
 def _attempt(job: Job, means: Means) -> Ending:
-    job.explanation = ""
+    job.explanation, job.deletions_judged, job.contents = "", False, None
     _call(means.hooks, "pre_exec", job)
     means.on_attempt(job.attempt)
     log = os.open(job.log_file, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from runner import bell, hooks, journal, launch, locks, pipeline, plan, process, progress, schedule
 from runner.api import Job, Machine
+from runner.deletion_limits import limits_of
 from runner.journal import Ending, Journal, Subject
 from runner.output import log
 from runner.places import Places
@@ -37,11 +38,11 @@ class _Locks(NamedTuple):
     slot: int
 
 
-def run(places: Places, name: str, launched: int | None = None, max_delete: str | None = None) -> int:
+def run(places: Places, name: str, launched: int | None = None, max_delete: int | str | None = None) -> int:
     """Run the mirror once and give the exit code: 0 for a success or a wait for a slot, 1 otherwise, 143 when stopped.
 
     `launched` is the number under which a tick announced the run; without it the run was asked for by hand, and
-    `max_delete` may then replace the definition's, this once.
+    `max_delete` may then replace the definition's for this run.
     """
     if not is_name(name):
         raise SkipjackError(
@@ -56,7 +57,7 @@ def run(places: Places, name: str, launched: int | None = None, max_delete: str 
         raise SkipjackError(f"This worker ({header.worker}) has no mirror `{name}`.", "See `skipjack validate`.")
     if not planned.mirror.docker_image:  # podman's helpers serve other mirrors, too, and containers are ended by name
         process.adopt_orphans()
-    mirror = planned.mirror._replace(max_delete=max_delete or planned.mirror.max_delete)
+    mirror = planned.mirror
     subject = Subject.of(planned)
     with contextlib.ExitStack() as stack:
         book = stack.enter_context(journal.opened(places.journal))
@@ -73,6 +74,7 @@ def run(places: Places, name: str, launched: int | None = None, max_delete: str 
             raise SkipjackError(f"The launch {launched} of {name} was given up meanwhile.", "The next tick goes on.")
         machine = Machine(places.state_dir, header.container_program, header.cgroup, header.volumes)
         job = Job(mirror, planned.paths, machine)
+        job.limits = limits_of(mirror, max_delete)
         ending = _supervise(job, book, number, held, stop, header)
         unmeasured = ending.status == SUCCESS and mirror.measure_size and book.needs_size(name, time.time())
     bell.ring(header.run_dir)

@@ -89,6 +89,8 @@ class Mirror(NamedTuple):
     docker_volumes: tuple[str, ...] = ()
     docker_options: tuple[str, ...] = ()
     max_delete: int | str = "50%"
+    max_delete_floor: int = 0
+    max_delete_bytes: int | None = None
     trace: str = ""
     rsync_options: tuple[str, ...] = ()
     rsync_options_extra: tuple[str, ...] = ()

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from runner.api import Command, Findings, Job
 from schemas.units import parse_tool_size
 
-OPTIONS = frozenset(
-    ["upstream", "command", "env", "success_exit_codes", "fail_on_match", "size_pattern", "progress_pattern"]
-)
+OPTIONS = frozenset({
+    "upstream", "command", "env", "success_exit_codes", "fail_on_match", "size_pattern", "progress_pattern",
+    "max_delete", "max_delete_floor", "max_delete_bytes",
+})  # fmt: skip
 
 
 def commands(job: Job) -> Iterator[Command]:

@@ -7,14 +7,11 @@ there were any and they are few enough, a second pass deletes them. (`--max-dele
 import re
 from collections.abc import Iterator
 
-from runner.api import Abort, Command, Job
+from runner.api import Abort, Command, Job, Loss, Tree, refusal
 from schemas.states import REFUSED
 
 DELETIONS_LEFT = 25
 """rsync's exit code when `--max-delete` stopped deletions, after rsync(1)."""
-
-FREE = 100
-"""So many deletions are always allowed under a share: in a small mirror every change is a large one."""
 
 _TAIL_BYTES = 64 * 1024
 _SKIPPED = re.compile(rb"Deletions stopped due to --max-delete limit \(([0-9]+) skipped\)")
@@ -23,7 +20,7 @@ _FILES = re.compile(rb"^Number of files: ([0-9,]+)", re.M)
 
 def guarded(job: Job, full: Command) -> Iterator[Command]:
     """The passes of a sync that deletes. Raises Abort, once all is transferred, when there is too much to delete."""
-    if job.mirror.max_delete == "100%" or job.mirror.rsync_override_only or _has_own_limit(full):
+    if job.limits.are_off or job.mirror.rsync_override_only or _has_own_limit(full):
         yield full
         return
     *words, upstream, directory = full.argv
@@ -42,18 +39,14 @@ def _may_delete(job: Job) -> bool:
         log.seek(max(0, log.seek(0, 2) - _TAIL_BYTES))
         tail = log.read()
     skipped, files = _last(_SKIPPED, tail), _last(_FILES, tail)
-    limit = job.mirror.max_delete
+    job.deletions_judged = True
     if skipped is None and job.exit_code != DELETIONS_LEFT:
         return False
     if skipped is None or files is None:
         raise Abort(REFUSED, "there is something to delete, but rsync did not tell how much; nothing was deleted")
-    allowed = limit if isinstance(limit, int) else max(FREE, (files + skipped) * int(limit[:-1]) // 100)
-    if skipped > allowed:
-        raise Abort(
-            REFUSED,
-            f"{skipped} files would be deleted, which is more than `max_delete: {limit}` allows ({allowed}); everything"
-            f" else was transferred. If it is right, run `skipjack run {job.mirror.name} --max-delete 100%`",
-        )
+    loss = Loss(Tree(files + skipped, 0), Tree(skipped, 0), files)
+    if reason := refusal(job.limits, loss, job.mirror.name):
+        raise Abort(REFUSED, reason)
     return True
 
 

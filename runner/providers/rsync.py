@@ -13,7 +13,7 @@ OPTIONS = frozenset({
     "upstream", "command", "env", "exclude_file", "username", "password", "use_ipv4", "use_ipv6",
     "success_exit_codes", "fail_on_match", "rsync_options", "rsync_options_extra", "rsync_override",
     "rsync_override_only", "rsync_timeout", "rsync_no_timeout", "rsync_success_exit_codes", "max_delete",
-    "trace",
+    "max_delete_floor", "max_delete_bytes", "trace",
 })  # fmt: skip
 
 BUILT_IN = (

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from runner import logs
 from runner.api import Abort, Findings, Job
+from runner.deletion_limits import limits_of
 from runner.paths import Paths
 from runner.providers import command, rsync, two_stage_rsync
 from schemas.records import Mirror, Secret
@@ -18,14 +20,15 @@ BUILT_IN = [
 UPSTREAM = "rsync://rsync.example.org/debian/"
 
 
-def job(**fields: object) -> Job:
-    mirror = Mirror("debian", "w1", "rsync", UPSTREAM)._replace(**fields)  # type: ignore[arg-type]
+def job(*, named: str | None = None, **fields: Any) -> Job:
+    mirror = Mirror("debian", "w1", "rsync", UPSTREAM)._replace(**fields)
     made = Job(mirror, Paths("/srv/mirror/debian", "/srv/mirror", "/var/log/skipjack/debian"))
     made.log_file = "/var/log/skipjack/debian/x.log"
+    made.limits = limits_of(made.mirror, named)
     return made
 
 
-def options(**fields: object) -> list[str]:
+def options(**fields: Any) -> list[str]:
     """What stands between rsync and the upstream."""
     words = list(rsync.full(job(**fields)).argv)
     assert words[-2:] == [UPSTREAM, "/srv/mirror/debian/"]
@@ -56,8 +59,8 @@ def test_the_rsync_command_line(fields: Mapping[str, object], expected: list[str
     assert options(**fields) == expected
 
 
-def stages(**fields: object) -> list[list[str]]:
-    return [list(made.argv[1:-2]) for made in two_stage_rsync.commands(job(max_delete="100%", **fields))]
+def stages(**fields: Any) -> list[list[str]]:
+    return [list(made.argv[1:-2]) for made in two_stage_rsync.commands(job(named="100%", **fields))]
 
 
 def test_the_first_stage_deletes_nothing_and_leaves_out_what_names_other_files() -> None:
@@ -78,7 +81,7 @@ def test_an_override_holds_in_both_stages_and_a_profile_may_be_ones_own() -> Non
     assert {rule[:2] for rules in two_stage_rsync.PROFILES.values() for rule in rules} == {"+ ", "- "}
 
 
-def passes(tmp_path: Path, log: str, code: int, **fields: object) -> list[list[str]]:
+def passes(tmp_path: Path, log: str, code: int, **fields: Any) -> list[list[str]]:
     """The passes below the deletion guard, when the first one ends with this code and log."""
     made = job(**fields)
     made.log_file = str(tmp_path / "log")
@@ -97,7 +100,8 @@ LEFT = "Number of files: 1,000 (reg: 900)\nDeletions stopped due to --max-delete
         ({}, 1001, False),
         ({"max_delete": "10%"}, 111, True),
         ({"max_delete": "10%"}, 112, False),
-        ({"max_delete": "0%"}, 100, True),
+        ({"max_delete": "0%", "max_delete_floor": 100}, 100, True),
+        ({"max_delete": "0%"}, 1, False),
         ({"max_delete": 7}, 7, True),
         ({"max_delete": 7}, 8, False),
     ],
@@ -109,7 +113,7 @@ def test_deletions_are_done_in_a_second_pass_if_they_are_few_enough(
         first, second = passes(tmp_path, LEFT.format(skipped), 25, **fields)
         assert first == [*second, "--max-delete=0"]
     else:
-        with pytest.raises(Abort, match=f"{skipped} files would be deleted"):
+        with pytest.raises(Abort, match=f"{skipped} of {1000 + skipped} files .* would be deleted"):
             passes(tmp_path, LEFT.format(skipped), 25, **fields)
 
 
@@ -121,7 +125,7 @@ def test_nothing_left_to_delete_needs_no_second_pass_and_a_vanished_file_hides_n
 
 
 def test_the_deletion_guard_can_be_turned_off_or_replaced_by_ones_own(tmp_path: Path) -> None:
-    for fields in ({"max_delete": "100%"}, {"rsync_options": ("--max-delete=5",)}, {"rsync_override_only": True}):
+    for fields in ({"named": "100%"}, {"rsync_options": ("--max-delete=5",)}, {"rsync_override_only": True}):
         [only] = passes(tmp_path, LEFT.format(10**6), 25, **fields)
         assert "--max-delete=0" not in only
 

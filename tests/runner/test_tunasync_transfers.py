@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from runner.api import Job
+from runner.deletion_limits import limits_of
 from runner.paths import Paths
 from runner.providers import PROVIDERS
 from schemas.records import Mirror, RunnerSettings
@@ -65,7 +66,8 @@ def of_tunasync(mirror: Mapping[str, Any], usual: list[str]) -> list[list[str]]:
 def of_skipjack(mirror: Mirror, settings: RunnerSettings) -> list[list[str]]:
     """The rsyncs that the provider runs without the deletion guard, with the known differences undone."""
     directory = mirror.mirror_dir or str(Path(settings.mirror_root, mirror.mirror_subdir, mirror.name))
-    job = Job(mirror._replace(max_delete="100%"), Paths(directory, settings.mirror_root, "/log"))
+    job = Job(mirror, Paths(directory, settings.mirror_root, "/log"))
+    job.limits = limits_of(mirror, "100%")
     return [[*map(as_tunasync_says, made.argv[:-1]), made.argv[-1].removesuffix("/")] for made in without_no_h(job)]
 
 

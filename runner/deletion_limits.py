@@ -1,0 +1,91 @@
+"""How much one run may delete: a pure judgement over the limits of a mirror and what a run deletes or has lost.
+
+Everything but a directory counts as a file: regular files, symbolic links, devices. Deleting directories alone loses
+nothing. Both the guard of the rsync providers, which judges before anything is deleted, and the comparison of a tree
+with the last accepted success use it.
+"""
+
+from typing import NamedTuple
+
+from schemas.records import Mirror
+from schemas.units import format_size
+
+EVERYTHING = "100%"
+"""The share with which an operator accepts any loss in one run, that of every file as well."""
+
+
+class Tree(NamedTuple):
+    """What a directory holds: files, and their bytes."""
+
+    files: int
+    size: int
+
+
+class Limits(NamedTuple):
+    """How much may go: `most` is a count or a share like `10%`, `size` is in bytes, None for no limit.
+
+    `named` is true when the operator named `most` for this run alone.
+    """
+
+    most: int | str = "50%"
+    floor: int = 0
+    size: int | None = None
+    named: bool = False
+
+    @property
+    def are_off(self) -> bool:
+        """Whether the operator accepts every loss of this run."""
+        return self.named and self.most == EVERYTHING
+
+
+class Loss(NamedTuple):
+    """A tree before a run, what the run takes from it, and how many files there are afterwards."""
+
+    had: Tree
+    lost: Tree
+    files_left: int
+
+
+def limits_of(mirror: Mirror, named: int | str | None = None) -> Limits:
+    """Return the limits of a definition; what the operator `named` for one run replaces its `max_delete` and floor."""
+    if named is None:
+        return Limits(mirror.max_delete, mirror.max_delete_floor, mirror.max_delete_bytes)
+    return Limits(named, 0, None if named == EVERYTHING else mirror.max_delete_bytes, named=True)
+
+
+def allowed(limits: Limits, files_had: int) -> int:
+    """Return how many files may be deleted. Fractions are cut off: 10% of 9 files is none."""
+    if isinstance(limits.most, int):
+        return limits.most
+    return max(files_had * int(limits.most[:-1]) // 100, limits.floor)
+
+
+def refusal(
+    limits: Limits,
+    loss: Loss,
+    mirror: str,
+    happens: str = "would be deleted",
+    emptied: str = "no file would be left",
+) -> str:
+    """Return why a loss is refused, with the figures and what the operator can do; empty when it is allowed.
+
+    `happens` is what a sentence says of the files, `emptied` of a tree that loses its last one.
+    """
+    excess = "" if limits.are_off else _excess(limits, loss, happens, emptied)
+    return f"{excess}. If that is right, run `skipjack run {mirror} --max-delete {EVERYTHING}`" if excess else ""
+
+
+def _excess(limits: Limits, loss: Loss, happens: str, emptied: str) -> str:
+    had, lost, files_left = loss
+    if lost.files <= 0:
+        return ""
+    figures = f"{lost.files} of {had.files} files ({format_size(lost.size)}) {happens}"
+    if files_left == 0:
+        return f"{emptied}: {figures}"
+    if lost.files > (most := allowed(limits, had.files)):
+        floor = f" and `max_delete_floor: {limits.floor}`" if limits.floor and isinstance(limits.most, str) else ""
+        source = f"`--max-delete {limits.most}`" if limits.named else f"`max_delete: {limits.most}`"
+        return f"{figures}; {source}{floor} {'allow' if floor else 'allows'} {most}"
+    if limits.size is not None and lost.size > limits.size:
+        return f"{figures}; `max_delete_bytes` allows {format_size(limits.size)}"
+    return ""
