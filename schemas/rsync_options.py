@@ -1,0 +1,245 @@
+"""Read a list of rsync options exactly as rsync's own parser (popt) does.
+
+Answers which option takes which word, whatever list, key or cluster a word came from. The table is that of rsync 3.5; a
+release since 3.1 knows the same spellings or fewer, each with the same meaning. Knows nothing of what is allowed.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+_FLAGS = """
+help | version -V | verbose -v | no-verbose no-v | msgs2stderr | no-msgs2stderr | quiet -q | motd | no-motd | stats
+human-readable -h | no-human-readable no-h | dry-run -n | archive -a | recursive -r | no-recursive no-r
+inc-recursive i-r | no-inc-recursive no-i-r | dirs -d | no-dirs no-d | old-dirs old-d | perms -p | no-perms no-p
+executability -E | acls -A | no-acls no-A | xattrs -X | no-xattrs no-X | times -t | no-times no-t | atimes -U
+no-atimes no-U | open-noatime | no-open-noatime | crtimes -N | no-crtimes no-N | omit-dir-times -O
+no-omit-dir-times no-O | omit-link-times -J | no-omit-link-times no-J | super | no-super | fake-super | owner -o
+no-owner no-o | group -g | no-group no-g | -D | no-D | devices | no-devices | copy-devices | write-devices
+no-write-devices | specials | no-specials | drop-D | no-drop-D | links -l | no-links no-l | copy-links -L
+copy-unsafe-links | safe-links | insecure-links | no-insecure-links | munge-links | no-munge-links | copy-dirlinks -k
+keep-dirlinks -K | hard-links -H | no-hard-links no-H | relative -R | no-relative no-R | implied-dirs i-d
+no-implied-dirs no-i-d | ignore-times -I | size-only | one-file-system -x | no-one-file-system no-x | update -u
+existing ignore-non-existing | ignore-existing | sparse -S | no-sparse no-S | preallocate | inplace | no-inplace
+append | append-verify | no-append | delete | delete-before | delete-during del | delete-delay | delete-after
+delete-excluded | delete-missing-args | ignore-missing-args | remove-source-files remove-sent-files | force | no-force
+ignore-errors | no-ignore-errors | -F | cvs-exclude -C | whole-file -W | no-whole-file no-W | checksum -c
+no-checksum no-c | fuzzy -y | no-fuzzy no-y | compress -z | old-compress | new-compress | no-compress no-z | -P
+progress | no-progress | partial | no-partial | delay-updates | no-delay-updates | prune-empty-dirs -m
+no-prune-empty-dirs no-m | itemize-changes -i | no-itemize-changes no-i | no-bwlimit | backup -b | no-backup
+list-only | from0 -0 | no-from0 | old-args | no-old-args | secluded-args protect-args -s
+no-secluded-args no-protect-args no-s | trust-sender | numeric-ids | no-numeric-ids | no-timeout | no-contimeout
+fsync | no-iconv | ipv4 -4 | ipv6 -6 | 8-bit-output -8 | no-8-bit-output no-8 | mkpath | no-mkpath | qsort
+blocking-io | no-blocking-io | server | sender | daemon | detach | no-detach
+"""
+
+_TEXTS = """
+info | debug | stderr | confine-root | chmod | max-size | min-size | max-alloc | filter -f | exclude | include
+exclude-from | include-from | checksum-choice cc | block-size -B | compare-dest | copy-dest | link-dest
+compress-choice zc | skip-compress | partial-dir | log-file | log-file-format | out-format log-format | bwlimit
+backup-dir | suffix | read-batch | write-batch | only-write-batch | files-from | usermap | groupmap | chown
+stop-after time-limit | stop-at | rsh -e | rsync-path | temp-dir -T | iconv | copy-as | address | sockopts
+password-file | early-input | outbuf | remote-option -M | config | dparam
+"""
+
+_NUMBERS = """
+modify-window -@ | max-delete | compress-level zl | compress-threads zt | timeout | contimeout | port | protocol
+checksum-seed
+"""
+
+_OTHER_MODES = frozenset({"--server", "--sender", "--daemon", "--config", "--dparam", "--detach", "--no-detach"})
+"""Options after which rsync is no client any more and reads the whole list anew by other rules."""
+
+_TAKES_A_WORD = "!#:+"
+"""In a value, popt replaces this by the next word of the list that is no option, and removes that word."""
+
+_INT_MAX = 2**31
+_DIGITS = 20  # more than any number that fits
+
+_FLAG, _TEXT, _NUMBER = "flag", "text", "number"
+
+UNKNOWN = "unknown"
+NO_VALUE = "no value"
+UNWANTED_VALUE = "unwanted value"
+NOT_A_NUMBER = "not a number"
+OTHER_MODE = "another mode"
+EXPANDED = "expanded"
+
+
+class Option(NamedTuple):
+    """One option as rsync reads it.
+
+    `name` is canonical: the long name, also for a letter and a synonym (`--rsh` for `-e`, `--delete-during` for
+    `--del`, `--no-recursive` for `--no-r`), or the letter where there is none (`-D`, `-F`, `-P`). `spelling` is the
+    option as it is written, without a value. `value` is None for an option that takes none. It stands in word number
+    `word` of the list, from character `start` to before `end`; its value in word `value_word`, where that is another.
+    """
+
+    name: str
+    spelling: str
+    value: str | None
+    word: int
+    start: int
+    end: int
+    value_word: int | None = None
+
+
+class Fault(NamedTuple):
+    """Why rsync would not go on as a client: the kind (a constant of this module), the option, and its word's number.
+
+    popt reads nothing after it.
+    """
+
+    kind: str
+    spelling: str
+    word: int
+
+
+class Reading(NamedTuple):
+    """A list as rsync reads it: its options in order, the numbers of the words that are none, and the first fault."""
+
+    options: tuple[Option, ...]
+    operands: tuple[int, ...]
+    fault: Fault | None
+
+    def named(self, *names: str) -> tuple[Option, ...]:
+        """The options with one of these canonical names."""
+        return tuple([option for option in self.options if option.name in names])
+
+
+def _table() -> dict[str, tuple[str, str]]:
+    """From each spelling to its option's canonical name and kind."""
+    table = {}
+    for kind, entries in ((_FLAG, _FLAGS), (_TEXT, _TEXTS), (_NUMBER, _NUMBERS)):
+        for entry in entries.replace("\n", "|").split("|"):
+            spellings = [word if word.startswith("-") else f"--{word}" for word in entry.split()]
+            table.update(dict.fromkeys(spellings, (spellings[0], kind)) if spellings else {})
+    return table
+
+
+_TABLE = _table()
+
+
+def canonical(spelling: str) -> str | None:
+    """The canonical name of an option as it is written without a value; None for what rsync does not know."""
+    found = _TABLE.get(spelling)
+    return found[0] if found else None
+
+
+def takes_value(name: str) -> bool:
+    """Whether an option, by any of its spellings, takes a value."""
+    return name in _TABLE and _TABLE[name][1] != _FLAG
+
+
+def read(words: Sequence[str]) -> Reading:
+    """Read a list of arguments, without the program's name. Never raises; what rsync would refuse is the fault."""
+    reader = _Reader(words)
+    try:
+        reader.run()
+    except _Faulty as faulty:
+        return Reading(tuple(reader.options), tuple(reader.operands), faulty.fault)
+    return Reading(tuple(reader.options), tuple(reader.operands), None)
+
+
+def without(words: Sequence[str], options: Iterable[Option]) -> tuple[str, ...]:
+    """The list without some of the options that `read` found in it; of a cluster only their letters go."""
+    left: list[str | None] = list(words)
+    for option in sorted(options, key=lambda each: (each.word, each.start), reverse=True):
+        word = left[option.word] or ""
+        rest = word[: option.start] + word[option.end :]
+        left[option.word] = None if rest in ("", "-") else rest
+        if option.value_word is not None:
+            left[option.value_word] = None
+    return tuple([word for word in left if word is not None])
+
+
+class _Faulty(Exception):  # noqa: N818 - ends the reading, as popt ends it
+    def __init__(self, kind: str, spelling: str, word: int) -> None:
+        super().__init__(kind)
+        self.fault = Fault(kind, spelling, word)
+
+
+class _Reader:
+    """Goes through the words; `_next` is the number of the word that would be taken next."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self._words = words
+        self._next = 0
+        self.options: list[Option] = []
+        self.operands: list[int] = []
+
+    def run(self) -> None:
+        while self._next < len(self._words):
+            number, word = self._next, self._words[self._next]
+            self._next += 1
+            if word == "--":
+                self.operands += range(self._next, len(self._words))
+                return
+            if word == "-" or not word.startswith("-"):
+                self.operands.append(number)
+            elif word.startswith("--"):
+                self._long(number, word)
+            else:
+                self._cluster(number, word)
+
+    def _long(self, number: int, word: str) -> None:
+        spelling, equals, value = word.partition("=")
+        name, kind = self._known(spelling, number)
+        if kind == _FLAG:
+            if equals:
+                raise _Faulty(UNWANTED_VALUE, spelling, number)
+            self._add(Option(name, spelling, None, number, 0, len(word)))
+        elif equals:
+            self._add(Option(name, spelling, value, number, 0, len(word)))
+        else:
+            self._add(self._with_next(name, spelling, number, 0, len(word)))
+
+    def _cluster(self, number: int, word: str) -> None:
+        for start, letter in enumerate(word[1:], 1):
+            spelling = f"-{letter}"
+            name, kind = self._known(spelling, number)
+            rest = word[start + 1 :]
+            if kind == _FLAG:
+                if rest.startswith("="):
+                    raise _Faulty(UNWANTED_VALUE, spelling, number)
+                self._add(Option(name, spelling, None, number, start, start + 1))
+            elif rest:
+                self._add(Option(name, spelling, rest.removeprefix("="), number, start, len(word)))
+                return
+            else:
+                self._add(self._with_next(name, spelling, number, start, start + 1))
+
+    def _known(self, spelling: str, number: int) -> tuple[str, str]:
+        if spelling not in _TABLE:
+            raise _Faulty(UNKNOWN, spelling, number)
+        return _TABLE[spelling]
+
+    def _with_next(self, name: str, spelling: str, number: int, start: int, end: int) -> Option:
+        """An option whose value is the next word, whatever that looks like."""
+        if self._next == len(self._words):
+            raise _Faulty(NO_VALUE, spelling, number)
+        self._next += 1
+        return Option(name, spelling, self._words[self._next - 1], number, start, end, self._next - 1)
+
+    def _add(self, option: Option) -> None:
+        if option.value is not None and _TAKES_A_WORD in option.value:
+            raise _Faulty(EXPANDED, option.spelling, option.word)
+        if _TABLE[option.spelling][1] == _NUMBER and not _is_number(str(option.value)):
+            raise _Faulty(NOT_A_NUMBER, option.spelling, option.word)
+        if option.name in _OTHER_MODES:
+            raise _Faulty(OTHER_MODE, option.spelling, option.word)
+        self.options.append(option)
+
+
+def _is_number(text: str) -> bool:
+    """Whether strtoll(3) reads all of a text, in base 8, 10 or 16, as a number that fits into an int."""
+    digits = text.lstrip(" \t\n\v\f\r")
+    sign, digits = (digits[0], digits[1:]) if digits[:1] in ("+", "-") else ("", digits)
+    if not digits:
+        return not sign and not text  # nothing at all counts as 0; blanks or a sign alone are left over
+    base = 16 if digits[:2] in ("0x", "0X") else 8 if digits.startswith("0") else 10
+    allowed = "0123456789abcdefABCDEF"[: 22 if base == 16 else base]
+    digits = digits[2:] if base == 16 else digits
+    if not digits or digits.strip(allowed) or len(digits.lstrip("0")) > _DIGITS:
+        return False
+    digits = digits[-_DIGITS:]
+    return -_INT_MAX <= int(sign + digits, base) < _INT_MAX
