@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 from runner.migrations import MIGRATIONS
+from schemas import presence
 from schemas.errors import SkipjackError
 
 T = TypeVar("T")
@@ -24,21 +25,77 @@ HELD_BACK = 256 * 1024
 
 @contextmanager
 def opened(path: str) -> Iterator[sqlite3.Connection]:
-    """Open the journal, made or brought to this version's tables when needed; SkipjackError when it cannot be."""
+    """Open the journal, made on a new machine and brought to this version's tables when needed.
+
+    SkipjackError when it cannot be opened, is damaged, or is not the one that was here.
+    """
+    _require(path)
+    with _explained(path):
+        connection = sqlite3.connect(f"file:{_quoted(path)}?mode=rw", PATIENCE, uri=True, isolation_level=None)
+        try:
+            connection.row_factory = sqlite3.Row
+            _prepare(connection, path)
+            presence.leave_mark(path)
+            yield connection
+        finally:
+            connection.close()
+
+
+def check(path: str) -> None:
+    """Check that the journal, if this machine has had one, is there and can be opened; SkipjackError if not."""
+    if presence.fault(path) is not None:
+        with opened(path):
+            pass
+
+
+def _require(path: str) -> None:
+    """Make the journal on a new machine; SkipjackError when its state is lost."""
     try:
-        connection = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None)
+        fault = presence.fault(path)
+        if fault is None:
+            presence.make(path, _fill)
+            fault = presence.fault(path)
     except sqlite3.Error as error:
-        raise SkipjackError(f"The journal {path} cannot be opened: {error}.", "Check the folder's owner.") from error
+        raise SkipjackError(f"The journal {path} cannot be made: {error}.", _ROOM) from error
+    except OSError as error:
+        todo = "Check the folder, its owner and the free space."
+        raise SkipjackError(f"The journal {path} cannot be opened: {error.strerror}.", todo) from error
+    if fault:
+        raise SkipjackError(f"The journal {path} cannot be used: {fault}.", _anew(path))
+
+
+@contextmanager
+def _explained(path: str) -> Iterator[None]:
     try:
-        connection.row_factory = sqlite3.Row
-        _prepare(connection, path)
-        yield connection
+        yield
     except sqlite3.OperationalError as error:
-        todo = "See whether the disk is full or read-only; nothing was recorded."
-        raise SkipjackError(f"The journal {path} cannot be used: {error}.", todo) from error
+        if "no such" in str(error):  # a table or a column
+            raise SkipjackError(f"The journal {path} is damaged: {error}.", _anew(path)) from error
+        raise SkipjackError(f"The journal {path} cannot be used: {error}.", _ROOM) from error
     except sqlite3.DatabaseError as error:
-        todo = "Put a backup there, or move it away with its `-wal`: then every mirror begins anew, and none is paused."
-        raise SkipjackError(f"The journal {path} is damaged: {error}.", todo) from error
+        raise SkipjackError(f"The journal {path} is damaged: {error}.", _anew(path)) from error
+
+
+_ROOM = "See whether the disk is full or read-only; nothing was recorded."
+
+
+def _anew(path: str) -> str:
+    return (
+        "Nothing runs until it is back: put a backup there. To start anew instead, with every mirror due and none "
+        f"paused or disabled, run `rm {path}*`."
+    )
+
+
+def _quoted(path: str) -> str:
+    return path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+
+
+def _fill(path: str) -> None:
+    """Write a journal in which nothing has happened yet."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    try:
+        connection.execute("PRAGMA journal_mode=WAL")
+        _migrate(connection)
     finally:
         connection.close()
 
@@ -49,15 +106,21 @@ def _prepare(connection: sqlite3.Connection, path: str) -> None:
     if version == len(MIGRATIONS):
         return
     if version > len(MIGRATIONS):
-        raise SkipjackError(f"The journal {path} was written by a newer version.", "Install that version again.")
-    connection.execute("PRAGMA journal_mode=WAL")
+        what = f"The journal {path} was written by a newer version, or by another program."
+        raise SkipjackError(what, "Install that version again, or put a backup there.")
+    if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'identity'").fetchone():
+        raise SkipjackError(f"The file {path} is not a journal of Skipjack.", _anew(path))
+    _migrate(connection)
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
     with transaction(connection):
         version = connection.execute("PRAGMA user_version").fetchone()[0]  # another process may have been faster
         for step in MIGRATIONS[version:]:
             for statement in filter(str.strip, step.split(";")):
                 connection.execute(statement)
         if not connection.execute("SELECT 1 FROM identity").fetchone():
-            connection.execute("INSERT INTO identity VALUES (?, 0)", (os.urandom(16).hex(),))
+            connection.execute("INSERT INTO identity (journal, acknowledged) VALUES (?, 0)", (os.urandom(16).hex(),))
         connection.execute(f"PRAGMA user_version={len(MIGRATIONS):d}")
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from runner import former, locks, plan
+from runner import database, former, locks, plan
 from runner.paths import paths_of
 from runner.places import Places
 from runner.plan import Due, Header, Planned, Shown
@@ -44,6 +44,7 @@ def follow(settings: RunnerSettings, *, again: bool = False, accept_rewrite: boo
     """
     places = Places(settings.state_dir)
     _make_folders(settings)
+    database.check(places.journal)
     with locks.Held(places.lock("program", "follow"), wait=settings.repository.timeout) as ours:
         if not ours:
             raise SkipjackError("Another follow is still at work.", "See what hangs; the next one tries again.")

@@ -8,7 +8,7 @@ from pathlib import Path
 from schemas.errors import SkipjackError
 from schemas.records import ManagerSettings
 from sitegen import output
-from sitegen.storage import still
+from sitegen.storage import lost, still
 from sitegen.storage.dialects import LOCK_SECONDS, database_file
 
 
@@ -20,6 +20,7 @@ def backup(settings: ManagerSettings, target: Path) -> None:
             f"Run `pg_dump --format=custom --file={target} --dbname='{settings.database.url}'`.",
         )
     _refuse_place(settings.state_dir, target)
+    lost.require_file(database_file(settings.state_dir))
     aside = target.with_name(f".{target.name}.new")
     try:
         _copy(database_file(settings.state_dir), aside)

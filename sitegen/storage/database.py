@@ -1,6 +1,6 @@
 """The manager's database: opened, brought up to date, and used in transactions of which each is explicit."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
@@ -60,9 +60,14 @@ class Database:
             yield tx
         self.commits += 1
 
-    def bring_up_to_date(self) -> None:
-        """Make the tables, or those of an older release today's; of several managers that start, one does it."""
+    def bring_up_to_date(self, before_making: Callable[[], None] = lambda: None) -> None:
+        """Make the tables, or those of an older release today's; of several managers that start, one does it.
+
+        `before_making` is called when there are none, and raises StoreError where there should be some.
+        """
         with self.writing() as tx:
+            if not inspect(tx).has_table("meta"):
+                before_making()
             _bring_up_to_date(tx, self.place)
 
     def _connect(self, *, writing: bool) -> Connection:

@@ -4,18 +4,19 @@ import heapq
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any, Self
 
 from sqlalchemy import Connection, Select, delete, func, literal, select, update
 
+from schemas import presence
 from schemas.records import DatabaseAddress
 from schemas.report import MirrorStatus, Run
 from schemas.states import ENDS
 from sitegen.messages.model import Declared, Delivery, Facts, Kept, PastRun, WorkerState
-from sitegen.storage import accept, codec, damage, dialects, rows, tables
+from sitegen.storage import accept, codec, damage, dialects, lost, rows, tables
 from sitegen.storage.database import Database, StoreError, number
 from sitegen.storage.dialects import select_of, upsert
 
@@ -39,7 +40,9 @@ class Store:
             _make(state_dir)
         self.database = Database(dialects.open_dialect(state_dir, address))
         try:
-            self.database.bring_up_to_date()
+            mark = _mark(state_dir, address, self.database)
+            self.database.bring_up_to_date(mark.require_new)
+            mark.leave()
         except BaseException:
             self.close()
             raise
@@ -179,28 +182,45 @@ def _when(run: Run) -> tuple[float, int]:
     return run.ended_at or run.launched_at or 0, run.id
 
 
+def _mark(state_dir: str, address: DatabaseAddress | None, database: Database) -> lost.FileMark | lost.ServerMark:
+    if address is None:
+        return lost.FileMark(dialects.database_file(state_dir))
+    return lost.ServerMark(state_dir, database.place)
+
+
 def _make(state_dir: str) -> None:
+    """Make the database's file on a new machine; StoreError when it is not the one that was there."""
+    file = dialects.database_file(state_dir)
     try:
         Path(state_dir).mkdir(parents=True, exist_ok=True)
-        _make_file(dialects.database_file(state_dir))
     except OSError as error:
         raise StoreError(
             f"The state directory {state_dir} cannot be made: {error.strerror}.",
             "Create it for the user that runs the manager.",
         ) from error
+    lost.require_file(file)
+    try:
+        if not file.exists():
+            presence.make(str(file), _fill)
+    except OSError as error:
+        raise StoreError(
+            f"The database {file} cannot be made: {error.strerror}.",
+            "Check the folder, its owner and the free space.",
+        ) from error
 
 
-def _make_file(file: Path) -> None:
-    """Make a file that nobody else may read: it has the tokens' digests, and who did what.
+def _fill(path: str) -> None:
+    """Write a database without any row of ours. Nobody else may read it: it has the tokens' digests, and who did what.
 
     It belongs to the folder's owner, so that root may make the first token before the manager's user begins to serve.
     """
-    if file.exists():
-        return
-    with suppress(OSError):  # the database itself says what is wrong with its file
-        file.touch(mode=0o600)
-        folder = file.parent.stat()
-        os.chown(file, folder.st_uid, folder.st_gid)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        presence.give_to_owner(descriptor, path)
+    finally:
+        os.close(descriptor)
+    with Database(dialects.Sqlite(Path(path))) as database:
+        database.bring_up_to_date()
 
 
 def count_change(tx: Connection) -> int:

@@ -210,7 +210,7 @@ def test_a_signal_ends_serve_cleanly(manager: Manager, number: int, code: int) -
     assert process.returncode == code
     assert "Traceback" not in err
     left = sorted(path.name for path in manager.state.iterdir())
-    assert left == ["manager.db", "serve.lock"], "no journal is left beside it"
+    assert left == ["manager.db", "manager.db-mark", "serve.lock"], "no journal is left beside it"
 
 
 def test_a_second_serve_on_the_same_database_is_refused_and_one_after_a_death_is_not(manager: Manager) -> None:

@@ -27,7 +27,7 @@ def test_nobody_else_may_read_the_database(tmp_path: Path) -> None:
     with Store(str(tmp_path / "state")) as store:
         store.apply([delivery_of(report_of(1, status_of()))])
         modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "state").iterdir()}
-    assert modes == dict.fromkeys(("manager.db", "manager.db-wal", "manager.db-shm"), 0o600)
+    assert modes == dict.fromkeys(("manager.db", "manager.db-mark", "manager.db-wal", "manager.db-shm"), 0o600)
 
 
 def test_a_damaged_database_is_a_clear_error(tmp_path: Path) -> None:

@@ -12,4 +12,6 @@ def test_what_root_makes_in_a_users_folder_belongs_to_that_user(tmp_path: Path) 
     with Store(str(tmp_path)) as store:
         store.apply([delivery_of(report_of(1, status_of()))])
         owners = {path.name: (path.stat().st_uid, path.stat().st_gid) for path in tmp_path.iterdir()}
-    assert owners == dict.fromkeys(("manager.db", "manager.db-wal", "manager.db-shm"), (12345, 12345))
+    assert owners == dict.fromkeys(
+        ("manager.db", "manager.db-mark", "manager.db-wal", "manager.db-shm"), (12345, 12345)
+    )

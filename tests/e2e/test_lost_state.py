@@ -1,0 +1,175 @@
+"""State that is lost is never taken for a new machine: every program refuses it, and says how to start anew."""
+
+import re
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from runner import journal
+from runner.places import Places
+from tests.e2e.parts import ConfigRepository, Manager, Worker, wait_until
+
+WORKER_COMMANDS = (
+    ("tick",), ("follow",), ("follow", "--again"), ("run", "a"), ("once",), ("next",), ("courier",), ("start", "a"),
+    ("stop", "a"), ("disable", "a"), ("restart", "a"), ("enable", "a"),
+)  # fmt: skip
+MANAGER_COMMANDS = (
+    ("serve",), ("publish",), ("publish", "--once"), ("token", "list"), ("token", "add", "w2"), ("check",), ("audit",),
+    ("backup", "copy.db"), ("forget", "w1"),
+)  # fmt: skip
+
+
+def emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def emptied_with_what_lies_beside_it(path: Path) -> None:
+    for beside in path.parent.glob(f"{path.name}-*"):
+        beside.unlink()
+    path.write_bytes(b"")
+
+
+def cut_off(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.truncate(4096)
+    for ending in ("-wal", "-shm"):
+        path.with_name(path.name + ending).unlink(missing_ok=True)
+
+
+def removed(path: Path) -> None:
+    path.unlink()
+
+
+def a_directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def of_another_program(path: Path) -> None:
+    path.unlink()
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE notes (text TEXT)")
+    connection.close()
+
+
+LOSSES = (emptied, emptied_with_what_lies_beside_it, cut_off, removed, a_directory, of_another_program)
+
+
+@pytest.fixture
+def lone(repository: ConfigRepository, tmp_path: Path) -> Worker:
+    """A worker on which the mirror `a` is disabled, and a manager is named that is not there."""
+    worker = Worker(tmp_path / "w", "w1", repository.url)
+    (worker.folder / "token").write_text("x" * 43)
+    with worker.settings.open("a") as file:
+        file.write(f"manager: {{url: 'http://127.0.0.1:1', token: {{file: {worker.folder}/token}}}}\n")
+    repository.commit(
+        {"a.yml": f"provider: command\nupstream: https://x.example/\ncommand: touch {tmp_path}/ran\n"}, "Add a"
+    )
+    worker.command("follow")
+    worker.command("disable", "a")
+    with journal.opened(Places(str(worker.state)).journal) as book:
+        wait_until(lambda: not book.active(), "a run that a tick began meanwhile has ended")
+    (tmp_path / "ran").unlink(missing_ok=True)
+    return worker
+
+
+def described(done: "subprocess.CompletedProcess[str]") -> set[str]:
+    """The messages that a command gave, without what changes from one to the next."""
+    return set(re.findall(r"The (?:journal|file|database) .*", done.stderr))
+
+
+@pytest.mark.parametrize("lose", LOSSES)
+def test_every_program_of_the_worker_refuses_a_lost_journal_alike(
+    lone: Worker, tmp_path: Path, lose: Callable[[Path], None]
+) -> None:
+    path = Path(Places(str(lone.state)).journal)
+    lose(path)
+    before = path.stat().st_size if path.exists() else None
+
+    done = [lone.command(*words, check=False) for words in WORKER_COMMANDS]
+
+    assert [each.returncode for each in done] == [1] * len(done), [each.stderr for each in done]
+    said = {message for each in done for message in described(each)}
+    assert len(said) == 1, said
+    assert all(described(each) for each in done)
+    message = said.pop()
+    assert str(path) in message and "put a backup there" in message and f"`rm {path}*`" in message
+    assert (path.stat().st_size if path.exists() else None) == before, "nothing was made in its place"
+    assert not (tmp_path / "ran").exists(), "a disabled mirror must not run"
+
+
+def test_a_new_machine_starts_without_ceremony_and_so_does_one_whose_journal_was_removed_on_purpose(
+    lone: Worker, tmp_path: Path
+) -> None:
+    for path in lone.state.glob("journal.db*"):
+        path.unlink()
+
+    lone.command("once", check=False)
+
+    assert (tmp_path / "ran").exists(), "nothing is disabled in a new journal"
+
+
+def test_a_journal_of_an_earlier_release_gets_its_mark(lone: Worker) -> None:
+    mark = Path(Places(str(lone.state)).journal + "-mark")
+    mark.unlink()
+
+    lone.command("next")
+
+    assert mark.exists()
+
+
+@pytest.fixture
+def stopped(tmp_path: Path) -> Manager:
+    """A manager that has a token and is not at work."""
+    manager = Manager(tmp_path / "m")
+    manager.token("w1")
+    return manager
+
+
+def ask(manager: Manager, *words: str) -> "subprocess.CompletedProcess[str]":
+    program = str(Path(manager._words[0]))
+    command = [program, *words, "--settings", str(manager.settings)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=manager.folder)
+
+
+@pytest.mark.parametrize("lose", LOSSES)
+def test_every_program_of_the_manager_refuses_a_lost_database(stopped: Manager, lose: Callable[[Path], None]) -> None:
+    path = stopped.folder / "state/manager.db"
+    lose(path)
+    before = path.stat().st_size if path.exists() else None
+
+    done = {words: ask(stopped, *words) for words in MANAGER_COMMANDS}
+
+    assert {words: each.returncode for words, each in done.items()} == dict.fromkeys(done, 1), done
+    for words, each in done.items():
+        said = each.stdout + each.stderr
+        assert str(path) in said and "backup" in said and "bug" not in said, (words, said)
+        if lose not in (cut_off, of_another_program):  # `check` judges what is left of those
+            assert f"`rm {path}*`" in said, (words, said)
+    assert (path.stat().st_size if path.exists() else None) == before, "nothing was made in its place"
+
+
+def test_a_manager_whose_database_was_removed_on_purpose_starts_anew(stopped: Manager) -> None:
+    for path in (stopped.folder / "state").glob("manager.db*"):
+        path.unlink()
+
+    assert ask(stopped, "check").returncode == 1, "there is nothing to check yet"
+    assert len(stopped.token("w1")) == 43
+    assert ask(stopped, "check").returncode == 0
+
+
+def test_a_backup_is_put_back_as_the_page_says(stopped: Manager) -> None:
+    assert ask(stopped, "backup", "copy.db").returncode == 0
+    path = stopped.folder / "state/manager.db"
+    path.write_bytes(b"")
+    for lost in path.parent.glob("manager.db*"):
+        lost.unlink()
+    shutil.move(stopped.folder / "copy.db", path)
+
+    done = ask(stopped, "token", "list")
+
+    assert (done.returncode, "w1" in done.stdout) == (0, True)
