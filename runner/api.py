@@ -4,6 +4,8 @@ A *provider* is a module with
 
 - `commands(job) -> Iterator[Command]`: which processes bring the files, one after the other while each succeeds;
   when it is asked for the next one, `job.exit_code` is that of the one before,
+- `argument_lists(mirror, directory) -> Iterator[tuple[str, ...]]`: the arguments of each rsync among them, all that a
+  run may need, for the machine's policy to judge,
 - `is_success(job, code) -> bool` and `explain(code) -> str`: how to take its exit code,
 - `reader(job) -> Reader`: what reads its log, line by line.
 
@@ -201,6 +203,10 @@ class Provider(Protocol):
     @staticmethod
     def commands(job: Job) -> Iterator[Command]:
         """Which processes bring the files."""
+
+    @staticmethod
+    def argument_lists(mirror: Mirror, directory: str) -> Iterator[tuple[str, ...]]:
+        """The arguments of each rsync that a run may start."""
 
     @staticmethod
     def is_success(job: Job, code: int) -> bool:

@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Iterator
 
 from runner.api import Command, Findings, Job
+from schemas.records import Mirror
 from schemas.units import parse_tool_size
 
 OPTIONS = frozenset({
@@ -16,6 +17,11 @@ OPTIONS = frozenset({
 def commands(job: Job) -> Iterator[Command]:
     """The command line, split as a shell would but run without one, in the mirror's directory."""
     yield Command(tuple(shlex.split(job.mirror.command)), job.facts | dict(job.mirror.env), job.directory)
+
+
+def argument_lists(_mirror: Mirror, _directory: str) -> Iterator[tuple[str, ...]]:
+    """None: a command is no rsync of ours."""
+    yield from ()
 
 
 def is_success(job: Job, code: int) -> bool:

@@ -23,10 +23,20 @@ def guarded(job: Job, full: Command) -> Iterator[Command]:
     if job.limits.are_off or job.mirror.rsync_override_only or _has_own_limit(full):
         yield full
         return
-    *words, upstream, directory = full.argv
-    yield full._replace(argv=(*words, "--max-delete=0", upstream, directory), goes_on=frozenset({DELETIONS_LEFT}))
+    yield full._replace(argv=_without_deletions(full.argv), goes_on=frozenset({DELETIONS_LEFT}))
     if _may_delete(job):
         yield full
+
+
+def argument_lists(full: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """The arguments of all passes that a sync with these arguments may need."""
+    yield full
+    yield _without_deletions(full)
+
+
+def _without_deletions(words: tuple[str, ...]) -> tuple[str, ...]:
+    *words_before, upstream, directory = words
+    return (*words_before, "--max-delete=0", upstream, directory)
 
 
 def _has_own_limit(full: Command) -> bool:

@@ -69,7 +69,24 @@ def commands(job: Job) -> Iterator[Command]:
 
 def full(job: Job) -> Command:
     """The sync as the definition has it."""
-    return invocation(job, options(job.mirror, BUILT_IN) + extra(job.mirror))
+    return invocation(job, _full_options(job.mirror))
+
+
+def _full_options(mirror: Mirror) -> tuple[str, ...]:
+    return options(mirror, BUILT_IN) + extra(mirror)
+
+
+def argument_lists(mirror: Mirror, directory: str) -> Iterator[tuple[str, ...]]:
+    """The arguments of every rsync that a run may start, which the machine's policy judges. Reads and starts nothing.
+
+    Whatever `commands` adds to a pass must be in here as well.
+    """
+    yield from deletion_guard.argument_lists(arguments(mirror, directory, _full_options(mirror)))
+
+
+def arguments(mirror: Mirror, directory: str, words: tuple[str, ...]) -> tuple[str, ...]:
+    """The arguments of an rsync with these options."""
+    return (*words, mirror.upstream, directory + "/")
 
 
 def extra(mirror: Mirror) -> tuple[str, ...]:
@@ -92,7 +109,7 @@ def invocation(job: Job, words: tuple[str, ...]) -> Command:
         env["USER"] = mirror.username
     if mirror.password is not None:
         env["RSYNC_PASSWORD"] = read_secret(mirror.password)
-    argv = (mirror.command or "rsync", *words, mirror.upstream, job.directory + "/")
+    argv = (mirror.command or "rsync", *arguments(mirror, job.directory, words))
     return Command(argv, env, job.directory, progress=PROGRESS in argv)
 
 

@@ -31,9 +31,19 @@ reader = rsync.reader
 def commands(job: Job) -> Iterator[Command]:
     """Both stages. What a definition overrides or inherits holds in both, `rsync_options_extra` in the second alone."""
     rsync.check(job)
-    shared = rsync.options(job.mirror, rsync.BUILT_IN)
-    yield rsync.invocation(job, (*(word for word in shared if not _removes(word)), *_filters(job.mirror)))
+    yield rsync.invocation(job, _first_options(job.mirror))
     yield from deletion_guard.guarded(job, rsync.full(job))
+
+
+def argument_lists(mirror: Mirror, directory: str) -> Iterator[tuple[str, ...]]:
+    """The arguments of every rsync that a run may start; see the rsync provider."""
+    yield rsync.arguments(mirror, directory, _first_options(mirror))
+    yield from rsync.argument_lists(mirror, directory)
+
+
+def _first_options(mirror: Mirror) -> tuple[str, ...]:
+    shared = rsync.options(mirror, rsync.BUILT_IN)
+    return (*(word for word in shared if not _removes(word)), *_filters(mirror))
 
 
 def _removes(word: str) -> bool:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from runner import plan
+from runner.providers import PROVIDERS
 from tests.e2e.parts import ConfigRepository, RsyncDaemon, Worker, wait_until
 
 
@@ -168,3 +170,28 @@ def test_progress_stands_beside_the_log_while_a_run_is_under_way(
     assert "Total file size" in log
     assert "%" not in log
     assert worker.run_of("m").files == 1
+
+
+@pytest.mark.parametrize("provider", ["rsync", "two-stage-rsync"])
+def test_the_policy_judges_every_rsync_that_a_run_starts(
+    provider: str, repository: ConfigRepository, upstream: RsyncDaemon, tree: Path, worker: Worker, tmp_path: Path
+) -> None:
+    """Each argument list with which a run really starts rsync is among those that the provider hands to the policy."""
+    lists = tmp_path / "lists"
+    recorder = tmp_path / "recorder"
+    recorder.write_text(f"#!/bin/sh\nprintf '%s\\0' \"$@\" >>{lists}\nprintf '\\n' >>{lists}\nexec rsync \"$@\"\n")
+    recorder.chmod(0o755)
+    more = f"provider: {provider}\ncommand: {recorder}\nexclude_file: {tmp_path}/excluded\nuse_ipv4: true\n"
+    (tmp_path / "excluded").write_text("nothing\n")
+    text = more + "rsync_options: [--exclude, 'two words', -z]\nrsync_options_extra: [--bwlimit=9999]\n"
+    declared(repository, upstream, worker, text)
+    next(tree.glob("folder-1/*")).unlink()
+    worker.command("run", "m")
+
+    started = {tuple(line.split("\0")[:-1]) for line in lists.read_text().splitlines()}
+    with plan.opened(str(worker.state / "plan.db")) as opened:
+        planned = opened.mirror("m")
+    assert planned is not None
+    judged = PROVIDERS[provider].argument_lists(planned.mirror, planned.paths.directory)
+    assert started
+    assert started <= set(judged)
