@@ -79,8 +79,16 @@ def _tell_conditions(places: Places, header: Header, planned: Planned, job: Job)
     for kind in ("supervisor", "mirror"):
         path = places.lock(kind, mirror.name)
         say(f"lock:       {path} ({'held' if locks.is_held(path) else 'free'})")
+    say(f"lock:       {job.directory} ({_directory_lock(job.directory)})")
     busy = sum(locks.is_held(places.lock("slot", str(number))) for number in range(header.slots))
     say(f"slots:      {busy} of {header.slots} are busy")
+
+
+def _directory_lock(directory: str) -> str:
+    try:
+        return "held" if locks.is_directory_held(directory) else "free"
+    except OSError as error:
+        return f"cannot be locked: {error.strerror}"
 
 
 def _tell_limits(places: Places, job: Job) -> None:

@@ -1,7 +1,11 @@
 """Locks of the lean programs: `flock` on small files, released by the kernel when their last holder is gone.
 
 A mirror has two. The *supervisor* lock is held by `run` alone; the *mirror* lock, like the *slot* lock, is inherited
-by the provider's processes. Supervisor free and mirror held means that a provider outlived its run.
+by the provider's processes. Supervisor free and mirror held means that a provider outlived its run. The mirror's
+directory is locked as well (`runner/directory_lock.py`).
+
+A lock file may be deleted or replaced while it is held. A new holder therefore checks that the path still is the file
+that it locked, and `holders` finds the processes that hold a deleted one.
 
 Even an idle tick loads this module, so it imports nothing of weight (contextlib alone would cost it a quarter more).
 """
@@ -18,14 +22,40 @@ _OUT_OF_REACH = 700
 def try_lock(path: str, *, wait: float = 0.0) -> int | None:
     """Take the lock at `path` and return its descriptor, or None when it is still held after `wait` seconds."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    return _take(path, os.O_RDWR | os.O_CREAT, wait)
+
+
+def try_lock_directory(path: str, *, wait: float = 0.0) -> int | None:
+    """Take the lock of a directory itself, as `try_lock` does; OSError where its file system has no such locks."""
+    return _take(path, os.O_RDONLY | os.O_DIRECTORY, wait)
+
+
+def _take(path: str, flags: int, wait: float) -> int | None:
     deadline = time.monotonic() + wait
-    while not _flock(descriptor):
-        if time.monotonic() >= deadline:
+    while True:
+        descriptor = os.open(path, flags | os.O_CLOEXEC, 0o640)
+        try:
+            taken = _flock(descriptor)
+        except OSError:
             os.close(descriptor)
-            return None
-        time.sleep(0.02)
-    return descriptor
+            raise
+        if taken and is_at(descriptor, path):
+            return descriptor
+        os.close(descriptor)
+        if not taken:  # otherwise the file was replaced since it was opened: lock the new one
+            if time.monotonic() >= deadline:
+                return None
+            time.sleep(0.02)
+
+
+def is_at(descriptor: int, path: str) -> bool:
+    """Tell whether the path still leads to the open file or directory."""
+    found = os.fstat(descriptor)
+    try:
+        there = os.stat(path)
+    except OSError:
+        return False
+    return (found.st_dev, found.st_ino) == (there.st_dev, there.st_ino)
 
 
 def out_of_reach(descriptor: int) -> int:
@@ -40,8 +70,17 @@ def out_of_reach(descriptor: int) -> int:
 
 def is_held(path: str) -> bool:
     """Tell whether somebody holds the lock; shares it for an instant, so takers must be ready to wait one."""
+    return _is_held(path, os.O_RDWR)
+
+
+def is_directory_held(path: str) -> bool:
+    """Tell whether somebody holds the lock of a directory; OSError where its file system has no such locks."""
+    return _is_held(path, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def _is_held(path: str, flags: int) -> bool:
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        descriptor = os.open(path, flags | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     try:
@@ -50,25 +89,39 @@ def is_held(path: str) -> bool:
         os.close(descriptor)
 
 
+def is_in_use(path: str) -> bool:
+    """Tell whether somebody holds the lock, also one whose file was deleted or replaced: slow when nobody does."""
+    return is_held(path) or bool(holders(path))
+
+
 def holders(path: str) -> list[int]:
-    """The other processes that hold the lock, found in /proc; not those that wait for it or look whether it is held."""
-    target = os.path.realpath(path)
+    """Return the other processes that hold the lock, found in /proc, also when its file was deleted or replaced.
+
+    Processes that wait for the lock or look whether it is held are not among them.
+    """
+    real = os.path.realpath(path)
+    targets = (real, f"{real} (deleted)")
     pids = (int(entry) for entry in os.listdir("/proc") if entry.isdigit())
-    return [pid for pid in pids if pid != os.getpid() and _holds(pid, target)]
+    return [pid for pid in pids if pid != os.getpid() and _holds(pid, targets)]
 
 
-def _holds(pid: int, target: str) -> bool:
+def _holds(pid: int, targets: tuple[str, ...]) -> bool:
     try:
-        names = [name for name in os.listdir(f"/proc/{pid}/fd") if os.readlink(f"/proc/{pid}/fd/{name}") == target]
-        return any(_is_locked(f"/proc/{pid}/fdinfo/{name}") for name in names)
+        names = os.listdir(f"/proc/{pid}/fd")
     except OSError:  # gone meanwhile, or somebody else's, who cannot have our lock
         return False
+    return any(_is_locked(pid, name, targets) for name in names)
 
 
-def _is_locked(path: str) -> bool:
+def _is_locked(pid: int, name: str, targets: tuple[str, ...]) -> bool:
     """Tell by its description in /proc whether an open file is locked for its holder alone, by whomever it was."""
-    with open(path, encoding="ascii") as file:
-        return any(line.startswith("lock:") and " WRITE " in line for line in file)
+    try:
+        if os.readlink(f"/proc/{pid}/fd/{name}") not in targets:
+            return False
+        with open(f"/proc/{pid}/fdinfo/{name}", encoding="ascii") as file:
+            return any(line.startswith("lock:") and " WRITE " in line for line in file)
+    except OSError:  # closed meanwhile
+        return False
 
 
 class Held:

@@ -23,7 +23,8 @@ class Means(NamedTuple):
     """What a pipeline works with.
 
     `keep` are the lock descriptors that the provider's processes inherit; `on_attempt` is told each attempt's number
-    before its process starts, `on_progress` now and then how far it is.
+    before its process starts, `on_progress` now and then how far it is. `claim` locks the mirror's directory once the
+    hooks have prepared it, and returns another descriptor to inherit; it may raise Abort.
     """
 
     provider: Provider
@@ -32,6 +33,7 @@ class Means(NamedTuple):
     stop: process.Stop
     on_attempt: Callable[[int], None]
     on_progress: Callable[[progress.Progress], None]
+    claim: Callable[[], int | None] = lambda: None
 
 
 def run(job: Job, means: Means) -> Ending:
@@ -40,6 +42,9 @@ def run(job: Job, means: Means) -> Ending:
     job.ask = containers.ask
     try:
         _call(means.hooks, "pre_job", job)
+        directory = means.claim()
+        if directory is not None:
+            means = means._replace(keep=(*means.keep, directory))
         while job.attempt < job.mirror.retry:
             if job.attempt and means.stop.wait(job.mirror.retry_delay):
                 ending = ending._replace(status=INTERRUPTED, reason="the run was told to stop between two attempts")

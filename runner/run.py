@@ -4,38 +4,26 @@ A lean process of its own and the unit of isolation: whatever happens to it happ
 """
 
 import contextlib
-import os
 import time
-from collections.abc import Iterator
-from typing import NamedTuple
+from functools import partial
 
-from runner import bell, hooks, journal, launch, locks, pipeline, plan, process, progress, schedule
-from runner.api import Job, Machine
+from runner import bell, hooks, journal, launch, locks, pipeline, plan, process, progress, run_locks, schedule
+from runner.api import Abort, Job, Machine
 from runner.deletion_limits import limits_of
-from runner.journal import Ending, Journal, Subject
+from runner.directory_lock import DirectoryLock, InUse
+from runner.journal import Active, Ending, Journal, Subject
 from runner.output import log
 from runner.places import Places
 from runner.plan import Header, Planned
 from runner.providers import PROVIDERS
+from runner.run_locks import Locks
 from schemas.errors import SkipjackError
 from schemas.names import is_name
 from schemas.records import Mirror
-from schemas.states import INTERRUPTED, SUCCESS, SYNCING
-
-PATIENCE = 2.0
-"""Seconds to wait for locks: whoever looks whether they are held takes them for an instant."""
-
+from schemas.states import INTERRUPTED, LAUNCHING, REFUSED, SUCCESS, SYNCING
 
 _BEYOND = 1000
 """Slots for runs that are forced."""
-
-
-class _Locks(NamedTuple):
-    """The descriptors of what a run holds; the supervisor's stays its own, the others go to the provider."""
-
-    supervisor: int
-    mirror: int
-    slot: int
 
 
 def run(places: Places, name: str, launched: int | None = None, max_delete: int | str | None = None) -> int:
@@ -62,7 +50,12 @@ def run(places: Places, name: str, launched: int | None = None, max_delete: int 
     with contextlib.ExitStack() as stack:
         book = stack.enter_context(journal.opened(places.journal))
         _take_name(places, book, [each for each in renamed or () if each.mirror.name == name])
-        held = stack.enter_context(_locked(places, name, _slots(book, header, name)))
+        try:
+            held = stack.enter_context(
+                run_locks.taken(places, name, planned.paths.directory, _slots(book, header, name))
+            )
+        except InUse as in_use:
+            return _refuse(book, planned, header, launched, str(in_use))
         if held is None:
             book.queue(launched, subject, time.time())
             log("no slot is free; it waits for one", about=name)
@@ -90,14 +83,36 @@ def _take_name(places: Places, book: Journal, renamed: list[Planned]) -> None:
         from runner import renames
 
         aliases = renames.adopt(book, renamed, time.time())
-        held = (each for each in mirror.formerly if locks.is_held(places.lock("mirror", each)))
+        held = (each for each in mirror.formerly if locks.is_in_use(places.lock("mirror", each)))
         former = aliases.get(mirror.name) or next(held, None)
         if former is not None:
             what = f"{mirror.name} is being synced under its former name {former}."
             raise SkipjackError(what, "Wait for the end of that run.")
 
 
-def _supervise(job: Job, book: Journal, number: int, held: _Locks, stop: process.Stop, header: Header) -> Ending:
+def _refuse(book: Journal, planned: Planned, header: Header, launched: int | None, reason: str) -> int:
+    """Give a launched run its end, since it may not begin; SkipjackError for one that was asked for by hand."""
+    name = planned.mirror.name
+    if launched is None:
+        raise SkipjackError(f"{name} cannot be synced now: {reason}.", "Then run it again.")
+    now = time.time()
+    ending = Ending(REFUSED, reason, next_run_at=_next_run_at(planned.mirror, book, header, REFUSED, now))
+    book.settle(Active(launched, name, LAUNCHING, now), ending, now)
+    log(f"{REFUSED}: {reason}", about=name)
+    bell.ring(header.run_dir)
+    return 1
+
+
+def _claim(directory: DirectoryLock) -> int | None:
+    """Lock the directory that the hooks made or that was mounted since; Abort when another process holds it."""
+    try:
+        directory.take()
+    except InUse as in_use:
+        raise Abort(REFUSED, str(in_use)) from in_use
+    return directory.descriptor
+
+
+def _supervise(job: Job, book: Journal, number: int, held: Locks, stop: process.Stop, header: Header) -> Ending:
     name, keep = job.mirror.name, (held.mirror, held.slot)
     place = progress.Place(header.run_dir, name)
     place.clear()  # what a run left that was killed
@@ -109,8 +124,12 @@ def _supervise(job: Job, book: Journal, number: int, held: _Locks, stop: process
         log(f"attempt {attempt} of {job.mirror.retry}, log {job.log_file}", about=name)
 
     provider, ours = PROVIDERS[job.mirror.provider], hooks.of(job.mirror)
-    ending = pipeline.run(job, pipeline.Means(provider, ours, keep, stop, on_attempt, place.publish))
+    claim = partial(_claim, held.directory)
+    ending = pipeline.run(job, pipeline.Means(provider, ours, keep, stop, on_attempt, place.publish, claim))
     place.clear()
+    if held.directory.problem:
+        what = f"the directory cannot be locked: {held.directory.problem}. Only this worker's lock files protect it"
+        log(what, about=name)
     now = time.time()
     ending = ending._replace(next_run_at=_next_run_at(job.mirror, book, header, ending.status, now))
     book.end(number, name, ending, now)
@@ -131,46 +150,6 @@ def _next_run_at(mirror: Mirror, book: Journal, header: Header, status: str, now
 def _slots(book: Journal, header: Header, name: str) -> int:
     """How many slots there are for a run; one that was forced may have one beyond those of the worker."""
     return header.slots + (_BEYOND if book.is_forced(name) else 0)
-
-
-@contextlib.contextmanager
-def _locked(places: Places, name: str, slots: int) -> Iterator[_Locks | None]:
-    """Hold all that a run needs, or nothing: yields None when no slot is free, raises when the mirror is taken."""
-    with contextlib.ExitStack() as stack:
-        supervisor = _own(stack, locks.try_lock(places.lock("supervisor", name), wait=PATIENCE))
-        if supervisor is None:
-            raise SkipjackError(f"{name} is being synced already.", "Wait for its end, or look into its log.")
-        mirror = _inherited(stack, locks.try_lock(places.lock("mirror", name), wait=PATIENCE))
-        if mirror is None:
-            raise SkipjackError(
-                f"Processes of an earlier run of {name} are still at work on its directory.",
-                "The next `skipjack tick` ends them.",
-            )
-        slot = _inherited(stack, _free_slot(places, slots))
-        yield None if slot is None else _Locks(supervisor, mirror, slot)
-
-
-def _own(stack: contextlib.ExitStack, descriptor: int | None) -> int | None:
-    if descriptor is not None:
-        stack.callback(os.close, descriptor)
-    return descriptor
-
-
-def _inherited(stack: contextlib.ExitStack, descriptor: int | None) -> int | None:
-    return _own(stack, None if descriptor is None else locks.out_of_reach(descriptor))
-
-
-def _free_slot(places: Places, slots: int) -> int | None:
-    """A slot's lock, or None when there is none even after a while: who just ended may still be letting go of it."""
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        for number in range(slots):
-            descriptor = locks.try_lock(places.lock("slot", str(number)))
-            if descriptor is not None:
-                return descriptor
-        if time.monotonic() > deadline:
-            return None
-        time.sleep(0.05)
 
 
 def _exit_code(ending: Ending, stop: process.Stop) -> int:

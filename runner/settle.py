@@ -23,7 +23,7 @@ SILENCE_PATIENCE = 600.0
 def settle(places: Places, book: Journal, now: float) -> None:
     """Give an end to every run that has no supervisor any more and whose provider is gone as well."""
     patience = SILENCE_PATIENCE if units.service_manager(places) else LAUNCH_PATIENCE
-    dead = [active for active in book.active() if not locks.is_held(places.lock("supervisor", active.mirror))]
+    dead = [active for active in book.active() if not locks.is_in_use(places.lock("supervisor", active.mirror))]
     outcomes = _outcomes(places, dead)
     for active in dead:
         outcome = outcomes.get(active.mirror)
@@ -49,7 +49,7 @@ def settle_unit(places: Places, name: str, now: float) -> None:
     with journal.opened(places.journal) as book:
         left = [active for active in book.active() if active.mirror == name and active.status != LAUNCHING]
         for active in left:
-            if not locks.is_held(places.lock("supervisor", name)) and not containers.is_left(places, name):
+            if not locks.is_in_use(places.lock("supervisor", name)) and not containers.is_left(places, name):
                 book.settle(active, _last_word(active, "", now), now)
     launch.want_tick(places)
 
@@ -58,7 +58,7 @@ def _end_container(places: Places, name: str) -> None:
     """End the container that a run has left; nothing when there is none, or its run is at work."""
     if containers.is_left(places, name):
         with locks.Held(places.lock("supervisor", name)) as ours:
-            if ours:
+            if ours and not locks.holders(places.lock("supervisor", name)):
                 containers.end(places, name)
 
 
@@ -92,13 +92,15 @@ def orphaned(places: Places, book: Journal) -> list[str]:
     """Mirrors whose provider is still at work although its run is gone."""
     names = {active.mirror for active in book.active()}.union(containers.left(places))
     return [
-        name for name in sorted(names) if not locks.is_held(places.lock("supervisor", name)) and _is_busy(places, name)
+        name
+        for name in sorted(names)
+        if not locks.is_in_use(places.lock("supervisor", name)) and _is_busy(places, name)
     ]
 
 
 def _is_busy(places: Places, name: str) -> bool:
     """Whether a provider may be at work on a mirror's directory: processes that hold its lock, or a container."""
-    return locks.is_held(places.lock("mirror", name)) or containers.is_left(places, name)
+    return locks.is_in_use(places.lock("mirror", name)) or containers.is_left(places, name)
 
 
 def end_orphans(places: Places, names: list[str]) -> None:
@@ -108,8 +110,13 @@ def end_orphans(places: Places, names: list[str]) -> None:
     Containers come last, since what starts one might do so yet.
     """
     with contextlib.ExitStack() as stack:
-        ours = [name for name in names if stack.enter_context(locks.Held(places.lock("supervisor", name)))]
-        held = {name: places.lock("mirror", name) for name in ours if locks.is_held(places.lock("mirror", name))}
+        ours = [
+            name
+            for name in names
+            if stack.enter_context(locks.Held(places.lock("supervisor", name)))
+            and not locks.holders(places.lock("supervisor", name))  # of a deleted file: its run is at work
+        ]
+        held = {name: places.lock("mirror", name) for name in ours if locks.is_in_use(places.lock("mirror", name))}
         _end_holders(held)
         for name in ours:
             if containers.is_left(places, name):
@@ -121,10 +128,10 @@ def _end_holders(paths: Mapping[str, str]) -> None:
         log("ends the processes of a run that is gone", about=name)
         _signal_holders(path, signal.SIGTERM)
     deadline = time.monotonic() + GRACE
-    while time.monotonic() < deadline and any(locks.is_held(path) for path in paths.values()):
+    while time.monotonic() < deadline and any(locks.is_in_use(path) for path in paths.values()):
         time.sleep(0.05)
     for path in paths.values():
-        while locks.is_held(path) and _signal_holders(path, signal.SIGKILL):
+        while locks.is_in_use(path) and _signal_holders(path, signal.SIGKILL):
             time.sleep(0.05)
 
 

@@ -32,7 +32,7 @@ def _signal(places: Places, name: str) -> bool:
 
 def _stop_unit(places: Places, name: str) -> bool:
     manager = units.service_manager(places)
-    if manager is None or not locks.is_held(places.lock("supervisor", name)):
+    if manager is None or not locks.is_in_use(places.lock("supervisor", name)):
         return False
     reason = units.stop(manager, name)
     if reason:

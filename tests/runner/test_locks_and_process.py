@@ -1,5 +1,7 @@
 """Locks and processes: small real ones."""
 
+import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -9,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from runner import locks, process, programs
+from runner.directory_lock import DirectoryLock
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -40,6 +43,92 @@ def test_a_killed_holder_leaves_no_lock_but_its_child_that_inherited_it_does(tmp
         assert locks.holders(path) == [child]
     finally:
         os.kill(child, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("replaced", [True, False])
+def test_a_lock_file_that_is_replaced_while_it_is_opened_is_locked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, replaced: bool
+) -> None:
+    path = tmp_path / "one"
+    path.touch()
+    real, calls = fcntl.flock, []
+
+    def flock(descriptor: int, kind: int) -> None:
+        real(descriptor, kind)
+        calls.append(descriptor)
+        if len(calls) == 1:
+            path.unlink()
+            if replaced:
+                path.touch()
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    descriptor = locks.try_lock(str(path))
+
+    assert descriptor is not None and len(calls) == 2
+    assert os.fstat(descriptor).st_ino == path.stat().st_ino
+    assert locks.is_held(str(path))
+    os.close(descriptor)
+
+
+@pytest.mark.parametrize("replaced", [True, False])
+def test_the_holder_of_a_deleted_or_replaced_lock_file_is_found(tmp_path: Path, replaced: bool) -> None:
+    path = tmp_path / "one"
+    code = (
+        f"import time\nfrom runner import locks\nfd = locks.try_lock({str(path)!r})\nprint(flush=True)\ntime.sleep(100)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as holder:
+        try:
+            assert holder.stdout is not None and holder.stdout.readline()
+            path.unlink()
+            if replaced:
+                path.touch()
+            assert not locks.is_held(str(path))
+            assert locks.holders(str(path)) == [holder.pid]
+            assert locks.is_in_use(str(path))
+        finally:
+            holder.kill()
+    assert not locks.is_in_use(str(path))
+
+
+def test_a_directory_is_locked_once_whatever_path_leads_there(tmp_path: Path) -> None:
+    directory, link = tmp_path / "directory", tmp_path / "link"
+    directory.mkdir()
+    link.symlink_to(directory)
+    first, second = DirectoryLock(str(directory)), DirectoryLock(str(link))
+    first.take()
+    assert first.inode == directory.stat().st_ino
+    assert locks.is_directory_held(str(link))
+    assert locks.try_lock_directory(str(link)) is None
+    first.release()
+    second.take()
+    assert (second.descriptor is not None, locks.is_directory_held(str(directory))) == (True, True)
+    second.release()
+    assert not locks.is_directory_held(str(directory))
+
+
+def test_a_directory_that_was_exchanged_is_locked_anew_and_a_missing_one_not_at_all(tmp_path: Path) -> None:
+    directory = tmp_path / "directory"
+    lock = DirectoryLock(str(directory))
+    lock.take()
+    assert (lock.descriptor, lock.problem, lock.inode) == (None, "", None)
+    directory.mkdir()
+    lock.take()
+    directory.rename(tmp_path / "old")
+    directory.mkdir()
+    lock.take()
+    assert locks.is_directory_held(str(directory))
+    assert not locks.is_directory_held(str(tmp_path / "old"))
+    lock.release()
+
+
+def test_a_directory_whose_file_system_has_no_locks_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(_descriptor: int, _kind: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    lock = DirectoryLock(str(tmp_path))
+    lock.take()
+    assert (lock.descriptor, lock.problem) == (None, "No locks available")
 
 
 def run(

@@ -1,0 +1,157 @@
+"""Two providers never work in one directory, whoever starts them and whatever became of the lock files."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from runner import locks
+from tests.e2e.gate import Gate, status, syncing
+from tests.e2e.parts import REPOSITORY, ConfigRepository, Worker, alive, wait_until
+
+
+@pytest.fixture
+def at_work(repository: ConfigRepository, worker: Worker, gate: Gate) -> Iterator[int]:
+    """A mirror `m` that is being synced; gives its supervisor's process id."""
+    repository.commit({"m.yml": gate.mirror("interval: 1s\n")}, "Add m")
+    worker.command("follow")
+    worker.command("tick")
+    syncing(worker, gate, "m")
+    [supervisor] = locks.holders(worker.lock("supervisor", "m"))
+    yield supervisor
+    gate.open.touch()
+
+
+def remove_locks(worker: Worker) -> None:
+    shutil.rmtree(worker.state / "locks")
+
+
+def replace_locks(worker: Worker) -> None:
+    for path in [path for path in (worker.state / "locks").rglob("*") if path.is_file()]:
+        path.with_suffix(".new").touch()
+        path.with_suffix(".new").rename(path)
+
+
+@pytest.mark.parametrize("lose", [remove_locks, replace_locks])
+def test_a_run_whose_lock_files_are_gone_goes_on_alone(
+    worker: Worker, gate: Gate, at_work: int, lose: Callable[[Worker], None]
+) -> None:
+    lose(worker)
+
+    second = worker.command("run", "m", check=False)
+    ticked = worker.command("tick")
+
+    assert second.returncode == 1
+    assert f"{worker.root}/m is in use: process " in second.stderr and str(at_work) in second.stderr
+    assert "launched 0 runs" in ticked.stderr
+    assert (worker.states(), alive(at_work)) == ({"m": "syncing"}, True)
+    assert len(gate.begun("m")) == 1, "a second provider was started on the directory"
+    gate.open.touch()
+    status(worker, "m", "success")
+    worker.command("run", "m")
+    assert len(gate.begun("m")) == 2
+
+
+def test_a_run_whose_lock_files_are_gone_can_be_stopped(worker: Worker, at_work: int) -> None:
+    remove_locks(worker)
+    assert "its run is being ended" in worker.command("stop", "m").stdout
+    wait_until(lambda: not alive(at_work), "it was stopped")
+    assert worker.run_of("m").status == "stopped"
+
+
+def test_an_orphan_whose_lock_files_are_gone_is_ended_before_the_mirror_goes_on(
+    worker: Worker, gate: Gate, at_work: int
+) -> None:
+    [orphan] = gate.begun("m")
+    os.kill(at_work, signal.SIGKILL)
+    wait_until(lambda: not alive(at_work), "the run is gone")
+    remove_locks(worker)
+
+    second = worker.command("run", "m", check=False)
+    assert (second.returncode, "is in use" in second.stderr, alive(orphan)) == (1, True, True)
+    worker.command("tick")
+
+    assert not alive(orphan)
+    assert worker.run_of("m").status == "interrupted"
+    assert gate.begun("m") == [orphan]
+
+
+def test_two_workers_with_one_directory_take_turns(
+    repository: ConfigRepository, worker: Worker, gate: Gate, at_work: int, tmp_path: Path
+) -> None:
+    other = Worker(tmp_path / "w2", "w1", repository.url)
+    shutil.rmtree(other.root)
+    other.root.symlink_to(worker.root)
+
+    other.command("once", check=False)
+
+    run = other.run_of("m")
+    assert (run.status, f"{other.root}/m is in use: process " in run.reason) == ("refused", True), run
+    assert (str(at_work) in run.reason, alive(at_work), len(gate.begun("m"))) == (True, True, 1)
+    gate.open.touch()
+    status(worker, "m", "success")
+    other.command("run", "m")
+    assert other.run_of("m").status == "success"
+
+
+def test_two_mirrors_whose_directories_became_one_take_turns(
+    repository: ConfigRepository, worker: Worker, gate: Gate, at_work: int
+) -> None:
+    repository.commit({"other.yml": gate.mirror()}, "Add another")
+    worker.command("follow")
+    worker.command("disable", "other")
+    wait_until(lambda: worker.states().get("other") in ("disabled", "stopped"), "it does not run")
+    started = len(gate.begun("other"))
+    shutil.rmtree(worker.root / "other", ignore_errors=True)
+    (worker.root / "other").symlink_to("m")
+
+    worker.command("start", "other")
+
+    status(worker, "other", "refused")
+    assert "other is in use: process" in worker.run_of("other").reason
+    assert (len(gate.begun("other")), alive(at_work)) == (started, True)
+
+
+_WITHOUT_DIRECTORY_LOCKS = """
+import errno, fcntl, os, stat, sys
+sys.path.insert(0, {repository!r})
+real = fcntl.flock
+def flock(descriptor, kind):
+    if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+    real(descriptor, kind)
+fcntl.flock = flock
+from runner import lean
+sys.exit(lean.main(["run", {state!r}, "m"]))
+"""
+
+
+def without_directory_locks(worker: Worker) -> list[str]:
+    """A run as on a network file system, where a directory cannot be locked."""
+    code = _WITHOUT_DIRECTORY_LOCKS.format(repository=str(REPOSITORY), state=str(worker.state))
+    return [sys.executable, "-I", "-c", code]
+
+
+def test_where_a_directory_cannot_be_locked_the_lock_files_alone_protect_it_and_the_run_says_so(
+    repository: ConfigRepository, worker: Worker, gate: Gate
+) -> None:
+    repository.commit({"m.yml": gate.mirror()}, "Add m")
+    worker.command("follow")
+    (worker.root / "m").mkdir(exist_ok=True)
+    words = without_directory_locks(worker)
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as first:
+        assert first.stderr is not None
+        wait_until(lambda: gate.begun("m"), "it is at work")
+        remove_locks(worker)
+        second = subprocess.run(words, capture_output=True, text=True, timeout=60)
+        gate.open.touch()
+        said = first.stderr.read()
+
+    assert (second.returncode, f"process {first.pid}" in second.stderr) == (1, True), second.stderr
+    assert "the directory cannot be locked: Bad file descriptor" in said
+    assert (first.returncode, len(gate.begun("m"))) == (0, 1)
