@@ -6,6 +6,7 @@ the lock files alone protect the directory.
 """
 
 import os
+from collections.abc import Iterable
 
 from runner import locks
 
@@ -43,7 +44,7 @@ class DirectoryLock:
             self.problem = str(error.strerror)
             return
         if descriptor is None:
-            raise InUse(_reason(self._directory))
+            raise in_use(self._directory, locks.holders(self._directory))
         self.descriptor = locks.out_of_reach(descriptor)
 
     def release(self) -> None:
@@ -53,9 +54,8 @@ class DirectoryLock:
             self.descriptor = None
 
 
-def _reason(directory: str) -> str:
-    found = ", ".join(map(str, locks.holders(directory)))
-    who = f"process {found}" if found else "another process"
-    return (
-        f"{directory} is in use: {who} holds its lock. Wait for that run, or give one of the mirrors another directory"
-    )
+def in_use(directory: str, pids: Iterable[int]) -> InUse:
+    """Return what to raise for a directory that these processes work in."""
+    found = ", ".join(map(str, sorted(pids)))
+    who = f"process{'es' * (',' in found)} {found}" if found else "a process that cannot be seen"
+    return InUse(f"{directory} is in use by {who}; wait for that run, or give one of the mirrors another directory")

@@ -54,8 +54,8 @@ def run(places: Places, name: str, launched: int | None = None, max_delete: int 
             held = stack.enter_context(
                 run_locks.taken(places, name, planned.paths.directory, _slots(book, header, name))
             )
-        except InUse as in_use:
-            return _refuse(book, planned, header, launched, str(in_use))
+        except InUse as busy:
+            return _refuse(book, planned, header, launched, str(busy))
         if held is None:
             book.queue(launched, subject, time.time())
             log("no slot is free; it waits for one", about=name)
@@ -107,8 +107,8 @@ def _claim(directory: DirectoryLock) -> int | None:
     """Lock the directory that the hooks made or that was mounted since; Abort when another process holds it."""
     try:
         directory.take()
-    except InUse as in_use:
-        raise Abort(REFUSED, str(in_use)) from in_use
+    except InUse as busy:
+        raise Abort(REFUSED, str(busy)) from busy
     return directory.descriptor
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from runner import locks
-from runner.directory_lock import PATIENCE, DirectoryLock, InUse
+from runner.directory_lock import PATIENCE, DirectoryLock, in_use
 from runner.places import Places
 from schemas.errors import SkipjackError
 
@@ -43,10 +43,10 @@ def taken(places: Places, name: str, directory: str, slots: int) -> Iterator[Loc
         lock = DirectoryLock(directory)
         stack.callback(lock.release)
         lock.take()
-        if (is_new or lock.problem) and (pids := {*locks.holders(supervisor_path), *locks.holders(mirror_path)}):
-            # Their lock files were deleted, and the directory cannot tell of them.
-            who = ", ".join(map(str, sorted(pids)))
-            raise InUse(f"{directory} is in use: process {who} of an earlier run holds a deleted lock file")
+        if is_new or lock.problem:  # their files may have been deleted, and the directory cannot tell
+            pids = {*locks.holders(supervisor_path), *locks.holders(mirror_path)}
+            if pids:
+                raise in_use(directory, pids)
         yield Locks(supervisor, mirror, slot, lock)
 
 

@@ -47,7 +47,7 @@ def test_a_run_whose_lock_files_are_gone_goes_on_alone(
     ticked = worker.command("tick")
 
     assert second.returncode == 1
-    assert f"{worker.root}/m is in use: process " in second.stderr and str(at_work) in second.stderr
+    assert f"{worker.root}/m is in use by process" in second.stderr and str(at_work) in second.stderr
     assert "launched 0 runs" in ticked.stderr
     assert (worker.states(), alive(at_work)) == ({"m": "syncing"}, True)
     assert len(gate.begun("m")) == 1, "a second provider was started on the directory"
@@ -73,7 +73,7 @@ def test_an_orphan_whose_lock_files_are_gone_is_ended_before_the_mirror_goes_on(
     remove_locks(worker)
 
     second = worker.command("run", "m", check=False)
-    assert (second.returncode, "is in use" in second.stderr, alive(orphan)) == (1, True, True)
+    assert (second.returncode, "is in use by process" in second.stderr, alive(orphan)) == (1, True, True)
     worker.command("tick")
 
     assert not alive(orphan)
@@ -91,7 +91,7 @@ def test_two_workers_with_one_directory_take_turns(
     other.command("once", check=False)
 
     run = other.run_of("m")
-    assert (run.status, f"{other.root}/m is in use: process " in run.reason) == ("refused", True), run
+    assert (run.status, f"{other.root}/m is in use by process" in run.reason) == ("refused", True), run
     assert (str(at_work) in run.reason, alive(at_work), len(gate.begun("m"))) == (True, True, 1)
     gate.open.touch()
     status(worker, "m", "success")
@@ -113,7 +113,7 @@ def test_two_mirrors_whose_directories_became_one_take_turns(
     worker.command("start", "other")
 
     status(worker, "other", "refused")
-    assert "other is in use: process" in worker.run_of("other").reason
+    assert "other is in use by process" in worker.run_of("other").reason
     assert (len(gate.begun("other")), alive(at_work)) == (started, True)
 
 
@@ -140,7 +140,7 @@ def without_directory_locks(worker: Worker) -> list[str]:
 def test_where_a_directory_cannot_be_locked_the_lock_files_alone_protect_it_and_the_run_says_so(
     repository: ConfigRepository, worker: Worker, gate: Gate
 ) -> None:
-    repository.commit({"m.yml": gate.mirror()}, "Add m")
+    repository.commit({"m.yml": gate.mirror("cron: 0 0 1 1 *\n")}, "Add m, due at New Year")
     worker.command("follow")
     (worker.root / "m").mkdir(exist_ok=True)
     words = without_directory_locks(worker)
@@ -152,6 +152,6 @@ def test_where_a_directory_cannot_be_locked_the_lock_files_alone_protect_it_and_
         gate.open.touch()
         said = first.stderr.read()
 
-    assert (second.returncode, f"process {first.pid}" in second.stderr) == (1, True), second.stderr
+    assert (second.returncode, str(first.pid) in second.stderr) == (1, True), second.stderr
     assert "the directory cannot be locked: Bad file descriptor" in said
     assert (first.returncode, len(gate.begun("m"))) == (0, 1)
