@@ -1,38 +1,35 @@
 """Following a config repository: fetch it, and read its files straight from git's objects.
 
 There is no work tree: nothing of a revision is ever half on disk, no filter or hook of the repository can run, and a
-file name cannot lead anywhere. This is the only module that touches git.
+file name cannot lead anywhere. A checkout that is damaged is made anew beside the old one; what was applied before
+does not depend on it. git itself is run by `schemas.git_command`.
 """
 
-import os
+import getpass
 import re
-import shutil
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from filelock import FileLock, Timeout
 
+from schemas.addresses import without_secrets
+from schemas.checkout import Checkout, is_shallow
 from schemas.errors import SkipjackError
-from schemas.problems import printable
+from schemas.git_command import Git, GitFailed, require_git
+from schemas.git_objects import Objects
 from schemas.records import Repository
-from schemas.sources import MAX_BYTES, SourceFile, is_config
-
-if TYPE_CHECKING:
-    from git import Blob, Commit, Repo
-
-_TIMED_OUT = 124
-"""Exit code of timeout(1) when the time was over."""
+from schemas.sources import SourceFile
 
 _FETCHED = "refs/skipjack/fetched"
-_LINK_MODE = 0o120000
-_ENVIRONMENT = {
-    "GIT_TERMINAL_PROMPT": "0",
-    "GIT_ASKPASS": "true",
-    "GIT_SSH_COMMAND": "ssh -o BatchMode=yes",
-    "GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh",
-    "GIT_CONFIG_NOSYSTEM": "1",
-}
-"""Never wait for a person, and run no transport that is a program named in an address."""
+_NO_SUCH_REFERENCE = 2
+"""Exit code of `git ls-remote --exit-code`."""
+
+_NAME = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_OF_THE_MACHINE = re.compile(
+    r"No space left on device|Disk quota exceeded|Read-only file system|Cannot allocate memory|Too many open files"
+)
+"""What a new checkout would meet as well."""
 
 
 class Revision(NamedTuple):
@@ -44,117 +41,192 @@ class Revision(NamedTuple):
 
 
 class Rewritten(SkipjackError):  # noqa: N818 - it is what happened to the history
-    """The branch's history does not contain the revision that was applied before."""
+    """The branch's history does not contain the revision that was applied before, or cannot show that it does."""
 
 
 def fetch(repository: Repository, checkout: Path, applied: str | None = None) -> Revision:
     """Fetch the followed branch into `checkout` (made when missing) and read its newest revision.
 
-    Bounded by the repository's `timeout`. With `applied`, a history that does not contain that commit is refused:
-    nobody rewinds a mirror site by a force push. Raises Rewritten then, and SkipjackError for any other reason; the
-    former state stays usable.
+    Each git is bounded by the repository's `timeout`. With `applied`, a history that does not contain that commit is
+    refused: nobody rewinds a mirror site by a force push. Raises Rewritten then, and SkipjackError for any other
+    reason; the former state stays usable. A damaged checkout is fetched anew.
     """
-    _require_git()
-    import git
-
-    checkout.mkdir(parents=True, exist_ok=True)
+    require_git()
+    folder = Checkout(checkout.absolute())
+    held: list[int] = []
     try:
-        with FileLock(checkout / "fetch.lock", timeout=repository.timeout), _open(checkout) as repo:
-            commit = _fetched(repo, repository)
-            if applied is not None and not _contains(repo, commit, applied):
-                raise Rewritten(
-                    f"The branch `{repository.branch}` of {_shown(repository.url)} no longer contains the revision"
-                    f" {applied[:12]} that this machine follows.",
-                    "Somebody rewrote the history. If that was meant, run `skipjack follow --accept-rewrite`.",
-                )
-            return Revision(commit.hexsha, float(commit.committed_date), _files(commit, repository))
+        checkout.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.lock, timeout=repository.timeout, on_acquired=held.append):
+            return _Fetch(repository, folder, applied, held[0]).revision()
     except Timeout as error:
         raise SkipjackError(
-            "Another fetch holds the checkout.", f"See what holds {checkout / 'fetch.lock'}."
+            "Another fetch holds the checkout.", f"Find the program that holds {folder.lock}."
         ) from error
-    except (git.exc.GitError, OSError, ValueError) as error:
-        raise SkipjackError(_explain(error, repository), _remedy(repository)) from error
+    except OSError as error:
+        raise _unusable(folder, error) from error
 
 
-def _require_git() -> None:
-    for name in [name for name in os.environ if name.startswith("GIT_")]:
-        del os.environ[name]
-    if shutil.which("git") is None:
-        raise SkipjackError("The program `git` is not installed.", "Install the package `git`.")
+class _Fetch:
+    """One fetch, by whoever holds the lock."""
 
+    def __init__(self, repository: Repository, folder: Checkout, applied: str | None, lock: int) -> None:
+        self._repository = repository
+        self._folder = folder
+        self._applied = applied
+        self._lock = lock
+        self._shown = without_secrets(repository.url)
 
-def _open(checkout: Path) -> "Repo":
-    import git
+    def revision(self) -> Revision:
+        """The newest revision; a checkout that cannot be used is made anew if the remote repository can be."""
+        self._folder.tidy()
+        try:
+            if not self._folder.repository.exists():
+                return self._anew()
+            return self._again(self._git(self._folder.repository))
+        except GitFailed as failure:
+            raise self._told(failure) from failure
 
-    folder = checkout / "repository.git"
-    if not (folder / "HEAD").exists():
-        git.Repo.init(folder, bare=True, mkdir=True).close()
-    return git.Repo(folder)
+    def _again(self, repo: Git) -> Revision:
+        try:
+            self._fetch(repo)
+            found = self._read(repo)
+        except GitFailed as failure:
+            self._blame(repo, failure)
+            return self._anew()
+        self._repack(repo)
+        return found
 
+    def _git(self, folder: Path) -> Git:
+        return Git(folder, self._repository.timeout, self._lock)
 
-def _fetched(repo: "Repo", repository: Repository) -> "Commit":
-    repo.git.update_environment(**_ENVIRONMENT)
-    # GitPython's own time-out needs `ps` and ends git alone; this ends its helpers (ssh, https) as well.
-    repo.git.execute([
-        "timeout", "--kill-after=5", str(repository.timeout), "git", "fetch",
-        "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--no-auto-maintenance", "--quiet",
-        repository.url, f"+refs/heads/{repository.branch}:{_FETCHED}",
-    ])  # fmt: skip
-    return repo.commit(_FETCHED)
+    def _fetch(self, repo: Git) -> None:
+        repo.run(
+            "fetch", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--no-auto-maintenance",
+            "--update-shallow", "--quiet", self._repository.url, f"+{self._branch}:{_FETCHED}",
+        )  # fmt: skip
 
+    @property
+    def _branch(self) -> str:
+        return f"refs/heads/{self._repository.branch}"
 
-def _contains(repo: "Repo", commit: "Commit", applied: str) -> bool:
-    import git
+    def _read(self, repo: Git) -> Revision:
+        with Objects(repo) as objects:
+            commit = objects.commit(_FETCHED)
+            if self._applied is not None and commit.name != self._applied:
+                self._check_history(repo, commit.name, self._applied)
+            tree = objects.folder(commit.tree, self._repository.path)
+            if tree is None:
+                raise SkipjackError(
+                    f"The branch `{self._repository.branch}` of {self._shown} has no folder `{self._repository.path}`.",
+                    "Set `repository.path` in the settings.",
+                )
+            return Revision(commit.name, commit.committed_at, objects.files(tree))
 
-    try:
-        return bool(repo.is_ancestor(repo.commit(applied), commit))
-    except (git.exc.ODBError, git.exc.GitCommandError, ValueError):  # the old commit is not even known here
-        return False
+    def _check_history(self, repo: Git, commit: str, applied: str) -> None:
+        """See that a commit's history contains the applied one; raises Rewritten, or GitFailed when it is damaged.
 
-
-def _files(commit: "Commit", repository: Repository) -> tuple[SourceFile, ...]:
-    from git import Blob
-
-    tree = commit.tree
-    for part in [part for part in repository.path.split("/") if part not in ("", ".")]:
-        found = next((folder for folder in tree.trees if folder.name == part), None)
-        if found is None:
-            raise SkipjackError(
-                f"The branch `{repository.branch}` of {_shown(repository.url)} has no folder `{repository.path}`.",
-                "Set `repository.path` in the settings.",
+        Only a whole history proves that the applied commit is not in it: damaged objects make git say so, too.
+        """
+        if _NAME.fullmatch(applied) and self._reaches(repo, commit, applied):
+            return
+        repo.run("rev-list", "--quiet", commit)
+        where = f"The branch `{self._repository.branch}` of {self._shown}"
+        if is_shallow(repo.folder):
+            if repo.folder != self._folder.new:
+                raise GitFailed("its history is cut off")
+            raise Rewritten(
+                f"{where} comes from a shallow clone, so it cannot be checked that it contains the revision"
+                f" {applied[:12]} that this machine follows.",
+                "Run `git fetch --unshallow` in that repository, or run `skipjack follow --accept-rewrite`.",
             )
-        tree = found
-    prefix = len(f"{tree.path}/") if tree.path else 0
-    items = [item for item in tree.traverse() if isinstance(item, Blob)]
-    paths = [(str(item.path)[prefix:], item) for item in items]
-    files = [SourceFile(printable(path), _read(item)) for path, item in paths if is_config(path)]
-    return tuple(sorted(files, key=lambda file: file.path))
+        raise Rewritten(
+            f"{where} no longer contains the revision {applied[:12]} that this machine follows.",
+            "Somebody rewrote the history. If that was meant, run `skipjack follow --accept-rewrite`.",
+        )
 
+    def _reaches(self, repo: Git, commit: str, applied: str) -> bool:
+        """Whether the applied commit is found on the way back from a commit.
 
-def _read(blob: "Blob") -> bytes | None:
-    if blob.mode == _LINK_MODE:
+        Of a shallow clone git would look at nothing beyond its end, though what was fetched before still lies here. So
+        it is told that the history ends at the applied commit, and nowhere else.
+        """
+        end = repo.folder / "applied"
+        end.write_text(f"{applied}\n")
+        return repo.succeeds("--shallow-file", str(end), "merge-base", "--is-ancestor", applied, commit)
+
+    def _blame(self, repo: Git, failure: GitFailed) -> None:
+        """Raise what went wrong, unless it may be the checkout: no time or disk is left, or the remote fails."""
+        if failure.timed_out or _OF_THE_MACHINE.search(failure.reason):
+            raise failure
+        try:
+            repo.list_remote(self._repository.url, self._branch)
+        except GitFailed as remote:
+            raise (failure if remote.status == _NO_SUCH_REFERENCE else remote) from failure
+
+    def _anew(self) -> Revision:
+        """Fetch into a new repository, check the history there, and put it in the place of the old one."""
+        repo = self._git(self._folder.new)
+        try:
+            self._fetch_all(repo)
+            try:
+                found = self._read(repo)
+            except SkipjackError:  # the repository is sound, what it holds is not
+                self._folder.take_over()
+                raise
+        except GitFailed:
+            self._folder.tidy()
+            raise
+        self._folder.take_over()
+        return found
+
+    def _fetch_all(self, repo: Git) -> None:
+        for kind in ("sha1", "sha256"):
+            repo.run("init", "--bare", "--quiet", "--template=", f"--object-format={kind}")
+            try:
+                return self._fetch(repo)
+            except GitFailed as failure:
+                if "mismatched algorithms" not in failure.reason or kind == "sha256":
+                    raise
+            self._folder.tidy()
         return None
-    data: bytes = blob.data_stream.read(MAX_BYTES + 1)  # enough to see that it is too much
-    return data
+
+    def _repack(self, repo: Git) -> None:
+        """Make one pack of many fetches; git's own time for that is switched off, since it may be killed in it."""
+        if not self._folder.has_grown():
+            return
+        try:
+            repo.run("repack", "-a", "-d", "--quiet")
+            repo.run("prune", "--expire=now")
+        except GitFailed as failure:
+            with suppress(GitFailed, SkipjackError):  # the revision has been read; the next fetch tries again
+                self._blame(repo, failure)
+                self._anew()
+
+    def _told(self, failure: GitFailed) -> SkipjackError:
+        what = f"The branch `{self._repository.branch}` of {self._shown} cannot be fetched: {failure.reason}."
+        return SkipjackError(what, _remedy(failure.reason, self._shown, self._folder))
 
 
-def _shown(url: str) -> str:
-    """An address without the user name and password that it may carry."""
-    return re.sub(r"(?<=://)[^/\s]*@", "", url)
+_REMEDIES = (
+    ("No space left|Disk quota", "Free some space below {folder}; what was applied before stays in force."),
+    ("detected dubious ownership", "Let the user `{user}` run `git config --global --add safe.directory FOLDER`."),
+    ("cut off|shallow", "Run `git fetch --unshallow` in that repository."),
+    ("", "Try `git ls-remote {url}` as the user `{user}`; what was applied before stays in force."),
+)
+"""What to do, by what git said."""
 
 
-def _explain(error: Exception, repository: Repository) -> str:
-    import git
-
-    reason = str(error)
-    if isinstance(error, git.exc.GitCommandError) and error.status in (_TIMED_OUT, -9):
-        reason = f"it took longer than {repository.timeout} s"
-    elif isinstance(error, git.exc.GitCommandError):
-        reason = " ".join(str(error.stderr).split()).removeprefix("stderr: ").strip("'")
-    url = _shown(repository.url)
-    reason = _shown(reason.replace(repository.url, url))
-    return f"The branch `{repository.branch}` of {url} cannot be fetched: {reason[:500].rstrip('.')}."
+def _remedy(reason: str, url: str, folder: Checkout) -> str:
+    todo = next(todo for pattern, todo in _REMEDIES if re.search(pattern, reason))
+    return todo.format(folder=folder.folder, url=url, user=_user())
 
 
-def _remedy(repository: Repository) -> str:
-    return f"Try `git ls-remote {_shown(repository.url)}`; what was applied before stays in force."
+def _unusable(folder: Checkout, error: OSError) -> SkipjackError:
+    what = f"The checkout {folder.folder} cannot be used: {error.filename or folder.folder}: {error.strerror}."
+    if _OF_THE_MACHINE.search(str(error.strerror)):
+        return SkipjackError(what, "Free some space; what was applied before stays in force.")
+    return SkipjackError(what, f"Remove it, or give it to the user: `chown -R {_user()} {folder.folder}`.")
+
+
+def _user() -> str:
+    return getpass.getuser()

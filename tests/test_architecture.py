@@ -135,7 +135,7 @@ PROCESSES = (
 ALONE = [
     (PROCESSES, {"runner.process", "runner.programs", "sitegen.process"}),
     (("os.execv", "os.execve", "os.execvp", "os.execvpe", "os.execl", "os.execlp"), {"runner.cli"}),
-    (("git", "gitdb"), {"schemas.repository"}),
+    (("git", "gitdb"), {"schemas.git_command"}),
     (("sqlite3", "sqlalchemy", "psycopg"), {
         "runner.database", "runner.outbox", "runner.plan", "runner.renames",
         "sitegen.storage.", "sitegen.lease", "sitegen.backup",

@@ -11,6 +11,7 @@ from runner.places import Places
 from runner.schedule import rules_of
 from schemas.records import SyncWindows
 from tests.e2e.parts import ConfigRepository, Worker
+from tests.schemas.damage import DAMAGE
 
 MIRROR = "provider: command\nupstream: https://files.example/\ncommand: /bin/true\n"
 
@@ -182,3 +183,35 @@ def test_a_rename_that_was_taken_back_goes_on_where_it_ended_and_says_what_is_mi
     new.rename(old)
     assert todo not in problems(worker)
     worker.command("run", "old")
+
+
+@pytest.mark.parametrize("kind", ["empty reference", "empty HEAD", "empty objects", "flipped bits in a pack"])
+def test_a_damaged_checkout_heals_and_the_plan_goes_on(repository: ConfigRepository, worker: Worker, kind: str) -> None:
+    repository.commit({"debian.yml": "retry: 1\n", "os/gnu.yml": "retry: 1\n"}, "Begin")
+    worker.command("follow")
+    checkout = worker.state / "checkout/repository.git"
+    DAMAGE[kind](checkout)
+    (checkout / "refs/skipjack/fetched.lock").touch()
+    repository.commit({"debian.yml": "retry: 5\n"}, "Change")
+    worker.command("follow")
+    with plan.opened(Places(str(worker.state)).plan) as opened:
+        assert {each.mirror.name: each.mirror.retry for each in opened.mirrors()} == {"debian": 5, "gnu": 1}
+    assert "is in force already" in worker.command("follow").stdout + worker.command("follow").stderr
+
+
+def test_a_damaged_checkout_of_a_rewritten_history_leaves_the_plan_as_it_is(
+    repository: ConfigRepository, worker: Worker
+) -> None:
+    repository.commit({"debian.yml": "retry: 1\n", "os/gnu.yml": ""}, "Begin")
+    repository.commit({"debian.yml": "retry: 2\n"}, "Change")
+    worker.command("follow")
+    DAMAGE["empty objects"](worker.state / "checkout/repository.git")
+    repository.git("reset", "--quiet", "--hard", "HEAD~1")
+    repository.git("push", "--quiet", "--force", "origin", "HEAD")
+    told = worker.command("follow", check=False)
+    assert told.returncode == 1 and "Somebody rewrote the history" in told.stderr
+    with plan.opened(Places(str(worker.state)).plan) as opened:
+        assert {each.mirror.name: each.mirror.retry for each in opened.mirrors()} == {"debian": 2, "gnu": 2}
+    worker.command("follow", "--accept-rewrite")
+    with plan.opened(Places(str(worker.state)).plan) as opened:
+        assert {each.mirror.name: each.mirror.retry for each in opened.mirrors()} == {"debian": 1, "gnu": 2}

@@ -1,3 +1,4 @@
+import getpass
 import os
 import subprocess
 from collections.abc import Iterator
@@ -133,7 +134,8 @@ def test_an_unreachable_server_is_told(tmp_path: Path, dead_port: int) -> None:
     url = f"git://127.0.0.1:{dead_port}/x.git"
     told = refusal(Repository(url), tmp_path)
     assert f"of {url} cannot be fetched: " in told and "Connection refused" in told
-    assert told.endswith(f"Try `git ls-remote {url}`; what was applied before stays in force.")
+    todo = f"Try `git ls-remote {url}` as the user `{getpass.getuser()}`; what was applied before stays in force."
+    assert told.endswith(todo)
 
 
 @pytest.mark.parametrize("password", ["s3cret", "s3cret@s3cret", "s3cret:s3cret"])

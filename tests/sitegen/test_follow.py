@@ -10,6 +10,7 @@ from schemas.records import Repository
 from sitegen.follow import Follower
 from sitegen.storage.damage import Damaged
 from sitegen.storage.store import Store
+from tests.schemas.damage import DAMAGE
 from tests.sitegen.kit import Manager
 
 GOOD = {
@@ -33,6 +34,7 @@ class Origin:
             if text is None:
                 (self.path / name).unlink()
             else:
+                (self.path / name).parent.mkdir(exist_ok=True)
                 (self.path / name).write_text(text)
         self._git("-C", str(self.path), "add", "--all")
         identity = ("-c", "user.name=t", "-c", "user.email=t@example.org")
@@ -162,3 +164,36 @@ def test_a_configuration_that_was_damaged_in_the_store_is_written_anew(follower:
         assert follower.follow(), "though the revision is the same"
         assert names(store) == ["arch", "debian"]
         assert not follower.follow()
+
+
+DAMAGED = ("empty reference", "empty HEAD", "empty objects", "flipped bits in a pack", "file for objects")
+
+
+@pytest.mark.parametrize("kind", DAMAGED)
+def test_a_damaged_checkout_is_followed_on(
+    origin: Origin, follower: Follower, store: Store, tmp_path: Path, kind: str
+) -> None:
+    origin.commit({"os/gnu.yml": GOOD["arch.yml"]})
+    assert follower.follow()
+    DAMAGE[kind](tmp_path / "state/checkout/repository.git")
+    origin.commit({"debian.yml": None})
+    assert follower.follow()
+    assert names(store) == ["arch", "gnu"]
+    assert store.facts().refusal == ""
+    assert not follower.follow()
+
+
+@pytest.mark.parametrize("kind", DAMAGED)
+def test_a_damaged_checkout_without_its_repository_keeps_the_configuration_until_it_is_back(
+    origin: Origin, follower: Follower, store: Store, tmp_path: Path, kind: str
+) -> None:
+    origin.commit({"os/gnu.yml": GOOD["arch.yml"]})
+    follower.follow()
+    DAMAGE[kind](tmp_path / "state/checkout/repository.git")
+    away = origin.path.rename(origin.path.with_name("away"))
+    assert follower.follow()
+    assert names(store) == ["arch", "debian", "gnu"]
+    assert "does not appear to be a git repository" in store.facts().refusal
+    away.rename(origin.path)
+    assert follower.follow()
+    assert store.facts().refusal == ""

@@ -1,0 +1,96 @@
+"""The folder that a config repository is fetched into: what is in it, what is left over, how a new one takes over.
+
+Everything here happens under the lock of the folder.
+"""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+_LEFT_BEHIND = ("*.lock", "tmp_*", ".tmp-*", "incoming-*")
+"""Files and folders of a git that was killed."""
+
+_MOST_PACKS = 30
+_MOST_LOOSE = 8
+"""Objects in one of 256 folders that they are spread over evenly: about 2000 in all."""
+
+
+class Checkout:
+    """The paths of a checkout. `repository` is always the result of a whole fetch, `new` the one under way."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.lock = folder / "fetch.lock"
+        self.repository = folder / "repository.git"
+        self.new = folder / "repository.git.new"
+
+    def tidy(self) -> None:
+        """Remove what killed programs left behind: git's locks and half files, a half fetch, damaged repositories."""
+        for path in self._leftovers():
+            _remove(path)
+
+    def _leftovers(self) -> Iterator[Path]:
+        yield from self.folder.glob("repository.git.*")
+        if not self.repository.is_dir():
+            return
+        folders = [self.repository, self.repository / "objects", *_below(self.repository / "refs")]
+        for folder in [*folders, self.repository / "objects/info", self.repository / "objects/pack"]:
+            for pattern in _LEFT_BEHIND:
+                yield from folder.glob(pattern)
+
+    def take_over(self) -> None:
+        """Put the new repository in the place of the one that was there, which is then removed."""
+        if self.repository.exists() or self.repository.is_symlink():
+            self.repository.rename(self._free_name())
+        self.new.rename(self.repository)
+        self.tidy()
+
+    def _free_name(self) -> Path:
+        """A name for a damaged repository; some cannot be removed, since they hold files of another user."""
+        number = 1
+        while (path := self.folder / f"repository.git.damaged-{number}").exists():
+            number += 1
+        return path
+
+    def has_grown(self) -> bool:
+        """Whether so many fetches have left their files that they should become one pack."""
+        objects = self.repository / "objects"
+        packs, loose = (objects / "pack").glob("*.pack"), (objects / "17").glob("*")
+        return sum(1 for _ in packs) > _MOST_PACKS or sum(1 for _ in loose) > _MOST_LOOSE
+
+
+def is_shallow(repository: Path) -> bool:
+    """Whether the history in a repository is cut off, because it came from a shallow clone."""
+    try:
+        return bool((repository / "shallow").read_text().strip())
+    except (OSError, ValueError):
+        return False
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    yield folder
+    for path in folder.glob("*"):
+        if path.is_dir() and not path.is_symlink():
+            yield from _below(path)
+
+
+def _remove(path: Path) -> None:
+    """Remove whatever is there, as far as that is allowed; what stays does no harm."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+        if path.exists():
+            _open_up(path)
+            shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(FileNotFoundError):
+            path.unlink()
+
+
+def _open_up(folder: Path) -> None:
+    """Let the owner of folders remove what is in them."""
+    with suppress(OSError):
+        folder.chmod(0o700)
+        for path in folder.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                _open_up(path)

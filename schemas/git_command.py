@@ -1,0 +1,150 @@
+"""Running git on one bare repository: its environment, its time limit, and the reason when it fails.
+
+The repository is always named, so git never looks for one in the folders above, whoever owns it and whatever
+`safe.bareRepository` and `safe.directory` say.
+"""
+
+import os
+import re
+import shutil
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from schemas.addresses import without_secrets
+from schemas.errors import SkipjackError
+
+_TIME_IS_OVER = 124
+"""Exit code of timeout(1) when the time was over."""
+
+_KILLED = (-9, 137)
+
+_PIPE = -1
+"""As `subprocess` calls a pipe; only the modules that start processes may import it."""
+
+_ENVIRONMENT = {
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_ASKPASS": "true",
+    "GIT_SSH_COMMAND": "ssh -o BatchMode=yes",
+    "GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh",
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_DEFAULT_REF_FORMAT": "files",
+}
+"""Never wait for a person, and run no transport that is a program named in an address."""
+
+_SETTINGS = (
+    "gc.auto=0",
+    "maintenance.auto=false",
+    "core.hooksPath=/dev/null",
+    "core.fsync=all",
+    "fetch.unpackLimit=1",
+    "fetch.writeCommitGraph=false",
+    "repack.writeBitmaps=false",
+)
+"""What holds whatever the user's own settings say: no program in the background and no hook, everything on disk before
+a reference names it, and few files: each fetch leaves one pack, which git syncs, instead of many small objects."""
+
+_GENERIC = "fatal: Could not read from remote repository"
+_NOISE = re.compile(r"(?i)\s*(warning:|hint:|@|$)")
+
+
+class GitFailed(Exception):  # noqa: N818 - what happened to git
+    """A git that ended with an error. `reason` is the first useful thing that it said, without secrets."""
+
+    def __init__(self, reason: str, *, status: int = 0, timed_out: bool = False) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.status = status
+        self.timed_out = timed_out
+
+
+class Done(NamedTuple):
+    """How a git ended: its exit code, or minus the signal that ended it, and what it said on stderr."""
+
+    status: int
+    said: str
+
+
+def require_git() -> None:
+    """Take git's own variables out of the environment, and see that git is there; raises SkipjackError."""
+    for name in [name for name in os.environ if name.startswith("GIT_")]:
+        del os.environ[name]
+    if shutil.which("git") is None:
+        raise SkipjackError("The program `git` is not installed.", "Install the package `git`.")
+
+
+class Git:
+    """Runs git on the bare repository at `folder`.
+
+    Its processes inherit the descriptor `lock`: when this program is killed, the lock stays held until they have ended.
+    """
+
+    def __init__(self, folder: Path, timeout: int, lock: int) -> None:
+        self.folder = folder
+        self._timeout = timeout
+        self._descriptors = (lock,)
+
+    def run(self, *words: str) -> None:
+        """Run git for `timeout` seconds at most; raises GitFailed."""
+        began = time.monotonic()
+        # GitPython's own time-out needs `ps` and ends git alone; this ends its helpers (ssh, https) as well.
+        done = self._done(["timeout", "--kill-after=5", str(self._timeout), *self._words(*words)])
+        if done.status:
+            took = time.monotonic() - began
+            timed_out = done.status in (_TIME_IS_OVER, *_KILLED) and took >= self._timeout
+            reason = f"it took longer than {self._timeout} s" if timed_out else _reason(done)
+            raise GitFailed(reason, status=done.status, timed_out=timed_out)
+
+    def succeeds(self, *words: str) -> bool:
+        """Run git on what is here and tell whether it said yes."""
+        return self._done(self._words(*words)).status == 0
+
+    def list_remote(self, url: str, reference: str) -> None:
+        """See whether a remote repository can be reached and has the reference; raises GitFailed if not."""
+        elsewhere = Git(Path("/dev/null"), self._timeout, *self._descriptors)
+        elsewhere.run("ls-remote", "--exit-code", "--quiet", url, reference)
+
+    def reader(self) -> Any:
+        """Start a git that reads objects: it takes their names on stdin, one a line, and answers on stdout."""
+        return self._git().execute(
+            self._words("cat-file", "--batch"), as_process=True, istream=_PIPE, pass_fds=self._descriptors
+        )
+
+    def _words(self, *words: str) -> list[str]:
+        return ["git", f"--git-dir={self.folder}", *(word for each in _SETTINGS for word in ("-c", each)), *words]
+
+    def _done(self, words: list[str]) -> Done:
+        from git.exc import GitCommandNotFound
+
+        try:
+            status, _output, said = self._git().execute(
+                words, with_extended_output=True, with_exceptions=False, pass_fds=self._descriptors
+            )
+        except GitCommandNotFound as error:
+            raise GitFailed(f"the program `{words[0]}` is not installed") from error
+        return Done(status, said)
+
+    def _git(self) -> Any:
+        os.environ["GIT_PYTHON_REFRESH"] = "quiet"  # a git that does not work fails when it is used
+        import git
+
+        found = git.Git(self.folder.parent)
+        found.update_environment(**_ENVIRONMENT)
+        return found
+
+
+def _reason(done: Done) -> str:
+    if done.status < 0:
+        return f"git was ended by signal {-done.status}"
+    lines = [line.strip() for line in done.said.splitlines() if not _NOISE.match(line)]
+    told = _useful(lines) or f"git exited with {done.status}"
+    return without_secrets(told)[:500].rstrip(". ")
+
+
+def _useful(lines: list[str]) -> str:
+    """The first error; git's own last words say nothing when ssh has said why. A line that ends in a colon goes on."""
+    places = [place for place, line in enumerate(lines) if line.startswith(("fatal: ", "error: "))]
+    place = places[0] if places else len(lines) - 1
+    if place > 0 and lines[place].startswith(_GENERIC):
+        place -= 1
+    return " ".join(lines[place : place + 2] if lines and lines[place].endswith(":") else lines[place : place + 1])

@@ -1,0 +1,184 @@
+"""What power cuts, bad disks, killed programs and people do to a bare repository."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+Damage = Callable[[Path], None]
+REFERENCE = "refs/skipjack/fetched"
+
+
+def git(repository: Path, *words: str, stdin: bytes | None = None) -> str:
+    """Run git on a bare repository."""
+    command = ["git", f"--git-dir={repository}", *words]
+    return subprocess.run(command, check=True, capture_output=True, input=stdin).stdout.decode().strip()
+
+
+def unpack(repository: Path) -> None:
+    """Turn packs into small files, as earlier versions left them."""
+    for pack in list((repository / "objects/pack").glob("*.pack")):
+        data = pack.read_bytes()
+        for path in repository.glob(f"objects/pack/{pack.stem}.*"):
+            path.unlink()
+        git(repository, "unpack-objects", "-q", stdin=data)
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.unlink(missing_ok=True)
+    path.write_bytes(data)
+
+
+def _with(name: str, data: bytes) -> Damage:
+    """Write a file of the repository."""
+    return lambda repository: _write(repository / name, data)
+
+
+def _gone(name: str) -> Damage:
+    return lambda repository: _remove(repository.glob(name))
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    for path in list(paths):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _file_instead(name: str) -> Damage:
+    def damage(repository: Path) -> None:
+        _remove([repository / name])
+        (repository / name).write_text("x")
+
+    return damage
+
+
+def _folder_instead(name: str) -> Damage:
+    def damage(repository: Path) -> None:
+        _remove([repository / name])
+        (repository / name / "x").mkdir(parents=True)
+        (repository / name / "x/y").touch()
+
+    return damage
+
+
+def _loose(change: Callable[[bytes], bytes]) -> Damage:
+    def damage(repository: Path) -> None:
+        unpack(repository)
+        for path in list(repository.glob("objects/??/*")):
+            _write(path, change(path.read_bytes()))
+
+    return damage
+
+
+def _one_loose(name: str) -> Damage:
+    """Take away one object, by how it is called from the reference."""
+
+    def damage(repository: Path) -> None:
+        unpack(repository)
+        found = git(repository, "rev-parse", f"{REFERENCE}{name}")
+        (repository / "objects" / found[:2] / found[2:]).unlink()
+
+    return damage
+
+
+def _packed(suffix: str, change: Callable[[bytes], bytes]) -> Damage:
+    def damage(repository: Path) -> None:
+        for path in list(repository.glob(f"objects/pack/*.{suffix}")):
+            _write(path, change(path.read_bytes()))
+
+    return damage
+
+
+def _flipped(data: bytes) -> bytes:
+    """One bit of every tenth byte is another."""
+    return bytes(byte ^ (number % 10 == 0) for number, byte in enumerate(data))
+
+
+def _empty(_data: bytes) -> bytes:
+    return b""
+
+
+def _half(data: bytes) -> bytes:
+    return data[: len(data) // 2]
+
+
+def _of_somebody_else(repository: Path) -> None:
+    for path in (repository / "objects", repository):
+        path.chmod(0o500)
+        if os.geteuid() == 0:
+            os.chown(path, 12345, 12345)
+
+
+def _swapped_objects(repository: Path) -> None:
+    """Put sound objects in the place of each other, which git itself does not notice."""
+    unpack(repository)
+    names = [git(repository, "rev-parse", f"{REFERENCE}:{path}") for path in ("debian.yml", "os/gnu.yml")]
+    one, other = (repository / "objects" / name[:2] / name[2:] for name in names)
+    first, second = one.read_bytes(), other.read_bytes()
+    _write(one, second)
+    _write(other, first)
+
+
+def _file_for_the_repository(repository: Path) -> None:
+    shutil.rmtree(repository)
+    repository.write_text("x")
+
+
+def _link_for_the_repository(repository: Path) -> None:
+    shutil.rmtree(repository)
+    repository.symlink_to("/nonexistent")
+
+
+_GARBAGE = b"\0\xff garbage ["
+_LATER = b"[core]\n\trepositoryformatversion = 99\n\tbare = true\n"
+
+DAMAGE: dict[str, Damage] = {
+    "empty reference": _with(REFERENCE, b""),
+    "garbage in the reference": _with(REFERENCE, _GARBAGE),
+    "reference to nothing": _with(REFERENCE, b"1" * 40 + b"\n"),
+    "reference gone": _gone(REFERENCE),
+    "folder for the reference": _folder_instead(REFERENCE),
+    "file for the folder of references": _file_instead("refs/skipjack"),
+    "empty HEAD": _with("HEAD", b""),
+    "garbage in HEAD": _with("HEAD", _GARBAGE),
+    "HEAD gone": _gone("HEAD"),
+    "folder for HEAD": _folder_instead("HEAD"),
+    "empty config": _with("config", b""),
+    "garbage in config": _with("config", _GARBAGE),
+    "config gone": _gone("config"),
+    "config of a later git": _with("config", _LATER),
+    "garbage in packed references": _with("packed-refs", _GARBAGE),
+    "garbage in shallow": _with("shallow", _GARBAGE),
+    "alternates that are not there": _with("objects/info/alternates", b"/nonexistent\n"),
+    "empty objects": _loose(_empty),
+    "flipped bits in objects": _loose(_flipped),
+    "objects cut off": _loose(_half),
+    "objects swapped": _swapped_objects,
+    "commit gone": _one_loose(""),
+    "tree gone": _one_loose("^{tree}"),
+    "folder's tree gone": _one_loose(":os"),
+    "file gone": _one_loose(":os/gnu.yml"),
+    "earlier commit gone": _one_loose("~1"),
+    "empty pack": _packed("pack", _empty),
+    "flipped bits in a pack": _packed("pack", _flipped),
+    "pack cut off": _packed("pack", _half),
+    "pack gone": _gone("objects/pack/*.pack"),
+    "empty index of a pack": _packed("idx", _empty),
+    "flipped bits in the index of a pack": _packed("idx", _flipped),
+    "index of a pack gone": _gone("objects/pack/*.idx"),
+    "folder of packs gone": _gone("objects/pack"),
+    "objects gone": _gone("objects"),
+    "references gone": _gone("refs"),
+    "file for objects": _file_instead("objects"),
+    "file for packs": _file_instead("objects/pack"),
+    "file for references": _file_instead("refs"),
+    "everything gone": shutil.rmtree,
+    "nothing in it": _gone("*"),
+    "file for the repository": _file_for_the_repository,
+    "link to nothing for the repository": _link_for_the_repository,
+    "of somebody else": _of_somebody_else,
+}

@@ -1,0 +1,196 @@
+"""What git is told, and what people are told of it."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from schemas.errors import SkipjackError
+from schemas.git_command import Done, GitFailed, _reason
+from schemas.records import Repository
+from schemas.repository import Rewritten, fetch
+
+from .conftest import Origin
+from .damage import git
+
+SSH = """ssh: connect to host git.example.org port 22: Connection refused
+fatal: Could not read from remote repository.
+
+Please make sure you have the correct access rights
+and the repository exists.
+"""
+CHANGED_KEY = """@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@
+@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @
+@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@
+Host key verification failed.
+fatal: Could not read from remote repository.
+
+Please make sure you have the correct access rights
+and the repository exists.
+"""
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "reason"),
+    [
+        (128, SSH, "ssh: connect to host git.example.org port 22: Connection refused"),
+        (128, CHANGED_KEY, "Host key verification failed"),
+        (128, "warning: redirecting to https://h/\nremote: Gone.\nfatal: repository 'https://h/' not found\n",
+         "fatal: repository 'https://h/' not found"),
+        (128, "fatal: unable to connect to h:\nh[0: ::1]: errno=Connection refused\n\n",
+         "fatal: unable to connect to h: h[0: ::1]: errno=Connection refused"),
+        (1, "error: object file ./x is empty\nerror: object file ./x is empty\nfatal: loose object\n",
+         "error: object file ./x is empty"),
+        (128, "fatal: unable to access 'https://u:p4ss@h/x?token=t0k/': refused\n",
+         "fatal: unable to access 'https://h/x?***': refused"),
+        (3, "", "git exited with 3"),
+        (1, "fatal: Could not read from remote repository.\n", "fatal: Could not read from remote repository"),
+        (-9, "", "git was ended by signal 9"),
+    ],
+)  # fmt: skip
+def test_the_reason_is_the_first_useful_line_without_secrets(status: int, said: str, reason: str) -> None:
+    assert _reason(Done(status, said)) == reason
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user's home folder for git's settings."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        "[safe]\n bareRepository = explicit\n",
+        "[fetch]\n prune = true\n writeCommitGraph = true\n unpackLimit = 1000\n fsckObjects = true\n all = true\n",
+        "[remote]\n pushDefault = x\n[core]\n logAllRefUpdates = always\n sharedRepository = group\n",
+        "[init]\n defaultObjectFormat = sha256\n defaultRefFormat = reftable\n defaultBranch = x\n",
+        "[gc]\n auto = 1\n autoDetach = false\n[maintenance]\n auto = true\n",
+        "[fetch]\n recurseSubmodules = true\n parallel = 0\n[transfer]\n hideRefs = refs/skipjack\n",
+    ],
+)
+def test_the_users_settings_do_not_matter(origin: Origin, home: Path, settings: str) -> None:
+    (home / ".gitconfig").write_text(settings)
+    applied = fetch(origin.record, origin.checkout).commit
+    commit = origin.commit({"debian.yml": "retry: 2\n"})
+    assert fetch(origin.record, origin.checkout, applied).commit == commit
+
+
+def test_the_users_hooks_and_templates_are_not_used(origin: Origin, home: Path, tmp_path: Path) -> None:
+    hooks = home / "hooks"
+    hooks.mkdir()
+    for name in ("reference-transaction", "post-checkout", "post-merge"):
+        (hooks / name).write_text(f"#!/bin/sh\ntouch {tmp_path}/proof\n")
+        (hooks / name).chmod(0o755)
+    (home / ".gitconfig").write_text(f"[core]\n hooksPath = {hooks}\n[init]\n templateDir = {home}\n")
+    fetch(origin.record, origin.checkout)
+    assert not (tmp_path / "proof").exists()
+    assert not (origin.checkout / "repository.git/hooks").exists()
+
+
+def test_the_user_can_have_addresses_rewritten(origin: Origin, home: Path) -> None:
+    (home / ".gitconfig").write_text(f'[url "{origin.work.as_uri()}"]\n insteadOf = https://git.example.org/m.git\n')
+    url = "https://git.example.org/m.git"
+    assert fetch(Repository(url), origin.checkout).commit == origin.git("rev-parse", "HEAD")
+
+
+def test_a_repository_in_a_folder_above_is_never_used_instead(origin: Origin) -> None:
+    above = origin.checkout.parent
+    git(above / ".git", "init", "--quiet", "--bare")
+    fetch(origin.record, origin.checkout)
+    (origin.checkout / "repository.git/HEAD").write_bytes(b"")
+    fetch(origin.record, origin.checkout)
+    assert git(above / ".git", "for-each-ref") == ""
+
+
+def test_a_repository_of_sha_256_is_followed(tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    subprocess.run(["git", "init", "--quiet", "--object-format=sha256", "--initial-branch=main", str(work)], check=True)
+    (work / "a.yml").write_text("retry: 1\n")
+    for words in (["add", "."], ["-c", "user.name=T", "-c", "user.email=t@example.org", "commit", "-qm", "x"]):
+        subprocess.run(["git", "-C", str(work), *words], check=True)
+    for _ in range(2):
+        revision = fetch(Repository(work.as_uri()), tmp_path / "checkout")
+        assert (len(revision.commit), revision.files[0].data) == (64, b"retry: 1\n")
+
+
+@pytest.fixture
+def fake_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A program in git's place; it answers for its version and does what a test writes behind that."""
+    path = tmp_path / "bin/git"
+    path.parent.mkdir()
+    path.touch(0o755)
+    monkeypatch.setenv("PATH", f"{path.parent}:{os.environ['PATH']}")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("does", "reason"),
+    [
+        ("kill -9 $$", "git was ended by signal 9"),
+        ("kill -11 $$", "git was ended by signal 11"),
+        ("exit 124", "git exited with 124"),
+        ("exit 137", "git exited with 137"),
+        ("echo 'fatal: out of memory' >&2; exit 128", "fatal: out of memory"),
+        ("sleep 30", "it took longer than 1 s"),
+    ],
+)
+def test_only_a_git_that_took_its_whole_time_took_too_long(
+    origin: Origin, fake_git: Path, does: str, reason: str
+) -> None:
+    fake_git.write_text(f"#!/bin/sh\n{does}\n")
+    with pytest.raises(SkipjackError) as caught:
+        fetch(origin.record._replace(timeout=1), origin.checkout)
+    assert f"cannot be fetched: {reason}. " in str(caught.value)
+
+
+def shallow(origin: Origin, path: Path) -> Repository:
+    subprocess.run(["rm", "-rf", str(path)], check=True)
+    words = ["git", "clone", "--quiet", "--bare", "--depth=1", origin.work.as_uri(), str(path)]
+    subprocess.run(words, check=True)
+    return Repository(path.as_uri(), timeout=20)
+
+
+def test_a_shallow_clone_is_followed_from_commit_to_commit(origin: Origin, tmp_path: Path) -> None:
+    applied = None
+    for number in range(4):
+        commit = origin.commit({"debian.yml": f"retry: {number}\n"})
+        applied = fetch(shallow(origin, tmp_path / "r.git"), origin.checkout, applied).commit
+        assert applied == commit
+
+
+def test_a_repository_that_became_shallow_is_followed_on(origin: Origin, tmp_path: Path) -> None:
+    applied = fetch(origin.record, origin.checkout).commit
+    commit = origin.commit({"debian.yml": "retry: 2\n"})
+    assert fetch(shallow(origin, tmp_path / "r.git"), origin.checkout, applied).commit == commit
+
+
+def test_a_shallow_clone_without_the_commits_in_between_names_the_cure(origin: Origin, tmp_path: Path) -> None:
+    applied = fetch(shallow(origin, tmp_path / "r.git"), origin.checkout).commit
+    for number in range(2):
+        commit = origin.commit({"debian.yml": f"retry: {number}\n"})
+    repository = shallow(origin, tmp_path / "r.git")
+    for _ in range(2):
+        with pytest.raises(Rewritten, match=r"comes from a shallow clone.* Run `git fetch --unshallow` in that repos"):
+            fetch(repository, origin.checkout, applied)
+    git(tmp_path / "r.git", "fetch", "--quiet", "--unshallow", origin.work.as_uri(), "main")
+    assert fetch(repository, origin.checkout, applied).commit == commit
+
+
+def test_an_error_of_git_has_the_words_that_people_need() -> None:
+    assert str(GitFailed("fatal: no")) == "fatal: no"
+
+
+def test_a_remote_of_another_owner_names_the_setting(origin: Origin, home: Path) -> None:
+    (home / ".gitconfig").touch()
+    os.chown(origin.work, 12345, 12345)
+    os.chown(origin.work / ".git", 12345, 12345)
+    with pytest.raises(SkipjackError, match=r"dubious ownership.* config --global --add safe\.directory"):
+        fetch(origin.record, origin.checkout)
+    (home / ".gitconfig").write_text(f"[safe]\n directory = {origin.work}\n directory = {origin.work}/.git\n")
+    assert fetch(origin.record, origin.checkout).files
