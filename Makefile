@@ -10,7 +10,7 @@ PYTHON = $(firstword $(shell for p in python3.11 python3.12 python3.13 python3.1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-system lint bench soak clean packages
+.PHONY: help demo test test-system lint bench figures soak clean packages
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,7 +30,10 @@ lint: $(READY) ## ruff and mypy --strict
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(READY) ## what things cost, as ratios against a baseline of the same minute
+bench: $(READY) ## what things cost, beside an older commit: make bench OLD=COMMIT [ONLY="tick run"] [ROUNDS=21]
+	@$(BIN)/python -m tests.bench.compare $(if $(OLD),--old $(OLD)) $(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS))
+
+figures: $(READY) ## how much and how fast, each figure beside a baseline of the same minute
 	@$(BIN)/python -m tests.bench
 
 soak: $(READY) ## kill processes at random moments and see whether anything is lost or doubled

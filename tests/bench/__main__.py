@@ -1,4 +1,6 @@
-"""`make bench`: what things cost, each beside a baseline that is measured in the same minute.
+"""`make figures`: how much and how fast, each figure beside a baseline that is measured in the same minute.
+
+`make bench` (`compare.py`) tells whether a change costs anything.
 
 Absolute figures drift with the machine's mood; quote the ratios. Nothing here is asserted.
 """
@@ -23,7 +25,7 @@ from tests.bench import (
 )
 from tests.e2e.parts import REPOSITORY
 
-FOLDER = REPOSITORY / "build" / "bench"
+FOLDER = REPOSITORY / "build" / "figures"
 
 
 def main() -> int:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from schemas.records import Mirror, Site, Worker
 from schemas.report import SNAPSHOT, Report
 from sitegen.messages.model import Declared, Delivery
-from tests.bench import load
+from tests.bench import load, usage
 from tests.sitegen.kit import REVISION, Manager, envelope_of, run_of, status_of, wait_for
 
 WORKERS, MIRRORS = 100, 100
@@ -188,9 +188,9 @@ def _measure(manager: Manager, tokens: dict[str, str], times: int, seconds: floa
         (publisher,) = load.children(server)
         with selectors.DefaultSelector() as poll:
             workers = [_Worker(poll, load.place(manager), place, token) for place, token in enumerate(tokens.values())]
-            used = [load.cpu(server), load.cpu(publisher)]
+            used = [usage.cpu(server), usage.cpu(publisher)]
             _work(poll, workers, times, seconds)
-            cpu = [now - then for now, then in zip((load.cpu(server), load.cpu(publisher)), used, strict=True)]
+            cpu = [now - then for now, then in zip((usage.cpu(server), usage.cpu(publisher)), used, strict=True)]
             for worker in workers:
                 worker.close()
         memory = load.resident(server), load.resident(publisher)

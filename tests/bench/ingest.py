@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from schemas.report import SNAPSHOT
-from tests.bench import load
+from tests.bench import load, usage
 from tests.sitegen.kit import Manager, envelope_of, report_of, run_of, status_of
 
 CLIENTS = (1, 8, 32, 128)
@@ -39,18 +39,25 @@ class Figures(NamedTuple):
     commits: int = 0
 
 
-class _Client:
+class Client:
     """One worker's connection."""
 
     def __init__(self, address: tuple[str, int], name: str, token: str) -> None:
-        first = _request(name, token, SNAPSHOT).replace(PLACE, b"%d" % FIRST)
+        self._address = address
+        self._first = _request(name, token, SNAPSHOT).replace(PLACE, b"%d" % FIRST)
         self._parts = _request(name, token, "change").split(PLACE)
         self._number = FIRST
         self._came = b""
-        self.socket = socket.create_connection(address)
+        self.socket = socket.socket()
+
+    def connect(self) -> None:
+        """Connect anew; the first report is a snapshot, which later is a duplicate."""
+        self.socket.close()
+        self.socket = socket.create_connection(self._address)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.socket.sendall(first)
-        load.answer(self.socket)
+        self.socket.sendall(self._first)
+        self._number = max(self._number, int(str(load.answer(self.socket)["acknowledged"])))
+        self._came = b""
 
     def send(self) -> None:
         """Send the next report."""
@@ -94,11 +101,11 @@ def _measure(folder: Path, clients: int, before: list[str]) -> Figures:
         process = _CONTEXT.Process(target=_drive, args=(load.place(manager), tokens, told))
         process.start()
         told.get()
-        used, changes = load.cpu(server), _changes(manager)
+        used, changes = usage.cpu(server), _changes(manager)
         found = told.get()
         if found is None:
             raise RuntimeError("the clients failed")
-        found = found._replace(manager_cpu=load.cpu(server) - used, commits=_changes(manager) - changes)
+        found = found._replace(manager_cpu=usage.cpu(server) - used, commits=_changes(manager) - changes)
         process.join()
     return found
 
@@ -112,24 +119,32 @@ def _changes(manager: Manager) -> int:
 def _drive(address: tuple[str, int], tokens: dict[str, str], told: "SimpleQueue[Figures | None]") -> None:
     """Let every client send for SECONDS; tells that all are ready, and then what came of it."""
     try:
-        clients = [_Client(address, name, token) for name, token in tokens.items()]
+        clients = [Client(address, name, token) for name, token in tokens.items()]
+        for client in clients:
+            client.connect()
         told.put(None)
-        told.put(_sending({client.socket.fileno(): client for client in clients}))
+        told.put(sending(clients, SECONDS))
     finally:
         told.put(None)  # nobody shall wait for what failed
 
 
-def _sending(clients: dict[int, _Client]) -> Figures:
-    poll = select.epoll()
+def sending(clients: list[Client], seconds: float) -> Figures:
+    """Let clients send reports for so long; returns when each has been acknowledged its last one."""
     began, used, updates = time.perf_counter(), time.process_time(), 0
-    for number, client in clients.items():
-        poll.register(number, select.EPOLLIN)
-        client.send()
-    while time.perf_counter() < began + SECONDS:
-        for number, _ in poll.poll(1):
-            if clients[number].is_acknowledged():
+    waiting = {client.socket.fileno(): client for client in clients}
+    with select.epoll() as poll:
+        for number, client in waiting.items():
+            poll.register(number, select.EPOLLIN)
+            client.send()
+        while waiting:
+            for number, _ in poll.poll():
+                if not waiting[number].is_acknowledged():
+                    continue
                 updates += 1
-                clients[number].send()
+                if time.perf_counter() < began + seconds:
+                    waiting[number].send()
+                else:
+                    del waiting[number]
     return Figures(updates, time.perf_counter() - began, time.process_time() - used)
 
 

@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -18,14 +18,17 @@ SLOW = f"strace -f --seccomp-bpf -qq -o /dev/null -e trace={_FSYNC} -e inject={_
 """Put before a command, each of its fsyncs takes 4 ms more, as on a disk that spins. Without the `trace` strace would
 stop at every system call."""
 
-_TICKS = os.sysconf("SC_CLK_TCK")
-
 
 @contextmanager
-def serving(manager: Manager, *before: str, publisher: bool = False) -> Iterator[int]:
-    """A server, alone or with its publisher; gives its process id. The words `before` run it, as SLOW does."""
+def serving(
+    manager: Manager, *before: str, publisher: bool = False, program: Sequence[str] = (sys.executable, "-m", "sitegen")
+) -> Iterator[int]:
+    """A server, alone or with its publisher; gives its process id. The words `before` run it, as SLOW does.
+
+    `program` is how `skipjack-manager` is started.
+    """
     words = ["serve", *(["--publish"] if publisher else [])]
-    command = [*before, sys.executable, "-m", "sitegen", *words, "--settings", str(manager.settings_file)]
+    command = [*before, *program, *words, "--settings", str(manager.settings_file)]
     with subprocess.Popen(command, text=True, stderr=subprocess.PIPE) as process:
         server = process.pid
         try:
@@ -54,12 +57,6 @@ def children(process: int) -> list[int]:
     """The processes that a process has started, by whichever thread."""
     tasks = Path(f"/proc/{process}/task").iterdir()
     return [int(word) for task in tasks for word in (task / "children").read_text().split()]
-
-
-def cpu(process: int) -> float:
-    """CPU seconds that a process has used so far, all threads together."""
-    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 def resident(process: int) -> float:

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.bench import load
+from tests.bench import load, usage
 from tests.sitegen.kit import Manager, envelope_of
 
 HELD = (1, 1000)
@@ -44,9 +44,9 @@ def _measure(folder: Path, count: int) -> Figures:
     operator = manager.token("alice", "operator")
     with load.serving(manager) as server:
         workers = [_Worker(load.place(manager), name, token) for name, token in tokens.items()]
-        used = load.cpu(server)
+        used = usage.cpu(server)
         delays = [_command(load.place(manager), operator, workers[turn % count]) for turn in range(COMMANDS)]
-        used = load.cpu(server) - used
+        used = usage.cpu(server) - used
         for worker in workers:
             worker.connection.close()
         return Figures(delays, used, load.resident(server))

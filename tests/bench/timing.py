@@ -1,19 +1,17 @@
 """Measuring whole processes: CPU by the kernel's accounting, wall time by the clock; pairs taken in turn."""
 
-import resource
 import statistics
 import subprocess
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from tests.bench import usage
+
 
 def cpu(words: Sequence[str]) -> float:
-    """CPU seconds (user and system) of one command and what it waited for."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(words, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    """CPU seconds (user and system) of one command and all that it started."""
+    return usage.of_tree(words)[usage.CPU] / 1000
 
 
 def wall(words: Sequence[str]) -> float:
