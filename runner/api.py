@@ -23,8 +23,12 @@ from runner.deletion_limits import Loss as Loss
 from runner.deletion_limits import Tree as Tree
 from runner.deletion_limits import limits_of
 from runner.deletion_limits import refusal as refusal
+from runner.past import Past as Past
+from runner.past import inode_of as inode_of
 from runner.paths import Paths
-from runner.paths import left_behind as left_behind  # for hooks, too
+from runner.paths import has_files as has_files  # for hooks, too
+from runner.paths import is_missing_or_empty as is_missing_or_empty
+from runner.paths import left_behind as left_behind
 from runner.paths import lies_in as lies_in
 from runner.paths import moving as moving
 from schemas.records import Mirror
@@ -137,6 +141,10 @@ class Job:
     makes any sets `deletions_judged`, which is False when an attempt begins; otherwise the tree is compared after the
     attempt. `accepted` is the tree of the last success that was accepted, None when there was none; `contents` is the
     tree after this attempt, for a provider that knows it without a walk.
+
+    `past` is what earlier runs left in the directory. `from_empty` says that the operator allows this run to begin in
+    an empty directory; `starts_anew` that the run does, so that nothing of the past counts any more. `found` are the
+    files and bytes in the tree after the attempt, as far as they are known.
     """
 
     def __init__(self, mirror: Mirror, paths: Paths, machine: Machine = _NO_MACHINE) -> None:
@@ -161,8 +169,16 @@ class Job:
         self.kept: dict[str, Any] = {}
         self.limits = limits_of(mirror)
         self.deletions_judged = False
-        self.accepted: Tree | None = None
+        self.past = Past()
+        self.from_empty = False
+        self.starts_anew = False
         self.contents: Tree | None = None
+        self.found: tuple[int | None, int | None] = (None, None)
+
+    @property
+    def accepted(self) -> Tree | None:
+        """The tree of the last accepted success."""
+        return self.past.accepted
 
     def note(self, text: str) -> None:
         """Write a line of ours at the end of the attempt's log, where people look first; a full disk is no matter."""

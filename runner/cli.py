@@ -44,6 +44,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("name", metavar="NAME")
     words = "files that this run may delete: a number, or a share of them; 100%% allows any loss"
     run.add_argument("--max-delete", type=_limit, metavar="LIMIT", help=words)
+    words = "begin although the directory is missing or empty and the last success left files in it"
+    run.add_argument("--from-empty", action="store_true", help=words)
     run.add_argument("--dry-run", action="store_true", help="show what it would do, and change nothing")
     run.set_defaults(command=_run)
     courier = _with_settings(commands, "courier", "report to the manager and take its commands")
@@ -177,6 +179,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
         return dry_run(settings, arguments.name)
     more = [f"max-delete={arguments.max_delete}"] if arguments.max_delete else []
+    more += ["from-empty"] if arguments.from_empty else []
     words = lean("run", settings.state_dir, arguments.name, *more)
     # Become the lean program, so that a run by hand is the same as one that a timer started.
     return os.execv(words[0], words)  # noqa: S606 - our own program, no shell

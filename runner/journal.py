@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from runner import database
 from runner.database import marks, transaction
 from runner.outbox import Outbox
+from runner.past import Left, Past
 from runner.plan import Planned
 from runner.schedule import Order, State, count_failures
 from schemas.report import Probe, decode_probe
@@ -52,7 +53,10 @@ class Subject(NamedTuple):
 
 
 class Ending(NamedTuple):
-    """How a run ended, and what is known of it; `next_run_at` is when the mirror is due again."""
+    """How a run ended, and what is known of it; `next_run_at` is when the mirror is due again.
+
+    `left` is what it left in the directory, None when it never worked there.
+    """
 
     status: str
     reason: str = ""
@@ -63,6 +67,7 @@ class Ending(NamedTuple):
     size: int | None = None
     log_tail: str = ""
     next_run_at: float | None = None
+    left: Left | None = None
 
 
 class Active(NamedTuple):
@@ -91,6 +96,18 @@ class Journal(Outbox):
         columns = "status, last_started_at, last_ended_at, last_success_at, size, failures, forced"
         query = f"SELECT name, {columns} FROM mirror"  # noqa: S608 - own columns
         return {row[0]: State(*row[1:]) for row in self._db.execute(query)}
+
+    def past(self, mirror: str) -> Past:
+        """What earlier runs left in a mirror's directory."""
+        columns = "last_success_at, files_in, size, emptied, accepted_files, accepted_bytes"
+        row = self._db.execute(f"SELECT {columns} FROM mirror WHERE name = ?", (mirror,)).fetchone()  # noqa: S608 - own columns
+        return Past(*row) if row else Past()
+
+    def start_anew(self, mirror: str) -> None:
+        """Record that the operator lets a mirror begin in an empty directory, until the next success."""
+        forgotten = {"files_in": "", "emptied": None, "accepted_files": None, "accepted_bytes": None}
+        with transaction(self._db):
+            self._update("mirror", forgotten, "name", mirror)
 
     def orders(self) -> dict[str, Order]:
         """What somebody wants of mirrors, by name: overrides that hold, and starts that have not begun."""
@@ -194,11 +211,14 @@ class Journal(Outbox):
         row = self._db.execute("SELECT forced, status FROM mirror WHERE name = ?", (mirror,)).fetchone()
         return row is not None and row["status"] == LAUNCHING and bool(row["forced"])
 
-    def attempt(self, run: int, mirror: str, status: str, attempts: int, now: float) -> None:
-        """Record that an attempt begins. If that has no room, it begins all the same: its end tells the number."""
+    def attempt(self, run: int, mirror: str, status: str, attempts: int, now: float, inode: int | None = None) -> None:
+        """Record that an attempt begins. If that has no room, it begins all the same: its end tells the number.
+
+        `inode` is the directory's, which a run that is killed may leave empty.
+        """
         with database.if_there_is_room(self._db):
             self._db.execute("UPDATE run SET status = ?, attempts = ? WHERE id = ?", (status, attempts, run))
-            self._db.execute("UPDATE mirror SET status = ? WHERE name = ?", (status, mirror))
+            self._db.execute("UPDATE mirror SET status = ?, emptied = ? WHERE name = ?", (status, inode, mirror))
             self._report(mirror, now)
 
     def end(self, run: int, mirror: str, ending: Ending, now: float) -> bool:
@@ -273,6 +293,11 @@ class Journal(Outbox):
             "failures": self._failures(mirror, ending.status),
             "told": "",
         }
+        left: Left | None = fields.pop("left")
+        if left is not None:
+            state["emptied"] = left.emptied
+        if left is not None and ending.status == SUCCESS:
+            state |= {"files_in": left.files_in, "accepted_files": left.files, "accepted_bytes": left.bytes}
         self._update("run", fields, "id", run)
         if ending.size is not None:
             state["size"] = ending.size

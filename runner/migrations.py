@@ -52,5 +52,11 @@ MIGRATIONS = (
     """
     CREATE INDEX run_status ON run (status);
     """,
+    """
+    ALTER TABLE mirror ADD COLUMN files_in TEXT;
+    ALTER TABLE mirror ADD COLUMN emptied INTEGER;
+    ALTER TABLE mirror ADD COLUMN accepted_files INTEGER;
+    ALTER TABLE mirror ADD COLUMN accepted_bytes INTEGER;
+    """,
 )
 """Steps from each version of the tables to the next; only ever added to, and safe while older runs are at work."""

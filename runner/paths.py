@@ -1,5 +1,6 @@
 """Where a mirror's things are on this machine, as its definition and the machine's settings have it."""
 
+import itertools
 import os
 import shlex
 from typing import NamedTuple
@@ -56,12 +57,30 @@ def moving(mirror: Mirror, old: str, directory: str) -> str:
 
 
 def has_files(directory: str) -> bool:
-    """Whether there is anything in a directory that we can see."""
+    """Whether there is anything in a directory that we can see; see `is_missing_or_empty` for what is nothing."""
     try:
-        with os.scandir(directory) as entries:
-            return any(entries)
+        return _has_entries(directory)
     except OSError:
         return False
+
+
+def is_missing_or_empty(directory: str) -> bool:
+    """Whether a directory is missing or holds nothing; a new file system's `lost+found` alone is nothing.
+
+    False for a directory that cannot be read: nobody knows what is in there.
+    """
+    try:
+        return not _has_entries(directory)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+
+
+def _has_entries(directory: str) -> bool:
+    with os.scandir(directory) as entries:
+        names = [entry.name for entry in itertools.islice(entries, 2)]
+    return bool(names) and (names != ["lost+found"] or not os.path.ismount(os.path.realpath(directory)))
 
 
 def lies_in(path: str, folder: str) -> bool:

@@ -13,6 +13,7 @@ from runner.deletion_limits import limits_of
 from runner.directory_lock import DirectoryLock, InUse
 from runner.journal import Active, Ending, Journal, Subject
 from runner.output import log
+from runner.past import left_in
 from runner.places import Places
 from runner.plan import Header, Planned
 from runner.providers import PROVIDERS
@@ -26,11 +27,19 @@ _BEYOND = 1000
 """Slots for runs that are forced."""
 
 
-def run(places: Places, name: str, launched: int | None = None, max_delete: int | str | None = None) -> int:
+def run(
+    places: Places,
+    name: str,
+    launched: int | None = None,
+    max_delete: int | str | None = None,
+    *,
+    from_empty: bool = False,
+) -> int:
     """Run the mirror once and give the exit code: 0 for a success or a wait for a slot, 1 otherwise, 143 when stopped.
 
     `launched` is the number under which a tick announced the run; without it the run was asked for by hand, and
-    `max_delete` may then replace the definition's for this run.
+    `max_delete` may then replace the definition's for this run. `from_empty` allows it to begin in an empty directory
+    in which the last success left files.
     """
     if not is_name(name):
         raise SkipjackError(
@@ -67,7 +76,7 @@ def run(places: Places, name: str, launched: int | None = None, max_delete: int 
             raise SkipjackError(f"The launch {launched} of {name} was given up meanwhile.", "The next tick goes on.")
         machine = Machine(places.state_dir, header.container_program, header.cgroup, header.volumes)
         job = Job(mirror, planned.paths, machine)
-        job.limits = limits_of(mirror, max_delete)
+        job.limits, job.past, job.from_empty = limits_of(mirror, max_delete), book.past(name), from_empty
         ending = _supervise(job, book, number, held, stop, header)
         unmeasured = ending.status == SUCCESS and mirror.measure_size and book.needs_size(name, time.time())
     bell.ring(header.run_dir)
@@ -103,12 +112,16 @@ def _refuse(book: Journal, planned: Planned, header: Header, launched: int | Non
     return 1
 
 
-def _claim(directory: DirectoryLock) -> int | None:
+def _claim(job: Job, book: Journal, directory: DirectoryLock) -> int | None:
     """Lock the directory that the hooks made or that was mounted since; Abort when another process holds it."""
     try:
         directory.take()
     except InUse as busy:
         raise Abort(REFUSED, str(busy)) from busy
+    if job.starts_anew:
+        book.start_anew(job.mirror.name)
+    elif job.from_empty:
+        log("its files are there, so `--from-empty` changes nothing", about=job.mirror.name)
     return directory.descriptor
 
 
@@ -119,19 +132,20 @@ def _supervise(job: Job, book: Journal, number: int, held: Locks, stop: process.
     log("begins", about=name)
 
     def on_attempt(attempt: int) -> None:
-        book.attempt(number, name, SYNCING, attempt, time.time())
+        book.attempt(number, name, SYNCING, attempt, time.time(), held.directory.inode)
         bell.ring(header.run_dir)
         log(f"attempt {attempt} of {job.mirror.retry}, log {job.log_file}", about=name)
 
     provider, ours = PROVIDERS[job.mirror.provider], hooks.of(job.mirror)
-    claim = partial(_claim, held.directory)
+    claim = partial(_claim, job, book, held.directory)
     ending = pipeline.run(job, pipeline.Means(provider, ours, keep, stop, on_attempt, place.publish, claim))
     place.clear()
     if held.directory.problem:
         what = f"the directory cannot be locked: {held.directory.problem}. Only this worker's lock files protect it"
         log(what, about=name)
     now = time.time()
-    ending = ending._replace(next_run_at=_next_run_at(job.mirror, book, header, ending.status, now))
+    left = left_in(job.directory, held.directory.inode, *job.found) if job.attempt else None
+    ending = ending._replace(next_run_at=_next_run_at(job.mirror, book, header, ending.status, now), left=left)
     book.end(number, name, ending, now)
     for complaint in job.complaints:
         log(complaint, about=name)

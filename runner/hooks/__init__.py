@@ -13,6 +13,7 @@ HOOKS: dict[str, str] = {
     "log_keeper": "",
     "former_name": "formerly",
     "zfs": "zpool",
+    "missing_files": "",
     "btrfs_snapshot": "btrfs_snapshot",
     "directory": "",
     "free_space": "",

@@ -12,6 +12,7 @@ import pytest
 from runner import journal, outbox
 from runner.journal import Ending, Journal, Subject
 from runner.migrations import MIGRATIONS
+from runner.past import Left, Past
 from schemas.errors import SkipjackError
 from schemas.report import PROTOCOL
 from schemas.strict import validator
@@ -286,3 +287,33 @@ def test_a_journal_of_an_earlier_version_is_brought_up_to_date_while_an_old_run_
     first.close()
     with journal.opened(path) as book:
         assert book.states()["old"].status == "failed"
+
+
+def test_only_a_success_changes_what_was_accepted(book: Journal) -> None:
+    accepted = Left("/srv/m", None, 40, 4000)
+    for status, left in (("success", accepted), ("refused", Left("", 7, 2, 20)), ("failed", None)):
+        run = book.begin(None, SUBJECT, 100.0)
+        assert run is not None
+        book.attempt(run, "debian", "syncing", 1, 101.0, inode=9)
+        assert book.past("debian").emptied == 9, "a run that is killed now may leave it empty"
+        book.end(run, "debian", Ending(status, left=left), 105.0)
+    assert book.past("debian") == Past(105.0, "/srv/m", None, 9, 40, 4000)
+    book.start_anew("debian")
+    assert book.past("debian") == Past(105.0, "", None, None, None, None)
+
+
+def test_an_upgraded_journal_knows_nothing_of_directories(tmp_path: Path) -> None:
+    path = str(tmp_path / "old.db")
+    connection = sqlite3.connect(path)
+    before = next(number for number, step in enumerate(MIGRATIONS) if "accepted_files" in step)
+    for step in MIGRATIONS[:before]:
+        connection.executescript(step)
+    connection.execute("INSERT INTO identity VALUES ('x', 0)")
+    columns = "name, upstream, is_master, status, last_success_at, size"
+    connection.execute(f"INSERT INTO mirror ({columns}) VALUES ('debian', 'x', 1, 'success', 50.0, 7)")
+    connection.execute(f"PRAGMA user_version={before}")
+    connection.commit()
+    connection.close()
+    with journal.opened(path) as book:
+        past = book.past("debian")
+    assert (past, past.had_files, past.accepted) == (Past(50.0, size=7), True, None)

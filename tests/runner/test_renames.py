@@ -11,6 +11,7 @@ from runner.api import Abort, Job
 from runner.hooks import former_name
 from runner.journal import Ending, Subject
 from runner.order_book import OrderBook
+from runner.past import Left, Past
 from runner.paths import Paths
 from runner.plan import Header, Planned
 from runner.schedule import Order
@@ -226,3 +227,15 @@ def test_a_dataset_is_renamed_and_not_moved(tmp_path: Path) -> None:
     files_in(tmp_path / "mirrors/old")
     with pytest.raises(Abort, match="`zfs rename tank/m/old tank/m/new`"):
         former_name.pre_job(job_of(planned(tmp_path, zpool="tank/m")))
+
+
+def test_what_is_known_of_the_directory_goes_on_under_the_new_name(book: OrderBook, tmp_path: Path) -> None:
+    run = book.begin(None, OLD, 100.0)
+    assert run is not None
+    left = Left(files_in="/srv/old", files=40, bytes=4000)
+    book.end(run, "old", Ending("success", size=7, left=left), 105.0)
+
+    renames.adopt(book, [planned(tmp_path)], 300.0)
+
+    assert book.past("new") == Past(105.0, "/srv/old", 7, None, 40, 4000)
+    assert book.past("old") == Past()

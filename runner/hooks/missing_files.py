@@ -1,0 +1,38 @@
+"""Refuses a run in a missing or empty directory in which the last success left files.
+
+A disk that is not mounted and a folder that was moved look like this; the run would fetch everything again, perhaps
+onto the wrong disk. It stands before the hooks that create what is missing, and looks at the top of the directory only.
+"""
+
+import time
+
+from runner.api import Abort, Job, Past, has_files, inode_of, is_missing_or_empty, moving
+from schemas.states import REFUSED
+
+OPTIONS = frozenset({"mirror_dir", "mirror_subdir"})
+
+
+def pre_job(job: Job) -> None:
+    """Refuse, unless the operator allows it for this run or the run before emptied this very directory."""
+    past, directory = job.past, job.directory
+    if not past.had_files or not is_missing_or_empty(directory):
+        return
+    if job.from_empty:
+        job.past = Past()
+        job.starts_anew = True
+        return
+    inode = inode_of(directory)
+    if inode is None or inode != past.emptied:
+        raise Abort(REFUSED, _reason(job, "missing" if inode is None else "empty"))
+
+
+def _reason(job: Job, how: str) -> str:
+    past, directory = job.past, job.directory
+    day = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(past.success_at))
+    place = past.files_in or directory
+    todo = "mount the disk or put the files back"
+    if place != directory and has_files(place):
+        todo = f"move them with `{moving(job.mirror, place, directory)}`"
+    where = "in it" if place == directory else f"in {place}"
+    again = f"`skipjack run {job.mirror.name} --from-empty` fetches everything again"
+    return f"{directory} is {how}, but the last success ({day}) left files {where}; {todo}. {again}"

@@ -1,0 +1,63 @@
+"""What is known of a mirror's directory from earlier runs, and what a run leaves in it.
+
+The journal keeps it, the run and its hooks look at it. It comes from one look at the top of the directory, or from
+figures that the run has anyway: nothing here walks a tree.
+"""
+
+import os
+from typing import NamedTuple
+
+from runner.deletion_limits import Tree
+from runner.paths import is_missing_or_empty
+
+
+class Past(NamedTuple):
+    """A mirror's directory as earlier runs left it; None for what is not known.
+
+    `success_at` is when the last success ended, `files_in` the directory in which it left files (empty text if it left
+    none), `size` the last size that was reported. `emptied` is the inode of the directory in which the last run may
+    have left nothing, though not as a success. `files` and `bytes` are those of the last accepted success.
+    """
+
+    success_at: float | None = None
+    files_in: str | None = None
+    size: int | None = None
+    emptied: int | None = None
+    files: int | None = None
+    bytes: int | None = None
+
+    @property
+    def had_files(self) -> bool:
+        """Whether the last success left files; a success of an older version that reported a size of 0 did not."""
+        if self.success_at is None:
+            return False
+        return self.size != 0 if self.files_in is None else bool(self.files_in)
+
+    @property
+    def accepted(self) -> Tree | None:
+        """The tree of the last accepted success, where both of its figures are known."""
+        return None if self.files is None or self.bytes is None else Tree(self.files, self.bytes)
+
+
+class Left(NamedTuple):
+    """What a run left: see the fields of these names in `Past`. `files` and `bytes` count after a success alone."""
+
+    files_in: str = ""
+    emptied: int | None = None
+    files: int | None = None
+    bytes: int | None = None
+
+
+def left_in(directory: str, begun_in: int | None, files: int | None, size: int | None) -> Left:
+    """Return what a run left in a directory whose inode was `begun_in` when it began."""
+    if not is_missing_or_empty(directory):
+        return Left(directory, None, files, size)
+    return Left("", begun_in if inode_of(directory) == begun_in else None, files, size)
+
+
+def inode_of(directory: str) -> int | None:
+    """Return the inode that a path leads to, None if there is none."""
+    try:
+        return os.stat(directory).st_ino
+    except OSError:
+        return None

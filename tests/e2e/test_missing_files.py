@@ -1,0 +1,177 @@
+"""A mirror whose files are gone from where they were is not fetched again by itself."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from runner import journal
+from runner.past import Past
+from runner.places import Places
+from tests.e2e.gate import status, upcoming
+from tests.e2e.parts import ConfigRepository, Manager, RsyncDaemon, Worker, wait_until
+from tests.e2e.test_whole_path import same_tree
+
+LATER = "interval: 1d\n"
+
+
+@pytest.fixture
+def synced(repository: ConfigRepository, upstream: RsyncDaemon, worker: Worker) -> Path:
+    """The directory of the mirror `m` after a success."""
+    repository.commit({"m.yml": f"{LATER}upstream: {upstream.url('files')}\n"}, "Add m")
+    worker.command("once")
+    return worker.root / "m"
+
+
+def refused(worker: Worker, how: str) -> str:
+    """Run `m`, which must be refused for its files; gives the reason."""
+    assert worker.command("run", "m", check=False).returncode == 1
+    run = worker.run_of("m")
+    assert (run.status, run.attempts) == ("refused", 0)
+    assert f"/m is {how}, but the last success (" in run.reason
+    assert run.reason.endswith("`skipjack run m --from-empty` fetches everything again")
+    return run.reason
+
+
+def past(worker: Worker) -> Past:
+    with journal.opened(Places(str(worker.state)).journal) as book:
+        return book.past("m")
+
+
+def test_a_missing_directory_is_neither_made_nor_filled_until_the_operator_allows_it(
+    synced: Path, worker: Worker, tree: Path
+) -> None:
+    synced.rename(worker.folder / "away")
+
+    assert "left files in it; mount the disk or put the files back" in refused(worker, "missing")
+    assert not synced.exists()
+    assert upcoming(worker)["m"]["why"].endswith("failed")
+
+    worker.command("run", "m", "--from-empty")
+    assert same_tree(tree, synced)
+    worker.command("run", "m")
+
+
+def test_an_empty_directory_is_refused_and_files_that_are_back_are_enough(synced: Path, worker: Worker) -> None:
+    synced.rename(worker.folder / "away")
+    synced.mkdir()
+    refused(worker, "empty")
+    assert list(synced.iterdir()) == []
+    synced.rmdir()
+    (worker.folder / "away").rename(synced)
+    worker.command("run", "m")
+    assert worker.run_of("m").files == 0, "nothing was transferred again"
+
+
+def test_a_run_by_the_schedule_is_refused_and_the_page_says_why(
+    repository: ConfigRepository, upstream: RsyncDaemon, reporter: Worker, manager: Manager
+) -> None:
+    repository.commit({"m.yml": f"interval: 1s\nupstream: {upstream.url('files')}\n"}, "Add m")
+    reporter.command("once")
+    shutil.rmtree(reporter.root / "m")
+
+    def is_shown() -> bool:
+        reporter.command("tick")
+        reporter.command("courier")
+        page = manager.published("mirrors/m.json")
+        return bool(page) and page["status"] == "refused"
+
+    wait_until(is_shown, "the page shows it")
+    [newest, *_earlier] = manager.published("mirrors/m.json")["runs"]
+    assert (newest["status"], "is missing, but the last success" in newest["reason"]) == ("refused", True)
+    assert "is missing, but the last success" in (manager.site / "mirrors/m.html").read_text()
+
+
+def test_a_mirror_that_another_commit_placed_elsewhere_is_told_where_its_files_are(
+    repository: ConfigRepository, upstream: RsyncDaemon, synced: Path, worker: Worker
+) -> None:
+    repository.commit({"m.yml": f"{LATER}upstream: {upstream.url('files')}\nmirror_subdir: os\n"}, "Move m")
+    worker.command("follow")
+    move = f"mkdir -p {worker.root}/os && mv -T {synced} {worker.root}/os/m"
+    assert f"left files in {synced}; move them with `{move}`" in refused(worker, "missing")
+    subprocess.run(move, shell=True, check=True)
+    worker.command("run", "m")
+    assert worker.run_of("m").files == 0
+
+
+def test_a_mirror_without_files_and_one_without_a_success_are_not_refused(
+    repository: ConfigRepository, worker: Worker
+) -> None:
+    text = f"{LATER}provider: command\nupstream: https://files.example/\ncommand: "
+    repository.commit({"none.yml": f"{text}'true'\n", "fails.yml": f"{text}'false'\n"}, "Add two")
+    worker.command("once", check=False)
+    status(worker, "none", "success")
+    status(worker, "fails", "failed")
+    for name in ("none", "fails"):
+        (worker.root / name).rmdir()
+    worker.command("run", "none")
+    worker.command("run", "fails", check=False)
+    assert worker.run_of("fails").status == "failed"
+
+
+def test_a_first_run_that_was_cut_off_goes_on(repository: ConfigRepository, worker: Worker) -> None:
+    script = worker.folder / "script"
+    script.write_text("#!/bin/sh\nkill -9 $PPID\n")
+    script.chmod(0o755)
+    text = f"{LATER}provider: command\nupstream: https://files.example/\ncommand: {script}\n"
+    repository.commit({"m.yml": text}, "Add m")
+    worker.command("follow")
+    assert worker.command("run", "m", check=False).returncode == -9
+    script.write_text("#!/bin/sh\ntouch file\n")
+    worker.command("tick")
+    worker.command("run", "m")
+    assert worker.run_of("m").status == "success"
+
+
+def test_what_the_operator_allowed_holds_until_the_next_success(
+    synced: Path, worker: Worker, upstream: RsyncDaemon
+) -> None:
+    shutil.rmtree(synced)
+    upstream.stop()
+    worker.command("run", "m", "--from-empty", check=False)
+    assert worker.run_of("m").status == "failed"
+    upstream.start()
+    synced.rmdir()
+    worker.command("run", "m")
+    assert past(worker).files_in == str(synced)
+
+
+@pytest.mark.usefixtures("synced")
+def test_a_permission_that_was_not_needed_changes_nothing(worker: Worker) -> None:
+    before = past(worker)
+    done = worker.command("run", "m", "--from-empty")
+    assert "its files are there, so `--from-empty` changes nothing" in done.stderr
+    after = past(worker)
+    assert after._replace(success_at=before.success_at) == before
+
+
+def test_a_directory_that_the_run_before_emptied_is_no_lost_disk(repository: ConfigRepository, worker: Worker) -> None:
+    script, directory = worker.folder / "script", worker.root / "m"
+    text = f"{LATER}provider: command\nupstream: https://files.example/\ncommand: {script}\n"
+    script.write_text("#!/bin/sh\ntouch file\n")
+    script.chmod(0o755)
+    repository.commit({"m.yml": text}, "Add m")
+    worker.command("once")
+    for killed in ("exit 1", "kill -9 $PPID"):
+        script.write_text(f"#!/bin/sh\nrm -rf ./*\n{killed}\n")
+        worker.command("run", "m", check=False)
+        worker.command("tick")
+        assert list(directory.iterdir()) == []
+        script.write_text("#!/bin/sh\ntouch file\n")
+        worker.command("run", "m")
+    script.write_text("#!/bin/sh\nrm -rf ./*\nexit 1\n")
+    worker.command("run", "m", check=False)
+    directory.rename(worker.folder / "away")
+    directory.mkdir()
+    refused(worker, "empty")
+
+
+def test_after_an_upgrade_the_size_tells_whether_there_were_files(synced: Path, worker: Worker) -> None:
+    with journal.opened(Places(str(worker.state)).journal) as book, book.together() as db:
+        db.execute("UPDATE mirror SET files_in = NULL, emptied = NULL, accepted_files = NULL, accepted_bytes = NULL")
+    shutil.rmtree(synced)
+    refused(worker, "missing")
+    with journal.opened(Places(str(worker.state)).journal) as book, book.together() as db:
+        db.execute("UPDATE mirror SET size = 0")
+    worker.command("run", "m")
