@@ -35,7 +35,8 @@ def _parser() -> argparse.ArgumentParser:
     validate.add_argument("--json", action="store_true", help="print the problems as JSON")
     validate.set_defaults(command=_validate)
     _add_import(commands)
-    follow = _with_settings(commands, "follow", "bring the plan to the newest revision of the config repository")
+    follow = _with_settings(commands, "follow", "bring the plan to the newest revision; starts nothing by itself")
+    follow.add_argument("--start", action="store_true", help="then start what is due, as units and cron lines do")
     follow.add_argument("--again", action="store_true", help="write the plan even if nothing changed")
     follow.add_argument("--accept-rewrite", action="store_true", help="take a history without the revision in force")
     follow.set_defaults(command=_follow)
@@ -50,6 +51,9 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(command=_run)
     courier = _with_settings(commands, "courier", "report to the manager and take its commands")
     courier.add_argument("--linger", action="store_true", help="stay, and report whenever something happens")
+    courier.add_argument(
+        "--start", action="store_true", help="after its commands start all that is due, as units and cron lines do"
+    )
     courier.set_defaults(command=_courier)
     _with_settings(commands, "once", "follow, start what is due, wait for it, report").set_defaults(command=_once)
     install.add(commands)
@@ -153,9 +157,15 @@ def _follow(arguments: argparse.Namespace) -> int:
     from runner.places import Places
 
     settings = _settings(arguments)
-    wishes.take(Places(settings.state_dir), "follow")
+    if arguments.start:  # whoever asked for a follow wants it to start what is due
+        wishes.take(Places(settings.state_dir), "follow")
     fine = report_follow(settings, again=arguments.again, accept_rewrite=arguments.accept_rewrite)
-    want_tick(Places(settings.state_dir))
+    if arguments.start:
+        want_tick(Places(settings.state_dir))
+    else:
+        from runner.upcoming import say_due
+
+        say_due(settings)
     return 0 if fine else 1
 
 
@@ -190,8 +200,9 @@ def _courier(arguments: argparse.Namespace) -> int:
 
     settings = _settings(arguments)
     if arguments.linger:
-        courier.linger(settings, arguments.settings)
-    log(f"delivered {courier.once(settings, arguments.settings)} reports", about="courier")
+        courier.linger(settings, arguments.settings, start=arguments.start)
+    delivered = courier.once(settings, arguments.settings, start=arguments.start)
+    log(f"delivered {delivered} reports", about="courier")
     return 0
 
 
@@ -211,10 +222,9 @@ def _order(arguments: argparse.Namespace) -> int:
 
 
 def _next(arguments: argparse.Namespace) -> int:
-    from runner.places import Places
     from runner.upcoming import upcoming
 
-    upcoming(Places(_settings(arguments).state_dir), as_json=arguments.json)
+    upcoming(_settings(arguments), as_json=arguments.json)
     return 0
 
 

@@ -24,11 +24,16 @@ REASON = 4000
 
 
 class Here(NamedTuple):
-    """The worker that commands are for: its name, its places, and the file with its settings."""
+    """The worker that commands are for: its name, its places, and the file with its settings.
+
+    `start` says that whatever is due may be started as well, as units and cron lines want it; else a command starts no
+    mirror but those that it names.
+    """
 
     worker: str
     places: Places
     settings: str
+    start: bool = False
 
 
 def resume(here: Here) -> None:
@@ -81,7 +86,8 @@ def _order(here: Here, _inbox: Inbox, command: Command) -> None:
         raise SkipjackError("The command names no mirror.", "Name those that it is for.")
     made_by = f"{' '.join(command.issued_by.split())[:64]} through the manager"
     order = orders.Order(command.kind, command.mirrors, made_by, command.force)
-    orders.carry_out(here.places, order, partial(_record, Result(command.number, DONE, "")))
+    done = partial(_record, Result(command.number, DONE, ""))
+    orders.carry_out(here.places, order, done, only_requested=not here.start)
 
 
 def _record(result: Result, book: Journal) -> None:
@@ -130,7 +136,7 @@ def _seen(places: Places) -> str | None:
 def want_follow(here: Here) -> None:
     """See to it that a follow begins; SkipjackError when it cannot be asked for."""
     try:
-        launch.want_follow(here.places, here.settings)
+        launch.want_follow(here.places, here.settings, start=here.start)
     except OSError as error:
         what = f"No follow can be started: {error.strerror}."
         raise SkipjackError(what, "See whether the disk is full; the next one comes by itself.") from error

@@ -38,12 +38,13 @@ RETRY_FIRST, RETRY_MOST = 1.0, 60.0
 """Seconds until the next try after a failure; doubled each time."""
 
 
-def once(settings: RunnerSettings, file: Path) -> int:
+def once(settings: RunnerSettings, file: Path, *, start: bool) -> int:
     """Deliver and take commands once; SkipjackError when the manager did not take everything.
 
-    `file` is where the settings come from, for a follow that the manager wants. Gives the number of reports.
+    `file` is where the settings come from, for a follow that the manager wants; `start` lets that follow and commands
+    start whatever is due. Gives the number of reports.
     """
-    here = _here(settings, file)
+    here = _here(settings, file, start=start)
     with _only_courier(settings), contextlib.closing(_link(settings, here)) as link:
         commands.resume(here)
         delivered = link.deliver()
@@ -55,9 +56,9 @@ def once(settings: RunnerSettings, file: Path) -> int:
     return delivered
 
 
-def linger(settings: RunnerSettings, file: Path) -> None:
-    """Deliver when a run rings, at least every HEARTBEAT seconds, and take commands, until killed."""
-    here = _here(settings, file)
+def linger(settings: RunnerSettings, file: Path, *, start: bool) -> None:
+    """Deliver when a run rings, at least every HEARTBEAT seconds, and take commands, until killed; see `once`."""
+    here = _here(settings, file, start=start)
     with _only_courier(settings), _listening(settings) as listener:
         link = _link(settings, here)
         commands.resume(here)
@@ -117,8 +118,8 @@ def _asides(settings: RunnerSettings, here: Here) -> list[Aside]:
     return [Poller(here, Client(address), settings.run_dir), Prober(here.places, settings.run_dir)]
 
 
-def _here(settings: RunnerSettings, file: Path) -> Here:
-    return Here(settings.worker, Places(settings.state_dir), str(file.absolute()))
+def _here(settings: RunnerSettings, file: Path, *, start: bool) -> Here:
+    return Here(settings.worker, Places(settings.state_dir), str(file.absolute()), start)
 
 
 def _wait(listener: socket.socket, seconds: float) -> None:

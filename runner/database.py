@@ -4,6 +4,7 @@ Transactions are explicit and begin IMMEDIATE with a patience of 30 seconds: def
 write at the same time.
 """
 
+import contextlib
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -98,6 +99,50 @@ def _fill(path: str) -> None:
         _migrate(connection)
     finally:
         connection.close()
+
+
+@contextmanager
+def copied(path: str) -> Iterator[sqlite3.Connection]:
+    """A copy of the journal in memory, with this version's tables; empty on a new machine.
+
+    The journal itself is only read, also by a user who may not write it. SkipjackError when it cannot be read, is
+    damaged, or is not the one that was here.
+    """
+    with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as copy, _explained(path):
+        copy.row_factory = sqlite3.Row
+        if _is_new(path):
+            _migrate(copy)
+        else:
+            with contextlib.closing(_reading(path)) as source:
+                source.backup(copy)
+            _prepare(copy, path)
+        yield copy
+
+
+def _is_new(path: str) -> bool:
+    """Whether this machine never had a journal; SkipjackError when the one that it had is lost or cannot be reached."""
+    try:
+        fault = presence.fault(path)
+    except OSError as error:
+        todo = "Run the command as the worker's user or as root."
+        raise SkipjackError(f"The journal {path} cannot be read: {error.strerror}.", todo) from error
+    if fault:
+        raise SkipjackError(f"The journal {path} cannot be used: {fault}.", _anew(path))
+    return fault is None
+
+
+def _reading(path: str) -> sqlite3.Connection:
+    """Open the journal for reading alone; without a right to write its folder that is possible while it is at rest."""
+    address = f"file:{_quoted(path)}?mode=ro"
+    connection = sqlite3.connect(address, uri=True, timeout=PATIENCE, isolation_level=None)
+    try:
+        connection.execute("SELECT count(*) FROM sqlite_master")
+    except sqlite3.OperationalError:
+        connection.close()
+        if os.path.exists(f"{path}-wal"):
+            raise
+        return sqlite3.connect(f"{address}&immutable=1", uri=True, isolation_level=None)
+    return connection
 
 
 def _prepare(connection: sqlite3.Connection, path: str) -> None:

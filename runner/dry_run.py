@@ -4,7 +4,7 @@ import os
 import shlex
 from functools import partial
 
-from runner import containers, locks, plan, process, programs, units
+from runner import containers, locks, process, programs, trial, units
 from runner.api import SECRETS, Abort, Command, Job, Machine
 from runner.hooks import container, container_end, former_name
 from runner.output import say
@@ -18,6 +18,7 @@ from schemas.units import format_duration, format_size
 
 _STDOUT = 1
 _RSYNC = ("rsync", "two-stage-rsync")
+_LOCK_WORDS = {True: "held", False: "free", None: "not readable for this user"}
 _ADDED = ("--no-h", "--info=progress2", "--max-delete=0")
 """What Skipjack adds to the options that tunasync would use, by itself."""
 
@@ -28,7 +29,7 @@ def dry_run(settings: RunnerSettings, name: str) -> int:
     Gives rsync's exit code as 0 or 1. SkipjackError when there is no such mirror or its program cannot be run.
     """
     places = Places(settings.state_dir)
-    with plan.opened(places.plan) as opened:
+    with trial.planned(settings) as opened:
         header, planned = opened.header, opened.mirror(name) if is_name(name) else None
     if planned is None:
         raise SkipjackError(f"This worker ({header.worker}) has no mirror `{name}`.", "See `skipjack validate`.")
@@ -78,10 +79,19 @@ def _tell_conditions(places: Places, header: Header, planned: Planned, job: Job)
         say(f"snapshot:   {job.snapshot}")
     for kind in ("supervisor", "mirror"):
         path = places.lock(kind, mirror.name)
-        say(f"lock:       {path} ({'held' if locks.is_held(path) else 'free'})")
+        say(f"lock:       {path} ({_LOCK_WORDS[_is_held(path)]})")
     say(f"lock:       {job.directory} ({_directory_lock(job.directory)})")
-    busy = sum(locks.is_held(places.lock("slot", str(number))) for number in range(header.slots))
+    held = [_is_held(places.lock("slot", str(number))) for number in range(header.slots)]
+    busy = "an unknown number" if None in held else str(held.count(True))
     say(f"slots:      {busy} of {header.slots} are busy")
+
+
+def _is_held(path: str) -> bool | None:
+    """Whether a lock is held; None when this user may not look."""
+    try:
+        return locks.is_held(path)
+    except PermissionError:
+        return None
 
 
 def _directory_lock(directory: str) -> str:

@@ -51,6 +51,17 @@ def follow(settings: RunnerSettings, *, again: bool = False, accept_rewrite: boo
         return _follow(settings, places, again=again, accept_rewrite=accept_rewrite)
 
 
+def draft(settings: RunnerSettings, places: Places) -> Followed:
+    """Write the plan that a machine without one would get, to other places than the worker's own; nothing else changes.
+
+    SkipjackError as for `follow`.
+    """
+    revision = repository.fetch(settings.repository, Path(places.checkout))
+    header, mirrors = _judge(settings, "", revision, None)
+    plan.write(places.plan, header, mirrors, _since(mirrors, {}, time.time()))
+    return _answer(header, changed=True, mirrors=len(mirrors))
+
+
 def _follow(settings: RunnerSettings, places: Places, *, again: bool, accept_rewrite: bool) -> Followed:
     old = _former(places)
     applied = old.header.revision if old and not accept_rewrite else None

@@ -86,6 +86,13 @@ def opened(path: str) -> Iterator["Journal"]:
         yield Journal(connection)
 
 
+@contextmanager
+def copied(path: str) -> Iterator["Journal"]:
+    """A copy of the journal, for who must not change it; see `database.copied`."""
+    with database.copied(path) as connection:
+        yield Journal(connection)
+
+
 class Journal(Outbox):
     """An open journal. Every method that writes is one durable transaction, with the reports of what it changes."""
 
@@ -127,11 +134,14 @@ class Journal(Outbox):
 
     # What happens
 
-    def launch(self, subjects: list[Subject], waiting: list[Subject], now: float) -> dict[str, int]:
+    def launch(
+        self, subjects: list[Subject], waiting: list[Subject], now: float, *, by_request: bool = False
+    ) -> dict[str, int]:
         """Record that runs are launched and that others wait for a slot; gives the number of each launched run.
 
         A mirror that has an active run already is passed over: two ticks may have come to the same decision. So is
-        one that was paused or disabled meanwhile. A start that was asked for is thereby granted.
+        one that was paused or disabled meanwhile. A start that was asked for is thereby granted. `by_request` marks
+        runs that a tick of requested starts alone began.
         """
         launched: dict[str, int] = {}
         if subjects:
@@ -142,7 +152,7 @@ class Journal(Outbox):
                 name for name, each in orders.items() if each.override
             }
             for subject in (each for each in subjects if each.name not in busy):
-                launched[subject.name] = self._new_run(subject, LAUNCHING, now)
+                launched[subject.name] = self._new_run(subject, LAUNCHING, now, by_request=by_request)
                 self._set(subject, LAUNCHING)
                 self._grant(subject.name, forced=subject.name in orders and orders[subject.name].force)
                 self._report(subject.name, now)
@@ -157,13 +167,18 @@ class Journal(Outbox):
     def queue(self, launched: int | None, subject: Subject, now: float) -> None:
         """Record that a mirror waits for a slot; its launched run, if any, never began and is forgotten.
 
-        `launched` None is whichever run of the mirror was launched.
+        `launched` None is whichever run of the mirror was launched, or one that was asked for by hand. A run that
+        somebody asked for by name stays so.
         """
+        chosen = "FROM run WHERE mirror = ?1 AND status = ?2 AND id = coalesce(?3, id)"
+        values = (subject.name, LAUNCHING, launched)
         with transaction(self._db):
-            self._db.execute(
-                "DELETE FROM run WHERE mirror = ?1 AND status = ?2 AND id = coalesce(?3, id)",
-                (subject.name, LAUNCHING, launched),
-            )
+            row = self._db.execute(f"SELECT by_request {chosen}", values).fetchone()
+            asked = bool(row["by_request"]) if row else launched is None
+            if asked and not self._held(subject.name):
+                request = "INSERT OR IGNORE INTO request VALUES (?, 0, ?, 'whoever ran it')"
+                self._db.execute(request, (subject.name, now))
+            self._db.execute(f"DELETE {chosen}", values)
             self._set(subject, QUEUED)
             self._report(subject.name, now)
 
@@ -192,7 +207,7 @@ class Journal(Outbox):
                     launched = active.id
                 else:
                     self._end(active.id, subject.name, Ending(INTERRUPTED, "the run's process is gone"), now)
-            run = self._new_run(subject, LAUNCHING, now) if launched is None else launched
+            run = self._new_run(subject, LAUNCHING, now, by_request=True) if launched is None else launched
             changed = self._db.execute(
                 "UPDATE run SET status = ?, started_at = ?, revision = ? WHERE id = ? AND status = ?",
                 (PRE_SYNCING, now, subject.revision, run, LAUNCHING),
@@ -210,6 +225,13 @@ class Journal(Outbox):
         """Whether a run of the mirror was launched that may take a slot beyond those of the worker."""
         row = self._db.execute("SELECT forced, status FROM mirror WHERE name = ?", (mirror,)).fetchone()
         return row is not None and row["status"] == LAUNCHING and bool(row["forced"])
+
+    def was_requested(self, mirror: str) -> bool:
+        """Whether the newest run of the mirror was asked for by name, by hand or by a start request, where nothing
+        else was to be started."""
+        query = "SELECT by_request FROM run WHERE mirror = ? ORDER BY id DESC LIMIT 1"
+        row = self._db.execute(query, (mirror,)).fetchone()
+        return row is not None and bool(row["by_request"])
 
     def attempt(self, run: int, mirror: str, status: str, attempts: int, now: float, inode: int | None = None) -> None:
         """Record that an attempt begins. If that has no room, it begins all the same: its end tells the number.
@@ -335,10 +357,10 @@ class Journal(Outbox):
         query = "UPDATE mirror SET told = ? WHERE name = ? AND told = ''"
         self._db.executemany(query, [(reason, mirror) for mirror in mirrors])
 
-    def _new_run(self, subject: Subject, status: str, now: float) -> int:
+    def _new_run(self, subject: Subject, status: str, now: float, *, by_request: bool) -> int:
         cursor = self._db.execute(
-            "INSERT INTO run (mirror, status, launched_at, revision) VALUES (?, ?, ?, ?)",
-            (subject.name, status, now, subject.revision),
+            "INSERT INTO run (mirror, status, launched_at, revision, by_request) VALUES (?, ?, ?, ?, ?)",
+            (subject.name, status, now, subject.revision, by_request),
         )
         return int(cursor.lastrowid or 0)
 

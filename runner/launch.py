@@ -34,9 +34,15 @@ def _detach_run(places: Places, name: str, number: int) -> str:
     return ""
 
 
-def want_tick(places: Places) -> None:
-    """See to it that a tick begins from now on; what cannot be asked for is left to the next minute's timer."""
-    _want(places, "tick", "tick")
+def want_tick(places: Places, *, only_requested: bool = False) -> None:
+    """See to it that a tick begins from now on; what cannot be asked for is left to the next minute's timer.
+
+    With `only_requested` that tick starts no mirror that nobody asked for by name.
+    """
+    if only_requested:
+        _want(places, "start", "tick", "requested")
+    else:
+        _want(places, "tick", "tick")
 
 
 def want_measure(places: Places, name: str) -> None:
@@ -44,12 +50,16 @@ def want_measure(places: Places, name: str) -> None:
     _want(places, f"measure/{name}", "measure", name)
 
 
-def want_follow(places: Places, settings: str) -> None:
-    """See to it that a follow begins from now on, with the settings in a file; OSError when it cannot be asked for."""
-    if units.service_manager(places) is None:
-        programs.detach(programs.command("follow", "--settings", settings), places.messages)
-    else:
+def want_follow(places: Places, settings: str, *, start: bool) -> None:
+    """See to it that a follow begins from now on, with the settings in a file; OSError when it cannot be asked for.
+
+    Without `start` it only plans; the unit of systemd starts what is due as well.
+    """
+    if start and units.service_manager(places) is not None:
         wishes.leave(places, "follow")
+        return
+    words = ("follow", "--start") if start else ("follow",)
+    programs.detach(programs.command(*words, "--settings", settings), places.messages)
 
 
 def _want(places: Places, wish: str, program: str, *words: str) -> None:

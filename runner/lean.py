@@ -1,6 +1,6 @@
 """Entry of the lean programs, started as `python -I -S lean.py PROGRAM STATE_DIR …`.
 
-    lean.py tick STATE_DIR
+    lean.py tick STATE_DIR [requested]
     lean.py run STATE_DIR NAME [NUMBER | [max-delete=LIMIT] [from-empty]]
     lean.py settle STATE_DIR NAME
     lean.py measure STATE_DIR [NAME]
@@ -25,7 +25,9 @@ def main(words: list[str]) -> int:
     program, state_dir, *rest = words
     places = Places(state_dir)
     if program == "tick":
-        wishes.take(places, "tick")
+        everything, requested = wishes.take(places, "tick"), wishes.take(places, "start")
+        if requested and not everything:
+            rest = ["requested"]
         if tick.idle(places, time.time()):
             return 0
     from runner.boundary import guarded
@@ -35,7 +37,7 @@ def main(words: list[str]) -> int:
 
 def _start(program: str, places: Places, rest: list[str]) -> int:
     if program == "tick":
-        tick.tick(places)
+        tick.tick(places, only_requested=rest == ["requested"])
         return 0
     if program == "measure":
         from runner.measure import measure, measure_wanted

@@ -58,5 +58,9 @@ MIGRATIONS = (
     ALTER TABLE mirror ADD COLUMN accepted_files INTEGER;
     ALTER TABLE mirror ADD COLUMN accepted_bytes INTEGER;
     """,
+    """
+    ALTER TABLE run ADD COLUMN by_request INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE released (at REAL NOT NULL, made_by TEXT NOT NULL);
+    """,
 )
 """Steps from each version of the tables to the next; only ever added to, and safe while older runs are at work."""

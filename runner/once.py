@@ -77,7 +77,7 @@ def _reason(book: journal.Journal, name: str) -> str:
 
 
 def _deliver(settings: RunnerSettings, file: Path) -> None:
-    delivered = courier.once(settings, file)
+    delivered = courier.once(settings, file, start=True)
     log(f"delivered {delivered} reports", about="courier")
 
 

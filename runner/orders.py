@@ -46,10 +46,13 @@ def give(places: Places, order: Order) -> None:
         say(f"{name}: {_told(order, at_work=name in begun)}")
 
 
-def carry_out(places: Places, order: Order, record: Callable[[Journal], None] | None = None) -> list[str]:
+def carry_out(
+    places: Places, order: Order, record: Callable[[Journal], None] | None = None, *, only_requested: bool = True
+) -> list[str]:
     """Record an order, stop the runs that it ends, and see to it that a tick acts on it; gives those under way.
 
     A mirror whose run began under a former name has that name until the run has ended, and so has what is recorded.
+    With `only_requested` that tick starts no other mirrors than those that somebody asked for.
 
     `record` adds something to the very transaction that records the order. SkipjackError when this worker does not
     have one of the mirrors; then nothing was done for the others either.
@@ -70,7 +73,7 @@ def carry_out(places: Places, order: Order, record: Callable[[Journal], None] | 
     if order.verb in _ENDING:
         stopping.stop(places, begun)
     bell.ring(run_dir)
-    launch.want_tick(places)
+    launch.want_tick(places, only_requested=only_requested)
     now = {former: name for name, former in aliases.items()}
     return [now.get(name, name) for name in begun]
 

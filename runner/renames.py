@@ -17,10 +17,11 @@ from runner.plan import Planned
 T = TypeVar("T")
 
 
-def adopt(book: Journal, renamed: Sequence[Planned], now: float) -> dict[str, str]:
+def adopt(book: Journal, renamed: Sequence[Planned], now: float, *, copy: bool = False) -> dict[str, str]:
     """Let renamed mirrors go on where their former names ended; gives those that still run under one, with that name.
 
-    The manager is told by a snapshot, so that it forgets the former names even if it follows no repository.
+    The manager is told by a snapshot, so that it forgets the former names even if it follows no repository. `copy` says
+    that the book is a copy, so that no file is touched.
     """
     known = book.states().keys() | book.orders().keys() if renamed else frozenset()
     left = [(each, former) for each in renamed if (former := [name for name in each.mirror.formerly if name in known])]
@@ -30,7 +31,7 @@ def adopt(book: Journal, renamed: Sequence[Planned], now: float) -> dict[str, st
         busy = {active.mirror for active in book.active()}
         ready = [each for each in left if not busy & {each[0].mirror.name, *each[1]}]
         for planned, former in ready:
-            _adopt(db, planned, former)
+            _adopt(db, planned, former, copy=copy)
         if ready:
             book.snapshot(book.acknowledged(), now)
     waiting = [each for each in left if each[0].mirror.name not in busy]
@@ -49,16 +50,18 @@ def under_way(names: Iterable[str], aliases: Mapping[str, str]) -> list[str]:
     return [aliases.get(name, name) for name in names]
 
 
-def _adopt(db: sqlite3.Connection, planned: Planned, former: Sequence[str]) -> None:
+def _adopt(db: sqlite3.Connection, planned: Planned, former: Sequence[str], *, copy: bool) -> None:
     name = planned.mirror.name
     for old in former:
-        _carry_logs(planned, old)
+        if not copy:
+            _carry_logs(planned, old)
         db.execute("UPDATE run SET mirror = ? WHERE mirror = ?", (name, old))
         if not _has_run(db, name):
             _take_over(db, name, old)
         for table, column in (("mirror", "name"), ("override", "mirror"), ("request", "mirror")):
             db.execute(f"DELETE FROM {table} WHERE {column} = ?", (old,))  # noqa: S608 - own names
-        log(f"goes on where {old}, its former name, ended", about=name)
+        if not copy:
+            log(f"goes on where {old}, its former name, ended", about=name)
     _, upstream, is_master, _ = Subject.of(planned)
     db.execute("UPDATE mirror SET upstream = ?, is_master = ? WHERE name = ?", (upstream, is_master, name))
 

@@ -78,9 +78,10 @@ def run(
         job = Job(mirror, planned.paths, machine)
         job.limits, job.past, job.from_empty = limits_of(mirror, max_delete), book.past(name), from_empty
         ending = _supervise(job, book, number, held, stop, header)
+        only_requested = book.was_requested(name)
         unmeasured = ending.status == SUCCESS and mirror.measure_size and book.needs_size(name, time.time())
     bell.ring(header.run_dir)
-    launch.want_tick(places)  # refills the slot at once
+    launch.want_tick(places, only_requested=only_requested)  # refills the slot at once
     if unmeasured:
         launch.want_measure(places, name)
     return _exit_code(ending, stop)

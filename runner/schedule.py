@@ -29,7 +29,7 @@ _DAY = 86400
 _NEVER = float("inf")
 _DOUBLINGS = 20
 _CUT_OFF = frozenset({INTERRUPTED, STOPPED, LAUNCH_FAILED})
-_FORCED = 0
+_FORCED, _REQUESTED, _SCHEDULED = 0, 1, 2
 _FAILURES = frozenset({FAILED, TIMED_OUT, REFUSED, LAUNCH_FAILED})
 
 DUE, LATER, CLOSED, AFTER, HELD, RUNNING = "due", "later", "closed", "after", "held", "running"
@@ -248,10 +248,10 @@ def _is_missing(other: State | None, since: float | None, *, idle_only: bool) ->
     return success is None or (since is not None and success <= since)
 
 
-def decide(mirrors: Iterable[Due], world: World, now: float) -> Decision:
+def decide(mirrors: Iterable[Due], world: World, now: float, *, only_requested: bool = False) -> Decision:
     """Choose at most as many due mirrors as slots are free: those that were asked for, then the most overdue.
 
-    Runs that are forced begin beyond the slots.
+    Runs that are forced begin beyond the slots. `only_requested` leaves out the mirrors that are due by their schedule.
     """
     due: list[tuple[int, float, str, tuple[str, ...]]] = []
     stop: list[str] = []
@@ -259,7 +259,9 @@ def decide(mirrors: Iterable[Due], world: World, now: float) -> Decision:
     for mirror in mirrors:
         kind, at, _others = outlook(mirror, world, now)
         if kind == DUE:
-            due.append((_rank(world.orders.get(mirror.name, _NO_ORDER)), at or 0.0, mirror.name, mirror.after))
+            rank = _rank(world.orders.get(mirror.name, _NO_ORDER))
+            if rank < _SCHEDULED or not only_requested:
+                due.append((rank, at or 0.0, mirror.name, mirror.after))
         elif kind == RUNNING:
             at = _closes_at(mirror, world, now)
             if at <= now:
@@ -272,7 +274,7 @@ def decide(mirrors: Iterable[Due], world: World, now: float) -> Decision:
 
 
 def _rank(order: Order) -> int:
-    return _FORCED if order.force else 1 if order.requested else 2
+    return _FORCED if order.force else _REQUESTED if order.requested else _SCHEDULED
 
 
 def _share_out(due: list[tuple[int, float, str, tuple[str, ...]]], free: int) -> tuple[list[str], list[str]]:

@@ -51,7 +51,8 @@ def settle_unit(places: Places, name: str, now: float) -> None:
         for active in left:
             if not locks.is_in_use(places.lock("supervisor", name)) and not containers.is_left(places, name):
                 book.settle(active, _last_word(active, "", now), now)
-    launch.want_tick(places)
+        only_requested = book.was_requested(name)
+    launch.want_tick(places, only_requested=only_requested)
 
 
 def _end_container(places: Places, name: str) -> None:

@@ -23,9 +23,11 @@ def _watched(places: Places) -> tuple[str, ...]:
     return places.plan, places.journal, f"{places.journal}-wal"
 
 
-def tick(places: Places) -> int:
-    """Do one tick and give the number of runs that it launched."""
-    wishes.take(places, "tick")
+def tick(places: Places, *, only_requested: bool = False) -> int:
+    """Do one tick and return the number of runs that it launched; with `only_requested` it launches the mirrors alone
+    that somebody asked for by name."""
+    if not only_requested:
+        wishes.take(places, "tick")
     with locks.Held(places.lock("program", "tick"), wait=20.0) as ours:
         if not ours:
             from schemas.errors import SkipjackError
@@ -35,7 +37,7 @@ def tick(places: Places) -> int:
             )
         if idle(places, time.time()):
             return 0
-        launched, orphans = _work(places)
+        launched, orphans = _work(places, only_requested=only_requested)
     if orphans:
         with locks.Held(places.lock("program", "orphans")) as ours:
             if ours:
@@ -44,17 +46,17 @@ def tick(places: Places) -> int:
                 end_orphans(places, orphans)
         with locks.Held(places.lock("program", "tick"), wait=20.0) as ours:
             if ours:
-                launched += _work(places)[0]
+                launched += _work(places, only_requested=only_requested)[0]
     return launched
 
 
-def _work(places: Places) -> tuple[int, list[str]]:
+def _work(places: Places, *, only_requested: bool) -> tuple[int, list[str]]:
     """Do what there is to do; gives the number of launched runs, and the mirrors that orphans are at work on."""
     from runner.work import work
 
     now = time.time()
     current, newest = agenda.stamp(_watched(places))
-    done = work(places, now)
-    if newest < now - agenda.SETTLED and not done.orphans:
+    done = work(places, now, only_requested=only_requested)
+    if not only_requested and newest < now - agenda.SETTLED and not done.orphans:
         agenda.write(places.agenda, current, now, min(done.wake_at or now + HORIZON, now + HORIZON), done.active)
     return done.launched, done.orphans

@@ -1,18 +1,22 @@
-"""`skipjack next`: what runs when, and why not now, in words; the same judgements as a tick's."""
+"""`skipjack next`: what runs when, and why not now, in words; the same judgements as a tick's. It changes nothing."""
 
 import json
 import time
 from datetime import datetime, tzinfo
 from typing import NamedTuple
 
-from runner import journal, plan, renames, schedule
+from runner import journal, renames, schedule, trial
 from runner.output import say
 from runner.places import Places
 from runner.plan import Due
-from runner.schedule import AFTER, CLOSED, DUE, HELD, LATER, RUNNING, Order, Outlook, State, World
+from runner.schedule import AFTER, CLOSED, DUE, HELD, LATER, RUNNING, Order, Outlook, Rules, State, World
+from schemas.records import RunnerSettings
 from schemas.states import ACTIVE, INTERRUPTED, LAUNCH_FAILED, LAUNCHING, NONE, STOPPED
 from schemas.units import format_duration
 from schemas.zones import zone
+
+SHOWN = 10
+"""Names of due mirrors that a follow lists."""
 
 _URGENCY = {DUE: 0, RUNNING: 1, LATER: 2, CLOSED: 2, AFTER: 3, HELD: 4}
 
@@ -27,19 +31,45 @@ class Row(NamedTuple):
     why: str
 
 
-def upcoming(places: Places, *, as_json: bool) -> None:
+def upcoming(settings: RunnerSettings, *, as_json: bool) -> None:
     """Print what this worker does next, the most urgent first."""
     now = time.time()
-    with plan.opened(places.plan) as opened, journal.opened(places.journal) as book:
-        aliases = renames.adopt(book, opened.renamed(), now)
-        states = renames.as_called_now(book.states(), aliases)
-        mirrors, world = schedule.world(opened, states, book.orders())
-    rows = rows_of(mirrors, world, now)
+    rows, rules = _look(settings, now)
     if as_json:
-        plain = {"time_zone": world.rules.time_zone, "now": now, "slots": world.rules.slots}
+        plain = {"time_zone": rules.time_zone, "now": now, "slots": rules.slots}
         say(json.dumps(plain | {"mirrors": [row._asdict() for row in rows]}, indent=2))
     else:
-        _say_table(rows, zone(world.rules.time_zone), now)
+        _say_table(rows, zone(rules.time_zone), now)
+
+
+def say_due(settings: RunnerSettings) -> None:
+    """Print which mirrors are due, and what comes next, after a follow that starts nothing."""
+    now = time.time()
+    rows, rules = _look(settings, now)
+    due = [row for row in rows if row.waits_for == DUE]
+    if due:
+        say(f"due now, with {rules.slots} slot{'s' * (rules.slots != 1)}: {_names([row.mirror for row in due])}")
+        say("nothing was started; `skipjack tick` starts what is due, and so do timers and cron lines")
+    else:
+        say("nothing is due now")
+    coming = [row for row in rows if row.waits_for in (LATER, CLOSED) and row.at is not None]
+    for row in coming[:1]:
+        say(f"next: {row.mirror}, {' '.join(_when(row, zone(rules.time_zone), now))}; {row.why}")
+
+
+def _look(settings: RunnerSettings, now: float) -> tuple[list[Row], Rules]:
+    """All mirrors with their judgements, the most urgent first; nothing is changed by it."""
+    with trial.planned(settings) as opened, journal.copied(Places(settings.state_dir).journal) as book:
+        aliases = renames.adopt(book, opened.renamed(), now, copy=True)
+        states = renames.as_called_now(book.states(), aliases)
+        mirrors, world = schedule.world(opened, states, book.orders())
+    return rows_of(mirrors, world, now), world.rules
+
+
+def _names(names: list[str]) -> str:
+    """Names in one line: all of a few, the first of many and how many more there are."""
+    more = len(names) - SHOWN
+    return ", ".join(names) if more < 2 else f"{', '.join(names[:SHOWN])} and {more} more"
 
 
 def rows_of(mirrors: list[Due], world: World, now: float) -> list[Row]:

@@ -14,20 +14,23 @@ UNTAKEN_PAUSE = 1.0
 
 
 def leave(places: Places, wish: str) -> None:
-    """Ask for `tick`, `follow` or `measure/NAME`; OSError when that cannot be written."""
+    """Ask for `tick`, `start` (a tick that starts requested mirrors alone), `follow` or `measure/NAME`; OSError when
+    that cannot be written."""
     path = places.wish(wish)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640))
 
 
-def take(places: Places, wish: str) -> None:
-    """Take back a wish that is about to be fulfilled, if there is one."""
+def take(places: Places, wish: str) -> bool:
+    """Take back a wish that is about to be fulfilled; True if there was one."""
     try:
         os.unlink(places.wish(wish))
     except FileNotFoundError:
-        return
+        return False
     except OSError:  # the disk takes no change: it is fulfilled once more, but not hundreds of times a minute
         time.sleep(UNTAKEN_PAUSE)
+        return False
+    return True
 
 
 def open_ones(places: Places, kind: str) -> list[str]:

@@ -23,14 +23,15 @@ class Done(NamedTuple):
     wake_at: float | None
 
 
-def work(places: Places, now: float) -> Done:
-    """Do all that is to be done now."""
+def work(places: Places, now: float, *, only_requested: bool = False) -> Done:
+    """Do all that is to be done now; with `only_requested` launch the mirrors alone that somebody asked for by name."""
     with plan.opened(places.plan) as opened, journal.opened(places.journal) as book:
         settle.settle(places, book, now)
         aliases = renames.adopt(book, opened.renamed(), now)
         states = renames.as_called_now(book.states(), aliases)
-        decision = schedule.decide(*schedule.world(opened, states, book.orders()), now)
-        launched = _launch(places, opened, book, decision, now)
+        mirrors, world = schedule.world(opened, states, book.orders())
+        decision = schedule.decide(mirrors, world, now, only_requested=only_requested)
+        launched = _launch(places, opened, book, decision, now, by_request=only_requested)
         if decision.stop:
             ended = renames.under_way(decision.stop, aliases)
             book.tell(ended, "the hours in which it may be synced are over")
@@ -41,12 +42,13 @@ def work(places: Places, now: float) -> Done:
         return Done(launched, active, settle.orphaned(places, book), decision.wake_at)
 
 
-def _launch(places: Places, opened: Plan, book: Journal, decision: Decision, now: float) -> int:
+def _launch(places: Places, opened: Plan, book: Journal, decision: Decision, now: float, *, by_request: bool) -> int:
     """Announce and start the runs that were decided on; gives their number."""
     chosen = {name: opened.mirror(name) for name in (*decision.launch, *decision.wait)}
     planned = {name: found for name, found in chosen.items() if found is not None}
     subjects = {name: Subject.of(found) for name, found in planned.items()}
-    runs = book.launch([subjects[name] for name in decision.launch], [subjects[name] for name in decision.wait], now)
+    launch_now, wait = ([subjects[name] for name in names] for names in (decision.launch, decision.wait))
+    runs = book.launch(launch_now, wait, now, by_request=by_request)
     mirrors = {name: found.mirror for name, found in planned.items()}
     for name, reason in launch.launch(places, opened.header.run_dir, runs, mirrors).items():
         ending = Ending(LAUNCH_FAILED, reason, next_run_at=now + schedule.RECOVERY_DELAY)

@@ -94,13 +94,11 @@ def stop(setup: Setup, names: list[str]) -> None:
 
 
 def _follow(setup: Setup) -> None:
-    """Follow once before anything else, so that whoever installs sees whether the config repository can be had."""
-    if machine.succeeds(*setup.systemctl, "start", "skipjack-follow.service"):
+    """Plan before anything else, which shows whether the config repository can be had. Nothing is started by that."""
+    if machine.succeeds(program("skipjack"), "follow", "--settings", setup.settings):
         say("followed the config repository")
     else:
-        say(
-            "warning: the config repository could not be followed, or has problems; see `journalctl -t skipjack-follow`"
-        )
+        say("warning: cannot follow the config repository, or it has problems; `skipjack follow` shows them")
 
 
 def _start(setup: Setup, changed: set[str]) -> None:

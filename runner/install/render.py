@@ -60,8 +60,8 @@ def cron(setup: Setup) -> str:
     """Lines for /etc/cron.d that do what the units do, as far as cron can."""
     import shlex
 
-    follow = [program("skipjack"), "follow", "--settings", setup.settings]
-    courier = [program("skipjack"), "courier", "--settings", setup.settings]
+    follow = [program("skipjack"), "follow", "--start", "--settings", setup.settings]
+    courier = [program("skipjack"), "courier", "--start", "--settings", setup.settings]
     lines = [("*/3", follow), ("*", lean("tick", setup.state_dir)), *([("*", courier)] * setup.reports)]
     words = [f"{minute} * * * * {setup.user} {shlex.join(line)}".replace("%", r"\%") for minute, line in lines]
     return "\n".join(["# Skipjack, for /etc/cron.d/skipjack", *words])
@@ -86,8 +86,8 @@ def _values(setup: Setup) -> Mapping[str, str]:
         "measure": _command(lean("measure", setup.state_dir)),
         "run": _command(lean("run", setup.state_dir)),
         "settle": _command(lean("settle", setup.state_dir)),
-        "follow": _command([program("skipjack"), "follow", *settings]),
-        "courier": _command([program("skipjack"), "courier", "--linger", *settings]),
+        "follow": _command([program("skipjack"), "follow", "--start", *settings]),
+        "courier": _command([program("skipjack"), "courier", "--linger", "--start", *settings]),
         "serve": _command([program("skipjack-manager"), "serve", *settings]),
         "publish": _command([program("skipjack-manager"), "publish", *settings]),
         "folders": "\n".join(folders),

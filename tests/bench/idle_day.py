@@ -26,7 +26,10 @@ def measure(folder: Path, python: Path) -> None:
         worker.command("follow")
         worker.command("disable", *(f"m{number}" for number in range(MIRRORS)))  # no thousand runs for a benchmark
         worker.command("courier")
-        commands = {name: [str(python.parent / "skipjack"), *worker.words(name)[1:]] for name in ("follow", "courier")}
+        commands = {
+            name: [str(python.parent / "skipjack"), *worker.words(name, "--start")[1:]]
+            for name in ("follow", "courier")
+        }
         subprocess.run(commands["follow"], check=True, capture_output=True)  # the installed version's own plan
         commands["tick"] = lean(python, "tick", str(worker.state))
         time.sleep(1.5)  # an agenda is only written once the files have been at rest

@@ -49,7 +49,7 @@ def _many_at_once(site: Site) -> None:
     site.box.do("systemctl", "stop", *_TIMERS)
     site.commit({"_workers.yml": workers} | {f"due-{number}.yml": WAITS for number in range(DUE)})
     site.box.do("systemctl", "start", "skipjack-follow.service")
-    site.box.shell("rm -f /var/lib/skipjack/wishes/tick")
+    site.box.shell("rm -f /var/lib/skipjack/wishes/tick /var/lib/skipjack/wishes/start")
     began = float(site.box.shell("date +%s.%N; systemctl start skipjack-tick.service"))
     try:
         wait_until(lambda: _logs(site) == DUE, "all have a log", 120)

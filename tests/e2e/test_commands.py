@@ -37,7 +37,7 @@ def subject(worker: Worker, desk: Desk) -> Worker:
 @contextmanager
 def lingering(worker: Worker) -> Iterator[subprocess.Popen[bytes]]:
     with (worker.folder / "courier.log").open("ab") as log:
-        courier = worker.start("courier", "--linger", log=log)
+        courier = worker.start("courier", "--linger", "--start", log=log)
     try:
         yield courier
     finally:
@@ -59,7 +59,7 @@ def test_each_verb_is_carried_out_while_the_poll_is_held(
     repository: ConfigRepository, subject: Worker, desk: Desk, gate: Gate
 ) -> None:
     repository.commit({"a.yml": gate.mirror("interval: 1000h\n"), "b.yml": gate.mirror("interval: 1000h\n")}, "Add")
-    subject.command("follow")
+    subject.command("follow", "--start")
     syncing(subject, gate, "a")
     with lingering(subject):
         assert answered(desk, desk.give("ping")) == ("done", "")
@@ -146,7 +146,7 @@ def test_a_courier_that_died_after_recording_an_order_is_made_up_for(
     repository: ConfigRepository, subject: Worker, desk: Desk, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     repository.commit({"a.yml": gate.mirror()}, "Add a")
-    subject.command("follow")
+    subject.command("follow", "--start")
     syncing(subject, gate, "a")
     here = commands.Here("w1", Places(str(subject.state)), str(subject.settings))
     desk.give("stop", "a")
@@ -218,8 +218,9 @@ def test_a_revision_that_the_manager_names_is_followed_once(
     assert "so a follow begins" not in subject.command("courier").stderr
     desk.revision = repository.commit({"b.yml": gate.mirror()}, "Add b")
 
-    assert f"the manager is at revision {desk.revision[:12]}, so a follow begins" in subject.command("courier").stderr
+    said = subject.command("courier", "--start").stderr
 
+    assert f"the manager is at revision {desk.revision[:12]}, so a follow begins" in said
     status(subject, "b", "success")
     desk.revision = "f" * 40
     assert "so a follow begins" in subject.command("courier").stderr

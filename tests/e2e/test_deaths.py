@@ -36,7 +36,7 @@ def running(pids: Path) -> list[int]:
 
 def test_an_orphan_is_ended_and_the_mirror_goes_on(repository: ConfigRepository, worker: Worker) -> None:
     pids = endless(repository, worker)
-    worker.command("follow")
+    worker.command("follow", "--start")
     [orphan] = wait_until(lambda: running(pids), "the provider is at work")
     [supervisor] = locks.holders(worker.lock("supervisor", "m"))
 
@@ -57,7 +57,7 @@ def test_a_run_that_dies_with_its_provider_is_settled_by_the_next_tick(
     repository: ConfigRepository, worker: Worker
 ) -> None:
     pids = endless(repository, worker)
-    worker.command("follow")
+    worker.command("follow", "--start")
     wait_until(lambda: running(pids), "the provider is at work")
     [supervisor] = locks.holders(worker.lock("supervisor", "m"))
 
@@ -192,7 +192,7 @@ def test_a_worker_restored_from_an_old_backup_is_not_taken_for_repeating_itself(
 
 def test_the_supervisors_lock_is_not_inherited_and_the_mirrors_is(repository: ConfigRepository, worker: Worker) -> None:
     pids = endless(repository, worker)
-    worker.command("follow")
+    worker.command("follow", "--start")
     [provider] = wait_until(lambda: running(pids), "the provider is at work")
     try:
         assert provider in locks.holders(worker.lock("mirror", "m"))

@@ -21,7 +21,7 @@ def script(worker: Worker, text: str, mode: int = 0o755) -> Path:
 def declare(repository: ConfigRepository, worker: Worker, command: Path | str, more: str = "") -> None:
     text = f"provider: command\nupstream: https://files.example/\ncommand: {command}\n{more}"
     repository.commit({"m.yml": text}, "Add m")
-    worker.command("follow")
+    worker.command("follow", "--start")
     try:
         wait_until(lambda: worker.states().get("m", "launching") not in UNDER_WAY, "first run ends")
     except TimeoutError as error:
@@ -153,7 +153,7 @@ def test_a_mirror_that_waits_for_a_slot_is_queued_and_then_runs(repository: Conf
     command = script(worker, f"#!/bin/sh\nwhile [ ! -e {gate} ]; do sleep 0.05; done\n")
     text = f"provider: command\nupstream: https://files.example/\ncommand: {command}\n"
     repository.commit({f"m{number}.yml": text for number in range(4)}, "Add four for two slots")
-    worker.command("follow")
+    worker.command("follow", "--start")
 
     wait_until(lambda: sorted(worker.states().values()) == ["queued", "queued", "syncing", "syncing"], "two wait")
     gate.touch()

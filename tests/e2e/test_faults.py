@@ -402,7 +402,7 @@ def test_a_clock_that_jumps_starts_nothing_twice_and_forgets_nothing(
     repository: ConfigRepository, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     repository.commit({"m.yml": script(worker, "true\n")}, "Add m")
-    worker.command("follow")
+    worker.command("follow", "--start")
     wait_until(lambda: worker.states().get("m") == "success", "the first run")
     wait_until(lambda: not truth.processes(str(worker.state), "lean.py"), "the last tick of the real clock is over")
     clock = Clock(worker, monkeypatch)

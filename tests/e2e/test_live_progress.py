@@ -19,7 +19,7 @@ def test_progress_of_a_run_reaches_the_page_and_leaves_it_with_the_run(
     script.chmod(0o755)
     text = f"provider: command\nupstream: https://x.example/\ncommand: {script}\nprogress_pattern: '([0-9]+)% done'\n"
     repository.commit({"m.yml": text}, "Add m")
-    reporter.command("follow")  # which starts the run
+    reporter.command("follow", "--start")  # which starts the run
 
     try:
         wait_until((reporter.folder / "run/progress/m").exists, "the run tells how far it is")

@@ -117,7 +117,7 @@ def test_a_journal_of_an_earlier_release_gets_its_mark(lone: Worker) -> None:
     mark = Path(Places(str(lone.state)).journal + "-mark")
     mark.unlink()
 
-    lone.command("next")
+    lone.command("tick")
 
     assert mark.exists()
 

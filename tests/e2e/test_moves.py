@@ -115,7 +115,7 @@ def test_a_disabled_mirror_that_is_renamed_stays_disabled(
     assert gate.begun("new") == []
     assert shown(manager, "new", lambda page: page["status"] == "disabled")["runs"][0]["status"] == "success"
     assert "new: follows its schedule" in reporter.command("enable", "new").stdout
-    wait_until(lambda: gate.begun("new"), "it is synced again")
+    reporter.command("tick")
     status(reporter, "new", "success")
 
 
@@ -124,7 +124,7 @@ def test_a_run_under_the_former_name_keeps_the_new_one_waiting_and_takes_its_ord
 ) -> None:
     directory = f"mirror_dir: {worker.root}/files\ninterval: 1s\n"
     repository.commit({"old.yml": gate.mirror(directory)}, "Add old")
-    worker.command("follow")
+    worker.command("follow", "--start")
     syncing(worker, gate, "old")
     repository.commit({"old.yml": None, "new.yml": gate.mirror(f"{directory}formerly: [old]\n")}, "Rename")
     worker.command("follow")
@@ -152,7 +152,7 @@ def test_a_mirror_begins_under_its_new_name_when_the_run_under_the_old_one_has_e
 ) -> None:
     directory = f"mirror_dir: {worker.root}/files\ninterval: 1s\n"
     repository.commit({"old.yml": gate.mirror(directory)}, "Add old")
-    worker.command("follow")
+    worker.command("follow", "--start")
     syncing(worker, gate, "old")
     repository.commit({"old.yml": None, "new.yml": gate.mirror(f"{directory}formerly: [old]\n")}, "Rename")
     worker.command("follow")
@@ -196,7 +196,7 @@ def test_a_run_that_is_under_way_when_its_mirror_is_moved_may_finish_and_is_in_t
     repository: ConfigRepository, manager: Manager, reporter: Worker, second: Worker, gate: Gate
 ) -> None:
     repository.commit({"a.yml": gate.mirror("worker: w1\n")}, "Add a")
-    reporter.command("follow")
+    reporter.command("follow", "--start")
     syncing(reporter, gate, "a")
     repository.commit({"a.yml": gate.mirror("worker: w2\n")}, "Move it")
     reporter.command("follow")

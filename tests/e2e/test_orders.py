@@ -8,7 +8,7 @@ from tests.e2e.parts import ConfigRepository, Worker, alive, wait_until
 
 def test_a_stop_ends_the_run_and_pauses_until_a_start(repository: ConfigRepository, worker: Worker, gate: Gate) -> None:
     repository.commit({"a.yml": gate.mirror()}, "Add a")
-    worker.command("follow")
+    worker.command("follow", "--start")
     syncing(worker, gate, "a")
 
     said = worker.command("stop", "a").stdout
@@ -52,7 +52,7 @@ def test_a_disabled_mirror_stays_so_through_follows_and_ticks_until_it_is_enable
 
 def test_a_restart_ends_the_run_and_begins_again(repository: ConfigRepository, worker: Worker, gate: Gate) -> None:
     repository.commit({"a.yml": gate.mirror()}, "Add a")
-    worker.command("follow")
+    worker.command("follow", "--start")
     syncing(worker, gate, "a")
 
     worker.command("restart", "a")
@@ -68,11 +68,11 @@ def test_a_forced_start_goes_beyond_the_slots_and_the_hours(
 ) -> None:
     hours = "sync_windows: {forbidden: ['00:00-23:59'], stop_running: true}\n"
     repository.commit({"a.yml": gate.mirror(), "b.yml": gate.mirror()}, "Fill both slots")
-    worker.command("follow")
+    worker.command("follow", "--start")
     syncing(worker, gate, "a")
     syncing(worker, gate, "b")
     repository.commit({"c.yml": gate.mirror(), "d.yml": gate.mirror(hours)}, "Add more")
-    worker.command("follow")
+    worker.command("follow", "--start")
     status(worker, "c", "queued")
     assert upcoming(worker)["c"]["why"] == "waits for a slot"
 
@@ -88,7 +88,7 @@ def test_a_forced_start_goes_beyond_the_slots_and_the_hours(
 
 def test_a_run_is_ended_when_its_hours_are_over(repository: ConfigRepository, worker: Worker, gate: Gate) -> None:
     repository.commit({"a.yml": gate.mirror()}, "Add a")
-    worker.command("follow")
+    worker.command("follow", "--start")
     syncing(worker, gate, "a")
     now = time.gmtime(time.time() + 7200)
     hours = f"{now.tm_hour:02}:00-{(now.tm_hour + 1) % 24:02}:00"
@@ -96,7 +96,7 @@ def test_a_run_is_ended_when_its_hours_are_over(repository: ConfigRepository, wo
         {"a.yml": gate.mirror(f"sync_windows: {{allowed: ['{hours}'], stop_running: true}}\n")}, "Limit a"
     )
 
-    worker.command("follow")
+    worker.command("follow", "--start")
 
     status(worker, "a", "interrupted")
     assert worker.run_of("a").reason == "the hours in which it may be synced are over"
@@ -109,7 +109,7 @@ def test_a_mirror_begins_after_the_one_that_it_follows(
     repository: ConfigRepository, worker: Worker, gate: Gate
 ) -> None:
     repository.commit({"a.yml": gate.mirror(), "b.yml": gate.mirror("after: [a]\n")}, "Add both")
-    worker.command("follow")
+    worker.command("follow", "--start")
     syncing(worker, gate, "a")
 
     worker.command("tick")
@@ -143,7 +143,7 @@ def test_names_that_are_not_there_are_told_and_nothing_is_done(
     repository: ConfigRepository, worker: Worker, gate: Gate
 ) -> None:
     repository.commit({"a.yml": gate.mirror()}, "Add a")
-    worker.command("follow")
+    worker.command("follow", "--start")
 
     done = worker.command("disable", "a", "nobody", check=False)
 
@@ -159,7 +159,7 @@ def test_a_wait_between_attempts_is_over_when_the_run_is_told_to_stop(
 ) -> None:
     gate.script.write_text(f"#!/bin/sh\necho $TUNASYNC_MIRROR_NAME $$ >> {gate.starts}\nexit 1\n")
     repository.commit({"a.yml": gate.mirror("retry: 2\nretry_delay: 1h\n")}, "Add a")
-    worker.command("follow")
+    worker.command("follow", "--start")
     syncing(worker, gate, "a")
     wait_until(lambda: not alive(gate.begun("a")[0]), "the first attempt is over")
 

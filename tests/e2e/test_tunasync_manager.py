@@ -120,7 +120,7 @@ def test_each_step_of_a_run_is_told_while_it_goes_on(
 ) -> None:
     repository.commit({"m.yml": gate.mirror("measure_size: false\n")}, "Add m")
     with lingering(subject):
-        subject.command("follow")
+        subject.command("follow", "--start")
         wait_until(lambda: model.words("m") == ["pre-syncing", "syncing"], "it is at work")
         assert shown(model, "m")["last_ended"] == ZERO
         gate.open.touch()
@@ -158,7 +158,7 @@ def test_paused_and_disabled_mirrors_are_shown_so_until_they_are_not(
     repository: ConfigRepository, subject: Worker, model: Model, gate: Gate
 ) -> None:
     repository.commit({"m.yml": gate.mirror("measure_size: false\n"), "n.yml": gate.mirror()}, "Add both")
-    subject.command("follow")
+    subject.command("follow", "--start")
     syncing(subject, gate, "m")
     subject.command("stop", "m")
     status(subject, "m", "paused")

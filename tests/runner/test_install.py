@@ -127,6 +127,6 @@ def test_cron_lines_are_words_that_a_shell_reads_as_they_are_meant() -> None:
     written = render.cron(worker(REPORTING._replace(state_dir="/srv/100% mine"))).splitlines()[1:]
     follow, tick, courier = (shlex.split(line.replace(r"\%", "%")) for line in written)
     assert follow[:6] == ["*/3", "*", "*", "*", "*", "mirror"]
-    assert follow[-3:] == ["follow", "--settings", "/etc/skipjack/runner.yml"]
-    assert tick[-2:] == ["tick", "/srv/100% mine"] and "courier" in courier
+    assert follow[-4:] == ["follow", "--start", "--settings", "/etc/skipjack/runner.yml"]
+    assert tick[-2:] == ["tick", "/srv/100% mine"] and courier[-4:-2] == ["courier", "--start"]
     assert "%" not in written[1].replace(r"\%", "")

@@ -82,7 +82,7 @@ def _courier(settings: Path) -> int:
     from runner.courier import once
     from schemas.settings import load_runner
 
-    return once(load_runner(settings), settings)
+    return once(load_runner(settings), settings, start=True)
 
 
 if __name__ == "__main__":

@@ -88,7 +88,7 @@ class Life:
                 words = programs.lean("tick", str(self.worker.state))
                 self._children.append(self._start(words))
             if self._courier is None or self._courier.poll() is not None:
-                self._courier = self._start(self.worker.words("courier", "--linger"))
+                self._courier = self._start(self.worker.words("courier", "--linger", "--start"))
             if self.manager.process is not None and self.manager.process.poll() is not None:
                 with contextlib.suppress(TimeoutError, RuntimeError):  # it was killed while it started
                     self.manager.start()

@@ -197,7 +197,7 @@ STUBBORN = "trap '' TERM; while true; do echo beat >> beats; sleep 0.1; done"
 def start_beating(repository: ConfigRepository, worker: Worker, engine: Engine, script: str = BEATING) -> int:
     """Begin a run whose container writes for ever; gives the supervisor's number."""
     declare(repository, script)
-    worker.command("follow")
+    worker.command("follow", "--start")
     wait_until(lambda: (worker.root / "m/beats").exists(), "the container is at work")
     wait_until(lambda: engine.running() == [NAME], "docker has seen that it is")
     [supervisor] = locks.holders(worker.lock("supervisor", "m"))
@@ -227,7 +227,7 @@ def test_a_stop_takes_the_container_away(
 
 def test_a_time_out_takes_the_container_away(repository: ConfigRepository, worker: Worker, engine: Engine) -> None:
     declare(repository, STUBBORN, "timeout: 2s\n")
-    worker.command("follow")
+    worker.command("follow", "--start")
     wait_until(lambda: worker.states().get("m") == "timed-out", "the run ends", 60)
     wait_until(lambda: not locks.is_held(worker.lock("supervisor", "m")), "its process is gone")
     assert settled(worker, engine)

@@ -1,0 +1,45 @@
+"""What commands look at that change nothing: the plan in force, or one that is made for them alone.
+
+They work on a machine where nothing has run yet, for every user who can read the settings and the config repository.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from runner import plan
+from runner.follow import draft
+from runner.output import log
+from runner.places import Places
+from runner.plan import Plan
+from schemas.errors import SkipjackError
+from schemas.records import RunnerSettings
+
+
+@contextmanager
+def planned(settings: RunnerSettings) -> Iterator[Plan]:
+    """The plan in force. Without one, the plan that a follow would write now, in a temporary folder that is removed."""
+    if _exists(Places(settings.state_dir).plan):
+        with plan.opened(Places(settings.state_dir).plan) as opened:
+            yield opened
+        return
+    with tempfile.TemporaryDirectory(prefix="skipjack-") as folder:
+        done = draft(settings, Places(folder))
+        for problem in done.problems:
+            log(problem)
+        log(f"no plan is in force yet; this is what revision {done.revision[:12]} would mean", about="follow")
+        with plan.opened(Places(folder).plan) as opened:
+            yield opened
+
+
+def _exists(path: str) -> bool:
+    """Whether there is a file; SkipjackError when this user may not see that."""
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        todo = "Run the command as the worker's user or as root."
+        raise SkipjackError(f"cannot read the plan {path}: {error.strerror}.", todo) from error
+    return True

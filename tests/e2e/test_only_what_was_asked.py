@@ -1,0 +1,168 @@
+"""A command that a person types starts what its name says, and nothing else that is due."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.desk import Desk
+from tests.e2e.gate import Gate, status, upcoming
+from tests.e2e.parts import ConfigRepository, Worker, wait_until
+from tests.soak import truth
+
+NAMES = ("a", "b", "c", "d")
+
+
+@pytest.fixture
+def due(repository: ConfigRepository, worker: Worker, gate: Gate) -> Worker:
+    """A worker with four due mirrors that end at once, and two slots; nothing has run on it yet."""
+    gate.open.touch()
+    repository.commit({f"{name}.yml": gate.mirror() for name in NAMES}, "Add mirrors")
+    return worker
+
+
+@pytest.fixture
+def desk() -> Iterator[Desk]:
+    with Desk() as desk:
+        yield desk
+
+
+def at_rest(worker: Worker) -> dict[str, str]:
+    """Each mirror's status once every program that was started in the background has ended."""
+    wait_until(lambda: not truth.processes(str(worker.folder)), "nothing is at work")
+    return worker.states()
+
+
+def test_a_follow_plans_and_prints_what_is_due(due: Worker) -> None:
+    said = due.command("follow").stdout.splitlines()
+
+    assert said[0] == "due now, with 2 slots: a, b, c, d"
+    assert said[1].startswith("nothing was started; `skipjack tick` starts what is due")
+    assert at_rest(due) == {}
+    assert {row["waits_for"] for row in upcoming(due).values()} == {"due"}
+
+
+def test_a_follow_names_what_comes_next(repository: ConfigRepository, worker: Worker, gate: Gate) -> None:
+    many = {f"m{number:02}.yml": gate.mirror() for number in range(13)}
+    repository.commit(many | {"later.yml": gate.mirror("cron: 30 4 1 1 *\n")}, "Add many")
+
+    said = worker.command("follow").stdout.splitlines()
+
+    assert said[0] == f"due now, with 2 slots: {', '.join(f'm{number:02}' for number in range(10))} and 3 more"
+    assert said[2].startswith("next: later, ") and said[2].endswith("; by its times, 30 4 1 1 *")
+
+
+def test_a_follow_of_a_unit_or_a_cron_line_starts_what_is_due(due: Worker) -> None:
+    assert due.command("follow", "--start").stdout == ""
+
+    for name in NAMES:
+        status(due, name, "success")
+
+
+def test_what_comes_next_and_a_dry_run_are_shown_before_anything_was_followed_and_nothing_is_left(due: Worker) -> None:
+    before = sorted(due.folder.rglob("*"))
+
+    rows = upcoming(due)
+    said = due.command("run", "a", "--dry-run")
+
+    assert {name: row["waits_for"] for name, row in rows.items()} == dict.fromkeys(NAMES, "due")
+    assert said.stdout.splitlines()[0].startswith("a, as of ") and f"directory:  {due.root}/a, below" in said.stdout
+    assert "no plan is in force yet; this is what revision " in said.stderr
+    assert sorted(due.folder.rglob("*")) == before
+    missing = due.command("run", "nobody", "--dry-run", check=False)
+    assert (missing.returncode, "has no mirror `nobody`" in missing.stderr) == (1, True)
+
+
+def test_what_comes_next_changes_no_byte_of_the_journal(repository: ConfigRepository, due: Worker, gate: Gate) -> None:
+    due.command("once")
+    assert set(at_rest(due).values()) == {"success"}
+    repository.commit({"a.yml": None, "new.yml": gate.mirror("formerly: [a]\n")}, "Rename a")
+    due.command("follow")
+    files = {path: path.read_bytes() for path in sorted(due.state.glob("journal.db*")) if "-shm" not in path.name}
+
+    row = upcoming(due)["new"]
+
+    assert (row["status"], row["waits_for"], row["why"]) == ("success", "later", "every 1h")
+    assert {path: path.read_bytes() for path in files} == files
+    assert (due.folder / "logs/a").is_dir() and not (due.folder / "logs/new").exists()
+
+
+@pytest.mark.parametrize("words", [("start", "b"), ("restart", "b"), ("start", "--force", "b"), ("run", "b")])
+def test_what_names_a_mirror_starts_that_mirror_alone(due: Worker, words: tuple[str, ...]) -> None:
+    due.command("follow")
+
+    due.command(*words)
+
+    status(due, "b", "success")
+    assert at_rest(due) == {"b": "success"}
+    due.command("tick")
+    for name in NAMES:
+        status(due, name, "success")
+
+
+def test_more_requested_starts_than_slots_begin_one_after_the_other(due: Worker) -> None:
+    due.command("follow")
+
+    due.command("start", "a", "b", "c")
+
+    for name in "abc":
+        status(due, name, "success")
+    assert at_rest(due) == dict.fromkeys("abc", "success")
+
+
+def test_a_run_by_hand_that_finds_no_slot_begins_when_there_is_one(
+    repository: ConfigRepository, worker: Worker, gate: Gate
+) -> None:
+    repository.commit({f"{name}.yml": gate.mirror() for name in NAMES}, "Add mirrors")
+    worker.command("follow")
+    worker.command("start", "a", "b")
+    for name in "ab":
+        status(worker, name, "syncing")
+
+    assert "no slot is free" in worker.command("run", "c").stderr
+
+    gate.open.touch()
+    for name in "abc":
+        status(worker, name, "success")
+    assert at_rest(worker) == dict.fromkeys("abc", "success")
+
+
+@pytest.mark.parametrize("verb", ["stop", "disable", "enable"])
+def test_what_starts_no_mirror_starts_no_other_one(due: Worker, verb: str) -> None:
+    due.command("follow")
+    due.command("disable", "a")
+
+    due.command(verb, "a")
+
+    states = at_rest(due)
+    assert states == {"a": {"stop": "paused", "disable": "disabled", "enable": "none"}[verb]}
+
+
+def test_a_failed_run_by_hand_starts_no_other(repository: ConfigRepository, due: Worker, gate: Gate) -> None:
+    repository.commit({"a.yml": gate.mirror().replace(str(gate.script), "/bin/false")}, "Break a")
+    due.command("follow")
+
+    assert due.command("run", "a", check=False).returncode == 1
+
+    assert at_rest(due) == {"a": "failed"}
+
+
+@pytest.mark.parametrize("start", [False, True])
+def test_a_courier_by_hand_starts_only_what_a_command_names(due: Worker, desk: Desk, *, start: bool) -> None:
+    token = due.folder / "token"
+    token.write_text("secret\n")
+    with due.settings.open("a") as settings:
+        settings.write(f"manager: {{url: '{desk.url}', token: {{file: {token}}}}}\n")
+    due.command("follow")
+    desk.give("start", "b")
+    desk.give("reload")
+    desk.revision = "b" * 40
+
+    due.command("courier", *(["--start"] if start else []))
+
+    status(due, "b", "success")
+    wait_until(lambda: "is in force already" in due.messages(), "it followed")
+    if start:
+        for name in NAMES:
+            status(due, name, "success")
+    else:
+        assert at_rest(due) == {"b": "success"}
