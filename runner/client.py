@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from runner.transport import Line, Patience, Reply, Unreachable
+from schemas.addresses import without_secrets
 from schemas.errors import SkipjackError
 from schemas.records import ManagerAddress
 from schemas.secrets import read_secret
@@ -64,7 +65,7 @@ class Client:
     """A connection to one manager, for one thread."""
 
     def __init__(self, address: ManagerAddress) -> None:
-        self._url = address.url.rstrip("/")
+        self._url = without_secrets(address.url.rstrip("/"))
         self._token = address.token
         self._line = Line(address.url, address.ca_cert)
 

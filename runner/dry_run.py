@@ -11,6 +11,7 @@ from runner.output import say
 from runner.places import Places
 from runner.plan import Header, Planned
 from runner.providers import PROVIDERS
+from schemas.addresses import without_secrets
 from schemas.errors import SkipjackError
 from schemas.names import is_name
 from schemas.records import RunnerSettings
@@ -54,7 +55,7 @@ def dry_run(settings: RunnerSettings, name: str) -> int:
 def _tell_commands(planned: Planned, commands: list[Command], job: Job) -> None:
     say(f"{planned.mirror.name}, as of {planned.revision[:12]}, would run:")
     for number, command in enumerate(commands, 1):
-        say(f"  {number}. {shlex.join(job.wrap(command).argv)}")
+        say(f"  {number}. {shlex.join(map(without_secrets, job.wrap(command).argv))}")
     added = sorted({word for command in commands for word in command.argv if word in _ADDED})
     if added:
         say(f"  ({', '.join(added)}: added by Skipjack)")
@@ -62,7 +63,7 @@ def _tell_commands(planned: Planned, commands: list[Command], job: Job) -> None:
         say(f"  (if that leaves deletions, at most {planned.mirror.max_delete}, the same again without --max-delete=0)")
     say("environment in the container:" if job.mirror.docker_image else "environment, beside the worker's own:")
     for key, value in sorted(commands[-1].env.items()):
-        say(f"  {key}={'(secret)' if key in SECRETS else value}")
+        say(f"  {key}={'(secret)' if key in SECRETS else without_secrets(value)}")
 
 
 def _tell_conditions(places: Places, header: Header, planned: Planned, job: Job) -> None:

@@ -4,6 +4,7 @@ Fetch, validate, quarantine, check against this machine, write the plan aside an
 JSON Schema) lives behind this module; nothing that was running stops because of what it finds.
 """
 
+import hashlib
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -66,7 +67,8 @@ def _follow(settings: RunnerSettings, places: Places, *, again: bool, accept_rew
     old = _former(places)
     applied = old.header.revision if old and not accept_rewrite else None
     revision = repository.fetch(settings.repository, Path(places.checkout), applied)
-    fingerprint = f"{VERSION} {settings!r} {load_policy(Path(settings.policy))!r}"
+    known = f"{VERSION} {settings!r} {load_policy(Path(settings.policy))!r}"
+    fingerprint = hashlib.sha256(known.encode()).hexdigest()  # the repository's address may hold a password
     before = (old.header.seen, old.header.fingerprint, old.header.unmoved) if old else None
     if old and not again and before == (revision.commit, fingerprint, former.unmoved(list(old.mirrors.values()))):
         return _answer(old.header, changed=False, mirrors=len(old.mirrors))

@@ -23,7 +23,7 @@ from schemas.freshness import PROBE_LASTS
 from schemas.records import Mirror
 from schemas.report import Probe
 from schemas.secrets import read_secret
-from schemas.upstreams import REMOTE, WEB
+from schemas.upstreams import is_remote, is_web
 
 LARGEST = 64 * 1024
 """Bytes of a timestamp file that is worth the name."""
@@ -49,14 +49,14 @@ class NotRead(Exception):  # noqa: N818 - what happened, not a fault of ours
 
 def is_probed(mirror: Mirror) -> bool:
     """Whether a mirror names a file, and its upstream can be asked for it."""
-    return mirror.freshness is not None and (_is_web(mirror) or REMOTE.fullmatch(mirror.upstream) is not None)
+    return mirror.freshness is not None and (is_web(mirror.upstream) or is_remote(mirror.upstream))
 
 
 def probe(planned: Planned) -> Probe:
     """Compare both files now. Takes half a minute at most, and never raises for what an upstream or a disk does."""
     mirror = planned.mirror
     file = mirror.freshness.file if mirror.freshness else ""
-    upstream, trouble = _tried(lambda: _of_web(mirror, file) if _is_web(mirror) else _of_rsync(mirror, file))
+    upstream, trouble = _tried(lambda: _of_web(mirror, file) if is_web(mirror.upstream) else _of_rsync(mirror, file))
     own, own_trouble = _tried(lambda: _own(planned.paths, file))
     return Probe(
         time.time(),
@@ -117,10 +117,6 @@ def _tried(read: Callable[[], bytes]) -> tuple[bytes | None, str]:
         return read(), ""
     except (NotRead, SkipjackError) as error:
         return None, str(error)
-
-
-def _is_web(mirror: Mirror) -> bool:
-    return WEB.fullmatch(mirror.upstream) is not None
 
 
 def _of_web(mirror: Mirror, file: str) -> bytes:

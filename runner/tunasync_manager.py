@@ -14,12 +14,12 @@ from runner import journal
 from runner.journal import Journal
 from runner.places import Places
 from runner.transport import Line, Patience, Unreachable
+from schemas.addresses import without_secrets
 from schemas.errors import SkipjackError
 from schemas.records import ManagerAddress
 from schemas.report import MirrorStatus, decode_status
 from schemas.states import DISABLED, ENDS, LAUNCHING, NONE, PAUSED, PRE_SYNCING, QUEUED, SYNCING, TO_TUNASYNC
 from schemas.units import tunasync_size
-from schemas.upstreams import without_credentials
 
 PATIENCE = Patience(5.0, 30.0)
 
@@ -38,7 +38,7 @@ class TunasyncManager:
     """A manager of tunasync, and what it is known to show of this worker's mirrors."""
 
     def __init__(self, address: ManagerAddress, worker: str, places: Places) -> None:
-        self._url, self._worker, self._places = address.url.rstrip("/"), worker, places
+        self._url, self._worker, self._places = without_secrets(address.url.rstrip("/")), worker, places
         self._line = Line(address.url, address.ca_cert)
         self._shown: dict[str, str] | None = None
 
@@ -95,7 +95,7 @@ class TunasyncManager:
     def _tell_status(self, status: MirrorStatus, word: str, shown: dict[str, str]) -> None:
         reason = status.run.reason if status.run and word == TO_TUNASYNC[status.run.status] else ""
         told = {"name": status.mirror, "worker": self._worker, "is_master": status.is_master, "status": word}
-        upstream, reason = without_credentials(status.upstream), without_credentials(reason)
+        upstream, reason = without_secrets(status.upstream), without_secrets(reason)
         more = {"upstream": upstream, "size": tunasync_size(status.size), "error_msg": reason}
         self._ask("POST", self._job(status.mirror), told | _NEVER | more)
         shown[status.mirror] = word

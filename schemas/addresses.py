@@ -1,4 +1,4 @@
-"""Which parts of an address may be shown, and which forms of address are sound. Knows no files and no settings.
+"""Which parts of an address may be shown, and which addresses are sound. Knows no files and no settings.
 
 An address is shown without its user name, password, query and fragment. Its path is always shown, so a secret does not
 belong there.
@@ -16,7 +16,7 @@ _BROKEN_USER = re.compile(r"(?<=://)[^/\s?#@\":]*:(?![0-9]*(?:[/?#\s\"]|$))[^\s\
 
 _QUERY = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://[^\s?#\"'<>`]*[?#])[^\s\"'<>`]+")
 
-_REMOTE_SHELL_USER = re.compile(r"(?<![^\s\"'`(=<])([A-Za-z0-9._+-]+):(?!//)[^\s@\"'`]*@(?=[A-Za-z0-9\[][^\s\"'`/]*:)")
+_SHELL_USER = re.compile(r"(?<![^\s\"'`(=<])([A-Za-z0-9._+-]+):(?!//)[^\s@\"'`]*@(?=[A-Za-z0-9\[][^\s\"'`/]*:)")
 """`user:password@host:path`, which programs take for a path on the host `user`."""
 
 _NAMED = re.compile(r"((?:passw(?:or)?d|token|secret|api_?key)=)[^&\s\"'`,;]+", re.IGNORECASE)
@@ -25,7 +25,7 @@ _NAMED = re.compile(r"((?:passw(?:or)?d|token|secret|api_?key)=)[^&\s\"'`,;]+", 
 def without_secrets(text: str) -> str:
     """Return a text in which no address has a user name, a password, a query or a fragment."""
     if "@" in text:
-        text = _REMOTE_SHELL_USER.sub(rf"\1:{_HIDDEN}@", _BROKEN_USER.sub("", _USER.sub("", text)))
+        text = _SHELL_USER.sub(rf"\1:{_HIDDEN}@", _BROKEN_USER.sub("", _USER.sub("", text)))
     return without_queries(text)
 
 
@@ -34,3 +34,81 @@ def without_queries(text: str) -> str:
     if "?" in text or "#" in text:
         text = _QUERY.sub(rf"\1{_HIDDEN}", text)
     return _NAMED.sub(rf"\1{_HIDDEN}", text) if "=" in text else text
+
+
+_URL_PASSWORD = re.compile(r"//[^/?#@\s\"]*:[^@\s\"]*@")
+
+
+def holds_password(text: str) -> bool:
+    """Tell whether an address in a text has a password before its host."""
+    return bool(_URL_PASSWORD.search(text) or _SHELL_USER.search(text))
+
+
+_HIGHEST_PORT = 65535
+_PARTS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)([^?#]*)(.*)")
+_SERVER = re.compile(r"(?:\w(?:[\w.-]*[\w.])?|\[[0-9A-Fa-f:.]+(?:%[\w.-]+)?\])(?::([0-9]{1,5}))?")
+
+
+def is_server(text: str) -> bool:
+    """Tell whether a text is a host, or `host:port`; an address of IPv6 stands in brackets."""
+    found = _SERVER.fullmatch(text)
+    return found is not None and (found[1] is None or 0 < int(found[1]) <= _HIGHEST_PORT)
+
+
+def is_plain(text: str) -> bool:
+    """Tell whether a text has neither spaces nor characters that cannot be seen."""
+    return text.isprintable() and " " not in text
+
+
+def web_trouble(text: str, *, whole: bool = True) -> str:
+    """Say why a text is not the address of something on a web server, after the words "it"; empty when it is one.
+
+    With `whole`, the address may have a query and a fragment.
+    """
+    found = _PARTS.fullmatch(text)
+    if not is_plain(text):
+        return "holds a space or a character that cannot be seen"
+    if found is None or found[1] not in ("http", "https"):
+        return "does not begin with `http://` or `https://`"
+    _scheme, server, _path, more = found.groups()
+    if "@" in server:
+        return "holds a user name or a password"
+    if not is_server(server):
+        return "has no valid host and port"
+    return "has a query or a fragment" if more and not whole else ""
+
+
+_GIT_SCHEMES = ("file", "git", "http", "https", "ssh")
+_GIT_SHELL = re.compile(r"(?:[^\s/@:]+@)?([^/:@\[]+|\[[^/\]]*\]):.*")
+
+
+def repository_trouble(text: str) -> str:
+    """Say why a text is not the address of a git repository, after the words "it"; empty when it is one."""
+    found = _PARTS.fullmatch(text)
+    if not text.isprintable() or (" " in text and ("://" in text or not text.startswith("/"))):
+        return "holds a space or a character that cannot be seen"
+    if text.startswith("-"):
+        return "begins with `-`, so git would take it for an option"
+    if re.match(r"[A-Za-z0-9+.-]+::", text):
+        return "names a program that git would run"
+    if found is None:
+        return _shell_trouble(text)
+    scheme, server, path, _more = found.groups()
+    if scheme not in _GIT_SCHEMES:
+        return "does not begin with " + ", ".join(f"`{each}://`" for each in _GIT_SCHEMES)
+    user, _at, server = server.rpartition("@")
+    if ":" in user and not scheme.startswith("http"):
+        return f"holds a password, which {scheme} does not take"
+    if scheme == "file" and not server:
+        return "" if path.strip("/") else "has no path"
+    return "" if is_server(server) and not user.startswith("-") else "has no valid host and port"
+
+
+def _shell_trouble(text: str) -> str:
+    """The same of `host:path`, and of a path on this machine."""
+    if holds_password(text):
+        return "holds a password, which ssh does not take"
+    found = _GIT_SHELL.fullmatch(text)
+    if text.startswith("/") or ":" not in text.partition("/")[0]:
+        return ""
+    return "" if found and is_server(found[1]) else "has no valid host"

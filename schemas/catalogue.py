@@ -7,7 +7,7 @@ parse every file, check each against its schema, lay the layers over each other,
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from schemas import build, placement, renames, rules, timing, windows
+from schemas import address_rules, build, placement, renames, rules, timing, windows
 from schemas.inheritance import Layer, Merged, merge
 from schemas.names import is_name
 from schemas.problems import Problem, Refused, shown
@@ -87,7 +87,7 @@ class _Tree:
         if not problems and not rules.is_time_zone(zone):
             todo = "Write a name of the IANA database, such as `Europe/Berlin`."
             return [self.site.problem(("time_zone",), f"There is no time zone `{zone}`.", todo)]
-        return problems
+        return problems or list(address_rules.site_problems(self.site))
 
     def workers_problems(self) -> list[Problem]:
         """What is wrong with the workers' file."""

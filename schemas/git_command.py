@@ -10,6 +10,7 @@ import shutil
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from schemas.addresses import without_secrets
 from schemas.errors import SkipjackError
@@ -48,6 +49,11 @@ _GENERIC = "fatal: Could not read from remote repository"
 _NOISE = re.compile(r"(?i)\s*(warning:|hint:|@|$)")
 
 
+_USER, _PASSWORD = "SKIPJACK_GIT_USER", "SKIPJACK_GIT_PASSWORD"
+_HELPER = f'!tell() {{ printf \'username=%s\\npassword=%s\\n\' "${_USER}" "${_PASSWORD}"; }}; tell'
+"""A credential helper that tells what the environment holds; git adds what it wants as the last word."""
+
+
 class GitFailed(Exception):  # noqa: N818 - what happened to git
     """A git that ended with an error. `reason` is the first useful thing that it said, without secrets."""
 
@@ -83,6 +89,7 @@ class Git:
         self.folder = folder
         self._timeout = timeout
         self._descriptors = (lock,)
+        self._environment = _ENVIRONMENT
 
     def run(self, *words: str) -> None:
         """Run git for `timeout` seconds at most; raises GitFailed."""
@@ -95,6 +102,13 @@ class Git:
             reason = f"it took longer than {self._timeout} s" if timed_out else _reason(done)
             raise GitFailed(reason, status=done.status, timed_out=timed_out)
 
+    def fetch(self, url: str, reference: str, into: str) -> None:
+        """Fetch a reference of a remote repository into one here, whatever was there before; raises GitFailed."""
+        self._ask(
+            url, "fetch", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--no-auto-maintenance",
+            "--update-shallow", "--quiet", "{url}", f"+{reference}:{into}",
+        )  # fmt: skip
+
     def succeeds(self, *words: str) -> bool:
         """Run git on what is here and tell whether it said yes."""
         return self._done(self._words(*words)).status == 0
@@ -102,7 +116,13 @@ class Git:
     def list_remote(self, url: str, reference: str) -> None:
         """See whether a remote repository can be reached and has the reference; raises GitFailed if not."""
         elsewhere = Git(Path("/dev/null"), self._timeout, *self._descriptors)
-        elsewhere.run("ls-remote", "--exit-code", "--quiet", url, reference)
+        elsewhere._ask(url, "ls-remote", "--exit-code", "--quiet", "{url}", reference)
+
+    def _ask(self, url: str, *words: str) -> None:
+        """Run git with a remote address in the place of `{url}`; its password goes through the environment."""
+        address, environment = _without_password(url)
+        self._environment = _ENVIRONMENT | environment
+        self.run(*(address if word == "{url}" else word for word in words))
 
     def reader(self) -> Any:
         """Start a git that reads objects: it takes their names on stdin, one a line, and answers on stdout."""
@@ -129,8 +149,33 @@ class Git:
         import git
 
         found = git.Git(self.folder.parent)
-        found.update_environment(**_ENVIRONMENT)
+        found.update_environment(**self._environment)
         return found
+
+
+def _without_password(url: str) -> tuple[str, dict[str, str]]:
+    """The address without user and password, if it has both, and an environment in which git knows them.
+
+    What stands on a command line can be read by every user of the machine.
+    """
+    try:
+        parts = urlsplit(url)
+        server = parts.netloc.rpartition("@")[2]
+    except ValueError:
+        return url, {}
+    if parts.scheme not in ("http", "https") or parts.password is None:
+        return url, {}
+    helper = f"credential.{parts.scheme}://{server}.helper"
+    environment = {
+        _USER: unquote(parts.username or ""),
+        _PASSWORD: unquote(parts.password),
+        "GIT_CONFIG_COUNT": "2",
+        "GIT_CONFIG_KEY_0": helper,
+        "GIT_CONFIG_VALUE_0": "",
+        "GIT_CONFIG_KEY_1": helper,
+        "GIT_CONFIG_VALUE_1": _HELPER,
+    }
+    return urlunsplit(parts._replace(netloc=server)), environment
 
 
 def _reason(done: Done) -> str:

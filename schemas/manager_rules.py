@@ -2,10 +2,9 @@
 
 from collections.abc import Iterator
 from pathlib import PurePosixPath
-from urllib.parse import urlsplit
 
 from schemas import build
-from schemas.problems import Problem, shown
+from schemas.problems import Problem
 from schemas.records import ManagerSettings
 from schemas.yaml_file import Document
 
@@ -19,7 +18,6 @@ def check(document: Document) -> Iterator[Problem]:
     settings = build.manager_settings(document.value)
     yield from _listen(document, settings)
     yield from _limits(document, settings)
-    yield from _calls(document, settings)
     yield from _folders(document, settings)
 
 
@@ -41,21 +39,6 @@ def _limits(document: Document, settings: ManagerSettings) -> Iterator[Problem]:
         if size < LEAST_SIZE:
             what, todo = f"Hardly any request fits into {size} bytes.", f"Write for example `{path[-1]}: 32KiB`."
             yield document.problem(path, what, todo)
-
-
-def _calls(document: Document, settings: ManagerSettings) -> Iterator[Problem]:
-    for place, url in enumerate(settings.tunasync.call):
-        if not _has_host(url):
-            todo = "Write for example `http://192.0.2.7:6000/`."
-            yield document.problem(("tunasync", "call", place), f"`{shown(url)}` is no address to call.", todo)
-
-
-def _has_host(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
 
 
 def _folders(document: Document, settings: ManagerSettings) -> Iterator[Problem]:

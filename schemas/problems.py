@@ -4,15 +4,13 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from schemas.addresses import without_queries
 from schemas.errors import SkipjackError
 
 _LONGEST = 60
 
-_PASSWORDS = (
-    (re.compile(r":(?!//)(?:\\.|[^\\\"]){0,500}@", re.DOTALL), ":***@"),
-    (re.compile(r"(passw(?:or)?d=)[^&\s\"]*", re.IGNORECASE), r"\1***"),
-)
-"""Where a password may stand in an address, however wrong the rest of it is, and what is shown in its place.
+_PASSWORD = re.compile(r":(?!//)(?:\\.|[^\\\"]){0,500}@", re.DOTALL)
+"""Where a password may stand in an address, however wrong the rest of it is.
 
 A quotation mark ends it, unless it is escaped, since JSON is shown as well."""
 
@@ -23,9 +21,8 @@ def printable(text: str) -> str:
 
 
 def shown(text: str) -> str:
-    """What somebody wrote, fit for a message: printable, not too long, and without the password of an address."""
-    for pattern, instead in _PASSWORDS:
-        text = pattern.sub(instead, text)
+    """What somebody wrote, fit for a message: printable, not too long, and without the secrets of an address."""
+    text = without_queries(_PASSWORD.sub(":***@", text))
     return printable(text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…")
 
 

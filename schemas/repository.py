@@ -100,10 +100,7 @@ class _Fetch:
         return Git(folder, self._repository.timeout, self._lock)
 
     def _fetch(self, repo: Git) -> None:
-        repo.run(
-            "fetch", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--no-auto-maintenance",
-            "--update-shallow", "--quiet", self._repository.url, f"+{self._branch}:{_FETCHED}",
-        )  # fmt: skip
+        repo.fetch(self._repository.url, self._branch, _FETCHED)
 
     @property
     def _branch(self) -> str:

@@ -6,15 +6,14 @@ import zoneinfo
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import PurePosixPath
 
+from schemas import address_rules
 from schemas.inheritance import Merged
 from schemas.problems import Problem, shown
 from schemas.records import Mirror
 from schemas.units import parse_size
-from schemas.upstreams import REMOTE, WEB
 from schemas.validation import schema
 
 _PATTERNS = ("fail_on_match", "size_pattern", "progress_pattern")
-_RSYNC = ("rsync", "two-stage-rsync")
 
 _EXEC_KEYS = ("exec_on_success", "exec_on_success_extra", "exec_on_failure", "exec_on_failure_extra")
 
@@ -40,15 +39,13 @@ def mirror_problems(merged: Merged) -> list[Problem]:
         if key not in keys
     ]
     problems += _foreign_options(merged)
-    if keys.get("provider") in _RSYNC and "upstream" in keys:
-        problems += _rsync_upstream(merged)
+    problems += address_rules.mirror_problems(merged)
     problems += _command_line(merged)
     problems += [problem for key in _EXEC_KEYS for problem in _exec_lines(merged, key)]
     problems += _containers(merged)
     problems += [problem for key in _PATTERNS for problem in _pattern(merged, key)]
     problems += _storage(merged)
     problems += _memory(merged)
-    problems += _freshness(merged)
     return problems
 
 
@@ -60,18 +57,6 @@ def _foreign_options(merged: Merged) -> Iterator[Problem]:
         if providers is not None and provider not in providers:
             todo = f"Remove it, or set `provider: {providers[0]}`."
             yield merged.problem(key, f"`{key}` does nothing with the provider `{provider}`.", todo)
-
-
-def _rsync_upstream(merged: Merged) -> Iterator[Problem]:
-    upstream = merged.keys["upstream"]
-    if not REMOTE.fullmatch(upstream):
-        todo = "Write for example `upstream: rsync://rsync.example.org/debian/`."
-        yield merged.problem("upstream", f"`{shown(upstream)}` is no rsync address.", todo)
-    elif not upstream.endswith("/"):
-        what = f"The upstream `{shown(upstream)}` does not end with a slash."
-        yield merged.problem(
-            "upstream", what, f"Write `{shown(upstream + '/')}`; without the slash rsync makes one folder too many."
-        )
 
 
 def _command_line(merged: Merged) -> Iterator[Problem]:
@@ -140,16 +125,6 @@ def _memory(merged: Merged) -> Iterator[Problem]:
     if limit is not None and parse_size(limit) < parse_size(_LEAST_MEMORY):
         what = f"With `memory_limit` {limit} nothing could run."
         yield merged.problem("memory_limit", what, f"Write `{_LEAST_MEMORY}` or more.")
-
-
-def _freshness(merged: Merged) -> Iterator[Problem]:
-    """A file of an upstream that nobody could ask for it; an inherited one is then of no use, and no harm."""
-    upstream = merged.keys.get("upstream", "")
-    if "freshness" in merged.own and not (REMOTE.fullmatch(upstream) or WEB.fullmatch(upstream)):
-        what = f"`freshness` needs an rsync or web address, and the upstream is `{shown(upstream)}`."
-        yield merged.problem(
-            "freshness", what, "Remove it, or write for example `upstream: https://files.example.org/`."
-        )
 
 
 def directory_key(mirror: Mirror) -> PurePosixPath:

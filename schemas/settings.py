@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from schemas import build, manager_rules
+from schemas import address_rules, build, manager_rules
 from schemas.errors import SkipjackError
 from schemas.problems import Problem, Refused
 from schemas.records import ManagerSettings, Policy, RunnerSettings
@@ -55,7 +55,10 @@ def _load(kind: str, path: Path) -> dict[str, Any]:
 
 
 def _beyond(kind: str, document: Document) -> list[Problem]:
-    return list(manager_rules.check(document)) if kind == "manager" else _without_token(document)
+    if kind == "policy":
+        return []
+    more = manager_rules.check(document) if kind == "manager" else _without_token(document)
+    return [*address_rules.settings_problems(document), *more]
 
 
 def _without_token(document: Document) -> list[Problem]:

@@ -1,20 +1,59 @@
-"""Addresses of upstreams, by their form alone."""
+"""Addresses of upstreams, by their form alone.
+
+rsync(1) reads what it cannot take for `rsync://HOST:PORT/MODULE` as `HOST:PATH` and starts ssh: for
+`rsync://user:password@host/m/` to a host called `rsync`, for `user:password@host::m/` to a host called `user` (the
+functions `check_for_hostspec` and `parse_hostspec` of its options.c).
+"""
 
 import re
 
+from schemas.addresses import is_plain, is_server
+
+_HOST = r"(?:[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_.])?|\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9_.-]+)?\])"
+_USER = r"[^-\s/@:\[][^\s/@:\[]*@"
+
 REMOTE = re.compile(
-    r"rsync://[^-/\s@][^/\s@]*(@[^-/\s@][^/\s@]*)?/[^/\s]\S*|"
-    r"([A-Za-z0-9_][^/\s@:]*@)?(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_][^/\s@:]*):(:[^/:\s]|(?!//)[^:\s])\S*"
+    rf"rsync://(?:{_USER})?{_HOST}(?::[0-9]{{1,5}})?/[^/\s]\S*|"
+    rf"(?:{_USER})?{_HOST}::[^/:\s]\S*|"
+    rf"(?!(?:rsync|https?|ftps?|sftp|ssh|file|git):)(?:{_USER})?{_HOST}:(?!//)(?![^/\s]*@)[^:\s]\S*"
 )
 """`rsync://host/module/`, `host::module/` or `user@host:path/`; never an option (nor a host that ssh would take for
-one), a local path, two words, or a host alone, of which rsync would only list what it has."""
+one), a local path, two words, a user with a password, or a host alone, of which rsync would only list what it has.
 
-WEB = re.compile(r"https?://[^/\s@?#]+(/[^\s?#]*)?")
+The last form, and it alone, makes rsync start ssh."""
+
+WEB = re.compile(
+    r"https?://[^/\s@?#:\[\]]+(?::[0-9]{1,5})?(/[^\s?#]*)?|https?://\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?(/[^\s?#]*)?"
+)
 """A folder on a web server, without a password."""
 
-_CREDENTIALS = re.compile(r"(?<=://)[^/\s\"'<>?#]*@")
+_SERVER = re.compile(r"(?:rsync|https?)://(?:[^/@]*@)?([^/]*)")
+_PASSWORD = re.compile(r"(?:rsync://)?([^\s/@:]+):([^/]*)@([^/:@]+|\[[^/\]]*\])((?::[0-9]+)?/|::?)(.*)", re.DOTALL)
 
 
-def without_credentials(text: str) -> str:
-    """A text in which no address has a user name or a password, which are nobody's business."""
-    return _CREDENTIALS.sub("", text) if "@" in text else text
+def is_remote(upstream: str) -> bool:
+    """Tell whether rsync can fetch from an address, and takes it as it is meant."""
+    return REMOTE.fullmatch(upstream) is not None and is_plain(upstream) and _has_port(upstream)
+
+
+def is_web(upstream: str) -> bool:
+    """Tell whether an address is that of a folder on a web server."""
+    return WEB.fullmatch(upstream) is not None and is_plain(upstream) and _has_port(upstream)
+
+
+def _has_port(upstream: str) -> bool:
+    found = _SERVER.match(upstream)
+    return found is None or is_server(found[1])
+
+
+def password_apart(upstream: str) -> tuple[str, str] | None:
+    """Of an address of rsync with a password in it: the address without user and password, and the user.
+
+    None for an address without a password.
+    """
+    found = _PASSWORD.fullmatch(upstream)
+    if found is None:
+        return None
+    user, _password, host, separator, path = found.groups()
+    scheme = "rsync://" if upstream.startswith("rsync://") else ""
+    return f"{scheme}{host}{separator}{path}", user

@@ -10,7 +10,7 @@ from runner.importing.definitions import Config, Definition, Value
 from runner.importing.findings import Finding
 from runner.importing.options import IGNORED_BY_TWO_STAGE, PROVIDERS
 from runner.importing.patterns import not_python, sees_more_than_a_line
-from runner.importing.values import duration, exit_codes, holds_password, lies_below, runs_backwards, size, tries
+from runner.importing.values import duration, exit_codes, has_password, lies_below, runs_backwards, size, tries
 from schemas.validation import schema
 
 Keys = dict[str, Any]
@@ -61,7 +61,7 @@ class _Conversion:
         keys |= self._log_folder()
         keys |= self._container(keys)
         self._exec_order()
-        if holds_password(keys):
+        if has_password(keys):
             raise self._definition.place.left_out("an address holds a password.", "Take it out; see `password`.")
         return keys
 

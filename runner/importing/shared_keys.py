@@ -6,7 +6,7 @@ from typing import Any
 from runner.importing import containers, folders
 from runner.importing.definitions import Config, Value
 from runner.importing.findings import Finding
-from runner.importing.values import duration, exit_codes, holds_password, runs_backwards, tries
+from runner.importing.values import duration, exit_codes, has_password, runs_backwards, tries
 from schemas.catalogue import DEFAULTS, WORKERS
 
 Keys = dict[str, Any]
@@ -67,7 +67,7 @@ def defaults(config: Config, findings: list[Finding]) -> Keys:
 
 
 def _list(option: str, place: Value, findings: list[Finding]) -> Keys:
-    if holds_password(place.value):
+    if has_password(place.value):
         what = f"`{option}` is left out: it holds a password."
         findings.append(place.finding(what, "Keep it in a file of the machine."))
         return {}
@@ -84,7 +84,7 @@ def _container(config: Config) -> Keys:
         found: Keys = containers.common(config).keys()
     except containers.Unfit:
         return {}
-    return {} if holds_password(found) else found
+    return {} if has_password(found) else found
 
 
 def _file_system(config: Config, findings: list[Finding]) -> Keys:

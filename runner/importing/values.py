@@ -1,15 +1,14 @@
 """Values of tunasync's options in the forms that Skipjack has for them, and what to tell about some."""
 
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from runner.importing.definitions import Value
 from runner.importing.findings import Finding
 from runner.importing.options import memory
+from schemas.addresses import holds_password
 
 _MOST_TRIES = 99
-_PASSWORD_IN_URL = re.compile(r"//[^/@\s]*:[^/@\s]*@")
 
 
 def duration(seconds: int) -> str:
@@ -29,13 +28,13 @@ def size(text: object) -> str | None:
     return f"{count}B" if count else None
 
 
-def holds_password(value: object) -> bool:
+def has_password(value: object) -> bool:
     """Whether an address with a password in it stands anywhere in a value."""
     if isinstance(value, str):
-        return _PASSWORD_IN_URL.search(value) is not None
+        return holds_password(value)
     if isinstance(value, Mapping):
-        return any(map(holds_password, value.values()))
-    return isinstance(value, list) and any(map(holds_password, value))
+        return any(map(has_password, value.values()))
+    return isinstance(value, list) and any(map(has_password, value))
 
 
 def exit_codes(place: Value, findings: list[Finding]) -> list[int]:

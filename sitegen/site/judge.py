@@ -13,12 +13,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from schemas.addresses import without_secrets
 from schemas.freshness import counting, freshness
 from schemas.records import FreshnessFile, Mirror, Site, Worker
 from schemas.renames import current_names
 from schemas.report import MirrorStatus, Probe, Progress, Run
 from schemas.states import ACTIVE, FRESHNESS, NONE
-from schemas.upstreams import without_credentials
 from sitegen.messages.model import TUNASYNC, Declared, Facts, WorkerState
 from sitegen.site import silence
 from sitegen.site.snapshot import BEHIND, CURRENT, OTHER, Copy, MirrorView, Snapshot, WorkerView
@@ -218,7 +218,7 @@ def _copy(told: _Told, host: _Host, now: float) -> Copy:
     definition, status = told.definition, told.status
     if status is None:
         status = MirrorStatus(definition.name, definition.upstream, definition.role == "master", NONE)
-    status = status._replace(upstream=without_credentials(status.upstream), probe=_shown(status.probe))
+    status = status._replace(upstream=without_secrets(status.upstream), probe=_shown(status.probe))
     success = status.last_success_at
     found = freshness(definition, success, status.probe, host.silent_at, now)
     live = told.progress if told.progress and now < host.live_until and _is_of(status, told.progress) else None
@@ -235,7 +235,7 @@ def _copy(told: _Told, host: _Host, now: float) -> Copy:
 
 def _shown(probe: Probe | None) -> Probe | None:
     """What went wrong can name the upstream, too."""
-    return probe._replace(problem=without_credentials(probe.problem)) if probe and probe.problem else probe
+    return probe._replace(problem=without_secrets(probe.problem)) if probe and probe.problem else probe
 
 
 def _is_of(status: MirrorStatus, progress: Progress) -> bool:

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from schemas import report
+from schemas.addresses import without_secrets
 from schemas.records import FreshnessFile, Mirror, Site, Worker
 from schemas.report import Probe, Problem, Progress
-from schemas.upstreams import without_credentials
 from sitegen.storage.damage import checked
 
 _MIRROR_FIELDS = (
@@ -64,7 +64,7 @@ def plain_mirrors(mirrors: Iterable[Mirror]) -> list[dict[str, Any]]:
 
 def _plain_mirror(mirror: Mirror) -> dict[str, Any]:
     plain = {key: getattr(mirror, key) for key in _MIRROR_FIELDS}
-    upstream = without_credentials(mirror.upstream)
+    upstream = without_secrets(mirror.upstream)
     return plain | {"upstream": upstream, "freshness": mirror.freshness._asdict() if mirror.freshness else None}
 
 

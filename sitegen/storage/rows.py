@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from schemas.addresses import without_secrets
 from schemas.report import MirrorStatus, Run
 from schemas.states import ENDS, SUCCESS
-from schemas.upstreams import without_credentials
 from sitegen.messages.model import Delivery, WorkerState
 from sitegen.storage import codec, damage
 from sitegen.storage.accept import Journal
@@ -77,8 +77,8 @@ def of_run(key: tuple[Journal, int], held: tuple[str, Run]) -> Values:
     """A run by journal and number, from its mirror's name and itself; a program that fails can name its upstream."""
     mirror_name, run = held
     if run.reason or run.log_tail:
-        log_tail = without_credentials(run.log_tail) if run.status in _TOLD_ENDS else ""
-        run = run._replace(reason=without_credentials(run.reason), log_tail=log_tail)
+        log_tail = without_secrets(run.log_tail) if run.status in _TOLD_ENDS else ""
+        run = run._replace(reason=without_secrets(run.reason), log_tail=log_tail)
     return (*key[0], mirror_name, *run)
 
 

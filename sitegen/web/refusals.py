@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Self
 from starlette.requests import Request
 from starlette.responses import Response
 
-from schemas.upstreams import without_credentials
+from schemas.addresses import without_secrets
 from sitegen.messages.envelope import Refused
 from sitegen.messages.model import TUNASYNC, Entry
 from sitegen.storage import audit_store
@@ -142,7 +142,7 @@ class Refusals:
 
 def _attempt(row: Endpoint, who: Access, request: Request, refusal: Refused) -> tuple[Kind, str]:
     name = TUNASYNC if row.access == endpoint.LISTED else who.known_as(request)
-    why = "no valid token" if refusal.status == 401 else without_credentials(refusal.why)
+    why = "no valid token" if refusal.status == 401 else without_secrets(refusal.why)
     if refusal.status == 401 and not access.shows_token(request):
         why = "no token"
     subject = "/".join(map(str, request.path_params.values()))

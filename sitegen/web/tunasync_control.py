@@ -5,6 +5,7 @@ import time
 from starlette.requests import Request
 from starlette.responses import Response
 
+from schemas.addresses import without_secrets
 from schemas.states import DISABLED, PAUSED
 from sitegen.messages import commands, tunasync_rules
 from sitegen.messages.commands import Order
@@ -77,16 +78,17 @@ class TunasyncControl:
         if known is None:
             raise Refused(400, f"worker {worker} is not registered yet")
         url = known["url"]
+        shown = without_secrets(url)
         if url.rstrip("/") not in self._urls:
-            raise Refused(403, f"the URL {url} of worker {worker} is not in `tunasync.call`, so it is not called")
+            raise Refused(403, f"the URL {shown} of worker {worker} is not in `tunasync.call`, so it is not called")
         plain = {key: found.plain.get(key) for key in ("cmd", "mirror_id", "args", "options")}
-        details = {"mirrors": [found.text("mirror_id", 100)], "url": url}
+        details = {"mirrors": [found.text("mirror_id", 100)], "url": shown}
         with self._store.transaction(writing=True) as tx:
             audit_store.write(tx, who._replace(action=f"command {plain['cmd']}", subject=worker, details=details))
         try:
             caller.post(url, plain)
         except caller.NotReached as error:
-            raise Refused(502, f"post command to worker {worker}({url}) fail: {error}") from error
+            raise Refused(502, f"post command to worker {worker}({shown}) fail: {error}") from error
         self._mark(worker, found)
 
     def _mark(self, worker: str, found: Message) -> None:

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 from starlette.requests import Request
 from starlette.responses import Response
 
-from schemas.upstreams import without_credentials
+from schemas.addresses import without_secrets
 from sitegen.messages.envelope import Refused
 from sitegen.site import tunasync
 from sitegen.site.fragments import Fragments
@@ -57,7 +57,10 @@ class TunasyncReads:
     def workers(self, request: Request) -> Response:
         """Tunasync's list of workers."""
         self._access.may_read(request, "tunasync")
-        foreign = tunasync_store.workers(self._store)
+        foreign = {
+            name: told | {"url": without_secrets(told["url"])}
+            for name, told in tunasync_store.workers(self._store).items()
+        }
         found = tunasync.workers(self._current.facts().workers)
         return for_all([worker | foreign.get(worker["id"], {}) for worker in found])
 
@@ -80,7 +83,7 @@ def _job(snapshot: Snapshot, view: MirrorView, sizes: Mapping[str, str] | None) 
 
 def _open(job: Mapping[str, Any]) -> dict[str, Any]:
     """A Go worker's job as it told it, fit for everybody."""
-    return {**job, **{key: without_credentials(job[key]) for key in ("upstream", "error_msg")}}
+    return {**job, **{key: without_secrets(job[key]) for key in ("upstream", "error_msg")}}
 
 
 async def ping(_request: Request) -> Response:

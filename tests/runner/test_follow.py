@@ -185,6 +185,19 @@ def test_a_rename_that_was_taken_back_goes_on_where_it_ended_and_says_what_is_mi
     worker.command("run", "old")
 
 
+def test_the_password_of_the_repository_comes_to_lie_nowhere(
+    repository: ConfigRepository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".gitconfig").write_text(f'[url "{repository.url}"]\n insteadOf = https://git.example.org/m.git\n')
+    worker = Worker(tmp_path / "w", "w1", "https://user:s3cret@git.example.org/m.git")
+    told = worker.command("follow")
+    assert "is now in force" in told.stdout + told.stderr
+    files = [path for path in worker.folder.rglob("*") if path.is_file() and path != worker.settings]
+    assert Path(Places(str(worker.state)).plan) in files
+    assert [path for path in files if b"s3cret" in path.read_bytes()] == []
+
+
 @pytest.mark.parametrize("kind", ["empty reference", "empty HEAD", "empty objects", "flipped bits in a pack"])
 def test_a_damaged_checkout_heals_and_the_plan_goes_on(repository: ConfigRepository, worker: Worker, kind: str) -> None:
     repository.commit({"debian.yml": "retry: 1\n", "os/gnu.yml": "retry: 1\n"}, "Begin")

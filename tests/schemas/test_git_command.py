@@ -1,8 +1,16 @@
 """What git is told, and what people are told of it."""
 
+import base64
+import contextlib
+import functools
+import http.server
 import os
 import subprocess
+import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
+from urllib.parse import quote
 
 import pytest
 
@@ -194,3 +202,57 @@ def test_a_remote_of_another_owner_names_the_setting(origin: Origin, home: Path)
         fetch(origin.record, origin.checkout)
     (home / ".gitconfig").write_text(f"[safe]\n directory = {origin.work}\n directory = {origin.work}/.git\n")
     assert fetch(origin.record, origin.checkout).files
+
+
+class Private(http.server.SimpleHTTPRequestHandler):
+    """Serves a bare repository to whoever knows the password, and looks at every command line meanwhile."""
+
+    seen: ClassVar[set[str]] = set()
+
+    def do_GET(self) -> None:
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                self.seen.add(path.read_bytes().decode(errors="replace").replace("\0", " "))
+        wanted = base64.b64encode(b"some body:p@s/s'3cret\"$(id)").decode()
+        if self.headers["Authorization"] == f"Basic {wanted}":
+            return super().do_GET()
+        self.send_response(401)
+        self.send_header("WWW-Authenticate", 'Basic realm="x"')
+        self.send_header("Content-Length", "0")
+        return self.end_headers()
+
+    def log_message(self, *_words: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def private(origin: Origin, tmp_path: Path) -> Iterator[str]:
+    bare = tmp_path / "web/m.git"
+    subprocess.run(["git", "clone", "--quiet", "--bare", origin.work.as_uri(), str(bare)], check=True)
+    git(bare, "update-server-info")
+    handler = functools.partial(Private, directory=str(bare.parent))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_port}/m.git"
+        server.shutdown()
+
+
+def test_a_password_in_the_address_is_on_no_command_line(origin: Origin, private: str, home: Path) -> None:
+    (home / ".gitconfig").write_text("[credential]\n helper = !echo username=wrong; echo password=wrong;#\n")
+    user = quote("some body") + ":" + quote("p@s/s'3cret\"$(id)", safe="")
+    revision = fetch(Repository(f"http://{user}@{private}", timeout=60), origin.checkout)
+    assert revision.commit == origin.git("rev-parse", "HEAD")
+    assert any("remote-http" in words for words in Private.seen), "it was looked at while git was at work"
+    assert not [words for words in Private.seen if "3cret" in words]
+
+
+def test_a_credential_helper_of_the_user_is_asked(origin: Origin, private: str, home: Path) -> None:
+    (home / "helper").write_text("#!/bin/sh\necho 'username=some body'\necho 'password=p@s/s'\"'3cret\\\"\\$(id)\"\n")
+    (home / "helper").chmod(0o755)
+    (home / ".gitconfig").write_text(f"[credential]\n helper = {home}/helper\n")
+    assert fetch(Repository(f"http://{private}", timeout=60), origin.checkout).files
+
+
+def test_a_wrong_password_is_named_as_that(origin: Origin, private: str) -> None:
+    with pytest.raises(SkipjackError, match=r"Authentication failed for 'http://127\.0\.0\.1:[0-9]+/m\.git/'"):
+        fetch(Repository(f"http://u:s3cret@{private}", timeout=60), origin.checkout)

@@ -145,6 +145,13 @@ def test_a_password_in_the_address_is_never_told(tmp_path: Path, dead_port: int,
     assert "s3cret" not in told and "somebody" not in told
 
 
+@pytest.mark.parametrize("rest", ["x.git?private_token=s3cret", "x.git?s3cret", "x.git#s3cret", "x.git?a=b&c=s3cret#d"])
+def test_a_query_in_the_address_is_never_told(tmp_path: Path, dead_port: int, rest: str) -> None:
+    told = refusal(Repository(f"http://127.0.0.1:{dead_port}/{rest}"), tmp_path)
+    assert f"http://127.0.0.1:{dead_port}/x.git{rest[5]}***" in told
+    assert "s3cret" not in told
+
+
 def test_a_silent_server_is_given_up_and_its_address_told_without_the_password(tmp_path: Path, deaf: int) -> None:
     told = refusal(Repository(f"http://somebody:s3cret@127.0.0.1:{deaf}/x.git", timeout=1), tmp_path)
     assert "it took longer than 1 s" in told

@@ -260,7 +260,9 @@ def test_the_freshness_of_an_upstream_that_can_be_asked_is_taken(upstream: str) 
     assert found.mirrors[0].freshness == FreshnessFile(".lastsync", 86400)
 
 
-@pytest.mark.parametrize("upstream", ["git://h.example/x", "https://u:p@h.example/", "anything", "https://h/?a="])
+@pytest.mark.parametrize(
+    "upstream", ["git://h.example/x", "https://u@h.example/", "anything", "https://h/?a=", "https://h:0/"]
+)
 def test_the_freshness_of_another_upstream_is_a_problem_where_it_was_asked_for(upstream: str) -> None:
     text = f"provider: command\ncommand: /x\nupstream: '{upstream}'\n"
     (problem,) = told(text + "freshness: {file: stamp}\n")

@@ -1,0 +1,106 @@
+"""What must hold of the addresses in a config repository and in the settings, beyond what their schemas say.
+
+No secret is in a config repository, whoever may read it; nothing that a visitor can click is anything but a web page;
+no address is read by a program as something else than it looks like.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+
+from schemas.addresses import holds_password, is_plain, repository_trouble, web_trouble
+from schemas.inheritance import Merged
+from schemas.problems import Problem, shown
+from schemas.upstreams import is_remote, is_web, password_apart
+from schemas.yaml_file import Document
+
+_RSYNC = ("rsync", "two-stage-rsync")
+_CONTACTS = ("http", "https", "mailto", "tel", "xmpp", "irc", "ircs", "matrix")
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):\S*")
+_HOMEPAGE = "Write for example `homepage: https://www.debian.org/`."
+_REPOSITORY = "Write for example `url: https://git.example.org/mirrors.git`."
+
+
+def mirror_problems(merged: Merged) -> Iterator[Problem]:
+    """What is wrong with the addresses of one mirror."""
+    keys = merged.keys
+    if "homepage" in keys and (trouble := web_trouble(keys["homepage"])):
+        yield merged.problem("homepage", f"`{shown(keys['homepage'])}` {trouble}.", _HOMEPAGE)
+    if "upstream" not in keys:
+        return
+    yield from _rsync_upstream(merged) if keys.get("provider") in _RSYNC else _upstream(merged)
+    if "freshness" in merged.own and not (is_remote(keys["upstream"]) or is_web(keys["upstream"])):
+        what = f"`freshness` needs an rsync or web address, and the upstream is `{shown(keys['upstream'])}`."
+        todo = "Remove it, or write for example `upstream: https://files.example.org/`."
+        yield merged.problem("freshness", what, todo)
+
+
+def _rsync_upstream(merged: Merged) -> Iterator[Problem]:
+    upstream = merged.keys["upstream"]
+    apart = password_apart(upstream)
+    if apart is not None:
+        what = f"`{shown(upstream)}` holds a password, so rsync would start ssh."
+        yield merged.problem("upstream", what, _without_password(*apart))
+    elif not is_remote(upstream):
+        todo = "Write for example `upstream: rsync://rsync.example.org/debian/`."
+        yield merged.problem("upstream", f"`{shown(upstream)}` is no rsync address.", todo)
+    elif not upstream.endswith("/"):
+        what = f"The upstream `{shown(upstream)}` does not end with a slash."
+        todo = f"Write `{shown(upstream + '/')}`; without the slash rsync makes one folder too many."
+        yield merged.problem("upstream", what, todo)
+
+
+def _without_password(address: str, user: str) -> str:
+    if not address.startswith("rsync://") and "::" not in address:
+        return f"Write `upstream: {shown(f'{user}@{address}')}`, and give the worker's user a key for ssh."
+    name = f"`username: {shown(user)}`"
+    return f"Write `upstream: {shown(address)}`, {name} and `password: {{file: /etc/skipjack/secrets/NAME}}`."
+
+
+def _upstream(merged: Merged) -> Iterator[Problem]:
+    """Of another provider: its program gets it as it is."""
+    upstream = merged.keys["upstream"]
+    if upstream.startswith("-"):
+        what = f"`{shown(upstream)}` begins with `-`, so a program would take it for an option."
+        yield merged.problem("upstream", what, "Write for example `upstream: https://files.example.org/`.")
+    elif "://" in upstream and not is_plain(upstream):
+        what = f"`{shown(upstream)}` holds a space or a character that cannot be seen."
+        yield merged.problem("upstream", what, "Write `%20` for a space in an address.")
+    elif holds_password(upstream):
+        what = f"`{shown(upstream)}` holds a password, which everybody who can read the repository would know."
+        yield merged.problem("upstream", what, "Remove it, and let the program read it from a file of the worker.")
+
+
+def site_problems(site: Document) -> Iterator[Problem]:
+    """What is wrong with the addresses of the site."""
+    url, contact = site.value.get("url", ""), site.value.get("contact", "")
+    if url and (trouble := web_trouble(url, whole=False)):
+        yield site.problem(
+            ("url",), f"`{shown(url)}` {trouble}.", "Write for example `url: https://mirrors.example.edu`."
+        )
+    scheme = _SCHEME.fullmatch(contact)
+    trouble = web_trouble(contact) if scheme and scheme[1] in ("http", "https") else ""
+    if scheme and scheme[1] not in _CONTACTS:
+        trouble = "is neither an e-mail address nor that of a web page"
+    if trouble:
+        yield site.problem(
+            ("contact",), f"`{shown(contact)}` {trouble}.", "Write for example `contact: a@example.edu`."
+        )
+
+
+def settings_problems(settings: Document) -> Iterator[Problem]:
+    """What is wrong with the addresses in a machine's settings, of a worker or of the manager."""
+    repository = settings.value.get("repository", {}).get("url", "")
+    if trouble := repository_trouble(repository):
+        yield _wrong(settings, ("repository", "url"), repository, trouble, _REPOSITORY)
+    manager = settings.value.get("manager", {}).get("url", "")
+    if manager and (trouble := web_trouble(manager, whole=False)):
+        todo = "Write for example `url: https://manager.example.org`; the token has a key of its own."
+        yield _wrong(settings, ("manager", "url"), manager, trouble, todo)
+    for place, url in enumerate(settings.value.get("tunasync", {}).get("call", ())):
+        if trouble := web_trouble(url, whole=False):
+            todo = "Write for example `http://192.0.2.7:6000/`."
+            yield _wrong(settings, ("tunasync", "call", place), url, trouble, todo)
+
+
+def _wrong(settings: Document, path: Sequence[str | int], url: str, trouble: str, todo: str) -> Problem:
+    return settings.problem(path, f"`{shown(url)}` {trouble}.", todo)

@@ -1,0 +1,244 @@
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from schemas.addresses import holds_password, repository_trouble, web_trouble, without_secrets
+from schemas.errors import SkipjackError
+from schemas.problems import shown
+from schemas.settings import load_manager, load_runner
+from schemas.upstreams import is_remote, is_web
+
+from .kit import BASE, lines, load
+
+
+@pytest.mark.parametrize(
+    ("text", "safe"),
+    [
+        ("rsync://user@up.example.org/debian/", "rsync://up.example.org/debian/"),
+        ("https://user:p@ss:w@up.example.org/", "https://up.example.org/"),
+        ("https://user:p/s@up.example.org/", "https://up.example.org/"),
+        ("https://user:p#s?@up.example.org/", "https://up.example.org/"),
+        ("https://:s3cret@h/", "https://h/"),
+        ("two http://a:b@c/ and http://d:e@f/", "two http://c/ and http://f/"),
+        ("mail admin@example.org about https://up.example.org/", None),
+        ("https://up.example.org/npm/@scope/x", None),
+        ("https://up.example.org:8443/a/b@c", None),
+        ("user@up.example.org:debian/", None),
+        ("user:s3cret@up.example.org:debian/", "user:***@up.example.org:debian/"),
+        ("say 'user:s3cret@up.example.org::debian/'", "say 'user:***@up.example.org::debian/'"),
+        ("https://h/x.git?private_token=s3cret", "https://h/x.git?***"),
+        ("'https://h/x?s3cret' and \"https://h/y#s3cret\"", "'https://h/x?***' and \"https://h/y#***\""),
+        ("is it https://h/x?", None),
+        ("12:30:05 12 files, 100% (3:05@4)", None),
+        ("postgresql://me@h/x?password=s3cret", "postgresql://h/x?***"),
+        ("host=h PASSWORD=s3cret token=s3cret, api_key=s3cret", "host=h PASSWORD=*** token=***, api_key=***"),
+        ("", None),
+    ],
+)
+def test_whoever_asks_and_what_else_is_asked_is_left_out(text: str, safe: str | None) -> None:
+    assert without_secrets(text) == (text if safe is None else safe)
+    assert without_secrets(without_secrets(text)) == without_secrets(text)
+    assert "s3cret" not in shown(text) and "s3cret" not in shown(json.dumps([text]))
+
+
+@pytest.mark.parametrize("text", ["https://" * 20_000, "a:" * 50_000, "://@" * 20_000, "?#" * 50_000, "x=" * 50_000])
+def test_hostile_text_takes_no_longer_for_its_length(text: str) -> None:
+    without_secrets(text)
+    holds_password(text)
+
+
+PASSWORDS = [
+    "rsync://user:secret@127.0.0.1/x/", "rsync://user:12345@127.0.0.1/x/", "rsync://user:se@cret@127.0.0.1/x/",
+    "user:secret@127.0.0.1::x/", "user:secret@127.0.0.1:/x/", "rsync://user:secret@127.0.0.1:1873/x/",
+    "rsync://user:@127.0.0.1/x/",
+]  # fmt: skip
+SHELLS = [
+    *PASSWORDS, "rsync:/127.0.0.1/x/", "rsync://127.0.0.1:x/m/", "rsync://127.0.0.1:1x/m/", "rsync://a[b/m/",
+    "https:/h/x/",
+    "rsync://[::1/m/", "rsync://[::1]x/m/", "rsync://user@[::1:873/m/", "rsync://u:1:2/m/", "rsync:module/",
+    "rsync://[]/m/", "a:b@c:d@e/",
+]  # fmt: skip
+DAEMONS = [
+    "rsync://127.0.0.1:1/m/", "rsync://user@127.0.0.1:1/m/", "rsync://[::1]:1/m/", "127.0.0.1::m/",
+    "user@127.0.0.1::m/", "[::1]::m/", "rsync://u[@127.0.0.1:1/m/", "RSYNC://127.0.0.1:1/m/", "rsync://127.0.0.1:/m/",
+]  # fmt: skip
+
+
+@pytest.fixture
+def starts_ssh(tmp_path: Path) -> object:
+    """Ask the real rsync whether it starts ssh for an address; ssh is a program that leaves a mark."""
+    ssh, mark = tmp_path / "bin/ssh", tmp_path / "mark"
+    ssh.parent.mkdir()
+    ssh.write_text(f"#!/bin/sh\ntouch {mark}\nexit 1\n")
+    ssh.chmod(0o755)
+
+    def ask(address: str) -> bool:
+        mark.unlink(missing_ok=True)
+        words = ["rsync", "--list-only", "--", address]
+        subprocess.run(words, env={"PATH": f"{ssh.parent}:/usr/bin:/bin"}, capture_output=True, cwd=tmp_path)
+        return mark.exists()
+
+    return ask
+
+
+@pytest.mark.parametrize("address", [*SHELLS, *DAEMONS])
+def test_no_address_for_which_rsync_starts_ssh_looks_like_another(starts_ssh: object, address: str) -> None:
+    assert callable(starts_ssh)
+    if address in SHELLS:
+        assert starts_ssh(address)
+        assert not is_remote(address)
+    if is_remote(address):
+        assert not starts_ssh(address)
+
+
+@pytest.mark.parametrize("address", ["u@h:/srv/m/", "h:m/", "h:./a@b/", "u@rsync:/m/"])
+def test_an_address_that_says_ssh_means_it(address: str) -> None:
+    assert is_remote(address)
+
+
+def told(text: str, **files: str) -> str:
+    found = load(debian=text, **files)
+    assert found.quarantined == {"debian"}
+    (problem,) = lines(found.problems)
+    return problem.partition(": ")[2]
+
+
+@pytest.mark.parametrize("upstream", PASSWORDS)
+@pytest.mark.parametrize("provider", ["rsync", "two-stage-rsync"])
+def test_a_password_in_the_address_of_rsync_is_refused_with_what_to_write(upstream: str, provider: str) -> None:
+    problem = told(f"provider: {provider}\nupstream: '{upstream}'")
+    assert "secret@" not in problem and "12345" not in problem
+    assert "holds a password, so rsync would start ssh." in problem
+
+
+def test_what_to_write_instead_of_a_password_is_whole() -> None:
+    assert told("upstream: rsync://user:secret@h:1873/x/y/") == (
+        "`rsync://user:***@h:1873/x/y/` holds a password, so rsync would start ssh."
+        " Write `upstream: rsync://h:1873/x/y/`, `username: user` and `password: {file: /etc/skipjack/secrets/NAME}`."
+    )
+    assert "Write `upstream: h::x/`, `username: user` and" in told("upstream: user:secret@h::x/")
+    assert told("upstream: user:secret@h:x/").endswith(
+        "Write `upstream: user@h:x/`, and give the worker's user a key for ssh."
+    )
+
+
+@pytest.mark.parametrize("upstream", ["rsync://h:0/m/", "rsync://h:65536/m/", "rsync://h:99999/m/", "h\u202e::m/"])
+def test_a_port_that_is_none_and_what_cannot_be_seen_are_refused(upstream: str) -> None:
+    assert "is no rsync address" in told(f"upstream: '{upstream}'")
+
+
+COMMAND = "provider: command\nworker: w1\ncommand: /x\n"
+
+
+@pytest.mark.parametrize(
+    ("upstream", "words"),
+    [
+        ("https://user:secret@h/x/", "`https://user:***@h/x/` holds a password"),
+        ("user:secret@h:x", "`user:***@h:x` holds a password"),
+        ("--output=/etc/passwd", "begins with `-`"),
+        ("https://h/a b/", "holds a space"),
+        ("https://h/\u202ea/", "holds a space or a character that cannot be seen"),
+    ],
+)
+def test_the_upstream_of_a_program_is_no_option_and_has_no_secret(upstream: str, words: str) -> None:
+    problem = told(f"upstream: {json.dumps(upstream)}", _defaults=COMMAND)
+    assert words in problem and "secret" not in problem
+
+
+@pytest.mark.parametrize("upstream", ["https://user@h/x/", "ftp://h/", "https://h/?list=x", "s3 bucket: x", "a@b:c"])
+def test_other_upstreams_of_a_program_are_taken(upstream: str) -> None:
+    assert lines(load(debian=f"upstream: '{upstream}'", _defaults=COMMAND).problems) == []
+
+
+@pytest.mark.parametrize("url", ["https://u:p@h/", "http://h:0/", "https:///x", "https://h/\u200b", "https://[::1/"])
+def test_a_home_page_is_the_address_of_a_web_page(url: str) -> None:
+    assert "Write for example `homepage: https://www.debian.org/`." in told(f"homepage: {json.dumps(url)}")
+
+
+@pytest.mark.parametrize("url", ["javascript:alert(1)", "data:text/html,x", "//h/", "ftp://h/", "JavaScript:x"])
+@pytest.mark.parametrize("key", ["homepage", "url", "contact"])
+def test_nothing_that_visitors_click_is_anything_but_a_web_page(key: str, url: str) -> None:
+    if key == "homepage":
+        assert told(f"homepage: '{url}'").startswith("`homepage` cannot be")
+    elif key == "url" or ":" in url:
+        with pytest.raises(SkipjackError, match=rf"_site\.yml:2:{len(key) + 3}: "):
+            load(_site=f"title: T\n{key}: '{url}'\n")
+
+
+@pytest.mark.parametrize("site", ["url: 'https://u:p@h'", "url: 'https://h/?x'", "url: 'https://h:0'", "contact: 'https://u:p@h/'"])  # fmt: skip  # noqa: E501
+def test_the_addresses_of_a_site_are_sound(site: str) -> None:
+    with pytest.raises(SkipjackError, match=r"_site\.yml:2:"):
+        load(_site=f"title: T\n{site}\n")
+
+
+@pytest.mark.parametrize("contact", ["a@example.edu", "https://h/contact?x#y", "mailto:a@b", "IRC: #m on libera", "us"])
+def test_contacts_are_taken(contact: str) -> None:
+    assert load(_site=f"{BASE['_site.yml']}contact: '{contact}'\n").site.contact == contact
+
+
+REPOSITORIES = [
+    "https://git.example.org/m.git", "https://user:p%40ss@git.example.org:8443/m.git?x#y", "ssh://git@h:22/m.git",
+    "git@h:m.git",
+    "git://h/m.git", "file:///srv/m.git", "/srv/with space/m.git", "h:m", "gh:a/b", "[2001:db8::1]:m", "git@[::1]:m",
+    "https://[2001:db8::1]:80/m", "../m.git", "m",
+]  # fmt: skip
+NOT_REPOSITORIES = {
+    "ext::sh -c id": "space",
+    "ext::id": "names a program that git would run",
+    "-u": "begins with `-`",
+    "https://h/a b": "space",
+    "https://h/\x07": "cannot be seen",
+    "https://user:p/s3cret@h/m.git": "no valid host and port",
+    "https://h:99999/m": "no valid host and port",
+    "https://-x/m": "no valid host and port",
+    "ssh://-oProxyCommand=x/m": "no valid host and port",
+    "ssh://-l@h/m": "no valid host and port",
+    "ssh://u:s3cret@h/m": "holds a password, which ssh does not take",
+    "u:s3cret@h:m": "holds a password, which ssh does not take",
+    "ftp://h/m": "does not begin with `file://`, `git://`",
+    "javascript://h/m": "does not begin with",
+    "-h:m": "begins with `-`",
+    "a b:m": "space",
+    "file://": "has no path",
+}
+
+
+@pytest.mark.parametrize("url", REPOSITORIES)
+def test_every_form_of_a_repositorys_address_is_taken(url: str) -> None:
+    assert repository_trouble(url) == ""
+
+
+@pytest.mark.parametrize(("url", "words"), NOT_REPOSITORIES.items(), ids=NOT_REPOSITORIES)
+def test_what_git_would_read_as_something_else_is_no_repositorys_address(tmp_path: Path, url: str, words: str) -> None:
+    assert words in repository_trouble(url)
+    for name, read, head in (("runner", load_runner, "worker: w1\n"), ("manager", load_manager, "")):
+        settings = tmp_path / name
+        settings.write_text(f"{head}repository: {{url: {json.dumps(url)}}}\n")
+        with pytest.raises(SkipjackError) as caught:
+            read(settings)
+        assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://u:p@h", "https://h?x", "https://h/#x", "http://h:0", "http://h:99999", "http://:80"]
+)
+def test_the_address_of_a_manager_is_sound(tmp_path: Path, url: str) -> None:
+    assert web_trouble(url, whole=False)
+    settings = tmp_path / "runner.yml"
+    text = f"worker: w1\nrepository: {{url: u}}\nmanager: {{url: '{url}', token: {{file: /t}}}}\n"
+    settings.write_text(text)
+    with pytest.raises(
+        SkipjackError, match=r"runner\.yml:3:16: .* Write for example `url: https://manager.example.org`"
+    ):
+        load_runner(settings)
+    settings.write_text(f"tunasync: {{call: ['{url}']}}\n")
+    with pytest.raises(SkipjackError, match=r"runner\.yml:1:19: .* Write for example `http://192.0.2.7:6000/`"):
+        load_manager(settings)
+
+
+@pytest.mark.parametrize("url", ["https://h/x/", "http://h", "https://h:8443/x", "https://[2001:db8::1]:80/"])
+def test_folders_on_web_servers_are_known(url: str) -> None:
+    assert is_web(url)
+    assert not is_web(url.replace("h", "u@h").replace("[", "u@["))
