@@ -143,8 +143,9 @@ class Job:
     tree after this attempt, for a provider that knows it without a walk.
 
     `past` is what earlier runs left in the directory. `from_empty` says that the operator allows this run to begin in
-    an empty directory; `starts_anew` that the run does, so that nothing of the past counts any more. `found` are the
-    files and bytes in the tree after the attempt, as far as they are known.
+    an empty directory; `starts_anew` that the run does, so that nothing of the past counts any more. `had_files` says
+    that there was something to lose before the first attempt; `found` are the files and bytes in the tree after an
+    attempt, as far as they are known.
     """
 
     def __init__(self, mirror: Mirror, paths: Paths, machine: Machine = _NO_MACHINE) -> None:
@@ -173,6 +174,7 @@ class Job:
         self.from_empty = False
         self.starts_anew = False
         self.contents: Tree | None = None
+        self.had_files = False
         self.found: tuple[int | None, int | None] = (None, None)
 
     @property

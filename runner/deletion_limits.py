@@ -72,7 +72,31 @@ def refusal(
     `happens` is what a sentence says of the files, `emptied` of a tree that loses its last one.
     """
     excess = "" if limits.are_off else _excess(limits, loss, happens, emptied)
-    return f"{excess}. If that is right, run `skipjack run {mirror} --max-delete {EVERYTHING}`" if excess else ""
+    return with_remedy(excess, mirror) if excess else ""
+
+
+def refusal_of_bytes(limits: Limits, had: int, lost: int, mirror: str, happens: str) -> str:
+    """Return why a loss of bytes is refused that the number of files does not show; empty when it is allowed.
+
+    A share of files means the same share of the bytes.
+    """
+    figures = f"{format_size(lost)} of {format_size(had)} {happens}"
+    if limits.are_off or lost <= 0:
+        return ""
+    if limits.size is not None and lost > limits.size:
+        return with_remedy(f"{figures}; `max_delete_bytes` allows {format_size(limits.size)}", mirror)
+    if isinstance(limits.most, str) and lost > (most := had * int(limits.most[:-1]) // 100):
+        return with_remedy(f"{figures}; {_source(limits)} allows {format_size(most)}", mirror)
+    return ""
+
+
+def with_remedy(excess: str, mirror: str) -> str:
+    """Return a refusal with what the operator can do."""
+    return f"{excess}. If that is right, run `skipjack run {mirror} --max-delete {EVERYTHING}`"
+
+
+def _source(limits: Limits) -> str:
+    return f"`--max-delete {limits.most}`" if limits.named else f"`max_delete: {limits.most}`"
 
 
 def _excess(limits: Limits, loss: Loss, happens: str, emptied: str) -> str:
@@ -84,8 +108,7 @@ def _excess(limits: Limits, loss: Loss, happens: str, emptied: str) -> str:
         return f"{emptied}: {figures}"
     if lost.files > (most := allowed(limits, had.files)):
         floor = f" and `max_delete_floor: {limits.floor}`" if limits.floor and isinstance(limits.most, str) else ""
-        source = f"`--max-delete {limits.most}`" if limits.named else f"`max_delete: {limits.most}`"
-        return f"{figures}; {source}{floor} {'allow' if floor else 'allows'} {most}"
+        return f"{figures}; {_source(limits)}{floor} {'allow' if floor else 'allows'} {most}"
     if limits.size is not None and lost.size > limits.size:
         return f"{figures}; `max_delete_bytes` allows {format_size(limits.size)}"
     return ""

@@ -7,11 +7,11 @@ pre_* hooks run in the order of their table, post_* in reverse.
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import NamedTuple
 
-from runner import boundary, containers, process, programs, progress
+from runner import boundary, comparison, containers, contents, process, programs, progress
 from runner.api import Abort, CannotRun, Command, Execute, Findings, Job, Outcome, Provider
 from runner.journal import Ending
 from runner.logs import TAIL_CHARACTERS, Digest, digest
@@ -45,6 +45,7 @@ def run(job: Job, means: Means) -> Ending:
         directory = means.claim()
         if directory is not None:
             means = means._replace(keep=(*means.keep, directory))
+        comparison.prepare(job)
         while job.attempt < job.mirror.retry:
             if job.attempt and means.stop.wait(job.mirror.retry_delay):
                 ending = ending._replace(status=INTERRUPTED, reason="the run was told to stop between two attempts")
@@ -74,7 +75,7 @@ def _as_text(told: str) -> str:
 
 
 def _attempt(job: Job, means: Means) -> Ending:
-    job.explanation, job.deletions_judged, job.contents = "", False, None
+    job.explanation, job.deletions_judged, job.contents, job.found = "", False, None, (None, None)
     _call(means.hooks, "pre_exec", job)
     means.on_attempt(job.attempt)
     log = os.open(job.log_file, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
@@ -101,7 +102,23 @@ def _execute(job: Job, means: Means, log: int) -> Ending:
         exited = process.Exit(job.exit_code)
         return _ending(abort.status, abort.reason, exited, job, read.findings._replace(size=None), read.tail)
     _call(means.hooks, "post_exec", job)
-    return _judge(job, means.provider, exited)
+    ending = _judge(job, means.provider, exited)
+    return _compared(job, means, ending) if ending.status == SUCCESS else ending
+
+
+def _compared(job: Job, means: Means, ending: Ending) -> Ending:
+    """Let no attempt be a success that lost more files than the mirror may."""
+    try:
+        verdict = comparison.compare(job, ending.size, lambda: means.stop.signal is not None)
+    except contents.Stopped:
+        return ending._replace(
+            status=INTERRUPTED, reason="the run was told to stop while files were counted", size=None
+        )
+    if not verdict.reason:
+        return ending._replace(size=verdict.size if ending.size is None else ending.size)
+    job.note(verdict.reason)
+    tail = f"{ending.log_tail}\n{verdict.reason}".strip()
+    return ending._replace(status=REFUSED, reason=verdict.reason, size=None, log_tail=tail)
 
 
 def _run_commands(job: Job, means: Means, log: int) -> process.Exit:
@@ -190,7 +207,7 @@ def _call(hooks: Sequence[ModuleType], stage: str, job: Job) -> None:
     for hook in hooks if stage.startswith("pre_") else hooks[::-1]:
         function = getattr(hook, stage, None)
         if function is not None:
-            with _beside(job) if stage.startswith("post_") else contextlib.nullcontext():
+            with _GUARDS.get(stage, contextlib.nullcontext)(job):
                 function(job)
 
 
@@ -201,3 +218,21 @@ def _beside(job: Job) -> Iterator[None]:
         yield
     except OSError as error:
         job.complain(str(error))
+
+
+@contextlib.contextmanager
+def _after(job: Job) -> Iterator[None]:
+    """Whatever goes wrong in a hook once the result is known is shown beside it: other hooks may have published it."""
+    try:
+        yield
+    except (Abort, SkipjackError, OSError) as error:
+        job.complain(str(error))
+    except Exception as error:
+        job.complain(boundary.report(error, job.machine.state_dir or None))
+
+
+_GUARDS: Mapping[str, Callable[[Job], contextlib.AbstractContextManager[None]]] = {
+    "post_exec": _beside,
+    "post_success": _after,
+    "post_fail": _after,
+}

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from runner.measure import size_on_disk
+from runner.contents import count
 
 
 def test_files_count_once_and_links_not_at_all(tmp_path: Path) -> None:
@@ -16,8 +16,8 @@ def test_files_count_once_and_links_not_at_all(tmp_path: Path) -> None:
     (tmp_path / "folder link").symlink_to(deep)
     os.mkfifo(tmp_path / "pipe")
 
-    assert size_on_disk(str(tmp_path)) == 1010
+    assert count(str(tmp_path)).on_disk == 1010
 
 
 def test_a_missing_directory_has_no_size(tmp_path: Path) -> None:
-    assert size_on_disk(str(tmp_path / "none")) == 0
+    assert count(str(tmp_path / "none")).on_disk == 0

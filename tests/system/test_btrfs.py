@@ -114,6 +114,10 @@ def test_each_success_publishes_the_mirror_read_only_and_a_failure_does_not(
     (disk / "fail").unlink()
     worker.command("run", "m")
     assert shown() == ("success", "", 3)
+    repository.commit({"m.yml": text.replace("echo synced >> log;", "rm -r ./*;")}, "Empty it")
+    worker.command("follow")
+    worker.command("run", "m", check=False)
+    assert (shown()[0], shown()[2]) == ("refused", 3), "what lost all files is not published"
 
     assert "Flags: \t\t\treadonly" in subprocess.check_output(["btrfs", "subvolume", "show", snapshot], text=True)
     with pytest.raises(OSError, match="Read-only file system"):

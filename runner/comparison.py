@@ -1,0 +1,90 @@
+"""The deletion guard for every provider that does not judge deletions before it makes them.
+
+After an attempt that would be a success the tree is compared with that of the last accepted success, which the journal
+keeps. A loss beyond the limits of the mirror refuses the run. What failed and refused runs deleted counts as well,
+since they change nothing about what was accepted. The tree is walked once, which also gives the size on disk.
+"""
+
+import os
+from collections.abc import Callable
+from typing import NamedTuple
+
+from runner import contents
+from runner.api import Job
+from runner.deletion_limits import EVERYTHING, Loss, Tree, refusal, refusal_of_bytes, with_remedy
+from runner.paths import is_missing_or_empty
+from schemas.records import Mirror
+
+_GONE = "are gone since the last accepted success"
+_NOTHING_LEFT = "no file is left"
+
+
+class Verdict(NamedTuple):
+    """Why a run is refused, empty if it is not; and the size on disk in bytes, None if the tree was not walked."""
+
+    reason: str = ""
+    size: int | None = None
+
+
+def prepare(job: Job) -> None:
+    """Find out, before the first attempt, whether there is anything to lose; looks for one file at most."""
+    if not job.limits.are_off:
+        job.had_files = job.past.had_files or contents.any_file(job.directory, own_files(job))
+
+
+def compare(job: Job, told: int | None, stopped: Callable[[], bool]) -> Verdict:
+    """Judge the tree after an attempt whose log `told` that size. Raises contents.Stopped when `stopped` says so."""
+    if job.deletions_judged:
+        job.found = job.contents or (None, None)
+        return Verdict()
+    if unreadable := _unreadable(job.directory):
+        return Verdict(unreadable)
+    own = own_files(job)
+    if not is_walked(job.mirror):
+        job.found = (None, told)
+        if job.had_files and not contents.any_file(job.directory, own):
+            return Verdict(_refusal(job, 0, 0))
+        return Verdict(_refusal(job, None, told))
+    found = contents.count(job.directory, stopped, own)
+    job.found = (found.files, found.bytes)
+    return Verdict(_refusal(job, found.files, found.bytes), found.on_disk)
+
+
+def is_walked(mirror: Mirror) -> bool:
+    """Whether the tree is walked after a run: not for a definition that turns off what the figures are needed for."""
+    return mirror.measure_size and not (mirror.max_delete == EVERYTHING and mirror.max_delete_bytes is None)
+
+
+def own_files(job: Job) -> frozenset[str]:
+    """The files that Skipjack itself leaves in the mirror: they are no loss, and none that is left."""
+    host = job.mirror.trace
+    if not host:
+        return frozenset()
+    places = (("", f"Archive-Update-in-Progress-{host}"), ("project/trace", host))
+    names = [os.path.join(folder, name) for folder, own in places for name in (own, f".{own}.new")]
+    return frozenset(os.path.join(job.directory, name) for name in names)
+
+
+def _refusal(job: Job, files: int | None, size: int | None) -> str:
+    past, limits, name = job.past, job.limits, job.mirror.name
+    if limits.are_off:
+        return ""
+    lost = None if past.files is None or files is None else past.files - files
+    lost_bytes = 0 if past.bytes is None or size is None else max(0, past.bytes - size)
+    if past.files is not None and files is not None and lost is not None:
+        loss = Loss(Tree(past.files, past.bytes or 0), Tree(lost, lost_bytes), files)
+        if reason := refusal(limits, loss, name, _GONE, _NOTHING_LEFT):
+            return reason
+    if files == 0 and job.had_files:
+        return with_remedy(f"{_NOTHING_LEFT}, although the directory had some", name)
+    if lost is not None and 0 < lost <= limits.floor:
+        return ""
+    return refusal_of_bytes(limits, past.bytes or 0, lost_bytes, name, _GONE)
+
+
+def _unreadable(directory: str) -> str:
+    try:
+        with os.scandir(directory):
+            return ""
+    except OSError as error:
+        return "" if is_missing_or_empty(directory) else f"{directory} cannot be read after the run: {error.strerror}"

@@ -1,0 +1,85 @@
+"""What a directory holds, found by walking it once: files, their bytes, and the room that they take up.
+
+Everything but a directory is a file: links and devices, too. Links are not followed. A folder that cannot be read, or
+that vanishes meanwhile, counts as empty.
+"""
+
+import os
+import stat
+from collections.abc import Callable, Collection, Iterator
+from typing import NamedTuple
+
+
+class Contents(NamedTuple):
+    """The number of files, the bytes of all regular ones by name, and those bytes with each inode counted once."""
+
+    files: int = 0
+    bytes: int = 0
+    on_disk: int = 0
+
+
+class Stopped(Exception):  # noqa: N818 - what happened, not an error
+    """The walk was given up since the run was told to stop."""
+
+
+def count(
+    directory: str, stopped: Callable[[], bool] = lambda: False, ignored: Collection[str] = frozenset()
+) -> Contents:
+    """Walk a directory once, past the `ignored` paths. Raises Stopped soon after `stopped` returns true."""
+    files = size = on_disk = 0
+    seen: set[tuple[int, int]] = set()
+    for entries in _folders(directory, ignored):
+        if stopped():
+            raise Stopped
+        files += len(entries)
+        for entry in entries:
+            found = _regular(entry)
+            if found is None:
+                continue
+            size += found.st_size
+            if found.st_nlink > 1:
+                inode = (found.st_dev, found.st_ino)
+                if inode in seen:
+                    continue
+                seen.add(inode)
+            on_disk += found.st_size
+    return Contents(files, size, on_disk)
+
+
+def any_file(directory: str, ignored: Collection[str] = frozenset()) -> bool:
+    """Whether there is a file below a directory, beside the `ignored` paths; ends at the first one."""
+    return any(_folders(directory, ignored))
+
+
+def _folders(directory: str, ignored: Collection[str]) -> Iterator[list["os.DirEntry[str]"]]:
+    """The files of each folder, without order."""
+    waiting = [directory]
+    while waiting:
+        try:
+            with os.scandir(waiting.pop()) as scanned:
+                entries = list(scanned)
+        except OSError:
+            continue
+        files = []
+        for entry in entries:
+            if _is_folder(entry):
+                waiting.append(entry.path)
+            elif not ignored or entry.path not in ignored:
+                files.append(entry)
+        yield files
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir(follow_symlinks=False)
+    except OSError:
+        return False
+
+
+def _regular(entry: "os.DirEntry[str]") -> os.stat_result | None:
+    """The status of a regular file; None for everything else."""
+    try:
+        found = entry.stat(follow_symlinks=False)
+    except OSError:
+        return None
+    return found if stat.S_ISREG(found.st_mode) else None

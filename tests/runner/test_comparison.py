@@ -1,0 +1,246 @@
+"""The comparison of a tree with the last accepted success."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from runner import comparison, contents, pipeline, process
+from runner.api import Abort, Job, Machine, Past
+from runner.comparison import Verdict
+from runner.deletion_limits import Tree, limits_of
+from runner.journal import Ending
+from runner.paths import Paths
+from runner.providers import PROVIDERS
+from schemas.errors import SkipjackError
+from schemas.records import Mirror
+
+ACCEPT = ". If that is right, run `skipjack run m --max-delete 100%`"
+GONE = "are gone since the last accepted success"
+
+
+def job_in(directory: Path, past: Past | None = None, named: int | str | None = None, **fields: object) -> Job:
+    mirror = Mirror("m", "w1", "command", "x", **fields)  # type: ignore[arg-type]
+    job = Job(mirror, Paths(str(directory), str(directory.parent), ""))
+    job.limits = limits_of(mirror, named)
+    job.past = past or Past()
+    comparison.prepare(job)
+    return job
+
+
+def compare(job: Job, told: int | None = None) -> Verdict:
+    return comparison.compare(job, told, lambda: False)
+
+
+def fill(directory: Path, files: int, size: int = 10) -> Path:
+    directory.mkdir(parents=True, exist_ok=True)
+    for number in range(files):
+        (directory / f"file-{number}").write_bytes(b"x" * size)
+    return directory
+
+
+def had(files: int | None, size: int | None) -> Past:
+    return Past(success_at=1.0, files_in="/srv/m", files=files, bytes=size)
+
+
+@pytest.mark.parametrize(
+    ("fields", "before", "left", "said"),
+    [
+        ({}, (10, 100), 5, ""),
+        ({}, (10, 100), 4, f"6 of 10 files (60 B) {GONE}; `max_delete: 50%` allows 5"),
+        ({"max_delete": "10%"}, (9, 90), 8, f"1 of 9 files (10 B) {GONE}; `max_delete: 10%` allows 0"),
+        ({"max_delete": 3}, (10, 100), 7, ""),
+        ({"max_delete": 3}, (10, 100), 6, f"4 of 10 files (40 B) {GONE}; `max_delete: 3` allows 3"),
+        ({"max_delete": "10%", "max_delete_floor": 6}, (10, 100), 4, ""),
+        ({"max_delete": "10%", "max_delete_floor": 60}, (10, 100), 0,
+         f"no file is left: 10 of 10 files (100 B) {GONE}"),
+        ({"max_delete_bytes": 19}, (10, 100), 8, f"2 of 10 files (20 B) {GONE}; `max_delete_bytes` allows 19 B"),
+        ({"max_delete": "100%"}, (10, 100), 1, ""),
+        ({"max_delete": "100%"}, (10, 100), 0, f"no file is left: 10 of 10 files (100 B) {GONE}"),
+        ({}, (10, 300), 10, f"200 B of 300 B {GONE}; `max_delete: 50%` allows 150 B"),
+        ({}, (10, 100), 20, ""),
+    ],
+)  # fmt: skip
+def test_what_is_lost_beyond_the_limits_is_refused_with_the_figures(
+    tmp_path: Path, fields: dict[str, object], before: tuple[int, int], left: int, said: str
+) -> None:
+    job = job_in(fill(tmp_path / "m", left), had(*before), None, **fields)
+    assert compare(job).reason == (said + ACCEPT if said else "")
+
+
+@pytest.mark.parametrize(
+    ("named", "left", "allowed"), [("100%", 0, True), ("70%", 3, True), ("70%", 2, False), (9, 0, False)]
+)
+def test_the_operator_names_another_limit_for_one_run(
+    tmp_path: Path, named: int | str, left: int, allowed: bool
+) -> None:
+    job = job_in(fill(tmp_path / "m", left), had(10, 100), named, max_delete=0)
+    assert (compare(job).reason == "") == allowed
+    assert job.found == (left, left * 10)
+
+
+def test_without_an_accepted_success_only_an_emptied_directory_is_refused(tmp_path: Path) -> None:
+    directory = fill(tmp_path / "m" / "deep", 80).parent
+    job = job_in(directory)
+    for number in range(79):
+        (directory / f"deep/file-{number}").unlink()
+    assert compare(job).reason == ""
+    (directory / "deep/file-79").unlink()
+    assert compare(job).reason == f"no file is left, although the directory had some{ACCEPT}"
+    assert compare(job_in(directory)).reason == "", "there was nothing before"
+    assert compare(job_in(directory, Past(success_at=1.0, size=7))).reason != "", "an older version's success had files"
+
+
+def test_one_walk_gives_files_bytes_and_the_size_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    directory = fill(tmp_path / "m/a/b", 3).parent.parent
+    os.link(directory / "a/b/file-0", directory / "again")
+    (directory / "link").symlink_to("again")
+    (directory / "a/empty").mkdir()
+    scanned: list[str] = []
+    real = os.scandir
+    job = job_in(directory, had(5, 40))
+
+    def scandir(path: str) -> object:
+        scanned.append(path)
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+
+    assert compare(job) == Verdict("", 30)
+
+    assert job.found == (5, 40)
+    walked = [path for path in scanned if path != str(directory)]
+    assert sorted(walked) == sorted(str(directory / path) for path in ("a", "a/b", "a/empty"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "told", "said"),
+    [
+        ({"measure_size": False}, 50, ""),
+        ({"measure_size": False}, 49, f"51 B of 100 B {GONE}; `max_delete: 50%` allows 50 B"),
+        ({"measure_size": False, "max_delete": 3, "max_delete_bytes": 50}, 40,
+         f"60 B of 100 B {GONE}; `max_delete_bytes` allows 50 B"),
+        ({"measure_size": False}, None, ""),
+        ({"max_delete": "100%"}, 1, ""),
+    ],
+)  # fmt: skip
+def test_a_tree_that_is_not_walked_is_judged_by_the_size_that_the_log_tells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fields: dict[str, object], told: int | None, said: str
+) -> None:
+    def walked(*_words: object) -> None:
+        raise AssertionError("the tree was walked")
+
+    monkeypatch.setattr(contents, "count", walked)
+    directory = fill(tmp_path / "m", 3)
+    job = job_in(directory, had(10, 100), None, **fields)
+    assert compare(job, told).reason == (said + ACCEPT if said else "")
+    assert job.found == (None, told)
+    for path in directory.iterdir():
+        path.unlink()
+    assert compare(job, told).reason.startswith("no file is left"), "one look for a file is not too much"
+
+
+def test_a_provider_that_judged_its_deletions_itself_is_believed(tmp_path: Path) -> None:
+    job = job_in(fill(tmp_path / "m", 1), had(10, 100))
+    job.deletions_judged, job.contents = True, Tree(1, 10)
+    assert compare(job) == Verdict()
+    assert job.found == (1, 10)
+
+
+def test_what_skipjack_itself_writes_is_no_file_of_the_mirror(tmp_path: Path) -> None:
+    directory = tmp_path / "m"
+    (directory / "project/trace").mkdir(parents=True)
+    (directory / "project/trace/host").touch()
+    (directory / "Archive-Update-in-Progress-host").touch()
+    (directory / ".Archive-Update-in-Progress-host.new").touch()
+    job = job_in(directory, had(1, 1), trace="host")
+    assert compare(job).reason.startswith("no file is left")
+    assert job.found == (0, 0)
+    assert not job_in(directory, trace="host").had_files
+    assert job_in(directory).had_files
+
+
+def test_a_directory_that_is_gone_or_cannot_be_read_is_no_success(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = fill(tmp_path / "m", 3)
+    job = job_in(directory, had(3, 30))
+    real = os.scandir
+
+    def fail(path: str) -> object:
+        if path == str(directory):
+            raise OSError(5, "Input/output error", path)
+        return real(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "scandir", fail)
+        assert compare(job).reason == f"{directory} cannot be read after the run: Input/output error"
+    directory.rename(tmp_path / "away")
+    assert compare(job).reason.startswith("no file is left: 3 of 3 files")
+
+
+def test_a_walk_ends_when_the_run_is_told_to_stop(tmp_path: Path) -> None:
+    job = job_in(fill(tmp_path / "m", 3))
+    stops: list[Callable[[], bool]] = [lambda: True]
+    with pytest.raises(contents.Stopped):
+        comparison.compare(job, None, stops[0])
+
+
+class Hook(ModuleType):
+    """A hook with one function."""
+
+    def __init__(self, stage: str, function: Callable[[Job], None]) -> None:
+        super().__init__("hook")
+        setattr(self, stage, function)
+
+
+def run(job: Job, *hooks: ModuleType, stop: process.Stop | None = None) -> Ending:
+    job.log_file = f"{job.directory}.log"
+    Path(job.log_file).touch()
+    done = lambda _much: None  # noqa: E731 - what nobody looks at
+    means = pipeline.Means(PROVIDERS["command"], hooks, (), stop or process.Stop(), done, done)
+    return pipeline.run(job, means)
+
+
+def test_a_run_that_is_told_to_stop_while_files_are_counted_is_interrupted(tmp_path: Path) -> None:
+    job, stop = job_in(fill(tmp_path / "m", 3), command="true"), process.Stop()
+
+    def tell(_job: Job) -> None:
+        stop.signal = 15
+
+    ending = run(job, Hook("post_exec", tell), stop=stop)
+    assert (ending.status, ending.reason) == ("interrupted", "the run was told to stop while files were counted")
+
+
+@pytest.mark.parametrize(
+    "error", [Abort("failed", "broken"), SkipjackError("broken", ""), OSError("broken"), KeyError()]
+)
+def test_a_hook_that_breaks_after_a_success_keeps_no_other_from_publishing_and_changes_no_result(
+    tmp_path: Path, error: Exception
+) -> None:
+    published: list[str] = []
+
+    def publish(job: Job) -> None:
+        published.append(job.outcome.status)
+
+    def fail(_job: Job) -> None:
+        raise error
+
+    job = job_in(fill(tmp_path / "m", 3), command="true")
+    job.machine = Machine(str(tmp_path))
+    ending = run(job, Hook("post_success", publish), Hook("post_success", fail), Hook("post_success", publish))
+    assert (ending.status, ending.reason, published) == ("success", "", ["success", "success"])
+    [complaint] = job.complaints
+    assert ("broken" in complaint, "This is a bug: KeyError" in complaint).count(True) == 1
+
+
+def test_a_refused_run_calls_the_hooks_of_a_failure_alone(tmp_path: Path) -> None:
+    called: list[str] = []
+    stages = ("post_success", "post_fail")
+    hooks = [Hook(stage, lambda job, stage=stage: called.append(f"{stage} {job.outcome.status}")) for stage in stages]  # type: ignore[misc]
+    job = job_in(fill(tmp_path / "m", 3), command="rm -r file-0 file-1 file-2", retry=3, retry_delay=0)
+    assert run(job, *hooks).status == "refused"
+    assert called == ["post_fail refused"]
+    assert (job.attempt, job.is_last_attempt) == (1, True)
