@@ -112,13 +112,19 @@ def _as_it_is(command: "Command") -> "Command":
 class Machine(NamedTuple):
     """What a run must know of its machine: see the settings of the same names; `state_dir` for files of its own.
 
-    `volumes` are the folders that its policy shows to containers.
+    `volumes` are the folders that its policy shows to containers, `pattern_files` those with files of patterns, None
+    where nobody told. `home` is that of a run's programs, `roots` are the folders that mirrors write to, and `env` are
+    the names of the worker's own variables that programs get.
     """
 
     state_dir: str = ""
     container_program: str = "docker"
     cgroup: str | None = None
     volumes: tuple[str, ...] = ()
+    pattern_files: tuple[str, ...] | None = None
+    home: str = "/"
+    roots: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
 
 
 _NO_MACHINE = Machine()

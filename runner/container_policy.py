@@ -7,7 +7,7 @@ to reach what is not.
 import fnmatch
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from runner.hooks.container import host_side
 from runner.paths import Paths, lies_in
@@ -29,14 +29,17 @@ _PLAIN_NETWORK = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 """`host`, `none` or a network's name; not `container:NAME`, another one's, nor a namespace's path."""
 
 
-def violations(mirror: Mirror, paths: Paths, policy: Policy) -> Iterator[Violation]:
-    """Everything about a mirror's container that this machine does not allow."""
+def violations(mirror: Mirror, paths: Paths, policy: Policy, private: Sequence[str] = ()) -> Iterator[Violation]:
+    """Everything about a mirror's container that this machine does not allow.
+
+    `private` are paths that no container sees, whatever the policy lists.
+    """
     if not mirror.docker_image:
         return
     if not any(_is_image(mirror.docker_image, pattern) for pattern in policy.images):
         yield f"The image `{mirror.docker_image}` is not allowed on this machine.", _ASK
     for volume in mirror.docker_volumes:
-        yield from _volume(volume, paths, policy)
+        yield from _volume(volume, paths, policy, private)
     for word in mirror.docker_options:
         yield from _option(word, policy)
 
@@ -47,12 +50,17 @@ def _is_image(image: str, pattern: str) -> bool:
     return len(pieces) == len(patterns) and all(map(fnmatch.fnmatchcase, pieces, patterns))
 
 
-def _volume(volume: str, paths: Paths, policy: Policy) -> Iterator[Violation]:
+def _volume(volume: str, paths: Paths, policy: Policy, private: Sequence[str]) -> Iterator[Violation]:
     path = host_side(volume, paths.directory, paths.log_dir)
     if not any(lies_in(path, folder) for folder in (paths.directory, paths.log_dir, *policy.volumes)):
         real = os.path.realpath(path)
         shown = path if real == os.path.normpath(path) else f"{path}, which is really {real}"
         yield f"`docker_volumes` shows {shown} to the container, which this machine does not allow.", _ASK
+    own = any(lies_in(path, folder) for folder in (paths.directory, paths.log_dir))
+    secret = [each for each in private if lies_in(each, path) or (lies_in(path, each) and not own)]
+    if secret:
+        what = f"`docker_volumes` shows {path} to the container, and with it {secret[0]} of the worker."
+        yield what, "Name a folder that holds nothing of the worker's own."
 
 
 def _option(word: str, policy: Policy) -> Iterator[Violation]:

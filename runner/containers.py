@@ -1,7 +1,7 @@
 """Containers that outlived their runs: the worker's side of what `runner/hooks/container.py` does."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from runner import programs
 from runner.api import CannotRun
@@ -9,10 +9,13 @@ from runner.output import log
 from runner.places import Places
 
 
-def ask(argv: Sequence[str], timeout: float) -> tuple[int, str]:
-    """Run a short program of the system, as hooks do: its exit code and what it said, or CannotRun."""
+def ask(argv: Sequence[str], timeout: float, more: Mapping[str, str] | None = None) -> tuple[int, str]:
+    """Run a short program of the system, as hooks do: its exit code and what it said, or CannotRun.
+
+    `more` is added to its environment.
+    """
     try:
-        return programs.ask(argv, timeout)
+        return programs.ask(argv, timeout, more)
     except programs.CannotStart as error:
         raise CannotRun(str(error)) from error
 

@@ -4,9 +4,10 @@ import os
 import shlex
 from functools import partial
 
-from runner import containers, locks, process, programs, trial, units
-from runner.api import SECRETS, Abort, Command, Job, Machine
+from runner import containers, locks, pipeline, process, programs, trial, units
+from runner.api import SECRETS, Abort, Command, Job
 from runner.hooks import container, container_end, former_name
+from runner.machine import machine_of
 from runner.output import say
 from runner.places import Places
 from runner.plan import Header, Planned
@@ -34,8 +35,7 @@ def dry_run(settings: RunnerSettings, name: str) -> int:
         header, planned = opened.header, opened.mirror(name) if is_name(name) else None
     if planned is None:
         raise SkipjackError(f"This worker ({header.worker}) has no mirror `{name}`.", "See `skipjack validate`.")
-    machine = Machine(places.state_dir, header.container_program, header.cgroup, header.volumes)
-    job = Job(planned.mirror, planned.paths, machine)
+    job = Job(planned.mirror, planned.paths, machine_of(places, header))
     if planned.mirror.docker_image:
         job.wrap = partial(container.enclosed, job)
     # The deletion guard would read the first pass's log; there is none.
@@ -132,20 +132,20 @@ def _preview(command: Command, job: Job) -> int:
     target = directory if os.path.isdir(job.directory) else job.directory
     asked = command._replace(argv=(*words, "--dry-run", "--itemize-changes", upstream, target))
     if not job.mirror.docker_image:
-        return _tell_from(asked)
+        return _tell_from(asked, job)
     if not os.path.isdir(job.directory):
         say("everything: the directory is not there yet")  # a container program might make it
         return 0
     try:
-        return _tell_from(container.enclosed(job, asked, preview=True))
+        return _tell_from(container.enclosed(job, asked, preview=True), job)
     finally:
         container_end.remove(job.machine.container_program, container.name_of(job, preview=True), containers.ask)
 
 
-def _tell_from(command: Command) -> int:
+def _tell_from(command: Command, job: Job) -> int:
     stop = process.Stop()
     stop.listen()
-    env = programs.inherited_environment() | dict(command.env)
+    env = pipeline.surroundings_of(job, command)
     try:
         exited = process.run(command.argv, env, "/", _STDOUT, (), None, stop)
     except programs.CannotStart as error:

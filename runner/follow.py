@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from runner import database, former, locks, plan
+from runner import database, former, locks, plan, policy_lists, private_paths, surroundings
+from runner.output import log
 from runner.paths import paths_of
 from runner.places import Places
 from runner.plan import Due, Header, Planned, Shown
@@ -72,6 +73,8 @@ def _follow(settings: RunnerSettings, places: Places, *, again: bool, accept_rew
     before = (old.header.seen, old.header.fingerprint, old.header.unmoved) if old else None
     if old and not again and before == (revision.commit, fingerprint, former.unmoved(list(old.mirrors.values()))):
         return _answer(old.header, changed=False, mirrors=len(old.mirrors))
+    for what, todo in policy_lists.warnings(load_policy(Path(settings.policy))):
+        log(f"warning: {what} {todo}", about="follow")
     header, mirrors = _judge(settings, fingerprint, revision, old)
     plan.write(places.plan, header, mirrors, _since(mirrors, old.due if old else {}, time.time()))
     return _answer(header, changed=True, mirrors=len(mirrors))
@@ -107,14 +110,24 @@ def _former(places: Places) -> _Former | None:
 def _judge(
     settings: RunnerSettings, fingerprint: str, revision: Revision, old: _Former | None
 ) -> tuple[Header, list[Planned]]:
-    header = Header(
+    header = _of_machine(settings, Header(
         settings.worker, 0, revision.commit, revision.commit, fingerprint,
         settings.run_dir, settings.container_program, settings.cgroup,
-        volumes=load_policy(Path(settings.policy)).volumes,
-    )  # fmt: skip
+    ))  # fmt: skip
     header, mirrors = _as_declared(settings, header, revision, old)
     header = header._replace(unmoved=former.unmoved(mirrors))
     return header._replace(problems=(*header.problems, *former.moves(mirrors))), mirrors
+
+
+def _of_machine(settings: RunnerSettings, header: Header) -> Header:
+    """The header with what a run must know of the machine's policy."""
+    policy = load_policy(Path(settings.policy))
+    roots = private_paths.shared_folders(settings, policy)
+    home = surroundings.safe_home(private_paths.account_home(), Places(settings.state_dir).home, roots)
+    names = tuple([entry.name for entry in policy_lists.env_entries(policy)])
+    return header._replace(
+        volumes=policy.volumes, pattern_files=policy.pattern_files, roots=roots, home=home, env=names
+    )
 
 
 def _as_declared(
@@ -168,10 +181,11 @@ def _without_circles(kept: list[Planned], others: list[Planned]) -> list[Planned
 def _allowed(settings: RunnerSettings, mirrors: list[Planned]) -> tuple[list[Planned], list[Shown]]:
     """Those that this machine's policy allows, and what it forbids about the others."""
     policy = load_policy(Path(settings.policy))
+    secrets = private_paths.secrets(settings, [each.mirror for each in mirrors])
     allowed: list[Planned] = []
     problems: list[Shown] = []
     for each in mirrors:
-        found = list(violations(each.mirror, each.paths, settings, policy))
+        found = list(violations(each.mirror, each.paths, settings, policy, secrets))
         problems += [(each.mirror.name, f"{each.mirror.name}.yml", *violation) for violation in found]
         if not found:
             allowed.append(each)
@@ -237,7 +251,7 @@ def _answer(header: Header, *, changed: bool, mirrors: int) -> Followed:
 
 
 def _make_folders(settings: RunnerSettings) -> None:
-    for folder in (settings.state_dir, settings.run_dir, settings.log_dir):
+    for folder in (settings.state_dir, settings.run_dir, settings.log_dir, Places(settings.state_dir).home):
         try:
             os.makedirs(folder, mode=0o755, exist_ok=True)
         except OSError as error:

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import NamedTuple
 
-from runner import boundary, comparison, containers, contents, process, programs, progress
-from runner.api import Abort, CannotRun, Command, Execute, Findings, Job, Outcome, Provider
+from runner import boundary, comparison, containers, contents, process, programs, progress, surroundings
+from runner.api import Abort, Ask, CannotRun, Command, Execute, Findings, Job, Outcome, Provider
 from runner.journal import Ending
 from runner.logs import TAIL_CHARACTERS, Digest, digest
 from schemas.errors import SkipjackError
@@ -39,7 +39,7 @@ class Means(NamedTuple):
 def run(job: Job, means: Means) -> Ending:
     """Take one job through the pipeline. Never raises for anything that a provider, a hook or a file system does."""
     ending = Ending(FAILED)
-    job.ask = containers.ask
+    job.ask = _asker(job)
     try:
         _call(means.hooks, "pre_job", job)
         directory = means.claim()
@@ -63,6 +63,13 @@ def run(job: Job, means: Means) -> Ending:
     return _with_complaints(ending, job)
 
 
+def _asker(job: Job) -> Ask:
+    """What hooks ask short programs of the system with."""
+    machine = job.machine
+    more = {"PATH": surroundings.search_path(machine.roots), "HOME": machine.home}
+    return lambda argv, timeout: containers.ask(argv, timeout, more)
+
+
 def _with_complaints(ending: Ending, job: Job) -> Ending:
     """Show what went wrong beside the run where its log is shown, since the reason is for the run's own failure."""
     tail = "\n".join([ending.log_tail, *job.complaints]).strip()
@@ -80,7 +87,7 @@ def _attempt(job: Job, means: Means) -> Ending:
     means.on_attempt(job.attempt)
     log = os.open(job.log_file, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
     try:
-        job.execute = _executor(means, log)
+        job.execute = _executor(job, means, log)
         ending = _execute(job, means, log)
         job.outcome = Outcome(ending.status, ending.reason, ending.exit_code)
         _call(means.hooks, "post_success" if ending.status == SUCCESS else "post_fail", job)
@@ -138,7 +145,7 @@ def _run_commands(job: Job, means: Means, log: int) -> process.Exit:
 
 def _start_wrapped(command: Command, job: Job, means: Means, log: int, timeout: float | None) -> process.Exit:
     try:
-        return _start(job.wrap(command), means, log, timeout, _watcher(job, command, means, log))
+        return _start(job, job.wrap(command), means, log, timeout, _watcher(job, command, means, log))
     finally:
         job.unwrap()
 
@@ -150,20 +157,28 @@ def _watcher(job: Job, command: Command, means: Means, log: int) -> progress.Wat
 
 
 def _start(
-    command: Command, means: Means, log: int, timeout: float | None, sink: process.Sink | None = None
+    job: Job, command: Command, means: Means, log: int, timeout: float | None, sink: process.Sink | None = None
 ) -> process.Exit:
-    env = programs.inherited_environment() | dict(command.env)
+    env = surroundings_of(job, command)
     return process.run(command.argv, env, command.cwd, log, means.keep, timeout, means.stop, sink)
 
 
-def _executor(means: Means, log: int) -> Execute:
+def surroundings_of(job: Job, command: Command) -> dict[str, str]:
+    """The whole environment of a run's program."""
+    machine = job.machine
+    in_container = job.mirror.docker_image and command.argv[0] == machine.container_program
+    names = (*machine.env, *surroundings.OF_CONTAINER_PROGRAMS) if in_container else machine.env
+    return surroundings.environment(machine.home, machine.roots, names, command.env)
+
+
+def _executor(job: Job, means: Means, log: int) -> Execute:
     """What hooks run their commands with."""
 
     def execute(command: Command, timeout: float | None) -> int:
         if means.stop.signal is not None:
             raise CannotRun(f"{command.argv[0]} was not started, since the run was told to stop")
         try:
-            exited = _start(command, means, log, timeout)
+            exited = _start(job, command, means, log, timeout)
         except programs.CannotStart as error:
             raise CannotRun(str(error)) from error
         if exited.cause == process.TIMED_OUT:

@@ -16,7 +16,14 @@ class Places:
     - `launcher`: which service manager runs are units of; written by `skipjack install` alone.
     - `containers`: a file for each mirror that may have one, while it may.
     - `messages`: what ticks and runs said that neither a terminal nor systemd listened to.
+    - `home`: the home of programs whose user has none that is out of the mirrors' reach.
     """
+
+    OWN = (
+        "plan.db", "journal.db", "agenda", "checkout", "launcher", "containers", "messages.log", "home", "locks",
+        "wishes",
+    )  # fmt: skip
+    """The names of what lies there, which no mirror may have as its directory."""
 
     def __init__(self, state_dir: str) -> None:
         self.state_dir = state_dir
@@ -27,6 +34,7 @@ class Places:
         self.launcher = os.path.join(state_dir, "launcher")
         self.containers = os.path.join(state_dir, "containers")
         self.messages = os.path.join(state_dir, "messages.log")
+        self.home = os.path.join(state_dir, "home")
 
     def wish(self, name: str) -> str:
         """The file by which a program is asked for under systemd."""

@@ -49,6 +49,7 @@ class Header(NamedTuple):
 
     `revision` is the commit that is in force, `seen` the newest one that was looked at (another one when that was
     refused), `fingerprint` what else the plan depends on. `problems` are (mirror or None, place, what, todo).
+    `volumes`, `pattern_files`, `home`, `roots` and `env` are what a run must know of the machine's policy, see Machine.
     `unmoved` are mirrors whose files are yet to be moved from the directory of a former name.
     """
 
@@ -63,6 +64,10 @@ class Header(NamedTuple):
     time_zone: str = "UTC"
     sync_windows: SyncWindows | None = None
     volumes: tuple[str, ...] = ()
+    pattern_files: tuple[str, ...] = ()
+    home: str = ""
+    roots: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
     problems: tuple[Shown, ...] = ()
     unmoved: tuple[str, ...] = ()
 
@@ -199,7 +204,7 @@ def _decode_header(text: str) -> Header:
     plain: dict[str, Any] = json.loads(text)
     plain["sync_windows"] = _as_windows(plain.get("sync_windows"))
     plain["unmoved"] = tuple(plain.get("unmoved", ()))
-    plain["volumes"] = tuple(plain.get("volumes", ()))
+    plain |= {key: tuple(plain.get(key, ())) for key in ("volumes", "pattern_files", "roots", "env")}
     plain["problems"] = tuple(tuple(each) for each in plain["problems"])
     return Header(**{key: plain[key] for key in Header._fields if key in plain})
 

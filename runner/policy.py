@@ -1,58 +1,56 @@
 """The machine's policy: whoever can merge to the config repository decides what runs here, within these limits.
 
-Pure checks of a definition against the policy and the machine's roots; `follow` quarantines what they forbid.
+Checks of a definition against the policy and the machine's roots; `follow` quarantines what they forbid.
 """
 
-import fnmatch
-import re
+import os
 import shlex
 from collections.abc import Iterator, Sequence
 
-from runner import container_policy
+from runner import container_policy, env_policy, file_policy, private_paths, programs, rsync_policy
 from runner.paths import Paths, lies_below, lies_in
+from runner.places import Places
+from schemas import rsync_hosts
+from schemas.problems import shown
 from schemas.records import Mirror, Policy, RunnerSettings
+from schemas.upstreams import is_remote
 
 Violation = tuple[str, str]
 """What is forbidden, and what to do."""
 
-_ASK = "Ask whoever keeps this machine's policy, or leave it out."
+_ASK = "Ask the administrator of this machine to allow it in the policy, or remove it."
 
-_WITH_ARGUMENT = frozenset({
-    "--info", "--debug", "--backup-dir", "--suffix", "--chmod", "--usermap", "--groupmap", "--chown",
-    "--block-size", "--checksum-choice", "--cc", "--rsh", "--rsync-path", "--max-delete", "--max-size",
-    "--min-size", "--max-alloc", "--partial-dir", "--timeout", "--contimeout", "--modify-window", "--temp-dir",
-    "--compare-dest", "--copy-dest", "--link-dest", "--compress-choice", "--zc", "--compress-level", "--zl",
-    "--skip-compress", "--filter", "--exclude", "--exclude-from", "--include", "--include-from", "--files-from",
-    "--copy-as", "--address", "--port", "--sockopts", "--outbuf", "--remote-option", "--out-format",
-    "--log-format", "--log-file", "--log-file-format", "--password-file", "--early-input", "--bwlimit",
-    "--stop-after", "--stop-at", "--time-limit", "--write-batch", "--only-write-batch", "--read-batch",
-    "--protocol", "--iconv", "--checksum-seed", "--config", "--dparam",
-})  # fmt: skip
-_LETTERS_WITH_ARGUMENT = "BefMT@"
-"""Options of rsync(1) that take the next word as their argument; any other word would be a source or a target."""
+_RSYNC = ("rsync", "two-stage-rsync")
 
-_MERGE = re.compile(r"(merge|dir-merge|[.:])[,\s/_+-]?")
-"""Filter rules that read further rules from a file."""
+EXEC_KEYS = ("exec_on_success", "exec_on_failure", "exec_on_success_extra", "exec_on_failure_extra")
 
 
-def violations(mirror: Mirror, paths: Paths, settings: RunnerSettings, policy: Policy) -> Iterator[Violation]:
-    """Everything about a definition that this machine does not allow."""
-    yield from _places(paths, settings, policy)
+def violations(
+    mirror: Mirror, paths: Paths, settings: RunnerSettings, policy: Policy, secrets: Sequence[str] | None = None
+) -> Iterator[Violation]:
+    """Everything about a definition that this machine does not allow.
+
+    `secrets` are the files with secrets of all the worker's definitions and of its settings, see `private_paths`.
+    """
+    private = private_paths.secrets(settings, [mirror]) if secrets is None else secrets
+    yield from _places(paths, settings, policy, private)
     if mirror.provider not in policy.providers:
         yield f"The provider `{mirror.provider}` is not allowed on this machine.", _ASK
-    yield from _programs(mirror, policy)
-    yield from _files(mirror, policy)
-    yield from _environment(mirror, policy)
-    for key in ("rsync_options", "rsync_options_extra", "rsync_override"):
-        yield from _rsync_words(key, getattr(mirror, key), policy)
-    yield from container_policy.violations(mirror, paths, policy)
+    yield from _programs(mirror, paths, policy)
+    yield from file_policy.password_violations(mirror, policy, settings)
+    yield from env_policy.violations(mirror, policy)
+    files = file_policy.PatternFiles(policy, settings, private)
+    yield from rsync_policy.violations(mirror, paths.directory, policy, files.violations)
+    yield from _upstream(mirror, paths, policy)
+    yield from container_policy.violations(mirror, paths, policy, (*private, settings.state_dir, settings.run_dir))
 
 
-def _places(paths: Paths, settings: RunnerSettings, policy: Policy) -> Iterator[Violation]:
+def _places(paths: Paths, settings: RunnerSettings, policy: Policy, private: Sequence[str]) -> Iterator[Violation]:
     if not lies_below(paths.directory, paths.root):
         what = f"The directory {paths.directory} does not lie below this worker's `mirror_root` {paths.root}."
         yield what, f"Choose another `mirror_dir`, or leave it out. {_ASK}"
-    yield from _swallowed(paths, settings)
+    yield from _swallowed(paths, settings, private)
+    yield from _in_own_folders(paths, settings)
     if not any(lies_below(paths.log_dir, root) for root in (settings.log_dir, *policy.log_roots)):
         what = f"The folder {paths.log_dir} does not lie below this worker's `log_dir` {settings.log_dir}."
         yield what, f"Choose another `log_dir`, or leave it out. {_ASK}"
@@ -63,29 +61,50 @@ def _places(paths: Paths, settings: RunnerSettings, policy: Policy) -> Iterator[
         yield what, "Choose another `snapshot_path`, or leave it out."
 
 
-def _swallowed(paths: Paths, settings: RunnerSettings) -> Iterator[Violation]:
+def _swallowed(paths: Paths, settings: RunnerSettings, private: Sequence[str]) -> Iterator[Violation]:
     """What is the machine's own and lies in a mirror's directory: a sync would delete it as strange to the upstream."""
     own = {key: getattr(settings, key) for key in ("state_dir", "run_dir", "log_dir", "snapshot_root")}
     found = [f"this machine's `{key}` {folder}" for key, folder in own.items() if lies_in(folder, paths.directory)]
     if not found and lies_in(paths.log_dir, paths.directory):
         found.append(f"its own logs {paths.log_dir}")
+    found += [f"this machine's {path}" for path in private if lies_in(path, paths.directory)]
     for what in found:
         todo = "Choose another `mirror_dir` or name, or let the machine's settings have another folder."
         yield f"In the directory {paths.directory} would be {what}, which a sync would delete.", todo
 
 
-def _programs(mirror: Mirror, policy: Policy) -> Iterator[Violation]:
+def _in_own_folders(paths: Paths, settings: RunnerSettings) -> Iterator[Violation]:
+    """What an upstream writes must not become the worker's own files, such as its checkout or its home."""
+    places = Places(settings.state_dir)
+    own = [os.path.join(places.state_dir, name) for name in places.OWN] + [settings.run_dir]
+    for path in (paths.directory, paths.log_dir, paths.snapshot):
+        if any(path and lies_in(path, each) for each in own) or path == places.state_dir:
+            yield f"{path} is in a folder of the worker itself.", "Choose another directory or name."
+
+
+def _programs(mirror: Mirror, paths: Paths, policy: Policy) -> Iterator[Violation]:
     if policy.programs is None:
         return
+    for key, words in program_lines(mirror):
+        if not is_covered(words[0], policy):
+            yield f"`{key}` runs `{shown(words[0])}`, which this machine does not allow.", _ASK
+        elif os.path.basename(words[0]).startswith("rsync") and len(words) > 1:
+            yield from rsync_policy.line_violations(key, words[1:], paths.directory, policy)
+
+
+def program_lines(mirror: Mirror) -> Iterator[tuple[str, list[str]]]:
+    """The command lines of a definition that start programs of the machine, as words, with their keys."""
     # What runs in a container is none of the machine's programs; which images may be run is asked elsewhere.
-    lines = {"command": (mirror.command,) if mirror.command and not mirror.docker_image else ()}
-    for key in ("exec_on_success", "exec_on_failure", "exec_on_success_extra", "exec_on_failure_extra"):
-        lines[key] = getattr(mirror, key)
-    for key, commands in lines.items():
-        for command in commands:
-            program = shlex.split(command)[0]
-            if not any(_covers(allowed, program) for allowed in policy.programs):
-                yield f"`{key}` runs `{program}`, which this machine does not allow.", _ASK
+    if mirror.command and not mirror.docker_image:
+        # The rsync providers take the whole text for the name of a program.
+        yield "command", [mirror.command] if mirror.provider in _RSYNC else shlex.split(mirror.command)
+    for key in EXEC_KEYS:
+        yield from ((key, shlex.split(line)) for line in getattr(mirror, key))
+
+
+def is_covered(program: str, policy: Policy) -> bool:
+    """Whether a policy allows a program."""
+    return policy.programs is None or any(_covers(allowed, program) for allowed in policy.programs)
 
 
 def _covers(allowed: str, program: str) -> bool:
@@ -94,43 +113,23 @@ def _covers(allowed: str, program: str) -> bool:
     return program == allowed
 
 
-def _files(mirror: Mirror, policy: Policy) -> Iterator[Violation]:
-    named = {"exclude_file": mirror.exclude_file, "password": mirror.password.file if mirror.password else None}
-    for key, path in named.items():
-        if path is not None and not any(lies_in(path, folder) for folder in policy.readable):
-            folders = ", ".join(policy.readable)
-            yield f"`{key}` names {path}, but only files in {folders} may be read.", f"Put the file there. {_ASK}"
+def _upstream(mirror: Mirror, paths: Paths, policy: Policy) -> Iterator[Violation]:
+    """An upstream's address must not make rsync read a path of the machine, or start a program that is not allowed."""
+    found = rsync_policy.transports(mirror, paths.directory)
+    probed = mirror.freshness is not None and is_remote(mirror.upstream)
+    if probed and (mirror.docker_image or not found):  # rsync asks for that file on the machine itself
+        found |= {rsync_hosts.transport(mirror.upstream)}
+    if rsync_hosts.LOCAL in found or (found and mirror.upstream.startswith("-")):
+        what = f"The upstream `{shown(mirror.upstream)}` is not an address for rsync."
+        yield what, "Write for example `upstream: rsync://rsync.example.org/debian/`."
+    elif rsync_hosts.SHELL in found and (probed or not mirror.docker_image) and not _allows_ssh(policy):
+        what = f"For the upstream `{shown(mirror.upstream)}` rsync starts `ssh`, which this machine does not allow."
+        yield what, "Write the address of an rsync daemon, or ask for `/usr/bin/ssh` in `programs` of the policy."
 
 
-def _environment(mirror: Mirror, policy: Policy) -> Iterator[Violation]:
-    for name in mirror.env:
-        if any(fnmatch.fnmatchcase(name, pattern) for pattern in policy.forbidden_env):
-            yield f"`env` sets {name}, which this machine does not allow.", _ASK
-
-
-def _rsync_words(key: str, words: Sequence[str], policy: Policy) -> Iterator[Violation]:
-    rest = iter(words)
-    for word in rest:
-        for option, value in _options(word, rest):
-            if option is None:
-                todo = "Write options alone; source and target are added by themselves."
-                yield f"`{key}` holds `{word}`, which rsync would take for a source or a target.", todo
-            elif option in policy.forbidden_rsync_options:
-                yield f"`{key}` holds `{option}`, which this machine does not allow.", _ASK
-            elif option in ("-f", "--filter") and _MERGE.match(value.strip()):
-                yield f"`{key}` has a filter rule that reads a file: `{value}`.", "Write the rules themselves."
-
-
-def _options(word: str, rest: Iterator[str]) -> Iterator[tuple[str | None, str]]:
-    """The options in one word with their arguments, taking the next word where one needs it; None for no option."""
-    if not word.startswith("-") or word in ("-", "--"):
-        yield None, word
-    elif word.startswith("--"):
-        option, equals, value = word.partition("=")
-        yield option, value if equals or option not in _WITH_ARGUMENT else next(rest, "")
-    else:
-        for number, letter in enumerate(word[1:], 2):
-            if letter in _LETTERS_WITH_ARGUMENT:
-                yield f"-{letter}", word[number:].removeprefix("=") or next(rest, "")
-                return
-            yield f"-{letter}", ""
+def _allows_ssh(policy: Policy) -> bool:
+    try:
+        path = programs.find_program("ssh", os.environ.get("PATH", os.defpath))
+    except programs.CannotStart:
+        path = "/usr/bin/ssh"
+    return any(is_covered(each, policy) for each in (path, "/usr/bin/ssh"))

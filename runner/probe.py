@@ -9,9 +9,11 @@ import stat
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from urllib.parse import urlsplit
 
-from runner import programs
+from runner import programs, surroundings
+from runner.api import Machine
 from runner.paths import Paths, lies_in
 from runner.plan import Planned
 from runner.providers import rsync
@@ -52,11 +54,15 @@ def is_probed(mirror: Mirror) -> bool:
     return mirror.freshness is not None and (is_web(mirror.upstream) or is_remote(mirror.upstream))
 
 
-def probe(planned: Planned) -> Probe:
-    """Compare both files now. Takes half a minute at most, and never raises for what an upstream or a disk does."""
+def probe(planned: Planned, machine: Machine) -> Probe:
+    """Compare both files now, with programs in the surroundings of the machine's runs.
+
+    Takes half a minute at most, and never raises for what an upstream or a disk does.
+    """
     mirror = planned.mirror
     file = mirror.freshness.file if mirror.freshness else ""
-    upstream, trouble = _tried(lambda: _of_web(mirror, file) if is_web(mirror.upstream) else _of_rsync(mirror, file))
+    ask = _of_web if is_web(mirror.upstream) else partial(_of_rsync, machine=machine)
+    upstream, trouble = _tried(lambda: ask(mirror, file))
     own, own_trouble = _tried(lambda: _own(planned.paths, file))
     return Probe(
         time.time(),
@@ -133,20 +139,23 @@ def _of_web(mirror: Mirror, file: str) -> bytes:
     return reply.body
 
 
-def _of_rsync(mirror: Mirror, file: str) -> bytes:
+def _of_rsync(mirror: Mirror, file: str, machine: Machine) -> bytes:
     """One file by the program, the user and the password that the mirror is synced with."""
     family = ["-6"] if mirror.use_ipv6 else ["-4"] if mirror.use_ipv4 else []
-    env = dict(mirror.env)
+    in_container = bool(mirror.docker_image)  # then its program and variables are not for the machine
+    env = {} if in_container else dict(mirror.env)
     if mirror.username:
         env["USER"] = mirror.username
     if mirror.password is not None:
         env["RSYNC_PASSWORD"] = read_secret(mirror.password)
-    program = mirror.command if mirror.provider != "command" and mirror.command else "rsync"
+    own = mirror.provider != "command" and not in_container
+    program = mirror.command if own and mirror.command else "rsync"
+    whole = surroundings.environment(machine.home, machine.roots, machine.env, env)
     with tempfile.TemporaryDirectory(prefix="skipjack-probe-") as folder:
         target = os.path.join(folder, "file")
         words = [program, *_OPTIONS, *family, "--", mirror.upstream.removesuffix("/") + "/" + file, target]
         try:
-            code, said = programs.ask(words, RSYNC_PATIENCE, env)
+            code, said = programs.ask(words, RSYNC_PATIENCE, whole, alone=True)
         except programs.CannotStart as error:
             raise NotRead(f"the upstream cannot be asked for {file}: {error}") from error
         if code not in (0, _NO_SUCH_FILE):

@@ -6,7 +6,9 @@ import time
 from collections.abc import Iterator
 
 from runner import bell, journal, plan
+from runner.api import Machine
 from runner.aside import Aside
+from runner.machine import machine_of
 from runner.places import Places
 from runner.plan import Planned
 from runner.probe import continued, is_probed, probe
@@ -29,6 +31,7 @@ class Probes:
         self._places = places
         self._stamp: tuple[int, int] | None = None
         self._probed: dict[str, Planned] = {}
+        self._machine = Machine()
 
     def make(self, seconds: float | None = None) -> int:
         """Make all probes that are due, none beginning after some seconds; gives how many were made."""
@@ -38,7 +41,7 @@ class Probes:
             for planned in self._due(book):
                 if deadline is not None and time.monotonic() > deadline:
                     break
-                found = probe(planned)
+                found = probe(planned, self._machine)
                 book.probed(planned.mirror.name, continued(book.probe(planned.mirror.name), found), found.at)
                 made += 1
         return made
@@ -57,6 +60,7 @@ class Probes:
         stamp = found.st_ino, found.st_mtime_ns
         if stamp != self._stamp:
             with plan.opened(self._places.plan) as opened:
+                self._machine = machine_of(self._places, opened.header)
                 self._probed = {each.mirror.name: each for each in opened.mirrors() if is_probed(each.mirror)}
             self._stamp = stamp
         return self._probed

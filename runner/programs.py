@@ -48,15 +48,17 @@ def find_program(name: str, search: str, cwd: str = "") -> str:
     raise CannotStart(f"the program {name} was not found{where}")
 
 
-def ask(argv: Sequence[str], timeout: float, more: Mapping[str, str] | None = None) -> tuple[int, str]:
+def ask(
+    argv: Sequence[str], timeout: float, more: Mapping[str, str] | None = None, *, alone: bool = False
+) -> tuple[int, str]:
     """Run a short command of the system and give its exit code and all that it says.
 
-    `more` is added to its environment. CannotStart when it is missing, TooSlow when it takes longer than
-    `timeout` seconds.
+    `more` is added to its environment, or is all of it when it stands `alone`. CannotStart when the program is missing,
+    TooSlow when it takes longer than `timeout` seconds.
     """
     import subprocess  # costs milliseconds, and few need it
 
-    env = inherited_environment() | {"LC_ALL": "C"} | dict(more or {})
+    env = ({} if alone else inherited_environment()) | {"LC_ALL": "C"} | dict(more or {})
     try:
         done = subprocess.run(  # noqa: S603 - the words are ours or names that were checked
             [find_program(argv[0], env.get("PATH", os.defpath)), *argv[1:]],

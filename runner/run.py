@@ -8,10 +8,11 @@ import time
 from functools import partial
 
 from runner import bell, hooks, journal, launch, locks, pipeline, plan, process, progress, run_locks, schedule
-from runner.api import Abort, Job, Machine
+from runner.api import Abort, Job
 from runner.deletion_limits import limits_of
 from runner.directory_lock import DirectoryLock, InUse
 from runner.journal import Active, Ending, Journal, Subject
+from runner.machine import machine_of
 from runner.output import log
 from runner.past import left_in
 from runner.places import Places
@@ -74,8 +75,7 @@ def run(
             raise SkipjackError(f"{name} is paused or disabled.", f"`skipjack start {name}` begins all the same.")
         if number is None:
             raise SkipjackError(f"The launch {launched} of {name} was given up meanwhile.", "The next tick goes on.")
-        machine = Machine(places.state_dir, header.container_program, header.cgroup, header.volumes)
-        job = Job(mirror, planned.paths, machine)
+        job = Job(mirror, planned.paths, machine_of(places, header))
         job.limits, job.past, job.from_empty = limits_of(mirror, max_delete), book.past(name), from_empty
         ending = _supervise(job, book, number, held, stop, header)
         only_requested = book.was_requested(name)

@@ -146,61 +146,80 @@ class ManagerAddress(NamedTuple):
     protocol: str = "skipjack"
 
 
+DEFAULT = "default"
+"""An entry of a policy's allow-list that stands for all entries of its default."""
+
+PLAIN_ENV = (
+    "LANG", "LANGUAGE", "LC_*", "TZ", "TMPDIR",
+    "http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy", "rsync_proxy",
+    "HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "ALL_PROXY", "NO_PROXY", "RSYNC_PROXY",
+    "APT_SYNC_USER_AGENT", "CONCURRENT_JOBS", "DEBUG", "DOWNLOAD_TIMEOUT", "DRY_RUN", "INIT", "MAX_RETRY",
+    "NIX_MIRROR_*", "PYPI_EXCLUDE", "PYPI_MASTER", "RECURSIVE", "RUSTUP_GC", "SHADOWMIRE_*", "SYNC_FLUTTER_ENGINES",
+    "SYNC_USER_AGENT", "TUNASYNC_LFTP_CONCURRENT", "TUNASYNC_S3_ENDPOINT", "TUNASYNC_TSUMUGU_MAXDELETE",
+    "TUNASYNC_TSUMUGU_PARSER", "TUNASYNC_TSUMUGU_THREADS", "TUNASYNC_TSUMUGU_TIMEZONEFILE",
+    "TUNASYNC_TSUMUGU_USERAGENT", "TUNASYNC_UPSTREAM_URL", "USE_ADDR_FAMILY", "USE_BITMAP_INDEX", "USE_IPV6",
+    "USE_PYPI_INDEX",
+)  # fmt: skip
+"""Variables of the locale, of proxies, and those that public mirror scripts read as a number, a switch or an address.
+None names a program, a file to read, or options."""
+
+CONTAINER_ENV = (
+    *PLAIN_ENV, "APTSYNC_*", "BANDERSNATCH_*", "BIND_ADDRESS", "BREW_SH_BIND_ADDRESS", "CHECKIN_*", "CRATES_*",
+    "CUSTOM_ENDPOINTS", "DOWNLOAD_LINKS", "EXCLUDE", "FAST_SKIP", "FBSD_*", "FILTEREXP", "GC", "GEOMETRIC_REPACK",
+    "GET_ALL", "GITSYNC_*", "GS_*", "HACKAGE_BASE_URL", "HOMEBREW_*", "IGNORE_LOCK", "INDEX_ONLY", "JOBS",
+    "LFTPSYNC_*", "LOG_ROTATE_CYCLE", "MIRROR_BASE_URL", "MODULE", "NO_NIGHTLY", "OWNER", "RCLONE_*", "REGISTRY*",
+    "REPO", "REPOS", "RETRY", "RSYNC_*", "SYNC_*", "TARGETS", "TIMEOUT", "TSUMUGU_*", "TUNASYNC_*", "UPSTREAM*",
+    "URL", "URLBASE", "USER_AGENT", "VERBOSE", "WINGET_*", "WORKERS", "YUKINA_*", "YUMSYNC_*",
+)  # fmt: skip
+"""What the public images for mirrors read as well."""
+
+RSYNC_OPTIONS = (
+    "--8-bit-output", "--address", "--append", "--append-verify", "--archive", "--atimes", "--backup", "--block-size",
+    "--blocking-io", "--bwlimit", "--checksum", "--checksum-choice", "--checksum-seed", "--chmod", "--chown",
+    "--compress", "--compress-choice", "--compress-level", "--compress-threads", "--contimeout", "--copy-dirlinks",
+    "--copy-links", "--copy-unsafe-links", "--crtimes", "--debug", "--delay-updates", "--delete", "--delete-after",
+    "--delete-before", "--delete-delay", "--delete-during", "--delete-excluded", "--devices", "--dirs", "--drop-D",
+    "--exclude", "--exclude-from", "--executability", "--existing", "--filter", "--force", "--from0", "--fsync",
+    "--fuzzy", "--group", "--groupmap", "--hard-links", "--human-readable", "--ignore-errors", "--ignore-existing",
+    "--ignore-times", "--inc-recursive", "--include", "--include-from", "--info", "--inplace", "--ipv4", "--ipv6",
+    "--itemize-changes", "--links", "--max-alloc", "--max-delete", "--max-size", "--min-size", "--mkpath",
+    "--modify-window", "--motd", "--msgs2stderr", "--munge-links", "--new-compress", "--no-8-bit-output", "--no-D",
+    "--no-acls", "--no-append", "--no-atimes", "--no-backup", "--no-blocking-io", "--no-bwlimit", "--no-checksum",
+    "--no-compress", "--no-contimeout", "--no-crtimes", "--no-delay-updates", "--no-devices", "--no-dirs",
+    "--no-drop-D", "--no-force", "--no-from0", "--no-fuzzy", "--no-group", "--no-hard-links", "--no-human-readable",
+    "--no-iconv", "--no-ignore-errors", "--no-inc-recursive", "--no-inplace", "--no-insecure-links",
+    "--no-itemize-changes", "--no-links", "--no-mkpath", "--no-motd", "--no-msgs2stderr", "--no-munge-links",
+    "--no-numeric-ids", "--no-old-args", "--no-omit-dir-times", "--no-omit-link-times", "--no-one-file-system",
+    "--no-open-noatime", "--no-owner", "--no-partial", "--no-perms", "--no-progress", "--no-prune-empty-dirs",
+    "--no-recursive", "--no-relative", "--no-secluded-args", "--no-sparse", "--no-specials", "--no-super",
+    "--no-timeout", "--no-times", "--no-verbose", "--no-whole-file", "--no-write-devices", "--no-xattrs",
+    "--numeric-ids", "--old-compress", "--old-dirs", "--omit-dir-times", "--omit-link-times", "--one-file-system",
+    "--open-noatime", "--outbuf", "--owner", "--partial", "--perms", "--port", "--preallocate", "--progress",
+    "--protocol", "--prune-empty-dirs", "--qsort", "--quiet", "--recursive", "--safe-links", "--secluded-args",
+    "--size-only", "--skip-compress", "--sockopts", "--sparse", "--specials", "--stats", "--stderr", "--stop-after",
+    "--stop-at", "--suffix", "--timeout", "--times", "--update", "--usermap", "--verbose", "--whole-file", "-D", "-P",
+)  # fmt: skip
+"""Options of rsync that neither run a program, nor lead out of the mirror, nor read a file of the machine, but for
+files of patterns, which are judged by themselves."""
+
+
 class Policy(NamedTuple):
-    """What the config repository may not do on this machine; `programs` None means any."""
+    """What the config repository may not do on this machine; `programs` None means any.
+
+    The keys `forbidden_*` are those of former releases, None where they are not set.
+    """
 
     mirror_roots: tuple[str, ...] = ()
     log_roots: tuple[str, ...] = ()
     providers: tuple[str, ...] = ("rsync", "two-stage-rsync", "command")
     programs: tuple[str, ...] | None = None
-    readable: tuple[str, ...] = ("/etc/skipjack",)
-    forbidden_env: tuple[str, ...] = (
-        "LD_*",
-        "RSYNC_*",
-        "GIT_*",
-        "SSH_*",
-        "PYTHON*",
-        "PERL5*",
-        "RUBY*",
-        "NODE_OPTIONS",
-        "BASH_ENV",
-        "BASH_FUNC_*",
-        "ENV",
-        "IFS",
-        "SHELLOPTS",
-        "BASHOPTS",
-    )
-    forbidden_rsync_options: tuple[str, ...] = (
-        "-e",
-        "--rsh",
-        "--rsync-path",
-        "-M",
-        "--remote-option",
-        "--daemon",
-        "--server",
-        "--sender",
-        "--config",
-        "-K",
-        "--keep-dirlinks",
-        "--log-file",
-        "--write-batch",
-        "--only-write-batch",
-        "--read-batch",
-        "-T",
-        "--temp-dir",
-        "--partial-dir",
-        "--backup-dir",
-        "--compare-dest",
-        "--copy-dest",
-        "--link-dest",
-        "--files-from",
-        "--exclude-from",
-        "--include-from",
-        "--password-file",
-        "--early-input",
-        "--copy-as",
-        "--remove-source-files",
-    )
+    readable: tuple[str, ...] = ("/etc/skipjack/secrets",)
+    pattern_files: tuple[str, ...] = ("/etc/skipjack/filters",)
+    allowed_env: tuple[str, ...] = PLAIN_ENV
+    allowed_container_env: tuple[str, ...] = CONTAINER_ENV
+    allowed_rsync_options: tuple[str, ...] = RSYNC_OPTIONS
+    forbidden_env: tuple[str, ...] | None = None
+    forbidden_rsync_options: tuple[str, ...] | None = None
     images: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
     docker_options: tuple[str, ...] = (

@@ -1,13 +1,15 @@
 """Reading the settings files of a worker's and of the manager's machine."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from schemas import address_rules, build, manager_rules
 from schemas.errors import SkipjackError
-from schemas.problems import Problem, Refused
-from schemas.records import ManagerSettings, Policy, RunnerSettings
+from schemas.problems import Problem, Refused, shown
+from schemas.records import DEFAULT, ManagerSettings, Policy, RunnerSettings
+from schemas.rsync_options import canonical, takes_value
 from schemas.validation import check
 from schemas.yaml_file import Document, parse
 
@@ -56,9 +58,20 @@ def _load(kind: str, path: Path) -> dict[str, Any]:
 
 def _beyond(kind: str, document: Document) -> list[Problem]:
     if kind == "policy":
-        return []
+        return list(_unknown_options(document))
     more = manager_rules.check(document) if kind == "manager" else _without_token(document)
     return [*address_rules.settings_problems(document), *more]
+
+
+def _unknown_options(document: Document) -> Iterator[Problem]:
+    """Entries that could never allow anything, most often misspelt ones."""
+    for number, entry in enumerate(document.value.get("allowed_rsync_options", ())):
+        spelling, equals, _value = entry.partition("=")
+        place, todo = ("allowed_rsync_options", number), "See rsync(1) for its options."
+        if entry != DEFAULT and canonical(spelling) is None:
+            yield document.problem(place, f"`{shown(spelling)}` is not an option of rsync.", todo)
+        elif equals and not takes_value(spelling):
+            yield document.problem(place, f"`{shown(spelling)}` of rsync takes no value.", f"Write `{spelling}`.")
 
 
 def _without_token(document: Document) -> list[Problem]:

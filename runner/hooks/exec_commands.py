@@ -28,7 +28,8 @@ def post_fail(job: Job) -> None:
 
 def _run_all(job: Job, status: str, lines: tuple[str, ...]) -> None:
     told = {f"{prefix}_JOB_EXIT_STATUS": status for prefix in ("TUNASYNC", "SKIPJACK")}
-    env = job.facts | told | dict(job.mirror.env)
+    # The variables of a container are for its programs alone; these run on the machine.
+    env = job.facts | told | ({} if job.mirror.docker_image else dict(job.mirror.env))
     for line in lines:
         shown = " ".join(line.split())
         job.note(f"running {shown}")

@@ -1,35 +1,33 @@
-"""The policy under which imported mirrors may do what they did under tunasync, and as little else as possible."""
+"""The policy under which mirrors may do what their definitions say, and as little else as possible."""
 
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from runner import container_policy, env_policy, rsync_policy
+from runner.hooks.container import host_side
 from runner.paths import Paths, lies_below, lies_in, paths_of
-from runner.policy import Violation, violations
-from schemas.records import Mirror, Policy, RunnerSettings
+from runner.policy import Violation, is_covered, program_lines, violations
+from runner.private_paths import secrets
+from schemas.records import DEFAULT, Mirror, Policy, RunnerSettings
 
 _DEFAULTS = Policy()
-_FORBIDDEN = "forbidden_"
-_RSYNC_KEYS = ("rsync_options", "rsync_options_extra", "rsync_override")
+_WITH_DEFAULT = ("allowed_env", "allowed_container_env", "allowed_rsync_options")
+"""Lists in which one word stands for the entries of the default."""
 
 
 class Allowance(NamedTuple):
-    """An entry that `key` of the policy gets, or loses if it lists what is forbidden; for a value of a mirror's key."""
+    """An entry that `key` of the policy gets; for a value of a mirror's key."""
 
     key: str
     entry: str
     cause: str
     value: str = ""
 
-    @property
-    def is_taken_out(self) -> bool:
-        """Whether the entry is a default that must go."""
-        return self.key.startswith(_FORBIDDEN)
-
 
 class Decision(NamedTuple):
-    """The policy, what it allows beyond its defaults, and what no policy allows, both with the mirrors' names."""
+    """The policy, what it allows beyond the one before, and what no policy allows, both with the mirrors' names."""
 
     policy: Policy
     allowed: tuple[tuple[str, Allowance], ...]
@@ -49,81 +47,97 @@ class Decision(NamedTuple):
         return {key: value for key, value in self.policy._asdict().items() if value != getattr(_DEFAULTS, key)}
 
 
-def decide(mirrors: Iterable[Mirror], settings: RunnerSettings) -> Decision:
-    """Allow each mirror what it does, as far as a policy can; for those for which it cannot, nothing is allowed."""
+def decide(mirrors: Iterable[Mirror], settings: RunnerSettings, base: Policy = _DEFAULTS) -> Decision:
+    """Allow each mirror what it does beyond a policy; those for which no policy can allow it get nothing."""
     allowed: list[tuple[str, Allowance]] = []
     refused: list[tuple[str, Violation]] = []
+    mirrors = list(mirrors)
+    private = secrets(settings, mirrors)
     for mirror in mirrors:
-        needed = _needed(mirror, settings)
-        policy = _with(needed)
-        forbidden = list(violations(mirror, paths_of(mirror, settings, policy), settings, policy))
+        needed = _needed(mirror, settings, base)
+        policy = _with(needed, base)
+        forbidden = list(violations(mirror, paths_of(mirror, settings, policy), settings, policy, private))
         refused += ((mirror.name, violation) for violation in forbidden)
         allowed += ((mirror.name, each) for each in needed if not forbidden)
-    return Decision(_with([each for _name, each in allowed]), tuple(allowed), tuple(refused))
+    return Decision(_with([each for _name, each in allowed], base), tuple(allowed), tuple(refused))
 
 
-def _with(allowances: Sequence[Allowance]) -> Policy:
-    """The defaults with these changes."""
+def _with(allowances: Sequence[Allowance], base: Policy) -> Policy:
+    """A policy with these entries."""
     lists: dict[str, tuple[str, ...]] = {}
     for key in dict.fromkeys(each.key for each in allowances):
-        default, entries = getattr(_DEFAULTS, key), [each.entry for each in allowances if each.key == key]
-        taken_out = entries if key.startswith(_FORBIDDEN) else ()
-        kept = [entry for entry in default if entry not in taken_out]
-        lists[key] = tuple(kept if taken_out else dict.fromkeys([*kept, *entries]))
-    return Policy(**lists)
+        before, entries = getattr(base, key) or (), [each.entry for each in allowances if each.key == key]
+        if key in _WITH_DEFAULT and before == getattr(_DEFAULTS, key):
+            before = (DEFAULT,)
+        lists[key] = tuple(dict.fromkeys([*before, *entries]))
+    return base._replace(**lists)
 
 
-def _needed(mirror: Mirror, settings: RunnerSettings) -> list[Allowance]:
-    """What a mirror does that the policy's defaults forbid, as far as a policy can allow it."""
-    paths = paths_of(mirror, settings, _DEFAULTS)
-    parts = (_of_places(paths, settings), _of_files(mirror), _of_container(mirror, paths))
-    return [*itertools.chain(*parts), *_of_lists(mirror, paths, settings)]
+def _needed(mirror: Mirror, settings: RunnerSettings, base: Policy) -> list[Allowance]:
+    """What a mirror does that a policy forbids, as far as a policy can allow it."""
+    paths = paths_of(mirror, settings, base)
+    parts = (
+        _of_places(paths, settings, base), _of_programs(mirror, base), _of_password(mirror, base),
+        _of_env(mirror, base), _of_rsync(mirror, paths, base), _of_container(mirror, paths, base),
+    )  # fmt: skip
+    return [*itertools.chain(*parts)]
 
 
-def _of_places(paths: Paths, settings: RunnerSettings) -> Iterator[Allowance]:
+def _of_places(paths: Paths, settings: RunnerSettings, base: Policy) -> Iterator[Allowance]:
     """The folders above those that are used; the root of all is never one of them."""
     asked = (
-        ("mirror_roots", "mirror_dir", paths.directory, settings.mirror_root),
-        ("log_roots", "log_dir", paths.log_dir, settings.log_dir),
+        ("mirror_roots", "mirror_dir", paths.directory, (settings.mirror_root, *base.mirror_roots)),
+        ("log_roots", "log_dir", paths.log_dir, (settings.log_dir, *base.log_roots)),
     )
-    for key, cause, path, root in asked:
+    for key, cause, path, roots in asked:
         above = os.path.dirname(path)
-        if not lies_below(path, root) and above != "/":
+        if not any(lies_below(path, root) for root in roots) and above != "/":
             yield Allowance(key, above, cause)
 
 
-def _of_files(mirror: Mirror) -> Iterator[Allowance]:
-    path = mirror.exclude_file
-    if path and not any(lies_in(path, folder) for folder in _DEFAULTS.readable):
-        yield Allowance("readable", path, "exclude_file")
+def _of_programs(mirror: Mirror, base: Policy) -> Iterator[Allowance]:
+    if mirror.provider not in base.providers:
+        yield Allowance("providers", mirror.provider, "provider")
+    for key, words in program_lines(mirror) if base.programs is not None else ():
+        if words[0].startswith("/") and not is_covered(words[0], base):
+            yield Allowance("programs", words[0], key)
+
+
+def _of_password(mirror: Mirror, base: Policy) -> Iterator[Allowance]:
     secret = mirror.password.file if mirror.password else None
-    if secret and not any(lies_in(secret, folder) for folder in _DEFAULTS.readable):
+    if secret and not any(lies_in(secret, folder) for folder in base.readable):
         yield Allowance("readable", os.path.dirname(secret), "password")
 
 
-def _of_container(mirror: Mirror, paths: Paths) -> Iterator[Allowance]:
+def _of_env(mirror: Mirror, base: Policy) -> Iterator[Allowance]:
+    """The names, for values that are more than plain words with the sign for any value; the runner's own never."""
+    if any(name in env_policy.OURS for name in mirror.env) and not mirror.docker_image:
+        return
+    for name, value in mirror.env.items():
+        if list(env_policy.violations(mirror._replace(env={name: value}), base)):
+            in_container = bool(mirror.docker_image)
+            entry = name if in_container or env_policy.is_plain(name, value) else f"{name}=*"
+            yield Allowance("allowed_container_env" if in_container else "allowed_env", entry, "env", name)
+
+
+def _of_rsync(mirror: Mirror, paths: Paths, base: Policy) -> Iterator[Allowance]:
+    for needed in rsync_policy.needed(mirror, paths.directory, base):
+        if not needed.file:
+            yield Allowance("allowed_rsync_options", needed.entry, needed.key, needed.entry)
+        elif not any(lies_in(needed.file, folder) for folder in base.pattern_files):
+            yield Allowance("pattern_files", needed.file, needed.key)
+
+
+def _of_container(mirror: Mirror, paths: Paths, base: Policy) -> Iterator[Allowance]:
     if not mirror.docker_image:
         return
-    yield Allowance("images", mirror.docker_image, "docker_image")
+    alone = mirror._replace(docker_volumes=(), docker_options=())
+    if list(container_policy.violations(alone, paths, base)):
+        yield Allowance("images", mirror.docker_image, "docker_image")
     for volume in mirror.docker_volumes:
-        folder = volume.partition(":")[0]
-        if not lies_in(folder, paths.directory) and not lies_in(folder, paths.log_dir):
+        folder = host_side(volume, paths.directory, paths.log_dir)
+        if not any(lies_in(folder, each) for each in (paths.directory, paths.log_dir, *base.volumes)):
             yield Allowance("volumes", folder, "docker_volumes", volume)
     for word in mirror.docker_options:
-        if word.partition("=")[0] not in _DEFAULTS.docker_options:
+        if word not in base.docker_options and word.partition("=")[0] not in base.docker_options:
             yield Allowance("docker_options", word, "docker_options", word)
-
-
-def _of_lists(mirror: Mirror, paths: Paths, settings: RunnerSettings) -> Iterator[Allowance]:
-    """Entries of the lists of what is forbidden that stand in the way, found by asking the policy itself."""
-    bare = mirror._replace(env={}, rsync_options=(), rsync_options_extra=(), rsync_override=())
-    for key, causes in (("forbidden_env", ("env",)), ("forbidden_rsync_options", _RSYNC_KEYS)):
-
-        def forbidden(entries: tuple[str, ...], alone: Mirror, key: str = key) -> list[Violation]:
-            return list(violations(alone, paths, settings, _DEFAULTS._replace(**{key: entries})))
-
-        for cause in causes:
-            alone = bare._replace(**{cause: getattr(mirror, cause)})
-            free, entries = forbidden((), alone), getattr(_DEFAULTS, key)
-            if forbidden(entries, alone) != free:
-                yield from (Allowance(key, each, cause) for each in entries if forbidden((each,), alone) != free)

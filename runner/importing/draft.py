@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 from runner.importing import allowance, containers, folders, machine, shared_keys
@@ -11,6 +12,7 @@ from runner.importing.definitions import Config, Definition, Value
 from runner.importing.findings import Finding, LeftOut
 from runner.importing.mirror_keys import Converted, Keys, convert
 from runner.importing.yaml_text import block
+from runner.policy_lists import FORMER_ENV
 from schemas import build, catalogue
 from schemas.catalogue import DEFAULTS, SITE, WORKERS
 from schemas.names import is_name
@@ -19,6 +21,7 @@ from schemas.records import Mirror, RunnerSettings
 from schemas.sources import SourceFile
 from schemas.validation import schema
 
+_RISKY_ENV = ("*PATH", "*_OPTIONS", "*_CONF", "*_RSH", "*_COMMAND", "*PRELOAD*")
 _RENAMED = {"rsync_options_extra": "rsync_options"}
 
 
@@ -138,10 +141,9 @@ class _Drafting:
         return decision.keys
 
     def _tell_allowance(self, made: Allowance, names: Sequence[str]) -> None:
-        if made.cause == "password":
-            return  # whoever ran this named the folder
-        does = "lacks" if made.is_taken_out else "has"
-        what = f"`{_RENAMED.get(made.cause, made.cause)}`: forbidden by default; `policy.yml` {does} `{made.entry}`"
+        if made.cause == "password" or (made.cause == "env" and not _is_risky(made.value)):
+            return  # whoever ran this named the folder; and most variables are read by one program alone
+        what = f"`{_RENAMED.get(made.cause, made.cause)}`: forbidden by default; `policy.yml` has `{made.entry}`"
         more = f", for {len(names)} mirrors" if len(names) > 1 else ""
         self._tell(self._cause(names[0], made), f"{what} in `{made.key}`{more}.", "Decide whether it stays so.")
 
@@ -189,6 +191,11 @@ class _Drafting:
         elif self._converted.pop(name, None):
             place = self._definitions[name].at(_RENAMED.get(key, key))
             self._tell(place, f"The mirror is left out: {problem.what}", problem.todo)
+
+
+def _is_risky(name: str) -> bool:
+    """Whether a variable may change what programs beside the mirror's own load or run."""
+    return any(fnmatchcase(name, pattern) for pattern in (*FORMER_ENV, *_RISKY_ENV))
 
 
 def _stem(path: str) -> str:

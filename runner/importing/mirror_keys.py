@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from runner.env_policy import OURS
 from runner.importing import containers, folders
 from runner.importing.definitions import Config, Definition, Value
 from runner.importing.findings import Finding
@@ -166,6 +167,10 @@ class _Conversion:
             inside = env.pop("RSYNC_PASSWORD", "")
             if inside and "password" not in self._definition.options:
                 self.take_password(place._replace(value=inside))
+        for name in [name for name in env if name in OURS and not self._has_container]:
+            del env[name]
+            what = f"`env.{name}` is left out: the runner sets {name} itself."
+            self._tell(place, what, "Write whole paths, or let the program set it.")
         for name in [name for name in env if _SECRET_NAME.search(name)]:
             del env[name]
             what = f"`env.{name}` looks like a secret, and was left out of the repository."

@@ -3,11 +3,11 @@
 import os
 from collections.abc import Iterator
 
-from runner.api import Abort, Command, Findings, Job
+from runner.api import Abort, Command, Findings, Job, lies_in
 from runner.providers import deletion_guard
 from schemas.records import Mirror
 from schemas.secrets import read_secret
-from schemas.states import FAILED
+from schemas.states import FAILED, REFUSED
 
 OPTIONS = frozenset({
     "upstream", "command", "env", "exclude_file", "username", "password", "use_ipv4", "use_ipv6",
@@ -97,7 +97,13 @@ def extra(mirror: Mirror) -> tuple[str, ...]:
 def check(job: Job) -> None:
     """See to it that a missing file is named, instead of leaving it to rsync; raises Abort."""
     path = job.mirror.exclude_file
-    if path is not None and not os.access(path, os.R_OK):
+    if path is None:
+        return
+    folders = job.machine.pattern_files
+    if folders is not None and not any(lies_in(path, folder) for folder in folders):
+        what = f"the `exclude_file` {path} is really {os.path.realpath(path)}, outside of the policy's `pattern_files`"
+        raise Abort(REFUSED, f"{what}; rsync would send it to the upstream, so move it back")
+    if not os.path.isfile(path) or not os.access(path, os.R_OK):
         raise Abort(FAILED, f"the `exclude_file` {path} cannot be read; create it, readable for the worker's user")
 
 

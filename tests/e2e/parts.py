@@ -227,7 +227,9 @@ class Worker:
         self.root.mkdir(exist_ok=True)
         self.state = folder / "state"
         self.settings = folder / "runner.yml"
-        (folder / "policy.yml").write_text(f"readable: [{folder.parent}]\n")
+        filters = folder.parent / "filters"
+        filters.mkdir(exist_ok=True)
+        (folder / "policy.yml").write_text(f"readable: [{folder.parent}]\npattern_files: [{filters}]\n")
         text = (
             f"worker: {name}\nrepository: {{url: '{repository}'}}\nmirror_root: {self.root}\n"
             f"state_dir: {self.state}\nrun_dir: {folder}/run\nlog_dir: {folder}/logs\npolicy: {folder}/policy.yml\n"

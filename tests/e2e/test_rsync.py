@@ -144,7 +144,7 @@ def test_a_dry_run_tells_limits_and_where_the_mirror_lies(
 
 
 def test_a_missing_exclude_file_is_named(repository: ConfigRepository, upstream: RsyncDaemon, worker: Worker) -> None:
-    missing = worker.folder / "missing"
+    missing = worker.folder.parent / "filters/missing"
     text = f"upstream: {upstream.url('files')}\nexclude_file: {missing}\n"
     repository.commit({"m.yml": text}, "Add m")
 
@@ -181,8 +181,8 @@ def test_the_policy_judges_every_rsync_that_a_run_starts(
     recorder = tmp_path / "recorder"
     recorder.write_text(f"#!/bin/sh\nprintf '%s\\0' \"$@\" >>{lists}\nprintf '\\n' >>{lists}\nexec rsync \"$@\"\n")
     recorder.chmod(0o755)
-    more = f"provider: {provider}\ncommand: {recorder}\nexclude_file: {tmp_path}/excluded\nuse_ipv4: true\n"
-    (tmp_path / "excluded").write_text("nothing\n")
+    more = f"provider: {provider}\ncommand: {recorder}\nexclude_file: {tmp_path}/filters/excluded\nuse_ipv4: true\n"
+    (tmp_path / "filters/excluded").write_text("nothing\n")
     text = more + "rsync_options: [--exclude, 'two words', -z]\nrsync_options_extra: [--bwlimit=9999]\n"
     declared(repository, upstream, worker, text)
     next(tree.glob("folder-1/*")).unlink()

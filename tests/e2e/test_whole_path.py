@@ -127,6 +127,8 @@ def test_a_command_runs_as_the_public_scripts_expect(repository: ConfigRepositor
         f"provider: command\ncommand: {script} 'two words' $HOME *\nupstream: https://files.example/\n"
         "size_pattern: Total size is ([0-9.]+[KMGTP]?)\nenv: {REPO: stable, TUNASYNC_LOG_DIR: mine}\n"
     )
+    with (worker.folder / "policy.yml").open("a") as policy:
+        policy.write("allowed_env: [default, REPO, TUNASYNC_LOG_DIR]\n")
     repository.commit({"pypi.yml": text}, "Add a script")
 
     worker.command("once")

@@ -74,7 +74,9 @@ def test_variables_that_load_code_are_forbidden(name: str) -> None:
 
 
 def test_everyday_variables_are_allowed() -> None:
-    assert told(env={"REPO": "stable", "TUNASYNC_LOG_DIR": "x", "HTTP_PROXY": "x", "ENVIRONMENT": "x"}) == ""
+    env = {"LANG": "C.UTF-8", "LC_ALL": "zh_CN.UTF-8", "TZ": "Asia/Shanghai", "HTTP_PROXY": "http://p.example:3128"}
+    scripts = {"USE_IPV6": "1", "PYPI_EXCLUDE": "tf-nightly tf_gpu", "NIX_MIRROR_THREADS": "8"}
+    assert told(env=env | scripts) == ""
 
 
 @pytest.mark.parametrize("directory", ["/etc", "/srv/mirror", "/srv/mirror/../x", "/srv/mirrors/x", "/"])
@@ -112,9 +114,8 @@ def test_a_snapshot_stays_below_its_root() -> None:
 @pytest.mark.parametrize(
     "fields",
     [
-        {"exclude_file": "/etc/shadow"},
-        {"exclude_file": "/etc/skipjack/../shadow"},
         {"password": Secret(file="/etc/shadow")},
+        {"password": Secret(file="/etc/skipjack/secrets/../../shadow")},
     ],
 )
 def test_files_are_read_only_where_the_policy_says(fields: Mapping[str, Any]) -> None:

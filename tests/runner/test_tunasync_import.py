@@ -24,7 +24,7 @@ mirror_subdir = "linux"
 use_ipv6 = true
 interval = 60
 env = {A = "1", B = "2"}
-rsync_options = ["--one"]
+rsync_options = ["-z"]
   [[mirrors.mirrors]]
   name = "first"
   upstream = "rsync://up.example.org/first/"
@@ -32,7 +32,7 @@ rsync_options = ["--one"]
   name = "second"
   upstream = "rsync://up.example.org/second/"
   use_ipv6 = false
-  rsync_options = ["--two"]
+  rsync_options = ["-O"]
   env = {B = "3"}
     [[mirrors.mirrors.mirrors]]
     name = "third"
@@ -49,9 +49,9 @@ def test_children_inherit_every_field_and_override_some_and_parents_are_no_mirro
     assert set(result.mirrors) == {"first", "third", "last"}
     first, third = result.mirrors["first"], result.mirrors["third"]
     assert (first.provider, first.mirror_subdir, first.interval) == ("two-stage-rsync", "linux", 3600)
-    assert (first.rsync_options_extra, dict(first.env)) == (("--one",), {"A": "1", "B": "2"})
+    assert (first.rsync_options_extra, dict(first.env)) == (("-z",), {"A": "1", "B": "2"})
     assert (third.upstream, third.interval) == ("rsync://up.example.org/second/", 7200)
-    assert (third.rsync_options_extra, dict(third.env)) == (("--two",), {"A": "1", "B": "3"})
+    assert (third.rsync_options_extra, dict(third.env)) == (("-O",), {"A": "1", "B": "3"})
     assert third.use_ipv6, "an empty value beats nothing in tunasync"
     assert [line[:17] for line in result.findings] == ["worker.conf:22: `"]
     assert "use_ipv6 = false" in result.findings[0]

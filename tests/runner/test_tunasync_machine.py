@@ -193,31 +193,55 @@ def test_a_snapshot_elsewhere_is_told_and_published_with_the_others(bench: Bench
 
 
 def test_what_the_policy_does_not_mind_needs_none(bench: Bench) -> None:
-    assert bench.run(GLOBAL + DEBIAN + "rsync_options = ['-z']\nenv = {A = 'b'}\n").code == 0
+    assert bench.run(GLOBAL + DEBIAN + "rsync_options = ['-z']\nenv = {TZ = 'UTC'}\n").code == 0
     assert not (bench.folder / "policy.yml").exists()
 
 
-def test_forbidden_options_of_rsync_are_taken_off_the_list_with_the_line_of_each(bench: Bench) -> None:
+def test_options_of_rsync_are_put_on_the_list_with_their_values_and_the_line_of_each(bench: Bench) -> None:
     usual = "rsync_options = ['--partial-dir=.part', '-z']\n"
     own = "rsync_options = ['-K']\n" + OTHER + "rsync_override = ['-a', '-e', 'ssh -p 22']\n"
     result = bench.run(GLOBAL + usual + DEBIAN + own)
 
-    lacking = set(Policy().forbidden_rsync_options) - set(result.policy.forbidden_rsync_options)
-    assert lacking == {"--partial-dir", "-K", "-e"}
+    entries = ("--partial-dir=.part", "--keep-dirlinks", "--rsh=ssh -p 22")
+    assert result.policy == Policy(allowed_rsync_options=("default", *entries))
     assert set(result.mirrors) == {"debian", "other"}
-    assert [line.split("`")[5:8:2] for line in result.findings] == [
-        ["--partial-dir", "forbidden_rsync_options"],
-        ["-K", "forbidden_rsync_options"],
-        ["-e", "forbidden_rsync_options"],
-    ]
+    assert [line.split("`")[5:8:2] for line in result.findings] == [[each, "allowed_rsync_options"] for each in entries]
     assert places(result.findings) == ["worker.conf:7:", "worker.conf:11:", "worker.conf:15:"]
 
 
-def test_forbidden_variables_are_taken_off_the_list(bench: Bench) -> None:
-    result = bench.run(GLOBAL + DEBIAN + "env = {RSYNC_PROXY = 'proxy:80', PYTHONPATH = '/x'}\n")
-    lacking = set(Policy().forbidden_env) - set(result.policy.forbidden_env)
-    assert lacking == {"RSYNC_*", "PYTHON*"}
+def test_the_names_of_variables_are_put_on_the_list(bench: Bench) -> None:
+    env = "env = {BRANCH = 'stable', PYTHONPATH = '/x', FLAGS = '$y', PATH = '/z', TZ = 'UTC'}\n"
+    result = bench.run(GLOBAL + DEBIAN + env)
+
+    assert result.policy == Policy(allowed_env=("default", "BRANCH", "PYTHONPATH", "FLAGS=*"))
+    assert dict(result.mirrors["debian"].env) == {
+        "BRANCH": "stable", "PYTHONPATH": "/x", "FLAGS": "$y", "TZ": "UTC"
+    }  # fmt: skip
+    assert [line.partition("`")[2].partition("`")[0] for line in result.findings] == ["env.PATH", "env"]
     assert places(result.findings) == ["worker.conf:10:"] * 2
+
+
+def test_the_variables_of_containers_have_a_list_of_their_own(bench: Bench) -> None:
+    docker = "[docker]\nenable = true\n" + DEBIAN + "docker_image = 's:3'\nenv = {RSYNC_HOST = 'h', ODD = '$x'}\n"
+    policy = bench.run(GLOBAL + docker).policy
+    assert (policy.allowed_env, policy.allowed_container_env) == (Policy().allowed_env, ("default", "ODD"))
+
+
+def test_a_file_of_patterns_stays_where_it_is_and_is_the_only_one_there_that_may_be_sent(bench: Bench) -> None:
+    (bench.folder / "patterns").write_text("*.iso\n")
+    path = str(bench.folder / "patterns")
+    result = bench.run(GLOBAL + DEBIAN + f"exclude_file = '{path}'\nrsync_options = ['--exclude-from', '{path}']\n")
+
+    assert result.policy == Policy(pattern_files=("/etc/skipjack/filters", path))
+    debian = result.mirrors["debian"]
+    assert result.forbidden(debian._replace(exclude_file=str(bench.folder / "worker.conf")), result.policy)
+
+
+def test_a_secret_that_is_named_as_a_file_of_patterns_turns_the_mirror_away(bench: Bench) -> None:
+    other = OTHER + f"exclude_file = '{bench.folder}/secrets/debian'\n"
+    result = bench.with_secrets(GLOBAL + DEBIAN + "password = 'x'\n" + other)
+    assert set(result.mirrors) == {"debian"}
+    assert "may be sent to an upstream" in result.findings[-1]
 
 
 def test_what_rsync_would_take_for_another_source_turns_the_mirror_away(bench: Bench) -> None:
@@ -233,7 +257,7 @@ def test_a_mirror_that_is_left_out_loosens_nothing(bench: Bench) -> None:
 
 def test_the_folder_of_the_secrets_may_be_read(bench: Bench) -> None:
     result = bench.with_secrets(GLOBAL + DEBIAN + "password = 'x'\n")
-    assert (result.code, result.policy.readable) == (0, ("/etc/skipjack", str(bench.folder / "secrets")))
+    assert (result.code, result.policy.readable) == (0, ("/etc/skipjack/secrets", str(bench.folder / "secrets")))
     assert set(result.mirrors) == {"debian"}
 
 

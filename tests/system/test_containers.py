@@ -61,6 +61,7 @@ def worker(tmp_path: Path, repository: ConfigRepository, engine: Engine) -> Work
         settings.write(f"container_program: {engine.program}\n")
     with (worker.folder / "policy.yml").open("a") as policy:
         policy.write(f"images: ['localhost/*', 'no.such.example/*']\nvolumes: [{tmp_path}/shared]\n")
+        policy.write("allowed_container_env: [WORD, PATH, DOCKER_HOST, CONTAINERS_CONF]\n")
     return worker
 
 
@@ -141,12 +142,12 @@ def test_rsync_takes_its_password_along_and_no_command_line_holds_it(
     secrets.write_text(f"mirror:{PASSWORD}\n")
     secrets.chmod(0o600)
     (tmp_path / "password").write_text(f"{PASSWORD}\n")
-    (tmp_path / "excluded").write_text("unwanted\n")
+    (tmp_path / "filters/excluded").write_text("unwanted\n")
     (tree / "unwanted").touch()
     with RsyncDaemon(tmp_path / "up", {"files": tree}, f"auth users = mirror\nsecrets file = {secrets}") as daemon:
         text = (
             f"provider: rsync\nupstream: {daemon.url('files')}\nusername: mirror\n"
-            f"password: {{file: {tmp_path}/password}}\nexclude_file: {tmp_path}/excluded\n"
+            f"password: {{file: {tmp_path}/password}}\nexclude_file: {tmp_path}/filters/excluded\n"
             "rsync_options: [--bwlimit=500]\ndocker_options: [--network=host]\n"
         )
         repository.commit({"m.yml": text}, "Add m")

@@ -1,0 +1,59 @@
+"""What a machine's policy says about the environment variables that a definition sets."""
+
+import fnmatch
+import re
+from collections.abc import Iterator
+
+from runner import policy_lists
+from schemas.problems import shown
+from schemas.records import Mirror, Policy
+
+Violation = tuple[str, str]
+
+OURS = ("PATH", "HOME")
+"""Variables that the runner sets itself for every program of the machine."""
+
+_ASK = "Ask the administrator of this machine to add it to `{}` of the policy, or remove it."
+
+_PLAIN = re.compile(r"(?!-)(?:(?! -)[^\x00-\x1f\x7f$`\\'\";&|<>()\[\]{}#!])*")
+"""A value in which no shell, no `eval` of a script and no list of options finds more than a word or a few."""
+
+_LOCALE = re.compile(r"[A-Za-z0-9_.@:-]*")
+_ZONE = re.compile(r"(?![:/])(?!.*\.\.)[A-Za-z0-9_+/,.:<>-]*")
+
+
+def violations(mirror: Mirror, policy: Policy) -> Iterator[Violation]:
+    """Everything about a definition's variables that this machine does not allow."""
+    for name, value in mirror.env.items():
+        yield from _in_container(name, value, policy) if mirror.docker_image else _on_machine(name, value, policy)
+
+
+def _in_container(name: str, value: str, policy: Policy) -> Iterator[Violation]:
+    entries = policy_lists.container_env_entries(policy)
+    if not any(_matches(name, entry.name) and _matches(value, entry.value or "*") for entry in entries):
+        yield f"`env` sets {name}, which this machine does not allow.", _ASK.format("allowed_container_env")
+
+
+def _on_machine(name: str, value: str, policy: Policy) -> Iterator[Violation]:
+    if name in OURS:
+        yield f"`env` sets {name}, which the runner sets itself.", "Remove it, and write whole paths in the definition."
+        return
+    found = [entry for entry in policy_lists.env_entries(policy) if _matches(name, entry.name)]
+    if not found or policy_lists.is_forbidden(name, policy):
+        yield f"`env` sets {name}, which this machine does not allow.", _ASK.format("allowed_env")
+    elif not any(is_plain(name, value) if entry.value is None else _matches(value, entry.value) for entry in found):
+        what = f"`env` sets {name} to `{shown(value)}`, and this machine allows it plain values alone."
+        yield what, f"Ask the administrator of this machine to add `{name}=*` to `allowed_env` of the policy."
+
+
+def _matches(text: str, pattern: str) -> bool:
+    return fnmatch.fnmatchcase(text, pattern)
+
+
+def is_plain(name: str, value: str) -> bool:
+    """Whether a value has no power beyond its meaning. A locale and a zone are names: as paths they would be opened."""
+    if name in ("LANG", "LANGUAGE") or name.startswith("LC_"):
+        return _LOCALE.fullmatch(value) is not None
+    if name == "TZ":
+        return _ZONE.fullmatch(value) is not None
+    return _PLAIN.fullmatch(value) is not None

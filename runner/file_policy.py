@@ -1,0 +1,66 @@
+"""What a machine's policy says about the files that a definition names.
+
+rsync sends the rules of a file of patterns to the upstream, and a container can send whatever it sees. So none of these
+files may be a secret, or lie where one could be. A password goes to one upstream, and is never another's.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+
+from runner import private_paths
+from runner.paths import lies_in
+from schemas.records import Mirror, Policy, RunnerSettings
+
+Violation = tuple[str, str]
+
+
+def password_violations(mirror: Mirror, policy: Policy, settings: RunnerSettings) -> Iterator[Violation]:
+    """Why a mirror's password may not be in the file that it names."""
+    path = mirror.password.file if mirror.password else None
+    if path is None:
+        return
+    if not any(lies_in(path, folder) for folder in policy.readable):
+        folders = ", ".join(policy.readable) or "no folder"
+        todo = "Put the file there, or ask the administrator of this machine to add its folder to `readable`."
+        yield f"`password` names {path}, but only files in {folders} may be read.", todo
+    elif private_paths.is_secret(path, private_paths.secrets(settings)):
+        yield f"`password` names {path}, which is a secret of the worker itself.", "Use a file of the mirror's own."
+    elif private_paths.is_other_than_file(path):
+        yield f"`password` names {path}, which is not a regular file.", "Write the password into a file."
+
+
+class PatternFiles:
+    """Judges files of patterns for one policy; each folder is looked at once."""
+
+    def __init__(self, policy: Policy, settings: RunnerSettings, private: Sequence[str]) -> None:
+        self._policy, self._settings, self._private = policy, settings, private
+        self._why: dict[str, str] = {}
+
+    def violations(self, key: str, path: str) -> Iterator[Violation]:
+        """Why rsync may not read its rules from a file; `key` is what names it."""
+        folders = [folder for folder in self._policy.pattern_files if path.startswith("/") and lies_in(path, folder)]
+        if not folders:
+            yield self._elsewhere(key, path)
+            return
+        for folder in folders:
+            if why := self._why_not(folder):
+                what = f"`{key}` names {path}, and no file of {folder} may be sent to an upstream: {why}."
+                yield what, "Ask the administrator of this machine for a folder of its own in `pattern_files`."
+                return
+        if private_paths.is_secret(path, self._private):
+            yield f"`{key}` names {path}, which is a secret.", "Use a file with patterns alone."
+        elif private_paths.is_other_than_file(path):
+            yield f"`{key}` names {path}, which is not a regular file.", "Write the patterns into a file."
+
+    def _elsewhere(self, key: str, path: str) -> Violation:
+        folders = ", ".join(self._policy.pattern_files) or "no folder"
+        what = f"`{key}` names {path}, but only files in {folders} may be sent to an upstream."
+        if not self._policy.pattern_files:
+            return what, "Ask the administrator of this machine to add a folder to `pattern_files` of the policy."
+        place = os.path.join(self._policy.pattern_files[0], os.path.basename(path))
+        return what, f"Move the file to {place} on the worker's machine, and write `{key}: {place}`."
+
+    def _why_not(self, folder: str) -> str:
+        if folder not in self._why:
+            self._why[folder] = private_paths.why_no_pattern_folder(folder, self._settings, self._policy, self._private)
+        return self._why[folder]

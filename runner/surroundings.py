@@ -1,0 +1,51 @@
+"""The environment of the programs that a run starts: what they get of the worker's own, and where they find programs.
+
+A definition decides what runs, so nothing of the worker's environment may give it more power: no agent or token of
+whoever started the worker by hand, and no variable by which a program loads code. `PATH` and `HOME` are set here, so
+that no folder of a mirror is in the one and no mirror can write to the other.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+
+from runner.paths import lies_in
+
+SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""Where programs are looked for when the worker's own `PATH` has no folder that is safe."""
+
+OF_CONTAINER_PROGRAMS = (
+    "BUILDAH_*", "CONTAINER*", "DBUS_SESSION_BUS_ADDRESS", "DOCKER_*", "PODMAN_*", "REGISTRY_AUTH_FILE", "TMPDIR",
+    "XDG_*",
+)  # fmt: skip
+"""What the program that starts containers reads itself, such as where its daemon listens; containers get none of it."""
+
+_PASSED_ON = ("USER", "LOGNAME", "SHELL")
+
+
+def environment(home: str, roots: Sequence[str], names: Sequence[str], more: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a program: `more`, and beside it the worker's own variables whose names fit `names`.
+
+    `roots` are the folders that mirrors write to. Whatever `more` says, `PATH` and `HOME` are the runner's.
+    """
+    patterns = (*_PASSED_ON, *names)
+    own = {key: value for key, value in os.environ.items() if any(fnmatchcase(key, each) for each in patterns)}
+    return own | dict(more) | {"PATH": search_path(roots), "HOME": home}
+
+
+def search_path(roots: Sequence[str]) -> str:
+    """The worker's `PATH` without folders that are not absolute, or lie below a folder that mirrors write to."""
+    folders = os.environ.get("PATH", SEARCH).split(":")
+    kept = [each for each in folders if each.startswith("/") and not any(lies_in(each, root) for root in roots)]
+    return ":".join(kept) or SEARCH
+
+
+def safe_home(account: str, own: str, roots: Sequence[str]) -> str:
+    """The home of the worker's account if no mirror can write to it or to its hidden folders, else the folder `own`."""
+    if account in ("", "/") or not account.startswith("/") or not os.path.isdir(account):
+        return own
+    for root in roots:
+        below = os.path.relpath(os.path.realpath(root), os.path.realpath(account))
+        if lies_in(account, root) or (lies_in(root, account) and below.startswith(".")):
+            return own
+    return account

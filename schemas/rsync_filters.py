@@ -1,0 +1,48 @@
+"""Read a filter rule as rsync does: which kind it is, and whether rsync reads a file for it."""
+
+from typing import NamedTuple
+
+MERGE, DIR_MERGE = ".", ":"
+
+_NAMES = {
+    "clear": "!", "dir-merge": ":", "exclude": "-", "hide": "H", "include": "+", "merge": ".", "protect": "P",
+    "risk": "R", "show": "S",
+}  # fmt: skip
+_KINDS = frozenset("!:.+-HPRS")
+_INITIALS = frozenset(name[0] for name in _NAMES)
+_BLANKS = " \t\n\v\f\r"
+
+
+class Rule(NamedTuple):
+    """A rule: its one-letter kind (empty for what is none), its modifiers, and its pattern or file."""
+
+    kind: str
+    modifiers: str
+    pattern: str
+
+    @property
+    def reads_folders(self) -> bool:
+        """Whether rsync looks for a file of rules in the folders that it syncs, or in its user's home."""
+        return self.kind == DIR_MERGE or "C" in self.modifiers
+
+
+def read(text: str) -> Rule:
+    """Read the value of `--filter`. Never raises; a text that rsync would not take has an empty kind."""
+    kind, rest = _kind(text)
+    if kind not in _KINDS:
+        return Rule("", "", text)
+    if kind == "!":
+        return Rule(kind, "", rest)
+    end = next((place for place, sign in enumerate(rest) if sign in " _"), len(rest))
+    return Rule(kind, rest[:end], rest[end + 1 :])
+
+
+def _kind(text: str) -> tuple[str, str]:
+    """The kind's letter and what follows; a `,` between it and its modifiers is left out."""
+    if text[:1] not in _INITIALS:
+        return text[:1], text[1:].removeprefix(",")
+    name = next((name for name in _NAMES if text.startswith(name)), "")
+    after = text[len(name) :]
+    if not name or after[:1] not in ("", "_", ",", *_BLANKS):
+        return "", text
+    return _NAMES[name], after.removeprefix(",")

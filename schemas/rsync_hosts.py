@@ -1,0 +1,58 @@
+"""How rsync reads the words that are no options: as a daemon's address, as a host for a remote shell, or as a path."""
+
+import re
+
+DAEMON, SHELL, LOCAL = "daemon", "shell", "local"
+
+_URL = "rsync://"
+_BRACKETS = re.compile(r"\[[^\]/]+\](?=[/:]|$)")
+
+
+def transport(word: str) -> str:
+    """How rsync would reach a source or target: a constant of this module.
+
+    What begins like the address of a daemon and is none, such as `rsync://user:secret@host/x/`, is a host named `rsync`
+    for rsync, which it reaches by a remote shell.
+    """
+    if word[: len(_URL)].lower() == _URL and _is_daemon_address(word[len(_URL) :]):
+        return DAEMON
+    path = _after_host(word)
+    if path is None:
+        return LOCAL
+    return DAEMON if path.startswith(":") else SHELL
+
+
+def _is_daemon_address(rest: str) -> bool:
+    """Whether what follows `rsync://` is `[user@]host[:port][/path]`; a `:` before the host's end begins the port."""
+    end, sign = _host_end(rest)
+    if end is None:
+        return False
+    if sign != ":":
+        return True
+    port = rest[end + 1 :].lstrip("0123456789")
+    return not port or port.startswith("/")
+
+
+def _after_host(word: str) -> str | None:
+    """What follows the first `:` after a host; None for a path."""
+    end, sign = _host_end(word)
+    return word[end + 1 :] if end is not None and sign == ":" else None
+
+
+def _host_end(text: str) -> tuple[int | None, str]:
+    """Where a host ends, and with which sign (empty at the end of the text); None when there can be no host."""
+    start = place = 0
+    while place < len(text):
+        sign = text[place]
+        if sign in ":/":
+            return place, sign
+        if sign == "@":
+            start = place + 1
+        elif sign == "[":
+            found = _BRACKETS.match(text, place)
+            if place != start or found is None:
+                return None, ""
+            place = found.end()
+            continue
+        place += 1
+    return len(text), ""
