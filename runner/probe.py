@@ -4,8 +4,8 @@ Nobody but the mirror's own upstream is asked: the file's path is laid below its
 """
 
 import contextlib
+import errno
 import os
-import stat
 import tempfile
 import time
 from collections.abc import Callable
@@ -22,6 +22,7 @@ from runner.transport import Line, Patience, Unreachable
 from schemas import VERSION
 from schemas.errors import SkipjackError
 from schemas.freshness import PROBE_LASTS
+from schemas.reading import read_regular
 from schemas.records import Mirror
 from schemas.report import Probe
 from schemas.secrets import read_secret
@@ -162,8 +163,10 @@ def _of_rsync(mirror: Mirror, file: str, machine: Machine) -> bytes:
             raise NotRead(f"the upstream cannot be asked for {file}: {_last_words(code, said)}")
         if not os.path.isfile(target):
             raise NotRead(f"the upstream has no {file}, or one larger than {LARGEST} bytes")
-        with open(target, "rb") as read:
-            return read.read(LARGEST)
+        try:
+            return read_regular(target, LARGEST)
+        except OSError as error:
+            raise NotRead(f"the upstream has no readable {file}: {error.strerror}") from error
 
 
 def _last_words(code: int, said: str) -> str:
@@ -178,13 +181,7 @@ def _own(paths: Paths, file: str) -> bytes:
     if not lies_in(path, paths.directory):
         raise NotRead(f"{path} leads out of the mirror")
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb") as read:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise NotRead(f"{path} is no file")
-            data = read.read(LARGEST + 1)
+        return read_regular(path, LARGEST)
     except OSError as error:
-        raise NotRead(f"{path} cannot be read: {error.strerror}") from error
-    if len(data) > LARGEST:
-        raise NotRead(f"{path} is larger than {LARGEST} bytes")
-    return data
+        known = {errno.EFBIG: f"{path} is larger than {LARGEST} bytes", errno.EINVAL: f"{path} is no file"}
+        raise NotRead(known.get(error.errno or 0, f"{path} cannot be read: {error.strerror}")) from error

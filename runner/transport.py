@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from schemas.reading import require_regular
+
 LARGEST = 16 * 1024**2
 """Bytes of an answer that are read at most."""
 
@@ -42,10 +44,8 @@ class Line:
     """A connection to the server at a URL, kept open from one exchange to the next; for one thread."""
 
     def __init__(self, url: str, ca_cert: str | None = None) -> None:
-        parts = urlsplit(url)
-        self._secure = parts.scheme == "https"
-        self._host, self._port = parts.hostname or "", parts.port or (443 if self._secure else 80)
-        self._base = parts.path.rstrip("/")
+        self._address = url
+        self._secure, self._host, self._port, self._base = False, "", 0, ""
         self._ca_cert = ca_cert
         self._connection: http.client.HTTPConnection | None = None
 
@@ -58,6 +58,7 @@ class Line:
         A request on a kept connection may reach the server twice, when that hangs up without an answer.
         """
         began, kept = time.monotonic(), self._connection is not None
+        self._understand()
         request = method, self._base + path, body, dict(headers or {})
         try:
             try:
@@ -71,6 +72,16 @@ class Line:
         except (OSError, ValueError, http.client.HTTPException) as error:
             self.close()
             raise Unreachable(_words(error)) from error
+
+    def _understand(self) -> None:
+        """Take the address apart; Unreachable when it cannot be one."""
+        try:
+            parts = urlsplit(self._address)
+            self._secure = parts.scheme == "https"
+            self._host, self._port = parts.hostname or "", parts.port or (443 if self._secure else 80)
+            self._base = parts.path.rstrip("/")
+        except ValueError as error:
+            raise Unreachable(f"its address is not valid: {str(error)[:1].lower()}{str(error)[1:]}") from error
 
     def close(self) -> None:
         """Hang up."""
@@ -108,6 +119,8 @@ class Line:
 
     def _context(self) -> ssl.SSLContext:
         try:
+            if self._ca_cert is not None:
+                require_regular(self._ca_cert)
             return ssl.create_default_context(cafile=self._ca_cert)
         except OSError as error:
             raise ValueError(f"the certificates in {self._ca_cert} cannot be used: {error.strerror}") from error

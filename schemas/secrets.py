@@ -3,15 +3,18 @@
 import os
 
 from schemas.errors import SkipjackError
+from schemas.reading import read_regular
 from schemas.records import Secret
+
+_MOST = 64 * 1024
+"""Bytes of a file with a secret."""
 
 
 def read_secret(secret: Secret) -> str:
     """The first line of the secret's file, or of the credential that systemd gave this unit; it is never logged."""
     path = secret.file or _credential(str(secret.credential))
     try:
-        with open(path, encoding="utf-8") as file:
-            line = file.readline().strip()
+        line = read_regular(path, _MOST).decode().partition("\n")[0].strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise SkipjackError(f"The secret {path} cannot be read: {reason}.", "Check the path and its owner.") from error

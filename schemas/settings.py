@@ -8,8 +8,10 @@ from typing import Any
 from schemas import address_rules, build, manager_rules
 from schemas.errors import SkipjackError
 from schemas.problems import Problem, Refused, shown
+from schemas.reading import read_regular
 from schemas.records import DEFAULT, ManagerSettings, Policy, RunnerSettings
 from schemas.rsync_options import canonical, takes_value
+from schemas.sources import MAX_BYTES
 from schemas.validation import check
 from schemas.yaml_file import Document, parse
 
@@ -43,7 +45,7 @@ def load_policy(path: Path) -> Policy:
 
 def _load(kind: str, path: Path) -> dict[str, Any]:
     try:
-        data = path.read_bytes()
+        data = read_regular(path, MAX_BYTES + 1)
     except OSError as error:
         raise SkipjackError(
             f"The settings {path} cannot be read: {error.strerror}.", "Name the file with --settings."

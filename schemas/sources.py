@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from schemas.errors import SkipjackError
 from schemas.problems import printable
+from schemas.reading import read_beginning
 
 MAX_BYTES = 256 * 1024
 """Limit of one file; far above any real definition, far below what could hurt."""
@@ -45,7 +46,6 @@ def _read(path: Path) -> bytes | None:
     if path.is_symlink():
         return None
     try:
-        with path.open("rb") as file:
-            return file.read(MAX_BYTES + 1)
+        return read_beginning(path, MAX_BYTES + 1)
     except OSError as error:
         raise SkipjackError(f"{path} cannot be read: {error.strerror}.", "Check its permissions.") from error

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from runner.api import Abort, Command, Findings, Job, lies_in
 from runner.providers import deletion_guard
+from schemas.reading import require_regular
 from schemas.records import Mirror
 from schemas.secrets import read_secret
 from schemas.states import FAILED, REFUSED
@@ -95,7 +96,7 @@ def extra(mirror: Mirror) -> tuple[str, ...]:
 
 
 def check(job: Job) -> None:
-    """See to it that a missing file is named, instead of leaving it to rsync; raises Abort."""
+    """Check that rsync can read the file of patterns, and that reading it cannot hang; raises Abort."""
     path = job.mirror.exclude_file
     if path is None:
         return
@@ -103,8 +104,13 @@ def check(job: Job) -> None:
     if folders is not None and not any(lies_in(path, folder) for folder in folders):
         what = f"the `exclude_file` {path} is really {os.path.realpath(path)}, outside of the policy's `pattern_files`"
         raise Abort(REFUSED, f"{what}; rsync would send it to the upstream, so move it back")
-    if not os.path.isfile(path) or not os.access(path, os.R_OK):
-        raise Abort(FAILED, f"the `exclude_file` {path} cannot be read; create it, readable for the worker's user")
+    try:
+        require_regular(path)
+    except OSError as error:
+        why = error.strerror
+        raise Abort(
+            FAILED, f"the `exclude_file` {path} cannot be read: {why}; create it, readable for the worker's user"
+        ) from error
 
 
 def invocation(job: Job, words: tuple[str, ...]) -> Command:

@@ -5,6 +5,7 @@ import ssl
 from pathlib import Path
 
 from schemas.errors import SkipjackError
+from schemas.reading import require_regular
 from schemas.records import Tls
 
 _log = logging.getLogger(__name__)
@@ -40,6 +41,8 @@ class Certificate:
     def _load(self, context: ssl.SSLContext) -> None:
         tls = self._tls
         try:
+            for path in tls:
+                require_regular(path)
             context.load_cert_chain(tls.certificate, tls.key, password="")
         except OSError as error:
             what = (

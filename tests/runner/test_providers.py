@@ -1,5 +1,6 @@
 """What the providers run and what they read out of logs, without running anything."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -212,3 +213,9 @@ def test_a_pattern_that_would_try_for_ever_is_given_up(tmp_path: Path, monkeypat
     assert "did not get past line 2" in found.stuck
     assert found.tail.startswith("fine\n")
     assert read(tmp_path, "fine\n", command.reader(job()), "^(a+)+b$").stuck == ""
+
+
+def test_a_pipe_in_the_place_of_an_exclude_file_is_named_before_rsync_would_wait_for_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "patterns")
+    with pytest.raises(Abort, match="patterns cannot be read: it is a named pipe"):
+        rsync.check(job(exclude_file=str(tmp_path / "patterns")))

@@ -1,5 +1,6 @@
 """Exchanges with servers that do what they should not, on real sockets."""
 
+import os
 import socket
 import ssl
 import subprocess
@@ -178,3 +179,12 @@ def test_a_server_that_never_shakes_hands_is_given_up(serve: Serve, connect: Con
     server = serve(lambda _connection, _number: None)
     with pytest.raises(Unreachable, match=r"^timed out$"):
         connect(server.url.replace("http:", "https:")).exchange("GET", "/", SOON)
+
+
+def test_a_pipe_in_the_place_of_certificates_is_named_and_not_waited_for(
+    serve: Serve, connect: Connect, tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "ca.pem")
+    server = serve(lambda _connection, _number: None)
+    with pytest.raises(Unreachable, match=r"ca\.pem cannot be used: it is a named pipe"):
+        connect(server.url.replace("http:", "https:"), str(tmp_path / "ca.pem")).exchange("GET", "/", LATER)

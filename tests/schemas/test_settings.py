@@ -210,3 +210,14 @@ def test_settings_with_which_no_manager_could_work_are_refused(settings: Path, t
         load_manager(settings)
     assert words in str(caught.value)
     assert len(str(caught.value).splitlines()) == 2
+
+
+@pytest.mark.parametrize("place", ["h:99999/", "h:abc/", "[::1/", "h:-1/"])
+def test_an_address_with_an_impossible_host_or_port_is_a_problem_with_a_place(settings: Path, place: str) -> None:
+    token = "token: {file: /etc/skipjack/token}"
+    settings.write_text(
+        f"worker: w1\nrepository: {{url: 'https://{place}'}}\nmanager: {{url: 'http://{place}', {token}}}\n"
+    )
+    with pytest.raises(Refused) as caught:
+        load_runner(settings)
+    assert [each.line for each in caught.value.problems] == [2, 3]

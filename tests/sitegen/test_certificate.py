@@ -1,5 +1,6 @@
 """HTTPS by the manager itself, with real certificates that are renewed while it serves."""
 
+import os
 import socket
 import ssl
 import subprocess
@@ -114,3 +115,12 @@ def test_a_certificate_that_cannot_be_used_is_told_in_one_line(tmp_path: Path, f
         done = Manager(tmp_path, tls=first | wrong).command("serve")
         assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
         assert "Check `tls` in the settings" in done.stderr
+
+
+@pytest.mark.parametrize("key", ["certificate", "key"])
+def test_a_pipe_in_the_place_of_the_certificate_is_named_and_not_waited_for(
+    tmp_path: Path, first: dict[str, str], key: str
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    done = secured(tmp_path, first | {key: str(tmp_path / "pipe")}).command("serve")
+    assert (done.returncode, "cannot be used: it is a named pipe" in done.stderr) == (1, True)

@@ -1,0 +1,52 @@
+"""Reading a file that settings or definitions name: a regular file of bounded size, and nothing that could hang.
+
+Opening a named pipe waits for a writer, and a device has no end. Links are followed: certificates and credentials often
+are links. Cheap to import: every run of a mirror with a password does it.
+"""
+
+import errno
+import os
+import stat
+
+_MOST = 1024**2
+
+_KINDS = {
+    stat.S_IFDIR: "it is a directory",
+    stat.S_IFIFO: "it is a named pipe",
+    stat.S_IFSOCK: "it is a socket",
+    stat.S_IFCHR: "it is a device",
+    stat.S_IFBLK: "it is a device",
+}
+
+
+def read_regular(path: str | os.PathLike[str], most: int = _MOST) -> bytes:
+    """Return the content of a regular file.
+
+    OSError, with the reason in `strerror`, when it cannot be read, is not a regular file, or is larger than `most`
+    bytes. Never waits.
+    """
+    data = read_beginning(path, most + 1)
+    if len(data) > most:
+        raise OSError(errno.EFBIG, f"it is larger than {most} bytes", os.fspath(path))
+    return data
+
+
+def read_beginning(path: str | os.PathLike[str], most: int) -> bytes:
+    """Return at most the first `most` bytes of a regular file; OSError as `read_regular`."""
+    descriptor = _opened(path)
+    with open(descriptor, "rb") as file:
+        return file.read(most)
+
+
+def require_regular(path: str | os.PathLike[str]) -> None:
+    """Check a file that another program is about to read; OSError as `read_regular`."""
+    os.close(_opened(path))
+
+
+def _opened(path: str | os.PathLike[str]) -> int:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    found = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(found):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, _KINDS.get(stat.S_IFMT(found), "it is not a regular file"), os.fspath(path))
+    return descriptor

@@ -1,0 +1,88 @@
+"""Files that settings name: whatever lies there, reading them never hangs and says what it is."""
+
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from schemas.errors import SkipjackError
+from schemas.reading import read_regular, require_regular
+from schemas.records import Secret
+from schemas.secrets import read_secret
+from schemas.settings import load_manager, load_policy, load_runner
+from schemas.sources import read_directory
+
+
+def pipe(path: Path) -> None:
+    os.mkfifo(path, 0o600)
+
+
+def listening(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(str(path))
+
+
+def endless(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+KINDS = [(pipe, "it is a named pipe"), (Path.mkdir, "it is a directory"), (endless, "it is a device")]
+
+
+@pytest.mark.parametrize(("make", "words"), KINDS)
+def test_what_is_not_a_regular_file_is_named_and_never_waited_for(
+    tmp_path: Path, make: Callable[[Path], None], words: str
+) -> None:
+    path = tmp_path / "x"
+    make(path)
+    for read in (read_regular, require_regular):
+        with pytest.raises(OSError, match=words):
+            read(path)
+
+
+def test_a_socket_is_refused(tmp_path: Path) -> None:
+    listening(tmp_path / "x")
+    with pytest.raises(OSError, match="No such device or address"):
+        read_regular(tmp_path / "x")
+
+
+def test_a_file_is_read_through_a_link_and_up_to_a_size(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"12345")
+    (tmp_path / "link").symlink_to(tmp_path / "x")
+    assert read_regular(tmp_path / "link", 5) == b"12345"
+    with pytest.raises(OSError, match="it is larger than 4 bytes"):
+        read_regular(tmp_path / "x", 4)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with pytest.raises(OSError, match="named pipe"):
+        pipe(tmp_path / "p")
+        read_regular(tmp_path / "p")
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+READERS: list[tuple[str, Callable[[Path], object]]] = [
+    ("The secret", lambda path: read_secret(Secret(file=str(path)))),
+    ("The settings", load_runner),
+    ("The settings", load_manager),
+    ("The settings", load_policy),
+]
+
+
+@pytest.mark.parametrize(("begin", "read"), READERS)
+@pytest.mark.parametrize(("make", "words"), KINDS[:2])
+def test_every_reader_says_so(
+    tmp_path: Path, make: Callable[[Path], None], words: str, begin: str, read: Callable[[Path], object]
+) -> None:
+    path = tmp_path / "x.yml"
+    make(path)
+    path.chmod(0o700)
+    with pytest.raises(SkipjackError, match=words) as caught:
+        read(path)
+    assert str(caught.value).startswith(f"{begin} {path} cannot be read")
+
+
+def test_a_pipe_among_the_definitions_is_named(tmp_path: Path) -> None:
+    pipe(tmp_path / "x.yml")
+    with pytest.raises(SkipjackError, match=r"x\.yml cannot be read: it is a named pipe"):
+        read_directory(tmp_path)
