@@ -8,11 +8,18 @@ from typing import Any, NamedTuple
 from runner.transport import Line, Patience, Reply, Unreachable
 from schemas.addresses import without_secrets
 from schemas.errors import SkipjackError
+from schemas.problems import printable
 from schemas.records import ManagerAddress
 from schemas.secrets import read_secret
 
 TIMEOUT = Patience(5.0, 30.0)
 """For anything but waiting for commands."""
+
+AT_ONCE = 100
+"""Commands that are taken at once."""
+
+MALFORMED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+"""What reading an answer may raise that is not what it should be; deep JSON exhausts the stack."""
 
 _REPORTS, _COMMANDS, _RESULTS = "/api/v1/reports", "/api/v1/commands", "/api/v1/commands/results"
 
@@ -57,6 +64,10 @@ class TooLarge(SkipjackError):  # noqa: N818 - it is what happened to the reques
     """The manager, or what stands before it, takes no request of this size."""
 
 
+class Misbehaves(SkipjackError):  # noqa: N818 - as above
+    """What answers does not keep to the protocol, so asking again soon is of no use."""
+
+
 class NoCommands(SkipjackError):  # noqa: N818 - as above
     """The manager is of an earlier release, which gives no commands."""
 
@@ -76,9 +87,8 @@ class Client:
             raise TooLarge(f"{self._at(_REPORTS)} answered {_error(reply)}.", _LARGER)
         plain = self._decoded(reply, _REPORTS)
         try:
-            revision = plain.get("revision")
-            return Answer(int(plain["acknowledged"]), plain.get("want"), revision if _is_commit(revision) else None)
-        except (ValueError, KeyError, TypeError) as error:
+            return _answer(plain)
+        except MALFORMED as error:
             raise self._stranger(_REPORTS) from error
 
     def commands(self, worker: str, after: int, wait: float) -> Commands:
@@ -89,8 +99,8 @@ class Client:
         path = f"{_COMMANDS}?worker={worker}&after={after}&wait={wait:.0f}"
         plain = self._decoded(self._ask("GET", path, TIMEOUT._replace(answer=TIMEOUT.answer + wait)), _COMMANDS)
         try:
-            return Commands(tuple(map(_command, plain["commands"])), int(plain["newest"]))
-        except (ValueError, KeyError, TypeError) as error:
+            return _commands(plain)
+        except MALFORMED as error:
             raise self._stranger(_COMMANDS) from error
 
     def answer(self, worker: str, results: Sequence[Result]) -> None:
@@ -121,7 +131,7 @@ class Client:
             raise kind(f"{self._at(path)} answered {_error(reply)}.", _remedy(reply.status))
         try:
             plain = json.loads(reply.body)
-        except ValueError as error:
+        except MALFORMED as error:
             raise self._stranger(path) from error
         if not isinstance(plain, dict):
             raise self._stranger(path)
@@ -132,7 +142,7 @@ class Client:
 
     def _stranger(self, path: str) -> SkipjackError:
         what = f"What answers at {self._url}{path} is no manager of Skipjack."
-        return SkipjackError(what, "Check `manager.url` in the settings.")
+        return Misbehaves(what, "Check `manager.url` in the settings.")
 
 
 _LATER = "Nothing is lost: the reports wait here and are sent later."
@@ -143,16 +153,48 @@ def _is_commit(value: object) -> bool:
     return isinstance(value, str) and re.fullmatch("[0-9a-f]{40,64}", value) is not None
 
 
+def _answer(plain: dict[str, Any]) -> Answer:
+    want, revision = plain.get("want"), plain.get("revision")
+    if want is not None and not isinstance(want, str):
+        raise TypeError("want")
+    return Answer(_number(plain["acknowledged"]), want, revision if _is_commit(revision) else None)
+
+
+def _commands(plain: dict[str, Any]) -> Commands:
+    """The commands of an answer, ascending, no number twice; at most AT_ONCE, since the next answer has the others."""
+    if not isinstance(plain["commands"], list):
+        raise TypeError("commands")
+    newest = _number(plain["newest"])
+    found = {command.number: command for command in map(_command, plain["commands"])}
+    if any(number > newest for number in found):
+        raise ValueError("newest")
+    return Commands(tuple(found[number] for number in sorted(found)[:AT_ONCE]), newest)
+
+
 def _command(plain: dict[str, Any]) -> Command:
-    mirrors = tuple(map(str, plain.get("mirrors") or ()))
-    by = str(plain.get("issued_by") or "the manager")
-    return Command(int(plain["number"]), str(plain["kind"]), mirrors, plain.get("force") is True, by)
+    mirrors = tuple(_text(name) for name in plain.get("mirrors") or ())
+    by = _text(plain.get("issued_by") or "the manager")
+    return Command(_number(plain["number"]), _text(plain["kind"]), mirrors, plain.get("force") is True, by)
+
+
+def _number(value: object) -> int:
+    """A number as the journal can keep it."""
+    if type(value) is not int or not 0 <= value < 2**63:
+        raise ValueError("not a number that is counted")
+    return value
+
+
+def _text(value: object) -> str:
+    """A text as the journal can keep it, and as it may be shown."""
+    if not isinstance(value, str):
+        raise TypeError("not a text")
+    return printable(value)
 
 
 def _error(reply: Reply) -> str:
     try:
-        return f"{reply.status}: {str(json.loads(reply.body)['error'])[:500]}".rstrip(".")
-    except (ValueError, KeyError, TypeError):
+        return f"{reply.status}: {printable(str(json.loads(reply.body)['error'])[:500])}".rstrip(".")
+    except MALFORMED:
         return str(reply.status)
 
 

@@ -43,7 +43,7 @@ def resume(here: Here) -> None:
 
 
 def attend(here: Here, client: Client, wait: float) -> int | None:
-    """Fetch commands, carry them out and answer; gives how many came, None from a manager that gives none at all.
+    """Fetch commands, carry them out and answer; gives how many were new, None from a manager that gives none at all.
 
     While there are none the manager may take `wait` seconds. SkipjackError when it cannot be reached.
     """
@@ -51,19 +51,25 @@ def attend(here: Here, client: Client, wait: float) -> int | None:
         inbox = Inbox(book)
         try:
             _finish(here, inbox, client)
-            found = client.commands(here.worker, inbox.taken(), wait)
+            taken = inbox.taken()
+            found = client.commands(here.worker, taken, wait)
             if not inbox.take(found):
                 log("the manager does not know some earlier commands; its numbers begin again", about="courier")
             _finish(here, inbox, client)
         except NoCommands:
             return None
-    return len(found.commands)
+    return sum(command.number > taken for command in found.commands)
 
 
 def _finish(here: Here, inbox: Inbox, client: Client) -> None:
     """Carry out what waits, and tell what became of it."""
-    for command in inbox.waiting():
-        _carry_out(here, inbox, command)
+    waiting = inbox.waiting()
+    reloads = [command for command in waiting if command.kind == RELOAD]
+    for command in waiting:
+        if command in reloads[:-1]:  # the last one does it for all
+            inbox.close(Result(command.number, DONE, ""))
+        else:
+            _carry_out(here, inbox, command)
     results = inbox.results()
     if results:
         client.answer(here.worker, results)
@@ -111,17 +117,19 @@ def _unknown(_here: Here, _inbox: Inbox, command: Command) -> None:
 _KINDS = {**dict.fromkeys(orders.VERBS, _order), RELOAD: _reload, PING: _ping}
 
 
-def heed(here: Here, revision: str | None) -> None:
-    """Begin a follow when the manager names a revision that is none of ours, once for each that it names.
+def heed(here: Here, revision: str | None) -> bool:
+    """Begin a follow when the manager names a revision that is none of ours, once for each that it names; True then.
 
     It may as well be the manager that is behind; then one follow finds nothing new.
     """
     if revision is None or revision == _seen(here.places):
-        return
+        return False
     with journal.opened(here.places.journal) as book:
-        if Inbox(book).is_new(revision):
-            log(f"the manager is at revision {revision[:12]}, so a follow begins", about="courier")
-            want_follow(here)
+        if not Inbox(book).is_new(revision):
+            return False
+    log(f"the manager is at revision {revision[:12]}, so a follow begins", about="courier")
+    want_follow(here)
+    return True
 
 
 def _seen(places: Places) -> str | None:

@@ -9,14 +9,16 @@ import os
 import select
 import socket
 import time
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
 from runner import bell, commands, delivery, progress
 from runner.aside import Aside
-from runner.client import Client
+from runner.client import Client, Misbehaves, TooLarge
 from runner.commands import Here
 from runner.output import log
+from runner.pauses import Pauses
 from runner.places import Places
 from runner.poller import Poller
 from runner.prober import AT_ONCE, Prober, Probes
@@ -36,6 +38,15 @@ PROGRESS_EVERY = 10.0
 
 RETRY_FIRST, RETRY_MOST = 1.0, 60.0
 """Seconds until the next try after a failure; doubled each time."""
+
+STRANGE_MOST = 600.0
+"""Seconds until the next try at most, where what answers does not keep to the protocol."""
+
+FOLLOWS, FOLLOWS_IN = 10, 600.0
+"""Follows that are begun at most in so many seconds because the manager names another revision."""
+
+LOST_AGAIN = 3
+"""Deliveries in a row in which the manager has lost what it was told, until that counts as a failure."""
 
 
 def once(settings: RunnerSettings, file: Path, *, start: bool) -> int:
@@ -59,13 +70,17 @@ def once(settings: RunnerSettings, file: Path, *, start: bool) -> int:
 def linger(settings: RunnerSettings, file: Path, *, start: bool) -> None:
     """Deliver when a run rings, at least every HEARTBEAT seconds, and take commands, until killed; see `once`."""
     here = _here(settings, file, start=start)
-    with _only_courier(settings), _listening(settings) as listener:
-        link = _link(settings, here)
+    with (
+        _only_courier(settings),
+        _listening(settings) as listener,
+        contextlib.closing(_link(settings, here)) as link,
+    ):
         commands.resume(here)
         asides = _asides(settings, here)
         for aside in asides:
             aside.start()
-        pause, told = RETRY_FIRST, ""
+        pace = _Pace(listener)
+        told = ""
         while True:
             for aside in asides:
                 aside.check()
@@ -75,14 +90,35 @@ def linger(settings: RunnerSettings, file: Path, *, start: bool) -> None:
                     aside.encourage()
                 if told:
                     log("the manager takes reports again")
-                wait = PROGRESS_EVERY if progress.read_all(settings.run_dir) else HEARTBEAT
-                pause, told = RETRY_FIRST, ""
+                told = ""
+                pace.after_delivery(PROGRESS_EVERY if progress.read_all(settings.run_dir) else HEARTBEAT)
             except SkipjackError as error:
                 if str(error) != told:
                     log(str(error))
-                wait, pause, told = pause, min(pause * 2, RETRY_MOST), str(error)
-                time.sleep(min(wait, 1.0))  # a poke must not turn retries into a storm
-            _wait(listener, wait)
+                told = str(error)
+                pace.after_failure(error)
+
+
+class _Pace:
+    """The waiting between deliveries, which ends early when a run rings: after a failure not at once, and not at all
+    when more requests would be of no use."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        self._listener = listener
+        self._failures, self._strange = Pauses(RETRY_FIRST, RETRY_MOST), Pauses(RETRY_FIRST, STRANGE_MOST)
+
+    def after_delivery(self, seconds: float) -> None:
+        self._failures.reset()
+        self._strange.reset()
+        _wait(self._listener, seconds)
+
+    def after_failure(self, error: SkipjackError) -> None:
+        if isinstance(error, Misbehaves | TooLarge):
+            _sleep(self._strange.after_failure())
+            return
+        seconds = self._failures.after_failure()
+        _sleep(min(seconds, 1.0))  # a run that rings must not turn retries into a storm
+        _wait(self._listener, seconds)
 
 
 class _Link:
@@ -91,12 +127,22 @@ class _Link:
     def __init__(self, settings: RunnerSettings, here: Here) -> None:
         self._settings, self._here = settings, here
         self.client = Client(_address(settings))
+        self._followed_at: deque[float] = deque(maxlen=FOLLOWS)
+        self._lost = 0
 
     def deliver(self) -> int:
         """Deliver, and follow if the manager names a newer revision; gives the number of reports."""
         delivered = delivery.deliver(self._settings, self.client)
-        commands.heed(self._here, delivered.revision)
+        self._lost = self._lost + 1 if delivered.resent else 0
+        if self._lost >= LOST_AGAIN:
+            raise Misbehaves("The manager loses what it is told, again and again.", "See its log and its database.")
+        if self._may_follow() and commands.heed(self._here, delivered.revision):
+            self._followed_at.append(time.monotonic())
         return delivered.reports
+
+    def _may_follow(self) -> bool:
+        """Whether few enough follows began lately; a revision that is passed over is named again."""
+        return len(self._followed_at) < FOLLOWS or time.monotonic() - self._followed_at[0] >= FOLLOWS_IN
 
     def close(self) -> None:
         """Hang up."""
@@ -120,6 +166,9 @@ def _asides(settings: RunnerSettings, here: Here) -> list[Aside]:
 
 def _here(settings: RunnerSettings, file: Path, *, start: bool) -> Here:
     return Here(settings.worker, Places(settings.state_dir), str(file.absolute()), start)
+
+
+_sleep = time.sleep
 
 
 def _wait(listener: socket.socket, seconds: float) -> None:

@@ -8,7 +8,7 @@ import time
 from typing import Any, NamedTuple
 
 from runner import journal, plan, progress
-from runner.client import Answer, Client, TooLarge
+from runner.client import Answer, Client, Misbehaves, TooLarge
 from runner.journal import Journal
 from runner.output import log
 from runner.places import Places
@@ -21,46 +21,71 @@ BATCH = 500
 BATCH_BYTES = 4 * 1024**2
 """At most this many reports, and about this many bytes of them, go into one request."""
 
+RENEW_EVERY = 3600.0
+"""Seconds in which the journal gets a new identity once at most."""
+
 
 class Delivered(NamedTuple):
-    """How many reports were acknowledged, and the revision of the configuration that the manager named at last."""
+    """How many reports were acknowledged, the revision of the configuration that the manager named at last, and whether
+    it had lost what it was told before."""
 
     reports: int
     revision: str | None
+    resent: bool
 
 
 def deliver(settings: RunnerSettings, client: Client) -> Delivered:
-    """Send all that waits, and a sign of life if nothing does."""
+    """Send all that waits, and a sign of life if nothing does.
+
+    SkipjackError when it was not taken; Misbehaves when the manager answers what cannot be, so that the number of
+    requests stays bounded whatever it answers.
+    """
     places = Places(settings.state_dir)
-    delivered = 0
+    delivered, resent, most = 0, False, BATCH
     with journal.opened(places.journal) as book:
         while True:
-            reports, answer = _send(client, _envelope(settings, places, book), book)
+            reports, answer, most = _send(client, _envelope(settings, places, book), book, most)
             if answer.acknowledged > book.newest():
-                log("the manager knows reports that this journal never made: it is an old copy and gets a new identity")
-                book.renew()
+                _renew(book, answer.acknowledged)
                 continue
             if _has_lost_some(answer, reports, book):
+                if resent:
+                    raise Misbehaves("The manager asks for everything again and again.", _ITS_LOG)
                 log("the manager does not know some earlier reports; sending all that it cannot know")
                 book.snapshot(answer.acknowledged, time.time())
+                resent = True
                 continue
             taken = [report for report in reports if report["number"] <= answer.acknowledged]
-            if reports and not taken:
-                raise SkipjackError("The manager took none of the reports.", "See its log; they wait here.")
             if taken:
                 book.acknowledge(taken[-1]["number"])
                 delivered += len(taken)
+            if len(taken) < len(reports) and not (taken and answer.want == SNAPSHOT):
+                took = f"only {len(taken)}" if taken else "none"
+                raise Misbehaves(f"The manager took {took} of the {len(reports)} reports.", _ITS_LOG)
             if not book.pending():
-                return Delivered(delivered, answer.revision)
+                return Delivered(delivered, answer.revision, resent)
 
 
-def _send(client: Client, envelope: Envelope, book: Journal) -> tuple[list[dict[str, Any]], Answer]:
-    """Send the oldest reports: as many as may be, or half as many where that is too large, down to a single one."""
-    most = BATCH
+_ITS_LOG = "See its log; they wait here."
+
+
+def _renew(book: Journal, acknowledged: int) -> None:
+    """Become another journal, once an hour at most; Misbehaves when that was no remedy."""
+    now = time.time()
+    if 0 <= now - book.renewed_at() < RENEW_EVERY:
+        what = f"The manager acknowledges report {acknowledged}, but the newest report here is {book.newest()}."
+        raise Misbehaves(what, "See what answers at `manager.url`; the reports wait here.")
+    log("the manager knows reports that this journal never made: it is an old copy and gets a new identity")
+    book.renew(now)
+
+
+def _send(client: Client, envelope: Envelope, book: Journal, most: int) -> tuple[list[dict[str, Any]], Answer, int]:
+    """Send the oldest reports: `most`, or half as many where that is too large, down to a single one; gives how many
+    may be sent at once."""
     while True:
         reports = book.outbox(most, BATCH_BYTES)
         try:
-            return reports, client.send(encode_envelope(envelope, reports))
+            return reports, client.send(encode_envelope(envelope, reports)), most
         except TooLarge:
             if len(reports) < 2:
                 raise

@@ -62,5 +62,8 @@ MIGRATIONS = (
     ALTER TABLE run ADD COLUMN by_request INTEGER NOT NULL DEFAULT 0;
     CREATE TABLE released (at REAL NOT NULL, made_by TEXT NOT NULL);
     """,
+    """
+    ALTER TABLE identity ADD COLUMN renewed_at REAL NOT NULL DEFAULT 0;
+    """,
 )
 """Steps from each version of the tables to the next; only ever added to, and safe while older runs are at work."""

@@ -54,10 +54,15 @@ class Outbox:
         """The journal's own identity: numbers count per journal, so a reinstalled worker is not taken for the old."""
         return str(self._db.execute("SELECT journal FROM identity").fetchone()[0])
 
-    def renew(self) -> None:
+    def renew(self, now: float) -> None:
         """Become another journal: this one was restored from an old copy, so its numbers were used before."""
+        change = "UPDATE identity SET journal = ?, acknowledged = 0, renewed_at = ?"
         with transaction(self._db):
-            self._db.execute("UPDATE identity SET journal = ?, acknowledged = 0", (os.urandom(16).hex(),))
+            self._db.execute(change, (os.urandom(16).hex(), now))
+
+    def renewed_at(self) -> float:
+        """When it last became another journal, 0 for never."""
+        return float(self._db.execute("SELECT renewed_at FROM identity").fetchone()[0])
 
     def newest(self) -> int:
         """The highest number that a report ever got here, 0 before the first."""

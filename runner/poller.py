@@ -1,12 +1,14 @@
 """The thread of a lingering courier that holds a request open, so that commands come as soon as they are given."""
 
 import time
+from collections.abc import Callable
 
 from runner import commands
 from runner.aside import Aside
-from runner.client import Client
+from runner.client import Client, Misbehaves
 from runner.commands import Here
 from runner.output import log
+from runner.pauses import Pauses
 from schemas.errors import SkipjackError
 
 WAIT = 50.0
@@ -18,33 +20,52 @@ AGAIN = 300.0
 RETRY_FIRST, RETRY_MOST = 1.0, 60.0
 """Seconds until the next try after a failure; doubled each time."""
 
+STRANGE_MOST = 600.0
+"""Seconds until the next try at most, where what answers does not keep to the protocol."""
+
+UNHELD_MOST = 10.0
+"""Seconds at most until a manager is asked again that answers at once although it has nothing new."""
+
+BURST, EACH = 20, 3.0
+"""Answers with new commands that are taken one after the other, and the seconds between those beyond: a person gives
+fewer, and a manager that gives commands without end must not keep the machine busy."""
+
 
 class Poller(Aside):
     """Takes commands until the program ends."""
 
-    def __init__(self, here: Here, client: Client, run_dir: str) -> None:
+    def __init__(self, here: Here, client: Client, run_dir: str, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__("commands", run_dir)
-        self._here, self._client = here, client
-        self._pause, self._told = 0.0, ""
+        self._here, self._client, self._clock = here, client, clock
+        self._failures, self._strange = Pauses(RETRY_FIRST, RETRY_MOST), Pauses(RETRY_FIRST, STRANGE_MOST)
+        self._unheld = Pauses(RETRY_FIRST, UNHELD_MOST)
+        self._told, self._in_a_row = "", 0
 
     def encourage(self) -> None:
         """Say that the manager can be reached: after a failure it is asked at once."""
-        if self._pause:
+        if self._failures.has_failed:
             self.wake()
 
     def turn(self) -> float:
         """Ask once; gives the seconds to wait before it is asked again."""
-        began = time.monotonic()
+        began = self._clock()
         try:
             found = commands.attend(self._here, self._client, WAIT)
         except SkipjackError as error:
             if str(error) != self._told:
                 log(f"no commands can be taken: {error}")
             self._told = str(error)
-            self._pause = min(max(self._pause * 2, RETRY_FIRST), RETRY_MOST)
-            return self._pause
-        self._pause, self._told = 0.0, ""
+            return (self._strange if isinstance(error, Misbehaves) else self._failures).after_failure()
+        self._failures.reset()
+        self._strange.reset()
+        self._told = ""
         if found is None:
             return AGAIN
-        empty_at_once = not found and time.monotonic() - began < 1
-        return 1.0 if empty_at_once else 0.0  # from what holds no request open
+        if found:
+            self._in_a_row += 1
+            return EACH if self._in_a_row > BURST else 0.0
+        if self._clock() - began < 1:
+            return self._unheld.after_failure()
+        self._unheld.reset()
+        self._in_a_row = 0
+        return 0.0

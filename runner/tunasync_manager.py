@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from runner import journal
+from runner.client import MALFORMED, Misbehaves
 from runner.journal import Journal
 from runner.places import Places
 from runner.transport import Line, Patience, Unreachable
@@ -65,8 +66,11 @@ class TunasyncManager:
         """Register, and learn what it shows of our mirrors."""
         never = {"last_online": _ZERO, "last_register": _ZERO}
         self._ask("POST", "/workers", {"id": self._worker, "url": "", "token": ""} | never)
-        jobs = self._ask("GET", f"/workers/{quote(self._worker)}/jobs") or []
-        return {str(job["name"]): str(job["status"]) for job in jobs}
+        path = f"/workers/{quote(self._worker)}/jobs"
+        try:
+            return {str(job["name"]): str(job["status"]) for job in self._ask("GET", path) or []}
+        except MALFORMED as error:
+            raise self._stranger(path) from error
 
     def _drain(self, book: Journal, shown: dict[str, str]) -> int:
         delivered = 0
@@ -123,9 +127,12 @@ class TunasyncManager:
             raise SkipjackError(f"{where} answered {reply.status}: {said}.", _LATER)
         try:
             return json.loads(reply.body)
-        except ValueError as error:
-            todo = "Check `manager.url` in the settings."
-            raise SkipjackError(f"What answers at {self._url}{path} is no manager of tunasync.", todo) from error
+        except MALFORMED as error:
+            raise self._stranger(path) from error
+
+    def _stranger(self, path: str) -> Misbehaves:
+        todo = "Check `manager.url` in the settings."
+        return Misbehaves(f"What answers at {self._url}{path} is no manager of tunasync.", todo)
 
 
 _HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}

@@ -1,0 +1,355 @@
+"""Managers that answer what cannot be: requests stay few, nothing is lost, and the courier never ends by it."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner import commands, courier, delivery, journal
+from runner.client import Client
+from runner.commands import Here
+from runner.inbox import Inbox
+from runner.journal import Ending, Journal, Subject
+from runner.places import Places
+from runner.poller import Poller
+from schemas.errors import SkipjackError
+from schemas.records import ManagerAddress, Repository, RunnerSettings, Secret
+
+LONG = 600.0
+DEEP = b"[" * 100_000
+
+Answer = tuple[int, bytes]
+Says = Callable[[dict[str, Any], int], Answer]
+"""What a manager answers to a request's JSON, and how many it had before."""
+
+
+class Liar:
+    """A real HTTP server that answers as a function says."""
+
+    def __init__(self, says: Says) -> None:
+        liar = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
+            wbufsize = -1
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"] or 0))
+                self.reply(json.loads(body))
+
+            def do_GET(self) -> None:
+                self.reply({})
+
+            def reply(self, asked: dict[str, Any]) -> None:
+                liar.paths.append(self.path.partition("?")[0])
+                status, said = says(asked, len(liar.paths) - 1)
+                with suppress(OSError):
+                    self.send_response(status)
+                    self.send_header("Content-Length", str(len(said)))
+                    self.send_header("Location", "/elsewhere")
+                    self.end_headers()
+                    self.wfile.write(said)
+
+            def log_message(self, *_words: object) -> None:
+                """Say nothing."""
+
+        self.paths: list[str] = []
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+Lie = Callable[[Says], Liar]
+
+
+@pytest.fixture
+def lie() -> Iterator[Lie]:
+    liars: list[Liar] = []
+
+    def start(says: Says) -> Liar:
+        liars.append(Liar(says))
+        return liars[-1]
+
+    yield start
+    for liar in liars:
+        liar.close()
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> RunnerSettings:
+    (tmp_path / "token").write_text("x" * 43)
+    (tmp_path / "run").mkdir()
+    address = ManagerAddress("http://nowhere", token=Secret(file=str(tmp_path / "token")))
+    with journal.opened(str(tmp_path / "journal.db")) as book:
+        for number in range(30):
+            one_run(book, float(number))
+    return RunnerSettings(
+        "w1", Repository("file:///nowhere"), state_dir=str(tmp_path), run_dir=str(tmp_path / "run"), manager=address
+    )
+
+
+def one_run(book: Journal, at: float) -> None:
+    run = book.begin(None, Subject("debian", "x", True, "a" * 40), at)
+    assert run is not None
+    book.end(run, "debian", Ending("success"), at)
+
+
+def named(settings: RunnerSettings, liar: Liar) -> RunnerSettings:
+    assert settings.manager is not None
+    return settings._replace(manager=settings.manager._replace(url=liar.url))
+
+
+def ends(settings: RunnerSettings) -> set[int]:
+    """The runs whose ends the manager is still to be told."""
+    with journal.opened(Places(settings.state_dir).journal) as book:
+        waiting = book.outbox(10_000, 10**9)
+    told = {each["run"]["id"] for report in waiting for each in report["statuses"]}
+    return told | {run["id"] for report in waiting for run in report["runs"]}
+
+
+class Over(Exception):  # noqa: N818 - no failure
+    """The time is over."""
+
+
+class Clock:
+    """Time that goes by as fast as the courier waits."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        if self.now > LONG:
+            raise Over
+
+    def rung(self, _listener: object, _seconds: float) -> None:
+        """A wait that a run ends at once, though there are no more than ten a minute."""
+        self.sleep(6.0)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(courier, "_sleep", made.sleep)
+    monkeypatch.setattr(courier, "_wait", made.rung)
+    monkeypatch.setattr(courier, "_asides", lambda *_words: [])
+    return made
+
+
+def acknowledging(number: Any, **more: Any) -> Says:
+    return lambda _asked, _count: (200, json.dumps({"acknowledged": number, "want": None} | more).encode())
+
+
+def one_by_one(asked: dict[str, Any], _count: int) -> Answer:
+    numbers = [report["number"] for report in asked["reports"]]
+    return 200, json.dumps({"acknowledged": numbers[0] if numbers else 0, "want": "snapshot"}).encode()
+
+
+def forgetful(asked: dict[str, Any], _count: int) -> Answer:
+    """Takes everything, and knows nothing of it a moment later."""
+    numbers = [report["number"] for report in asked["reports"]]
+    return 200, json.dumps({"acknowledged": numbers[-1] if numbers else 0, "want": None}).encode()
+
+
+LIES: dict[str, Says] = {
+    "too high": acknowledging(10**9),
+    "too high, then more": lambda _asked, count: (200, json.dumps({"acknowledged": 10**9 + count}).encode()),
+    "nothing": acknowledging(0),
+    "a snapshot, always": acknowledging(0, want="snapshot"),
+    "negative": acknowledging(-1),
+    "huge": acknowledging(2**70),
+    "a truth": acknowledging(True),
+    "a text": acknowledging("7"),
+    "a fraction": acknowledging(7.5),
+    "infinite": lambda _asked, _count: (200, b'{"acknowledged": Infinity}'),
+    "a list": lambda _asked, _count: (200, b"[1]"),
+    "no number": lambda _asked, _count: (200, b"{}"),
+    "want": acknowledging(1, want=[1]),
+    "deep": lambda _asked, _count: (200, DEEP),
+    "a page": lambda _asked, _count: (200, b"<html>Welcome to nginx</html>"),
+    "compressed": lambda _asked, _count: (200, b"\x1f\x8b\x08" + bytes(1000)),
+    "endless": lambda _asked, _count: (200, b" " * (16 * 1024**2 + 1)),
+    "elsewhere": lambda _asked, _count: (302, b""),
+    "too large": lambda _asked, _count: (413, b"{}"),
+    "broken": lambda _asked, _count: (500, b'{"error": "\\u001b[2J"}'),
+    "deep error": lambda _asked, _count: (500, DEEP),
+    "one by one": one_by_one,
+    "forgetful": forgetful,
+}
+
+
+@pytest.mark.usefixtures("clock")
+@pytest.mark.parametrize("says", LIES.values(), ids=LIES.keys())
+def test_reports_cost_few_requests_whatever_is_answered(
+    settings: RunnerSettings, lie: Lie, capsys: pytest.CaptureFixture[str], says: Says
+) -> None:
+    liar = lie(says)
+    with pytest.raises(Over):
+        courier.linger(named(settings, liar), Path("/nowhere"), start=False)
+
+    assert 2 <= len(liar.paths) <= 2 * LONG / 6 + 40, "twenty a minute at most"
+    said = capsys.readouterr().err
+    assert said and "\x1b" not in said
+    if says not in (one_by_one, forgetful):
+        assert len(ends(settings)) == 30, "nothing that was not acknowledged is forgotten"
+
+
+@pytest.mark.usefixtures("clock")
+def test_a_manager_that_acknowledges_too_high_a_number_is_asked_ever_more_seldom_and_named(
+    settings: RunnerSettings, lie: Lie, capsys: pytest.CaptureFixture[str]
+) -> None:
+    liar = lie(LIES["too high"])
+    with journal.opened(Places(settings.state_dir).journal) as book:
+        before = book.identity()
+
+    with pytest.raises(Over):
+        courier.linger(named(settings, liar), Path("/nowhere"), start=False)
+
+    assert len(liar.paths) <= 12, "1, 2, 4 … 600 seconds apart"
+    said = capsys.readouterr().err
+    assert said.count("gets a new identity") == 1, "the clock on the wall has not gone on by an hour"
+    assert said.count(f"acknowledges report {10**9}, but the newest report here is 60") == 1
+    with journal.opened(Places(settings.state_dir).journal) as book:
+        assert book.identity() != before
+
+
+def test_the_identity_is_renewed_once_an_hour_at_most(
+    settings: RunnerSettings, lie: Lie, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1_800_000_000.0
+    monkeypatch.setattr("runner.delivery.time.time", lambda: now)
+    there = named(settings, lie(LIES["too high"]))
+    assert there.manager is not None
+    identities = []
+    for minutes in range(0, 180, 10):
+        now = 1_800_000_000.0 + minutes * 60
+        with suppress(SkipjackError), closing(Client(there.manager)) as client:
+            delivery.deliver(there, client)
+        with journal.opened(Places(settings.state_dir).journal) as book:
+            identities.append(book.identity())
+    assert len(set(identities)) == 3
+    now = 1_700_000_000.0  # a clock that was set back
+    with suppress(SkipjackError), closing(Client(there.manager)) as client:
+        delivery.deliver(there, client)
+    with journal.opened(Places(settings.state_dir).journal) as book:
+        assert book.identity() not in identities
+
+
+@pytest.mark.usefixtures("clock")
+def test_a_manager_that_names_ever_new_revisions_begins_few_follows(
+    settings: RunnerSettings, lie: Lie, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[Here] = []
+    monkeypatch.setattr(commands, "want_follow", begun.append)
+    liar = lie(
+        lambda asked, count: (
+            200,
+            json.dumps(
+                {
+                    "acknowledged": max((each["number"] for each in asked["reports"]), default=60),
+                    "revision": f"{count:040x}",
+                }
+            ).encode(),
+        )
+    )
+    with pytest.raises(Over):
+        courier.linger(named(settings, liar), Path("/nowhere"), start=False)
+    assert (len(liar.paths) > 90, len(begun)) == (True, courier.FOLLOWS)
+
+
+# Commands
+
+
+def giving(found: object, newest: object = 10**6) -> Says:
+    return lambda _asked, _count: (200, json.dumps({"commands": found, "newest": newest}).encode())
+
+
+def command(number: object, **more: object) -> dict[str, object]:
+    return {"number": number, "kind": "ping", "mirrors": [], "issued_by": "bob"} | more
+
+
+def without_end(_asked: dict[str, Any], count: int) -> Answer:
+    return giving([command(count + 1)])({}, 0)
+
+
+def by_turns(_asked: dict[str, Any], count: int) -> Answer:
+    return without_end({}, count) if count % 3 else giving([])({}, 0)
+
+
+def again(_asked: dict[str, Any], count: int) -> Answer:
+    """The same command, and in between no memory of it."""
+    return giving([command(1)], 1)({}, 0) if count % 2 else giving([], 0)({}, 0)
+
+
+ORDERS: dict[str, Says] = {
+    "without end": without_end,
+    "by turns": by_turns,
+    "the same": giving([command(1)]),
+    "twice the same": giving([command(1), command(1), command(1)]),
+    "forgotten": again,
+    "negative": giving([command(-5)]),
+    "huge": giving([command(2**64)], 2**65),
+    "above the newest": giving([command(7)], 1),
+    "a text": giving([command("7")]),
+    "no list": giving({"a": command(1)}),
+    "texts": giving(["ping"]),
+    "a mirror": giving([command(1, mirrors="debian")]),
+    "numbers": giving([command(1, mirrors=[1])]),
+    "a kind": giving([command(1, kind=["ping"])]),
+    "no kind": giving([{"number": 1}]),
+    "newest": giving([], "many"),
+    "no newest": lambda _asked, _count: (200, b'{"commands": []}'),
+    "infinite": lambda _asked, _count: (200, b'{"commands": [], "newest": Infinity}'),
+    "half a letter": lambda _asked, _count: (
+        200, b'{"newest": 1, "commands": [{"number": 1, "kind": "p\\ud800", "issued_by": "\\ud800\\u001b[2J"}]}',
+    ),
+    "deep": lambda _asked, _count: (200, DEEP),
+    "a page": lambda _asked, _count: (200, b"<html>"),
+    "none at once": giving([]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("says", ORDERS.values(), ids=ORDERS.keys())
+def test_commands_cost_few_requests_whatever_is_answered(
+    settings: RunnerSettings, lie: Lie, capsys: pytest.CaptureFixture[str], says: Says
+) -> None:
+    liar = lie(says)
+    there = named(settings, liar)
+    assert there.manager is not None
+    here = Here("w1", Places(settings.state_dir), "/nowhere", start=False)
+    clock = Clock()
+    with pytest.raises(Over), closing(Client(there.manager)) as client:
+        poller = Poller(here, client, settings.run_dir, clock=lambda: clock.now)
+        while len(liar.paths) < 5000:
+            clock.sleep(poller.turn())
+
+    assert len(liar.paths) <= LONG / 60 * 45 + 60, "45 a minute at most"
+    assert "\x1b" not in capsys.readouterr().err
+
+
+def test_many_commands_to_reload_begin_one_follow(
+    settings: RunnerSettings, lie: Lie, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[Here] = []
+    monkeypatch.setattr(commands, "want_follow", begun.append)
+    there = named(settings, lie(giving([command(each, kind="reload") for each in range(1, 51)])))
+    assert there.manager is not None
+    here = Here("w1", Places(settings.state_dir), "/nowhere", start=False)
+
+    with closing(Client(there.manager)) as client:
+        assert commands.attend(here, client, 0) == 50
+
+    assert len(begun) == 1
+    with journal.opened(here.places.journal) as book:
+        assert (Inbox(book).taken(), Inbox(book).waiting()) == (50, [])
