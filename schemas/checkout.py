@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-_LEFT_BEHIND = ("*.lock", "tmp_*", ".tmp-*", "incoming-*")
+_LEFT_BEHIND = ("*.lock", "*.keep", "tmp_*", ".tmp-*", "incoming-*")
 """Files and folders of a git that was killed."""
 
 _MOST_PACKS = 30
@@ -83,7 +83,7 @@ def _remove(path: Path) -> None:
             _open_up(path)
             shutil.rmtree(path, ignore_errors=True)
     else:
-        with suppress(FileNotFoundError):
+        with suppress(OSError):
             path.unlink()
 
 

@@ -82,13 +82,13 @@ def require_git() -> None:
 class Git:
     """Runs git on the bare repository at `folder`.
 
-    Its processes inherit the descriptor `lock`: when this program is killed, the lock stays held until they have ended.
+    Its processes inherit the descriptors `lock`: when this program is killed, the lock is held until they have ended.
     """
 
-    def __init__(self, folder: Path, timeout: int, lock: int) -> None:
+    def __init__(self, folder: Path, timeout: int, lock: tuple[int, ...]) -> None:
         self.folder = folder
         self._timeout = timeout
-        self._descriptors = (lock,)
+        self._descriptors = lock
         self._environment = _ENVIRONMENT
 
     def run(self, *words: str) -> None:
@@ -115,7 +115,7 @@ class Git:
 
     def list_remote(self, url: str, reference: str) -> None:
         """See whether a remote repository can be reached and has the reference; raises GitFailed if not."""
-        elsewhere = Git(Path("/dev/null"), self._timeout, *self._descriptors)
+        elsewhere = Git(Path("/dev/null"), self._timeout, self._descriptors)
         elsewhere._ask(url, "ls-remote", "--exit-code", "--quiet", "{url}", reference)
 
     def _ask(self, url: str, *words: str) -> None:

@@ -5,7 +5,9 @@ file name cannot lead anywhere. A checkout that is damaged is made anew beside t
 does not depend on it. git itself is run by `schemas.git_command`.
 """
 
-import getpass
+import errno
+import os
+import pwd
 import re
 from contextlib import suppress
 from pathlib import Path
@@ -57,7 +59,7 @@ def fetch(repository: Repository, checkout: Path, applied: str | None = None) ->
     try:
         checkout.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.lock, timeout=repository.timeout, on_acquired=held.append):
-            return _Fetch(repository, folder, applied, held[0]).revision()
+            return _Fetch(repository, folder, applied, tuple(held)).revision()
     except Timeout as error:
         raise SkipjackError(
             "Another fetch holds the checkout.", f"Find the program that holds {folder.lock}."
@@ -69,7 +71,7 @@ def fetch(repository: Repository, checkout: Path, applied: str | None = None) ->
 class _Fetch:
     """One fetch, by whoever holds the lock."""
 
-    def __init__(self, repository: Repository, folder: Checkout, applied: str | None, lock: int) -> None:
+    def __init__(self, repository: Repository, folder: Checkout, applied: str | None, lock: tuple[int, ...]) -> None:
         self._repository = repository
         self._folder = folder
         self._applied = applied
@@ -148,7 +150,10 @@ class _Fetch:
         it is told that the history ends at the applied commit, and nowhere else.
         """
         end = repo.folder / "applied"
-        end.write_text(f"{applied}\n")
+        try:
+            end.write_text(f"{applied}\n")
+        except OSError as error:
+            raise GitFailed(f"{end}: {error.strerror}") from error
         return repo.succeeds("--shallow-file", str(end), "merge-base", "--is-ancestor", applied, commit)
 
     def _blame(self, repo: Git, failure: GitFailed) -> None:
@@ -207,7 +212,7 @@ class _Fetch:
 _REMEDIES = (
     ("No space left|Disk quota", "Free some space below {folder}; what was applied before stays in force."),
     ("detected dubious ownership", "Let the user `{user}` run `git config --global --add safe.directory FOLDER`."),
-    ("cut off|shallow", "Run `git fetch --unshallow` in that repository."),
+    ("shallow update not allowed", "Run `git fetch --unshallow` in that repository."),
     ("", "Try `git ls-remote {url}` as the user `{user}`; what was applied before stays in force."),
 )
 """What to do, by what git said."""
@@ -218,7 +223,14 @@ def _remedy(reason: str, url: str, folder: Checkout) -> str:
     return todo.format(folder=folder.folder, url=url, user=_user())
 
 
+_SCARCE = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+"""Processes, memory and descriptors."""
+
+
 def _unusable(folder: Checkout, error: OSError) -> SkipjackError:
+    if error.errno in _SCARCE:
+        todo = "See what uses up the limits of the user `{}`; what was applied before stays in force."
+        return SkipjackError(f"git cannot be started: {error.strerror}.", todo.format(_user()))
     what = f"The checkout {folder.folder} cannot be used: {error.filename or folder.folder}: {error.strerror}."
     if _OF_THE_MACHINE.search(str(error.strerror)):
         return SkipjackError(what, "Free some space; what was applied before stays in force.")
@@ -226,4 +238,8 @@ def _unusable(folder: Checkout, error: OSError) -> SkipjackError:
 
 
 def _user() -> str:
-    return getpass.getuser()
+    """The user that git runs as; its number in a container that does not name it."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())

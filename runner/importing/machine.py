@@ -1,13 +1,13 @@
 """What of tunasync's configuration belongs into the settings of the worker's machine."""
 
 import os
-import re
 from collections.abc import Sequence
 from typing import Any
 
 from runner.importing import folders
 from runner.importing.definitions import Config
 from runner.importing.findings import Finding
+from schemas.addresses import web_trouble
 
 Keys = dict[str, Any]
 
@@ -55,9 +55,8 @@ def _manager(config: Config, findings: list[Finding]) -> Keys:
         findings.append(place.finding(what, "See who read the others."))
     if not addresses:
         return {}
-    if not re.fullmatch(r"https?://\S+", addresses[0]) or "@" in addresses[0]:
-        what = "The manager's address does not begin with `http://` or `https://`, or holds a password."
-        findings.append(place.finding(what, "Set `manager` in the machine's settings."))
+    if trouble := web_trouble(addresses[0], whole=False):
+        findings.append(place.finding(f"The manager's address {trouble}.", "Set `manager` in the machine's settings."))
         return {}
     return {"manager": {"url": addresses[0], "token": {"file": "/etc/skipjack/token"}, **_authority(config, findings)}}
 

@@ -1,6 +1,7 @@
 """A checkout that was damaged heals at the next fetch, and a rewritten history is refused all the same."""
 
 import contextlib
+import errno
 import os
 import shutil
 import signal
@@ -21,7 +22,8 @@ from .damage import DAMAGE, Damage, git, unpack
 
 LEFT_BEHIND = [
     "index.lock", "HEAD.lock", "config.lock", "shallow.lock", "packed-refs.lock", "refs/skipjack/fetched.lock",
-    "objects/info/commit-graph.lock", "objects/pack/tmp_pack_x", "objects/tmp_objdir-incoming-x/pack/x",
+    "objects/info/commit-graph.lock", "objects/pack/tmp_pack_x", "objects/pack/pack-x.keep",
+    "objects/tmp_objdir-incoming-x/pack/x",
 ]  # fmt: skip
 
 
@@ -263,6 +265,22 @@ def test_a_checkout_that_cannot_be_written_names_its_owner_to_be(origin: Origin,
     (tmp_path / "checkout").write_text("x")
     with pytest.raises(SkipjackError, match=r"checkout cannot be used: .*File exists. Remove it, or give it to"):
         fetch(origin.record, origin.checkout)
+
+
+@pytest.mark.parametrize("number", [errno.EAGAIN, errno.EMFILE, errno.ENOMEM])
+def test_a_machine_that_starts_no_process_is_no_damage(
+    origin: Origin, repository: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def fail(*_words: object, **_more: object) -> None:
+        raise OSError(number, os.strerror(number), "timeout")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("git.Git.execute", fail)
+        with pytest.raises(SkipjackError, match=f"git cannot be started: {os.strerror(number)}. See what uses up"):
+            fetch(origin.record, origin.checkout)
+    inode = repository.stat().st_ino
+    assert fetch(origin.record, origin.checkout).commit == head(origin)
+    assert repository.stat().st_ino == inode
 
 
 def test_a_folder_for_the_lock_is_named(origin: Origin) -> None:

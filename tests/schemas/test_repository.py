@@ -1,5 +1,5 @@
-import getpass
 import os
+import pwd
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -134,7 +134,8 @@ def test_an_unreachable_server_is_told(tmp_path: Path, dead_port: int) -> None:
     url = f"git://127.0.0.1:{dead_port}/x.git"
     told = refusal(Repository(url), tmp_path)
     assert f"of {url} cannot be fetched: " in told and "Connection refused" in told
-    todo = f"Try `git ls-remote {url}` as the user `{getpass.getuser()}`; what was applied before stays in force."
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    todo = f"Try `git ls-remote {url}` as the user `{user}`; what was applied before stays in force."
     assert told.endswith(todo)
 
 
