@@ -265,11 +265,12 @@ class Tls(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """What the manager lets clients ask for: requests a second and at once of each, connections of all together."""
+    """What the manager lets clients ask for: requests a second and at once, connections of each and of all."""
 
     rate: int = 50
     burst: int = 500
     connections: int = 4000
+    connections_per_address: int = 256
     header_size: int = 32 * 1024
     read_timeout: int = 30
 

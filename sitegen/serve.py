@@ -1,5 +1,6 @@
 """`skipjack-manager serve`: the process that takes reports, keeps them and answers."""
 
+import asyncio
 import contextlib
 import gc
 import logging
@@ -9,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import uvicorn
-from starlette.applications import Starlette
 
 from schemas.errors import SkipjackError
 from schemas.records import ManagerSettings
@@ -23,9 +23,11 @@ from sitegen.web.addresses import networks
 from sitegen.web.api_reads import CHANGED
 from sitegen.web.bells import Bells
 from sitegen.web.certificate import Certificate
+from sitegen.web.connection import guarded
+from sitegen.web.front import Front
+from sitegen.web.gate import Gate
 from sitegen.web.ingest import Ingest
 from sitegen.web.patience import PATIENCE
-from sitegen.web.protocol import guarded
 from sitegen.web.refusals import Refusals
 
 _GRACE = int(PATIENCE) + 2
@@ -33,7 +35,7 @@ _GRACE = int(PATIENCE) + 2
 the database are answered by then."""
 
 _TICKS = 10
-"""Ticks of the server, of which each takes a tenth of a second, between two looks at the certificate."""
+"""Ticks of the server, of which each takes a tenth of a second, between two looks at deadlines and the certificate."""
 
 _log = logging.getLogger(__name__)
 
@@ -60,8 +62,7 @@ def prepared(
     """Everything but the loop: a server that is ready to run, and the socket that it will listen on."""
     with contextlib.ExitStack() as stack:
         certificate = Certificate(settings.tls) if settings.tls else None
-        # as networks, since the server would take `192.0.2.7/24` for no address and trust nobody
-        proxies = [str(each) for each in networks(settings.trusted_proxies, "trusted_proxies")]
+        gate = Gate(settings.limits, networks(settings.trusted_proxies, "trusted_proxies"))
         listener = stack.enter_context(_listen(settings.listen))
         stack.enter_context(locks.serving(settings))
         store = stack.enter_context(Store(settings.state_dir, settings.database))
@@ -77,20 +78,20 @@ def prepared(
         ingest = stack.enter_context(Ingest(store, announce))
         stack.callback(store.database.break_off)  # the first thing at the end: nobody waits for an answer any more
         refusals = stack.enter_context(Refusals(store))
-        config = _config(settings, proxies, routes.application(store, ingest, settings, bells, refusals))
-        yield _Server(config, bells, certificate), listener
+        config = _config(settings, gate, routes.application(store, ingest, settings, bells, refusals, gate))
+        yield _Server(config, bells, gate, certificate), listener
 
 
-def _config(settings: ManagerSettings, proxies: list[str], application: Starlette) -> uvicorn.Config:
+def _config(settings: ManagerSettings, gate: Gate, application: Front) -> uvicorn.Config:
     return uvicorn.Config(
         application,
-        http=guarded(settings.limits, application.state.fast_lane),
+        http=guarded(gate),
+        ws="none",
         loop="uvloop",
         lifespan="off",
         log_config=None,
         access_log=False,
-        proxy_headers=bool(proxies),
-        forwarded_allow_ips=proxies,
+        proxy_headers=False,  # that is for `Front`, which knows mapped addresses and networks
         ssl_certfile=settings.tls.certificate if settings.tls else None,
         ssl_keyfile=settings.tls.key if settings.tls else None,
         server_header=False,
@@ -99,14 +100,17 @@ def _config(settings: ManagerSettings, proxies: list[str], application: Starlett
 
 
 class _Server(uvicorn.Server):
-    """Lets held requests go first when it is told to end, and looks after the certificate until then."""
+    """Lets held requests go first when it is told to end, and looks after deadlines and the certificate until then."""
 
-    def __init__(self, config: uvicorn.Config, bells: Bells, certificate: Certificate | None) -> None:
+    def __init__(self, config: uvicorn.Config, bells: Bells, gate: Gate, certificate: Certificate | None) -> None:
         super().__init__(config)
         self._bells = bells
+        self._gate = gate
         self._certificate = certificate
 
     async def on_tick(self, counter: int) -> bool:
+        if counter % _TICKS == 0:
+            self._gate.check_deadlines(asyncio.get_running_loop().time())
         if counter % _TICKS == 0 and self._certificate is not None and self.config.ssl is not None:
             self._certificate.renew(self.config.ssl)
         return await super().on_tick(counter)

@@ -5,10 +5,11 @@ import logging
 import re
 from functools import cached_property
 from typing import Any
+from urllib.parse import quote
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from sitegen.messages.envelope import Refused
 from sitegen.storage.store import StoreError
@@ -93,10 +94,26 @@ async def _gone(_request: Request, _gone: Exception) -> Response:
     return Response(status_code=400)  # nobody is there to read it
 
 
-async def _http_error(_request: Request, problem: Exception) -> Response:
+async def _http_error(request: Request, problem: Exception) -> Response:
     if not isinstance(problem, HTTPException):
         raise problem
+    without_slash = _without_slash(request) if problem.status_code == 404 else None
+    if without_slash is not None:
+        return RedirectResponse(without_slash)
     return error(problem.status_code, problem.detail.lower(), problem.headers)
+
+
+def _without_slash(request: Request) -> str | None:
+    """Where a path without its last slash leads, None when that is nowhere.
+
+    It names no host: the request's `Host` says only what the client wrote there.
+    """
+    path = request.scope["path"]
+    shorter = {**request.scope, "path": path.rstrip("/")}
+    if not path.endswith("/") or not any(route.matches(shorter)[0] for route in request.app.routes):
+        return None
+    query = request.scope["query_string"].decode("latin-1")
+    return quote("/" + shorter["path"].strip("/")) + (f"?{query}" if query else "")
 
 
 async def _bug(_request: Request, _bug: Exception) -> Response:
@@ -112,3 +129,15 @@ HANDLERS = {
     Exception: _bug,
 }
 """What Starlette calls for which exception."""
+
+
+async def of(request: Request, problem: Exception) -> Response:
+    """The answer to an exception, as Starlette would find it."""
+    handler = next(HANDLERS[kind] for kind in type(problem).__mro__ if kind in HANDLERS)
+    answer: Response = await handler(request, problem)
+    return answer
+
+
+def is_expected(problem: Exception) -> bool:
+    """Whether an exception has an answer of its own; any other is a bug."""
+    return any(kind in HANDLERS for kind in type(problem).__mro__ if kind is not Exception)

@@ -17,7 +17,6 @@ from sitegen.web.answers import Json
 from sitegen.web.endpoint import Endpoint
 from sitegen.web.ingest import Ingest
 from sitegen.web.patience import in_thread
-from sitegen.web.waiting import Answered
 
 PATH = "/api/v1/reports"
 
@@ -46,36 +45,31 @@ class Reports:
 
     async def take(self, request: Request) -> Response:
         """Take a worker's envelope; answer once it is on disk."""
-        worker = await self._access.asked(self._access.worker, request)
-        return Response(await self.kept(request, worker), media_type=Json.media_type)
+        return await self.answer(request, await self._access.asked(self._access.worker, request))
 
-    async def kept(self, request: Request, worker: str) -> bytes:
-        """Keep what this worker sends; gives the answer's JSON, once it is on disk."""
+    async def answer(self, request: Request, worker: str) -> Response:
+        """Keep what this worker sends, and answer once it is on disk."""
         body = await self._access.body(request)
         read = envelope.read(body) if len(body) < LARGE else await in_thread(envelope.read, body)
         answer = await self._ingest.keep(_delivery(read, worker))
-        await self._look_up_revision()
-        return self.told(answer)
+        if not self._knows_revision():
+            await self._look_up_revision()
+        return Response(self._told(answer), media_type=Json.media_type)
 
-    def put(self, body: bytes, worker: str, answered: Answered) -> None:
-        """The same without waiting, for a body that is not LARGE; Refused at once or `answered` later."""
-        self._ingest.put(_delivery(envelope.read(body), worker), answered)
-
-    def told(self, answer: Answer) -> bytes:
+    def _told(self, answer: Answer) -> bytes:
         """What a worker is answered."""
         want = "snapshot" if answer.snapshot_wanted else None
         told = {"acknowledged": answer.acknowledged, "want": want, "time": time.time(), "revision": self._revision[1]}
         return _dump(told).encode()
 
-    def knows_revision(self) -> bool:
+    def _knows_revision(self) -> bool:
         """Whether the revision of the configuration in use was looked up in this second, which is enough for all."""
         return self._revision[0] == int(time.time())
 
     async def _look_up_revision(self) -> None:
-        if not self.knows_revision():
-            second = int(time.time())
-            self._revision = second, self._revision[1]  # whoever comes meanwhile is told the former one
-            self._revision = second, await in_thread(self._store.revision)
+        second = int(time.time())
+        self._revision = second, self._revision[1]  # whoever comes meanwhile is told the former one
+        self._revision = second, await in_thread(self._store.revision)
 
 
 def _delivery(read: Envelope, worker: str) -> Delivery:

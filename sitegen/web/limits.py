@@ -1,17 +1,23 @@
-"""How often one address may ask: a bucket that fills slowly, and from which each request takes one.
+"""How often one address may ask, and how many requests it may have under way.
 
-Whoever shows a valid token is known and asks as often as it needs to.
+A bucket fills slowly, and each request takes one from it. A client with a valid token asks as often as it needs to, and
+its requests under way are counted by token once its address has as many as it may.
 """
 
 import ipaddress
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from schemas.records import Limits
 from sitegen.web import access, answers
+
+if TYPE_CHECKING:
+    from sitegen.web.access import Access
 
 REMEMBERED = 10_000
 """Addresses that are kept in mind before those that were quiet are forgotten."""
@@ -59,19 +65,35 @@ def subscriber(host: str) -> str:
 class RateLimit:
     """Stands before the application."""
 
-    def __init__(self, app: ASGIApp, limits: Limits, is_known: Callable[[Request], Awaitable[bool]]) -> None:
+    def __init__(self, app: ASGIApp, limits: Limits, who: "Access") -> None:
         self._app = app
         self._buckets = Buckets(limits)
-        self._is_known = is_known
+        self._most = limits.connections_per_address
+        self._under_way: dict[str, int] = {}
+        self._who = who
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer it with 429."""
-        if scope["type"] == "http":
-            request = Request(scope)
-            wait = self._buckets.wait(access.client(request))
-            if wait and not await self._is_known(request):
-                seconds = str(int(wait) + 1)
-                refusal = answers.error(429, f"too many requests; wait {seconds} s", {"Retry-After": seconds})
-                await refusal(scope, receive, send)
+        request = Request(scope)
+        client = subscriber(access.client(request))
+        wait = self._buckets.wait(client)
+        if wait and not await self._who.is_known(request):
+            await _too_many(int(wait) + 1)(scope, receive, send)
+            return
+        if self._under_way.get(client, 0) >= self._most:
+            is_known = await self._who.is_known(request)
+            client = f"token of {self._who.known_as(request)}"
+            if not is_known or self._under_way.get(client, 0) >= self._most:
+                await _too_many(1)(scope, receive, send)
                 return
-        await self._app(scope, receive, send)
+        self._under_way[client] = self._under_way.get(client, 0) + 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._under_way[client] -= 1
+            if not self._under_way[client]:
+                del self._under_way[client]
+
+
+def _too_many(wait: int) -> Response:
+    return answers.error(429, f"too many requests; wait {wait} s", {"Retry-After": str(wait)})

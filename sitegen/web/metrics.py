@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.requests import Request
 from starlette.responses import Response
@@ -24,6 +24,7 @@ from sitegen.web import endpoint
 from sitegen.web.access import Access
 from sitegen.web.current import Current
 from sitegen.web.endpoint import Endpoint
+from sitegen.web.gate import Gate
 
 KEPT = 5.0
 """Seconds for which the figures are kept while nothing changes: signs of life count as no change."""
@@ -49,8 +50,9 @@ Lines = tuple[str, ...]
 class Metrics:
     """The route, with what it remembers."""
 
-    def __init__(self, access: Access, current: Current, store: Store) -> None:
+    def __init__(self, access: Access, current: Current, store: Store, gate: Gate) -> None:
         self._access = access
+        self._gate = gate
         self._current = current
         self._past = _Past(store)
         self._lock = threading.Lock()
@@ -73,7 +75,7 @@ class Metrics:
             known, since, written = self._written
             if known != changes or not since <= now < since + KEPT:
                 snapshot = self._current.snapshot()
-                written = self._mirrors(snapshot) + _others(snapshot)
+                written = self._mirrors(snapshot) + _others(snapshot, self._gate)
                 self._written = changes, now, written
             return written
 
@@ -139,10 +141,11 @@ def _values(copy: Copy, run: Run | None) -> Lines:
 
 
 class _Others:
-    """What there is little of: the workers and the site as a whole."""
+    """What there is little of: the workers, the connections and the site as a whole."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: Snapshot, gate: Gate) -> None:
         self._snapshot = snapshot
+        self._gate = gate
 
     def collect(self) -> Iterator[Metric]:
         """Everything but the mirrors."""
@@ -152,6 +155,13 @@ class _Others:
         yield counts
         yield GaugeMetricFamily("skipjack_changes", "number of the newest change", value=self._snapshot.changes)
         yield from _workers(self._snapshot.workers)
+        yield GaugeMetricFamily("skipjack_connections", "open connections", value=self._gate.count)
+        ended = CounterMetricFamily(
+            "skipjack_connections_ended", "connections that the manager ended, by reason", labels=["reason"]
+        )
+        for reason, count in self._gate.ended.items():
+            ended.add_metric([reason], count)
+        yield ended
 
 
 def _workers(workers: Iterable[WorkerView]) -> Iterator[Metric]:
@@ -173,8 +183,8 @@ def _workers(workers: Iterable[WorkerView]) -> Iterator[Metric]:
     return iter((seen, silent, revision, slots))
 
 
-def _others(snapshot: Snapshot) -> bytes:
+def _others(snapshot: Snapshot, gate: Gate) -> bytes:
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Others(snapshot))
+    registry.register(_Others(snapshot, gate))
     ProcessCollector(registry=registry)
     return generate_latest(registry)

@@ -8,6 +8,7 @@ from schemas.records import ManagerSettings
 from sitegen.storage.store import Store
 from sitegen.web import answers, endpoint, openapi, tunasync_reads
 from sitegen.web.access import Access
+from sitegen.web.addresses import networks
 from sitegen.web.api_commands import Commands
 from sitegen.web.api_reads import Reads
 from sitegen.web.api_reports import Reports
@@ -15,7 +16,8 @@ from sitegen.web.bells import Bells
 from sitegen.web.control import Control
 from sitegen.web.current import Current
 from sitegen.web.endpoint import Endpoint
-from sitegen.web.fast_lane import FastLane
+from sitegen.web.front import Front
+from sitegen.web.gate import Gate
 from sitegen.web.ingest import Ingest
 from sitegen.web.limits import RateLimit
 from sitegen.web.metrics import Metrics
@@ -27,7 +29,13 @@ from sitegen.web.tunasync_writes import TunasyncWrites
 
 
 def endpoints(
-    store: Store, ingest: Ingest, settings: ManagerSettings, bells: Bells, access: Access, reports: Reports
+    store: Store,
+    ingest: Ingest,
+    settings: ManagerSettings,
+    bells: Bells,
+    access: Access,
+    reports: Reports,
+    gate: Gate,
 ) -> list[Endpoint]:
     """Every row of the API."""
     current = Current(store)
@@ -44,20 +52,24 @@ def endpoints(
         rows += TunasyncReads(store, access, current).endpoints()
     rows += TunasyncWrites(store, access, ingest).endpoints()
     rows += TunasyncControl(store, access, control, commands, settings.tunasync.call).endpoints()
-    rows += Metrics(access, current, store).endpoints()
+    rows += Metrics(access, current, store, gate).endpoints()
     rows.append(openapi.endpoint_of(rows))
     return rows
 
 
-def application(store: Store, ingest: Ingest, settings: ManagerSettings, bells: Bells, refusals: Refusals) -> Starlette:
-    """The ASGI application, and beside it in its state the `fast_lane`, by which reports need not go through it."""
+def application(
+    store: Store, ingest: Ingest, settings: ManagerSettings, bells: Bells, refusals: Refusals, gate: Gate
+) -> Front:
+    """The ASGI application."""
     access = Access(store, settings)
     reports = Reports(access, ingest, store)
-    rows = [refusals.watched(row, access) for row in endpoints(store, ingest, settings, bells, access, reports)]
+    rows = endpoints(store, ingest, settings, bells, access, reports, gate)
+    watched = [refusals.watched(row, access) for row in rows]
     application = Starlette(
-        middleware=[Middleware(RateLimit, limits=settings.limits, is_known=access.is_known)],
-        routes=[Route(row.path, patient(row.handler), methods=[row.method]) for row in rows],
+        middleware=[Middleware(RateLimit, limits=settings.limits, who=access)],
+        routes=[Route(row.path, patient(row.handler), methods=[row.method]) for row in watched],
         exception_handlers=answers.HANDLERS,
     )
-    application.state.fast_lane = FastLane(reports, access, settings.body_limit)
-    return application
+    application.router.redirect_slashes = False  # that would copy the request's `Host`; `answers` does it without
+    proxies = [str(each) for each in networks(settings.trusted_proxies, "trusted_proxies")]
+    return Front(application, reports, access, proxies)

@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from schemas.records import ManagerSettings, Mirror, Site
+from schemas.records import Limits, ManagerSettings, Mirror, Site
 from schemas.report import Probe, Report, Run
 from sitegen.messages.model import Declared
 from sitegen.storage.store import Store
 from sitegen.web.access import Access
 from sitegen.web.current import Current
+from sitegen.web.gate import Gate
 from sitegen.web.metrics import KEPT, Metrics
 from tests.sitegen.kit import HOUR, NOW, REVISION, Manager, delivery_of, report_of, run_of, status_of
 
@@ -29,7 +30,7 @@ def read(text: bytes) -> dict[tuple[str, ...], float]:
 
 @pytest.fixture
 def metrics(store: Store) -> Metrics:
-    return Metrics(Access(store, ManagerSettings()), Current(store), store)
+    return Metrics(Access(store, ManagerSettings()), Current(store), store, Gate(Limits()))
 
 
 def test_every_copy_and_worker_has_its_figures(store: Store, metrics: Metrics) -> None:

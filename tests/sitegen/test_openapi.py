@@ -14,6 +14,7 @@ from sitegen.web import openapi, routes
 from sitegen.web.access import Access
 from sitegen.web.api_reports import Reports
 from sitegen.web.bells import Bells
+from sitegen.web.gate import Gate
 from sitegen.web.ingest import Ingest
 from sitegen.web.refusals import Refusals
 from tests.sitegen.kit import Manager, envelope_of, plain, report_of, status_of
@@ -115,14 +116,15 @@ def _pointed(schema: Any) -> Any:
 def test_every_route_of_the_application_is_described_and_no_other(store: Store, tmp_path: Path) -> None:
     settings = ManagerSettings(state_dir=str(tmp_path))
     ingest, bells = Ingest(store, lambda: None), Bells()
-    application = routes.application(store, ingest, settings, bells, Refusals(store))
+    gate = Gate(settings.limits)
+    application = routes.application(store, ingest, settings, bells, Refusals(store), gate).application
     served = {
         (method.lower(), route.path)  # type: ignore[attr-defined]
         for route in application.routes
         for method in route.methods - {"HEAD"}  # type: ignore[attr-defined]
     }
     access = Access(store, settings)
-    rows = routes.endpoints(store, ingest, settings, bells, access, Reports(access, ingest, store))
+    rows = routes.endpoints(store, ingest, settings, bells, access, Reports(access, ingest, store), gate)
     paths = openapi.document(rows)["paths"]
     assert served == {(method, path) for path, item in paths.items() for method in item}
 
@@ -131,7 +133,9 @@ def test_the_description_is_sound(store: Store, tmp_path: Path) -> None:
     settings = ManagerSettings(state_dir=str(tmp_path))
     ingest, access = Ingest(store, lambda: None), Access(store, settings)
     reports = Reports(access, ingest, store)
-    described = openapi.document(routes.endpoints(store, ingest, settings, Bells(), access, reports))
+    described = openapi.document(
+        routes.endpoints(store, ingest, settings, Bells(), access, reports, Gate(settings.limits))
+    )
     parts = described["components"]["schemas"]
     for name, part in parts.items():
         Draft202012Validator.check_schema(part)

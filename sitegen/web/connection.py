@@ -1,0 +1,260 @@
+"""A connection that takes no more than it may: memory, time, and turns of the event loop.
+
+The server's protocol has limits for none of these. It is used through what is public: the callbacks of asyncio and
+of httptools, and the answers that it announces. `sitegen.web.server_check` proves at each start that this works.
+Bodies are watched where they are read, in `sitegen.web.access`.
+"""
+
+import asyncio
+import json
+import math
+from http import HTTPStatus
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from sitegen.web import gate as reasons
+from sitegen.web.gate import Gate
+from sitegen.web.paced import Paced
+
+LINGER = 2.0
+"""Seconds in which a refused client may read why, while what it still sends is thrown away; and in which one may
+close its side when the server ends."""
+
+SHORTEST, LONGEST = 6, 16 * 1024
+"""Bytes that the parser gets at once. No head is shorter, and parsing the longest piece takes at most a few
+milliseconds."""
+
+TURN = 8
+"""Pieces after which other connections have their turn."""
+
+FIELDS = 100
+"""Fields of a head or a trailer: each costs memory beside its bytes."""
+
+_NEVER = math.inf
+
+
+def guarded(gate: Gate) -> type[asyncio.Protocol]:
+    """The class of connections that enter this gate."""
+    return type("Guarded", (_Connection,), {"gate": gate})
+
+
+class _Connection(HttpToolsProtocol):
+    """A client's connection. Only one request is at work, and one more may have begun; the rest is not even read."""
+
+    gate: Gate
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._here = asyncio.get_running_loop()
+        self._paced: Paced | None = None
+        self._client: asyncio.Transport | None = None
+        self._held, self._place = b"", 0  # what came and was not parsed, from a place on
+        self._due = 0  # requests without an answer
+        self._is_whole = True  # the last of them came to its end
+        self._in_head, self._head = True, 0  # bytes of an unfinished head
+        self._size = self._fields = 0  # of the fields of a head or trailer
+        self._is_deaf = False  # nothing more is read
+        self._refusal: tuple[int, str] | None = None
+        self._read_by = self._write_by = _NEVER  # until when something has to come, or to be taken
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in its base
+        self._client = transport
+        self._paced = Paced(transport, self._close)
+        super().connection_made(self._paced)
+        peer = transport.get_extra_info("peername")
+        self._read_by = self._now_and_patience()
+        too_many = self.gate.enter(self, peer[0] if peer else "")
+        if too_many:
+            self._refuse(503, too_many[1], too_many[0])
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.gate.leave(self)
+        self._held, self._read_by, self._write_by = b"", _NEVER, _NEVER
+        self._is_deaf = True
+        if self._paced:
+            self._paced.is_closed = True
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._is_deaf:
+            return
+        rest = self._held[self._place :] if self._held else b""
+        self._held, self._place = rest + data if rest else data, 0
+        self._feed()
+
+    def _feed(self) -> None:
+        """Parse what is held piece by piece, until a request is at work or it is the turn of others."""
+        pieces = 0
+        while self._place < len(self._held):
+            is_busy = self._due and self._is_whole
+            if self._is_deaf:
+                break
+            if is_busy or pieces == TURN:
+                self._transport().hold()
+                if not is_busy:
+                    self._here.call_soon(self._feed)
+                return
+            start, self._place = self._place, _end_of_piece(self._held, self._place)
+            self._take(self._held[start : self._place])
+            pieces += 1
+        self._held, self._place = b"", 0
+        self._transport().release()
+
+    def _take(self, piece: bytes) -> None:
+        if self._in_head:
+            self._head += len(piece)
+        super().data_received(piece)
+        if self._in_head and not self._due:
+            if self._read_by == _NEVER:
+                self._read_by = self._now_and_patience()
+            if self._head > self.gate.limits.header_size:
+                self._refuse_large()
+
+    def on_message_begin(self) -> None:
+        self._size = self._fields = 0
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        self._size += len(url)
+        if self._size > self.gate.limits.header_size:
+            self._refuse_large()
+        if not self._is_deaf:
+            super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._fields += 1
+        self._size += len(name) + len(value) + 4
+        if self._fields > FIELDS or self._size > self.gate.limits.header_size:
+            self._refuse_large()
+        if self._in_head and not self._is_deaf:  # what comes after the body means nothing here
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self._in_head, self._head, self._read_by = False, 0, _NEVER
+        self._size = self._fields = 0
+        if not self._is_deaf:
+            super().on_headers_complete()
+            self._due, self._is_whole = self._due + 1, False
+
+    def on_body(self, body: bytes) -> None:
+        if not self._is_deaf:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if not self._is_deaf:
+            super().on_message_complete()
+        self._in_head, self._head, self._is_whole = True, 0, True
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._due -= 1
+        if self._transport().is_closing() or self._due:
+            return
+        if self._refusal:
+            self._answer_refusal()
+        elif not self._is_whole:
+            self._read_by = self._now_and_patience()  # nobody reads what still comes
+        elif self._held:
+            self._here.call_soon(self._feed)
+
+    def shutdown(self) -> None:
+        """End when nothing is under way. With TLS that waits for the other side, which need not be listening."""
+        super().shutdown()
+        if self._client and self._transport().is_closing():
+            self._here.call_later(LINGER, self._client.abort)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._write_by = self._now_and_patience()
+
+    def resume_writing(self) -> None:
+        if not self._transport().is_closed:
+            self._write_by = _NEVER
+        super().resume_writing()
+
+    def check_deadlines(self, now: float) -> None:
+        """End this connection if something did not come in time, or is not taken."""
+        if now >= self._write_by:
+            self._write_by = _NEVER
+            if not self._transport().is_closed:
+                self.gate.ended[reasons.NOT_READ] += 1
+            self._transport().abort()
+        elif now >= self._read_by:
+            if self._in_head:
+                self._refuse(408, f"the head did not come within {self.gate.limits.read_timeout} s", reasons.TOO_SLOW)
+            else:
+                self.gate.ended[reasons.TOO_SLOW] += 1
+                self._close()
+
+    def send_400_response(self, msg: str) -> None:
+        """What the server says of what is not HTTP."""
+        self._refuse(400, msg.rstrip(".").lower(), reasons.MALFORMED)
+
+    def _refuse_large(self) -> None:
+        most = f"{FIELDS} fields" if self._fields > FIELDS else f"{self.gate.limits.header_size} bytes"
+        self._refuse(431, f"the head is larger than {most}", reasons.TOO_LARGE)
+
+    def _refuse(self, status: int, why: str, reason: str) -> None:
+        """Listen to no more, and say why once all requests before have their answers.
+
+        A request whose body turned out wrong gets none: nobody would know which answer this is.
+        """
+        if self._is_deaf:
+            return
+        self._is_deaf = True
+        self._refusal = status, why
+        self._read_by = _NEVER
+        self.gate.ended[reason] += 1
+        if not self._due:
+            self._answer_refusal()
+        elif not self._is_whole:
+            self._close()
+
+    def _answer_refusal(self) -> None:
+        if self._refusal is None:
+            return
+        status, why = self._refusal
+        body = json.dumps({"error": why}).encode()
+        head = (
+            f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: application/json; charset=utf-8\r\n"
+            f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        )
+        self._transport().write(head.encode() + body)
+        self._close()
+
+    def _close(self) -> None:
+        """Close once all that was written is taken.
+
+        Closing while the client sends would reset the connection, and it might never read its answer; so it may send
+        a moment longer, and that is thrown away.
+        """
+        paced, client = self._transport(), self._client
+        if client is None or paced.is_closed:
+            return
+        paced.flush()
+        paced.is_closed = self._is_deaf = True
+        self._held, self._place, self._read_by = b"", 0, _NEVER
+        self._write_by = self._now_and_patience()
+        is_sending = self._refusal is not None or not self._is_whole
+        if client.is_closing() or not is_sending or not self.gate.may_linger(self):
+            client.close()
+            return
+        if client.can_write_eof():
+            client.write_eof()
+        client.resume_reading()
+        self._here.call_later(LINGER, client.close)
+
+    def _transport(self) -> Paced:
+        if self._paced is None:
+            raise RuntimeError("the connection is not made yet")
+        return self._paced
+
+    def _now_and_patience(self) -> float:
+        return self._here.time() + self.gate.limits.read_timeout
+
+
+def _end_of_piece(data: bytes, start: int) -> int:
+    """The end of a piece that holds the end of one head at most, wherever that is: each ends with an empty line."""
+    found = data.find(b"\n\r\n", start + SHORTEST, start + LONGEST)
+    return found + 3 if found >= 0 else min(len(data), start + LONGEST)

@@ -1,0 +1,100 @@
+"""What every request passes first: whether it names one host, who sent it, and whether it needs all that follows."""
+
+import re
+from collections.abc import Sequence
+from typing import Any, cast
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+
+from sitegen.messages.envelope import Refused
+from sitegen.web import answers
+from sitegen.web.access import Access
+from sitegen.web.addresses import unmapped
+from sitegen.web.api_reports import PATH, Reports
+
+_HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
+"""A host and a port (RFC 3986, section 3.2.2)."""
+
+_CLOSE = (b"connection", b"close")
+
+
+class Front:
+    """The application as the server calls it. `proxies` are networks, whose `X-Forwarded-For` is believed."""
+
+    def __init__(self, application: Starlette, reports: Reports, access: Access, proxies: Sequence[str]) -> None:
+        self.application = application
+        self._behind: ASGIApp = application
+        if proxies:
+            proxied: Any = application  # the two name the types of ASGI differently
+            self._behind = cast(ASGIApp, ProxyHeadersMiddleware(proxied, trusted_hosts=list(proxies)))
+        self._reports = reports
+        self._access = access
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; there is nothing here but HTTP."""
+        if scope["type"] != "http":
+            raise NotImplementedError(scope["type"])
+        try:
+            if _wants_upgrade(scope):
+                send = _closing(send)
+        except Refused as problem:
+            await answers.error(problem.status, problem.why, {"Connection": "close"})(scope, receive, send)
+            return
+        if scope["client"]:
+            scope["client"] = unmapped(scope["client"][0]), scope["client"][1]
+        if scope["path"] == PATH and scope["method"] == "POST":
+            request = Request(scope, receive)
+            worker = self._access.remembered_worker(request)
+            if worker is not None:
+                await self._take(request, worker, send)
+                return
+        await self._behind(scope, receive, send)
+
+    async def _take(self, request: Request, worker: str, send: Send) -> None:
+        """Take a report of a worker that has shown its token a moment ago.
+
+        Almost every request is one, and needs neither the limits for strangers nor the routes.
+        """
+        try:
+            answer = await self._reports.answer(request, worker)
+        except Exception as problem:
+            answer = await answers.of(request, problem)
+            await answer(request.scope, request.receive, send)
+            if not answers.is_expected(problem):
+                raise
+            return
+        await answer(request.scope, request.receive, send)
+
+
+def _wants_upgrade(scope: Scope) -> bool:
+    """Whether the client would like to speak something else; Refused when it does not name one host.
+
+    Nobody has to do as it likes. But what follows such a head is not read as its body, so it must have none, and the
+    connection ends with the answer.
+    """
+    hosts, upgrades = [], False
+    for name, value in scope["headers"]:
+        if name == b"host":
+            hosts.append(value)
+        elif name == b"connection" and b"upgrade" in value.lower():
+            upgrades = True
+    least = 0 if scope["http_version"] == "1.0" else 1
+    if not least <= len(hosts) <= 1:
+        raise Refused(400, "the request must have one `Host` header")
+    if hosts and not _HOST.fullmatch(hosts[0]):
+        raise Refused(400, "the `Host` header is not a valid host")
+    if upgrades and scope["method"] not in ("GET", "HEAD"):
+        raise Refused(400, "only HTTP/1.1 is spoken here, so no request with a body can ask for an upgrade")
+    return upgrades
+
+
+def _closing(send: Send) -> Send:
+    async def closing(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message["headers"], _CLOSE]}
+        await send(message)
+
+    return closing
