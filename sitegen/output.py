@@ -24,8 +24,8 @@ def start_logging() -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_OneLine(journald="JOURNAL_STREAM" in os.environ))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    # uvicorn tells about its own start and every odd request; what matters of that we say ourselves
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    # uvicorn logs its own start and each malformed request, of which anybody can send any number: those are counted
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)
 
 
 def result(line: str) -> None:

@@ -29,6 +29,7 @@ from sitegen.web.gate import Gate
 from sitegen.web.ingest import Ingest
 from sitegen.web.patience import PATIENCE
 from sitegen.web.refusals import Refusals
+from sitegen.web.server_check import check_server
 
 _GRACE = int(PATIENCE) + 2
 """Seconds that requests which are under way may take once we were told to end: even those that get no answer from
@@ -60,6 +61,7 @@ def prepared(
     settings: ManagerSettings, publisher_settings: Path | None = None
 ) -> Iterator[tuple[uvicorn.Server, socket.socket]]:
     """Everything but the loop: a server that is ready to run, and the socket that it will listen on."""
+    check_server()
     with contextlib.ExitStack() as stack:
         certificate = Certificate(settings.tls) if settings.tls else None
         gate = Gate(settings.limits, networks(settings.trusted_proxies, "trusted_proxies"))
@@ -87,6 +89,7 @@ def _config(settings: ManagerSettings, gate: Gate, application: Front) -> uvicor
         application,
         http=guarded(gate),
         ws="none",
+        interface="asgi3",
         loop="uvloop",
         lifespan="off",
         log_config=None,

@@ -10,6 +10,7 @@ from urllib.parse import quote
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.routing import Match
 
 from sitegen.messages.envelope import Refused
 from sitegen.storage.store import StoreError
@@ -110,7 +111,7 @@ def _without_slash(request: Request) -> str | None:
     """
     path = request.scope["path"]
     shorter = {**request.scope, "path": path.rstrip("/")}
-    if not path.endswith("/") or not any(route.matches(shorter)[0] for route in request.app.routes):
+    if not path.endswith("/") or all(route.matches(shorter)[0] is Match.NONE for route in request.app.routes):
         return None
     query = request.scope["query_string"].decode("latin-1")
     return quote("/" + shorter["path"].strip("/")) + (f"?{query}" if query else "")

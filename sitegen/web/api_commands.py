@@ -32,6 +32,10 @@ NEWEST = 2**53
 LOOK_EVERY = 1.0
 """Seconds after which commands are noticed that another manager took, where several share a database."""
 
+MOST_HELD = 16
+"""Requests of one worker that are held; the oldest is answered when another comes. A worker needs one, but those that
+it gave up are held a while longer."""
+
 _PATH = "/api/v1/commands"
 
 
@@ -103,9 +107,11 @@ class Commands:
             raise Refused(403, f"the token is for worker {worker}")
         after = access.number(request, "after", 0, NEWEST)
         until = asyncio.get_running_loop().time() + access.number(request, "wait", 0, LONGEST)
-        with self._bells.listening(worker) as bell:
+        with self._bells.listening(worker, MOST_HELD) as bell:
             found = await self._look(worker, after)
-            while not found.commands and not self._bells.closed and await self._rang(bell, until, worker, found.newest):
+            while not (found.commands or bell.is_over or self._bells.closed) and await self._rang(
+                bell, until, worker, found.newest
+            ):
                 await self._access.asked(
                     self._access.worker, request
                 )  # the token may have been revoked while this was held

@@ -5,6 +5,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 
+class Bell(asyncio.Event):
+    """What one listener waits for; `is_over` once it should wait no more, since too many others came later."""
+
+    is_over = False
+
+
 class Bells:
     """One bell for each topic; whoever listens hears every ring from then on.
 
@@ -12,23 +18,31 @@ class Bells:
     """
 
     def __init__(self) -> None:
-        self._listening: dict[str, set[asyncio.Event]] = {}
+        self._listening: dict[str, dict[Bell, None]] = {}  # in the order in which they came
         self._loop: asyncio.AbstractEventLoop | None = None
         self.closed = False
 
     @contextmanager
-    def listening(self, topic: str) -> Iterator[asyncio.Event]:
-        """An event that is set by every ring; begin to listen before you look."""
+    def listening(self, topic: str, most: int | None = None) -> Iterator[Bell]:
+        """An event that is set by every ring; begin to listen before you look.
+
+        If `most` listen already, the one that came first is over.
+        """
         self._loop = asyncio.get_running_loop()
-        bell = asyncio.Event()
+        bell = Bell()
         if self.closed:
             bell.set()
-        listeners = self._listening.setdefault(topic, set())
-        listeners.add(bell)
+        listeners = self._listening.setdefault(topic, {})
+        if most is not None and len(listeners) >= most:
+            first = next(iter(listeners))
+            del listeners[first]
+            first.is_over = True
+            first.set()
+        listeners[bell] = None
         try:
             yield bell
         finally:
-            listeners.discard(bell)
+            listeners.pop(bell, None)
             if not listeners and self._listening.get(topic) is listeners:
                 del self._listening[topic]
 

@@ -50,7 +50,7 @@ class _Connection(HttpToolsProtocol):
         self._paced: Paced | None = None
         self._client: asyncio.Transport | None = None
         self._held, self._place = b"", 0  # what came and was not parsed, from a place on
-        self._due = 0  # requests without an answer
+        self.under_way = 0  # requests that are read and not answered
         self._is_whole = True  # the last of them came to its end
         self._in_head, self._head = True, 0  # bytes of an unfinished head
         self._size = self._fields = 0  # of the fields of a head or trailer
@@ -76,6 +76,10 @@ class _Connection(HttpToolsProtocol):
             self._paced.is_closed = True
         super().connection_lost(exc)
 
+    def eof_received(self) -> None:
+        self._transport().flush()
+        super().eof_received()
+
     def data_received(self, data: bytes) -> None:
         if self._is_deaf:
             return
@@ -87,7 +91,7 @@ class _Connection(HttpToolsProtocol):
         """Parse what is held piece by piece, until a request is at work or it is the turn of others."""
         pieces = 0
         while self._place < len(self._held):
-            is_busy = self._due and self._is_whole
+            is_busy = self.under_way and self._is_whole
             if self._is_deaf:
                 break
             if is_busy or pieces == TURN:
@@ -105,7 +109,7 @@ class _Connection(HttpToolsProtocol):
         if self._in_head:
             self._head += len(piece)
         super().data_received(piece)
-        if self._in_head and not self._due:
+        if self._in_head and not self.under_way:
             if self._read_by == _NEVER:
                 self._read_by = self._now_and_patience()
             if self._head > self.gate.limits.header_size:
@@ -135,7 +139,7 @@ class _Connection(HttpToolsProtocol):
         self._size = self._fields = 0
         if not self._is_deaf:
             super().on_headers_complete()
-            self._due, self._is_whole = self._due + 1, False
+            self.under_way, self._is_whole = self.under_way + 1, False
 
     def on_body(self, body: bytes) -> None:
         if not self._is_deaf:
@@ -148,8 +152,8 @@ class _Connection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        self._due -= 1
-        if self._transport().is_closing() or self._due:
+        self.under_way -= 1
+        if self._transport().is_closing() or self.under_way:
             return
         if self._refusal:
             self._answer_refusal()
@@ -206,7 +210,7 @@ class _Connection(HttpToolsProtocol):
         self._refusal = status, why
         self._read_by = _NEVER
         self.gate.ended[reason] += 1
-        if not self._due:
+        if not self.under_way:
             self._answer_refusal()
         elif not self._is_whole:
             self._close()

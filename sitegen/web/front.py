@@ -15,7 +15,7 @@ from sitegen.web.access import Access
 from sitegen.web.addresses import unmapped
 from sitegen.web.api_reports import PATH, Reports
 
-_HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
+_HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f.]*:[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
 """A host and a port (RFC 3986, section 3.2.2)."""
 
 _CLOSE = (b"connection", b"close")

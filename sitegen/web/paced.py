@@ -1,4 +1,4 @@
-"""A transport that two sides may stop from reading, that sends what belongs together, and that does not close itself."""
+"""A transport that two sides may pause, that sends what belongs together, and whose owner closes it."""
 
 import asyncio
 from collections.abc import Callable
@@ -36,7 +36,8 @@ class Paced(asyncio.Transport):
         """Send what was written."""
         if self._written:
             written, self._written = self._written, []
-            self._transport.writelines(written)
+            if not self._transport.is_closing():
+                self._transport.writelines(written)
 
     def pause_reading(self) -> None:
         """Stop for the protocol."""

@@ -39,7 +39,7 @@ def measure(folder: Path) -> None:
 
 def _measure(folder: Path, count: int) -> Figures:
     folder.mkdir(parents=True)
-    manager = Manager(folder)
+    manager = Manager(folder, limits={"connections_per_address": 2 * count + 10})
     tokens = {f"w{number}": manager.token(f"w{number}") for number in range(count)}
     operator = manager.token("alice", "operator")
     with load.serving(manager) as server:

@@ -3,9 +3,11 @@
 import asyncio
 import concurrent.futures
 import contextlib
+import select
 import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from sitegen.messages.commands import NOT_TAKEN, Order, targets
 from sitegen.messages.envelope import Refused
 from sitegen.messages.model import Entry
 from sitegen.storage import audit_store, command_store, token_store
+from sitegen.web.api_commands import MOST_HELD
 from sitegen.web.bells import Bells
 from tests.sitegen.kit import PATIENCE, Manager, envelope_of, report_of, status_of, wait_for
 
@@ -238,24 +241,43 @@ def heard(connection: socket.socket, words: bytes) -> bool:
     return True
 
 
-def test_a_thousand_held_requests_wait_for_their_own_command(manager: Manager) -> None:
-    """In one process, spoken to over raw connections: the manager holds them all and answers the one that is meant."""
-    site, (host, port) = Site(manager), manager.address.split(":")
-    held: list[socket.socket] = []
+def hold(manager: Manager, worker: str, token: str, stack: contextlib.ExitStack) -> socket.socket:
+    """A connection with a held request for a worker's commands."""
+    host, port = manager.address.split(":")
+    connection = stack.enter_context(socket.create_connection((host, int(port)), timeout=PATIENCE))
+    line = f"GET /api/v1/commands?worker={worker}&wait=60 HTTP/1.1"
+    connection.sendall(f"{line}\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
+    return connection
+
+
+def test_a_thousand_held_requests_wait_for_their_own_command(tmp_path: Path) -> None:
+    """In one process, spoken to over raw connections: the manager holds them all and answers those that are meant."""
+    limits = {"connections_per_address": 2000, "rate": 10_000, "burst": 10_000}
+    manager = Manager(tmp_path, limits=limits)
     with manager.serving(), contextlib.ExitStack() as stack:
+        site = Site(manager)
         site.begin()
-        for _ in range(1000):
-            connection = stack.enter_context(socket.create_connection((host, int(port)), timeout=PATIENCE))
-            connection.sendall(
-                b"GET /api/v1/commands?worker=w2&wait=60 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer "
-                + site.workers["w2"].encode()
-                + b"\r\n\r\n"
-            )
-            held.append(connection)
+        tokens = {f"h{number}": manager.token(f"h{number}") for number in range(1000 // MOST_HELD)}
+        for worker, token in tokens.items():
+            manager.post(envelope_of(worker=worker), token)
+        held = [hold(manager, worker, tokens[worker], stack) for worker in tokens for _ in range(MOST_HELD)]
         site.give("ping", worker="w1")
         assert [each["kind"] for each in site.fetch(wait=1)["commands"]] == ["ping"]
-        site.give("ping", worker="w2")
+        site.give("ping")
         assert all(heard(connection, b'"ping"') for connection in held)
+    manager.session.close()
+
+
+def test_one_worker_cannot_hold_any_number_of_requests(site: Site) -> None:
+    manager, secret = site.manager, site.workers["w1"]
+    with contextlib.ExitStack() as stack:
+        first = hold(manager, "w1", secret, stack)
+        others = [hold(manager, "w1", secret, stack) for _ in range(MOST_HELD)]
+        wait_for(lambda: select.select([first, *others], [], [], 0)[0], "one is answered, long before its time is over")
+        [answered] = select.select([first, *others], [], [], 0)[0]
+        assert heard(answered, b'"commands":[]')
+        site.give("ping", worker="w1")
+        assert all(heard(connection, b'"ping"') for connection in {first, *others} - {answered})
 
 
 def test_a_bell_rings_for_its_listeners_alone() -> None:

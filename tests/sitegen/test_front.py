@@ -1,4 +1,4 @@
-"""The short way of reports: what is let onto it, and that it answers as the long one does."""
+"""What every request passes first: one `Host`, and for reports the short way, which answers as the long one does."""
 
 import json
 import socket
@@ -72,7 +72,6 @@ def read(connection: socket.socket) -> tuple[int, dict[str, str], Any]:
 @pytest.fixture
 def lane(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lane]:
     monkeypatch.setattr(token_cache, "REMEMBERED", 600.0)  # a slow machine shall not matter
-    monkeypatch.setattr(Reports, "knows_revision", lambda _self: True)
     lane, through = Lane(Manager(tmp_path)), RateLimit.__call__
 
     async def counted(self: RateLimit, scope: Scope, receive: Receive, send: Send) -> None:
@@ -108,10 +107,10 @@ def test_only_who_showed_a_workers_token_just_now_goes_the_short_way(lane: Lane)
     [
         (200, report(1), 0),
         (200, report(2), 0),
-        (400, b"nonsense", 1),
-        (400, b"", 1),
-        (403, report(1, worker="w2"), 1),
-        (422, b"{}", 1),
+        (400, b"nonsense", 0),
+        (400, b"", 0),
+        (403, report(1, worker="w2"), 0),
+        (422, b"{}", 0),
     ],
     ids=["good", "gap", "no JSON", "empty", "another's", "no envelope"],
 )
@@ -128,14 +127,24 @@ def test_both_ways_answer_alike(lane: Lane, status: int, body: bytes, long: int)
     assert (first[0], lane.long) == (status, long)
 
 
-def test_what_does_not_come_in_one_piece_goes_the_long_way(lane: Lane) -> None:
+def test_a_report_may_come_in_parts(lane: Lane) -> None:
     lane.remember()
     whole = lane.request("w1", report(1))
     with lane.connected() as connection:
-        connection.sendall(whole[:-20])
-        wait_for(lambda: lane.long, "the application waits for the rest")
-        connection.sendall(whole[-20:])
+        for part in (whole[:20], whole[20:-20], whole[-20:]):
+            connection.sendall(part)
+            assert lane.ask("nobody", line="GET /ping HTTP/1.1")[0] == 200, "others are answered meanwhile"
         assert read(connection)[2]["acknowledged"] == 1
+    assert lane.long == 3
+
+
+def test_a_bug_on_the_short_way_is_answered_and_logged(
+    lane: Lane, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    lane.remember()
+    monkeypatch.setattr(Reports, "answer", lambda *_: 1 / 0)
+    status, answer = lane.ask("w1", report(1))
+    assert (status, "this is a bug" in answer["error"], "ZeroDivisionError" in caplog.text) == (500, True, True)
 
 
 def test_reports_that_are_sent_before_the_last_one_was_answered_are_answered_in_turn(lane: Lane) -> None:
@@ -147,13 +156,12 @@ def test_reports_that_are_sent_before_the_last_one_was_answered_are_answered_in_
     assert [answer["want"] for answer in answers] == [None, None, None, "snapshot"]
 
 
-def test_a_body_whose_head_came_with_the_last_report_is_not_waited_for_without_end(lane: Lane) -> None:
+def test_a_body_may_come_later_than_its_head(lane: Lane) -> None:
     lane.remember()
     first, second = (lane.request("w1", report(number)) for number in (1, 2))
     with lane.connected() as connection:
         connection.sendall(first + second[: second.index(b"{")])
         assert read(connection)[2]["acknowledged"] == 1
-        wait_for(lambda: lane.long, "the application waits for the rest, but no longer than it may")
         connection.sendall(second[second.index(b"{") :])
         assert read(connection)[2]["acknowledged"] == 2
 
@@ -211,3 +219,112 @@ def test_what_waits_for_the_database_is_answered_before_the_end(lane: Lane, monk
             wait_for(lambda: not lane.listens(), "nobody new is let in")
         _, head, answer = read(connection)
     assert (answer["acknowledged"], head["connection"], lane.long) == (1, "close", 0)
+
+
+def ask_raw(lane: Lane, request: bytes) -> tuple[int, dict[str, str], Any]:
+    with lane.connected() as connection:
+        connection.sendall(request)
+        return read(connection)
+
+
+PING = b"GET /ping HTTP/1.1\r\n%s\r\n"
+GOOD = [b"x", b"mirrors.example.org", b"192.0.2.7:8080", b"[2001:db8::1]:443", b"a_b.example:", b"xn--mgba.example"]
+BAD = [b"", b"a b", b"a/b", b"user@host", b"a:b", b"a:1:2", b"a, b", b"[::1", b"a\\b", b"<a>", b"[a]", b'"a"', b"\xff"]
+
+
+@pytest.mark.parametrize("host", GOOD)
+def test_a_request_that_names_its_host_is_answered(lane: Lane, host: bytes) -> None:
+    assert ask_raw(lane, PING % b"Host: %s\r\n" % host)[0] == 200
+
+
+@pytest.mark.parametrize("host", BAD)
+def test_a_host_that_is_none_is_refused(lane: Lane, host: bytes) -> None:
+    status, head, answer = ask_raw(lane, PING % b"Host: %s\r\n" % host)
+    assert (status, head["connection"]) == (400, "close")
+    assert "Host" in answer["error"]
+
+
+@pytest.mark.parametrize("fields", [b"", b"Host: x\r\nHost: x\r\n", b"Host: x\r\nX: y\r\nhost: y\r\n"])
+@pytest.mark.parametrize("target", [b"/ping", b"/nothing", b"http://x/ping", PATH.encode()])
+def test_not_one_host_is_refused_wherever_the_request_goes(lane: Lane, fields: bytes, target: bytes) -> None:
+    status, _, answer = ask_raw(lane, b"GET %b HTTP/1.1\r\n%b\r\n" % (target, fields))
+    assert (status, answer["error"]) == (400, "the request must have one `Host` header")
+
+
+def test_a_report_without_a_host_is_not_kept(lane: Lane) -> None:
+    lane.remember()
+    whole = lane.request("w1", report(1))
+    assert ask_raw(lane, whole.replace(b"Host: x\r\n", b""))[0] == 400
+    assert ask_raw(lane, whole.replace(b"Host: x\r\n", b"Host: x\r\nHost: x\r\n"))[0] == 400
+    with lane.manager.store() as store:
+        assert not store.facts().statuses
+
+
+def test_the_oldest_http_needs_no_host(lane: Lane) -> None:
+    assert ask_raw(lane, b"GET /ping HTTP/1.0\r\n\r\n")[0] == 200
+    assert ask_raw(lane, b"GET /ping HTTP/1.0\r\nHost: x\r\nHost: y\r\n\r\n")[0] == 400
+
+
+@pytest.mark.parametrize(
+    "target", [b"http://evil.example/ping", b"http://user:pw@evil.example:80/ping", b"HTTP://X/ping"]
+)
+def test_the_host_of_an_absolute_target_changes_nothing(lane: Lane, target: bytes) -> None:
+    assert ask_raw(lane, b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n" % target)[::2] == (200, {"message": "pong"})
+
+
+@pytest.mark.parametrize(
+    ("target", "location"),
+    [
+        ("/jobs/", "/jobs"),
+        ("/jobs/?a=b&c=%2F", "/jobs?a=b&c=%2F"),
+        ("/api/v1/mirrors/", "/api/v1/mirrors"),
+        ("/api/v1/mirrors/a%2Fb%20c/", None),
+        ("/workers/w%20%3F1/jobs/", "/workers/w%20%3F1/jobs"),
+        ("http://evil.example/jobs/", "/jobs"),
+        ("http://evil.example//jobs/", None),
+        ("//jobs/", None),
+        ("//evil.example/", None),
+        ("/workers//evil.example/", None),
+        ("/%5Cevil.example/", None),
+        ("/nothing/", None),
+        ("/", None),
+    ],
+)
+def test_a_redirect_names_no_host(lane: Lane, target: str, location: str | None) -> None:
+    names = ("Host: ", "X-Forwarded-Host: ", "X-Forwarded-Server: ", "Forwarded: host=")
+    more = "\r\n".join(f"{name}evil.example" for name in names)
+    with lane.connected() as connection:
+        connection.sendall(f"GET {target} HTTP/1.1\r\n{more}\r\nConnection: close\r\n\r\n".encode())
+        received = b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+    status = int(received.split()[1])
+    found = [line.partition(": ")[2] for line in received.splitlines() if line.lower().startswith("location:")]
+    assert (status, found) == ((307, [location]) if location else (404, []))
+    assert "evil" not in received.replace("//evil.example/", "")
+
+
+def test_no_answer_copies_the_host(lane: Lane) -> None:
+    for path in ("/ping", "/jobs", "/workers", "/api/v1/openapi.json", "/api/v1/mirrors", "/metrics", "/nothing", PATH):
+        with lane.connected() as connection:
+            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n".encode())
+            received = b"".join(iter(lambda: connection.recv(65536), b""))
+        assert received.startswith(b"HTTP/1.1 ") and b"evil" not in received, path
+
+
+@pytest.mark.parametrize("kind", ["websocket", "h2c"])
+def test_an_upgrade_is_not_made(lane: Lane, kind: str) -> None:
+    upgrade = (
+        f"Host: x\r\nConnection: Upgrade\r\nUpgrade: {kind}\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: x\r\n"
+    )
+    with lane.connected() as connection:
+        connection.sendall(f"GET /ping HTTP/1.1\r\n{upgrade}\r\nGET /jobs HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        status, head, answer = read(connection)
+        assert (status, head["connection"], answer) == (200, "close", {"message": "pong"})
+        assert connection.recv(1) == b"", "what follows such a head is no request"
+    hidden = lane.request("w1", report(1))
+    body = f"POST /cmd HTTP/1.1\r\n{upgrade}Content-Length: {len(hidden)}\r\n\r\n".encode() + hidden
+    with lane.connected() as connection:
+        connection.sendall(body)
+        status, head, _ = read(connection)
+        assert (status, head["connection"], connection.recv(1)) == (400, "close", b"")
+    with lane.manager.store() as store:
+        assert not store.facts().statuses, "a body was not taken for a request"

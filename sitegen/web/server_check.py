@@ -1,0 +1,131 @@
+"""Proves at each start that the installed uvicorn keeps connections within their limits.
+
+`sitegen.web.connection` relies on callbacks that uvicorn's protocol has in all versions that `pyproject.toml` allows. A
+release that no longer calls them would serve as well as before, but without any limit. So a few requests go through a
+connection in memory first.
+"""
+
+import asyncio
+from typing import Any
+
+import uvicorn
+from starlette.types import Receive, Scope, Send
+
+from schemas.errors import SkipjackError
+from schemas.records import Limits
+from sitegen.web.connection import guarded
+from sitegen.web.gate import Gate
+
+_LIMITS = Limits(connections=2, header_size=1024)
+_TURNS = 20
+"""Turns of the event loop in which an answer in memory is there; it takes less than five."""
+
+
+def check_server() -> None:
+    """Raise SkipjackError unless connections are bounded."""
+    try:
+        problem = asyncio.run(_problem())
+    except Exception as error:
+        problem = f"{type(error).__name__}: {error}"
+    if problem:
+        raise SkipjackError(
+            f"Limits of connections cannot be kept with uvicorn {uvicorn.__version__}: {problem}.",
+            "Install a version that Skipjack's package allows: `pip install --upgrade skipjack uvicorn httptools`.",
+        )
+
+
+async def _problem() -> str:
+    """What does not hold, empty when all does."""
+    server = _Server()
+    pipelined = server.connect()
+    paths = ["/1", "/2", "/3", "/4"]
+    pipelined.send(b"".join(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode() for path in paths))
+    await _turns()
+    if server.begun != ["/1"] or pipelined.under_way() != 1:
+        return f"{pipelined.under_way()} of four requests that came together are under way, and not only the first"
+    server.may_answer.set()
+    await _turns()
+    if server.begun != paths or pipelined.written.count(b"HTTP/1.1 204 ") != len(paths):
+        return f"of four requests that came together {len(server.begun)} began, and not one after the other"
+    large = server.connect()
+    large.send(b"GET / HTTP/1.1\r\nHost: x\r\nX: " + bytes(2048).replace(b"\0", b"x"))
+    await _turns()
+    if not large.written.startswith(b"HTTP/1.1 431 ") or not server.connect().has(b"HTTP/1.1 503 "):
+        return "a large head and a connection too many were not refused"
+    pipelined.send(b"nonsense\r\n\r\n")
+    await _turns()
+    return "" if b'{"error": ' in pipelined.written else "nonsense was not refused"
+
+
+async def _turns() -> None:
+    for _ in range(_TURNS):
+        await asyncio.sleep(0)
+
+
+class _Server:
+    """Makes connections as uvicorn does, to an application that answers when it may."""
+
+    def __init__(self) -> None:
+        self.begun: list[str] = []
+        self.may_answer = asyncio.Event()
+        gate = Gate(_LIMITS)
+        self._config = uvicorn.Config(
+            self._answer, http=guarded(gate), ws="none", interface="asgi3", lifespan="off", proxy_headers=False,
+            log_config=None,
+        )  # fmt: skip
+        self._config.load()
+        self._state = uvicorn.Server(self._config).server_state
+
+    def connect(self) -> "_Client":
+        """A new connection."""
+        kind: Any = self._config.http_protocol_class
+        return _Client(kind(config=self._config, server_state=self._state, app_state={}))
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        del receive
+        self.begun.append(scope["path"])
+        await self.may_answer.wait()
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+
+class _Client(asyncio.Transport):
+    """The other side of a connection, which is in memory."""
+
+    def __init__(self, protocol: Any) -> None:
+        super().__init__({"peername": ("192.0.2.1", 1), "sockname": ("192.0.2.2", 80)})
+        self.written = b""
+        self._protocol = protocol
+        self._is_closing = False
+        protocol.connection_made(self)
+
+    def send(self, data: bytes) -> None:
+        """Send to the server, which pauses us but never has more to come."""
+        self._protocol.data_received(data)
+
+    def under_way(self) -> int:
+        """How many of our requests the server has read and not answered."""
+        return int(self._protocol.under_way)
+
+    def has(self, start: bytes) -> bool:
+        """Whether the server's words begin so."""
+        return self.written.startswith(start)
+
+    def writelines(self, list_of_data: Any) -> None:
+        self.written += b"".join(list_of_data)
+
+    def is_closing(self) -> bool:
+        return self._is_closing
+
+    def close(self) -> None:
+        self._is_closing = True
+
+    abort = close
+
+    def can_write_eof(self) -> bool:
+        return False
+
+    def pause_reading(self) -> None:
+        pass
+
+    resume_reading = pause_reading

@@ -1,0 +1,339 @@
+"""What a peer without a token can take: memory, connections, and turns of the event loop. All of it is bounded."""
+
+import gzip
+import json
+import re
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from schemas.records import Limits
+from sitegen.web import server_check
+from sitegen.web.addresses import networks
+from sitegen.web.connection import guarded
+from sitegen.web.gate import MOST_LINGERING, Gate
+from sitegen.web.limits import RateLimit
+from sitegen.web.server_check import check_server
+from tests.sitegen.kit import PATIENCE, Manager, wait_for
+
+PING = b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n"
+LAST = b"GET /ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+UNLIMITED: dict[str, Any] = {"rate": 1_000_000, "burst": 1_000_000}
+MB = 1_000_000
+
+
+@contextmanager
+def answering(folder: Path, **limits: Any) -> Iterator[tuple[Manager, Any]]:
+    """A manager, and the gate that its connections enter."""
+    manager = Manager(folder, limits=UNLIMITED | limits, tunasync={"writes_from": ["127.0.0.1"]})
+    with manager.answering() as server:
+        yield manager, server._gate  # type: ignore[attr-defined]
+    manager.session.close()
+
+
+@contextmanager
+def connected(manager: Manager, host: str = "127.0.0.1") -> Iterator[socket.socket]:
+    """A connection from an address of this machine."""
+    place, port = manager.address.split(":")
+    with socket.create_connection((place, int(port)), timeout=PATIENCE, source_address=(host, 0)) as connection:
+        yield connection
+
+
+def everything(connection: socket.socket) -> bytes:
+    """What comes until the manager hangs up."""
+    received = bytearray()
+    try:
+        while chunk := connection.recv(65536):
+            received += chunk
+    except ConnectionError:
+        pass  # it need not read all of what it refuses
+    return bytes(received)
+
+
+def push(connection: socket.socket, data: bytes) -> int:
+    """Send as much as the other side takes now, and read nothing; returns how many bytes that were."""
+    connection.settimeout(0.2)
+    sent = 0
+    try:
+        while sent < len(data):
+            sent += connection.send(data[sent : sent + 262_144])
+    except TimeoutError:
+        pass
+    return sent
+
+
+def memory(pid: int) -> int:
+    found = re.search(r"RssAnon:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    assert found
+    return int(found[1]) * 1024
+
+
+@pytest.mark.parametrize(("clients", "growth"), [(1, 20 * MB), (60, 150 * MB)])
+def test_pipelined_requests_take_no_memory_and_hold_nobody_up(tmp_path: Path, clients: int, growth: int) -> None:
+    manager = Manager(tmp_path, limits=UNLIMITED)
+    flood = PING * (17 * MB // len(PING))
+    with manager.serving() as process, ExitStack() as stack:
+        before = memory(process.pid)
+        for _ in range(clients):
+            connection = stack.enter_context(connected(manager))
+            assert push(connection, flood) < len(flood), "what is not answered is not read"
+        with connected(manager) as other:
+            other.sendall(LAST)
+            assert b"pong" in everything(other)
+        assert memory(process.pid) - before < growth
+    manager.session.close()
+
+
+def test_of_pipelined_requests_one_is_at_work_and_one_may_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = 0
+
+    async def counted(self: RateLimit, scope: Any, receive: Any, send: Any) -> None:
+        nonlocal begun
+        begun += 1
+        await through(self, scope, receive, send)
+
+    through = RateLimit.__call__
+    monkeypatch.setattr(RateLimit, "__call__", counted)
+    held = b"GET /api/v1/events?after=0&wait=60 HTTP/1.1\r\nHost: x\r\n\r\n"
+    with answering(tmp_path) as (manager, gate), connected(manager) as connection:
+        sent = push(connection, held * 200_000)
+        assert sent < 200_000 * len(held)
+        wait_for(lambda: begun, "the first is at work")
+        with connected(manager) as other:
+            other.sendall(LAST)
+            assert b"pong" in everything(other)
+        assert begun == 2, "the first of many, and the other client's"
+        [there] = gate._open
+        assert there.under_way <= 2 and len(there._held) < 2 * 262_144
+
+
+def test_many_requests_in_one_piece_are_answered_in_turn(tmp_path: Path) -> None:
+    paths = [f"/api/v1/mirrors/m{number}" for number in range(300)]
+    data = b"".join(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode() for path in paths)
+    with answering(tmp_path) as (manager, _), connected(manager) as connection:
+        connection.sendall(data + LAST)
+        found = re.findall(rb"there is no mirror (m\d+)", everything(connection))
+    assert [f"/api/v1/mirrors/{name.decode()}" for name in found] == paths
+
+
+def test_one_address_cannot_take_all_connections(tmp_path: Path) -> None:
+    manager = Manager(tmp_path, limits={"connections_per_address": 3}, trusted_proxies=["127.0.0.3"])
+    with manager.answering() as server, ExitStack() as stack:
+        gate: Any = server._gate  # type: ignore[attr-defined]
+        manager.session.close()
+        wait_for(lambda: gate.count == 0, "the session is gone")
+        held = [stack.enter_context(connected(manager)) for _ in range(3)]
+        with connected(manager) as one_more:
+            answer = everything(one_more)
+            assert answer.startswith(b"HTTP/1.1 503 ") and b"3 connections from 127.0.0.1 already" in answer
+        for host in ("127.0.0.2", *["127.0.0.3"] * 5):
+            other = stack.enter_context(connected(manager, host))
+            other.sendall(PING)
+            assert other.recv(12) == b"HTTP/1.1 200", "another address, and a trusted proxy"
+        assert manager.session.get(f"{manager.url}/ping").status_code == 503
+        held[0].close()
+        wait_for(lambda: pinged(manager), "there is room again")
+        with connected(manager, "127.0.0.2") as reader:
+            reader.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            told = everything(reader).decode()
+        assert 'skipjack_connections_ended_total{reason="connections_per_address"}' in told
+        assert "\nskipjack_connections " in told
+    manager.session.close()
+
+
+def pinged(manager: Manager) -> bool:
+    with connected(manager) as connection:
+        connection.sendall(LAST)
+        return everything(connection).startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_network_of_version_6_is_one_address() -> None:
+    class Held:
+        def check_deadlines(self, now: float) -> None:
+            raise AssertionError(now)
+
+    gate = Gate(Limits(connections=9, connections_per_address=1), networks(["2001:db8:9::/48"], "x"))
+    hosts = ["2001:db8::1", "2001:db8::2", "2001:db8:0:1::1", "::ffff:192.0.2.1", "192.0.2.1", "2001:db8:9::1"]
+    held = [(Held(), host) for host in [*hosts, hosts[-1]]]
+    refused = [gate.enter(*each) is not None for each in held]
+    assert refused == [False, True, False, False, True, False, False]
+    for connection, _ in held:
+        gate.leave(connection)
+        gate.leave(connection)
+    assert (gate.count, gate._of_address) == (0, {})
+
+
+def test_refused_connections_are_no_way_to_hold_more_files(tmp_path: Path) -> None:
+    with answering(tmp_path, connections=2) as (manager, gate), ExitStack() as stack:
+        manager.session.close()
+        held = [stack.enter_context(connected(manager)) for _ in range(2)]
+        for _ in range(3 * MOST_LINGERING):
+            stack.enter_context(connected(manager))
+        wait_for(lambda: gate.count <= 2 + MOST_LINGERING, "most of the others are closed at once")
+        held[0].sendall(PING)
+        assert held[0].recv(12) == b"HTTP/1.1 200"
+        wait_for(lambda: gate.count == 2, "and the rest a little later")
+
+
+UNKNOWN = b"POST /api/v1/reports HTTP/1.1\r\nHost: x\r\n"
+CHUNKED = UNKNOWN + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+def cut_off(connection: socket.socket, send: Callable[[int], bytes]) -> bool:
+    """Send until the manager has had enough."""
+    try:
+        for turn in range(100_000):
+            connection.sendall(send(turn))
+            time.sleep(0.001)
+    except ConnectionError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize(
+    "part", [b"5\r\nhello\r\n", b"1;x=y\r\nz\r\n", b"2\r\n\r\n\r\n"], ids=["chunks", "extensions", "empty lines"]
+)
+def test_a_body_that_nobody_reads_does_not_go_on_for_ever(tmp_path: Path, part: bytes) -> None:
+    with answering(tmp_path, read_timeout="1s") as (manager, _), connected(manager) as connection:
+        connection.sendall(CHUNKED)
+        assert connection.recv(12) == b"HTTP/1.1 401"
+        assert cut_off(connection, lambda _: part * 100)
+
+
+def test_an_extension_of_a_chunk_does_not_go_on_for_ever(tmp_path: Path) -> None:
+    with answering(tmp_path, read_timeout="1s") as (manager, _), connected(manager) as connection:
+        connection.sendall(CHUNKED)
+        assert cut_off(connection, lambda turn: b"y" * 1000 if turn else b"5;x=")
+
+
+def test_trailers_are_bounded_and_mean_nothing(tmp_path: Path) -> None:
+    with answering(tmp_path, header_size="16KiB") as (manager, gate):
+        head = CHUNKED + b"2\r\n{}\r\n0\r\n"
+        with connected(manager) as connection:
+            connection.sendall(head + b"Authorization: Bearer %b\r\n\r\n" % manager.token().encode() + LAST)
+            assert re.findall(rb"HTTP/1.1 (\d+)", everything(connection)) == [b"401", b"200"]
+        with connected(manager) as connection:
+            assert cut_off(connection, lambda turn: b"X: " + b"y" * 1000 + b"\r\n" if turn else head)
+        assert gate.ended["header_size"] == 1
+
+
+def test_a_head_of_very_many_fields_is_refused(tmp_path: Path) -> None:
+    with answering(tmp_path) as (manager, _), connected(manager) as connection:
+        connection.sendall(b"GET /ping HTTP/1.1\r\nHost: x\r\n" + b"a:\r\n" * 101 + b"\r\n")
+        answer = everything(connection)
+    assert answer.startswith(b"HTTP/1.1 431 ") and b"larger than 100 fields" in answer
+
+
+@pytest.mark.parametrize("data", [b"", b"\r\n\r\n", b"GET /ping HTTP/1.1\r\nHost: x\r\n"], ids=["no", "no new", "half"])
+def test_a_connection_without_a_request_ends(tmp_path: Path, data: bytes) -> None:
+    with answering(tmp_path, read_timeout="1s") as (manager, _), connected(manager) as connection:
+        connection.sendall(CHUNKED)
+        assert connection.recv(12) == b"HTTP/1.1 401"
+        connection.sendall(b"0\r\n\r\n" + data)
+        assert re.findall(rb"HTTP/1.1 (\d+)", everything(connection)) == [b"408"], "after a body that came too late"
+
+
+@pytest.mark.parametrize("line", [b"GET /api/v1/openapi.json HTTP/1.1", b"GET /api/v1/openapi.json HTTP/1.0"])
+def test_an_answer_that_nobody_reads_does_not_keep_the_connection(tmp_path: Path, line: bytes) -> None:
+    with answering(tmp_path, read_timeout="1s") as (manager, gate), connected(manager) as connection:
+        manager.session.close()
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        push(connection, (line + b"\r\nHost: x\r\n\r\n") * 500)
+        wait_for(lambda: gate.count == 0, "it is closed")
+
+
+def test_small_answers_that_nobody_reads_do_not_keep_it_either(tmp_path: Path) -> None:
+    with answering(tmp_path, read_timeout="1s") as (manager, gate), connected(manager) as connection:
+        manager.session.close()
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        while push(connection, PING * 5000) == len(PING) * 5000:
+            pass
+        wait_for(lambda: gate.count == 0, "it is closed")
+
+
+def test_a_body_in_tiny_chunks_is_the_same_body(tmp_path: Path) -> None:
+    body = json.dumps({"id": "go1", "url": "http://127.0.0.1:9/" + "x" * 1500}).encode()
+    head = b"POST /workers HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    chunks = b"".join(b"1;x=y\r\n%c\r\n" % byte for byte in body)
+    with answering(tmp_path) as (manager, _), connected(manager) as connection:
+        connection.sendall(head + chunks + b"0\r\nX: y\r\n\r\n")
+        assert b'"id":"go1"' in everything(connection)
+
+
+def test_who_asks_first_is_told_to_go_on(tmp_path: Path) -> None:
+    body = b'{"id": "go1"}'
+    head = b"POST /workers HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(body)
+    with answering(tmp_path) as (manager, _), connected(manager) as connection:
+        connection.sendall(head)
+        assert connection.recv(25) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(body)
+        assert connection.recv(12) == b"HTTP/1.1 200"
+
+
+def test_a_packed_body_is_not_unpacked(tmp_path: Path) -> None:
+    with answering(tmp_path) as (manager, _):
+        headers = {"Content-Encoding": "gzip"}
+        packed = gzip.compress(b'{"id": "go1"}')
+        answer = manager.session.post(f"{manager.url}/workers", data=packed, headers=headers)
+        assert (answer.status_code, "error" in answer.json()) == (400, True)
+
+
+def test_one_address_has_so_many_requests_under_way_and_a_token_as_many_more(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"limits": {"connections_per_address": 3}, "trusted_proxies": ["127.0.0.1"]}
+    manager = Manager(tmp_path, **settings)
+    token = manager.token("r", "read")
+
+    def status(connection: socket.socket, wait: int, *more: str) -> bytes:
+        fields = "".join(f"{field}\r\n" for field in ("Host: x", "X-Forwarded-For: 192.0.2.1", *more))
+        connection.sendall(f"GET /api/v1/events?after=0&wait={wait} HTTP/1.1\r\n{fields}\r\n".encode())
+        return b"" if wait else connection.recv(12)
+
+    shown = f"Authorization: Bearer {token}"
+    with manager.answering(), ExitStack() as stack:
+        for _ in range(3):
+            status(stack.enter_context(connected(manager)), 60)
+        last = stack.enter_context(connected(manager))
+        wait_for(lambda: status(last, 0) == b"HTTP/1.1 429" or not last.recv(65536), "no more for this address")
+        last = stack.enter_context(connected(manager))
+        assert status(last, 0, shown) == b"HTTP/1.1 200"
+        for _ in range(3):
+            status(stack.enter_context(connected(manager)), 60, shown)
+        wait_for(lambda: fresh(manager, lambda one: status(one, 0, shown)) == b"HTTP/1.1 429", "nor for this token")
+        assert pinged(manager), "others are not concerned"
+    manager.session.close()
+
+
+def fresh(manager: Manager, ask: Callable[[socket.socket], bytes]) -> bytes:
+    with connected(manager) as connection:
+        return ask(connection)
+
+
+def test_a_server_that_keeps_no_limits_is_not_started(
+    manager: Manager, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    check_server()
+    monkeypatch.setattr(server_check, "guarded", lambda _gate: HttpToolsProtocol)
+    done = manager.run_here("serve")
+    assert done.returncode == 1
+    assert "Limits of connections cannot be kept with uvicorn" in done.stderr
+    assert "pip install" in done.stderr and capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    "name", ["on_response_complete", "on_message_complete", "on_headers_complete", "send_400_response"]
+)
+def test_each_callback_that_is_relied_on_is_proven(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if uvicorn did not call it any more."""
+
+    def without(gate: Any) -> Any:
+        return type("Without", (guarded(gate),), {name: getattr(HttpToolsProtocol, name)})
+
+    monkeypatch.setattr(server_check, "guarded", without)
+    with pytest.raises(Exception, match="Limits of connections cannot be kept"):
+        check_server()
