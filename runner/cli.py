@@ -47,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--max-delete", type=_limit, metavar="LIMIT", help=words)
     words = "begin although the directory is missing or empty and the last success left files in it"
     run.add_argument("--from-empty", action="store_true", help=words)
+    run.add_argument("--while-held", action="store_true", help="sync it although the settings have `start: held`")
     run.add_argument("--dry-run", action="store_true", help="show what it would do, and change nothing")
     run.set_defaults(command=_run)
     courier = _with_settings(commands, "courier", "report to the manager and take its commands")
@@ -58,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     _with_settings(commands, "once", "follow, start what is due, wait for it, report").set_defaults(command=_once)
     install.add(commands)
     _add_orders(commands)
+    _with_settings(commands, "release", "end `start: held` for good: let runs start").set_defaults(command=_release)
     upcoming = _with_settings(commands, "next", "list what runs when, and why not now")
     upcoming.add_argument("--json", action="store_true", help="print it as JSON")
     upcoming.set_defaults(command=_next)
@@ -170,11 +172,12 @@ def _follow(arguments: argparse.Namespace) -> int:
 
 
 def _tick(arguments: argparse.Namespace) -> int:
-    from runner import tick
+    from runner import hold, tick
     from runner.places import Places
 
-    launched = tick.tick(Places(_settings(arguments).state_dir))
-    log(f"launched {launched} runs", about="tick")
+    places = Places(_settings(arguments).state_dir)
+    launched = tick.tick(places)
+    log(hold.HELD if hold.holds(places) else f"launched {launched} runs", about="tick")
     return 0
 
 
@@ -190,6 +193,7 @@ def _run(arguments: argparse.Namespace) -> int:
         return dry_run(settings, arguments.name)
     more = [f"max-delete={arguments.max_delete}"] if arguments.max_delete else []
     more += ["from-empty"] if arguments.from_empty else []
+    more += ["while-held"] if arguments.while_held else []
     words = lean("run", settings.state_dir, arguments.name, *more)
     # Become the lean program, so that a run by hand is the same as one that a timer started.
     return os.execv(words[0], words)  # noqa: S606 - our own program, no shell
@@ -218,6 +222,14 @@ def _order(arguments: argparse.Namespace) -> int:
 
     order = orders.Order(arguments.verb, arguments.names, orders.who(), arguments.force)
     orders.give(Places(_settings(arguments).state_dir), order)
+    return 0
+
+
+def _release(arguments: argparse.Namespace) -> int:
+    from runner.orders import who
+    from runner.release import release
+
+    release(_settings(arguments), who())
     return 0
 
 

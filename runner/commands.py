@@ -7,7 +7,7 @@ each is carried out once; what an order ends is looked up in the journal again w
 from functools import partial
 from typing import NamedTuple
 
-from runner import journal, launch, order_book, orders, plan, stopping
+from runner import hold, journal, launch, order_book, orders, plan, stopping
 from runner.client import Client, Command, NoCommands, Result
 from runner.inbox import Inbox
 from runner.journal import Journal
@@ -18,6 +18,7 @@ from schemas.errors import SkipjackError
 
 DONE, REFUSED = "done", "refused"
 RELOAD, PING = "reload", "ping"
+_WAITS = "recorded; it begins after `skipjack release`, since this worker is held"
 
 REASON = 4000
 """Characters of a reason that a manager takes."""
@@ -92,7 +93,8 @@ def _order(here: Here, _inbox: Inbox, command: Command) -> None:
         raise SkipjackError("The command names no mirror.", "Name those that it is for.")
     made_by = f"{' '.join(command.issued_by.split())[:64]} through the manager"
     order = orders.Order(command.kind, command.mirrors, made_by, command.force)
-    done = partial(_record, Result(command.number, DONE, ""))
+    waits = command.kind in orders.STARTING and hold.holds(here.places)
+    done = partial(_record, Result(command.number, DONE, _WAITS if waits else ""))
     orders.carry_out(here.places, order, done, only_requested=not here.start)
 
 

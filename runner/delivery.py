@@ -7,7 +7,7 @@ snapshot, and gets everything that it cannot know.
 import time
 from typing import Any, NamedTuple
 
-from runner import journal, plan, progress
+from runner import hold, journal, plan, progress
 from runner.client import Answer, Client, Misbehaves, TooLarge
 from runner.journal import Journal
 from runner.output import log
@@ -103,14 +103,15 @@ def _envelope(settings: RunnerSettings, places: Places, book: Journal) -> Envelo
     try:
         with plan.opened(places.plan) as opened:
             header = opened.header
-        revision, slots = header.revision, header.slots
+        revision, slots, held = header.revision, header.slots, hold.is_held(header, book)
         problems = tuple(Problem(*each) for each in header.problems)
     except SkipjackError as error:  # no plan yet: the manager should know even that
-        revision, slots, problems = None, 0, (Problem(None, "plan", error.what, error.todo),)
+        revision, slots, held, problems = None, 0, False, (Problem(None, "plan", error.what, error.todo),)
     active = {each.mirror for each in book.active()}
     identity, now = book.identity(), time.time()
     under_way = _progress(settings.run_dir, active)
-    return Envelope(settings.worker, identity, now, VERSION, revision, slots, len(active), problems, (), under_way)
+    envelope = Envelope(settings.worker, identity, now, VERSION, revision, slots, len(active), problems, (), under_way)
+    return envelope._replace(held=held)
 
 
 def _progress(run_dir: str, active: set[str]) -> tuple[Progress, ...]:

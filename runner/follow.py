@@ -113,6 +113,7 @@ def _judge(
     header = _of_machine(settings, Header(
         settings.worker, 0, revision.commit, revision.commit, fingerprint,
         settings.run_dir, settings.container_program, settings.cgroup,
+        held=settings.held,
     ))  # fmt: skip
     header, mirrors = _as_declared(settings, header, revision, old)
     header = header._replace(unmoved=former.unmoved(mirrors))

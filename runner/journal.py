@@ -70,6 +70,13 @@ class Ending(NamedTuple):
     left: Left | None = None
 
 
+class Released(NamedTuple):
+    """When a held worker was released, in seconds since 1970 UTC, and by whom."""
+
+    at: float
+    made_by: str
+
+
 class Active(NamedTuple):
     """A run that has, or should have, a process."""
 
@@ -131,6 +138,15 @@ class Journal(Outbox):
         """The runs that have, or should have, a process."""
         query = f"SELECT id, mirror, status, launched_at FROM run WHERE status IN ({marks(ACTIVE)})"  # noqa: S608 - marks
         return [Active(*row) for row in self._db.execute(query, sorted(ACTIVE))]
+
+    def released(self) -> Released | None:
+        """When the worker was released from `start: held`, None if it never was."""
+        row = self._db.execute("SELECT at, made_by FROM released").fetchone()
+        return Released(*row) if row else None
+
+    def is_launched(self, mirror: str) -> bool:
+        """Whether a run of the mirror was launched and has not begun yet."""
+        return any(active.mirror == mirror and active.status == LAUNCHING for active in self.active())
 
     # What happens
 

@@ -1,7 +1,7 @@
 """Entry of the lean programs, started as `python -I -S lean.py PROGRAM STATE_DIR …`.
 
     lean.py tick STATE_DIR [requested]
-    lean.py run STATE_DIR NAME [NUMBER | [max-delete=LIMIT] [from-empty]]
+    lean.py run STATE_DIR NAME [NUMBER | [max-delete=LIMIT] [from-empty] [while-held]]
     lean.py settle STATE_DIR NAME
     lean.py measure STATE_DIR [NAME]
 
@@ -56,7 +56,7 @@ def _start(program: str, places: Places, rest: list[str]) -> int:
     limit = next((word.partition("=")[2] for word in more if word.startswith("max-delete=")), None)
     number = next((int(word) for word in more if word.isdigit()), None)
     most = int(limit) if limit and limit.isdigit() else limit
-    return run(places, name, number, most, from_empty="from-empty" in more)
+    return run(places, name, number, most, from_empty="from-empty" in more, while_held="while-held" in more)
 
 
 if __name__ == "__main__":

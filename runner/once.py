@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from runner import courier, journal, tick
+from runner import courier, hold, journal, tick
 from runner.follow import follow
 from runner.output import log
 from runner.places import Places
@@ -50,6 +50,8 @@ def _run_all_due(places: Places) -> bool:
     """Tick, and wait for the end of every run that is due now (not for what becomes due meanwhile)."""
     began = time.time()
     tick.tick(places)
+    if hold.holds(places):
+        log(hold.HELD, about="tick")
     with journal.opened(places.journal) as book:
         waiting = {name for name, state in book.states().items() if state.status in _UNDER_WAY}
         fine = True

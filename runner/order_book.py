@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from runner import database
 from runner.database import marks, transaction
-from runner.journal import Ending, Journal, Subject
+from runner.journal import Ending, Journal, Released, Subject
 from schemas.states import ACTIVE, DISABLED, INTERRUPTED, LAUNCHING, NONE, PAUSED
 
 
@@ -66,6 +66,14 @@ class OrderBook(Journal):
             if again:
                 self._tell(begun, f"restarted by {made_by}")
         return begun
+
+    def release(self, made_by: str, now: float) -> Released | None:
+        """Release a held worker, once for all; gives the release of before if there was one, and changes nothing."""
+        with transaction(self._db):
+            before = self.released()
+            if before is None:
+                self._db.execute("INSERT INTO released VALUES (?, ?)", (now, made_by))
+        return before
 
     def to_be_ended(self) -> list[str]:
         """The mirrors whose runs under way somebody wants to end: whoever did may have died before telling them so."""

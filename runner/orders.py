@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from runner import bell, launch, order_book, plan, renames, stopping
+from runner import bell, hold, launch, order_book, plan, renames, stopping
 from runner.journal import Journal, Subject
 from runner.order_book import OrderBook
 from runner.output import say
@@ -42,8 +42,9 @@ def who() -> str:
 def give(places: Places, order: Order) -> None:
     """Carry out an order and say what that means for each mirror; as `carry_out` when it cannot be done."""
     begun = carry_out(places, order)
+    held = hold.holds(places)
     for name in dict.fromkeys(order.names):
-        say(f"{name}: {_told(order, at_work=name in begun)}")
+        say(f"{name}: {_told(order, at_work=name in begun, held=held)}")
 
 
 def carry_out(
@@ -112,11 +113,15 @@ VERBS: dict[str, Callable[[OrderBook, list[Subject], Order], list[str]]] = {
     "enable": _enable,
 }
 _ENDING = ("stop", "disable", "restart")
+STARTING = ("start", "restart")
 
 
-def _told(order: Order, *, at_work: bool) -> str:
+def _told(order: Order, *, at_work: bool, held: bool) -> str:
+    if held and order.verb in STARTING and not (at_work and order.verb == "start"):
+        words = "its run is being ended; " if at_work else ""
+        return f"{words}begins after `skipjack release`: this worker is held"
     if order.verb == "enable":
-        return "follows its schedule"
+        return "follows its schedule" + (" after `skipjack release`: this worker is held" if held else "")
     if order.verb in ("stop", "disable"):
         words = "paused until `skipjack start`" if order.verb == "stop" else "disabled until `skipjack enable`"
         return f"{words}; its run is being ended" if at_work else words

@@ -51,6 +51,7 @@ class Header(NamedTuple):
     refused), `fingerprint` what else the plan depends on. `problems` are (mirror or None, place, what, todo).
     `volumes`, `pattern_files`, `home`, `roots` and `env` are what a run must know of the machine's policy, see Machine.
     `unmoved` are mirrors whose files are yet to be moved from the directory of a former name.
+    `held` says that the settings keep runs from starting; see `runner/hold.py`.
     """
 
     worker: str
@@ -70,6 +71,7 @@ class Header(NamedTuple):
     env: tuple[str, ...] = ()
     problems: tuple[Shown, ...] = ()
     unmoved: tuple[str, ...] = ()
+    held: bool = False
 
 
 class Planned(NamedTuple):

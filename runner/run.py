@@ -7,7 +7,7 @@ import contextlib
 import time
 from functools import partial
 
-from runner import bell, hooks, journal, launch, locks, pipeline, plan, process, progress, run_locks, schedule
+from runner import bell, hold, hooks, journal, launch, locks, pipeline, plan, process, progress, run_locks, schedule
 from runner.api import Abort, Job
 from runner.deletion_limits import limits_of
 from runner.directory_lock import DirectoryLock, InUse
@@ -35,12 +35,13 @@ def run(
     max_delete: int | str | None = None,
     *,
     from_empty: bool = False,
+    while_held: bool = False,
 ) -> int:
     """Run the mirror once and give the exit code: 0 for a success or a wait for a slot, 1 otherwise, 143 when stopped.
 
     `launched` is the number under which a tick announced the run; without it the run was asked for by hand, and
     `max_delete` may then replace the definition's for this run. `from_empty` allows it to begin in an empty directory
-    in which the last success left files.
+    in which the last success left files, `while_held` on a worker that is held.
     """
     if not is_name(name):
         raise SkipjackError(
@@ -59,6 +60,8 @@ def run(
     subject = Subject.of(planned)
     with contextlib.ExitStack() as stack:
         book = stack.enter_context(journal.opened(places.journal))
+        if not while_held:
+            hold.require_free(header, book, name)
         _take_name(places, book, [each for each in renamed or () if each.mirror.name == name])
         try:
             held = stack.enter_context(

@@ -66,13 +66,15 @@ class Order(NamedTuple):
 
 
 class Rules(NamedTuple):
-    """What concerns the worker as a whole; `unusable` are names that are declared in a way that cannot be used."""
+    """What concerns the worker as a whole; `unusable` are names that are declared in a way that cannot be used. On one
+    that is `held` nothing is launched, whatever is due."""
 
     worker: str = ""
     slots: int = 1
     time_zone: str = "UTC"
     sync_windows: SyncWindows | None = None
     unusable: frozenset[str] = frozenset()
+    held: bool = False
 
 
 def rules_of(header: Header) -> Rules:
@@ -90,10 +92,13 @@ class World(NamedTuple):
     names: frozenset[str]
 
 
-def world(plan: Plan, states: Mapping[str, State], orders: Mapping[str, Order]) -> tuple[list[Due], World]:
+def world(
+    plan: Plan, states: Mapping[str, State], orders: Mapping[str, Order], *, held: bool
+) -> tuple[list[Due], World]:
     """What a decision needs, as the plan and the journal have it."""
     mirrors = plan.due()
-    return mirrors, World(rules_of(plan.header), states, orders, frozenset(mirror.name for mirror in mirrors))
+    rules = rules_of(plan.header)._replace(held=held)
+    return mirrors, World(rules, states, orders, frozenset(mirror.name for mirror in mirrors))
 
 
 class Outlook(NamedTuple):
@@ -252,6 +257,7 @@ def decide(mirrors: Iterable[Due], world: World, now: float, *, only_requested: 
     """Choose at most as many due mirrors as slots are free: those that were asked for, then the most overdue.
 
     Runs that are forced begin beyond the slots. `only_requested` leaves out the mirrors that are due by their schedule.
+    On a held worker none is chosen, and none waits for a slot: their states stay as they were.
     """
     due: list[tuple[int, float, str, tuple[str, ...]]] = []
     stop: list[str] = []
@@ -269,7 +275,7 @@ def decide(mirrors: Iterable[Due], world: World, now: float, *, only_requested: 
         if kind != DUE and at is not None and at < wake_at:
             wake_at = at
     busy = sum(state.status in ACTIVE for state in world.states.values())
-    launch, wait = _share_out(sorted(due), world.rules.slots - busy)
+    launch, wait = _share_out([] if world.rules.held else sorted(due), world.rules.slots - busy)
     return Decision(launch, wait, None if wake_at == _NEVER else wake_at, stop)
 
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
-from runner import journal
+from runner import hold, journal
 from runner.client import MALFORMED, Misbehaves
 from runner.journal import Journal
 from runner.places import Places
@@ -44,7 +44,13 @@ class TunasyncManager:
         self._shown: dict[str, str] | None = None
 
     def deliver(self) -> int:
-        """Tell all that waits, and the next starts as a sign of life; gives how many reports that were."""
+        """Tell all that waits, and the next starts as a sign of life; gives how many reports that were.
+
+        While the worker is held it tells nothing: to register would cut this manager off from tunasync's own worker of
+        that name, which may still be at work.
+        """
+        if hold.holds(self._places):
+            return 0
         try:
             with journal.opened(self._places.journal) as book:
                 shown = self._shown = self._shown if self._shown is not None else self._meet()

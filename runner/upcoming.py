@@ -5,7 +5,7 @@ import time
 from datetime import datetime, tzinfo
 from typing import NamedTuple
 
-from runner import journal, renames, schedule, trial
+from runner import hold, journal, renames, schedule, trial
 from runner.output import say
 from runner.places import Places
 from runner.plan import Due
@@ -18,6 +18,8 @@ from schemas.zones import zone
 SHOWN = 10
 """Names of due mirrors that a follow lists."""
 
+_NEXT_TICK = "begins with the next tick"
+_STARTED_BY = "nothing was started; `skipjack tick` starts what is due, and so do timers and cron lines"
 _URGENCY = {DUE: 0, RUNNING: 1, LATER: 2, CLOSED: 2, AFTER: 3, HELD: 4}
 
 
@@ -36,10 +38,12 @@ def upcoming(settings: RunnerSettings, *, as_json: bool) -> None:
     now = time.time()
     rows, rules = _look(settings, now)
     if as_json:
-        plain = {"time_zone": rules.time_zone, "now": now, "slots": rules.slots}
+        plain = {"time_zone": rules.time_zone, "now": now, "slots": rules.slots, "held": rules.held}
         say(json.dumps(plain | {"mirrors": [row._asdict() for row in rows]}, indent=2))
-    else:
-        _say_table(rows, zone(rules.time_zone), now)
+        return
+    if rules.held:
+        say(hold.HELD)
+    _say_table(rows, zone(rules.time_zone), now)
 
 
 def say_due(settings: RunnerSettings) -> None:
@@ -49,7 +53,7 @@ def say_due(settings: RunnerSettings) -> None:
     due = [row for row in rows if row.waits_for == DUE]
     if due:
         say(f"due now, with {rules.slots} slot{'s' * (rules.slots != 1)}: {_names([row.mirror for row in due])}")
-        say("nothing was started; `skipjack tick` starts what is due, and so do timers and cron lines")
+        say(hold.HELD if rules.held else _STARTED_BY)
     else:
         say("nothing is due now")
     coming = [row for row in rows if row.waits_for in (LATER, CLOSED) and row.at is not None]
@@ -62,7 +66,8 @@ def _look(settings: RunnerSettings, now: float) -> tuple[list[Row], Rules]:
     with trial.planned(settings) as opened, journal.copied(Places(settings.state_dir).journal) as book:
         aliases = renames.adopt(book, opened.renamed(), now, copy=True)
         states = renames.as_called_now(book.states(), aliases)
-        mirrors, world = schedule.world(opened, states, book.orders())
+        held = hold.is_held(opened.header, book)
+        mirrors, world = schedule.world(opened, states, book.orders(), held=held)
     return rows_of(mirrors, world, now), world.rules
 
 
@@ -87,12 +92,12 @@ def _row(mirror: Due, world: World, now: float, *, waits: bool) -> Row:
     if found.kind == HELD:
         return Row(mirror.name, state.status, HELD, order.made_at, f"{order.override} by {order.made_by}")
     if found.kind == DUE:
-        return Row(mirror.name, state.status, DUE, found.at or None, _why_due(order, waits=waits))
+        return Row(mirror.name, state.status, DUE, found.at or None, _why_due(order, world, waits=waits))
     return Row(mirror.name, state.status, found.kind, found.at, _why_not(mirror, state, world, found, now))
 
 
-def _why_due(order: Order, *, waits: bool) -> str:
-    why = "waits for a slot" if waits else "begins with the next tick"
+def _why_due(order: Order, world: World, *, waits: bool) -> str:
+    why = "waits for a slot" if waits else "waits for `skipjack release`" if world.rules.held else _NEXT_TICK
     return f"{why}, asked for by {order.made_by}" if order.requested else why
 
 

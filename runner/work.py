@@ -5,7 +5,7 @@ Apart from the tick, which must not load any of this when there is nothing to do
 
 from typing import NamedTuple
 
-from runner import bell, journal, launch, plan, renames, schedule, settle, stopping
+from runner import bell, hold, journal, launch, plan, renames, schedule, settle, stopping
 from runner.journal import Active, Ending, Journal, Subject
 from runner.places import Places
 from runner.plan import Plan
@@ -29,7 +29,8 @@ def work(places: Places, now: float, *, only_requested: bool = False) -> Done:
         settle.settle(places, book, now)
         aliases = renames.adopt(book, opened.renamed(), now)
         states = renames.as_called_now(book.states(), aliases)
-        mirrors, world = schedule.world(opened, states, book.orders())
+        held = hold.is_held(opened.header, book)
+        mirrors, world = schedule.world(opened, states, book.orders(), held=held)
         decision = schedule.decide(mirrors, world, now, only_requested=only_requested)
         launched = _launch(places, opened, book, decision, now, by_request=only_requested)
         if decision.stop:

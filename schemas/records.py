@@ -255,6 +255,12 @@ class RunnerSettings(NamedTuple):
     cgroup: str | None = None
     policy: str = "/etc/skipjack/policy.yml"
     manager: ManagerAddress | None = None
+    start: str = "scheduled"
+
+    @property
+    def held(self) -> bool:
+        """Whether no run starts before `skipjack release`."""
+        return self.start == "held"
 
 
 class Tls(NamedTuple):

@@ -101,7 +101,7 @@ class Progress(NamedTuple):
 
 
 class Envelope(NamedTuple):
-    """One request of the courier."""
+    """One request of the courier; `held` says that no run starts on the worker before a person releases it."""
 
     worker: str
     journal: str
@@ -114,6 +114,7 @@ class Envelope(NamedTuple):
     reports: tuple[Report, ...]
     progress: tuple[Progress, ...] = ()
     protocol: int = PROTOCOL
+    held: bool = False
 
 
 def encode_status(status: MirrorStatus) -> dict[str, Any]:
@@ -169,13 +170,13 @@ def decode_run(plain: dict[str, Any]) -> Run:
 
 def decode_envelope(plain: dict[str, Any]) -> Envelope:
     """Read an envelope that has passed `report.schema.json`; anything else may raise KeyError or TypeError."""
-    *values, problems, reports, progress, protocol = _read_envelope(plain)
+    *values, problems, reports, progress, protocol, held = _read_envelope(plain)
     parts = (
         tuple([Problem._make(_read_problem(item)) for item in problems]),
         tuple([_decode_report(item) for item in reports]),
         tuple([Progress._make(_read_progress(item)) for item in progress]),
     )
-    return Envelope._make((*values, *parts, protocol))
+    return Envelope._make((*values, *parts, protocol, held))
 
 
 def _decode_report(plain: dict[str, Any]) -> Report:

@@ -20,6 +20,7 @@ def settings(config: Config, worker: str, findings: list[Finding]) -> Keys:
         **_roots(config, findings),
         **_control_group(config),
         **_manager(config, findings),
+        "start": "held",
     }
 
 

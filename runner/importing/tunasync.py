@@ -29,6 +29,7 @@ def import_tunasync(path: str, into: str, secrets: str | None, *, force: bool) -
     for finding in found.findings:
         say(str(finding))
     _show("settings", settings, found.runner)
+    say("`start: held` keeps every run from starting until `skipjack release`; docs/from-tunasync.md has the steps.")
     if found.policy:
         _show("policy", policy, found.policy)
     if found.passwords:

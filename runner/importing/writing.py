@@ -13,7 +13,7 @@ from schemas.sources import SourceFile, read_directory
 
 _RUNNER_HEAD = """\
 # The settings of the worker's machine, for /etc/skipjack/runner.yml. Set the repository's address, and the manager's;
-# `skipjack-manager token add WORKER` makes the token.
+# `skipjack-manager token add WORKER` makes the token. With `start: held` no run starts until `skipjack release`.
 """
 _POLICY_HEAD = """\
 # What tunasync did and the policy forbids by default, for /etc/skipjack/policy.yml. Whoever can merge to the repository

@@ -95,10 +95,12 @@ def stop(setup: Setup, names: list[str]) -> None:
 
 def _follow(setup: Setup) -> None:
     """Plan before anything else, which shows whether the config repository can be had. Nothing is started by that."""
-    if machine.succeeds(program("skipjack"), "follow", "--settings", setup.settings):
-        say("followed the config repository")
+    fine, said = machine.tried(program("skipjack"), "follow", "--settings", setup.settings)
+    if fine:
+        say("followed the config repository:")
     else:
-        say("warning: cannot follow the config repository, or it has problems; `skipjack follow` shows them")
+        say("warning: cannot follow the config repository, or it has problems:")
+    say("\n".join(f"  {line}" for line in said.splitlines()))
 
 
 def _start(setup: Setup, changed: set[str]) -> None:

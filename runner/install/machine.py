@@ -164,9 +164,10 @@ def command(*words: str) -> str:
     return said
 
 
-def succeeds(*words: str) -> bool:
-    """Whether a command of the system succeeds, for one that may fail."""
-    return _ask(*words)[0] == 0
+def tried(*words: str) -> tuple[bool, str]:
+    """Run a command that may fail; gives whether it succeeded, and what it said."""
+    code, said = _ask(*words)
+    return code == 0, said
 
 
 def _ask(*words: str) -> tuple[int, str]:

@@ -54,7 +54,10 @@ class Kept(NamedTuple):
 
 
 class WorkerState(NamedTuple):
-    """What a worker last said of itself. `sent_at` and the progress are by its own clock, the rest by the manager's."""
+    """What a worker last said of itself. `sent_at` and the progress are by its own clock, the rest by the manager's.
+
+    On one that is `held` no run starts before a person releases it.
+    """
 
     name: str
     first_seen: float
@@ -67,6 +70,7 @@ class WorkerState(NamedTuple):
     slots_busy: int
     problems: tuple[Problem, ...]
     progress: tuple[Progress, ...] = ()
+    held: bool = False
 
 
 class PastRun(NamedTuple):

@@ -129,6 +129,7 @@ def _worker(worker: WorkerView) -> dict[str, Any]:
         "clock_skew": state.sent_at - state.last_seen if state else None,
         "slots_total": state.slots_total if state else worker.definition.slots,
         "slots_busy": state.slots_busy if state else None,
+        "held": state.held if state else None,
         "mirrors": worker.mirrors,
         "problems": [problem._asdict() for problem in state.problems] if state else [],
     }

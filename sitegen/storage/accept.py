@@ -64,6 +64,7 @@ class Condition(NamedTuple):
     slots_busy: int
     problems: str
     progress: str
+    held: bool
 
 
 def judge(acknowledged: int, reports: Iterable[Report]) -> Verdict:
@@ -108,6 +109,7 @@ def _is_news(delivery: Delivery, before: Condition | None) -> bool:
         envelope.slots_busy,
         codec.encode_problems(envelope.problems),
         codec.encode_progress(envelope.progress),
+        envelope.held,
     )
     return now != before
 

@@ -36,6 +36,7 @@ TOLD_WORKER = (
     "problems",
     "progress",
     "replaced",
+    "held",
 )
 TOLD_STATE = ("worker", "journal", "changed", *("run_id" if name == "run" else name for name in MirrorStatus._fields))
 TOLD_RUN = ("worker", "journal", "mirror", *Run._fields)
@@ -61,6 +62,7 @@ def of_worker(delivery: Delivery) -> Values:
         codec.encode_problems(envelope.problems),
         codec.encode_progress(envelope.progress),
         0,
+        envelope.held,
     )
 
 

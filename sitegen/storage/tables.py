@@ -29,6 +29,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "PRIMARY KEY (worker, mirror))",
     ),
     ("ALTER TABLE mirror_state ADD COLUMN probe TEXT",),
+    ("ALTER TABLE workers ADD COLUMN held BOOLEAN NOT NULL DEFAULT FALSE",),
 )
 """Statements that lead from version 1 to 2, from 2 to 3, and so on; never change one that was released."""
 
@@ -77,6 +78,7 @@ workers = Table(
     Column("problems", Text, nullable=False),
     Column("progress", Text, nullable=False),
     Column("replaced", BigInteger, nullable=False),
+    Column("held", Boolean, nullable=False),
 )
 """`progress` is that of the last envelope alone; `replaced` is the change at which a snapshot last took the place of
 all that was known of the worker's mirrors."""

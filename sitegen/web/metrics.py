@@ -173,6 +173,7 @@ def _workers(workers: Iterable[WorkerView]) -> Iterator[Metric]:
         "skipjack_worker_revision", "1 for the commit that it follows", labels=["worker", "revision", "standing"]
     )
     slots = GaugeMetricFamily("skipjack_worker_slots", "runs that it may have and has", labels=["worker", "kind"])
+    held = GaugeMetricFamily("skipjack_worker_held", "1 when no run starts before it is released", labels=["worker"])
     for worker in workers:
         silent.add_metric([worker.name], int(worker.silent))
         if worker.state is not None:
@@ -180,7 +181,8 @@ def _workers(workers: Iterable[WorkerView]) -> Iterator[Metric]:
             revision.add_metric([worker.name, worker.state.revision or "", worker.standing or ""], 1)
             slots.add_metric([worker.name, "total"], worker.state.slots_total)
             slots.add_metric([worker.name, "busy"], worker.state.slots_busy)
-    return iter((seen, silent, revision, slots))
+            held.add_metric([worker.name], int(worker.state.held))
+    return iter((seen, silent, revision, slots, held))
 
 
 def _others(snapshot: Snapshot, gate: Gate) -> bytes:

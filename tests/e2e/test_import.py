@@ -52,6 +52,10 @@ def test_imported_mirrors_go_on_where_they_stood_under_the_policy_that_was_writt
     worker.settings.write_text(settings + own)
 
     worker.command("once")
+    assert worker.states() == {}, "nothing starts beside tunasync's own worker"
+    assert "plain" in worker.command("next").stdout
+    worker.command("release")
+    worker.command("once")
 
     assert worker.states() == {"plain": "success", "apart": "success"}
     assert (old / "mirrors/plain/folder-1").is_dir()

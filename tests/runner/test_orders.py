@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from runner import order_book
-from runner.journal import Ending, Subject
+from runner.journal import Ending, Released, Subject
 from runner.migrations import MIGRATIONS
 from runner.order_book import OrderBook
 from runner.plan import Due
-from runner.schedule import Order, Rules, State, World
+from runner.schedule import Decision, Order, Rules, State, World, decide
 from runner.upcoming import rows_of
 from schemas.records import SyncWindows
 
@@ -276,6 +276,35 @@ def test_each_reason_has_its_words(
 
 def test_what_begins_with_the_next_tick_is_told_so() -> None:
     assert why(A, slots=9) == ("due", "begins with the next tick")
+
+
+def test_on_a_held_worker_nothing_is_chosen_and_each_due_mirror_waits_for_the_release() -> None:
+    orders = {"b": Order(requested=True, force=True, made_at=NOW, made_by="ada")}
+    mirrors = [A, Due("b", HOUR)]
+    world = World(Rules("w1", 9, held=True), {"a": DONE}, orders, frozenset("ab"))
+
+    assert decide(mirrors, world, NOW) == Decision([], [], NOW - 60 + HOUR, [])
+    rows = {row.mirror: (row.waits_for, row.why) for row in rows_of(mirrors, world, NOW)}
+    assert rows["a"] == ("later", "every 1h")
+    assert rows["b"] == ("due", "waits for `skipjack release`, asked for by ada")
+
+
+def test_a_tick_for_requested_starts_leaves_out_what_is_due_by_its_schedule() -> None:
+    orders = {"b": Order(requested=True), "c": Order(requested=True, force=True)}
+    mirrors = [Due(name, HOUR) for name in "abcd"]
+    world = World(Rules("w1", 1), {}, orders, frozenset("abcd"))
+
+    assert decide(mirrors, world, NOW, only_requested=True) == Decision(["c"], ["b"], None, [])
+    assert decide(mirrors, world, NOW) == Decision(["c"], ["b", "a", "d"], None, [])
+
+
+def test_a_release_is_recorded_once(book: OrderBook) -> None:
+    assert book.released() is None
+
+    assert book.release("ada", 50.0) is None
+    assert book.release("bob", 60.0) == Released(50.0, "ada")
+
+    assert book.released() == Released(50.0, "ada")
 
 
 def test_the_most_urgent_come_first() -> None:

@@ -1,6 +1,7 @@
 """The page for those who come from tunasync says the truth about each option."""
 
 import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,6 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from runner.api import Job
+from runner.cli import _parser
 from runner.importing.options import MIRROR, SECTIONS
 from runner.paths import Paths
 from runner.providers import PROVIDERS
@@ -241,6 +243,26 @@ def test_what_tunasync_was_not_told_to_enable_is_no_loss(bench: Bench, section: 
     assert (bench.folder / "mirrors/debian.yml").read_text().splitlines()[1:] == [DEBIAN_UPSTREAM]
     assert not (bench.folder / "policy.yml").exists()
     assert result.settings.cgroup is None
+
+
+def test_every_command_of_the_page_is_one() -> None:
+    text = DOCS.read_text("utf-8")
+    blocks = re.findall(r"^```(?:sh)?\n(.*?)^```", text, re.M | re.S)
+    lines = [line for block in blocks for line in re.findall(r"^(?:\$ )?skipjack (.*)", block, re.M)]
+    steps = {"import", "validate", "next", "run", "install", "release", "uninstall"}
+    assert {line.split()[0] for line in lines} >= steps
+    for line in lines:
+        assert _parser().parse_args(shlex.split(line, comments=True))
+    verbs = set(re.findall(r"`skipjack ([a-z]+)[ `]", text))
+    assert verbs <= set(re.findall(r"^    ([a-z]+)\b", _parser().format_help(), re.M))
+
+
+def test_the_settings_that_are_written_hold_the_worker_and_say_so(bench: Bench) -> None:
+    result = bench.run(GLOBAL + DEBIAN)
+
+    assert result.settings.held
+    assert "`start: held` keeps every run from starting until `skipjack release`" in result.out
+    assert "until `skipjack release`" in (bench.folder / "runner.yml").read_text()
 
 
 def test_global_lists_are_merged_into_those_of_a_mirror_and_only_where_they_count(bench: Bench) -> None:

@@ -7,7 +7,7 @@ NOTHING = Known({}, {})
 
 
 def known(acknowledged: int) -> Known:
-    condition = accept.Condition(NOW, JOURNAL, "0.1.0", REVISION, 4, 1, "[]", "[]")
+    condition = accept.Condition(NOW, JOURNAL, "0.1.0", REVISION, 4, 1, "[]", "[]", False)
     return Known({("w1", JOURNAL): acknowledged}, {"w1": condition})
 
 
@@ -67,5 +67,6 @@ def test_what_is_news() -> None:
     assert accept.plan([delivery_of()], NOTHING).news, "a worker never heard of"
     assert accept.plan([delivery_of(report_of(2, status_of()))], known(1)).news, "a report"
     assert accept.plan([delivery_of(slots_busy=2)], known(1)).news, "another condition"
+    assert accept.plan([delivery_of(held=True)], known(1)).news, "no run may start any more"
     assert accept.plan([delivery_of(at=NOW + 100)], known(1)).news, "the end of a silence"
     assert accept.plan([delivery_of(progress=(Progress("debian", NOW, 5.0),))], known(1)).news, "progress"

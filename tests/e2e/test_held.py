@@ -1,0 +1,259 @@
+"""A held worker (`start: held`): everything works, no run starts, and one `skipjack release` ends it for good."""
+
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+
+from runner import programs
+from tests.e2e.desk import Desk
+from tests.e2e.gate import Gate, status, syncing, upcoming
+from tests.e2e.parts import ConfigRepository, Manager, Worker, wait_until
+from tests.e2e.test_commands import answered, lingering
+from tests.e2e.tunasync_model import Model
+from tests.soak import truth
+
+NAMES = ("a", "b", "c", "d")
+HELD = "held: no run starts on this worker until `skipjack release`, since its settings have `start: held`"
+WAITS = "begins after `skipjack release`: this worker is held"
+
+
+def hold(worker: Worker) -> Worker:
+    """Set `start: held` in a worker's settings."""
+    with worker.settings.open("a") as settings:
+        settings.write("start: held\n")
+    return worker
+
+
+@pytest.fixture(autouse=True)
+def mirrors(repository: ConfigRepository, gate: Gate) -> None:
+    """Four mirrors that end at once."""
+    gate.open.touch()
+    repository.commit({f"{name}.yml": gate.mirror() for name in NAMES}, "Add mirrors")
+
+
+@pytest.fixture
+def held(worker: Worker) -> Worker:
+    """A worker with two slots that was never released; nothing has run on it yet."""
+    return hold(worker)
+
+
+def at_rest(worker: Worker) -> dict[str, str]:
+    """Each mirror's status once every program that was started in the background has ended."""
+    wait_until(lambda: not truth.processes(str(worker.folder)), "nothing is at work")
+    return worker.states()
+
+
+def all_succeed(worker: Worker) -> None:
+    """Wait until every mirror was synced."""
+    for name in NAMES:
+        status(worker, name, "success")
+
+
+def test_nothing_that_starts_runs_elsewhere_starts_one(held: Worker, gate: Gate) -> None:
+    held.command("follow", "--start")
+    assert HELD in held.command("tick").stderr
+    assert HELD in held.command("once").stderr
+    subprocess.run(programs.lean("tick", str(held.state)), check=True)
+    assert held.command("start", "a", "b").stdout == f"a: {WAITS}\nb: {WAITS}\n"
+    assert held.command("start", "--force", "c").stdout == f"c: {WAITS}\n"
+    assert held.command("restart", "d").stdout == f"d: {WAITS}\n"
+    unit = subprocess.run(programs.lean("run", str(held.state), "a"), check=False, capture_output=True, text=True)
+    typed = held.command("run", "a", check=False)
+
+    for done in (unit, typed):
+        assert done.returncode == 1
+        assert "cannot sync a: this worker is held by `start: held` in its settings." in done.stderr
+        assert "`skipjack release` ends that; `skipjack run a --while-held` syncs this mirror alone." in done.stderr
+    assert at_rest(held) == {}
+    assert gate.begun("a") == []
+    assert "bug" not in held.messages()
+
+
+def test_a_held_worker_shows_that_it_is(held: Worker) -> None:
+    assert held.command("next").stdout.splitlines()[0] == HELD
+    assert held.command("follow").stdout.splitlines() == ["due now, with 2 slots: a, b, c, d", HELD]
+    assert {row["why"] for row in upcoming(held).values()} == {"waits for `skipjack release`"}
+    assert "a, as of " in held.command("run", "a", "--dry-run").stdout
+
+
+def test_a_release_starts_what_is_due_within_the_slots_and_holds_for_good(
+    held: Worker, gate: Gate, repository: ConfigRepository
+) -> None:
+    gate.open.unlink()
+    held.command("follow")
+
+    said = held.command("release").stdout.splitlines()
+
+    assert said[0] == "released: mirrors that are due start now, as far as slots and hours allow"
+    assert said[1] == "`start: held` has no effect on this worker any more; remove it from its settings"
+    syncing(held, gate, "a")
+    syncing(held, gate, "b")
+    assert held.states() == {"a": "syncing", "b": "syncing", "c": "queued", "d": "queued"}
+    gate.open.touch()
+    all_succeed(held)
+    repository.commit({"e.yml": gate.mirror()}, "Add another")
+    held.command("follow", "--start")
+    status(held, "e", "success")
+    again = held.command("release").stdout
+    assert again.startswith("this worker was released ") and again.endswith("; nothing was changed\n")
+    assert held.command("next").stdout.splitlines()[0].startswith("MIRROR ")
+
+
+def test_a_tick_that_found_the_worker_held_keeps_no_later_one_from_starting_runs(held: Worker) -> None:
+    held.command("follow")
+
+    def tick_leaves_a_note() -> bool:
+        held.command("tick")
+        return (held.state / "agenda").exists()
+
+    wait_until(tick_leaves_a_note, "a tick found that there is nothing to do for long")
+
+    held.command("release")
+
+    all_succeed(held)
+
+
+def test_whoever_loses_the_journal_is_held_again(held: Worker) -> None:
+    held.command("follow")
+    held.command("release")
+    all_succeed(held)
+    at_rest(held)
+    for path in held.state.glob("journal.db*"):
+        path.unlink()
+
+    assert HELD in held.command("tick").stderr
+
+    assert at_rest(held) == {}
+
+
+def test_a_release_needs_a_plan_and_a_worker_that_is_held(worker: Worker) -> None:
+    early = worker.command("release", check=False)
+    assert (early.returncode, "Run `skipjack follow` first" in early.stderr) == (1, True)
+    worker.command("follow")
+
+    assert worker.command("release").stdout == "this worker is not held; nothing was changed\n"
+
+    hold(worker).command("follow")
+    assert HELD in worker.command("tick").stderr, "what was no release must not keep it from being held"
+    assert at_rest(worker) == {}
+
+
+def test_one_mirror_can_be_tried_while_the_others_wait(held: Worker) -> None:
+    held.command("follow")
+
+    held.command("run", "b", "--while-held")
+
+    assert at_rest(held) == {"b": "success"}
+
+
+def test_a_run_that_was_at_work_when_the_hold_came_ends_and_its_restart_waits(worker: Worker, gate: Gate) -> None:
+    gate.open.unlink()
+    worker.command("follow")
+    worker.command("start", "a")
+    syncing(worker, gate, "a")
+    hold(worker).command("follow", "--start")
+
+    assert worker.command("restart", "a").stdout == f"a: its run is being ended; {WAITS}\n"
+
+    status(worker, "a", "interrupted")
+    assert at_rest(worker) == {"a": "interrupted"}
+    assert len(gate.begun("a")) == 1
+    gate.open.touch()
+    worker.command("release")
+    all_succeed(worker)
+
+
+@pytest.fixture
+def desk() -> Iterator[Desk]:
+    with Desk() as desk:
+        yield desk
+
+
+def test_commands_of_the_manager_are_recorded_and_begin_after_the_release(
+    held: Worker, desk: Desk, repository: ConfigRepository, gate: Gate
+) -> None:
+    token = held.folder / "token"
+    token.write_text("secret\n")
+    with held.settings.open("a") as settings:
+        settings.write(f"manager: {{url: '{desk.url}', token: {{file: {token}}}}}\n")
+    repository.commit({"a.yml": gate.mirror("cron: 30 4 1 1 *\n")}, "Sync a once a year")
+    held.command("follow", "--start")
+    with lingering(held):
+        recorded = ("done", "recorded; it begins after `skipjack release`, since this worker is held")
+        assert answered(desk, desk.give("start", "a", force=True)) == recorded
+        assert answered(desk, desk.give("reload")) == ("done", "")
+        assert answered(desk, desk.give("disable", "b")) == ("done", "")
+        wait_until(lambda: desk.statuses("b")[-1:] == ["disabled"], "what commands do else is done and reported")
+        assert held.states() == {"b": "disabled"}
+
+        held.command("release")
+
+        for name in "acd":
+            status(held, name, "success")
+        assert held.states()["b"] == "disabled"
+
+
+def page(manager: Manager) -> dict[str, Any] | None:
+    """The worker in `status.json`, once it has reported."""
+    found = manager.published()
+    return next((each for each in found["workers"] if each["held"] is not None), None) if found else None
+
+
+def test_the_page_shows_it_and_lists_for_clients_of_tunasync_stay_as_they_were(
+    reporter: Worker, manager: Manager
+) -> None:
+    reporter.command("once")
+    all_succeed(reporter)
+    wait_until(lambda: reporter.command("courier") and not reporter.pending(), "all is reported")
+    wait_until(lambda: (page(manager) or {}).get("held") is False, "the page shows the worker")
+    wait_until(lambda: {job["status"] for job in manager.jobs().values()} == {"success"}, "the list is complete")
+    jobs = manager.jobs()
+
+    hold(reporter).command("follow")
+    reporter.command("start", "a")
+    reporter.command("courier")
+
+    wait_until(lambda: (page(manager) or {}).get("held") is True, "the page shows that it is held")
+    html = (manager.site / "workers.html").read_text()
+    assert '<span class="verdict unknown">held</span>' in html and "<b>Held.</b>" in html
+    metrics = requests.get(f"{manager.url}/metrics", timeout=5).text
+    assert 'skipjack_worker_held{worker="w1"} 1.0' in metrics
+    assert listed(manager.jobs()) == listed(jobs)
+    assert listed({job["name"]: job for job in manager.published("static/tunasync.json")}) == listed(jobs)
+
+    reporter.command("release")
+    reporter.command("courier")
+
+    wait_until(lambda: (page(manager) or {}).get("held") is False, "the page shows that it was released")
+
+
+def listed(jobs: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """What clients of tunasync see, without what they ignore."""
+    return {name: {key: value for key, value in job.items() if key != "skipjack"} for name, job in jobs.items()}
+
+
+def test_a_manager_of_tunasync_hears_nothing_of_a_held_worker(held: Worker) -> None:
+    with Model() as model:
+        with held.settings.open("a") as settings:
+            settings.write(f"manager: {{protocol: tunasync, url: '{model.url}'}}\n")
+        held.command("once")
+        held.command("courier")
+        assert model.heard == [], "it would take the place of tunasync's own worker of that name"
+
+        held.command("release")
+        all_succeed(held)
+        held.command("courier")
+
+        assert {model.jobs["w1", name]["status"] for name in NAMES} == {"success"}
+
+
+def test_a_trial_of_held_settings_leaves_nothing_on_the_disk(held: Worker) -> None:
+    before = {path: path.stat().st_mtime_ns for path in held.folder.rglob("*")}
+
+    assert held.command("next").stdout.splitlines()[0] == HELD
+    held.command("run", "a", "--dry-run")
+
+    assert {path: path.stat().st_mtime_ns for path in held.folder.rglob("*")} == before
