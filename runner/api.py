@@ -3,7 +3,8 @@
 A *provider* is a module with
 
 - `commands(job) -> Iterator[Command]`: which processes bring the files, one after the other while each succeeds;
-  when it is asked for the next one, `job.exit_code` is that of the one before,
+  when it is asked for the next one, `job.exit_code` is that of the one before; before it ends it may set another one,
+  which then is that of all together,
 - `argument_lists(mirror, directory) -> Iterator[tuple[str, ...]]`: the arguments of each rsync among them, all that a
   run may need, for the machine's policy to judge,
 - `is_success(job, code) -> bool` and `explain(code) -> str`: how to take its exit code,
@@ -51,11 +52,15 @@ class CannotRun(Exception):  # noqa: N818 - what happened, not a fault of ours
     """A program could not be started, or took longer than it may; the message says which in words."""
 
 
+Lines = Callable[[bytes], bytes]
+
+
 class Command(NamedTuple):
     """A process to start: its words (never a shell's), and its environment beside what every process gets.
 
     `goes_on` are exit codes after which the next command runs although they are no success; `progress` says that its
-    output tells how far it is, as rsync's `--info=progress2` does.
+    output tells how far it is, as rsync's `--info=progress2` does. `output` and `errors` read what it writes to its
+    standard output and error: they take whole lines and return those that belong into the log.
     """
 
     argv: tuple[str, ...]
@@ -63,6 +68,8 @@ class Command(NamedTuple):
     cwd: str
     goes_on: frozenset[int] = frozenset()
     progress: bool = False
+    output: Lines | None = None
+    errors: Lines | None = None
 
 
 class Outcome(NamedTuple):
@@ -141,7 +148,8 @@ class Job:
     is for what a hook must remember from one of its functions to the next, under a name of its own.
     `ask` runs a short program of the system: it takes its words and a time-out in seconds, and gives the exit code and
     what it said, or raises CannotRun. A hook may replace `wrap`, through which each of the provider's commands goes
-    before it is started, and `unwrap`, which is called when its process has ended, however it did.
+    before it is started, and `unwrap`, which is called when its process has ended, however it did. `stopped` returns
+    whether the run was told to stop, for work that takes long and is no process.
 
     `limits` say how much this run may delete. A provider that judges all deletions of an attempt by them before it
     makes any sets `deletions_judged`, which is False when an attempt begins; otherwise the tree is compared after the
@@ -171,6 +179,7 @@ class Job:
         self.ask: Ask = _not_asking
         self.wrap: Callable[[Command], Command] = _as_it_is
         self.unwrap: Callable[[], None] = lambda: None
+        self.stopped: Callable[[], bool] = lambda: False
         self.complaints: list[str] = []
         self.explanation = ""
         self.kept: dict[str, Any] = {}
@@ -191,8 +200,12 @@ class Job:
     def note(self, text: str) -> None:
         """Write a line of ours at the end of the attempt's log, where people look first; a full disk is no matter."""
         if self.log_file:
-            with contextlib.suppress(OSError), open(self.log_file, "a", encoding="utf-8", errors="replace") as log:
-                log.write(f"skipjack: {text}\n")
+            self.write(f"skipjack: {text}\n")
+
+    def write(self, lines: str) -> None:
+        """Write whole lines at the end of the attempt's log; a full disk is no matter."""
+        with contextlib.suppress(OSError), open(self.log_file, "a", encoding="utf-8", errors="replace") as log:
+            log.write(lines)
 
     def complain(self, text: str) -> None:
         """Tell what went wrong beside the run, in one line, without changing its result; each attempt's log has it."""

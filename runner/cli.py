@@ -188,9 +188,10 @@ def _run(arguments: argparse.Namespace) -> int:
 
     settings = _settings(arguments)
     if arguments.dry_run:
+        from runner.deletion_limits import as_limit
         from runner.dry_run import dry_run
 
-        return dry_run(settings, arguments.name)
+        return dry_run(settings, arguments.name, as_limit(arguments.max_delete))
     more = [f"max-delete={arguments.max_delete}"] if arguments.max_delete else []
     more += ["from-empty"] if arguments.from_empty else []
     more += ["while-held"] if arguments.while_held else []

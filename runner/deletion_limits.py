@@ -46,6 +46,11 @@ class Loss(NamedTuple):
     files_left: int
 
 
+def as_limit(text: str | None) -> int | str | None:
+    """Return a number of files or a share, as an operator typed it."""
+    return int(text) if text and text.isdigit() else text
+
+
 def limits_of(mirror: Mirror, named: int | str | None = None) -> Limits:
     """Return the limits of a definition; what the operator `named` for one run replaces its `max_delete` and floor."""
     if named is None:

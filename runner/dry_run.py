@@ -1,31 +1,34 @@
 """`skipjack run NAME --dry-run`: what a run would do, told without doing it. Nothing is written or locked."""
 
+import contextlib
 import os
 import shlex
+import tempfile
 from functools import partial
 
-from runner import containers, locks, pipeline, process, programs, trial, units
+from runner import containers, locks, pipeline, process, programs, progress, trial, units
 from runner.api import SECRETS, Abort, Command, Job
+from runner.deletion_limits import limits_of
 from runner.hooks import container, container_end, former_name
 from runner.machine import machine_of
 from runner.output import say
 from runner.places import Places
 from runner.plan import Header, Planned
-from runner.providers import PROVIDERS
+from runner.providers import PROVIDERS, deletion_guard
+from runner.providers.deletion_names import Names
 from schemas.addresses import without_secrets
 from schemas.errors import SkipjackError
 from schemas.names import is_name
 from schemas.records import RunnerSettings
 from schemas.units import format_duration, format_size
 
-_STDOUT = 1
+_STDOUT, _STDERR = 1, 2
+_FAILED = frozenset({1, 23})  # exit codes of rsync(1)
 _RSYNC = ("rsync", "two-stage-rsync")
 _LOCK_WORDS = {True: "held", False: "free", None: "not readable for this user"}
-_ADDED = ("--no-h", "--info=progress2", "--max-delete=0")
-"""What Skipjack adds to the options that tunasync would use, by itself."""
 
 
-def dry_run(settings: RunnerSettings, name: str) -> int:
+def dry_run(settings: RunnerSettings, name: str, max_delete: int | str | None = None) -> int:
     """Print commands, environment, locks, limits and paths; for rsync also what it would transfer and delete.
 
     Gives rsync's exit code as 0 or 1. SkipjackError when there is no such mirror or its program cannot be run.
@@ -36,6 +39,7 @@ def dry_run(settings: RunnerSettings, name: str) -> int:
     if planned is None:
         raise SkipjackError(f"This worker ({header.worker}) has no mirror `{name}`.", "See `skipjack validate`.")
     job = Job(planned.mirror, planned.paths, machine_of(places, header))
+    job.limits = limits_of(planned.mirror, max_delete)
     if planned.mirror.docker_image:
         job.wrap = partial(container.enclosed, job)
     # The deletion guard would read the first pass's log; there is none.
@@ -56,11 +60,8 @@ def _tell_commands(planned: Planned, commands: list[Command], job: Job) -> None:
     say(f"{planned.mirror.name}, as of {planned.revision[:12]}, would run:")
     for number, command in enumerate(commands, 1):
         say(f"  {number}. {shlex.join(map(without_secrets, job.wrap(command).argv))}")
-    added = sorted({word for command in commands for word in command.argv if word in _ADDED})
-    if added:
-        say(f"  ({', '.join(added)}: added by Skipjack)")
-    if "--max-delete=0" in added:
-        say(f"  (if that leaves deletions, at most {planned.mirror.max_delete}, the same again without --max-delete=0)")
+    if any(command.output for command in commands):
+        say("  (rsync names what it would delete, and Skipjack then deletes it within the limits)")
     say("environment in the container:" if job.mirror.docker_image else "environment, beside the worker's own:")
     for key, value in sorted(commands[-1].env.items()):
         say(f"  {key}={'(secret)' if key in SECRETS else without_secrets(value)}")
@@ -72,7 +73,7 @@ def _tell_conditions(places: Places, header: Header, planned: Planned, job: Job)
     say(f"directory:  {job.directory}, below {job.mirror_root}")
     say(f"logs:       {job.log_dir}, {mirror.log_keep} of them")
     say(f"attempts:   {mirror.retry}, time-out of each: {timeout}")
-    say(f"guards:     free space {format_size(mirror.min_free_space)}, deletions {mirror.max_delete}")
+    say(f"guards:     free space {format_size(mirror.min_free_space)}, deletions {_deletions(job)}")
     _tell_limits(places, job)
     if mirror.zpool:
         say(f"dataset:    one below {mirror.zpool}, mounted on the directory")
@@ -102,6 +103,14 @@ def _directory_lock(directory: str) -> str:
         return f"cannot be locked: {error.strerror}"
 
 
+def _deletions(job: Job) -> str:
+    """The limits of deletions in a few words."""
+    limits = job.limits
+    floor = f", always {limits.floor} of them" if limits.floor else ""
+    size = "" if limits.size is None else f", {format_size(limits.size)}"
+    return f"{limits.most}{floor}{size}"
+
+
 def _tell_limits(places: Places, job: Job) -> None:
     mirror = job.mirror
     limits = {
@@ -128,9 +137,22 @@ def _keeper(places: Places, job: Job) -> str:
 def _preview(command: Command, job: Job) -> int:
     """Let rsync tell what it would transfer and delete."""
     say("rsync would change (> transfers, *deleting, c creates, . attributes alone):")
-    *words, upstream, directory = (word for word in command.argv if word not in ("--max-delete=0", "--info=progress2"))
+    *words, upstream, directory = command.argv
     target = directory if os.path.isdir(job.directory) else job.directory
-    asked = command._replace(argv=(*words, "--dry-run", "--itemize-changes", upstream, target))
+    asked = command._replace(argv=(*words, "--dry-run", "--info=progress0", upstream, target))
+    if command.output is None:
+        return _run_preview(asked, job)
+    with contextlib.closing(Names(tempfile.gettempdir())) as names:
+        code = _run_preview(asked._replace(output=names.output, errors=names.errors.take), job)
+        for line in deletion_guard.lines_of(names, "deleting"):
+            say(line)
+        if code == 0 or names.errors.only_obstacles:
+            say(f"Skipjack {deletion_guard.forecast(job, names)}")
+            return 0
+    return code
+
+
+def _run_preview(asked: Command, job: Job) -> int:
     if not job.mirror.docker_image:
         return _tell_from(asked, job)
     if not os.path.isdir(job.directory):
@@ -147,7 +169,13 @@ def _tell_from(command: Command, job: Job) -> int:
     stop.listen()
     env = pipeline.surroundings_of(job, command)
     try:
-        exited = process.run(command.argv, env, "/", _STDOUT, (), None, stop)
+        exited = process.run(command.argv, env, "/", _STDOUT, (), None, stop, _sinks(command))
     except programs.CannotStart as error:
         raise SkipjackError(f"{error}.", "Install it, or name another program in the definition.") from error
-    return 0 if exited.code == 0 else 1
+    return 0 if exited.code in (0, *command.goes_on - _FAILED) else 1
+
+
+def _sinks(command: Command) -> list[progress.Watcher]:
+    """What reads the output and the errors of a command that has readers, and prints what they leave."""
+    readers = ((_STDOUT, command.output), (_STDERR, command.errors))
+    return [progress.Watcher(target, "", lambda _progress: None, reader) for target, reader in readers if reader]

@@ -49,14 +49,15 @@ def _start(program: str, places: Places, rest: list[str]) -> int:
         settle_unit(places, rest[0], time.time())
         return 0
     gc.disable()  # what is made by imports is kept, so looking through it for garbage again and again finds nothing
+    from runner.deletion_limits import as_limit
     from runner.run import run
 
     gc.enable()
     name, *more = rest
     limit = next((word.partition("=")[2] for word in more if word.startswith("max-delete=")), None)
     number = next((int(word) for word in more if word.isdigit()), None)
-    most = int(limit) if limit and limit.isdigit() else limit
-    return run(places, name, number, most, from_empty="from-empty" in more, while_held="while-held" in more)
+    held = "while-held" in more
+    return run(places, name, number, as_limit(limit), from_empty="from-empty" in more, while_held=held)
 
 
 if __name__ == "__main__":

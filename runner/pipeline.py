@@ -40,6 +40,7 @@ def run(job: Job, means: Means) -> Ending:
     """Take one job through the pipeline. Never raises for anything that a provider, a hook or a file system does."""
     ending = Ending(FAILED)
     job.ask = _asker(job)
+    job.stopped = lambda: means.stop.signal is not None
     try:
         _call(means.hooks, "pre_job", job)
         directory = means.claim()
@@ -131,7 +132,7 @@ def _compared(job: Job, means: Means, ending: Ending) -> Ending:
 def _run_commands(job: Job, means: Means, log: int) -> process.Exit:
     """Run the provider's processes while each succeeds; the time-out is for all of them together."""
     deadline = None if job.mirror.timeout is None else time.monotonic() + job.mirror.timeout
-    exited = process.Exit(0)
+    exited, job.exit_code = process.Exit(0), 0
     for command in means.provider.commands(job):
         left = None if deadline is None else deadline - time.monotonic()
         exited = _start_wrapped(command, job, means, log, left)
@@ -140,27 +141,32 @@ def _run_commands(job: Job, means: Means, log: int) -> process.Exit:
             break
         if exited.code not in command.goes_on and not means.provider.is_success(job, exited.code):
             break
-    return exited
+    return exited if exited.cause != process.EXITED else exited._replace(code=job.exit_code)
 
 
 def _start_wrapped(command: Command, job: Job, means: Means, log: int, timeout: float | None) -> process.Exit:
     try:
-        return _start(job, job.wrap(command), means, log, timeout, _watcher(job, command, means, log))
+        return _start(job, job.wrap(command), means, log, timeout, *_watchers(job, command, means, log))
     finally:
         job.unwrap()
 
 
-def _watcher(job: Job, command: Command, means: Means, log: int) -> progress.Watcher | None:
-    """What takes a command's output when it tells how far it is; otherwise it goes straight to the log."""
+def _watchers(job: Job, command: Command, means: Means, log: int) -> list[progress.Watcher]:
+    """What takes a command's output and its errors when somebody reads them; otherwise both go straight to the log."""
     pattern = job.mirror.progress_pattern
-    return progress.Watcher(log, pattern, means.on_progress) if command.progress or pattern else None
+    watchers = []
+    if command.progress or pattern or command.output or command.errors:
+        watchers.append(progress.Watcher(log, pattern, means.on_progress, command.output))
+    if command.errors:
+        watchers.append(progress.Watcher(log, "", means.on_progress, command.errors))
+    return watchers
 
 
 def _start(
-    job: Job, command: Command, means: Means, log: int, timeout: float | None, sink: process.Sink | None = None
+    job: Job, command: Command, means: Means, log: int, timeout: float | None, *sinks: process.Sink
 ) -> process.Exit:
     env = surroundings_of(job, command)
-    return process.run(command.argv, env, command.cwd, log, means.keep, timeout, means.stop, sink)
+    return process.run(command.argv, env, command.cwd, log, means.keep, timeout, means.stop, sinks)
 
 
 def surroundings_of(job: Job, command: Command) -> dict[str, str]:

@@ -77,18 +77,20 @@ def run(
     keep: Sequence[int],
     timeout: float | None,
     stop: Stop,
-    sink: Sink | None = None,
+    sinks: Sequence[Sink] = (),
 ) -> Exit:
-    """Run one process to its end, its output going to the descriptor `log`, or through a `sink` where there is one.
+    """Run one process to its end, its output going to the descriptor `log`, or through a sink where there is one.
+
+    Of two sinks the second one takes its standard error.
 
     `keep` are descriptors that it and its children inherit (locks); `timeout` is in seconds. Whatever is left of its
     group when it ends is killed, and after `adopt_orphans` whatever else descends from us. Raises CannotStart, and
-    whatever the sink raises once the process has been ended.
+    whatever a sink raises once the process has been ended.
     """
-    pid, output = _spawn_into(argv, env, cwd, log, keep, sink)
+    pid, outputs = _spawn_into(argv, env, cwd, log, keep, sinks)
     watch = os.pidfd_open(pid)
     try:
-        cause = _wait(watch, stop, timeout, output)
+        cause = _wait(watch, stop, timeout, outputs)
         if cause != EXITED:
             _end(pid, watch)
     finally:
@@ -97,9 +99,9 @@ def run(
         _pid, status = os.waitpid(pid, 0)
         if _adopting:
             _end_descendants()
-        if output is not None:
+        for output in outputs:
             output.close()
-    if output is not None:
+    for output in outputs:
         output.end()
     return Exit(os.waitstatus_to_exitcode(status), cause)
 
@@ -135,18 +137,21 @@ class _Output:
 
 
 def _spawn_into(
-    argv: Sequence[str], env: Mapping[str, str], cwd: str, log: int, keep: Sequence[int], sink: Sink | None
-) -> tuple[int, _Output | None]:
-    if sink is None:
-        return _spawn(argv, env, cwd, log, keep), None
-    source, target = os.pipe2(os.O_CLOEXEC)
+    argv: Sequence[str], env: Mapping[str, str], cwd: str, log: int, keep: Sequence[int], sinks: Sequence[Sink]
+) -> tuple[int, list[_Output]]:
+    """Start a process whose output goes to the log, to one sink, or to one sink and its errors to another."""
+    pipes = [os.pipe2(os.O_CLOEXEC) for _sink in sinks]
+    targets = [target for _source, target in pipes] or [log]
     try:
-        return _spawn(argv, env, cwd, target, keep), _Output(source, sink)
+        pid = _spawn(argv, env, cwd, (targets[0], targets[-1]), keep)
     except CannotStart:
-        os.close(source)
+        for source, _target in pipes:
+            os.close(source)
         raise
     finally:
-        os.close(target)
+        for _source, target in pipes:
+            os.close(target)
+    return pid, [_Output(source, sink) for (source, _target), sink in zip(pipes, sinks, strict=True)]
 
 
 def adopt_orphans() -> None:
@@ -180,13 +185,14 @@ def _children() -> list[int]:
         return [int(pid) for pid in file.read().split()]
 
 
-def _spawn(argv: Sequence[str], env: Mapping[str, str], cwd: str, log: int, keep: Sequence[int]) -> int:
+def _spawn(argv: Sequence[str], env: Mapping[str, str], cwd: str, outputs: tuple[int, int], keep: Sequence[int]) -> int:
+    """Start a process with these descriptors as its standard output and error."""
     program = find_program(argv[0], env.get("PATH", os.defpath), cwd)
     for descriptor in keep:
         os.set_inheritable(descriptor, True)
     null = os.open(os.devnull, os.O_RDONLY)
     try:
-        actions = [(os.POSIX_SPAWN_DUP2, null, 0), (os.POSIX_SPAWN_DUP2, log, 1), (os.POSIX_SPAWN_DUP2, log, 2)]
+        actions = [(os.POSIX_SPAWN_DUP2, source, number) for number, source in enumerate((null, *outputs))]
         with _being_in(cwd), _rather_than_us():
             return os.posix_spawn(
                 program, list(argv), env, setsid=True, setsigdef=DEFAULTED, file_actions=actions
@@ -238,11 +244,11 @@ def _set_likelihood(points: int) -> None:
         file.write(str(points))
 
 
-def _wait(watch: int, stop: Stop, timeout: float | None, output: _Output | None) -> str:
+def _wait(watch: int, stop: Stop, timeout: float | None, outputs: Sequence[_Output]) -> str:
     """Wait for the end of the process, the time-out or a stop, whichever comes first; hand on its output meanwhile."""
     deadline = None if timeout is None else time.monotonic() + timeout
     poll = select.poll()
-    for descriptor in (watch, stop.descriptor, *([output.descriptor] if output else [])):
+    for descriptor in (watch, stop.descriptor, *(output.descriptor for output in outputs)):
         poll.register(descriptor, select.POLLIN)
     while stop.signal is None:
         left = None if deadline is None else deadline - time.monotonic()
@@ -253,8 +259,9 @@ def _wait(watch: int, stop: Stop, timeout: float | None, output: _Output | None)
             return EXITED
         if stop.descriptor in events:
             os.read(stop.descriptor, 4096)
-        if output is not None and output.descriptor in events and not output.read():
-            poll.unregister(output.descriptor)
+        for output in outputs:
+            if output.descriptor in events and not output.read():
+                poll.unregister(output.descriptor)
     return INTERRUPTED
 
 

@@ -23,7 +23,8 @@ _HELD = 64 * 1024
 """Bytes of a line without an end that are held back at most."""
 
 _RSYNC = re.compile(
-    rb"\s*([0-9]{1,18}|[0-9]{1,3}(?:,[0-9]{3}){1,5})\s+([0-9]{1,3})%\s+([0-9]{1,6}(?:\.[0-9]+)?)([kMGT]?)B/s\s+\S+"
+    rb"\s*([0-9]{1,18}|[0-9]{1,3}(?:,[0-9]{3}){1,5})\s+([0-9]{1,3})%\s+([0-9]{1,6}(?:\.[0-9]+)?)([kMGT]?)B/s"
+    rb"\s+[0-9?]{1,18}:[0-9?]{2}:[0-9?]{2}"
     rb"(?:\s+\(xfr#([0-9]{1,18}), (?:ir|to)-chk=[0-9/]+\))?\s*"
 )
 """No figures but those that every reader of a report can take."""
@@ -44,11 +45,22 @@ class Progress(NamedTuple):
     files: int | None = None
 
 
-class Watcher:
-    """Takes a process's output as it comes, writes what belongs into the log there, and publishes the rest."""
+def _all(lines: bytes) -> bytes:
+    return lines
 
-    def __init__(self, log: int, pattern: str, publish: Callable[[Progress], None]) -> None:
+
+class Watcher:
+    """Takes a process's output as it comes, writes what belongs into the log there, and publishes the rest.
+
+    `keep` takes whole lines, without progress, and returns those of them that belong into the log.
+    """
+
+    def __init__(
+        self, log: int, pattern: str, publish: Callable[[Progress], None], keep: Callable[[bytes], bytes] | None = None
+    ) -> None:
         self._log = log
+        self._keep = keep or _all
+        self._whole_lines = keep is not None
         self._pattern = re.compile(pattern.encode()) if pattern else None
         self._publish = publish
         self._held = b""
@@ -58,14 +70,14 @@ class Watcher:
     def __call__(self, data: bytes) -> None:
         """Take more output; empty data is its end. Raises OSError when the log cannot be written."""
         if not data:
-            self._write(_without_progress(self._held))
+            self._write(self._keep(_without_progress(self._held)))
             self._held = b""
             return
         lines = (self._held + data).split(b"\n")
         self._held = lines.pop()
-        self._write(b"".join(_without_progress(line + b"\n") for line in lines))
+        self._write(self._keep(_text_of(lines)))
         self._look([line for line in (*lines, self._held) if self._pattern or b"\r" in line])
-        may_tell = self._pattern is not None or b"\r" in self._held
+        may_tell = self._whole_lines or self._pattern is not None or b"\r" in self._held
         if not may_tell or len(self._held) > _HELD:
             self._write(self._held)
             self._held = b""
@@ -110,13 +122,25 @@ def _of_command(match: re.Match[bytes]) -> Progress | None:
         return None
 
 
+def _text_of(lines: list[bytes]) -> bytes:
+    """Whole lines without what rsync overwrote."""
+    text = b"\n".join([*lines, b""])
+    return text if b"\r" not in text else b"".join(_without_progress(line + b"\n") for line in lines)
+
+
 def _without_progress(line: bytes) -> bytes:
     """A line of output without the parts that rsync overwrote; empty when nothing else was in it."""
     if b"\r" not in line:
         return line
     parts = line.rstrip(b"\n").split(b"\r")
-    kept = b"\r".join(part for part in parts if part and not _RSYNC.fullmatch(part))
+    kept = b"\r".join(rest for part in parts if (rest := _rest(part)))
     return kept + b"\n" if kept.strip() else b""
+
+
+def _rest(part: bytes) -> bytes:
+    """What stands behind the progress in a part of a line: rsync's two processes take turns within a line."""
+    match = _RSYNC.match(part)
+    return part[match.end() :] if match else part
 
 
 class Place:

@@ -1,65 +1,204 @@
 """The deletion guard of the rsync providers: an upstream that suddenly went empty must not empty the mirror.
 
-A first pass with `--max-delete=0` transfers everything, deletes nothing and tells how many deletions it left out. If
-there were any and they are few enough, a second pass deletes them. (`--max-delete=N` alone deletes N and then stops.)
+rsync transfers everything and deletes nothing; it names what it would delete (`deletion_names`). Skipjack judges the
+whole (`runner/deletion_limits`) and then deletes exactly that by itself (`deletions`). So the upstream is listed once,
+and nothing is deleted that was not judged. If the run dies in between, the next one finds the rest.
 """
 
-import re
+import contextlib
+import os
 from collections.abc import Iterator
 
 from runner.api import Abort, Command, Job, Loss, Tree, refusal
-from schemas.states import REFUSED
+from runner.providers import deletions, rsync_words
+from runner.providers.deletion_names import Counts, Errors, Item, Names, shown
+from schemas.states import FAILED, INTERRUPTED, REFUSED
+from schemas.units import format_size
 
-DELETIONS_LEFT = 25
-"""rsync's exit code when `--max-delete` stopped deletions, after rsync(1)."""
+_PARTIAL, _VANISHED, _DELETIONS_LEFT = 23, 24, 25  # exit codes of rsync(1)
 
-_TAIL_BYTES = 64 * 1024
-_SKIPPED = re.compile(rb"Deletions stopped due to --max-delete limit \(([0-9]+) skipped\)")
-_FILES = re.compile(rb"^Number of files: ([0-9,]+)", re.M)
+_GUARD = ("--debug=del2", "--max-delete=0")
+"""Delete nothing, and name what would be deleted. Later options win, so these stand behind all others."""
+
+_SHOWN = 100
+"""Deletions that a log names; of more it gives the number."""
 
 
 def guarded(job: Job, full: Command) -> Iterator[Command]:
-    """The passes of a sync that deletes. Raises Abort, once all is transferred, when there is too much to delete."""
-    if job.limits.are_off or job.mirror.rsync_override_only or _has_own_limit(full):
-        yield full
+    """A sync that deletes only what the limits allow; raises Abort, once all is transferred, when that is too much."""
+    deletes = rsync_words.deletes(full)
+    if job.limits.are_off or not deletes or rsync_words.makes_backups(full):
+        # Another program may delete whatever its options are.
+        job.deletions_judged = job.limits.are_off or not (deletes or job.mirror.command)
+        yield from rsync_words.unguarded(job, full)
         return
-    yield full._replace(argv=_without_deletions(full.argv), goes_on=frozenset({DELETIONS_LEFT}))
-    if _may_delete(job):
-        yield full
+    with contextlib.closing(Names(_folder(job))) as names:
+        yield asking(full, names)
+        if job.exit_code == rsync_words.USAGE and not names.in_force:
+            yield from rsync_words.falling_back(job, full, _GUARD)
+        elif names.in_force:  # else the program takes no options from us, and the tree is compared afterwards
+            yield from _after(job, full, names)
+
+
+def _folder(job: Job) -> str:
+    """The folder in which names are spooled: one that no container sees."""
+    return job.machine.state_dir or job.log_dir
+
+
+def asking(full: Command, names: Names) -> Command:
+    """The command that transfers and names, but does not delete."""
+    goes_on = frozenset({_DELETIONS_LEFT, _PARTIAL, rsync_words.USAGE})
+    argv = rsync_words.with_more(full.argv, _GUARD)
+    return full._replace(argv=argv, goes_on=goes_on, output=names.output, errors=names.errors.take)
 
 
 def argument_lists(full: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
     """The arguments of all passes that a sync with these arguments may need."""
     yield full
-    yield _without_deletions(full)
+    yield rsync_words.with_more(full, _GUARD)
 
 
-def _without_deletions(words: tuple[str, ...]) -> tuple[str, ...]:
-    *words_before, upstream, directory = words
-    return (*words_before, "--max-delete=0", upstream, directory)
-
-
-def _has_own_limit(full: Command) -> bool:
-    return any(word.startswith("--max-delete") for word in full.argv)
-
-
-def _may_delete(job: Job) -> bool:
-    """Whether the first pass left deletions; its log tells, since files that vanished hide them in the exit code."""
-    with open(job.log_file, "rb") as log:
-        log.seek(max(0, log.seek(0, 2) - _TAIL_BYTES))
-        tail = log.read()
-    skipped, files = _last(_SKIPPED, tail), _last(_FILES, tail)
+def _after(job: Job, full: Command, names: Names) -> Iterator[Command]:
+    """Judge and delete when rsync has done everything else."""
     job.deletions_judged = True
-    if skipped is None and job.exit_code != DELETIONS_LEFT:
-        return False
-    if skipped is None or files is None:
-        raise Abort(REFUSED, "there is something to delete, but rsync did not tell how much; nothing was deleted")
-    loss = Loss(Tree(files + skipped, 0), Tree(skipped, 0), files)
-    if reason := refusal(job.limits, loss, job.mirror.name):
+    code = job.exit_code = _without_deletions(job.exit_code, names.errors)
+    if names.io_error or not _is_complete(job, code):
+        return
+    found = judge(job, names)
+    obstacles = [item.path for item in names.items() if item.obstacle and item.is_folder]
+    if found.limit_hits or obstacles:
+        _tell(job, names, found)
+        times = deletions.times_above(job.directory, obstacles)
+        _delete(job, names)
+        yield from _replace(job, full, obstacles)
+        deletions.set_times(job.directory, times)
+    if names.listed is not None:
+        job.contents = Tree(names.listed.files, names.listed.size)
+
+
+def _without_deletions(code: int, errors: Errors) -> int:
+    """The exit code that rsync would have had if there had been nothing to delete."""
+    if code == _PARTIAL and errors.only_obstacles:
+        return _VANISHED if errors.vanished else 0
+    return 0 if code == _DELETIONS_LEFT else code
+
+
+def _is_complete(job: Job, code: int) -> bool:
+    """Whether everything but deletions was done, as far as the definition is concerned."""
+    return code in (0, _VANISHED, *job.mirror.success_exit_codes, *job.mirror.rsync_success_exit_codes)
+
+
+def judge(job: Job, names: Names) -> deletions.Measured:
+    """Return what there is to delete; raises Abort when that is too much, or is not what rsync says it left out."""
+    protected = frozenset(os.fsencode(path.rstrip("/")) for path in rsync_words.traces(job.mirror))
+    try:
+        found = deletions.measure(job.directory, names.items(), protected, job.stopped)
+    except deletions.Interrupted as error:
+        raise Abort(INTERRUPTED, "the run was told to stop before it deleted anything") from error
+    except deletions.Outside as outside:
+        raise _refused(f"rsync named `{shown(outside.args[0])}`, which it must not delete") from outside
+    hits = names.errors.limits_hit
+    if sum(hits) != found.limit_hits or len(hits) > 1:
+        raise _refused(f"rsync left out {sum(hits)} deletions, but named {found.limit_hits}")
+    if names.listed is None:
+        raise _refused("rsync did not report how many files the upstream has")
+    if reason := _excess(job, found, names.listed):
+        _show(job, names, "would delete")
         raise Abort(REFUSED, reason)
-    return True
+    return found
 
 
-def _last(pattern: re.Pattern[bytes], text: bytes) -> int | None:
-    found = pattern.findall(text)
-    return int(found[-1].replace(b",", b"")) if found else None
+def _figures(found: deletions.Measured) -> str:
+    return f"{found.lost.files} files ({format_size(found.lost.size)}) and {found.folders} directories"
+
+
+def forecast(job: Job, names: Names) -> str:
+    """Return what a run would do after it transferred everything, in one line; for a dry run of `asking`."""
+    if not names.in_force or names.io_error or not os.path.isdir(job.directory):
+        return "would delete nothing"
+    try:
+        found = judge(job, names)
+    except Abort as abort:
+        return f"would be refused: {abort.reason}"
+    return f"would delete {_figures(found)}"
+
+
+def _refused(what: str) -> Abort:
+    return Abort(REFUSED, f"{what}; nothing was deleted. Check the log and the upstream")
+
+
+def _excess(job: Job, found: deletions.Measured, listed: Counts) -> str:
+    """Why there is too much to delete; empty when there is not."""
+    name, lost, emptied = job.mirror.name, found.lost, "the upstream lists no files"
+    if not listed.files and not lost.files and (job.accepted is None or job.accepted.files):
+        return f"{emptied}. If that is right, run `skipjack run {name} --max-delete 100%`"
+    had = listed.files - listed.new - found.obstacles + lost.files
+    if job.accepted is not None:  # so that what a refused run has transferred makes no loss smaller
+        had = max(lost.files, min(had, job.accepted.files))
+    loss = Loss(Tree(had, listed.size + lost.size), lost, listed.files)
+    own = rsync_words.own_limit(job.mirror)
+    if own is not None and not job.limits.named:
+        return refusal(job.limits._replace(most=own), loss, name, emptied=emptied) or refusal(
+            job.limits, loss, name, emptied=emptied
+        )
+    return refusal(job.limits, loss, name, emptied=emptied)
+
+
+def _tell(job: Job, names: Names, found: deletions.Measured) -> None:
+    _show(job, names, "deleting")
+    job.note(f"deletes {_figures(found)}")
+
+
+def _show(job: Job, names: Names, verb: str) -> None:
+    """Write the first deletions into the log, and how many more there are."""
+    lines, number = [], 0
+    for line in lines_of(names, verb):
+        number += 1
+        if number <= _SHOWN:
+            lines.append(line)
+    if number > _SHOWN:
+        lines.append(f"*{verb}   {number - _SHOWN} more")
+    job.write("".join(f"{line}\n" for line in lines))
+
+
+def lines_of(names: Names, verb: str) -> Iterator[str]:
+    """A line for each deletion, as rsync prints them."""
+    for item in names.items():
+        if not _is_done(item):
+            yield f"*{verb}   {shown(item.path)}{'/' if item.is_folder else ''}"
+
+
+def _is_done(item: Item) -> bool:
+    """Whether rsync removed an item by itself: a file that was in the way of another type."""
+    return item.obstacle and not item.is_folder
+
+
+def _delete(job: Job, names: Names) -> None:
+    try:
+        failures = deletions.delete(job.directory, names.items(), job.stopped)
+    except deletions.Interrupted as error:
+        raise Abort(INTERRUPTED, "the run was told to stop while it deleted; the next run deletes the rest") from error
+    if failures:
+        path, reason = failures[0]
+        what = f"cannot delete {len(failures)} items, the first of them `{shown(path)}`: {reason}"
+        raise Abort(FAILED, f"{what}. Check the owner of the files and the mount options")
+
+
+def _replace(job: Job, full: Command, obstacles: list[bytes]) -> Iterator[Command]:
+    """Fetch what stands at the upstream where directories were in the way."""
+    directory = os.fsencode(job.directory)
+    blocked = [path for path in obstacles if os.path.isdir(os.path.join(directory, path))]
+    missing = [path for path in obstacles if not os.path.lexists(os.path.join(directory, path))]
+    if missing:
+        code = job.exit_code
+        # Where a container sees it, too.
+        list_file = os.path.join(job.log_dir, f".{job.mirror.name}.fetch")
+        try:
+            yield rsync_words.fetching(job, full, missing, list_file)
+        finally:
+            with contextlib.suppress(OSError):
+                os.unlink(list_file)
+        job.exit_code = job.exit_code or code
+    if blocked:
+        job.exit_code = _PARTIAL
+        job.explanation = f"`{shown(blocked[0])}` is a directory with protected files, and something else upstream"

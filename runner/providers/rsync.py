@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 
 from runner.api import Abort, Command, Findings, Job, lies_in
-from runner.providers import deletion_guard
+from runner.providers import deletion_guard, rsync_words
 from schemas.reading import require_regular
 from schemas.records import Mirror
 from schemas.secrets import read_secret
@@ -22,13 +22,6 @@ BUILT_IN = (
     "--delete", "--delete-after", "--delay-updates", "--safe-links",
 )  # fmt: skip
 """tunasync's built-in options, so that a site that moves gets the same mirror."""
-
-PROGRESS = "--info=progress2"
-ADDED = ("--no-h", PROGRESS)
-"""Ours, after them: sizes in bytes instead of three digits and a letter, and how far it is."""
-
-TRACES = ("project/", "project/trace/", "project/trace/{host}", "Archive-Update-in-Progress-{host}")
-"""What the trace hook makes in a mirror although its upstream may lack it."""
 
 _SIZE = "Total file size"
 _DIGITS = 18  # more than any disk holds, and still a number that every reader of a report can take
@@ -65,34 +58,19 @@ _MEANINGS = {
 def commands(job: Job) -> Iterator[Command]:
     """One rsync that transfers and deletes, below the deletion guard."""
     check(job)
-    yield from deletion_guard.guarded(job, full(job))
-
-
-def full(job: Job) -> Command:
-    """The sync as the definition has it."""
-    return invocation(job, _full_options(job.mirror))
-
-
-def _full_options(mirror: Mirror) -> tuple[str, ...]:
-    return options(mirror, BUILT_IN) + extra(mirror)
+    yield from deletion_guard.guarded(job, invocation(job, _options(job.mirror)))
 
 
 def argument_lists(mirror: Mirror, directory: str) -> Iterator[tuple[str, ...]]:
     """The arguments of every rsync that a run may start, which the machine's policy judges. Reads and starts nothing.
 
-    Whatever `commands` adds to a pass must be in here as well.
+    Whatever `commands` adds to a pass must be in here as well, but for `rsync_words.fetching`, whose list is our own.
     """
-    yield from deletion_guard.argument_lists(arguments(mirror, directory, _full_options(mirror)))
+    yield from deletion_guard.argument_lists(rsync_words.arguments(mirror, directory, _options(mirror)))
 
 
-def arguments(mirror: Mirror, directory: str, words: tuple[str, ...]) -> tuple[str, ...]:
-    """The arguments of an rsync with these options."""
-    return (*words, mirror.upstream, directory + "/")
-
-
-def extra(mirror: Mirror) -> tuple[str, ...]:
-    """What a mirror adds to the options that it inherits."""
-    return () if mirror.rsync_override_only else mirror.rsync_options_extra
+def _options(mirror: Mirror) -> tuple[str, ...]:
+    return (*begin(mirror), *connection(mirror), *exclusions(mirror), *own(mirror))
 
 
 def check(job: Job) -> None:
@@ -121,24 +99,39 @@ def invocation(job: Job, words: tuple[str, ...]) -> Command:
         env["USER"] = mirror.username
     if mirror.password is not None:
         env["RSYNC_PASSWORD"] = read_secret(mirror.password)
-    argv = (mirror.command or "rsync", *arguments(mirror, job.directory, words))
-    return Command(argv, env, job.directory, progress=PROGRESS in argv)
+    return rsync_words.command(job, words, env)
 
 
-def options(mirror: Mirror, built_in: tuple[str, ...]) -> tuple[str, ...]:
-    """The options of a definition: `built_in` or what overrides it, then what follows from single keys."""
+def begin(mirror: Mirror) -> tuple[str, ...]:
+    """The built-in options or those that a definition has in their place.
+
+    The rules that keep the trace hook's files stand before all others: of rsync's filter rules the first one wins.
+    """
     if mirror.rsync_override_only:
         return mirror.rsync_override
-    found = [*(mirror.rsync_override or (*built_in, *ADDED))]
-    if not mirror.rsync_no_timeout:
-        found.append(f"--timeout={mirror.rsync_timeout}")
-    if mirror.use_ipv6 or mirror.use_ipv4:
-        found.append("-6" if mirror.use_ipv6 else "-4")
-    if mirror.exclude_file is not None:
-        found += ["--exclude-from", mirror.exclude_file]
-    if mirror.trace:
-        found += [f"--filter=protect /{path.format(host=mirror.trace)}" for path in TRACES]
-    return (*found, *mirror.rsync_options)
+    kept = [f"--filter=protect /{path}" for path in rsync_words.traces(mirror)]
+    return (*kept, *(mirror.rsync_override or BUILT_IN))
+
+
+def connection(mirror: Mirror) -> tuple[str, ...]:
+    """Time-out and address family."""
+    if mirror.rsync_override_only:
+        return ()
+    timeout = () if mirror.rsync_no_timeout else (f"--timeout={mirror.rsync_timeout}",)
+    family = ("-6",) if mirror.use_ipv6 else ("-4",) if mirror.use_ipv4 else ()
+    return (*timeout, *family)
+
+
+def exclusions(mirror: Mirror) -> tuple[str, ...]:
+    """The file of patterns."""
+    if mirror.rsync_override_only or mirror.exclude_file is None:
+        return ()
+    return ("--exclude-from", mirror.exclude_file)
+
+
+def own(mirror: Mirror) -> tuple[str, ...]:
+    """The options that a definition inherits and adds."""
+    return () if mirror.rsync_override_only else (*mirror.rsync_options, *mirror.rsync_options_extra)
 
 
 def is_success(job: Job, code: int) -> bool:

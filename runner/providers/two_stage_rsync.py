@@ -7,7 +7,8 @@ ftpsync does the same, and its filters are the profiles here.
 from collections.abc import Iterator
 
 from runner.api import Command, Job
-from runner.providers import deletion_guard, rsync
+from runner.providers import deletion_guard, rsync, rsync_words
+from runner.providers.deletion_names import Errors
 from schemas.records import Mirror
 
 OPTIONS = rsync.OPTIONS | {"stage1_profile"}
@@ -28,27 +29,43 @@ explain = rsync.explain
 reader = rsync.reader
 
 
+_PARTIAL = 23
+"""rsync's exit code when it could not transfer everything, after rsync(1)."""
+
+
 def commands(job: Job) -> Iterator[Command]:
-    """Both stages. What a definition overrides or inherits holds in both, `rsync_options_extra` in the second alone."""
+    """Both stages. A mirror's options hold in both, but for those that delete: nothing is deleted in the first.
+
+    The order of filters is tunasync's: the profile, the mirror's options, its file of patterns.
+    """
     rsync.check(job)
-    yield rsync.invocation(job, _first_options(job.mirror))
-    yield from deletion_guard.guarded(job, rsync.full(job))
+    first = rsync.invocation(job, _first_options(job.mirror))
+    full = rsync.invocation(job, _full_options(job.mirror))
+    errors = Errors()
+    yield first._replace(goes_on=frozenset({_PARTIAL, rsync_words.USAGE}), errors=errors.take)
+    if job.exit_code == rsync_words.USAGE:
+        yield from rsync_words.falling_back(job, first)
+        if job.exit_code:
+            return
+        yield rsync_words.without_ours(full)
+    elif job.exit_code == 0 or errors.only_obstacles or rsync.is_success(job, job.exit_code):
+        yield from deletion_guard.guarded(job, full)
 
 
 def argument_lists(mirror: Mirror, directory: str) -> Iterator[tuple[str, ...]]:
     """The arguments of every rsync that a run may start; see the rsync provider."""
-    yield rsync.arguments(mirror, directory, _first_options(mirror))
-    yield from rsync.argument_lists(mirror, directory)
+    yield rsync_words.arguments(mirror, directory, _first_options(mirror))
+    yield from deletion_guard.argument_lists(rsync_words.arguments(mirror, directory, _full_options(mirror)))
 
 
 def _first_options(mirror: Mirror) -> tuple[str, ...]:
-    shared = rsync.options(mirror, rsync.BUILT_IN)
-    return (*(word for word in shared if not _removes(word)), *_filters(mirror))
+    first = rsync_words.for_first_stage
+    own = first(rsync.own(mirror))
+    return (*first(rsync.begin(mirror)), *_filters(mirror), *own, *rsync.connection(mirror), *rsync.exclusions(mirror))
 
 
-def _removes(word: str) -> bool:
-    """Whether an option belongs to the second stage: everything that deletes, or that delays what is transferred."""
-    return word in ("--del", "--delay-updates") or word.startswith("--delete")
+def _full_options(mirror: Mirror) -> tuple[str, ...]:
+    return (*rsync.begin(mirror), *rsync.own(mirror), *rsync.connection(mirror), *rsync.exclusions(mirror))
 
 
 def _filters(mirror: Mirror) -> tuple[str, ...]:

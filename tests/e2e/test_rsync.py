@@ -43,7 +43,7 @@ def test_an_upstream_that_went_empty_does_not_empty_the_mirror(
     assert files(directory) == files(tree)
 
 
-def test_few_deletions_are_done_and_the_figures_of_both_passes_add_up(
+def test_few_deletions_are_done_and_the_figures_are_reported(
     repository: ConfigRepository, upstream: RsyncDaemon, tree: Path, worker: Worker
 ) -> None:
     directory = declared(repository, upstream, worker)
@@ -55,6 +55,7 @@ def test_few_deletions_are_done_and_the_figures_of_both_passes_add_up(
     assert files(directory) == files(tree)
     run = worker.run_of("m")
     assert (run.status, run.exit_code, run.files) == ("success", 0, 1)
+    assert run.bytes and run.bytes >= 1000
 
 
 def test_two_stages_fetch_indices_only_after_what_they_name(
@@ -86,15 +87,35 @@ def test_a_dry_run_shows_everything_and_changes_nothing(
     said = worker.command("run", "m", "--dry-run").stdout
 
     assert {path: path.lstat().st_mtime_ns for path in worker.folder.rglob("*")} == before
-    assert "1. rsync -aHvh --no-o --no-g --stats --filter 'risk .~tmp~/' --exclude '.~tmp~/'" in said
-    assert f"--no-h --info=progress2 --timeout=120 --max-delete=0 {upstream.url('files')} {directory}/" in said
+    assert "1. rsync -aHh --no-o --no-g --stats --filter 'risk .~tmp~/' --exclude '.~tmp~/'" in said
+    assert f"'--out-format=%i %n%L' --debug=del2 --max-delete=0 {upstream.url('files')} {directory}/" in said
     assert "RSYNC_PASSWORD=(secret)" in said
     assert "open sesame" not in said
     assert "USER=me" in said
     assert ">f+++++++++ new" in said
-    assert "*deleting   folder-1/" in said
+    assert f"*deleting   folder-1/{gone.name}\n" in said
+    assert "Skipjack would delete 1 files (" in said
+    assert "delete_item" not in said
     for words in ("lock:", "slots:      0 of 2 are busy", "attempts:   1, time-out of each: none", "deletions 50%"):
         assert words in said
+
+
+def test_a_dry_run_has_the_limits_of_a_run(
+    repository: ConfigRepository, upstream: RsyncDaemon, tree: Path, worker: Worker
+) -> None:
+    directory = declared(repository, upstream, worker, "max_delete: 10%\nmax_delete_bytes: 1GiB\n")
+    before = files(directory)
+    for path in tree.glob("folder-[12]/*"):
+        path.unlink()
+
+    said = worker.command("run", "m", "--dry-run").stdout
+    accepted = worker.command("run", "m", "--dry-run", "--max-delete", "20").stdout
+
+    assert "deletions 10%, 1.00 GiB\n" in said
+    assert "Skipjack would be refused: 20 of 41 files (" in said
+    assert said.count("*deleting   folder-") == 20
+    assert "Skipjack would delete 20 files (" in accepted
+    assert files(directory) == before
 
 
 def test_a_dry_run_of_a_command_runs_nothing(repository: ConfigRepository, worker: Worker, tmp_path: Path) -> None:

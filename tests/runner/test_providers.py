@@ -3,139 +3,170 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
 from runner import logs
-from runner.api import Abort, Findings, Job
+from runner.api import Findings, Job, Machine
 from runner.deletion_limits import limits_of
 from runner.paths import Paths
-from runner.providers import command, rsync, two_stage_rsync
+from runner.providers import command, rsync, rsync_words, two_stage_rsync
 from schemas.records import Mirror, Secret
 
 BUILT_IN = [
-    "-aHvh", "--no-o", "--no-g", "--stats", "--filter", "risk .~tmp~/", "--exclude", ".~tmp~/",
+    "-aHh", "--no-o", "--no-g", "--stats", "--filter", "risk .~tmp~/", "--exclude", ".~tmp~/",
     "--delete", "--delete-after", "--delay-updates", "--safe-links",
 ]  # fmt: skip
+FIRST = [word for word in BUILT_IN if not word.startswith("--del")]
+OUTPUT = ["--no-h", "--info=progress2,stats2,name1,flist0,del1,symsafe1", "--out-format=%i %n%L"]
+GUARD = ["--debug=del2", "--max-delete=0"]
 UPSTREAM = "rsync://rsync.example.org/debian/"
 
 
 def job(*, named: str | None = None, **fields: Any) -> Job:
     mirror = Mirror("debian", "w1", "rsync", UPSTREAM)._replace(**fields)
-    made = Job(mirror, Paths("/srv/mirror/debian", "/srv/mirror", "/var/log/skipjack/debian"))
+    made = Job(mirror, Paths("/srv/mirror/debian", "/srv/mirror", "/var/log/skipjack/debian"), Machine("/tmp"))
     made.log_file = "/var/log/skipjack/debian/x.log"
     made.limits = limits_of(made.mirror, named)
     return made
 
 
 def options(**fields: Any) -> list[str]:
-    """What stands between rsync and the upstream."""
-    words = list(rsync.full(job(**fields)).argv)
-    assert words[-2:] == [UPSTREAM, "/srv/mirror/debian/"]
-    return words[1:-2]
+    """What stands between rsync and the upstream, without what every rsync gets at the end."""
+    [made] = rsync.commands(job(named="100%", **fields))
+    assert list(made.argv[-5:]) == [*OUTPUT, UPSTREAM, "/srv/mirror/debian/"]
+    return list(made.argv[1:-5])
+
+
+TRACED = ["project/", "project/trace/", "project/trace/host.example", "Archive-Update-in-Progress-host.example"]
 
 
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
-        ({}, [*BUILT_IN, "--no-h", "--info=progress2", "--timeout=120"]),
-        ({"rsync_timeout": 300}, [*BUILT_IN, "--no-h", "--info=progress2", "--timeout=300"]),
-        ({"rsync_no_timeout": True}, [*BUILT_IN, "--no-h", "--info=progress2"]),
-        ({"use_ipv4": True}, [*BUILT_IN, "--no-h", "--info=progress2", "--timeout=120", "-4"]),
-        ({"use_ipv4": True, "use_ipv6": True}, [*BUILT_IN, "--no-h", "--info=progress2", "--timeout=120", "-6"]),
+        ({}, [*BUILT_IN, "--timeout=120"]),
+        ({"rsync_timeout": 300}, [*BUILT_IN, "--timeout=300"]),
+        ({"rsync_no_timeout": True}, BUILT_IN),
+        ({"use_ipv4": True}, [*BUILT_IN, "--timeout=120", "-4"]),
+        ({"use_ipv4": True, "use_ipv6": True}, [*BUILT_IN, "--timeout=120", "-6"]),
+        ({"exclude_file": "/etc/passwd"}, [*BUILT_IN, "--timeout=120", "--exclude-from", "/etc/passwd"]),
+        ({"rsync_options": ("--bwlimit=1M",)}, [*BUILT_IN, "--timeout=120", "--bwlimit=1M"]),
         (
-            {"exclude_file": "/etc/x"},
-            [*BUILT_IN, "--no-h", "--info=progress2", "--timeout=120", "--exclude-from", "/etc/x"],
+            {"exclude_file": "/etc/passwd", "rsync_options": ("-z",), "rsync_options_extra": ("-c",)},
+            [*BUILT_IN, "--timeout=120", "--exclude-from", "/etc/passwd", "-z", "-c"],
         ),
-        (
-            {"rsync_options": ("--bwlimit=1M",)},
-            [*BUILT_IN, "--no-h", "--info=progress2", "--timeout=120", "--bwlimit=1M"],
-        ),
+        ({"trace": "host.example"}, [*(f"--filter=protect /{path}" for path in TRACED), *BUILT_IN, "--timeout=120"]),
         ({"rsync_override": ("-a",), "rsync_options": ("-z",)}, ["-a", "--timeout=120", "-z"]),
         ({"rsync_override": ("-a",), "rsync_override_only": True, "use_ipv6": True, "rsync_options": ("-z",)}, ["-a"]),
     ],
 )
-def test_the_rsync_command_line(fields: Mapping[str, object], expected: list[str]) -> None:
+def test_the_rsync_command_line(fields: Mapping[str, Any], expected: list[str]) -> None:
     assert options(**fields) == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "left"),
+    [
+        (("-avz",), ["-az"]),
+        (("-v", "-z", "-vv"), ["-z"]),
+        (("-q", "-i", "--verbose", "--itemize-changes", "--quiet"), []),
+        (("--info=name2", "--info", "all2", "--debug=all", "--out-format=%n", "--log-format", "%n"), []),
+        (("-P", "--progress", "--partial"), ["-P", "--partial"]),
+        (("--max-delete=5", "--max-delete", "7"), []),
+        (("--exclude", "-v", "-f", "- *.iso"), ["--exclude", "-v", "-f", "- *.iso"]),
+        (("--exclude=-v", "-ve", "ssh -v"), ["--exclude=-v", "-e", "ssh -v"]),
+        (("--stats", "-h", "-8"), ["--stats", "-h", "-8"]),
+        (("--stderr=all", "--msgs2stderr", "--outbuf=N"), []),
+        (("-z", "--only-in-rsync-9", "-v"), ["-z", "--only-in-rsync-9", "-v"]),
+    ],
+)
+def test_what_rsync_prints_is_not_the_definitions_matter(words: tuple[str, ...], left: list[str]) -> None:
+    assert options(rsync_override=words, rsync_override_only=True) == left
 
 
 def stages(**fields: Any) -> list[list[str]]:
     return [list(made.argv[1:-2]) for made in two_stage_rsync.commands(job(named="100%", **fields))]
 
 
-def test_the_first_stage_deletes_nothing_and_leaves_out_what_names_other_files() -> None:
-    first, second = stages(rsync_options=("--bwlimit=1M",), rsync_options_extra=("-z",))
+DEBIAN = [f"--filter={rule}" for rule in two_stage_rsync.PROFILES["debian"]]
 
-    kept = [word for word in BUILT_IN if not word.startswith("--del")]
-    filters = [f"--filter={rule}" for rule in two_stage_rsync.PROFILES["debian"]]
-    assert first == [*kept, "--no-h", "--info=progress2", "--timeout=120", "--bwlimit=1M", *filters]
-    assert second == [*BUILT_IN, "--no-h", "--info=progress2", "--timeout=120", "--bwlimit=1M", "-z"]
+
+def test_the_first_stage_deletes_nothing_and_leaves_out_what_names_other_files() -> None:
+    more = {"rsync_options": ("--bwlimit=1M", "--delete-excluded"), "rsync_options_extra": ("--exclude=*_armel.deb",)}
+
+    first, second = stages(exclude_file="/etc/passwd", **more)
+
+    rest = ["--timeout=120", "--exclude-from", "/etc/passwd", *OUTPUT]
+    assert first == [*FIRST, *DEBIAN, "--bwlimit=1M", "--exclude=*_armel.deb", *rest]
+    assert second == [*BUILT_IN, "--bwlimit=1M", "--delete-excluded", "--exclude=*_armel.deb", *rest]
 
 
 def test_an_override_holds_in_both_stages_and_a_profile_may_be_ones_own() -> None:
     first, second = stages(
-        rsync_override=("-a", "--delete-after"), rsync_override_only=True, stage1_profile=("- *.idx",)
+        rsync_override=("-a", "--delete-after", "--del", "--force", "--exclude", "--delete"),
+        rsync_override_only=True,
+        stage1_profile=("- *.idx",),
     )
 
-    assert (first, second) == (["-a", "--filter=- *.idx"], ["-a", "--delete-after"])
+    kept = ["--exclude", "--delete"]
+    assert first == ["-a", *kept, "--filter=- *.idx", *OUTPUT]
+    assert second == ["-a", "--delete-after", "--del", "--force", *kept, *OUTPUT]
     assert {rule[:2] for rules in two_stage_rsync.PROFILES.values() for rule in rules} == {"+ ", "- "}
 
 
-def passes(tmp_path: Path, log: str, code: int, **fields: Any) -> list[list[str]]:
-    """The passes below the deletion guard, when the first one ends with this code and log."""
-    made = job(**fields)
-    made.log_file = str(tmp_path / "log")
-    Path(made.log_file).write_text(log)
-    made.exit_code = code
-    return [list(each.argv[1:-2]) for each in rsync.commands(made)]
+@pytest.mark.parametrize("provider", [rsync, two_stage_rsync])
+def test_a_sync_that_deletes_is_asked_for_names_and_deletes_nothing(provider: ModuleType) -> None:
+    *_first, made = provider.commands(job())
+
+    assert list(made.argv[-7:-2]) == [*OUTPUT, *GUARD]
+    assert made.output is not None
+    assert made.errors is not None
 
 
-LEFT = "Number of files: 1,000 (reg: 900)\nDeletions stopped due to --max-delete limit ({} skipped)\n"
+def test_the_policy_is_shown_every_list_of_arguments() -> None:
+    mirror = job(rsync_options=("-z",)).mirror
+    lists = list(two_stage_rsync.argument_lists(mirror, "/srv/mirror/debian"))
+
+    ends = [UPSTREAM, "/srv/mirror/debian/"]
+    own = ["-z", "--timeout=120", *OUTPUT]
+    assert [list(each) for each in lists] == [
+        [*FIRST, *DEBIAN, *own, *ends],
+        [*BUILT_IN, *own, *ends],
+        [*BUILT_IN, *own, *GUARD, *ends],
+    ]
 
 
 @pytest.mark.parametrize(
-    ("fields", "skipped", "allowed"),
+    ("upstream", "base", "name"),
     [
-        ({}, 1000, True),
-        ({}, 1001, False),
-        ({"max_delete": "10%"}, 111, True),
-        ({"max_delete": "10%"}, 112, False),
-        ({"max_delete": "0%", "max_delete_floor": 100}, 100, True),
-        ({"max_delete": "0%"}, 1, False),
-        ({"max_delete": 7}, 7, True),
-        ({"max_delete": 7}, 8, False),
+        ("rsync://h:873/debian/", "rsync://h:873/debian/", b"./a/b\0"),
+        ("rsync://h/module/sub/dir/", "rsync://h/module/", b"sub/dir/./a/b\0"),
+        ("rsync://[::1]:8/module/sub/", "rsync://[::1]:8/module/", b"sub/./a/b\0"),
+        ("me@h::module/sub/", "me@h::module/", b"sub/./a/b\0"),
+        ("me@h:/srv/sub/", "me@h:/srv/sub/", b"./a/b\0"),
     ],
 )
-def test_deletions_are_done_in_a_second_pass_if_they_are_few_enough(
-    tmp_path: Path, fields: Mapping[str, object], skipped: int, allowed: bool
-) -> None:
-    if allowed:
-        first, second = passes(tmp_path, LEFT.format(skipped), 25, **fields)
-        assert first == [*second, "--max-delete=0"]
-    else:
-        with pytest.raises(Abort, match=f"{skipped} of {1000 + skipped} files .* would be deleted"):
-            passes(tmp_path, LEFT.format(skipped), 25, **fields)
+def test_few_paths_are_fetched_from_the_root_of_a_module(tmp_path: Path, upstream: str, base: str, name: bytes) -> None:
+    made = job(named="100%", upstream=upstream)
+    [full] = rsync.commands(made)
 
+    fetched = rsync_words.fetching(made, full, [b"a/b"], str(tmp_path / "list"))
 
-def test_nothing_left_to_delete_needs_no_second_pass_and_a_vanished_file_hides_none(tmp_path: Path) -> None:
-    assert len(passes(tmp_path, "Number of files: 3\n", 0)) == 1
-    assert len(passes(tmp_path, LEFT.format(5), 24)) == 2
-    with pytest.raises(Abort, match="did not tell how much"):
-        passes(tmp_path, "", 25)
-
-
-def test_the_deletion_guard_can_be_turned_off_or_replaced_by_ones_own(tmp_path: Path) -> None:
-    for fields in ({"named": "100%"}, {"rsync_options": ("--max-delete=5",)}, {"rsync_override_only": True}):
-        [only] = passes(tmp_path, LEFT.format(10**6), 25, **fields)
-        assert "--max-delete=0" not in only
+    files = f"--files-from={tmp_path}/list"
+    words = [word for word in BUILT_IN if word not in ("--delete", "--delete-after")]
+    more = ["--no-r", "-d", "--from0", files, *OUTPUT]
+    assert list(fetched.argv[1:]) == [*words, "--timeout=120", *more, base, "/srv/mirror/debian/"]
+    assert (tmp_path / "list").read_bytes() == name
 
 
 def test_another_rsync_program_and_the_credentials_in_its_environment(tmp_path: Path) -> None:
     secret = tmp_path / "password"
     secret.write_text("open sesame\nsecond line\n")
 
-    made = rsync.full(job(command="/opt/rsync", username="me", password=Secret(file=str(secret)), env={"A": "b"}))
+    more = {"username": "me", "password": Secret(file=str(secret)), "env": {"A": "b"}}
+    [made] = rsync.commands(job(named="100%", command="/opt/rsync", **more))
 
     assert made.argv[0] == "/opt/rsync"
     assert made.env == {"A": "b", "USER": "me", "RSYNC_PASSWORD": "open sesame"}

@@ -9,12 +9,12 @@ import pytest
 from runner.api import Job
 from runner.deletion_limits import limits_of
 from runner.paths import Paths
-from runner.providers import PROVIDERS
+from runner.providers import PROVIDERS, rsync_words
 from schemas.records import Mirror, RunnerSettings
 
 from .importing import GLOBAL, Bench, table, toml
 
-BUILT_IN = ["-aHvh", "--no-o", "--no-g", "--stats", "--filter", "risk .~tmp~/", "--exclude", ".~tmp~/"]
+BUILT_IN = ["-aHh", "--no-o", "--no-g", "--stats", "--filter", "risk .~tmp~/", "--exclude", ".~tmp~/"]
 REMOVING = ["--delete", "--delete-after", "--delay-updates"]
 PROFILES = {
     "debian": (
@@ -36,8 +36,8 @@ PROFILES = {
 }
 
 
-ADDED = ("--no-h", "--info=progress2")
-"""What `docs/from-tunasync.md` says that Skipjack adds by itself."""
+ADDED = rsync_words.OUTPUT
+"""What `docs/from-tunasync.md` says that Skipjack adds by itself, in place of `-v`."""
 
 
 def of_tunasync(mirror: Mapping[str, Any], usual: list[str]) -> list[list[str]]:
@@ -53,9 +53,11 @@ def of_tunasync(mirror: Mapping[str, Any], usual: list[str]) -> list[list[str]]:
     if mirror.get("provider") == "two-stage-rsync":
         includes, excludes = PROFILES[mirror["stage1_profile"]]
         filters = [f"--include={each}" for each in includes] + [f"--exclude={each}" for each in excludes]
+        # The one difference: tunasync lets a mirror's own options begin with the second stage.
+        first = [word for word in own if word != "--delete-excluded"]
         return [
-            [program, *BUILT_IN, "--safe-links", *more, *filters, *ends],
-            [program, *BUILT_IN, *REMOVING, "--safe-links", *more, *own, *ends],
+            [program, *BUILT_IN, "--safe-links", *filters, *first, *more, *ends],
+            [program, *BUILT_IN, *REMOVING, "--safe-links", *own, *more, *ends],
         ]
     if mirror.get("rsync_override_only"):
         return [[program, *mirror["rsync_override"], *ends]]
@@ -68,10 +70,10 @@ def of_skipjack(mirror: Mirror, settings: RunnerSettings) -> list[list[str]]:
     directory = mirror.mirror_dir or str(Path(settings.mirror_root, mirror.mirror_subdir, mirror.name))
     job = Job(mirror, Paths(directory, settings.mirror_root, "/log"))
     job.limits = limits_of(mirror, "100%")
-    return [[*map(as_tunasync_says, made.argv[:-1]), made.argv[-1].removesuffix("/")] for made in without_no_h(job)]
+    return [[*map(as_tunasync_says, made.argv[:-1]), made.argv[-1].removesuffix("/")] for made in without_output(job)]
 
 
-def without_no_h(job: Job) -> list[Any]:
+def without_output(job: Job) -> list[Any]:
     made = PROVIDERS[job.mirror.provider].commands(job)
     return [each._replace(argv=tuple(word for word in each.argv if word not in ADDED)) for each in made]
 
@@ -94,6 +96,10 @@ MIRRORS: list[dict[str, Any]] = [
     {"name": "alone", "rsync_override": ["-a", "-H"], "rsync_override_only": True, "rsync_options": ["--lost"]},
     {"name": "elsewhere", "mirror_dir": "/srv/mirror/x/y", "provider": "rsync"},
     {"name": "debian", "provider": "two-stage-rsync", "stage1_profile": "debian", "rsync_options": ["-z", "-P"]},
+    {
+        "name": "filtered", "provider": "two-stage-rsync", "stage1_profile": "debian", "exclude_file": EXCLUDE,
+        "rsync_options": ["--include=binary-arm64/", "--delete-excluded"],
+    },
     {"name": "old", "provider": "two-stage-rsync", "stage1_profile": "debian-oldstyle", "rsync_timeout": 90},
     {
         "name": "ubuntu", "provider": "two-stage-rsync", "stage1_profile": "debian", "use_ipv6": True,

@@ -1,0 +1,154 @@
+"""Reads from rsync's output which items it would delete, and spools their names to disk.
+
+With `--max-delete=0 --debug=del2` rsync deletes nothing and prints `delete_item(PATH) mode=OCTAL flags=N` for each item
+that it would delete. Names are untrusted: an upstream chooses most of them. rsync escapes what is not printable, so
+that a name never holds a line's end, and what it prints of other files never begins with a name.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+_NOISE = re.compile(rb"^(?:delete_in_dir\(.*\)|deleting in .*|cannot delete non-empty directory: .*)\n", re.MULTILINE)
+_ITEM = re.compile(rb"^delete_item\((.*)\) mode=([0-7]+) flags=([0-9]+)\n", re.MULTILINE)
+_ESCAPED = re.compile(rb"\\#([0-3][0-7]{2})")
+_SKIPPED = re.compile(rb"^Deletions stopped due to --max-delete limit \(([0-9]+) skipped\)\n", re.MULTILINE)
+_COUNT = re.compile(rb"^(Number of files|Number of created files): ([0-9,]+)(?: \((.*)\))?\n", re.MULTILINE)
+_KIND = re.compile(rb"(reg|link|dev|special): ([0-9,]+)")
+_SIZE = re.compile(rb"^Total file size: ([0-9,]+) ", re.MULTILINE)
+_HARMLESS = re.compile(
+    rb"(?:could not make way for new [a-z ]+: .*|Deletions stopped due to --max-delete limit .*"
+    rb'|file has vanished: ".*"|rsync error: .* \(code 2[35]\) at .*|rsync warning: .* \(code 24\) at .*|)'
+)
+"""Errors after which everything but deletions was done."""
+
+_IO_ERROR = b"IO error encountered -- skipping file deletion"
+_FOLDER_FORMAT, _TYPE = 0o040000, 0o170000
+_ALREADY_IN_FOLDER, _MAKE_WAY = 0o4, 0o370  # flags of rsync's delete_item
+
+
+class Item(NamedTuple):
+    """Something that rsync would delete: its path below the mirror's directory, and whether it is a directory.
+
+    `nested` is one that rsync came to inside of another item. An `obstacle` stands where the upstream now has something
+    of another type; rsync removes what is no directory, or an empty one, by itself.
+    """
+
+    path: bytes
+    is_folder: bool
+    nested: bool
+    obstacle: bool
+
+
+class Counts(NamedTuple):
+    """What the upstream lists and what of that was new: files (all but directories), and the bytes of all."""
+
+    files: int = 0
+    new: int = 0
+    size: int = 0
+
+
+class Errors:
+    """Takes what rsync writes to its standard error, and tells whether anything but deletions was left undone."""
+
+    def __init__(self) -> None:
+        self.limits_hit: list[int] = []
+        """The numbers of deletions that rsync says it left out; it says so once."""
+        self.serious = 0
+        self.vanished = 0
+        self.obstacles = 0
+
+    def take(self, lines: bytes) -> bytes:
+        """Take lines, and return those for the log, which are all."""
+        self.limits_hit += [int(number) for number in _SKIPPED.findall(lines)]
+        for line in lines.splitlines():
+            self.serious += _HARMLESS.fullmatch(line) is None
+            self.vanished += line.startswith(b"file has vanished: ")
+            self.obstacles += line.startswith(b"could not make way for new ")
+        return lines
+
+    @property
+    def only_obstacles(self) -> bool:
+        """Whether rsync failed for nothing but directories that stand where something else should be."""
+        return bool(self.obstacles) and not self.serious
+
+
+class Names:
+    """Takes what rsync prints, and keeps the names of what it would delete in a file of `folder` that has no name."""
+
+    def __init__(self, folder: str) -> None:
+        self._file = open(_nameless(folder), "w+b")  # noqa: SIM115 - closed by close()
+        self.in_force = False
+        """Whether rsync understood what it was asked for."""
+        self.io_error = False
+        self.listed: Counts | None = None
+        self.errors = Errors()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
+
+    def output(self, lines: bytes) -> bytes:
+        """Take lines of standard output, and return those for the log."""
+        if b"delet" in lines:
+            kept, noise = _NOISE.subn(b"", lines)
+            self.in_force = self.in_force or (noise > 0 and b"delete_in_dir(" in lines)
+            found = _ITEM.findall(kept)
+            self._file.writelines([b"%b %b %b\n" % (flags, mode, path) for path, mode, flags in found])
+            lines = _ITEM.sub(b"", kept) if found else kept
+        if b"IO error" in lines and _IO_ERROR in lines.splitlines():
+            self.io_error = True
+        if b"Number of files" in lines or b"Total file size" in lines or b"Number of created" in lines:
+            self._count(lines)
+        return lines
+
+    def _count(self, lines: bytes) -> None:
+        counts = self.listed or Counts()
+        for label, _all, kinds in _COUNT.findall(lines):
+            number = sum(_number(text) for _kind, text in _KIND.findall(kinds))
+            counts = counts._replace(**{"new" if b"created" in label else "files": number})
+        for size in _SIZE.findall(lines):
+            counts = counts._replace(size=_number(size))
+        self.listed = counts
+
+    def items(self) -> Iterator[Item]:
+        """Read the names back, in the order in which rsync printed them."""
+        self._file.seek(0)
+        for line in self._file:
+            flags, mode, escaped = line[:-1].split(b" ", 2)
+            is_folder = int(mode, 8) & _TYPE == _FOLDER_FORMAT
+            bits = int(flags)
+            yield Item(decoded(escaped), is_folder, bool(bits & _ALREADY_IN_FOLDER), bool(bits & _MAKE_WAY))
+
+
+def _nameless(folder: str) -> int:
+    """Open a new file that is gone when it is closed, whatever happens."""
+    try:
+        return os.open(folder, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o600)
+    except OSError:  # a file system that cannot
+        path = os.path.join(folder, f".deletions-{os.getpid()}")
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        os.unlink(path)
+        return descriptor
+
+
+def decoded(escaped: bytes) -> bytes:
+    r"""Return a name as it is on disk, from one in which rsync wrote bytes as `\#ooo`."""
+    if b"\\#" not in escaped:
+        return escaped
+    return _ESCAPED.sub(lambda match: bytes([int(match.group(1), 8)]), escaped)
+
+
+def shown(path: bytes) -> str:
+    """Return a name fit for a log: on one line, with what is not printable as octal numbers, as rsync prints it."""
+    text = path.decode("utf-8", "surrogateescape")
+    return text if text.isprintable() else "".join(each if each.isprintable() else _octal(each) for each in text)
+
+
+def _octal(character: str) -> str:
+    return "".join(f"\\#{each:03o}" for each in character.encode("utf-8", "surrogateescape"))
+
+
+def _number(text: bytes) -> int:
+    return int(text.replace(b",", b""))

@@ -1,0 +1,252 @@
+"""Deletes named items below a mirror's directory, and nothing else.
+
+Every step goes through a descriptor of the folder above, opened without following a link, so that no name leads out of
+the mirror. A folder's time stays what it was: it is the upstream's.
+"""
+
+import contextlib
+import os
+import stat
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from runner.api import Tree
+from runner.providers.deletion_names import Item
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_STOP_EVERY = 256
+_ENOUGH = 100
+"""Failures after which the rest is left to the next run."""
+
+_UNFINISHED = b".~tmp~/"
+"""The folders in which `--delay-updates` collects files; what an earlier run left there was never served."""
+
+_GONE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+
+
+class Interrupted(Exception):  # noqa: N818 - what happened
+    """The run was told to stop."""
+
+
+class Outside(Exception):  # noqa: N818 - what a name is
+    """A name that leads out of the mirror, or to a protected path."""
+
+
+class Failure(NamedTuple):
+    """Something that could not be deleted, and why."""
+
+    path: bytes
+    reason: str
+
+
+class Folders:
+    """Goes from folder to folder below a root and keeps one of them open; times are restored on leaving."""
+
+    def __init__(self, root: str) -> None:
+        # The mirror's own directory may be a link: where that leads was checked before the run.
+        self._root = os.open(os.path.realpath(root), _FOLDER)
+        self._path: bytes | None = None
+        self._current = -1
+        self._before: os.stat_result | None = None
+        self._mode: int | None = None
+
+    def __enter__(self) -> "Folders":
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._leave()
+        os.close(self._root)
+
+    def enter(self, path: bytes) -> int:
+        """Return a descriptor of a folder, `b""` for the root; OSError where a link or a file is on the way."""
+        if path != self._path:
+            self._leave()
+            self._current = self._opened(path)
+            self._path = path
+        return self._current
+
+    def _opened(self, path: bytes) -> int:
+        current = os.dup(self._root)
+        for name in path.split(b"/") if path else ():
+            try:
+                below = os.open(name, _FOLDER, dir_fd=current)
+            finally:
+                os.close(current)
+            current = below
+        return current
+
+    def changes(self) -> None:
+        """Remember the times of the current folder before it is changed."""
+        if self._before is None:
+            self._before = os.fstat(self._current)
+
+    def make_writable(self) -> bool:
+        """Let the owner write in the current folder until it is left, as rsync does; False when that is no remedy."""
+        self.changes()
+        found = os.fstat(self._current)
+        if self._mode is not None or found.st_uid != os.geteuid() or found.st_mode & stat.S_IWUSR:
+            return False
+        self._mode = stat.S_IMODE(found.st_mode)
+        os.fchmod(self._current, self._mode | stat.S_IWUSR)
+        return True
+
+    def _leave(self) -> None:
+        if self._path is None:
+            return
+        with contextlib.suppress(OSError):
+            if self._mode is not None:
+                os.fchmod(self._current, self._mode)
+        with contextlib.suppress(OSError):  # another one's folder, which rsync cannot set the time of either
+            if self._before is not None:
+                os.utime(self._current, ns=(self._before.st_atime_ns, self._before.st_mtime_ns))
+        os.close(self._current)
+        self._path = self._before = self._mode = None
+
+
+def checked(path: bytes, protected: Iterable[bytes]) -> tuple[bytes, bytes]:
+    """Return the folder and the name of a path; raises Outside for one that is not below the root or is protected."""
+    parts = path.split(b"/")
+    if not path or b"\0" in path or any(part in (b"", b".", b"..") for part in parts):
+        raise Outside(path)
+    if path in protected:
+        raise Outside(path)
+    folder, _slash, name = path.rpartition(b"/")
+    return folder, name
+
+
+Times = list[tuple[bytes, tuple[int, int]]]
+"""Folders, and when they were read and changed, in nanoseconds since 1970 UTC."""
+
+
+def times_above(root: str, paths: Iterable[bytes]) -> Times:
+    """Return the times of the folders in which some items stand."""
+    found: Times = []
+    with Folders(root) as opened:
+        for folder in sorted({path.rpartition(b"/")[0] for path in paths}):
+            with contextlib.suppress(OSError):
+                before = os.fstat(opened.enter(folder))
+                found.append((folder, (before.st_atime_ns, before.st_mtime_ns)))
+    return found
+
+
+def set_times(root: str, times: Times) -> None:
+    """Give folders the times that they had."""
+    with Folders(root) as opened:
+        for folder, found in times:
+            with contextlib.suppress(OSError):
+                os.utime(opened.enter(folder), ns=found)
+
+
+class Measured(NamedTuple):
+    """What there is to delete: files with their bytes, folders, and how often rsync's limit must have been hit.
+
+    `obstacles` are directories where the upstream has something else, which did not make way.
+    """
+
+    lost: Tree
+    folders: int
+    limit_hits: int
+    obstacles: int
+
+
+def measure(root: str, items: Iterable[Item], protected: frozenset[bytes], stopped: Callable[[], bool]) -> Measured:
+    """Look at every item without changing anything. A file with several links counts its bytes with the last one."""
+    files = folders = size = hits = obstacles = 0
+    links: dict[tuple[int, int], int] = {}
+    with Folders(root) as opened:
+        for number, item in enumerate(items):
+            if number % _STOP_EVERY == 0 and stopped():
+                raise Interrupted
+            folder, name = checked(item.path, protected)
+            if item.is_folder:
+                folders += not item.obstacle
+                obstacles += item.obstacle and not _is_replaced(opened, folder, name)
+                hits += item.nested or (not item.obstacle and _is_empty(opened, item.path))
+            elif not item.obstacle:
+                hits += 1
+                if _UNFINISHED not in item.path:
+                    files += 1
+                    size += _size(opened, folder, name, links)
+    return Measured(Tree(files, size), folders, hits, obstacles)
+
+
+def _is_replaced(opened: Folders, folder: bytes, name: bytes) -> bool:
+    """Whether rsync itself has put something else in the place of a directory, which was empty."""
+    try:
+        return not stat.S_ISDIR(os.lstat(name, dir_fd=opened.enter(folder)).st_mode)
+    except OSError:
+        return False
+
+
+def _is_empty(opened: Folders, path: bytes) -> bool:
+    try:
+        with os.scandir(opened.enter(path)) as entries:
+            return next(entries, None) is None
+    except OSError:
+        return False
+
+
+def _size(opened: Folders, folder: bytes, name: bytes, links: dict[tuple[int, int], int]) -> int:
+    try:
+        found = os.lstat(name, dir_fd=opened.enter(folder))
+    except OSError:
+        return 0
+    if not stat.S_ISREG(found.st_mode):
+        return 0
+    if found.st_nlink > 1:
+        key = (found.st_dev, found.st_ino)
+        left = links.pop(key, found.st_nlink) - 1
+        if left:
+            links[key] = left
+            return 0
+    return found.st_size
+
+
+def delete(root: str, items: Iterable[Item], stopped: Callable[[], bool]) -> list[Failure]:
+    """Delete the items, files first and then folders from the innermost outwards; return what could not be deleted.
+
+    What is gone already, has become something else, or is not empty is left alone. Call `measure` first: it checks the
+    names.
+    """
+    failures: list[Failure] = []
+    folders: list[bytes] = []
+    with Folders(root) as opened:
+        for number, item in enumerate(items):
+            if number % _STOP_EVERY == 0 and stopped():
+                raise Interrupted
+            if len(failures) >= _ENOUGH:
+                return failures
+            if item.is_folder:
+                folders.append(item.path)
+            elif not item.obstacle:
+                _remove(opened, item.path, os.unlink, failures)
+        for number, path in enumerate(sorted(folders, reverse=True)):
+            if number % _STOP_EVERY == 0 and stopped():
+                raise Interrupted
+            _remove(opened, path, os.rmdir, failures)
+    return failures
+
+
+def _remove(opened: Folders, path: bytes, remove: Callable[..., None], failures: list[Failure]) -> None:
+    folder, _slash, name = path.rpartition(b"/")
+    try:
+        descriptor = opened.enter(folder)
+        opened.changes()
+        try:
+            remove(name, dir_fd=descriptor)
+        except PermissionError:
+            if not opened.make_writable():
+                raise
+            remove(name, dir_fd=descriptor)
+    except _GONE:
+        return
+    except OSError as error:
+        if not _is_left_on_purpose(error, remove):
+            failures.append(Failure(path, error.strerror or str(error)))
+
+
+def _is_left_on_purpose(error: OSError, remove: Callable[..., None]) -> bool:
+    """Whether a folder holds what rsync protects; or a link stands where a folder was."""
+    import errno
+
+    return error.errno == errno.ELOOP or (remove is os.rmdir and error.errno in (errno.ENOTEMPTY, errno.EEXIST))

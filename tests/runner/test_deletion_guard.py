@@ -1,0 +1,516 @@
+"""The deletion guard of the rsync providers, with real rsyncs and a real daemon."""
+
+import os
+import shutil
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner import process
+from runner.past import Past
+from runner.providers import deletion_guard, deletion_names, deletions
+from runner.providers.deletion_names import Item, Names, decoded, shown
+from tests.e2e.parts import RsyncDaemon
+
+from .syncing import Site, grow, tree
+
+PROVIDERS = ("rsync", "two-stage-rsync")
+ACCEPT = "If that is right, run `skipjack run m --max-delete 100%`"
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    """A synced mirror of 20 files and 4 directories."""
+    module = tmp_path / "upstream"
+    upstream = module / "below"
+    grow(upstream, {f"folder-{number % 4}/{number}": "x" * number for number in range(20)})
+    with RsyncDaemon(tmp_path / "daemon", {"files": module}) as daemon:
+        made = Site(tmp_path, daemon, upstream)
+        assert made.sync().status == "success"
+        yield made
+
+
+def empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        shutil.rmtree(path)
+
+
+def lose(site: Site, count: int) -> None:
+    for number in range(count):
+        (site.upstream / f"folder-{number % 4}/{number}").unlink()
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_few_deletions_are_made_and_the_tree_is_that_of_plain_rsync(site: Site, provider: str) -> None:
+    lose(site, 8)
+    shutil.rmtree(site.upstream / "folder-3")
+    grow(site.upstream, {"new/file": "x" * 1000, "folder-0/4": "changed"})
+    expected = site.plain()
+
+    ending = site.sync(provider=provider, max_delete="60%")
+
+    assert (ending.status, ending.reason, ending.exit_code) == ("success", "", 0)
+    assert tree(site.directory) == expected
+    log = site.log.read_text()
+    assert "skipjack: deletes 10 files (69 B) and 1 directories\n" in log
+    assert "*deleting   folder-3/\n*deleting   folder-3/7\n" in log
+    assert "delete_in_dir" not in log and "delete_item" not in log
+    assert ending.size == sum(path.stat().st_size for path in site.directory.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_a_share_is_that_share_also_in_a_small_mirror(site: Site, provider: str) -> None:
+    before = tree(site.directory)
+    lose(site, 3)
+
+    refused = site.sync(provider=provider, max_delete="10%")
+
+    assert refused.status == "refused"
+    assert refused.reason == f"3 of 20 files (3 B) would be deleted; `max_delete: 10%` allows 2. {ACCEPT}"
+    assert tree(site.directory).keys() == before.keys()
+    assert "*would delete   folder-0/0\n" in site.log.read_text()
+    assert site.sync(provider=provider, max_delete="10%", max_delete_floor=3).status == "success"
+    assert len([path for path in site.directory.rglob("*") if path.is_file()]) == 17
+
+
+def test_bytes_are_limited_and_hard_links_count_with_the_last_one(site: Site) -> None:
+    grow(site.upstream, {"big": "x" * 5000})
+    os.link(site.upstream / "big", site.upstream / "other")
+    site.sync()
+
+    (site.upstream / "big").unlink()
+    assert site.sync(max_delete_bytes=100).status == "success"
+    (site.upstream / "other").unlink()
+    refused = site.sync(max_delete_bytes=4999)
+
+    expected = f"1 of 21 files (4.88 KiB) would be deleted; `max_delete_bytes` allows 4.88 KiB. {ACCEPT}"
+    assert (refused.status, refused.reason) == ("refused", expected)
+    assert site.sync(max_delete_bytes=5000).status == "success"
+    assert not (site.directory / "other").exists()
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize("limits", [{}, {"max_delete": "100%"}, {"max_delete": 1000}, {"max_delete_floor": 1000}])
+def test_an_upstream_that_lists_no_files_is_refused_until_the_operator_accepts_it(
+    site: Site, provider: str, limits: dict[str, Any]
+) -> None:
+    before = tree(site.directory)
+    empty(site.upstream)
+
+    for _time in range(2):
+        refused = site.sync(provider=provider, **limits)
+        assert refused.status == "refused"
+        assert refused.reason == f"the upstream lists no files: 20 of 20 files (190 B) would be deleted. {ACCEPT}"
+        assert tree(site.directory).keys() == before.keys()
+
+    assert site.sync("100%", provider=provider, **limits).status == "success"
+    assert list(site.directory.iterdir()) == []
+
+
+def test_an_empty_upstream_of_an_empty_mirror_is_refused_unless_that_was_accepted(site: Site) -> None:
+    empty(site.upstream)
+    empty(site.directory)
+
+    assert site.sync().reason == f"the upstream lists no files. {ACCEPT}"
+    accepted = site.job()
+    accepted.past = Past(files=0, bytes=0)
+    assert site.run(accepted).status == "success"
+
+
+def test_what_a_refused_run_transferred_makes_no_loss_smaller(site: Site) -> None:
+    shutil.move(site.upstream, site.upstream.with_name("old"))
+    grow(site.upstream, {f"other/{number}": "x" for number in range(100)})
+
+    for _time in range(2):
+        job = site.job()
+        job.past = Past(files=20, bytes=190)
+        refused = site.run(job)
+        assert refused.status == "refused"
+        assert refused.reason.startswith("20 of 20 files (190 B) would be deleted; `max_delete: 50%` allows 10.")
+
+
+@pytest.mark.parametrize(("provider", "expected"), [("rsync", 1), ("two-stage-rsync", 2)])
+def test_the_upstream_lists_its_files_no_more_often_than_for_rsync_alone(
+    site: Site, provider: str, expected: int
+) -> None:
+    lose(site, 5)
+    before = site.listings()
+
+    assert site.sync(provider=provider).status == "success"
+
+    assert site.listings() - before == expected
+    assert len([path for path in site.directory.rglob("*") if path.is_file()]) == 15
+
+
+def test_an_upstream_that_empties_after_the_listing_costs_nothing(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is deleted is what was judged, whatever the upstream lists later."""
+    lose(site, 2)
+    judge = deletion_guard.judge
+
+    def slow_judge(*words: Any) -> deletions.Measured:
+        empty(site.upstream)
+        return judge(*words)
+
+    monkeypatch.setattr(deletion_guard, "judge", slow_judge)
+
+    assert site.sync().status == "success"
+    assert len([path for path in site.directory.rglob("*") if path.is_file()]) == 18
+
+
+HOSTILE = [
+    b"new\nline", b"back\\slash", b"\\#012", b"\\#999", b"\xff\xfe", " ü 漢字".encode(), b" leading", b"trailing ",
+    b"#comment", b";comment", b"-dash", b"--delete", b"delete_item(folder-1) mode=40755 flags=2",
+    b"delete_item(folder-1/1) mode=100644 flags=2\n", b"x\ndelete_item(folder-1/1) mode=100644 flags=2\n",
+    b"Number of files: 9,999 (reg: 9,999)", b"Deletions stopped due to --max-delete limit (0 skipped)",
+    b"\r  1,234  50%    1.00kB/s    0:00:00", b"tab\there", b"a) mode=100644 flags=2", b"*", b"?", b"[a]",
+    b"e\x1b[31m", b"\x7f", b"IO error encountered -- skipping file deletion", b"~", b"...", b"x" * 255,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_hostile_names_are_deleted_and_forge_nothing(site: Site, provider: str) -> None:
+    root = os.fsencode(site.upstream)
+    for name in HOSTILE:
+        for folder in (b"/", b"/hostile\n\\#040\xff/"):
+            grow(Path(os.fsdecode(root + folder)), {os.fsdecode(name): "x"})
+    assert site.sync(provider=provider).status == "success"
+    assert tree(site.directory) == tree(site.upstream)
+    for name in HOSTILE[::2]:
+        Path(os.fsdecode(root + b"/" + name)).unlink()
+    expected = site.plain()
+    assert site.sync(provider=provider).status == "success"
+    assert tree(site.directory) == expected
+    shutil.rmtree(root + b"/hostile\n\\#040\xff")
+    expected = site.plain()
+
+    assert site.sync(provider=provider, max_delete="70%").status == "success"
+
+    assert tree(site.directory) == expected
+
+
+def become_file(path: Path) -> None:
+    path.write_text("now a file")
+
+
+def become_link(path: Path) -> None:
+    path.symlink_to("folder-2")
+
+
+def become_folder(path: Path) -> None:
+    grow(path, {"in/side": "new"})
+
+
+def become_empty_folder(path: Path) -> None:
+    path.mkdir()
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize("becomes", [become_file, become_link, become_folder, become_empty_folder])
+@pytest.mark.parametrize(
+    "what", ["folder-1", "deep/folder", "deep/empty", "file", "deep/link"], ids=lambda what: what.replace("/", "-")
+)
+def test_an_item_that_becomes_another_type_is_replaced_in_one_run(
+    site: Site, provider: str, becomes: Callable[[Path], None], what: str
+) -> None:
+    more = {"deep/folder/in/x": "x", "deep/folder/y": "y", "deep/empty/": "", "file": "f", "deep/link": "-> folder"}
+    grow(site.upstream, more | {"deep/z": "z"})
+    assert site.sync(provider=provider).status == "success"
+    before = site.listings()
+    place = site.upstream / what
+    shutil.rmtree(place) if place.is_dir() and not place.is_symlink() else place.unlink()
+    becomes(place)
+    lose(site, 1)
+    expected = site.plain()
+    plain = site.listings() - before
+
+    ending = site.sync(provider=provider)
+
+    assert (ending.status, ending.reason) == ("success", "")
+    assert tree(site.directory) == expected
+    extra = what in ("folder-1", "deep/folder") and becomes in (become_file, become_link)
+    assert site.listings() - before - plain == (1 if provider == "rsync" else 2) + extra
+
+
+def test_files_below_a_directory_that_becomes_a_file_count_as_deletions(site: Site) -> None:
+    shutil.rmtree(site.upstream / "folder-1")
+    (site.upstream / "folder-1").write_text("now a file")
+
+    refused = site.sync(max_delete=4)
+
+    assert refused.status == "refused"
+    assert refused.reason.startswith("5 of 20 files (45 B) would be deleted; `max_delete: 4` allows 4.")
+    assert len(list((site.directory / "folder-1").iterdir())) == 5
+    assert site.sync(max_delete=5).status == "success"
+    assert (site.directory / "folder-1").read_text() == "now a file"
+
+
+def test_protected_and_excluded_files_stay(site: Site) -> None:
+    grow(site.directory, {"project/trace/mirror.example": "ours", "local/file": "ours", "kept/by-rule": "ours"})
+    options = ("--exclude=/local/", "--filter=protect /kept/***")
+    (site.upstream / "folder-3/3").unlink()
+
+    assert site.sync(trace="mirror.example", rsync_options=options).status == "success"
+
+    kept = {str(path.relative_to(site.directory)) for path in site.directory.rglob("*") if path.is_file()}
+    assert kept >= {"project/trace/mirror.example", "local/file", "kept/by-rule"}
+    assert "folder-3/3" not in kept
+
+
+def test_a_directory_with_protected_files_that_becomes_a_file_is_a_failure_that_names_it(site: Site) -> None:
+    grow(site.directory, {"folder-1/local": "ours"})
+    shutil.rmtree(site.upstream / "folder-1")
+    (site.upstream / "folder-1").write_text("now a file")
+
+    failed = site.sync(rsync_options=("--filter=protect local",))
+
+    assert (failed.status, failed.exit_code) == ("failed", 23)
+    assert failed.reason == "`folder-1` is a directory with protected files, and something else upstream"
+    assert [path.name for path in (site.directory / "folder-1").iterdir()] == ["local"]
+
+
+def test_an_unreadable_directory_of_the_upstream_deletes_nothing(site: Site) -> None:
+    """A daemon that may not read a directory lists it as empty, with an error."""
+    lose(site, 4)
+    before = tree(site.directory).keys()
+    config = site.daemon_log.with_name("rsyncd.conf")
+    module = site.upstream.parent
+    for path in (module, *module.rglob("*")):
+        os.chown(path, 12345, 12345)
+    (site.upstream / "folder-1").chmod(0)
+    config.write_text(config.read_text().replace("uid = 0\ngid = 0", "uid = 12345\ngid = 12345"))
+
+    for codes in ((), (23,)):
+        ending = site.sync(rsync_success_exit_codes=codes)
+        assert (ending.status, ending.exit_code) == ("success" if codes else "failed", 23)
+        assert tree(site.directory).keys() == before
+
+
+def test_a_stop_while_deleting_is_an_interruption_and_the_next_run_deletes_the_rest(site: Site) -> None:
+    lose(site, 9)
+    job, stop = site.job(), process.Stop()
+
+    calls = iter([False, True])
+    job.limits = job.limits._replace(most="100%")
+    original = deletion_guard.judge
+
+    def judged(each: Any, names: Names) -> deletions.Measured:
+        found = original(each, names)
+        each.stopped = lambda: next(calls, True)
+        stop.signal = 15
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(deletions, "_STOP_EVERY", 4)
+        patch.setattr(deletion_guard, "judge", judged)
+        ending = site.run(job, stop)
+
+    assert ending.status == "interrupted"
+    assert 11 < len([path for path in site.directory.rglob("*") if path.is_file()]) < 20
+    assert site.sync().status == "success"
+    assert tree(site.directory) == tree(site.upstream)
+
+
+def test_an_rsync_that_does_not_know_the_options_runs_without_and_says_so(site: Site, tmp_path: Path) -> None:
+    refuses = '--info=*|--debug=*) echo "$word: unknown option" >&2; exit 1;;'
+    old = program(tmp_path, f'for word; do case "$word" in {refuses} esac; done')
+    lose(site, 3)
+
+    job = site.job(command=old)
+    ending = site.run(job)
+
+    assert ending.status == "success"
+    assert not job.deletions_judged
+    assert tree(site.directory) == tree(site.upstream)
+    assert "does not know the options of rsync 3.1, so this run has no guard before deletions" in site.log.read_text()
+
+
+def test_a_program_that_takes_no_options_of_ours_is_no_guarded_one(site: Site, tmp_path: Path) -> None:
+    own = program(tmp_path, f"exec rsync -a --delete {site.url} {site.directory}/")
+    lose(site, 3)
+
+    job = site.job(command=own)
+    ending = site.run(job)
+
+    assert ending.status == "success"
+    assert not job.deletions_judged
+    assert tree(site.directory).keys() == tree(site.upstream).keys()
+
+
+def program(folder: Path, text: str) -> str:
+    path = folder / "program"
+    path.write_text(f'#!/bin/sh\n{text}\nexec rsync "$@"\n')
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_a_usage_error_of_ones_own_is_no_reason_to_run_without_the_guard(site: Site) -> None:
+    lose(site, 19)
+    before = site.listings()
+
+    failed = site.sync(rsync_options=("--no-such-option",))
+
+    assert (failed.status, failed.exit_code) == ("failed", 1)
+    assert site.listings() == before
+    assert len([path for path in site.directory.rglob("*") if path.is_file()]) == 20
+
+
+def test_an_upstream_cannot_bring_about_a_run_without_the_guard(site: Site, tmp_path: Path) -> None:
+    """A server may end a client with any exit code and any words."""
+    lie = 'echo "--debug=del2: unknown option" >&2; exit 1'
+    lying = program(tmp_path, f'case "$*" in *--version*) exec rsync "$@";; *--max-delete=0*) {lie};; esac')
+    empty(site.upstream)
+
+    failed = site.sync(command=lying)
+
+    assert (failed.status, failed.exit_code) == ("failed", 1)
+    assert len([path for path in site.directory.rglob("*") if path.is_file()]) == 20
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"rsync_override": ("-a", "--delete"), "rsync_override_only": True},
+        {"rsync_override": ("-a", "--delete")},
+        {"rsync_options": ("--max-delete=1000", "-vv", "--info=name2,skip2", "--out-format=%n", "-q", "-i")},
+        {"rsync_override": ("-rltvvi", "--del", "-M--max-delete=5"), "rsync_override_only": True},
+        {"rsync_override": ("-a", "--delete-excluded", "--delete-delay")},
+    ],
+    ids=str,
+)
+def test_no_options_get_around_the_guard(site: Site, fields: dict[str, Any]) -> None:
+    for number in range(20):
+        grow(site.upstream, {f"delete_item(folder-1/{number}) mode=100644 flags=2": ""})
+        (site.upstream / f"folder-{number % 4}/{number}").unlink()
+
+    job = site.job(**fields)
+    refused = site.run(job)
+
+    assert refused.status == "refused"
+    assert refused.reason.startswith("20 of 20 files (190 B) would be deleted;")
+    assert job.deletions_judged
+    assert len([path for path in site.directory.glob("folder-*/*") if path.is_file()]) == 20
+
+
+def test_an_own_max_delete_is_one_more_limit(site: Site) -> None:
+    lose(site, 3)
+
+    refused = site.sync(rsync_options=("--max-delete=2",))
+
+    assert refused.status == "refused"
+    assert refused.reason.startswith("3 of 20 files (3 B) would be deleted; `max_delete: 2` allows 2.")
+    assert site.sync(rsync_options=("--max-delete", "3")).status == "success"
+
+
+def test_an_rsync_that_deletes_nothing_needs_no_guard(site: Site) -> None:
+    lose(site, 3)
+    job = site.job(rsync_override=("-a",))
+
+    assert site.run(job).status == "success"
+    assert job.deletions_judged
+    assert "--max-delete" not in site.log.read_text()
+    assert len([path for path in site.directory.rglob("*") if path.is_file()]) == 20
+
+
+def test_backups_of_deleted_files_are_rsyncs_own_matter(site: Site) -> None:
+    lose(site, 3)
+    job = site.job(rsync_options=("--backup", "--suffix=.old"))
+
+    assert site.run(job).status == "success"
+    assert not job.deletions_judged
+    assert (site.directory / "folder-1/1.old").exists()
+
+
+def test_a_name_that_does_not_arrive_or_is_forged_deletes_nothing(site: Site, tmp_path: Path) -> None:
+    """A hostile server, and a message of the day, can print any line; rsync counts what it leaves out by itself."""
+    lose(site, 3)
+    grow(site.directory, {"local": "ours"})
+    for script in (
+        'echo "delete_item(local) mode=100644 flags=2"',
+        'rsync "$@" | grep -v "delete_item(folder-2"; exit 25',
+    ):
+        refused = site.sync(command=program(tmp_path, script), rsync_options=("--exclude=/local",))
+        assert refused.status == "refused"
+        assert "deletions, but named" in refused.reason
+        assert "nothing was deleted" in refused.reason
+        assert len([path for path in site.directory.rglob("*") if path.is_file()]) == 21
+
+
+@pytest.mark.parametrize(
+    "path", [b"../x", b"/etc/x", b"a/../../x", b"", b"a//b", b"./x", b"a/.", b"project/trace/host"]
+)
+def test_no_name_leads_out_of_the_mirror_or_to_what_is_protected(tmp_path: Path, path: bytes) -> None:
+    items = [Item(path, is_folder=False, nested=False, obstacle=False)]
+
+    with pytest.raises(deletions.Outside):
+        deletions.measure(str(tmp_path), items, frozenset({b"project/trace/host"}), lambda: False)
+
+
+def test_no_link_is_followed_when_deleting(tmp_path: Path) -> None:
+    grow(tmp_path, {"outside/file": "x", "mirror/link": "-> ../outside", "mirror/file": "x"})
+    items = [Item(path, is_folder=False, nested=False, obstacle=False) for path in (b"link/file", b"file/x", b"gone/x")]
+    items += [Item(b"link", is_folder=True, nested=False, obstacle=False)]
+
+    assert deletions.delete(str(tmp_path / "mirror"), items, lambda: False) == []
+
+    assert (tmp_path / "outside/file").exists()
+    assert (tmp_path / "mirror/link").is_symlink()
+
+
+def test_times_of_directories_stay_and_failures_are_named(tmp_path: Path) -> None:
+    grow(tmp_path, {"kept/file": "x", "kept/other": "x", "full/x/y": "x"})
+    os.utime(tmp_path / "kept", (1000, 1000))
+    items = [Item(b"kept/file", is_folder=False, nested=False, obstacle=False)]
+    items += [Item(b"full", is_folder=True, nested=False, obstacle=False)]
+
+    assert deletions.delete(str(tmp_path), items, lambda: False) == []
+
+    assert [path.name for path in (tmp_path / "kept").iterdir()] == ["other"]
+    assert (tmp_path / "kept").stat().st_mtime == 1000
+    assert (tmp_path / "full/x/y").exists()
+
+
+def test_what_rsync_writes_of_a_name_is_read_back() -> None:
+    assert decoded(rb"\#377\#012\#134#012 a\b") == b"\xff\n\\#012 a\\b"
+
+
+def test_a_name_in_a_log_is_one_line() -> None:
+    assert shown(b"a\nb\xff\x1b" + "ü".encode()) == "a\\#012b\\#377\\#033ü"
+
+
+def test_a_log_names_few_deletions_and_counts_the_rest(site: Site) -> None:
+    grow(site.upstream, {f"many/{number:04}": "" for number in range(300)})
+    site.sync()
+    shutil.rmtree(site.upstream / "many")
+
+    assert site.sync(max_delete=300).status == "success"
+
+    log = site.log.read_text()
+    assert log.count("*deleting   many/") == 100
+    assert "*deleting   201 more\n" in log
+
+
+def test_a_full_disk_for_the_names_fails_before_anything_is_deleted(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lose(site, 3)
+    monkeypatch.setattr(deletion_names, "_nameless", lambda _folder: os.open("/dev/full", os.O_RDWR))
+
+    failed = site.sync()
+
+    assert failed.status == "failed"
+    assert "No space left" in failed.reason
+    assert len([path for path in site.directory.rglob("*") if path.is_file()]) == 20
+
+
+def test_modes_do_not_stand_in_the_way_of_another_user(site: Site) -> None:
+    """A directory that the upstream has made unwritable is emptied nevertheless, and is unwritable afterwards."""
+    (site.upstream / "folder-1").chmod(0o555)
+    site.sync()
+    lose(site, 5)
+
+    assert site.sync().status == "success"
+    assert stat.S_IMODE((site.directory / "folder-1").stat().st_mode) == 0o555
+    assert tree(site.directory) == tree(site.upstream)
