@@ -10,7 +10,7 @@ from typing import NamedTuple
 from runner import policy_lists
 from runner.paths import lies_in
 from runner.providers import PROVIDERS
-from schemas import rsync_filters, rsync_hosts, rsync_options
+from schemas import rsync_filters, rsync_hosts, rsync_options, rsync_output
 from schemas.problems import shown
 from schemas.records import Mirror, Policy
 from schemas.rsync_options import Option
@@ -170,6 +170,7 @@ def _filter(word: str, value: str) -> Iterator[_Complaint]:
 def _key(mirror: Mirror, word: str) -> str:
     """The key that a word comes from."""
     for key in KEYS:
-        if word in getattr(mirror, key):
+        words = getattr(mirror, key)
+        if word in words or word in rsync_output.without_output(words):
             return key
     return "exclude_file" if word == "--exclude-from" else "stage1_profile" if word.startswith("-") else KEYS[0]
