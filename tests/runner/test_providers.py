@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from runner import logs
-from runner.api import Findings, Job, Machine
+from runner.api import Abort, Findings, Job, Machine
 from runner.deletion_limits import limits_of
 from runner.paths import Paths
 from runner.providers import command, rsync, rsync_words, two_stage_rsync
