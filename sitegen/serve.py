@@ -19,11 +19,12 @@ from sitegen.poke import poke
 from sitegen.process import Publisher
 from sitegen.storage.store import Store
 from sitegen.web import routes
+from sitegen.web.acceptor import Acceptor
 from sitegen.web.addresses import networks
 from sitegen.web.api_reads import CHANGED
 from sitegen.web.bells import Bells
 from sitegen.web.certificate import Certificate
-from sitegen.web.connection import guarded
+from sitegen.web.connection import Connection, guarded
 from sitegen.web.front import Front
 from sitegen.web.gate import Gate
 from sitegen.web.ingest import Ingest
@@ -103,13 +104,32 @@ def _config(settings: ManagerSettings, gate: Gate, application: Front) -> uvicor
 
 
 class _Server(uvicorn.Server):
-    """Lets held requests go first when it is told to end, and looks after deadlines and the certificate until then."""
+    """Lets held requests go first when it is told to end, and looks after deadlines and the certificate until then.
+
+    With TLS it accepts by itself, since uvicorn would not count connections without a handshake.
+    """
 
     def __init__(self, config: uvicorn.Config, bells: Bells, gate: Gate, certificate: Certificate | None) -> None:
         super().__init__(config)
         self._bells = bells
         self._gate = gate
         self._certificate = certificate
+        self._acceptor: Acceptor | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        if self.config.ssl is None or not sockets:
+            await super().startup(sockets)
+            return
+        [listener] = sockets
+        listener.setblocking(False)
+        listener.listen(self.config.backlog)
+        await super().startup([])
+        self._acceptor = Acceptor(listener, self._gate, self.config.ssl, self._connect)
+        self._acceptor.start()
+
+    def _connect(self) -> Connection:
+        kind = guarded(self._gate)
+        return kind(config=self.config, server_state=self.server_state, app_state={})
 
     async def on_tick(self, counter: int) -> bool:
         if counter % _TICKS == 0:
@@ -120,6 +140,8 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._bells.close()
+        if self._acceptor:
+            self._acceptor.stop()
         await super().shutdown(sockets)
 
 

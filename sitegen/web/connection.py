@@ -34,12 +34,7 @@ FIELDS = 100
 _NEVER = math.inf
 
 
-def guarded(gate: Gate) -> type[asyncio.Protocol]:
-    """The class of connections that enter this gate."""
-    return type("Guarded", (_Connection,), {"gate": gate})
-
-
-class _Connection(HttpToolsProtocol):
+class _Guarded(HttpToolsProtocol):
     """A client's connection. Only one request is at work, and one more may have begun; the rest is not even read."""
 
     gate: Gate
@@ -66,15 +61,15 @@ class _Connection(HttpToolsProtocol):
         self._read_by = self._now_and_patience()
         too_many = self.gate.enter(self, peer[0] if peer else "")
         if too_many:
-            self._refuse(503, too_many[1], too_many[0])
+            self._refuse(503, too_many[1])
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.gate.leave(self)
         self._held, self._read_by, self._write_by = b"", _NEVER, _NEVER
         self._is_deaf = True
-        if self._paced:
+        if self._paced:  # else there never was a connection, only a handshake
             self._paced.is_closed = True
-        super().connection_lost(exc)
+            super().connection_lost(exc)
 
     def eof_received(self) -> None:
         self._transport().flush()
@@ -199,7 +194,7 @@ class _Connection(HttpToolsProtocol):
         most = f"{FIELDS} fields" if self._fields > FIELDS else f"{self.gate.limits.header_size} bytes"
         self._refuse(431, f"the head is larger than {most}", reasons.TOO_LARGE)
 
-    def _refuse(self, status: int, why: str, reason: str) -> None:
+    def _refuse(self, status: int, why: str, reason: str | None = None) -> None:
         """Listen to no more, and say why once all requests before have their answers.
 
         A request whose body turned out wrong gets none: nobody would know which answer this is.
@@ -209,7 +204,8 @@ class _Connection(HttpToolsProtocol):
         self._is_deaf = True
         self._refusal = status, why
         self._read_by = _NEVER
-        self.gate.ended[reason] += 1
+        if reason:
+            self.gate.ended[reason] += 1
         if not self.under_way:
             self._answer_refusal()
         elif not self._is_whole:
@@ -262,3 +258,11 @@ def _end_of_piece(data: bytes, start: int) -> int:
     """The end of a piece that holds the end of one head at most, wherever that is: each ends with an empty line."""
     found = data.find(b"\n\r\n", start + SHORTEST, start + LONGEST)
     return found + 3 if found >= 0 else min(len(data), start + LONGEST)
+
+
+Connection = _Guarded
+
+
+def guarded(gate: Gate) -> type[Connection]:
+    """The class of connections that enter this gate."""
+    return type("Guarded", (Connection,), {"gate": gate})

@@ -47,8 +47,16 @@ class Gate:
         """Count a new connection; returns the reason and the words with which to refuse it, if it is one too many.
 
         A refused one counts until it leaves, but not for its address. Connections of trusted proxies, which bring
-        requests of many, count for no address.
+        requests of many, count for no address. One that is in already stays.
         """
+        if connection in self._open:
+            return None
+        refusal = self._enter(connection, host)
+        if refusal:
+            self.ended[refusal[0]] += 1
+        return refusal
+
+    def _enter(self, connection: Deadlines, host: str) -> tuple[str, str] | None:
         most, most_of_address = self.limits.connections, self.limits.connections_per_address
         is_full = len(self._open) >= most
         self._open[connection] = None

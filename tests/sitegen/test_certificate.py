@@ -1,15 +1,18 @@
 """HTTPS by the manager itself, with real certificates that are renewed while it serves."""
 
 import os
+import resource
 import socket
 import ssl
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from sitegen.web import acceptor
 from tests.sitegen.kit import PATIENCE, Manager, wait_for
 
 PING = b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -44,12 +47,12 @@ def secured(folder: Path, certificate: dict[str, str]) -> Manager:
 
 
 @contextmanager
-def connected(manager: Manager, trusted: str) -> Iterator[ssl.SSLSocket]:
+def connected(manager: Manager, trusted: str, source: str = "127.0.0.1") -> Iterator[ssl.SSLSocket]:
     """A connection to a manager whose certificate must be the trusted one."""
     host, port = manager.address.split(":")
     context = ssl.create_default_context(cafile=trusted)
     with (
-        socket.create_connection((host, int(port)), timeout=PATIENCE) as plain,
+        socket.create_connection((host, int(port)), timeout=PATIENCE, source_address=(source, 0)) as plain,
         context.wrap_socket(plain, server_hostname=host) as connection,
     ):
         yield connection
@@ -124,3 +127,53 @@ def test_a_pipe_in_the_place_of_the_certificate_is_named_and_not_waited_for(
     os.mkfifo(tmp_path / "pipe")
     done = secured(tmp_path, first | {key: str(tmp_path / "pipe")}).command("serve")
     assert (done.returncode, "cannot be used: it is a named pipe" in done.stderr) == (1, True)
+
+
+def test_connections_without_a_handshake_count_and_end(tmp_path: Path, first: dict[str, str]) -> None:
+    limits = {"connections_per_address": 3, "read_timeout": "2s"}
+    manager = Manager(tmp_path, tls=first, limits=limits, trusted_proxies=["127.0.0.3"])
+    trusted, address = first["certificate"], ("127.0.0.1", int(manager.address.rpartition(":")[2]))
+    with manager.answering() as server, ExitStack() as stack:
+        gate: Any = server._gate  # type: ignore[attr-defined]
+        silent = [stack.enter_context(socket.create_connection(address, timeout=PATIENCE)) for _ in range(3)]
+        silent[0].sendall(b"\x16\x03\x01")
+        wait_for(lambda: gate.count == 3, "they count")
+        for _ in range(100):
+            with socket.create_connection(address, timeout=PATIENCE) as one_more:
+                assert one_more.recv(1) == b"", "it is closed at once"
+        assert gate.ended["connections_per_address"] == 100
+        for host in ("127.0.0.2", "127.0.0.3"):
+            with connected(manager, trusted, host) as other:
+                assert answers(other), "another address, and a trusted proxy"
+        for connection in silent:
+            assert connection.recv(1) == b"", "nobody shakes hands for ever"
+        wait_for(lambda: gate.count == 0, "they are gone")
+        for _ in range(5):
+            with connected(manager, trusted) as fine:
+                assert answers(fine)
+        with socket.create_connection(address, timeout=PATIENCE) as plain:
+            plain.sendall(PING)
+            assert b"pong" not in plain.recv(4096)
+        stack.enter_context(socket.create_connection(address, timeout=PATIENCE))
+        wait_for(lambda: gate.count, "the end does not wait for one that says nothing")
+    manager.session.close()
+
+
+def test_a_lack_of_files_passes(
+    tmp_path: Path, first: dict[str, str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    manager = secured(tmp_path, first)
+    monkeypatch.setattr(acceptor, "_PAUSE", 0.1)
+    with manager.answering():
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with ExitStack() as stack:
+            clients = [stack.enter_context(socket.socket()) for _ in range(50)]
+            resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(socket.socket.fileno, clients)) + 1, hard))
+            try:
+                for client in clients:
+                    client.connect(("127.0.0.1", int(manager.address.rpartition(":")[2])))
+                wait_for(lambda: "cannot accept connections" in caplog.text, "it is told")
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert manager.get("/ping") == {"message": "pong"}
+    manager.session.close()

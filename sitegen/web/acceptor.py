@@ -1,0 +1,90 @@
+"""Accepting connections with TLS, of which those that have not shaken hands count as well.
+
+The server's own way to accept tells of a connection only after its handshake, for which it gives a minute. Until then
+nobody would know how many there are, and from where.
+"""
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections.abc import Callable
+from functools import partial
+
+from sitegen.web.connection import Connection
+from sitegen.web.gate import Gate
+
+_AT_ONCE = 100
+"""Connections that are accepted in one turn of the event loop."""
+
+_PAUSE = 1.0
+"""Seconds until the next try when no file is left."""
+
+_log = logging.getLogger(__name__)
+
+
+class Acceptor:
+    """Accepts from a listening socket once it is started. Only for the event loop's thread."""
+
+    def __init__(
+        self, listener: socket.socket, gate: Gate, context: ssl.SSLContext, connect: Callable[[], Connection]
+    ) -> None:
+        self._listener = listener
+        self._gate = gate
+        self._context = context
+        self._connect = connect
+        self._here = asyncio.get_running_loop()
+        self._handshakes: set[asyncio.Task[None]] = set()
+        self._pause: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Accept from now on."""
+        self._here.add_reader(self._listener, self._accept)
+
+    def stop(self) -> None:
+        """Accept no more, and end what has not shaken hands."""
+        if self._pause:
+            self._pause.cancel()
+        self._here.remove_reader(self._listener)
+        for handshake in self._handshakes:
+            handshake.cancel()
+
+    def _accept(self) -> None:
+        for _ in range(_AT_ONCE):
+            try:
+                accepted, peer = self._listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                _log.error("cannot accept connections, the next try is in %g s: %s", _PAUSE, error)
+                self._here.remove_reader(self._listener)
+                self._pause = self._here.call_later(_PAUSE, self.start)
+                return
+            self._begin(accepted, peer[0])
+
+    def _begin(self, accepted: socket.socket, host: str) -> None:
+        accepted.setblocking(False)
+        connection = self._connect()
+        if self._gate.enter(connection, host) is not None:
+            self._gate.leave(connection)
+            accepted.close()  # it could not read why without a handshake
+            return
+        handshake = self._here.create_task(self._shake_hands(accepted, connection))
+        self._handshakes.add(handshake)
+        handshake.add_done_callback(self._handshakes.discard)
+
+    async def _shake_hands(self, accepted: socket.socket, connection: Connection) -> None:
+        try:
+            await self._here.connect_accepted_socket(
+                partial(_same, connection),
+                accepted,
+                ssl=self._context,
+                ssl_handshake_timeout=self._gate.limits.read_timeout,
+            )
+        except (OSError, asyncio.CancelledError):
+            self._gate.leave(connection)
+            accepted.close()
+
+
+def _same(connection: Connection) -> Connection:
+    return connection
