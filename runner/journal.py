@@ -34,6 +34,8 @@ _DAY = 86400.0
 KEPT_RUNS = 100
 """Ended runs kept for each mirror, once the manager knows them."""
 
+_STATE = ", ".join(State._fields)
+
 _NOT_PROBED = ACTIVE | {PAUSED, DISABLED}
 
 
@@ -107,8 +109,7 @@ class Journal(Outbox):
 
     def states(self) -> dict[str, State]:
         """Every mirror's state by name."""
-        columns = "status, last_started_at, last_ended_at, last_success_at, size, failures, forced"
-        query = f"SELECT name, {columns} FROM mirror"  # noqa: S608 - own columns
+        query = f"SELECT name, {_STATE} FROM mirror"  # noqa: S608 - own columns
         return {row[0]: State(*row[1:]) for row in self._db.execute(query)}
 
     def past(self, mirror: str) -> Past:
@@ -122,6 +123,11 @@ class Journal(Outbox):
         forgotten = {"files_in": "", "emptied": None, "accepted_files": None, "accepted_bytes": None}
         with transaction(self._db):
             self._update("mirror", forgotten, "name", mirror)
+
+    def state(self, mirror: str) -> State:
+        """The state of one mirror that began a run."""
+        query = f"SELECT {_STATE} FROM mirror WHERE name = ?"  # noqa: S608 - own columns
+        return State(*self._db.execute(query, (mirror,)).fetchone())
 
     def orders(self) -> dict[str, Order]:
         """What somebody wants of mirrors, by name: overrides that hold, and starts that have not begun."""
@@ -172,7 +178,7 @@ class Journal(Outbox):
                 self._set(subject, LAUNCHING)
                 self._grant(subject.name, forced=subject.name in orders and orders[subject.name].force)
                 self._report(subject.name, now)
-            states = self.states()
+            states = self.states() if waiting else {}
             for subject in waiting:
                 state = states.get(subject.name)
                 if subject.name not in busy and (state is None or state.status != QUEUED):

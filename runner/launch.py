@@ -8,7 +8,7 @@ that comes while the program is at work, and nobody needs any right but to write
 import contextlib
 from collections.abc import Mapping
 
-from runner import programs, units, wishes
+from runner import locks, programs, tick, units, wishes
 from runner.output import log
 from runner.places import Places
 from schemas.records import Mirror
@@ -39,10 +39,20 @@ def want_tick(places: Places, *, only_requested: bool = False) -> None:
 
     With `only_requested` that tick starts no mirror that nobody asked for by name.
     """
+    if _is_about_to_begin(places, only_requested=only_requested):
+        return
     if only_requested:
         _want(places, "start", "tick", "requested")
     else:
         _want(places, "tick", "tick")
+
+
+def _is_about_to_begin(places: Places, *, only_requested: bool) -> bool:
+    """Whether such a tick waits for the one at work: it looks at everything after that."""
+    try:
+        return locks.is_held(places.lock("program", tick.WAITING[only_requested]))
+    except OSError:
+        return False
 
 
 def want_measure(places: Places, name: str) -> None:

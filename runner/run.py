@@ -159,7 +159,7 @@ def _supervise(job: Job, book: Journal, number: int, held: Locks, stop: process.
 
 
 def _next_run_at(mirror: Mirror, book: Journal, header: Header, status: str, now: float) -> float | None:
-    state = book.states()[mirror.name]
+    state = book.state(mirror.name)
     failures = schedule.count_failures(state.failures, status)
     ended = state._replace(status=status, last_ended_at=now, failures=failures)
     return schedule.next_run_at(plan.due(mirror), ended, schedule.rules_of(header), now)

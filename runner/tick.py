@@ -8,6 +8,13 @@ import time
 from runner import agenda, locks, wishes
 from runner.places import Places
 
+WAITING = ("next-tick", "next-requested-tick")
+"""The locks of the ticks that wait for the one at work: of one that launches all that is due, and of one that launches
+what was asked for by name."""
+
+PATIENCE = 20.0
+"""Seconds to wait for the tick at work."""
+
 HORIZON = 3600.0
 """Seconds after which a tick looks at everything again, whatever the agenda says."""
 
@@ -23,13 +30,20 @@ def _watched(places: Places) -> tuple[str, ...]:
     return places.plan, places.journal, f"{places.journal}-wal"
 
 
-def tick(places: Places, *, only_requested: bool = False) -> int:
+def tick(places: Places, *, only_requested: bool = False, patient: bool = True) -> int:
     """Do one tick and return the number of runs that it launched; with `only_requested` it launches the mirrors alone
-    that somebody asked for by name."""
+    that somebody asked for by name.
+
+    One that is not `patient` leaves it to another tick of its kind that is about to begin: every run wants a tick when
+    it ends, and those of a hundred short runs would wait for each other.
+    """
     if not only_requested:
         wishes.take(places, "tick")
-    with locks.Held(places.lock("program", "tick"), wait=20.0) as ours:
-        if not ours:
+    turn = locks.Held(places.lock("program", "tick"), wait=PATIENCE) if patient else _next(places, only_requested)
+    if turn is None:
+        return 0
+    with turn as held:
+        if not held:
             from schemas.errors import SkipjackError
 
             raise SkipjackError(
@@ -39,15 +53,21 @@ def tick(places: Places, *, only_requested: bool = False) -> int:
             return 0
         launched, orphans = _work(places, only_requested=only_requested)
     if orphans:
-        with locks.Held(places.lock("program", "orphans")) as ours:
-            if ours:
+        with locks.Held(places.lock("program", "orphans")) as held:
+            if held:
                 from runner.settle import end_orphans
 
                 end_orphans(places, orphans)
-        with locks.Held(places.lock("program", "tick"), wait=20.0) as ours:
-            if ours:
+        with locks.Held(places.lock("program", "tick"), wait=PATIENCE) as held:
+            if held:
                 launched += _work(places, only_requested=only_requested)[0]
     return launched
+
+
+def _next(places: Places, only_requested: bool) -> "locks.Held | None":
+    """Wait for the end of the tick at work; None when another one waits already, which has yet to look at anything."""
+    with locks.Held(places.lock("program", WAITING[only_requested])) as first:
+        return locks.Held(places.lock("program", "tick"), wait=PATIENCE) if first else None
 
 
 def _work(places: Places, *, only_requested: bool) -> tuple[int, list[str]]:

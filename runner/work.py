@@ -10,7 +10,7 @@ from runner.journal import Active, Ending, Journal, Subject
 from runner.places import Places
 from runner.plan import Plan
 from runner.schedule import Decision
-from schemas.states import LAUNCH_FAILED, LAUNCHING
+from schemas.states import LAUNCH_FAILED, LAUNCHING, QUEUED
 
 
 class Done(NamedTuple):
@@ -32,6 +32,8 @@ def work(places: Places, now: float, *, only_requested: bool = False) -> Done:
         held = hold.is_held(opened.header, book)
         mirrors, world = schedule.world(opened, states, book.orders(), held=held)
         decision = schedule.decide(mirrors, world, now, only_requested=only_requested)
+        waiting = [name for name in decision.wait if name not in states or states[name].status != QUEUED]
+        decision = decision._replace(wait=waiting)
         launched = _launch(places, opened, book, decision, now, by_request=only_requested)
         if decision.stop:
             ended = renames.under_way(decision.stop, aliases)
@@ -44,7 +46,8 @@ def work(places: Places, now: float, *, only_requested: bool = False) -> Done:
 
 
 def _launch(places: Places, opened: Plan, book: Journal, decision: Decision, now: float, *, by_request: bool) -> int:
-    """Announce and start the runs that were decided on; gives their number."""
+    """Announce and start the runs that were decided on; gives their number. Those that wait are new among the waiting:
+    thousands may wait for long, and reading all of them would cost each start as much as there are mirrors."""
     chosen = {name: opened.mirror(name) for name in (*decision.launch, *decision.wait)}
     planned = {name: found for name, found in chosen.items() if found is not None}
     subjects = {name: Subject.of(found) for name, found in planned.items()}
