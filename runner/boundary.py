@@ -4,7 +4,6 @@
 errors (2) are the argument parser's.
 """
 
-import errno
 import os
 import signal
 import time
@@ -12,11 +11,9 @@ from collections.abc import Callable
 
 from runner.output import log
 from schemas.errors import SkipjackError
+from schemas.failures import of_the_machine
 
 EXPECTED, BUG = 1, 3
-
-_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
-"""What a disk does to us; the system does not always say which file it was about."""
 
 
 def guarded(program: Callable[[], int], folder: str | None = None) -> int:
@@ -30,14 +27,12 @@ def guarded(program: Callable[[], int], folder: str | None = None) -> int:
         return 128 + signal.SIGINT
     except BrokenPipeError:
         return EXPECTED  # whoever read our output has gone; there is nobody to tell
-    except OSError as error:
-        if error.filename is None and error.errno not in _DISK:
-            return _bug(error, folder)
-        place = error.filename or "A file cannot be written"
-        log(f"{place}: {error.strerror}. Check the path, its owner and the free space.", about="skipjack")
-        return EXPECTED
     except Exception as error:
-        return _bug(error, folder)
+        failure = of_the_machine(error)
+        if failure is None:
+            return _bug(error, folder)
+        log(failure, about="skipjack")
+        return EXPECTED
 
 
 def _bug(error: Exception, folder: str | None) -> int:

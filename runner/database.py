@@ -24,6 +24,19 @@ HELD_BACK = 256 * 1024
 """Bytes that are held back for ends of runs: some dozens find room in there."""
 
 
+GIVEN_BACK, KEPT = 4 * 1024**2, 1024**2
+"""Bytes of unused room from which some is given back to the disk, and how much is kept for what comes."""
+
+REWRITTEN = 64 * 1024**2
+"""Bytes that a journal may hold to be written anew as a whole, which takes a few seconds at most."""
+
+_STEP = 256
+"""Pages that are given back in one transaction."""
+
+_INCREMENTAL = 2
+"""SQLite's number for files whose unused pages can be given back one by one."""
+
+
 @contextmanager
 def opened(path: str) -> Iterator[sqlite3.Connection]:
     """Open the journal, made on a new machine and brought to this version's tables when needed.
@@ -70,11 +83,37 @@ def _explained(path: str) -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
-        if "no such" in str(error):  # a table or a column
-            raise SkipjackError(f"The journal {path} is damaged: {error}.", _anew(path)) from error
-        raise SkipjackError(f"The journal {path} cannot be used: {error}.", _ROOM) from error
+        if _is_outage(error):
+            raise SkipjackError(f"The journal {path} cannot be used: {error}.", _ROOM) from error
+        raise _damaged(path, str(error)) from error
     except sqlite3.DatabaseError as error:
-        raise SkipjackError(f"The journal {path} is damaged: {error}.", _anew(path)) from error
+        raise _damaged(path, str(error)) from error
+    except _UNREADABLE as error:
+        from runner.damage import examine
+
+        fault = examine(path)  # it may be a bug of ours instead
+        if fault is None:
+            raise
+        raise _damaged(path, fault) from error
+
+
+_UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
+"""What reading a damaged value may raise."""
+
+_OUTAGES = frozenset({
+    sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_READONLY, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_PERM, sqlite3.SQLITE_INTERRUPT,
+    sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_NOLFS,
+})  # fmt: skip
+"""SQLite's results for what a disk, a limit or another process does; any other one is the file's own fault."""
+
+
+def _is_outage(error: sqlite3.OperationalError) -> bool:
+    return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _OUTAGES
+
+
+def _damaged(path: str, fault: str) -> SkipjackError:
+    return SkipjackError(f"The journal {path} is damaged: {' '.join(fault.split())}.", _anew(path))
 
 
 _ROOM = "See whether the disk is full or read-only; nothing was recorded."
@@ -95,6 +134,7 @@ def _fill(path: str) -> None:
     """Write a journal in which nothing has happened yet."""
     connection = sqlite3.connect(path, isolation_level=None)
     try:
+        connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
         connection.execute("PRAGMA journal_mode=WAL")
         _migrate(connection)
     finally:
@@ -200,7 +240,54 @@ def with_room(connection: sqlite3.Connection, change: Callable[[], T]) -> T:
 
 
 def _held_back(connection: sqlite3.Connection) -> str:
-    return str(connection.execute("PRAGMA database_list").fetchone()[2]) + "-reserve"
+    return _file(connection) + "-reserve"
+
+
+def _file(connection: sqlite3.Connection) -> str:
+    return str(connection.execute("PRAGMA database_list").fetchone()[2])
+
+
+def give_back(connection: sqlite3.Connection) -> None:
+    """Give room that the journal does not use back to the disk, as after the reports of a week were delivered.
+
+    In small steps, between which others write; a disk without room, or one who reads, leaves the rest for later.
+    """
+    if _unused(connection) < GIVEN_BACK:
+        return
+    with suppress(sqlite3.OperationalError):
+        if _pragma(connection, "auto_vacuum") != _INCREMENTAL:
+            _make_incremental(connection)
+        before = None  # one of an earlier release that is too large gives nothing back
+        while before != (left := _unused(connection)) and left > KEPT and _free_on_disk(connection) > 2 * GIVEN_BACK:
+            before = left
+            connection.execute(f"PRAGMA incremental_vacuum({_STEP:d})").fetchall()
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        connection.execute("PRAGMA busy_timeout=1000")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    connection.execute(f"PRAGMA busy_timeout={PATIENCE * 1000:.0f}")
+
+
+def _make_incremental(connection: sqlite3.Connection) -> None:
+    """Write a journal of an earlier release anew, if that is quick and there is room: meanwhile nobody else writes."""
+    used = (_pragma(connection, "page_count") - _pragma(connection, "freelist_count")) * _pragma(
+        connection, "page_size"
+    )
+    if used <= REWRITTEN and _free_on_disk(connection) > 3 * used + GIVEN_BACK:
+        connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
+        connection.execute("VACUUM")
+
+
+def _unused(connection: sqlite3.Connection) -> int:
+    return _pragma(connection, "freelist_count") * _pragma(connection, "page_size")
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> int:
+    return int(connection.execute(f"PRAGMA {name}").fetchone()[0])
+
+
+def _free_on_disk(connection: sqlite3.Connection) -> int:
+    found = os.statvfs(os.path.dirname(_file(connection)))
+    return found.f_bavail * found.f_frsize
 
 
 @contextmanager

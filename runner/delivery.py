@@ -63,6 +63,7 @@ def deliver(settings: RunnerSettings, client: Client) -> Delivered:
                 took = f"only {len(taken)}" if taken else "none"
                 raise Misbehaves(f"The manager took {took} of the {len(reports)} reports.", _ITS_LOG)
             if not book.pending():
+                book.give_back()
                 return Delivered(delivered, answer.revision, resent)
 
 

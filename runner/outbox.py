@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from runner.database import transaction
+from runner.database import give_back, transaction
 from schemas.report import CHANGE, SNAPSHOT, MirrorStatus, Run, decode_probe, encode_content
 from schemas.states import SUCCESS
 
@@ -96,6 +96,10 @@ class Outbox:
         with transaction(self._db):
             self._db.execute("DELETE FROM outbox WHERE number <= ?", (number,))
             self._db.execute("UPDATE identity SET acknowledged = max(acknowledged, ?)", (number,))
+
+    def give_back(self) -> None:
+        """Give room that delivered reports leave unused back to the disk."""
+        give_back(self._db)
 
     def snapshot(self, known: int, now: float) -> None:
         """Replace what waits by reports of everything, for a manager that knows all up to `known` and no more.

@@ -7,22 +7,26 @@ import functools
 import json
 import os
 import sqlite3
+import stat
+import time
+from binascii import crc32
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+from runner.output import log
 from runner.paths import Paths
 from schemas.errors import SkipjackError
 from schemas.records import Mirror, SyncWindows
 from schemas.stored import decode_mirror, encode_mirror
 
-FORMAT = 5
+FORMAT = 6
 
 Shown = tuple[str | None, str, str, str]
 """A problem as the plan keeps it: the mirror it is about, the place, what is wrong, what to do."""
 
 _SCHEMA = """
-CREATE TABLE header (content TEXT NOT NULL);
+CREATE TABLE header (content TEXT NOT NULL, sum INTEGER NOT NULL);
 CREATE TABLE mirror (
     name TEXT PRIMARY KEY,
     interval INTEGER NOT NULL,
@@ -35,7 +39,9 @@ CREATE TABLE mirror (
     formerly TEXT NOT NULL,
     revision TEXT NOT NULL,
     paths TEXT NOT NULL,
-    definition TEXT NOT NULL
+    definition TEXT NOT NULL,
+    due_sum INTEGER NOT NULL,
+    sum INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX renamed ON mirror (name, formerly) WHERE formerly <> '';
 """
@@ -109,6 +115,8 @@ def write(path: str, header: Header, mirrors: list[Planned], since: Mapping[str,
     `since` tells by name when mirrors got their fixed times.
     """
     aside = f"{path}.new"
+    for place in (aside, path):
+        _require_place(place)
     try:
         _write(aside, header, [_row(each, since.get(each.mirror.name, 0.0)) for each in mirrors])
     except sqlite3.DatabaseError as error:
@@ -118,16 +126,24 @@ def write(path: str, header: Header, mirrors: list[Planned], since: Mapping[str,
     _sync(os.path.dirname(path))
 
 
+def _require_place(path: str) -> None:
+    """Move a directory away that stands where a file belongs."""
+    if os.path.isdir(path) and not os.path.islink(path):
+        instead = f"{path}.directory-{time.time_ns()}"
+        os.rename(path, instead)
+        log(f"the directory {path} was in the place of a file; it is now {instead}", about="follow")
+
+
 def _write(aside: str, header: Header, rows: list[tuple[object, ...]]) -> None:
-    if os.path.exists(aside):
+    if os.path.lexists(aside):
         os.unlink(aside)  # left by a follow that was killed
     connection = sqlite3.connect(aside, isolation_level=None)
     try:
         connection.execute("PRAGMA journal_mode=OFF")  # nobody knows the file before it is renamed
         connection.execute(f"PRAGMA user_version={FORMAT:d}")
         connection.executescript("BEGIN;" + _SCHEMA)
-        connection.execute("INSERT INTO header VALUES (?)", (json.dumps(header._asdict()),))
-        connection.executemany("INSERT INTO mirror VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        connection.execute("INSERT INTO header VALUES (?, ?)", _summed((json.dumps(header._asdict()),)))
+        connection.executemany("INSERT INTO mirror VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
         connection.execute("COMMIT")
     finally:
         connection.close()
@@ -137,11 +153,29 @@ def _write(aside: str, header: Header, rows: list[tuple[object, ...]]) -> None:
 def _row(planned: Planned, since: float) -> tuple[object, ...]:
     mirror = planned.mirror
     windows = json.dumps(mirror.sync_windows) if mirror.sync_windows else ""
-    return (
-        mirror.name, mirror.interval, mirror.cron, since, mirror.jitter,
+    for_tick = (
+        mirror.name, mirror.interval, mirror.cron, float(since), mirror.jitter,
         " ".join(mirror.after), windows, mirror.backoff_limit,
-        " ".join(mirror.formerly), planned.revision, json.dumps(planned.paths), encode_mirror(mirror),
     )  # fmt: skip
+    for_run = (planned.revision, json.dumps(planned.paths), encode_mirror(mirror))
+    formerly = " ".join(mirror.formerly)
+    return (*for_tick, formerly, *for_run, _sum(for_tick), _sum((mirror.name, formerly, *for_run)))
+
+
+def _sum(values: tuple[object, ...]) -> int:
+    """A checksum of values: SQLite has none of its own, and a wrong letter could lead into another directory."""
+    return crc32(repr(values).encode())
+
+
+def _summed(values: tuple[object, ...]) -> tuple[object, ...]:
+    return (*values, _sum(values))
+
+
+def _sound(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The values of a row without the checksum that stands last; DatabaseError when it is another one."""
+    if _sum(values[:-1]) != values[-1]:
+        raise sqlite3.DatabaseError(f"a row of it was altered ({str(values[0])[:40]!r})")
+    return values[:-1]
 
 
 @functools.lru_cache(maxsize=1024)
@@ -153,7 +187,12 @@ def _as_windows(plain: list[Any] | None) -> SyncWindows | None:
     return SyncWindows(tuple(plain[0]), tuple(plain[1]), plain[2]) if plain else None
 
 
-def _planned(definition: str, paths: str, revision: str) -> Planned:
+_DUE = ("name", "interval", "cron", "since", "jitter", "after", "sync_windows", "backoff_limit")
+_PLANNED = "SELECT name, formerly, revision, paths, definition, sum FROM mirror"
+
+
+def _planned(row: tuple[Any, ...]) -> Planned:
+    _name, _formerly, revision, paths, definition = _sound(row)
     return Planned(decode_mirror(definition), Paths(*json.loads(paths)), revision)
 
 
@@ -170,21 +209,24 @@ class Plan:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        self.header = _decode_header(connection.execute("SELECT content FROM header").fetchone()[0])
+        row = connection.execute("SELECT content, sum FROM header").fetchone()
+        if row is None:
+            raise sqlite3.DatabaseError("it has no header")
+        self.header = _decode_header(_sound(row)[0])
 
     def due(self) -> list[Due]:
         """All mirrors, as far as a tick is concerned."""
-        query = f"SELECT {', '.join(Due._fields)} FROM mirror"  # noqa: S608 - own columns
+        query = f"SELECT {', '.join(_DUE)}, due_sum FROM mirror"  # noqa: S608 - own columns
+        rows = map(_sound, self._connection.execute(query))
         return [
             Due(name, interval, cron, jitter, tuple(after.split()), _windows(windows), limit, since)
-            for name, interval, cron, jitter, after, windows, limit, since in self._connection.execute(query)
+            for name, interval, cron, since, jitter, after, windows, limit in rows
         ]
 
     def mirror(self, name: str) -> Planned | None:
         """One mirror, or None when this worker has none of that name."""
-        query = "SELECT definition, paths, revision FROM mirror WHERE name = ?"
-        row = self._connection.execute(query, (name,)).fetchone()
-        return _planned(*row) if row else None
+        row = self._connection.execute(f"{_PLANNED} WHERE name = ?", (name,)).fetchone()
+        return _planned(row) if row else None
 
     def renamed(self) -> list[Planned]:
         """The mirrors that had other names before, with those former names alone that no other one has here now."""
@@ -198,8 +240,7 @@ class Plan:
 
     def mirrors(self) -> list[Planned]:
         """All mirrors with their whole definitions, by name."""
-        query = "SELECT definition, paths, revision FROM mirror ORDER BY name"
-        return [_planned(*row) for row in self._connection.execute(query)]
+        return [_planned(row) for row in self._connection.execute(f"{_PLANNED} ORDER BY name")]
 
 
 def _decode_header(text: str) -> Header:
@@ -213,19 +254,29 @@ def _decode_header(text: str) -> Header:
 
 @contextmanager
 def opened(path: str) -> Iterator[Plan]:
-    """Open the plan for reading; SkipjackError when there is none that this version understands."""
-    if not os.path.exists(path):
-        raise SkipjackError(f"There is no plan at {path} yet.", "Run `skipjack follow` first.")
-    connection = sqlite3.connect(f"file:{_quoted(path)}?mode=ro&immutable=1", uri=True, isolation_level=None)
+    """Open the plan for reading; SkipjackError when there is none that this version understands, or it is damaged."""
     try:
-        found = connection.execute("PRAGMA user_version").fetchone()[0]
-        if found != FORMAT:
-            raise SkipjackError(f"The plan {path} was written by another version.", "Run `skipjack follow`.")
-        yield Plan(connection)
+        is_file = stat.S_ISREG(os.stat(path).st_mode)
+    except FileNotFoundError as error:
+        raise SkipjackError(f"There is no plan at {path} yet.", "Run `skipjack follow` first.") from error
+    except OSError as error:
+        raise SkipjackError(f"The plan {path} cannot be read: {error.strerror}.", "Check the path.") from error
+    if not is_file:
+        raise SkipjackError(f"The plan {path} cannot be read: it is not a file.", _AGAIN)
+    try:
+        connection = sqlite3.connect(f"file:{_quoted(path)}?mode=ro&immutable=1", uri=True, isolation_level=None)
+        try:
+            found = connection.execute("PRAGMA user_version").fetchone()[0]
+            if found != FORMAT:
+                raise SkipjackError(f"The plan {path} was written by another version.", "Run `skipjack follow`.")
+            yield Plan(connection)
+        finally:
+            connection.close()
     except sqlite3.DatabaseError as error:
-        raise SkipjackError(f"The plan {path} cannot be read: {error}.", "Run `skipjack follow --again`.") from error
-    finally:
-        connection.close()
+        raise SkipjackError(f"The plan {path} cannot be read: {error}.", _AGAIN) from error
+
+
+_AGAIN = "Run `skipjack follow --again`."
 
 
 def _quoted(path: str) -> str:

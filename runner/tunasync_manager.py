@@ -59,6 +59,7 @@ class TunasyncManager:
                     if status.mirror not in shown:
                         self._tell(status, shown, news=False)
                 self._tell_schedules(book)
+                book.give_back()
                 return delivered
         except SkipjackError:
             self._shown = None  # it may have lost its memory, so it is met anew

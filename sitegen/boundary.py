@@ -10,6 +10,7 @@ from types import FrameType
 from typing import NoReturn
 
 from schemas.errors import SkipjackError
+from schemas.failures import of_the_machine
 from sitegen import output
 
 FINE, EXPECTED, USAGE, BUG = 0, 1, 2, 3
@@ -41,7 +42,11 @@ def run(command: Callable[[], None]) -> int:
     except BrokenPipeError:
         return EXPECTED  # whoever read our output has left, so there is nobody to tell
     except Exception as error:
-        return _report(error)
+        failure = of_the_machine(error)
+        if failure is None:
+            return _report(error)
+        output.note(f"skipjack-manager: {failure}")
+        return EXPECTED
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
     return FINE

@@ -1,0 +1,255 @@
+"""Plans and journals with altered bytes: every program says what is damaged and what to do, and never ends as a bug."""
+
+import random
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from runner import boundary, delivery, journal, launch, order_book, orders, plan, upcoming, work
+from runner.client import Answer
+from runner.damage import examine
+from runner.inbox import Inbox
+from runner.journal import Ending, Subject
+from runner.paths import Paths
+from runner.places import Places
+from runner.plan import Header, Planned
+from schemas.errors import SkipjackError
+from schemas.records import Mirror, Repository, RunnerSettings
+from schemas.report import Probe
+from tests.e2e.parts import ConfigRepository, Worker
+
+ROUNDS = 25
+MIRRORS = 12
+
+
+class Manager:
+    """Takes every report."""
+
+    def send(self, envelope: dict[str, list[dict[str, int]]]) -> Answer:
+        return Answer(max((report["number"] for report in envelope["reports"]), default=0), None)
+
+
+class Machine:
+    """The state of a worker, sound and to be damaged, and what its programs do with it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.places = folder, Places(str(folder))
+        (folder / "run").mkdir()
+        self._make_plan()
+        self._make_journal()
+        self._sound = {path: Path(path).read_bytes() for path in (self.places.plan, self.places.journal)}
+
+    def _make_plan(self) -> None:
+        mirrors = [
+            Planned(
+                Mirror(f"m{number}", "w1", "command", "https://x.example/", command="/bin/true"),
+                Paths(f"/srv/m{number}", "/srv", f"/log/m{number}"), "a" * 40,
+            )
+            for number in range(MIRRORS)
+        ]  # fmt: skip
+        plan.write(self.places.plan, Header("w1", 4, "a" * 40, "a" * 40, "x", str(self.folder / "run")), mirrors)
+
+    def _make_journal(self) -> None:
+        with order_book.opened(self.places.journal) as book:
+            for number in range(MIRRORS):
+                subject = Subject(f"m{number}", "https://x.example/", True, "a" * 40)
+                for status in ("success", "failed", "success"):
+                    run = book.begin(None, subject, 1e9)
+                    assert run is not None
+                    book.end(run, subject.name, Ending(status, reason="why", log_tail="x" * 300, size=5), 1e9 + 5)
+                book.probed(subject.name, Probe(1e9, 1e9, 1e9, True), 1e9)
+            book.override([Subject("m3", "x", True, "a" * 40)], "disabled", "root", 1e9)
+            book.request([Subject("m4", "x", True, "a" * 40)], "root", 1e9)
+
+    def restore(self) -> None:
+        for path in self.folder.glob("journal.db*"):
+            path.unlink()
+        for name, data in self._sound.items():
+            Path(name).write_bytes(data)
+
+    def programs(self) -> Iterator[Callable[[], object]]:
+        settings = RunnerSettings(
+            "w1", Repository("file:///x"), state_dir=str(self.folder), run_dir=str(self.folder / "run")
+        )
+        yield lambda: upcoming.upcoming(settings, as_json=False)
+        yield lambda: work.work(self.places, time.time())
+        yield lambda: orders.give(self.places, orders.Order("disable", ["m1"], "root"))
+        yield lambda: orders.give(self.places, orders.Order("enable", ["m3"], "root"))
+        yield lambda: delivery.deliver(settings, Manager())  # type: ignore[arg-type] # it has what is needed
+        yield self._commands
+
+    def _commands(self) -> None:
+        with journal.opened(self.places.journal) as book:
+            Inbox(book).waiting()
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    monkeypatch.setattr(launch, "launch", lambda *_words, **_named: {})
+    monkeypatch.setattr(launch, "want_tick", lambda *_words, **_named: None)
+    return Machine(tmp_path)
+
+
+def altered(data: bytes, chance: random.Random) -> bytes:
+    """The same with a bit or a byte altered, a part zeroed, or its end cut off."""
+    found, at = bytearray(data), chance.randrange(len(data))
+    match chance.choice(["bit", "bit", "byte", "zeros", "ones", "end"]):
+        case "bit":
+            found[at] ^= 1 << chance.randrange(8)
+        case "byte":
+            found[at] = chance.randrange(256)
+        case "zeros":
+            length = min(chance.choice([16, 512, 4096]), len(data) - at)
+            found[at : at + length] = bytes(length)
+        case "ones":
+            length = min(chance.choice([4, 64]), len(data) - at)
+            found[at : at + length] = b"\xff" * length
+        case _:
+            del found[at:]
+    return bytes(found)
+
+
+def ended(program: Callable[[], object]) -> int:
+    program()
+    return 0
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("name", ["plan.db", "journal.db"])
+def test_altered_bytes_never_end_a_program_as_a_bug(
+    machine: Machine, name: str, seed: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chance = random.Random(seed)
+    path = machine.folder / name
+    sound = path.read_bytes()
+    for _ in range(ROUNDS):
+        machine.restore()
+        path.write_bytes(altered(sound, chance))
+        for program in machine.programs():
+            code = boundary.guarded(partial(ended, program), str(machine.folder))
+            assert code in (0, 1), capsys.readouterr().err
+
+
+def test_an_altered_letter_in_the_plan_is_found_and_leads_into_no_other_directory(machine: Machine) -> None:
+    path = Path(machine.places.plan)
+    data = path.read_bytes()
+    assert data.count(b"/srv/m7") >= 1
+    path.write_bytes(data.replace(b"/srv/m7", b"/srv/m8"))
+    with plan.opened(machine.places.plan) as opened:
+        assert opened.mirror("m6") is not None
+        with pytest.raises(SkipjackError, match=r"plan\.db cannot be read: a row of it was altered .*--again"):
+            _try(machine, "m7")
+
+
+def _try(machine: Machine, name: str) -> None:
+    with plan.opened(machine.places.plan) as opened:
+        opened.mirror(name)
+
+
+@pytest.mark.parametrize(
+    "column", ["interval = 7", "jitter = 99", "name = 'm70'", "after = 'm1'", "cron = '* * * * *'"]
+)
+def test_an_altered_schedule_in_the_plan_is_found(machine: Machine, column: str) -> None:
+    with sqlite3.connect(machine.places.plan) as connection:
+        connection.execute(f"UPDATE mirror SET {column} WHERE name = 'm7'")
+    connection.close()
+    with pytest.raises(SkipjackError, match="a row of it was altered"), plan.opened(machine.places.plan) as opened:
+        opened.due()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE mirror SET status = 'sucess'", "UPDATE mirror SET last_ended_at = 'x'", "UPDATE mirror SET probe = '['",
+        "UPDATE mirror SET last_ended_at = 1e300", "UPDATE override SET kind = 'disablee'",
+        "UPDATE run SET status = x'00'",
+        "UPDATE outbox SET content = '{}'", "UPDATE mirror SET failures = 'y'",
+        "INSERT INTO command VALUES (1, 'ping', '7', 0, 'x', '', '')",
+    ],
+)  # fmt: skip
+def test_what_cannot_be_in_a_journal_is_named(machine: Machine, change: str) -> None:
+    assert examine(machine.places.journal) is None
+    connection = sqlite3.connect(machine.places.journal, isolation_level=None)
+    connection.execute(change)
+    connection.close()
+    assert examine(machine.places.journal) is not None
+
+
+def test_a_bug_stays_a_bug_while_the_journal_is_sound(machine: Machine) -> None:
+    with pytest.raises(KeyError, match="ours"), journal.opened(machine.places.journal):
+        raise KeyError("ours")
+
+
+# Follow makes a plan again, whatever is in its place
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> Worker:
+    repository = ConfigRepository(tmp_path / "x")
+    files = {"_site.yml": "title: x\n", "_workers.yml": "workers: {w1: {}}\n"}
+    mirror = "worker: w1\nprovider: command\nupstream: https://x.example/\ncommand: /bin/true\n"
+    repository.commit(files | {"a.yml": mirror}, "Begin")
+    made = Worker(tmp_path / "w", "w1", repository.url)
+    made.command("follow")
+    return made
+
+
+def emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def nonsense(path: Path) -> None:
+    path.write_bytes(b"nonsense" * 1000)
+
+
+def cut_off(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:5000])
+
+
+def altered_in_the_middle(path: Path) -> None:
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b"/bin/true", b"/bin/trve"))
+
+
+def a_directory(path: Path) -> None:
+    path.unlink()
+    (path / "inside").mkdir(parents=True)
+
+
+def no_header(path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute("DELETE FROM header")
+    connection.close()
+
+
+@pytest.mark.parametrize("words", [("follow",), ("follow", "--again")])
+@pytest.mark.parametrize("damage", [emptied, nonsense, cut_off, altered_in_the_middle, a_directory, no_header])
+def test_follow_makes_any_plan_again(worker: Worker, damage: Callable[[Path], None], words: tuple[str, ...]) -> None:
+    damage(worker.state / "plan.db")
+    refused = worker.command("run", "a", check=False)
+    assert (refused.returncode, "skipjack follow" in refused.stderr) == (1, True), refused.stderr
+
+    worker.command(*words)
+
+    worker.command("run", "a")
+    assert worker.states() == {"a": "success"}
+
+
+def test_a_directory_in_the_place_of_a_new_plan_is_moved_away_and_kept(worker: Worker) -> None:
+    (worker.state / "plan.db.new/inside").mkdir(parents=True)
+    worker.command("follow", "--again")
+    (kept,) = worker.state.glob("plan.db.new.directory-*")
+    assert (kept / "inside").is_dir()
+
+
+def test_a_state_folder_that_is_a_file_is_told_by_every_program(worker: Worker, tmp_path: Path) -> None:
+    place = tmp_path / "file"
+    place.write_text("")
+    worker.settings.write_text(worker.settings.read_text().replace(str(worker.state), str(place)))
+    for words in (("tick",), ("next",), ("run", "a"), ("follow",), ("disable", "a"), ("once",)):
+        done = worker.command(*words, check=False)
+        assert (done.returncode, "bug" in done.stderr, "Traceback" in done.stderr) == (1, False, False), done.stderr

@@ -1,0 +1,148 @@
+"""The journal gives room back that a long outage of the manager made it take, and harms nobody by it."""
+
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from runner import database, journal
+from runner.journal import Ending, Journal, Subject
+
+MIB = 1024**2
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    return str(tmp_path / "journal.db")
+
+
+def of_an_earlier_release(path: str) -> None:
+    """A journal whose unused pages SQLite keeps."""
+    with journal.opened(path):
+        pass
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA auto_vacuum=NONE")
+    connection.execute("VACUUM")
+    connection.close()
+
+
+def offline_for_long(book: Journal) -> None:
+    """Some 10 MiB of failed runs that the manager has not heard of."""
+    book._db.execute("PRAGMA synchronous=OFF")  # it is the size that matters here
+    with book.together():
+        for number in range(1000):
+            subject = Subject(f"m{number % 50}", "x", True, "a" * 40)
+            run = book.begin(None, subject, float(number))
+            assert run is not None
+            book.end(run, subject.name, Ending("failed", log_tail="x" * 5000), float(number))
+
+
+def size(path: str) -> int:
+    return sum(beside.stat().st_size for beside in map(Path, (path, f"{path}-wal")) if beside.exists())
+
+
+def is_sound(path: str) -> bool:
+    with sqlite3.connect(path) as connection:
+        found = connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    connection.close()
+    return found
+
+
+@pytest.mark.parametrize("earlier", [False, True])
+def test_a_journal_shrinks_when_the_manager_has_taken_the_reports_of_a_week(path: str, earlier: bool) -> None:
+    if earlier:
+        of_an_earlier_release(path)
+    with journal.opened(path) as book:
+        offline_for_long(book)
+        book.acknowledge(book.newest())
+        book._db.execute("DELETE FROM run WHERE id < 950")
+        before, states = size(path), book.states()
+        assert before > 8 * MIB
+
+        book.give_back()
+
+        assert size(path) < 3 * MIB
+        assert book.states() == states
+        run = book.begin(None, Subject("m1", "x", True, "a" * 40), 10**6)
+        assert run is not None and book.end(run, "m1", Ending("success"), 10**6 + 1)
+    assert is_sound(path)
+
+
+def test_little_unused_room_is_kept_for_what_comes(path: str) -> None:
+    with journal.opened(path) as book:
+        subject = Subject("m", "x", True, "a" * 40)
+        for number in range(100):
+            run = book.begin(None, subject, float(number))
+            assert run is not None
+            book.end(run, "m", Ending("failed", log_tail="x" * 5000), float(number))
+        book.acknowledge(book.newest())
+        book._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        before = size(path)
+        book.give_back()
+        assert size(path) == before
+
+
+def test_an_earlier_releases_journal_that_would_take_long_to_write_is_left_as_it_is(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_an_earlier_release(path)
+    monkeypatch.setattr(database, "REWRITTEN", MIB // 8)
+    with journal.opened(path) as book:
+        offline_for_long(book)
+        book.acknowledge(book.newest())
+        book._db.execute("DELETE FROM run WHERE id < 700")
+        book._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        before = size(path)
+        book.give_back()
+        assert size(path) == before
+    assert is_sound(path)
+
+
+@pytest.mark.parametrize("earlier", [False, True])
+def test_without_room_on_the_disk_nothing_is_given_back_and_nothing_harmed(
+    path: str, monkeypatch: pytest.MonkeyPatch, earlier: bool
+) -> None:
+    if earlier:
+        of_an_earlier_release(path)
+    with journal.opened(path) as book:
+        offline_for_long(book)
+        book.acknowledge(book.newest())
+        states = book.states()
+        monkeypatch.setattr(database, "_free_on_disk", lambda _connection: 4096)
+        book.give_back()
+        assert book.states() == states
+    assert is_sound(path)
+
+
+WRITER = """
+import sys, time
+from runner import journal
+from runner.journal import Ending, Subject
+with journal.opened(sys.argv[1]) as book:
+    subject = Subject("w" + sys.argv[2], "x", True, "a" * 40)
+    for number in range(30):
+        run = book.begin(None, subject, float(number))
+        assert book.end(run, subject.name, Ending("success"), float(number) + 1)
+"""
+
+
+@pytest.mark.parametrize("earlier", [False, True])
+def test_others_go_on_writing_meanwhile(path: str, earlier: bool) -> None:
+    if earlier:
+        of_an_earlier_release(path)
+    with journal.opened(path) as book:
+        offline_for_long(book)
+        book.acknowledge(book.newest())
+        writers = [
+            subprocess.Popen([sys.executable, "-c", WRITER, path, str(number)], stderr=subprocess.PIPE)
+            for number in range(4)
+        ]
+        while any(writer.poll() is None for writer in writers):
+            book.give_back()
+        for writer in writers:
+            _out, said = writer.communicate()
+            assert (writer.returncode, said) == (0, b"")
+        assert {f"w{number}" for number in range(4)} <= book.states().keys()
+    assert is_sound(path)

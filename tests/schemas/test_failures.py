@@ -1,0 +1,57 @@
+"""What is a failure of the machine, and what a bug."""
+
+import errno
+import os
+import subprocess
+import sys
+
+import pytest
+
+from schemas.failures import of_the_machine
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(errno.EMFILE, os.strerror(errno.EMFILE)), "Too many files are open: raise the limit"),
+        (BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN)), "No more processes or threads may be started"),
+        (RuntimeError("can't start new thread"), "A thread cannot be started. No more processes or threads"),
+        (MemoryError(), "Out of memory. There is no memory left"),
+        (ImportError("libssl.so.3: cannot open shared object file: Too many open files"), "A module cannot be loaded"),
+        (ImportError("Failed to initialize: [Errno 11] Resource temporarily unavailable"), "No more processes"),
+        (NotADirectoryError(errno.ENOTDIR, "Not a directory", "/x/y"), "/x/y: Not a directory. Check the path"),
+        (OSError(errno.ENOSPC, "No space left on device", b"/x\xff"), r"/x\xff: No space left on device. Free some"),
+    ],
+)  # fmt: skip
+def test_failures_of_the_machine_are_told_with_what_to_do(error: Exception, words: str) -> None:
+    assert words in (of_the_machine(error) or "")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError(errno.EBADF, "Bad file descriptor"), RuntimeError("x"), KeyError("x"), ImportError("No module named x")],
+)
+def test_anything_else_is_a_bug(error: Exception) -> None:
+    assert of_the_machine(error) is None
+
+
+@pytest.mark.parametrize("program", ["runner.boundary", "sitegen.boundary"])
+@pytest.mark.parametrize("limit", ["RLIMIT_NOFILE, (10, 10)", "RLIMIT_NPROC, (0, 0)"])
+def test_both_programs_end_with_one_line(program: str, limit: str) -> None:
+    """For root no number of processes is a limit, so the failure is a thread's there."""
+    guard = "boundary.guarded(work)" if program == "runner.boundary" else "boundary.run(work)"
+    code = f"""
+import os, resource, sys, threading
+from {program.partition(".")[0]} import boundary
+def work():
+    resource.setrlimit(resource.{limit})
+    if os.geteuid() == 0:
+        os.setgroups([]); os.setgid(12345); os.setuid(12345)
+    kept = [os.open("/dev/null", os.O_RDONLY) for _ in range(12)]
+    threading.Thread(target=print).start()
+    return 0
+sys.exit({guard})
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1, done.stderr
+    assert "raise the limit" in done.stderr and done.stderr.count("\n") == 1
