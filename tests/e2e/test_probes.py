@@ -100,7 +100,7 @@ def test_a_lingering_courier_probes_after_a_run_while_it_delivers(
 ) -> None:
     (tree / "stamp").write_text("any text\n")
     repository.commit({"m.yml": MIRROR.format(upstream.url("files"), "stamp")}, "Add m")
-    subject.command("follow")
+    subject.command("follow", "--start")
     with lingering(subject):
         found = wait_until(lambda: probes(desk, "m"), "it is probed")
         assert (found[0]["upstream_at"], found[0]["same"]) == (None, True)
