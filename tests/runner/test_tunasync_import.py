@@ -151,6 +151,8 @@ def test_a_password_needs_a_place_and_that_is_not_in_the_repository(bench: Bench
 
 LEAKS = {
     "an upstream": 'upstream = "https://me:hush@x.example.org/"\n',
+    "an upstream of rsync": 'provider = "rsync"\nupstream = "rsync://me:hush@x.example.org/x/"\n',
+    "an upstream of rsync without a scheme": 'provider = "rsync"\nupstream = "me:hush@x.example.org::x/"\n',
     "a command": 'command = "/opt/x https://me:hush@x.example.org/"\n',
     "a command after a success": "exec_on_success = ['curl https://me:hush@x.example.org/']\n",
     "a variable": 'env = {GITHUB_TOKEN = "hush"}\n',
@@ -327,7 +329,13 @@ def test_global_options_that_cannot_be_kept_are_told(bench: Bench, line: str, se
 
 
 @pytest.mark.parametrize(
-    "line", ["api_base = 'localhost:1'", "api_base = 'http://a:b@c'", "api_base_list = ['http://a', 'http://b']"]
+    "line",
+    [
+        "api_base = 'localhost:1'",
+        "api_base = 'http://a:b@c'",
+        "api_base = 'http://c?key=a:b'",
+        "api_base_list = ['http://a', 'http://b']",
+    ],
 )
 def test_addresses_of_managers_that_cannot_be_kept_are_told(bench: Bench, line: str) -> None:
     result = bench.run(GLOBAL + "[manager]\n" + line + "\n")

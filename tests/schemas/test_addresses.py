@@ -1,5 +1,6 @@
 import json
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -67,7 +68,7 @@ DAEMONS = [
 
 
 @pytest.fixture
-def starts_ssh(tmp_path: Path) -> object:
+def starts_ssh(tmp_path: Path) -> Callable[[str], bool]:
     """Ask the real rsync whether it starts ssh for an address; ssh is a program that leaves a mark."""
     ssh, mark = tmp_path / "bin/ssh", tmp_path / "mark"
     ssh.parent.mkdir()
@@ -84,8 +85,9 @@ def starts_ssh(tmp_path: Path) -> object:
 
 
 @pytest.mark.parametrize("address", [*SHELLS, *DAEMONS])
-def test_no_address_for_which_rsync_starts_ssh_looks_like_another(starts_ssh: object, address: str) -> None:
-    assert callable(starts_ssh)
+def test_no_address_for_which_rsync_starts_ssh_looks_like_another(
+    starts_ssh: Callable[[str], bool], address: str
+) -> None:
     if address in SHELLS:
         assert starts_ssh(address)
         assert not is_remote(address)

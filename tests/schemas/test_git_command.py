@@ -5,6 +5,7 @@ import contextlib
 import functools
 import http.server
 import os
+import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -155,6 +156,25 @@ def test_only_a_git_that_took_its_whole_time_took_too_long(
     with pytest.raises(SkipjackError) as caught:
         fetch(origin.record._replace(timeout=1 if "took" in reason else 60), origin.checkout)
     assert f"cannot be fetched: {reason}. " in str(caught.value)
+
+
+def test_a_fetch_without_anything_new_starts_two_gits_and_one_more_asks_for_the_history(
+    origin: Origin, fake_git: Path, tmp_path: Path
+) -> None:
+    calls = tmp_path / "calls"
+    real = shutil.which("git", path=os.environ["PATH"].partition(":")[2])
+    fake_git.write_text(f'#!/bin/sh\necho $* >> {calls}\nexec {real} "$@"\n')
+
+    def counted(applied: str) -> list[str]:
+        calls.write_text("")
+        fetch(origin.record, origin.checkout, applied)
+        known = ("fetch", "cat-file", "merge-base", "ls-remote", "rev-list", "init", "repack")
+        return [word for line in calls.read_text().splitlines() for word in known if f" {word} " in f"{line} "]
+
+    commit = fetch(origin.record, origin.checkout).commit
+    assert counted(commit) == ["fetch", "cat-file"]
+    origin.commit({"debian.yml": "retry: 2\n"})
+    assert counted(commit) == ["fetch", "cat-file", "merge-base"]
 
 
 def shallow(origin: Origin, path: Path) -> Repository:
