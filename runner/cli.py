@@ -60,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     install.add(commands)
     _add_orders(commands)
     _with_settings(commands, "release", "end `start: held` for good: let runs start").set_defaults(command=_release)
+    _add_policy(commands)
     upcoming = _with_settings(commands, "next", "list what runs when, and why not now")
     upcoming.add_argument("--json", action="store_true", help="print it as JSON")
     upcoming.set_defaults(command=_next)
@@ -88,6 +89,13 @@ def _add_orders(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         if verb == "start":
             parser.add_argument("--force", action="store_true", help="at once, whatever the slots and the hours")
         parser.set_defaults(command=_order, verb=verb, force=False)
+
+
+def _add_policy(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    kinds = commands.add_parser("policy", help="see what the machine's policy allows")
+    below = kinds.add_subparsers(required=True, metavar="WHAT")
+    words = "print the keys of policy.yml that the worker's definitions need, and change nothing"
+    _with_settings(below, "suggest", words).set_defaults(command=_suggest)
 
 
 def _limit(text: str) -> str:
@@ -232,6 +240,12 @@ def _release(arguments: argparse.Namespace) -> int:
 
     release(_settings(arguments), who())
     return 0
+
+
+def _suggest(arguments: argparse.Namespace) -> int:
+    from runner.suggestion import suggest
+
+    return suggest(_settings(arguments))
 
 
 def _next(arguments: argparse.Namespace) -> int:

@@ -54,7 +54,11 @@ class PatternFiles:
 
     def _elsewhere(self, key: str, path: str) -> Violation:
         folders = ", ".join(self._policy.pattern_files) or "no folder"
-        what = f"`{key}` names {path}, but only files in {folders} may be sent to an upstream."
+        real = os.path.realpath(path) if path.startswith("/") else path
+        shown = path if real == path else f"{path}, which is really {real}"
+        what = f"`{key}` names {shown}, but only files in {folders} may be sent to an upstream."
+        if private_paths.is_secret(path, (*self._private, *private_paths.SYSTEM)):
+            return what, "Use a file with patterns alone."
         if not self._policy.pattern_files:
             return what, "Ask the administrator of this machine to add a folder to `pattern_files` of the policy."
         place = os.path.join(self._policy.pattern_files[0], os.path.basename(path))

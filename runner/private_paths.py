@@ -9,7 +9,8 @@ from runner.paths import lies_in
 from schemas.records import Mirror, Policy, RunnerSettings
 
 _CREDENTIALS = "/etc/skipjack/credentials"
-_SYSTEM = ("/etc/shadow", "/proc", "/sys", "/dev", "/root")
+SYSTEM = ("/etc/shadow", "/proc", "/sys", "/dev", "/root")
+"""What no policy can mean when it lists folders with files of patterns."""
 
 
 def secrets(settings: RunnerSettings, mirrors: Sequence[Mirror] = ()) -> tuple[str, ...]:
@@ -51,10 +52,10 @@ def worker_folders(settings: RunnerSettings, policy: Policy) -> tuple[str, ...]:
 
 def why_no_pattern_folder(folder: str, settings: RunnerSettings, policy: Policy, private: Sequence[str]) -> str:
     """Why no file of a folder may be sent to an upstream: it holds a secret, or could. Empty when all is well."""
-    for path in (*private, account_home(), *_SYSTEM):
+    for path in (*private, account_home(), *SYSTEM):
         if lies_in(path, folder):
             return f"it holds {path}"
-    for path in (*private, *_SYSTEM, *worker_folders(settings, policy)):
+    for path in (*private, *SYSTEM, *worker_folders(settings, policy)):
         if lies_in(folder, path):
             return f"it lies in {path}"
     return next((f"it holds {path}" for path in worker_folders(settings, policy) if lies_in(path, folder)), "")

@@ -66,6 +66,11 @@ def needed(mirror: Mirror, directory: str, policy: Policy) -> Iterator[Needed]:
 
 def violations(mirror: Mirror, directory: str, policy: Policy, judge_file: FileJudge) -> Iterator[Violation]:
     """Everything about a mirror's rsync that this machine does not allow."""
+    for key in KEYS:
+        # A definition that is kept may be older than the rule that newer ones are checked by.
+        fault = rsync_options.read(getattr(mirror, key)).fault
+        if fault is not None and fault.kind == rsync_options.NO_VALUE:
+            yield f"`{key}` ends in `{fault.spelling}` without its value.", "Add the value, or remove the option."
     for complaint in _complaints(mirror, directory, policy):
         key = _key(mirror, complaint.word)
         if complaint.file:

@@ -6,7 +6,7 @@ import zoneinfo
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import PurePosixPath
 
-from schemas import address_rules
+from schemas import address_rules, rsync_rules
 from schemas.inheritance import Merged
 from schemas.problems import Problem, shown
 from schemas.records import Mirror
@@ -40,6 +40,7 @@ def mirror_problems(merged: Merged) -> list[Problem]:
     ]
     problems += _foreign_options(merged)
     problems += address_rules.mirror_problems(merged)
+    problems += rsync_rules.mirror_problems(merged)
     problems += _command_line(merged)
     problems += [problem for key in _EXEC_KEYS for problem in _exec_lines(merged, key)]
     problems += _containers(merged)

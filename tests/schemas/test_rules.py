@@ -273,3 +273,15 @@ def test_the_freshness_of_another_upstream_is_a_problem_where_it_was_asked_for(u
 @pytest.mark.parametrize("file", ["/etc/passwd", "../x", "a/../b", "a//b", "-x", "a/", "a b", "*", "a\nb"])
 def test_the_freshness_file_is_a_path_below_the_upstream(file: str) -> None:
     assert told(f"freshness: {{file: {json.dumps(file)}}}\n")
+
+
+@pytest.mark.parametrize("key", ["rsync_options", "rsync_options_extra", "rsync_override"])
+def test_a_list_that_ends_in_an_option_without_its_value_is_an_error(key: str) -> None:
+    for words, option in (
+        ("[--exclude]", "--exclude"),
+        ("[-a, -ve]", "-e"),
+        ("[--exclude, -z, --bwlimit]", "--bwlimit"),
+    ):
+        [problem] = told(f"{key}: {words}")
+        assert f"`{key}` ends in `{option}` without its value." in problem
+    assert load(debian=f"{key}: [--exclude, --rsh=x, -B, '5']").problems == ()

@@ -1,0 +1,97 @@
+"""`skipjack policy suggest`: what a machine's policy lacks for the definitions that its worker has."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from runner import plan, policy_lists
+from runner.importing.allowance import Decision, decide
+from runner.importing.yaml_text import scalar
+from runner.output import say
+from runner.places import Places
+from schemas import catalogue, records, repository
+from schemas.errors import SkipjackError
+from schemas.problems import printable
+from schemas.records import DEFAULT, Mirror, Policy, RunnerSettings
+from schemas.settings import load_policy
+
+_NAMED = 5
+"""How many mirrors a comment names."""
+
+
+def suggest(settings: RunnerSettings) -> int:
+    """Print the keys of the policy that would allow the newest definitions and those in force, as YAML.
+
+    Changes nothing. SkipjackError when the policy or the repository cannot be read.
+    """
+    policy = load_policy(Path(settings.policy))
+    decision = decide(_definitions(settings), settings, policy)
+    for line in _lines(decision, policy, settings):
+        say(line)
+    return 0
+
+
+def _definitions(settings: RunnerSettings) -> list[Mirror]:
+    """The worker's definitions in the repository; and in force, where the newest one is not valid."""
+    with tempfile.TemporaryDirectory(prefix="skipjack-") as folder:
+        revision = repository.fetch(settings.repository, Path(folder) / "checkout")
+    declared = catalogue.load(revision.files)
+    found = {mirror.name: mirror for mirror in declared.mirrors if mirror.worker == settings.worker}
+    missing = declared.quarantined - found.keys()
+    return [*found.values(), *(each for each in _in_force(settings) if each.name in missing)]
+
+
+def _in_force(settings: RunnerSettings) -> list[Mirror]:
+    try:
+        with plan.opened(Places(settings.state_dir).plan) as opened:
+            return [planned.mirror for planned in opened.mirrors()]
+    except SkipjackError:
+        return []  # there is none, or one of another release
+
+
+def _lines(decision: Decision, policy: Policy, settings: RunnerSettings) -> Iterator[str]:
+    causes: dict[str, dict[str, list[str]]] = {}
+    for made, names in decision.causes:
+        causes.setdefault(made.key, {})[made.entry] = names
+    old = [key for key in ("forbidden_env", "forbidden_rsync_options") if getattr(policy, key) is not None]
+    for key in old:
+        causes.setdefault(key.replace("forbidden", "allowed"), {})
+    if causes:
+        yield f"# For {settings.policy}: each list takes the place of the one there."
+        yield "# Whoever can merge to the config repository may then do the same with any mirror."
+    else:
+        yield f"# {settings.policy} needs nothing for the definitions of the worker {settings.worker}."
+    for key in old:
+        yield f"# Remove `{key}`; `{key.replace('forbidden', 'allowed')}` takes its place."
+    for key, entries in causes.items():
+        yield f"{key}:"
+        for entry in [*_entries(key, policy), *entries]:
+            yield f"  - {scalar(entry)}" + (f"  # {_named(entries[entry])}" if entry in entries else "")
+    for name, (what, todo) in decision.refused:
+        yield f"# {name}: no entry of the policy would allow this. {printable(what)} {printable(todo)}"
+
+
+def _entries(key: str, policy: Policy) -> list[str]:
+    """The entries of a list as it is, without what the keys of former releases take out and with what they let in."""
+    if key == "allowed_env" and policy.forbidden_env is not None:
+        kept = policy_lists.env_entries(policy)
+        texts = [each.name if each.value is None else f"{each.name}={each.value}" for each in kept]
+        return _shortened([each for each in texts if not policy_lists.is_forbidden(each, policy)], records.PLAIN_ENV)
+    if key == "allowed_rsync_options" and policy.forbidden_rsync_options is not None:
+        allowed = policy_lists.rsync_options(policy)
+        texts = [name if value is None else f"{name}={value}" for name, found in allowed.items() for value in found]
+        return _shortened(texts, records.RSYNC_OPTIONS)
+    entries = getattr(policy, key) or ()
+    return [DEFAULT] if entries == getattr(Policy(), key) and key.startswith("allowed") else [*entries]
+
+
+def _shortened(entries: list[str], default: tuple[str, ...]) -> list[str]:
+    """The same with one word for the entries of the default, if all of them are there."""
+    if not set(default) <= set(entries):
+        return entries
+    return [DEFAULT, *(each for each in entries if each not in default)]
+
+
+def _named(names: list[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more

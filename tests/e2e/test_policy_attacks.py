@@ -1,0 +1,303 @@
+"""Whoever can merge definitions tries to run a file of a mirror, to write elsewhere, and to send a secret away."""
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner import plan
+from runner.paths import paths_of
+from runner.providers import PROVIDERS
+from schemas.records import Mirror, Policy
+from schemas.settings import load_runner
+from tests.e2e.parts import ConfigRepository, RsyncDaemon, Worker
+
+SECRET = "the token of this worker"
+
+
+class Site:
+    """A worker under a strict policy, whose first mirror has brought files that would do harm if they were used."""
+
+    def __init__(self, repository: ConfigRepository, upstream: RsyncDaemon, tree: Path, worker: Worker) -> None:
+        self.repository, self.upstream, self.worker = repository, upstream, worker
+        self.marker, self.elsewhere = worker.folder / "ran", worker.folder / "written"
+        self.filters = worker.folder.parent / "filters"
+        self.token = worker.folder / "token"
+        self.token.write_text(f"{SECRET}\n")
+        evil = tree / "evil"
+        evil.mkdir()
+        (evil / "sh").write_text(f"#!/bin/sh\n/usr/bin/touch {self.marker}\n")
+        (evil / "sh").chmod(0o755)
+        shutil.copy(evil / "sh", evil / "rsync")
+        self.evil = worker.root / "first/evil"
+        (evil / ".popt").write_text(f"rsync alias --safe-links --rsh={self.evil}/sh\n")
+        (evil / "link").symlink_to("/etc")
+        (worker.folder / "policy.yml").write_text(
+            f"providers: [rsync, two-stage-rsync]\nprograms: []\nreadable: []\npattern_files: [{self.filters}]\n"
+        )
+        with worker.settings.open("a") as settings:
+            settings.write(f"manager: {{url: 'http://127.0.0.1:9', token: {{file: {self.token}}}}}\n")
+        self.declare({"first": {}})
+        worker.command("run", "first")
+        assert os.access(self.evil / "sh", os.X_OK)
+
+    def declare(self, mirrors: Mapping[str, Mapping[str, Any]]) -> str:
+        """Commit definitions, follow, and give what follow says."""
+        usual = {"upstream": self.upstream.url("files")}
+        files = {f"{name}.yml": json.dumps(usual | dict(keys)) for name, keys in mirrors.items()}
+        self.repository.commit(dict(files), "Declare")
+        done = self.worker.command("follow", check=False)
+        return done.stdout + done.stderr
+
+    def planned(self) -> set[str]:
+        """The mirrors that may run."""
+        with plan.opened(str(self.worker.state / "plan.db")) as opened:
+            return {planned.mirror.name for planned in opened.mirrors()}
+
+
+@pytest.fixture
+def site(repository: ConfigRepository, upstream: RsyncDaemon, tree: Path, worker: Worker) -> Site:
+    return Site(repository, upstream, tree, worker)
+
+
+def options(*words: str) -> dict[str, Any]:
+    return {"rsync_options": list(words)}
+
+
+def attacks(site: Site) -> Iterator[dict[str, Any]]:
+    """Definitions of which none may be accepted."""
+    program, token, out = f"{site.evil}/sh", str(site.token), str(site.elsewhere)
+    # Lists of which each is harmless alone.
+    yield options("--exclude") | {"rsync_options_extra": ["--exclude", f"--rsh={program}"]}
+    joined = {"rsync_override": ["-a", "--exclude"], "rsync_no_timeout": True}
+    yield joined | options("--exclude", f"--log-file={out}")
+    yield joined | {"rsync_options": ["--exclude"], "rsync_options_extra": ["--exclude", f"--rsh={program}"]}
+    shifted = {"provider": "two-stage-rsync", "stage1_profile": ["- x"]} | options("--exclude", "--delete", "--exclude")
+    yield shifted | {"rsync_options_extra": ["--exclude", "--del", "--exclude", f"-e{program}"]}
+    yield {"rsync_override": ["-a", "-e", program], "rsync_override_only": True}
+    yield options("--timeout", "--exclude") | {"rsync_options_extra": ["-e", program]}
+    # Every way to write an option.
+    for words in (
+        ["-e", program], [f"-e{program}"], [f"-e={program}"], ["-ave", program], [f"-ave{program}"],
+        [f"--rsh={program}"], ["--rsh", program], [f"--rsync-path={program}"], [f"-M--log-file={out}"],
+        ["-M", f"--log-file={out}"],
+        [f"--remote-option=--log-file={out}"], [f"--config={program}"], ["--daemon"], ["--dparam=x=y"], ["--detach"],
+        ["--server"], ["--sender"], [f"--log-file={out}"], [f"--write-batch={out}"], [f"--only-write-batch={out}"],
+        [f"--read-batch={program}"], [f"--temp-dir={out}"], ["-T", out], [f"-aT{out}"], [f"--partial-dir={out}"],
+        ["-b", f"--backup-dir={out}"], [f"--link-dest={out}"], [f"--copy-dest={out}"], [f"--compare-dest={out}"],
+        ["-K"], ["-aK"], ["--keep-dirlinks"], ["-R", "--no-implied-dirs"], ["--insecure-links"], ["--trust-sender"],
+        ["--write-devices"], ["--copy-as=nobody"], ["--super"], ["--remove-source-files"], ["--iconv=x,y"],
+        ["--files-from", token], [f"--exclude-from={token}"], ["--include-from", token], [f"--password-file={token}"],
+        [f"--early-input={token}"], [f"--filter=merge {token}"], ["-f", f". {token}"], [f"-f.,-_{token}"],
+        [f"--filter=merge,-_{token}"], ["--filter=. evil/list"], [f"--filter=dir-merge {token}"], ["-f: .rules"],
+        ["--filter=:C"], ["-f-C"], ["-F"], ["-C"], ["--exclude", "!#:+"], ["--", program], [program], ["-"],
+        ["--no-such-option"], ["--exclude"], ["--timeout=x"],
+    ):  # fmt: skip
+        yield options(*words)
+        yield {"provider": "two-stage-rsync", "rsync_options_extra": words}
+    # Files that rsync would send.
+    linked = site.filters / "linked"
+    linked.symlink_to(site.token)
+    (site.filters / "folder").mkdir()
+    os.mkfifo(site.filters / "pipe")
+    for path in (
+        token, f"{site.filters}/../w/token", str(linked), "/proc/self/environ", "/etc/shadow",
+        str(site.worker.settings), f"{site.evil}/sh", f"{site.filters}/folder", f"{site.filters}/pipe",
+        f"{site.worker.state}/journal.db",
+    ):  # fmt: skip
+        yield {"exclude_file": path}
+        yield options(f"--include-from={path}")
+    for path in (token, str(linked), str(site.worker.settings), "/etc/shadow"):
+        yield {"username": "x", "password": {"file": path}}
+    # Variables.
+    for name, value in (
+        ("PATH", site.evil), ("HOME", site.evil), ("OPENSSL_CONF", f"{site.evil}/x"), ("GCONV_PATH", site.evil),
+        ("TAR_OPTIONS", f"--to-command={program}"), ("LD_PRELOAD", program), ("LD_LIBRARY_PATH", site.evil),
+        ("RSYNC_RSH", program), ("RSYNC_CONNECT_PROG", program), ("RSYNC_ICONV", "x"), ("RSYNC_PARTIAL_DIR", out),
+        ("POSIXLY_CORRECT", "1"), ("POSIX_ME_HARDER", "1"), ("CVSIGNORE", "x"), ("LOCPATH", site.evil),
+        ("NLSPATH", f"{site.evil}/%N"), ("BASH_ENV", program), ("PYTHONPATH", site.evil), ("IFS", "/"),
+        ("GIT_SSH_COMMAND", program), ("SSH_ASKPASS", program), ("TUNASYNC_WORKING_DIR", out), ("REPO", program),
+        ("TZ", program), ("TZ", f":{program}"), ("TZ", f"../..{program}"), ("LANGUAGE", f"../../..{site.evil}"),
+        ("LC_ALL", str(site.evil)), ("PYPI_EXCLUDE", "$(touch x)"), ("DOWNLOAD_TIMEOUT", "a[$(id)]"), ("INIT", "-x"),
+        ("MAX_RETRY", "1 --post-file=/x"),
+    ):  # fmt: skip
+        yield {"env": {name: str(value)}}
+    # Programs.
+    for command in (program, "sh", "./evil/sh", "evil/sh", f"rsync -e {program}", "/usr/bin/rsync"):
+        yield {"command": command}
+        yield {"exec_on_success": [command]}
+        yield {"exec_on_failure_extra": [command]}
+    yield {"provider": "command", "command": program}
+    yield {"docker_image": "busybox", "command": program}
+    # Upstreams that are none.
+    for address in (
+        f"-e{program}/",
+        "127.0.0.1:/etc/",
+        "me@127.0.0.1:x/",
+        "rsync://me:pw@127.0.0.1/x/",
+        f"{site.evil}/",
+    ):
+        yield {"upstream": address}
+    # Places.
+    for path in (f"{site.worker.state}/home", str(site.filters), "/etc/x", f"{site.evil}/link/x"):
+        yield {"mirror_dir": path}
+        yield {"log_dir": path}
+
+
+def test_every_attack_is_quarantined_and_honest_mirrors_go_on(site: Site) -> None:
+    (site.filters / "patterns").write_text("*.iso\n")
+    evil = {f"evil-{number}": keys for number, keys in enumerate(attacks(site))}
+    honest: dict[str, Any] = {
+        "honest": {"exclude_file": str(site.filters / "patterns"), "env": {"TZ": "Europe/Berlin"}} | options("-z"),
+        # The first stage leaves `--delete` out; what stands behind it must stay a pattern.
+        "stages": {"provider": "two-stage-rsync"}
+        | options("--exclude", "--delete", "--exclude", f"--rsh={site.evil}/sh"),
+    }
+    assert len(evil) > 150
+
+    said = site.declare(evil | honest)
+
+    accepted = site.planned() - {"first", *honest}
+    assert {name: evil[name] for name in accepted} == {}
+    assert {"first", *honest} <= site.planned()
+    assert [name for name in evil if f"{name}.yml:" not in said] == [], "each is quarantined with a reason"
+    for name in honest:
+        site.worker.command("run", name)
+    assert not site.marker.exists()
+    assert not site.elsewhere.exists()
+
+
+@pytest.mark.parametrize("way", ["joined lists", "home", "path"])
+def test_the_attacks_would_work_without_the_policy(site: Site, way: str) -> None:
+    """So that the test above proves something: what it tries does run the file when nothing stands in its way."""
+    mirror = Mirror("m", "w1", "rsync", f"127.0.0.1:{site.evil}/")
+    if way == "joined lists":
+        extra = ("--exclude", f"--rsh={site.evil}/sh")
+        mirror = mirror._replace(rsync_options=("--exclude",), rsync_options_extra=extra)
+    paths = paths_of(mirror, load_runner(site.worker.settings), Policy())
+    arguments = next(PROVIDERS["rsync"].argument_lists(mirror, paths.directory))
+    env = os.environ | {"home": {"HOME": str(site.evil)}, "path": {"PATH": str(site.evil)}}.get(way, {})
+    program = "/usr/bin/env" if way == "path" else "rsync"
+    words = [program, "rsync"] if way == "path" else [program]
+    subprocess.run([*words, *arguments], env=env, capture_output=True, check=False)
+    assert site.marker.exists()
+
+
+class Recorder:
+    """A proxy in front of a daemon that keeps every byte which a client sends."""
+
+    def __init__(self, port: int) -> None:
+        self._target = port
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self._server.settimeout(0.1)
+        self.port: int = self._server.getsockname()[1]
+        self.sent = b""
+        self._ends = threading.Event()
+        self._threads = [threading.Thread(target=self._serve)]
+        self._threads[0].start()
+
+    def _serve(self) -> None:
+        with self._server:
+            while not self._ends.is_set():
+                with contextlib.suppress(TimeoutError):
+                    client, _address = self._server.accept()
+                    self._threads.append(threading.Thread(target=self._pass_on, args=(client,)))
+                    self._threads[-1].start()
+
+    def _pass_on(self, client: socket.socket) -> None:
+        with client, socket.create_connection(("127.0.0.1", self._target)) as daemon:
+            back = threading.Thread(target=self._pump, args=(daemon, client))
+            back.start()
+            self._pump(client, daemon, keep=True)
+            back.join()
+
+    def _pump(self, source: socket.socket, target: socket.socket, *, keep: bool = False) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                if keep:
+                    self.sent += data
+                target.sendall(data)
+        with contextlib.suppress(OSError):
+            target.shutdown(socket.SHUT_WR)
+
+    def url(self) -> str:
+        return f"rsync://127.0.0.1:{self.port}/files/"
+
+    def close(self) -> None:
+        self._ends.set()
+        for thread in self._threads:
+            thread.join(30)
+
+
+@pytest.fixture
+def recorder(upstream: RsyncDaemon) -> Iterator[Recorder]:
+    recorder = Recorder(upstream.port)
+    yield recorder
+    recorder.close()
+
+
+def test_no_byte_of_a_secret_reaches_the_upstream(site: Site, recorder: Recorder) -> None:
+    patterns = site.filters / "patterns"
+    patterns.write_text("a pattern of this mirror\n")
+    tries: Sequence[Mapping[str, Any]] = [each for each in attacks(site) if SECRET_IS_NAMED & set(each)]
+    evil = {f"evil-{number}": {"upstream": recorder.url(), **keys} for number, keys in enumerate(tries)}
+    good = {"upstream": recorder.url(), "exclude_file": str(patterns)}
+
+    site.declare({"good": good, **evil})
+    for name in ("good", *(name for name, keys in evil.items() if "rsync_options" not in keys)):
+        site.worker.command("run", name, check=False)
+
+    assert site.worker.run_of("good").status == "success"
+    assert b"a pattern of this mirror" in recorder.sent, "what is sent is seen"
+    assert SECRET.encode() not in recorder.sent
+
+    before = len(recorder.sent)
+    patterns.unlink()
+    patterns.symlink_to(site.token)  # after it was judged
+    site.worker.command("run", "good", check=False)
+    run = site.worker.run_of("good")
+    assert (run.status, "outside of the policy's `pattern_files`" in run.reason) == ("refused", True)
+    assert len(recorder.sent) == before
+
+
+SECRET_IS_NAMED = {"exclude_file", "rsync_options", "password"}
+
+
+def test_the_runner_sets_path_and_home_and_passes_nothing_else_on(site: Site) -> None:
+    """A worker that a person starts by hand, with an environment in which rsync would run a file of a mirror."""
+    hostile = {
+        "PATH": f"{site.evil}:relative::{os.environ['PATH']}", "HOME": str(site.evil), "RSYNC_RSH": f"{site.evil}/sh",
+        "RSYNC_CONNECT_PROG": f"{site.evil}/sh", "SSH_AUTH_SOCK": "/agent", "GITHUB_TOKEN": "hush", "LANG": "C.UTF-8",
+        "RSYNC_PARTIAL_DIR": str(site.elsewhere), "POSIXLY_CORRECT": "1",
+    }  # fmt: skip
+    script = site.worker.folder / "show"
+    script.write_text("#!/bin/sh\nenv\n")
+    script.chmod(0o755)
+    (site.worker.folder / "policy.yml").write_text(f"programs: [{script}]\nallowed_env: [default, KNOWN]\n")
+    command = {"provider": "command", "upstream": "x", "command": str(script), "exec_on_success": [str(script)]}
+    site.declare({"shows": {**command, "env": {"KNOWN": "mine"}}, "synced": {}})
+
+    for name in ("shows", "synced"):
+        words = site.worker.words("run", name)
+        done = subprocess.run(words, env=os.environ | hostile, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+    assert not site.marker.exists()
+    log = (site.worker.folder / "logs/shows/latest").read_text().splitlines()
+    seen = [line for line in log if line.startswith(("PATH=", "HOME=", "KNOWN=", "LANG="))]
+    assert seen.count("KNOWN=mine") == 2, "the command's, and that of what runs after it"
+    assert seen.count("LANG=C.UTF-8") == 2
+    homes = {line for line in seen if line.startswith("HOME=")}
+    assert len(homes) == 1 and str(site.worker.root) not in homes.pop()
+    paths = {line for line in seen if line.startswith("PATH=")}
+    assert len(paths) == 1
+    assert all(part.startswith("/") for part in paths.pop().removeprefix("PATH=").split(":"))
+    assert not [line for line in log if str(site.evil) in line or "hush" in line or "/agent" in line]

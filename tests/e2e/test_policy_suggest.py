@@ -1,0 +1,92 @@
+"""What `skipjack policy suggest` prints lets every definition go on after an upgrade."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from runner import plan
+from tests.e2e.parts import ConfigRepository, RsyncDaemon, Worker
+
+OLD = "forbidden_env: ['LD_*', 'GIT_*']\nforbidden_rsync_options: [-e, --rsh, --log-file]\nprograms: [/opt/scripts/]\n"
+
+
+def planned(worker: Worker) -> set[str]:
+    with plan.opened(str(worker.state / "plan.db")) as opened:
+        return {each.mirror.name for each in opened.mirrors()}
+
+
+def declare(repository: ConfigRepository, upstream: RsyncDaemon, folder: Path) -> None:
+    """Definitions that the policies of former releases allowed."""
+    patterns = folder / "elsewhere/patterns"
+    patterns.parent.mkdir()
+    patterns.write_text("*.iso\n")
+    rsync = f"upstream: {upstream.url('files')}\n"
+    command = "provider: command\nupstream: x\ncommand: /opt/scripts/x\n"
+    repository.commit(
+        {
+            "plain.yml": rsync,
+            "options.yml": rsync + "rsync_options: [--partial-dir=.part, -AX]\n",
+            "patterns.yml": rsync + f"exclude_file: {patterns}\n",
+            "variables.yml": command + "env: {BRANCH: stable, FLAGS: '--x $y'}\n",
+            "both.yml": command + "env: {BRANCH: testing}\n",
+            "program.yml": command.replace("/opt/scripts/x", "/opt/other/x"),
+            "never.yml": rsync + "mirror_dir: /\n",
+        },
+        "Declare",
+    )
+
+
+@pytest.mark.parametrize("old", [None, OLD])
+def test_nothing_is_quarantined_once_the_suggestion_is_in_the_policy(
+    old: str | None, repository: ConfigRepository, upstream: RsyncDaemon, worker: Worker, tmp_path: Path
+) -> None:
+    policy = worker.folder / "policy.yml"
+    policy.unlink()
+    if old is not None:
+        policy.write_text(old)
+    declare(repository, upstream, tmp_path)
+    told = worker.command("follow", check=False)
+    quarantined = {"options", "patterns", "variables", "both", "never", *(["program"] if old else [])}
+    assert planned(worker) == {"plain", "options", "patterns", "variables", "both", "program", "never"} - quarantined
+    assert ("`forbidden_env` in the policy is out of date" in told.stderr) == (old is not None)
+    before = {path: path.stat().st_mtime_ns for path in worker.state.rglob("*")}
+
+    suggested = worker.command("policy", "suggest").stdout
+
+    assert {path: path.stat().st_mtime_ns for path in worker.state.rglob("*")} == before, "it changes nothing"
+    keys = yaml.safe_load(suggested)
+    assert set(keys) == {
+        "allowed_env", "allowed_rsync_options", "pattern_files", *(["programs"] if old else [])
+    }  # fmt: skip
+    assert {"BRANCH", "FLAGS=*"} <= set(keys["allowed_env"])
+    partial = "--partial-dir" if old else "--partial-dir=.part"  # an old list without it allowed any
+    assert {partial, "--acls", "--xattrs"} <= set(keys["allowed_rsync_options"])
+    assert "  - BRANCH  # both, variables\n" in suggested
+    assert "# never: no entry of the policy would allow this. The directory /" in suggested
+    assert ("# Remove `forbidden_env`" in suggested) == (old is not None)
+
+    policy.write_text(suggested)
+    told = worker.command("follow", check=False)
+
+    assert planned(worker) == {"plain", "options", "patterns", "variables", "both", "program"}
+    assert "out of date" not in told.stderr
+    worker.command("run", "patterns")
+    again = worker.command("policy", "suggest").stdout
+    assert yaml.safe_load(again) is None and "needs nothing" in again
+
+
+def test_what_an_old_policy_forbade_stays_forbidden_in_the_suggestion(
+    repository: ConfigRepository, upstream: RsyncDaemon, worker: Worker
+) -> None:
+    (worker.folder / "policy.yml").write_text("forbidden_env: [TZ]\nforbidden_rsync_options: [-z]\n")
+    text = f"upstream: {upstream.url('files')}\nrsync_options: [-z]\nenv: {{TZ: UTC}}\n"
+    repository.commit({"m.yml": text, "n.yml": f"upstream: {upstream.url('files')}\nenv: {{LANG: C}}\n"}, "Declare")
+
+    suggested = worker.command("policy", "suggest").stdout
+
+    keys = yaml.safe_load(suggested)
+    assert "TZ" not in keys["allowed_env"] and "LANG" in keys["allowed_env"]
+    assert "--compress" not in keys["allowed_rsync_options"] and "--archive" in keys["allowed_rsync_options"]
+    assert "--rsh" in keys["allowed_rsync_options"], "it was taken off the list on purpose"
+    assert "# m: no entry of the policy would allow this." in suggested

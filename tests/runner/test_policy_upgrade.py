@@ -1,0 +1,225 @@
+"""Policies of former releases, and the lists of what is allowed."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.env_policy import is_plain
+from runner.paths import paths_of
+from runner.policy import violations
+from runner.policy_lists import rsync_options, warnings
+from runner.surroundings import SEARCH, environment, safe_home, search_path
+from schemas.errors import SkipjackError
+from schemas.records import FreshnessFile, ManagerAddress, Mirror, Policy, Repository, RunnerSettings, Secret
+from schemas.settings import load_policy
+
+
+def told(policy: Policy, settings: RunnerSettings | None = None, **fields: Any) -> str:
+    """What the policy says to a mirror, as one text; empty when it is allowed."""
+    settings = settings or RunnerSettings("w1", Repository("u"))
+    mirror = Mirror("debian", "w1", "rsync", "rsync://rsync.example.org/debian/")._replace(**fields)
+    paths = paths_of(mirror, settings, policy)
+    return " ".join(f"{what} {todo}" for what, todo in violations(mirror, paths, settings, policy))
+
+
+def test_what_an_old_policy_let_through_on_purpose_is_still_allowed() -> None:
+    old = Policy(forbidden_env=("LD_*", "RSYNC_*"), forbidden_rsync_options=("--rsh", "-e", "--log-file"))
+
+    assert told(old, env={"GIT_DIR": "x", "PYTHONPATH": "$x"}, rsync_options=("-K", "--partial-dir=/x")) == ""
+    assert "RSYNC_PROXY" in told(old, env={"RSYNC_PROXY": "p:1"})
+    assert "OTHER" in told(old, env={"OTHER": "x"}), "what no list names is denied"
+    assert "`-e`" in told(old, rsync_options=("-e", "x"))
+    assert "`--exclude`" in told(Policy(forbidden_rsync_options=("--exclude",)), rsync_options=("--exclude=x",))
+
+
+def test_one_spelling_that_an_old_policy_forbids_forbids_the_other() -> None:
+    assert "--temp-dir" not in rsync_options(Policy(forbidden_rsync_options=("-T",)))
+    assert "--temp-dir" in rsync_options(Policy(forbidden_rsync_options=("-K",)))
+
+
+def test_old_keys_are_warned_about_with_what_to_do() -> None:
+    assert list(warnings(Policy())) == []
+    [(what, todo)] = warnings(Policy(forbidden_env=()))
+    assert "`forbidden_env` in the policy is out of date" in what
+    assert "skipjack policy suggest" in todo and "`allowed_env`" in todo
+
+
+def test_entries_that_allow_nothing_are_errors(tmp_path: Path) -> None:
+    path = tmp_path / "policy.yml"
+    for entry, expected in (("--bwlimt", "is not an option of rsync"), ("-v=3", "takes no value")):
+        path.write_text(f"allowed_rsync_options: [default, {entry}]\n")
+        with pytest.raises(SkipjackError, match=expected):
+            load_policy(path)
+    path.write_text("allowed_rsync_options: [default, --partial-dir=.part, -K]\nallowed_env: [default, A, B=*]\n")
+    policy = load_policy(path)
+    assert told(policy, rsync_options=("-zK", "--partial-dir", ".part"), env={"A": "x", "B": "$y", "TZ": "UTC"}) == ""
+    assert "`--partial-dir=.part`" in told(policy, rsync_options=("--partial-dir=.other",))
+    assert "`A=*`" in told(policy, env={"A": "$y"})
+
+
+@pytest.mark.parametrize("key", ["rsync_options", "rsync_options_extra", "rsync_override"])
+def test_no_list_of_an_old_definition_takes_a_word_of_what_follows(key: str) -> None:
+    fields: dict[str, Any] = {key: ("-a", "--exclude")}
+    assert f"`{key}` ends in `--exclude` without its value" in told(Policy(), **fields)
+
+
+def test_a_short_list_allows_nothing_else() -> None:
+    assert "`-z`" in told(Policy(allowed_rsync_options=("--exclude",)), rsync_options=("--exclude=x", "-z"))
+    assert told(Policy(allowed_rsync_options=()), rsync_timeout=5) == "", "the provider's own options"
+    assert "TZ" in told(Policy(allowed_env=()), env={"TZ": "UTC"})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "plain"),
+    [
+        ("X", "a b,c/d:1=2@x~*?%+", True), ("X", "", True), ("X", "$x", False), ("X", "`x`", False),
+        ("X", "a;b", False),
+        ("X", "a\nb", False), ("X", "-x", False), ("X", "a -x", False), ("X", "a[1]", False), ("X", "a#b", False),
+        ("LANG", "C.UTF-8", True), ("LC_ALL", "/x", False), ("LANGUAGE", "de:en", True), ("LANGUAGE", "../x", False),
+        ("TZ", "Asia/Shanghai", True), ("TZ", "CST-8", True), ("TZ", "/etc/x", False), ("TZ", ":x", False),
+        ("TZ", "a/../../x", False),
+    ],
+)  # fmt: skip
+def test_plain_values(name: str, value: str, plain: bool) -> None:
+    assert is_plain(name, value) is plain
+
+
+CONTAINER: dict[str, Any] = {"docker_image": "s:3", "provider": "command", "command": "sync"}
+
+
+def test_containers_have_a_list_of_their_own() -> None:
+    policy = Policy(images=("s:3",))
+    env = {"RSYNC_HOST": "h", "RSYNC_EXTRA": "--exclude '$x'", "OWNER": "1:1", "GITSYNC_URL": "https://g.example/"}
+    assert told(policy, env=env, **CONTAINER) == ""
+    assert "RSYNC_HOST" in told(policy, env=env)
+    for name in ("PATH", "HOME", "LD_PRELOAD", "BASH_ENV"):
+        assert f"`env` sets {name}" in told(policy, env={name: "x"}, **CONTAINER)
+    assert told(policy._replace(allowed_container_env=("PATH",)), env={"PATH": "/bin"}, **CONTAINER) == ""
+
+
+def test_an_upstream_by_ssh_needs_the_program() -> None:
+    upstream = "me@host.example:debian/"
+    assert told(Policy(), upstream=upstream) == ""
+    assert "starts `ssh`" in told(Policy(programs=("/opt/scripts/",)), upstream=upstream)
+    assert told(Policy(programs=("/usr/bin/ssh",)), upstream=upstream) == ""
+    probed: dict[str, Any] = {"upstream": upstream, "freshness": FreshnessFile("x"), **CONTAINER, "command": "x"}
+    assert "starts `ssh`" in told(Policy(programs=(), images=("s:3",)), **probed), "the probe runs on the machine"
+
+
+def test_rsync_as_a_program_is_no_way_around_the_options() -> None:
+    policy = Policy(programs=("/usr/bin/rsync", "/opt/scripts/"))
+    line: dict[str, Any] = {"provider": "command"}
+    good = "/usr/bin/rsync -a --delete rsync://h.example/x/ /srv/mirror/debian/"
+    assert told(policy, command=good, **line) == ""
+    for command in (
+        "/usr/bin/rsync -e /srv/mirror/evil/sh h.example:x/ /srv/mirror/debian/",
+        "/usr/bin/rsync /etc/skipjack/token rsync://h.example/x/", "/usr/bin/rsync -a /srv/mirror/debian/ h.example:x/",
+        "/usr/bin/rsync --exclude-from=/etc/skipjack/token rsync://h.example/x/ /srv/mirror/debian/",
+        "/usr/bin/rsync -a rsync://h.example/x/ /srv/mirror/other/",
+    ):  # fmt: skip
+        assert "`command`" in told(policy, command=command, **line), command
+        assert "`exec_on_success`" in told(policy, exec_on_success=(command,)), command
+    assert told(Policy(), command="/usr/bin/rsync -e sh x:y /", **line) == "", "where any program may run"
+
+
+def test_the_rsync_program_of_a_mirror_is_judged_as_it_is_started() -> None:
+    """The providers take the whole text for one program, and so does the policy."""
+    policy = Policy(programs=("/usr/bin/rsync",))
+    assert told(policy, command="/usr/bin/rsync") == ""
+    assert "`command` runs" in told(policy, command="/usr/bin/rsync /../../../srv/mirror/evil/sh")
+
+
+@pytest.fixture
+def filters(tmp_path: Path) -> Path:
+    folder = tmp_path / "filters"
+    folder.mkdir()
+    (folder / "patterns").write_text("*.iso\n")
+    return folder
+
+
+def test_a_folder_with_a_secret_is_refused_for_patterns(tmp_path: Path, filters: Path) -> None:
+    patterns: dict[str, Any] = {"exclude_file": str(filters / "patterns")}
+    policy = Policy(pattern_files=(str(filters),))
+    assert told(policy, **patterns) == ""
+    for place in (filters / "token", filters / "below/token"):
+        settings = RunnerSettings("w1", Repository("u"), manager=ManagerAddress("https://m", Secret(file=str(place))))
+        assert f"it holds {place}" in told(policy, settings, **patterns)
+    password = Secret(file=str(filters / "password"))
+    readable = policy._replace(readable=(str(filters),))
+    assert "it holds" in told(readable, password=password, **patterns)
+    above = policy._replace(pattern_files=(str(tmp_path),))
+    settings = RunnerSettings("w1", Repository("u"), policy=str(tmp_path / "policy.yml"))
+    assert f"it holds {tmp_path}/policy.yml" in told(above, settings, **patterns)
+    for key in ("mirror_root", "state_dir", "run_dir", "log_dir", "snapshot_root"):
+        own: dict[str, Any] = {key: str(tmp_path)}
+        assert f"it lies in {tmp_path}" in told(
+            policy, RunnerSettings("w1", Repository("u"))._replace(**own), **patterns
+        )
+    assert "it holds" in told(Policy(pattern_files=("/",)), exclude_file="/proc/self/environ")
+    assert "it lies in /proc" in told(Policy(pattern_files=("/proc/self",)), exclude_file="/proc/self/environ")
+
+
+def test_the_error_says_where_patterns_belong() -> None:
+    said = told(Policy(), exclude_file="/etc/skipjack/debian.exclude")
+    assert "only files in /etc/skipjack/filters may be sent to an upstream" in said
+    assert "write `exclude_file: /etc/skipjack/filters/debian.exclude`" in said
+    assert "Move" not in told(Policy(), exclude_file="/etc/shadow")
+
+
+def test_a_password_is_never_the_workers_own_secret(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("x\n")
+    (tmp_path / "linked").symlink_to(token)
+    (tmp_path / "password").write_text("x\n")
+    settings = RunnerSettings(
+        "w1", Repository("u"), manager=ManagerAddress("https://m", Secret(file=str(token))),
+        policy=str(tmp_path / "policy.yml"),
+    )  # fmt: skip
+    policy = Policy(readable=(str(tmp_path),))
+    for name in ("token", "linked", "policy.yml", "runner.yml"):
+        assert "secret of the worker" in told(policy, settings, password=Secret(file=str(tmp_path / name))), name
+    assert told(policy, settings, password=Secret(file=str(tmp_path / "password"))) == ""
+    assert "not a regular file" in told(Policy(readable=("/dev",)), settings, password=Secret(file="/dev/null"))
+
+
+def test_a_container_never_sees_a_secret(tmp_path: Path) -> None:
+    settings = RunnerSettings("w1", Repository("u"), state_dir="/var/lib/skipjack")
+    policy = Policy(images=("s:3",), volumes=("/",))
+    for volume in ("/etc/skipjack:/x", "/:/x", "/var/lib/skipjack:/x", "/var/lib/skipjack/checkout:/x"):
+        assert "shows" in told(policy, settings, docker_volumes=(volume,), **CONTAINER), volume
+    assert told(policy, settings, docker_volumes=(f"{tmp_path}:/x", "{directory}:/data"), **CONTAINER) == ""
+
+
+@pytest.mark.parametrize("name", ["checkout", "home", "locks", "locks/mirror", "plan.db"])
+def test_no_mirror_takes_the_place_of_the_workers_own_files(name: str) -> None:
+    settings = RunnerSettings("w1", Repository("u"), mirror_root="/var/lib/skipjack", state_dir="/var/lib/skipjack")
+    assert "folder of the worker itself" in told(Policy(), settings, mirror_dir=f"/var/lib/skipjack/{name}")
+    assert told(Policy(), settings, mirror_dir="/var/lib/skipjack/debian") == ""
+
+
+def test_the_home_of_programs_is_out_of_the_mirrors_reach(tmp_path: Path) -> None:
+    home, own = tmp_path / "home", "/var/lib/skipjack/home"
+    home.mkdir()
+    reaching = [home, tmp_path, home / ".config", home / ".config/mirrors"]
+    assert [safe_home(str(home), own, ["/srv", str(root)]) for root in reaching] == [own] * len(reaching)
+    for root in ("/srv/mirror", home / "mirrors"):
+        assert safe_home(str(home), own, [str(root)]) == str(home)
+    assert safe_home(str(tmp_path / "missing"), own, []) == safe_home("/", own, []) == safe_home("", own, []) == own
+
+
+def test_programs_are_found_in_no_folder_of_a_mirror(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("/srv/mirror/bin")
+    monkeypatch.setenv("PATH", f"/srv/mirror/bin:/srv/mirror:bin::.:/opt/bin:{tmp_path}/link:/usr/bin")
+    assert search_path(["/srv/mirror"]) == "/opt/bin:/usr/bin"
+    monkeypatch.setenv("PATH", "/srv/mirror/bin:.")
+    assert search_path(["/srv/mirror"]) == SEARCH
+
+
+def test_a_program_gets_its_own_variables_and_those_that_are_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LANG", "RSYNC_RSH", "SSH_AUTH_SOCK", "KNOWN", "USER"):
+        monkeypatch.setenv(name, "the worker's")
+    made = environment("/home", ["/srv"], ["LANG", "KNOWN"], {"KNOWN": "own", "HOME": "/evil", "PATH": "/evil"})
+    assert made.pop("PATH") != "/evil"
+    kept = {"LANG": "the worker's", "USER": "the worker's", "KNOWN": "own", "HOME": "/home"}
+    assert {key: value for key, value in made.items() if key not in ("LOGNAME", "SHELL")} == kept
