@@ -32,6 +32,8 @@ _PATTERNS = {
 }
 
 _BAR = r"\|"
+_LONG = 30
+"""Entries of a list that no table can show."""
 
 Part = dict[str, Any]
 
@@ -46,11 +48,17 @@ def _table(name: str, pointer: str) -> str:
     for step in pointer.split("/")[1:]:
         part = part[step]
     required = {*part.get("required", ()), *part.get("x-required", ())}
-    return _HEAD + "".join(_row(key, below, key in required) for key, below in part["properties"].items())
+    return _HEAD + "".join(_row(name, key, below, key in required) for key, below in part["properties"].items())
 
 
-def _row(key: str, part: Part, required: bool) -> str:
-    default = "required" if required else _code(part["default"]) if "default" in part else ""
+def _default(name: str, value: Any) -> str:
+    """A default, or where it is told in whole when it is a long list."""
+    is_long = isinstance(value, list) and len(value) > _LONG
+    return f"[{len(value)} entries](../schemas/files/{name}.schema.json)" if is_long else _code(value)
+
+
+def _row(name: str, key: str, part: Part, required: bool) -> str:
+    default = "required" if required else _default(name, part["default"]) if "default" in part else ""
     providers = f" For {_joined(part['x-providers'])}." if "x-providers" in part else ""
     cells = [f"`{key}`", _kind(part), default, _code(part["examples"][0]), part["description"] + providers]
     return f"| {' | '.join(cell.replace('|', _BAR) for cell in cells)} |\n"

@@ -23,8 +23,8 @@ def problems(kind: str, text: str) -> list[str]:
         ("retry: 2.0", "1:8", "`retry` must be a whole number, not 2.0.", "retry: 3"),
         ("retry: 0", "1:8", "`retry` is 0, but must be at least 1.", "retry: 3"),
         ("use_ipv4: 1", "1:11", "`use_ipv4` must be `true` or `false`, not 1.", "use_ipv4: true"),
-        ("env: [A]", "1:6", '`env` must be a mapping of keys to values, not ["A"].', 'env: {"REPO": "stable"}'),
-        ("env: {A: 5}", "1:10", "`A` must be text, not 5.", 'env: {"REPO": "stable"}'),
+        ("env: [A]", "1:6", '`env` must be a mapping of keys to values, not ["A"].', 'env: {"USE_IPV6": "1"}'),
+        ("env: {A: 5}", "1:10", "`A` must be text, not 5.", 'env: {"USE_IPV6": "1"}'),
         (
             "rsync_options: --delete",
             "1:16",
