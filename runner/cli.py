@@ -199,7 +199,8 @@ def _run(arguments: argparse.Namespace) -> int:
         from runner.deletion_limits import as_limit
         from runner.dry_run import dry_run
 
-        return dry_run(settings, arguments.name, as_limit(arguments.max_delete))
+        limit = as_limit(arguments.max_delete)
+        return dry_run(settings, arguments.name, limit, from_empty=arguments.from_empty)
     more = [f"max-delete={arguments.max_delete}"] if arguments.max_delete else []
     more += ["from-empty"] if arguments.from_empty else []
     more += ["while-held"] if arguments.while_held else []

@@ -14,6 +14,7 @@ from runner.api import Job
 from runner.deletion_limits import EVERYTHING, Loss, Tree, refusal, refusal_of_bytes, with_remedy
 from runner.paths import is_missing_or_empty
 from schemas.records import Mirror
+from schemas.units import format_size
 
 _GONE = "are gone since the last accepted success"
 _NOTHING_LEFT = "no file is left"
@@ -33,18 +34,19 @@ def prepare(job: Job) -> None:
 
 
 def compare(job: Job, told: int | None, stopped: Callable[[], bool]) -> Verdict:
-    """Judge the tree after an attempt whose log `told` that size. Raises contents.Stopped when `stopped` says so."""
-    if job.deletions_judged:
+    """Judge the tree after an attempt whose log `told` that size. Raises contents.Stopped when `stopped` says so.
+
+    What the operator accepts is counted as well: the next runs are compared with it.
+    """
+    if job.deletions_judged and not job.limits.are_off:
         job.found = job.contents or (None, None)
         return Verdict()
     if unreadable := _unreadable(job.directory):
         return Verdict(unreadable)
     own = own_files(job)
     if not is_walked(job.mirror):
-        job.found = (None, told)
-        if job.had_files and not contents.any_file(job.directory, own):
-            return Verdict(_refusal(job, 0, 0))
-        return Verdict(_refusal(job, None, told))
+        job.found = (None, told) if contents.any_file(job.directory, own) else (0, 0)
+        return Verdict(_refusal(job, *job.found))
     found = contents.count(job.directory, stopped, own)
     job.found = (found.files, found.bytes)
     return Verdict(_refusal(job, found.files, found.bytes), found.on_disk)
@@ -53,6 +55,20 @@ def compare(job: Job, told: int | None, stopped: Callable[[], bool]) -> Verdict:
 def is_walked(mirror: Mirror) -> bool:
     """Whether the tree is walked after a run: not for a definition that turns off what the figures are needed for."""
     return mirror.measure_size and not (mirror.max_delete == EVERYTHING and mirror.max_delete_bytes is None)
+
+
+def described(job: Job) -> str:
+    """What a run will be compared with, in a few words."""
+    if job.limits.are_off:
+        return "with nothing: any loss is accepted"
+    past = job.past
+    figures = [
+        *([f"{past.files} files"] if past.files is not None else []),
+        *([format_size(past.bytes)] if past.bytes is not None else []),
+    ]
+    what = f"the last accepted success ({', '.join(figures)})" if figures else "no success, since no figures are known"
+    how = "" if is_walked(job.mirror) else "; by the size in the log, without a walk"
+    return f"after the run, with {what}{how}"
 
 
 def own_files(job: Job) -> frozenset[str]:

@@ -153,8 +153,9 @@ def copied(path: str) -> Iterator[sqlite3.Connection]:
         if _is_new(path):
             _migrate(copy)
         else:
-            with contextlib.closing(_reading(path)) as source:
-                source.backup(copy)
+            if not _copied_at_rest(path, copy):
+                with contextlib.closing(_reading(path)) as source:
+                    source.backup(copy)
             _prepare(copy, path)
         yield copy
 
@@ -169,6 +170,29 @@ def _is_new(path: str) -> bool:
     if fault:
         raise SkipjackError(f"The journal {path} cannot be used: {fault}.", _anew(path))
     return fault is None
+
+
+def _copied_at_rest(path: str, copy: sqlite3.Connection) -> bool:
+    """Copy a journal that no process has open, without making files beside it; False when it was not at rest."""
+    before = _at_rest(path)
+    if before is None:
+        return False
+    with contextlib.closing(sqlite3.connect(f"file:{_quoted(path)}?mode=ro&immutable=1", uri=True)) as source:
+        try:
+            source.backup(copy)
+        except sqlite3.DatabaseError:
+            if _at_rest(path) == before:
+                raise
+            return False
+    return _at_rest(path) == before
+
+
+def _at_rest(path: str) -> tuple[int, int] | None:
+    """When the journal was changed, and its size; None while a process may have it open."""
+    if os.path.exists(f"{path}-wal"):
+        return None
+    found = os.stat(path)
+    return found.st_mtime_ns, found.st_size
 
 
 def _reading(path: str) -> sqlite3.Connection:

@@ -6,10 +6,10 @@ import shlex
 import tempfile
 from functools import partial
 
-from runner import containers, locks, pipeline, process, programs, progress, trial, units
+from runner import comparison, containers, locks, pipeline, process, programs, progress, trial, units
 from runner.api import SECRETS, Abort, Command, Job
 from runner.deletion_limits import limits_of
-from runner.hooks import container, container_end, former_name
+from runner.hooks import container, container_end, former_name, missing_files
 from runner.machine import machine_of
 from runner.output import say
 from runner.places import Places
@@ -28,10 +28,13 @@ _RSYNC = ("rsync", "two-stage-rsync")
 _LOCK_WORDS = {True: "held", False: "free", None: "not readable for this user"}
 
 
-def dry_run(settings: RunnerSettings, name: str, max_delete: int | str | None = None) -> int:
+def dry_run(
+    settings: RunnerSettings, name: str, max_delete: int | str | None = None, *, from_empty: bool = False
+) -> int:
     """Print commands, environment, locks, limits and paths; for rsync also what it would transfer and delete.
 
-    Gives rsync's exit code as 0 or 1. SkipjackError when there is no such mirror or its program cannot be run.
+    `max_delete` and `from_empty` are what the operator allows. Gives rsync's exit code as 0 or 1. SkipjackError when
+    there is no such mirror or its program cannot be run.
     """
     places = Places(settings.state_dir)
     with trial.planned(settings) as opened:
@@ -39,7 +42,8 @@ def dry_run(settings: RunnerSettings, name: str, max_delete: int | str | None = 
     if planned is None:
         raise SkipjackError(f"This worker ({header.worker}) has no mirror `{name}`.", "See `skipjack validate`.")
     job = Job(planned.mirror, planned.paths, machine_of(places, header))
-    job.limits = limits_of(planned.mirror, max_delete)
+    job.limits, job.past = limits_of(planned.mirror, max_delete), trial.past(places, planned.mirror)
+    job.from_empty = from_empty
     if planned.mirror.docker_image:
         job.wrap = partial(container.enclosed, job)
     # The deletion guard would read the first pass's log; there is none.
@@ -47,8 +51,10 @@ def dry_run(settings: RunnerSettings, name: str, max_delete: int | str | None = 
     job.log_file = os.devnull if is_rsync else os.path.join(job.log_dir, f"{name}_DATE_01.log")
     try:
         commands = list(PROVIDERS[planned.mirror.provider].commands(job))
+        job.deletions_judged |= any(command.output for command in commands)
         container.check(job)
         former_name.pre_job(job)
+        missing_files.pre_job(job)
     except Abort as abort:
         raise SkipjackError(f"It would end at once: {abort.reason}.") from abort
     _tell_commands(planned, commands, job)
@@ -74,6 +80,8 @@ def _tell_conditions(places: Places, header: Header, planned: Planned, job: Job)
     say(f"logs:       {job.log_dir}, {mirror.log_keep} of them")
     say(f"attempts:   {mirror.retry}, time-out of each: {timeout}")
     say(f"guards:     free space {format_size(mirror.min_free_space)}, deletions {_deletions(job)}")
+    if not job.deletions_judged:
+        say(f"compared:   {comparison.described(job)}")
     _tell_limits(places, job)
     if mirror.zpool:
         say(f"dataset:    one below {mirror.zpool}, mounted on the directory")

@@ -5,7 +5,7 @@ by the provider's processes. Supervisor free and mirror held means that a provid
 directory is locked as well (`runner/directory_lock.py`).
 
 A lock file may be deleted or replaced while it is held. A new holder therefore checks that the path still is the file
-that it locked, and `holders` finds the processes that hold a deleted one.
+that it locked. `holders` finds the processes that hold a deleted one; it is asked whenever a file had to be made.
 
 Even an idle tick loads this module, so it imports nothing of weight (contextlib alone would cost it a quarter more).
 """
@@ -22,7 +22,7 @@ _OUT_OF_REACH = 700
 def try_lock(path: str, *, wait: float = 0.0) -> int | None:
     """Take the lock at `path` and return its descriptor, or None when it is still held after `wait` seconds."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    return _take(path, os.O_RDWR | os.O_CREAT, wait)
+    return _take(path, os.O_RDWR, wait)
 
 
 def try_lock_directory(path: str, *, wait: float = 0.0) -> int | None:
@@ -33,19 +33,36 @@ def try_lock_directory(path: str, *, wait: float = 0.0) -> int | None:
 def _take(path: str, flags: int, wait: float) -> int | None:
     deadline = time.monotonic() + wait
     while True:
-        descriptor = os.open(path, flags | os.O_CLOEXEC, 0o640)
+        descriptor, is_new = _opened(path, flags)
         try:
             taken = _flock(descriptor)
         except OSError:
             os.close(descriptor)
             raise
-        if taken and is_at(descriptor, path):
+        is_ours = taken and is_at(descriptor, path)  # otherwise it was replaced since it was opened: lock the new one
+        if is_ours and not (is_new and holders(path)):
             return descriptor
+        if is_ours:  # the file before was deleted while others held it: ours must not seem free to anybody
+            os.unlink(path)
         os.close(descriptor)
-        if not taken:  # otherwise the file was replaced since it was opened: lock the new one
+        if not taken or is_ours:
             if time.monotonic() >= deadline:
                 return None
             time.sleep(0.02)
+
+
+def _opened(path: str, flags: int) -> tuple[int, bool]:
+    """Open a lock, and make its file if it is missing; tells whether it was."""
+    while True:
+        try:
+            return os.open(path, flags | os.O_CLOEXEC), False
+        except FileNotFoundError:
+            if flags & os.O_DIRECTORY:
+                raise
+        try:
+            return os.open(path, flags | os.O_CLOEXEC | os.O_CREAT | os.O_EXCL, 0o640), True
+        except FileExistsError:
+            continue
 
 
 def is_at(descriptor: int, path: str) -> bool:

@@ -28,7 +28,6 @@ def taken(places: Places, name: str, directory: str, slots: int) -> Iterator[Loc
     A directory that is missing is yet to be locked. InUse when another run works in it.
     """
     supervisor_path, mirror_path = places.lock("supervisor", name), places.lock("mirror", name)
-    is_new = not (os.path.exists(supervisor_path) and os.path.exists(mirror_path))
     with contextlib.ExitStack() as stack:
         supervisor = _own(stack, locks.try_lock(supervisor_path, wait=PATIENCE))
         if supervisor is None:
@@ -43,7 +42,7 @@ def taken(places: Places, name: str, directory: str, slots: int) -> Iterator[Loc
         lock = DirectoryLock(directory)
         stack.callback(lock.release)
         lock.take()
-        if is_new or lock.problem:  # their files may have been deleted, and the directory cannot tell
+        if lock.problem:  # the files may have been replaced, and the directory cannot tell
             pids = {*locks.holders(supervisor_path), *locks.holders(mirror_path)}
             if pids:
                 raise in_use(directory, pids)

@@ -8,13 +8,14 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from runner import plan
+from runner import journal, plan
 from runner.follow import draft
 from runner.output import log
+from runner.past import Past
 from runner.places import Places
 from runner.plan import Plan
 from schemas.errors import SkipjackError
-from schemas.records import RunnerSettings
+from schemas.records import Mirror, RunnerSettings
 
 
 @contextmanager
@@ -31,6 +32,17 @@ def planned(settings: RunnerSettings) -> Iterator[Plan]:
         log(f"no plan is in force yet; this is what revision {done.revision[:12]} would mean", about="follow")
         with plan.opened(Places(folder).plan) as opened:
             yield opened
+
+
+def past(places: Places, mirror: Mirror) -> Past:
+    """What earlier runs of a mirror left in its directory, under whatever name; nothing where the journal is closed."""
+    try:
+        with journal.copied(places.journal) as book:
+            found = [book.past(name) for name in (mirror.name, *mirror.formerly)]
+    except SkipjackError as error:
+        log(f"what earlier runs left is not known: {error}", about=mirror.name)
+        return Past()
+    return next((each for each in found if each != Past()), Past())
 
 
 def _exists(path: str) -> bool:

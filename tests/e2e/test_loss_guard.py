@@ -71,6 +71,8 @@ def test_a_command_that_empties_its_directory_fails_until_the_operator_accepts_i
     m = Scripted(repository, worker)
     success = m.last_success
     assert m.accepted() == (FILES, FILES * 8)
+    dry = worker.command("run", "m", "--dry-run").stdout
+    assert "\ncompared:   after the run, with the last accepted success (80 files, 640 B)\n" in dry
     m.does("rm -rf ./* ; exit 0")
     figures = f"no file is left: {FILES} of {FILES} files (640 B) are gone since the last accepted success. {ACCEPT}"
     for _again in range(2):
@@ -78,6 +80,8 @@ def test_a_command_that_empties_its_directory_fails_until_the_operator_accepts_i
     assert (m.last_success, m.accepted(), m.lines()) == (success, (FILES, FILES * 8), (1, 2))
     assert figures in (worker.folder / "logs/m/latest").read_text()
 
+    dry = worker.command("run", "m", "--dry-run", "--max-delete", "100%").stdout
+    assert "\ncompared:   with nothing: any loss is accepted\n" in dry
     assert m.run("--max-delete", "100%") == ("success", "")
     assert (m.accepted(), m.lines()) == ((0, 0), (2, 2))
     assert m.run() == ("success", ""), "there was nothing left to lose"

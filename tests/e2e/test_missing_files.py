@@ -46,6 +46,10 @@ def test_a_missing_directory_is_neither_made_nor_filled_until_the_operator_allow
 
     assert "left files in it; mount the disk or put the files back" in refused(worker, "missing")
     assert not synced.exists()
+    dry = worker.command("run", "m", "--dry-run", check=False)
+    assert (dry.returncode, "--from-empty` fetches everything again" in dry.stderr) == (1, True)
+    allowed = worker.command("run", "m", "--dry-run", "--from-empty").stdout
+    assert (">f+++++++++ folder-1/" in allowed, synced.exists()) == (True, False)
     assert upcoming(worker)["m"]["why"].endswith("failed")
 
     worker.command("run", "m", "--from-empty")

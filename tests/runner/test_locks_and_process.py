@@ -73,9 +73,8 @@ def test_a_lock_file_that_is_replaced_while_it_is_opened_is_locked_again(
 @pytest.mark.parametrize("replaced", [True, False])
 def test_the_holder_of_a_deleted_or_replaced_lock_file_is_found(tmp_path: Path, replaced: bool) -> None:
     path = tmp_path / "one"
-    code = (
-        f"import time\nfrom runner import locks\nfd = locks.try_lock({str(path)!r})\nprint(flush=True)\ntime.sleep(100)"
-    )
+    lines = ["import time", "from runner import locks", f"fd = locks.try_lock({str(path)!r})", "print(flush=True)"]
+    code = "\n".join([*lines, "time.sleep(100)"])
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as holder:
         try:
             assert holder.stdout is not None and holder.stdout.readline()
@@ -85,9 +84,15 @@ def test_the_holder_of_a_deleted_or_replaced_lock_file_is_found(tmp_path: Path, 
             assert not locks.is_held(str(path))
             assert locks.holders(str(path)) == [holder.pid]
             assert locks.is_in_use(str(path))
+            if not replaced:
+                assert locks.try_lock(str(path), wait=0.05) is None
+                assert not path.exists(), "what is not ours must not seem free to others"
         finally:
             holder.kill()
     assert not locks.is_in_use(str(path))
+    descriptor = locks.try_lock(str(path))
+    assert descriptor is not None
+    os.close(descriptor)
 
 
 def test_a_directory_is_locked_once_whatever_path_leads_there(tmp_path: Path) -> None:
