@@ -480,7 +480,7 @@ def test_a_second_courier_says_so(repository: ConfigRepository, reporter: Worker
 
 def test_follows_at_once_take_turns_and_one_that_cannot_says_so(repository: ConfigRepository, worker: Worker) -> None:
     repository.commit({"m.yml": script(worker, "true\n")}, "Add m")
-    follows = [worker.start("follow") for _ in range(4)]
+    follows = [worker.start("follow", "--start") for _ in range(4)]
     assert [follow.wait(60) for follow in follows] == [0] * 4
     wait_until(lambda: worker.states() == {"m": "success"}, "the mirror runs")
     assert len(truth.past(worker)) == 1

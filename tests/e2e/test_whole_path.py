@@ -148,11 +148,16 @@ def test_a_size_that_no_log_tells_is_measured_on_disk(
     repository: ConfigRepository, manager: Manager, reporter: Worker
 ) -> None:
     text = "provider: command\nupstream: https://x.example/\ncommand: dd if=/dev/zero of=file bs=1000 count=7\n"
-    repository.commit({"m.yml": text, "not.yml": f"{text}measure_size: false\n"}, "Add two")
+    unguarded = f"{text}max_delete: 100%\n"
+    files = {"m.yml": text, "unguarded.yml": unguarded, "not.yml": f"{text}measure_size: false\n"}
+    repository.commit(files, "Add three")
     reporter.command("once")
+    assert reporter.run_of("m").size == 7000
 
-    wait_until(lambda: "measured 7000 bytes" in reporter.messages(), "it was measured")
+    wait_until(lambda: "unguarded: measured 7000 bytes" in reporter.messages(), "it was measured in the background")
     reporter.command("courier")
 
-    wait_until(lambda: "m" in manager.jobs() and manager.jobs()["m"]["size"] == "7.00K", "the size is told")
+    wait_until(lambda: "m" in manager.jobs() and manager.jobs()["unguarded"]["size"] == "7.00K", "the size is told")
+    assert manager.jobs()["m"]["size"] == "7.00K"
     assert manager.jobs()["not"]["size"] == "unknown"
+    assert "m: measured" not in reporter.messages()
