@@ -1,5 +1,6 @@
 """No provider empties a mirror and calls it a success: the tree is compared with the last accepted success."""
 
+import shutil
 import time
 from pathlib import Path
 
@@ -200,3 +201,32 @@ def test_a_walk_takes_the_place_of_measuring_in_the_background(repository: Confi
     assert worker.run_of("m").size == FILES * 8
     with journal.opened(Places(str(worker.state)).journal) as book:
         assert not book.needs_size("m", time.time())
+
+
+def test_an_empty_upstream_that_was_accepted_is_no_loss_afterwards(
+    repository: ConfigRepository, upstream: RsyncDaemon, tree: Path, worker: Worker
+) -> None:
+    repository.commit({"m.yml": f"{LATER}upstream: {upstream.url('files')}\n"}, "Add m")
+    worker.command("once")
+    shutil.rmtree(tree)
+    tree.mkdir()
+    worker.command("run", "m", check=False)
+    assert worker.run_of("m").status == "refused"
+    worker.command("run", "m", "--max-delete", "100%")
+    assert list((worker.root / "m").iterdir()) == []
+    worker.command("run", "m")
+
+
+def test_a_command_that_takes_an_rsyncs_place_is_compared_with_what_that_left(
+    repository: ConfigRepository, upstream: RsyncDaemon, worker: Worker
+) -> None:
+    repository.commit({"m.yml": f"{LATER}upstream: {upstream.url('files')}\n"}, "Add m")
+    worker.command("once")
+    files = len([path for path in (worker.root / "m").rglob("*") if path.is_symlink() or path.is_file()])
+    command = "sh -c 'rm -r folder-0 folder-1 folder-2'"
+    text = f"{LATER}provider: command\nupstream: https://files.example/\ncommand: {command}\n"
+    repository.commit({"m.yml": text}, "Take a script")
+    worker.command("follow")
+    worker.command("run", "m", check=False)
+    run = worker.run_of("m")
+    assert (run.status, f"30 of {files} files (" in run.reason) == ("refused", True), run
