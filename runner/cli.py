@@ -122,21 +122,24 @@ def _import_tunasync(arguments: argparse.Namespace) -> int:
 
 
 def _validate(arguments: argparse.Namespace) -> int:
-    from schemas import catalogue, renames, sources
+    from schemas import catalogue, hints, renames, sources
     from schemas.problems import Refused
 
     try:
         found = catalogue.load(sources.read_directory(arguments.directory))
         problems, names = found.problems, sorted({mirror.name for mirror in found.mirrors})
-        moves = renames.moves(found.mirrors)
+        moves, warnings = renames.moves(found.mirrors), hints.of_mirrors(found.mirrors)
     except Refused as refused:
-        problems, names, moves = refused.problems, [], []
+        problems, names, moves, warnings = refused.problems, [], [], []
     if arguments.json:
         plain = {"mirrors": names, "problems": [problem._asdict() for problem in problems], "moves": moves}
+        plain["warnings"] = warnings
         say(json.dumps(plain, indent=2))
         return 1 if problems else 0
     for move in moves:
         say(f"note: {move}")
+    for warning in warnings:
+        say(f"warning: {warning}")
     for problem in problems:
         say(str(problem._replace(file=str(arguments.directory / problem.file))))
     valid = "1 mirror is valid" if len(names) == 1 else f"{len(names)} mirrors are valid"

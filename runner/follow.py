@@ -17,7 +17,7 @@ from runner.paths import paths_of
 from runner.places import Places
 from runner.plan import Due, Header, Planned, Shown
 from runner.policy import violations
-from schemas import VERSION, catalogue, repository
+from schemas import VERSION, catalogue, hints, repository
 from schemas.catalogue import Catalogue
 from schemas.errors import SkipjackError
 from schemas.problems import Problem, Refused
@@ -76,6 +76,8 @@ def _follow(settings: RunnerSettings, places: Places, *, again: bool, accept_rew
     for what, todo in policy_lists.warnings(load_policy(Path(settings.policy))):
         log(f"warning: {what} {todo}", about="follow")
     header, mirrors = _judge(settings, fingerprint, revision, old)
+    for line in hints.of_mirrors(each.mirror for each in mirrors):
+        log(f"warning: {line}", about="follow")
     plan.write(places.plan, header, mirrors, _since(mirrors, old.due if old else {}, time.time()))
     return _answer(header, changed=True, mirrors=len(mirrors))
 

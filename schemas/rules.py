@@ -6,7 +6,7 @@ import zoneinfo
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import PurePosixPath
 
-from schemas import address_rules, rsync_rules
+from schemas import address_rules, idle_keys, rsync_rules
 from schemas.inheritance import Merged
 from schemas.problems import Problem, shown
 from schemas.records import Mirror
@@ -39,6 +39,7 @@ def mirror_problems(merged: Merged) -> list[Problem]:
         if key not in keys
     ]
     problems += _foreign_options(merged)
+    problems += idle_keys.problems(merged)
     problems += address_rules.mirror_problems(merged)
     problems += rsync_rules.mirror_problems(merged)
     problems += _command_line(merged)

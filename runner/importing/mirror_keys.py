@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from runner.env_policy import OURS
-from runner.importing import containers, folders
+from runner.importing import containers, folders, rsync_words
 from runner.importing.definitions import Config, Definition, Value
 from runner.importing.findings import Finding
 from runner.importing.options import IGNORED_BY_TWO_STAGE, PROVIDERS
 from runner.importing.patterns import not_python, sees_more_than_a_line
 from runner.importing.values import duration, exit_codes, has_password, lies_below, runs_backwards, size, tries
+from schemas import idle_keys
 from schemas.validation import schema
 
 Keys = dict[str, Any]
@@ -59,12 +60,21 @@ class _Conversion:
                     keys[_RENAMED.get(option, option)] = value
         if self._provider == "two-stage-rsync" and self._config.get("global", "rsync_options", []):
             keys["rsync_options"] = []  # tunasync does not add the global ones here
+        self._drop_idle(keys)
         keys |= self._log_folder()
         keys |= self._container(keys)
         self._exec_order()
         if has_password(keys):
             raise self._definition.place.left_out("an address holds a password.", "Take it out; see `password`.")
         return keys
+
+    def _drop_idle(self, keys: Keys) -> None:
+        """Leave out what does nothing beside another key, in tunasync either; told where the mirror itself sets it."""
+        for key, why, _todo in list(idle_keys.idle(keys, keys)):
+            option = next((old for old, new in _RENAMED.items() if new == key), key)
+            if keys.pop(key, None) and option in self._definition.own:
+                what = f"{why.format(option).replace(f'`{key}`', f'`{option}`')[:-1]} in tunasync, and was left out."
+                self._tell(self._definition.at(option), what, "See whether it was meant to.")
 
     def _check(self) -> None:
         definition = self._definition
@@ -102,6 +112,11 @@ class _Conversion:
 
     def same(self, place: Value) -> Any:
         return place.value
+
+    def rsync_words(self, place: Value) -> list[str] | None:
+        words, findings = rsync_words.without_output(place)
+        self.findings += findings
+        return words or None
 
     def minutes(self, place: Value) -> str:
         return duration(place.value * 60)
@@ -223,11 +238,12 @@ class _Conversion:
 
 _WAYS: Mapping[str, Callable[[_Conversion, Value], Any]] = {
     **dict.fromkeys(
-        ("upstream", "command", "use_ipv4", "use_ipv6", "username", "rsync_options", "rsync_override",
-         "rsync_override_only", "rsync_no_timeout", "exec_on_success", "exec_on_failure", "exec_on_success_extra",
-         "exec_on_failure_extra"),
+        ("upstream", "command", "use_ipv4", "use_ipv6", "username", "rsync_override_only", "rsync_no_timeout",
+         "exec_on_success", "exec_on_failure", "exec_on_success_extra", "exec_on_failure_extra"),
         _Conversion.same,
     ),
+    "rsync_options": _Conversion.rsync_words,
+    "rsync_override": _Conversion.rsync_words,
     "interval": _Conversion.minutes,
     "timeout": _Conversion.seconds,
     "rsync_timeout": _Conversion.seconds,

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from runner.importing import containers, folders
+from runner.importing import containers, folders, rsync_words
 from runner.importing.definitions import Config, Value
 from runner.importing.findings import Finding
 from runner.importing.values import duration, exit_codes, has_password, runs_backwards, tries
@@ -73,6 +73,10 @@ def _list(option: str, place: Value, findings: list[Finding]) -> Keys:
         return {}
     if option.startswith("exec"):
         findings += runs_backwards(place.value, place)
+    if option == "rsync_options":
+        words, found = rsync_words.without_output(place)
+        findings += found
+        return {option: words}
     return {option: place.value}
 
 

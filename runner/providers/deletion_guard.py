@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from runner.api import Abort, Command, Job, Loss, Tree, refusal
 from runner.providers import deletions, rsync_words
-from runner.providers.deletion_names import Counts, Errors, Item, Names, shown
+from runner.providers.deletion_names import Counts, Errors, Item, Listing, Names, shown
 from schemas.states import FAILED, INTERRUPTED, REFUSED
 from schemas.units import format_size
 
@@ -30,7 +30,7 @@ def guarded(job: Job, full: Command) -> Iterator[Command]:
     if job.limits.are_off or not deletes or rsync_words.makes_backups(full):
         # Another program may delete whatever its options are.
         job.deletions_judged = job.limits.are_off or not (deletes or job.mirror.command)
-        yield from rsync_words.unguarded(job, full)
+        yield from _plain(job, full)
         return
     with contextlib.closing(Names(_folder(job))) as names:
         yield asking(full, names)
@@ -38,6 +38,14 @@ def guarded(job: Job, full: Command) -> Iterator[Command]:
             yield from rsync_words.falling_back(job, full, _GUARD)
         elif names.in_force:  # else the program takes no options from us, and the tree is compared afterwards
             yield from _after(job, full, names)
+
+
+def _plain(job: Job, full: Command) -> Iterator[Command]:
+    """A sync as rsync makes it."""
+    listing = Listing()
+    yield from rsync_words.unguarded(job, full._replace(output=listing.take))
+    if rsync_words.deletes(full) and job.deletions_judged and listing.counts is not None:
+        job.contents = Tree(listing.counts.files, listing.counts.size)
 
 
 def _folder(job: Job) -> str:

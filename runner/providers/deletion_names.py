@@ -8,7 +8,7 @@ that a name never holds a line's end, and what it prints of other files never be
 import os
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 _NOISE = re.compile(rb"^(?:delete_in_dir\(.*\)|deleting in .*|cannot delete non-empty directory: .*)\n", re.MULTILINE)
 _ITEM = re.compile(rb"^delete_item\((.*)\) mode=([0-7]+) flags=([0-9]+)\n", re.MULTILINE)
@@ -74,20 +74,46 @@ class Errors:
         return bool(self.obstacles) and not self.serious
 
 
+class Listing:
+    """Takes what rsync prints, and keeps how many files the upstream lists."""
+
+    def __init__(self) -> None:
+        self.counts: Counts | None = None
+
+    def take(self, lines: bytes) -> bytes:
+        """Take lines of standard output, and return those for the log, which are all."""
+        if b"Number of " in lines or b"Total file size" in lines:
+            counts = self.counts or Counts()
+            for label, _all, kinds in _COUNT.findall(lines):
+                number = sum(_number(text) for _kind, text in _KIND.findall(kinds))
+                counts = counts._replace(**{"new" if b"created" in label else "files": number})
+            for size in _SIZE.findall(lines):
+                counts = counts._replace(size=_number(size))
+            self.counts = counts
+        return lines
+
+
 class Names:
     """Takes what rsync prints, and keeps the names of what it would delete in a file of `folder` that has no name."""
 
     def __init__(self, folder: str) -> None:
-        self._file = open(_nameless(folder), "w+b")  # noqa: SIM115 - closed by close()
+        self._folder = folder
+        self._file: BinaryIO | None = None
+        self._listing = Listing()
         self.in_force = False
         """Whether rsync understood what it was asked for."""
         self.io_error = False
-        self.listed: Counts | None = None
         self.errors = Errors()
 
     def close(self) -> None:
         """Let go of the file."""
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
+
+    @property
+    def listed(self) -> Counts | None:
+        """What the upstream lists; None while rsync has not reported it."""
+        return self._listing.counts
 
     def output(self, lines: bytes) -> bytes:
         """Take lines of standard output, and return those for the log."""
@@ -95,25 +121,23 @@ class Names:
             kept, noise = _NOISE.subn(b"", lines)
             self.in_force = self.in_force or (noise > 0 and b"delete_in_dir(" in lines)
             found = _ITEM.findall(kept)
-            self._file.writelines([b"%b %b %b\n" % (flags, mode, path) for path, mode, flags in found])
-            lines = _ITEM.sub(b"", kept) if found else kept
+            if found:
+                self._spool([b"%b %b %b\n" % (flags, mode, path) for path, mode, flags in found])
+                kept = _ITEM.sub(b"", kept)
+            lines = kept
         if b"IO error" in lines and _IO_ERROR in lines.splitlines():
             self.io_error = True
-        if b"Number of files" in lines or b"Total file size" in lines or b"Number of created" in lines:
-            self._count(lines)
-        return lines
+        return self._listing.take(lines)
 
-    def _count(self, lines: bytes) -> None:
-        counts = self.listed or Counts()
-        for label, _all, kinds in _COUNT.findall(lines):
-            number = sum(_number(text) for _kind, text in _KIND.findall(kinds))
-            counts = counts._replace(**{"new" if b"created" in label else "files": number})
-        for size in _SIZE.findall(lines):
-            counts = counts._replace(size=_number(size))
-        self.listed = counts
+    def _spool(self, records: list[bytes]) -> None:
+        if self._file is None:
+            self._file = open(_nameless(self._folder), "w+b")  # noqa: SIM115 - closed by close()
+        self._file.writelines(records)
 
     def items(self) -> Iterator[Item]:
         """Read the names back, in the order in which rsync printed them."""
+        if self._file is None:
+            return
         self._file.seek(0)
         for line in self._file:
             flags, mode, escaped = line[:-1].split(b" ", 2)

@@ -73,6 +73,15 @@ def for_first_stage(words: Sequence[str]) -> tuple[str, ...]:
     return _without(words, _SECOND_STAGE)
 
 
+def resuming(words: Sequence[str]) -> tuple[str, ...]:
+    """What the first stage needs so that a transfer that was cut off goes on where it ended, as in the second stage.
+
+    `--delay-updates` keeps such files in the folders `.~tmp~`, which only the worker's user can read.
+    """
+    delays = rsync_options.read(words).named("--delay-updates")
+    return ("--partial-dir=.~tmp~",) if delays else ()
+
+
 def _without(words: Sequence[str], names: "set[str] | frozenset[str]") -> tuple[str, ...]:
     reading = rsync_options.read(words)
     return rsync_options.without(words, reading.named(*names)) if reading.fault is None else tuple(words)

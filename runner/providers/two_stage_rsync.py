@@ -59,9 +59,9 @@ def argument_lists(mirror: Mirror, directory: str) -> Iterator[tuple[str, ...]]:
 
 
 def _first_options(mirror: Mirror) -> tuple[str, ...]:
-    first = rsync_words.for_first_stage
-    own = first(rsync.own(mirror))
-    return (*first(rsync.begin(mirror)), *_filters(mirror), *own, *rsync.connection(mirror), *rsync.exclusions(mirror))
+    base, own = rsync.begin(mirror), rsync_words.for_first_stage(rsync.own(mirror))
+    begin = (*rsync_words.for_first_stage(base), *rsync_words.resuming(base))
+    return (*begin, *_filters(mirror), *own, *rsync.connection(mirror), *rsync.exclusions(mirror))
 
 
 def _full_options(mirror: Mirror) -> tuple[str, ...]:

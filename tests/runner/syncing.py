@@ -12,7 +12,6 @@ from runner.journal import Ending
 from runner.paths import Paths
 from runner.providers import PROVIDERS
 from schemas.records import Mirror
-from tests.e2e.parts import RsyncDaemon
 
 PLAIN = [
     "-aHvh", "--no-o", "--no-g", "--stats", "--filter", "risk .~tmp~/", "--exclude", ".~tmp~/",
@@ -22,21 +21,18 @@ PLAIN = [
 
 
 class Site:
-    """An upstream with its daemon, and a mirror of it."""
+    """A mirror in a folder, of the upstream with this address, whose files are in `upstream/below`."""
 
-    def __init__(self, folder: Path, daemon: RsyncDaemon, upstream: Path) -> None:
-        self.upstream, self.daemon, self._folder = upstream, daemon, folder
+    def __init__(self, folder: Path, url: str) -> None:
+        self.url, self._folder = url, folder
+        self.upstream = folder / "upstream/below"
         self.directory = folder / "mirrors/m"
         self.state = folder / "state"
         self.logs = folder / "logs"
         self.log = self.logs / "m.log"
         self.daemon_log = folder / "daemon/rsyncd.log"
         for each in (self.directory, self.state, self.logs):
-            each.mkdir(parents=True)
-
-    @property
-    def url(self) -> str:
-        return self.daemon.url("files/below")
+            each.mkdir(parents=True, exist_ok=True)
 
     def job(self, named: int | str | None = None, provider: str = "rsync", **fields: Any) -> Job:
         """A job of the mirror; `named` is what an operator let it delete."""

@@ -2,7 +2,11 @@
 
 import os
 import shutil
+import signal
 import stat
+import subprocess
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,10 +14,11 @@ from typing import Any
 import pytest
 
 from runner import process
+from runner.deletion_limits import Tree
 from runner.past import Past
 from runner.providers import deletion_guard, deletion_names, deletions
 from runner.providers.deletion_names import Item, Names, decoded, shown
-from tests.e2e.parts import RsyncDaemon
+from tests.e2e.parts import RsyncDaemon, wait_until
 
 from .syncing import Site, grow, tree
 
@@ -28,7 +33,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
     upstream = module / "below"
     grow(upstream, {f"folder-{number % 4}/{number}": "x" * number for number in range(20)})
     with RsyncDaemon(tmp_path / "daemon", {"files": module}) as daemon:
-        made = Site(tmp_path, daemon, upstream)
+        made = Site(tmp_path, daemon.url("files/below"))
         assert made.sync().status == "success"
         yield made
 
@@ -106,8 +111,10 @@ def test_an_upstream_that_lists_no_files_is_refused_until_the_operator_accepts_i
         assert refused.reason == f"the upstream lists no files: 20 of 20 files (190 B) would be deleted. {ACCEPT}"
         assert tree(site.directory).keys() == before.keys()
 
-    assert site.sync("100%", provider=provider, **limits).status == "success"
+    accepted = site.job("100%", provider=provider, **limits)
+    assert site.run(accepted).status == "success"
     assert list(site.directory.iterdir()) == []
+    assert accepted.contents == Tree(0, 0)
 
 
 def test_an_empty_upstream_of_an_empty_mirror_is_refused_unless_that_was_accepted(site: Site) -> None:
@@ -313,6 +320,31 @@ def test_a_stop_while_deleting_is_an_interruption_and_the_next_run_deletes_the_r
     assert tree(site.directory) == tree(site.upstream)
 
 
+def test_a_run_that_is_killed_at_any_step_is_made_good_by_the_next_one(site: Site, tmp_path: Path) -> None:
+    shutil.rmtree(site.upstream / "folder-3")
+    (site.upstream / "folder-1/1").unlink()
+    shutil.rmtree(site.upstream / "folder-2")
+    (site.upstream / "folder-2").write_text("now a file")
+    grow(site.upstream, {"new/file": "x"})
+    before = tmp_path / "before"
+    shutil.copytree(site.directory, before, symlinks=True)
+    expected = site.plain()
+    steps = 0
+    while True:
+        shutil.rmtree(site.directory)
+        shutil.copytree(before, site.directory, symlinks=True)
+        words = [sys.executable, "-m", "tests.runner.killed_sync", str(tmp_path), site.url, str(steps)]
+        code = subprocess.run(words, check=False, timeout=300).returncode
+        if code == 0:
+            break
+        assert code == -signal.SIGKILL
+        assert site.sync(max_delete="100%").status == "success"
+        assert tree(site.directory) == expected, f"killed at step {steps}"
+        steps += 1
+    assert steps > 20
+    assert tree(site.directory) == expected
+
+
 def test_an_rsync_that_does_not_know_the_options_runs_without_and_says_so(site: Site, tmp_path: Path) -> None:
     refuses = '--info=*|--debug=*) echo "$word: unknown option" >&2; exit 1;;'
     old = program(tmp_path, f'for word; do case "$word" in {refuses} esac; done')
@@ -514,3 +546,90 @@ def test_modes_do_not_stand_in_the_way_of_another_user(site: Site) -> None:
     assert site.sync().status == "success"
     assert stat.S_IMODE((site.directory / "folder-1").stat().st_mode) == 0o555
     assert tree(site.directory) == tree(site.upstream)
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_a_transfer_that_was_cut_off_goes_on_where_it_ended_and_nobody_sees_a_part(site: Site, provider: str) -> None:
+    grow(site.upstream, {"folder-0/huge": os.urandom(40_000_000)})
+    wanted = site.directory / "folder-0/huge"
+    stop = process.Stop()
+    site.log.write_text("")
+    job = site.job(provider=provider, rsync_options=("--bwlimit=20M",))
+
+    def cut_off() -> None:
+        wait_until(lambda: any(part.stat().st_size > 8_000_000 for part in wanted.parent.glob(".huge.*")), "it grows")
+        stop.signal = 15
+        os.write(stop._write_end, b"x")
+
+    cutter = threading.Thread(target=cut_off)
+    cutter.start()
+    assert site.run(job, stop).status == "interrupted"
+    cutter.join()
+
+    assert not wanted.exists()
+    kept = wanted.parent / ".~tmp~"
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o700, "no web server can read it"
+    part = (kept / "huge").stat().st_size
+    assert part > 8_000_000
+    ending = site.sync(provider=provider)
+    assert ending.status == "success"
+    assert ending.bytes is not None
+    assert ending.bytes < 40_000_000 - part * 0.9
+    assert tree(site.directory) == tree(site.upstream)
+
+
+def test_files_of_another_user_are_named_and_the_run_fails(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container whose user is not the worker's."""
+
+    def forbidden(_name: bytes, *, dir_fd: int) -> None:
+        raise PermissionError(1, f"Operation not permitted in {dir_fd > 0}")
+
+    lose(site, 3)
+    monkeypatch.setattr(os, "unlink", forbidden)
+
+    failed = site.sync()
+
+    assert failed.status == "failed"
+    assert "cannot delete 3 items, the first of them `folder-0/0`: Operation not permitted" in failed.reason
+    assert failed.reason.endswith("Check the owner of the files and the mount options")
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_a_tree_without_a_loss_is_reported_for_the_next_comparison(site: Site, provider: str) -> None:
+    lose(site, 5)
+    job = site.job(provider=provider)
+
+    assert site.run(job).status == "success"
+
+    assert job.contents == Tree(15, 180)
+
+
+KEEP = "+ /dists/\n+ /dists/**\n+ /pool/\n+ /pool/**\n- *\n"
+
+
+def test_a_list_of_what_to_keep_brings_no_index_into_the_first_stage(site: Site, tmp_path: Path) -> None:
+    grow(site.upstream, {"pool/a.deb": "a", "dists/Packages": "a", "dists/Release": "a", "dists/x/y": "y"})
+    keep = tmp_path / "keep.txt"
+    keep.write_text(KEEP)
+
+    assert site.sync("100%", provider="two-stage-rsync", exclude_file=str(keep)).status == "success"
+
+    first, second = site.log.read_text().split("Number of files:")[:2]
+    assert "pool/a.deb" in first
+    assert "dists/x/y" in first
+    assert "Packages" not in first
+    assert "dists/Packages" in second
+    assert "dists/Release" in second
+
+
+@pytest.mark.parametrize("key", ["rsync_options", "rsync_options_extra"])
+def test_a_filter_of_the_mirror_holds_in_both_stages(site: Site, key: str) -> None:
+    grow(site.upstream, {"pool/x_armel.deb": "a", "pool/x_amd64.deb": "a", "dists/binary-armel/x": "x"})
+    words = ("--exclude=*_armel.deb", "--exclude=binary-armel/")
+
+    fields: dict[str, Any] = {key: words}
+    assert site.sync(provider="two-stage-rsync", **fields).status == "success"
+
+    files = {path.name for path in site.directory.rglob("*")}
+    assert "x_amd64.deb" in files
+    assert not files & {"x_armel.deb", "binary-armel"}

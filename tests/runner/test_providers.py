@@ -20,6 +20,7 @@ BUILT_IN = [
     "--delete", "--delete-after", "--delay-updates", "--safe-links",
 ]  # fmt: skip
 FIRST = [word for word in BUILT_IN if not word.startswith("--del")]
+PARTIAL = "--partial-dir=.~tmp~"
 OUTPUT = ["--no-h", "--info=progress2,stats2,name1,flist0,del1,symsafe1", "--out-format=%i %n%L"]
 GUARD = ["--debug=del2", "--max-delete=0"]
 UPSTREAM = "rsync://rsync.example.org/debian/"
@@ -99,7 +100,7 @@ def test_the_first_stage_deletes_nothing_and_leaves_out_what_names_other_files()
     first, second = stages(exclude_file="/etc/passwd", **more)
 
     rest = ["--timeout=120", "--exclude-from", "/etc/passwd", *OUTPUT]
-    assert first == [*FIRST, *DEBIAN, "--bwlimit=1M", "--exclude=*_armel.deb", *rest]
+    assert first == [*FIRST, PARTIAL, *DEBIAN, "--bwlimit=1M", "--exclude=*_armel.deb", *rest]
     assert second == [*BUILT_IN, "--bwlimit=1M", "--delete-excluded", "--exclude=*_armel.deb", *rest]
 
 
@@ -132,7 +133,7 @@ def test_the_policy_is_shown_every_list_of_arguments() -> None:
     ends = [UPSTREAM, "/srv/mirror/debian/"]
     own = ["-z", "--timeout=120", *OUTPUT]
     assert [list(each) for each in lists] == [
-        [*FIRST, *DEBIAN, *own, *ends],
+        [*FIRST, PARTIAL, *DEBIAN, *own, *ends],
         [*BUILT_IN, *own, *ends],
         [*BUILT_IN, *own, *GUARD, *ends],
     ]

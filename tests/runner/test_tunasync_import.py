@@ -399,3 +399,40 @@ def test_two_hundred_mirrors_take_seconds(bench: Bench) -> None:
     result = bench.run(GLOBAL + "".join(mirrors))
     assert time.monotonic() - begun < 20
     assert len(result.mirrors) == 200 and result.code == 0
+
+
+def test_options_of_the_output_are_left_out_and_named(bench: Bench) -> None:
+    mirror = table({
+        "name": "x", "upstream": "rsync://up.example.org/x/", "rsync_options": ["-avz", "--out-format=%n", "-q"],
+        "rsync_override": ["-aHvh", "--info=progress2", "--delete"],
+    })  # fmt: skip
+
+    result = bench.run(GLOBAL + 'rsync_options = ["-v", "--bwlimit=1M"]\n' + mirror)
+
+    made = result.mirrors["x"]
+    assert made.rsync_options == ("--bwlimit=1M",)
+    assert made.rsync_options_extra == ("-az",)
+    assert made.rsync_override == ("-aHh", "--delete")
+    assert [line.partition(": ")[2].partition(" in a list")[0] for line in result.findings] == [
+        "`-v`", "`-v`, `-q`, `--out-format`", "`-v`, `--info`",
+    ]  # fmt: skip
+    assert main(["validate", str(bench.folder / "mirrors")]) == 0
+
+
+def test_keys_that_do_nothing_beside_another_are_left_out_and_named(bench: Bench) -> None:
+    tables: list[dict[str, Any]] = [
+        {"rsync_override": ["-a"], "rsync_override_only": True, "rsync_options": ["-z"], "use_ipv4": True},
+        {"rsync_no_timeout": True, "rsync_timeout": 600},
+        {"use_ipv6": True, "use_ipv4": True},
+    ]
+    text = GLOBAL
+    for number, options in enumerate(tables):
+        text += table({"name": f"m{number}", "upstream": "rsync://up.example.org/x/", **options})
+
+    result = bench.run(text)
+
+    assert sorted(line.partition(": ")[2].partition(" does")[0] for line in result.findings) == [
+        "`rsync_options`", "`rsync_timeout`", "`use_ipv4`", "`use_ipv4`",
+    ]  # fmt: skip
+    assert result.mirrors["m0"].rsync_options_extra == ()
+    assert main(["validate", str(bench.folder / "mirrors")]) == 0

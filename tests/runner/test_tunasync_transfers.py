@@ -53,10 +53,10 @@ def of_tunasync(mirror: Mapping[str, Any], usual: list[str]) -> list[list[str]]:
     if mirror.get("provider") == "two-stage-rsync":
         includes, excludes = PROFILES[mirror["stage1_profile"]]
         filters = [f"--include={each}" for each in includes] + [f"--exclude={each}" for each in excludes]
-        # The one difference: tunasync lets a mirror's own options begin with the second stage.
+        # tunasync lets a mirror's own options begin with the second stage, and keeps no part of a file in the first.
         first = [word for word in own if word != "--delete-excluded"]
         return [
-            [program, *BUILT_IN, "--safe-links", *filters, *first, *more, *ends],
+            [program, *BUILT_IN, "--safe-links", "--partial-dir=.~tmp~", *filters, *first, *more, *ends],
             [program, *BUILT_IN, *REMOVING, "--safe-links", *own, *more, *ends],
         ]
     if mirror.get("rsync_override_only"):

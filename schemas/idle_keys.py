@@ -1,0 +1,84 @@
+"""Keys that mean nothing where they stand: whoever wrote one expects an effect that it does not have.
+
+Only what a mirror's own file sets is looked at. An inherited key that a mirror makes idle is no mistake.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from schemas import rsync_output
+from schemas.inheritance import Merged
+from schemas.problems import Problem, shown
+
+RSYNC_LISTS = ("rsync_options", "rsync_options_extra", "rsync_override")
+"""Keys that hold options of rsync."""
+
+Keys = Mapping[str, Any]
+
+
+class _Idle(NamedTuple):
+    """Keys that do nothing when a test of all keys of the mirror is true, why, and what to do."""
+
+    keys: tuple[str, ...]
+    applies: Callable[[Keys], bool]
+    why: str
+    todo: str
+
+
+_RULES = (
+    _Idle(
+        ("rsync_options", "rsync_options_extra", "rsync_timeout", "rsync_no_timeout", "use_ipv4", "use_ipv6",
+         "exclude_file"),
+        lambda keys: bool(keys.get("rsync_override_only")),
+        "`{}` does nothing with `rsync_override_only`.",
+        "Remove it, or write its option into `rsync_override`.",
+    ),
+    _Idle(
+        ("rsync_override_only",),
+        lambda keys: not keys.get("rsync_override"),
+        "`{}` does nothing without `rsync_override`.",
+        "Add `rsync_override:`, or remove it.",
+    ),
+    _Idle(
+        ("rsync_timeout",),
+        lambda keys: bool(keys.get("rsync_no_timeout")),
+        "`{}` does nothing with `rsync_no_timeout`.",
+        "Remove one of them.",
+    ),
+    _Idle(
+        ("use_ipv4",),
+        lambda keys: bool(keys.get("use_ipv6")),
+        "`{}` does nothing with `use_ipv6`.",
+        "Remove one of them.",
+    ),
+    _Idle(
+        ("max_delete_floor",),
+        lambda keys: isinstance(keys.get("max_delete"), int),
+        "`{}` does nothing when `max_delete` is a number.",
+        "Remove it, or write `max_delete` as a share such as `10%`.",
+    ),
+    _Idle(
+        ("exec_on_each_failure",),
+        lambda keys: not (keys.get("exec_on_failure") or keys.get("exec_on_failure_extra")),
+        "`{}` does nothing without `exec_on_failure`.",
+        "Add `exec_on_failure:`, or remove it.",
+    ),
+)  # fmt: skip
+
+
+def idle(own: Keys, keys: Keys) -> Iterator[tuple[str, str, str]]:
+    """Return which keys of a mirror's `own` file do nothing among all its keys, with why and what to do."""
+    for names, applies, why, todo in _RULES:
+        for name in names:
+            if own.get(name) and applies(keys):
+                yield name, why.format(name), todo
+
+
+def problems(merged: Merged) -> Iterator[Problem]:
+    """Keys of the mirror's own file that do nothing, and lists of options that set what rsync's lines look like."""
+    for key, why, todo in idle(merged.own, merged.keys):
+        yield merged.problem(key, why, todo)
+    for key in RSYNC_LISTS:
+        for spelling in rsync_output.formats(merged.keys.get(key, ())):
+            what = f"`{key}` sets what rsync prints with `{shown(spelling)}`, and Skipjack reads what rsync prints."
+            yield merged.problem(key, what, "Remove it; the log has a line for each change.")

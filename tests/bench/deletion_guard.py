@@ -1,0 +1,86 @@
+"""What the deletion guard costs: CPU of the client beside plain rsync with the same options, in a tree of many files.
+
+    python -m tests.bench.deletion_guard [FILES]
+
+Prints the medians of interleaved rounds in seconds, and how they relate. In each round some files change and some go.
+"""
+
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.e2e.parts import RsyncDaemon
+from tests.runner.syncing import PLAIN, Site
+
+ROUNDS = 7
+PER_FOLDER = 25
+
+
+def main(words: list[str]) -> int:
+    """Measure and print."""
+    count = int(words[0]) if words else 50_000
+    with tempfile.TemporaryDirectory() as folder:
+        module = Path(folder, "upstream")
+        below = module / "below"
+        for number in range(count):
+            _write(below, number, "x")
+        with RsyncDaemon(Path(folder, "daemon"), {"files": module}) as daemon:
+            site = Site(Path(folder), daemon.url("files/below"))
+            for what, changed in (("nothing changed", 0), ("1 in 50 changed, 1 in 50 deleted", count // 50)):
+                _compare(what, changed, count, site)
+    return 0
+
+
+def _compare(what: str, changed: int, count: int, site: Site) -> None:
+    copy = site.directory.with_name("plain")
+    words = ["rsync", *PLAIN, site.url, f"{copy}/"]
+    _spent(lambda: subprocess.run(words, check=True, stdout=subprocess.DEVNULL))
+    assert site.sync().status == "success"
+    plain, guarded = [], []
+    for round_number in range(ROUNDS):
+        _change(site.upstream, changed, count, round_number)
+        with Path(site.logs, "plain.log").open("wb") as log:
+            plain.append(_spent(lambda: subprocess.run(words, check=True, stdout=log)))
+        guarded.append(_spent(lambda: _sync(site)))
+    one, other = statistics.median(plain), statistics.median(guarded)
+    print(f"{what}: plain {one:.2f} s, guarded {other:.2f} s, {other / one:.2f} times")
+
+
+def _change(root: Path, changed: int, count: int, round_number: int) -> None:
+    for number in range(changed):
+        _write(root, number * 7 % count, f"round {round_number}")
+        gone = root / f"extra-{number % 200}"
+        gone.mkdir(exist_ok=True)
+        if round_number % 2:
+            shutil.rmtree(gone)
+        else:
+            (gone / str(number)).write_text("x")
+
+
+def _write(root: Path, number: int, text: str) -> None:
+    folder = root / f"folder-{number // PER_FOLDER}"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"package-{number}_1.0_all.deb").write_text(text)
+
+
+def _sync(site: Site) -> None:
+    assert site.sync().status == "success", site.log.read_text()[-2000:]
+
+
+def _spent(work: Callable[[], object]) -> float:
+    """Seconds of CPU that this process and its children took."""
+    before = time.process_time(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    work()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    children = after.ru_utime + after.ru_stime - before[1].ru_utime - before[1].ru_stime
+    return time.process_time() - before[0] + children
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,85 @@
+"""Keys that mean nothing where they stand, and options that decide what rsync prints."""
+
+import pytest
+
+from schemas import hints, rsync_output
+
+from .kit import lines, load, one
+
+ALONE = "rsync_override: [-a]\nrsync_override_only: true\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "what"),
+    [
+        *[
+            (f"{ALONE}{key}: {value}", key, "with `rsync_override_only`")
+            for key, value in (
+                ("rsync_options", "[-z]"), ("rsync_options_extra", "[-z]"), ("rsync_timeout", "5m"),
+                ("rsync_no_timeout", "true"), ("use_ipv4", "true"), ("use_ipv6", "true"),
+                ("exclude_file", "/etc/skipjack/filters/x"),
+            )
+        ],
+        ("rsync_override_only: true", "rsync_override_only", "without `rsync_override`"),
+        ("rsync_no_timeout: true\nrsync_timeout: 5m", "rsync_timeout", "with `rsync_no_timeout`"),
+        ("use_ipv6: true\nuse_ipv4: true", "use_ipv4", "with `use_ipv6`"),
+        ("max_delete: 5\nmax_delete_floor: 3", "max_delete_floor", "when `max_delete` is a number"),
+        ("exec_on_each_failure: true", "exec_on_each_failure", "without `exec_on_failure`"),
+    ],
+)  # fmt: skip
+def test_a_key_that_does_nothing_where_it_stands_is_a_problem(text: str, key: str, what: str) -> None:
+    found = load(debian=text)
+
+    (problem,) = lines(found.problems)
+    line = [row.partition(":")[0] for row in text.splitlines()].index(key) + 1
+    assert problem.startswith(f"debian.yml:{line}:")
+    assert f"`{key}` does nothing {what}." in problem
+    assert found.quarantined == {"debian"}
+
+
+@pytest.mark.parametrize(
+    ("defaults", "text"),
+    [
+        ("rsync_options: [-z]\nrsync_timeout: 5m\nexclude_file: /etc/x", ALONE),
+        (
+            "use_ipv4: true\nrsync_timeout: 5m\nmax_delete_floor: 9",
+            "use_ipv6: true\nrsync_no_timeout: true\nmax_delete: 5",
+        ),
+        ("exec_on_failure: [/bin/x]", "exec_on_each_failure: true"),
+        ("", f"{ALONE}use_ipv4: false\nrsync_options: []"),
+    ],
+)
+def test_what_is_inherited_or_empty_is_no_problem(defaults: str, text: str) -> None:
+    base = "provider: rsync\nworker: w1\nupstream: rsync://up.example.org/all/\n"
+    assert load(_defaults=base + defaults, debian=text).problems == ()
+
+
+@pytest.mark.parametrize("key", ["rsync_options", "rsync_options_extra", "rsync_override"])
+@pytest.mark.parametrize(
+    ("words", "spelling"),
+    [
+        ("[--out-format=%n]", "--out-format"), ("[--log-format, '%n']", "--log-format"),
+        ("[-a, '--log-file-format=%f']", "--log-file-format"),
+    ],
+)  # fmt: skip
+def test_an_output_format_is_a_problem(key: str, words: str, spelling: str) -> None:
+    (problem,) = lines(load(debian=f"{key}: {words}").problems)
+
+    assert f"`{key}` sets what rsync prints with `{spelling}`" in problem
+
+
+def test_an_option_that_has_no_effect_is_a_warning_and_no_problem() -> None:
+    mirror = one("rsync_options: [-avz, --info=progress2, --exclude, -q]\nrsync_override: [-a, --max-delete, '7']")
+
+    assert hints.of_mirrors([mirror, mirror._replace(worker="w2")]) == [
+        "`debian`: `-v`, `--info` in `rsync_options` has no effect: Skipjack sets what rsync prints. Remove it.",
+        "`debian`: `--max-delete` in `rsync_override` is one more limit for Skipjack's own guard."
+        " Write `max_delete: 7` instead.",
+    ]
+    assert hints.of_mirrors([one("rsync_options: [-a, --stats, -h, -P]")]) == []
+
+
+def test_options_of_the_output_are_taken_out_of_clusters_as_well() -> None:
+    words = ("-avzi", "-q", "--exclude", "-v", "--info", "name2", "--out-format=%n", "-e", "ssh -v")
+
+    assert rsync_output.without_output(words) == ("-az", "--exclude", "-v", "-e", "ssh -v")
