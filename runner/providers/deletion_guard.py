@@ -71,6 +71,7 @@ def _after(job: Job, full: Command, names: Names) -> Iterator[Command]:
     job.deletions_judged = True
     code = job.exit_code = _without_deletions(job.exit_code, names.errors)
     if names.io_error or not _is_complete(job, code):
+        job.write(names.errors.held())
         return
     found = judge(job, names)
     obstacles = [item.path for item in names.items() if item.obstacle and item.is_folder]
@@ -78,7 +79,7 @@ def _after(job: Job, full: Command, names: Names) -> Iterator[Command]:
         _tell(job, names, found)
         times = deletions.times_above(job.directory, obstacles)
         _delete(job, names)
-        yield from _replace(job, full, obstacles)
+        yield from _replace(job, full, obstacles, names.errors)
         deletions.set_times(job.directory, times)
     if names.listed is not None:
         job.contents = Tree(names.listed.files, names.listed.size)
@@ -192,7 +193,7 @@ def _delete(job: Job, names: Names) -> None:
         raise Abort(FAILED, f"{what}. Check the owner of the files and the mount options")
 
 
-def _replace(job: Job, full: Command, obstacles: list[bytes]) -> Iterator[Command]:
+def _replace(job: Job, full: Command, obstacles: list[bytes], errors: Errors) -> Iterator[Command]:
     """Fetch what stands at the upstream where directories were in the way."""
     directory = os.fsencode(job.directory)
     blocked = [path for path in obstacles if os.path.isdir(os.path.join(directory, path))]
@@ -208,5 +209,6 @@ def _replace(job: Job, full: Command, obstacles: list[bytes]) -> Iterator[Comman
                 os.unlink(list_file)
         job.exit_code = job.exit_code or code
     if blocked:
+        job.write(errors.held())
         job.exit_code = _PARTIAL
         job.explanation = f"`{shown(blocked[0])}` is a directory with protected files, and something else upstream"

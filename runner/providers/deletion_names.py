@@ -10,18 +10,17 @@ import re
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
-_NOISE = re.compile(rb"^(?:delete_in_dir\(.*\)|deleting in .*|cannot delete non-empty directory: .*)\n", re.MULTILINE)
-_ITEM = re.compile(rb"^delete_item\((.*)\) mode=([0-7]+) flags=([0-9]+)\n", re.MULTILINE)
-_ESCAPED = re.compile(rb"\\#([0-3][0-7]{2})")
-_SKIPPED = re.compile(rb"^Deletions stopped due to --max-delete limit \(([0-9]+) skipped\)\n", re.MULTILINE)
-_COUNT = re.compile(rb"^(Number of files|Number of created files): ([0-9,]+)(?: \((.*)\))?\n", re.MULTILINE)
-_KIND = re.compile(rb"(reg|link|dev|special): ([0-9,]+)")
-_SIZE = re.compile(rb"^Total file size: ([0-9,]+) ", re.MULTILINE)
-_HARMLESS = re.compile(
-    rb"(?:could not make way for new [a-z ]+: .*|Deletions stopped due to --max-delete limit .*"
-    rb'|file has vanished: ".*"|rsync error: .* \(code 2[35]\) at .*|rsync warning: .* \(code 24\) at .*|)'
-)
-"""Errors after which everything but deletions was done."""
+# Patterns are compiled when they are first needed: a run that deletes nothing needs few of them.
+_NOISE = rb"(?m)^(?:delete_in_dir\(.*\)|deleting in .*|cannot delete non-empty directory: .*)\n"
+_ITEM = rb"(?m)^delete_item\((.*)\) mode=([0-7]+) flags=([0-9]+)\n"
+_ESCAPED = rb"\\#([0-3][0-7]{2})"
+_SKIPPED = rb"Deletions stopped due to --max-delete limit \(([0-9]+) skipped\)"
+_LEFT_OUT = rb"rsync error: the --max-delete limit stopped deletions \(code 25\) at .*"
+_MADE_WAY = rb"could not make way for new [a-z ]+: .*"
+_PARTIAL = rb"rsync error: some files/attrs were not transferred .* \(code 23\) at .*"
+_VANISHED = rb'file has vanished: ".*"|rsync warning: .* \(code 24\) at .*|'
+_KIND = rb"(reg|link|dev|special): ([0-9,]+)"
+_MOST_HELD = 1000
 
 _IO_ERROR = b"IO error encountered -- skipping file deletion"
 _FOLDER_FORMAT, _TYPE = 0o040000, 0o170000
@@ -50,7 +49,10 @@ class Counts(NamedTuple):
 
 
 class Errors:
-    """Takes what rsync writes to its standard error, and tells whether anything but deletions was left undone."""
+    """Takes what rsync writes to its standard error, and tells whether anything but deletions was left undone.
+
+    What rsync says of deletions that Skipjack makes in its place is kept out of the log, unless they stay undone.
+    """
 
     def __init__(self) -> None:
         self.limits_hit: list[int] = []
@@ -58,15 +60,29 @@ class Errors:
         self.serious = 0
         self.vanished = 0
         self.obstacles = 0
+        self._held: list[bytes] = []
 
     def take(self, lines: bytes) -> bytes:
-        """Take lines, and return those for the log, which are all."""
-        self.limits_hit += [int(number) for number in _SKIPPED.findall(lines)]
-        for line in lines.splitlines():
-            self.serious += _HARMLESS.fullmatch(line) is None
-            self.vanished += line.startswith(b"file has vanished: ")
-            self.obstacles += line.startswith(b"could not make way for new ")
-        return lines
+        """Take lines, and return those for the log."""
+        return b"".join([line for line in lines.splitlines(keepends=True) if not self._is_held(line.rstrip(b"\r\n"))])
+
+    def _is_held(self, line: bytes) -> bool:
+        if found := re.fullmatch(_SKIPPED, line):
+            self.limits_hit.append(int(found.group(1)))
+            return True
+        if re.fullmatch(_LEFT_OUT, line):
+            return True
+        if re.fullmatch(_MADE_WAY, line) or re.fullmatch(_PARTIAL, line):
+            self.obstacles += line.startswith(b"could not")
+            self._held += [line] if len(self._held) < _MOST_HELD else []
+            return True
+        self.vanished += line.startswith(b"file has vanished: ")
+        self.serious += re.fullmatch(_VANISHED, line) is None
+        return False
+
+    def held(self) -> str:
+        """Return the lines that belong into the log after all, since what they report stays so."""
+        return "".join(f"{shown(line)}\n" for line in self._held)
 
     @property
     def only_obstacles(self) -> bool:
@@ -82,13 +98,15 @@ class Listing:
 
     def take(self, lines: bytes) -> bytes:
         """Take lines of standard output, and return those for the log, which are all."""
-        if b"Number of " in lines or b"Total file size" in lines:
+        if b"Number of " in lines or b"Total file size: " in lines:
             counts = self.counts or Counts()
-            for label, _all, kinds in _COUNT.findall(lines):
-                number = sum(_number(text) for _kind, text in _KIND.findall(kinds))
-                counts = counts._replace(**{"new" if b"created" in label else "files": number})
-            for size in _SIZE.findall(lines):
-                counts = counts._replace(size=_number(size))
+            for line in lines.splitlines():
+                label, _colon, rest = line.partition(b": ")
+                if label in (b"Number of files", b"Number of created files"):
+                    number = sum(_number(text) for _kind, text in re.findall(_KIND, rest))
+                    counts = counts._replace(**{"files" if label.endswith(b"of files") else "new": number})
+                elif label == b"Total file size":
+                    counts = counts._replace(size=_number(rest.partition(b" ")[0]))
             self.counts = counts
         return lines
 
@@ -118,12 +136,12 @@ class Names:
     def output(self, lines: bytes) -> bytes:
         """Take lines of standard output, and return those for the log."""
         if b"delet" in lines:
-            kept, noise = _NOISE.subn(b"", lines)
+            kept, noise = re.subn(_NOISE, b"", lines)
             self.in_force = self.in_force or (noise > 0 and b"delete_in_dir(" in lines)
-            found = _ITEM.findall(kept)
+            found = re.findall(_ITEM, kept) if b"delete_item(" in kept else ()
             if found:
                 self._spool([b"%b %b %b\n" % (flags, mode, path) for path, mode, flags in found])
-                kept = _ITEM.sub(b"", kept)
+                kept = re.sub(_ITEM, b"", kept)
             lines = kept
         if b"IO error" in lines and _IO_ERROR in lines.splitlines():
             self.io_error = True
@@ -161,7 +179,7 @@ def decoded(escaped: bytes) -> bytes:
     r"""Return a name as it is on disk, from one in which rsync wrote bytes as `\#ooo`."""
     if b"\\#" not in escaped:
         return escaped
-    return _ESCAPED.sub(lambda match: bytes([int(match.group(1), 8)]), escaped)
+    return re.sub(_ESCAPED, lambda match: bytes([int(match.group(1), 8)]), escaped)
 
 
 def shown(path: bytes) -> str:
@@ -175,4 +193,5 @@ def _octal(character: str) -> str:
 
 
 def _number(text: bytes) -> int:
-    return int(text.replace(b",", b""))
+    digits = text.replace(b",", b"")
+    return int(digits) if digits.isdigit() else 0

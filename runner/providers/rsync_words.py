@@ -30,7 +30,7 @@ _DELETING = frozenset({
 _NOT_DOING = frozenset({"--dry-run", "--list-only"})
 _BACKUPS = frozenset({"--backup", "--backup-dir"})
 _SECOND_STAGE = _DELETING | {"--delay-updates", "--ignore-errors"}
-_DAEMON = re.compile(r"(rsync://[^/]+/[^/]+|[^/:]+::[^/]+)/(.*)")
+_DAEMON = r"(rsync://[^/]+/[^/]+|[^/:]+::[^/]+)/(.*)"
 _EVERY_CODE = frozenset(range(-64, 256))
 
 
@@ -137,7 +137,7 @@ def falling_back(job: Job, made: Command, more: Sequence[str] = ()) -> Iterator[
 
 def fetching(job: Job, made: Command, paths: Sequence[bytes], list_file: str) -> Command:
     """An rsync of these paths alone, named in `list_file`, with the options of the command but deleting nothing."""
-    match = _DAEMON.fullmatch(job.mirror.upstream)
+    match = re.fullmatch(_DAEMON, job.mirror.upstream)
     # A daemon without chroot does not find names below a path inside its module, so they begin at the module's root.
     base, prefix = (f"{match.group(1)}/", match.group(2)) if match else (job.mirror.upstream, "")
     with open(list_file, "wb") as file:

@@ -48,7 +48,9 @@ def commands(job: Job) -> Iterator[Command]:
         if job.exit_code:
             return
         yield rsync_words.without_ours(full)
-    elif job.exit_code == 0 or errors.only_obstacles or rsync.is_success(job, job.exit_code):
+    elif job.exit_code == _PARTIAL and not errors.only_obstacles and not rsync.is_success(job, _PARTIAL):
+        job.write(errors.held())
+    else:
         yield from deletion_guard.guarded(job, full)
 
 
