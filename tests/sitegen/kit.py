@@ -33,7 +33,8 @@ NOW = 1_800_000_000.0
 HOUR = 3600.0
 JOURNAL = "0123456789abcdef0123456789abcdef"
 OLD_REVISION, REVISION = "a" * 40, "b" * 40
-PATIENCE = 15.0
+PATIENCE = 60.0
+"""Seconds that a test waits for what is soon there, unless the machine is very busy."""
 
 
 def run_of(number: int = 1, status: str = "success", **fields: Any) -> Run:
