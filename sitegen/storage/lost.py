@@ -1,5 +1,6 @@
 """Refusing a database whose state is lost: an empty or missing one where there was one is never taken for a new one."""
 
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -44,10 +45,13 @@ class FileMark:
 
 
 class ServerMark:
-    """The file in the state directory that names the PostgreSQL database which this manager uses."""
+    """The file in the state directory that names the PostgreSQL database which this manager uses.
+
+    Who opens a database without a state directory leaves none.
+    """
 
     def __init__(self, state_dir: str, place: str) -> None:
-        self._file, self._place = Path(state_dir) / _SERVER_MARK, place
+        self._file, self._place = Path(state_dir or os.devnull) / _SERVER_MARK, place
 
     def require_new(self) -> None:
         """StoreError when the database, which is empty, was in use before."""

@@ -28,6 +28,23 @@ def test_a_newer_database_is_refused(server: Server, tmp_path: Path) -> None:
         Store(str(tmp_path), address)
 
 
+def test_a_database_that_is_empty_where_state_was_is_refused_until_its_mark_is_removed(
+    server: Server, tmp_path: Path
+) -> None:
+    address = server.database("lost")
+    Store(str(tmp_path), address).close()
+    address = server.database("lost")
+
+    with pytest.raises(StoreError, match=r"lost is empty, though it was in use .*`rm .*/postgresql-mark`"):
+        Store(str(tmp_path), address)
+    tables = "SELECT count(*) FROM information_schema.tables WHERE table_schema = 'public'"
+    assert server.execute(tables, database="lost") == [(0,)]
+
+    (tmp_path / "postgresql-mark").unlink()
+    Store(str(tmp_path), address).close()
+    Store(str(tmp_path), address).close()
+
+
 def test_a_wrong_password_is_told_without_it(server: Server, tmp_path: Path) -> None:
     address = server.database("skipjack")
     (tmp_path / "password").write_text("wrong\n")
