@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 from runner import database
 from runner.database import marks, transaction
 from runner.outbox import Outbox
+from runner.output import log
 from runner.past import Left, Past
 from runner.plan import Planned
-from runner.schedule import Order, State, count_failures
+from runner.schedule import RECOVERY_DELAY, Order, State, count_failures
 from schemas.report import Probe, decode_probe
 from schemas.states import (
     ACTIVE,
@@ -240,6 +241,7 @@ class Journal(Outbox):
             if launched is None:  # asked for by hand, and not for the tick to end
                 self._grant(subject.name, forced=True)
             self._db.execute("UPDATE mirror SET last_started_at = ? WHERE name = ?", (now, subject.name))
+            self._correct_success(subject.name, now)
             self._report(subject.name, now)
         return run
 
@@ -320,6 +322,17 @@ class Journal(Outbox):
             self._tell(mirrors, reason)
 
     # Parts of transactions
+
+    def _correct_success(self, mirror: str, now: float) -> None:
+        """Let a success that a wrong clock dated into the future count as of now: nobody knows when it really was, and
+        else a mirror whose runs fail from then on would pass for up to date until that day."""
+        row = self._db.execute("SELECT last_success_at FROM mirror WHERE name = ?", (mirror,)).fetchone()
+        if row["last_success_at"] is not None and row["last_success_at"] > now + RECOVERY_DELAY:
+            from schemas.units import format_duration
+
+            ahead = format_duration(row["last_success_at"] - now)
+            log(f"its last success is dated {ahead} ahead: the clock was wrong, so it counts as of now", about=mirror)
+            self._update("mirror", {"last_success_at": now}, "name", mirror)
 
     def _end(self, run: int, mirror: str, ending: Ending, now: float) -> bool:
         columns = "status, started_at, launched_at, attempts"

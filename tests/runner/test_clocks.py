@@ -1,16 +1,20 @@
 """Clocks that are put forward and back, by daylight saving and by hand: nothing runs twice for one due time."""
 
 from datetime import datetime, timedelta
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from runner import journal
+from runner.journal import Ending, Subject
 from runner.plan import Due
 from runner.schedule import Rules, State, World, decide
 from schemas.records import SyncWindows
 from schemas.states import INTERRUPTED, SUCCESS, SYNCING
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
+NOW = 1_800_000_000.0
 BERLIN, NEW_YORK = "Europe/Berlin", "America/New_York"
 CHANGES = {
     (BERLIN, "2026-03-29"): "forward",
@@ -160,3 +164,21 @@ def test_times_that_come_while_a_run_is_at_work_make_one_more_run() -> None:
     machine.run(60)
 
     assert len(machine.starts) == 12, "one after the other, and never two at once"
+
+
+def test_a_success_of_a_wrong_clock_counts_as_of_the_first_run_with_the_right_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    subject, ahead = Subject("m", "x", True, "a" * 40), NOW + 5 * 365 * 86400
+    with journal.opened(str(tmp_path / "journal.db")) as book:
+        run = book.begin(None, subject, ahead)
+        assert run is not None
+        book.end(run, "m", Ending("success"), ahead + 5)
+        for hours in (1, 2, 3):
+            run = book.begin(None, subject, NOW + hours * 3600)
+            assert run is not None
+            book.end(run, "m", Ending("failed"), NOW + hours * 3600 + 5)
+        reported = book.outbox(100, 10**9)[-1]["statuses"][0]
+
+    assert reported["last_success_at"] == NOW + 3600, "and does not move with every run that fails"
+    assert capsys.readouterr().err.count("the clock was wrong, so it counts as of now") == 1
