@@ -2,10 +2,12 @@
 
 import sys
 
+from schemas.terminal import plain
+
 
 def say(text: str) -> None:
     """Print an answer that was asked for."""
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(plain(text) + "\n")
     sys.stdout.flush()
 
 
@@ -15,7 +17,7 @@ def log(text: str, *, about: str = "") -> None:
     When nobody can hear it, because the disk is full or the reader has gone, the work goes on all the same.
     """
     prefix = f"{about}: " if about else ""
-    _tell("".join(f"{prefix}{line}\n" for line in text.splitlines()))
+    _tell("".join(f"{prefix}{plain(line)}\n" for line in text.splitlines()))
 
 
 def bar(text: str) -> None:

@@ -17,6 +17,7 @@ from runner.journal import Ending
 from runner.logs import TAIL_CHARACTERS, Digest, digest
 from schemas.errors import SkipjackError
 from schemas.states import FAILED, INTERRUPTED, REFUSED, SUCCESS, TIMED_OUT
+from schemas.terminal import plain
 
 
 class Means(NamedTuple):
@@ -74,12 +75,13 @@ def _asker(job: Job) -> Ask:
 def _with_complaints(ending: Ending, job: Job) -> Ending:
     """Show what went wrong beside the run where its log is shown, since the reason is for the run's own failure."""
     tail = "\n".join([ending.log_tail, *job.complaints]).strip()
-    return ending._replace(reason=_as_text(ending.reason), log_tail=_as_text(tail[-TAIL_CHARACTERS:]))
+    return ending._replace(reason=_as_text(ending.reason), log_tail=_as_text(tail)[-TAIL_CHARACTERS:])
 
 
 def _as_text(told: str) -> str:
-    """Without what names of files may hold that are no text: neither the journal nor a report could take it."""
-    return told.encode("utf-8", "replace").decode()
+    """Without what the output of a program or the name of a file may hold that is no text: neither the journal nor a
+    report could take it, and a terminal that shows it would obey."""
+    return plain(told.encode("utf-8", "replace").decode())
 
 
 def _attempt(job: Job, means: Means) -> Ending:

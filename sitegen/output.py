@@ -4,6 +4,8 @@ import logging
 import os
 import sys
 
+from schemas.terminal import plain
+
 _PRIORITY = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 
 
@@ -15,7 +17,7 @@ class _OneLine(logging.Formatter):
         self._journald = journald
 
     def format(self, record: logging.LogRecord) -> str:
-        line = " | ".join(super().format(record).splitlines())
+        line = plain(" | ".join(super().format(record).splitlines()))
         return f"<{_PRIORITY.get(record.levelno, 6)}>{line}" if self._journald else line
 
 
@@ -30,11 +32,11 @@ def start_logging() -> None:
 
 def result(line: str) -> None:
     """Print one line of what was asked for."""
-    sys.stdout.write(line + "\n")
+    sys.stdout.write(plain(line) + "\n")
     sys.stdout.flush()
 
 
 def note(text: str) -> None:
     """Tell the operator something that is not the result."""
-    sys.stderr.write(text + "\n")
+    sys.stderr.write(plain(text) + "\n")
     sys.stderr.flush()

@@ -167,3 +167,20 @@ def test_a_wrong_address_is_told(reporter: Worker, upstream: RsyncDaemon) -> Non
 
 def test_usage_errors_exit_with_2(worker: Worker) -> None:
     assert "usage: skipjack" in failure(worker, "run", code=2)
+
+
+def test_escapes_in_what_a_program_prints_reach_no_terminal(repository: ConfigRepository, worker: Worker) -> None:
+    program = worker.folder / "bad.sh"
+    text = r"printf 'start \377 \033[31mred\033[0m\n50%%\r100%%\nERROR caf\351 \033]0;title\007\n'"
+    program.write_text(f"#!/bin/sh\n{text}\nexit 3\n")
+    program.chmod(0o755)
+    definition = f"provider: command\nupstream: https://x.example/\ncommand: {program}\nfail_on_match: ^ERROR\n"
+    repository.commit({"m.yml": definition}, "Add m")
+    worker.command("follow")
+
+    done = worker.command("run", "m", check=False)
+
+    run = worker.run_of("m")
+    for said in (done.stderr, run.reason, run.log_tail.replace("\n", "")):
+        assert "\x1b" not in said and "\x07" not in said and "\r" not in said
+    assert r"\x1b[31mred\x1b[0m" in run.log_tail
