@@ -26,6 +26,8 @@ def examine(path: str) -> str | None:
             return next(_faults(connection), None)
     except (sqlite3.Error, RecursionError) as error:
         return str(error)
+    except UnicodeDecodeError:  # SQLite's own message names what is damaged by its damaged name
+        return "names in it are damaged"
 
 
 def _faults(connection: sqlite3.Connection) -> Iterator[str]:

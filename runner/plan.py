@@ -274,6 +274,8 @@ def opened(path: str) -> Iterator[Plan]:
             connection.close()
     except sqlite3.DatabaseError as error:
         raise SkipjackError(f"The plan {path} cannot be read: {error}.", _AGAIN) from error
+    except UnicodeDecodeError as error:  # SQLite's own message names what is damaged by its damaged name
+        raise SkipjackError(f"The plan {path} cannot be read: names in it are damaged.", _AGAIN) from error
 
 
 _AGAIN = "Run `skipjack follow --again`."

@@ -39,7 +39,7 @@ def tick(places: Places, *, only_requested: bool = False, patient: bool = True) 
     """
     if not only_requested:
         wishes.take(places, "tick")
-    turn = locks.Held(places.lock("program", "tick"), wait=PATIENCE) if patient else _next(places, only_requested)
+    turn = _turn(places, only_requested, patient)
     if turn is None:
         return 0
     with turn as held:
@@ -64,10 +64,10 @@ def tick(places: Places, *, only_requested: bool = False, patient: bool = True) 
     return launched
 
 
-def _next(places: Places, only_requested: bool) -> "locks.Held | None":
+def _turn(places: Places, only_requested: bool, patient: bool) -> "locks.Held | None":
     """Wait for the end of the tick at work; None when another one waits already, which has yet to look at anything."""
-    with locks.Held(places.lock("program", WAITING[only_requested])) as first:
-        return locks.Held(places.lock("program", "tick"), wait=PATIENCE) if first else None
+    with locks.Held(places.lock("program", WAITING[only_requested]), wait=PATIENCE if patient else 0.0) as first:
+        return locks.Held(places.lock("program", "tick"), wait=PATIENCE) if first or patient else None
 
 
 def _work(places: Places, *, only_requested: bool) -> tuple[int, list[str]]:

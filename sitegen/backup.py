@@ -28,7 +28,7 @@ def backup(settings: ManagerSettings, target: Path) -> None:
         _make_durable(aside)
         aside.replace(target)
         _make_durable(target.absolute().parent)
-    except (OSError, sqlite3.Error) as error:
+    except (OSError, sqlite3.Error, UnicodeDecodeError) as error:
         raise SkipjackError(
             f"The backup {target} cannot be made: {error}.",
             _remedy(error, database_file(settings.state_dir)),

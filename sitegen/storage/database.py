@@ -85,6 +85,8 @@ class Database:
             if not self._dialect.is_outage(error):
                 raise
             raise self._unusable(" ".join(str(error.orig).split())) from error
+        except UnicodeDecodeError as error:  # SQLite's own message names what is damaged by its damaged name
+            raise self._unusable("names in it are damaged") from error
 
     def _unusable(self, reason: str) -> StoreError:
         error = StoreError(f"The database {self.place} cannot be used: {reason}.", self._dialect.remedy)

@@ -179,6 +179,21 @@ def test_what_cannot_be_in_a_journal_is_named(machine: Machine, change: str) -> 
     assert examine(machine.places.journal) is not None
 
 
+def renamed_to_no_text(path: Path) -> None:
+    """Damage the name of a table so that SQLite's own message about it is no text."""
+    data = path.read_bytes()
+    at = data.index(b"CREATE TABLE ") + len(b"CREATE TABLE ")
+    path.write_bytes(data[:at] + b"\xe8(" + data[at + 2 :])
+
+
+@pytest.mark.parametrize("name", ["plan.db", "journal.db"])
+def test_damaged_names_are_told(machine: Machine, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    renamed_to_no_text(machine.folder / name)
+    for program in list(machine.programs())[:2]:
+        assert boundary.guarded(partial(ended, program), str(machine.folder)) == 1
+        assert name in capsys.readouterr().err
+
+
 def test_a_bug_stays_a_bug_while_the_journal_is_sound(machine: Machine) -> None:
     with pytest.raises(KeyError, match="ours"), journal.opened(machine.places.journal):
         raise KeyError("ours")

@@ -183,3 +183,19 @@ def test_what_workers_may_tell_is_of_the_kinds_that_are_looked_for() -> None:
     for wrong in (Probe("1"), Progress("a", True), Progress("a", 1, 5, 5.5), Problem(None, "", "", 1)):  # type: ignore[arg-type]
         with pytest.raises(TypeError, match="is "):
             checked(wrong)
+
+
+def test_damaged_names_are_told_by_every_command(filled: Manager) -> None:
+    path = filled.state / "manager.db"
+    data = path.read_bytes()
+    at = data.index(b"CREATE TABLE ") + len(b"CREATE TABLE ")
+    path.write_bytes(data[:at] + b"\xe8(" + data[at + 2 :])
+    for words in (
+        ["token", "list"],
+        ["check"],
+        ["audit"],
+        ["publish", "--once"],
+        ["backup", str(filled.folder / "copy")],
+    ):
+        done = filled.run_here(*words)
+        assert (done.returncode, "bug" in done.stderr, str(path) in done.stderr) == (1, False, True), done.stderr
