@@ -5,10 +5,11 @@ files may be a secret, or lie where one could be. A password goes to one upstrea
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from runner import private_paths
 from runner.paths import lies_in
+from runner.private_paths import Private
 from schemas.records import Mirror, Policy, RunnerSettings
 
 Violation = tuple[str, str]
@@ -32,9 +33,8 @@ def password_violations(mirror: Mirror, policy: Policy, settings: RunnerSettings
 class PatternFiles:
     """Judges files of patterns for one policy; each folder is looked at once."""
 
-    def __init__(self, policy: Policy, settings: RunnerSettings, private: Sequence[str]) -> None:
+    def __init__(self, policy: Policy, settings: RunnerSettings, private: Private) -> None:
         self._policy, self._settings, self._private = policy, settings, private
-        self._why: dict[str, str] = {}
 
     def violations(self, key: str, path: str) -> Iterator[Violation]:
         """Why rsync may not read its rules from a file; `key` is what names it."""
@@ -47,17 +47,21 @@ class PatternFiles:
                 what = f"`{key}` names {path}, and no file of {folder} may be sent to an upstream: {why}."
                 yield what, "Ask the administrator of this machine for a folder of its own in `pattern_files`."
                 return
-        if private_paths.is_secret(path, self._private):
+        if self._is_secret(path):
             yield f"`{key}` names {path}, which is a secret.", "Use a file with patterns alone."
         elif private_paths.is_other_than_file(path):
             yield f"`{key}` names {path}, which is not a regular file.", "Write the patterns into a file."
+
+    def _is_secret(self, path: str) -> bool:
+        real = os.path.realpath(path)
+        return any(private_paths.is_within(real, each) for _path, each in self._private.secrets)
 
     def _elsewhere(self, key: str, path: str) -> Violation:
         folders = ", ".join(self._policy.pattern_files) or "no folder"
         real = os.path.realpath(path) if path.startswith("/") else path
         shown = path if real == path else f"{path}, which is really {real}"
         what = f"`{key}` names {shown}, but only files in {folders} may be sent to an upstream."
-        if private_paths.is_secret(path, (*self._private, *private_paths.SYSTEM)):
+        if self._is_secret(path) or private_paths.is_secret(path, private_paths.SYSTEM):
             return what, "Use a file with patterns alone."
         if not self._policy.pattern_files:
             return what, "Ask the administrator of this machine to add a folder to `pattern_files` of the policy."
@@ -65,6 +69,8 @@ class PatternFiles:
         return what, f"Move the file to {place} on the worker's machine, and write `{key}: {place}`."
 
     def _why_not(self, folder: str) -> str:
-        if folder not in self._why:
-            self._why[folder] = private_paths.why_no_pattern_folder(folder, self._settings, self._policy, self._private)
-        return self._why[folder]
+        known = self._private.why
+        if folder not in known:
+            paths = self._private.paths
+            known[folder] = private_paths.why_no_pattern_folder(folder, self._settings, self._policy, paths)
+        return known[folder]

@@ -184,11 +184,11 @@ def _without_circles(kept: list[Planned], others: list[Planned]) -> list[Planned
 def _allowed(settings: RunnerSettings, mirrors: list[Planned]) -> tuple[list[Planned], list[Shown]]:
     """Those that this machine's policy allows, and what it forbids about the others."""
     policy = load_policy(Path(settings.policy))
-    secrets = private_paths.secrets(settings, [each.mirror for each in mirrors])
+    private = private_paths.private(settings, [each.mirror for each in mirrors])
     allowed: list[Planned] = []
     problems: list[Shown] = []
     for each in mirrors:
-        found = list(violations(each.mirror, each.paths, settings, policy, secrets))
+        found = list(violations(each.mirror, each.paths, settings, policy, private))
         problems += [(each.mirror.name, f"{each.mirror.name}.yml", *violation) for violation in found]
         if not found:
             allowed.append(each)

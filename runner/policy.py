@@ -5,11 +5,11 @@ Checks of a definition against the policy and the machine's roots; `follow` quar
 
 import os
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from runner import container_policy, env_policy, file_policy, private_paths, programs, rsync_policy
-from runner.paths import Paths, lies_below, lies_in
-from runner.places import Places
+from runner.paths import Paths, lies_in
+from runner.private_paths import Private, is_below, is_within
 from schemas import rsync_hosts
 from schemas.problems import shown
 from schemas.records import Mirror, Policy, RunnerSettings
@@ -26,13 +26,13 @@ EXEC_KEYS = ("exec_on_success", "exec_on_failure", "exec_on_success_extra", "exe
 
 
 def violations(
-    mirror: Mirror, paths: Paths, settings: RunnerSettings, policy: Policy, secrets: Sequence[str] | None = None
+    mirror: Mirror, paths: Paths, settings: RunnerSettings, policy: Policy, private: Private | None = None
 ) -> Iterator[Violation]:
     """Everything about a definition that this machine does not allow.
 
-    `secrets` are the files with secrets of all the worker's definitions and of its settings, see `private_paths`.
+    `private` is what `private_paths` finds for all of the worker's definitions; for this one alone if it is left out.
     """
-    private = private_paths.secrets(settings, [mirror]) if secrets is None else secrets
+    private = private or private_paths.private(settings, [mirror])
     yield from _places(paths, settings, policy, private)
     if mirror.provider not in policy.providers:
         yield f"The provider `{mirror.provider}` is not allowed on this machine.", _ASK
@@ -42,44 +42,42 @@ def violations(
     files = file_policy.PatternFiles(policy, settings, private)
     yield from rsync_policy.violations(mirror, paths.directory, policy, files.violations)
     yield from _upstream(mirror, paths, policy)
-    yield from container_policy.violations(mirror, paths, policy, (*private, settings.state_dir, settings.run_dir))
+    own = (*private.paths, settings.state_dir, settings.run_dir) if mirror.docker_volumes else ()
+    yield from container_policy.violations(mirror, paths, policy, own)
 
 
-def _places(paths: Paths, settings: RunnerSettings, policy: Policy, private: Sequence[str]) -> Iterator[Violation]:
-    if not lies_below(paths.directory, paths.root):
+def _places(paths: Paths, settings: RunnerSettings, policy: Policy, private: Private) -> Iterator[Violation]:
+    real = private.real
+    directory, log_dir = os.path.realpath(paths.directory), os.path.realpath(paths.log_dir)
+    if not is_below(directory, real(paths.root)):
         what = f"The directory {paths.directory} does not lie below this worker's `mirror_root` {paths.root}."
         yield what, f"Choose another `mirror_dir`, or leave it out. {_ASK}"
-    yield from _swallowed(paths, settings, private)
-    yield from _in_own_folders(paths, settings)
-    if not any(lies_below(paths.log_dir, root) for root in (settings.log_dir, *policy.log_roots)):
+    yield from _swallowed(paths, directory, log_dir, private)
+    if not any(is_below(log_dir, real(root)) for root in (settings.log_dir, *policy.log_roots)):
         what = f"The folder {paths.log_dir} does not lie below this worker's `log_dir` {settings.log_dir}."
         yield what, f"Choose another `log_dir`, or leave it out. {_ASK}"
-    if not lies_below(paths.snapshot, settings.snapshot_root):
+    snapshot = os.path.realpath(paths.snapshot)
+    if not is_below(snapshot, real(settings.snapshot_root)):
         what = (
             f"The snapshot {paths.snapshot} does not lie below this worker's `snapshot_root` {settings.snapshot_root}."
         )
         yield what, "Choose another `snapshot_path`, or leave it out."
+    # What an upstream writes must not become the worker's own files, such as its checkout or its home.
+    for path, place in ((paths.directory, directory), (paths.log_dir, log_dir), (paths.snapshot, snapshot)):
+        if any(is_within(place, own) for own in private.own):
+            yield f"{path} is in a folder of the worker itself.", "Choose another directory or name."
 
 
-def _swallowed(paths: Paths, settings: RunnerSettings, private: Sequence[str]) -> Iterator[Violation]:
+def _swallowed(paths: Paths, directory: str, log_dir: str, private: Private) -> Iterator[Violation]:
     """What is the machine's own and lies in a mirror's directory: a sync would delete it as strange to the upstream."""
-    own = {key: getattr(settings, key) for key in ("state_dir", "run_dir", "log_dir", "snapshot_root")}
-    found = [f"this machine's `{key}` {folder}" for key, folder in own.items() if lies_in(folder, paths.directory)]
-    if not found and lies_in(paths.log_dir, paths.directory):
+    own = private.folders
+    found = [f"this machine's `{key}` {folder}" for key, folder, real in own if is_within(real, directory)]
+    if not found and is_within(log_dir, directory):
         found.append(f"its own logs {paths.log_dir}")
-    found += [f"this machine's {path}" for path in private if lies_in(path, paths.directory)]
+    found += [f"this machine's {path}" for path, holder in private.holders if is_within(holder, directory)]
     for what in found:
         todo = "Choose another `mirror_dir` or name, or let the machine's settings have another folder."
         yield f"In the directory {paths.directory} would be {what}, which a sync would delete.", todo
-
-
-def _in_own_folders(paths: Paths, settings: RunnerSettings) -> Iterator[Violation]:
-    """What an upstream writes must not become the worker's own files, such as its checkout or its home."""
-    places = Places(settings.state_dir)
-    own = [os.path.join(places.state_dir, name) for name in places.OWN] + [settings.run_dir]
-    for path in (paths.directory, paths.log_dir, paths.snapshot):
-        if any(path and lies_in(path, each) for each in own) or path == places.state_dir:
-            yield f"{path} is in a folder of the worker itself.", "Choose another directory or name."
 
 
 def _programs(mirror: Mirror, paths: Paths, policy: Policy) -> Iterator[Violation]:

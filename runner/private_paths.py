@@ -4,13 +4,60 @@ import os
 import pwd
 import stat
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from runner.paths import lies_in
+from runner.places import Places
 from schemas.records import Mirror, Policy, RunnerSettings
 
 _CREDENTIALS = "/etc/skipjack/credentials"
 SYSTEM = ("/etc/shadow", "/proc", "/sys", "/dev", "/root")
 """What no policy can mean when it lists folders with files of patterns."""
+
+
+class Private(NamedTuple):
+    """What of a machine is no definition's business: paths, each with where its links lead.
+
+    `secrets` are the files with secrets and the machine's own files of that kind; `holders` has one of each folder,
+    with where that folder is. `own` are the names in the state directory and the run directory, `folders` the worker's
+    folders by the keys of its settings. `known` and `why` remember what was looked up: where folders are, and what is
+    wrong with folders for patterns.
+    """
+
+    secrets: tuple[tuple[str, str], ...]
+    holders: tuple[tuple[str, str], ...]
+    own: tuple[str, ...]
+    folders: tuple[tuple[str, str, str], ...]
+    known: dict[str, str]
+    why: dict[str, str]
+
+    def real(self, folder: str) -> str:
+        """Where a folder of the machine really is, looked up once."""
+        if folder not in self.known:
+            self.known[folder] = os.path.realpath(folder)
+        return self.known[folder]
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The secrets as they are named."""
+        return tuple([path for path, _real in self.secrets])
+
+
+def private(settings: RunnerSettings, mirrors: Sequence[Mirror] = ()) -> Private:
+    """What is private on a machine with these settings and definitions."""
+    places = Places(settings.state_dir)
+    own = [*(os.path.join(places.state_dir, name) for name in places.OWN), settings.run_dir]
+    keys = ("state_dir", "run_dir", "log_dir", "snapshot_root")
+    folders = [(key, getattr(settings, key)) for key in keys]
+    found = tuple([(path, os.path.realpath(path)) for path in secrets(settings, mirrors)])
+    return Private(
+        found,
+        tuple([(path, folder) for folder, path in {os.path.dirname(real): path for path, real in found}.items()]),
+        tuple(map(os.path.realpath, own)),
+        tuple([(key, path, os.path.realpath(path)) for key, path in folders]),
+        {},
+        {},
+    )
 
 
 def secrets(settings: RunnerSettings, mirrors: Sequence[Mirror] = ()) -> tuple[str, ...]:
@@ -20,6 +67,16 @@ def secrets(settings: RunnerSettings, mirrors: Sequence[Mirror] = ()) -> tuple[s
     named = [token.file if token else None, *passwords, settings.policy, *credentials()]
     beside = os.path.join(os.path.dirname(settings.policy), "runner.yml")  # it may hold the repository's password
     return tuple(dict.fromkeys([path for path in (*named, beside) if path]))
+
+
+def is_below(real: str, real_folder: str) -> bool:
+    """Whether a path is something below a folder and not the folder itself; both without links."""
+    return real != real_folder and is_within(real, real_folder)
+
+
+def is_within(real: str, real_folder: str) -> bool:
+    """Whether a path is a folder or something below it; both without links."""
+    return real == real_folder or real.startswith(real_folder.rstrip("/") + "/")
 
 
 def credentials() -> Iterator[str]:
@@ -72,8 +129,3 @@ def is_other_than_file(path: str) -> bool:
 def is_secret(path: str, private: Sequence[str]) -> bool:
     """Whether a path is one of the private ones, or lies in one, wherever links lead."""
     return any(lies_in(path, each) for each in private)
-
-
-def holds_secret(path: str, private: Sequence[str]) -> bool:
-    """Whether a path is one of the private ones, or holds one."""
-    return any(lies_in(each, path) for each in private)

@@ -8,6 +8,8 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 
+from runner import surroundings
+
 GRACE = 10.0
 """Seconds between TERM and KILL: rsync needs a few to remove its temporary files."""
 
@@ -31,8 +33,12 @@ class TooSlow(CannotStart):
 
 
 def inherited_environment() -> dict[str, str]:
-    """What every process gets: our own environment without what is meant for us alone."""
-    return {key: value for key, value in os.environ.items() if key not in _OURS}
+    """Our own environment without what is meant for us alone; in `PATH` there are whole paths only.
+
+    It is for programs of the system, see `surroundings` for those that a definition starts.
+    """
+    env = {key: value for key, value in os.environ.items() if key not in _OURS}
+    return env | {"PATH": surroundings.search_path(())}
 
 
 def find_program(name: str, search: str, cwd: str = "") -> str:

@@ -5,6 +5,7 @@ Each argument list is judged as a whole, as rsync reads it: the provider's own w
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import islice
 from typing import NamedTuple
 
 from runner import policy_lists
@@ -90,7 +91,7 @@ def _complaints(mirror: Mirror, directory: str, policy: Policy) -> dict[_Complai
 def transports(mirror: Mirror, directory: str) -> set[str]:
     """How rsync would reach the upstream, whatever its address looks like; nothing for a provider without rsync."""
     lists = PROVIDERS[mirror.provider].argument_lists(mirror, directory)
-    return {rsync_hosts.transport(words[-2]) for words in lists}
+    return {rsync_hosts.transport(words[-2]) for words in islice(lists, 1)}  # it stands in each of them
 
 
 def line_violations(key: str, words: Sequence[str], directory: str, policy: Policy) -> Iterator[Violation]:

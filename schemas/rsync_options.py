@@ -5,6 +5,7 @@ release since 3.1 knows the same spellings or fewer, each with the same meaning.
 """
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 _FLAGS = """
@@ -132,6 +133,11 @@ def takes_value(name: str) -> bool:
 
 def read(words: Sequence[str]) -> Reading:
     """Read a list of arguments, without the program's name. Never raises; what rsync would refuse is the fault."""
+    return _read(tuple(words))
+
+
+@lru_cache(maxsize=512)  # most mirrors have the same options
+def _read(words: tuple[str, ...]) -> Reading:
     reader = _Reader(words)
     try:
         reader.run()

@@ -5,11 +5,10 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from runner import container_policy, env_policy, rsync_policy
+from runner import container_policy, env_policy, private_paths, rsync_policy
 from runner.hooks.container import host_side
 from runner.paths import Paths, lies_below, lies_in, paths_of
 from runner.policy import Violation, is_covered, program_lines, violations
-from runner.private_paths import secrets
 from schemas.records import DEFAULT, Mirror, Policy, RunnerSettings
 
 _DEFAULTS = Policy()
@@ -52,7 +51,7 @@ def decide(mirrors: Iterable[Mirror], settings: RunnerSettings, base: Policy = _
     allowed: list[tuple[str, Allowance]] = []
     refused: list[tuple[str, Violation]] = []
     mirrors = list(mirrors)
-    private = secrets(settings, mirrors)
+    private = private_paths.private(settings, mirrors)
     for mirror in mirrors:
         needed = _needed(mirror, settings, base)
         policy = _with(needed, base)

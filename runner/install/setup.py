@@ -78,7 +78,7 @@ def of_worker(
         WORKER, user, own, path, settings.state_dir, settings.run_dir, settings.log_dir,
         mirror_root=settings.mirror_root,
         optional=(settings.snapshot_root, *policy.mirror_roots, *policy.log_roots),
-        readable=(path, settings.policy, *_PROGRAM),
+        readable=(path, settings.policy, *policy.pattern_files, *_PROGRAM),
         token=(manager.token.file or "") if manager and manager.token else "",
         credential=(manager.token.credential or "") if manager and manager.token else "",
         reports=manager is not None,
