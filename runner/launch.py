@@ -8,7 +8,7 @@ that comes while the program is at work, and nobody needs any right but to write
 import contextlib
 from collections.abc import Mapping
 
-from runner import locks, programs, tick, units, wishes
+from runner import locks, programs, units, wishes
 from runner.output import log
 from runner.places import Places
 from schemas.records import Mirror
@@ -50,7 +50,7 @@ def want_tick(places: Places, *, only_requested: bool = False) -> None:
 def _is_about_to_begin(places: Places, *, only_requested: bool) -> bool:
     """Whether such a tick waits for the one at work: it looks at everything after that."""
     try:
-        return locks.is_held(places.lock("program", tick.WAITING[only_requested]))
+        return locks.is_held(places.next_tick(only_requested=only_requested))
     except OSError:
         return False
 

@@ -43,3 +43,8 @@ class Places:
     def lock(self, kind: str, name: str) -> str:
         """The lock file of a kind (`supervisor`, `mirror`, `slot`, `program`) for one name."""
         return os.path.join(self.state_dir, "locks", kind, name)
+
+    def next_tick(self, *, only_requested: bool) -> str:
+        """The lock of the tick that waits for the one at work: one that starts only what was asked for by name, or
+        one that starts all that is due."""
+        return self.lock("program", "next-requested-tick" if only_requested else "next-tick")

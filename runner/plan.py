@@ -36,11 +36,11 @@ CREATE TABLE mirror (
     after TEXT NOT NULL,
     sync_windows TEXT NOT NULL,
     backoff_limit INTEGER,
+    due_sum INTEGER NOT NULL,
     formerly TEXT NOT NULL,
     revision TEXT NOT NULL,
     paths TEXT NOT NULL,
     definition TEXT NOT NULL,
-    due_sum INTEGER NOT NULL,
     sum INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX renamed ON mirror (name, formerly) WHERE formerly <> '';
@@ -159,7 +159,7 @@ def _row(planned: Planned, since: float) -> tuple[object, ...]:
     )  # fmt: skip
     for_run = (planned.revision, json.dumps(planned.paths), encode_mirror(mirror))
     formerly = " ".join(mirror.formerly)
-    return (*for_tick, formerly, *for_run, _sum(for_tick), _sum((mirror.name, formerly, *for_run)))
+    return (*for_tick, _sum(for_tick), formerly, *for_run, _sum((mirror.name, formerly, *for_run)))
 
 
 def _sum(values: tuple[object, ...]) -> int:

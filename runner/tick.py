@@ -8,10 +8,6 @@ import time
 from runner import agenda, locks, wishes
 from runner.places import Places
 
-WAITING = ("next-tick", "next-requested-tick")
-"""The locks of the ticks that wait for the one at work: of one that launches all that is due, and of one that launches
-what was asked for by name."""
-
 PATIENCE = 20.0
 """Seconds to wait for the tick at work."""
 
@@ -66,7 +62,7 @@ def tick(places: Places, *, only_requested: bool = False, patient: bool = True) 
 
 def _turn(places: Places, only_requested: bool, patient: bool) -> "locks.Held | None":
     """Wait for the end of the tick at work; None when another one waits already, which has yet to look at anything."""
-    with locks.Held(places.lock("program", WAITING[only_requested]), wait=PATIENCE if patient else 0.0) as first:
+    with locks.Held(places.next_tick(only_requested=only_requested), wait=PATIENCE if patient else 0.0) as first:
         return locks.Held(places.lock("program", "tick"), wait=PATIENCE) if first or patient else None
 
 

@@ -59,7 +59,7 @@ def test_of_many_ticks_one_waits_and_the_others_leave_it_to_that_one(
 ) -> None:
     started: list[object] = []
     monkeypatch.setattr(programs, "detach", lambda *words: started.append(words))
-    with locks.Held(places.lock("program", "tick")), locks.Held(places.lock("program", tick.WAITING[only_requested])):
+    with locks.Held(places.lock("program", "tick")), locks.Held(places.next_tick(only_requested=only_requested)):
         for _ in range(50):
             assert tick.tick(places, only_requested=only_requested, patient=False) == 0
             launch.want_tick(places, only_requested=only_requested)
@@ -76,7 +76,7 @@ def test_the_one_that_waits_has_yet_to_look(places: Places, monkeypatch: pytest.
     waiting: list[bool] = []
 
     def looked(*_words: object, **_named: object) -> tuple[int, list[str]]:
-        waiting.append(locks.is_held(places.lock("program", tick.WAITING[0])))
+        waiting.append(locks.is_held(places.next_tick(only_requested=False)))
         return 0, []
 
     monkeypatch.setattr(tick, "_work", looked)
