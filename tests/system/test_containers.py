@@ -151,7 +151,7 @@ def test_rsync_takes_its_password_along_and_no_command_line_holds_it(
             "rsync_options: [--bwlimit=500]\ndocker_options: [--network=host]\n"
         )
         repository.commit({"m.yml": text}, "Add m")
-        worker.command("follow")
+        worker.command("follow", "--start")
         seen = watch_command_lines(worker)
         (tree / "file0").unlink()
         previewed = worker.command("run", "m", "--dry-run").stdout
