@@ -152,7 +152,7 @@ class _Link:
 def _link(settings: RunnerSettings, here: Here) -> _Link | TunasyncManager:
     address = _address(settings)
     if address.protocol == TUNASYNC:
-        return TunasyncManager(address, settings.worker, here.places)
+        return TunasyncManager(address, settings)
     return _Link(settings, here)
 
 

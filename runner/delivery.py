@@ -107,7 +107,8 @@ def _envelope(settings: RunnerSettings, places: Places, book: Journal) -> Envelo
         revision, slots, held = header.revision, header.slots, hold.is_held(header, book)
         problems = tuple(Problem(*each) for each in header.problems)
     except SkipjackError as error:  # no plan yet: the manager should know even that
-        revision, slots, held, problems = None, 0, False, (Problem(None, "plan", error.what, error.todo),)
+        revision, slots, held = None, 0, settings.held and book.released() is None
+        problems = (Problem(None, "plan", error.what, error.todo),)
     active = {each.mirror for each in book.active()}
     identity, now = book.identity(), time.time()
     under_way = _progress(settings.run_dir, active)

@@ -17,17 +17,17 @@ def is_held(header: Header, book: Journal) -> bool:
     return header.held and book.released() is None
 
 
-def holds(places: Places) -> bool:
-    """Whether the worker is held, by its plan and its journal; False while there is no plan."""
+def holds(places: Places, *, unplanned: bool = False) -> bool:
+    """Whether the worker is held, by its plan and its journal; without a plan that can be read `unplanned` counts."""
     try:
         with plan.opened(places.plan) as opened:
-            header = opened.header
+            held = opened.header.held
     except SkipjackError:
-        return False
-    if not header.held:
+        held = unplanned
+    if not held:
         return False
     with journal.opened(places.journal) as book:
-        return is_held(header, book)
+        return book.released() is None
 
 
 def require_free(header: Header, book: Journal, name: str) -> None:

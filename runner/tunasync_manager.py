@@ -17,7 +17,7 @@ from runner.places import Places
 from runner.transport import Line, Patience, Unreachable
 from schemas.addresses import without_secrets
 from schemas.errors import SkipjackError
-from schemas.records import ManagerAddress
+from schemas.records import ManagerAddress, RunnerSettings
 from schemas.report import MirrorStatus, decode_status
 from schemas.states import DISABLED, ENDS, LAUNCHING, NONE, PAUSED, PRE_SYNCING, QUEUED, SYNCING, TO_TUNASYNC
 from schemas.units import tunasync_size
@@ -38,8 +38,9 @@ _HELD = frozenset({PAUSED, DISABLED})
 class TunasyncManager:
     """A manager of tunasync, and what it is known to show of this worker's mirrors."""
 
-    def __init__(self, address: ManagerAddress, worker: str, places: Places) -> None:
-        self._url, self._worker, self._places = without_secrets(address.url.rstrip("/")), worker, places
+    def __init__(self, address: ManagerAddress, settings: RunnerSettings) -> None:
+        self._url, self._worker = without_secrets(address.url.rstrip("/")), settings.worker
+        self._places, self._held = Places(settings.state_dir), settings.held
         self._line = Line(address.url, address.ca_cert)
         self._shown: dict[str, str] | None = None
 
@@ -49,7 +50,7 @@ class TunasyncManager:
         While the worker is held it tells nothing: to register would cut this manager off from tunasync's own worker of
         that name, which may still be at work.
         """
-        if hold.holds(self._places):
+        if hold.holds(self._places, unplanned=self._held):
             return 0
         try:
             with journal.opened(self._places.journal) as book:

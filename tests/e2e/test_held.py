@@ -239,6 +239,7 @@ def test_a_manager_of_tunasync_hears_nothing_of_a_held_worker(held: Worker) -> N
     with Model() as model:
         with held.settings.open("a") as settings:
             settings.write(f"manager: {{protocol: tunasync, url: '{model.url}'}}\n")
+        held.command("courier")
         held.command("once")
         held.command("courier")
         assert model.heard == [], "it would take the place of tunasync's own worker of that name"
