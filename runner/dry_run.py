@@ -41,7 +41,8 @@ def dry_run(
         header, planned = opened.header, opened.mirror(name) if is_name(name) else None
     if planned is None:
         raise SkipjackError(f"This worker ({header.worker}) has no mirror `{name}`.", "See `skipjack validate`.")
-    job = Job(planned.mirror, planned.paths, machine_of(places, header))
+    machine = machine_of(places, header)._replace(state_dir=tempfile.gettempdir())  # where the provider may spool names
+    job = Job(planned.mirror, planned.paths, machine)
     job.limits, job.past = limits_of(planned.mirror, max_delete), trial.past(places, planned.mirror)
     job.from_empty = from_empty
     if planned.mirror.docker_image:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.e2e.desk import Desk
 from tests.e2e.gate import Gate, status, upcoming
-from tests.e2e.parts import ConfigRepository, Worker, wait_until
+from tests.e2e.parts import ConfigRepository, RsyncDaemon, Worker, wait_until
 from tests.soak import truth
 
 NAMES = ("a", "b", "c", "d")
@@ -70,6 +70,19 @@ def test_what_comes_next_and_a_dry_run_are_shown_before_anything_was_followed_an
     assert sorted(due.folder.rglob("*")) == before
     missing = due.command("run", "nobody", "--dry-run", check=False)
     assert (missing.returncode, "has no mirror `nobody`" in missing.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("provider", ["rsync", "two-stage-rsync"])
+def test_a_first_dry_run_of_rsync_shows_the_transfers_and_leaves_nothing(
+    repository: ConfigRepository, worker: Worker, upstream: RsyncDaemon, provider: str
+) -> None:
+    repository.commit({"m.yml": f"provider: {provider}\nupstream: {upstream.url('files')}\n"}, "Add m")
+    before = sorted(worker.folder.rglob("*"))
+
+    said = worker.command("run", "m", "--dry-run").stdout
+
+    assert "folder-3/file 3 " in said
+    assert sorted(worker.folder.rglob("*")) == before
 
 
 def test_what_comes_next_changes_no_byte_of_the_journal(repository: ConfigRepository, due: Worker, gate: Gate) -> None:
