@@ -16,6 +16,8 @@ def of_mirrors(mirrors: Iterable[Mirror]) -> list[str]:
 def _of_mirror(mirror: Mirror) -> Iterator[str]:
     for key in RSYNC_LISTS:
         words = getattr(mirror, key)
+        if not words:
+            continue
         if found := rsync_output.harmless(words):
             options = ", ".join(f"`{shown(each)}`" for each in found)
             yield f"`{mirror.name}`: {options} in `{key}` has no effect: Skipjack sets what rsync prints. Remove it."

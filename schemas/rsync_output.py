@@ -36,5 +36,5 @@ def formats(words: Sequence[str]) -> tuple[str, ...]:
 
 
 def _spellings(words: Sequence[str], names: frozenset[str]) -> tuple[str, ...]:
-    found = [each.spelling for each in rsync_options.read(words).named(*names)]
-    return tuple(dict.fromkeys(found))
+    found = rsync_options.read(words).named(*names) if words else ()
+    return tuple(dict.fromkeys([each.spelling for each in found]))

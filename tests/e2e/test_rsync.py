@@ -2,13 +2,14 @@
 
 import json
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from runner import plan
 from runner.providers import PROVIDERS
-from tests.e2e.parts import ConfigRepository, RsyncDaemon, Worker, wait_until
+from tests.e2e.parts import BIN, ConfigRepository, RsyncDaemon, Worker, wait_until
 
 
 def declared(repository: ConfigRepository, upstream: RsyncDaemon, worker: Worker, more: str = "") -> Path:
@@ -216,3 +217,27 @@ def test_the_policy_judges_every_rsync_that_a_run_starts(
     judged = PROVIDERS[provider].argument_lists(planned.mirror, planned.paths.directory)
     assert started
     assert started <= set(judged)
+
+
+def test_options_without_effect_are_a_warning_and_stop_nothing(
+    repository: ConfigRepository, upstream: RsyncDaemon, tree: Path, worker: Worker
+) -> None:
+    text = f"upstream: {upstream.url('files')}\nrsync_options: [-vv, --max-delete=40]\n"
+    repository.commit({"m.yml": text}, "Add m")
+
+    followed = worker.command("follow")
+    again = worker.command("follow")
+    words = [str(BIN / "skipjack"), "validate", str(repository.tree)]
+    validated = subprocess.run(words, check=True, capture_output=True, text=True)
+    worker.command("run", "m")
+
+    warnings = [
+        "`m`: `-v` in `rsync_options` has no effect: Skipjack sets what rsync prints. Remove it.",
+        "`m`: `--max-delete` in `rsync_options` is one more limit for Skipjack's own guard."
+        " Write `max_delete: 40` instead.",
+    ]
+    assert [f"warning: {line}" in followed.stderr for line in warnings] == [True, True]
+    assert "warning" not in again.stderr
+    assert [line for line in validated.stdout.splitlines() if "warning" in line] == [f"warning: {w}" for w in warnings]
+    assert worker.run_of("m").status == "success"
+    assert files(worker.root / "m") == files(tree)

@@ -166,6 +166,42 @@ def test_rsync_takes_its_password_along_and_no_command_line_holds_it(
     assert settled(worker, engine)
 
 
+@pytest.mark.parametrize("user", ["", "1234:1234"], ids=["own-user", "another-user"])
+def test_what_an_rsync_in_a_container_would_delete_is_judged_and_deleted(
+    tmp_path: Path, repository: ConfigRepository, worker: Worker, engine: Engine, user: str
+) -> None:
+    """The worker deletes by itself, so the names must lead to the same files inside and outside."""
+    tree = tmp_path / "tree"
+    for number in range(10):
+        (tree / f"folder-{number % 2}").mkdir(parents=True, exist_ok=True)
+        (tree / f"folder-{number % 2}/file {number}\n").write_text("x")
+    with (worker.folder / "policy.yml").open("a") as policy:
+        policy.write("docker_options: [--network, --user]\n")
+    (worker.root / "m").mkdir(parents=True)
+    if user:
+        os.chown(worker.root / "m", 1234, 1234)
+    options = ["--network=host", *([f"--user={user}"] if user else [])]
+    with RsyncDaemon(tmp_path / "up", {"files": tree}) as daemon:
+        text = f"provider: rsync\nupstream: {daemon.url('files')}\ndocker_options: {options}\n"
+        repository.commit({"m.yml": text}, "Add m")
+        worker.command("follow")
+        worker.command("run", "m")
+        owners = {path.lstat().st_uid for path in (worker.root / "m").rglob("*")}
+        (tree / "folder-1/file 1\n").unlink()
+        shutil.rmtree(tree / "folder-0")
+        (tree / "folder-0").write_text("now a file")
+        worker.command("run", "m", check=False)
+        refused, before = worker.run_of("m"), names(worker)
+        worker.command("run", "m", "--max-delete", "6")
+
+    assert owners == {1234 if user else os.geteuid()}
+    assert (refused.status, before) == ("refused", ["folder-0", "folder-1"])
+    assert refused.reason.startswith("6 of 10 files (6 B) would be deleted;"), log_of(worker)
+    assert (worker.run_of("m").status, (worker.root / "m/folder-0").read_text()) == ("success", "now a file")
+    assert len(list((worker.root / "m/folder-1").iterdir())) == 4
+    assert settled(worker, engine)
+
+
 def names(worker: Worker) -> list[str]:
     return sorted(path.name for path in (worker.root / "m").iterdir())
 
