@@ -12,10 +12,12 @@ from runner.api import Command, Job
 from schemas import rsync_options, rsync_output
 from schemas.records import Mirror
 
-OUTPUT = ("--no-h", "--info=progress2,stats2,name1,flist0,del1,symsafe1", "--out-format=%i %n%L")
+OUTPUT = ("-v", "--stats", "--no-h", "--info=progress2,flist0", "--out-format=%i %n%L")
 """What every rsync prints: sizes in bytes, how far it is, and a line for each change, which never begins with a name.
 
-An upstream could give a file the name of any message."""
+An upstream could give a file the name of any message. None of this is sent to the upstream but `-v`: an old or another
+program there would not know `--info`.
+"""
 
 USAGE = 1
 """rsync's exit code for options that it does not know, after rsync(1)."""

@@ -1,6 +1,7 @@
 """What the providers run and what they read out of logs, without running anything."""
 
 import os
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
@@ -21,7 +22,7 @@ BUILT_IN = [
 ]  # fmt: skip
 FIRST = [word for word in BUILT_IN if not word.startswith("--del")]
 PARTIAL = "--partial-dir=.~tmp~"
-OUTPUT = ["--no-h", "--info=progress2,stats2,name1,flist0,del1,symsafe1", "--out-format=%i %n%L"]
+OUTPUT = ["-v", "--stats", "--no-h", "--info=progress2,flist0", "--out-format=%i %n%L"]
 GUARD = ["--debug=del2", "--max-delete=0"]
 UPSTREAM = "rsync://rsync.example.org/debian/"
 
@@ -37,8 +38,8 @@ def job(*, named: str | None = None, **fields: Any) -> Job:
 def options(**fields: Any) -> list[str]:
     """What stands between rsync and the upstream, without what every rsync gets at the end."""
     [made] = rsync.commands(job(named="100%", **fields))
-    assert list(made.argv[-5:]) == [*OUTPUT, UPSTREAM, "/srv/mirror/debian/"]
-    return list(made.argv[1:-5])
+    assert list(made.argv[-7:]) == [*OUTPUT, UPSTREAM, "/srv/mirror/debian/"]
+    return list(made.argv[1:-7])
 
 
 TRACED = ["project/", "project/trace/", "project/trace/host.example", "Archive-Update-in-Progress-host.example"]
@@ -121,9 +122,22 @@ def test_an_override_holds_in_both_stages_and_a_profile_may_be_ones_own() -> Non
 def test_a_sync_that_deletes_is_asked_for_names_and_deletes_nothing(provider: ModuleType) -> None:
     *_first, made = provider.commands(job())
 
-    assert list(made.argv[-7:-2]) == [*OUTPUT, *GUARD]
+    assert list(made.argv[-9:-2]) == [*OUTPUT, *GUARD]
     assert made.output is not None
     assert made.errors is not None
+
+
+def test_an_old_upstream_is_sent_no_option_that_it_does_not_know(tmp_path: Path) -> None:
+    """A remote shell that prints what it is to start shows what rsync sends."""
+    shell = tmp_path / "shell"
+    shell.write_text('#!/bin/sh\necho "$*" >&2\nexit 1\n')
+    shell.chmod(0o755)
+    words = ["rsync", *BUILT_IN, *OUTPUT, *GUARD, "-e", str(shell), "host:/files/", f"{tmp_path}/m/"]
+
+    said = subprocess.run(words, check=False, capture_output=True, text=True).stderr.splitlines()[0]
+
+    assert said.startswith("host rsync --server --sender -v")
+    assert not [word for word in said.split() if word.startswith(("--info", "--debug", "--out", "--log", "--max"))]
 
 
 def test_the_policy_is_shown_every_list_of_arguments() -> None:

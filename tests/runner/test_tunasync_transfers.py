@@ -75,7 +75,13 @@ def of_skipjack(mirror: Mirror, settings: RunnerSettings) -> list[list[str]]:
 
 def without_output(job: Job) -> list[Any]:
     made = PROVIDERS[job.mirror.provider].commands(job)
-    return [each._replace(argv=tuple(word for word in each.argv if word not in ADDED)) for each in made]
+    return [each._replace(argv=_without_added(each.argv)) for each in made]
+
+
+def _without_added(words: tuple[str, ...]) -> tuple[str, ...]:
+    begin, added = words[: -2 - len(ADDED)], words[-2 - len(ADDED) : -2]
+    assert added == ADDED
+    return (*begin, *words[-2:])
 
 
 def as_tunasync_says(word: str) -> str:
