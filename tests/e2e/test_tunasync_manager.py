@@ -59,7 +59,7 @@ def test_runs_are_told_as_one_of_its_own_workers_tells_them(
     repository: ConfigRepository, subject: Worker, model: Model, gate: Gate
 ) -> None:
     gate.script.write_text("#!/bin/sh\necho size: 1234000000\n[ ! -e fail ] || exit 7\n")
-    upstream = "https://user:secret@files.example/"
+    upstream = "https://user@files.example/"
     text = gate.mirror("size_pattern: 'size: ([0-9]+)'\n").replace("https://files.example/", upstream)
     repository.commit({"m.yml": text}, "Add m")
 
