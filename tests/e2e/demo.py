@@ -228,7 +228,7 @@ def _show(site: Path) -> None:
         serving = threading.Thread(target=server.serve_forever, daemon=True)
         serving.start()
         try:
-            answer = requests.get(address, timeout=10)
+            answer = requests.get(address, timeout=300)
             answer.raise_for_status()
             if sys.stdin.isatty() and sys.stdout.isatty():
                 tell(f"Look at the page: {address}   (Ctrl-C ends the demo)")

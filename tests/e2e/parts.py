@@ -24,6 +24,9 @@ from tests.sitegen.kit import new_token
 BIN = Path(sys.executable).parent
 REPOSITORY = Path(__file__).resolve().parents[2]
 
+PATIENCE = 300.0
+"""Seconds after which something counts as never happening. It bounds a hang; a busy machine may be very slow."""
+
 T = TypeVar("T")
 
 
@@ -35,7 +38,7 @@ def free_port() -> int:
         return port
 
 
-def wait_until(condition: Callable[[], T], what: str, seconds: float = 30.0) -> T:
+def wait_until(condition: Callable[[], T], what: str, seconds: float = PATIENCE) -> T:
     """Wait until the condition gives something true, and return it."""
     deadline = time.monotonic() + seconds
     while not (result := condition()):
@@ -89,7 +92,7 @@ class Server:
         if self.process.poll() is None:
             self.process.send_signal(number)
         try:
-            code = self.process.wait(20)
+            code = self.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             self.process.kill()
             code = self.process.wait()
@@ -195,7 +198,7 @@ class Manager(Server):
     def ready(self) -> bool:
         """Whether it answers."""
         try:
-            return requests.get(f"{self.url}/ping", timeout=5).status_code == 200
+            return requests.get(f"{self.url}/ping", timeout=300).status_code == 200
         except requests.ConnectionError:
             return False
 
@@ -210,7 +213,7 @@ class Manager(Server):
 
     def jobs(self) -> dict[str, dict[str, Any]]:
         """What tunasync's clients see, by mirror."""
-        return {job["name"]: job for job in requests.get(f"{self.url}/jobs", timeout=5).json()}
+        return {job["name"]: job for job in requests.get(f"{self.url}/jobs", timeout=300).json()}
 
     def published(self, name: str = "status.json") -> Any:
         """A JSON file of the site, or None while it is not there."""
@@ -247,7 +250,7 @@ class Worker:
 
     def command(self, command: str, *more: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Give one command and wait for its end."""
-        done = subprocess.run(self.words(command, *more), capture_output=True, text=True, timeout=100)
+        done = subprocess.run(self.words(command, *more), capture_output=True, text=True, timeout=300)
         if check and done.returncode != 0:
             raise RuntimeError(f"skipjack {command} exited with {done.returncode}: {done.stdout}{done.stderr}")
         return done

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from runner import locks
-from tests.e2e.parts import ConfigRepository, Manager, RsyncDaemon, Worker, alive, wait_until
+from tests.e2e.parts import PATIENCE, ConfigRepository, Manager, RsyncDaemon, Worker, alive, wait_until
 
 ENDLESS = "#!/bin/sh\necho $$ >> {pids}\nexec sleep 1000\n"
 
@@ -100,7 +100,7 @@ def test_many_ticks_at_once_start_every_mirror_once(repository: ConfigRepository
 
     ticks = [worker.start("tick") for _ in range(8)]
 
-    assert [tick.wait(60) for tick in ticks] == [0] * 8
+    assert [tick.wait(PATIENCE) for tick in ticks] == [0] * 8
     wait_until(lambda: list(worker.states().values()) == ["success"] * 20, "all have run")
     assert sorted(counts.read_text().split()) == sorted(f"m{number}" for number in range(20))
 
@@ -134,7 +134,7 @@ def test_a_lingering_courier_reports_a_run_as_soon_as_it_ends_and_outlives_the_m
     try:
         wait_until(lambda: (reporter.folder / "run/courier.sock").exists(), "the courier is up")
         reporter.command("run", "m")
-        wait_until(lambda: reporter.pending() == 0, "it was delivered", 5)
+        wait_until(lambda: reporter.pending() == 0, "it was delivered")
         manager.stop(signal.SIGKILL)
         reporter.command("run", "m")
         assert reporter.pending() > 0

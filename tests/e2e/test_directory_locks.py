@@ -151,7 +151,7 @@ def test_where_a_directory_cannot_be_locked_the_lock_files_alone_protect_it_and_
         assert first.stderr is not None
         wait_until(lambda: gate.begun("m"), "it is at work")
         replace_locks(worker)
-        second = subprocess.run(words, capture_output=True, text=True, timeout=60)
+        second = subprocess.run(words, capture_output=True, text=True, timeout=300)
         gate.open.touch()
         said = first.stderr.read()
 

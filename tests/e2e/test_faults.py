@@ -19,7 +19,7 @@ from runner import agenda, boundary, journal, launch, locks, settle, tick
 from runner.journal import Ending, Journal, Subject
 from runner.places import Places
 from schemas.states import PRE_SYNCING
-from tests.e2e.parts import ConfigRepository, Manager, RsyncDaemon, Worker, wait_until
+from tests.e2e.parts import PATIENCE, ConfigRepository, Manager, RsyncDaemon, Worker, wait_until
 from tests.soak import truth
 
 HOUR, DAY = 3600.0, 86400.0
@@ -49,19 +49,19 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         if self.server.fault == "silent":
             self.server.hanging.set()
-            self.server.released.wait(60)
+            self.server.released.wait(PATIENCE)
         elif self.server.fault == "broken":
             self._answer(500, b"<html>Internal Server Error</html>")
         elif len(body) > self.server.limit:
             self._answer(413, b"<html>Request Entity Too Large</html>")
         else:
             headers = {"Authorization": self.headers["Authorization"]}
-            real = requests.post(f"{self.server.manager.url}{self.path}", body, headers=headers, timeout=20)
+            real = requests.post(f"{self.server.manager.url}{self.path}", body, headers=headers, timeout=300)
             self._answer(real.status_code, real.content, cut=self.server.fault == "cut")
 
     def do_GET(self) -> None:
         headers = {"Authorization": self.headers["Authorization"]}
-        real = requests.get(f"{self.server.manager.url}{self.path}", headers=headers, timeout=70)
+        real = requests.get(f"{self.server.manager.url}{self.path}", headers=headers, timeout=300)
         self._answer(real.status_code, real.content)
 
     def _answer(self, status: int, body: bytes, *, cut: bool = False) -> None:
@@ -97,7 +97,7 @@ def courier(worker: Worker, *patches: str) -> subprocess.CompletedProcess[str]:
     """Deliver once, with less patience than a real courier has."""
     lines = ("import sys", "from runner import cli, client, courier", *patches, "sys.exit(cli.main(sys.argv[1:]))")
     words = [sys.executable, "-c", "\n".join(lines), *worker.words("courier")[1:]]
-    return subprocess.run(words, capture_output=True, text=True, timeout=60)
+    return subprocess.run(words, capture_output=True, text=True, timeout=300)
 
 
 def test_whatever_the_manager_does_runs_go_on_and_it_knows_all_of_them_afterwards(
@@ -136,7 +136,7 @@ def test_a_manager_that_never_answers_holds_up_its_courier_and_nobody_else(
     way.fault = "silent"
     lingering = reporter.start("courier", "--linger")
     try:
-        assert way.hanging.wait(20)
+        assert way.hanging.wait(PATIENCE)
         for _ in range(2):
             reporter.command("run", "m")
         reporter.command("tick")
@@ -260,7 +260,7 @@ def test_a_full_disk_for_the_state_stops_what_is_new_and_nothing_is_damaged(
             with contextlib.suppress(Exception), journal.opened(str(worker.state / "journal.db")) as book:
                 live(book, f"other-{number}", time.time())
         gate.unlink()
-        assert at_work.wait(20) == 0, "there was room for its end"
+        assert at_work.wait(PATIENCE) == 0, "there was room for its end"
         for words in (("run", "m"), ("follow", "--again"), ("once",)):
             fill()  # the last one that closes the journal frees what its log took up
             done = worker.command(*words, check=False)
@@ -346,7 +346,7 @@ def test_messages_that_have_no_place_stop_no_run(repository: ConfigRepository, w
     repository.commit({"m.yml": script(worker, "true\n")}, "Add m")
     worker.command("once")
     with Path("/dev/full").open("wb") as full:
-        assert worker.start("run", "m", log=full).wait(20) == 0
+        assert worker.start("run", "m", log=full).wait(PATIENCE) == 0
     assert [run.status for run in truth.past(worker)] == ["success"] * 2
 
 
@@ -481,7 +481,7 @@ def test_a_second_courier_says_so(repository: ConfigRepository, reporter: Worker
 def test_follows_at_once_take_turns_and_one_that_cannot_says_so(repository: ConfigRepository, worker: Worker) -> None:
     repository.commit({"m.yml": script(worker, "true\n")}, "Add m")
     follows = [worker.start("follow", "--start") for _ in range(4)]
-    assert [follow.wait(60) for follow in follows] == [0] * 4
+    assert [follow.wait(PATIENCE) for follow in follows] == [0] * 4
     wait_until(lambda: worker.states() == {"m": "success"}, "the mirror runs")
     assert len(truth.past(worker)) == 1
 

@@ -219,7 +219,7 @@ def test_the_page_shows_it_and_lists_for_clients_of_tunasync_stay_as_they_were(
     wait_until(lambda: (page(manager) or {}).get("held") is True, "the page shows that it is held")
     html = (manager.site / "workers.html").read_text()
     assert '<span class="verdict unknown">held</span>' in html and "<b>Held.</b>" in html
-    metrics = requests.get(f"{manager.url}/metrics", timeout=5).text
+    metrics = requests.get(f"{manager.url}/metrics", timeout=300).text
     assert 'skipjack_worker_held{worker="w1"} 1.0' in metrics
     assert listed(manager.jobs()) == listed(jobs)
     assert listed({job["name"]: job for job in manager.published("static/tunasync.json")}) == listed(jobs)

@@ -29,7 +29,7 @@ exclude_file = "{0}/excluded"
 
 
 def skipjack(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([str(BIN / "skipjack"), *words], capture_output=True, text=True, timeout=100, check=False)
+    return subprocess.run([str(BIN / "skipjack"), *words], capture_output=True, text=True, timeout=300, check=False)
 
 
 def test_imported_mirrors_go_on_where_they_stood_under_the_policy_that_was_written(

@@ -128,7 +128,7 @@ def test_only_the_operator_on_the_machine_accepts_a_loss_and_the_site_says_why_i
         wait_until(lambda before=before: reporter.run_of("m").id > before, "it ran")  # type: ignore[misc]
         status(reporter, "m", "refused")
     order = {"kind": "start", "mirrors": ["m"], "force": True}
-    answer = requests.post(f"{manager.url}/api/v1/commands", json=order, headers=manager.operator(), timeout=10)
+    answer = requests.post(f"{manager.url}/api/v1/commands", json=order, headers=manager.operator(), timeout=300)
     assert answer.ok
     before = reporter.run_of("m").id
     reporter.command("courier")

@@ -133,7 +133,7 @@ def stopped(tmp_path: Path) -> Manager:
 def ask(manager: Manager, *words: str) -> "subprocess.CompletedProcess[str]":
     program = str(Path(manager._words[0]))
     command = [program, *words, "--settings", str(manager.settings)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=manager.folder)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=manager.folder)
 
 
 @pytest.mark.parametrize("lose", LOSSES)

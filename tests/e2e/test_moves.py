@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from tests.e2e.gate import Gate, status, syncing, upcoming
-from tests.e2e.parts import ConfigRepository, Manager, RsyncDaemon, Worker, validate, wait_until
+from tests.e2e.parts import PATIENCE, ConfigRepository, Manager, RsyncDaemon, Worker, validate, wait_until
 from tests.e2e.test_whole_path import same_tree
 
 TWO = "workers:\n  w1: {slots: 2}\n  w2: {slots: 2}\n"
@@ -93,7 +93,7 @@ def test_a_renamed_mirror_keeps_its_page_its_history_and_its_files(
     assert sorted(path.name.partition("_")[0] for path in (reporter.folder / "logs/new").glob("*_01.log*")) == [
         "new", "old",
     ]  # fmt: skip
-    runs = requests.get(f"{manager.url}/api/v1/runs?mirror=old", timeout=5).json()["runs"]
+    runs = requests.get(f"{manager.url}/api/v1/runs?mirror=old", timeout=300).json()["runs"]
     assert [run["mirror"] for run in runs] == ["new"] * 3
 
 
@@ -161,7 +161,7 @@ def test_a_mirror_begins_under_its_new_name_when_the_run_under_the_old_one_has_e
     wait_until(lambda: upcoming(worker)["new"]["waits_for"] == "running", "it waits")
     gate.open.touch()
 
-    assert once.wait(60) == 0
+    assert once.wait(PATIENCE) == 0
     status(worker, "new", "success")
     worker.command("run", "new")
     assert (len(gate.begun("old")), "old" in worker.states()) == (1, False)
@@ -188,7 +188,7 @@ def test_a_moved_mirror_keeps_one_page_with_the_runs_of_both_workers(
     assert same_tree(tree, reporter.root / "debian"), "the files on the old worker are left to people"
     assert "has no mirror `debian`" in reporter.command("run", "debian", check=False).stderr
     order = {"kind": "stop", "mirrors": ["debian"]}
-    given = requests.post(f"{manager.url}/api/v1/commands", json=order, headers=manager.operator(), timeout=10).json()
+    given = requests.post(f"{manager.url}/api/v1/commands", json=order, headers=manager.operator(), timeout=300).json()
     assert [command["worker"] for command in given["commands"]] == ["w2"]
 
 
@@ -236,7 +236,7 @@ def test_a_second_copy_is_taken_from_the_first_and_both_are_one_mirror(
     assert history(page) == [("w2", "success"), ("w1", "success")]
     assert manager.jobs()["debian"]["is_master"] is True
     order = {"kind": "disable", "mirrors": ["debian"]}
-    given = requests.post(f"{manager.url}/api/v1/commands", json=order, headers=manager.operator(), timeout=10).json()
+    given = requests.post(f"{manager.url}/api/v1/commands", json=order, headers=manager.operator(), timeout=300).json()
     assert sorted(command["worker"] for command in given["commands"]) == ["w1", "w2"]
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from runner import locks
 from schemas.states import ENDS
-from tests.e2e.parts import REPOSITORY, ConfigRepository, Manager, Worker, wait_until
+from tests.e2e.parts import PATIENCE, REPOSITORY, ConfigRepository, Manager, Worker, wait_until
 from tests.soak import truth
 from tests.soak.killing import soak
 from tests.soak.truth import Past
@@ -178,7 +178,7 @@ def test_a_provider_is_at_work(site: Site, victims: str) -> None:
         os.killpg(os.getpgid(group[0]), signal.SIGKILL)
     if victims in ("run", "both"):
         run.kill()
-    run.wait(20)
+    run.wait(PATIENCE)
     site.worker.command("tick")
 
     assert site.runs(victims)[-1].status == ("failed" if victims == "provider" else "interrupted")

@@ -234,7 +234,7 @@ class Recorder:
     def close(self) -> None:
         self._ends.set()
         for thread in self._threads:
-            thread.join(30)
+            thread.join(300)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 from runner import plan
 from runner.providers import PROVIDERS
-from tests.e2e.parts import BIN, ConfigRepository, RsyncDaemon, Worker, wait_until
+from tests.e2e.parts import BIN, PATIENCE, ConfigRepository, RsyncDaemon, Worker, wait_until
 
 
 def declared(repository: ConfigRepository, upstream: RsyncDaemon, worker: Worker, more: str = "") -> Path:
@@ -186,7 +186,7 @@ def test_progress_stands_beside_the_log_while_a_run_is_under_way(
     run = worker.start("run", "m")
     wait_until(lambda: published.exists() and json.loads(published.read_text())["bytes"] > 0, "progress is published")
 
-    assert run.wait(60) == 0
+    assert run.wait(PATIENCE) == 0
     assert not published.exists()
     log = (worker.folder / "logs/m/latest").read_text()
     assert "Total file size" in log

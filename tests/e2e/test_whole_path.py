@@ -61,8 +61,8 @@ def test_tunasyncs_clients_find_the_same_list_as_a_file(
     )
     listed = manager.published("static/tunasync.json")
     assert [job["name"] for job in listed] == ["a", "b"]
-    assert listed == requests.get(f"{manager.url}/jobs", timeout=5).json()
-    workers = requests.get(f"{manager.url}/workers", timeout=5).json()
+    assert listed == requests.get(f"{manager.url}/jobs", timeout=300).json()
+    workers = requests.get(f"{manager.url}/workers", timeout=300).json()
     assert [(each["id"], each["token"]) for each in workers] == [("w1", "REDACTED")]
 
 

@@ -21,7 +21,7 @@ class Origin:
     @property
     def record(self) -> Repository:
         """Its address."""
-        return Repository(self.work.as_uri(), timeout=20)
+        return Repository(self.work.as_uri(), timeout=300)
 
     def git(self, *words: str, inside: bool = True) -> str:
         """Run git, as somebody without settings of their own."""

@@ -128,7 +128,7 @@ import sys
 from pathlib import Path
 from schemas.records import Repository
 from schemas.repository import fetch
-fetch(Repository(sys.argv[1], timeout=60), Path(sys.argv[2]))
+fetch(Repository(sys.argv[1], timeout=300), Path(sys.argv[2]))
 """
 
 

@@ -154,7 +154,7 @@ def test_only_a_git_that_took_its_whole_time_took_too_long(
 ) -> None:
     fake_git.write_text(f"#!/bin/sh\n{does}\n")
     with pytest.raises(SkipjackError) as caught:
-        fetch(origin.record._replace(timeout=1 if "took" in reason else 60), origin.checkout)
+        fetch(origin.record._replace(timeout=1 if "took" in reason else 300), origin.checkout)
     assert f"cannot be fetched: {reason}. " in str(caught.value)
 
 
@@ -181,7 +181,7 @@ def shallow(origin: Origin, path: Path) -> Repository:
     subprocess.run(["rm", "-rf", str(path)], check=True)
     words = ["git", "clone", "--quiet", "--bare", "--depth=1", origin.work.as_uri(), str(path)]
     subprocess.run(words, check=True)
-    return Repository(path.as_uri(), timeout=20)
+    return Repository(path.as_uri(), timeout=300)
 
 
 def test_a_shallow_clone_is_followed_from_commit_to_commit(origin: Origin, tmp_path: Path) -> None:
@@ -260,7 +260,7 @@ def private(origin: Origin, tmp_path: Path) -> Iterator[str]:
 def test_a_password_in_the_address_is_on_no_command_line(origin: Origin, private: str, home: Path) -> None:
     (home / ".gitconfig").write_text("[credential]\n helper = !echo username=wrong; echo password=wrong;#\n")
     user = quote("some body") + ":" + quote("p@s/s'3cret\"$(id)", safe="")
-    revision = fetch(Repository(f"http://{user}@{private}", timeout=60), origin.checkout)
+    revision = fetch(Repository(f"http://{user}@{private}", timeout=300), origin.checkout)
     assert revision.commit == origin.git("rev-parse", "HEAD")
     assert any("remote-http" in words for words in Private.seen), "it was looked at while git was at work"
     assert not [words for words in Private.seen if "3cret" in words]
@@ -270,9 +270,9 @@ def test_a_credential_helper_of_the_user_is_asked(origin: Origin, private: str, 
     (home / "helper").write_text("#!/bin/sh\necho 'username=some body'\necho 'password=p@s/s'\"'3cret\\\"\\$(id)\"\n")
     (home / "helper").chmod(0o755)
     (home / ".gitconfig").write_text(f"[credential]\n helper = {home}/helper\n")
-    assert fetch(Repository(f"http://{private}", timeout=60), origin.checkout).files
+    assert fetch(Repository(f"http://{private}", timeout=300), origin.checkout).files
 
 
 def test_a_wrong_password_is_named_as_that(origin: Origin, private: str) -> None:
     with pytest.raises(SkipjackError, match=r"Authentication failed for 'http://127\.0\.0\.1:[0-9]+/m\.git/'"):
-        fetch(Repository(f"http://u:s3cret@{private}", timeout=60), origin.checkout)
+        fetch(Repository(f"http://u:s3cret@{private}", timeout=300), origin.checkout)

@@ -197,7 +197,7 @@ def git_daemon(base: Path, port: int) -> Iterator[None]:
 
 def test_a_real_server_is_followed_from_commit_to_commit(origin: Origin, tmp_path: Path, dead_port: int) -> None:
     with git_daemon(tmp_path, dead_port):
-        repository = Repository(f"git://127.0.0.1:{dead_port}/origin/.git", timeout=20)
+        repository = Repository(f"git://127.0.0.1:{dead_port}/origin/.git", timeout=300)
         first = fetch(repository, origin.checkout)
         assert [file.path for file in first.files] == ["debian.yml"]
         commit = origin.commit({"gnu.yml": ""})

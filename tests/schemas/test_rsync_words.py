@@ -32,7 +32,7 @@ def test_how_a_word_is_reached(word: str, expected: str, tmp_path: Path) -> None
     shell.chmod(0o755)
     env = {"PATH": "/nowhere", "RSYNC_RSH": str(shell), "RSYNC_CONNECT_PROG": "/bin/echo"}
     words = [str(RSYNC), "--dry-run", word, f"{tmp_path}/target/"]
-    done = subprocess.run(words, env=env, capture_output=True, text=True, check=False, cwd=tmp_path, timeout=30)
+    done = subprocess.run(words, env=env, capture_output=True, text=True, check=False, cwd=tmp_path, timeout=300)
     if (tmp_path / "started").exists():
         assert expected == SHELL
     elif re.search(r"link_stat|change_dir", done.stderr):

@@ -33,8 +33,8 @@ NOW = 1_800_000_000.0
 HOUR = 3600.0
 JOURNAL = "0123456789abcdef0123456789abcdef"
 OLD_REVISION, REVISION = "a" * 40, "b" * 40
-PATIENCE = 60.0
-"""Seconds that a test waits for what is soon there, unless the machine is very busy."""
+PATIENCE = 300.0
+"""Seconds after which something counts as never happening. It bounds a hang; a busy machine may be very slow."""
 
 
 def run_of(number: int = 1, status: str = "success", **fields: Any) -> Run:
@@ -118,7 +118,7 @@ class Manager:
 
     def command(self, *words: str) -> "subprocess.CompletedProcess[str]":
         with self.popen(*words) as process:
-            out, err = process.communicate(timeout=60)
+            out, err = process.communicate(timeout=300)
         return subprocess.CompletedProcess(words, process.returncode, out, err)
 
     def run_here(self, *words: str) -> "subprocess.CompletedProcess[str]":
@@ -163,7 +163,7 @@ class Manager:
     def _answers(self, process: "subprocess.Popen[str]") -> bool:
         assert process.poll() is None, process.communicate()
         try:
-            return self.session.get(f"{self.url}/ping", timeout=5).status_code == 200
+            return self.session.get(f"{self.url}/ping", timeout=300).status_code == 200
         except requests.ConnectionError:
             return False
 
@@ -181,10 +181,10 @@ class Manager:
 
     def post_bytes(self, body: Any, token: str) -> requests.Response:
         headers = {"Authorization": f"Bearer {token}"}
-        return self.session.post(f"{self.url}/api/v1/reports", data=body, headers=headers, timeout=30)
+        return self.session.post(f"{self.url}/api/v1/reports", data=body, headers=headers, timeout=300)
 
     def get(self, path: str) -> Any:
-        return self.session.get(f"{self.url}{path}", timeout=30).json()
+        return self.session.get(f"{self.url}{path}", timeout=300).json()
 
     def status(self) -> Any:
         return json.loads((self.site / "status.json").read_bytes())
@@ -193,4 +193,4 @@ class Manager:
 def end(process: "subprocess.Popen[str]") -> None:
     if process.poll() is None:
         os.kill(process.pid, signal.SIGTERM)
-    process.communicate(timeout=20)
+    process.communicate(timeout=300)

@@ -38,7 +38,7 @@ class Site:
     def call(self, method: str, path: str, token: str, body: Any = None) -> requests.Response:
         headers = {"Authorization": f"Bearer {token}"}
         url = f"{self.manager.url}/api/v1/{path}"
-        return requests.request(method, url, json=body, headers=headers, timeout=70)
+        return requests.request(method, url, json=body, headers=headers, timeout=300)
 
     def give(self, kind: str, *mirrors: str, **more: Any) -> requests.Response:
         return self.call("POST", "commands", self.operator, {"kind": kind, "mirrors": mirrors, **more})
@@ -158,7 +158,7 @@ def test_held_requests_are_answered_when_the_manager_is_told_to_end(manager: Man
             wait_for(lambda: command_store.newest(store) == {"w1": 7}, "the request is under way")
         process.terminate()
         assert held.result(PATIENCE) == {"commands": [], "newest": 7}
-        process.communicate(timeout=20)
+        process.communicate(timeout=300)
         assert process.returncode == 143
 
 

@@ -126,7 +126,7 @@ def test_lists_are_packed_for_whoever_can_unpack_them(
     told: tuple[Manager, str], accepted: str, encoding: str | None
 ) -> None:
     for path in ("/api/v1/mirrors", "/jobs"):
-        answer = told[0].session.get(f"{told[0].url}{path}", headers={"Accept-Encoding": accepted}, timeout=30)
+        answer = told[0].session.get(f"{told[0].url}{path}", headers={"Accept-Encoding": accepted}, timeout=300)
         assert answer.headers.get("Content-Encoding") == encoding
         assert answer.headers["Vary"] == "Accept-Encoding"
         found = answer.json()

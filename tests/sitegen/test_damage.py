@@ -60,13 +60,13 @@ def test_a_probe_that_cannot_be_read_is_told_for_its_mirror_alone(filled: Manage
     check_names(filled, "mirror_state w1/a", "probe")
     token = filled.token()
     with filled.answering():
-        asked = filled.session.get(f"{filled.url}/api/v1/mirrors/a", timeout=10)
+        asked = filled.session.get(f"{filled.url}/api/v1/mirrors/a", timeout=300)
         assert (asked.status_code, asked.headers["Retry-After"]) == (503, "10")
         assert "mirror_state w1/a: `probe` cannot be read" in asked.json()["error"]
         assert filled.get("/api/v1/mirrors/b")["name"] == "b"
         assert [mirror["name"] for mirror in filled.get("/api/v1/mirrors")["mirrors"]] == ["a", "b", "c", "d"]
         assert [job["name"] for job in filled.get("/jobs")] == ["a", "b", "c", "d"]
-        assert filled.session.get(f"{filled.url}/metrics", timeout=10).status_code == 200
+        assert filled.session.get(f"{filled.url}/metrics", timeout=300).status_code == 200
         mended = filled.post(envelope_of(report_of(2, status_of("a", probe=Probe(time.time())))), token)
         assert mended.json()["acknowledged"] == 2
         assert filled.get("/api/v1/mirrors/a")["name"] == "a", "the next report mends it"
@@ -121,7 +121,7 @@ def test_a_configuration_that_cannot_be_read_is_named(filled: Manager) -> None:
         check_names(filled, "catalogue 1", column)
         token = filled.token()
         with filled.answering():
-            asked = filled.session.get(f"{filled.url}/api/v1/mirrors", timeout=10)
+            asked = filled.session.get(f"{filled.url}/api/v1/mirrors", timeout=300)
             assert asked.status_code == 503
             assert f"catalogue 1: `{column}` cannot be read" in asked.json()["error"]
             assert filled.post(envelope_of(), token).status_code == 200, "reports are taken all the same"
@@ -135,15 +135,15 @@ def test_a_command_that_cannot_be_read_keeps_nobody_from_the_others(filled: Mana
     check_names(filled, "commands w1/2", "mirrors")
     worker, reader = ({"Authorization": f"Bearer {filled.token(*of)}"} for of in (("w1",), ("bob", "operator")))
     with filled.answering():
-        found = filled.session.get(f"{filled.url}/api/v1/commands?worker=w1", headers=worker, timeout=10).json()
+        found = filled.session.get(f"{filled.url}/api/v1/commands?worker=w1", headers=worker, timeout=300).json()
         assert [command["number"] for command in found["commands"]] == [1, 3]
-        listed = filled.session.get(f"{filled.url}/api/v1/commands/w1", headers=reader, timeout=10).json()["commands"]
+        listed = filled.session.get(f"{filled.url}/api/v1/commands/w1", headers=reader, timeout=300).json()["commands"]
         assert [command["number"] for command in listed] == [3, 2, 1]
         assert "commands w1/2: `mirrors` cannot be read" in listed[1]["reason"]
-        alone = filled.session.get(f"{filled.url}/api/v1/commands/w1/2", headers=reader, timeout=10)
+        alone = filled.session.get(f"{filled.url}/api/v1/commands/w1/2", headers=reader, timeout=300)
         assert alone.status_code == 503
         assert "commands w1/2: `mirrors` cannot be read" in alone.json()["error"]
-        assert filled.session.get(f"{filled.url}/api/v1/overrides", headers=reader, timeout=10).status_code == 200
+        assert filled.session.get(f"{filled.url}/api/v1/overrides", headers=reader, timeout=300).status_code == 200
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"told": {}, "run": 1}'])
@@ -152,7 +152,7 @@ def test_a_job_of_tunasync_that_cannot_be_read_begins_anew(filled: Manager, text
     check_names(filled, "tunasync_jobs go/c", "document")
     with filled.answering():
         assert [job["name"] for job in filled.get("/workers/go/jobs")] == ["d"]
-        assert filled.session.get(f"{filled.url}/jobs", timeout=10).status_code == 200
+        assert filled.session.get(f"{filled.url}/jobs", timeout=300).status_code == 200
     with filled.store() as store:
         with pytest.raises(Damaged, match="tunasync_jobs go/c: `document`"):
             tunasync_store.alter(store, "go", "c", {"size": "2G"}, time.time_ns())

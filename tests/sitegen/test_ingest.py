@@ -11,7 +11,7 @@ from sitegen.messages.model import Delivery, Kept
 from sitegen.storage.store import Store, StoreError
 from sitegen.web.ingest import Ingest
 from sitegen.web.waiting import NotKept
-from tests.sitegen.kit import delivery_of, report_of, status_of
+from tests.sitegen.kit import PATIENCE, delivery_of, report_of, status_of
 
 
 def deliveries(count: int) -> list[Delivery]:
@@ -40,7 +40,7 @@ def test_one_poisoned_delivery_does_not_spoil_its_neighbours(store: Store, monke
     real, gate = store.apply, threading.Event()
 
     def apply(batch: Sequence[Delivery]) -> Kept:
-        gate.wait(10)
+        gate.wait(PATIENCE)
         if any(item.envelope.worker == "w3" for item in batch):
             raise ValueError("poison")
         return real(batch)

@@ -123,7 +123,7 @@ def test_more_connections_than_allowed_are_refused(tmp_path: Path) -> None:
 
 def registered(manager: Manager, forwarded: str) -> int:
     headers = {"X-Forwarded-For": forwarded}
-    answer = requests.post(f"{manager.url}/workers", data='{"id": "go"}', headers=headers, timeout=10)
+    answer = requests.post(f"{manager.url}/workers", data='{"id": "go"}', headers=headers, timeout=300)
     return answer.status_code
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -18,7 +19,19 @@ from sitegen.poke import Listener, poke
 from sitegen.process import next_pause
 from sitegen.publish import Publisher
 from sitegen.storage.store import Store
-from tests.sitegen.kit import NOW, REVISION, Manager, delivery_of, envelope_of, report_of, run_of, status_of, wait_for
+from tests.sitegen.kit import (
+    NOW,
+    PATIENCE,
+    REVISION,
+    Manager,
+    delivery_of,
+    end,
+    envelope_of,
+    report_of,
+    run_of,
+    status_of,
+    wait_for,
+)
 
 
 def declare(store: Store, *names: str, silent_after: int = 1800, stale_after: int = 86400) -> None:
@@ -129,15 +142,18 @@ def test_a_report_is_published_at_once_and_never_by_halves(manager: Manager) -> 
         wait_for(lambda: not list(manager.site.rglob(".*")), "nothing stays half-done")
 
 
-def test_the_first_change_after_a_pause_is_published_within_moments(manager: Manager) -> None:
+def test_the_first_change_after_a_pause_wakes_the_publisher(manager: Manager) -> None:
     token = manager.token()
-    with manager.serving(), manager.publishing():
-        wait_for(lambda: (manager.run / "publish.sock").exists())
-        time.sleep(publish_module.AT_LEAST)  # the pause itself is what this is about
-        began = time.monotonic()
-        assert manager.post(envelope_of(report_of(1, current())), token).status_code == 200
-        wait_for((manager.site / "mirrors" / "debian.html").exists)
-        assert time.monotonic() - began < publish_module.AT_MOST / 2, "it was woken"
+    code = "import sys; from sitegen import cli, publish; publish.AT_MOST = 1e6; sys.exit(cli.main())"
+    words = [sys.executable, "-c", code, "publish", "--settings", str(manager.settings_file)]
+    with manager.serving(), subprocess.Popen(words, text=True, stderr=subprocess.PIPE) as publisher:
+        try:
+            wait_for(lambda: (manager.run / "publish.sock").exists())
+            time.sleep(publish_module.AT_LEAST)  # the pause itself is what this is about
+            assert manager.post(envelope_of(report_of(1, current())), token).status_code == 200
+            wait_for((manager.site / "mirrors" / "debian.html").exists, "it was woken: by itself it sleeps for days")
+        finally:
+            end(publisher)
 
 
 def test_a_second_publisher_is_refused(manager: Manager) -> None:
@@ -159,7 +175,7 @@ def test_publish_once_renders_and_ends(manager: Manager) -> None:
 def test_a_signal_ends_publish_cleanly(manager: Manager, number: int, code: int) -> None:
     with manager.publishing() as process:
         process.send_signal(number)
-        _, err = process.communicate(timeout=20)
+        _, err = process.communicate(timeout=300)
     assert (process.returncode, err) == (code, "")
 
 
@@ -213,7 +229,7 @@ def test_poking_nobody_is_fine_and_pokes_are_not_lost(tmp_path: Path) -> None:
         assert not listener.wait(0)
         for _ in range(1000):
             poke(str(tmp_path))
-        assert listener.wait(5)
+        assert listener.wait(PATIENCE)
         assert not listener.wait(0)
     poke(str(tmp_path))
 

@@ -15,7 +15,7 @@ from sitegen.messages.model import Entry
 from sitegen.storage import audit_store
 from sitegen.storage.store import Store
 from sitegen.web.refusals import MOST_LINES, OTHERS, PARTING, Kind, Refusals
-from tests.sitegen.kit import NOW, Manager
+from tests.sitegen.kit import NOW, PATIENCE, Manager
 
 KIND = Kind("-", "refused POST /cmd", "192.0.2.7", "no token")
 STEERING = {"kind": "start", "mirrors": ["debian"]}
@@ -105,8 +105,8 @@ def test_on_our_own_routes_it_is_told_who_tried_what_from_where_and_no_secret(ma
     with manager.answering():
         for token in (*shown.values(), ""):
             headers = {"Authorization": f"Bearer {token}"} if token else {}
-            assert requests.post(url, json=STEERING, headers=headers, timeout=10).status_code in (401, 403)
-        assert requests.get(f"{manager.url}/api/v1/overrides", timeout=10).status_code == 401, "reads are not counted"
+            assert requests.post(url, json=STEERING, headers=headers, timeout=300).status_code in (401, 403)
+        assert requests.get(f"{manager.url}/api/v1/overrides", timeout=300).status_code == 401, "reads are not counted"
     found = audited(manager)
     assert {(line["who"], line["details"]["why"], line["details"]["attempts"]) for line in found} == {
         ("w1", "the token's scope is worker, and only a token of scope operator may do this", 1),
@@ -126,8 +126,8 @@ def test_on_tunasyncs_routes_the_address_is_told_and_names_are_cut_and_escaped(t
     manager = Manager(tmp_path, tunasync={"writes_from": ["192.0.2.0/24"]})
     with manager.answering():
         for path in ("/workers/w1", "/workers/w2", "/workers/%1b%5b2J%0a" + "x" * 500):
-            assert requests.delete(f"{manager.url}{path}", timeout=10).status_code == 403
-        assert requests.post(f"{manager.url}/cmd", data="no JSON", timeout=10).status_code == 403
+            assert requests.delete(f"{manager.url}{path}", timeout=300).status_code == 403
+        assert requests.post(f"{manager.url}/cmd", data="no JSON", timeout=300).status_code == 403
     why = "127.0.0.1 may not change anything: it is not in `tunasync.writes_from`"
     assert sorted((line["action"], line["subject"], line["details"]["attempts"]) for line in audited(manager)) == [
         ("refused DELETE /workers/{worker}", "w1", 3),
@@ -135,7 +135,7 @@ def test_on_tunasyncs_routes_the_address_is_told_and_names_are_cut_and_escaped(t
     ]
     assert {(line["who"], line["details"]["why"]) for line in audited(manager)} == {("tunasync", why)}
     with manager.answering():
-        requests.delete(f"{manager.url}/workers/%1b%5b2J%0a{'x' * 500}", timeout=10)
+        requests.delete(f"{manager.url}/workers/%1b%5b2J%0a{'x' * 500}", timeout=300)
     newest = audited(manager)[-1]
     assert newest["subject"] == "\\u001b[2J\\n" + "x" * 95
     assert "\x1b" not in manager.run_here("audit").stdout
@@ -146,7 +146,7 @@ def test_a_database_that_hangs_does_not_hold_up_the_end(store: Store, monkeypatc
 
     def hangs(*_words: object) -> None:
         asked.set()
-        assert free.wait(60)
+        assert free.wait(PATIENCE)
 
     monkeypatch.setattr("sitegen.web.refusals.PARTING", 0.05)
     monkeypatch.setattr(audit_store, "write", hangs)
@@ -158,4 +158,4 @@ def test_a_database_that_hangs_does_not_hold_up_the_end(store: Store, monkeypatc
         assert refusals._thread.is_alive()
     finally:
         free.set()
-        refusals._thread.join(10)
+        refusals._thread.join(PATIENCE)

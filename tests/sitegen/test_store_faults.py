@@ -113,7 +113,7 @@ def test_what_was_acknowledged_survives_kill_9_of_a_busy_manager(manager: Manage
 
 
 def test_a_manager_with_no_file_left_to_open_goes_on_when_there_is_one_again(manager: Manager) -> None:
-    token, worker = manager.token(), http.client.HTTPConnection(manager.address, timeout=30)
+    token, worker = manager.token(), http.client.HTTPConnection(manager.address, timeout=300)
 
     def report(number: int) -> Any:
         worker.request("POST", "/api/v1/reports", message(report_of(number, status_of())), {"Authorization": bearer})
@@ -179,7 +179,7 @@ class Reporter(threading.Thread):
         self.ending, self.given_up = threading.Event(), threading.Event()
         self.sent = self.acknowledged = 0
         self.wrong: list[str] = []
-        self._connection = http.client.HTTPConnection(address, timeout=30)
+        self._connection = http.client.HTTPConnection(address, timeout=300)
         self._headers = {"Authorization": f"Bearer {token}"}
 
     def run(self) -> None:
@@ -231,7 +231,7 @@ def test_a_database_that_is_damaged_under_a_manager_is_told_found_and_replaced(m
         assert refused.status_code == 503
         assert "the manager's database cannot be used now" in refused.json()["error"]
         for address in ("/api/v1/runs?limit=500", "/api/v1/mirrors/debian"):
-            asked = manager.session.get(f"{manager.url}{address}", timeout=30)
+            asked = manager.session.get(f"{manager.url}{address}", timeout=300)
             assert (asked.status_code, asked.json()) == (503, {"error": "the manager's database cannot be used now"})
         assert process.stderr is not None
         told = next(line for line in process.stderr if "malformed" in line)

@@ -33,7 +33,7 @@ def manager(tmp_path: Path, nobody: str) -> Iterator[Manager]:
 
 def answered(manager: Manager, exchange: Exchange, nobody: str) -> tuple[int, str]:
     body = exchange.body and exchange.body.replace(RECORDED_URL, nobody).encode()
-    answer = requests.request(exchange.method, manager.url + exchange.path, data=body, headers=GO, timeout=20)
+    answer = requests.request(exchange.method, manager.url + exchange.path, data=body, headers=GO, timeout=300)
     assert answer.headers["content-type"] == "application/json; charset=utf-8"
     assert answer.text == compact(answer.json()), "written as Go writes it"
     return answer.status_code, compact(_plain(answer.json())).replace(nobody, RECORDED_URL)

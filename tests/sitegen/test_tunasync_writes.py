@@ -32,7 +32,7 @@ class Go:
     def send(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
         data = body if isinstance(body, bytes) or body is None else json.dumps(body)
         url = f"{self.manager.url}{path}"
-        answer = requests.request(method, url, data=data, headers=headers, timeout=10)
+        answer = requests.request(method, url, data=data, headers=headers, timeout=300)
         assert answer.headers["content-type"] == "application/json; charset=utf-8"
         return answer.status_code, answer.json()
 
@@ -319,7 +319,7 @@ def test_a_command_for_one_of_our_workers_becomes_a_command_of_ours(go: Go) -> N
     assert go.send("POST", "/cmd", body) == (200, {"message": "successfully send command to worker ours"})
     assert go.send("POST", "/cmd", body | {"cmd": "reload", "mirror_id": "", "options": None})[0] == 200
     headers = {"Authorization": f"Bearer {token}"}
-    found = requests.get(f"{go.manager.url}/api/v1/commands?worker=ours", headers=headers, timeout=10).json()
+    found = requests.get(f"{go.manager.url}/api/v1/commands?worker=ours", headers=headers, timeout=300).json()
     assert [(each["kind"], each["mirrors"], each["force"], each["issued_by"]) for each in found["commands"]] == [
         ("enable", ["debian"], False, "tunasync"),
         ("start", ["debian"], True, "tunasync"),

@@ -43,6 +43,9 @@ exec "$@"
 """
 """Puts a command into a control group of the box, beside systemd's own ones, or it would be the machine's."""
 
+PATIENCE = 300.0
+"""Seconds after which something counts as never happening. It bounds a hang; a busy machine may be very slow."""
+
 _NUMBERS = itertools.count(1)
 
 T = TypeVar("T")
@@ -52,7 +55,7 @@ class Failed(Exception):  # noqa: N818 - what happened
     """A command in the box did not exit with 0; the message has all that it said."""
 
 
-def wait_until(condition: Callable[[], T], what: str, seconds: float = 30.0) -> T:
+def wait_until(condition: Callable[[], T], what: str, seconds: float = PATIENCE) -> T:
     """Wait until the condition gives something true, and return it."""
     deadline = time.monotonic() + seconds
     while not (result := condition()):
@@ -120,7 +123,7 @@ class Box:
     ) -> None:
         self.shut_down()
 
-    def boot(self, seconds: float = 60.0) -> None:
+    def boot(self, seconds: float = PATIENCE) -> None:
         """Boot, and wait until systemd has started everything; RuntimeError when it does not get there."""
         _remove_leftovers(self._hierarchies)
         try:
@@ -132,7 +135,7 @@ class Box:
             self.cut_power()
             raise
 
-    def shut_down(self, seconds: float = 30.0) -> None:
+    def shut_down(self, seconds: float = PATIENCE) -> None:
         """Shut down in order, as a person does; a box that does not get there is killed and TimeoutError raised."""
         if self._parent is None:
             return
@@ -170,7 +173,7 @@ class Box:
         target.chmod(mode)
 
     def run(
-        self, *words: str, user: str = "root", env: dict[str, str] | None = None, timeout: float = 60.0
+        self, *words: str, user: str = "root", env: dict[str, str] | None = None, timeout: float = PATIENCE
     ) -> subprocess.CompletedProcess[str]:
         """Run a command in the box, as a user of it, and give its exit code and output."""
         home = "/root" if user == "root" else f"/home/{user}"
@@ -183,14 +186,14 @@ class Box:
             stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=timeout, check=False,
         )  # fmt: skip
 
-    def do(self, *words: str, user: str = "root", env: dict[str, str] | None = None, timeout: float = 60.0) -> str:
+    def do(self, *words: str, user: str = "root", env: dict[str, str] | None = None, timeout: float = PATIENCE) -> str:
         """Run a command in the box that must exit with 0, and give what it says; Failed otherwise."""
         done = self.run(*words, user=user, env=env, timeout=timeout)
         if done.returncode != 0:
             raise Failed(f"{' '.join(words)} exited with {done.returncode}:\n{done.stdout}{done.stderr}")
         return done.stdout.strip()
 
-    def shell(self, script: str, user: str = "root", timeout: float = 60.0) -> str:
+    def shell(self, script: str, user: str = "root", timeout: float = PATIENCE) -> str:
         """Run a script of bash in the box that must exit with 0, and give what it says."""
         return self.do("bash", "-euo", "pipefail", "-c", script, user=user, timeout=timeout)
 
@@ -238,7 +241,7 @@ class Box:
         if Path(f"/proc/{self.pid}/exe").readlink().name != "systemd":  # it is still on its way there
             return False
         words = [*self._enter(), "systemctl", "is-system-running", "--wait"]
-        done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
         return done.stdout.strip() in ("running", "degraded")
 
     def _let_go_of_the_image(self) -> bool:

@@ -68,7 +68,7 @@ def _wheels(folder: Path) -> Path:
 def install_version(box: Box, folder: str) -> None:
     """Install Skipjack into a folder of the box."""
     box.do(PYTHON, "-m", "venv", folder)
-    box.do(f"{folder}/bin/pip", "install", "--quiet", "--no-index", f"--find-links={WHEELS}", "skipjack", timeout=120)
+    box.do(f"{folder}/bin/pip", "install", "--quiet", "--no-index", f"--find-links={WHEELS}", "skipjack")
 
 
 @pytest.fixture(scope="module")

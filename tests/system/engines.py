@@ -56,7 +56,7 @@ class Engine:
     def tell(self, *words: str) -> str:
         """What the program says; raises when it fails."""
         done = subprocess.run(
-            [self.program, *words], env=os.environ | self.env, capture_output=True, text=True, timeout=60
+            [self.program, *words], env=os.environ | self.env, capture_output=True, text=True, timeout=300
         )
         if done.returncode != 0:
             raise RuntimeError(f"{self.program} {' '.join(words)}: {done.stdout}{done.stderr}")

@@ -80,7 +80,7 @@ class Server:
     def _do(self, program: str, *words: object) -> None:
         user = ["setpriv", "--reuid", "postgres", "--regid", "postgres", "--init-groups"]
         command = [*user, str(BINARIES[-1] / program), *map(str, words)]
-        subprocess.run(command, check=True, cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=60)
+        subprocess.run(command, check=True, cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=300)
 
 
 class Sharing(Manager):

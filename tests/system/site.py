@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from tests.system.box import Box, wait_until
+from tests.system.box import PATIENCE, Box, wait_until
 
 SKIPJACK = "/opt/skipjack/bin/skipjack"
 SETTINGS = "/etc/skipjack/runner.yml"
@@ -102,7 +102,7 @@ class Site:
         found: dict[str, Any] = json.loads(self.box.do("/opt/skipjack/bin/python", "-c", _JOURNAL, user="skipjack"))
         return found
 
-    def wait_for(self, name: str, *statuses: str, seconds: float = 60.0) -> dict[str, Any]:
+    def wait_for(self, name: str, *statuses: str, seconds: float = PATIENCE) -> dict[str, Any]:
         """Wait until a mirror has one of these statuses, and give its last run."""
         found: dict[str, Any] = {}
 
@@ -121,11 +121,11 @@ class Site:
         """How all of a mirror's runs ended, oldest first."""
         return self.box.do("/opt/skipjack/bin/python", "-c", _ENDS, name, user="skipjack").split()
 
-    def wait_for_revision(self) -> None:
+    def wait_for_revision(self, seconds: float = PATIENCE) -> None:
         """Wait until the newest commit is in force."""
         commit = self.box.do("git", "-C", "/srv/tree", "rev-parse", "HEAD")
         words = ("/opt/skipjack/bin/python", "-c", _REVISION)
-        wait_until(lambda: self.box.do(*words, user="skipjack") == commit, "the newest commit is in force")
+        wait_until(lambda: self.box.do(*words, user="skipjack") == commit, "the newest commit is in force", seconds)
 
     def lines(self) -> str:
         """The last lines of the box's journal, for a test that fails."""

@@ -256,7 +256,7 @@ def test_a_stop_takes_the_container_away(
 
     os.kill(supervisor, signal.SIGTERM)
 
-    wait_until(lambda: not alive(supervisor), "the run ends", 40)
+    wait_until(lambda: not alive(supervisor), "the run ends")
     assert worker.run_of("m").status == "interrupted"
     assert settled(worker, engine)
     assert_no_more_beats()
@@ -265,7 +265,7 @@ def test_a_stop_takes_the_container_away(
 def test_a_time_out_takes_the_container_away(repository: ConfigRepository, worker: Worker, engine: Engine) -> None:
     declare(repository, STUBBORN, "timeout: 2s\n")
     worker.command("follow", "--start")
-    wait_until(lambda: worker.states().get("m") == "timed-out", "the run ends", 60)
+    wait_until(lambda: worker.states().get("m") == "timed-out", "the run ends")
     wait_until(lambda: not locks.is_held(worker.lock("supervisor", "m")), "its process is gone")
     assert settled(worker, engine)
     assert_no_more_beats()
@@ -283,7 +283,7 @@ def test_the_death_of_the_client_alone_takes_the_container_away(
     [client] = [pid for pid in clients(worker) if Path(f"/proc/{pid}/comm").read_text().strip() == engine.program]
     os.kill(client, signal.SIGKILL)
 
-    wait_until(lambda: not alive(supervisor), "the run ends", 40)
+    wait_until(lambda: not alive(supervisor), "the run ends")
     assert worker.run_of("m").status == "failed"
     assert settled(worker, engine)
     assert_no_more_beats()

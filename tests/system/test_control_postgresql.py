@@ -32,7 +32,7 @@ def test_a_command_that_one_manager_takes_reaches_a_worker_that_asks_the_other(
 
     def held() -> object:
         url = f"{managers[1].url}/api/v1/commands?worker=w1&wait=60"
-        return managers[1].session.get(url, headers=headers, timeout=70).json()["commands"][0]["kind"]
+        return managers[1].session.get(url, headers=headers, timeout=300).json()["commands"][0]["kind"]
 
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         answer = pool.submit(held)

@@ -15,7 +15,7 @@ from tests.sitegen.kit import Manager, envelope_of, report_of, status_of, wait_f
 
 
 def do(*words: object) -> str:
-    return subprocess.run([*map(str, words)], check=True, capture_output=True, text=True, timeout=60).stdout.strip()
+    return subprocess.run([*map(str, words)], check=True, capture_output=True, text=True, timeout=300).stdout.strip()
 
 
 class Disk:
@@ -40,7 +40,7 @@ class Disk:
         """Put a repaired copy in its place; who has files of the failed disk open still has those."""
         do("umount", "--lazy", self.folder)
         self.image = Path(shutil.copy(self.image, self.image.with_suffix(".repaired")))
-        subprocess.run(["e2fsck", "-fy", self.image], capture_output=True, timeout=60)  # 1 says that it has mended it
+        subprocess.run(["e2fsck", "-fy", self.image], capture_output=True, timeout=300)  # 1 says that it has mended it
         self.mount()
 
 

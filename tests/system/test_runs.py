@@ -230,14 +230,13 @@ def test_a_run_that_a_reboot_ended_is_an_interruption(site: Site) -> None:
     assert "told to stop" in site.wait_for("reboot", "interrupted")["reason"]
 
 
-@pytest.mark.timeout(300)
 def test_what_was_at_work_when_the_power_failed_is_synced_again_by_itself(site: Site) -> None:
     site.commit({"power.yml": WAITS})
     before = site.wait_for("power", "syncing")
     site.box.cut_power()
     site.box.boot()
     site.serve()
-    wait_until(lambda: site.mirrors()["power"]["id"] > before["id"], "it begins again after its pause", 120.0)
+    wait_until(lambda: site.mirrors()["power"]["id"] > before["id"], "it begins again after its pause")
     site.wait_for("power", "syncing")
     site.box.do("touch", "/srv/mirror/power/go")
     site.wait_for("power", "success")

@@ -51,7 +51,7 @@ class ZfsFuse(Server):
 
     def stop(self, number: int = 15) -> int:
         with contextlib.suppress(TimeoutError):  # a dataset may be busy for a moment
-            wait_until(lambda: succeeds("zpool", "destroy", "-f", POOL), "the pool is destroyed", 10)
+            wait_until(lambda: succeeds("zpool", "destroy", "-f", POOL), "the pool is destroyed")
         code = super().stop(number)
         subprocess.run(["umount", "--lazy", "/zfs-kstat"], capture_output=True, check=False)
         return code
