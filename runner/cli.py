@@ -164,7 +164,7 @@ def _settings(arguments: argparse.Namespace) -> "RunnerSettings":
 
 
 def _follow(arguments: argparse.Namespace) -> int:
-    from runner import wishes
+    from runner import unit_health, wishes
     from runner.launch import want_tick
     from runner.once import report_follow
     from runner.places import Places
@@ -172,10 +172,14 @@ def _follow(arguments: argparse.Namespace) -> int:
     settings = _settings(arguments)
     if arguments.start:  # whoever asked for a follow wants it to start what is due
         wishes.take(Places(settings.state_dir), "follow")
-    fine = report_follow(settings, again=arguments.again, accept_rewrite=arguments.accept_rewrite)
-    if arguments.start:
-        want_tick(Places(settings.state_dir))
-    else:
+    try:
+        fine = report_follow(settings, again=arguments.again, accept_rewrite=arguments.accept_rewrite)
+        if arguments.start:
+            want_tick(Places(settings.state_dir))
+    finally:
+        if arguments.start:
+            unit_health.check(Places(settings.state_dir))
+    if not arguments.start:
         from runner.upcoming import say_due
 
         say_due(settings)

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
-from runner import bell, commands, delivery, progress
+from runner import bell, commands, delivery, progress, run_folder, unit_health
 from runner.aside import Aside
 from runner.client import Client, Misbehaves, TooLarge
 from runner.commands import Here
@@ -22,6 +22,7 @@ from runner.pauses import Pauses
 from runner.places import Places
 from runner.poller import Poller
 from runner.prober import AT_ONCE, Prober, Probes
+from runner.tick import are_units_unwatched
 from runner.tunasync_manager import TunasyncManager
 from schemas.errors import SkipjackError
 from schemas.records import ManagerAddress, RunnerSettings
@@ -84,6 +85,8 @@ def linger(settings: RunnerSettings, file: Path, *, start: bool) -> None:
         while True:
             for aside in asides:
                 aside.check()
+            if here.start and are_units_unwatched(here.places, time.time()):
+                unit_health.check(here.places)
             try:
                 link.deliver()
                 for aside in asides:
@@ -182,6 +185,8 @@ def _wait(listener: socket.socket, seconds: float) -> None:
 def _listening(settings: RunnerSettings) -> Iterator[socket.socket]:
     """The socket at which runs wake the courier."""
     path = bell.path(settings.run_dir)
+    if (missing := run_folder.make(settings.run_dir)) is not None:
+        raise missing
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)  # left by a courier that was killed; the lock says that there is no other
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as listener:
@@ -199,7 +204,6 @@ def _only_courier(settings: RunnerSettings) -> Iterator[None]:
 
     path = Places(settings.state_dir).lock("program", "courier")
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    os.makedirs(settings.run_dir, exist_ok=True)
     try:
         with FileLock(path, timeout=PATIENCE):
             yield

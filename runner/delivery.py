@@ -7,7 +7,7 @@ snapshot, and gets everything that it cannot know.
 import time
 from typing import Any, NamedTuple
 
-from runner import hold, journal, plan, progress
+from runner import hold, journal, plan, progress, run_folder, unit_health
 from runner.client import Answer, Client, Misbehaves, TooLarge
 from runner.journal import Journal
 from runner.output import log
@@ -109,6 +109,9 @@ def _envelope(settings: RunnerSettings, places: Places, book: Journal) -> Envelo
     except SkipjackError as error:  # no plan yet: the manager should know even that
         revision, slots, held = None, 0, settings.held and book.released() is None
         problems = (Problem(None, "plan", error.what, error.todo),)
+    problems += tuple(Problem(None, *dead) for dead in unit_health.remembered(places))
+    if (missing := run_folder.make(settings.run_dir)) is not None:
+        problems += (Problem(None, "run_dir", missing.what, missing.todo),)
     active = {each.mirror for each in book.active()}
     identity, now = book.identity(), time.time()
     under_way = _progress(settings.run_dir, active)

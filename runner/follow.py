@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from runner import database, former, locks, plan, policy_lists, private_paths, surroundings
+from runner import database, former, locks, plan, policy_lists, private_paths, run_folder, surroundings
 from runner.output import log
 from runner.paths import paths_of
 from runner.places import Places
@@ -45,12 +45,13 @@ def follow(settings: RunnerSettings, *, again: bool = False, accept_rewrite: boo
     `again` writes the plan even if nothing changed; `accept_rewrite` takes a history without the revision in force.
     """
     places = Places(settings.state_dir)
-    _make_folders(settings)
+    missing = _make_folders(settings)
     database.check(places.journal)
     with locks.Held(places.lock("program", "follow"), wait=settings.repository.timeout) as ours:
         if not ours:
             raise SkipjackError("Another follow is still at work.", "See what hangs; the next one tries again.")
-        return _follow(settings, places, again=again, accept_rewrite=accept_rewrite)
+        done = _follow(settings, places, again=again, accept_rewrite=accept_rewrite)
+    return done._replace(problems=(*missing, *done.problems))
 
 
 def draft(settings: RunnerSettings, places: Places) -> Followed:
@@ -253,11 +254,14 @@ def _answer(header: Header, *, changed: bool, mirrors: int) -> Followed:
     return Followed(revision, changed, mirrors, problems, refused=header.seen != revision)
 
 
-def _make_folders(settings: RunnerSettings) -> None:
-    for folder in (settings.state_dir, settings.run_dir, settings.log_dir, Places(settings.state_dir).home):
+def _make_folders(settings: RunnerSettings) -> tuple[str, ...]:
+    """Make the folders that are missing; returns what is wrong with the run folder, without which work goes on."""
+    for folder in (settings.state_dir, settings.log_dir, Places(settings.state_dir).home):
         try:
             os.makedirs(folder, mode=0o755, exist_ok=True)
         except OSError as error:
             raise SkipjackError(
                 f"The folder {folder} cannot be created: {error.strerror}.", "Create it, owned by the worker's user."
             ) from error
+    missing = run_folder.make(settings.run_dir)
+    return () if missing is None else (f"{missing.what} {missing.todo}",)

@@ -16,8 +16,12 @@ import time
 if not __package__:  # started by path: our packages lie beside each other, wherever they are installed
     sys.path.insert(0, __file__.rpartition("/")[0].rpartition("/")[0])
 
-from runner import tick, wishes
-from runner.places import Places
+try:
+    from runner import tick, wishes
+    from runner.places import Places
+except Exception as error:  # an installation that is half there; systemd must not take this for an expected failure
+    sys.excepthook(type(error), error, error.__traceback__)
+    sys.exit(3)
 
 
 def main(words: list[str]) -> int:
@@ -46,6 +50,10 @@ def _is_idle(places: Places) -> bool:
 def _start(program: str, places: Places, rest: list[str]) -> int:
     if program == "tick":
         tick.tick(places, only_requested=rest == ["requested"], patient=False)
+        if tick.are_units_unwatched(places, time.time()):
+            from runner import unit_health
+
+            unit_health.check(places)
         return 0
     if program == "measure":
         from runner.measure import measure, measure_wanted

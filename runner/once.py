@@ -1,10 +1,12 @@
 """`skipjack once`: follow, tick, wait for the runs, deliver; for cron lines, containers and a first try."""
 
+import contextlib
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from runner import courier, hold, journal, tick
+from runner import courier, hold, journal, plan, tick
 from runner.follow import follow
 from runner.output import log
 from runner.places import Places
@@ -12,6 +14,7 @@ from runner.schedule import State
 from schemas.errors import SkipjackError
 from schemas.records import RunnerSettings
 from schemas.states import ACTIVE, QUEUED, SUCCESS
+from schemas.units import format_duration
 
 POLL = 0.2
 """Seconds between two looks at whether runs are still at work."""
@@ -25,11 +28,22 @@ def once(settings: RunnerSettings, file: Path) -> int:
     `file` is where the settings come from.
     """
     places = Places(settings.state_dir)
-    fine = _try(lambda: report_follow(settings))
+    followed: list[bool] = []
+    fine = _try(lambda: followed.append(report_follow(settings))) and followed[0]
+    if not followed:
+        _report_old_plan(places)
     fine &= _try(lambda: _run_all_due(places))
     if settings.manager is not None:
         fine &= _try(lambda: _deliver(settings, file))
     return 0 if fine else 1
+
+
+def _report_old_plan(places: Places) -> None:
+    """Say which plan the mirrors are synced by, since the newest one could not be had."""
+    with contextlib.suppress(OSError, SkipjackError), plan.opened(places.plan) as opened:
+        age = format_duration(max(0.0, time.time() - os.stat(places.plan).st_mtime))
+        revision = (opened.header.revision or "none")[:12]
+        log(f"the mirrors are synced by the plan in force, made {age} ago from revision {revision}", about="follow")
 
 
 def report_follow(settings: RunnerSettings, *, again: bool = False, accept_rewrite: bool = False) -> bool:

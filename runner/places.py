@@ -15,6 +15,7 @@ class Places:
     - `checkout`: the clone of the config repository.
     - `launcher`: which service manager runs are units of; written by `skipjack install` alone.
     - `containers`: a file for each mirror that may have one, while it may.
+    - `units`: which of the units that start our programs are dead, as they were last checked.
     - `messages`: what ticks and runs said that neither a terminal nor systemd listened to.
     - `home`: the home of programs whose user has none that is out of the mirrors' reach.
     """
@@ -33,6 +34,7 @@ class Places:
         self.checkout = os.path.join(state_dir, "checkout")
         self.launcher = os.path.join(state_dir, "launcher")
         self.containers = os.path.join(state_dir, "containers")
+        self.units = os.path.join(state_dir, "units")
         self.messages = os.path.join(state_dir, "messages.log")
         self.home = os.path.join(state_dir, "home")
 

@@ -3,6 +3,7 @@
 No HTTP, no git, no YAML. When the agenda says that there is nothing to do, `idle` says so without even loading SQLite.
 """
 
+import os
 import time
 
 from runner import agenda, locks, wishes
@@ -15,11 +16,25 @@ HORIZON = 3600.0
 """Seconds after which a tick looks at everything again, whatever the agenda says."""
 
 
+UNWATCHED = 600.0
+"""Seconds after which others than `follow`, which does so every three minutes, check the units that start programs."""
+
+
 def idle(places: Places, now: float) -> bool:
     """Tell whether there is nothing to do: nothing changed, nothing is due and every run still has its supervisor."""
+    if are_units_unwatched(places, now):
+        return False
     current, _newest = agenda.stamp(_watched(places))
     names = agenda.read(places.agenda, current, now)
     return names is not None and all(locks.is_held(places.lock("supervisor", name)) for name in names)
+
+
+def are_units_unwatched(places: Places, now: float) -> bool:
+    """Whether nobody has checked the units for long, on a machine where somebody did (see `unit_health`)."""
+    try:
+        return abs(now - os.stat(places.units).st_mtime) > UNWATCHED
+    except OSError:
+        return False
 
 
 def _watched(places: Places) -> tuple[str, ...]:

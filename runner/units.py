@@ -149,12 +149,13 @@ def _content(path: str) -> str:
 def outcomes(manager: tuple[str, ...], names: Iterable[str]) -> dict[str, Outcome]:
     """What became of some mirrors' units; those that the service manager says nothing of are left out."""
     properties = "Id,ActiveState,Result,ExecMainStatus,ExecMainStartTimestamp,Job,Requires"
-    blocks = _show(manager, properties, map(unit, names))
+    blocks = show(manager, properties, map(unit, names))
     lacking = _lacking_mounts(manager, blocks)
     return {found.group(1): _outcome(block, lacking) for block in blocks if (found := _UNIT.match(block.get("Id", "")))}
 
 
-def _show(manager: tuple[str, ...], properties: str, names: Iterable[str]) -> list[dict[str, str]]:
+def show(manager: tuple[str, ...], properties: str, names: Iterable[str]) -> list[dict[str, str]]:
+    """Properties of units, a block for each that the service manager says anything of."""
     _code, said = _ask(*manager, "show", "--timestamp=unix", f"--property={properties}", *names)
     return [dict(line.partition("=")[::2] for line in block.splitlines()) for block in said.split("\n\n")]
 
@@ -164,7 +165,7 @@ def _lacking_mounts(manager: tuple[str, ...], blocks: Iterable[Mapping[str, str]
     unit's start, and the unit still tells of its run before, if of any."""
     needed = {word for block in blocks if not _is_pending(block) for word in block.get("Requires", "").split()}
     mounts = sorted(word for word in needed if word.endswith(".mount"))
-    shown = _show(manager, "Id,ActiveState,Job", mounts) if mounts else []
+    shown = show(manager, "Id,ActiveState,Job", mounts) if mounts else []
     states = {block["Id"]: block.get("ActiveState", "") for block in shown if "Id" in block and not _is_pending(block)}
     words = {"failed": "failed", "inactive": "is not mounted"}
     return {name: words[state] for name, state in states.items() if state in words}
@@ -185,9 +186,21 @@ def _outcome(found: Mapping[str, str], lacking_mounts: Mapping[str, str]) -> Out
     started_at = float(begun) if begun.isdigit() and result not in _WITHOUT_PROCESS else math.inf
     if pending or result in ("", "success"):
         return Outcome(pending, "", started_at)
+    return Outcome(
+        False, f"its unit could not start: {cause(result, status)}; see `systemctl status {found['Id']}`", started_at
+    )
+
+
+def cause(result: str, status: str) -> str:
+    """A unit's result and its program's exit status in words."""
     meaning = _STEPS.get(int(status), "") if status.isdigit() else ""
-    why = f"{meaning} ({result} {status})" if meaning else f"{result} {status}".strip()
-    return Outcome(False, f"its unit could not start: {why}; see `systemctl status {found['Id']}`", started_at)
+    return f"{meaning} ({result} {status})" if meaning else f"{result} {status}".strip()
+
+
+def revive(manager: tuple[str, ...], names: Iterable[str]) -> str:
+    """Start units that have failed; returns the reason when that is refused, or nothing."""
+    code, said = _ask(*manager, "--no-ask-password", "start", *names)
+    return _refusal(said) if code else ""
 
 
 def _ask(*words: str) -> tuple[int, str]:

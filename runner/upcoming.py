@@ -5,7 +5,7 @@ import time
 from datetime import datetime, tzinfo
 from typing import NamedTuple
 
-from runner import hold, journal, renames, schedule, trial
+from runner import hold, journal, renames, schedule, trial, unit_health
 from runner.output import say
 from runner.places import Places
 from runner.plan import Due
@@ -37,13 +37,17 @@ def upcoming(settings: RunnerSettings, *, as_json: bool) -> None:
     """Print what this worker does next, the most urgent first."""
     now = time.time()
     rows, rules = _look(settings, now)
+    dead = unit_health.look(Places(settings.state_dir))
     if as_json:
         plain = {"time_zone": rules.time_zone, "now": now, "slots": rules.slots, "held": rules.held}
+        plain["units"] = [unit._asdict() for unit in dead]
         say(json.dumps(plain | {"mirrors": [row._asdict() for row in rows]}, indent=2))
         return
     if rules.held:
         say(hold.HELD)
     _say_table(rows, zone(rules.time_zone), now)
+    for unit in dead:
+        say(f"warning: {unit.unit}: {unit.what} {unit.todo}")
 
 
 def say_due(settings: RunnerSettings) -> None:

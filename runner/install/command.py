@@ -35,12 +35,12 @@ def _command(commands: Commands, name: str, words: str) -> argparse.ArgumentPars
 
 
 def _install(arguments: argparse.Namespace) -> int:
-    from runner.install import install, render
+    from runner.install import cron, install
     from runner.output import say
 
     setup = _setup(arguments)
     if arguments.cron:
-        say(render.cron(setup))
+        say(cron.cron(setup))
     elif arguments.print:
         install.show(setup)
     else:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from string import Template
 
 from runner.install.setup import CONTAINERS, MANAGER, Setup, program
+from runner.places import Places
 from runner.programs import lean
 from schemas.errors import SkipjackError
 
@@ -56,17 +57,6 @@ def sysusers(setup: Setup) -> tuple[str, str]:
     return f"/etc/sysusers.d/{setup.user}.conf", _filled("skipjack.sysusers", _values(setup))
 
 
-def cron(setup: Setup) -> str:
-    """Lines for /etc/cron.d that do what the units do, as far as cron can."""
-    import shlex
-
-    follow = [program("skipjack"), "follow", "--start", "--settings", setup.settings]
-    courier = [program("skipjack"), "courier", "--start", "--settings", setup.settings]
-    lines = [("*/3", follow), ("*", lean("tick", setup.state_dir)), *([("*", courier)] * setup.reports)]
-    words = [f"{minute} * * * * {setup.user} {shlex.join(line)}".replace("%", r"\%") for minute, line in lines]
-    return "\n".join(["# Skipjack, for /etc/cron.d/skipjack", *words])
-
-
 def _values(setup: Setup) -> Mapping[str, str]:
     folders = [*_folders(setup)]
     site = [*folders, *_writable([setup.site_dir])] if setup.site_dir else folders
@@ -87,6 +77,7 @@ def _values(setup: Setup) -> Mapping[str, str]:
         "run": _command(lean("run", setup.state_dir)),
         "settle": _command(lean("settle", setup.state_dir)),
         "follow": _command([program("skipjack"), "follow", "--start", *settings]),
+        "take_follow": _command(["/bin/rm", "-f", Places(setup.state_dir).wish("follow")]),
         "courier": _command([program("skipjack"), "courier", "--linger", "--start", *settings]),
         "serve": _command([program("skipjack-manager"), "serve", *settings]),
         "publish": _command([program("skipjack-manager"), "publish", *settings]),

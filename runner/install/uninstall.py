@@ -22,6 +22,7 @@ def uninstall(setup: Setup, *, stop_jobs: bool) -> None:
         machine.remove(path)
     if setup.kind != MANAGER:
         machine.remove(Places(setup.state_dir).launcher)
+        machine.remove(Places(setup.state_dir).units)
     machine.command(*setup.systemctl, "daemon-reload")
     for job in jobs:
         say(f"stopped {job}" if stop_jobs else f"{job} is at work and goes on to its end; --stop-jobs stops such")

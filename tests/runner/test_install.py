@@ -1,11 +1,16 @@
 """The texts that `skipjack install` writes; what systemd makes of them is proved in tests/system."""
 
+import os
+import pwd
+import re
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from runner.install import render, setup
+from runner import unit_health
+from runner.install import cron, render, setup
 from runner.install.setup import Setup
 from schemas.errors import SkipjackError
 from schemas.records import ManagerAddress, ManagerSettings, Policy, Repository, RunnerSettings, Secret
@@ -123,10 +128,95 @@ def test_containers_are_a_drop_in_that_says_what_it_gives_away(program: str) -> 
     ]
 
 
+def cron_files(installed: Setup) -> dict[str, list[str]]:
+    """The printed files by their paths, each with its lines that are no comments."""
+    found: dict[str, list[str]] = {}
+    for line in cron.cron(installed).splitlines():
+        if line.startswith("# /"):
+            found[line.removeprefix("# ")] = []
+        elif not line.startswith("#"):
+            found[list(found)[-1]].append(line)
+    return found
+
+
 def test_cron_lines_are_words_that_a_shell_reads_as_they_are_meant() -> None:
-    written = render.cron(worker(REPORTING._replace(state_dir="/srv/100% mine"))).splitlines()[1:]
+    files = cron_files(worker(REPORTING._replace(state_dir="/srv/100% mine")))
+    search, *written = files["/etc/cron.d/skipjack"]
     follow, tick, courier = (shlex.split(line.replace(r"\%", "%")) for line in written)
+    assert search == "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     assert follow[:6] == ["*/3", "*", "*", "*", "*", "mirror"]
     assert follow[-4:] == ["follow", "--start", "--settings", "/etc/skipjack/runner.yml"]
     assert tick[-2:] == ["tick", "/srv/100% mine"] and courier[-4:-2] == ["courier", "--start"]
     assert "%" not in written[1].replace(r"\%", "")
+
+
+def test_a_line_for_root_makes_what_a_reboot_takes_away_and_leaves_the_rest(tmp_path: Path) -> None:
+    settings = SETTINGS._replace(
+        run_dir=f"{tmp_path}/run/skip%jack", state_dir=f"{tmp_path}/a state", log_dir=f"{tmp_path}/logs"
+    )._replace(mirror_root=f"{tmp_path}/mirror")
+    (tmp_path / "mirror").mkdir(mode=0o700)
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    files = cron_files(worker(settings)._replace(user=user))
+    _search, line = files["/etc/cron.d/skipjack-boot"]
+    assert line.startswith("@reboot root ")
+    command = line.removeprefix("@reboot root ").replace(r"\%", "%")
+    for _boot in range(2):
+        subprocess.run(["/bin/sh", "-c", command], check=True)
+    made = [tmp_path / "run/skip%jack", tmp_path / "a state", tmp_path / "logs"]
+    assert [(path.stat().st_uid, path.stat().st_mode & 0o777) for path in made] == [(os.geteuid(), 0o755)] * 3
+    assert (tmp_path / "mirror").stat().st_mode & 0o777 == 0o700, "what is there is left as it is"
+
+
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [
+        ("useradd", "useradd --system --user-group --no-create-home --home-dir /var/lib/skipjack"),
+        ("pw", "pw useradd mirror -d /var/lib/skipjack"),
+        ("adduser", "{ addgroup -S mirror; adduser -S -D -H -h /var/lib/skipjack"),
+    ],
+)
+def test_the_user_is_made_as_this_machine_makes_users(
+    monkeypatch: pytest.MonkeyPatch, program: str, words: str
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda name, **_search: f"/{name}" if name == program else None)
+    assert f"id -u mirror >/dev/null 2>&1 || {{ {words}" in cron.cron(worker())
+
+
+def test_lines_for_ones_own_crontab_name_no_user() -> None:
+    _comment, _search, boot, follow, tick = cron.cron(worker(own=True)).splitlines()
+    assert boot == "@reboot mkdir -p /var/lib/skipjack /run/skipjack /var/log/skipjack /srv/mirror"
+    assert follow.startswith("*/3 * * * * /") and tick.startswith("* * * * * /")
+
+
+def test_the_manager_is_no_work_for_cron() -> None:
+    manager = setup.of_manager(ManagerSettings(), "/etc/m.yml", "mirror", own=False)
+    with pytest.raises(SkipjackError, match="cron does not start them again"):
+        cron.cron(manager)
+
+
+def test_a_service_whose_path_unit_has_no_limit_paces_itself() -> None:
+    """Every path unit and every service that it starts: without both, one fault starts a service without end."""
+    installed = worker(REPORTING)
+    paths = [Path(path).name for path in render.files(installed) if path.endswith(".path")]
+    assert paths
+    for name in paths:
+        assert "TriggerLimitIntervalSec=0" in lines(installed, name)
+        service = lines(installed, name.replace(".path", ".service"))
+        assert {"StartLimitIntervalSec=0", "Restart=on-failure"} <= set(service)
+        assert any(line.startswith("RestartSec=") for line in service)
+
+
+def test_a_service_that_lasts_is_started_again_without_limit() -> None:
+    for installed in (worker(REPORTING), setup.of_manager(ManagerSettings(), "/etc/m.yml", "mirror", own=False)):
+        for path in render.files(installed):
+            if path.endswith(".service"):
+                assert "StartLimitIntervalSec=0" in lines(installed, Path(path).name), path
+    for name in ("skipjack-manager.service", "skipjack-publish.service"):
+        assert "Restart=always" in lines(setup.of_manager(ManagerSettings(), "/etc/m.yml", "mirror", own=False), name)
+
+
+def test_the_worker_may_start_every_unit_that_it_revives() -> None:
+    rule = text(worker(REPORTING), "50-skipjack.rules")
+    (pattern,) = re.findall(r"isStarter = /(.*)/\.test", rule)
+    assert all(re.search(pattern, unit) for unit in unit_health.STARTERS)
+    assert not re.search(pattern, "skipjack-tick.timer.service") and not re.search(pattern, "xskipjack-tick.path")

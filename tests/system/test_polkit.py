@@ -17,6 +17,8 @@ ALLOWED = [
     ("reset-failed", RUN),
     ("start", "--no-block", "skipjack-tick.service"),
     ("start", "--no-block", "skipjack-follow.service"),
+    ("start", "skipjack-tick.timer"),
+    ("start", "skipjack-measure.path"),
 ]
 
 DENIED = [
@@ -25,6 +27,10 @@ DENIED = [
     ("start", "rescue.target"),
     ("stop", "skipjack-tick.service"),
     ("stop", "skipjack-tick.timer"),
+    ("restart", "skipjack-tick.path"),
+    ("start", "skipjack-measure.service"),
+    ("start", "skipjack-manager.path"),
+    ("start", "skipjack-tick.path.service"),
     ("restart", "skipjack-follow.service"),
     ("start", "skipjack-courier.service"),
     ("start", "skipjack-run@-x.service"),

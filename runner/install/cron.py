@@ -1,0 +1,86 @@
+"""`skipjack install --cron`: lines that do what the units do, as far as cron can.
+
+A reboot empties /run, and the worker's user may not make a folder there; some machines also lose users and folders. So
+the first line makes all of that at boot, as root.
+"""
+
+import os
+import shlex
+import shutil
+from collections.abc import Iterator
+
+from runner.install.setup import MANAGER, Setup, program
+from runner.programs import lean
+from schemas.errors import SkipjackError
+
+_BOOT, _PROGRAMS = "/etc/cron.d/skipjack-boot", "/etc/cron.d/skipjack"
+_SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def cron(setup: Setup) -> str:
+    """The texts of two files for /etc/cron.d, each after its path; without root, lines for one's own crontab."""
+    if setup.kind == MANAGER:
+        what = "The manager cannot be run by cron: its programs stay at work, and cron does not start them again."
+        raise SkipjackError(what, "Run `skipjack-manager serve --publish` under a supervisor, such as runit or OpenRC.")
+    who = "" if setup.own else f"{setup.user} "
+    programs = [_line(f"{minute} * * * *", who, shlex.join(words)) for minute, words in _programs(setup)]
+    path = f"PATH={_SEARCH}"
+    if setup.own:
+        return "\n".join(["# your own crontab", path, _line("@reboot", "", _make_folders(setup)), *programs])
+    # A file of its own: cron ignores a whole file as long as one of its lines names a user that is not there.
+    return "\n".join(
+        [
+            f"# {_BOOT}",
+            "# Needed now as well: run this command once as root, or reboot.",
+            path,
+            _line("@reboot", "root ", boot(setup)),
+            f"# {_PROGRAMS}",
+            path,
+            *programs,
+        ]
+    )
+
+
+def boot(setup: Setup) -> str:
+    """The shell command that makes, as root, the user and the folders that are missing."""
+    user = shlex.quote(setup.user)
+    made = f"{_add_user(setup)} && {{ [ ! -e {_PROGRAMS} ] || touch {_PROGRAMS}; }}"  # so that cron reads it again
+    return f"id -u {user} >/dev/null 2>&1 || {{ {made}; }}; {_make_folders(setup)}"
+
+
+def _line(when: str, who: str, command: str) -> str:
+    return f"{when} {who}{command}".replace("%", r"\%")
+
+
+def _programs(setup: Setup) -> Iterator[tuple[str, list[str]]]:
+    settings = ("--settings", setup.settings)
+    yield "*/3", [program("skipjack"), "follow", "--start", *settings]
+    yield "*", lean("tick", setup.state_dir)
+    if setup.reports:
+        yield "*", [program("skipjack"), "courier", "--start", *settings]
+
+
+def _make_folders(setup: Setup) -> str:
+    folders = [setup.state_dir, setup.run_dir, setup.log_dir, setup.mirror_root]
+    if setup.own:
+        return shlex.join(["mkdir", "-p", *folders])
+    user = shlex.quote(setup.user)
+    # Only what is missing is made, so that a folder with another owner keeps it.
+    return "; ".join(f"[ -d {path} ] || install -d -m 755 -o {user} {path}" for path in map(shlex.quote, folders))
+
+
+def _add_user(setup: Setup) -> str:
+    """How this machine adds a user of the system: Linux with shadow, BusyBox, FreeBSD."""
+    user, home = setup.user, setup.state_dir
+    if _has("useradd"):
+        words = ["useradd", "--system", "--user-group", "--no-create-home", "--home-dir", home]
+        return shlex.join([*words, "--shell", "/usr/sbin/nologin", user])
+    if _has("pw"):
+        return shlex.join(["pw", "useradd", user, "-d", home, "-s", "/usr/sbin/nologin"])
+    group = shlex.join(["addgroup", "-S", user])
+    words = ["adduser", "-S", "-D", "-H", "-h", home, "-s", "/sbin/nologin", "-G", user, user]
+    return f"{{ {group}; {shlex.join(words)}; }}"
+
+
+def _has(name: str) -> bool:
+    return shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), _SEARCH])) is not None

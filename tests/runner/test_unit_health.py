@@ -1,0 +1,121 @@
+"""What is made of the service manager's answers about our units; a program in the place of `systemctl` gives them."""
+
+import os
+import stat
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from runner import tick, unit_health
+from runner.places import Places
+from runner.unit_health import Dead
+
+HEALTHY = {"LoadState": "loaded", "ActiveState": "active", "Result": "success", "ExecMainStatus": "0"}
+
+
+@pytest.fixture
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Places:
+    """A worker's folder on a machine whose `systemctl` says what `answer` has told it to."""
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    (tmp_path / "launcher").write_text("systemd\n")
+    answer(tmp_path)
+    return Places(str(tmp_path))
+
+
+def answer(folder: Path, units: Mapping[str, dict[str, str]] = {}, start: int = 0) -> None:
+    """Let `systemctl show` say that all units are well but for some, and `start` exit with a code."""
+    names = (*unit_health.STARTERS, *unit_health.SERVICES)
+    blocks = [{"Id": name} | HEALTHY | units.get(name, {}) for name in names]
+    shown = "\n\n".join("\n".join(f"{key}={value}" for key, value in block.items()) for block in blocks)
+    (folder / "shown").write_text(shown + "\n")
+    program = folder / "bin" / "systemctl"
+    program.write_text(
+        f'#!/bin/sh\necho "$@" >>{folder}/asked\n'
+        f'case "$*" in *" start "*) echo denied >&2; exit {start};; esac\ncat {folder}/shown\n'
+    )
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+
+
+def started(folder: Path) -> list[str]:
+    return [line for line in (folder / "asked").read_text().splitlines() if " start " in line]
+
+
+def test_where_all_is_well_nothing_is_started_and_the_check_is_remembered(places: Places, tmp_path: Path) -> None:
+    assert unit_health.check(places) == [] == unit_health.remembered(places)
+    assert started(tmp_path) == [] and (tmp_path / "units").exists()
+
+
+def test_all_that_has_failed_is_started_again_in_one_call(places: Places, tmp_path: Path) -> None:
+    failed = {"ActiveState": "failed", "Result": "trigger-limit-hit"}
+    answer(tmp_path, {"skipjack-tick.path": failed, "skipjack-follow.timer": failed | {"Result": "resources"}}, 1)
+    dead = unit_health.check(places)
+    assert started(tmp_path) == ["--no-ask-password start skipjack-follow.timer skipjack-tick.path"]
+    assert dead == [
+        Dead(
+            "skipjack-follow.timer",
+            "It has failed (resources).",
+            "Start it again: `systemctl start skipjack-follow.timer`.",
+        ),
+        Dead(
+            "skipjack-tick.path",
+            "It has failed (trigger-limit-hit).",
+            "Start it again: `systemctl start skipjack-tick.path`.",
+        ),
+    ]
+    assert unit_health.remembered(places) == dead
+
+
+@pytest.mark.parametrize(
+    ("unit", "found", "what"),
+    [
+        ("skipjack-tick.timer", {"ActiveState": "inactive"}, "It is stopped, so it starts nothing."),
+        ("skipjack-tick.path", {"LoadState": "masked", "ActiveState": "inactive"}, "It is masked."),
+        ("skipjack-measure.path", {"LoadState": "not-found", "ActiveState": "inactive"}, "It is not-found."),
+        ("skipjack-courier.timer", {"LoadState": "not-found", "ActiveState": "inactive"}, ""),
+        (
+            "skipjack-tick.service",
+            {"ActiveState": "activating", "Result": "exit-code", "ExecMainStatus": "226"},
+            "It cannot run: a folder that it may write to is missing (exit-code 226).",
+        ),
+        ("skipjack-tick.service", {"ActiveState": "failed", "Result": "resources"}, "It cannot run: resources 0."),
+        ("skipjack-follow.service", {"ActiveState": "failed", "Result": "exit-code", "ExecMainStatus": "1"}, ""),
+        ("skipjack-follow.service", {"ActiveState": "inactive"}, ""),
+    ],
+)
+def test_what_is_dead_is_told_and_left_alone(
+    places: Places, tmp_path: Path, unit: str, found: dict[str, str], what: str
+) -> None:
+    answer(tmp_path, {unit: found})
+    assert [dead.what for dead in unit_health.check(places)] == ([what] if what else [])
+    assert started(tmp_path) == []
+
+
+def test_a_service_manager_that_gives_no_answer_is_told(places: Places, tmp_path: Path) -> None:
+    (tmp_path / "bin" / "systemctl").write_text("#!/bin/sh\nexit 1\n")
+    assert [dead.unit for dead in unit_health.check(places)] == ["systemd"]
+
+
+def test_looking_starts_nothing_and_remembers_nothing(places: Places, tmp_path: Path) -> None:
+    answer(tmp_path, {"skipjack-tick.path": {"ActiveState": "failed", "Result": "trigger-limit-hit"}})
+    assert [dead.unit for dead in unit_health.look(places)] == ["skipjack-tick.path"]
+    assert started(tmp_path) == [] and not (tmp_path / "units").exists()
+
+
+def test_a_tick_is_not_idle_while_nobody_has_looked_for_long(places: Places) -> None:
+    now = time.time()
+    assert not tick.are_units_unwatched(places, now), "nobody has ever looked: there may be no units"
+    unit_health.check(places)
+    assert not tick.are_units_unwatched(places, now)
+    os.utime(places.units, (now - 601, now - 601))
+    assert tick.are_units_unwatched(places, now)
+    unit_health.check(places)
+    assert not tick.are_units_unwatched(places, time.time())
+
+
+def test_where_the_units_are_gone_nobody_looks_any_more(places: Places, tmp_path: Path) -> None:
+    unit_health.check(places)
+    (tmp_path / "launcher").unlink()
+    assert unit_health.check(places) == [] and not (tmp_path / "units").exists()
