@@ -17,8 +17,11 @@ Violation = tuple[str, str]
 
 def password_violations(mirror: Mirror, policy: Policy, settings: RunnerSettings) -> Iterator[Violation]:
     """Why a mirror's password may not be in the file that it names."""
-    path = mirror.password.file if mirror.password else None
+    if mirror.password is None:
+        return
+    path = mirror.password.file
     if path is None:
+        yield from _credential_violations(str(mirror.password.credential), settings)
         return
     if not any(lies_in(path, folder) for folder in policy.readable):
         folders = ", ".join(policy.readable) or "no folder"
@@ -28,6 +31,14 @@ def password_violations(mirror: Mirror, policy: Policy, settings: RunnerSettings
         yield f"`password` names {path}, which is a secret of the worker itself.", "Use a file of the mirror's own."
     elif private_paths.is_other_than_file(path):
         yield f"`password` names {path}, which is not a regular file.", "Write the password into a file."
+
+
+def _credential_violations(name: str, settings: RunnerSettings) -> Iterator[Violation]:
+    # systemd gives the password NAME the name mirror_NAME.
+    own = settings.manager.token.credential if settings.manager and settings.manager.token else None
+    if own in (name, f"mirror_{name}"):
+        todo = "Choose another name, and put the mirror's password there."
+        yield f"`password` names the credential `{name}`, which is a secret of the worker itself.", todo
 
 
 class PatternFiles:

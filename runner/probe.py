@@ -25,7 +25,7 @@ from schemas.freshness import PROBE_LASTS
 from schemas.reading import read_regular
 from schemas.records import Mirror
 from schemas.report import Probe
-from schemas.secrets import read_secret
+from schemas.secrets import read_mirror_secret
 from schemas.upstreams import is_remote, is_web
 
 LARGEST = 64 * 1024
@@ -44,6 +44,7 @@ some of a dozen probes, and one that was put back to an older state is believed 
 _OPTIONS = ("--quiet", "--copy-links", f"--max-size={LARGEST}", "--timeout=15")
 _HEADERS = {"User-Agent": f"Skipjack/{VERSION}"}
 _NO_SUCH_FILE = 23
+_PROXY = ("RSYNC_PROXY",)
 
 
 class NotRead(Exception):  # noqa: N818 - what happened, not a fault of ours
@@ -141,20 +142,25 @@ def _of_web(mirror: Mirror, file: str) -> bytes:
 
 
 def _of_rsync(mirror: Mirror, file: str, machine: Machine) -> bytes:
-    """One file by the program, the user and the password that the mirror is synced with."""
+    """One file by the machine's own rsync, with the user and the password that the mirror is synced with.
+
+    This is a program of the worker, with its token at hand. So no program of a definition is started, and none of its
+    variables gets here but for the proxy: another one could make rsync start something.
+    """
+    if mirror.password is not None and mirror.password.credential is not None:
+        name = mirror.password.credential
+        raise NotRead(f"no comparison: only runs are given the password `{name}`, a credential; a `file:` would do")
     family = ["-6"] if mirror.use_ipv6 else ["-4"] if mirror.use_ipv4 else []
-    in_container = bool(mirror.docker_image)  # then its program and variables are not for the machine
-    env = {} if in_container else dict(mirror.env)
+    in_container = bool(mirror.docker_image)  # then its variables are not for the machine
+    env = {} if in_container else {key: value for key, value in mirror.env.items() if key in _PROXY}
     if mirror.username:
         env["USER"] = mirror.username
     if mirror.password is not None:
-        env["RSYNC_PASSWORD"] = read_secret(mirror.password)
-    own = mirror.provider != "command" and not in_container
-    program = mirror.command if own and mirror.command else "rsync"
+        env["RSYNC_PASSWORD"] = read_mirror_secret(mirror.password)
     whole = surroundings.environment(machine.home, machine.roots, machine.env, env)
     with tempfile.TemporaryDirectory(prefix="skipjack-probe-") as folder:
         target = os.path.join(folder, "file")
-        words = [program, *_OPTIONS, *family, "--", mirror.upstream.removesuffix("/") + "/" + file, target]
+        words = ["rsync", *_OPTIONS, *family, "--", mirror.upstream.removesuffix("/") + "/" + file, target]
         try:
             code, said = programs.ask(words, RSYNC_PATIENCE, whole, alone=True)
         except programs.CannotStart as error:

@@ -16,7 +16,6 @@ GRACE = 10.0
 MESSAGES_BYTES = 1024**2
 """Size at which a file of messages is put aside, in place of the one before."""
 
-_OURS = ("CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "RSYNC_PASSWORD")
 STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 DEFAULTED = (*STOPS, signal.SIGPIPE)
 """Signals that no program shall inherit as ignored."""
@@ -37,7 +36,7 @@ def inherited_environment() -> dict[str, str]:
 
     It is for programs of the system, see `surroundings` for those that a definition starts.
     """
-    env = {key: value for key, value in os.environ.items() if key not in _OURS}
+    env = {key: value for key, value in os.environ.items() if key not in surroundings.OURS}
     return env | {"PATH": surroundings.search_path(())}
 
 

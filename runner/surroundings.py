@@ -20,6 +20,9 @@ OF_CONTAINER_PROGRAMS = (
 )  # fmt: skip
 """What the program that starts containers reads itself, such as where its daemon listens; containers get none of it."""
 
+OURS = ("CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "RSYNC_PASSWORD")
+"""What systemd or an administrator tells the worker alone: no other program gets it, whatever a policy lists."""
+
 _PASSED_ON = ("USER", "LOGNAME", "SHELL")
 
 
@@ -29,7 +32,11 @@ def environment(home: str, roots: Sequence[str], names: Sequence[str], more: Map
     `roots` are the folders that mirrors write to. Whatever `more` says, `PATH` and `HOME` are the runner's.
     """
     patterns = (*_PASSED_ON, *names)
-    own = {key: value for key, value in os.environ.items() if any(fnmatchcase(key, each) for each in patterns)}
+    own = {
+        key: value
+        for key, value in os.environ.items()
+        if key not in OURS and any(fnmatchcase(key, each) for each in patterns)
+    }
     return own | dict(more) | {"PATH": search_path(roots), "HOME": home}
 
 

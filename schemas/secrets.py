@@ -12,7 +12,15 @@ _MOST = 64 * 1024
 
 def read_secret(secret: Secret) -> str:
     """The first line of the secret's file, or of the credential that systemd gave this unit; it is never logged."""
-    path = secret.file or _credential(str(secret.credential))
+    return _first_line(secret.file or _credential(str(secret.credential)))
+
+
+def read_mirror_secret(secret: Secret) -> str:
+    """A mirror's password: of the credentials one of those for mirrors, and never one of the worker itself."""
+    return _first_line(secret.file or _credential(f"mirror_{secret.credential}"))  # it names `mirror:FOLDER` so
+
+
+def _first_line(path: str) -> str:
     try:
         line = read_regular(path, _MOST).decode().partition("\n")[0].strip()
     except (OSError, UnicodeDecodeError) as error:
@@ -27,8 +35,7 @@ def _credential(name: str) -> str:
     folder = os.environ.get("CREDENTIALS_DIRECTORY")
     if folder is None:
         raise SkipjackError(
-            f"The credential `{name}` is not there.",
+            f"The credential `{name.removeprefix('mirror_')}` is not there.",
             "Put it where units find it and run `skipjack install` again (see docs/systemd.md), or name a `file:`.",
         )
-    of_mirrors = os.path.join(folder, f"mirror_{name}")  # as systemd names the files of a whole folder, `mirror:FOLDER`
-    return of_mirrors if os.path.exists(of_mirrors) else os.path.join(folder, name)
+    return os.path.join(folder, name)

@@ -7,7 +7,7 @@ from runner.api import Abort, Command, Findings, Job, lies_in
 from runner.providers import deletion_guard, rsync_words
 from schemas.reading import require_regular
 from schemas.records import Mirror
-from schemas.secrets import read_secret
+from schemas.secrets import read_mirror_secret
 from schemas.states import FAILED, REFUSED
 
 OPTIONS = frozenset({
@@ -98,7 +98,7 @@ def invocation(job: Job, words: tuple[str, ...]) -> Command:
     if mirror.username:
         env["USER"] = mirror.username
     if mirror.password is not None:
-        env["RSYNC_PASSWORD"] = read_secret(mirror.password)
+        env["RSYNC_PASSWORD"] = read_mirror_secret(mirror.password)
     return rsync_words.command(job, words, env)
 
 

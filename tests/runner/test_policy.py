@@ -10,7 +10,7 @@ from runner.paths import Paths, paths_of
 from runner.policy import violations
 from schemas import catalogue
 from schemas.errors import SkipjackError
-from schemas.records import Mirror, Policy, Repository, RunnerSettings, Secret
+from schemas.records import ManagerAddress, Mirror, Policy, Repository, RunnerSettings, Secret
 from schemas.settings import load_policy
 from schemas.sources import read_directory
 
@@ -125,6 +125,14 @@ def test_files_are_read_only_where_the_policy_says(fields: Mapping[str, Any]) ->
 
 def test_a_credential_is_no_file() -> None:
     assert told(password=Secret(credential="debian")) == ""
+
+
+@pytest.mark.parametrize(("token", "name"), [("manager-token", "manager-token"), ("mirror_debian", "debian")])
+def test_the_workers_token_is_no_password_by_the_name_of_its_credential(token: str, name: str) -> None:
+    settings = SETTINGS._replace(manager=ManagerAddress("https://m.example.org", Secret(credential=token)))
+    mirror = Mirror("debian", "w1", "rsync", "rsync://rsync.example.org/debian/", password=Secret(credential=name))
+    said = " ".join(what for what, _todo in violations(mirror, at(f"{ROOT}/debian", mirror), settings, DEFAULT))
+    assert "a secret of the worker itself" in said
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner import order_book
+from runner.api import Machine
 from runner.journal import Ending, Subject
 from runner.order_book import OrderBook
 from runner.paths import Paths
-from runner.probe import NEWEST_LASTS, NotRead, _own, continued, is_probed
+from runner.plan import Planned
+from runner.probe import NEWEST_LASTS, NotRead, _own, continued, is_probed, probe
 from schemas.freshness import PROBE_LASTS, freshness
-from schemas.records import FreshnessFile, Mirror
+from schemas.records import FreshnessFile, Mirror, Secret
 from schemas.report import Probe
 
 SUBJECT = Subject("debian", "rsync://rsync.example.org/debian/", True, "a" * 40)
@@ -208,3 +210,38 @@ def test_a_probe_is_reported_and_stays_in_later_reports(book: OrderBook) -> None
     statuses = [status for report in book.outbox(100, 10**9) for status in report["statuses"]]
 
     assert [status["probe"] for status in statuses] == [found._asdict()]
+
+
+def test_a_probe_starts_the_machines_own_rsync_and_never_a_definitions_program(
+    paths: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("own", "evil"):
+        program = tmp_path / name / "rsync"
+        program.parent.mkdir()
+        program.write_text(f"#!/bin/sh\nenv > {tmp_path}/{name}.env\n")
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/own:/usr/bin:/bin")
+    for name in ("CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET"):
+        monkeypatch.setenv(name, str(tmp_path))
+    (tmp_path / "word").write_text("sesame\n")
+    env = {"RSYNC_RSH": str(tmp_path / "evil/rsync"), "RSYNC_PROXY": "p.example:1"}
+    mirror = Mirror("m", "w", "rsync", "rsync://127.0.0.1:9/m/", freshness=FreshnessFile("x"), env=env)
+    mirror = mirror._replace(command=str(tmp_path / "evil/rsync"), password=Secret(file=str(tmp_path / "word")))
+
+    probe(Planned(mirror, paths, "a" * 40), Machine(env=("*",)))
+
+    assert not (tmp_path / "evil.env").exists()
+    seen = (tmp_path / "own.env").read_text()
+    assert "RSYNC_PASSWORD=sesame" in seen
+    assert "RSYNC_PROXY=p.example:1" in seen
+    assert not any(name in seen for name in ("CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET", "RSYNC_RSH"))
+
+
+def test_a_mirror_whose_password_is_a_credential_is_not_compared(
+    paths: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    (tmp_path / "token").write_text("secret\n")
+    mirror = Mirror("m", "w", "rsync", "rsync://127.0.0.1:9/m/", freshness=FreshnessFile("x"))
+    found = probe(Planned(mirror._replace(password=Secret(credential="token")), paths, "a" * 40), Machine())
+    assert "only runs are given the password `token`" in found.problem

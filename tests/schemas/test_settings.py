@@ -13,7 +13,7 @@ from schemas.records import (
     RunnerSettings,
     Secret,
 )
-from schemas.secrets import read_secret
+from schemas.secrets import read_mirror_secret, read_secret
 from schemas.settings import load_manager, load_runner
 
 
@@ -161,6 +161,15 @@ def test_a_secret_can_be_a_credential(tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "token").write_text("s3cret")
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
     assert read_secret(Secret(credential="token")) == "s3cret"
+
+
+def test_a_mirrors_password_is_none_of_the_workers_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "token").write_text("s3cret\n")
+    (tmp_path / "mirror_debian").write_text("sesame\n")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert read_mirror_secret(Secret(credential="debian")) == "sesame"
+    with pytest.raises(SkipjackError, match="mirror_token cannot be read"):
+        read_mirror_secret(Secret(credential="token"))
 
 
 def test_a_credential_outside_of_a_unit_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
