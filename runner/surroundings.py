@@ -6,7 +6,7 @@ that no folder of a mirror is in the one and no mirror can write to the other.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from runner.paths import lies_in
@@ -31,20 +31,31 @@ def environment(home: str, roots: Sequence[str], names: Sequence[str], more: Map
 
     `roots` are the folders that mirrors write to. Whatever `more` says, `PATH` and `HOME` are the runner's.
     """
-    patterns = (*_PASSED_ON, *names)
-    own = {
-        key: value
-        for key, value in os.environ.items()
-        if key not in OURS and any(fnmatchcase(key, each) for each in patterns)
-    }
+    fits = _name_test((*_PASSED_ON, *names))
+    own = {key: value for key, value in os.environ.items() if key not in OURS and fits(key)}
     return own | dict(more) | {"PATH": search_path(roots), "HOME": home}
+
+
+def _name_test(patterns: Sequence[str]) -> Callable[[str], bool]:
+    """Whether a name fits any of some patterns. Nearly all are whole names or end in their only `*`: every run needs
+    this, and compiling each pattern takes it milliseconds."""
+    names = frozenset(each for each in patterns if not set(each) & set("*?["))
+    beginnings = tuple(each[:-1] for each in patterns if each.endswith("*") and not set(each[:-1]) & set("*?["))
+    others = [each for each in patterns if each not in names and each[:-1] not in beginnings]
+    return lambda name: name in names or name.startswith(beginnings) or any(fnmatchcase(name, each) for each in others)
 
 
 def search_path(roots: Sequence[str]) -> str:
     """The worker's `PATH` without folders that are not absolute, or lie below a folder that mirrors write to."""
-    folders = os.environ.get("PATH", SEARCH).split(":")
-    kept = [each for each in folders if each.startswith("/") and not any(lies_in(each, root) for root in roots)]
+    real_roots = {os.path.realpath(root) for root in roots}
+    folders = [each for each in os.environ.get("PATH", SEARCH).split(":") if each.startswith("/")]
+    kept = [each for each in folders if not _is_in_any(os.path.realpath(each), real_roots)]
     return ":".join(kept) or SEARCH
+
+
+def _is_in_any(path: str, folders: Iterable[str]) -> bool:
+    """Whether a path is one of some folders or below one; all without links."""
+    return any(os.path.commonpath([path, folder]) == folder for folder in folders)
 
 
 def safe_home(account: str, own: str, roots: Sequence[str]) -> str:

@@ -1,12 +1,31 @@
 """The providers, one module each. A new one is a module and its line here."""
 
+import sys
+from collections.abc import Iterator, Mapping
 from typing import cast
 
 from runner.api import Provider
-from runner.providers import command, rsync, two_stage_rsync
 
-PROVIDERS: dict[str, Provider] = {
-    "rsync": cast("Provider", rsync),
-    "two-stage-rsync": cast("Provider", two_stage_rsync),
-    "command": cast("Provider", command),
-}
+
+class _Providers(Mapping[str, Provider]):
+    """The modules of providers by name; one is imported when it is asked for, since a run would pay for all others."""
+
+    _modules: Mapping[str, str] = {
+        "rsync": "rsync",
+        "two-stage-rsync": "two_stage_rsync",
+        "command": "command",
+    }
+
+    def __getitem__(self, name: str) -> Provider:
+        full = f"{__name__}.{self._modules[name]}"
+        __import__(full)
+        return cast("Provider", sys.modules[full])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._modules)
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+
+PROVIDERS: Mapping[str, Provider] = _Providers()

@@ -1,0 +1,34 @@
+"""Which of the worker's variables and folders a program gets: quick tests that mean the same as the slow ones."""
+
+import os
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runner.surroundings import environment, search_path
+
+TEXTS = st.text("AB_*?[]", max_size=4)
+
+
+@given(st.dictionaries(TEXTS, st.just("x"), max_size=4), st.lists(TEXTS, max_size=3))
+def test_a_variable_is_passed_on_if_its_name_fits_a_pattern(own: dict[str, str], patterns: list[str]) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "environ", own)
+        found = environment("/home", [], patterns, {})
+    wanted = {name for name in own if any(fnmatchcase(name, pattern) for pattern in patterns)}
+    assert found.keys() == wanted | {"PATH", "HOME"}
+
+
+def test_no_folder_of_a_mirror_is_searched_wherever_links_lead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, links = tmp_path / "mirror", tmp_path / "links"
+    (root / "debian/bin").mkdir(parents=True)
+    (tmp_path / "mirror2/bin").mkdir(parents=True)
+    links.mkdir()
+    (links / "bin").symlink_to(root / "debian/bin")
+    (links / "root").symlink_to(root)
+    folders = [root, root / "debian/bin", links / "bin", links / "root/debian", tmp_path / "mirror2/bin", "bin"]
+    monkeypatch.setenv("PATH", ":".join(map(str, folders)))
+    assert search_path([str(links / "root")]) == str(tmp_path / "mirror2/bin")
