@@ -45,7 +45,9 @@ def _rsync_upstream(merged: Merged) -> Iterator[Problem]:
         yield merged.problem("upstream", f"`{shown(upstream)}` is no rsync address.", todo)
     elif not upstream.endswith("/"):
         what = f"The upstream `{shown(upstream)}` does not end with a slash."
-        todo = f"Write `{shown(upstream + '/')}`; without the slash rsync makes one folder too many."
+        # An address that is not shown whole would be bad advice.
+        advice = f"Write `{upstream}/`" if shown(upstream) == upstream else "Write a slash at its end"
+        todo = f"{advice}; without the slash rsync makes one folder too many."
         yield merged.problem("upstream", what, todo)
 
 

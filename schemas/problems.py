@@ -20,9 +20,13 @@ def printable(text: str) -> str:
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
+_WEB_USER = re.compile(r"((?:https?|ftps?)://)[^/\s?#@:]*@", re.IGNORECASE)
+"""A user name of a web address: forges take a token there. One for rsync or ssh is no secret."""
+
+
 def shown(text: str) -> str:
     """What somebody wrote, fit for a message: printable, not too long, and without the secrets of an address."""
-    text = without_queries(_PASSWORD.sub(":***@", text))
+    text = without_queries(_WEB_USER.sub(r"\1***@", _PASSWORD.sub(":***@", text)))
     return printable(text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…")
 
 

@@ -207,6 +207,23 @@ NOT_REPOSITORIES = {
 }
 
 
+@pytest.mark.parametrize(
+    ("provider", "upstream", "proposal"),
+    [
+        ("rsync", "https://s3cret@h/x", "rsync://rsync.example.org/debian/"),
+        ("two-stage-rsync", "FTP://s3cret@h/x/", "rsync://rsync.example.org/debian/"),
+        ("rsync", "rsync://h/x/?token=s3cret", "Write a slash at its end"),
+        ("rsync", f"rsync://h/{'x' * 80}", "Write a slash at its end"),
+    ],
+)
+def test_a_message_shows_no_token_and_proposes_no_address_that_it_hides(
+    provider: str, upstream: str, proposal: str
+) -> None:
+    said = told(f"provider: {provider}\nupstream: '{upstream}'")
+    assert "s3cret" not in said
+    assert proposal in said
+
+
 @pytest.mark.parametrize("url", REPOSITORIES)
 def test_every_form_of_a_repositorys_address_is_taken(url: str) -> None:
     assert repository_trouble(url) == ""
