@@ -121,7 +121,7 @@ class Machine(NamedTuple):
 
     `volumes` are the folders that its policy shows to containers, `pattern_files` those with files of patterns, None
     where nobody told. `home` is that of a run's programs, `roots` are the folders that mirrors write to, and `env` are
-    the names of the worker's own variables that programs get.
+    the names of the worker's own variables that programs get. `judged` says that the policy has a list of programs.
     """
 
     state_dir: str = ""
@@ -132,6 +132,7 @@ class Machine(NamedTuple):
     home: str = "/"
     roots: tuple[str, ...] = ()
     env: tuple[str, ...] = ()
+    judged: bool = False
 
 
 _NO_MACHINE = Machine()
@@ -196,6 +197,14 @@ class Job:
     def accepted(self) -> Tree | None:
         """The tree of the last accepted success."""
         return self.past.accepted
+
+    def refusal(self, words: Sequence[str]) -> str:
+        """Why the machine's policy keeps a definition's command line from being started now; empty when it does not."""
+        if not self.machine.judged:
+            return ""
+        from runner import rsync_lines  # few machines have such a policy, and every run begins here
+
+        return rsync_lines.refusal(words, self.directory)
 
     def note(self, text: str) -> None:
         """Write a line of ours at the end of the attempt's log, where people look first; a full disk is no matter."""

@@ -130,7 +130,12 @@ def _of_machine(settings: RunnerSettings, header: Header) -> Header:
     home = surroundings.safe_home(private_paths.account_home(), Places(settings.state_dir).home, roots)
     names = tuple([entry.name for entry in policy_lists.env_entries(policy)])
     return header._replace(
-        volumes=policy.volumes, pattern_files=policy.pattern_files, roots=roots, home=home, env=names
+        volumes=policy.volumes,
+        pattern_files=policy.pattern_files,
+        roots=roots,
+        home=home,
+        env=names,
+        judged=policy.programs is not None,
     )
 
 

@@ -7,7 +7,7 @@ import os
 import shlex
 from collections.abc import Iterator
 
-from runner import container_policy, env_policy, file_policy, private_paths, programs, rsync_policy
+from runner import container_policy, env_policy, file_policy, private_paths, programs, rsync_lines, rsync_policy
 from runner.paths import Paths, lies_in
 from runner.private_paths import Private, is_below, is_within
 from schemas import rsync_hosts
@@ -36,10 +36,10 @@ def violations(
     yield from _places(paths, settings, policy, private)
     if mirror.provider not in policy.providers:
         yield f"The provider `{mirror.provider}` is not allowed on this machine.", _ASK
-    yield from _programs(mirror, paths, policy)
+    files = file_policy.PatternFiles(policy, settings, private)
+    yield from _programs(mirror, paths, policy, files)
     yield from file_policy.password_violations(mirror, policy, settings)
     yield from env_policy.violations(mirror, policy)
-    files = file_policy.PatternFiles(policy, settings, private)
     yield from rsync_policy.violations(mirror, paths.directory, policy, files.violations)
     yield from _upstream(mirror, paths, policy)
     own = (*private.paths, settings.state_dir, settings.run_dir) if mirror.docker_volumes else ()
@@ -80,14 +80,15 @@ def _swallowed(paths: Paths, directory: str, log_dir: str, private: Private) -> 
         yield f"In the directory {paths.directory} would be {what}, which a sync would delete.", todo
 
 
-def _programs(mirror: Mirror, paths: Paths, policy: Policy) -> Iterator[Violation]:
+def _programs(mirror: Mirror, paths: Paths, policy: Policy, files: file_policy.PatternFiles) -> Iterator[Violation]:
     if policy.programs is None:
         return
     for key, words in program_lines(mirror):
         if not is_covered(words[0], policy):
             yield f"`{key}` runs `{shown(words[0])}`, which this machine does not allow.", _ASK
-        elif os.path.basename(words[0]).startswith("rsync") and len(words) > 1:
-            yield from rsync_policy.line_violations(key, words[1:], paths.directory, policy)
+        elif rsync_lines.is_rsync(words):
+            judge, ssh = files.violations, _allows_ssh(policy)
+            yield from rsync_policy.line_violations(key, words[1:], paths.directory, policy, judge, ssh=ssh)
 
 
 def program_lines(mirror: Mirror) -> Iterator[tuple[str, list[str]]]:

@@ -8,8 +8,7 @@ from functools import lru_cache
 from itertools import islice
 from typing import NamedTuple
 
-from runner import policy_lists
-from runner.paths import lies_in
+from runner import policy_lists, rsync_lines
 from runner.providers import PROVIDERS
 from schemas import rsync_filters, rsync_hosts, rsync_options, rsync_output
 from schemas.problems import shown
@@ -94,26 +93,43 @@ def transports(mirror: Mirror, directory: str) -> set[str]:
     return {rsync_hosts.transport(words[-2]) for words in islice(lists, 1)}  # it stands in each of them
 
 
-def line_violations(key: str, words: Sequence[str], directory: str, policy: Policy) -> Iterator[Violation]:
+def line_violations(
+    key: str, words: Sequence[str], directory: str, policy: Policy, judge_file: FileJudge, *, ssh: bool
+) -> Iterator[Violation]:
     """What is not allowed about a command line of a definition that starts rsync itself.
 
-    A program that the policy allows must not become a way around what it says of rsync.
+    A program that the policy allows must not become a way around what it says of rsync. `ssh` says that it allows ssh.
     """
     for complaint in _judge(tuple(words), frozenset(), policy, with_operands=True):
         if complaint.file:
-            yield f"`{key}` lets rsync read {complaint.file}.", "Write the rules themselves."
+            yield from judge_file(key, complaint.file)
         else:
             yield f"`{key}` {complaint.what}.", complaint.todo
-    reading = rsync_options.read(words)
-    for word in [words[number] for number in reading.operands]:
-        if not _may_be_reached(word, directory):
-            todo = "Write a whole path in the mirror's directory, or the address of an rsync daemon."
+    for option in rsync_options.read(words).options:
+        if option.name in rsync_lines.FOLLOWING:
+            todo = "Remove it: through a link of the upstream's it leads out of the mirror."
+            yield f"`{key}` starts rsync with `{option.spelling}`.", todo
+    for word in rsync_lines.operands(words):
+        if not _may_be_reached(word, directory, ssh=ssh):
+            todo = "Write the mirror's directory, or a path below it without links, or the address of an rsync daemon"
+            todo += "." if ssh else ", or ask for `/usr/bin/ssh` in `programs` of the policy."
             yield f"`{key}` lets rsync reach `{shown(word)}`.", todo
 
 
-def _may_be_reached(word: str, directory: str) -> bool:
+def lines_needed(words: Sequence[str], policy: Policy) -> Iterator[tuple[str, str]]:
+    """The options and the files that a policy would have to list for such a line: one of both is empty."""
+    following = [name for option in rsync_options.read(words).options if (name := option.name) in rsync_lines.FOLLOWING]
+    for complaint in _judge(tuple(words), frozenset(), policy, with_operands=True):
+        if complaint.entry not in following and (complaint.entry or complaint.file.startswith("/")):
+            yield complaint.entry, complaint.file
+
+
+def _may_be_reached(word: str, directory: str, *, ssh: bool) -> bool:
     how = rsync_hosts.transport(word)
-    return how == rsync_hosts.DAEMON or (how == rsync_hosts.LOCAL and word[:1] == "/" and lies_in(word, directory))
+    if how == rsync_hosts.SHELL:
+        host = word.partition(":")[0].rpartition("@")[2]
+        return ssh and not word.startswith("-") and not host.startswith("-")  # ssh would take it for an option
+    return how == rsync_hosts.DAEMON or rsync_lines.is_own(word, directory)
 
 
 def _own(mirror: Mirror, directory: str) -> Iterator[tuple[str, str | None]]:

@@ -33,8 +33,12 @@ def _run_all(job: Job, status: str, lines: tuple[str, ...]) -> None:
     for line in lines:
         shown = " ".join(line.split())
         job.note(f"running {shown}")
+        words = tuple(shlex.split(line))
+        if why := job.refusal(words):
+            job.complain(f"after the {status}: `{shown}` was not started: {why}")
+            continue
         try:
-            code = job.execute(Command(tuple(shlex.split(line)), env, job.directory), job.mirror.exec_timeout)
+            code = job.execute(Command(words, env, job.directory), job.mirror.exec_timeout)
         except CannotRun as error:
             job.complain(f"after the {status}: {error}")
             continue

@@ -4,8 +4,9 @@ import re
 import shlex
 from collections.abc import Iterator
 
-from runner.api import Command, Findings, Job
+from runner.api import Abort, Command, Findings, Job
 from schemas.records import Mirror
+from schemas.states import REFUSED
 from schemas.units import parse_tool_size
 
 OPTIONS = frozenset({
@@ -16,7 +17,10 @@ OPTIONS = frozenset({
 
 def commands(job: Job) -> Iterator[Command]:
     """The command line, split as a shell would but run without one, in the mirror's directory."""
-    yield Command(tuple(shlex.split(job.mirror.command)), job.facts | dict(job.mirror.env), job.directory)
+    words = tuple(shlex.split(job.mirror.command))
+    if not job.mirror.docker_image and (why := job.refusal(words)):
+        raise Abort(REFUSED, why)
+    yield Command(words, job.facts | dict(job.mirror.env), job.directory)
 
 
 def argument_lists(_mirror: Mirror, _directory: str) -> Iterator[tuple[str, ...]]:

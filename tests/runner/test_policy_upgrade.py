@@ -123,6 +123,40 @@ def test_rsync_as_a_program_is_no_way_around_the_options() -> None:
     assert told(Policy(), command="/usr/bin/rsync -e sh x:y /", **line) == "", "where any program may run"
 
 
+def test_an_rsync_of_a_command_line_reaches_the_mirror_alone(tmp_path: Path) -> None:
+    policy = Policy(programs=("/usr/bin/rsync",), pattern_files=(str(tmp_path / "filters"),))
+    settings = RunnerSettings("w1", Repository("u"), mirror_root=str(tmp_path / "m"))
+    (tmp_path / "m/debian/real").mkdir(parents=True)
+    (tmp_path / "m/debian/link").symlink_to("real")
+
+    def said(rest: str, policy: Policy = policy) -> str:
+        return told(policy, settings, exec_on_success=(f"/usr/bin/rsync {rest}",))
+
+    for option in ("-aL", "-ak", "-aK", "--copy-links", "--copy-unsafe-links", "--copy-dirlinks", "--keep-dirlinks"):
+        assert "leads out of the mirror" in said(f"{option} {tmp_path}/m/debian/ rsync://h.example/x/")
+    for path in (
+        "link",
+        "link/",
+        "link/x",
+        "../other",
+        "real/../../other",
+        f"{tmp_path}/m/debian/link/",
+        f"{tmp_path}/m",
+    ):
+        assert "lets rsync reach" in said(f"-a {path} rsync://h.example/x/"), path
+    for path in (".", "./", "real", "new/below", f"{tmp_path}/m/debian", f"{tmp_path}/m/debian/real/"):
+        assert said(f"-a {path} rsync://h.example/x/") == "", path
+    ssh = policy._replace(programs=("/usr/bin/rsync", "/usr/bin/ssh"))
+    assert "`/usr/bin/ssh`" in said("-a . backup:/x/")
+    assert said("-a . me@backup:/x/", ssh) == ""
+    for host in ("-oProxyCommand=x:/x", "me@-oProxyCommand=x:/x"):
+        assert "lets rsync reach" in said(f"-a . -- {host}", ssh)
+    (tmp_path / "filters").mkdir()
+    (tmp_path / "filters/x").write_text("*.iso\n")
+    assert said(f"-a --exclude-from={tmp_path}/filters/x . rsync://h.example/x/") == ""
+    assert "may be sent" in said(f"-a --exclude-from={tmp_path}/y . rsync://h.example/x/")
+
+
 def test_the_rsync_program_of_a_mirror_is_judged_as_it_is_started() -> None:
     """The providers take the whole text for one program, and so does the policy."""
     policy = Policy(programs=("/usr/bin/rsync",))

@@ -1,0 +1,58 @@
+"""An rsync of a definition's command line is asked again right before it starts, as an upstream can make links."""
+
+from pathlib import Path
+
+import pytest
+
+from runner.api import Abort, CannotRun, Command, Job, Machine
+from runner.hooks import exec_commands
+from runner.paths import Paths
+from runner.providers import command
+from runner.rsync_lines import is_own
+from schemas.records import Mirror
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    (tmp_path / "m/real").mkdir(parents=True)
+    (tmp_path / "m/link").symlink_to(tmp_path)
+    return tmp_path / "m"
+
+
+def job_of(directory: Path, *, judged: bool = True, **fields: object) -> Job:
+    mirror = Mirror("m", "w1", "command", "x")._replace(**fields)  # type: ignore[arg-type]
+    root = str(directory.parent)
+    return Job(mirror, Paths(str(directory), root, f"{root}/logs"), Machine(judged=judged))
+
+
+@pytest.mark.parametrize("path", ["link", "link/x"])
+def test_a_command_that_would_pass_through_a_link_is_not_started(directory: Path, path: str) -> None:
+    line = f"/usr/bin/rsync -a rsync://h.example/x/ {path}"
+    with pytest.raises(Abort, match="leads out of"):
+        list(command.commands(job_of(directory, command=line)))
+    assert list(command.commands(job_of(directory, command=line, judged=False))), "where any program may run"
+    assert list(command.commands(job_of(directory, command=line, docker_image="x"))), "it runs in a container"
+    assert list(command.commands(job_of(directory, command=line.replace(path, "real"))))
+
+
+def test_a_line_after_a_success_that_would_pass_through_a_link_is_not_started(directory: Path) -> None:
+    started: list[Command] = []
+
+    def execute(each: Command, _timeout: float | None) -> int:
+        started.append(each)
+        raise CannotRun("not here")
+
+    lines = ("/usr/bin/rsync -a link/ rsync://h.example/x/", "/usr/bin/rsync -a . rsync://h.example/x/")
+    job = job_of(directory, exec_on_success=lines)
+    job.execute = execute
+    exec_commands.post_success(job)
+    assert [each.argv[2] for each in started] == ["."]
+    assert "was not started: rsync would reach `link/`" in job.complaints[0]
+
+
+def test_a_directory_that_is_a_link_itself_is_the_mirrors_own(directory: Path) -> None:
+    above = directory.parent / "alias"
+    above.symlink_to(directory)
+    for path in (".", f"{above}/", f"{above}/real", f"{directory}/real"):
+        assert is_own(path, str(above)), path
+    assert not is_own(f"{above}/link/x", str(above))
