@@ -122,7 +122,7 @@ _ROOM = "See whether the disk is full or read-only; nothing was recorded."
 def _anew(path: str) -> str:
     return (
         "Nothing runs until it is back: put a backup there. To start anew instead, with every mirror due and none "
-        f"paused or disabled, run `rm {path}*`."
+        f"paused or disabled, run `{presence.removal(path)}`."
     )
 
 

@@ -13,6 +13,9 @@ _MARK = "-mark"
 _REMAINS = (_MARK, "-wal", "-reserve")
 """Endings of files beside a database that tell that there was one."""
 
+_FILES = ("", "-wal", "-shm", _MARK, "-reserve")
+"""Endings of all files that are part of a database; any other one beside it, such as a copy, is somebody's own."""
+
 _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 """What a file system says that knows no hard links."""
 
@@ -81,6 +84,13 @@ def leave_mark(path: str) -> None:
             os.close(descriptor)
     except OSError:
         return
+
+
+def removal(path: str) -> str:
+    """The shell command that removes the database at `path`, also a directory in its place, and no other file."""
+    import shlex  # seldom needed, and every run of a mirror imports this module
+
+    return " ".join(["rm -rf --", *(shlex.quote(path + ending) for ending in _FILES)])
 
 
 def give_to_owner(descriptor: int, path: str) -> None:

@@ -25,7 +25,7 @@ def lost_file(file: Path, fault: str) -> StoreError:
     return StoreError(
         f"The database {file} cannot be used: {fault}.",
         "Stop the manager and put a backup in its place: workers send again what it does not know. To start anew "
-        f"instead, without tokens, commands and history, run `rm {file}*`.",
+        f"instead, without tokens, commands and history, run `{presence.removal(str(file))}`.",
     )
 
 

@@ -82,6 +82,17 @@ def described(done: "subprocess.CompletedProcess[str]") -> set[str]:
     return set(re.findall(r"The (?:journal|file|database) .*", done.stderr))
 
 
+def removal(path: Path) -> str:
+    """The command that messages give to start over."""
+    return f"`rm -rf -- {path} {path}-wal {path}-shm {path}-mark {path}-reserve`"
+
+
+def run_what_is_said(message: str) -> None:
+    """Run the command to start over that a message names."""
+    (command,) = re.findall(r"run `(rm [^`]*)`", message)
+    subprocess.run(["/bin/sh", "-c", command], check=True, timeout=60)
+
+
 @pytest.mark.parametrize("lose", LOSSES)
 def test_every_program_of_the_worker_refuses_a_lost_journal_alike(
     lone: Worker, tmp_path: Path, lose: Callable[[Path], None]
@@ -97,7 +108,7 @@ def test_every_program_of_the_worker_refuses_a_lost_journal_alike(
     assert len(said) == 1, said
     assert all(described(each) for each in done)
     message = said.pop()
-    assert str(path) in message and "put a backup there" in message and f"`rm {path}*`" in message
+    assert str(path) in message and "put a backup there" in message and removal(path) in message
     assert (path.stat().st_size if path.exists() else None) == before, "nothing was made in its place"
     assert not (tmp_path / "ran").exists(), "a disabled mirror must not run"
 
@@ -111,6 +122,24 @@ def test_a_new_machine_starts_without_ceremony_and_so_does_one_whose_journal_was
     lone.command("once", check=False)
 
     assert (tmp_path / "ran").exists(), "nothing is disabled in a new journal"
+
+
+@pytest.mark.parametrize("lose", [emptied, removed, a_directory])
+def test_the_command_to_start_over_removes_the_journal_and_no_copy_of_it(
+    lone: Worker, tmp_path: Path, lose: Callable[[Path], None]
+) -> None:
+    path = Path(Places(str(lone.state)).journal)
+    lose(path)
+    if path.is_dir():
+        (path / "inside").write_text("")
+    copy = path.with_name("journal.db.bak")
+    copy.write_text("a copy")
+
+    run_what_is_said(lone.command("tick", check=False).stderr)
+    lone.command("once", check=False)
+
+    assert (tmp_path / "ran").exists(), "nothing is disabled in a new journal"
+    assert copy.read_text() == "a copy"
 
 
 def test_a_journal_of_an_earlier_release_gets_its_mark(lone: Worker) -> None:
@@ -149,7 +178,7 @@ def test_every_program_of_the_manager_refuses_a_lost_database(stopped: Manager, 
         said = each.stdout + each.stderr
         assert str(path) in said and "backup" in said and "bug" not in said, (words, said)
         if lose not in (cut_off, of_another_program):  # `check` judges what is left of those
-            assert f"`rm {path}*`" in said, (words, said)
+            assert removal(path) in said, (words, said)
     assert (path.stat().st_size if path.exists() else None) == before, "nothing was made in its place"
 
 
@@ -160,6 +189,22 @@ def test_a_manager_whose_database_was_removed_on_purpose_starts_anew(stopped: Ma
     assert ask(stopped, "check").returncode == 1, "there is nothing to check yet"
     assert len(stopped.token("w1")) == 43
     assert ask(stopped, "check").returncode == 0
+
+
+@pytest.mark.parametrize("lose", [emptied, removed, a_directory])
+def test_the_command_to_start_over_removes_the_database_and_no_copy_of_it(
+    stopped: Manager, lose: Callable[[Path], None]
+) -> None:
+    path = stopped.folder / "state/manager.db"
+    lose(path)
+    copy = path.with_name("manager.db.bak")
+    copy.write_text("a copy")
+
+    done = ask(stopped, "token", "list")
+    run_what_is_said(done.stdout + done.stderr)
+
+    assert len(stopped.token("w1")) == 43
+    assert copy.read_text() == "a copy"
 
 
 def test_a_backup_is_put_back_as_the_page_says(stopped: Manager) -> None:
