@@ -8,6 +8,7 @@ import hashlib
 import os
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,18 +31,23 @@ Problems = tuple[Shown, ...]
 
 
 class Followed(NamedTuple):
-    """What a follow did: the revision in force, whether the plan changed, and everything wrong with the newest one."""
+    """What a follow did: the revision in force, whether the plan changed, and everything wrong with the newest one.
+
+    Without `fetched`, the remote repository failed and the plan was rebuilt from the checkout.
+    """
 
     revision: str
     changed: bool
     mirrors: int
     problems: tuple[str, ...]
     refused: bool
+    fetched: bool = True
 
 
 def follow(settings: RunnerSettings, *, again: bool = False, accept_rewrite: bool = False) -> Followed:
     """Bring the plan to the newest revision; SkipjackError when it cannot be had or this worker is not in it.
 
+    When the fetch fails, a plan that cannot be used is rebuilt from the revision that was fetched last.
     `again` writes the plan even if nothing changed; `accept_rewrite` takes a history without the revision in force.
     """
     places = Places(settings.state_dir)
@@ -68,7 +74,9 @@ def draft(settings: RunnerSettings, places: Places) -> Followed:
 def _follow(settings: RunnerSettings, places: Places, *, again: bool, accept_rewrite: bool) -> Followed:
     old = _former(places)
     applied = old.header.revision if old and not accept_rewrite else None
-    revision = repository.fetch(settings.repository, Path(places.checkout), applied)
+    revision, failure = _fetched(settings, places, old, applied, again=again)
+    if failure:
+        log(f"warning: {failure}", about="follow")
     known = f"{VERSION} {settings!r} {load_policy(Path(settings.policy))!r}"
     fingerprint = hashlib.sha256(known.encode()).hexdigest()  # the repository's address may hold a password
     before = (old.header.seen, old.header.fingerprint, old.header.unmoved) if old else None
@@ -80,7 +88,25 @@ def _follow(settings: RunnerSettings, places: Places, *, again: bool, accept_rew
     for line in hints.of_mirrors(each.mirror for each in mirrors):
         log(f"warning: {line}", about="follow")
     plan.write(places.plan, header, mirrors, _since(mirrors, old.due if old else {}, time.time()))
-    return _answer(header, changed=True, mirrors=len(mirrors))
+    return _answer(header, changed=True, mirrors=len(mirrors))._replace(fetched=not failure)
+
+
+def _fetched(
+    settings: RunnerSettings, places: Places, old: "_Former | None", applied: str | None, *, again: bool
+) -> tuple[Revision, str]:
+    """The newest revision; or the one that was fetched last and why, if the plan must be made and the fetch fails."""
+    checkout = Path(places.checkout)
+    try:
+        return repository.fetch(settings.repository, checkout, applied), ""
+    except repository.Unfetched as error:
+        if old is None or again:
+            with suppress(SkipjackError):
+                return repository.fetched_last(settings.repository, checkout, applied), str(error)
+        state = "What was applied before stays in force." if old else _NO_PLAN
+        raise SkipjackError(error.what, f"{error.todo} {state}") from error
+
+
+_NO_PLAN = "No mirror runs until then: there is no usable plan, and the checkout has no revision to make one from."
 
 
 def _since(mirrors: list[Planned], before: Mapping[str, Due], now: float) -> dict[str, float]:

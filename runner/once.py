@@ -47,7 +47,7 @@ def _report_old_plan(places: Places) -> None:
 
 
 def report_follow(settings: RunnerSettings, *, again: bool = False, accept_rewrite: bool = False) -> bool:
-    """Follow and tell the result; False when the newest revision has problems."""
+    """Follow and tell the result; False when the newest revision has problems or could not be fetched."""
     done = follow(settings, again=again, accept_rewrite=accept_rewrite)
     for problem in done.problems:
         log(problem)
@@ -57,7 +57,10 @@ def report_follow(settings: RunnerSettings, *, again: bool = False, accept_rewri
         news = "is now in force" if done.changed else "is in force already"
         count = f"{done.mirrors} mirror{'' if done.mirrors == 1 else 's'}"
         log(f"revision {done.revision[:12]} {news}, with {count} for {settings.worker}", about="follow")
-    return not done.problems
+    if not done.fetched:
+        what = f"the fetch failed, so the plan was rebuilt from revision {done.revision[:12]} of the checkout"
+        log(f"warning: {what}", about="follow")
+    return done.fetched and not done.problems
 
 
 def _run_all_due(places: Places) -> bool:

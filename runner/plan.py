@@ -122,7 +122,7 @@ def write(path: str, header: Header, mirrors: list[Planned], since: Mapping[str,
         _write(aside, header, [_row(each, since.get(each.mirror.name, 0.0)) for each in mirrors])
     except sqlite3.DatabaseError as error:
         what = f"The plan {path} cannot be written: {error}."
-        raise SkipjackError(what, "See whether the disk is full or read-only; the old plan stays in force.") from error
+        raise SkipjackError(what, "See whether the disk is full or read-only; the plan was not changed.") from error
     os.replace(aside, path)
     _sync(os.path.dirname(path))
 
@@ -257,18 +257,20 @@ def _decode_header(text: str) -> Header:
 def opened(path: str) -> Iterator[Plan]:
     """Open the plan for reading; SkipjackError when there is none that this version understands, or it is damaged."""
     try:
-        is_file = stat.S_ISREG(os.stat(path).st_mode)
+        found = os.stat(path)
     except FileNotFoundError as error:
         raise SkipjackError(f"There is no plan at {path} yet.", "Run `skipjack follow` first.") from error
     except OSError as error:
         raise SkipjackError(f"The plan {path} cannot be read: {error.strerror}.", "Check the path.") from error
-    if not is_file:
+    if not stat.S_ISREG(found.st_mode):
         raise SkipjackError(f"The plan {path} cannot be read: it is not a file.", _AGAIN)
+    if not found.st_size:  # SQLite takes it for a database without tables
+        raise SkipjackError(f"The plan {path} is damaged: it is empty (0 bytes).", _AGAIN)
     try:
         connection = sqlite3.connect(f"file:{_quoted(path)}?mode=ro&immutable=1", uri=True, isolation_level=None)
         try:
-            found = connection.execute("PRAGMA user_version").fetchone()[0]
-            if found != FORMAT:
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            if version != FORMAT:
                 raise SkipjackError(f"The plan {path} was written by another version.", "Run `skipjack follow`.")
             yield Plan(connection)
         finally:

@@ -9,7 +9,8 @@ import errno
 import os
 import pwd
 import re
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,6 +43,10 @@ class Revision(NamedTuple):
     files: tuple[SourceFile, ...]
 
 
+class Unfetched(SkipjackError):  # noqa: N818 - it is what happened to the fetch
+    """The newest revision cannot be had: the remote repository, the network, the checkout or this machine fails."""
+
+
 class Rewritten(SkipjackError):  # noqa: N818 - it is what happened to the history
     """The branch's history does not contain the revision that was applied before, or cannot show that it does."""
 
@@ -50,16 +55,32 @@ def fetch(repository: Repository, checkout: Path, applied: str | None = None) ->
     """Fetch the followed branch into `checkout` (made when missing) and read its newest revision.
 
     Each git is bounded by the repository's `timeout`. With `applied`, a history that does not contain that commit is
-    refused: nobody rewinds a mirror site by a force push. Raises Rewritten then, and SkipjackError for any other
-    reason; the former state stays usable. A damaged checkout is fetched anew.
+    refused: nobody rewinds a mirror site by a force push. Raises Rewritten then, Unfetched when it cannot be had, and
+    SkipjackError for any other reason; the former state stays usable. A damaged checkout is fetched anew.
     """
+    with _locked(repository, checkout, applied) as fetching:
+        return fetching.revision()
+
+
+def fetched_last(repository: Repository, checkout: Path, applied: str | None = None) -> Revision:
+    """Read the revision that the last fetch brought into `checkout`, without the remote repository.
+
+    It is checked as in `fetch`, which says what is raised; a checkout without a sound revision raises Unfetched.
+    """
+    with _locked(repository, checkout, applied) as fetching:
+        return fetching.last()
+
+
+@contextmanager
+def _locked(repository: Repository, checkout: Path, applied: str | None) -> "Iterator[_Fetch]":
+    """Hold the lock of a checkout, which is made when missing."""
     require_git()
     folder = Checkout(checkout.absolute())
     held: list[int] = []
     try:
         checkout.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.lock, timeout=repository.timeout, on_acquired=held.append):
-            return _Fetch(repository, folder, applied, tuple(held)).revision()
+            yield _Fetch(repository, folder, applied, tuple(held))
     except Timeout as error:
         raise SkipjackError(
             "Another fetch holds the checkout.", f"Find the program that holds {folder.lock}."
@@ -85,6 +106,13 @@ class _Fetch:
             if not self._folder.repository.exists():
                 return self._anew()
             return self._again(self._git(self._folder.repository))
+        except GitFailed as failure:
+            raise self._told(failure) from failure
+
+    def last(self) -> Revision:
+        """The revision that was fetched last; the remote repository is not asked."""
+        try:
+            return self._read(self._git(self._folder.repository))
         except GitFailed as failure:
             raise self._told(failure) from failure
 
@@ -204,16 +232,16 @@ class _Fetch:
                 self._blame(repo, failure)
                 self._anew()
 
-    def _told(self, failure: GitFailed) -> SkipjackError:
+    def _told(self, failure: GitFailed) -> Unfetched:
         what = f"The branch `{self._repository.branch}` of {self._shown} cannot be fetched: {failure.reason}."
-        return SkipjackError(what, _remedy(failure.reason, self._shown, self._folder))
+        return Unfetched(what, _remedy(failure.reason, self._shown, self._folder))
 
 
 _REMEDIES = (
-    ("No space left|Disk quota", "Free some space below {folder}; what was applied before stays in force."),
+    ("No space left|Disk quota", "Free some space below {folder}."),
     ("detected dubious ownership", "Let the user `{user}` run `git config --global --add safe.directory FOLDER`."),
     ("shallow update not allowed", "Run `git fetch --unshallow` in that repository."),
-    ("", "Try `git ls-remote {url}` as the user `{user}`; what was applied before stays in force."),
+    ("", "Try `git ls-remote {url}` as the user `{user}`."),
 )
 """What to do, by what git said."""
 
@@ -227,14 +255,14 @@ _SCARCE = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 """Processes, memory and descriptors."""
 
 
-def _unusable(folder: Checkout, error: OSError) -> SkipjackError:
+def _unusable(folder: Checkout, error: OSError) -> Unfetched:
     if error.errno in _SCARCE:
-        todo = "See what uses up the limits of the user `{}`; what was applied before stays in force."
-        return SkipjackError(f"git cannot be started: {error.strerror}.", todo.format(_user()))
+        todo = "See what uses up the limits of the user `{}`."
+        return Unfetched(f"git cannot be started: {error.strerror}.", todo.format(_user()))
     what = f"The checkout {folder.folder} cannot be used: {error.filename or folder.folder}: {error.strerror}."
     if _OF_THE_MACHINE.search(str(error.strerror)):
-        return SkipjackError(what, "Free some space; what was applied before stays in force.")
-    return SkipjackError(what, f"Remove it, or give it to the user: `chown -R {_user()} {folder.folder}`.")
+        return Unfetched(what, "Free some space.")
+    return Unfetched(what, f"Remove it, or give it to the user: `chown -R {_user()} {folder.folder}`.")
 
 
 def _user() -> str:

@@ -1,6 +1,8 @@
 """Plans and journals with altered bytes: every program says what is damaged and what to do, and never ends as a bug."""
 
 import random
+import re
+import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -252,6 +254,71 @@ def test_follow_makes_any_plan_again(worker: Worker, damage: Callable[[Path], No
 
     worker.command("run", "a")
     assert worker.states() == {"a": "success"}
+
+
+def lose_the_remote(worker: Worker) -> None:
+    """Name a config repository that is not there."""
+    text = worker.settings.read_text()
+    worker.settings.write_text(re.sub(r"url: '(file:[^']*|/[^']*)'", r"url: '\1-away'", text, count=1))
+    assert "-away'" in worker.settings.read_text()
+
+
+def of_an_earlier_release(path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version=1")
+    connection.close()
+
+
+@pytest.mark.parametrize("words", [("follow",), ("follow", "--again")])
+@pytest.mark.parametrize("damage", [emptied, nonsense, a_directory, no_header, of_an_earlier_release, Path.unlink])
+def test_without_the_remote_a_plan_that_cannot_be_used_is_rebuilt_from_the_checkout(
+    worker: Worker, damage: Callable[[Path], None], words: tuple[str, ...]
+) -> None:
+    with plan.opened(str(worker.state / "plan.db")) as opened:
+        revision = opened.header.revision
+    damage(worker.state / "plan.db")
+    lose_the_remote(worker)
+
+    done = worker.command(*words, check=False)
+
+    assert done.returncode == 1
+    assert "cannot be fetched" in done.stderr
+    assert f"the plan was rebuilt from revision {str(revision)[:12]} of the checkout" in done.stderr
+    assert "stays in force" not in done.stderr
+    worker.command("tick")
+    worker.command("run", "a")
+    assert worker.states() == {"a": "success"}
+
+
+def test_without_the_remote_a_usable_plan_stays_as_it_is_unless_it_is_to_be_rebuilt(worker: Worker) -> None:
+    place = worker.state / "plan.db"
+    lose_the_remote(worker)
+    before = place.stat().st_ino
+
+    plain = worker.command("follow", check=False)
+    assert (plain.returncode, place.stat().st_ino) == (1, before)
+    assert "What was applied before stays in force." in plain.stderr
+
+    again = worker.command("follow", "--again", check=False)
+    assert (again.returncode, place.stat().st_ino != before) == (1, True)
+    assert "the plan was rebuilt from revision" in again.stderr
+
+
+def test_without_the_remote_and_a_checkout_nothing_is_said_to_be_in_force(worker: Worker) -> None:
+    place = worker.state / "plan.db"
+    emptied(place)
+    shutil.rmtree(worker.state / "checkout")
+    lose_the_remote(worker)
+
+    done = worker.command("follow", check=False)
+
+    assert (done.returncode, place.stat().st_size) == (1, 0)
+    assert "there is no usable plan" in done.stderr and "stays in force" not in done.stderr
+
+
+def test_an_empty_plan_is_called_damaged(worker: Worker) -> None:
+    emptied(worker.state / "plan.db")
+    assert "is damaged: it is empty (0 bytes)" in worker.command("tick", check=False).stderr
 
 
 def test_a_directory_in_the_place_of_a_new_plan_is_moved_away_and_kept(worker: Worker) -> None:

@@ -135,7 +135,7 @@ def test_an_unreachable_server_is_told(tmp_path: Path, dead_port: int) -> None:
     told = refusal(Repository(url), tmp_path)
     assert f"of {url} cannot be fetched: " in told and "Connection refused" in told
     user = pwd.getpwuid(os.geteuid()).pw_name
-    todo = f"Try `git ls-remote {url}` as the user `{user}`; what was applied before stays in force."
+    todo = f"Try `git ls-remote {url}` as the user `{user}`."
     assert told.endswith(todo)
 
 
