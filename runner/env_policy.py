@@ -13,7 +13,7 @@ Violation = tuple[str, str]
 OURS = ("PATH", "HOME")
 """Variables that the runner sets itself for every program of the machine."""
 
-_ASK = "Ask the administrator of this machine to add it to `{}` of the policy, or remove it."
+_ASK = "Ask the administrator of this machine to add `{}` to `{}` of the policy, or remove it."
 
 _PLAIN = re.compile(r"(?!-)(?:(?! -)[^\x00-\x1f\x7f$`\\'\";&|<>()\[\]{}#!])*")
 """A value in which no shell, no `eval` of a script and no list of options finds more than a word or a few."""
@@ -31,7 +31,7 @@ def violations(mirror: Mirror, policy: Policy) -> Iterator[Violation]:
 def _in_container(name: str, value: str, policy: Policy) -> Iterator[Violation]:
     entries = policy_lists.container_env_entries(policy)
     if not any(_matches(name, entry.name) and _matches(value, entry.value or "*") for entry in entries):
-        yield f"`env` sets {name}, which this machine does not allow.", _ASK.format("allowed_container_env")
+        yield f"`env` sets {name}, which this machine does not allow.", _ASK.format(name, "allowed_container_env")
 
 
 def _on_machine(name: str, value: str, policy: Policy) -> Iterator[Violation]:
@@ -40,7 +40,8 @@ def _on_machine(name: str, value: str, policy: Policy) -> Iterator[Violation]:
         return
     found = [entry for entry in policy_lists.env_entries(policy) if _matches(name, entry.name)]
     if not found or policy_lists.is_forbidden(name, policy):
-        yield f"`env` sets {name}, which this machine does not allow.", _ASK.format("allowed_env")
+        entry = name if is_plain(name, value) else f"{name}=*"
+        yield f"`env` sets {name}, which this machine does not allow.", _ASK.format(entry, "allowed_env")
     elif not any(is_plain(name, value) if entry.value is None else _matches(value, entry.value) for entry in found):
         what = f"`env` sets {name} to `{shown(value)}`, and this machine allows it plain values alone."
         yield what, f"Ask the administrator of this machine to add `{name}=*` to `allowed_env` of the policy."

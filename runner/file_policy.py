@@ -77,7 +77,8 @@ class PatternFiles:
         if not self._policy.pattern_files:
             return what, "Ask the administrator of this machine to add a folder to `pattern_files` of the policy."
         place = os.path.join(self._policy.pattern_files[0], os.path.basename(path))
-        return what, f"Move the file to {place} on the worker's machine, and write `{key}: {place}`."
+        then = f"write `{key}: {place}`" if key == "exclude_file" else f"name it so in `{key}`"
+        return what, f"Move the file to {place} on the worker's machine, and {then}."
 
     def _why_not(self, folder: str) -> str:
         known = self._private.why

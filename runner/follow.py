@@ -221,10 +221,16 @@ def _allowed(settings: RunnerSettings, mirrors: list[Planned]) -> tuple[list[Pla
     problems: list[Shown] = []
     for each in mirrors:
         found = list(violations(each.mirror, each.paths, settings, policy, private))
-        problems += [(each.mirror.name, f"{each.mirror.name}.yml", *violation) for violation in found]
+        problems += [(each.mirror.name, f"{each.mirror.name}.yml", what, _how(todo)) for what, todo in found]
         if not found:
             allowed.append(each)
     return allowed, problems
+
+
+def _how(todo: str) -> str:
+    """What to do, with how an administrator finds out what a policy lacks."""
+    asks = "administrator" in todo or "policy" in todo
+    return f"{todo} There `skipjack policy suggest` prints what the policy lacks." if asks else todo
 
 
 def _apart(mirrors: list[Planned]) -> tuple[list[Planned], list[Shown]]:

@@ -74,6 +74,20 @@ def rsync_options(policy: Policy) -> Mapping[str, frozenset[str | None]]:
     return {name: frozenset(values) for name, values in found.items()}
 
 
+def without_former(policy: Policy) -> Policy:
+    """The same without the keys of former releases: what they take out is out of the lists, and they let nothing in."""
+    env, options = policy.allowed_env, policy.allowed_rsync_options
+    if policy.forbidden_env is not None:
+        env = tuple([each for each in expanded(env, records.PLAIN_ENV) if not is_forbidden(each, policy)])
+    if policy.forbidden_rsync_options is not None:
+        out = {canonical(each) or each for each in policy.forbidden_rsync_options}
+        spelled = [(each, each.partition("=")[0]) for each in expanded(options, records.RSYNC_OPTIONS)]
+        options = tuple([each for each, name in spelled if (canonical(name) or name) not in out])
+    return policy._replace(
+        allowed_env=env, allowed_rsync_options=options, forbidden_env=None, forbidden_rsync_options=None
+    )
+
+
 def _names(spelling: str) -> set[str]:
     name = canonical(spelling)
     return {each for each in FORMER_RSYNC_OPTIONS if canonical(each) == name}

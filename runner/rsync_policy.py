@@ -185,6 +185,9 @@ def _filter(word: str, value: str) -> Iterator[_Complaint]:
     if rule.reads_folders:
         what = f"has a filter rule that reads files of the mirror: `{shown(value)}`"
         yield _Complaint(word, what, "Write the rules themselves.")
+    elif rule.kind == rsync_filters.MERGE and not rule.pattern:
+        what = f"has a filter rule that rsync does not take: `{shown(value)}`"
+        yield _Complaint(word, what, "Write `merge PATH` with one blank.")
     elif rule.kind == rsync_filters.MERGE:
         yield _Complaint(word, "", "", rule.pattern)
 

@@ -9,7 +9,7 @@ from runner.importing.allowance import Decision, decide
 from runner.importing.yaml_text import scalar
 from runner.output import say
 from runner.places import Places
-from schemas import catalogue, records, repository
+from schemas import catalogue, repository
 from schemas.errors import SkipjackError
 from schemas.problems import printable
 from schemas.records import DEFAULT, Mirror, Policy, RunnerSettings
@@ -25,10 +25,21 @@ def suggest(settings: RunnerSettings) -> int:
     Changes nothing. SkipjackError when the policy or the repository cannot be read.
     """
     policy = load_policy(Path(settings.policy))
-    decision = decide(_definitions(settings), settings, policy)
-    for line in _lines(decision, policy, settings):
+    for line in _lines(_decided(_definitions(settings), settings, policy), policy, settings):
         say(line)
     return 0
+
+
+def _decided(mirrors: list[Mirror], settings: RunnerSettings, policy: Policy) -> Decision:
+    """What the definitions that the policy may allow need of one without the keys of former releases.
+
+    What those keys forbid stays forbidden; what they let through counts only where a definition needs it.
+    """
+    decision = decide(mirrors, settings, policy)
+    refused = {name for name, _violation in decision.refused}
+    needing = [each for each in mirrors if each.name not in refused]
+    found = decide(needing, settings, policy_lists.without_former(policy))
+    return found._replace(refused=(*decision.refused, *found.refused))
 
 
 def _definitions(settings: RunnerSettings) -> list[Mirror]:
@@ -50,6 +61,7 @@ def _in_force(settings: RunnerSettings) -> list[Mirror]:
 
 
 def _lines(decision: Decision, policy: Policy, settings: RunnerSettings) -> Iterator[str]:
+    base = policy_lists.without_former(policy)
     causes: dict[str, dict[str, list[str]]] = {}
     for made, names in decision.causes:
         causes.setdefault(made.key, {})[made.entry] = names
@@ -65,29 +77,17 @@ def _lines(decision: Decision, policy: Policy, settings: RunnerSettings) -> Iter
         yield f"# Remove `{key}`; `{key.replace('forbidden', 'allowed')}` takes its place."
     for key, entries in causes.items():
         yield f"{key}:"
-        for entry in [*_entries(key, policy), *entries]:
+        for entry in [*_entries(key, base), *entries]:
             yield f"  - {scalar(entry)}" + (f"  # {_named(entries[entry])}" if entry in entries else "")
     for name, (what, todo) in decision.refused:
         yield f"# {name}: no entry of the policy would allow this. {printable(what)} {printable(todo)}"
 
 
 def _entries(key: str, policy: Policy) -> list[str]:
-    """The entries of a list as it is, without what the keys of former releases take out and with what they let in."""
-    if key == "allowed_env" and policy.forbidden_env is not None:
-        kept = policy_lists.env_entries(policy)
-        texts = [each.name if each.value is None else f"{each.name}={each.value}" for each in kept]
-        return _shortened([each for each in texts if not policy_lists.is_forbidden(each, policy)], records.PLAIN_ENV)
-    if key == "allowed_rsync_options" and policy.forbidden_rsync_options is not None:
-        allowed = policy_lists.rsync_options(policy)
-        texts = [name if value is None else f"{name}={value}" for name, found in allowed.items() for value in found]
-        return _shortened(texts, records.RSYNC_OPTIONS)
-    entries = getattr(policy, key) or ()
-    return [DEFAULT] if entries == getattr(Policy(), key) and key.startswith("allowed") else [*entries]
-
-
-def _shortened(entries: list[str], default: tuple[str, ...]) -> list[str]:
-    """The same with one word for the entries of the default, if all of them are there."""
-    if not set(default) <= set(entries):
+    """The entries of a list as it is, with one word for those of its default."""
+    entries = list(getattr(policy, key) or ())
+    default = getattr(Policy(), key) if key.startswith("allowed") else ()
+    if not default or not set(default) <= set(entries):
         return entries
     return [DEFAULT, *(each for each in entries if each not in default)]
 

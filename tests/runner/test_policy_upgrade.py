@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from runner.env_policy import is_plain
+from runner.importing.allowance import decide
 from runner.paths import paths_of
 from runner.policy import violations
 from runner.policy_lists import rsync_options, warnings
@@ -121,6 +122,32 @@ def test_rsync_as_a_program_is_no_way_around_the_options() -> None:
         assert "`command`" in told(policy, command=command, **line), command
         assert "`exec_on_success`" in told(policy, exec_on_success=(command,)), command
     assert told(Policy(), command="/usr/bin/rsync -e sh x:y /", **line) == "", "where any program may run"
+
+
+def test_a_suggestion_knows_the_options_of_a_command_line() -> None:
+    policy, settings = Policy(programs=("/usr/bin/rsync",)), RunnerSettings("w1", Repository("u"))
+    command = "/usr/bin/rsync -aAX --exclude-from=/etc/skipjack/filters/x rsync://h.example/x/ /srv/mirror/debian/"
+    mirror = Mirror("debian", "w1", "command", "x", command=command)
+    decision = decide([mirror], settings, policy._replace(pattern_files=()))
+    assert decision.refused == ()
+    assert {"--acls", "--xattrs"} <= set(decision.policy.allowed_rsync_options)
+    assert decision.policy.pattern_files == ("/etc/skipjack/filters/x",)
+    following = mirror._replace(command="/usr/bin/rsync -aL . rsync://h.example/x/")
+    assert decide([following], settings, policy).refused, "no policy allows it"
+
+
+def test_what_is_told_can_be_done(tmp_path: Path) -> None:
+    policy = Policy(pattern_files=(str(tmp_path),))
+    assert "name it so in `rsync_options`" in told(policy, rsync_options=("--include-from=/x/y",))
+    for rule in ("merge\t/x", ".=/x"):
+        assert "has a filter rule that rsync does not take" in told(policy, rsync_options=(f"--filter={rule}",))
+    assert "add `OWN=*` to `allowed_env`" in told(policy, env={"OWN": "-x $y"})
+    assert "add `OWN` to `allowed_env`" in told(policy, env={"OWN": "x"})
+    assert "is not a regular file" in told(policy, exclude_file=str(tmp_path))
+    scripts = ("MIRROR_BASE_URL", "UPSTREAM_BRANCH", "CONDA_REPO_URL", "DEBMIRROR_HOST")
+    assert told(policy, env=dict.fromkeys(scripts, "https://h.example/x")) == ""
+    images = policy._replace(images=("s:3",))
+    assert told(images, env={"TO": "/data", "LOGDIR": "/log"}, **CONTAINER) == ""
 
 
 def test_an_rsync_of_a_command_line_reaches_the_mirror_alone(tmp_path: Path) -> None:
