@@ -62,7 +62,11 @@ def _make_folders(setup: Setup) -> None:
     owner = "" if setup.own else setup.user
     ours = [setup.state_dir, setup.run_dir, setup.log_dir, setup.site_dir]
     for path in (path for path in ours if path):
-        if not machine.make_folder(path, owner) and owner:
+        if machine.make_folder(path, owner) or not owner:
+            continue
+        if path == setup.log_dir:  # another program may be writing there
+            machine.check_writable(setup, path)
+        else:
             machine.give(path, owner)
     if setup.kind == MANAGER:
         return
