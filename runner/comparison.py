@@ -39,17 +39,28 @@ def compare(job: Job, told: int | None, stopped: Callable[[], bool]) -> Verdict:
     What the operator accepts is counted as well: the next runs are compared with it.
     """
     if job.deletions_judged and not job.limits.are_off:
-        job.found = job.contents or (None, None)
+        job.found = job.contents or _known(job, None, None)
         return Verdict()
     if unreadable := _unreadable(job.directory):
         return Verdict(unreadable)
     own = own_files(job)
     if not is_walked(job.mirror):
-        job.found = (None, told) if contents.any_file(job.directory, own) else (0, 0)
-        return Verdict(_refusal(job, *job.found))
+        files, size = (None, told) if contents.any_file(job.directory, own) else (0, 0)
+        job.found = _known(job, files, size)
+        return Verdict(_refusal(job, files, size))
     found = contents.count(job.directory, stopped, own)
     job.found = (found.files, found.bytes)
     return Verdict(_refusal(job, found.files, found.bytes), found.on_disk)
+
+
+def _known(job: Job, files: int | None, size: int | None) -> tuple[int | None, int | None]:
+    """What the next runs are compared with: a figure that this run did not have stays as it was accepted.
+
+    Otherwise a script that breaks before it prints a size would accept any loss.
+    """
+    if job.limits.are_off or job.mirror.max_delete == EVERYTHING:
+        return files, size
+    return job.past.files if files is None else files, job.past.bytes if size is None else size
 
 
 def is_walked(mirror: Mirror) -> bool:
@@ -91,7 +102,7 @@ def _refusal(job: Job, files: int | None, size: int | None) -> str:
         loss = Loss(Tree(past.files, past.bytes or 0), Tree(lost, lost_bytes), files)
         if reason := refusal(limits, loss, name, _GONE, _NOTHING_LEFT):
             return reason
-    if files == 0 and job.had_files:
+    if files == 0 and past.files is None and job.had_files:
         return with_remedy(f"{_NOTHING_LEFT}, although the directory had some", name)
     if lost is not None and 0 < lost <= limits.floor:
         return ""

@@ -136,7 +136,8 @@ def test_a_tree_that_is_not_walked_is_judged_by_the_size_that_the_log_tells(
     directory = fill(tmp_path / "m", 3)
     job = job_in(directory, had(10, 100), None, **fields)
     assert compare(job, told).reason == (said + ACCEPT if said else "")
-    assert job.found == (None, told)
+    kept = (10, 100 if told is None else told)
+    assert job.found == ((None, told) if "max_delete" in fields and fields["max_delete"] == "100%" else kept)
     for path in directory.iterdir():
         path.unlink()
     assert compare(job, told).reason.startswith("no file is left"), "one look for a file is not too much"
@@ -244,3 +245,11 @@ def test_a_refused_run_calls_the_hooks_of_a_failure_alone(tmp_path: Path) -> Non
     assert run(job, *hooks).status == "refused"
     assert called == ["post_fail refused"]
     assert (job.attempt, job.is_last_attempt) == (1, True)
+
+
+def test_folders_without_a_file_are_no_loss_where_none_was_accepted(tmp_path: Path) -> None:
+    (tmp_path / "m" / "pool").mkdir(parents=True)
+    job = job_in(tmp_path / "m", had(0, 0)._replace(files_in=str(tmp_path / "m")), None)
+
+    assert compare(job, None).reason == ""
+    assert job.found == (0, 0)
