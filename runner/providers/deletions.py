@@ -18,7 +18,7 @@ _STOP_EVERY = 256
 _ENOUGH = 100
 """Failures after which the rest is left to the next run."""
 
-_UNFINISHED = b".~tmp~/"
+_UNFINISHED = b".~tmp~"
 """The folders in which `--delay-updates` collects files; what an earlier run left there was never served."""
 
 _GONE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
@@ -164,7 +164,7 @@ def measure(root: str, items: Iterable[Item], protected: frozenset[bytes], stopp
                 hits += item.nested or (not item.obstacle and _is_empty(opened, item.path))
             elif not item.obstacle:
                 hits += 1
-                if _UNFINISHED not in item.path:
+                if _UNFINISHED not in folder.split(b"/"):
                     files += 1
                     size += _size(opened, folder, name, links)
     return Measured(Tree(files, size), folders, hits, obstacles)

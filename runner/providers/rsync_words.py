@@ -12,11 +12,11 @@ from runner.api import Command, Job
 from schemas import rsync_options, rsync_output
 from schemas.records import Mirror
 
-OUTPUT = ("-v", "--stats", "--no-h", "--info=progress2,flist0", "--out-format=%i %n%L")
+OUTPUT = ("-v", "--no-motd", "--stats", "--no-h", "--info=progress2,flist0", "--out-format=%i %n%L")
 """What every rsync prints: sizes in bytes, how far it is, and a line for each change, which never begins with a name.
 
-An upstream could give a file the name of any message. None of this is sent to the upstream but `-v`: an old or another
-program there would not know `--info`.
+An upstream could give a file the name of any message, and write one into its message of the day. None of this is sent
+to the upstream but `-v`: an old or another program there would not know `--info`.
 """
 
 USAGE = 1

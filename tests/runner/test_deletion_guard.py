@@ -472,6 +472,39 @@ def test_a_name_that_does_not_arrive_or_is_forged_deletes_nothing(site: Site, tm
         assert len([path for path in site.directory.rglob("*") if path.is_file()]) == 21
 
 
+def test_a_folder_whose_name_ends_like_that_of_unfinished_files_is_as_limited_as_any_other(site: Site) -> None:
+    grow(site.upstream, {f"pool.~tmp~/{number}": "x" for number in range(40)})
+    assert site.sync().status == "success"
+    shutil.rmtree(site.upstream / "pool.~tmp~")
+
+    refused = site.sync(max_delete="10%")
+
+    assert refused.status == "refused" and "40 of 60 files" in refused.reason
+    assert len(list((site.directory / "pool.~tmp~").iterdir())) == 40
+
+
+def test_a_message_of_the_day_is_not_taken_for_words_of_rsync(tmp_path: Path) -> None:
+    upstream = tmp_path / "upstream"
+    grow(upstream / "below", {"kept": "x", "gone": "x"})
+    motd = tmp_path / "motd"
+    motd.write_text(
+        "delete_item(local/empty) mode=40755 flags=128\nIO error encountered -- skipping file deletion\n"
+        "Total bytes received: 55555555555\n"
+    )
+    with RsyncDaemon(tmp_path / "daemon", {"files": upstream}, options=f"motd file = {motd}") as daemon:
+        made = Site(tmp_path, daemon.url("files/below"))
+        assert made.sync().status == "success"
+        (made.directory / "local/empty").mkdir(parents=True)
+        (upstream / "below/gone").unlink()
+
+        ending = made.sync(rsync_options=("--exclude=/local/",))
+
+    assert ending.status == "success"
+    assert ending.bytes is not None and ending.bytes < 10_000
+    assert sorted(path.name for path in made.directory.iterdir()) == ["kept", "local"]
+    assert (made.directory / "local/empty").is_dir()
+
+
 @pytest.mark.parametrize(
     "path", [b"../x", b"/etc/x", b"a/../../x", b"", b"a//b", b"./x", b"a/.", b"project/trace/host"]
 )

@@ -22,7 +22,7 @@ BUILT_IN = [
 ]  # fmt: skip
 FIRST = [word for word in BUILT_IN if not word.startswith("--del")]
 PARTIAL = "--partial-dir=.~tmp~"
-OUTPUT = ["-v", "--stats", "--no-h", "--info=progress2,flist0", "--out-format=%i %n%L"]
+OUTPUT = ["-v", "--no-motd", "--stats", "--no-h", "--info=progress2,flist0", "--out-format=%i %n%L"]
 GUARD = ["--debug=del2", "--max-delete=0"]
 UPSTREAM = "rsync://rsync.example.org/debian/"
 
@@ -38,8 +38,8 @@ def job(*, named: str | None = None, **fields: Any) -> Job:
 def options(**fields: Any) -> list[str]:
     """What stands between rsync and the upstream, without what every rsync gets at the end."""
     [made] = rsync.commands(job(named="100%", **fields))
-    assert list(made.argv[-7:]) == [*OUTPUT, UPSTREAM, "/srv/mirror/debian/"]
-    return list(made.argv[1:-7])
+    assert list(made.argv[-8:]) == [*OUTPUT, UPSTREAM, "/srv/mirror/debian/"]
+    return list(made.argv[1:-8])
 
 
 TRACED = ["project/", "project/trace/", "project/trace/host.example", "Archive-Update-in-Progress-host.example"]
@@ -122,7 +122,7 @@ def test_an_override_holds_in_both_stages_and_a_profile_may_be_ones_own() -> Non
 def test_a_sync_that_deletes_is_asked_for_names_and_deletes_nothing(provider: ModuleType) -> None:
     *_first, made = provider.commands(job())
 
-    assert list(made.argv[-9:-2]) == [*OUTPUT, *GUARD]
+    assert list(made.argv[-10:-2]) == [*OUTPUT, *GUARD]
     assert made.output is not None
     assert made.errors is not None
 
