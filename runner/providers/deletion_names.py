@@ -2,7 +2,10 @@
 
 With `--max-delete=0 --debug=del2` rsync deletes nothing and prints `delete_item(PATH) mode=OCTAL flags=N` for each item
 that it would delete. Names are untrusted: an upstream chooses most of them. rsync escapes what is not printable, so
-that a name never holds a line's end, and what it prints of other files never begins with a name.
+that a name never holds a line's end, and what it prints of other files never begins with a name. A daemon's greeting is
+not printed. A malicious server can nevertheless send any line as a message, which rsync prints like its own: the names
+say what to delete below the mirror's directory, and the limits bound how much, but they do not prove that rsync chose
+them.
 """
 
 import os
