@@ -20,6 +20,8 @@ _PARTIAL, _VANISHED, _DELETIONS_LEFT = 23, 24, 25  # exit codes of rsync(1)
 _GUARD = ("--debug=del2", "--max-delete=0")
 """Delete nothing, and name what would be deleted. Later options win, so these stand behind all others."""
 
+_DELETED = "would be deleted"
+
 _SHOWN = 100
 """Deletions that a log names; of more it gives the number."""
 
@@ -101,7 +103,7 @@ def judge(job: Job, names: Names) -> deletions.Measured:
     """Return what there is to delete; raises Abort when that is too much, or is not what rsync says it left out."""
     protected = frozenset(os.fsencode(path.rstrip("/")) for path in rsync_words.traces(job.mirror))
     try:
-        found = deletions.measure(job.directory, names.items(), protected, job.stopped)
+        found = deletions.measure(job.directory, names.items(), protected, job.stopped, job.past.success_at)
     except deletions.Interrupted as error:
         raise Abort(INTERRUPTED, "the run was told to stop before it deleted anything") from error
     except deletions.Outside as outside:
@@ -142,15 +144,14 @@ def _excess(job: Job, found: deletions.Measured, listed: Counts) -> str:
     if not listed.files and not lost.files and (job.accepted is None or job.accepted.files):
         return f"{emptied}. If that is right, run `skipjack run {name} --max-delete 100%`"
     had = listed.files - listed.new - found.obstacles + lost.files
+    losses = [(Loss(Tree(had, listed.size + lost.size), lost, listed.files), _DELETED)]
     if job.accepted is not None:  # so that what a refused run has transferred makes no loss smaller
-        had = max(lost.files, min(had, job.accepted.files))
-    loss = Loss(Tree(had, listed.size + lost.size), lost, listed.files)
+        old = Tree(min(found.old.files, job.accepted.files), found.old.size)
+        losses.append((Loss(job.accepted, old, listed.files), f"of the last accepted success {_DELETED}"))
     own = rsync_words.own_limit(job.mirror)
-    if own is not None and not job.limits.named:
-        return refusal(job.limits._replace(most=own), loss, name, emptied=emptied) or refusal(
-            job.limits, loss, name, emptied=emptied
-        )
-    return refusal(job.limits, loss, name, emptied=emptied)
+    limits = [job.limits] if own is None or job.limits.named else [job.limits._replace(most=own), job.limits]
+    reasons = (refusal(limit, loss, name, happens, emptied) for limit in limits for loss, happens in losses)
+    return next(filter(None, reasons), "")
 
 
 def _tell(job: Job, names: Names, found: deletions.Measured) -> None:

@@ -140,18 +140,29 @@ def set_times(root: str, times: Times) -> None:
 class Measured(NamedTuple):
     """What there is to delete: files with their bytes, folders, and how often rsync's limit must have been hit.
 
-    `obstacles` are directories where the upstream has something else, which did not make way.
+    `obstacles` are directories where the upstream has something else, which did not make way. `old` are those of the
+    lost files that nobody has changed since the last success, so that they were part of it.
     """
 
     lost: Tree
     folders: int
     limit_hits: int
     obstacles: int
+    old: Tree = Tree(0, 0)
 
 
-def measure(root: str, items: Iterable[Item], protected: frozenset[bytes], stopped: Callable[[], bool]) -> Measured:
-    """Look at every item without changing anything. A file with several links counts its bytes with the last one."""
-    files = folders = size = hits = obstacles = 0
+def measure(
+    root: str,
+    items: Iterable[Item],
+    protected: frozenset[bytes],
+    stopped: Callable[[], bool],
+    success_at: float | None,
+) -> Measured:
+    """Look at every item without changing anything. A file with several links counts its bytes with the last one.
+
+    `success_at` is when the last success ended, in seconds since the epoch.
+    """
+    files = folders = size = hits = obstacles = old_files = old_size = 0
     links: dict[tuple[int, int], int] = {}
     with Folders(root) as opened:
         for number, item in enumerate(items):
@@ -166,8 +177,13 @@ def measure(root: str, items: Iterable[Item], protected: frozenset[bytes], stopp
                 hits += 1
                 if _UNFINISHED not in folder.split(b"/"):
                     files += 1
-                    size += _size(opened, folder, name, links)
-    return Measured(Tree(files, size), folders, hits, obstacles)
+                    status = _status(opened, folder, name)
+                    more = _size(status, links)
+                    size += more
+                    if success_at is not None and status is not None and status.st_ctime <= success_at:
+                        old_files += 1
+                        old_size += more
+    return Measured(Tree(files, size), folders, hits, obstacles, Tree(old_files, old_size))
 
 
 def _is_replaced(opened: Folders, folder: bytes, name: bytes) -> bool:
@@ -186,12 +202,15 @@ def _is_empty(opened: Folders, path: bytes) -> bool:
         return False
 
 
-def _size(opened: Folders, folder: bytes, name: bytes, links: dict[tuple[int, int], int]) -> int:
+def _status(opened: Folders, folder: bytes, name: bytes) -> os.stat_result | None:
     try:
-        found = os.lstat(name, dir_fd=opened.enter(folder))
+        return os.lstat(name, dir_fd=opened.enter(folder))
     except OSError:
-        return 0
-    if not stat.S_ISREG(found.st_mode):
+        return None
+
+
+def _size(found: os.stat_result | None, links: dict[tuple[int, int], int]) -> int:
+    if found is None or not stat.S_ISREG(found.st_mode):
         return 0
     if found.st_nlink > 1:
         key = (found.st_dev, found.st_ino)

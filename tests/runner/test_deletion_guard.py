@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -131,12 +132,39 @@ def test_what_a_refused_run_transferred_makes_no_loss_smaller(site: Site) -> Non
     shutil.move(site.upstream, site.upstream.with_name("old"))
     grow(site.upstream, {f"other/{number}": "x" for number in range(100)})
 
-    for _time in range(2):
+    past = Past(success_at=time.time(), files=20, bytes=190)
+    time.sleep(0.05)  # a file's time is that of the kernel's last tick
+    for whose in ("", " of the last accepted success"):
         job = site.job()
-        job.past = Past(files=20, bytes=190)
+        job.past = past
         refused = site.run(job)
         assert refused.status == "refused"
-        assert refused.reason.startswith("20 of 20 files (190 B) would be deleted; `max_delete: 50%` allows 10.")
+        assert (
+            refused.reason == f"20 of 20 files (190 B){whose} would be deleted; `max_delete: 50%` allows 10. {ACCEPT}"
+        )
+
+
+def test_files_that_were_never_accepted_are_no_loss_of_the_accepted_ones(site: Site) -> None:
+    lose(site, 18)
+    assert site.sync("100%").status == "success"
+    past = Past(success_at=time.time(), files=2, bytes=37)
+    time.sleep(0.05)  # a file's time is that of the kernel's last tick
+    grow(site.upstream, {f"new/{number}": "x" for number in range(100)})
+    assert site.sync().status == "success"  # in place of runs that were cut off, which leave `past` as it is
+    for number in range(3):
+        (site.upstream / f"new/{number}").unlink()
+
+    job = site.job(max_delete="10%")
+    job.past = past
+    assert site.run(job).status == "success"
+
+    (site.upstream / "folder-3/19").unlink()
+    job = site.job(max_delete="10%")
+    job.past = past
+    expected = (
+        f"1 of 2 files (19 B) of the last accepted success would be deleted; `max_delete: 10%` allows 0. {ACCEPT}"
+    )
+    assert site.run(job).reason == expected
 
 
 @pytest.mark.parametrize(("provider", "expected"), [("rsync", 1), ("two-stage-rsync", 2)])
@@ -512,7 +540,7 @@ def test_no_name_leads_out_of_the_mirror_or_to_what_is_protected(tmp_path: Path,
     items = [Item(path, is_folder=False, nested=False, obstacle=False)]
 
     with pytest.raises(deletions.Outside):
-        deletions.measure(str(tmp_path), items, frozenset({b"project/trace/host"}), lambda: False)
+        deletions.measure(str(tmp_path), items, frozenset({b"project/trace/host"}), lambda: False, None)
 
 
 def test_no_link_is_followed_when_deleting(tmp_path: Path) -> None:
