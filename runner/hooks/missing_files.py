@@ -11,6 +11,9 @@ from schemas.states import REFUSED
 
 OPTIONS = frozenset({"mirror_dir", "mirror_subdir"})
 
+_SHARED = frozenset({256})
+"""Inodes that do not identify a directory: every root of a Btrfs subvolume has this one."""
+
 
 def pre_job(job: Job) -> None:
     """Refuse, unless the operator allows it for this run or the run before emptied this very directory."""
@@ -22,7 +25,7 @@ def pre_job(job: Job) -> None:
         job.starts_anew = True
         return
     inode = inode_of(directory)
-    if inode is None or inode != past.emptied:
+    if inode is None or inode in _SHARED or inode != past.emptied:
         raise Abort(REFUSED, _reason(job, "missing" if inode is None else "empty"))
 
 
