@@ -160,7 +160,8 @@ class Job:
     `past` is what earlier runs left in the directory. `from_empty` says that the operator allows this run to begin in
     an empty directory; `starts_anew` that the run does, so that nothing of the past counts any more. `had_files` says
     that there was something to lose before the first attempt; `found` are the files and bytes in the tree after an
-    attempt, as far as they are known.
+    attempt, with what was accepted in the place of what is not known. `loss_refused` says that the comparison
+    refused it.
     """
 
     def __init__(self, mirror: Mirror, paths: Paths, machine: Machine = _NO_MACHINE) -> None:
@@ -192,6 +193,7 @@ class Job:
         self.contents: Tree | None = None
         self.had_files = False
         self.found: tuple[int | None, int | None] = (None, None)
+        self.loss_refused = False
 
     @property
     def accepted(self) -> Tree | None:

@@ -30,7 +30,7 @@ class Verdict(NamedTuple):
 def prepare(job: Job) -> None:
     """Find out, before the first attempt, whether there is anything to lose; looks for one file at most."""
     if not job.limits.are_off:
-        job.had_files = job.past.had_files or contents.any_file(job.directory, own_files(job))
+        job.had_files = job.past.had_files or bool(contents.any_file(job.directory, own_files(job)))
 
 
 def compare(job: Job, told: int | None, stopped: Callable[[], bool]) -> Verdict:
@@ -45,12 +45,35 @@ def compare(job: Job, told: int | None, stopped: Callable[[], bool]) -> Verdict:
         return Verdict(unreadable)
     own = own_files(job)
     if not is_walked(job.mirror):
-        files, size = (None, told) if contents.any_file(job.directory, own) else (0, 0)
-        job.found = _known(job, files, size)
-        return Verdict(_refusal(job, files, size))
+        has_files = contents.any_file(job.directory, own)
+        files, size = (0, 0) if has_files is False else (None, told)
+        return Verdict(_judged(job, files, size, has_files=bool(has_files)))
     found = contents.count(job.directory, stopped, own)
-    job.found = (found.files, found.bytes)
-    return Verdict(_refusal(job, found.files, found.bytes), found.on_disk)
+    if found.unreadable:
+        job.complain(f"cannot judge a loss of files: folders that cannot be read: {found.unreadable}")
+        return Verdict(_judged(job, None, None, has_files=found.files > 0), found.on_disk)
+    return Verdict(_judged(job, found.files, found.bytes, has_files=found.files > 0), found.on_disk)
+
+
+def _judged(job: Job, files: int | None, size: int | None, *, has_files: bool) -> str:
+    """Return why an attempt with these figures is refused, and keep in the job what follows from them."""
+    reason = _unaccepted(job, files, size) or _refusal(job, files, size)
+    job.loss_refused = bool(reason)
+    known, known_size = _known(job, files, size)
+    job.found = (None if files is None and has_files and known == 0 else known, known_size)
+    return reason
+
+
+def _unaccepted(job: Job, files: int | None, size: int | None) -> str:
+    """Why figures that are not known cannot end a refusal; empty when they may, or none stands."""
+    past = job.past
+    if not past.refused or _accepts_any(job):
+        return ""
+    unknown = (past.files is not None and files is None) or (past.bytes is not None and size is None)
+    if not unknown and (files, size) != (None, None):
+        return ""
+    what = "the figures are unknown, and the loss of the last refused run is still not accepted"
+    return with_remedy(what, job.mirror.name)
 
 
 def _known(job: Job, files: int | None, size: int | None) -> tuple[int | None, int | None]:
@@ -58,9 +81,14 @@ def _known(job: Job, files: int | None, size: int | None) -> tuple[int | None, i
 
     Otherwise a script that breaks before it prints a size would accept any loss.
     """
-    if job.limits.are_off or job.mirror.max_delete == EVERYTHING:
+    if _accepts_any(job):
         return files, size
     return job.past.files if files is None else files, job.past.bytes if size is None else size
+
+
+def _accepts_any(job: Job) -> bool:
+    """Whether the operator, for this run, or the definition allows the loss of any number of files and bytes."""
+    return job.limits.are_off or (job.mirror.max_delete == EVERYTHING and job.mirror.max_delete_bytes is None)
 
 
 def is_walked(mirror: Mirror) -> bool:

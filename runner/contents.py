@@ -1,7 +1,7 @@
 """What a directory holds, found by walking it once: files, their bytes, and the room that they take up.
 
-Everything but a directory is a file: links and devices, too. Links are not followed. A folder that cannot be read, or
-that vanishes meanwhile, counts as empty.
+Everything but a directory is a file: links and devices, too. Links are not followed. A folder that vanishes meanwhile
+counts as empty. One that cannot be read is counted as such, but for the `lost+found` of a file system.
 """
 
 import os
@@ -11,11 +11,15 @@ from typing import NamedTuple
 
 
 class Contents(NamedTuple):
-    """The number of files, the bytes of all regular ones by name, and those bytes with each inode counted once."""
+    """The number of files, the bytes of all regular ones by name, and those bytes with each inode counted once.
+
+    `unreadable` is the number of folders whose files could not be counted.
+    """
 
     files: int = 0
     bytes: int = 0
     on_disk: int = 0
+    unreadable: int = 0
 
 
 class Stopped(Exception):  # noqa: N818 - what happened, not an error
@@ -28,7 +32,8 @@ def count(
     """Walk a directory once, past the `ignored` paths. Raises Stopped soon after `stopped` returns true."""
     files = size = on_disk = 0
     seen: set[tuple[int, int]] = set()
-    for entries in _folders(directory, ignored):
+    unreadable: list[str] = []
+    for entries in _folders(directory, ignored, unreadable):
         if stopped():
             raise Stopped
         files += len(entries)
@@ -43,22 +48,34 @@ def count(
                     continue
                 seen.add(inode)
             on_disk += found.st_size
-    return Contents(files, size, on_disk)
+    return Contents(files, size, on_disk, len(unreadable))
 
 
-def any_file(directory: str, ignored: Collection[str] = frozenset()) -> bool:
-    """Whether there is a file below a directory, beside the `ignored` paths; ends at the first one."""
-    return any(_folders(directory, ignored))
+def any_file(directory: str, ignored: Collection[str] = frozenset()) -> bool | None:
+    """Whether there is a file below a directory, beside the `ignored` paths; ends at the first one.
+
+    None when there seems to be none, but not every folder can be read.
+    """
+    unreadable: list[str] = []
+    if any(_folders(directory, ignored, unreadable)):
+        return True
+    return None if unreadable else False
 
 
-def _folders(directory: str, ignored: Collection[str]) -> Iterator[list["os.DirEntry[str]"]]:
-    """The files of each folder, without order."""
+def _folders(directory: str, ignored: Collection[str], unreadable: list[str]) -> Iterator[list["os.DirEntry[str]"]]:
+    """The files of each folder, without order; folders that cannot be read are added to `unreadable`."""
+    lost_and_found = os.path.join(directory, "lost+found")
     waiting = [directory]
     while waiting:
+        folder = waiting.pop()
         try:
-            with os.scandir(waiting.pop()) as scanned:
+            with os.scandir(folder) as scanned:
                 entries = list(scanned)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
         except OSError:
+            if folder != lost_and_found:
+                unreadable.append(folder)
             continue
         files = []
         for entry in entries:

@@ -115,13 +115,13 @@ class Journal(Outbox):
 
     def past(self, mirror: str) -> Past:
         """What earlier runs left in a mirror's directory."""
-        columns = "last_success_at, files_in, size, emptied, accepted_files, accepted_bytes"
+        columns = "last_success_at, files_in, size, emptied, accepted_files, accepted_bytes, loss_refused"
         row = self._db.execute(f"SELECT {columns} FROM mirror WHERE name = ?", (mirror,)).fetchone()  # noqa: S608 - own columns
         return Past(*row) if row else Past()
 
     def start_anew(self, mirror: str) -> None:
         """Record that the operator lets a mirror begin in an empty directory, until the next success."""
-        forgotten = {"files_in": "", "emptied": None, "accepted_files": None, "accepted_bytes": None}
+        forgotten = {"files_in": "", "emptied": None, "accepted_files": None, "accepted_bytes": None, "loss_refused": 0}
         with transaction(self._db):
             self._update("mirror", forgotten, "name", mirror)
 
@@ -353,8 +353,11 @@ class Journal(Outbox):
         left: Left | None = fields.pop("left")
         if left is not None:
             state["emptied"] = left.emptied
+            if left.refused:
+                state["loss_refused"] = True
         if left is not None and ending.status == SUCCESS:
             state |= {"files_in": left.files_in, "accepted_files": left.files, "accepted_bytes": left.bytes}
+            state["loss_refused"] = False
         self._update("run", fields, "id", run)
         if ending.size is not None:
             state["size"] = ending.size

@@ -65,5 +65,8 @@ MIGRATIONS = (
     """
     ALTER TABLE identity ADD COLUMN renewed_at REAL NOT NULL DEFAULT 0;
     """,
+    """
+    ALTER TABLE mirror ADD COLUMN loss_refused INTEGER NOT NULL DEFAULT 0;
+    """,
 )
 """Steps from each version of the tables to the next; only ever added to, and safe while older runs are at work."""

@@ -16,7 +16,8 @@ class Past(NamedTuple):
 
     `success_at` is when the last success ended, `files_in` the directory in which it left files (empty text if it left
     none), `size` the last size that was reported. `emptied` is the inode of the directory in which the last run may
-    have left nothing, though not as a success. `files` and `bytes` are those of the last accepted success.
+    have left nothing, though not as a success. `files` and `bytes` are those of the last accepted success. `refused`
+    says that a run since then was refused for the loss that a comparison with them showed.
     """
 
     success_at: float | None = None
@@ -25,13 +26,14 @@ class Past(NamedTuple):
     emptied: int | None = None
     files: int | None = None
     bytes: int | None = None
+    refused: bool = False
 
     @property
     def had_files(self) -> bool:
-        """Whether the last success left files; a success of an older version that reported a size of 0 did not."""
+        """Whether the last success is known to have left files; one of an older version did if it had a size."""
         if self.success_at is None:
             return False
-        return self.size != 0 if self.files_in is None else bool(self.files_in)
+        return bool(self.size) if self.files_in is None else bool(self.files_in)
 
     @property
     def accepted(self) -> Tree | None:
@@ -46,13 +48,16 @@ class Left(NamedTuple):
     emptied: int | None = None
     files: int | None = None
     bytes: int | None = None
+    refused: bool = False
 
 
-def left_in(directory: str, begun_in: int | None, files: int | None, size: int | None) -> Left:
+def left_in(
+    directory: str, begun_in: int | None, files: int | None, size: int | None, *, refused: bool = False
+) -> Left:
     """Return what a run left in a directory whose inode was `begun_in` when it began."""
     if not is_missing_or_empty(directory):
-        return Left(directory, None, files, size)
-    return Left("", begun_in if inode_of(directory) == begun_in else None, files, size)
+        return Left(directory, None, files, size, refused)
+    return Left("", begun_in if inode_of(directory) == begun_in else None, files, size, refused)
 
 
 def inode_of(directory: str) -> int | None:

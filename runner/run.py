@@ -148,7 +148,9 @@ def _supervise(job: Job, book: Journal, number: int, held: Locks, stop: process.
         what = f"the directory cannot be locked: {held.directory.problem}. Only this worker's lock files protect it"
         log(what, about=name)
     now = time.time()
-    left = left_in(job.directory, held.directory.inode, *job.found) if job.attempt else None
+    left = None
+    if job.attempt:
+        left = left_in(job.directory, held.directory.inode, *job.found, refused=job.loss_refused)
     ending = ending._replace(next_run_at=_next_run_at(job.mirror, book, header, ending.status, now), left=left)
     book.end(number, name, ending, now)
     for complaint in job.complaints:

@@ -14,6 +14,11 @@ def of_mirrors(mirrors: Iterable[Mirror]) -> list[str]:
 
 
 def _of_mirror(mirror: Mirror) -> Iterator[str]:
+    if mirror.provider == "command" and not (mirror.measure_size or mirror.size_pattern or mirror.max_delete == "100%"):
+        what = (
+            "with `measure_size: false` and no `size_pattern` the deletion guard notices only the loss of the last file"
+        )
+        yield f"`{mirror.name}`: {what}. Set `size_pattern`, or remove `measure_size: false`."
     for key in RSYNC_LISTS:
         words = getattr(mirror, key)
         if not words:

@@ -186,6 +186,44 @@ def test_a_success_of_before_an_upgrade_is_taken_as_it_is_unless_nothing_is_left
     assert m.accepted() == (1, 0)
 
 
+def test_after_an_upgrade_a_directory_that_was_always_empty_is_no_loss(
+    repository: ConfigRepository, worker: Worker
+) -> None:
+    m = Scripted(repository, worker)
+    m.does("rm -rf ./*")
+    assert m.run("--max-delete", "100%") == ("success", "")
+    with journal.opened(Places(str(worker.state)).journal) as book, book.together() as db:
+        db.execute("UPDATE mirror SET files_in = NULL, accepted_files = NULL, accepted_bytes = NULL, size = NULL")
+    for _again in range(2):
+        assert m.run() == ("success", "")
+
+
+def test_an_accepted_loss_stays_accepted_where_folders_remain(repository: ConfigRepository, worker: Worker) -> None:
+    m = Scripted(repository, worker)
+    m.does("rm -f file-*; mkdir -p empty/folders")
+    assert m.run()[0] == "refused"
+    assert m.run("--max-delete", "100%") == ("success", "")
+    for _again in range(2):
+        assert m.run() == ("success", "")
+
+
+def test_a_run_without_figures_ends_no_refusal_and_forgets_no_figures(
+    repository: ConfigRepository, worker: Worker
+) -> None:
+    m = Scripted(repository, worker)
+    blind = f"{LATER}provider: command\nupstream: https://files.example/\ncommand: {m.script}\nmeasure_size: false\n"
+    m.does("rm -f file-[1-7]*")
+    assert m.run()[0] == "refused"
+    repository.commit({"m.yml": blind}, "Measure nothing")
+    worker.command("follow")
+    unknown = "the figures are unknown, and the loss of the last refused run is still not accepted"
+    for _again in range(2):
+        assert m.run() == ("refused", f"{unknown}. {ACCEPT}")
+    assert m.accepted() == (FILES, FILES * 8)
+    assert m.run("--max-delete", "100%") == ("success", "")
+    assert m.run() == ("success", "")
+
+
 def test_the_first_run_on_a_filled_directory_may_not_empty_it(repository: ConfigRepository, worker: Worker) -> None:
     (worker.root / "m/deep").mkdir(parents=True)
     (worker.root / "m/deep/file").write_text("from tunasync's time")

@@ -93,6 +93,87 @@ def test_without_an_accepted_success_only_an_emptied_directory_is_refused(tmp_pa
     assert compare(job_in(directory, Past(success_at=1.0, size=7))).reason != "", "an older version's success had files"
 
 
+def test_a_mirror_without_a_file_that_is_accepted_as_such_has_nothing_to_lose(tmp_path: Path) -> None:
+    directory = tmp_path / "m"
+    (directory / "only/folders").mkdir(parents=True)
+    for fields in ({}, {"measure_size": False}):
+        assert compare(job_in(directory, had(0, 0), None, **fields)).reason == ""
+
+
+def test_a_success_of_an_older_version_with_an_unknown_size_lost_nothing(tmp_path: Path) -> None:
+    directory = fill(tmp_path / "m", 0)
+    assert compare(job_in(directory, Past(success_at=1.0))).reason == ""
+
+
+@pytest.mark.parametrize("walked", [True, False])
+def test_figures_are_unknown_where_folders_cannot_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, walked: bool
+) -> None:
+    directory = tmp_path / "m"
+    (directory / "closed").mkdir(parents=True)
+    forbid(monkeypatch, directory / "closed")
+    for past in (had(None, None), had(10, 100)):
+        for _again in range(2):
+            job = job_in(directory, past, measure_size=walked)
+            assert compare(job).reason == ""
+            assert job.found == (past.files, past.bytes), "what is unknown keeps the figures to compare with"
+    job = job_in(directory, had(10, 100))
+    compare(job)
+    assert job.complaints == ["cannot judge a loss of files: folders that cannot be read: 1"]
+    assert compare(job_in(directory, had(10, 100)._replace(refused=True))).reason.startswith("the figures are unknown")
+
+
+def test_the_lost_and_found_of_a_file_system_hides_no_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    directory = fill(tmp_path / "m", 2)
+    (directory / "lost+found").mkdir()
+    forbid(monkeypatch, directory / "lost+found")
+    assert compare(job_in(directory, had(10, 100))).reason.startswith("8 of 10 files")
+
+
+def forbid(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Let a folder be one of another user's."""
+    real = os.scandir
+
+    def scandir(path: str) -> object:
+        if path == str(folder):
+            raise PermissionError(13, "Permission denied", path)
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+
+
+UNKNOWN = "the figures are unknown, and the loss of the last refused run is still not accepted"
+
+
+@pytest.mark.parametrize(
+    ("before", "fields", "told", "said"),
+    [
+        ((10, 100), {"measure_size": False}, None, UNKNOWN),
+        ((10, 100), {"measure_size": False}, 100, UNKNOWN),
+        ((None, 100), {"measure_size": False}, None, UNKNOWN),
+        ((None, 100), {"measure_size": False}, 100, ""),
+        ((10, 100), {}, None, ""),
+        ((10, 100), {"max_delete": "100%"}, None, ""),
+    ],
+)
+def test_unknown_figures_end_no_refusal(
+    tmp_path: Path, before: tuple[int | None, int], fields: dict[str, object], told: int | None, said: str
+) -> None:
+    directory, past = fill(tmp_path / "m", 10), had(*before)._replace(refused=True)
+    job = job_in(directory, past, None, **fields)
+    assert compare(job, told).reason == (said + ACCEPT if said else "")
+    assert job.loss_refused == bool(said)
+    accepted = job_in(directory, past, "100%", **fields)
+    assert compare(accepted, told).reason == ""
+    assert (accepted.found[0], accepted.loss_refused) == (10 if fields == {} else None, False)
+
+
+def test_files_that_nobody_counted_are_not_none(tmp_path: Path) -> None:
+    job = job_in(fill(tmp_path / "m", 3), had(0, 0), measure_size=False)
+    assert compare(job).reason == ""
+    assert job.found == (None, 0)
+
+
 def test_one_walk_gives_files_bytes_and_the_size_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     directory = fill(tmp_path / "m/a/b", 3).parent.parent
     os.link(directory / "a/b/file-0", directory / "again")

@@ -302,6 +302,16 @@ def test_only_a_success_changes_what_was_accepted(book: Journal) -> None:
     assert book.past("debian") == Past(105.0, "", None, None, None, None)
 
 
+def test_a_refusal_of_a_loss_stands_until_a_success(book: Journal) -> None:
+    ends = (("refused", Left("", refused=True), True), ("failed", Left(), True), ("refused", Left(), True),
+            ("interrupted", None, True), ("success", Left("/srv/m"), False), ("refused", Left(), False))  # fmt: skip
+    for status, left, stands in ends:
+        run = book.begin(None, SUBJECT, 100.0)
+        assert run is not None
+        book.end(run, "debian", Ending(status, left=left), 105.0)
+        assert bool(book.past("debian").refused) == stands, status
+
+
 def test_an_upgraded_journal_knows_nothing_of_directories(tmp_path: Path) -> None:
     path = str(tmp_path / "old.db")
     connection = sqlite3.connect(path)

@@ -83,3 +83,14 @@ def test_options_of_the_output_are_taken_out_of_clusters_as_well() -> None:
     words = ("-avzi", "-q", "--exclude", "-v", "--info", "name2", "--out-format=%n", "-e", "ssh -v")
 
     assert rsync_output.without_output(words) == ("-az", "--exclude", "-v", "-e", "ssh -v")
+
+
+def test_a_guard_that_sees_no_more_than_the_last_file_is_a_warning() -> None:
+    blind = "provider: command\ncommand: /srv/sync\nmeasure_size: false"
+    assert hints.of_mirrors([one(blind)]) == [
+        "`debian`: with `measure_size: false` and no `size_pattern` the deletion guard notices only the loss of"
+        " the last file. Set `size_pattern`, or remove `measure_size: false`."
+    ]
+    for more in ("size_pattern: 'size: (.*)'", "max_delete: 100%"):
+        assert hints.of_mirrors([one(f"{blind}\n{more}")]) == []
+    assert hints.of_mirrors([one("measure_size: false")]) == [], "rsync's deletions are judged beforehand"
