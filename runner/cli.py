@@ -60,6 +60,8 @@ def _parser() -> argparse.ArgumentParser:
     install.add(commands)
     _add_orders(commands)
     _with_settings(commands, "release", "end `start: held` for good: let runs start").set_defaults(command=_release)
+    words = "take `skipjack release` back: let no run start while the settings have `start: held`"
+    _with_settings(commands, "hold", words).set_defaults(command=_hold)
     _add_policy(commands)
     upcoming = _with_settings(commands, "next", "list what runs when, and why not now")
     upcoming.add_argument("--json", action="store_true", help="print it as JSON")
@@ -247,6 +249,13 @@ def _release(arguments: argparse.Namespace) -> int:
     from runner.release import release
 
     release(_settings(arguments), who())
+    return 0
+
+
+def _hold(arguments: argparse.Namespace) -> int:
+    from runner.release import hold_again
+
+    hold_again(_settings(arguments))
     return 0
 
 

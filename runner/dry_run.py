@@ -4,6 +4,7 @@ import contextlib
 import os
 import shlex
 import tempfile
+from collections.abc import Callable
 from functools import partial
 
 from runner import comparison, containers, locks, pipeline, process, programs, progress, trial, units
@@ -149,6 +150,8 @@ def _preview(command: Command, job: Job) -> int:
     *words, upstream, directory = command.argv
     target = directory if os.path.isdir(job.directory) else job.directory
     asked = command._replace(argv=(*words, "--dry-run", "--info=progress0", upstream, target))
+    if not job.mirror.docker_image and not os.path.isdir(job.directory):
+        say("(the directory is not there yet; a run would make it)")
     if command.output is None:
         return _run_preview(asked, job)
     with contextlib.closing(Names(tempfile.gettempdir())) as names:
@@ -184,7 +187,13 @@ def _tell_from(command: Command, job: Job) -> int:
     return 0 if exited.code in (0, *command.goes_on - _FAILED) else 1
 
 
+def _taken(keep: Callable[[bytes], bytes] | None, lines: bytes) -> bytes:
+    """What is to be printed of rsync's lines; that it made the directory is not true of a trial."""
+    true = b"".join(line for line in lines.splitlines(keepends=True) if not line.startswith(b"created directory "))
+    return keep(true) if keep else true
+
+
 def _sinks(command: Command) -> list[progress.Watcher]:
     """What reads the output and the errors of a command that has readers, and prints what they leave."""
-    readers = ((_STDOUT, command.output), (_STDERR, command.errors))
+    readers = ((_STDOUT, partial(_taken, command.output)), (_STDERR, command.errors))
     return [progress.Watcher(target, "", lambda _progress: None, reader) for target, reader in readers if reader]

@@ -72,7 +72,7 @@ def draft(settings: RunnerSettings, places: Places) -> Followed:
 
 
 def _follow(settings: RunnerSettings, places: Places, *, again: bool, accept_rewrite: bool) -> Followed:
-    old = _former(places)
+    old = _held_at_once(settings, places, _former(places))
     applied = old.header.revision if old and not accept_rewrite else None
     revision, failure = _fetched(settings, places, old, applied, again=again)
     if failure:
@@ -89,6 +89,15 @@ def _follow(settings: RunnerSettings, places: Places, *, again: bool, accept_rew
         log(f"warning: {line}", about="follow")
     plan.write(places.plan, header, mirrors, _since(mirrors, old.due if old else {}, time.time()))
     return _answer(header, changed=True, mirrors=len(mirrors))._replace(fetched=not failure)
+
+
+def _held_at_once(settings: RunnerSettings, places: Places, old: "_Former | None") -> "_Former | None":
+    """Let `start: held` into the plan in force, which needs no network; gives that plan as it is now."""
+    if old is None or old.header.held or not settings.held:
+        return old
+    held = old._replace(header=old.header._replace(held=True))
+    plan.write(places.plan, held.header, list(old.mirrors.values()), {name: due.since for name, due in old.due.items()})
+    return held
 
 
 def _fetched(

@@ -75,6 +75,11 @@ class OrderBook(Journal):
                 self._db.execute("INSERT INTO released VALUES (?, ?)", (now, made_by))
         return before
 
+    def hold(self) -> bool:
+        """Take the release of a worker back; False when it was not released."""
+        with transaction(self._db):
+            return bool(self._db.execute("DELETE FROM released").rowcount)
+
     def to_be_ended(self) -> list[str]:
         """The mirrors whose runs under way somebody wants to end: whoever did may have died before telling them so."""
         query = "SELECT DISTINCT name FROM mirror JOIN run ON run.mirror = name WHERE told <> '' AND run.status IN"

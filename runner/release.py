@@ -1,11 +1,15 @@
-"""`skipjack release`: end `start: held` for good. The journal keeps that, and the settings have no effect any more."""
+"""`skipjack release`: end `start: held` for good. The journal keeps that, and the settings have no effect any more.
+
+`skipjack hold` alone takes a release back: from then on the settings have effect again.
+"""
 
 import time
 
-from runner import bell, launch, order_book, plan
+from runner import bell, hold, launch, locks, order_book, plan, tick
 from runner.journal import Released
 from runner.output import say
 from runner.places import Places
+from schemas.errors import SkipjackError
 from schemas.records import RunnerSettings
 from schemas.units import format_duration
 
@@ -28,6 +32,32 @@ def release(settings: RunnerSettings, made_by: str) -> None:
     say("`start: held` has no effect on this worker any more; remove it from its settings")
     bell.ring(header.run_dir)
     launch.want_tick(places)
+
+
+def hold_again(settings: RunnerSettings) -> None:
+    """Take the release back, so that no run starts; SkipjackError unless the settings and the plan say held.
+
+    Runs at work go on: they are named, with what ends them.
+    """
+    places = Places(settings.state_dir)
+    with plan.opened(places.plan) as opened:
+        header = opened.header
+    if not settings.held:
+        todo = "Write `start: held` into them, run `skipjack follow`, and then this again."
+        raise SkipjackError("cannot hold this worker: its settings do not have `start: held`.", todo)
+    if not header.held:
+        todo = "Run `skipjack follow`, which needs no network for that, and then this again."
+        raise SkipjackError("cannot hold this worker: its plan does not have `start: held` yet.", todo)
+    with locks.Held(places.lock("program", "tick"), wait=tick.PATIENCE) as ours:  # one at work might still launch
+        if not ours:
+            raise SkipjackError("Another tick is still at work.", "See what hangs, and run this again.")
+        with order_book.opened(places.journal) as book:
+            changed = book.hold()
+            names = " ".join(sorted({active.mirror for active in book.active()}))
+    say(hold.HELD if changed else "this worker is held already; nothing was changed")
+    if names:
+        say(f"still at work: {names}; `skipjack stop {names}` ends that")
+    bell.ring(header.run_dir)
 
 
 def _ago(before: Released, now: float) -> str:

@@ -20,16 +20,19 @@ from schemas.records import Mirror, RunnerSettings
 
 @contextmanager
 def planned(settings: RunnerSettings) -> Iterator[Plan]:
-    """The plan in force. Without one, the plan that a follow would write now, in a temporary folder that is removed."""
-    if _exists(Places(settings.state_dir).plan):
-        with plan.opened(Places(settings.state_dir).plan) as opened:
+    """The plan in force. Without one that can be used, the plan that a follow would write now, in a temporary folder
+    that is removed."""
+    place = Places(settings.state_dir).plan
+    why = _why_unusable(place) if _exists(place) else "no plan is in force yet"
+    if not why:
+        with plan.opened(place) as opened:
             yield opened
         return
     with tempfile.TemporaryDirectory(prefix="skipjack-") as folder:
         done = draft(settings, Places(folder))
         for problem in done.problems:
             log(problem)
-        log(f"no plan is in force yet; this is what revision {done.revision[:12]} would mean", about="follow")
+        log(f"{why}; this is what revision {done.revision[:12]} would mean", about="follow")
         with plan.opened(Places(folder).plan) as opened:
             yield opened
 
@@ -43,6 +46,19 @@ def past(places: Places, mirror: Mirror) -> Past:
         log(f"what earlier runs left is not known: {error}", about=mirror.name)
         return Past()
     return next((each for each in found if each != Past()), Past())
+
+
+def _why_unusable(path: str) -> str:
+    """What keeps the plan from being read, as another version's or a damaged one; empty when all of it can be."""
+    if not os.access(path, os.R_OK):
+        return ""  # it is for others to read, and may be sound
+    try:
+        with plan.opened(path) as opened:
+            opened.due()
+            opened.mirrors()
+    except SkipjackError as error:
+        return error.what.rstrip(".")
+    return ""
 
 
 def _exists(path: str) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from schemas import address_rules, build, manager_rules
+from schemas import address_rules, build, manager_rules, system_folders
 from schemas.errors import SkipjackError
 from schemas.problems import Problem, Refused, shown
 from schemas.reading import read_regular
@@ -62,7 +62,7 @@ def _beyond(kind: str, document: Document) -> list[Problem]:
     if kind == "policy":
         return list(_unknown_options(document))
     more = manager_rules.check(document) if kind == "manager" else _without_token(document)
-    return [*address_rules.settings_problems(document), *more]
+    return [*address_rules.settings_problems(document), *system_folders.problems(document), *more]
 
 
 def _unknown_options(document: Document) -> Iterator[Problem]:

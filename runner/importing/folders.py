@@ -4,6 +4,7 @@ import os
 import re
 
 from runner.importing.definitions import Config
+from schemas.system_folders import is_system_folder
 
 _NAME = re.compile(r"\{\{-?\s*\.Name\s*-?\}\}")
 _OF_EACH = re.compile(r"(/[^{}]*?)/*(?:(?<=/)\{\{-?\s*\.Name\s*-?\}\}/*)?")
@@ -11,8 +12,12 @@ _MEMORY = "memory/memory.limit_in_bytes"
 
 
 def log_root(config: Config) -> str:
-    """The folder that the logs of all mirrors lie below; empty when there is none."""
-    template = str(config.get("global", "log_dir", ""))
+    """The folder that the logs of all mirrors lie below; empty when there is none that may be a worker's own."""
+    root = _log_root(str(config.get("global", "log_dir", "")))
+    return "" if is_system_folder(root) else root
+
+
+def _log_root(template: str) -> str:
     if match := _OF_EACH.fullmatch(template):
         return os.path.normpath(match[1])
     begin = template.partition("{{")[0]

@@ -33,7 +33,7 @@ def _roots(config: Config, findings: list[Finding]) -> Keys:
         todo = "Set `mirror_root` in the machine's settings."
         findings.append(root.finding("`mirror_dir` is no absolute path.", todo))
     if logs.value and not found["log_dir"]:
-        what = "`log_dir` is no absolute path, or holds more than `{{.Name}}`."
+        what = "`log_dir` is no absolute path, lies in no folder of its own, or holds more than `{{.Name}}`."
         findings.append(logs.finding(what, "Set `log_dir` in the machine's settings."))
     if folders.publishes_snapshots(config) and not found["snapshot_root"]:
         place = config.at("btrfs_snapshot", "snapshot_path")

@@ -60,14 +60,7 @@ def _make_user(setup: Setup) -> None:
 
 def _make_folders(setup: Setup) -> None:
     owner = "" if setup.own else setup.user
-    ours = [setup.state_dir, setup.run_dir, setup.log_dir, setup.site_dir]
-    for path in (path for path in ours if path):
-        if machine.make_folder(path, owner) or not owner:
-            continue
-        if path == setup.log_dir:  # another program may be writing there
-            machine.check_writable(setup, path)
-        else:
-            machine.give(path, owner)
+    make_own_folders(setup)
     if setup.kind == MANAGER:
         return
     for wish in ("", "measure"):  # the path units look here
@@ -76,6 +69,15 @@ def _make_folders(setup: Setup) -> None:
         machine.check_writable(setup, setup.mirror_root)
     for path in (setup.credentials, setup.passwords):
         machine.make_folder(path, mode=0o700)
+
+
+def make_own_folders(setup: Setup) -> None:
+    """Make the folders that the programs have for themselves; one that is there and another user's stays so."""
+    owner = "" if setup.own else setup.user
+    ours = [setup.state_dir, setup.run_dir, setup.log_dir, setup.site_dir]
+    for path in (path for path in ours if path):
+        if not machine.make_folder(path, owner) and path in setup.foreign:
+            machine.tell_foreign(setup, path)
 
 
 def _remove(setup: Setup) -> None:

@@ -83,6 +83,14 @@ def check_writable(setup: Setup, path: str) -> None:
         say(f"warning: {setup.user} cannot write to {path}; give it over with `chown -R {setup.user}: {path}`")
 
 
+def tell_foreign(setup: Setup, path: str) -> None:
+    """Tell that a folder of ours belongs to another user, who keeps it: that user's programs may be at work there."""
+    say(
+        f"warning: {path} belongs to another user, and stays so; once no other program writes to it, give it over with"
+        f" `chown -R {setup.user}: {path}` and run this command again"
+    )
+
+
 def has_user(name: str) -> bool:
     """Whether the machine knows the user."""
     with contextlib.suppress(KeyError):
@@ -104,18 +112,6 @@ def make_folder(path: str, owner: str = "", mode: int = 0o755) -> bool:
         raise SkipjackError(f"The folder {path} cannot be made: {error.strerror}.", "Make it yourself.") from error
     say(f"made {path}")
     return True
-
-
-def give(path: str, owner: str) -> None:
-    """Give a folder that belongs to somebody else, with all in it, to its new owner."""
-    found = pwd.getpwnam(owner)
-    if os.stat(path).st_uid == found.pw_uid:
-        return
-    for folder, folders, names in os.walk(path):
-        for name in (*folders, *names):
-            os.chown(os.path.join(folder, name), found.pw_uid, found.pw_gid, follow_symlinks=False)
-    os.chown(path, found.pw_uid, found.pw_gid)
-    say(f"gave {path} to {owner}")
 
 
 def write(path: str, text: str) -> bool:

@@ -112,16 +112,19 @@ def _paths(setup: Setup) -> Iterator[str]:
 
 
 def _folders(setup: Setup) -> Iterator[str]:
-    """The folders that all units write to; systemd makes those that are where it expects them."""
+    """The folders that all units write to; systemd makes those that are where it expects them.
+
+    One that belongs to another user is opened instead: systemd would give it to ours with all that is in it.
+    """
     if setup.own:
         return
     kinds = (("Runtime", "/run/", setup.run_dir), ("State", "/var/lib/", setup.state_dir))
     for kind, place, path in (*kinds, ("Logs", "/var/log/", setup.log_dir)):
-        if path.startswith(place):
+        if path.startswith(place) and path not in setup.foreign:
             yield f"{kind}Directory={_quoted(path.removeprefix(place))}"
         elif path:
             yield from _writable([path])
-    if setup.run_dir.startswith("/run/"):
+    if setup.run_dir.startswith("/run/") and setup.run_dir not in setup.foreign:
         yield "RuntimeDirectoryPreserve=yes"  # several units share it
 
 

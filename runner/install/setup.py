@@ -1,6 +1,7 @@
 """What is to be installed: for a worker or a manager, for whom, with which paths and programs."""
 
 import os
+import pwd
 import sys
 from typing import NamedTuple
 
@@ -23,7 +24,7 @@ class Setup(NamedTuple):
     folders that runs may write to and that need not be there. `readable` is what the programs read and what a sandbox
     could hide. `token` is the file with a worker's token, or `credential` its name; `reports` says whether it has a
     manager, `has_passwords` whether there are credentials for mirrors. `containers` is the program that runs may start
-    containers with, if they may.
+    containers with, if they may. `foreign` are those of our own folders that are there and belong to another user.
     """
 
     kind: str
@@ -42,6 +43,7 @@ class Setup(NamedTuple):
     reports: bool = False
     has_passwords: bool = False
     containers: str = ""
+    foreign: tuple[str, ...] = ()
 
     @property
     def units(self) -> str:
@@ -86,8 +88,22 @@ def of_worker(
     if containers is None:
         containers = os.path.exists(os.path.join(setup.units, CONTAINERS[0]))
     return setup._replace(
-        containers=settings.container_program if containers else "", has_passwords=_holds_any(setup.passwords)
+        containers=settings.container_program if containers else "",
+        has_passwords=_holds_any(setup.passwords),
+        foreign=_foreign(setup),
     )
+
+
+def _foreign(setup: Setup) -> tuple[str, ...]:
+    """The folders of the programs' own that are there already and belong to another user."""
+    if setup.own:
+        return ()
+    try:
+        user = pwd.getpwnam(setup.user).pw_uid
+    except KeyError:
+        user = -1  # yet to be made, so nothing belongs to it
+    ours = (setup.state_dir, setup.run_dir, setup.log_dir, setup.site_dir)
+    return tuple([path for path in ours if path and os.path.isdir(path) and os.stat(path).st_uid != user])
 
 
 def _holds_any(folder: str) -> bool:
@@ -102,7 +118,7 @@ def _holds_any(folder: str) -> bool:
 
 def of_manager(settings: ManagerSettings, path: str, user: str, *, own: bool) -> Setup:
     """The manager's installation."""
-    return Setup(
+    setup = Setup(
         MANAGER,
         user,
         own,
@@ -112,6 +128,7 @@ def of_manager(settings: ManagerSettings, path: str, user: str, *, own: bool) ->
         site_dir=settings.site_dir,
         readable=(path, *_PROGRAM),
     )
+    return setup._replace(foreign=_foreign(setup))
 
 
 def default_settings(kind: str, *, own: bool) -> str:

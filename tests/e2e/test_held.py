@@ -1,5 +1,7 @@
 """A held worker (`start: held`): everything works, no run starts, and one `skipjack release` ends it for good."""
 
+import contextlib
+import sqlite3
 import subprocess
 from collections.abc import Iterator
 from typing import Any
@@ -258,3 +260,81 @@ def test_a_trial_of_held_settings_leaves_nothing_on_the_disk(held: Worker) -> No
     held.command("run", "a", "--dry-run")
 
     assert {path: path.stat().st_mtime_ns for path in held.folder.rglob("*")} == before
+
+
+@pytest.mark.parametrize("damage", ["empty", "version"])
+def test_a_trial_needs_no_plan_that_can_be_read(held: Worker, damage: str) -> None:
+    held.command("follow")
+    place = held.state / "plan.db"
+    if damage == "empty":
+        place.write_bytes(b"")
+    else:
+        with contextlib.closing(sqlite3.connect(place)) as database:
+            database.execute("PRAGMA user_version = 1")
+    before = place.read_bytes()
+
+    tried = held.command("next")
+
+    assert tried.stdout.splitlines()[0] == HELD
+    assert "would mean" in tried.stderr
+    assert "a, as of " in held.command("run", "a", "--dry-run").stdout
+    assert place.read_bytes() == before
+
+
+def test_a_hold_takes_the_release_back_until_the_next_one(held: Worker, gate: Gate) -> None:
+    held.command("follow")
+    gate.open.unlink()
+    held.command("release")
+    syncing(held, gate, "a")
+    syncing(held, gate, "b")
+
+    said = held.command("hold").stdout
+
+    assert said == f"{HELD}\nstill at work: a b; `skipjack stop a b` ends that\n"
+    held.command("stop", "a", "b")
+    assert at_rest(held) == {"a": "paused", "b": "paused", "c": "queued", "d": "queued"}
+    held.command("once")
+    assert (gate.begun("c"), gate.begun("d")) == ([], [])
+    assert held.command("hold").stdout == "this worker is held already; nothing was changed\n"
+    gate.open.touch()
+    held.command("release")
+    for name in "cd":
+        status(held, name, "success")
+
+
+def test_a_hold_needs_settings_and_a_plan_that_say_so(worker: Worker) -> None:
+    worker.command("follow")
+    refused = worker.command("hold", check=False)
+    assert (refused.returncode, "its settings do not have `start: held`" in refused.stderr) == (1, True)
+    hold(worker)
+    refused = worker.command("hold", check=False)
+    assert (refused.returncode, "its plan does not have `start: held` yet" in refused.stderr) == (1, True)
+
+
+def test_a_hold_in_the_settings_needs_no_repository_that_answers(
+    worker: Worker, repository: ConfigRepository, gate: Gate
+) -> None:
+    worker.command("follow")
+    repository.remote.rename(repository.remote.with_name("away"))
+
+    assert hold(worker).command("follow", check=False).returncode == 1
+
+    assert HELD in worker.command("tick").stderr
+    assert at_rest(worker) == {}
+    assert gate.begun("a") == []
+
+
+def test_a_run_that_finds_no_slot_on_a_held_worker_says_that_nothing_starts_it_later(held: Worker, gate: Gate) -> None:
+    held.command("follow")
+    gate.open.unlink()
+    runs = [held.start("run", name, "--while-held") for name in "ab"]
+    for name in "ab":
+        syncing(held, gate, name)
+
+    refused = held.command("run", "c", "--while-held", check=False)
+
+    assert refused.returncode == 1
+    assert "all slots are busy, and nothing starts it later on a worker that is held" in refused.stderr
+    assert held.states().get("c") is None
+    gate.open.touch()
+    assert [run.wait() for run in runs] == [0, 0]

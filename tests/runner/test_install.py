@@ -58,6 +58,16 @@ def test_folders_that_systemd_does_not_make_are_opened_instead() -> None:
     assert "PathExists=/srv/state/wishes/tick" in lines(worker(settings), "skipjack-tick.path")
 
 
+def test_units_do_not_take_a_folder_that_belongs_to_another_user() -> None:
+    installed = worker(SETTINGS._replace(log_dir="/var/log/other"))
+    assert "LogsDirectory=other" in lines(installed._replace(foreign=()), "skipjack-tick.service")
+
+    for path in ("/var/log/other", installed.state_dir, installed.run_dir):
+        tick = lines(installed._replace(foreign=(path,)), "skipjack-tick.service")
+        made = [line for line in tick if re.match("(Runtime|State|Logs)Directory=", line)]
+        assert (f"ReadWritePaths={path}" in tick, len(made)) == (True, 2)
+
+
 def test_awkward_paths_are_written_as_systemd_reads_them() -> None:
     settings = SETTINGS._replace(mirror_root='/srv/my "100%" $mirrors', state_dir="/srv/a b%c")
     run = lines(worker(settings), "skipjack-run@.service")

@@ -310,6 +310,9 @@ def test_what_is_kept_only_in_part_is_told(bench: Bench, line: str, kept: dict[s
     [
         ("log_dir = '/var/log/{{.Role}}/{{.Name}}'", {"log_dir": "/var/log/skipjack"}),
         ("log_dir = 'log/{{.Name}}'", {"log_dir": "/var/log/skipjack"}),
+        ("log_dir = '/{{.Name}}/log'", {"log_dir": "/var/log/skipjack"}),
+        ("log_dir = '/tmp/{{.Name}}'", {"log_dir": "/var/log/skipjack"}),
+        ("log_dir = '/var/log'", {"log_dir": "/var/log/skipjack"}),
         ("mirror_dir = 'relative'", {"mirror_root": "/srv/mirror"}),
         ("name = 'our worker'", {"worker": "our-worker"}),
         ("concurrent = 5000", {}),

@@ -50,6 +50,19 @@ def test_a_workers_full_settings_are_read(settings: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("line", ["log_dir: /", "log_dir: /var/log/", "state_dir: //var/lib", "run_dir: /run/x/.."])
+def test_a_folder_of_the_system_is_no_programs_own(settings: Path, line: str) -> None:
+    settings.write_text(f"worker: w1\nrepository: {{url: u}}\n{line}\n")
+    with pytest.raises(Refused, match="a folder of the system"):
+        load_runner(settings)
+
+
+def test_a_folder_of_the_system_is_no_website(settings: Path) -> None:
+    settings.write_text("site_dir: /srv\n")
+    with pytest.raises(Refused, match="`site_dir` is /srv, a folder of the system"):
+        load_manager(settings)
+
+
 def test_the_managers_settings_are_read(settings: Path) -> None:
     settings.write_text("listen: '[::1]:80'\nbody_limit: 1MiB\nsite_dir: /w\nrepository: {url: u}\n")
     assert load_manager(settings) == ManagerSettings(

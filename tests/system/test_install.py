@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.system.box import Box, wait_until
-from tests.system.site import SETTINGS, SKIPJACK, Site
+from tests.system.site import RUNNER, SETTINGS, SKIPJACK, Site
 
 UNITS = "/etc/systemd/system"
 RULE = "/etc/polkit-1/rules.d/50-skipjack.rules"
@@ -210,3 +210,24 @@ def test_an_installation_that_other_users_cannot_run_is_refused(site: Site) -> N
     done = box.run("/srv/closed/skipjack/bin/skipjack", "install")
     assert done.returncode == 1
     assert "The user skipjack cannot run /srv/closed/skipjack/bin/skipjack" in done.stderr and "/opt" in done.stderr
+
+
+def test_folders_of_other_users_stay_theirs_with_all_that_is_in_them(site: Site) -> None:
+    box = site.box
+    site.box.write(SETTINGS, "log_dir: /var/log/other\n" + RUNNER)
+    site.commit({"a.yml": MIRROR})
+    box.shell("mkdir /var/log/other; echo kept >/var/log/other/a.log; chown -R daemon: /var/log/other")
+
+    said = site.install()
+
+    assert "warning: /var/log/other belongs to another user, and stays so" in said
+    assert "`chown -R skipjack: /var/log/other`" in said
+    wait_until(lambda: box.path("/var/lib/skipjack/agenda").exists(), "units were at work")
+    wait_until(lambda: "a" in site.mirrors(), "a run was tried")
+    owners = box.do("stat", "-c", "%U", "/var/log/other", "/var/log/other/a.log")
+    assert owners.split() == ["daemon", "daemon"]
+
+    box.do("chown", "-R", "skipjack:", "/var/log/other")
+    assert "warning: /var/log/other" not in site.install()
+    box.do(SKIPJACK, "start", "a")
+    site.wait_for("a", "success")
