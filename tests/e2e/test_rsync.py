@@ -241,3 +241,15 @@ def test_options_without_effect_are_a_warning_and_stop_nothing(
     assert [line for line in validated.stdout.splitlines() if "warning" in line] == [f"warning: {w}" for w in warnings]
     assert worker.run_of("m").status == "success"
     assert files(worker.root / "m") == files(tree)
+
+
+def test_a_dry_run_before_the_first_sync_says_that_there_is_no_directory_yet(
+    worker: Worker, repository: ConfigRepository, upstream: RsyncDaemon
+) -> None:
+    repository.commit({"a.yml": f"upstream: {upstream.url('files')}\n"}, "Add a")
+
+    told = worker.command("run", "a", "--dry-run").stdout
+
+    assert "(the directory is not there yet; a run would make it)" in told
+    assert "created directory" not in told
+    assert "folder-1/" in told
