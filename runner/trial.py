@@ -20,19 +20,20 @@ from schemas.records import Mirror, RunnerSettings
 
 @contextmanager
 def planned(settings: RunnerSettings) -> Iterator[Plan]:
-    """The plan in force. Without one that can be used, the plan that a follow would write now, in a temporary folder
-    that is removed."""
+    """Open the plan in force; without a usable one, what a follow would write now, in a folder that is removed."""
     place = Places(settings.state_dir).plan
     why = _why_unusable(place) if _exists(place) else "no plan is in force yet"
     if not why:
         with plan.opened(place) as opened:
             yield opened
         return
+    # First, since the repository may be out of reach as well.
+    log(f"{why}; planning from the repository for this command alone", about="follow")
     with tempfile.TemporaryDirectory(prefix="skipjack-") as folder:
         done = draft(settings, Places(folder))
         for problem in done.problems:
             log(problem)
-        log(f"{why}; this is what revision {done.revision[:12]} would mean", about="follow")
+        log(f"this is what revision {done.revision[:12]} would mean", about="follow")
         with plan.opened(Places(folder).plan) as opened:
             yield opened
 
