@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from runner import container_policy, env_policy, file_policy, private_paths, programs, rsync_lines, rsync_policy
 from runner.paths import Paths, lies_in
 from runner.private_paths import Private, is_below, is_within
-from schemas import rsync_hosts
+from schemas import rsync_hosts, system_folders
 from schemas.problems import shown
 from schemas.records import Mirror, Policy, RunnerSettings
 from schemas.upstreams import is_remote
@@ -49,6 +49,11 @@ def violations(
 def _places(paths: Paths, settings: RunnerSettings, policy: Policy, private: Private) -> Iterator[Violation]:
     real = private.real
     directory, log_dir = os.path.realpath(paths.directory), os.path.realpath(paths.log_dir)
+    if not system_folders.is_place_for_mirror(directory):
+        yield f"{_shown(paths.directory, directory)} is, or is in, a folder of the system.", "Choose another directory."
+    elif paths.root == settings.mirror_root and not system_folders.is_mirror_root(real(paths.root)):
+        what = f"This worker's `mirror_root` {_shown(paths.root, real(paths.root))} is a folder of the system."
+        yield what, "Let the machine's settings name a folder for data alone."
     if not is_below(directory, real(paths.root)):
         what = f"The directory {paths.directory} does not lie below this worker's `mirror_root` {paths.root}."
         yield what, f"Choose another `mirror_dir`, or leave it out. {_ASK}"
@@ -66,6 +71,10 @@ def _places(paths: Paths, settings: RunnerSettings, policy: Policy, private: Pri
     for path, place in ((paths.directory, directory), (paths.log_dir, log_dir), (paths.snapshot, snapshot)):
         if any(is_within(place, own) for own in private.own):
             yield f"{path} is in a folder of the worker itself.", "Choose another directory or name."
+
+
+def _shown(path: str, real: str) -> str:
+    return path if real == path else f"{path}, which is really {real},"
 
 
 def _swallowed(paths: Paths, directory: str, log_dir: str, private: Private) -> Iterator[Violation]:

@@ -4,11 +4,17 @@ import os
 import re
 
 from runner.importing.definitions import Config
-from schemas.system_folders import is_system_folder
+from schemas.system_folders import is_mirror_root, is_system_folder
 
 _NAME = re.compile(r"\{\{-?\s*\.Name\s*-?\}\}")
 _OF_EACH = re.compile(r"(/[^{}]*?)/*(?:(?<=/)\{\{-?\s*\.Name\s*-?\}\}/*)?")
 _MEMORY = "memory/memory.limit_in_bytes"
+
+
+def mirror_root(config: Config) -> str:
+    """The folder that the mirrors lie below; empty when there is none that may be a worker's."""
+    path = str(config.get("global", "mirror_dir", ""))
+    return os.path.normpath(path) if path.startswith("/") and is_mirror_root(path) else ""
 
 
 def log_root(config: Config) -> str:
@@ -51,9 +57,10 @@ def control_group(group: str, mounted: str = "/sys/fs/cgroup") -> str:
 
 
 def snapshot_root(config: Config) -> str:
-    """The folder of the published snapshots; empty where it is no absolute path, or nothing is published."""
+    """The folder of the published snapshots; empty where no worker may have it, or nothing is published."""
     path = str(config.get("btrfs_snapshot", "snapshot_path", ""))
-    return os.path.normpath(path) if publishes_snapshots(config) and path.startswith("/") else ""
+    fits = publishes_snapshots(config) and path.startswith("/") and is_mirror_root(path)
+    return os.path.normpath(path) if fits else ""
 
 
 def publishes_snapshots(config: Config) -> bool:

@@ -1,6 +1,5 @@
 """What of tunasync's configuration belongs into the settings of the worker's machine."""
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,11 +26,10 @@ def settings(config: Config, worker: str, findings: list[Finding]) -> Keys:
 def _roots(config: Config, findings: list[Finding]) -> Keys:
     found = {"log_dir": folders.log_root(config), "snapshot_root": folders.snapshot_root(config)}
     root, logs = config.at("global", "mirror_dir"), config.at("global", "log_dir")
-    if str(root.value or "").startswith("/"):
-        found["mirror_root"] = os.path.normpath(root.value)
-    elif root.value or config.definitions:
-        todo = "Set `mirror_root` in the machine's settings."
-        findings.append(root.finding("`mirror_dir` is no absolute path.", todo))
+    found["mirror_root"] = folders.mirror_root(config)
+    if not found["mirror_root"] and (root.value or config.definitions):
+        what = "`mirror_dir` is no absolute path, or a folder of the system."
+        findings.append(root.finding(what, "Set `mirror_root` in the machine's settings."))
     if logs.value and not found["log_dir"]:
         what = "`log_dir` is no absolute path, lies in no folder of its own, or holds more than `{{.Name}}`."
         findings.append(logs.finding(what, "Set `log_dir` in the machine's settings."))

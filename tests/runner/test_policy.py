@@ -97,6 +97,28 @@ def test_a_link_does_not_lead_out_of_the_root(tmp_path: Path) -> None:
         assert bool(list(violations(mirror, paths, settings, DEFAULT))) is forbidden
 
 
+@pytest.mark.parametrize(
+    "directory", ["/usr", "/home", "/etc/cron.d", "/proc/1", "/boot/m", "/usr/bin", "/var/lib", "/srv"]
+)
+def test_no_root_lets_a_mirror_take_a_folder_of_the_system(directory: str) -> None:
+    policy = Policy(mirror_roots=("/",))
+    said = told(policy, directory=directory)
+    assert "is, or is in, a folder of the system." in said
+    assert "of the system" not in told(policy, directory="/home/debian")
+
+
+def test_a_link_makes_no_root_of_a_folder_of_the_system(tmp_path: Path) -> None:
+    mirror = Mirror("m", "w1", "rsync", "rsync://rsync.example.org/m/")
+    for place, word in (("/", "is a folder of the system"), ("/etc", "is, or is in, a folder of the system"),
+                        ("/home", "is a folder of the system")):  # fmt: skip
+        root = tmp_path / "root"
+        root.symlink_to(place)
+        settings = SETTINGS._replace(mirror_root=str(root))
+        said = [what for what, _todo in violations(mirror, paths_of(mirror, settings, DEFAULT), settings, DEFAULT)]
+        assert len(said) == 1 and word in said[0] and "which is really" in said[0], said
+        root.unlink()
+
+
 def test_the_policy_adds_roots_for_mirrors_and_for_logs() -> None:
     policy = Policy(mirror_roots=("/srv/more",), log_roots=("/srv/logs",))
     for mirror_dir, log_dir in (("/srv/more/m", "/srv/logs/m"), ("/srv/more", "/srv/logs"), ("/srv/m", "/srv/l")):

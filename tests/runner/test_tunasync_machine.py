@@ -1,5 +1,6 @@
 """What of tunasync's configuration is the machine's: folders for logs and snapshots, control groups, and its policy."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -274,3 +275,13 @@ def test_the_policy_is_shown_with_what_it_is_for(bench: Bench) -> None:
     result = bench.run(GLOBAL + DEBIAN + "mirror_dir = '/data/debian'\n")
     assert "The policy of the machine, in policy.yml:\n  mirror_roots:\n    - /data\n" in result.out
     assert (bench.folder / "policy.yml").read_text().startswith("# What tunasync did and the policy forbids by default")
+
+
+@pytest.mark.parametrize("place", ["relative", "/", "/home/", "/etc", "/usr/bin/m", "/var/lib"])
+def test_a_folder_that_is_no_place_for_mirrors_is_named_and_not_written(bench: Bench, place: str) -> None:
+    config = re.sub(r"(?m)^mirror_dir = .*$", f'mirror_dir = "{place}"', GLOBAL)
+    result = bench.run(config + DEBIAN)
+    [found] = result.findings
+    assert "`mirror_dir` is no absolute path, or a folder of the system. Set `mirror_root`" in found
+    assert "mirror_root" not in (bench.folder / "runner.yml").read_text().replace("`mirror_root`", "")
+    assert result.settings.mirror_root == "/srv/mirror"

@@ -57,6 +57,131 @@ def test_a_folder_of_the_system_is_no_programs_own(settings: Path, line: str) ->
         load_runner(settings)
 
 
+CLOSED = [
+    "/",
+    "//",
+    "/.",
+    "/etc",
+    "/etc/",
+    "/etc/skipjack/m",
+    "//etc/x",
+    "/usr",
+    "/usr/bin/m",
+    "/usr/lib/m",
+    "/usr/local",
+    "/usr/share",
+    "/var",
+    "/var/",
+    "/var/lib",
+    "/var/log",
+    "/var/spool",
+    "/var/cache",
+    "/var/tmp",
+    "/home",
+    "/home/",
+    "/home/x/..",
+    "/root",
+    "/proc",
+    "/proc/1",
+    "/sys/fs/m",
+    "/dev",
+    "/dev/m",
+    "/dev/shm",
+    "/run",
+    "/tmp",
+    "/boot/m",
+    "/bin",
+    "/lib64/m",
+    "/opt",
+    "/srv/../etc",
+]
+
+
+@pytest.mark.parametrize("key", ["mirror_root", "snapshot_root"])
+@pytest.mark.parametrize("path", CLOSED)
+def test_mirrors_have_no_place_in_the_system(settings: Path, key: str, path: str) -> None:
+    settings.write_text(f"worker: w1\nrepository: {{url: u}}\n{key}: {path}\n")
+    with pytest.raises(Refused) as refused:
+        load_runner(settings)
+    [problem] = refused.value.problems
+    assert (problem.line, problem.column) == (3, len(key) + 3)
+    assert f"`{key}` is {path}, " in problem.what and "of the system, and upstreams would write there." in problem.what
+    assert problem.todo == f"Name a folder for data alone, such as /srv/{key.removesuffix('_root')}."
+
+
+FOR_DATA = [
+    "/srv/mirror",
+    "/srv",
+    "/mnt",
+    "/media",
+    "/media/usb",
+    "/data",
+    "/mnt/x",
+    "/home/mirror",
+    "/home/mirror/data",
+    "/root/mirror",
+    "/opt/mirror",
+    "/export",
+    "/var/spool/mirror",
+    "/var/www",
+    "/var/www/mirror",
+    "/var/lib/mirror",
+    "/usr/local/mirror",
+    "/usr/share/nginx/html/mirror",
+    "/dev/shm/mirror",
+    "/run/media/ada/disk",
+    "/tmp/mirror",
+    "/etcetera",
+    "/processed",
+    "/libraries",
+]
+
+
+@pytest.mark.parametrize("key", ["mirror_root", "snapshot_root"])
+@pytest.mark.parametrize("path", FOR_DATA)
+def test_mirrors_may_be_wherever_data_is(settings: Path, key: str, path: str) -> None:
+    settings.write_text(f"worker: w1\nrepository: {{url: u}}\n{key}: {path}\n")
+    assert getattr(load_runner(settings), key) == path
+
+
+@pytest.mark.parametrize(
+    ("more", "what"),
+    [
+        ("state_dir: /data/skipjack", "`state_dir` /data/skipjack"),
+        ("state_dir: /data/", "`state_dir` /data/"),
+        ("run_dir: /srv/../data/run", "`run_dir` /srv/../data/run"),
+        ("policy: /data/policy.yml", "`policy` /data/policy.yml"),
+        ("manager: {url: 'https://m', token: {file: /data/x/token}}", "`manager.token.file` /data/x/token"),
+        ("manager: {url: 'https://m', token: {file: /t}, ca_cert: /data/ca.pem}", "`manager.ca_cert` /data/ca.pem"),
+    ],
+)
+@pytest.mark.parametrize("key", ["mirror_root", "snapshot_root"])
+def test_the_workers_own_files_do_not_lie_among_the_mirrors(settings: Path, key: str, more: str, what: str) -> None:
+    settings.write_text(f"worker: w1\nrepository: {{url: u}}\n{key}: /data\n{more}\n")
+    with pytest.raises(Refused) as refused:
+        load_runner(settings)
+    assert [problem.what for problem in refused.value.problems] == [
+        f"{what} lies in `{key}` /data, so that an upstream could replace it."
+    ]
+
+
+def test_the_settings_file_and_the_default_state_do_not_lie_among_the_mirrors(settings: Path) -> None:
+    settings.write_text(f"worker: w1\nrepository: {{url: u}}\nmirror_root: {settings.parent}\n")
+    with pytest.raises(Refused, match=f"the settings file {settings} lies in `mirror_root`"):
+        load_runner(settings)
+    settings.write_text("worker: w1\nrepository: {url: u}\nmirror_root: /var/lib/skipjack\n")
+    with pytest.raises(Refused, match="`state_dir` /var/lib/skipjack lies in `mirror_root`"):
+        load_runner(settings)
+
+
+def test_logs_may_lie_among_the_mirrors_as_in_the_example_of_tunasync(settings: Path) -> None:
+    settings.write_text(
+        "worker: w1\nrepository: {url: u}\nmirror_root: /srv/tunasync\nlog_dir: /srv/tunasync/log\n"
+        "state_dir: /srv/tunasync-state\n"
+    )
+    assert load_runner(settings).mirror_root == "/srv/tunasync"
+
+
 def test_a_folder_of_the_system_is_no_website(settings: Path) -> None:
     settings.write_text("site_dir: /srv\n")
     with pytest.raises(Refused, match="`site_dir` is /srv, a folder of the system"):
