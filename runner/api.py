@@ -32,7 +32,8 @@ from runner.paths import is_missing_or_empty as is_missing_or_empty
 from runner.paths import left_behind as left_behind
 from runner.paths import lies_in as lies_in
 from runner.paths import moving as moving
-from schemas.records import Mirror
+from runner.programs import is_rsync
+from schemas.mirror_record import Mirror
 from schemas.states import INTERRUPTED, REFUSED
 
 SECRETS = frozenset({"RSYNC_PASSWORD"})
@@ -202,9 +203,9 @@ class Job:
 
     def refusal(self, words: Sequence[str]) -> str:
         """Why the machine's policy keeps a definition's command line from being started now; empty when it does not."""
-        if not self.machine.judged:
+        if not self.machine.judged or not is_rsync(words):
             return ""
-        from runner import rsync_lines  # few machines have such a policy, and every run begins here
+        from runner import rsync_lines  # few command lines are of rsync, and every run begins here
 
         return rsync_lines.refusal(words, self.directory)
 

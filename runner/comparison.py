@@ -13,7 +13,7 @@ from runner import contents
 from runner.api import Job
 from runner.deletion_limits import EVERYTHING, Loss, Tree, refusal, refusal_of_bytes, with_remedy
 from runner.paths import is_missing_or_empty
-from schemas.records import Mirror
+from schemas.mirror_record import Mirror
 from schemas.units import format_size
 
 _GONE = "are gone since the last accepted success"

@@ -4,7 +4,6 @@ import os
 from collections.abc import Mapping, Sequence
 
 from runner import programs
-from runner.api import CannotRun
 from runner.output import log
 from runner.places import Places
 
@@ -17,6 +16,8 @@ def ask(argv: Sequence[str], timeout: float, more: Mapping[str, str] | None = No
     try:
         return programs.ask(argv, timeout, more)
     except programs.CannotStart as error:
+        from runner.api import CannotRun  # a tick loads this module and hardly ever gets here
+
         raise CannotRun(str(error)) from error
 
 

@@ -7,7 +7,7 @@ with the last accepted success use it.
 
 from typing import NamedTuple
 
-from schemas.records import Mirror
+from schemas.mirror_record import Mirror
 from schemas.units import format_size
 
 EVERYTHING = "100%"

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from runner import locks, programs, units, wishes
 from runner.output import log
 from runner.places import Places
-from schemas.records import Mirror
+from schemas.mirror_record import Mirror
 
 
 def launch(places: Places, run_dir: str, runs: Mapping[str, int], mirrors: Mapping[str, Mirror]) -> dict[str, str]:

@@ -5,10 +5,12 @@ figures that the run has anyway: nothing here walks a tree.
 """
 
 import os
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from runner.deletion_limits import Tree
 from runner.paths import is_missing_or_empty
+
+if TYPE_CHECKING:
+    from runner.deletion_limits import Tree
 
 
 class Past(NamedTuple):
@@ -36,8 +38,10 @@ class Past(NamedTuple):
         return bool(self.size) if self.files_in is None else bool(self.files_in)
 
     @property
-    def accepted(self) -> Tree | None:
+    def accepted(self) -> "Tree | None":
         """The tree of the last accepted success, where both of its figures are known."""
+        from runner.deletion_limits import Tree  # a tick loads this module and never gets here
+
         return None if self.files is None or self.bytes is None else Tree(self.files, self.bytes)
 
 

@@ -2,10 +2,12 @@
 
 import itertools
 import os
-import shlex
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from schemas.records import Mirror, Policy, RunnerSettings
+from schemas.mirror_record import Mirror
+
+if TYPE_CHECKING:  # every run loads this module, and none needs these
+    from schemas.records import Policy, RunnerSettings
 
 
 class Paths(NamedTuple):
@@ -19,7 +21,7 @@ class Paths(NamedTuple):
     former: str = ""
 
 
-def paths_of(mirror: Mirror, settings: RunnerSettings, policy: Policy) -> Paths:
+def paths_of(mirror: Mirror, settings: "RunnerSettings", policy: "Policy") -> Paths:
     """The paths of a mirror; whether they are allowed is another question.
 
     The root is the one that the directory lies below: the worker's own, or one that the policy adds.
@@ -51,6 +53,8 @@ def moving(mirror: Mirror, old: str, directory: str) -> str:
     """The command that brings files from where `left_behind` found them to where they belong."""
     if mirror.zpool:
         return f"zfs rename {mirror.zpool}/{os.path.basename(old)} {mirror.zpool}/{mirror.name}"
+    import shlex  # seldom needed, and every run loads this module
+
     above = os.path.dirname(directory)
     first = "" if os.path.isdir(above) else f"mkdir -p {shlex.quote(above)} && "
     return f"{first}mv -T {shlex.quote(old)} {shlex.quote(directory)}"

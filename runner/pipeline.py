@@ -68,8 +68,12 @@ def run(job: Job, means: Means) -> Ending:
 def _asker(job: Job) -> Ask:
     """What hooks ask short programs of the system with."""
     machine = job.machine
-    more = {"PATH": surroundings.search_path(machine.roots), "HOME": machine.home}
-    return lambda argv, timeout: containers.ask(argv, timeout, more)
+
+    def ask(argv: Sequence[str], timeout: float) -> tuple[int, str]:
+        more = {"PATH": surroundings.search_path(machine.roots), "HOME": machine.home}
+        return containers.ask(argv, timeout, more)
+
+    return ask
 
 
 def _with_complaints(ending: Ending, job: Job) -> Ending:

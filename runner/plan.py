@@ -9,15 +9,15 @@ import os
 import sqlite3
 import stat
 import time
-from binascii import crc32
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
+from zlib import crc32
 
 from runner.output import log
 from runner.paths import Paths
 from schemas.errors import SkipjackError
-from schemas.records import Mirror, SyncWindows
+from schemas.mirror_record import Mirror, SyncWindows
 from schemas.stored import decode_mirror, encode_mirror
 
 FORMAT = 6

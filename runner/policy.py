@@ -7,7 +7,7 @@ import os
 import shlex
 from collections.abc import Iterator
 
-from runner import container_policy, env_policy, file_policy, private_paths, programs, rsync_lines, rsync_policy
+from runner import container_policy, env_policy, file_policy, private_paths, programs, rsync_policy
 from runner.paths import Paths, lies_in
 from runner.private_paths import Private, is_below, is_within
 from schemas import rsync_hosts, system_folders
@@ -95,7 +95,7 @@ def _programs(mirror: Mirror, paths: Paths, policy: Policy, files: file_policy.P
     for key, words in program_lines(mirror):
         if not is_covered(words[0], policy):
             yield f"`{key}` runs `{shown(words[0])}`, which this machine does not allow.", _ASK
-        elif rsync_lines.is_rsync(words):
+        elif programs.is_rsync(words):
             judge, ssh = files.violations, _allows_ssh(policy)
             yield from rsync_policy.line_violations(key, words[1:], paths.directory, policy, judge, ssh=ssh)
 

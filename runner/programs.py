@@ -40,6 +40,11 @@ def inherited_environment() -> dict[str, str]:
     return env | {"PATH": surroundings.search_path(())}
 
 
+def is_rsync(words: Sequence[str]) -> bool:
+    """Whether a command line starts rsync itself with arguments."""
+    return os.path.basename(words[0]).startswith("rsync") and len(words) > 1
+
+
 def find_program(name: str, search: str, cwd: str = "") -> str:
     """The path of a program that shall run in the folder `cwd`; CannotStart says in words why it cannot be run."""
     candidates = [name] if "/" in name else [os.path.join(folder or ".", name) for folder in search.split(":")]

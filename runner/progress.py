@@ -22,12 +22,12 @@ EVERY = 1.0
 _HELD = 64 * 1024
 """Bytes of a line without an end that are held back at most."""
 
-_RSYNC = re.compile(
+_RSYNC = (
     rb"\s*([0-9]{1,18}|[0-9]{1,3}(?:,[0-9]{3}){1,5})\s+([0-9]{1,3})%\s+([0-9]{1,6}(?:\.[0-9]+)?)([kMGT]?)B/s"
     rb"\s+[0-9?]{1,18}:[0-9?]{2}:[0-9?]{2}"
     rb"(?:\s+\(xfr#([0-9]{1,18}), (?:ir|to)-chk=[0-9/]+\))?\s*"
 )
-"""No figures but those that every reader of a report can take."""
+"""No figures but those that every reader of a report can take. It is compiled when it is first needed."""
 
 _UNITS = {b"": 1, b"k": 1024, b"M": 1024**2, b"G": 1024**3, b"T": 1024**4}
 
@@ -105,7 +105,7 @@ class Watcher:
                 break
 
     def _read(self, part: bytes) -> Progress | None:
-        if match := _RSYNC.fullmatch(part):
+        if match := re.fullmatch(_RSYNC, part):
             count, percent, speed, unit, files = match.groups()
             done, rate = int(count.replace(b",", b"")), round(float(speed) * _UNITS[unit])
             known = int(files) if files else self._current.files
@@ -139,7 +139,7 @@ def _without_progress(line: bytes) -> bytes:
 
 def _rest(part: bytes) -> bytes:
     """What stands behind the progress in a part of a line: rsync's two processes take turns within a line."""
-    match = _RSYNC.match(part)
+    match = re.match(_RSYNC, part)
     return part[match.end() :] if match else part
 
 

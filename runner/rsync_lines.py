@@ -13,11 +13,6 @@ FOLLOWING = frozenset({"--copy-links", "--copy-unsafe-links", "--copy-dirlinks",
 """Options by which rsync leaves a folder through the links in it."""
 
 
-def is_rsync(words: Sequence[str]) -> bool:
-    """Whether a command line starts rsync itself with arguments."""
-    return os.path.basename(words[0]).startswith("rsync") and len(words) > 1
-
-
 def operands(arguments: Sequence[str]) -> list[str]:
     """The sources and the target of an rsync."""
     return [arguments[number] for number in rsync_options.read(arguments).operands]
@@ -52,9 +47,7 @@ def _passes_link(base: str, names: Sequence[str]) -> bool:
 
 
 def refusal(words: Sequence[str], directory: str) -> str:
-    """Why a command line may not be started now; empty when it may."""
-    if not is_rsync(words):
-        return ""
+    """Why the command line of an rsync may not be started now; empty when it may."""
     found = next(outside(words[1:], directory), None)
     if found is None:
         return ""

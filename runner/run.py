@@ -20,8 +20,8 @@ from runner.plan import Header, Planned
 from runner.providers import PROVIDERS
 from runner.run_locks import Locks
 from schemas.errors import SkipjackError
+from schemas.mirror_record import Mirror
 from schemas.names import is_name
-from schemas.records import Mirror
 from schemas.states import INTERRUPTED, LAUNCHING, REFUSED, SUCCESS, SYNCING
 
 _BEYOND = 1000

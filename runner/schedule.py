@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from runner.plan import Due, Header, Plan
-from schemas.records import SyncWindows
+from schemas.mirror_record import SyncWindows
 from schemas.states import (
     ACTIVE,
     FAILED,

@@ -7,7 +7,6 @@ that no folder of a mirror is in the one and no mirror can write to the other.
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from fnmatch import fnmatchcase
 
 from runner.paths import lies_in
 
@@ -42,6 +41,10 @@ def _name_test(patterns: Sequence[str]) -> Callable[[str], bool]:
     names = frozenset(each for each in patterns if not set(each) & set("*?["))
     beginnings = tuple(each[:-1] for each in patterns if each.endswith("*") and not set(each[:-1]) & set("*?["))
     others = [each for each in patterns if each not in names and each[:-1] not in beginnings]
+    if not others:
+        return lambda name: name in names or name.startswith(beginnings)
+    from fnmatch import fnmatchcase
+
     return lambda name: name in names or name.startswith(beginnings) or any(fnmatchcase(name, each) for each in others)
 
 

@@ -6,7 +6,6 @@ outlives the tick that started it.
 """
 
 import contextlib
-import math
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -15,7 +14,7 @@ from typing import NamedTuple
 from runner import programs
 from runner.output import log
 from runner.places import Places
-from schemas.records import Mirror
+from schemas.mirror_record import Mirror
 
 PATIENCE = 20.0
 """Seconds that the service manager may take for one answer."""
@@ -24,7 +23,8 @@ _PATIENCE_PER_UNIT = 0.5
 """Seconds that it may take in addition for each unit; polkit is asked about each, 16 ms on a machine at rest."""
 
 _LAUNCHERS = {"systemd": ("systemctl",), "systemd --user": ("systemctl", "--user")}
-_UNIT = re.compile(r"skipjack-run@([A-Za-z0-9][A-Za-z0-9._-]{0,63})\.service")
+_UNIT = r"skipjack-run@([A-Za-z0-9][A-Za-z0-9._-]{0,63})\.service"
+_NEVER = float("inf")
 _PENDING = ("active", "activating", "deactivating", "reloading")
 
 _WITHOUT_PROCESS = ("resources", "start-limit-hit", "exec-condition")
@@ -95,7 +95,7 @@ def _start(manager: tuple[str, ...], names: list[str]) -> dict[str, str]:
     if code == 0:
         return {}
     # The first line about a unit is the reason; one that says where to look for more may follow.
-    lines = {found.group(1): line for line in reversed(said.splitlines()) if (found := _UNIT.search(line))}
+    lines = {found.group(1): line for line in reversed(said.splitlines()) if (found := re.search(_UNIT, line))}
     if lines:
         return {name: _refusal(lines[name]) for name in names if name in lines}
     return dict.fromkeys(names, _refusal(said))
@@ -151,7 +151,9 @@ def outcomes(manager: tuple[str, ...], names: Iterable[str]) -> dict[str, Outcom
     properties = "Id,ActiveState,Result,ExecMainStatus,ExecMainStartTimestamp,Job,Requires"
     blocks = show(manager, properties, map(unit, names))
     lacking = _lacking_mounts(manager, blocks)
-    return {found.group(1): _outcome(block, lacking) for block in blocks if (found := _UNIT.match(block.get("Id", "")))}
+    return {
+        found.group(1): _outcome(block, lacking) for block in blocks if (found := re.match(_UNIT, block.get("Id", "")))
+    }
 
 
 def show(manager: tuple[str, ...], properties: str, names: Iterable[str]) -> list[dict[str, str]]:
@@ -181,9 +183,9 @@ def _outcome(found: Mapping[str, str], lacking_mounts: Mapping[str, str]) -> Out
     lacking = sorted(lacking_mounts.keys() & {*found.get("Requires", "").split()})
     if lacking and not pending:
         why = f"it needs {lacking[0]}, which {lacking_mounts[lacking[0]]}; see `systemctl status {lacking[0]}`"
-        return Outcome(False, f"its unit could not start: {why}", math.inf)
+        return Outcome(False, f"its unit could not start: {why}", _NEVER)
     begun = found.get("ExecMainStartTimestamp", "").removeprefix("@")
-    started_at = float(begun) if begun.isdigit() and result not in _WITHOUT_PROCESS else math.inf
+    started_at = float(begun) if begun.isdigit() and result not in _WITHOUT_PROCESS else _NEVER
     if pending or result in ("", "success"):
         return Outcome(pending, "", started_at)
     return Outcome(

@@ -3,8 +3,8 @@
 import os
 
 from schemas.errors import SkipjackError
+from schemas.mirror_record import Secret
 from schemas.reading import read_regular
-from schemas.records import Secret
 
 _MOST = 64 * 1024
 """Bytes of a file with a secret."""

@@ -4,7 +4,7 @@ import json
 from types import MappingProxyType
 from typing import Any
 
-from schemas.records import FreshnessFile, Mirror, Secret, SyncWindows
+from schemas.mirror_record import FreshnessFile, Mirror, Secret, SyncWindows
 
 _RECORDS: dict[str, Any] = {"password": Secret, "sync_windows": SyncWindows, "freshness": FreshnessFile}
 """Keys that hold a record of their own."""

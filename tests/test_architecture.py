@@ -207,14 +207,30 @@ def test_providers_and_hooks_know_only_what_is_made_for_them(ours: Tree) -> None
     assert unplugged(ours) == []
 
 
-LOADED = "import sys; sys.path.insert(0, sys.argv[1]); import runner.run; print(*sys.modules)"
+LOADED = "import sys; sys.path.append(sys.argv[1]); {}; print(*sys.modules)"
+HOOKS = "from runner import hooks; [hooks.load(name) for name, key in hooks.HOOKS.items() if not key]"
+
+HEAVY = {
+    "yaml", "git", "requests", "jsonschema", "filelock", "dataclasses", "inspect", "asyncio", "subprocess", "logging",
+    "fnmatch", "binascii", "schemas.records", "schemas.problems", "schemas.addresses", "runner.rsync_lines",
+}  # fmt: skip
+"""What would cost every run and every tick milliseconds."""
+
+BUDGETS = [
+    pytest.param("import runner.work", {"shlex", "runner.api", "runner.deletion_limits"}, 32, id="tick"),
+    pytest.param(f"import runner.run, runner.providers.command; {HOOKS}", {"schemas.rsync_options"}, 54, id="command"),
+    pytest.param(f"import runner.run, runner.providers.rsync; {HOOKS}", {"runner.providers.command"}, 62, id="rsync"),
+]
+"""What a program loads, what it must not load beside what is heavy, and how many of our modules at most."""
 
 
-def test_a_run_loads_nothing_heavy() -> None:
-    words = [sys.executable, "-I", "-S", "-c", LOADED, str(ROOT)]
+@pytest.mark.parametrize(("code", "others", "most"), BUDGETS)
+def test_a_lean_program_loads_nothing_heavy(code: str, others: set[str], most: int) -> None:
+    words = [sys.executable, "-I", "-S", "-c", LOADED.format(code), str(ROOT)]
     loaded = set(subprocess.run(words, check=True, capture_output=True, text=True).stdout.split())
-    assert "runner.run" in loaded
-    assert loaded & {"yaml", "git", "requests", "jsonschema", "filelock", "dataclasses", "inspect", "asyncio"} == set()
+    assert "runner.journal" in loaded
+    assert loaded & (HEAVY | others) == set()
+    assert len([name for name in loaded if name.startswith(("runner", "schemas"))]) <= most
 
 
 def test_an_idle_tick_loads_next_to_nothing(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ pre_* functions run in this order, post_* functions in reverse.
 import sys
 from types import ModuleType
 
-from schemas.records import Mirror
+from schemas.mirror_record import Mirror
 
 HOOKS: dict[str, str] = {
     "exec_commands": "",

@@ -23,7 +23,7 @@ _STOP_TIMEOUT = 2
 
 _TAIL_BYTES = 4096
 _COULD_NOT_START, _NOT_EXECUTABLE, _NOT_FOUND, _KILLED = 125, 126, 127, 137
-_SAID_BY_CLIENT = re.compile(r"^(?:docker|Error): (.+)", re.M)
+_SAID_BY_CLIENT = r"(?m)^(?:docker|Error): (.+)"
 
 
 def pre_exec(job: Job) -> None:
@@ -170,5 +170,5 @@ def _said_by_client(job: Job) -> str:
     found: list[str] = []
     with contextlib.suppress(OSError), open(job.log_file, "rb") as log:
         log.seek(max(0, log.seek(0, os.SEEK_END) - _TAIL_BYTES))
-        found = _SAID_BY_CLIENT.findall(log.read().decode("utf-8", "replace"))
+        found = re.findall(_SAID_BY_CLIENT, log.read().decode("utf-8", "replace"))
     return found[-1].strip().rstrip(".")[:500] if found else ""

@@ -13,9 +13,7 @@ from runner.api import Ask, CannotRun
 PATIENCE = 20.0
 """Seconds that the removal of a container may take."""
 
-_ALL_KILLED = re.compile(
-    "could not find any running process|cannot re-exec process to join the existing user namespace"
-)
+_ALL_KILLED = "could not find any running process|cannot re-exec process to join the existing user namespace"
 """What a podman without root says that has containers on its list and none of their processes: all were killed."""
 
 _UNREACHABLE = (
@@ -57,7 +55,7 @@ def remove(program: str, name: str, ask: Ask) -> str:
 
 
 def _put_right(program: str, said: str, ask: Ask) -> None:
-    if _ALL_KILLED.search(said):
+    if re.search(_ALL_KILLED, said):
         with contextlib.suppress(CannotRun):
             ask((program, "system", "migrate"), PATIENCE)
 

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from runner import container_policy, env_policy, private_paths, rsync_lines, rsync_policy
+from runner import container_policy, env_policy, private_paths, programs, rsync_policy
 from runner.hooks.container import host_side
 from runner.paths import Paths, lies_below, lies_in, paths_of
 from runner.policy import Violation, is_covered, program_lines, violations
@@ -126,7 +126,7 @@ def _of_rsync(mirror: Mirror, paths: Paths, base: Policy) -> Iterator[Allowance]
         elif not any(lies_in(needed.file, folder) for folder in base.pattern_files):
             yield Allowance("pattern_files", needed.file, needed.key)
     for key, words in program_lines(mirror) if base.programs is not None else ():
-        for entry, file in rsync_policy.lines_needed(words[1:], base) if rsync_lines.is_rsync(words) else ():
+        for entry, file in rsync_policy.lines_needed(words[1:], base) if programs.is_rsync(words) else ():
             if entry:
                 yield Allowance("allowed_rsync_options", entry, key, entry)
             elif not any(lies_in(file, folder) for folder in base.pattern_files):

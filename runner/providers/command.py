@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Iterator
 
 from runner.api import Abort, Command, Findings, Job
-from schemas.records import Mirror
+from schemas.mirror_record import Mirror
 from schemas.states import REFUSED
 from schemas.units import parse_tool_size
 

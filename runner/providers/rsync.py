@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 from runner.api import Abort, Command, Findings, Job, lies_in
 from runner.providers import deletion_guard, rsync_words
+from schemas.mirror_record import Mirror
 from schemas.reading import require_regular
-from schemas.records import Mirror
 from schemas.secrets import read_mirror_secret
 from schemas.states import FAILED, REFUSED
 

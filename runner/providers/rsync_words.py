@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from runner.api import Command, Job
 from schemas import rsync_options, rsync_output
-from schemas.records import Mirror
+from schemas.mirror_record import Mirror
 
 OUTPUT = ("-v", "--no-motd", "--stats", "--no-h", "--info=progress2,flist0", "--out-format=%i %n%L")
 """What every rsync prints: sizes in bytes, how far it is, and a line for each change, which never begins with a name.

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from runner.api import Command, Job
 from runner.providers import deletion_guard, rsync, rsync_words
 from runner.providers.deletion_names import Errors
-from schemas.records import Mirror
+from schemas.mirror_record import Mirror
 
 OPTIONS = rsync.OPTIONS | {"stage1_profile"}
 

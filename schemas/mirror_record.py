@@ -1,0 +1,107 @@
+"""The frozen record that the definition of one mirror becomes, with the only defaults of its keys.
+
+Apart from the other records, which no run needs: each start of a run and of a tick loads this module. Durations are
+seconds, sizes bytes. The keys are described in `files/mirror.schema.json`; a test proves that both agree.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+NO_ENTRIES: Mapping[str, str] = MappingProxyType({})
+"""The default of keys that hold names with texts."""
+
+
+class Secret(NamedTuple):
+    """Where a secret is kept: a file of the machine, or a credential that systemd gives the unit."""
+
+    file: str | None = None
+    credential: str | None = None
+
+
+class SyncWindows(NamedTuple):
+    """Hours in which syncs may begin, as texts like `mon-fri 22:00-06:00`; no `allowed` means at any time."""
+
+    allowed: tuple[str, ...] = ()
+    forbidden: tuple[str, ...] = ()
+    stop_running: bool = False
+
+
+class FreshnessFile(NamedTuple):
+    """The file below an upstream that tells how fresh it is, how far behind it the mirror may be, and how old it."""
+
+    file: str
+    max_lag: int = 86400
+    max_age: int = 7 * 86400
+
+
+class Mirror(NamedTuple):
+    """One mirror on one worker, with everything that it inherits."""
+
+    name: str
+    worker: str
+    provider: str
+    upstream: str
+    title: str = ""
+    description: str = ""
+    homepage: str = ""
+    category: str = ""
+    role: str = "master"
+    formerly: tuple[str, ...] = ()
+    interval: int = 6 * 3600
+    cron: str = ""
+    jitter: int = 2 * 60
+    after: tuple[str, ...] = ()
+    sync_windows: SyncWindows | None = None
+    retry: int = 2
+    retry_delay: int = 10
+    backoff_limit: int | None = None
+    timeout: int | None = None
+    stale_after: int | None = None
+    freshness: FreshnessFile | None = None
+    mirror_dir: str | None = None
+    mirror_subdir: str = ""
+    log_dir: str | None = None
+    env: Mapping[str, str] = NO_ENTRIES
+    command: str = ""
+    success_exit_codes: tuple[int, ...] = ()
+    fail_on_match: str = ""
+    size_pattern: str = ""
+    progress_pattern: str = ""
+    measure_size: bool = True
+    exec_on_success: tuple[str, ...] = ()
+    exec_on_failure: tuple[str, ...] = ()
+    exec_on_success_extra: tuple[str, ...] = ()
+    exec_on_failure_extra: tuple[str, ...] = ()
+    exec_on_each_failure: bool = False
+    exec_timeout: int = 5 * 60
+    log_keep: int = 10
+    log_max_age: int | None = None
+    log_compress: bool = True
+    min_free_space: int = 256 * 1024**2
+    memory_limit: int | None = None
+    cpu_limit: str = ""
+    io_weight: int | None = None
+    zpool: str = ""
+    btrfs_snapshot: bool = False
+    snapshot_path: str | None = None
+    docker_image: str = ""
+    docker_volumes: tuple[str, ...] = ()
+    docker_options: tuple[str, ...] = ()
+    max_delete: int | str = "50%"
+    max_delete_floor: int = 0
+    max_delete_bytes: int | None = None
+    trace: str = ""
+    rsync_options: tuple[str, ...] = ()
+    rsync_options_extra: tuple[str, ...] = ()
+    rsync_override: tuple[str, ...] = ()
+    rsync_override_only: bool = False
+    rsync_timeout: int = 120
+    rsync_no_timeout: bool = False
+    rsync_success_exit_codes: tuple[int, ...] = ()
+    stage1_profile: str | tuple[str, ...] = "debian"
+    use_ipv4: bool = False
+    use_ipv6: bool = False
+    exclude_file: str | None = None
+    username: str = ""
+    password: Secret | None = None
