@@ -14,7 +14,7 @@ import sys
 import time
 
 if not __package__:  # started by path: our packages lie beside each other, wherever they are installed
-    sys.path.insert(0, __file__.rpartition("/")[0].rpartition("/")[0])
+    sys.path.append(__file__.rpartition("/")[0].rpartition("/")[0])
 
 try:
     from runner import tick, wishes
@@ -26,6 +26,7 @@ except Exception as error:  # an installation that is half there; systemd must n
 
 def main(words: list[str]) -> int:
     """Run one program and give its exit code."""
+    gc.disable()  # what imports make is kept, so looking through it for garbage again and again finds nothing
     program, state_dir, *rest = words
     places = Places(state_dir)
     if program == "tick":
@@ -64,11 +65,11 @@ def _start(program: str, places: Places, rest: list[str]) -> int:
 
         settle_unit(places, rest[0], time.time())
         return 0
-    gc.disable()  # what is made by imports is kept, so looking through it for garbage again and again finds nothing
     from runner.deletion_limits import as_limit
     from runner.run import run
 
-    gc.enable()
+    gc.freeze()
+    gc.enable()  # a run may take days
     name, *more = rest
     limit = next((word.partition("=")[2] for word in more if word.startswith("max-delete=")), None)
     number = next((int(word) for word in more if word.isdigit()), None)
@@ -77,4 +78,6 @@ def _start(program: str, places: Places, rest: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    gc.freeze()  # nor need anything be looked through at the end
+    sys.exit(code)
