@@ -141,6 +141,7 @@ def _write(aside: str, header: Header, rows: list[tuple[object, ...]]) -> None:
     connection = sqlite3.connect(aside, isolation_level=None)
     try:
         connection.execute("PRAGMA journal_mode=OFF")  # nobody knows the file before it is renamed
+        connection.execute("PRAGMA synchronous=OFF")  # it is synced once, when it is whole
         connection.execute(f"PRAGMA user_version={FORMAT:d}")
         connection.executescript("BEGIN;" + _SCHEMA)
         connection.execute("INSERT INTO header VALUES (?, ?)", _summed((json.dumps(header._asdict()),)))

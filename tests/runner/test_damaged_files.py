@@ -1,5 +1,6 @@
 """Plans and journals with altered bytes: every program says what is damaged and what to do, and never ends as a bug."""
 
+import os
 import random
 import re
 import shutil
@@ -134,6 +135,28 @@ def test_altered_bytes_never_end_a_program_as_a_bug(
         for program in machine.programs():
             code = boundary.guarded(partial(ended, program), str(machine.folder))
             assert code in (0, 1), capsys.readouterr().err
+
+
+def test_a_plan_is_on_the_disk_before_it_replaces_the_old_one(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[tuple[str, str]] = []
+    sync, replace = os.fsync, os.replace
+
+    def traced_sync(descriptor: int) -> None:
+        steps.append(("sync", str(Path(f"/proc/self/fd/{descriptor}").readlink())))
+        sync(descriptor)
+
+    def traced_replace(old: str, new: str) -> None:
+        steps.append(("replace", old))
+        replace(old, new)
+
+    monkeypatch.setattr(os, "fsync", traced_sync)
+    monkeypatch.setattr(os, "replace", traced_replace)
+    with plan.opened(machine.places.plan) as opened:
+        plan.write(machine.places.plan, opened.header, list(opened.mirrors()))
+    aside = f"{machine.places.plan}.new"
+    assert steps == [("sync", aside), ("replace", aside), ("sync", str(Path(aside).parent))]
 
 
 def test_an_altered_letter_in_the_plan_is_found_and_leads_into_no_other_directory(machine: Machine) -> None:
