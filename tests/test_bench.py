@@ -1,7 +1,9 @@
 """The comparison of two versions: what it measures, and what it makes of the figures."""
 
+import itertools
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -11,6 +13,7 @@ import pytest
 
 from tests.bench import compare, sides, usage
 from tests.bench.scenario import RATE, Scenario
+from tests.e2e.parts import PATIENCE, REPOSITORY, alive
 
 BURN = "import time\nwhile time.process_time() < 0.3: pass"
 
@@ -72,6 +75,43 @@ def test_both_take_turns_and_the_order_changes() -> None:
     assert turns == ["old", "new", "old", "new", "new", "old", "old", "new"]
     assert (cpu.old, cpu.new, cpu.ratios[1]) == (8.0, 3.0, 3.0 / 8.0)
     assert fsyncs.ratios[1] == float("inf")
+
+
+SERVING = """
+import sys, time
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from tests.bench import compare
+from tests.bench.scenario import Scenario
+from tests.e2e.parts import Server
+
+folder = Path(sys.argv.pop())
+
+@contextmanager
+def part(side):
+    with Server([sys.executable, "-c", "import time; time.sleep(600)"], folder / side.label) as server:
+        print("server", server.process.pid, flush=True)
+        yield [Scenario(side.label, lambda: time.sleep(600), dict)]
+
+sides = SimpleNamespace(label="old"), SimpleNamespace(label="new")
+compare.prepare, compare.PARTS = lambda *_: sides, {"tick": part}
+compare.main()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_ends_the_servers_of_a_comparison(tmp_path: Path, number: signal.Signals) -> None:
+    words = [sys.executable, "-c", SERVING, "--old", "x", str(tmp_path)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY) as comparison:
+        assert comparison.stdout is not None
+        lines = (line.split() for line in comparison.stdout)
+        servers = [int(line[1]) for line in itertools.islice((line for line in lines if line[:1] == ["server"]), 2)]
+        comparison.send_signal(number)
+        comparison.communicate(timeout=PATIENCE)
+    assert comparison.returncode == 128 + number
+    assert len(servers) == 2
+    assert not any(alive(server) for server in servers)
 
 
 @pytest.mark.parametrize(

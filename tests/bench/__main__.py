@@ -6,6 +6,7 @@ Absolute figures drift with the machine's mood; quote the ratios. Nothing here i
 """
 
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -23,13 +24,14 @@ from tests.bench import (
     sync,
     units,
 )
-from tests.e2e.parts import REPOSITORY
+from tests.e2e.parts import REPOSITORY, end_on_signals
 
 FOLDER = REPOSITORY / "build" / "figures"
 
 
 def main() -> int:
     """Run every benchmark in turn."""
+    end_on_signals(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     shutil.rmtree(FOLDER / "data", ignore_errors=True)
     (FOLDER / "data").mkdir(parents=True)
     installed = _installed()

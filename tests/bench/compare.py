@@ -7,6 +7,7 @@ shown.
 
 import argparse
 import contextlib
+import signal
 import statistics
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -16,7 +17,7 @@ from tests.bench import manager_costs, usage, worker_costs
 from tests.bench.scenario import RATE, Scenario
 from tests.bench.sides import Side, default_old, prepare
 from tests.bench.usage import Figures
-from tests.e2e.parts import REPOSITORY
+from tests.e2e.parts import REPOSITORY, end_on_signals
 
 ROUNDS = 11
 COUNT_ROUNDS = 3
@@ -47,6 +48,7 @@ class Line(NamedTuple):
 def main() -> None:
     """Compare two versions as the command line says."""
     arguments = _arguments()
+    end_on_signals(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     old, new = prepare(FOLDER, arguments.old or default_old())
     print(f"old: {old.label}, new: the work tree; at least {arguments.rounds} rounds, medians, quartiles of the ratios")
     print(f"{'':38}{'old':>12}{'new':>12}{'ratio':>8}   quartiles")

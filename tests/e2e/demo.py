@@ -20,7 +20,16 @@ from typing import Any
 import requests
 from filelock import FileLock, Timeout
 
-from tests.e2e.parts import REPOSITORY, ConfigRepository, Manager, RsyncDaemon, Worker, validate, wait_until
+from tests.e2e.parts import (
+    REPOSITORY,
+    ConfigRepository,
+    Manager,
+    RsyncDaemon,
+    Worker,
+    end_on_signals,
+    validate,
+    wait_until,
+)
 
 FOLDER = REPOSITORY / "build" / "demo"
 CANDIDATES = (
@@ -54,7 +63,7 @@ def quote(text: str) -> None:
 
 def main() -> int:
     """Play all acts; a failure of any is the demo's."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    end_on_signals(signal.SIGTERM, signal.SIGHUP)
     FOLDER.parent.mkdir(exist_ok=True)
     try:
         with FileLock(FOLDER.parent / "demo.lock", timeout=0):

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import IO, Any, Self, TypeVar
 
 import requests
@@ -28,6 +28,18 @@ PATIENCE = 300.0
 """Seconds after which something counts as never happening. It bounds a hang; a busy machine may be very slow."""
 
 T = TypeVar("T")
+
+
+def end_on_signals(*numbers: signal.Signals) -> None:
+    """Let these signals end this program as an exit does, so that its `with` blocks end the servers they started."""
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        for each in numbers:
+            signal.signal(each, signal.SIG_IGN)  # one is enough: a second one would cut the blocks short
+        sys.exit(128 + number)
+
+    for each in numbers:
+        signal.signal(each, end)
 
 
 def free_port() -> int:

@@ -7,10 +7,12 @@ The seed decides whom and when; what the processes are doing then is up to the m
 
 import argparse
 import random
+import signal
 import sys
 import tempfile
 from pathlib import Path
 
+from tests.e2e.parts import end_on_signals
 from tests.soak.killing import soak
 
 
@@ -20,6 +22,7 @@ def main() -> int:
     parser.add_argument("--deaths", type=int, default=200, help="default: 200")
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000), help="default: a new one each time")
     arguments = parser.parse_args()
+    end_on_signals(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     _tell(f"seed {arguments.seed}")
     folder = Path(tempfile.mkdtemp(prefix="skipjack-soak-"))
     result = soak(folder, arguments.deaths, arguments.seed, _tell)
