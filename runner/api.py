@@ -113,6 +113,10 @@ def _not_asking(_argv: Sequence[str], _timeout: float) -> tuple[int, str]:
     raise CannotRun("no run is under way")
 
 
+def _not_recording(_token: str, _files: int, _size: int) -> None:
+    """Keep no record: a trial deletes nothing."""
+
+
 def _as_it_is(command: "Command") -> "Command":
     return command
 
@@ -158,6 +162,9 @@ class Job:
     attempt. `accepted` is the tree of the last success that was accepted, None when there was none; `contents` is the
     tree after this attempt, for a provider that knows it without a walk.
 
+    A provider that deletes by itself counts what it deletes before it does: `deleting` takes a token of its own choice,
+    the number of files and their bytes; `deleted_less` takes the token and what of it was not deleted after all.
+
     `past` is what earlier runs left in the directory. `from_empty` says that the operator allows this run to begin in
     an empty directory; `starts_anew` that the run does, so that nothing of the past counts any more. `had_files` says
     that there was something to lose before the first attempt; `found` are the files and bytes in the tree after an
@@ -192,6 +199,8 @@ class Job:
         self.from_empty = False
         self.starts_anew = False
         self.contents: Tree | None = None
+        self.deleting: Callable[[str, int, int], None] = _not_recording
+        self.deleted_less: Callable[[str, int, int], None] = _not_recording
         self.had_files = False
         self.found: tuple[int | None, int | None] = (None, None)
         self.loss_refused = False

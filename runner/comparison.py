@@ -40,7 +40,7 @@ def compare(job: Job, told: int | None, stopped: Callable[[], bool]) -> Verdict:
     """
     if job.deletions_judged and not job.limits.are_off:
         job.found = job.contents or _known(job, None, None)
-        return Verdict()
+        return _judged_before(job, stopped)
     if unreadable := _unreadable(job.directory):
         return Verdict(unreadable)
     own = own_files(job)
@@ -53,6 +53,29 @@ def compare(job: Job, told: int | None, stopped: Callable[[], bool]) -> Verdict:
         job.complain(f"cannot judge a loss of files: folders that cannot be read: {found.unreadable}")
         return Verdict(_judged(job, None, None, has_files=found.files > 0), found.on_disk)
     return Verdict(_judged(job, found.files, found.bytes, has_files=found.files > 0), found.on_disk)
+
+
+def _judged_before(job: Job, stopped: Callable[[], bool]) -> Verdict:
+    """Judge the tree of a provider that limits its own deletions, where files are lost that it did not delete.
+
+    Its contents show that: they are fewer than was accepted, and no deletion of that number was allowed. The tree is
+    walked then, since files that the definition no longer names may still be there.
+    """
+    listed = job.contents
+    if not (job.past.refused if listed is None else _loses_files(job, listed.files)):
+        return Verdict()
+    found = contents.count(job.directory, stopped, own_files(job))
+    if found.unreadable:
+        job.complain(f"cannot judge a loss of files: folders that cannot be read: {found.unreadable}")
+        return Verdict(_unaccepted(job, None, None), found.on_disk)
+    files = found.files if listed is None else max(listed.files, found.files)
+    reason = _refusal(job, files, found.bytes) if listed is None or _loses_files(job, files) else ""
+    job.loss_refused = bool(reason)
+    return Verdict(reason, found.on_disk)
+
+
+def _loses_files(job: Job, files: int) -> bool:
+    return bool(_refusal(job, files, None))
 
 
 def _judged(job: Job, files: int | None, size: int | None, *, has_files: bool) -> str:

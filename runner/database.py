@@ -338,6 +338,15 @@ def if_there_is_room(connection: sqlite3.Connection) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def or_failed(what: str) -> Iterator[None]:
+    """Turn what a disk or another process does to a change into a SkipjackError that says `what` could not be done."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise SkipjackError(f"{what}: {error}.", _ROOM) from error
+
+
 def marks(values: frozenset[str]) -> str:
     """As many question marks as there are values."""
     return ", ".join("?" * len(values))

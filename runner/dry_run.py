@@ -15,7 +15,7 @@ from runner.machine import machine_of
 from runner.output import say
 from runner.places import Places
 from runner.plan import Header, Planned
-from runner.providers import PROVIDERS, deletion_guard
+from runner.providers import PROVIDERS, deletion_guard, deletion_record
 from runner.providers.deletion_names import Names
 from schemas.addresses import without_secrets
 from schemas.errors import SkipjackError
@@ -42,9 +42,10 @@ def dry_run(
         header, planned = opened.header, opened.mirror(name) if is_name(name) else None
     if planned is None:
         raise SkipjackError(f"This worker ({header.worker}) has no mirror `{name}`.", "See `skipjack validate`.")
-    machine = machine_of(places, header)._replace(state_dir=tempfile.gettempdir())  # where the provider may spool names
-    job = Job(planned.mirror, planned.paths, machine)
+    job = Job(planned.mirror, planned.paths, machine_of(places, header))
     job.limits, job.past = limits_of(planned.mirror, max_delete), trial.past(places, planned.mirror)
+    deletion_record.correct(job)
+    job.machine = job.machine._replace(state_dir=tempfile.gettempdir())  # where the provider may spool names
     job.from_empty = from_empty
     if planned.mirror.docker_image:
         job.wrap = partial(container.enclosed, job)

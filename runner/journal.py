@@ -39,6 +39,8 @@ _STATE = ", ".join(State._fields)
 
 _NOT_PROBED = ACTIVE | {PAUSED, DISABLED}
 
+_NOTHING_DELETED = {"deleted_files": 0, "deleted_bytes": 0, "deleting": ""}
+
 
 class Subject(NamedTuple):
     """The mirror that a run is about, as reports show it."""
@@ -115,7 +117,10 @@ class Journal(Outbox):
 
     def past(self, mirror: str) -> Past:
         """What earlier runs left in a mirror's directory."""
-        columns = "last_success_at, files_in, size, emptied, accepted_files, accepted_bytes, loss_refused"
+        columns = (
+            "last_success_at, files_in, size, emptied, accepted_files, accepted_bytes, loss_refused,"
+            " deleted_files, deleted_bytes, deleting"
+        )
         row = self._db.execute(f"SELECT {columns} FROM mirror WHERE name = ?", (mirror,)).fetchone()  # noqa: S608 - own columns
         return Past(*row) if row else Past()
 
@@ -123,7 +128,28 @@ class Journal(Outbox):
         """Record that the operator lets a mirror begin in an empty directory, until the next success."""
         forgotten = {"files_in": "", "emptied": None, "accepted_files": None, "accepted_bytes": None, "loss_refused": 0}
         with transaction(self._db):
-            self._update("mirror", forgotten, "name", mirror)
+            self._update("mirror", forgotten | _NOTHING_DELETED, "name", mirror)
+
+    def deleting(self, mirror: str, token: str, files: int, size: int) -> None:
+        """Record files and their bytes before they are deleted, under a token that `deleted_less` asks for.
+
+        SkipjackError when a disk has no room for it: then nothing may be deleted.
+        """
+        change = (
+            "UPDATE mirror SET deleted_files = deleted_files + ?, deleted_bytes = deleted_bytes + ?, deleting = ?"
+            " WHERE name = ?"
+        )
+        with database.or_failed("cannot count deletions in the journal"), transaction(self._db):
+            self._db.execute(change, (files, size, token, mirror))
+
+    def deleted_less(self, mirror: str, token: str, files: int, size: int) -> None:
+        """Take back, once, what of the deletions of that token was not made."""
+        change = (
+            "UPDATE mirror SET deleted_files = max(0, deleted_files - ?), deleted_bytes = max(0, deleted_bytes - ?),"
+            " deleting = '' WHERE name = ? AND deleting = ?"
+        )
+        with database.or_failed("cannot correct the count of deletions in the journal"), transaction(self._db):
+            self._db.execute(change, (files, size, mirror, token))
 
     def state(self, mirror: str) -> State:
         """The state of one mirror that began a run."""
@@ -357,7 +383,7 @@ class Journal(Outbox):
                 state["loss_refused"] = True
         if left is not None and ending.status == SUCCESS:
             state |= {"files_in": left.files_in, "accepted_files": left.files, "accepted_bytes": left.bytes}
-            state["loss_refused"] = False
+            state |= _NOTHING_DELETED | {"loss_refused": False}
         self._update("run", fields, "id", run)
         if ending.size is not None:
             state["size"] = ending.size

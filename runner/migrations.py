@@ -68,5 +68,10 @@ MIGRATIONS = (
     """
     ALTER TABLE mirror ADD COLUMN loss_refused INTEGER NOT NULL DEFAULT 0;
     """,
+    """
+    ALTER TABLE mirror ADD COLUMN deleted_files INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE mirror ADD COLUMN deleted_bytes INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE mirror ADD COLUMN deleting TEXT NOT NULL DEFAULT '';
+    """,
 )
 """Steps from each version of the tables to the next; only ever added to, and safe while older runs are at work."""

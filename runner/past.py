@@ -19,7 +19,9 @@ class Past(NamedTuple):
     `success_at` is when the last success ended, `files_in` the directory in which it left files (empty text if it left
     none), `size` the last size that was reported. `emptied` is the inode of the directory in which the last run may
     have left nothing, though not as a success. `files` and `bytes` are those of the last accepted success. `refused`
-    says that a run since then was refused for the loss that a comparison with them showed.
+    says that a run since then was refused for the loss that a comparison with them showed. `deleted_files` and
+    `deleted_bytes` are what Skipjack's own deletions have taken since then, counted before they were made. `deleting`
+    names the last of them, which may have been cut off; it is empty when nothing was deleted.
     """
 
     success_at: float | None = None
@@ -29,6 +31,9 @@ class Past(NamedTuple):
     files: int | None = None
     bytes: int | None = None
     refused: bool = False
+    deleted_files: int = 0
+    deleted_bytes: int = 0
+    deleting: str = ""
 
     @property
     def had_files(self) -> bool:
@@ -43,6 +48,13 @@ class Past(NamedTuple):
         from runner.deletion_limits import Tree  # a tick loads this module and never gets here
 
         return None if self.files is None or self.bytes is None else Tree(self.files, self.bytes)
+
+    @property
+    def deleted(self) -> "Tree":
+        """What was deleted since the last accepted success, in runs that did not end as one."""
+        from runner.deletion_limits import Tree
+
+        return Tree(self.deleted_files, self.deleted_bytes)
 
 
 class Left(NamedTuple):

@@ -83,6 +83,7 @@ def run(
             raise SkipjackError(f"The launch {launched} of {name} was given up meanwhile.", "The next tick goes on.")
         job = Job(mirror, planned.paths, machine_of(places, header))
         job.limits, job.past, job.from_empty = limits_of(mirror, max_delete), book.past(name), from_empty
+        job.deleting, job.deleted_less = partial(book.deleting, name), partial(book.deleted_less, name)
         ending = _supervise(job, book, number, held, stop, header)
         only_requested = book.was_requested(name)
         unmeasured = ending.status == SUCCESS and mirror.measure_size and book.needs_size(name, time.time())

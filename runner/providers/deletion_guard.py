@@ -26,6 +26,14 @@ _SHOWN = 100
 """Deletions that a log names; of more it gives the number."""
 
 
+def correct_count(job: Job) -> None:
+    """Let a run that died while it deleted count only what it did delete; before rsync brings anything back."""
+    if job.past.deleting:
+        from runner.providers import deletion_record  # few runs begin after such a one
+
+        deletion_record.correct(job)
+
+
 def guarded(job: Job, full: Command) -> Iterator[Command]:
     """A sync that deletes only what the limits allow; raises Abort, once all is transferred, when that is too much."""
     deletes = rsync_words.deletes(full)
@@ -80,7 +88,7 @@ def _after(job: Job, full: Command, names: Names) -> Iterator[Command]:
     if found.limit_hits or obstacles:
         _tell(job, names, found)
         times = deletions.times_above(job.directory, obstacles)
-        _delete(job, names)
+        _delete(job, names, found.lost)
         yield from _replace(job, full, obstacles, names.errors)
         deletions.set_times(job.directory, times)
     if names.listed is not None:
@@ -144,14 +152,27 @@ def _excess(job: Job, found: deletions.Measured, listed: Counts) -> str:
     if not listed.files and not lost.files and (job.accepted is None or job.accepted.files):
         return f"{emptied}. If that is right, run `skipjack run {name} --max-delete 100%`"
     had = listed.files - listed.new - found.obstacles + lost.files
-    losses = [(Loss(Tree(had, listed.size + lost.size), lost, listed.files), _DELETED)]
+    gone = job.past.deleted if lost.files else Tree(0, 0)
+    losses = [(Loss(_sum(Tree(had, listed.size + lost.size), gone), _sum(lost, gone), listed.files), _happens(gone))]
     if job.accepted is not None:  # so that what a refused run has transferred makes no loss smaller
-        old = Tree(min(found.old.files, job.accepted.files), found.old.size)
-        losses.append((Loss(job.accepted, old, listed.files), f"of the last accepted success {_DELETED}"))
+        old = _sum(found.old, gone)
+        old = old._replace(files=min(old.files, job.accepted.files))
+        losses.append((Loss(job.accepted, old, listed.files), f"of the last accepted success {_happens(gone)}"))
     own = rsync_words.own_limit(job.mirror)
     limits = [job.limits] if own is None or job.limits.named else [job.limits._replace(most=own), job.limits]
     reasons = (refusal(limit, loss, name, happens, emptied) for limit in limits for loss, happens in losses)
     return next(filter(None, reasons), "")
+
+
+def _sum(one: Tree, other: Tree) -> Tree:
+    return Tree(one.files + other.files, one.size + other.size)
+
+
+def _happens(gone: Tree) -> str:
+    """What a sentence says of files when runs that were no success have deleted some of them."""
+    return (
+        f"{_DELETED}, with {gone.files} that runs since the last accepted success deleted" if gone.files else _DELETED
+    )
 
 
 def _tell(job: Job, names: Names, found: deletions.Measured) -> None:
@@ -183,7 +204,10 @@ def _is_done(item: Item) -> bool:
     return item.obstacle and not item.is_folder
 
 
-def _delete(job: Job, names: Names) -> None:
+def _delete(job: Job, names: Names, lost: Tree) -> None:
+    from runner.providers import deletion_record  # most runs delete nothing
+
+    deletion_record.begin(job, names, lost)
     try:
         failures = deletions.delete(job.directory, names.items(), job.stopped)
     except deletions.Interrupted as error:
@@ -192,6 +216,7 @@ def _delete(job: Job, names: Names) -> None:
         path, reason = failures[0]
         what = f"cannot delete {len(failures)} items, the first of them `{shown(path)}`: {reason}"
         raise Abort(FAILED, f"{what}. Check the owner of the files and the mount options")
+    deletion_record.finish(job)
 
 
 def _replace(job: Job, full: Command, obstacles: list[bytes], errors: Errors) -> Iterator[Command]:

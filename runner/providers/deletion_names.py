@@ -160,11 +160,23 @@ class Names:
         if self._file is None:
             return
         self._file.seek(0)
-        for line in self._file:
-            flags, mode, escaped = line[:-1].split(b" ", 2)
-            is_folder = int(mode, 8) & _TYPE == _FOLDER_FORMAT
-            bits = int(flags)
-            yield Item(decoded(escaped), is_folder, bool(bits & _ALREADY_IN_FOLDER), bool(bits & _MAKE_WAY))
+        yield from map(read_item, self._file)
+
+    def copy(self, target: BinaryIO, room: int) -> None:
+        """Write the names for `read_item` to another file, `room` bytes at a time."""
+        if self._file is None:
+            return
+        self._file.seek(0)
+        while part := self._file.read(room):
+            target.write(part)
+
+
+def read_item(line: bytes) -> Item:
+    """Return an item from a line of the file of names."""
+    flags, mode, escaped = line[:-1].split(b" ", 2)
+    is_folder = int(mode, 8) & _TYPE == _FOLDER_FORMAT
+    bits = int(flags)
+    return Item(decoded(escaped), is_folder, bool(bits & _ALREADY_IN_FOLDER), bool(bits & _MAKE_WAY))
 
 
 def _nameless(folder: str) -> int:

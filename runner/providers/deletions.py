@@ -186,6 +186,22 @@ def measure(
     return Measured(Tree(files, size), folders, hits, obstacles, Tree(old_files, old_size))
 
 
+def remaining(root: str, items: Iterable[Item]) -> Tree:
+    """Return which of the files that `measure` counted are still there; none when the root cannot be read."""
+    files = size = 0
+    links: dict[tuple[int, int], int] = {}
+    with contextlib.suppress(OSError), Folders(root) as opened:
+        for item in items:
+            folder, _slash, name = item.path.rpartition(b"/")
+            if item.is_folder or item.obstacle or _UNFINISHED in folder.split(b"/"):
+                continue
+            status = _status(opened, folder, name)
+            if status is not None and not stat.S_ISDIR(status.st_mode):
+                files += 1
+                size += _size(status, links)
+    return Tree(files, size)
+
+
 def _is_replaced(opened: Folders, folder: bytes, name: bytes) -> bool:
     """Whether rsync itself has put something else in the place of a directory, which was empty."""
     try:

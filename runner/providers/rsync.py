@@ -57,6 +57,7 @@ _MEANINGS = {
 
 def commands(job: Job) -> Iterator[Command]:
     """One rsync that transfers and deletes, below the deletion guard."""
+    deletion_guard.correct_count(job)
     check(job)
     yield from deletion_guard.guarded(job, invocation(job, _options(job.mirror)))
 

@@ -38,6 +38,7 @@ def commands(job: Job) -> Iterator[Command]:
 
     The order of filters is tunasync's: the profile, the mirror's options, its file of patterns.
     """
+    deletion_guard.correct_count(job)
     rsync.check(job)
     first = rsync.invocation(job, _first_options(job.mirror))
     full = rsync.invocation(job, _full_options(job.mirror))

@@ -225,10 +225,28 @@ def test_a_tree_that_is_not_walked_is_judged_by_the_size_that_the_log_tells(
 
 
 def test_a_provider_that_judged_its_deletions_itself_is_believed(tmp_path: Path) -> None:
-    job = job_in(fill(tmp_path / "m", 1), had(10, 100))
+    job = job_in(fill(tmp_path / "m", 1), had(2, 20))
     job.deletions_judged, job.contents = True, Tree(1, 10)
     assert compare(job) == Verdict()
     assert job.found == (1, 10)
+
+
+def test_files_that_are_lost_without_a_deletion_are_counted(tmp_path: Path) -> None:
+    job = job_in(fill(tmp_path / "m", 4), had(10, 100))
+    job.deletions_judged, job.contents = True, Tree(3, 30)
+    assert compare(job) == Verdict(f"6 of 10 files (60 B) {GONE}; `max_delete: 50%` allows 5{ACCEPT}", 40)
+    assert job.loss_refused
+    fill(tmp_path / "m", 10)
+    assert compare(job) == Verdict("", 100), "what the definition no longer names may be there"
+    assert (job.loss_refused, job.found) == (False, (3, 30))
+
+
+def test_a_refused_loss_stands_for_a_provider_that_deletes_nothing(tmp_path: Path) -> None:
+    job = job_in(fill(tmp_path / "m", 4), had(10, 100)._replace(refused=True))
+    job.deletions_judged = True
+    assert compare(job).reason == f"6 of 10 files (60 B) {GONE}; `max_delete: 50%` allows 5{ACCEPT}"
+    fill(tmp_path / "m", 9)
+    assert compare(job).reason == ""
 
 
 def test_what_skipjack_itself_writes_is_no_file_of_the_mirror(tmp_path: Path) -> None:

@@ -1,0 +1,79 @@
+"""Counts what runs have deleted since the last accepted success, so that many cut-off runs lose no more than one may.
+
+What a run is about to delete is counted in the journal first, and its names are written beside it. A run that died
+while it deleted counted too much: the next one looks which of these files are still there, before rsync brings any
+back, and takes them off. Names that are lost only leave the count too high.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from runner.api import Job, Tree
+from runner.providers import deletions
+from runner.providers.deletion_names import Item, Names, read_item
+
+_ROOM = 1 << 20
+
+
+def begin(job: Job, names: Names, lost: Tree) -> None:
+    """Count files before they are deleted."""
+    if lost.files <= 0:
+        return
+    token = os.urandom(16).hex()
+    with contextlib.suppress(OSError):  # without the names all count as deleted if the run dies
+        _write(_path(job), token, names)
+    job.deleting(token, lost.files, lost.size)
+    past = job.past
+    job.past = past._replace(
+        deleted_files=past.deleted_files + lost.files, deleted_bytes=past.deleted_bytes + lost.size, deleting=token
+    )
+
+
+def finish(job: Job) -> None:
+    """Forget the names, since all of these files are gone."""
+    if job.past.deleting:
+        with contextlib.suppress(OSError):
+            os.unlink(_path(job))
+
+
+def correct(job: Job) -> None:
+    """Take off what the last run counted and did not delete; nothing when none was cut off while it deleted."""
+    past = job.past
+    if not past.deleting:
+        return
+    left = _left(job)
+    job.deleted_less(past.deleting, left.files, left.size)
+    job.past = past._replace(
+        deleted_files=max(0, past.deleted_files - left.files),
+        deleted_bytes=max(0, past.deleted_bytes - left.size),
+        deleting="",
+    )
+
+
+def _left(job: Job) -> Tree:
+    """The files of the last deletion that are still there; none where their names are unknown."""
+    for name in (job.mirror.name, *job.mirror.formerly):
+        with contextlib.suppress(OSError), open(_path(job, name), "rb") as file:
+            if file.readline() == b"%b\n" % job.past.deleting.encode():
+                return deletions.remaining(job.directory, _items(file))
+    return Tree(0, 0)
+
+
+def _items(file: BinaryIO) -> Iterator[Item]:
+    for line in file:
+        if line.endswith(b"\n"):  # else a disk had no room for it
+            yield read_item(line)
+
+
+def _path(job: Job, name: str = "") -> str:
+    return os.path.join(job.machine.state_dir or job.log_dir, f".deletions.{name or job.mirror.name}")
+
+
+def _write(path: str, token: str, names: Names) -> None:
+    aside = f"{path}.new"
+    with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
+        file.write(b"%b\n" % token.encode())
+        names.copy(file, _ROOM)
+    os.replace(aside, path)

@@ -1,0 +1,82 @@
+"""A sync with a journal, which may be killed: `python -m tests.runner.journaled_sync FOLDER URL STEP`.
+
+Steps are the calls that change the mirror's directory or the record of what is deleted, each before and after it is
+made, and the starts of processes. Ends with 0 when there are fewer.
+"""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from runner import journal, process
+from runner.journal import Ending, Journal, Subject
+from runner.past import Past, inode_of, left_in
+from runner.providers import deletion_record
+from tests.runner.syncing import Site
+
+SUBJECT = Subject("m", "x", True, "a" * 40)
+LIMITS: dict[str, Any] = {"max_delete": "50%"}
+
+
+def book_of(site: Site) -> str:
+    """The journal's path."""
+    return str(site.state / "journal.db")
+
+
+def sync(site: Site, named: int | str | None = None, **fields: Any) -> Ending:
+    """Sync once as a run does, with the journal; `named` is what an operator let it delete."""
+    with journal.opened(book_of(site)) as book:
+        number = book.begin(None, SUBJECT, time.time())
+        assert number is not None
+        job = site.job(named, **(LIMITS | fields))
+        job.past = book.past("m")
+        job.deleting = lambda *counted: book.deleting("m", *counted)
+        job.deleted_less = lambda *counted: book.deleted_less("m", *counted)
+        ending = site.run(job)
+        left = left_in(str(site.directory), inode_of(str(site.directory)), *job.found, refused=job.loss_refused)
+        book.end(number, "m", ending._replace(left=left), time.time())
+        return ending
+
+
+def past(site: Site) -> Past:
+    """What the next run will know, once it has looked which files are still there; the journal stays as it is."""
+    job = site.job()
+    with journal.opened(book_of(site)) as book:
+        job.past = book.past("m")
+    deletion_record.correct(job)
+    return job.past
+
+
+def main(folder: str, url: str, step: str) -> int:
+    """Sync until that step."""
+    left = int(step)
+
+    def counts() -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def dying(original: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*words: Any, **named: Any) -> Any:
+            counts()
+            result = original(*words, **named)
+            counts()
+            return result
+
+        return call
+
+    for name in ("unlink", "rmdir", "replace"):
+        setattr(os, name, dying(getattr(os, name)))
+    for name in ("deleting", "deleted_less"):
+        setattr(Journal, name, dying(getattr(Journal, name)))
+    process.run = dying(process.run)
+    return 0 if sync(Site(Path(folder), url)).status == "success" else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
