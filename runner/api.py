@@ -25,7 +25,7 @@ from runner.deletion_limits import Tree as Tree
 from runner.deletion_limits import limits_of
 from runner.deletion_limits import refusal as refusal
 from runner.past import Past as Past
-from runner.past import inode_of as inode_of
+from runner.past import identity_of as identity_of
 from runner.paths import Paths
 from runner.paths import has_files as has_files  # for hooks, too
 from runner.paths import is_missing_or_empty as is_missing_or_empty

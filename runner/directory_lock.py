@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable
 
 from runner import locks
+from runner.past import identity_of
 
 PATIENCE = 2.0
 """Seconds to wait for the lock: a process that looks whether it is held takes it for an instant."""
@@ -21,14 +22,14 @@ class InUse(Exception):  # noqa: N818 - a state of the directory, not an error
 class DirectoryLock:
     """The lock of one directory: `descriptor` while it is held, `problem` when its file system has no such lock.
 
-    `inode` is the directory's inode number, None while it is missing.
+    `identity` tells the directory from others (`runner/past.py`), None while it is missing.
     """
 
     def __init__(self, directory: str) -> None:
         self._directory = directory
         self.descriptor: int | None = None
         self.problem = ""
-        self.inode: int | None = None
+        self.identity: int | None = None
 
     def take(self) -> None:
         """Lock what the path leads to now; nothing while it is missing. Raises InUse."""
@@ -36,7 +37,7 @@ class DirectoryLock:
             return
         self.release()
         try:
-            self.inode = os.stat(self._directory).st_ino
+            self.identity = identity_of(self._directory)
             descriptor = locks.try_lock_directory(self._directory, wait=PATIENCE)
         except (FileNotFoundError, NotADirectoryError):
             return

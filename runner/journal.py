@@ -283,14 +283,16 @@ class Journal(Outbox):
         row = self._db.execute(query, (mirror,)).fetchone()
         return row is not None and bool(row["by_request"])
 
-    def attempt(self, run: int, mirror: str, status: str, attempts: int, now: float, inode: int | None = None) -> None:
+    def attempt(
+        self, run: int, mirror: str, status: str, attempts: int, now: float, identity: int | None = None
+    ) -> None:
         """Record that an attempt begins. If that has no room, it begins all the same: its end tells the number.
 
-        `inode` is the directory's, which a run that is killed may leave empty.
+        `identity` is the directory's, which a run that is killed may leave empty.
         """
         with database.if_there_is_room(self._db):
             self._db.execute("UPDATE run SET status = ?, attempts = ? WHERE id = ?", (status, attempts, run))
-            self._db.execute("UPDATE mirror SET status = ?, emptied = ? WHERE name = ?", (status, inode, mirror))
+            self._db.execute("UPDATE mirror SET status = ?, emptied = ? WHERE name = ?", (status, identity, mirror))
             self._report(mirror, now)
 
     def end(self, run: int, mirror: str, ending: Ending, now: float) -> bool:

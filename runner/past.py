@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 class Past(NamedTuple):
     """A mirror's directory as earlier runs left it; None for what is not known.
 
-    `success_at` is when the last success ended, `files_in` the directory in which it left files (empty text if it left
-    none), `size` the last size that was reported. `emptied` is the inode of the directory in which the last run may
-    have left nothing, though not as a success. `files` and `bytes` are those of the last accepted success. `refused`
-    says that a run since then was refused for the loss that a comparison with them showed. `deleted_files` and
-    `deleted_bytes` are what Skipjack's own deletions have taken since then, counted before they were made. `deleting`
-    names the last of them, which may have been cut off; it is empty when nothing was deleted.
+    `success_at` is when the last success ended, `files_in` the directory in which it left files (empty text if it
+    left none), `size` the last size that was reported. `emptied` is the identity of the directory in which the last
+    run may have left nothing, though not as a success. `files` and `bytes` are those of the last accepted success.
+    `refused` says that a run since then was refused for the loss that a comparison with them showed.
+    `deleted_files` and `deleted_bytes` are what Skipjack's own deletions have taken since then, counted before they
+    were made. `deleting` names the last of them, which may have been cut off; it is empty when nothing was deleted.
     """
 
     success_at: float | None = None
@@ -70,15 +70,22 @@ class Left(NamedTuple):
 def left_in(
     directory: str, begun_in: int | None, files: int | None, size: int | None, *, refused: bool = False
 ) -> Left:
-    """Return what a run left in a directory whose inode was `begun_in` when it began."""
+    """Return what a run left in a directory whose identity was `begun_in` when it began."""
     if not is_missing_or_empty(directory):
         return Left(directory, None, files, size, refused)
-    return Left("", begun_in if inode_of(directory) == begun_in else None, files, size, refused)
+    return Left("", begun_in if identity_of(directory) == begun_in else None, files, size, refused)
 
 
-def inode_of(directory: str) -> int | None:
-    """Return the inode that a path leads to, None if there is none."""
+def identity_of(path: str) -> int | None:
+    """Return a number that tells the directory at a path from all others, also from that of another disk.
+
+    Inodes alone do not: every ext4 begins with 2, every Btrfs subvolume with 256. The number of the file system tells
+    these apart. None if there is no directory, or none can be told: at the top of a file system without such a number.
+    """
     try:
-        return os.stat(directory).st_ino
+        found, system = os.stat(path), os.statvfs(path)
     except OSError:
         return None
+    if system.f_fsid in (0, found.st_dev) and os.path.ismount(os.path.realpath(path)):  # XFS tells the device alone
+        return None
+    return (system.f_fsid * 31 + found.st_ino) & 0x7FFF_FFFF_FFFF_FFFF

@@ -140,7 +140,7 @@ def _supervise(job: Job, book: Journal, number: int, held: Locks, stop: process.
     log("begins", about=name)
 
     def on_attempt(attempt: int) -> None:
-        book.attempt(number, name, SYNCING, attempt, time.time(), held.directory.inode)
+        book.attempt(number, name, SYNCING, attempt, time.time(), held.directory.identity)
         bell.ring(header.run_dir)
         log(f"attempt {attempt} of {job.mirror.retry}, log {job.log_file}", about=name)
 
@@ -154,7 +154,7 @@ def _supervise(job: Job, book: Journal, number: int, held: Locks, stop: process.
     now = time.time()
     left = None
     if job.attempt:
-        left = left_in(job.directory, held.directory.inode, *job.found, refused=job.loss_refused)
+        left = left_in(job.directory, held.directory.identity, *job.found, refused=job.loss_refused)
     ending = ending._replace(next_run_at=_next_run_at(job.mirror, book, header, ending.status, now), left=left)
     book.end(number, name, ending, now)
     for complaint in job.complaints:

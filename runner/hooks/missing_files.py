@@ -4,15 +4,13 @@ A disk that is not mounted and a folder that was moved look like this; the run w
 onto the wrong disk. It stands before the hooks that create what is missing, and looks at the top of the directory only.
 """
 
+import os
 import time
 
-from runner.api import Abort, Job, Past, has_files, inode_of, is_missing_or_empty, moving
+from runner.api import Abort, Job, Past, has_files, identity_of, is_missing_or_empty, moving
 from schemas.states import REFUSED
 
 OPTIONS = frozenset({"mirror_dir", "mirror_subdir"})
-
-_SHARED = frozenset({256})
-"""Inodes that do not identify a directory: every root of a Btrfs subvolume has this one."""
 
 
 def pre_job(job: Job) -> None:
@@ -24,9 +22,8 @@ def pre_job(job: Job) -> None:
         job.past = Past()
         job.starts_anew = True
         return
-    inode = inode_of(directory)
-    if inode is None or inode in _SHARED or inode != past.emptied:
-        raise Abort(REFUSED, _reason(job, "missing" if inode is None else "empty"))
+    if past.emptied is None or identity_of(directory) != past.emptied:
+        raise Abort(REFUSED, _reason(job, "empty" if os.path.isdir(directory) else "missing"))
 
 
 def _reason(job: Job, how: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 from runner import journal, process
 from runner.journal import Ending, Journal, Subject
-from runner.past import Past, inode_of, left_in
+from runner.past import Past, identity_of, left_in
 from runner.providers import deletion_record
 from tests.runner.syncing import Site
 
@@ -37,7 +37,7 @@ def sync(site: Site, named: int | str | None = None, **fields: Any) -> Ending:
         job.deleting = lambda *counted: book.deleting("m", *counted)
         job.deleted_less = lambda *counted: book.deleted_less("m", *counted)
         ending = site.run(job)
-        left = left_in(str(site.directory), inode_of(str(site.directory)), *job.found, refused=job.loss_refused)
+        left = left_in(str(site.directory), identity_of(str(site.directory)), *job.found, refused=job.loss_refused)
         book.end(number, "m", ending._replace(left=left), time.time())
         return ending
 

@@ -1,26 +1,54 @@
 """Which empty directory counts as one that the last run itself emptied."""
 
+import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from runner.api import Abort, Job, Past
 from runner.hooks import missing_files
+from runner.past import identity_of
 from runner.paths import Paths
 from schemas.records import Mirror
 
 
-@pytest.mark.parametrize(("inode", "refused"), [(257, False), (256, True)])
-def test_the_inode_that_all_subvolumes_of_btrfs_share_tells_no_directory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inode: int, *, refused: bool
-) -> None:
-    directory = tmp_path / "m"
+def began(directory: Path, emptied: int | None) -> bool:
+    """Whether a run may begin in an empty directory, after one that emptied the directory of that identity."""
+    job = Job(Mirror("m", "w1", "command", "x"), Paths(str(directory), str(directory.parent), ""))
+    job.past = Past(success_at=1.0, files_in=str(directory), emptied=emptied)
+    try:
+        missing_files.pre_job(job)
+    except Abort as abort:
+        assert " is empty, but the last success" in abort.reason
+        return False
+    return True
+
+
+def test_only_the_directory_that_was_emptied_is_taken_for_it(tmp_path: Path) -> None:
+    directory, other = tmp_path / "m", tmp_path / "other"
     directory.mkdir()
-    job = Job(Mirror("m", "w1", "command", "x"), Paths(str(directory), str(tmp_path), ""))
-    job.past = Past(success_at=1.0, files_in=str(directory), emptied=inode)
-    monkeypatch.setattr(missing_files, "inode_of", lambda _path: inode)
-    if not refused:
-        missing_files.pre_job(job)
-        return
-    with pytest.raises(Abort, match="is empty, but the last success"):
-        missing_files.pre_job(job)
+    other.mkdir()
+    assert began(directory, identity_of(str(directory)))
+    assert not began(directory, identity_of(str(other)))
+    assert not began(directory, None)
+
+
+@pytest.mark.parametrize(
+    ("system", "mounted", "known"), [(7, True, True), (7, False, True), (0, False, True), (0, True, False)]
+)
+def test_a_file_system_without_a_number_does_not_tell_its_top_from_another_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, system: int, *, mounted: bool, known: bool
+) -> None:
+    monkeypatch.setattr(os, "statvfs", lambda _path: SimpleNamespace(f_fsid=system))
+    monkeypatch.setattr(os.path, "ismount", lambda _path: mounted)
+    assert (identity_of(str(tmp_path)) is not None) == known
+    assert began(tmp_path, identity_of(str(tmp_path))) == known
+
+
+def test_another_file_system_has_another_identity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = set()
+    for system in (1, 2):
+        monkeypatch.setattr(os, "statvfs", lambda _path, system=system: SimpleNamespace(f_fsid=system))
+        found.add(identity_of(str(tmp_path)))
+    assert len(found) == 2

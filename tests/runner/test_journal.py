@@ -294,7 +294,7 @@ def test_only_a_success_changes_what_was_accepted(book: Journal) -> None:
     for status, left in (("success", accepted), ("refused", Left("", 7, 2, 20)), ("failed", None)):
         run = book.begin(None, SUBJECT, 100.0)
         assert run is not None
-        book.attempt(run, "debian", "syncing", 1, 101.0, inode=9)
+        book.attempt(run, "debian", "syncing", 1, 101.0, identity=9)
         assert book.past("debian").emptied == 9, "a run that is killed now may leave it empty"
         book.end(run, "debian", Ending(status, left=left), 105.0)
     assert book.past("debian") == Past(105.0, "/srv/m", None, 9, 40, 4000)

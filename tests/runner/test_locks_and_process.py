@@ -12,6 +12,7 @@ import pytest
 
 from runner import locks, process, programs
 from runner.directory_lock import DirectoryLock
+from runner.past import identity_of
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -101,7 +102,7 @@ def test_a_directory_is_locked_once_whatever_path_leads_there(tmp_path: Path) ->
     link.symlink_to(directory)
     first, second = DirectoryLock(str(directory)), DirectoryLock(str(link))
     first.take()
-    assert first.inode == directory.stat().st_ino
+    assert first.identity == identity_of(str(directory)) is not None
     assert locks.is_directory_held(str(link))
     assert locks.try_lock_directory(str(link)) is None
     first.release()
@@ -115,7 +116,7 @@ def test_a_directory_that_was_exchanged_is_locked_anew_and_a_missing_one_not_at_
     directory = tmp_path / "directory"
     lock = DirectoryLock(str(directory))
     lock.take()
-    assert (lock.descriptor, lock.problem, lock.inode) == (None, "", None)
+    assert (lock.descriptor, lock.problem, lock.identity) == (None, "", None)
     directory.mkdir()
     lock.take()
     directory.rename(tmp_path / "old")

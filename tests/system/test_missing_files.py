@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.api import Abort, Job, Past
+from runner.api import Abort, Job, Past, identity_of
 from runner.hooks import missing_files
 from runner.paths import Paths, is_missing_or_empty
 from schemas.records import Mirror
@@ -42,13 +42,23 @@ def test_a_disk_that_is_not_mounted_and_a_new_one_are_refused(disk: Path) -> Non
     (disk / "file").touch()
     missing_files.pre_job(job_in(disk))
     emptied = job_in(disk)
-    emptied.past = emptied.past._replace(emptied=disk.stat().st_ino)
+    emptied.past = emptied.past._replace(emptied=identity_of(str(disk)))
     (disk / "file").unlink()
     missing_files.pre_job(emptied)
 
     subprocess.run(["umount", str(disk)], check=True)
     with pytest.raises(Abort, match="is empty, but the last success"):
         missing_files.pre_job(emptied)
+
+
+def test_a_new_disk_is_not_the_one_that_a_killed_run_may_have_emptied(disk: Path) -> None:
+    killed = job_in(disk)
+    killed.past = killed.past._replace(emptied=identity_of(str(disk)))
+    subprocess.run(["umount", str(disk)], check=True)
+    subprocess.run(["mkfs.ext4", "-q", "-F", str(disk.parent.parent / "image")], check=True)
+    subprocess.run(["mount", "-o", "loop", str(disk.parent.parent / "image"), str(disk)], check=True)
+    with pytest.raises(Abort, match="is empty, but the last success"):
+        missing_files.pre_job(killed)
 
 
 def test_a_folder_of_that_name_is_something_where_no_disk_is_mounted(disk: Path) -> None:
