@@ -182,9 +182,11 @@ def _follow(arguments: argparse.Namespace) -> int:
         if arguments.start:
             unit_health.check(Places(settings.state_dir))
     if not arguments.start:
+        from runner import secret_warnings
         from runner.upcoming import say_due
 
         say_due(settings)
+        secret_warnings.warn(settings)
     return 0 if fine else 1
 
 

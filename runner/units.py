@@ -22,7 +22,10 @@ PATIENCE = 20.0
 _PATIENCE_PER_UNIT = 0.5
 """Seconds that it may take in addition for each unit; polkit is asked about each, 16 ms on a machine at rest."""
 
-_LAUNCHERS = {"systemd": ("systemctl",), "systemd --user": ("systemctl", "--user")}
+OF_SYSTEM = ("systemctl",)
+"""How to call the service manager of the system."""
+
+_LAUNCHERS = {"systemd": OF_SYSTEM, "systemd --user": ("systemctl", "--user")}
 _UNIT = r"skipjack-run@([A-Za-z0-9][A-Za-z0-9._-]{0,63})\.service"
 _NEVER = float("inf")
 _PENDING = ("active", "activating", "deactivating", "reloading")

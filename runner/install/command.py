@@ -41,11 +41,21 @@ def _install(arguments: argparse.Namespace) -> int:
     setup = _setup(arguments)
     if arguments.cron:
         say(cron.cron(setup))
+        _warn_for_cron(setup)
     elif arguments.print:
         install.show(setup)
     else:
         install.install(setup)
     return 0
+
+
+def _warn_for_cron(setup: "Setup") -> None:
+    from pathlib import Path
+
+    from runner.install import secret_check
+    from schemas.settings import load_runner
+
+    secret_check.tell_of_cron(setup, load_runner(Path(setup.settings)))
 
 
 def _uninstall(arguments: argparse.Namespace) -> int:

@@ -5,7 +5,8 @@ Running jobs are not touched: a unit that is at work keeps what it was started w
 
 import os
 
-from runner.install import machine, render
+from runner import secret_files
+from runner.install import machine, render, secret_check
 from runner.install.setup import MANAGER, Setup, program
 from runner.output import say
 from runner.places import Places
@@ -27,6 +28,8 @@ def install(setup: Setup) -> None:
     if setup.kind != MANAGER:
         _follow(setup)
     _start(setup, changed)
+    if setup.kind != MANAGER:
+        secret_check.tell(setup)
     if setup.own:
         say(f"these units end when you log out; `loginctl enable-linger {setup.user}`, as root, lets them stay")
 
@@ -106,7 +109,9 @@ def _follow(setup: Setup) -> None:
         say("followed the config repository:")
     else:
         say("warning: cannot follow the config repository, or it has problems:")
-    say("\n".join(f"  {line}" for line in said.splitlines()))
+    # What it says of secrets is said again by us, who see every folder on the way.
+    lines = (line for line in said.splitlines() if not line.startswith(secret_files.beginning(setup.user)))
+    say("\n".join(f"  {line}" for line in lines))
 
 
 def _start(setup: Setup, changed: set[str]) -> None:

@@ -8,12 +8,12 @@ from string import Template
 from runner.install.setup import CONTAINERS, MANAGER, Setup, program
 from runner.places import Places
 from runner.programs import lean
+from runner.secret_files import HOMES
 from schemas.errors import SkipjackError
 
 _TEMPLATES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "templates")
 _PLAIN = re.compile(r"[A-Za-z0-9_/.,:=@+-]+")
 _VALUE = re.compile(r"\$\{(\w+)\}")
-_HOMES = ("/home/", "/root/", "/run/user/")
 
 _COURIER = ("skipjack-courier.service", "skipjack-courier.timer")
 _WORKER = (
@@ -52,15 +52,21 @@ def everything(setup: Setup) -> list[str]:
     return [*files(setup), *obsolete(setup)]
 
 
+def folders(setup: Setup) -> Iterator[str]:
+    """The folders that some unit writes to."""
+    paths = (setup.state_dir, setup.run_dir, setup.log_dir, setup.site_dir, setup.mirror_root, *setup.optional)
+    yield from (path for path in paths if path)
+
+
 def sysusers(setup: Setup) -> tuple[str, str]:
     """The path and the text of the file that makes the user."""
     return f"/etc/sysusers.d/{setup.user}.conf", _filled("skipjack.sysusers", _values(setup))
 
 
 def _values(setup: Setup) -> Mapping[str, str]:
-    folders = [*_folders(setup)]
-    site = [*folders, *_writable([setup.site_dir])] if setup.site_dir else folders
-    mirrors = [*folders, *_writable([setup.mirror_root]), *_writable(setup.optional, "-")]
+    own = [*_folders(setup)]
+    site = [*own, *_writable([setup.site_dir])] if setup.site_dir else own
+    mirrors = [*own, *_writable([setup.mirror_root]), *_writable(setup.optional, "-")]
     settings = ("--settings", setup.settings)
     return {
         "user": setup.user,
@@ -81,7 +87,7 @@ def _values(setup: Setup) -> Mapping[str, str]:
         "courier": _command([program("skipjack"), "courier", "--linger", "--start", *settings]),
         "serve": _command([program("skipjack-manager"), "serve", *settings]),
         "publish": _command([program("skipjack-manager"), "publish", *settings]),
-        "folders": "\n".join(folders),
+        "folders": "\n".join(own),
         "site_folders": "\n".join(site),
         "mirror_folders": "\n".join(mirrors),
         "keep_out": f"InaccessiblePaths=-{_quoted(setup.token)}" if setup.token and not setup.own else "",
@@ -97,18 +103,13 @@ def _sandbox(setup: Setup) -> str:
     """What keeps the programs from everything else; homes are hidden, but for what is needed of them."""
     if setup.own:
         return _filled("sandbox-user", {}).rstrip("\n")
-    lines = [f"BindPaths=-{_quoted(path)}" for path in _paths(setup) if path.startswith(_HOMES)]
-    lines += [f"BindReadOnlyPaths=-{_quoted(path)}" for path in setup.readable if path.startswith(_HOMES)]
+    lines = [f"BindPaths=-{_quoted(path)}" for path in folders(setup) if path.startswith(HOMES)]
+    lines += [f"BindReadOnlyPaths=-{_quoted(path)}" for path in setup.readable if path.startswith(HOMES)]
     return _filled("sandbox", {}) + "\n".join(["ProtectHome=tmpfs" if lines else "ProtectHome=yes", *lines])
 
 
 def _containers(setup: Setup) -> str:
     return _filled(f"containers-{os.path.basename(setup.containers)}", {}) if setup.containers else ""
-
-
-def _paths(setup: Setup) -> Iterator[str]:
-    paths = (setup.state_dir, setup.run_dir, setup.log_dir, setup.site_dir, setup.mirror_root, *setup.optional)
-    yield from (path for path in paths if path)
 
 
 def _folders(setup: Setup) -> Iterator[str]:

@@ -1,0 +1,58 @@
+"""Secrets that the worker's user cannot read are named with the command that lets it; what another user cannot read
+is tried in tests/system.
+"""
+
+import os
+import pwd
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from runner.secret_files import Reader, SecretFile, named, warnings
+from schemas.records import Mirror, Secret
+
+ME = pwd.getpwuid(os.geteuid()).pw_name
+
+
+def about(path: Path | str, seen: tuple[str, ...] | None = None, user: str = ME) -> list[str]:
+    return warnings([SecretFile(str(path), "password of debian")], Reader(user, seen))
+
+
+def test_each_secret_is_asked_for_once() -> None:
+    mirror = Mirror("a", "w1", "rsync", "rsync://x.example/a/", password=Secret(file="/p"))
+    others = [mirror._replace(name="b"), mirror._replace(name="c", password=Secret(credential="x"))]
+    assert named("/t", [mirror, *others]) == [SecretFile("/t", "manager.token"), SecretFile("/p", "password of a")]
+    assert named("", []) == []
+
+
+def test_a_secret_that_can_be_read_is_not_mentioned(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("open sesame\n")
+    (tmp_path / "link").symlink_to("secret")
+    assert about(tmp_path / "secret") == about(tmp_path / "link") == []
+
+
+def test_the_command_for_a_missing_secret_makes_an_empty_file_for_the_user_alone(tmp_path: Path) -> None:
+    path = tmp_path / "it's missing"
+    [warning] = about(path)
+    assert warning.startswith(f"warning: {ME} cannot read the secret {path} (`password of debian`): no such file")
+    assert warning.endswith("as root, and write the secret into it.")
+    [command] = re.findall(r"Run `(.*?)` as root", warning)
+    subprocess.run(["/bin/sh", "-ec", command], check=True)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert about(path) == []
+
+
+def test_what_is_no_file_is_named_and_nothing_waits_for_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    [pipe], [folder] = about(tmp_path / "pipe"), about(tmp_path)
+    assert "it is a named pipe. Write the secret into a regular file." in pipe and "it is a directory." in folder
+
+
+@pytest.mark.parametrize("path", ["/home/ada/token", "/root/token", "/run/user/1000/token"])
+def test_units_see_no_home_but_what_is_theirs_in_it(path: str) -> None:
+    [warning] = about(path, seen=("/srv/mirror",))
+    words = f"install -D -m 600 -o {ME} {path} /etc/skipjack/secrets/token"
+    assert f"units see no home folders. Run `{words}` as root, and name that file instead." in warning
+    assert not any("home folders" in each for each in (*about(path, seen=(str(Path(path).parent),)), *about(path)))
