@@ -27,9 +27,8 @@ def install(setup: Setup) -> None:
     machine.command(*setup.systemctl, "daemon-reload")
     if setup.kind != MANAGER:
         _follow(setup)
+        secret_check.tell(setup)  # before units are started that fail for want of one
     _start(setup, changed)
-    if setup.kind != MANAGER:
-        secret_check.tell(setup)
     if setup.own:
         say(f"these units end when you log out; `loginctl enable-linger {setup.user}`, as root, lets them stay")
 

@@ -101,7 +101,7 @@ def test_a_credential_is_read_by_root_and_must_be_there(site: Site) -> None:
     box = site.box
     box.write(SETTINGS, RUNNER + REPORTING.replace("file: /etc/skipjack/token", "credential: worker"))
     site.commit({"debian.yml": PRIVATE.replace(f"file: {SECRETS}/debian", "credential: word")})
-    missing = site.install()
+    missing = box.run(SKIPJACK, "install").stdout  # it may fail as well, when the courier cannot be started again
     assert missing.count("cannot read the secret") == 2, missing
     assert "warning: root cannot read the secret /etc/skipjack/credentials/worker (`manager.token`)" in missing
     for command in commands(missing):
