@@ -12,7 +12,7 @@ from runner.importing.findings import Finding
 from runner.importing.options import IGNORED_BY_TWO_STAGE, PROVIDERS
 from runner.importing.patterns import not_python, sees_more_than_a_line
 from runner.importing.values import duration, exit_codes, has_password, lies_below, runs_backwards, size, tries
-from schemas import idle_keys
+from schemas import idle_keys, rsync_rules
 from schemas.validation import schema
 
 Keys = dict[str, Any]
@@ -61,6 +61,7 @@ class _Conversion:
         if self._provider == "two-stage-rsync" and self._config.get("global", "rsync_options", []):
             keys["rsync_options"] = []  # tunasync does not add the global ones here
         self._drop_idle(keys)
+        self._check_sync(keys)
         keys |= self._log_folder()
         keys |= self._container(keys)
         self._exec_order()
@@ -87,6 +88,15 @@ class _Conversion:
         if not definition.get("interval", self._config.get("global", "interval", 0)):
             what = "There is no `interval`: tunasync would sync again at once, Skipjack after 6 hours."
             self._tell(definition.place, what, "Set `interval`.")
+
+    def _check_sync(self, keys: Keys) -> None:
+        """Leave out a mirror whose rsync syncs nothing, in tunasync either: its directory stays as it is."""
+        options = self._config.get("global", "rsync_options", [])
+        for key, what, _todo in rsync_rules.without_sync({"rsync_options": options, **keys}):
+            option = next((old for old, new in _RENAMED.items() if new == key), key)
+            places = (self._definition.options.get(option), self._config.at("global", "rsync_options"))
+            place = next(place for place in places if place is not None)
+            raise place.left_out(what.replace(f"`{key}`", f"`{option}`"), "Remove the option, and import again.")
 
     def _tell(self, place: Value, what: str, todo: str) -> None:
         self.findings.append(place.finding(what, todo))

@@ -428,6 +428,30 @@ def test_options_of_the_output_are_left_out_and_named(bench: Bench) -> None:
     assert main(["validate", str(bench.folder / "mirrors")]) == 0
 
 
+@pytest.mark.parametrize(
+    ("options", "shared", "what"),
+    [
+        ({"rsync_options": ["-avn"]}, "", "`rsync_options` has `-n`, with which rsync transfers nothing."),
+        ({"rsync_override": ["-lt"]}, "", "With the options in `rsync_override` rsync skips all directories"),
+        ({}, '"--list-only"', "`rsync_options` has `--list-only`, with which rsync transfers nothing."),
+        (
+            {"provider": "command", "command": "rsync -an rsync://up.example.org/x/ ./"}, "",
+            "`command` has `-n`, with which rsync transfers nothing.",
+        ),
+    ],
+)  # fmt: skip
+def test_a_mirror_that_rsync_never_syncs_is_left_out_and_named(
+    bench: Bench, options: dict[str, Any], shared: str, what: str
+) -> None:
+    both = [{"name": "x", "upstream": "rsync://up.example.org/x/"} | options]
+    both.append({"name": "y", "upstream": "rsync://up.example.org/y/", "provider": "two-stage-rsync"})
+
+    result = bench.run(GLOBAL + f"rsync_options = [{shared}]\n" + "".join(map(table, both)))
+
+    assert list(result.mirrors) == ["y"]
+    assert [line for line in result.findings if f"The mirror is left out: {what}" in line]
+
+
 def test_keys_that_do_nothing_beside_another_are_left_out_and_named(bench: Bench) -> None:
     tables: list[dict[str, Any]] = [
         {"rsync_override": ["-a"], "rsync_override_only": True, "rsync_options": ["-z"], "use_ipv4": True},

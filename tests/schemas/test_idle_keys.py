@@ -58,7 +58,7 @@ def test_what_is_inherited_or_empty_is_no_problem(defaults: str, text: str) -> N
 @pytest.mark.parametrize(
     ("words", "spelling"),
     [
-        ("[--out-format=%n]", "--out-format"), ("[--log-format, '%n']", "--log-format"),
+        ("[-a, --out-format=%n]", "--out-format"), ("[-a, --log-format, '%n']", "--log-format"),
         ("[-a, '--log-file-format=%f']", "--log-file-format"),
     ],
 )  # fmt: skip

@@ -284,4 +284,4 @@ def test_a_list_that_ends_in_an_option_without_its_value_is_an_error(key: str) -
     ):
         [problem] = told(f"{key}: {words}")
         assert f"`{key}` ends in `{option}` without its value." in problem
-    assert load(debian=f"{key}: [--exclude, --rsh=x, -B, '5']").problems == ()
+    assert load(debian=f"{key}: [-a, --exclude, --rsh=x, -B, '5']").problems == ()

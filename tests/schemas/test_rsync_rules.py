@@ -1,0 +1,148 @@
+"""Options of rsync with which a sync would silently do nothing, judged as the real rsync behaves."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from schemas import rsync_rules
+
+from .kit import lines, load
+
+RSYNC = shutil.which("rsync")
+assert RSYNC, "these tests need a real rsync"
+LINE = "provider: command\ncommand: rsync {} rsync://up.example.org/all/ ./"
+NOTHING = "with which rsync transfers nothing. Remove it; `skipjack run NAME --dry-run` shows what a run would do."
+
+
+def problem_of(text: str, **files: str) -> str:
+    found = load(debian=text, **files)
+    (problem,) = lines(found.problems)
+    assert found.quarantined == {"debian"}
+    return problem
+
+
+@pytest.mark.parametrize("key", ["rsync_options", "rsync_options_extra", "rsync_override"])
+@pytest.mark.parametrize(
+    ("words", "spelling"),
+    [
+        ("[-n]", "-n"), ("[-avn]", "-n"), ("[-anz]", "-n"), ("[-a, --dry-run]", "--dry-run"),
+        ("[-a, --list-only]", "--list-only"), ("[-a, --only-write-batch=/tmp/x]", "--only-write-batch"),
+        ("[-a, --only-write-batch, /tmp/x]", "--only-write-batch"), ("[-aV]", "-V"), ("[--version]", "--version"),
+        ("[-a, --exclude, -n, -n]", "-n"), ("[-a, --help]", "--help"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("provider", ["rsync", "two-stage-rsync"])
+def test_an_option_with_which_rsync_transfers_nothing_is_a_problem(
+    provider: str, key: str, words: str, spelling: str
+) -> None:
+    problem = problem_of(f"provider: {provider}\n{key}: {words}")
+
+    assert f"`{key}` has `{spelling}`, {NOTHING}" in problem
+    assert problem.startswith("debian.yml:2:")
+
+
+@pytest.mark.parametrize("key", ["rsync_options", "rsync_options_extra", "rsync_override"])
+@pytest.mark.parametrize(
+    ("word", "spelling", "effect"),
+    [
+        ("--read-batch=/tmp/x", "--read-batch", "reads a file in place of the upstream"),
+        *[(word, word, "is a server") for word in ("--server", "--sender", "--daemon", "--detach")],
+        ("--config=/tmp/x", "--config", "is a server"),
+    ],
+)
+def test_an_rsync_that_does_not_fetch_from_the_upstream_is_a_problem(
+    key: str, word: str, spelling: str, effect: str
+) -> None:
+    assert f"`{key}` has `{spelling}`, with which rsync {effect}." in problem_of(f"{key}: [-a, {word}]")
+
+
+@pytest.mark.parametrize(
+    ("text", "keys"),
+    [
+        ("rsync_override: [-ltv]", "`rsync_override`"), ("rsync_override: [-a, --no-r]", "`rsync_override`"),
+        ("rsync_options: [--no-recursive]", "`rsync_options`"),
+        ("rsync_override: [-a]\nrsync_options_extra: [-r, --no-r]", "`rsync_override` and `rsync_options_extra`"),
+        ("rsync_override: [-lt]\nrsync_override_only: true", "`rsync_override`"),
+        ("rsync_override: [-d, --no-d]", "`rsync_override`"),
+    ],
+)  # fmt: skip
+def test_options_with_which_rsync_skips_directories_are_a_problem(text: str, keys: str) -> None:
+    expected = f"With the options in {keys} rsync skips all directories, the upstream's own as well. Add `-a` or `-r`."
+    assert expected in problem_of(text)
+
+
+def test_two_options_that_leave_out_every_file_together_are_a_problem() -> None:
+    text = "rsync_options: [--existing]\nrsync_options_extra: [--ignore-existing]"
+
+    expected = "With the options in `rsync_options` and `rsync_options_extra` rsync transfers nothing:"
+    assert expected in problem_of(text)
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        ("-avn", f"`command` has `-n`, {NOTHING}"), ("-a --list-only", f"`command` has `--list-only`, {NOTHING}"),
+        ("--daemon", "`command` has `--daemon`, with which rsync is a server."), ("-lt", "rsync skips all directories"),
+    ],
+)  # fmt: skip
+def test_the_same_holds_for_a_command_line_that_is_an_rsync(words: str, what: str) -> None:
+    for program in ("rsync", "/usr/bin/rsync"):
+        assert what in problem_of(LINE.replace("rsync ", f"{program} ", 1).format(words))
+
+
+def test_a_command_line_without_a_target_is_a_problem() -> None:
+    text = "provider: command\ncommand: rsync -a rsync://up.example.org/all/"
+    assert "`command` names no target, so that rsync only lists files." in problem_of(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "rsync_options: [-a, --exclude, -n]", "rsync_options: ['--filter=- -n']", "rsync_override: [-rlt]",
+        "rsync_override: [-d]", "rsync_override: [--no-r, -r]", "rsync_options: [--write-batch=/tmp/x]",
+        "rsync_options: [--existing]", "rsync_options: [--a-newer-option]", "rsync_options: [-h]", LINE.format("-a"),
+        "provider: command\ncommand: rsync rsync://up.example.org/all/one.iso ./",
+        "provider: command\ncommand: /srv/sync -n",
+    ],
+)  # fmt: skip
+def test_what_rsync_does_sync_is_no_problem(text: str) -> None:
+    assert lines(load(debian=text).problems) == []
+
+
+def test_an_inherited_list_that_is_not_in_force_is_no_problem() -> None:
+    base = "provider: rsync\nworker: w1\nupstream: rsync://up.example.org/all/\nrsync_options: [-n]\n"
+    assert load(_defaults=base, debian="rsync_override: [-a]\nrsync_override_only: true").problems == ()
+    (problem,) = lines(load(_defaults=base, debian="").problems)
+    assert problem.startswith("_defaults.yml:4:")
+
+
+def test_rsync_itself_is_content_with_these_options_and_syncs_nothing(tmp_path: Path) -> None:
+    (tmp_path / "from").mkdir()
+    (tmp_path / "from/file").write_text("x")
+    lists: list[list[str]] = [
+        ["-an"], ["-a", "--list-only"], ["-a", f"--only-write-batch={tmp_path}/batch"], ["-aV"], ["--help"],
+        ["-lt"], ["-a", "--no-r"], ["-d", "--no-d"], ["-a", "--existing", "--ignore-existing"],
+    ]  # fmt: skip
+    for words in lists:
+        done = sync(words, tmp_path)
+        assert done.returncode == 0, words
+        assert not (tmp_path / "to/file").exists(), words
+        assert found(words) == ["rsync_override"], words
+    for words in (["-d"], ["-rlt"], ["-a", f"--write-batch={tmp_path}/batch"]):
+        assert sync(words, tmp_path).returncode == 0
+        assert (tmp_path / "to/file").exists(), words
+        assert found(words) == []
+        (tmp_path / "to/file").unlink()
+
+
+def found(words: list[str]) -> list[str]:
+    """The keys of a mirror with these options that keep it from syncing."""
+    keys = {"provider": "rsync", "rsync_override": words}
+    return [key for key, _what, _todo in rsync_rules.without_sync(keys)]
+
+
+def sync(words: list[str], folder: Path) -> "subprocess.CompletedProcess[bytes]":
+    command = [str(RSYNC), *words, f"{folder}/from/", f"{folder}/to/"]
+    return subprocess.run(command, check=False, capture_output=True, timeout=300)
