@@ -24,13 +24,15 @@ class Tree(NamedTuple):
 class Limits(NamedTuple):
     """How much may go: `most` is a count or a share like `10%`, `size` is in bytes, None for no limit.
 
-    `named` is true when the operator named `most` for this run alone.
+    `named` is true when the operator named `most` for this run alone. `source` says where `most` stands, when that is
+    not `max_delete`.
     """
 
     most: int | str = "50%"
     floor: int = 0
     size: int | None = None
     named: bool = False
+    source: str = ""
 
     @property
     def are_off(self) -> bool:
@@ -101,7 +103,9 @@ def with_remedy(excess: str, mirror: str) -> str:
 
 
 def _source(limits: Limits) -> str:
-    return f"`--max-delete {limits.most}`" if limits.named else f"`max_delete: {limits.most}`"
+    if limits.named:
+        return f"`--max-delete {limits.most}`"
+    return limits.source or f"`max_delete: {limits.most}`"
 
 
 def _excess(limits: Limits, loss: Loss, happens: str, emptied: str) -> str:

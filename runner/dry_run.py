@@ -157,7 +157,7 @@ def _preview(command: Command, job: Job) -> int:
         return _run_preview(asked, job)
     with contextlib.closing(Names(tempfile.gettempdir())) as names:
         code = _run_preview(asked._replace(output=names.output, errors=names.errors.take), job)
-        for line in deletion_guard.lines_of(names, "deleting"):
+        for line in deletion_guard.lines_of(job, names, "deleting"):
             say(line)
         if code == 0 or names.errors.only_obstacles:
             say(f"Skipjack {deletion_guard.forecast(job, names)}")

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable, Iterator
 
-from schemas import rsync_options, rsync_output
-from schemas.idle_keys import RSYNC_LISTS
+from schemas import rsync_options, rsync_output, rsync_rules
 from schemas.problems import shown
 from schemas.records import Mirror
+
+_MOST = 1_000_000_000
+"""The highest number that `max_delete` takes."""
 
 
 def of_mirrors(mirrors: Iterable[Mirror]) -> list[str]:
@@ -14,18 +16,28 @@ def of_mirrors(mirrors: Iterable[Mirror]) -> list[str]:
 
 
 def _of_mirror(mirror: Mirror) -> Iterator[str]:
-    if mirror.provider == "command" and not (mirror.measure_size or mirror.size_pattern or mirror.max_delete == "100%"):
-        what = (
-            "with `measure_size: false` and no `size_pattern` the deletion guard notices only the loss of the last file"
-        )
-        yield f"`{mirror.name}`: {what}. Set `size_pattern`, or remove `measure_size: false`."
-    for key in RSYNC_LISTS:
+    if mirror.provider == "command":
+        if not (mirror.measure_size or mirror.size_pattern or mirror.max_delete == "100%"):
+            what = "with `measure_size: false` and no `size_pattern` the deletion guard notices only the loss of"
+            yield f"`{mirror.name}`: {what} the last file. Set `size_pattern`, or remove `measure_size: false`."
+        return
+    for key in rsync_rules.in_force(mirror._asdict()):
         words = getattr(mirror, key)
-        if not words:
-            continue
         if found := rsync_output.harmless(words):
             options = ", ".join(f"`{shown(each)}`" for each in found)
             yield f"`{mirror.name}`: {options} in `{key}` has no effect: Skipjack sets what rsync prints. Remove it."
         for option in rsync_options.read(words).named("--max-delete"):
-            what = f"`{mirror.name}`: `--max-delete` in `{key}` is one more limit for Skipjack's own guard."
-            yield f"{what} Write `max_delete: {shown(option.value or '0')}` instead."
+            number = rsync_options.number(option.value or "")
+            yield f"`{mirror.name}`: `--max-delete={number}` in `{key}` {_own_limit(mirror, number)}"
+
+
+def _own_limit(mirror: Mirror, number: int) -> str:
+    """What an own limit of deletions means beside that of Skipjack's guard, and what to do."""
+    most = mirror.max_delete
+    if number in (rsync_options.NO_MAX_DELETE, most) or number > (most if isinstance(most, int) else _MOST):
+        return f"is no limit beside `max_delete: {most}`. Remove it."
+    if number > 0:
+        share = "" if isinstance(most, int) else f", in place of the share `{most}`"
+        return f"is one more limit for Skipjack's own guard. Write `max_delete: {number}` instead{share}."
+    what = "allows no deletion: a run with a file to delete is refused. Write `max_delete: 0` instead"
+    return f"{what}; to keep what the upstream has deleted, write an `rsync_override` without `--delete`."

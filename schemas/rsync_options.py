@@ -54,6 +54,8 @@ _TAKES_A_WORD = "!#:+"
 """In a value, popt replaces this by the next word of the list that is no option, and removes that word."""
 
 _INT_MAX = 2**31
+NO_MAX_DELETE = -_INT_MAX
+"""The value of `--max-delete` that sets no limit; any other negative one counts as 0."""
 _DIGITS = 20  # more than any number that fits
 
 _FLAG, _TEXT, _NUMBER = "flag", "text", "number"
@@ -234,6 +236,14 @@ class _Reader:
         if option.name in _OTHER_MODES:
             raise _Faulty(OTHER_MODE, option.spelling, option.word)
         self.options.append(option)
+
+
+def number(text: str) -> int:
+    """The value of an option that takes a number, in base 8, 10 or 16; nothing at all counts as 0."""
+    digits = text.strip(" \t\n\v\f\r")
+    sign, digits = (digits[0], digits[1:]) if digits[:1] in ("+", "-") else ("", digits)
+    base = 16 if digits[:2] in ("0x", "0X") else 8 if digits.startswith("0") else 10
+    return int(sign + digits, base) if digits else 0
 
 
 def _is_number(text: str) -> bool:

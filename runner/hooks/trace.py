@@ -7,6 +7,7 @@ comes from its upstream, so no link there is followed. That rsync deletes neithe
 import contextlib
 import os
 import re
+import stat
 import time
 from collections.abc import Iterator
 
@@ -24,14 +25,14 @@ _MASTER_BYTES = 64 * 1024
 def pre_exec(job: Job) -> None:
     """Show that the mirror is being changed."""
     if job.mirror.trace:
-        with _telling(job), _below(job, ()) as top:
+        with _telling(job, _in_progress(job)), _below(job, ()) as top:
             _write(top, _in_progress(job), _day(time.time()) + "\n")
 
 
 def post_success(job: Job) -> None:
     """Write the trace file, and no longer show that the mirror is being changed."""
     if job.mirror.trace:
-        with _telling(job), _below(job, ("project", "trace")) as folder:
+        with _telling(job, f"project/trace/{job.mirror.trace}"), _below(job, ("project", "trace")) as folder:
             _write(folder, job.mirror.trace, _content(job, folder, time.time()))
         _finish(job)
 
@@ -43,7 +44,8 @@ def post_fail(job: Job) -> None:
 
 
 def _finish(job: Job) -> None:
-    with _telling(job), _below(job, ()) as top, contextlib.suppress(FileNotFoundError):
+    gone = contextlib.suppress(FileNotFoundError, IsADirectoryError)  # a folder there is the upstream's
+    with _telling(job, _in_progress(job)), _below(job, ()) as top, gone:
         os.unlink(_in_progress(job), dir_fd=top)
 
 
@@ -52,13 +54,31 @@ def _in_progress(job: Job) -> str:
 
 
 @contextlib.contextmanager
-def _telling(job: Job) -> Iterator[None]:
+def _telling(job: Job, path: str) -> Iterator[None]:
     """A trace that cannot be written is told; it is no failure of the mirror."""
     try:
         yield
     except OSError as error:
-        where = os.path.join(job.directory, error.filename or "")
-        job.complain(f"the trace cannot be written: {where}: {error.strerror}")
+        if in_the_way := _in_the_way(job.directory, path.split("/")):
+            what = f"cannot write the trace `{path}`: the upstream has {in_the_way} in its way"
+            job.complain(f"{what}. Remove `trace:` from the definition, or ask the upstream to make way")
+        else:
+            where = os.path.join(job.directory, error.filename or "")
+            job.complain(f"the trace cannot be written: {where}: {error.strerror}")
+
+
+def _in_the_way(directory: str, parts: list[str]) -> str:
+    """What stands where a folder of a path or its file belongs; empty when nothing does."""
+    for number in range(1, len(parts) + 1):
+        path = "/".join(parts[:number])
+        try:
+            mode = os.lstat(os.path.join(directory, path)).st_mode
+        except OSError:
+            return ""
+        if stat.S_ISDIR(mode) == (number == len(parts)):
+            kind = "a directory" if stat.S_ISDIR(mode) else "a link" if stat.S_ISLNK(mode) else "a file"
+            return f"{kind} `{path}`"
+    return ""
 
 
 @contextlib.contextmanager
@@ -86,7 +106,11 @@ def _write(folder: int, name: str, text: str) -> None:
         file.write(text)
         file.flush()
         os.fsync(descriptor)
-    os.replace(aside, name, src_dir_fd=folder, dst_dir_fd=folder)
+    try:
+        os.replace(aside, name, src_dir_fd=folder, dst_dir_fd=folder)
+    except OSError:
+        os.unlink(aside, dir_fd=folder)
+        raise
 
 
 def _content(job: Job, folder: int, now: float) -> str:

@@ -22,6 +22,8 @@ _GUARD = ("--debug=del2", "--max-delete=0")
 
 _DELETED = "would be deleted"
 
+_REMEDY = "Let it pass on rsync's output and errors, apart and unchanged"
+
 _SHOWN = 100
 """Deletions that a log names; of more it gives the number."""
 
@@ -46,8 +48,10 @@ def guarded(job: Job, full: Command) -> Iterator[Command]:
         yield asking(full, names)
         if job.exit_code == rsync_words.USAGE and not names.in_force:
             yield from rsync_words.falling_back(job, full, _GUARD)
-        elif names.in_force:  # else the program takes no options from us, and the tree is compared afterwards
+        elif names.in_force:
             yield from _after(job, full, names)
+        else:
+            _unheard(job, full)
 
 
 def _plain(job: Job, full: Command) -> Iterator[Command]:
@@ -95,6 +99,17 @@ def _after(job: Job, full: Command, names: Names) -> Iterator[Command]:
         job.contents = Tree(names.listed.files, names.listed.size)
 
 
+def _unheard(job: Job, full: Command) -> None:
+    """When a program printed nothing of what it was asked: the tree is compared afterwards; raises Abort after 25."""
+    program = full.argv[0]
+    if job.exit_code == _DELETIONS_LEFT:
+        what = f"cannot judge deletions: `{program}` exited with 25, so it left deletions out, but printed none of them"
+        raise Abort(FAILED, f"{what}. Expected lines such as `delete_item(…)` on its standard output. {_REMEDY}")
+    if job.exit_code == 0:
+        what = f"`{program}` printed nothing of what `--debug=del2` asks for, so this run has no guard before deletions"
+        job.note(f"{what}. {_REMEDY}, or it deletes nothing")
+
+
 def _without_deletions(code: int, errors: Errors) -> int:
     """The exit code that rsync would have had if there had been nothing to delete."""
     if code == _PARTIAL and errors.only_obstacles:
@@ -109,18 +124,18 @@ def _is_complete(job: Job, code: int) -> bool:
 
 def judge(job: Job, names: Names) -> deletions.Measured:
     """Return what there is to delete; raises Abort when that is too much, or is not what rsync says it left out."""
-    protected = frozenset(os.fsencode(path.rstrip("/")) for path in rsync_words.traces(job.mirror))
+    exempt = deletions.Exempt(_own(job), rsync_words.keeps_partials_apart(job.mirror))
     try:
-        found = deletions.measure(job.directory, names.items(), protected, job.stopped, job.past.success_at)
+        found = deletions.measure(job.directory, names.items(), exempt, job.stopped, job.past.success_at)
     except deletions.Interrupted as error:
         raise Abort(INTERRUPTED, "the run was told to stop before it deleted anything") from error
     except deletions.Outside as outside:
-        raise _refused(f"rsync named `{shown(outside.args[0])}`, which it must not delete") from outside
+        raise _refused(job, f"rsync named `{shown(outside.args[0])}`, which it must not delete") from outside
     hits = names.errors.limits_hit
     if sum(hits) != found.limit_hits or len(hits) > 1:
-        raise _refused(f"rsync left out {sum(hits)} deletions, but named {found.limit_hits}")
+        raise _refused(job, f"rsync left out {sum(hits)} deletions, but named {found.limit_hits}")
     if names.listed is None:
-        raise _refused("rsync did not report how many files the upstream has")
+        raise _refused(job, "rsync did not report how many files the upstream has")
     if reason := _excess(job, found, names.listed):
         _show(job, names, "would delete")
         raise Abort(REFUSED, reason)
@@ -142,8 +157,26 @@ def forecast(job: Job, names: Names) -> str:
     return f"would delete {_figures(found)}"
 
 
-def _refused(what: str) -> Abort:
-    return Abort(REFUSED, f"{what}; nothing was deleted. Check the log and the upstream")
+def _refused(job: Job, what: str) -> Abort:
+    reason = f"{what}; nothing was deleted. Check the log and the upstream"
+    if program := job.mirror.command:
+        reason += f", and let `{program}` pass on rsync's output and errors, apart and unchanged"
+    return Abort(REFUSED, reason)
+
+
+def _own(job: Job) -> frozenset[bytes]:
+    """The paths of the trace hook: they are no loss, and stay although the upstream may lack them."""
+    return frozenset(os.fsencode(path.rstrip("/")) for path in rsync_words.traces(job.mirror))
+
+
+def _deletions(job: Job, names: Names) -> Iterator[Item]:
+    """The items that are to be deleted: the trace hook's only where they are in the way of another type."""
+    kept = _own(job)
+    if not kept:
+        return names.items()
+    places = [item.path for item in names.items() if item.path in kept and item.obstacle and item.is_folder]
+    kept = frozenset(path for path in kept if not any((path + b"/").startswith(place + b"/") for place in places))
+    return (item for item in names.items() if item.path not in kept)
 
 
 def _excess(job: Job, found: deletions.Measured, listed: Counts) -> str:
@@ -159,7 +192,9 @@ def _excess(job: Job, found: deletions.Measured, listed: Counts) -> str:
         old = old._replace(files=min(old.files, job.accepted.files))
         losses.append((Loss(job.accepted, old, listed.files), f"of the last accepted success {_happens(gone)}"))
     own = rsync_words.own_limit(job.mirror)
-    limits = [job.limits] if own is None or job.limits.named else [job.limits._replace(most=own), job.limits]
+    limits = [job.limits]
+    if own is not None and not job.limits.named:
+        limits.insert(0, job.limits._replace(most=own[0], source=own[1]))
     reasons = (refusal(limit, loss, name, happens, emptied) for limit in limits for loss, happens in losses)
     return next(filter(None, reasons), "")
 
@@ -177,13 +212,14 @@ def _happens(gone: Tree) -> str:
 
 def _tell(job: Job, names: Names, found: deletions.Measured) -> None:
     _show(job, names, "deleting")
-    job.note(f"deletes {_figures(found)}")
+    if found.lost.files or found.folders:
+        job.note(f"deletes {_figures(found)}")
 
 
 def _show(job: Job, names: Names, verb: str) -> None:
     """Write the first deletions into the log, and how many more there are."""
     lines, number = [], 0
-    for line in lines_of(names, verb):
+    for line in lines_of(job, names, verb):
         number += 1
         if number <= _SHOWN:
             lines.append(line)
@@ -192,9 +228,9 @@ def _show(job: Job, names: Names, verb: str) -> None:
     job.write("".join(f"{line}\n" for line in lines))
 
 
-def lines_of(names: Names, verb: str) -> Iterator[str]:
+def lines_of(job: Job, names: Names, verb: str) -> Iterator[str]:
     """A line for each deletion, as rsync prints them."""
-    for item in names.items():
+    for item in _deletions(job, names):
         if not _is_done(item):
             yield f"*{verb}   {shown(item.path)}{'/' if item.is_folder else ''}"
 
@@ -209,7 +245,7 @@ def _delete(job: Job, names: Names, lost: Tree) -> None:
 
     deletion_record.begin(job, names, lost)
     try:
-        failures = deletions.delete(job.directory, names.items(), job.stopped)
+        failures = deletions.delete(job.directory, _deletions(job, names), job.stopped)
     except deletions.Interrupted as error:
         raise Abort(INTERRUPTED, "the run was told to stop while it deleted; the next run deletes the rest") from error
     if failures:
@@ -237,4 +273,14 @@ def _replace(job: Job, full: Command, obstacles: list[bytes], errors: Errors) ->
     if blocked:
         job.write(errors.held())
         job.exit_code = _PARTIAL
-        job.explanation = f"`{shown(blocked[0])}` is a directory with protected files, and something else upstream"
+        job.explanation = _why_blocked(job.directory, blocked[0])
+
+
+def _why_blocked(directory: str, path: bytes) -> str:
+    """Why a directory did not make way; rsync's filters keep what is left in it."""
+    where = os.fsencode(directory)
+    walk = os.walk(os.path.join(where, path))
+    left = next((os.path.join(folder, files[0]) for folder, _folders, files in walk if files), None)
+    what = f"`{shown(path)}` is a directory with protected files, and something else upstream"
+    which = f"`{shown(os.path.relpath(left, where))}`" if left else "them"
+    return f"{what}. Remove {which}, or the filter that protects it"

@@ -29,7 +29,7 @@ class Interrupted(Exception):  # noqa: N818 - what happened
 
 
 class Outside(Exception):  # noqa: N818 - what a name is
-    """A name that leads out of the mirror, or to a protected path."""
+    """A name that leads out of the mirror."""
 
 
 class Failure(NamedTuple):
@@ -103,12 +103,10 @@ class Folders:
         self._path = self._before = self._mode = None
 
 
-def checked(path: bytes, protected: Iterable[bytes]) -> tuple[bytes, bytes]:
-    """Return the folder and the name of a path; raises Outside for one that is not below the root or is protected."""
+def checked(path: bytes) -> tuple[bytes, bytes]:
+    """Return the folder and the name of a path; raises Outside for one that is not below the root."""
     parts = path.split(b"/")
     if not path or b"\0" in path or any(part in (b"", b".", b"..") for part in parts):
-        raise Outside(path)
-    if path in protected:
         raise Outside(path)
     folder, _slash, name = path.rpartition(b"/")
     return folder, name
@@ -137,6 +135,13 @@ def set_times(root: str, times: Times) -> None:
                 os.utime(opened.enter(folder), ns=found)
 
 
+class Exempt(NamedTuple):
+    """What counts for no limit: paths that Skipjack itself makes, and, if `partials`, what folders `.~tmp~` hold."""
+
+    own: frozenset[bytes] = frozenset()
+    partials: bool = True
+
+
 class Measured(NamedTuple):
     """What there is to delete: files with their bytes, folders, and how often rsync's limit must have been hit.
 
@@ -154,7 +159,7 @@ class Measured(NamedTuple):
 def measure(
     root: str,
     items: Iterable[Item],
-    protected: frozenset[bytes],
+    exempt: Exempt,
     stopped: Callable[[], bool],
     success_at: float | None,
 ) -> Measured:
@@ -168,14 +173,15 @@ def measure(
         for number, item in enumerate(items):
             if number % _STOP_EVERY == 0 and stopped():
                 raise Interrupted
-            folder, name = checked(item.path, protected)
+            folder, name = checked(item.path)
+            own = item.path in exempt.own
             if item.is_folder:
-                folders += not item.obstacle
+                folders += not item.obstacle and not own
                 obstacles += item.obstacle and not _is_replaced(opened, folder, name)
                 hits += item.nested or (not item.obstacle and _is_empty(opened, item.path))
             elif not item.obstacle:
                 hits += 1
-                if _UNFINISHED not in folder.split(b"/"):
+                if not own and not (exempt.partials and _UNFINISHED in folder.split(b"/")):
                     files += 1
                     status = _status(opened, folder, name)
                     more = _size(status, links)

@@ -106,11 +106,12 @@ def invocation(job: Job, words: tuple[str, ...]) -> Command:
 def begin(mirror: Mirror) -> tuple[str, ...]:
     """The built-in options or those that a definition has in their place.
 
-    The rules that keep the trace hook's files stand before all others: of rsync's filter rules the first one wins.
+    The rules that keep the trace hook's files stand before all others: of rsync's filter rules the first one wins. They
+    are perishable (`p`), so that a folder of the trace makes way where the upstream has a file or a link in its place.
     """
     if mirror.rsync_override_only:
         return mirror.rsync_override
-    kept = [f"--filter=protect /{path}" for path in rsync_words.traces(mirror)]
+    kept = [f"--filter=protect,p /{path}" for path in rsync_words.traces(mirror)]
     return (*kept, *(mirror.rsync_override or BUILT_IN))
 
 

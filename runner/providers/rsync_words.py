@@ -29,6 +29,8 @@ _DELETING = frozenset({
     "--delete", "--delete-before", "--delete-during", "--delete-delay", "--delete-after", "--delete-excluded",
     "--delete-missing-args", "--force",
 })  # fmt: skip
+_LISTS = ("rsync_override", "rsync_options", "rsync_options_extra")
+_RULES = ("--filter", "--include", "--exclude", "--include-from", "--exclude-from", "-F", "--cvs-exclude")
 _NOT_DOING = frozenset({"--dry-run", "--list-only"})
 _BACKUPS = frozenset({"--backup", "--backup-dir"})
 _SECOND_STAGE = _DELETING | {"--delay-updates", "--ignore-errors"}
@@ -94,11 +96,30 @@ def with_more(words: tuple[str, ...], more: Sequence[str]) -> tuple[str, ...]:
     return (*words[:-2], *more, *words[-2:])
 
 
-def own_limit(mirror: Mirror) -> int | None:
-    """The smallest `--max-delete` in a definition's options: Skipjack sees to it in rsync's place."""
-    words = (*mirror.rsync_override, *mirror.rsync_options, *mirror.rsync_options_extra)
-    found = [int(each.value or "0", 0) for each in rsync_options.read(words).named("--max-delete")]
-    return min([number for number in found if number >= 0], default=None)
+def own_limit(mirror: Mirror) -> tuple[int, str] | None:
+    """The smallest `--max-delete` of the options in force, and where it stands; Skipjack keeps to it in rsync's place.
+
+    A negative one allows no deletion.
+    """
+    found = []
+    for key in ("rsync_override",) if mirror.rsync_override_only else _LISTS:
+        for option in rsync_options.read(getattr(mirror, key)).named("--max-delete"):
+            number = rsync_options.number(option.value or "")
+            if number != rsync_options.NO_MAX_DELETE:
+                found.append((max(number, 0), f"`--max-delete={number}` in `{key}`"))
+    return min(found, default=None)
+
+
+def keeps_partials_apart(mirror: Mirror) -> bool:
+    """Whether all folders `.~tmp~` in a mirror are rsync's own: no such folder of the upstream is transferred.
+
+    For that the first of the filter rules must leave them out, as it does in the built-in options.
+    """
+    if not mirror.rsync_override:
+        return True
+    options = rsync_options.read(mirror.rsync_override).named(*_RULES)
+    first = next((option for option in options if option.value != "risk .~tmp~/"), None)
+    return first is not None and (first.name, first.value) == ("--exclude", ".~tmp~/")
 
 
 def traces(mirror: Mirror) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from runner import pipeline, process
@@ -43,11 +44,13 @@ class Site:
         job.log_file = str(self.log)
         return job
 
-    def run(self, job: Job, stop: process.Stop | None = None) -> Ending:
-        """Take a job through the pipeline without any hook."""
+    def run(self, job: Job, stop: process.Stop | None = None, hooks: tuple[ModuleType, ...] = ()) -> Ending:
+        """Take a job through the pipeline, without any hook but these."""
         self.log.write_text("")
         provider = PROVIDERS[job.mirror.provider]
-        means = pipeline.Means(provider, (), (), stop or process.Stop(), lambda _number: None, lambda _progress: None)
+        means = pipeline.Means(
+            provider, hooks, (), stop or process.Stop(), lambda _number: None, lambda _progress: None
+        )
         return pipeline.run(job, means)
 
     def sync(self, named: int | str | None = None, **fields: Any) -> Ending:

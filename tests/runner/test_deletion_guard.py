@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 
 from runner import process
+from runner.api import Job
 from runner.deletion_limits import Tree
+from runner.hooks import trace
 from runner.past import Past
 from runner.providers import deletion_guard, deletion_names, deletions
 from runner.providers.deletion_names import Item, Names, decoded, shown
@@ -303,9 +305,136 @@ def test_a_directory_with_protected_files_that_becomes_a_file_is_a_failure_that_
     failed = site.sync(rsync_options=("--filter=protect local",))
 
     assert (failed.status, failed.exit_code) == ("failed", 23)
-    assert failed.reason == "`folder-1` is a directory with protected files, and something else upstream"
+    assert failed.reason == (
+        "`folder-1` is a directory with protected files, and something else upstream."
+        " Remove `folder-1/local`, or the filter that protects it"
+    )
     assert "could not make way for new regular file: folder-1\n" in site.log.read_text()
     assert [path.name for path in (site.directory / "folder-1").iterdir()] == ["local"]
+
+
+HOST = "mirror.example"
+TRACE = f"project/trace/{HOST}"
+
+
+def traced(site: Site, named: str | None = None, **fields: Any) -> Job:
+    """Sync once with the trace's hook, and return the job, which must be a success."""
+    job = site.job(named, trace=HOST, **fields)
+    ending = site.run(job, hooks=(trace,))
+    assert (ending.status, ending.reason) == ("success", ""), site.log.read_text()
+    return job
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize("becomes", [become_file, become_link])
+@pytest.mark.parametrize(
+    ("place", "named"), [("project", None), ("project/trace", None), ("project", "100%"), ("project/trace", "100%")]
+)
+def test_a_folder_of_the_trace_makes_way_for_a_file_or_a_link_of_the_upstream(
+    site: Site, provider: str, becomes: Callable[[Path], None], place: str, named: str | None
+) -> None:
+    grow(site.upstream, {"project/trace/master": "m", "project/trace/in/x": "x", "project/other": "o"})
+    assert traced(site, provider=provider).complaints == []
+    assert (site.directory / TRACE).is_file()
+    shutil.rmtree(site.upstream / place)
+    becomes(site.upstream / place)
+    lose(site, 3)
+
+    for _time in range(2):
+        job = traced(site, named, provider=provider)
+        # The hook itself changes the time of the mirror's top.
+        assert {**tree(site.directory), ".": None} == {**tree(site.upstream), ".": None}
+        what = "a file" if becomes is become_file else "a link"
+        assert job.complaints == [
+            f"cannot write the trace `{TRACE}`: the upstream has {what} `{place}` in its way."
+            " Remove `trace:` from the definition, or ask the upstream to make way"
+        ]
+
+    (site.upstream / place).unlink()
+    grow(site.upstream, {"project/trace/master": "m"})
+    assert traced(site, provider=provider).complaints == []
+    assert (site.directory / TRACE).is_file()
+
+
+def test_files_of_others_beside_the_trace_count_when_its_folder_makes_way(site: Site) -> None:
+    grow(site.upstream, {f"project/trace/{number}": "x" for number in range(5)})
+    traced(site)
+    shutil.rmtree(site.upstream / "project")
+    become_file(site.upstream / "project")
+
+    refused = site.run(site.job(trace=HOST, max_delete=4), hooks=(trace,))
+
+    assert refused.reason.startswith("5 of 25 files (5 B) would be deleted; `max_delete: 4` allows 4.")
+    assert (site.directory / TRACE).is_file()
+    traced(site, max_delete=5)
+    assert (site.directory / "project").read_text() == "now a file"
+
+
+def test_a_filter_of_ones_own_in_a_folder_of_the_trace_is_named_when_it_keeps_the_folder(site: Site) -> None:
+    traced(site)
+    grow(site.directory, {"project/trace/local": "ours"})
+    become_file(site.upstream / "project")
+    lose(site, 3)
+
+    failed = site.run(site.job(trace=HOST, rsync_options=("--filter=protect local",)), hooks=(trace,))
+
+    assert (failed.status, failed.exit_code) == ("failed", 23)
+    assert failed.reason == (
+        "`project` is a directory with protected files, and something else upstream."
+        " Remove `project/trace/local`, or the filter that protects it"
+    )
+    assert not (site.directory / "folder-0/0").exists(), "everything else is deleted"
+
+
+@pytest.mark.parametrize("path", [TRACE, f"Archive-Update-in-Progress-{HOST}"])
+def test_a_directory_of_the_upstream_in_the_place_of_the_trace_is_mirrored(site: Site, path: str) -> None:
+    traced(site)
+    grow(site.upstream, {f"{path}/x": "x"})
+
+    traced(site)  # at its beginning nothing is in the way of the second file yet
+    job = traced(site)
+    assert (site.directory / path / "x").is_file()
+    assert not list(site.directory.rglob("*.new"))
+    assert job.complaints == [
+        f"cannot write the trace `{path}`: the upstream has a directory `{path}` in its way."
+        " Remove `trace:` from the definition, or ask the upstream to make way"
+    ]
+    shutil.rmtree(site.upstream / path)
+    become_file(site.upstream / path)
+    traced(site)
+    assert not (site.directory / path).is_dir()
+    assert (site.directory / TRACE).is_file()
+
+
+@pytest.mark.parametrize("more", [{}, {"project/trace/master": "m"}])
+def test_the_trace_stays_without_a_filter_too(site: Site, more: dict[str, str]) -> None:
+    """`rsync_override_only` leaves out the filters that protect it; rsync then names it, and nobody deletes it."""
+    grow(site.upstream, more)
+    alone: dict[str, Any] = {"rsync_override": ("-a", "--delete"), "rsync_override_only": True}
+    traced(site, **alone)
+    lose(site, 2)
+
+    job = traced(site, max_delete=2, **alone)
+
+    assert job.complaints == []
+    log = site.log.read_text()
+    assert (site.directory / TRACE).is_file() and "*deleting   folder-0/0\n" in log
+    assert "project" not in log and "skipjack: deletes 2 files (1 B) and 0 directories\n" in log
+
+
+def test_a_server_that_names_the_trace_deletes_nothing_of_it(site: Site, tmp_path: Path) -> None:
+    traced(site)
+    names = "".join(f'echo "delete_item({path}) mode=100644 flags=2";' for path in (TRACE, "folder-1/1"))
+    lying = program(
+        tmp_path, f'case "$*" in *--max-delete=0*) {names} rsync "$@" && {{ echo "{LIMIT}" >&2; exit 25; }};; esac'
+    )
+
+    traced(site, command=lying)
+
+    assert (site.directory / TRACE).is_file() and not (site.directory / "folder-1/1").exists()
+
+
+LIMIT = "Deletions stopped due to --max-delete limit (2 skipped)"
 
 
 def test_an_unreadable_directory_of_the_upstream_deletes_nothing(site: Site) -> None:
@@ -462,8 +591,48 @@ def test_an_own_max_delete_is_one_more_limit(site: Site) -> None:
     refused = site.sync(rsync_options=("--max-delete=2",))
 
     assert refused.status == "refused"
-    assert refused.reason.startswith("3 of 20 files (3 B) would be deleted; `max_delete: 2` allows 2.")
+    expected = "3 of 20 files (3 B) would be deleted; `--max-delete=2` in `rsync_options` allows 2."
+    assert refused.reason == f"{expected} {ACCEPT}"
     assert site.sync(rsync_options=("--max-delete", "3")).status == "success"
+
+
+@pytest.mark.parametrize(
+    ("fields", "source"),
+    [
+        ({"rsync_options": ("--max-delete=0",)}, "`--max-delete=0` in `rsync_options` allows 0"),
+        ({"rsync_options": ("--max-delete=-1",)}, "`--max-delete=-1` in `rsync_options` allows 0"),
+        ({"rsync_options_extra": ("--max-delete=",)}, "`--max-delete=0` in `rsync_options_extra` allows 0"),
+        (
+            {"rsync_override": ("-a", "--delete", "--max-delete=2"), "rsync_options": ("--max-delete=010",)},
+            "`--max-delete=2` in `rsync_override` allows 2",
+        ),
+        ({"rsync_options": ("--max-delete=5",), "max_delete": 1}, "`max_delete: 1` allows 1"),
+    ],
+    ids=str,
+)
+def test_a_refusal_names_the_limit_and_where_it_stands(site: Site, fields: dict[str, Any], source: str) -> None:
+    """A negative number allows no deletion, as in rsync itself."""
+    lose(site, 3)
+
+    refused = site.sync(**fields)
+
+    assert (refused.status, refused.reason) == ("refused", f"3 of 20 files (3 B) would be deleted; {source}. {ACCEPT}")
+    assert len([path for path in site.directory.rglob("*") if path.is_file()]) == 20
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"rsync_options": (f"--max-delete={-(2**31)}",)},
+        {"rsync_options": ("--max-delete=1",), "rsync_override": ("-a", "--delete"), "rsync_override_only": True},
+    ],
+    ids=str,
+)
+def test_an_own_limit_that_is_not_in_force_limits_nothing(site: Site, fields: dict[str, Any]) -> None:
+    lose(site, 3)
+
+    assert site.sync(**fields).status == "success"
+    assert len([path for path in site.directory.rglob("*") if path.is_file()]) == 17
 
 
 def test_an_rsync_that_deletes_nothing_needs_no_guard(site: Site) -> None:
@@ -496,8 +665,58 @@ def test_a_name_that_does_not_arrive_or_is_forged_deletes_nothing(site: Site, tm
         refused = site.sync(command=program(tmp_path, script), rsync_options=("--exclude=/local",))
         assert refused.status == "refused"
         assert "deletions, but named" in refused.reason
+        assert refused.reason.endswith("pass on rsync's output and errors, apart and unchanged")
         assert "nothing was deleted" in refused.reason
         assert len([path for path in site.directory.rglob("*") if path.is_file()]) == 21
+
+
+QUIET = 'rsync "$@" >/dev/null; exit'
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize("script", [QUIET, 'rsync "$@" >/dev/null 2>&1; exit', 'rsync "$@" -q; exit'])
+@pytest.mark.parametrize("codes", [(), (25,)])
+def test_a_program_that_hides_what_rsync_prints_gets_a_reason(
+    site: Site, tmp_path: Path, provider: str, script: str, codes: tuple[int, ...]
+) -> None:
+    lose(site, 3)
+    hiding = program(tmp_path, script)
+
+    failed = site.sync(command=hiding, provider=provider, rsync_success_exit_codes=codes)
+
+    assert (failed.status, failed.exit_code) == ("failed", 25)
+    assert failed.reason == (
+        f"cannot judge deletions: `{hiding}` exited with 25, so it left deletions out, but printed none of them."
+        " Expected lines such as `delete_item(…)` on its standard output."
+        " Let it pass on rsync's output and errors, apart and unchanged"
+    )
+    assert len([path for path in site.directory.rglob("*") if path.is_file()]) == 20
+
+
+def test_a_program_that_hides_the_code_of_rsync_as_well_is_named_in_the_log(site: Site, tmp_path: Path) -> None:
+    lose(site, 3)
+    job = site.job(command=program(tmp_path, 'rsync "$@" >/dev/null; exit 0'))
+
+    assert site.run(job).status == "success"
+
+    assert not job.deletions_judged
+    assert "so this run has no guard before deletions. Let it pass on rsync's output" in site.log.read_text()
+    assert len([path for path in site.directory.rglob("*") if path.is_file()]) == 20
+
+
+@pytest.mark.parametrize("script", ['rsync "$@" 2>&1; exit', 'rsync "$@" 2>/dev/null; exit'])
+def test_a_program_that_hides_the_errors_of_rsync_gets_a_reason(site: Site, tmp_path: Path, script: str) -> None:
+    lose(site, 3)
+    hiding = program(tmp_path, script)
+
+    refused = site.sync(command=hiding)
+
+    assert (refused.status, refused.reason) == (
+        "refused",
+        "rsync left out 0 deletions, but named 3; nothing was deleted. Check the log and the upstream,"
+        f" and let `{hiding}` pass on rsync's output and errors, apart and unchanged",
+    )
+    assert len([path for path in site.directory.rglob("*") if path.is_file()]) == 20
 
 
 def test_a_folder_whose_name_ends_like_that_of_unfinished_files_is_as_limited_as_any_other(site: Site) -> None:
@@ -509,6 +728,46 @@ def test_a_folder_whose_name_ends_like_that_of_unfinished_files_is_as_limited_as
 
     assert refused.status == "refused" and "40 of 60 files" in refused.reason
     assert len(list((site.directory / "pool.~tmp~").iterdir())) == 40
+
+
+OWN = ("-aH", "--delete", "--delay-updates")
+EXCLUDED = ("--filter", "risk .~tmp~/", "--exclude", ".~tmp~/")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"rsync_override": ("-aH", "--delete")},
+        {"rsync_override": ("-aH", "--delete"), "rsync_override_only": True},
+        {"rsync_override": ("-aH", "--delete", "--include=.~tmp~/", *EXCLUDED)},
+        {"rsync_override": ("-aH", "--delete", "--exclude=.~tmp~/x")},
+    ],
+    ids=str,
+)
+def test_a_folder_of_the_upstream_named_like_that_of_unfinished_files_is_limited(
+    site: Site, fields: dict[str, Any]
+) -> None:
+    grow(site.upstream, {f".~tmp~/{number}": "x" for number in range(40)})
+    assert site.sync(**fields).status == "success"
+    assert len(list((site.directory / ".~tmp~").iterdir())) == 40
+    shutil.rmtree(site.upstream / ".~tmp~")
+
+    refused = site.sync(max_delete="10%", **fields)
+
+    assert refused.status == "refused"
+    assert refused.reason.startswith("40 of 60 files (40 B) would be deleted;")
+    assert len(list((site.directory / ".~tmp~").iterdir())) == 40
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, {"rsync_override": (*OWN, *EXCLUDED)}, {"rsync_override": (*OWN, *EXCLUDED[2:])}]
+)
+def test_unfinished_files_of_an_earlier_run_are_no_loss(site: Site, fields: dict[str, Any]) -> None:
+    grow(site.directory, {f"folder-1/.~tmp~/{number}": "part" for number in range(40)})
+    (site.upstream / "folder-1/1").unlink()
+
+    assert site.sync(max_delete=1, **fields).status == "success"
+    assert not (site.directory / "folder-1/1").exists()
 
 
 def test_a_message_of_the_day_is_not_taken_for_words_of_rsync(tmp_path: Path) -> None:
@@ -533,14 +792,12 @@ def test_a_message_of_the_day_is_not_taken_for_words_of_rsync(tmp_path: Path) ->
     assert (made.directory / "local/empty").is_dir()
 
 
-@pytest.mark.parametrize(
-    "path", [b"../x", b"/etc/x", b"a/../../x", b"", b"a//b", b"./x", b"a/.", b"project/trace/host"]
-)
-def test_no_name_leads_out_of_the_mirror_or_to_what_is_protected(tmp_path: Path, path: bytes) -> None:
+@pytest.mark.parametrize("path", [b"../x", b"/etc/x", b"a/../../x", b"", b"a//b", b"./x", b"a/."])
+def test_no_name_leads_out_of_the_mirror(tmp_path: Path, path: bytes) -> None:
     items = [Item(path, is_folder=False, nested=False, obstacle=False)]
 
     with pytest.raises(deletions.Outside):
-        deletions.measure(str(tmp_path), items, frozenset({b"project/trace/host"}), lambda: False, None)
+        deletions.measure(str(tmp_path), items, deletions.Exempt(), lambda: False, None)
 
 
 def test_no_link_is_followed_when_deleting(tmp_path: Path) -> None:

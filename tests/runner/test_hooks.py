@@ -494,7 +494,10 @@ def test_no_link_in_the_mirror_leads_a_trace_out_of_it(job: Job, tmp_path: Path,
     assert run(job).status == "success"
 
     assert [path.name for path in outside.rglob("*")] == ["trace"]
-    assert job.complaints == [f"the trace cannot be written: {job.directory}/{Path(link).name}: Not a directory"]
+    assert job.complaints == [
+        f"cannot write the trace `project/trace/{HOST}`: the upstream has a link `{link}` in its way."
+        " Remove `trace:` from the definition, or ask the upstream to make way"
+    ]
 
 
 def test_a_link_in_the_place_of_the_files_is_replaced_and_not_followed(job: Job, tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ TRACED = ["project/", "project/trace/", "project/trace/host.example", "Archive-U
             {"exclude_file": "/etc/passwd", "rsync_options": ("-z",), "rsync_options_extra": ("-c",)},
             [*BUILT_IN, "--timeout=120", "--exclude-from", "/etc/passwd", "-z", "-c"],
         ),
-        ({"trace": "host.example"}, [*(f"--filter=protect /{path}" for path in TRACED), *BUILT_IN, "--timeout=120"]),
+        ({"trace": "host.example"}, [*(f"--filter=protect,p /{path}" for path in TRACED), *BUILT_IN, "--timeout=120"]),
         ({"rsync_override": ("-a",), "rsync_options": ("-z",)}, ["-a", "--timeout=120", "-z"]),
         ({"rsync_override": ("-a",), "rsync_override_only": True, "use_ipv6": True, "rsync_options": ("-z",)}, ["-a"]),
     ],

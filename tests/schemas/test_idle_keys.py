@@ -72,11 +72,45 @@ def test_an_option_that_has_no_effect_is_a_warning_and_no_problem() -> None:
     mirror = one("rsync_options: [-avz, --info=progress2, --exclude, -q]\nrsync_override: [-a, --max-delete, '7']")
 
     assert hints.of_mirrors([mirror, mirror._replace(worker="w2")]) == [
+        "`debian`: `--max-delete=7` in `rsync_override` is one more limit for Skipjack's own guard."
+        " Write `max_delete: 7` instead, in place of the share `50%`.",
         "`debian`: `-v`, `--info` in `rsync_options` has no effect: Skipjack sets what rsync prints. Remove it.",
-        "`debian`: `--max-delete` in `rsync_override` is one more limit for Skipjack's own guard."
-        " Write `max_delete: 7` instead.",
     ]
     assert hints.of_mirrors([one("rsync_options: [-a, --stats, -h, -P]")]) == []
+
+
+NOTHING = (
+    "allows no deletion: a run with a file to delete is refused. Write `max_delete: 0` instead;"
+    " to keep what the upstream has deleted, write an `rsync_override` without `--delete`."
+)
+
+
+@pytest.mark.parametrize(
+    ("word", "more", "number", "advice"),
+    [
+        ("--max-delete=0", "", 0, NOTHING), ("--max-delete=-1", "", -1, NOTHING), ("--max-delete=", "", 0, NOTHING),
+        ("--max-delete=-1", "max_delete: 5", -1, NOTHING),
+        ("--max-delete=0x10", "max_delete: 20", 16,
+         "is one more limit for Skipjack's own guard. Write `max_delete: 16` instead."),
+        ("--max-delete=010", "max_delete: 5", 8, "is no limit beside `max_delete: 5`. Remove it."),
+        ("--max-delete=0", "max_delete: 0", 0, "is no limit beside `max_delete: 0`. Remove it."),
+        ("--max-delete=-2147483648", "", -(2**31), "is no limit beside `max_delete: 50%`. Remove it."),
+        ("--max-delete=2000000000", "", 2_000_000_000, "is no limit beside `max_delete: 50%`. Remove it."),
+    ],
+)  # fmt: skip
+def test_the_advice_about_an_own_limit_of_deletions_is_true(word: str, more: str, number: int, advice: str) -> None:
+    mirror = one(f"rsync_options: ['{word}']\n{more}")
+
+    assert hints.of_mirrors([mirror]) == [f"`debian`: `--max-delete={number}` in `rsync_options` {advice}"]
+    written = advice.partition("Write `")[2].partition("`")[0] or more or "max_delete: 50%"
+    assert one(written).name == "debian", "what it says can be written"
+
+
+def test_options_that_are_not_in_force_are_no_matter_of_a_warning() -> None:
+    mirror = one("rsync_override: [-a]\nrsync_override_only: true")
+    assert hints.of_mirrors([mirror._replace(rsync_options=("-v", "--max-delete=3"))]) == []
+    command = one("provider: command\ncommand: /srv/sync")
+    assert hints.of_mirrors([command._replace(rsync_options=("-v",))]) == []
 
 
 def test_options_of_the_output_are_taken_out_of_clusters_as_well() -> None:
