@@ -790,6 +790,7 @@ def test_a_message_of_the_day_is_not_taken_for_words_of_rsync(tmp_path: Path) ->
     assert ending.bytes is not None and ending.bytes < 10_000
     assert sorted(path.name for path in made.directory.iterdir()) == ["kept", "local"]
     assert (made.directory / "local/empty").is_dir()
+    assert "55555555555" not in made.log.read_text(), "so that no pattern of a definition sees it"
 
 
 @pytest.mark.parametrize("path", [b"../x", b"/etc/x", b"a/../../x", b"", b"a//b", b"./x", b"a/."])
