@@ -124,7 +124,7 @@ def _is_complete(job: Job, code: int) -> bool:
 
 def judge(job: Job, names: Names) -> deletions.Measured:
     """Return what there is to delete; raises Abort when that is too much, or is not what rsync says it left out."""
-    exempt = deletions.Exempt(_own(job), rsync_words.keeps_partials_apart(job.mirror))
+    exempt = deletions.exempt(job.mirror)
     try:
         found = deletions.measure(job.directory, names.items(), exempt, job.stopped, job.past.success_at)
     except deletions.Interrupted as error:
@@ -164,14 +164,9 @@ def _refused(job: Job, what: str) -> Abort:
     return Abort(REFUSED, reason)
 
 
-def _own(job: Job) -> frozenset[bytes]:
-    """The paths of the trace hook: they are no loss, and stay although the upstream may lack them."""
-    return frozenset(os.fsencode(path.rstrip("/")) for path in rsync_words.traces(job.mirror))
-
-
 def _deletions(job: Job, names: Names) -> Iterator[Item]:
     """The items that are to be deleted: the trace hook's only where they are in the way of another type."""
-    kept = _own(job)
+    kept = deletions.exempt(job.mirror).own
     if not kept:
         return names.items()
     places = [item.path for item in names.items() if item.path in kept and item.obstacle and item.is_folder]
@@ -251,8 +246,20 @@ def _delete(job: Job, names: Names, lost: Tree) -> None:
     if failures:
         path, reason = failures[0]
         what = f"cannot delete {len(failures)} items, the first of them `{shown(path)}`: {reason}"
-        raise Abort(FAILED, f"{what}. Check the owner of the files and the mount options")
+        raise Abort(FAILED, f"{what}. {_owners(job.directory, path)}Check the owner of the files and the mount options")
     deletion_record.finish(job)
+
+
+def _owners(directory: str, path: bytes) -> str:
+    """Whose folder an item is in, if it is not the worker's own; empty otherwise."""
+    try:
+        owner = os.stat(os.path.dirname(os.path.join(os.fsencode(directory), path))).st_uid
+    except OSError:
+        return ""
+    if owner == os.geteuid():
+        return ""
+    whose = f"Its folder belongs to the user {owner}, and the worker runs as the user {os.geteuid()}"
+    return f"{whose}. Let rsync run as the worker's user in a container as well. "
 
 
 def _replace(job: Job, full: Command, obstacles: list[bytes], errors: Errors) -> Iterator[Command]:

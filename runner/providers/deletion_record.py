@@ -57,7 +57,7 @@ def _left(job: Job) -> Tree:
     for name in (job.mirror.name, *job.mirror.formerly):
         with contextlib.suppress(OSError), open(_path(job, name), "rb") as file:
             if file.readline() == b"%b\n" % job.past.deleting.encode():
-                return deletions.remaining(job.directory, _items(file))
+                return deletions.remaining(job.directory, _items(file), deletions.exempt(job.mirror))
     return Tree(0, 0)
 
 

@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from runner.api import Tree
+from runner.providers import rsync_words
 from runner.providers.deletion_names import Item
+from schemas.records import Mirror
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _STOP_EVERY = 256
@@ -141,6 +143,16 @@ class Exempt(NamedTuple):
     own: frozenset[bytes] = frozenset()
     partials: bool = True
 
+    def has(self, path: bytes, folder: bytes) -> bool:
+        """Whether a file, in this folder, counts for no limit."""
+        return path in self.own or (self.partials and _UNFINISHED in folder.split(b"/"))
+
+
+def exempt(mirror: Mirror) -> Exempt:
+    """What counts for no limit in a mirror: the trace hook's paths, and files that rsync itself kept apart."""
+    own = frozenset([os.fsencode(path.rstrip("/")) for path in rsync_words.traces(mirror)])
+    return Exempt(own, rsync_words.keeps_partials_apart(mirror))
+
 
 class Measured(NamedTuple):
     """What there is to delete: files with their bytes, folders, and how often rsync's limit must have been hit.
@@ -174,14 +186,13 @@ def measure(
             if number % _STOP_EVERY == 0 and stopped():
                 raise Interrupted
             folder, name = checked(item.path)
-            own = item.path in exempt.own
             if item.is_folder:
-                folders += not item.obstacle and not own
+                folders += not item.obstacle and item.path not in exempt.own
                 obstacles += item.obstacle and not _is_replaced(opened, folder, name)
                 hits += item.nested or (not item.obstacle and _is_empty(opened, item.path))
             elif not item.obstacle:
                 hits += 1
-                if not own and not (exempt.partials and _UNFINISHED in folder.split(b"/")):
+                if not exempt.has(item.path, folder):
                     files += 1
                     status = _status(opened, folder, name)
                     more = _size(status, links)
@@ -192,14 +203,14 @@ def measure(
     return Measured(Tree(files, size), folders, hits, obstacles, Tree(old_files, old_size))
 
 
-def remaining(root: str, items: Iterable[Item]) -> Tree:
+def remaining(root: str, items: Iterable[Item], exempt: Exempt) -> Tree:
     """Return which of the files that `measure` counted are still there; none when the root cannot be read."""
     files = size = 0
     links: dict[tuple[int, int], int] = {}
     with contextlib.suppress(OSError), Folders(root) as opened:
         for item in items:
             folder, _slash, name = item.path.rpartition(b"/")
-            if item.is_folder or item.obstacle or _UNFINISHED in folder.split(b"/"):
+            if item.is_folder or item.obstacle or exempt.has(item.path, folder):
                 continue
             status = _status(opened, folder, name)
             if status is not None and not stat.S_ISDIR(status.st_mode):

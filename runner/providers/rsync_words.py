@@ -4,6 +4,7 @@ What rsync prints is Skipjack's own matter (`schemas/rsync_output.py`): it reads
 of what would be deleted. Its own options stand behind all others, where they win.
 """
 
+import contextlib
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -158,12 +159,21 @@ def falling_back(job: Job, made: Command, more: Sequence[str] = ()) -> Iterator[
     yield without_ours(made)
 
 
+def _new_file(path: str) -> int:
+    """Open a new file that every user may read, in a folder where a container may have put anything at its path."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    os.fchmod(descriptor, 0o644)
+    return descriptor
+
+
 def fetching(job: Job, made: Command, paths: Sequence[bytes], list_file: str) -> Command:
     """An rsync of these paths alone, named in `list_file`, with the options of the command but deleting nothing."""
     match = re.fullmatch(_DAEMON, job.mirror.upstream)
     # A daemon without chroot does not find names below a path inside its module, so they begin at the module's root.
     base, prefix = (f"{match.group(1)}/", match.group(2)) if match else (job.mirror.upstream, "")
-    with open(list_file, "wb") as file:
+    with open(_new_file(list_file), "wb") as file:
         file.writelines([os.fsencode(prefix) + b"./" + path + b"\0" for path in paths])
     words = _without(options_of(made), _DELETING)
     more = ("--no-r", "-d", "--from0", f"--files-from={list_file}")

@@ -233,8 +233,8 @@ def test_options_without_effect_are_a_warning_and_stop_nothing(
 
     warnings = [
         "`m`: `-v` in `rsync_options` has no effect: Skipjack sets what rsync prints. Remove it.",
-        "`m`: `--max-delete` in `rsync_options` is one more limit for Skipjack's own guard."
-        " Write `max_delete: 40` instead.",
+        "`m`: `--max-delete=40` in `rsync_options` is one more limit for Skipjack's own guard."
+        " Write `max_delete: 40` instead, in place of the share `50%`.",
     ]
     assert [f"warning: {line}" in followed.stderr for line in warnings] == [True, True]
     assert "warning" not in again.stderr

@@ -6,6 +6,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -913,6 +914,79 @@ def test_files_of_another_user_are_named_and_the_run_fails(site: Site, monkeypat
     assert failed.status == "failed"
     assert "cannot delete 3 items, the first of them `folder-0/0`: Operation not permitted" in failed.reason
     assert failed.reason.endswith("Check the owner of the files and the mount options")
+
+
+ANOTHER = 12345
+
+
+@pytest.fixture
+def other() -> Iterator[Path]:
+    """A folder that every user may enter."""
+    folder = Path(tempfile.mkdtemp(prefix="skipjack-another-user-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_what_a_worker_that_is_another_user_than_rsync_may_not_delete_stays(
+    other: Path, monkeypatch: pytest.MonkeyPatch, provider: str
+) -> None:
+    """An rsync in a container may run as root while the worker does not: limits hold, and nothing is a success."""
+
+    def as_another(work: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*words: Any) -> Any:
+            os.seteuid(ANOTHER)
+            try:
+                return work(*words)
+            finally:
+                os.seteuid(0)
+
+        return call
+
+    grow(other / "upstream/below", {f"folder-{number % 4}/{number}": "x" * number for number in range(20)})
+    with RsyncDaemon(other / "daemon", {"files": other / "upstream"}) as daemon:
+        site = Site(other, daemon.url("files/below"))
+        assert site.sync(provider=provider).status == "success"
+        for function in ("judge", "_delete"):
+            monkeypatch.setattr(deletion_guard, function, as_another(getattr(deletion_guard, function)))
+        lose(site, 3)
+        job = site.job(provider=provider)
+        failed, judged = site.run(job), job.deletions_judged
+        refused = site.sync(provider=provider, max_delete=2)
+        private = site.sync(provider=provider, rsync_options=("--chmod=D700",), max_delete_bytes=1)
+        left = len([path for path in site.directory.rglob("*") if path.is_file()])
+        accepted = site.sync("100%", provider=provider)
+
+    assert judged and failed.status == "failed"
+    assert failed.reason == (
+        "cannot delete 3 items, the first of them `folder-0/0`: Permission denied. Its folder belongs to the user 0,"
+        f" and the worker runs as the user {ANOTHER}. Let rsync run as the worker's user in a container as well."
+        " Check the owner of the files and the mount options"
+    )
+    assert refused.reason.startswith("3 of 20 files (3 B) would be deleted; `max_delete: 2` allows 2.")
+    assert private.status in ("failed", "refused")
+    assert left == 20
+    assert accepted.status == "success", "rsync itself deletes then"
+
+
+def test_no_link_leads_the_list_of_what_takes_a_directorys_place_elsewhere(site: Site) -> None:
+    """A container may write into the folder of the logs."""
+    precious = site.state / "precious"
+    precious.write_text("secret")
+    shutil.rmtree(site.upstream / "folder-1")
+    become_file(site.upstream / "folder-1")
+    (site.logs / ".m.fetch").symlink_to(precious)
+    before = os.umask(0o077)
+    try:
+        ending = site.sync(command=program(site.state, f"ls -l {site.logs}/.m.fetch >>{site.state}/modes 2>&1"))
+    finally:
+        os.umask(before)
+
+    assert ending.status == "success"
+    assert precious.read_text() == "secret"
+    assert "\n-rw-r--r--" in (site.state / "modes").read_text(), "another user must read it, too"
+    assert not os.path.lexists(site.logs / ".m.fetch")
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
