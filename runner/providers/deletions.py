@@ -13,7 +13,7 @@ from typing import NamedTuple
 from runner.api import Tree
 from runner.providers import rsync_words
 from runner.providers.deletion_names import Item
-from schemas.records import Mirror
+from schemas.mirror_record import Mirror
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _STOP_EVERY = 256

@@ -12,8 +12,10 @@ import pytest
 
 from runner import journal
 from runner.past import Past
-from runner.providers import deletion_record
+from runner.providers import deletion_record, deletions
+from runner.providers.deletion_names import Item
 from schemas.errors import SkipjackError
+from schemas.records import Mirror
 from tests.e2e.parts import RsyncDaemon
 
 from .journaled_sync import SUBJECT, book_of, past, sync
@@ -234,3 +236,15 @@ def test_a_failure_to_delete_counts_only_what_was_deleted(site: Site, monkeypatc
         assert sync(site).reason.startswith("cannot delete 2 items")
     assert past(site).deleted == (5, 10)
     assert sync(site).status == "success"
+
+
+def test_what_counts_for_no_limit_is_not_taken_off_either(tmp_path: Path) -> None:
+    """Of a run that died, only files that it counted and did not delete are taken off."""
+    grow(tmp_path, {"project/trace/host": "x", "a/.~tmp~/part": "part", "left": "xx"})
+    paths = (b"project/trace/host", b"a/.~tmp~/part", b"left", b"gone")
+    items = [Item(path, is_folder=False, nested=False, obstacle=False) for path in paths]
+    mirror = Mirror("m", "w1", "rsync", "rsync://up.example.org/m/", trace="host")
+
+    assert deletions.remaining(str(tmp_path), items, deletions.exempt(mirror)) == (1, 2)
+    override = mirror._replace(rsync_override=("-a", "--delete"))
+    assert deletions.remaining(str(tmp_path), items, deletions.exempt(override)) == (2, 6)
