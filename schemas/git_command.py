@@ -43,7 +43,11 @@ _SETTINGS = (
     "repack.writeBitmaps=false",
 )
 """What holds whatever the user's own settings say: no program in the background and no hook, everything on disk before
-a reference names it, and few files: each fetch leaves one pack, which git syncs, instead of many small objects."""
+a reference names it, and few files: each fetch leaves one pack, which git syncs, instead of many small objects.
+
+That costs four fsyncs for each fetch that brings something (git syncs a pack twice, its index and the reference). A
+damaged checkout is fetched anew, but a shallow remote repository cannot give the history again, and then a person had
+to accept the new one after a power cut."""
 
 _GENERIC = "fatal: Could not read from remote repository"
 _NOISE = re.compile(r"(?i)\s*(warning:|hint:|@|$)")

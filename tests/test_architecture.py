@@ -217,9 +217,9 @@ HEAVY = {
 """What would cost every run and every tick milliseconds."""
 
 BUDGETS = [
-    pytest.param("import runner.work", {"shlex", "runner.api", "runner.deletion_limits"}, 32, id="tick"),
-    pytest.param(f"import runner.run, runner.providers.command; {HOOKS}", {"schemas.rsync_options"}, 54, id="command"),
-    pytest.param(f"import runner.run, runner.providers.rsync; {HOOKS}", {"runner.providers.command"}, 62, id="rsync"),
+    pytest.param("import runner.work", {"shlex", "runner.api", "runner.deletion_limits"}, 34, id="tick"),
+    pytest.param(f"import runner.run, runner.providers.command; {HOOKS}", {"schemas.rsync_options"}, 56, id="command"),
+    pytest.param(f"import runner.run, runner.providers.rsync; {HOOKS}", {"runner.providers.command"}, 64, id="rsync"),
 ]
 """What a program loads, what it must not load beside what is heavy, and how many of our modules at most."""
 
