@@ -72,6 +72,9 @@ def run(
         if held is None and while_held and hold.is_held(header, book):
             what = f"cannot sync {name}: all slots are busy, and nothing starts it later on a worker that is held."
             raise SkipjackError(what, "Run it again when another run has ended.")
+        if held is None and (max_delete is not None or from_empty):
+            what = f"cannot sync {name}: all slots are busy, and what you allow holds for this run alone."
+            raise SkipjackError(what, "Run it again when another run has ended.")
         if held is None:
             book.queue(launched, subject, time.time())
             log("no slot is free; it waits for one", about=name)

@@ -6,12 +6,13 @@ from datetime import datetime, tzinfo
 from typing import NamedTuple
 
 from runner import hold, journal, renames, schedule, trial, unit_health
+from runner.journal import Journal
 from runner.output import say
 from runner.places import Places
 from runner.plan import Due
 from runner.schedule import AFTER, CLOSED, DUE, HELD, LATER, RUNNING, Order, Outlook, Rules, State, World
 from schemas.records import RunnerSettings
-from schemas.states import ACTIVE, INTERRUPTED, LAUNCH_FAILED, LAUNCHING, NONE, STOPPED
+from schemas.states import ACTIVE, INTERRUPTED, LAUNCH_FAILED, LAUNCHING, NONE, REFUSED, STOPPED
 from schemas.units import format_duration
 from schemas.zones import zone
 
@@ -72,7 +73,14 @@ def _look(settings: RunnerSettings, now: float) -> tuple[list[Row], Rules]:
         states = renames.as_called_now(book.states(), aliases)
         held = hold.is_held(opened.header, book)
         mirrors, world = schedule.world(opened, states, book.orders(), held=held)
-    return rows_of(mirrors, world, now), world.rules
+        rows = [_with_refusal(row, book) for row in rows_of(mirrors, world, now)]
+    return rows, world.rules
+
+
+def _with_refusal(row: Row, book: Journal) -> Row:
+    """Show why the last run was refused: that lasts until the operator does what the reason says."""
+    run = book.last_run(row.mirror) if row.status == REFUSED else None
+    return row if run is None or not run.reason else row._replace(why=f"{row.why}; last run refused: {run.reason}")
 
 
 def _names(names: list[str]) -> str:

@@ -9,7 +9,7 @@ import requests
 
 from runner import journal
 from runner.places import Places
-from tests.e2e.gate import status
+from tests.e2e.gate import Gate, status, syncing, upcoming
 from tests.e2e.parts import ConfigRepository, Manager, RsyncDaemon, Worker, wait_until
 
 LATER = "interval: 1d\n"
@@ -234,6 +234,59 @@ def test_the_first_run_on_a_filled_directory_may_not_empty_it(repository: Config
     assert (run.status, run.reason) == ("refused", f"no file is left, although the directory had some. {ACCEPT}")
 
 
+def test_another_provider_ends_no_refusal_and_hides_no_loss_of_a_failed_run(
+    repository: ConfigRepository, upstream: RsyncDaemon, tree: Path, worker: Worker
+) -> None:
+    m = Scripted(repository, worker)
+    shutil.rmtree(tree)
+    tree.mkdir()
+    for number in range(10):
+        (tree / f"file-{number}").write_text("content\n")
+    m.does("rm -f file-[1-9]?; exit 1")
+    assert m.run()[0] == "failed"
+    done = f"exec_on_success: [sh -c 'echo >> {m.published}']\n"
+    repository.commit({"m.yml": f"{LATER}upstream: {upstream.url('files')}\n{done}"}, "Take rsync")
+    worker.command("follow")
+    figures = "70 of 80 files (560 B) are gone since the last accepted success; `max_delete: 50%` allows 40"
+    for _again in range(2):
+        assert m.run() == ("refused", f"{figures}. {ACCEPT}")
+    assert (m.accepted(), m.lines()[0]) == ((FILES, FILES * 8), 1)
+    assert m.run("--max-delete", "100%") == ("success", "")
+    assert (m.accepted(), m.lines()[0]) == ((10, 80), 2)
+    assert m.run() == ("success", "")
+
+
+def test_a_refusal_goes_on_under_another_name_and_next_says_what_to_do(
+    repository: ConfigRepository, worker: Worker
+) -> None:
+    m = Scripted(repository, worker)
+    m.does("rm -rf ./*")
+    assert m.run()[0] == "refused"
+    text = f"{LATER}provider: command\nupstream: https://files.example/\ncommand: {m.script}\n"
+    repository.commit({"m.yml": None, "n.yml": f"{text}formerly: [m]\nmirror_dir: {worker.root}/m\n"}, "Call it n")
+    worker.command("follow")
+    worker.command("run", "n", check=False)
+    figures = "no file is left: 80 of 80 files (640 B) are gone since the last accepted success"
+    accept = "If that is right, run `skipjack run n --max-delete 100%`"
+    assert worker.run_of("n").reason == f"{figures}. {accept}"
+    assert upcoming(worker)["n"]["why"].endswith(f"; last run refused: {figures}. {accept}")
+
+
+def test_what_the_operator_accepts_holds_for_one_run_that_ends_as_a_success(
+    repository: ConfigRepository, worker: Worker
+) -> None:
+    m = Scripted(repository, worker)
+    m.does("rm -rf ./*; exit 1")
+    assert m.run("--max-delete", "100%")[0] == "failed"
+    m.does("rm -rf ./*; kill -9 $PPID; exit 0")
+    m.run("--max-delete", "100%")
+    worker.command("tick")
+    status(worker, "m", "interrupted")
+    m.does("exit 0")
+    assert m.run()[1].startswith("no file is left: 80 of 80 files")
+    assert m.accepted() == (FILES, FILES * 8)
+
+
 def test_a_walk_takes_the_place_of_measuring_in_the_background(repository: ConfigRepository, worker: Worker) -> None:
     Scripted(repository, worker)
     assert worker.run_of("m").size == FILES * 8
@@ -268,3 +321,26 @@ def test_a_command_that_takes_an_rsyncs_place_is_compared_with_what_that_left(
     worker.command("run", "m", check=False)
     run = worker.run_of("m")
     assert (run.status, f"30 of {files} files (" in run.reason) == ("refused", True), run
+
+
+def test_an_acceptance_is_never_dropped_for_want_of_a_slot(repository: ConfigRepository, worker: Worker) -> None:
+    m = Scripted(repository, worker)
+    (worker.folder / "gate").mkdir()
+    gate = Gate(worker.folder / "gate")
+    repository.commit(
+        {"_workers.yml": "workers:\n  w1: {slots: 1}\n", "busy.yml": gate.mirror()}, "Let one sync at a time"
+    )
+    worker.command("follow")
+    m.does("rm -rf ./*")
+    assert m.run()[0] == "refused"
+    worker.command("tick")
+    syncing(worker, gate, "busy")
+    before = worker.run_of("m").id
+    for words in (("--max-delete", "100%"), ("--from-empty",)):
+        done = worker.command("run", "m", *words, check=False)
+        assert done.returncode == 1
+        assert "all slots are busy, and what you allow holds for this run alone" in done.stderr
+    assert (worker.run_of("m").id, worker.states()["m"]) == (before, "refused")
+    gate.open.touch()
+    status(worker, "busy", "success")
+    assert m.run("--max-delete", "100%") == ("success", "")

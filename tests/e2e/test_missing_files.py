@@ -50,7 +50,8 @@ def test_a_missing_directory_is_neither_made_nor_filled_until_the_operator_allow
     assert (dry.returncode, "--from-empty` fetches everything again" in dry.stderr) == (1, True)
     allowed = worker.command("run", "m", "--dry-run", "--from-empty").stdout
     assert (">f+++++++++ folder-1/" in allowed, synced.exists()) == (True, False)
-    assert upcoming(worker)["m"]["why"].endswith("failed")
+    why = upcoming(worker)["m"]["why"]
+    assert ("failed; last run refused: " in why, why.endswith("--from-empty` fetches everything again")) == (True, True)
 
     worker.command("run", "m", "--from-empty")
     assert same_tree(tree, synced)

@@ -1,4 +1,4 @@
-"""A sync with a journal, which may be killed: `python -m tests.runner.journaled_sync FOLDER URL STEP`.
+"""A sync with a journal, which may be killed: `python -m tests.runner.journaled_sync FOLDER URL STEP PROVIDER`.
 
 Steps are the calls that change the mirror's directory or the record of what is deleted, each before and after it is
 made, and the starts of processes. Ends with 0 when there are fewer.
@@ -51,7 +51,7 @@ def past(site: Site) -> Past:
     return job.past
 
 
-def main(folder: str, url: str, step: str) -> int:
+def main(folder: str, url: str, step: str, provider: str) -> int:
     """Sync until that step."""
     left = int(step)
 
@@ -75,7 +75,7 @@ def main(folder: str, url: str, step: str) -> int:
     for name in ("deleting", "deleted_less"):
         setattr(Journal, name, dying(getattr(Journal, name)))
     process.run = dying(process.run)
-    return 0 if sync(Site(Path(folder), url)).status == "success" else 1
+    return 0 if sync(Site(Path(folder), url), provider=provider).status == "success" else 1
 
 
 if __name__ == "__main__":

@@ -45,9 +45,9 @@ def lose(site: Site, *numbers: int) -> None:
         (site.upstream / f"folder-{number % 4}/{number:02}").unlink()
 
 
-def killed(tmp_path: Path, site: Site, step: int) -> bool:
+def killed(tmp_path: Path, site: Site, step: int, provider: str = "rsync") -> bool:
     """Sync until that step; False when there are fewer."""
-    words = [sys.executable, "-m", "tests.runner.journaled_sync", str(tmp_path), site.url, str(step)]
+    words = [sys.executable, "-m", "tests.runner.journaled_sync", str(tmp_path), site.url, str(step), provider]
     code = subprocess.run(words, check=False, timeout=300).returncode
     assert code in (0, -signal.SIGKILL)
     return code != 0
@@ -128,8 +128,10 @@ def test_other_files_in_the_place_of_deleted_ones_do_not_hide_them(site: Site, t
     assert files(site.directory) == 20
 
 
-@pytest.mark.parametrize("before", [0, 3])
-def test_a_kill_at_any_step_loses_no_count_and_makes_up_none(site: Site, tmp_path: Path, before: int) -> None:
+@pytest.mark.parametrize(("before", "provider"), [(0, "rsync"), (3, "rsync"), (3, "two-stage-rsync")])
+def test_a_kill_at_any_step_loses_no_count_and_makes_up_none(
+    site: Site, tmp_path: Path, before: int, provider: str
+) -> None:
     lose(site, *range(7))
     if before:
         kill_after_deleting(tmp_path, site, before)
@@ -141,7 +143,7 @@ def test_a_kill_at_any_step_loses_no_count_and_makes_up_none(site: Site, tmp_pat
         for each in (site.directory, site.state):
             shutil.rmtree(each)
             shutil.copytree(copies / each.name, each, symlinks=True)
-        if not killed(tmp_path, site, step):
+        if not killed(tmp_path, site, step, provider):
             break
         assert past(site).deleted_files == FILES - files(site.directory), f"killed at step {step}"
         step += 1

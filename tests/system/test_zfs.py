@@ -96,6 +96,35 @@ def test_a_mirror_is_synced_only_while_its_dataset_is_mounted(
     assert command("zfs", "list", "-H", "-o", "name", str(directory)) == f"{pool}/m\n"
 
 
+def test_what_the_refusals_say_is_enough_to_accept_an_emptied_dataset(
+    pool: str, tmp_path: Path, repository: ConfigRepository
+) -> None:
+    worker, done = Worker(tmp_path / "w", "w1", repository.url), tmp_path / "done"
+    text = (
+        f"provider: command\nupstream: x\nzpool: {pool}\nmin_free_space: 0B\nretry: 2\n"
+        f"exec_on_success: [sh -c 'echo >> {done}']\ncommand: "
+    )
+    repository.commit({"emptied.yml": f"{text}touch filled\n"}, "Declare it")
+    command("zfs", "create", "-o", f"mountpoint={worker.root / 'emptied'}", f"{pool}/emptied")
+    worker.command("once")
+    repository.commit({"emptied.yml": f"{text}rm -f filled\n"}, "Empty it")
+    worker.command("follow")
+
+    worker.command("run", "emptied", check=False)
+
+    refused = worker.run_of("emptied")
+    assert (refused.status, refused.attempts) == ("refused", 1)
+    assert refused.reason.startswith("no file is left: 1 of 1 files (0 B) are gone since the last accepted success")
+    worker.command("run", "emptied", check=False)
+    assert (worker.run_of("emptied").status, done.read_text()) == ("refused", "\n")
+    for _typed in range(2):  # ZFS in user space cannot tell the emptied dataset from another one
+        if worker.run_of("emptied").status == "refused":
+            said = re.findall("`skipjack (.*?)`", worker.run_of("emptied").reason)[-1]
+            worker.command(*said.split(), check=False)
+    assert (worker.run_of("emptied").status, done.read_text()) == ("success", "\n\n")
+    worker.command("run", "emptied")
+
+
 def refusal(job: Job) -> str:
     with pytest.raises(Abort) as raised:
         zfs.pre_job(job)
