@@ -55,7 +55,7 @@ def correct(job: Job) -> None:
 def _left(job: Job) -> Tree:
     """The files of the last deletion that are still there; none where their names are unknown."""
     for name in (job.mirror.name, *job.mirror.formerly):
-        with contextlib.suppress(OSError), open(_path(job, name), "rb") as file:
+        with contextlib.suppress(OSError, ValueError), open(_path(job, name), "rb") as file:
             if file.readline() == b"%b\n" % job.past.deleting.encode():
                 return deletions.remaining(job.directory, _items(file), deletions.exempt(job.mirror))
     return Tree(0, 0)

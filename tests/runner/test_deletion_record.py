@@ -180,8 +180,32 @@ def test_without_the_names_all_that_was_to_be_deleted_counts(site: Site, tmp_pat
     kill_after_deleting(tmp_path, site, 2)
     (site.state / ".deletions.m").write_text("of another deletion\n0 100644 folder-0/00\n")
     assert past(site).deleted == (7, 14)
+    (site.state / ".deletions.m").write_bytes(f"{current(site).deleting}\n".encode() + bytes(9) + b"\n")
+    assert past(site).deleted == (7, 14)
     (site.state / ".deletions.m").unlink()
     assert past(site).deleted == (7, 14)
+
+
+def test_a_journal_from_a_backup_asks_again_for_what_was_accepted_since(site: Site, tmp_path: Path) -> None:
+    shutil.copytree(site.state, tmp_path / "backup")
+    lose(site, *range(12))
+    assert sync(site, "100%").status == "success"
+    shutil.rmtree(site.state)
+    shutil.copytree(tmp_path / "backup", site.state)
+    figures = "12 of 20 files (24 B) are gone since the last accepted success; `max_delete: 50%` allows 10"
+    for _again in range(2):
+        assert sync(site).reason == f"{figures}. {ACCEPT}"
+    assert sync(site, "100%").status == "success"
+    assert sync(site).status == "success"
+
+
+def test_killed_runs_add_up_after_an_upgrade_from_a_version_without_figures(site: Site, tmp_path: Path) -> None:
+    with journal.opened(book_of(site)) as book, book.together() as db:
+        db.execute("UPDATE mirror SET files_in = NULL, accepted_files = NULL, accepted_bytes = NULL")
+    lose(site, *range(8))
+    kill_after_deleting(tmp_path, site, 8)
+    lose(site, 8, 9, 10)
+    assert sync(site).reason.startswith("11 of 20 files (22 B) would be deleted, with 8 that runs since ")
 
 
 def test_a_new_name_of_the_mirror_finds_the_names(site: Site, tmp_path: Path) -> None:
