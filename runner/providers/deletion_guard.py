@@ -148,7 +148,10 @@ def _figures(found: deletions.Measured) -> str:
 
 def forecast(job: Job, names: Names) -> str:
     """Return what a run would do after it transferred everything, in one line; for a dry run of `asking`."""
-    if not names.in_force or names.io_error or not os.path.isdir(job.directory):
+    there = os.path.isdir(job.directory)
+    if there and not names.in_force and job.mirror.command:
+        return f"cannot tell what it would delete: `{job.mirror.command}` did not print it. {_REMEDY}"
+    if not names.in_force or names.io_error or not there:
         return "would delete nothing"
     try:
         found = judge(job, names)

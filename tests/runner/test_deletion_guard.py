@@ -1,5 +1,6 @@
 """The deletion guard of the rsync providers, with real rsyncs and a real daemon."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -703,6 +704,17 @@ def test_a_program_that_hides_the_code_of_rsync_as_well_is_named_in_the_log(site
     assert not job.deletions_judged
     assert "so this run has no guard before deletions. Let it pass on rsync's output" in site.log.read_text()
     assert len([path for path in site.directory.rglob("*") if path.is_file()]) == 20
+
+
+def test_a_dry_run_foretells_nothing_of_a_program_that_hides_what_rsync_prints(site: Site) -> None:
+    job = site.job(command="/srv/hiding")
+    with contextlib.closing(Names(str(site.state))) as names:
+        assert deletion_guard.forecast(job, names) == (
+            "cannot tell what it would delete: `/srv/hiding` did not print it."
+            " Let it pass on rsync's output and errors, apart and unchanged"
+        )
+        job.directory += "-that-is-not-there"
+        assert deletion_guard.forecast(job, names) == "would delete nothing"
 
 
 @pytest.mark.parametrize("script", ['rsync "$@" 2>&1; exit', 'rsync "$@" 2>/dev/null; exit'])
