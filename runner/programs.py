@@ -41,8 +41,17 @@ def inherited_environment() -> dict[str, str]:
 
 
 def is_rsync(words: Sequence[str]) -> bool:
-    """Whether a command line starts rsync itself with arguments."""
-    return os.path.basename(words[0]).startswith("rsync") and len(words) > 1
+    """Whether a command line starts rsync itself with arguments, by the name of a release or by a link as well.
+
+    A script such as `rsync-debian.sh` is none.
+    """
+    paths = (words[0], os.path.realpath(words[0])) if words[0].startswith("/") else (words[0],)
+    return len(words) > 1 and any(_is_rsync(os.path.basename(path)) for path in paths)
+
+
+def _is_rsync(name: str) -> bool:
+    rest = name.removeprefix("rsync")
+    return rest != name and (rest == "-ssl" or not rest.strip("-_.0123456789"))
 
 
 def find_program(name: str, search: str, cwd: str = "") -> str:
