@@ -14,8 +14,13 @@ def say(text: str) -> None:
 def log(text: str, *, about: str = "") -> None:
     """Tell what happens, as one line for each line of `text`, beginning with what it is about.
 
+    Addresses are shown without their secrets.
     When nobody can hear it, because the disk is full or the reader has gone, the work goes on all the same.
     """
+    if "@" in text or "?" in text or "=" in text:  # else there is no secret of an address, and programs begin faster
+        from schemas.addresses import without_secrets
+
+        text = without_secrets(text)
     prefix = f"{about}: " if about else ""
     _tell("".join(f"{prefix}{plain(line)}\n" for line in text.splitlines()))
 

@@ -7,6 +7,7 @@ under its last name, their output goes there, and nothing that they do changes t
 import shlex
 
 from runner.api import CannotRun, Command, Job
+from schemas.addresses import without_secrets
 from schemas.states import INTERRUPTED
 
 OPTIONS = frozenset({
@@ -31,7 +32,7 @@ def _run_all(job: Job, status: str, lines: tuple[str, ...]) -> None:
     # The variables of a container are for its programs alone; these run on the machine.
     env = job.facts | told | ({} if job.mirror.docker_image else dict(job.mirror.env))
     for line in lines:
-        shown = " ".join(line.split())
+        shown = without_secrets(" ".join(line.split()))
         job.note(f"running {shown}")
         words = tuple(shlex.split(line))
         if why := job.refusal(words):

@@ -6,6 +6,7 @@ import pytest
 
 from runner.api import Abort, CannotRun, Command, Job, Machine
 from runner.hooks import exec_commands
+from runner.output import log
 from runner.paths import Paths
 from runner.providers import command
 from runner.rsync_lines import is_own
@@ -56,3 +57,17 @@ def test_a_directory_that_is_a_link_itself_is_the_mirrors_own(directory: Path) -
     for path in (".", f"{above}/", f"{above}/real", f"{directory}/real"):
         assert is_own(path, str(above)), path
     assert not is_own(f"{above}/link/x", str(above))
+
+
+def test_a_line_is_told_without_the_secrets_of_its_addresses(
+    directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = job_of(directory, exec_on_success=("/bin/x https://me:hush@h.example/?key=hush2",))
+    job.log_file = str(directory.parent / "log")
+    exec_commands.post_success(job)
+    [complaint] = job.complaints
+    log(f"after it: https://me:hush@h.example/?key=hush2 {complaint}", about="m")
+    said = Path(job.log_file).read_text() + complaint + capsys.readouterr().err
+    assert "running /bin/x https://h.example/?***" in said
+    assert "m: after it: https://h.example/?***" in said
+    assert "hush" not in said
