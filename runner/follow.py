@@ -269,8 +269,26 @@ def _with_own_logs(mirrors: list[Planned]) -> tuple[list[Planned], list[Shown]]:
         if owner != name:
             todo = "Set another one, or leave it out: each mirror's logs need a folder of their own."
             problems.append((name, f"{name}.yml", f"`log_dir` {folder} is where the logs of `{owner}` are.", todo))
+    problems += _with_strange_logs(mirrors)
     names = {name for name, *_words in problems}
     return [each for each in mirrors if each.mirror.name not in names], problems
+
+
+def _with_strange_logs(mirrors: list[Planned]) -> Iterator[Shown]:
+    """Mirrors whose `log_dir` lies where an upstream or a container of another mirror could put a link."""
+    if all(each.mirror.log_dir is None for each in mirrors):
+        return
+    held = {os.path.realpath(each.paths.directory): each.mirror.name for each in mirrors}
+    held |= {os.path.realpath(each.paths.log_dir): each.mirror.name for each in mirrors if each.mirror.docker_image}
+    for each in mirrors:
+        name, folder = each.mirror.name, os.path.realpath(each.paths.log_dir)
+        owner = next((held[above] for above in _upwards(folder) if held.get(above, name) != name), None)
+        if owner is None:
+            continue
+        # Of two, the one goes that has chosen its place.
+        loser, other = (name, owner) if each.mirror.log_dir is not None else (owner, name)
+        what = f"The logs of `{name}` in {each.paths.log_dir} would lie in a folder that `{owner}` writes to."
+        yield loser, f"{loser}.yml", what, f"Set another `log_dir`, apart from that of `{other}`, or leave it out."
 
 
 def _upwards(path: str) -> Iterator[str]:

@@ -3,13 +3,16 @@
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from runner import plan
+from runner import follow, plan
+from runner.paths import paths_of
 from runner.places import Places
+from runner.plan import Planned
 from runner.schedule import rules_of
-from schemas.records import SyncWindows
+from schemas.records import Mirror, Policy, Repository, RunnerSettings, SyncWindows
 from tests.e2e.parts import ConfigRepository, Worker
 from tests.schemas.damage import DAMAGE
 
@@ -93,6 +96,32 @@ def test_logs_that_would_lie_in_anothers_folder_turn_away_the_mirror_that_says_s
     assert sorted(after(worker)) == ["b", "c"]
     assert f"a.yml: `log_dir` {worker.folder}/logs/b is where the logs of `b` are. Set another one" in done.stderr
     assert f"d.yml: `log_dir` {worker.folder}/logs/link is where the logs of `c` are. Set another one" in done.stderr
+
+
+def test_no_logs_lie_where_another_mirror_could_put_a_link(tmp_path: Path) -> None:
+    """Neither an upstream nor a container may lead the logs of another mirror elsewhere."""
+    settings = RunnerSettings("w1", Repository("u"), mirror_root=f"{tmp_path}/m", log_dir=f"{tmp_path}/logs")
+    policy = Policy(log_roots=(str(tmp_path),))
+    fields: dict[str, dict[str, Any]] = {
+        "boxed": {"docker_image": "s:3"},
+        "plain": {},
+        "in-logs-of-boxed": {"log_dir": f"{tmp_path}/logs/boxed/x"},
+        "in-plain": {"log_dir": f"{tmp_path}/m/plain/logs"},
+        "in-logs-of-plain": {"log_dir": f"{tmp_path}/logs/plain/x"},
+    }
+    mirrors = [Mirror(name, "w1", "rsync", "rsync://h/x/")._replace(**each) for name, each in fields.items()]
+    planned = [Planned(each, paths_of(each, settings, policy), "c") for each in mirrors]
+
+    kept, problems = follow._with_own_logs(planned)
+
+    assert {each.mirror.name for each in kept} == {"boxed", "plain", "in-logs-of-plain"}
+    told = {name: what for name, _file, what, _todo in problems}
+    assert "a folder that `boxed` writes to" in told["in-logs-of-boxed"]
+    assert "a folder that `plain` writes to" in told["in-plain"]
+    boxed = mirrors[0]._replace(log_dir=f"{tmp_path}/logs")
+    above = Planned(boxed, paths_of(boxed, settings, policy), "c")
+    kept, _problems = follow._with_own_logs([above, planned[1]])
+    assert [each.mirror.name for each in kept] == ["plain"], "a container above the logs of others goes, not they"
 
 
 def since(worker: Worker) -> dict[str, float]:
