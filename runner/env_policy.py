@@ -47,6 +47,38 @@ def _on_machine(name: str, value: str, policy: Policy) -> Iterator[Violation]:
         yield what, f"Ask the administrator of this machine to add `{name}=*` to `allowed_env` of the policy."
 
 
+_FACT = re.compile(r"(?!-)(?:(?! -)[^\x00-\x1f\x7f$`\\'\";&|<>(){}])*")
+"""The same for an address or a path, which may have `[::1]` and `#`."""
+
+
+def fact_violations(mirror: Mirror, policy: Policy) -> Iterator[Violation]:
+    """What could have power over a script among the values that the runner gives to each program as variables.
+
+    For a policy with a list of programs: without one, a definition can run anything anyhow.
+    """
+    for key, name in facts(mirror, policy):
+        what = f"`{key}` has a value with more than plain words, which programs get as {name}."
+        yield what, _ASK.format(f"{name}=*", "allowed_env")
+
+
+def facts(mirror: Mirror, policy: Policy) -> Iterator[tuple[str, str]]:
+    """The keys of such values, with the variables that the policy would have to allow with any value."""
+    if policy.programs is None:
+        return
+    entries = [entry for entry in policy_lists.env_entries(policy) if entry.value is not None]
+    for key, name in _FACTS:
+        value = getattr(mirror, key) or ""
+        allowed = any(_matches(name, entry.name) and _matches(value, entry.value or "") for entry in entries)
+        if not _FACT.fullmatch(value) and not allowed:
+            yield key, name
+
+
+_FACTS = (
+    ("upstream", "TUNASYNC_UPSTREAM_URL"), ("mirror_dir", "TUNASYNC_WORKING_DIR"),
+    ("mirror_subdir", "TUNASYNC_WORKING_DIR"), ("log_dir", "TUNASYNC_LOG_DIR"),
+)  # fmt: skip
+
+
 def _matches(text: str, pattern: str) -> bool:
     return fnmatch.fnmatchcase(text, pattern)
 

@@ -40,6 +40,8 @@ def violations(
     yield from _programs(mirror, paths, policy, files)
     yield from file_policy.password_violations(mirror, policy, settings)
     yield from env_policy.violations(mirror, policy)
+    if next(program_lines(mirror), None):
+        yield from env_policy.fact_violations(mirror, policy)
     yield from rsync_policy.violations(mirror, paths.directory, policy, files.violations)
     yield from _upstream(mirror, paths, policy)
     own = (*private.paths, settings.state_dir, settings.run_dir) if mirror.docker_volumes else ()

@@ -77,7 +77,8 @@ def _needed(mirror: Mirror, settings: RunnerSettings, base: Policy) -> list[Allo
     paths = paths_of(mirror, settings, base)
     parts = (
         _of_places(paths, settings, base), _of_programs(mirror, base), _of_password(mirror, base),
-        _of_env(mirror, base), _of_rsync(mirror, paths, base), _of_container(mirror, paths, base),
+        _of_env(mirror, base), _of_facts(mirror, base), _of_rsync(mirror, paths, base),
+        _of_container(mirror, paths, base),
     )  # fmt: skip
     return [*itertools.chain(*parts)]
 
@@ -117,6 +118,13 @@ def _of_env(mirror: Mirror, base: Policy) -> Iterator[Allowance]:
             in_container = bool(mirror.docker_image)
             entry = name if in_container or env_policy.is_plain(name, value) else f"{name}=*"
             yield Allowance("allowed_container_env" if in_container else "allowed_env", entry, "env", name)
+
+
+def _of_facts(mirror: Mirror, base: Policy) -> Iterator[Allowance]:
+    """The variables with an upstream or a path that holds more than plain words, for programs of the machine."""
+    if next(program_lines(mirror), None):
+        for key, name in env_policy.facts(mirror, base):
+            yield Allowance("allowed_env", f"{name}=*", key, key)
 
 
 def _of_rsync(mirror: Mirror, paths: Paths, base: Policy) -> Iterator[Allowance]:

@@ -124,6 +124,45 @@ def test_rsync_as_a_program_is_no_way_around_the_options() -> None:
     assert told(Policy(), command="/usr/bin/rsync -e sh x:y /", **line) == "", "where any program may run"
 
 
+def test_a_script_whose_name_begins_like_rsync_is_no_rsync(tmp_path: Path) -> None:
+    policy = Policy(programs=("/opt/scripts/", str(tmp_path / "fetch"), "/usr/bin/rsync-3.2.7"))
+    line: dict[str, Any] = {"provider": "command"}
+    for name in ("rsync-debian.sh", "rsync_ubuntu.sh", "rsync3.py"):
+        assert told(policy, command=f"/opt/scripts/{name} --fast -c /etc/x.conf /data/x", **line) == "", name
+    (tmp_path / "fetch").symlink_to("/usr/bin/rsync")
+    for program in (tmp_path / "fetch", "/usr/bin/rsync-3.2.7"):
+        assert "`command` lets rsync reach `/`" in told(policy, command=f"{program} -a / rsync://h.example/x/", **line)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "name"),
+    [
+        ("upstream", "h.example --post-file=/etc/passwd", "TUNASYNC_UPSTREAM_URL"),
+        ("upstream", "https://h.example/$(id)", "TUNASYNC_UPSTREAM_URL"),
+        ("upstream", "https://h.example/;!id", "TUNASYNC_UPSTREAM_URL"),
+        ("upstream", "https://h.example/?a=1&b=2", "TUNASYNC_UPSTREAM_URL"),
+        ("mirror_dir", "/srv/mirror/a -O b", "TUNASYNC_WORKING_DIR"),
+        ("mirror_subdir", "$(id)", "TUNASYNC_WORKING_DIR"),
+        ("log_dir", "/var/log/skipjack/a\nb", "TUNASYNC_LOG_DIR"),
+    ],
+)
+def test_what_programs_are_told_of_a_definition_is_plain_as_well(key: str, value: str, name: str) -> None:
+    settings = RunnerSettings("w1", Repository("u"))
+    fields: dict[str, Any] = {"provider": "command", "command": "/opt/scripts/x", key: value}
+    policy = Policy(programs=("/opt/scripts/",))
+    said = told(policy, **fields)
+    assert f"`{key}` has a value with more than plain words, which programs get as {name}" in said
+    assert f"add `{name}=*` to `allowed_env`" in said
+    mirror = Mirror("debian", "w1", "rsync", "x")._replace(**fields)
+    decision = decide([mirror], settings, policy)
+    assert [(each.key, each.entry) for _mirror, each in decision.allowed] == [("allowed_env", f"{name}=*")]
+    assert told(decision.policy, **fields) == ""
+    assert told(Policy(), **fields) == "", "where any program may run"
+    assert told(policy, **fields | {"command": "x", "docker_image": "s:3"}).count("plain words") == 0
+    for plain in ("https://[::1]:8/x/#main", "https://h.example/?a=1", "https://h.example/a b.txt"):
+        assert told(policy, provider="command", command="/opt/scripts/x", upstream=plain) == ""
+
+
 def test_a_suggestion_knows_the_options_of_a_command_line() -> None:
     policy, settings = Policy(programs=("/usr/bin/rsync",)), RunnerSettings("w1", Repository("u"))
     command = "/usr/bin/rsync -aAX --exclude-from=/etc/skipjack/filters/x rsync://h.example/x/ /srv/mirror/debian/"
