@@ -250,7 +250,8 @@ def _release(arguments: argparse.Namespace) -> int:
     from runner.orders import who
     from runner.release import release
 
-    release(_settings(arguments), who())
+    made_by = who()  # as long as we are that person: the settings make root the worker's user
+    release(_settings(arguments), made_by)
     return 0
 
 

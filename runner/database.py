@@ -84,7 +84,7 @@ def _explained(path: str) -> Iterator[None]:
         yield
     except sqlite3.OperationalError as error:
         if _is_outage(error):
-            raise SkipjackError(f"The journal {path} cannot be used: {error}.", _ROOM) from error
+            raise SkipjackError(f"The journal {path} cannot be used: {error}.", _outage_todo(path)) from error
         raise _damaged(path, str(error)) from error
     except sqlite3.DatabaseError as error:
         raise _damaged(path, str(error)) from error
@@ -117,6 +117,14 @@ def _damaged(path: str, fault: str) -> SkipjackError:
 
 
 _ROOM = "See whether the disk is full or read-only; nothing was recorded."
+
+
+def _outage_todo(path: str) -> str:
+    """What to do when a journal cannot be written: most often the disk's fault, for another user the user's."""
+    with contextlib.suppress(OSError):
+        if os.geteuid() not in (0, os.stat(path).st_uid):
+            return "Run the command as the worker's user or as root; nothing was recorded."
+    return _ROOM
 
 
 def _anew(path: str) -> str:

@@ -31,7 +31,12 @@ def test_an_installed_worker_that_is_held_starts_no_run_before_its_release(site:
     assert site.mirrors() == {}
     assert box.do(SKIPJACK, "next", user="nobody").startswith(HELD)
 
+    for command in ("release", "follow"):
+        refused = box.run(SKIPJACK, command, user="nobody")
+        assert refused.returncode == 1 and "Run the command as the worker's user or as root" in refused.stderr
+
     box.do(SKIPJACK, "release")
+    assert " ago by root; nothing was changed" in box.do(SKIPJACK, "release")
 
     for name in ("a", "b"):
         site.wait_for(name, "success")
