@@ -124,8 +124,11 @@ class Site:
     def wait_for_revision(self, seconds: float = PATIENCE) -> None:
         """Wait until the newest commit is in force."""
         commit = self.box.do("git", "-C", "/srv/tree", "rev-parse", "HEAD")
-        words = ("/opt/skipjack/bin/python", "-c", _REVISION)
-        wait_until(lambda: self.box.do(*words, user="skipjack") == commit, "the newest commit is in force", seconds)
+        wait_until(lambda: self.revision() == commit, "the newest commit is in force", seconds)
+
+    def revision(self) -> str:
+        """The revision in force."""
+        return self.box.do("/opt/skipjack/bin/python", "-c", _REVISION, user="skipjack")
 
     def lines(self) -> str:
         """The last lines of the box's journal, for a test that fails."""
