@@ -3,7 +3,9 @@
 Everything here happens under the lock of the folder.
 """
 
+import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -29,6 +31,16 @@ class Checkout:
         """Remove what killed programs left behind: git's locks and half files, a half fetch, damaged repositories."""
         for path in self._leftovers():
             _remove(path)
+
+    def unreadable(self) -> str | None:
+        """Return why git must not read the repository, naming the path; None when it may.
+
+        git opens whatever has the name of one of its files. With a named pipe or a device it would wait for ever.
+        """
+        try:
+            return next(_not_of_git(self.repository), None)
+        except OSError as error:
+            return f"{error.filename}: {error.strerror}"
 
     def _leftovers(self) -> Iterator[Path]:
         yield from self.folder.glob("repository.git.*")
@@ -66,6 +78,24 @@ def is_shallow(repository: Path) -> bool:
         return bool((repository / "shallow").read_text().strip())
     except (OSError, ValueError):
         return False
+
+
+def _not_of_git(path: Path) -> Iterator[str]:
+    """Everything at and below a path that is neither a file nor a directory, wherever links lead."""
+    try:
+        kind = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return  # gone meanwhile, or a link to nothing: git knows what that means
+    if stat.S_ISDIR(kind):
+        if path.is_symlink():
+            yield f"{path} is a link to a directory"  # it may lead back here
+            return
+        with os.scandir(path) as entries:
+            below = sorted(entry.path for entry in entries)
+        for each in below:
+            yield from _not_of_git(Path(each))
+    elif not stat.S_ISREG(kind):
+        yield f"{path} is not a regular file"
 
 
 def _below(folder: Path) -> Iterator[Path]:

@@ -98,8 +98,7 @@ class Git:
     def run(self, *words: str) -> None:
         """Run git for `timeout` seconds at most; raises GitFailed."""
         began = time.monotonic()
-        # GitPython's own time-out needs `ps` and ends git alone; this ends its helpers (ssh, https) as well.
-        done = self._done(["timeout", "--kill-after=5", str(self._timeout), *self._words(*words)])
+        done = self._done(self._words(*words))
         if done.status:
             took = time.monotonic() - began
             timed_out = done.status in (_TIME_IS_OVER, *_KILLED) and took >= self._timeout
@@ -114,7 +113,7 @@ class Git:
         )  # fmt: skip
 
     def succeeds(self, *words: str) -> bool:
-        """Run git on what is here and tell whether it said yes."""
+        """Run git on what is here and tell whether it said yes; it did not when its time was over."""
         return self._done(self._words(*words)).status == 0
 
     def list_remote(self, url: str, reference: str) -> None:
@@ -129,13 +128,19 @@ class Git:
         self.run(*(address if word == "{url}" else word for word in words))
 
     def reader(self) -> Any:
-        """Start a git that reads objects: it takes their names on stdin, one a line, and answers on stdout."""
+        """Start a git that reads objects: it takes their names on stdin, one a line, and answers on stdout.
+
+        It ends after `timeout` seconds at the latest.
+        """
         return self._git().execute(
             self._words("cat-file", "--batch"), as_process=True, istream=_PIPE, pass_fds=self._descriptors
         )
 
     def _words(self, *words: str) -> list[str]:
-        return ["git", f"--git-dir={self.folder}", *(word for each in _SETTINGS for word in ("-c", each)), *words]
+        # GitPython's own time-out needs `ps` and ends git alone; this ends its helpers (ssh, https) as well.
+        limit = ("timeout", "--kill-after=5", str(self._timeout))
+        settings = (word for each in _SETTINGS for word in ("-c", each))
+        return [*limit, "git", f"--git-dir={self.folder}", *settings, *words]
 
     def _done(self, words: list[str]) -> Done:
         from git.exc import GitCommandNotFound

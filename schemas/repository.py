@@ -103,7 +103,7 @@ class _Fetch:
         """The newest revision; a checkout that cannot be used is made anew if the remote repository can be."""
         self._folder.tidy()
         try:
-            if not self._folder.repository.exists():
+            if not self._folder.repository.exists() or self._folder.unreadable():
                 return self._anew()
             return self._again(self._git(self._folder.repository))
         except GitFailed as failure:
@@ -112,6 +112,8 @@ class _Fetch:
     def last(self) -> Revision:
         """The revision that was fetched last; the remote repository is not asked."""
         try:
+            if (fault := self._folder.unreadable()) is not None:
+                raise GitFailed(fault)
             return self._read(self._git(self._folder.repository))
         except GitFailed as failure:
             raise self._told(failure) from failure

@@ -227,7 +227,13 @@ def test_the_password_of_the_repository_comes_to_lie_nowhere(
     assert [path for path in files if b"s3cret" in path.read_bytes()] == []
 
 
-@pytest.mark.parametrize("kind", ["empty reference", "empty HEAD", "empty objects", "flipped bits in a pack"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "empty reference", "empty HEAD", "empty objects", "flipped bits in a pack", "a named pipe for config",
+        "a named pipe for refs/skipjack/fetched", "named pipes for small objects",
+    ],
+)  # fmt: skip
 def test_a_damaged_checkout_heals_and_the_plan_goes_on(repository: ConfigRepository, worker: Worker, kind: str) -> None:
     repository.commit({"debian.yml": "retry: 1\n", "os/gnu.yml": "retry: 1\n"}, "Begin")
     worker.command("follow")

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import stat
 import subprocess
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -133,10 +134,76 @@ def _link_for_the_repository(repository: Path) -> None:
     repository.symlink_to("/nonexistent")
 
 
+def _pipe(name: str) -> Damage:
+    """Put a named pipe in the place of a file: a git that opens it waits for ever."""
+
+    def damage(repository: Path) -> None:
+        path = repository / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        os.mkfifo(path)
+
+    return damage
+
+
+def _loose_pipes(repository: Path) -> None:
+    unpack(repository)
+    for path in list(repository.glob("objects/??/*")):
+        path.unlink()
+        os.mkfifo(path)
+
+
+def _packed_pipes(suffix: str) -> Damage:
+    def damage(repository: Path) -> None:
+        for path in list(repository.glob(f"objects/pack/*.{suffix}")):
+            path.unlink()
+            os.mkfifo(path)
+
+    return damage
+
+
+def _socket(repository: Path) -> None:
+    (repository / "HEAD").unlink()
+    os.mknod(repository / "HEAD", stat.S_IFSOCK | 0o600)
+
+
+def _link_to(name: str, target: str) -> Damage:
+    def damage(repository: Path) -> None:
+        (repository / name).unlink(missing_ok=True)
+        (repository / name).symlink_to(target)
+
+    return damage
+
+
+def _pipe_for_the_repository(repository: Path) -> None:
+    shutil.rmtree(repository)
+    os.mkfifo(repository)
+
+
 _GARBAGE = b"\0\xff garbage ["
 _LATER = b"[core]\n\trepositoryformatversion = 99\n\tbare = true\n"
 
+PIPES: dict[str, Damage] = {
+    **{
+        f"a named pipe for {name}": _pipe(name)
+        for name in (
+            REFERENCE, "HEAD", "config", "packed-refs", "shallow", "index", "applied", "objects/info/alternates",
+            "objects/info/commit-graph", "objects/pack/multi-pack-index", "config.worktree", "info/grafts",
+            "refs/heads/main", "info/attributes", "commondir", "gitdir", "FETCH_HEAD", "logs/refs/skipjack/fetched",
+        )
+    },
+    "named pipes for small objects": _loose_pipes,
+    "named pipes for packs": _packed_pipes("pack"),
+    "named pipes for indexes of packs": _packed_pipes("idx"),
+    "a named pipe for the repository": _pipe_for_the_repository,
+    "a socket for HEAD": _socket,
+    "a link to a device for packed references": _link_to("packed-refs", "/dev/zero"),
+    "a link to itself for a folder": _link_to("refs/round", ".."),
+}  # fmt: skip
+"""What git would wait for, or read for ever."""
+
 DAMAGE: dict[str, Damage] = {
+    **PIPES,
     "empty reference": _with(REFERENCE, b""),
     "garbage in the reference": _with(REFERENCE, _GARBAGE),
     "reference to nothing": _with(REFERENCE, b"1" * 40 + b"\n"),

@@ -15,10 +15,10 @@ import pytest
 
 from schemas import checkout as checkouts
 from schemas.errors import SkipjackError
-from schemas.repository import Rewritten, fetch
+from schemas.repository import Rewritten, Unfetched, fetch, fetched_last
 
 from .conftest import Origin
-from .damage import DAMAGE, Damage, git, unpack
+from .damage import DAMAGE, PIPES, Damage, git, unpack
 
 LEFT_BEHIND = [
     "index.lock", "HEAD.lock", "config.lock", "shallow.lock", "packed-refs.lock", "refs/skipjack/fetched.lock",
@@ -87,6 +87,49 @@ def test_a_rewritten_history_is_refused_by_a_damaged_checkout_too(
         with pytest.raises(Rewritten, match=f"no longer contains the revision {applied[:12]}"):
             fetch(origin.record, origin.checkout, applied)
     assert fetch(origin.record, origin.checkout).commit == commit
+
+
+@pytest.mark.parametrize("damage", PIPES.values(), ids=PIPES)
+def test_no_git_reads_a_repository_that_would_keep_it_waiting(
+    origin: Origin, repository: Path, damage: Damage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damage(repository)
+    away = origin.work.rename(origin.work.with_name("away"))
+    asked: list[Path] = []
+    monkeypatch.setattr("schemas.git_command.Git.reader", lambda git: asked.append(git.folder))
+    with pytest.raises(Unfetched, match=r"repository\.git.* is (not a regular file|a link to a directory)"):
+        fetched_last(origin.record, origin.checkout)
+    with pytest.raises(Unfetched, match="does not appear to be a git repository"):
+        fetch(origin.record, origin.checkout)
+    assert asked == []
+    monkeypatch.undo()
+    away.rename(origin.work)
+    assert fetch(origin.record, origin.checkout, head(origin)).commit == head(origin)
+
+
+def test_a_git_that_waits_all_the_same_is_ended(repository: Path, tmp_path: Path) -> None:
+    program = tmp_path / "git"
+    program.write_text('#!/bin/sh\n[ "$1" != version ] || exec echo git version 2.39.5\nexec sleep 10000\n')
+    program.chmod(0o755)
+    code = WAITING.format(folder=repository, programs=tmp_path)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600)
+    assert (done.returncode, done.stdout) == (0, "no\nthe commit x^{commit} is missing or damaged\n"), done.stderr
+
+
+WAITING = """
+import os
+from pathlib import Path
+from schemas.git_command import Git, GitFailed
+from schemas.git_objects import Objects
+os.environ["PATH"] = "{programs}:" + os.environ["PATH"]
+git = Git(Path("{folder}"), 1, ())
+print("yes" if git.succeeds("status") else "no")
+try:
+    with Objects(git) as objects:
+        objects.commit("x")
+except GitFailed as failure:
+    print(failure)
+"""
 
 
 def test_a_healed_checkout_is_not_fetched_anew_again(origin: Origin, repository: Path) -> None:

@@ -166,7 +166,10 @@ def test_a_configuration_that_was_damaged_in_the_store_is_written_anew(follower:
         assert not follower.follow()
 
 
-DAMAGED = ("empty reference", "empty HEAD", "empty objects", "flipped bits in a pack", "file for objects")
+DAMAGED = (
+    "empty reference", "empty HEAD", "empty objects", "flipped bits in a pack", "file for objects",
+    "a named pipe for HEAD", "a named pipe for packed-refs", "named pipes for packs",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", DAMAGED)
