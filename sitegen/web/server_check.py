@@ -1,11 +1,13 @@
 """Proves at each start that the installed uvicorn keeps connections within their limits.
 
 `sitegen.web.connection` relies on callbacks that uvicorn's protocol has in all versions that `pyproject.toml` allows. A
-release that no longer calls them would serve as well as before, but without any limit. So a few requests go through a
-connection in memory first.
+release that no longer calls them would serve as well as before, but without any limit. So the installed releases must
+be among the tested ones, and a few requests go through a connection in memory first.
 """
 
 import asyncio
+import re
+from importlib import metadata
 from typing import Any
 
 import uvicorn
@@ -16,13 +18,17 @@ from schemas.records import Limits
 from sitegen.web.connection import guarded
 from sitegen.web.gate import Gate
 
+TESTED = {"uvicorn": ("0.53.0", "0.54.0"), "httptools": ("0.6.4", "0.9.0")}
+"""The oldest and the newest release that the limits have been tested with; `pyproject.toml` has the same bounds."""
+
 _LIMITS = Limits(connections=2, header_size=1024)
 _TURNS = 20
 """Turns of the event loop in which an answer in memory is there; it takes less than five."""
 
 
 def check_server() -> None:
-    """Raise SkipjackError unless connections are bounded."""
+    """Raise SkipjackError unless the installed releases are tested ones and connections are bounded."""
+    _check_releases()
     try:
         problem = asyncio.run(_problem())
     except Exception as error:
@@ -30,8 +36,41 @@ def check_server() -> None:
     if problem:
         raise SkipjackError(
             f"Limits of connections cannot be kept with uvicorn {uvicorn.__version__}: {problem}.",
-            "Install a version that Skipjack's package allows: `pip install --upgrade skipjack uvicorn httptools`.",
+            f"Install a tested release: `{_INSTALL}`.",
         )
+
+
+_INSTALL = "pip install " + " ".join(f"'{name}>={oldest},<={newest}'" for name, (oldest, newest) in TESTED.items())
+
+
+def _check_releases() -> None:
+    """Raise SkipjackError unless each installed release lies within the tested bounds."""
+    untested = [
+        f"{name} {found} is installed, {oldest} to {newest} is needed"
+        for name, (oldest, newest) in TESTED.items()
+        if not _numbers(oldest) <= _numbers(found := _installed(name)) <= _numbers(newest)
+    ]
+    if untested:
+        raise SkipjackError(
+            f"Limits of connections are not tested with the installed releases: {'; '.join(untested)}.",
+            f"Install tested ones: `{_INSTALL}`.",
+        )
+
+
+def _installed(name: str) -> str:
+    """The installed release of a package, by its metadata."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "of an unknown release"
+
+
+def _numbers(release: str) -> list[int]:
+    """The numbers of a release, for comparison; none for one that is not final, such as `0.54.0rc1`."""
+    if not re.fullmatch(r"[0-9]+(\.[0-9]+)*", release):
+        return []
+    numbers = [int(number) for number in release.split(".")]
+    return numbers + [0] * (4 - len(numbers))
 
 
 async def _problem() -> str:

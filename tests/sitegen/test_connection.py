@@ -5,21 +5,24 @@ import json
 import re
 import socket
 import time
+import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from schemas.errors import SkipjackError
 from schemas.records import Limits
 from sitegen.web import server_check
 from sitegen.web.addresses import networks
 from sitegen.web.connection import guarded
 from sitegen.web.gate import MOST_LINGERING, Gate
 from sitegen.web.limits import RateLimit
-from sitegen.web.server_check import check_server
+from sitegen.web.server_check import TESTED, check_server
 from tests.sitegen.kit import PATIENCE, Manager, wait_for
 
 PING = b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -323,6 +326,49 @@ def test_a_server_that_keeps_no_limits_is_not_started(
     assert done.returncode == 1
     assert "Limits of connections cannot be kept with uvicorn" in done.stderr
     assert "pip install" in done.stderr and capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("package", "release"),
+    [
+        ("uvicorn", "0.30.0"), ("uvicorn", "0.35.0"), ("uvicorn", "0.40.0"), ("uvicorn", "0.52.4"),
+        ("uvicorn", "0.54.1"), ("uvicorn", "0.54.0.post1"), ("uvicorn", "0.54.0rc1"), ("uvicorn", "1.0"),
+        ("httptools", "0.6.3"), ("httptools", "0.9.1"), ("httptools", "0.10.0"),
+    ],
+)  # fmt: skip
+def test_a_release_that_was_not_tested_is_refused_by_name(
+    package: str, release: str, manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = metadata.version
+    monkeypatch.setattr(metadata, "version", lambda name: release if name == package else version(name))
+    done = manager.run_here("serve")
+    oldest, newest = TESTED[package]
+    assert done.returncode == 1
+    assert f"{package} {release} is installed, {oldest} to {newest} is needed" in done.stderr
+    assert "`pip install 'uvicorn>=0.53.0,<=0.54.0' 'httptools>=0.6.4,<=0.9.0'`" in done.stderr
+
+
+def test_a_package_without_a_known_release_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", unknown)
+    with pytest.raises(SkipjackError, match="uvicorn of an unknown release is installed"):
+        check_server()
+
+
+@pytest.mark.parametrize("release", ["0.53.0", "0.53", "0.53.1", "0.54", "0.54.0"])
+def test_releases_within_the_bounds_are_taken(release: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    version = metadata.version
+    monkeypatch.setattr(metadata, "version", lambda name: release if name == "uvicorn" else version(name))
+    check_server()
+
+
+def test_the_package_declares_the_bounds_that_are_checked() -> None:
+    project = Path(__file__).parents[2] / "pyproject.toml"
+    declared = tomllib.loads(project.read_text())["project"]["dependencies"]
+    expected = {f"{name}>={oldest},<={newest}" for name, (oldest, newest) in TESTED.items()}
+    assert {line for line in declared if line.startswith(("uvicorn", "httptools"))} == expected
 
 
 @pytest.mark.parametrize(
