@@ -8,14 +8,20 @@ import os
 from runner import secret_files
 from runner.install import machine, render, secret_check
 from runner.install.setup import MANAGER, Setup, program
-from runner.output import say
+from runner.output import log, say
 from runner.places import Places
+
+_LINGERING = "/var/lib/systemd/linger"
+"""Where systemd keeps a file for each user whose units outlive the last session."""
 
 _LASTING = ("skipjack-manager.service", "skipjack-publish.service")
 
 
-def install(setup: Setup) -> None:
-    """Install and start everything; SkipjackError when the machine lacks something, before anything is written."""
+def install(setup: Setup) -> int:
+    """Install and start everything; SkipjackError when the machine lacks something, before anything is written.
+
+    Gives the exit code: 1 when all is installed and the courier cannot read its token.
+    """
     _check(setup)
     _make_user(setup)
     machine.check_readable(setup, program("skipjack-manager" if setup.kind == MANAGER else "skipjack"))
@@ -25,12 +31,18 @@ def install(setup: Setup) -> None:
     if setup.kind != MANAGER:
         machine.write(Places(setup.state_dir).launcher, f"{setup.launcher}\n")
     machine.command(*setup.systemctl, "daemon-reload")
+    has_token = True
     if setup.kind != MANAGER:
         _follow(setup)
-        secret_check.tell(setup)  # before units are started that fail for want of one
+        has_token = secret_check.tell(setup)  # before units are started that fail for want of one
     _start(setup, changed)
-    if setup.own:
+    if setup.reports and has_token:
+        machine.command(*setup.systemctl, "try-restart", "skipjack-courier.service")
+    if setup.own and not os.path.exists(f"{_LINGERING}/{setup.user}"):
         say(f"these units end when you log out; `loginctl enable-linger {setup.user}`, as root, lets them stay")
+    if not has_token:
+        log("error: nothing is reported until the token can be read; everything else is installed and started")
+    return 0 if has_token else 1
 
 
 def show(setup: Setup) -> None:
@@ -45,6 +57,7 @@ def show(setup: Setup) -> None:
 def _check(setup: Setup) -> None:
     if not setup.own:
         machine.check_root()
+        machine.check_place()
     machine.check_systemd(setup)
     if setup.kind != MANAGER and not setup.own:
         machine.check_polkit()
@@ -124,5 +137,3 @@ def _start(setup: Setup, changed: set[str]) -> None:
     machine.command(*setup.systemctl, "start", *started)
     for name in started:
         say(f"started {name}")
-    if setup.reports:
-        machine.command(*setup.systemctl, "try-restart", "skipjack-courier.service")

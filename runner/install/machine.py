@@ -5,14 +5,18 @@ import grp
 import os
 import pwd
 import re
+import sys
 
 from runner import programs
-from runner.install.setup import Setup
+from runner.install.setup import PACKAGES, Setup
 from runner.output import say
+from runner.secret_files import HOMES
 from schemas.errors import SkipjackError
 
 PATIENCE = 300.0
 """Seconds that one command of the system may take."""
+
+_UNSEEN = ("/tmp/", "/var/tmp/", *HOMES)  # noqa: S108 - where nothing may be installed
 
 OLDEST = 250
 """The first systemd that gives units a whole folder of credentials."""
@@ -40,6 +44,16 @@ def check_root() -> None:
         raise SkipjackError(
             "Units of the system can only be installed by root.", "Use sudo, or install for yourself with --user."
         )
+
+
+def check_place() -> None:
+    """SkipjackError when units of the system would not see the installation: they have their own /tmp and no homes."""
+    for folder in dict.fromkeys(map(os.path.realpath, (sys.prefix, PACKAGES))):
+        if folder.startswith(_UNSEEN):
+            raise SkipjackError(
+                f"Skipjack is installed in {folder}, where units of the system do not see it.",
+                "Install it below /opt, as docs/systemd.md shows, and run that one's `skipjack install`.",
+            )
 
 
 def check_polkit() -> None:

@@ -8,7 +8,10 @@ from typing import NamedTuple
 from schemas.errors import SkipjackError
 from schemas.records import ManagerSettings, Policy, RunnerSettings
 
-_PROGRAM = (sys.prefix, sys.base_prefix, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+PACKAGES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+"""The folder of our packages."""
+
+_PROGRAM = (sys.prefix, sys.base_prefix, PACKAGES)
 """Where we are installed: the virtual environment, the Python below it, our packages."""
 
 CONTAINERS = tuple(f"skipjack-{name}.service.d/containers.conf" for name in ("run@", "settle@", "tick"))

@@ -90,12 +90,14 @@ class Site:
                 self.box.write(f"/srv/tree/{name}", text)
         self.box.shell("cd /srv/tree; git add --all; git commit -q -m Change; git push -q origin HEAD")
 
-    def install(self, *words: str, quick: bool = True) -> str:
+    def install(self, *words: str, quick: bool = True, code: int = 0) -> str:
         """Install the worker's units; with timers that need not wait for the minute unless told otherwise."""
         if quick:
             for timer, text in QUICK.items():
                 self.box.write(f"/etc/systemd/system/{timer}.d/quick.conf", text)
-        return self.box.do(SKIPJACK, "install", *words)
+        done = self.box.run(SKIPJACK, "install", *words)
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout + done.stderr
 
     def mirrors(self) -> dict[str, Any]:
         """Each mirror's last run with its status, from the journal."""
