@@ -5,6 +5,7 @@ write at the same time.
 """
 
 import contextlib
+import errno
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -48,7 +49,7 @@ def opened(path: str) -> Iterator[sqlite3.Connection]:
         connection = sqlite3.connect(f"file:{_quoted(path)}?mode=rw", PATIENCE, uri=True, isolation_level=None)
         try:
             connection.row_factory = sqlite3.Row
-            _prepare(connection, path)
+            _prepare(connection, path, _back_up)
             presence.leave_mark(path)
             yield connection
         finally:
@@ -72,7 +73,7 @@ def _require(path: str) -> None:
     except sqlite3.Error as error:
         raise SkipjackError(f"The journal {path} cannot be made: {error}.", _ROOM) from error
     except OSError as error:
-        todo = "Check the folder, its owner and the free space."
+        todo = _outage_todo(path) if error.errno in (errno.EACCES, errno.EPERM) else _FOLDER
         raise SkipjackError(f"The journal {path} cannot be opened: {error.strerror}.", todo) from error
     if fault:
         raise SkipjackError(f"The journal {path} cannot be used: {fault}.", _anew(path))
@@ -116,15 +117,19 @@ def _damaged(path: str, fault: str) -> SkipjackError:
     return SkipjackError(f"The journal {path} is damaged: {' '.join(fault.split())}.", _anew(path))
 
 
+_FOLDER = "Check the folder, its owner and the free space."
 _ROOM = "See whether the disk is full or read-only; nothing was recorded."
 
 
 def _outage_todo(path: str) -> str:
     """What to do when a journal cannot be written: most often the disk's fault, for another user the user's."""
-    with contextlib.suppress(OSError):
-        if os.geteuid() not in (0, os.stat(path).st_uid):
-            return "Run the command as the worker's user or as root; nothing was recorded."
-    return _ROOM
+    try:
+        is_ours = os.geteuid() in (0, os.stat(path).st_uid)
+    except PermissionError:
+        is_ours = False
+    except OSError:
+        is_ours = True
+    return _ROOM if is_ours else "Run the command as the worker's user or as root; nothing was recorded."
 
 
 def _anew(path: str) -> str:
@@ -144,7 +149,7 @@ def _fill(path: str) -> None:
     try:
         connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
         connection.execute("PRAGMA journal_mode=WAL")
-        _migrate(connection)
+        _migrate(connection, _keep_nothing)
     finally:
         connection.close()
 
@@ -159,12 +164,12 @@ def copied(path: str) -> Iterator[sqlite3.Connection]:
     with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as copy, _explained(path):
         copy.row_factory = sqlite3.Row
         if _is_new(path):
-            _migrate(copy)
+            _migrate(copy, _keep_nothing)
         else:
             if not _copied_at_rest(path, copy):
                 with contextlib.closing(_reading(path)) as source:
                     source.backup(copy)
-            _prepare(copy, path)
+            _prepare(copy, path, _keep_nothing)
         yield copy
 
 
@@ -217,28 +222,72 @@ def _reading(path: str) -> sqlite3.Connection:
     return connection
 
 
-def _prepare(connection: sqlite3.Connection, path: str) -> None:
+def _prepare(connection: sqlite3.Connection, path: str, keep: "Keep") -> None:
     connection.execute("PRAGMA synchronous=FULL")
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version == len(MIGRATIONS):
         return
     if version > len(MIGRATIONS):
         what = f"The journal {path} was written by a newer version, or by another program."
-        raise SkipjackError(what, "Install that version again, or put a backup there.")
+        raise SkipjackError(what, f"Install that version again, or put a backup there{_own_copy(path)}.")
     if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'identity'").fetchone():
         raise SkipjackError(f"The file {path} is not a journal of Skipjack.", _anew(path))
-    _migrate(connection)
+    _migrate(connection, keep)
 
 
-def _migrate(connection: sqlite3.Connection) -> None:
+def _migrate(connection: sqlite3.Connection, keep: "Keep") -> None:
+    """Bring the tables to this version; `keep` is called before, with the version that they have, if it is older."""
     with transaction(connection):
         version = connection.execute("PRAGMA user_version").fetchone()[0]  # another process may have been faster
+        if version < len(MIGRATIONS):
+            keep(connection, version)
         for step in MIGRATIONS[version:]:
             for statement in filter(str.strip, step.split(";")):
                 connection.execute(statement)
         if not connection.execute("SELECT 1 FROM identity").fetchone():
             connection.execute("INSERT INTO identity (journal, acknowledged) VALUES (?, 0)", (os.urandom(16).hex(),))
         connection.execute(f"PRAGMA user_version={len(MIGRATIONS):d}")
+
+
+Keep = Callable[[sqlite3.Connection, int], None]
+"""What is done with tables of an older version before they are changed."""
+
+
+def _keep_nothing(_connection: sqlite3.Connection, _version: int) -> None:
+    """For tables that are not the machine's own ones, or hold nothing yet."""
+
+
+def backup_path(path: str, version: int) -> str:
+    """Where the journal is copied to before its tables of that version are changed."""
+    return f"{path}-of-version-{version}"
+
+
+def _own_copy(path: str) -> str:
+    """Words about the newest copy that this release can read, if a migration has left one."""
+    kept = (backup_path(path, version) for version in range(len(MIGRATIONS), 0, -1))
+    return next((f", such as `{each}`" for each in kept if os.path.exists(each)), "")
+
+
+def _back_up(connection: sqlite3.Connection, version: int) -> None:
+    """Copy the journal as it is before a migration, for the way back to the release that wrote it.
+
+    Nobody writes meanwhile, since the transaction of the migration has begun. SkipjackError when there is no room.
+    """
+    path = _file(connection)
+    target = backup_path(path, version)
+    aside = f"{target}.new"
+    try:
+        with suppress(FileNotFoundError):
+            os.unlink(aside)
+        with contextlib.closing(_reading(path)) as source:
+            source.execute("VACUUM INTO ?", (aside,))
+        os.chmod(aside, os.stat(path).st_mode & 0o777)
+        presence.replace(aside, target)
+    except (OSError, sqlite3.Error) as error:
+        why = getattr(error, "strerror", None) or error
+        what = f"The journal {path} cannot be backed up to {target}, so it was not brought to this release: {why}."
+        todo = "See whether the disk is full or read-only; the earlier release still works."
+        raise SkipjackError(what, todo) from error
 
 
 def hold_back(connection: sqlite3.Connection) -> None:

@@ -50,6 +50,13 @@ def make(path: str, fill: Callable[[str], None]) -> None:
         _remove(aside)
 
 
+def replace(aside: str, path: str) -> None:
+    """Put a file that was written aside in the place of another one, durably; OSError when that fails."""
+    _sync(aside)
+    os.replace(aside, path)
+    _sync(os.path.dirname(path) or ".")
+
+
 def _name(aside: str, path: str) -> None:
     """Give a file its name, unless another one has it."""
     try:
