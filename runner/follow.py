@@ -12,7 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from runner import database, former, locks, plan, policy_lists, private_paths, run_folder, surroundings
+from runner import database, former, journal, locks, plan, policy_lists, private_paths, run_folder, surroundings
+from runner.journal import Subject
 from runner.output import log
 from runner.paths import paths_of
 from runner.places import Places
@@ -25,6 +26,7 @@ from schemas.problems import Problem, Refused
 from schemas.records import RunnerSettings
 from schemas.repository import Revision
 from schemas.settings import load_policy
+from schemas.states import REFUSED
 from schemas.timing import circular
 
 Problems = tuple[Shown, ...]
@@ -33,6 +35,7 @@ Problems = tuple[Shown, ...]
 class Followed(NamedTuple):
     """What a follow did: the revision in force, whether the plan changed, and everything wrong with the newest one.
 
+    `moves` are renamed mirrors whose files wait for somebody to move them, which is no problem of the revision.
     Without `fetched`, the remote repository failed and the plan was rebuilt from the checkout.
     """
 
@@ -42,6 +45,7 @@ class Followed(NamedTuple):
     problems: tuple[str, ...]
     refused: bool
     fetched: bool = True
+    moves: tuple[str, ...] = ()
 
 
 def follow(settings: RunnerSettings, *, again: bool = False, accept_rewrite: bool = False) -> Followed:
@@ -88,7 +92,20 @@ def _follow(settings: RunnerSettings, places: Places, *, again: bool, accept_rew
     for line in hints.of_mirrors(each.mirror for each in mirrors):
         log(f"warning: {line}", about="follow")
     plan.write(places.plan, header, mirrors, _since(mirrors, old.due if old else {}, time.time()))
+    if old and not header.held:
+        _try_again(places, mirrors, set(old.header.unmoved) - set(header.unmoved))
     return _answer(header, changed=True, mirrors=len(mirrors))._replace(fetched=not failure)
+
+
+def _try_again(places: Places, mirrors: list[Planned], moved: set[str]) -> None:
+    """Let those wait for a slot whose runs were refused until somebody moved their files: that is done now, and the
+    refusals may have put off the next run by a day."""
+    planned = [each for each in mirrors if each.mirror.name in moved]
+    if not planned or not os.path.exists(places.journal):
+        return
+    with journal.opened(places.journal) as book:
+        refused = {name for name, state in book.states().items() if state.status == REFUSED}
+        book.launch([], [Subject.of(each) for each in planned if each.mirror.name in refused], time.time())
 
 
 def _held_at_once(settings: RunnerSettings, places: Places, old: "_Former | None") -> "_Former | None":
@@ -180,7 +197,7 @@ def _as_declared(
     try:
         declared = catalogue.load(revision.files)
         worker = declared.workers.get(settings.worker)
-        if worker is None:
+        if worker is None and old is None:
             raise _unknown_worker(settings, declared)
     except Refused as refused:
         if old is None:
@@ -190,6 +207,11 @@ def _as_declared(
         problems = (*_shown(refused.problems, {}), *forbidden)
         header = header._replace(slots=kept.slots, time_zone=kept.time_zone, sync_windows=kept.sync_windows)
         return header._replace(revision=kept.revision, problems=problems), mirrors
+    if worker is None:  # taken off the list on purpose: what it goes on to sync, nobody wants from it any more
+        shown = _shown(tuple(_unknown_worker(settings, declared).problems), {})
+        kept = old.header if old else header
+        header = header._replace(slots=kept.slots, time_zone=declared.site.time_zone)
+        return header._replace(problems=shown), []
     mirrors, problems = _planned(settings, declared, revision.commit, old.mirrors if old else {})
     header = header._replace(slots=worker.slots, sync_windows=worker.sync_windows, time_zone=declared.site.time_zone)
     return header._replace(problems=problems), mirrors
@@ -300,7 +322,8 @@ def _upwards(path: str) -> Iterator[str]:
 def _unknown_worker(settings: RunnerSettings, declared: Catalogue) -> Refused:
     known = ", ".join(f"`{name}`" for name in declared.workers)
     todo = f"Known: {known}. Add it there, or mend `worker:` in this machine's settings."
-    problem = Problem("_workers.yml", 1, 1, f"This machine is the worker `{settings.worker}`, which is not here.", todo)
+    what = f"This machine is the worker `{settings.worker}`, which is not here, so it syncs nothing."
+    problem = Problem("_workers.yml", 1, 1, what, todo)
     return Refused("The configuration cannot be used on this machine:", [problem])
 
 
@@ -313,9 +336,15 @@ def _stem(path: str) -> str:
 
 
 def _answer(header: Header, *, changed: bool, mirrors: int) -> Followed:
-    problems = tuple(f"{place}: {what} {todo}" for _mirror, place, what, todo in header.problems)
+    moves = tuple(_line(each) for each in header.problems if former.is_move(each[2]))
+    problems = tuple(_line(each) for each in header.problems if not former.is_move(each[2]))
     revision = header.revision or ""
-    return Followed(revision, changed, mirrors, problems, refused=header.seen != revision)
+    return Followed(revision, changed, mirrors, problems, refused=header.seen != revision, moves=moves)
+
+
+def _line(shown: Shown) -> str:
+    _mirror, place, what, todo = shown
+    return f"{place}: {what} {todo}"
 
 
 def _make_folders(settings: RunnerSettings) -> tuple[str, ...]:

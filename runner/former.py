@@ -9,6 +9,8 @@ from collections.abc import Collection, Iterator, Mapping
 from runner.paths import has_files, left_behind, moving
 from runner.plan import Planned, Shown
 
+_STILL_THERE = "named as it was formerly; its runs are refused."
+
 Former = Mapping[str, Planned]
 """The mirrors of the former plan, by name."""
 
@@ -59,6 +61,11 @@ def _taken_back(name: str, later: str) -> Shown:
     return name, f"{name}.yml", what, f"Add `formerly: [{later}]` to it, so that its history goes on."
 
 
+def is_move(what: str) -> bool:
+    """Whether a problem is only that somebody has to move a renamed mirror's files."""
+    return what.endswith(_STILL_THERE)
+
+
 def unmoved(mirrors: list[Planned]) -> tuple[str, ...]:
     """Mirrors whose files are still where a former name has them."""
     return tuple(name for name, *_words in moves(mirrors) if name)
@@ -68,6 +75,6 @@ def moves(mirrors: list[Planned]) -> Iterator[Shown]:
     """What people have to see to, since renamed mirrors' files are still where a former name has them."""
     for mirror, paths, _revision in mirrors:
         if old := left_behind(mirror, paths):
-            what = f"The files of `{mirror.name}` are still in {old}, named as it was formerly; its runs are refused."
+            what = f"The files of `{mirror.name}` are still in {old}, {_STILL_THERE}"
             todo = f"Move them with `{moving(mirror, old, paths.directory)}`, or set `mirror_dir: {old}`."
             yield mirror.name, f"{mirror.name}.yml", what, todo

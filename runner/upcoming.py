@@ -37,16 +37,19 @@ class Row(NamedTuple):
 def upcoming(settings: RunnerSettings, *, as_json: bool) -> None:
     """Print what this worker does next, the most urgent first."""
     now = time.time()
-    rows, rules = _look(settings, now)
+    rows, rules, problems = _look(settings, now)
     dead = unit_health.look(Places(settings.state_dir))
     if as_json:
         plain = {"time_zone": rules.time_zone, "now": now, "slots": rules.slots, "held": rules.held}
         plain["units"] = [unit._asdict() for unit in dead]
+        plain["problems"] = problems
         say(json.dumps(plain | {"mirrors": [row._asdict() for row in rows]}, indent=2))
         return
     if rules.held:
         say(hold.HELD)
     _say_table(rows, zone(rules.time_zone), now)
+    for problem in problems:
+        say(f"warning: {problem}")
     for unit in dead:
         say(f"warning: {unit.unit}: {unit.what} {unit.todo}")
 
@@ -54,7 +57,7 @@ def upcoming(settings: RunnerSettings, *, as_json: bool) -> None:
 def say_due(settings: RunnerSettings) -> None:
     """Print which mirrors are due, and what comes next, after a follow that starts nothing."""
     now = time.time()
-    rows, rules = _look(settings, now)
+    rows, rules, _problems = _look(settings, now)
     due = [row for row in rows if row.waits_for == DUE]
     if due:
         say(f"due now, with {rules.slots} slot{'s' * (rules.slots != 1)}: {_names([row.mirror for row in due])}")
@@ -66,15 +69,17 @@ def say_due(settings: RunnerSettings) -> None:
         say(f"next: {row.mirror}, {' '.join(_when(row, zone(rules.time_zone), now))}; {row.why}")
 
 
-def _look(settings: RunnerSettings, now: float) -> tuple[list[Row], Rules]:
-    """All mirrors with their judgements, the most urgent first; nothing is changed by it."""
+def _look(settings: RunnerSettings, now: float) -> tuple[list[Row], Rules, list[str]]:
+    """All mirrors with their judgements, the most urgent first, and what is wrong with no mirror alone; nothing is
+    changed by it."""
     with trial.planned(settings) as opened, journal.copied(Places(settings.state_dir).journal) as book:
         aliases = renames.adopt(book, opened.renamed(), now, copy=True)
         states = renames.as_called_now(book.states(), aliases)
         held = hold.is_held(opened.header, book)
         mirrors, world = schedule.world(opened, states, book.orders(), held=held)
         rows = [_with_refusal(row, book) for row in rows_of(mirrors, world, now)]
-    return rows, world.rules
+        problems = [f"{place}: {what} {todo}" for mirror, place, what, todo in opened.header.problems if mirror is None]
+    return rows, world.rules, problems
 
 
 def _with_refusal(row: Row, book: Journal) -> Row:

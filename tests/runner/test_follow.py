@@ -166,9 +166,13 @@ def test_files_are_found_where_they_were_before_a_rename_set_another_folder(
     assert move in told
     repository.commit({"new.yml": f"{text}retry: 5\n"}, "It is kept in mind")
     assert move in problems(worker)
+    assert worker.command("follow").returncode == 0, "the revision is sound; a person has something to do"
     assert move in worker.command("run", "new", check=False).stderr
+    assert worker.states() == {"new": "refused"}
     subprocess.run(move, shell=True, check=True)
-    assert problems(worker).endswith(" is now in force, with 1 mirror for w1\n")
+    worker.command("follow")
+    assert worker.states() == {"new": "queued"}, "it does not back off any more"
+    assert problems(worker).endswith(" is in force already, with 1 mirror for w1\n")
     worker.command("run", "new")
     assert (new / "file").exists()
 
@@ -263,3 +267,29 @@ def test_a_damaged_checkout_of_a_rewritten_history_leaves_the_plan_as_it_is(
     worker.command("follow", "--accept-rewrite")
     with plan.opened(Places(str(worker.state)).plan) as opened:
         assert {each.mirror.name: each.mirror.retry for each in opened.mirrors()} == {"debian": 1, "gnu": 2}
+
+
+def test_a_worker_whose_name_left_the_list_syncs_nothing_and_says_so(
+    repository: ConfigRepository, worker: Worker
+) -> None:
+    workers = "workers:\n  w1: {slots: 2}\n  w2: {slots: 2}\n"
+    repository.commit({"_workers.yml": workers, "a.yml": "retry: 1\n", "gone.yml": "retry: 1\n"}, "Begin")
+    worker.command("follow")
+    other = "worker: w2\n"
+    taken = repository.commit(
+        {"_workers.yml": "workers:\n  w2: {slots: 2}\n", "a.yml": other, "gone.yml": None}, "Replace the worker"
+    )
+
+    done = worker.command("follow", check=False)
+
+    assert done.returncode == 1
+    assert "This machine is the worker `w1`, which is not here, so it syncs nothing. Known: `w2`." in done.stderr
+    with plan.opened(Places(str(worker.state)).plan) as opened:
+        assert (list(opened.mirrors()), opened.header.revision) == ([], taken)
+    shown = worker.command("next").stdout
+    assert "warning: _workers.yml:1:1: This machine is the worker `w1`" in shown
+    assert "launched 0 runs" in worker.command("tick").stderr
+    repository.commit({"_workers.yml": workers, "a.yml": "retry: 1\n"}, "Take it back")
+    worker.command("follow")
+    with plan.opened(Places(str(worker.state)).plan) as opened:
+        assert [each.mirror.name for each in opened.mirrors()] == ["a"]
