@@ -9,7 +9,7 @@ import signal
 import time
 from collections.abc import Callable
 
-from runner.output import log
+from runner.output import drop_answers, log
 from schemas.errors import SkipjackError
 from schemas.failures import of_the_machine
 
@@ -26,6 +26,7 @@ def guarded(program: Callable[[], int], folder: str | None = None) -> int:
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except BrokenPipeError:
+        drop_answers()
         return EXPECTED  # whoever read our output has gone; there is nobody to tell
     except Exception as error:
         failure = of_the_machine(error)

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -14,6 +15,8 @@ from runner.output import log, say
 
 if TYPE_CHECKING:
     from schemas.records import RunnerSettings
+
+_QUIET = "print only what is wrong or new, since cron sends all that is printed by mail"
 
 SETTINGS = Path("/etc/skipjack/runner.yml")
 
@@ -37,6 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_import(commands)
     follow = _with_settings(commands, "follow", "bring the plan to the newest revision; starts nothing by itself")
     follow.add_argument("--start", action="store_true", help="then start what is due, as units and cron lines do")
+    follow.add_argument("--quiet", action="store_true", help=_QUIET)
     follow.add_argument("--again", action="store_true", help="write the plan even if nothing changed")
     follow.add_argument("--accept-rewrite", action="store_true", help="take a history without the revision in force")
     follow.set_defaults(command=_follow)
@@ -55,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     courier.add_argument(
         "--start", action="store_true", help="after its commands start all that is due, as units and cron lines do"
     )
+    courier.add_argument("--quiet", action="store_true", help=_QUIET)
     courier.set_defaults(command=_courier)
     _with_settings(commands, "once", "follow, start what is due, wait for it, report").set_defaults(command=_once)
     install.add(commands)
@@ -73,8 +78,21 @@ def _with_settings(
     commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, words: str
 ) -> argparse.ArgumentParser:
     parser = commands.add_parser(name, help=words)
-    parser.add_argument("--settings", type=Path, default=SETTINGS, metavar="FILE", help=f"default: {SETTINGS}")
+    words = f"default: {SETTINGS}, or your own ~/.config/skipjack/runner.yml if it is there"
+    parser.add_argument("--settings", type=Path, default=None, metavar="FILE", help=words)
     return parser
+
+
+def _default_settings() -> Path:
+    """The settings when no file is named: a user's own ones, if there are any, else the system's."""
+    if os.geteuid() == 0:
+        return SETTINGS
+    own = Path(os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config"), "skipjack/runner.yml")
+    if not own.exists():
+        return SETTINGS
+    if SETTINGS.exists():
+        log(f"note: uses {own}; `--settings {SETTINGS}` is the worker of the system", about="skipjack")
+    return own
 
 
 def _add_orders(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -160,6 +178,7 @@ def _settings(arguments: argparse.Namespace) -> "RunnerSettings":
     from runner.privileges import become_owner
     from schemas.settings import load_runner
 
+    arguments.settings = arguments.settings or _default_settings()
     settings = load_runner(arguments.settings)
     become_owner(settings.state_dir)
     return settings
@@ -175,7 +194,9 @@ def _follow(arguments: argparse.Namespace) -> int:
     if arguments.start:  # whoever asked for a follow wants it to start what is due
         wishes.take(Places(settings.state_dir), "follow")
     try:
-        fine = report_follow(settings, again=arguments.again, accept_rewrite=arguments.accept_rewrite)
+        fine = report_follow(
+            settings, again=arguments.again, accept_rewrite=arguments.accept_rewrite, quiet=arguments.quiet
+        )
         if arguments.start:
             want_tick(Places(settings.state_dir))
     finally:
@@ -201,8 +222,6 @@ def _tick(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    import os
-
     from runner.programs import lean
 
     settings = _settings(arguments)
@@ -226,8 +245,14 @@ def _courier(arguments: argparse.Namespace) -> int:
     settings = _settings(arguments)
     if arguments.linger:
         courier.linger(settings, arguments.settings, start=arguments.start)
-    delivered = courier.once(settings, arguments.settings, start=arguments.start)
-    log(f"delivered {delivered} reports", about="courier")
+    try:
+        delivered = courier.once(settings, arguments.settings, start=arguments.start)
+    except courier.AnotherCourier:
+        if not arguments.quiet:
+            raise
+        return 0  # the one before takes longer than the minute
+    if not arguments.quiet:
+        log(f"delivered {delivered} reports", about="courier")
     return 0
 
 

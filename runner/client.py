@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from runner.transport import Line, Patience, Reply, Unreachable
+from runner.transport import Line, Patience, Reply, Unreachable, Untrusted
 from schemas.addresses import without_secrets
 from schemas.errors import SkipjackError
 from schemas.problems import printable
@@ -123,7 +123,7 @@ class Client:
         try:
             return self._line.exchange(method, path, patience, body=body, headers=headers)
         except Unreachable as error:
-            raise SkipjackError(f"The manager at {self._url} cannot be reached: {error}.", _LATER) from error
+            raise SkipjackError(f"The manager at {self._url} cannot be reached: {error}.", after(error)) from error
 
     def _decoded(self, reply: Reply, path: str) -> dict[str, Any]:
         if reply.status != 200:
@@ -147,6 +147,10 @@ class Client:
 
 _LATER = "Nothing is lost: the reports wait here and are sent later."
 _LARGER = f"Let it, and any proxy before it, take larger requests (`body_limit`). {_LATER}"
+
+
+_ELSEWHERE = (301, 302, 303, 307, 308, 404, 405)
+"""Answers of what is no manager, or not at this address."""
 
 
 def _is_commit(value: object) -> bool:
@@ -198,7 +202,19 @@ def _error(reply: Reply) -> str:
         return str(reply.status)
 
 
+def after(error: Unreachable) -> str:
+    """What to do about a manager that could not be reached."""
+    if isinstance(error, Untrusted):
+        todo = (
+            "If an authority of your own has signed it, name that one's certificate as `manager.ca_cert` in runner.yml"
+        )
+        return f"{todo}; else check `manager.url`. {_LATER}"
+    return _LATER
+
+
 def _remedy(status: int) -> str:
+    if status in _ELSEWHERE:
+        return f"Check `manager.url` in runner.yml, and what the proxy before the manager does with this path. {_LATER}"
     if status in (401, 403):
         return "Make a token with `skipjack-manager token add WORKER` and put it where `manager.token` points."
     return _LATER

@@ -50,6 +50,10 @@ LOST_AGAIN = 3
 """Deliveries in a row in which the manager has lost what it was told, until that counts as a failure."""
 
 
+class AnotherCourier(SkipjackError):  # noqa: N818 - it is what is so
+    """Another courier is at work, and delivers everything."""
+
+
 def once(settings: RunnerSettings, file: Path, *, start: bool) -> int:
     """Deliver and take commands once; SkipjackError when the manager did not take everything.
 
@@ -208,7 +212,7 @@ def _only_courier(settings: RunnerSettings) -> Iterator[None]:
         with FileLock(path, timeout=PATIENCE):
             yield
     except Timeout as error:
-        raise SkipjackError("Another courier is at work.", "One is enough; it delivers everything.") from error
+        raise AnotherCourier("Another courier is at work.", "One is enough; it delivers everything.") from error
 
 
 def _address(settings: RunnerSettings) -> ManagerAddress:

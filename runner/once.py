@@ -46,14 +46,21 @@ def _report_old_plan(places: Places) -> None:
         log(f"the mirrors are synced by the plan in force, made {age} ago from revision {revision}", about="follow")
 
 
-def report_follow(settings: RunnerSettings, *, again: bool = False, accept_rewrite: bool = False) -> bool:
-    """Follow and tell the result; False when the newest revision has problems or could not be fetched."""
+def report_follow(
+    settings: RunnerSettings, *, again: bool = False, accept_rewrite: bool = False, quiet: bool = False
+) -> bool:
+    """Follow and tell the result (if `quiet`, only what is wrong or new).
+
+    False when the newest revision has problems or could not be fetched.
+    """
     done = follow(settings, again=again, accept_rewrite=accept_rewrite)
     for problem in done.problems:
         log(problem)
+    for move in () if quiet and not done.changed else done.moves:
+        log(f"note: {move}")
     if done.refused:
         log(f"the newest revision is refused; {done.revision[:12]} stays in force", about="follow")
-    else:
+    elif done.changed or not quiet:
         news = "is now in force" if done.changed else "is in force already"
         count = f"{done.mirrors} mirror{'' if done.mirrors == 1 else 's'}"
         log(f"revision {done.revision[:12]} {news}, with {count} for {settings.worker}", about="follow")
@@ -96,7 +103,11 @@ def _reason(book: journal.Journal, name: str) -> str:
 
 
 def _deliver(settings: RunnerSettings, file: Path) -> None:
-    delivered = courier.once(settings, file, start=True)
+    try:
+        delivered = courier.once(settings, file, start=True)
+    except courier.AnotherCourier:
+        log("another courier is at work and delivers the reports", about="courier")
+        return
     log(f"delivered {delivered} reports", about="courier")
 
 

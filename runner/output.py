@@ -1,5 +1,6 @@
 """The one place that prints. Answers go to stdout, the log to stderr in lines that journald shows well."""
 
+import os
 import sys
 
 from schemas.terminal import plain
@@ -9,6 +10,11 @@ def say(text: str) -> None:
     """Print an answer that was asked for."""
     sys.stdout.write(plain(text) + "\n")
     sys.stdout.flush()
+
+
+def drop_answers() -> None:
+    """Give up what was not printed yet, since its reader has gone: Python would try again at the exit, and fail."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), 1)
 
 
 def log(text: str, *, about: str = "") -> None:

@@ -15,6 +15,7 @@ from schemas.states import (
     FAILED,
     INTERRUPTED,
     LAUNCH_FAILED,
+    LAUNCHING,
     QUEUED,
     REFUSED,
     STOPPED,
@@ -196,7 +197,7 @@ def outlook(mirror: Due, world: World, now: float) -> Outlook:
     """Judge one mirror: what its next run waits for."""
     state = world.states.get(mirror.name)
     if state is not None and state.status in ACTIVE:
-        return Outlook(RUNNING, state.last_started_at)
+        return Outlook(RUNNING, None if state.status == LAUNCHING else state.last_started_at)
     order = world.orders.get(mirror.name, _NO_ORDER)
     if order.override:
         return Outlook(HELD, None)

@@ -33,6 +33,10 @@ class Unreachable(Exception):  # noqa: N818 - what happened, not a fault of ours
     """There was no whole answer; the message says why in words."""
 
 
+class Untrusted(Unreachable):
+    """The server's certificate is not one that this machine trusts for that name."""
+
+
 class Reply(NamedTuple):
     """An answer: its status and its body."""
 
@@ -71,7 +75,8 @@ class Line:
                 return self._exchange(request, patience._replace(answer=left), most)
         except (OSError, ValueError, http.client.HTTPException) as error:
             self.close()
-            raise Unreachable(_words(error)) from error
+            kind = Untrusted if isinstance(error, ssl.SSLCertVerificationError) else Unreachable
+            raise kind(_words(error)) from error
 
     def _understand(self) -> None:
         """Take the address apart; Unreachable when it cannot be one."""

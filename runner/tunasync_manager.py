@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from runner import hold, journal
-from runner.client import MALFORMED, Misbehaves
+from runner.client import MALFORMED, Misbehaves, after
 from runner.journal import Journal
 from runner.places import Places
 from runner.transport import Line, Patience, Unreachable
@@ -129,7 +129,7 @@ class TunasyncManager:
         try:
             reply = self._line.exchange(method, path, PATIENCE, body=body, headers=_HEADERS)
         except Unreachable as error:
-            raise SkipjackError(f"{where} cannot be reached: {error}.", _LATER) from error
+            raise SkipjackError(f"{where} cannot be reached: {error}.", after(error)) from error
         if reply.status != 200:
             said = " ".join(reply.body[:300].decode("utf-8", "replace").split())
             raise SkipjackError(f"{where} answered {reply.status}: {said}.", _LATER)

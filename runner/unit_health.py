@@ -90,7 +90,8 @@ def _verdict(name: str, found: dict[str, str]) -> Dead | None:
     has_run = result == "exit-code" and status.isdigit() and int(status) < _OWN_CODES
     if result in ("", "success") or has_run:
         return None
-    return Dead(name, f"It cannot run: {units.cause(result, status)}.", f"See `systemctl status {name}`.")
+    todo = units.where_to_look(status, name)
+    return Dead(name, f"It cannot run: {units.cause(result, status)}.", f"{todo[0].upper()}{todo[1:]}.")
 
 
 def _remember(places: Places, dead: list[Dead]) -> None:

@@ -33,6 +33,8 @@ _PENDING = ("active", "activating", "deactivating", "reloading")
 _WITHOUT_PROCESS = ("resources", "start-limit-hit", "exec-condition")
 """Results of units that did not even get as far as starting a process."""
 
+_NO_CREDENTIAL = "243"
+
 _STEPS = {
     200: "its working directory is missing",
     203: "its program cannot be executed",
@@ -191,9 +193,16 @@ def _outcome(found: Mapping[str, str], lacking_mounts: Mapping[str, str]) -> Out
     started_at = float(begun) if begun.isdigit() and result not in _WITHOUT_PROCESS else _NEVER
     if pending or result in ("", "success"):
         return Outcome(pending, "", started_at)
-    return Outcome(
-        False, f"its unit could not start: {cause(result, status)}; see `systemctl status {found['Id']}`", started_at
-    )
+    why = f"{cause(result, status)}; {where_to_look(status, found['Id'])}"
+    return Outcome(False, f"its unit could not start: {why}", started_at)
+
+
+def where_to_look(status: str, name: str) -> str:
+    """Where a person sees what a unit with that exit status lacks."""
+    if status == _NO_CREDENTIAL:  # whose file no message of systemd names
+        where = f"write it into the file that `LoadCredential=` names in `systemctl cat {name}`"
+        return f"{where}; systemd calls this “Protocol error”"
+    return f"see `systemctl status {name}`"
 
 
 def cause(result: str, status: str) -> str:

@@ -40,6 +40,7 @@ def run(command: Callable[[], None]) -> int:
     except Terminated:
         return 128 + signal.SIGTERM
     except BrokenPipeError:
+        output.drop_results()
         return EXPECTED  # whoever read our output has left, so there is nobody to tell
     except Exception as error:
         failure = of_the_machine(error)

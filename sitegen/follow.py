@@ -35,6 +35,11 @@ class Follower:
         self._heard: frozenset[str] = frozenset()
         self._wake = threading.Event()
 
+    @property
+    def refusal(self) -> str:
+        """Why the newest revision is not in use; empty when it is."""
+        return self._refusal or ""
+
     def hear(self, revisions: frozenset[str]) -> None:
         """Fetch at once when a worker follows a revision that nobody has mentioned before."""
         if not revisions <= self._heard:

@@ -36,6 +36,11 @@ def result(line: str) -> None:
     sys.stdout.flush()
 
 
+def drop_results() -> None:
+    """Give up what was not printed yet, since its reader has gone: Python would try again at the exit, and fail."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), 1)
+
+
 def note(text: str) -> None:
     """Tell the operator something that is not the result."""
     sys.stderr.write(plain(text) + "\n")

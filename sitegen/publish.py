@@ -115,6 +115,9 @@ def _publish(settings: ManagerSettings, store: Store, check: Callable[[], None],
             if follower:
                 follower.follow()
             publisher.publish(time.time())
+            if follower and follower.refusal:
+                todo = "The site was written with what was known before."
+                raise SkipjackError("The config repository cannot be followed, as said above.", todo)
             return
         listener = stack.enter_context(Listener(settings.run_dir))
         if follower:

@@ -22,7 +22,12 @@ def add(settings: ManagerSettings, name: str, scope: str) -> None:
     secret = secrets.token_urlsafe(32)
     with Store(settings.state_dir, settings.database) as store:
         number = token_store.add(store, name, scope, token_store.digest_of(secret), _by("token add"))
+        declared = store.declared() if scope == "worker" else None
     output.result(secret)
+    if declared is not None and name not in declared.workers:
+        known = ", ".join(f"`{each}`" for each in sorted(declared.workers)) or "none"
+        what = f"warning: `_workers.yml` has no worker `{name}` (it has: {known})"
+        output.note(f"{what}. Add it there, or revoke this token: `skipjack-manager token revoke {number}`.")
     output.note(f"Token {number} for {scope} {name}. It is shown only now; keep it in a file.")
 
 

@@ -17,7 +17,7 @@ from schemas.states import FAILED, INTERRUPTED
 
 OPTIONS = frozenset({"log_keep", "log_max_age", "log_compress"})
 
-_ENDINGS = r"(_\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d_\d\d)\.log(?:\.fail)?(\.gz)?"
+_ENDINGS = r"(_\d{4}-\d\d-\d\d_\d\d-\d\d-\d\dZ?_\d\d)\.log(?:\.fail)?(\.gz)?"
 _CHUNK = 256 * 1024
 _LEVEL = 1
 """Of zlib: logs shrink to a tenth even so, at several times the speed."""
@@ -34,7 +34,7 @@ class _Log(NamedTuple):
 
 
 def pre_exec(job: Job) -> None:
-    """Create the attempt's log, `NAME_2026-01-31_23-59-59_01.log` in UTC, and remove the old ones."""
+    """Create the attempt's log, `NAME_2026-01-31_23-59-59Z_01.log` in UTC, and remove the old ones."""
     try:
         os.makedirs(job.log_dir, mode=0o755, exist_ok=True)
         job.log_file = os.path.join(job.log_dir, _free_stem(job) + ".log")
@@ -88,7 +88,7 @@ def _free_stem(job: Job) -> str:
     taken = {log.stem for log in _logs(job)}
     moment = time.time()
     while True:
-        stamp = time.strftime("%Y-%m-%d_%H-%M-%S", time.gmtime(moment))
+        stamp = time.strftime("%Y-%m-%d_%H-%M-%SZ", time.gmtime(moment))
         stem = f"_{stamp}_{job.attempt:02d}"
         if stem not in taken:
             return job.mirror.name + stem

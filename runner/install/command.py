@@ -45,7 +45,7 @@ def _install(arguments: argparse.Namespace) -> int:
     elif arguments.print:
         install.show(setup)
     else:
-        install.install(setup)
+        return install.install(setup)
     return 0
 
 
@@ -61,22 +61,51 @@ def _warn_for_cron(setup: "Setup") -> None:
 def _uninstall(arguments: argparse.Namespace) -> int:
     from runner.install.uninstall import uninstall
 
-    uninstall(_setup(arguments), stop_jobs=arguments.stop_jobs)
+    uninstall(_setup_to_remove(arguments), stop_jobs=arguments.stop_jobs)
     return 0
+
+
+def _setup_to_remove(arguments: argparse.Namespace) -> "Setup":
+    """As installing has it; with the usual folders when there are no settings any more."""
+    import os
+
+    from runner.install import setup
+    from runner.output import log
+    from schemas.errors import SkipjackError
+    from schemas.records import ManagerSettings, Policy, Repository, RunnerSettings
+
+    try:
+        return _setup(arguments)
+    except SkipjackError as error:
+        if arguments.settings:
+            raise
+        log(f"warning: {str(error).splitlines()[0]} The usual folders are taken to be in use.")
+    kind, own = setup.MANAGER if arguments.manager else setup.WORKER, arguments.user
+    path = os.path.abspath(setup.default_settings(kind, own=own))
+    if arguments.manager:
+        return setup.of_manager(ManagerSettings(), path, _user(arguments), own=own)
+    settings = RunnerSettings("", Repository(""))
+    return setup.of_worker(settings, Policy(), path, _user(arguments), own=own, containers=None)
+
+
+def _user(arguments: argparse.Namespace) -> str:
+    import os
+    import pwd
+
+    if arguments.user:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    return str(arguments.user_name or ("skipjack-manager" if arguments.manager else "skipjack"))
 
 
 def _setup(arguments: argparse.Namespace) -> "Setup":
     import os
-    import pwd
     from pathlib import Path
 
     from runner.install import setup
     from schemas.settings import load_manager, load_policy, load_runner
 
     kind, own = setup.MANAGER if arguments.manager else setup.WORKER, arguments.user
-    user = arguments.user_name or ("skipjack-manager" if arguments.manager else "skipjack")
-    if own:
-        user = pwd.getpwuid(os.geteuid()).pw_name
+    user = _user(arguments)
     path = os.path.abspath(arguments.settings or setup.default_settings(kind, own=own))
     if arguments.manager:
         return setup.of_manager(load_manager(Path(path)), path, user, own=own)

@@ -54,10 +54,10 @@ def _line(when: str, who: str, command: str) -> str:
 
 def _programs(setup: Setup) -> Iterator[tuple[str, list[str]]]:
     settings = ("--settings", setup.settings)
-    yield "*/3", [program("skipjack"), "follow", "--start", *settings]
+    yield "*/3", [program("skipjack"), "follow", "--start", "--quiet", *settings]
     yield "*", lean("tick", setup.state_dir)
     if setup.reports:
-        yield "*", [program("skipjack"), "courier", "--start", *settings]
+        yield "*", [program("skipjack"), "courier", "--start", "--quiet", *settings]
 
 
 def _make_folders(setup: Setup) -> str:

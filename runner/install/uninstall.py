@@ -1,11 +1,18 @@
 """`skipjack uninstall`: stop the units and remove what `install` wrote; data, settings and the user stay."""
 
+import contextlib
 import os
 
 from runner.install import install, machine, render
-from runner.install.setup import MANAGER, Setup
+from runner.install.setup import MANAGER, WORKER, Setup
 from runner.output import say
 from runner.places import Places
+
+_FAILING = {
+    MANAGER: ("skipjack-manager.*", "skipjack-publish.*"),
+    WORKER: tuple(f"skipjack-{each}" for each in ("follow.*", "tick.*", "measure.*", "courier.*", "run@*", "settle@*")),
+}
+"""Units that systemd remembers when they have failed, as patterns."""
 
 
 def uninstall(setup: Setup, *, stop_jobs: bool) -> None:
@@ -23,10 +30,20 @@ def uninstall(setup: Setup, *, stop_jobs: bool) -> None:
     if setup.kind != MANAGER:
         machine.remove(Places(setup.state_dir).launcher)
         machine.remove(Places(setup.state_dir).units)
+    _remove_user_file(setup)
     machine.command(*setup.systemctl, "daemon-reload")
+    machine.tried(*setup.systemctl, "reset-failed", *_FAILING[setup.kind])  # fails for those that have not failed
     for job in jobs:
         say(f"stopped {job}" if stop_jobs else f"{job} is at work and goes on to its end; --stop-jobs stops such")
     _tell_what_stays(setup)
+
+
+def _remove_user_file(setup: Setup) -> None:
+    """Remove what makes the user, if that is our file; the user itself stays, since it owns the data."""
+    path, text = render.sysusers(setup)
+    with contextlib.suppress(OSError, UnicodeDecodeError), open(path, encoding="utf-8") as file:
+        if file.readline() == text.partition("\n")[0] + "\n":
+            machine.remove(path)
 
 
 def _jobs(setup: Setup) -> list[str]:

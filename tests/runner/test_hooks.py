@@ -71,10 +71,10 @@ def test_two_logs_of_one_second_are_two_files(job: Job, monkeypatch: pytest.Monk
         log_keeper.pre_exec(job)
         fail(job)
 
-    assert [name[:29] for name in logs(job)] == [
-        "debian_2019-12-31_23-59-59_01", "debian_2020-01-01_00-00-00_01", "debian_2020-01-01_00-00-01_01",
+    assert [name[:30] for name in logs(job)] == [
+        "debian_2019-12-31_23-59-59Z_01", "debian_2020-01-01_00-00-00Z_01", "debian_2020-01-01_00-00-01Z_01",
     ]  # fmt: skip
-    assert Path(job.log_dir, "latest").readlink().name == "debian_2020-01-01_00-00-01_01.log.fail"
+    assert Path(job.log_dir, "latest").readlink().name == "debian_2020-01-01_00-00-01Z_01.log.fail"
 
 
 def test_the_newest_logs_are_kept_whatever_their_form(job: Job) -> None:

@@ -155,8 +155,8 @@ def test_cron_lines_are_words_that_a_shell_reads_as_they_are_meant() -> None:
     follow, tick, courier = (shlex.split(line.replace(r"\%", "%")) for line in written)
     assert search == "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     assert follow[:6] == ["*/3", "*", "*", "*", "*", "mirror"]
-    assert follow[-4:] == ["follow", "--start", "--settings", "/etc/skipjack/runner.yml"]
-    assert tick[-2:] == ["tick", "/srv/100% mine"] and courier[-4:-2] == ["courier", "--start"]
+    assert follow[-5:] == ["follow", "--start", "--quiet", "--settings", "/etc/skipjack/runner.yml"]
+    assert tick[-2:] == ["tick", "/srv/100% mine"] and courier[-5:-2] == ["courier", "--start", "--quiet"]
     assert "%" not in written[1].replace(r"\%", "")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.transport import Line, Patience, Reply, Unreachable
+from runner.transport import Line, Patience, Reply, Unreachable, Untrusted
 
 SOON = Patience(5.0, 0.3)
 LATER = Patience(5.0, 20.0)
@@ -169,7 +169,7 @@ def test_tls_trusts_the_named_certificate_and_no_unknown_one(
     assert [line.exchange("GET", "/", LATER).body for _ in range(2)] == [b"ok", b"ok"]
     line.close()
 
-    with pytest.raises(Unreachable, match="its certificate is not valid: self-signed"):
+    with pytest.raises(Untrusted, match="its certificate is not valid: self-signed"):
         connect(server.url).exchange("GET", "/", LATER)
     with pytest.raises(Unreachable, match="the certificates in /nowhere cannot be used: No such file"):
         connect(server.url, "/nowhere").exchange("GET", "/", LATER)

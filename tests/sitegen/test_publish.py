@@ -245,3 +245,11 @@ def test_a_run_directory_that_cannot_be_used(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("took", "rest"), [(0.0, 0.2), (0.05, 0.2), (0.12, 0.36), (0.5, 1.5), (10.0, 2.0)])
 def test_what_took_long_is_rested_from_but_not_for_ever(took: float, rest: float) -> None:
     assert publish_module._rest(took) == pytest.approx(rest)
+
+
+def test_publish_once_fails_when_the_repository_cannot_be_followed_and_writes_the_site(tmp_path: Path) -> None:
+    manager = Manager(tmp_path, repository={"url": f"file://{tmp_path}/none.git"})
+    done = manager.command("publish", "--once")
+    assert done.returncode == 1
+    assert "The config repository cannot be followed" in done.stderr and "none.git" in done.stderr
+    assert (manager.site / "index.html").exists()

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from schemas.records import Site, Worker
 from sitegen import cli
-from sitegen.messages.model import Token
+from sitegen.messages.model import Declared, Token
 from sitegen.storage import token_store
 from sitegen.storage.store import Store
 from tests.sitegen.kit import NOW, Manager, envelope_of
@@ -44,3 +45,18 @@ def test_rotation_at_the_command_line(manager: Manager, capsys: pytest.CaptureFi
     assert [line.split()[:3] for line in table[1:]] == [["1", "ops", "operator"], ["2", "ops", "operator"]]
     assert [line.count("Z") for line in table[1:]] == [2, 1], "the old one has a time at which it ends"
     assert run("rotate", "7")[0] == 1
+
+
+def test_a_token_for_a_worker_that_is_not_declared_comes_with_a_warning(
+    manager: Manager, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with manager.store() as store:
+        workers = {"w1": Worker("w1"), "w2": Worker("w2")}
+        store.keep_catalogue(Declared("a" * 40, NOW, Site("Site"), workers, (), ()), NOW)
+
+    def said(*words: str) -> str:
+        assert cli.main(["token", "add", *words, "--settings", str(manager.settings_file)]) == 0
+        return capsys.readouterr().err
+
+    assert "warning: `_workers.yml` has no worker `w3` (it has: `w1`, `w2`)" in said("w3")
+    assert "warning" not in said("w1") + said("ada", "--scope", "operator")

@@ -110,7 +110,6 @@ def test_units_are_sound_and_keep_the_programs_from_everything_else(site: Site) 
         judged = box.run("systemd-analyze", "security", "--offline=yes", "--threshold=15", path)
         assert judged.returncode == 0, judged.stdout
     box.do(SKIPJACK, "uninstall", "--manager")
-    box.do("rm", "/etc/sysusers.d/skipjack-manager.conf")
     site.install()
 
 
@@ -150,7 +149,8 @@ def test_uninstalling_removes_what_was_installed_and_leaves_data_and_running_job
     said = box.do(SKIPJACK, "uninstall")
     assert "skipjack-run@last.service is at work and goes on to its end" in said
     assert "left: the user skipjack, /etc/skipjack/runner.yml" in said
-    assert ours(box) == {"/etc/sysusers.d/skipjack.conf"}
+    assert ours(box) == set()
+    assert box.do("systemctl", "list-units", "--all", "--failed", "--plain", "--no-legend", "skipjack*") == ""
     assert not box.path("/var/lib/skipjack/launcher").exists()
     assert (
         box.do("systemctl", "list-units", "--all", "--plain", "--no-legend", "skipjack*.timer", "skipjack*.path") == ""
@@ -210,6 +210,38 @@ def test_an_installation_that_other_users_cannot_run_is_refused(site: Site) -> N
     done = box.run("/srv/closed/skipjack/bin/skipjack", "install")
     assert done.returncode == 1
     assert "The user skipjack cannot run /srv/closed/skipjack/bin/skipjack" in done.stderr and "/opt" in done.stderr
+
+
+@pytest.mark.parametrize("folder", ["/tmp", "/home"])
+def test_an_installation_that_units_do_not_see_is_refused_when_it_installs(site: Site, folder: str) -> None:
+    box = site.box
+    before = ours(box)
+    box.shell(f"mkdir -p {folder}/venv; cp -a /opt/skipjack {folder}/venv/skipjack")
+    box.shell(f"sed -i 1s,/opt/,{folder}/venv/, {folder}/venv/skipjack/bin/skipjack")
+    done = box.run(f"{folder}/venv/skipjack/bin/skipjack", "install")
+    assert done.returncode == 1
+    assert f"Skipjack is installed in {folder}/venv/skipjack" in done.stderr and "below /opt" in done.stderr
+    assert ours(box) == before
+    box.do("rm", "-rf", f"{folder}/venv")
+
+
+def test_uninstalling_needs_no_settings_and_leaves_no_failed_unit(site: Site) -> None:
+    box, settings = site.box, site.box.path(SETTINGS)
+    site.install()
+    site.commit({"bad.yml": "provider: command\nupstream: x\ncommand: /srv/none.sh\n"})
+    text = settings.read_text()
+    settings.unlink()
+    try:
+        box.shell(
+            "systemctl stop 'skipjack-*.timer' 'skipjack-*.path'; systemctl start skipjack-follow.service || true"
+        )
+        assert "skipjack-follow" in box.do("systemctl", "list-units", "--failed", "--plain", "--no-legend", "skipjack*")
+        done = box.run(SKIPJACK, "uninstall")
+        assert (done.returncode, "usual folders" in done.stderr) == (0, True), done.stdout + done.stderr
+        assert ours(box) == set()
+        assert box.do("systemctl", "list-units", "--all", "--failed", "--plain", "--no-legend", "skipjack*") == ""
+    finally:
+        settings.write_text(text)
 
 
 def test_folders_of_other_users_stay_theirs_with_all_that_is_in_them(site: Site) -> None:

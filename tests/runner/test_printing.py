@@ -1,0 +1,48 @@
+"""What a reader that leaves, another user's files and a second courier bring about at the command line."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from runner import courier, once
+from runner.client import after
+from runner.transport import Unreachable, Untrusted
+from schemas.records import ManagerAddress, Repository, RunnerSettings
+
+_PRINT = """
+import sys
+from {room} import boundary, output
+def command():
+    for _line in range(100_000):
+        output.{say}("a line")
+    return 0
+sys.exit(boundary.{guard}(command))
+"""
+
+
+@pytest.mark.parametrize(("room", "say", "guard"), [("runner", "say", "guarded"), ("sitegen", "result", "run")])
+def test_a_reader_that_leaves_ends_a_program_without_a_trace(room: str, say: str, guard: str) -> None:
+    program = _PRINT.format(room=room, say=say, guard=guard)
+    words = [sys.executable, "-c", program]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stderr is not None
+        assert process.stdout.readline() == "a line\n"
+        process.stdout.close()
+        said = process.stderr.read()
+    assert (process.returncode, said) == (1, "")
+
+
+def test_once_is_content_with_another_courier(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def busy(*_words: object, **_more: object) -> int:
+        raise courier.AnotherCourier("Another courier is at work.", "")
+
+    settings = RunnerSettings("w1", Repository("file:///none"), manager=ManagerAddress("http://127.0.0.1:9"))
+    monkeypatch.setattr(courier, "once", busy)
+    once._deliver(settings, tmp_path / "runner.yml")
+
+
+def test_an_untrusted_certificate_names_the_key_for_it() -> None:
+    assert "`manager.ca_cert`" in after(Untrusted("its certificate is not valid"))
+    assert "ca_cert" not in after(Unreachable("timed out"))
