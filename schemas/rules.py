@@ -6,7 +6,7 @@ import zoneinfo
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import PurePosixPath
 
-from schemas import address_rules, idle_keys, rsync_rules
+from schemas import address_rules, idle_keys, rsync_rules, shell_syntax
 from schemas.inheritance import Merged
 from schemas.problems import Problem, shown
 from schemas.records import Mirror
@@ -85,6 +85,13 @@ def _wrong_words(line: str) -> Iterator[tuple[str, str]]:
         return
     if not words or words[0][:1] in ("", "-"):
         yield "names no program", "Write for example `{}`."
+    elif syntax := shell_syntax.find(line):
+        yield f"contains `{shown(syntax.found)}`, but no shell runs the line", _literal(syntax.todo)
+
+
+def _literal(text: str) -> str:
+    """Text that str.format leaves as it is."""
+    return text.replace("{", "{{").replace("}", "}}")
 
 
 def _containers(merged: Merged) -> Iterator[Problem]:

@@ -1,0 +1,86 @@
+"""Shell syntax in a line that no shell reads: the runner splits a line into words and starts the first one.
+
+tunasync does the same, so a redirection or a variable that worked in a terminal reaches the program as a plain word. A
+quoted word is left alone, because a program such as `sh -c` may read it as a script.
+"""
+
+import re
+from typing import NamedTuple
+
+_QUOTED = r"""'[^']*'|"(?:[^"\\]|\\.)*"|\\."""
+_WORD = re.compile(rf"(?:[^\s'\"\\]|{_QUOTED})+", re.DOTALL)
+_PART = re.compile(_QUOTED, re.DOTALL)
+
+_OPERATOR = re.compile(r"&&|\|\||\|&?|;+|&")
+_REDIRECTION = re.compile(r"(?:[0-9]*|&)(?:>>?|<{1,3}|<>|>\||[<>]&)(?![A-Za-z0-9_]*=)")
+_REDIRECTION_INSIDE = re.compile(r"[0-9&]?>>?(?=/dev/)")
+_ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)\+?=")
+_EXPANSION = re.compile(r"\$(?:[A-Za-z_][A-Za-z0-9_]*|\{[^}]*\}?|\(|[0-9@*#?!$])|`")
+_HOME = re.compile(r"~[a-z0-9_-]*(?=/|$)")
+_SCRIPT_OPTION = re.compile(r"-[a-z]*c")
+_FIND_ACTIONS = frozenset({"-exec", "-execdir", "-ok", "-okdir"})
+"""Options of find(1) after which a word `;` ends a command."""
+_BUILTINS = frozenset({
+    ".", "{", "(", "[[", "!", "case", "cd", "eval", "exec", "export", "for", "if", "set", "shopt", "source", "ulimit",
+    "umask", "unset", "until", "while",
+})  # fmt: skip
+"""First words that a shell understands, and of which no program exists."""
+_IN_A_SHELL = "Run it in a shell with `sh -c '...'`, or put the line into a script."
+_ELSE_IN_A_SHELL = "Where it is needed, run the line in a shell with `sh -c '...'`, or put it into a script."
+_LOGGED = "what the program prints goes to the mirror's log"
+
+
+class ShellSyntax(NamedTuple):
+    """What only a shell understands, as it stands in the line, and what to write instead."""
+
+    found: str
+    todo: str
+
+
+def find(line: str) -> ShellSyntax | None:
+    """The first shell syntax outside of quotes; None for a line without any, and for one with an open quote."""
+    words = _WORD.findall(line)
+    plain = [_PART.sub("", word) for word in words]
+    if not words or _has_open_quote(line):
+        return None
+    if assignment := _ASSIGNMENT.match(plain[0]):
+        return ShellSyntax(words[0], f"Set `{assignment[1]}` in `env`.")
+    if words[0] in _BUILTINS or plain[0].startswith("("):
+        return ShellSyntax(words[0], _IN_A_SHELL)
+    found = (_in_word(words[:number], word, plain[number]) for number, word in enumerate(words))
+    return next((syntax for syntax in found if syntax), None)
+
+
+def _in_word(before: list[str], word: str, bare: str) -> ShellSyntax | None:
+    if (operator := _operator(word, bare)) and not (operator == ";" and _FIND_ACTIONS & set(before)):
+        return ShellSyntax(operator, _IN_A_SHELL)
+    if _REDIRECTION.match(word):
+        return ShellSyntax(word, _IN_A_SHELL if "<" in word else f"Remove it: {_LOGGED}. {_ELSE_IN_A_SHELL}")
+    if redirection := _REDIRECTION_INSIDE.search(bare):
+        return ShellSyntax(redirection[0], f"Remove it: {_LOGGED}. {_ELSE_IN_A_SHELL}")
+    if expansion := _EXPANSION.search(bare if _is_script(before) else bare + _in_double_quotes(word)):
+        return ShellSyntax(expansion[0], f"Write the value itself. {_ELSE_IN_A_SHELL}")
+    if home := _HOME.match(word):
+        return ShellSyntax(home[0], "Write the whole path.")
+    return None
+
+
+def _in_double_quotes(word: str) -> str:
+    return "".join(part for part in _PART.findall(word) if part.startswith('"'))
+
+
+def _operator(word: str, bare: str) -> str:
+    """The operator that a word is, or that stands at its end."""
+    if _OPERATOR.fullmatch(word):
+        return word
+    end = re.search(r"(?:&&|\|\||;)$", bare)
+    return end[0] if end and word.endswith(end[0]) and not word.endswith("\\" + end[0]) else ""
+
+
+def _is_script(before: list[str]) -> bool:
+    """Whether a word comes after `-c` or the like, so that another program may expand what is in it."""
+    return any(_SCRIPT_OPTION.fullmatch(each) for each in before[1:])
+
+
+def _has_open_quote(line: str) -> bool:
+    return bool(_WORD.sub("", line).strip())

@@ -1,0 +1,113 @@
+"""Shell syntax in lines that no shell reads: what is found, and what is left to the program."""
+
+import shlex
+import subprocess
+
+import pytest
+
+from schemas.shell_syntax import find
+from tests.schemas.kit import load
+
+COMMAND = "provider: command\nworker: w1\nupstream: https://h/\ncommand: /x.sh\n"
+
+
+def told(text: str, **files: str) -> list[str]:
+    return [str(problem) for problem in load(debian=text, **files).problems]
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("cd /srv && make", "cd"),
+        ("make && make install", "&&"),
+        ("make || true", "||"),
+        ("make | tee log", "|"),
+        ("make; ls", ";"),
+        ("make ; ls", ";"),
+        ("make &", "&"),
+        ("make&& ls", "&&"),
+        ("'make' && ls", "&&"),
+        ("make > /dev/null", ">"),
+        ("make >/dev/null", ">/dev/null"),
+        ("make>/dev/null", ">"),
+        ("make 2>&1", "2>&1"),
+        ("make &>> log", "&>>"),
+        ("make < input", "<"),
+        ("make <<< x", "<<<"),
+        ("FOO=1 make", "FOO=1"),
+        ("FOO='a b' make", "FOO='a b'"),
+        ("make $HOME/x", "$HOME"),
+        ("make ${HOME:-x}/y", "${HOME:-x}"),
+        ('make "$HOME/x"', "$HOME"),
+        ("make $(date)", "$("),
+        ("make `date`", "`"),
+        ('make "`date`"', "`"),
+        ("make $1", "$1"),
+        ("make ~/x", "~"),
+        ("make ~mirror/x", "~mirror"),
+        ("export A=1", "export"),
+        (". /etc/profile", "."),
+        ("(make)", "(make)"),
+        ("sh -c 'make' > log", ">"),
+    ],
+)
+def test_what_only_a_shell_understands_is_found(line: str, found: str) -> None:
+    syntax = find(line)
+    assert syntax is not None
+    assert syntax.found == found
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "/x.sh --flag value",
+        "sh -c 'cd /srv && make > log; FOO=1 ls $HOME'",
+        'sh -c "cd /srv && ls $HOME"',
+        'bash -lc "echo `date`"',
+        "lftp -e 'mirror; quit' https://h/",
+        "awk '{print $1}' file",
+        "wget https://h/?a=1&b=2",
+        "find . -name '*.tmp' -exec rm {} ;",
+        r"find . -name *.tmp -exec rm {} \;",
+        "/x.sh --exclude=*.tmp --size=>5 --format=%n>",
+        "/x.sh \\$HOME '~/x' a~ --path=~/x",
+        "/x.sh '>' ';' '&&' \"|\"",
+        "/x.sh --match=foo$ >=3",
+        "env FOO=1 /x.sh",
+        "/x.sh --set=FOO=1",
+        'say "a b',  # told of elsewhere
+        "",
+    ],
+)
+def test_what_reaches_the_program_as_it_was_meant_is_left_alone(line: str) -> None:
+    assert find(line) is None
+
+
+@pytest.mark.parametrize("line", ["/bin/echo a > b", "/bin/echo $HOME", "/bin/echo a && /bin/echo b", "/bin/echo ~/x"])
+def test_such_words_do_reach_the_program(line: str) -> None:
+    run = subprocess.run(shlex.split(line), capture_output=True, text=True, check=True)
+    assert run.stdout == line.removeprefix("/bin/echo ") + "\n"
+    assert find(line) is not None
+
+
+def test_a_problem_names_the_syntax_and_the_remedy() -> None:
+    assert told("command: wget -m https://h/ > /dev/null 2>&1 || true", _defaults=COMMAND) == [
+        "debian.yml:1:10: `command` contains `>`, but no shell runs the line. Remove it: what the program prints goes "
+        "to the mirror's log. Where it is needed, run the line in a shell with `sh -c '...'`, or put it into a script."
+    ]
+    assert told("command: FOO=1 /x.sh", _defaults=COMMAND) == [
+        "debian.yml:1:10: `command` contains `FOO=1`, but no shell runs the line. Set `FOO` in `env`."
+    ]
+    assert told("command: cat ${A}", _defaults=COMMAND)[0].startswith(
+        "debian.yml:1:10: `command` contains `${A}`, but no shell runs the line. Write the value itself."
+    )
+
+
+@pytest.mark.parametrize(
+    "key", ["exec_on_success", "exec_on_success_extra", "exec_on_failure", "exec_on_failure_extra"]
+)
+def test_the_commands_beside_a_run_are_judged_alike(key: str) -> None:
+    assert told(f"{key}: [/bin/true, 'say {{}} && say more']", _defaults=COMMAND) == [
+        f"debian.yml:1:{len(key) + 3}: `say {{}} && say more` in `{key}` contains `&&`, but no shell runs the line. "
+        "Run it in a shell with `sh -c '...'`, or put the line into a script."
+    ]
