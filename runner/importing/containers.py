@@ -59,7 +59,7 @@ def is_used(definition: Definition, config: Config) -> bool:
 def of_mirror(definition: Definition, config: Config) -> tuple[Words, list[Finding]]:
     """What a mirror's container gets, and what there is to tell; raises LeftOut when it cannot be had."""
     if not is_used(definition, config):
-        return Words(), _idle(definition) if config.get("docker", "enable", False) else []
+        return Words(), _idle(definition, config)
     try:
         own = read(definition.get("docker_volumes", []), definition.get("docker_options", []))
     except Unfit as unfit:
@@ -87,10 +87,11 @@ def place_of(key: str, value: str, definition: Definition, config: Config) -> Va
     return next((place for place, words in found if value in words.keys().get(key, [])), definition.place)
 
 
-def _idle(definition: Definition) -> list[Finding]:
+def _idle(definition: Definition, config: Config) -> list[Finding]:
+    missing = "`docker_image`" if config.get("docker", "enable", False) else "`enable = true` in `[docker]`"
     return [
         definition.at(option).finding(
-            f"`{option}` does nothing without `docker_image` in tunasync, and was left out.", "See what was meant."
+            f"`{option}` does nothing in tunasync without {missing}, and was left out.", "See what was meant."
         )
         for option in ("docker_volumes", "docker_options")
         if option in definition.own

@@ -4,13 +4,13 @@ import difflib
 import glob
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from runner.importing import toml_source
 from runner.importing.findings import Finding, LeftOut
 from runner.importing.options import MIRROR, SECTIONS, Kinds, wrong
-from runner.importing.toml_source import Path, Source
+from runner.importing.toml_source import Comment, Path, Source
 from schemas.errors import SkipjackError
 from schemas.problems import printable, shown
 
@@ -35,6 +35,7 @@ class Value(NamedTuple):
 
 
 Options = Mapping[str, Value]
+PlacedComments = Mapping[tuple[str, int], Sequence[Comment]]
 
 
 class Definition(NamedTuple):
@@ -54,12 +55,19 @@ class Definition(NamedTuple):
 
 
 class Config(NamedTuple):
-    """A worker's configuration; options with empty values are left out, as tunasync takes them for missing."""
+    """A worker's configuration; options with empty values are left out, as tunasync takes them for missing.
+
+    `headers` says where each section begins. Comments are found by the file and the line of what they describe, loose
+    ones by their own.
+    """
 
     file: str
     sections: Mapping[str, Options]
+    headers: Options
     definitions: tuple[Definition, ...]
     findings: tuple[Finding, ...]
+    comments: PlacedComments
+    loose_comments: PlacedComments
 
     def get(self, section: str, option: str, default: Any) -> Any:
         """The value of an option outside of the mirrors."""
@@ -87,7 +95,9 @@ def read(path: str) -> Config:
             definitions += reader.mirrors(included, reader.options(included, (), included.value, {"mirrors": "tables"}))
     if reader.errors:
         raise SkipjackError("\n".join(map(str, reader.errors)))
-    return Config(source.file, sections, tuple(definitions), tuple(reader.findings))
+    headers = {name: top[name] for name in SECTIONS if name in top}
+    findings = tuple(reader.findings)
+    return Config(source.file, sections, headers, tuple(definitions), findings, reader.comments, reader.loose_comments)
 
 
 def _set(options: Options) -> Options:
@@ -101,6 +111,8 @@ class _Reader:
         self.errors: list[Finding] = []
         self.findings: list[Finding] = []
         self.above: Options = {}
+        self.comments: dict[tuple[str, int], Sequence[Comment]] = {}
+        self.loose_comments: dict[tuple[str, int], Sequence[Comment]] = {}
 
     def options(self, source: Source, path: Path, table: Mapping[str, Any], kinds: Kinds) -> dict[str, Value]:
         """The known options of a table; their names' case makes no difference to tunasync."""
@@ -119,7 +131,9 @@ class _Reader:
         return found
 
     def mirrors(self, source: Source, top: Options) -> Iterator[Definition]:
-        """The mirrors of one file."""
+        """The mirrors of one file, whose comments are kept as well."""
+        self.comments |= {(source.file, line): texts for line, texts in source.comments.items()}
+        self.loose_comments |= {(source.file, line): texts for line, texts in source.loose_comments.items()}
         for number, table in enumerate(top["mirrors"].value if "mirrors" in top else ()):
             yield from self._leaves(source, ("mirrors", number), table, {})
 

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 from runner.importing import allowance, containers, folders, machine, shared_keys
 from runner.importing.allowance import Allowance
+from runner.importing.comments import ByKey, Keeper, text_of
 from runner.importing.definitions import Config, Definition, Value
 from runner.importing.findings import Finding, LeftOut
-from runner.importing.mirror_keys import Converted, Keys, convert
+from runner.importing.mirror_keys import RENAMED, Converted, Keys, convert
 from runner.importing.yaml_text import block
 from runner.policy_lists import FORMER_ENV
 from schemas import build, catalogue
@@ -22,7 +23,17 @@ from schemas.sources import SourceFile
 from schemas.validation import schema
 
 _RISKY_ENV = ("*PATH", "*_OPTIONS", "*_CONF", "*_RSH", "*_COMMAND", "*PRELOAD*")
-_RENAMED = {"rsync_options_extra": "rsync_options"}
+_RENAMED = {new: old for old, new in RENAMED.items()}
+_MACHINE = {
+    "mirror_root": ("global", "mirror_dir"),
+    "log_dir": ("global", "log_dir"),
+    "snapshot_root": ("btrfs_snapshot", "snapshot_path"),
+    "cgroup": ("cgroup", "group"),
+    "manager": ("manager", "api_base"),
+}
+"""Where the keys of the machine's settings come from."""
+_NEAR = {"manager": ("manager", "cgroup"), "defaults": ("global", "docker", "zfs", "btrfs_snapshot")}
+"""The sections whose headers' comments go to the head of the machine's settings, and of the defaults."""
 
 
 class Draft(NamedTuple):
@@ -53,6 +64,7 @@ class _Drafting:
         self._findings = [*config.findings]
         self._definitions: dict[str, Definition] = {}
         self._converted: dict[str, Converted] = {}
+        self._comments = Keeper(config)
 
     def run(self) -> Draft:
         worker = shared_keys.worker(self._config, self._findings)
@@ -73,9 +85,31 @@ class _Drafting:
         files, mirrors = self._sound(common)
         policy = self._policy(mirrors, build.runner_settings(settings))
         kept = {path: text for path, text in files.items() if path in common or _stem(path) in self._converted}
+        runner = self._with_comments(settings, self._comments_of(settings, _MACHINE, _NEAR["manager"]))
         findings = [*self._findings, *(each for found in self._converted.values() for each in found.findings)]
+        findings += self._comments.left(self._left_out())
+        findings += self._comments.secret
         passwords = {name: found.password for name, found in self._converted.items() if found.password}
-        return Draft(kept, block(settings), block(policy), passwords, tuple(sorted(dict.fromkeys(findings))))
+        return Draft(kept, runner, block(policy), passwords, tuple(sorted(dict.fromkeys(findings))))
+
+    def _left_out(self) -> list[Definition]:
+        kept = [self._definitions[name] for name in self._converted]
+        return [each for each in self._config.definitions if not any(each is one for one in kept)]
+
+    def _comments_of(self, keys: Keys, origins: Mapping[str, tuple[str, str]], sections: Sequence[str]) -> ByKey:
+        """The comments beside options of the sections, by the keys that came from them."""
+        headers = [self._config.headers[name] for name in sections if name in self._config.headers]
+        found: ByKey = {"": self._comments.take(headers)}
+        for key, (section, option) in origins.items():
+            place = self._config.sections[section].get(option)
+            if key in keys and place:
+                found[key] = self._comments.take([place])
+        return found
+
+    @staticmethod
+    def _with_comments(keys: Keys, comments: ByKey) -> str:
+        above = {key: text_of(lines) for key, lines in comments.items()}
+        return above.get("", "") + block(keys, above=above)
 
     def _all_keys(self) -> list[Keys]:
         return [found.keys for found in self._converted.values()]
@@ -170,15 +204,22 @@ class _Drafting:
 
     def _texts(self, common: Mapping[str, Keys]) -> dict[str, str]:
         defaults = _without(common[DEFAULTS], {})
+        origins = {key: shared_keys.origin(key) for key in defaults}
+        workers = {"workers": ("global", "name"), "slots": ("global", "concurrent")}
+        beside = self._comments_of({**common[WORKERS], "slots": 0}, workers, ())
+        beside["workers"] = [*beside.pop("workers", []), *beside.pop("slots", [])]
         texts = {
             SITE: _HEADS[SITE] + block(common[SITE]),
-            WORKERS: _HEADS[WORKERS] + block(common[WORKERS]),
-            DEFAULTS: _HEADS[DEFAULTS] + block(defaults),
+            WORKERS: _HEADS[WORKERS] + self._with_comments(common[WORKERS], beside),
+            DEFAULTS: _HEADS[DEFAULTS]
+            + self._with_comments(defaults, self._comments_of(defaults, origins, _NEAR["defaults"])),
         }
         for name, found in self._converted.items():
             place = self._definitions[name].place
             head = f"# From tunasync's {os.path.basename(place.file)}, line {place.line}.\n"
-            texts[f"{name}.yml"] = head + block(_without(found.keys, defaults))
+            keys = _without(found.keys, defaults)
+            comments = self._comments.of_mirror(self._definitions[name], keys, RENAMED)
+            texts[f"{name}.yml"] = head + self._with_comments(keys, comments)
         return texts
 
     def _turn_away(self, problem: Problem, texts: Mapping[str, str], defaults: Keys) -> None:

@@ -1,12 +1,12 @@
 """One mirror of tunasync as the keys of a mirror's file."""
 
 import os
-import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from runner.env_policy import OURS
 from runner.importing import containers, folders, rsync_words
+from runner.importing.comments import SECRET_NAME
 from runner.importing.definitions import Config, Definition, Value
 from runner.importing.findings import Finding
 from runner.importing.options import IGNORED_BY_TWO_STAGE, PROVIDERS
@@ -17,9 +17,8 @@ from schemas.validation import schema
 
 Keys = dict[str, Any]
 
-_RENAMED = {"rsync_options": "rsync_options_extra"}
+RENAMED = {"rsync_options": "rsync_options_extra"}
 _PROFILES = ("debian", "debian-oldstyle")
-_SECRET_NAME = re.compile(r"passw|secret|token|api_?key|credential", re.I)
 
 
 class Converted(NamedTuple):
@@ -57,7 +56,7 @@ class _Conversion:
             if option in _WAYS and not self._is_foreign(option, place):
                 value = _WAYS[option](self, place)
                 if value is not None:
-                    keys[_RENAMED.get(option, option)] = value
+                    keys[RENAMED.get(option, option)] = value
         if self._provider == "two-stage-rsync" and self._config.get("global", "rsync_options", []):
             keys["rsync_options"] = []  # tunasync does not add the global ones here
         self._drop_idle(keys)
@@ -72,7 +71,7 @@ class _Conversion:
     def _drop_idle(self, keys: Keys) -> None:
         """Leave out what does nothing beside another key, in tunasync either; told where the mirror itself sets it."""
         for key, why, _todo in list(idle_keys.idle(keys, keys)):
-            option = next((old for old, new in _RENAMED.items() if new == key), key)
+            option = next((old for old, new in RENAMED.items() if new == key), key)
             if keys.pop(key, None) and option in self._definition.own:
                 what = f"{why.format(option).replace(f'`{key}`', f'`{option}`')[:-1]} in tunasync, and was left out."
                 self._tell(self._definition.at(option), what, "See whether it was meant to.")
@@ -93,7 +92,7 @@ class _Conversion:
         """Leave out a mirror whose rsync syncs nothing, in tunasync either: its directory stays as it is."""
         options = self._config.get("global", "rsync_options", [])
         for key, what, _todo in rsync_rules.without_sync({"rsync_options": options, **keys}):
-            option = next((old for old, new in _RENAMED.items() if new == key), key)
+            option = next((old for old, new in RENAMED.items() if new == key), key)
             places = (self._definition.options.get(option), self._config.at("global", "rsync_options"))
             place = next(place for place in places if place is not None)
             raise place.left_out(what.replace(f"`{key}`", f"`{option}`"), "Remove the option, and import again.")
@@ -103,7 +102,7 @@ class _Conversion:
 
     def _is_foreign(self, option: str, place: Value) -> bool:
         """Whether the provider never looks at an option, in tunasync either; told where the mirror itself sets it."""
-        providers = schema("mirror")["properties"].get(_RENAMED.get(option, option), {}).get("x-providers")
+        providers = schema("mirror")["properties"].get(RENAMED.get(option, option), {}).get("x-providers")
         foreign = providers is not None and self._provider not in providers
         foreign |= self._provider == "two-stage-rsync" and option in IGNORED_BY_TWO_STAGE
         if foreign and option in self._definition.own:
@@ -159,11 +158,20 @@ class _Conversion:
 
     def memory_limit(self, place: Value) -> str | None:
         """Without a container or a control group tunasync limits nothing."""
-        limits = self._has_container or self._config.get("cgroup", "enable", False)
-        return size(place.value) if limits else None
+        if self._has_container or self._config.get("cgroup", "enable", False):
+            return size(place.value)
+        self._section_is_off("memory_limit", place, "cgroup")
+        return None
 
     def docker_image(self, place: Value) -> str | None:
-        return str(place.value) if self._has_container else None
+        if self._has_container:
+            return str(place.value)
+        self._section_is_off("docker_image", place, "docker")
+        return None
+
+    def _section_is_off(self, option: str, place: Value, section: str) -> None:
+        what = f"`{option}` does nothing in tunasync without `enable = true` in `[{section}]`, and was left out."
+        self._tell(place, what, f"Add `{option}` to the mirror's file if it is wanted.")
 
     def _container(self, keys: Keys) -> Keys:
         """What the options for containers come to, beside the image."""
@@ -178,6 +186,8 @@ class _Conversion:
 
     def snapshot_path(self, place: Value) -> str | None:
         if not folders.publishes_snapshots(self._config):
+            if not self._config.get("btrfs_snapshot", "enable", False):
+                self._section_is_off("snapshot_path", place, "btrfs_snapshot")
             return None
         path, root = os.path.normpath(str(place.value)), folders.snapshot_root(self._config)
         if root and path.startswith("/") and lies_below(path, root):
@@ -196,7 +206,7 @@ class _Conversion:
             del env[name]
             what = f"`env.{name}` is left out: the runner sets {name} itself."
             self._tell(place, what, "Write whole paths, or let the program set it.")
-        for name in [name for name in env if _SECRET_NAME.search(name)]:
+        for name in [name for name in env if SECRET_NAME.search(name)]:
             del env[name]
             what = f"`env.{name}` looks like a secret, and was left out of the repository."
             self._tell(place, what, "Let the program read it from a file of the machine.")

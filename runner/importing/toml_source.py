@@ -3,7 +3,7 @@
 import re
 import tomllib
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from schemas.errors import SkipjackError
@@ -11,7 +11,18 @@ from schemas.problems import printable
 
 Path = tuple[str | int, ...]
 
+
+class Comment(NamedTuple):
+    """A comment without its `#`, and its line."""
+
+    line: int
+    text: str
+
+
+Comments = Mapping[int, Sequence[Comment]]
+
 _BLANK = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
+_COMMENT = re.compile(r"#([^\n]*)")
 _KEY = re.compile(r"""[A-Za-z0-9_-]+|"(?:[^"\\]|\\.)*"|'[^']*'""")
 _STRING = re.compile(
     r'''"""(?:[^\\]|\\.)*?"{3,5}|\'\'\'.*?'{3,5}|"(?:[^"\\]|\\.)*"|'[^']*\'''',
@@ -22,11 +33,17 @@ _PLACE = re.compile(r" \(at (?:line (?P<line>[0-9]+), column (?P<column>[0-9]+)|
 
 
 class Source(NamedTuple):
-    """A TOML file's value, and the line of each thing in it by its path."""
+    """A TOML file's value, the line of each thing in it by its path, and its comments.
+
+    `comments` has them by the line of the header or key that they describe, `loose_comments` those that stand alone by
+    their own first line.
+    """
 
     file: str
     value: dict[str, Any]
     lines: Mapping[Path, int]
+    comments: Comments
+    loose_comments: Comments
 
     def line(self, path: Path) -> int:
         """The line of what is at `path`, or of the nearest thing above it that has one."""
@@ -50,7 +67,8 @@ def read(path: str) -> Source:
         raise _broken(file, text, str(error)) from error
     except RecursionError as error:
         raise SkipjackError(f"{file}:1: The file is nested too deeply.", "Write fewer levels.") from error
-    return Source(file, value, _Scanner(text).lines)
+    scanner = _Scanner(text)
+    return Source(file, value, scanner.lines, *_attach(scanner.comments, scanner.items))
 
 
 def _broken(file: str, text: str, message: str) -> SkipjackError:
@@ -61,11 +79,35 @@ def _broken(file: str, text: str, message: str) -> SkipjackError:
     return SkipjackError(f"{file}:{line}: This is no valid TOML{column}: {words}.", "Mend the syntax near this place.")
 
 
+def _attach(comments: Mapping[int, str], items: Mapping[int, int]) -> tuple[Comments, Comments]:
+    """The comments by the first line of the item that they describe, and those that describe none by their own.
+
+    `items` has each item's last line by its first. A comment describes the item on whose lines it stands, or else the
+    one that follows without a blank line, or else the one that it follows so.
+    """
+    first = {line: begin for begin, end in items.items() for line in range(begin, end + 1)}
+    found: dict[int, list[Comment]] = {}
+    loose: dict[int, list[Comment]] = {}
+    for line in sorted(comments):
+        above, below = line, line
+        while below in comments and below not in first:
+            below += 1
+        while above in comments and above not in first:
+            above -= 1
+        item = first.get(below, first.get(above))
+        comment = Comment(line, comments[line])
+        (loose.setdefault(above + 1, []) if item is None else found.setdefault(item, [])).append(comment)
+    return found, loose
+
+
 class _Scanner:
-    """Walks through a text that is known to be valid TOML and notes where things begin."""
+    """Walks through a text that is known to be valid TOML and notes where things begin, and comments."""
 
     def __init__(self, text: str) -> None:
         self.lines: dict[Path, int] = {(): 1}
+        self.comments: dict[int, str] = {}
+        self.items: dict[int, int] = {}
+        """The last line of each header and of each key with its value, by their first lines."""
         self._text = text
         self._at = 0
         self._breaks = [match.start() for match in re.finditer("\n", text)]
@@ -74,13 +116,15 @@ class _Scanner:
 
     def _document(self) -> None:
         table: Path = ()
-        self._skip(_BLANK)
+        self._skip_blank()
         while self._at < len(self._text):
+            begin = self._line()
             if self._text[self._at] == "[":
                 table = self._header()
             else:
                 self._pair(table)
-            self._skip(_BLANK)
+            self.items[begin] = self._line()
+            self._skip_blank()
 
     def _header(self) -> Path:
         brackets = 2 if self._text.startswith("[[", self._at) else 1
@@ -113,7 +157,7 @@ class _Scanner:
         self._value(path)
 
     def _value(self, path: Path) -> None:
-        self._skip(_BLANK)
+        self._skip_blank()
         if self._text[self._at] == "[":
             self._items(path)
         elif self._text[self._at] == "{":
@@ -134,10 +178,10 @@ class _Scanner:
 
     def _next(self, end: str) -> bool:
         """Go from the opening bracket or a comma to what follows; False and past the end where nothing does."""
-        self._skip(_BLANK)
+        self._skip_blank()
         if self._text[self._at] != end:
             self._at += 1
-            self._skip(_BLANK)
+            self._skip_blank()
         more = self._text[self._at] != end
         self._at += not more
         return more
@@ -145,13 +189,18 @@ class _Scanner:
     def _dotted(self) -> list[str]:
         keys = []
         while True:
-            self._skip(_BLANK)
+            self._skip_blank()
             word = self._skip(_KEY)
             keys.append(word if word[0] not in "\"'" else tomllib.loads(f"key = {word}")["key"])
-            self._skip(_BLANK)
+            self._skip_blank()
             if self._text[self._at] != ".":
                 return keys
             self._at += 1
+
+    def _skip_blank(self) -> None:
+        begin = self._at
+        for comment in _COMMENT.finditer(self._skip(_BLANK)):
+            self.comments[bisect_left(self._breaks, begin + comment.start()) + 1] = comment[1].strip()
 
     def _skip(self, pattern: re.Pattern[str]) -> str:
         match = pattern.match(self._text, self._at)

@@ -10,9 +10,14 @@ _WORDS = re.compile(r"y|n|yes|no|on|off|true|false|null", re.I)
 _KEY = re.compile(r"[A-Za-z][A-Za-z0-9._-]*")
 
 
-def block(value: Mapping[str, Any], indent: str = "") -> str:
-    """A mapping of texts, numbers, flags, lists of these and mappings, one key to a line."""
-    return "".join(f"{indent}{_key(key)}:{_after(below, indent)}" for key, below in value.items())
+def block(value: Mapping[str, Any], indent: str = "", above: Mapping[str, str] | None = None) -> str:
+    """A mapping of texts, numbers, flags, lists of these and mappings, one key to a line.
+
+    `above` has whole lines to write above keys, such as comments.
+    """
+    above = above or {}
+    lines = (f"{above.get(key, '')}{indent}{_key(key)}:{_after(below, indent)}" for key, below in value.items())
+    return "".join(lines)
 
 
 def _after(value: Any, indent: str) -> str:

@@ -233,13 +233,22 @@ def test_each_row_of_the_page_is_true(bench: Bench, row: Row) -> None:
 
 
 @pytest.mark.parametrize("section", ENABLED)
-def test_what_tunasync_was_not_told_to_enable_is_no_loss(bench: Bench, section: str) -> None:
+def test_a_mirrors_options_whose_section_is_off_are_named_and_left_out(bench: Bench, section: str) -> None:
     inert = "".join(
         f"{option} = {SECTION_KIND[kind]}\n" for option, kind in SECTIONS[section].items() if option != "enable"
     )
     mirror = "memory_limit = '1G'\ndocker_image = 'x'\ndocker_volumes = ['/x']\nsnapshot_path = '/x'\n"
     result = bench.run(GLOBAL + f"[{section}]\nenable = false\n" + inert + DEBIAN + mirror)
-    assert (result.code, result.findings) == (0, [])
+    said = {
+        "memory_limit": "without `enable = true` in `[cgroup]`",
+        "docker_image": "without `enable = true` in `[docker]`",
+        "docker_volumes": "without `enable = true` in `[docker]`",
+        "snapshot_path": "without `enable = true` in `[btrfs_snapshot]`",
+    }
+    assert result.code == 1
+    assert len(result.findings) == len(said)
+    for option, why in said.items():
+        assert any(f" `{option}` does nothing in tunasync {why}, and was left out." in each for each in result.findings)
     assert (bench.folder / "mirrors/debian.yml").read_text().splitlines()[1:] == [DEBIAN_UPSTREAM]
     assert not (bench.folder / "policy.yml").exists()
     assert result.settings.cgroup is None

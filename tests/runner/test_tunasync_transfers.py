@@ -139,7 +139,7 @@ def test_all_of_them_together_and_what_each_inherits_is_not_repeated(bench: Benc
 
 def test_a_command_keeps_its_words_and_environment(bench: Bench) -> None:
     mirror = '[[mirrors]]\nname = "x"\nprovider = "command"\nupstream = "https://x.example.org"\n'
-    result = bench.run(GLOBAL + mirror + "command = \"/opt/x.sh 'a b' $HOME\"\nenv = {A = 'yes', b = '1: 2 # 3'}\n")
+    result = bench.run(GLOBAL + mirror + "command = \"/opt/x.sh 'a b' '$HOME'\"\nenv = {A = 'yes', b = '1: 2 # 3'}\n")
 
     job = Job(result.mirrors["x"], Paths("/srv/mirror/x", "/srv/mirror", "/log"))
     [made] = PROVIDERS["command"].commands(job)

@@ -1,0 +1,149 @@
+"""Comments of tunasync's configuration stand beside what they describe, or are listed."""
+
+from pathlib import Path
+
+from runner.importing import toml_source
+from runner.importing.toml_source import Comment
+
+from .importing import DEBIAN, GLOBAL, Bench
+
+COMMENTED = """\
+# Managed by the site's playbook
+
+# the machine in the cellar
+[global] # of all
+name = "alpha" # ask Kim
+log_dir = "/var/log/tunasync/{{.Name}}"
+# the new disk
+mirror_dir = "/srv/mirror"
+concurrent = 3 # the line is slow
+# quiet hours are the upstream's wish
+interval = 360
+# moved in May
+[manager]
+api_base = "http://m.example.org:14242" # behind the wall
+
+# Upstream asked us (mail of 2024-03-01) for at most 4 times a day
+[[mirrors]]
+name = "a" # owner: mirrors@example.edu
+# old upstream = "rsync://old.example.org/a/"
+upstream = "rsync://new.example.org/a/"
+interval = 720
+rsync_options = [ # see their page
+  "--bwlimit=1000", # of a home line
+  # "--copy-links",
+]
+retry = 2 # the default of Skipjack
+
+# [[mirrors]]
+# name = "gone"
+
+[[mirrors]]
+name = "b"
+upstream = "rsync://up.example.org/b/"
+#\t中文\u3000注释
+"""
+
+
+def test_comments_stand_above_the_keys_that_they_describe(bench: Bench) -> None:
+    result = bench.run(COMMENTED)
+
+    assert (bench.folder / "mirrors/a.yml").read_text("utf-8") == (
+        "# From tunasync's worker.conf, line 17.\n"
+        "# Upstream asked us (mail of 2024-03-01) for at most 4 times a day\n"
+        "# owner: mirrors@example.edu\n"
+        "# the default of Skipjack\n"
+        '# old upstream = "rsync://old.example.org/a/"\n'
+        "upstream: rsync://new.example.org/a/\n"
+        "interval: 12h\n"
+        "# see their page\n"
+        "# of a home line\n"
+        '# "--copy-links",\n'
+        "rsync_options_extra:\n"
+        "  - --bwlimit=1000\n"
+    )
+    assert (
+        (bench.folder / "mirrors/b.yml")
+        .read_text("utf-8")
+        .endswith("# 中文\u3000注释\nupstream: rsync://up.example.org/b/\n")
+    )
+    assert (
+        "# the machine in the cellar\n# of all\nworker: alpha\n" in (bench.folder / "mirrors/_defaults.yml").read_text()
+    )
+    assert "# ask Kim\n# the line is slow\nworkers:\n" in (bench.folder / "mirrors/_workers.yml").read_text()
+    runner = (bench.folder / "runner.yml").read_text()
+    assert "# moved in May\nworker: alpha\n" in runner
+    assert "# the new disk\nmirror_root: /srv/mirror\n" in runner
+    assert "# behind the wall\nmanager:\n" in runner
+    assert set(result.mirrors) == {"a", "b"}
+    assert result.settings.worker == "alpha"
+
+
+def test_comments_that_belong_to_no_key_are_listed_with_their_line(bench: Bench) -> None:
+    result = bench.run(COMMENTED)
+
+    todo = "was not copied: no key of the new files belongs to it. Copy it by hand where it is needed."
+    assert result.findings == [
+        f"worker.conf:1: The comment `# Managed by the site's playbook` {todo}",
+        f"worker.conf:10: The comment `# quiet hours are the upstream's wish` {todo}",
+        f"worker.conf:28: The comment `# [[mirrors]]` and one more line {todo}",
+    ]
+    assert result.code == 1
+
+
+def test_every_comment_is_somewhere(bench: Bench) -> None:
+    result = bench.run(COMMENTED)
+    everything = result.text() + (bench.folder / "runner.yml").read_text("utf-8") + result.out
+    for line in COMMENTED.splitlines():
+        _code, mark, comment = line.partition("#")
+        assert not mark or comment.strip() in everything or comment == ' name = "gone"'
+
+
+def test_a_comment_that_may_hold_a_secret_stays_out_of_the_repository(bench: Bench) -> None:
+    config = DEBIAN + '# password = "open sesame"\n# was rsync://u:hunter2@up.example.org/x/\nretry = 3 # fine\n'
+    result = bench.run(GLOBAL + config)
+
+    wanted = "The comment may hold a secret, and was not copied into the repository. Copy it by hand if it holds none."
+    assert result.findings == [f"worker.conf:{line}: {wanted}" for line in (10, 11)]
+    written = result.text() + result.out
+    assert "# fine\nretry: 3\n" in written
+    assert "open sesame" not in written
+    assert "hunter2" not in written
+
+
+def test_a_secret_comment_that_stands_alone_is_not_printed_either(bench: Bench) -> None:
+    result = bench.run(GLOBAL + '\n# password = "open sesame"\n\n' + DEBIAN)
+
+    assert [line.split(": ")[0] for line in result.findings] == ["worker.conf:8"]
+    assert "open sesame" not in result.text() + result.out
+
+
+def test_comments_of_a_mirror_that_is_left_out_stay_where_they_are(bench: Bench) -> None:
+    mirror = (
+        '[[mirrors]] # of Kim\nname = "x" # old\nprovider = "command"\nupstream = "https://x/"\ncommand = "a && b"\n'
+    )
+    result = bench.run(GLOBAL + DEBIAN + mirror)
+
+    assert [line.split(": ")[1] for line in result.findings] == ["The mirror is left out"]
+
+
+def test_a_comment_of_a_nested_mirrors_parent_is_with_each_child(bench: Bench) -> None:
+    nested = (
+        '[[mirrors]]\nname = "parent"\ninterval = 60 # their rule\n'
+        '[[mirrors.mirrors]] # one\nname = "one"\nupstream = "rsync://h/one/"\n'
+        '[[mirrors.mirrors]]\nname = "two" # two\nupstream = "rsync://h/two/"\n'
+    )
+    result = bench.run(GLOBAL + nested)
+
+    assert result.findings == []
+    for name in ("one", "two"):
+        text = (bench.folder / f"mirrors/{name}.yml").read_text()
+        assert f"# {name}\nupstream: rsync://h/{name}/\n# their rule\ninterval: 1h\n" in text
+
+
+def test_a_comment_is_read_as_toml_has_it(tmp_path: Path) -> None:
+    path = tmp_path / "x.conf"
+    path.write_text('a = "# no comment" # one\nb = """\n# text\n"""\nc = [1, # two\n 2]\n# three\n\n#four\n')
+    source = toml_source.read(str(path))
+    assert source.comments == {1: [Comment(1, "one")], 5: [Comment(5, "two"), Comment(7, "three")]}
+    assert source.loose_comments == {9: [Comment(9, "four")]}
