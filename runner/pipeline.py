@@ -224,7 +224,23 @@ def _verdict(job: Job, provider: Provider, exited: process.Exit, read: Digest) -
         return FAILED, f"the log has a line that `fail_on_match` forbids: {read.forbidden[:200]}"
     if provider.is_success(job, exited.code):
         return SUCCESS, ""
-    return FAILED, job.explanation or provider.explain(exited.code)
+    return FAILED, job.explanation or _explained(job, provider, exited.code)
+
+
+def _explained(job: Job, provider: Provider, code: int) -> str:
+    """Why the process failed: what its exit code means, and the line of the log that names the error.
+
+    An rsync daemon's own refusal takes the place of the meaning, which would only guess.
+    """
+    from runner.log_errors import DAEMON, error_line  # only failures pay for it
+
+    line = error_line(job.log_file)
+    meaning = provider.explain(code)
+    if not line:
+        return meaning
+    if line.startswith(DAEMON.decode()):
+        return f"{meaning.partition(':')[0]}: {line}"
+    return f"{meaning}. The log says: {line}"
 
 
 def _ending(status: str, reason: str, exited: process.Exit, job: Job, found: Findings, tail: str) -> Ending:

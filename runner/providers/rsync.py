@@ -37,7 +37,7 @@ _MEANINGS = {
     2: "protocol incompatibility",
     3: "errors selecting input or output files or directories",
     4: "requested action not supported",
-    5: "error starting the client-server protocol; often a wrong user name, password or module",
+    5: "error starting the client-server protocol",
     6: "the daemon could not append to its log file",
     10: "error in socket I/O; the upstream may be down",
     11: "error in file I/O; the disk may be full",

@@ -354,7 +354,7 @@ def test_more_memory_than_allowed_is_told(repository: ConfigRepository, worker: 
         ("command: /bin/no-run-bit\n", "run bit"),
         ("command: id\ndocker_image: 'localhost/nowhere:1'\ndocker_options: [--pull=never]\n", "mend `docker_image`"),
         ("command: sh -c 'exit 125'\n", "see the log"),
-        ("command: sh -c 'nowhere'\n", "the command exited with 127"),
+        ("command: sh -c 'nowhere'\n", "the command exited with 127. The log says: "),
     ],
     ids=["no program", "no run bit", "no image", "125 of its own", "127 of its own"],
 )

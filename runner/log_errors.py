@@ -1,0 +1,94 @@
+"""The line of an attempt's log that names its error: which line says best why the attempt failed.
+
+It knows the forms of rsync, ssh, git, curl, wget, lftp, container programs, interpreters and shells, and lines that
+call themselves an error. It knows nothing of mirrors. Imported only when an attempt has failed.
+"""
+
+import re
+
+from schemas.addresses import without_secrets
+from schemas.terminal import plain
+
+LONGEST = 300
+"""Characters of a line that a reason takes."""
+
+_LINE_BYTES = 64 * 1024
+
+DAEMON = b"@ERROR"
+"""How an rsync daemon begins the line with which it rejects a client."""
+
+_PROMPT = b"Password: "
+"""What rsync prints, without an end of the line, before it is rejected without a password."""
+
+_NAMES = rb"skipjack: |(?:[<>ch.*][fdLDS][.+?cstTpoguaxbn]{9}|\*deleting  ) "
+"""Lines of ours, and lines in which rsync names a file."""
+
+_SUMMARY = rb"rsync error: |rsync warning: "
+_CONSEQUENCE = (
+    rb"rsync: (?:\[[\w ]+\] )?(?:connection unexpectedly closed|writefd_unbuffered failed|write error: |read error: )"
+    rb"|rsync: (?:\[[\w ]+\] )?safe_read failed|IO error encountered -- skipping file deletion"
+    rb"|client_loop: send disconnect|make(?:\[\d+\])?: \*\*\*"
+)
+"""Lines that follow from an error that another line names."""
+
+_EXACT = (
+    rb"rsync: |\[[\w ]+\] io timeout after |ssh: |Host key verification failed|kex_exchange_identification: "
+    rb"|(?:\S+: )?Permission denied \([\w,-]+\)|fatal: |curl: \(\d+\) |wget: |lftp: "
+    rb"|Fatal error: |mirror: Access failed: "
+    rb"|(?:docker|podman): |Error response from daemon: |Error: |[EF]: |ERROR: |(?i:fatal(?: error)?|panic)\b ?:"
+    rb"|(?:[A-Za-z_]\w*\.)*\w*(?:Error|Exception|Exit): "
+    rb"|\S*(?:sh|dash|bash|zsh): .*"
+    rb"(?:not found|Permission denied|No such file or directory|syntax error|unbound variable)"
+)
+"""How programs begin the line that names an error."""
+
+_GENERIC = (
+    rb"(?<![\w.-])(?:ERROR|FATAL|CRITICAL)(?![\w.-])|(?i:(?<![\w./-])(?:fatal error|error|fatal|failed) ?: )"
+    rb"|(?i:no space left on device|disk quota exceeded|connection (?:refused|reset|timed out)|permission denied"
+    rb"|(?:network is|host is|no route to host)(?: unreachable)?|could not resolve|name or service not known"
+    rb"|temporary failure in name resolution|read-only file system|too many open files|out of memory)"
+)
+"""Words with which a line anywhere says that it is an error."""
+
+_RANKS = (
+    (re.compile(_NAMES), 0),
+    (re.compile(DAEMON), 5),
+    (re.compile(_SUMMARY), 1),
+    (re.compile(_CONSEQUENCE), 2),
+    (re.compile(_EXACT), 4),
+)
+_ANYWHERE = re.compile(_GENERIC)
+
+
+def error_line(path: str) -> str:
+    """Return the log's line that names the error, fit for a reason, or nothing if no line does.
+
+    Of lines that are equally clear the last one counts, since programs end after it. Memory does not depend on the
+    log's length. A log that cannot be read names nothing.
+    """
+    best, found = 1, b""  # rsync's own summary says no more than its exit code
+    try:
+        with open(path, "rb") as file:
+            while line := file.readline(_LINE_BYTES):
+                line = line.removeprefix(_PROMPT)
+                rank = _rank(line)
+                if rank >= best and rank > 1:
+                    best, found = rank, line
+    except OSError:
+        return ""
+    return _shown(found)
+
+
+def _rank(line: bytes) -> int:
+    """How clearly a line names an error: 5 is a daemon's refusal, 0 is none."""
+    line = line.strip()
+    for pattern, rank in _RANKS:
+        if pattern.match(line):
+            return rank
+    return 3 if _ANYWHERE.search(line, 0, 2000) else 0
+
+
+def _shown(line: bytes) -> str:
+    text = " ".join(plain(line.decode("utf-8", "replace").strip()).split())
+    text = without_secrets(text)
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
