@@ -39,7 +39,7 @@ def _rsync_upstream(merged: Merged) -> Iterator[Problem]:
     apart = password_apart(upstream)
     if apart is not None:
         what = f"`{shown(upstream)}` holds a password, so rsync would start ssh."
-        yield merged.problem("upstream", what, _without_password(*apart))
+        yield merged.problem("upstream", what, _without_password(apart))
     elif not is_remote(upstream):
         todo = "Write for example `upstream: rsync://rsync.example.org/debian/`."
         yield merged.problem("upstream", f"`{shown(upstream)}` is no rsync address.", todo)
@@ -51,11 +51,10 @@ def _rsync_upstream(merged: Merged) -> Iterator[Problem]:
         yield merged.problem("upstream", what, todo)
 
 
-def _without_password(address: str, user: str) -> str:
+def _without_password(address: str) -> str:
     if not address.startswith("rsync://") and "::" not in address:
-        return f"Write `upstream: {shown(f'{user}@{address}')}`, and give the worker's user a key for ssh."
-    name = f"`username: {shown(user)}`"
-    return f"Write `upstream: {shown(address)}`, {name} and `password: {{file: /etc/skipjack/secrets/NAME}}`."
+        return f"Write `upstream: USER@{shown(address)}`, and give the worker's user a key for ssh."
+    return f"Write `upstream: {shown(address)}`, `username: USER` and `password: {{file: /etc/skipjack/secrets/NAME}}`."
 
 
 def _upstream(merged: Merged) -> Iterator[Problem]:

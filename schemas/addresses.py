@@ -1,7 +1,7 @@
 """Which parts of an address may be shown, and which addresses are sound. Knows no files and no settings.
 
-An address is shown without its user name, password, query and fragment. Its path is always shown, so a secret does not
-belong there.
+An address is shown without its password, query and fragment, and without its user name: access keys and tokens stand
+there. Only the user of `user@host:path`, without a password, is shown. So is the path: a secret does not belong there.
 """
 
 import re
@@ -16,7 +16,7 @@ _BROKEN_USER = re.compile(r"(?<=://)[^/\s?#@\":]*:(?![0-9]*(?:[/?#\s\"]|$))[^\s\
 
 _QUERY = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://[^\s?#\"'<>`]*[?#])[^\s\"'<>`]+")
 
-_SHELL_USER = re.compile(r"(?<![^\s\"'`(=<])([A-Za-z0-9._+-]+):(?!//)[^\s@\"'`]*@(?=[A-Za-z0-9\[][^\s\"'`/]*:)")
+_SHELL_USER = re.compile(r"(?<![^\s\"'`(=<])[A-Za-z0-9._+-]+:(?!//)[^\s@\"'`]*@(?=[A-Za-z0-9\[][^\s\"'`/]*:)")
 """`user:password@host:path`, which programs take for a path on the host `user`."""
 
 _NAMED = re.compile(r"((?:passw(?:or)?d|token|secret|api_?key)=)[^&\s\"'`,;]+", re.IGNORECASE)
@@ -25,7 +25,7 @@ _NAMED = re.compile(r"((?:passw(?:or)?d|token|secret|api_?key)=)[^&\s\"'`,;]+", 
 def without_secrets(text: str) -> str:
     """Return a text in which no address has a user name, a password, a query or a fragment."""
     if "@" in text:
-        text = _SHELL_USER.sub(rf"\1:{_HIDDEN}@", _BROKEN_USER.sub("", _USER.sub("", text)))
+        text = _SHELL_USER.sub(f"{_HIDDEN}@", _BROKEN_USER.sub("", _USER.sub("", text)))
     return without_queries(text)
 
 

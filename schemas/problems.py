@@ -9,8 +9,8 @@ from schemas.errors import SkipjackError
 
 _LONGEST = 60
 
-_PASSWORD = re.compile(r":(?!//)(?:\\.|[^\\\"]){0,500}@", re.DOTALL)
-"""Where a password may stand in an address, however wrong the rest of it is.
+_PASSWORD = re.compile(r"(?:(?<=//)[^/\s?#@:]{0,500}|[A-Za-z0-9._+%-]{0,500}):(?!//)(?:\\.|[^\\\"]){0,500}@", re.DOTALL)
+"""Where a user name and a password may stand in an address, however wrong the rest of it is.
 
 A quotation mark ends it, unless it is escaped, since JSON is shown as well."""
 
@@ -20,13 +20,13 @@ def printable(text: str) -> str:
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
-_WEB_USER = re.compile(r"((?:https?|ftps?)://)[^/\s?#@:]*@", re.IGNORECASE)
-"""A user name of a web address: forges take a token there. One for rsync or ssh is no secret."""
+_USER = re.compile(r"(?<=://)[^/\s?#@:]*@")
+"""A user name without a password: forges take a token there, stores an access key."""
 
 
 def shown(text: str) -> str:
     """What somebody wrote, fit for a message: printable, not too long, and without the secrets of an address."""
-    text = without_queries(_WEB_USER.sub(r"\1***@", _PASSWORD.sub(":***@", text)))
+    text = without_queries(_USER.sub("***@", _PASSWORD.sub("***@", text)))
     return printable(text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…")
 
 

@@ -46,14 +46,14 @@ def _has_port(upstream: str) -> bool:
     return found is None or is_server(found[1])
 
 
-def password_apart(upstream: str) -> tuple[str, str] | None:
-    """Of an address of rsync with a password in it: the address without user and password, and the user.
+def password_apart(upstream: str) -> str | None:
+    """Return an address of rsync with a password in it without its user and password.
 
     None for an address without a password.
     """
     found = _PASSWORD.fullmatch(upstream)
     if found is None:
         return None
-    user, _password, host, separator, path = found.groups()
+    _user, _password, host, separator, path = found.groups()
     scheme = "rsync://" if upstream.startswith("rsync://") else ""
-    return f"{scheme}{host}{separator}{path}", user
+    return f"{scheme}{host}{separator}{path}"

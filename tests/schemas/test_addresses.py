@@ -27,8 +27,8 @@ from .kit import BASE, lines, load
         ("https://up.example.org/npm/@scope/x", None),
         ("https://up.example.org:8443/a/b@c", None),
         ("user@up.example.org:debian/", None),
-        ("user:s3cret@up.example.org:debian/", "user:***@up.example.org:debian/"),
-        ("say 'user:s3cret@up.example.org::debian/'", "say 'user:***@up.example.org::debian/'"),
+        ("user:s3cret@up.example.org:debian/", "***@up.example.org:debian/"),
+        ("say 'user:s3cret@up.example.org::debian/'", "say '***@up.example.org::debian/'"),
         ("https://h/x.git?private_token=s3cret", "https://h/x.git?***"),
         ("'https://h/x?s3cret' and \"https://h/y#s3cret\"", "'https://h/x?***' and \"https://h/y#***\""),
         ("is it https://h/x?", None),
@@ -117,12 +117,12 @@ def test_a_password_in_the_address_of_rsync_is_refused_with_what_to_write(upstre
 
 def test_what_to_write_instead_of_a_password_is_whole() -> None:
     assert told("upstream: rsync://user:secret@h:1873/x/y/") == (
-        "`rsync://user:***@h:1873/x/y/` holds a password, so rsync would start ssh."
-        " Write `upstream: rsync://h:1873/x/y/`, `username: user` and `password: {file: /etc/skipjack/secrets/NAME}`."
+        "`rsync://***@h:1873/x/y/` holds a password, so rsync would start ssh."
+        " Write `upstream: rsync://h:1873/x/y/`, `username: USER` and `password: {file: /etc/skipjack/secrets/NAME}`."
     )
-    assert "Write `upstream: h::x/`, `username: user` and" in told("upstream: user:secret@h::x/")
+    assert "Write `upstream: h::x/`, `username: USER` and" in told("upstream: user:secret@h::x/")
     assert told("upstream: user:secret@h:x/").endswith(
-        "Write `upstream: user@h:x/`, and give the worker's user a key for ssh."
+        "Write `upstream: USER@h:x/`, and give the worker's user a key for ssh."
     )
 
 
@@ -137,8 +137,9 @@ COMMAND = "provider: command\nworker: w1\ncommand: /x\n"
 @pytest.mark.parametrize(
     ("upstream", "words"),
     [
-        ("https://user:secret@h/x/", "`https://user:***@h/x/` holds a password"),
-        ("user:secret@h:x", "`user:***@h:x` holds a password"),
+        ("https://user:secret@h/x/", "`https://***@h/x/` holds a password"),
+        ("s3://KEYID:secret@bucket/", "`s3://***@bucket/` holds a password"),
+        ("user:secret@h:x", "`***@h:x` holds a password"),
         ("--output=/etc/passwd", "begins with `-`"),
         ("https://h/a b/", "holds a space"),
         ("https://h/\u202ea/", "holds a space or a character that cannot be seen"),
@@ -147,6 +148,18 @@ COMMAND = "provider: command\nworker: w1\ncommand: /x\n"
 def test_the_upstream_of_a_program_is_no_option_and_has_no_secret(upstream: str, words: str) -> None:
     problem = told(f"upstream: {json.dumps(upstream)}", _defaults=COMMAND)
     assert words in problem and "secret" not in problem
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["s3://KEYID:secret@bucket/", "s3://KEYID@bucket/", "https://KEYID@h/x", "rsync://KEYID@h/x/", "ssh://KEYID@h/x",
+     "KEYID:secret@h:x", "KEYID:secret@h::x", "sftp://KEYID:se/cret@h/", "s3://KEYID:@bucket/"],
+)  # fmt: skip
+def test_a_user_name_is_shown_nowhere_but_alone_before_a_path_of_its_host(address: str) -> None:
+    for text in (address, json.dumps([address]), f"say '{address}'"):
+        for safe in (shown(text), without_secrets(text)):
+            assert "KEYID" not in safe and "secret" not in safe and "cret@" not in safe, safe
+    assert shown("git@h:mirrors.git") == without_secrets("git@h:mirrors.git") == "git@h:mirrors.git"
 
 
 @pytest.mark.parametrize("upstream", ["https://user@h/x/", "ftp://h/", "https://h/?list=x", "s3 bucket: x", "a@b:c"])
