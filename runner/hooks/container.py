@@ -8,6 +8,7 @@ file tells the next tick that there may be one, should the run be killed in betw
 import contextlib
 import os
 import re
+from _blake2 import blake2b  # without OpenSSL, which each run would load
 from collections.abc import Iterator
 from functools import partial
 
@@ -46,8 +47,12 @@ def post_exec(job: Job) -> None:
 
 
 def name_of(job: Job, *, preview: bool = False) -> str:
-    """The name of the mirror's container, or of its dry run's, which is no other mirror's."""
-    return f"skipjack_preview-{job.mirror.name}" if preview else f"skipjack-{job.mirror.name}"
+    """The name of the mirror's container, or of its dry run's, which is no other mirror's and no other worker's.
+
+    Workers of one machine have their own state folders. A marker of an earlier release has the name of its time.
+    """
+    worker = blake2b(os.path.realpath(job.machine.state_dir).encode(errors="surrogateescape"), digest_size=4)
+    return f"{'skipjack_preview' if preview else 'skipjack'}-{job.mirror.name}-{worker.hexdigest()}"
 
 
 def enclosed(job: Job, command: Command, *, preview: bool = False) -> Command:

@@ -49,10 +49,21 @@ def test_the_words_are_the_clients_then_the_definitions_then_the_image_then_the_
     own = f"{os.geteuid()}:{os.getegid()}"
     assert told(job) == [
         NOWHERE, "run", "--rm", "--attach", "stdout", "--attach", "stderr", "--log-driver", "none",
-        "--stop-timeout", "2", "--name", "skipjack-debian", "--workdir", job.directory, "--user", own,
+        "--stop-timeout", "2", "--name", container.name_of(job), "--workdir", job.directory, "--user", own,
         "--volume", f"{job.directory}:{job.directory}", "--volume", f"{job.log_dir}:{job.log_dir}",
         "--network=host", "--init", "tools:3", "sync", "--now",
     ]  # fmt: skip
+
+
+def test_workers_of_one_machine_never_share_the_name_of_a_container(job: Job, tmp_path: Path) -> None:
+    before = container.name_of(job)
+    assert before.startswith("skipjack-debian-")
+    (tmp_path / "link").symlink_to("state")
+    job.machine = job.machine._replace(state_dir=str(tmp_path / "link"))
+    assert container.name_of(job) == before, "it is the same worker"
+    job.machine = job.machine._replace(state_dir=str(tmp_path / "other"))
+    assert container.name_of(job) != before
+    assert container.name_of(job, preview=True) not in (before, container.name_of(job))
 
 
 def test_a_podman_without_root_keeps_the_users_number(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,7 +103,7 @@ def test_the_log_is_mounted_by_itself_so_that_no_link_can_take_its_place(job: Jo
 def test_a_preview_has_a_name_of_its_own_and_writes_nowhere(job: Job) -> None:
     change(job, docker_volumes=("{directory}:/data", "{directory}:/more:rw"))
     words = told(job, preview=True)
-    assert values(words, "--name") == ["skipjack_preview-debian"]
+    assert values(words, "--name") == [container.name_of(job, preview=True)] != [container.name_of(job)]
     assert all(volume.endswith(":ro") for volume in values(words, "--volume"))
     assert not any(job.log_dir in word for word in words), "it need not be there yet"
 
@@ -150,7 +161,7 @@ def test_a_marker_that_the_machines_end_cut_short_is_none(job: Job, content: str
 def test_the_marker_is_there_before_the_container_and_stays_while_that_may_be(job: Job) -> None:
     marker = container_end.marker_of(job.machine.state_dir, "debian")
     wrapped = container._begin(job, Command(("sync",), {}, job.directory))
-    assert container_end.read_marker(marker) == (NOWHERE, "skipjack-debian")
+    assert container_end.read_marker(marker) == (NOWHERE, container.name_of(job))
     assert wrapped.argv[0] == NOWHERE
 
     container._finish(job)

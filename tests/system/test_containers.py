@@ -16,7 +16,7 @@ from tests.e2e.parts import ConfigRepository, RsyncDaemon, Worker, alive, wait_u
 from tests.system import engines
 from tests.system.engines import IMAGE, Engine
 
-NAME = "skipjack-m"
+PREFIX = "skipjack-m-"
 PASSWORD = "open sesame"
 
 
@@ -158,7 +158,7 @@ def test_rsync_takes_its_password_along_and_no_command_line_holds_it(
         assert names(worker) == ["file0", "file1", "file2"]
         worker.command("run", "m")
 
-    assert any(NAME in line and "rsync" in line for line in seen), "it should have looked while a container ran"
+    assert any(PREFIX in line and "rsync" in line for line in seen), "it should have looked while a container ran"
     assert [line for line in seen if PASSWORD in line] == []
     assert (worker.run_of("m").status, names(worker)) == ("success", ["file1", "file2"]), log_of(worker)
     assert "*deleting   file0" in previewed and f"{engine.program} run --rm" in previewed and "(secret)" in previewed
@@ -236,7 +236,7 @@ def start_beating(repository: ConfigRepository, worker: Worker, engine: Engine, 
     declare(repository, script)
     worker.command("follow", "--start")
     wait_until(lambda: (worker.root / "m/beats").exists(), "the container is at work")
-    wait_until(lambda: engine.running() == [NAME], "docker has seen that it is")
+    wait_until(lambda: [name[: len(PREFIX)] for name in engine.running()] == [PREFIX], "docker has seen that it is")
     [supervisor] = locks.holders(worker.lock("supervisor", "m"))
     return supervisor
 
@@ -327,7 +327,7 @@ def test_no_provider_begins_beside_a_left_container_even_on_the_machine_itself(
     with locks.Held(worker.lock("program", "tick"), wait=20) as held:
         assert held, "no tick shall come before the run"
         worker.command("follow")
-        assert engine.running() == [NAME]
+        assert [name[: len(PREFIX)] for name in engine.running()] == [PREFIX]
         worker.command("run", "m")
 
     assert (worker.root / "m/seen").read_text() == ""
@@ -397,7 +397,7 @@ def test_a_marker_whose_container_cannot_be_removed_keeps_the_directory_for_itse
     refused = worker.command("run", "m", check=False)
     assert refused.returncode == 1
     assert "may still be at work" in worker.run_of("m").reason
-    assert engine.running() == [NAME]
+    assert [name[: len(PREFIX)] for name in engine.running()] == [PREFIX]
 
     marker.write_text(right)
     # The tick after the run may be at it yet, by the wrong name; then another one does not wait for it.
