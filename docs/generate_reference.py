@@ -71,7 +71,7 @@ def _kind(part: Part) -> str:
     if "enum" in part:
         return _joined(part["enum"])
     if "anyOf" in part:
-        return " or ".join(map(_kind, part["anyOf"]))
+        return " or ".join(dict.fromkeys(map(_kind, part["anyOf"])))
     match part["type"]:
         case "integer":
             return f"{part['minimum']} to {part['maximum']}"

@@ -1,18 +1,24 @@
 """What a machine's policy says about the files that a definition names.
 
 rsync sends the rules of a file of patterns to the upstream, and a container can send whatever it sees. So none of these
-files may be a secret, or lie where one could be. A password goes to one upstream, and is never another's.
+files may be a secret, or lie where one could be. A password of an entry with `upstreams` goes to the rsync daemons on
+these hosts alone. One of a plain entry may be named by any definition, with any upstream.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from runner import private_paths
 from runner.paths import lies_in
 from runner.private_paths import Private
-from schemas.records import Mirror, Policy, RunnerSettings
+from schemas.problems import shown
+from schemas.records import Bound, Mirror, Policy, RunnerSettings
+from schemas.upstreams import daemon_host, plain_host
 
 Violation = tuple[str, str]
+
+_IN_CONTAINER = ("env", "docker_volumes", "docker_options")
+"""What could put another program, resolver or proxy into the image that rsync is run from."""
 
 
 def password_violations(mirror: Mirror, policy: Policy, settings: RunnerSettings) -> Iterator[Violation]:
@@ -21,16 +27,66 @@ def password_violations(mirror: Mirror, policy: Policy, settings: RunnerSettings
         return
     path = mirror.password.file
     if path is None:
-        yield from _credential_violations(str(mirror.password.credential), settings)
+        name = str(mirror.password.credential)
+        yield from _credential_violations(name, settings)
+        yield from _bound_violations(mirror, f"the credential `{name}`", _binding(policy, credential=name))
         return
-    if not any(lies_in(path, folder) for folder in policy.readable):
-        folders = ", ".join(policy.readable) or "no folder"
+    entries = _entries_for(path, policy)
+    if not entries:
+        paths = [each.path if isinstance(each, Bound) else each for each in policy.readable]
+        folders = ", ".join(filter(None, paths)) or "no folder"
         todo = "Put the file there, or ask the administrator of this machine to add its folder to `readable`."
         yield f"`password` names {path}, but only files in {folders} may be read.", todo
     elif private_paths.is_secret(path, private_paths.secrets(settings)):
         yield f"`password` names {path}, which is a secret of the worker itself.", "Use a file of the mirror's own."
     elif private_paths.is_other_than_file(path):
         yield f"`password` names {path}, which is not a regular file.", "Write the password into a file."
+    elif all(isinstance(each, Bound) for each in entries):
+        yield from _bound_violations(mirror, path, [each for each in entries if isinstance(each, Bound)])
+
+
+def is_readable(path: str, policy: Policy) -> bool:
+    """Tell whether some entry of `readable` holds a file."""
+    return bool(_entries_for(path, policy))
+
+
+def _entries_for(path: str, policy: Policy) -> list[str | Bound]:
+    """The innermost entries of `readable` that hold a file."""
+    paths = [(each, each.path if isinstance(each, Bound) else each) for each in policy.readable]
+    found = [(len(os.path.realpath(place)), each) for each, place in paths if place and lies_in(path, place)]
+    innermost = max((length for length, _each in found), default=0)
+    return [each for length, each in found if length == innermost]
+
+
+def _binding(policy: Policy, *, credential: str) -> list[Bound]:
+    return [each for each in policy.readable if isinstance(each, Bound) and each.credential == credential]
+
+
+def _bound_violations(mirror: Mirror, what: str, entries: Sequence[Bound]) -> Iterator[Violation]:
+    """Why a password that is bound to hosts could get elsewhere; nothing where it is not bound."""
+    if not entries:
+        return
+    hosts = sorted({host for each in entries for host in each.upstreams})
+    if daemon_host(mirror.upstream) not in {plain_host(host) for host in hosts}:
+        place = f"the rsync daemon on {' or '.join(hosts)}"
+        yield (
+            f"`password` names {what}, which is for {place} alone, and the upstream is `{shown(mirror.upstream)}`.",
+            "Use that upstream, or ask the administrator of this machine to add its host to `upstreams` in `readable`.",
+        )
+    for key in could_divert(mirror):
+        todo = f"Remove `{key}`, or ask the administrator of this machine for an entry of `readable` without hosts."
+        yield f"`password` names {what}, which is for some hosts alone, and `{key}` could send it elsewhere.", todo
+
+
+def could_divert(mirror: Mirror) -> list[str]:
+    """The keys of a definition with which its password could reach another program or host than rsync's upstream."""
+    keys = ("command", *(_IN_CONTAINER if mirror.docker_image else ()))
+    found = [key for key in keys if getattr(mirror, key)]
+    if "env" not in found and any(name.upper().startswith("RSYNC_") for name in mirror.env):
+        found.append("env")
+    if mirror.provider not in ("rsync", "two-stage-rsync"):
+        found.append("provider")
+    return found
 
 
 def _credential_violations(name: str, settings: RunnerSettings) -> Iterator[Violation]:

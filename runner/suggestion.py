@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from runner import plan, policy_lists
-from runner.importing.allowance import Decision, decide
-from runner.importing.yaml_text import scalar
+from runner.importing.allowance import Decision, as_plain, decide
+from runner.importing.yaml_text import item
 from runner.output import say
 from runner.places import Places
 from schemas import catalogue, repository
 from schemas.errors import SkipjackError
 from schemas.problems import printable
-from schemas.records import DEFAULT, Mirror, Policy, RunnerSettings
+from schemas.records import DEFAULT, Bound, Mirror, Policy, RunnerSettings
 from schemas.settings import load_policy
 
 _NAMED = 5
@@ -62,7 +62,7 @@ def _in_force(settings: RunnerSettings) -> list[Mirror]:
 
 def _lines(decision: Decision, policy: Policy, settings: RunnerSettings) -> Iterator[str]:
     base = policy_lists.without_former(policy)
-    causes: dict[str, dict[str, list[str]]] = {}
+    causes: dict[str, dict[str | Bound, list[str]]] = {}
     for made, names in decision.causes:
         causes.setdefault(made.key, {})[made.entry] = names
     old = [key for key in ("forbidden_env", "forbidden_rsync_options") if getattr(policy, key) is not None]
@@ -78,12 +78,12 @@ def _lines(decision: Decision, policy: Policy, settings: RunnerSettings) -> Iter
     for key, entries in causes.items():
         yield f"{key}:"
         for entry in [*_entries(key, base), *entries]:
-            yield f"  - {scalar(entry)}" + (f"  # {_named(entries[entry])}" if entry in entries else "")
+            yield f"  - {item(as_plain(entry))}" + (f"  # {_named(entries[entry])}" if entry in entries else "")
     for name, (what, todo) in decision.refused:
         yield f"# {name}: no entry of the policy would allow this. {printable(what)} {printable(todo)}"
 
 
-def _entries(key: str, policy: Policy) -> list[str]:
+def _entries(key: str, policy: Policy) -> list[str | Bound]:
     """The entries of a list as it is, with one word for those of its default."""
     entries = list(getattr(policy, key) or ())
     default = getattr(Policy(), key) if key.startswith("allowed") else ()

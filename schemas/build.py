@@ -92,4 +92,11 @@ def manager_settings(plain: Mapping[str, Any]) -> records.ManagerSettings:
 
 def policy(plain: Mapping[str, Any]) -> records.Policy:
     """Make the record of a machine's policy."""
-    return records.Policy(**_fields(plain))
+    fields = _fields(plain)
+    if "readable" in fields:
+        fields["readable"] = tuple([_readable(each) for each in fields["readable"]])
+    return records.Policy(**fields)
+
+
+def _readable(entry: Any) -> Any:
+    return records.Bound(**_fields(entry)) if isinstance(entry, Mapping) else entry

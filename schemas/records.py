@@ -112,6 +112,14 @@ RSYNC_OPTIONS = (
 files of patterns, which are judged by themselves."""
 
 
+class Bound(NamedTuple):
+    """Passwords that may go to the rsync daemons on some hosts alone: those in a file or folder, or a credential."""
+
+    upstreams: tuple[str, ...]
+    path: str = ""
+    credential: str = ""
+
+
 class Policy(NamedTuple):
     """What the config repository may not do on this machine; `programs` None means any.
 
@@ -122,7 +130,7 @@ class Policy(NamedTuple):
     log_roots: tuple[str, ...] = ()
     providers: tuple[str, ...] = ("rsync", "two-stage-rsync", "command")
     programs: tuple[str, ...] | None = None
-    readable: tuple[str, ...] = ("/etc/skipjack/secrets",)
+    readable: tuple[str | Bound, ...] = ("/etc/skipjack/secrets",)
     pattern_files: tuple[str, ...] = ("/etc/skipjack/filters",)
     allowed_env: tuple[str, ...] = PLAIN_ENV
     allowed_container_env: tuple[str, ...] = CONTAINER_ENV

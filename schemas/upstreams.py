@@ -46,6 +46,20 @@ def _has_port(upstream: str) -> bool:
     return found is None or is_server(found[1])
 
 
+_DAEMON = re.compile(rf"rsync://(?:{_USER})?({_HOST})(?::[0-9]{{1,5}})?/.*|(?:{_USER})?({_HOST})::.*")
+
+
+def daemon_host(upstream: str) -> str | None:
+    """Return the host of an rsync daemon, in small letters and without brackets; None for any other address."""
+    found = _DAEMON.fullmatch(upstream) if is_remote(upstream) else None
+    return plain_host(found[1] or found[2]) if found else None
+
+
+def plain_host(host: str) -> str:
+    """Return a host in the one form that is compared."""
+    return host.strip("[]").rstrip(".").lower()
+
+
 def password_apart(upstream: str) -> str | None:
     """Return an address of rsync with a password in it without its user and password.
 

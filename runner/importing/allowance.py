@@ -5,11 +5,12 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from runner import container_policy, env_policy, private_paths, programs, rsync_policy
+from runner import container_policy, env_policy, file_policy, private_paths, programs, rsync_policy
 from runner.hooks.container import host_side
 from runner.paths import Paths, lies_below, lies_in, paths_of
 from runner.policy import Violation, is_covered, program_lines, violations
-from schemas.records import DEFAULT, Mirror, Policy, RunnerSettings
+from schemas.records import DEFAULT, Bound, Mirror, Policy, RunnerSettings
+from schemas.upstreams import daemon_host
 
 _DEFAULTS = Policy()
 _WITH_DEFAULT = ("allowed_env", "allowed_container_env", "allowed_rsync_options")
@@ -20,7 +21,7 @@ class Allowance(NamedTuple):
     """An entry that `key` of the policy gets; for a value of a mirror's key."""
 
     key: str
-    entry: str
+    entry: str | Bound
     cause: str
     value: str = ""
 
@@ -35,7 +36,7 @@ class Decision(NamedTuple):
     @property
     def causes(self) -> Iterator[tuple[Allowance, list[str]]]:
         """Each entry once, for the first value that needs it, with the names of all mirrors that do."""
-        mirrors: dict[tuple[str, str], dict[str, Allowance]] = {}
+        mirrors: dict[tuple[str, str | Bound], dict[str, Allowance]] = {}
         for name, each in self.allowed:
             mirrors.setdefault((each.key, each.entry), {}).setdefault(name, each)
         return ((next(iter(found.values())), list(found)) for found in mirrors.values())
@@ -43,7 +44,22 @@ class Decision(NamedTuple):
     @property
     def keys(self) -> dict[str, Any]:
         """What must stand in the policy's file: the keys that are not as the defaults are."""
-        return {key: value for key, value in self.policy._asdict().items() if value != getattr(_DEFAULTS, key)}
+        found = {key: value for key, value in self.policy._asdict().items() if value != getattr(_DEFAULTS, key)}
+        if "readable" in found:
+            found["readable"] = [as_plain(each) for each in found["readable"]]
+        return found
+
+
+def as_plain(entry: str | Bound) -> str | dict[str, Any]:
+    """An entry of a list as it is written in the policy."""
+    if isinstance(entry, str):
+        return entry
+    return {key: list(value) if key == "upstreams" else value for key, value in _shown(entry)}
+
+
+def _shown(entry: Bound) -> list[tuple[str, Any]]:
+    named = [("path", entry.path), ("credential", entry.credential)]
+    return [*((key, value) for key, value in named if value), ("upstreams", entry.upstreams)]
 
 
 def decide(mirrors: Iterable[Mirror], settings: RunnerSettings, base: Policy = _DEFAULTS) -> Decision:
@@ -63,7 +79,7 @@ def decide(mirrors: Iterable[Mirror], settings: RunnerSettings, base: Policy = _
 
 def _with(allowances: Sequence[Allowance], base: Policy) -> Policy:
     """A policy with these entries."""
-    lists: dict[str, tuple[str, ...]] = {}
+    lists: dict[str, Any] = {}
     for key in dict.fromkeys(each.key for each in allowances):
         before, entries = getattr(base, key) or (), [each.entry for each in allowances if each.key == key]
         if key in _WITH_DEFAULT and before == getattr(_DEFAULTS, key):
@@ -105,8 +121,10 @@ def _of_programs(mirror: Mirror, base: Policy) -> Iterator[Allowance]:
 
 def _of_password(mirror: Mirror, base: Policy) -> Iterator[Allowance]:
     secret = mirror.password.file if mirror.password else None
-    if secret and not any(lies_in(secret, folder) for folder in base.readable):
-        yield Allowance("readable", os.path.dirname(secret), "password")
+    if not secret or file_policy.is_readable(secret, base):
+        return
+    host = None if file_policy.could_divert(mirror) else daemon_host(mirror.upstream)
+    yield Allowance("readable", Bound((host,), secret) if host else os.path.dirname(secret), "password")
 
 
 def _of_env(mirror: Mirror, base: Policy) -> Iterator[Allowance]:

@@ -26,8 +26,22 @@ def _after(value: Any, indent: str) -> str:
     if isinstance(value, list | tuple):
         if all(isinstance(each, int) for each in value):
             return f" [{', '.join(map(scalar, value))}]\n"
-        return "\n" + "".join(f"{indent}  - {scalar(each)}\n" for each in value)
+        return "\n" + "".join(f"{indent}  - {item(each)}\n" for each in value)
     return f" {scalar(value)}\n"
+
+
+def item(value: Any) -> str:
+    """One item of a list on one line: a text or number, or a mapping of texts and lists of texts."""
+    if not isinstance(value, Mapping):
+        return scalar(value)
+    pairs = [f"{_key(key)}: {_in_line(below)}" for key, below in value.items()]
+    return f"{{{', '.join(pairs)}}}"
+
+
+def _in_line(value: Any) -> str:
+    words = [scalar(each) for each in (value if isinstance(value, list) else [value])]
+    words = [_quoted(each) if "," in each and each[0] not in "'\"" else each for each in words]
+    return f"[{', '.join(words)}]" if isinstance(value, list) else words[0]
 
 
 def scalar(value: str | int | bool | Mapping[str, Any]) -> str:

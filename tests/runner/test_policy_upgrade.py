@@ -7,12 +7,13 @@ import pytest
 
 from runner.env_policy import is_plain
 from runner.importing.allowance import decide
+from runner.importing.yaml_text import block
 from runner.paths import paths_of
 from runner.policy import violations
 from runner.policy_lists import rsync_options, warnings
 from runner.surroundings import SEARCH, environment, safe_home, search_path
 from schemas.errors import SkipjackError
-from schemas.records import FreshnessFile, ManagerAddress, Mirror, Policy, Repository, RunnerSettings, Secret
+from schemas.records import Bound, FreshnessFile, ManagerAddress, Mirror, Policy, Repository, RunnerSettings, Secret
 from schemas.settings import load_policy
 
 
@@ -281,6 +282,84 @@ def test_a_password_is_never_the_workers_own_secret(tmp_path: Path) -> None:
         assert "secret of the worker" in told(policy, settings, password=Secret(file=str(tmp_path / name))), name
     assert told(policy, settings, password=Secret(file=str(tmp_path / "password"))) == ""
     assert "not a regular file" in told(Policy(readable=("/dev",)), settings, password=Secret(file="/dev/null"))
+
+
+HOST = "rsync.example.org"
+
+
+def test_a_bound_password_goes_to_the_rsync_daemon_of_its_hosts_alone(tmp_path: Path) -> None:
+    (tmp_path / "debian").write_text("x\n")
+    (tmp_path / "alias").symlink_to("debian")
+    policy = Policy(readable=(str(tmp_path), Bound((HOST, "2001:db8::1"), str(tmp_path / "debian"))))
+    for name in ("debian", "alias"):
+        password = Secret(file=str(tmp_path / name))
+        for good in ("rsync://RSYNC.example.org./debian/", "u@rsync.example.org::m/", "rsync://[2001:db8::1]:8730/m/"):
+            assert told(policy, upstream=good, password=password) == "", good
+        for bad in (
+            "rsync://evil.example/debian/", "rsync://rsync.example.org@evil.example/x/", "evil.example::m/",
+            "rsync://xrsync.example.org/x/", "rsync.example.org:path/", "rsync://rsync.example.org.evil/x/",
+        ):  # fmt: skip
+            said = told(policy, upstream=bad, password=password)
+            assert f"is for the rsync daemon on 2001:db8::1 or {HOST} alone" in said, bad
+    other = Secret(file=str(tmp_path / "other"))
+    assert told(policy, upstream="rsync://evil.example/debian/", password=other) == "", "a plain entry holds it"
+
+
+def test_nothing_of_a_definition_can_send_a_bound_password_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "p").write_text("x\n")
+    bound = Policy(
+        readable=(Bound((HOST,), str(tmp_path)),), images=("s:3",), allowed_env=("RSYNC_PROXY=*",),
+        docker_options=("--add-host",), allowed_container_env=("*",),
+    )  # fmt: skip
+    plain = bound._replace(readable=(str(tmp_path),))
+    image: dict[str, Any] = {"docker_image": "s:3"}
+    password = Secret(file=str(tmp_path / "p"))
+    assert told(bound, password=password) == told(bound, password=password, **image) == ""
+    for key, fields in (
+        ("command", {"command": "/srv/mirror/debian/rsync"}),
+        ("command", {"command": "/srv/mirror/debian/rsync", **image}),
+        ("provider", {"provider": "command", "command": "/x"}),
+        ("env", {"env": {"RSYNC_PROXY": "evil.example:1"}}),
+        ("env", {"env": {"PATH": "/srv/mirror/debian"}, **image}),
+        ("docker_volumes", {"docker_volumes": ("{directory}:/usr/bin",), **image}),
+        ("docker_options", {"docker_options": ("--add-host=rsync.example.org:192.0.2.1",), **image}),
+    ):
+        assert f"`{key}` could send it elsewhere" in told(bound, password=password, **fields), fields
+        assert told(plain, password=password, **fields) == "", fields
+
+
+def test_a_credential_can_be_bound_as_well() -> None:
+    policy = Policy(readable=(Bound((HOST,), credential="debian"),))
+    assert told(policy, password=Secret(credential="debian")) == ""
+    assert told(policy, upstream="rsync://evil.example/x/", password=Secret(credential="other")) == ""
+    assert "credential `debian`, which is for" in told(
+        policy, upstream="rsync://evil.example/x/", password=Secret(credential="debian")
+    )
+
+
+def test_what_a_password_needs_of_the_policy_is_bound_to_its_upstream(tmp_path: Path) -> None:
+    mirror = Mirror("debian", "w1", "rsync", f"rsync://{HOST}/debian/", password=Secret(file="/srv/keys/debian"))
+    decision = decide([mirror], RunnerSettings("w1", Repository("u")))
+    bound = {"path": "/srv/keys/debian", "upstreams": [HOST]}
+    assert decision.keys == {"readable": ["/etc/skipjack/secrets", bound]}
+
+    path = tmp_path / "policy.yml"
+    path.write_text(block(decision.keys))
+    assert load_policy(path) == decision.policy
+    assert told(decision.policy, password=mirror.password) == ""
+    assert "is for the rsync daemon on" in told(decision.policy, upstream="h::m/", password=mirror.password)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    ["{path: /x}", "{path: /x, upstreams: []}", "{path: x, upstreams: [h]}", "{upstreams: [h]}",
+     "{path: /x, credential: y, upstreams: [h]}", "{path: /x, upstreams: ['h:873']}", "{path: /x, upstreams: ['*']}"],
+)  # fmt: skip
+def test_an_entry_that_binds_nothing_is_an_error(tmp_path: Path, entry: str) -> None:
+    path = tmp_path / "policy.yml"
+    path.write_text(f"readable: [{entry}]\n")
+    with pytest.raises(SkipjackError, match="cannot be used"):
+        load_policy(path)
 
 
 def test_a_container_never_sees_a_secret(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from runner.importing.folders import control_group
-from schemas.records import Policy
+from schemas.records import Bound, Policy
 
 from .importing import DEBIAN, GLOBAL, Bench
 
@@ -258,7 +258,8 @@ def test_a_mirror_that_is_left_out_loosens_nothing(bench: Bench) -> None:
 
 def test_the_folder_of_the_secrets_may_be_read(bench: Bench) -> None:
     result = bench.with_secrets(GLOBAL + DEBIAN + "password = 'x'\n")
-    assert (result.code, result.policy.readable) == (0, ("/etc/skipjack/secrets", str(bench.folder / "secrets")))
+    bound = Bound(("up.example.org",), str(bench.folder / "secrets/debian"))
+    assert (result.code, result.policy.readable) == (0, ("/etc/skipjack/secrets", bound))
     assert set(result.mirrors) == {"debian"}
 
 
