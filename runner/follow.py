@@ -94,6 +94,7 @@ def _follow(settings: RunnerSettings, places: Places, *, again: bool, accept_rew
     plan.write(places.plan, header, mirrors, _since(mirrors, old.due if old else {}, time.time()))
     if old and not header.held:
         _try_again(places, mirrors, set(old.header.unmoved) - set(header.unmoved))
+    places.forget_deletions({name for each in mirrors for name in (each.mirror.name, *each.mirror.formerly)})
     return _answer(header, changed=True, mirrors=len(mirrors))._replace(fetched=not failure)
 
 

@@ -5,6 +5,9 @@ A plain class in a module without imports of weight: even an idle tick loads it.
 
 import os
 
+DELETIONS = ".deletions."
+"""How the files of the state folder begin that name what a run was about to delete; a mirror's name follows."""
+
 
 class Places:
     """The files of one worker; `state_dir` is all that the lean programs need to be told.
@@ -37,6 +40,15 @@ class Places:
         self.units = os.path.join(state_dir, "units")
         self.messages = os.path.join(state_dir, "messages.log")
         self.home = os.path.join(state_dir, "home")
+
+    def forget_deletions(self, kept: set[str]) -> None:
+        """Remove what runs of mirrors other than these were about to delete when they were killed."""
+        for name in os.listdir(self.state_dir):
+            if name.startswith(DELETIONS) and name.removeprefix(DELETIONS).removesuffix(".new") not in kept:
+                try:
+                    os.unlink(os.path.join(self.state_dir, name))
+                except OSError:
+                    continue  # the next follow tries again
 
     def wish(self, name: str) -> str:
         """The file by which a program is asked for under systemd."""

@@ -293,3 +293,13 @@ def test_a_worker_whose_name_left_the_list_syncs_nothing_and_says_so(
     worker.command("follow")
     with plan.opened(Places(str(worker.state)).plan) as opened:
         assert [each.mirror.name for each in opened.mirrors()] == ["a"]
+
+
+def test_what_a_killed_run_of_a_removed_mirror_left_is_removed(repository: ConfigRepository, worker: Worker) -> None:
+    repository.commit({"a.yml": "formerly: [old]\n", "b.yml": "retry: 1\n"}, "Begin")
+    worker.command("follow")
+    for name in ("a", "b", "b.new", "old"):
+        (Path(worker.state) / f".deletions.{name}").write_text("x")
+    repository.commit({"b.yml": None}, "Remove b")
+    worker.command("follow")
+    assert sorted(path.name for path in Path(worker.state).glob(".deletions*")) == [".deletions.a", ".deletions.old"]
