@@ -1,6 +1,7 @@
 """The command `skipjack`: what a person, a timer or a cron line can ask of a worker."""
 
 import argparse
+import errno
 import json
 import os
 import re
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 from runner.boundary import guarded
 from runner.install import command as install
 from runner.output import log, say
+from schemas.errors import SkipjackError
 
 if TYPE_CHECKING:
     from schemas.records import RunnerSettings
@@ -24,7 +26,21 @@ SETTINGS = Path("/etc/skipjack/runner.yml")
 def main(words: Sequence[str] | None = None) -> int:
     """Run one command and give its exit code."""
     arguments = _parser().parse_args(words)
-    return guarded(lambda: int(arguments.command(arguments)))
+    return guarded(lambda: _done(arguments))
+
+
+def _done(arguments: argparse.Namespace) -> int:
+    """Do what a command line says; SkipjackError that names the worker's user, for what only that one may do."""
+    try:
+        return int(arguments.command(arguments))
+    except PermissionError as error:
+        from runner.privileges import stranger_todo
+
+        state_dir = getattr(arguments, "state_dir", None)
+        todo = stranger_todo(state_dir) if state_dir else ""
+        if not todo or error.filename is None or not str(error.filename).startswith(f"{state_dir}/"):
+            raise
+        raise SkipjackError(f"cannot use {error.filename}: {error.strerror}.", todo) from error
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -181,6 +197,7 @@ def _settings(arguments: argparse.Namespace) -> "RunnerSettings":
     arguments.settings = arguments.settings or _default_settings()
     settings = load_runner(arguments.settings)
     become_owner(settings.state_dir)
+    arguments.state_dir = settings.state_dir
     return settings
 
 
@@ -234,9 +251,21 @@ def _run(arguments: argparse.Namespace) -> int:
     more = [f"max-delete={arguments.max_delete}"] if arguments.max_delete else []
     more += ["from-empty"] if arguments.from_empty else []
     more += ["while-held"] if arguments.while_held else []
+    _require_writable(settings.state_dir)
     words = lean("run", settings.state_dir, arguments.name, *more)
     # Become the lean program, so that a run by hand is the same as one that a timer started.
     return os.execv(words[0], words)  # noqa: S606 - our own program, no shell
+
+
+def _require_writable(state_dir: str) -> None:
+    """SkipjackError where another user's state folder cannot be written to."""
+    import os
+
+    from runner.privileges import stranger_todo
+
+    if os.path.isdir(state_dir) and not os.access(state_dir, os.W_OK | os.X_OK):
+        what = f"cannot use {state_dir}: {os.strerror(errno.EACCES)}."
+        raise SkipjackError(what, stranger_todo(state_dir) or "Check its owner.")
 
 
 def _courier(arguments: argparse.Namespace) -> int:

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 from runner.migrations import MIGRATIONS
+from runner.privileges import stranger_todo
 from schemas import presence
 from schemas.errors import SkipjackError
 
@@ -123,13 +124,8 @@ _ROOM = "See whether the disk is full or read-only; nothing was recorded."
 
 def _outage_todo(path: str) -> str:
     """What to do when a journal cannot be written: most often the disk's fault, for another user the user's."""
-    try:
-        is_ours = os.geteuid() in (0, os.stat(path).st_uid)
-    except PermissionError:
-        is_ours = False
-    except OSError:
-        is_ours = True
-    return _ROOM if is_ours else "Run the command as the worker's user or as root; nothing was recorded."
+    todo = stranger_todo(path)
+    return f"{todo} Nothing was recorded." if todo else _ROOM
 
 
 def _anew(path: str) -> str:
@@ -178,7 +174,7 @@ def _is_new(path: str) -> bool:
     try:
         fault = presence.fault(path)
     except OSError as error:
-        todo = "Run the command as the worker's user or as root."
+        todo = stranger_todo(path) or "Check the folder and its owner."
         raise SkipjackError(f"The journal {path} cannot be read: {error.strerror}.", todo) from error
     if fault:
         raise SkipjackError(f"The journal {path} cannot be used: {fault}.", _anew(path))

@@ -31,9 +31,14 @@ def test_an_installed_worker_that_is_held_starts_no_run_before_its_release(site:
     assert site.mirrors() == {}
     assert box.do(SKIPJACK, "next", user="nobody").startswith(HELD)
 
-    for command in ("release", "follow"):
-        refused = box.run(SKIPJACK, command, user="nobody")
-        assert refused.returncode == 1 and "Run the command as the worker's user or as root" in refused.stderr
+    commands = (
+        "release", "hold", "follow", "tick", "follow --accept-rewrite", "start a", "stop a", "restart a", "disable a",
+        "enable a", "run a", "once",
+    )  # fmt: skip
+    for command in commands:
+        refused = box.run(SKIPJACK, *command.split(), user="nobody")
+        assert refused.returncode == 1, command
+        assert "This worker belongs to the user skipjack: run the command as" in refused.stderr, (command, refused)
 
     box.do(SKIPJACK, "release")
     assert " ago by root; nothing was changed" in box.do(SKIPJACK, "release")
