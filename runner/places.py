@@ -6,7 +6,7 @@ A plain class in a module without imports of weight: even an idle tick loads it.
 import os
 
 DELETIONS = ".deletions."
-"""How the files of the state folder begin that name what a run was about to delete; a mirror's name follows."""
+"""How files of `runner.providers.deletion_record` begin; a mirror's name follows."""
 
 
 class Places:

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from runner.api import Job, Tree
-from runner.places import DELETIONS as PREFIX
 from runner.providers import deletions
 from runner.providers.deletion_names import Item, Names, read_item
 
@@ -69,7 +68,7 @@ def _items(file: BinaryIO) -> Iterator[Item]:
 
 
 def _path(job: Job, name: str = "") -> str:
-    return os.path.join(job.machine.state_dir or job.log_dir, f"{PREFIX}{name or job.mirror.name}")
+    return os.path.join(job.machine.state_dir or job.log_dir, f".deletions.{name or job.mirror.name}")
 
 
 def _write(path: str, token: str, names: Names) -> None:
