@@ -254,7 +254,10 @@ def _run(arguments: argparse.Namespace) -> int:
     _require_writable(settings.state_dir)
     words = lean("run", settings.state_dir, arguments.name, *more)
     # Become the lean program, so that a run by hand is the same as one that a timer started.
-    return os.execv(words[0], words)  # noqa: S606 - our own program, no shell
+    try:
+        return os.execv(words[0], words)  # noqa: S606 - our own program, no shell
+    except OSError as error:
+        raise OSError(error.errno, f"cannot be started: {error.strerror}", words[0]) from error
 
 
 def _require_writable(state_dir: str) -> None:

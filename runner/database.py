@@ -59,18 +59,29 @@ def opened(path: str) -> Iterator[sqlite3.Connection]:
 
 def check(path: str) -> None:
     """Check that the journal, if this machine has had one, is there and can be opened; SkipjackError if not."""
-    if presence.fault(path) is not None:
+    if _fault(path) is not None:
         with opened(path):
             pass
+
+
+def _fault(path: str) -> str | None:
+    """Why the journal cannot be the one that was here; None on a new machine."""
+    return presence.fault(path, lambda: _traces(path))
+
+
+def _traces(path: str) -> list[str]:
+    from runner.traces import of_journal  # needed only when something is wrong
+
+    return of_journal(path)
 
 
 def _require(path: str) -> None:
     """Make the journal on a new machine; SkipjackError when its state is lost."""
     try:
-        fault = presence.fault(path)
+        fault = _fault(path)
         if fault is None:
             presence.make(path, _fill)
-            fault = presence.fault(path)
+            fault = _fault(path)
     except sqlite3.Error as error:
         raise SkipjackError(f"The journal {path} cannot be made: {error}.", _ROOM) from error
     except OSError as error:
@@ -131,7 +142,7 @@ def _outage_todo(path: str) -> str:
 def _anew(path: str) -> str:
     return (
         "Nothing runs until it is back: put a backup there. To start anew instead, with every mirror due and none "
-        f"paused or disabled, run `{presence.removal(path)}`."
+        f"paused or disabled, run `{presence.removal(path, _traces(path))}`."
     )
 
 
@@ -172,7 +183,7 @@ def copied(path: str) -> Iterator[sqlite3.Connection]:
 def _is_new(path: str) -> bool:
     """Whether this machine never had a journal; SkipjackError when the one that it had is lost or cannot be reached."""
     try:
-        fault = presence.fault(path)
+        fault = _fault(path)
     except OSError as error:
         todo = stranger_todo(path) or "Check the folder and its owner."
         raise SkipjackError(f"The journal {path} cannot be read: {error.strerror}.", todo) from error

@@ -194,8 +194,18 @@ _PLANNED = "SELECT name, formerly, revision, paths, definition, sum FROM mirror"
 
 
 def _planned(row: tuple[Any, ...]) -> Planned:
-    _name, _formerly, revision, paths, definition = _sound(row)
-    return Planned(decode_mirror(definition), Paths(*json.loads(paths)), revision)
+    name, _formerly, revision, paths, definition = _sound(row)
+    with _decoding(f"the definition of {name}"):
+        return Planned(decode_mirror(definition), Paths(*json.loads(paths)), revision)
+
+
+@contextmanager
+def _decoding(what: str) -> Iterator[None]:
+    """Take a value that cannot be decoded for damage, whatever its checksum is."""
+    try:
+        yield
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
+        raise sqlite3.DatabaseError(f"{what} is damaged ({type(error).__name__})") from error
 
 
 def _sync(path: str) -> None:
@@ -214,16 +224,18 @@ class Plan:
         row = connection.execute("SELECT content, sum FROM header").fetchone()
         if row is None:
             raise sqlite3.DatabaseError("it has no header")
-        self.header = _decode_header(_sound(row)[0])
+        with _decoding("its header"):
+            self.header = _decode_header(_sound(row)[0])
 
     def due(self) -> list[Due]:
         """All mirrors, as far as a tick is concerned."""
         query = f"SELECT {', '.join(_DUE)}, due_sum FROM mirror"  # noqa: S608 - own columns
         rows = map(_sound, self._connection.execute(query))
-        return [
-            Due(name, interval, cron, jitter, tuple(after.split()), _windows(windows), limit, since)
-            for name, interval, cron, since, jitter, after, windows, limit in rows
-        ]
+        with _decoding("a schedule"):
+            return [
+                Due(name, interval, cron, jitter, tuple(after.split()), _windows(windows), limit, since)
+                for name, interval, cron, since, jitter, after, windows, limit in rows
+            ]
 
     def mirror(self, name: str) -> Planned | None:
         """One mirror, or None when this worker has none of that name."""

@@ -10,7 +10,7 @@ import stat
 from collections.abc import Callable
 
 _MARK = "-mark"
-_REMAINS = (_MARK, "-wal", "-reserve")
+_REMAINS = (_MARK, "-wal", "-shm", "-reserve")
 """Endings of files beside a database that tell that there was one."""
 
 _FILES = ("", "-wal", "-shm", _MARK, "-reserve")
@@ -22,12 +22,21 @@ _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK
 _KINDS = {stat.S_IFDIR: "a directory", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
 
 
-def fault(path: str) -> str | None:
-    """Why the database at `path` cannot be the one that was there; empty when it may be, None for a new machine."""
+def _no_traces() -> list[str]:
+    return []
+
+
+def fault(path: str, traces: Callable[[], list[str]] = _no_traces) -> str | None:
+    """Why the database at `path` cannot be the one that was there; empty when it may be, None for a new machine.
+
+    `traces` gives other files that exist only once the database did; it is called only when that is missing.
+    """
     try:
         found = os.stat(path)
     except FileNotFoundError:
-        left = [path + ending for ending in _REMAINS if os.path.lexists(path + ending)]
+        left = [path + ending for ending in _REMAINS if os.path.lexists(path + ending)] + traces()
+        if left and os.path.lexists(path) and not os.path.islink(path):
+            return fault(path, traces)  # another process has just made it, and what was found after it
         return f"it is missing, and {left[0]} shows that it was in use" if left else None
     if not stat.S_ISREG(found.st_mode):
         return f"it is {_KINDS.get(stat.S_IFMT(found.st_mode), 'not a regular file')}"
@@ -93,11 +102,12 @@ def leave_mark(path: str) -> None:
         return
 
 
-def removal(path: str) -> str:
-    """The shell command that removes the database at `path`, also a directory in its place, and no other file."""
+def removal(path: str, traces: list[str]) -> str:
+    """The shell command that removes the database at `path`, also a directory in its place, and what shows that it
+    was in use; no other file."""
     import shlex  # seldom needed, and every run of a mirror imports this module
 
-    return " ".join(["rm -rf --", *(shlex.quote(path + ending) for ending in _FILES)])
+    return " ".join(["rm -rf --", *map(shlex.quote, [*(path + ending for ending in _FILES), *traces])])
 
 
 def give_to_owner(descriptor: int, path: str) -> None:

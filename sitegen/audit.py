@@ -15,7 +15,7 @@ from sitegen.storage.store import Store
 
 def show(settings: ManagerSettings, since: float, *, as_json: bool) -> None:
     """Print every control action and every change of a token from `since` (Unix seconds) on, a line for each."""
-    with Store(settings.state_dir, settings.database) as store:
+    with Store(settings.state_dir, settings.database, settings.site_dir) as store:
         entries = audit_store.read(store, since)
     for entry in entries:
         output.result(json.dumps(entry._asdict()) if as_json else _line(entry))

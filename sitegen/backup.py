@@ -20,7 +20,7 @@ def backup(settings: ManagerSettings, target: Path) -> None:
             f"Run `pg_dump --format=custom --file={target} --dbname='{settings.database.url}'`.",
         )
     _refuse_place(settings.state_dir, target)
-    lost.require_file(database_file(settings.state_dir))
+    lost.require_file(database_file(settings.state_dir), settings.site_dir)
     aside = target.with_name(f".{target.name}.new")
     try:
         _copy(database_file(settings.state_dir), aside)

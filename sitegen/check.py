@@ -11,7 +11,7 @@ from sitegen.storage.dialects import database_file, open_reading
 def check(settings: ManagerSettings) -> None:
     """Print a line for each problem; SkipjackError when there is any."""
     if settings.database is None:
-        lost.require_file(database_file(settings.state_dir))
+        lost.require_file(database_file(settings.state_dir), settings.site_dir)
     count = 0
     with open_reading(settings.state_dir, settings.database) as dialect, Database(dialect) as database:
         for problem in check_store.problems(database):

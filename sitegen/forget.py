@@ -15,7 +15,7 @@ from sitegen.storage.store import Store
 def forget(settings: ManagerSettings, worker: str) -> None:
     """Forget all that a worker told but its history; SkipjackError when it was never heard of."""
     by = Entry(time.time(), audit.person(), "", "", "command line", {})
-    with Store(settings.state_dir, settings.database) as store:
+    with Store(settings.state_dir, settings.database, settings.site_dir) as store:
         try:
             tunasync_store.forget(store, worker, by)
         except Refused as error:

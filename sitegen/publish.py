@@ -96,7 +96,7 @@ class Publisher:
 
 def publish(settings: ManagerSettings, *, once: bool) -> None:
     """Publish until a signal ends it, or once. Whoever has lost the turn waits for the next one."""
-    with Store(settings.state_dir, settings.database) as store:
+    with Store(settings.state_dir, settings.database, settings.site_dir) as store:
         while True:
             try:
                 with locks.publishing(settings, wait=not once) as check:

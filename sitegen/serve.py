@@ -68,7 +68,7 @@ def prepared(
         gate = Gate(settings.limits, networks(settings.trusted_proxies, "trusted_proxies"))
         listener = stack.enter_context(_listen(settings.listen))
         stack.enter_context(locks.serving(settings))
-        store = stack.enter_context(Store(settings.state_dir, settings.database))
+        store = stack.enter_context(Store(settings.state_dir, settings.database, settings.site_dir))
         if publisher_settings is not None:
             stack.enter_context(Publisher(publisher_settings))
         bells = Bells()

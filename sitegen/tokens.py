@@ -20,7 +20,7 @@ def add(settings: ManagerSettings, name: str, scope: str) -> None:
     if not is_name(name):
         raise SkipjackError(f"`{name}` cannot name a worker or a person.", "Use letters, digits, `.`, `_` and `-`.")
     secret = secrets.token_urlsafe(32)
-    with Store(settings.state_dir, settings.database) as store:
+    with Store(settings.state_dir, settings.database, settings.site_dir) as store:
         number = token_store.add(store, name, scope, token_store.digest_of(secret), _by("token add"))
         declared = store.declared() if scope == "worker" else None
     output.result(secret)
@@ -35,7 +35,7 @@ def rotate(settings: ManagerSettings, number: int, keep: float) -> None:
     """Make a token like that of `number`, which is valid beside it for `keep` seconds more, and print it alone."""
     secret = secrets.token_urlsafe(32)
     by = _by("token rotate")
-    with Store(settings.state_dir, settings.database) as store:
+    with Store(settings.state_dir, settings.database, settings.site_dir) as store:
         new = token_store.rotate(store, number, token_store.digest_of(secret), keep, by)
     if new is None:
         raise SkipjackError(f"No valid token has the number {number}.", _NONE_SUCH)
@@ -45,7 +45,7 @@ def rotate(settings: ManagerSettings, number: int, keep: float) -> None:
 
 def show(settings: ManagerSettings) -> None:
     """Print a table of all tokens."""
-    with Store(settings.state_dir, settings.database) as store:
+    with Store(settings.state_dir, settings.database, settings.site_dir) as store:
         tokens = token_store.every(store)
     output.result(f"{'ID':<5} {'NAME':<24} {'SCOPE':<9} {'CREATED':<20} {'EXPIRES':<20} REVOKED")
     for token in tokens:
@@ -55,7 +55,7 @@ def show(settings: ManagerSettings) -> None:
 
 def revoke(settings: ManagerSettings, number: int) -> None:
     """Make one token worthless; serve notices within a second."""
-    with Store(settings.state_dir, settings.database) as store:
+    with Store(settings.state_dir, settings.database, settings.site_dir) as store:
         if not token_store.revoke(store, number, _by("token revoke")):
             raise SkipjackError(f"No valid token has the number {number}.", _NONE_SUCH)
     output.note(f"Token {number} is revoked.")

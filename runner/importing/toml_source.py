@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from schemas.errors import SkipjackError
 from schemas.problems import printable
+from schemas.reading import read_regular
 
 Path = tuple[str | int, ...]
 
@@ -52,11 +53,14 @@ class Source(NamedTuple):
         return self.lines[path]
 
 
+_MOST = 64 * 1024**2
+"""Bytes of a file that are read; configurations with thousands of mirrors have about one MB."""
+
+
 def read(path: str) -> Source:
-    """Read a TOML file; SkipjackError with the line when it is broken."""
+    """Read a TOML file; SkipjackError with the line when it is broken, OSError when it cannot be read."""
     file = printable(path)
-    with open(path, "rb") as opened:
-        data = opened.read()
+    data = read_regular(path, _MOST)
     try:
         text = data.decode("utf-8-sig").replace("\r\n", "\n")
         value = tomllib.loads(text)

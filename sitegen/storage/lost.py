@@ -9,35 +9,60 @@ from sitegen.storage.database import StoreError
 
 _SERVER_MARK = "postgresql-mark"
 
+_OWN_HEAD = b'"Skipjack '
+"""What stands near the beginning of our `status.json`: the program that made it."""
 
-def require_file(file: Path) -> None:
+
+def require_file(file: Path, site_dir: str = "") -> None:
     """StoreError when SQLite's file cannot be the one that was there; nothing is made."""
     try:
-        fault = presence.fault(str(file))
+        fault = presence.fault(str(file), lambda: _traces(file, site_dir))
     except OSError:
         return  # whoever opens the file says what is wrong with it
     if fault:
-        raise lost_file(file, fault)
+        raise lost_file(file, fault, site_dir)
 
 
-def lost_file(file: Path, fault: str) -> StoreError:
+def _traces(file: Path, site_dir: str) -> list[str]:
+    """Files that show that SQLite's file was in use, also where a release without marks wrote them.
+
+    The publisher makes them, once it has opened the database. Beside one of PostgreSQL they show nothing.
+    """
+    if (file.parent / _SERVER_MARK).exists():
+        return []
+    status = Path(site_dir) / "status.json"
+    found = [path for path in (file.parent / "checkout", file.parent / "publish.lock") if os.path.lexists(path)]
+    return [str(path) for path in (*found, *([status] if site_dir and _is_ours(status) else []))]
+
+
+def _is_ours(status: Path) -> bool:
+    try:
+        if not status.is_file():
+            return False
+        with status.open("rb") as file:
+            return _OWN_HEAD in file.read(200)
+    except OSError:
+        return False
+
+
+def lost_file(file: Path, fault: str, site_dir: str = "") -> StoreError:
     """What to say of a file that is not, or cannot be, what was there."""
     return StoreError(
         f"The database {file} cannot be used: {fault}.",
         "Stop the manager and put a backup in its place: workers send again what it does not know. To start anew "
-        f"instead, without tokens, commands and history, run `{presence.removal(str(file))}`.",
+        f"instead, without tokens, commands and history, run `{presence.removal(str(file), _traces(file, site_dir))}`.",
     )
 
 
 class FileMark:
     """The file beside SQLite's that tells that it is in use."""
 
-    def __init__(self, file: Path) -> None:
-        self._file = file
+    def __init__(self, file: Path, site_dir: str = "") -> None:
+        self._file, self._site_dir = file, site_dir
 
     def require_new(self) -> None:
         """StoreError: a file without our tables was made by another program, or lost what it held."""
-        raise lost_file(self._file, "it has none of Skipjack's tables")
+        raise lost_file(self._file, "it has none of Skipjack's tables", self._site_dir)
 
     def leave(self) -> None:
         """Leave the mark, if it is not there yet."""

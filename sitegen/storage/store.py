@@ -30,17 +30,17 @@ _COUNT_CHANGE = "UPDATE meta SET value = value + 1 WHERE name = 'changes' RETURN
 
 class Store:
     """The manager's database, made and brought up to date when needed: SQLite's file in the state directory, or the
-    PostgreSQL that an address names.
+    PostgreSQL that an address names. What lies in `site_dir` can show that a missing file was there.
 
     Every method raises StoreError when the database cannot be read or written. May be used from any thread.
     """
 
-    def __init__(self, state_dir: str, address: DatabaseAddress | None = None) -> None:
+    def __init__(self, state_dir: str, address: DatabaseAddress | None = None, site_dir: str = "") -> None:
         if address is None:
-            _make(state_dir)
+            _make(state_dir, site_dir)
         self.database = Database(dialects.open_dialect(state_dir, address))
         try:
-            mark = _mark(state_dir, address, self.database)
+            mark = _mark(state_dir, address, self.database, site_dir)
             self.database.bring_up_to_date(mark.require_new)
             mark.leave()
         except BaseException:
@@ -182,13 +182,15 @@ def _when(run: Run) -> tuple[float, int]:
     return run.ended_at or run.launched_at or 0, run.id
 
 
-def _mark(state_dir: str, address: DatabaseAddress | None, database: Database) -> lost.FileMark | lost.ServerMark:
+def _mark(
+    state_dir: str, address: DatabaseAddress | None, database: Database, site_dir: str
+) -> lost.FileMark | lost.ServerMark:
     if address is None:
-        return lost.FileMark(dialects.database_file(state_dir))
+        return lost.FileMark(dialects.database_file(state_dir), site_dir)
     return lost.ServerMark(state_dir, database.place)
 
 
-def _make(state_dir: str) -> None:
+def _make(state_dir: str, site_dir: str) -> None:
     """Make the database's file on a new machine; StoreError when it is not the one that was there."""
     file = dialects.database_file(state_dir)
     try:
@@ -198,7 +200,7 @@ def _make(state_dir: str) -> None:
             f"The state directory {state_dir} cannot be made: {error.strerror}.",
             "Create it for the user that runs the manager.",
         ) from error
-    lost.require_file(file)
+    lost.require_file(file, site_dir)
     try:
         if not file.exists():
             presence.make(str(file), _fill)

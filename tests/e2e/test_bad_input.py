@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from runner import cli
 from tests.e2e.parts import ConfigRepository, Manager, RsyncDaemon, Worker, wait_until
 
 
@@ -184,3 +185,12 @@ def test_escapes_in_what_a_program_prints_reach_no_terminal(repository: ConfigRe
     for said in (done.stderr, run.reason, run.log_tail.replace("\n", "")):
         assert "\x1b" not in said and "\x07" not in said and "\r" not in said
     assert r"\x1b[31mred\x1b[0m" in run.log_tail
+
+
+def test_a_program_of_ours_that_cannot_be_started_is_named(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As after an upgrade that failed halfway and left no interpreter."""
+    monkeypatch.setattr("sys.executable", "/nowhere/python")
+    assert cli.main(["run", "a", "--settings", str(worker.settings)]) == 1
+    assert "/nowhere/python: cannot be started: No such file or directory" in capsys.readouterr().err

@@ -1,17 +1,19 @@
 """State that is lost is never taken for a new machine: every program refuses it, and says how to start anew."""
 
+import itertools
 import re
 import shutil
 import sqlite3
 import subprocess
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from runner import journal
+from runner import journal, locks
 from runner.places import Places
-from tests.e2e.parts import ConfigRepository, Manager, Worker, wait_until
+from tests.e2e.parts import PATIENCE, ConfigRepository, Manager, Worker, wait_until
 
 WORKER_COMMANDS = (
     ("tick",), ("follow",), ("follow", "--again"), ("run", "a"), ("once",), ("next",), ("courier",), ("start", "a"),
@@ -84,7 +86,7 @@ def described(done: "subprocess.CompletedProcess[str]") -> set[str]:
 
 def removal(path: Path) -> str:
     """The command that messages give to start over."""
-    return f"`rm -rf -- {path} {path}-wal {path}-shm {path}-mark {path}-reserve`"
+    return f"`rm -rf -- {path} {path}-wal {path}-shm {path}-mark {path}-reserve"
 
 
 def run_what_is_said(message: str) -> None:
@@ -116,12 +118,91 @@ def test_every_program_of_the_worker_refuses_a_lost_journal_alike(
 def test_a_new_machine_starts_without_ceremony_and_so_does_one_whose_journal_was_removed_on_purpose(
     lone: Worker, tmp_path: Path
 ) -> None:
-    for path in lone.state.glob("journal.db*"):
-        path.unlink()
+    remove_every_file_of(Path(Places(str(lone.state)).journal))
+    (lone.state / "agenda").unlink(missing_ok=True)
 
     lone.command("once", check=False)
 
     assert (tmp_path / "ran").exists(), "nothing is disabled in a new journal"
+
+
+def remove_every_file_of(path: Path) -> None:
+    """Remove a database with all that belongs to it, as when a folder was not restored."""
+    for file in path.parent.glob(f"{path.name}*"):
+        file.unlink()
+
+
+def an_agenda(worker: Worker) -> Path:
+    path = Path(Places(str(worker.state)).agenda)
+    path.write_text("")
+    return path
+
+
+def a_plan_without_marks(worker: Worker) -> Path:
+    """As if it were of the last release that left no mark beside the journal."""
+    path = Path(Places(str(worker.state)).plan)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA user_version=5")
+    return path
+
+
+def shared_memory(worker: Worker) -> Path:
+    path = Path(Places(str(worker.state)).journal + "-shm")
+    path.write_bytes(b"")
+    return path
+
+
+@pytest.mark.parametrize("trace", [an_agenda, a_plan_without_marks, shared_memory])
+def test_a_missing_journal_of_a_release_without_marks_is_refused(
+    lone: Worker, tmp_path: Path, trace: Callable[[Worker], Path]
+) -> None:
+    path = Path(Places(str(lone.state)).journal)
+    with locks.Held(lone.lock("program", "tick"), wait=PATIENCE):  # a run that ended wants a tick, which may come late
+        remove_every_file_of(path)
+        (lone.state / "agenda").unlink(missing_ok=True)
+        left = trace(lone)
+
+    done = [lone.command(*words, check=False) for words in WORKER_COMMANDS]
+
+    assert [each.returncode for each in done] == [1] * len(done), [each.stderr for each in done]
+    shows, other = f"{left} shows that it was in use", f"The plan {left} was written by another version"
+    assert all(shows in each.stderr or other in each.stderr for each in done), done
+    assert not path.exists() and not (tmp_path / "ran").exists()
+
+    said = done[WORKER_COMMANDS.index(("follow",))].stderr
+    assert shows in said, "it is the first program to run after an upgrade"
+    run_what_is_said(said)
+    assert not left.exists()
+    assert "journal" not in lone.command("follow", check=False).stderr
+    lone.command("once", check=False)
+    assert (tmp_path / "ran").exists(), "nothing is disabled in a new journal"
+
+
+def files_that_show_nothing(worker: Worker) -> None:
+    for name in ("locks/program", "wishes", "containers"):
+        (worker.state / name).mkdir(parents=True, exist_ok=True)
+    for name in ("locks/program/tick", "launcher", "messages.log", "journal.db.bak"):
+        (worker.state / name).write_text("")
+
+
+@pytest.mark.parametrize("first", [("follow",), ("tick",), ("next",), ("once",), ("courier",), ("follow", "--start")])
+def test_a_first_installation_starts_without_a_question_in_any_order(
+    repository: ConfigRepository, tmp_path: Path, first: tuple[str, ...]
+) -> None:
+    worker = Worker(tmp_path / "w", "w1", repository.url)
+    files_that_show_nothing(worker)
+    repository.commit(
+        {"a.yml": f"provider: command\nupstream: https://x.example/\ncommand: touch {tmp_path}/ran\n"}, "Add a"
+    )
+
+    said = worker.command(*first, check=False).stderr
+    for words in (("follow",), ("next",), ("tick",), ("follow",), ("once",)):
+        done = worker.command(*words, check=False)
+        assert done.returncode == 0, (words, done.stderr)
+        said += done.stderr
+
+    assert "journal" not in said
+    wait_until(lambda: (tmp_path / "ran").exists(), "the mirror runs")
 
 
 @pytest.mark.parametrize("lose", [emptied, removed, a_directory])
@@ -180,6 +261,86 @@ def test_every_program_of_the_manager_refuses_a_lost_database(stopped: Manager, 
         if lose not in (cut_off, of_another_program):  # `check` judges what is left of those
             assert removal(path) in said, (words, said)
     assert (path.stat().st_size if path.exists() else None) == before, "nothing was made in its place"
+
+
+def a_lock_of_the_publisher(manager: Manager) -> Path:
+    path = manager.folder / "state/publish.lock"
+    path.touch()
+    return path
+
+
+def a_checkout(manager: Manager) -> Path:
+    path = manager.folder / "state/checkout"
+    path.mkdir()
+    return path
+
+
+def own_pages(manager: Manager) -> Path:
+    path = manager.site / "status.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text('{"generator": "Skipjack 0.1.0", "mirrors": []}')
+    return path
+
+
+def shared_memory_of_the_database(manager: Manager) -> Path:
+    path = manager.folder / "state/manager.db-shm"
+    path.touch()
+    return path
+
+
+@pytest.mark.parametrize("trace", [a_lock_of_the_publisher, a_checkout, own_pages, shared_memory_of_the_database])
+def test_a_missing_database_of_a_release_without_marks_is_refused(
+    stopped: Manager, trace: Callable[[Manager], Path]
+) -> None:
+    path = stopped.folder / "state/manager.db"
+    remove_every_file_of(path)
+    left = trace(stopped)
+
+    done = {words: ask(stopped, *words) for words in MANAGER_COMMANDS}
+
+    assert {words: each.returncode for words, each in done.items()} == dict.fromkeys(done, 1), done
+    for words, each in done.items():
+        assert f"{left} shows that it was in use" in each.stdout + each.stderr, (words, each)
+    assert not path.exists()
+
+    run_what_is_said(done["check",].stderr)
+    assert not left.exists()
+    assert len(stopped.token("w1")) == 43
+
+
+def test_what_shows_no_database_is_not_taken_for_one(tmp_path: Path) -> None:
+    manager = Manager(tmp_path / "m")
+    state = manager.folder / "state"
+    state.mkdir(exist_ok=True)
+    (state / "serve.lock").touch()
+    manager.site.mkdir(exist_ok=True)
+    (manager.site / "status.json").write_text('[{"name": "debian", "status": "success"}]')
+    assert len(manager.token("w1")) == 43
+
+
+def test_the_files_beside_a_database_of_postgresql_show_nothing_of_one_of_sqlite(tmp_path: Path) -> None:
+    manager = Manager(tmp_path / "m")
+    state = manager.folder / "state"
+    state.mkdir(exist_ok=True)
+    (state / "checkout").mkdir()
+    (state / "postgresql-mark").write_text("postgresql://db.example/skipjack\n")
+    own_pages(manager)
+    assert len(manager.token("w1")) == 43
+
+
+_FIRST = {"publish": ("publish", "--once"), "token": ("token", "add", "w9")}
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations([*_FIRST, "serve"])), ids="-".join)
+def test_a_first_manager_starts_without_a_question_in_any_order(tmp_path: Path, order: tuple[str, ...]) -> None:
+    manager = Manager(tmp_path / "m")
+    for name in order:
+        if name == "serve":
+            manager.start()
+            manager.stop()
+        else:
+            done = ask(manager, *_FIRST[name])
+            assert done.returncode == 0, (name, done.stderr)
 
 
 def test_a_manager_whose_database_was_removed_on_purpose_starts_anew(stopped: Manager) -> None:

@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -183,6 +184,45 @@ def test_an_altered_schedule_in_the_plan_is_found(machine: Machine, column: str)
         connection.execute(f"UPDATE mirror SET {column} WHERE name = 'm7'")
     connection.close()
     with pytest.raises(SkipjackError, match="a row of it was altered"), plan.opened(machine.places.plan) as opened:
+        opened.due()
+
+
+def with_right_sums(path: Path, change: str, value: str) -> None:
+    """Alter a plan as a program would that writes it wrongly."""
+    sound = "SELECT name, interval, cron, since, jitter, after, sync_windows, backoff_limit FROM mirror"
+    run = "SELECT name, formerly, revision, paths, definition FROM mirror"
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(change, (value,))
+        for text in connection.execute("SELECT content FROM header").fetchall():
+            connection.execute("UPDATE header SET sum = ?", (plan._sum(text),))
+        for column, query in (("due_sum", sound), ("sum", run)):
+            for row in connection.execute(query).fetchall():
+                connection.execute(f"UPDATE mirror SET {column} = ? WHERE name = ?", (plan._sum(row), row[0]))
+
+
+@pytest.mark.parametrize("value", ["", "{", "null", "3", "[]", "{}", '{"name": 5}', "[" * 20_000, "\\ud800"])
+@pytest.mark.parametrize("table_and_column", ["header.content", "mirror.definition", "mirror.paths"])
+def test_damaged_json_in_the_plan_is_named_although_its_checksum_is_right(
+    machine: Machine, table_and_column: str, value: str
+) -> None:
+    table, column = table_and_column.split(".")
+    with_right_sums(Path(machine.places.plan), f"UPDATE {table} SET {column} = ?", value)
+
+    with (
+        pytest.raises(SkipjackError, match=r"plan\.db cannot be read: .* is damaged .*`skipjack follow --again`"),
+        plan.opened(machine.places.plan) as opened,
+    ):
+        opened.mirrors()
+
+
+@pytest.mark.parametrize("value", ["{", "null", "3", "[]", "[1]", "[" * 20_000])
+def test_a_damaged_window_in_the_plan_is_named(machine: Machine, value: str) -> None:
+    with_right_sums(Path(machine.places.plan), "UPDATE mirror SET sync_windows = ?", value)
+    if value in ("null", "[]"):  # as none
+        with plan.opened(machine.places.plan) as opened:
+            assert all(due.sync_windows is None for due in opened.due())
+        return
+    with pytest.raises(SkipjackError, match="a schedule is damaged"), plan.opened(machine.places.plan) as opened:
         opened.due()
 
 

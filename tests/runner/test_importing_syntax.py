@@ -1,5 +1,6 @@
 """The syntaxes between which an import goes: TOML with its lines, YAML, and two kinds of regular expressions."""
 
+import os
 import re
 from pathlib import Path
 
@@ -69,6 +70,12 @@ def test_every_value_is_found_on_its_line(tmp_path: Path) -> None:
     assert [place for place, value in found] == [value for _place, value in found]
     assert [source.line(("mirrors", number)) for number in (0, 1)] == [19, 32]
     assert source.line(("mirrors", 1, "mirrors", 0, "missing")) == 34
+
+
+def test_what_is_not_a_regular_file_is_refused_without_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "worker.conf")
+    with pytest.raises(OSError, match="it is a named pipe"):
+        toml_source.read(str(tmp_path / "worker.conf"))
 
 
 @pytest.mark.parametrize(
