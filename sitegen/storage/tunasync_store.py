@@ -14,7 +14,7 @@ from schemas.states import DISABLED
 from sitegen.messages import tunasync_rules
 from sitegen.messages.envelope import Refused
 from sitegen.messages.model import TUNASYNC, Delivery, Entry
-from sitegen.messages.tunasync_rules import Job, Message, stamp
+from sitegen.messages.tunasync_rules import Job, stamp
 from sitegen.storage import audit_store, damage, store, tables
 from sitegen.storage.store import Store
 from sitegen.storage.tables import tunasync_jobs, tunasync_workers
@@ -35,16 +35,6 @@ def register(opened: Store, name: str, url: str, now: int) -> dict[str, str]:
             new = update(tables.workers).where(tables.workers.c.name == name)
             tx.execute(new.values(replaced=store.count_change(tx)))
     return {"last_online": at, "last_register": at}
-
-
-def post(opened: Store, worker: str, mirror: str, found: Message, now: int) -> dict[str, Any]:
-    """Keep a status; returns it as it is stored now."""
-    with opened.transaction(writing=True) as tx:
-        _be_known(tx, worker)
-        before = _told(tx, worker, mirror) or tunasync_rules.new_job(worker, mirror)
-        job = tunasync_rules.told(before, found, stamp(now), _next_number(tx, worker))
-        _keep(tx, job, now)
-    return job.told
 
 
 def alter(
@@ -137,7 +127,7 @@ def _jobs(tx: Connection, worker: str | None = None) -> list[Job]:
     which = select(tunasync_jobs).order_by(tunasync_jobs.c.mirror, tunasync_jobs.c.worker)
     if worker is not None:
         which = which.where(tunasync_jobs.c.worker == worker)
-    return list(damage.sound(partial(_read, *row) for row in tx.execute(which)))
+    return list(damage.sound(partial(read, *row) for row in tx.execute(which)))
 
 
 def _told(tx: Connection, worker: str, mirror: str) -> Job | None:
@@ -148,10 +138,11 @@ def _told(tx: Connection, worker: str, mirror: str) -> Job | None:
 def _job(tx: Connection, worker: str, mirror: str) -> Job | None:
     mine = (tunasync_jobs.c.worker == worker) & (tunasync_jobs.c.mirror == mirror)
     text = tx.execute(select(tunasync_jobs.c.document).where(mine)).scalar()
-    return None if text is None else _read(worker, mirror, text)
+    return None if text is None else read(worker, mirror, text)
 
 
-def _read(worker: str, mirror: str, text: str) -> Job:
+def read(worker: str, mirror: str, text: str) -> Job:
+    """Read a row of the table; Damaged when that cannot be done."""
     return damage.read(decode, text, f"tunasync_jobs {worker}/{mirror}", "document")
 
 
@@ -192,7 +183,11 @@ def _journal(tx: Connection, worker: str) -> str | None:
 
 
 def _be_known(tx: Connection, worker: str) -> None:
-    journal = _journal(tx, worker)
+    require_of_go(worker, _journal(tx, worker))
+
+
+def require_of_go(worker: str, journal: str | None) -> None:
+    """Refused unless the journal is that of a registered worker of tunasync; None is that of an unknown worker."""
     if journal is None:
         raise Refused(400, f"invalid workerID {worker}")
     if journal != TUNASYNC:

@@ -21,6 +21,12 @@ T = TypeVar("T")
 SLOWEST = 1024
 """Bytes a second at which a body has to come; slower than that only holds a connection."""
 
+_REMEMBERED = 1000
+"""Listed addresses that are kept in mind; a listed network can have any number."""
+
+_INDIRECT = frozenset({b"origin", b"x-forwarded-for", b"x-forwarded-proto", b"authorization"})
+"""Headers of a request that a page in a browser or a proxy sends, or that comes with a token."""
+
 
 class Access:
     """Answers who a request comes from; whoever may not do what it wants is Refused."""
@@ -31,6 +37,7 @@ class Access:
         self._patience = settings.limits.read_timeout
         self._protected = frozenset(settings.protected_reads)
         self._writers = networks(settings.tunasync.writes_from, "tunasync.writes_from")
+        self._listed: set[str] = set()
         self._behind_proxy = bool(settings.trusted_proxies)
 
     def token(self, request: Request) -> Token:
@@ -105,6 +112,17 @@ class Access:
             raise Refused(403, "a page in a browser may not change anything")
         if "x-forwarded-for" in request.headers and not self._behind_proxy:
             raise Refused(403, "this came through a proxy that is not in `trusted_proxies`, so nobody knows from where")
+
+    def is_plain_tunasync(self, request: Request) -> bool:
+        """Whether a request comes straight from a listed address; any other has to pass all the checks."""
+        host = client(request)
+        if host not in self._listed:
+            if not any(contains(network, host) for network in self._writers):
+                return False
+            self._listed.add(host)
+            if len(self._listed) > _REMEMBERED:
+                self._listed.clear()
+        return not any(name in _INDIRECT for name, _ in request.scope["headers"])
 
     async def body(self, request: Request) -> bytes:
         """Read the body, but never more of it than is allowed, and not from somebody who hardly sends any."""

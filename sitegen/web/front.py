@@ -1,11 +1,13 @@
 """What every request passes first: whether it names one host, who sent it, and whether it needs all that follows."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, cast
 
 from starlette.applications import Starlette
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
@@ -14,9 +16,13 @@ from sitegen.web import answers
 from sitegen.web.access import Access
 from sitegen.web.addresses import unmapped
 from sitegen.web.api_reports import PATH, Reports
+from sitegen.web.tunasync_writes import TunasyncWrites
 
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f.]*:[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
 """A host and a port (RFC 3986, section 3.2.2)."""
+
+_JOB = re.compile(r"/workers/([^/]+)/jobs/([^/]+)")
+"""The path to which tunasync's workers post statuses."""
 
 _CLOSE = (b"connection", b"close")
 
@@ -24,13 +30,21 @@ _CLOSE = (b"connection", b"close")
 class Front:
     """The application as the server calls it. `proxies` are networks, whose `X-Forwarded-For` is believed."""
 
-    def __init__(self, application: Starlette, reports: Reports, access: Access, proxies: Sequence[str]) -> None:
+    def __init__(
+        self,
+        application: Starlette,
+        reports: Reports,
+        access: Access,
+        proxies: Sequence[str],
+        statuses: TunasyncWrites | None = None,
+    ) -> None:
         self.application = application
         self._behind: ASGIApp = application
         if proxies:
             proxied: Any = application  # the two name the types of ASGI differently
             self._behind = cast(ASGIApp, ProxyHeadersMiddleware(proxied, trusted_hosts=list(proxies)))
         self._reports = reports
+        self._statuses = statuses
         self._access = access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -45,28 +59,41 @@ class Front:
             return
         if scope["client"]:
             scope["client"] = unmapped(scope["client"][0]), scope["client"][1]
-        if scope["path"] == PATH and scope["method"] == "POST":
+        if scope["method"] == "POST":
             request = Request(scope, receive)
-            worker = self._access.remembered_worker(request)
-            if worker is not None:
-                await self._take(request, worker, send)
+            take = self._short_way(request, scope["path"])
+            if take is not None:
+                await _answer(request, take, send)
                 return
         await self._behind(scope, receive, send)
 
-    async def _take(self, request: Request, worker: str, send: Send) -> None:
-        """Take a report of a worker that has shown its token a moment ago.
+    def _short_way(self, request: Request, path: str) -> Callable[[], Awaitable[Response]] | None:
+        """What answers what is told most often, which needs neither the limits for strangers nor the routes.
 
-        Almost every request is one, and needs neither the limits for strangers nor the routes.
+        That is a report of a worker that has shown its token a moment ago, or a status from a listed address.
         """
-        try:
-            answer = await self._reports.answer(request, worker)
-        except Exception as problem:
-            answer = await answers.of(request, problem)
-            await answer(request.scope, request.receive, send)
-            if not answers.is_expected(problem):
-                raise
-            return
+        if path == PATH:
+            worker = self._access.remembered_worker(request)
+            return None if worker is None else partial(self._reports.answer, request, worker)
+        if self._statuses is None or not path.startswith("/workers/"):
+            return None
+        job = _JOB.fullmatch(path)
+        if job is None or not self._access.is_plain_tunasync(request):
+            return None
+        return partial(self._statuses.take, request, job[1], job[2])
+
+
+async def _answer(request: Request, take: Callable[[], Awaitable[Response]], send: Send) -> None:
+    """Send an answer, or what the application would answer to the exception."""
+    try:
+        answer = await take()
+    except Exception as problem:
+        answer = await answers.of(request, problem)
         await answer(request.scope, request.receive, send)
+        if not answers.is_expected(problem):
+            raise
+        return
+    await answer(request.scope, request.receive, send)
 
 
 def _wants_upgrade(scope: Scope) -> bool:

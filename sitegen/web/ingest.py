@@ -8,14 +8,17 @@ import asyncio
 import logging
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, cast
 
+from sitegen.messages.envelope import Refused
 from sitegen.messages.model import Answer, Delivery
+from sitegen.storage import tunasync_posts
 from sitegen.storage.store import Store, StoreError
+from sitegen.storage.tunasync_posts import Post
 from sitegen.web.patience import PATIENCE
-from sitegen.web.waiting import Answered, Batch, NotKept, Room, Waiting
+from sitegen.web.waiting import Answered, Batch, Item, NotKept, Result, Room, Waiting
 
 LARGEST_BATCH = 500
 """Requests in one transaction at most, so that a storm cannot make anybody wait for minutes."""
@@ -47,20 +50,27 @@ class Ingest:
 
     async def keep(self, delivery: Delivery) -> Answer:
         """Wait until the delivery is on disk; NotKept when it could not be put there, or not in time."""
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        return cast(Answer, await self._kept(delivery))
 
-        def answered(answer: Answer | NotKept) -> None:
+    async def post(self, post: Post) -> dict[str, Any]:
+        """Wait until the status of a Go worker is on disk; returns the job as it is stored. NotKept or Refused."""
+        return cast(dict[str, Any], await self._kept(post))
+
+    async def _kept(self, item: Item) -> Result:
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+
+        def answered(answer: Result) -> None:
             if future.done():
                 return  # the worker hung up; it will send the same again
-            if isinstance(answer, NotKept):
+            if isinstance(answer, NotKept | Refused):
                 future.set_exception(answer)
             else:
                 future.set_result(answer)
 
-        self.put(delivery, answered)
+        self.put(item, answered)
         return await future
 
-    def put(self, delivery: Delivery, answered: Answered) -> None:
+    def put(self, delivery: Item, answered: Answered) -> None:
         """Have a delivery put on disk; `answered` is told that it is there, or that it is not kept. For the event loop.
 
         What is given up may be committed later all the same; the worker sends it again, and it counts once.
@@ -89,7 +99,7 @@ class Ingest:
     def _commit(self, batch: Batch) -> None:
         """Commit a batch; should one delivery spoil it, commit each alone, so that it spoils only itself."""
         try:
-            kept = self._store.apply([delivery for _, delivery in batch])
+            answers, news = self._apply([delivery for _, delivery in batch])
         except StoreError as error:
             _log.error("%s", error)
             _refuse(batch, f"the manager's database cannot be used now: {error.reason or error.what}")
@@ -98,14 +108,29 @@ class Ingest:
                 for item in batch:
                     self._commit([item])
                 return
-            _log.exception("A delivery of worker %s could not be kept.", batch[0][1].envelope.worker)
+            _log.exception("A delivery of worker %s could not be kept.", _worker(batch[0][1]))
             _refuse(batch, "this delivery could not be kept; the manager's log says why")
         else:
             self.commits += 1
             self.deliveries += len(batch)
-            batch[0][0].room.answer(batch, kept.answers)
-            if kept.news:
+            batch[0][0].room.answer(batch, answers)
+            if news:
                 self._announce()
+
+    def _apply(self, items: Sequence[Item]) -> tuple[Sequence[Result], bool]:
+        """Commit a batch; returns the answers in the same order, and whether any page has to change."""
+        posts = [item for item in items if isinstance(item, Post)]
+        deliveries = [item for item in items if isinstance(item, Delivery)]
+        if not posts:
+            kept = self._store.apply(deliveries)
+            return kept.answers, kept.news
+        kept, told = tunasync_posts.apply(self._store, deliveries, posts)
+        answers: tuple[Iterator[Result], Iterator[Result]] = iter(kept.answers), iter(told)
+        return [next(answers[isinstance(item, Post)]) for item in items], kept.news
+
+
+def _worker(item: Item) -> str:
+    return item.worker if isinstance(item, Post) else item.envelope.worker
 
 
 def _refuse(batch: Batch, why: str) -> None:

@@ -72,4 +72,4 @@ def application(
     )
     application.router.redirect_slashes = False  # that would copy the request's `Host`; `answers` does it without
     proxies = [str(each) for each in networks(settings.trusted_proxies, "trusted_proxies")]
-    return Front(application, reports, access, proxies)
+    return Front(application, reports, access, proxies, TunasyncWrites(store, access, ingest))

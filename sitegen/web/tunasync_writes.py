@@ -14,6 +14,7 @@ from sitegen.messages.model import TUNASYNC, Entry
 from sitegen.messages.tunasync_rules import Message
 from sitegen.storage import tunasync_store
 from sitegen.storage.store import Store
+from sitegen.storage.tunasync_posts import Post
 from sitegen.web import access, endpoint
 from sitegen.web.access import Access
 from sitegen.web.answers import for_all
@@ -68,9 +69,14 @@ class TunasyncWrites:
 
     async def status(self, request: Request) -> Response:
         """Keep a mirror's status."""
-        found = await self._message(request)
-        mirror = tunasync_rules.named(found, request.path_params["mirror"])
-        return for_all(await self._write(tunasync_store.post, _worker(request), mirror, found, time.time_ns()))
+        self._access.may_write_tunasync(request)
+        return await self.take(request, request.path_params["worker"], request.path_params["mirror"])
+
+    async def take(self, request: Request, worker: str, mirror: str) -> Response:
+        """Keep a mirror's status, of a client that may write it, and answer once it is on disk."""
+        found = tunasync_rules.message(await self._access.body(request))
+        tunasync_rules.named(found, mirror)
+        return for_all(await self._ingest.post(Post(_known(worker), mirror, found, time.time_ns())))
 
     async def size(self, request: Request) -> Response:
         """Keep a mirror's size."""
@@ -118,7 +124,11 @@ def by(request: Request) -> Entry:
 
 
 def _worker(request: Request) -> str:
-    name: str = request.path_params["worker"]
+    return _known(request.path_params["worker"])
+
+
+def _known(name: str) -> str:
+    """The name; Refused when no worker can have it."""
     if not is_name(name):
         raise Refused(400, f"invalid workerID {name[:100]}")
     return name

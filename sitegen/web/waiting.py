@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from sitegen.messages.model import Answer, Delivery
+from sitegen.storage.tunasync_posts import Post, Told
 from sitegen.web.patience import NotAnswered
 
 
@@ -13,7 +14,13 @@ class NotKept(Exception):  # noqa: N818 - it is what happened to the delivery
     """The delivery could not be committed; the worker has to send it again."""
 
 
-Answered = Callable[[Answer | NotKept], None]
+Item = Delivery | Post
+"""What can wait to be committed."""
+
+Result = Answer | Told | NotKept
+"""What became of it."""
+
+Answered = Callable[[Result], None]
 """Is called in the event loop's thread with what became of a delivery."""
 
 
@@ -22,20 +29,20 @@ class Waiting:
 
     __slots__ = ("_answered", "delivery", "room", "until")
 
-    def __init__(self, room: "Room", delivery: Delivery, answered: Answered, until: float) -> None:
+    def __init__(self, room: "Room", delivery: Item, answered: Answered, until: float) -> None:
         self.room = room
-        self.delivery: Delivery | None = delivery
+        self.delivery: Item | None = delivery
         self.until = until
         self._answered = answered
 
-    def answer(self, answer: Answer | NotKept) -> None:
+    def answer(self, answer: Result) -> None:
         """Tell once; what is answered is neither kept in memory nor begun any more."""
         if self.delivery is not None:
             self.delivery = None
             self._answered(answer)
 
 
-Batch = Sequence[tuple[Waiting, Delivery]]
+Batch = Sequence[tuple[Waiting, Item]]
 """What was begun together, in the order in which it came."""
 
 
@@ -49,7 +56,7 @@ class Room:
         self._unanswered: deque[Waiting] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
-    def enter(self, delivery: Delivery, answered: Answered, patience: float) -> None:
+    def enter(self, delivery: Item, answered: Answered, patience: float) -> None:
         """Wait for so many seconds. Those who come in the same turn of the loop are handed over together."""
         waiting = Waiting(self, delivery, answered, self.loop.time() + patience)
         self._unanswered.append(waiting)
@@ -59,7 +66,7 @@ class Room:
             self.loop.call_soon(self._hand_over_arrived)
         self._arrived.append(waiting)
 
-    def answer(self, batch: Batch, answers: Sequence[Answer | NotKept]) -> None:
+    def answer(self, batch: Batch, answers: Sequence[Result]) -> None:
         """Have a batch answered; from any thread."""
         with suppress(RuntimeError):  # the loop has ended, and all that waited
             self.loop.call_soon_threadsafe(self._resolve, batch, answers)
@@ -68,7 +75,7 @@ class Room:
         arrived, self._arrived = self._arrived, []
         self._hand_over(arrived)
 
-    def _resolve(self, batch: Batch, answers: Sequence[Answer | NotKept]) -> None:
+    def _resolve(self, batch: Batch, answers: Sequence[Result]) -> None:
         for (waiting, _), answer in zip(batch, answers, strict=True):
             waiting.answer(answer)
         while self._unanswered and self._unanswered[0].delivery is None:

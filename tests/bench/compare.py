@@ -32,6 +32,7 @@ PARTS: dict[str, Callable[[Side], AbstractContextManager[list[Scenario]]]] = {
     "run": worker_costs.run,
     "follow": worker_costs.follow,
     "reports": manager_costs.reports,
+    "posts": manager_costs.posts,
     "publish": manager_costs.publish,
 }
 

@@ -11,9 +11,10 @@ import select
 import shutil
 import socket
 import time
+from collections.abc import Sequence
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from schemas.report import SNAPSHOT
 from tests.bench import load, usage
@@ -37,6 +38,21 @@ class Figures(NamedTuple):
     clients_cpu: float
     manager_cpu: float = 0.0
     commits: int = 0
+
+
+class Connected(Protocol):
+    """A client with a kept connection, which sends one thing after the other."""
+
+    socket: socket.socket
+
+    def connect(self) -> None:
+        """Connect anew."""
+
+    def send(self) -> None:
+        """Send the next one."""
+
+    def is_acknowledged(self) -> bool:
+        """Read what has come, and return whether it is the whole answer."""
 
 
 class Client:
@@ -128,7 +144,7 @@ def _drive(address: tuple[str, int], tokens: dict[str, str], told: "SimpleQueue[
         told.put(None)  # nobody shall wait for what failed
 
 
-def sending(clients: list[Client], seconds: float) -> Figures:
+def sending(clients: Sequence[Connected], seconds: float) -> Figures:
     """Let clients send reports for so long; returns when each has been acknowledged its last one."""
     began, used, updates = time.perf_counter(), time.process_time(), 0
     waiting = {client.socket.fileno(): client for client in clients}
@@ -144,6 +160,7 @@ def sending(clients: list[Client], seconds: float) -> Figures:
                 if time.perf_counter() < began + seconds:
                     waiting[number].send()
                 else:
+                    poll.unregister(number)  # the server may close it while others still wait
                     del waiting[number]
     return Figures(updates, time.perf_counter() - began, time.process_time() - used)
 

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from schemas.report import SNAPSHOT
-from tests.bench import ingest, load, usage
+from tests.bench import ingest, load, tunasync_posts, usage
 from tests.bench.scenario import RATE, Scenario
 from tests.bench.sides import Side
 from tests.bench.usage import Figures
@@ -37,6 +37,21 @@ def reports(side: Side) -> Iterator[list[Scenario]]:
         clients = [ingest.Client(load.place(manager), name, token) for name, token in tokens.items()]
         measure, count = partial(_take, server, clients), partial(_take_counted, server, clients)
         yield [Scenario(f"reports of {CLIENTS} clients, each", measure, count)]
+
+
+@contextmanager
+def posts(side: Side) -> Iterator[list[Scenario]]:
+    """Statuses of many tunasync workers that each post the next one when the last one is answered."""
+    folder = side.data / "posts"
+    folder.mkdir()
+    manager = Manager(folder, **tunasync_posts.SETTINGS)
+    with load.serving(manager, program=side.words("skipjack-manager")) as server:
+        clients = tunasync_posts.clients_at(load.place(manager))
+        measure, count = (
+            partial(tunasync_posts.take, server, clients),
+            partial(tunasync_posts.take_counted, server, clients),
+        )
+        yield [Scenario(f"tunasync's statuses of {tunasync_posts.CLIENTS} clients, each", measure, count)]
 
 
 def _take(server: int, clients: list[ingest.Client]) -> Figures:

@@ -17,7 +17,7 @@ from sitegen.storage import audit_store, check_store, command_store, token_store
 from sitegen.storage.store import Store
 from sitegen.storage.token_store import digest_of
 from sitegen.web.token_cache import REMEMBERED, TokenCache
-from tests.sitegen.kit import NOW, delivery_of, report_of, run_of, status_of
+from tests.sitegen.kit import NOW, delivery_of, post_status, report_of, run_of, status_of
 
 BY = Entry(NOW, "alice", "token add", "", "tests", {})
 WEEK = 7 * 86400.0
@@ -211,7 +211,7 @@ def test_old_lines_of_the_audit_are_forgotten_in_steps(store: Store, monkeypatch
 
 def tell(store: Store, status: str, mirror: str = "debian", at: float = NOW, **more: Any) -> Any:
     found = message(json.dumps({"name": mirror, "status": status, **more}).encode())
-    return tunasync_store.post(store, "go1", mirror, found, int(at * 1e9))
+    return post_status(store, "go1", mirror, found, int(at * 1e9))
 
 
 def test_a_worker_of_tunasync_and_its_jobs_are_read_back(store: Store) -> None:
@@ -237,7 +237,7 @@ def test_only_a_worker_of_tunasync_can_be_changed_that_way(store: Store) -> None
     store.apply([delivery_of(report_of(1, status_of()))])
     for worker, words in (("w1", "w1 is a worker of Skipjack"), ("w9", "invalid workerID w9")):
         with pytest.raises(Refused, match=words):
-            tunasync_store.post(store, worker, "a", message(b'{"name": "a", "status": "failed"}'), 1)
+            post_status(store, worker, "a", message(b'{"name": "a", "status": "failed"}'), 1)
     with pytest.raises(Refused, match="w1 is a worker of Skipjack"):
         tunasync_store.register(store, "w1", "", 1)
     assert tunasync_store.workers(store) == {}

@@ -22,9 +22,12 @@ from schemas.records import ManagerSettings
 from schemas.report import Envelope, MirrorStatus, Report, Run, encode_content, encode_envelope
 from schemas.settings import load_manager
 from sitegen import cli
+from sitegen.messages.envelope import Refused
 from sitegen.messages.model import Delivery, Entry
-from sitegen.storage import token_store
+from sitegen.messages.tunasync_rules import Message
+from sitegen.storage import token_store, tunasync_posts
 from sitegen.storage.store import Store
+from sitegen.storage.tunasync_posts import Post
 
 if TYPE_CHECKING:
     import uvicorn
@@ -72,6 +75,14 @@ def plain(envelope: Envelope) -> dict[str, Any]:
 
 def message(*reports: Report, **fields: Any) -> bytes:
     return json.dumps(plain(envelope_of(*reports, **fields))).encode()
+
+
+def post_status(store: Store, worker: str, mirror: str, found: Message, at: int) -> dict[str, Any]:
+    """Keep one status of a Go worker, `at` in nanoseconds; Refused as its post would be."""
+    (told,) = tunasync_posts.apply(store, [], [Post(worker, mirror, found, at)]).told
+    if isinstance(told, Refused):
+        raise told
+    return told
 
 
 def wait_for(question: Callable[[], object], what: str = "") -> None:

@@ -7,10 +7,13 @@ import pytest
 from schemas.records import FreshnessFile, History, ManagerSettings, Mirror, Site, Worker
 from schemas.report import Probe, Problem, Progress
 from sitegen.history import Forgetting
+from sitegen.messages.envelope import Refused
 from sitegen.messages.model import Declared, PastRun
-from sitegen.storage import history_store, run_store
+from sitegen.messages.tunasync_rules import Message
+from sitegen.storage import history_store, run_store, tunasync_posts, tunasync_store
 from sitegen.storage import store as store_module
 from sitegen.storage.store import Store
+from sitegen.storage.tunasync_posts import Post
 from tests.sitegen.kit import HOUR, NOW, REVISION, delivery_of, report_of, run_of, status_of
 
 DECLARED = Declared(
@@ -228,3 +231,56 @@ def test_a_run_that_is_told_again_under_a_new_name_has_that_alone(store: Store) 
     with store.reading() as reader:
         found = reader.histories(["new", "old"], {"new": ("old",)})
     assert [[item.run.id for item in found[name]] for name in ("new", "old")] == [[7], []]
+
+
+def _posts() -> list[Post]:
+    """Two runs of each of two mirrors of two Go workers, with posts among them that are refused."""
+    found: list[Post] = []
+    for size, status in enumerate(("pre-syncing", "syncing", "failed", "pre-syncing", "syncing", "success", "odd")):
+        for worker, mirror in (("go1", "a"), ("go2", "a"), ("go1", "b"), ("w1", "a"), ("nobody", "a")):
+            content = {"name": mirror, "status": status, "size": f"{size}G", "error_msg": status, "is_master": True}
+            found.append(Post(worker, mirror, Message(content), int(NOW + len(found)) * 10**9))
+    return found
+
+
+def test_statuses_of_tunasync_in_one_batch_are_kept_like_one_after_the_other(store: Store) -> None:
+    for worker in ("go1", "go2", "single1", "single2"):
+        tunasync_store.register(store, worker, f"http://{worker}/", int(NOW) * 10**9)
+    store.apply([delivery_of(report_of(1, status_of("a")))])
+    before = store.commits
+    report = delivery_of(report_of(2, status_of("a", run=run_of(2))))
+    kept, together = tunasync_posts.apply(store, [report], _posts())
+    assert (store.commits - before, [answer.acknowledged for answer in kept.answers], kept.news) == (1, [2], True)
+    renamed = [post._replace(worker=post.worker.replace("go", "single")) for post in _posts()]
+    alone = [tunasync_posts.apply(store, [], [post]).told[0] for post in renamed]
+    assert [_plain(told) for told in together] == [_plain(told) for told in alone]
+    for mine, other in (("go1", "single1"), ("go2", "single2")):
+        jobs = [tunasync_store.jobs(store, worker) for worker in (mine, other)]
+        assert [_plain(job) for job in jobs[0]] == [_plain(job) for job in jobs[1]]
+        assert tunasync_store.workers(store)[mine]["last_online"] == tunasync_store.workers(store)[other]["last_online"]
+        statuses = store.facts().statuses
+        assert statuses[mine, "a"] == statuses[other, "a"]
+    with store.reading() as reader:
+        runs = reader.histories(["b"])["b"]
+    ended, others = ([each.run for each in runs if each.worker == worker] for worker in ("go1", "single1"))
+    assert [run.status for run in ended] == ["success", "failed"]
+    assert ended == others
+    assert store.facts().statuses["w1", "a"].run == run_of(2)
+
+
+def test_a_refused_status_of_tunasync_spoils_no_other(store: Store) -> None:
+    tunasync_store.register(store, "go1", "http://go1/", int(NOW) * 10**9)
+    store.apply([delivery_of(report_of(1, status_of("a")))])
+    told = tunasync_posts.apply(store, [], _posts()[:5]).told
+    assert [isinstance(each, Refused) for each in told] == [False, True, False, True, True]
+    assert [(job["name"], job["status"]) for job in tunasync_store.jobs(store)] == [
+        ("a", "pre-syncing"),
+        ("b", "pre-syncing"),
+    ]
+
+
+def _plain(told: object) -> object:
+    """An answer without the name of its worker."""
+    if isinstance(told, Refused):
+        return told.status, told.why.replace("single", "go")
+    return {**told, "worker": ""} if isinstance(told, dict) else told

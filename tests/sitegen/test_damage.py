@@ -13,7 +13,7 @@ from sitegen.messages.tunasync_rules import message
 from sitegen.publish import Publisher
 from sitegen.storage import command_store, tunasync_store
 from sitegen.storage.damage import Damaged, checked
-from tests.sitegen.kit import Manager, delivery_of, envelope_of, report_of, status_of
+from tests.sitegen.kit import Manager, delivery_of, envelope_of, post_status, report_of, status_of
 from tests.sitegen.store_cases import DECLARED
 
 BY = Entry(time.time(), "alice", "", "", "127.0.0.1", {})
@@ -33,7 +33,7 @@ def filled(manager: Manager) -> Manager:
         tunasync_store.register(store, "go", "http://127.0.0.1:1/", time.time_ns())
         for mirror in ("c", "d"):
             told = message(b'{"status": "success", "upstream": "rsync://up/", "size": "1G"}')
-            tunasync_store.post(store, "go", mirror, told, time.time_ns())
+            post_status(store, "go", mirror, told, time.time_ns())
     return manager
 
 
@@ -157,7 +157,7 @@ def test_a_job_of_tunasync_that_cannot_be_read_begins_anew(filled: Manager, text
         with pytest.raises(Damaged, match="tunasync_jobs go/c: `document`"):
             tunasync_store.alter(store, "go", "c", {"size": "2G"}, time.time_ns())
         tunasync_store.schedule(store, "go", {"c": AT, "d": AT}, time.time_ns())
-        tunasync_store.post(store, "go", "c", message(b'{"status": "failed"}'), time.time_ns())
+        post_status(store, "go", "c", message(b'{"status": "failed"}'), time.time_ns())
         assert [job["status"] for job in tunasync_store.jobs(store, "go")] == ["failed", "success"]
 
 

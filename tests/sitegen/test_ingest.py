@@ -7,8 +7,12 @@ from typing import Any
 
 import pytest
 
-from sitegen.messages.model import Delivery, Kept
+from sitegen.messages.envelope import Refused
+from sitegen.messages.model import Answer, Delivery, Kept
+from sitegen.messages.tunasync_rules import Message
+from sitegen.storage import tunasync_posts, tunasync_store
 from sitegen.storage.store import Store, StoreError
+from sitegen.storage.tunasync_posts import Outcome, Post
 from sitegen.web.ingest import Ingest
 from sitegen.web.waiting import NotKept
 from tests.sitegen.kit import PATIENCE, delivery_of, report_of, status_of
@@ -75,3 +79,63 @@ def test_a_worker_that_hung_up_does_not_disturb(store: Store) -> None:
     with Ingest(store, lambda: None) as ingest:
         assert asyncio.run(main(ingest)).acknowledged == 1
     assert len(store.facts().statuses) == 2
+
+
+def post_of(worker: str, status: str = "pre-syncing") -> Post:
+    return Post(worker, "debian", Message({"name": "debian", "status": status}), 10**18)
+
+
+def post_all(ingest: Ingest, posts: Sequence[Post], items: Sequence[Delivery] = ()) -> list[Any]:
+    async def main() -> list[Any]:
+        waiting: list[Any] = [*map(ingest.post, posts), *map(ingest.keep, items)]
+        found: list[Any] = await asyncio.gather(*waiting, return_exceptions=True)
+        return found
+
+    return asyncio.run(main())
+
+
+def go_workers(store: Store, count: int) -> list[str]:
+    names = [f"go{number}" for number in range(count)]
+    for name in names:
+        tunasync_store.register(store, name, "http://go/", 10**18)
+    return names
+
+
+def test_statuses_of_many_workers_of_tunasync_share_a_commit_with_reports(store: Store) -> None:
+    names, pokes = go_workers(store, 32), list[int]()
+    before = store.commits
+    with Ingest(store, lambda: pokes.append(1)) as ingest:
+        answers = post_all(ingest, [post_of(name) for name in [*names, "nobody"]], deliveries(20))
+    assert [answer["worker"] for answer in answers[:32]] == names
+    assert isinstance(answers[32], Refused)
+    assert answers[33:] == [Answer(1, False)] * 20
+    assert store.commits - before == ingest.commits <= 3
+    assert len(pokes) == ingest.commits
+
+
+def test_a_status_that_cannot_be_kept_is_not_answered_and_spoils_no_other(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names, real = go_workers(store, 4), tunasync_posts.apply
+
+    def apply(opened: Store, items: Sequence[Delivery], posts: Sequence[Post]) -> Outcome:
+        if any(post.worker == "go2" for post in posts):
+            raise ValueError("poison")
+        return real(opened, items, posts)
+
+    monkeypatch.setattr(tunasync_posts, "apply", apply)
+    with Ingest(store, lambda: None) as ingest:
+        answers = post_all(ingest, [post_of(name) for name in names], deliveries(1))
+    assert [isinstance(answer, NotKept) for answer in answers] == [False, False, True, False, False]
+    assert [job["worker"] for job in tunasync_store.jobs(store)] == ["go0", "go1", "go3"]
+
+
+def test_a_failing_database_answers_no_status(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def apply(_store: Store, _items: Sequence[Delivery], _posts: Sequence[Post]) -> Outcome:
+        raise StoreError("The disk is full.")
+
+    names = go_workers(store, 2)
+    monkeypatch.setattr(tunasync_posts, "apply", apply)
+    with Ingest(store, lambda: None) as ingest:
+        assert all(isinstance(answer, NotKept) for answer in post_all(ingest, [post_of(name) for name in names]))
+    assert tunasync_store.jobs(store) == []

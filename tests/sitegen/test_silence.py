@@ -12,7 +12,7 @@ from sitegen.site.judge import Judge
 from sitegen.site.silence import GRAIN, LATE, NO_WORD, silent_at
 from sitegen.storage import tunasync_store
 from sitegen.storage.store import Store
-from tests.sitegen.kit import HOUR, NOW, delivery_of, report_of, status_of
+from tests.sitegen.kit import HOUR, NOW, delivery_of, post_status, report_of, status_of
 
 DAY = 24 * HOUR
 QUIET = 1800.0
@@ -57,7 +57,7 @@ def test_it_may_be_quiet_for_as_long_as_its_definition_says() -> None:
 def said(store: Store, at: float, status: str, due: float) -> None:
     """What a worker of tunasync sends when a job's status changes: the status, and then its schedule."""
     plain: dict[str, Any] = {"name": "debian", "status": status, "upstream": "rsync://up/"}
-    tunasync_store.post(store, "go", "debian", Message(plain), int(at * 1e9))
+    post_status(store, "go", "debian", Message(plain), int(at * 1e9))
     tunasync_store.schedule(store, "go", {"debian": datetime.fromtimestamp(due, UTC).isoformat()}, int(at * 1e9))
 
 

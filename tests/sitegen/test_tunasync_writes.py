@@ -345,8 +345,11 @@ def test_nobody_else_may_write(tmp_path: Path, listed: list[str]) -> None:
 
 
 def test_pages_and_unknown_proxies_may_not_write(go: Go) -> None:
+    go.register()
     for headers in ({"Origin": "http://evil.example.org"}, {"X-Forwarded-For": "127.0.0.1"}):
         assert go.send("POST", "/workers", {"id": "w1"}, **headers)[0] == 403
+        assert go.send("POST", "/workers/w1/jobs/debian", {"name": "debian", "status": "failed"}, **headers)[0] == 403
+    assert go.jobs() == []
 
 
 def test_reading_can_be_turned_off(tmp_path: Path) -> None:
