@@ -82,11 +82,15 @@ class Outcome(NamedTuple):
 
 
 class Findings(NamedTuple):
-    """What a log tells: bytes received, files transferred, the mirror's size in bytes; None where it does not."""
+    """What a log tells: bytes received, files transferred, the mirror's size in bytes; None where it does not.
+
+    `remark` is what a success left undone, to be shown beside it.
+    """
 
     bytes: int | None = None
     files: int | None = None
     size: int | None = None
+    remark: str = ""
 
 
 class Reader(Protocol):

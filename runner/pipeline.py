@@ -8,10 +8,11 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from types import ModuleType
 from typing import NamedTuple
 
-from runner import boundary, comparison, containers, contents, process, programs, progress, surroundings
+from runner import boundary, bounded_log, comparison, containers, contents, process, programs, progress, surroundings
 from runner.api import Abort, Ask, CannotRun, Command, Execute, Findings, Job, Outcome, Provider
 from runner.journal import Ending
 from runner.logs import TAIL_CHARACTERS, Digest, digest
@@ -158,15 +159,43 @@ def _start_wrapped(command: Command, job: Job, means: Means, log: int, timeout: 
         job.unwrap()
 
 
-def _watchers(job: Job, command: Command, means: Means, log: int) -> list[progress.Watcher]:
-    """What takes a command's output and its errors when somebody reads them; otherwise both go straight to the log."""
+def _watchers(job: Job, command: Command, means: Means, log: int) -> list[process.Sink]:
+    """What takes a command's output and its errors: whoever reads them, or what only writes them to the log."""
     pattern = job.mirror.progress_pattern
-    watchers = []
+    watchers: list[process.Sink] = []
     if command.progress or pattern or command.output or command.errors:
         watchers.append(progress.Watcher(log, pattern, means.on_progress, command.output))
     if command.errors:
         watchers.append(progress.Watcher(log, "", means.on_progress, command.errors))
-    return watchers
+    return [_bounded(job, log, sink) for sink in watchers or [partial(_copy, log)]]
+
+
+def _copy(log: int, data: bytes) -> None:
+    """Write output to the log; when the disk is full the program goes on, as it would if it wrote there itself."""
+    with contextlib.suppress(OSError):
+        while data:
+            data = data[os.write(log, data) :]
+
+
+def _bounded(job: Job, log: int, sink: process.Sink) -> process.Sink:
+    """The sink, after which the log is cut when it is too large."""
+    bounded = _bound(job)
+
+    def write(data: bytes) -> None:
+        sink(data)
+        with contextlib.suppress(OSError):
+            bounded.trim(log)
+
+    return write
+
+
+def _bound(job: Job) -> bounded_log.BoundedLog:
+    """What bounds the attempt's log; one for all that is written to it."""
+    key = f"bounded-log {job.log_file}"
+    if key not in job.kept:
+        job.kept[key] = bounded_log.BoundedLog(job.log_file, job.mirror.log_max_size)
+    bound: bounded_log.BoundedLog = job.kept[key]
+    return bound
 
 
 def _start(
@@ -191,7 +220,7 @@ def _executor(job: Job, means: Means, log: int) -> Execute:
         if means.stop.signal is not None:
             raise CannotRun(f"{command.argv[0]} was not started, since the run was told to stop")
         try:
-            exited = _start(job, command, means, log, timeout)
+            exited = _start(job, command, means, log, timeout, _bounded(job, log, partial(_copy, log)))
         except programs.CannotStart as error:
             raise CannotRun(str(error)) from error
         if exited.cause == process.TIMED_OUT:
@@ -209,6 +238,8 @@ def _judge(job: Job, provider: Provider, exited: process.Exit) -> Ending:
     status, reason = _verdict(job, provider, exited, read)
     if reason:
         job.note(reason)
+    if status == SUCCESS and read.findings.remark:
+        job.complain(read.findings.remark)
     found = read.findings if status == SUCCESS else read.findings._replace(size=None)
     return _ending(status, reason, exited, job, found, f"{read.tail}\n{reason}".strip())
 

@@ -4,6 +4,7 @@ A lean process of its own and the unit of isolation: whatever happens to it happ
 """
 
 import contextlib
+import os
 import time
 from functools import partial
 
@@ -23,6 +24,9 @@ from schemas.errors import SkipjackError
 from schemas.mirror_record import Mirror
 from schemas.names import is_name
 from schemas.states import INTERRUPTED, LAUNCHING, REFUSED, SUCCESS, SYNCING
+
+UMASK = 0o022
+"""The umask of runs and all that they start, so that a web server can read what is synced."""
 
 _BEYOND = 1000
 """Slots for runs that are forced."""
@@ -47,6 +51,7 @@ def run(
         raise SkipjackError(
             f"`{name}` cannot be the name of a mirror.", "Name one that `_workers.yml` gives to this worker."
         )
+    os.umask(UMASK)
     stop = process.Stop()
     stop.listen()
     with plan.opened(places.plan) as opened:

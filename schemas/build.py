@@ -12,7 +12,7 @@ _DURATIONS = frozenset({
     "exec_timeout", "log_max_age", "max_lag", "max_age", "read_timeout", "keep_runs", "keep_logs", "keep_audit",
     "commands_expire",
 })  # fmt: skip
-_SIZES = frozenset({"body_limit", "header_size", "min_free_space", "memory_limit", "max_delete_bytes"})
+_SIZES = frozenset({"body_limit", "header_size", "min_free_space", "log_max_size", "memory_limit", "max_delete_bytes"})
 
 
 _PARTS: Mapping[str, Any] = {

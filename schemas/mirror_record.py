@@ -67,6 +67,7 @@ class Mirror(NamedTuple):
     success_exit_codes: tuple[int, ...] = ()
     fail_on_match: str = ""
     size_pattern: str = ""
+    size_units: int = 1024
     progress_pattern: str = ""
     measure_size: bool = True
     exec_on_success: tuple[str, ...] = ()
@@ -77,6 +78,7 @@ class Mirror(NamedTuple):
     exec_timeout: int = 5 * 60
     log_keep: int = 10
     log_max_age: int | None = None
+    log_max_size: int = 64 * 1024**2
     log_compress: bool = True
     min_free_space: int = 256 * 1024**2
     memory_limit: int | None = None

@@ -82,15 +82,16 @@ def tunasync_size(count: int | None) -> str:
     return f"{value:.2f}{unit}" if unit else str(count)
 
 
-def parse_tool_size(text: str) -> int | None:
-    """Read a size as tools print it: `1,234,567`, `1.23G` (powers of 1000), `1.2GiB`; None if it is none.
+def parse_tool_size(text: str, base: int = 1024) -> int | None:
+    """Read a size as scripts print it: `1,234,567`, `1.23G`, `1.2GiB`; None if it is none.
 
-    rsync -h and most scripts count in powers of 1000; an explicit `i` (as numfmt's `iec-i`) means 1024.
+    `K`, `M`, `G`, `T` and `P`, with or without `B`, are powers of `base`: `du -h` and nearly
+    all mirror scripts count in powers of 1024. An explicit `i` always means 1024.
     """
     match = re.fullmatch(r"([0-9][0-9,]*(?:\.[0-9]+)?)\s*([KkMGTP]?)(i?)B?", text.strip())
     if not match:
         return None
     number, unit, binary = match.groups()
-    base = 1024.0 if binary else 1000.0
-    size = float(number.replace(",", "")) * base ** _TUNASYNC_UNITS.index(unit.upper())
+    step = 1024.0 if binary else float(base)
+    size = float(number.replace(",", "")) * step ** _TUNASYNC_UNITS.index(unit.upper())
     return round(size) if size <= LARGEST else None

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from runner.api import Abort, Job
 from schemas.states import FAILED, INTERRUPTED
 
-OPTIONS = frozenset({"log_keep", "log_max_age", "log_compress"})
+OPTIONS = frozenset({"log_keep", "log_max_age", "log_max_size", "log_compress"})
 
 _ENDINGS = r"(_\d{4}-\d\d-\d\d_\d\d-\d\d-\d\dZ?_\d\d)\.log(?:\.fail)?(\.gz)?"
 _CHUNK = 256 * 1024

@@ -10,8 +10,8 @@ from schemas.states import REFUSED
 from schemas.units import parse_tool_size
 
 OPTIONS = frozenset({
-    "upstream", "command", "env", "success_exit_codes", "fail_on_match", "size_pattern", "progress_pattern",
-    "max_delete", "max_delete_floor", "max_delete_bytes",
+    "upstream", "command", "env", "success_exit_codes", "fail_on_match", "size_pattern", "size_units",
+    "progress_pattern", "max_delete", "max_delete_floor", "max_delete_bytes",
 })  # fmt: skip
 
 
@@ -40,13 +40,14 @@ def explain(code: int) -> str:
 
 def reader(job: Job) -> "SizeReader":
     """What looks for the size in the log."""
-    return SizeReader(job.mirror.size_pattern)
+    return SizeReader(job.mirror.size_pattern, job.mirror.size_units)
 
 
 class SizeReader:
-    """Takes the first group of the pattern's last match as the mirror's size."""
+    """Takes the first group of the pattern's last match as the mirror's size, its units powers of `base`."""
 
-    def __init__(self, pattern: str) -> None:
+    def __init__(self, pattern: str, base: int = 1024) -> None:
+        self._base = base
         self._pattern = re.compile(pattern) if pattern else None
         self._size: int | None = None
 
@@ -54,7 +55,7 @@ class SizeReader:
         """Take the next line of the log."""
         match = self._pattern.search(text) if self._pattern else None
         if match:
-            self._size = parse_tool_size(match.group(1) or "")
+            self._size = parse_tool_size(match.group(1) or "", self._base)
 
     def findings(self) -> Findings:
         """The size, if the log told it."""

@@ -24,6 +24,8 @@ BUILT_IN = (
 """tunasync's built-in options, so that a site that moves gets the same mirror."""
 
 _SIZE = "Total file size"
+_SKIPPED = "IO error encountered -- skipping file deletion"
+_NOT_DELETED = "deletions were skipped: rsync could not read or write everything; see the log"
 _DIGITS = 18  # more than any disk holds, and still a number that every reader of a report can take
 _FIGURES = {
     "Total bytes received": "bytes",
@@ -158,9 +160,12 @@ class StatsReader:
 
     def __init__(self) -> None:
         self._figures: dict[str, int] = {}
+        self._remark = ""
 
     def line(self, text: str) -> None:
         """Take the next line of the log."""
+        if text.startswith(_SKIPPED):
+            self._remark = _NOT_DELETED
         label, _colon, rest = text.partition(":")
         if label in _FIGURES and rest.strip():
             number = rest.split()[0].replace(",", "")
@@ -170,4 +175,4 @@ class StatsReader:
 
     def findings(self) -> Findings:
         """The figures; sizes that a user's own options made human-readable are not guessed at."""
-        return Findings(self._figures.get("bytes"), self._figures.get("files"), self._figures.get("size"))
+        return Findings(self._figures.get("bytes"), self._figures.get("files"), self._figures.get("size"), self._remark)

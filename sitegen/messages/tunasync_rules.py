@@ -165,7 +165,7 @@ def told(before: Job, found: Message, now: str, number: int) -> Job:
 def status_of(job: Job) -> MirrorStatus:
     """What pages show of a job."""
     plain = job.told
-    status, size = plain["status"], parse_tool_size(plain["size"])
+    status, size = plain["status"], parse_tool_size(plain["size"], 1000)
     update, started, ended, schedule = (
         seconds(plain[key]) for key in ("last_update", "last_started", "last_ended", "next_schedule")
     )

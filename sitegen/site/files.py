@@ -16,6 +16,9 @@ MARK = b"Skipjack"
 """Every page and JSON that we write has this word near its top; a file without it is not ours to remove."""
 
 _MARK_WITHIN = 512
+_FILE_MODE, _FOLDER_MODE = 0o644, 0o755
+"""For a web server to read, whatever the umask is."""
+
 _ASIDE = ".skipjack-new"
 _WRITING = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
 _TOGETHER = 200
@@ -57,7 +60,7 @@ def remove_others(site_dir: str, folder: str, keep: Iterable[str]) -> int:
 def _folder(path: str) -> Iterator[int]:
     """Open the site's folder itself, which may be a symbolic link: the operator's settings name it."""
     try:
-        Path(path).mkdir(parents=True, exist_ok=True)
+        _make(Path(path))
         place = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
         raise _unusable(path, error) from error
@@ -72,6 +75,7 @@ def _subfolder(root: int, name: str, site_dir: str) -> Iterator[int]:
     try:
         if name and not os.path.lexists(f"/proc/self/fd/{root}/{name}"):
             os.mkdir(name, dir_fd=root)
+            os.chmod(name, _FOLDER_MODE, dir_fd=root)
         place = os.open(name or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=root)
     except OSError as error:
         raise _unusable(f"{site_dir}/{name}", error) from error
@@ -111,7 +115,8 @@ def _swap_in(place: int, files: Mapping[str, bytes], check: Callable[[], None]) 
     handles: dict[str, int] = {}
     try:
         for name, content in files.items():
-            handles[name] = os.open(_aside(name), _WRITING, 0o644, dir_fd=place)
+            handles[name] = os.open(_aside(name), _WRITING, _FILE_MODE, dir_fd=place)
+            os.fchmod(handles[name], _FILE_MODE)
             _write(handles[name], content)
             os.posix_fadvise(handles[name], 0, 0, os.POSIX_FADV_DONTNEED)  # starts the writing
         for handle in handles.values():
@@ -126,6 +131,20 @@ def _swap_in(place: int, files: Mapping[str, bytes], check: Callable[[], None]) 
     finally:
         for handle in handles.values():
             os.close(handle)
+
+
+def _make(folder: Path) -> None:
+    """Create a folder, and those above it that are missing, for a web server to read, whatever the umask is."""
+    if folder.is_dir():
+        return
+    _make(folder.parent)
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        if not folder.is_dir():
+            raise
+    else:
+        folder.chmod(_FOLDER_MODE)
 
 
 def _write(handle: int, content: bytes) -> None:
@@ -148,8 +167,10 @@ def _discard(place: int, name: str) -> None:
 def _is(place: int, name: str, content: bytes) -> bool:
     """Whether a regular file with this content is there already; reads no further than to the first difference."""
     with _opened(place, name) as handle:
-        if handle is None or os.fstat(handle).st_size != len(content):
+        if handle is None or (found := os.fstat(handle)).st_size != len(content):
             return False
+        if found.st_mode & _FILE_MODE != _FILE_MODE:
+            return False  # written under a strict umask
         blocks = (content[start : start + _BLOCK] for start in range(0, len(content), _BLOCK))
         return all(os.read(handle, _BLOCK) == block for block in blocks)
 

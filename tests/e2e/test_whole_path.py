@@ -1,5 +1,6 @@
 """From a commit to the status page, with every part real."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -124,7 +125,7 @@ def test_a_command_runs_as_the_public_scripts_expect(repository: ConfigRepositor
     script.write_text('#!/bin/sh\nenv\npwd\necho "args: $*"\ncat\necho to stderr >&2\necho "Total size is 1.50G"\n')
     script.chmod(0o755)
     text = (
-        f"provider: command\ncommand: {script} 'two words' $HOME *\nupstream: https://files.example/\n"
+        f"provider: command\ncommand: {script} 'two words' *\nupstream: https://files.example/\n"
         "size_pattern: Total size is ([0-9.]+[KMGTP]?)\nenv: {REPO: stable, TUNASYNC_LOG_DIR: mine}\n"
     )
     with (worker.folder / "policy.yml").open("a") as policy:
@@ -139,9 +140,21 @@ def test_a_command_runs_as_the_public_scripts_expect(repository: ConfigRepositor
     assert {
         "TUNASYNC_MIRROR_NAME=pypi", f"TUNASYNC_WORKING_DIR={directory}", "TUNASYNC_UPSTREAM_URL=https://files.example/",
         f"TUNASYNC_LOG_FILE={log}", "TUNASYNC_LOG_DIR=mine", f"SKIPJACK_WORKING_DIR={directory}", "REPO=stable",
-        directory, "args: two words $HOME *", "to stderr",
+        directory, "args: two words *", "to stderr",
     } <= set(lines)  # fmt: skip
-    assert worker.run_of("pypi").size == 1_500_000_000
+    assert worker.run_of("pypi").size == 1_610_612_736
+
+
+def test_what_a_command_leaves_is_for_a_web_server_to_read(repository: ConfigRepository, worker: Worker) -> None:
+    text = "provider: command\nupstream: https://x.example/\ncommand: sh -c 'umask; mkdir d; touch d/f'\n"
+    repository.commit({"m.yml": text}, "Add m")
+    before = os.umask(0o077)
+    try:
+        worker.command("once")
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (worker.root / "m", *(worker.root / "m").rglob("*"))}
+    assert modes == {"m": 0o755, "d": 0o755, "f": 0o644}
 
 
 def test_a_size_that_no_log_tells_is_measured_on_disk(

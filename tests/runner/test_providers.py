@@ -215,7 +215,7 @@ def test_a_size_that_somebodys_own_options_made_human_readable_is_not_guessed_at
 
 
 @pytest.mark.parametrize(
-    ("line", "size"), [("Total size is 1.5G", 1_500_000_000), ("Total size is 2", 2), ("Total size is x", None)]
+    ("line", "size"), [("Total size is 1.5G", 1_610_612_736), ("Total size is 2", 2), ("Total size is x", None)]
 )
 def test_the_size_of_a_command_is_the_first_group_of_the_last_match(
     tmp_path: Path, line: str, size: int | None
@@ -265,3 +265,11 @@ def test_a_pipe_in_the_place_of_an_exclude_file_is_named_before_rsync_would_wait
     os.mkfifo(tmp_path / "patterns")
     with pytest.raises(Abort, match="patterns cannot be read: it is a named pipe"):
         rsync.check(job(exclude_file=str(tmp_path / "patterns")))
+
+
+@pytest.mark.parametrize(("fields", "size"), [({}, 1.5 * 1024**4), ({"size_units": 1000}, 1.5 * 1000**4)])
+def test_sizes_in_a_commands_log_are_powers_of_1024_unless_told_otherwise(
+    tmp_path: Path, fields: Mapping[str, Any], size: float
+) -> None:
+    made = job(provider="command", size_pattern=r"size-sum: ([0-9.]+[KMGTP]?)", **fields)
+    assert read(tmp_path, "size-sum: 1.5T\n", command.reader(made)).findings.size == size

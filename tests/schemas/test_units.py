@@ -83,22 +83,29 @@ def test_tunasync_is_told_sizes_in_its_own_form(count: int | None, text: str) ->
 
 @pytest.mark.parametrize("count", [7, 1500, 2_500_000, 1_230_000_000_000])
 def test_tunasyncs_form_reads_back(count: int) -> None:
-    assert units.parse_tool_size(units.tunasync_size(count)) == count
+    assert units.parse_tool_size(units.tunasync_size(count), 1000) == count
 
 
 @pytest.mark.parametrize(
     ("text", "count"),
     [
         ("1,234,567", 1_234_567),
-        ("1.23G", 1_230_000_000),
+        ("1.23G", round(1.23 * 2**30)),
         ("1.2GiB", round(1.2 * 2**30)),
         ("2Ki", 2048),
-        ("  12 kB ", 12_000),
+        ("  12 kB ", 12 * 1024),
         ("0", 0),
     ],
 )
-def test_sizes_that_tools_print_are_read(text: str, count: int) -> None:
+def test_sizes_that_tools_print_are_powers_of_1024(text: str, count: int) -> None:
     assert units.parse_tool_size(text) == count
+
+
+@pytest.mark.parametrize(
+    ("text", "count"), [("1.23G", 1_230_000_000), ("12 kB", 12_000), ("2KiB", 2048), ("1,234", 1234)]
+)
+def test_sizes_in_powers_of_1000_are_read_when_asked_for(text: str, count: int) -> None:
+    assert units.parse_tool_size(text, 1000) == count
 
 
 @pytest.mark.parametrize(

@@ -116,3 +116,15 @@ def test_a_file_in_the_folders_place_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(SkipjackError, match=r"file cannot be written to: .*a real folder of its own"):
         files.write(str(tmp_path / "file"), {"a": b"x"})
+
+
+def test_files_and_folders_are_for_all_to_read_whatever_the_umask_is(site: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        files.write(str(site), {"index.html": b"1", "mirrors/a.html": b"2"})
+        (site / "index.html").chmod(0o600)  # as an earlier release wrote it
+        assert files.write(str(site), {"index.html": b"1", "mirrors/a.html": b"2"}) == 1
+    finally:
+        os.umask(before)
+    modes = {path: path.stat().st_mode & 0o777 for path in (site.parent, site, *site.rglob("*"))}
+    assert modes == {path: 0o755 if path.is_dir() else 0o644 for path in modes}

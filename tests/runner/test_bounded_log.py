@@ -1,0 +1,65 @@
+"""An attempt's log is bounded: its beginning and its end stay, and the cut is marked."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from runner.bounded_log import LEAST, BoundedLog
+from runner.providers import rsync
+
+from .syncing import Site
+
+MARK = re.compile(r"\nskipjack: the log was larger than (\d+) bytes; (\d{20}) bytes were cut here\n")
+
+
+def test_head_tail_and_the_number_of_cut_bytes_stay(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    bounded, written, largest = BoundedLog(str(path), 2 * LEAST), 0, 0
+    for number in range(50_000):
+        written += os.write(log, f"line {number}\n".encode())
+        bounded.trim(log)
+        largest = max(largest, path.stat().st_size)
+    os.close(log)
+    text = path.read_text()
+    (mark,) = MARK.finditer(text)
+    assert largest <= 2 * LEAST
+    assert text.startswith("line 0\nline 1\n") and text.endswith("\nline 49998\nline 49999\n")
+    assert mark.start() == LEAST and text[mark.end() :].startswith("line ")
+    assert (int(mark[1]), int(mark[2])) == (2 * LEAST, written - len(text) + len(mark[0]))
+    tail = [int(line.split()[1]) for line in text[mark.end() :].splitlines()]
+    assert tail == list(range(tail[0], 50_000))
+
+
+def test_a_small_log_stays_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    with path.open("ab") as file:
+        file.write(b"x" * LEAST)
+        file.flush()
+        BoundedLog(str(path), 1).trim(file.fileno())
+    assert path.read_bytes() == b"x" * LEAST
+
+
+@pytest.mark.parametrize("pattern", ["", "([0-9]+)%"], ids=["plain", "with progress"])
+def test_a_command_that_prints_much_leaves_a_bounded_log(tmp_path: Path, pattern: str) -> None:
+    site = Site(tmp_path, "")
+    command = "sh -c 'echo first; yes | head -c 3000000; echo fatal: last; exit 4'"
+    ending = site.sync(provider="command", command=command, log_max_size=100_000, progress_pattern=pattern)
+    text = site.log.read_text()
+    assert len(text) < 110_000 and len(MARK.findall(text)) == 1
+    assert text.startswith("first\ny\n") and "\ny\nfatal: last\n" in text
+    assert ending.reason == "the command exited with 4. The log says: fatal: last"
+
+
+def test_a_success_says_that_deletions_were_skipped(tmp_path: Path) -> None:
+    """What an upstream cannot read keeps rsync from deleting; here a daemon's own message stands for it."""
+    site = Site(tmp_path, "")
+    program = tmp_path / "rsync"
+    program.write_text("#!/bin/sh\necho 'IO error encountered -- skipping file deletion'\nexit 23\n")
+    program.chmod(0o755)
+    ending = site.sync(command=str(program), rsync_success_exit_codes=(23,), max_delete="100%")
+    assert (ending.status, ending.reason) == ("success", "")
+    assert "deletions were skipped: rsync could not read or write everything" in ending.log_tail
+    assert rsync.reader(site.job()).findings().remark == ""
