@@ -22,6 +22,9 @@ _ASK = "Ask the administrator of this machine to allow it in the policy, or remo
 
 _RSYNC = ("rsync", "two-stage-rsync")
 
+SSH = "/usr/bin/ssh"
+"""The entry of `programs` that lets rsync start ssh, wherever that is."""
+
 EXEC_KEYS = ("exec_on_success", "exec_on_failure", "exec_on_success_extra", "exec_on_failure_extra")
 
 
@@ -96,9 +99,10 @@ def _programs(mirror: Mirror, paths: Paths, policy: Policy, files: file_policy.P
         return
     for key, words in program_lines(mirror):
         if not is_covered(words[0], policy):
-            yield f"`{key}` runs `{shown(words[0])}`, which this machine does not allow.", _ASK
+            todo = _ASK if words[0].startswith("/") else "Write the program's absolute path: the policy lists no names."
+            yield f"`{key}` runs `{shown(words[0])}`, which this machine does not allow.", todo
         elif programs.is_rsync(words):
-            judge, ssh = files.violations, _allows_ssh(policy)
+            judge, ssh = files.violations, allows_ssh(policy)
             yield from rsync_policy.line_violations(key, words[1:], paths.directory, policy, judge, ssh=ssh)
 
 
@@ -125,21 +129,36 @@ def _covers(allowed: str, program: str) -> bool:
 
 def _upstream(mirror: Mirror, paths: Paths, policy: Policy) -> Iterator[Violation]:
     """An upstream's address must not make rsync read a path of the machine, or start a program that is not allowed."""
-    found = rsync_policy.transports(mirror, paths.directory)
-    probed = mirror.freshness is not None and is_remote(mirror.upstream)
-    if probed and (mirror.docker_image or not found):  # rsync asks for that file on the machine itself
-        found |= {rsync_hosts.transport(mirror.upstream)}
+    found = _transports(mirror, paths)
     if rsync_hosts.LOCAL in found or (found and mirror.upstream.startswith("-")):
         what = f"The upstream `{shown(mirror.upstream)}` is not an address for rsync."
         yield what, "Write for example `upstream: rsync://rsync.example.org/debian/`."
-    elif rsync_hosts.SHELL in found and (probed or not mirror.docker_image) and not _allows_ssh(policy):
+    elif starts_ssh(mirror, paths) and not allows_ssh(policy):
         what = f"For the upstream `{shown(mirror.upstream)}` rsync starts `ssh`, which this machine does not allow."
-        yield what, "Write the address of an rsync daemon, or ask for `/usr/bin/ssh` in `programs` of the policy."
+        yield what, f"Write the address of an rsync daemon, or ask for `{SSH}` in `programs` of the policy."
 
 
-def _allows_ssh(policy: Policy) -> bool:
+def starts_ssh(mirror: Mirror, paths: Paths) -> bool:
+    """Whether rsync starts ssh on this machine to reach the upstream, for a sync or for its freshness."""
+    on_machine = not mirror.docker_image or _is_probed(mirror)
+    return on_machine and rsync_hosts.SHELL in _transports(mirror, paths)
+
+
+def _transports(mirror: Mirror, paths: Paths) -> set[str]:
+    found = rsync_policy.transports(mirror, paths.directory)
+    if _is_probed(mirror) and (mirror.docker_image or not found):  # rsync asks for that file on the machine itself
+        found |= {rsync_hosts.transport(mirror.upstream)}
+    return found
+
+
+def _is_probed(mirror: Mirror) -> bool:
+    return mirror.freshness is not None and is_remote(mirror.upstream)
+
+
+def allows_ssh(policy: Policy) -> bool:
+    """Whether a policy allows the ssh that rsync starts."""
     try:
         path = programs.find_program("ssh", os.environ.get("PATH", os.defpath))
     except programs.CannotStart:
-        path = "/usr/bin/ssh"
-    return any(is_covered(each, policy) for each in (path, "/usr/bin/ssh"))
+        path = SSH
+    return any(is_covered(each, policy) for each in (path, SSH))

@@ -116,6 +116,15 @@ def line_violations(
             yield f"`{key}` lets rsync reach `{shown(word)}`.", todo
 
 
+def reaches_by_ssh(words: Sequence[str], directory: str) -> bool:
+    """Whether such a line may reach something if the policy allows ssh, and may not otherwise."""
+    places = rsync_lines.operands(words)
+    return any(
+        _may_be_reached(word, directory, ssh=True) and not _may_be_reached(word, directory, ssh=False)
+        for word in places
+    )
+
+
 def lines_needed(words: Sequence[str], policy: Policy) -> Iterator[tuple[str, str]]:
     """The options and the files that a policy would have to list for such a line: one of both is empty."""
     following = [name for option in rsync_options.read(words).options if (name := option.name) in rsync_lines.FOLLOWING]

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from runner import container_policy, env_policy, file_policy, private_paths, programs, rsync_policy
 from runner.hooks.container import host_side
 from runner.paths import Paths, lies_below, lies_in, paths_of
-from runner.policy import Violation, is_covered, program_lines, violations
+from runner.policy import SSH, Violation, allows_ssh, is_covered, program_lines, starts_ssh, violations
 from schemas.records import DEFAULT, Bound, Mirror, Policy, RunnerSettings
 from schemas.upstreams import daemon_host
 
@@ -69,7 +69,7 @@ def decide(mirrors: Iterable[Mirror], settings: RunnerSettings, base: Policy = _
     mirrors = list(mirrors)
     private = private_paths.private(settings, mirrors)
     for mirror in mirrors:
-        needed = _needed(mirror, settings, base)
+        needed = _needed_in_all(mirror, settings, base)
         policy = _with(needed, base)
         forbidden = list(violations(mirror, paths_of(mirror, settings, policy), settings, policy, private))
         refused += ((mirror.name, violation) for violation in forbidden)
@@ -88,13 +88,21 @@ def _with(allowances: Sequence[Allowance], base: Policy) -> Policy:
     return base._replace(**lists)
 
 
+def _needed_in_all(mirror: Mirror, settings: RunnerSettings, base: Policy) -> list[Allowance]:
+    """What a mirror needs, with what only shows once the rest is allowed: an option's file, or its other end."""
+    found: list[Allowance] = []
+    while more := [each for each in _needed(mirror, settings, _with(found, base)) if each not in found]:
+        found += more
+    return found
+
+
 def _needed(mirror: Mirror, settings: RunnerSettings, base: Policy) -> list[Allowance]:
     """What a mirror does that a policy forbids, as far as a policy can allow it."""
     paths = paths_of(mirror, settings, base)
     parts = (
         _of_places(paths, settings, base), _of_programs(mirror, base), _of_password(mirror, base),
         _of_env(mirror, base), _of_facts(mirror, base), _of_rsync(mirror, paths, base),
-        _of_container(mirror, paths, base),
+        _of_container(mirror, paths, base), _of_ssh(mirror, paths, base),
     )  # fmt: skip
     return [*itertools.chain(*parts)]
 
@@ -117,6 +125,19 @@ def _of_programs(mirror: Mirror, base: Policy) -> Iterator[Allowance]:
     for key, words in program_lines(mirror) if base.programs is not None else ():
         if words[0].startswith("/") and not is_covered(words[0], base):
             yield Allowance("programs", words[0], key)
+
+
+def _of_ssh(mirror: Mirror, paths: Paths, base: Policy) -> Iterator[Allowance]:
+    """The ssh that rsync starts for an upstream, for its freshness, or for a command line of the definition."""
+    if allows_ssh(base):
+        return
+    lines = [key for key, words in program_lines(mirror) if _reaches_by_ssh(words, paths)]
+    for key in [*(["upstream"] if starts_ssh(mirror, paths) else []), *lines]:
+        yield Allowance("programs", SSH, key)
+
+
+def _reaches_by_ssh(words: Sequence[str], paths: Paths) -> bool:
+    return programs.is_rsync(words) and rsync_policy.reaches_by_ssh(words[1:], paths.directory)
 
 
 def _of_password(mirror: Mirror, base: Policy) -> Iterator[Allowance]:

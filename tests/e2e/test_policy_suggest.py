@@ -31,6 +31,7 @@ def declare(repository: ConfigRepository, upstream: RsyncDaemon, folder: Path) -
             "variables.yml": command + "env: {BRANCH: stable, FLAGS: '--x $y'}\n",
             "both.yml": command + "env: {BRANCH: testing}\n",
             "program.yml": command.replace("/opt/scripts/x", "/opt/other/x"),
+            "ssh.yml": "upstream: mirror@host.example:/x/\n",
             "never.yml": rsync + "mirror_dir: /\n",
         },
         "Declare",
@@ -47,8 +48,9 @@ def test_nothing_is_quarantined_once_the_suggestion_is_in_the_policy(
         policy.write_text(old)
     declare(repository, upstream, tmp_path)
     told = worker.command("follow", check=False)
-    quarantined = {"options", "patterns", "variables", "both", "never", *(["program"] if old else [])}
-    assert planned(worker) == {"plain", "options", "patterns", "variables", "both", "program", "never"} - quarantined
+    quarantined = {"options", "patterns", "variables", "both", "never", *(["program", "ssh"] if old else [])}
+    every = {"plain", "options", "patterns", "variables", "both", "program", "ssh", "never"}
+    assert planned(worker) == every - quarantined
     assert ("`forbidden_env` in the policy is out of date" in told.stderr) == (old is not None)
     assert "There `skipjack policy suggest` prints what the policy lacks." in told.stdout + told.stderr
     before = {path: path.stat().st_mtime_ns for path in worker.state.rglob("*")}
@@ -64,13 +66,14 @@ def test_nothing_is_quarantined_once_the_suggestion_is_in_the_policy(
     assert set(keys["allowed_rsync_options"]) == {"default", "--partial-dir=.part", "--acls", "--xattrs"}, "no other"
     assert set(keys["allowed_env"]) == {"default", "BRANCH", "FLAGS=*"}, "nothing that no definition needs"
     assert "  - BRANCH  # both, variables\n" in suggested
+    assert ("  - /usr/bin/ssh  # ssh\n" in suggested) == (old is not None)
     assert "# never: no entry of the policy would allow this. The directory /" in suggested
     assert ("# Remove `forbidden_env`" in suggested) == (old is not None)
 
     policy.write_text(suggested)
     told = worker.command("follow", check=False)
 
-    assert planned(worker) == {"plain", "options", "patterns", "variables", "both", "program"}
+    assert planned(worker) == every - {"never"}
     assert "out of date" not in told.stderr
     worker.command("run", "patterns")
     again = worker.command("policy", "suggest").stdout

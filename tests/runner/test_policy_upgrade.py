@@ -1,5 +1,6 @@
 """Policies of former releases, and the lists of what is allowed."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +175,55 @@ def test_a_suggestion_knows_the_options_of_a_command_line() -> None:
     assert decision.policy.pattern_files == ("/etc/skipjack/filters/x",)
     following = mirror._replace(command="/usr/bin/rsync -aL . rsync://h.example/x/")
     assert decide([following], settings, policy).refused, "no policy allows it"
+
+
+LEAST = Policy(
+    providers=("rsync",), programs=(), readable=(), pattern_files=(), allowed_env=(), allowed_container_env=(),
+    allowed_rsync_options=(), docker_options=(),
+)  # fmt: skip
+SCRIPT = {"provider": "command", "upstream": "https://h.example/x/"}
+SHELL_PROBE = {"upstream": "h.example:/x/", "freshness": FreshnessFile("trace")}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"mirror_dir": "/data/x"}, {"log_dir": "/data/logs/x"},
+        {"provider": "two-stage-rsync", "stage1_profile": "debian"}, SCRIPT | {"command": "/opt/x"},
+        {"command": "/opt/rsync"}, {"exec_on_success": ("/opt/x",)}, {"exec_on_failure_extra": ("/opt/x -a",)},
+        {"upstream": "h.example:/x/"}, {"upstream": "user@h.example:/x/"}, {"upstream": "user@[::1]:/x/"},
+        SHELL_PROBE, SHELL_PROBE | CONTAINER, SHELL_PROBE | SCRIPT | {"command": "/opt/x", "upstream": "h.example:/x/"},
+        SCRIPT | {"command": "/usr/bin/rsync -a h.example:/x/ /srv/mirror/debian/"},
+        {"exec_on_success": ("/usr/bin/rsync -a . me@h.example:/x/",)},
+        {"exec_on_failure_extra": ("/usr/bin/rsync -aAX --include-from=/p/x . h.example:/x/",)},
+        {"password": Secret(file="/secrets/x")}, {"exclude_file": "/p/x"}, {"rsync_options": ("--include-from=/p/x",)},
+        {"rsync_options": ("-AX",)}, {"rsync_options_extra": ("--filter=merge /p/x",)},
+        {"rsync_override": ("-aX",), "rsync_override_only": True},
+        {"env": {"A": "x"}}, {"env": {"A": "$x"}}, {"env": {"A": "$x"}} | CONTAINER,
+        SCRIPT | {"command": "/opt/x", "upstream": "https://h.example/$x"},
+        CONTAINER | {"docker_volumes": ("/data/x:/x",), "docker_options": ("--tmpfs=/x", "--init")},
+    ],
+)  # fmt: skip
+def test_a_suggestion_puts_in_force_whatever_a_policy_can_allow(fields: dict[str, Any]) -> None:
+    """Each refusal whose remedy names the policy, with the least policy that there is."""
+    mirror = Mirror("debian", "w1", "rsync", "rsync://h.example/debian/")._replace(**fields)
+    settings = RunnerSettings("w1", Repository("u"))
+    fields = {"upstream": mirror.upstream} | fields
+    assert re.search("policy|`readable`|`pattern_files`", told(LEAST, settings, **fields))
+
+    decision = decide([mirror], settings, LEAST)
+
+    assert decision.refused == ()
+    assert told(decision.policy, settings, **fields) == ""
+    for key in decision.keys:
+        for entry in set(getattr(decision.policy, key)) - set(getattr(LEAST, key)):
+            fewer = tuple(each for each in getattr(decision.policy, key) if each != entry)
+            assert told(decision.policy._replace(**{key: fewer}), settings, **fields), f"{key}: {entry} is not needed"
+
+
+def test_a_program_without_a_path_is_not_asked_for_in_the_policy() -> None:
+    said = told(Policy(programs=()), exec_on_success=("notify all",))
+    assert "`notify`" in said and "absolute path" in said and "Ask the administrator" not in said
 
 
 def test_what_is_told_can_be_done(tmp_path: Path) -> None:
