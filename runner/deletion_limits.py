@@ -61,10 +61,13 @@ def limits_of(mirror: Mirror, named: int | str | None = None) -> Limits:
 
 
 def allowed(limits: Limits, files_had: int) -> int:
-    """Return how many files may be deleted. Fractions are cut off: 10% of 9 files is none."""
+    """Return how many files may be deleted. Fractions are cut off: 10% of 9 files is none.
+
+    The floor never covers all files that there were, whatever a run brings in their place.
+    """
     if isinstance(limits.most, int):
         return limits.most
-    return max(files_had * int(limits.most[:-1]) // 100, limits.floor)
+    return max(files_had * int(limits.most[:-1]) // 100, min(limits.floor, files_had - 1), 0)
 
 
 def refusal(

@@ -56,6 +56,7 @@ def had(files: int | None, size: int | None) -> Past:
         ({"max_delete": "10%", "max_delete_floor": 6}, (10, 100), 4, ""),
         ({"max_delete": "10%", "max_delete_floor": 60}, (10, 100), 0,
          f"no file is left: 10 of 10 files (100 B) {GONE}"),
+        ({"max_delete": "10%", "max_delete_floor": 60}, (10, 100), 1, ""),
         ({"max_delete_bytes": 19}, (10, 100), 8, f"2 of 10 files (20 B) {GONE}; `max_delete_bytes` allows 19 B"),
         ({"max_delete": "100%"}, (10, 100), 1, ""),
         ({"max_delete": "100%"}, (10, 100), 0, f"no file is left: 10 of 10 files (100 B) {GONE}"),

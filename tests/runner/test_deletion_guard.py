@@ -86,6 +86,22 @@ def test_a_share_is_that_share_also_in_a_small_mirror(site: Site, provider: str)
     assert len([path for path in site.directory.rglob("*") if path.is_file()]) == 17
 
 
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_a_floor_does_not_let_one_new_file_replace_all_old_ones(site: Site, provider: str) -> None:
+    before = tree(site.directory).keys()
+    past = Past(success_at=time.time(), files=20, bytes=190)
+    shutil.move(site.upstream, site.upstream.with_name("old"))
+    grow(site.upstream, {"only": "new"})
+
+    for _time in range(2):
+        job = site.job(provider=provider, max_delete="10%", max_delete_floor=100)
+        job.past = past
+        refused = site.run(job)
+        assert refused.status == "refused"
+        assert "`max_delete_floor: 100` allow 19" in refused.reason
+        assert tree(site.directory).keys() >= before
+
+
 def test_bytes_are_limited_and_hard_links_count_with_the_last_one(site: Site) -> None:
     grow(site.upstream, {"big": "x" * 5000})
     os.link(site.upstream / "big", site.upstream / "other")

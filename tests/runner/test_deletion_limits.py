@@ -88,6 +88,17 @@ def test_losing_the_last_file_is_refused_unless_the_operator_accepts_it(limits: 
     assert judged(Limits("100%", named=True), loss(80, 80)) == ""
 
 
+@pytest.mark.parametrize("floor", [39, 40, 100, 10**9])
+def test_a_floor_never_allows_the_loss_of_all_files_that_there_were(floor: int) -> None:
+    limits = Limits("10%", floor=floor)
+    for left in (1, 5, 1000):
+        expected = f"39 of 39 files (0 B) would be deleted; `max_delete: 10%` and `max_delete_floor: {floor}` allow 38"
+        assert judged(limits, loss(39, 39, left=left)) == expected + REMEDY
+    assert judged(limits, loss(39, 38)) == ""
+    assert judged(limits, loss(1, 1, left=1)) != ""
+    assert judged(limits, loss(0, 0)) == ""
+
+
 @pytest.mark.parametrize("share", range(101))
 def test_a_share_never_allows_more_than_that_share(share: int) -> None:
     for had in (*range(200), 10**9 + 7):
