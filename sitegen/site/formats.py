@@ -16,7 +16,10 @@ from schemas.report import Probe, Progress
 
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _BACKQUOTED = re.compile(r"`([^`\n]+)`")
-_CONTROLS = {code: None for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
+_BIDI = (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
+"""Embeddings, overrides and isolates of text direction: one that is not closed reorders the page around it."""
+
+_CONTROLS = {code: None for code in (*range(0x20), *range(0x7F, 0xA0), *_BIDI) if chr(code) not in "\n\t"}
 
 NO_NUMBER = "\N{EN DASH}"
 
@@ -53,7 +56,7 @@ def tone(status: str) -> str:
 
 
 def printable(value: Any) -> Any:
-    """Take terminal colours and control characters out of a text; anything else stays as it is."""
+    """Take terminal colours, control characters and overrides of text direction out of a text; the rest stays."""
     if not isinstance(value, str) or isinstance(value, Markup) or value.isprintable():
         return value
     return _ESCAPES.sub("", value.replace("\r\n", "\n").replace("\r", "\n")).translate(_CONTROLS)
@@ -114,6 +117,11 @@ def spans(text: str) -> Markup:
 def segment(text: str) -> str:
     """A name as one segment of a URL's path."""
     return quote(text, safe="")
+
+
+def href(url: str) -> str:
+    """An address as a link may hold it: what no address has, such as a space or `<`, in its escaped form."""
+    return quote(str(printable(url)), safe="%/:?#[]@!$&'()*+,;=~")
 
 
 def is_web(url: str) -> bool:

@@ -74,6 +74,7 @@ class Pages:
         return _assets() | {
             "index.html": b"".join([index[0].encode(), *rows, index[2].encode()]),
             "workers.html": self._template("workers.html", root="", here="workers").encode(),
+            "meta.json": _dump(documents.head(snapshot)).encode(),
             "status.json": b"".join([head[:-1], b',"mirrors":', *documents_, b",", tail[1:]]),
             "static/tunasync.json": b"".join(fragments.listed([item.job for item in rendered])),
         }
@@ -141,6 +142,7 @@ def _environment() -> jinja2.Environment:
         "size": formats.size,
         "duration": formats.duration,
         "segment": formats.segment,
+        "href": formats.href,
         "spans": formats.spans,
         "percent": formats.percent,
         "behind": formats.behind,

@@ -65,8 +65,8 @@ def page(files: dict[str, bytes], path: str) -> Page:
 def test_the_files_of_a_site() -> None:
     files = rendered(judged(("w1", status_of()), config=declared(mirror())))
     assert set(files) == {
-        "index.html", "workers.html", "status.json", "static/tunasync.json", "assets/style.css", "assets/site.js",
-        "mirrors/debian.html", "mirrors/debian.json",
+        "index.html", "workers.html", "meta.json", "status.json", "static/tunasync.json", "assets/style.css",
+        "assets/site.js", "mirrors/debian.html", "mirrors/debian.json",
     }  # fmt: skip
 
 
@@ -390,7 +390,73 @@ def test_the_page_says_how_the_mirror_was_called_and_on_which_worker_a_run_was()
     new = mirror("new")._replace(formerly=("old", "older"))
     snapshot = judged(("w1", status_of("new")), config=declared(new))
     text = page(rendered(snapshot, (PastRun("w1", run_of(2)), PastRun("w2", run_of(1)))), "mirrors/new.html").text
-    assert "Formerly old, older" in text
+    assert "Formerly old , older" in text
     assert "Files Worker" in text
     alone = page(rendered(snapshot, (PastRun("w1", run_of(2)),)), "mirrors/new.html").text
     assert "Files Worker" not in alone
+
+
+def landmarks(found: Page) -> list[tuple[str, str | None]]:
+    """The named landmarks of a page: what each is, and whose name it has."""
+    kinds = {"section", "nav", "form", "main"}
+    parts = [(str(attrs.get("role") or tag), attrs) for tag, attrs in found.tags if tag in kinds or attrs.get("role")]
+    return [
+        (kind, attrs.get("aria-labelledby") or attrs.get("aria-label"))
+        for kind, attrs in parts
+        if kind in {*kinds, "region", "search"}
+    ]
+
+
+def test_ids_and_landmarks_of_a_page_are_unique_and_only_what_may_have_a_name_has_one() -> None:
+    """Also where workers are called like parts of the pages."""
+    run = run_of(2, "failed", reason="why", log_tail="log")
+    names = ("w1", "main", "old", "configuration")
+    told = {(name, "debian"): status_of(status="failed", run=run, is_master=name == "w1") for name in names}
+    mirrors = [mirror(on=name)._replace(freshness=RULE) for name in names]
+    facts = Facts(1, tuple(map(worker, names)), told, declared(*mirrors), "refused", frozenset())
+    files = rendered(judge(facts, NOW), (PastRun("w1", run),))
+    for path in ("index.html", "workers.html", "mirrors/debian.html"):
+        found = page(files, path)
+        ids = found.attributes("id")
+        assert sorted(set(ids)) == sorted(ids), path
+        named = landmarks(found)
+        assert sorted(set(named), key=str) == sorted(named, key=str), path
+        assert {name for _, attrs in found.tags for name in [attrs.get("aria-labelledby")] if name} <= set(ids)
+        bare = {tag for tag, attrs in found.tags if "aria-label" in attrs and not attrs.get("role")}
+        assert bare <= {"nav", "ul", "progress"}, path
+        assert not [url for url in found.attributes("href") if set(url) & set(' <>"\\^`{|}')]
+    links = [url.partition("#")[2] for url in page(files, "mirrors/debian.html").attributes("href") if "#worker" in url]
+    assert set(links) == {f"worker-{name}" for name in names} <= set(page(files, "workers.html").attributes("id"))
+
+
+def test_texts_of_another_direction_stay_by_themselves() -> None:
+    """Every text that somebody wrote is isolated, and what would reach beyond that is taken out."""
+    turned = "\u202eEVIL\u2067 \u05d0"
+    run = run_of(1, "failed", reason=turned, log_tail=turned)
+    told = status_of(status="failed", run=run, upstream=turned, probe=PROBE._replace(problem=turned))
+    odd = mirror()._replace(title=turned, description=turned, category=turned, freshness=RULE._replace(file=turned))
+    config = declared(odd)
+    site = config.site._replace(title=turned, description=turned, contact=turned, categories={turned: turned})
+    config = config._replace(site=site, problems=(turned,))
+    state = worker()._replace(version=turned, problems=(Problem("debian", turned, turned, turned),))
+    files = rendered(judge(Facts(1, (state,), {("w1", "debian"): told}, config, turned, frozenset()), NOW),
+                     (PastRun("w1", run),))  # fmt: skip
+    for path in ("index.html", "workers.html", "mirrors/debian.html"):
+        text = files[path].decode()
+        assert "\u202e" not in text
+        assert "\u2067" not in text
+        body = text.partition("<body")[2]
+        isolated = body.count("<bdi>EVIL") + body.count("<option value=") + body.count(">EVIL \u05d0</pre>")
+        written = [part for part in body.split(">") if part.lstrip().startswith("EVIL")]
+        assert len(written) <= isolated, path
+
+
+def test_an_address_that_is_none_becomes_a_valid_link() -> None:
+    odd = mirror()._replace(homepage='https://example.org/a b<c>"%20\u00e9')
+    text = rendered(judged(("w1", status_of()), config=declared(odd)))["mirrors/debian.html"].decode()
+    assert 'href="https://example.org/a%20b%3Cc%3E%22%20%C3%A9"' in text
+
+
+def test_a_small_file_says_when_the_site_was_made() -> None:
+    plain = json.loads(rendered(judged(config=declared(mirror())))["meta.json"])
+    assert (plain["generated_at"], plain["revision"], plain["generator"]) == (NOW, REVISION, GENERATOR)

@@ -2,8 +2,16 @@
    themselves when nobody renders the page any more, and the list can be searched. */
 "use strict";
 (() => {
-  const now = () => Date.now() / 1000;
+  const OLD = 600; // seconds after which a site that nobody updates says so
+  const SLACK = 10; // seconds that the manager has to publish what changes by itself
   const units = [["d", 86400], ["h", 3600], ["min", 60]];
+  const text = (element) => element.textContent.trim();
+
+  /* What the server answered last: its clock beside ours, and when the newest page was made. Null until it has: before
+     that nothing is claimed, because the browser's clock may be wrong and there may be a newer page. */
+  let server = null;
+  const now = () => Date.now() / 1000 + (server ? server.ahead : 0);
+  const madeAt = () => Number(document.body.dataset.madeAt);
 
   const span = (seconds) => {
     for (const [unit, size] of units) if (seconds >= size) return `${Math.floor(seconds / size)} ${unit}`;
@@ -27,118 +35,227 @@
     }
   };
 
+  /* Ask what the newest page is. The address differs each time, so that no cache between us answers with an old file;
+     a cache that does all the same says so by `Age`. */
+  const ask = async () => {
+    try {
+      const began = Date.now();
+      const answer = await fetch(`${document.body.dataset.meta}?${began}`, { cache: "no-store" });
+      const meta = answer.ok ? await answer.json() : {};
+      const date = Date.parse(answer.headers.get("Date")) + 1000 * Number(answer.headers.get("Age") || 0);
+      if (!Number.isFinite(meta.generated_at) || !Number.isFinite(date)) return null;
+      const difference = (date - (began + Date.now()) / 2) / 1000;
+      // `Date` has whole seconds, and an answer takes a while: a small difference says nothing
+      return { ahead: Math.abs(difference) < 5 ? 0 : difference, newest: Math.floor(meta.generated_at) };
+    } catch {
+      return null; // offline, or a page opened from a disk
+    }
+  };
+
+  const pathTo = (element, root) => {
+    const path = [];
+    for (let each = element; each !== root; each = each.parentNode) path.unshift([...each.parentNode.children].indexOf(each));
+    return path;
+  };
+
+  /* What the reader did to a part of the page, put back into its newer version. */
+  const keepState = (before, after) => {
+    const details = after.querySelectorAll("details");
+    before.querySelectorAll("details").forEach((each, place) => { if (details[place]) details[place].open = each.open; });
+  };
+
+  /* Where the focus is: by its address if it has one, because rows move, and else by its place. */
+  const focusIn = (main) => {
+    const active = document.activeElement;
+    if (!main.contains(active) || active === main) return null;
+    const link = active.getAttribute("href");
+    const path = pathTo(active, main);
+    return () => {
+      const same = link && [...main.querySelectorAll("a")].find((each) => each.getAttribute("href") === link);
+      const found = same || path.reduce((each, place) => each && each.children[place], main);
+      if (found) found.focus({ preventScroll: true });
+    };
+  };
+
+  /* Put the newer page in place of this one. The search form and the buttons stay the same elements, so that what is
+     typed, chosen and focused stays, in the middle of a word as well. */
+  const update = async () => {
+    const answer = await fetch(location.href, { cache: "no-cache" });
+    if (!answer.ok) return;
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const made = Number(page.body.dataset.madeAt);
+    if (!(made > madeAt())) return; // a cache, or a mirror's page that did not have to change
+    const scroll = [scrollX, scrollY];
+    const main = document.querySelector("main");
+    const next = page.querySelector("main");
+    const restore = focusIn(main);
+    keepState(main, next);
+    const body = main.querySelector(".mirrors tbody");
+    const newer = next.querySelector(".mirrors tbody");
+    if (body && newer && main.querySelectorAll("option").length === next.querySelectorAll("option").length) {
+      body.replaceWith(newer);
+    } else {
+      main.replaceChildren(...next.childNodes);
+      enableFilter();
+    }
+    for (const part of ["header nav", "footer"]) document.querySelector(part).replaceWith(page.querySelector(part));
+    document.title = page.title;
+    document.body.dataset.madeAt = String(made);
+    if (restore && !document.activeElement.closest("main")) restore();
+    scrollTo(...scroll);
+  };
+
   const turn = (badge, word, name) => {
     badge.classList.remove("fresh", "stale", "unknown");
     badge.classList.add(name);
     badge.textContent = word;
     const why = badge.closest(".state") ? document.querySelector("p.why") : badge.parentNode.querySelector("small.why");
     if (why) why.remove(); // it was the reason for another word
-  };
-
-  /* What this page says is about to end, so see whether there is a newer one; when nobody answers, it turns by itself. */
-  const renew = async () => {
-    try {
-      const answer = await fetch(location.href, { cache: "no-store" });
-      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-      const made = page.body.dataset.madeAt;
-      if (!(Number(made) > Number(document.body.dataset.madeAt))) return;
-      if (sessionStorage.getItem("renewed") === location.pathname + made) return; // a cache keeps giving us the old one
-      sessionStorage.setItem("renewed", location.pathname + made);
-      location.reload();
-    } catch {
-      return; // offline, or a page opened from a disk
+    const reason = document.createElement("small");
+    reason.className = "why turned";
+    reason.textContent = "site not updated";
+    if (badge.parentNode.tagName === "TD") badge.after(reason);
+    else if (badge.closest(".state")) {
+      const line = document.createElement("p");
+      line.className = "why";
+      line.textContent = `This site was last updated ${span(now() - server.newest)} ago, and the time until which this was right has passed. ` +
+        (word === "stale" ? "By what was known then, the data is too old now." : "What happened since is not known.");
+      badge.closest(".state").after(line);
     }
   };
+
+  /* Whether a moment has passed that no publishing has seen: what was published after it is right as it stands. */
+  const isPast = (at) => now() >= Number(at) + SLACK && server.newest < Number(at);
 
   const judge = () => {
-    let ended = false;
     for (const badge of document.querySelectorAll("[data-stale-at], [data-unknown-at]")) {
-      const past = (key) => key in badge.dataset && now() >= Number(badge.dataset[key]);
+      const past = (key) => key in badge.dataset && isPast(badge.dataset[key]);
       const verdict = past("unknownAt") ? "unknown" : past("staleAt") ? "stale" : null;
-      if (!verdict || verdict === badge.textContent) continue;
-      turn(badge, verdict, verdict);
-      ended = true;
+      if (verdict && verdict !== text(badge)) turn(badge, verdict, verdict);
     }
     for (const badge of document.querySelectorAll("[data-silent-at]"))
-      if (now() >= Number(badge.dataset.silentAt) && badge.textContent !== "silent") {
-        turn(badge, "silent", "stale");
-        ended = true;
-      }
-    if (ended) renew();
+      if (isPast(badge.dataset.silentAt) && text(badge) !== "not known") turn(badge, "not known", "unknown");
   };
 
-  /* How far a run is counts for a while only. On a mirror's own page somebody may be waiting for its end. */
+  /* How far a run is counts for a while only. */
   const follow = () => {
     for (const live of document.querySelectorAll("[data-until]")) live.hidden = now() >= Number(live.dataset.until);
-    if (document.querySelector("section.live")) renew();
   };
 
   const tellPageAge = () => {
-    const old = document.getElementById("old");
-    const made = Number(document.body.dataset.madeAt);
-    if (!old || now() - made < 600) return;
-    old.textContent = `This page was made ${span(now() - made)} ago and nobody has renewed it since. Freshness is worked out from what was known then.`;
-    old.hidden = false;
+    const old = document.getElementById("old") || document.querySelector("main").appendChild(document.createElement("p"));
+    old.hidden = !server || now() - server.newest < OLD;
+    if (old.hidden) return;
+    const words = `The status service has not updated this site for ${span(now() - server.newest)}. ` +
+      "What is shown was known then; it turns stale or unknown by itself.";
+    if (old.textContent !== words) old.textContent = words;
   };
 
-  const tools = document.querySelector(".tools");
   let shown = "";
+  const tools = () => document.querySelector(".tools");
 
   const filter = () => {
-    const words = tools.elements.q.value.toLowerCase().split(/\s+/).filter(Boolean);
-    const category = tools.elements.category ? tools.elements.category.value : "";
+    const fields = tools().elements;
+    const words = fields.q.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const category = fields.category ? fields.category.value : "";
     let found = 0;
     for (const row of document.querySelectorAll(".mirrors tbody tr")) {
-      const text = `${row.dataset.name} ${row.cells[0].textContent}`.toLowerCase();
-      const verdict = row.querySelector(".verdict").textContent;
-      const hit = words.every((word) => text.includes(word)) && (!category || row.dataset.category === category)
+      const where = `${row.dataset.name} ${row.cells[0].textContent}`.toLowerCase();
+      const verdict = text(row.querySelector(".verdict"));
+      const hit = words.every((word) => where.includes(word)) && (!category || row.dataset.category === category)
         && (!shown || verdict === shown);
       row.hidden = !hit;
       found += hit;
     }
     document.getElementById("none").hidden = found > 0;
-    document.getElementById("found").textContent = `${found} shown`;
+    const told = document.getElementById("found");
+    if (told.textContent !== `${found} shown`) told.textContent = `${found} shown`;
   };
 
   const count = () => {
+    const verdicts = [...document.querySelectorAll(".mirrors .verdict")].map(text);
     for (const item of document.querySelectorAll(".counts li")) {
-      const verdicts = [...document.querySelectorAll(".mirrors .verdict")].map((badge) => badge.textContent);
       const wanted = item.dataset.show;
       item.querySelector("b").textContent = wanted ? verdicts.filter((word) => word === wanted).length : verdicts.length;
     }
   };
 
+  /* What is searched stands with the page's entry in the browser's history, so that Back and a reload find it. */
+  const remember = () => {
+    const fields = tools().elements;
+    const state = { q: fields.q.value, category: fields.category ? fields.category.value : "", shown };
+    history.replaceState(state, "");
+  };
+
+  const recall = () => {
+    const state = history.state || {};
+    const fields = tools().elements;
+    fields.q.value = state.q || "";
+    if (fields.category) {
+      fields.category.value = state.category || "";
+      if (fields.category.selectedIndex < 0) fields.category.value = "";
+    }
+    shown = state.shown || "";
+    press();
+    filter();
+  };
+
+  const press = () => {
+    for (const button of document.querySelectorAll(".counts button"))
+      button.setAttribute("aria-pressed", String(button.parentNode.dataset.show === shown));
+  };
+
   const enableFilter = () => {
+    if (!tools()) return;
     for (const item of document.querySelectorAll(".counts li")) {
       const button = document.createElement("button");
       button.type = "button";
       button.append(...item.childNodes);
-      button.setAttribute("aria-pressed", String(item.dataset.show === shown));
       button.addEventListener("click", () => {
         shown = item.dataset.show;
-        for (const other of document.querySelectorAll(".counts button"))
-          other.setAttribute("aria-pressed", String(other === button));
+        press();
+        remember();
         filter();
       });
       item.append(button);
     }
-    tools.addEventListener("input", filter);
-    tools.addEventListener("submit", (event) => event.preventDefault());
-    tools.hidden = false;
+    tools().addEventListener("input", () => {
+      remember();
+      filter();
+    });
+    tools().addEventListener("submit", (event) => event.preventDefault());
+    tools().hidden = false;
+    recall();
   };
 
-  const refresh = () => {
-    judge();
-    follow();
+  /* Nothing is judged without an answer: it says what time it is, and whether there is something newer. */
+  const refresh = async () => {
+    const answered = await ask();
+    if (answered) {
+      server = answered;
+      try {
+        if (server.newest > madeAt()) await update();
+      } catch {
+        // the next time
+      }
+      judge();
+      follow();
+    }
     tellAges();
     tellPageAge();
-    if (tools) {
+    if (tools()) {
       count();
       filter();
     }
   };
 
-  if (tools) enableFilter();
+  enableFilter();
+  tellAges();
   refresh();
   setInterval(refresh, 30000);
+  addEventListener("pageshow", (event) => {
+    if (tools()) recall(); // a browser puts its own idea of the fields in place before this
+    if (event.persisted) refresh();
+  });
+  document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
 })();

@@ -1,0 +1,228 @@
+"""The status site in a real browser, and its HTML by the rules of a real parser."""
+
+import json
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from schemas.report import Problem
+from sitegen.messages.model import Facts, PastRun
+from sitegen.site import files
+from sitegen.site.judge import judge
+from sitegen.site.pages import Pages
+from tests.sitegen.kit import HOUR, run_of, status_of
+from tests.sitegen.test_judge import RULE, declared, mirror, worker
+from tests.system import browser
+from tests.system.browser import Browser
+
+LONG = "x" * 1200
+TURNED = "\u202egnorw\u2067"
+PAGES = ("index.html", "workers.html", "mirrors/debian.html", "mirrors/other.html")
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    """Serves files, by a clock that can be wrong; without one it does not answer at all."""
+
+    ahead: float | None = 0.0
+
+    def send_head(self) -> Any:
+        if self.ahead is None and "meta.json" in self.path:
+            self.send_error(503)
+            return None
+        return super().send_head()
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        return super().date_time_string(time.time() + (self.ahead or 0.0) if timestamp is None else timestamp)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing."""
+
+
+class Site:
+    """A folder with a site, and its address."""
+
+    def __init__(self, folder: Path, url: str, handler: type[_Quiet]) -> None:
+        self.folder, self.url, self.handler = folder, url, handler
+
+    def publish(self, now: float, word: str = "", status: str = "success", *names: str) -> None:
+        """Publish two mirrors, one of which failed, with a word in every place that takes one."""
+        run = run_of(2, "failed", ended_at=now - 60, reason=word or "it failed", log_tail=word or "the end")
+        good = status_of(status=status, at=now - 60, upstream="rsync://up/" + word)
+        bad = status_of("other", "failed", at=now - 60, run=run)
+        evil = mirror()._replace(title=word, description=word, category="c", homepage="https://example.org/" + word)
+        config = declared(evil._replace(freshness=RULE._replace(file=word or "f")), *map(mirror, ("other", *names)))
+        site = config.site._replace(
+            title=word or "Site",
+            description=word,
+            contact=word,
+            url="https://example.org",
+            categories={"c": word or "C"},
+        )
+        workers = {name: item._replace(description=word) for name, item in config.workers.items()}
+        config = config._replace(site=site, workers=workers, problems=(word,) if word else ())
+        problems = (Problem("debian", word, word, word),) if word else ()
+        seen = worker(last_seen=now)._replace(version=word[:64] or "1", problems=problems, sent_at=now)
+        statuses = {("w1", "debian"): good, ("w1", "other"): bad}
+        statuses |= {("w1", name): status_of(name, at=now - 60) for name in names}
+        snapshot = judge(Facts(1, (seen,), statuses, config, word, frozenset()), now)
+        pages = Pages()
+        own = pages.mirrors(snapshot, snapshot.mirrors, {view.name: (PastRun("w1", run),) for view in snapshot.mirrors})
+        files.write(str(self.folder), own)
+        files.write(str(self.folder), pages.overviews(snapshot))
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    handler = type("Handler", (_Quiet,), {})
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(tmp_path))) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield Site(tmp_path, f"http://127.0.0.1:{server.server_port}", handler)
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def tab() -> Iterator[Browser]:
+    with browser.opened() as found:
+        yield found
+
+
+@contextmanager
+def _clock(tab: Browser, ahead: float) -> Iterator[None]:
+    """The browser's clock is so many seconds ahead in pages that are opened from now on."""
+    tab.before_each_page(f"const real = Date.now; Date.now = () => real() + {ahead * 1000} + (window.later || 0);")
+    yield
+
+
+def _later(tab: Browser, site: Site, seconds: float) -> None:
+    """Let time go by for the browser and the server, and wait until the page has taken notice."""
+    site.handler.ahead = None if site.handler.ahead is None else site.handler.ahead + seconds
+    tab.read(f"window.later = (window.later || 0) + {seconds * 1000}")
+    _notice(tab)
+
+
+def _notice(tab: Browser) -> None:
+    """As if the reader came back to the tab; gives it the time that its requests need."""
+    tab.read("window.before = performance.getEntriesByType('resource').length")
+    tab.read("document.dispatchEvent(new Event('visibilitychange'))")
+    tab.wait("performance.getEntriesByType('resource').length > window.before")
+    tab.read("new Promise((done) => setTimeout(done, 300))")
+
+
+@pytest.mark.parametrize("word", ["", LONG, TURNED, "<b>&\"'"])
+def test_all_pages_are_valid_html(site: Site, word: str) -> None:
+    site.publish(time.time(), word)
+    check = (
+        "import sys, html5lib\n"
+        "for path in sys.argv[1:]:\n"
+        "    html5lib.HTMLParser(strict=True).parse(open(path, encoding='utf-8').read())\n"
+    )
+    command = ["/usr/bin/python3", "-c", check, *(str(site.folder / page) for page in PAGES)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("width", [360, 1200])
+def test_no_long_word_makes_a_page_wider_than_the_window(site: Site, tab: Browser, width: int, tmp_path: Path) -> None:
+    site.publish(time.time(), LONG)
+    tab.size(width)
+    for page in PAGES:
+        tab.go(f"{site.url}/{page}")
+        assert tab.read("document.documentElement.scrollWidth") <= width, page
+        tab.picture(tmp_path / f"{width}-{page.replace('/', '-')}.png")
+    assert all(url.startswith((site.url, "data:", "about:")) for url in tab.requests)
+
+
+def test_a_page_of_a_dead_manager_turns_by_itself_and_says_why(site: Site, tab: Browser) -> None:
+    site.publish(time.time())
+    with _clock(tab, 0):
+        for page, before, after in (
+            ("index.html", "fresh", "unknown"),
+            ("mirrors/debian.html", "fresh", "unknown"),
+            ("workers.html", "online", "not known"),
+        ):
+            site.handler.ahead = 0.0
+            tab.go(f"{site.url}/{page}")
+            tab.wait("document.querySelector('footer .ago')")
+            _notice(tab)
+            assert before in tab.read("document.querySelector('.verdict').textContent")
+            assert tab.read("document.getElementById('old').hidden")
+            _later(tab, site, 5 * HOUR)
+            assert tab.read("document.querySelector('.verdict').textContent") == after, page
+            assert "has not updated this site for 5 h" in tab.read("document.getElementById('old').textContent")
+            assert tab.read("document.getElementById('old').hidden") is False
+
+
+def test_a_wrong_clock_of_the_browser_and_a_silent_server_turn_nothing(site: Site, tab: Browser) -> None:
+    site.publish(time.time())
+    with _clock(tab, 9 * HOUR):
+        for ahead in (0.0, None):
+            site.handler.ahead = ahead
+            tab.go(f"{site.url}/index.html")
+            tab.wait("document.querySelector('footer .ago')")
+            _notice(tab)
+            assert tab.read("document.querySelector('.verdict').textContent") == "fresh"
+            assert tab.read("document.getElementById('old').hidden")
+
+
+def test_news_come_in_place_and_keep_search_filter_scroll_and_focus(site: Site, tab: Browser) -> None:
+    names = [f"m{number}" for number in range(60)]
+    site.publish(time.time() - 100, "", "success", *names)
+    with _clock(tab, 0):
+        tab.go(f"{site.url}/index.html")
+        tab.read("document.querySelector('.counts .fresh button').click()")
+        tab.read("document.querySelector('[name=q]').focus()")
+        tab.press("m")
+        tab.read("scrollTo(0, 150)")
+        tab.wait("scrollY === 150 && document.querySelector('footer .ago')")
+        tab.read("window.same = document.querySelector('[name=q]')")
+        site.publish(time.time(), "", "success", *names, "m-new")
+        _notice(tab)
+        tab.wait("document.querySelector('[data-name=m-new]')")
+        assert tab.read("document.activeElement === window.same && window.same.value") == "m"
+        assert tab.read("document.querySelector('.counts .fresh button').getAttribute('aria-pressed')") == "true"
+        assert tab.read("[...document.querySelectorAll('tbody tr')].filter((row) => !row.hidden).length") == 61
+        assert tab.read("scrollY") == 150
+        assert tab.read("document.getElementById('old').hidden")
+        tab.read("document.querySelector('[data-name=m5] a').focus()")
+        site.publish(time.time() + 1, "", "success", *names, "m-newer")
+        _notice(tab)
+        tab.wait("document.querySelector('[data-name=m-newer]')")
+        assert tab.read("document.activeElement.textContent") == "m5"
+
+
+def test_back_applies_the_filter_that_it_shows(site: Site, tab: Browser) -> None:
+    site.publish(time.time())
+    tab.go(f"{site.url}/index.html")
+    tab.read("document.querySelector('[name=q]').focus()")
+    tab.press("oth")
+    tab.read("document.querySelector('.counts .unknown button').click()")
+    tab.go(f"{site.url}/workers.html")
+    tab.read("history.back()")
+    tab.wait("document.querySelector('.counts button') && document.readyState === 'complete'")
+    shown = "[...document.querySelectorAll('tbody tr')].filter((row) => !row.hidden).map((row) => row.dataset.name)"
+    tab.wait(f"document.querySelector('[name=q]').value === 'oth' && {shown}.length < 2")
+    assert tab.read(shown) == ["other"]
+    pressed = tab.read("document.querySelector('.counts [aria-pressed=true]').parentNode.dataset.show")
+    assert pressed == "unknown"
+
+
+def test_without_scripts_everything_is_there(site: Site, tab: Browser) -> None:
+    site.publish(time.time())
+    tab.scripts(on=False)
+    tab.go(f"{site.url}/index.html")
+    assert json.loads((site.folder / "meta.json").read_bytes()).keys() >= {"generated_at", "generator"}
+    assert tab.read("[...document.querySelectorAll('.mirrors .verdict')].map((each) => each.textContent)") == [
+        "fresh", "unknown"
+    ]  # fmt: skip
