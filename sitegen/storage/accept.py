@@ -5,12 +5,13 @@ ones are duplicates of a request whose answer was lost, and a later one shows th
 snapshot can go on.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from schemas.report import SNAPSHOT, Envelope, MirrorStatus, Report, Run
-from sitegen.messages.model import Answer, Delivery
-from sitegen.storage import codec
+from schemas.report import SNAPSHOT, MirrorStatus, Report, Run
+from sitegen.messages.model import TUNASYNC, Answer, Delivery
+from sitegen.storage import clocks, codec
 
 SILENCE = 60.0
 """Seconds without a sign of life after which the next one is worth publishing at once."""
@@ -92,7 +93,7 @@ def plan(deliveries: Sequence[Delivery], known: Known) -> Plan:
         result.envelopes[envelope.worker] = delivery
         result.answers.append(Answer(verdict.acknowledged, verdict.gap))
         for report in verdict.reports:
-            _apply(result, envelope, report)
+            _apply(result, delivery, report)
     return result
 
 
@@ -114,15 +115,19 @@ def _is_news(delivery: Delivery, before: Condition | None) -> bool:
     return now != before
 
 
-def _apply(result: Plan, envelope: Envelope, report: Report) -> None:
+def _apply(result: Plan, delivery: Delivery, report: Report) -> None:
+    envelope = delivery.envelope
+    # times of workers of tunasync are the manager's own
+    received_at = math.inf if envelope.journal == TUNASYNC else delivery.received_at
     worker, journal = envelope.worker, (envelope.worker, envelope.journal)
     if report.kind == SNAPSHOT:
         result.cleared.add(worker)
         for key in [key for key in result.states if key[0] == worker]:
             del result.states[key]
     for mirror, run in report.runs:
-        result.runs[journal, int(run.id)] = (mirror, run)
-    for status in report.statuses:
+        result.runs[journal, int(run.id)] = (mirror, clocks.run_as_of(run, received_at))
+    for told in report.statuses:
+        status = clocks.status_as_of(told, received_at)
         result.states[worker, status.mirror] = (envelope.journal, status)
         if status.run is not None:
             result.runs[journal, int(status.run.id)] = (status.mirror, status.run)

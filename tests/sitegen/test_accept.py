@@ -1,5 +1,5 @@
 from schemas.report import Progress
-from sitegen.storage import accept
+from sitegen.storage import accept, clocks
 from sitegen.storage.accept import Known
 from tests.sitegen.kit import JOURNAL, NOW, REVISION, delivery_of, report_of, run_of, status_of
 
@@ -70,3 +70,23 @@ def test_what_is_news() -> None:
     assert accept.plan([delivery_of(held=True)], known(1)).news, "no run may start any more"
     assert accept.plan([delivery_of(at=NOW + 100)], known(1)).news, "the end of a silence"
     assert accept.plan([delivery_of(progress=(Progress("debian", NOW, 5.0),))], known(1)).news, "progress"
+
+
+def test_nothing_has_happened_after_it_was_received() -> None:
+    """Not with a clock that is ahead by a year, nor in the runs beside the states; a planned run may lie ahead."""
+    year = 365 * 86400.0
+    run = run_of(3, launched_at=NOW + year - 2, started_at=NOW + year - 1, ended_at=NOW + year)
+    told = status_of(at=NOW + year, run=run, next_run_at=NOW + year + 60)
+    plan = accept.plan([delivery_of(report_of(1, told, runs=(("old", run._replace(id=2)),)))], NOTHING)
+    _, known = plan.states["w1", "debian"]
+    assert (known.last_started_at, known.last_ended_at, known.last_success_at) == (NOW, NOW, NOW)
+    assert known.next_run_at == NOW + year + 60
+    for _, kept in plan.runs.values():
+        assert (kept.launched_at, kept.started_at, kept.ended_at) == (NOW, NOW, NOW)
+    assert known.run == plan.runs[("w1", JOURNAL), 3][1]
+
+
+def test_clocks_that_hardly_differ_and_times_of_the_past_are_believed() -> None:
+    for at in (NOW - 1e6, NOW + clocks.SLACK):
+        told = status_of(at=at)
+        assert accept.plan([delivery_of(report_of(1, told))], NOTHING).states == {("w1", "debian"): (JOURNAL, told)}

@@ -121,7 +121,7 @@ def test_workers_are_shown_with_what_is_wrong() -> None:
     for words in (
         "w1 silent",
         "not known here",
-        "1m 30s ahead",
+        "clock of w1 is 1m 30s ahead",
         "debian.yml:1:1 x is <wrong>. Do y .",
         "never heard of",
     ):
