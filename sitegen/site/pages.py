@@ -153,6 +153,7 @@ def _environment() -> jinja2.Environment:
         "run_words": formats.RUN_WORDS,
         "cause_words": formats.CAUSE_WORDS,
         "tone": formats.tone,
+        "off": formats.OFF,
         "generator": documents.GENERATOR,
         "version": hashlib.sha256(b"".join(_assets().values())).hexdigest()[:8],
     }

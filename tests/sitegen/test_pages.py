@@ -460,3 +460,17 @@ def test_an_address_that_is_none_becomes_a_valid_link() -> None:
 def test_a_small_file_says_when_the_site_was_made() -> None:
     plain = json.loads(rendered(judged(config=declared(mirror())))["meta.json"])
     assert (plain["generated_at"], plain["revision"], plain["generator"]) == (NOW, REVISION, GENERATOR)
+
+
+@pytest.mark.parametrize("status", ["paused", "disabled"])
+@pytest.mark.parametrize("now", [NOW, NOW + 3 * DAY])
+def test_a_mirror_that_was_switched_off_says_so_and_not_that_it_is_old(status: str, now: float) -> None:
+    run = run_of(4, "stopped", ended_at=NOW, reason=f"{status} by alice")
+    told = status_of(status=status, run=run, last_success_at=NOW - 60, next_run_at=None)
+    seen = (worker(last_seen=now),)
+    text = page(
+        rendered(judged(("w1", told), config=declared(mirror()), workers=seen, now=now)), "mirrors/debian.html"
+    ).text
+    words = f"Switched off: this mirror is {status}. Its last run was ended 2027-01-15 08:00 : {status} by alice"
+    assert words in text
+    assert "too long ago" not in text

@@ -109,7 +109,7 @@
     badge.classList.remove("fresh", "stale", "unknown");
     badge.classList.add(name);
     badge.textContent = word;
-    const why = badge.closest(".state") ? document.querySelector("p.why") : badge.parentNode.querySelector("small.why");
+    const why = badge.closest(".state") ? document.querySelector("p.why:not(.off)") : badge.parentNode.querySelector("small.why");
     if (why) why.remove(); // it was the reason for another word
     const reason = document.createElement("small");
     reason.className = "why turned";
