@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from schemas.errors import SkipjackError
 from schemas.records import ManagerSettings
-from sitegen import locks
+from sitegen import locks, supervised
 from sitegen.messages.model import Facts
 from sitegen.poke import Listener, poke
 from sitegen.site import files, pages
@@ -97,6 +97,7 @@ class Publisher:
 def publish(settings: ManagerSettings, *, once: bool) -> None:
     """Publish until a signal ends it, or once. Whoever has lost the turn waits for the next one."""
     with Store(settings.state_dir, settings.database, settings.site_dir) as store:
+        supervised.ready()  # a turn that is waited for may come in a year
         while True:
             try:
                 with locks.publishing(settings, wait=not once) as check:

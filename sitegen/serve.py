@@ -13,7 +13,7 @@ import uvicorn
 
 from schemas.errors import SkipjackError
 from schemas.records import ManagerSettings
-from sitegen import locks
+from sitegen import locks, supervised
 from sitegen.history import Forgetting
 from sitegen.poke import poke
 from sitegen.process import Publisher
@@ -35,6 +35,10 @@ from sitegen.web.server_check import check_server
 _GRACE = int(PATIENCE) + 2
 """Seconds that requests which are under way may take once we were told to end: even those that get no answer from
 the database are answered by then."""
+
+_LAST_REQUESTS = 0.2
+"""Seconds between the last connection that is accepted and the end of idle ones: its request is on its way. Those that
+come later wait in the socket, if a service manager holds that, for the next process."""
 
 _TICKS = 10
 """Ticks of the server, of which each takes a tenth of a second, between two looks at deadlines and the certificate."""
@@ -119,6 +123,7 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         if self.config.ssl is None or not sockets:
             await super().startup(sockets)
+            supervised.ready()
             return
         [listener] = sockets
         listener.setblocking(False)
@@ -126,6 +131,7 @@ class _Server(uvicorn.Server):
         await super().startup([])
         self._acceptor = Acceptor(listener, self._gate, self.config.ssl, self._connect)
         self._acceptor.start()
+        supervised.ready()
 
     def _connect(self) -> Connection:
         kind = guarded(self._gate)
@@ -142,6 +148,9 @@ class _Server(uvicorn.Server):
         self._bells.close()
         if self._acceptor:
             self._acceptor.stop()
+        for server in self.servers:
+            server.close()
+        await asyncio.sleep(_LAST_REQUESTS)
         await super().shutdown(sockets)
 
 
@@ -161,7 +170,10 @@ def _allow_files(wanted: int) -> None:
 
 
 def _listen(address: str) -> socket.socket:
-    """Open the listening socket ourselves, because uvicorn would only log why it cannot."""
+    """The socket that a service manager holds for us, or one that we open: uvicorn would only log why it cannot."""
+    given = supervised.inherited()
+    if given is not None:
+        return given
     host, _, port = address.rpartition(":")
     host = host.strip("[]")
     try:

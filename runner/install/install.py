@@ -11,6 +11,8 @@ from runner.install.setup import MANAGER, Setup, program
 from runner.output import log, say
 from runner.places import Places
 
+_STARTERS, _SOCKET = (".timer", ".path", ".socket"), "skipjack-manager.socket"
+
 _LINGERING = "/var/lib/systemd/linger"
 """Where systemd keeps a file for each user whose units outlive the last session."""
 
@@ -104,7 +106,7 @@ def _remove(setup: Setup) -> None:
 
 def stop(setup: Setup, names: list[str]) -> None:
     """Stop and disable these units, but for the mirrors' and the drop-ins: they follow what starts them."""
-    starters = [name for name in names if name.endswith((".timer", ".path"))]
+    starters = [name for name in names if name.endswith(_STARTERS)]
     services = [name for name in names if name.endswith(".service") and "@" not in name]
     if starters:
         machine.command(*setup.systemctl, "disable", "--now", *starters)
@@ -129,11 +131,13 @@ def _follow(setup: Setup) -> None:
 def _start(setup: Setup, changed: set[str]) -> None:
     """Start everything. What lasts is begun anew, for another version or other settings; a run never is."""
     names = [os.path.basename(path) for path in render.files(setup)]
-    started = [name for name in names if name.endswith((".timer", ".path")) or name in _LASTING]
+    started = [name for name in names if name.endswith(_STARTERS) or name in _LASTING]
     anew = [name for name in started if name in changed or name in _LASTING]
     machine.command(*setup.systemctl, "enable", *started)
-    if anew:
-        machine.command(*setup.systemctl, "restart", *anew)
+    if changed & {_SOCKET}:  # systemd opens no socket for a unit that is at work, and an earlier one may have its own
+        machine.command(*setup.systemctl, "stop", "skipjack-manager.service")
+    if anew and not machine.tried(*setup.systemctl, "restart", *anew)[0]:
+        machine.explain(setup, anew)
     machine.command(*setup.systemctl, "start", *started)
     for name in started:
         say(f"started {name}")

@@ -6,6 +6,8 @@ import os
 import pwd
 import re
 import sys
+from collections.abc import Iterable
+from typing import NoReturn
 
 from runner import programs
 from runner.install.setup import PACKAGES, Setup
@@ -172,6 +174,23 @@ def command(*words: str) -> str:
     if code:
         raise SkipjackError(f"`{' '.join(words)}` failed: {_last_line(said)}.", "Mend that, and try again.")
     return said
+
+
+def explain(setup: Setup, names: Iterable[str]) -> NoReturn:
+    """Raise the SkipjackError about units that could not be started, with what the first of them said last."""
+    for name in names:
+        code, _said = _ask(*setup.systemctl, "is-active", name)
+        if code:
+            own = ("--user",) if setup.own else ()
+            words = ("journalctl", *own, "--no-pager", "--output=cat", "--lines=50", "--unit", name)
+            lines = [
+                line for line in _ask(*words)[1].splitlines() if not re.match(r"(skipjack-|Start|Stop|Fail)", line)
+            ]
+            said = lines[-1].rstrip(".") if lines else "it said nothing"
+            raise SkipjackError(
+                f"{name} cannot start: {said}.", f"Mend that, and try again; see `journalctl -u {name}`."
+            )
+    raise SkipjackError("systemd could not start the units.", "See `systemctl --failed` and `journalctl -b`.")
 
 
 def tried(*words: str) -> tuple[bool, str]:

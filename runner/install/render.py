@@ -22,6 +22,9 @@ _WORKER = (
     "skipjack-measure.service", "skipjack-measure.path", "skipjack-run@.service", "skipjack-settle@.service",
 )  # fmt: skip
 _MANAGER = ("skipjack-manager.service", "skipjack-publish.service")
+_SOCKET = ("skipjack-manager.socket",)
+
+_NEEDS_SOCKET = "Requires=skipjack-manager.socket\nAfter=skipjack-manager.socket"
 
 RULE = "/etc/polkit-1/rules.d/50-skipjack.rules"
 
@@ -29,7 +32,7 @@ RULE = "/etc/polkit-1/rules.d/50-skipjack.rules"
 def files(setup: Setup) -> dict[str, str]:
     """Every file of an installation with its text, by its path; without the user's, see `sysusers`."""
     values = _values(setup)
-    names = _MANAGER if setup.kind == MANAGER else _WORKER + _COURIER * setup.reports
+    names = _SOCKET * bool(setup.listen) + _MANAGER if setup.kind == MANAGER else _WORKER + _COURIER * setup.reports
     found = {os.path.join(setup.units, name): _filled(name, values) for name in names}
     if setup.containers:
         text = _filled("containers.conf", values)
@@ -41,7 +44,7 @@ def files(setup: Setup) -> dict[str, str]:
 
 def obsolete(setup: Setup) -> list[str]:
     """Paths of files that an installation of this kind may have and this one has not."""
-    ours = _MANAGER if setup.kind == MANAGER else (*_WORKER, *_COURIER, *CONTAINERS)
+    ours = (*_SOCKET, *_MANAGER) if setup.kind == MANAGER else (*_WORKER, *_COURIER, *CONTAINERS)
     rule = [] if setup.kind == MANAGER or setup.own else [RULE]
     wanted = files(setup)
     return [path for path in [*(os.path.join(setup.units, name) for name in ours), *rule] if path not in wanted]
@@ -87,6 +90,8 @@ def _values(setup: Setup) -> Mapping[str, str]:
         "courier": _command([program("skipjack"), "courier", "--linger", "--start", *settings]),
         "serve": _command([program("skipjack-manager"), "serve", *settings]),
         "publish": _command([program("skipjack-manager"), "publish", *settings]),
+        "listen": setup.listen,
+        "socket": _NEEDS_SOCKET if setup.listen else "",
         "folders": "\n".join(own),
         "site_folders": "\n".join(site),
         "mirror_folders": "\n".join(mirrors),

@@ -1,5 +1,6 @@
 """What is to be installed: for a worker or a manager, for whom, with which paths and programs."""
 
+import ipaddress
 import os
 import pwd
 import sys
@@ -28,6 +29,8 @@ class Setup(NamedTuple):
     could hide. `token` is the file with a worker's token, or `credential` its name; `reports` says whether it has a
     manager, `has_passwords` whether there are credentials for mirrors. `containers` is the program that runs may start
     containers with, if they may. `foreign` are those of our own folders that are there and belong to another user.
+    `listen` is where systemd can hold the manager's socket; empty when `listen` of the settings names a host, which it
+    would not look up.
     """
 
     kind: str
@@ -47,6 +50,7 @@ class Setup(NamedTuple):
     has_passwords: bool = False
     containers: str = ""
     foreign: tuple[str, ...] = ()
+    listen: str = ""
 
     @property
     def units(self) -> str:
@@ -130,8 +134,20 @@ def of_manager(settings: ManagerSettings, path: str, user: str, *, own: bool) ->
         settings.run_dir,
         site_dir=settings.site_dir,
         readable=(path, *_PROGRAM),
+        listen=_numeric(settings.listen),
     )
     return setup._replace(foreign=_foreign(setup))
+
+
+def _numeric(listen: str) -> str:
+    """An address and port, or nothing when a name stands in the place of the address."""
+    host, _, port = listen.rpartition(":")
+    host = "127.0.0.1" if host == "localhost" else host
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return ""
+    return f"{host}:{port}"
 
 
 def default_settings(kind: str, *, own: bool) -> str:

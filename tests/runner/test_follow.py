@@ -303,3 +303,12 @@ def test_what_a_killed_run_of_a_removed_mirror_left_is_removed(repository: Confi
     repository.commit({"b.yml": None}, "Remove b")
     worker.command("follow")
     assert sorted(path.name for path in Path(worker.state).glob(".deletions*")) == [".deletions.a", ".deletions.old"]
+
+
+def test_a_quiet_follow_prints_only_what_is_new_or_wrong(repository: ConfigRepository, worker: Worker) -> None:
+    repository.commit({"a.yml": "retry: 1\n"}, "Begin")
+    assert "is now in force" in worker.command("follow", "--quiet").stderr
+    assert worker.command("follow", "--quiet").stderr == ""
+    repository.commit({"a.yml": "retry: x\n"}, "Break it")
+    for _again in range(2):
+        assert "a.yml:1:8" in worker.command("follow", "--quiet", check=False).stderr

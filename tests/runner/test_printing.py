@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runner import courier, once
+from runner import cli, courier, once
 from runner.client import after
 from runner.transport import Unreachable, Untrusted
 from schemas.records import ManagerAddress, Repository, RunnerSettings
@@ -46,3 +46,21 @@ def test_once_is_content_with_another_courier(monkeypatch: pytest.MonkeyPatch, t
 def test_an_untrusted_certificate_names_the_key_for_it() -> None:
     assert "`manager.ca_cert`" in after(Untrusted("its certificate is not valid"))
     assert "ca_cert" not in after(Unreachable("timed out"))
+
+
+def test_a_users_own_settings_come_before_those_of_the_system(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    of_system, own = tmp_path / "runner.yml", tmp_path / "skipjack/runner.yml"
+    monkeypatch.setattr(cli, "SETTINGS", of_system)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    assert cli._default_settings() == of_system
+    own.parent.mkdir()
+    own.touch()
+    assert (cli._default_settings(), capsys.readouterr().err) == (own, "")
+    of_system.touch()
+    assert cli._default_settings() == own
+    assert f"uses {own}; `--settings {of_system}` is the worker of the system" in capsys.readouterr().err
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    assert cli._default_settings() == of_system

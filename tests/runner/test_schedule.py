@@ -113,6 +113,12 @@ def test_times_since_a_moment_in_the_future_do_not_wait_for_the_clock() -> None:
     assert due(later, ended(DAY)) == MARCH
 
 
+def test_a_run_that_is_being_started_does_not_show_when_the_one_before_began() -> None:
+    for status, since in ((LAUNCHING, None), (SYNCING, NOW - HOUR)):
+        found = outlook(A, world([A], {"a": State(status, NOW - HOUR)}), NOW)
+        assert (found.kind, found.at) == (RUNNING, since)
+
+
 def test_the_interval_counts_from_the_end_of_the_last_run_whatever_its_end() -> None:
     for status in (SUCCESS, FAILED):
         assert due(A, ended(HOUR - 1, status)) == NOW + 1

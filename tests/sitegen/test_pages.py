@@ -368,6 +368,14 @@ def test_what_is_wrong_with_workers_is_told_where_one_looks_first() -> None:
     assert marked(silent=True) == marked(silent=False, refusal="It is wrong.") == {"index.html", "workers.html"}
 
 
+def test_the_newest_revision_is_called_so_only_when_it_is_in_use() -> None:
+    snapshot = judged(config=declared(mirror()), workers=(worker(),))
+    shown = rendered(snapshot)["workers.html"].decode()
+    refused = rendered(snapshot._replace(refusal="It is wrong."))["workers.html"].decode()
+    assert "</code> newest</dd>" in shown
+    assert "</code> in use</dd>" in refused and "</code> newest" not in refused
+
+
 def test_a_former_address_has_the_page_and_the_json_of_the_new_one_and_forwards_nobody() -> None:
     new = mirror("z++")._replace(title="C & C", formerly=("old", "debian"))
     config = declared(new, mirror())

@@ -3,6 +3,7 @@
 import concurrent.futures
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.sitegen.kit import NOW, Manager, envelope_of, free_port, message, report_of, status_of, wait_for
+from tests.sitegen.kit import NOW, PATIENCE, Manager, envelope_of, free_port, message, report_of, status_of, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -232,3 +233,28 @@ def test_a_second_serve_on_the_same_database_is_refused_and_one_after_a_death_is
         first.wait()
         with manager.serving():
             assert manager.post(envelope_of(report_of(2, status_of())), token).json()["acknowledged"] == 2
+
+
+def test_a_socket_and_a_word_for_the_service_manager(manager: Manager) -> None:
+    """What systemd does: a listening socket as descriptor 3, and a datagram socket that is told when all is ready."""
+    place = str(manager.folder / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told, socket.socket() as listener:
+        told.bind(place)
+        told.settimeout(PATIENCE)
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        program = (
+            "import os, sys; os.dup2(int(sys.argv[1]), 3); os.environ['LISTEN_PID'] = str(os.getpid());"
+            "os.environ['LISTEN_FDS'] = '1'; os.execv(sys.executable, [sys.executable, '-m', 'sitegen', *sys.argv[2:]])"
+        )
+        words = [str(listener.fileno()), "serve", "--settings", str(manager.settings_file)]
+        with subprocess.Popen(
+            [sys.executable, "-c", program, *words], pass_fds=[listener.fileno()],
+            env=os.environ | {"NOTIFY_SOCKET": place},
+        ) as process:  # fmt: skip
+            try:
+                assert told.recv(100) == b"READY=1"
+                address = f"http://127.0.0.1:{listener.getsockname()[1]}/jobs"
+                assert requests.get(address, timeout=PATIENCE).status_code == 200
+            finally:
+                process.terminate()
