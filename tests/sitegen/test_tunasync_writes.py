@@ -14,7 +14,7 @@ import requests
 
 from sitegen.messages.envelope import Refused
 from sitegen.messages.tunasync_rules import message, new_job, seconds, stamp, status_of, told
-from sitegen.storage import audit_store
+from sitegen.storage import audit_store, tunasync_store
 from tests.sitegen.kit import Manager, envelope_of, report_of
 from tests.sitegen.kit import status_of as status_of_ours
 
@@ -385,3 +385,16 @@ def test_only_what_begins_is_a_new_run() -> None:
     assert status_of(job).run is None, "a pause is no end of the last run"
     with pytest.raises(Refused):
         told(job, message(b'{"status": "?"}'), stamp(0), 9)
+
+
+def test_the_limits_for_one_client_hold_up_no_status_of_a_listed_address(tmp_path: Path) -> None:
+    settings: Any = {"limits": {"rate": 1, "burst": 1}, "tunasync": {"writes_from": ["127.0.0.0/8"]}}
+    manager = Manager(tmp_path, **settings)
+    with manager.store() as store:
+        tunasync_store.register(store, "w1", "http://localhost:6000/", 10**18)
+    with manager.answering():
+        go = Go(manager)
+        assert [go.status(status)["status"] for status in ("pre-syncing", "syncing", "success") * 3][-1] == "success"
+    manager.session.close()
+    with manager.store() as store:
+        assert [job["status"] for job in tunasync_store.jobs(store, "w1")] == ["success"]
