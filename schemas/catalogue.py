@@ -7,12 +7,12 @@ parse every file, check each against its schema, lay the layers over each other,
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from schemas import address_rules, build, placement, renames, rules, timing, windows
+from schemas import address_rules, build, placement, renames, rules, timing, windows, zones
 from schemas.inheritance import Layer, Merged, merge
 from schemas.names import is_name
 from schemas.problems import Problem, Refused, shown
 from schemas.records import Mirror, Site, SyncWindows, Worker
-from schemas.sources import SourceFile
+from schemas.sources import SourceFile, ending_of
 from schemas.validation import check
 from schemas.yaml_file import Document, parse, suggest
 
@@ -85,6 +85,9 @@ class _Tree:
         problems = check("site", self.site)
         zone = "" if problems else self.site.value.get("time_zone", "UTC")
         if not problems and not rules.is_time_zone(zone):
+            if not rules.has_time_zones():
+                what = f"This machine has no time zone data, so that `{zone}` cannot be checked."
+                return [self.site.problem(("time_zone",), what, zones.INSTALL)]
             todo = "Write a name of the IANA database, such as `Europe/Berlin`."
             return [self.site.problem(("time_zone",), f"There is no time zone `{zone}`.", todo)]
         return problems or list(address_rules.site_problems(self.site))
@@ -116,7 +119,7 @@ class _Tree:
 
     def declared(self, path: str) -> _Declared:
         """Read one mirror's file with all that it inherits."""
-        document, name = self.documents[path], _stem(path).removesuffix(".yaml")
+        document, name = self.documents[path], _stem(path).removesuffix(ending_of(path))
         problems = _name_problems(path, name) or (() if _is_empty(document) else tuple(check("mirror", document)))
         layers = self._layers(path)
         if problems or self._whole_is_broken or any(layer.document.file in self._broken_defaults for layer in layers):
@@ -180,8 +183,8 @@ def _parse(source: SourceFile) -> Document:
 
 
 def _name_problems(path: str, name: str) -> tuple[Problem, ...]:
-    if path.endswith(".yaml"):
-        return (Problem(path, 1, 1, "The file ends with `.yaml`.", "Rename it to `.yml`."),)
+    if not path.endswith(".yml"):
+        return (Problem(path, 1, 1, f"The name of the file ends in `{ending_of(path)}`.", "Rename it to `.yml`."),)
     if name.startswith("_"):
         todo = f"Only `{SITE}`, `{WORKERS}` and `{DEFAULTS}` begin with `_`; `{SITE}` and `{WORKERS}` stand at the top."
         return (Problem(path, 1, 1, f"`{shown(name)}.yml` is no file that belongs here.", todo),)

@@ -50,6 +50,7 @@ damaged checkout is fetched anew, but a shallow remote repository cannot give th
 to accept the new one after a power cut."""
 
 _GENERIC = "fatal: Could not read from remote repository"
+_HEAD = re.compile(r"^ref: refs/heads/(\S+)\tHEAD$", re.M)
 _NOISE = re.compile(r"(?i)\s*(warning:|hint:|@|$)")
 
 
@@ -69,9 +70,10 @@ class GitFailed(Exception):  # noqa: N818 - what happened to git
 
 
 class Done(NamedTuple):
-    """How a git ended: its exit code, or minus the signal that ended it, and what it said on stderr."""
+    """How a git ended: its exit code, or minus the signal that ended it, and what it said on stdout and stderr."""
 
     status: int
+    printed: str
     said: str
 
 
@@ -95,8 +97,8 @@ class Git:
         self._descriptors = lock
         self._environment = _ENVIRONMENT
 
-    def run(self, *words: str) -> None:
-        """Run git for `timeout` seconds at most; raises GitFailed."""
+    def run(self, *words: str) -> str:
+        """Run git for `timeout` seconds at most and return what it printed; raises GitFailed."""
         began = time.monotonic()
         done = self._done(self._words(*words))
         if done.status:
@@ -104,6 +106,7 @@ class Git:
             timed_out = done.status in (_TIME_IS_OVER, *_KILLED) and took >= self._timeout
             reason = f"it took longer than {self._timeout} s" if timed_out else _reason(done)
             raise GitFailed(reason, status=done.status, timed_out=timed_out)
+        return done.printed
 
     def fetch(self, url: str, reference: str, into: str) -> None:
         """Fetch a reference of a remote repository into one here, whatever was there before; raises GitFailed."""
@@ -121,11 +124,17 @@ class Git:
         elsewhere = Git(Path("/dev/null"), self._timeout, self._descriptors)
         elsewhere._ask(url, "ls-remote", "--exit-code", "--quiet", "{url}", reference)
 
-    def _ask(self, url: str, *words: str) -> None:
+    def default_branch(self, url: str) -> str | None:
+        """The branch on which a remote repository's HEAD stands; None where it has none; raises GitFailed."""
+        elsewhere = Git(Path("/dev/null"), self._timeout, self._descriptors)
+        head = _HEAD.search(elsewhere._ask(url, "ls-remote", "--symref", "--quiet", "{url}", "HEAD"))
+        return head[1] if head else None
+
+    def _ask(self, url: str, *words: str) -> str:
         """Run git with a remote address in the place of `{url}`; its password goes through the environment."""
         address, environment = _without_password(url)
         self._environment = _ENVIRONMENT | environment
-        self.run(*(address if word == "{url}" else word for word in words))
+        return self.run(*(address if word == "{url}" else word for word in words))
 
     def reader(self) -> Any:
         """Start a git that reads objects: it takes their names on stdin, one a line, and answers on stdout.
@@ -146,12 +155,12 @@ class Git:
         from git.exc import GitCommandNotFound
 
         try:
-            status, _output, said = self._git().execute(
+            status, printed, said = self._git().execute(
                 words, with_extended_output=True, with_exceptions=False, pass_fds=self._descriptors
             )
         except GitCommandNotFound as error:
             raise GitFailed(f"the program `{words[0]}` is not installed") from error
-        return Done(status, said)
+        return Done(status, printed, said)
 
     def _git(self) -> Any:
         os.environ["GIT_PYTHON_REFRESH"] = "quiet"  # a git that does not work fails when it is used

@@ -21,6 +21,7 @@ from schemas.checkout import Checkout, is_shallow
 from schemas.errors import SkipjackError
 from schemas.git_command import Git, GitFailed, require_git
 from schemas.git_objects import Objects
+from schemas.problems import shown
 from schemas.records import Repository
 from schemas.sources import SourceFile
 
@@ -29,6 +30,7 @@ _NO_SUCH_REFERENCE = 2
 """Exit code of `git ls-remote --exit-code`."""
 
 _NAME = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_NO_BRANCH = re.compile(r"couldn't find remote ref|[Rr]emote branch \S+ not found")
 _OF_THE_MACHINE = re.compile(
     r"No space left on device|Disk quota exceeded|Read-only file system|Cannot allocate memory|Too many open files"
 )
@@ -235,13 +237,36 @@ class _Fetch:
                 self._anew()
 
     def _told(self, failure: GitFailed) -> Unfetched:
-        what = f"The branch `{self._repository.branch}` of {self._shown} cannot be fetched: {failure.reason}."
-        return Unfetched(what, _remedy(failure.reason, self._shown, self._folder))
+        branch, reason = self._repository.branch, failure.reason
+        if _NO_BRANCH.search(reason):
+            return Unfetched(f"There is no branch `{branch}` in {self._shown}.", self._other_branch())
+        what = f"The branch `{branch}` of {self._shown} cannot be fetched: {reason}."
+        if failure.timed_out:
+            todo = (
+                f"Raise `repository.timeout` in the settings (now {self._repository.timeout}s) if it only needs longer."
+            )
+            return Unfetched(what, todo)
+        return Unfetched(what, _remedy(reason, self._shown, self._folder))
+
+    def _other_branch(self) -> str:
+        """Which branch to set instead of one that the remote repository does not have."""
+        try:
+            default = self._git(self._folder.repository).default_branch(self._repository.url)
+        except GitFailed:
+            default = None
+        if default is None:
+            return "Push it, or set `repository.branch` in the settings to one that is there."
+        name = shown(default)
+        return f"The default branch there is `{name}`: set `repository.branch: {name}` in the settings."
 
 
 _REMEDIES = (
     ("No space left|Disk quota", "Free some space below {folder}."),
-    ("detected dubious ownership", "Let the user `{user}` run `git config --global --add safe.directory FOLDER`."),
+    (
+        "detected dubious ownership in repository at '(.+)'",
+        "It belongs to another user. Let the user `{user}` run `git config --global --add safe.directory {found}`;"
+        " settings of the system (`git config --system`) have no effect here.",
+    ),
     ("shallow update not allowed", "Run `git fetch --unshallow` in that repository."),
     ("", "Try `git ls-remote {url}` as the user `{user}`."),
 )
@@ -249,8 +274,9 @@ _REMEDIES = (
 
 
 def _remedy(reason: str, url: str, folder: Checkout) -> str:
-    todo = next(todo for pattern, todo in _REMEDIES if re.search(pattern, reason))
-    return todo.format(folder=folder.folder, url=url, user=_user())
+    match, todo = next((match, todo) for pattern, todo in _REMEDIES if (match := re.search(pattern, reason)))
+    found = match[1] if match.re.groups else ""
+    return todo.format(folder=folder.folder, url=url, user=_user(), found=found)
 
 
 _SCARCE = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)

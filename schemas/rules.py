@@ -22,12 +22,19 @@ _LEAST_MEMORY = "16MiB"
 
 
 def is_time_zone(name: str) -> bool:
-    """Tell whether `name` is in the IANA database."""
+    """Tell whether `name` is in the IANA database; `UTC` is, also on a machine without one."""
+    if name == "UTC":
+        return True
     try:
         zoneinfo.ZoneInfo(name)
     except (KeyError, OSError, ValueError):  # not found is a KeyError, a folder's name an OSError
         return False
     return True
+
+
+def has_time_zones() -> bool:
+    """Tell whether this machine has the IANA database at all, from the system or from Python's package."""
+    return bool(zoneinfo.available_timezones())
 
 
 def mirror_problems(merged: Merged) -> list[Problem]:

@@ -1,6 +1,7 @@
 """The files of a config repository, whether they come from git or from a folder on disk."""
 
 import os
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +11,10 @@ from schemas.reading import read_beginning
 
 MAX_BYTES = 256 * 1024
 """Limit of one file; far above any real definition, far below what could hurt."""
+
+
+_ENDING = re.compile(r"\.ya?ml(\.txt)?\s*$", re.IGNORECASE)
+"""What ends the name of a configuration file, or of one that its author takes for one: `.YML`, `.yaml`, `.yml.txt`."""
 
 
 class SourceFile(NamedTuple):
@@ -23,8 +28,17 @@ class SourceFile(NamedTuple):
 
 
 def is_config(path: str) -> bool:
-    """Tell whether a path below the config folder is configuration: YAML, and in no folder that begins with a dot."""
-    return path.endswith((".yml", ".yaml")) and not any(part.startswith(".") for part in path.split("/"))
+    """Tell whether a path below the config folder is configuration: YAML, and in no folder that begins with a dot.
+
+    A file whose name only looks like that of one is as well, so that it is named as a problem and not passed over.
+    """
+    return bool(_ENDING.search(path)) and not any(part.startswith(".") for part in path.split("/"))
+
+
+def ending_of(path: str) -> str:
+    """The end of a configuration file's name, as it is written."""
+    match = _ENDING.search(path)
+    return match[0] if match else ""
 
 
 def read_directory(directory: Path) -> tuple[SourceFile, ...]:

@@ -42,6 +42,7 @@ _TRAPS = re.compile(
 """Whatever any YAML reader takes for a number; those that all take for the same one have been read before."""
 
 _TAG = re.compile(r"(?:&\S+\s+)?(!\S*)")
+_CONFLICT = re.compile(r"^(?:<<<<<<<|>>>>>>>) .*$", re.M)
 _CONTROL = re.compile(r"[\0-\x08\x0b-\x1f\x7f]")
 _NESTING = re.compile(r"[\[{]|[-?][ \t\n]")
 _MAX_NESTING = 500
@@ -102,7 +103,7 @@ def parse(data: bytes, file: str) -> Document:
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
-        return _syntax_problem(file, error)
+        return _conflict(file, text) or _syntax_problem(file, error)
     except yaml.YAMLError as error:
         line = text.encode()[: getattr(error, "position", 0)].count(b"\n") + 1
         return _broken(file, line, 1, "The file has a character that YAML does not allow.", "Remove it.")
@@ -132,6 +133,16 @@ def _too_deep(text: str) -> tuple[int, int] | None:
         if depth > _MAX_NESTING and event.start_mark is not None:
             return event.start_mark.line + 1, event.start_mark.column + 1
     return None
+
+
+def _conflict(file: str, text: str) -> Document | None:
+    """The problem of a file in which git left both sides of a merge."""
+    marker = _CONFLICT.search(text)
+    if marker is None:
+        return None
+    line = text.count("\n", 0, marker.start()) + 1
+    what = f"The file holds the unresolved merge conflict that begins with `{shown(marker[0].strip())}`."
+    return _broken(file, line, 1, what, "Keep one of its two sides, and remove the lines with the markers.")
 
 
 def _syntax_problem(file: str, error: yaml.MarkedYAMLError) -> Document:

@@ -8,6 +8,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from schemas.errors import SkipjackError
 
+INSTALL = "Install the system's package tzdata, or Python's of the same name."
+"""What to do on a machine without time zone data."""
+
 
 @functools.cache
 def zone(name: str) -> tzinfo:
@@ -21,8 +24,7 @@ def zone(name: str) -> tzinfo:
     try:
         return ZoneInfo(name)
     except ZoneInfoNotFoundError as error:
-        todo = "Install the system's package tzdata, or Python's of the same name."
-        raise SkipjackError(f"This machine does not know the time zone `{name}`.", todo) from error
+        raise SkipjackError(f"This machine has no data about the time zone `{name}`.", INSTALL) from error
 
 
 def installed_module(name: str) -> ModuleType:

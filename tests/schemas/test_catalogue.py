@@ -2,6 +2,7 @@ import pytest
 
 from schemas import catalogue
 from schemas.problems import Refused
+from schemas.sources import is_config
 
 from .kit import BASE, lines, load, sources
 
@@ -145,14 +146,28 @@ def test_a_symbolic_link_is_told_and_not_followed() -> None:
 def test_a_file_with_the_other_ending_quarantines_the_mirror_instead_of_removing_it() -> None:
     found = catalogue.load(sources({"os/debian.yaml": "", "gnu.yml": ""}))
     assert (names(found), sorted(found.quarantined)) == (["gnu@w1"], ["debian"])
-    assert lines(found.problems) == ["os/debian.yaml:1:1: The file ends with `.yaml`. Rename it to `.yml`."]
+    assert lines(found.problems) == ["os/debian.yaml:1:1: The name of the file ends in `.yaml`. Rename it to `.yml`."]
+
+
+@pytest.mark.parametrize("ending", [".YML", ".Yaml", ".YAML", ".yml.txt", ".yml "])
+def test_a_file_that_only_looks_like_a_definition_is_named_and_not_passed_over(ending: str) -> None:
+    found = catalogue.load(sources({f"debian{ending}": "", "gnu.yml": ""}))
+    assert (names(found), sorted(found.quarantined)) == (["gnu@w1"], ["debian"])
+    assert lines(found.problems) == [
+        f"debian{ending}:1:1: The name of the file ends in `{ending}`. Rename it to `.yml`."
+    ]
+
+
+@pytest.mark.parametrize("path", ["README.md", "debian.json", "notes.txt", ".debian.YML", "yml", "x.yml.orig"])
+def test_other_files_are_none_of_our_business(path: str) -> None:
+    assert not is_config(path)
 
 
 @pytest.mark.parametrize("path", ["_site.yaml", "_defaults.yaml", "os/_workers.yaml"])
 def test_special_files_with_the_other_ending_are_told(path: str) -> None:
     found = catalogue.load(sources({path: "title: T", "gnu.yml": ""}))
     assert (names(found), lines(found.problems)) == (
-        ["gnu@w1"], [f"{path}:1:1: The file ends with `.yaml`. Rename it to `.yml`."],
+        ["gnu@w1"], [f"{path}:1:1: The name of the file ends in `.yaml`. Rename it to `.yml`."],
     )  # fmt: skip
 
 

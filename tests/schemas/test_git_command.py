@@ -59,7 +59,7 @@ and the repository exists.
     ],
 )  # fmt: skip
 def test_the_reason_is_the_first_useful_line_without_secrets(status: int, said: str, reason: str) -> None:
-    assert _reason(Done(status, said)) == reason
+    assert _reason(Done(status, "", said)) == reason
 
 
 @pytest.fixture
@@ -156,6 +156,8 @@ def test_only_a_git_that_took_its_whole_time_took_too_long(
     with pytest.raises(SkipjackError) as caught:
         fetch(origin.record._replace(timeout=1 if "took" in reason else 300), origin.checkout)
     assert f"cannot be fetched: {reason}. " in str(caught.value)
+    raised = "Raise `repository.timeout` in the settings (now 1s) if it only needs longer."
+    assert (raised in str(caught.value)) == ("took" in reason)
 
 
 def test_a_fetch_without_anything_new_starts_two_gits_and_one_more_asks_for_the_history(
@@ -218,7 +220,9 @@ def test_a_remote_of_another_owner_names_the_setting(origin: Origin, home: Path)
     (home / ".gitconfig").touch()
     os.chown(origin.work, 12345, 12345)
     os.chown(origin.work / ".git", 12345, 12345)
-    with pytest.raises(SkipjackError, match=r"dubious ownership.* config --global --add safe\.directory"):
+    with pytest.raises(
+        SkipjackError, match=r"dubious ownership.* config --global --add safe\.directory /\S+`; settings of the system"
+    ):
         fetch(origin.record, origin.checkout)
     (home / ".gitconfig").write_text(f"[safe]\n directory = {origin.work}\n directory = {origin.work}/.git\n")
     assert fetch(origin.record, origin.checkout).files

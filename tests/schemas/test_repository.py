@@ -110,10 +110,26 @@ def test_an_applied_revision_that_nobody_knows_is_a_rewritten_history(origin: Or
     assert "no longer contains the revision" in refusal(origin.record, origin.checkout, applied)
 
 
-def test_a_missing_branch_is_told(origin: Origin) -> None:
-    told = refusal(origin.record._replace(branch="nope"), origin.checkout)
-    assert told.startswith(f"The branch `nope` of {origin.record.url} cannot be fetched: ")
-    assert "couldn't find remote ref refs/heads/nope" in told
+def test_a_missing_branch_is_told_with_the_one_that_is_there(origin: Origin) -> None:
+    assert refusal(origin.record._replace(branch="nope"), origin.checkout) == (
+        f"There is no branch `nope` in {origin.record.url}. "
+        "The default branch there is `main`: set `repository.branch: main` in the settings."
+    )
+
+
+def test_a_default_branch_that_was_renamed_is_named_also_with_a_checkout(origin: Origin) -> None:
+    fetch(origin.record, origin.checkout)
+    origin.git("branch", "-m", "main", "trunk")
+    assert refusal(origin.record, origin.checkout).endswith("set `repository.branch: trunk` in the settings.")
+    assert fetch(origin.record._replace(branch="trunk"), origin.checkout).files
+
+
+def test_an_empty_remote_repository_has_no_branch_to_name(origin: Origin, tmp_path: Path) -> None:
+    origin.git("init", "-q", "--bare", str(tmp_path / "empty.git"))
+    url = (tmp_path / "empty.git").as_uri()
+    assert refusal(Repository(url), origin.checkout) == (
+        f"There is no branch `main` in {url}. Push it, or set `repository.branch` in the settings to one that is there."
+    )
 
 
 @pytest.mark.parametrize("path", ["nope", "debian.yml", "debian.yml/x", "config/nope"])

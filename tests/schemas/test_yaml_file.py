@@ -228,3 +228,12 @@ def test_a_suggestion_is_near_or_lists_what_is_known() -> None:
     assert suggest("intervall", ["interval", "retry"]) == "Did you mean `interval`?"
     assert suggest("zzz", ["b", "a"]) == "Known: `a`, `b`."
     assert suggest("zzz", []) == "None is known yet."
+
+
+def test_what_git_left_of_a_merge_is_called_that() -> None:
+    text = "worker: w1\n<<<<<<< HEAD\ninterval: 6h\n=======\ninterval: 12h\n>>>>>>> their change\n"
+    assert [str(problem) for problem in parse(text.encode(), "debian.yml").problems] == [
+        "debian.yml:2:1: The file holds the unresolved merge conflict that begins with `<<<<<<< HEAD`. "
+        "Keep one of its two sides, and remove the lines with the markers."
+    ]
+    assert not parse(b"description: |\n  <<<<<<< is how git marks a conflict\n", "debian.yml").problems

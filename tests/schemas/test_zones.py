@@ -31,7 +31,29 @@ def test_a_zone_that_the_system_does_not_have_is_told() -> None:
         "try:\n    zone('Europe/Berlin')\nexcept Exception as error:\n    print(error)"
     )
     assert lean(code).startswith(
-        "This machine does not know the time zone `Europe/Berlin`. Install the system's package"
+        "This machine has no data about the time zone `Europe/Berlin`. Install the system's package"
+    )
+
+
+def test_a_machine_without_time_zone_data_is_not_told_that_a_zone_does_not_exist() -> None:
+    code = (
+        "import zoneinfo; zoneinfo.reset_tzpath([]); sys.modules['tzdata'] = None\n"
+        "from schemas import catalogue\nfrom schemas.sources import SourceFile\n"
+        "workers = SourceFile('_workers.yml', b'workers: {w1: {}}')\n"
+        "for zone in ('Europe/Berlin', 'UTC'):\n"
+        "    site = SourceFile('_site.yml', f'title: T\\ntime_zone: {zone}'.encode())\n"
+        "    try:\n        print(catalogue.load([site, workers]).problems)\n"
+        "    except Exception as error:\n        print(*error.problems)\n"
+    )
+    words = [sys.executable, "-c", f"import sys; {code}"]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT)
+    assert (done.stderr, done.stdout.splitlines()) == (
+        "",
+        [
+            "_site.yml:2:12: This machine has no time zone data, so that `Europe/Berlin` cannot be checked. "
+            "Install the system's package tzdata, or Python's of the same name.",
+            "()",
+        ],
     )
 
 
