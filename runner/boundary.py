@@ -32,7 +32,7 @@ def guarded(program: Callable[[], int], folder: str | None = None) -> int:
         failure = of_the_machine(error)
         if failure is None:
             return _bug(error, folder)
-        log(failure, about="skipjack")
+        log(failure, about="skipjack", has_addresses=False)
         return EXPECTED
 
 

@@ -17,13 +17,16 @@ def drop_answers() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), 1)
 
 
-def log(text: str, *, about: str = "") -> None:
+def log(text: str, *, about: str = "", has_addresses: bool = True) -> None:
     """Tell what happens, as one line for each line of `text`, beginning with what it is about.
 
-    Addresses are shown without their secrets.
+    Addresses are shown without their secrets. The caller says when there are none: at the limit of open files or
+    processes the module for them cannot be loaded any more.
     When nobody can hear it, because the disk is full or the reader has gone, the work goes on all the same.
     """
-    if "@" in text or "?" in text or "=" in text:  # else there is no secret of an address, and programs begin faster
+    if has_addresses and (
+        "@" in text or "?" in text or "=" in text
+    ):  # else there is no secret of an address, and programs begin faster
         from schemas.addresses import without_secrets
 
         text = without_secrets(text)

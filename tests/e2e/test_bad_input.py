@@ -109,7 +109,7 @@ def test_a_worker_that_is_not_declared_is_told_so(repository: ConfigRepository, 
 
     message = failure(stranger, "follow")
 
-    assert "This machine is the worker `stranger`, which is not here. Known: `w1`." in message
+    assert "This machine is the worker `stranger`, which is not here, so it syncs nothing. Known: `w1`." in message
 
 
 @pytest.mark.parametrize("name", ["../../etc", "/etc/passwd", ".hidden", "a b", "x" * 65, "", "a\nb"])
