@@ -6,6 +6,7 @@ from typing import Any
 from schemas.addresses import without_secrets
 from schemas.report import MirrorStatus, Run
 from schemas.states import ENDS, SUCCESS
+from schemas.terminal import plain
 from sitegen.messages.model import Delivery, WorkerState
 from sitegen.storage import codec, damage
 from sitegen.storage.accept import Journal
@@ -76,11 +77,14 @@ def of_state(key: tuple[str, str], held: tuple[str, MirrorStatus], changed: int)
 
 
 def of_run(key: tuple[Journal, int], held: tuple[str, Run]) -> Values:
-    """A run by journal and number, from its mirror's name and itself; a program that fails can name its upstream."""
+    """A run by journal and number, from its mirror's name and itself; a program that fails can name its upstream.
+
+    Its texts are spelled out for terminals, JSON and pages: a tunasync worker passes on what an upstream said.
+    """
     mirror_name, run = held
     if run.reason or run.log_tail:
-        log_tail = without_secrets(run.log_tail) if run.status in _TOLD_ENDS else ""
-        run = run._replace(reason=without_secrets(run.reason), log_tail=log_tail)
+        log_tail = plain(without_secrets(run.log_tail)) if run.status in _TOLD_ENDS else ""
+        run = run._replace(reason=plain(without_secrets(run.reason)), log_tail=log_tail)
     return (*key[0], mirror_name, *run)
 
 

@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from schemas.addresses import without_secrets
+from schemas.terminal import plain
 from sitegen.messages.envelope import Refused
 from sitegen.site import tunasync
 from sitegen.site.fragments import Fragments
@@ -83,7 +84,7 @@ def _job(snapshot: Snapshot, view: MirrorView, sizes: Mapping[str, str] | None) 
 
 def _open(job: Mapping[str, Any]) -> dict[str, Any]:
     """A Go worker's job as it told it, fit for everybody."""
-    return {**job, **{key: without_secrets(job[key]) for key in ("upstream", "error_msg")}}
+    return {**job, **{key: plain(without_secrets(job[key])) for key in ("upstream", "error_msg")}}
 
 
 async def ping(_request: Request) -> Response:
