@@ -4,6 +4,7 @@ It knows the forms of rsync, ssh, git, curl, wget, lftp, container programs, int
 call themselves an error. It knows nothing of mirrors. Imported only when an attempt has failed.
 """
 
+import os
 import re
 
 from schemas.addresses import without_secrets
@@ -13,6 +14,8 @@ LONGEST = 300
 """Characters of a line that a reason takes."""
 
 _LINE_BYTES = 64 * 1024
+_LOOKED_AT = 4 * 1024 * 1024
+"""Bytes at the log's end that are looked at: a second of work at most, and programs end soon after their error."""
 
 DAEMON = b"@ERROR"
 """How an rsync daemon begins the line with which it rejects a client."""
@@ -63,12 +66,13 @@ _ANYWHERE = re.compile(_GENERIC)
 def error_line(path: str) -> str:
     """Return the log's line that names the error, fit for a reason, or nothing if no line does.
 
-    Of lines that are equally clear the last one counts, since programs end after it. Memory does not depend on the
-    log's length. A log that cannot be read names nothing.
+    Of lines that are equally clear the last one counts, since programs end after it. Only the end of a
+    large log is looked at. A log that cannot be read names nothing.
     """
     best, found = 1, b""  # rsync's own summary says no more than its exit code
     try:
         with open(path, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _LOOKED_AT))
             while line := file.readline(_LINE_BYTES):
                 line = line.removeprefix(_PROMPT)
                 rank = _rank(line)

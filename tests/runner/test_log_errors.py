@@ -135,6 +135,12 @@ def test_a_reason_is_short_plain_and_without_secrets(tmp_path: Path) -> None:
     assert "pass" not in found and len(found) == LONGEST
 
 
+def test_of_a_large_log_the_end_is_looked_at(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(b"@ERROR: long ago\n" + b"x\n" * 2_200_000 + b"fatal: at the end\n")
+    assert error_line(str(log)) == "fatal: at the end"
+
+
 def test_a_command_that_names_no_error_has_its_code_alone(tmp_path: Path) -> None:
     ending = Site(tmp_path, "").sync(provider="command", command="sh -c 'echo hello; exit 7'")
     assert ending.reason == "the command exited with 7"
