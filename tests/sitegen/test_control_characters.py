@@ -34,11 +34,11 @@ def test_no_page_and_no_reading_route_passes_on_control_characters(tmp_path: Pat
             assert manager.session.post(f"{manager.url}{path}", data=json.dumps(body)).status_code == 200
         answers = {path: texts(manager.get(path)) for path in ROUTES}
     assert manager.command("publish", "--once").returncode == 0
-    for path in manager.site.rglob("*"):
-        if path.suffix == ".json":
-            answers[str(path)] = texts(json.loads(path.read_text()))
-        elif path.suffix == ".html":
-            answers[str(path)] = path.read_text()
+    for file in manager.site.rglob("*"):
+        if file.suffix == ".json":
+            answers[str(file)] = texts(json.loads(file.read_text()))
+        elif file.suffix == ".html":
+            answers[str(file)] = file.read_text()
     assert {where: strange(text) for where, text in answers.items() if strange(text)} == {}
     assert any("ERROR " in text for text in answers.values())
     manager.session.close()
