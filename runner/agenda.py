@@ -7,6 +7,8 @@ delete it. Imports nothing but what every Python has loaded.
 
 import os
 
+from schemas.reading import regular
+
 _MARK = "skipjack-agenda-1"
 
 SETTLED = 1.0
@@ -30,7 +32,7 @@ def stamp(paths: tuple[str, ...]) -> tuple[str, float]:
 def read(path: str, current: str, now: float) -> list[str] | None:
     """The mirrors whose runs must be looked after, if there is nothing else to do now; None when a tick is needed."""
     try:
-        with open(path, encoding="ascii") as file:
+        with open(path, encoding="ascii", opener=regular) as file:
             mark, bound, times, *names = file.read().split("\n")
         made_at, wake_at = map(float, times.split())
     except (OSError, ValueError):
@@ -47,7 +49,7 @@ def write(path: str, current: str, now: float, wake_at: float, names: list[str])
     """
     aside = f"{path}.new"
     try:
-        with open(aside, "w", encoding="ascii") as file:
+        with open(aside, "w", encoding="ascii", opener=regular) as file:
             file.write("\n".join([_MARK, current, f"{now!r} {wake_at!r}", *names]))
         os.replace(aside, path)
     except OSError:

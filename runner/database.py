@@ -16,6 +16,7 @@ from runner.migrations import MIGRATIONS
 from runner.privileges import stranger_todo
 from schemas import presence
 from schemas.errors import SkipjackError
+from schemas.reading import regular
 
 T = TypeVar("T")
 
@@ -306,7 +307,7 @@ def hold_back(connection: sqlite3.Connection) -> None:
     aside = f"{path}.new"
     with suppress(OSError):
         try:
-            with open(aside, "wb") as file:
+            with open(aside, "wb", opener=regular) as file:
                 file.write(os.urandom(HELD_BACK))  # nothing that a file system would make smaller
             os.replace(aside, path)
         except OSError:

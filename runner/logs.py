@@ -7,6 +7,7 @@ from types import FrameType
 from typing import NamedTuple
 
 from runner.api import Findings, Reader
+from schemas.reading import regular
 
 LINE_BYTES = 64 * 1024
 """What is looked at of one line; a pattern never meets a longer one."""
@@ -38,7 +39,7 @@ def digest(path: str, reader: Reader, fail_on_match: str) -> Digest:
     tail: deque[str] = deque(maxlen=TAIL_LINES)
     watchdog = Watchdog()
     try:
-        with open(path, "rb") as file, watchdog:
+        with open(path, "rb", opener=regular) as file, watchdog:
             while data := file.readline(LINE_BYTES):
                 watchdog.lines += 1
                 text = data.decode("utf-8", "replace").rstrip("\r\n")

@@ -17,6 +17,7 @@ from runner.api import Abort, Ask, CannotRun, Command, Execute, Findings, Job, O
 from runner.journal import Ending
 from runner.logs import TAIL_CHARACTERS, Digest, digest
 from schemas.errors import SkipjackError
+from schemas.reading import regular
 from schemas.states import FAILED, INTERRUPTED, REFUSED, SUCCESS, TIMED_OUT
 from schemas.terminal import plain
 
@@ -94,7 +95,7 @@ def _attempt(job: Job, means: Means) -> Ending:
     job.loss_refused = False
     _call(means.hooks, "pre_exec", job)
     means.on_attempt(job.attempt)
-    log = os.open(job.log_file, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+    log = regular(job.log_file, os.O_WRONLY | os.O_APPEND)
     try:
         job.execute = _executor(job, means, log)
         ending = _execute(job, means, log)

@@ -5,10 +5,12 @@ outlive who starts them. `runner/process.py` starts those that are watched; no o
 import contextlib
 import os
 import signal
+import stat
 import sys
 from collections.abc import Mapping, Sequence
 
 from runner import surroundings
+from schemas.reading import regular
 
 GRACE = 10.0
 """Seconds between TERM and KILL: rsync needs a few to remove its temporary files."""
@@ -124,9 +126,10 @@ def _reap_detached() -> None:
 
 def _messages(log: str) -> int:
     with contextlib.suppress(FileNotFoundError):  # it is new, or another process has just put it aside
-        if os.path.getsize(log) > MESSAGES_BYTES:
+        found = os.stat(log)
+        if found.st_size > MESSAGES_BYTES or not stat.S_ISREG(found.st_mode):
             os.replace(log, f"{log}.old")
-    return os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+    return regular(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
 
 
 def lean(*words: str) -> list[str]:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from runner.logs import SIMPLER, Stuck, Watchdog
 from runner.output import bar
+from schemas.reading import regular
 
 EVERY = 1.0
 """Seconds between two updates."""
@@ -159,7 +160,7 @@ class Place:
         try:
             os.makedirs(self._folder, exist_ok=True)
             aside = os.path.join(self._folder, f".{self._name}.new")
-            with open(aside, "w", encoding="utf-8") as file:
+            with open(aside, "w", encoding="utf-8", opener=regular) as file:
                 json.dump(progress._asdict(), file)
             os.replace(aside, self._path)
         except OSError:
@@ -185,7 +186,7 @@ def read_all(run_dir: str) -> dict[str, dict[str, Any]]:
     names = os.listdir(path) if os.path.isdir(path) else ()
     for name in sorted(name for name in names if not name.startswith(".")):
         try:
-            with open(os.path.join(path, name), encoding="utf-8") as file:
+            with open(os.path.join(path, name), encoding="utf-8", opener=regular) as file:
                 plain = json.load(file)
             if isinstance(plain, dict):
                 found[name] = plain

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from runner import units
 from runner.output import log
 from runner.places import Places
+from schemas.reading import regular
 
 STARTERS = (
     "skipjack-follow.timer", "skipjack-follow.path", "skipjack-tick.timer", "skipjack-tick.path",
@@ -59,7 +60,7 @@ def look(places: Places) -> list[Dead]:
 def remembered(places: Places) -> list[Dead]:
     """What the last check left dead."""
     try:
-        with open(places.units, encoding="utf-8") as file:
+        with open(places.units, encoding="utf-8", opener=regular) as file:
             return [Dead(*line.split("\t")) for line in file.read().splitlines() if line.count("\t") == 2]
     except OSError:
         return []
@@ -98,6 +99,6 @@ def _remember(places: Places, dead: list[Dead]) -> None:
     """Replace the file, whose time says when somebody looked; a lost one costs nothing but a report."""
     with contextlib.suppress(OSError):
         aside = f"{places.units}.new"
-        with open(aside, "w", encoding="utf-8") as file:
+        with open(aside, "w", encoding="utf-8", opener=regular) as file:
             file.write("".join("\t".join(" ".join(word.split()) for word in each) + "\n" for each in dead))
         os.replace(aside, places.units)

@@ -15,6 +15,7 @@ from runner import programs
 from runner.output import log
 from runner.places import Places
 from schemas.mirror_record import Mirror
+from schemas.reading import regular
 
 PATIENCE = 20.0
 """Seconds that the service manager may take for one answer."""
@@ -62,7 +63,7 @@ class Outcome(NamedTuple):
 def service_manager(places: Places) -> tuple[str, ...] | None:
     """How to call the service manager, or None when runs are no units on this machine."""
     try:
-        with open(places.launcher, encoding="ascii") as file:
+        with open(places.launcher, encoding="ascii", opener=regular) as file:
             return _LAUNCHERS.get(file.read().strip())
     except FileNotFoundError:
         return None
@@ -127,7 +128,7 @@ def _limit(manager: tuple[str, ...], run_dir: str, name: str, mirror: Mirror) ->
         return f"its limits could not be set: {_refusal(said)}"
     with contextlib.suppress(OSError):  # then they are set again the next time
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, "w", encoding="ascii") as file:
+        with open(path, "w", encoding="ascii", opener=regular) as file:
             file.write(wanted)
     return ""
 
@@ -145,7 +146,7 @@ def _properties(mirror: Mirror) -> list[str]:
 
 def _content(path: str) -> str:
     try:
-        with open(path, encoding="ascii") as file:
+        with open(path, encoding="ascii", opener=regular) as file:
             return file.read()
     except FileNotFoundError:
         return ""

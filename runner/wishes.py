@@ -18,7 +18,7 @@ def leave(places: Places, wish: str) -> None:
     that cannot be written."""
     path = places.wish(wish)
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640))
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o640))
 
 
 def take(places: Places, wish: str) -> bool:

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from schemas.reading import read_beginning
+
 _LEFT_BEHIND = ("*.lock", "*.keep", "tmp_*", ".tmp-*", "incoming-*")
 """Files and folders of a git that was killed."""
 
@@ -75,7 +77,7 @@ class Checkout:
 def is_shallow(repository: Path) -> bool:
     """Whether the history in a repository is cut off, because it came from a shallow clone."""
     try:
-        return bool((repository / "shallow").read_text().strip())
+        return bool(read_beginning(repository / "shallow", 1024).strip())
     except (OSError, ValueError):
         return False
 

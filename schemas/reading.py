@@ -1,4 +1,4 @@
-"""Reading a file that settings or definitions name: a regular file of bounded size, and nothing that could hang.
+"""Opening a file that settings, definitions or other programs name: a regular file, and nothing that could hang.
 
 Opening a named pipe waits for a writer, and a device has no end. Links are followed: certificates and credentials often
 are links. Cheap to import: every run of a mirror with a password does it.
@@ -33,18 +33,24 @@ def read_regular(path: str | os.PathLike[str], most: int = _MOST) -> bytes:
 
 def read_beginning(path: str | os.PathLike[str], most: int) -> bytes:
     """Return at most the first `most` bytes of a regular file; OSError as `read_regular`."""
-    descriptor = _opened(path)
+    descriptor = regular(path, os.O_RDONLY)
     with open(descriptor, "rb") as file:
         return file.read(most)
 
 
 def require_regular(path: str | os.PathLike[str]) -> None:
     """Check a file that another program is about to read; OSError as `read_regular`."""
-    os.close(_opened(path))
+    os.close(regular(path, os.O_RDONLY))
 
 
-def _opened(path: str | os.PathLike[str]) -> int:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+def regular(path: str | os.PathLike[str], flags: int, mode: int = 0o666) -> int:
+    """Open a regular file, or make it as the flags say; for `open(…, opener=regular)` as well. OSError as above."""
+    try:
+        descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY, mode)
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # to be written to, with nothing at the other end
+            raise OSError(errno.ENXIO, "it is a named pipe or a socket", os.fspath(path)) from error
+        raise
     found = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(found):
         os.close(descriptor)

@@ -22,6 +22,7 @@ from schemas.errors import SkipjackError
 from schemas.git_command import Git, GitFailed, require_git
 from schemas.git_objects import Objects
 from schemas.problems import shown
+from schemas.reading import regular
 from schemas.records import Repository
 from schemas.sources import SourceFile
 
@@ -183,7 +184,8 @@ class _Fetch:
         """
         end = repo.folder / "applied"
         try:
-            end.write_text(f"{applied}\n")
+            with open(end, "w", encoding="ascii", opener=regular) as file:
+                file.write(f"{applied}\n")
         except OSError as error:
             raise GitFailed(f"{end}: {error.strerror}") from error
         return repo.succeeds("--shallow-file", str(end), "merge-base", "--is-ancestor", applied, commit)

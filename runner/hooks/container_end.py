@@ -9,6 +9,7 @@ import re
 import time
 
 from runner.api import Ask, CannotRun
+from schemas.reading import regular
 
 PATIENCE = 20.0
 """Seconds that the removal of a container may take."""
@@ -79,7 +80,7 @@ def write_marker(path: str, program: str, name: str) -> None:
     """Say which container there may be from now on."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
     aside = os.path.join(os.path.dirname(path), f".{name}.new")
-    with open(aside, "w", encoding="utf-8") as file:
+    with open(aside, "w", encoding="utf-8", opener=regular) as file:
         file.write(f"{program}\n{name}\n")
     os.replace(aside, path)
 
@@ -87,7 +88,7 @@ def write_marker(path: str, program: str, name: str) -> None:
 def read_marker(path: str) -> tuple[str, str] | None:
     """The container program and the container's name; None without a marker, or when the machine's end cut it short."""
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8", opener=regular) as file:
             program, name, _end = file.read().split("\n")
     except (FileNotFoundError, ValueError):
         return None

@@ -9,6 +9,7 @@ from runner.importing.draft import Draft
 from schemas import catalogue
 from schemas.errors import SkipjackError
 from schemas.problems import Refused
+from schemas.reading import regular
 from schemas.sources import SourceFile, read_directory
 
 _RUNNER_HEAD = """\
@@ -85,7 +86,7 @@ def _write_all(files: Mapping[str, str], *, folder_mode: int, mode: int) -> None
 
 def _write(path: str, text: str, mode: int) -> None:
     aside = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.new")
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    descriptor = regular(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
     with open(descriptor, "w", encoding="utf-8") as file:
         os.fchmod(descriptor, mode)
         file.write(text)

@@ -14,6 +14,7 @@ from runner.install.setup import PACKAGES, Setup
 from runner.output import say
 from runner.secret_files import HOMES
 from schemas.errors import SkipjackError
+from schemas.reading import regular
 
 PATIENCE = 300.0
 """Seconds that one command of the system may take."""
@@ -132,13 +133,16 @@ def make_folder(path: str, owner: str = "", mode: int = 0o755) -> bool:
 
 def write(path: str, text: str) -> bool:
     """Write a file if it is not as it should be, in one step; True if it was written."""
-    with contextlib.suppress(FileNotFoundError, UnicodeDecodeError), open(path, encoding="utf-8") as file:
+    with (
+        contextlib.suppress(FileNotFoundError, UnicodeDecodeError),
+        open(path, encoding="utf-8", opener=regular) as file,
+    ):
         if file.read() == text:
             return False
     aside = f"{path}.new"
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(aside, "w", encoding="utf-8") as file:
+        with open(aside, "w", encoding="utf-8", opener=regular) as file:
             file.write(text)
         os.chmod(aside, 0o644)
         os.replace(aside, path)

@@ -13,6 +13,7 @@ from typing import BinaryIO
 from runner.api import Job, Tree
 from runner.providers import deletions
 from runner.providers.deletion_names import Item, Names, read_item
+from schemas.reading import regular
 
 _ROOM = 1 << 20
 
@@ -55,7 +56,7 @@ def correct(job: Job) -> None:
 def _left(job: Job) -> Tree:
     """The files of the last deletion that are still there; none where their names are unknown."""
     for name in (job.mirror.name, *job.mirror.formerly):
-        with contextlib.suppress(OSError, ValueError), open(_path(job, name), "rb") as file:
+        with contextlib.suppress(OSError, ValueError), open(_path(job, name), "rb", opener=regular) as file:
             if file.readline() == b"%b\n" % job.past.deleting.encode():
                 return deletions.remaining(job.directory, _items(file), deletions.exempt(job.mirror))
     return Tree(0, 0)
@@ -73,7 +74,7 @@ def _path(job: Job, name: str = "") -> str:
 
 def _write(path: str, token: str, names: Names) -> None:
     aside = f"{path}.new"
-    with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
+    with open(regular(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.write(b"%b\n" % token.encode())
         names.copy(file, _ROOM)
     os.replace(aside, path)

@@ -20,7 +20,7 @@ _FILE_MODE, _FOLDER_MODE = 0o644, 0o755
 """For a web server to read, whatever the umask is."""
 
 _ASIDE = ".skipjack-new"
-_WRITING = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+_WRITING = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK
 _TOGETHER = 200
 """Files that are made durable together; each is open until then."""
 

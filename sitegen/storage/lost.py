@@ -5,6 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from schemas import presence
+from schemas.reading import read_regular, regular
 from sitegen.storage.database import StoreError
 
 _SERVER_MARK = "postgresql-mark"
@@ -81,7 +82,7 @@ class ServerMark:
     def require_new(self) -> None:
         """StoreError when the database, which is empty, was in use before."""
         try:
-            known = self._file.read_text(encoding="utf-8").splitlines()
+            known = read_regular(self._file).decode().splitlines()
         except OSError:
             return
         if self._place in known:
@@ -94,6 +95,7 @@ class ServerMark:
     def leave(self) -> None:
         """Note that the database is in use, if this user may write into the state directory."""
         with suppress(OSError):
-            if self._file.exists() and self._file.read_text(encoding="utf-8").splitlines() == [self._place]:
+            if self._file.exists() and read_regular(self._file).decode().splitlines() == [self._place]:
                 return
-            self._file.write_text(f"{self._place}\n", encoding="utf-8")
+            with open(self._file, "w", encoding="utf-8", opener=regular) as file:
+                file.write(f"{self._place}\n")
