@@ -3,7 +3,7 @@
 import json
 import time
 from datetime import datetime, tzinfo
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from runner import hold, journal, renames, schedule, trial, unit_health
 from runner.journal import Journal
@@ -43,7 +43,7 @@ def upcoming(settings: RunnerSettings, *, as_json: bool) -> None:
         plain = {"time_zone": rules.time_zone, "now": now, "slots": rules.slots, "held": rules.held}
         plain["units"] = [unit._asdict() for unit in dead]
         plain["problems"] = problems
-        say(json.dumps(plain | {"mirrors": [row._asdict() for row in rows]}, indent=2))
+        say(json.dumps(plain | {"mirrors": [_as_plain(row, rules) for row in rows]}, indent=2))
         return
     if rules.held:
         say(hold.HELD)
@@ -52,6 +52,12 @@ def upcoming(settings: RunnerSettings, *, as_json: bool) -> None:
         say(f"warning: {problem}")
     for unit in dead:
         say(f"warning: {unit.unit}: {unit.what} {unit.todo}")
+
+
+def _as_plain(row: Row, rules: Rules) -> dict[str, Any]:
+    """A row for programs: on a held worker it is the release that a due mirror waits for."""
+    held = rules.held and row.waits_for == DUE
+    return row._asdict() | ({"waits_for": HELD} if held else {})
 
 
 def say_due(settings: RunnerSettings) -> None:

@@ -40,6 +40,7 @@ class _Host(NamedTuple):
     step: tuple[float, float] | None = None
     live_until: float = 0.0
     progress: Mapping[str, Progress] = {}
+    held: bool = False
 
 
 class _Told(NamedTuple):
@@ -49,6 +50,7 @@ class _Told(NamedTuple):
     status: MirrorStatus | None
     step: tuple[float, float] | None
     progress: Progress | None
+    held: bool
 
 
 class _Judged(NamedTuple):
@@ -193,13 +195,13 @@ def _host(definition: Worker, state: WorkerState, jobs: Iterable[MirrorStatus] |
         silent_at = state.last_seen + silent_after
         step = silent_after, silent_at // (silent_after / STEPS)
     progress = {item.mirror: item for item in state.progress}
-    return _Host(definition, silent_at, step, state.last_seen + LIVE, progress)
+    return _Host(definition, silent_at, step, state.last_seen + LIVE, progress, state.held)
 
 
 def _told(definition: Mirror, facts: Facts, hosts: Mapping[str, _Host]) -> _Told:
     host = hosts.get(definition.worker, _UNHEARD)
     progress = (host.progress.get(name) for name in (definition.name, *definition.formerly))
-    return _Told(definition, _status(definition, facts), host.step, next(filter(None, progress), None))
+    return _Told(definition, _status(definition, facts), host.step, next(filter(None, progress), None), host.held)
 
 
 def _status(definition: Mirror, facts: Facts) -> MirrorStatus | None:
@@ -230,6 +232,7 @@ def _copy(told: _Told, host: _Host, now: float) -> Copy:
         counting(definition, success, status.probe),
         live,
         host.live_until if live else None,
+        host.held,
     )
 
 

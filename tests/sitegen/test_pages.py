@@ -106,6 +106,20 @@ def test_a_failure_is_explained_with_its_log() -> None:
     assert [item["id"] for item in plain["runs"]] == [2, 1]
 
 
+def test_every_page_of_a_held_workers_mirrors_says_that_it_is_held() -> None:
+    config = declared(mirror(), mirror("arch", on="w2"))
+    maker, pages = Judge(), Pages()
+    for held in (False, True, False):
+        workers = (worker()._replace(held=held), worker("w2"))
+        files = rendered(judged(config=config, workers=workers, judge=maker), pages=pages)
+        for path in ("index.html", "mirrors/debian.html", "workers.html"):
+            if path in files or held:
+                assert ("No sync starts" in page(files, path).text) == held, path
+        assert "mirrors/debian.html" in files, "made anew when the worker is held, and when it is released"
+        assert ("Held: w1 . No sync starts there" in page(files, "index.html").text) == held
+        assert "mirrors/arch.html" not in files or "Held" not in page(files, "mirrors/arch.html").text
+
+
 def test_every_copy_of_a_mirror_is_shown() -> None:
     config = declared(mirror(), mirror(on="w2", role="slave"))
     files = rendered(judged(("w1", status_of()), ("w2", status_of(status="failed", is_master=False)), config=config))
