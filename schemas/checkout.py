@@ -29,6 +29,13 @@ class Checkout:
         self.repository = folder / "repository.git"
         self.new = folder / "repository.git.new"
 
+    def make(self) -> None:
+        """Make the folder; a file in its place is damage, and is removed. A link stays: its disk may be missing."""
+        with suppress(OSError):
+            if not stat.S_ISDIR(kind := self.folder.lstat().st_mode) and not stat.S_ISLNK(kind):
+                self.folder.unlink()
+        self.folder.mkdir(parents=True, exist_ok=True)
+
     def tidy(self) -> None:
         """Remove what killed programs left behind: git's locks and half files, a half fetch, damaged repositories."""
         for path in self._leftovers():

@@ -81,7 +81,7 @@ def _locked(repository: Repository, checkout: Path, applied: str | None) -> "Ite
     folder = Checkout(checkout.absolute())
     held: list[int] = []
     try:
-        checkout.mkdir(parents=True, exist_ok=True)
+        folder.make()
         with FileLock(folder.lock, timeout=repository.timeout, on_acquired=held.append):
             yield _Fetch(repository, folder, applied, tuple(held))
     except Timeout as error:

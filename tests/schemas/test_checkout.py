@@ -305,7 +305,7 @@ def test_a_full_disk_is_named_and_when_there_is_room_the_fetch_goes_on(origin: O
 
 
 def test_a_checkout_that_cannot_be_written_names_its_owner_to_be(origin: Origin, tmp_path: Path) -> None:
-    (tmp_path / "checkout").write_text("x")
+    (tmp_path / "checkout").symlink_to(tmp_path / "not mounted")
     with pytest.raises(SkipjackError, match=r"checkout cannot be used: .*File exists. Remove it, or give it to"):
         fetch(origin.record, origin.checkout)
 
@@ -324,6 +324,21 @@ def test_a_machine_that_starts_no_process_is_no_damage(
     inode = repository.stat().st_ino
     assert fetch(origin.record, origin.checkout).commit == head(origin)
     assert repository.stat().st_ino == inode
+
+
+def test_a_checkout_that_is_no_folder_is_made_anew(origin: Origin, tmp_path: Path) -> None:
+    checkout = tmp_path / "other/checkout"
+    checkout.parent.mkdir()
+    origin.commit({"os/gnu.yml": "retry: 5\n"})
+    revision = fetch(origin.record, tmp_path / "sound")
+    for spoil in (lambda: checkout.write_text("x"), lambda: os.mkfifo(checkout)):
+        spoil()
+        assert fetch(origin.record, checkout) == revision
+        shutil.rmtree(checkout)
+    checkout.symlink_to(tmp_path / "not mounted")
+    with pytest.raises(SkipjackError):
+        fetch(origin.record, checkout)
+    assert checkout.is_symlink()
 
 
 def test_a_folder_for_the_lock_is_named(origin: Origin) -> None:
