@@ -8,6 +8,7 @@ import os
 import re
 
 from schemas.addresses import without_secrets
+from schemas.reading import regular
 from schemas.terminal import plain
 
 LONGEST = 300
@@ -71,7 +72,7 @@ def error_line(path: str) -> str:
     """
     best, found = 1, b""  # rsync's own summary says no more than its exit code
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=regular) as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - _LOOKED_AT))
             while line := file.readline(_LINE_BYTES):
                 line = line.removeprefix(_PROMPT)

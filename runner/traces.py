@@ -7,6 +7,7 @@ opened it, and earlier releases followed and started what was due in one go.
 import os
 
 from runner.places import Places
+from schemas.reading import regular
 
 _LAST_UNMARKED = 5
 """The newest format of the plan that was written by releases which left no mark beside the journal."""
@@ -26,7 +27,7 @@ def _is_unmarked(plan: str) -> bool:
     try:
         if not os.path.isfile(plan):
             return False
-        with open(plan, "rb") as file:
+        with open(plan, "rb", opener=regular) as file:
             head = file.read(100)
     except OSError:
         return False

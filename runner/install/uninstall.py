@@ -7,6 +7,7 @@ from runner.install import install, machine, render
 from runner.install.setup import MANAGER, WORKER, Setup
 from runner.output import say
 from runner.places import Places
+from schemas.reading import regular
 
 _FAILING = {
     MANAGER: ("skipjack-manager.*", "skipjack-publish.*"),
@@ -41,7 +42,7 @@ def uninstall(setup: Setup, *, stop_jobs: bool) -> None:
 def _remove_user_file(setup: Setup) -> None:
     """Remove what makes the user, if that is our file; the user itself stays, since it owns the data."""
     path, text = render.sysusers(setup)
-    with contextlib.suppress(OSError, UnicodeDecodeError), open(path, encoding="utf-8") as file:
+    with contextlib.suppress(OSError, UnicodeDecodeError), open(path, encoding="utf-8", opener=regular) as file:
         if file.readline() == text.partition("\n")[0] + "\n":
             machine.remove(path)
 
