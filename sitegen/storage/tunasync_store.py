@@ -53,6 +53,24 @@ def alter(
     return job.told
 
 
+def replace_status(
+    opened: Store, worker: str, mirror: str, expected: str | None, changed: dict[str, Any]
+) -> dict[str, Any] | None:
+    """Put something else into a job that still has the `expected` status, or any without one.
+
+    Returns what stood there; None when there is no such job. It is no sign of life of the worker.
+    """
+    with opened.transaction(writing=True) as tx:
+        before = _told(tx, worker, mirror)
+        if before is None or expected not in (None, before.told["status"]):
+            return None
+        seen = tx.execute(select(tables.workers.c.last_seen).where(tables.workers.c.name == worker)).scalar() or 0
+        job = before._replace(told=before.told | changed)
+        _write_job(tx, job)
+        _deliver(tx, worker, int(seen * 1e9), tunasync_rules.status_of(job))
+    return {key: before.told[key] for key in changed}
+
+
 def schedule(opened: Store, worker: str, times: dict[str, str], now: int) -> None:
     """Keep when runs are due; mirrors that are not known are passed over, as tunasync does."""
     with opened.transaction(writing=True) as tx:
@@ -155,11 +173,16 @@ def decode(text: str) -> Job:
     return job
 
 
-def _keep(tx: Connection, job: Job, now: int) -> None:
+def _write_job(tx: Connection, job: Job) -> None:
     worker, mirror = job.told["worker"], job.told["name"]
     mine = (tunasync_jobs.c.worker == worker) & (tunasync_jobs.c.mirror == mirror)
     tx.execute(delete(tunasync_jobs).where(mine))
     tx.execute(insert(tunasync_jobs).values(worker=worker, mirror=mirror, document=json.dumps(job._asdict())))
+
+
+def _keep(tx: Connection, job: Job, now: int) -> None:
+    worker = job.told["worker"]
+    _write_job(tx, job)
     seen = update(tunasync_workers).where(tunasync_workers.c.name == worker)
     tx.execute(seen.values(last_online=stamp(now)))
     _deliver(tx, worker, now, tunasync_rules.status_of(job))

@@ -28,9 +28,9 @@ class Json(JSONResponse):
     media_type = "application/json; charset=utf-8"
 
 
-def for_all(content: Any) -> Response:
+def for_all(content: Any, status: int = 200) -> Response:
     """An answer that pages of any site may read."""
-    return Json(content, headers=FOR_ALL)
+    return Json(content, status, headers=FOR_ALL)
 
 
 class Written:

@@ -20,7 +20,10 @@ class Parameter(NamedTuple):
 
 
 class Endpoint(NamedTuple):
-    """A route; `answer` and `body` name schemas, as in `commands#state` for a part and `report` for a whole one."""
+    """A route; `answer` and `body` name schemas, as in `commands#state` for a part and `report` for a whole one.
+
+    `also` are statuses of the same answer beside the usual one.
+    """
 
     method: str
     path: str
@@ -32,3 +35,4 @@ class Endpoint(NamedTuple):
     parameters: tuple[Parameter, ...] = ()
     status: int = 200
     refusals: tuple[int, ...] = ()
+    also: tuple[int, ...] = ()

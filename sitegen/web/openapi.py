@@ -68,7 +68,8 @@ def _operation(row: Endpoint) -> dict[str, Any]:
         "description": _WHO[row.access],
         "security": _SECURITY[row.access],
         "parameters": [*_in_path(row.path), *map(_in_query, row.parameters)],
-        "responses": {str(row.status): _answer("As wanted.", row.answer)} | _refusals(row),
+        "responses": {str(status): _answer("As wanted.", row.answer) for status in (row.status, *row.also)}
+        | _refusals(row),
     }
     if row.body is not None:
         plain["requestBody"] = {"required": True, "content": _content(row.body)}

@@ -1,6 +1,6 @@
 """Tunasync's `POST /cmd`: for our own workers a command like any other, for those of tunasync a call to their URL."""
 
-import time
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -29,6 +29,9 @@ VERBS = frozenset({
 _MARKED = {commands.DISABLE: DISABLED, commands.STOP: PAUSED}
 """What a Go worker's job counts as once it was told so."""
 
+_RELOADED = 200, 404
+"""A Go worker that reloads goes on to look for the mirror without a name, and answers that there is none."""
+
 
 class TunasyncControl:
     """The one route that controls."""
@@ -45,7 +48,7 @@ class TunasyncControl:
         return [
             Endpoint(
                 "POST", "/cmd", self.command, "Give a command to one worker.", "api#pong", endpoint.LISTED,
-                "api#tunasync_command", refusals=(400, 404, 409, 413, 502),
+                "api#tunasync_command", refusals=(400, 404, 409, 413, 502), also=(202,),
             )
         ]  # fmt: skip
 
@@ -60,7 +63,9 @@ class TunasyncControl:
         if await in_thread(self._control.is_known, worker):
             await self._own(found, worker, by(request))
         else:
-            await in_thread(self._foreign, found, worker, by(request))
+            unconfirmed = await in_thread(self._foreign, found, worker, by(request))
+            if unconfirmed:  # `tunasynctl` shows the body of every answer but 200
+                return for_all({"message": unconfirmed}, status=202)
         return for_all({"message": f"successfully send command to worker {worker}"})
 
     async def _own(self, found: Message, worker: str, who: Entry) -> None:
@@ -73,7 +78,8 @@ class TunasyncControl:
             await self._commands.issue(Order(commands.ENABLE, (mirror,), False, worker), who)
         await self._commands.issue(order, who)
 
-    def _foreign(self, found: Message, worker: str, who: Entry) -> None:
+    def _foreign(self, found: Message, worker: str, who: Entry) -> str:
+        """Pass a command on to a Go worker; returns why it is not confirmed, empty when it is."""
         known = tunasync_store.workers(self._store).get(worker)
         if known is None:
             raise Refused(400, f"worker {worker} is not registered yet")
@@ -85,13 +91,29 @@ class TunasyncControl:
         details = {"mirrors": [found.text("mirror_id", 100)], "url": shown}
         with self._store.transaction(writing=True) as tx:
             audit_store.write(tx, who._replace(action=f"command {plain['cmd']}", subject=worker, details=details))
+        verb, mirror = found.text("cmd"), found.text("mirror_id", 100)
+        before = self._mark(worker, mirror, verb)
         try:
-            caller.post(url, plain)
+            caller.post(url, plain, _RELOADED if verb == commands.RELOAD and not mirror else (200,))
+        except caller.NotConfirmed as error:
+            unconfirmed = f"{verb} was sent to worker {worker}, but is not confirmed: {error}"
+            if before:
+                self._correct(worker, mirror, verb, {"error_msg": unconfirmed})
+            return unconfirmed
         except caller.NotReached as error:
+            if before:
+                self._correct(worker, mirror, verb, before)
             raise Refused(502, f"post command to worker {worker}({shown}) fail: {error}") from error
-        self._mark(worker, found)
+        return ""
 
-    def _mark(self, worker: str, found: Message) -> None:
-        mirror, status = found.text("mirror_id", 100), _MARKED.get(found.text("cmd"))
-        if status and any(job["name"] == mirror for job in tunasync_store.jobs(self._store, worker)):
-            tunasync_store.alter(self._store, worker, mirror, {"status": status}, time.time_ns())
+    def _mark(self, worker: str, mirror: str, verb: str) -> dict[str, Any] | None:
+        """Show a job as held before its worker is called; returns what was shown before.
+
+        A worker answers after its hooks, and what it reports meanwhile is newer than the mark.
+        """
+        status = _MARKED.get(verb)
+        return tunasync_store.replace_status(self._store, worker, mirror, None, {"status": status}) if status else None
+
+    def _correct(self, worker: str, mirror: str, verb: str, shown: dict[str, Any]) -> None:
+        """Put something else into a job that still has our mark."""
+        tunasync_store.replace_status(self._store, worker, mirror, _MARKED[verb], shown)

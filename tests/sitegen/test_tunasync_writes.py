@@ -4,7 +4,7 @@ import http.server
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ import requests
 from sitegen.messages.envelope import Refused
 from sitegen.messages.tunasync_rules import message, new_job, seconds, stamp, status_of, told
 from sitegen.storage import audit_store, tunasync_store
-from tests.sitegen.kit import Manager, envelope_of, report_of
+from sitegen.web import caller
+from tests.sitegen.kit import PATIENCE, Manager, envelope_of, report_of
 from tests.sitegen.kit import status_of as status_of_ours
 
 ZERO = "0001-01-01T00:00:00Z"
@@ -213,10 +214,13 @@ class Worker(http.server.BaseHTTPRequestHandler):
     """A worker of tunasync that takes commands."""
 
     taken: list[Any]
+    code: int
+    before_answer: Callable[[], object]
 
     def do_POST(self) -> None:
         self.taken.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-        self.send_response(200)
+        self.before_answer()
+        self.send_response(self.code)
         self.send_header("Content-Length", "0")
         self.end_headers()
 
@@ -225,9 +229,10 @@ class Worker(http.server.BaseHTTPRequestHandler):
 
 
 @contextmanager
-def working() -> Iterator[tuple[str, list[Any]]]:
+def working(code: int = 200, before_answer: Callable[[], object] = bool) -> Iterator[tuple[str, list[Any]]]:
+    """A worker that answers every command with one status, after something else was done."""
     taken: list[Any] = []
-    handler = type("Taking", (Worker,), {"taken": taken})
+    handler = type("Taking", (Worker,), {"taken": taken, "code": code, "before_answer": staticmethod(before_answer)})
     with http.server.HTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -267,6 +272,76 @@ def test_every_verb_is_passed_on_as_it_came(tmp_path: Path, verb: str, becomes: 
         assert go.send("POST", "/cmd", order | {"worker_id": "w1"})[0] == 200
         assert taken == [order]
         assert [job["status"] for job in go.jobs()] == [becomes]
+
+
+def order(verb: str, mirror: str = "debian") -> dict[str, Any]:
+    return {"cmd": verb, "mirror_id": mirror, "worker_id": "w1", "args": None, "options": None}
+
+
+def test_a_reload_that_is_answered_404_was_done(tmp_path: Path) -> None:
+    with working(404) as (url, taken), serving(tmp_path, call=[url]) as go:
+        go.register(url)
+        go.status("success")
+        assert go.send("POST", "/cmd", order("reload", ""))[0] == 200
+        assert [each["cmd"] for each in taken] == ["reload"]
+        for verb, mirror in (("reload", "debian"), ("start", "debian"), ("disable", "debian")):
+            code, answer = go.send("POST", "/cmd", order(verb, mirror))
+            assert (code, answer["error"].endswith("it answered 404")) == (502, True), verb
+        assert [job["status"] for job in go.jobs()] == ["success"], "one that refuses is not marked"
+
+
+@pytest.mark.parametrize("code", [500, 406])
+def test_a_reload_that_is_refused_is_an_error(tmp_path: Path, code: int) -> None:
+    with working(code) as (url, _taken), serving(tmp_path, call=[url]) as go:
+        go.register(url)
+        assert go.send("POST", "/cmd", order("reload", ""))[0] == 502
+
+
+@pytest.mark.parametrize(
+    ("verb", "becomes"), [("disable", "disabled"), ("stop", "paused"), ("restart", "syncing"), ("ping", "syncing")]
+)
+def test_a_worker_whose_answer_is_late_is_not_confirmed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str, becomes: str
+) -> None:
+    monkeypatch.setattr(caller, "TIMEOUT", 0.2)
+    over = threading.Event()
+    with working(200, lambda: over.wait(PATIENCE)) as (url, taken), serving(tmp_path, call=[url]) as go:
+        go.register(url)
+        go.status("syncing")
+        code, answer = go.send("POST", "/cmd", order(verb))
+        over.set()
+        assert (code, "not confirmed" in answer["message"], len(taken)) == (202, True, 1)
+        (job,) = go.jobs()
+        assert (job["status"], "not confirmed" in job["error_msg"]) == (becomes, becomes != "syncing")
+        assert [each["status"] for each in go.manager.get("/jobs")] == [becomes]
+        go.status("success")
+        (job,) = go.jobs()
+        assert (job["status"], job["error_msg"]) == ("success", ""), "the next report is the truth"
+
+
+def test_a_job_is_marked_before_its_worker_is_called_and_reports_win(tmp_path: Path) -> None:
+    seen: list[Any] = []
+
+    def report() -> None:
+        seen.extend(job["status"] for job in go.jobs())
+        go.status("failed", error_msg="killed")
+
+    with working(500, report) as (url, _taken), serving(tmp_path, call=[url]) as go:
+        go.register(url)
+        go.status("syncing")
+        assert go.send("POST", "/cmd", order("disable"))[0] == 502
+        (job,) = go.jobs()
+        assert (seen, job["status"], job["error_msg"]) == (["disabled"], "failed", "killed")
+
+
+def test_a_command_is_no_sign_of_life_of_a_worker(tmp_path: Path) -> None:
+    url = "http://127.0.0.1:9/"
+    with serving(tmp_path, call=[url]) as go:
+        go.register(url)
+        go.status("success")
+        before = go.manager.get("/workers")
+        assert go.send("POST", "/cmd", order("disable"))[0] == 502
+        assert go.manager.get("/workers") == before
 
 
 def test_after_a_restart_of_the_manager_a_worker_finds_what_is_held(tmp_path: Path) -> None:
