@@ -32,7 +32,8 @@ class Plan(NamedTuple):
     """What one transaction has to write. A later status or run of the same key has taken the earlier one's place.
 
     `cleared` are workers whose snapshot replaces everything that was known of their mirrors; states are keyed by
-    worker and mirror, runs by journal and number of the run and stand beside their mirror's name.
+    worker and mirror, runs by journal and number of the run and stand beside their mirror's name. `taken_over` are
+    those of `cleared` that were workers of tunasync.
     """
 
     acknowledged: dict[Journal, int]
@@ -42,13 +43,16 @@ class Plan(NamedTuple):
     runs: dict[tuple[Journal, int], tuple[str, Run]]
     answers: list[Answer]
     news: bool
+    taken_over: set[str]
 
 
 class Known(NamedTuple):
-    """What the store knew before the batch: acknowledged numbers, and the condition of workers that sent no reports."""
+    """What the store knew before the batch: acknowledged numbers, the condition of workers that sent no reports, and
+    which workers with a new journal were workers of tunasync."""
 
     acknowledged: Mapping[Journal, int]
     conditions: Mapping[str, "Condition"]
+    of_tunasync: frozenset[str] = frozenset()
 
 
 class Condition(NamedTuple):
@@ -84,10 +88,13 @@ def judge(acknowledged: int, reports: Iterable[Report]) -> Verdict:
 def plan(deliveries: Sequence[Delivery], known: Known) -> Plan:
     """Work out what a batch leaves to be written, and whether it alters any page."""
     news = any(_is_news(delivery, known.conditions.get(delivery.envelope.worker)) for delivery in deliveries)
-    result = Plan(dict(known.acknowledged), {}, set(), {}, {}, [], news)
+    result = Plan(dict(known.acknowledged), {}, set(), {}, {}, [], news, set())
     for delivery in deliveries:
         envelope = delivery.envelope
         journal = (envelope.worker, envelope.journal)
+        if envelope.worker in known.of_tunasync - result.taken_over and envelope.journal != TUNASYNC:
+            result.taken_over.add(envelope.worker)
+            _clear(result, envelope.worker)
         verdict = judge(result.acknowledged.get(journal, 0), envelope.reports)
         result.acknowledged[journal] = verdict.acknowledged
         result.envelopes[envelope.worker] = delivery
@@ -121,9 +128,7 @@ def _apply(result: Plan, delivery: Delivery, report: Report) -> None:
     received_at = math.inf if envelope.journal == TUNASYNC else delivery.received_at
     worker, journal = envelope.worker, (envelope.worker, envelope.journal)
     if report.kind == SNAPSHOT:
-        result.cleared.add(worker)
-        for key in [key for key in result.states if key[0] == worker]:
-            del result.states[key]
+        _clear(result, worker)
     for mirror, run in report.runs:
         result.runs[journal, int(run.id)] = (mirror, clocks.run_as_of(run, received_at))
     for told in report.statuses:
@@ -131,3 +136,10 @@ def _apply(result: Plan, delivery: Delivery, report: Report) -> None:
         result.states[worker, status.mirror] = (envelope.journal, status)
         if status.run is not None:
             result.runs[journal, int(status.run.id)] = (status.mirror, status.run)
+
+
+def _clear(result: Plan, worker: str) -> None:
+    """Forget everything that was known of a worker's mirrors."""
+    result.cleared.add(worker)
+    for key in [key for key in result.states if key[0] == worker]:
+        del result.states[key]

@@ -15,7 +15,7 @@ from schemas import presence
 from schemas.records import DatabaseAddress
 from schemas.report import MirrorStatus, Run
 from schemas.states import ENDS
-from sitegen.messages.model import Declared, Delivery, Facts, Kept, PastRun, WorkerState
+from sitegen.messages.model import TUNASYNC, Declared, Delivery, Facts, Kept, PastRun, WorkerState
 from sitegen.storage import accept, codec, damage, dialects, lost, rows, tables
 from sitegen.storage.database import Database, StoreError, number
 from sitegen.storage.dialects import select_of, upsert
@@ -241,12 +241,23 @@ def apply_in(tx: Connection, deliveries: Sequence[Delivery]) -> Kept:
 def _known(tx: Connection, deliveries: Iterable[Delivery]) -> accept.Known:
     workers = {item.envelope.worker for item in deliveries}
     journals = select_of(tx, tables.journals, ("worker", "journal", "acknowledged"), "worker", workers)
+    acknowledged = {(row[0], row[1]): row[2] for row in journals}
+    new = {name for name, journal in map(_journal_of, deliveries) if not acknowledged.get((name, journal))}
     quiet = {item.envelope.worker for item in deliveries if not item.envelope.reports}
     conditions = select_of(tx, tables.workers, ("name", *accept.Condition._fields), "name", quiet) if quiet else ()
     return accept.Known(
-        {(row[0], row[1]): row[2] for row in journals},
+        acknowledged,
         {row[0]: accept.Condition._make(tuple(row)[1:]) for row in conditions},
+        frozenset(
+            row[0] for row in select_of(tx, tables.workers, ("name", "journal"), "name", new) if row[1] == TUNASYNC
+        )
+        if new
+        else frozenset(),
     )
+
+
+def _journal_of(delivery: Delivery) -> accept.Journal:
+    return delivery.envelope.worker, delivery.envelope.journal
 
 
 def _write_plan(tx: Connection, plan: accept.Plan, known: accept.Known) -> None:
@@ -259,6 +270,9 @@ def _write_plan(tx: Connection, plan: accept.Plan, known: accept.Known) -> None:
 
 
 def _write_states(tx: Connection, plan: accept.Plan, change: int) -> None:
+    for worker in plan.taken_over:
+        tx.execute(delete(tables.tunasync_workers).where(tables.tunasync_workers.c.name == worker))
+        tx.execute(delete(tables.tunasync_jobs).where(tables.tunasync_jobs.c.worker == worker))
     for worker in plan.cleared:
         tx.execute(delete(tables.mirror_state).where(tables.mirror_state.c.worker == worker))
         tx.execute(update(tables.workers).where(tables.workers.c.name == worker).values(replaced=change))

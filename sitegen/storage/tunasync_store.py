@@ -143,7 +143,10 @@ def jobs(opened: Store, worker: str | None = None) -> list[dict[str, Any]]:
 
 def _jobs(tx: Connection, worker: str | None = None) -> list[Job]:
     which = select(tunasync_jobs).order_by(tunasync_jobs.c.mirror, tunasync_jobs.c.worker)
-    if worker is not None:
+    if worker is None:  # an older release left rows of workers that became ours
+        of_go = select(tables.workers.c.name).where(tables.workers.c.journal == TUNASYNC)
+        which = which.where(tunasync_jobs.c.worker.in_(of_go))
+    else:
         which = which.where(tunasync_jobs.c.worker == worker)
     return list(damage.sound(partial(read, *row) for row in tx.execute(which)))
 

@@ -16,7 +16,7 @@ from sitegen.messages.envelope import Refused
 from sitegen.messages.tunasync_rules import message, new_job, seconds, stamp, status_of, told
 from sitegen.storage import audit_store, tunasync_store
 from sitegen.web import caller
-from tests.sitegen.kit import PATIENCE, Manager, envelope_of, report_of
+from tests.sitegen.kit import PATIENCE, Manager, envelope_of, report_of, run_of
 from tests.sitegen.kit import status_of as status_of_ours
 
 ZERO = "0001-01-01T00:00:00Z"
@@ -402,6 +402,35 @@ def test_a_command_for_one_of_our_workers_becomes_a_command_of_ours(go: Go) -> N
     ]
     assert go.send("POST", "/workers/ours/jobs/debian", {"name": "debian", "status": "failed"})[0] == 400
     assert go.send("POST", "/workers", {"id": "ours", "url": "http://x/"})[0] == 400
+
+
+@pytest.mark.parametrize("remembered", [False, True])
+def test_a_worker_that_becomes_ours_leaves_nothing_of_tunasync_but_its_history(go: Go, remembered: bool) -> None:
+    go.register()
+    for mirror in ("debian", "gone"):
+        go.status("pre-syncing", mirror)
+        go.status("success", mirror, size="3T")
+    if remembered:
+        assert [job["size"] for job in go.manager.get("/jobs")] == ["3T", "3T"]
+    ours = status_of_ours("debian", size=5 * 10**9, run=run_of(1, size=5 * 10**9))
+    assert go.manager.post(envelope_of(report_of(1, ours)), go.manager.token("w1"))
+    assert [(job["name"], job["size"]) for job in go.manager.get("/jobs")] == [("debian", "5.00G")]
+    assert [(job["name"], job["size"]) for job in go.jobs()] == [("debian", "5.00G")]
+    (worker,) = go.manager.get("/workers")
+    assert (worker["id"], worker["url"]) == ("w1", "")
+    runs = go.manager.get("/api/v1/runs")["runs"]
+    assert sorted(run["mirror"] for run in runs) == ["debian", "debian", "gone"]
+    assert go.send("POST", "/workers/w1/jobs/debian", {"name": "debian", "status": "failed"})[0] == 400
+    go.send("DELETE", "/workers/w1")
+    go.register()
+    assert go.jobs() == []
+
+
+def test_a_worker_of_ours_without_a_report_takes_over_too(go: Go) -> None:
+    go.register()
+    go.status("success", size="3T")
+    go.manager.post(envelope_of(), go.manager.token("w1"))
+    assert go.manager.get("/jobs") == []
 
 
 WRITES = [
