@@ -54,10 +54,11 @@ class TunasyncManager:
             return 0
         try:
             with journal.opened(self._places.journal) as book:
-                shown = self._shown = self._shown if self._shown is not None else self._meet()
+                # it may show something else by now: `tunasynctl` marks a job as paused without asking its worker
+                shown = self._shown = self._meet() if self._shown is None else self._list()
                 delivered = self._drain(book, shown)
                 for status in book.statuses():
-                    if status.mirror not in shown:
+                    if _is_false(status, shown.get(status.mirror)):
                         self._tell(status, shown, news=False)
                 self._tell_schedules(book)
                 book.give_back()
@@ -74,6 +75,10 @@ class TunasyncManager:
         """Register, and learn what it shows of our mirrors."""
         never = {"last_online": _ZERO, "last_register": _ZERO}
         self._ask("POST", "/workers", {"id": self._worker, "url": "", "token": ""} | never)
+        return self._list()
+
+    def _list(self) -> dict[str, str]:
+        """What it shows of our mirrors."""
         path = f"/workers/{quote(self._worker)}/jobs"
         try:
             return {str(job["name"]): str(job["status"]) for job in self._ask("GET", path) or []}
@@ -99,6 +104,11 @@ class TunasyncManager:
             self._tell_status(status, PRE_SYNCING, shown)  # from which it takes that there was a start at all
         if news or status.status in _HELD:
             self._tell_status(status, TO_TUNASYNC[status.status], shown)
+        elif status.status in _AT_WORK:
+            if shown.get(name) not in _AT_WORK:
+                self._tell_status(status, PRE_SYNCING, shown)
+            if shown[name] != TO_TUNASYNC[status.status]:
+                self._tell_status(status, TO_TUNASYNC[status.status], shown)
         elif (name not in shown or shown[name] in _HELD) and status.status not in _NOT_BEGUN:
             self._tell_status(status, NONE, shown)
         elif status.status in ENDS and status.size is not None:
@@ -145,6 +155,15 @@ class TunasyncManager:
 
 _HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
 _LATER = "Nothing is lost: the reports wait here and are sent later."
+
+
+def _is_false(status: MirrorStatus, word: str | None) -> bool:
+    """Whether what is shown of a mirror has to be corrected: nothing, a hold that is none, or a run as none."""
+    if word is None:
+        return True
+    if status.status in _AT_WORK:
+        return word not in _AT_WORK
+    return (word in _HELD or status.status in _HELD) and word != TO_TUNASYNC[status.status]
 
 
 def _is_news(status: MirrorStatus, made_at: float) -> bool:

@@ -204,6 +204,7 @@ class TunasyncAccess(NamedTuple):
     reads: bool = True
     writes_from: tuple[str, ...] = ()
     call: tuple[str, ...] = ()
+    ca_cert: str | None = None
 
 
 class DatabaseAddress(NamedTuple):

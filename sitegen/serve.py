@@ -69,7 +69,9 @@ def prepared(
     check_server()
     with contextlib.ExitStack() as stack:
         certificate = Certificate(settings.tls) if settings.tls else None
-        gate = Gate(settings.limits, networks(settings.trusted_proxies, "trusted_proxies"))
+        listed = networks(settings.trusted_proxies, "trusted_proxies")
+        writers = networks(settings.tunasync.writes_from, "tunasync.writes_from")
+        gate = Gate(settings.limits, (*listed, *writers))
         listener = stack.enter_context(_listen(settings.listen))
         stack.enter_context(locks.serving(settings))
         store = stack.enter_context(Store(settings.state_dir, settings.database, settings.site_dir))

@@ -1,7 +1,7 @@
 """Who is asking, and what they sent: tokens, addresses, bodies and parameters of a query."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from starlette.requests import ClientDisconnect, Request
@@ -12,7 +12,7 @@ from sitegen.messages.envelope import Refused
 from sitegen.messages.model import Token
 from sitegen.storage.store import Store, StoreError
 from sitegen.storage.token_store import OPERATOR, WORKER
-from sitegen.web.addresses import contains, networks, unmapped
+from sitegen.web.addresses import Network, contains, networks, unmapped
 from sitegen.web.patience import in_thread
 from sitegen.web.token_cache import TokenCache
 
@@ -103,10 +103,15 @@ class Access:
             raise Refused(403, f"the token's scope is {token.scope}, and only a token of scope {scope} may do this")
         return token
 
+    def is_unlimited(self, request: Request) -> bool:
+        """Whether the limits for one client do not apply: it may write as a worker of tunasync."""
+        is_direct = self._behind_proxy or "x-forwarded-for" not in request.headers
+        return is_direct and _is_in(self._writers, client(request))
+
     def may_write_tunasync(self, request: Request) -> None:
         """Let only listed addresses change something without a token, and no page that they happen to show."""
         host = client(request)
-        if not any(contains(network, host) for network in self._writers):
+        if not _is_in(self._writers, host):
             raise Refused(403, f"{host or 'this client'} may not change anything: it is not in `tunasync.writes_from`")
         if "origin" in request.headers:
             raise Refused(403, "a page in a browser may not change anything")
@@ -154,6 +159,10 @@ def _secret(request: Request) -> str:
             scheme, _, secret = value.decode("latin-1").partition(" ")
             return secret.strip() if scheme.lower() == "bearer" else ""
     return ""
+
+
+def _is_in(listed: Iterable[Network], host: str) -> bool:
+    return any(contains(network, host) for network in listed)
 
 
 def shows_token(request: Request) -> bool:

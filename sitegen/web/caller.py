@@ -5,9 +5,10 @@ Only URLs of the manager's own settings come here; no redirect is followed and n
 
 import http.client
 import json
+import ssl
 from collections.abc import Collection, Mapping
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 TIMEOUT = 3.0
 """Seconds for each step; `tunasynctl` itself waits for 5."""
@@ -21,13 +22,15 @@ class NotConfirmed(Exception):  # noqa: N818 - it is what happened to the call
     """The worker has the command, but its answer did not come in time; says why."""
 
 
-def post(url: str, content: Mapping[str, Any], accepted: Collection[int] = (200,)) -> None:
-    """Post JSON; NotReached unless the answer's status is `accepted`, NotConfirmed when no answer came in time."""
+def post(url: str, content: Mapping[str, Any], accepted: Collection[int] = (200,), ca_cert: str | None = None) -> None:
+    """Post JSON; NotReached unless the answer's status is `accepted`, NotConfirmed when no answer came in time.
+
+    `ca_cert` is the file of the authority that signed the certificate, None for a public one.
+    """
     place = urlsplit(url)
     try:
-        kind = http.client.HTTPSConnection if place.scheme == "https" else http.client.HTTPConnection
-        connection = kind(place.hostname or "", place.port, timeout=TIMEOUT)
-    except ValueError as error:
+        connection = _connection(place, ca_cert)
+    except (ValueError, OSError) as error:
         raise NotReached(str(error)) from error
     try:
         target = (place.path or "/") + (f"?{place.query}" if place.query else "")
@@ -39,6 +42,17 @@ def post(url: str, content: Mapping[str, Any], accepted: Collection[int] = (200,
         connection.close()
     if status not in accepted:
         raise NotReached(f"it answered {status}")
+
+
+def _connection(place: SplitResult, ca_cert: str | None) -> http.client.HTTPConnection:
+    host = place.hostname or ""
+    if place.scheme != "https":
+        return http.client.HTTPConnection(host, place.port, timeout=TIMEOUT)
+    try:
+        trusted = ssl.create_default_context(cafile=ca_cert)
+    except OSError as error:
+        raise NotReached(f"`tunasync.ca_cert` {ca_cert} cannot be used: {error.strerror or error}") from error
+    return http.client.HTTPSConnection(host, place.port, timeout=TIMEOUT, context=trusted)
 
 
 def _status(connection: http.client.HTTPConnection) -> int:

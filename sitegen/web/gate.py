@@ -30,10 +30,10 @@ class Deadlines(Protocol):
 class Gate:
     """Counts connections. Only for the event loop's thread, but for the figures."""
 
-    def __init__(self, limits: Limits, proxies: Iterable[Network] = ()) -> None:
+    def __init__(self, limits: Limits, uncounted: Iterable[Network] = ()) -> None:
         self.limits = limits
         self.ended = dict.fromkeys((TOO_MANY, TOO_MANY_OF_ADDRESS, TOO_LARGE, TOO_SLOW, MALFORMED, NOT_READ), 0)
-        self._proxies = tuple(proxies)
+        self._uncounted = tuple(uncounted)
         self._open: dict[Deadlines, str | None] = {}
         self._of_address: dict[str, int] = {}
         self._lingering: set[Deadlines] = set()
@@ -47,7 +47,7 @@ class Gate:
         """Count a new connection; returns the reason and the words with which to refuse it, if it is one too many.
 
         A refused one counts until it leaves, but not for its address. Connections of trusted proxies, which bring
-        requests of many, count for no address. One that is in already stays.
+        requests of many, and of listed writers count for no address. One that is in already stays.
         """
         if connection in self._open:
             return None
@@ -63,7 +63,7 @@ class Gate:
         if is_full:
             return TOO_MANY, f"there are {most} connections already"
         host = unmapped(host)
-        if any(contains(network, host) for network in self._proxies):
+        if any(contains(network, host) for network in self._uncounted):
             return None
         address = subscriber(host)
         already = self._of_address.get(address, 0)

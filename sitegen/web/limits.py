@@ -1,7 +1,8 @@
 """How often one address may ask, and how many requests it may have under way.
 
 A bucket fills slowly, and each request takes one from it. A client with a valid token asks as often as it needs to, and
-its requests under way are counted by token once its address has as many as it may.
+its requests under way are counted by token once its address has as many as it may. Addresses from which tunasync's
+workers write are not limited: many of these may be behind one address, and they do not send a report again.
 """
 
 import ipaddress
@@ -75,6 +76,9 @@ class RateLimit:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer it with 429."""
         request = Request(scope)
+        if self._who.is_unlimited(request):
+            await self._app(scope, receive, send)
+            return
         client = subscriber(access.client(request))
         wait = self._buckets.wait(client)
         if wait and not await self._who.is_known(request):

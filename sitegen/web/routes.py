@@ -51,7 +51,7 @@ def endpoints(
     if settings.tunasync.reads:
         rows += TunasyncReads(store, access, current).endpoints()
     rows += TunasyncWrites(store, access, ingest).endpoints()
-    rows += TunasyncControl(store, access, control, commands, settings.tunasync.call).endpoints()
+    rows += TunasyncControl(store, access, control, commands, settings.tunasync).endpoints()
     rows += Metrics(access, current, store, gate).endpoints()
     rows.append(openapi.endpoint_of(rows))
     return rows

@@ -6,6 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from schemas.addresses import without_secrets
+from schemas.records import TunasyncAccess
 from schemas.states import DISABLED, PAUSED
 from sitegen.messages import commands, tunasync_rules
 from sitegen.messages.commands import Order
@@ -36,12 +37,13 @@ _RELOADED = 200, 404
 class TunasyncControl:
     """The one route that controls."""
 
-    def __init__(self, store: Store, who: Access, control: Control, own: Commands, urls: tuple[str, ...]) -> None:
+    def __init__(self, store: Store, who: Access, control: Control, own: Commands, settings: TunasyncAccess) -> None:
         self._store = store
         self._access = who
         self._control = control
         self._commands = own
-        self._urls = frozenset(url.rstrip("/") for url in urls)
+        self._urls = frozenset(url.rstrip("/") for url in settings.call)
+        self._ca_cert = settings.ca_cert
 
     def endpoints(self) -> list[Endpoint]:
         """The row of this part of the API."""
@@ -94,7 +96,8 @@ class TunasyncControl:
         verb, mirror = found.text("cmd"), found.text("mirror_id", 100)
         before = self._mark(worker, mirror, verb)
         try:
-            caller.post(url, plain, _RELOADED if verb == commands.RELOAD and not mirror else (200,))
+            accepted = _RELOADED if verb == commands.RELOAD and not mirror else (200,)
+            caller.post(url, plain, accepted, self._ca_cert)
         except caller.NotConfirmed as error:
             unconfirmed = f"{verb} was sent to worker {worker}, but is not confirmed: {error}"
             if before:

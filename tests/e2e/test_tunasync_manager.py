@@ -177,3 +177,39 @@ def test_paused_and_disabled_mirrors_are_shown_so_until_they_are_not(
     status(subject, "m", "success")
     subject.command("courier")
     assert shown(model, "m")["status"] == "success"
+
+
+def test_a_run_that_a_lost_memory_does_not_know_is_shown_as_syncing(
+    repository: ConfigRepository, subject: Worker, model: Model, gate: Gate
+) -> None:
+    repository.commit({"m.yml": gate.mirror("measure_size: false\n")}, "Add m")
+    subject.command("follow", "--start")
+    syncing(subject, gate, "m")
+    subject.command("courier")
+    model.workers.clear()
+    model.jobs.clear()
+    subject.command("courier")
+    assert (shown(model, "m")["status"], shown(model, "m")["last_started"] > ZERO) == ("syncing", True)
+    gate.open.touch()
+    status(subject, "m", "success")
+    subject.command("courier")
+    assert model.words("m") == ["pre-syncing", "syncing", "pre-syncing", "syncing", "success"]
+
+
+def test_a_hold_that_is_none_is_corrected_without_any_news(
+    repository: ConfigRepository, subject: Worker, model: Model, gate: Gate
+) -> None:
+    repository.commit({"m.yml": gate.mirror("measure_size: false\n"), "n.yml": gate.mirror()}, "Add both")
+    subject.command("follow", "--start")
+    syncing(subject, gate, "m")
+    subject.command("disable", "n")
+    subject.command("courier")
+    shown(model, "m")["status"], shown(model, "n")["status"] = "paused", "success"
+    subject.command("courier")
+    assert (shown(model, "m")["status"], shown(model, "n")["status"]) == ("syncing", "disabled")
+    gate.open.touch()
+    status(subject, "m", "success")
+    subject.command("courier")
+    shown(model, "m")["status"] = "paused"
+    subject.command("courier")
+    assert shown(model, "m")["status"] == "none", "as of one that was enabled, until its next run"

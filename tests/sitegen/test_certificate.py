@@ -1,10 +1,12 @@
 """HTTPS by the manager itself, with real certificates that are renewed while it serves."""
 
+import http.server
 import os
 import resource
 import socket
 import ssl
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from sitegen.web import acceptor
+from sitegen.web import acceptor, caller
 from tests.sitegen.kit import PATIENCE, Manager, wait_for
 
 PING = b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -111,6 +113,37 @@ def test_half_a_renewal_and_a_broken_one_change_nothing_and_are_told(
             told = next(line for line in process.stderr if "former certificate" in line)
             assert "Check `tls` in the settings" in told
             assert shows(manager, first), "with the key that is in memory"
+
+
+def test_a_worker_with_an_authority_of_its_own_is_called(first: dict[str, str], tmp_path: Path) -> None:
+    taken: list[bytes] = []
+
+    class Taking(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            taken.append(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_words: object) -> None:
+            """Say nothing."""
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(first["certificate"], first["key"])
+    with http.server.HTTPServer(("127.0.0.1", 0), Taking) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            url = f"https://127.0.0.1:{server.server_port}/"
+            with pytest.raises(caller.NotReached, match="certificate verify failed"):
+                caller.post(url, {})
+            with pytest.raises(caller.NotReached, match=r"tunasync\.ca_cert"):
+                caller.post(url, {}, ca_cert=str(tmp_path / "nothing"))
+            caller.post(url, {"cmd": "ping"}, ca_cert=first["certificate"])
+        finally:
+            server.shutdown()
+            thread.join()
+    assert taken == [b'{"cmd": "ping"}']
 
 
 def test_a_certificate_that_cannot_be_used_is_told_in_one_line(tmp_path: Path, first: dict[str, str]) -> None:

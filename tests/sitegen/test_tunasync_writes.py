@@ -321,12 +321,14 @@ def test_a_worker_whose_answer_is_late_is_not_confirmed(
 
 def test_a_job_is_marked_before_its_worker_is_called_and_reports_win(tmp_path: Path) -> None:
     seen: list[Any] = []
+    managers: list[Go] = []
 
     def report() -> None:
-        seen.extend(job["status"] for job in go.jobs())
-        go.status("failed", error_msg="killed")
+        seen.extend(job["status"] for job in managers[0].jobs())
+        managers[0].status("failed", error_msg="killed")
 
     with working(500, report) as (url, _taken), serving(tmp_path, call=[url]) as go:
+        managers.append(go)
         go.register(url)
         go.status("syncing")
         assert go.send("POST", "/cmd", order("disable"))[0] == 502
@@ -431,6 +433,20 @@ def test_a_worker_of_ours_without_a_report_takes_over_too(go: Go) -> None:
     go.status("success", size="3T")
     go.manager.post(envelope_of(), go.manager.token("w1"))
     assert go.manager.get("/jobs") == []
+
+
+def test_listed_writers_are_not_limited(tmp_path: Path) -> None:
+    limits = {"rate": 1, "burst": 2, "connections_per_address": 2}
+    for writes_from, codes in (["127.0.0.0/8"], {200}), (["192.0.2.1"], {200, 429}):
+        folder = tmp_path / writes_from[0].partition("/")[0]
+        folder.mkdir()
+        manager = Manager(folder, limits=limits, tunasync={"writes_from": writes_from})
+        with manager.answering():
+            assert {manager.session.get(f"{manager.url}/ping", timeout=300).status_code for _ in range(8)} == codes
+            unknown = {"X-Forwarded-For": "192.0.2.9"}
+            found = [manager.session.get(f"{manager.url}/ping", headers=unknown, timeout=300) for _ in range(8)]
+            assert 429 in {each.status_code for each in found}, "of a proxy that is not trusted nobody knows for whom"
+        manager.session.close()
 
 
 WRITES = [
