@@ -72,13 +72,18 @@ def replace_status(
 
 
 def schedule(opened: Store, worker: str, times: dict[str, str], now: int) -> None:
-    """Keep when runs are due; mirrors that are not known are passed over, as tunasync does."""
+    """Keep when runs are due: a mirror that is not listed is not scheduled. Unknown ones are passed over."""
     with opened.transaction(writing=True) as tx:
         _be_known(tx, worker)
-        for mirror, at in times.items():
-            before = _told(tx, worker, mirror)
-            if before is not None:
-                _keep(tx, before._replace(told=before.told | {"next_schedule": at}), now)
+        jobs = [(job, times.get(job.told["name"], tunasync_rules.ZERO_RFC3339)) for job in _jobs(tx, worker)]
+        changed = [
+            job._replace(told=job.told | {"next_schedule": at}) for job, at in jobs if job.told["next_schedule"] != at
+        ]
+        for job in changed:
+            _write_job(tx, job)
+        seen = update(tunasync_workers).where(tunasync_workers.c.name == worker)
+        tx.execute(seen.values(last_online=stamp(now)))
+        _deliver(tx, worker, now, *map(tunasync_rules.status_of, changed))
 
 
 def forget(opened: Store, worker: str, by: Entry) -> None:

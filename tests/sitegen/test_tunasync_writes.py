@@ -449,6 +449,40 @@ def test_listed_writers_are_not_limited(tmp_path: Path) -> None:
         manager.session.close()
 
 
+def test_a_schedule_is_complete_and_writes_only_what_changed(go: Go) -> None:
+    go.register()
+    for mirror in ("arch", "debian"):
+        go.status("success", mirror)
+    at, later = "2026-11-22T14:30:05Z", "2026-11-22T15:30:05Z"
+
+    def tell(**times: str) -> dict[str, str]:
+        schedules = [{"name": name, "next_schedule": time} for name, time in times.items()]
+        assert go.send("POST", "/workers/w1/schedules", {"schedules": schedules}) == (200, {})
+        return {job["name"]: job["next_schedule"] for job in go.jobs()}
+
+    def changed(since: int) -> list[str]:
+        with go.manager.store() as store, store.transaction() as tx:
+            query = "SELECT mirror FROM mirror_state WHERE changed > ? ORDER BY mirror"
+            return [row[0] for row in tx.exec_driver_sql(query, (since,))]
+
+    def newest() -> int:
+        with go.manager.store() as store:
+            return store.changes()
+
+    assert tell(arch=at, debian=at) == {"arch": at, "debian": at}
+    before = newest()
+    assert tell(arch=at, debian=later) == {"arch": at, "debian": later}
+    assert changed(before) == ["debian"]
+    before = newest()
+    assert tell(debian=later) == {"arch": ZERO, "debian": later}
+    assert changed(before) == ["arch"]
+    before = newest()
+    assert tell(debian=later) == {"arch": ZERO, "debian": later}
+    assert changed(before) == []
+    assert tell() == {"arch": ZERO, "debian": ZERO}
+    assert {job["next_schedule_ts"] for job in go.manager.get("/jobs")} == {-62135596800}
+
+
 WRITES = [
     ("POST", "/workers"), ("DELETE", "/workers/w1"), ("DELETE", "/jobs/disabled"), ("POST", "/workers/w1/jobs/debian"),
     ("POST", "/workers/w1/jobs/debian/size"), ("POST", "/workers/w1/schedules"), ("POST", "/cmd"),
