@@ -271,7 +271,7 @@ def test_a_trial_needs_no_plan_that_can_be_read(held: Worker, damage: str) -> No
         place.write_bytes(b"")
     else:
         with contextlib.closing(sqlite3.connect(place)) as database:
-            database.execute("PRAGMA user_version = 1")
+            database.execute("PRAGMA user_version = 999")
     before = place.read_bytes()
 
     tried = held.command("next")

@@ -326,14 +326,14 @@ def lose_the_remote(worker: Worker) -> None:
     assert "-away'" in worker.settings.read_text()
 
 
-def of_an_earlier_release(path: Path) -> None:
+def of_another_release(path: Path) -> None:
     with sqlite3.connect(path) as connection:
-        connection.execute("PRAGMA user_version=1")
+        connection.execute("PRAGMA user_version=999")
     connection.close()
 
 
 @pytest.mark.parametrize("words", [("follow",), ("follow", "--again")])
-@pytest.mark.parametrize("damage", [emptied, nonsense, a_directory, no_header, of_an_earlier_release, Path.unlink])
+@pytest.mark.parametrize("damage", [emptied, nonsense, a_directory, no_header, of_another_release, Path.unlink])
 def test_without_the_remote_a_plan_that_cannot_be_used_is_rebuilt_from_the_checkout(
     worker: Worker, damage: Callable[[Path], None], words: tuple[str, ...]
 ) -> None:
