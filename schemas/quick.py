@@ -101,8 +101,8 @@ class _Compiler:
     def items(self, schema: Schema) -> str:
         return f"(type(v) is not list or all(map({self._named(self.function(schema))}, v)))"
 
-    def enum(self, values: list[str]) -> str:
-        return f"type(v) is str and v in {self._named(frozenset(values))}"
+    def enum(self, values: list[str] | list[int]) -> str:
+        return f"type(v) is {type(values[0]).__name__} and v in {self._named(frozenset(values))}"
 
     def pattern(self, pattern: str) -> str:
         strict = re.compile(pattern.replace("$", r"\Z"))  # not before a line break at the end

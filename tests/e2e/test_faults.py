@@ -1,5 +1,6 @@
 """Faults of everything around the worker: the manager, the disks, the clock, and too many of its own kind at once."""
 
+import shutil
 import contextlib
 import errno
 import http.server
@@ -209,6 +210,9 @@ def test_a_manager_that_has_lost_its_memory_is_told_all_although_nothing_waits(
     manager.stop()
     for path in (manager.folder / "state").glob("manager.db*"):
         path.unlink()
+    shutil.rmtree(manager.folder / "state" / "checkout", ignore_errors=True)
+    (manager.folder / "state" / "publish.lock").unlink(missing_ok=True)
+    (manager.site / "status.json").unlink(missing_ok=True)
     manager.start()
     (reporter.folder / "token").write_text(manager.token("w1"))
     assert reporter.pending() == 0

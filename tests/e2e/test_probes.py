@@ -281,7 +281,7 @@ def test_once_another_file_is_named_the_former_one_counts_no_more_and_the_new_on
 
     (copy,) = shown(manager, reporter, "fresh", None)["copies"]
     assert (copy["probe"]["file"], copy["probe"]["counts"], copy["lag"]) == ("old", False, None)
-    assert "Not compared by the file <code>new</code> yet" in (manager.site / "mirrors/m.html").read_text()
+    assert "Not compared by the file <code><bdi>new</bdi></code> yet" in (manager.site / "mirrors/m.html").read_text()
     reporter.command("follow")
     reporter.command("courier")
     (copy,) = shown(manager, reporter, "fresh", None)["copies"]

@@ -30,7 +30,7 @@ def test_an_upstream_without_a_slash_at_the_end_is_told() -> None:
 )  # fmt: skip
 def test_what_rsync_would_not_take_for_a_remote_module_is_no_upstream(upstream: str) -> None:
     assert told(f"upstream: '{upstream}'") == [
-        f"debian.yml:1:11: `{upstream}` is no rsync address."
+        f"debian.yml:1:11: `{upstream.replace('//u@', '//***@')}` is no rsync address."
         " Write for example `upstream: rsync://rsync.example.org/debian/`."
     ]
 
