@@ -1,10 +1,10 @@
 """Faults of everything around the worker: the manager, the disks, the clock, and too many of its own kind at once."""
 
-import shutil
 import contextlib
 import errno
 import http.server
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
