@@ -172,7 +172,8 @@ class Job:
 
     `past` is what earlier runs left in the directory. `from_empty` says that the operator allows this run to begin in
     an empty directory; `starts_anew` that the run does, so that nothing of the past counts any more. `had_files` says
-    that there was something to lose before the first attempt; `found` are the files and bytes in the tree after an
+    that there was something to lose before the first attempt; `log_lost` is why output of this attempt's commands could
+    not be written to its log, empty when all was; `found` are the files and bytes in the tree after an
     attempt, with what was accepted in the place of what is not known. `loss_refused` says that the comparison
     refused it.
     """
@@ -198,6 +199,7 @@ class Job:
         self.complaints: list[str] = []
         self.explanation = ""
         self.kept: dict[str, Any] = {}
+        self.log_lost = ""
         self.limits = limits_of(mirror)
         self.deletions_judged = False
         self.past = Past()

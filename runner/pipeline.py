@@ -92,7 +92,7 @@ def _as_text(told: str) -> str:
 
 def _attempt(job: Job, means: Means) -> Ending:
     job.explanation, job.deletions_judged, job.contents, job.found = "", False, None, (None, None)
-    job.loss_refused = False
+    job.loss_refused, job.log_lost = False, ""
     _call(means.hooks, "pre_exec", job)
     means.on_attempt(job.attempt)
     log = regular(job.log_file, os.O_WRONLY | os.O_APPEND)
@@ -168,14 +168,16 @@ def _watchers(job: Job, command: Command, means: Means, log: int) -> list[proces
         watchers.append(progress.Watcher(log, pattern, means.on_progress, command.output))
     if command.errors:
         watchers.append(progress.Watcher(log, "", means.on_progress, command.errors))
-    return [_bounded(job, log, sink) for sink in watchers or [partial(_copy, log)]]
+    return [_bounded(job, log, sink) for sink in watchers or [partial(_copy, job, log)]]
 
 
-def _copy(log: int, data: bytes) -> None:
-    """Write output to the log; when the disk is full the program goes on, as it would if it wrote there itself."""
-    with contextlib.suppress(OSError):
+def _copy(job: Job, log: int, data: bytes) -> None:
+    """Write output to the log; when the disk is full the program goes on, and the attempt is no success."""
+    try:
         while data:
             data = data[os.write(log, data) :]
+    except OSError as error:
+        job.log_lost = str(error.strerror)
 
 
 def _bounded(job: Job, log: int, sink: process.Sink) -> process.Sink:
@@ -221,7 +223,7 @@ def _executor(job: Job, means: Means, log: int) -> Execute:
         if means.stop.signal is not None:
             raise CannotRun(f"{command.argv[0]} was not started, since the run was told to stop")
         try:
-            exited = _start(job, command, means, log, timeout, _bounded(job, log, partial(_copy, log)))
+            exited = _start(job, command, means, log, timeout, _bounded(job, log, partial(_copy, job, log)))
         except programs.CannotStart as error:
             raise CannotRun(str(error)) from error
         if exited.cause == process.TIMED_OUT:
@@ -255,7 +257,8 @@ def _verdict(job: Job, provider: Provider, exited: process.Exit, read: Digest) -
     if read.forbidden is not None:
         return FAILED, f"the log has a line that `fail_on_match` forbids: {read.forbidden[:200]}"
     if provider.is_success(job, exited.code):
-        return SUCCESS, ""
+        lost = f"output of the command could not be written to its log: {job.log_lost}"
+        return (FAILED, lost) if job.log_lost else (SUCCESS, "")
     return FAILED, job.explanation or _explained(job, provider, exited.code)
 
 

@@ -152,6 +152,9 @@ class _Server(uvicorn.Server):
             self._acceptor.stop()
         for server in self.servers:
             server.close()
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, Connection) and connection.is_at_work():
+                connection.shutdown()  # its answer says that nothing more is read
         await asyncio.sleep(_LAST_REQUESTS)
         await super().shutdown(sockets)
 

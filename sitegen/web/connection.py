@@ -157,6 +157,10 @@ class _Guarded(HttpToolsProtocol):
         elif self._held:
             self._here.call_soon(self._feed)
 
+    def is_at_work(self) -> bool:
+        """Whether a request of this connection is still to be answered."""
+        return self.cycle is not None and not self.cycle.response_complete
+
     def shutdown(self) -> None:
         """End when nothing is under way. With TLS that waits for the other side, which need not be listening."""
         super().shutdown()

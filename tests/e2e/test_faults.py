@@ -316,6 +316,7 @@ def test_a_full_disk_for_the_logs_is_told_and_damages_nothing(
         fill()
         said_well(worker.command("run", "m", check=False))
         assert truth.past(worker)[-1].status == "failed"
+        assert "No space left on device" in worker.run_of("m").reason
         (worker.folder / "logs/filler").unlink()
         inodes = [worker.folder / f"logs/{number}" for number in range(50)]
         with contextlib.suppress(OSError):
