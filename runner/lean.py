@@ -66,15 +66,15 @@ def _start(program: str, places: Places, rest: list[str]) -> int:
         settle_unit(places, rest[0], time.time())
         return 0
     from runner.deletion_limits import as_limit
-    from runner.run import run
+    from runner.run import Allowed, run
 
     gc.freeze()
     gc.enable()  # a run may take days
     name, *more = rest
     limit = next((word.partition("=")[2] for word in more if word.startswith("max-delete=")), None)
     number = next((int(word) for word in more if word.isdigit()), None)
-    held = "while-held" in more
-    return run(places, name, number, as_limit(limit), from_empty="from-empty" in more, while_held=held)
+    allowed = Allowed(as_limit(limit), "from-empty" in more, "while-held" in more)
+    return run(places, name, number, allowed)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import contextlib
 import os
 import time
 from functools import partial
+from typing import NamedTuple
 
 from runner import bell, hold, hooks, journal, launch, locks, pipeline, plan, process, progress, run_locks, schedule
 from runner.api import Abort, Job
@@ -32,66 +33,45 @@ _BEYOND = 1000
 """Slots for runs that are forced."""
 
 
-def run(
-    places: Places,
-    name: str,
-    launched: int | None = None,
-    max_delete: int | str | None = None,
-    *,
-    from_empty: bool = False,
-    while_held: bool = False,
-) -> int:
+class Allowed(NamedTuple):
+    """What the operator allows one run that was asked for by hand.
+
+    `max_delete` replaces the definition's; `from_empty` lets the run begin in an empty directory in which the last
+    success left files, `while_held` on a worker that is held.
+    """
+
+    max_delete: int | str | None = None
+    from_empty: bool = False
+    while_held: bool = False
+
+
+def run(places: Places, name: str, launched: int | None, allowed: Allowed) -> int:
     """Run the mirror once and give the exit code: 0 for a success or a wait for a slot, 1 otherwise, 143 when stopped.
 
-    `launched` is the number under which a tick announced the run; without it the run was asked for by hand, and
-    `max_delete` may then replace the definition's for this run. `from_empty` allows it to begin in an empty directory
-    in which the last success left files, `while_held` on a worker that is held.
+    `launched` is the number under which a tick announced the run; without it the run was asked for by hand.
     """
-    if not is_name(name):
-        raise SkipjackError(
-            f"`{name}` cannot be the name of a mirror.", "Name one that `_workers.yml` gives to this worker."
-        )
     os.umask(UMASK)
     stop = process.Stop()
     stop.listen()
-    with plan.opened(places.plan) as opened:
-        header, planned = opened.header, opened.mirror(name)
-        renamed = planned is not None and planned.mirror.formerly and opened.renamed()
-    if planned is None:
-        raise SkipjackError(f"This worker ({header.worker}) has no mirror `{name}`.", "See `skipjack validate`.")
-    if not planned.mirror.docker_image:  # podman's helpers serve other mirrors, too, and containers are ended by name
-        process.adopt_orphans()
+    header, planned, renamed = _planned(places, name)
     mirror = planned.mirror
-    subject = Subject.of(planned)
+    if not mirror.docker_image:  # podman's helpers serve other mirrors, too, and containers are ended by name
+        process.adopt_orphans()
     with contextlib.ExitStack() as stack:
         book = stack.enter_context(journal.opened(places.journal))
-        if not while_held:
+        if not allowed.while_held:
             hold.require_free(header, book, name)
-        _take_name(places, book, [each for each in renamed or () if each.mirror.name == name])
+        _take_name(places, book, renamed)
         try:
             held = stack.enter_context(
                 run_locks.taken(places, name, planned.paths.directory, _slots(book, header, name))
             )
         except InUse as busy:
             return _refuse(book, planned, header, launched, str(busy))
-        if held is None and while_held and hold.is_held(header, book):
-            what = f"cannot sync {name}: all slots are busy, and nothing starts it later on a worker that is held."
-            raise SkipjackError(what, "Run it again when another run has ended.")
-        if held is None and (max_delete is not None or from_empty):
-            what = f"cannot sync {name}: all slots are busy, and what you allow holds for this run alone."
-            raise SkipjackError(what, "Run it again when another run has ended.")
         if held is None:
-            book.queue(launched, subject, time.time())
-            log("no slot is free; it waits for one", about=name)
-            return 0
-        number = book.begin(launched, subject, time.time())
-        if number is None and launched is None:
-            raise SkipjackError(f"{name} is paused or disabled.", f"`skipjack start {name}` begins all the same.")
-        if number is None:
-            raise SkipjackError(f"The launch {launched} of {name} was given up meanwhile.", "The next tick goes on.")
-        job = Job(mirror, planned.paths, machine_of(places, header))
-        job.limits, job.past, job.from_empty = limits_of(mirror, max_delete), book.past(name), from_empty
-        job.deleting, job.deleted_less = partial(book.deleting, name), partial(book.deleted_less, name)
+            return _wait_for_slot(book, planned, header, launched, allowed)
+        number = _begin(book, planned, launched)
+        job = _job(planned, places, header, book, allowed)
         ending = _supervise(job, book, number, held, stop, header)
         only_requested = book.was_requested(name)
         unmeasured = ending.status == SUCCESS and mirror.measure_size and book.needs_size(name, time.time())
@@ -100,6 +80,53 @@ def run(
     if unmeasured:
         launch.want_measure(places, name)
     return _exit_code(ending, stop)
+
+
+def _planned(places: Places, name: str) -> tuple[Header, Planned, list[Planned]]:
+    """The plan's header, the mirror, and the mirror again if it had other names; SkipjackError when it is not there."""
+    if not is_name(name):
+        raise SkipjackError(
+            f"`{name}` cannot be the name of a mirror.", "Name one that `_workers.yml` gives to this worker."
+        )
+    with plan.opened(places.plan) as opened:
+        header, planned = opened.header, opened.mirror(name)
+        renamed = opened.renamed() if planned is not None and planned.mirror.formerly else ()
+    if planned is None:
+        raise SkipjackError(f"This worker ({header.worker}) has no mirror `{name}`.", "See `skipjack validate`.")
+    return header, planned, [each for each in renamed if each.mirror.name == name]
+
+
+def _wait_for_slot(book: Journal, planned: Planned, header: Header, launched: int | None, allowed: Allowed) -> int:
+    """Queue the run; SkipjackError where nothing would start it later as the operator wants it."""
+    name, again = planned.mirror.name, "Run it again when another run has ended."
+    busy = f"cannot sync {name}: all slots are busy, and "
+    if allowed.while_held and hold.is_held(header, book):
+        raise SkipjackError(f"{busy}nothing starts it later on a worker that is held.", again)
+    if allowed.max_delete is not None or allowed.from_empty:
+        raise SkipjackError(f"{busy}what you allow holds for this run alone.", again)
+    book.queue(launched, Subject.of(planned), time.time())
+    log("no slot is free; it waits for one", about=name)
+    return 0
+
+
+def _begin(book: Journal, planned: Planned, launched: int | None) -> int:
+    """Record the beginning of the run and return its number; SkipjackError when it may not begin."""
+    name = planned.mirror.name
+    number = book.begin(launched, Subject.of(planned), time.time())
+    if number is not None:
+        return number
+    if launched is None:
+        raise SkipjackError(f"{name} is paused or disabled.", f"`skipjack start {name}` begins all the same.")
+    raise SkipjackError(f"The launch {launched} of {name} was given up meanwhile.", "The next tick goes on.")
+
+
+def _job(planned: Planned, places: Places, header: Header, book: Journal, allowed: Allowed) -> Job:
+    name = planned.mirror.name
+    job = Job(planned.mirror, planned.paths, machine_of(places, header))
+    job.limits, job.past = limits_of(planned.mirror, allowed.max_delete), book.past(name)
+    job.from_empty = allowed.from_empty
+    job.deleting, job.deleted_less = partial(book.deleting, name), partial(book.deleted_less, name)
+    return job
 
 
 def _take_name(places: Places, book: Journal, renamed: list[Planned]) -> None:

@@ -2,7 +2,6 @@
 
 import itertools
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -33,19 +32,6 @@ def test_bytes_that_a_command_writes_are_counted(tmp_path: Path) -> None:
 def test_a_command_that_fails_is_no_figure() -> None:
     with pytest.raises(RuntimeError, match="it broke"):
         usage.of_tree([sys.executable, "-c", "import sys; sys.exit('it broke')"])
-
-
-@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
-def test_fsyncs_and_programs_are_counted(tmp_path: Path) -> None:
-    code = f"""
-import os, subprocess
-with open({str(tmp_path / "file")!r}, "w") as file:
-    for _ in range(3):
-        os.fsync(file)
-subprocess.run(["/bin/true"])
-"""
-    figures = usage.counts([sys.executable, "-I", "-c", code])
-    assert (figures[usage.FSYNCS], figures[usage.PROGRAMS]) == (3, 2)
 
 
 def test_the_cpu_time_of_another_process_is_seen() -> None:

@@ -122,7 +122,7 @@ class Access:
         """Whether a request comes straight from a listed address; any other has to pass all the checks."""
         host = client(request)
         if host not in self._listed:
-            if not any(contains(network, host) for network in self._writers):
+            if not _is_in(self._writers, host):
                 return False
             self._listed.add(host)
             if len(self._listed) > _REMEMBERED:
