@@ -159,7 +159,7 @@ def test_a_page_of_a_dead_manager_turns_by_itself_and_says_why(site: Site, tab: 
             assert before in tab.read("document.querySelector('.verdict').textContent")
             assert tab.read("document.getElementById('old').hidden")
             _later(tab, site, 5 * HOUR)
-            assert tab.read("document.querySelector('.verdict').textContent") == after, page
+            tab.wait(f"document.querySelector('.verdict').textContent === {after!r}")
             assert "has not updated this site for 5 h" in tab.read("document.getElementById('old').textContent")
             assert tab.read("document.getElementById('old').hidden") is False
 

@@ -80,7 +80,8 @@
   /* Put the newer page in place of this one. The search form and the buttons stay the same elements, so that what is
      typed, chosen and focused stays, in the middle of a word as well. */
   const update = async () => {
-    const answer = await fetch(location.href, { cache: "no-cache" });
+    // The list is made anew each time, and a server takes two of the same second for one: it is read as a whole.
+    const answer = await fetch(location.href, { cache: tools() ? "reload" : "no-cache" });
     if (!answer.ok) return;
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     const made = Number(page.body.dataset.madeAt);
