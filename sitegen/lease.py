@@ -43,6 +43,7 @@ class Lease:
         self._wake = wake
         self._wait = wait
         self._until = 0.0
+        self._renewing = threading.Lock()
         self._changes: object = None
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
@@ -69,7 +70,11 @@ class Lease:
         self._engine.dispose()
 
     def check(self) -> None:
-        """Lost unless the turn is ours now."""
+        """Lost unless the turn is ours now; once it is over it stays over."""
+        with self._renewing:
+            self._require()
+
+    def _require(self) -> None:
         if _now() >= self._until:
             raise Lost(
                 f"The turn to publish is over: the connection to {self._place} was lost.",
@@ -124,7 +129,9 @@ class Lease:
         self.check()
         asked = _now()
         changes = self._connection.exec_driver_sql(_ASK).scalar()
-        self._until = asked + LIFE
+        with self._renewing:  # an answer that came too late must not bring back a turn that somebody found over
+            self._require()
+            self._until = asked + LIFE
         if changes != self._changes:
             self._changes = changes
             self._wake()

@@ -158,6 +158,24 @@ def test_the_turn_is_over_when_the_server_says_nothing(server: Server, address: 
         assert is_over(lease), "a turn that was over stays so"
 
 
+def test_an_answer_that_came_too_late_brings_no_turn_back(address: DatabaseAddress) -> None:
+    lease = Lease(Postgresql(address), lambda: None, wait=False)
+
+    class Late:
+        def exec_driver_sql(self, _text: str) -> "Late":
+            wait_for(lambda: is_over(lease), "the turn is over")
+            return self
+
+        def scalar(self) -> int:
+            return 1
+
+    lease._connection = Late()  # type: ignore[assignment]
+    lease._until = time.clock_gettime(time.CLOCK_BOOTTIME) + 0.2
+    with pytest.raises(Lost):
+        lease._beat()
+    assert is_over(lease)
+
+
 def is_over(lease: Lease) -> bool:
     try:
         lease.check()

@@ -51,15 +51,19 @@ def test_a_user_without_root_gets_mirrors_synced_by_units(site: Site, ada: User)
     )
     site.box.write(f"{HOME}/.config/skipjack/credentials/mirrors/word", "open sesame\n")
     site.box.do("chown", "-R", "ada:", f"{HOME}/.config")
+    lingering = site.box.path("/var/lib/systemd/linger/ada")
+    lingering.unlink()
     said = ada.do(SKIPJACK, "install", "--user")
     assert "loginctl enable-linger ada" in said
+    lingering.touch()
     assert not site.box.path("/etc/systemd/system/skipjack-tick.service").exists()
     wait_until(lambda: site.box.path(f"{HOME}/mirror/x.y-z/hello/file.txt").exists(), "it is synced")
     log = f"{HOME}/log/hog/latest"
     wait_until(lambda: "skipjack-run@hog.service" in site.box.run("cat", log).stdout, "its run is a unit")
     limit = ("systemctl", "--user", "show", "--value", "--property=MemoryMax", "skipjack-run@hog.service")
     assert ada.do(*limit) == str(64 * 1024**2)
-    assert "wrote" not in ada.do(SKIPJACK, "install", "--user")
+    again = ada.do(SKIPJACK, "install", "--user")
+    assert "wrote" not in again and "enable-linger" not in again
 
 
 def test_uninstalling_takes_the_users_units_away(ada: User) -> None:
