@@ -5,19 +5,28 @@ there. Only the user of `user@host:path`, without a password, is shown. So is th
 """
 
 import re
+from collections.abc import Iterator
 
 _HIDDEN = "***"
 
 _USER = re.compile(r"(?<=://)(?:\\.|[^/\s?#\"<>\\])*@")
 """User name and password. A quotation mark ends them, unless it is escaped, since JSON is shown as well."""
 
-_BROKEN_USER = re.compile(r"(?<=://)[^/\s?#@\":]*:(?![0-9]*(?:[/?#\s\"]|$))[^\s\"@]*@")
-"""A password with a character that should have been written as `%2F`, `%3F` or `%23`."""
+_BREAK = re.compile(r"[\s\"]")
+"""What ends an address."""
 
-_QUERY = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://[^\s?#\"'<>`]*[?#])[^\s\"'<>`]+")
+_BROKEN_USER = re.compile(r"(?<=://)[^/?#:]*:(?![0-9]*[/?#])")
+"""Begins, in a word before an `@`, a password with a character that should be written as `%2F`, `%3F` or `%23`."""
 
-_SHELL_USER = re.compile(r"(?<![^\s\"'`(=<])[A-Za-z0-9._+-]+:(?!//)[^\s@\"'`]*@(?=[A-Za-z0-9\[][^\s\"'`/]*:)")
-"""`user:password@host:path`, which programs take for a path on the host `user`."""
+_PART = r"[^\s?#\"'<>`]"
+_QUERY = re.compile(rf"(?<!{_PART})((?>{_PART}*?[A-Za-z][0-9+.-]*://){_PART}*+[?#])[^\s\"'<>`]+")
+"""Begins where a part of a word does, and never goes back in it: a hostile text takes no longer for its length."""
+
+_WORD_END = re.compile(r"[\s\"'`]")
+
+_SHELL_USER = re.compile(r"(?<![^\s\"'`(=<])[A-Za-z0-9._+-]+:(?!//)")
+_SHELL_HOST = re.compile(r"@[A-Za-z0-9\[][^\s\"'`/:]*:")
+"""`user:password@host:path`, which programs take for a path on the host `user`: its user and its host."""
 
 _NAMED = re.compile(r"((?:passw(?:or)?d|token|secret|api_?key)=)[^&\s\"'`,;]+", re.IGNORECASE)
 
@@ -25,8 +34,39 @@ _NAMED = re.compile(r"((?:passw(?:or)?d|token|secret|api_?key)=)[^&\s\"'`,;]+", 
 def without_secrets(text: str) -> str:
     """Return a text in which no address has a user name, a password, a query or a fragment."""
     if "@" in text:
-        text = _SHELL_USER.sub(f"{_HIDDEN}@", _BROKEN_USER.sub("", _USER.sub("", text)))
+        *before, last = _USER.sub("", text).split("@")
+        text = _without_shell_users("".join([*map(_without_broken_user, before), last]))
     return without_queries(text)
+
+
+def _without_broken_user(before: str) -> str:
+    """The text before an `@`, and that sign, or neither's part that is a password.
+
+    Each word is looked at once: one expression for a whole text would take a time that grows with its square.
+    """
+    word = _BREAK.split(before)[-1]
+    found = _BROKEN_USER.search(word)
+    return f"{before}@" if found is None else before[: len(before) - len(word) + found.start()]
+
+
+def _without_shell_users(text: str) -> str:
+    parts, shown = [], 0
+    for begin, end in _shell_users(text):
+        parts += [text[shown:begin], _HIDDEN]
+        shown = end
+    return "".join([*parts, text[shown:]])
+
+
+def _shell_users(text: str) -> Iterator[tuple[int, int]]:
+    """Where each `user:password` begins, and where the `@` behind it stands. Each word is looked at once, as above."""
+    begin = 0
+    for sign in re.finditer("@", text):
+        end = sign.start()
+        word = max((found.end() for found in _WORD_END.finditer(text, begin, end)), default=begin)
+        user = _SHELL_USER.search(text, word, end)
+        if user and _SHELL_HOST.match(text, end):
+            yield user.start(), end
+        begin = sign.end()
 
 
 def without_queries(text: str) -> str:
@@ -36,12 +76,18 @@ def without_queries(text: str) -> str:
     return _NAMED.sub(rf"\1{_HIDDEN}", text) if "=" in text else text
 
 
-_URL_PASSWORD = re.compile(r"//[^/?#@\s\"]*:[^@\s\"]*@")
+_URL_PASSWORD = re.compile(r"//[^/?#]*:")
 
 
 def holds_password(text: str) -> bool:
-    """Tell whether an address in a text has a password before its host."""
-    return bool(_URL_PASSWORD.search(text) or _SHELL_USER.search(text))
+    """Tell whether an address in a text has a password before its host.
+
+    Each word before an `@` is looked at once, as above: anybody may write the text.
+    """
+    if "@" not in text:
+        return False
+    words = (_BREAK.split(before)[-1] for before in text.split("@")[:-1])
+    return any(map(_URL_PASSWORD.search, words)) or any(True for _ in _shell_users(text))
 
 
 _HIGHEST_PORT = 65535
