@@ -5,7 +5,8 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from runner.transport import Line, Patience, Reply, Unreachable, Untrusted
+from runner.transport import LARGEST, Line, Patience, Reply, Unreachable, Untrusted
+from schemas import json_text
 from schemas.addresses import without_secrets
 from schemas.errors import SkipjackError
 from schemas.problems import printable
@@ -17,6 +18,15 @@ TIMEOUT = Patience(5.0, 30.0)
 
 AT_ONCE = 100
 """Commands that are taken at once."""
+
+LARGEST_COMMANDS = 4 * 1024**2
+"""Bytes of an answer with commands that are read at most; each of them may name every mirror of the worker."""
+
+_VALUES = 1_000
+"""Values in any other answer at most; those of the manager have fewer than ten."""
+
+_COMMAND_VALUES = 200_000
+"""Values in an answer with commands at most."""
 
 MALFORMED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 """What reading an answer may raise that is not what it should be; deep JSON exhausts the stack."""
@@ -85,7 +95,7 @@ class Client:
         reply = self._ask("POST", _REPORTS, TIMEOUT, envelope)
         if reply.status == 413:
             raise TooLarge(f"{self._at(_REPORTS)} answered {_error(reply)}.", _LARGER)
-        plain = self._decoded(reply, _REPORTS)
+        plain = self._decoded(reply, _REPORTS, _VALUES)
         try:
             return _answer(plain)
         except MALFORMED as error:
@@ -97,7 +107,8 @@ class Client:
         NoCommands when it gives none at all, SkipjackError when it did not answer.
         """
         path = f"{_COMMANDS}?worker={worker}&after={after}&wait={wait:.0f}"
-        plain = self._decoded(self._ask("GET", path, TIMEOUT._replace(answer=TIMEOUT.answer + wait)), _COMMANDS)
+        reply = self._ask("GET", path, TIMEOUT._replace(answer=TIMEOUT.answer + wait), most=LARGEST_COMMANDS)
+        plain = self._decoded(reply, _COMMANDS, _COMMAND_VALUES)
         try:
             return _commands(plain)
         except MALFORMED as error:
@@ -106,13 +117,13 @@ class Client:
     def answer(self, worker: str, results: Sequence[Result]) -> None:
         """Tell what became of commands; as `commands`, when that was not taken."""
         body = {"worker": worker, "results": [result._asdict() for result in results]}
-        self._decoded(self._ask("POST", _RESULTS, TIMEOUT, body), _RESULTS)
+        self._decoded(self._ask("POST", _RESULTS, TIMEOUT, body), _RESULTS, _VALUES)
 
     def close(self) -> None:
         """Hang up."""
         self._line.close()
 
-    def _ask(self, method: str, path: str, patience: Patience, content: Any = None) -> Reply:
+    def _ask(self, method: str, path: str, patience: Patience, content: Any = None, most: int = LARGEST) -> Reply:
         headers = {"Accept": "application/json"}
         if self._token is not None:
             headers["Authorization"] = f"Bearer {read_secret(self._token)}"
@@ -121,16 +132,16 @@ class Client:
             body = json.dumps(content, allow_nan=False).encode()
             headers["Content-Type"] = "application/json"
         try:
-            return self._line.exchange(method, path, patience, body=body, headers=headers)
+            return self._line.exchange(method, path, patience, body=body, headers=headers, most=most)
         except Unreachable as error:
             raise SkipjackError(f"The manager at {self._url} cannot be reached: {error}.", after(error)) from error
 
-    def _decoded(self, reply: Reply, path: str) -> dict[str, Any]:
+    def _decoded(self, reply: Reply, path: str, values: int) -> dict[str, Any]:
         if reply.status != 200:
             kind = NoCommands if reply.status in (404, 405) and path != _REPORTS else SkipjackError
             raise kind(f"{self._at(path)} answered {_error(reply)}.", _remedy(reply.status))
         try:
-            plain = json.loads(reply.body)
+            plain = json_text.parse(reply.body, values)
         except MALFORMED as error:
             raise self._stranger(path) from error
         if not isinstance(plain, dict):
@@ -197,7 +208,7 @@ def _text(value: object) -> str:
 
 def _error(reply: Reply) -> str:
     try:
-        return f"{reply.status}: {printable(str(json.loads(reply.body)['error'])[:500])}".rstrip(".")
+        return f"{reply.status}: {printable(str(json_text.parse(reply.body, _VALUES)['error'])[:500])}".rstrip(".")
     except MALFORMED:
         return str(reply.status)
 

@@ -15,10 +15,13 @@ from typing import Any, NamedTuple
 
 from runner.logs import SIMPLER, Stuck, Watchdog
 from runner.output import bar
-from schemas.reading import regular
+from schemas.reading import read_regular, regular
 
 EVERY = 1.0
 """Seconds between two updates."""
+
+_LARGEST, _VALUES = 64 * 1024, 100
+"""Bytes and values of a file with the progress of a run at most."""
 
 _HELD = 64 * 1024
 """Bytes of a line without an end that are held back at most."""
@@ -181,16 +184,17 @@ def folder(run_dir: str) -> str:
 
 def read_all(run_dir: str) -> dict[str, dict[str, Any]]:
     """The progress of every run under way, by mirror."""
+    from schemas import json_text  # which no run needs
+
     found: dict[str, dict[str, Any]] = {}
     path = folder(run_dir)
     names = os.listdir(path) if os.path.isdir(path) else ()
     for name in sorted(name for name in names if not name.startswith(".")):
         try:
-            with open(os.path.join(path, name), encoding="utf-8", opener=regular) as file:
-                plain = json.load(file)
+            plain = json_text.parse(read_regular(os.path.join(path, name), _LARGEST), _VALUES)
             if isinstance(plain, dict):
                 found[name] = plain
-        except (OSError, ValueError):  # it has just ended
+        except (OSError, ValueError):  # it has just ended, or something else wrote it
             continue
     return found
 

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 
 from schemas.reading import require_regular
 
-LARGEST = 16 * 1024**2
-"""Bytes of an answer that are read at most."""
+LARGEST = 64 * 1024
+"""Bytes of an answer that are read at most, unless the caller expects more."""
 
 _HUNG_UP = (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError, ssl.SSLEOFError)
 """What becomes of a kept connection that the server has closed meanwhile."""

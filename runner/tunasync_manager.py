@@ -15,6 +15,7 @@ from runner.client import MALFORMED, Misbehaves, after
 from runner.journal import Journal
 from runner.places import Places
 from runner.transport import Line, Patience, Unreachable
+from schemas import json_text
 from schemas.addresses import without_secrets
 from schemas.errors import SkipjackError
 from schemas.records import ManagerAddress, RunnerSettings
@@ -25,6 +26,12 @@ from schemas.units import tunasync_size
 PATIENCE = Patience(5.0, 30.0)
 
 BATCH, BATCH_BYTES = 500, 4 * 1024**2
+
+LARGEST_LIST, LIST_VALUES = 16 * 1024**2, 500_000
+"""Bytes and values in its list of a worker's jobs at most: 20,000 jobs have 300,000 values in 10 MiB."""
+
+LARGEST, VALUES = 1024**2, 1_000
+"""Bytes and values in any other answer at most; most of them repeat what was sent."""
 
 _ZERO = "0001-01-01T00:00:00Z"
 _NEVER = dict.fromkeys(("last_update", "last_started", "last_ended", "next_schedule"), _ZERO)
@@ -136,15 +143,16 @@ class TunasyncManager:
     def _ask(self, method: str, path: str, content: Any = None) -> Any:
         body = None if content is None else json.dumps(content, separators=(",", ":")).encode()
         where = f"The manager at {self._url}{path}"
+        most, values = (LARGEST_LIST, LIST_VALUES) if method == "GET" else (LARGEST, VALUES)
         try:
-            reply = self._line.exchange(method, path, PATIENCE, body=body, headers=_HEADERS)
+            reply = self._line.exchange(method, path, PATIENCE, body=body, headers=_HEADERS, most=most)
         except Unreachable as error:
             raise SkipjackError(f"{where} cannot be reached: {error}.", after(error)) from error
         if reply.status != 200:
             said = " ".join(reply.body[:300].decode("utf-8", "replace").split())
             raise SkipjackError(f"{where} answered {reply.status}: {said}.", _LATER)
         try:
-            return json.loads(reply.body)
+            return json_text.parse(reply.body, values)
         except MALFORMED as error:
             raise self._stranger(path) from error
 

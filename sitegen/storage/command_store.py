@@ -32,6 +32,9 @@ MOST_OPEN = 1000
 AT_ONCE = 500
 """Commands in one answer."""
 
+MIRRORS_AT_ONCE = 20_000
+"""Mirrors that the commands of one answer name together; a worker reads no more than 4 MiB."""
+
 KEPT = 90 * 86400.0
 """Seconds for which a command is remembered once it has ended."""
 
@@ -84,7 +87,19 @@ def fetch(store: Store, worker: str, after: int, now: float, since: float = 0.0)
         with store.transaction(writing=True) as tx:
             tx.execute(update(commands).where(unsaid).values(state=DELIVERED, delivered_at=now))
             _raise_number(tx, worker, after)
-    return Fetched(tuple(_sound(rows)), max(int(highest), after))
+    return Fetched(_bounded(_sound(rows)), max(int(highest), after))
+
+
+def _bounded(found: Iterable[Command]) -> tuple[Command, ...]:
+    """The first commands that fit into an answer, and one at least; the next answer has the others."""
+    fit: list[Command] = []
+    mirrors = 0
+    for command in found:
+        mirrors += len(command.mirrors)
+        if fit and mirrors > MIRRORS_AT_ONCE:
+            break
+        fit.append(command)
+    return tuple(fit)
 
 
 def newest(store: Store) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,10 +18,13 @@ from runner.inbox import Inbox
 from runner.journal import Ending, Journal, Subject
 from runner.places import Places
 from runner.poller import Poller
+from runner.tunasync_manager import TunasyncManager
 from schemas.errors import SkipjackError
 from schemas.records import ManagerAddress, Repository, RunnerSettings, Secret
 
 LONG = 600.0
+LARGE = 16 * 1024**2
+MOST_MEMORY = 48 * 1024**2
 DEEP = b"[" * 100_000
 
 Answer = tuple[int, bytes]
@@ -266,6 +270,73 @@ def test_a_manager_that_names_ever_new_revisions_begins_few_follows(
     with pytest.raises(Over):
         courier.linger(named(settings, liar), Path("/nowhere"), start=False)
     assert (len(liar.paths) > 90, len(begun)) == (True, courier.FOLLOWS)
+
+
+# Memory
+
+HUGE = {
+    "empty lists": b"[" + b"[]," * (LARGE // 3 - 1) + b"0]",
+    "empty objects": b"[" + b"{}," * (LARGE // 3 - 1) + b"0]",
+    "a list of a command": b'{"newest": 1, "commands": [' + b"[]," * (LARGE // 4 - 20) + b"0]}",
+    "commands": b'{"newest": 9, "commands": [{"mirrors": [' + b'"a",' * (1024**2 - 20) + b'"a"]}]}',
+    "an error": b'{"error": [' + b"[]," * 20_000 + b"0]}",
+    "one text": b'{"error": "' + "\N{PILE OF POO}".encode() * (LARGE // 4 - 20) + b'"}',
+}
+
+
+@pytest.mark.parametrize("status", [200, 500])
+@pytest.mark.parametrize("said", HUGE.values(), ids=HUGE.keys())
+def test_no_answer_takes_much_memory(settings: RunnerSettings, lie: Lie, said: bytes, status: int) -> None:
+    there = named(settings, lie(lambda _asked, _count: (status, said)))
+    assert there.manager is not None
+    tunasync = there._replace(manager=there.manager._replace(token=None, protocol="tunasync"))
+    here = Here("w1", Places(settings.state_dir), "/nowhere", start=False)
+    tracemalloc.start()
+    try:
+        for _each in range(2):
+            with pytest.raises(SkipjackError), closing(Client(there.manager)) as client:
+                delivery.deliver(there, client)
+            with pytest.raises(SkipjackError), closing(Client(there.manager)) as client:
+                commands.attend(here, client, 0)
+            with pytest.raises(SkipjackError), closing(TunasyncManager(there.manager, tunasync)) as manager:
+                manager.deliver()
+        assert tracemalloc.get_traced_memory()[1] < MOST_MEMORY
+    finally:
+        tracemalloc.stop()
+    assert len(ends(settings)) == 30
+
+
+def test_no_list_of_jobs_takes_much_more_memory_than_its_text(settings: RunnerSettings, lie: Lie) -> None:
+    said = b"[" + b"[]," * (LARGE // 3 - 1) + b"0]"
+    liar = lie(lambda _asked, count: (200, said if count % 2 else b"{}"))
+    there = named(settings, liar)
+    assert there.manager is not None
+    tracemalloc.start()
+    try:
+        with (
+            closing(TunasyncManager(there.manager, there)) as manager,
+            pytest.raises(SkipjackError, match="is no manager of tunasync"),
+        ):
+            manager.deliver()
+        assert tracemalloc.get_traced_memory()[1] < MOST_MEMORY
+    finally:
+        tracemalloc.stop()
+    assert liar.paths == ["/workers", "/workers/w1/jobs"]
+
+
+def test_the_jobs_of_many_mirrors_are_read(settings: RunnerSettings, lie: Lie) -> None:
+    job = {"worker": "w1", "is_master": True, "status": "success", "upstream": "rsync://files.example/debian/"}
+    times = dict.fromkeys(("last_update", "last_started", "last_ended", "next_schedule"), "2026-11-29T21:14:55+08:00")
+    more = {f"{key}_ts": 1_795_958_095 for key in times}
+    jobs = [
+        {"name": f"m{at}", "size": "1.23T", "error_msg": "a, [b], {c}"} | job | times | more for at in range(20_000)
+    ]
+    said = json.dumps(jobs).encode()
+    there = named(settings, lie(lambda _asked, count: (200, said if count == 1 else b"{}")))
+    assert there.manager is not None
+
+    with closing(TunasyncManager(there.manager, there)) as manager:
+        assert manager.deliver() == 60
 
 
 # Commands

@@ -70,6 +70,9 @@ def test_the_place_is_a_file_while_the_run_is_under_way(tmp_path: Path) -> None:
         "debian": {"at": 5.0, "percent": 50.0, "bytes": 10, "speed": 2, "files": 1}
     }
     (tmp_path / "progress" / "torn").write_text("{")
+    (tmp_path / "progress" / "deep").write_text("[" * 60_000)
+    (tmp_path / "progress" / "wide").write_text(json.dumps({"at": [[]] * 1000}))
+    (tmp_path / "progress" / "large").write_text(json.dumps({"at": "x" * 10**6}))
     assert list(progress.read_all(str(tmp_path))) == ["debian"]
 
     place.clear()

@@ -148,6 +148,14 @@ def test_numbers_go_on_after_those_of_a_worker_that_remembers_more(store: Store)
     assert command_store.fetch(store, "w1", 7, NOW).newest == 42
 
 
+def test_an_answer_names_no_more_mirrors_than_a_worker_reads(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command_store, "MIRRORS_AT_ONCE", 3)
+    for mirrors in (("a", "b"), ("c",), ("d",), ("a", "b", "c", "d"), ("e",)):
+        give(store, "start", w1=mirrors)
+
+    assert [fetched(store, after) for after in (0, 2, 3, 4, 5)] == [[1, 2], [3], [4], [5], []]
+
+
 def test_too_many_open_commands_are_refused_for_all_that_it_was_for(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,6 @@
 import copy
 import json
+import tracemalloc
 from collections.abc import Iterator
 from importlib.resources import files
 from typing import Any
@@ -42,6 +43,24 @@ def test_unknown_keys_of_a_newer_worker_are_ignored() -> None:
     newer = copy.deepcopy(GOOD) | {"protocol": 2, "colour": "blue"}
     newer["reports"][0]["statuses"][0]["mood"] = "good"
     assert envelope.read(json.dumps(newer).encode()).worker == "w1"
+
+
+def test_a_body_of_many_tiny_values_is_refused_before_it_takes_memory() -> None:
+    body = b"[" + b"[]," * 2_000_000 + b"0]"
+    tracemalloc.start()
+    try:
+        assert "more than 751000 values" in refusal(body).why
+        assert tracemalloc.get_traced_memory()[1] < 2 * len(body)
+    finally:
+        tracemalloc.stop()
+
+
+def test_texts_may_hold_whatever_lists_are_written_with() -> None:
+    said = copy.deepcopy(GOOD)
+    said["reports"][0]["statuses"][0]["run"]["log_tail"] = '[[],{"a": [,,' * 500
+    body = json.dumps(said, separators=(",", ":")).encode()
+    run = envelope.read(body).reports[0].statuses[0].run
+    assert run is not None and run.log_tail == '[[],{"a": [,,' * 500
 
 
 @pytest.mark.parametrize(
