@@ -7,6 +7,9 @@ from email.utils import parsedate_to_datetime
 _LINES = 20
 """Lines from the top in which a time is looked for."""
 
+_LONGEST = 200
+"""Characters of a line with a time. A longer one is not read: an upstream wrote it, and it could take minutes."""
+
 _LABEL = re.compile(r"[A-Za-z][A-Za-z -]*[:=]\s*")
 _UNIX = re.compile(r"[0-9]{9,11}(\.[0-9]{1,9})?")
 _DATE_U = re.compile(r"[A-Z][a-z]{2} ([A-Z][a-z]{2}) +([0-9]{1,2}) ([0-9:]{8}) (?:UTC|GMT) ([0-9]{4})")
@@ -18,6 +21,8 @@ def read_stamp(data: bytes) -> float | None:
     """The first time in a file, in seconds since 1970 UTC; None when it holds none. Times without a zone are UTC."""
     lines = data.decode("utf-8", "replace").splitlines()[:_LINES]
     for line in map(str.strip, lines):
+        if len(line) > _LONGEST:
+            continue
         for text in dict.fromkeys((line, _LABEL.sub("", line, count=1))):
             found = _read(text)
             if found is not None and 0 <= found < _LATEST:
