@@ -35,11 +35,14 @@ def _command(commands: Commands, name: str, words: str) -> argparse.ArgumentPars
 
 
 def _install(arguments: argparse.Namespace) -> int:
-    from runner.install import cron, install
+    from runner.install import cron, install, others
     from runner.output import say
 
     setup = _setup(arguments)
     if arguments.cron:
+        if not setup.own:
+            others.check_file(setup, others.CRON_FILE)
+        others.check_folders(setup)
         say(cron.cron(setup))
         _warn_for_cron(setup)
     elif arguments.print:

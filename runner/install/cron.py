@@ -9,11 +9,12 @@ import shlex
 import shutil
 from collections.abc import Iterator
 
+from runner.install.others import CRON_FILE
 from runner.install.setup import MANAGER, Setup, program
 from runner.programs import lean
 from schemas.errors import SkipjackError
 
-_BOOT, _PROGRAMS = "/etc/cron.d/skipjack-boot", "/etc/cron.d/skipjack"
+_BOOT, _PROGRAMS = "/etc/cron.d/skipjack-boot", CRON_FILE
 _SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 

@@ -6,7 +6,7 @@ Running jobs are not touched: a unit that is at work keeps what it was started w
 import os
 
 from runner import secret_files
-from runner.install import machine, render, secret_check
+from runner.install import machine, others, render, secret_check
 from runner.install.setup import MANAGER, Setup, program
 from runner.output import log, say
 from runner.places import Places
@@ -61,6 +61,8 @@ def _check(setup: Setup) -> None:
         machine.check_root()
         machine.check_place()
     machine.check_systemd(setup)
+    others.check_file(setup, others.unit_file(setup))
+    others.check_folders(setup)
     if setup.kind != MANAGER and not setup.own:
         machine.check_polkit()
     if setup.containers.endswith("docker") and not setup.own:

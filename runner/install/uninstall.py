@@ -3,7 +3,7 @@
 import contextlib
 import os
 
-from runner.install import install, machine, render
+from runner.install import install, machine, others, render
 from runner.install.setup import MANAGER, WORKER, Setup
 from runner.output import say
 from runner.places import Places
@@ -21,6 +21,7 @@ def uninstall(setup: Setup, *, stop_jobs: bool) -> None:
     if not setup.own:
         machine.check_root()
     machine.check_systemd(setup)
+    others.check_file(setup, others.unit_file(setup))
     paths = [path for path in render.everything(setup) if os.path.exists(path)]
     install.stop(setup, [os.path.basename(path) for path in paths])
     jobs = _jobs(setup) if setup.kind != MANAGER else []

@@ -182,11 +182,36 @@ WRONG = [
 def test_what_is_missing_is_named_with_what_to_do(
     site: Site, words: tuple[str, ...], user: str, what: str, todo: str
 ) -> None:
+    site.box.run(SKIPJACK, "uninstall")
     site.box.write("/srv/closed.yml", site.box.path(SETTINGS).read_text(), 0o600)
     settings = words if "--settings" in words else ("--settings", SETTINGS, *words)
     done = site.box.run(SKIPJACK, "install", *settings, user=user)
     assert done.returncode == 1
     assert what in done.stderr and todo in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_a_second_settings_file_takes_over_nothing_of_the_first(site: Site) -> None:
+    box, second = site.box, "/etc/skipjack/second.yml"
+    site.install()
+    folders = "state_dir: /var/lib/second\nrun_dir: /run/second\n"
+    box.write(second, site.box.path(SETTINGS).read_text() + folders)
+    before = {path: box.do("cat", path) for path in ours(box)}
+
+    for words in ("install",), ("uninstall",):
+        done = box.run(SKIPJACK, *words, "--settings", second)
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+        assert f"skipjack-follow.service belongs to the worker with the settings {SETTINGS}. " in done.stderr
+    box.write(second, site.box.path(SETTINGS).read_text())
+    done = box.run(SKIPJACK, "install", "--cron", "--settings", second)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"the settings {SETTINGS} ({UNITS}/skipjack-follow.service) has the same `state_dir`, " in done.stderr
+
+    assert {path: box.do("cat", path) for path in ours(box)} == before
+    assert box.run("systemctl", "is-active", "skipjack-tick.timer").returncode == 0
+    box.do(SKIPJACK, "uninstall", "--settings", SETTINGS)
+    assert "started skipjack-tick.timer" in box.do(SKIPJACK, "install", "--settings", second)
+    box.do(SKIPJACK, "uninstall", "--settings", second)
+    box.do("rm", second)
 
 
 def test_without_polkit_nothing_is_written(site: Site) -> None:

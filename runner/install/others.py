@@ -1,0 +1,122 @@
+"""Other installations on this machine: which settings file units and cron lines were made for.
+
+Unit and cron files have fixed names, so installing for a second settings file would replace the first worker's.
+"""
+
+import os
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from runner.install.setup import MANAGER, Setup
+from schemas.errors import SkipjackError
+from schemas.reading import read_regular
+from schemas.settings import load_manager, load_runner
+
+CRON_FILE = "/etc/cron.d/skipjack"
+"""The file for the cron lines of a worker."""
+
+SYSTEM_UNITS = "/etc/systemd/system"
+
+_WORD = re.compile(r'"(?:[^"\\]|\\.)*"|\S+')
+
+
+class Other(NamedTuple):
+    """An installation: the file that starts its programs, and its settings file."""
+
+    file: str
+    settings: str
+
+
+def check_file(setup: Setup, file: str) -> None:
+    """SkipjackError when `file`, a unit or cron file, was made for another settings file."""
+    for other in _installed(setup):
+        if other.file == file:
+            what = f"{file} belongs to the {setup.kind} with the settings {other.settings}."
+            raise SkipjackError(what, _remedy(setup, other))
+
+
+def check_folders(setup: Setup) -> None:
+    """SkipjackError when another installation has the same `state_dir` or `run_dir`."""
+    for other in _installed(setup):
+        for key, path in _shared(setup, other).items():
+            what = f"The {setup.kind} with the settings {other.settings} ({other.file}) has the same `{key}`, {path}."
+            raise SkipjackError(what, f"Set another `{key}` in {setup.settings}.")
+
+
+def unit_file(setup: Setup) -> str:
+    """Return the path of the unit that names the settings file."""
+    return os.path.join(setup.units, _unit(setup))
+
+
+def _unit(setup: Setup) -> str:
+    return "skipjack-manager.service" if setup.kind == MANAGER else "skipjack-follow.service"
+
+
+def _remedy(setup: Setup, other: Other) -> str:
+    if other.file == CRON_FILE:
+        return "Remove that file first, or put the lines of the second worker into files with other names by hand."
+    words = ["skipjack", "uninstall", *["--manager"] * (setup.kind == MANAGER), *["--user"] * setup.own]
+    remove = shlex.join([*words, "--settings", other.settings])
+    return f"A machine has units for one {setup.kind}, and for one more of each user (`--user`). First run `{remove}`."
+
+
+def _installed(setup: Setup) -> Iterator[Other]:
+    """The other installations of this kind that we can see. One whose settings file is gone is none: it was moved."""
+    for found in _found(setup):
+        if not _is_same(found.settings, setup.settings) and os.path.exists(found.settings):
+            yield found
+
+
+def _found(setup: Setup) -> Iterator[Other]:
+    for folder in dict.fromkeys((setup.units, SYSTEM_UNITS)):
+        path = os.path.join(folder, _unit(setup))
+        for line in _lines(path):
+            yield from _named(path, _unit_words(line) if line.startswith("ExecStart=") else [])
+    for line in _lines(CRON_FILE) if setup.kind != MANAGER else ():
+        yield from _named(CRON_FILE, _cron_words(line))
+
+
+def _named(file: str, words: list[str]) -> Iterator[Other]:
+    if "--settings" in words[:-1]:
+        yield Other(file, words[words.index("--settings") + 1])
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        return read_regular(path).decode().splitlines()
+    except (OSError, UnicodeDecodeError):
+        return []
+
+
+def _unit_words(line: str) -> list[str]:
+    """The words of a command, as `render` writes them."""
+    words = [re.sub(r"\\(.)", r"\1", word[1:-1]) if word[0] == '"' else word for word in _WORD.findall(line)]
+    return [word.replace("$$", "$").replace("%%", "%") for word in words]
+
+
+def _cron_words(line: str) -> list[str]:
+    try:
+        return shlex.split(line.replace(r"\%", "%"), comments=True)
+    except ValueError:
+        return []
+
+
+def _is_same(one: str, other: str) -> bool:
+    return os.path.realpath(one) == os.path.realpath(other)
+
+
+def _shared(setup: Setup, other: Other) -> dict[str, str]:
+    """The folders of both, by key; none when the other's settings cannot be read."""
+    try:
+        path = Path(other.settings)
+        settings = load_manager(path) if setup.kind == MANAGER else load_runner(path)
+    except (SkipjackError, OSError):
+        return {}
+    pairs = (
+        ("state_dir", setup.state_dir, settings.state_dir),
+        ("run_dir", setup.run_dir, settings.run_dir),
+    )
+    return {key: ours for key, ours, theirs in pairs if _is_same(ours, theirs)}
