@@ -9,6 +9,12 @@ from schemas.errors import SkipjackError
 
 _LONGEST = 60
 
+_LOOKED_AT = 2560
+"""Characters of a text in which secrets are looked for. Each may take as many steps as the longest secret has."""
+
+_SECRET = 1001
+"""Characters of the longest user name with a password that is found."""
+
 _PASSWORD = re.compile(r"(?:(?<=//)[^/\s?#@:]{0,500}|[A-Za-z0-9._+%-]{0,500}):(?!//)(?:\\.|[^\\\"]){0,500}@", re.DOTALL)
 """Where a user name and a password may stand in an address, however wrong the rest of it is.
 
@@ -26,8 +32,10 @@ _USER = re.compile(r"(?<=://)[^/\s?#@:]*@")
 
 def shown(text: str) -> str:
     """What somebody wrote, fit for a message: printable, not too long, and without the secrets of an address."""
-    text = without_queries(_USER.sub("***@", _PASSWORD.sub("***@", text)))
-    return printable(text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…")
+    safe = without_queries(_USER.sub("***@", _PASSWORD.sub("***@", text[:_LOOKED_AT])))
+    if len(text) > _LOOKED_AT:  # what stands at the end may be a part of a secret
+        safe = f"{safe[:-_SECRET]}…"
+    return printable(safe if len(safe) <= _LONGEST else safe[: _LONGEST - 1] + "…")
 
 
 class Problem(NamedTuple):

@@ -57,6 +57,20 @@ def test_hostile_text_takes_no_longer_for_its_length(unit: str) -> None:
         text = before + unit * (300_000 // len(unit)) + after
         without_secrets(text)
         holds_password(text)
+        shown(text)
+
+
+@pytest.mark.parametrize("before", range(0, 4000, 97))
+def test_no_part_of_a_secret_is_shown_of_a_long_text(before: int) -> None:
+    text = (
+        "rsync://user:pw@h/ " * (before // 19)
+        + "x" * (before % 19)
+        + " rsync://user:"
+        + "s3cret" * 80
+        + "@h/"
+        + "y" * 3000
+    )
+    assert "s3cret" not in shown(text) and "pw" not in shown(text)
 
 
 PASSWORDS = [
