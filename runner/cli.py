@@ -124,7 +124,10 @@ def _add_orders(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         parser.add_argument("names", nargs="+", metavar="NAME")
         if verb == "start":
             parser.add_argument("--force", action="store_true", help="at once, whatever the slots and the hours")
-        parser.set_defaults(command=_order, verb=verb, force=False)
+        if verb in ("stop", "disable"):
+            shown = "why; `skipjack next` and the mirror's page show it"
+            parser.add_argument("--reason", type=_reason, metavar="TEXT", help=shown)
+        parser.set_defaults(command=_order, verb=verb, force=False, reason="")
 
 
 def _add_policy(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -139,6 +142,17 @@ def _limit(text: str) -> str:
     if not re.fullmatch(r"[0-9]{1,10}|([0-9]{1,2}|100)%", text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of files or a share. Write for example 100%")
     return text
+
+
+def _reason(text: str) -> str:
+    """A reason in one line of printable text."""
+    from runner.orders import REASON
+    from schemas.problems import printable
+
+    line = " ".join(printable(text).split())
+    if len(line) > REASON:
+        raise argparse.ArgumentTypeError(f"has {len(line)} characters, and {REASON} are the most. Shorten it")
+    return line
 
 
 def _add_import(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -298,7 +312,7 @@ def _order(arguments: argparse.Namespace) -> int:
     from runner import orders
     from runner.places import Places
 
-    order = orders.Order(arguments.verb, arguments.names, orders.who(), arguments.force)
+    order = orders.Order(arguments.verb, arguments.names, orders.who(), arguments.force, arguments.reason)
     orders.give(Places(_settings(arguments).state_dir), order)
     return 0
 

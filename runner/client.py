@@ -28,6 +28,9 @@ _VALUES = 1_000
 _COMMAND_VALUES = 200_000
 """Values in an answer with commands at most."""
 
+NOTE = 500
+"""Characters of a command's note that are kept."""
+
 MALFORMED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 """What reading an answer may raise that is not what it should be; deep JSON exhausts the stack."""
 
@@ -53,6 +56,7 @@ class Command(NamedTuple):
     mirrors: tuple[str, ...]
     force: bool
     issued_by: str
+    note: str = ""
 
 
 class Commands(NamedTuple):
@@ -189,7 +193,8 @@ def _commands(plain: dict[str, Any]) -> Commands:
 def _command(plain: dict[str, Any]) -> Command:
     mirrors = tuple(_text(name) for name in plain.get("mirrors") or ())
     by = _text(plain.get("issued_by") or "the manager")
-    return Command(_number(plain["number"]), _text(plain["kind"]), mirrors, plain.get("force") is True, by)
+    note = " ".join(_text(plain.get("note") or "").split())[:NOTE]
+    return Command(_number(plain["number"]), _text(plain["kind"]), mirrors, plain.get("force") is True, by, note)
 
 
 def _number(value: object) -> int:

@@ -92,7 +92,7 @@ def _order(here: Here, _inbox: Inbox, command: Command) -> None:
     if not command.mirrors:
         raise SkipjackError("The command names no mirror.", "Name those that it is for.")
     made_by = f"{' '.join(command.issued_by.split())[:64]} through the manager"
-    order = orders.Order(command.kind, command.mirrors, made_by, command.force)
+    order = orders.Order(command.kind, command.mirrors, made_by, command.force, command.note)
     waits = command.kind in orders.STARTING and hold.holds(here.places)
     done = partial(_record, Result(command.number, DONE, _WAITS if waits else ""))
     orders.carry_out(here.places, order, done, only_requested=not here.start)

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 from runner.client import Command, Commands, Result
 from runner.journal import Journal
 
+_INSERT = "INSERT INTO command (number, kind, mirrors, force, issued_by, note) VALUES (?, ?, ?, ?, ?, ?)"
+
 
 class Inbox:
     """The tables for it in an open journal; every method that writes is one durable transaction."""
@@ -35,17 +37,18 @@ class Inbox:
                 db.execute("UPDATE told_by_manager SET commands = ?", (found.newest,))
                 return False
             new = [_row(command) for command in found.commands if command.number > taken]
-            db.executemany("INSERT INTO command (number, kind, mirrors, force, issued_by) VALUES (?, ?, ?, ?, ?)", new)
+            db.executemany(_INSERT, new)
             newest = max([taken, *(command.number for command in found.commands)])
             db.execute("UPDATE told_by_manager SET commands = ?", (newest,))
         return True
 
     def waiting(self) -> list[Command]:
         """The commands that nothing has become of yet, in order."""
-        query = "SELECT number, kind, mirrors, force, issued_by FROM command WHERE outcome = '' ORDER BY number"
+        query = "SELECT number, kind, mirrors, force, issued_by, note FROM command WHERE outcome = '' ORDER BY number"
         with self._book.together() as db:
             return [
-                Command(row[0], row[1], tuple(json.loads(row[2])), bool(row[3]), row[4]) for row in db.execute(query)
+                Command(row[0], row[1], tuple(json.loads(row[2])), bool(row[3]), row[4], row[5])
+                for row in db.execute(query)
             ]
 
     def close(self, result: Result) -> None:
@@ -73,4 +76,4 @@ class Inbox:
 
 
 def _row(command: Command) -> Sequence[object]:
-    return command.number, command.kind, json.dumps(command.mirrors), command.force, command.issued_by
+    return command.number, command.kind, json.dumps(command.mirrors), command.force, command.issued_by, command.note

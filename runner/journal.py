@@ -160,7 +160,7 @@ class Journal(Outbox):
         """What somebody wants of mirrors, by name: overrides that hold, and starts that have not begun."""
         orders = {
             row[0]: Order(*row[1:])
-            for row in self._db.execute("SELECT mirror, kind, 0, 0, made_at, made_by FROM override")
+            for row in self._db.execute("SELECT mirror, kind, 0, 0, made_at, made_by, reason FROM override")
         }
         for row in self._db.execute("SELECT mirror, force, made_at, made_by FROM request"):
             order = Order(requested=True, force=bool(row[1]), made_at=row[2], made_by=row[3])

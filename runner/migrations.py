@@ -73,5 +73,9 @@ MIGRATIONS = (
     ALTER TABLE mirror ADD COLUMN deleted_bytes INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE mirror ADD COLUMN deleting TEXT NOT NULL DEFAULT '';
     """,
+    """
+    ALTER TABLE override ADD COLUMN reason TEXT NOT NULL DEFAULT '';
+    ALTER TABLE command ADD COLUMN note TEXT NOT NULL DEFAULT '';
+    """,
 )
 """Steps from each version of the tables to the next; only ever added to, and safe while older runs are at work."""

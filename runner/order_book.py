@@ -22,24 +22,25 @@ def opened(path: str) -> Iterator["OrderBook"]:
 class OrderBook(Journal):
     """An open journal that takes orders. Every method that writes is one durable transaction, with its reports."""
 
-    def override(self, subjects: list[Subject], kind: str, made_by: str, now: float) -> list[str]:
+    def override(self, subjects: list[Subject], kind: str, made_by: str, now: float, *, reason: str = "") -> list[str]:
         """Pause or disable mirrors; gives those that have a run under way, whose end will say that it was stopped."""
+        words = f"{kind} by {made_by}" + (f": {reason}" if reason else "")
         with transaction(self._db):
             for subject in subjects:
                 self._db.execute("DELETE FROM request WHERE mirror = ?", (subject.name,))
-                row = (subject.name, kind, now, made_by)
-                self._db.execute("INSERT OR REPLACE INTO override VALUES (?, ?, ?, ?)", row)
+                row = (subject.name, kind, now, made_by, reason)
+                self._db.execute("INSERT OR REPLACE INTO override VALUES (?, ?, ?, ?, ?)", row)
             names = {subject.name for subject in subjects}
             for active in self.active():
                 if active.mirror in names and active.status == LAUNCHING:  # it will find that it is not expected
-                    self._end(active.id, active.mirror, Ending(INTERRUPTED, f"{kind} by {made_by}"), now)
+                    self._end(active.id, active.mirror, Ending(INTERRUPTED, words), now)
             begun = [active.mirror for active in self.active() if active.mirror in names]
             for subject in subjects:
                 if subject.name not in begun:
                     self._set(subject, kind)
                     self._update("mirror", {"next_run_at": None}, "name", subject.name)
                     self._report(subject.name, now)
-            self._tell(begun, f"{kind} by {made_by}")
+            self._tell(begun, words)
         return begun
 
     def lift(self, subjects: list[Subject], now: float) -> None:

@@ -20,12 +20,17 @@ from schemas.states import DISABLED, PAUSED
 
 
 class Order(NamedTuple):
-    """An order to the worker: its verb, the mirrors, who gave it, and whether it goes beyond the slots."""
+    """An order to the worker: its verb, the mirrors, who gave it, whether it goes beyond the slots, and what for."""
 
     verb: str
     names: Sequence[str]
     made_by: str
     force: bool = False
+    reason: str = ""
+
+
+REASON = 500
+"""Characters of the reason of a stop or a disable."""
 
 
 def who() -> str:
@@ -93,11 +98,11 @@ def _restart(book: OrderBook, subjects: list[Subject], order: Order) -> list[str
 
 
 def _stop(book: OrderBook, subjects: list[Subject], order: Order) -> list[str]:
-    return book.override(subjects, PAUSED, order.made_by, time.time())
+    return book.override(subjects, PAUSED, order.made_by, time.time(), reason=order.reason)
 
 
 def _disable(book: OrderBook, subjects: list[Subject], order: Order) -> list[str]:
-    return book.override(subjects, DISABLED, order.made_by, time.time())
+    return book.override(subjects, DISABLED, order.made_by, time.time(), reason=order.reason)
 
 
 def _enable(book: OrderBook, subjects: list[Subject], _order: Order) -> list[str]:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from runner.database import give_back, transaction
-from schemas.report import CHANGE, SNAPSHOT, MirrorStatus, Run, decode_probe, encode_content
+from schemas.report import CHANGE, SNAPSHOT, MirrorStatus, Override, Run, decode_probe, encode_content
 from schemas.states import SUCCESS
 
 BACKLOG = 1000
@@ -21,6 +21,8 @@ RUNS_AT_ONCE = 20
 """Ended runs in one report after a snapshot; with the tails of their logs some 170 kB."""
 
 _RUN = ", ".join(Run._fields)
+
+_OVERRIDE = "SELECT kind, made_at, substr(made_by, 1, 200), reason FROM override"
 
 
 class Outbox:
@@ -130,6 +132,8 @@ class Outbox:
             run = run._replace(log_tail="")
         fields = {key: row[key] for key in MirrorStatus._fields if key in row.keys()}  # noqa: SIM118 - a Row is no dict
         fields["probe"] = decode_probe(json.loads(row["probe"])) if row["probe"] else None
+        held = self._db.execute(f"{_OVERRIDE} WHERE mirror = ?", (mirror,)).fetchone()
+        fields["override"] = Override(*held) if held else None
         return MirrorStatus(**fields | {"mirror": mirror, "run": run, "is_master": bool(row["is_master"])})
 
     def _report(self, mirror: str, now: float) -> None:

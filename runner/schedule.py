@@ -64,6 +64,7 @@ class Order(NamedTuple):
     force: bool = False
     made_at: float = 0.0
     made_by: str = ""
+    reason: str = ""
 
 
 class Rules(NamedTuple):

@@ -113,7 +113,8 @@ def _row(mirror: Due, world: World, now: float, *, waits: bool) -> Row:
     order = world.orders.get(mirror.name) or Order()
     found = schedule.outlook(mirror, world, now)
     if found.kind == HELD:
-        return Row(mirror.name, state.status, HELD, order.made_at, f"{order.override} by {order.made_by}")
+        why = f"{order.override} by {order.made_by}" + (f": {order.reason}" if order.reason else "")
+        return Row(mirror.name, state.status, HELD, order.made_at, why)
     if found.kind == DUE:
         return Row(mirror.name, state.status, DUE, found.at or None, _why_due(order, world, waits=waits))
     return Row(mirror.name, state.status, found.kind, found.at, _why_not(mirror, state, world, found, now))

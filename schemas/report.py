@@ -54,8 +54,21 @@ class Probe(NamedTuple):
     seen_at: float | None = None
 
 
+class Override(NamedTuple):
+    """Why a mirror does not follow its schedule: `paused` or `disabled`, since when, by whom and what for.
+
+    `since` is None and a text empty where nobody knows.
+    """
+
+    kind: str
+    since: float | None = None
+    by: str = ""
+    reason: str = ""
+
+
 class MirrorStatus(NamedTuple):
-    """What is so of one mirror on one worker at one moment."""
+    """What is so of one mirror on one worker at one moment; without `override` nobody switched it off, or the worker
+    is too old to say who did."""
 
     mirror: str
     upstream: str
@@ -68,6 +81,7 @@ class MirrorStatus(NamedTuple):
     next_run_at: float | None = None
     size: int | None = None
     probe: Probe | None = None
+    override: Override | None = None
 
 
 class Report(NamedTuple):
@@ -119,7 +133,7 @@ class Envelope(NamedTuple):
 
 def encode_status(status: MirrorStatus) -> dict[str, Any]:
     """Turn a status into what JSON can hold."""
-    parts = {"run": status.run, "probe": status.probe}
+    parts = {"run": status.run, "probe": status.probe, "override": status.override}
     return status._asdict() | {key: part._asdict() if part else None for key, part in parts.items()}
 
 
@@ -155,7 +169,13 @@ def decode_status(plain: dict[str, Any]) -> MirrorStatus:
     values = list(_read_status(plain))
     values[_RUN] = decode_run(values[_RUN]) if values[_RUN] else None
     values[_PROBE] = decode_probe(values[_PROBE]) if values[_PROBE] else None
+    values[_OVERRIDE] = decode_override(values[_OVERRIDE]) if values[_OVERRIDE] else None
     return MirrorStatus._make(values)
+
+
+def decode_override(plain: dict[str, Any]) -> Override:
+    """Read back an override; keys that a newer worker added are ignored."""
+    return Override._make(_read_override(plain))
 
 
 def decode_probe(plain: dict[str, Any]) -> Probe:
@@ -203,9 +223,10 @@ def _reader(record: Any) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
     return read
 
 
-_RUN, _PROBE = MirrorStatus._fields.index("run"), MirrorStatus._fields.index("probe")
+_RUN, _PROBE, _OVERRIDE = (MirrorStatus._fields.index(name) for name in ("run", "probe", "override"))
 _read_status = _reader(MirrorStatus)
 _read_probe = _reader(Probe)
+_read_override = _reader(Override)
 _read_run = _reader(Run)
 _read_envelope = _reader(Envelope)
 _read_problem = _reader(Problem)

@@ -53,6 +53,11 @@ SILENCE = "silence"
 AGE = "age"
 LAG = "lag"
 UPSTREAM = "upstream"
-CAUSES = (NEVER, SILENCE, AGE, LAG, UPSTREAM)
+SWITCHED_OFF = "switched-off"
+CAUSES = (NEVER, SILENCE, AGE, LAG, UPSTREAM, SWITCHED_OFF)
 """Why a mirror is not fresh: it never succeeded, its worker is silent, its last success is too long ago, it is behind
-its upstream, or the upstream stands still. Only the last one is the upstream's fault."""
+its upstream, the upstream stands still, or somebody paused or disabled it, which is why nothing succeeds any more.
+Only an upstream that stands still is the upstream's fault."""
+
+OFF = frozenset({PAUSED, DISABLED})
+"""What somebody switched off, which is why it does not sync."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from schemas.problems import printable
 from sitegen.messages.envelope import Refused
 
 START, STOP, DISABLE, ENABLE, RESTART, RELOAD, PING = (
@@ -27,6 +28,7 @@ class Order(NamedTuple):
     mirrors: tuple[str, ...]
     force: bool
     worker: str | None
+    note: str = ""
 
 
 class Command(NamedTuple):
@@ -43,6 +45,7 @@ class Command(NamedTuple):
     reason: str = ""
     delivered_at: float | None = None
     ended_at: float | None = None
+    note: str = ""
 
 
 class Fetched(NamedTuple):
@@ -52,20 +55,23 @@ class Fetched(NamedTuple):
     newest: int
 
 
-TOLD = ("number", "kind", "mirrors", "force", "issued_at", "issued_by")
+TOLD = ("number", "kind", "mirrors", "force", "issued_at", "issued_by", "note")
 """What a worker is told of a command."""
 
 
 def order_of(plain: Mapping[str, Any]) -> Order:
     """An order from its checked JSON; Refused when its mirrors do not go with its kind."""
     mirrors = tuple(dict.fromkeys(plain.get("mirrors", ())))
-    order = Order(plain["kind"], mirrors, plain.get("force", False), plain.get("worker"))
+    note = printable(" ".join(plain.get("note", "").split()))
+    order = Order(plain["kind"], mirrors, plain.get("force", False), plain.get("worker"), note)
     if order.kind in OF_WORKERS and mirrors:
         raise Refused(422, f"$.mirrors: {order.kind} is for workers and takes no mirrors")
     if order.kind not in OF_WORKERS and not mirrors:
         raise Refused(422, f"$.mirrors: name the mirrors to {order.kind}")
     if order.force and order.kind != START:
         raise Refused(422, f"$.force: only a start can be forced, and no {order.kind}")
+    if order.note and order.kind not in (STOP, DISABLE):
+        raise Refused(422, f"$.note: only a stop and a disable have a note, and no {order.kind}")
     return order
 
 

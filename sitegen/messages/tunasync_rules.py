@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from schemas.names import is_name
-from schemas.report import MirrorStatus, Run
-from schemas.states import DISABLED, FAILED, NONE, PAUSED, PRE_SYNCING, SUCCESS, SYNCING
+from schemas.report import MirrorStatus, Override, Run, decode_override
+from schemas.states import DISABLED, FAILED, NONE, OFF, PAUSED, PRE_SYNCING, SUCCESS, SYNCING
 from schemas.units import parse_tool_size
 from sitegen.messages.envelope import Refused, parse
 
@@ -25,10 +25,15 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Job(NamedTuple):
-    """A job of a Go worker: what is told again, in tunasync's order, and the number of its last run."""
+    """A job of a Go worker: what is told again, in tunasync's order, the number of its last run, who switched it off.
+
+    `override` is a `schemas.report.Override` as JSON can hold it. It counts while the job has the status that it is
+    about, and is kept until a run begins: a Go worker that disables a job may report the end of its run in between.
+    """
 
     told: dict[str, Any]
     run: int
+    override: dict[str, Any] | None = None
 
 
 class Message(NamedTuple):
@@ -159,7 +164,15 @@ def told(before: Job, found: Message, now: str, number: int) -> Job:
         "size": size if size not in ("", UNKNOWN_SIZE) else was["size"],
         "error_msg": found.text("error_msg"),
     }
-    return Job(after, number if begins or not before.run else before.run)
+    override = None if begins or status == SUCCESS else before.override
+    if status in OFF and was["status"] != status and (override is None or override["kind"] != status):
+        override = override_of(status, seconds(now))
+    return Job(after, number if begins or not before.run else before.run, override)
+
+
+def override_of(kind: str, since: float | None, by: str = "") -> dict[str, Any]:
+    """Since when a job is paused or disabled, and by whom; a Go worker does not tell who ordered it there."""
+    return Override(kind, since, by)._asdict()
 
 
 def status_of(job: Job) -> MirrorStatus:
@@ -175,6 +188,8 @@ def status_of(job: Job) -> MirrorStatus:
         duration=ended - started if not under_way and ended and started and ended >= started else None, size=size,
     )  # fmt: skip
     shown = run if status in _RUNNING and job.run else None
+    override = decode_override(job.override) if job.override and job.override["kind"] == status else None
     return MirrorStatus(
-        plain["name"], plain["upstream"], plain["is_master"], status, shown, started, ended, update, schedule, size
-    )
+        plain["name"], plain["upstream"], plain["is_master"], status, shown, started, ended, update, schedule, size,
+        override=override,
+    )  # fmt: skip

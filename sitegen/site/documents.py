@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from schemas import VERSION
-from schemas.report import Progress, Run
+from schemas.report import MirrorStatus, Override, Progress, Run
+from schemas.states import OFF
 from sitegen.messages.model import PastRun
 from sitegen.site.formats import segment
 from sitegen.site.snapshot import Copy, MirrorView, Snapshot, WorkerView
@@ -59,6 +60,8 @@ def mirror(view: MirrorView, url: str | None) -> dict[str, Any]:
         "upstream": status.upstream,
         "size": status.size,
         "lag": view.best.lag,
+        "held": view.best.held,
+        "override": override(view.best.status),
         "progress": _progress(view.best.progress),
         "copies": [_copy(copy) for copy in view.copies],
     }
@@ -87,10 +90,20 @@ def _copy(copy: Copy) -> dict[str, Any]:
         "next_run_at": status.next_run_at,
         "size": status.size,
         "lag": copy.lag,
+        "held": copy.held,
+        "override": override(status),
         "probe": _probe(copy),
         "progress": _progress(copy.progress),
         "run": _run(status.run) | {"log_tail": status.run.log_tail} if status.run else None,
     }
+
+
+def override(status: MirrorStatus) -> dict[str, Any] | None:
+    """Who switched a mirror off that is paused or disabled; null for what its worker does not tell."""
+    if status.status not in OFF:
+        return None
+    kind, since, by, reason = status.override or Override(status.status)
+    return {"kind": kind, "since": since, "by": by or None, "reason": reason or None}
 
 
 def _probe(copy: Copy) -> dict[str, Any] | None:

@@ -44,9 +44,6 @@ RUN_WORDS = {
 CAUSE_WORDS = {states.SILENCE: "worker silent", states.LAG: "behind upstream", states.UPSTREAM: "upstream stands still"}
 """What is said beside a verdict of the causes that nothing else in the row tells."""
 
-OFF = frozenset({states.PAUSED, states.DISABLED})
-"""What an operator switched off, which is why it does not sync."""
-
 _BUSY = states.ACTIVE | {states.QUEUED}
 _BAD = states.ENDS - {states.SUCCESS, states.STOPPED}
 

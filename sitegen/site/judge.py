@@ -18,7 +18,7 @@ from schemas.freshness import counting, freshness
 from schemas.records import FreshnessFile, Mirror, Site, Worker
 from schemas.renames import current_names
 from schemas.report import MirrorStatus, Probe, Progress, Run
-from schemas.states import ACTIVE, FRESHNESS, NONE
+from schemas.states import ACTIVE, AGE, FRESHNESS, LAG, NEVER, NONE, OFF, SWITCHED_OFF
 from sitegen.messages.model import TUNASYNC, Declared, Facts, WorkerState
 from sitegen.site import silence
 from sitegen.site.snapshot import BEHIND, CURRENT, OTHER, Copy, MirrorView, Snapshot, WorkerView
@@ -65,6 +65,9 @@ class _Judged(NamedTuple):
     until: float
     view: MirrorView
 
+
+_NOT_SYNCED = frozenset({NEVER, AGE, LAG})
+"""Causes that say no more than that a mirror was not synced, where nobody wanted it to be."""
 
 _UNHEARD = _Host(Worker(""))
 """For a mirror whose worker is neither declared nor was ever heard of."""
@@ -223,6 +226,8 @@ def _copy(told: _Told, host: _Host, now: float) -> Copy:
     status = status._replace(upstream=without_secrets(status.upstream), probe=_shown(status.probe))
     success = status.last_success_at
     found = freshness(definition, success, status.probe, host.silent_at, now)
+    if status.status in OFF and found.cause in _NOT_SYNCED:
+        found = found._replace(cause=SWITCHED_OFF)
     live = told.progress if told.progress and now < host.live_until and _is_of(status, told.progress) else None
     return Copy(
         definition.worker,

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 import jinja2
 from markupsafe import Markup
 
+from schemas import states
 from schemas.records import Site
 from sitegen.messages.model import PastRun
 from sitegen.site import documents, formats, fragments, tunasync
@@ -153,7 +154,8 @@ def _environment() -> jinja2.Environment:
         "run_words": formats.RUN_WORDS,
         "cause_words": formats.CAUSE_WORDS,
         "tone": formats.tone,
-        "off": formats.OFF,
+        "off": states.OFF,
+        "override": documents.override,
         "generator": documents.GENERATOR,
         "version": hashlib.sha256(b"".join(_assets().values())).hexdigest()[:8],
     }

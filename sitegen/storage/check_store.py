@@ -16,6 +16,7 @@ _JSON: tuple[tuple[Table, str, Callable[[Any], Any]], ...] = (
     (workers, "problems", codec.decode_problems),
     (workers, "progress", codec.decode_progress),
     (mirror_state, "probe", codec.decode_probe),
+    (mirror_state, "override", codec.decode_override),
     (catalogue, "site", codec.decode_site),
     (catalogue, "workers", codec.decode_workers),
     (catalogue, "mirrors", codec.decode_mirrors),

@@ -20,6 +20,8 @@ _Record = TypeVar("_Record", MirrorStatus, Run)
 def status_as_of(status: MirrorStatus, received_at: float) -> MirrorStatus:
     """A status in which nothing happened after it was received (Unix seconds, manager's clock)."""
     known = _limited(status, _STATUS, received_at)
+    if status.override is not None and (status.override.since or 0) > received_at + SLACK:
+        known = known._replace(override=status.override._replace(since=received_at))
     if status.run is not None and (run := run_as_of(status.run, received_at)) is not status.run:
         known = known._replace(run=run)
     return known

@@ -10,7 +10,7 @@ from typing import Any
 from schemas import report
 from schemas.addresses import without_secrets
 from schemas.records import FreshnessFile, Mirror, Site, Worker
-from schemas.report import Probe, Problem, Progress
+from schemas.report import Override, Probe, Problem, Progress
 from sitegen.storage.damage import checked
 
 _MIRROR_FIELDS = (
@@ -105,6 +105,16 @@ def decode_progress(text: str) -> tuple[Progress, ...]:
     """Read what `encode_progress` wrote."""
     plain = json.loads(text)
     return tuple(checked(Progress(**{key: item[key] for key in Progress._fields if key in item})) for item in plain)
+
+
+def encode_override(override: Override | None) -> str | None:
+    """Write who switched a mirror off."""
+    return json.dumps(override._asdict()) if override else None
+
+
+def decode_override(text: str | None) -> Override | None:
+    """Read what `encode_override` wrote."""
+    return checked(report.decode_override(json.loads(text))) if text else None
 
 
 def encode_probe(probe: Probe | None) -> str | None:

@@ -52,9 +52,11 @@ def _add(tx: Connection, order: Order, worker: str, mirrors: tuple[str, ...], by
     count = select(func.count()).where(commands.c.worker == worker, commands.c.state.in_(OPEN))
     if tx.execute(count).scalar_one() >= MOST_OPEN:
         raise Refused(409, f"{MOST_OPEN} commands wait for worker {worker} already, and it does not take them")
-    command = Command(worker, _next_number(tx, worker), order.kind, mirrors, order.force, by.at, by.who)
+    number = _next_number(tx, worker)
+    command = Command(worker, number, order.kind, mirrors, order.force, by.at, by.who, note=order.note)
     tx.execute(insert(commands).values(command._asdict() | {"mirrors": json.dumps(mirrors)}))
     details = {"number": command.number, "mirrors": list(mirrors), "force": order.force}
+    details |= {"note": order.note} if order.note else {}
     audit_store.write(tx, by._replace(action=f"command {order.kind}", subject=worker, details=details))
     return command
 

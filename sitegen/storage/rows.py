@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from schemas.addresses import without_secrets
-from schemas.report import MirrorStatus, Run
+from schemas.report import MirrorStatus, Override, Run
 from schemas.states import ENDS, SUCCESS
 from schemas.terminal import plain
 from sitegen.messages.model import Delivery, WorkerState
@@ -19,9 +19,9 @@ Damages = dict[tuple[str, str], str]
 
 WORKER_COLUMNS = WorkerState._fields
 STATE_COLUMNS = ("worker", *(name for name in MirrorStatus._fields if name != "run"))
-"""What `status` expects first, the probe last of it; the run's columns follow."""
+"""What `status` expects first, the probe and the override last of it; the run's columns follow."""
 
-_RUN, _PROBE = MirrorStatus._fields.index("run"), MirrorStatus._fields.index("probe")
+_RUN, _PROBE, _OVERRIDE = (MirrorStatus._fields.index(name) for name in ("run", "probe", "override"))
 _RUN_AT = _RUN + 1
 
 TOLD_WORKER = (
@@ -73,7 +73,15 @@ def of_state(key: tuple[str, str], held: tuple[str, MirrorStatus], changed: int)
     values: list[Any] = list(status)
     values[_RUN] = status.run.id if status.run else None
     values[_PROBE] = codec.encode_probe(status.probe)
+    values[_OVERRIDE] = codec.encode_override(_shown(status.override))
     return (key[0], journal, changed, *values)
+
+
+def _shown(override: Override | None) -> Override | None:
+    """What people typed, spelled out as the texts of a run are."""
+    if override is None:
+        return None
+    return override._replace(by=plain(override.by), reason=plain(without_secrets(override.reason)))
 
 
 def of_run(key: tuple[Journal, int], held: tuple[str, Run]) -> Values:
@@ -109,14 +117,16 @@ _OF_WORKER: dict[str, Callable[[str], tuple[Any, ...]]] = {
 def status(row: Sequence[Any], damaged: Damages) -> MirrorStatus:
     """Read back a state with its run: the columns STATE_COLUMNS, then those of the run, all None without one.
 
-    A probe that cannot be read is noted and left out.
+    A probe or an override that cannot be read is noted and left out.
     """
     run_columns = row[len(STATE_COLUMNS) :]
     run = Run._make(run_columns) if run_columns[0] is not None else None
-    *rest, probe = row[_RUN_AT : len(STATE_COLUMNS)]
-    try:
-        read = damage.read(codec.decode_probe, probe, f"mirror_state {row[0]}/{row[1]}", "probe")
-    except damage.Damaged as error:
-        damaged[row[0], row[1]] = error.what
-        read = None
-    return MirrorStatus._make((*row[1:_RUN_AT], run, *rest, read))
+    *rest, probe, override = row[_RUN_AT : len(STATE_COLUMNS)]
+    parts: list[Any] = []
+    for column, decode, text in (("probe", codec.decode_probe, probe), ("override", codec.decode_override, override)):
+        try:
+            parts.append(damage.read(decode, text, f"mirror_state {row[0]}/{row[1]}", column) if text else None)
+        except damage.Damaged as error:
+            damaged[row[0], row[1]] = error.what
+            parts.append(None)
+    return MirrorStatus._make((*row[1:_RUN_AT], run, *rest, *parts))

@@ -30,6 +30,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     ),
     ("ALTER TABLE mirror_state ADD COLUMN probe TEXT",),
     ("ALTER TABLE workers ADD COLUMN held BOOLEAN NOT NULL DEFAULT FALSE",),
+    (
+        "ALTER TABLE mirror_state ADD COLUMN override TEXT",
+        "ALTER TABLE commands ADD COLUMN note TEXT NOT NULL DEFAULT ''",
+    ),
 )
 """Statements that lead from version 1 to 2, from 2 to 3, and so on; never change one that was released."""
 
@@ -108,6 +112,7 @@ mirror_state = Table(
     Column("size", BigInteger),
     Column("changed", BigInteger, nullable=False),
     Column("probe", Text),
+    Column("override", Text),
 )
 
 runs = Table(
@@ -178,6 +183,7 @@ commands = Table(
     Column("reason", Text, nullable=False),
     Column("delivered_at", Float),
     Column("ended_at", Float),
+    Column("note", Text, nullable=False),
 )
 
 command_numbers = Table(

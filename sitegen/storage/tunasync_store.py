@@ -56,7 +56,8 @@ def alter(
 def replace_status(
     opened: Store, worker: str, mirror: str, expected: str | None, changed: dict[str, Any]
 ) -> dict[str, Any] | None:
-    """Put something else into a job that still has the `expected` status, or any without one.
+    """Put something else into a job that still has the `expected` status, or any without one; `override` among it is
+    who switched the job off.
 
     Returns what stood there; None when there is no such job. It is no sign of life of the worker.
     """
@@ -65,10 +66,12 @@ def replace_status(
         if before is None or expected not in (None, before.told["status"]):
             return None
         seen = tx.execute(select(tables.workers.c.last_seen).where(tables.workers.c.name == worker)).scalar() or 0
-        job = before._replace(told=before.told | changed)
+        after = {"override": before.override} | before.told | changed
+        override = after.pop("override")
+        job = before._replace(told=after, override=override)
         _write_job(tx, job)
         _deliver(tx, worker, int(seen * 1e9), tunasync_rules.status_of(job))
-    return {key: before.told[key] for key in changed}
+    return {key: before.override if key == "override" else before.told[key] for key in changed}
 
 
 def schedule(opened: Store, worker: str, times: dict[str, str], now: int) -> None:

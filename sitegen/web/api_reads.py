@@ -204,7 +204,8 @@ def _overrides(snapshot: Snapshot, given: dict[tuple[str, str], Any]) -> list[di
             if copy.status.status in (PAUSED, DISABLED):
                 names = (mirror.name, *mirror.definition.formerly)
                 by = next(filter(None, (given.get((copy.worker, name)) for name in names)), None)
-                since, who = (by.ended_at, by.issued_by) if by else (None, None)
-                kind = copy.status.status
-                found.append({"worker": copy.worker, "mirror": mirror.name, "kind": kind, "since": since, "by": who})
+                told = documents.override(copy.status) or {}
+                if by and told["since"] is None:  # its worker is too old to tell
+                    told |= {"since": by.ended_at, "by": by.issued_by, "reason": by.note or None}
+                found.append({"worker": copy.worker, "mirror": mirror.name, **told})
     return sorted(found, key=lambda item: (item["worker"], item["mirror"]))

@@ -17,6 +17,7 @@ from starlette.responses import Response
 
 from schemas.report import Run
 from schemas.states import FRESH
+from sitegen.site import documents
 from sitegen.site.snapshot import Copy, MirrorView, Snapshot, WorkerView
 from sitegen.storage import run_store
 from sitegen.storage.store import Store
@@ -37,6 +38,7 @@ _COPY = (
     ("transferred_bytes", "what the last run that has ended transferred"),
     ("fresh", "1 while visitors can trust this copy, 0 when it is stale or unknown"),
     ("not_fresh", "1 for the cause while it is stale or unknown"),
+    ("off_since_timestamp_seconds", "since when it is paused or disabled; 0 when that is not known"),
     ("lag_seconds", "how far it was behind its upstream when they were compared"),
     ("upstream_timestamp_seconds", "the time in the upstream's timestamp file"),
     ("compared_timestamp_seconds", "when it was compared with its upstream, by the worker's clock"),
@@ -119,7 +121,7 @@ def _lines(view: MirrorView, ended: Callable[[Copy], Run | None]) -> Lines:
 def _values(copy: Copy, run: Run | None) -> Lines:
     """The lines of one copy with its last run that has ended; names need no escaping, since they are letters, digits,
     `.`, `_` and `-`."""
-    status, probe = copy.status, copy.probe
+    status, probe, off = copy.status, copy.probe, documents.override(copy.status)
     labels = f'mirror="{status.mirror}",worker="{copy.worker}"'
     values: Iterable[Any] = (
         1,
@@ -129,6 +131,7 @@ def _values(copy: Copy, run: Run | None) -> Lines:
         run.bytes if run else None,
         int(copy.verdict == FRESH),
         None if copy.cause is None else 1,
+        (off["since"] or 0) if off else None,
         copy.lag,
         probe.upstream_at if probe else None,
         probe.at if probe else None,

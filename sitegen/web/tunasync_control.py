@@ -94,7 +94,7 @@ class TunasyncControl:
         with self._store.transaction(writing=True) as tx:
             audit_store.write(tx, who._replace(action=f"command {plain['cmd']}", subject=worker, details=details))
         verb, mirror = found.text("cmd"), found.text("mirror_id", 100)
-        before = self._mark(worker, mirror, verb)
+        before = self._mark(worker, mirror, verb, who)
         try:
             accepted = _RELOADED if verb == commands.RELOAD and not mirror else (200,)
             caller.post(url, plain, accepted, self._ca_cert)
@@ -109,13 +109,16 @@ class TunasyncControl:
             raise Refused(502, f"post command to worker {worker}({shown}) fail: {error}") from error
         return ""
 
-    def _mark(self, worker: str, mirror: str, verb: str) -> dict[str, Any] | None:
+    def _mark(self, worker: str, mirror: str, verb: str, who: Entry) -> dict[str, Any] | None:
         """Show a job as held before its worker is called; returns what was shown before.
 
         A worker answers after its hooks, and what it reports meanwhile is newer than the mark.
         """
         status = _MARKED.get(verb)
-        return tunasync_store.replace_status(self._store, worker, mirror, None, {"status": status}) if status else None
+        if not status:
+            return None
+        mark = {"status": status, "override": tunasync_rules.override_of(status, who.at, who.who)}
+        return tunasync_store.replace_status(self._store, worker, mirror, None, mark)
 
     def _correct(self, worker: str, mirror: str, verb: str, shown: dict[str, Any]) -> None:
         """Put something else into a job that still has our mark."""

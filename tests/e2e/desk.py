@@ -30,12 +30,12 @@ class Desk(http.server.ThreadingHTTPServer):
         self.fault, self.forgetful, self.old = "", False, False
         self._thread = threading.Thread(target=self.serve_forever, args=(0.05,))
 
-    def give(self, kind: str, *mirrors: str, force: bool = False) -> int:
+    def give(self, kind: str, *mirrors: str, force: bool = False, **more: str) -> int:
         """Give a command, and its number."""
         with self.changed:
             number = len(self.commands) + 1
             head = {"number": number, "kind": kind, "mirrors": list(mirrors), "force": force}
-            self.commands.append(head | {"issued_at": time.time(), "issued_by": "alice"})
+            self.commands.append(head | {"issued_at": time.time(), "issued_by": "alice"} | more)
             self.changed.notify_all()
         return number
 
@@ -43,6 +43,11 @@ class Desk(http.server.ThreadingHTTPServer):
         """What was reported of a mirror, in order."""
         found = [status for report in self.reports for status in report["statuses"]]
         return [status["status"] for status in found if status["mirror"] == mirror]
+
+    def last(self, mirror: str) -> Any:
+        """What was reported of a mirror last."""
+        found = [status for report in self.reports for status in report["statuses"]]
+        return [status for status in found if status["mirror"] == mirror][-1]
 
     def successes(self, mirror: str) -> int:
         """How many of a mirror's runs were reported as successes; a report may tell of a run again."""

@@ -74,8 +74,12 @@ def test_each_verb_is_carried_out_while_the_poll_is_held(
         assert answered(desk, desk.give("restart", "a", "b")) == ("done", "")
         syncing(subject, gate, "a", 3)
         syncing(subject, gate, "b", 2)
-        assert answered(desk, desk.give("disable", "b")) == ("done", "")
+        assert answered(desk, desk.give("disable", "b", note="new disk")) == ("done", "")
         status(subject, "b", "disabled")
+        wait_until(lambda: desk.statuses("b")[-1:] == ["disabled"], "it is reported")
+        assert desk.last("b")["override"] | {"since": 0} == {
+            "kind": "disabled", "since": 0, "by": "alice through the manager", "reason": "new disk",
+        }  # fmt: skip
         assert answered(desk, desk.give("enable", "b")) == ("done", "")
         gate.open.touch()
         status(subject, "a", "success")

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from runner import order_book
+from runner.client import Command
+from runner.inbox import Inbox
 from runner.journal import Ending, Released, Subject
 from runner.migrations import MIGRATIONS
 from runner.order_book import OrderBook
@@ -15,6 +17,7 @@ from runner.plan import Due
 from runner.schedule import Decision, Order, Rules, State, World, decide
 from runner.upcoming import rows_of
 from schemas.records import SyncWindows
+from schemas.report import Override
 
 SUBJECT = Subject("debian", "rsync://rsync.example.org/debian/", True, "a" * 40)
 OTHER = SUBJECT._replace(name="ubuntu")
@@ -53,6 +56,43 @@ def test_an_override_of_a_mirror_at_rest_is_its_status_and_is_reported_with_it(b
     assert status(book) == kind
     assert (reported(book)[-1]["status"], reported(book)[-1]["next_run_at"]) == (kind, None)
     assert book.orders() == {"debian": Order(kind, made_at=50.0, made_by="ada")}
+
+
+def test_reports_and_next_tell_who_switched_a_mirror_off_since_when_and_why(book: OrderBook) -> None:
+    book.override([SUBJECT], "disabled", "ada", 50.0, reason="new disk")
+    told = {"kind": "disabled", "since": 50.0, "by": "ada", "reason": "new disk"}
+    assert reported(book)[-1]["override"] == told
+    assert [each.override for each in book.statuses()] == [Override("disabled", 50.0, "ada", "new disk")]
+    world = World(Rules(), book.states(), book.orders(), frozenset({"debian"}))
+    (row,) = rows_of([Due("debian", 3600)], world, 60.0)
+    assert (row.why, row.at) == ("disabled by ada: new disk", 50.0)
+
+    book.lift([SUBJECT], 70.0)
+    assert reported(book)[-1]["override"] is None
+
+
+def test_the_end_of_a_run_that_was_switched_off_tells_why(book: OrderBook) -> None:
+    run = begun(book)
+    book.override([SUBJECT], "paused", "ada", 110.0, reason="new disk")
+    book.end(run, "debian", Ending("interrupted", "", next_run_at=500.0), 120.0)
+    last = reported(book)[-1]
+    assert (last["run"]["reason"], last["override"]["reason"]) == ("paused by ada: new disk", "new disk")
+
+
+def test_overrides_of_an_earlier_release_stay_and_have_no_reason(path: str) -> None:
+    before = next(number for number, step in enumerate(MIGRATIONS) if "override ADD COLUMN reason" in step)
+    connection = sqlite3.connect(path)
+    for statement in filter(str.strip, ";".join(MIGRATIONS[:before]).split(";")):
+        connection.execute(statement)
+    connection.execute("INSERT INTO identity (journal, acknowledged) VALUES ('a', 0)")
+    connection.execute("INSERT INTO override VALUES ('debian', 'paused', 5.0, 'ada')")
+    connection.execute("INSERT INTO command (number, kind, mirrors, force, issued_by) VALUES (1, 'ping', '[]', 0, 'x')")
+    connection.execute(f"PRAGMA user_version={before}")
+    connection.commit()
+    connection.close()
+    with order_book.opened(path) as book:
+        assert book.orders() == {"debian": Order("paused", made_at=5.0, made_by="ada")}
+        assert Inbox(book).waiting() == [Command(1, "ping", (), False, "x")]
 
 
 def test_a_run_that_an_override_ends_was_stopped_and_the_mirror_is_paused(book: OrderBook) -> None:

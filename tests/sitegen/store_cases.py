@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from schemas.records import FreshnessFile, History, ManagerSettings, Mirror, Site, Worker
-from schemas.report import Probe, Problem, Progress
+from schemas.report import Override, Probe, Problem, Progress
 from sitegen.history import Forgetting
 from sitegen.messages.envelope import Refused
 from sitegen.messages.model import Declared, PastRun
@@ -32,7 +32,8 @@ VERSIONS = sorted(Path(__file__).parent.glob("version_*.sql"))
 def test_what_a_worker_said_is_read_back(store: Store) -> None:
     problem = Problem("debian", "debian.yml:1:1", "wrong", "do right")
     status = status_of(status="failed", run=run_of(3, "failed", log_tail="disk full", reason="full"), size=5)
-    status = status._replace(probe=Probe(NOW, NOW - HOUR, None, False, "it cannot be read"))
+    probe = Probe(NOW, NOW - HOUR, None, False, "it cannot be read")
+    status = status._replace(probe=probe, override=Override("paused", NOW, "ada", "new disk"))
     store.apply([delivery_of(report_of(1, status), problems=(problem,))])
     facts = store.facts()
     assert facts.statuses == {("w1", "debian"): status}

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import requests
 
+from schemas.report import Override
 from sitegen.messages.commands import NOT_TAKEN, Order, targets
 from sitegen.messages.envelope import Refused
 from sitegen.messages.model import Entry
@@ -206,6 +207,28 @@ def test_every_command_is_in_the_audit(site: Site) -> None:
         entry = audit_store.read(store)[-1]
     assert (entry.who, entry.action, entry.subject, entry.origin) == ("alice", "command disable", "w2", "127.0.0.1")
     assert entry.details == {"number": 1, "mirrors": ["debian"], "force": False}
+
+
+def test_a_note_goes_with_a_stop_and_a_disable_alone(site: Site) -> None:
+    site.give("disable", "arch", worker="w1", note="  new\ndisk ")
+    assert [each["note"] for each in site.fetch()["commands"]] == ["new disk"]
+    assert site.state(1)["note"] == "new disk"
+    refused = {"kind": "start", "mirrors": ["arch"], "worker": "w1", "note": "x"}
+    answer = site.call("POST", "commands", site.operator, refused)
+    assert (answer.status_code, answer.json()["error"]) == (
+        422, "$.note: only a stop and a disable have a note, and no start",
+    )  # fmt: skip
+
+
+def test_an_override_that_a_worker_tells_is_shown_as_it_tells_it(site: Site) -> None:
+    told = status_of("arch", "paused")._replace(override=Override("paused", 5.0, "ada", "new disk"))
+    site.manager.post(envelope_of(report_of(2, told)), site.workers["w1"])
+    shown = {"kind": "paused", "since": 5.0, "by": "ada", "reason": "new disk"}
+    assert site.call("GET", "overrides", site.reader).json()["overrides"] == [
+        {"worker": "w1", "mirror": "arch", **shown}
+    ]
+    plain = site.manager.get("/api/v1/mirrors/arch")
+    assert (plain["override"], plain["copies"][0]["override"], plain["held"]) == (shown, shown, False)
 
 
 def test_an_override_says_who_wanted_it(site: Site) -> None:

@@ -139,7 +139,7 @@ def test_a_sound_database_is_in_order_and_stays_as_it_is(filled: Manager) -> Non
         ("ALTER TABLE runs DROP COLUMN size", "runs: the column size is not there"),
         ("DROP TABLE meta", "meta: the table is not there"),
         (
-            "INSERT INTO commands VALUES ('w1', 3, 'start', '[]', 0, 1.0, 'me', 'queued', '', NULL, NULL)",
+            "INSERT INTO commands VALUES ('w1', 3, 'start', '[]', 0, 1.0, 'me', 'queued', '', NULL, NULL, '')",
             "commands w1/3: its number was never given",
         ),
     ],

@@ -64,6 +64,18 @@ def test_a_mirror_turns_stale_and_then_unknown_by_time_alone() -> None:
     assert (view.stale_at, view.unknown_at) == (NOW + 2 * HOUR, NOW + 4 * HOUR)
 
 
+@pytest.mark.parametrize("status", ["paused", "disabled"])
+def test_a_mirror_that_was_switched_off_is_not_fresh_for_that_reason(status: str) -> None:
+    told, seen = status_of(status=status, last_success_at=NOW), (worker(last_seen=NOW + 3 * HOUR),)
+    causes = [
+        judged(("w1", told), config=declared(mirror()), workers=seen, now=now).mirrors[0].cause
+        for now in (NOW, NOW + 2 * HOUR, NOW + 4 * HOUR)
+    ]
+    assert causes == [None, "switched-off", "silence"]
+    never = judged(("w1", told._replace(last_success_at=None)), config=declared(mirror())).mirrors[0]
+    assert (never.verdict, never.cause) == ("unknown", "switched-off")
+
+
 def test_a_mirror_that_never_succeeded_has_no_moments() -> None:
     view = judged(("w1", status_of(status="failed")), config=declared(mirror())).mirrors[0]
     assert (view.verdict, view.stale_at, view.unknown_at) == ("unknown", None, None)

@@ -8,7 +8,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from schemas.records import Limits, ManagerSettings, Mirror, Site
-from schemas.report import Probe, Report, Run
+from schemas.report import Override, Probe, Report, Run
 from sitegen.messages.model import Declared
 from sitegen.storage.store import Store
 from sitegen.web.access import Access
@@ -106,6 +106,14 @@ def test_what_the_last_run_took_stays_while_the_next_one_is_under_way(
     assert took() == (7.0, 3000), "a run that began and ended between two looks counts"
     store.apply([delivery_of(ends("debian", 4, 8.0))])
     assert took() == (8.0, 4000)
+
+
+def test_what_is_switched_off_tells_since_when(store: Store, metrics: Metrics) -> None:
+    off = status_of("off", "disabled")._replace(override=Override("disabled", NOW - 7, "ada"))
+    store.apply([delivery_of(report_of(1, off, status_of("old", "paused"), status_of("on")))])
+    found = read(metrics.text(0.0))
+    key = "skipjack_mirror_off_since_timestamp_seconds"
+    assert {name[1]: value for name, value in found.items() if name[0] == key} == {"off": NOW - 7, "old": 0}
 
 
 def test_an_empty_site_has_figures_too(metrics: Metrics) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from schemas.report import Probe, Problem
+from schemas.report import Override, Probe, Problem
 from sitegen.messages.model import Facts, PastRun
 from sitegen.site.documents import GENERATOR
 from sitegen.site.judge import LIVE, Judge, judge
@@ -482,6 +482,28 @@ def test_an_address_that_is_none_becomes_a_valid_link() -> None:
 def test_a_small_file_says_when_the_site_was_made() -> None:
     plain = json.loads(rendered(judged(config=declared(mirror())))["meta.json"])
     assert (plain["generated_at"], plain["revision"], plain["generator"]) == (NOW, REVISION, GENERATOR)
+
+
+def test_a_mirror_that_was_switched_off_says_by_whom_since_when_and_why_everywhere() -> None:
+    told = status_of(status="disabled", run=run_of(4, "stopped", ended_at=NOW, reason="disabled by alice: new disk"))
+    told = told._replace(override=Override("disabled", NOW - HOUR, "alice", "new <disk>"))
+    files = rendered(judged(("w1", told), config=declared(mirror())))
+    words = "since 2027-01-15 07:00 by alice"
+    assert f"Switched off: this mirror is disabled, {words} . Reason: new <disk> . No sync" in page(
+        files, "mirrors/debian.html"
+    ).text.replace("  ", " ")
+    assert f"disabled {words} : new <disk>" in page(files, "index.html").text
+    shown = {"kind": "disabled", "since": NOW - HOUR, "by": "alice", "reason": "new <disk>"}
+    for path in ("status.json", "mirrors/debian.json"):
+        plain = json.loads(files[path])
+        plain = plain["mirrors"][0] if "mirrors" in plain else plain
+        assert (plain["override"], plain["copies"][0]["override"]) == (shown, shown)
+
+
+def test_a_mirror_of_a_held_worker_says_so_in_json() -> None:
+    files = rendered(judged(("w1", status_of()), config=declared(mirror()), workers=(worker()._replace(held=True),)))
+    plain = json.loads(files["mirrors/debian.json"])
+    assert (plain["held"], plain["copies"][0]["held"], plain["override"]) == (True, True, None)
 
 
 @pytest.mark.parametrize("status", ["paused", "disabled"])

@@ -274,6 +274,39 @@ def test_every_verb_is_passed_on_as_it_came(tmp_path: Path, verb: str, becomes: 
         assert [job["status"] for job in go.jobs()] == [becomes]
 
 
+def shown(go: "Go") -> Any:
+    return go.manager.get("/api/v1/mirrors/debian")["override"]
+
+
+def test_a_job_that_was_switched_off_through_the_manager_says_so(tmp_path: Path) -> None:
+    with working() as (url, _taken), serving(tmp_path, call=[url]) as go:
+        go.register(url)
+        go.status("success")
+        assert shown(go) is None
+        go.send("POST", "/cmd", order("disable"))
+        found = shown(go)
+        assert (found["kind"], found["by"], found["reason"]) == ("disabled", "tunasync", None)
+        go.status("failed")
+        assert shown(go) is None, "the worker ends its run"
+        go.status("disabled")
+        assert shown(go) == found
+        go.status("pre-syncing")
+        go.status("disabled")
+        again = shown(go)
+        assert (again["kind"], again["by"]) == ("disabled", None), "nobody told the manager who did it"
+        assert again["since"] > found["since"]
+
+
+def test_a_job_that_a_refused_command_did_not_switch_off_says_nothing(tmp_path: Path) -> None:
+    with working(500) as (url, _taken), serving(tmp_path, call=[url]) as go:
+        go.register(url)
+        go.status("paused")
+        before = shown(go)
+        assert before["kind"] == "paused"
+        assert go.send("POST", "/cmd", order("disable"))[0] == 502
+        assert shown(go) == before
+
+
 def order(verb: str, mirror: str = "debian") -> dict[str, Any]:
     return {"cmd": verb, "mirror_id": mirror, "worker_id": "w1", "args": None, "options": None}
 
