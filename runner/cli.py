@@ -81,9 +81,10 @@ def _parser() -> argparse.ArgumentParser:
     install.add(commands)
     _add_orders(commands)
     _with_settings(commands, "release", "end `start: held` for good: let runs start").set_defaults(command=_release)
-    words = "take `skipjack release` back: let no run start while the settings have `start: held`"
+    words = "take `skipjack release` back, for settings with `start: held`"
     _with_settings(commands, "hold", words).set_defaults(command=_hold)
     _add_policy(commands)
+    _add_container(commands)
     upcoming = _with_settings(commands, "next", "list what runs when, and why not now")
     upcoming.add_argument("--json", action="store_true", help="print it as JSON")
     upcoming.set_defaults(command=_next)
@@ -135,6 +136,14 @@ def _add_policy(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     below = kinds.add_subparsers(required=True, metavar="WHAT")
     words = "print the keys of policy.yml that the worker's definitions need, and change nothing"
     _with_settings(below, "suggest", words).set_defaults(command=_suggest)
+
+
+def _add_container(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    container = commands.add_parser("container", help="see to the images that mirrors are synced with")
+    below = container.add_subparsers(required=True, metavar="WHAT")
+    parser = _with_settings(below, "load", "put images into the store of the worker's podman or docker")
+    parser.add_argument("file", metavar="FILE", help="an archive that `podman save` or `docker save` wrote")
+    parser.set_defaults(command=_load_image)
 
 
 def _limit(text: str) -> str:
@@ -276,8 +285,6 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _require_writable(state_dir: str) -> None:
     """SkipjackError where another user's state folder cannot be written to."""
-    import os
-
     from runner.privileges import stranger_todo
 
     if os.path.isdir(state_dir) and not os.access(state_dir, os.W_OK | os.X_OK):
@@ -337,6 +344,12 @@ def _suggest(arguments: argparse.Namespace) -> int:
     from runner.suggestion import suggest
 
     return suggest(_settings(arguments))
+
+
+def _load_image(arguments: argparse.Namespace) -> int:
+    from runner.image_store import load_file
+
+    return load_file(arguments.file, lambda: _settings(arguments))
 
 
 def _next(arguments: argparse.Namespace) -> int:

@@ -36,7 +36,7 @@ def violations(mirror: Mirror, paths: Paths, policy: Policy, private: Sequence[s
     """
     if not mirror.docker_image:
         return
-    if not any(_is_image(mirror.docker_image, pattern) for pattern in policy.images):
+    if not any(is_image(mirror.docker_image, pattern) for pattern in policy.images):
         yield f"The image `{mirror.docker_image}` is not allowed on this machine.", _ASK
     for volume in mirror.docker_volumes:
         yield from _volume(volume, paths, policy, private)
@@ -44,7 +44,7 @@ def violations(mirror: Mirror, paths: Paths, policy: Policy, private: Sequence[s
         yield from _option(word, policy)
 
 
-def _is_image(image: str, pattern: str) -> bool:
+def is_image(image: str, pattern: str) -> bool:
     """Whether an image is one of a pattern's: piece by piece, as in `mirror-tools:5000/x` the first one is a host."""
     pieces, patterns = image.split("/"), pattern.split("/")
     return len(pieces) == len(patterns) and all(map(fnmatch.fnmatchcase, pieces, patterns))

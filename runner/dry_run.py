@@ -174,7 +174,8 @@ def _run_preview(asked: Command, job: Job) -> int:
     try:
         return _tell_from(container.enclosed(job, asked, preview=True), job)
     finally:
-        container_end.remove(job.machine.container_program, container.name_of(job, preview=True), containers.ask)
+        ask = containers.asker(job.machine.state_dir, job.machine.home, job.machine.roots)
+        container_end.remove(job.machine.container_program, container.name_of(job, preview=True), ask)
 
 
 def _tell_from(command: Command, job: Job) -> int:

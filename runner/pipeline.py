@@ -16,6 +16,7 @@ from runner import boundary, bounded_log, comparison, containers, contents, proc
 from runner.api import Abort, Ask, CannotRun, Command, Execute, Findings, Job, Outcome, Provider
 from runner.journal import Ending
 from runner.logs import TAIL_CHARACTERS, Digest, digest
+from runner.places import Places
 from schemas.errors import SkipjackError
 from schemas.reading import regular
 from schemas.states import FAILED, INTERRUPTED, REFUSED, SUCCESS, TIMED_OUT
@@ -69,13 +70,7 @@ def run(job: Job, means: Means) -> Ending:
 
 def _asker(job: Job) -> Ask:
     """What hooks ask short programs of the system with."""
-    machine = job.machine
-
-    def ask(argv: Sequence[str], timeout: float) -> tuple[int, str]:
-        more = {"PATH": surroundings.search_path(machine.roots), "HOME": machine.home}
-        return containers.ask(argv, timeout, more)
-
-    return ask
+    return containers.asker(job.machine.state_dir, job.machine.home, job.machine.roots)
 
 
 def _with_complaints(ending: Ending, job: Job) -> Ending:
@@ -212,8 +207,11 @@ def surroundings_of(job: Job, command: Command) -> dict[str, str]:
     """The whole environment of a run's program."""
     machine = job.machine
     in_container = job.mirror.docker_image and command.argv[0] == machine.container_program
-    names = (*machine.env, *surroundings.OF_CONTAINER_PROGRAMS) if in_container else machine.env
-    return surroundings.environment(machine.home, machine.roots, names, command.env)
+    if not in_container:
+        return surroundings.environment(machine.home, machine.roots, machine.env, command.env)
+    names = (*machine.env, *surroundings.OF_CONTAINER_PROGRAMS)
+    ours = containers.runtime_folder(Places(machine.state_dir)) if containers.is_podman(command.argv[0]) else {}
+    return surroundings.environment(machine.home, machine.roots, names, command.env) | ours
 
 
 def _executor(job: Job, means: Means, log: int) -> Execute:

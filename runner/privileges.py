@@ -30,6 +30,8 @@ def become_owner(folder: str) -> None:
     os.initgroups(user.pw_name, user.pw_gid)
     os.setgid(user.pw_gid)
     os.setuid(owner)
+    for name in [key for key in os.environ if key.startswith("XDG_") or key == "DBUS_SESSION_BUS_ADDRESS"]:
+        del os.environ[name]  # of root's session
     os.environ |= {"HOME": user.pw_dir, "USER": user.pw_name, "LOGNAME": user.pw_name}
     os.chdir("/")  # root's own folders are out of reach now
 

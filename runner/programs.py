@@ -8,9 +8,13 @@ import signal
 import stat
 import sys
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from runner import surroundings
 from schemas.reading import regular
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
 
 GRACE = 10.0
 """Seconds between TERM and KILL: rsync needs a few to remove its temporary files."""
@@ -70,12 +74,17 @@ def find_program(name: str, search: str, cwd: str = "") -> str:
 
 
 def ask(
-    argv: Sequence[str], timeout: float, more: Mapping[str, str] | None = None, *, alone: bool = False
+    argv: Sequence[str],
+    timeout: float | None,
+    more: Mapping[str, str] | None = None,
+    *,
+    alone: bool = False,
+    stdin: "BinaryIO | None" = None,
 ) -> tuple[int, str]:
     """Run a short command of the system and give its exit code and all that it says.
 
-    `more` is added to its environment, or is all of it when it stands `alone`. CannotStart when the program is missing,
-    TooSlow when it takes longer than `timeout` seconds.
+    `more` is added to its environment, or is all of it when it stands `alone`. It reads `stdin`, if there is one.
+    CannotStart when the program is missing, TooSlow when it takes longer than `timeout` seconds.
     """
     import subprocess  # costs milliseconds, and few need it
 
@@ -83,7 +92,7 @@ def ask(
     try:
         done = subprocess.run(  # noqa: S603 - the words are ours or names that were checked
             [find_program(argv[0], env.get("PATH", os.defpath)), *argv[1:]],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            stdin=stdin or subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             env=env, timeout=timeout, check=False, encoding="utf-8", errors="replace",
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:

@@ -51,6 +51,9 @@ def run(places: Places, name: str, launched: int | None, allowed: Allowed) -> in
     `launched` is the number under which a tick announced the run; without it the run was asked for by hand.
     """
     os.umask(UMASK)
+    os.chdir(
+        "/"
+    )  # podman does not start in a folder that its user cannot enter, such as that of whoever became the user
     stop = process.Stop()
     stop.listen()
     header, planned, renamed = _planned(places, name)

@@ -5,7 +5,7 @@ import time
 from datetime import datetime, tzinfo
 from typing import Any, NamedTuple
 
-from runner import hold, journal, renames, schedule, trial, unit_health
+from runner import hold, journal, renames, schedule, trial, unenforced, unit_health
 from runner.journal import Journal
 from runner.output import say
 from runner.places import Places
@@ -85,6 +85,8 @@ def _look(settings: RunnerSettings, now: float) -> tuple[list[Row], Rules, list[
         mirrors, world = schedule.world(opened, states, book.orders(), held=held)
         rows = [_with_refusal(row, book) for row in rows_of(mirrors, world, now)]
         problems = [f"{place}: {what} {todo}" for mirror, place, what, todo in opened.header.problems if mirror is None]
+        for names, why in unenforced.memory_limits(settings, (planned.mirror for planned in opened.mirrors())):
+            problems.append(f"`memory_limit` of {_names(names)} is not enforced: {why}")
     return rows, world.rules, problems
 
 

@@ -23,6 +23,11 @@ OPTIONS = frozenset({"docker_image", "docker_volumes", "docker_options", "memory
 _STOP_TIMEOUT = 2
 """Seconds between TERM and KILL when a container is removed; a run that is stopped has had its grace before that."""
 
+NO_LIMITS = (
+    "podman without root has no limits on control groups of version 1; boot the machine with"
+    " `systemd.unified_cgroup_hierarchy=1`, or use docker"
+)
+
 _TAIL_BYTES = 4096
 _COULD_NOT_START, _NOT_EXECUTABLE, _NOT_FOUND, _KILLED = 125, 126, 127, 137
 _SAID_BY_CLIENT = r"(?m)^(?:docker|Error): (.+)"
@@ -33,12 +38,29 @@ def pre_exec(job: Job) -> None:
     marker = _marker(job)
     left = read_marker(marker)
     if left is not None:
-        _remove_or_abort(job, *left)
+        _remove_or_abort(job, *left, may_be="a container {name} may still be at work")
     remove_marker(marker)
     if job.mirror.docker_image:
         check(job)
-        _remove_or_abort(job, job.machine.container_program, name_of(job))
+        limits = [key for key in ("memory_limit", "cpu_limit") if getattr(job.mirror, key)]
+        if limits and not limits_hold(job.machine.container_program):
+            job.complain(f"`{'` and `'.join(limits)}` {'is' if len(limits) == 1 else 'are'} not enforced: {NO_LIMITS}")
+        _remove_or_abort(job, job.machine.container_program, name_of(job), may_be="cannot use {program}")
         job.wrap, job.unwrap = partial(_begin, job), partial(_finish, job)
+
+
+def limits_hold(program: str) -> bool:
+    """Whether containers of this user have the limits that are asked for: podman without root needs version 2 of
+    control groups for that, and otherwise ignores them with a warning."""
+    if not _is_rootless_podman(program):
+        return True
+    from runner.hooks import control_group  # few runs need it
+
+    return control_group.is_unified()
+
+
+def _is_rootless_podman(program: str) -> bool:
+    return os.path.basename(program) == "podman" and os.geteuid() != 0
 
 
 def post_exec(job: Job) -> None:
@@ -99,10 +121,10 @@ def _marker(job: Job) -> str:
     return marker_of(job.machine.state_dir, job.mirror.name)
 
 
-def _remove_or_abort(job: Job, program: str, name: str) -> None:
+def _remove_or_abort(job: Job, program: str, name: str, *, may_be: str) -> None:
     reason = remove(program, name, job.ask)
     if reason:
-        raise Abort(FAILED, f"a container {name} may still be at work: {reason}")
+        raise Abort(FAILED, f"{may_be.format(name=name, program=program)}: {reason}")
 
 
 def _begin(job: Job, command: Command) -> Command:
@@ -124,7 +146,7 @@ def _finish(job: Job) -> None:
 def _user(job: Job) -> Iterator[str]:
     """The worker's own user, to whom the files shall belong."""
     yield from ("--user", f"{os.geteuid()}:{os.getegid()}")
-    if os.path.basename(job.machine.container_program) == "podman" and os.geteuid() != 0:
+    if _is_rootless_podman(job.machine.container_program):
         yield from ("--userns", "keep-id")  # else who has that number inside is somebody else outside
 
 
@@ -161,7 +183,8 @@ def _environment(command: Command) -> Iterator[str]:
 def _explanation(job: Job) -> str:
     program, limit, code = job.machine.container_program, job.mirror.memory_limit, job.exit_code
     if code == _KILLED:
-        why = "by hand or for want of memory" if limit is None else f"over its `memory_limit` of {format_size(limit)}?"
+        limited = limit is not None and limits_hold(program)
+        why = f"over its `memory_limit` of {format_size(limit or 0)}?" if limited else "by hand or for want of memory"
         return f"the container was killed (137), {why}; see the kernel's messages, or raise the limit"
     said = _said_by_client(job)
     if code == _COULD_NOT_START:

@@ -24,12 +24,20 @@ _UNREACHABLE = (
 )
 """What a container program says that can do nothing at all, and what to do about it."""
 
+_OF_A_SESSION = re.compile(r"/run/user/\d+\b.*(?:permission denied|not writable|no such file)", re.I)
+"""What podman says when its database names the folder of a login session, which ended, or which units cannot see."""
+
+_DATABASES = ("storage/libpod/bolt_state.db", "storage/db.sql")
+"""podman's database of containers, by its age, in the worker's `~/.local/share/containers`; images are elsewhere."""
+
 _REMEDIES = (
     *_UNREACHABLE,
     (r"no such image|image not known|unable to find image|manifest unknown|access denied|invalid reference|short-name",
-     "pull or build the image on this machine, or mend `docker_image`"),
+     "load the image with `skipjack container load FILE`, or mend `docker_image`"),
     (r"already in use", "see whose container has that name, and remove it"),
     (r"not found|no such file", "add it to the image, or mend `command`"),
+    (r"insufficient (?:uids|gids)|newuidmap|newgidmap|no subuid ranges",
+     "give the worker's user ranges of numbers in /etc/subuid and /etc/subgid, as docs/containers.md shows"),
     (r"permission denied", "set its run bit in the image, or mend `command`"),
 )  # fmt: skip
 
@@ -67,8 +75,21 @@ def with_remedy(reason: str) -> str:
 
 
 def _with(remedies: tuple[tuple[str, str], ...], reason: str) -> str:
+    if _OF_A_SESSION.search(reason):
+        return f"{reason}; {_without_session()}"
     todo = next((todo for pattern, todo in remedies if re.search(pattern, reason, re.I)), "")
     return f"{reason}; {todo}" if todo else reason
+
+
+def _without_session() -> str:
+    """What to do about a database that names a session's folder: podman makes a new one, and finds all images again."""
+    folder = os.path.join(os.path.expanduser("~"), ".local/share/containers")
+    paths = [os.path.join(folder, name) for name in _DATABASES]
+    path = next(filter(os.path.exists, paths), paths[0])
+    return (
+        "its database was made in a login session of the worker's user and names a folder of that session; while no"
+        f" mirror runs, remove {path} (images stay), and from then on use `skipjack container load`"
+    )
 
 
 def marker_of(state_dir: str, mirror: str) -> str:

@@ -35,6 +35,20 @@ def own() -> str:
     return _MOUNTED + memberships[""] if "" in memberships else ""
 
 
+def is_unified() -> bool:
+    """Whether the machine has control groups of version 2 alone."""
+    return os.path.exists(f"{_MOUNTED}/cgroup.controllers")
+
+
+def is_limited(group: str, limit: int) -> bool:
+    """Whether the kernel lets the processes of a group take no more than `limit` bytes together."""
+    for name in _NO_LIMIT:
+        with contextlib.suppress(OSError), open(os.path.join(group, name), encoding="ascii") as file:
+            found = file.read().strip()
+            return found.isdigit() and int(found) <= limit  # "max" means that there is none
+    return False
+
+
 def make(parent: str, name: str, limit: int) -> str:
     """Make a group whose processes may take `limit` bytes together; gives its folder. OSError says what hinders."""
     group = os.path.join(parent, name)

@@ -4,6 +4,7 @@ Under systemd the run's own unit has the limit, and a container has its own; els
 group of its own for each attempt. It stands last in the table: what other hooks do at the end is no longer in there.
 """
 
+import os
 from typing import NamedTuple
 
 from runner.api import Job
@@ -11,6 +12,12 @@ from runner.hooks import control_group
 from schemas.units import format_size
 
 OPTIONS = frozenset({"memory_limit", "docker_image"})
+
+
+NO_CONTROLLER = (
+    "install the units as root, without `--user`, or boot the machine with `systemd.unified_cgroup_hierarchy=1`"
+)
+"""What to do where control groups of version 1 give a user's own units no memory controller."""
 
 
 class _Confined(NamedTuple):
@@ -26,14 +33,26 @@ def pre_exec(job: Job) -> None:
     limit = job.mirror.memory_limit
     if limit is None or job.mirror.docker_image:
         return
-    if control_group.is_unit(f"skipjack-run@{job.mirror.name}.service"):
-        own = control_group.own()
-        job.kept["memory"] = _Confined(own, control_group.kills(own))
+    unit = f"skipjack-run@{job.mirror.name}.service"
+    if control_group.is_unit(unit):
+        _in_unit(job, unit, limit)
     elif job.machine.cgroup is None:
         todo = "let systemd start the runs, or name a control group by `cgroup` in the machine's settings"
         job.complain(f"`memory_limit` is not enforced, since nothing here can do it; {todo}")
     else:
         _confine(job, job.machine.cgroup, limit)
+
+
+def _in_unit(job: Job, unit: str, limit: int) -> None:
+    """Watch the unit's own group if the limit is in force there; in that of all units others are killed as well."""
+    own = control_group.own()
+    if os.path.basename(own) != unit:
+        job.complain(f"`memory_limit` is not enforced: {unit} has no memory controller; {NO_CONTROLLER}")
+    elif not control_group.is_limited(own, limit):
+        todo = f"start the run with `skipjack start {job.mirror.name}` or by its schedule, which set it"
+        job.complain(f"`memory_limit` is not enforced: {unit} has no such limit; {todo}")
+    else:
+        job.kept["memory"] = _Confined(own, control_group.kills(own))
 
 
 def _confine(job: Job, parent: str, limit: int) -> None:

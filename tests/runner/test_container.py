@@ -8,7 +8,7 @@ import pytest
 
 from runner import containers, journal, settle
 from runner.api import Abort, Command, Job, Machine
-from runner.hooks import container, container_end
+from runner.hooks import container, container_end, control_group
 from runner.journal import Subject
 from runner.paths import Paths
 from runner.places import Places
@@ -206,9 +206,9 @@ DOCKER, PODMAN = "docker: Error response from daemon: ", "Error: "
         (
             125,
             f"{DOCKER}No such image: x:1.\nSee 'docker run --help'.\n",
-            "No such image: x:1; pull or build the image",
+            "No such image: x:1; load the image with `skipjack container load FILE`",
         ),
-        (125, f"{PODMAN}x:1: image not known\n", "image not known; pull or build the image"),
+        (125, f"{PODMAN}x:1: image not known\n", "image not known; load the image with `skipjack container load FILE`"),
         (
             125,
             "docker: Cannot connect to the Docker daemon at unix:///x. Is the docker daemon running?.\n",
@@ -239,6 +239,35 @@ def test_a_kill_names_the_limit_where_there_is_one(job: Job) -> None:
     job.exit_code = 137
     container.post_exec(job)
     assert "over its `memory_limit` of 64.0 MiB?" in job.explanation
+
+
+def test_a_limit_that_nobody_set_is_told_and_not_blamed_for_a_kill(
+    job: Job, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Podman without root ignores limits on control groups of version 1."""
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(control_group, "is_unified", lambda: False)
+    change(job, memory_limit=64 * 1024**2)
+    job.machine = job.machine._replace(container_program="/nowhere/podman")
+    job.log_file, job.exit_code = str(tmp_path / "log"), 137
+    with pytest.raises(Abort, match="cannot use /nowhere/podman: "):
+        container.pre_exec(job)
+    container.post_exec(job)
+    assert [each for each in job.complaints if each.startswith("`memory_limit` is not enforced: podman")] != []
+    assert "memory_limit" not in job.explanation
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Error: creating events dirs: mkdir /run/user/995: permission denied",
+        "Error: creating runtime temporary files directory: mkdir /run/user/0/libpod: permission denied",
+        "RunRoot is pointing to a path (/run/user/995/containers) which is not writable.",
+    ],
+)
+def test_a_database_of_a_login_session_is_named_and_not_asked_for_long(said: str) -> None:
+    reason = container_end.remove("podman", "skipjack-m", lambda _argv, _timeout: (125, f"WARN x\n{said}\n"))
+    assert "/.local/share/containers/storage/libpod/bolt_state.db (images stay)" in reason
 
 
 def test_no_run_is_settled_while_its_container_may_be_there(tmp_path: Path) -> None:

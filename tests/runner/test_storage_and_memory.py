@@ -5,16 +5,17 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
-from runner import hooks, pipeline, process
+from runner import hooks, pipeline, process, unenforced
 from runner.api import Abort, Job, Machine
 from runner.hooks import btrfs_snapshot, control_group, memory, zfs
 from runner.journal import Ending
 from runner.paths import Paths
 from runner.providers import PROVIDERS
-from schemas.records import Mirror
+from schemas.records import Mirror, Repository, RunnerSettings
 
 MIB = 1024**2
 
@@ -133,6 +134,56 @@ def test_a_limit_that_nothing_enforces_is_told_once_and_in_each_log(job: Job) ->
     assert (ending.reason, job.complaints) == ("the command exited with 1", [line])
     logs = [path.read_text() for path in Path(job.log_dir).glob("*.fail")]
     assert [text.count(line) for text in logs] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("group", "limit", "told"),
+    [
+        ("skipjack-run@debian.service", str(64 * MIB), ""),
+        ("skipjack-run@debian.service", str(64 * MIB - 4096), ""),
+        ("skipjack-run@debian.service", "max", "has no such limit; start the run with `skipjack start debian`"),
+        ("skipjack-run@debian.service", str(2**63 - 4096), "has no such limit"),
+        ("user.slice", str(MIB), "has no memory controller; install the units as root, without `--user`"),
+    ],
+)
+def test_a_unit_that_does_not_limit_memory_is_told_and_no_kill_is_laid_to_the_limit(
+    job: Job, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, group: str, limit: str, told: str
+) -> None:
+    """As a user's own units on control groups of version 1, which share the memory group of all of them."""
+    folder = tmp_path / group
+    folder.mkdir()
+    (folder / "memory.max").write_text(f"{limit}\n")
+    (folder / "memory.events").write_text("oom_kill 1\n")
+    monkeypatch.setattr(control_group, "is_unit", lambda name: name == "skipjack-run@debian.service")
+    monkeypatch.setattr(control_group, "own", lambda: str(folder))
+    change(job, memory_limit=64 * MIB)
+    memory.pre_exec(job)
+    (folder / "memory.events").write_text("oom_kill 2\n")  # somebody was killed meanwhile
+    memory.post_exec(job)
+    assert ("exceeded its `memory_limit`" in job.explanation) == (not told)
+    assert job.complaints == [] if not told else told in job.complaints[0]
+
+
+@pytest.mark.parametrize(
+    ("launcher", "unified", "cgroup", "told"),
+    [
+        ("systemd", False, None, []),
+        ("systemd --user", True, None, []),
+        ("systemd --user", False, None, [(["m"], "your own units have no memory controller; ")]),
+        ("", False, None, [(["m"], "runs are no units here; ")]),
+        ("", False, "/sys/fs/cgroup/x", []),
+    ],
+)
+def test_limits_that_nothing_enforces_are_found(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, launcher: str, unified: bool, cgroup: str | None, told: list[Any]
+) -> None:
+    if launcher:
+        (tmp_path / "launcher").write_text(launcher)
+    monkeypatch.setattr(control_group, "is_unified", lambda: unified)
+    settings = RunnerSettings("w1", Repository("x"), state_dir=str(tmp_path), cgroup=cgroup)
+    mirrors = [Mirror("m", "w1", "command", "x", memory_limit=MIB), Mirror("n", "w1", "command", "x")]
+    found = list(unenforced.memory_limits(settings, mirrors))
+    assert [(names, why[: len(begin)]) for (names, why), (_names, begin) in zip(found, told, strict=True)] == told
 
 
 @pytest.mark.parametrize("fields", [{}, {"memory_limit": 64 * MIB, "docker_image": "mirror-tools:3"}])

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from runner.hooks import control_group
 from tests.system.box import Box, wait_until
 from tests.system.site import SKIPJACK, Site
 
@@ -62,6 +63,11 @@ def test_a_user_without_root_gets_mirrors_synced_by_units(site: Site, ada: User)
     wait_until(lambda: "skipjack-run@hog.service" in site.box.run("cat", log).stdout, "its run is a unit")
     limit = ("systemctl", "--user", "show", "--value", "--property=MemoryMax", "skipjack-run@hog.service")
     assert ada.do(*limit) == str(64 * 1024**2)
+    # Control groups of version 1 give a user's units no memory controller, whatever systemd shows.
+    log_has = "`memory_limit` is not enforced" in site.box.do("cat", log)
+    assert log_has != control_group.is_unified()
+    shown = "warning: `memory_limit` of hog is not enforced: your own units" in ada.do(SKIPJACK, "next")
+    assert shown != control_group.is_unified()
     again = ada.do(SKIPJACK, "install", "--user")
     assert "wrote" not in again and "enable-linger" not in again
 

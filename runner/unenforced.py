@@ -1,0 +1,31 @@
+"""Limits of definitions that nothing on this machine enforces, for `skipjack next`; each run says it as well."""
+
+from collections.abc import Iterable, Iterator
+
+from runner import units
+from runner.hooks import container, control_group
+from runner.hooks.memory import NO_CONTROLLER
+from runner.places import Places
+from schemas.mirror_record import Mirror
+from schemas.records import RunnerSettings
+
+
+def memory_limits(settings: RunnerSettings, mirrors: Iterable[Mirror]) -> Iterator[tuple[list[str], str]]:
+    """The mirrors whose `memory_limit` is not enforced, and why with what to do, for each reason."""
+    limited = [mirror for mirror in mirrors if mirror.memory_limit is not None]
+    inside = [mirror.name for mirror in limited if mirror.docker_image]
+    outside = [mirror.name for mirror in limited if not mirror.docker_image]
+    if inside and not container.limits_hold(settings.container_program):
+        yield inside, container.NO_LIMITS
+    if outside and (why := _why_not(settings)):
+        yield outside, why
+
+
+def _why_not(settings: RunnerSettings) -> str:
+    """Why runs outside of containers have no limit of their memory; empty when they may have."""
+    manager = units.service_manager(Places(settings.state_dir))
+    if manager is None:
+        return "" if settings.cgroup else "runs are no units here; name a control group by `cgroup` in the settings"
+    if "--user" in manager and not control_group.is_unified():
+        return f"your own units have no memory controller; {NO_CONTROLLER}"
+    return ""
