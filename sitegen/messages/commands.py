@@ -12,12 +12,13 @@ START, STOP, DISABLE, ENABLE, RESTART, RELOAD, PING = (
 OF_WORKERS = frozenset({RELOAD, PING})
 """Kinds that concern a worker and none of its mirrors."""
 
-QUEUED, DELIVERED, EXPIRED = "queued", "delivered", "expired"
+QUEUED, DELIVERED, EXPIRED, DONE = "queued", "delivered", "expired", "done"
 OPEN = (QUEUED, DELIVERED)
 """States of a command whose end nobody has told yet."""
 
 NOT_TAKEN = "The worker did not take it within the time of `commands_expire`, and will not get it any more."
 NOT_ANSWERED = "The worker had it, and did not say within the time of `commands_expire` what became of it."
+NOT_IN_TIME = "The worker did not answer while somebody waited for it, and will not get it any more."
 """Why a command has expired."""
 
 

@@ -10,8 +10,10 @@ from sqlalchemy import Connection, case, delete, func, insert, select, true, upd
 from sitegen.messages.commands import (
     DELIVERED,
     DISABLE,
+    DONE,
     EXPIRED,
     NOT_ANSWERED,
+    NOT_IN_TIME,
     NOT_TAKEN,
     OPEN,
     QUEUED,
@@ -148,6 +150,13 @@ def expire(store: Store, before: float, now: float, worker: str | None = None) -
         return tx.execute(update(commands).where(old).values(state=EXPIRED, reason=reason, ended_at=now)).rowcount
 
 
+def expire_one(store: Store, worker: str, number: int, now: float) -> None:
+    """End one command, if it is still open: nobody waits for it any more."""
+    one = (commands.c.worker == worker) & (commands.c.number == number) & commands.c.state.in_(OPEN)
+    with store.transaction(writing=True) as tx:
+        tx.execute(update(commands).where(one).values(state=EXPIRED, reason=NOT_IN_TIME, ended_at=now))
+
+
 def find(store: Store, worker: str, number: int) -> Command | None:
     """One command."""
     with store.transaction() as tx:
@@ -165,7 +174,7 @@ def page(store: Store, worker: str, before: int, limit: int) -> list[Command]:
 
 def last_overriding(store: Store) -> dict[tuple[str, str], Command]:
     """By worker and mirror the last command that was carried out, if it pauses or disables the mirror."""
-    which = select(*_COLUMNS).where(commands.c.state == "done").order_by(commands.c.worker, commands.c.number)
+    which = select(*_COLUMNS).where(commands.c.state == DONE).order_by(commands.c.worker, commands.c.number)
     found: dict[tuple[str, str], Command] = {}
     with store.transaction() as tx:
         for command in _sound(tx.execute(which)):

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sitegen.messages import commands
-from sitegen.messages.commands import TOLD, Command, Fetched, Order
+from sitegen.messages.commands import OPEN, TOLD, Command, Fetched, Order
 from sitegen.messages.envelope import Refused
 from sitegen.messages.model import Entry
 from sitegen.storage import command_store
@@ -150,6 +150,25 @@ class Commands:
         self._bells.ring(*wanted)
         return made
 
+    async def ended(self, command: Command, patience: float) -> Command:
+        """Wait until its worker says what became of a command, `patience` seconds at most.
+
+        One that is still open then has expired, and the worker does not get it any more.
+        """
+        until = asyncio.get_running_loop().time() + patience
+        with self._bells.listening(_results_of(command.worker)) as bell:
+            while (found := await self._found(command)).state in OPEN:
+                # where managers share a database another one may be told
+                moment = min(until, asyncio.get_running_loop().time() + LOOK_EVERY)
+                is_over = not await heard(bell, moment) and moment == until
+                if is_over or self._bells.closed:
+                    await in_thread(command_store.expire_one, self._store, command.worker, command.number, time.time())
+                    return await self._found(command)
+        return found
+
+    async def _found(self, command: Command) -> Command:
+        return await in_thread(command_store.find, self._store, command.worker, command.number) or command
+
     async def finish(self, request: Request) -> Response:
         """Keep what became of commands."""
         worker = await self._access.asked(self._access.worker, request)
@@ -158,6 +177,7 @@ class Commands:
             raise Refused(403, f"the token is for worker {worker}")
         results = [(item["number"], item["outcome"], item.get("reason", "")) for item in plain["results"]]
         taken = await in_thread(command_store.finish, self._store, worker, results, time.time())
+        self._bells.ring(_results_of(worker))
         return Json({"taken": taken})
 
     def page(self, request: Request) -> Response:
@@ -185,6 +205,11 @@ class Commands:
         worker, now = str(request.path_params["worker"]), time.time()
         command_store.expire(self._store, now - self._expire, now, worker)
         return worker
+
+
+def _results_of(worker: str) -> str:
+    """The topic of a worker's results; no worker's name has a space, so it is none of those for commands."""
+    return f"results {worker}"
 
 
 def _states(found: Sequence[Command]) -> dict[str, Any]:

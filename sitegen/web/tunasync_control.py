@@ -9,7 +9,7 @@ from schemas.addresses import without_secrets
 from schemas.records import TunasyncAccess
 from schemas.states import DISABLED, PAUSED
 from sitegen.messages import commands, tunasync_rules
-from sitegen.messages.commands import Order
+from sitegen.messages.commands import DONE, EXPIRED, Order
 from sitegen.messages.envelope import Refused
 from sitegen.messages.model import Entry
 from sitegen.messages.tunasync_rules import Message
@@ -29,6 +29,9 @@ VERBS = frozenset({
 })  # fmt: skip
 _MARKED = {commands.DISABLE: DISABLED, commands.STOP: PAUSED}
 """What a Go worker's job counts as once it was told so."""
+
+ANSWERED_WITHIN = 4.0
+"""Seconds for which a worker of ours may take to answer a ping; `tunasynctl` itself waits for 5."""
 
 _RELOADED = 200, 404
 """A Go worker that reloads goes on to look for the mirror without a name, and answers that there is none."""
@@ -50,7 +53,7 @@ class TunasyncControl:
         return [
             Endpoint(
                 "POST", "/cmd", self.command, "Give a command to one worker.", "api#pong", endpoint.LISTED,
-                "api#tunasync_command", refusals=(400, 404, 409, 413, 502), also=(202,),
+                "api#tunasync_command", refusals=(400, 404, 409, 413, 502, 504), also=(202,),
             )
         ]  # fmt: skip
 
@@ -72,6 +75,9 @@ class TunasyncControl:
 
     async def _own(self, found: Message, worker: str, who: Entry) -> None:
         verb, mirror = found.text("cmd"), found.text("mirror_id", 100)
+        if verb == commands.PING:
+            await self._ping(worker, mirror, who)
+            return
         force = verb == commands.START and tunasync_rules.part(found, "options").flag("force", False)
         mirrors = [mirror] if mirror else []
         order = commands.order_of({"kind": verb, "mirrors": mirrors, "force": force, "worker": worker})
@@ -79,6 +85,19 @@ class TunasyncControl:
             # a start of tunasync lifts that as well
             await self._commands.issue(Order(commands.ENABLE, (mirror,), False, worker), who)
         await self._commands.issue(order, who)
+
+    async def _ping(self, worker: str, mirror: str, who: Entry) -> None:
+        """Wait until a worker of ours has answered; Refused when it does not. `tunasynctl` always names a mirror."""
+        carried = await in_thread(self._control.carried)
+        if mirror and mirror not in carried[worker]:
+            raise Refused(404, f"worker {worker} has no mirror {mirror}")
+        (made,) = await self._commands.issue(Order(commands.PING, (), False, worker), who)
+        ended = await self._commands.ended(made, ANSWERED_WITHIN)
+        if ended.state == EXPIRED:
+            why = f"it did not answer within {ANSWERED_WITHIN:g} s. Check that its courier runs"
+            raise Refused(504, f"post command to worker {worker} fail: {why}")
+        if ended.state != DONE:
+            raise Refused(502, f"post command to worker {worker} fail: {ended.reason}")
 
     def _foreign(self, found: Message, worker: str, who: Entry) -> str:
         """Pass a command on to a Go worker; returns why it is not confirmed, empty when it is."""

@@ -3,6 +3,7 @@
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -280,3 +281,22 @@ def test_the_real_manager_gives_commands_takes_answers_and_names_its_revision(
         manager.start()  # which looks for news of the repository then, and every few minutes
         wait_until(lambda: reporter.command("run", "a") and reporter.states().get("b"), "the worker follows it")
     assert "so a follow begins" in said(reporter)
+
+
+def test_a_ping_of_tunasynctl_reaches_the_courier(repository: ConfigRepository, tmp_path: Path, gate: Gate) -> None:
+    repository.commit({"a.yml": gate.mirror()}, "Add")
+    manager = Manager(tmp_path / "m", repository.url)
+    with manager.settings.open("a") as settings:
+        settings.write("tunasync: {writes_from: [127.0.0.0/8]}\n")
+    ping: dict[str, Any] = {"cmd": "ping", "mirror_id": "a", "worker_id": "w1", "args": None, "options": {}}
+    with manager:
+        reporter = Worker(tmp_path / "w", "w1", repository.url, manager)
+        wait_until(lambda: "a" in manager.jobs(), "the manager has followed")
+        with lingering(reporter):
+            wait_until(
+                lambda: requests.post(f"{manager.url}/cmd", json=ping, timeout=300).status_code == 200,
+                "a ping is answered once the courier has begun to poll",
+            )
+        wait_until(lambda: "tunasync wanted ping" in said(reporter), "the courier says who asked")
+        answer = requests.post(f"{manager.url}/cmd", json=ping, timeout=300)
+    assert answer.status_code == 504, "nobody is there any more"

@@ -212,7 +212,7 @@ def torn(target: Target, random: Random) -> bytes:
         target.raw("POST", "/api/v1/reports", "worker", report),
         chunked + f"{len(report):x}\r\n".encode() + report + b"\r\n0\r\n\r\n",
         target.raw("POST", "/api/v1/commands", "operator", b'{"kind": "ping"}', "Upgrade: websocket\r\n"),
-        target.raw("POST", "/cmd", "", b'{"cmd": "ping", "worker_id": "w1"}', "Expect: 100-continue\r\n"),
+        target.raw("POST", "/cmd", "", b'{"cmd": "reload", "worker_id": "w1"}', "Expect: 100-continue\r\n"),
     ]
     data = b"".join(random.choices(good, k=random.randrange(1, 4)))
     for _ in range(random.randrange(3)):

@@ -52,7 +52,7 @@ REQUESTS: list[tuple[str, str, str, str, Any, int]] = [
     ("POST", "/workers/{worker}/jobs/{mirror}", JOB, "", {}, 400),
     ("POST", "/workers/{worker}/jobs/{mirror}/size", f"{JOB}/size", "", {"name": "arch", "size": "1G"}, 200),
     ("POST", "/workers/{worker}/schedules", f"{GO}/schedules", "", {"schedules": []}, 200),
-    ("POST", "/cmd", "/cmd", "", {"cmd": "ping", "worker_id": "w1"}, 200),
+    ("POST", "/cmd", "/cmd", "", {"cmd": "reload", "worker_id": "w1"}, 200),
     ("POST", "/cmd", "/cmd", "", {"cmd": "ping", "worker_id": "w9"}, 400),
     ("GET", "/jobs", "/jobs", "", None, 200),
     ("GET", "/workers", "/workers", "", None, 200),

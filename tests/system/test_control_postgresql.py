@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.sitegen.go_worker import Go
 from tests.sitegen.kit import PATIENCE, Manager
 from tests.sitegen.test_api_commands import Site
-from tests.sitegen.test_tunasync_writes import Go
 from tests.system.postgresql import Server, Sharing
 
 
