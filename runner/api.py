@@ -132,6 +132,7 @@ class Machine(NamedTuple):
     `volumes` are the folders that its policy shows to containers, `pattern_files` those with files of patterns, None
     where nobody told. `home` is that of a run's programs, `roots` are the folders that mirrors write to, and `env` are
     the names of the worker's own variables that programs get. `judged` says that the policy has a list of programs.
+    `passwords` are the values of `file_policy.Passwords`, None in a plan of an earlier release.
     """
 
     state_dir: str = ""
@@ -143,6 +144,7 @@ class Machine(NamedTuple):
     roots: tuple[str, ...] = ()
     env: tuple[str, ...] = ()
     judged: bool = False
+    passwords: Sequence[Any] | None = None
 
 
 _NO_MACHINE = Machine()
@@ -224,6 +226,17 @@ class Job:
         from runner import rsync_lines  # few command lines are of rsync, and every run begins here
 
         return rsync_lines.refusal(words, self.directory)
+
+    def password(self) -> str | None:
+        """Return the mirror's password; raises Abort when the policy does not let its upstream have it now."""
+        if self.mirror.password is None:
+            return None
+        from runner import passwords  # few mirrors have one, and every run begins here
+        from schemas.secrets import read_mirror_secret
+
+        if why := passwords.refusal(self.mirror, self.machine.passwords):
+            raise Abort(REFUSED, why)
+        return read_mirror_secret(self.mirror.password)
 
     def note(self, text: str) -> None:
         """Write a line of ours at the end of the attempt's log, where people look first; a full disk is no matter."""

@@ -7,6 +7,7 @@ these hosts alone. One of a plain entry may be named by any definition, with any
 
 import os
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from runner import private_paths
 from runner.paths import lies_in
@@ -21,23 +22,38 @@ _IN_CONTAINER = ("env", "docker_volumes", "docker_options")
 """What could put another program, resolver or proxy into the image that rsync is run from."""
 
 
-def password_violations(mirror: Mirror, policy: Policy, settings: RunnerSettings) -> Iterator[Violation]:
-    """Why a mirror's password may not be in the file that it names."""
+class Passwords(NamedTuple):
+    """What a machine says about passwords: the policy's `readable`, the files with secrets of the worker itself, and
+    the credential with its token."""
+
+    readable: tuple[str | Bound, ...]
+    secrets: tuple[str, ...]
+    own: str | None
+
+
+def passwords(policy: Policy, settings: RunnerSettings) -> Passwords:
+    """Return what a machine with these settings says about passwords."""
+    token = settings.manager.token if settings.manager else None
+    return Passwords(policy.readable, private_paths.secrets(settings), token.credential if token else None)
+
+
+def password_violations(mirror: Mirror, known: Passwords) -> Iterator[Violation]:
+    """Why a mirror's password may not be in the file that it names, or not go to the mirror's upstream."""
     if mirror.password is None:
         return
     path = mirror.password.file
     if path is None:
         name = str(mirror.password.credential)
-        yield from _credential_violations(name, settings)
-        yield from _bound_violations(mirror, f"the credential `{name}`", _binding(policy, credential=name))
+        yield from _credential_violations(name, known.own)
+        yield from _bound_violations(mirror, f"the credential `{name}`", _binding(known.readable, name))
         return
-    entries = _entries_for(path, policy)
+    entries = _entries_for(path, known.readable)
     if not entries:
-        paths = [each.path if isinstance(each, Bound) else each for each in policy.readable]
+        paths = [each.path if isinstance(each, Bound) else each for each in known.readable]
         folders = ", ".join(filter(None, paths)) or "no folder"
         todo = "Put the file there, or ask the administrator of this machine to add its folder to `readable`."
         yield f"`password` names {path}, but only files in {folders} may be read.", todo
-    elif private_paths.is_secret(path, private_paths.secrets(settings)):
+    elif private_paths.is_secret(path, known.secrets):
         yield f"`password` names {path}, which is a secret of the worker itself.", "Use a file of the mirror's own."
     elif private_paths.is_other_than_file(path):
         yield f"`password` names {path}, which is not a regular file.", "Write the password into a file."
@@ -47,19 +63,19 @@ def password_violations(mirror: Mirror, policy: Policy, settings: RunnerSettings
 
 def is_readable(path: str, policy: Policy) -> bool:
     """Tell whether some entry of `readable` holds a file."""
-    return bool(_entries_for(path, policy))
+    return bool(_entries_for(path, policy.readable))
 
 
-def _entries_for(path: str, policy: Policy) -> list[str | Bound]:
+def _entries_for(path: str, readable: Sequence[str | Bound]) -> list[str | Bound]:
     """The innermost entries of `readable` that hold a file."""
-    paths = [(each, each.path if isinstance(each, Bound) else each) for each in policy.readable]
+    paths = [(each, each.path if isinstance(each, Bound) else each) for each in readable]
     found = [(len(os.path.realpath(place)), each) for each, place in paths if place and lies_in(path, place)]
     innermost = max((length for length, _each in found), default=0)
     return [each for length, each in found if length == innermost]
 
 
-def _binding(policy: Policy, *, credential: str) -> list[Bound]:
-    return [each for each in policy.readable if isinstance(each, Bound) and each.credential == credential]
+def _binding(readable: Sequence[str | Bound], credential: str) -> list[Bound]:
+    return [each for each in readable if isinstance(each, Bound) and each.credential == credential]
 
 
 def _bound_violations(mirror: Mirror, what: str, entries: Sequence[Bound]) -> Iterator[Violation]:
@@ -89,9 +105,8 @@ def could_divert(mirror: Mirror) -> list[str]:
     return found
 
 
-def _credential_violations(name: str, settings: RunnerSettings) -> Iterator[Violation]:
+def _credential_violations(name: str, own: str | None) -> Iterator[Violation]:
     # systemd gives the password NAME the name mirror_NAME.
-    own = settings.manager.token.credential if settings.manager and settings.manager.token else None
     if own in (name, f"mirror_{name}"):
         todo = "Choose another name, and put the mirror's password there."
         yield f"`password` names the credential `{name}`, which is a secret of the worker itself.", todo

@@ -12,7 +12,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from runner import database, former, journal, locks, plan, policy_lists, private_paths, run_folder, surroundings
+from runner import (
+    database,
+    file_policy,
+    former,
+    journal,
+    locks,
+    plan,
+    policy_lists,
+    private_paths,
+    run_folder,
+    surroundings,
+)
 from runner.journal import Subject
 from runner.output import log
 from runner.paths import paths_of
@@ -189,6 +200,7 @@ def _of_machine(settings: RunnerSettings, header: Header) -> Header:
         home=home,
         env=names,
         judged=policy.programs is not None,
+        passwords=tuple(file_policy.passwords(policy, settings)),
     )
 
 

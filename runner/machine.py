@@ -9,5 +9,5 @@ def machine_of(places: Places, header: Header) -> Machine:
     """The machine as the plan's header has it."""
     return Machine(
         places.state_dir, header.container_program, header.cgroup, header.volumes, header.pattern_files,
-        header.home or places.home, header.roots, header.env, header.judged,
+        header.home or places.home, header.roots, header.env, header.judged, header.passwords,
     )  # fmt: skip

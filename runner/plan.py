@@ -55,7 +55,8 @@ class Header(NamedTuple):
 
     `revision` is the commit that is in force, `seen` the newest one that was looked at (another one when that was
     refused), `fingerprint` what else the plan depends on. `problems` are (mirror or None, place, what, todo).
-    `volumes`, `pattern_files`, `home`, `roots`, `env` and `judged` are what a run must know of the policy, see Machine.
+    `volumes`, `pattern_files`, `home`, `roots`, `env`, `judged` and `passwords` are what a run must know of the policy,
+    see Machine.
     `unmoved` are mirrors whose files are yet to be moved from the directory of a former name.
     `held` says that the settings keep runs from starting; see `runner/hold.py`.
     """
@@ -79,6 +80,7 @@ class Header(NamedTuple):
     unmoved: tuple[str, ...] = ()
     held: bool = False
     judged: bool = False
+    passwords: tuple[Any, ...] | None = None
 
 
 class Planned(NamedTuple):

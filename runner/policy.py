@@ -41,7 +41,7 @@ def violations(
         yield f"The provider `{mirror.provider}` is not allowed on this machine.", _ASK
     files = file_policy.PatternFiles(policy, settings, private)
     yield from _programs(mirror, paths, policy, files)
-    yield from file_policy.password_violations(mirror, policy, settings)
+    yield from file_policy.password_violations(mirror, file_policy.passwords(policy, settings))
     yield from env_policy.violations(mirror, policy)
     if next(program_lines(mirror), None):
         yield from env_policy.fact_violations(mirror, policy)

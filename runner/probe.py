@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from urllib.parse import urlsplit
 
-from runner import programs, surroundings
+from runner import passwords, programs, surroundings
 from runner.api import Machine
 from runner.paths import Paths, lies_in
 from runner.plan import Planned
@@ -156,6 +156,8 @@ def _of_rsync(mirror: Mirror, file: str, machine: Machine) -> bytes:
     if mirror.username:
         env["USER"] = mirror.username
     if mirror.password is not None:
+        if why := passwords.refusal(mirror, machine.passwords):
+            raise NotRead(f"no comparison: {why}")
         env["RSYNC_PASSWORD"] = read_mirror_secret(mirror.password)
     whole = surroundings.environment(machine.home, machine.roots, machine.env, env)
     with tempfile.TemporaryDirectory(prefix="skipjack-probe-") as folder:

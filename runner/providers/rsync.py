@@ -7,7 +7,6 @@ from runner.api import Abort, Command, Findings, Job, lies_in
 from runner.providers import deletion_guard, rsync_words
 from schemas.mirror_record import Mirror
 from schemas.reading import require_regular
-from schemas.secrets import read_mirror_secret
 from schemas.states import FAILED, REFUSED
 
 OPTIONS = frozenset({
@@ -100,8 +99,8 @@ def invocation(job: Job, words: tuple[str, ...]) -> Command:
     env = dict(mirror.env)
     if mirror.username:
         env["USER"] = mirror.username
-    if mirror.password is not None:
-        env["RSYNC_PASSWORD"] = read_mirror_secret(mirror.password)
+    if (password := job.password()) is not None:
+        env["RSYNC_PASSWORD"] = password
     return rsync_words.command(job, words, env)
 
 
