@@ -97,7 +97,7 @@ class Facts(NamedTuple):
     `changes` rises with everything that alters a page, `statuses` are what each worker last said of each of its
     mirrors (a run's log tail only after a failure), `refusal` says why the newest revision is not in use, `revisions`
     are the commits that were ever in use, `damaged` is what of a worker's mirror, or of the worker itself (`""`),
-    cannot be read any more and is missing here.
+    cannot be read any more and is missing here. `sizes` are those of workers of tunasync as these wrote them.
     """
 
     changes: int
@@ -107,3 +107,4 @@ class Facts(NamedTuple):
     refusal: str
     revisions: frozenset[str]
     damaged: Mapping[tuple[str, str], str] = {}
+    sizes: Mapping[tuple[str, str], str] = {}

@@ -4,7 +4,7 @@ Ten thousand mirrors take a quarter of a second to write, and one report alters 
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from schemas.records import Site
@@ -15,26 +15,25 @@ dump = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 class _Written(NamedTuple):
     view: MirrorView
-    beside: object
     text: bytes
 
 
 class Fragments:
-    """Remembers what `make` gives for a mirror, from the snapshot, the view and whatever else is known beside it."""
+    """Remembers what `make` gives for a mirror, from the snapshot and the view."""
 
-    def __init__(self, make: Callable[[Snapshot, MirrorView, Any], Any]) -> None:
+    def __init__(self, make: Callable[[Snapshot, MirrorView], Any]) -> None:
         self._make = make
         self._site: Site | None = None
         self._written: dict[str, _Written] = {}
 
-    def listed(self, snapshot: Snapshot, beside: Mapping[str, object] | None = None) -> list[bytes]:
-        """The list of all mirrors in pieces; `beside` has more of some mirrors, by name. One thread at a time."""
+    def listed(self, snapshot: Snapshot) -> list[bytes]:
+        """The list of all mirrors in pieces. One thread at a time."""
         before, self._written = self._written if snapshot.site == self._site else {}, {}
         self._site = snapshot.site
         for view in snapshot.mirrors:
-            more, held = beside.get(view.name) if beside else None, before.get(view.name)
-            if held is None or held.view is not view or held.beside != more:
-                held = _Written(view, more, dump(self._make(snapshot, view, more)).encode())
+            held = before.get(view.name)
+            if held is None or held.view is not view:
+                held = _Written(view, dump(self._make(snapshot, view)).encode())
             self._written[view.name] = held
         return listed([written.text for written in self._written.values()])
 

@@ -51,6 +51,7 @@ class _Told(NamedTuple):
     step: tuple[float, float] | None
     progress: Progress | None
     held: bool
+    size_text: str
 
 
 class _Judged(NamedTuple):
@@ -204,7 +205,8 @@ def _host(definition: Worker, state: WorkerState, jobs: Iterable[MirrorStatus] |
 def _told(definition: Mirror, facts: Facts, hosts: Mapping[str, _Host]) -> _Told:
     host = hosts.get(definition.worker, _UNHEARD)
     progress = (host.progress.get(name) for name in (definition.name, *definition.formerly))
-    return _Told(definition, _status(definition, facts), host.step, next(filter(None, progress), None), host.held)
+    size = facts.sizes.get((definition.worker, definition.name), "")
+    return _Told(definition, _status(definition, facts), host.step, next(filter(None, progress), None), host.held, size)
 
 
 def _status(definition: Mirror, facts: Facts) -> MirrorStatus | None:
@@ -238,6 +240,7 @@ def _copy(told: _Told, host: _Host, now: float) -> Copy:
         live,
         host.live_until if live else None,
         host.held,
+        told.size_text,
     )
 
 

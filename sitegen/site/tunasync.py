@@ -74,7 +74,7 @@ def job(mirror: MirrorView, zone: ZoneInfo) -> dict[str, Any]:
     for key, at in zip(_TIMES, _times(status), strict=True):
         plain[key] = _text(at, zone)
         plain[f"{key}_ts"] = ZERO_TS if at is None else int(at)
-    plain |= {"upstream": status.upstream, "size": tunasync_size(status.size)}
+    plain |= {"upstream": status.upstream, "size": shown.size_text or tunasync_size(status.size)}
     plain["skipjack"] = {
         "status": status.status,
         "worker": shown.worker,

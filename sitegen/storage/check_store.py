@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, and_, exists, func, inspect, not_, select
 
 from schemas.states import TO_TUNASYNC
-from sitegen.storage import audit_store, codec, command_store, tables, tunasync_store
+from sitegen.storage import audit_store, codec, command_store, tables, tunasync_rows
 from sitegen.storage.damage import UNREADABLE
 from sitegen.storage.database import Database, number
 from sitegen.storage.tables import catalogue, command_numbers, commands, journals, meta, mirror_state, runs, workers
@@ -23,7 +23,7 @@ _JSON: tuple[tuple[Table, str, Callable[[Any], Any]], ...] = (
     (catalogue, "problems", json.loads),
     (commands, "mirrors", command_store.decode_mirrors),
     (tables.audit, "details", audit_store.decode_details),
-    (tables.tunasync_jobs, "document", tunasync_store.decode),
+    (tables.tunasync_jobs, "document", tunasync_rows.decode),
 )
 """Columns that hold JSON, and what reads them."""
 

@@ -1,6 +1,5 @@
 """What the manager remembers: what is written of reports and of the configuration, and what pages read."""
 
-import heapq
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -9,20 +8,18 @@ from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any, Self
 
-from sqlalchemy import Connection, Select, delete, func, literal, select, update
+from sqlalchemy import Connection, Select, delete, select, update
 
 from schemas import presence
 from schemas.records import DatabaseAddress
 from schemas.report import MirrorStatus, Run
-from schemas.states import ENDS
 from sitegen.messages.model import TUNASYNC, Declared, Delivery, Facts, Kept, PastRun, WorkerState
-from sitegen.storage import accept, codec, damage, dialects, lost, rows, tables
+from sitegen.storage import accept, codec, damage, dialects, lost, past_runs, rows, tables, tunasync_rows
 from sitegen.storage.database import Database, StoreError, number
 from sitegen.storage.dialects import select_of, upsert
 
 __all__ = ["Reader", "Store", "StoreError"]
 
-HISTORY = 20
 _CHUNK = 200
 
 _COUNT_CHANGE = "UPDATE meta SET value = value + 1 WHERE name = 'changes' RETURNING value"
@@ -145,20 +142,22 @@ class Reader:
             before = None
         declared, revisions = _catalogue(tx, before)
         damaged: rows.Damages = {}
+        workers, statuses = _workers(tx, damaged), _statuses(tx, before, damaged)
         return Facts(
             changes=changes,
-            workers=_workers(tx, damaged),
-            statuses=_statuses(tx, before, damaged),
+            workers=workers,
+            statuses=statuses,
             declared=declared,
             refusal=tx.execute(select(tables.refusal.c.reason)).scalar() or "",
             revisions=revisions,
             damaged=damaged,
+            sizes=tunasync_rows.sizes(tx, before, workers, statuses),
         )
 
     def histories(
         self, mirrors: Sequence[str], formerly: Mapping[str, Sequence[str]] = MappingProxyType({})
     ) -> dict[str, tuple[PastRun, ...]]:
-        """The last HISTORY ended runs of each of these mirrors on all workers, newest first.
+        """The last ended runs of each of these mirrors on all workers, newest first.
 
         `formerly` has the former names of mirrors, whose runs are theirs.
         """
@@ -166,20 +165,9 @@ class Reader:
         wanted = sorted({name for each in names.values() for name in each})
         found: dict[str, list[PastRun]] = {name: [] for name in wanted}
         for start in range(0, len(wanted), _CHUNK):
-            for row in self._tx.execute(_history_rows(wanted[start : start + _CHUNK])):
+            for row in self._tx.execute(past_runs.rows_of(wanted[start : start + _CHUNK])):
                 found[row[0]].append(PastRun(row[1], Run._make(row[2:-1])))
-        return {mirror: _newest([found[name] for name in each]) for mirror, each in names.items()}
-
-
-def _newest(histories: Sequence[Sequence[PastRun]]) -> tuple[PastRun, ...]:
-    """The last HISTORY runs of several names of one mirror; each name's are in order."""
-    if len(histories) == 1:
-        return tuple(histories[0])
-    return tuple(heapq.merge(*histories, key=lambda item: _when(item.run), reverse=True))[:HISTORY]
-
-
-def _when(run: Run) -> tuple[float, int]:
-    return run.ended_at or run.launched_at or 0, run.id
+        return {mirror: past_runs.newest([found[name] for name in each]) for mirror, each in names.items()}
 
 
 def _mark(
@@ -311,25 +299,6 @@ def _state_rows() -> Select[Any]:
     same_run = (run.c.worker == state.c.worker) & (run.c.journal == state.c.journal) & (run.c.id == state.c.run_id)
     columns = [*(state.c[name] for name in rows.STATE_COLUMNS), *(run.c[name] for name in Run._fields)]
     return select(*columns).select_from(state.outerjoin(run, same_run))
-
-
-def _rank(*group: Any) -> Any:
-    """The place of an ended run among those of its group, the newest first."""
-    table = tables.runs.c
-    newest = (func.coalesce(table.ended_at, table.launched_at, 0).desc(), table.id.desc())
-    return func.row_number().over(partition_by=group, order_by=newest)
-
-
-def _history_rows(mirrors: Sequence[str]) -> Select[Any]:
-    table = tables.runs.c
-    columns = [literal("").label(name) if name == "log_tail" else table[name] for name in Run._fields]
-    rank = _rank(table.mirror).label("rank")
-    ranked = (
-        select(table.mirror, table.worker.label("on_worker"), *columns, rank)
-        .where(table.mirror.in_(mirrors), table.status.in_(sorted(ENDS)))
-        .subquery()
-    )
-    return select(ranked).where(ranked.c.rank <= HISTORY).order_by(ranked.c.mirror, ranked.c.rank)
 
 
 def _declared(tx: Connection) -> Declared | None:

@@ -15,8 +15,8 @@ from sitegen.messages import tunasync_rules
 from sitegen.messages.envelope import Refused
 from sitegen.messages.model import TUNASYNC, Delivery, Kept
 from sitegen.messages.tunasync_rules import Job, Message, stamp
-from sitegen.storage import damage, store, tables, tunasync_store
-from sitegen.storage.dialects import select_of, upsert
+from sitegen.storage import damage, store, tables, tunasync_rows, tunasync_store
+from sitegen.storage.dialects import select_of
 from sitegen.storage.store import Store
 
 _SEEN = {
@@ -109,13 +109,12 @@ def _jobs(tx: Connection, wanted: set[tuple[str, str]]) -> dict[tuple[str, str],
     found: dict[tuple[str, str], Job] = {}
     text = _JOBS[tx.dialect.name]
     for row in tx.exec_driver_sql(text, (json.dumps([list(key) for key in wanted]),)):
-        for job in damage.sound([partial(tunasync_store.read, *row)]):
+        for job in damage.sound([partial(tunasync_rows.read, *row)]):
             found[row[0], row[1]] = job
     return found
 
 
 def _write(tx: Connection, known: _Known) -> None:
-    rows = [(*key, json.dumps(known.jobs[key]._asdict())) for key in sorted(known.changed)]
-    upsert(tx, tables.tunasync_jobs, ("worker", "mirror", "document"), rows)
+    tunasync_rows.write(tx, [known.jobs[key] for key in sorted(known.changed)])
     if known.seen:
         tx.exec_driver_sql(_SEEN[tx.dialect.name], [(stamp(at), worker) for worker, at in known.seen.items()])

@@ -3,7 +3,6 @@
 A status goes the way of our own workers' reports, in the same transaction, so nothing else has to know of Go.
 """
 
-import json
 from functools import partial
 from typing import Any
 
@@ -15,7 +14,7 @@ from sitegen.messages import tunasync_rules
 from sitegen.messages.envelope import Refused
 from sitegen.messages.model import TUNASYNC, Delivery, Entry
 from sitegen.messages.tunasync_rules import Job, stamp
-from sitegen.storage import audit_store, damage, store, tables
+from sitegen.storage import audit_store, damage, store, tables, tunasync_rows
 from sitegen.storage.store import Store
 from sitegen.storage.tables import tunasync_jobs, tunasync_workers
 
@@ -69,7 +68,7 @@ def replace_status(
         after = {"override": before.override} | before.told | changed
         override = after.pop("override")
         job = before._replace(told=after, override=override)
-        _write_job(tx, job)
+        tunasync_rows.write(tx, [job])
         _deliver(tx, worker, int(seen * 1e9), tunasync_rules.status_of(job))
     return {key: before.override if key == "override" else before.told[key] for key in changed}
 
@@ -82,8 +81,7 @@ def schedule(opened: Store, worker: str, times: dict[str, str], now: int) -> Non
         changed = [
             job._replace(told=job.told | {"next_schedule": at}) for job, at in jobs if job.told["next_schedule"] != at
         ]
-        for job in changed:
-            _write_job(tx, job)
+        tunasync_rows.write(tx, changed)
         seen = update(tunasync_workers).where(tunasync_workers.c.name == worker)
         tx.execute(seen.values(last_online=stamp(now)))
         _deliver(tx, worker, now, *map(tunasync_rules.status_of, changed))
@@ -156,7 +154,7 @@ def _jobs(tx: Connection, worker: str | None = None) -> list[Job]:
         which = which.where(tunasync_jobs.c.worker.in_(of_go))
     else:
         which = which.where(tunasync_jobs.c.worker == worker)
-    return list(damage.sound(partial(read, *row) for row in tx.execute(which)))
+    return list(damage.sound(partial(tunasync_rows.read, *row) for row in tx.execute(which)))
 
 
 def _told(tx: Connection, worker: str, mirror: str) -> Job | None:
@@ -167,33 +165,12 @@ def _told(tx: Connection, worker: str, mirror: str) -> Job | None:
 def _job(tx: Connection, worker: str, mirror: str) -> Job | None:
     mine = (tunasync_jobs.c.worker == worker) & (tunasync_jobs.c.mirror == mirror)
     text = tx.execute(select(tunasync_jobs.c.document).where(mine)).scalar()
-    return None if text is None else read(worker, mirror, text)
-
-
-def read(worker: str, mirror: str, text: str) -> Job:
-    """Read a row of the table; Damaged when that cannot be done."""
-    return damage.read(decode, text, f"tunasync_jobs {worker}/{mirror}", "document")
-
-
-def decode(text: str) -> Job:
-    """Read a document of the table; KeyError, TypeError or ValueError when it is damaged."""
-    job = Job(**json.loads(text))
-    missing = tunasync_rules.new_job("", "").told.keys() - job.told.keys()
-    if missing:
-        raise KeyError(*sorted(missing))
-    return job
-
-
-def _write_job(tx: Connection, job: Job) -> None:
-    worker, mirror = job.told["worker"], job.told["name"]
-    mine = (tunasync_jobs.c.worker == worker) & (tunasync_jobs.c.mirror == mirror)
-    tx.execute(delete(tunasync_jobs).where(mine))
-    tx.execute(insert(tunasync_jobs).values(worker=worker, mirror=mirror, document=json.dumps(job._asdict())))
+    return None if text is None else tunasync_rows.read(worker, mirror, text)
 
 
 def _keep(tx: Connection, job: Job, now: int) -> None:
     worker = job.told["worker"]
-    _write_job(tx, job)
+    tunasync_rows.write(tx, [job])
     seen = update(tunasync_workers).where(tunasync_workers.c.name == worker)
     tx.execute(seen.values(last_online=stamp(now)))
     _deliver(tx, worker, now, tunasync_rules.status_of(job))

@@ -178,7 +178,7 @@ def _catalogue(snapshot: Snapshot, facts: Facts) -> dict[str, Any]:
     }
 
 
-def _mirror(snapshot: Snapshot, view: MirrorView, _more: object) -> dict[str, Any]:
+def _mirror(snapshot: Snapshot, view: MirrorView) -> dict[str, Any]:
     return documents.mirror(view, documents.public_url(snapshot, view.name))
 
 

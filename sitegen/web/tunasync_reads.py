@@ -49,11 +49,7 @@ class TunasyncReads:
         return raw(request, self._current.written("jobs", self._jobs))
 
     def _jobs(self, snapshot: Snapshot) -> bytes:
-        """With the sizes of Go workers as these wrote them."""
-        sizes: dict[str, dict[str, str]] = {}
-        for job in tunasync_store.jobs(self._store):
-            sizes.setdefault(job["name"], {})[job["worker"]] = job["size"]
-        return b"".join(self._fragments.listed(snapshot, sizes))
+        return b"".join(self._fragments.listed(snapshot))
 
     def workers(self, request: Request) -> Response:
         """Tunasync's list of workers."""
@@ -76,10 +72,8 @@ class TunasyncReads:
         return for_all(tunasync.worker_jobs(found, name))
 
 
-def _job(snapshot: Snapshot, view: MirrorView, sizes: Mapping[str, str] | None) -> dict[str, Any]:
-    """A mirror in the list; `sizes` are those of Go workers, by worker."""
-    job = tunasync.job(view, ZoneInfo(snapshot.site.time_zone))
-    return job | {"size": (sizes or {}).get(job["skipjack"]["worker"], job["size"])}
+def _job(snapshot: Snapshot, view: MirrorView) -> dict[str, Any]:
+    return tunasync.job(view, ZoneInfo(snapshot.site.time_zone))
 
 
 def _open(job: Mapping[str, Any]) -> dict[str, Any]:

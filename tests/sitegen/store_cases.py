@@ -10,8 +10,7 @@ from sitegen.history import Forgetting
 from sitegen.messages.envelope import Refused
 from sitegen.messages.model import Declared, PastRun
 from sitegen.messages.tunasync_rules import Message
-from sitegen.storage import history_store, run_store, tunasync_posts, tunasync_store
-from sitegen.storage import store as store_module
+from sitegen.storage import history_store, past_runs, run_store, tunasync_posts, tunasync_store
 from sitegen.storage.store import Store
 from sitegen.storage.tunasync_posts import Post
 from tests.sitegen.kit import HOUR, NOW, REVISION, delivery_of, report_of, run_of, status_of
@@ -71,7 +70,7 @@ def test_history_is_the_newest_of_all_workers(store: Store) -> None:
     with store.reading() as reader:
         found = reader.histories(["debian"])["debian"]
     assert [item.run.id for item in found[:4]] == [29, 29, 28, 28]
-    assert len(found) == store_module.HISTORY
+    assert len(found) == past_runs.HISTORY
 
 
 def forgetful(store: Store, now: float, **limits: int) -> None:
@@ -207,7 +206,7 @@ def test_runs_of_former_names_are_among_a_mirrors_own_in_order_and_no_more_than_
     many = tuple((name, run_of(9 + number, ended_at=NOW + number)) for number in range(30) for name in ("old",))
     store.apply([delivery_of(report_of(2, kind="snapshot", runs=many))])
     with store.reading() as reader:
-        assert len(reader.histories(["new"], {"new": ("old",)})["new"]) == store_module.HISTORY
+        assert len(reader.histories(["new"], {"new": ("old",)})["new"]) == past_runs.HISTORY
 
 
 def test_a_page_of_the_history_has_the_runs_of_several_names(store: Store) -> None:

@@ -19,14 +19,14 @@ class Written:
         self._judge = Judge()
         self._fragments = Fragments(self._make)
 
-    def _make(self, snapshot: Snapshot, view: MirrorView, more: Any) -> Any:
+    def _make(self, snapshot: Snapshot, view: MirrorView) -> Any:
         self.names.append(view.name)
-        return {"name": view.name, "status": view.best.status.status, "site": snapshot.site.title, "more": more}
+        return {"name": view.name, "status": view.best.status.status, "site": snapshot.site.title}
 
-    def listed(self, facts: Facts, beside: Any = None, title: str = "A") -> tuple[list[Any], list[str]]:
+    def listed(self, facts: Facts, title: str = "A") -> tuple[list[Any], list[str]]:
         self.names = []
         snapshot = self._judge.judge(facts, NOW)._replace(site=Site(title))
-        return json.loads(b"".join(self._fragments.listed(snapshot, beside))), self.names
+        return json.loads(b"".join(self._fragments.listed(snapshot))), self.names
 
 
 STATUSES = {("w1", name): status_of(name) for name in ("arch", "debian", "gentoo")}
@@ -50,14 +50,12 @@ def test_what_is_gone_is_not_listed_and_not_kept() -> None:
     assert written.listed(FACTS)[1] == ["debian", "gentoo"]
 
 
-def test_another_site_or_something_else_beside_a_mirror_is_told() -> None:
+def test_another_site_is_told() -> None:
     written = Written()
     written.listed(FACTS)
-    told, names = written.listed(FACTS, {"arch": "5G"})
-    assert (names, told[0]["more"], told[1]["more"]) == (["arch"], "5G", None)
-    told, names = written.listed(FACTS, {"arch": "5G"}, title="B")
+    told, names = written.listed(FACTS, title="B")
     assert (len(names), {item["site"] for item in told}) == (3, {"B"})
-    assert written.listed(FACTS, None, title="B")[1] == ["arch"]
+    assert written.listed(FACTS, title="B")[1] == []
 
 
 def test_nothing_is_an_empty_list() -> None:
