@@ -57,7 +57,7 @@ def test_the_example_repository_of_the_page_is_sound_and_inherits_as_it_says() -
     assert mirrors["fedora-linux", "alpha"].formerly == ("redhat", "fedora-core")
     gnu = mirrors["gnu", "beta"]
     assert (gnu.use_ipv4, gnu.interval, gnu.rsync_options) == (False, 12 * 3600, ("--bwlimit=40M",))
-    assert dict(gnu.env) == {"RSYNC_CONNECT_PROG": "nc %H 873", "LANG": "C.UTF-8"}
+    assert dict(gnu.env) == {"RSYNC_PROXY": "proxy.example.org:3128", "LANG": "C.UTF-8"}
     assert mirrors["gnu", "alpha"].rsync_options == ()
 
 

@@ -1,0 +1,217 @@
+"""Every example in the documents is taken by what reads such a file, and denied by no policy; a block that no test here
+knows fails."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from runner.paths import paths_of
+from runner.policy import violations
+from schemas import catalogue
+from schemas.catalogue import Catalogue
+from schemas.records import Policy, Repository, RunnerSettings
+from schemas.report import Progress
+from schemas.settings import load_manager, load_policy, load_runner
+from schemas.sources import SourceFile, read_directory
+from schemas.states import CAUSES
+
+from .pages import PAGES, ROOT, Block, blocks
+
+LOADERS = {"runner": load_runner, "manager": load_manager, "policy": load_policy}
+LACKING = {"runner": {"worker": "w1", "repository": {"url": "https://git.example.org/mirrors.git"}}}
+"""What an example leaves out that shows some keys of a file alone."""
+
+FOLDER = "mirrors/"
+DEFAULTS = "worker: alpha\nprovider: rsync\nupstream: rsync://rsync.example.org/all/\n"
+"""What a mirror inherits on pages that show mirrors and no whole repository."""
+
+CONTINUED = {("docs/containers.md", "docker_volumes: ['{directory}:/data', '{log_dir}:/log']")}
+"""Examples that add keys to the first mirror of their page."""
+
+PICTURES = {"README.md": "pull request → ", "docs/architecture.md": "pull request ─► config repository (git)"}
+"""How the drawing of a page begins: there is nothing to run."""
+
+SESSIONS = {
+    ("README.md", "$ skipjack validate mirrors"): "test_the_session_of_the_readme_is_what_validate_says",
+    ("mirrors/README.md", "$ skipjack validate mirrors"): "test_the_example_repository_is_valid",
+    ("docs/scheduling.md", "$ skipjack next"): "tests/docs/test_next_table.py",
+    ("docs/from-tunasync.md", "$ skipjack import tunasync "): "tests/system/test_migration.py",
+    ("docs/configuration.md", "FILE:LINE:COLUMN: "): "test_the_problem_of_the_page_is_told_so",
+    ("docs/configuration.md", "_site.yml  "): "test_the_folder_of_the_page_holds_what_it_says",
+}
+"""How the blocks of another kind begin, and the test that is for each."""
+
+SCHEMAS = {
+    name: json.loads((ROOT / f"schemas/files/{name}.schema.json").read_text())["properties"].keys()
+    for name in ("mirror", "policy", "runner", "manager")
+}
+
+
+def kind_of(block: Block) -> str:
+    """What reads an example: the name of a file of the repository, or `runner`, `manager` or `policy`; `mirror` for
+    some keys of one, `rules` for rules of Prometheus. A block that is nothing of that is an error."""
+    if named := re.fullmatch(r"# (\S+\.yml)", block.first):
+        kind = Path(named[1]).stem
+        return kind if kind in LOADERS else named[1]
+    plain = yaml.safe_load(block.text)
+    if isinstance(plain, list) and all("alert" in each for each in plain):
+        return "rules"
+    for kind, keys in SCHEMAS.items():
+        if isinstance(plain, dict) and plain.keys() <= keys:
+            return kind
+    raise AssertionError(f"{block}: nothing reads an example with these keys: {block.text}")
+
+
+def examples(*kinds: str) -> list[Block]:
+    return [block for page in PAGES for block in blocks(page, "yaml") if kind_of(block) in kinds]
+
+
+def test_every_block_is_of_a_kind_that_is_tested() -> None:
+    for page in PAGES:
+        for block in blocks(page):
+            known = block.language in ("sh", "json", "sql") or is_listed(block)
+            assert known or (block.language == "yaml" and kind_of(block)), f"{block}: no test knows this block"
+
+
+def is_listed(block: Block) -> bool:
+    listed = [*PICTURES.items(), *SESSIONS]
+    return any(page == block.page and block.first.startswith(begin) for page, begin in listed)
+
+
+def test_no_list_names_a_block_or_a_test_that_is_gone() -> None:
+    there = [block for page in PAGES for block in blocks(page)]
+    for page, begin in [*PICTURES.items(), *SESSIONS, *CONTINUED]:
+        assert any(page == block.page and block.first.startswith(begin) for block in there), (page, begin)
+    source = Path(__file__).read_text("utf-8")
+    assert [test for test in SESSIONS.values() if f"def {test}(" not in source and not (ROOT / test).exists()] == []
+
+
+@pytest.mark.parametrize("text", ["frobnicate: 1\n", "- one\n", "interval: 6h\nlisten: x\n"])
+def test_an_example_that_nothing_reads_would_be_seen(text: str) -> None:
+    with pytest.raises(AssertionError, match="nothing reads"):
+        kind_of(Block("x.md", 1, "yaml", text))
+
+
+@pytest.mark.parametrize("block", examples(*LOADERS), ids=str)
+def test_settings_can_be_loaded(tmp_path: Path, block: Block) -> None:
+    kind = kind_of(block)
+    plain = yaml.safe_load(block.text)
+    lacking = {key: value for key, value in LACKING.get(kind, {}).items() if key not in plain}
+    path = tmp_path / f"{kind}.yml"
+    path.write_text(f"{yaml.safe_dump(lacking) if lacking else ''}{block.text}\n")
+    LOADERS[kind](path)
+
+
+def mirrors_of(page: str) -> Catalogue:
+    """The repository that a page shows, or its mirrors in one like the example's."""
+    shown = blocks(page, "yaml")
+    files = {kind_of(block): block.text for block in shown if kind_of(block) not in {*LOADERS, "mirror", "rules"}}
+    pieces = [block for block in shown if kind_of(block) == "mirror"]
+    for number, block in enumerate(pieces):
+        first = yaml.safe_load(pieces[0].text) if (page, block.first) in CONTINUED else {}
+        files[f"pieces/piece-{number}.yml"] = yaml.safe_dump(first | yaml.safe_load(block.text))
+    example = {name: (ROOT / FOLDER / name).read_text() for name in ("_site.yml", "_workers.yml")}
+    if page == "README.md":
+        example = {file.path: file.data.decode() for file in read_directory(ROOT / FOLDER) if file.data is not None}
+    base = {"pieces/_defaults.yml": DEFAULTS} | ({} if "_site.yml" in files else {"_defaults.yml": DEFAULTS} | example)
+    return catalogue.load([SourceFile(name, text.encode()) for name, text in (base | files).items()])
+
+
+def policy_of(page: str, folder: Path) -> Policy:
+    """The policy that a page shows, else the default one."""
+    path = folder / "policy.yml"
+    path.write_text("\n".join(block.text for block in blocks(page, "yaml") if kind_of(block) == "policy"))
+    return load_policy(path) if path.read_text() else Policy()
+
+
+def pages_with_mirrors() -> Iterator[str]:
+    for page in PAGES:
+        kinds = {kind_of(block) for block in blocks(page, "yaml")} - {*LOADERS, "rules"}
+        if kinds:
+            yield page
+
+
+@pytest.mark.parametrize("page", list(pages_with_mirrors()))
+def test_mirrors_are_valid_and_the_policy_lets_them_run(page: str, tmp_path: Path) -> None:
+    found = mirrors_of(page)
+    assert [str(problem) for problem in found.problems] == []
+    policy = policy_of(page, tmp_path)
+    for mirror in found.mirrors:
+        settings = RunnerSettings(mirror.worker, Repository("https://git.example.org/mirrors.git"))
+        denied = list(violations(mirror, paths_of(mirror, settings, policy), settings, policy))
+        assert denied == [], f"{page}: {mirror.name}"
+
+
+@pytest.mark.parametrize("block", [block for page in PAGES for block in blocks(page, "json")], ids=str)
+def test_json_is_some_and_has_the_keys_that_documents_have(block: Block) -> None:
+    plain = json.loads(f"{{{block.text}}}" if block.text.startswith('"') else block.text)
+    assert plain["progress"].keys() == {*Progress._fields} - {"mirror"}
+
+
+@pytest.mark.parametrize("block", examples("rules"), ids=str)
+def test_rules_for_alerts_name_figures_and_causes_that_there_are(block: Block) -> None:
+    metrics = (ROOT / "sitegen/web/metrics.py").read_text("utf-8")
+    for rule in yaml.safe_load(block.text):
+        names = re.findall(r"\bskipjack_(?:mirror_)?(\w+)", rule["expr"])
+        assert names and all(f'"{name}"' in metrics for name in names), rule
+        for values in re.findall(r'cause!?[=~]+"([^"]+)"', rule["expr"]):
+            assert {*values.split("|")} <= {*CAUSES}, rule
+
+
+def skipjack(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [str(Path(sys.executable).with_name("skipjack")), *words]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def session(page: str) -> Block:
+    [block] = [block for block in blocks(page) if is_listed(block) and block.first.startswith("$")]
+    return block
+
+
+def test_the_example_repository_is_valid() -> None:
+    done = skipjack("validate", "mirrors", cwd=ROOT)
+    assert (done.returncode, done.stderr) == (0, "") and done.stdout.endswith(" are valid\n")
+
+
+def test_the_session_of_the_readme_is_what_validate_says(tmp_path: Path) -> None:
+    """A name that is mistyped where the message says so; every mirror inherits it, so the number is another."""
+    shutil.copytree(ROOT / FOLDER, tmp_path / "mirrors")
+    _command, problem, summary = session("README.md").text.splitlines()
+    path = tmp_path / "mirrors/_defaults.yml"
+    path.write_text(path.read_text().replace("worker: alpha", "worker: alhpa"))
+    done = skipjack("validate", "mirrors", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stdout.strip() == problem
+    assert re.sub(r"\d+", "N", done.stderr.strip()) == re.sub(r"\d+", "N", summary)
+
+
+def test_the_problem_of_the_page_is_told_so(tmp_path: Path) -> None:
+    [block] = [each for each in blocks("docs/configuration.md") if each.first.startswith("FILE:LINE")]
+    expected = block.text.splitlines()[1]
+    folder = tmp_path / "mirrors"
+    folder.mkdir()
+    for name, text in {"_site.yml": "title: x\n", "_workers.yml": "workers: {w1: {}}\n"}.items():
+        (folder / name).write_text(text)
+    line, column = map(int, re.findall(r":(\d+):(\d+):", expected)[0])
+    above = "worker: w1\nprovider: rsync\nupstream: rsync://rsync.example.org/debian/\n"
+    (folder / "debian.yml").write_text(f"{above}interval:{' ' * (column - len('interval:') - 1)}6\n")
+    assert above.count("\n") == line - 1
+    assert expected in skipjack("validate", "mirrors", cwd=tmp_path).stdout.splitlines()
+
+
+def test_the_folder_of_the_page_holds_what_it_says() -> None:
+    [block] = [each for each in blocks("docs/configuration.md") if each.first.startswith("_site.yml")]
+    shown = {line.split()[0] for line in block.text.splitlines()}
+    there: set[Any] = {kind_of(each) for each in blocks("docs/configuration.md", "yaml")} | {
+        "software/",
+        "_defaults.yml",
+    }
+    assert shown <= there
