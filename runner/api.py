@@ -85,13 +85,15 @@ class Outcome(NamedTuple):
 class Findings(NamedTuple):
     """What a log tells: bytes received, files transferred, the mirror's size in bytes; None where it does not.
 
-    `remark` is what a success left undone, to be shown beside it.
+    With `by_name` the size is a sum over names, in which a file with several of them counts several times. `remark` is
+    what a success left undone, to be shown beside it.
     """
 
     bytes: int | None = None
     files: int | None = None
     size: int | None = None
     remark: str = ""
+    by_name: bool = False
 
 
 class Reader(Protocol):

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 
 from runner import database
 from runner.database import marks, transaction
-from runner.outbox import Outbox
 from runner.output import log
 from runner.past import Left, Past
 from runner.plan import Planned
 from runner.schedule import RECOVERY_DELAY, Order, State, count_failures
+from runner.sizes import Sizes, Told
 from schemas.report import Probe, decode_probe
 from schemas.states import (
     ACTIVE,
@@ -29,8 +29,6 @@ from schemas.states import (
     STOPPED,
     SUCCESS,
 )
-
-_DAY = 86400.0
 
 KEPT_RUNS = 100
 """Ended runs kept for each mirror, once the manager knows them."""
@@ -60,7 +58,8 @@ class Subject(NamedTuple):
 class Ending(NamedTuple):
     """How a run ended, and what is known of it; `next_run_at` is when the mirror is due again.
 
-    `left` is what it left in the directory, None when it never worked there.
+    `left` is what it left in the directory, None when it never worked there. With `by_name` the size is a sum over
+    names, in which a file with several of them counts several times.
     """
 
     status: str
@@ -73,6 +72,7 @@ class Ending(NamedTuple):
     log_tail: str = ""
     next_run_at: float | None = None
     left: Left | None = None
+    by_name: bool = False
 
 
 class Released(NamedTuple):
@@ -105,7 +105,7 @@ def copied(path: str) -> Iterator["Journal"]:
         yield Journal(connection)
 
 
-class Journal(Outbox):
+class Journal(Sizes):
     """An open journal. Every method that writes is one durable transaction, with the reports of what it changes."""
 
     # What is so
@@ -307,19 +307,6 @@ class Journal(Outbox):
                 return False
             return self._end(active.id, active.mirror, ending, now)
 
-    def needs_size(self, mirror: str, now: float) -> bool:
-        """Whether the mirror's size should be measured: its last success told none, and a day has gone by since."""
-        row = self._db.execute(
-            "SELECT run.size, measured_at FROM mirror JOIN run ON run.id = mirror.run WHERE name = ?", (mirror,)
-        ).fetchone()
-        return row is not None and row[0] is None and (row[1] is None or not 0 <= now - row[1] < _DAY)
-
-    def measured(self, mirror: str, size: int, now: float) -> None:
-        """Record a size that was measured on disk, in bytes."""
-        with transaction(self._db):
-            self._update("mirror", {"size": size, "measured_at": now}, "name", mirror)
-            self._report(mirror, now)
-
     def probes_due(self, files: Mapping[str, str], now: float, every: float) -> list[str]:
         """Of the mirrors with these files to compare those at rest that had a success since they were probed, were not
         for `every` seconds, or only with another file."""
@@ -379,6 +366,7 @@ class Journal(Outbox):
             "told": "",
         }
         left: Left | None = fields.pop("left")
+        state |= self._with_size(mirror, ending.status, Told(ending.size, ending.files, fields.pop("by_name")))
         if left is not None:
             state["emptied"] = left.emptied
             if left.refused:
@@ -387,8 +375,6 @@ class Journal(Outbox):
             state |= {"files_in": left.files_in, "accepted_files": left.files, "accepted_bytes": left.bytes}
             state |= _NOTHING_DELETED | {"loss_refused": False}
         self._update("run", fields, "id", run)
-        if ending.size is not None:
-            state["size"] = ending.size
         if ending.status == SUCCESS:
             state["last_success_at"] = now
         self._update("mirror", state, "name", mirror)

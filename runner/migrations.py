@@ -77,5 +77,10 @@ MIGRATIONS = (
     ALTER TABLE override ADD COLUMN reason TEXT NOT NULL DEFAULT '';
     ALTER TABLE command ADD COLUMN note TEXT NOT NULL DEFAULT '';
     """,
+    """
+    ALTER TABLE mirror ADD COLUMN told_size INTEGER;
+    ALTER TABLE mirror ADD COLUMN correction INTEGER;
+    ALTER TABLE mirror ADD COLUMN altered INTEGER NOT NULL DEFAULT 1;
+    """,
 )
 """Steps from each version of the tables to the next; only ever added to, and safe while older runs are at work."""

@@ -127,7 +127,9 @@ def _compared(job: Job, means: Means, ending: Ending) -> Ending:
             status=INTERRUPTED, reason="the run was told to stop while files were counted", size=None
         )
     if not verdict.reason:
-        return ending._replace(size=verdict.size if ending.size is None else ending.size)
+        if verdict.size is None or not (ending.size is None or ending.by_name):
+            return ending
+        return ending._replace(size=verdict.size, by_name=False)
     job.note(verdict.reason)
     tail = f"{ending.log_tail}\n{verdict.reason}".strip()
     return ending._replace(status=REFUSED, reason=verdict.reason, size=None, log_tail=tail)
@@ -277,7 +279,8 @@ def _explained(job: Job, provider: Provider, code: int) -> str:
 
 
 def _ending(status: str, reason: str, exited: process.Exit, job: Job, found: Findings, tail: str) -> Ending:
-    return Ending(status, reason, exited.code, job.attempt, found.bytes, found.files, found.size, tail)
+    figures = found.bytes, found.files, found.size
+    return Ending(status, reason, exited.code, job.attempt, *figures, tail, by_name=found.by_name)
 
 
 def _call(hooks: Sequence[ModuleType], stage: str, job: Job) -> None:

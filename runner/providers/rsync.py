@@ -174,4 +174,5 @@ class StatsReader:
 
     def findings(self) -> Findings:
         """The figures; sizes that a user's own options made human-readable are not guessed at."""
-        return Findings(self._figures.get("bytes"), self._figures.get("files"), self._figures.get("size"), self._remark)
+        told = self._figures
+        return Findings(told.get("bytes"), told.get("files"), told.get("size"), self._remark, by_name=True)

@@ -19,6 +19,9 @@ _MARK_WITHIN = 512
 _FILE_MODE, _FOLDER_MODE = 0o644, 0o755
 """For a web server to read, whatever the umask is."""
 
+_CLOSED = 0o700
+"""The mode of a folder that an earlier release made under a strict umask."""
+
 _ASIDE = ".skipjack-new"
 _WRITING = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK
 _TOGETHER = 200
@@ -73,10 +76,12 @@ def _folder(path: str) -> Iterator[int]:
 @contextmanager
 def _subfolder(root: int, name: str, site_dir: str) -> Iterator[int]:
     try:
-        if name and not os.path.lexists(f"/proc/self/fd/{root}/{name}"):
+        is_new = bool(name) and not os.path.lexists(f"/proc/self/fd/{root}/{name}")
+        if is_new:
             os.mkdir(name, dir_fd=root)
-            os.chmod(name, _FOLDER_MODE, dir_fd=root)
         place = os.open(name or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=root)
+        if is_new or (name and stat.S_IMODE(os.fstat(place).st_mode) == _CLOSED):
+            os.fchmod(place, _FOLDER_MODE)
     except OSError as error:
         raise _unusable(f"{site_dir}/{name}", error) from error
     try:

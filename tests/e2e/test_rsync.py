@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from runner import plan
+from runner import journal, plan
+from runner.places import Places
 from runner.providers import PROVIDERS
 from tests.e2e.parts import BIN, PATIENCE, ConfigRepository, RsyncDaemon, Worker, wait_until
 
@@ -57,6 +58,32 @@ def test_few_deletions_are_done_and_the_figures_are_reported(
     run = worker.run_of("m")
     assert (run.status, run.exit_code, run.files) == ("success", 0, 1)
     assert run.bytes and run.bytes >= 1000
+
+
+def test_the_size_that_is_shown_is_that_on_disk_where_files_have_many_names(
+    repository: ConfigRepository, upstream: RsyncDaemon, tree: Path, worker: Worker
+) -> None:
+    (tree / "big").write_bytes(b"x" * 10_000_000)
+    for number in range(19):
+        os.link(tree / "big", tree / f"big-{number}")
+    directory = declared(repository, upstream, worker)
+    told = worker.run_of("m").size
+    assert told is not None and told > 200_000_000, "rsync counts each name"
+
+    wait_until(lambda: "m: measured" in worker.messages(), "it was measured in the background")
+    before = size_of(worker)
+    found = [path.lstat() for path in directory.rglob("*") if path.is_file() and not path.is_symlink()]
+    assert before == sum({each.st_ino: each.st_size for each in found}.values()) < 11_000_000
+    (tree / "new").write_bytes(b"y" * 1000)
+    worker.command("run", "m")
+    assert size_of(worker) == before + 1000
+    worker.command("run", "m")
+    assert worker.messages().count("m: measured") == 1, "one walk a day at most"
+
+
+def size_of(worker: Worker) -> int | None:
+    with journal.opened(Places(str(worker.state)).journal) as book:
+        return book.states()["m"].size
 
 
 def test_two_stages_fetch_indices_only_after_what_they_name(

@@ -271,6 +271,40 @@ def test_a_measured_size_is_reported_and_not_wanted_again_for_a_day(book: Journa
     assert book.needs_size("debian", 1010.0 + 86400)
 
 
+DAY = 86400.0
+
+
+def synced(book: Journal, now: float, size: int, files: int = 0) -> int | None:
+    """The size that is shown after a run whose log told a sum over names."""
+    one_run(book, now=now, size=size, files=files, by_name=True)
+    return book.states()["debian"].size
+
+
+def test_a_sum_over_names_is_corrected_by_what_was_measured_last(book: Journal) -> None:
+    assert synced(book, 100.0, 220, files=20) == 220, "nobody knows better before the first walk"
+    assert book.needs_size("debian", 105.0)
+    book.measured("debian", 11, 110.0)
+    assert book.states()["debian"].size == 11
+    assert synced(book, 200.0, 225, files=1) == 16, "five bytes came"
+    assert synced(book, 300.0, 3) == 0, "no size is below nothing"
+    one_run(book, now=400.0, size=7)
+    assert (book.states()["debian"].size, book.needs_size("debian", DAY * 9)) == (7, False), "this one is known"
+
+
+def test_a_sum_over_names_is_measured_again_when_something_changed_and_a_day_has_gone_by(book: Journal) -> None:
+    synced(book, 100.0, 220, files=20)
+    book.measured("debian", 11, 110.0)
+    synced(book, 110 + DAY, 220)
+    assert not book.needs_size("debian", 120 + DAY), "a run that brought nothing alters no size"
+    one_run(book, "failed", now=200 + DAY, files=1)
+    synced(book, 300 + DAY, 220)
+    assert book.needs_size("debian", 310 + DAY), "the one that failed brought something"
+    book.measured("debian", 12, 320 + DAY)
+    synced(book, 400 + DAY, 219)
+    assert not book.needs_size("debian", 410 + DAY)
+    assert book.needs_size("debian", 410 + 2 * DAY), "something was deleted"
+
+
 def test_a_journal_of_an_earlier_version_is_brought_up_to_date_while_an_old_run_has_it_open(path: str) -> None:
     first = sqlite3.connect(path, isolation_level=None)
     first.execute("PRAGMA journal_mode=WAL")

@@ -122,7 +122,8 @@ def test_files_and_folders_are_for_all_to_read_whatever_the_umask_is(site: Path)
     before = os.umask(0o077)
     try:
         files.write(str(site), {"index.html": b"1", "mirrors/a.html": b"2"})
-        (site / "index.html").chmod(0o600)  # as an earlier release wrote it
+        (site / "index.html").chmod(0o600)  # as an earlier release wrote them
+        (site / "mirrors").chmod(0o700)
         assert files.write(str(site), {"index.html": b"1", "mirrors/a.html": b"2"}) == 1
     finally:
         os.umask(before)

@@ -171,6 +171,19 @@ def test_publish_once_renders_and_ends(manager: Manager) -> None:
     assert manager.status()["mirrors"][0]["name"] == "debian"
 
 
+def test_all_that_is_published_under_a_strict_umask_is_for_a_web_server_to_read(manager: Manager) -> None:
+    with manager.store() as store:
+        tell(store, 1, current())
+    before = os.umask(0o077)  # which the program inherits
+    try:
+        assert manager.command("publish", "--once").returncode == 0
+    finally:
+        os.umask(before)
+    modes = {path: path.stat().st_mode & 0o777 for path in (manager.site, *manager.site.rglob("*"))}
+    assert modes == {path: 0o755 if path.is_dir() else 0o644 for path in modes}
+    assert {"index.html", "debian.html", "tunasync.json", "style.css"} <= {path.name for path in modes}
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_ends_publish_cleanly(manager: Manager, number: int, code: int) -> None:
     with manager.publishing() as process:

@@ -1,0 +1,61 @@
+"""The size of a mirror in the journal: what a log told, and what was measured on disk.
+
+rsync's total counts a file once for each of its names, and knows nothing of files that the upstream does not have. So
+a walk finds by how much it is wrong, and what later runs tell is corrected by that until the next walk.
+"""
+
+from typing import Any, NamedTuple
+
+from runner.database import transaction
+from runner.outbox import Outbox
+from schemas.states import SUCCESS
+
+_DAY = 86400.0
+
+
+class Told(NamedTuple):
+    """What an attempt's log told: bytes, the number of files that were transferred, and whether the bytes are a sum
+    over names, in which a file with several of them counts several times."""
+
+    size: int | None
+    files: int | None
+    by_name: bool
+
+
+class Sizes(Outbox):
+    """The part of the journal that knows sizes. Every method that writes is one durable transaction."""
+
+    def needs_size(self, mirror: str, now: float) -> bool:
+        """Whether the mirror's size should be measured: its last success told none, or a sum over names and something
+        has changed since; and a day has gone by since the last time."""
+        query = (
+            "SELECT run.size, measured_at, told_size, altered FROM mirror JOIN run ON run.id = mirror.run"
+            " WHERE name = ?"
+        )
+        row = self._db.execute(query, (mirror,)).fetchone()
+        if row is None:
+            return False
+        size, measured_at, told, altered = row
+        is_old = measured_at is None or not 0 <= now - measured_at < _DAY
+        return is_old and (size is None or (told is not None and bool(altered)))
+
+    def measured(self, mirror: str, size: int, now: float) -> None:
+        """Record a size that was measured on disk, in bytes."""
+        change = (
+            "UPDATE mirror SET size = ?1, correction = ?1 - told_size, altered = 0, measured_at = ?2 WHERE name = ?3"
+        )
+        with transaction(self._db):
+            self._db.execute(change, (size, now, mirror))
+            self._report(mirror, now)
+
+    def _with_size(self, mirror: str, status: str, told: Told) -> dict[str, Any]:
+        """The columns of the mirror that follow from what the log of a run told that ended so."""
+        if told.size is None or status != SUCCESS:
+            return {"altered": 1} if told.files else {}
+        if not told.by_name:
+            return {"size": told.size, "told_size": None, "correction": None}
+        row = self._db.execute("SELECT told_size, correction FROM mirror WHERE name = ?", (mirror,)).fetchone()
+        before, correction = row or (None, None)
+        shown = max(0, told.size + (correction or 0))
+        altered = {"altered": 1} if told.files or told.size != before else {}
+        return {"size": shown, "told_size": told.size} | altered
