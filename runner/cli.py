@@ -75,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     courier.add_argument(
         "--start", action="store_true", help="after its commands start all that is due, as units and cron lines do"
     )
-    courier.add_argument("--quiet", action="store_true", help=_QUIET)
+    courier.add_argument("--quiet", action="store_true", help="print only what is wrong, for cron as well")
     courier.set_defaults(command=_courier)
     _with_settings(commands, "once", "follow, start what is due, wait for it, report").set_defaults(command=_once)
     install.add(commands)
@@ -299,7 +299,7 @@ def _courier(arguments: argparse.Namespace) -> int:
     if arguments.linger:
         courier.linger(settings, arguments.settings, start=arguments.start)
     try:
-        delivered = courier.once(settings, arguments.settings, start=arguments.start)
+        delivered = courier.once(settings, arguments.settings, start=arguments.start, quiet=arguments.quiet)
     except courier.AnotherCourier:
         if not arguments.quiet:
             raise

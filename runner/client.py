@@ -143,7 +143,7 @@ class Client:
     def _decoded(self, reply: Reply, path: str, values: int) -> dict[str, Any]:
         if reply.status != 200:
             kind = NoCommands if reply.status in (404, 405) and path != _REPORTS else SkipjackError
-            raise kind(f"{self._at(path)} answered {_error(reply)}.", _remedy(reply.status))
+            raise kind(f"{self._at(path)} answered {_error(reply)}.", remedy(reply.status))
         try:
             plain = json_text.parse(reply.body, values)
         except MALFORMED as error:
@@ -228,7 +228,8 @@ def after(error: Unreachable) -> str:
     return _LATER
 
 
-def _remedy(status: int) -> str:
+def remedy(status: int) -> str:
+    """Return what to do about an answer that is no success."""
     if status in _ELSEWHERE:
         return f"Check `manager.url` in runner.yml, and what the proxy before the manager does with this path. {_LATER}"
     if status in (401, 403):

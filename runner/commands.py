@@ -28,13 +28,14 @@ class Here(NamedTuple):
     """The worker that commands are for: its name, its places, and the file with its settings.
 
     `start` says that whatever is due may be started as well, as units and cron lines want it; else a command starts no
-    mirror but those that it names.
+    mirror but those that it names. `quiet` is for cron, which mails whatever is said: only what is wrong is told.
     """
 
     worker: str
     places: Places
     settings: str
     start: bool = False
+    quiet: bool = False
 
 
 def resume(here: Here) -> None:
@@ -85,7 +86,12 @@ def _carry_out(here: Here, inbox: Inbox, command: Command) -> None:
         inbox.close(Result(command.number, REFUSED, str(error)[:REASON]))
         log(f"{command.issued_by} wanted {about}, which is refused: {error}", about="courier")
     else:
-        log(f"{command.issued_by} wanted {about}", about="courier")
+        _tell(here, f"{command.issued_by} wanted {about}")
+
+
+def _tell(here: Here, text: str) -> None:
+    if not here.quiet:
+        log(text, about="courier")
 
 
 def _order(here: Here, _inbox: Inbox, command: Command) -> None:
@@ -129,7 +135,7 @@ def heed(here: Here, revision: str | None) -> bool:
     with journal.opened(here.places.journal) as book:
         if not Inbox(book).is_new(revision):
             return False
-    log(f"the manager is at revision {revision[:12]}, so a follow begins", about="courier")
+    _tell(here, f"the manager is at revision {revision[:12]}, so a follow begins")
     want_follow(here)
     return True
 

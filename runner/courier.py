@@ -54,13 +54,13 @@ class AnotherCourier(SkipjackError):  # noqa: N818 - it is what is so
     """Another courier is at work, and delivers everything."""
 
 
-def once(settings: RunnerSettings, file: Path, *, start: bool) -> int:
+def once(settings: RunnerSettings, file: Path, *, start: bool, quiet: bool = False) -> int:
     """Deliver and take commands once; SkipjackError when the manager did not take everything.
 
     `file` is where the settings come from, for a follow that the manager wants; `start` lets that follow and commands
-    start whatever is due. Gives the number of reports.
+    start whatever is due; `quiet` leaves out what is not wrong. Gives the number of reports.
     """
-    here = _here(settings, file, start=start)
+    here = _here(settings, file, start=start)._replace(quiet=quiet)
     with _only_courier(settings), contextlib.closing(_link(settings, here)) as link:
         commands.resume(here)
         delivered = link.deliver()

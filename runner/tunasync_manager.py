@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from runner import hold, journal
-from runner.client import MALFORMED, Misbehaves, after
+from runner.client import MALFORMED, Misbehaves, after, remedy
 from runner.journal import Journal
 from runner.places import Places
 from runner.transport import Line, Patience, Unreachable
@@ -150,7 +150,8 @@ class TunasyncManager:
             raise SkipjackError(f"{where} cannot be reached: {error}.", after(error)) from error
         if reply.status != 200:
             said = " ".join(reply.body[:300].decode("utf-8", "replace").split())
-            raise SkipjackError(f"{where} answered {reply.status}: {said}.", _LATER)
+            todo = _LATER if reply.status in (401, 403) else remedy(reply.status)  # it has no tokens
+            raise SkipjackError(f"{where} answered {reply.status}: {said}.", todo)
         try:
             return json_text.parse(reply.body, values)
         except MALFORMED as error:
@@ -161,8 +162,8 @@ class TunasyncManager:
         return Misbehaves(f"What answers at {self._url}{path} is no manager of tunasync.", todo)
 
 
-_HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
 _LATER = "Nothing is lost: the reports wait here and are sent later."
+_HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
 
 
 def _is_false(status: MirrorStatus, word: str | None) -> bool:

@@ -116,9 +116,7 @@ def _publish(settings: ManagerSettings, store: Store, check: Callable[[], None],
             if follower:
                 follower.follow()
             publisher.publish(time.time())
-            if follower and follower.refusal:
-                todo = "The site was written with what was known before."
-                raise SkipjackError("The config repository cannot be followed, as said above.", todo)
+            _check_followed(follower)
             return
         listener = stack.enter_context(Listener(settings.run_dir))
         if follower:
@@ -126,6 +124,16 @@ def _publish(settings: ManagerSettings, store: Store, check: Callable[[], None],
             follower.start(partial(poke, settings.run_dir))
             stack.callback(follower.end)
         _publish_forever(publisher, listener, check)
+
+
+def _check_followed(follower: "Follower | None") -> None:
+    """SkipjackError when the site that was written once is not what a config repository says."""
+    if follower is None:
+        what = "The site shows only what workers report: manager.yml names no config repository."
+        raise SkipjackError(what, "Set `repository: {url: …}` there.")
+    if follower.refusal:
+        todo = "The site was written with what was known before."
+        raise SkipjackError("The config repository cannot be followed, as said above.", todo)
 
 
 def _follower(settings: ManagerSettings, store: Store, check: Callable[[], None]) -> "Follower | None":

@@ -3,6 +3,7 @@
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -281,6 +282,29 @@ def test_the_real_manager_gives_commands_takes_answers_and_names_its_revision(
         manager.start()  # which looks for news of the repository then, and every few minutes
         wait_until(lambda: reporter.command("run", "a") and reporter.states().get("b"), "the worker follows it")
     assert "so a follow begins" in said(reporter)
+
+
+def test_a_courier_of_cron_says_nothing_unless_something_is_wrong(
+    repository: ConfigRepository, reporter: Worker, manager: Manager
+) -> None:
+    repository.commit({"m.yml": "provider: command\nupstream: x\ncommand: 'true'\n"}, "Add m")
+    quietly = partial(reporter.command, "courier", "--start", "--quiet", check=False)
+    reporter.command("follow")
+    reporter.command("run", "m")
+    order = {"kind": "disable", "mirrors": ["m"], "worker": "w1"}
+    for what in ("reports", "nothing", "a command"):
+        if what == "a command":
+            url = f"{manager.url}/api/v1/commands"
+            assert requests.post(url, json=order, headers=manager.operator(), timeout=300).ok
+        done = quietly()
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", ""), what
+    assert (reporter.pending(), reporter.states()) == (0, {"m": "disabled"})
+    assert reporter.command("courier").stderr.endswith("delivered 0 reports\n"), "a person is answered"
+
+    manager.stop()
+    done = quietly()
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "cannot be reached: Connection refused" in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_a_ping_of_tunasynctl_reaches_the_courier(repository: ConfigRepository, tmp_path: Path, gate: Gate) -> None:

@@ -272,6 +272,23 @@ def test_a_manager_that_names_ever_new_revisions_begins_few_follows(
     assert (len(liar.paths) > 90, len(begun)) == (True, courier.FOLLOWS)
 
 
+@pytest.mark.parametrize("protocol", ["skipjack", "tunasync"])
+@pytest.mark.parametrize(("status", "named"), [(404, True), (301, True), (405, True), (503, False)])
+def test_an_address_at_which_something_else_answers_names_the_key(
+    settings: RunnerSettings, lie: Lie, protocol: str, status: int, named: bool
+) -> None:
+    there = named_of(settings, lie(lambda _asked, _count: (status, b"<html>")), protocol)
+    with pytest.raises(SkipjackError, match=f"answered {status}") as caught:
+        courier.once(there, Path("/nowhere"), start=False)
+    assert ("Check `manager.url` in runner.yml" in str(caught.value)) is named
+
+
+def named_of(settings: RunnerSettings, liar: Liar, protocol: str) -> RunnerSettings:
+    there = named(settings, liar)
+    assert there.manager is not None
+    return there._replace(manager=there.manager._replace(protocol=protocol, token=None))
+
+
 # Memory
 
 HUGE = {

@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from runner import courier
 from runner.transport import Line, Patience, Reply, Unreachable, Untrusted
+from schemas.errors import SkipjackError
+from schemas.records import ManagerAddress, Repository, RunnerSettings
 
 SOON = Patience(5.0, 0.3)
 LATER = Patience(5.0, 20.0)
@@ -173,6 +176,24 @@ def test_tls_trusts_the_named_certificate_and_no_unknown_one(
         connect(server.url).exchange("GET", "/", LATER)
     with pytest.raises(Unreachable, match="the certificates in /nowhere cannot be used: No such file"):
         connect(server.url, "/nowhere").exchange("GET", "/", LATER)
+
+
+@pytest.mark.parametrize("protocol", ["skipjack", "tunasync"])
+def test_a_courier_names_the_keys_for_a_certificate_that_it_does_not_trust(
+    serve: Serve, certificate: tuple[Path, Path], tmp_path: Path, protocol: str
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate[1], certificate[0])
+    server = serve(lambda connection, _number: connection.sendall(FINE), context)
+    settings = RunnerSettings(
+        "w1", Repository("file:///none"), state_dir=str(tmp_path), run_dir=str(tmp_path),
+        manager=ManagerAddress(server.url, protocol=protocol),
+    )  # fmt: skip
+
+    with pytest.raises(SkipjackError, match="its certificate is not valid: self-signed") as caught:
+        courier.once(settings, Path("/nowhere"), start=False)
+
+    assert "`manager.ca_cert`" in str(caught.value) and "`manager.url`" in str(caught.value)
 
 
 def test_a_server_that_never_shakes_hands_is_given_up(serve: Serve, connect: Connect) -> None:

@@ -163,11 +163,15 @@ def test_a_second_publisher_is_refused(manager: Manager) -> None:
         assert "Another publisher is at work" in done.stderr
 
 
-def test_publish_once_renders_and_ends(manager: Manager) -> None:
+def test_publish_once_renders_and_says_that_no_repository_is_named(manager: Manager) -> None:
     with manager.store() as store:
         tell(store, 1, current())
     done = manager.command("publish", "--once")
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "skipjack-manager: The site shows only what workers report: manager.yml names no config repository."
+        " Set `repository: {url: …}` there.\n",
+    )
     assert manager.status()["mirrors"][0]["name"] == "debian"
 
 

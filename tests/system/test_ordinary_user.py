@@ -1,0 +1,26 @@
+"""A person without root at a worker of the system: what may be seen is shown, the rest names who may do it."""
+
+import re
+
+from tests.system.site import SKIPJACK, Site
+
+READING = ("next", "run --dry-run hello")
+CHANGING = ("start hello", "stop hello", "disable hello", "enable hello", "follow", "run hello", "once", "courier")
+
+
+def test_an_ordinary_user_is_told_whose_worker_it_is_and_nothing_of_a_full_disk(site: Site) -> None:
+    box = site.box
+    site.commit({"hello.yml": "upstream: rsync://127.0.0.1/files/hello/\n"})
+    site.install()
+    site.wait_for("hello", "success")
+    for mode in ("755", "700"):
+        box.do("chmod", mode, "/var/lib/skipjack")
+        for command in (*READING, *CHANGING):
+            done = box.run(SKIPJACK, *command.split(), user="nobody")
+            said = done.stdout + done.stderr
+            assert not re.search("[Ff]ree some space|disk|This is a bug", said), (command, said)
+            if command in CHANGING and command != "courier":
+                assert done.returncode == 1, (command, said)
+                assert "belongs to the user skipjack: run the command as that user (`sudo -u skipjack …`)" in said, said
+    box.do("chmod", "755", "/var/lib/skipjack")
+    assert site.mirrors()["hello"]["status"] == "success"
