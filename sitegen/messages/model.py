@@ -56,7 +56,8 @@ class Kept(NamedTuple):
 class WorkerState(NamedTuple):
     """What a worker last said of itself. `sent_at` and the progress are by its own clock, the rest by the manager's.
 
-    On one that is `held` no run starts before a person releases it.
+    On one that is `held` no run starts before a person releases it. `clock_ahead` are the seconds by which its clock
+    was found to be ahead at `clock_at`, when its times were last not believed; negative when it was behind.
     """
 
     name: str
@@ -71,6 +72,8 @@ class WorkerState(NamedTuple):
     problems: tuple[Problem, ...]
     progress: tuple[Progress, ...] = ()
     held: bool = False
+    clock_ahead: float | None = None
+    clock_at: float | None = None
 
 
 class PastRun(NamedTuple):

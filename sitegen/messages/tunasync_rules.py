@@ -24,6 +24,14 @@ _TIME = re.compile(r"(\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d)(\.\d{1,9})?([Zz]|[+-]\d
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+class BadName(Refused):
+    """A message about a mirror or worker whose `name` cannot be used here."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(400, f"{name[:100]!r} is no name that can be used here")
+        self.name = name
+
+
 class Job(NamedTuple):
     """A job of a Go worker: what is told again, in tunasync's order, the number of its last run, who switched it off.
 
@@ -61,7 +69,14 @@ class Message(NamedTuple):
         if not found:
             raise Refused(400, empty)
         if not is_name(found):
-            raise Refused(400, f"{found[:100]!r} is no name that can be used here")
+            raise BadName(found)
+        return found
+
+    def status(self) -> str:
+        """One of tunasync's statuses."""
+        found = self.text("status", 100)
+        if found not in STATUSES:
+            raise Refused(400, f"{found[:100]!r} is none of tunasync's statuses")
         return found
 
     def time(self, key: str) -> str:
@@ -147,9 +162,7 @@ def named(found: Message, path: str) -> str:
 
 def told(before: Job, found: Message, now: str, number: int) -> Job:
     """The job after a status that arrives now; `number` becomes that of the run that begins with it, if one does."""
-    status = found.text("status", 100)
-    if status not in STATUSES:
-        raise Refused(400, f"{status[:100]!r} is none of tunasync's statuses")
+    status = found.status()
     check_times(found, "last_update", "last_started", "last_ended")
     was, size, schedule = before.told, found.text("size", 100), found.time("next_schedule")
     begins = status == PRE_SYNCING and was["status"] != PRE_SYNCING

@@ -140,6 +140,7 @@ def _worker(worker: WorkerView) -> dict[str, Any]:
         "standing": worker.standing,
         "version": state.version if state else None,
         "clock_skew": state.sent_at - state.last_seen if state else None,
+        "clock_notice": worker.clock._asdict() if worker.clock else None,
         "slots_total": state.slots_total if state else worker.definition.slots,
         "slots_busy": state.slots_busy if state else None,
         "held": state.held if state else None,

@@ -21,7 +21,7 @@ from schemas.report import MirrorStatus, Probe, Progress, Run
 from schemas.states import ACTIVE, AGE, FRESHNESS, LAG, NEVER, NONE, OFF, SWITCHED_OFF
 from sitegen.messages.model import TUNASYNC, Declared, Facts, WorkerState
 from sitegen.site import silence
-from sitegen.site.snapshot import BEHIND, CURRENT, OTHER, Copy, MirrorView, Snapshot, WorkerView
+from sitegen.site.snapshot import BEHIND, CURRENT, OTHER, Clock, Copy, MirrorView, Snapshot, WorkerView
 
 DEFAULT_TITLE = "Mirrors"
 
@@ -30,6 +30,10 @@ STEPS = 4
 
 LIVE = 300.0
 """Seconds after a worker's sign of life for which the progress that came with it is worth showing."""
+
+
+CLOCK_SHOWN = 7 * 86400.0
+"""Seconds for which it is told that a worker's clock was wrong: times that were limited then may stand for days."""
 
 
 class _Host(NamedTuple):
@@ -296,9 +300,16 @@ def _workers(
             host.silent_at is not None and now >= host.silent_at,
             _standing(facts, states.get(name)),
             mirrors[name],
+            _clock(states.get(name), now),
         )
         for name, host in sorted(hosts.items())
     )
+
+
+def _clock(state: WorkerState | None, now: float) -> Clock | None:
+    if state is None or state.clock_ahead is None or state.clock_at is None or now >= state.clock_at + CLOCK_SHOWN:
+        return None
+    return Clock(state.clock_ahead, state.clock_at)
 
 
 def _standing(facts: Facts, state: WorkerState | None) -> str | None:

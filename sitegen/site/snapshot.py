@@ -70,8 +70,18 @@ class MirrorView(NamedTuple):
         return self.best.cause
 
 
+class Clock(NamedTuple):
+    """By how many seconds a worker's clock was ahead at a moment (Unix seconds), negative when it was behind."""
+
+    ahead: float
+    at: float
+
+
 class WorkerView(NamedTuple):
-    """A worker as people see it; never heard of without `state`, and with nothing to follow without `standing`."""
+    """A worker as people see it; never heard of without `state`, and with nothing to follow without `standing`.
+
+    `clock` is there for a while after times of its clock were not believed.
+    """
 
     name: str
     definition: Worker
@@ -80,6 +90,7 @@ class WorkerView(NamedTuple):
     silent: bool
     standing: str | None
     mirrors: int
+    clock: Clock | None = None
 
 
 class Snapshot(NamedTuple):

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from schemas.report import SNAPSHOT, MirrorStatus, Report, Run
+from schemas.report import SNAPSHOT, Envelope, MirrorStatus, Report, Run
 from sitegen.messages.model import TUNASYNC, Answer, Delivery
 from sitegen.storage import clocks, codec
 
@@ -33,7 +33,8 @@ class Plan(NamedTuple):
 
     `cleared` are workers whose snapshot replaces everything that was known of their mirrors; states are keyed by
     worker and mirror, runs by journal and number of the run and stand beside their mirror's name. `taken_over` are
-    those of `cleared` that were workers of tunasync.
+    those of `cleared` that were workers of tunasync. `clocks` are the seconds by which workers' clocks were found to be
+    ahead, and when.
     """
 
     acknowledged: dict[Journal, int]
@@ -44,6 +45,7 @@ class Plan(NamedTuple):
     answers: list[Answer]
     news: bool
     taken_over: set[str]
+    clocks: dict[str, tuple[float, float]]
 
 
 class Known(NamedTuple):
@@ -88,7 +90,7 @@ def judge(acknowledged: int, reports: Iterable[Report]) -> Verdict:
 def plan(deliveries: Sequence[Delivery], known: Known) -> Plan:
     """Work out what a batch leaves to be written, and whether it alters any page."""
     news = any(_is_news(delivery, known.conditions.get(delivery.envelope.worker)) for delivery in deliveries)
-    result = Plan(dict(known.acknowledged), {}, set(), {}, {}, [], news, set())
+    result = Plan(dict(known.acknowledged), {}, set(), {}, {}, [], news, set(), {})
     for delivery in deliveries:
         envelope = delivery.envelope
         journal = (envelope.worker, envelope.journal)
@@ -97,11 +99,21 @@ def plan(deliveries: Sequence[Delivery], known: Known) -> Plan:
             _clear(result, envelope.worker)
         verdict = judge(result.acknowledged.get(journal, 0), envelope.reports)
         result.acknowledged[journal] = verdict.acknowledged
-        result.envelopes[envelope.worker] = delivery
-        result.answers.append(Answer(verdict.acknowledged, verdict.gap))
+        # times of workers of tunasync are the manager's own
+        receipt = clocks.Receipt(math.inf if envelope.journal == TUNASYNC else delivery.received_at)
         for report in verdict.reports:
-            _apply(result, delivery, report)
+            _apply(result, envelope, report, receipt)
+        result.envelopes[envelope.worker] = _as_of(delivery, receipt)
+        result.answers.append(Answer(verdict.acknowledged, verdict.gap))
+        if envelope.journal != TUNASYNC and (skew := receipt.skew(envelope)):
+            result.clocks[envelope.worker] = skew, delivery.received_at
     return result
+
+
+def _as_of(delivery: Delivery, receipt: clocks.Receipt) -> Delivery:
+    told = delivery.envelope.progress
+    limited = receipt.progress(told)
+    return delivery if limited == told else delivery._replace(envelope=delivery.envelope._replace(progress=limited))
 
 
 def _is_news(delivery: Delivery, before: Condition | None) -> bool:
@@ -122,17 +134,14 @@ def _is_news(delivery: Delivery, before: Condition | None) -> bool:
     return now != before
 
 
-def _apply(result: Plan, delivery: Delivery, report: Report) -> None:
-    envelope = delivery.envelope
-    # times of workers of tunasync are the manager's own
-    received_at = math.inf if envelope.journal == TUNASYNC else delivery.received_at
+def _apply(result: Plan, envelope: Envelope, report: Report, receipt: clocks.Receipt) -> None:
     worker, journal = envelope.worker, (envelope.worker, envelope.journal)
     if report.kind == SNAPSHOT:
         _clear(result, worker)
     for mirror, run in report.runs:
-        result.runs[journal, int(run.id)] = (mirror, clocks.run_as_of(run, received_at))
+        result.runs[journal, int(run.id)] = (mirror, receipt.run(run))
     for told in report.statuses:
-        status = clocks.status_as_of(told, received_at)
+        status = receipt.status(report, told)
         result.states[worker, status.mirror] = (envelope.journal, status)
         if status.run is not None:
             result.runs[journal, int(status.run.id)] = (status.mirror, status.run)

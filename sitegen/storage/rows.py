@@ -17,7 +17,7 @@ Values = tuple[Any, ...]
 Damages = dict[tuple[str, str], str]
 """What cannot be read, by worker and mirror, or by worker and `""` for what it told of itself."""
 
-WORKER_COLUMNS = WorkerState._fields
+WORKER_COLUMNS = tuple(name for name in WorkerState._fields if not name.startswith("clock_"))
 STATE_COLUMNS = ("worker", *(name for name in MirrorStatus._fields if name != "run"))
 """What `status` expects first, the probe and the override last of it; the run's columns follow."""
 

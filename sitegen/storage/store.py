@@ -252,6 +252,8 @@ def _write_plan(tx: Connection, plan: accept.Plan, known: accept.Known) -> None:
     moved = [(*key, number) for key, number in plan.acknowledged.items() if number != known.acknowledged.get(key)]
     upsert(tx, tables.journals, ("worker", "journal", "acknowledged"), moved)
     upsert(tx, tables.workers, rows.TOLD_WORKER, [rows.of_worker(item) for item in plan.envelopes.values()])
+    if plan.clocks:
+        upsert(tx, tables.clocks, ("worker", "ahead", "at"), [(name, *found) for name, found in plan.clocks.items()])
     if plan.news:
         _write_states(tx, plan, count_change(tx))
     upsert(tx, tables.runs, rows.TOLD_RUN, [rows.of_run(*item) for item in plan.runs.items()])
@@ -261,6 +263,7 @@ def _write_states(tx: Connection, plan: accept.Plan, change: int) -> None:
     for worker in plan.taken_over:
         tx.execute(delete(tables.tunasync_workers).where(tables.tunasync_workers.c.name == worker))
         tx.execute(delete(tables.tunasync_jobs).where(tables.tunasync_jobs.c.worker == worker))
+        tx.execute(delete(tables.tunasync_rejected).where(tables.tunasync_rejected.c.worker == worker))
     for worker in plan.cleared:
         tx.execute(delete(tables.mirror_state).where(tables.mirror_state.c.worker == worker))
         tx.execute(update(tables.workers).where(tables.workers.c.name == worker).values(replaced=change))
@@ -268,8 +271,12 @@ def _write_states(tx: Connection, plan: accept.Plan, change: int) -> None:
 
 
 def _workers(tx: Connection, damaged: rows.Damages) -> tuple[WorkerState, ...]:
-    columns = [tables.workers.c[name] for name in rows.WORKER_COLUMNS]
-    return tuple(rows.worker(row._asdict(), damaged) for row in tx.execute(select(*columns)))
+    told, clock = tables.workers, tables.clocks
+    columns = [told.c[name] for name in rows.WORKER_COLUMNS]
+    found = clock.c.ahead.label("clock_ahead"), clock.c.at.label("clock_at")
+    which = select(*columns, *found).select_from(told.outerjoin(clock, told.c.name == clock.c.worker))
+    states = [rows.worker(row._asdict(), damaged) for row in tx.execute(which)]
+    return tunasync_rows.with_problems(tx, states)
 
 
 def _statuses(tx: Connection, before: Facts | None, damaged: rows.Damages) -> dict[tuple[str, str], MirrorStatus]:

@@ -34,6 +34,11 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE mirror_state ADD COLUMN override TEXT",
         "ALTER TABLE commands ADD COLUMN note TEXT NOT NULL DEFAULT ''",
     ),
+    (
+        "CREATE TABLE clocks (worker TEXT NOT NULL, ahead FLOAT NOT NULL, at FLOAT NOT NULL, PRIMARY KEY (worker))",
+        "CREATE TABLE tunasync_rejected (worker TEXT NOT NULL, name TEXT NOT NULL, status TEXT NOT NULL, "
+        "PRIMARY KEY (worker, name))",
+    ),
 )
 """Statements that lead from version 1 to 2, from 2 to 3, and so on; never change one that was released."""
 
@@ -226,3 +231,21 @@ tunasync_jobs = Table(
     Column("document", Text, nullable=False),
 )
 """What is told again of a Go worker's job, as JSON; `mirror_state` has what pages make of it."""
+
+tunasync_rejected = Table(
+    "tunasync_rejected",
+    metadata,
+    Column("worker", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("status", Text, nullable=False),
+)
+"""Names of Go workers' jobs that no mirror can have here, with the status that was last posted, empty without one."""
+
+clocks = Table(
+    "clocks",
+    metadata,
+    Column("worker", Text, primary_key=True),
+    Column("ahead", Float, nullable=False),
+    Column("at", Float, nullable=False),
+)
+"""By how many seconds a worker's clock was last found to be ahead, negative when behind, and when."""

@@ -6,13 +6,14 @@ from functools import partial
 
 from sqlalchemy import Connection, select
 
+from schemas.report import Problem
 from schemas.terminal import plain
 from sitegen.messages import tunasync_rules
 from sitegen.messages.model import TUNASYNC, Facts, WorkerState
 from sitegen.messages.tunasync_rules import UNKNOWN_SIZE, Job
 from sitegen.storage import damage
 from sitegen.storage.dialects import upsert
-from sitegen.storage.tables import mirror_state, tunasync_jobs
+from sitegen.storage.tables import mirror_state, tunasync_jobs, tunasync_rejected
 
 
 def read(worker: str, mirror: str, text: str) -> Job:
@@ -52,3 +53,28 @@ def sizes(
         size = each.told["size"]
         found[each.told["worker"], each.told["name"]] = "" if size == UNKNOWN_SIZE else plain(size)
     return found
+
+
+def with_problems(tx: Connection, workers: Iterable[WorkerState]) -> tuple[WorkerState, ...]:
+    """The workers, those of tunasync with the names of their jobs that cannot be used here."""
+    found = tuple(workers)
+    if not any(worker.journal == TUNASYNC for worker in found):
+        return found
+    names: dict[str, list[str]] = {}
+    table = tunasync_rejected.c
+    for worker, name in tx.execute(select(table.worker, table.name).order_by(table.name)):
+        names.setdefault(worker, []).append(name)
+    return tuple(
+        worker._replace(problems=tuple(map(problem_of, names.get(worker.name, ()))))
+        if worker.journal == TUNASYNC
+        else worker
+        for worker in found
+    )
+
+
+def problem_of(name: str) -> Problem:
+    """What is wrong with a name that no mirror can have here."""
+    what = f"Nothing of the mirror `{name}` is kept: its name cannot be used here."
+    rule = "a letter or digit, then letters, digits, `.`, `_` and `-`, 64 at most"
+    todo = f"Rename it in the worker's configuration: {rule}."
+    return Problem(None, "mirrors", what, todo)

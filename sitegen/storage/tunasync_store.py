@@ -8,13 +8,14 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, delete, insert, select, update
 
+from schemas.names import is_name
 from schemas.report import CHANGE, Envelope, MirrorStatus, Report
 from schemas.states import DISABLED
 from sitegen.messages import tunasync_rules
 from sitegen.messages.envelope import Refused
 from sitegen.messages.model import TUNASYNC, Delivery, Entry
 from sitegen.messages.tunasync_rules import Job, stamp
-from sitegen.storage import audit_store, damage, store, tables, tunasync_rows
+from sitegen.storage import audit_store, damage, store, tables, tunasync_rejected, tunasync_rows
 from sitegen.storage.store import Store
 from sitegen.storage.tables import tunasync_jobs, tunasync_workers
 
@@ -30,6 +31,7 @@ def register(opened: Store, name: str, url: str, now: int) -> dict[str, str]:
         tx.execute(delete(tunasync_workers).where(tunasync_workers.c.name == name))
         tx.execute(insert(tunasync_workers).values(name=name, **row))
         _deliver(tx, name, now)
+        tunasync_rejected.clear(tx, name)
         if journal is None:  # whoever remembers one of this name that was deleted shall not go on with that
             new = update(tables.workers).where(tables.workers.c.name == name)
             tx.execute(new.values(replaced=store.count_change(tx)))
@@ -85,6 +87,7 @@ def schedule(opened: Store, worker: str, times: dict[str, str], now: int) -> Non
         seen = update(tunasync_workers).where(tunasync_workers.c.name == worker)
         tx.execute(seen.values(last_online=stamp(now)))
         _deliver(tx, worker, now, *map(tunasync_rules.status_of, changed))
+        tunasync_rejected.replace(tx, worker, (name for name in times if name and not is_name(name)))
 
 
 def forget(opened: Store, worker: str, by: Entry) -> None:
@@ -96,6 +99,8 @@ def forget(opened: Store, worker: str, by: Entry) -> None:
     mine: list[tuple[Table, Any]] = [
         (tunasync_workers, tunasync_workers.c.name),
         (tunasync_jobs, tunasync_jobs.c.worker),
+        (tables.tunasync_rejected, tables.tunasync_rejected.c.worker),
+        (tables.clocks, tables.clocks.c.worker),
         (tables.workers, tables.workers.c.name),
         (tables.mirror_state, tables.mirror_state.c.worker),
     ]

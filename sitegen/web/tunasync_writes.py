@@ -1,5 +1,6 @@
 """What tunasync's workers and `tunasynctl` write, at the root as these expect it; only for listed addresses."""
 
+import logging
 import time
 from collections.abc import Callable
 from typing import Any
@@ -11,8 +12,8 @@ from schemas.names import is_name
 from sitegen.messages import tunasync_rules
 from sitegen.messages.envelope import Refused
 from sitegen.messages.model import TUNASYNC, Entry
-from sitegen.messages.tunasync_rules import Message
-from sitegen.storage import tunasync_store
+from sitegen.messages.tunasync_rules import BadName, Message
+from sitegen.storage import tunasync_rejected, tunasync_store
 from sitegen.storage.store import Store
 from sitegen.storage.tunasync_posts import Post
 from sitegen.web import access, endpoint
@@ -21,6 +22,8 @@ from sitegen.web.answers import for_all
 from sitegen.web.endpoint import Endpoint
 from sitegen.web.ingest import Ingest
 from sitegen.web.patience import in_thread
+
+_log = logging.getLogger(__name__)
 
 
 class TunasyncWrites:
@@ -61,7 +64,11 @@ class TunasyncWrites:
     async def register(self, request: Request) -> Response:
         """Register a worker."""
         found = await self._message(request)
-        name = found.name("id", "invalid workerID")
+        try:
+            name = found.name("id", "invalid workerID")
+        except BadName as problem:
+            _log.warning("a worker of tunasync at %s cannot register: %s", access.client(request), problem.why)
+            raise
         url, token = found.text("url", 2000), found.text("token")
         tunasync_rules.check_times(found, "last_online", "last_register")
         times = await self._write(tunasync_store.register, name, url, time.time_ns())
@@ -75,7 +82,12 @@ class TunasyncWrites:
     async def take(self, request: Request, worker: str, mirror: str) -> Response:
         """Keep a mirror's status, of a client that may write it, and answer once it is on disk."""
         found = tunasync_rules.message(await self._access.body(request))
-        tunasync_rules.named(found, mirror)
+        try:
+            tunasync_rules.named(found, mirror)
+        except BadName as problem:
+            if await in_thread(tunasync_rejected.add, self._store, _known(worker), problem.name, found.status()):
+                self._ingest.tell()
+            raise
         return for_all(await self._ingest.post(Post(_known(worker), mirror, found, time.time_ns())))
 
     async def size(self, request: Request) -> Response:

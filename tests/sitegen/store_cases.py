@@ -8,8 +8,9 @@ from schemas.records import FreshnessFile, History, ManagerSettings, Mirror, Sit
 from schemas.report import Override, Probe, Problem, Progress
 from sitegen.history import Forgetting
 from sitegen.messages.envelope import Refused
-from sitegen.messages.model import Declared, PastRun
+from sitegen.messages.model import Declared, Entry, PastRun
 from sitegen.messages.tunasync_rules import Message
+from sitegen.site.judge import CLOCK_SHOWN, judge
 from sitegen.storage import history_store, past_runs, run_store, tunasync_posts, tunasync_store
 from sitegen.storage.store import Store
 from sitegen.storage.tunasync_posts import Post
@@ -38,6 +39,21 @@ def test_what_a_worker_said_is_read_back(store: Store) -> None:
     assert facts.statuses == {("w1", "debian"): status}
     assert facts.workers[0].problems == (problem,)
     assert facts.workers[0].first_seen == facts.workers[0].last_seen == NOW
+
+
+def test_that_a_clock_was_wrong_is_told_when_it_is_right_again(store: Store) -> None:
+    store.apply([delivery_of(report_of(1, status_of(at=NOW + 7200)), sent_at=NOW + 7200)])
+    store.apply([delivery_of(report_of(2, status_of(at=NOW + 60)), at=NOW + 60, sent_at=NOW + 60)])
+    store.apply([delivery_of(at=NOW + 90, sent_at=NOW + 91), delivery_of(at=NOW + 95, sent_at=NOW + 95, worker="w2")])
+    told = {state.name: (state.clock_ahead, state.clock_at) for state in store.facts().workers}
+    assert told == {"w1": (7200.0, NOW), "w2": (None, None)}
+    for later, clock in ((NOW + 100, (7200.0, NOW)), (NOW + CLOCK_SHOWN, None)):
+        assert judge(store.facts(), later).workers[0].clock == clock
+    store.apply([delivery_of(at=NOW + 200, sent_at=NOW - 3400)])
+    assert [state.clock_ahead for state in store.facts().workers] == [-3600.0, None]
+    tunasync_store.forget(store, "w1", Entry(NOW, "alice", "", "", "tests", {}))
+    store.apply([delivery_of(at=NOW + 300, sent_at=NOW + 300)])
+    assert [state.clock_at for state in store.facts().workers] == [None, None]
 
 
 def test_the_log_of_a_success_is_not_kept(store: Store) -> None:

@@ -1,4 +1,7 @@
-from schemas.report import Progress
+import pytest
+
+from schemas.report import Override, Probe, Progress
+from sitegen.messages.model import TUNASYNC
 from sitegen.storage import accept, clocks
 from sitegen.storage.accept import Known
 from tests.sitegen.kit import JOURNAL, NOW, REVISION, delivery_of, report_of, run_of, status_of
@@ -84,6 +87,37 @@ def test_nothing_has_happened_after_it_was_received() -> None:
     for _, kept in plan.runs.values():
         assert (kept.launched_at, kept.started_at, kept.ended_at) == (NOW, NOW, NOW)
     assert known.run == plan.runs[("w1", JOURNAL), 3][1]
+
+
+def test_all_times_of_a_workers_clock_are_limited_and_how_far_they_were_ahead_is_known() -> None:
+    year = 365 * 86400.0
+    probe = Probe(NOW + year, NOW + 2 * year, NOW + year, even_at=NOW + year, seen_at=NOW + year)
+    told = status_of(at=NOW, run=None, probe=probe, override=Override("paused", NOW + year))
+    plan = accept.plan([delivery_of(report_of(1, told), progress=(Progress("debian", NOW + year),))], NOTHING)
+    _, known = plan.states["w1", "debian"]
+    assert known.probe == Probe(NOW, NOW + 2 * year, NOW + year, even_at=NOW, seen_at=NOW), "a file's time is its own"
+    assert known.override == Override("paused", NOW)
+    assert plan.envelopes["w1"].envelope.progress == (Progress("debian", NOW),)
+    assert plan.clocks == {"w1": (year, NOW)}
+
+
+def test_a_next_run_that_was_planned_by_a_wrong_clock_is_moved_by_as_much() -> None:
+    report = report_of(1, status_of(at=NOW, next_run_at=NOW + 7200 + 60))._replace(made_at=NOW + 7200)
+    plan = accept.plan([delivery_of(report)], NOTHING)
+    assert plan.states["w1", "debian"][1].next_run_at == NOW + 60
+    assert plan.clocks == {"w1": (7200.0, NOW)}
+
+
+@pytest.mark.parametrize(("skew", "found"), [(601.0, 601.0), (-7200.0, -7200.0), (600.0, None), (-600.0, None)])
+def test_a_clock_is_compared_with_every_envelope(skew: float, found: float | None) -> None:
+    plan = accept.plan([delivery_of(sent_at=NOW + skew)], NOTHING)
+    assert plan.clocks.get("w1", (None, NOW)) == (found, NOW)
+
+
+def test_a_worker_of_tunasync_has_no_clock_here() -> None:
+    told = status_of(at=NOW + 1e6)
+    plan = accept.plan([delivery_of(report_of(1, told), journal=TUNASYNC)], NOTHING)
+    assert (plan.states["w1", "debian"], plan.clocks) == ((TUNASYNC, told), {})
 
 
 def test_clocks_that_hardly_differ_and_times_of_the_past_are_believed() -> None:

@@ -142,6 +142,16 @@ def test_workers_are_shown_with_what_is_wrong() -> None:
         assert words in found, words
 
 
+def test_a_clock_that_was_wrong_is_shown_beside_what_it_is_now() -> None:
+    state = worker(last_seen=NOW)._replace(sent_at=NOW, clock_ahead=7200.0, clock_at=NOW - HOUR)
+    files = rendered(judged(config=declared(), workers=(state,)))
+    assert "clock of w1 was 2h ahead" in page(files, "workers.html").text
+    told = {each["name"]: each["clock_notice"] for each in json.loads(files["status.json"])["workers"]}
+    assert (told["w1"], told["w2"]) == ({"ahead": 7200.0, "at": NOW - HOUR}, None)
+    for now in (state._replace(sent_at=NOW + 7200), state._replace(clock_ahead=None, clock_at=None)):
+        assert "was 2h" not in page(rendered(judged(config=declared(), workers=(now,))), "workers.html").text
+
+
 def test_a_refused_revision_is_shown() -> None:
     facts = Facts(1, (), {}, declared(mirror()), "The fetch failed.", frozenset())
     files = rendered(judge(facts, NOW))
