@@ -171,7 +171,8 @@ class Postgresql:
         except ImportError as error:
             raise SkipjackError(
                 f"The driver for PostgreSQL is not there: {error}.",
-                "Install it in this environment: `pip install 'psycopg[binary]'`, or the extra `postgresql` of Skipjack.",
+                "Install it in this environment: `pip install 'psycopg[binary]'`, or the extra `postgresql` of "
+                "Skipjack.",
             ) from error
         event.listen(engine, "do_connect", self._open)
         event.listen(engine, "connect", _set_up_postgresql)
