@@ -8,7 +8,8 @@ A *provider* is a module with
 - `argument_lists(mirror, directory) -> Iterator[tuple[str, ...]]`: the arguments of each rsync among them, all that a
   run may need, for the machine's policy to judge,
 - `is_success(job, code) -> bool` and `explain(code) -> str`: how to take its exit code,
-- `reader(job) -> Reader`: what reads its log, line by line.
+- `reader(job) -> Reader`: what reads its log, line by line,
+- `UNREACHED`: the exit codes that say that the upstream could not be reached; the log may say so with any other one.
 
 A *hook* is a module with any of the functions `pre_job, pre_exec, post_exec, post_success, post_fail`, each taking the
 job. Both list the keys of a mirror that they look at in `OPTIONS`. Either may raise Abort to end the run.
@@ -282,6 +283,7 @@ class Provider(Protocol):
     """The shape of a provider's module."""
 
     OPTIONS: frozenset[str]
+    UNREACHED: frozenset[int]
 
     @staticmethod
     def commands(job: Job) -> Iterator[Command]:

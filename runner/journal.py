@@ -23,6 +23,7 @@ from schemas.states import (
     ENDS,
     INTERRUPTED,
     LAUNCHING,
+    NONE,
     PAUSED,
     PRE_SYNCING,
     QUEUED,
@@ -59,7 +60,8 @@ class Ending(NamedTuple):
     """How a run ended, and what is known of it; `next_run_at` is when the mirror is due again.
 
     `left` is what it left in the directory, None when it never worked there. With `by_name` the size is a sum over
-    names, in which a file with several of them counts several times.
+    names, in which a file with several of them counts several times. `unreached` says that it failed because the
+    upstream could not be reached or had no connection left, and may be tried again early.
     """
 
     status: str
@@ -73,6 +75,7 @@ class Ending(NamedTuple):
     next_run_at: float | None = None
     left: Left | None = None
     by_name: bool = False
+    unreached: bool = False
 
 
 class Released(NamedTuple):
@@ -360,11 +363,10 @@ class Journal(Sizes):
         fields = ending._asdict() | {"ended_at": now, "duration": max(0.0, now - begun)}
         fields["attempts"] = max(row["attempts"], ending.attempts)  # whoever finds it dead does not know how many
         state = {"run": run, "status": held or ending.status, "last_ended_at": now}
-        state |= {
-            "next_run_at": fields.pop("next_run_at"),
-            "failures": self._failures(mirror, ending.status),
-            "told": "",
-        }
+        del fields["unreached"]
+        counted = self._counted(mirror, ending)
+        state |= {"failures": counted.failures, "unreached": counted.unreached}
+        state |= {"next_run_at": fields.pop("next_run_at"), "told": ""}
         left: Left | None = fields.pop("left")
         state |= self._with_size(mirror, ending.status, Told(ending.size, ending.files, fields.pop("by_name")))
         if left is not None:
@@ -397,9 +399,12 @@ class Journal(Sizes):
         row = self._db.execute("SELECT kind FROM override WHERE mirror = ?", (mirror,)).fetchone()
         return row["kind"] if row else ""
 
-    def _failures(self, mirror: str, status: str) -> int:
-        row = self._db.execute("SELECT failures FROM mirror WHERE name = ?", (mirror,)).fetchone()
-        return count_failures(row["failures"] if row else 0, status)
+    def _counted(self, mirror: str, ending: Ending) -> State:
+        """The mirror's state with its failures in a row as they are after that end."""
+        query = "SELECT status, failures, unreached FROM mirror WHERE name = ?"
+        row = self._db.execute(query, (mirror,)).fetchone()
+        before = State(row["status"], failures=row["failures"], unreached=row["unreached"]) if row else State(NONE)
+        return count_failures(before, ending.status, unreached=ending.unreached)
 
     def _grant(self, mirror: str, *, forced: bool) -> None:
         self._db.execute("DELETE FROM request WHERE mirror = ?", (mirror,))

@@ -64,6 +64,28 @@ _RANKS = (
 _ANYWHERE = re.compile(_GENERIC)
 
 
+_UNREACHED = re.compile(
+    # a limit of the upstream
+    r"@ERROR:.*(?:max(?:imum)? (?:number of )?connections|too many|try again later|\bbusy\b)"
+    r"|too many (?:connections|users|clients|requests)|(?:returned error:|ERROR|status code:?|HTTP) (?:429|50[234])\b"
+    r"|kex_exchange_identification: (?:read: )?connection (?:closed|reset)"
+    # no connection, or one that was closed before anything came
+    r"|connection (?:refused|reset|timed out)|(?:operation|request|connect) timed out|i/o timeout"
+    r"|no route to host|network is (?:unreachable|down)|host is (?:unreachable|down)"
+    r"|(?:failed|couldn't|could not|unable|cannot) (?:to )?connect\b|did not see server greeting"
+    r"|connection unexpectedly closed \(0 bytes received|curl: \((?:5|6|7|28|52|56)\)"
+    # no address
+    r"|(?:could not|couldn't|unable to|failed to) resolve|name or service not known|name resolution"
+    r"|no address associated|unknown host|getaddrinfo",
+    re.IGNORECASE,
+)
+
+
+def is_unreached(line: str) -> bool:
+    """Whether the line that names the error says that the upstream could not be reached, or has too many clients."""
+    return _UNREACHED.search(line) is not None
+
+
 def error_line(path: str) -> str:
     """Return the log's line that names the error, fit for a reason, or nothing if no line does.
 

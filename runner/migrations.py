@@ -82,5 +82,8 @@ MIGRATIONS = (
     ALTER TABLE mirror ADD COLUMN correction INTEGER;
     ALTER TABLE mirror ADD COLUMN altered INTEGER NOT NULL DEFAULT 1;
     """,
+    """
+    ALTER TABLE mirror ADD COLUMN unreached INTEGER NOT NULL DEFAULT 0;
+    """,
 )
 """Steps from each version of the tables to the next; only ever added to, and safe while older runs are at work."""

@@ -238,44 +238,54 @@ def _executor(job: Job, means: Means, log: int) -> Execute:
 def _judge(job: Job, provider: Provider, exited: process.Exit) -> Ending:
     """Turn how the process ended and what its log says into how the attempt ended."""
     read = digest(job.log_file, provider.reader(job), job.mirror.fail_on_match)
-    status, reason = _verdict(job, provider, exited, read)
+    status, reason, unreached = _verdict(job, provider, exited, read)
     if reason:
         job.note(reason)
     if status == SUCCESS and read.findings.remark:
         job.complain(read.findings.remark)
     found = read.findings if status == SUCCESS else read.findings._replace(size=None)
-    return _ending(status, reason, exited, job, found, f"{read.tail}\n{reason}".strip())
+    ending = _ending(status, reason, exited, job, found, f"{read.tail}\n{reason}".strip())
+    return ending._replace(unreached=unreached)
 
 
-def _verdict(job: Job, provider: Provider, exited: process.Exit, read: Digest) -> tuple[str, str]:
+class _Verdict(NamedTuple):
+    """How an attempt ended and why; `unreached` says that its upstream could not be reached or had no connection."""
+
+    status: str
+    reason: str = ""
+    unreached: bool = False
+
+
+def _verdict(job: Job, provider: Provider, exited: process.Exit, read: Digest) -> _Verdict:
     if exited.cause == process.INTERRUPTED:
-        return INTERRUPTED, "the run was told to stop, by a shutdown or by hand"
+        return _Verdict(INTERRUPTED, "the run was told to stop, by a shutdown or by hand")
     if exited.cause == process.TIMED_OUT:
-        return TIMED_OUT, f"the attempt took longer than its time-out of {job.mirror.timeout} s"
+        return _Verdict(TIMED_OUT, f"the attempt took longer than its time-out of {job.mirror.timeout} s")
     if read.stuck:
-        return FAILED, read.stuck
+        return _Verdict(FAILED, read.stuck)
     if read.forbidden is not None:
-        return FAILED, f"the log has a line that `fail_on_match` forbids: {read.forbidden[:200]}"
+        return _Verdict(FAILED, f"the log has a line that `fail_on_match` forbids: {read.forbidden[:200]}")
     if provider.is_success(job, exited.code):
         lost = f"output of the command could not be written to its log: {job.log_lost}"
-        return (FAILED, lost) if job.log_lost else (SUCCESS, "")
-    return FAILED, job.explanation or _explained(job, provider, exited.code)
+        return _Verdict(FAILED, lost) if job.log_lost else _Verdict(SUCCESS)
+    return _Verdict(FAILED, job.explanation) if job.explanation else _explained(job, provider, exited.code)
 
 
-def _explained(job: Job, provider: Provider, code: int) -> str:
+def _explained(job: Job, provider: Provider, code: int) -> _Verdict:
     """Why the process failed: what its exit code means, and the line of the log that names the error.
 
     An rsync daemon's own refusal takes the place of the meaning, which would only guess.
     """
-    from runner.log_errors import DAEMON, error_line  # only failures pay for it
+    from runner.log_errors import DAEMON, error_line, is_unreached  # only failures pay for it
 
     line = error_line(job.log_file)
+    unreached = code in provider.UNREACHED or is_unreached(line)
     meaning = provider.explain(code)
     if not line:
-        return meaning
+        return _Verdict(FAILED, meaning, unreached)
     if line.startswith(DAEMON.decode()):
-        return f"{meaning.partition(':')[0]}: {line}"
-    return f"{meaning}. The log says: {line}"
+        return _Verdict(FAILED, f"{meaning.partition(':')[0]}: {line}", unreached)
+    return _Verdict(FAILED, f"{meaning}. The log says: {line}", unreached)
 
 
 def _ending(status: str, reason: str, exited: process.Exit, job: Job, found: Findings, tail: str) -> Ending:

@@ -20,7 +20,7 @@ from schemas.errors import SkipjackError
 from schemas.mirror_record import Mirror, SyncWindows
 from schemas.stored import decode_mirror, encode_mirror
 
-FORMAT = 6
+FORMAT = 7
 
 Shown = tuple[str | None, str, str, str]
 """A problem as the plan keeps it: the mirror it is about, the place, what is wrong, what to do."""
@@ -36,6 +36,7 @@ CREATE TABLE mirror (
     after TEXT NOT NULL,
     sync_windows TEXT NOT NULL,
     backoff_limit INTEGER,
+    retry_after_failure INTEGER NOT NULL,
     due_sum INTEGER NOT NULL,
     formerly TEXT NOT NULL,
     revision TEXT NOT NULL,
@@ -104,6 +105,7 @@ class Due(NamedTuple):
     after: tuple[str, ...] = ()
     sync_windows: SyncWindows | None = None
     backoff_limit: int | None = None
+    retry_after_failure: int = 0
     since: float = 0.0
 
 
@@ -147,7 +149,7 @@ def _write(aside: str, header: Header, rows: list[tuple[object, ...]]) -> None:
         connection.execute(f"PRAGMA user_version={FORMAT:d}")
         connection.executescript("BEGIN;" + _SCHEMA)
         connection.execute("INSERT INTO header VALUES (?, ?)", _summed((json.dumps(header._asdict()),)))
-        connection.executemany("INSERT INTO mirror VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        connection.executemany("INSERT INTO mirror VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
         connection.execute("COMMIT")
     finally:
         connection.close()
@@ -160,6 +162,7 @@ def _row(planned: Planned, since: float) -> tuple[object, ...]:
     for_tick = (
         mirror.name, mirror.interval, mirror.cron, float(since), mirror.jitter,
         " ".join(mirror.after), windows, mirror.backoff_limit,
+        mirror.retry_after_failure,
     )  # fmt: skip
     for_run = (planned.revision, json.dumps(planned.paths), encode_mirror(mirror))
     formerly = " ".join(mirror.formerly)
@@ -191,7 +194,9 @@ def _as_windows(plain: list[Any] | None) -> SyncWindows | None:
     return SyncWindows(tuple(plain[0]), tuple(plain[1]), plain[2]) if plain else None
 
 
-_DUE = ("name", "interval", "cron", "since", "jitter", "after", "sync_windows", "backoff_limit")
+_DUE = (
+    "name", "interval", "cron", "since", "jitter", "after", "sync_windows", "backoff_limit", "retry_after_failure",
+)  # fmt: skip
 _PLANNED = "SELECT name, formerly, revision, paths, definition, sum FROM mirror"
 
 
@@ -235,8 +240,8 @@ class Plan:
         rows = map(_sound, self._connection.execute(query))
         with _decoding("a schedule"):
             return [
-                Due(name, interval, cron, jitter, tuple(after.split()), _windows(windows), limit, since)
-                for name, interval, cron, since, jitter, after, windows, limit in rows
+                Due(name, interval, cron, jitter, tuple(after.split()), _windows(windows), limit, retry_after, since)
+                for name, interval, cron, since, jitter, after, windows, limit, retry_after in rows
             ]
 
     def mirror(self, name: str) -> Planned | None:

@@ -151,7 +151,8 @@ def _refuse(book: Journal, planned: Planned, header: Header, launched: int | Non
     if launched is None:
         raise SkipjackError(f"{name} cannot be synced now: {reason}.", "Then run it again.")
     now = time.time()
-    ending = Ending(REFUSED, reason, next_run_at=_next_run_at(planned.mirror, book, header, REFUSED, now))
+    ending = Ending(REFUSED, reason)
+    ending = ending._replace(next_run_at=_next_run_at(planned.mirror, book, header, ending, now))
     book.settle(Active(launched, name, LAUNCHING, now), ending, now)
     log(f"{REFUSED}: {reason}", about=name)
     bell.ring(header.run_dir)
@@ -193,7 +194,8 @@ def _supervise(job: Job, book: Journal, number: int, held: Locks, stop: process.
     left = None
     if job.attempt:
         left = left_in(job.directory, held.directory.identity, *job.found, refused=job.loss_refused)
-    ending = ending._replace(next_run_at=_next_run_at(job.mirror, book, header, ending.status, now), left=left)
+    ending = ending._replace(left=left, unreached=ending.unreached and job.mirror.retry_after_failure > 0)
+    ending = ending._replace(next_run_at=_next_run_at(job.mirror, book, header, ending, now))
     book.end(number, name, ending, now)
     for complaint in job.complaints:
         log(complaint, about=name)
@@ -202,10 +204,9 @@ def _supervise(job: Job, book: Journal, number: int, held: Locks, stop: process.
     return ending
 
 
-def _next_run_at(mirror: Mirror, book: Journal, header: Header, status: str, now: float) -> float | None:
-    state = book.state(mirror.name)
-    failures = schedule.count_failures(state.failures, status)
-    ended = state._replace(status=status, last_ended_at=now, failures=failures)
+def _next_run_at(mirror: Mirror, book: Journal, header: Header, ending: Ending, now: float) -> float | None:
+    state = schedule.count_failures(book.state(mirror.name), ending.status, unreached=ending.unreached)
+    ended = state._replace(status=ending.status, last_ended_at=now)
     return schedule.next_run_at(plan.due(mirror), ended, schedule.rules_of(header), now)
 
 

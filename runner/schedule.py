@@ -41,7 +41,9 @@ paused or disabled it, or its run under way."""
 class State(NamedTuple):
     """What the journal knows of one mirror; None for what has not happened.
 
-    `failures` counts those since the last success; `forced` says that the last run began whatever the hours.
+    `failures` counts those since the last success, of several in a row that could not reach the upstream one; the
+    others of that row are in `unreached`, which counts all of it and is 0 when the last failure was another one.
+    `forced` says that the last run began whatever the hours.
     """
 
     status: str
@@ -51,6 +53,12 @@ class State(NamedTuple):
     size: int | None = None
     failures: int = 0
     forced: bool = False
+    unreached: int = 0
+
+    @property
+    def failed_runs(self) -> int:
+        """How many runs failed since the last success."""
+        return self.failures + max(0, self.unreached - 1)
 
 
 class Order(NamedTuple):
@@ -124,17 +132,25 @@ class Decision(NamedTuple):
 _NO_ORDER = Order()
 
 
-def count_failures(before: int, status: str) -> int:
-    """How many failures there are in a row after a run with that end; being cut off is none, and ends no row."""
-    return 0 if status == SUCCESS else before + (status in _FAILURES)
+def count_failures(before: State, status: str, *, unreached: bool = False) -> State:
+    """The state with its failures in a row as they are after a run with that end; being cut off is none, and ends no
+    row. `unreached` says that the run failed because its upstream could not be reached or had no connection left.
+    """
+    if status == SUCCESS:
+        return before._replace(failures=0, unreached=0)
+    if status not in _FAILURES or status == LAUNCH_FAILED:
+        return before._replace(failures=before.failures + (status in _FAILURES))
+    again = unreached and before.unreached > 0
+    return before._replace(failures=before.failures + (not again), unreached=before.unreached + 1 if unreached else 0)
 
 
 def due_at(mirror: Due, state: State | None, rules: Rules, now: float) -> float:
     """When a mirror's next run is due; a moment in the past when it is due already.
 
     `interval` counts from the end of the last run, `cron` names the first moment after its start. A mirror that never
-    ran is due, by `cron` at the first of its times. A time that lies in the future was stamped by a clock that has
-    been set back since; nobody knows how long ago it really was, so the mirror is due.
+    ran is due, by `cron` at the first of its times. One that could not reach its upstream may be due earlier. A time
+    that lies in the future was stamped by a clock that has been set back since; nobody knows how long ago it really
+    was, so the mirror is due.
     """
     ended = state.last_ended_at if state is not None else None
     if state is None or ended is None:
@@ -143,10 +159,29 @@ def due_at(mirror: Due, state: State | None, rules: Rules, now: float) -> float:
         return 0.0
     if state.status in _CUT_OFF:
         return ended + _recovery(mirror, state) + _put_off(mirror, rules)
-    if not mirror.cron:
-        return ended + _wait(mirror, state.failures) + _put_off(mirror, rules)
     begun = ended if state.last_started_at is None else min(state.last_started_at, ended)
-    return _fixed(mirror, rules, begun, now)
+    planned = (
+        _fixed(mirror, rules, begun, now) if mirror.cron else ended + _wait(mirror, state) + _put_off(mirror, rules)
+    )
+    return min(planned, retry_at(mirror, state, rules))
+
+
+def retry_at(mirror: Due, state: State, rules: Rules) -> float:
+    """When a mirror is tried again that could not reach its upstream, infinity when it is not before its next run.
+
+    The pause doubles with each such failure in a row. From the interval on the interval and its back-off hold; with
+    `cron` the next fixed time, whatever the pause.
+    """
+    if state.last_ended_at is None or not (pause := _pause(mirror, state.unreached)):
+        return _NEVER
+    if not mirror.cron and pause >= mirror.interval:
+        return _NEVER
+    return state.last_ended_at + pause + _put_off(mirror, rules, pause / 10)
+
+
+def _pause(mirror: Due, unreached: int) -> int:
+    """The pause after so many failures in a row to reach the upstream; 0 without any."""
+    return mirror.retry_after_failure << min(unreached - 1, _DOUBLINGS) if unreached else 0
 
 
 def _fixed(mirror: Due, rules: Rules, begun: float, now: float) -> float:
@@ -171,20 +206,29 @@ def _recovery(mirror: Due, state: State) -> float:
     return min(first << min(max(0, state.failures - 1), _DOUBLINGS), _DAY)
 
 
-def _wait(mirror: Due, failures: int) -> float:
-    """The interval, doubled by each failure after the first, up to the limit."""
+def _wait(mirror: Due, state: State) -> float:
+    """The interval, doubled by each failure after the first, up to the limit.
+
+    A failure after which the mirror was tried again before its interval was over doubles nothing.
+    """
+    early = sum(0 < _pause(mirror, count) < mirror.interval for count in range(1, min(state.unreached, _DOUBLINGS) + 1))
+    failures = state.failed_runs - early
     if failures < 2:
         return mirror.interval
     limit = min(8 * mirror.interval, _DAY) if mirror.backoff_limit is None else mirror.backoff_limit
     return max(mirror.interval, min(limit, mirror.interval << min(failures - 1, _DOUBLINGS)))
 
 
-def _put_off(mirror: Due, rules: Rules) -> float:
-    """The mirror's own share of the jitter, which is always the same, so that not all are due at once."""
+def _put_off(mirror: Due, rules: Rules, limit: float | None = None) -> float:
+    """The mirror's own share of the jitter, which is always the same, so that not all are due at once.
+
+    The jitter is at most `limit` seconds, without one a tenth of an interval.
+    """
     if not mirror.jitter:
         return 0.0
-    most = mirror.jitter if mirror.cron else min(mirror.jitter, mirror.interval / 10)
-    return most * _share(rules.worker, mirror.name)
+    if limit is None:
+        limit = _NEVER if mirror.cron else mirror.interval / 10
+    return min(mirror.jitter, limit) * _share(rules.worker, mirror.name)
 
 
 @functools.cache

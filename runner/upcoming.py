@@ -138,10 +138,13 @@ def _why_not(mirror: Due, state: State, world: World, found: Outlook, now: float
         return "its hours begin then"
     if state.status in (INTERRUPTED, STOPPED, LAUNCH_FAILED):
         return "tried again: its last run could not begin" if state.status == LAUNCH_FAILED else "its run was cut off"
+    if state.unreached and found.at is not None and found.at >= schedule.retry_at(mirror, state, world.rules):
+        again = f", {state.unreached} times in a row" if state.unreached > 1 else ""
+        return f"tried again early: its upstream could not be reached or had too many clients{again}"
     if mirror.cron:
         return f"by its times, {mirror.cron}"
-    if state.failures > 1:
-        return f"backing off after {state.failures} failures"
+    if state.failed_runs > 1:
+        return f"backing off after {state.failed_runs} failures"
     return f"every {format_duration(mirror.interval)}" + (", failed" if state.failures else "")
 
 

@@ -8,9 +8,9 @@ from schemas import records
 from schemas.units import parse_duration, parse_size
 
 _DURATIONS = frozenset({
-    "interval", "jitter", "timeout", "retry_delay", "backoff_limit", "stale_after", "rsync_timeout", "silent_after",
-    "exec_timeout", "log_max_age", "max_lag", "max_age", "read_timeout", "keep_runs", "keep_logs", "keep_audit",
-    "commands_expire",
+    "interval", "jitter", "timeout", "retry_delay", "retry_after_failure", "backoff_limit", "stale_after",
+    "rsync_timeout", "silent_after", "exec_timeout", "log_max_age", "max_lag", "max_age", "read_timeout", "keep_runs",
+    "keep_logs", "keep_audit", "commands_expire",
 })  # fmt: skip
 _SIZES = frozenset({"body_limit", "header_size", "min_free_space", "log_max_size", "memory_limit", "max_delete_bytes"})
 

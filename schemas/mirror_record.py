@@ -55,6 +55,7 @@ class Mirror(NamedTuple):
     sync_windows: SyncWindows | None = None
     retry: int = 2
     retry_delay: int = 10
+    retry_after_failure: int = 10 * 60
     backoff_limit: int | None = None
     timeout: int | None = None
     stale_after: int | None = None

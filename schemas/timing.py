@@ -9,10 +9,14 @@ from schemas.problems import Problem, shown
 from schemas.records import Mirror, SyncWindows
 from schemas.units import parse_duration
 
+LEAST_RETRY = 60
+"""Seconds that a mirror waits at least before it asks an upstream again that could not be reached."""
+
 
 def timing_problems(merged: Merged, worker_windows: SyncWindows | None) -> Iterator[Problem]:
     """Everything wrong with when one mirror is to be synced on one worker."""
     yield from _interval(merged)
+    yield from _retry_after_failure(merged)
     yield from _cron(merged)
     own = _windows(merged.keys)
     if own is not None and windows.never_open((own,)):
@@ -32,6 +36,14 @@ def _interval(merged: Merged) -> Iterator[Problem]:
     if value is not None and parse_duration(value) < 1:
         todo = "Write at least `1s`; a mirror that shall not be synced is disabled with `skipjack disable`."
         yield merged.problem("interval", f"`interval: {value}` would never let it rest.", todo)
+
+
+def _retry_after_failure(merged: Merged) -> Iterator[Problem]:
+    value = merged.keys.get("retry_after_failure")
+    if value is not None and 0 < parse_duration(value) < LEAST_RETRY:
+        todo = "Write at least `1m`, or `0s` for no run before the next one that is planned."
+        what = f"`retry_after_failure: {value}` would burden an upstream that has too many clients already."
+        yield merged.problem("retry_after_failure", what, todo)
 
 
 def _cron(merged: Merged) -> Iterator[Problem]:

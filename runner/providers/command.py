@@ -14,6 +14,9 @@ OPTIONS = frozenset({
     "progress_pattern", "max_delete", "max_delete_floor", "max_delete_bytes",
 })  # fmt: skip
 
+UNREACHED = frozenset({75})
+"""EX_TEMPFAIL of sysexits(3), with which a script asks to be tried again."""
+
 
 def commands(job: Job) -> Iterator[Command]:
     """The command line, split as a shell would but run without one, in the mirror's directory."""

@@ -16,6 +16,9 @@ OPTIONS = frozenset({
     "max_delete_floor", "max_delete_bytes", "trace",
 })  # fmt: skip
 
+UNREACHED = frozenset({10, 30, 35})
+"""Exit codes after rsync(1) when a connection cannot be made or nothing comes through it any more."""
+
 BUILT_IN = (
     "-aHvh", "--no-o", "--no-g", "--stats", "--filter", "risk .~tmp~/", "--exclude", ".~tmp~/",
     "--delete", "--delete-after", "--delay-updates", "--safe-links",

@@ -12,6 +12,7 @@ from runner.providers.deletion_names import Errors
 from schemas.mirror_record import Mirror
 
 OPTIONS = rsync.OPTIONS | {"stage1_profile"}
+UNREACHED = rsync.UNREACHED
 
 PROFILES: dict[str, tuple[str, ...]] = {
     "debian": (

@@ -189,7 +189,8 @@ def test_an_altered_schedule_in_the_plan_is_found(machine: Machine, column: str)
 
 def with_right_sums(path: Path, change: str, value: str) -> None:
     """Alter a plan as a program would that writes it wrongly."""
-    sound = "SELECT name, interval, cron, since, jitter, after, sync_windows, backoff_limit FROM mirror"
+    columns = "name, interval, cron, since, jitter, after, sync_windows, backoff_limit, retry_after_failure"
+    sound = f"SELECT {columns} FROM mirror"
     run = "SELECT name, formerly, revision, paths, definition FROM mirror"
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(change, (value,))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.log_errors import LONGEST, error_line
+from runner.log_errors import LONGEST, error_line, is_unreached
 from tests.e2e.parts import RsyncDaemon, free_port
 
 from .syncing import Site
@@ -51,6 +51,7 @@ def test_what_a_daemon_says_is_the_reason(
     assert ending.status == "failed"
     assert ending.reason.replace("from UNDETERMINED", "from localhost") == f"rsync exited with 5: {said}"
     assert ending.reason in ending.log_tail
+    assert ending.unreached == (module == "full")
 
 
 def test_a_connection_limit_is_the_reason(tmp_path: Path, daemon: RsyncDaemon) -> None:
@@ -59,12 +60,14 @@ def test_a_connection_limit_is_the_reason(tmp_path: Path, daemon: RsyncDaemon) -
         while b"@RSYNCD: OK" not in holder.recv(4096):
             pass
         ending = Site(tmp_path, daemon.url("limited")).sync()
+    assert ending.unreached
     assert ending.reason == "rsync exited with 5: @ERROR: max connections (1) reached -- try again later"
 
 
 def test_a_closed_port_is_named(tmp_path: Path) -> None:
     port = free_port()
     ending = Site(tmp_path, f"rsync://127.0.0.1:{port}/files/").sync()
+    assert ending.unreached
     assert ending.reason.startswith(
         "rsync exited with 10: error in socket I/O; the upstream may be down. The log says: "
     )
@@ -77,6 +80,7 @@ def test_a_missing_directory_of_the_upstream_is_named(tmp_path: Path) -> None:
         ending = Site(tmp_path, daemon.url("files/none")).sync()
     assert "The log says: rsync: [sender] change_dir " in ending.reason
     assert "failed: No such file or directory (2)" in ending.reason
+    assert not ending.unreached
 
 
 @pytest.mark.parametrize(
@@ -97,7 +101,9 @@ def test_what_a_real_program_says_is_the_reason(tmp_path: Path, script: str, sai
     text = script.replace("{port}", port) + "; echo; echo cleaning up"
     with log.open("wb") as file:
         subprocess.run(["sh", "-c", text], stdout=file, stderr=file, check=False, cwd=tmp_path)
-    assert said.replace("{port}", port) in error_line(str(log)), log.read_text()
+    found = error_line(str(log))
+    assert said.replace("{port}", port) in found, log.read_text()
+    assert is_unreached(found) == ("{port}" in script)
 
 
 @pytest.mark.parametrize(

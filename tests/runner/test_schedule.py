@@ -160,11 +160,11 @@ def test_failures_change_nothing_about_fixed_times() -> None:
 
 
 def test_only_failures_count_and_only_a_success_ends_their_row() -> None:
-    count = 0
+    count = State("none")
     for status in (FAILED, INTERRUPTED, TIMED_OUT, STOPPED, REFUSED, LAUNCH_FAILED):
         count = count_failures(count, status)
-    assert count == 4
-    assert count_failures(count, SUCCESS) == 0
+    assert count.failures == 4
+    assert count_failures(count, SUCCESS).failures == 0
 
 
 def test_jitter_is_always_the_same_for_a_mirror_and_never_more_than_a_tenth_of_the_interval() -> None:
@@ -323,7 +323,7 @@ def test_a_run_that_was_forced_goes_on_when_its_hours_are_over() -> None:
 
 
 def test_a_run_stopped_by_the_hours_is_due_when_they_begin_again_and_has_not_failed() -> None:
-    cut_off = State(INTERRUPTED, NOW - 100, NOW, failures=count_failures(0, INTERRUPTED))
+    cut_off = State(INTERRUPTED, NOW - 100, NOW, failures=count_failures(State("none"), INTERRUPTED).failures)
     found = outlook(A._replace(sync_windows=STOPPING), world([A], {"a": cut_off}), NOW + 1)
 
     assert (found.kind, found.at, cut_off.failures) == (LATER, NOW + 12 * HOUR, 0)

@@ -128,8 +128,8 @@ class Worker:
         start = state.last_started_at or 0.0
         self.runs.append(Run(self.by_name[name], due, before, start, now, status))
         success = now if status == SUCCESS else state.last_success_at
-        failures = count_failures(state.failures, status)
-        self.states[name] = State(status, start, now, success, failures=failures)
+        counted = count_failures(state, status)
+        self.states[name] = State(status, start, now, success, failures=counted.failures)
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,15 @@ def test_an_interval_of_nothing_is_told(value: str) -> None:
     assert one("interval: 1s").interval == 1
 
 
+@pytest.mark.parametrize("value", ["1s", "59s"])
+def test_a_pause_that_burdens_an_upstream_is_told(value: str) -> None:
+    (problem,) = told(debian=f"retry_after_failure: {value}\n")
+    assert problem.startswith(f"debian.yml:1:22: `retry_after_failure: {value}` would burden an upstream")
+    assert problem.endswith("Write at least `1m`, or `0s` for no run before the next one that is planned.")
+    pauses = [one(f"retry_after_failure: {each}").retry_after_failure for each in ("0s", "1m", "1d")]
+    assert [one("").retry_after_failure, *pauses] == [600, 0, 60, 86400]
+
+
 @pytest.mark.parametrize(
     ("cron", "words"),
     [

@@ -1,0 +1,118 @@
+"""Mirrors that are tried again: before their interval is over, and without a slot while they wait."""
+
+import socket
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.places import Places
+from tests.e2e.gate import upcoming
+from tests.e2e.parts import ConfigRepository, Manager, RsyncDaemon, Worker, free_port
+
+MINUTE = 60
+
+
+@pytest.fixture
+def limited(tmp_path: Path, tree: Path) -> Iterator[RsyncDaemon]:
+    """A daemon that lets one client in at a time."""
+    folder = tmp_path / "limited"
+    folder.mkdir()
+    with RsyncDaemon(folder, {"files": tree}, f"max connections = 1\nlock file = {folder}/lock") as daemon:
+        yield daemon
+
+
+@contextmanager
+def occupied(daemon: RsyncDaemon) -> Iterator[None]:
+    """Hold the only connection that the daemon's module allows."""
+    with socket.create_connection(("127.0.0.1", daemon.port)) as holder:
+        holder.sendall(b"@RSYNCD: 31.0\nfiles\n")
+        while b"@RSYNCD: OK" not in holder.recv(4096):
+            pass
+        yield
+
+
+def journal_of(worker: Worker) -> sqlite3.Connection:
+    return sqlite3.connect(Places(str(worker.state)).journal, timeout=60, isolation_level=None)
+
+
+def let_pass(worker: Worker, seconds: float) -> None:
+    """Let all runs have been that much earlier."""
+    with closing(journal_of(worker)) as database:
+        change = "UPDATE mirror SET last_started_at = last_started_at - ?1, last_ended_at = last_ended_at - ?1"
+        database.execute(change, (seconds,))
+
+
+def pause(worker: Worker, mirror: str) -> tuple[str, float]:
+    """Why a mirror is due when it is, and how long after the end of its last run that is, in minutes."""
+    row: dict[str, Any] = upcoming(worker)[mirror]
+    with closing(journal_of(worker)) as database:
+        query = "SELECT last_ended_at, next_run_at FROM mirror WHERE name = ?"
+        ended, next_run_at = database.execute(query, (mirror,)).fetchone()
+    assert row["at"] == next_run_at, "what is reported is what is so"
+    return row["why"], (row["at"] - ended) / MINUTE
+
+
+EARLY = "tried again early: its upstream could not be reached or had too many clients"
+
+
+def test_a_mirror_whose_upstream_has_no_connection_left_is_tried_again_before_its_interval(
+    repository: ConfigRepository, worker: Worker, limited: RsyncDaemon, tree: Path
+) -> None:
+    repository.commit({"m.yml": f"upstream: {limited.url('files')}\n"}, "Add m")
+    with occupied(limited):
+        worker.command("once", check=False)
+        assert (
+            worker.run_of("m").reason == "rsync exited with 5: @ERROR: max connections (1) reached -- try again later"
+        )
+        assert pause(worker, "m") == (EARLY, 10)
+        first = worker.run_of("m").id
+
+        let_pass(worker, 9 * MINUTE)
+        worker.command("once", check=False)
+        assert worker.run_of("m").id == first, "never earlier than that"
+
+        let_pass(worker, MINUTE)
+        worker.command("once", check=False)
+        assert worker.run_of("m").id > first
+        assert pause(worker, "m") == (f"{EARLY}, 2 times in a row", 20)
+    let_pass(worker, 20 * MINUTE)
+
+    worker.command("once")
+
+    assert worker.run_of("m").status == "success"
+    assert pause(worker, "m") == ("every 1h", 60)
+    assert {path.name for path in (worker.root / "m").iterdir()} == {path.name for path in tree.iterdir()}
+
+
+def test_a_mirror_whose_upstream_is_down_is_tried_again_early_unless_its_definition_forbids(
+    repository: ConfigRepository, worker: Worker
+) -> None:
+    down = f"upstream: rsync://127.0.0.1:{free_port()}/files/\n"
+    plain = "provider: command\nupstream: x\ncommand: 'sh -c \"exit 7\"'\n"
+    files = {"on.yml": f"{down}retry_after_failure: 30m\n", "off.yml": f"{down}retry_after_failure: 0s\n"}
+    repository.commit({**files, "other.yml": plain}, "Add three")
+
+    worker.command("once", check=False)
+
+    assert {worker.run_of(name).status for name in ("on", "off", "other")} == {"failed"}
+    assert pause(worker, "on") == (EARLY, 30)
+    assert pause(worker, "off") == pause(worker, "other") == ("every 1h, failed", 60)
+
+    assert worker.command("run", "on", check=False).returncode == 1, "by hand it begins at once"
+    assert pause(worker, "on") == ("backing off after 2 failures", 60)
+
+
+def test_the_manager_shows_when_a_mirror_is_tried_again(
+    repository: ConfigRepository, reporter: Worker, manager: Manager
+) -> None:
+    repository.commit({"m.yml": f"upstream: rsync://127.0.0.1:{free_port()}/files/\n"}, "Add m")
+
+    reporter.command("once", check=False)
+
+    job = manager.jobs()["m"]
+    assert job["status"] == "failed"
+    assert abs(job["next_schedule_ts"] - job["last_ended_ts"] - 10 * MINUTE) <= 1

@@ -1,0 +1,244 @@
+"""When a mirror is tried again whose upstream could not be reached, or had no connection left."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from runner import journal
+from runner.journal import Ending, Journal, Subject
+from runner.log_errors import is_unreached
+from runner.migrations import MIGRATIONS
+from runner.plan import Due
+from runner.schedule import (
+    CLOSED,
+    DUE,
+    HELD,
+    LATER,
+    Order,
+    Rules,
+    State,
+    World,
+    count_failures,
+    due_at,
+    next_run_at,
+    outlook,
+    retry_at,
+)
+from runner.upcoming import rows_of
+from schemas.records import SyncWindows
+from schemas.states import FAILED, INTERRUPTED, LAUNCH_FAILED, QUEUED, REFUSED, SUCCESS, TIMED_OUT
+
+from .syncing import Site
+
+NOW = 1_800_000_000.0
+"""A Friday, 2027-01-15, 08:00 UTC."""
+
+MINUTE, HOUR, DAY = 60, 3600, 86400
+RULES = Rules("w1", 4)
+MIRROR = Due("a", 6 * HOUR, retry_after_failure=10 * MINUTE)
+
+
+def failed(*ends: bool, at: float = NOW) -> State:
+    """The state after runs that failed one after the other, the last one at that moment: whether each was unreached."""
+    state = State("none")
+    for unreached in ends:
+        state = count_failures(state, FAILED, unreached=unreached)
+    return state._replace(status=FAILED, last_started_at=at - 5, last_ended_at=at)
+
+
+def pauses(mirror: Due, runs: int) -> list[float]:
+    """How long a mirror waits after each of so many failures in a row to reach its upstream, in minutes."""
+    return [(due_at(mirror, failed(*[True] * n), RULES, NOW) - NOW) / MINUTE for n in range(1, runs + 1)]
+
+
+def test_pauses_double_up_to_the_interval_from_which_on_the_back_off_holds() -> None:
+    assert pauses(MIRROR, 10) == [10, 20, 40, 80, 160, 320, 6 * 60, 12 * 60, 24 * 60, 24 * 60]
+    assert pauses(Due("a", HOUR, retry_after_failure=40 * MINUTE), 3) == [40, 60, 120]
+    assert pauses(Due("a", HOUR, retry_after_failure=40 * MINUTE, backoff_limit=HOUR), 4) == [40, 60, 60, 60]
+    assert pauses(MIRROR, 400)[-1] == 24 * 60
+
+
+@pytest.mark.parametrize("pause", [0, HOUR, DAY])
+def test_a_pause_of_nothing_or_no_less_than_the_interval_changes_nothing(pause: int) -> None:
+    mirror = Due("a", HOUR, retry_after_failure=pause)
+    assert pauses(mirror, 5) == [60, 120, 240, 480, 480]
+    assert retry_at(mirror, failed(True), RULES) == float("inf")
+
+
+def test_only_failures_to_reach_the_upstream_are_followed_by_an_early_run() -> None:
+    for ends, wait in (
+        ([False], 6 * HOUR),
+        ([True, False], 12 * HOUR),
+        ([False, True], 10 * MINUTE),
+        ([True, True, True, False], 12 * HOUR),  # the three in a row counted once
+        ([True, True, False, True], 10 * MINUTE),
+        ([False, *[True] * 7], 12 * HOUR),
+    ):
+        assert due_at(MIRROR, failed(*ends), RULES, NOW) - NOW == wait, ends
+
+
+def test_a_success_ends_the_row_and_what_cut_a_run_off_does_not() -> None:
+    state = failed(True, True)
+    assert count_failures(state, SUCCESS)._replace(status=FAILED) == failed()._replace(
+        last_started_at=state.last_started_at, last_ended_at=NOW, status=FAILED
+    )
+    assert count_failures(state, INTERRUPTED) == state
+    assert count_failures(state, LAUNCH_FAILED) == state._replace(failures=2)
+    for status in (TIMED_OUT, REFUSED, FAILED):
+        assert count_failures(state, status) == state._replace(failures=2, unreached=0)
+    assert failed(True, True, False, True).failed_runs == 3
+    assert failed(*[True] * 9).failed_runs == 9
+
+
+def test_a_fixed_time_comes_when_it_comes_and_an_early_run_before_it() -> None:
+    daily = MIRROR._replace(cron="0 12 * * *")  # in four hours
+    assert pauses(daily, 7) == [10, 20, 40, 80, 160, 240, 240]
+    assert pauses(daily._replace(retry_after_failure=0), 2) == [240, 240]
+
+
+def test_an_early_run_has_the_mirrors_share_of_the_jitter_and_is_never_too_early() -> None:
+    late = [due_at(MIRROR._replace(name=f"m{n}", jitter=DAY), failed(True), RULES, NOW) - NOW for n in range(1000)]
+    assert 10 * MINUTE <= min(late) < 10 * MINUTE + 1
+    assert 10 * MINUTE + 58 < max(late) < 11 * MINUTE
+
+
+def judged(mirror: Due, state: State, now: float, order: Order | None = None) -> tuple[str, float | None]:
+    world = World(RULES, {"a": state}, {"a": order} if order else {}, frozenset("a"))
+    found = outlook(mirror, world, now)
+    return found.kind, found.at
+
+
+def test_hours_orders_and_queues_hold_for_an_early_run() -> None:
+    night = MIRROR._replace(sync_windows=SyncWindows(("22:00-06:00",)))
+    state, at = failed(True), NOW + 10 * MINUTE
+    assert judged(MIRROR, state, NOW) == (LATER, at)
+    assert judged(MIRROR, state, at) == (DUE, at)
+    assert judged(MIRROR, state._replace(status=QUEUED), at + HOUR) == (DUE, at)
+    assert judged(night, state, NOW) == (LATER, NOW + 14 * HOUR)
+    assert judged(night, state, at) == (CLOSED, NOW + 14 * HOUR)
+    assert judged(MIRROR, state, at, Order("paused")) == (HELD, None)
+    assert judged(MIRROR, state, NOW + 1, Order(requested=True, made_at=NOW + 1)) == (DUE, NOW + 1)
+    assert next_run_at(MIRROR, state, RULES, NOW) == at
+    assert next_run_at(night, state, RULES, NOW) == NOW + 14 * HOUR
+
+
+def test_next_says_why_a_mirror_is_due_before_its_interval() -> None:
+    def why(state: State, mirror: Due = MIRROR) -> str:
+        return rows_of([mirror], World(RULES, {"a": state}, {}, frozenset("a")), NOW)[0].why
+
+    words = "tried again early: its upstream could not be reached or had too many clients"
+    assert why(failed(True)) == words
+    assert why(failed(False, True, True, True)) == f"{words}, 3 times in a row"
+    assert why(failed(*[True] * 8)) == "backing off after 8 failures"
+    assert why(failed(True, True, False)) == "backing off after 2 failures"
+    daily = MIRROR._replace(cron="5 8 * * *")
+    assert why(failed(True), daily) == "by its times, 5 8 * * *"
+
+
+# What is such a failure
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "@ERROR: max connections (50) reached -- try again later",
+        "@ERROR: Sorry, too many clients, please come back",
+        "rsync: [Receiver] failed to connect to up.example.org (192.0.2.1): Connection timed out (110)",
+        "rsync: getaddrinfo: up.example.org 873: Temporary failure in name resolution",
+        "rsync: did not see server greeting",
+        "rsync: connection unexpectedly closed (0 bytes received so far) [Receiver]",
+        "ssh: connect to host up.example.org port 22: No route to host",
+        "ssh: Could not resolve hostname up.example.org: Name or service not known",
+        "kex_exchange_identification: Connection closed by remote host",
+        "curl: (6) Could not resolve host: up.example.org",
+        "curl: (22) The requested URL returned error: 429",
+        "fatal: unable to access 'https://up.example.org/x/': Failed to connect to up.example.org port 443",
+        "2027-01-01 00:00:00 ERROR 503: Service Unavailable.",
+        "wget: unable to resolve host address 'up.example.org'",
+        "ConnectionRefusedError: [Errno 111] Connection refused",
+        "mirror: Access failed: 421 Too many connections from this address",
+    ],
+)
+def test_a_line_may_say_that_the_upstream_is_out_of_reach(line: str) -> None:
+    assert is_unreached(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "@ERROR: Unknown module 'debian'",
+        "@ERROR: auth failed on module debian",
+        "@ERROR: access denied to debian from localhost (127.0.0.1)",
+        "rsync: connection unexpectedly closed (48211 bytes received so far) [receiver]",
+        "rsync: [receiver] write failed on \"x\": No space left on device (28)",
+        "me@up.example.org: Permission denied (publickey).",
+        "Host key verification failed.",
+        "curl: (22) The requested URL returned error: 404",
+        "curl: (23) Failure writing output to destination",
+        "wget: ERROR 404: Not Found.",
+        "fatal: repository 'https://up.example.org/x/' not found",
+        "ModuleNotFoundError: No module named 'requests'",
+    ],
+)  # fmt: skip
+def test_another_line_does_not(line: str) -> None:
+    assert not is_unreached(line)
+
+
+@pytest.mark.parametrize(
+    ("command", "unreached"),
+    [
+        ("exit 75", True),
+        ("echo 'curl: (7) Failed to connect to x' >&2; exit 7", True),
+        ("exit 7", False),
+        ("echo 'fatal: nothing there' >&2; exit 128", False),
+        ("echo 'curl: (7) Failed to connect to x' >&2", False),
+    ],
+)
+def test_a_command_says_so_by_its_exit_code_or_in_its_log(tmp_path: Path, command: str, unreached: bool) -> None:
+    ending = Site(tmp_path, "").sync(provider="command", command=f'sh -c "{command}"')
+    assert ending.unreached == unreached
+
+
+# The journal
+
+SUBJECT = Subject("debian", "rsync://rsync.example.org/debian/", True, "a" * 40)
+
+
+def end(book: Journal, status: str, *, unreached: bool = False) -> tuple[int, int]:
+    """One more run with that end; gives the failures that the journal counts after it."""
+    run = book.begin(None, SUBJECT, NOW)
+    assert run is not None
+    book.end(run, "debian", Ending(status, unreached=unreached), NOW + 5)
+    state = book.states()["debian"]
+    return state.failures, state.unreached
+
+
+def test_the_journal_counts_failures_to_reach_the_upstream(tmp_path: Path) -> None:
+    path = str(tmp_path / "journal.db")
+    with journal.opened(path) as book:
+        assert [end(book, FAILED, unreached=True) for _run in range(3)] == [(1, 1), (1, 2), (1, 3)]
+        assert end(book, INTERRUPTED) == (1, 3)
+    with journal.opened(path) as book:
+        assert end(book, FAILED, unreached=True) == (1, 4)
+        assert end(book, FAILED) == (2, 0)
+        assert end(book, FAILED, unreached=True) == (3, 1)
+        assert end(book, SUCCESS) == (0, 0)
+
+
+def test_a_journal_of_before_knows_of_no_failure_to_reach_the_upstream(tmp_path: Path) -> None:
+    path = str(tmp_path / "old.db")
+    before = next(number for number, step in enumerate(MIGRATIONS) if "unreached" in step)
+    connection = sqlite3.connect(path)
+    for step in MIGRATIONS[:before]:
+        connection.executescript(step)
+    connection.execute("INSERT INTO identity (journal, acknowledged) VALUES ('x', 0)")
+    columns = "name, upstream, is_master, status, last_ended_at, failures"
+    connection.execute(f"INSERT INTO mirror ({columns}) VALUES ('debian', 'x', 1, 'failed', 50.0, 3)")
+    connection.execute(f"PRAGMA user_version={before}")
+    connection.commit()
+    connection.close()
+    with journal.opened(path) as book:
+        assert book.states()["debian"] == State(FAILED, last_ended_at=50.0, failures=3)
+        assert end(book, FAILED, unreached=True) == (4, 1)
