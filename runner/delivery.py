@@ -115,7 +115,8 @@ def _envelope(settings: RunnerSettings, places: Places, book: Journal) -> Envelo
     active = {each.mirror for each in book.active()}
     identity, now = book.identity(), time.time()
     under_way = _progress(settings.run_dir, active)
-    envelope = Envelope(settings.worker, identity, now, VERSION, revision, slots, len(active), problems, (), under_way)
+    busy = book.busy_slots()
+    envelope = Envelope(settings.worker, identity, now, VERSION, revision, slots, busy, problems, (), under_way)
     return envelope._replace(held=held)
 
 

@@ -294,9 +294,35 @@ class Journal(Sizes):
         `identity` is the directory's, which a run that is killed may leave empty.
         """
         with database.if_there_is_room(self._db):
-            self._db.execute("UPDATE run SET status = ?, attempts = ? WHERE id = ?", (status, attempts, run))
-            self._db.execute("UPDATE mirror SET status = ?, emptied = ? WHERE name = ?", (status, identity, mirror))
+            self._update("run", {"status": status, "attempts": attempts, "reason": ""}, "id", run)
+            self._update("mirror", {"status": status, "emptied": identity, "next_attempt_at": None}, "name", mirror)
             self._report(mirror, now)
+
+    def wait_between_attempts(self, run: int, mirror: str, until: float, reason: str, now: float) -> None:
+        """Record that a run has given up its slot and wants one again for its next attempt at that moment.
+
+        `reason` says why there is another attempt. If that has no room, the slot is not given to anybody else.
+        """
+        with database.if_there_is_room(self._db):
+            self._update("run", {"status": PRE_SYNCING, "reason": reason}, "id", run)
+            self._update("mirror", {"status": PRE_SYNCING, "next_attempt_at": until}, "name", mirror)
+            self._report(mirror, now)
+
+    def claim_slot(self, mirror: str, slots: int) -> bool:
+        """Record that a run that waited has one of so many slots again; False when none is free."""
+        free = True
+        with database.if_there_is_room(self._db):
+            free = self.busy_slots(mirror) < slots
+            if free:
+                self._update("mirror", {"next_attempt_at": None}, "name", mirror)
+        return free
+
+    def busy_slots(self, besides: str = "") -> int:
+        """How many runs have a slot, besides that mirror's."""
+        query = (
+            f"SELECT count(*) FROM mirror WHERE status IN ({marks(ACTIVE)}) AND next_attempt_at IS NULL AND name <> ?"  # noqa: S608 - marks
+        )
+        return int(self._db.execute(query, (*sorted(ACTIVE), besides)).fetchone()[0])
 
     def end(self, run: int, mirror: str, ending: Ending, now: float) -> bool:
         """Record how a run ended, once: False when an end stands there already. A full disk has room for it."""
@@ -366,7 +392,7 @@ class Journal(Sizes):
         del fields["unreached"]
         counted = self._counted(mirror, ending)
         state |= {"failures": counted.failures, "unreached": counted.unreached}
-        state |= {"next_run_at": fields.pop("next_run_at"), "told": ""}
+        state |= {"next_run_at": fields.pop("next_run_at"), "told": "", "next_attempt_at": None}
         left: Left | None = fields.pop("left")
         state |= self._with_size(mirror, ending.status, Told(ending.size, ending.files, fields.pop("by_name")))
         if left is not None:

@@ -85,5 +85,8 @@ MIGRATIONS = (
     """
     ALTER TABLE mirror ADD COLUMN unreached INTEGER NOT NULL DEFAULT 0;
     """,
+    """
+    ALTER TABLE mirror ADD COLUMN next_attempt_at REAL;
+    """,
 )
 """Steps from each version of the tables to the next; only ever added to, and safe while older runs are at work."""

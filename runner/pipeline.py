@@ -22,13 +22,17 @@ from schemas.reading import regular
 from schemas.states import FAILED, INTERRUPTED, REFUSED, SUCCESS, TIMED_OUT
 from schemas.terminal import plain
 
+Rest = Callable[[Job, Ending], Sequence[int] | None]
+
 
 class Means(NamedTuple):
     """What a pipeline works with.
 
     `keep` are the lock descriptors that the provider's processes inherit; `on_attempt` is told each attempt's number
     before its process starts, `on_progress` now and then how far it is. `claim` locks the mirror's directory once the
-    hooks have prepared it, and returns another descriptor to inherit; it may raise Abort.
+    hooks have prepared it, and returns another descriptor to inherit; it may raise Abort. `rest` waits between two
+    attempts, with the job and how the last one ended, and returns what then stands in the place of `keep`, or None when
+    the run was told to stop.
     """
 
     provider: Provider
@@ -38,6 +42,7 @@ class Means(NamedTuple):
     on_attempt: Callable[[int], None]
     on_progress: Callable[[progress.Progress], None]
     claim: Callable[[], int | None] = lambda: None
+    rest: Rest | None = None
 
 
 def run(job: Job, means: Means) -> Ending:
@@ -47,16 +52,17 @@ def run(job: Job, means: Means) -> Ending:
     job.stopped = lambda: means.stop.signal is not None
     try:
         _call(means.hooks, "pre_job", job)
-        directory = means.claim()
-        if directory is not None:
-            means = means._replace(keep=(*means.keep, directory))
+        directory, keep = means.claim(), means.keep
         comparison.prepare(job)
         while job.attempt < job.mirror.retry:
-            if job.attempt and means.stop.wait(job.mirror.retry_delay):
-                ending = ending._replace(status=INTERRUPTED, reason="the run was told to stop between two attempts")
-                break
+            if job.attempt:
+                rested = _rest(job, means, ending)
+                if rested is None:
+                    ending = ending._replace(status=INTERRUPTED, reason="the run was told to stop between two attempts")
+                    break
+                keep = rested
             job.attempt += 1
-            ending = _attempt(job, means)
+            ending = _attempt(job, means._replace(keep=keep if directory is None else (*keep, directory)))
             if ending.status in (SUCCESS, INTERRUPTED, REFUSED):
                 break
     except Abort as abort:
@@ -66,6 +72,12 @@ def run(job: Job, means: Means) -> Ending:
     except Exception as error:  # else it would count as cut off, and be tried again each minute
         ending = Ending(FAILED, boundary.report(error, job.machine.state_dir or None), attempts=job.attempt)
     return _with_complaints(ending, job)
+
+
+def _rest(job: Job, means: Means, ending: Ending) -> Sequence[int] | None:
+    if means.rest is not None:
+        return means.rest(job, ending)
+    return None if means.stop.wait(job.mirror.retry_delay) else means.keep
 
 
 def _asker(job: Job) -> Ask:

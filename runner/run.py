@@ -6,6 +6,7 @@ A lean process of its own and the unit of isolation: whatever happens to it happ
 import contextlib
 import os
 import time
+from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -75,7 +76,8 @@ def run(places: Places, name: str, launched: int | None, allowed: Allowed) -> in
             return _wait_for_slot(book, planned, header, launched, allowed)
         number = _begin(book, planned, launched)
         job = _job(planned, places, header, book, allowed)
-        ending = _supervise(job, book, number, held, stop, header)
+        rest = partial(_rest, places, header, book, number, held, stop)
+        ending = _supervise(job, book, number, held, stop, header, rest)
         only_requested = book.was_requested(name)
         unmeasured = ending.status == SUCCESS and mirror.measure_size and book.needs_size(name, time.time())
     bell.ring(header.run_dir)
@@ -172,8 +174,25 @@ def _claim(job: Job, book: Journal, directory: DirectoryLock) -> int | None:
     return directory.descriptor
 
 
-def _supervise(job: Job, book: Journal, number: int, held: Locks, stop: process.Stop, header: Header) -> Ending:
-    name, keep = job.mirror.name, (held.mirror, held.slot)
+def _rest(
+    places: Places,
+    header: Header,
+    book: Journal,
+    number: int,
+    held: Locks,
+    stop: process.Stop,
+    job: Job,
+    ending: Ending,
+) -> Sequence[int] | None:
+    from runner.between_attempts import Rest  # most runs need one attempt alone
+
+    return Rest(places, header, book, number, held, stop)(job, ending)
+
+
+def _supervise(
+    job: Job, book: Journal, number: int, held: Locks, stop: process.Stop, header: Header, rest: pipeline.Rest
+) -> Ending:
+    name = job.mirror.name
     place = progress.Place(header.run_dir, name)
     place.clear()  # what a run left that was killed
     log("begins", about=name)
@@ -185,7 +204,8 @@ def _supervise(job: Job, book: Journal, number: int, held: Locks, stop: process.
 
     provider, ours = PROVIDERS[job.mirror.provider], hooks.of(job.mirror)
     claim = partial(_claim, job, book, held.directory)
-    ending = pipeline.run(job, pipeline.Means(provider, ours, keep, stop, on_attempt, place.publish, claim))
+    means = pipeline.Means(provider, ours, held.inherited, stop, on_attempt, place.publish, claim, rest)
+    ending = pipeline.run(job, means)
     place.clear()
     if held.directory.problem:
         what = f"the directory cannot be locked: {held.directory.problem}. Only this worker's lock files protect it"

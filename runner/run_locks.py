@@ -12,13 +12,42 @@ from runner.places import Places
 from schemas.errors import SkipjackError
 
 
+class Slot:
+    """One of so many slots of the worker, which a run gives up while it waits between two attempts.
+
+    `descriptor` is that of its lock, None while there is none; the provider's processes inherit it.
+    """
+
+    def __init__(self, places: Places, slots: int) -> None:
+        self.slots = slots
+        self.descriptor: int | None = None
+        self._places = places
+
+    def take(self) -> bool:
+        """Take a slot; False when none is free even after a while."""
+        found = _free_slot(self._places, self.slots)
+        self.descriptor = None if found is None else locks.out_of_reach(found)
+        return found is not None
+
+    def give_up(self) -> None:
+        """Let others have the slot; a process that an attempt left behind still keeps it from them."""
+        if self.descriptor is not None:
+            os.close(self.descriptor)
+        self.descriptor = None
+
+
 class Locks(NamedTuple):
-    """What a run holds: descriptors, of which the provider inherits all but the supervisor's."""
+    """What a run holds: descriptors, of which the provider inherits all but the supervisor's, and a slot."""
 
     supervisor: int
     mirror: int
-    slot: int
+    slot: Slot
     directory: DirectoryLock
+
+    @property
+    def inherited(self) -> tuple[int, ...]:
+        """What the provider's processes inherit, but for the lock of the directory."""
+        return (self.mirror,) if self.slot.descriptor is None else (self.mirror, self.slot.descriptor)
 
 
 @contextlib.contextmanager
@@ -35,8 +64,9 @@ def taken(places: Places, name: str, directory: str, slots: int) -> Iterator[Loc
         mirror = _inherited(stack, locks.try_lock(mirror_path, wait=PATIENCE))
         if mirror is None:
             raise _orphaned(name)
-        slot = _inherited(stack, _free_slot(places, slots))
-        if slot is None:
+        slot = Slot(places, slots)
+        stack.callback(slot.give_up)
+        if not slot.take():
             yield None
             return
         lock = DirectoryLock(directory)

@@ -43,7 +43,8 @@ class State(NamedTuple):
 
     `failures` counts those since the last success, of several in a row that could not reach the upstream one; the
     others of that row are in `unreached`, which counts all of it and is 0 when the last failure was another one.
-    `forced` says that the last run began whatever the hours.
+    `forced` says that the last run began whatever the hours. `next_attempt_at` is when a run under way that waits
+    between two attempts wants a slot again; it holds none until then.
     """
 
     status: str
@@ -54,6 +55,7 @@ class State(NamedTuple):
     failures: int = 0
     forced: bool = False
     unreached: int = 0
+    next_attempt_at: float | None = None
 
     @property
     def failed_runs(self) -> int:
@@ -242,7 +244,8 @@ def outlook(mirror: Due, world: World, now: float) -> Outlook:
     """Judge one mirror: what its next run waits for."""
     state = world.states.get(mirror.name)
     if state is not None and state.status in ACTIVE:
-        return Outlook(RUNNING, None if state.status == LAUNCHING else state.last_started_at)
+        since = None if state.status == LAUNCHING else state.last_started_at
+        return Outlook(RUNNING, since if state.next_attempt_at is None else state.next_attempt_at)
     order = world.orders.get(mirror.name, _NO_ORDER)
     if order.override:
         return Outlook(HELD, None)
@@ -320,9 +323,15 @@ def decide(mirrors: Iterable[Due], world: World, now: float, *, only_requested: 
                 stop.append(mirror.name)
         if kind != DUE and at is not None and at < wake_at:
             wake_at = at
-    busy = sum(state.status in ACTIVE for state in world.states.values())
+    busy = sum(_takes_slot(state, now) for state in world.states.values())
     launch, wait = _share_out([] if world.rules.held else sorted(due), world.rules.slots - busy)
     return Decision(launch, wait, None if wake_at == _NEVER else wake_at, stop)
+
+
+def _takes_slot(state: State, now: float) -> bool:
+    """Whether a mirror has a slot, or a run of it that waited long enough for its next attempt is to get the next one:
+    what has begun goes before what has not."""
+    return state.status in ACTIVE and (state.next_attempt_at is None or state.next_attempt_at <= now)
 
 
 def _rank(order: Order) -> int:

@@ -20,7 +20,7 @@ from schemas.addresses import without_secrets
 from schemas.errors import SkipjackError
 from schemas.records import ManagerAddress, RunnerSettings
 from schemas.report import MirrorStatus, decode_status
-from schemas.states import DISABLED, ENDS, LAUNCHING, NONE, PAUSED, PRE_SYNCING, QUEUED, SYNCING, TO_TUNASYNC
+from schemas.states import DISABLED, ENDS, FAILED, LAUNCHING, NONE, PAUSED, PRE_SYNCING, QUEUED, SYNCING, TO_TUNASYNC
 from schemas.units import tunasync_size
 
 PATIENCE = Patience(5.0, 30.0)
@@ -107,22 +107,25 @@ class TunasyncManager:
     def _tell(self, status: MirrorStatus, shown: dict[str, str], *, news: bool) -> None:
         """Tell what is so of a mirror; what is no news is told only where it shows something else."""
         name = status.mirror
+        if _waits(status) and shown.get(name) == FAILED:
+            return
         if news and status.status in ENDS and shown.get(name) not in _AT_WORK:
             self._tell_status(status, PRE_SYNCING, shown)  # from which it takes that there was a start at all
         if news or status.status in _HELD:
-            self._tell_status(status, TO_TUNASYNC[status.status], shown)
+            self._tell_status(status, _word(status), shown)
         elif status.status in _AT_WORK:
             if shown.get(name) not in _AT_WORK:
                 self._tell_status(status, PRE_SYNCING, shown)
-            if shown[name] != TO_TUNASYNC[status.status]:
-                self._tell_status(status, TO_TUNASYNC[status.status], shown)
+            if shown[name] != _word(status):
+                self._tell_status(status, _word(status), shown)
         elif (name not in shown or shown[name] in _HELD) and status.status not in _NOT_BEGUN:
             self._tell_status(status, NONE, shown)
         elif status.status in ENDS and status.size is not None:
             self._ask("POST", f"{self._job(name)}/size", {"name": name, "size": tunasync_size(status.size)})
 
     def _tell_status(self, status: MirrorStatus, word: str, shown: dict[str, str]) -> None:
-        reason = status.run.reason if status.run and word == TO_TUNASYNC[status.run.status] else ""
+        of_run = TO_TUNASYNC[status.run.status] if status.run and not _waits(status) else _word(status)
+        reason = status.run.reason if status.run and word == of_run else ""
         told = {"name": status.mirror, "worker": self._worker, "is_master": status.is_master, "status": word}
         upstream, reason = without_secrets(status.upstream), without_secrets(reason)
         more = {"upstream": upstream, "size": tunasync_size(status.size), "error_msg": reason}
@@ -166,12 +169,23 @@ _LATER = "Nothing is lost: the reports wait here and are sent later."
 _HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
 
 
+def _waits(status: MirrorStatus) -> bool:
+    """Whether a run waits for its next attempt."""
+    return status.status == PRE_SYNCING and status.run is not None and status.run.attempts > 0
+
+
+def _word(status: MirrorStatus) -> str:
+    """The word for what is so. Its own workers call a run `failed` between two attempts; another `pre-syncing` would
+    make the run begin later than it did."""
+    return FAILED if _waits(status) else TO_TUNASYNC[status.status]
+
+
 def _is_false(status: MirrorStatus, word: str | None) -> bool:
     """Whether what is shown of a mirror has to be corrected: nothing, a hold that is none, or a run as none."""
     if word is None:
         return True
     if status.status in _AT_WORK:
-        return word not in _AT_WORK
+        return word not in _AT_WORK and not (_waits(status) and word == FAILED)
     return (word in _HELD or status.status in _HELD) and word != TO_TUNASYNC[status.status]
 
 

@@ -128,6 +128,8 @@ def _why_due(order: Order, world: World, *, waits: bool) -> str:
 
 
 def _why_not(mirror: Due, state: State, world: World, found: Outlook, now: float) -> str:
+    if found.kind == RUNNING and state.next_attempt_at is not None:
+        return "waits for its next attempt" if state.next_attempt_at > now else "waits for a slot for its next attempt"
     if found.kind == RUNNING:
         return "is being started" if state.status == LAUNCHING else "is being synced"
     if found.kind == CLOSED:

@@ -217,8 +217,8 @@ HEAVY = {
 """What would cost every run and every tick milliseconds."""
 
 BUDGETS = [
-    pytest.param("import runner.work", {"shlex", "runner.api", "runner.deletion_limits"}, 34, id="tick"),
-    pytest.param(f"import runner.run, runner.providers.command; {HOOKS}", {"schemas.rsync_options"}, 57, id="command"),
+    pytest.param("import runner.work", {"shlex", "runner.api", "runner.deletion_limits"}, 35, id="tick"),
+    pytest.param(f"import runner.run, runner.providers.command; {HOOKS}", {"schemas.rsync_options"}, 58, id="command"),
     pytest.param(f"import runner.run, runner.providers.rsync; {HOOKS}", {"runner.providers.command"}, 64, id="rsync"),
 ]
 """What a program loads, what it must not load beside what is heavy, and how many of our modules at most."""

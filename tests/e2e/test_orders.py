@@ -160,8 +160,7 @@ def test_a_wait_between_attempts_is_over_when_the_run_is_told_to_stop(
     gate.script.write_text(f"#!/bin/sh\necho $TUNASYNC_MIRROR_NAME $$ >> {gate.starts}\nexit 1\n")
     repository.commit({"a.yml": gate.mirror("retry: 2\nretry_delay: 1h\n")}, "Add a")
     worker.command("follow", "--start")
-    syncing(worker, gate, "a")
-    wait_until(lambda: not alive(gate.begun("a")[0]), "the first attempt is over")
+    wait_until(lambda: upcoming(worker)["a"]["why"] == "waits for its next attempt", "the first attempt is over")
 
     worker.command("stop", "a")
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from runner.places import Places
-from tests.e2e.gate import upcoming
-from tests.e2e.parts import ConfigRepository, Manager, RsyncDaemon, Worker, free_port
+from tests.e2e.gate import Gate, status, syncing, upcoming
+from tests.e2e.parts import ConfigRepository, Manager, RsyncDaemon, Worker, free_port, wait_until
 
 MINUTE = 60
 
@@ -116,3 +116,63 @@ def test_the_manager_shows_when_a_mirror_is_tried_again(
     job = manager.jobs()["m"]
     assert job["status"] == "failed"
     assert abs(job["next_schedule_ts"] - job["last_ended_ts"] - 10 * MINUTE) <= 1
+
+
+# Between the attempts of one run
+
+
+@pytest.fixture
+def one_slot(repository: ConfigRepository, worker: Worker) -> Worker:
+    """A worker that syncs one mirror at a time."""
+    repository.commit({"_workers.yml": "workers:\n  w1: {slots: 1}\n"}, "One slot")
+    return worker
+
+
+def test_another_mirror_is_synced_while_a_run_waits_for_its_next_attempt(
+    repository: ConfigRepository, one_slot: Worker, gate: Gate
+) -> None:
+    fails = "provider: command\nupstream: x\ncommand: 'sh -c \"exit 7\"'\nretry: 2\nretry_delay: 1h\n"
+    repository.commit({"a.yml": fails, "b.yml": gate.mirror()}, "Add two")
+
+    one_slot.command("follow", "--start")
+
+    syncing(one_slot, gate, "b")
+    rows, run = upcoming(one_slot), one_slot.run_of("a")
+    assert (rows["a"]["status"], rows["a"]["waits_for"]) == ("pre-syncing", "running")
+    assert rows["a"]["why"] == "waits for its next attempt"
+    assert (run.status, run.attempts) == ("pre-syncing", 1)
+    assert run.reason.startswith("attempt 1 of 2 failed: the command exited with 7. The next attempt begins at ")
+    assert one_slot.command("run", "a", check=False).stderr.count("a is being synced already") == 1
+
+    one_slot.command("stop", "a")
+    status(one_slot, "a", "paused")
+    gate.open.touch()
+    status(one_slot, "b", "success")
+    assert (one_slot.run_of("a").status, one_slot.run_of("a").attempts) == ("stopped", 1)
+
+
+def test_the_next_free_slot_is_for_the_attempt_that_waits_and_not_for_another_mirror(
+    repository: ConfigRepository, one_slot: Worker, gate: Gate, tmp_path: Path
+) -> None:
+    may_fail, script = tmp_path / "may-fail", tmp_path / "a-script"
+    first = f"while [ ! -e {may_fail} ]; do sleep 0.05; done; touch failed; exit 7"
+    script.write_text(f"#!/bin/sh\necho a $$ >> {gate.starts}\n[ -e failed ] || {{ {first}; }}\n")
+    script.chmod(0o755)
+    again = gate.mirror("retry: 2\nretry_delay: 1s\n").replace(str(gate.script), str(script))
+    repository.commit({"a.yml": again, "b.yml": gate.mirror(), "c.yml": gate.mirror()}, "Add three")
+    one_slot.command("follow", "--start")
+    syncing(one_slot, gate, "a")
+    one_slot.command("start", "--force", "b")
+    syncing(one_slot, gate, "b")
+
+    may_fail.touch()
+
+    waits = "waits for a slot for its next attempt"
+    wait_until(lambda: upcoming(one_slot)["a"]["why"] == waits, "the pause of a is over")
+    one_slot.command("tick")
+    assert (len(gate.begun("a")), gate.begun("c")) == (1, [])
+    gate.open.touch()
+    status(one_slot, "c", "success")
+    assert [line.split()[0] for line in gate.starts.read_text().splitlines()] == ["a", "b", "a", "c"]
+    run = one_slot.run_of("a")
+    assert (run.status, run.attempts, run.reason) == ("success", 2, "")

@@ -127,6 +127,26 @@ def test_each_step_of_a_run_is_told_while_it_goes_on(
         wait_until(lambda: model.words("m") == ["pre-syncing", "syncing", "success"], "it has ended")
 
 
+def test_a_run_is_told_as_failed_between_two_attempts_as_one_of_its_own_workers_tells_it(
+    repository: ConfigRepository, subject: Worker, model: Model, gate: Gate
+) -> None:
+    gate.script.write_text(
+        f"#!/bin/sh\n[ -e failed ] || {{ touch failed; exit 7; }}\nwhile [ ! -e {gate.open} ]; do sleep 0.05; done\n"
+    )
+    repository.commit({"m.yml": gate.mirror("measure_size: false\nretry: 2\nretry_delay: 1s\n")}, "Add m")
+    with lingering(subject):
+        subject.command("follow", "--start")
+        words = ["pre-syncing", "syncing", "failed", "syncing"]
+        wait_until(lambda: model.words("m") == words, "its second attempt is under way")
+        found = shown(model, "m")
+        assert found["last_started"] < found["last_ended"], "the run has not begun anew"
+        gate.open.touch()
+        wait_until(lambda: model.words("m") == [*words, "success"], "it has ended")
+    told = [json.loads(body or "{}") for _method, path, _kind, body in model.heard if path.endswith("/jobs/m")]
+    messages = [each["error_msg"] for each in told if each.get("status") == "failed"]
+    assert [message.partition(".")[0] for message in messages] == ["attempt 1 of 2 failed: the command exited with 7"]
+
+
 def test_what_it_missed_comes_in_order_and_a_lost_memory_is_met_anew(
     repository: ConfigRepository, subject: Worker, model: Model, gate: Gate
 ) -> None:

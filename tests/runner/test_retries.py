@@ -15,11 +15,14 @@ from runner.schedule import (
     DUE,
     HELD,
     LATER,
+    RUNNING,
+    Decision,
     Order,
     Rules,
     State,
     World,
     count_failures,
+    decide,
     due_at,
     next_run_at,
     outlook,
@@ -27,7 +30,7 @@ from runner.schedule import (
 )
 from runner.upcoming import rows_of
 from schemas.records import SyncWindows
-from schemas.states import FAILED, INTERRUPTED, LAUNCH_FAILED, QUEUED, REFUSED, SUCCESS, TIMED_OUT
+from schemas.states import FAILED, INTERRUPTED, LAUNCH_FAILED, PRE_SYNCING, QUEUED, REFUSED, SUCCESS, SYNCING, TIMED_OUT
 
 from .syncing import Site
 
@@ -136,6 +139,28 @@ def test_next_says_why_a_mirror_is_due_before_its_interval() -> None:
     assert why(failed(True), daily) == "by its times, 5 8 * * *"
 
 
+# A run that waits between two attempts
+
+
+def test_a_run_that_waits_for_its_next_attempt_has_no_slot_until_its_pause_is_over() -> None:
+    mirrors = [Due(name, HOUR) for name in "abc"]
+    waits = State(PRE_SYNCING, NOW - 60, NOW - HOUR, next_attempt_at=NOW + 10)
+    world = World(Rules("w1", 1), {"a": waits}, {}, frozenset("abc"))
+
+    assert decide(mirrors, world, NOW) == Decision(["b"], ["c"], None, [])
+    assert decide(mirrors, world, NOW + 10) == Decision([], ["b", "c"], None, []), "the next slot is for its attempt"
+    assert outlook(mirrors[0], world, NOW) == (RUNNING, NOW + 10, ())
+    rows = {now: rows_of(mirrors, world, now) for now in (NOW, NOW + 10)}
+    told = {now: next(row.why for row in each if row.mirror == "a") for now, each in rows.items()}
+    assert told == {NOW: "waits for its next attempt", NOW + 10: "waits for a slot for its next attempt"}
+
+
+def test_hours_that_stop_runs_stop_one_that_waits_for_its_next_attempt() -> None:
+    mirror = Due("a", HOUR, sync_windows=SyncWindows(("22:00-06:00",), stop_running=True))
+    waits = State(PRE_SYNCING, NOW - 4 * HOUR, next_attempt_at=NOW + 10)
+    assert decide([mirror], World(RULES, {"a": waits}, {}, frozenset("a")), NOW).stop == ["a"]
+
+
 # What is such a failure
 
 
@@ -242,3 +267,54 @@ def test_a_journal_of_before_knows_of_no_failure_to_reach_the_upstream(tmp_path:
     with journal.opened(path) as book:
         assert book.states()["debian"] == State(FAILED, last_ended_at=50.0, failures=3)
         assert end(book, FAILED, unreached=True) == (4, 1)
+
+
+def test_a_run_between_two_attempts_reports_why_and_has_no_slot(tmp_path: Path) -> None:
+    with journal.opened(str(tmp_path / "journal.db")) as book:
+        run = book.begin(None, SUBJECT, NOW)
+        assert run is not None
+        book.attempt(run, "debian", SYNCING, 1, NOW)
+        assert (book.busy_slots(), book.busy_slots(besides="debian")) == (1, 0)
+
+        book.wait_between_attempts(run, "debian", NOW + 60, "attempt 1 of 2 failed: no", NOW + 1)
+
+        assert (book.busy_slots(), [each.status for each in book.active()]) == (0, [PRE_SYNCING])
+        assert book.states()["debian"].next_attempt_at == NOW + 60
+        other = book.begin(None, SUBJECT._replace(name="ubuntu"), NOW + 2)
+        assert other is not None
+        assert not book.claim_slot("debian", 1)
+        book.end(other, "ubuntu", Ending(SUCCESS), NOW + 60)
+        assert book.claim_slot("debian", 1)
+        assert (book.busy_slots(), book.states()["debian"].next_attempt_at) == (1, None)
+
+        book.attempt(run, "debian", SYNCING, 2, NOW + 61)
+        told = [each for report in book.outbox(100, 10_000_000) for each in report["statuses"]]
+        steps = [(each["status"], each["run"]["reason"]) for each in told if each["mirror"] == "debian"]
+        assert steps[-3:] == [(SYNCING, ""), (PRE_SYNCING, "attempt 1 of 2 failed: no"), (SYNCING, "")]
+
+
+def test_a_run_that_dies_between_two_attempts_is_cut_off(tmp_path: Path) -> None:
+    with journal.opened(str(tmp_path / "journal.db")) as book:
+        run = book.begin(None, SUBJECT, NOW)
+        assert run is not None
+        book.wait_between_attempts(run, "debian", NOW + DAY, "attempt 1 of 2 failed: no", NOW + 1)
+        (active,) = book.active()
+        assert book.settle(active, Ending(INTERRUPTED, "it is gone"), NOW + 2)
+        state, ended = book.states()["debian"], book.run(run)
+        assert (state.status, state.next_attempt_at) == (INTERRUPTED, None)
+        assert ended is not None and ended.reason == "it is gone"
+
+
+def test_a_journal_of_before_knows_of_no_wait(tmp_path: Path) -> None:
+    path = str(tmp_path / "old.db")
+    before = next(number for number, step in enumerate(MIGRATIONS) if "next_attempt_at" in step)
+    connection = sqlite3.connect(path)
+    for step in MIGRATIONS[:before]:
+        connection.executescript(step)
+    connection.execute("INSERT INTO identity (journal, acknowledged) VALUES ('x', 0)")
+    connection.execute("INSERT INTO mirror (name, upstream, is_master, status) VALUES ('debian', 'x', 1, 'syncing')")
+    connection.execute(f"PRAGMA user_version={before}")
+    connection.commit()
+    with journal.opened(path) as book:
+        assert (book.busy_slots(), book.states()["debian"]) == (1, State(SYNCING))
+    connection.close()
