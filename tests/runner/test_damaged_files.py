@@ -234,7 +234,7 @@ def test_a_damaged_window_in_the_plan_is_named(machine: Machine, value: str) -> 
         "UPDATE mirror SET last_ended_at = 1e300", "UPDATE override SET kind = 'disablee'",
         "UPDATE run SET status = x'00'",
         "UPDATE outbox SET content = '{}'", "UPDATE mirror SET failures = 'y'",
-        "INSERT INTO command VALUES (1, 'ping', '7', 0, 'x', '', '')",
+        "INSERT INTO command (number, kind, mirrors, force, issued_by) VALUES (1, 'ping', '7', 0, 'x')",
     ],
 )  # fmt: skip
 def test_what_cannot_be_in_a_journal_is_named(machine: Machine, change: str) -> None:
