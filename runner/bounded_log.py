@@ -25,7 +25,8 @@ class BoundedLog:
     def trim(self, log: int) -> None:
         """Cut the middle of the log that the descriptor `log` writes when it has grown too large.
 
-        Half of it is the beginning. Of the rest half is kept, so that little is moved each time. Raises OSError.
+        Half of it is the beginning. Of the rest a quarter is kept, so that a byte is moved for every three that come.
+        Raises OSError.
         """
         size = os.fstat(log).st_size
         if size <= self._limit:
@@ -38,7 +39,7 @@ class BoundedLog:
 
     def _remove_middle(self, handle: int, size: int) -> None:
         marked = len(_MARK.format(limit=self._limit, cut=0)) if self._cut else 0
-        keep_from = _line_start(handle, size - self._head // 2)
+        keep_from = _line_start(handle, size - self._head // 4)
         self._cut += keep_from - self._head - marked
         place = self._head
         place += os.pwrite(handle, _MARK.format(limit=self._limit, cut=self._cut).encode(), place)

@@ -5,6 +5,7 @@ A process runs in a session of its own, so that a stop reaches its whole group: 
 """
 
 import contextlib
+import fcntl
 import os
 import select
 import signal
@@ -22,6 +23,14 @@ _FIRST = 200
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 _adopting = False
+
+_PIPE = 256 * 1024
+"""Bytes of output that may gather before the process that prints them has to wait for us; where a user's pipes are too
+many already, the usual 64 KiB."""
+
+PAUSE = 0.005
+"""Seconds for which output may gather after a read that found less than half a pipe of it. Else each line of a program
+would wake us, which costs more than to write it."""
 
 EXITED, TIMED_OUT, INTERRUPTED = "exited", "timed-out", "interrupted"
 
@@ -114,18 +123,18 @@ class _Output:
         self._sink = sink
         self._rest = b""
 
-    def read(self) -> bool:
-        """Hand on what is there; False at the end."""
-        data = os.read(self.descriptor, 65536)
+    def read(self) -> int:
+        """Hand on what is there; gives how many bytes, 0 at the end."""
+        data = os.read(self.descriptor, _PIPE)
         if data:
             self._sink(data)
-        return bool(data)
+        return len(data)
 
     def close(self) -> None:
         """Keep what is left, up to the pipe's own size: all that could write more has been ended."""
         os.set_blocking(self.descriptor, False)
         with contextlib.suppress(BlockingIOError):
-            while data := os.read(self.descriptor, 65536):
+            while data := os.read(self.descriptor, _PIPE):
                 self._rest += data
         os.close(self.descriptor)
 
@@ -140,7 +149,7 @@ def _spawn_into(
     argv: Sequence[str], env: Mapping[str, str], cwd: str, log: int, keep: Sequence[int], sinks: Sequence[Sink]
 ) -> tuple[int, list[_Output]]:
     """Start a process whose output goes to the log, to one sink, or to one sink and its errors to another."""
-    pipes = [os.pipe2(os.O_CLOEXEC) for _sink in sinks]
+    pipes = [_pipe() for _sink in sinks]
     targets = [target for _source, target in pipes] or [log]
     try:
         pid = _spawn(argv, env, cwd, (targets[0], targets[-1]), keep)
@@ -152,6 +161,13 @@ def _spawn_into(
         for _source, target in pipes:
             os.close(target)
     return pid, [_Output(source, sink) for (source, _target), sink in zip(pipes, sinks, strict=True)]
+
+
+def _pipe() -> tuple[int, int]:
+    source, target = os.pipe2(os.O_CLOEXEC)
+    with contextlib.suppress(OSError):
+        fcntl.fcntl(source, fcntl.F_SETPIPE_SZ, _PIPE)
+    return source, target
 
 
 def adopt_orphans() -> None:
@@ -247,9 +263,12 @@ def _set_likelihood(points: int) -> None:
 def _wait(watch: int, stop: Stop, timeout: float | None, outputs: Sequence[_Output]) -> str:
     """Wait for the end of the process, the time-out or a stop, whichever comes first; hand on its output meanwhile."""
     deadline = None if timeout is None else time.monotonic() + timeout
-    poll = select.poll()
-    for descriptor in (watch, stop.descriptor, *(output.descriptor for output in outputs)):
+    poll, quiet = select.poll(), select.poll()
+    for descriptor in (watch, stop.descriptor):
         poll.register(descriptor, select.POLLIN)
+        quiet.register(descriptor, select.POLLIN)
+    for output in outputs:
+        poll.register(output.descriptor, select.POLLIN)
     while stop.signal is None:
         left = None if deadline is None else deadline - time.monotonic()
         if left is not None and left <= 0:
@@ -259,9 +278,15 @@ def _wait(watch: int, stop: Stop, timeout: float | None, outputs: Sequence[_Outp
             return EXITED
         if stop.descriptor in events:
             os.read(stop.descriptor, 4096)
+        found = 0
         for output in outputs:
-            if output.descriptor in events and not output.read():
-                poll.unregister(output.descriptor)
+            if output.descriptor in events:
+                count = output.read()
+                found = max(found, count)
+                if not count:
+                    poll.unregister(output.descriptor)
+        if 0 < found < _PIPE // 2:
+            quiet.poll(PAUSE * 1000)
     return INTERRUPTED
 
 

@@ -130,12 +130,13 @@ def accepts(port: int) -> bool:
 class RsyncDaemon(Server):
     """A real rsync daemon with a module for each folder that it is given."""
 
-    def __init__(self, folder: Path, modules: Mapping[str, Path], options: str = "") -> None:
+    def __init__(self, folder: Path, modules: Mapping[str, Path], options: str = "", uid: int = 0) -> None:
+        """`uid` is the user who reads the modules, where the tests' own is root."""
         folder.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
         config = folder / "rsyncd.conf"
         if os.geteuid() == 0:
-            options += "\nuid = 0\ngid = 0"  # else it reads as nobody, whom a home folder does not let in
+            options += f"\nuid = {uid}\ngid = {uid}"  # else it reads as nobody, whom a home folder does not let in
         parts = [f"pid file = {folder}/rsyncd.pid\nuse chroot = no\nlog file = {folder}/rsyncd.log\n{options}\n"]
         parts += [f"[{name}]\npath = {path}\nread only = yes\n" for name, path in modules.items()]
         config.write_text("".join(parts))

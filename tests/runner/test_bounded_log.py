@@ -1,13 +1,17 @@
 """An attempt's log is bounded: its beginning and its end stay, and the cut is marked."""
 
+import contextlib
 import os
 import re
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from runner.bounded_log import LEAST, BoundedLog
 from runner.providers import rsync
+from tests.e2e.parts import RsyncDaemon
 
 from .syncing import Site
 
@@ -53,8 +57,43 @@ def test_a_command_that_prints_much_leaves_a_bounded_log(tmp_path: Path, pattern
     assert ending.reason == "the command exited with 4. The log says: fatal: last"
 
 
+@pytest.fixture
+def closed(tmp_path: Path) -> Iterator[Site]:
+    """A synced mirror of an upstream that has lost `old` since, and has a folder that its daemon cannot read now."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as at_end:  # a tmp_path lets only its owner in
+        upstream = Path(folder)
+        upstream.chmod(0o755)
+        for path in ("old", "kept", "closed/file"):
+            (upstream / path).parent.mkdir(exist_ok=True)
+            (upstream / path).write_text(path)
+        with RsyncDaemon(tmp_path / "daemon", {"files": upstream}, uid=65534) as daemon:
+            site = Site(tmp_path, daemon.url("files"))
+            assert site.sync().status == "success"
+            (upstream / "old").unlink()
+            (upstream / "closed").chmod(0)
+            at_end.callback((upstream / "closed").chmod, 0o755)
+            yield site
+
+
+@pytest.mark.parametrize("provider", ["rsync", "two-stage-rsync"])
+@pytest.mark.parametrize("limit", ["50%", "100%"])
+def test_rsync_itself_exits_with_23_and_the_success_says_that_deletions_were_skipped(
+    closed: Site, provider: str, limit: str
+) -> None:
+    ending = closed.sync(provider=provider, rsync_success_exit_codes=(23,), max_delete=limit)
+    assert (ending.status, ending.reason, ending.exit_code) == ("success", "", 23)
+    assert "deletions were skipped: rsync could not read or write everything" in ending.log_tail
+    assert {path.name for path in closed.directory.iterdir()} == {"old", "kept", "closed"}
+
+
+def test_rsync_itself_exits_with_23_which_fails_a_run_that_does_not_accept_it(closed: Site) -> None:
+    ending = closed.sync()
+    assert (ending.status, ending.exit_code) == ("failed", 23)
+    assert "Permission denied" in ending.reason
+
+
 def test_a_success_says_that_deletions_were_skipped(tmp_path: Path) -> None:
-    """What an upstream cannot read keeps rsync from deleting; here a daemon's own message stands for it."""
+    """What an upstream cannot read keeps rsync from deleting; here a program's own message stands for it."""
     site = Site(tmp_path, "")
     program = tmp_path / "rsync"
     program.write_text("#!/bin/sh\necho 'IO error encountered -- skipping file deletion'\nexit 23\n")

@@ -154,6 +154,20 @@ def test_exit_codes_and_signals_are_told(tmp_path: Path) -> None:
     assert run(["sleep", "100"], tmp_path, timeout=0.1).cause == process.TIMED_OUT
 
 
+def test_a_process_that_prints_line_by_line_does_not_wake_us_for_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And none of it is lost: what gathers while nobody reads is read at the end, for which the pause ends as well."""
+    monkeypatch.setattr(process, "PAUSE", 100_000.0)
+    pieces: list[bytes] = []
+    lines = "import os\nfor number in range(5000): os.write(1, b'%05d\\n' % number)"
+    argv = [sys.executable, "-c", lines]
+    exited = process.run(argv, os.environ, str(tmp_path), -1, (), None, process.Stop(), [pieces.append])
+    assert exited == process.Exit(0)
+    assert b"".join(pieces) == b"".join(b"%05d\n" % number for number in range(5000))
+    assert len(pieces) <= 3, "the first lines, the others, the end"
+
+
 def test_a_process_gets_a_session_of_its_own_no_input_and_default_signals(tmp_path: Path) -> None:
     script = "cat /proc/$$/stat; cat; pwd; exec grep -E 'Sig(Blk|Ign)' /proc/self/status"
 
