@@ -40,6 +40,9 @@ _LAST_REQUESTS = 0.2
 """Seconds between the last connection that is accepted and the end of idle ones: its request is on its way. Those that
 come later wait in the socket, if a service manager holds that, for the next process."""
 
+_FIRST_REQUESTS = 5.0
+"""Seconds in which accepted connections may shake hands and send a first request then: no other process gets it."""
+
 _TICKS = 10
 """Ticks of the server, of which each takes a tenth of a second, between two looks at deadlines and the certificate."""
 
@@ -148,15 +151,33 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._bells.close()
+        self._gate.is_ending = True
         if self._acceptor:
             self._acceptor.stop()
         for server in self.servers:
             server.close()
-        for connection in list(self.server_state.connections):
-            if isinstance(connection, Connection) and connection.is_at_work():
-                connection.shutdown()  # its answer says that nothing more is read
-        await asyncio.sleep(_LAST_REQUESTS)
+        await self._take_last_requests()
+        if self._acceptor:
+            self._acceptor.end()
         await super().shutdown(sockets)
+
+    async def _take_last_requests(self) -> None:
+        """Let what was accepted bring its request; the answers say that nothing more is read."""
+        for connection in self._connections():
+            if connection.is_at_work():
+                connection.shutdown()
+        began = asyncio.get_running_loop().time()
+        await asyncio.sleep(_LAST_REQUESTS)
+        while self._is_expecting() and asyncio.get_running_loop().time() < began + _FIRST_REQUESTS:
+            await asyncio.sleep(_LAST_REQUESTS / 4)
+
+    def _is_expecting(self) -> bool:
+        """Whether a connection that was accepted has brought no request yet."""
+        is_shaking_hands = self._acceptor is not None and self._acceptor.is_shaking_hands
+        return is_shaking_hands or any(connection.is_expecting() for connection in self._connections())
+
+    def _connections(self) -> list[Connection]:
+        return [each for each in self.server_state.connections if isinstance(each, Connection)]
 
 
 def _allow_files(wanted: int) -> None:

@@ -41,11 +41,19 @@ class Acceptor:
         """Accept from now on."""
         self._here.add_reader(self._listener, self._accept)
 
+    @property
+    def is_shaking_hands(self) -> bool:
+        """Whether some connection has no handshake yet."""
+        return bool(self._handshakes)
+
     def stop(self) -> None:
-        """Accept no more, and end what has not shaken hands."""
+        """Accept no more. Handshakes go on."""
         if self._pause:
             self._pause.cancel()
         self._here.remove_reader(self._listener)
+
+    def end(self) -> None:
+        """End what has not shaken hands."""
         for handshake in self._handshakes:
             handshake.cancel()
 

@@ -135,6 +135,8 @@ class _Guarded(HttpToolsProtocol):
         if not self._is_deaf:
             super().on_headers_complete()
             self.under_way, self._is_whole = self.under_way + 1, False
+            if self.gate.is_ending:
+                self.shutdown()  # its answer says that nothing more is read
 
     def on_body(self, body: bytes) -> None:
         if not self._is_deaf:
@@ -160,6 +162,10 @@ class _Guarded(HttpToolsProtocol):
     def is_at_work(self) -> bool:
         """Whether a request of this connection is still to be answered."""
         return self.cycle is not None and not self.cycle.response_complete
+
+    def is_expecting(self) -> bool:
+        """Whether the first request of this connection is still to come, or a part of a head is there."""
+        return not self._is_deaf and not self.is_at_work() and (self.cycle is None or self._head > 0)
 
     def shutdown(self) -> None:
         """End when nothing is under way. With TLS that waits for the other side, which need not be listening."""

@@ -32,6 +32,7 @@ class Gate:
 
     def __init__(self, limits: Limits, uncounted: Iterable[Network] = ()) -> None:
         self.limits = limits
+        self.is_ending = False  # set when the server ends: each connection gets no more than one answer
         self.ended = dict.fromkeys((TOO_MANY, TOO_MANY_OF_ADDRESS, TOO_LARGE, TOO_SLOW, MALFORMED, NOT_READ), 0)
         self._uncounted = tuple(uncounted)
         self._open: dict[Deadlines, str | None] = {}
