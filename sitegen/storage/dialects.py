@@ -171,8 +171,7 @@ class Postgresql:
         except ImportError as error:
             raise SkipjackError(
                 f"The driver for PostgreSQL is not there: {error}.",
-                "Install it in this environment: `pip install 'psycopg[binary]'`, or the extra `postgresql` of "
-                "Skipjack.",
+                "Install it beside Skipjack: `pip install 'psycopg[binary]'`, as docs/manager.md shows.",
             ) from error
         event.listen(engine, "do_connect", self._open)
         event.listen(engine, "connect", _set_up_postgresql)

@@ -9,6 +9,17 @@ from typing import NamedTuple
 ROOT = Path(__file__).parents[2]
 PAGES = ("README.md", "mirrors/README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))))
 
+RUN_IN = {
+    "README.md": "tests/system/test_documents.py",
+    "docs/api.md": "tests/system/test_documents.py",
+    "docs/containers.md": "tests/system/test_documents.py",
+    "docs/from-tunasync.md": "tests/system/test_migration.py",
+    "docs/manager.md": "tests/system/test_documents.py",
+    "docs/settings.md": "tests/system/test_documents.py",
+    "docs/systemd.md": "tests/system/test_documents.py",
+}
+"""The test that runs the commands of each page, on a machine of its own."""
+
 _FENCE = re.compile(r"```(\w*)\n(.*?)\n```$", re.M | re.S)
 _CODE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 

@@ -13,7 +13,7 @@ import pytest
 import runner.cli
 import sitegen.cli
 
-from .pages import PAGES, ROOT, Block, blocks, commands, inline
+from .pages import PAGES, ROOT, RUN_IN, Block, blocks, commands, inline
 
 PARSERS = {"skipjack": runner.cli._parser, "skipjack-manager": sitegen.cli._parser}
 
@@ -94,6 +94,12 @@ def test_the_programs_take_every_command_line(place: str, words: tuple[str, ...]
 def test_a_command_that_is_none_would_be_seen(words: list[str]) -> None:
     assert parses(words[0], words[1:])
     assert not names_a_command(words[0], words[1:])
+
+
+def test_the_commands_of_each_page_are_run_by_a_test() -> None:
+    assert {page for page in PAGES if blocks(page, "sh")} == RUN_IN.keys()
+    for page, test in RUN_IN.items():
+        assert page in (ROOT / test).read_text("utf-8"), test
 
 
 def test_every_target_of_make_is_one() -> None:

@@ -53,16 +53,22 @@ def make_installed(folder: Path) -> Path:
 
 
 def _wheels(folder: Path) -> Path:
-    """Skipjack and what it needs as packages for PYTHON."""
+    """Skipjack and what it needs as packages for PYTHON, with what builds it once more from its folder."""
     source, venv = folder / "source", folder / "venv"
-    source.mkdir()
-    for name in ROOMS:
-        copy = shutil.copytree if (CHECKOUT / name).is_dir() else shutil.copy
-        copy(CHECKOUT / name, source / name)
+    copy_source(source)
     subprocess.run([PYTHON, "-m", "venv", str(venv)], check=True)
     pip = [str(venv / "bin/pip"), "wheel", "--quiet", "--constraint", "constraints.txt"]
-    subprocess.run([*pip, "--wheel-dir", str(folder / "wheels"), "."], cwd=source, check=True)
+    words = [*pip, "--wheel-dir", str(folder / "wheels"), ".[postgresql]", "setuptools>=80"]
+    subprocess.run(words, cwd=source, check=True)
     return folder / "wheels"
+
+
+def copy_source(folder: Path) -> None:
+    """Copy what Skipjack is installed from."""
+    folder.mkdir()
+    for name in ROOMS:
+        copy = shutil.copytree if (CHECKOUT / name).is_dir() else shutil.copy
+        copy(CHECKOUT / name, folder / name)
 
 
 def install_version(box: Box, folder: str) -> None:
