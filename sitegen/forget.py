@@ -17,7 +17,7 @@ def forget(settings: ManagerSettings, worker: str) -> None:
     by = Entry(time.time(), audit.person(), "", "", "command line", {})
     with Store(settings.state_dir, settings.database, settings.site_dir) as store:
         try:
-            tunasync_store.forget(store, worker, by)
+            store.write(tunasync_store.forget, worker, by)
         except Refused as error:
             raise SkipjackError(f"No worker `{worker}` was ever heard of.", "The workers' page has all.") from error
     poke(settings.run_dir)

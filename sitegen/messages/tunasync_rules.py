@@ -5,6 +5,7 @@ Keys count in any case, unknown ones and nulls are ignored, and anything of a wr
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from schemas.names import is_name
@@ -119,6 +120,7 @@ def parts(found: Message, key: str) -> list[Message]:
     return [_message(item, f"each item of `{key}`") for item in items]
 
 
+@lru_cache(maxsize=8192)  # a schedule has the times of all mirrors, after each run of any of them
 def seconds(text: str) -> float | None:
     """A time as Go writes it in Unix seconds, None for one that was never set; Refused for anything else."""
     match = _TIME.fullmatch(text)

@@ -4,6 +4,7 @@ A worker whose clock is ahead would have its mirrors fresh until that future has
 a clock that is right again leaves no other trace.
 """
 
+import math
 from typing import Any, TypeVar
 
 from schemas.report import Envelope, MirrorStatus, Override, Probe, Progress, Report, Run
@@ -21,7 +22,7 @@ _Record = TypeVar("_Record", MirrorStatus, Run, Probe, Override, Progress)
 
 
 class Receipt:
-    """Limits the times of an envelope to when it was received (Unix seconds, manager's clock)."""
+    """Limits the times of an envelope to when it was received (Unix seconds, manager's clock; infinite: to nothing)."""
 
     def __init__(self, received_at: float) -> None:
         self._at = received_at
@@ -41,6 +42,8 @@ class Receipt:
 
     def status(self, report: Report, told: MirrorStatus) -> MirrorStatus:
         """A status of a report in which nothing happened after it was received."""
+        if self._at == math.inf:
+            return told
         status = self._limited(told, _STATUS)
         changed: dict[str, Any] = {}
         for name, names in (("override", ("since",)), ("run", _RUN), ("probe", _PROBE)):

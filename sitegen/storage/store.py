@@ -2,11 +2,11 @@
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import Any, Self
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from sqlalchemy import Connection, Select, delete, select, update
 
@@ -21,6 +21,9 @@ from sitegen.storage.dialects import select_of, upsert
 __all__ = ["Reader", "Store", "StoreError"]
 
 _CHUNK = 200
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _COUNT_CHANGE = "UPDATE meta SET value = value + 1 WHERE name = 'changes' RETURNING value"
 
@@ -65,6 +68,11 @@ class Store:
         """Keep a batch of envelopes in one transaction; the answers are true once this has returned."""
         with self.database.writing() as tx:
             return apply_in(tx, deliveries)
+
+    def write(self, work: Callable[Concatenate[Connection, P], T], *arguments: P.args, **named: P.kwargs) -> T:
+        """Do something in a transaction of its own."""
+        with self.database.writing() as tx:
+            return work(tx, *arguments, **named)
 
     def changes(self) -> int:
         """The number that rises with everything that alters a page."""

@@ -17,7 +17,6 @@ from sitegen.messages.model import TUNASYNC, Delivery, Kept
 from sitegen.messages.tunasync_rules import Job, Message, stamp
 from sitegen.storage import damage, store, tables, tunasync_rows, tunasync_store
 from sitegen.storage.dialects import select_of
-from sitegen.storage.store import Store
 
 _SEEN = {
     "sqlite": "UPDATE tunasync_workers SET last_online = ? WHERE name = ?",
@@ -53,13 +52,12 @@ class Outcome(NamedTuple):
     told: list[Told]
 
 
-def apply(opened: Store, deliveries: Sequence[Delivery], posts: Sequence[Post]) -> Outcome:
-    """Keep both kinds in one transaction; the answers are true once this has returned."""
-    with opened.transaction(writing=True) as tx:
-        known = _Known(tx, posts)
-        told = [known.tell(post) for post in posts]
-        kept = store.apply_in(tx, [*deliveries, *known.deliveries()])
-        _write(tx, known)
+def apply_in(tx: Connection, deliveries: Sequence[Delivery], posts: Sequence[Post]) -> Outcome:
+    """Keep both kinds in a transaction; the answers are true once it has been committed."""
+    known = _Known(tx, posts)
+    told = [known.tell(post) for post in posts]
+    kept = store.apply_in(tx, [*deliveries, *known.deliveries()])
+    _write(tx, known)
     return Outcome(Kept(kept.answers[: len(deliveries)], kept.news), told)
 
 

@@ -1,7 +1,7 @@
 """The rows of Go workers' jobs: what is told again of them, read, written, and what pages need of it."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 
 from sqlalchemy import Connection, select
@@ -10,10 +10,17 @@ from schemas.report import Problem
 from schemas.terminal import plain
 from sitegen.messages import tunasync_rules
 from sitegen.messages.model import TUNASYNC, Facts, WorkerState
-from sitegen.messages.tunasync_rules import UNKNOWN_SIZE, Job
+from sitegen.messages.tunasync_rules import UNKNOWN_SIZE, ZERO_RFC3339, Job
 from sitegen.storage import damage
 from sitegen.storage.dialects import upsert
 from sitegen.storage.tables import mirror_state, tunasync_jobs, tunasync_rejected
+
+_KEYS = tunasync_rules.new_job("", "").told.keys()
+
+_OF_WORKER = {
+    "sqlite": "SELECT mirror, document FROM tunasync_jobs WHERE worker = ?",
+    "postgresql": "SELECT mirror, document FROM tunasync_jobs WHERE worker = %s",
+}
 
 
 def read(worker: str, mirror: str, text: str) -> Job:
@@ -24,7 +31,7 @@ def read(worker: str, mirror: str, text: str) -> Job:
 def decode(text: str) -> Job:
     """Read a document of the table; KeyError, TypeError or ValueError when it is damaged."""
     job = Job(**json.loads(text))
-    missing = tunasync_rules.new_job("", "").told.keys() - job.told.keys()
+    missing = _KEYS - job.told.keys()
     if missing:
         raise KeyError(*sorted(missing))
     return job
@@ -34,6 +41,19 @@ def write(tx: Connection, jobs: Iterable[Job]) -> None:
     """Put jobs in the place of those that were there."""
     rows = [(job.told["worker"], job.told["name"], json.dumps(job._asdict())) for job in jobs]
     upsert(tx, tunasync_jobs, ("worker", "mirror", "document"), rows)
+
+
+def otherwise_scheduled(tx: Connection, worker: str, times: Mapping[str, str]) -> list[Job]:
+    """The jobs of a worker whose next run is not that of a complete schedule. A worker sends one after each run, and
+    most times are the same, so the other jobs are not decoded."""
+    rows = tx.exec_driver_sql(_OF_WORKER[tx.dialect.name], (worker,)).all()
+    other = [row for row in rows if not _is_scheduled(row[1], times.get(row[0], ZERO_RFC3339))]
+    return list(damage.sound(partial(read, worker, *row) for row in other))
+
+
+def _is_scheduled(text: object, at: str) -> bool:
+    """Whether a document has a next run. A text in it can have no quotes as these, because JSON escapes them."""
+    return isinstance(text, str) and f'"next_schedule": "{at}"' in text
 
 
 def sizes(

@@ -20,37 +20,35 @@ from sitegen.storage.store import Store
 from sitegen.storage.tables import tunasync_jobs, tunasync_workers
 
 
-def register(opened: Store, name: str, url: str, now: int) -> dict[str, str]:
+def register(tx: Connection, name: str, url: str, now: int) -> dict[str, str]:
     """Keep a Go worker, or refresh it; `now` is in nanoseconds. Refused when it is one of ours."""
     at = stamp(now)
     row = {"url": url, "last_online": at, "last_register": at}
-    with opened.transaction(writing=True) as tx:
-        journal = _journal(tx, name)
-        if journal not in (None, TUNASYNC):
-            raise Refused(400, f"{name} is a worker of Skipjack; delete it first if it shall be one of tunasync")
-        tx.execute(delete(tunasync_workers).where(tunasync_workers.c.name == name))
-        tx.execute(insert(tunasync_workers).values(name=name, **row))
-        _deliver(tx, name, now)
-        tunasync_rejected.clear(tx, name)
-        if journal is None:  # whoever remembers one of this name that was deleted shall not go on with that
-            new = update(tables.workers).where(tables.workers.c.name == name)
-            tx.execute(new.values(replaced=store.count_change(tx)))
+    journal = _journal(tx, name)
+    if journal not in (None, TUNASYNC):
+        raise Refused(400, f"{name} is a worker of Skipjack; delete it first if it shall be one of tunasync")
+    tx.execute(delete(tunasync_workers).where(tunasync_workers.c.name == name))
+    tx.execute(insert(tunasync_workers).values(name=name, **row))
+    _deliver(tx, name, now)
+    tunasync_rejected.clear(tx, name)
+    if journal is None:  # whoever remembers one of this name that was deleted shall not go on with that
+        new = update(tables.workers).where(tables.workers.c.name == name)
+        tx.execute(new.values(replaced=store.count_change(tx)))
     return {"last_online": at, "last_register": at}
 
 
 def alter(
-    opened: Store, worker: str, mirror: str, changed: dict[str, str], now: int, by: Entry | None = None
+    tx: Connection, worker: str, mirror: str, changed: dict[str, str], now: int, by: Entry | None = None
 ) -> dict[str, Any]:
     """Put something else into a job; returns it as it is stored now. `by` says who wanted it, if somebody did."""
-    with opened.transaction(writing=True) as tx:
-        _be_known(tx, worker)
-        before = _job(tx, worker, mirror)
-        if before is None:
-            raise Refused(404, f"no mirror '{mirror}' exists in worker '{worker}'")
-        job = before._replace(told=before.told | changed)
-        _keep(tx, job, now)
-        if by is not None:
-            audit_store.write(tx, by._replace(subject=worker, details={"mirrors": [mirror], **changed}))
+    _be_known(tx, worker)
+    before = _job(tx, worker, mirror)
+    if before is None:
+        raise Refused(404, f"no mirror '{mirror}' exists in worker '{worker}'")
+    job = before._replace(told=before.told | changed)
+    _keep(tx, job, now)
+    if by is not None:
+        audit_store.write(tx, by._replace(subject=worker, details={"mirrors": [mirror], **changed}))
     return job.told
 
 
@@ -75,22 +73,21 @@ def replace_status(
     return {key: before.override if key == "override" else before.told[key] for key in changed}
 
 
-def schedule(opened: Store, worker: str, times: dict[str, str], now: int) -> None:
+def schedule(tx: Connection, worker: str, times: dict[str, str], now: int) -> None:
     """Keep when runs are due: a mirror that is not listed is not scheduled. Unknown ones are passed over."""
-    with opened.transaction(writing=True) as tx:
-        _be_known(tx, worker)
-        jobs = [(job, times.get(job.told["name"], tunasync_rules.ZERO_RFC3339)) for job in _jobs(tx, worker)]
-        changed = [
-            job._replace(told=job.told | {"next_schedule": at}) for job, at in jobs if job.told["next_schedule"] != at
-        ]
-        tunasync_rows.write(tx, changed)
-        seen = update(tunasync_workers).where(tunasync_workers.c.name == worker)
-        tx.execute(seen.values(last_online=stamp(now)))
-        _deliver(tx, worker, now, *map(tunasync_rules.status_of, changed))
-        tunasync_rejected.replace(tx, worker, (name for name in times if name and not is_name(name)))
+    _be_known(tx, worker)
+    changed = [
+        job._replace(told=job.told | {"next_schedule": times.get(job.told["name"], tunasync_rules.ZERO_RFC3339)})
+        for job in tunasync_rows.otherwise_scheduled(tx, worker, times)
+    ]
+    tunasync_rows.write(tx, changed)
+    seen = update(tunasync_workers).where(tunasync_workers.c.name == worker)
+    tx.execute(seen.values(last_online=stamp(now)))
+    _deliver(tx, worker, now, *map(tunasync_rules.status_of, changed))
+    tunasync_rejected.replace(tx, worker, (name for name in times if name and not is_name(name)))
 
 
-def forget(opened: Store, worker: str, by: Entry) -> None:
+def forget(tx: Connection, worker: str, by: Entry) -> None:
     """Forget a worker of either kind, with all that it told but its history; one of ours that is alive comes back.
 
     Its journals stay, because its runs refer to them. Of ours nothing counts as acknowledged any more, so one that
@@ -104,28 +101,24 @@ def forget(opened: Store, worker: str, by: Entry) -> None:
         (tables.workers, tables.workers.c.name),
         (tables.mirror_state, tables.mirror_state.c.worker),
     ]
-    with opened.transaction(writing=True) as tx:
-        if _journal(tx, worker) is None:
-            raise Refused(400, f"invalid workerID {worker}")
-        for table, column in mine:
-            tx.execute(delete(table).where(column == worker))
-        ours = (tables.journals.c.worker == worker) & (tables.journals.c.journal != TUNASYNC)
-        tx.execute(update(tables.journals).where(ours).values(acknowledged=0))
-        store.count_change(tx)
-        audit_store.write(tx, by._replace(action="delete worker", subject=worker))
+    if _journal(tx, worker) is None:
+        raise Refused(400, f"invalid workerID {worker}")
+    for table, column in mine:
+        tx.execute(delete(table).where(column == worker))
+    ours = (tables.journals.c.worker == worker) & (tables.journals.c.journal != TUNASYNC)
+    tx.execute(update(tables.journals).where(ours).values(acknowledged=0))
+    store.count_change(tx)
+    audit_store.write(tx, by._replace(action="delete worker", subject=worker))
 
 
-def flush(opened: Store, by: Entry) -> None:
+def flush(tx: Connection, by: Entry) -> None:
     """Forget the disabled jobs of Go workers."""
-    with opened.transaction(writing=True) as tx:
-        jobs = [
-            job for job in _jobs(tx) if job.told["status"] == DISABLED and _journal(tx, job.told["worker"]) == TUNASYNC
-        ]
-        change = store.count_change(tx)
-        for job in jobs:
-            _remove(tx, job.told["worker"], job.told["name"], change)
-        names = [f"{job.told['worker']}/{job.told['name']}" for job in jobs]
-        audit_store.write(tx, by._replace(action="flush disabled", details={"jobs": names}))
+    jobs = [job for job in _jobs(tx) if job.told["status"] == DISABLED and _journal(tx, job.told["worker"]) == TUNASYNC]
+    change = store.count_change(tx)
+    for job in jobs:
+        _remove(tx, job.told["worker"], job.told["name"], change)
+    names = [f"{job.told['worker']}/{job.told['name']}" for job in jobs]
+    audit_store.write(tx, by._replace(action="flush disabled", details={"jobs": names}))
 
 
 def _remove(tx: Connection, worker: str, mirror: str, change: int) -> None:

@@ -8,20 +8,23 @@ import asyncio
 import logging
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Self, TypeVar, cast
 
 from sitegen.messages.envelope import Refused
 from sitegen.messages.model import Answer, Delivery
-from sitegen.storage import tunasync_posts
+from sitegen.storage import batch
+from sitegen.storage.batch import Change, Changed, Item
 from sitegen.storage.store import Store, StoreError
 from sitegen.storage.tunasync_posts import Post
 from sitegen.web.patience import PATIENCE
-from sitegen.web.waiting import Answered, Batch, Item, NotKept, Result, Room, Waiting
+from sitegen.web.waiting import Answered, Batch, NotKept, Result, Room, Waiting
 
 LARGEST_BATCH = 500
 """Requests in one transaction at most, so that a storm cannot make anybody wait for minutes."""
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -55,6 +58,14 @@ class Ingest:
     async def post(self, post: Post) -> dict[str, Any]:
         """Wait until the status of a Go worker is on disk; returns the job as it is stored. NotKept or Refused."""
         return cast(dict[str, Any], await self._kept(post))
+
+    async def change(self, worker: str, work: Callable[..., T], *arguments: Any) -> T:
+        """Wait until something else is on disk that concerns a worker, or all without a name; NotKept or Refused.
+
+        `work` does it: a function of `storage` that takes the transaction before these arguments.
+        """
+        changed = cast(Changed, await self._kept(Change(worker, lambda tx: work(tx, *arguments))))
+        return cast(T, changed.value)
 
     async def _kept(self, item: Item) -> Result:
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
@@ -92,45 +103,34 @@ class Ingest:
                     self._queue.put(None)
                     break
                 arrived += following
-            batch = [(waiting, delivery) for waiting in arrived if (delivery := waiting.delivery) is not None]
-            for start in range(0, len(batch), LARGEST_BATCH):
-                self._commit(batch[start : start + LARGEST_BATCH])
+            waiting = [(each, delivery) for each in arrived if (delivery := each.delivery) is not None]
+            for start in range(0, len(waiting), LARGEST_BATCH):
+                self._commit(waiting[start : start + LARGEST_BATCH])
 
-    def _commit(self, batch: Batch) -> None:
+    def _commit(self, waiting: Batch) -> None:
         """Commit a batch; should one delivery spoil it, commit each alone, so that it spoils only itself."""
         try:
-            answers, news = self._apply([delivery for _, delivery in batch])
+            answers, news = batch.write(self._store, [item for _, item in waiting])
         except StoreError as error:
             _log.error("%s", error)
-            _refuse(batch, f"the manager's database cannot be used now: {error.reason or error.what}")
+            _refuse(waiting, f"the manager's database cannot be used now: {error.reason or error.what}")
         except Exception:
-            if len(batch) > 1:
-                for item in batch:
+            if len(waiting) > 1:
+                for item in waiting:
                     self._commit([item])
                 return
-            _log.exception("A delivery of worker %s could not be kept.", _worker(batch[0][1]))
-            _refuse(batch, "this delivery could not be kept; the manager's log says why")
+            _log.exception("A delivery of worker %s could not be kept.", _worker(waiting[0][1]))
+            _refuse(waiting, "this delivery could not be kept; the manager's log says why")
         else:
             self.commits += 1
-            self.deliveries += len(batch)
-            batch[0][0].room.answer(batch, answers)
+            self.deliveries += len(waiting)
+            waiting[0][0].room.answer(waiting, answers)
             if news:
                 self._announce()
 
-    def _apply(self, items: Sequence[Item]) -> tuple[Sequence[Result], bool]:
-        """Commit a batch; returns the answers in the same order, and whether any page has to change."""
-        posts = [item for item in items if isinstance(item, Post)]
-        deliveries = [item for item in items if isinstance(item, Delivery)]
-        if not posts:
-            kept = self._store.apply(deliveries)
-            return kept.answers, kept.news
-        kept, told = tunasync_posts.apply(self._store, deliveries, posts)
-        answers: tuple[Iterator[Result], Iterator[Result]] = iter(kept.answers), iter(told)
-        return [next(answers[isinstance(item, Post)]) for item in items], kept.news
-
 
 def _worker(item: Item) -> str:
-    return item.worker if isinstance(item, Post) else item.envelope.worker
+    return item.envelope.worker if isinstance(item, Delivery) else item.worker
 
 
 def _refuse(batch: Batch, why: str) -> None:

@@ -2,8 +2,6 @@
 
 import logging
 import time
-from collections.abc import Callable
-from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -71,7 +69,7 @@ class TunasyncWrites:
             raise
         url, token = found.text("url", 2000), found.text("token")
         tunasync_rules.check_times(found, "last_online", "last_register")
-        times = await self._write(tunasync_store.register, name, url, time.time_ns())
+        times = await self._ingest.change(name, tunasync_store.register, name, url, time.time_ns())
         return for_all({"id": name, "url": url, "token": token, **times})
 
     async def status(self, request: Request) -> Response:
@@ -98,36 +96,34 @@ class TunasyncWrites:
             raise Refused(400, "`size` is missing")
         # only people who use `tunasynctl set-size` send this, and no worker
         who = by(request)._replace(action="set size")
-        changed = _worker(request), mirror, {"size": size}, time.time_ns(), who
-        return for_all(await self._write(tunasync_store.alter, *changed))
+        worker, changed = _worker(request), {"size": size}
+        job = await self._ingest.change(worker, tunasync_store.alter, worker, mirror, changed, time.time_ns(), who)
+        return for_all(job)
 
     async def schedules(self, request: Request) -> Response:
         """Keep when runs are due."""
         items = tunasync_rules.parts(await self._message(request), "schedules")
         times = {item.text("name"): item.time("next_schedule") for item in items}
-        await self._write(tunasync_store.schedule, _worker(request), times, time.time_ns())
+        worker = _worker(request)
+        await self._ingest.change(worker, tunasync_store.schedule, worker, times, time.time_ns())
         return for_all({})
 
     async def forget(self, request: Request) -> Response:
         """Forget a worker."""
         self._access.may_write_tunasync(request)
-        await self._write(tunasync_store.forget, _worker(request), by(request))
+        worker = _worker(request)
+        await self._ingest.change(worker, tunasync_store.forget, worker, by(request))
         return for_all({"message": "deleted"})
 
     async def flush(self, request: Request) -> Response:
         """Forget disabled mirrors."""
         self._access.may_write_tunasync(request)
-        await self._write(tunasync_store.flush, by(request))
+        await self._ingest.change("", tunasync_store.flush, by(request))
         return for_all({"message": "flushed"})
 
     async def _message(self, request: Request) -> Message:
         self._access.may_write_tunasync(request)
         return tunasync_rules.message(await self._access.body(request))
-
-    async def _write(self, change: Callable[..., Any], *arguments: Any) -> Any:
-        result = await in_thread(change, self._store, *arguments)
-        self._ingest.tell()
-        return result
 
 
 def by(request: Request) -> Entry:

@@ -5,8 +5,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from sitegen.messages.model import Answer, Delivery
-from sitegen.storage.tunasync_posts import Post, Told
+from sitegen.storage import batch
+from sitegen.storage.batch import Item
 from sitegen.web.patience import NotAnswered
 
 
@@ -14,11 +14,8 @@ class NotKept(Exception):  # noqa: N818 - it is what happened to the delivery
     """The delivery could not be committed; the worker has to send it again."""
 
 
-Item = Delivery | Post
-"""What can wait to be committed."""
-
-Result = Answer | Told | NotKept
-"""What became of it."""
+Result = batch.Result | NotKept
+"""What became of an item."""
 
 Answered = Callable[[Result], None]
 """Is called in the event loop's thread with what became of a delivery."""

@@ -32,7 +32,7 @@ SETTINGS: dict[str, Any] = {
 }
 """Of a manager to which all clients come from one address."""
 
-_STATUSES = ("pre-syncing", "syncing", "success", "failed")
+_WORDS = ("pre-syncing", "syncing", "success", "failed")
 
 
 class Client:
@@ -40,9 +40,9 @@ class Client:
 
     def __init__(self, address: tuple[str, int], name: str) -> None:
         self._address = address
-        self._register = _request("/workers", {"id": name, "url": f"http://{name}.example.org:6000/", "token": ""})
+        self._register = request("/workers", {"id": name, "url": f"http://{name}.example.org:6000/", "token": ""})
         path = f"/workers/{name}/jobs/debian"
-        self._posts = itertools.cycle([_request(path, _status(name, status)) for status in _STATUSES])
+        self._posts = itertools.cycle([request(path, status(name, word)) for word in _WORDS])
         self._came = b""
         self.socket = socket.socket()
 
@@ -144,17 +144,17 @@ def _print(sides: dict[str, tuple[int, Sequence[Connected]]], rounds: int) -> No
                 print(f"  {figure:28}{name:20}{value:12,.4g}{ratio:10.2f}", flush=True)
 
 
-def _status(worker: str, status: str) -> dict[str, object]:
+def status(worker: str, word: str) -> dict[str, object]:
     """A status as tunasync's worker writes it."""
     zero = "0001-01-01T00:00:00Z"
     return {
-        "name": "debian", "worker": worker, "is_master": True, "status": status, "last_update": zero,
+        "name": "debian", "worker": worker, "is_master": True, "status": word, "last_update": zero,
         "last_started": zero, "last_ended": zero, "next_schedule": zero,
         "upstream": "rsync://ftp.example.org/debian/", "size": "unknown", "error_msg": "",
     }  # fmt: skip
 
 
-def _request(path: str, content: dict[str, object]) -> bytes:
+def request(path: str, content: dict[str, object]) -> bytes:
     body = json.dumps(content, separators=(",", ":")).encode()
     head = (
         f"POST {path} HTTP/1.1\r\nHost: x\r\nUser-Agent: Go-http-client/1.1\r\nContent-Length: {len(body)}\r\n"

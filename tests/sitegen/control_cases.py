@@ -223,11 +223,11 @@ def tell(store: Store, status: str, mirror: str = "debian", at: float = NOW, **m
 
 
 def test_a_worker_of_tunasync_and_its_jobs_are_read_back(store: Store) -> None:
-    tunasync_store.register(store, "go1", "http://127.0.0.1:9/", int(NOW * 1e9))
+    store.write(tunasync_store.register, "go1", "http://127.0.0.1:9/", int(NOW * 1e9))
     tell(store, "pre-syncing")
     told = tell(store, "success", at=NOW + 60, size="1.23G", upstream="rsync://up/debian/")
     tell(store, "failed", "arch", error_msg="why\0")
-    tunasync_store.schedule(store, "go1", {"debian": "2030-01-01T00:00:00Z", "other": "2030-01-01T00:00:00Z"}, 1)
+    store.write(tunasync_store.schedule, "go1", {"debian": "2030-01-01T00:00:00Z", "other": "2030-01-01T00:00:00Z"}, 1)
     assert tunasync_store.jobs(store, "go1") == [
         tunasync_store.jobs(store)[0],
         told | {"next_schedule": "2030-01-01T00:00:00Z"},
@@ -247,7 +247,7 @@ def test_only_a_worker_of_tunasync_can_be_changed_that_way(store: Store) -> None
         with pytest.raises(Refused, match=words):
             post_status(store, worker, "a", message(b'{"name": "a", "status": "failed"}'), 1)
     with pytest.raises(Refused, match="w1 is a worker of Skipjack"):
-        tunasync_store.register(store, "w1", "", 1)
+        store.write(tunasync_store.register, "w1", "", 1)
     assert tunasync_store.workers(store) == {}
 
 
@@ -255,12 +255,12 @@ def test_a_worker_that_was_deleted_leaves_its_history_and_nothing_that_cannot_be
     ours = delivery_of(report_of(3, status_of("mine", run=run_of(3)), kind="snapshot"))
     store.apply([ours])
     for _ in range(2):
-        tunasync_store.register(store, "go1", "", time.time_ns())
+        store.write(tunasync_store.register, "go1", "", time.time_ns())
         tell(store, "pre-syncing")
         tell(store, "success")
-        tunasync_store.forget(store, "go1", BY)
+        store.write(tunasync_store.forget, "go1", BY)
         assert list(check_store.problems(store.database)) == []
-    tunasync_store.forget(store, "w1", BY)
+    store.write(tunasync_store.forget, "w1", BY)
     assert list(check_store.problems(store.database)) == []
     with store.reading() as reader:
         found = reader.histories(["debian", "mine"])
@@ -273,14 +273,14 @@ def test_a_worker_that_was_deleted_leaves_its_history_and_nothing_that_cannot_be
 
 def test_flushing_and_deleting_leave_the_others_and_are_in_the_audit(store: Store) -> None:
     store.apply([delivery_of(report_of(1, status_of("mine", "disabled")))])
-    tunasync_store.register(store, "go1", "", time.time_ns())
+    store.write(tunasync_store.register, "go1", "", time.time_ns())
     tell(store, "disabled", "off")
     tell(store, "success", "on")
     before = store.facts()
-    tunasync_store.flush(store, BY._replace(action="flush"))
+    store.write(tunasync_store.flush, BY._replace(action="flush"))
     after = store.facts(before)
     assert set(after.statuses) == {("w1", "mine"), ("go1", "on")} and after == store.facts()
-    tunasync_store.forget(store, "go1", BY._replace(at=NOW + 1))
+    store.write(tunasync_store.forget, "go1", BY._replace(at=NOW + 1))
     assert (set(store.facts(after).statuses), tunasync_store.jobs(store)) == ({("w1", "mine")}, [])
     assert [(entry.action, entry.details) for entry in audit_store.read(store)] == [
         ("flush disabled", {"jobs": ["go1/off"]}),

@@ -51,7 +51,7 @@ def test_that_a_clock_was_wrong_is_told_when_it_is_right_again(store: Store) -> 
         assert judge(store.facts(), later).workers[0].clock == clock
     store.apply([delivery_of(at=NOW + 200, sent_at=NOW - 3400)])
     assert [state.clock_ahead for state in store.facts().workers] == [-3600.0, None]
-    tunasync_store.forget(store, "w1", Entry(NOW, "alice", "", "", "tests", {}))
+    store.write(tunasync_store.forget, "w1", Entry(NOW, "alice", "", "", "tests", {}))
     store.apply([delivery_of(at=NOW + 300, sent_at=NOW + 300)])
     assert [state.clock_at for state in store.facts().workers] == [None, None]
 
@@ -261,14 +261,14 @@ def _posts() -> list[Post]:
 
 def test_statuses_of_tunasync_in_one_batch_are_kept_like_one_after_the_other(store: Store) -> None:
     for worker in ("go1", "go2", "single1", "single2"):
-        tunasync_store.register(store, worker, f"http://{worker}/", int(NOW) * 10**9)
+        store.write(tunasync_store.register, worker, f"http://{worker}/", int(NOW) * 10**9)
     store.apply([delivery_of(report_of(1, status_of("a")))])
     before = store.commits
     report = delivery_of(report_of(2, status_of("a", run=run_of(2))))
-    kept, together = tunasync_posts.apply(store, [report], _posts())
+    kept, together = store.write(tunasync_posts.apply_in, [report], _posts())
     assert (store.commits - before, [answer.acknowledged for answer in kept.answers], kept.news) == (1, [2], True)
     renamed = [post._replace(worker=post.worker.replace("go", "single")) for post in _posts()]
-    alone = [tunasync_posts.apply(store, [], [post]).told[0] for post in renamed]
+    alone = [store.write(tunasync_posts.apply_in, [], [post]).told[0] for post in renamed]
     assert [_plain(told) for told in together] == [_plain(told) for told in alone]
     for mine, other in (("go1", "single1"), ("go2", "single2")):
         jobs = [tunasync_store.jobs(store, worker) for worker in (mine, other)]
@@ -285,9 +285,9 @@ def test_statuses_of_tunasync_in_one_batch_are_kept_like_one_after_the_other(sto
 
 
 def test_a_refused_status_of_tunasync_spoils_no_other(store: Store) -> None:
-    tunasync_store.register(store, "go1", "http://go1/", int(NOW) * 10**9)
+    store.write(tunasync_store.register, "go1", "http://go1/", int(NOW) * 10**9)
     store.apply([delivery_of(report_of(1, status_of("a")))])
-    told = tunasync_posts.apply(store, [], _posts()[:5]).told
+    told = store.write(tunasync_posts.apply_in, [], _posts()[:5]).told
     assert [isinstance(each, Refused) for each in told] == [False, True, False, True, True]
     assert [(job["name"], job["status"]) for job in tunasync_store.jobs(store)] == [
         ("a", "pre-syncing"),

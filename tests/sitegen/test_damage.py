@@ -30,7 +30,7 @@ def filled(manager: Manager) -> Manager:
         store.apply([delivery_of(report_of(1, status_of("b", probe=probe)), worker="w2")])
         for _ in range(3):
             command_store.add(store, Order("start", ("a",), False, "w1"), {"w1": ("a",)}, BY)
-        tunasync_store.register(store, "go", "http://127.0.0.1:1/", time.time_ns())
+        store.write(tunasync_store.register, "go", "http://127.0.0.1:1/", time.time_ns())
         for mirror in ("c", "d"):
             told = message(b'{"status": "success", "upstream": "rsync://up/", "size": "1G"}')
             post_status(store, "go", mirror, told, time.time_ns())
@@ -155,8 +155,8 @@ def test_a_job_of_tunasync_that_cannot_be_read_begins_anew(filled: Manager, text
         assert filled.session.get(f"{filled.url}/jobs", timeout=300).status_code == 200
     with filled.store() as store:
         with pytest.raises(Damaged, match="tunasync_jobs go/c: `document`"):
-            tunasync_store.alter(store, "go", "c", {"size": "2G"}, time.time_ns())
-        tunasync_store.schedule(store, "go", {"c": AT, "d": AT}, time.time_ns())
+            store.write(tunasync_store.alter, "go", "c", {"size": "2G"}, time.time_ns())
+        store.write(tunasync_store.schedule, "go", {"c": AT, "d": AT}, time.time_ns())
         post_status(store, "go", "c", message(b'{"status": "failed"}'), time.time_ns())
         assert [job["status"] for job in tunasync_store.jobs(store, "go")] == ["failed", "success"]
 

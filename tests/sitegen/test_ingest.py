@@ -6,16 +6,19 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 
 from sitegen.messages.envelope import Refused
-from sitegen.messages.model import Answer, Delivery, Kept
+from sitegen.messages.model import Answer, Delivery, Entry, Kept
 from sitegen.messages.tunasync_rules import Message
 from sitegen.storage import tunasync_posts, tunasync_store
 from sitegen.storage.store import Store, StoreError
 from sitegen.storage.tunasync_posts import Outcome, Post
 from sitegen.web.ingest import Ingest
 from sitegen.web.waiting import NotKept
-from tests.sitegen.kit import PATIENCE, delivery_of, report_of, status_of
+from tests.sitegen.kit import NOW, PATIENCE, delivery_of, report_of, status_of
+
+BY = Entry(NOW, "tunasync", "", "", "tests", {})
 
 
 def deliveries(count: int) -> list[Delivery]:
@@ -97,7 +100,7 @@ def post_all(ingest: Ingest, posts: Sequence[Post], items: Sequence[Delivery] = 
 def go_workers(store: Store, count: int) -> list[str]:
     names = [f"go{number}" for number in range(count)]
     for name in names:
-        tunasync_store.register(store, name, "http://go/", 10**18)
+        store.write(tunasync_store.register, name, "http://go/", 10**18)
     return names
 
 
@@ -116,14 +119,14 @@ def test_statuses_of_many_workers_of_tunasync_share_a_commit_with_reports(store:
 def test_a_status_that_cannot_be_kept_is_not_answered_and_spoils_no_other(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    names, real = go_workers(store, 4), tunasync_posts.apply
+    names, real = go_workers(store, 4), tunasync_posts.apply_in
 
-    def apply(opened: Store, items: Sequence[Delivery], posts: Sequence[Post]) -> Outcome:
+    def apply(tx: Connection, items: Sequence[Delivery], posts: Sequence[Post]) -> Outcome:
         if any(post.worker == "go2" for post in posts):
             raise ValueError("poison")
-        return real(opened, items, posts)
+        return real(tx, items, posts)
 
-    monkeypatch.setattr(tunasync_posts, "apply", apply)
+    monkeypatch.setattr(tunasync_posts, "apply_in", apply)
     with Ingest(store, lambda: None) as ingest:
         answers = post_all(ingest, [post_of(name) for name in names], deliveries(1))
     assert [isinstance(answer, NotKept) for answer in answers] == [False, False, True, False, False]
@@ -131,11 +134,72 @@ def test_a_status_that_cannot_be_kept_is_not_answered_and_spoils_no_other(
 
 
 def test_a_failing_database_answers_no_status(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    def apply(_store: Store, _items: Sequence[Delivery], _posts: Sequence[Post]) -> Outcome:
+    def apply(_tx: Connection, _items: Sequence[Delivery], _posts: Sequence[Post]) -> Outcome:
         raise StoreError("The disk is full.")
 
     names = go_workers(store, 2)
-    monkeypatch.setattr(tunasync_posts, "apply", apply)
+    monkeypatch.setattr(tunasync_posts, "apply_in", apply)
     with Ingest(store, lambda: None) as ingest:
         assert all(isinstance(answer, NotKept) for answer in post_all(ingest, [post_of(name) for name in names]))
     assert tunasync_store.jobs(store) == []
+
+
+def test_changes_of_many_workers_share_a_commit_with_statuses_in_their_order(store: Store) -> None:
+    names, pokes = [f"go{number}" for number in range(16)], list[int]()
+
+    async def main(ingest: Ingest) -> list[Any]:
+        waiting: list[Any] = [ingest.keep(each) for each in deliveries(4)]
+        for name in names:  # what comes first makes what follows possible
+            waiting.append(ingest.change(name, tunasync_store.register, name, f"http://{name}/", 10**18))
+            waiting.append(ingest.post(post_of(name)))
+            waiting.append(ingest.change(name, tunasync_store.alter, name, "debian", {"size": "3T"}, 10**18))
+            times = {"debian": "2030-01-01T00:00:00Z"}
+            waiting.append(ingest.change(name, tunasync_store.schedule, name, times, 10**18))
+        waiting.append(ingest.change("go0", tunasync_store.forget, "go0", BY))
+        waiting.append(ingest.change("go0", tunasync_store.forget, "go0", BY))
+        waiting.append(ingest.post(post_of("go1", "disabled")))
+        waiting.append(ingest.change("", tunasync_store.flush, BY))
+        return await asyncio.gather(*waiting, return_exceptions=True)
+
+    before = store.commits
+    with Ingest(store, lambda: pokes.append(1)) as ingest:
+        answers = asyncio.run(main(ingest))
+    assert store.commits - before == ingest.commits <= 3
+    assert len(pokes) == ingest.commits
+    assert answers[:4] == [Answer(1, False)] * 4
+    assert [answer["size"] for answer in answers[6:-4:4]] == ["3T"] * 16
+    assert answers[-4] is None
+    assert isinstance(answers[-3], Refused)
+    jobs = tunasync_store.jobs(store)
+    assert [job["worker"] for job in jobs] == sorted(names[2:])
+    assert {job["next_schedule"] for job in jobs} == {"2030-01-01T00:00:00Z"}
+
+
+def test_a_change_that_is_refused_or_fails_leaves_nothing_and_spoils_no_other(store: Store) -> None:
+    go_workers(store, 2)
+
+    def refused(tx: Connection) -> None:
+        tunasync_store.forget(tx, "go0", BY)
+        raise Refused(400, "after all")
+
+    def failing(tx: Connection) -> None:
+        tunasync_store.forget(tx, "go1", BY)
+        raise ValueError("poison")
+
+    async def main(ingest: Ingest) -> list[Any]:
+        waiting: list[Any] = [ingest.post(post_of("go0")), ingest.change("go0", refused)]
+        waiting += [ingest.change("go1", failing), ingest.post(post_of("go1"))]
+        return await asyncio.gather(*waiting, return_exceptions=True)
+
+    with Ingest(store, lambda: None) as ingest:
+        answers = asyncio.run(main(ingest))
+    assert [type(answer) for answer in answers] == [dict, Refused, NotKept, dict]
+    assert [job["worker"] for job in tunasync_store.jobs(store)] == ["go0", "go1"]
+
+
+def test_a_change_that_alters_no_page_wakes_nobody(store: Store) -> None:
+    go_workers(store, 1)
+    pokes: list[int] = []
+    with Ingest(store, lambda: pokes.append(1)) as ingest:
+        asyncio.run(ingest.change("go0", tunasync_store.schedule, "go0", {}, 10**18 + 1))
+    assert (ingest.commits, pokes) == (1, [])

@@ -58,7 +58,7 @@ def said(store: Store, at: float, status: str, due: float) -> None:
     """What a worker of tunasync sends when a job's status changes: the status, and then its schedule."""
     plain: dict[str, Any] = {"name": "debian", "status": status, "upstream": "rsync://up/"}
     post_status(store, "go", "debian", Message(plain), int(at * 1e9))
-    tunasync_store.schedule(store, "go", {"debian": datetime.fromtimestamp(due, UTC).isoformat()}, int(at * 1e9))
+    store.write(tunasync_store.schedule, "go", {"debian": datetime.fromtimestamp(due, UTC).isoformat()}, int(at * 1e9))
 
 
 def test_a_worker_of_tunasync_that_died_is_found_after_its_next_job_was_due_and_not_while_one_is_under_way(
@@ -74,7 +74,7 @@ def test_a_worker_of_tunasync_that_died_is_found_after_its_next_job_was_due_and_
         (view,) = found.mirrors
         return view.verdict, view.cause, found.workers[0].silent
 
-    tunasync_store.register(store, "go", "http://localhost:6000/", int(NOW * 1e9))
+    store.write(tunasync_store.register, "go", "http://localhost:6000/", int(NOW * 1e9))
     said(store, NOW, "success", NOW + 8 * HOUR)
     assert verdict(NOW + 8 * HOUR) == ("fresh", None, False)
     assert verdict(NOW + 8 * HOUR + LATE + GRAIN) == ("unknown", "silence", True)
@@ -91,7 +91,7 @@ def test_a_worker_of_tunasync_that_died_is_found_after_its_next_job_was_due_and_
 
 def test_the_view_of_a_mirror_stays_while_the_worker_says_nothing_of_when_it_will_speak(store: Store) -> None:
     judge, now = Judge(), time.time()
-    tunasync_store.register(store, "go", "", int(now * 1e9))
+    store.write(tunasync_store.register, "go", "", int(now * 1e9))
     said(store, now, "success", now + 8 * HOUR)
     before = judge.judge(store.facts(), now)
     store.apply([delivery_of(report_of(1, status_of("other", at=now)), at=now)])

@@ -110,7 +110,7 @@ def test_a_name_that_a_worker_cannot_have_is_logged(go: Go, caplog: pytest.LogCa
 
 def test_they_are_bounded_in_number_and_length(tmp_path: Path) -> None:
     with Store(str(tmp_path)) as store:
-        tunasync_store.register(store, "w1", "http://localhost:6000/", AT)
+        store.write(tunasync_store.register, "w1", "http://localhost:6000/", AT)
         for number in range(tunasync_rejected.MOST + 50):
             tunasync_rejected.add(store, "w1", f"{number:03} " + "x" * 5000, "success")
         (worker,) = store.facts().workers
@@ -124,11 +124,11 @@ def test_they_are_bounded_in_number_and_length(tmp_path: Path) -> None:
 
 def test_pages_and_files_spell_them_out(tmp_path: Path) -> None:
     with Store(str(tmp_path / "state")) as store:
-        tunasync_store.register(store, "w1", "http://localhost:6000/", AT)
+        store.write(tunasync_store.register, "w1", "http://localhost:6000/", AT)
         for name in ("<script>x</script>", "\x1b[31mred", "\ud800 half"):
             tunasync_rejected.add(store, "w1", name, "success")
         Publisher(store, str(tmp_path / "site")).publish(NOW)
-        tunasync_store.forget(store, "w1", Entry(NOW, "tunasync", "", "", "tests", {}))
+        store.write(tunasync_store.forget, "w1", Entry(NOW, "tunasync", "", "", "tests", {}))
     page = (tmp_path / "site" / "workers.html").read_text()
     assert "&lt;script&gt;x&lt;/script&gt;" in page
     assert "<script>x" not in page

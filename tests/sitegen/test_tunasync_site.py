@@ -29,7 +29,7 @@ class Site:
         self.register()
 
     def register(self) -> None:
-        tunasync_store.register(self.store, "w1", "http://localhost:6000/", AT)
+        self.store.write(tunasync_store.register, "w1", "http://localhost:6000/", AT)
 
     def post(self, mirror: str, **more: Any) -> None:
         body = {"name": mirror, "status": "success", "is_master": True, "upstream": "rsync://a/b/"} | more
@@ -61,7 +61,7 @@ def test_sizes_are_shown_as_the_worker_wrote_them(site: Site) -> None:
     site.post("debian", status="syncing", size="unknown")
     site.post("new", size="12.5Gi\x1b[31m")
     assert site.sizes() == {"arch": "1.2 TB", "debian": "3.00T", "new": "12.5Gi\\x1b[31m"}
-    tunasync_store.alter(site.store, "w1", "arch", {"size": "~2T"}, AT)
+    site.store.write(tunasync_store.alter, "w1", "arch", {"size": "~2T"}, AT)
     assert site.sizes()["arch"] == "~2T"
 
 
@@ -75,9 +75,9 @@ def test_sizes_of_a_worker_that_became_ours_are_ours(site: Site) -> None:
 def test_what_was_shown_of_a_deleted_worker_does_not_come_back(site: Site) -> None:
     site.post("debian", size="1.2 TB")
     site.publish()
-    tunasync_store.flush(site.store, BY)
+    site.store.write(tunasync_store.flush, BY)
     assert site.sizes() == {"debian": "1.2 TB"}
-    tunasync_store.forget(site.store, "w1", BY)
+    site.store.write(tunasync_store.forget, "w1", BY)
     site.register()
     site.post("debian")
     assert site.sizes() == {"debian": "unknown"}

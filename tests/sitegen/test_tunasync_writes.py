@@ -540,7 +540,7 @@ def test_the_limits_for_one_client_hold_up_no_status_of_a_listed_address(tmp_pat
     settings: Any = {"limits": {"rate": 1, "burst": 1}, "tunasync": {"writes_from": ["127.0.0.0/8"]}}
     manager = Manager(tmp_path, **settings)
     with manager.store() as store:
-        tunasync_store.register(store, "w1", "http://localhost:6000/", 10**18)
+        store.write(tunasync_store.register, "w1", "http://localhost:6000/", 10**18)
     with manager.answering():
         go = Go(manager)
         assert [go.status(status)["status"] for status in ("pre-syncing", "syncing", "success") * 3][-1] == "success"

@@ -1,0 +1,85 @@
+"""Whatever has queued up to be written, in one transaction and in the order in which it came.
+
+Neighbours of a kind that is read and written together are kept together: reports, and statuses of tunasync's workers. A
+change of any other kind is done by itself. One that is refused changes nothing and spoils no other.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection
+
+from sitegen.messages.envelope import Refused
+from sitegen.messages.model import Answer, Delivery
+from sitegen.storage import tunasync_posts
+from sitegen.storage.database import number
+from sitegen.storage.store import Store
+from sitegen.storage.tunasync_posts import Post, Told
+
+
+class Change(NamedTuple):
+    """Something else that is to be written: `work` does it in a transaction, or raises Refused. `worker` is whom it
+    concerns, empty for all."""
+
+    worker: str
+    work: Callable[[Connection], Any]
+
+
+class Changed(NamedTuple):
+    """What a change returned."""
+
+    value: Any
+
+
+Item = Delivery | Post | Change
+"""What can wait to be written."""
+
+Result = Answer | Told | Changed
+"""What became of it: a worker's acknowledgement, a job as it is stored now, what a change returned, or a refusal."""
+
+
+class Written(NamedTuple):
+    """A committed batch: the results in the order of the items, and whether any page has to change."""
+
+    results: Sequence[Result]
+    news: bool
+
+
+def write(store: Store, items: Sequence[Item]) -> Written:
+    """Write a batch; the results are true once this has returned."""
+    if all(isinstance(item, Delivery) for item in items):
+        kept = store.apply([item for item in items if isinstance(item, Delivery)])
+        return Written(kept.answers, kept.news)
+    results: list[Result] = []
+    news = False
+    with store.transaction(writing=True) as tx:
+        for is_change, group in groupby(items, lambda item: isinstance(item, Change)):
+            neighbours = list(group)
+            part = _changes(tx, neighbours) if is_change else _together(tx, neighbours)
+            results += part.results
+            news = news or part.news
+    return Written(results, news)
+
+
+def _changes(tx: Connection, items: Iterable[Item]) -> Written:
+    before = number(tx, "changes")
+    results = [_changed(tx, item.work) for item in items if isinstance(item, Change)]
+    return Written(results, number(tx, "changes") != before)
+
+
+def _changed(tx: Connection, work: Callable[[Connection], Any]) -> Result:
+    try:
+        with tx.begin_nested():
+            return Changed(work(tx))
+    except Refused as refusal:
+        return refusal
+
+
+def _together(tx: Connection, items: Sequence[Item]) -> Written:
+    """Reports first and then statuses: no worker sends both."""
+    posts = [item for item in items if isinstance(item, Post)]
+    deliveries = [item for item in items if isinstance(item, Delivery)]
+    kept, told = tunasync_posts.apply_in(tx, deliveries, posts)
+    answers: tuple[Iterator[Result], Iterator[Result]] = iter(kept.answers), iter(told)
+    return Written([next(answers[isinstance(item, Post)]) for item in items], kept.news)
