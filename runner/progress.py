@@ -193,10 +193,19 @@ def read_all(run_dir: str) -> dict[str, dict[str, Any]]:
         try:
             plain = json_text.parse(read_regular(os.path.join(path, name), _LARGEST), _VALUES)
             if isinstance(plain, dict):
-                found[name] = plain
+                found[name] = {key: value for key, value in plain.items() if _is_told(key, value)}
         except (OSError, ValueError):  # it has just ended, or something else wrote it
             continue
     return found
+
+
+def _is_told(key: str, value: object) -> bool:
+    """Whether a figure is one that a manager takes: it refuses a whole delivery for a wrong one."""
+    if value is None:
+        return key != "at"
+    if isinstance(value, bool) or not isinstance(value, (int, float) if key in ("at", "percent") else int):
+        return False
+    return 0 <= value <= (10**11 if key == "at" else 10**18)
 
 
 def _words(progress: Progress) -> str:

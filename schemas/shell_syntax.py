@@ -12,6 +12,7 @@ _WORD = re.compile(rf"(?:[^\s'\"\\]|{_QUOTED})+", re.DOTALL)
 _PART = re.compile(_QUOTED, re.DOTALL)
 
 _OPERATOR = re.compile(r"&&|\|\||\|&?|;+|&")
+_BEGINNING = re.compile(r"&&|\|\||;")
 _REDIRECTION = re.compile(r"(?:[0-9]*|&)(?:>>?|<{1,3}|<>|>\||[<>]&)(?![A-Za-z0-9_]*=)")
 _REDIRECTION_INSIDE = re.compile(r"[0-9&]?>>?(?=/dev/)")
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)\+?=")
@@ -21,8 +22,9 @@ _SCRIPT_OPTION = re.compile(r"-[a-z]*c")
 _FIND_ACTIONS = frozenset({"-exec", "-execdir", "-ok", "-okdir"})
 """Options of find(1) after which a word `;` ends a command."""
 _BUILTINS = frozenset({
-    ".", "{", "(", "[[", "!", "case", "cd", "eval", "exec", "export", "for", "if", "set", "shopt", "source", "ulimit",
-    "umask", "unset", "until", "while",
+    ".", ":", "{", "(", "[[", "!", "alias", "break", "builtin", "case", "cd", "continue", "declare", "eval", "exec",
+    "exit", "export", "for", "function", "if", "let", "local", "popd", "pushd", "read", "readonly", "return", "set",
+    "shift", "shopt", "source", "trap", "typeset", "ulimit", "umask", "unset", "until", "wait", "while",
 })  # fmt: skip
 """First words that a shell understands, and of which no program exists."""
 _IN_A_SHELL = "Run it in a shell with `sh -c '...'`, or put the line into a script."
@@ -70,9 +72,11 @@ def _in_double_quotes(word: str) -> str:
 
 
 def _operator(word: str, bare: str) -> str:
-    """The operator that a word is, or that stands at its end."""
+    """The operator that a word is, or that stands at its beginning or end."""
     if _OPERATOR.fullmatch(word):
         return word
+    if beginning := _BEGINNING.match(word):
+        return beginning[0]
     end = re.search(r"(?:&&|\|\||;)$", bare)
     return end[0] if end and word.endswith(end[0]) and not word.endswith("\\" + end[0]) else ""
 

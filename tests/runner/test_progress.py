@@ -75,6 +75,10 @@ def test_the_place_is_a_file_while_the_run_is_under_way(tmp_path: Path) -> None:
     (tmp_path / "progress" / "large").write_text(json.dumps({"at": "x" * 10**6}))
     assert list(progress.read_all(str(tmp_path))) == ["debian"]
 
+    wrong = {"at": 7, "percent": "50", "bytes": -1, "speed": 2**70, "files": 1.5, "more": []}
+    (tmp_path / "progress" / "debian").write_text(json.dumps(wrong))
+    assert progress.read_all(str(tmp_path)) == {"debian": {"at": 7}}
+
     place.clear()
 
     assert progress.read_all(str(tmp_path)) == {}
