@@ -6,11 +6,14 @@ READY := $(VENV)/.ready
 # Expanded when it is used, so that a Python that .ci/packages has just installed is found.
 PYTHON = $(firstword $(shell for p in python3.11 python3.12 python3.13 python3.14 python3; do command -v $$p; done))
 
+# Half of their time tests wait for something.
+PYTEST = $(BIN)/pytest -n $$(( $$(nproc) * 5 / 2 )) --dist worksteal
+
 # Where it is set, every process that a test starts would compile what it imports once more.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-system lint bench figures soak clean packages
+.PHONY: help demo test test-release test-system lint bench figures soak clean packages
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,7 +22,10 @@ demo: $(READY) ## see it work: a repository, an upstream, a worker, a manager an
 	@$(BIN)/python -m tests.e2e.demo
 
 test: $(READY) ## unit tests and end-to-end tests with real rsync, git and processes
-	$(BIN)/pytest -n $$(( $$(nproc) * 3 / 2 )) # a third of their time tests wait for something
+	$(PYTEST)
+
+test-release: $(READY) ## before a release: `make test`, and the largest cases of what it has in small
+	$(PYTEST) -m ""
 
 test-system: $(READY) ## as root, on a machine to try things out: real systemd and whatever else `make test` cannot have
 	@.ci/packages system

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import prepared
 from tests.e2e.gate import Gate
 from tests.e2e.parts import ConfigRepository, Manager, RsyncDaemon, Worker
 
@@ -74,3 +75,10 @@ def worker(tmp_path: Path, repository: ConfigRepository) -> Worker:
 def reporter(tmp_path: Path, repository: ConfigRepository, manager: Manager) -> Worker:
     """A worker that reports to the manager."""
     return Worker(tmp_path / "w", "w1", repository.url, manager)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def prepared_commands() -> Iterator[None]:
+    """Let each start of one of our commands be a fork."""
+    with prepared.in_use():
+        yield

@@ -19,6 +19,7 @@ from runner import journal
 from runner.places import Places
 from schemas.report import Run
 from sitegen.storage.store import Store
+from tests import prepared
 from tests.sitegen.kit import new_token
 
 BIN = Path(sys.executable).parent
@@ -26,6 +27,15 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 PATIENCE = 300.0
 """Seconds after which something counts as never happening. It bounds a hang; a busy machine may be very slow."""
+
+SETTINGS_OF_GIT = """\
+[user]
+\tname = Ada Admin
+\temail = ada@mirrors.example
+[remote "origin"]
+\turl = {}
+\tfetch = +refs/heads/*:refs/remotes/origin/*
+"""
 
 T = TypeVar("T")
 
@@ -79,7 +89,7 @@ class Server:
     def start(self) -> None:
         """Start it; `ready` says when it is up."""
         with self._log.open("ab") as log:
-            self.process = subprocess.Popen(
+            self.process = prepared.popen(
                 self._words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=os.environ | self._env
             )
         try:
@@ -158,11 +168,11 @@ class ConfigRepository:
     def __init__(self, folder: Path) -> None:
         self.tree, self.remote = folder / "config", folder / "config.git"
         self.tree.mkdir(parents=True)
-        subprocess.run(["git", "init", "-q", "--bare", "-b", "main", str(self.remote)], check=True)
-        self.git("init", "-q", "-b", "main")
-        self.git("config", "user.name", "Ada Admin")
-        self.git("config", "user.email", "ada@mirrors.example")
-        self.git("remote", "add", "origin", str(self.remote))
+        create = ["git", "init", "-q", "-b", "main", "--template="]  # no folder of example hooks
+        subprocess.run([*create, "--bare", str(self.remote)], check=True)
+        subprocess.run([*create, str(self.tree)], check=True)
+        with (self.tree / ".git/config").open("a") as config:
+            config.write(SETTINGS_OF_GIT.format(self.remote))
 
     @property
     def url(self) -> str:
@@ -263,7 +273,7 @@ class Worker:
 
     def command(self, command: str, *more: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Give one command and wait for its end."""
-        done = subprocess.run(self.words(command, *more), capture_output=True, text=True, timeout=300)
+        done = prepared.run(self.words(command, *more), timeout=300)
         if check and done.returncode != 0:
             raise RuntimeError(f"skipjack {command} exited with {done.returncode}: {done.stdout}{done.stderr}")
         return done
@@ -271,7 +281,7 @@ class Worker:
     def start(self, command: str, *more: str, log: IO[bytes] | None = None) -> subprocess.Popen[bytes]:
         """Start one command and do not wait."""
         out = log if log is not None else subprocess.DEVNULL
-        return subprocess.Popen(self.words(command, *more), stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+        return prepared.popen(self.words(command, *more), stdin=subprocess.DEVNULL, stdout=out, stderr=out)
 
     def pending(self) -> int:
         """How many reports wait for the manager."""
@@ -303,4 +313,4 @@ class Worker:
 def validate(folder: Path) -> str:
     """Check a folder of definitions as CI does; gives what the command says."""
     words = [str(BIN / "skipjack"), "validate", str(folder)]
-    return subprocess.run(words, capture_output=True, text=True, check=False).stdout
+    return prepared.run(words, timeout=PATIENCE).stdout

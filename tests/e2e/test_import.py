@@ -4,6 +4,7 @@ import shlex
 import subprocess
 from pathlib import Path
 
+from tests import prepared
 from tests.e2e.parts import BIN, ConfigRepository, RsyncDaemon, Worker
 
 TUNASYNC = """\
@@ -29,7 +30,7 @@ exclude_file = "{0}/excluded"
 
 
 def skipjack(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([str(BIN / "skipjack"), *words], capture_output=True, text=True, timeout=300, check=False)
+    return prepared.run([str(BIN / "skipjack"), *words], timeout=300)
 
 
 def test_imported_mirrors_go_on_where_they_stood_under_the_policy_that_was_written(

@@ -13,6 +13,7 @@ import pytest
 
 from runner import journal, locks
 from runner.places import Places
+from tests import prepared
 from tests.e2e.parts import PATIENCE, ConfigRepository, Manager, Worker, wait_until
 
 WORKER_COMMANDS = (
@@ -243,7 +244,7 @@ def stopped(tmp_path: Path) -> Manager:
 def ask(manager: Manager, *words: str) -> "subprocess.CompletedProcess[str]":
     program = str(Path(manager._words[0]))
     command = [program, *words, "--settings", str(manager.settings)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=manager.folder)
+    return prepared.run(command, timeout=300, cwd=manager.folder)
 
 
 @pytest.mark.parametrize("lose", LOSSES)

@@ -1,8 +1,11 @@
 """What the tests of the worker are given."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests import prepared
 
 from .importing import Bench
 
@@ -12,3 +15,10 @@ def bench(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytes
     """A folder to import in, which is the working folder."""
     monkeypatch.chdir(tmp_path)
     return Bench(tmp_path, capsys)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def prepared_commands() -> Iterator[None]:
+    """Let each start of one of our commands be a fork."""
+    with prepared.in_use():
+        yield

@@ -51,8 +51,9 @@ def past(site: Site) -> Past:
     return job.past
 
 
-def main(folder: str, url: str, step: str, provider: str) -> int:
+def main() -> int:
     """Sync until that step."""
+    folder, url, step, provider = sys.argv[1:]
     left = int(step)
 
     def counts() -> None:
@@ -79,4 +80,4 @@ def main(folder: str, url: str, step: str, provider: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(main())

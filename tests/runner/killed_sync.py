@@ -14,8 +14,9 @@ from runner import process
 from tests.runner.syncing import Site
 
 
-def main(folder: str, url: str, step: str) -> int:
+def main() -> int:
     """Sync until that step."""
+    folder, url, step = sys.argv[1:]
     left = int(step)
 
     def dying(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -36,4 +37,4 @@ def main(folder: str, url: str, step: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(main())

@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import stat
-import subprocess
 import sys
 import tempfile
 import threading
@@ -23,6 +22,7 @@ from runner.hooks import trace
 from runner.past import Past
 from runner.providers import deletion_guard, deletion_names, deletions
 from runner.providers.deletion_names import Item, Names, decoded, shown
+from tests import prepared
 from tests.e2e.parts import RsyncDaemon, wait_until
 
 from .syncing import Site, grow, tree
@@ -511,7 +511,8 @@ def test_a_run_that_is_killed_at_any_step_is_made_good_by_the_next_one(site: Sit
         shutil.rmtree(site.directory)
         shutil.copytree(before, site.directory, symlinks=True)
         words = [sys.executable, "-m", "tests.runner.killed_sync", str(tmp_path), site.url, str(steps)]
-        code = subprocess.run(words, check=False, timeout=300).returncode
+        with prepared.popen(words) as run:
+            code = run.wait(300)
         if code == 0:
             break
         assert code == -signal.SIGKILL

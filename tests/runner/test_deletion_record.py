@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from runner.providers import deletion_record, deletions
 from runner.providers.deletion_names import Item
 from schemas.errors import SkipjackError
 from schemas.records import Mirror
+from tests import prepared
 from tests.e2e.parts import RsyncDaemon
 
 from .journaled_sync import SUBJECT, book_of, past, sync
@@ -48,7 +48,8 @@ def lose(site: Site, *numbers: int) -> None:
 def killed(tmp_path: Path, site: Site, step: int, provider: str = "rsync") -> bool:
     """Sync until that step; False when there are fewer."""
     words = [sys.executable, "-m", "tests.runner.journaled_sync", str(tmp_path), site.url, str(step), provider]
-    code = subprocess.run(words, check=False, timeout=300).returncode
+    with prepared.popen(words) as run:
+        code = run.wait(300)
     assert code in (0, -signal.SIGKILL)
     return code != 0
 

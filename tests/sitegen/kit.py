@@ -28,6 +28,7 @@ from sitegen.messages.tunasync_rules import Message
 from sitegen.storage import token_store, tunasync_posts
 from sitegen.storage.store import Store
 from sitegen.storage.tunasync_posts import Post
+from tests import prepared
 
 if TYPE_CHECKING:
     import uvicorn
@@ -120,12 +121,15 @@ class Manager:
         places = {"listen": self.address, "state_dir": str(self.state), "run_dir": str(self.run)}
         self.settings_file.write_text(json.dumps(places | {"site_dir": str(self.site)} | settings))
         self.settings = ManagerSettings(self.address, str(self.state), str(self.run), str(self.site))
+        self.pid = 0  # of the command that was started last
         self.session = requests.Session()
         self.session.trust_env = False
 
     def popen(self, *words: str) -> "subprocess.Popen[str]":
         command = [sys.executable, "-m", "sitegen", *words, "--settings", str(self.settings_file)]
-        return subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        process = prepared.popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.pid = process.pid
+        return process
 
     def command(self, *words: str) -> "subprocess.CompletedProcess[str]":
         with self.popen(*words) as process:

@@ -1,0 +1,274 @@
+"""Real processes of our two commands, without the time that each start would take to import the same modules again.
+
+Tests start `skipjack` and `skipjack-manager` more than a thousand times, and most of what a start costs are imports. So
+one process for each command, the nursery, has them imported, and what a test starts is a fork of it: a process with its
+own number, descriptors, environment, working folder and umask, which runs the command's `main`. What our commands start
+in turn is started as anywhere.
+
+Only within `in_use`. Benchmarks, the demo and the system tests start the programs themselves, and so do tests that are
+about the start.
+"""
+
+import atexit
+import gc
+import importlib
+import json
+import os
+import pkgutil
+import re
+import select
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+COMMANDS = {"skipjack": "runner.cli", "skipjack-manager": "sitegen.cli"}
+MODULES = {
+    "sitegen": "sitegen.cli",
+    "tests.runner.journaled_sync": "tests.runner.journaled_sync",
+    "tests.runner.killed_sync": "tests.runner.killed_sync",
+}
+"""Programs that are started as `python -m`, each with the module that has its `main`."""
+
+HEAVY = {"runner": ("git", "jsonschema"), "sitegen": ("git", "jsonschema", "uvloop", "httptools")}
+"""Each package of ours with what it imports when it is needed."""
+
+_ENVIRONMENT = dict(os.environ)
+"""As it was before any test changed it."""
+
+_UMASK = re.compile(r"^Umask:\s*([0-7]+)$", re.MULTILINE)
+_PID = struct.Struct("i")
+_MOST = 1 << 17
+"""Bytes that a request may have: words and an environment."""
+
+_nurseries: dict[str, "_Nursery"] = {}
+_starting = threading.Lock()
+_used = False
+
+
+@contextmanager
+def in_use() -> Iterator[None]:
+    """Let tests of this process start our commands as forks."""
+    global _used
+    _used = True
+    try:
+        yield
+    finally:
+        _used = False
+        while _nurseries:
+            _nurseries.popitem()[1].end()
+
+
+def popen(words: list[str], **options: Any) -> "subprocess.Popen[Any]":
+    """Start a process as Popen does; one of our commands is a fork if `in_use` was called."""
+    module = _module(words) if _used else None
+    return subprocess.Popen(words, **options) if module is None else _Forked(words, **options)
+
+
+def run(words: list[str], timeout: float, **options: Any) -> "subprocess.CompletedProcess[str]":
+    """Start a process, wait at most `timeout` seconds for its end, and return what it printed."""
+    with popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options) as process:
+        try:
+            out, err = process.communicate(timeout=timeout)
+        except BaseException:
+            process.kill()
+            raise
+    return subprocess.CompletedProcess(words, process.returncode, out, err)
+
+
+def _module(words: list[str]) -> str | None:
+    """The module whose `main` a command line runs, if it is one of our commands."""
+    if words[:2] == [sys.executable, "-m"]:
+        return MODULES.get(words[2])
+    path = Path(words[0])
+    return COMMANDS.get(path.name) if path.parent == Path(sys.executable).parent else None
+
+
+class _Forked(subprocess.Popen[Any]):
+    """A Popen whose process is a child of a nursery, which reports its end."""
+
+    _reply = -1
+
+    def _execute_child(
+        self, args: list[str], _executable: None, _preexec: None, _close_fds: bool, _pass_fds: tuple[()],
+        cwd: str | None, env: Mapping[str, str] | None, _startup: None, _flags: int, _shell: bool,
+        p2cread: int, p2cwrite: int, c2pread: int, c2pwrite: int, errread: int, errwrite: int, *_more: object,
+    ) -> None:  # fmt: skip
+        module = _module(args)
+        assert module is not None
+        words = [args[0], *map(str, args[3 if args[1] == "-m" else 1 :])]
+        request = {
+            "module": module,
+            "words": words,
+            "cwd": str(cwd or Path.cwd()),
+            "umask": int(_UMASK.search(Path("/proc/self/status").read_text())[1], 8),  # type: ignore[index]
+            "env": dict(os.environ if env is None else env),
+        }
+        ours, theirs = os.pipe()
+        descriptors = [given if given >= 0 else usual for usual, given in enumerate((p2cread, c2pwrite, errwrite))]
+        try:
+            _nursery("sitegen" if module == "sitegen.cli" else "runner").ask(
+                json.dumps(request).encode(), [*descriptors, theirs]
+            )
+        finally:
+            os.close(theirs)
+        self._reply = ours
+        self.pid = self._read()
+        self._child_created = True
+        self._close_pipe_fds(  # type: ignore[attr-defined]
+            p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite
+        )
+
+    def _read(self) -> int:
+        told = os.read(self._reply, _PID.size)
+        if len(told) != _PID.size:
+            raise RuntimeError("the nursery that tests start our commands from has died")
+        return int(_PID.unpack(told)[0])
+
+    def _try_wait(self, flags: int) -> tuple[int, int]:
+        if flags & os.WNOHANG and not select.select([self._reply], [], [], 0)[0]:
+            return 0, 0
+        status = self._read()
+        os.close(self._reply)
+        return self.pid, status
+
+    def _internal_poll(self, _deadstate: int | None = None) -> int | None:
+        with self._waitpid_lock:  # type: ignore[attr-defined]
+            if self.returncode is None:
+                pid, status = self._try_wait(os.WNOHANG)
+                if pid:
+                    self._handle_exitstatus(status)  # type: ignore[attr-defined]
+        return self.returncode
+
+
+class _Nursery:
+    """A process that forks, and the connection to it. It ends when the connection does."""
+
+    def __init__(self, package: str) -> None:
+        self._connection, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            words = [sys.executable, "-m", "tests.prepared", package, str(theirs.fileno())]
+            self._process = subprocess.Popen(
+                words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, cwd=REPOSITORY, env=_ENVIRONMENT,
+                pass_fds=[theirs.fileno()],
+            )  # fmt: skip
+
+    def ask(self, request: bytes, descriptors: list[int]) -> None:
+        """Let it fork."""
+        socket.send_fds(self._connection, [request], descriptors)
+
+    def end(self) -> None:
+        """Let it end, and wait for that."""
+        self._connection.close()
+        self._process.wait()
+
+
+def _nursery(package: str) -> _Nursery:
+    """The nursery that has a package imported, which is started when it is first needed."""
+    with _starting:
+        if package not in _nurseries:
+            _nurseries[package] = _Nursery(package)
+        return _nurseries[package]
+
+
+def _grow(connection: socket.socket) -> Callable[[], int]:
+    """Fork for each request; returns the program to run in each fork, and never in the nursery."""
+    ended, mark = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(mark)
+    children: dict[int, int] = {}
+    while True:
+        ready, _, _ = select.select([connection.fileno(), ended], [], [])
+        if ended in ready:
+            os.read(ended, 4096)
+            _report_ends(children)
+        if connection.fileno() in ready:
+            request, descriptors, _, _ = socket.recv_fds(connection, _MOST, 4)
+            if not request:
+                os._exit(0)  # the tests are over
+            *streams, reply = descriptors
+            asked = json.loads(request)
+            main: Callable[[], int] = importlib.import_module(asked["module"]).main
+            pid = os.fork()
+            if pid == 0:
+                for descriptor in (connection.detach(), ended, mark, reply, *children.values()):
+                    os.close(descriptor)
+                _become(asked, streams)
+                return main
+            for descriptor in streams:
+                os.close(descriptor)
+            os.write(reply, _PID.pack(pid))
+            children[pid] = reply
+
+
+def _report_ends(children: dict[int, int]) -> None:
+    """Write the wait status of each child that has ended to whoever started it."""
+    while children:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if pid == 0:
+            return
+        reply = children.pop(pid)
+        try:
+            os.write(reply, _PID.pack(status))
+        except BrokenPipeError:
+            pass  # nobody waits for it any more
+        finally:
+            os.close(reply)
+
+
+def _become(request: dict[str, Any], streams: list[int]) -> None:
+    """Take on what a new process is given: signals, descriptors, words, environment, mask of modes, working folder."""
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for number, descriptor in enumerate(streams):
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    sys.argv[:] = request["words"]
+    os.environ.clear()
+    os.environ.update(request["env"])
+    time.tzset()
+    os.umask(request["umask"])
+    os.chdir(request["cwd"])
+
+
+def _import_all(package: str) -> None:
+    """Import everything that a program of a package may need."""
+    for each in (package, "schemas"):
+        path = importlib.import_module(each).__path__
+        for found in pkgutil.walk_packages(path, f"{each}."):
+            if not found.name.endswith((".__main__", ".lean")):
+                importlib.import_module(found.name)
+    for name in HEAVY[package]:
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()
+
+
+def _ended(code: int) -> int:
+    """End as an interpreter ends, but leave what is in memory as it is: to take it apart would copy it first."""
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        return code  # the interpreter has its own words and exit code for this
+    os._exit(code)
+
+
+def _main() -> int:
+    package, descriptor = sys.argv[1:]
+    _import_all(package)
+    return _ended(_grow(socket.socket(fileno=int(descriptor)))())
+
+
+if __name__ == "__main__":
+    sys.exit(_main())
