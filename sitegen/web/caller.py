@@ -3,15 +3,18 @@
 Only URLs of the manager's own settings come here; no redirect is followed and no proxy asked.
 """
 
+import contextlib
 import http.client
 import json
+import socket
 import ssl
+import threading
 from collections.abc import Collection, Mapping
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 TIMEOUT = 3.0
-"""Seconds for each step; `tunasynctl` itself waits for 5."""
+"""Seconds to connect, and for the whole answer; `tunasynctl` itself waits for 5."""
 
 
 class NotReached(Exception):  # noqa: N818 - it is what happened to the call
@@ -56,8 +59,29 @@ def _connection(place: SplitResult, ca_cert: str | None) -> http.client.HTTPConn
 
 
 def _status(connection: http.client.HTTPConnection) -> int:
-    """The status of the answer to a request that was sent."""
+    """The status of the answer to a request that was sent.
+
+    The answer as a whole has TIMEOUT: the socket's own limit is for each piece of it.
+    """
+    expired = threading.Event()
+
+    def cut(sock: socket.socket) -> None:
+        expired.set()
+        with contextlib.suppress(OSError):
+            socket.socket.shutdown(sock, socket.SHUT_RDWR)  # a TLS socket's own would say good-bye first
+
+    timer = threading.Timer(TIMEOUT, cut, (connection.sock,))
+    timer.daemon = True
+    timer.start()
+    late = NotConfirmed(f"the worker did not answer within {TIMEOUT:g} s")
     try:
-        return connection.getresponse().status
-    except TimeoutError as error:
-        raise NotConfirmed(f"the worker did not answer within {TIMEOUT:g} s") from error
+        status = connection.getresponse().status
+    except (OSError, http.client.HTTPException) as error:
+        if expired.is_set() or isinstance(error, TimeoutError):
+            raise late from error
+        raise
+    finally:
+        timer.cancel()
+    if expired.is_set():  # what was read may look whole
+        raise late
+    return status

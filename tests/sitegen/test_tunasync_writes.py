@@ -3,9 +3,10 @@
 import http.server
 import json
 import re
+import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -202,6 +203,30 @@ def working(code: int = 200, before_answer: Callable[[], object] = bool) -> Iter
             yield f"http://127.0.0.1:{server.server_port}/", taken
         finally:
             server.shutdown()
+            thread.join()
+
+
+def test_a_worker_whose_answer_never_ends_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(caller, "TIMEOUT", 0.5)
+    given_up = threading.Event()
+
+    def drip(listener: socket.socket) -> None:
+        connection, _address = listener.accept()
+        with connection, suppress(OSError):
+            connection.sendall(b"HTTP/1.1 200 OK\r\nX-A: ")
+            for _piece in range(200):  # each comes before the limit of one is over
+                if given_up.wait(0.05):
+                    break
+                connection.sendall(b"a")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=drip, args=(listener,))
+        thread.start()
+        try:
+            with pytest.raises(caller.NotConfirmed, match=r"did not answer within 0\.5 s"):
+                caller.post(f"http://127.0.0.1:{listener.getsockname()[1]}/", {"cmd": "disable"})
+        finally:
+            given_up.set()
             thread.join()
 
 
