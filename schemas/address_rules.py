@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from schemas.addresses import holds_password, is_plain, repository_trouble, web_trouble
 from schemas.inheritance import Merged
+from schemas.known import judged
 from schemas.problems import Problem, shown
 from schemas.upstreams import is_remote, is_web, password_apart
 from schemas.yaml_file import Document
@@ -22,12 +23,25 @@ _REPOSITORY = "Write for example `url: https://git.example.org/mirrors.git`."
 
 def mirror_problems(merged: Merged) -> Iterator[Problem]:
     """What is wrong with the addresses of one mirror."""
+    for rule in (_homepage, _any_upstream, _freshness):
+        yield from judged(rule(merged))
+
+
+def _homepage(merged: Merged) -> Iterator[Problem]:
     keys = merged.keys
     if "homepage" in keys and (trouble := web_trouble(keys["homepage"])):
         yield merged.problem("homepage", f"`{shown(keys['homepage'])}` {trouble}.", _HOMEPAGE)
+
+
+def _any_upstream(merged: Merged) -> Iterator[Problem]:
+    if "upstream" in merged.keys:
+        yield from _rsync_upstream(merged) if merged.keys.get("provider") in _RSYNC else _upstream(merged)
+
+
+def _freshness(merged: Merged) -> Iterator[Problem]:
+    keys = merged.keys
     if "upstream" not in keys:
         return
-    yield from _rsync_upstream(merged) if keys.get("provider") in _RSYNC else _upstream(merged)
     if "freshness" in merged.own and not (is_remote(keys["upstream"]) or is_web(keys["upstream"])):
         what = f"`freshness` needs an rsync or web address, and the upstream is `{shown(keys['upstream'])}`."
         todo = "Remove it, or write for example `upstream: https://files.example.org/`."
@@ -73,11 +87,19 @@ def _upstream(merged: Merged) -> Iterator[Problem]:
 
 def site_problems(site: Document) -> Iterator[Problem]:
     """What is wrong with the addresses of the site."""
-    url, contact = site.value.get("url", ""), site.value.get("contact", "")
+    yield from judged(_site_url(site))
+    yield from judged(_contact(site))
+
+
+def _site_url(site: Document) -> Iterator[Problem]:
+    url = site.keys.get("url", "")
     if url and (trouble := web_trouble(url, whole=False)):
-        yield site.problem(
-            ("url",), f"`{shown(url)}` {trouble}.", "Write for example `url: https://mirrors.example.edu`."
-        )
+        todo = "Write for example `url: https://mirrors.example.edu`."
+        yield site.problem(("url",), f"`{shown(url)}` {trouble}.", todo)
+
+
+def _contact(site: Document) -> Iterator[Problem]:
+    contact = site.keys.get("contact", "")
     scheme = _SCHEME.fullmatch(contact)
     trouble = web_trouble(contact) if scheme and scheme[1] in ("http", "https") else ""
     if scheme and scheme[1] not in _CONTACTS:
@@ -90,14 +112,25 @@ def site_problems(site: Document) -> Iterator[Problem]:
 
 def settings_problems(settings: Document) -> Iterator[Problem]:
     """What is wrong with the addresses in a machine's settings, of a worker or of the manager."""
-    repository = settings.value.get("repository", {}).get("url", "")
+    for rule in (_repository, _manager, _called):
+        yield from judged(rule(settings))
+
+
+def _repository(settings: Document) -> Iterator[Problem]:
+    repository = settings.at("repository").get("url", "")
     if trouble := repository_trouble(repository):
         yield _wrong(settings, ("repository", "url"), repository, trouble, _REPOSITORY)
-    manager = settings.value.get("manager", {}).get("url", "")
+
+
+def _manager(settings: Document) -> Iterator[Problem]:
+    manager = settings.at("manager").get("url", "")
     if manager and (trouble := web_trouble(manager, whole=False)):
         todo = "Write for example `url: https://manager.example.org`; the token has a key of its own."
         yield _wrong(settings, ("manager", "url"), manager, trouble, todo)
-    for place, url in enumerate(settings.value.get("tunasync", {}).get("call", ())):
+
+
+def _called(settings: Document) -> Iterator[Problem]:
+    for place, url in enumerate(settings.at("tunasync").get("call", ())):
         if trouble := web_trouble(url, whole=False):
             todo = "Write for example `http://192.0.2.7:6000/`."
             yield _wrong(settings, ("tunasync", "call", place), url, trouble, todo)

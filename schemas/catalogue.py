@@ -1,20 +1,24 @@
 """A config repository, read as a whole: the site, the workers, the mirrors, and everything that is wrong.
 
 The site and the workers are valid only as a whole; one bad mirror is quarantined alone. The steps, in order:
-parse every file, check each against its schema, lay the layers over each other, check the result's rules.
+parse every file, check each against its schema, lay the layers over each other, check the result's rules, compare the
+mirrors. Each step goes on with the keys that can be judged, so that one problem hides no other.
 """
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from schemas import address_rules, build, placement, renames, rules, timing, windows, zones
+from schemas import address_rules, build, placement, rules, timing, windows, zones
+from schemas.cross_checks import KEYS, Declared, Sketch, cross_checked
 from schemas.inheritance import Layer, Merged, merge
+from schemas.known import Known, is_known, judged, keys_at
 from schemas.names import is_name
 from schemas.problems import Problem, Refused, shown
 from schemas.records import Mirror, Site, SyncWindows, Worker
 from schemas.sources import SourceFile, ending_of
-from schemas.validation import check
-from schemas.yaml_file import Document, parse, suggest
+from schemas.validation import examine
+from schemas.yaml_file import WHOLE, Document, parse, suggest
 
 _NEVER_OPEN = "`sync_windows` never let a sync begin.", "Allow more, or forbid less."
 
@@ -35,25 +39,11 @@ class Catalogue(NamedTuple):
     quarantined: frozenset[str]
 
 
-class _Declared(NamedTuple):
-    """One mirror as its file declares it: a record for each of its workers, or what is wrong with it.
-
-    Not sound and yet without problems of its own is one that inherits from a broken file.
-    """
-
-    name: str
-    document: Document
-    mirrors: tuple[Mirror, ...] = ()
-    problems: tuple[Problem, ...] = ()
-    sound: bool = True
-
-
 def load(sources: Sequence[SourceFile]) -> Catalogue:
     """Read all files; raises Refused with every problem found when the site or the workers cannot be used."""
     tree = _Tree({source.path: _parse(source) for source in sources})
     whole = [*tree.site_problems(), *tree.workers_problems()]
-    once = _once_each([tree.declared(path) for path in tree.mirror_paths()])
-    declared = _followable(_without_clashes(_rightly_renamed(once)))
+    declared = cross_checked([tree.declared(path) for path in tree.mirror_paths()])
     problems = {
         *whole,
         *tree.defaults_problems(),
@@ -74,84 +64,93 @@ class _Tree:
     """The parsed files, and how they hang together."""
 
     def __init__(self, documents: Mapping[str, Document]) -> None:
-        self.documents = documents
-        self.site = documents.get(SITE) or _missing(SITE)
-        self.workers = documents.get(WORKERS) or _missing(WORKERS)
+        self.documents = {path: _examined(path, document) for path, document in documents.items()}
+        self.site = self.documents.get(SITE) or _missing(SITE)
+        self.workers = self.documents.get(WORKERS) or _missing(WORKERS)
         self._broken_defaults = {problem.file for problem in self.defaults_problems()}
         self._whole_is_broken = bool(self.site_problems() or self.workers_problems())
 
     def site_problems(self) -> list[Problem]:
         """What is wrong with the site's file."""
-        problems = check("site", self.site)
-        zone = "" if problems else self.site.value.get("time_zone", "UTC")
-        if not problems and not rules.is_time_zone(zone):
-            if not rules.has_time_zones():
-                what = f"This machine has no time zone data, so that `{zone}` cannot be checked."
-                return [self.site.problem(("time_zone",), what, zones.INSTALL)]
-            todo = "Write a name of the IANA database, such as `Europe/Berlin`."
-            return [self.site.problem(("time_zone",), f"There is no time zone `{zone}`.", todo)]
-        return problems or list(address_rules.site_problems(self.site))
+        return [*self.site.problems, *judged(_zone_problems(self.site)), *address_rules.site_problems(self.site)]
 
     def workers_problems(self) -> list[Problem]:
         """What is wrong with the workers' file."""
-        return check("workers", self.workers) or [
-            self.workers.problem(("workers", name, "sync_windows"), *_NEVER_OPEN)
-            for name in self.workers.value["workers"]
-            if (hours := self._hours_of(name)) is not None and windows.never_open((hours,))
-        ]
+        names = [name for name in self._worker_names() or () if name in (self.workers.value.get("workers") or ())]
+        return [*self.workers.problems, *(problem for name in names for problem in judged(self._closed(name)))]
+
+    def _closed(self, worker: str) -> Iterator[Problem]:
+        """A worker whose hours never let a sync begin."""
+        hours = self._hours_of(worker)
+        if hours is not None and windows.never_open((hours,)):
+            yield self.workers.problem(("workers", worker, "sync_windows"), *_NEVER_OPEN)
+
+    def _worker_names(self) -> list[str] | None:
+        """The workers that there are, those with something wrong as well; None if they are not known."""
+        found = keys_at(self.workers.value, self.workers.wrong, ("workers",))
+        if isinstance(found, Known):
+            return None if found.partial else [*found, *found.wrong]
+        return list(found)
 
     def _hours_of(self, worker: str) -> SyncWindows | None:
-        plain = self.workers.value["workers"].get(worker, {}).get("sync_windows")
+        plain = keys_at(self.workers.value, self.workers.wrong, ("workers", worker)).get("sync_windows")
         return None if plain is None else build.sync_windows(plain)
 
     def defaults_problems(self) -> list[Problem]:
         """What is wrong with any `_defaults.yml`; an empty one is fine."""
-        return [
-            problem
-            for path, document in self.documents.items()
-            if _stem(path) == "_defaults" and not _is_empty(document)
-            for problem in check("defaults", document)
-        ]
+        defaults = [document for path, document in self.documents.items() if _stem(path) == "_defaults"]
+        return [problem for document in defaults for problem in document.problems]
 
     def mirror_paths(self) -> list[str]:
         """The files that declare a mirror, or look as if they should."""
         return sorted(path for path in self.documents if path not in (SITE, WORKERS) and _stem(path) != "_defaults")
 
-    def declared(self, path: str) -> _Declared:
+    def declared(self, path: str) -> Declared:
         """Read one mirror's file with all that it inherits."""
-        document, name = self.documents[path], _stem(path).removesuffix(ending_of(path))
-        problems = _name_problems(path, name) or (() if _is_empty(document) else tuple(check("mirror", document)))
+        document, name = self.documents[path], _name_of(path)
+        declared = Declared(name, document, problems=(*_name_problems(path, name), *document.problems), sound=False)
+        if name.startswith("_"):
+            return declared
         layers = self._layers(path)
-        if problems or self._whole_is_broken or any(layer.document.file in self._broken_defaults for layer in layers):
-            return _Declared(name, document, problems=tuple(problems), sound=False)
-        return self._resolved(name, document, layers)
-
-    def _resolved(self, name: str, document: Document, layers: Sequence[Layer]) -> _Declared:
         merged = merge(layers)
-        workers, known = placement.workers_of(merged), list(self.workers.value["workers"])
-        problems = [_unknown_worker(merged, worker, known) for worker in workers if worker not in known]
-        full = {worker: self._on(worker, layers) for worker in [each for each in workers if each in known] or [""]}
-        roles = placement.roles(full)
-        problems += placement.problems(full)
-        records = []
+        named = list(judged(placement.workers_of(merged)))
+        known = self._worker_names()
+        full = {worker: self._on(worker, layers) for worker in named if known is None or worker in known}
+        full = full or {"": self._on("", layers)}
+        problems = [*declared.problems, *self._problems(merged, named, full)]
+        sound = not (
+            problems or self._whole_is_broken or self._broken_defaults & {each.document.file for each in layers}
+        )
+        if sound:
+            roles = placement.roles(full)
+            records = [build.mirror(name, worker, on.keys | {"role": roles[worker]}) for worker, on in full.items()]
+            return declared._replace(mirrors=tuple(records), sketches=tuple(map(Sketch, records)), sound=True)
+        sketches = tuple(_sketch(name, worker, on) for worker, on in full.items()) if is_name(name) else ()
+        return declared._replace(problems=tuple(problems), sketches=sketches)
+
+    def _problems(self, merged: Merged, named: Sequence[str], full: Mapping[str, Merged]) -> Iterator[Problem]:
+        """What is wrong with a mirror's keys, by those that apply on each of its workers."""
+        known = self._worker_names()
+        for worker in named:
+            if known is not None and worker not in known:
+                yield _unknown_worker(merged, worker, known)
+        yield from judged(placement.problems(full))
         for worker, found in full.items():
-            problems += [*rules.mirror_problems(found), *self._category_problems(found)]
-            problems += timing.timing_problems(found, self._hours_of(worker))
-            if not problems:
-                records.append(build.mirror(name, worker, found.keys | {"role": roles[worker]}))
-        return _Declared(name, document, () if problems else tuple(records), tuple(problems), not problems)
+            yield from rules.mirror_problems(found)
+            yield from judged(self._category_problems(found))
+            yield from timing.timing_problems(found, functools.partial(self._hours_of, worker))
 
     def _on(self, worker: str, layers: Sequence[Layer]) -> Merged:
         """The keys that apply on one worker."""
         defaults = Layer(self.workers, ("workers", worker, "defaults"))
         return merge(placement.with_differences([layers[0], defaults, *layers[1:]], worker))
 
-    def _category_problems(self, merged: Merged) -> list[Problem]:
-        category, known = merged.keys.get("category"), list(self.site.value.get("categories", {}))
-        if category is None or category in known:
-            return []
-        what = f"The category `{shown(category)}` is not in `{SITE}`."
-        return [merged.problem("category", what, suggest(category, known))]
+    def _category_problems(self, merged: Merged) -> Iterator[Problem]:
+        category = merged.keys.get("category")
+        known = keys_at(self.site.value, self.site.wrong, ("categories",))
+        if category is not None and category not in known:
+            what = f"The category `{shown(category)}` is not in `{SITE}`."
+            yield merged.problem("category", what, suggest(category, list(known)))
 
     def _layers(self, path: str) -> list[Layer]:
         """Every `_defaults.yml` above a file, the top one first (empty where there is none), and the file itself."""
@@ -166,20 +165,52 @@ def _stem(path: str) -> str:
     return path.rpartition("/")[2].removesuffix(".yml")
 
 
+def _name_of(path: str) -> str:
+    return _stem(path).removesuffix(ending_of(path))
+
+
 def _is_empty(document: Document) -> bool:
     return document.node is None and not document.problems
 
 
 def _missing(path: str) -> Document:
     what = Problem(path, 1, 1, "The file is missing.", f"Create it beside `{DEFAULTS}`.")
-    return Document(path, None, None, (what,))
+    return Document(path, None, None, (what,), WHOLE)
+
+
+def _examined(path: str, document: Document) -> Document:
+    """The document with what its schema says; an empty one of defaults or of a mirror is fine."""
+    if path in (SITE, WORKERS):
+        return examine("site" if path == SITE else "workers", document)
+    if _is_empty(document) or (_stem(path).startswith("_") and _stem(path) != "_defaults"):
+        return document
+    return examine("defaults" if _stem(path) == "_defaults" else "mirror", document)
+
+
+def _sketch(name: str, worker: str, merged: Merged) -> Sketch:
+    """A mirror of which some keys are wrong, by those that are known."""
+    values = {key: value for key, value in merged.keys.items() if key in KEYS}
+    unknown = frozenset(key for key in KEYS if not is_known(merged.keys, key))
+    return Sketch(build.mirror(name, worker, {"provider": "", "upstream": ""} | values), unknown)
+
+
+def _zone_problems(site: Document) -> Iterator[Problem]:
+    zone = site.keys.get("time_zone", "UTC")
+    if rules.is_time_zone(zone):
+        return
+    if not rules.has_time_zones():
+        what = f"This machine has no time zone data, so that `{zone}` cannot be checked."
+        yield site.problem(("time_zone",), what, zones.INSTALL)
+    else:
+        todo = "Write a name of the IANA database, such as `Europe/Berlin`."
+        yield site.problem(("time_zone",), f"There is no time zone `{zone}`.", todo)
 
 
 def _parse(source: SourceFile) -> Document:
     if source.data is not None:
         return parse(source.data, source.path)
     what = Problem(source.path, 1, 1, "This is a symbolic link.", "Put a file here: links are not followed.")
-    return Document(source.path, None, None, (what,))
+    return Document(source.path, None, None, (what,), WHOLE)
 
 
 def _name_problems(path: str, name: str) -> tuple[Problem, ...]:
@@ -196,77 +227,3 @@ def _name_problems(path: str, name: str) -> tuple[Problem, ...]:
 
 def _unknown_worker(merged: Merged, worker: str, known: Sequence[str]) -> Problem:
     return merged.problem("worker", f"The worker `{worker}` is not in `{WORKERS}`.", suggest(worker, known), worker)
-
-
-def _once_each(declared: Sequence[_Declared]) -> list[_Declared]:
-    """Turn away a name that stands in two files, in both: nobody can tell which one is meant."""
-    files: dict[str, list[str]] = {}
-    for each in declared:
-        files.setdefault(each.name.lower(), []).append(each.document.file)
-    result = []
-    for each in declared:
-        others = [file for file in files[each.name.lower()] if file != each.document.file]
-        if others:
-            todo = "Rename or remove one of them; letters' case makes no difference."
-            what = Problem(each.document.file, 1, 1, f"`{others[0]}` declares the mirror `{each.name}` as well.", todo)
-            each = each._replace(mirrors=(), problems=(*each.problems, what), sound=False)
-        result.append(each)
-    return result
-
-
-def _rightly_renamed(declared: Sequence[_Declared]) -> list[_Declared]:
-    """Turn away a mirror that claims a former name which it cannot have."""
-    problems: dict[str, list[Problem]] = {}
-    documents = {each.name: each.document for each in declared}
-    files = {name: document.file for name, document in documents.items()}
-    claiming = [mirror for each in declared for mirror in each.mirrors[:1]]
-    for name, place, what, todo in renames.wrong_claims(claiming, files):
-        problems.setdefault(name, []).append(documents[name].problem(("formerly", place), what, todo))
-    return _turned_away(declared, problems)
-
-
-def _without_clashes(declared: Sequence[_Declared]) -> list[_Declared]:
-    """Turn away a mirror whose directory, logs or snapshot would get mixed up with another one's."""
-    problems: dict[str, list[Problem]] = {}
-    documents = {each.name: each.document for each in declared}
-    mirrors = [mirror for each in declared for mirror in each.mirrors]
-    for inner, outer in rules.overlaps(mirrors):
-        what = f"The directory of `{inner.name}` lies in that of `{outer.name}` ({documents[outer.name].file})."
-        todo = "Set another `mirror_subdir` or `mirror_dir`: the outer one's sync would delete these files."
-        problems.setdefault(inner.name, []).append(documents[inner.name].problem((), what, todo))
-    for later, first in rules.shared_logs(mirrors):
-        what = f"`{later.name}` has the same `log_dir` as `{first.name}` ({documents[first.name].file})."
-        todo = "Set another one, or leave it out: each mirror's logs need a folder of their own."
-        problems.setdefault(later.name, []).append(documents[later.name].problem(("log_dir",), what, todo))
-    for inner, outer in rules.shared_snapshots(mirrors):
-        what = f"The snapshot of `{inner.name}` lies at or in that of `{outer.name}` ({documents[outer.name].file})."
-        todo = "Set another one, or leave it out: one would be put in the place of the other."
-        problems.setdefault(inner.name, []).append(documents[inner.name].problem(("snapshot_path",), what, todo))
-    return _turned_away(declared, problems)
-
-
-def _followable(declared: Sequence[_Declared]) -> list[_Declared]:
-    """Turn away a mirror that follows one that is not there, or itself in the end."""
-    problems: dict[str, list[Problem]] = {}
-    documents = {each.name: each.document for each in declared}
-    unusable = frozenset(each.name for each in declared if not each.sound)
-    known = [each.name for each in declared]
-    mirrors = [mirror for each in declared for mirror in each.mirrors]
-    renamed = renames.current_names(mirrors)
-    for mirror, place, what in timing.astray(mirrors, unusable):
-        name = mirror.after[place]
-        todo = "Remove it from `after`." if name in known else suggest(name, known)
-        if name in renamed:
-            todo = f"It is called `{renamed[name]}` now."
-        problem = documents[mirror.name].problem(("after", place), what, todo)
-        problems.setdefault(mirror.name, []).append(problem)
-    return _turned_away(declared, problems)
-
-
-def _turned_away(declared: Sequence[_Declared], problems: Mapping[str, list[Problem]]) -> list[_Declared]:
-    return [
-        each._replace(mirrors=(), problems=(*each.problems, *dict.fromkeys(problems[each.name])), sound=False)
-        if each.name in problems
-        else each
-        for each in declared
-    ]

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from schemas import rsync_output
 from schemas.inheritance import Merged
+from schemas.known import judged
 from schemas.problems import Problem, shown
 
 RSYNC_LISTS = ("rsync_options", "rsync_options_extra", "rsync_override")
@@ -68,10 +69,14 @@ _RULES = (
 
 def idle(own: Keys, keys: Keys) -> Iterator[tuple[str, str, str]]:
     """Return which keys of a mirror's `own` file do nothing among all its keys, with why and what to do."""
-    for names, applies, why, todo in _RULES:
-        for name in names:
-            if own.get(name) and applies(keys):
-                yield name, why.format(name), todo
+    for rule in _RULES:
+        for name in rule.keys:
+            yield from judged(_idle(name, rule, own, keys))
+
+
+def _idle(name: str, rule: _Idle, own: Keys, keys: Keys) -> Iterator[tuple[str, str, str]]:
+    if own.get(name) and rule.applies(keys):
+        yield name, rule.why.format(name), rule.todo
 
 
 def problems(merged: Merged) -> Iterator[Problem]:
@@ -79,6 +84,10 @@ def problems(merged: Merged) -> Iterator[Problem]:
     for key, why, todo in idle(merged.own, merged.keys):
         yield merged.problem(key, why, todo)
     for key in RSYNC_LISTS:
-        for spelling in rsync_output.formats(merged.keys.get(key, ())):
-            what = f"`{key}` sets what rsync prints with `{shown(spelling)}`, and Skipjack reads what rsync prints."
-            yield merged.problem(key, what, "Remove it; the log has a line for each change.")
+        yield from judged(_formats(merged, key))
+
+
+def _formats(merged: Merged, key: str) -> Iterator[Problem]:
+    for spelling in rsync_output.formats(merged.keys.get(key, ())):
+        what = f"`{key}` sets what rsync prints with `{shown(spelling)}`, and Skipjack reads what rsync prints."
+        yield merged.problem(key, what, "Remove it; the log has a line for each change.")

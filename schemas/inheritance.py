@@ -9,6 +9,7 @@ right above it. Scalars and lists replace, mappings merge key by key, and an exp
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from schemas.known import NOTHING, Known, keys_at
 from schemas.problems import Problem
 from schemas.yaml_file import Document
 
@@ -21,11 +22,12 @@ class Layer(NamedTuple):
 
     @property
     def keys(self) -> dict[str, Any]:
-        """The layer's keys; empty where the document has nothing at its base."""
-        value = self.document.value
-        for step in self.base:
-            value = value.get(step) if isinstance(value, dict) else None
-        return value if isinstance(value, dict) else {}
+        """The layer's keys, of which the wrong ones cannot be asked for; none where the document has no base."""
+        return keys_at(self.document.value, self.document.wrong, self.base)
+
+    def has(self, *path: str) -> bool:
+        """Tell whether a key stands here, or one below it, whatever its value is."""
+        return path[-1] in keys_at(self.document.value, NOTHING, (*self.base, *path[:-1]))
 
 
 class Merged(NamedTuple):
@@ -38,13 +40,13 @@ class Merged(NamedTuple):
     def own(self) -> dict[str, Any]:
         """The keys that the mirror's own file sets, for all of its workers or for this one."""
         file = self.layers[-1].document
-        return {key: value for layer in self.layers if layer.document is file for key, value in layer.keys.items()}
+        return merge([layer for layer in self.layers if layer.document is file]).keys
 
     def problem(self, key: str, what: str, todo: str, entry: str = "") -> Problem:
         """A problem with the value of `key`, or with an entry of it, placed in the layer that set it, or at the top of
         the mirror's file."""
         for layer in self.layers[::-1]:
-            if key in layer.keys:
+            if layer.has(key):
                 path = (*layer.base, key, entry) if entry else (*layer.base, key)
                 return layer.document.problem(path, what, todo, at_key=bool(entry))
         return self.layers[-1].document.problem((), what, todo)
@@ -57,11 +59,24 @@ _RIVALS = frozenset({"interval", "cron"})
 def merge(layers: Sequence[Layer]) -> Merged:
     """Lay the layers over each other, weakest first."""
     keys: dict[str, Any] = {}
+    wrong: set[str] = set()
+    partial = False
     for layer in layers:
-        if layer.keys.keys() & _RIVALS:
-            keys = {key: value for key, value in keys.items() if key not in _RIVALS}
-        for key, value in layer.keys.items():
-            below = keys.get(key)
-            both = isinstance(value, dict) and isinstance(below, dict) and key == "env"
-            keys[key] = {**below, **value} if both and below is not None else value
-    return Merged(keys, tuple(layers))
+        found = layer.keys
+        bad: frozenset[str] = frozenset()
+        if isinstance(found, Known):
+            bad = found.wrong
+            if found.partial:
+                keys, wrong, partial = {}, set(), True
+        hidden = bad | (_RIVALS if found.keys() & _RIVALS or bad & _RIVALS else set())
+        keys = {key: value for key, value in keys.items() if key not in hidden}
+        wrong = wrong - hidden | bad
+        for key, value in found.items():
+            if key != "env":
+                keys[key] = value
+                wrong.discard(key)
+            elif key in wrong or (partial and key not in keys):
+                wrong.add(key)  # some of its entries come from below
+            else:
+                keys[key] = {**keys.get(key, {}), **value}
+    return Merged(Known(keys, wrong, partial=partial) if wrong or partial else keys, tuple(layers))

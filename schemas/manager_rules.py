@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from schemas import build
+from schemas.known import judged
 from schemas.problems import Problem
 from schemas.records import ManagerSettings
+from schemas.units import parse_duration, parse_size
 from schemas.yaml_file import Document
 
 HIGHEST_PORT = 65535
@@ -13,37 +14,48 @@ LEAST_SIZE = 1024
 """Bytes of a head or a body below which hardly any request fits."""
 
 
+_DEFAULTS = ManagerSettings()
+
+
 def check(document: Document) -> Iterator[Problem]:
     """The problems of settings that the schema allows."""
-    settings = build.manager_settings(document.value)
-    yield from _listen(document, settings)
-    yield from _limits(document, settings)
-    yield from _folders(document, settings)
+    for rule in (_listen, _read_timeout, _header_size, _body_limit, _folders):
+        yield from judged(rule(document))
 
 
-def _listen(document: Document, settings: ManagerSettings) -> Iterator[Problem]:
-    port = int(settings.listen.rpartition(":")[2])
+def _listen(document: Document) -> Iterator[Problem]:
+    port = int(document.keys.get("listen", ":0").rpartition(":")[2])
     if port > HIGHEST_PORT:
         what = f"There is no port {port}, only those up to {HIGHEST_PORT}."
         yield document.problem(("listen",), what, "Write for example `listen: 127.0.0.1:8080`.")
 
 
-def _limits(document: Document, settings: ManagerSettings) -> Iterator[Problem]:
-    if settings.limits.read_timeout < 1:
+def _read_timeout(document: Document) -> Iterator[Problem]:
+    value = document.at("limits").get("read_timeout")
+    if value is not None and parse_duration(value) < 1:
         todo = "Write for example `read_timeout: 30s`."
         yield document.problem(("limits", "read_timeout"), "Nobody can send a request in no time.", todo)
-    for path, size in (
-        (("limits", "header_size"), settings.limits.header_size),
-        (("body_limit",), settings.body_limit),
-    ):
-        if size < LEAST_SIZE:
-            what, todo = f"Hardly any request fits into {size} bytes.", f"Write for example `{path[-1]}: 32KiB`."
-            yield document.problem(path, what, todo)
 
 
-def _folders(document: Document, settings: ManagerSettings) -> Iterator[Problem]:
+def _header_size(document: Document) -> Iterator[Problem]:
+    return _size(document, "limits", "header_size")
+
+
+def _body_limit(document: Document) -> Iterator[Problem]:
+    return _size(document, "body_limit")
+
+
+def _size(document: Document, *path: str) -> Iterator[Problem]:
+    value = document.at(*path[:-1]).get(path[-1])
+    if value is not None and (size := parse_size(value)) < LEAST_SIZE:
+        what, todo = f"Hardly any request fits into {size} bytes.", f"Write for example `{path[-1]}: 32KiB`."
+        yield document.problem(path, what, todo)
+
+
+def _folders(document: Document) -> Iterator[Problem]:
     """Whatever lies below the site's folder can be read by everybody."""
-    if PurePosixPath(settings.state_dir).is_relative_to(settings.site_dir):
-        what = f"The database in {settings.state_dir} would be shown to everybody, as a part of the site."
+    state_dir = document.keys.get("state_dir", _DEFAULTS.state_dir)
+    if PurePosixPath(state_dir).is_relative_to(document.keys.get("site_dir", _DEFAULTS.site_dir)):
+        what = f"The database in {state_dir} would be shown to everybody, as a part of the site."
         path = ("site_dir",) if "site_dir" in document.value else ("state_dir",)
         yield document.problem(path, what, "Give the site a folder of its own.")

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from schemas.inheritance import Layer, Merged
+from schemas.names import is_name
 from schemas.problems import Problem
 
 MASTER, SLAVE = "master", "slave"
@@ -11,16 +12,16 @@ _OF_ALL = ("worker", "category")
 """Keys that say something of the mirror as a whole."""
 
 
-def workers_of(merged: Merged) -> list[str]:
+def workers_of(merged: Merged) -> Iterator[str]:
     """The workers that a mirror's keys name, in the order in which they stand there."""
     value = merged.keys.get("worker", [])
-    return [value] if isinstance(value, str) else list(value)
+    yield from filter(is_name, [value] if isinstance(value, str) else value)
 
 
 def with_differences(layers: Sequence[Layer], worker: str) -> list[Layer]:
     """The layers, and right above the one that names the workers what it says of this worker alone."""
-    named = [place for place, layer in enumerate(layers) if "worker" in layer.keys]
-    if not named or not isinstance(layers[named[-1]].keys["worker"], dict):
+    named = [place for place, layer in enumerate(layers) if layer.has("worker")]
+    if not named or not layers[named[-1]].has("worker", worker):
         return list(layers)
     place, layer = named[-1], layers[named[-1]]
     return [*layers[: place + 1], Layer(layer.document, (*layer.base, "worker", worker)), *layers[place + 1 :]]
@@ -30,7 +31,7 @@ def problems(found: Mapping[str, Merged]) -> Iterator[Problem]:
     """What is wrong with how a mirror's workers share it, by the keys that apply on each."""
     for worker, merged in found.items():
         for layer in merged.layers:
-            for key in [key for key in _OF_ALL if layer.base[-2:] == ("worker", worker) and key in layer.keys]:
+            for key in [key for key in _OF_ALL if layer.base[-2:] == ("worker", worker) and layer.has(key)]:
                 what = f"`{key}` cannot be another one on `{worker}`."
                 yield layer.document.problem((*layer.base, key), what, "Set it for the mirror as a whole.")
     masters = [worker for worker, merged in found.items() if merged.keys.get("role") == MASTER]

@@ -7,6 +7,7 @@ from typing import Any
 
 from schemas import rsync_options
 from schemas.inheritance import Merged
+from schemas.known import judged
 from schemas.problems import Problem, shown
 from schemas.rsync_options import Reading
 
@@ -28,14 +29,18 @@ _DIRS = {"--dirs": 1, "--old-dirs": 1, "--files-from": 1, "--no-dirs": 0}
 
 def mirror_problems(merged: Merged) -> Iterator[Problem]:
     """Lists that end in an option without its value, and options with which rsync would sync nothing."""
-    for key in _LISTS:
-        fault = rsync_options.read(merged.keys.get(key, ())).fault
-        if fault is not None and fault.kind == rsync_options.NO_VALUE:
-            what = f"`{key}` ends in `{shown(fault.spelling)}` without its value."
-            yield merged.problem(key, what, "Add the value after it, or remove the option.")
-            return
-    for key, what, todo in without_sync(merged.keys):
-        yield merged.problem(key, what, todo)
+    cut_off = [problem for key in _LISTS for problem in judged(_without_value(merged, key))]
+    yield from cut_off
+    if not cut_off:  # else nobody knows what the next list's first option is
+        for key, what, todo in without_sync(merged.keys):
+            yield merged.problem(key, what, todo)
+
+
+def _without_value(merged: Merged, key: str) -> Iterator[Problem]:
+    fault = rsync_options.read(merged.keys.get(key, ())).fault
+    if fault is not None and fault.kind == rsync_options.NO_VALUE:
+        what = f"`{key}` ends in `{shown(fault.spelling)}` without its value."
+        yield merged.problem(key, what, "Add the value after it, or remove the option.")
 
 
 def without_sync(keys: Keys) -> list[tuple[str, str, str]]:

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 
 from schemas import address_rules, idle_keys, rsync_rules, shell_syntax
 from schemas.inheritance import Merged
+from schemas.known import is_known, judged
 from schemas.problems import Problem, shown
 from schemas.records import Mirror
 from schemas.units import parse_size
@@ -34,28 +35,32 @@ def is_time_zone(name: str) -> bool:
 
 def has_time_zones() -> bool:
     """Tell whether this machine has the IANA database at all, from the system or from Python's package."""
-    return bool(zoneinfo.available_timezones())
+    return is_time_zone("Etc/UTC")
 
 
 def mirror_problems(merged: Merged) -> list[Problem]:
-    """Everything wrong with one mirror's merged keys, on its own."""
-    keys = merged.keys
-    problems = [
-        merged.problem(key, f"`{key}` is missing.", f"Add `{key}:` here or to a `_defaults.yml` above.")
-        for key in schema("mirror")["x-required"]
-        if key not in keys
+    """Everything wrong with one mirror's merged keys, on its own. A rule ends at a key that is not known."""
+    rules: list[Iterator[Problem]] = [
+        *(_missing(merged, key) for key in schema("mirror")["x-required"]),
+        _foreign_options(merged),
+        idle_keys.problems(merged),
+        address_rules.mirror_problems(merged),
+        rsync_rules.mirror_problems(merged),
+        _command_line(merged),
+        *(_exec_lines(merged, key) for key in _EXEC_KEYS),
+        _volumes(merged),
+        _container_options(merged),
+        *(_pattern(merged, key) for key in _PATTERNS),
+        _snapshot_path(merged),
+        _two_file_systems(merged),
+        _memory(merged),
     ]
-    problems += _foreign_options(merged)
-    problems += idle_keys.problems(merged)
-    problems += address_rules.mirror_problems(merged)
-    problems += rsync_rules.mirror_problems(merged)
-    problems += _command_line(merged)
-    problems += [problem for key in _EXEC_KEYS for problem in _exec_lines(merged, key)]
-    problems += _containers(merged)
-    problems += [problem for key in _PATTERNS for problem in _pattern(merged, key)]
-    problems += _storage(merged)
-    problems += _memory(merged)
-    return problems
+    return [problem for rule in rules for problem in judged(rule)]
+
+
+def _missing(merged: Merged, key: str) -> Iterator[Problem]:
+    if key not in merged.keys:
+        yield merged.problem(key, f"`{key}` is missing.", f"Add `{key}:` here or to a `_defaults.yml` above.")
 
 
 def _foreign_options(merged: Merged) -> Iterator[Problem]:
@@ -101,11 +106,15 @@ def _literal(text: str) -> str:
     return text.replace("{", "{{").replace("}", "}}")
 
 
-def _containers(merged: Merged) -> Iterator[Problem]:
+def _volumes(merged: Merged) -> Iterator[Problem]:
     if "docker_image" not in merged.keys:
+        own = merged.own
         for key in ("docker_volumes", "docker_options"):
-            if key in merged.own:
+            if is_known(own, key) and key in own:
                 yield merged.problem(key, f"`{key}` does nothing without a container.", "Add `docker_image:`.")
+
+
+def _container_options(merged: Merged) -> Iterator[Problem]:
     for word in merged.keys.get("docker_options", ()):
         if not re.fullmatch(r"--[a-z][a-z0-9-]*(=[^\x00-\x1f]*)?", word):
             what = f"`{shown(word)}` in `docker_options` is neither `--name` nor `--name=value`."
@@ -126,11 +135,15 @@ def _pattern(merged: Merged, key: str) -> Iterator[Problem]:
         yield merged.problem(key, f"`{key}` has no group.", f"Put parentheses around the {wanted}.")
 
 
-def _storage(merged: Merged) -> Iterator[Problem]:
+def _snapshot_path(merged: Merged) -> Iterator[Problem]:
     keys = merged.keys
     if "snapshot_path" in keys and not keys.get("btrfs_snapshot"):
         todo = "Add `btrfs_snapshot: true`, or remove it."
         yield merged.problem("snapshot_path", "`snapshot_path` does nothing without `btrfs_snapshot`.", todo)
+
+
+def _two_file_systems(merged: Merged) -> Iterator[Problem]:
+    keys = merged.keys
     if "zpool" in keys and keys.get("btrfs_snapshot"):
         what = "`zpool` and `btrfs_snapshot` are set both, and a directory is on one file system alone."
         yield merged.problem("zpool", what, "Remove one, or write `btrfs_snapshot: false`.")

@@ -7,12 +7,13 @@ from typing import Any
 
 from schemas import address_rules, build, manager_rules, system_folders
 from schemas.errors import SkipjackError
+from schemas.known import NOTHING, judged, keys_at
 from schemas.problems import Problem, Refused, shown
 from schemas.reading import read_regular
 from schemas.records import DEFAULT, ManagerSettings, Policy, RunnerSettings
 from schemas.rsync_options import canonical, takes_value
 from schemas.sources import MAX_BYTES
-from schemas.validation import check
+from schemas.validation import examine
 from schemas.yaml_file import Document, parse
 
 TUNASYNC = "tunasync"
@@ -51,7 +52,8 @@ def _load(kind: str, path: Path) -> dict[str, Any]:
             f"The settings {path} cannot be read: {error.strerror}.", "Name the file with --settings."
         ) from error
     document = parse(data, str(path))
-    problems = check(kind, document) or _beyond(kind, document)
+    examined = examine(kind, document)
+    problems = [*examined.problems, *_beyond(kind, examined)]
     if problems:
         raise Refused(f"The settings {path} cannot be used:", problems)
     plain: dict[str, Any] = document.value
@@ -60,14 +62,14 @@ def _load(kind: str, path: Path) -> dict[str, Any]:
 
 def _beyond(kind: str, document: Document) -> list[Problem]:
     if kind == "policy":
-        return list(_unknown_options(document))
-    more = manager_rules.check(document) if kind == "manager" else _without_token(document)
+        return list(judged(_unknown_options(document)))
+    more = manager_rules.check(document) if kind == "manager" else judged(_without_token(document))
     return [*address_rules.settings_problems(document), *system_folders.problems(document), *more]
 
 
 def _unknown_options(document: Document) -> Iterator[Problem]:
     """Entries that could never allow anything, most often misspelt ones."""
-    for number, entry in enumerate(document.value.get("allowed_rsync_options", ())):
+    for number, entry in enumerate(document.keys.get("allowed_rsync_options", ())):
         spelling, equals, _value = entry.partition("=")
         place, todo = ("allowed_rsync_options", number), "See rsync(1) for its options."
         if entry != DEFAULT and canonical(spelling) is None:
@@ -76,10 +78,13 @@ def _unknown_options(document: Document) -> Iterator[Problem]:
             yield document.problem(place, f"`{shown(spelling)}` of rsync takes no value.", f"Write `{spelling}`.")
 
 
-def _without_token(document: Document) -> list[Problem]:
+def _without_token(document: Document) -> Iterator[Problem]:
     """A manager of ours takes nothing without a token."""
-    manager = document.value.get("manager", {})
-    if not manager or "token" in manager or manager.get("protocol") == TUNASYNC:
-        return []
-    todo = "Add `token: {file: /etc/skipjack/token}`, or write `protocol: tunasync` for a manager of tunasync."
-    return [document.problem(("manager",), "`manager` has no token.", todo)]
+    manager = document.at("manager")
+    if (
+        keys_at(document.value, NOTHING).get("manager")
+        and "token" not in manager
+        and manager.get("protocol") != TUNASYNC
+    ):
+        todo = "Add `token: {file: /etc/skipjack/token}`, or write `protocol: tunasync` for a manager of tunasync."
+        yield document.problem(("manager",), "`manager` has no token.", todo)

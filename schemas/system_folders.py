@@ -7,6 +7,7 @@ import posixpath
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from schemas.known import judged
 from schemas.problems import Problem
 from schemas.yaml_file import Document
 
@@ -45,17 +46,22 @@ def is_mirror_root(path: str) -> bool:
 def problems(document: Document) -> Iterator[Problem]:
     """What is wrong with the folders that settings name."""
     for key in _OWN:
-        path = document.value.get(key)
-        if path is not None and is_system_folder(path):
-            todo = f"Name a folder of its own, such as {posixpath.join(posixpath.normpath(path), 'skipjack')}."
-            yield document.problem((key,), f"`{key}` is {path}, a folder of the system.", todo)
+        yield from judged(_own_problems(document, key))
     for key in _ROOTS:
-        path = document.value.get(key)
-        if path is not None:
-            yield from _root_problems(document, key, path)
+        yield from judged(_root_problems(document, key))
 
 
-def _root_problems(document: Document, key: str, path: str) -> Iterator[Problem]:
+def _own_problems(document: Document, key: str) -> Iterator[Problem]:
+    path = document.keys.get(key)
+    if path is not None and is_system_folder(path):
+        todo = f"Name a folder of its own, such as {posixpath.join(posixpath.normpath(path), 'skipjack')}."
+        yield document.problem((key,), f"`{key}` is {path}, a folder of the system.", todo)
+
+
+def _root_problems(document: Document, key: str) -> Iterator[Problem]:
+    path = document.keys.get(key)
+    if path is None:
+        return
     todo = f"Name a folder for data alone, such as /srv/{key.removesuffix('_root')}."
     if not is_mirror_root(path):
         place = "a folder of the system" if is_system_folder(path) else "in a folder of the system"
@@ -71,14 +77,18 @@ def _root_problems(document: Document, key: str, path: str) -> Iterator[Problem]
 
 def _kept_apart(document: Document) -> Iterator[tuple[str, str]]:
     """The worker's own paths and the files that its safety rests on."""
-    settings = document.value
     for key, default in _APART.items():
-        yield f"`{key}`", settings.get(key, default)
-    manager = settings.get("manager", {})
-    for key, path in (("token.file", manager.get("token", {}).get("file")), ("ca_cert", manager.get("ca_cert"))):
-        if path:
-            yield f"`manager.{key}`", path
+        yield from judged(_path(f"`{key}`", document, key, default=default))
+    yield from judged(_path("`manager.token.file`", document, "manager", "token", "file"))
+    yield from judged(_path("`manager.ca_cert`", document, "manager", "ca_cert"))
     yield "the settings file", str(Path(document.file).absolute())
+
+
+def _path(what: str, document: Document, *keys: str, default: str | None = None) -> Iterator[tuple[str, str]]:
+    """The path that settings name at some keys, if there is one that can be judged, with words for it."""
+    path = document.at(*keys[:-1]).get(keys[-1], default)
+    if path:
+        yield what, path
 
 
 def _normal(path: str) -> str:

@@ -1,10 +1,11 @@
 """Rules about when mirrors may be synced: intervals, fixed times, hours, and who follows whom."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from schemas import build, cron, windows
 from schemas.inheritance import Merged
+from schemas.known import judged
 from schemas.problems import Problem, shown
 from schemas.records import Mirror, SyncWindows
 from schemas.units import parse_duration
@@ -13,15 +14,18 @@ LEAST_RETRY = 60
 """Seconds that a mirror waits at least before it asks an upstream again that could not be reached."""
 
 
-def timing_problems(merged: Merged, worker_windows: SyncWindows | None) -> Iterator[Problem]:
-    """Everything wrong with when one mirror is to be synced on one worker."""
-    yield from _interval(merged)
-    yield from _retry_after_failure(merged)
-    yield from _cron(merged)
+def timing_problems(merged: Merged, worker_windows: Callable[[], SyncWindows | None]) -> Iterator[Problem]:
+    """Everything wrong with when one mirror is to be synced on one worker. A rule ends at a key that is not known."""
+    for rule in (_interval, _retry_after_failure, _side_by_side, _cron):
+        yield from judged(rule(merged))
+    yield from judged(_sync_windows(merged, worker_windows))
+
+
+def _sync_windows(merged: Merged, worker_windows: Callable[[], SyncWindows | None]) -> Iterator[Problem]:
     own = _windows(merged.keys)
     if own is not None and windows.never_open((own,)):
         yield merged.problem("sync_windows", "`sync_windows` never let a sync begin.", "Allow more, or forbid less.")
-    elif own is not None and worker_windows is not None and windows.never_open((own, worker_windows)):
+    elif own is not None and (other := worker_windows()) is not None and windows.never_open((own, other)):
         what = "`sync_windows` never let a sync begin together with those of the worker."
         yield merged.problem("sync_windows", what, "Both must allow it at the same time.")
 
@@ -46,11 +50,14 @@ def _retry_after_failure(merged: Merged) -> Iterator[Problem]:
         yield merged.problem("retry_after_failure", what, todo)
 
 
-def _cron(merged: Merged) -> Iterator[Problem]:
+def _side_by_side(merged: Merged) -> Iterator[Problem]:
     for layer in merged.layers:
-        if "cron" in layer.keys and "interval" in layer.keys:
+        if layer.has("cron") and layer.has("interval"):
             what = "`cron` and `interval` stand side by side."
             yield layer.document.problem((*layer.base, "cron"), what, "Remove one of them.")
+
+
+def _cron(merged: Merged) -> Iterator[Problem]:
     expression = merged.keys.get("cron")
     if expression is not None and (why := cron.why_wrong(expression)) is not None:
         todo = "Write minute, hour, day of the month, month, day of the week; for example `30 4 * * *`."
@@ -75,11 +82,11 @@ def astray(mirrors: Sequence[Mirror], unusable: frozenset[str]) -> Iterator[Astr
     loops = circular(mirrors)
     for mirror in mirrors:
         for place, name in enumerate(mirror.after):
-            if name in unusable:
+            if name in unusable and name != mirror.name:
                 continue
             if name not in names:
                 yield Astray(mirror, place, f"There is no mirror `{name}` to follow.")
-            elif (mirror.worker, name) not in here:
+            elif mirror.worker and (mirror.worker, name) not in here:
                 yield Astray(mirror, place, f"The worker `{mirror.worker}` has no mirror `{name}` to follow.")
             elif name in loops.get((mirror.worker, mirror.name), ()):
                 what = f"`{mirror.name}` would wait for itself"

@@ -6,13 +6,13 @@ what the editor shows while typing and what the check says afterwards cannot dri
 
 import functools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from schemas import quick
 from schemas.problems import Problem, shown
-from schemas.yaml_file import Document, suggest
+from schemas.yaml_file import WHOLE, Document, nearest, suggest
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
@@ -47,40 +47,74 @@ def fits(name: str, value: object) -> bool:
     return _quick(name)(value)
 
 
+class _Fault(NamedTuple):
+    """A problem, and the path of the value that cannot be used because of it."""
+
+    path: tuple[str | int, ...]
+    problem: Problem
+
+
 def check(name: str, document: Document) -> list[Problem]:
-    """All problems of a document: what the YAML reader found, or else what its schema says."""
-    if document.problems:
-        return list(document.problems)
+    """All problems of a document: what the YAML reader found, and what its schema says."""
+    return list(examine(name, document).problems)
+
+
+def examine(name: str, document: Document) -> Document:
+    """Return the document with all problems that the YAML reader found and its schema finds, and their paths.
+
+    Where the reader found one, what the schema says of the value is left out: it would be the same once more.
+    """
+    if () in document.wrong:
+        return document
     if not isinstance(document.value, dict):
-        return [document.problem((), "The file must hold keys and values.", "Write lines like `key: value`.")]
+        what = document.problem((), "The file must hold keys and values.", "Write lines like `key: value`.")
+        return document._replace(problems=(*document.problems, what), wrong=WHOLE)
     if fits(name, document.value):
-        return []
+        return document
     from schemas.strict import validator
 
-    return [
-        problem for error in validator(name).iter_errors(document.value) for problem in _explain(name, document, error)
+    faults = [
+        fault
+        for error in validator(name).iter_errors(document.value)
+        for fault in _explain(name, document, error)
+        if not _is_below(fault.path, document.wrong)
     ]
+    wrong = {fault.path for fault in faults} | {path for fault in faults for path in _meant_keys(name, document, fault)}
+    return document._replace(
+        problems=(*document.problems, *(fault.problem for fault in faults)), wrong=document.wrong | wrong
+    )
 
 
-def _explain(name: str, document: Document, error: "ValidationError") -> Iterator[Problem]:
-    path = list(error.absolute_path)
+def _is_below(path: Sequence[str | int], paths: Collection[Sequence[str | int]]) -> bool:
+    return any(tuple(path[: len(each)]) == tuple(each) for each in paths)
+
+
+def _meant_keys(name: str, document: Document, fault: _Fault) -> Iterator[tuple[str | int, ...]]:
+    """The key that a misspelt top key was meant to be, so that it does not count as missing."""
+    known = schema(name).get("properties", {})
+    if len(fault.path) == 1 and (key := str(fault.path[0])) not in known:
+        yield from [(near,) for near in nearest(key, known) if near not in document.value]
+
+
+def _explain(name: str, document: Document, error: "ValidationError") -> Iterator[_Fault]:
+    path = tuple(error.absolute_path)
     rule: Any = error.validator_value
     if error.validator == "additionalProperties":
         known = list(cast("dict[str, Any]", error.schema)["properties"])
         for key in sorted(set(cast("dict[str, Any]", error.instance)) - set(known)):
-            yield document.problem(
-                [*path, key], f"`{shown(key)}` is no known key here.", suggest(key, known), at_key=True
-            )
+            what = f"`{shown(key)}` is no known key here."
+            yield _Fault((*path, key), document.problem([*path, key], what, suggest(key, known), at_key=True))
     elif error.validator == "required":
         for key in [key for key in rule if f"'{key}'" in error.message]:
-            yield document.problem(path, f"`{key}` is missing{_inside(path)}.", _example(name, [*path, key]))
+            what = f"`{key}` is missing{_inside(path)}."
+            yield _Fault((*path, key), document.problem(path, what, _example(name, [*path, key])))
     elif error.validator == "anyOf" and (meant := _meant(error)):
         for below in meant:
             yield from _explain(name, document, below)
     elif "propertyNames" in list(error.absolute_schema_path)[-2:]:
         yield _bad_key(document, path, error)
     else:
-        yield document.problem(path, _what(error, path), _example(name, path))
+        yield _Fault(path, document.problem(path, _what(error, path), _example(name, path)))
 
 
 def _meant(error: "ValidationError") -> list["ValidationError"]:
@@ -89,12 +123,13 @@ def _meant(error: "ValidationError") -> list["ValidationError"]:
     return [each for each in error.context if each.schema_path[0] not in others]
 
 
-def _bad_key(document: Document, path: Sequence[str | int], error: "ValidationError") -> Problem:
+def _bad_key(document: Document, path: Sequence[str | int], error: "ValidationError") -> _Fault:
     key = cast("str", error.instance)
     todo = "Use letters, digits and `._-`, at most 64, and begin with a letter or digit."
     if "_]" in str(error.validator_value):
         todo = "Use letters, digits and `_`, and do not begin with a digit."
-    return document.problem([*path, key], f"`{shown(key)}` cannot be a name here.", todo, at_key=True)
+    what = f"`{shown(key)}` cannot be a name here."
+    return _Fault((*path, key), document.problem([*path, key], what, todo, at_key=True))
 
 
 def _what(error: "ValidationError", path: Sequence[str | int]) -> str:

@@ -6,13 +6,15 @@ type, so plain scalars follow the small set of YAML 1.2's core and everything am
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import yaml
 from yaml.events import CollectionEndEvent, CollectionStartEvent
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from schemas.known import MERGE_KEY, NOTHING, keys_at
+from schemas.known import Path as KeyPath
 from schemas.problems import Problem, shown
 from schemas.sources import MAX_BYTES
 
@@ -21,6 +23,9 @@ MAX_DEPTH = 20
 """Limits of one file beside its bytes; far above any real definition, far below what could hurt."""
 
 Path = Sequence[str | int]
+
+WHOLE: frozenset[KeyPath] = frozenset({()})
+"""What is wrong of a file of which nothing could be read."""
 
 _LITERALS: dict[str, bool | None] = {
     "true": True,
@@ -50,12 +55,25 @@ _MAX_NESTING = 500
 
 
 class Document(NamedTuple):
-    """A file's value with the nodes that it came from; `value` is what could be read, problems or not."""
+    """A file's value with the nodes that it came from; `value` is what could be read, problems or not.
+
+    `wrong` has the paths of values that cannot be used, as far as is known; the empty path is that of the whole file.
+    """
 
     file: str
     value: Any
     node: Node | None
     problems: tuple[Problem, ...]
+    wrong: frozenset[KeyPath] = NOTHING
+
+    @property
+    def keys(self) -> dict[str, Any]:
+        """The top keys, of which the wrong ones cannot be asked for."""
+        return keys_at(self.value, self.wrong)
+
+    def at(self, *base: str) -> dict[str, Any]:
+        """The keys of the mapping at a path, of which the wrong ones cannot be asked for; empty if it is not there."""
+        return keys_at(self.value, self.wrong, base)
 
     def place_of(self, path: Path) -> tuple[int, int]:
         """Line and column of the value at `path`, or of the nearest thing above it that exists."""
@@ -108,14 +126,18 @@ def parse(data: bytes, file: str) -> Document:
         line = text.encode()[: getattr(error, "position", 0)].count(b"\n") + 1
         return _broken(file, line, 1, "The file has a character that YAML does not allow.", "Remove it.")
     reader = _Reader(file, text)
-    value = reader.value(node, 0) if node is not None else None
-    return Document(file, value, node, tuple(reader.problems))
+    value = reader.value(node, ()) if node is not None else None
+    return Document(file, value, node, tuple(reader.problems), frozenset(reader.wrong))
+
+
+def nearest(word: str, known: Iterable[str]) -> list[str]:
+    """Return the one of the known words that was probably meant, or nothing when none is near."""
+    return difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
 
 
 def suggest(word: str, known: Sequence[str]) -> str:
     """A sentence that names the nearest of the known words, or lists them when none is near."""
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    if near:
+    if near := nearest(word, known):
         return f"Did you mean `{near[0]}`?"
     return "Known: " + ", ".join(f"`{name}`" for name in sorted(known)) + "." if known else "None is known yet."
 
@@ -153,7 +175,7 @@ def _syntax_problem(file: str, error: yaml.MarkedYAMLError) -> Document:
 
 
 def _broken(file: str, line: int, column: int, what: str, todo: str) -> Document:
-    return Document(file, None, None, (Problem(file, line, column, what, todo),))
+    return Document(file, None, None, (Problem(file, line, column, what, todo),), WHOLE)
 
 
 def _place(node: Node | None) -> tuple[int, int]:
@@ -176,14 +198,16 @@ class _Reader:
         self.file = file
         self._text = text
         self.problems: list[Problem] = []
+        self.wrong: set[KeyPath] = set()
         self._nodes = 0
 
-    def value(self, node: Node, depth: int) -> Any:
+    def value(self, node: Node, path: KeyPath) -> Any:
         self._nodes += 1
-        if self._nodes > MAX_NODES or depth > MAX_DEPTH:
+        if self._nodes > MAX_NODES or len(path) > MAX_DEPTH:
             if self._nodes <= MAX_NODES + 1:
                 self._nodes = MAX_NODES + 1
                 self._report(
+                    (),
                     node,
                     "The file says too much: it is nested or repeated too often.",
                     "Write it out plainly.",
@@ -191,32 +215,38 @@ class _Reader:
             return None
         tag = _TAG.match(self._text, node.start_mark.index)
         if tag and node.start_mark.index < node.end_mark.index:
-            self._report(node, f"The tag `{shown(tag[1])}` is not used here.", "Remove it.")
+            self._report(path, node, f"The tag `{shown(tag[1])}` is not used here.", "Remove it.")
         if isinstance(node, MappingNode):
-            return self._mapping(node, depth)
+            return self._mapping(node, path)
         if isinstance(node, SequenceNode):
-            return [self.value(item, depth + 1) for item in node.value]
-        return self._scalar(node) if isinstance(node, ScalarNode) else None
+            return [self.value(item, (*path, place)) for place, item in enumerate(node.value)]
+        return self._scalar(node, path) if isinstance(node, ScalarNode) else None
 
-    def _mapping(self, node: MappingNode, depth: int) -> dict[str, Any]:
+    def _mapping(self, node: MappingNode, path: KeyPath) -> dict[str, Any]:
         result: dict[str, Any] = {}
         for key, value in node.value:
             if not isinstance(key, ScalarNode):
-                self._report(key, "A key must be a word.", "Put it in quotes if it is meant as text.")
-            elif key.value == "<<":
-                self._report(key, "Merge keys are not used here.", "Put what is shared into `_defaults.yml`.")
+                self._report(None, key, "A key must be a word.", "Put it in quotes if it is meant as text.")
+            elif key.value == MERGE_KEY:
+                self._report(
+                    (*path, MERGE_KEY), key, "Merge keys are not used here.", "Put what is shared into `_defaults.yml`."
+                )
             elif key.value in result:
-                self._report(key, f"The key `{shown(key.value)}` stands here twice.", "Keep one of them.")
+                self._report(
+                    (*path, key.value), key, f"The key `{shown(key.value)}` stands here twice.", "Keep one of them."
+                )
             else:
-                result[key.value] = self.value(value, depth + 1)
+                result[key.value] = self.value(value, (*path, key.value))
                 if result[key.value] is None and isinstance(value, ScalarNode):
-                    self._report(key, f"`{shown(key.value)}` has no value.", "Write one, or remove the line.")
+                    self._report(
+                        (*path, key.value), key, f"`{shown(key.value)}` has no value.", "Write one, or remove the line."
+                    )
         return result
 
-    def _scalar(self, node: ScalarNode) -> Any:
+    def _scalar(self, node: ScalarNode, path: KeyPath) -> Any:
         text: str = node.value
         if _CONTROL.search(text):
-            self._report(node, f"`{shown(text)}` holds a control character.", "Remove it.")
+            self._report(path, node, f"`{shown(text)}` holds a control character.", "Remove it.")
         if node.style in ("'", '"', "|", ">"):
             return text
         if text in _LITERALS:
@@ -227,17 +257,21 @@ class _Reader:
             return float(text)
         if _WORDS_OF_1_1.fullmatch(text):
             self._report(
+                path,
                 node,
                 f"`{text}` is read as true or false by some programs and as a word by others.",
                 "Write `true` or `false`, or put it in quotes.",
             )
         elif _TRAPS.fullmatch(text):
             self._report(
+                path,
                 node,
                 f"`{shown(text)}` is a number that YAML readers disagree about.",
                 "Put it in quotes if it is meant as text, or write it as a plain decimal number.",
             )
         return text
 
-    def _report(self, node: Node, what: str, todo: str) -> None:
+    def _report(self, path: KeyPath | None, node: Node, what: str, todo: str) -> None:
+        if path is not None:
+            self.wrong.add(path)
         self.problems.append(Problem(self.file, *_place(node), what, todo))

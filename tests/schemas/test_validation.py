@@ -149,8 +149,11 @@ def test_a_file_without_keys_is_told(text: str) -> None:
     assert problems("site", text) == ["f.yml:1:1: The file must hold keys and values. Write lines like `key: value`."]
 
 
-def test_what_the_reader_found_comes_before_what_the_schema_says() -> None:
-    assert [problem.split(": ")[0] for problem in problems("mirror", "retry: many\nuse_ipv4: yes\n")] == ["f.yml:2:11"]
+def test_what_the_reader_and_the_schema_find_is_told_together_and_of_one_value_once() -> None:
+    found = problems("mirror", "retry: many\nuse_ipv4: yes\nuse_ipv6: yes\nintervall: 6\n")
+    assert [problem.split(": ")[0] for problem in sorted(found)] == [
+        "f.yml:1:8", "f.yml:2:11", "f.yml:3:11", "f.yml:4:1",
+    ]  # fmt: skip
 
 
 def test_all_problems_of_a_file_are_told_at_once() -> None:

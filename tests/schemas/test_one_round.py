@@ -1,0 +1,189 @@
+"""Every problem shows in the first round: no wrong value hides another one, in its own file or elsewhere."""
+
+import itertools
+import random
+from collections.abc import Collection
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from schemas import catalogue
+from schemas.errors import SkipjackError
+from schemas.problems import Problem, Refused
+from schemas.settings import load_manager, load_policy, load_runner
+from schemas.sources import SourceFile
+
+from .kit import lines
+
+SOUND = {
+    "_site.yml": ["title: T", "categories: {os: Systems}"],
+    "_workers.yml": ["workers:", "  w1:", "    slots: 2", "  w2:", "    slots: 2"],
+    "_defaults.yml": ["provider: rsync", "worker: w1", "upstream: rsync://up.example.org/all/"],
+    "os/_defaults.yml": ["category: os"],
+    "a.yml": ["title: A", "log_dir: /var/log/a"],
+    "b.yml": ["mirror_dir: /srv/data/b"],
+    "os/c.yml": ["title: C"],
+    "d.yml": ["provider: command", "command: /usr/bin/true", "upstream: https://up.example.org/"],
+}
+"""A repository without a problem, by its lines."""
+
+
+class Fault(NamedTuple):
+    """A line that takes the place of the one with the same key, or stands at the end; and what must be said of it."""
+
+    file: str
+    line: str
+    what: str
+
+    @property
+    def key(self) -> str:
+        return self.line.strip().split(":", maxsplit=1)[0]
+
+
+FAULTS = [
+    Fault("_site.yml", "motto: x", "`motto` is no known key here."),
+    Fault("_site.yml", "time_zone: Europe/Atlantis", "There is no time zone `Europe/Atlantis`."),
+    Fault("_site.yml", "contact: ftp://h/x", "`ftp://h/x` is neither an e-mail address nor that of a web page."),
+    Fault("_workers.yml", "    silent_after: 5", "`silent_after` must be text, not 5. A bare number has no unit."),
+    Fault("_workers.yml", '    sync_windows: {forbidden: ["00:00-24:00"]}', "`sync_windows` never let a sync begin."),
+    Fault("_defaults.yml", "use_ipv4: yes", "`yes` is read as true or false by some programs and as a word by others."),
+    Fault("_defaults.yml", "jitter: 5", "`jitter` must be text, not 5. A bare number has no unit."),
+    Fault("os/_defaults.yml", "timeout: 6 hours", '`timeout` cannot be "6 hours".'),
+    Fault("os/_defaults.yml", "env: {1A: b}", "`1A` cannot be a name here."),
+    Fault("a.yml", "category: nope", "The category `nope` is not in `_site.yml`."),
+    Fault("a.yml", "upstream: rsync://h/x", "The upstream `rsync://h/x` does not end with a slash."),
+    Fault("a.yml", "memory_limit: 1MiB", "With `memory_limit` 1MiB nothing could run."),
+    Fault("a.yml", 'fail_on_match: "("', "`fail_on_match` is no regular expression: "),
+    Fault("a.yml", "formerly: [b]", "The former name `b` is still declared (b.yml)."),
+    Fault("a.yml", "after: [nope]", "There is no mirror `nope` to follow."),
+    Fault("a.yml", "retry: 0", "`retry` is 0, but must be at least 1."),
+    Fault("b.yml", "worker: [w1, w9]", "The worker `w9` is not in `_workers.yml`."),
+    Fault("b.yml", 'cron: "0 0 31 2 *"', "`0 0 31 2 *` "),
+    Fault("b.yml", "homepage: javascript:x", '`homepage` cannot be "javascript:x".'),
+    Fault("os/c.yml", "mirror_dir: /srv/data", "The directory of `b` lies in that of `c` (os/c.yml)."),
+    Fault("os/c.yml", "docker_volumes: [/a:/b]", "`docker_volumes` does nothing without a container."),
+    Fault("os/c.yml", "rsync_options: [--exclude]", "`rsync_options` ends in `--exclude` without its value."),
+    Fault("os/c.yml", 'sync_windows: {allowed: ["01:00-02:00"], forbidden: ["00:00-24:00"]}', "`sync_windows` never "),
+    Fault("os/c.yml", "after: [d, c]", "`c` would wait for itself."),
+    Fault("d.yml", "rsync_options_extra: [-z]", "`rsync_options_extra` does nothing with the provider `command`."),
+    Fault("d.yml", "command: 'x \"'", "`command` cannot be split into words: No closing quotation"),
+    Fault("d.yml", "password: {file: /a, credential: b}", "`password` says more than one thing."),
+    Fault("d.yml", "log_dir: /var/log/a", "`d` has the same `log_dir` as `a` (a.yml)."),
+]
+ELSEWHERE = {"os/c.yml:mirror_dir": ("b.yml", "")}
+"""Faults that show in another file; the directory as a whole has no line of its own."""
+
+
+def with_faults(faults: Collection[Fault]) -> dict[str, list[str]]:
+    files = {file: list(text) for file, text in SOUND.items()}
+    for fault in faults:
+        text = files[fault.file]
+        replaced = [place for place, line in enumerate(text) if line.split(":")[0] == fault.key]
+        if replaced:
+            text[replaced[0]] = fault.line
+        else:
+            text.append(fault.line)
+    return files
+
+
+def problems_of(files: dict[str, list[str]]) -> list[Problem]:
+    sources = [SourceFile(file, "\n".join([*text, ""]).encode()) for file, text in files.items()]
+    try:
+        return list(catalogue.load(sources).problems)
+    except Refused as refused:
+        return list(refused.problems)
+
+
+def missed(faults: Collection[Fault]) -> list[str]:
+    """Faults without their problem at their place, and problems without their fault."""
+    files = with_faults(faults)
+    left, result = problems_of(files), []
+    for fault in faults:
+        file, key = ELSEWHERE.get(f"{fault.file}:{fault.key}", (fault.file, fault.key))
+        found = [
+            problem
+            for problem in left
+            if problem.file == file and problem.what.startswith(fault.what) and key in files[file][problem.line - 1]
+        ]
+        if len(found) != 1:
+            result.append(f"{fault.file}: {fault.line}: told {len(found)} times")
+        left = [problem for problem in left if problem not in found]
+    return [*result, *lines(left)]
+
+
+def test_the_repository_without_faults_is_sound() -> None:
+    assert not missed([])
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{fault.file}:{fault.key}")
+def test_each_fault_is_told_alone_and_beside_each_other_one(fault: Fault) -> None:
+    assert not missed([fault])
+    later = FAULTS[FAULTS.index(fault) + 1 :]
+    assert {other: found for other in later if (found := missed([fault, other]))} == {}
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_faults_of_any_number_are_told_completely(seed: int) -> None:
+    chance = random.Random(seed)
+    for _ in range(250):
+        chosen = chance.sample(FAULTS, chance.randint(3, len(FAULTS)))
+        assert not missed(chosen), chosen
+
+
+@pytest.mark.parametrize("broken", list(SOUND))
+def test_a_file_that_does_not_parse_is_told_with_every_other_files_faults(broken: str) -> None:
+    """Of what the broken file says nothing is known: nothing that depends on it may be told."""
+    depends = {
+        "_site.yml": "category",
+        "_workers.yml": "worker upstream docker_volumes",  # its `defaults` may say more
+        "_defaults.yml": "upstream docker_volumes log_dir mirror_dir",  # as the worker
+        "os/_defaults.yml": "docker_volumes mirror_dir",
+        "a.yml": "log_dir",
+        "b.yml": "mirror_dir",
+    }
+    others = [
+        fault for fault in FAULTS if fault.file != broken and fault.key not in depends.get(broken, "").split()
+    ]  # fmt: skip
+    files = with_faults(others)
+    files[broken] = ["a: ["]
+    found = problems_of(files)
+    assert [problem.file for problem in found if "is no valid YAML" in problem.what] == [broken]
+    told = [fault for fault in others if any(problem.what.startswith(fault.what) for problem in found)]
+    assert told == others
+    assert len(found) == len(others) + 1, lines(found)
+
+
+@pytest.mark.parametrize(
+    ("load", "text", "places"),
+    [
+        (load_runner, "worker: 5\nmirror_root: /etc\nstate_dir: /usr\nslots: x\n", "1:1 1:9 2:14 3:12 4:1"),
+        (
+            load_runner,
+            "worker: w1\nmirror_root: /srv/m\nrepository: {url: 'ftp://h/x', branch: 5}\nmanager: {url: 'ftp://h'}\n",
+            "3:19 3:40 4:10 4:16",
+        ),
+        (
+            load_manager,
+            "listen: 127.0.0.1:99999\nlimits: {rate: x, header_size: 1KB, read_timeout: 0s}\nbody_limit: 5B\n"
+            "state_dir: /srv/site/db\nsite_dir: /srv/site\nnope: 1\n",
+            "1:9 2:16 2:32 2:51 3:13 5:11 6:1",
+        ),
+        (load_policy, "providers: rsync\nallowed_rsync_options: [--nope, 5]\nnope: 1\n", "1:12 2:33 3:1"),
+    ],
+    ids=["runner", "addresses", "manager", "policy"],
+)
+def test_settings_are_judged_as_completely(load: object, text: str, places: str, tmp_path: Path) -> None:
+    file = tmp_path / "settings.yml"
+    file.write_text(text)
+    assert callable(load)
+    with pytest.raises(SkipjackError) as caught:
+        load(file)
+    assert isinstance(caught.value, Refused)
+    assert sorted(problem.place.removeprefix(f"{file}:") for problem in caught.value.problems) == sorted(places.split())
+
+
+def test_every_two_faults_touch_different_keys() -> None:
+    """Else one would take the place of the other, and the pair would prove nothing."""
+    for one, other in itertools.combinations(FAULTS, 2):
+        assert (one.file, one.key) != (other.file, other.key)
