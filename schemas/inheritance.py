@@ -40,7 +40,8 @@ class Merged(NamedTuple):
     def own(self) -> dict[str, Any]:
         """The keys that the mirror's own file sets, for all of its workers or for this one."""
         file = self.layers[-1].document
-        return merge([layer for layer in self.layers if layer.document is file]).keys
+        layers = [layer for layer in self.layers if layer.document is file]
+        return layers[0].keys if len(layers) == 1 else merge(layers).keys
 
     def problem(self, key: str, what: str, todo: str, entry: str = "") -> Problem:
         """A problem with the value of `key`, or with an entry of it, placed in the layer that set it, or at the top of
@@ -68,9 +69,11 @@ def merge(layers: Sequence[Layer]) -> Merged:
             bad = found.wrong
             if found.partial:
                 keys, wrong, partial = {}, set(), True
-        hidden = bad | (_RIVALS if found.keys() & _RIVALS or bad & _RIVALS else set())
-        keys = {key: value for key, value in keys.items() if key not in hidden}
-        wrong = wrong - hidden | bad
+        hidden = bad if _RIVALS.isdisjoint(found) and _RIVALS.isdisjoint(bad) else bad | _RIVALS
+        for key in hidden:
+            keys.pop(key, None)
+            wrong.discard(key)
+        wrong |= bad
         for key, value in found.items():
             if key != "env":
                 keys[key] = value
