@@ -20,6 +20,29 @@ RUN_IN = {
 }
 """The test that runs the commands of each page, on a machine of its own."""
 
+IN_LINES = "tests/system/test_documents_lines.py"
+"""The test that runs what stands in the lines of the pages."""
+
+SPOKEN_OF = {
+    "git config --global": "a name for settings, without any",
+    "git config --system": "the same",
+    "git ls-remote": "what the program itself runs",
+    "git revert": "a way to change a repository, without a commit",
+    "install --cron": "short for `skipjack install --cron`, which stands in a block",
+    "install --manager": "short for `skipjack install --manager`, which stands in a table",
+    "podman system migrate": "what the program itself runs",
+    "su -s /bin/sh skipjack -c 'podman pull …'": "the page says not to; tests/system/test_image_store.py shows why",
+    "tunasynctl list": "a program of tunasync, which is not here",
+    "tunasynctl start": "the same",
+}
+"""What stands in lines and is run by no test, and why."""
+
+_PROGRAMS = re.compile(
+    r"(apt-get|chgrp|chmod|chown|curl|docker|git|install|journalctl|loginctl|mkdir|mv|nginx|openssl|pg_dump|pg_restore|"
+    r"pip|podman|psql|rm|rsync|sqlite3|ssh|su|sudo|systemctl|systemd-\w+|tunasynctl|usermod) \S"
+)
+_UNIT_LINE = re.compile(r"[A-Z]\w+=\S*")
+
 _FENCE = re.compile(r"```(\w*)\n(.*?)\n```$", re.M | re.S)
 _CODE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 
@@ -88,3 +111,13 @@ def _is_open(text: str) -> bool:
 def inline(page: str) -> list[str]:
     """What stands as code in the lines of a page, without its blocks."""
     return _CODE.findall(_FENCE.sub("", read(page)))
+
+
+def commands_in_lines(page: str) -> list[str]:
+    """The commands of other programs in the lines of a page, each once; test_commands.py has ours."""
+    return list(dict.fromkeys(code for code in inline(page) if _PROGRAMS.match(code) and code not in SPOKEN_OF))
+
+
+def unit_lines(page: str) -> list[str]:
+    """The settings of units that a page names with a value, each once."""
+    return list(dict.fromkeys(code for code in inline(page) if _UNIT_LINE.fullmatch(code) and not code.endswith("=")))

@@ -14,7 +14,7 @@ import pytest
 import runner.cli
 import sitegen.cli
 
-from .pages import PAGES, ROOT, RUN_IN, Block, blocks, commands, inline
+from .pages import PAGES, ROOT, RUN_IN, SPOKEN_OF, Block, blocks, commands, inline
 
 PARSERS = {"skipjack": runner.cli._parser, "skipjack-manager": sitegen.cli._parser}
 
@@ -101,6 +101,10 @@ def test_the_commands_of_each_page_are_run_by_a_test() -> None:
     assert {page for page in PAGES if blocks(page, "sh")} == RUN_IN.keys()
     for page, test in RUN_IN.items():
         assert page in (ROOT / test).read_text("utf-8"), test
+
+
+def test_nothing_is_said_to_be_spoken_of_that_no_page_names() -> None:
+    assert {code for page in PAGES for code in inline(page)} >= SPOKEN_OF.keys()
 
 
 def told() -> Iterator[tuple[str, str]]:
