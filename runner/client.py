@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from runner.transport import LARGEST, Line, Patience, Reply, Unreachable, Untrusted
+from runner.transport import LARGEST, Line, Patience, Reply, TooLong, Unreachable, Untrusted
 from schemas import json_text
 from schemas.addresses import without_secrets
 from schemas.errors import SkipjackError
@@ -137,6 +137,8 @@ class Client:
             headers["Content-Type"] = "application/json"
         try:
             return self._line.exchange(method, path, patience, body=body, headers=headers, most=most)
+        except TooLong as error:
+            raise self._stranger(path.partition("?")[0]) from error
         except Unreachable as error:
             raise SkipjackError(f"The manager at {self._url} cannot be reached: {error}.", after(error)) from error
 

@@ -37,6 +37,10 @@ class Untrusted(Unreachable):
     """The server's certificate is not one that this machine trusts for that name."""
 
 
+class TooLong(Unreachable):
+    """The answer is longer than what was expected there."""
+
+
 class Reply(NamedTuple):
     """An answer: its status and its body."""
 
@@ -73,6 +77,9 @@ class Line:
                 if not kept or left <= 0:
                     raise
                 return self._exchange(request, patience._replace(answer=left), most)
+        except TooLong:
+            self.close()
+            raise
         except (OSError, ValueError, http.client.HTTPException) as error:
             self.close()
             kind = Untrusted if isinstance(error, ssl.SSLCertVerificationError) else Unreachable
@@ -103,7 +110,7 @@ class Line:
             response = connection.getresponse()
             data = response.read(most + 1)
             if len(data) > most:
-                raise ValueError(f"the answer is larger than {most} bytes")
+                raise TooLong(f"the answer is larger than {most} bytes")
             if response.length:  # which `read` passes over in silence
                 raise http.client.IncompleteRead(data, response.length)
         if response.will_close:

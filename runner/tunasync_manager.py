@@ -14,7 +14,7 @@ from runner import hold, journal
 from runner.client import MALFORMED, Misbehaves, after, remedy
 from runner.journal import Journal
 from runner.places import Places
-from runner.transport import Line, Patience, Unreachable
+from runner.transport import Line, Patience, TooLong, Unreachable
 from schemas import json_text
 from schemas.addresses import without_secrets
 from schemas.errors import SkipjackError
@@ -149,6 +149,8 @@ class TunasyncManager:
         most, values = (LARGEST_LIST, LIST_VALUES) if method == "GET" else (LARGEST, VALUES)
         try:
             reply = self._line.exchange(method, path, PATIENCE, body=body, headers=_HEADERS, most=most)
+        except TooLong as error:
+            raise self._stranger(path) from error
         except Unreachable as error:
             raise SkipjackError(f"{where} cannot be reached: {error}.", after(error)) from error
         if reply.status != 200:
