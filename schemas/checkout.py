@@ -36,29 +36,30 @@ class Checkout:
                 self.folder.unlink()
         self.folder.mkdir(parents=True, exist_ok=True)
 
-    def tidy(self) -> None:
-        """Remove what killed programs left behind: git's locks and half files, a half fetch, damaged repositories."""
-        for path in self._leftovers():
+    def tidy(self, *, keep_new: bool = False) -> None:
+        """Remove what killed programs left behind: git's locks and half files, a half fetch, damaged repositories.
+
+        With `keep_new` the repository that is being fetched stays, unless git must not read it.
+        """
+        keep_new = keep_new and self.unreadable(self.new) is None
+        for path in self._leftovers(keep_new=keep_new):
             _remove(path)
 
-    def unreadable(self) -> str | None:
-        """Return why git must not read the repository, naming the path; None when it may.
+    def unreadable(self, folder: Path | None = None) -> str | None:
+        """Return why git must not read the repository, or the one in a folder, naming the path; None when it may.
 
         git opens whatever has the name of one of its files. With a named pipe or a device it would wait for ever.
         """
         try:
-            return next(_not_of_git(self.repository), None)
+            return next(_not_of_git(folder or self.repository), None)
         except OSError as error:
             return f"{error.filename}: {error.strerror}"
 
-    def _leftovers(self) -> Iterator[Path]:
-        yield from self.folder.glob("repository.git.*")
-        if not self.repository.is_dir():
-            return
-        folders = [self.repository, self.repository / "objects", *_below(self.repository / "refs")]
-        for folder in [*folders, self.repository / "objects/info", self.repository / "objects/pack"]:
-            for pattern in _LEFT_BEHIND:
-                yield from folder.glob(pattern)
+    def _leftovers(self, *, keep_new: bool) -> Iterator[Path]:
+        yield from (path for path in self.folder.glob("repository.git.*") if not (keep_new and path == self.new))
+        yield from _of_a_killed_git(self.repository)
+        if keep_new:
+            yield from _of_a_killed_git(self.new)
 
     def take_over(self) -> None:
         """Put the new repository in the place of the one that was there, which is then removed."""
@@ -79,6 +80,15 @@ class Checkout:
         objects = self.repository / "objects"
         packs, loose = (objects / "pack").glob("*.pack"), (objects / "17").glob("*")
         return sum(1 for _ in packs) > _MOST_PACKS or sum(1 for _ in loose) > _MOST_LOOSE
+
+
+def _of_a_killed_git(repository: Path) -> Iterator[Path]:
+    if not repository.is_dir():
+        return
+    folders = [repository, repository / "objects", *_below(repository / "refs")]
+    for folder in [*folders, repository / "objects/info", repository / "objects/pack"]:
+        for pattern in _LEFT_BEHIND:
+            yield from folder.glob(pattern)
 
 
 def is_shallow(repository: Path) -> bool:

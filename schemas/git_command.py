@@ -108,11 +108,11 @@ class Git:
             raise GitFailed(reason, status=done.status, timed_out=timed_out)
         return done.printed
 
-    def fetch(self, url: str, reference: str, into: str) -> None:
+    def fetch(self, url: str, reference: str, into: str, *options: str) -> None:
         """Fetch a reference of a remote repository into one here, whatever was there before; raises GitFailed."""
         self._ask(
             url, "fetch", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--no-auto-maintenance",
-            "--update-shallow", "--quiet", "{url}", f"+{reference}:{into}",
+            "--update-shallow", "--quiet", *options, "{url}", f"+{reference}:{into}",
         )  # fmt: skip
 
     def succeeds(self, *words: str) -> bool:

@@ -24,7 +24,9 @@ from schemas.git_objects import Objects
 from schemas.problems import shown
 from schemas.reading import regular
 from schemas.records import Repository
+from schemas.slow_remote import Patience, in_steps, is_begun
 from schemas.sources import SourceFile
+from schemas.units import format_duration
 
 _FETCHED = "refs/skipjack/fetched"
 _NO_SUCH_REFERENCE = 2
@@ -98,19 +100,35 @@ class _Fetch:
     def __init__(self, repository: Repository, folder: Checkout, applied: str | None, lock: tuple[int, ...]) -> None:
         self._repository = repository
         self._folder = folder
+        self._patience = Patience(folder.folder, repository.timeout)
         self._applied = applied
         self._lock = lock
         self._shown = without_secrets(repository.url)
 
     def revision(self) -> Revision:
         """The newest revision; a checkout that cannot be used is made anew if the remote repository can be."""
-        self._folder.tidy()
+        self._folder.tidy(keep_new=self._is_slow)
         try:
-            if not self._folder.repository.exists() or self._folder.unreadable():
-                return self._anew()
-            return self._again(self._git(self._folder.repository))
+            found = self._newest()
         except GitFailed as failure:
+            if failure.timed_out:
+                self._patience.ran_out()
             raise self._told(failure) from failure
+        except SkipjackError:  # it came in time; what is in it cannot be used
+            self._patience.was_enough()
+            raise
+        self._patience.was_enough()
+        return found
+
+    def _newest(self) -> Revision:
+        if not self._folder.repository.exists() or self._folder.unreadable():
+            return self._anew()
+        return self._again(self._git(self._folder.repository))
+
+    @property
+    def _is_slow(self) -> bool:
+        """Whether the last fetch took too long, so that what it has brought is kept."""
+        return self._patience.failures > 0
 
     def last(self) -> Revision:
         """The revision that was fetched last; the remote repository is not asked."""
@@ -132,7 +150,7 @@ class _Fetch:
         return found
 
     def _git(self, folder: Path) -> Git:
-        return Git(folder, self._repository.timeout, self._lock)
+        return Git(folder, self._patience.limit, self._lock)
 
     def _fetch(self, repo: Git) -> None:
         repo.fetch(self._repository.url, self._branch, _FETCHED)
@@ -209,22 +227,32 @@ class _Fetch:
             except SkipjackError:  # the repository is sound, what it holds is not
                 self._folder.take_over()
                 raise
-        except GitFailed:
-            self._folder.tidy()
+        except GitFailed as failure:
+            self._folder.tidy(keep_new=self._is_slow and failure.timed_out)
             raise
         self._folder.take_over()
         return found
 
     def _fetch_all(self, repo: Git) -> None:
+        if is_begun(repo.folder, _FETCHED):
+            return self._fetch_slowly(repo)
+        self._folder.tidy()
         for kind in ("sha1", "sha256"):
             repo.run("init", "--bare", "--quiet", "--template=", f"--object-format={kind}")
             try:
-                return self._fetch(repo)
+                return self._fetch_slowly(repo) if self._is_slow else self._fetch(repo)
             except GitFailed as failure:
                 if "mismatched algorithms" not in failure.reason or kind == "sha256":
                     raise
             self._folder.tidy()
         return None
+
+    def _fetch_slowly(self, repo: Git) -> None:
+        def limited(seconds: float) -> Git:
+            return Git(repo.folder, int(seconds), self._lock)
+
+        if not in_steps(limited, self._patience.limit, self._repository.url, self._branch, _FETCHED):
+            self._fetch(repo)
 
     def _repack(self, repo: Git) -> None:
         """Make one pack of many fetches; git's own time for that is switched off, since it may be killed in it."""
@@ -244,9 +272,10 @@ class _Fetch:
             return Unfetched(f"There is no branch `{branch}` in {self._shown}.", self._other_branch())
         what = f"The branch `{branch}` of {self._shown} cannot be fetched: {reason}."
         if failure.timed_out:
-            todo = (
-                f"Raise `repository.timeout` in the settings (now {self._repository.timeout}s) if it only needs longer."
-            )
+            again = f"The next fetch may take {format_duration(self._patience.limit)}"
+            kept = ", and goes on with what is here" if is_begun(self._folder.new, _FETCHED) else ""
+            now = f"now {self._repository.timeout}s"
+            todo = f"{again}{kept}. Raise `repository.timeout` in the settings ({now}) if it only needs longer."
             return Unfetched(what, todo)
         return Unfetched(what, _remedy(reason, self._shown, self._folder))
 

@@ -143,7 +143,7 @@ ALONE = [
     (("requests", "urllib.request", "urllib3", "http.client", "httpx", "aiohttp"), {
         "runner.transport", "sitegen.web.caller",
     }),
-    (("fcntl",), {"runner.locks"}),
+    (("fcntl",), {"runner.locks", "runner.process"}),
     (("print", "input", "sys.stdout", "sys.stderr", "sys.__stderr__"), {"runner.output", "sitegen.output"}),
     (("yaml",), {"schemas.yaml_file"}),
     (("jsonschema",), {"schemas.strict", "schemas.validation", "sitegen.messages.envelope"}),
