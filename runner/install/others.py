@@ -57,7 +57,8 @@ def _unit(setup: Setup) -> str:
 
 def _remedy(setup: Setup, other: Other) -> str:
     if other.file == CRON_FILE:
-        return "Remove that file first, or put the lines of the second worker into files with other names by hand."
+        own = shlex.join(["skipjack", "install", "--cron", "--user", "--settings", setup.settings])
+        return f"Remove that file first, or let the other user's own crontab have the lines that `{own}` prints."
     words = ["skipjack", "uninstall", *["--manager"] * (setup.kind == MANAGER), *["--user"] * setup.own]
     remove = shlex.join([*words, "--settings", other.settings])
     return f"A machine has units for one {setup.kind}, and for one more of each user (`--user`). First run `{remove}`."

@@ -96,6 +96,8 @@ def test_cron_lines_of_another_settings_file_are_named(tmp_path: Path) -> None:
 
     said = refusal(second, others.CRON_FILE)
     assert said.startswith(f"{others.CRON_FILE} belongs to the worker with the settings {first.settings}. Remove ")
+    assert f"`skipjack install --cron --user --settings {second.settings}`" in said
+    assert cli.main(["install", "--cron", "--user", "--settings", second.settings]) == 0
     others.check_file(first, others.CRON_FILE)
     check(second)  # its units do not collide with the cron lines of a worker that has other folders
 
