@@ -23,8 +23,6 @@ HOOKS: dict[str, str] = {
 }
 """Each hook's module, and the key of a mirror without which it has nothing to do (empty where there is none such)."""
 
-STAGES = ("pre_job", "pre_exec", "post_exec", "post_success", "post_fail")
-
 
 def of(mirror: Mirror) -> tuple[ModuleType, ...]:
     """The hooks that have something to do in a mirror's runs; no others are imported, which a run would pay for."""

@@ -11,7 +11,6 @@ from sitegen.storage.store import Store
 from sitegen.storage.tables import tokens
 
 WORKER, OPERATOR, READ = "worker", "operator", "read"
-SCOPES = (WORKER, OPERATOR, READ)
 
 _COLUMNS = (tokens.c.id, tokens.c.worker, tokens.c.scope, tokens.c.created_at, tokens.c.expires_at, tokens.c.revoked_at)
 

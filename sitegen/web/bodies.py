@@ -4,7 +4,6 @@ from functools import cache
 from typing import Any
 
 from schemas import quick
-from schemas.names import is_name
 from schemas.validation import schema
 from sitegen.messages.envelope import Refused, parse
 
@@ -25,13 +24,6 @@ def _check_strictly(plain: Any, name: str) -> None:
     error = next(_validator(name).iter_errors(plain), None)
     if error is not None:
         raise Refused(422, f"{error.json_path}: {error.message[:500]}")
-
-
-def checked_name(text: str) -> str:
-    """A name; Refused when it is none."""
-    if not is_name(text):
-        raise Refused(422, f"{text[:100]!r} is no name")
-    return text
 
 
 @cache
