@@ -58,12 +58,12 @@ _used = False
 def in_use() -> Iterator[None]:
     """Let tests of this process start our commands as forks."""
     global _used
-    _used = True
+    before, _used = _used, True
     try:
         yield
     finally:
-        _used = False
-        while _nurseries:
+        _used = before
+        while _nurseries and not _used:
             _nurseries.popitem()[1].end()
 
 
@@ -104,7 +104,7 @@ class _Forked(subprocess.Popen[Any]):
     ) -> None:  # fmt: skip
         module = _module(args)
         assert module is not None
-        words = [args[0], *map(str, args[3 if args[1] == "-m" else 1 :])]
+        words = [args[0], *map(str, args[3 if args[1:2] == ["-m"] else 1 :])]
         request = {
             "module": module,
             "words": words,

@@ -144,6 +144,7 @@ ALONE = [
         "runner.transport", "sitegen.web.caller",
     }),
     (("fcntl",), {"runner.locks", "runner.process"}),
+    (("fcntl.flock", "fcntl.lockf"), {"runner.locks"}),
     (("print", "input", "sys.stdout", "sys.stderr", "sys.__stderr__"), {"runner.output", "sitegen.output"}),
     (("yaml",), {"schemas.yaml_file"}),
     (("jsonschema",), {"schemas.strict", "schemas.validation", "sitegen.messages.envelope"}),
