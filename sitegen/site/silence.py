@@ -22,6 +22,9 @@ disagree, a machine that was asleep, and a manager that was away when it was sai
 GRAIN = 900.0
 """Seconds to which the moment is rounded up, so that not every word of a worker alters the pages of all its mirrors."""
 
+LONGEST = 31 * 86400.0
+"""Seconds after its last word for which it may be quiet at most: a clock that is ahead plans runs for years to come."""
+
 _HELD = frozenset({PAUSED, DISABLED})
 
 
@@ -35,6 +38,7 @@ def silent_at(last_seen: float, silent_after: float, statuses: Iterable[MirrorSt
     due = [status.next_run_at for status in told if status.next_run_at is not None and status.next_run_at > last_seen]
     is_at_rest = not any(status.status in ACTIVE for status in told)
     expected = min(due) + LATE if due and is_at_rest else last_seen + NO_WORD
+    expected = min(expected, last_seen + LONGEST)
     return math.ceil(max(expected, last_seen + silent_after) / GRAIN) * GRAIN
 
 

@@ -33,6 +33,7 @@ PARTS: dict[str, Callable[[Side], AbstractContextManager[list[Scenario]]]] = {
     "follow": worker_costs.follow,
     "reports": manager_costs.reports,
     "posts": manager_costs.posts,
+    "schedules": manager_costs.schedules,
     "publish": manager_costs.publish,
 }
 

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from schemas.report import SNAPSHOT
-from tests.bench import ingest, load, tunasync_posts, usage
+from tests.bench import ingest, load, tunasync_posts, tunasync_schedules, usage
 from tests.bench.scenario import RATE, Scenario
 from tests.bench.sides import Side
 from tests.bench.usage import Figures
@@ -52,6 +52,25 @@ def posts(side: Side) -> Iterator[list[Scenario]]:
             partial(tunasync_posts.take_counted, server, clients),
         )
         yield [Scenario(f"tunasync's statuses of {tunasync_posts.CLIENTS} clients, each", measure, count)]
+
+
+@contextmanager
+def schedules(side: Side) -> Iterator[list[Scenario]]:
+    """Schedules of a tunasync worker of many mirrors, of which one has a new time, and of which all have."""
+    folder = side.data / "schedules"
+    folder.mkdir()
+    manager = Manager(folder, **tunasync_posts.SETTINGS)
+    with load.serving(manager, program=side.words("skipjack-manager")) as server:
+        worker = tunasync_schedules.Worker(load.place(manager), MIRRORS)
+        sent = {"one": worker.one_new, "all": worker.all_new}
+        yield [
+            Scenario(
+                f"a schedule of {MIRRORS} mirrors, {what} new",
+                partial(tunasync_schedules.costs, server, send),
+                partial(tunasync_schedules.counted, server, send),
+            )
+            for what, send in sent.items()
+        ]
 
 
 def _take(server: int, clients: list[ingest.Client]) -> Figures:

@@ -18,6 +18,7 @@ from statistics import median
 
 from tests.bench import load, usage
 from tests.bench.tunasync_posts import SETTINGS, request, status
+from tests.bench.usage import Figures
 from tests.sitegen.kit import Manager
 
 SIZES = (100, 1000)
@@ -70,6 +71,21 @@ def cost(server: int, send: Callable[[], None]) -> float:
     used = usage.cpu(server)
     send()
     return (usage.cpu(server) - used) * 1000
+
+
+def costs(server: int, send: Callable[[], None]) -> Figures:
+    """The same as a figure, beside the bytes that were written."""
+    written = usage.written(server)
+    milliseconds = cost(server, send)
+    return {usage.CPU: milliseconds, usage.WRITTEN: usage.written(server) - written}
+
+
+def counted(server: int, send: Callable[[], None]) -> Figures:
+    """System calls and fsyncs of one message, under strace."""
+    figures: dict[str, float] = {}
+    with usage.counting(server, figures):
+        send()
+    return figures
 
 
 def main() -> None:

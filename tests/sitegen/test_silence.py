@@ -9,7 +9,7 @@ import pytest
 from schemas.report import MirrorStatus
 from sitegen.messages.tunasync_rules import Message
 from sitegen.site.judge import Judge
-from sitegen.site.silence import GRAIN, LATE, NO_WORD, silent_at
+from sitegen.site.silence import GRAIN, LATE, LONGEST, NO_WORD, silent_at
 from sitegen.storage import tunasync_store
 from sitegen.storage.store import Store
 from tests.sitegen.kit import HOUR, NOW, delivery_of, post_status, report_of, status_of
@@ -52,6 +52,10 @@ def test_its_next_word_is_expected_when_the_first_job_is_due(jobs: list[MirrorSt
 
 def test_it_may_be_quiet_for_as_long_as_its_definition_says() -> None:
     assert DAY <= silent_at(NOW, DAY, [job()]) - NOW < DAY + GRAIN
+
+
+def test_a_clock_that_is_years_ahead_keeps_no_worker_alive_for_years() -> None:
+    assert silent_at(NOW, QUIET, [job(due=NOW + 400 * DAY)]) - NOW < LONGEST + GRAIN
 
 
 def said(store: Store, at: float, status: str, due: float) -> None:
