@@ -77,7 +77,7 @@ def examples(*kinds: str) -> list[Block]:
 def test_every_block_is_of_a_kind_that_is_tested() -> None:
     for page in PAGES:
         for block in blocks(page):
-            known = block.language in ("sh", "json", "sql") or is_listed(block)
+            known = block.language in ("sh", "json", "sql", "nginx") or is_listed(block)
             assert known or (block.language == "yaml" and kind_of(block)), f"{block}: no test knows this block"
 
 

@@ -8,6 +8,7 @@ import json
 import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -241,6 +242,36 @@ def test_a_token_is_handed_over_by_the_managers_page_and_its_driver_is_installed
     )
     assert owner == "skipjack"
     server.execute("DROP DATABASE skipjack")
+
+
+def test_nginx_serves_the_site_and_passes_on_the_rest_by_the_managers_page(site: Site) -> None:
+    box = site.box
+    [block] = blocks("docs/manager.md", "nginx")
+    box.write("/etc/skipjack/manager.yml", "listen: 127.0.0.1:8080\ntrusted_proxies: [127.0.0.1]\n")
+    site.unit("manager", f"{SKIPJACK}-manager", "serve", "--publish")
+    answers(box)
+    words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=mirrors.example.org"
+    box.do("openssl", *words.split(), "-keyout", "/etc/skipjack/tls.key", "-out", "/etc/skipjack/tls.crt")
+    box.write(block.first.removeprefix("# "), block.text)
+    box.do("nginx", "-t")
+    site.unit("nginx", "nginx", "-g", "daemon off;")
+    get = ("curl", "-s", "--cacert", "/etc/skipjack/tls.crt", "--resolve", "mirrors.example.org:443:127.0.0.1")
+
+    def code(path: str, *more: str) -> str:
+        words = ("-o", "/dev/null", "-w", "%{http_code}", *more, f"https://mirrors.example.org{path}")
+        return box.run(*get, *words).stdout
+
+    def is_served(path: str) -> bool:
+        return code(path) == "200"
+
+    for path in ("/", "/index.html", "/workers.html", "/status.json", "/static/tunasync.json"):
+        wait_until(partial(is_served, path), f"nginx serves {path}")
+    for path in ("/api/v1/mirrors", "/jobs", "/workers", "/ping", "/metrics"):
+        assert code(path) == "200", path
+    assert code("/api/v1/reports", "-d", "{}") == "401"
+    large = box.run("dd", "if=/dev/zero", "of=/srv/large", "bs=1M", "count=2")
+    assert large.returncode == 0
+    assert code("/api/v1/reports", "--data-binary", "@/srv/large") == "401", "nginx lets a large report pass"
 
 
 def test_a_command_is_given_by_the_page_of_the_api(site: Site) -> None:
