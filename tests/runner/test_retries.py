@@ -1,5 +1,6 @@
 """When a mirror is tried again whose upstream could not be reached, or had no connection left."""
 
+import random
 import sqlite3
 from pathlib import Path
 
@@ -137,6 +138,30 @@ def test_next_says_why_a_mirror_is_due_before_its_interval() -> None:
     assert why(failed(True, True, False)) == "backing off after 2 failures"
     daily = MIRROR._replace(cron="5 8 * * *")
     assert why(failed(True), daily) == "by its times, 5 8 * * *"
+
+
+def test_whatever_came_before_an_early_run_is_neither_too_early_nor_later_than_without_it() -> None:
+    chance, early = random.Random(20270115), 0
+    for _case in range(3000):
+        mirror = Due(
+            "a", chance.randint(2, 2000) * MINUTE, jitter=chance.choice((0, 120, 7200)),
+            cron=chance.choice(("", "7 3 * * 2")),
+            retry_after_failure=chance.randint(1, 300) * MINUTE, backoff_limit=chance.choice((None, HOUR, 3 * DAY)),
+        )  # fmt: skip
+        state = State("none")
+        for _run in range(chance.randint(1, 25)):
+            ended = state._replace(last_started_at=NOW - 5, last_ended_at=NOW)
+            status = chance.choice((FAILED, FAILED, FAILED, TIMED_OUT, INTERRUPTED, SUCCESS))
+            unreached = status == FAILED and chance.random() < 0.8
+            state = count_failures(ended, status, unreached=unreached)._replace(status=status)
+        found, planned = (due_at(each, state, RULES, NOW) for each in (mirror, mirror._replace(retry_after_failure=0)))
+        assert found <= planned
+        if status == FAILED and unreached:
+            early += found < planned
+            assert found >= min(NOW + mirror.retry_after_failure, planned, NOW + mirror.interval)
+        elif not state.unreached:
+            assert found == due_at(mirror._replace(retry_after_failure=0), state, RULES, NOW)
+    assert early > 300
 
 
 # A run that waits between two attempts

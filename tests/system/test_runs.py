@@ -66,6 +66,21 @@ def test_a_freed_slot_is_refilled_without_any_timer(site: Site) -> None:
     assert begun["started_at"] >= site.mirrors()[running]["ended_at"]
 
 
+def test_a_run_that_waits_for_its_next_attempt_leaves_its_slot_to_another(site: Site) -> None:
+    fails = "provider: command\nupstream: x\ncommand: sh -c 'exit 7'\nretry: 2\nretry_delay: 1h\n"
+    again, others = ("again-a", "again-b"), ("other-a", "other-b")
+    site.commit({f"{name}.yml": fails for name in again} | {f"{name}.yml": WAITS for name in others})
+    for name in others:
+        site.wait_for(name, "syncing")
+    for name in again:
+        run = site.mirrors()[name]
+        assert (run["status"], run["attempts"]) == ("pre-syncing", 1)
+        assert shown(site.box, name, "ActiveState") == "active", "its process waits"
+    site.box.do(SKIPJACK, "stop", *again)
+    for name in again:
+        site.wait_for(name, "paused")
+
+
 def test_stopping_a_unit_ends_its_whole_tree_and_counts_as_an_interruption(site: Site) -> None:
     site.box.write("/srv/tree.sh", TREE, 0o755)
     site.commit({"tree.yml": "provider: command\nupstream: x\ncommand: /srv/tree.sh\n"})
