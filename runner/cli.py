@@ -158,7 +158,7 @@ def _reason(text: str) -> str:
     from runner.orders import REASON
     from schemas.problems import printable
 
-    line = " ".join(printable(text).split())
+    line = printable(" ".join(text.split()))
     if len(line) > REASON:
         raise argparse.ArgumentTypeError(f"has {len(line)} characters, and {REASON} are the most. Shorten it")
     return line

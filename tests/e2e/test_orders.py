@@ -1,9 +1,11 @@
 """What a person orders on the worker, with real runs: start, stop, disable, restart, enable, and what `next` says."""
 
 import time
+from typing import Any
 
+from runner import orders
 from tests.e2e.gate import Gate, status, syncing, upcoming
-from tests.e2e.parts import ConfigRepository, Worker, alive, wait_until
+from tests.e2e.parts import ConfigRepository, Manager, Worker, alive, wait_until
 
 
 def test_a_stop_ends_the_run_and_pauses_until_a_start(repository: ConfigRepository, worker: Worker, gate: Gate) -> None:
@@ -166,3 +168,29 @@ def test_a_wait_between_attempts_is_over_when_the_run_is_told_to_stop(
 
     status(worker, "a", "paused")
     assert (worker.run_of("a").status, worker.run_of("a").attempts) == ("stopped", 1)
+
+
+def test_who_switched_a_mirror_off_and_why_gets_to_the_pages(
+    repository: ConfigRepository, manager: Manager, reporter: Worker
+) -> None:
+    text = "provider: command\nupstream: https://x.example/\ncommand: touch file\n"
+    repository.commit({"m.yml": text}, "Add m")
+    reporter.command("once")
+    reporter.command("disable", "m", "--reason", "the disk\nis being replaced")
+    reporter.command("courier")
+
+    def shown() -> Any:
+        mirrors = (manager.published() or {"mirrors": []})["mirrors"]
+        return next((mirror["override"] for mirror in mirrors), None)
+
+    who = orders.who()
+    wait_until(lambda: shown() is not None, "the site shows that it is switched off")
+    assert {key: shown()[key] for key in ("kind", "by", "reason")} == {
+        "kind": "disabled", "by": who, "reason": "the disk is being replaced",
+    }  # fmt: skip
+    assert upcoming(reporter)["m"]["why"] == f"disabled by {who}: the disk is being replaced"
+    page = (manager.site / "mirrors/m.html").read_text()
+    assert f"by <bdi>{who}</bdi>" in page and "Reason: <bdi>the disk is being replaced</bdi>" in page
+    reporter.command("enable", "m")
+    reporter.command("courier")
+    wait_until(lambda: shown() is None, "the site shows that it is switched on")
