@@ -97,10 +97,11 @@ def test_a_worker_that_gets_a_manager_gets_a_courier_and_loses_it_again(site: Si
 
 
 def test_units_are_sound_and_keep_the_programs_from_everything_else(site: Site) -> None:
-    box = site.box
-    box.write("/etc/skipjack/all.yml", site.box.path(SETTINGS).read_text() + REPORTING)
+    box, settings = site.box, site.box.path(SETTINGS)
+    before = settings.read_text()
+    settings.write_text(before + REPORTING)
     box.write("/etc/skipjack/manager.yml", "listen: 127.0.0.1:8080\n")
-    site.install("--settings", "/etc/skipjack/all.yml")
+    site.install()
     site.install("--manager")
     paths = [path for path in ours(box) if path.startswith(UNITS) and ".wants/" not in path]
     verified = box.do("systemd-analyze", "verify", "--man=no", "--recursive-errors=no", *paths)
@@ -110,6 +111,7 @@ def test_units_are_sound_and_keep_the_programs_from_everything_else(site: Site) 
         judged = box.run("systemd-analyze", "security", "--offline=yes", "--threshold=15", path)
         assert judged.returncode == 0, judged.stdout
     box.do(SKIPJACK, "uninstall", "--manager")
+    settings.write_text(before)
     site.install()
 
 
