@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from schemas.freshness import lag
+from schemas.freshness import is_of_another_file, lag
 from schemas.records import Mirror, Site, Worker
 from schemas.report import MirrorStatus, Probe, Progress
 from sitegen.messages.model import WorkerState
@@ -34,6 +34,14 @@ class Copy(NamedTuple):
     progress_until: float | None
     held: bool
     size_text: str = ""
+
+    @property
+    def compared_another_file(self) -> bool:
+        """Whether its last comparison was that of a file which the configuration does not name any more.
+
+        The template `compared.html` asks.
+        """
+        return self.status.probe is not None and is_of_another_file(self.definition, self.status.probe)
 
     @property
     def lag(self) -> float | None:
