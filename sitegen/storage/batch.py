@@ -13,14 +13,18 @@ from sqlalchemy import Connection
 from sitegen.messages.envelope import Refused
 from sitegen.messages.model import Answer, Delivery
 from sitegen.storage import tunasync_posts
+from sitegen.storage.damage import Damaged
 from sitegen.storage.database import number
 from sitegen.storage.store import Store
 from sitegen.storage.tunasync_posts import Post, Told
 
 
 class Change(NamedTuple):
-    """Something else that is to be written: `work` does it in a transaction, or raises Refused. `worker` is whom it
-    concerns, empty for all."""
+    """Something else that is to be written; `worker` is whom it concerns, empty for all.
+
+    `work` does it in a transaction, or raises Refused or Damaged before it has written anything: a savepoint would have
+    SQLite copy every page to a temporary file.
+    """
 
     worker: str
     work: Callable[[Connection], Any]
@@ -35,8 +39,8 @@ class Changed(NamedTuple):
 Item = Delivery | Post | Change
 """What can wait to be written."""
 
-Result = Answer | Told | Changed
-"""What became of it: a worker's acknowledgement, a job as it is stored now, what a change returned, or a refusal."""
+Result = Answer | Told | Changed | Damaged
+"""What became of it: a worker's acknowledgement, a job as it is stored now, what a change returned, or why nothing."""
 
 
 class Written(NamedTuple):
@@ -70,10 +74,9 @@ def _changes(tx: Connection, items: Iterable[Item]) -> Written:
 
 def _changed(tx: Connection, work: Callable[[Connection], Any]) -> Result:
     try:
-        with tx.begin_nested():
-            return Changed(work(tx))
-    except Refused as refusal:
-        return refusal
+        return Changed(work(tx))
+    except (Refused, Damaged) as problem:
+        return problem
 
 
 def _together(tx: Connection, items: Sequence[Item]) -> Written:

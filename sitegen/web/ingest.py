@@ -73,7 +73,7 @@ class Ingest:
         def answered(answer: Result) -> None:
             if future.done():
                 return  # the worker hung up; it will send the same again
-            if isinstance(answer, NotKept | Refused):
+            if isinstance(answer, NotKept | Refused | StoreError):
                 future.set_exception(answer)
             else:
                 future.set_result(answer)

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from sitegen.messages.envelope import Refused
 from sitegen.messages.model import Answer, Delivery, Entry, Kept
 from sitegen.messages.tunasync_rules import Message
-from sitegen.storage import tunasync_posts, tunasync_store
+from sitegen.storage import tables, tunasync_posts, tunasync_store
 from sitegen.storage.store import Store, StoreError
 from sitegen.storage.tunasync_posts import Outcome, Post
 from sitegen.web.ingest import Ingest
@@ -178,23 +178,58 @@ def test_changes_of_many_workers_share_a_commit_with_statuses_in_their_order(sto
 def test_a_change_that_is_refused_or_fails_leaves_nothing_and_spoils_no_other(store: Store) -> None:
     go_workers(store, 2)
 
-    def refused(tx: Connection) -> None:
-        tunasync_store.forget(tx, "go0", BY)
-        raise Refused(400, "after all")
-
     def failing(tx: Connection) -> None:
         tunasync_store.forget(tx, "go1", BY)
         raise ValueError("poison")
 
     async def main(ingest: Ingest) -> list[Any]:
-        waiting: list[Any] = [ingest.post(post_of("go0")), ingest.change("go0", refused)]
-        waiting += [ingest.change("go1", failing), ingest.post(post_of("go1"))]
+        waiting: list[Any] = [ingest.post(post_of("go0")), ingest.change("go1", failing)]
+        waiting += [ingest.post(post_of("go1"))]
         return await asyncio.gather(*waiting, return_exceptions=True)
 
     with Ingest(store, lambda: None) as ingest:
         answers = asyncio.run(main(ingest))
-    assert [type(answer) for answer in answers] == [dict, Refused, NotKept, dict]
+    assert [type(answer) for answer in answers] == [dict, NotKept, dict]
     assert [job["worker"] for job in tunasync_store.jobs(store)] == ["go0", "go1"]
+
+
+REFUSED: dict[str, tuple[Any, ...]] = {
+    "a worker of ours": (tunasync_store.register, "ours", "http://x/", 10**18),
+    "a size of nobody": (tunasync_store.alter, "nobody", "debian", {"size": "1T"}, 10**18, BY),
+    "a size of ours": (tunasync_store.alter, "ours", "debian", {"size": "1T"}, 10**18, BY),
+    "a size of no mirror": (tunasync_store.alter, "go0", "nosuch", {"size": "1T"}, 10**18, BY),
+    "a schedule of nobody": (tunasync_store.schedule, "nobody", {}, 10**18),
+    "a schedule of ours": (tunasync_store.schedule, "ours", {"debian": "2030-01-01T00:00:00Z"}, 10**18),
+    "nobody": (tunasync_store.forget, "nobody", BY),
+    "a damaged job": (tunasync_store.alter, "go0", "bad", {"size": "1T"}, 10**18, BY),
+}
+
+
+@pytest.mark.parametrize("change", REFUSED.values(), ids=REFUSED)
+def test_what_is_refused_was_not_begun(store: Store, change: tuple[Any, ...]) -> None:
+    go_workers(store, 1)
+    store.apply([delivery_of(report_of(1, status_of("debian")), worker="ours")])
+    with store.transaction(writing=True) as tx:
+        tx.exec_driver_sql("INSERT INTO tunasync_jobs VALUES ('go0', 'bad', '{')")
+
+    work, worker, *arguments = change
+
+    async def main(ingest: Ingest) -> list[Any]:
+        waiting: list[Any] = [ingest.change(worker, work, worker, *arguments), ingest.keep(deliveries(1)[0])]
+        return await asyncio.gather(*waiting, return_exceptions=True)
+
+    before = rows_of(store)
+    with store.transaction(writing=True) as tx, pytest.raises((Refused, StoreError)):
+        work(tx, worker, *arguments)
+    assert rows_of(store) == before, "a batch with it is committed all the same"
+    with Ingest(store, lambda: None) as ingest:
+        refusal, answer = asyncio.run(main(ingest))
+    assert (isinstance(refusal, Refused | StoreError), answer, ingest.commits) == (True, Answer(1, False), 1)
+
+
+def rows_of(store: Store) -> list[Any]:
+    with store.transaction() as tx:
+        return [sorted(map(repr, tx.execute(table.select()))) for table in tables.metadata.sorted_tables]
 
 
 def test_a_change_that_alters_no_page_wakes_nobody(store: Store) -> None:
