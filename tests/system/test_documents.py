@@ -31,12 +31,8 @@ STAND_INS = {
 }
 """Machines of others that the pages name, and what is there instead of them."""
 
-NOT_RUN = {
-    "make demo": "`.ci/run` runs it after the tests, and here is nothing from which pip could install",
-    "make test": "these tests would run themselves",
-    "make test-system": "the same",
-}
-"""Commands that are not run, and why."""
+NOT_RUN = {"make ": "`.ci/run` runs the targets, and these tests are of one; tests/docs asks make whether each is one"}
+"""How commands begin that are not run, and why."""
 
 EXPECTED = {"systemctl status skipjack-run@debian": (0, 3)}  # 3: the unit has ended, systemctl(1)
 """Commands that end with another number than 0 and do what the page says."""
@@ -88,10 +84,9 @@ class Reader:
         left = set(instead)
         for block in blocks(page, "sh"):
             for command in commands(block):
-                words = shlex.join(shlex.split(command)) if command in NOT_RUN else command
                 step = instead.get(command, self.give)
                 left.discard(command)
-                if words not in NOT_RUN:
+                if not command.startswith(tuple(NOT_RUN)):
                     step(command)
         assert not left, f"{page} has no such commands any more: {left}"
 
