@@ -32,6 +32,11 @@ Says = Callable[[dict[str, Any], int], Answer]
 """What a manager answers to a request's JSON, and how many it had before."""
 
 
+class Server(ThreadingHTTPServer):
+    def handle_error(self, *_words: object) -> None:
+        """Say nothing of a client that read enough."""
+
+
 class Liar:
     """A real HTTP server that answers as a function says."""
 
@@ -64,7 +69,7 @@ class Liar:
                 """Say nothing."""
 
         self.paths: list[str] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = Server(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
