@@ -1,6 +1,7 @@
 """The real parts that the demo, the end-to-end tests and the benchmarks put together: an upstream, a config
 repository, a worker and a manager, each with its files below one folder and its ports chosen by the system."""
 
+import contextlib
 import json
 import os
 import signal
@@ -308,6 +309,16 @@ class Worker:
     def lock(self, kind: str, name: str) -> str:
         """The path of one of the worker's locks."""
         return Places(str(self.state)).lock(kind, name)
+
+
+def programs(worker: Worker) -> list[str]:
+    """The numbers of the processes that were started for a worker's state directory."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if str(worker.state).encode() in (process / "cmdline").read_bytes():
+                found.append(process.name)
+    return found
 
 
 def validate(folder: Path) -> str:

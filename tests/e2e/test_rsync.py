@@ -1,6 +1,5 @@
 """The rsync providers against a real daemon."""
 
-import contextlib
 import json
 import os
 import subprocess
@@ -11,7 +10,7 @@ import pytest
 from runner import journal, plan
 from runner.places import Places
 from runner.providers import PROVIDERS
-from tests.e2e.parts import BIN, PATIENCE, ConfigRepository, RsyncDaemon, Worker, wait_until
+from tests.e2e.parts import BIN, PATIENCE, ConfigRepository, RsyncDaemon, Worker, programs, wait_until
 
 
 def declared(repository: ConfigRepository, upstream: RsyncDaemon, worker: Worker, more: str = "") -> Path:
@@ -102,16 +101,6 @@ def test_two_stages_fetch_indices_only_after_what_they_name(
     assert "dists/Packages" in second
 
 
-def programs(worker: Worker) -> list[str]:
-    """The numbers of the processes that were started for a worker's state directory."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if str(worker.state).encode() in (process / "cmdline").read_bytes():
-                found.append(process.name)
-    return found
-
-
 def test_a_dry_run_shows_everything_and_changes_nothing(
     repository: ConfigRepository, upstream: RsyncDaemon, tree: Path, worker: Worker, tmp_path: Path
 ) -> None:
@@ -121,7 +110,7 @@ def test_a_dry_run_shows_everything_and_changes_nothing(
     gone = next(tree.glob("folder-1/*"))
     gone.unlink()
     (tree / "new").write_text("new")
-    wait_until(lambda: not programs(worker), "the tick that the first run wanted has ended")
+    wait_until(lambda: not programs(worker), "the tick and the measurement after the first run have ended")
     before = {path: path.lstat().st_mtime_ns for path in worker.folder.rglob("*")}
 
     said = worker.command("run", "m", "--dry-run").stdout
