@@ -52,7 +52,7 @@ class Site:
     def __init__(self, folder: Path, url: str, handler: type[_Quiet]) -> None:
         self.folder, self.url, self.handler = folder, url, handler
 
-    def publish(self, now: float, word: str = "", status: str = "success", *names: str) -> None:
+    def publish(self, now: float, word: str = "", status: str = "success", *names: str, held: bool = False) -> None:
         """Publish two mirrors, one of which failed, with a word in every place that takes one."""
         run = run_of(2, "failed", ended_at=now - 60, reason=word or "it failed", log_tail=word or "the end")
         good = status_of(status=status, at=now - 60, upstream="rsync://up/" + word)
@@ -69,7 +69,7 @@ class Site:
         workers = {name: item._replace(description=word) for name, item in config.workers.items()}
         config = config._replace(site=site, workers=workers, problems=(word,) if word else ())
         problems = (Problem("debian", word, word, word),) if word else ()
-        seen = worker(last_seen=now)._replace(version=word[:64] or "1", problems=problems, sent_at=now)
+        seen = worker(last_seen=now)._replace(version=word[:64] or "1", problems=problems, sent_at=now, held=held)
         statuses = {("w1", "debian"): good, ("w1", "other"): bad}
         statuses |= {("w1", name): status_of(name, at=now - 60) for name in names}
         snapshot = judge(Facts(1, (seen,), statuses, config, word, frozenset()), now)
@@ -200,6 +200,54 @@ def test_news_come_in_place_and_keep_search_filter_scroll_and_focus(site: Site, 
         _notice(tab)
         tab.wait("document.querySelector('[data-name=m-newer]')")
         assert tab.read("document.activeElement.textContent") == "m5"
+
+
+def test_a_notice_above_the_list_comes_and_goes_in_place(site: Site, tab: Browser) -> None:
+    site.publish(time.time() - 100, held=True)
+    with _clock(tab, 0):
+        tab.go(f"{site.url}/index.html")
+        tab.wait("document.querySelector('footer .ago')")
+        tab.read("window.same = document.querySelector('[name=q]')")
+        link = tab.read("document.querySelector('.notice a').getAttribute('href')")
+        page, _, anchor = link.partition("#")
+        assert f'id="{anchor}"' in (site.folder / page).read_text()
+        site.publish(time.time())
+        _notice(tab)
+        tab.wait("!document.querySelector('.notice:not(#old)')")
+        assert tab.read("document.querySelector('h1').textContent") == "Mirrors"
+        assert tab.read("document.querySelector('[name=q]') === window.same")
+        site.publish(time.time() + 1, held=True)
+        _notice(tab)
+        tab.wait("document.querySelector('.notice a')")
+        assert tab.read("[...document.querySelectorAll('h1')].length") == 1
+
+
+def test_a_tab_that_is_offline_claims_nothing_of_the_site(site: Site, tab: Browser) -> None:
+    site.publish(time.time())
+    with _clock(tab, 0):
+        tab.go(f"{site.url}/index.html")
+        tab.wait("document.querySelector('footer .ago')")
+        _notice(tab)
+        _later(tab, site, HOUR)
+        assert "for 1 h" in tab.read("document.getElementById('old').textContent")
+        site.handler.ahead = None
+        _later(tab, site, 50 * HOUR)
+        assert tab.read("document.getElementById('old').hidden")
+
+
+def test_a_page_that_is_gone_says_so_and_is_not_called_fresh(site: Site, tab: Browser) -> None:
+    site.publish(time.time() - 100)
+    with _clock(tab, 0):
+        tab.go(f"{site.url}/mirrors/debian.html")
+        tab.wait("document.querySelector('footer .ago')")
+        assert "fresh" in tab.read("document.querySelector('.verdict').textContent")
+        _later(tab, site, 50 * HOUR)
+        site.publish(time.time() + 50 * HOUR)
+        (site.folder / "mirrors/debian.html").unlink()
+        _notice(tab)
+        tab.wait("!document.getElementById('old').hidden")
+        assert "no longer part of the site" in tab.read("document.getElementById('old').textContent")
+        assert tab.read("document.querySelector('.verdict').textContent") == "unknown"
 
 
 def test_back_applies_the_filter_that_it_shows(site: Site, tab: Browser) -> None:

@@ -8,8 +8,12 @@
   const text = (element) => element.textContent.trim();
 
   /* What the server answered last: its clock beside ours, and when the newest page was made. Null until it has: before
-     that nothing is claimed, because the browser's clock may be wrong and there may be a newer page. */
+     that nothing is claimed, because the browser's clock may be wrong and there may be a newer page. `seen` is when what
+     stands here was last known to be right: the newest page's time, or this page's own where it cannot be had. */
   let server = null;
+  let seen = 0;
+  let answering = false;
+  let gone = false;
   const now = () => Date.now() / 1000 + (server ? server.ahead : 0);
   const madeAt = () => Number(document.body.dataset.madeAt);
 
@@ -58,11 +62,25 @@
     return path;
   };
 
-  /* What the reader did to a part of the page, put back into its newer version. */
+  /* What the reader did to a part of the page, put back into its newer version. What is returned puts back what only an
+     element on the page has. */
   const keepState = (before, after) => {
     const details = after.querySelectorAll("details");
     before.querySelectorAll("details").forEach((each, place) => { if (details[place]) details[place].open = each.open; });
+    const boxes = after.querySelectorAll("pre, .scroll");
+    const scrolled = [...before.querySelectorAll("pre, .scroll")].map((each) => [each.scrollLeft, each.scrollTop]);
+    return () => scrolled.forEach((place, number) => { if (boxes[number]) boxes[number].scrollTo(...place); });
   };
+
+  /* On the list: everything above the counts, and the rows. What is between them keeps what was chosen and typed. */
+  const updateList = (main, next) => {
+    const [counts, newer] = [main, next].map((each) => each.querySelector(".counts"));
+    while (counts.previousSibling) counts.previousSibling.remove();
+    while (newer.previousSibling) main.prepend(newer.previousSibling);
+    for (const part of [".mirrors thead", ".mirrors tbody"]) main.querySelector(part).replaceWith(next.querySelector(part));
+  };
+
+  const choices = (main) => [...main.querySelectorAll("option")].map((each) => `${each.value} ${each.textContent}`).join("\n");
 
   /* Where the focus is: by its address if it has one, because rows move, and else by its place. */
   const focusIn = (main) => {
@@ -82,28 +100,29 @@
   const update = async () => {
     // The list is made anew each time, and a server takes two of the same second for one: it is read as a whole.
     const answer = await fetch(location.href, { cache: tools() ? "reload" : "no-cache" });
-    if (!answer.ok) return;
+    gone = answer.status === 404;
+    if (!answer.ok) return false;
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     const made = Number(page.body.dataset.madeAt);
-    if (!(made > madeAt())) return; // a cache, or a mirror's page that did not have to change
+    if (!(made > madeAt())) return true; // a cache, or a mirror's page that did not have to change
     const scroll = [scrollX, scrollY];
     const main = document.querySelector("main");
     const next = page.querySelector("main");
     const restore = focusIn(main);
-    keepState(main, next);
-    const body = main.querySelector(".mirrors tbody");
-    const newer = next.querySelector(".mirrors tbody");
-    if (body && newer && main.querySelectorAll("option").length === next.querySelectorAll("option").length) {
-      body.replaceWith(newer);
+    const restoreBoxes = keepState(main, next);
+    if (main.querySelector(".mirrors") && next.querySelector(".mirrors") && choices(main) === choices(next)) {
+      updateList(main, next);
     } else {
       main.replaceChildren(...next.childNodes);
       enableFilter();
     }
-    for (const part of ["header nav", "footer"]) document.querySelector(part).replaceWith(page.querySelector(part));
+    for (const part of ["header .brand", "header nav", "footer"]) document.querySelector(part).replaceWith(page.querySelector(part));
     document.title = page.title;
     document.body.dataset.madeAt = String(made);
     if (restore && !document.activeElement.closest("main")) restore();
+    restoreBoxes();
     scrollTo(...scroll);
+    return true;
   };
 
   const turn = (badge, word, name) => {
@@ -115,18 +134,18 @@
     const reason = document.createElement("small");
     reason.className = "why turned";
     reason.textContent = "site not updated";
-    if (badge.parentNode.tagName === "TD") badge.after(reason);
-    else if (badge.closest(".state")) {
+    if (!badge.closest(".state")) badge.after(reason);
+    else {
       const line = document.createElement("p");
       line.className = "why";
-      line.textContent = `This site was last updated ${span(now() - server.newest)} ago, and the time until which this was right has passed. ` +
+      line.textContent = `This page was last updated ${span(now() - seen)} ago, and the time until which this was right has passed. ` +
         (word === "stale" ? "By what was known then, the data is too old now." : "What happened since is not known.");
       badge.closest(".state").after(line);
     }
   };
 
   /* Whether a moment has passed that no publishing has seen: what was published after it is right as it stands. */
-  const isPast = (at) => now() >= Number(at) + SLACK && server.newest < Number(at);
+  const isPast = (at) => now() >= Number(at) + SLACK && seen < Number(at);
 
   const judge = () => {
     for (const badge of document.querySelectorAll("[data-stale-at], [data-unknown-at]")) {
@@ -145,9 +164,9 @@
 
   const tellPageAge = () => {
     const old = document.getElementById("old") || document.querySelector("main").appendChild(document.createElement("p"));
-    old.hidden = !server || now() - server.newest < OLD;
+    old.hidden = !answering || (!gone && now() - server.newest < OLD);
     if (old.hidden) return;
-    const words = `The status service has not updated this site for ${span(now() - server.newest)}. ` +
+    const words = gone ? "This page is no longer part of the site: its mirror was renamed or removed." : `The status service has not updated this site for ${span(now() - server.newest)}. ` +
       "What is shown was known then; it turns stale or unknown by itself.";
     if (old.textContent !== words) old.textContent = words;
   };
@@ -232,13 +251,16 @@
   /* Nothing is judged without an answer: it says what time it is, and whether there is something newer. */
   const refresh = async () => {
     const answered = await ask();
+    answering = Boolean(answered);
     if (answered) {
       server = answered;
+      let current = true;
       try {
-        if (server.newest > madeAt()) await update();
+        if (server.newest > madeAt()) current = await update();
       } catch {
-        // the next time
+        current = false; // the next time
       }
+      seen = current ? server.newest : Math.max(seen, madeAt());
       judge();
       follow();
     }
