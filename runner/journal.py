@@ -16,7 +16,7 @@ from runner.past import Left, Past
 from runner.plan import Planned
 from runner.schedule import RECOVERY_DELAY, Order, State, count_failures
 from runner.sizes import Sizes, Told
-from schemas.report import Probe, decode_probe
+from schemas.report import HIGHEST, Probe, decode_probe
 from schemas.states import (
     ACTIVE,
     DISABLED,
@@ -76,6 +76,13 @@ class Ending(NamedTuple):
     left: Left | None = None
     by_name: bool = False
     unreached: bool = False
+
+
+def _countable(ending: Ending) -> Ending:
+    """The end with figures that the journal can hold: an upstream may claim any."""
+    figures = (ending.bytes, ending.files, ending.size)
+    most = [None if figure is None else min(figure, HIGHEST) for figure in figures]
+    return ending._replace(bytes=most[0], files=most[1], size=most[2])
 
 
 class Released(NamedTuple):
@@ -381,7 +388,7 @@ class Journal(Sizes):
     def _end(self, run: int, mirror: str, ending: Ending, now: float) -> bool:
         columns = "status, started_at, launched_at, attempts"
         held = self._held(mirror)
-        ending = self._as_told(mirror, ending, held)
+        ending = self._as_told(mirror, _countable(ending), held)
         row = self._db.execute(f"SELECT {columns} FROM run WHERE id = ?", (run,)).fetchone()  # noqa: S608 - own columns
         if row is None or row["status"] in ENDS:
             return False

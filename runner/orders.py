@@ -16,6 +16,7 @@ from runner.output import say
 from runner.places import Places
 from runner.plan import Planned
 from schemas.errors import SkipjackError
+from schemas.problems import printable
 from schemas.states import DISABLED, PAUSED
 
 
@@ -29,6 +30,9 @@ class Order(NamedTuple):
     reason: str = ""
 
 
+_NAME = 64
+"""Characters of a name that are kept; the environment may hold anything."""
+
 REASON = 500
 """Characters of the reason of a stop or a disable."""
 
@@ -37,7 +41,7 @@ def who() -> str:
     """The person who gives orders: the one behind sudo, or the user."""
     name = os.environ.get("SUDO_USER")
     if name:
-        return name
+        return printable(name)[:_NAME]
     try:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:

@@ -45,12 +45,20 @@ class Declared(NamedTuple):
 
 
 def cross_checked(declared: Sequence[Declared]) -> list[Declared]:
-    """Return the mirrors; those that cannot be used beside the others are no longer sound and say why."""
+    """Return the mirrors; those that cannot be used beside the others are no longer sound and say why.
+
+    A sound mirror is judged beside the sound ones alone: one that is broken anyway takes no other one with it.
+    """
     once = _once_each(declared)
+    sound = [each for each in once if each.sound]
+    broken = {each.document.file for each in once if not each.sound}
     found: dict[str, list[Problem]] = {}
     for rule in (_claims, _clashes, _astray):
-        for file, problem in rule(once):
+        for file, problem in rule(sound, once):
             found.setdefault(file, []).append(problem)
+        for file, problem in rule(once, once) if broken else ():
+            if file in broken:
+                found.setdefault(file, []).append(problem)
     return [_turned_away(each, found.get(each.document.file, ())) for each in once]
 
 
@@ -90,6 +98,7 @@ class _Compared:
             for sketch in each.sketches
             if (twice or not each.twice) and _unknown(sketch).isdisjoint(keys)
         }
+        self._sound = {id(mirror) for each in declared if each.sound for mirror in each.mirrors}
         self.mirrors = [
             sketch.mirror for each in declared for sketch in each.sketches if id(sketch.mirror) in self._documents
         ]
@@ -98,11 +107,15 @@ class _Compared:
         """The file of one of the mirrors, which is the very record that a rule was given."""
         return self._documents[id(mirror)]
 
+    def to_blame(self, one: Mirror, other: Mirror) -> Document:
+        """The file of the one of a pair that has to say what is wrong: the first, unless only the other is broken."""
+        return self.document(other if id(one) in self._sound and id(other) not in self._sound else one)
 
-def _claims(declared: Sequence[Declared]) -> Iterator[tuple[str, Problem]]:
+
+def _claims(judged: Sequence[Declared], declared: Sequence[Declared]) -> Iterator[tuple[str, Problem]]:
     """Former names that a mirror cannot have."""
     documents = {each.name: each.document for each in declared}
-    compared = _Compared(declared, ["formerly"])
+    compared = _Compared(judged, ["formerly"])
     first = {mirror.name: mirror for mirror in reversed(compared.mirrors)}
     claiming = [mirror for mirror in compared.mirrors if first[mirror.name] is mirror]
     for name, place, what, todo in renames.wrong_claims(
@@ -149,21 +162,21 @@ _CLASHES = (
 )
 
 
-def _clashes(declared: Sequence[Declared]) -> Iterator[tuple[str, Problem]]:
+def _clashes(judged: Sequence[Declared], _declared: Sequence[Declared]) -> Iterator[tuple[str, Problem]]:
     """Mirrors whose directory, logs or snapshot would get mixed up with another one's."""
     for clash in _CLASHES:
-        compared = _Compared(declared, clash.keys)
+        compared = _Compared(judged, clash.keys)
         for one, other in clash.pairs([mirror for mirror in compared.mirrors if mirror.worker]):
-            document = compared.document(one)
+            document = compared.to_blame(one, other)
             what = clash.what.format(one.name, other.name, compared.document(other).file)
             yield document.file, document.problem(clash.place, what, clash.todo)
 
 
-def _astray(declared: Sequence[Declared]) -> Iterator[tuple[str, Problem]]:
+def _astray(judged: Sequence[Declared], declared: Sequence[Declared]) -> Iterator[tuple[str, Problem]]:
     """Mirrors that follow one that is not there, or themselves in the end."""
-    placed = {each.name for each in declared if any(sketch.mirror.worker for sketch in each.sketches)}
+    placed = {each.name for each in judged if any(sketch.mirror.worker for sketch in each.sketches)}
     known = [each.name for each in declared]
-    compared = _Compared(declared, twice=True)
+    compared = _Compared(judged, twice=True)
     renamed = renames.current_names(compared.mirrors)
     for mirror, place, what in timing.astray(compared.mirrors, frozenset(known) - placed):
         name = mirror.after[place]

@@ -6,7 +6,7 @@ Times are seconds since 1970 UTC on the worker's clock, durations are seconds, s
 Only cheap imports here: every run builds a report.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -131,17 +131,47 @@ class Envelope(NamedTuple):
     held: bool = False
 
 
+HIGHEST = 2**62
+"""The highest number of bytes or files that a report can tell."""
+
+_TEXTS = {"reason": 2000, "log_tail": 16384, "upstream": 2000}
+_OVERRIDE_TEXTS = {"by": 200, "reason": 500}
+_COUNTS = ("bytes", "files", "size")
+
+
 def encode_status(status: MirrorStatus) -> dict[str, Any]:
-    """Turn a status into what JSON can hold."""
-    parts = {"run": status.run, "probe": status.probe, "override": status.override}
-    return status._asdict() | {key: part._asdict() if part else None for key, part in parts.items()}
+    """Turn a status into what JSON can hold, cut to what the schema allows.
+
+    Names, programs and upstreams have their words in it. One value out of bounds would make the manager reject the
+    report, and all that come after it.
+    """
+    plain = _bounded(status._asdict(), _TEXTS)
+    plain["run"] = _encode_run(status.run) if status.run else None
+    plain["probe"] = status.probe._asdict() if status.probe else None
+    plain["override"] = _bounded(status.override._asdict(), _OVERRIDE_TEXTS) if status.override else None
+    return plain
+
+
+def _encode_run(run: Run) -> dict[str, Any]:
+    return _bounded(run._asdict(), _TEXTS)
+
+
+def _bounded(plain: dict[str, Any], texts: Mapping[str, int]) -> dict[str, Any]:
+    for key, most in texts.items():
+        text = plain.get(key)
+        if text is not None and len(text) > most:
+            plain[key] = text[-most:] if key == "log_tail" else f"{text[: most - 1]}…"
+    for key in _COUNTS:
+        if (number := plain.get(key)) is not None and number > HIGHEST:
+            plain[key] = HIGHEST
+    return plain
 
 
 def encode_content(statuses: tuple[MirrorStatus, ...], runs: tuple[tuple[str, Run], ...] = ()) -> dict[str, Any]:
     """The part of a report that the worker's outbox keeps; number, time and kind stand beside it."""
     return {
         "statuses": [encode_status(status) for status in statuses],
-        "runs": [{"mirror": mirror, **run._asdict()} for mirror, run in runs],
+        "runs": [{"mirror": mirror, **_encode_run(run)} for mirror, run in runs],
     }
 
 

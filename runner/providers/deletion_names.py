@@ -24,6 +24,8 @@ _PARTIAL = rb"rsync error: some files/attrs were not transferred .* \(code 23\) 
 _VANISHED = rb'file has vanished: ".*"|rsync warning: .* \(code 24\) at .*|'
 _KIND = rb"(reg|link|dev|special): ([0-9,]+)"
 _MOST_HELD = 1000
+_DIGITS = 18
+"""Of a number that rsync prints; a hostile server's messages may have thousands, which Python refuses to read."""
 
 _IO_ERROR = b"IO error encountered -- skipping file deletion"
 _FOLDER_FORMAT, _TYPE = 0o040000, 0o170000
@@ -71,7 +73,7 @@ class Errors:
 
     def _is_held(self, line: bytes) -> bool:
         if found := re.fullmatch(_SKIPPED, line):
-            self.limits_hit.append(int(found.group(1)))
+            self.limits_hit.append(_number(found.group(1)))
             return True
         if re.fullmatch(_LEFT_OUT, line):
             return True
@@ -209,4 +211,4 @@ def _octal(character: str) -> str:
 
 def _number(text: bytes) -> int:
     digits = text.replace(b",", b"")
-    return int(digits) if digits.isdigit() else 0
+    return int(digits) if digits.isdigit() and len(digits) <= _DIGITS else 0

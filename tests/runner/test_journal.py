@@ -196,6 +196,19 @@ def test_reports_are_what_the_schema_says(book: Journal) -> None:
     assert list(validator("report").iter_errors(json.loads(json.dumps(envelope)))) == []
 
 
+def test_an_end_is_recorded_whatever_an_upstream_claims(book: Journal) -> None:
+    """It may print any number: the sum of some lines did not fit into a column, and the end was lost."""
+    words = "x" * 100_000
+    run = book.begin(None, SUBJECT, 100.0)
+    assert run is not None
+    ending = Ending("failed", words, 23, 1, bytes=10**30, files=10**25, size=10**40, log_tail=words, by_name=True)
+    assert book.end(run, "debian", ending, 105.0)
+    content = book.outbox(100, MANY)[-1]
+    (status,) = content["statuses"]
+    assert (status["status"], status["run"]["bytes"], status["run"]["files"]) == ("failed", 2**62, 2**62)
+    assert len(status["run"]["reason"]) == 2000
+
+
 def test_a_batch_is_bounded_but_never_empty(book: Journal) -> None:
     for number in range(5):
         one_run(book, now=100.0 * number + 100)

@@ -13,6 +13,7 @@ from runner.inbox import Inbox
 from runner.journal import Ending, Released, Subject
 from runner.migrations import MIGRATIONS
 from runner.order_book import OrderBook
+from runner.orders import who
 from runner.plan import Due
 from runner.schedule import Decision, Order, Rules, State, World, decide
 from runner.upcoming import rows_of
@@ -359,3 +360,10 @@ def test_the_most_urgent_come_first() -> None:
     rows = rows_of(mirrors, world, NOW)
 
     assert [row.mirror for row in rows] == ["asked", "overdue", "run", "sooner", "later", "held"]
+
+
+@pytest.mark.parametrize("name", ["\udcff\udcfe", "x" * 3000, "a\x1b[31m"])
+def test_a_name_from_the_environment_is_cut_and_printable(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SUDO_USER", name)
+    assert who().isprintable() and 0 < len(who()) <= 64
+    who().encode()

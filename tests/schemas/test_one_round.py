@@ -71,8 +71,8 @@ FAULTS = [
     Fault("d.yml", "password: {file: /a, credential: b}", "`password` says more than one thing."),
     Fault("d.yml", "log_dir: /var/log/a", "`d` has the same `log_dir` as `a` (a.yml)."),
 ]
-ELSEWHERE = {"os/c.yml:mirror_dir": ("b.yml", "")}
-"""Faults that show in another file; the directory as a whole has no line of its own."""
+BETWEEN = ("mirror_dir", "log_dir")
+"""Faults of two files: the inner or later one says so, unless only the other one is broken anyway."""
 
 
 def with_faults(faults: Collection[Fault]) -> dict[str, list[str]]:
@@ -100,11 +100,12 @@ def missed(faults: Collection[Fault]) -> list[str]:
     files = with_faults(faults)
     left, result = problems_of(files), []
     for fault in faults:
-        file, key = ELSEWHERE.get(f"{fault.file}:{fault.key}", (fault.file, fault.key))
+        between = fault.key in BETWEEN
         found = [
             problem
             for problem in left
-            if problem.file == file and problem.what.startswith(fault.what) and key in files[file][problem.line - 1]
+            if problem.what.startswith(fault.what)
+            and (between or (problem.file == fault.file and fault.key in files[fault.file][problem.line - 1]))
         ]
         if len(found) != 1:
             result.append(f"{fault.file}: {fault.line}: told {len(found)} times")
@@ -181,6 +182,25 @@ def test_settings_are_judged_as_completely(load: object, text: str, places: str,
         load(file)
     assert isinstance(caught.value, Refused)
     assert sorted(problem.place.removeprefix(f"{file}:") for problem in caught.value.problems) == sorted(places.split())
+
+
+@pytest.mark.parametrize(
+    ("good", "bad"),
+    [
+        ("mirror_dir: /srv/x/a/b", "mirror_dir: /srv/x/a"),
+        ("log_dir: /var/log/x", "log_dir: /var/log/x"),
+        ("formerly: [old]", "formerly: [old]"),
+        ("after: [bad]", "worker: w2"),
+        ("after: [bad]", "after: [good]"),
+    ],
+)
+def test_a_broken_mirror_takes_no_sound_one_with_it(good: str, bad: str) -> None:
+    """And the broken one says what else is wrong with it, where that is its own doing."""
+    files = {"good.yml": [good], "bad.yml": [bad, "retry: 0"]}
+    sources = [SourceFile(file, "\n".join(text).encode()) for file, text in (SOUND | files).items()]
+    found = catalogue.load(sources)
+    assert (set(found.quarantined), {problem.file for problem in found.problems}) == ({"bad"}, {"bad.yml"})
+    assert "good" in {mirror.name for mirror in found.mirrors}
 
 
 def test_every_two_faults_touch_different_keys() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from schemas import report
-from schemas.report import Envelope, MirrorStatus, Probe, Problem, Report, Run
+from schemas.report import Envelope, MirrorStatus, Override, Probe, Problem, Report, Run
 from schemas.strict import validator
 from schemas.validation import schema
 
@@ -36,6 +36,18 @@ def test_an_envelope_survives_the_wire_and_its_schema(envelope: Envelope) -> Non
     plain = encoded(envelope)
     validator("report").validate(plain)
     assert report.decode_envelope(plain) == envelope
+
+
+def test_no_value_of_a_run_or_an_override_is_out_of_the_schemas_bounds() -> None:
+    """Their words are those of programs and upstreams; one that is too long would keep all later reports away."""
+    words = "x" * 100_000
+    run = RUN._replace(reason=words, log_tail=words, bytes=10**30, files=10**30, size=10**30)
+    status = STATUS._replace(upstream=words, run=run, size=10**30, override=Override("paused", 1.0, words, words))
+    plain = encoded(ENVELOPE._replace(reports=(Report(1, 4.0, report.SNAPSHOT, (status,), (("debian", run),)),)))
+    validator("report").validate(plain)
+    told = plain["reports"][0]["statuses"][0]
+    assert (told["run"]["bytes"], told["size"], len(told["run"]["reason"])) == (2**62, 2**62, 2000)
+    assert told["run"]["reason"].endswith("…") and told["override"]["by"].endswith("…")
 
 
 def test_a_newer_workers_keys_are_allowed_and_ignored() -> None:
