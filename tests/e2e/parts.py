@@ -21,6 +21,7 @@ from runner.places import Places
 from schemas.report import Run
 from sitegen.storage.store import Store
 from tests import prepared
+from tests.sitegen.kit import free_port as free_port
 from tests.sitegen.kit import new_token
 
 BIN = Path(sys.executable).parent
@@ -51,14 +52,6 @@ def end_on_signals(*numbers: signal.Signals) -> None:
 
     for each in numbers:
         signal.signal(each, end)
-
-
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def wait_until(condition: Callable[[], T], what: str, seconds: float = PATIENCE) -> T:

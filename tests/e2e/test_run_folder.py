@@ -17,7 +17,8 @@ def problems(manager: Manager) -> list[dict[str, str]]:
 def test_without_its_run_folder_a_worker_syncs_and_reports_and_says_so(
     reporter: Worker, manager: Manager, repository: ConfigRepository, upstream: RsyncDaemon
 ) -> None:
-    repository.commit({"a.yml": f"upstream: {upstream.url('files')}\n"}, "Add a mirror")
+    # What would be measured in the background would be reported later.
+    repository.commit({"a.yml": f"upstream: {upstream.url('files')}\nmeasure_size: false\n"}, "Add a mirror")
     (reporter.folder / "run").write_text("in the way")
     done = reporter.command("once", check=False)
     assert done.returncode == 1

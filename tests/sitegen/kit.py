@@ -95,10 +95,12 @@ def wait_for(question: Callable[[], object], what: str = "") -> None:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port at which nobody listens, of those that the system gives to no connection by itself."""
+    while True:
+        port = 10_000 + secrets.randbelow(22_000)  # not `random`, which tools seed alike everywhere
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def new_token(store: Store, name: str, scope: str) -> str:
