@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from runner import locks
-from tests.e2e.parts import PATIENCE, ConfigRepository, Manager, RsyncDaemon, Worker, alive, wait_until
+from tests.e2e.parts import PATIENCE, ConfigRepository, Manager, RsyncDaemon, Worker, alive, programs, wait_until
 
 ENDLESS = "#!/bin/sh\necho $$ >> {pids}\nexec sleep 1000\n"
 
@@ -76,7 +76,7 @@ def test_a_run_that_never_came_up_is_told_apart(
     from runner.journal import Subject
     from runner.places import Places
 
-    repository.commit({"m.yml": f"upstream: {upstream.url('files')}\n"}, "Add m")
+    repository.commit({"m.yml": f"upstream: {upstream.url('files')}\nmeasure_size: false\n"}, "Add m")
     worker.command("once")
     places = Places(str(worker.state))
     with journal.opened(places.journal) as book:
@@ -108,7 +108,7 @@ def test_many_ticks_at_once_start_every_mirror_once(repository: ConfigRepository
 def test_ends_of_runs_reach_a_manager_that_was_away_in_order_and_once(
     repository: ConfigRepository, upstream: RsyncDaemon, manager: Manager, reporter: Worker
 ) -> None:
-    repository.commit({"m.yml": f"upstream: {upstream.url('files')}\n"}, "Add m")
+    repository.commit({"m.yml": f"upstream: {upstream.url('files')}\nmeasure_size: false\n"}, "Add m")
     reporter.command("once")
     manager.stop()
     for _ in range(3):
@@ -128,7 +128,7 @@ def test_ends_of_runs_reach_a_manager_that_was_away_in_order_and_once(
 def test_a_lingering_courier_reports_a_run_as_soon_as_it_ends_and_outlives_the_managers_death(
     repository: ConfigRepository, upstream: RsyncDaemon, manager: Manager, reporter: Worker
 ) -> None:
-    repository.commit({"m.yml": f"upstream: {upstream.url('files')}\n"}, "Add m")
+    repository.commit({"m.yml": f"upstream: {upstream.url('files')}\nmeasure_size: false\n"}, "Add m")
     reporter.command("once")
     courier = reporter.start("courier", "--linger")
     try:
@@ -149,7 +149,7 @@ def test_a_lingering_courier_reports_a_run_as_soon_as_it_ends_and_outlives_the_m
 def test_a_manager_restored_from_an_old_backup_learns_everything_again(
     repository: ConfigRepository, upstream: RsyncDaemon, manager: Manager, reporter: Worker
 ) -> None:
-    repository.commit({"m.yml": f"upstream: {upstream.url('files')}\n"}, "Add m")
+    repository.commit({"m.yml": f"upstream: {upstream.url('files')}\nmeasure_size: false\n"}, "Add m")
     reporter.command("once")
     manager.stop()
     state, backup = manager.folder / "state", manager.folder / "backup"
@@ -171,13 +171,14 @@ def test_a_manager_restored_from_an_old_backup_learns_everything_again(
 def test_a_worker_restored_from_an_old_backup_is_not_taken_for_repeating_itself(
     repository: ConfigRepository, upstream: RsyncDaemon, manager: Manager, reporter: Worker
 ) -> None:
-    repository.commit({"m.yml": f"upstream: {upstream.url('files')}\n"}, "Add m")
+    repository.commit({"m.yml": f"upstream: {upstream.url('files')}\nmeasure_size: false\n"}, "Add m")
     reporter.command("once")
     backup = reporter.folder / "backup"
     shutil.copytree(reporter.state, backup)
     for _ in range(5):
         reporter.command("run", "m")
     reporter.command("courier")
+    wait_until(lambda: not programs(reporter), "the ticks that the runs wanted have ended")
     shutil.rmtree(reporter.state)
     shutil.copytree(backup, reporter.state)
     (next((reporter.root / "m").glob("folder-1/*"))).unlink()
