@@ -22,9 +22,14 @@ def measure(places: Places, name: str) -> int:
         if not ours or planned is None:
             return 0
         began = time.monotonic()
-        size = contents.count(planned.paths.directory).on_disk
         with journal.opened(places.journal) as book:
-            book.measured(name, size, time.time())
+            told = book.told_size(name)
+        size = contents.count(planned.paths.directory).on_disk
+        if not os.path.isdir(planned.paths.directory):  # a disk that is not mounted is no mirror of 0 bytes
+            log("its size was not measured: its directory is missing", about=name)
+            return 0
+        with journal.opened(places.journal) as book:
+            book.measured(name, size, time.time(), told)
     bell.ring(header.run_dir)
     log(f"measured {size} bytes in {time.monotonic() - began:.1f} s", about=name)
     return 0

@@ -39,13 +39,22 @@ class Sizes(Outbox):
         is_old = measured_at is None or not 0 <= now - measured_at < _DAY
         return is_old and (size is None or (told is not None and bool(altered)))
 
-    def measured(self, mirror: str, size: int, now: float) -> None:
-        """Record a size that was measured on disk, in bytes."""
+    def told_size(self, mirror: str) -> int | None:
+        """What the log of the last success told as a sum over names, in bytes; None where it told none."""
+        row = self._db.execute("SELECT told_size FROM mirror WHERE name = ?", (mirror,)).fetchone()
+        return None if row is None else row["told_size"]
+
+    def measured(self, mirror: str, size: int, now: float, told: int | None = None) -> None:
+        """Record a size that was measured on disk, in bytes; `told` is what a log had told when the walk began.
+
+        A run that has told another size since then is not what was measured: the next walk looks at it.
+        """
         change = (
-            "UPDATE mirror SET size = ?1, correction = ?1 - told_size, altered = 0, measured_at = ?2 WHERE name = ?3"
+            "UPDATE mirror SET size = max(0, coalesce(told_size - ?4, 0) + ?1), correction = ?1 - ?4,"
+            " altered = altered AND told_size IS NOT ?4, measured_at = ?2 WHERE name = ?3"
         )
         with transaction(self._db):
-            self._db.execute(change, (size, now, mirror))
+            self._db.execute(change, (size, now, mirror, self.told_size(mirror) if told is None else told))
             self._report(mirror, now)
 
     def _with_size(self, mirror: str, status: str, told: Told) -> dict[str, Any]:

@@ -374,3 +374,12 @@ def test_an_upgraded_journal_knows_nothing_of_directories(tmp_path: Path) -> Non
     with journal.opened(path) as book:
         past = book.past("debian")
     assert (past, past.had_files, past.accepted) == (Past(50.0, size=7), True, None)
+
+
+def test_a_walk_beside_a_later_run_corrects_what_it_has_seen(book: Journal) -> None:
+    synced(book, 10, 100, files=1)
+    told = book.told_size("debian")
+    synced(book, 20, 1000, files=9)
+    book.measured("debian", 90, 30.0, told)
+    assert book.states()["debian"].size == 990, "ten bytes less than the log tells, then as now"
+    assert book.needs_size("debian", 31.0 + DAY), "what the later run brought was not looked at"
