@@ -19,6 +19,10 @@ _LONGEST = 1500
 """Characters of a reason that are shown between two attempts, so that it fits into a report with what is added."""
 
 
+_WAITING = 16
+"""Runs that may wait for each slot of the worker. Each is a process of 8 MB, and all upstreams can fail at once."""
+
+
 class Rest:
     """The wait of one run between two of its attempts.
 
@@ -34,11 +38,19 @@ class Rest:
     def __call__(self, job: Job, ending: Ending) -> Sequence[int] | None:
         """Wait, and return the descriptors that the next attempt's processes inherit; None when told to stop."""
         pause = job.mirror.retry_delay
-        if pause:
+        gives_up = bool(pause) and not self._too_many_wait(job.mirror.name)
+        if gives_up:
             self._give_up(job, ending, pause)
         if self._stop.wait(pause):
             return None
-        return self._held.inherited if not pause or self._take_slot(job.mirror.name) else None
+        return self._held.inherited if not gives_up or self._take_slot(job.mirror.name) else None
+
+    def _too_many_wait(self, name: str) -> bool:
+        waiting = self._book.waiting_runs()
+        if waiting < _WAITING * self._held.slot.slots:
+            return False
+        log(f"{waiting} runs wait for their next attempts, so it keeps its slot until its own", about=name)
+        return True
 
     def _give_up(self, job: Job, ending: Ending, pause: float) -> None:
         name, now = job.mirror.name, time.time()

@@ -324,6 +324,11 @@ class Journal(Sizes):
                 self._update("mirror", {"next_attempt_at": None}, "name", mirror)
         return free
 
+    def waiting_runs(self) -> int:
+        """How many runs are between two attempts without a slot."""
+        query = f"SELECT count(*) FROM mirror WHERE status IN ({marks(ACTIVE)}) AND next_attempt_at IS NOT NULL"  # noqa: S608 - marks
+        return int(self._db.execute(query, sorted(ACTIVE)).fetchone()[0])
+
     def busy_slots(self, besides: str = "") -> int:
         """How many runs have a slot, besides that mirror's."""
         query = (

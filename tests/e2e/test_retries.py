@@ -33,6 +33,8 @@ def occupied(daemon: RsyncDaemon) -> Iterator[None]:
         while b"@RSYNCD: OK" not in holder.recv(4096):
             pass
         yield
+    pid = daemon.process.pid
+    wait_until(lambda: not Path(f"/proc/{pid}/task/{pid}/children").read_text(), "the connection is free again")
 
 
 def journal_of(worker: Worker) -> sqlite3.Connection:
@@ -149,6 +151,33 @@ def test_another_mirror_is_synced_while_a_run_waits_for_its_next_attempt(
     gate.open.touch()
     status(one_slot, "b", "success")
     assert (one_slot.run_of("a").status, one_slot.run_of("a").attempts) == ("stopped", 1)
+
+
+def test_so_many_runs_wait_without_a_slot_and_no_more(
+    repository: ConfigRepository, one_slot: Worker, gate: Gate
+) -> None:
+    """Each is a process: when all upstreams fail at once, their number must not be that of the mirrors."""
+    fails = "provider: command\nupstream: x\ncommand: 'sh -c \"exit 7\"'\nretry: 2\nretry_delay: 1h\n"
+    names = [f"m{number:02}" for number in range(17)]
+    repository.commit({f"{name}.yml": fails for name in names} | {"z.yml": gate.mirror()}, "Add many")
+
+    def waiting() -> tuple[int, int]:
+        with closing(journal_of(one_slot)) as database:
+            ended = "SELECT count(*) FROM run WHERE status NOT IN ('launching', 'pre-syncing') AND mirror < 'z'"
+            query = f"SELECT count(*), ({ended}) FROM mirror WHERE next_attempt_at IS NOT NULL"
+            found: tuple[int, int] = database.execute(query).fetchone()
+            return found
+
+    one_slot.command("follow")
+    one_slot.command("tick")
+
+    wait_until(lambda: waiting() == (16, 1), "sixteen wait, and the last keeps its slot")
+    wait_until(lambda: upcoming(one_slot)["z"]["status"] == "queued", "the other mirror waits for it")
+    one_slot.command("stop", names[-1])
+    syncing(one_slot, gate, "z")
+    one_slot.command("stop", *names[:-1])
+    gate.open.touch()
+    status(one_slot, "z", "success")
 
 
 def test_the_next_free_slot_is_for_the_attempt_that_waits_and_not_for_another_mirror(
