@@ -14,6 +14,9 @@ from schemas.terminal import plain
 LONGEST = 300
 """Characters of a line that a reason takes."""
 
+_JUDGED = 4000
+"""Characters of a line in which it is looked for why; some programs name the cause at the end of a long line."""
+
 _LINE_BYTES = 64 * 1024
 _LOOKED_AT = 4 * 1024 * 1024
 """Bytes at the log's end that are looked at: a second of work at most, and programs end soon after their error."""
@@ -31,7 +34,7 @@ _SUMMARY = rb"rsync error: |rsync warning: "
 _CONSEQUENCE = (
     rb"rsync: (?:\[[\w ]+\] )?(?:connection unexpectedly closed|writefd_unbuffered failed|write error: |read error: )"
     rb"|rsync: (?:\[[\w ]+\] )?safe_read failed|IO error encountered -- skipping file deletion"
-    rb"|client_loop: send disconnect|make(?:\[\d+\])?: \*\*\*"
+    rb"|fatal: Could not read from remote repository|client_loop: send disconnect|make(?:\[\d+\])?: \*\*\*"
 )
 """Lines that follow from an error that another line names."""
 
@@ -66,7 +69,8 @@ _ANYWHERE = re.compile(_GENERIC)
 
 _UNREACHED = re.compile(
     # a limit of the upstream
-    r"@ERROR:.*(?:max(?:imum)? (?:number of )?connections|too many|try again later|\bbusy\b)"
+    r"@ERROR:.*(?:max(?:imum)? (?:number of )?connections|too many|try again later|\bbusy\b"
+    r"|connection limit|limit (?:exceeded|reached)|overloaded|max(?:imum)? sessions)"
     r"|too many (?:connections|users|clients|requests)|(?:returned error:|ERROR|status code:?|HTTP) (?:429|50[234])\b"
     r"|kex_exchange_identification: (?:read: )?connection (?:closed|reset)"
     # no connection, or one that was closed before anything came
@@ -83,11 +87,16 @@ _UNREACHED = re.compile(
 
 def is_unreached(line: str) -> bool:
     """Whether the line that names the error says that the upstream could not be reached, or has too many clients."""
-    return _UNREACHED.search(line) is not None
+    return _UNREACHED.search(line[:_JUDGED]) is not None
 
 
 def error_line(path: str) -> str:
-    """Return the log's line that names the error, fit for a reason, or nothing if no line does.
+    """Return the log's line that names the error, fit for a reason, or nothing if no line does."""
+    return shortened(whole_error_line(path))
+
+
+def whole_error_line(path: str) -> str:
+    """Return the log's line that names the error, printable and without secrets, or nothing if no line does.
 
     Of lines that are equally clear the last one counts, since programs end after it. Only the end of a
     large log is looked at. A log that cannot be read names nothing.
@@ -117,5 +126,9 @@ def _rank(line: bytes) -> int:
 
 def _shown(line: bytes) -> str:
     text = " ".join(plain(line.decode("utf-8", "replace").strip()).split())
-    text = without_secrets(text)
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+    return without_secrets(text)
+
+
+def shortened(line: str) -> str:
+    """Return as much of a line as a reason takes."""
+    return line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"

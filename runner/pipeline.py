@@ -288,10 +288,10 @@ def _explained(job: Job, provider: Provider, code: int) -> _Verdict:
 
     An rsync daemon's own refusal takes the place of the meaning, which would only guess.
     """
-    from runner.log_errors import DAEMON, error_line, is_unreached  # only failures pay for it
+    from runner.log_errors import DAEMON, is_unreached, shortened, whole_error_line  # only failures pay for it
 
-    line = error_line(job.log_file)
-    unreached = code in provider.UNREACHED or is_unreached(line)
+    whole = whole_error_line(job.log_file)
+    line, unreached = shortened(whole), code in provider.UNREACHED or is_unreached(whole)
     meaning = provider.explain(code)
     if not line:
         return _Verdict(FAILED, meaning, unreached)

@@ -33,6 +33,7 @@ def occupied(daemon: RsyncDaemon) -> Iterator[None]:
         while b"@RSYNCD: OK" not in holder.recv(4096):
             pass
         yield
+    assert daemon.process is not None
     pid = daemon.process.pid
     wait_until(lambda: not Path(f"/proc/{pid}/task/{pid}/children").read_text(), "the connection is free again")
 

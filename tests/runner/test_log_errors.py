@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.log_errors import LONGEST, error_line, is_unreached
+from runner.log_errors import LONGEST, error_line, is_unreached, whole_error_line
 from tests.e2e.parts import RsyncDaemon, free_port
 
 from .syncing import Site
@@ -119,6 +119,8 @@ def test_what_a_real_program_says_is_the_reason(tmp_path: Path, script: str, sai
          "rsync: [generator] write error: Broken pipe (32)\n", "rsync: [receiver] write failed"),
         ("[Receiver] io timeout after 120 seconds -- exiting\nrsync error: timeout (code 30)\n", "[Receiver] io"),
         ("rsync: connection unexpectedly closed (0 bytes)\nrsync error: x (code 12)\n", "rsync: connection"),
+        ("ssh: connect to host h port 2: Connection refused\nfatal: Could not read from remote repository.\n", "ssh: "),
+        ("git@h: Permission denied (publickey).\nfatal: Could not read from remote repository.\n", "git@h: Perm"),
         ("2026-01-01 10:00:00 ERROR cannot read index\ndone\n", "2026-01-01 10:00:00 ERROR cannot read index"),
         ("first\nfatal: one\nfatal: two\nbye\n", "fatal: two"),
         ("@ERROR: chroot failed\nfatal: two\n", "@ERROR: chroot failed"),
@@ -139,6 +141,17 @@ def test_a_reason_is_short_plain_and_without_secrets(tmp_path: Path) -> None:
     found = error_line(str(log))
     assert found.startswith("fatal: \\x1b]0;title\\x07 caf� https://") and found.isprintable()
     assert "pass" not in found and len(found) == LONGEST
+
+
+def test_a_cause_at_the_end_of_a_long_line_is_seen(tmp_path: Path) -> None:
+    """As Python's requests writes it."""
+    log = tmp_path / "log"
+    url = "/pkgs/main/linux-64/" + "x" * 250
+    log.write_text(
+        f"requests.exceptions.ConnectionError: HTTPSConnectionPool(host='h', port=443): Max retries: {url}"
+        " (Caused by NewConnectionError('<x>: Failed to establish a new connection: [Errno 111] Connection refused'))\n"
+    )
+    assert is_unreached(whole_error_line(str(log))) and not is_unreached(error_line(str(log)))
 
 
 def test_of_a_large_log_the_end_is_looked_at(tmp_path: Path) -> None:

@@ -193,6 +193,7 @@ def test_hours_that_stop_runs_stop_one_that_waits_for_its_next_attempt() -> None
     "line",
     [
         "@ERROR: max connections (50) reached -- try again later",
+        "@ERROR: Connection limit exceeded, please try later",
         "@ERROR: Sorry, too many clients, please come back",
         "rsync: [Receiver] failed to connect to up.example.org (192.0.2.1): Connection timed out (110)",
         "rsync: getaddrinfo: up.example.org 873: Temporary failure in name resolution",
