@@ -135,7 +135,7 @@ HIGHEST = 2**62
 """The highest number of bytes or files that a report can tell."""
 
 _TEXTS = {"reason": 2000, "log_tail": 16384, "upstream": 2000}
-_OVERRIDE_TEXTS = {"by": 200, "reason": 500}
+_PARTS = (("run", _TEXTS), ("probe", {"problem": 1000, "file": 1000}), ("override", {"by": 200, "reason": 500}))
 _COUNTS = ("bytes", "files", "size")
 
 
@@ -146,14 +146,10 @@ def encode_status(status: MirrorStatus) -> dict[str, Any]:
     report, and all that come after it.
     """
     plain = _bounded(status._asdict(), _TEXTS)
-    plain["run"] = _encode_run(status.run) if status.run else None
-    plain["probe"] = status.probe._asdict() if status.probe else None
-    plain["override"] = _bounded(status.override._asdict(), _OVERRIDE_TEXTS) if status.override else None
+    for part, texts in _PARTS:
+        if plain[part] is not None:
+            plain[part] = _bounded(plain[part]._asdict(), texts)
     return plain
-
-
-def _encode_run(run: Run) -> dict[str, Any]:
-    return _bounded(run._asdict(), _TEXTS)
 
 
 def _bounded(plain: dict[str, Any], texts: Mapping[str, int]) -> dict[str, Any]:
@@ -171,7 +167,7 @@ def encode_content(statuses: tuple[MirrorStatus, ...], runs: tuple[tuple[str, Ru
     """The part of a report that the worker's outbox keeps; number, time and kind stand beside it."""
     return {
         "statuses": [encode_status(status) for status in statuses],
-        "runs": [{"mirror": mirror, **_encode_run(run)} for mirror, run in runs],
+        "runs": [{"mirror": mirror, **_bounded(run._asdict(), _TEXTS)} for mirror, run in runs],
     }
 
 
@@ -180,8 +176,20 @@ def encode_envelope(envelope: Envelope, reports: list[dict[str, Any]]) -> dict[s
     plain = envelope._asdict()
     plain["problems"] = [_encode_problem(problem) for problem in envelope.problems[:10_000]]
     plain["progress"] = [progress._asdict() for progress in envelope.progress[:10_000]]
-    plain["reports"] = reports
+    plain["reports"] = [_within_bounds(each) for each in reports]
     return plain
+
+
+def _within_bounds(report: dict[str, Any]) -> dict[str, Any]:
+    """A report from the outbox, where one of an earlier release may be that no manager accepts."""
+    for status in report.get("statuses", ()):
+        _bounded(status, _TEXTS)
+        for part, texts in _PARTS:
+            if status.get(part):
+                _bounded(status[part], texts)
+    for run in report.get("runs", ()):
+        _bounded(run, _TEXTS)
+    return report
 
 
 def _encode_problem(problem: Problem) -> dict[str, Any]:

@@ -42,12 +42,23 @@ def test_no_value_of_a_run_or_an_override_is_out_of_the_schemas_bounds() -> None
     """Their words are those of programs and upstreams; one that is too long would keep all later reports away."""
     words = "x" * 100_000
     run = RUN._replace(reason=words, log_tail=words, bytes=10**30, files=10**30, size=10**30)
+    probe = PROBE._replace(problem=words, file=words)
     status = STATUS._replace(upstream=words, run=run, size=10**30, override=Override("paused", 1.0, words, words))
+    status = status._replace(probe=probe)
     plain = encoded(ENVELOPE._replace(reports=(Report(1, 4.0, report.SNAPSHOT, (status,), (("debian", run),)),)))
     validator("report").validate(plain)
     told = plain["reports"][0]["statuses"][0]
     assert (told["run"]["bytes"], told["size"], len(told["run"]["reason"])) == (2**62, 2**62, 2000)
     assert told["run"]["reason"].endswith("…") and told["override"]["by"].endswith("…")
+
+
+def test_what_an_earlier_release_left_in_the_outbox_is_brought_within_bounds() -> None:
+    plain: dict[str, Any] = {"number": 1, "made_at": 4.0, "kind": report.CHANGE}
+    plain |= report.encode_content((STATUS,), (("debian", RUN),))
+    for part in (plain["statuses"][0]["run"], plain["runs"][0]):
+        part.update({"reason": "x" * 3000, "bytes": 10**30, "log_tail": "x" * 20000})
+    plain["statuses"][0]["size"] = 10**30
+    validator("report").validate(json.loads(json.dumps(report.encode_envelope(ENVELOPE, [plain]))))
 
 
 def test_a_newer_workers_keys_are_allowed_and_ignored() -> None:
