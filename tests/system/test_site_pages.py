@@ -133,7 +133,7 @@ def test_all_pages_are_valid_html(site: Site, word: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("width", [360, 1200])
+@pytest.mark.parametrize("width", [360, 730, 770, 1200])
 def test_no_long_word_makes_a_page_wider_than_the_window(site: Site, tab: Browser, width: int, tmp_path: Path) -> None:
     site.publish(time.time(), LONG)
     tab.size(width)
