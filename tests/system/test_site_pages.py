@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from schemas.report import Problem
+from schemas.report import Override, Problem
+from schemas.states import DISABLED
 from sitegen.messages.model import Facts, PastRun
 from sitegen.site import files
 from sitegen.site.judge import judge
@@ -56,6 +57,8 @@ class Site:
         """Publish two mirrors, one of which failed, with a word in every place that takes one."""
         run = run_of(2, "failed", ended_at=now - 60, reason=word or "it failed", log_tail=word or "the end")
         good = status_of(status=status, at=now - 60, upstream="rsync://up/" + word)
+        if status == DISABLED:
+            good = good._replace(override=Override(DISABLED, now - 60, "alice", word))
         bad = status_of("other", "failed", at=now - 60, run=run)
         evil = mirror()._replace(title=word, description=word, category="c", homepage="https://example.org/" + word)
         config = declared(evil._replace(freshness=RULE._replace(file=word or "f")), *map(mirror, ("other", *names)))
@@ -142,6 +145,18 @@ def test_no_long_word_makes_a_page_wider_than_the_window(site: Site, tab: Browse
         assert tab.read("document.documentElement.scrollWidth") <= width, page
         tab.picture(tmp_path / f"{width}-{page.replace('/', '-')}.png")
     assert all(url.startswith((site.url, "data:", "about:")) for url in tab.requests)
+
+
+@pytest.mark.parametrize("width", [360, 705, 720, 730, 767, 768, 800])
+def test_a_mirror_that_is_switched_off_makes_no_page_wider_than_the_window(
+    site: Site, tab: Browser, width: int
+) -> None:
+    """Ordinary words, and the widest row that the list has: at widths about the one from which it is a table."""
+    site.publish(time.time(), "Operating systems", DISABLED, "linux-kernel-firmware-snapshots")
+    tab.size(width)
+    for page in PAGES:
+        tab.go(f"{site.url}/{page}")
+        assert tab.read("document.documentElement.scrollWidth") <= width, page
 
 
 def test_a_page_of_a_dead_manager_turns_by_itself_and_says_why(site: Site, tab: Browser) -> None:
