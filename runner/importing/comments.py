@@ -25,6 +25,10 @@ class Keeper:
         self.secret: set[Finding] = set()
         """A finding for each comment that is not copied, because git keeps what it was given."""
 
+    def start_over(self) -> None:
+        """Forget which comments were given out, because the files are made again."""
+        self._taken.clear()
+
     def take(self, places: Iterable[Value]) -> list[str]:
         """The comments of some places, each once and in the order of their lines."""
         lines = sorted({(place.file, place.line) for place in places})
@@ -44,13 +48,20 @@ class Keeper:
         return found
 
     def left(self, left_out: Iterable[Definition]) -> Iterator[Finding]:
-        """The comments that no file has; without those of mirrors that are left out, which stay where they are."""
+        """What to tell of the comments that no file has: one finding for all those of a mirror that is left out."""
         for definition in left_out:
-            self._taken |= {(each.file, each.line) for each in (definition.place, *definition.options.values())}
+            yield from self._of_left_out(definition)
         rest = {at: comments for at, comments in self._config.comments.items() if at not in self._taken}
         for (file, _line), comments in [*rest.items(), *self._config.loose_comments.items()]:
             secret = next(filter(_may_be_secret, comments), None)
             yield _withheld(file, secret) if secret else _not_copied(file, comments)
+
+    def _of_left_out(self, definition: Definition) -> Iterator[Finding]:
+        lines = {(each.file, each.line) for each in (definition.place, *definition.options.values())} - self._taken
+        self._taken |= lines
+        if count := sum(len(self._config.comments.get(line, ())) for line in lines):
+            what = f"The mirror's comments ({count}) were not copied, because the mirror is left out."
+            yield definition.place.finding(what, "Copy them by hand when you write its file.")
 
 
 def text_of(lines: Sequence[str]) -> str:

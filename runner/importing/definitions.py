@@ -128,7 +128,17 @@ class _Reader:
                 self.errors.append(value.finding(what, "Mend it; tunasync would not start with it either."))
             else:
                 found[option] = value
+                if kinds[option] == "pairs":
+                    self._gather_comments(source, (*path, key), value)
         return found
+
+    def _gather_comments(self, source: Source, path: Path, table: Value) -> None:
+        """Let the comments of a table's keys describe the table, which is one key of a mirror."""
+        at = (table.file, table.line)
+        for key in table.value:
+            below = (source.file, source.line((*path, key)))
+            if below != at and below in self.comments:
+                self.comments[at] = [*self.comments.get(at, ()), *self.comments.pop(below)]
 
     def mirrors(self, source: Source, top: Options) -> Iterator[Definition]:
         """The mirrors of one file, whose comments are kept as well."""

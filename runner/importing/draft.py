@@ -82,15 +82,14 @@ class _Drafting:
             WORKERS: {"workers": {worker: slots}},
             DEFAULTS: defaults,
         }
-        files, mirrors = self._sound(common)
-        policy = self._policy(mirrors, build.runner_settings(settings))
-        kept = {path: text for path, text in files.items() if path in common or _stem(path) in self._converted}
+        policy = self._policy(self._sound(common), build.runner_settings(settings))
+        files = self._texts(common)
         runner = self._with_comments(settings, self._comments_of(settings, _MACHINE, _NEAR["manager"]))
         findings = [*self._findings, *(each for found in self._converted.values() for each in found.findings)]
         findings += self._comments.left(self._left_out())
         findings += self._comments.secret
         passwords = {name: found.password for name, found in self._converted.items() if found.password}
-        return Draft(kept, runner, block(policy), passwords, tuple(sorted(dict.fromkeys(findings))))
+        return Draft(files, runner, block(policy), passwords, tuple(sorted(dict.fromkeys(findings))))
 
     def _left_out(self) -> list[Definition]:
         kept = [self._definitions[name] for name in self._converted]
@@ -192,17 +191,18 @@ class _Drafting:
             return definition.at("docker_options")
         return definition.at(_RENAMED.get(made.cause, made.cause))
 
-    def _sound(self, common: dict[str, Keys]) -> tuple[dict[str, str], Sequence[Mirror]]:
-        """The files as text and the mirrors in them, without mirrors and defaults that the catalogue refuses."""
+    def _sound(self, common: dict[str, Keys]) -> Sequence[Mirror]:
+        """The mirrors as their files have them; takes out mirrors and defaults that the catalogue refuses."""
         while True:
             texts = self._texts(common)
             found = catalogue.load([SourceFile(path, text.encode()) for path, text in texts.items()])
             for problem in found.problems:
                 self._turn_away(problem, texts, common[DEFAULTS])
             if not found.problems:
-                return texts, found.mirrors
+                return found.mirrors
 
     def _texts(self, common: Mapping[str, Keys]) -> dict[str, str]:
+        self._comments.start_over()
         defaults = _without(common[DEFAULTS], {})
         origins = {key: shared_keys.origin(key) for key in defaults}
         workers = {"workers": ("global", "name"), "slots": ("global", "concurrent")}

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from runner.importing import toml_source
 from runner.importing.toml_source import Comment
 
@@ -118,13 +120,64 @@ def test_a_secret_comment_that_stands_alone_is_not_printed_either(bench: Bench) 
     assert "open sesame" not in result.text() + result.out
 
 
-def test_comments_of_a_mirror_that_is_left_out_stay_where_they_are(bench: Bench) -> None:
-    mirror = (
-        '[[mirrors]] # of Kim\nname = "x" # old\nprovider = "command"\nupstream = "https://x/"\ncommand = "a && b"\n'
-    )
-    result = bench.run(GLOBAL + DEBIAN + mirror)
+@pytest.mark.parametrize(
+    "options",
+    ['provider = "command"\ncommand = "a && b"', 'rsync_options = ["--unknown-option"]', 'name = "debian"'],
+    ids=["by the importer", "by the policy", "by its name"],
+)
+def test_comments_of_a_mirror_that_is_left_out_are_counted(bench: Bench, options: str) -> None:
+    name = "" if "name =" in options else 'name = "x"\n'
+    mirror = f'[[mirrors]] # of Kim\n{name}upstream = "https://x/" # old\n{options} # why\n'
+    mirror += '[mirrors.env]\nA = "1" # its key\n'
+    result = bench.run(GLOBAL + mirror + DEBIAN)
 
-    assert [line.split(": ")[1] for line in result.findings] == ["The mirror is left out"]
+    counted = "The mirror's comments (4) were not copied, because the mirror is left out. "
+    assert f"worker.conf:7: {counted}Copy them by hand when you write its file." in result.findings
+    assert [line.split(": ")[1] for line in result.findings if counted not in line] == ["The mirror is left out"]
+
+
+def test_the_comment_of_a_default_that_is_left_out_is_listed(bench: Bench) -> None:
+    result = bench.run(GLOBAL + 'exec_on_success = ["a && b"] # see the wiki\n' + DEBIAN)
+
+    assert [line.split(". ")[0] for line in result.findings] == [
+        "worker.conf:7: The comment `# see the wiki` was not copied: no key of the new files belongs to it",
+        "worker.conf:7: `exec_on_success` is left out: `a && b` in `exec_on_success` contains `&&`, but no shell runs"
+        " the line",
+    ]
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        '# above\n[mirrors.env] # head\n# inside\nA = "1" # one\n# B = "2"\nC = "3" # three\n# below\n',
+        '# above\nenv.A = "1" # head\n# inside\n# one\n# B = "2"\nenv.C = "3" # three\n# below\n',
+        '# above\nenv = { A = "1", C = "3" } # head\n# inside\n# one\n# B = "2"\n# three\n# below\n',
+    ],
+    ids=["table", "dotted keys", "inline table"],
+)
+def test_comments_inside_of_a_table_stand_above_its_key(bench: Bench, env: str) -> None:
+    result = bench.run(GLOBAL + DEBIAN + env)
+
+    assert result.findings == []
+    assert (
+        (bench.folder / "mirrors/debian.yml")
+        .read_text()
+        .endswith(
+            "upstream: rsync://up.example.org/debian/\n"
+            '# above\n# head\n# inside\n# one\n# B = "2"\n# three\n# below\n'
+            "env:\n  A: '1'\n  C: '3'\n"
+        )
+    )
+
+
+def test_comments_with_other_line_ends_a_mark_and_tabs_are_kept(bench: Bench) -> None:
+    config = "\ufeff# first\n" + GLOBAL + "retry = 3\t#\ta\tb\n" + DEBIAN + 'fail_on_match = "a#b" # not c\n# end'
+    result = bench.run(config.replace("\n", "\r\n"))
+
+    assert result.findings == []
+    assert "# first\nworker: alpha\n" in result.text()
+    assert "# a       b\nretry: 3\n" in result.text()
+    assert "# not c\n# end\nfail_on_match: 'a#b'\n" in result.text()
 
 
 def test_a_comment_of_a_nested_mirrors_parent_is_with_each_child(bench: Bench) -> None:
