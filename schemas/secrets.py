@@ -1,18 +1,32 @@
 """Fetching a secret from where it is kept. Cheap to import: every run of a mirror with a password does it."""
 
 import os
+from collections.abc import Iterator
+from typing import Any
 
 from schemas.errors import SkipjackError
 from schemas.mirror_record import Secret
 from schemas.reading import read_regular
 
+SOURCE = "/etc/skipjack/credentials"
+"""Where systemd reads the credentials of the units of the system, as root."""
+
 _MOST = 64 * 1024
 """Bytes of a file with a secret."""
 
 
+def named(record: tuple[Any, ...], above: str = "") -> Iterator[tuple[str, Secret]]:
+    """All secrets that a record of settings names, each after its key as in `database.password`."""
+    for key, value in record._asdict().items() if hasattr(record, "_asdict") else ():
+        if isinstance(value, Secret):
+            yield above + key, value
+        elif isinstance(value, tuple):
+            yield from named(value, f"{above}{key}.")
+
+
 def read_secret(secret: Secret) -> str:
     """The first line of the secret's file, or of the credential that systemd gave this unit; it is never logged."""
-    return _first_line(secret.file or _credential(str(secret.credential)))
+    return _first_line(secret.file or _own_credential(str(secret.credential)))
 
 
 def read_mirror_secret(secret: Secret) -> str:
@@ -31,11 +45,24 @@ def _first_line(path: str) -> str:
     return line
 
 
+def _own_credential(name: str) -> str:
+    """A command that root types has no unit: it reads the file that systemd reads for the units."""
+    path = f"{SOURCE}/{name}"
+    return path if _folder() is None and os.access(path, os.R_OK) else _credential(name)
+
+
 def _credential(name: str) -> str:
-    folder = os.environ.get("CREDENTIALS_DIRECTORY")
-    if folder is None:
+    folder = _folder()
+    path = os.path.join(folder or "", name)
+    if folder is None or not os.path.exists(path):
         raise SkipjackError(
             f"The credential `{name.removeprefix('mirror_')}` is not there.",
-            "Put it where units find it and run `skipjack install` again (see docs/systemd.md), or name a `file:`.",
+            "Put it where units find it and run `skipjack install` again, or `skipjack install --manager` for the "
+            "manager (see docs/systemd.md), or name a `file:`. Outside of units only root can read it.",
         )
-    return os.path.join(folder, name)
+    return path
+
+
+def _folder() -> str | None:
+    """Where systemd puts the credentials of this unit; None outside of units."""
+    return os.environ.get("CREDENTIALS_DIRECTORY")

@@ -28,6 +28,8 @@ def install(setup: Setup) -> int:
     _make_user(setup)
     machine.check_readable(setup, program("skipjack-manager" if setup.kind == MANAGER else "skipjack"))
     _make_folders(setup)
+    if setup.kind == MANAGER:
+        secret_check.require(setup)
     _remove(setup)
     changed = {os.path.basename(path) for path, text in render.files(setup).items() if machine.write(path, text)}
     if setup.kind != MANAGER:
@@ -81,6 +83,8 @@ def _make_folders(setup: Setup) -> None:
     owner = "" if setup.own else setup.user
     make_own_folders(setup)
     if setup.kind == MANAGER:
+        if any(secret.credential for secret in setup.secrets.values()):
+            machine.make_folder(setup.credentials, mode=0o700)
         return
     for wish in ("", "measure"):  # the path units look here
         machine.make_folder(Places(setup.state_dir).wish(wish).rstrip("/"), owner)

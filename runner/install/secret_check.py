@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from runner import plan, secret_files, trial
 from runner.install import render
-from runner.install.setup import Setup
+from runner.install.setup import TOKEN, Setup
 from runner.output import log, say
 from runner.places import Places
 from runner.secret_files import Reader, SecretFile
@@ -27,24 +27,49 @@ def tell(setup: Setup) -> bool:
                 mirrors = [each.mirror for each in opened.mirrors()]
         except SkipjackError as error:
             say(f"warning: whether the mirrors' secrets can be read is not known: {error}")
-    seen = None if setup.own else (*render.folders(setup), *setup.readable)
-    found = secret_files.warnings(secret_files.named(setup.token, mirrors), Reader(setup.user, seen))
-    # systemd itself reads these, as whoever it runs as.
-    holder = Reader(setup.user if setup.own else "root")
-    warnings = [*found, *secret_files.warnings(_credentials(setup, mirrors), holder), *_empty(setup)]
+    found = secret_files.warnings(secret_files.named(setup.token, mirrors), _reader(setup))
+    warnings = [*found, *secret_files.warnings(_credentials(setup, mirrors), _holder(setup)), *_empty(setup)]
     for warning in warnings:
         say(warning)
-    return not any("(`manager.token`)" in warning for warning in warnings)
+    return not any(f"(`{TOKEN}`)" in warning for warning in warnings)
+
+
+def require(setup: Setup) -> None:
+    """SkipjackError when the manager's units could not read a secret, after the command that mends each was printed."""
+    files = [SecretFile(secret.file, key) for key, secret in setup.secrets.items() if secret.file]
+    found = secret_files.warnings(files, _reader(setup)) + secret_files.warnings(
+        _credentials(setup, []), _holder(setup)
+    )
+    found += _empty(setup)
+    for warning in found:
+        say(warning)
+    if found:
+        what = f"The manager's units cannot read every secret that {setup.settings} names; no unit was changed."
+        raise SkipjackError(what, "Do what is said above, and run this command again.")
+
+
+def _reader(setup: Setup) -> Reader:
+    """The user of the units, and what they see of homes."""
+    return Reader(setup.user, None if setup.own else (*render.folders(setup), *setup.readable))
+
+
+def _holder(setup: Setup) -> Reader:
+    """The user who reads credentials: systemd itself, as whoever it runs as."""
+    return Reader(setup.user if setup.own else "root")
 
 
 def _empty(setup: Setup) -> Iterator[str]:
-    """A warning about a token's file that can be read and has no token in it."""
-    path = os.path.join(setup.credentials, setup.credential) if setup.credential else setup.token
-    if not path:
-        return
-    with contextlib.suppress(OSError):  # which the other warnings are about
-        if not read_regular(path, 64 * 1024).partition(b"\n")[0].strip():
-            yield f"warning: {path} (`manager.token`) is empty: write the token into its first line."
+    """A warning about each secret of the programs' own that can be read and has nothing in it."""
+    for key, secret in setup.secrets.items():
+        path = secret.file or _source(setup, str(secret.credential))
+        with contextlib.suppress(OSError):  # which the other warnings are about
+            if not read_regular(path, 64 * 1024).partition(b"\n")[0].strip():
+                yield f"warning: {path} (`{key}`) is empty: write the secret into its first line."
+
+
+def _source(setup: Setup, name: str) -> str:
+    """The file that systemd reads a credential of our programs from."""
+    return os.path.join(setup.credentials, name)
 
 
 def tell_of_cron(setup: Setup, settings: RunnerSettings) -> None:
@@ -62,8 +87,9 @@ def tell_of_cron(setup: Setup, settings: RunnerSettings) -> None:
 
 
 def _credentials(setup: Setup, mirrors: list[Mirror]) -> Iterator[SecretFile]:
-    if setup.credential:
-        yield SecretFile(os.path.join(setup.credentials, setup.credential), "manager.token")
+    for key, secret in setup.secrets.items():
+        if secret.credential:
+            yield SecretFile(_source(setup, secret.credential), key)
     for mirror in mirrors:
         if mirror.password and mirror.password.credential:
             path = os.path.join(setup.passwords, mirror.password.credential)

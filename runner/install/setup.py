@@ -4,10 +4,13 @@ import ipaddress
 import os
 import pwd
 import sys
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from schemas.errors import SkipjackError
-from schemas.records import ManagerSettings, Policy, RunnerSettings
+from schemas.records import ManagerSettings, Policy, RunnerSettings, Secret
+from schemas.secrets import SOURCE, named
 
 PACKAGES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 """The folder of our packages."""
@@ -20,13 +23,18 @@ CONTAINERS = tuple(f"skipjack-{name}.service.d/containers.conf" for name in ("ru
 
 WORKER, MANAGER = "worker", "manager"
 
+TOKEN = "manager.token"  # noqa: S105 - the name of a key
+"""The key of a worker's token."""
+
+NO_SECRETS: Mapping[str, Secret] = MappingProxyType({})
+
 
 class Setup(NamedTuple):
     """An installation, before anything is done.
 
     `user` is who the units run as; under a user's own service manager (`own`) that is whoever installs. `optional` are
     folders that runs may write to and that need not be there. `readable` is what the programs read and what a sandbox
-    could hide. `token` is the file with a worker's token, or `credential` its name; `reports` says whether it has a
+    could hide. `secrets` are the programs' own, by the key that names each; `reports` says whether a worker has a
     manager, `has_passwords` whether there are credentials for mirrors. `containers` is the program that runs may start
     containers with, if they may. `foreign` are those of our own folders that are there and belong to another user.
     `listen` is where systemd can hold the manager's socket; empty when `listen` of the settings names a host, which it
@@ -44,8 +52,7 @@ class Setup(NamedTuple):
     mirror_root: str = ""
     optional: tuple[str, ...] = ()
     readable: tuple[str, ...] = ()
-    token: str = ""
-    credential: str = ""
+    secrets: Mapping[str, Secret] = NO_SECRETS
     reports: bool = False
     has_passwords: bool = False
     containers: str = ""
@@ -60,7 +67,12 @@ class Setup(NamedTuple):
     @property
     def credentials(self) -> str:
         """The folder with the secrets that units are given."""
-        return os.path.join(_config_home(), "skipjack/credentials") if self.own else "/etc/skipjack/credentials"
+        return os.path.join(_config_home(), "skipjack/credentials") if self.own else SOURCE
+
+    @property
+    def token(self) -> str:
+        """The file with a worker's token; empty when that is a credential, or when there is none."""
+        return self.secrets[TOKEN].file or "" if TOKEN in self.secrets else ""
 
     @property
     def passwords(self) -> str:
@@ -88,8 +100,7 @@ def of_worker(
         mirror_root=settings.mirror_root,
         optional=(settings.snapshot_root, *policy.mirror_roots, *policy.log_roots),
         readable=(path, settings.policy, *policy.pattern_files, *_PROGRAM),
-        token=(manager.token.file or "") if manager and manager.token else "",
-        credential=(manager.token.credential or "") if manager and manager.token else "",
+        secrets={TOKEN: manager.token} if manager and manager.token else NO_SECRETS,
         reports=manager is not None,
     )  # fmt: skip
     if containers is None:
@@ -135,6 +146,7 @@ def of_manager(settings: ManagerSettings, path: str, user: str, *, own: bool) ->
         site_dir=settings.site_dir,
         readable=(path, *_PROGRAM),
         listen=_numeric(settings.listen),
+        secrets=dict(named(settings)) | ({"tls.key": Secret(file=settings.tls.key)} if settings.tls else {}),
     )
     return setup._replace(foreign=_foreign(setup))
 

@@ -161,6 +161,8 @@ class Postgresql:
         except ValueError as error:
             raise _wrong_address(str(error)) from error
         self._password = address.password
+        if address.password and address.password.credential:
+            self.remedy += " A changed credential takes effect with `skipjack install --manager`."
         self._ending = threading.Event()
         self.place = _place(self._url)
 

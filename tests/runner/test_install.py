@@ -10,10 +10,19 @@ from pathlib import Path
 import pytest
 
 from runner import unit_health
-from runner.install import cron, render, setup
+from runner.install import cron, render, secret_check, setup
 from runner.install.setup import Setup
 from schemas.errors import SkipjackError
-from schemas.records import ManagerAddress, ManagerSettings, Policy, Repository, RunnerSettings, Secret
+from schemas.records import (
+    DatabaseAddress,
+    ManagerAddress,
+    ManagerSettings,
+    Policy,
+    Repository,
+    RunnerSettings,
+    Secret,
+    Tls,
+)
 
 SETTINGS = RunnerSettings("w1", Repository("https://git.example.org/x.git"))
 REPORTING = SETTINGS._replace(manager=ManagerAddress("https://m.example.org", Secret(credential="token")))
@@ -99,6 +108,40 @@ def test_the_token_is_for_the_courier_alone() -> None:
     assert loaded not in lines(installed, "skipjack-run@.service")
     in_file = SETTINGS._replace(manager=ManagerAddress("https://m.example.org", Secret(file="/etc/skipjack/token")))
     assert "InaccessiblePaths=-/etc/skipjack/token" in lines(worker(in_file), "skipjack-run@.service")
+
+
+def test_the_managers_services_are_given_each_credential_that_its_settings_name() -> None:
+    address = DatabaseAddress("postgresql://skipjack@db.example/skipjack", Secret(credential="database-password"))
+    settings = ManagerSettings(database=address, tls=Tls("/etc/tls.crt", "/etc/tls.key"))
+    installed = setup.of_manager(settings, "/etc/m.yml", "mirror", own=False)
+    for name in ("skipjack-manager.service", "skipjack-publish.service"):
+        loaded = [line for line in lines(installed, name) if "Credential" in line]
+        assert loaded == ["LoadCredential=database-password:/etc/skipjack/credentials/database-password"], name
+    in_file = settings._replace(database=address._replace(password=Secret(file="/etc/word")))
+    for name in ("skipjack-manager.service", "skipjack-publish.service"):
+        assert "Credential" not in text(setup.of_manager(in_file, "/etc/m.yml", "mirror", own=False), name)
+
+
+@pytest.mark.parametrize(
+    ("content", "warning"),
+    [
+        (None, "cannot read the secret {} (`database.password`): no such file"),
+        ("", "{} (`database.password`) is empty"),
+    ],
+)
+def test_a_manager_with_a_secret_that_cannot_be_read_is_not_installed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str | None, warning: str
+) -> None:
+    path = tmp_path / "word"
+    if content is not None:
+        path.write_text(content)
+    settings = ManagerSettings(database=DatabaseAddress("postgresql://h/d", Secret(file=str(path))))
+    installed = setup.of_manager(settings, "/etc/m.yml", pwd.getpwuid(os.geteuid()).pw_name, own=False)
+    with pytest.raises(SkipjackError, match="cannot read every secret"):
+        secret_check.require(installed)
+    assert warning.format(path) in capsys.readouterr().out
+    path.write_text("open sesame\n")
+    secret_check.require(installed)
 
 
 def test_runs_are_given_the_passwords_of_mirrors_if_there_are_any() -> None:

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from schemas import secrets
 from schemas.errors import SkipjackError
 from schemas.problems import Refused
 from schemas.records import (
@@ -306,14 +307,35 @@ def test_a_mirrors_password_is_none_of_the_workers_credentials(tmp_path: Path, m
     (tmp_path / "mirror_debian").write_text("sesame\n")
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
     assert read_mirror_secret(Secret(credential="debian")) == "sesame"
-    with pytest.raises(SkipjackError, match="mirror_token cannot be read"):
+    with pytest.raises(SkipjackError, match="The credential `token` is not there"):
         read_mirror_secret(Secret(credential="token"))
 
 
-def test_a_credential_outside_of_a_unit_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_credential_outside_of_a_unit_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
-    with pytest.raises(SkipjackError, match="The credential `token` is not there"):
+    monkeypatch.setattr(secrets, "SOURCE", str(tmp_path))
+    with pytest.raises(SkipjackError, match=r"The credential `token` is not there.*install --manager"):
         read_secret(Secret(credential="token"))
+
+
+def test_outside_of_units_a_credential_is_read_where_systemd_reads_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "token").write_text("s3cret\n")
+    (tmp_path / "unit").mkdir()
+    monkeypatch.setattr(secrets, "SOURCE", str(tmp_path))
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    assert read_secret(Secret(credential="token")) == "s3cret"
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "unit"))
+    with pytest.raises(SkipjackError, match="is not there"):
+        read_secret(Secret(credential="token"))
+
+
+def test_every_secret_that_settings_name_is_found() -> None:
+    password = Secret(credential="word")
+    settings = ManagerSettings(database=DatabaseAddress("postgresql://h/d", password))
+    assert list(secrets.named(settings)) == [("database.password", password)]
+    assert list(secrets.named(ManagerSettings())) == []
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 import json
 
 from tests.system.box import Box, wait_until
+from tests.system.conftest import WHEELS
+from tests.system.postgresql import BINARIES
 from tests.system.site import RUNNER, SETTINGS, SKIPJACK, Site
 
 MANAGER = "/opt/skipjack/bin/skipjack-manager"
@@ -49,3 +51,53 @@ def is_started_again_and_stops_cleanly(box: Box, unit: str) -> None:
 def _mirrors(text: str) -> list[dict[str, object]]:
     found = json.loads(text)["mirrors"]
     return list(found.values()) if isinstance(found, dict) else found
+
+
+def test_the_managers_units_open_postgresql_with_a_credential(site: Site) -> None:
+    box = site.box
+    box.do(f"{OPT}/pip", "install", "--quiet", "--no-index", f"--find-links={WHEELS}", "skipjack[postgresql]")
+    start_postgresql(box)
+    box.write(
+        "/etc/skipjack/manager.yml",
+        "database: {url: 'postgresql://skipjack@127.0.0.1/skipjack', password: {credential: database-password}}\n",
+    )
+    box.do("rm", "-rf", "/etc/skipjack/credentials")
+    refused = box.run(SKIPJACK, "install", "--manager")
+    assert refused.returncode == 1 and "cannot read every secret" in refused.stderr
+    assert f"root cannot read the secret {PASSWORD} (`database.password`): no such file" in refused.stdout
+    assert not box.path("/etc/systemd/system/skipjack-manager.service").exists()
+
+    box.write(PASSWORD, "correct horse\n", 0o600)
+    box.do(MANAGER, "token", "add", "w1")
+    assert "started skipjack-publish.service" in box.do(SKIPJACK, "install", "--manager")
+
+    answered = box.do("/usr/bin/python3", "-c", ASKING)
+    assert answered == "[]"
+    wait_until(box.path("/var/www/skipjack/status.json").exists, "the site is published")
+    box.do(SKIPJACK, "uninstall", "--manager")
+
+
+OPT = "/opt/skipjack/bin"
+PASSWORD = "/etc/skipjack/credentials/database-password"
+ASKING = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:8080/jobs').read().decode())"
+MAKE_DATABASE = """
+import psycopg
+with psycopg.connect(host="127.0.0.1", user="postgres", dbname="postgres", autocommit=True) as connection:
+    connection.execute("CREATE ROLE skipjack LOGIN PASSWORD 'correct horse'")
+    connection.execute("CREATE DATABASE skipjack OWNER skipjack")
+"""
+
+
+def start_postgresql(box: Box) -> None:
+    """Start a server in the box that asks everyone but its administrator for a password."""
+    folder = "/srv/postgresql"
+    box.do("install", "-d", "-o", "postgres", folder)
+    words = ("-A", "trust", "-U", "postgres", "--no-sync", "--locale=C.UTF-8")
+    box.do(str(BINARIES[-1] / "initdb"), "-D", f"{folder}/data", *words, user="postgres")
+    rules = "host all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
+    box.path(f"{folder}/data/pg_hba.conf").write_text(rules)
+    options = ("-k", "", "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off")
+    server = ("--uid=postgres", str(BINARIES[-1] / "postgres"), "-D", f"{folder}/data", *options)
+    box.do("systemd-run", "--quiet", "--collect", "--unit=box-postgresql", *server)
+    make = ("/opt/skipjack/bin/python", "-c", MAKE_DATABASE)
+    wait_until(lambda: box.run(*make).returncode == 0, "the database is made")
