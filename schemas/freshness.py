@@ -14,6 +14,9 @@ from schemas.states import AGE, FRESH, LAG, NEVER, SILENCE, STALE, UNKNOWN, UPST
 
 _DAY = 86400
 
+SLACK = 600.0
+"""Seconds by which a clock may be ahead before its times are not believed: less makes no verdict wrong by more."""
+
 PROBE_LASTS = _DAY
 """Seconds for which a probe says something of what came after it."""
 

@@ -34,7 +34,7 @@ class Plan(NamedTuple):
     `cleared` are workers whose snapshot replaces everything that was known of their mirrors; states are keyed by
     worker and mirror, runs by journal and number of the run and stand beside their mirror's name. `taken_over` are
     those of `cleared` that were workers of tunasync. `clocks` are the seconds by which workers' clocks were found to be
-    ahead, and when.
+    ahead, and when; `limited` are times that lay in the future for the first time.
     """
 
     acknowledged: dict[Journal, int]
@@ -46,15 +46,17 @@ class Plan(NamedTuple):
     news: bool
     taken_over: set[str]
     clocks: dict[str, tuple[float, float]]
+    limited: dict[clocks.TimeKey, clocks.Limited]
 
 
 class Known(NamedTuple):
-    """What the store knew before the batch: acknowledged numbers, the condition of workers that sent no reports, and
-    which workers with a new journal were workers of tunasync."""
+    """What the store knew before the batch: acknowledged numbers, the condition of workers that sent no reports,
+    which workers with a new journal were workers of tunasync, and what times in the future were limited to."""
 
     acknowledged: Mapping[Journal, int]
     conditions: Mapping[str, "Condition"]
     of_tunasync: frozenset[str] = frozenset()
+    earlier: clocks.Earlier = clocks.Earlier({}, {})
 
 
 class Condition(NamedTuple):
@@ -90,7 +92,8 @@ def judge(acknowledged: int, reports: Iterable[Report]) -> Verdict:
 def plan(deliveries: Sequence[Delivery], known: Known) -> Plan:
     """Work out what a batch leaves to be written, and whether it alters any page."""
     news = any(_is_news(delivery, known.conditions.get(delivery.envelope.worker)) for delivery in deliveries)
-    result = Plan(dict(known.acknowledged), {}, set(), {}, {}, [], news, set(), {})
+    result = Plan(dict(known.acknowledged), {}, set(), {}, {}, [], news, set(), {}, {})
+    earlier = clocks.Earlier(dict(known.earlier.times), dict(known.earlier.runs))
     for delivery in deliveries:
         envelope = delivery.envelope
         journal = (envelope.worker, envelope.journal)
@@ -100,9 +103,11 @@ def plan(deliveries: Sequence[Delivery], known: Known) -> Plan:
         verdict = judge(result.acknowledged.get(journal, 0), envelope.reports)
         result.acknowledged[journal] = verdict.acknowledged
         # times of workers of tunasync are the manager's own
-        receipt = clocks.Receipt(math.inf if envelope.journal == TUNASYNC else delivery.received_at)
+        at = math.inf if envelope.journal == TUNASYNC else delivery.received_at
+        receipt = clocks.Receipt(at, *journal, earlier)
         for report in verdict.reports:
             _apply(result, envelope, report, receipt)
+        result.limited.update(receipt.limited)
         result.envelopes[envelope.worker] = _as_of(delivery, receipt)
         result.answers.append(Answer(verdict.acknowledged, verdict.gap))
         if envelope.journal != TUNASYNC and (skew := receipt.skew(envelope)):

@@ -1,17 +1,16 @@
 """Workers' times beside the manager's clock: what has happened cannot lie in the future.
 
 A worker whose clock is ahead would have its mirrors fresh until that future has come. That it was ahead is kept, since
-a clock that is right again leaves no other trace.
+a clock that is right again leaves no other trace. So is what each time was limited to: a worker reports the same last
+success again and again, and each report would move it on.
 """
 
 import math
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
 
+from schemas.freshness import SLACK
 from schemas.report import Envelope, MirrorStatus, Override, Probe, Progress, Report, Run
-
-SLACK = 600.0
-"""Seconds by which a worker's clock may be ahead before its times are not believed: less is shown on the workers' page
-and makes no verdict wrong by more."""
 
 _RUN = ("launched_at", "started_at", "ended_at")
 _STATUS = ("last_started_at", "last_ended_at", "last_success_at")
@@ -20,13 +19,41 @@ _PROBE = ("at", "even_at", "seen_at")
 
 _Record = TypeVar("_Record", MirrorStatus, Run, Probe, Override, Progress)
 
+TimeKey = tuple[str, str, str]
+"""Worker, mirror, and which time of the mirror's status."""
+
+RunKey = tuple[str, str, int]
+"""Worker, journal, and number of the run."""
+
+
+class Limited(NamedTuple):
+    """A time as it was reported, and what it was limited to."""
+
+    told: float
+    at: float
+
+
+class Earlier(NamedTuple):
+    """What is kept of times that lay in the future when they were received. The times of a run that is stored are
+    never reported otherwise, so they are enough for a run."""
+
+    times: dict[TimeKey, Limited]
+    runs: dict[RunKey, Run]
+
 
 class Receipt:
-    """Limits the times of an envelope to when it was received (Unix seconds, manager's clock; infinite: to nothing)."""
+    """Limits the times of an envelope to when it was received (Unix seconds, manager's clock; infinite: to nothing).
 
-    def __init__(self, received_at: float) -> None:
+    `earlier` is what was limited before; `limited` becomes what was limited now.
+    """
+
+    def __init__(self, received_at: float, worker: str, journal: str, earlier: Earlier) -> None:
         self._at = received_at
         self._ahead = 0.0
+        self._worker = worker
+        self._journal = journal
+        self._earlier = earlier
+        self.limited: dict[TimeKey, Limited] = {}
 
     def skew(self, envelope: Envelope) -> float:
         """Seconds by which the worker's clock is ahead, or was at any of the times that were limited; negative when it
@@ -38,18 +65,22 @@ class Receipt:
 
     def progress(self, told: tuple[Progress, ...]) -> tuple[Progress, ...]:
         """How far runs are, at no moment that is still to come."""
-        return tuple([self._limited(each, ("at",)) for each in told]) if told else told
+        return tuple([self._limit(each, ("at",), _never) for each in told]) if told else told
 
     def status(self, report: Report, told: MirrorStatus) -> MirrorStatus:
         """A status of a report in which nothing happened after it was received."""
         if self._at == math.inf:
             return told
-        status = self._limited(told, _STATUS)
+        status = self._limit(told, _STATUS, self._before(told.mirror, ""))
         changed: dict[str, Any] = {}
-        for name, names in (("override", ("since",)), ("run", _RUN), ("probe", _PROBE)):
+        for name, names in (("override", ("since",)), ("probe", _PROBE)):
             part = getattr(status, name)
-            if part is not None and (limited := self._limited(part, names)) is not part:
+            if part is None:
+                continue
+            if (limited := self._limit(part, names, self._before(told.mirror, f"{name}."))) is not part:
                 changed[name] = limited
+        if status.run is not None and (run := self.run(status.run)) is not status.run:
+            changed["run"] = run
         ahead = report.made_at - self._at
         if ahead > SLACK:
             self._ahead = max(self._ahead, ahead)
@@ -59,13 +90,63 @@ class Receipt:
 
     def run(self, run: Run) -> Run:
         """A run in which nothing happened after it was received."""
-        return self._limited(run, _RUN)
+        key = self._worker, self._journal, run.id
+        known = self._earlier.runs.get(key)
+        limited = self._limit(run, _RUN, lambda name, _told: getattr(known, name, None))
+        if limited is not run:
+            self._earlier.runs[key] = limited
+        return limited
 
-    def _limited(self, record: _Record, names: tuple[str, ...]) -> _Record:
+    def _before(self, mirror: str, prefix: str) -> Callable[[str, float], float | None]:
+        """What the same time was limited to, if it was reported before; what is asked for counts as limited now."""
+
+        def find(name: str, told: float) -> float:
+            key = self._worker, mirror, prefix + name
+            known = self._earlier.times.get(key)
+            if known is not None and known.told == told:
+                return known.at
+            self._earlier.times[key] = self.limited[key] = Limited(told, self._at)
+            return self._at
+
+        return find
+
+    def _limit(self, record: _Record, names: tuple[str, ...], before: Callable[[str, float], float | None]) -> _Record:
         found: dict[str, Any] = {}
         for name in names:
-            at = getattr(record, name)
-            if at is not None and at > self._at + SLACK:
-                found[name] = self._at
-                self._ahead = max(self._ahead, at - self._at)
+            told = getattr(record, name)
+            if told is None or told <= self._at + SLACK:
+                continue
+            known = before(name, told)
+            found[name] = self._at if known is None else min(known, self._at)
+            if found[name] == self._at:  # an earlier receipt has noted how far the clock was ahead
+                self._ahead = max(self._ahead, told - self._at)
         return record._replace(**found) if found else record
+
+
+def is_ahead(envelope: Envelope, received_at: float) -> bool:
+    """Whether any time of what an envelope reports lies in the future."""
+    latest = received_at + SLACK
+    return any(
+        at is not None and at > latest
+        for report in envelope.reports
+        for at in (
+            *(at for status in report.statuses for at in _times(status)),
+            *(at for _mirror, run in report.runs for at in (run.launched_at, run.started_at, run.ended_at)),
+        )
+    )
+
+
+def _times(status: MirrorStatus) -> tuple[float | None, ...]:
+    run, probe, override = status.run, status.probe, status.override
+    return (
+        status.last_started_at,
+        status.last_ended_at,
+        status.last_success_at,
+        *((run.launched_at, run.started_at, run.ended_at) if run else ()),
+        *((probe.at, probe.even_at, probe.seen_at) if probe else ()),
+        override.since if override else None,
+    )
+
+
+def _never(_name: str, _told: float) -> None:
+    """For what is not kept."""

@@ -14,7 +14,7 @@ from schemas import presence
 from schemas.records import DatabaseAddress
 from schemas.report import MirrorStatus, Run
 from sitegen.messages.model import TUNASYNC, Declared, Delivery, Facts, Kept, PastRun, WorkerState
-from sitegen.storage import accept, codec, damage, dialects, lost, past_runs, rows, tables, tunasync_rows
+from sitegen.storage import accept, clock_store, codec, damage, dialects, lost, past_runs, rows, tables, tunasync_rows
 from sitegen.storage.database import Database, StoreError, number
 from sitegen.storage.dialects import select_of, upsert
 
@@ -249,6 +249,7 @@ def _known(tx: Connection, deliveries: Iterable[Delivery]) -> accept.Known:
         )
         if new
         else frozenset(),
+        clock_store.earlier(tx, deliveries),
     )
 
 
@@ -260,8 +261,7 @@ def _write_plan(tx: Connection, plan: accept.Plan, known: accept.Known) -> None:
     moved = [(*key, number) for key, number in plan.acknowledged.items() if number != known.acknowledged.get(key)]
     upsert(tx, tables.journals, ("worker", "journal", "acknowledged"), moved)
     upsert(tx, tables.workers, rows.TOLD_WORKER, [rows.of_worker(item) for item in plan.envelopes.values()])
-    if plan.clocks:
-        upsert(tx, tables.clocks, ("worker", "ahead", "at"), [(name, *found) for name, found in plan.clocks.items()])
+    clock_store.write(tx, plan)
     if plan.news:
         _write_states(tx, plan, count_change(tx))
     upsert(tx, tables.runs, rows.TOLD_RUN, [rows.of_run(*item) for item in plan.runs.items()])

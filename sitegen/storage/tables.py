@@ -39,6 +39,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE tunasync_rejected (worker TEXT NOT NULL, name TEXT NOT NULL, status TEXT NOT NULL, "
         "PRIMARY KEY (worker, name))",
     ),
+    (
+        "CREATE TABLE limited_times (worker TEXT NOT NULL, mirror TEXT NOT NULL, name TEXT NOT NULL, "
+        "told FLOAT NOT NULL, at FLOAT NOT NULL, PRIMARY KEY (worker, mirror, name))",
+    ),
 )
 """Statements that lead from version 1 to 2, from 2 to 3, and so on; never change one that was released."""
 
@@ -249,3 +253,14 @@ clocks = Table(
     Column("at", Float, nullable=False),
 )
 """By how many seconds a worker's clock was last found to be ahead, negative when behind, and when."""
+
+limited_times = Table(
+    "limited_times",
+    metadata,
+    Column("worker", Text, primary_key=True),
+    Column("mirror", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("told", Float, nullable=False),
+    Column("at", Float, nullable=False),
+)
+"""Times of mirrors' statuses that lay in the future when they were first reported, and what they were limited to."""

@@ -56,6 +56,32 @@ def test_that_a_clock_was_wrong_is_told_when_it_is_right_again(store: Store) -> 
     assert [state.clock_at for state in store.facts().workers] == [None, None]
 
 
+def test_a_success_in_the_future_does_not_move_on_with_every_report(store: Store) -> None:
+    """Its clock is right again, but its journal still has the time: the mirror turns stale as any other."""
+    ahead = NOW + 1e7
+    run = run_of(1, launched_at=ahead, started_at=ahead, ended_at=ahead)
+    status = status_of(at=ahead, run=run, override=Override("paused", ahead), probe=Probe(ahead, even_at=ahead))
+    for number, later in ((1, 0.0), (2, HOUR), (3, 30 * HOUR)):
+        kind = "snapshot" if number == 3 else "change"
+        report = report_of(number, status, runs=(("debian", run),), kind=kind)._replace(made_at=NOW + later)
+        store.apply([delivery_of(report, at=NOW + later, sent_at=NOW + later)])
+        facts = store.facts()
+        kept = facts.statuses["w1", "debian"]
+        assert (kept.last_started_at, kept.last_ended_at, kept.last_success_at) == (NOW, NOW, NOW), number
+        assert (kept.run, kept.override, kept.probe) == (
+            run._replace(launched_at=NOW, started_at=NOW, ended_at=NOW),
+            Override("paused", NOW),
+            Probe(NOW, even_at=NOW),
+        )
+    assert judge(facts, NOW + 30 * HOUR).mirrors[0].verdict == "stale"
+    assert (facts.workers[0].clock_ahead, facts.workers[0].clock_at) == (1e7, NOW)
+    newer = status._replace(last_success_at=ahead + 60)
+    store.apply([delivery_of(report_of(4, newer), at=NOW + 31 * HOUR)])
+    assert store.facts().statuses["w1", "debian"].last_success_at == NOW + 31 * HOUR
+    store.apply([delivery_of(report_of(5, status_of(at=NOW + 32 * HOUR)), at=NOW + 32 * HOUR)])
+    assert store.facts().statuses["w1", "debian"].last_success_at == NOW + 32 * HOUR
+
+
 def test_the_log_of_a_success_is_not_kept(store: Store) -> None:
     store.apply([delivery_of(report_of(1, status_of(run=run_of(1, log_tail="long"))))])
     run = store.facts().statuses["w1", "debian"].run

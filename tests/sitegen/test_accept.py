@@ -1,5 +1,6 @@
 import pytest
 
+from schemas.freshness import SLACK
 from schemas.report import Override, Probe, Progress
 from sitegen.messages.model import TUNASYNC
 from sitegen.storage import accept, clocks
@@ -108,6 +109,23 @@ def test_a_next_run_that_was_planned_by_a_wrong_clock_is_moved_by_as_much() -> N
     assert plan.clocks == {"w1": (7200.0, NOW)}
 
 
+def test_a_time_that_was_limited_stays_where_it_was_when_it_is_reported_again() -> None:
+    """In one batch, in a later one, and beside a new success, whose own time lies ahead as well."""
+    told = status_of(at=NOW + 1e6, run=None)
+    first, again = (delivery_of(report_of(n, told), at=NOW + n) for n in (1, 2))
+    plan = accept.plan([first, again], NOTHING)
+    assert plan.states["w1", "debian"][1].last_success_at == NOW + 1
+    newer = told._replace(last_success_at=NOW + 2e6)
+    later = [delivery_of(report_of(n, told), at=NOW + 5000 * n) for n, told in ((1, told), (2, newer))]
+    kept = Known({}, {}, earlier=clocks.Earlier(plan.limited, {}))
+    for deliveries, success in ((later[:1], NOW + 1), (later, NOW + 10_000)):
+        plan = accept.plan(deliveries, kept)
+        _, status = plan.states["w1", "debian"]
+        assert (status.last_success_at, status.last_ended_at) == (success, NOW + 1)
+    assert {key[2] for key in plan.limited} == {"last_success_at"}, "what did not change is not written again"
+    assert plan.clocks == {"w1": (2e6 - 10_000, NOW + 10_000)}
+
+
 @pytest.mark.parametrize(("skew", "found"), [(601.0, 601.0), (-7200.0, -7200.0), (600.0, None), (-600.0, None)])
 def test_a_clock_is_compared_with_every_envelope(skew: float, found: float | None) -> None:
     plan = accept.plan([delivery_of(sent_at=NOW + skew)], NOTHING)
@@ -121,6 +139,6 @@ def test_a_worker_of_tunasync_has_no_clock_here() -> None:
 
 
 def test_clocks_that_hardly_differ_and_times_of_the_past_are_believed() -> None:
-    for at in (NOW - 1e6, NOW + clocks.SLACK):
+    for at in (NOW - 1e6, NOW + SLACK):
         told = status_of(at=at)
         assert accept.plan([delivery_of(report_of(1, told))], NOTHING).states == {("w1", "debian"): (JOURNAL, told)}
