@@ -7,7 +7,7 @@ snapshot, and gets everything that it cannot know.
 import time
 from typing import Any, NamedTuple
 
-from runner import hold, journal, plan, progress, run_folder, unit_health
+from runner import hold, journal, leftover, plan, progress, run_folder, unit_health
 from runner.client import Answer, Client, Misbehaves, TooLarge
 from runner.journal import Journal
 from runner.output import log
@@ -101,18 +101,19 @@ def _has_lost_some(answer: Answer, reports: list[dict[str, Any]], book: Journal)
 
 
 def _envelope(settings: RunnerSettings, places: Places, book: Journal) -> Envelope:
+    active = {each.mirror for each in book.active()}
     try:
         with plan.opened(places.plan) as opened:
-            header = opened.header
+            header, left = opened.header, leftover.find(opened, active)
         revision, slots, held = header.revision, header.slots, hold.is_held(header, book)
         problems = tuple(Problem(*each) for each in header.problems)
+        problems += tuple(Problem(None, "skipjack run", *leftover.problem(name)) for name in left)
     except SkipjackError as error:  # no plan yet: the manager should know even that
         revision, slots, held = None, 0, settings.held and book.released() is None
         problems = (Problem(None, "plan", error.what, error.todo),)
     problems += tuple(Problem(None, *dead) for dead in unit_health.remembered(places))
     if (missing := run_folder.make(settings.run_dir)) is not None:
         problems += (Problem(None, "run_dir", missing.what, missing.todo),)
-    active = {each.mirror for each in book.active()}
     identity, now = book.identity(), time.time()
     under_way = _progress(settings.run_dir, active)
     busy = book.busy_slots()

@@ -17,6 +17,7 @@ from runner import (
     file_policy,
     former,
     journal,
+    leftover,
     locks,
     plan,
     policy_lists,
@@ -105,7 +106,8 @@ def _follow(settings: RunnerSettings, places: Places, *, again: bool, accept_rew
     plan.write(places.plan, header, mirrors, _since(mirrors, old.due if old else {}, time.time()))
     if old and not header.held:
         _try_again(places, mirrors, set(old.header.unmoved) - set(header.unmoved))
-    places.forget_deletions({name for each in mirrors for name in (each.mirror.name, *each.mirror.formerly)})
+    kept = {name for each in mirrors for name in (each.mirror.name, *each.mirror.formerly)}
+    places.forget_deletions(kept.union(_left_at_work(places, mirrors)))
     return _answer(header, changed=True, mirrors=len(mirrors))._replace(fetched=not failure)
 
 
@@ -118,6 +120,17 @@ def _try_again(places: Places, mirrors: list[Planned], moved: set[str]) -> None:
     with journal.opened(places.journal) as book:
         refused = {name for name, state in book.states().items() if state.status == REFUSED}
         book.launch([], [Subject.of(each) for each in planned if each.mirror.name in refused], time.time())
+
+
+def _left_at_work(places: Places, mirrors: list[Planned]) -> list[str]:
+    """The mirrors that this worker no longer has and that are still being synced, after a warning for each."""
+    if not os.path.exists(places.journal):
+        return []
+    with journal.opened(places.journal) as book:
+        left = leftover.among(mirrors, [each.mirror for each in book.active()])
+    for name in left:
+        log(f"warning: {' '.join(leftover.problem(name))}", about="follow")
+    return left
 
 
 def _held_at_once(settings: RunnerSettings, places: Places, old: "_Former | None") -> "_Former | None":

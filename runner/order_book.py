@@ -43,6 +43,14 @@ class OrderBook(Journal):
             self._tell(begun, words)
         return begun
 
+    def end_for_good(self, mirrors: list[str], reason: str, now: float) -> None:
+        """Record why the runs under way of mirrors are ended that this worker no longer has; nothing is paused."""
+        with transaction(self._db):
+            for active in self.active():
+                if active.mirror in mirrors and active.status == LAUNCHING:  # it will find that it is not expected
+                    self._end(active.id, active.mirror, Ending(INTERRUPTED, reason), now)
+            self._tell(mirrors, reason)
+
     def lift(self, subjects: list[Subject], now: float) -> None:
         """Let paused and disabled mirrors follow their schedule again."""
         with transaction(self._db):

@@ -9,12 +9,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from runner import bell, hold, launch, order_book, plan, renames, stopping
+from runner import bell, hold, launch, leftover, order_book, plan, renames, stopping
 from runner.journal import Journal, Subject
 from runner.order_book import OrderBook
 from runner.output import say
 from runner.places import Places
-from runner.plan import Planned
+from runner.plan import Plan, Planned
 from schemas.errors import SkipjackError
 from schemas.problems import printable
 from schemas.states import DISABLED, PAUSED
@@ -28,6 +28,13 @@ class Order(NamedTuple):
     made_by: str
     force: bool = False
     reason: str = ""
+
+
+class Done(NamedTuple):
+    """The mirrors of an order that have a run under way, and those of them that this worker no longer has."""
+
+    begun: list[str]
+    left: list[str]
 
 
 _NAME = 64
@@ -50,42 +57,59 @@ def who() -> str:
 
 def give(places: Places, order: Order) -> None:
     """Carry out an order and say what that means for each mirror; as `carry_out` when it cannot be done."""
-    begun = carry_out(places, order)
+    done = carry_out(places, order)
     held = hold.holds(places)
     for name in dict.fromkeys(order.names):
-        say(f"{name}: {_told(order, at_work=name in begun, held=held)}")
+        told = _ENDED_FOR_GOOD if name in done.left else _told(order, at_work=name in done.begun, held=held)
+        say(f"{name}: {told}")
+
+
+_ENDED_FOR_GOOD = "its run is being ended; this worker no longer has it"
 
 
 def carry_out(
     places: Places, order: Order, record: Callable[[Journal], None] | None = None, *, only_requested: bool = True
-) -> list[str]:
-    """Record an order, stop the runs that it ends, and see to it that a tick acts on it; gives those under way.
+) -> Done:
+    """Record an order, stop the runs that it ends, and see to it that a tick acts on it.
 
     A mirror whose run began under a former name has that name until the run has ended, and so has what is recorded.
-    With `only_requested` that tick starts no other mirrors than those that somebody asked for.
+    With `only_requested` that tick starts no other mirrors than those that somebody asked for. A stop and a disable
+    also end a run under way of a mirror that this worker no longer has; there is nothing to pause then.
 
     `record` adds something to the very transaction that records the order. SkipjackError when this worker does not
     have one of the mirrors; then nothing was done for the others either.
     """
-    with plan.opened(places.plan) as opened:
+    with plan.opened(places.plan) as opened, order_book.opened(places.journal) as book:
         found = {name: opened.mirror(name) for name in order.names}
-        renamed = opened.renamed()
-        run_dir, worker = opened.header.run_dir, opened.header.worker
-    unknown = ", ".join(f"`{name}`" for name, planned in found.items() if planned is None)
-    if unknown:
-        raise SkipjackError(f"This worker ({worker}) has no mirror {unknown}.", "`skipjack next` lists those it has.")
-    with order_book.opened(places.journal) as book, book.together():
-        aliases = renames.adopt(book, renamed, time.time())
-        subjects = [_subject(planned, aliases) for planned in found.values() if planned is not None]
-        begun = VERBS[order.verb](book, subjects, order)
-        if record is not None:
-            record(book)
+        run_dir = opened.header.run_dir
+        with book.together():
+            left = _left(opened, book, order, [name for name, planned in found.items() if planned is None])
+            aliases = renames.adopt(book, opened.renamed(), time.time())
+            subjects = [_subject(planned, aliases) for planned in found.values() if planned is not None]
+            begun = VERBS[order.verb](book, subjects, order) + left
+            book.end_for_good(left, _stopped(order), time.time())
+            if record is not None:
+                record(book)
     if order.verb in _ENDING:
         stopping.stop(places, begun)
     bell.ring(run_dir)
     launch.want_tick(places, only_requested=only_requested)
     now = {former: name for name, former in aliases.items()}
-    return [now.get(name, name) for name in begun]
+    return Done([now.get(name, name) for name in begun], left)
+
+
+def _left(opened: Plan, book: Journal, order: Order, unknown: list[str]) -> list[str]:
+    """The names that are not in the plan, when the order ends their runs; SkipjackError for any other such name."""
+    left = leftover.find(opened, [each.mirror for each in book.active()]) if unknown and order.verb in _OFF else []
+    missing = ", ".join(f"`{name}`" for name in unknown if name not in left)
+    if missing:
+        what = f"This worker ({opened.header.worker}) has no mirror {missing}."
+        raise SkipjackError(what, "`skipjack next` lists those it has.")
+    return unknown
+
+
+def _stopped(order: Order) -> str:
+    return f"stopped by {order.made_by}" + (f": {order.reason}" if order.reason else "")
 
 
 def _subject(planned: Planned, aliases: Mapping[str, str]) -> Subject:
@@ -121,7 +145,8 @@ VERBS: dict[str, Callable[[OrderBook, list[Subject], Order], list[str]]] = {
     "disable": _disable,
     "enable": _enable,
 }
-_ENDING = ("stop", "disable", "restart")
+_OFF = ("stop", "disable")
+_ENDING = (*_OFF, "restart")
 STARTING = ("start", "restart")
 
 
@@ -131,7 +156,7 @@ def _told(order: Order, *, at_work: bool, held: bool) -> str:
         return f"{words}begins after `skipjack release`: this worker is held"
     if order.verb == "enable":
         return "follows its schedule" + (" after `skipjack release`: this worker is held" if held else "")
-    if order.verb in ("stop", "disable"):
+    if order.verb in _OFF:
         words = "paused until `skipjack start`" if order.verb == "stop" else "disabled until `skipjack enable`"
         return f"{words}; its run is being ended" if at_work else words
     if not at_work:

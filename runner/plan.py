@@ -249,6 +249,10 @@ class Plan:
         row = self._connection.execute(f"{_PLANNED} WHERE name = ?", (name,)).fetchone()
         return _planned(row) if row else None
 
+    def has(self, name: str) -> bool:
+        """Tell whether this worker has a mirror of that name."""
+        return self._connection.execute("SELECT 1 FROM mirror WHERE name = ?", (name,)).fetchone() is not None
+
     def renamed(self) -> list[Planned]:
         """The mirrors that had other names before, with those former names alone that no other one has here now."""
         query = "SELECT name, formerly FROM mirror WHERE formerly <> ''"

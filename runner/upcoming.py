@@ -5,7 +5,7 @@ import time
 from datetime import datetime, tzinfo
 from typing import Any, NamedTuple
 
-from runner import hold, journal, renames, schedule, trial, unenforced, unit_health
+from runner import hold, journal, leftover, renames, schedule, trial, unenforced, unit_health
 from runner.journal import Journal
 from runner.output import say
 from runner.places import Places
@@ -84,10 +84,19 @@ def _look(settings: RunnerSettings, now: float) -> tuple[list[Row], Rules, list[
         held = hold.is_held(opened.header, book)
         mirrors, world = schedule.world(opened, states, book.orders(), held=held)
         rows = [_with_refusal(row, book) for row in rows_of(mirrors, world, now)]
+        rows += _rows_left(leftover.find(opened, [each.mirror for each in book.active()]), world, now)
+        rows.sort(key=lambda row: _URGENCY[row.waits_for])
         problems = [f"{place}: {what} {todo}" for mirror, place, what, todo in opened.header.problems if mirror is None]
         for names, why in unenforced.memory_limits(settings, (planned.mirror for planned in opened.mirrors())):
             problems.append(f"`memory_limit` of {_names(names)} is not enforced: {why}")
     return rows, world.rules, problems
+
+
+def _rows_left(names: list[str], world: World, now: float) -> list[Row]:
+    """Runs under way of mirrors that this worker no longer has."""
+    rows = [_row(Due(name, 0), world, now, waits=False) for name in names]
+    more = "this worker no longer has the mirror, and `skipjack stop` ends its run"
+    return [row._replace(why=f"{row.why}; {more}") for row in rows]
 
 
 def _with_refusal(row: Row, book: Journal) -> Row:

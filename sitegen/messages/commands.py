@@ -12,6 +12,9 @@ START, STOP, DISABLE, ENABLE, RESTART, RELOAD, PING = (
 OF_WORKERS = frozenset({RELOAD, PING})
 """Kinds that concern a worker and none of its mirrors."""
 
+OFF = frozenset({STOP, DISABLE})
+"""Kinds that end a run under way, also one of a mirror that the worker no longer has."""
+
 QUEUED, DELIVERED, EXPIRED, DONE = "queued", "delivered", "expired", "done"
 OPEN = (QUEUED, DELIVERED)
 """States of a command whose end nobody has told yet."""
@@ -71,7 +74,7 @@ def order_of(plain: Mapping[str, Any]) -> Order:
         raise Refused(422, f"$.mirrors: name the mirrors to {order.kind}")
     if order.force and order.kind != START:
         raise Refused(422, f"$.force: only a start can be forced, and no {order.kind}")
-    if order.note and order.kind not in (STOP, DISABLE):
+    if order.note and order.kind not in OFF:
         raise Refused(422, f"$.note: only a stop and a disable have a note, and no {order.kind}")
     return order
 

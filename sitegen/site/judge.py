@@ -290,7 +290,11 @@ def _workers(
     facts: Facts, views: Iterable[MirrorView], hosts: Mapping[str, _Host], now: float
 ) -> tuple[WorkerView, ...]:
     states = {state.name: state for state in facts.workers}
+    carried = [
+        (copy.worker, name) for view in views for copy in view.copies for name in (view.name, *copy.definition.formerly)
+    ]
     mirrors = Counter([copy.worker for view in views for copy in view.copies])
+    left = {key for key, status in facts.statuses.items() if status.status in ACTIVE}.difference(carried)
     return tuple(
         WorkerView(
             name,
@@ -301,6 +305,7 @@ def _workers(
             _standing(facts, states.get(name)),
             mirrors[name],
             _clock(states.get(name), now),
+            frozenset([mirror for worker, mirror in left if worker == name]),
         )
         for name, host in sorted(hosts.items())
     )

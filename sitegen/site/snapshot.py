@@ -83,7 +83,8 @@ class Clock(NamedTuple):
 class WorkerView(NamedTuple):
     """A worker as people see it; never heard of without `state`, and with nothing to follow without `standing`.
 
-    `clock` is there for a while after times of its clock were not believed.
+    `clock` is there for a while after times of its clock were not believed. `left` are mirrors that it no longer has
+    and whose runs there are still under way.
     """
 
     name: str
@@ -94,6 +95,7 @@ class WorkerView(NamedTuple):
     standing: str | None
     mirrors: int
     clock: Clock | None = None
+    left: frozenset[str] = frozenset()
 
 
 class Snapshot(NamedTuple):

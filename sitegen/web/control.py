@@ -12,10 +12,14 @@ from sitegen.web.current import Current
 
 
 class Fleet(NamedTuple):
-    """The mirrors of each of our own workers, and who is a worker of tunasync, as of a change."""
+    """The mirrors of each of our own workers, and who is a worker of tunasync, as of a change.
+
+    `to_be_ended` has beside them those that a worker no longer has and whose runs are still under way.
+    """
 
     changes: int
     carried: dict[str, frozenset[str]]
+    to_be_ended: dict[str, frozenset[str]]
     foreign: frozenset[str]
 
 
@@ -31,7 +35,7 @@ class Control:
         fleet = self._fleet()
         if order.worker is not None and order.worker in fleet.foreign:
             raise Refused(409, f"{order.worker} is a worker of tunasync: it takes commands by `POST /cmd` alone")
-        return commands.targets(order, fleet.carried)
+        return commands.targets(order, fleet.to_be_ended if order.kind in commands.OFF else fleet.carried)
 
     def carried(self) -> dict[str, frozenset[str]]:
         """The mirrors of each of our own workers."""
@@ -62,4 +66,6 @@ def _fleet(snapshot: Snapshot) -> Fleet:
         for copy in mirror.copies:
             found.setdefault(copy.worker, set()).add(mirror.name)
     carried = {worker: frozenset(mirrors) for worker, mirrors in found.items() if worker not in foreign}
-    return Fleet(snapshot.changes, carried, foreign)
+    left = {worker.name: worker.left for worker in snapshot.workers}
+    to_be_ended = {worker: mirrors | left.get(worker, frozenset()) for worker, mirrors in carried.items()}
+    return Fleet(snapshot.changes, carried, to_be_ended, foreign)
