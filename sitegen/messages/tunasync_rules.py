@@ -38,11 +38,13 @@ class Job(NamedTuple):
 
     `override` is a `schemas.report.Override` as JSON can hold it. It counts while the job has the status that it is
     about, and is kept until a run begins: a Go worker that disables a job may report the end of its run in between.
+    `unconfirmed` is what was shown before a command of which nobody knows whether it took effect.
     """
 
     told: dict[str, Any]
     run: int
     override: dict[str, Any] | None = None
+    unconfirmed: dict[str, Any] | None = None
 
 
 class Message(NamedTuple):

@@ -1,7 +1,7 @@
 """The rows of Go workers' jobs: what is told again of them, read, written, and what pages need of it."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 from sqlalchemy import Connection, select
@@ -44,16 +44,30 @@ def write(tx: Connection, jobs: Iterable[Job]) -> None:
 
 
 def otherwise_scheduled(tx: Connection, worker: str, times: Mapping[str, str]) -> list[Job]:
-    """The jobs of a worker whose next run is not that of a complete schedule. A worker sends one after each run, and
-    most times are the same, so the other jobs are not decoded."""
+    """The jobs of a worker whose next run is not that of a complete schedule, or with a command that is not confirmed.
+    A worker sends one after each run, and most times are the same, so the other jobs are not decoded."""
+    return _of_worker(
+        tx, worker, lambda mirror, text: not _is_scheduled(text, times.get(mirror, ZERO_RFC3339)) or _is_unsure(text)
+    )
+
+
+def unconfirmed(tx: Connection, worker: str) -> list[Job]:
+    """The jobs of a worker with a command that is not confirmed."""
+    return _of_worker(tx, worker, lambda _mirror, text: _is_unsure(text))
+
+
+def _of_worker(tx: Connection, worker: str, is_wanted: Callable[[str, object], bool]) -> list[Job]:
     rows = tx.exec_driver_sql(_OF_WORKER[tx.dialect.name], (worker,)).all()
-    other = [row for row in rows if not _is_scheduled(row[1], times.get(row[0], ZERO_RFC3339))]
-    return list(damage.sound(partial(read, worker, *row) for row in other))
+    return list(damage.sound(partial(read, worker, *row) for row in rows if is_wanted(*row)))
 
 
 def _is_scheduled(text: object, at: str) -> bool:
     """Whether a document has a next run. A text in it can have no quotes as these, because JSON escapes them."""
     return isinstance(text, str) and f'"next_schedule": "{at}"' in text
+
+
+def _is_unsure(text: object) -> bool:
+    return isinstance(text, str) and '"unconfirmed": {' in text
 
 
 def sizes(

@@ -3,6 +3,7 @@
 A status goes the way of our own workers' reports, in the same transaction, so nothing else has to know of Go.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -11,7 +12,7 @@ from sqlalchemy import Connection, Table, delete, insert, select, update
 from schemas.names import is_name
 from schemas.report import CHANGE, Envelope, MirrorStatus, Report
 from schemas.states import DISABLED
-from sitegen.messages import tunasync_rules
+from sitegen.messages import tunasync_marks, tunasync_rules
 from sitegen.messages.envelope import Refused
 from sitegen.messages.model import TUNASYNC, Delivery, Entry
 from sitegen.messages.tunasync_rules import Job, stamp
@@ -29,7 +30,8 @@ def register(tx: Connection, name: str, url: str, now: int) -> dict[str, str]:
         raise Refused(400, f"{name} is a worker of Skipjack; delete it first if it shall be one of tunasync")
     tx.execute(delete(tunasync_workers).where(tunasync_workers.c.name == name))
     tx.execute(insert(tunasync_workers).values(name=name, **row))
-    _deliver(tx, name, now)
+    # One that starts asks for its jobs and leaves those alone that are switched off.
+    _write(tx, name, now, list(map(tunasync_marks.confirmed, tunasync_rows.unconfirmed(tx, name))))
     tunasync_rejected.clear(tx, name)
     if journal is None:  # whoever remembers one of this name that was deleted shall not go on with that
         new = update(tables.workers).where(tables.workers.c.name == name)
@@ -52,39 +54,48 @@ def alter(
     return job.told
 
 
-def replace_status(
-    opened: Store, worker: str, mirror: str, expected: str | None, changed: dict[str, Any]
-) -> dict[str, Any] | None:
-    """Put something else into a job that still has the `expected` status, or any without one; `override` among it is
-    who switched the job off.
+def replace(opened: Store, worker: str, mirror: str, expected: str | None, change: Callable[[Job], Job]) -> Job | None:
+    """Change a job that still has the `expected` status, or any without one.
 
-    Returns what stood there; None when there is no such job. It is no sign of life of the worker.
+    Returns what it was; None when there is no such job. It is no sign of life of the worker.
     """
     with opened.transaction(writing=True) as tx:
         before = _told(tx, worker, mirror)
         if before is None or expected not in (None, before.told["status"]):
             return None
-        seen = tx.execute(select(tables.workers.c.last_seen).where(tables.workers.c.name == worker)).scalar() or 0
-        after = {"override": before.override} | before.told | changed
-        override = after.pop("override")
-        job = before._replace(told=after, override=override)
-        tunasync_rows.write(tx, [job])
-        _deliver(tx, worker, int(seen * 1e9), tunasync_rules.status_of(job))
-    return {key: before.override if key == "override" else before.told[key] for key in changed}
+        job = change(before)
+        if job != before:
+            seen = tx.execute(select(tables.workers.c.last_seen).where(tables.workers.c.name == worker)).scalar() or 0
+            _write(tx, worker, int(seen * 1e9), [job])
+    return before
 
 
 def schedule(tx: Connection, worker: str, times: dict[str, str], now: int) -> None:
-    """Keep when runs are due: a mirror that is not listed is not scheduled. Unknown ones are passed over."""
+    """Keep when runs are due: a mirror that is not listed is not scheduled. Unknown ones are passed over.
+
+    A worker schedules no job that is switched off, so the list tells what became of commands that are not confirmed.
+    """
     _be_known(tx, worker)
     changed = [
-        job._replace(told=job.told | {"next_schedule": times.get(job.told["name"], tunasync_rules.ZERO_RFC3339)})
+        _scheduled(job, times.get(job.told["name"], tunasync_rules.ZERO_RFC3339))
         for job in tunasync_rows.otherwise_scheduled(tx, worker, times)
     ]
-    tunasync_rows.write(tx, changed)
     seen = update(tunasync_workers).where(tunasync_workers.c.name == worker)
     tx.execute(seen.values(last_online=stamp(now)))
-    _deliver(tx, worker, now, *map(tunasync_rules.status_of, changed))
+    _write(tx, worker, now, changed)
     tunasync_rejected.replace(tx, worker, (name for name in times if name and not is_name(name)))
+
+
+def _scheduled(job: Job, at: str) -> Job:
+    is_due = at != tunasync_rules.ZERO_RFC3339
+    known = tunasync_marks.contradicted(job) if is_due else tunasync_marks.confirmed(job)
+    return known._replace(told=known.told | {"next_schedule": at})
+
+
+def _write(tx: Connection, worker: str, now: int, jobs: list[Job]) -> None:
+    """Keep jobs, and let pages know."""
+    tunasync_rows.write(tx, jobs)
+    _deliver(tx, worker, now, *map(tunasync_rules.status_of, jobs))
 
 
 def forget(tx: Connection, worker: str, by: Entry) -> None:
@@ -169,10 +180,9 @@ def _job(tx: Connection, worker: str, mirror: str) -> Job | None:
 
 def _keep(tx: Connection, job: Job, now: int) -> None:
     worker = job.told["worker"]
-    tunasync_rows.write(tx, [job])
     seen = update(tunasync_workers).where(tunasync_workers.c.name == worker)
     tx.execute(seen.values(last_online=stamp(now)))
-    _deliver(tx, worker, now, tunasync_rules.status_of(job))
+    _write(tx, worker, now, [job])
 
 
 def _deliver(tx: Connection, worker: str, now: int, *statuses: MirrorStatus) -> None:

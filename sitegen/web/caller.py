@@ -22,27 +22,35 @@ class NotReached(Exception):  # noqa: N818 - it is what happened to the call
 
 
 class NotConfirmed(Exception):  # noqa: N818 - it is what happened to the call
-    """The worker has the command, but its answer did not come in time; says why."""
+    """The worker may have the command, but has not answered it; says why."""
+
+
+_OF_GATEWAYS = frozenset({502, 503, 504})
+"""What a proxy answers that has lost the worker, whose own program answers nothing of the kind."""
 
 
 def post(url: str, content: Mapping[str, Any], accepted: Collection[int] = (200,), ca_cert: str | None = None) -> None:
-    """Post JSON; NotReached unless the answer's status is `accepted`, NotConfirmed when no answer came in time.
+    """Post JSON; returns when the worker's answer has an `accepted` status.
 
-    `ca_cert` is the file of the authority that signed the certificate, None for a public one.
+    NotReached when there was no connection or the worker refuses; NotConfirmed when the request may have arrived and no
+    answer of the worker's came. `ca_cert` is the file of the authority that signed the certificate, None for a public
+    one.
     """
     place = urlsplit(url)
     try:
         connection = _connection(place, ca_cert)
     except (ValueError, OSError) as error:
         raise NotReached(str(error)) from error
+    target = (place.path or "/") + (f"?{place.query}" if place.query else "")
+    if not (target.isascii() and target.isprintable()) or " " in target:
+        raise NotReached(f"its URL has characters that need percent-encoding: {target!a}")
     try:
-        target = (place.path or "/") + (f"?{place.query}" if place.query else "")
-        connection.request("POST", target, json.dumps(content), {"Content-Type": "application/json; charset=utf-8"})
-        status = _status(connection)
-    except (OSError, http.client.HTTPException) as error:
-        raise NotReached(str(error) or type(error).__name__) from error
+        _open(connection)
+        status = _answered(connection, target, content)
     finally:
         connection.close()
+    if status in _OF_GATEWAYS:
+        raise NotConfirmed(f"a proxy on the way answered {status}")
     if status not in accepted:
         raise NotReached(f"it answered {status}")
 
@@ -58,10 +66,18 @@ def _connection(place: SplitResult, ca_cert: str | None) -> http.client.HTTPConn
     return http.client.HTTPSConnection(host, place.port, timeout=TIMEOUT, context=trusted)
 
 
-def _status(connection: http.client.HTTPConnection) -> int:
-    """The status of the answer to a request that was sent.
+def _open(connection: http.client.HTTPConnection) -> None:
+    """Connect, and shake hands over TLS; until then nothing of the request is on its way."""
+    try:
+        connection.connect()
+    except (OSError, ValueError) as error:  # a ValueError when no name server can be asked for such a name
+        raise NotReached(str(error) or type(error).__name__) from error
 
-    The answer as a whole has TIMEOUT: the socket's own limit is for each piece of it.
+
+def _answered(connection: http.client.HTTPConnection, target: str, content: Mapping[str, Any]) -> int:
+    """Send the request and return the status of the answer.
+
+    Both as a whole have TIMEOUT: the socket's own limit is for each piece of them.
     """
     expired = threading.Event()
 
@@ -75,11 +91,15 @@ def _status(connection: http.client.HTTPConnection) -> int:
     timer.start()
     late = NotConfirmed(f"the worker did not answer within {TIMEOUT:g} s")
     try:
+        connection.request("POST", target, json.dumps(content), {"Content-Type": "application/json; charset=utf-8"})
         status = connection.getresponse().status
     except (OSError, http.client.HTTPException) as error:
         if expired.is_set() or isinstance(error, TimeoutError):
             raise late from error
-        raise
+        what = (
+            f"the connection broke: {error}" if isinstance(error, OSError) else "the answer was cut off or is not HTTP"
+        )
+        raise NotConfirmed(what) from error
     finally:
         timer.cancel()
     if expired.is_set():  # what was read may look whole

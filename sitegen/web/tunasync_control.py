@@ -1,6 +1,6 @@
 """Tunasync's `POST /cmd`: for our own workers a command like any other, for those of tunasync a call to their URL."""
 
-from typing import Any
+from collections.abc import Callable
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -8,11 +8,11 @@ from starlette.responses import Response
 from schemas.addresses import without_secrets
 from schemas.records import TunasyncAccess
 from schemas.states import DISABLED, PAUSED
-from sitegen.messages import commands, tunasync_rules
+from sitegen.messages import commands, tunasync_marks, tunasync_rules
 from sitegen.messages.commands import DONE, EXPIRED, Order
 from sitegen.messages.envelope import Refused
 from sitegen.messages.model import Entry
-from sitegen.messages.tunasync_rules import Message
+from sitegen.messages.tunasync_rules import Job, Message
 from sitegen.storage import audit_store, tunasync_store
 from sitegen.storage.store import Store
 from sitegen.web import caller, endpoint
@@ -118,27 +118,30 @@ class TunasyncControl:
             accepted = _RELOADED if verb == commands.RELOAD and not mirror else (200,)
             caller.post(url, plain, accepted, self._ca_cert)
         except caller.NotConfirmed as error:
-            unconfirmed = f"{verb} was sent to worker {worker}, but is not confirmed: {error}"
+            text = tunasync_marks.note(verb, worker, who.at, str(error))
             if before:
-                self._correct(worker, mirror, verb, {"error_msg": unconfirmed})
-            return unconfirmed
+                self._correct(worker, mirror, verb, lambda job: tunasync_marks.unconfirmed(job, before, text))
+            return text
         except caller.NotReached as error:
             if before:
-                self._correct(worker, mirror, verb, before)
+                self._correct(worker, mirror, verb, lambda job: tunasync_marks.taken_back(job, before))
             raise Refused(502, f"post command to worker {worker}({shown}) fail: {error}") from error
+        if before:
+            self._correct(worker, mirror, verb, tunasync_marks.confirmed)
         return ""
 
-    def _mark(self, worker: str, mirror: str, verb: str, who: Entry) -> dict[str, Any] | None:
-        """Show a job as held before its worker is called; returns what was shown before.
+    def _mark(self, worker: str, mirror: str, verb: str, who: Entry) -> Job | None:
+        """Show a job as held before its worker is called; returns what it was.
 
         A worker answers after its hooks, and what it reports meanwhile is newer than the mark.
         """
         status = _MARKED.get(verb)
         if not status:
             return None
-        mark = {"status": status, "override": tunasync_rules.override_of(status, who.at, who.who)}
-        return tunasync_store.replace_status(self._store, worker, mirror, None, mark)
+        return tunasync_store.replace(
+            self._store, worker, mirror, None, lambda job: tunasync_marks.marked(job, status, who.at, who.who)
+        )
 
-    def _correct(self, worker: str, mirror: str, verb: str, shown: dict[str, Any]) -> None:
-        """Put something else into a job that still has our mark."""
-        tunasync_store.replace_status(self._store, worker, mirror, _MARKED[verb], shown)
+    def _correct(self, worker: str, mirror: str, verb: str, change: Callable[[Job], Job]) -> None:
+        """Change a job that still has our mark."""
+        tunasync_store.replace(self._store, worker, mirror, _MARKED[verb], change)

@@ -1,0 +1,53 @@
+"""How a job of a Go worker is shown while a command that switches it off is under way, and what its end makes of it.
+
+A job is marked before its worker is called, because the worker answers only after its hooks. When no clear answer
+comes, the mark stays with a note, until the worker says something that confirms or contradicts it. All of it is pure.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sitegen.messages.tunasync_rules import Job, override_of
+
+
+def marked(job: Job, status: str, since: float, by: str) -> Job:
+    """The job as one that is switched off."""
+    return job._replace(told=job.told | {"status": status}, override=override_of(status, since, by))
+
+
+def note(verb: str, worker: str, at: float, why: str) -> str:
+    """What is said of a command that may have been carried out or not."""
+    moment = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return f"{verb} was sent to worker {worker} at {moment}, but is not confirmed: {why}"
+
+
+def unconfirmed(job: Job, before: Job, text: str) -> Job:
+    """The marked job with a note; it remembers what it was `before` the first command that was not confirmed."""
+    shown = before.unconfirmed or {**_shown(before), "override": before.override}
+    override = job.override and job.override | {"reason": text}
+    return job._replace(told=job.told | {"error_msg": text}, override=override, unconfirmed=shown)
+
+
+def confirmed(job: Job) -> Job:
+    """The job without its note: it is switched off."""
+    if job.unconfirmed is None:
+        return job
+    told = job.told | {"error_msg": job.unconfirmed["error_msg"]}
+    return job._replace(told=told, override=job.override and job.override | {"reason": ""}, unconfirmed=None)
+
+
+def contradicted(job: Job) -> Job:
+    """The job as it was before a command that has had no effect."""
+    if job.unconfirmed is None:
+        return job
+    was = {key: value for key, value in job.unconfirmed.items() if key != "override"}
+    return job._replace(told=job.told | was, override=job.unconfirmed["override"], unconfirmed=None)
+
+
+def taken_back(job: Job, before: Job) -> Job:
+    """The job without a mark that its worker refused."""
+    return job._replace(told=job.told | _shown(before), override=before.override, unconfirmed=before.unconfirmed)
+
+
+def _shown(job: Job) -> dict[str, Any]:
+    return {key: job.told[key] for key in ("status", "error_msg")}
