@@ -63,7 +63,8 @@ class Followed(NamedTuple):
 def follow(settings: RunnerSettings, *, again: bool = False, accept_rewrite: bool = False) -> Followed:
     """Bring the plan to the newest revision; SkipjackError when it cannot be had or this worker is not in it.
 
-    When the fetch fails, a plan that cannot be used is rebuilt from the revision that was fetched last.
+    When the fetch fails, a plan that cannot be used, or that was made with other settings or another policy, or before
+    files of a renamed mirror were moved, is rebuilt from the revision that was fetched last.
     `again` writes the plan even if nothing changed; `accept_rewrite` takes a history without the revision in force.
     """
     places = Places(settings.state_dir)
@@ -90,13 +91,13 @@ def draft(settings: RunnerSettings, places: Places) -> Followed:
 def _follow(settings: RunnerSettings, places: Places, *, again: bool, accept_rewrite: bool) -> Followed:
     old = _held_at_once(settings, places, _former(places))
     applied = old.header.revision if old and not accept_rewrite else None
-    revision, failure = _fetched(settings, places, old, applied, again=again)
-    if failure:
-        log(f"warning: {failure}", about="follow")
     known = f"{VERSION} {settings!r} {load_policy(Path(settings.policy))!r}"
     fingerprint = hashlib.sha256(known.encode()).hexdigest()  # the repository's address may hold a password
-    before = (old.header.seen, old.header.fingerprint, old.header.unmoved) if old else None
-    if old and not again and before == (revision.commit, fingerprint, former.unmoved(list(old.mirrors.values()))):
+    is_current = not again and old is not None and _is_current(old, fingerprint)
+    revision, failure = _fetched(settings, places, old, applied, rebuild=not is_current)
+    if failure:
+        log(f"warning: {failure}", about="follow")
+    if old and is_current and old.header.seen == revision.commit:
         return _answer(old.header, changed=False, mirrors=len(old.mirrors))
     for what, todo in policy_lists.warnings(load_policy(Path(settings.policy))):
         log(f"warning: {what} {todo}", about="follow")
@@ -109,6 +110,12 @@ def _follow(settings: RunnerSettings, places: Places, *, again: bool, accept_rew
     kept = {name for each in mirrors for name in (each.mirror.name, *each.mirror.formerly)}
     places.forget_deletions(kept.union(_left_at_work(places, mirrors)))
     return _answer(header, changed=True, mirrors=len(mirrors))._replace(fetched=not failure)
+
+
+def _is_current(old: "_Former", fingerprint: str) -> bool:
+    """Whether nothing on this machine has changed since the plan was made."""
+    unmoved = former.unmoved(list(old.mirrors.values()))
+    return (old.header.fingerprint, old.header.unmoved) == (fingerprint, unmoved)
 
 
 def _try_again(places: Places, mirrors: list[Planned], moved: set[str]) -> None:
@@ -143,14 +150,14 @@ def _held_at_once(settings: RunnerSettings, places: Places, old: "_Former | None
 
 
 def _fetched(
-    settings: RunnerSettings, places: Places, old: "_Former | None", applied: str | None, *, again: bool
+    settings: RunnerSettings, places: Places, old: "_Former | None", applied: str | None, *, rebuild: bool
 ) -> tuple[Revision, str]:
-    """The newest revision; or the one that was fetched last and why, if the plan must be made and the fetch fails."""
+    """The newest revision; or the one that was fetched last and why, to `rebuild` the plan when the fetch fails."""
     checkout = Path(places.checkout)
     try:
         return repository.fetch(settings.repository, checkout, applied), ""
     except repository.Unfetched as error:
-        if old is None or again:
+        if rebuild:
             with suppress(SkipjackError):
                 return repository.fetched_last(settings.repository, checkout, applied), str(error)
         state = "What was applied before stays in force." if old else _NO_PLAN

@@ -354,9 +354,11 @@ def test_without_the_remote_a_plan_that_cannot_be_used_is_rebuilt_from_the_check
     assert worker.states() == {"a": "success"}
 
 
-def test_without_the_remote_a_usable_plan_stays_as_it_is_unless_it_is_to_be_rebuilt(worker: Worker) -> None:
+def test_without_the_remote_a_usable_plan_stays_as_it_is_unless_it_is_to_be_rebuilt(
+    worker: Worker, tmp_path: Path
+) -> None:
     place = worker.state / "plan.db"
-    lose_the_remote(worker)
+    (tmp_path / "x/config.git").rename(tmp_path / "x/away")
     before = place.stat().st_ino
 
     plain = worker.command("follow", check=False)

@@ -1,7 +1,9 @@
 """What follow does when definitions of two revisions meet in one plan."""
 
+import contextlib
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,14 @@ def repository(tmp_path: Path) -> ConfigRepository:
 @pytest.fixture
 def worker(tmp_path: Path, repository: ConfigRepository) -> Worker:
     return Worker(tmp_path / "w", "w1", repository.url)
+
+
+@contextlib.contextmanager
+def without_remote(repository: ConfigRepository) -> Iterator[None]:
+    """Keep the remote repository out of reach for a while."""
+    away = repository.remote.rename(repository.remote.with_suffix(".away"))
+    yield
+    away.rename(repository.remote)
 
 
 def after(worker: Worker) -> dict[str, tuple[str, ...]]:
@@ -170,8 +180,10 @@ def test_files_are_found_where_they_were_before_a_rename_set_another_folder(
     assert move in worker.command("run", "new", check=False).stderr
     assert worker.states() == {"new": "refused"}
     subprocess.run(move, shell=True, check=True)
-    worker.command("follow")
-    assert worker.states() == {"new": "queued"}, "it does not back off any more"
+    with without_remote(repository):
+        done = worker.command("follow", check=False)
+    assert (done.returncode, "the plan was rebuilt from revision" in done.stderr) == (1, True), done.stderr
+    assert worker.states() == {"new": "queued"}, "it does not back off any more, although nothing could be fetched"
     assert problems(worker).endswith(" is in force already, with 1 mirror for w1\n")
     worker.command("run", "new")
     assert (new / "file").exists()
@@ -293,6 +305,22 @@ def test_a_worker_whose_name_left_the_list_syncs_nothing_and_says_so(
     worker.command("follow")
     with plan.opened(Places(str(worker.state)).plan) as opened:
         assert [each.mirror.name for each in opened.mirrors()] == ["a"]
+
+
+def test_a_policy_that_forbids_more_counts_although_nothing_can_be_fetched(
+    repository: ConfigRepository, worker: Worker
+) -> None:
+    repository.commit({"a.yml": "retry: 1\n"}, "Begin")
+    worker.command("follow")
+    with without_remote(repository):
+        assert "What was applied before stays in force." in worker.command("follow", check=False).stderr
+        policy = worker.folder / "policy.yml"
+        policy.write_text(f"{policy.read_text()}programs: []\n")
+        told = worker.command("follow", check=False).stderr
+        assert "a.yml: " in told and "the plan was rebuilt from revision" in told
+        with plan.opened(Places(str(worker.state)).plan) as opened:
+            assert opened.mirrors() == []
+        assert "rebuilt" not in worker.command("follow", check=False).stderr, "once is enough"
 
 
 def test_what_a_killed_run_of_a_removed_mirror_left_is_removed(repository: ConfigRepository, worker: Worker) -> None:
