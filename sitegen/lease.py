@@ -35,13 +35,22 @@ _log = logging.getLogger(__name__)
 
 
 class Lease:
-    """A turn, from entering it. `wake` is called in a thread when pages have to change, and when the turn is over."""
+    """A turn, from entering it. `wake` is called in a thread when pages have to change, and when the turn is over;
+    `standing_by` with the reason while it is waited for."""
 
-    def __init__(self, dialect: Postgresql, wake: Callable[[], None], *, wait: bool) -> None:
+    def __init__(
+        self,
+        dialect: Postgresql,
+        wake: Callable[[], None],
+        *,
+        wait: bool,
+        standing_by: Callable[[str], None] = lambda _why: None,
+    ) -> None:
         self._place = dialect.place
         self._engine = dialect.engine()
         self._wake = wake
         self._wait = wait
+        self._standing_by = standing_by
         self._until = 0.0
         self._renewing = threading.Lock()
         self._changes: object = None
@@ -91,6 +100,7 @@ class Lease:
                 raise SkipjackError(f"This cannot be published: {why}.", "End it, or leave the publishing to it.")
             if why != said:
                 _log.info("standing by: %s", why)
+                self._standing_by(why)
                 said = why
             time.sleep(BEAT)
 

@@ -17,10 +17,13 @@ class Lost(SkipjackError):  # noqa: N818 - it is what happened to the turn
 
 
 @contextmanager
-def publishing(settings: ManagerSettings, *, wait: bool) -> Iterator[Callable[[], None]]:
+def publishing(
+    settings: ManagerSettings, *, wait: bool, standing_by: Callable[[str], None] = lambda _why: None
+) -> Iterator[Callable[[], None]]:
     """Have the turn to publish; what is given raises Lost once that is over, and is to be called before writing.
 
-    On PostgreSQL another publisher is waited for, unless that is not wanted; in all other cases it is a SkipjackError.
+    On PostgreSQL another publisher is waited for, unless that is not wanted, and `standing_by` is told why; in all
+    other cases it is a SkipjackError.
     """
     if settings.database is None:
         with _alone(settings.state_dir, "publish", "Another publisher is at work", _ONE_PUBLISHES):
@@ -30,7 +33,7 @@ def publishing(settings: ManagerSettings, *, wait: bool) -> Iterator[Callable[[]
     from sitegen.storage import dialects
 
     dialect = dialects.Postgresql(settings.database)
-    with lease.Lease(dialect, partial(poke, settings.run_dir), wait=wait) as turn:
+    with lease.Lease(dialect, partial(poke, settings.run_dir), wait=wait, standing_by=standing_by) as turn:
         yield turn.check
 
 

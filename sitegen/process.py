@@ -11,6 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from sitegen.supervised import NOTIFY_SOCKET
+
 _log = logging.getLogger(__name__)
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
@@ -60,7 +62,10 @@ class Publisher:
     def _start(self) -> "subprocess.Popen[bytes]":
         # Nothing is written to the pipe: its end tells the child that we are gone, even after SIGKILL.
         # A session of its own keeps Ctrl-C for us, who then end it.
-        return subprocess.Popen(self._command, stdin=subprocess.PIPE, start_new_session=True)  # noqa: S603 - our own program
+        environment = {key: value for key, value in os.environ.items() if key != NOTIFY_SOCKET}
+        return subprocess.Popen(  # noqa: S603 - our own program
+            self._command, stdin=subprocess.PIPE, start_new_session=True, env=environment
+        )
 
 
 def next_pause(pause: float, lived: float) -> float:

@@ -34,6 +34,9 @@ AT_MOST = 60.0
 
 _RETRY = 5.0
 
+AT_WORK = "keeping the site up to date"
+"""What the service manager shows of a publisher that has the turn."""
+
 _M_ARENA_MAX = -8
 """How glibc calls the number of places that threads have their memory from."""
 
@@ -95,17 +98,24 @@ class Publisher:
 
 
 def publish(settings: ManagerSettings, *, once: bool) -> None:
-    """Publish until a signal ends it, or once. Whoever has lost the turn waits for the next one."""
+    """Publish until a signal ends it, or once. Whoever has lost the turn waits for the next one.
+
+    A turn that is waited for may come in a year, so standing by counts as started and says so.
+    """
+    files.require_writable(settings.site_dir)
     with Store(settings.state_dir, settings.database, settings.site_dir) as store:
-        supervised.ready()  # a turn that is waited for may come in a year
         while True:
             try:
-                with locks.publishing(settings, wait=not once) as check:
+                with locks.publishing(settings, wait=not once, standing_by=_stand_by) as check:
                     return _publish(settings, store, check, once=once)
             except locks.Lost as error:
                 if once:
                     raise
                 _log.error("%s", error)
+
+
+def _stand_by(why: str) -> None:
+    supervised.ready(f"standing by: {why}")
 
 
 def _publish(settings: ManagerSettings, store: Store, check: Callable[[], None], *, once: bool) -> None:
@@ -123,6 +133,7 @@ def _publish(settings: ManagerSettings, store: Store, check: Callable[[], None],
             _share_memory()
             follower.start(partial(poke, settings.run_dir))
             stack.callback(follower.end)
+        supervised.ready(AT_WORK)
         _publish_forever(publisher, listener, check)
 
 
@@ -178,5 +189,7 @@ def _pause(publisher: Publisher) -> float:
         raise
     except SkipjackError as error:
         _log.error("The site could not be published, the next try is in %g s: %s", _RETRY, error)
+        supervised.status(f"the site could not be published: {error}")
         return _RETRY
+    supervised.status(AT_WORK)
     return AT_MOST if changes_at is None else min(AT_MOST, max(0.0, changes_at - now))

@@ -6,6 +6,7 @@ Both follow systemd's documented interface, sd_listen_fds(3) and sd_notify(3), w
 import contextlib
 import os
 import socket
+from functools import lru_cache
 
 _FIRST = 3
 """The descriptor of the first socket that is handed over."""
@@ -24,11 +25,25 @@ def inherited() -> socket.socket | None:
     return socket.socket(fileno=_FIRST)
 
 
-def ready() -> None:
-    """Tell the service manager, if there is one that wants to know, that the program does its work from now on."""
-    place = os.environ.pop("NOTIFY_SOCKET", "")
+NOTIFY_SOCKET = "NOTIFY_SOCKET"
+"""The variable that names the service manager's socket. It is for this process alone, so a child goes without it."""
+
+
+def ready(status: str = "") -> None:
+    """Tell the service manager that the program has started and does its work, or what `status` says, from now on."""
+    _tell(os.environ.get(NOTIFY_SOCKET), f"READY=1\nSTATUS={status}" if status else "READY=1")
+
+
+def status(text: str) -> None:
+    """Tell the service manager what the program is at; `systemctl status` shows it."""
+    _tell(os.environ.get(NOTIFY_SOCKET), f"STATUS={text}")
+
+
+@lru_cache(maxsize=1)  # what was said last is not said again
+def _tell(place: str | None, text: str) -> None:
+    """Say something to the service manager, if there is one that wants to know."""
     if not place:
         return
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
         sender.connect("\0" + place[1:] if place.startswith("@") else place)
-        sender.sendall(b"READY=1")
+        sender.sendall(text.encode())

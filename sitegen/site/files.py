@@ -4,6 +4,7 @@ Everything happens relative to open directories and without following symbolic l
 cannot lead a write elsewhere.
 """
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -28,6 +29,30 @@ _TOGETHER = 200
 """Files that are made durable together; each is open until then."""
 
 _BLOCK = 64 * 1024
+
+_FOLDERS = ("mirrors", "static")
+"""What is below the site's folder."""
+
+
+def require_writable(site_dir: str) -> None:
+    """SkipjackError when nothing could ever be written to the site's folder, or be made where it shall be.
+
+    A full disk is no reason: it may have room later.
+    """
+    place = Path(os.path.realpath(site_dir))
+    while not os.path.lexists(place):
+        place = place.parent
+    for folder in (place, *(place / name for name in _FOLDERS)):
+        if os.path.lexists(folder):
+            _require_writable(folder)
+
+
+def _require_writable(folder: Path) -> None:
+    if not folder.is_dir():
+        raise _unusable(str(folder), NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)))
+    if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
+        code = errno.EROFS if os.statvfs(folder).f_flag & os.ST_RDONLY else errno.EACCES
+        raise _unusable(str(folder), OSError(code, os.strerror(code)))
 
 
 def write(site_dir: str, files: Mapping[str, bytes], check: Callable[[], None] = lambda: None) -> int:

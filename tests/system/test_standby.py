@@ -5,6 +5,7 @@ import contextlib
 import http.client
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -108,6 +109,22 @@ def test_the_second_publisher_takes_over_when_the_first_is_killed(
             assert written(one)[-1] <= killed < written(two)[0]
             store.apply([delivery_of(report_of(3, status_of("c")))])
             wait_for(lambda: tells(two, "c"), "and goes on")
+
+
+def test_a_publisher_that_stands_by_has_started_and_says_what_it_waits_for(
+    address: DatabaseAddress, managers: list[Manager], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = managers
+    Store("", address).close()
+    with publishing(one) as first, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
+        wait_for((one.site / "status.json").exists, "the first publishes")
+        told.bind(str(tmp_path / "notify"))
+        told.settimeout(300)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        with publishing(two):
+            assert told.recv(1000).startswith(b"READY=1\nSTATUS=standing by: another publisher is at work on ")
+            end(first)
+            assert told.recv(1000) == b"READY=1\nSTATUS=keeping the site up to date"
 
 
 def test_who_loses_the_connection_stops_before_the_other_begins(

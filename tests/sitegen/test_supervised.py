@@ -1,0 +1,83 @@
+"""What the service manager is told: that a program has started, only once it can do its work, and what it is at."""
+
+import contextlib
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from runner import privileges
+from schemas.errors import SkipjackError
+from sitegen import supervised
+from sitegen.site import files
+from tests.sitegen.kit import PATIENCE, Manager, end, wait_for
+
+AT_WORK = b"READY=1\nSTATUS=keeping the site up to date"
+
+
+@pytest.fixture
+def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """The socket of a service manager, which the programs that are started here know."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        place = str(tmp_path / "notify")
+        listener.bind(place)
+        listener.settimeout(PATIENCE)
+        monkeypatch.setenv(supervised.NOTIFY_SOCKET, place)
+        yield listener
+
+
+def pending(told: socket.socket) -> list[bytes]:
+    """What has been said and not been read yet."""
+    found = []
+    told.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            found.append(told.recv(1000))
+    return found
+
+
+def test_publish_has_started_once_it_has_the_turn(manager: Manager, told: socket.socket) -> None:
+    with manager.popen("publish") as process:
+        try:
+            assert told.recv(1000) == AT_WORK
+            wait_for((manager.site / "status.json").exists, "the site is there")
+            refused = manager.command("publish")
+            assert refused.returncode == 1 and "Another publisher is at work" in refused.stderr
+            assert set(pending(told)) <= {b"STATUS=keeping the site up to date"}, "the second one has not started"
+        finally:
+            end(process)
+
+
+def test_publish_into_a_folder_that_cannot_be_made_fails_at_start(manager: Manager, told: socket.socket) -> None:
+    manager.site.write_text("no folder")
+    done = manager.command("publish")
+    assert done.returncode == 1
+    assert f"The folder {manager.site} cannot be written to: Not a directory. Give the publisher" in done.stderr
+    assert pending(told) == []
+
+
+def test_the_same_is_not_said_twice(told: socket.socket) -> None:
+    for text in ("a", "a", "b", "a"):
+        supervised.status(text)
+    assert [told.recv(100) for _ in range(3)] == [b"STATUS=a", b"STATUS=b", b"STATUS=a"]
+    assert pending(told) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, who may become another user")
+@pytest.mark.parametrize("closed", [".", "mirrors", "static"])
+def test_a_folder_of_another_user_is_named(tmp_path: Path, closed: str) -> None:
+    for folder in (*tmp_path.parents, tmp_path):
+        if folder.is_relative_to("/tmp") and folder != Path("/tmp"):
+            folder.chmod(0o755)
+    site = tmp_path / "site"
+    for name in (".", "mirrors", "static"):
+        (site / name).mkdir(parents=True, exist_ok=True)
+        (site / name).chmod(0o777)
+    with privileges.acting_as("nobody"):
+        files.require_writable(str(site))
+        files.require_writable(str(site / "new" / "one"))
+    (site / closed).chmod(0o755)
+    with privileges.acting_as("nobody"), pytest.raises(SkipjackError, match=r"cannot be written to: Permission denied"):
+        files.require_writable(str(site))
