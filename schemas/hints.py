@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from schemas import rsync_options, rsync_output, rsync_rules
+from schemas import rsync_options, rsync_output, rsync_rules, shell_doubts
 from schemas.problems import shown
 from schemas.records import Mirror
 
@@ -16,6 +16,7 @@ def of_mirrors(mirrors: Iterable[Mirror]) -> list[str]:
 
 
 def _of_mirror(mirror: Mirror) -> Iterator[str]:
+    yield from _command_lines(mirror)
     if mirror.provider == "command":
         if not (mirror.measure_size or mirror.size_pattern or mirror.max_delete == "100%"):
             what = "with `measure_size: false` and no `size_pattern` the deletion guard notices only the loss of"
@@ -29,6 +30,16 @@ def _of_mirror(mirror: Mirror) -> Iterator[str]:
         for option in rsync_options.read(words).named("--max-delete"):
             number = rsync_options.number(option.value or "")
             yield f"`{mirror.name}`: `--max-delete={number}` in `{key}` {_own_limit(mirror, number)}"
+
+
+def _command_lines(mirror: Mirror) -> Iterator[str]:
+    """Doubtful command lines. Those beside a run are often inherited, so they are told without the mirror's name."""
+    for what, todo in shell_doubts.of_lines("command", [mirror.command]):
+        yield f"`{mirror.name}`: {what} {todo}"
+    for key in ("exec_on_success", "exec_on_failure"):
+        lines = [*getattr(mirror, key), *getattr(mirror, f"{key}_extra")]
+        for what, todo in shell_doubts.of_lines(key, lines):
+            yield f"{what} {todo}"
 
 
 def _own_limit(mirror: Mirror, number: int) -> str:

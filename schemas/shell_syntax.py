@@ -1,7 +1,8 @@
 """Shell syntax in a line that no shell reads: the runner splits a line into words and starts the first one.
 
 tunasync does the same, so a redirection or a variable that worked in a terminal reaches the program as a plain word. A
-quoted word is left alone, because a program such as `sh -c` may read it as a script.
+quoted word is left alone, because a program such as `sh -c` may read it as a script. `shell_doubts` has what a program
+may need as it is, such as a pattern with `*`.
 """
 
 import re
@@ -11,12 +12,17 @@ _QUOTED = r"""'[^']*'|"(?:[^"\\]|\\.)*"|\\."""
 _WORD = re.compile(rf"(?:[^\s'\"\\]|{_QUOTED})+", re.DOTALL)
 _PART = re.compile(_QUOTED, re.DOTALL)
 
+_QUOTE, _ESCAPE = "\0", "\1"
+"""What stands for a quoted part and for an escaped character in a word without its quotes."""
+
 _OPERATOR = re.compile(r"&&|\|\||\|&?|;+|&")
 _BEGINNING = re.compile(r"&&|\|\||;")
 _REDIRECTION = re.compile(r"(?:[0-9]*|&)(?:>>?|<{1,3}|<>|>\||[<>]&)(?![A-Za-z0-9_]*=)")
-_REDIRECTION_INSIDE = re.compile(r"[0-9&]?>>?(?=/dev/)")
+_TO_DEVICE = re.compile(r"[0-9&]?>>?(?=/dev/)")
+_REDIRECTION_INSIDE = re.compile(r"[^=]*?(?<![-=<>])(>>?(?![=>0-9])|<(?![=<>!0-9-]))")
+"""A redirection within a word, but not in the value of an option, in `->`, or where versions are compared (`x>=3`)."""
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)\+?=")
-_EXPANSION = re.compile(r"\$(?:[A-Za-z_][A-Za-z0-9_]*|\{[^}]*\}?|\(|[0-9@*#?!$])|`")
+_EXPANSION = re.compile(r"\$(?:\0|[A-Za-z_][A-Za-z0-9_]*|\{[^}]*\}?|\(|[0-9@*#?!$])|`")
 _HOME = re.compile(r"~[a-z0-9_-]*(?=/|$)")
 _SCRIPT_OPTION = re.compile(r"-[a-z]*c")
 _FIND_ACTIONS = frozenset({"-exec", "-execdir", "-ok", "-okdir"})
@@ -29,7 +35,7 @@ _BUILTINS = frozenset({
 """First words that a shell understands, and of which no program exists."""
 _IN_A_SHELL = "Run it in a shell with `sh -c '...'`, or put the line into a script."
 _ELSE_IN_A_SHELL = "Where it is needed, run the line in a shell with `sh -c '...'`, or put it into a script."
-_LOGGED = "what the program prints goes to the mirror's log"
+_REMOVE = f"Remove it: what the program prints goes to the mirror's log. {_ELSE_IN_A_SHELL}"
 
 
 class ShellSyntax(NamedTuple):
@@ -41,30 +47,50 @@ class ShellSyntax(NamedTuple):
 
 def find(line: str) -> ShellSyntax | None:
     """The first shell syntax outside of quotes; None for a line without any, and for one with an open quote."""
-    words = _WORD.findall(line)
-    plain = [_PART.sub("", word) for word in words]
-    if not words or _has_open_quote(line):
+    words, plain = split(line)
+    if not words:
         return None
     if assignment := _ASSIGNMENT.match(plain[0]):
         return ShellSyntax(words[0], f"Set `{assignment[1]}` in `env`.")
     if words[0] in _BUILTINS or plain[0].startswith("("):
         return ShellSyntax(words[0], _IN_A_SHELL)
+    if operator := re.search(r"[;|&]+", plain[0]):
+        return ShellSyntax(operator[0], _IN_A_SHELL)
     found = (_in_word(words[:number], word, plain[number]) for number, word in enumerate(words))
     return next((syntax for syntax in found if syntax), None)
+
+
+def split(line: str) -> tuple[list[str], list[str]]:
+    """The words of a line, and the same without what is in quotes; no words when a quote is open."""
+    if _WORD.sub("", line).strip():
+        return [], []
+    words = _WORD.findall(line)
+    return words, [_PART.sub(lambda part: _ESCAPE if part[0].startswith("\\") else _QUOTE, word) for word in words]
 
 
 def _in_word(before: list[str], word: str, bare: str) -> ShellSyntax | None:
     if (operator := _operator(word, bare)) and not (operator == ";" and _FIND_ACTIONS & set(before)):
         return ShellSyntax(operator, _IN_A_SHELL)
-    if _REDIRECTION.match(word):
-        return ShellSyntax(word, _IN_A_SHELL if "<" in word else f"Remove it: {_LOGGED}. {_ELSE_IN_A_SHELL}")
-    if redirection := _REDIRECTION_INSIDE.search(bare):
-        return ShellSyntax(redirection[0], f"Remove it: {_LOGGED}. {_ELSE_IN_A_SHELL}")
+    if redirection := _redirection(word, bare):
+        return ShellSyntax(redirection, _IN_A_SHELL if "<" in redirection else _REMOVE)
     if expansion := _EXPANSION.search(bare if _is_script(before) else bare + _in_double_quotes(word)):
-        return ShellSyntax(expansion[0], f"Write the value itself. {_ELSE_IN_A_SHELL}")
+        return ShellSyntax(expansion[0].replace(_QUOTE, "'"), f"Write the value itself. {_ELSE_IN_A_SHELL}")
     if home := _HOME.match(word):
         return ShellSyntax(home[0], "Write the whole path.")
+    if "\\\n" in _PART.findall(word):
+        return ShellSyntax("\\", "Remove the backslash at the end of the line.")
+    if before and re.fullmatch("#+", word):
+        return ShellSyntax(word, "Remove the comment, or write it on a line of its own above the key.")
     return None
+
+
+def _redirection(word: str, bare: str) -> str:
+    if _REDIRECTION.match(word):
+        return word
+    if device := _TO_DEVICE.search(bare):
+        return device[0]
+    inside = None if re.search("<.*>", bare) else _REDIRECTION_INSIDE.match(bare)
+    return inside[1] if inside else ""
 
 
 def _in_double_quotes(word: str) -> str:
@@ -72,19 +98,22 @@ def _in_double_quotes(word: str) -> str:
 
 
 def _operator(word: str, bare: str) -> str:
-    """The operator that a word is, or that stands at its beginning or end."""
+    """The operator that a word is, or that stands at its beginning, at its end or, unless in an address, in it."""
     if _OPERATOR.fullmatch(word):
         return word
     if beginning := _BEGINNING.match(word):
         return beginning[0]
-    end = re.search(r"(?:&&|\|\||;)$", bare)
-    return end[0] if end and word.endswith(end[0]) and not word.endswith("\\" + end[0]) else ""
+    ends = r"(?:&&|\|\||;)$" if is_address(bare) else r"(?:&&|\|\||;|&)$"
+    inside = "" if is_address(bare) or bare.startswith("-") else r"|&&|\|\|"
+    found = re.search(ends + inside, bare)
+    return found[0] if found else ""
+
+
+def is_address(bare: str) -> bool:
+    """Whether a word is an address or its query, in which `&` and `;` part names."""
+    return "://" in bare or ("?" in bare and "=" in bare)
 
 
 def _is_script(before: list[str]) -> bool:
     """Whether a word comes after `-c` or the like, so that another program may expand what is in it."""
     return any(_SCRIPT_OPTION.fullmatch(each) for each in before[1:])
-
-
-def _has_open_quote(line: str) -> bool:
-    return bool(_WORD.sub("", line).strip())

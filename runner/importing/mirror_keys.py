@@ -11,13 +11,16 @@ from runner.importing.definitions import Config, Definition, Value
 from runner.importing.findings import Finding
 from runner.importing.options import IGNORED_BY_TWO_STAGE, PROVIDERS
 from runner.importing.patterns import not_python, sees_more_than_a_line
-from runner.importing.values import duration, exit_codes, has_password, lies_below, runs_backwards, size, tries
+from runner.importing.values import doubts, duration, exit_codes, has_password, lies_below, runs_backwards, size, tries
 from schemas import idle_keys, rsync_rules
 from schemas.validation import schema
 
 Keys = dict[str, Any]
 
 RENAMED = {"rsync_options": "rsync_options_extra"}
+_COMMAND_LINES = frozenset({
+    "command", "exec_on_success", "exec_on_failure", "exec_on_success_extra", "exec_on_failure_extra"
+})  # fmt: skip
 _PROFILES = ("debian", "debian-oldstyle")
 
 
@@ -55,6 +58,8 @@ class _Conversion:
         for option, place in self._definition.options.items():
             if option in _WAYS and not self._is_foreign(option, place):
                 value = _WAYS[option](self, place)
+                if option in _COMMAND_LINES:
+                    self.findings += doubts(option, place)
                 if value is not None:
                     keys[RENAMED.get(option, option)] = value
         if self._provider == "two-stage-rsync" and self._config.get("global", "rsync_options", []):

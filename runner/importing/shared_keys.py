@@ -6,7 +6,7 @@ from typing import Any
 from runner.importing import containers, folders, rsync_words
 from runner.importing.definitions import Config, Value
 from runner.importing.findings import Finding
-from runner.importing.values import duration, exit_codes, has_password, runs_backwards, tries
+from runner.importing.values import doubts, duration, exit_codes, has_password, runs_backwards, tries
 from schemas.catalogue import DEFAULTS, WORKERS
 
 Keys = dict[str, Any]
@@ -73,6 +73,7 @@ def _list(option: str, place: Value, findings: list[Finding]) -> Keys:
         return {}
     if option.startswith("exec"):
         findings += runs_backwards(place.value, place)
+        findings += doubts(option, place)
     if option == "rsync_options":
         words, found = rsync_words.without_output(place)
         findings += found

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from runner.importing.definitions import Value
 from runner.importing.findings import Finding
 from runner.importing.options import memory
+from schemas import shell_doubts
 from schemas.addresses import holds_password
 
 _MOST_TRIES = 99
@@ -49,6 +50,13 @@ def runs_backwards(commands: Sequence[str], place: Value) -> Iterator[Finding]:
     if len(commands) > 1:
         what = "tunasync runs these commands last to first, Skipjack in the order of the list."
         yield place.finding(what, "Turn the list round if the order matters.")
+
+
+def doubts(option: str, place: Value) -> Iterator[Finding]:
+    """A word about command lines that may have been written for a shell."""
+    lines = place.value if isinstance(place.value, list) else [place.value]
+    for what, todo in shell_doubts.of_lines(option, lines):
+        yield place.finding(what, todo)
 
 
 def tries(place: Value, findings: list[Finding]) -> int:

@@ -469,3 +469,19 @@ def test_keys_that_do_nothing_beside_another_are_left_out_and_named(bench: Bench
     ]  # fmt: skip
     assert result.mirrors["m0"].rsync_options_extra == ()
     assert main(["validate", str(bench.folder / "mirrors")]) == 0
+
+
+def test_command_lines_that_may_be_meant_for_a_shell_are_kept_and_named(bench: Bench) -> None:
+    mirror: dict[str, Any] = {"name": "x", "provider": "command", "upstream": "https://h/", "command": "/bin/rm *.old"}
+    mirror["exec_on_failure_extra"] = ["/bin/echo a|b"]
+
+    result = bench.run(GLOBAL + 'exec_on_success = ["/bin/ls {a,b}"]\n' + table(mirror) + table(mirror | {"name": "y"}))
+
+    assert [line.partition(", which")[0] for line in result.findings] == [
+        "worker.conf:7: `exec_on_success` contains `{a,b}`",
+        "worker.conf:12: `command` contains `*.old`",
+        "worker.conf:13: `exec_on_failure_extra` contains `a|b`",
+        "worker.conf:19: `command` contains `*.old`",
+        "worker.conf:20: `exec_on_failure_extra` contains `a|b`",
+    ]
+    assert result.mirrors["x"].command == "/bin/rm *.old"

@@ -5,6 +5,8 @@ import subprocess
 
 import pytest
 
+from schemas import hints
+from schemas.shell_doubts import find_doubtful
 from schemas.shell_syntax import find
 from tests.schemas.kit import load
 
@@ -55,6 +57,24 @@ def told(text: str, **files: str) -> list[str]:
         (". /etc/profile", "."),
         ("(make)", "(make)"),
         ("sh -c 'make' > log", ">"),
+        ("/a;/b", ";"),
+        ("a&&b", "&&"),
+        ("/a b&&c", "&&"),
+        ("/a b||c", "||"),
+        ("a|b", "|"),
+        ("make b>c", ">"),
+        ("make b>>c", ">>"),
+        ("make 'b c'>d", ">"),
+        ("make x> /tmp/y", ">"),
+        ("make x<in", "<"),
+        ("make <<EOF", "<<EOF"),
+        ("make -v>log", ">"),
+        ("make x&", "&"),
+        ("make x& ls", "&"),
+        ("make x # note", "#"),
+        ("make ## note", "##"),
+        (r"make $'a\n'", "$'"),
+        ("make --x \\\n --y", "\\"),
     ],
 )
 def test_what_only_a_shell_understands_is_found(line: str, found: str) -> None:
@@ -80,6 +100,11 @@ def test_what_only_a_shell_understands_is_found(line: str, found: str) -> None:
         "/x.sh '>' ';' '&&' \"|\"",
         "/x.sh --match=foo$ >=3",
         "/x.sh --match=a|b a;b ';b' \\;b",
+        "/x.sh --match=a||b a=>b x->y numpy<2 'b>c' lt<gt>",
+        "/x.sh https://h/?a=b&&c=d h/?a=b&c=d& rsync://h/x%20y/",
+        "/x.sh a#b '#' '# note' \\# #channel",
+        "/x.sh --filter='P *.x' 's/;/,/' foo$\\|bar 'a\nb'",
+        "/x.sh a\n",
         "env FOO=1 /x.sh",
         "/x.sh --set=FOO=1",
         'say "a b',  # told of elsewhere
@@ -88,6 +113,60 @@ def test_what_only_a_shell_understands_is_found(line: str, found: str) -> None:
 )
 def test_what_reaches_the_program_as_it_was_meant_is_left_alone(line: str) -> None:
     assert find(line) is None
+
+
+@pytest.mark.parametrize(
+    ("line", "doubt"),
+    [
+        ("rm /srv/*.sh", "`/srv/*.sh`"),
+        ("rm *", "`*`"),
+        ("rm file?.txt", "`file?.txt`"),
+        ("rm [a-z]", "`[a-z]`"),
+        ("cp {a,b} c", "`{a,b}`"),
+        ("touch {1..3}", "`{1..3}`"),
+        ("/x.sh --exclude={a,b}", "`--exclude={a,b}`"),
+        ("sed s/;/,/", "`s/;/,/`"),
+        ("sed s|a|b|", "`s|a|b|`"),
+        ("echo R&D", "`R&D`"),
+        ("echo a|tee", "`a|tee`"),
+        ("/x.sh #channel", "`#channel`"),
+        ("/x.sh x>=3", "`x>=3`"),
+        ("/x.sh --out=x> /tmp/y", "`--out=x>`"),
+        ("/x.sh\n  --fast", "a line break"),
+    ],
+)
+def test_what_may_be_meant_is_doubtful(line: str, doubt: str) -> None:
+    assert find(line) is None
+    found = find_doubtful(line)
+    assert found is not None
+    assert found[0] == doubt
+    assert find_doubtful(f"sh -c {shlex.quote(line)}") is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "/x.sh '*.sh' \"a;b\" \\*.sh 'a\nb'\n",
+        "/x.sh --exclude=*.iso --exclude *.iso -A *.rpm --match=a|b only=*.rpm --format=%n>",
+        "wget https://h/*.iso?a=b&c=d;e h/?a=b&c=d",
+        "find . -name *.tmp -exec rm {} ;",
+        "/x.sh a#b a~ ? x%20y {} @{u}",
+        "make *.o && ls",  # told of as shell syntax
+    ],
+)
+def test_what_is_usual_without_a_shell_is_not_doubtful(line: str) -> None:
+    assert find_doubtful(line) is None
+
+
+def test_a_doubt_is_a_warning_told_once_for_all_that_inherit_it() -> None:
+    mirror = load(debian="command: /x.sh *.deb\nexec_on_failure_extra: ['say a|b']", _defaults=COMMAND).mirrors[0]
+    no_shell = "which looks like shell syntax, but no shell runs the line."
+    remedy = "Put it into quotes if the program needs it as it is; otherwise run the line with `sh -c '...'`."
+    assert hints.of_mirrors([mirror, mirror._replace(name="ubuntu")]) == [
+        f"`debian`: `command` contains `*.deb`, {no_shell} {remedy}",
+        f"`exec_on_failure` contains `a|b`, {no_shell} {remedy}",
+        f"`ubuntu`: `command` contains `*.deb`, {no_shell} {remedy}",
+    ]
 
 
 @pytest.mark.parametrize("line", ["/bin/echo a > b", "/bin/echo $HOME", "/bin/echo a && /bin/echo b", "/bin/echo ~/x"])
