@@ -22,6 +22,9 @@ def _of_mirror(mirror: Mirror) -> Iterator[str]:
             what = "with `measure_size: false` and no `size_pattern` the deletion guard notices only the loss of"
             yield f"`{mirror.name}`: {what} the last file. Set `size_pattern`, or remove `measure_size: false`."
         return
+    if mirror.password is not None and not (mirror.username or "@" in mirror.upstream or "USER" in mirror.env):
+        what = "`password` without `username`: rsync gives the upstream the name of the worker's own user."
+        yield f"`{mirror.name}`: {what} Add `username:`."
     for key in rsync_rules.in_force(mirror._asdict()):
         words = getattr(mirror, key)
         if found := rsync_output.harmless(words):

@@ -6,10 +6,11 @@ Only what a mirror's own file sets is looked at. An inherited key that a mirror 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from schemas import rsync_output
+from schemas import rsync_options, rsync_output
 from schemas.inheritance import Merged
 from schemas.known import judged
 from schemas.problems import Problem, shown
+from schemas.upstreams import daemon_host
 
 RSYNC_LISTS = ("rsync_options", "rsync_options_extra", "rsync_override")
 """Keys that hold options of rsync."""
@@ -24,6 +25,23 @@ class _Idle(NamedTuple):
     applies: Callable[[Keys], bool]
     why: str
     todo: str
+
+
+_ENDS = ("success", "success_extra", "failure", "failure_extra")
+
+
+def _has_daemon(keys: Keys) -> bool:
+    return daemon_host(keys.get("upstream", "rsync://h/m/")) is not None
+
+
+def _has_password(keys: Keys) -> bool:
+    """Whether rsync gets a password in any way."""
+    lists = (rsync_options.read(keys.get(key, ())) for key in RSYNC_LISTS)
+    return (
+        "password" in keys
+        or "RSYNC_PASSWORD" in keys.get("env", {})
+        or any(reading.named("--password-file") for reading in lists)
+    )
 
 
 _RULES = (
@@ -63,6 +81,42 @@ _RULES = (
         lambda keys: not (keys.get("exec_on_failure") or keys.get("exec_on_failure_extra")),
         "`{}` does nothing without `exec_on_failure`.",
         "Add `exec_on_failure:`, or remove it.",
+    ),
+    _Idle(
+        ("exec_timeout",),
+        lambda keys: not any(keys.get(f"exec_on_{end}") for end in _ENDS),
+        "`{}` does nothing without `exec_on_success` or `exec_on_failure`.",
+        "Add one of them, or remove it.",
+    ),
+    _Idle(
+        ("retry_delay",),
+        lambda keys: keys.get("retry") == 1,
+        "`{}` does nothing with `retry: 1`.",
+        "Remove one of them; `retry` counts the first attempt as well.",
+    ),
+    _Idle(
+        ("size_units",),
+        lambda keys: not keys.get("size_pattern"),
+        "`{}` does nothing without `size_pattern`.",
+        "Add `size_pattern:`, or remove it.",
+    ),
+    _Idle(
+        ("username", "password"),
+        lambda keys: not _has_daemon(keys),
+        "`{}` does nothing with an upstream over ssh.",
+        "Remove it; write `USER@` in the upstream, and give the worker's user a key for ssh.",
+    ),
+    _Idle(
+        ("username",),
+        lambda keys: _has_daemon(keys) and "@" in keys.get("upstream", ""),
+        "`{}` does nothing with a user name in `upstream`.",
+        "Remove one of them.",
+    ),
+    _Idle(
+        ("username",),
+        lambda keys: _has_daemon(keys) and "@" not in keys.get("upstream", "") and not _has_password(keys),
+        "`{}` does nothing without `password`.",
+        "Add `password: {file: /etc/skipjack/secrets/NAME}`; rsync asks for one on a terminal, and a run has none.",
     ),
 )  # fmt: skip
 

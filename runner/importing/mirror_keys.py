@@ -75,11 +75,15 @@ class _Conversion:
 
     def _drop_idle(self, keys: Keys) -> None:
         """Leave out what does nothing beside another key, in tunasync either; told where the mirror itself sets it."""
-        for key, why, _todo in list(idle_keys.idle(keys, keys)):
+        everything = keys | ({"password": self.password} if self.password else {})
+        for key, why, _todo in list(idle_keys.idle(everything, everything)):
             option = next((old for old, new in RENAMED.items() if new == key), key)
-            if keys.pop(key, None) and option in self._definition.own:
+            if key == "password":
+                self.password = ""
+            if everything.pop(key, None) and option in self._definition.own:
                 what = f"{why.format(option).replace(f'`{key}`', f'`{option}`')[:-1]} in tunasync, and was left out."
                 self._tell(self._definition.at(option), what, "See whether it was meant to.")
+            keys.pop(key, None)
 
     def _check(self) -> None:
         definition = self._definition

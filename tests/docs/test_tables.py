@@ -31,6 +31,8 @@ NEEDED: dict[str, dict[str, Any]] = {
     "command": OF_COMMAND,
     "progress_pattern": OF_COMMAND,
     "exec_on_each_failure": {"exec_on_failure": ["/usr/local/bin/tell"]},
+    "exec_timeout": {"exec_on_success": ["/usr/local/bin/tell"]},
+    "username": {"password": {"file": "/etc/skipjack/secrets/x"}},
     "snapshot_path": {"btrfs_snapshot": True},
     "rsync_override_only": {"rsync_override": ["-a", "--delete"]},
     "stage1_profile": {"provider": "two-stage-rsync"},

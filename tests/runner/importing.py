@@ -103,6 +103,8 @@ def toml(value: object) -> str:
         return str(value).lower()
     if isinstance(value, list):
         return f"[{', '.join(map(toml, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key} = {toml(below)}' for key, below in value.items())}}}"
     return str(value) if isinstance(value, int) else "'" + str(value) + "'"
 
 

@@ -351,7 +351,7 @@ def test_addresses_of_managers_that_cannot_be_kept_are_told(bench: Bench, line: 
 
 
 def test_control_characters_turn_a_mirror_away_and_nothing_else(bench: Bench) -> None:
-    result = bench.run(GLOBAL + DEBIAN + DEBIAN.replace('"debian', '"x') + 'username = "a\\u0001"\n')
+    result = bench.run(GLOBAL + DEBIAN + DEBIAN.replace('"debian', '"x') + 'exclude_file = "/a\\u0001"\n')
     assert set(result.mirrors) == {"debian"}
     assert result.findings[0].startswith("worker.conf:13: ")
 
@@ -457,16 +457,20 @@ def test_keys_that_do_nothing_beside_another_are_left_out_and_named(bench: Bench
         {"rsync_override": ["-a"], "rsync_override_only": True, "rsync_options": ["-z"], "use_ipv4": True},
         {"rsync_no_timeout": True, "rsync_timeout": 600},
         {"use_ipv6": True, "use_ipv4": True},
+        {"username": "m"},
+        {"upstream": "up.example.org:x/", "username": "m", "password": "p"},
+        {"username": "kept", "env": {"RSYNC_PASSWORD": "p"}},
     ]
     text = GLOBAL
     for number, options in enumerate(tables):
         text += table({"name": f"m{number}", "upstream": "rsync://up.example.org/x/", **options})
 
-    result = bench.run(text)
+    result = bench.with_secrets(text)
 
     assert sorted(line.partition(": ")[2].partition(" does")[0] for line in result.findings) == [
-        "`rsync_options`", "`rsync_timeout`", "`use_ipv4`", "`use_ipv4`",
+        "`password`", "`rsync_options`", "`rsync_timeout`", "`use_ipv4`", "`use_ipv4`", "`username`", "`username`",
     ]  # fmt: skip
+    assert [name for name, mirror in result.mirrors.items() if mirror.username or mirror.password] == ["m5"]
     assert result.mirrors["m0"].rsync_options_extra == ()
     assert main(["validate", str(bench.folder / "mirrors")]) == 0
 

@@ -108,6 +108,7 @@ BESIDE = {
     ("", "rsync_override_only"): "rsync_override = ['-a']\n",
     ("", "docker_volumes"): "docker_image = 'scripts:3'\n",
     ("", "docker_options"): "docker_image = 'scripts:3'\n",
+    ("", "username"): f"password = '{SECRET}'\n",
     ("manager", "ca_cert"): "api_base = 'https://m.example.org'\n",
     ("cgroup", "enable"): "group = 'x'\n",
     ("zfs", "enable"): "zpool = 'tank/mirror'\n",

@@ -25,6 +25,13 @@ ALONE = "rsync_override: [-a]\nrsync_override_only: true\n"
         ("use_ipv6: true\nuse_ipv4: true", "use_ipv4", "with `use_ipv6`"),
         ("max_delete: 5\nmax_delete_floor: 3", "max_delete_floor", "when `max_delete` is a number"),
         ("exec_on_each_failure: true", "exec_on_each_failure", "without `exec_on_failure`"),
+        ("exec_timeout: 5s", "exec_timeout", "without `exec_on_success` or `exec_on_failure`"),
+        ("retry: 1\nretry_delay: 5s", "retry_delay", "with `retry: 1`"),
+        ("provider: command\ncommand: /x.sh\nsize_units: 1000", "size_units", "without `size_pattern`"),
+        ("username: m", "username", "without `password`"),
+        ("upstream: m@h.example.org::x/\nusername: m", "username", "with a user name in `upstream`"),
+        ("upstream: h.example.org:x/\nusername: m", "username", "with an upstream over ssh"),
+        ("upstream: h.example.org:x/\npassword: {file: /x}", "password", "with an upstream over ssh"),
     ],
 )  # fmt: skip
 def test_a_key_that_does_nothing_where_it_stands_is_a_problem(text: str, key: str, what: str) -> None:
@@ -66,6 +73,29 @@ def test_an_output_format_is_a_problem(key: str, words: str, spelling: str) -> N
     (problem,) = lines(load(debian=f"{key}: {words}").problems)
 
     assert f"`{key}` sets what rsync prints with `{spelling}`" in problem
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "username: m\npassword: {file: /x}",
+        "username: m\nenv: {RSYNC_PASSWORD: x}",
+        "username: m\nrsync_options: [--password-file, /x]",
+        "retry: 2\nretry_delay: 5s",
+        "exec_on_failure_extra: [/bin/true]\nexec_timeout: 5s",
+    ],
+)
+def test_a_whole_pair_is_no_problem(text: str) -> None:
+    assert hints.of_mirrors([one(text)]) == []
+
+
+def test_a_password_without_a_user_name_is_a_warning() -> None:
+    password = "password: {file: /x}"
+    assert hints.of_mirrors([one(password)]) == [
+        "`debian`: `password` without `username`: rsync gives the upstream the name of the worker's own user."
+        " Add `username:`."
+    ]
+    assert hints.of_mirrors([one(f"{password}\nupstream: rsync://m@h.example.org/x/")]) == []
 
 
 def test_an_option_that_has_no_effect_is_a_warning_and_no_problem() -> None:
