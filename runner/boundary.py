@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 
 from runner.output import drop_answers, log
+from schemas import ownership
 from schemas.errors import SkipjackError
 from schemas.failures import of_the_machine
 
@@ -17,11 +18,12 @@ EXPECTED, BUG = 1, 3
 
 
 def guarded(program: Callable[[], int], folder: str | None = None) -> int:
-    """Run a program and give its exit code; a bug's report goes into `folder`, or into the temporary folder."""
+    """Run a program and give its exit code. `folder` is the state folder, where it is known: a bug's report goes there,
+    or into the temporary folder."""
     try:
         return program()
     except SkipjackError as error:
-        log(str(error), about="skipjack")
+        log(str(_denial(error, folder) or error), about="skipjack")
         return EXPECTED
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
@@ -29,11 +31,15 @@ def guarded(program: Callable[[], int], folder: str | None = None) -> int:
         drop_answers()
         return EXPECTED  # whoever read our output has gone; there is nobody to tell
     except Exception as error:
-        failure = of_the_machine(error)
+        failure = _denial(error, folder) or of_the_machine(error)
         if failure is None:
             return _bug(error, folder)
-        log(failure, about="skipjack", has_addresses=False)
+        log(str(failure), about="skipjack", has_addresses=False)
         return EXPECTED
+
+
+def _denial(error: Exception, folder: str | None) -> SkipjackError | None:
+    return ownership.denial(error, folder) if folder else None
 
 
 def _bug(error: Exception, folder: str | None) -> int:

@@ -33,14 +33,13 @@ def _done(arguments: argparse.Namespace) -> int:
     """Do what a command line says; SkipjackError that names the worker's user, for what only that one may do."""
     try:
         return int(arguments.command(arguments))
-    except PermissionError as error:
-        from runner.privileges import stranger_todo
+    except (SkipjackError, OSError) as error:
+        from schemas import ownership
 
-        state_dir = getattr(arguments, "state_dir", None)
-        todo = stranger_todo(state_dir) if state_dir else ""
-        if not todo or error.filename is None or not str(error.filename).startswith(f"{state_dir}/"):
+        denial = ownership.denial(error, getattr(arguments, "state_dir", ""))
+        if denial is None:
             raise
-        raise SkipjackError(f"cannot use {error.filename}: {error.strerror}.", todo) from error
+        raise denial from error
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -224,13 +223,25 @@ def _settings(arguments: argparse.Namespace) -> "RunnerSettings":
     return settings
 
 
+def _own_settings(arguments: argparse.Namespace) -> "RunnerSettings":
+    """The settings, for a command that writes into the state folder; PermissionError where this user may not."""
+    settings = _settings(arguments)
+    _require_writable(settings)
+    return settings
+
+
+def _require_writable(settings: "RunnerSettings") -> None:
+    if os.path.isdir(settings.state_dir) and not os.access(settings.state_dir, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), settings.state_dir)
+
+
 def _follow(arguments: argparse.Namespace) -> int:
     from runner import unit_health, wishes
     from runner.launch import want_tick
     from runner.once import report_follow
     from runner.places import Places
 
-    settings = _settings(arguments)
+    settings = _own_settings(arguments)
     if arguments.start:  # whoever asked for a follow wants it to start what is due
         wishes.take(Places(settings.state_dir), "follow")
     try:
@@ -255,7 +266,7 @@ def _tick(arguments: argparse.Namespace) -> int:
     from runner import hold, tick
     from runner.places import Places
 
-    places = Places(_settings(arguments).state_dir)
+    places = Places(_own_settings(arguments).state_dir)
     launched = tick.tick(places)
     log(hold.HELD if hold.holds(places) else f"launched {launched} runs", about="tick")
     return 0
@@ -274,7 +285,7 @@ def _run(arguments: argparse.Namespace) -> int:
     more = [f"max-delete={arguments.max_delete}"] if arguments.max_delete else []
     more += ["from-empty"] if arguments.from_empty else []
     more += ["while-held"] if arguments.while_held else []
-    _require_writable(settings.state_dir)
+    _require_writable(settings)
     words = lean("run", settings.state_dir, arguments.name, *more)
     # Become the lean program, so that a run by hand is the same as one that a timer started.
     try:
@@ -283,19 +294,10 @@ def _run(arguments: argparse.Namespace) -> int:
         raise OSError(error.errno, f"cannot be started: {error.strerror}", words[0]) from error
 
 
-def _require_writable(state_dir: str) -> None:
-    """SkipjackError where another user's state folder cannot be written to."""
-    from runner.privileges import stranger_todo
-
-    if os.path.isdir(state_dir) and not os.access(state_dir, os.W_OK | os.X_OK):
-        what = f"cannot use {state_dir}: {os.strerror(errno.EACCES)}."
-        raise SkipjackError(what, stranger_todo(state_dir) or "Check its owner.")
-
-
 def _courier(arguments: argparse.Namespace) -> int:
     from runner import courier
 
-    settings = _settings(arguments)
+    settings = _own_settings(arguments)
     if arguments.linger:
         courier.linger(settings, arguments.settings, start=arguments.start)
     try:
@@ -312,7 +314,7 @@ def _courier(arguments: argparse.Namespace) -> int:
 def _once(arguments: argparse.Namespace) -> int:
     from runner.once import once
 
-    return once(_settings(arguments), arguments.settings)
+    return once(_own_settings(arguments), arguments.settings)
 
 
 def _order(arguments: argparse.Namespace) -> int:
@@ -320,7 +322,7 @@ def _order(arguments: argparse.Namespace) -> int:
     from runner.places import Places
 
     order = orders.Order(arguments.verb, arguments.names, orders.who(), arguments.force, arguments.reason)
-    orders.give(Places(_settings(arguments).state_dir), order)
+    orders.give(Places(_own_settings(arguments).state_dir), order)
     return 0
 
 
@@ -329,14 +331,14 @@ def _release(arguments: argparse.Namespace) -> int:
     from runner.release import release
 
     made_by = who()  # as long as we are that person: the settings make root the worker's user
-    release(_settings(arguments), made_by)
+    release(_own_settings(arguments), made_by)
     return 0
 
 
 def _hold(arguments: argparse.Namespace) -> int:
     from runner.release import hold_again
 
-    hold_again(_settings(arguments))
+    hold_again(_own_settings(arguments))
     return 0
 
 

@@ -13,8 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 from runner.migrations import MIGRATIONS
-from runner.privileges import stranger_todo
-from schemas import presence
+from schemas import ownership, presence
 from schemas.errors import SkipjackError
 from schemas.reading import regular
 
@@ -136,7 +135,7 @@ _ROOM = "See whether the disk is full or read-only; nothing was recorded."
 
 def _outage_todo(path: str) -> str:
     """What to do when a journal cannot be written: most often the disk's fault, for another user the user's."""
-    todo = stranger_todo(path)
+    todo = ownership.remedy(path, os.path.dirname(path))
     return f"{todo} Nothing was recorded." if todo else _ROOM
 
 
@@ -186,7 +185,7 @@ def _is_new(path: str) -> bool:
     try:
         fault = _fault(path)
     except OSError as error:
-        todo = stranger_todo(path) or "Check the folder and its owner."
+        todo = ownership.remedy(path, os.path.dirname(path)) or "Check the folder and its owner."
         raise SkipjackError(f"The journal {path} cannot be read: {error.strerror}.", todo) from error
     if fault:
         raise SkipjackError(f"The journal {path} cannot be used: {fault}.", _anew(path))

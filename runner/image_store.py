@@ -15,7 +15,7 @@ from runner.container_policy import is_image
 from runner.hooks.container_end import with_remedy
 from runner.output import say
 from runner.places import Places
-from runner.privileges import stranger_todo
+from schemas import ownership
 from schemas.errors import SkipjackError
 from schemas.reading import regular
 from schemas.records import Policy, RunnerSettings
@@ -30,7 +30,7 @@ def require_owner(settings: RunnerSettings) -> None:
     if not os.path.isdir(settings.state_dir):
         what = f"cannot load an image: there is no {settings.state_dir}, so nobody knows the worker's user."
         raise SkipjackError(what, "Run `skipjack install --containers` first.")
-    if todo := stranger_todo(settings.state_dir):
+    if todo := ownership.remedy(settings.state_dir, settings.state_dir):
         raise SkipjackError("cannot load an image: each user has a store of images of its own.", todo)
 
 

@@ -3,6 +3,7 @@
 `follow` writes it aside and renames it. `tick` reads a few columns of it, `run` a single row; neither ever parses YAML.
 """
 
+import errno
 import functools
 import json
 import os
@@ -285,11 +286,13 @@ def opened(path: str) -> Iterator[Plan]:
     except FileNotFoundError as error:
         raise SkipjackError(f"There is no plan at {path} yet.", "Run `skipjack follow` first.") from error
     except OSError as error:
-        raise SkipjackError(f"The plan {path} cannot be read: {error.strerror}.", "Check the path.") from error
+        raise _unreadable(path, error) from error
     if not stat.S_ISREG(found.st_mode):
         raise SkipjackError(f"The plan {path} cannot be read: it is not a file.", _AGAIN)
     if not found.st_size:  # SQLite takes it for a database without tables
         raise SkipjackError(f"The plan {path} is damaged: it is empty (0 bytes).", _AGAIN)
+    if not os.access(path, os.R_OK):
+        raise _unreadable(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES), path))
     try:
         connection = sqlite3.connect(f"file:{_quoted(path)}?mode=ro&immutable=1", uri=True, isolation_level=None)
         try:
@@ -306,6 +309,13 @@ def opened(path: str) -> Iterator[Plan]:
 
 
 _AGAIN = "Run `skipjack follow --again`."
+
+
+def _unreadable(path: str, error: OSError) -> SkipjackError:
+    from schemas import ownership  # only when something is wrong
+
+    todo = ownership.remedy(path, os.path.dirname(path)) or "Check its folder and the disk."
+    return SkipjackError(f"The plan {path} cannot be read: {error.strerror}.", todo)
 
 
 def _quoted(path: str) -> str:

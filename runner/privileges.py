@@ -36,37 +36,6 @@ def become_owner(folder: str) -> None:
     os.chdir("/")  # root's own folders are out of reach now
 
 
-def stranger_todo(path: str) -> str:
-    """Return what to do when this user may not use a file of another user's; empty text for root and the owner.
-
-    A file that cannot be seen counts as the owner's of the innermost folder that can.
-    """
-    import pwd
-
-    mine, owner = os.geteuid(), _owner(path)
-    if owner is None or mine in (0, owner):
-        return ""
-    if owner == 0:
-        return "This worker belongs to root: run the command as root, as with `sudo`."
-    try:
-        name = pwd.getpwuid(owner).pw_name
-    except KeyError:
-        name = f"#{owner}"
-    quoted = f"'{name}'" if name.startswith("#") else name
-    return f"This worker belongs to the user {name}: run the command as that user (`sudo -u {quoted} …`) or as root."
-
-
-def _owner(path: str) -> int | None:
-    path = os.path.abspath(path)
-    while True:
-        try:
-            return os.stat(path).st_uid
-        except OSError:
-            if path == "/":
-                return None
-            path = os.path.dirname(path)
-
-
 def identity(user: str) -> Identity:
     """The numbers of a user by name; one that is yet to be made is in no group that matters."""
     import pwd

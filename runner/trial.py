@@ -14,7 +14,7 @@ from runner.output import log
 from runner.past import Past
 from runner.places import Places
 from runner.plan import Plan
-from runner.privileges import stranger_todo
+from schemas import ownership
 from schemas.errors import SkipjackError
 from schemas.records import Mirror, RunnerSettings
 
@@ -70,6 +70,6 @@ def _exists(path: str) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError as error:
-        todo = stranger_todo(path) or "Check the folder and its owner."
+        todo = ownership.remedy(path, os.path.dirname(path)) or "Check the folder and its owner."
         raise SkipjackError(f"cannot read the plan {path}: {error.strerror}.", todo) from error
     return True

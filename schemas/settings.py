@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from schemas import address_rules, build, manager_rules, system_folders
+from schemas import address_rules, build, manager_rules, ownership, system_folders
 from schemas.errors import SkipjackError
 from schemas.known import NOTHING, judged, keys_at
 from schemas.problems import Problem, Refused, shown
@@ -48,9 +48,9 @@ def _load(kind: str, path: Path) -> dict[str, Any]:
     try:
         data = read_regular(path, MAX_BYTES + 1)
     except OSError as error:
-        raise SkipjackError(
-            f"The settings {path} cannot be read: {error.strerror}.", "Name the file with --settings."
-        ) from error
+        todo = ownership.remedy(str(path), str(path), "The file") if isinstance(error, PermissionError) else ""
+        what = f"The settings {path} cannot be read: {error.strerror}."
+        raise SkipjackError(what, todo or "Name the file with --settings.") from error
     document = parse(data, str(path))
     examined = examine(kind, document)
     problems = [*examined.problems, *_beyond(kind, examined)]

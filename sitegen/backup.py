@@ -31,16 +31,11 @@ def backup(settings: ManagerSettings, target: Path) -> None:
     except (OSError, sqlite3.Error, UnicodeDecodeError) as error:
         raise SkipjackError(
             f"The backup {target} cannot be made: {error}.",
-            _remedy(error, database_file(settings.state_dir)),
+            f"Check {database_file(settings.state_dir)}, and that the folder of the backup has room and is writable.",
         ) from error
     finally:
         aside.unlink(missing_ok=True)
     output.note(f"{target} holds {target.stat().st_size} bytes and was read back without a fault.")
-
-
-def _remedy(error: Exception, source: Path) -> str:
-    usual = f"Check {source}, and that the folder of the backup has room and is writable."
-    return (isinstance(error, sqlite3.Error) and still.remedy(source)) or usual
 
 
 def _refuse_place(state_dir: str, target: Path) -> None:

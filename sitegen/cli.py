@@ -4,9 +4,14 @@ import argparse
 import gc
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from schemas import VERSION
+from schemas import VERSION, ownership
+from schemas.errors import SkipjackError
 from sitegen import boundary, output
+
+if TYPE_CHECKING:
+    from schemas.records import ManagerSettings
 
 DEFAULT_SETTINGS = Path("/etc/skipjack/manager.yml")
 
@@ -16,7 +21,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     gc.set_threshold(10_000)  # imports make nothing but what stays; looking through it for garbage costs a tenth
     options = _parser().parse_args(arguments)
     output.start_logging()
-    return boundary.run(lambda: options.command(options))
+    return boundary.run(lambda: _done(options))
+
+
+def _done(options: argparse.Namespace) -> None:
+    """Do what a command line says; SkipjackError that names the manager's user, for what only that one may do."""
+    try:
+        options.command(options)
+    except (SkipjackError, OSError) as error:
+        denial = ownership.denial(error, getattr(options, "state_dir", ""), "This manager")
+        if denial is None:
+            raise
+        raise denial from error
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -109,73 +125,71 @@ def _moment(text: str) -> float:
 # Each command imports what it needs when it is chosen: `--help` and `token` need no web server.
 
 
-def _serve(options: argparse.Namespace) -> None:
+def _settings(options: argparse.Namespace) -> "ManagerSettings":
     from schemas.settings import load_manager
+
+    settings = load_manager(options.settings)
+    options.state_dir = settings.state_dir
+    return settings
+
+
+def _serve(options: argparse.Namespace) -> None:
     from sitegen import serve
 
-    serve.serve(load_manager(options.settings), options.settings if options.publish else None)
+    serve.serve(_settings(options), options.settings if options.publish else None)
 
 
 def _publish(options: argparse.Namespace) -> None:
-    from schemas.settings import load_manager
     from sitegen import process, publish
 
     if options.as_child:
         process.end_with_parent()
-    publish.publish(load_manager(options.settings), once=options.once)
+    publish.publish(_settings(options), once=options.once)
 
 
 def _token_add(options: argparse.Namespace) -> None:
-    from schemas.settings import load_manager
     from sitegen import tokens
 
-    tokens.add(load_manager(options.settings), options.name, options.scope)
+    tokens.add(_settings(options), options.name, options.scope)
 
 
 def _token_rotate(options: argparse.Namespace) -> None:
-    from schemas.settings import load_manager
     from sitegen import tokens
 
-    tokens.rotate(load_manager(options.settings), options.id, options.keep)
+    tokens.rotate(_settings(options), options.id, options.keep)
 
 
 def _token_list(options: argparse.Namespace) -> None:
-    from schemas.settings import load_manager
     from sitegen import tokens
 
-    tokens.show(load_manager(options.settings))
+    tokens.show(_settings(options))
 
 
 def _token_revoke(options: argparse.Namespace) -> None:
-    from schemas.settings import load_manager
     from sitegen import tokens
 
-    tokens.revoke(load_manager(options.settings), options.id)
+    tokens.revoke(_settings(options), options.id)
 
 
 def _forget(options: argparse.Namespace) -> None:
-    from schemas.settings import load_manager
     from sitegen import forget
 
-    forget.forget(load_manager(options.settings), options.worker)
+    forget.forget(_settings(options), options.worker)
 
 
 def _backup(options: argparse.Namespace) -> None:
-    from schemas.settings import load_manager
     from sitegen import backup
 
-    backup.backup(load_manager(options.settings), options.file)
+    backup.backup(_settings(options), options.file)
 
 
 def _check(options: argparse.Namespace) -> None:
-    from schemas.settings import load_manager
     from sitegen import check
 
-    check.check(load_manager(options.settings))
+    check.check(_settings(options))
 
 
 def _audit(options: argparse.Namespace) -> None:
-    from schemas.settings import load_manager
     from sitegen import audit
 
-    audit.show(load_manager(options.settings), options.since, as_json=options.json)
+    audit.show(_settings(options), options.since, as_json=options.json)

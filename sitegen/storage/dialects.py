@@ -99,8 +99,6 @@ class Sqlite:
         self._opened: tuple[int, int] | None = None
         self._address = reading or f"{path.absolute().as_uri()}?mode=rw"
         self._errors = "surrogateescape" if reading else "replace"
-        if reading:
-            self.remedy = still.remedy(path) or self.remedy
 
     def engine(self) -> Engine:
         """Connections that leave the transactions to us."""

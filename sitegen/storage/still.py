@@ -27,14 +27,6 @@ def readable(file: Path, mode: str = "ro") -> Iterator[str]:
             yield f"{_copied(file, Path(folder)).as_uri()}?mode=ro"
 
 
-def remedy(file: Path) -> str:
-    """What else to do about a database that cannot be opened to be read, empty when nothing is known."""
-    folder = file.absolute().parent
-    if not _exists(file) or os.access(folder, os.W_OK, effective_ids=True) or _is_read_only(folder):
-        return ""
-    return f"Run this as {_owner(folder)}: SQLite makes a file beside the database, and here you may not."
-
-
 def _is_stuck(file: Path) -> bool:
     return _exists(file) and not _beside(file, "-shm").exists() and _is_read_only(file.absolute().parent)
 
@@ -44,13 +36,6 @@ def _exists(file: Path) -> bool:
         return file.exists()
     except OSError:  # in a folder that is closed to us; what opens the file says so
         return False
-
-
-def _owner(folder: Path) -> str:
-    try:
-        return folder.owner()
-    except KeyError:  # as in a container, which has no names for the users outside
-        return f"the user with the number {folder.stat().st_uid}"
 
 
 def _is_read_only(folder: Path) -> bool:

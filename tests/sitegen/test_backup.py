@@ -1,6 +1,5 @@
 """Backups of a real manager that is being used, what is read back of them, and what `check` finds."""
 
-import os
 import sqlite3
 import threading
 from pathlib import Path
@@ -175,18 +174,6 @@ def test_a_folder_that_is_closed_to_us_is_left_to_sqlite_to_tell(
     file = tmp_path / "manager.db"
     with still.readable(file) as address:
         assert address == f"{file.as_uri()}?mode=ro"
-    assert still.remedy(file) == ""
-
-
-def test_an_owner_without_a_name_is_told_by_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def nameless(_path: Path) -> NoReturn:
-        raise KeyError
-
-    monkeypatch.setattr(Path, "owner", nameless)
-    monkeypatch.setattr(os, "access", lambda *_arguments, **_named: False)
-    file = tmp_path / "manager.db"
-    file.touch()
-    assert still.remedy(file).startswith(f"Run this as the user with the number {os.geteuid()}: SQLite makes")
 
 
 def execute(manager: Manager, statement: str) -> list[Any]:

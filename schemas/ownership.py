@@ -1,0 +1,106 @@
+"""What to do about a file of a worker or a manager that this user may not use. Cheap to import."""
+
+import errno
+import os
+
+from schemas.errors import SkipjackError
+
+_DENIED = frozenset({3, 8, 14})
+"""SQLite's results PERM, READONLY and CANTOPEN, which it gives for a file that may not be used."""
+
+
+def remedy(path: str, home: str, subject: str = "This worker") -> str:
+    """Return what to do about a file in `home` that this user may not use; empty text where ownership is no reason.
+
+    `home` is the state folder of the `subject`, or the file itself: whose it is decides who may do what. A folder that
+    cannot be seen counts as the owner's of the innermost one that can. Root may use everything.
+    """
+    mine, owner = os.geteuid(), _owner(home)
+    if owner is None or mine == 0:
+        return ""
+    if owner != mine:
+        return _run_as(owner, subject)
+    place = _innermost(path)
+    other = os.stat(place).st_uid
+    if other != mine:
+        return f"It belongs to the user {_name(other)}: `sudo chown {mine} {place}` gives it to this user."
+    if not os.access(place, os.R_OK | os.W_OK):
+        return f"Its mode denies it to its owner: `chmod u+rwX {place}` allows it."
+    return ""
+
+
+def denial(error: BaseException, home: str, subject: str = "This worker") -> SkipjackError | None:
+    """Return the message for a failure because this user may not use a file in `home`; None for any other failure."""
+    cause = _cause(error, home)
+    if cause is None:
+        return None
+    filename = getattr(cause, "filename", None)
+    todo = remedy(os.fsdecode(filename or home), home, subject)
+    if not todo:
+        return None
+    if isinstance(error, SkipjackError):
+        return SkipjackError(error.what, todo)
+    return SkipjackError(f"cannot use {filename or home}: {os.strerror(errno.EACCES)}.", todo)
+
+
+def _cause(error: BaseException | None, home: str) -> BaseException | None:
+    """What was denied, among an error and its causes."""
+    while error is not None:
+        if isinstance(error, PermissionError) and _lies_in(error.filename, home):
+            return error
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DENIED:
+            return error
+        error = error.__cause__
+    return None
+
+
+def _lies_in(name: object, home: str) -> bool:
+    if not home or not isinstance(name, str | bytes | os.PathLike):
+        return False
+    return f"{os.fsdecode(name)}/".startswith(f"{home.rstrip('/')}/")
+
+
+def _run_as(owner: int, subject: str) -> str:
+    if owner == 0:
+        return f"{subject} belongs to root: run the command as root, as with `sudo`."
+    name = _name(owner)
+    return (
+        f"{subject} belongs to the user {name}: run the command as that user (`sudo -u {_quoted(name)} …`) or as root."
+    )
+
+
+def _owner(path: str) -> int | None:
+    """Whose a file is, or the innermost folder that can be seen; None when it is not there."""
+    try:
+        return os.stat(path).st_uid
+    except FileNotFoundError:
+        return None
+    except OSError:
+        return os.stat(_innermost(path)).st_uid
+
+
+def _innermost(path: str) -> str:
+    """The file, or the innermost folder above it that can be seen."""
+    path = os.path.abspath(path)
+    while path != "/":
+        try:
+            os.stat(path)
+        except OSError:
+            path = os.path.dirname(path)
+        else:
+            break
+    return path
+
+
+def _name(user: int) -> str:
+    """A user's name, or `#` and the number of one without a name, as `sudo` takes it."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return f"#{user}"
+
+
+def _quoted(name: str) -> str:
+    return f"'{name}'" if name.startswith("#") else name

@@ -1,0 +1,140 @@
+"""What is said to a user who may not use a file of somebody else's state folder."""
+
+import errno
+import os
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from runner import boundary, cli, plan
+from schemas import ownership
+from schemas.errors import SkipjackError
+
+ANOTHER, NAMELESS = 65534, 54321
+NOBODYS = "This worker belongs to the user nobody: run the command as that user (`sudo -u nobody …`) or as root."
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to other users")
+
+
+def denied(path: Path) -> PermissionError:
+    return PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A state folder of the user nobody, seen by a user without a name."""
+    folder = tmp_path / "state"
+    folder.mkdir()
+    (folder / "plan.db").write_bytes(b"")
+    for path in (folder, folder / "plan.db"):
+        os.chown(path, ANOTHER, ANOTHER)
+    monkeypatch.setattr(os, "geteuid", lambda: NAMELESS)
+    return folder
+
+
+def wrapped(error: Exception) -> SkipjackError:
+    try:
+        raise SkipjackError("The thing cannot be read.", "Check the path.") from error
+    except SkipjackError as wrapper:
+        return wrapper
+
+
+def cannot_open(path: Path) -> Exception:
+    try:
+        sqlite3.connect(f"file:{path}/none/none.db?mode=ro", uri=True).execute("SELECT 1")
+    except sqlite3.Error as error:
+        return error
+    raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("make", "what"),
+    [
+        (lambda home: denied(home / "locks/x"), "cannot use {home}/locks/x: Permission denied."),
+        (lambda home: denied(home), "cannot use {home}: Permission denied."),
+        (lambda home: wrapped(denied(home / "plan.db")), "The thing cannot be read."),
+        (lambda home: wrapped(wrapped(denied(home / "home"))), "The thing cannot be read."),
+        (lambda home: wrapped(cannot_open(home)), "The thing cannot be read."),
+    ],
+)
+def test_a_stranger_is_told_whose_the_worker_is(home: Path, make: Callable[[Path], Exception], what: str) -> None:
+    found = ownership.denial(make(home), str(home))
+    assert found is not None
+    assert str(found) == f"{what.format(home=home)} {NOBODYS}"
+
+
+def test_what_has_another_cause_or_another_place_is_left_as_it_is(home: Path) -> None:
+    for error in (
+        denied(home.parent / "state-of-another/plan.db"),
+        OSError(errno.ENOSPC, "No space left on device", str(home / "plan.db")),
+        wrapped(sqlite3.DatabaseError("malformed")),
+        SkipjackError("There is no mirror x."),
+    ):
+        assert ownership.denial(error, str(home)) is None, error
+    assert ownership.denial(denied(home / "plan.db"), "") is None
+
+
+def test_root_and_a_folder_that_is_not_there_are_no_matter_of_ownership(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert ownership.remedy(str(home.parent / "none/plan.db"), str(home.parent / "none")) == ""
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert ownership.remedy(str(home / "plan.db"), str(home)) == ""
+
+
+def test_a_folder_of_root_or_of_a_user_without_a_name_is_told_as_sudo_takes_it(home: Path) -> None:
+    os.chown(home, 0, 0)
+    assert ownership.remedy(str(home), str(home)) == (
+        "This worker belongs to root: run the command as root, as with `sudo`."
+    )
+    os.chown(home, NAMELESS + 1, 0)
+    assert f"(`sudo -u '#{NAMELESS + 1}' …`)" in ownership.remedy(str(home), str(home), "This manager")
+
+
+def test_the_owner_of_the_folder_is_told_whose_the_file_in_it_is(home: Path) -> None:
+    os.chown(home, NAMELESS, NAMELESS)
+    path = home / "plan.db"
+    words = f"It belongs to the user nobody: `sudo chown {NAMELESS} {path}` gives it to this user."
+    assert ownership.remedy(str(path), str(home)) == words
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "access", lambda *_arguments, **_named: False)
+        with pytest.raises(SkipjackError) as refused, plan.opened(str(path)):
+            pass
+        assert "cannot be read: it is not a file" not in str(refused.value)
+        os.chown(path, NAMELESS, NAMELESS)
+        assert ownership.remedy(str(path), str(home)) == (
+            f"Its mode denies it to its owner: `chmod u+rwX {path}` allows it."
+        )
+
+
+def test_every_command_and_every_lean_program_asks_the_same_place(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails() -> int:
+        raise wrapped(denied(home / "plan.db"))
+
+    assert boundary.guarded(fails, str(home)) == 1
+    assert NOBODYS in capsys.readouterr().err
+    settings = home.parent / "runner.yml"
+    settings.write_text(f"worker: w1\nrepository: {{url: 'file:///none'}}\nstate_dir: {home}\n")
+    settings.chmod(0o644)
+    monkeypatch.setattr(os, "access", lambda *_arguments, **_named: False)
+    for words in (
+        *(["start", "x"], ["stop", "x"], ["restart", "x"], ["disable", "x"], ["enable", "x"], ["run", "x"]),
+        *(["follow"], ["follow", "--start"], ["tick"], ["once"], ["courier"], ["release"], ["hold"]),
+    ):
+        assert cli.main([*words, "--settings", str(settings)]) == 1, words
+        assert capsys.readouterr().err == f"skipjack: cannot use {home}: Permission denied. {NOBODYS}\n", words
+
+
+def test_settings_that_this_user_may_not_read_name_who_may(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from schemas import settings
+
+    def read(path: Path, _most: int) -> bytes:
+        raise denied(path)
+
+    monkeypatch.setattr(settings, "read_regular", read)
+    with pytest.raises(SkipjackError, match=r"cannot be read: Permission denied\. The file belongs to the user nobody"):
+        settings.load_runner(home / "plan.db")
