@@ -11,9 +11,8 @@ from pathlib import Path
 
 import uvicorn
 
-from schemas.errors import SkipjackError
 from schemas.records import ManagerSettings
-from sitegen import locks, supervised
+from sitegen import listening, locks, supervised
 from sitegen.history import Forgetting
 from sitegen.poke import poke
 from sitegen.process import Publisher
@@ -60,7 +59,7 @@ def serve(settings: ManagerSettings, publisher_settings: Path | None) -> None:
         gc.collect()
         gc.freeze()  # what was imported stays; looking through it again and again costs a tenth of the time
         gc.set_threshold(10_000)  # and the little that a request leaves is no circle
-        _log.info("listening on %s", settings.listen)
+        _log.info("listening on %s", listening.place_of(listener))
         server.run(sockets=[listener])
 
 
@@ -75,7 +74,7 @@ def prepared(
         listed = networks(settings.trusted_proxies, "trusted_proxies")
         writers = networks(settings.tunasync.writes_from, "tunasync.writes_from")
         gate = Gate(settings.limits, (*listed, *writers))
-        listener = stack.enter_context(_listen(settings.listen))
+        listener = stack.enter_context(listening.listen(settings.listen))
         stack.enter_context(locks.serving(settings))
         store = stack.enter_context(Store(settings.state_dir, settings.database, settings.site_dir))
         if publisher_settings is not None:
@@ -193,22 +192,3 @@ def _allow_files(wanted: int) -> None:
             allowed,
             wanted,
         )
-
-
-def _listen(address: str) -> socket.socket:
-    """The socket that a service manager holds for us, or one that we open: uvicorn would only log why it cannot."""
-    given = supervised.inherited()
-    if given is not None:
-        return given
-    host, _, port = address.rpartition(":")
-    host = host.strip("[]")
-    try:
-        family, kind, protocol, _, place = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(place)
-    except (OSError, OverflowError) as error:
-        raise SkipjackError(
-            f"The manager cannot listen on {address}: {error}.", "Check `listen` in the settings, and what runs there."
-        ) from error
-    return listener

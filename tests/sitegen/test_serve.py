@@ -1,6 +1,7 @@
 """serve as a real process with a real database, spoken to over HTTP."""
 
 import concurrent.futures
+import contextlib
 import os
 import signal
 import socket
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from sitegen import listening, supervised
 from tests.sitegen.kit import NOW, PATIENCE, Manager, envelope_of, free_port, message, report_of, status_of, wait_for
 
 
@@ -255,3 +257,32 @@ def test_a_socket_and_a_word_for_the_service_manager(manager: Manager) -> None:
                 assert requests.get(address, timeout=PATIENCE).status_code == 200
             finally:
                 process.terminate()
+
+
+@contextlib.contextmanager
+def held_socket(monkeypatch: pytest.MonkeyPatch, family: socket.AddressFamily, host: str) -> Iterator[socket.socket]:
+    """A listening socket as a service manager hands it over."""
+    with socket.socket(family) as listener:
+        listener.bind((host, 0))
+        monkeypatch.setattr(supervised, "inherited", listener.dup)
+        yield listener
+
+
+@pytest.mark.parametrize(
+    ("family", "host", "names"),
+    [(socket.AF_INET, "127.0.0.1", ("127.0.0.1:{}", "localhost:{}")), (socket.AF_INET6, "::1", ("[::1]:{}", "::1:{}"))],
+)
+def test_a_socket_of_the_service_manager_is_compared_with_the_settings(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+    family: socket.AddressFamily, host: str, names: tuple[str, str],
+) -> None:  # fmt: skip
+    with held_socket(monkeypatch, family, host) as held:
+        place, other = (name.format(held.getsockname()[1]) for name in names)
+        for same in (place, other):
+            with listening.listen(same) as listener:
+                assert listening.place_of(listener) == place
+        assert caplog.text == ""
+        with listening.listen("127.0.0.1:1"):
+            pass
+    warning = f"systemd's socket listens on {place}, and `listen` in the settings is 127.0.0.1:1: run `skipjack install"
+    assert warning in caplog.text
