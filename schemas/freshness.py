@@ -84,9 +84,15 @@ def lag(probe: Probe) -> float | None:
     """Seconds from our stamp to the upstream's when they were compared; None when that cannot be told."""
     if probe.same:
         return 0.0
-    if probe.upstream_at is None or probe.own_at is None:
+    upstream_at = moved_at(probe)
+    if upstream_at is None or probe.own_at is None:
         return None
-    return max(0.0, probe.upstream_at - probe.own_at)
+    return max(0.0, upstream_at - probe.own_at)
+
+
+def moved_at(probe: Probe) -> float | None:
+    """When the upstream last changed, as its file says; None when that tells nothing, as a time in the future does."""
+    return None if probe.upstream_at is None or probe.upstream_at > probe.at + SLACK else probe.upstream_at
 
 
 def _ends(mirror: Mirror, last_success_at: float, probe: Probe | None) -> Iterator[tuple[float, str]]:
@@ -114,12 +120,14 @@ def _lags_at(rule: FreshnessFile, probe: Probe) -> float | None:
         return None
     if probe.even_at is not None:
         return probe.even_at + rule.max_lag
-    return None if behind is None or probe.upstream_at is None else min(probe.upstream_at, probe.at)
+    upstream_at = moved_at(probe)
+    return None if behind is None or upstream_at is None else min(upstream_at, probe.at)
 
 
 def _stands_at(rule: FreshnessFile, probe: Probe) -> float | None:
     """When the upstream has stood still for too long; a probe cannot know whether it moves much later."""
-    if probe.upstream_at is None:
+    upstream_at = moved_at(probe)
+    if upstream_at is None:
         return None
-    at = probe.upstream_at + rule.max_age
+    at = upstream_at + rule.max_age
     return at if at <= probe.at + PROBE_LASTS else None

@@ -54,9 +54,11 @@ AGE = "age"
 LAG = "lag"
 UPSTREAM = "upstream"
 SWITCHED_OFF = "switched-off"
-CAUSES = (NEVER, SILENCE, AGE, LAG, UPSTREAM, SWITCHED_OFF)
+CLOCK = "clock"
+CAUSES = (NEVER, SILENCE, AGE, LAG, UPSTREAM, SWITCHED_OFF, CLOCK)
 """Why a mirror is not fresh: it never succeeded, its worker is silent, its last success is too long ago, it is behind
-its upstream, the upstream stands still, or somebody paused or disabled it, which is why nothing succeeds any more.
+its upstream, the upstream stands still, somebody paused or disabled it, which is why nothing succeeds any more, or
+its last success lies in the future, so that nobody knows when it was.
 Only an upstream that stands still is the upstream's fault."""
 
 OFF = frozenset({PAUSED, DISABLED})

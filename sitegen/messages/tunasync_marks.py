@@ -7,12 +7,13 @@ comes, the mark stays with a note, until the worker says something that confirms
 from datetime import UTC, datetime
 from typing import Any
 
-from sitegen.messages.tunasync_rules import Job, override_of
+from sitegen.messages.tunasync_rules import ZERO_RFC3339, Job, override_of
 
 
 def marked(job: Job, status: str, since: float, by: str) -> Job:
-    """The job as one that is switched off."""
-    return job._replace(told=job.told | {"status": status}, override=override_of(status, since, by))
+    """The job as one that is switched off, which has no next run."""
+    told = job.told | {"status": status, "next_schedule": ZERO_RFC3339}
+    return job._replace(told=told, override=override_of(status, since, by))
 
 
 def note(verb: str, worker: str, at: float, why: str) -> str:
@@ -50,4 +51,4 @@ def taken_back(job: Job, before: Job) -> Job:
 
 
 def _shown(job: Job) -> dict[str, Any]:
-    return {key: job.told[key] for key in ("status", "error_msg")}
+    return {key: job.told[key] for key in ("status", "error_msg", "next_schedule")}

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from schemas.freshness import SLACK
 from schemas.names import is_name
 from schemas.report import MirrorStatus, Override, Run, decode_override
 from schemas.states import DISABLED, FAILED, NONE, OFF, PAUSED, PRE_SYNCING, SUCCESS, SYNCING
@@ -22,6 +23,9 @@ ZERO_RFC3339 = "0001-01-01T00:00:00Z"
 """A time that was never set, as Go writes it. A literal, because strftime writes the year 1 as `1` on some systems."""
 
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d)(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_HAPPENED = ("last_update", "last_started", "last_ended")
+"""The times of what has happened, by the manager's clock."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -167,8 +171,9 @@ def named(found: Message, path: str) -> str:
 def told(before: Job, found: Message, now: str, number: int) -> Job:
     """The job after a status that arrives now; `number` becomes that of the run that begins with it, if one does."""
     status = found.status()
-    check_times(found, "last_update", "last_started", "last_ended")
-    was, size, schedule = before.told, found.text("size", 100), found.time("next_schedule")
+    check_times(found, *_HAPPENED)
+    was = before.told | {key: _not_after(before.told[key], now) for key in _HAPPENED}
+    size, schedule = found.text("size", 100), found.time("next_schedule")
     begins = status == PRE_SYNCING and was["status"] != PRE_SYNCING
     after = was | {
         "is_master": found.flag("is_master", was["is_master"]),
@@ -176,7 +181,7 @@ def told(before: Job, found: Message, now: str, number: int) -> Job:
         "last_update": now if status == SUCCESS else was["last_update"],
         "last_started": now if begins else was["last_started"],
         "last_ended": now if status in (SUCCESS, FAILED) else was["last_ended"],
-        "next_schedule": was["next_schedule"] if seconds(schedule) is None else schedule,
+        "next_schedule": _next(status, was["next_schedule"] if seconds(schedule) is None else schedule),
         "upstream": found.text("upstream", 2000) or was["upstream"],
         "size": size if size not in ("", UNKNOWN_SIZE) else was["size"],
         "error_msg": found.text("error_msg"),
@@ -185,6 +190,16 @@ def told(before: Job, found: Message, now: str, number: int) -> Job:
     if status in OFF and was["status"] != status and (override is None or override["kind"] != status):
         override = override_of(status, seconds(now))
     return Job(after, number if begins or not before.run else before.run, override)
+
+
+def _next(status: str, schedule: str) -> str:
+    """When a job runs next: one that is switched off leaves the worker's schedule, which says so only later."""
+    return ZERO_RFC3339 if status in OFF else schedule
+
+
+def _not_after(at: str, now: str) -> str:
+    """A time of the manager's own clock, which may have been put back since it was written."""
+    return now if (seconds(at) or 0.0) > (seconds(now) or 0.0) + SLACK else at
 
 
 def override_of(kind: str, since: float | None, by: str = "") -> dict[str, Any]:

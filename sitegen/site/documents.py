@@ -7,6 +7,7 @@ from schemas import VERSION
 from schemas.report import MirrorStatus, Override, Progress, Run
 from schemas.states import OFF
 from sitegen.messages.model import PastRun
+from sitegen.site import future
 from sitegen.site.formats import segment
 from sitegen.site.snapshot import Copy, MirrorView, Snapshot, WorkerView
 
@@ -69,7 +70,7 @@ def mirror(view: MirrorView, url: str | None) -> dict[str, Any]:
 
 def alone(snapshot: Snapshot, document: Mapping[str, Any], history: Iterable[PastRun]) -> dict[str, Any]:
     """`mirrors/NAME.json`: what `mirror` made, with the last runs."""
-    past = [{"worker": item.worker} | _run(item.run) for item in history]
+    past = [{"worker": item.worker} | _run(future.without(item.run, snapshot.made_at)) for item in history]
     return {**head(snapshot), **document, "runs": past}
 
 

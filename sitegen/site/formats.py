@@ -41,7 +41,12 @@ RUN_WORDS = {
 }
 """The words for every run status; none is told by its colour alone."""
 
-CAUSE_WORDS = {states.SILENCE: "worker silent", states.LAG: "behind upstream", states.UPSTREAM: "upstream stands still"}
+CAUSE_WORDS = {
+    states.SILENCE: "worker silent",
+    states.LAG: "behind upstream",
+    states.UPSTREAM: "upstream stands still",
+    states.CLOCK: "a clock was wrong",
+}
 """What is said beside a verdict of the causes that nothing else in the row tells."""
 
 _BUSY = states.ACTIVE | {states.QUEUED}

@@ -14,13 +14,13 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from schemas.addresses import without_secrets
-from schemas.freshness import counting, freshness
+from schemas.freshness import Freshness, counting, freshness
 from schemas.records import FreshnessFile, Mirror, Site, Worker
 from schemas.renames import current_names
 from schemas.report import MirrorStatus, Probe, Progress, Run
-from schemas.states import ACTIVE, AGE, FRESHNESS, LAG, NEVER, NONE, OFF, SWITCHED_OFF
+from schemas.states import ACTIVE, AGE, CLOCK, FRESHNESS, LAG, NEVER, NONE, OFF, SWITCHED_OFF, UNKNOWN
 from sitegen.messages.model import TUNASYNC, Declared, Facts, WorkerState
-from sitegen.site import silence
+from sitegen.site import future, silence
 from sitegen.site.snapshot import BEHIND, CURRENT, OTHER, Clock, Copy, MirrorView, Snapshot, WorkerView
 
 DEFAULT_TITLE = "Mirrors"
@@ -92,6 +92,7 @@ class Judge:
 
     def judge(self, facts: Facts, now: float) -> Snapshot:
         """What is so at `now` (Unix seconds)."""
+        facts = facts._replace(workers=tuple([future.heard(state, now) for state in facts.workers]))
         hosts, elsewhere = _hosts(facts), _elsewhere(facts)
         self._judged = {
             name: self._mirror(tuple([_told(each, facts, hosts) for each in definitions]), elsewhere[name], hosts, now)
@@ -137,6 +138,7 @@ class Judge:
             return before
         copies = [_copy(item, hosts.get(item.definition.worker, _UNHEARD), now) for item in told]
         moments = [at for copy in copies for at in (copy.stale_at, copy.unknown_at, copy.progress_until)]
+        moments += [future.believed(item.status, now).changes_at for item in told if item.status]
         until = min((at for at in moments if at is not None and at > now), default=math.inf)
         return _Judged(told, past, now, until, _mirror(name, copies))
 
@@ -229,10 +231,14 @@ def _copy(told: _Told, host: _Host, now: float) -> Copy:
     definition, status = told.definition, told.status
     if status is None:
         status = MirrorStatus(definition.name, definition.upstream, definition.role == "master", NONE)
+    told_success = status.last_success_at
+    status = future.believed(status, now).status
     status = status._replace(upstream=without_secrets(status.upstream), probe=_shown(status.probe))
     success = status.last_success_at
     found = freshness(definition, success, status.probe, host.silent_at, now)
-    if status.status in OFF and found.cause in _NOT_SYNCED:
+    if success is None and told_success is not None:
+        found = Freshness(UNKNOWN, CLOCK, None, None)
+    elif status.status in OFF and found.cause in _NOT_SYNCED:
         found = found._replace(cause=SWITCHED_OFF)
     live = told.progress if told.progress and now < host.live_until and _is_of(status, told.progress) else None
     return Copy(

@@ -17,7 +17,7 @@ from markupsafe import Markup
 from schemas import states
 from schemas.records import Site
 from sitegen.messages.model import PastRun
-from sitegen.site import documents, formats, fragments, tunasync
+from sitegen.site import documents, formats, fragments, future, tunasync
 from sitegen.site.snapshot import MirrorView, Snapshot
 
 ASSETS = ("style.css", "site.js")
@@ -89,6 +89,7 @@ class Pages:
         self._environment.globals |= _common(snapshot)
 
     def _mirror(self, snapshot: Snapshot, view: MirrorView, history: Sequence[PastRun]) -> dict[str, bytes]:
+        history = [item._replace(run=future.without(item.run, snapshot.made_at)) for item in history]
         url = documents.public_url(snapshot, view.name)
         document = documents.mirror(view, url)
         job = tunasync.job(view, ZoneInfo(snapshot.site.time_zone))

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from schemas.freshness import is_of_another_file, lag
+from schemas.freshness import is_of_another_file, lag, moved_at
 from schemas.records import Mirror, Site, Worker
 from schemas.report import MirrorStatus, Probe, Progress
+from schemas.states import CLOCK
 from sitegen.messages.model import WorkerState
 
 CURRENT, BEHIND, OTHER = "current", "behind", "other"
@@ -42,6 +43,17 @@ class Copy(NamedTuple):
         The template `compared.html` asks.
         """
         return self.status.probe is not None and is_of_another_file(self.definition, self.status.probe)
+
+    @property
+    def upstream_is_ahead(self) -> bool:
+        """Whether the upstream's file has a time that lay in the future when it was read."""
+        probe = self.status.probe
+        return probe is not None and probe.upstream_at is not None and moved_at(probe) is None
+
+    @property
+    def last_success_words(self) -> str:
+        """What stands in the place of the last success where there is none."""
+        return "not known" if self.cause == CLOCK else "never"
 
     @property
     def lag(self) -> float | None:

@@ -15,8 +15,9 @@ from sitegen.web.answers import Json, Written
 class Current:
     """Reads only what has changed since the last time. May be used from any thread."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, clock: Callable[[], float] = time.time) -> None:
         self._store = store
+        self._clock = clock
         self._lock = threading.RLock()
         self._facts: Facts | None = None
         self._judge = Judge()
@@ -26,7 +27,7 @@ class Current:
     def changes(self) -> int:
         """The number of the newest change, looked up once a second at most for all that ask."""
         with self._lock:
-            second = int(time.time())
+            second = int(self._clock())
             if self._counted[0] != second:
                 self._counted = second, self._store.changes()
             return self._counted[1]
@@ -44,12 +45,12 @@ class Current:
     def snapshot(self) -> Snapshot:
         """The whole site as it is judged now."""
         with self._lock:
-            return self._judge.judge(self.facts(), time.time())
+            return self._judge.judge(self.facts(), self._clock())
 
     def written(self, name: str, make: Callable[[Snapshot], Any]) -> Written:
         """An answer that is made anew after a change and once a second at most; `make` gives JSON or bytes."""
         with self._lock:
-            key = self._store.changes(), int(time.time())
+            key = self._store.changes(), int(self._clock())
             before = self._written.get(name)
             if before is None or before[0] != key:
                 before = None

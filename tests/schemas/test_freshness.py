@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.freshness import PROBE_LASTS, Freshness, counting, freshness, lag, stale_after
+from schemas.freshness import PROBE_LASTS, SLACK, Freshness, counting, freshness, lag, stale_after
 from schemas.records import FreshnessFile, Mirror
 from schemas.report import Probe
 from schemas.states import AGE, FRESH, FRESHNESS, LAG, NEVER, SILENCE, STALE, UNKNOWN, UPSTREAM
@@ -52,6 +52,17 @@ def test_without_a_probe_a_mirror_is_judged_by_its_last_success_and_its_workers_
 
 def test_a_mirror_that_never_succeeded_is_unknown() -> None:
     assert freshness(PLAIN, None, None, SILENT, NOW) == Freshness(UNKNOWN, NEVER, None, None)
+
+
+def test_an_upstream_whose_time_lies_in_the_future_is_neither_ahead_of_us_nor_alive_for_years() -> None:
+    """Nothing is told by that time; that the two differ, and since when, still counts."""
+    year = NOW + 365 * DAY
+    assert lag(Probe(NOW, year, NOW - HOUR, False)) is None
+    assert said(year, NOW - HOUR, False) == (FRESH, None)
+    assert said(NOW + SLACK, NOW - HOUR, False) == (FRESH, None), "clocks may differ a little"
+    assert judged(Probe(NOW, year, year, True)).changes_at == NOW - HOUR + 10 * DAY
+    differs = Probe(NOW, year, NOW - HOUR, False, even_at=NOW - 13 * HOUR)
+    assert judged(differs)[:2] == (STALE, LAG)
 
 
 def test_a_success_every_hour_from_an_upstream_that_stands_still_is_stale_because_of_the_upstream() -> None:

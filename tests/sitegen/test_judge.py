@@ -23,8 +23,10 @@ def mirror(name: str = "debian", on: str = "w1", role: str = "master") -> Mirror
     return Mirror(name, on, "rsync", "rsync://up/", role=role, interval=int(HOUR), stale_after=int(2 * HOUR))
 
 
-def declared(*mirrors: Mirror) -> Declared:
-    workers = {name: Worker(name, silent_after=int(HOUR)) for name in ("w1", "w2")}
+def declared(*mirrors: Mirror, silent_after: tuple[float, float] = (HOUR, HOUR)) -> Declared:
+    workers = {
+        name: Worker(name, silent_after=int(after)) for name, after in zip(("w1", "w2"), silent_after, strict=True)
+    }
     return Declared(REVISION, NOW, Site("Site"), workers, mirrors, ())
 
 
@@ -55,8 +57,8 @@ def test_with_a_configuration_its_mirrors_are_the_sites() -> None:
 
 
 def test_a_mirror_turns_stale_and_then_unknown_by_time_alone() -> None:
-    told, config = ("w1", status_of(at=NOW)), declared(mirror())
-    seen = (worker(last_seen=NOW + 3 * HOUR),)
+    told, config = ("w1", status_of(at=NOW)), declared(mirror(), silent_after=(4 * HOUR, HOUR))
+    seen = (worker(),)
     at = {now: judged(told, config=config, workers=seen, now=now) for now in (NOW, NOW + 2 * HOUR, NOW + 4 * HOUR)}
     assert [found.mirrors[0].verdict for found in at.values()] == ["fresh", "stale", "unknown"]
     assert [found.changes_at for found in at.values()] == [NOW + 2 * HOUR, NOW + 4 * HOUR, None]
@@ -66,9 +68,9 @@ def test_a_mirror_turns_stale_and_then_unknown_by_time_alone() -> None:
 
 @pytest.mark.parametrize("status", ["paused", "disabled"])
 def test_a_mirror_that_was_switched_off_is_not_fresh_for_that_reason(status: str) -> None:
-    told, seen = status_of(status=status, last_success_at=NOW), (worker(last_seen=NOW + 3 * HOUR),)
+    told, config = status_of(status=status, last_success_at=NOW), declared(mirror(), silent_after=(4 * HOUR, HOUR))
     causes = [
-        judged(("w1", told), config=declared(mirror()), workers=seen, now=now).mirrors[0].cause
+        judged(("w1", told), config=config, workers=(worker(),), now=now).mirrors[0].cause
         for now in (NOW, NOW + 2 * HOUR, NOW + 4 * HOUR)
     ]
     assert causes == [None, "switched-off", "silence"]
@@ -90,10 +92,10 @@ def test_the_freshest_copy_speaks_for_the_mirror() -> None:
 
 
 def test_the_moments_of_several_copies_agree_with_judging_again() -> None:
-    config = declared(mirror(), mirror(on="w2", role="slave"))
     told = (("w1", status_of(at=NOW)), ("w2", status_of(at=NOW - HOUR, is_master=False)))
     for first, second in ((0.0, 0.0), (0.0, HOUR), (HOUR, 0.0), (2 * HOUR, HOUR / 2)):
-        seen = (worker(last_seen=NOW + first), worker("w2", last_seen=NOW + second))
+        config = declared(mirror(), mirror(on="w2", role="slave"), silent_after=(HOUR + first, HOUR + second))
+        seen = worker(), worker("w2")
         view = judged(*told, config=config, workers=seen).mirrors[0]
         assert view.stale_at is not None
         assert view.unknown_at is not None
@@ -168,8 +170,8 @@ RULE = FreshnessFile("lastupdate", int(HOUR), int(DAY))
 
 
 def test_a_probe_moves_the_moment_at_which_a_mirror_turns_stale() -> None:
-    told, config = ("w1", status_of(at=NOW, probe=PROBE)), declared(mirror()._replace(stale_after=9**9, freshness=RULE))
-    seen = (worker(last_seen=NOW + 2 * DAY),)
+    told, rule = ("w1", status_of(at=NOW, probe=PROBE)), mirror()._replace(stale_after=9**9, freshness=RULE)
+    config, seen = declared(rule, silent_after=(2 * DAY, HOUR)), (worker(),)
     found = judged(told, config=config, workers=seen)
     copy = found.mirrors[0].best
     assert (copy.verdict, copy.cause, copy.probe) == ("fresh", None, PROBE)

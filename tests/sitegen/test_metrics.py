@@ -1,7 +1,6 @@
 """Figures for Prometheus, read back with its own parser."""
 
 import itertools
-import time
 from typing import Any
 
 import pytest
@@ -30,7 +29,7 @@ def read(text: bytes) -> dict[tuple[str, ...], float]:
 
 @pytest.fixture
 def metrics(store: Store) -> Metrics:
-    return Metrics(Access(store, ManagerSettings()), Current(store), store, Gate(Limits()))
+    return Metrics(Access(store, ManagerSettings()), Current(store, lambda: NOW), store, Gate(Limits()))
 
 
 def test_every_copy_and_worker_has_its_figures(store: Store, metrics: Metrics) -> None:
@@ -53,7 +52,7 @@ def test_every_copy_and_worker_has_its_figures(store: Store, metrics: Metrics) -
 
 
 def test_the_comparison_with_the_upstream_and_the_cause_have_figures(store: Store, metrics: Metrics) -> None:
-    now = time.time()
+    now = NOW
     behind = Probe(now, now, now - 48 * HOUR, False)
     statuses = [
         status_of("lags", at=now, probe=behind),

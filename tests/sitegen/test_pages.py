@@ -324,7 +324,14 @@ def test_the_pages_say_whose_fault_it_is(told: dict[str, Any], mark: str, why: s
             " They could not be compared: the upstream has no lastupdate",
         ),
         (PROBE._replace(problem="it is down"), "Since then they could not be compared: it is down"),
-        (PROBE._replace(at=NOW - 2 * DAY), "This was long before the last success, so this mirror is judged by"),
+        (
+            LAGS._replace(upstream_at=NOW + DAY, even_at=None),
+            "the two differ Compared 2027-01-15 07:59 The upstream's time lies in the future, so it tells nothing",
+        ),
+        (
+            PROBE._replace(at=NOW - 2 * DAY, upstream_at=NOW - 3 * DAY),
+            "This was long before the last success, so this mirror is judged by",
+        ),
         (
             None,
             "Compared with the upstream Not compared by the file lastupdate yet, so this mirror is"

@@ -301,13 +301,15 @@ def order(verb: str, mirror: str = "debian") -> dict[str, Any]:
 def test_a_reload_that_is_answered_404_was_done(tmp_path: Path) -> None:
     with working(404) as (url, taken), serving(tmp_path, call=[url]) as go:
         go.register(url)
-        go.status("success")
+        at = "2026-11-22T14:30:05Z"
+        go.status("success", next_schedule=at)
         assert go.send("POST", "/cmd", order("reload", ""))[0] == 200
         assert [each["cmd"] for each in taken] == ["reload"]
         for verb, mirror in (("reload", "debian"), ("start", "debian"), ("disable", "debian")):
             code, answer = go.send("POST", "/cmd", order(verb, mirror))
             assert (code, answer["error"].endswith("it answered 404")) == (502, True), verb
-        assert [job["status"] for job in go.jobs()] == ["success"], "one that refuses is not marked"
+        (job,) = go.jobs()
+        assert (job["status"], job["next_schedule"]) == ("success", at), "one that refuses is not marked"
 
 
 @pytest.mark.parametrize("code", [500, 406])
@@ -327,12 +329,14 @@ def test_a_worker_whose_answer_is_late_is_not_confirmed(
     over = threading.Event()
     with working(200, lambda: over.wait(PATIENCE)) as (url, taken), serving(tmp_path, call=[url]) as go:
         go.register(url)
-        go.status("syncing")
+        at = "2026-11-22T14:30:05Z"
+        go.status("syncing", next_schedule=at)
         code, answer = go.send("POST", "/cmd", order(verb))
         over.set()
         assert (code, "not confirmed" in answer["message"], len(taken)) == (202, True, 1)
         (job,) = go.jobs()
         assert (job["status"], "not confirmed" in job["error_msg"]) == (becomes, becomes != "syncing")
+        assert job["next_schedule"] == (at if becomes == "syncing" else ZERO)
         assert [each["status"] for each in go.manager.get("/jobs")] == [becomes]
         go.status("success")
         (job,) = go.jobs()
@@ -501,6 +505,25 @@ def test_a_schedule_is_complete_and_writes_only_what_changed(go: Go) -> None:
     assert changed(before) == []
     assert tell() == {"arch": ZERO, "debian": ZERO}
     assert {job["next_schedule_ts"] for job in go.manager.get("/jobs")} == {-62135596800}
+
+
+@pytest.mark.parametrize("status", ["paused", "disabled"])
+def test_a_job_that_is_switched_off_has_no_next_run_until_it_is_scheduled_again(go: Go, status: str) -> None:
+    go.register()
+    at = "2026-11-22T14:30:05Z"
+
+    def next_runs() -> tuple[str, int]:
+        (listed,) = go.manager.get("/jobs")
+        return go.jobs()[0]["next_schedule"], listed["next_schedule_ts"]
+
+    go.status("success")
+    schedules = {"schedules": [{"name": "debian", "next_schedule": at}]}
+    go.send("POST", "/workers/w1/schedules", schedules)
+    assert next_runs() == (at, 1795357805)
+    go.status(status, next_schedule=at)
+    assert next_runs() == (ZERO, -62135596800)
+    go.send("POST", "/workers/w1/schedules", schedules)
+    assert next_runs() == (at, 1795357805)
 
 
 WRITES = [

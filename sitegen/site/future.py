@@ -1,0 +1,68 @@
+"""Stored times that lie in the future, which no verdict may rest on.
+
+What is received is limited to the manager's clock, so such a time comes from a database of an older release, or the
+manager's own clock was put back. When that really happened is not known, so the time is left out.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from schemas.freshness import SLACK
+from schemas.report import MirrorStatus, Probe, Run
+from sitegen.messages.model import WorkerState
+
+
+class Believed(NamedTuple):
+    """A status without times in the future, and from when (Unix seconds) one that is missing is believed."""
+
+    status: MirrorStatus
+    changes_at: float | None
+
+
+def believed(status: MirrorStatus, now: float) -> Believed:
+    """Leave out what cannot have happened yet at `now`."""
+    ahead = [at for at in _times(status) if at is not None and at > now + SLACK]
+    if not ahead:
+        return Believed(status, None)
+    found = status._replace(
+        last_started_at=_past(status.last_started_at, now),
+        last_ended_at=_past(status.last_ended_at, now),
+        last_success_at=_past(status.last_success_at, now),
+        run=without(status.run, now) if status.run else None,
+        probe=None if status.probe and _latest(status.probe) > now + SLACK else status.probe,
+        override=status.override._replace(since=_past(status.override.since, now)) if status.override else None,
+    )
+    return Believed(found, min(ahead) - SLACK)
+
+
+def without(run: Run, now: float) -> Run:
+    """A run without times in the future."""
+    times = run.launched_at, run.started_at, run.ended_at
+    past = [_past(at, now) for at in times]
+    return run if past == [*times] else run._replace(launched_at=past[0], started_at=past[1], ended_at=past[2])
+
+
+def heard(state: WorkerState, now: float) -> WorkerState:
+    """A worker that was not heard of in the future: when it says that it sent its last word counts instead."""
+    if state.last_seen <= now + SLACK:
+        return state
+    seen = next((at for at in (state.sent_at, state.first_seen) if at <= now + SLACK), 0.0)
+    return state._replace(last_seen=seen)
+
+
+def _times(status: MirrorStatus) -> Iterator[float | None]:
+    yield from (status.last_started_at, status.last_ended_at, status.last_success_at)
+    if status.run:
+        yield from (status.run.launched_at, status.run.started_at, status.run.ended_at)
+    if status.probe:
+        yield _latest(status.probe)
+    if status.override:
+        yield status.override.since
+
+
+def _latest(probe: Probe) -> float:
+    return max(probe.at, probe.even_at or 0.0, probe.seen_at or 0.0)
+
+
+def _past(at: float | None, now: float) -> float | None:
+    return None if at is not None and at > now + SLACK else at
