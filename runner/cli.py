@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 from runner.boundary import guarded
 from runner.install import command as install
-from runner.output import log, say
+from runner.output import hush, log, say
 from schemas.errors import SkipjackError
 
 if TYPE_CHECKING:
     from schemas.records import RunnerSettings
 
-_QUIET = "print only what is wrong or new, since cron sends all that is printed by mail"
+_QUIET = "print only what is wrong or left to do, since cron sends all that is printed by mail"
 
 SETTINGS = Path("/etc/skipjack/runner.yml")
 
@@ -101,10 +101,10 @@ def _with_settings(
 
 def _default_settings() -> Path:
     """The settings when no file is named: a user's own ones, if there are any, else the system's."""
-    if os.geteuid() == 0:
-        return SETTINGS
-    own = Path(os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config"), "skipjack/runner.yml")
-    if not own.exists():
+    from schemas.settings import own_settings
+
+    own = own_settings(SETTINGS)
+    if own is None:
         return SETTINGS
     if SETTINGS.exists():
         log(f"note: uses {own}; `--settings {SETTINGS}` is the worker of the system", about="skipjack")
@@ -236,6 +236,8 @@ def _require_writable(settings: "RunnerSettings") -> None:
 
 
 def _follow(arguments: argparse.Namespace) -> int:
+    if arguments.quiet:
+        hush()
     from runner import unit_health, wishes
     from runner.launch import want_tick
     from runner.once import report_follow
@@ -297,6 +299,8 @@ def _run(arguments: argparse.Namespace) -> int:
 def _courier(arguments: argparse.Namespace) -> int:
     from runner import courier
 
+    if arguments.quiet:
+        hush()
     settings = _own_settings(arguments)
     if arguments.linger:
         courier.linger(settings, arguments.settings, start=arguments.start)

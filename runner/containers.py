@@ -6,7 +6,7 @@ import stat
 from collections.abc import Callable, Mapping, Sequence
 
 from runner import programs, surroundings, units
-from runner.output import log
+from runner.output import log, note
 from runner.places import Places
 
 _OF_SESSIONS = "/run/user/"
@@ -91,7 +91,7 @@ def end(places: Places, name: str) -> bool:
     found = container_end.read_marker(marker)
     if found is not None:
         program, container = found
-        log(f"removes the container {container} of a run that is gone", about=name)
+        note(f"removes the container {container} of a run that is gone", about=name)
         if reason := container_end.remove(program, container, asker(places.state_dir, _home(places), ())):
             log(f"it may still be there: {reason}. If you know that it is not, remove {marker}", about=name)
             return False

@@ -1,6 +1,6 @@
 """Entry of the lean programs, started as `python -I -S lean.py PROGRAM STATE_DIR …`.
 
-    lean.py tick STATE_DIR [requested]
+    lean.py tick STATE_DIR [requested | quiet]
     lean.py run STATE_DIR NAME [NUMBER | [max-delete=LIMIT] [from-empty] [while-held]]
     lean.py settle STATE_DIR NAME
     lean.py measure STATE_DIR [NAME]
@@ -10,6 +10,7 @@ start. The command `skipjack` does the same for people.
 """
 
 import gc
+import os
 import sys
 import time
 
@@ -32,7 +33,7 @@ def main(words: list[str]) -> int:
     if program == "tick":
         everything, requested = wishes.take(places, "tick"), wishes.take(places, "start")
         if requested and not everything:
-            rest = ["requested"]
+            rest.append("requested")
         if _is_idle(places):
             return 0
     from runner.boundary import guarded
@@ -50,7 +51,13 @@ def _is_idle(places: Places) -> bool:
 
 def _start(program: str, places: Places, rest: list[str]) -> int:
     if program == "tick":
-        tick.tick(places, only_requested=rest == ["requested"], patient=False)
+        if "quiet" in rest:
+            from runner import output
+
+            output.hush()
+            if not os.path.lexists(places.plan):
+                return 0  # as in the minutes after the installation; a follow says what keeps it from making one
+        tick.tick(places, only_requested="requested" in rest, patient=False)
         if tick.are_units_unwatched(places, time.time()):
             from runner import unit_health
 

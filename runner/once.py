@@ -49,7 +49,7 @@ def _report_old_plan(places: Places) -> None:
 def report_follow(
     settings: RunnerSettings, *, again: bool = False, accept_rewrite: bool = False, quiet: bool = False
 ) -> bool:
-    """Follow and tell the result (if `quiet`, only what is wrong or new).
+    """Follow and tell the result (if `quiet`, only what is wrong or left to do).
 
     False when the newest revision has problems or could not be fetched.
     """
@@ -60,7 +60,7 @@ def report_follow(
         log(f"note: {move}")
     if done.refused:
         log(f"the newest revision is refused; {done.revision[:12]} stays in force", about="follow")
-    elif done.changed or not quiet:
+    elif not quiet:
         news = "is now in force" if done.changed else "is in force already"
         count = f"{done.mirrors} mirror{'' if done.mirrors == 1 else 's'}"
         log(f"revision {done.revision[:12]} {news}, with {count} for {settings.worker}", about="follow")

@@ -5,6 +5,8 @@ import sys
 
 from schemas.terminal import plain
 
+_hushed = False
+
 
 def say(text: str) -> None:
     """Print an answer that was asked for."""
@@ -32,6 +34,18 @@ def log(text: str, *, about: str = "", has_addresses: bool = True) -> None:
         text = without_secrets(text)
     prefix = f"{about}: " if about else ""
     _tell("".join(f"{prefix}{plain(line)}\n" for line in text.splitlines()))
+
+
+def note(text: str, *, about: str = "") -> None:
+    """Tell what is as it should be: as `log`, but nothing after `hush`."""
+    if not _hushed:
+        log(text, about=about)
+
+
+def hush() -> None:
+    """Print no notes from now on: cron sends all that is printed by mail."""
+    global _hushed
+    _hushed = True
 
 
 def bar(text: str) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from runner.journal import Journal, Subject
-from runner.output import log
+from runner.output import note
 from runner.plan import Planned
 
 T = TypeVar("T")
@@ -61,7 +61,7 @@ def _adopt(db: sqlite3.Connection, planned: Planned, former: Sequence[str], *, c
         for table, column in (("mirror", "name"), ("override", "mirror"), ("request", "mirror")):
             db.execute(f"DELETE FROM {table} WHERE {column} = ?", (old,))  # noqa: S608 - own names
         if not copy:
-            log(f"goes on where {old}, its former name, ended", about=name)
+            note(f"goes on where {old}, its former name, ended", about=name)
     _, upstream, is_master, _ = Subject.of(planned)
     db.execute("UPDATE mirror SET upstream = ?, is_master = ? WHERE name = ?", (upstream, is_master, name))
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from runner import containers, journal, launch, locks, schedule, units
 from runner.journal import Active, Ending, Journal
-from runner.output import log
+from runner.output import log, note
 from runner.places import Places
 from runner.programs import GRACE
 from schemas.states import INTERRUPTED, LAUNCH_FAILED, LAUNCHING
@@ -36,7 +36,8 @@ def settle(places: Places, book: Journal, now: float) -> None:
         # Its locks may be free because it has just recorded its own end, or it may have come up in the last moment:
         # then this changes nothing.
         if book.settle(active, ending, now):
-            log(f"{ending.status}: {ending.reason}", about=active.mirror)
+            tell = note if ending.status == INTERRUPTED else log  # as after each reboot
+            tell(f"{ending.status}: {ending.reason}", about=active.mirror)
 
 
 def settle_unit(places: Places, name: str, now: float) -> None:
@@ -126,7 +127,7 @@ def end_orphans(places: Places, names: list[str]) -> None:
 
 def _end_holders(paths: Mapping[str, str]) -> None:
     for name, path in paths.items():
-        log("ends the processes of a run that is gone", about=name)
+        note("ends the processes of a run that is gone", about=name)
         _signal_holders(path, signal.SIGTERM)
     deadline = time.monotonic() + GRACE
     while time.monotonic() < deadline and any(locks.is_in_use(path) for path in paths.values()):

@@ -9,7 +9,7 @@ import signal
 from collections.abc import Iterable
 
 from runner import locks, units
-from runner.output import log
+from runner.output import log, note
 from runner.places import Places
 
 
@@ -17,7 +17,7 @@ def stop(places: Places, names: Iterable[str]) -> None:
     """Tell the runs of these mirrors to stop, without waiting for it; one that has just ended is none any more."""
     for name in names:
         if _signal(places, name) or _stop_unit(places, name):
-            log("its run was told to stop", about=name)
+            note("its run was told to stop", about=name)
 
 
 def _signal(places: Places, name: str) -> bool:

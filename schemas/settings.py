@@ -20,6 +20,14 @@ TUNASYNC = "tunasync"
 """The protocol of a manager that is none of ours."""
 
 
+def own_settings(system: Path) -> Path | None:
+    """A user's own file beside the one of the system, as `install --user` reads it; None where there is none."""
+    if os.geteuid() == 0:
+        return None
+    own = Path(os.environ.get("XDG_CONFIG_HOME") or Path("~/.config").expanduser(), "skipjack", system.name)
+    return own if own.exists() else None
+
+
 def load_runner(path: Path) -> RunnerSettings:
     """Read a worker's settings; SkipjackError says what is missing or wrong."""
     return build.runner_settings(_load("runner", path))

@@ -86,7 +86,8 @@ def _command(
     function: object,
 ) -> argparse.ArgumentParser:
     command = commands.add_parser(name, help=words, description=f"{words[0].upper()}{words[1:]}.")
-    command.add_argument("--settings", type=Path, default=DEFAULT_SETTINGS, metavar="FILE", help="default: %(default)s")
+    words = f"default: {DEFAULT_SETTINGS}, or your own ~/.config/skipjack/{DEFAULT_SETTINGS.name} if it is there"
+    command.add_argument("--settings", type=Path, default=None, metavar="FILE", help=words)
     command.set_defaults(command=function)
     return command
 
@@ -126,8 +127,13 @@ def _moment(text: str) -> float:
 
 
 def _settings(options: argparse.Namespace) -> "ManagerSettings":
-    from schemas.settings import load_manager
+    from schemas.settings import load_manager, own_settings
 
+    if options.settings is None:
+        options.settings = own_settings(DEFAULT_SETTINGS) or DEFAULT_SETTINGS
+        if options.settings != DEFAULT_SETTINGS and DEFAULT_SETTINGS.exists():
+            words = f"uses {options.settings}; `--settings {DEFAULT_SETTINGS}` is the manager of the system"
+            output.note(f"skipjack-manager: note: {words}")
     settings = load_manager(options.settings)
     options.state_dir = settings.state_dir
     return settings

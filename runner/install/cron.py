@@ -56,7 +56,7 @@ def _line(when: str, who: str, command: str) -> str:
 def _programs(setup: Setup) -> Iterator[tuple[str, list[str]]]:
     settings = ("--settings", setup.settings)
     yield "*/3", [program("skipjack"), "follow", "--start", "--quiet", *settings]
-    yield "*", lean("tick", setup.state_dir)
+    yield "*", lean("tick", setup.state_dir, "quiet")
     if setup.reports:
         yield "*", [program("skipjack"), "courier", "--start", "--quiet", *settings]
 

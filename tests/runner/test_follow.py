@@ -1,6 +1,8 @@
 """What follow does when definitions of two revisions meet in one plan."""
 
 import contextlib
+import os
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -9,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from runner import follow, plan
+from runner import follow, journal, locks, plan, programs
 from runner.paths import paths_of
 from runner.places import Places
 from runner.plan import Planned
@@ -333,10 +335,53 @@ def test_what_a_killed_run_of_a_removed_mirror_left_is_removed(repository: Confi
     assert sorted(path.name for path in Path(worker.state).glob(".deletions*")) == [".deletions.a", ".deletions.old"]
 
 
-def test_a_quiet_follow_prints_only_what_is_new_or_wrong(repository: ConfigRepository, worker: Worker) -> None:
+def test_a_quiet_follow_prints_only_what_is_wrong(repository: ConfigRepository, worker: Worker) -> None:
     repository.commit({"a.yml": "retry: 1\n"}, "Begin")
-    assert "is now in force" in worker.command("follow", "--quiet").stderr
+    assert worker.command("follow", "--quiet").stderr == ""
+    repository.commit({"a.yml": "retry: 2\n"}, "Change it")
+    assert worker.command("follow", "--start", "--quiet").stderr == ""
     assert worker.command("follow", "--quiet").stderr == ""
     repository.commit({"a.yml": "retry: x\n"}, "Break it")
     for _again in range(2):
         assert "a.yml:1:8" in worker.command("follow", "--quiet", check=False).stderr
+
+
+def test_what_cron_starts_prints_nothing_before_the_first_plan_nor_after_a_merge_and_a_crash(
+    repository: ConfigRepository, worker: Worker
+) -> None:
+    def tick() -> str:
+        done = subprocess.run(
+            programs.lean("tick", str(worker.state), "quiet"), capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout + done.stderr
+
+    def follow_quietly() -> str:
+        done = worker.command("follow", "--start", "--quiet")
+        return str(done.stdout + done.stderr)
+
+    def status() -> str:
+        with journal.opened(places.journal) as book:
+            return book.states()["a"].status
+
+    places = Places(str(worker.state))
+    assert tick() == ""
+    repository.commit({"a.yml": "command: sleep 1000\njitter: 0s\n"}, "Begin")
+    assert follow_quietly() == ""
+    supervisor = places.lock("supervisor", "a")
+    assert tick() == ""
+    deadline = time.monotonic() + 120
+    while not (locks.is_held(places.lock("mirror", "a")) and status() == "syncing"):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    holders = locks.holders(supervisor)
+    assert holders
+    for pid in holders:
+        os.kill(pid, signal.SIGKILL)
+    while locks.is_held(supervisor):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert tick() == ""
+    assert status() == "interrupted"
+    repository.commit({"a.yml": None, "b.yml": "formerly: [a]\n"}, "Rename it")
+    assert (follow_quietly(), tick()) == ("", "")

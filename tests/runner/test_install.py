@@ -199,7 +199,7 @@ def test_cron_lines_are_words_that_a_shell_reads_as_they_are_meant() -> None:
     assert search == "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     assert follow[:6] == ["*/3", "*", "*", "*", "*", "mirror"]
     assert follow[-5:] == ["follow", "--start", "--quiet", "--settings", "/etc/skipjack/runner.yml"]
-    assert tick[-2:] == ["tick", "/srv/100% mine"] and courier[-5:-2] == ["courier", "--start", "--quiet"]
+    assert tick[-3:] == ["tick", "/srv/100% mine", "quiet"] and courier[-5:-2] == ["courier", "--start", "--quiet"]
     assert "%" not in written[1].replace(r"\%", "")
 
 

@@ -1,4 +1,4 @@
-"""A user who is not the manager's, at each of its commands."""
+"""A user without root, at each command of the manager."""
 
 import errno
 import os
@@ -37,3 +37,21 @@ def test_each_command_names_the_user_of_the_manager(
     assert cli.main([*command.split(), "--settings", str(settings)]) == 1
     said = capsys.readouterr().err
     assert "This manager belongs to the user nobody: run the command as that user (`sudo -u nobody …`)" in said
+
+
+def test_the_manager_of_a_user_comes_before_that_of_the_system(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    of_system, own = tmp_path / "manager.yml", tmp_path / "skipjack/manager.yml"
+    monkeypatch.setattr(cli, "DEFAULT_SETTINGS", of_system)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    own.parent.mkdir()
+    for name, path in (("system", of_system), ("own", own)):
+        path.write_text(f"state_dir: {tmp_path}/{name}\nrun_dir: {tmp_path}/run\nsite_dir: {tmp_path}/site\n")
+    assert cli.main(["token", "list"]) == 0
+    assert f"note: uses {own}; `--settings {of_system}` is the manager of the system" in capsys.readouterr().err
+    assert ((tmp_path / "own").exists(), (tmp_path / "system").exists()) == (True, False)
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    assert cli.main(["token", "list"]) == 0
+    assert (capsys.readouterr().err, (tmp_path / "system").exists()) == ("", True)
