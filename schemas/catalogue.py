@@ -6,7 +6,7 @@ mirrors. Each step goes on with the keys that can be judged, so that one problem
 """
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from schemas import address_rules, build, placement, rules, timing, windows, zones
@@ -65,8 +65,8 @@ class _Tree:
 
     def __init__(self, documents: Mapping[str, Document]) -> None:
         self.documents = {path: _examined(path, document) for path, document in documents.items()}
-        self.site = self.documents.get(SITE) or _missing(SITE)
-        self.workers = self.documents.get(WORKERS) or _missing(WORKERS)
+        self.site = self.documents.get(SITE) or _missing(SITE, self.documents)
+        self.workers = self.documents.get(WORKERS) or _missing(WORKERS, self.documents)
         self._broken_defaults = {problem.file for problem in self.defaults_problems()}
         self._whole_is_broken = bool(self.site_problems() or self.workers_problems())
 
@@ -173,8 +173,13 @@ def _is_empty(document: Document) -> bool:
     return document.node is None and not document.problems
 
 
-def _missing(path: str) -> Document:
-    what = Problem(path, 1, 1, "The file is missing.", f"Create it beside `{DEFAULTS}`.")
+def _missing(path: str, documents: Iterable[str]) -> Document:
+    """A file of the top folder that is not there; one of that name in another folder shows what is meant."""
+    folder = next((each.removesuffix(f"/{path}") for each in sorted(documents) if each.endswith(f"/{path}")), None)
+    todo = f"Create it beside `{DEFAULTS}`."
+    if folder is not None:
+        todo = f"If the definitions are in the folder `{shown(folder)}`, set `repository.path` to it in the settings."
+    what = Problem(path, 1, 1, "The file is missing.", todo)
     return Document(path, None, None, (what,), WHOLE)
 
 

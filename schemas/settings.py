@@ -58,7 +58,7 @@ def _load(kind: str, path: Path) -> dict[str, Any]:
     except OSError as error:
         todo = ownership.remedy(str(path), str(path), "The file") if isinstance(error, PermissionError) else ""
         what = f"The settings {path} cannot be read: {error.strerror}."
-        raise SkipjackError(what, todo or "Name the file with --settings.") from error
+        raise SkipjackError(what, todo or "Write the file, or name another one with `--settings`.") from error
     document = parse(data, str(path))
     examined = examine(kind, document)
     problems = [*examined.problems, *_beyond(kind, examined)]

@@ -19,6 +19,11 @@ from schemas.reading import regular
 PATIENCE = 300.0
 """Seconds that one command of the system may take."""
 
+_ROUTINE = re.compile(
+    r"(Start|Stopp|Failed to start )|\S+: (Main process exited|Failed with result|Scheduled restart|Consumed|Start req)"
+)
+"""What systemd says of every unit that fails to start, whatever the reason."""
+
 _UNSEEN = ("/tmp/", "/var/tmp/", *HOMES)  # noqa: S108 - where nothing may be installed
 
 OLDEST = 250
@@ -187,14 +192,17 @@ def explain(setup: Setup, names: Iterable[str]) -> NoReturn:
         if code:
             own = ("--user",) if setup.own else ()
             words = ("journalctl", *own, "--no-pager", "--output=cat", "--lines=50", "--unit", name)
-            lines = [
-                line for line in _ask(*words)[1].splitlines() if not re.match(r"(skipjack-|Start|Stop|Fail)", line)
-            ]
-            said = lines[-1].rstrip(".") if lines else "it said nothing"
+            said = _last_words(_ask(*words)[1])
             raise SkipjackError(
-                f"{name} cannot start: {said}.", f"Mend that, and try again; see `journalctl -u {name}`."
+                f"{name} cannot start: {said}.", f"Correct this and try again. See `journalctl -u {name}`."
             )
     raise SkipjackError("systemd could not start the units.", "See `systemctl --failed` and `journalctl -b`.")
+
+
+def _last_words(journal: str) -> str:
+    """The last line of a unit's journal that says why it failed, without systemd's lines that only say that it did."""
+    lines = [line for line in journal.splitlines() if not _ROUTINE.match(line)]
+    return _last_line(re.sub(r"^skipjack[\w@.-]*: ", "", "\n".join(lines), flags=re.M))
 
 
 def tried(*words: str) -> tuple[bool, str]:

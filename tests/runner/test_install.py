@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from runner import unit_health
-from runner.install import cron, render, secret_check, setup
+from runner.install import cron, machine, render, secret_check, setup
 from runner.install.setup import Setup
 from schemas.errors import SkipjackError
 from schemas.records import (
@@ -273,3 +273,27 @@ def test_the_worker_may_start_every_unit_that_it_revives() -> None:
     (pattern,) = re.findall(r"isStarter = /(.*)/\.test", rule)
     assert all(re.search(pattern, unit) for unit in unit_health.STARTERS)
     assert not re.search(pattern, "skipjack-tick.timer.service") and not re.search(pattern, "xskipjack-tick.path")
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ("skipjack-manager: The lock cannot be taken: Permission denied. Give it over.", "The lock cannot be taken:"),
+        ("skipjack-manager.service: Failed to set up mount namespacing: /x: No such file", "Failed to set up mount"),
+        ("ModuleNotFoundError: No module named 'uvicorn'", "ModuleNotFoundError: No module named 'uvicorn'"),
+    ],
+)
+def test_the_reason_of_a_unit_that_cannot_start_is_its_last_line_in_the_journal(said: str, reason: str) -> None:
+    name = "skipjack-manager.service"
+    ends = (f"{name}: Main process exited, code=exited, status=1/FAILURE", f"{name}: Failed with result 'exit-code'.")
+    around = (
+        f"Failed to start {name}.",
+        f"{name}: Scheduled restart job, restart counter is at 1.",
+        f"Stopped {name}.",
+    )
+    journal = "\n".join([f"Starting {name}...", said, *ends, *around, f"{name}: Consumed 1.1s CPU time."])
+    assert machine._last_words(journal).startswith(reason)
+
+
+def test_a_unit_without_a_reason_in_the_journal_said_nothing() -> None:
+    assert machine._last_words("Starting skipjack-manager.service...\n") == "it said nothing"

@@ -95,6 +95,13 @@ def test_without_site_or_workers_the_revision_is_refused(missing: str) -> None:
     assert str(caught.value).startswith("The configuration cannot be used as it stands:\n_")
 
 
+def test_definitions_in_a_folder_of_the_repository_are_found_for_the_reader() -> None:
+    with pytest.raises(Refused) as caught:
+        catalogue.load([source._replace(path=f"sites/a/{source.path}") for source in sources({"debian.yml": ""})])
+    todo = "If the definitions are in the folder `sites/a`, set `repository.path` to it in the settings."
+    assert lines(caught.value.problems)[0] == f"_site.yml:1:1: The file is missing. {todo}"
+
+
 def test_an_empty_repository_is_refused_with_everything_that_is_missing() -> None:
     with pytest.raises(Refused) as caught:
         catalogue.load([])

@@ -253,7 +253,8 @@ def test_a_missing_file_is_told_with_what_to_do(settings: Path, load: object) ->
     with pytest.raises(SkipjackError) as caught:
         load(settings)
     assert str(caught.value) == (
-        f"The settings {settings} cannot be read: No such file or directory. Name the file with --settings."
+        f"The settings {settings} cannot be read: No such file or directory. Write the file, or name another one with "
+        "`--settings`."
     )
 
 

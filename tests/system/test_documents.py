@@ -95,7 +95,7 @@ class Reader:
         [text] = [block.text for block in blocks(page, "yaml") if block.first == f"# {path}"]
         for there, here in STAND_INS.items():
             text = text.replace(there, here)
-        self.box.write(path, f"{text}\n")
+        self.box.path(path).write_text(f"{text}\n")  # a command before it must have made the folder
 
 
 @pytest.fixture
@@ -123,11 +123,11 @@ def test_a_site_is_installed_and_used_by_the_readme(site: Site) -> None:
 
     def manager(command: str) -> None:
         reader.write(page, "/etc/skipjack/manager.yml")
-        token.append(reader.give(command).split()[0])
-
-    def serve(command: str) -> None:
-        site.unit("manager", "/usr/local/bin/skipjack-manager", *command.split()[1:])
+        reader.give(command)
         answers(box)
+
+    def add(command: str) -> None:
+        token.append(reader.give(command).split()[0])
 
     def credentials(command: str) -> None:
         reader.write(page, "/etc/skipjack/runner.yml")
@@ -147,8 +147,8 @@ def test_a_site_is_installed_and_used_by_the_readme(site: Site) -> None:
     reader.follow(
         page,
         {
-            "skipjack-manager token add w1": manager,
-            "skipjack-manager serve --publish": serve,
+            "skipjack install --manager": manager,
+            "skipjack-manager token add w1": add,
             "install -d -m 700 /etc/skipjack/credentials": credentials,
             f"install -m 600 /dev/stdin {CREDENTIAL}": lambda command: reader.give(command, f"echo {token[0]}"),
             "skipjack start debian": start,
@@ -163,8 +163,12 @@ def test_a_site_is_installed_and_used_by_the_readme(site: Site) -> None:
 
 def test_units_are_installed_used_and_upgraded_by_their_page(site: Site) -> None:
     box, page = site.box, "docs/systemd.md"
-    box.shell("rm -rf /opt/skipjack")
+    box.shell("rm -rf /opt/skipjack /etc/skipjack")
     reader = Reader(box)
+
+    def edit(command: str) -> None:
+        box.path(SETTINGS).write_text(RUNNER)
+        reader.give(command)
 
     def look(command: str) -> None:
         site.commit(FAILS)
@@ -185,6 +189,7 @@ def test_units_are_installed_used_and_upgraded_by_their_page(site: Site) -> None
     reader.follow(
         page,
         {
+            f"$EDITOR {SETTINGS}": edit,
             "systemctl list-timers 'skipjack*'": look,
             "systemctl list-units --failed 'skipjack-run@*'": failed,
             "systemctl stop 'skipjack-*.timer' 'skipjack-*.path' 'skipjack-courier.*'": back,
