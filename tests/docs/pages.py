@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("README.md", "mirrors/README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))))
+MADE = {".git", ".venv", "build", "node_modules"}
+"""Folders whose pages are not ours."""
+
+PAGES = tuple(
+    str(path.relative_to(ROOT))
+    for folder in (ROOT, *sorted(path for path in ROOT.iterdir() if path.is_dir() and path.name not in MADE))
+    for path in sorted(folder.glob("*.md") if folder == ROOT else folder.rglob("*.md"))
+)
+"""Every page that there is, so that none is forgotten."""
 
 RUN_IN = {
     "README.md": "tests/system/test_documents.py",
@@ -24,12 +32,11 @@ IN_LINES = "tests/system/test_documents_lines.py"
 """The test that runs what stands in the lines of the pages."""
 
 SPOKEN_OF = {
+    "git checkout": "what the program does without",
     "git config --global": "a name for settings, without any",
     "git config --system": "the same",
     "git ls-remote": "what the program itself runs",
     "git revert": "a way to change a repository, without a commit",
-    "install --cron": "short for `skipjack install --cron`, which stands in a block",
-    "install --manager": "short for `skipjack install --manager`, which stands in a table",
     "podman system migrate": "what the program itself runs",
     "su -s /bin/sh skipjack -c 'podman pull …'": "the page says not to; tests/system/test_image_store.py shows why",
     "tunasynctl list": "a program of tunasync, which is not here",
@@ -38,8 +45,8 @@ SPOKEN_OF = {
 """What stands in lines and is run by no test, and why."""
 
 _PROGRAMS = re.compile(
-    r"(apt-get|chgrp|chmod|chown|curl|docker|git|install|journalctl|loginctl|mkdir|mv|nginx|openssl|pg_dump|pg_restore|"
-    r"pip|podman|psql|rm|rsync|sqlite3|ssh|su|sudo|systemctl|systemd-\w+|tunasynctl|usermod) \S"
+    r"(apt-get|chgrp|chmod|chown|curl|docker|git|install(?! --)|journalctl|loginctl|mkdir|mv|nginx|openssl|pg_dump|"
+    r"pg_restore|pip|podman|psql|rm|rsync|sqlite3|ssh|su|sudo|systemctl|systemd-\w+|tunasynctl|usermod) \S"
 )
 _UNIT_LINE = re.compile(r"[A-Z]\w+=\S*")
 
@@ -114,7 +121,7 @@ def inline(page: str) -> list[str]:
 
 
 def commands_in_lines(page: str) -> list[str]:
-    """The commands of other programs in the lines of a page, each once; test_commands.py has ours."""
+    """The commands of other programs in the lines of a page, each once; own_commands.py has ours."""
     return list(dict.fromkeys(code for code in inline(page) if _PROGRAMS.match(code) and code not in SPOKEN_OF))
 
 

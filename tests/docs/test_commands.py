@@ -1,38 +1,17 @@
 """Every command line of ours in the documents is one that the programs take; tests/system runs them all."""
 
-import argparse
 import ast
-import contextlib
-import io
+import json
 import re
 import shlex
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-import runner.cli
-import sitegen.cli
-
+from .own_commands import PARSERS, filled, in_full, in_lines, names_a_command, parses, words_of
 from .pages import PAGES, ROOT, RUN_IN, SPOKEN_OF, Block, blocks, commands, inline
-
-PARSERS = {"skipjack": runner.cli._parser, "skipjack-manager": sitegen.cli._parser}
-
-_ENDS = {"|", "||", "&&", ";", "&", ">", ">>"}
-
-
-def words_of(command: str) -> Iterator[list[str]]:
-    """The simple commands of a line of shell, each as words."""
-    lexer = shlex.shlex(command, posix=True, punctuation_chars=True)
-    lexer.whitespace_split = True
-    found: list[str] = []
-    for word in lexer:
-        if word in _ENDS:
-            yield found
-            found = []
-        else:
-            found.append(word)
-    yield found
 
 
 def own_commands() -> Iterator[tuple[str, list[str]]]:
@@ -42,37 +21,8 @@ def own_commands() -> Iterator[tuple[str, list[str]]]:
             if block.language in ("sh", "console") or block.text.startswith("$ "):
                 for command in commands(block):
                     yield from ((str(block), words) for words in words_of(command) if words and words[0] in PARSERS)
-        for code in inline(page):
-            if re.match(r"skipjack(-manager)? [a-z]", code):
-                yield from ((page, words) for words in words_of(code) if words and words[0] in PARSERS)
-
-
-def filled(words: list[str]) -> list[str]:
-    """A command with values in the place of names such as NAME or ID, and without what stands in brackets or dots."""
-    plain = [re.sub(r"[\[\]…]", "", word) for word in words[1:]]
-    return ["1" if word == "ID" else "7d" if word == "TIME" else word for word in plain if word]
-
-
-def parses(program: str, words: list[str]) -> str:
-    """Why a program does not take these words; empty when it does."""
-    said = io.StringIO()
-    with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
-        try:
-            PARSERS[program]().parse_args(words)
-        except SystemExit:
-            return said.getvalue().splitlines()[-1]
-    return ""
-
-
-def names_a_command(program: str, words: list[str]) -> bool:
-    """Whether words are the name of a command alone, as a text speaks of it: `skipjack start`."""
-    parser: argparse.ArgumentParser | None = PARSERS[program]()
-    for word in words:
-        actions = [each for each in parser._actions if isinstance(each, argparse._SubParsersAction)] if parser else []
-        if not actions or word not in actions[0].choices:
-            return False
-        parser = actions[0].choices[word]
-    return True
+        for code in in_lines(page):
+            yield from ((page, words) for words in words_of(code) if words and words[0] in PARSERS)
 
 
 def test_there_are_commands() -> None:
@@ -91,7 +41,10 @@ def test_the_programs_take_every_command_line(place: str, words: tuple[str, ...]
     assert not why or (":" not in place and names_a_command(words[0], given)), f"{place}: {shlex.join(words)}: {why}"
 
 
-@pytest.mark.parametrize("words", [["skipjack", "frobnicate"], ["skipjack", "next", "--frobnicate"]])
+@pytest.mark.parametrize(
+    "words",
+    [["skipjack", "frobnicate"], ["skipjack", "next", "--frobnicate"], ["skipjack", "run", "NAME", "--frobnicate"]],
+)
 def test_a_command_that_is_none_would_be_seen(words: list[str]) -> None:
     assert parses(words[0], words[1:])
     assert not names_a_command(words[0], words[1:])
@@ -108,16 +61,24 @@ def test_nothing_is_said_to_be_spoken_of_that_no_page_names() -> None:
 
 
 def told() -> Iterator[tuple[str, str]]:
-    """Every command of ours that a message names in quotes, with its module; a value stands as 1."""
+    """Every command of ours that a message, a page of the site or a schema names as code, with its file; a value stands
+    as 1."""
     for room in ("runner", "sitegen", "schemas"):
-        for path in sorted((ROOT / room).rglob("*.py")):
-            for text in _texts(ast.parse(path.read_text("utf-8"))):
-                for code in re.findall(r"`(skipjack(?:-manager)? [a-z][^`|]*)`", text):
-                    yield str(path.relative_to(ROOT)), code
+        for path in sorted((ROOT / room).rglob("*")):
+            for text in _texts(path) if path.suffix in (".py", ".json", ".html", ".js") else ():
+                for code in re.findall(r"(?:`|<code>)([^`|<>]+)(?:`|</code>)", text):
+                    if full := in_full(code):
+                        yield str(path.relative_to(ROOT)), full
 
 
-def _texts(parsed: ast.Module) -> Iterator[str]:
-    for node in ast.walk(parsed):
+def _texts(path: Path) -> Iterator[str]:
+    """The texts of a file: the strings of a module or a schema, or a template as it is."""
+    text = path.read_text("utf-8")
+    if path.suffix == ".json":
+        yield from re.findall(r'"description": "(.*)"', json.dumps(json.loads(text), ensure_ascii=False, indent=1))
+    if path.suffix not in (".py", ".json"):
+        yield text
+    for node in ast.walk(ast.parse(text)) if path.suffix == ".py" else ():
         if isinstance(node, ast.JoinedStr):
             yield "".join(str(part.value) if isinstance(part, ast.Constant) else "1" for part in node.values)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
@@ -126,7 +87,7 @@ def _texts(parsed: ast.Module) -> Iterator[str]:
 
 def test_the_programs_take_every_command_that_a_message_names() -> None:
     found = list(told())
-    assert len(found) > 50
+    assert len(found) > 50 and {".py", ".json", ".html"} <= {Path(file).suffix for file, _code in found}
     for module, code in found:
         words = shlex.split(code)
         why = parses(words[0], filled(words))

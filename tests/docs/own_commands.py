@@ -1,0 +1,88 @@
+"""The command lines of Skipjack itself: those that pages and messages show, and what its programs take."""
+
+import argparse
+import contextlib
+import io
+import re
+import shlex
+from collections.abc import Iterator
+
+import runner.cli
+import sitegen.cli
+
+from .pages import PAGES, inline
+
+PARSERS = {"skipjack": runner.cli._parser, "skipjack-manager": sitegen.cli._parser}
+
+_ENDS = {"|", "||", "&&", ";", "&", ">", ">>"}
+
+
+def words_of(command: str) -> Iterator[list[str]]:
+    """The simple commands of a line of shell, each as words."""
+    lexer = shlex.shlex(command, posix=True, punctuation_chars=True)
+    lexer.whitespace_split = True
+    found: list[str] = []
+    for word in lexer:
+        if word in _ENDS:
+            yield found
+            found = []
+        else:
+            found.append(word)
+    yield found
+
+
+def filled(words: list[str]) -> list[str]:
+    """A command with values in the place of names such as NAME or ID, and without what stands in brackets or dots."""
+    plain = [re.sub(r"[\[\]…]", "", word) for word in words[1:]]
+    return ["1" if word == "ID" else "7d" if word == "TIME" else word for word in plain if word]
+
+
+def parses(program: str, words: list[str]) -> str:
+    """Why a program does not take these words; empty when it does."""
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
+        try:
+            PARSERS[program]().parse_args(words)
+        except SystemExit:
+            return said.getvalue().splitlines()[-1]
+    return ""
+
+
+def names_a_command(program: str, words: list[str]) -> bool:
+    """Whether words are the name of a command as a text speaks of it, perhaps with options of it: `run --dry-run`."""
+    parser, rest = PARSERS[program](), list(words)
+    while rest and rest[0] in (below := _commands_of(parser)):
+        parser = below[rest.pop(0)]
+    options = [word for word in rest if not word.isupper()]
+    return rest != list(words) and all(word in parser._option_string_actions for word in options)
+
+
+def _commands_of(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            return dict(action.choices)
+    return {}
+
+
+def in_full(code: str) -> str:
+    """A command of ours that a text may shorten, as `token list`, with its program; empty for anything else.
+
+    A single word is a name and no command line, and an arrow belongs to a drawing.
+    """
+    words = code.split()
+    if len(words) < 2 or "→" in words:
+        return ""
+    if words[0] in PARSERS:
+        return code if re.match(r"[a-z]", words[1]) else ""
+    return next((f"{program} {code}" for program, parser in PARSERS.items() if words[0] in _commands_of(parser())), "")
+
+
+def in_lines(page: str) -> list[str]:
+    """The commands of ours in the lines of a page, each once and with its program."""
+    return list(dict.fromkeys(full for code in inline(page) if (full := in_full(code))))
+
+
+def to_run() -> list[str]:
+    """Those in the lines of all pages that are complete, so that somebody can give them as they stand."""
+    found = dict.fromkeys(command for page in PAGES for command in in_lines(page))
+    return [command for command in found if not parses(command.split()[0], filled(shlex.split(command)))]

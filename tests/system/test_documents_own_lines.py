@@ -1,0 +1,102 @@
+"""The command lines of Skipjack in the lines of the pages, each given once, on a machine with a worker and a manager."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.docs.own_commands import to_run
+from tests.system.box import Box, wait_until
+from tests.system.site import RUNNER, SETTINGS, Site
+
+NOT_RUN = {"skipjack install --user": "needs a user's own service manager: tests/system/test_user.py"}
+"""Complete commands that are not given here, and the test that gives them."""
+
+NAMES = {"NAME": "debian", "WORKER": "w1", "FOLDER": "/srv/tree", "FILE": "/srv/backup.db", "ID": "2"}
+"""What a reader writes in the place of a word in capitals; token 1 is the worker's own."""
+
+PLACES = {"skipjack import tunasync": "/srv/import", "skipjack validate": "/srv/tree"}
+"""Where a command is given, as its page says."""
+
+STAYS = ("skipjack-manager serve", "skipjack-manager serve --publish", "skipjack-manager publish")
+"""Commands that stay at work: each must be there until it is interrupted, and then exit with 130 as the page says."""
+
+BEFORE = {
+    **dict.fromkeys(STAYS, "systemctl stop skipjack-manager.socket skipjack-manager skipjack-publish"),
+    "skipjack-manager publish --once": "systemctl stop skipjack-publish",
+    "skipjack run NAME --while-held": "skipjack hold",
+    "skipjack courier": "systemctl stop skipjack-courier.timer skipjack-courier.service",
+}
+AFTER = {
+    **dict.fromkeys(STAYS, "systemctl start skipjack-manager.socket skipjack-manager skipjack-publish"),
+    "skipjack-manager publish --once": "systemctl start skipjack-publish",
+    "skipjack run NAME --while-held": "skipjack release",
+    "skipjack hold": "skipjack release",
+    "skipjack courier": "systemctl start skipjack-courier.timer",
+    "skipjack install --containers": "skipjack install --no-containers",
+    "skipjack uninstall": "skipjack install",
+}
+"""What is given before and after some commands, so that each finds what its page expects."""
+
+WORKER_CONF = """
+[global]
+name = "w1"
+log_dir = "/var/log/tunasync"
+mirror_dir = "/srv/tunasync"
+interval = 60
+[manager]
+api_base = "http://127.0.0.1:12345"
+[[mirrors]]
+name = "debian"
+provider = "rsync"
+upstream = "rsync://127.0.0.1/files/hello/"
+"""
+
+
+@pytest.fixture(scope="module")
+def whole(site: Site) -> Iterator[Site]:
+    """A worker that was held and released, with a mirror that was synced, and its manager, both as units."""
+    box = site.box
+    site.commit({"debian.yml": "upstream: rsync://127.0.0.1/files/hello/\n"})
+    box.do("ln", "-s", "/opt/skipjack/bin/skipjack", "/opt/skipjack/bin/skipjack-manager", "/usr/local/bin/")
+    manager = "listen: 127.0.0.1:8080\nrepository: {url: 'git://127.0.0.1/config.git'}\n"
+    box.write("/etc/skipjack/manager.yml", manager)
+    box.do("skipjack", "install", "--manager")
+    box.write("/etc/skipjack/credentials/token", box.do("skipjack-manager", "token", "add", "w1"), 0o600)
+    box.do("skipjack-manager", "token", "add", "spare")
+    report = "manager: {url: 'http://127.0.0.1:8080', token: {credential: token}}\n"
+    box.write(SETTINGS, RUNNER + report + "start: held\n")
+    site.install()
+    box.do("skipjack", "release")
+    site.wait_for("debian", "success")
+    box.write("/srv/import/worker.conf", WORKER_CONF)
+    wait_until(lambda: '"w1"' in box.do("cat", "/var/www/skipjack/status.json"), "the manager has heard of the worker")
+    yield site
+
+
+def give(box: Box, command: str) -> None:
+    """Give a command with names in the place of words in capitals; Failed when it does not do what its page says."""
+    plain = re.sub(r"[\[\]…]", "", command)
+    for word, name in NAMES.items():
+        plain = re.sub(rf"\b{word}\b", name, plain)
+    place = next((place for begin, place in PLACES.items() if command.startswith(begin)), "/")
+    if command in STAYS:
+        done = box.run("timeout", "--preserve-status", "--signal=INT", "5", *shlex.split(plain))
+        assert done.returncode == 130, f"{plain} exited with {done.returncode}: {done.stdout}{done.stderr}"
+    else:
+        box.shell(f"cd {place}; {plain}")
+
+
+@pytest.mark.parametrize("command", [command for command in to_run() if command not in NOT_RUN])
+def test_a_command_in_a_line_of_a_page_works(whole: Site, command: str) -> None:
+    whole.box.shell(BEFORE.get(command, ":"))
+    give(whole.box, command)
+    whole.box.shell(AFTER.get(command, ":"))
+
+
+def test_the_tables_name_commands_of_the_pages_alone() -> None:
+    assert {*NOT_RUN, *BEFORE, *AFTER} <= {*to_run()}
+    for reason in NOT_RUN.values():
+        assert Path(reason.rpartition(" ")[2]).exists(), reason
