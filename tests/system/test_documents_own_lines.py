@@ -1,14 +1,14 @@
-"""The command lines of Skipjack in the lines of the pages, each given once, on a machine with a worker and a manager."""
+"""The command lines of Skipjack in the lines of the pages, each given once, on a machine with worker and manager."""
 
 import re
 import shlex
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.docs.own_commands import to_run
 from tests.system.box import Box, wait_until
+from tests.system.conftest import CHECKOUT
 from tests.system.site import RUNNER, SETTINGS, Site
 
 NOT_RUN = {"skipjack install --user": "needs a user's own service manager: tests/system/test_user.py"}
@@ -46,6 +46,7 @@ name = "w1"
 log_dir = "/var/log/tunasync"
 mirror_dir = "/srv/tunasync"
 interval = 60
+concurrent = 4
 [manager]
 api_base = "http://127.0.0.1:12345"
 [[mirrors]]
@@ -64,9 +65,11 @@ def whole(site: Site) -> Iterator[Site]:
     manager = "listen: 127.0.0.1:8080\nrepository: {url: 'git://127.0.0.1/config.git'}\n"
     box.write("/etc/skipjack/manager.yml", manager)
     box.do("skipjack", "install", "--manager")
-    box.write("/etc/skipjack/credentials/token", box.do("skipjack-manager", "token", "add", "w1"), 0o600)
+    box.do("useradd", "--system", "skipjack")
+    box.write("/etc/skipjack/token", box.do("skipjack-manager", "token", "add", "w1"), 0o600)
+    box.do("chown", "skipjack:", "/etc/skipjack/token")
     box.do("skipjack-manager", "token", "add", "spare")
-    report = "manager: {url: 'http://127.0.0.1:8080', token: {credential: token}}\n"
+    report = "manager: {url: 'http://127.0.0.1:8080', token: {file: /etc/skipjack/token}}\n"
     box.write(SETTINGS, RUNNER + report + "start: held\n")
     site.install()
     box.do("skipjack", "release")
@@ -99,4 +102,4 @@ def test_a_command_in_a_line_of_a_page_works(whole: Site, command: str) -> None:
 def test_the_tables_name_commands_of_the_pages_alone() -> None:
     assert {*NOT_RUN, *BEFORE, *AFTER} <= {*to_run()}
     for reason in NOT_RUN.values():
-        assert Path(reason.rpartition(" ")[2]).exists(), reason
+        assert (CHECKOUT / reason.rpartition(" ")[2]).exists(), reason
