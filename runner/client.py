@@ -74,8 +74,12 @@ class Result(NamedTuple):
     reason: str
 
 
-class TooLarge(SkipjackError):  # noqa: N818 - it is what happened to the request, and reads so at every raise
-    """The manager, or what stands before it, takes no request of this size."""
+class Rejected(SkipjackError):  # noqa: N818 - it is what happened to the request, and reads so at every raise
+    """The manager, or what stands before it, does not take what this request holds, whoever sends it."""
+
+
+class TooLarge(Rejected):
+    """It takes no request of this size."""
 
 
 class Misbehaves(SkipjackError):  # noqa: N818 - as above
@@ -95,10 +99,9 @@ class Client:
         self._line = Line(address.url, address.ca_cert)
 
     def send(self, envelope: dict[str, Any]) -> Answer:
-        """Send one envelope; SkipjackError when it was not taken, whatever the cause. The token is read each time."""
+        """Send one envelope; SkipjackError when it was not taken, whatever the cause, Rejected when another one may
+        be. The token is read each time."""
         reply = self._ask("POST", _REPORTS, TIMEOUT, envelope)
-        if reply.status == 413:
-            raise TooLarge(f"{self._at(_REPORTS)} answered {_error(reply)}.", _LARGER)
         plain = self._decoded(reply, _REPORTS, _VALUES)
         try:
             return _answer(plain)
@@ -143,9 +146,14 @@ class Client:
             raise SkipjackError(f"The manager at {self._url} cannot be reached: {error}.", after(error)) from error
 
     def _decoded(self, reply: Reply, path: str, values: int) -> dict[str, Any]:
+        what = f"{self._at(path)} answered {_error(reply)}."
+        if reply.status == 413:
+            raise TooLarge(what, _LARGER)
+        if reply.status in _OF_THE_CONTENT:
+            raise Rejected(what, _LATER)
         if reply.status != 200:
             kind = NoCommands if reply.status in (404, 405) and path != _REPORTS else SkipjackError
-            raise kind(f"{self._at(path)} answered {_error(reply)}.", remedy(reply.status))
+            raise kind(what, remedy(reply.status))
         try:
             plain = json_text.parse(reply.body, values)
         except MALFORMED as error:
@@ -165,6 +173,10 @@ class Client:
 _LATER = "Nothing is lost: the reports wait here and are sent later."
 _LARGER = f"Let it, and any proxy before it, take larger requests (`body_limit`). {_LATER}"
 
+
+_OF_THE_CONTENT = (400, 413, 422)
+"""Answers that are about what a request holds. Any other says that this worker, this address or this moment is wrong:
+then nothing is ever given up."""
 
 _ELSEWHERE = (301, 302, 303, 307, 308, 404, 405)
 """Answers of what is no manager, or not at this address."""

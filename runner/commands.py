@@ -4,11 +4,12 @@ The journal's transaction that records an order also records that its command is
 each is carried out once; what an order ends is looked up in the journal again when the next courier begins.
 """
 
+import time
 from functools import partial
 from typing import NamedTuple
 
-from runner import hold, journal, launch, order_book, orders, plan, stopping
-from runner.client import Client, Command, NoCommands, Result
+from runner import hold, journal, launch, order_book, orders, plan, rejected, stopping
+from runner.client import Client, Command, NoCommands, Rejected, Result
 from runner.inbox import Inbox
 from runner.journal import Journal
 from runner.output import log
@@ -74,8 +75,28 @@ def _finish(here: Here, inbox: Inbox, client: Client) -> None:
             _carry_out(here, inbox, command)
     results = inbox.results()
     if results:
+        _answer(here, inbox, client, results)
+
+
+def _answer(here: Here, inbox: Inbox, client: Client, results: list[Result]) -> None:
+    """Tell results, if the manager rejects one of them each alone and without its words; else it would be given no
+    command any more. A result is given up when it takes an answer without any."""
+    try:
         client.answer(here.worker, results)
-        inbox.forget(results)
+    except Rejected as error:
+        half = len(results) // 2
+        if half:
+            _answer(here, inbox, client, results[:half])
+            _answer(here, inbox, client, results[half:])
+            return
+        try:
+            client.answer(here.worker, [results[0]._replace(reason="")])
+        except Rejected:
+            client.answer(here.worker, [])
+            what = f"the result of command {results[0].number}, which was given up"
+            rejected.add(here.places, what, error.what, time.time())
+            log(f"error: the manager rejects {what}: {error.what}", about="courier")
+    inbox.forget(results)
 
 
 def _carry_out(here: Here, inbox: Inbox, command: Command) -> None:

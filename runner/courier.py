@@ -15,7 +15,7 @@ from pathlib import Path
 
 from runner import bell, commands, delivery, progress, run_folder, unit_health
 from runner.aside import Aside
-from runner.client import Client, Misbehaves, TooLarge
+from runner.client import Client, Misbehaves, Rejected
 from runner.commands import Here
 from runner.output import log
 from runner.pauses import Pauses
@@ -120,7 +120,7 @@ class _Pace:
         _wait(self._listener, seconds)
 
     def after_failure(self, error: SkipjackError) -> None:
-        if isinstance(error, Misbehaves | TooLarge):
+        if isinstance(error, Misbehaves | Rejected):
             _sleep(self._strange.after_failure())
             return
         seconds = self._failures.after_failure()

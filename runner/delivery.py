@@ -7,19 +7,16 @@ snapshot, and gets everything that it cannot know.
 import time
 from typing import Any, NamedTuple
 
-from runner import hold, journal, leftover, plan, progress, run_folder, unit_health
-from runner.client import Answer, Client, Misbehaves, TooLarge
+from runner import hold, journal, leftover, plan, progress, rejected, run_folder, unit_health
+from runner.batches import Batches
+from runner.client import Answer, Client, Misbehaves
 from runner.journal import Journal
 from runner.output import log
 from runner.places import Places
 from schemas import VERSION
 from schemas.errors import SkipjackError
 from schemas.records import RunnerSettings
-from schemas.report import SNAPSHOT, Envelope, Problem, Progress, encode_envelope
-
-BATCH = 500
-BATCH_BYTES = 4 * 1024**2
-"""At most this many reports, and about this many bytes of them, go into one request."""
+from schemas.report import SNAPSHOT, Envelope, Problem, Progress
 
 RENEW_EVERY = 3600.0
 """Seconds in which the journal gets a new identity once at most."""
@@ -41,10 +38,11 @@ def deliver(settings: RunnerSettings, client: Client) -> Delivered:
     requests stays bounded whatever it answers.
     """
     places = Places(settings.state_dir)
-    delivered, resent, most = 0, False, BATCH
+    delivered, resent = 0, False
     with journal.opened(places.journal) as book:
+        batches = Batches(client, book, places)
         while True:
-            reports, answer, most = _send(client, _envelope(settings, places, book), book, most)
+            reports, answer = batches.send(_envelope(settings, places, book))
             if answer.acknowledged > book.newest():
                 _renew(book, answer.acknowledged)
                 continue
@@ -80,19 +78,6 @@ def _renew(book: Journal, acknowledged: int) -> None:
     book.renew(now)
 
 
-def _send(client: Client, envelope: Envelope, book: Journal, most: int) -> tuple[list[dict[str, Any]], Answer, int]:
-    """Send the oldest reports: `most`, or half as many where that is too large, down to a single one; gives how many
-    may be sent at once."""
-    while True:
-        reports = book.outbox(most, BATCH_BYTES)
-        try:
-            return reports, client.send(encode_envelope(envelope, reports)), most
-        except TooLarge:
-            if len(reports) < 2:
-                raise
-            most = len(reports) // 2
-
-
 def _has_lost_some(answer: Answer, reports: list[dict[str, Any]], book: Journal) -> bool:
     """Tell whether the manager lacks reports that it once had; it says so itself if it gets one that comes later."""
     if reports:
@@ -115,6 +100,8 @@ def _envelope(settings: RunnerSettings, places: Places, book: Journal) -> Envelo
     if (missing := run_folder.make(settings.run_dir)) is not None:
         problems += (Problem(None, "run_dir", missing.what, missing.todo),)
     identity, now = book.identity(), time.time()
+    problems += tuple(Problem(None, *each) for each in rejected.remembered(places, now))
+    active = {each.mirror for each in book.active()}
     under_way = _progress(settings.run_dir, active)
     busy = book.busy_slots()
     envelope = Envelope(settings.worker, identity, now, VERSION, revision, slots, busy, problems, (), under_way)

@@ -11,7 +11,17 @@ from contextlib import contextmanager
 from typing import Any
 
 from runner.database import give_back, transaction
-from schemas.report import CHANGE, SNAPSHOT, MirrorStatus, Override, Run, decode_probe, encode_content
+from schemas.report import (
+    CHANGE,
+    REPORT_BOUNDS,
+    SNAPSHOT,
+    MirrorStatus,
+    Override,
+    Run,
+    bounded,
+    decode_probe,
+    encode_content,
+)
 from schemas.states import SUCCESS
 
 BACKLOG = 1000
@@ -123,6 +133,20 @@ class Outbox:
                 ids = [(number, run.id) for _mirror, run in part]
                 self._db.executemany("UPDATE run SET end_number = ? WHERE id = ?", ids)
 
+    def divide(self, report: dict[str, Any], now: float) -> None:
+        """Take a report out of the outbox, and append one for each state and each run that it has.
+
+        The states are those of now: an earlier one must not come after a later one.
+        """
+        with transaction(self._db):
+            self.acknowledge(report["number"])
+            for mirror in [status["mirror"] for status in report["statuses"]]:
+                if self._db.execute("SELECT 1 FROM mirror WHERE name = ?", (mirror,)).fetchone():
+                    self._enqueue(CHANGE, encode_content((self._status(mirror, tail=False),)), now)
+            for run in report.get("runs", ()):
+                number = self._enqueue(CHANGE, {"statuses": [], "runs": [run]}, now)
+                self._db.execute("UPDATE run SET end_number = ? WHERE id = ?", (number, run["id"]))
+
     # Parts of transactions
 
     def _status(self, mirror: str, *, tail: bool = True) -> MirrorStatus:
@@ -155,4 +179,5 @@ class Outbox:
     def _enqueue(self, kind: str, content: dict[str, Any], now: float, *, passing: str | None = None) -> int:
         text = json.dumps(content, separators=(",", ":"))
         columns = "INSERT INTO outbox (made_at, kind, content, passing) VALUES (?, ?, ?, ?)"
-        return int(self._db.execute(columns, (now, kind, text, passing)).lastrowid or 0)
+        made_at = bounded({"made_at": now}, REPORT_BOUNDS)["made_at"]
+        return int(self._db.execute(columns, (made_at, kind, text, passing)).lastrowid or 0)

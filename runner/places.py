@@ -19,13 +19,14 @@ class Places:
     - `launcher`: which service manager runs are units of; written by `skipjack install` alone.
     - `containers`: a file for each mirror that may have one, while it may.
     - `units`: which of the units that start our programs are dead, as they were last checked.
+    - `rejected`: what the manager rejected of late; written by the courier alone.
     - `messages`: what ticks and runs said that neither a terminal nor systemd listened to.
     - `home`: the home of programs whose user has none that is out of the mirrors' reach.
     """
 
     OWN = (
         "plan.db", "journal.db", "agenda", "checkout", "launcher", "containers", "messages.log", "home", "locks",
-        "wishes",
+        "wishes", "rejected",
     )  # fmt: skip
     """The names of what lies there, which no mirror may have as its directory."""
 
@@ -38,6 +39,7 @@ class Places:
         self.launcher = os.path.join(state_dir, "launcher")
         self.containers = os.path.join(state_dir, "containers")
         self.units = os.path.join(state_dir, "units")
+        self.rejected = os.path.join(state_dir, "rejected")
         self.messages = os.path.join(state_dir, "messages.log")
         self.home = os.path.join(state_dir, "home")
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from runner import commands
 from runner.aside import Aside
-from runner.client import Client, Misbehaves
+from runner.client import Client, Misbehaves, Rejected
 from runner.commands import Here
 from runner.output import log
 from runner.pauses import Pauses
@@ -55,7 +55,7 @@ class Poller(Aside):
             if str(error) != self._told:
                 log(f"no commands can be taken: {error}")
             self._told = str(error)
-            return (self._strange if isinstance(error, Misbehaves) else self._failures).after_failure()
+            return (self._strange if isinstance(error, Misbehaves | Rejected) else self._failures).after_failure()
         self._failures.reset()
         self._strange.reset()
         self._told = ""

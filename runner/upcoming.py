@@ -5,7 +5,7 @@ import time
 from datetime import datetime, tzinfo
 from typing import Any, NamedTuple
 
-from runner import hold, journal, leftover, renames, schedule, trial, unenforced, unit_health
+from runner import hold, journal, leftover, rejected, renames, schedule, trial, unenforced, unit_health
 from runner.journal import Journal
 from runner.output import say
 from runner.places import Places
@@ -38,7 +38,9 @@ def upcoming(settings: RunnerSettings, *, as_json: bool) -> None:
     """Print what this worker does next, the most urgent first."""
     now = time.time()
     rows, rules, problems = _look(settings, now)
-    dead = unit_health.look(Places(settings.state_dir))
+    places = Places(settings.state_dir)
+    problems += [f"{each.place}: {each.what} {each.todo}" for each in rejected.remembered(places, now)]
+    dead = unit_health.look(places)
     if as_json:
         plain = {"time_zone": rules.time_zone, "now": now, "slots": rules.slots, "held": rules.held}
         plain["units"] = [unit._asdict() for unit in dead]

@@ -134,72 +134,104 @@ class Envelope(NamedTuple):
 HIGHEST = 2**62
 """The highest number of bytes or files that a report can tell."""
 
-_TEXTS = {"reason": 2000, "log_tail": 16384, "upstream": 2000}
-_PARTS = (("run", _TEXTS), ("probe", {"problem": 1000, "file": 1000}), ("override", {"by": 200, "reason": 500}))
-_COUNTS = ("bytes", "files", "size")
+_Range = tuple[float, float]
+Bounds = Mapping[str, int | _Range]
+"""For each key the longest text, or the least and the greatest number; the schema has the same.
+
+Words come from programs and upstreams, figures from them and from a clock that may be wrong by decades. A manager
+rejects a whole report for one value out of bounds.
+"""
+
+_TIME: _Range = (0, 10**11)
+_COUNT: _Range = (0, HIGHEST)
+
+RUN_BOUNDS: Bounds = {
+    "launched_at": _TIME, "started_at": _TIME, "ended_at": _TIME, "attempts": (0, 10**6), "exit_code": (-255, 255),
+    "reason": 2000, "duration": (0, 10**9), "bytes": _COUNT, "files": _COUNT, "size": _COUNT, "log_tail": 16384,
+}  # fmt: skip
+PROBE_BOUNDS: Bounds = {
+    "at": _TIME, "upstream_at": _TIME, "own_at": _TIME, "problem": 1000, "even_at": _TIME, "file": 1000,
+    "seen_at": _TIME,
+}  # fmt: skip
+OVERRIDE_BOUNDS: Bounds = {"since": _TIME, "by": 200, "reason": 500}
+STATUS_BOUNDS: Bounds = {
+    "upstream": 2000, "last_started_at": _TIME, "last_ended_at": _TIME, "last_success_at": _TIME,
+    "next_run_at": _TIME, "size": _COUNT,
+}  # fmt: skip
+PROGRESS_BOUNDS: Bounds = {
+    "at": _TIME, "percent": (0, 10**18), "bytes": _COUNT, "speed": _COUNT, "files": _COUNT,
+}  # fmt: skip
+PROBLEM_BOUNDS: Bounds = {"place": 1000, "what": 4000, "todo": 4000}
+REPORT_BOUNDS: Bounds = {"made_at": _TIME}
+ENVELOPE_BOUNDS: Bounds = {"sent_at": _TIME, "version": 64, "slots_total": (0, 100_000), "slots_busy": (0, 100_000)}
+
+MOST_ITEMS = 10_000
+"""Problems, and runs with their progress, in one envelope."""
+
+_PARTS = (("run", RUN_BOUNDS), ("probe", PROBE_BOUNDS), ("override", OVERRIDE_BOUNDS))
+
+_ENDS = frozenset({"log_tail"})
+"""Texts of which the end matters."""
+
+
+def bounded(plain: dict[str, Any], bounds: Bounds) -> dict[str, Any]:
+    """Cut the values of `plain` to their bounds, in place."""
+    for key, bound in bounds.items():
+        value = plain.get(key)
+        if value is None:
+            continue
+        if isinstance(bound, int):
+            if len(value) > bound:
+                plain[key] = value[-bound:] if key in _ENDS else f"{value[: bound - 1]}…"
+        elif not bound[0] <= value <= bound[1]:
+            plain[key] = bound[1] if value > bound[1] else bound[0]
+    return plain
+
+
+def bounded_status(plain: dict[str, Any]) -> dict[str, Any]:
+    """Cut a status and its parts to their bounds, in place."""
+    bounded(plain, STATUS_BOUNDS)
+    for part, bounds in _PARTS:
+        if plain.get(part) is not None:
+            bounded(plain[part], bounds)
+    return plain
 
 
 def encode_status(status: MirrorStatus) -> dict[str, Any]:
-    """Turn a status into what JSON can hold, cut to what the schema allows.
-
-    Names, programs and upstreams have their words in it. One value out of bounds would make the manager reject the
-    report, and all that come after it.
-    """
-    plain = _bounded(status._asdict(), _TEXTS)
-    for part, texts in _PARTS:
+    """Turn a status into what JSON can hold, cut to what the schema allows."""
+    plain = status._asdict()
+    for part in ("run", "probe", "override"):
         if plain[part] is not None:
-            plain[part] = _bounded(plain[part]._asdict(), texts)
-    return plain
-
-
-def _bounded(plain: dict[str, Any], texts: Mapping[str, int]) -> dict[str, Any]:
-    for key, most in texts.items():
-        text = plain.get(key)
-        if text is not None and len(text) > most:
-            plain[key] = text[-most:] if key == "log_tail" else f"{text[: most - 1]}…"
-    for key in _COUNTS:
-        if (number := plain.get(key)) is not None and number > HIGHEST:
-            plain[key] = HIGHEST
-    return plain
+            plain[part] = plain[part]._asdict()
+    return bounded_status(plain)
 
 
 def encode_content(statuses: tuple[MirrorStatus, ...], runs: tuple[tuple[str, Run], ...] = ()) -> dict[str, Any]:
     """The part of a report that the worker's outbox keeps; number, time and kind stand beside it."""
     return {
         "statuses": [encode_status(status) for status in statuses],
-        "runs": [{"mirror": mirror, **_bounded(run._asdict(), _TEXTS)} for mirror, run in runs],
+        "runs": [{"mirror": mirror, **bounded(run._asdict(), RUN_BOUNDS)} for mirror, run in runs],
     }
 
 
 def encode_envelope(envelope: Envelope, reports: list[dict[str, Any]]) -> dict[str, Any]:
     """Turn an envelope into JSON, with `reports` (already JSON, from the outbox) in place of its records."""
-    plain = envelope._asdict()
-    plain["problems"] = [_encode_problem(problem) for problem in envelope.problems[:10_000]]
-    plain["progress"] = [progress._asdict() for progress in envelope.progress[:10_000]]
-    plain["reports"] = [_within_bounds(each) for each in reports]
+    plain = bounded(envelope._asdict(), ENVELOPE_BOUNDS)
+    plain["problems"] = [_encode_problem(problem) for problem in envelope.problems[:MOST_ITEMS]]
+    told = envelope.progress[:MOST_ITEMS]
+    plain["progress"] = [bounded(progress._asdict(), PROGRESS_BOUNDS) for progress in told]
+    plain["reports"] = reports
     return plain
 
 
-def _within_bounds(report: dict[str, Any]) -> dict[str, Any]:
-    """A report from the outbox, where one of an earlier release may be that no manager accepts."""
-    for status in report.get("statuses", ()):
-        _bounded(status, _TEXTS)
-        for part, texts in _PARTS:
-            if status.get(part):
-                _bounded(status[part], texts)
-    for run in report.get("runs", ()):
-        _bounded(run, _TEXTS)
-    return report
-
-
 def _encode_problem(problem: Problem) -> dict[str, Any]:
-    """Cut to what the schema allows: words that came from a file must not make the manager turn a report away."""
-    return {
-        "mirror": problem.mirror,
-        "place": problem.place[:1000],
-        "what": problem.what[:4000],
-        "todo": problem.todo[:4000],
-    }
+    """Cut to what the schema allows. A file that has no valid name may be what the problem is about."""
+    from schemas.names import is_name  # which no run needs
+
+    plain = bounded(problem._asdict(), PROBLEM_BOUNDS)
+    if problem.mirror is not None and not is_name(problem.mirror):
+        plain["mirror"] = None
+    return plain
 
 
 def decode_status(plain: dict[str, Any]) -> MirrorStatus:

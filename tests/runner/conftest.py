@@ -8,6 +8,7 @@ import pytest
 from tests import prepared
 
 from .importing import Bench
+from .lying import Liar, Lie, Says
 
 
 @pytest.fixture
@@ -22,3 +23,16 @@ def prepared_commands() -> Iterator[None]:
     """Let each start of one of our commands be a fork."""
     with prepared.in_use():
         yield
+
+
+@pytest.fixture
+def lie() -> Iterator[Lie]:
+    liars: list[Liar] = []
+
+    def start(says: Says) -> Liar:
+        liars.append(Liar(says))
+        return liars[-1]
+
+    yield start
+    for liar in liars:
+        liar.close()
