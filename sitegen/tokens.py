@@ -24,6 +24,8 @@ def add(settings: ManagerSettings, name: str, scope: str) -> None:
         number = token_store.add(store, name, scope, token_store.digest_of(secret), _by("token add"))
         declared = store.declared() if scope == "worker" else None
     output.result(secret)
+    if scope == "worker" and declared is None:
+        output.note(f"Whether `_workers.yml` has a worker `{name}` is not known: no `publish` has read it yet.")
     if declared is not None and name not in declared.workers:
         known = ", ".join(f"`{each}`" for each in sorted(declared.workers)) or "none"
         what = f"warning: `_workers.yml` has no worker `{name}` (it has: {known})"

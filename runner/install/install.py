@@ -97,6 +97,7 @@ def _make_folders(setup: Setup) -> None:
 def make_own_folders(setup: Setup) -> None:
     """Make the folders that the programs have for themselves; one that is there and another user's stays so."""
     owner = "" if setup.own else setup.user
+    machine.adopt(setup)
     ours = [setup.state_dir, setup.run_dir, setup.log_dir, setup.site_dir]
     for path in (path for path in ours if path):
         if not machine.make_folder(path, owner) and path in setup.foreign:

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from typing import NoReturn
 
 from runner import programs
-from runner.install.setup import PACKAGES, Setup
+from runner.install import adoption
+from runner.install.setup import MANAGER, PACKAGES, Setup
 from runner.output import say
 from runner.secret_files import HOMES
 from schemas.errors import SkipjackError
@@ -111,6 +112,16 @@ def tell_foreign(setup: Setup, path: str) -> None:
         f"warning: {path} belongs to another user, and stays so; once no other program writes to it, give it over with"
         f" `chown -R {setup.user}: {path}` and run this command again"
     )
+
+
+def adopt(setup: Setup) -> None:
+    """Give the manager's user a state directory that root's commands have made, and tell it."""
+    if setup.kind != MANAGER or setup.own or not adoption.is_for_giving(setup.state_dir):
+        return
+    found = pwd.getpwnam(setup.user)
+    if found.pw_uid != 0:
+        adoption.give(setup.state_dir, found.pw_uid, found.pw_gid)
+        say(f"gave {setup.state_dir}, which root's commands had made, to {setup.user}")
 
 
 def has_user(name: str) -> bool:

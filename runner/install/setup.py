@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
+from runner.install.adoption import is_for_giving
 from schemas.errors import SkipjackError
 from schemas.records import ManagerSettings, Policy, RunnerSettings, Secret
 from schemas.secrets import SOURCE, named
@@ -121,7 +122,10 @@ def _foreign(setup: Setup) -> tuple[str, ...]:
     except KeyError:
         user = -1  # yet to be made, so nothing belongs to it
     ours = (setup.state_dir, setup.run_dir, setup.log_dir, setup.site_dir)
-    return tuple([path for path in ours if path and os.path.isdir(path) and os.stat(path).st_uid != user])
+    others = [path for path in ours if path and os.path.isdir(path) and os.stat(path).st_uid != user]
+    if setup.kind == MANAGER and is_for_giving(setup.state_dir):
+        others = [path for path in others if path != setup.state_dir]
+    return tuple(others)
 
 
 def _holds_any(folder: str) -> bool:

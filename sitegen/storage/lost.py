@@ -99,3 +99,4 @@ class ServerMark:
                 return
             with open(self._file, "w", encoding="utf-8", opener=regular) as file:
                 file.write(f"{self._place}\n")
+                presence.give_to_owner(file.fileno(), str(self._file))

@@ -7,10 +7,11 @@ import shlex
 import subprocess
 from pathlib import Path
 
+import filelock
 import pytest
 
 from runner import unit_health
-from runner.install import cron, machine, render, secret_check, setup
+from runner.install import adoption, cron, machine, render, secret_check, setup
 from runner.install.setup import Setup
 from schemas.errors import SkipjackError
 from schemas.records import (
@@ -297,3 +298,44 @@ def test_the_reason_of_a_unit_that_cannot_start_is_its_last_line_in_the_journal(
 
 def test_a_unit_without_a_reason_in_the_journal_said_nothing() -> None:
     assert machine._last_words("Starting skipjack-manager.service...\n") == "it said nothing"
+
+
+@pytest.mark.parametrize(
+    ("names", "wanted"),
+    [
+        (["manager.db", "manager.db-mark"], True),
+        (["manager.db", "checkout", "publish.lock", "serve.lock"], True),
+        (["postgresql-mark"], True),
+        (["manager.db", "notes.txt"], False),
+        ([], False),
+    ],
+)
+@pytest.mark.skipif(os.geteuid() != 0, reason="the folder must be root's")
+def test_only_a_managers_state_of_roots_is_given_to_the_user_of_the_units(
+    tmp_path: Path, names: list[str], wanted: bool
+) -> None:
+    for name in names:
+        (tmp_path / name).touch()
+    assert adoption.is_for_giving(str(tmp_path)) is wanted
+    settings = ManagerSettings(state_dir=str(tmp_path))
+    assert setup.of_manager(settings, "/etc/m.yml", "nobody", own=False).foreign == (() if wanted else (str(tmp_path),))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root gives")
+def test_a_state_directory_is_given_with_all_that_is_in_it_and_nothing_beside(tmp_path: Path) -> None:
+    state, beside = tmp_path / "state", tmp_path / "beside"
+    (state / "checkout").mkdir(parents=True)
+    for path in (state / "manager.db", state / "checkout" / "HEAD", beside):
+        path.touch()
+    (state / "checkout" / "link").symlink_to(beside)
+    adoption.give(str(state), 1, 1)
+    assert {path.lstat().st_uid for path in (state, *state.rglob("*"))} == {1}
+    assert beside.stat().st_uid == 0 and not adoption.is_for_giving(str(state))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the folder must be root's")
+def test_a_state_directory_in_which_a_manager_is_at_work_is_not_given_away(tmp_path: Path) -> None:
+    (tmp_path / "manager.db").touch()
+    with filelock.FileLock(tmp_path / "serve.lock"):
+        assert not adoption.is_for_giving(str(tmp_path))
+    assert adoption.is_for_giving(str(tmp_path))

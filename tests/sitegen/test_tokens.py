@@ -50,13 +50,14 @@ def test_rotation_at_the_command_line(manager: Manager, capsys: pytest.CaptureFi
 def test_a_token_for_a_worker_that_is_not_declared_comes_with_a_warning(
     manager: Manager, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with manager.store() as store:
-        workers = {"w1": Worker("w1"), "w2": Worker("w2")}
-        store.keep_catalogue(Declared("a" * 40, NOW, Site("Site"), workers, (), ()), NOW)
-
     def said(*words: str) -> str:
         assert cli.main(["token", "add", *words, "--settings", str(manager.settings_file)]) == 0
         return capsys.readouterr().err
 
+    assert "Whether `_workers.yml` has a worker `w3` is not known: no `publish` has read it yet." in said("w3")
+    assert "not known" not in said("ada", "--scope", "operator")
+    with manager.store() as store:
+        workers = {"w1": Worker("w1"), "w2": Worker("w2")}
+        store.keep_catalogue(Declared("a" * 40, NOW, Site("Site"), workers, (), ()), NOW)
     assert "warning: `_workers.yml` has no worker `w3` (it has: `w1`, `w2`)" in said("w3")
     assert "warning" not in said("w1") + said("ada", "--scope", "operator")

@@ -8,13 +8,17 @@ from tests.system.postgresql import BINARIES
 from tests.system.site import RUNNER, SETTINGS, SKIPJACK, Site
 
 MANAGER = "/opt/skipjack/bin/skipjack-manager"
+STATE = "/var/lib/skipjack-manager"
 
 
 def test_a_workers_units_report_to_the_managers_units_which_publish_the_site(site: Site) -> None:
     box = site.box
     box.write("/etc/skipjack/manager.yml", "repository: {url: 'git://127.0.0.1/config.git'}\n")
-    assert "started skipjack-publish.service" in box.do(SKIPJACK, "install", "--manager")
-    token = box.do(MANAGER, "token", "add", "w1", user="skipjack-manager")
+    token = box.do(MANAGER, "token", "add", "w1")
+    said = box.do(SKIPJACK, "install", "--manager")
+    assert "started skipjack-publish.service" in said
+    assert f"gave {STATE}, which root's commands had made, to skipjack-manager" in said
+    assert set(box.do("find", STATE, "-printf", "%u\n").split()) == {"skipjack-manager"}
     box.write("/etc/skipjack/credentials/token", f"{token}\n", 0o600)
     box.write(SETTINGS, RUNNER + "manager: {url: 'http://127.0.0.1:8080', token: {credential: token}}\n")
     site.commit({"hello.yml": "upstream: rsync://127.0.0.1/files/\n"})
@@ -68,9 +72,11 @@ def test_the_managers_units_open_postgresql_with_a_credential(site: Site) -> Non
     assert not box.path("/etc/systemd/system/skipjack-manager.service").exists()
 
     box.write(PASSWORD, "correct horse\n", 0o600)
+    box.do("rm", "-rf", STATE)
     box.do(MANAGER, "token", "add", "w1")
     assert "started skipjack-publish.service" in box.do(SKIPJACK, "install", "--manager")
 
+    assert box.do("stat", "-c", "%U", STATE, f"{STATE}/postgresql-mark").split() == ["skipjack-manager"] * 2
     answered = box.do("/usr/bin/python3", "-c", ASKING)
     assert answered == "[]"
     wait_until(box.path("/var/www/skipjack/status.json").exists, "the site is published")
