@@ -1,16 +1,19 @@
 """What a run does between two attempts: it gives up its slot, waits, and takes a slot again."""
 
+import contextlib
+import os
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from runner import bell, launch, process, progress
+from runner import bell, launch, plan, process, progress
 from runner.api import Job
 from runner.journal import Ending, Journal
 from runner.output import log
 from runner.places import Places
 from runner.plan import Header
 from runner.run_locks import Locks
+from schemas.errors import SkipjackError
 
 POLL = 1.0
 """Seconds after which a run that waits for a slot looks again. Each look is one small transaction."""
@@ -34,6 +37,8 @@ class Rest:
     ) -> None:
         self._places, self._run_dir, self._book = places, header.run_dir, book
         self._run, self._held, self._stop = run, held, stop
+        self._beyond = held.slot.slots - header.slots  # of a run that was forced
+        self._plan_seen: os.stat_result | None = None
 
     def __call__(self, job: Job, ending: Ending) -> Sequence[int] | None:
         """Wait, and return the descriptors that the next attempt's processes inherit; None when told to stop."""
@@ -46,6 +51,7 @@ class Rest:
         return self._held.inherited if not gives_up or self._take_slot(job.mirror.name) else None
 
     def _too_many_wait(self, name: str) -> bool:
+        self._count_slots()
         waiting = self._book.waiting_runs()
         if waiting < _WAITING * self._held.slot.slots:
             return False
@@ -66,11 +72,35 @@ class Rest:
 
     def _take_slot(self, name: str) -> bool:
         """Wait for a slot; False when told to stop."""
-        slot, waits = self._held.slot, False
-        while not (self._book.claim_slot(name, slot.slots) and slot.take()):
+        waits = False
+        while not self._has_slot(name):
             if not waits:
                 log("no slot is free for its next attempt; it waits for one", about=name)
             waits = True
             if self._stop.wait(POLL):
                 return False
         return True
+
+    def _has_slot(self, name: str) -> bool:
+        """Take a slot if one is free."""
+        self._count_slots()
+        slot = self._held.slot
+        if not self._book.claim_slot(name, slot.slots):
+            return False
+        if not slot.take():
+            self._book.return_slot(name, time.time())
+            return False
+        return True
+
+    def _count_slots(self) -> None:
+        """Let as many slots count as there are now: a revision may have changed that since the run began."""
+        with contextlib.suppress(OSError, SkipjackError):  # then the number stays that it was
+            found = os.stat(self._places.plan)
+            if self._plan_seen is None or not _is_same(found, self._plan_seen):
+                with plan.opened(self._places.plan) as opened:
+                    self._held.slot.slots = opened.header.slots + self._beyond
+                self._plan_seen = found
+
+
+def _is_same(one: os.stat_result, other: os.stat_result) -> bool:
+    return (one.st_dev, one.st_ino, one.st_mtime_ns) == (other.st_dev, other.st_ino, other.st_mtime_ns)

@@ -324,17 +324,24 @@ class Journal(Sizes):
                 self._update("mirror", {"next_attempt_at": None}, "name", mirror)
         return free
 
+    def return_slot(self, mirror: str, now: float) -> None:
+        """Record that a run waits for a slot after all, since the one that it claimed could not be locked."""
+        with database.if_there_is_room(self._db):
+            self._update("mirror", {"next_attempt_at": now}, "name", mirror)
+
     def waiting_runs(self) -> int:
         """How many runs are between two attempts without a slot."""
-        query = f"SELECT count(*) FROM mirror WHERE status IN ({marks(ACTIVE)}) AND next_attempt_at IS NOT NULL"  # noqa: S608 - marks
-        return int(self._db.execute(query, sorted(ACTIVE)).fetchone()[0])
+        return self._count_active("next_attempt_at IS NOT NULL")
 
     def busy_slots(self, besides: str = "") -> int:
         """How many runs have a slot, besides that mirror's."""
-        query = (
-            f"SELECT count(*) FROM mirror WHERE status IN ({marks(ACTIVE)}) AND next_attempt_at IS NULL AND name <> ?"  # noqa: S608 - marks
-        )
-        return int(self._db.execute(query, (*sorted(ACTIVE), besides)).fetchone()[0])
+        return self._count_active("next_attempt_at IS NULL AND name <> ?", besides)
+
+    def _count_active(self, condition: str, *values: str) -> int:
+        """Count the mirrors with a run under way, without looking at any other one: thousands may be at rest."""
+        active = f"run CROSS JOIN mirror ON name = run.mirror WHERE run.status IN ({marks(ACTIVE)})"
+        query = f"SELECT count(DISTINCT name) FROM {active} AND {condition}"  # noqa: S608 - marks, own conditions
+        return int(self._db.execute(query, (*sorted(ACTIVE), *values)).fetchone()[0])
 
     def end(self, run: int, mirror: str, ending: Ending, now: float) -> bool:
         """Record how a run ended, once: False when an end stands there already. A full disk has room for it."""

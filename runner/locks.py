@@ -1,6 +1,6 @@
 """Locks of the lean programs: `flock` on small files, released by the kernel when their last holder is gone.
 
-A mirror has two. The *supervisor* lock is held by `run` alone; the *mirror* lock, like the *slot* lock, is inherited
+A mirror has two. The *supervisor* lock, like the *slot* lock, is held by `run` alone; the *mirror* lock is inherited
 by the provider's processes. Supervisor free and mirror held means that a provider outlived its run. The mirror's
 directory is locked as well (`runner/directory_lock.py`).
 

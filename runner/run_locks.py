@@ -15,29 +15,29 @@ from schemas.errors import SkipjackError
 class Slot:
     """One of so many slots of the worker, which a run gives up while it waits between two attempts.
 
-    `descriptor` is that of its lock, None while there is none; the provider's processes inherit it.
+    Nobody inherits its lock: a process of another user that outlives its attempt cannot be ended, and would keep the
+    slot from everybody, its own run included.
     """
 
     def __init__(self, places: Places, slots: int) -> None:
         self.slots = slots
-        self.descriptor: int | None = None
+        self._descriptor: int | None = None
         self._places = places
 
     def take(self) -> bool:
         """Take a slot; False when none is free even after a while."""
-        found = _free_slot(self._places, self.slots)
-        self.descriptor = None if found is None else locks.out_of_reach(found)
-        return found is not None
+        self._descriptor = _free_slot(self._places, self.slots)
+        return self._descriptor is not None
 
     def give_up(self) -> None:
-        """Let others have the slot; a process that an attempt left behind still keeps it from them."""
-        if self.descriptor is not None:
-            os.close(self.descriptor)
-        self.descriptor = None
+        """Let others have the slot."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+        self._descriptor = None
 
 
 class Locks(NamedTuple):
-    """What a run holds: descriptors, of which the provider inherits all but the supervisor's, and a slot."""
+    """What a run holds: descriptors, of which the provider inherits the mirror's and the directory's, and a slot."""
 
     supervisor: int
     mirror: int
@@ -47,7 +47,7 @@ class Locks(NamedTuple):
     @property
     def inherited(self) -> tuple[int, ...]:
         """What the provider's processes inherit, but for the lock of the directory."""
-        return (self.mirror,) if self.slot.descriptor is None else (self.mirror, self.slot.descriptor)
+        return (self.mirror,)
 
 
 @contextlib.contextmanager
@@ -98,10 +98,24 @@ def _free_slot(places: Places, slots: int) -> int | None:
     """A slot's lock, or None when there is none even after a while: who just ended may still be letting go of it."""
     deadline = time.monotonic() + PATIENCE
     while True:
-        for number in range(slots):
+        for number in range(slots) if _is_one_free(places, slots) else ():
             descriptor = locks.try_lock(places.lock("slot", str(number)))
             if descriptor is not None:
                 return descriptor
         if time.monotonic() > deadline:
             return None
         time.sleep(0.05)
+
+
+def _is_one_free(places: Places, slots: int) -> bool:
+    """Whether fewer than so many are in use, with those beyond: runs from before that number was lowered, or forced."""
+    try:
+        names = os.listdir(os.path.dirname(places.lock("slot", "0")))
+    except FileNotFoundError:
+        return True
+    beyond = sum(_is_held(places, name) for name in names if name.isdecimal() and int(name) >= slots)
+    return not beyond or beyond + sum(_is_held(places, str(number)) for number in range(slots)) < slots
+
+
+def _is_held(places: Places, name: str) -> bool:
+    return locks.is_held(places.lock("slot", name))

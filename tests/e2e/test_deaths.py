@@ -191,13 +191,13 @@ def test_a_worker_restored_from_an_old_backup_is_not_taken_for_repeating_itself(
     wait_until(lambda: history(manager) and history(manager)[0]["ended_at"] == last, "the newest success is shown")
 
 
-def test_the_supervisors_lock_is_not_inherited_and_the_mirrors_is(repository: ConfigRepository, worker: Worker) -> None:
+def test_the_mirrors_lock_alone_is_inherited(repository: ConfigRepository, worker: Worker) -> None:
     pids = endless(repository, worker)
     worker.command("follow", "--start")
     [provider] = wait_until(lambda: running(pids), "the provider is at work")
     try:
         assert provider in locks.holders(worker.lock("mirror", "m"))
-        assert provider in locks.holders(worker.lock("slot", "0"))
+        assert provider not in locks.holders(worker.lock("slot", "0"))
         assert provider not in locks.holders(worker.lock("supervisor", "m"))
         open_files = {str(link.readlink()) for link in Path(f"/proc/{provider}/fd").iterdir()}
         assert not [path for path in open_files if path.endswith((".db", ".db-wal"))]

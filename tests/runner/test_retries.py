@@ -319,6 +319,30 @@ def test_a_run_between_two_attempts_reports_why_and_has_no_slot(tmp_path: Path) 
         assert steps[-3:] == [(SYNCING, ""), (PRE_SYNCING, "attempt 1 of 2 failed: no"), (SYNCING, "")]
 
 
+def test_counting_slots_looks_at_no_mirror_that_is_at_rest(tmp_path: Path) -> None:
+    """Each run that waits for a slot asks every second."""
+    path, plans = str(tmp_path / "journal.db"), []
+    with journal.opened(path) as book, book.together() as database:
+        queries: list[str] = []
+        database.set_trace_callback(queries.append)
+        assert (book.busy_slots("debian"), book.waiting_runs()) == (0, 0)
+        database.set_trace_callback(None)
+        for query in [each for each in queries if each.startswith("SELECT count")]:
+            plans += [row["detail"] for row in database.execute(f"EXPLAIN QUERY PLAN {query}")]
+    steps = [step.split(" (")[0] for step in plans if "FOR" not in step and "TEMP" not in step]
+    assert steps == ["SEARCH run USING INDEX run_status", "SEARCH mirror USING PRIMARY KEY"] * 2, plans
+
+
+def test_a_claim_that_came_to_nothing_is_taken_back(tmp_path: Path) -> None:
+    with journal.opened(str(tmp_path / "journal.db")) as book:
+        run = book.begin(None, SUBJECT, NOW)
+        assert run is not None
+        book.wait_between_attempts(run, "debian", NOW + 60, "attempt 1 of 2 failed: no", NOW + 1)
+        assert book.claim_slot("debian", 1)
+        book.return_slot("debian", NOW + 61)
+        assert (book.busy_slots(), book.states()["debian"].next_attempt_at) == (0, NOW + 61)
+
+
 def test_a_run_that_dies_between_two_attempts_is_cut_off(tmp_path: Path) -> None:
     with journal.opened(str(tmp_path / "journal.db")) as book:
         run = book.begin(None, SUBJECT, NOW)
@@ -338,7 +362,10 @@ def test_a_journal_of_before_knows_of_no_wait(tmp_path: Path) -> None:
     for step in MIGRATIONS[:before]:
         connection.executescript(step)
     connection.execute("INSERT INTO identity (journal, acknowledged) VALUES ('x', 0)")
-    connection.execute("INSERT INTO mirror (name, upstream, is_master, status) VALUES ('debian', 'x', 1, 'syncing')")
+    connection.execute("INSERT INTO run (id, mirror, status) VALUES (1, 'debian', 'syncing')")
+    connection.execute(
+        "INSERT INTO mirror (name, upstream, is_master, status, run) VALUES ('debian', 'x', 1, 'syncing', 1)"
+    )
     connection.execute(f"PRAGMA user_version={before}")
     connection.commit()
     with journal.opened(path) as book:

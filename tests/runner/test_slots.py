@@ -1,0 +1,108 @@
+"""The slots of a worker: who has one, and what happens when their number changes or a process outlives its run."""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from runner import journal, launch, plan, run_locks
+from runner.between_attempts import Rest
+from runner.journal import Ending, Journal, Subject
+from runner.places import Places
+from runner.plan import Header
+from runner.run_locks import Slot
+from schemas.states import FAILED, SUCCESS, SYNCING
+
+
+@pytest.fixture
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Places:
+    (tmp_path / "a").mkdir()
+    monkeypatch.setattr(run_locks, "PATIENCE", 0.0)
+    monkeypatch.setattr(launch, "want_tick", lambda *_words, **_named: None)
+    return Places(str(tmp_path))
+
+
+def header(places: Places, slots: int) -> Header:
+    """Put a plan with so many slots into force."""
+    made = Header("w1", slots, "a" * 40, "a" * 40, "x", places.state_dir)
+    plan.write(places.plan, made, [])
+    return made
+
+
+def test_a_process_that_outlives_its_attempt_keeps_no_slot(places: Places) -> None:
+    """It may be another user's, whom the run cannot end."""
+    with run_locks.taken(places, "a", f"{places.state_dir}/a", 1) as held:
+        assert held is not None
+        with subprocess.Popen(["sleep", "1000"], pass_fds=held.inherited) as child:
+            held.slot.give_up()
+            assert held.slot.take(), "the run waits for itself"
+            child.kill()
+
+
+def test_slots_beyond_the_number_that_there_are_now_count(places: Places) -> None:
+    before = [Slot(places, 4) for _ in range(4)]
+    assert all(slot.take() for slot in before)
+    before[0].give_up()
+    before[1].give_up()
+
+    lowered = Slot(places, 2)
+
+    assert not lowered.take(), "two runs from before are still at work"
+    before[3].give_up()
+    assert (lowered.take(), Slot(places, 2).take()) == (True, False)
+    assert Slot(places, 1002).take(), "a run that is forced"
+
+
+def begun(book: Journal, name: str) -> int:
+    run = book.begin(None, Subject(name, "x", True, "a" * 40), 1000.0)
+    assert run is not None
+    book.attempt(run, name, SYNCING, 1, 1000.0)
+    return run
+
+
+def rest(places: Places, book: Journal, made: Header, slots: int, steps: list[Callable[[], object]]) -> list[object]:
+    """Let a run of `a` rest, with something that happens at each wait; gives what it then holds and the last state."""
+    run = begun(book, "a")
+    with run_locks.taken(places, "a", f"{places.state_dir}/a", slots) as held:
+        assert held is not None
+
+        def wait(_seconds: float) -> bool:
+            steps.pop(0)()
+            return False
+
+        stop = SimpleNamespace(wait=wait)
+        job = SimpleNamespace(attempt=1, mirror=SimpleNamespace(name="a", retry=2, retry_delay=60))
+        found = Rest(places, made, book, run, held, stop)(job, Ending(FAILED, "no"))  # type: ignore[arg-type]
+        return [found == held.inherited, steps, book.busy_slots()]
+
+
+def test_a_lower_number_of_slots_holds_for_a_run_that_waits_for_its_next_attempt(
+    places: Places, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = header(places, 2)
+    with journal.opened(places.journal) as book:
+        other = begun(book, "b")
+        steps: list[Callable[[], object]] = [
+            lambda: header(places, 1),
+            lambda: book.end(other, "b", Ending(SUCCESS), 1001.0),
+        ]
+        assert rest(places, book, made, 2, steps) == [True, [], 1]
+    assert "no slot is free for its next attempt; it waits for one" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("slots", "beyond"), [(2, 0), (1, 1000)])
+def test_a_higher_number_of_slots_holds_as_well_and_a_forced_run_keeps_what_is_beyond(
+    places: Places, slots: int, beyond: int
+) -> None:
+    made = header(places, 1)
+    with journal.opened(places.journal) as book:
+        begun(book, "b")
+        assert rest(places, book, made, 1 + beyond, [lambda: header(places, slots)]) == [True, [], 2]
+
+
+def test_without_a_plan_that_can_be_read_the_number_stays(places: Places) -> None:
+    made = header(places, 1)
+    with journal.opened(places.journal) as book:
+        assert rest(places, book, made, 1, [lambda: Path(places.plan).write_text("nonsense")]) == [True, [], 1]
