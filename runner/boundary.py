@@ -4,9 +4,7 @@
 errors (2) are the argument parser's.
 """
 
-import os
 import signal
-import time
 from collections.abc import Callable
 
 from runner.output import drop_answers, log
@@ -49,17 +47,12 @@ def _bug(error: Exception, folder: str | None) -> int:
 
 def report(error: Exception, folder: str | None) -> str:
     """Keep a bug with its traceback in a file, in `folder` or the temporary one; gives what to tell people of it."""
-    import tempfile
     import traceback
 
+    from schemas import bug_reports
+
     text = "".join(traceback.format_exception(error))
-    name = f"skipjack-bug-{int(time.time())}-{os.getpid()}.txt"
-    for place in (folder, tempfile.gettempdir()):
-        try:
-            path = os.path.join(place or tempfile.gettempdir(), name)
-            with open(path, "x", encoding="utf-8") as file:
-                file.write(text)
-        except OSError:
-            continue
-        return f"This is a bug: {type(error).__name__}: {error}. Please report it with the file {path}."
-    return f"This is a bug, and its report could not be kept:\n{text}"
+    path = bug_reports.keep(text, "skipjack-bug", (folder, None))
+    if path is None:
+        return f"This is a bug, and its report could not be kept:\n{text}"
+    return f"This is a bug: {type(error).__name__}: {error}. Please report it with the file {path}."

@@ -101,7 +101,6 @@ def _envelope(settings: RunnerSettings, places: Places, book: Journal) -> Envelo
         problems += (Problem(None, "run_dir", missing.what, missing.todo),)
     identity, now = book.identity(), time.time()
     problems += tuple(Problem(None, *each) for each in rejected.remembered(places, now))
-    active = {each.mirror for each in book.active()}
     under_way = _progress(settings.run_dir, active)
     busy = book.busy_slots()
     envelope = Envelope(settings.worker, identity, now, VERSION, revision, slots, busy, problems, (), under_way)

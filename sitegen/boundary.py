@@ -3,12 +3,12 @@
 import logging
 import os
 import signal
-import tempfile
 import traceback
 from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
 
+from schemas import bug_reports
 from schemas.errors import SkipjackError
 from schemas.failures import of_the_machine
 from sitegen import output
@@ -69,16 +69,10 @@ def _report(error: Exception) -> int:
     text = "".join(traceback.format_exception(error))
     summary = f"skipjack-manager: this is a bug: {type(error).__name__}: {error}."
     # systemd names the unit's state directory, which outlives a private /tmp
-    for folder in (os.environ.get("STATE_DIRECTORY", "").split(":")[0], None):
-        if folder == "":
-            continue
-        try:
-            handle, name = tempfile.mkstemp(prefix="skipjack-manager-bug-", suffix=".txt", dir=folder)
-        except OSError:
-            continue
-        with os.fdopen(handle, "w") as file:
-            file.write(text)
-        output.note(f"{summary} Please report it with the file {name}.")
-        return BUG
-    output.note(f"{summary} Its report could be kept nowhere: {text}")
+    state = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
+    path = bug_reports.keep(text, "skipjack-manager-bug", (state, None) if state else (None,))
+    if path is None:
+        output.note(f"{summary} Its report could be kept nowhere: {text}")
+    else:
+        output.note(f"{summary} Please report it with the file {path}.")
     return BUG

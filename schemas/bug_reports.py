@@ -1,0 +1,71 @@
+"""Keeping what people report of a bug: one file for each, of which a folder has a few.
+
+A program that a timer starts may meet the same bug every minute.
+"""
+
+import contextlib
+import os
+import stat
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+KEPT = 10
+"""Files of one program that a folder has at most; the newest stay."""
+
+LARGEST = 64 * 1024
+"""Bytes of one file at most: a deep recursion, or a value in a message, may be longer. Both ends of it stay."""
+
+
+def keep(text: str, name: str, folders: Iterable[str | None]) -> str | None:
+    """Write a bug's traceback to a new file, in the first folder that takes it (None: the temporary one).
+
+    Gives its path, or None when there is none. The file is its owner's alone, and addresses in it have no secrets.
+    """
+    content = _shortened(_without_secrets(text).encode("utf-8", "backslashreplace"))
+    for each in folders:
+        folder = Path(each or tempfile.gettempdir())
+        with contextlib.suppress(OSError):
+            path = folder / f"{name}-{time.time_ns()}-{os.getpid()}.txt"
+            _write(path, content)
+            _remove_old(folder, f"{name}-")
+            return str(path)
+    return None
+
+
+def _without_secrets(text: str) -> str:
+    from schemas.addresses import without_secrets
+
+    return without_secrets(text)
+
+
+def _shortened(content: bytes) -> bytes:
+    if len(content) <= LARGEST:
+        return content
+    mark = b"\n[...]\n"
+    half = (LARGEST - len(mark)) // 2
+    return content[:half] + mark + content[-half:]
+
+
+def _write(path: Path, content: bytes) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+    except OSError:
+        path.unlink(missing_ok=True)  # half a report on a full disk
+        raise
+
+
+def _remove_old(folder: Path, prefix: str) -> None:
+    """Remove all but the newest files of this user; in the temporary folder others may have some."""
+    dated = []
+    for path in folder.glob(f"{prefix}*.txt"):
+        with contextlib.suppress(OSError):  # another program has just removed it
+            found = path.lstat()
+            if found.st_uid == os.getuid() and stat.S_ISREG(found.st_mode):
+                dated.append((found.st_mtime_ns, path))
+    for _at, path in sorted(dated)[:-KEPT]:
+        with contextlib.suppress(OSError):
+            path.unlink()
