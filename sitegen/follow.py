@@ -9,12 +9,15 @@ from pathlib import Path
 from schemas import catalogue, repository
 from schemas.errors import SkipjackError
 from schemas.records import Repository
-from sitegen.messages.model import Declared
+from sitegen.messages.model import Declared, Note
 from sitegen.storage.damage import Damaged
 from sitegen.storage.store import Store, StoreError
 
 INTERVAL = 60.0
 """Seconds between two fetches, unless a worker shows that there is something newer."""
+
+_UNREACHABLE = "unreachable"
+"""Stands in the place of a revision that could not be fetched."""
 
 _log = logging.getLogger(__name__)
 
@@ -31,14 +34,15 @@ class Follower:
         self._checkout = Path(state_dir) / "checkout"
         self._store = store
         self._loaded = ""
-        self._refusal: str | None = None
+        self._noted: tuple[str, str | None] | None = None
+        self._reason = ""
         self._heard: frozenset[str] = frozenset()
         self._wake = threading.Event()
 
     @property
     def refusal(self) -> str:
         """Why the newest revision is not in use; empty when it is."""
-        return self._refusal or ""
+        return self._reason
 
     def hear(self, revisions: frozenset[str]) -> None:
         """Fetch at once when a worker follows a revision that nobody has mentioned before."""
@@ -50,19 +54,24 @@ class Follower:
         """Fetch once; True when something changed. What cannot be fetched or used is noted, the old one stays."""
         try:
             revision, rewritten = self._fetch()
+        except repository.Unfetched as error:
+            return self._note(_UNREACHABLE, error)
+        except SkipjackError as error:
+            return self._note(None, error)
+        try:
             if revision.commit == self._loaded and self._kept() is not None:
-                return self._note("")
+                return self._note(None, None)
             declared = _declared(revision, self._kept())
         except StoreError:
             raise
         except SkipjackError as error:
-            return self._note(str(error))
+            return self._note(revision.commit, error)
         if rewritten:
             _log.warning("%s", rewritten)
             declared = declared._replace(problems=(rewritten, *declared.problems))
         self._check()
         self._store.keep_catalogue(declared, time.time())
-        self._loaded, self._refusal = revision.commit, ""
+        self._loaded, self._noted, self._reason = revision.commit, ("", None), ""
         _log.info("revision %s is in use, with %d problems", revision.commit, len(declared.problems))
         return True
 
@@ -108,16 +117,26 @@ class Follower:
         self._ended.set()
         self._wake.set()
 
-    def _note(self, refusal: str) -> bool:
-        """Log and keep why the newest revision is not in use, once for each reason."""
-        if refusal == self._refusal:
+    def _note(self, revision: str | None, error: SkipjackError | None) -> bool:
+        """Log and keep why the newest revision is not in use, once for each reason; no error takes the note away."""
+        reason = str(error or "")
+        if (reason, revision) == self._noted:
             return False
         self._check()
-        if refusal:
-            _log.error("%s", refusal)
-        self._store.keep_refusal(refusal)
-        self._refusal = refusal
+        if error is not None:
+            _log.error("%s", reason)
+        if revision == _UNREACHABLE:
+            self._store.keep_unreachable(reason, time.time())
+        else:
+            self._store.keep_refused(self._refused(reason, revision) if error else None)
+        self._noted, self._reason = (reason, revision), reason
         return True
+
+    def _refused(self, reason: str, revision: str | None) -> Note:
+        """The note of a refusal, which goes on since it was first noted, whatever was in between."""
+        before, _unreachable = self._store.notes()
+        same = before is not None and (before.reason, before.revision) == (reason, revision)
+        return before if same and before else Note(reason, time.time(), revision)
 
 
 def _declared(revision: repository.Revision, before: Declared | None) -> Declared:

@@ -94,11 +94,20 @@ class Declared(NamedTuple):
     problems: tuple[str, ...]
 
 
+class Note(NamedTuple):
+    """Why the newest revision is not in use, since when, and which one it is, where that is known."""
+
+    reason: str
+    since: float
+    revision: str | None = None
+
+
 class Facts(NamedTuple):
     """Everything that a page may tell, as it was at one moment.
 
     `changes` rises with everything that alters a page, `statuses` are what each worker last said of each of its
-    mirrors (a run's log tail only after a failure), `refusal` says why the newest revision is not in use, `revisions`
+    mirrors (a run's log tail only after a failure), `refused` says why the newest revision is not in use, and
+    `unreachable` why the repository cannot be fetched, so that there may be a newer one; `revisions`
     are the commits that were ever in use, `damaged` is what of a worker's mirror, or of the worker itself (`""`),
     cannot be read any more and is missing here. `sizes` are those of workers of tunasync as these wrote them.
     """
@@ -107,7 +116,8 @@ class Facts(NamedTuple):
     workers: tuple[WorkerState, ...]
     statuses: Mapping[tuple[str, str], MirrorStatus]
     declared: Declared | None
-    refusal: str
+    refused: Note | None
     revisions: frozenset[str]
     damaged: Mapping[tuple[str, str], str] = {}
     sizes: Mapping[tuple[str, str], str] = {}
+    unreachable: Note | None = None

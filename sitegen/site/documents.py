@@ -37,7 +37,17 @@ def tail(snapshot: Snapshot) -> dict[str, Any]:
         "counts": dict(snapshot.counts),
         "workers": [_worker(worker) for worker in snapshot.workers],
         "problems": list(snapshot.problems),
-        "refusal": snapshot.refusal or None,
+        **notes(snapshot),
+    }
+
+
+def notes(snapshot: Snapshot) -> dict[str, Any]:
+    """Why the newest revision is not in use: it is refused, or the repository cannot be fetched, or both."""
+    refused, unreachable = snapshot.refused, snapshot.unreachable
+    return {
+        "refusal": refused.reason if refused else None,
+        "refused_revision": refused.revision if refused else None,
+        "unreachable": {"since": unreachable.since, "reason": unreachable.reason} if unreachable else None,
     }
 
 

@@ -21,7 +21,7 @@ from schemas.report import MirrorStatus, Probe, Progress, Run
 from schemas.states import ACTIVE, AGE, CLOCK, FRESHNESS, LAG, NEVER, NONE, OFF, SWITCHED_OFF, UNKNOWN
 from sitegen.messages.model import TUNASYNC, Declared, Facts, WorkerState
 from sitegen.site import future, silence
-from sitegen.site.snapshot import BEHIND, CURRENT, OTHER, Clock, Copy, MirrorView, Snapshot, WorkerView
+from sitegen.site.snapshot import BEHIND, CURRENT, OTHER, REFUSED, Clock, Copy, MirrorView, Snapshot, WorkerView
 
 DEFAULT_TITLE = "Mirrors"
 
@@ -114,7 +114,8 @@ class Judge:
             counts=_counts(views),
             workers=_workers(facts, views, hosts, now),
             problems=(*(declared.problems if declared else ()), *facts.damaged.values()),
-            refusal=facts.refusal,
+            refused=facts.refused,
+            unreachable=facts.unreachable,
             changes_at=None if changes_at == math.inf else changes_at,
         )
 
@@ -328,4 +329,6 @@ def _standing(facts: Facts, state: WorkerState | None) -> str | None:
         return None
     if state.revision == facts.declared.revision:
         return CURRENT
+    if facts.refused is not None and state.revision == facts.refused.revision:
+        return REFUSED
     return BEHIND if state.revision in facts.revisions else OTHER

@@ -7,10 +7,10 @@ from schemas.freshness import is_of_another_file, lag, moved_at
 from schemas.records import Mirror, Site, Worker
 from schemas.report import MirrorStatus, Probe, Progress
 from schemas.states import CLOCK
-from sitegen.messages.model import WorkerState
+from sitegen.messages.model import Note, WorkerState
 
-CURRENT, BEHIND, OTHER = "current", "behind", "other"
-"""A worker's revision: ours, one that we had before, or one that we do not know."""
+CURRENT, BEHIND, REFUSED, OTHER = "current", "behind", "refused", "other"
+"""A worker's revision: the manager's, one that it had before, the one that it refuses, or one that it does not know."""
 
 
 class Copy(NamedTuple):
@@ -126,5 +126,6 @@ class Snapshot(NamedTuple):
     counts: Mapping[str, int]
     workers: tuple[WorkerView, ...]
     problems: tuple[str, ...]
-    refusal: str
+    refused: Note | None
     changes_at: float | None
+    unreachable: Note | None = None

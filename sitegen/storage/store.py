@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Select, delete, select, update
 from schemas import presence
 from schemas.records import DatabaseAddress
 from schemas.report import MirrorStatus, Run
-from sitegen.messages.model import TUNASYNC, Declared, Delivery, Facts, Kept, PastRun, WorkerState
+from sitegen.messages.model import TUNASYNC, Declared, Delivery, Facts, Kept, Note, PastRun, WorkerState
 from sitegen.storage import accept, clock_store, codec, damage, dialects, lost, past_runs, rows, tables, tunasync_rows
 from sitegen.storage.database import Database, StoreError, number
 from sitegen.storage.dialects import select_of, upsert
@@ -102,13 +102,28 @@ class Store:
             upsert(tx, tables.revisions, ("commit", "accepted_at"), [(declared.revision, now)])
             tx.execute(delete(tables.refusal))
 
-    def keep_refusal(self, reason: str) -> None:
-        """Note why the newest revision is not in use; an empty reason takes the note away."""
+    def keep_refused(self, note: Note | None) -> None:
+        """Note why the newest revision that could be fetched is not in use; None takes the note away, and either shows
+        that the repository can be fetched."""
         with self.database.writing() as tx:
             tx.execute(delete(tables.refusal))
-            if reason:
-                upsert(tx, tables.refusal, ("id", "reason"), [(1, reason)])
+            if note:
+                upsert(tx, tables.refusal, ("id", *Note._fields), [(tables.REFUSED, *note)])
             count_change(tx)
+
+    def keep_unreachable(self, reason: str, now: float) -> None:
+        """Note why the repository cannot be fetched, since `now` unless it is noted already; a refusal stays."""
+        with self.database.writing() as tx:
+            before = _notes(tx).get(tables.UNREACHABLE)
+            note = Note(reason, before.since if before else now)
+            upsert(tx, tables.refusal, ("id", *Note._fields), [(tables.UNREACHABLE, *note)])
+            count_change(tx)
+
+    def notes(self) -> tuple[Note | None, Note | None]:
+        """Why the newest revision is refused, and why the repository cannot be fetched."""
+        with self.database.reading() as tx:
+            found = _notes(tx)
+        return found.get(tables.REFUSED), found.get(tables.UNREACHABLE)
 
     def declared(self) -> Declared | None:
         """The configuration in use."""
@@ -150,13 +165,15 @@ class Reader:
             before = None
         declared, revisions = _catalogue(tx, before)
         damaged: rows.Damages = {}
+        notes = _notes(tx)
         workers, statuses = _workers(tx, damaged), _statuses(tx, before, damaged)
         return Facts(
             changes=changes,
             workers=workers,
             statuses=statuses,
             declared=declared,
-            refusal=tx.execute(select(tables.refusal.c.reason)).scalar() or "",
+            refused=notes.get(tables.REFUSED),
+            unreachable=notes.get(tables.UNREACHABLE),
             revisions=revisions,
             damaged=damaged,
             sizes=tunasync_rows.sizes(tx, before, workers, statuses),
@@ -307,6 +324,13 @@ def _catalogue(tx: Connection, before: Facts | None) -> tuple[Declared | None, f
     if before is not None and changed is not None and changed <= before.changes:
         return before.declared, before.revisions
     return _declared(tx), frozenset(tx.execute(select(tables.revisions.c.commit)).scalars())
+
+
+def _notes(tx: Connection) -> dict[int, Note]:
+    """Why the newest revision is not in use, by the row's number."""
+    table = tables.refusal.c
+    rows_ = tx.execute(select(table.id, *(table[name] for name in Note._fields)))
+    return {row[0]: Note._make(row[1:]) for row in rows_}
 
 
 def _state_rows() -> Select[Any]:

@@ -42,6 +42,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         "CREATE TABLE limited_times (worker TEXT NOT NULL, mirror TEXT NOT NULL, name TEXT NOT NULL, "
         "told FLOAT NOT NULL, at FLOAT NOT NULL, PRIMARY KEY (worker, mirror, name))",
+        # what an older release noted says neither which of the two it was nor since when
+        "DELETE FROM refusal",
+        "ALTER TABLE refusal ADD COLUMN since FLOAT NOT NULL DEFAULT 0",
+        "ALTER TABLE refusal ADD COLUMN revision TEXT",
     ),
 )
 """Statements that lead from version 1 to 2, from 2 to 3, and so on; never change one that was released."""
@@ -167,8 +171,13 @@ refusal = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("reason", Text, nullable=False),
+    Column("since", Float, nullable=False),
+    Column("revision", Text),
 )
-"""Why the newest revision is not in use: one row, none while it is."""
+"""Why the newest revision is not in use: a row `REFUSED` while it is refused, and a row `UNREACHABLE` while the
+repository cannot be fetched."""
+
+REFUSED, UNREACHABLE = 1, 2
 
 revisions = Table(
     "revisions",

@@ -170,7 +170,7 @@ def _catalogue(snapshot: Snapshot, facts: Facts) -> dict[str, Any]:
     declared = facts.declared
     return {
         **documents.head(snapshot),
-        "refusal": snapshot.refusal or None,
+        **documents.notes(snapshot),
         "problems": list(snapshot.problems),
         "site": codec.plain_site(snapshot.site),
         "workers": [worker._asdict() for worker in declared.workers.values()] if declared else [],

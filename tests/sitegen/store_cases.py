@@ -8,7 +8,7 @@ from schemas.records import FreshnessFile, History, ManagerSettings, Mirror, Sit
 from schemas.report import Override, Probe, Problem, Progress
 from sitegen.history import Forgetting
 from sitegen.messages.envelope import Refused
-from sitegen.messages.model import Declared, Entry, PastRun
+from sitegen.messages.model import Declared, Entry, Note, PastRun
 from sitegen.messages.tunasync_rules import Message
 from sitegen.site.judge import CLOCK_SHOWN, judge
 from sitegen.storage import history_store, past_runs, run_store, tunasync_posts, tunasync_store
@@ -168,14 +168,17 @@ def test_the_counter_rises_with_news_only(store: Store) -> None:
 
 
 def test_the_catalogue_is_read_back(store: Store) -> None:
-    store.keep_refusal("the fetch failed")
-    assert store.facts().refusal == "the fetch failed"
+    store.keep_refused(Note("it is wrong", NOW, REVISION))
+    for later in (1, 2):
+        store.keep_unreachable(f"it failed {later} times", NOW + later)
+    told = Note("it is wrong", NOW, REVISION), Note("it failed 2 times", NOW + 1)
+    assert (store.facts().refused, store.facts().unreachable) == store.notes() == told
     probed = Mirror("gnu", "w1", "rsync", "rsync://up/", freshness=FreshnessFile("stamp.txt", 60, 120))
     declared = DECLARED._replace(mirrors=(*DECLARED.mirrors, probed))
     store.keep_catalogue(declared, NOW)
     facts = store.facts()
     assert facts.declared == declared
-    assert (facts.refusal, facts.revisions) == ("", frozenset({REVISION}))
+    assert (facts.refused, facts.unreachable, facts.revisions) == (None, None, frozenset({REVISION}))
 
 
 def test_nothing_is_kept_of_a_failed_transaction(store: Store) -> None:

@@ -1,7 +1,8 @@
 """Following a real git repository into a real store."""
 
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,17 @@ class Origin:
 
     def rewind(self) -> None:
         self._git("-C", str(self.path), "reset", "--quiet", "--hard", "HEAD^")
+
+    def head(self) -> str:
+        words = ["git", "-C", str(self.path), "rev-parse", "HEAD"]
+        return subprocess.run(words, check=True, capture_output=True, text=True).stdout.strip()
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Keep the repository out of reach for a while."""
+        away = self.path.rename(self.path.with_name("away"))
+        yield
+        away.rename(self.path)
 
     def _git(self, *words: str) -> None:
         subprocess.run(["git", *words], check=True)
@@ -89,12 +101,19 @@ def test_a_refused_revision_is_noted_once_and_the_old_one_stays(
     origin.commit({"_site.yml": "titel: Example\n"})
     assert follower.follow()
     assert not follower.follow()
-    assert "_site.yml" in store.facts().refusal
+    refused, unreachable = store.notes()
+    assert refused is not None and "_site.yml" in refused.reason
+    assert (refused.revision, unreachable) == (origin.head(), None)
     assert names(store) == ["arch", "debian"]
     assert len([record for record in caplog.records if record.levelname == "ERROR"]) == 1
+    with origin.away():
+        assert follower.follow()
+        assert (store.notes()[0], store.notes()[1] is None) == (refused, False), "it is still refused"
+    assert follower.follow()
+    assert store.notes() == (refused, None), "since the same moment"
     origin.commit({"_site.yml": "title: Again\n"})
     assert follower.follow()
-    assert store.facts().refusal == ""
+    assert store.notes() == (None, None)
 
 
 def test_a_repository_that_comes_back_unchanged_takes_the_note_away(
@@ -103,10 +122,12 @@ def test_a_repository_that_comes_back_unchanged_takes_the_note_away(
     follower.follow()
     away = origin.path.rename(origin.path.with_name("away"))
     assert follower.follow()
-    assert "cannot be fetched" in store.facts().refusal
+    refused, unreachable = store.notes()
+    assert unreachable is not None and "cannot be fetched" in unreachable.reason
+    assert refused is None, "nothing is known of a newer revision"
     away.rename(origin.path)
     assert follower.follow()
-    assert store.facts().refusal == ""
+    assert store.notes() == (None, None)
 
 
 def test_a_restarted_publisher_without_its_repository_still_has_the_configuration(
@@ -182,7 +203,7 @@ def test_a_damaged_checkout_is_followed_on(
     origin.commit({"debian.yml": None})
     assert follower.follow()
     assert names(store) == ["arch", "gnu"]
-    assert store.facts().refusal == ""
+    assert store.notes() == (None, None)
     assert not follower.follow()
 
 
@@ -196,7 +217,8 @@ def test_a_damaged_checkout_without_its_repository_keeps_the_configuration_until
     away = origin.path.rename(origin.path.with_name("away"))
     assert follower.follow()
     assert names(store) == ["arch", "debian", "gnu"]
-    assert "does not appear to be a git repository" in store.facts().refusal
+    unreachable = store.facts().unreachable
+    assert unreachable is not None and "does not appear to be a git repository" in unreachable.reason
     away.rename(origin.path)
     assert follower.follow()
-    assert store.facts().refusal == ""
+    assert store.notes() == (None, None)

@@ -30,7 +30,7 @@ class Written:
 
 
 STATUSES = {("w1", name): status_of(name) for name in ("arch", "debian", "gentoo")}
-FACTS = Facts(1, (), STATUSES, None, "", frozenset())
+FACTS = Facts(1, (), STATUSES, None, None, frozenset())
 
 
 def test_only_a_mirror_that_changed_is_written_again() -> None:

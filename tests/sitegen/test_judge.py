@@ -38,7 +38,7 @@ def judged(
     judge: Judge | None = None,
 ) -> Snapshot:
     statuses = {(name, status.mirror): status for name, status in told}
-    facts = Facts(1, workers, statuses, config, "", frozenset({OLD_REVISION, REVISION}))
+    facts = Facts(1, workers, statuses, config, None, frozenset({OLD_REVISION, REVISION}))
     return (judge or Judge()).judge(facts, now)
 
 

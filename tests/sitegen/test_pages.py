@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from schemas.report import Override, Probe, Problem
-from sitegen.messages.model import Facts, PastRun
+from sitegen.messages.model import Facts, Note, PastRun
 from sitegen.site.documents import GENERATOR
 from sitegen.site.judge import LIVE, Judge, judge
 from sitegen.site.pages import Pages, mirror_files
@@ -153,10 +153,11 @@ def test_a_clock_that_was_wrong_is_shown_beside_what_it_is_now() -> None:
 
 
 def test_a_refused_revision_is_shown() -> None:
-    facts = Facts(1, (), {}, declared(mirror()), "The fetch failed.", frozenset())
+    facts = Facts(1, (), {}, declared(mirror()), Note("It is wrong.", NOW), frozenset())
     files = rendered(judge(facts, NOW))
-    assert "The newest revision is not in use. The fetch failed." in page(files, "workers.html").text
-    assert json.loads(files["status.json"])["refusal"] == "The fetch failed."
+    stays = "Revision bbbbbbbbbb stays in use."
+    assert f"The newest revision is refused. {stays} It is wrong." in page(files, "workers.html").text
+    assert json.loads(files["status.json"])["refusal"] == "It is wrong."
 
 
 def test_an_empty_site_says_so() -> None:
@@ -179,7 +180,9 @@ def test_nothing_that_anybody_wrote_becomes_markup() -> None:
         problems=(EVIL,),
     )
     state = worker()._replace(version=EVIL, problems=(problem,))
-    facts = Facts(1, (state,), {("w1", "debian"): told}, config, EVIL, frozenset())
+    facts = Facts(
+        1, (state,), {("w1", "debian"): told}, config, Note(EVIL, NOW, EVIL), frozenset(), unreachable=Note(EVIL, NOW)
+    )
     for path, content in rendered(judge(facts, NOW), (PastRun("w1", run),)).items():
         if not path.endswith(".html"):
             continue
@@ -387,24 +390,51 @@ def test_what_is_wrong_with_workers_is_told_where_one_looks_first() -> None:
     """On the overviews alone: a mirror's own page is not rendered again for it."""
     config, told = declared(mirror(), mirror("other", "w2")), (("w1", status_of()), ("w2", status_of("other")))
 
-    def marked(silent: bool, refusal: str = "") -> set[str]:
+    def marked(silent: bool, **notes: Note) -> set[str]:
         heard = worker("w2", last_seen=NOW - 2 * HOUR if silent else NOW)
-        snapshot = judged(*told, config=config, workers=(worker(), heard))._replace(refusal=refusal)
+        snapshot = judged(*told, config=config, workers=(worker(), heard))._replace(**notes)  # type: ignore[arg-type]
         files = rendered(snapshot)
         listed = "Silent: w2. What they did" in page(files, "workers.html").text.replace(" .", ".")
         assert listed == silent
         return {path for path in files if path.endswith(".html") and "something is wrong" in files[path].decode()}
 
     assert marked(silent=False) == set()
-    assert marked(silent=True) == marked(silent=False, refusal="It is wrong.") == {"index.html", "workers.html"}
+    overviews, wrong = {"index.html", "workers.html"}, Note("It is wrong.", NOW)
+    assert marked(silent=True) == marked(silent=False, refused=wrong) == marked(silent=False, unreachable=wrong)
+    assert marked(silent=True) == overviews
 
 
 def test_the_newest_revision_is_called_so_only_when_it_is_in_use() -> None:
     snapshot = judged(config=declared(mirror()), workers=(worker(),))
     shown = rendered(snapshot)["workers.html"].decode()
-    refused = rendered(snapshot._replace(refusal="It is wrong."))["workers.html"].decode()
     assert "</code> newest</dd>" in shown
-    assert "</code> in use</dd>" in refused and "</code> newest" not in refused
+    for notes in ({"refused": Note("It is wrong.", NOW)}, {"unreachable": Note("It is gone.", NOW)}):
+        other = rendered(snapshot._replace(**notes))["workers.html"].decode()  # type: ignore[arg-type]
+        assert "</code> in use</dd>" in other and "</code> newest" not in other
+
+
+def test_a_refused_revision_and_a_repository_out_of_reach_are_told_apart() -> None:
+    refused, gone = Note("debian.yml is wrong.", NOW - 60, "c" * 40), Note("no route to host", NOW - HOUR)
+    follows = worker("w2", revision=refused.revision)
+    told = declared(mirror()), (worker(), follows)
+    facts = Facts(1, told[1], {}, told[0], refused, frozenset({REVISION}), unreachable=gone)
+    cases = ((refused, gone), (None, gone), (refused, None))
+    for refusal, unreachable in cases:
+        snapshot = judge(facts._replace(refused=refusal, unreachable=unreachable), NOW)
+        files = rendered(snapshot)
+        text = page(files, "workers.html").text
+        stays = "Revision bbbbbbbbbb stays in use."
+        away = f"The repository cannot be fetched since 2027-01-15 07:00 . {stays} Whether there is a newer one"
+        assert (away in text) == ("no route to host" in text) == (unreachable is not None), text
+        assert (f"Revision cccccccccc is refused. {stays} debian.yml is wrong." in text) == (refusal is not None), text
+        assert ("cccccccccc refused by the manager" in text) == (refusal is not None)
+        assert "newest" not in text
+        plain = json.loads(files["status.json"])
+        assert plain["refusal"] == (refusal and refusal.reason)
+        assert plain["refused_revision"] == (refusal and refusal.revision)
+        assert plain["unreachable"] == (unreachable and {"since": NOW - HOUR, "reason": "no route to host"})
+        standing = {each["name"]: each["standing"] for each in plain["workers"]}
+        assert standing == {"w1": "current", "w2": "refused" if refusal else "other"}
 
 
 def test_a_former_address_has_the_page_and_the_json_of_the_new_one_and_forwards_nobody() -> None:
@@ -452,7 +482,7 @@ def test_ids_and_landmarks_of_a_page_are_unique_and_only_what_may_have_a_name_ha
     names = ("w1", "main", "old", "configuration")
     told = {(name, "debian"): status_of(status="failed", run=run, is_master=name == "w1") for name in names}
     mirrors = [mirror(on=name)._replace(freshness=RULE) for name in names]
-    facts = Facts(1, tuple(map(worker, names)), told, declared(*mirrors), "refused", frozenset())
+    facts = Facts(1, tuple(map(worker, names)), told, declared(*mirrors), Note("refused", NOW), frozenset())
     files = rendered(judge(facts, NOW), (PastRun("w1", run),))
     for path in ("index.html", "workers.html", "mirrors/debian.html"):
         found = page(files, path)
@@ -478,8 +508,9 @@ def test_texts_of_another_direction_stay_by_themselves() -> None:
     site = config.site._replace(title=turned, description=turned, contact=turned, categories={turned: turned})
     config = config._replace(site=site, problems=(turned,))
     state = worker()._replace(version=turned, problems=(Problem("debian", turned, turned, turned),))
-    files = rendered(judge(Facts(1, (state,), {("w1", "debian"): told}, config, turned, frozenset()), NOW),
-                     (PastRun("w1", run),))  # fmt: skip
+    note = Note(turned, NOW)
+    facts = Facts(1, (state,), {("w1", "debian"): told}, config, note, frozenset(), unreachable=note)
+    files = rendered(judge(facts, NOW), (PastRun("w1", run),))
     for path in ("index.html", "workers.html", "mirrors/debian.html"):
         text = files[path].decode()
         assert "\u202e" not in text

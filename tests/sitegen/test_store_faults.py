@@ -18,8 +18,10 @@ from typing import Any
 import pytest
 
 from schemas.report import Report
+from sitegen.messages.model import Note
 from sitegen.storage.store import Store, StoreError
 from tests.sitegen.kit import (
+    NOW,
     Manager,
     delivery_of,
     end,
@@ -68,10 +70,10 @@ def test_a_database_locked_by_somebody_else_for_long_is_told(tmp_path: Path, mon
         other = sqlite3.connect(tmp_path / "manager.db", isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreError, match="database is locked"):
-            store.keep_refusal("no")
+            store.keep_unreachable("no", NOW)
         other.close()
-        store.keep_refusal("yes")
-        assert store.facts().refusal == "yes"
+        store.keep_unreachable("yes", NOW)
+        assert store.facts().unreachable == Note("yes", NOW)
 
 
 def test_what_was_acknowledged_survives_kill_9_of_a_busy_manager(manager: Manager) -> None:

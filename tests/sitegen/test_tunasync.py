@@ -99,5 +99,5 @@ def test_times_are_in_the_sites_zone() -> None:
     config = declared(mirror())
     config = config._replace(site=config.site._replace(time_zone="Asia/Shanghai"))
     statuses = {("w1", "debian"): DEBIAN}
-    job = tunasync.jobs(judge(Facts(1, (), statuses, config, "", frozenset()), ENDED))[0]
+    job = tunasync.jobs(judge(Facts(1, (), statuses, config, None, frozenset()), ENDED))[0]
     assert (job["last_update"], job["last_update_ts"]) == ("2026-11-22 19:48:37 +0800", 1795348117)

@@ -15,7 +15,7 @@ import pytest
 
 from schemas.report import Override, Problem
 from schemas.states import DISABLED
-from sitegen.messages.model import Facts, PastRun
+from sitegen.messages.model import Facts, Note, PastRun
 from sitegen.site import files
 from sitegen.site.judge import judge
 from sitegen.site.pages import Pages
@@ -75,7 +75,7 @@ class Site:
         seen = worker(last_seen=now)._replace(version=word[:64] or "1", problems=problems, sent_at=now, held=held)
         statuses = {("w1", "debian"): good, ("w1", "other"): bad}
         statuses |= {("w1", name): status_of(name, at=now - 60) for name in names}
-        snapshot = judge(Facts(1, (seen,), statuses, config, word, frozenset()), now)
+        snapshot = judge(Facts(1, (seen,), statuses, config, Note(word, now, word) if word else None, frozenset()), now)
         pages = Pages()
         own = pages.mirrors(snapshot, snapshot.mirrors, {view.name: (PastRun("w1", run),) for view in snapshot.mirrors})
         files.write(str(self.folder), own)
