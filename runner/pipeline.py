@@ -288,7 +288,8 @@ def _explained(job: Job, provider: Provider, code: int) -> _Verdict:
 
     An rsync daemon's own refusal takes the place of the meaning, which would only guess.
     """
-    from runner.log_errors import DAEMON, is_unreached, shortened, whole_error_line  # only failures pay for it
+    from runner.error_lines import DAEMON  # only failures pay for these
+    from runner.log_errors import is_unreached, shortened, whole_error_line
 
     whole = whole_error_line(job.log_file)
     line, unreached = shortened(whole), code in provider.UNREACHED or is_unreached(whole)

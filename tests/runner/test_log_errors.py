@@ -92,8 +92,12 @@ def test_a_missing_directory_of_the_upstream_is_named(tmp_path: Path) -> None:
         ("wget -q -O /dev/null http://127.0.0.1:{port}/ || wget -O x http://127.0.0.1:{port}/", "Connection refused"),
         ("ssh -F none -o BatchMode=yes -p {port} 127.0.0.1 true", "ssh: connect to host 127.0.0.1 port {port}"),
         ("python3 -c 'import nowhere'", "ModuleNotFoundError: No module named 'nowhere'"),
+        ("python3 -c 'import subprocess; subprocess.run([str(9)*9])'", "FileNotFoundError: [Errno 2] No such file"),
+        ("perl -e 'die qq(the index is empty)'", "the index is empty at -e line 1."),
+        ("tar xf none.tar; echo ERROR: sync failed", "tar: none.tar: Cannot open: No such file or directory"),
+        ("curl -sS http://127.0.0.1:{port}/ || echo ERROR: curl exited with $?", "curl: (7) Failed to connect"),
     ],
-    ids=["git", "sh", "curl", "wget", "ssh", "python"],
+    ids=["git", "sh", "curl", "wget", "ssh", "python", "python in a traceback", "perl", "tar", "a wrapper of curl"],
 )
 def test_what_a_real_program_says_is_the_reason(tmp_path: Path, script: str, said: str) -> None:
     port = str(free_port())
