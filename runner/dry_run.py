@@ -160,7 +160,7 @@ def _preview(command: Command, job: Job) -> int:
         for line in deletion_guard.lines_of(job, names, "deleting"):
             say(line)
         if code == 0 or names.errors.only_obstacles:
-            say(f"Skipjack {deletion_guard.forecast(job, names)}")
+            say(f"the run {deletion_guard.forecast(job, names)}")
             return 0
     return code
 

@@ -29,7 +29,7 @@ def release(settings: RunnerSettings, made_by: str) -> None:
         say(f"{_ago(before, now)}; nothing was changed")
         return
     say("released: mirrors that are due start now, as far as slots and hours allow")
-    say("`start: held` has no effect on this worker any more; remove it from its settings")
+    say("`start: held` has no effect from now on; keep it for `skipjack hold`, or remove it")
     bell.ring(header.run_dir)
     launch.want_tick(places)
 

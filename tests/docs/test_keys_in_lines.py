@@ -35,7 +35,7 @@ def _below(part: object, key: str) -> Iterator[dict[str, Any]]:
 
 
 def problems(code: str) -> list[str]:
-    """Why no schema takes a key and its value; empty when one does. A line may leave out keys beside the one it is on."""
+    """Why no schema takes a key and its value; empty when one does. Keys that a file needs beside it may be missing."""
     [(key, value)] = yaml.safe_load(code).items()
     found = [
         [error.message for error in _validator(each).iter_errors(value) if error.validator != "required"]

@@ -91,7 +91,7 @@ def test_a_release_starts_what_is_due_within_the_slots_and_holds_for_good(
     said = held.command("release").stdout.splitlines()
 
     assert said[0] == "released: mirrors that are due start now, as far as slots and hours allow"
-    assert said[1] == "`start: held` has no effect on this worker any more; remove it from its settings"
+    assert said[1] == "`start: held` has no effect from now on; keep it for `skipjack hold`, or remove it"
     syncing(held, gate, "a")
     syncing(held, gate, "b")
     assert held.states() == {"a": "syncing", "b": "syncing", "c": "queued", "d": "queued"}

@@ -123,7 +123,7 @@ def test_a_dry_run_shows_everything_and_changes_nothing(
     assert "USER=me" in said
     assert ">f+++++++++ new" in said
     assert f"*deleting   folder-1/{gone.name}\n" in said
-    assert "Skipjack would delete 1 files (" in said
+    assert "the run would delete 1 files (" in said
     assert "delete_item" not in said
     for words in ("lock:", "slots:      0 of 2 are busy", "attempts:   1, time-out of each: none", "deletions 50%"):
         assert words in said
@@ -141,9 +141,9 @@ def test_a_dry_run_has_the_limits_of_a_run(
     accepted = worker.command("run", "m", "--dry-run", "--max-delete", "20").stdout
 
     assert "deletions 10%, 1.00 GiB\n" in said
-    assert "Skipjack would be refused: 20 of 41 files (" in said
+    assert "the run would be refused: 20 of 41 files (" in said
     assert said.count("*deleting   folder-") == 20
-    assert "Skipjack would delete 20 files (" in accepted
+    assert "the run would delete 20 files (" in accepted
     assert files(directory) == before
 
 
