@@ -28,7 +28,9 @@ from schemas.slow_remote import Patience, in_steps, is_begun
 from schemas.sources import SourceFile
 from schemas.units import format_duration
 
-_FETCHED = "refs/skipjack/fetched"
+_FETCHED, _COMING = "refs/skipjack/fetched", "refs/skipjack/coming"
+"""What the last fetch brought, and what has come so far of one that takes too long."""
+
 _NO_SUCH_REFERENCE = 2
 """Exit code of `git ls-remote --exit-code`."""
 
@@ -141,13 +143,24 @@ class _Fetch:
 
     def _again(self, repo: Git) -> Revision:
         try:
-            self._fetch(repo)
+            self._fetch_more(repo)
             found = self._read(repo)
         except GitFailed as failure:
             self._blame(repo, failure)
             return self._anew()
         self._repack(repo)
         return found
+
+    def _fetch_more(self, repo: Git) -> None:
+        """Fetch what is new; after one that took too long in steps, into a reference of its own until all is here."""
+        if not self._is_slow and not is_begun(repo.folder, _COMING):
+            return self._fetch(repo)
+        if self._in_steps(repo, _COMING):
+            repo.run("update-ref", _FETCHED, _COMING)
+        else:
+            self._fetch(repo)
+        repo.run("update-ref", "-d", _COMING)
+        return None
 
     def _git(self, folder: Path) -> Git:
         return Git(folder, self._patience.limit, self._lock)
@@ -248,11 +261,14 @@ class _Fetch:
         return None
 
     def _fetch_slowly(self, repo: Git) -> None:
+        if not self._in_steps(repo, _FETCHED):
+            self._fetch(repo)
+
+    def _in_steps(self, repo: Git, into: str) -> bool:
         def limited(seconds: float) -> Git:
             return Git(repo.folder, int(seconds), self._lock)
 
-        if not in_steps(limited, self._patience.limit, self._repository.url, self._branch, _FETCHED):
-            self._fetch(repo)
+        return in_steps(limited, self._patience, self._repository.url, self._branch, into)
 
     def _repack(self, repo: Git) -> None:
         """Make one pack of many fetches; git's own time for that is switched off, since it may be killed in it."""
@@ -273,7 +289,8 @@ class _Fetch:
         what = f"The branch `{branch}` of {self._shown} cannot be fetched: {reason}."
         if failure.timed_out:
             again = f"The next fetch may take {format_duration(self._patience.limit)}"
-            kept = ", and goes on with what is here" if is_begun(self._folder.new, _FETCHED) else ""
+            begun = is_begun(self._folder.new, _FETCHED) or is_begun(self._folder.repository, _COMING)
+            kept = ", and goes on with what is here" if begun else ""
             now = f"now {self._repository.timeout}s"
             todo = f"{again}{kept}. Raise `repository.timeout` in the settings ({now}) if it only needs longer."
             return Unfetched(what, todo)

@@ -34,6 +34,11 @@ class Patience:
         """Seconds for this fetch."""
         return max(self._timeout, min(self._timeout << min(self.failures, 16), MOST))
 
+    @property
+    def first_step(self) -> int:
+        """How many commits of history a fetch asks for first: fewer after each that took too long."""
+        return max(1, _FIRST_STEP >> max(0, self.failures - 1))
+
     def ran_out(self) -> None:
         """Remember that a fetch took too long. Where that cannot be written the next one has no more time."""
         self.failures += 1
@@ -62,12 +67,14 @@ def is_begun(folder: Path, into: str) -> bool:
     return (folder / into).exists()
 
 
-def in_steps(made: Callable[[float], Git], limit: int, url: str, reference: str, into: str) -> bool:
-    """Fetch a reference into a new repository, or go on with that, for `limit` seconds; `made` gives a git of so many.
+def in_steps(made: Callable[[float], Git], patience: Patience, url: str, reference: str, into: str) -> bool:
+    """Fetch a reference into a repository, or go on with that, as long as `patience` allows; `made` gives a git that
+    may take so many seconds.
 
     False when the remote repository cannot give a part of its history. Raises GitFailed; what the steps before have
     brought then stays.
     """
+    limit = patience.limit
     until = time.monotonic() + limit
 
     def step(*options: str) -> None:
@@ -92,7 +99,7 @@ def in_steps(made: Callable[[float], Git], limit: int, url: str, reference: str,
             if _NO_SHALLOW in failure.reason:
                 return False
             raise
-    commits, before = _FIRST_STEP, b""
+    commits, before = patience.first_step, b""
     while is_shallow(folder) and (end := (folder / "shallow").read_bytes()) != before:
         began = time.monotonic()
         step(f"--deepen={commits}")

@@ -10,7 +10,7 @@ import pytest
 
 from schemas.checkout import is_shallow
 from schemas.records import Repository
-from schemas.repository import Rewritten, Unfetched, fetch
+from schemas.repository import Rewritten, Unfetched, fetch, fetched_last
 from schemas.slow_remote import MOST, Patience, _next_step
 
 from .conftest import Origin
@@ -78,6 +78,44 @@ def test_a_history_that_takes_too_long_as_a_whole_comes_in_steps_and_none_comes_
     assert fetch(origin.record, origin.checkout, commit).commit == latest
 
 
+def test_a_large_new_part_of_a_history_comes_in_steps_into_a_checkout_that_is_there(origin: Origin, sent: Path) -> None:
+    applied = fetch(origin.record, origin.checkout).commit
+    commit = grown(origin)
+    slow, told = origin.record._replace(timeout=2), []
+    for _ in range(20):
+        try:
+            found = fetch(slow, origin.checkout, applied)
+            break
+        except Unfetched as error:
+            told.append(str(error))
+            assert fetched_last(slow, origin.checkout, applied).commit == applied, "what was there can be read"
+    assert found.commit == commit, told
+    assert "it took longer than 2 s. The next fetch may take 4s. Raise `repository.timeout`" in told[0]
+    passed = [int(line.split()[1]) for line in sent.read_text().splitlines() if line.startswith("sent")]
+    assert sum(passed) < 2 * COMMITS * SIZE, "nothing that was kept came again"
+    repository = origin.checkout / "repository.git"
+    assert (git(repository, "rev-list", "--count", commit), is_shallow(repository)) == (str(COMMITS + 1), False)
+    assert git(repository, "for-each-ref", "--format=%(refname)") == "refs/skipjack/fetched"
+    git(repository, "fsck", "--strict")
+    latest = origin.commit({"debian.yml": "retry: 9\n"})
+    assert fetch(origin.record, origin.checkout, commit).commit == latest
+
+
+def test_a_killed_step_and_a_remote_that_moved_on_meanwhile_are_no_hindrance(origin: Origin) -> None:
+    applied = fetch(origin.record, origin.checkout).commit
+    for number in range(40):
+        origin.commit({"debian.yml": f"retry: {number}\n"})
+    repository = origin.checkout / "repository.git"
+    source, into = origin.work.as_uri(), "+refs/heads/main:refs/skipjack/coming"
+    git(repository, "fetch", "--quiet", "--depth=3", source, into)
+    (repository / "shallow.lock").touch()
+    latest = origin.commit({"debian.yml": "retry: 99\n"})
+    assert fetched_last(origin.record, origin.checkout, applied).commit == applied
+    assert fetch(origin.record, origin.checkout, applied).commit == latest
+    assert (git(repository, "rev-list", "--count", latest), is_shallow(repository)) == ("42", False)
+    assert git(repository, "for-each-ref", "--format=%(refname)") == "refs/skipjack/fetched"
+
+
 def test_what_is_kept_is_told_and_taken_up(origin: Origin, deaf: int) -> None:
     commit = origin.commit({"debian.yml": "retry: 2\n"})
     half = origin.checkout / "repository.git.new"
@@ -127,13 +165,17 @@ def test_a_history_that_was_rewritten_is_refused_after_steps_as_well(origin: Ori
     assert not (origin.checkout / "slow").exists()
 
 
-def test_each_fetch_that_took_too_long_doubles_the_time_of_the_next_one(tmp_path: Path) -> None:
-    limits = []
-    for _ in range(5):
+def test_each_fetch_that_took_too_long_doubles_the_time_of_the_next_one_and_halves_its_first_step(
+    tmp_path: Path,
+) -> None:
+    limits, steps = [], []
+    for _ in range(7):
         patience = Patience(tmp_path, 120)
         limits.append(patience.limit)
+        steps.append(patience.first_step)
         patience.ran_out()
-    assert limits == [120, 240, 480, MOST, MOST]
+    assert limits == [120, 240, 480, MOST, MOST, MOST, MOST]
+    assert steps == [16, 16, 8, 4, 2, 1, 1]
     assert Patience(tmp_path, 900).limit == 900, "never less than the settings say"
     Patience(tmp_path, 120).was_enough()
     assert (Patience(tmp_path, 120).limit, [*tmp_path.iterdir()]) == (120, [])
