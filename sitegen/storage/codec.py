@@ -9,7 +9,7 @@ from typing import Any
 
 from schemas import report
 from schemas.addresses import without_secrets
-from schemas.records import FreshnessFile, Mirror, Site, Worker
+from schemas.records import FreshnessFile, Mirror, Site, SyncWindows, Worker
 from schemas.report import Override, Probe, Problem, Progress
 from sitegen.storage.damage import checked
 
@@ -46,15 +46,35 @@ def decode_site(text: str) -> Site:
     return Site(**{key: value for key, value in json.loads(text).items() if key in Site._fields})
 
 
+def plain_workers(workers: Iterable[Worker]) -> list[dict[str, Any]]:
+    """The workers' records as JSON can hold them."""
+    return [
+        worker._asdict() | {"sync_windows": worker.sync_windows._asdict() if worker.sync_windows else None}
+        for worker in workers
+    ]
+
+
 def encode_workers(workers: Mapping[str, Worker]) -> str:
     """Write the workers' records."""
-    return json.dumps([worker._asdict() for worker in workers.values()])
+    return json.dumps(plain_workers(workers.values()))
 
 
 def decode_workers(text: str) -> dict[str, Worker]:
     """Read what `encode_workers` wrote."""
-    plain = [{key: item[key] for key in Worker._fields if key in item} for item in json.loads(text)]
-    return {item["name"]: Worker(**item) for item in plain}
+    return {item["name"]: _worker(item) for item in json.loads(text)}
+
+
+def _worker(plain: Mapping[str, Any]) -> Worker:
+    fields = {key: plain[key] for key in Worker._fields if key in plain}
+    return Worker(**fields | {"sync_windows": _sync_windows(fields.get("sync_windows"))})
+
+
+def _sync_windows(plain: Any) -> SyncWindows | None:
+    """Read hours, also those that an earlier release wrote as a list."""
+    if not plain:
+        return None
+    allowed, forbidden, stop = plain if isinstance(plain, list) else (plain[key] for key in SyncWindows._fields)
+    return SyncWindows(tuple(allowed), tuple(forbidden), stop)
 
 
 def plain_mirrors(mirrors: Iterable[Mirror]) -> list[dict[str, Any]]:

@@ -173,7 +173,7 @@ def _catalogue(snapshot: Snapshot, facts: Facts) -> dict[str, Any]:
         **documents.notes(snapshot),
         "problems": list(snapshot.problems),
         "site": codec.plain_site(snapshot.site),
-        "workers": [worker._asdict() for worker in declared.workers.values()] if declared else [],
+        "workers": codec.plain_workers(declared.workers.values()) if declared else [],
         "mirrors": codec.plain_mirrors(declared.mirrors if declared else ()),
     }
 

@@ -1,5 +1,6 @@
 """The description of the API says what the manager does: every route is in it, and every answer is as it says."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,9 @@ import pytest
 import requests
 from jsonschema import Draft202012Validator
 
-from schemas.records import ManagerSettings
+from schemas.records import FreshnessFile, ManagerSettings, Mirror, Site, SyncWindows, Worker
+from sitegen.messages.model import Declared
+from sitegen.storage import codec
 from sitegen.storage.store import Store
 from sitegen.web import openapi, routes
 from sitegen.web.access import Access
@@ -17,7 +20,7 @@ from sitegen.web.bells import Bells
 from sitegen.web.gate import Gate
 from sitegen.web.ingest import Ingest
 from sitegen.web.refusals import Refusals
-from tests.sitegen.kit import Manager, envelope_of, plain, report_of, status_of
+from tests.sitegen.kit import NOW, REVISION, Manager, envelope_of, plain, report_of, status_of
 
 GO = "/workers/go1"
 JOB = f"{GO}/jobs/arch"
@@ -67,6 +70,18 @@ REQUESTS: list[tuple[str, str, str, str, Any, int]] = [
 """In an order in which there is something to answer: method, path of the description, address, scope, body, status."""
 
 
+DECLARED = Declared(
+    REVISION, NOW, Site("Site", categories={"os": "Systems"}),
+    {"w1": Worker("w1", sync_windows=SyncWindows(("22:00-06:00",))), "w2": Worker("w2")},
+    (
+        Mirror("gnu", "w1", "rsync", "rsync://up.example/gnu/", freshness=FreshnessFile("time"), cron="0 4 * * *"),
+        Mirror("debian", "w1", "rsync", "rsync://up.example/debian/"),
+        Mirror("new", "w2", "rsync", "rsync://up.example/new/"),
+    ),
+    ("gnu.yml:1:1: wrong",),
+)  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Manager, dict[str, str]]]:
     manager = Manager(tmp_path_factory.mktemp("openapi"), tunasync={"writes_from": ["127.0.0.1"]})
@@ -80,6 +95,8 @@ def test_every_answer_is_as_described_and_every_description_is_answered(
     running: tuple[Manager, dict[str, str]],
 ) -> None:
     manager, tokens = running
+    with manager.store() as store:
+        store.keep_catalogue(DECLARED, NOW)
     described = manager.get("/api/v1/openapi.json")
     left = {(method, path) for path, item in described["paths"].items() for method in item}
     for method, path, address, scope, body, status in REQUESTS:
@@ -95,12 +112,33 @@ def test_every_answer_is_as_described_and_every_description_is_answered(
         assert not problems, (address, problems)
         if kind == "application/json":
             assert _problems(described, shown["content"][kind]["schema"], [None]), "anything would do"
+        # Workers of another release read commands, so these may get keys that are not described here.
+        is_closed = not re.search(r"/(commands(_\w+)?|api_openapi)$", shown["content"][kind]["schema"].get("$ref", ""))
+        for place in _objects(value) if is_closed else ():
+            place["undescribed"] = 1
+            assert _problems(described, shown["content"][kind]["schema"], value), (address, place)
+            del place["undescribed"]
         if body and status < 300 and kind == "application/json":
             wanted = operation["requestBody"]["content"]["application/json"]["schema"]
             assert not _problems(described, wanted, body), address
         if status < 300:
             left.discard((method.lower(), path))
     assert left == set()
+
+
+def _objects(value: Any) -> list[dict[str, Any]]:
+    """Every object with fixed keys that an answer has, of lists in the first item."""
+    if isinstance(value, list):
+        return _objects(value[0]) if value else []
+    if not isinstance(value, dict):
+        return []
+    return [value, *(each for key, item in value.items() if key != "categories" for each in _objects(item))]
+
+
+def test_the_workers_of_a_catalogue_are_read_as_they_were_written() -> None:
+    assert codec.decode_workers(codec.encode_workers(DECLARED.workers)) == DECLARED.workers
+    earlier = '[{"name": "w1", "sync_windows": [["22:00-06:00"], [], true]}]'
+    assert codec.decode_workers(earlier)["w1"].sync_windows == SyncWindows(("22:00-06:00",), (), True)
 
 
 def _problems(described: Any, schema: Any, value: Any) -> list[str]:
