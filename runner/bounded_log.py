@@ -1,7 +1,8 @@
 """Keeps an attempt's log below its largest size: its beginning and its end stay, and a line marks what was cut between.
 
-The run alone calls it, after each piece of output that it wrote, so no line is lost but those that are cut. Memory does
-not depend on the log's size.
+The run alone calls it, after each piece of output that it wrote, so no line is lost but those that are cut. A program
+may write to the file itself as well: the run looks at the size from time to time, and a line that is written in the
+moment of a cut is lost. Memory does not depend on the log's size.
 """
 
 import os

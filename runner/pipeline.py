@@ -191,14 +191,17 @@ def _copy(job: Job, log: int, data: bytes) -> None:
 
 def _bounded(job: Job, log: int, sink: process.Sink) -> process.Sink:
     """The sink, after which the log is cut when it is too large."""
-    bounded = _bound(job)
 
     def write(data: bytes) -> None:
         sink(data)
-        with contextlib.suppress(OSError):
-            bounded.trim(log)
+        _trim(job, log)
 
     return write
+
+
+def _trim(job: Job, log: int) -> None:
+    with contextlib.suppress(OSError):
+        _bound(job).trim(log)
 
 
 def _bound(job: Job) -> bounded_log.BoundedLog:
@@ -214,7 +217,9 @@ def _start(
     job: Job, command: Command, means: Means, log: int, timeout: float | None, *sinks: process.Sink
 ) -> process.Exit:
     env = surroundings_of(job, command)
-    return process.run(command.argv, env, command.cwd, log, means.keep, timeout, means.stop, sinks)
+    return process.run(
+        command.argv, env, command.cwd, log, means.keep, timeout, means.stop, sinks, partial(_trim, job, log)
+    )
 
 
 def surroundings_of(job: Job, command: Command) -> dict[str, str]:

@@ -32,6 +32,9 @@ PAUSE = 0.005
 """Seconds for which output may gather after a read that found less than half a pipe of it. Else each line of a program
 would wake us, which costs more than to write it."""
 
+CHORES_EVERY = 10.0
+"""Seconds without output after which the caller's chores are done."""
+
 EXITED, TIMED_OUT, INTERRUPTED = "exited", "timed-out", "interrupted"
 
 
@@ -87,10 +90,11 @@ def run(
     timeout: float | None,
     stop: Stop,
     sinks: Sequence[Sink] = (),
+    chores: Callable[[], None] | None = None,
 ) -> Exit:
     """Run one process to its end, its output going to the descriptor `log`, or through a sink where there is one.
 
-    Of two sinks the second one takes its standard error.
+    Of two sinks the second one takes its standard error. `chores` is called from time to time while nothing is printed.
 
     `keep` are descriptors that it and its children inherit (locks); `timeout` is in seconds. Whatever is left of its
     group when it ends is killed, and after `adopt_orphans` whatever else descends from us. Raises CannotStart, and
@@ -99,7 +103,7 @@ def run(
     pid, outputs = _spawn_into(argv, env, cwd, log, keep, sinks)
     watch = os.pidfd_open(pid)
     try:
-        cause = _wait(watch, stop, timeout, outputs)
+        cause = _wait(watch, stop, timeout, outputs, chores)
         if cause != EXITED:
             _end(pid, watch)
     finally:
@@ -260,7 +264,9 @@ def _set_likelihood(points: int) -> None:
         file.write(str(points))
 
 
-def _wait(watch: int, stop: Stop, timeout: float | None, outputs: Sequence[_Output]) -> str:
+def _wait(
+    watch: int, stop: Stop, timeout: float | None, outputs: Sequence[_Output], chores: Callable[[], None] | None
+) -> str:
     """Wait for the end of the process, the time-out or a stop, whichever comes first; hand on its output meanwhile."""
     deadline = None if timeout is None else time.monotonic() + timeout
     poll, quiet = select.poll(), select.poll()
@@ -273,7 +279,10 @@ def _wait(watch: int, stop: Stop, timeout: float | None, outputs: Sequence[_Outp
         left = None if deadline is None else deadline - time.monotonic()
         if left is not None and left <= 0:
             return TIMED_OUT
-        events = dict(poll.poll(None if left is None else _milliseconds(left)))
+        pause = min((each for each in (left, CHORES_EVERY if chores else None) if each is not None), default=None)
+        events = dict(poll.poll(None if pause is None else _milliseconds(pause)))
+        if not events and chores:
+            chores()
         if watch in events:
             return EXITED
         if stop.descriptor in events:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from runner import process
 from runner.bounded_log import LEAST, BoundedLog
 from runner.providers import rsync
 from tests.e2e.parts import RsyncDaemon
@@ -55,6 +56,23 @@ def test_a_command_that_prints_much_leaves_a_bounded_log(tmp_path: Path, pattern
     assert len(text) < 110_000 and len(MARK.findall(text)) == 1
     assert text.startswith("first\ny\n") and "\ny\nfatal: last\n" in text
     assert ending.reason == "the command exited with 4. The log says: fatal: last"
+
+
+def test_a_command_that_writes_to_the_log_itself_is_bounded_while_it_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "CHORES_EVERY", 0.05)
+    script = tmp_path / "sync"
+    script.write_text(
+        "#!/bin/sh\nexec >>$SKIPJACK_LOG_FILE 2>&1\necho first; yes | head -c 3000000\n"
+        "for i in $(seq 1200); do [ $(stat -c %s $SKIPJACK_LOG_FILE) -lt 110000 ] && exec echo last; sleep 0.1; done\n"
+        "exit 1\n"
+    )
+    script.chmod(0o755)
+    site = Site(tmp_path, "")
+    assert site.sync(provider="command", command=str(script), log_max_size=100_000).status == "success"
+    text = site.log.read_text()
+    assert text.startswith("first\ny\n") and text.endswith("\ny\nlast\n") and len(MARK.findall(text)) == 1
 
 
 @pytest.fixture
