@@ -25,6 +25,7 @@ from runner.prober import AT_ONCE, Prober, Probes
 from runner.tick import are_units_unwatched
 from runner.tunasync_manager import TunasyncManager
 from schemas.errors import SkipjackError
+from schemas.lock_holders import described
 from schemas.records import ManagerAddress, RunnerSettings
 from schemas.settings import TUNASYNC
 
@@ -212,7 +213,8 @@ def _only_courier(settings: RunnerSettings) -> Iterator[None]:
         with FileLock(path, timeout=PATIENCE):
             yield
     except Timeout as error:
-        raise AnotherCourier("Another courier is at work.", "One is enough; it delivers everything.") from error
+        what = f"Another courier is at work: {described(path)}."
+        raise AnotherCourier(what, "One is enough; it delivers everything.") from error
 
 
 def _address(settings: RunnerSettings) -> ManagerAddress:

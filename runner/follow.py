@@ -18,7 +18,6 @@ from runner import (
     former,
     journal,
     leftover,
-    locks,
     plan,
     policy_lists,
     private_paths,
@@ -31,7 +30,8 @@ from runner.paths import paths_of
 from runner.places import Places
 from runner.plan import Due, Header, Planned, Shown
 from runner.policy import violations
-from schemas import VERSION, catalogue, hints, repository
+from runner.turns import turn
+from schemas import VERSION, catalogue, hints, repository, slow_remote
 from schemas.catalogue import Catalogue
 from schemas.errors import SkipjackError
 from schemas.problems import Problem, Refused
@@ -70,9 +70,7 @@ def follow(settings: RunnerSettings, *, again: bool = False, accept_rewrite: boo
     places = Places(settings.state_dir)
     missing = _make_folders(settings)
     database.check(places.journal)
-    with locks.Held(places.lock("program", "follow"), wait=settings.repository.timeout) as ours:
-        if not ours:
-            raise SkipjackError("Another follow is still at work.", "See what hangs; the next one tries again.")
+    with turn(places.lock("program", "follow"), "follow", max(settings.repository.timeout, slow_remote.MOST)):
         done = _follow(settings, places, again=again, accept_rewrite=accept_rewrite)
     return done._replace(problems=(*missing, *done.problems))
 

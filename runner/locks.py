@@ -52,17 +52,30 @@ def _take(path: str, flags: int, wait: float) -> int | None:
 
 
 def _opened(path: str, flags: int) -> tuple[int, bool]:
-    """Open a lock, and make its file if it is missing; tells whether it was."""
+    """Open a lock, and make its file if it is missing; tells whether it was.
+
+    A directory in its place is moved away, a link to nothing is removed.
+    """
     while True:
         try:
             return os.open(path, flags | os.O_CLOEXEC), False
         except FileNotFoundError:
             if flags & os.O_DIRECTORY:
                 raise
+        except IsADirectoryError:
+            _move_away(path)
         try:
             return os.open(path, flags | os.O_CLOEXEC | os.O_CREAT | os.O_EXCL, 0o640), True
         except FileExistsError:
-            continue
+            if os.path.islink(path) and not os.path.exists(path):  # it would be found missing and there without end
+                os.unlink(path)
+
+
+def _move_away(path: str) -> None:
+    try:
+        os.rename(path, f"{path}.directory-{time.time_ns()}")
+    except FileNotFoundError:  # somebody was faster
+        return
 
 
 def is_at(descriptor: int, path: str) -> bool:
@@ -98,7 +111,7 @@ def is_directory_held(path: str) -> bool:
 def _is_held(path: str, flags: int) -> bool:
     try:
         descriptor = os.open(path, flags | os.O_CLOEXEC)
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):
         return False
     try:
         return not _flock(descriptor, fcntl.LOCK_SH)  # shared: two that look must not take each other for a holder
@@ -112,33 +125,12 @@ def is_in_use(path: str) -> bool:
 
 
 def holders(path: str) -> list[int]:
-    """Return the other processes that hold the lock, found in /proc, also when its file was deleted or replaced.
+    """Return the other processes that hold the lock, also when its file was deleted, replaced, or moved with the folder
+    of all locks to another place in the state folder."""
+    from schemas import lock_holders
 
-    Processes that wait for the lock or look whether it is held are not among them.
-    """
-    real = os.path.realpath(path)
-    targets = (real, f"{real} (deleted)")
-    pids = (int(entry) for entry in os.listdir("/proc") if entry.isdigit())
-    return [pid for pid in pids if pid != os.getpid() and _holds(pid, targets)]
-
-
-def _holds(pid: int, targets: tuple[str, ...]) -> bool:
-    try:
-        names = os.listdir(f"/proc/{pid}/fd")
-    except OSError:  # gone meanwhile, or somebody else's, who cannot have our lock
-        return False
-    return any(_is_locked(pid, name, targets) for name in names)
-
-
-def _is_locked(pid: int, name: str, targets: tuple[str, ...]) -> bool:
-    """Tell by its description in /proc whether an open file is locked for its holder alone, by whomever it was."""
-    try:
-        if os.readlink(f"/proc/{pid}/fd/{name}") not in targets:
-            return False
-        with open(f"/proc/{pid}/fdinfo/{name}", encoding="ascii") as file:
-            return any(line.startswith("lock:") and " WRITE " in line for line in file)
-    except OSError:  # closed meanwhile
-        return False
+    locks = os.path.dirname(os.path.dirname(path))
+    return lock_holders.holders(path, os.path.dirname(locks) if os.path.basename(locks) == "locks" else "")
 
 
 class Held:

@@ -10,6 +10,7 @@ from runner.journal import Released
 from runner.output import say
 from runner.places import Places
 from schemas.errors import SkipjackError
+from schemas.lock_holders import described
 from schemas.records import RunnerSettings
 from schemas.units import format_duration
 
@@ -50,7 +51,8 @@ def hold_again(settings: RunnerSettings) -> None:
         raise SkipjackError("cannot hold this worker: its plan does not have `start: held` yet.", todo)
     with locks.Held(places.lock("program", "tick"), wait=tick.PATIENCE) as ours:  # one at work might still launch
         if not ours:
-            raise SkipjackError("Another tick is still at work.", "See what hangs, and run this again.")
+            who = described(places.lock("program", "tick"))
+            raise SkipjackError(f"Another tick is still at work: {who}.", "See what hangs, and run this again.")
         with order_book.opened(places.journal) as book:
             changed = book.hold()
             names = " ".join(sorted({active.mirror for active in book.active()}))

@@ -56,10 +56,11 @@ def tick(places: Places, *, only_requested: bool = False, patient: bool = True) 
     with turn as held:
         if not held:
             from schemas.errors import SkipjackError
+            from schemas.lock_holders import described
 
-            raise SkipjackError(
-                "Another tick has been at work for 20 seconds.", "See what hangs; the next one tries again."
-            )
+            who = described(places.lock("program", "tick"))
+            todo = "See what hangs; the next one tries again."
+            raise SkipjackError(f"Another tick has been at work for 20 seconds: {who}.", todo)
         if idle(places, time.time()):
             return 0
         launched, orphans = _work(places, only_requested=only_requested)

@@ -21,6 +21,7 @@ from schemas.checkout import Checkout, is_shallow
 from schemas.errors import SkipjackError
 from schemas.git_command import Git, GitFailed, require_git
 from schemas.git_objects import Objects
+from schemas.lock_holders import described
 from schemas.problems import shown
 from schemas.reading import regular
 from schemas.records import Repository
@@ -90,7 +91,8 @@ def _locked(repository: Repository, checkout: Path, applied: str | None) -> "Ite
             yield _Fetch(repository, folder, applied, tuple(held))
     except Timeout as error:
         raise SkipjackError(
-            "Another fetch holds the checkout.", f"Find the program that holds {folder.lock}."
+            f"Another fetch holds the checkout: {described(str(folder.lock))}.",
+            f"Wait for its end, or end what holds {folder.lock} if it hangs.",
         ) from error
     except OSError as error:
         raise _unusable(folder, error) from error

@@ -1,0 +1,110 @@
+"""Waiting for another program: what is said of the one that is at work."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from runner import locks, tick, turns
+from runner.places import Places
+from runner.turns import turn
+from schemas.errors import SkipjackError
+from schemas.lock_holders import described
+
+HOLD = "from runner import locks; import sys, time; locks.try_lock(sys.argv[1]); print(flush=True); time.sleep(1000)"
+
+
+@pytest.fixture
+def lock(tmp_path: Path) -> str:
+    return Places(str(tmp_path)).lock("program", "follow")
+
+
+@pytest.fixture
+def holder(lock: str) -> Iterator[subprocess.Popen[str]]:
+    """Another process that holds the lock."""
+    with subprocess.Popen([sys.executable, "-c", HOLD, lock], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline()
+        yield process
+        process.kill()
+
+
+def test_whoever_waits_in_vain_says_for_which_process_and_since_when(
+    lock: str, holder: subprocess.Popen[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "_FIRST", 0.01)
+    monkeypatch.setattr(turns, "_EVERY", 0.01)
+    who = rf"process {holder.pid} \(python[0-9.]*\), which began [0-9a-z. ]+ ago"
+
+    with (
+        pytest.raises(SkipjackError, match=f"^Another follow is still at work: {who}\\. Wait"),
+        turn(lock, "follow", 1),
+    ):
+        pytest.fail("it does not have the lock")
+
+    told = capsys.readouterr().err.splitlines()
+    assert told and all(re.fullmatch(f"follow: waits for another follow to end: {who}", line) for line in told), told
+
+
+def test_whoever_waited_goes_on_when_the_other_one_has_ended(
+    lock: str, holder: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "_FIRST", 0.01)
+    monkeypatch.setattr(turns, "note", lambda *_words, **_named: holder.kill())
+    with turn(lock, "follow", 300):
+        assert locks.is_held(lock)
+    assert not locks.is_held(lock)
+
+
+def test_a_process_that_is_gone_or_unseen_is_said_to_be_so(lock: str) -> None:
+    assert described(lock) == "a process that this user cannot see"
+
+
+def test_a_tick_names_the_one_at_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    places = Places(str(tmp_path))
+    path = places.lock("program", "tick")
+    monkeypatch.setattr(tick, "PATIENCE", 0.0)
+    with subprocess.Popen([sys.executable, "-c", HOLD, path], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline()
+        try:
+            with pytest.raises(SkipjackError, match=rf"at work for 20 seconds: process {process.pid} \("):
+                tick.tick(places)
+        finally:
+            process.kill()
+
+
+# What stands in the place of a lock file
+
+
+def test_a_directory_in_the_place_of_a_lock_is_moved_away_and_kept(lock: str) -> None:
+    Path(lock, "inside").mkdir(parents=True)
+    assert not locks.is_held(lock)
+
+    descriptor = locks.try_lock(lock)
+
+    assert descriptor is not None and locks.is_held(lock)
+    (kept,) = Path(lock).parent.glob("follow.directory-*")
+    assert (kept / "inside").is_dir()
+    os.close(descriptor)
+
+
+def test_a_link_to_nothing_in_the_place_of_a_lock_is_removed(lock: str) -> None:
+    Path(lock).parent.mkdir(parents=True)
+    Path(lock).symlink_to("/nowhere/at/all")
+
+    descriptor = locks.try_lock(lock)
+
+    assert descriptor is not None and not Path(lock).is_symlink()
+    os.close(descriptor)
+
+
+def test_a_holder_is_found_although_all_locks_were_moved(
+    lock: str, holder: subprocess.Popen[str], tmp_path: Path
+) -> None:
+    (tmp_path / "locks").rename(tmp_path / "locks.old")
+    assert locks.holders(lock) == [holder.pid]
+    assert locks.try_lock(lock) is None
+    assert locks.holders(Places(str(tmp_path / "other")).lock("program", "follow")) == [], "that of another worker"
