@@ -7,7 +7,7 @@ snapshot, and gets everything that it cannot know.
 import time
 from typing import Any, NamedTuple
 
-from runner import hold, journal, leftover, plan, progress, rejected, run_folder, unit_health
+from runner import hold, journal, leftover, noted, plan, progress, rejected, run_folder, unit_health
 from runner.batches import Batches
 from runner.client import Answer, Client, Misbehaves
 from runner.journal import Journal
@@ -91,7 +91,7 @@ def _envelope(settings: RunnerSettings, places: Places, book: Journal) -> Envelo
         with plan.opened(places.plan) as opened:
             header, left = opened.header, leftover.find(opened, active)
         revision, slots, held = header.revision, header.slots, hold.is_held(header, book)
-        problems = tuple(Problem(*each) for each in header.problems)
+        problems = tuple(Problem(*each) for each in (*header.problems, *noted.problems(places, header)))
         problems += tuple(Problem(None, "skipjack run", *leftover.problem(name)) for name in left)
     except SkipjackError as error:  # no plan yet: the manager should know even that
         revision, slots, held = None, 0, settings.held and book.released() is None

@@ -18,6 +18,7 @@ from runner import (
     former,
     journal,
     leftover,
+    noted,
     plan,
     policy_lists,
     private_paths,
@@ -96,6 +97,7 @@ def _follow(settings: RunnerSettings, places: Places, *, again: bool, accept_rew
     if failure:
         log(f"warning: {failure}", about="follow")
     if old and is_current and old.header.seen == revision.commit:
+        noted.limits(settings, places, (each.mirror for each in old.mirrors.values()))
         return _answer(old.header, changed=False, mirrors=len(old.mirrors))
     for what, todo in policy_lists.warnings(load_policy(Path(settings.policy))):
         log(f"warning: {what} {todo}", about="follow")
@@ -103,6 +105,7 @@ def _follow(settings: RunnerSettings, places: Places, *, again: bool, accept_rew
     for line in hints.of_mirrors(each.mirror for each in mirrors):
         log(f"warning: {line}", about="follow")
     plan.write(places.plan, header, mirrors, _since(mirrors, old.due if old else {}, time.time()))
+    noted.limits(settings, places, (each.mirror for each in mirrors))
     if old and not header.held:
         _try_again(places, mirrors, set(old.header.unmoved) - set(header.unmoved))
     kept = {name for each in mirrors for name in (each.mirror.name, *each.mirror.formerly)}
@@ -153,13 +156,16 @@ def _fetched(
     """The newest revision; or the one that was fetched last and why, to `rebuild` the plan when the fetch fails."""
     checkout = Path(places.checkout)
     try:
-        return repository.fetch(settings.repository, checkout, applied), ""
+        found = repository.fetch(settings.repository, checkout, applied)
     except repository.Unfetched as error:
+        noted.unfetched(places, error, old.header.revision if old else None, time.time())
         if rebuild:
             with suppress(SkipjackError):
                 return repository.fetched_last(settings.repository, checkout, applied), str(error)
         state = "What was applied before stays in force." if old else _NO_PLAN
         raise SkipjackError(error.what, f"{error.todo} {state}") from error
+    noted.fetched(places)
+    return found, ""
 
 
 _NO_PLAN = "No mirror runs until then: there is no usable plan, and the checkout has no revision to make one from."

@@ -20,6 +20,7 @@ class Places:
     - `containers`: a file for each mirror that may have one, while it may.
     - `units`: which of the units that start our programs are dead, as they were last checked.
     - `rejected`: what the manager rejected of late; written by the courier alone.
+    - `notes`: what the last follow found wrong on this machine; see `runner/noted.py`.
     - `messages`: what ticks and runs said that neither a terminal nor systemd listened to.
     - `home`: the home of programs whose user has none that is out of the mirrors' reach.
     """
@@ -40,6 +41,7 @@ class Places:
         self.containers = os.path.join(state_dir, "containers")
         self.units = os.path.join(state_dir, "units")
         self.rejected = os.path.join(state_dir, "rejected")
+        self.notes = os.path.join(state_dir, "notes")
         self.messages = os.path.join(state_dir, "messages.log")
         self.home = os.path.join(state_dir, "home")
 

@@ -1,4 +1,4 @@
-"""Limits of definitions that nothing on this machine enforces, for `skipjack next`; each run says it as well."""
+"""Limits of definitions that nothing on this machine enforces, for `skipjack next` and reports."""
 
 from collections.abc import Iterable, Iterator
 
@@ -8,6 +8,21 @@ from runner.hooks.memory import NO_CONTROLLER
 from runner.places import Places
 from schemas.mirror_record import Mirror
 from schemas.records import RunnerSettings
+
+SHOWN = 10
+"""Names of mirrors that a line lists."""
+
+
+def told(settings: RunnerSettings, mirrors: Iterable[Mirror]) -> Iterator[str]:
+    """What to say of the limits that are not enforced."""
+    for names, why in memory_limits(settings, mirrors):
+        yield f"`memory_limit` of {listed(names)} is not enforced: {why}."
+
+
+def listed(names: list[str]) -> str:
+    """Names in one line: all of a few, the first of many and how many more there are."""
+    more = len(names) - SHOWN
+    return ", ".join(names) if more < 2 else f"{', '.join(names[:SHOWN])} and {more} more"
 
 
 def memory_limits(settings: RunnerSettings, mirrors: Iterable[Mirror]) -> Iterator[tuple[list[str], str]]:

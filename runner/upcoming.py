@@ -5,7 +5,7 @@ import time
 from datetime import datetime, tzinfo
 from typing import Any, NamedTuple
 
-from runner import hold, journal, leftover, rejected, renames, schedule, trial, unenforced, unit_health
+from runner import hold, journal, leftover, noted, rejected, renames, schedule, trial, unenforced, unit_health
 from runner.journal import Journal
 from runner.output import say
 from runner.places import Places
@@ -15,9 +15,6 @@ from schemas.records import RunnerSettings
 from schemas.states import ACTIVE, INTERRUPTED, LAUNCH_FAILED, LAUNCHING, NONE, REFUSED, STOPPED
 from schemas.units import format_duration
 from schemas.zones import zone
-
-SHOWN = 10
-"""Names of due mirrors that a follow lists."""
 
 _NEXT_TICK = "begins with the next tick"
 _STARTED_BY = "nothing was started; `skipjack tick` starts what is due, and so do timers and cron lines"
@@ -68,7 +65,8 @@ def say_due(settings: RunnerSettings) -> None:
     rows, rules, _problems = _look(settings, now)
     due = [row for row in rows if row.waits_for == DUE]
     if due:
-        say(f"due now, with {rules.slots} slot{'s' * (rules.slots != 1)}: {_names([row.mirror for row in due])}")
+        names = [row.mirror for row in due]
+        say(f"due now, with {rules.slots} slot{'s' * (rules.slots != 1)}: {unenforced.listed(names)}")
         say(hold.HELD if rules.held else _STARTED_BY)
     else:
         say("nothing is due now")
@@ -89,8 +87,9 @@ def _look(settings: RunnerSettings, now: float) -> tuple[list[Row], Rules, list[
         rows += _rows_left(leftover.find(opened, [each.mirror for each in book.active()]), world, now)
         rows.sort(key=lambda row: _URGENCY[row.waits_for])
         problems = [f"{place}: {what} {todo}" for mirror, place, what, todo in opened.header.problems if mirror is None]
-        for names, why in unenforced.memory_limits(settings, (planned.mirror for planned in opened.mirrors())):
-            problems.append(f"`memory_limit` of {_names(names)} is not enforced: {why}")
+        of_worker = noted.problems(Places(settings.state_dir), opened.header, but=noted.MEMORY)
+        problems += [f"{place}: {what} {todo}" for _mirror, place, what, todo in of_worker]
+        problems += unenforced.told(settings, (planned.mirror for planned in opened.mirrors()))
     return rows, world.rules, problems
 
 
@@ -105,12 +104,6 @@ def _with_refusal(row: Row, book: Journal) -> Row:
     """Show why the last run was refused: that lasts until the operator does what the reason says."""
     run = book.last_run(row.mirror) if row.status == REFUSED else None
     return row if run is None or not run.reason else row._replace(why=f"{row.why}; last run refused: {run.reason}")
-
-
-def _names(names: list[str]) -> str:
-    """Names in one line: all of a few, the first of many and how many more there are."""
-    more = len(names) - SHOWN
-    return ", ".join(names) if more < 2 else f"{', '.join(names[:SHOWN])} and {more} more"
 
 
 def rows_of(mirrors: list[Due], world: World, now: float) -> list[Row]:

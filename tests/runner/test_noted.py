@@ -1,0 +1,133 @@
+"""What is wrong with a worker as a whole: `next` shows it, and so does every report to the manager."""
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from runner import delivery, follow, journal, noted, upcoming
+from runner.hooks import control_group
+from runner.places import Places
+from schemas.errors import SkipjackError
+from schemas.records import RunnerSettings
+from schemas.report import Problem
+from schemas.settings import load_runner
+from tests.e2e.parts import ConfigRepository, Worker
+
+MIRROR = "provider: command\nupstream: https://files.example/\ncommand: /bin/true\nworker: w1\n"
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> ConfigRepository:
+    made = ConfigRepository(tmp_path)
+    made.commit({"_site.yml": "title: x\n", "_workers.yml": "workers: {w1: {}}\n", "a.yml": MIRROR}, "Begin")
+    return made
+
+
+@pytest.fixture
+def settings(tmp_path: Path, repository: ConfigRepository) -> RunnerSettings:
+    found = load_runner(Worker(tmp_path / "w", "w1", repository.url).settings)
+    follow.follow(found)
+    return found
+
+
+@pytest.fixture
+def shown(settings: RunnerSettings, capsys: pytest.CaptureFixture[str]) -> Callable[[], tuple[list[str], list[str]]]:
+    """The warnings of `next`, and the same as the report has them."""
+
+    def show() -> tuple[list[str], list[str]]:
+        capsys.readouterr()
+        upcoming.upcoming(settings, as_json=False)
+        lines = capsys.readouterr().out.splitlines()
+        places = Places(settings.state_dir)
+        with journal.opened(places.journal) as book:
+            told = delivery._envelope(settings, places, book).problems
+        warnings = [line.removeprefix("warning: ") for line in lines if line.startswith("warning: ")]
+        return warnings, [_line(problem) for problem in told]
+
+    return show
+
+
+def _line(problem: Problem) -> str:
+    text = f"{problem.what} {problem.todo}".strip()
+    return text if problem.place == noted.MEMORY else f"{problem.place}: {text}"
+
+
+def revision(settings: RunnerSettings) -> str:
+    return follow.follow(settings).revision[:12]
+
+
+def test_a_repository_out_of_reach_is_told_since_when_with_the_revision_that_stays(
+    repository: ConfigRepository, settings: RunnerSettings, shown: Callable[[], tuple[list[str], list[str]]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    used = revision(settings)
+    away = repository.remote.rename(repository.remote.with_suffix(".away"))
+    for now in (1_800_000_000.0, 1_800_009_000.0):
+        monkeypatch.setattr("runner.follow.time.time", lambda now=now: now)
+        with pytest.raises(SkipjackError, match="cannot be fetched"):
+            follow.follow(settings)
+    monkeypatch.undo()
+    warnings, reported = shown()
+    (warning,) = warnings
+    since = "repository: The repository cannot be fetched since 2027-01-15 08:00 UTC"
+    assert warning.startswith(f"{since}; revision {used} stays in use. The branch `main` of file://")
+    assert reported == warnings
+    away.rename(repository.remote)
+    follow.follow(settings)
+    assert shown() == ([], [])
+
+
+def test_a_revision_that_is_refused_is_named_beside_the_one_that_stays(
+    repository: ConfigRepository, settings: RunnerSettings, shown: Callable[[], tuple[list[str], list[str]]]
+) -> None:
+    used = revision(settings)
+    refused = repository.commit({"_site.yml": "titel: x\n"}, "Break")[:12]
+    follow.follow(settings)
+    warnings, reported = shown()
+    assert f"repository: Revision {refused} is refused; revision {used} stays in use." in " ".join(warnings)
+    assert any(line.startswith("_site.yml:1:1: ") for line in warnings)
+    assert reported == warnings
+    away = repository.remote.rename(repository.remote.with_suffix(".away"))
+    with contextlib.suppress(SkipjackError):
+        follow.follow(settings)
+    warnings, reported = shown()
+    assert f"Revision {refused} is refused" in " ".join(warnings), "that does not end with the network"
+    assert "cannot be fetched since" in " ".join(warnings)
+    assert reported == warnings
+    away.rename(repository.remote)
+    repository.commit({"_site.yml": "title: Site\n"}, "Mend")
+    follow.follow(settings)
+    assert shown() == ([], [])
+
+
+def test_a_limit_that_nothing_enforces_is_in_every_report(
+    repository: ConfigRepository, settings: RunnerSettings, shown: Callable[[], tuple[list[str], list[str]]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    repository.commit({"b.yml": f"{MIRROR}memory_limit: 64MiB\n"}, "Limit")
+    follow.follow(settings)
+    told = (
+        "`memory_limit` of b is not enforced: runs are no units here; name a control group by `cgroup` in the settings."
+    )
+    assert shown() == ([told], [told])
+    (Path(settings.state_dir) / "launcher").write_text("systemd --user")
+    monkeypatch.setattr(control_group, "is_unified", lambda: False)
+    monkeypatch.setattr("runner.unit_health.look", lambda _places: [])
+    follow.follow(settings)
+    warnings, reported = shown()
+    assert warnings == reported
+    assert warnings[0].startswith("`memory_limit` of b is not enforced: your own units have no memory controller")
+    monkeypatch.setattr(control_group, "is_unified", lambda: True)
+    follow.follow(settings)
+    assert shown() == ([], [])
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"repository": 1}', '{"repository": [["x", 1]]}', "\x00"])
+def test_a_damaged_file_of_notes_costs_only_them(settings: RunnerSettings, content: str) -> None:
+    places = Places(settings.state_dir)
+    Path(places.notes).write_text(content)
+    noted.unfetched(places, SkipjackError("It failed.", "Wait."), None, 0.0)
+    noted.fetched(places)
+    follow.follow(settings)
