@@ -86,8 +86,9 @@ class Outcome(NamedTuple):
 class Findings(NamedTuple):
     """What a log tells: bytes received, files transferred, the mirror's size in bytes; None where it does not.
 
-    With `by_name` the size is a sum over names, in which a file with several of them counts several times. `remark` is
-    what a success left undone, to be shown beside it.
+    With `by_name` the size is a sum over names, in which a file with several of them counts several times;
+    `transferred` is then the whole size, in bytes, of the files that came or changed. `remark` is what a success left
+    undone, to be shown beside it.
     """
 
     bytes: int | None = None
@@ -95,6 +96,7 @@ class Findings(NamedTuple):
     size: int | None = None
     remark: str = ""
     by_name: bool = False
+    transferred: int | None = None
 
 
 class Reader(Protocol):

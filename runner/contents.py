@@ -13,6 +13,7 @@ from typing import NamedTuple
 class Contents(NamedTuple):
     """The number of files, the bytes of all regular ones by name, and those bytes with each inode counted once.
 
+    They are the files' lengths. Blocks would depend on the file system, and on some of them on when a file was written.
     `unreadable` is the number of folders whose files could not be counted.
     """
 

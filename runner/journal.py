@@ -60,7 +60,8 @@ class Ending(NamedTuple):
     """How a run ended, and what is known of it; `next_run_at` is when the mirror is due again.
 
     `left` is what it left in the directory, None when it never worked there. With `by_name` the size is a sum over
-    names, in which a file with several of them counts several times. `unreached` says that it failed because the
+    names, in which a file with several of them counts several times, and `transferred` the bytes of the files that
+    came or changed. `unreached` says that it failed because the
     upstream could not be reached or had no connection left, and may be tried again early.
     """
 
@@ -75,6 +76,7 @@ class Ending(NamedTuple):
     next_run_at: float | None = None
     left: Left | None = None
     by_name: bool = False
+    transferred: int | None = None
     unreached: bool = False
 
 
@@ -413,7 +415,8 @@ class Journal(Sizes):
         state |= {"failures": counted.failures, "unreached": counted.unreached}
         state |= {"next_run_at": fields.pop("next_run_at"), "told": "", "next_attempt_at": None}
         left: Left | None = fields.pop("left")
-        state |= self._with_size(mirror, ending.status, Told(ending.size, ending.files, fields.pop("by_name")))
+        told = Told(ending.size, ending.files, fields.pop("by_name"), fields.pop("transferred"))
+        state |= self._with_size(mirror, run, ending.status, told if fields["attempts"] <= 1 else told.of_many())
         if left is not None:
             state["emptied"] = left.emptied
             if left.refused:

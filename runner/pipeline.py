@@ -308,7 +308,9 @@ def _explained(job: Job, provider: Provider, code: int) -> _Verdict:
 
 def _ending(status: str, reason: str, exited: process.Exit, job: Job, found: Findings, tail: str) -> Ending:
     figures = found.bytes, found.files, found.size
-    return Ending(status, reason, exited.code, job.attempt, *figures, tail, by_name=found.by_name)
+    return Ending(
+        status, reason, exited.code, job.attempt, *figures, tail, by_name=found.by_name, transferred=found.transferred
+    )
 
 
 def _call(hooks: Sequence[ModuleType], stage: str, job: Job) -> None:

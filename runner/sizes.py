@@ -1,7 +1,8 @@
 """The size of a mirror in the journal: what a log told, and what was measured on disk.
 
 rsync's total counts a file once for each of its names, and knows nothing of files that the upstream does not have. So
-a walk finds by how much it is wrong, and what later runs tell is corrected by that until the next walk.
+a walk finds by how much it is wrong, and what later runs tell is corrected by that until the next walk. A total that
+rises by more than a run has transferred has new names for old files in it, which take no room.
 """
 
 from typing import Any, NamedTuple
@@ -15,11 +16,19 @@ _DAY = 86400.0
 
 class Told(NamedTuple):
     """What an attempt's log told: bytes, the number of files that were transferred, and whether the bytes are a sum
-    over names, in which a file with several of them counts several times."""
+    over names, in which a file with several of them counts several times.
+
+    `transferred` is the whole size of what came since the last success; None where that is not known.
+    """
 
     size: int | None
     files: int | None
     by_name: bool
+    transferred: int | None = None
+
+    def of_many(self) -> "Told":
+        """The same of the last one of several attempts: the others may have brought files as well."""
+        return self._replace(transferred=None)
 
 
 class Sizes(Outbox):
@@ -57,14 +66,24 @@ class Sizes(Outbox):
             self._db.execute(change, (size, now, mirror, self.told_size(mirror) if told is None else told))
             self._report(mirror, now)
 
-    def _with_size(self, mirror: str, status: str, told: Told) -> dict[str, Any]:
+    def _with_size(self, mirror: str, run: int, status: str, told: Told) -> dict[str, Any]:
         """The columns of the mirror that follow from what the log of a run told that ended so."""
         if told.size is None or status != SUCCESS:
             return {"altered": 1} if told.files else {}
         if not told.by_name:
             return {"size": told.size, "told_size": None, "correction": None}
-        row = self._db.execute("SELECT told_size, correction FROM mirror WHERE name = ?", (mirror,)).fetchone()
-        before, correction = row or (None, None)
+        row = self._db.execute("SELECT told_size, correction, size FROM mirror WHERE name = ?", (mirror,)).fetchone()
+        before, correction, size = row or (None, None, None)
         shown = max(0, told.size + (correction or 0))
+        brought = told.transferred
+        if brought is not None and correction is not None and size is not None and self._follows_success(mirror, run):
+            shown = min(shown, size + brought)
+            correction = shown - told.size
         altered = {"altered": 1} if told.files or told.size != before else {}
-        return {"size": shown, "told_size": told.size} | altered
+        return {"size": shown, "told_size": told.size, "correction": correction} | altered
+
+    def _follows_success(self, mirror: str, run: int) -> bool:
+        """Whether the mirror's run before this one was a success, so that no other has brought files meanwhile."""
+        query = "SELECT status FROM run WHERE mirror = ? AND id < ? ORDER BY id DESC LIMIT 1"
+        row = self._db.execute(query, (mirror, run)).fetchone()
+        return row is not None and row["status"] == SUCCESS

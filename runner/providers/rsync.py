@@ -32,6 +32,7 @@ _DIGITS = 18  # more than any disk holds, and still a number that every reader o
 _FIGURES = {
     "Total bytes received": "bytes",
     "Number of regular files transferred": "files",
+    "Total transferred file size": "transferred",
     _SIZE: "size",
 }
 
@@ -178,4 +179,5 @@ class StatsReader:
     def findings(self) -> Findings:
         """The figures; sizes that a user's own options made human-readable are not guessed at."""
         told = self._figures
-        return Findings(told.get("bytes"), told.get("files"), told.get("size"), self._remark, by_name=True)
+        found = Findings(told.get("bytes"), told.get("files"), told.get("size"), self._remark, by_name=True)
+        return found._replace(transferred=told.get("transferred"))

@@ -77,6 +77,10 @@ def test_the_size_that_is_shown_is_that_on_disk_where_files_have_many_names(
     (tree / "new").write_bytes(b"y" * 1000)
     worker.command("run", "m")
     assert size_of(worker) == before + 1000
+    os.link(tree / "big", tree / "one more name")
+    worker.command("run", "m")
+    assert (directory / "one more name").stat().st_ino == (directory / "big").stat().st_ino
+    assert size_of(worker) == before + 1000, "a new name takes no room"
     worker.command("run", "m")
     assert worker.messages().count("m: measured") == 1, "one walk a day at most"
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -383,3 +384,28 @@ def test_a_walk_beside_a_later_run_corrects_what_it_has_seen(book: Journal) -> N
     book.measured("debian", 90, 30.0, told)
     assert book.states()["debian"].size == 990, "ten bytes less than the log tells, then as now"
     assert book.needs_size("debian", 31.0 + DAY), "what the later run brought was not looked at"
+
+
+def test_new_names_of_old_files_add_nothing_to_the_size(book: Journal) -> None:
+    def shown(now: float, size: int, **fields: Any) -> int | None:
+        one_run(book, now=now, size=size, by_name=True, **fields)
+        return book.states()["debian"].size
+
+    assert shown(100.0, 100, files=10, transferred=100) == 100
+    book.measured("debian", 100, 110.0)
+    assert shown(200.0, 180, files=0, transferred=0) == 100, "a hard link to a file of 80 bytes"
+    assert shown(300.0, 270, files=1, transferred=10) == 110, "and another one, and a file of 10 bytes"
+    assert shown(400.0, 275, files=1, transferred=15) == 115, "a file of 10 bytes became one of 15"
+    assert shown(500.0, 195, files=0, transferred=0) == 35, "a name went, of which nobody knows whether it was the last"
+    book.measured("debian", 115, 510.0)
+    assert shown(600.0, 195, files=0, transferred=0) == 115
+
+
+@pytest.mark.parametrize("attempts", [1, 2])
+def test_what_an_unfinished_run_brought_counts_with_the_next_success(book: Journal, attempts: int) -> None:
+    one_run(book, now=100.0, size=100, files=1, by_name=True, transferred=100)
+    book.measured("debian", 100, 110.0)
+    if attempts == 1:
+        one_run(book, "failed", now=200.0, files=5)
+    one_run(book, now=300.0, size=150, files=0, by_name=True, transferred=0, attempts=attempts)
+    assert book.states()["debian"].size == 150

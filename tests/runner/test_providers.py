@@ -207,7 +207,9 @@ def test_the_statistics_of_rsync_are_read_and_the_last_ones_count(tmp_path: Path
         "Total bytes received: 987654321\nTotal file size: 1,234,567 bytes\nTotal transferred file size: 5 bytes\n"
     )
 
-    assert read(tmp_path, text, rsync.reader(job())).findings == Findings(987654321, 1234, 1234567, by_name=True)
+    assert read(tmp_path, text, rsync.reader(job())).findings == Findings(
+        987654321, 1234, 1234567, by_name=True, transferred=5
+    )
 
 
 def test_a_size_that_somebodys_own_options_made_human_readable_is_not_guessed_at(tmp_path: Path) -> None:
