@@ -5,7 +5,8 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from runner.transport import LARGEST, Line, Patience, Reply, TooLong, Unreachable, Untrusted
+from runner import unreached
+from runner.transport import LARGEST, Line, NoHttp, Patience, Reply, TooLong, Unreachable
 from schemas import json_text
 from schemas.addresses import without_secrets
 from schemas.errors import SkipjackError
@@ -95,7 +96,7 @@ class Client:
 
     def __init__(self, address: ManagerAddress) -> None:
         self._url = without_secrets(address.url.rstrip("/"))
-        self._token = address.token
+        self._address, self._token = address, address.token
         self._line = Line(address.url, address.ca_cert)
 
     def send(self, envelope: dict[str, Any]) -> Answer:
@@ -143,17 +144,18 @@ class Client:
         except TooLong as error:
             raise self._stranger(path.partition("?")[0]) from error
         except Unreachable as error:
-            raise SkipjackError(f"The manager at {self._url} cannot be reached: {error}.", after(error)) from error
+            what = f"The manager at {self._url} cannot be reached: {error}."
+            raise SkipjackError(what, after(error, self._address)) from error
 
     def _decoded(self, reply: Reply, path: str, values: int) -> dict[str, Any]:
         what = f"{self._at(path)} answered {_error(reply)}."
         if reply.status == 413:
             raise TooLarge(what, _LARGER)
-        if reply.status in _OF_THE_CONTENT:
+        if reply.status in _OF_THE_CONTENT and not _is_of_tls(reply.status, reply.body):
             raise Rejected(what, _LATER)
         if reply.status != 200:
             kind = NoCommands if reply.status in (404, 405) and path != _REPORTS else SkipjackError
-            raise kind(what, remedy(reply.status))
+            raise kind(what, remedy(reply.status, reply.body))
         try:
             plain = json_text.parse(reply.body, values)
         except MALFORMED as error:
@@ -232,18 +234,23 @@ def _error(reply: Reply) -> str:
         return str(reply.status)
 
 
-def after(error: Unreachable) -> str:
+def after(error: Unreachable, address: ManagerAddress) -> str:
     """What to do about a manager that could not be reached."""
-    if isinstance(error, Untrusted):
-        todo = (
-            "If an authority of your own has signed it, name that one's certificate as `manager.ca_cert` in runner.yml"
-        )
-        return f"{todo}; else check `manager.url`. {_LATER}"
-    return _LATER
+    if isinstance(error, NoHttp) and not address.url.startswith("https:"):
+        return f"{unreached.WRITE_HTTPS} {_LATER}"
+    todo = unreached.remedy(error.__cause__, has_ca=address.ca_cert is not None)
+    return f"{todo} {_LATER}"
 
 
-def remedy(status: int) -> str:
+def _is_of_tls(status: int, body: bytes) -> bool:
+    """Whether this is what a web server says to plain HTTP on a port of TLS; it says nothing of what was sent."""
+    return status == 400 and (b"HTTPS" in body or b"TLS" in body)
+
+
+def remedy(status: int, body: bytes) -> str:
     """Return what to do about an answer that is no success."""
+    if _is_of_tls(status, body):
+        return f"{unreached.WRITE_HTTPS} {_LATER}"
     if status in _ELSEWHERE:
         return f"Check `manager.url` in runner.yml, and what the proxy before the manager does with this path. {_LATER}"
     if status in (401, 403):

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from runner.unreached import words
 from schemas.reading import require_regular
 
 LARGEST = 64 * 1024
@@ -35,6 +36,10 @@ class Unreachable(Exception):  # noqa: N818 - what happened, not a fault of ours
 
 class Untrusted(Unreachable):
     """The server's certificate is not one that this machine trusts for that name."""
+
+
+class NoHttp(Unreachable):
+    """What answers hangs up or speaks another protocol, as TLS where the address says plain HTTP."""
 
 
 class TooLong(Unreachable):
@@ -82,8 +87,7 @@ class Line:
             raise
         except (OSError, ValueError, http.client.HTTPException) as error:
             self.close()
-            kind = Untrusted if isinstance(error, ssl.SSLCertVerificationError) else Unreachable
-            raise kind(_words(error)) from error
+            raise _failure(error) from error
 
     def _understand(self) -> None:
         """Take the address apart; Unreachable when it cannot be one."""
@@ -164,18 +168,16 @@ def _all_within(sock: socket.socket, seconds: float) -> Iterator[None]:
         raise TimeoutError("timed out")
 
 
-def _words(error: Exception) -> str:
+def _failure(error: Exception) -> Unreachable:
     match error:
-        case TimeoutError():
-            return "timed out"
         case http.client.RemoteDisconnected():
-            return "it hung up without an answer"
+            return NoHttp("it hung up without an answer")
         case http.client.IncompleteRead():
-            return "its answer was cut off"
+            return Unreachable("its answer was cut off")
         case http.client.HTTPException():
-            return "what answers there speaks no HTTP"
+            return NoHttp("what answers there speaks no HTTP")
+        case ConnectionResetError() | BrokenPipeError():
+            return NoHttp(words(error))
         case ssl.SSLCertVerificationError():
-            return f"its certificate is not valid: {error.verify_message}"
-        case OSError():
-            return error.strerror or type(error).__name__
-    return str(error)
+            return Untrusted(words(error))
+    return Unreachable(words(error))

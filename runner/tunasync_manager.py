@@ -46,6 +46,7 @@ class TunasyncManager:
     """A manager of tunasync, and what it is known to show of this worker's mirrors."""
 
     def __init__(self, address: ManagerAddress, settings: RunnerSettings) -> None:
+        self._address = address
         self._url, self._worker = without_secrets(address.url.rstrip("/")), settings.worker
         self._places, self._held = Places(settings.state_dir), settings.held
         self._line = Line(address.url, address.ca_cert)
@@ -152,10 +153,10 @@ class TunasyncManager:
         except TooLong as error:
             raise self._stranger(path) from error
         except Unreachable as error:
-            raise SkipjackError(f"{where} cannot be reached: {error}.", after(error)) from error
+            raise SkipjackError(f"{where} cannot be reached: {error}.", after(error, self._address)) from error
         if reply.status != 200:
             said = " ".join(reply.body[:300].decode("utf-8", "replace").split())
-            todo = _LATER if reply.status in (401, 403) else remedy(reply.status)  # it has no tokens
+            todo = _LATER if reply.status in (401, 403) else remedy(reply.status, reply.body)  # it has no tokens
             raise SkipjackError(f"{where} answered {reply.status}: {said}.", todo)
         try:
             return json_text.parse(reply.body, values)

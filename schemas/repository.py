@@ -6,8 +6,6 @@ does not depend on it. git itself is run by `schemas.git_command`.
 """
 
 import errno
-import os
-import pwd
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,6 +19,7 @@ from schemas.checkout import Checkout, is_shallow
 from schemas.errors import SkipjackError
 from schemas.git_command import Git, GitFailed, require_git
 from schemas.git_objects import Objects
+from schemas.git_remedies import remedy, user
 from schemas.lock_holders import described
 from schemas.problems import shown
 from schemas.reading import regular
@@ -296,7 +295,7 @@ class _Fetch:
             now = f"now {self._repository.timeout}s"
             todo = f"{again}{kept}. Raise `repository.timeout` in the settings ({now}) if it only needs longer."
             return Unfetched(what, todo)
-        return Unfetched(what, _remedy(reason, self._shown, self._folder))
+        return Unfetched(what, remedy(reason, self._shown, self._folder.folder))
 
     def _other_branch(self) -> str:
         """Which branch to set instead of one that the remote repository does not have."""
@@ -310,25 +309,6 @@ class _Fetch:
         return f"The default branch there is `{name}`: set `repository.branch: {name}` in the settings."
 
 
-_REMEDIES = (
-    ("No space left|Disk quota", "Free some space below {folder}."),
-    (
-        "detected dubious ownership in repository at '(.+)'",
-        "It belongs to another user. Let the user `{user}` run `git config --global --add safe.directory {found}`;"
-        " settings of the system (`git config --system`) have no effect here.",
-    ),
-    ("shallow update not allowed", "Run `git fetch --unshallow` in that repository."),
-    ("", "Try `git ls-remote {url}` as the user `{user}`."),
-)
-"""What to do, by what git said."""
-
-
-def _remedy(reason: str, url: str, folder: Checkout) -> str:
-    match, todo = next((match, todo) for pattern, todo in _REMEDIES if (match := re.search(pattern, reason)))
-    found = match[1] if match.re.groups else ""
-    return todo.format(folder=folder.folder, url=url, user=_user(), found=found)
-
-
 _SCARCE = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 """Processes, memory and descriptors."""
 
@@ -336,16 +316,8 @@ _SCARCE = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 def _unusable(folder: Checkout, error: OSError) -> Unfetched:
     if error.errno in _SCARCE:
         todo = "See what uses up the limits of the user `{}`."
-        return Unfetched(f"git cannot be started: {error.strerror}.", todo.format(_user()))
+        return Unfetched(f"git cannot be started: {error.strerror}.", todo.format(user()))
     what = f"The checkout {folder.folder} cannot be used: {error.filename or folder.folder}: {error.strerror}."
     if _OF_THE_MACHINE.search(str(error.strerror)):
         return Unfetched(what, "Free some space.")
-    return Unfetched(what, f"Remove it, or give it to the user: `chown -R {_user()} {folder.folder}`.")
-
-
-def _user() -> str:
-    """The user that git runs as; its number in a container that does not name it."""
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return str(os.geteuid())
+    return Unfetched(what, f"Remove it, or give it to the user: `chown -R {user()} {folder.folder}`.")

@@ -7,8 +7,6 @@ from pathlib import Path
 import pytest
 
 from runner import cli, courier, once
-from runner.client import after
-from runner.transport import Unreachable, Untrusted
 from schemas.records import ManagerAddress, Repository, RunnerSettings
 
 _PRINT = """
@@ -41,11 +39,6 @@ def test_once_is_content_with_another_courier(monkeypatch: pytest.MonkeyPatch, t
     settings = RunnerSettings("w1", Repository("file:///none"), manager=ManagerAddress("http://127.0.0.1:9"))
     monkeypatch.setattr(courier, "once", busy)
     once._deliver(settings, tmp_path / "runner.yml")
-
-
-def test_an_untrusted_certificate_names_the_key_for_it() -> None:
-    assert "`manager.ca_cert`" in after(Untrusted("its certificate is not valid"))
-    assert "ca_cert" not in after(Unreachable("timed out"))
 
 
 def test_a_users_own_settings_come_before_those_of_the_system(

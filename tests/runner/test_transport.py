@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from runner import courier
+from runner.client import after
 from runner.transport import Line, Patience, Reply, Unreachable, Untrusted
 from schemas.errors import SkipjackError
 from schemas.records import ManagerAddress, Repository, RunnerSettings
@@ -179,21 +180,80 @@ def test_tls_trusts_the_named_certificate_and_no_unknown_one(
 
 
 @pytest.mark.parametrize("protocol", ["skipjack", "tunasync"])
-def test_a_courier_names_the_keys_for_a_certificate_that_it_does_not_trust(
-    serve: Serve, certificate: tuple[Path, Path], tmp_path: Path, protocol: str
+def test_a_courier_says_what_to_do_about_each_way_not_to_reach_the_manager(
+    serve: Serve, tmp_path: Path, protocol: str
 ) -> None:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate[1], certificate[0])
-    server = serve(lambda connection, _number: connection.sendall(FINE), context)
-    settings = RunnerSettings(
-        "w1", Repository("file:///none"), state_dir=str(tmp_path), run_dir=str(tmp_path),
-        manager=ManagerAddress(server.url, protocol=protocol),
-    )  # fmt: skip
+    mine, other, old = (made(tmp_path, *words) for words in (("mine",), ("other", "DNS:other.example"), ("old",)))
+    expire(*old)
 
-    with pytest.raises(SkipjackError, match="its certificate is not valid: self-signed") as caught:
-        courier.once(settings, Path("/nowhere"), start=False)
+    def tls(key: Path, cert: Path) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(cert, key)
+        return context
 
-    assert "`manager.ca_cert`" in str(caught.value) and "`manager.url`" in str(caught.value)
+    def says(answer: bytes) -> Says:
+        return lambda connection, _number: connection.sendall(answer)
+
+    def port(url: str) -> str:
+        return url.rpartition(":")[2]
+
+    plain = port(serve(says(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")).url)
+    secure = port(serve(says(FINE), tls(*mine)).url)
+    page = b"The plain HTTP request was sent to HTTPS port"
+    nginx = serve(says(b"HTTP/1.1 400 Bad\r\nContent-Length: %d\r\n\r\n%b" % (len(page), page))).url
+    missing = serve(says(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")).url
+    cases = [
+        (f"https://127.0.0.1:{plain}", None, "speaks no TLS", "Write `http://` in `manager.url`"),
+        (f"http://127.0.0.1:{secure}", None, "cannot be reached", "write `https://` in `manager.url`"),
+        (nginx, None, "400", "write `https://` in `manager.url`"),
+        (f"https://127.0.0.1:{secure}", None, "self-signed", "as `manager.ca_cert` in runner.yml; else check"),
+        (f"https://127.0.0.1:{secure}", other[1], "not valid", "into the file that `manager.ca_cert` names"),
+        (serve(says(FINE), tls(*other)).url, other[1], "mismatch", "Write a name that the certificate is for"),
+        (serve(says(FINE), tls(*old)).url, old[1], "has expired", "Renew the manager's certificate"),
+        ("http://127.0.0.1:9", None, "Connection refused", "See that the manager runs, and check the port in"),
+        ("http://no.such.host.invalid", None, "cannot be reached", "Check the host name in `manager.url`"),
+        (missing, None, "404", "Check `manager.url`"),
+    ]
+    for url, ca_cert, why, todo in cases:
+        address = ManagerAddress(url, protocol=protocol, ca_cert=str(ca_cert) if ca_cert else None)
+        settings = RunnerSettings(
+            "w1", Repository("file:///none"), state_dir=str(tmp_path), run_dir=str(tmp_path), manager=address
+        )
+        with pytest.raises(SkipjackError) as caught:
+            courier.once(settings, Path("/nowhere"), start=False)
+        said = str(caught.value)
+        assert why in said and todo in said and "`manager.url`" in said, said
+        assert "Nothing is lost" in said
+        assert ("ca_cert" in said) == ("ca_cert" in todo), said
+
+
+def test_an_answer_that_does_not_come_names_firewalls_and_the_address(serve: Serve, connect: Connect) -> None:
+    line = connect(serve(lambda _connection, _number: None).url)
+    with pytest.raises(Unreachable) as caught:
+        line.exchange("GET", "/", SOON)
+    said = after(caught.value, ManagerAddress("http://127.0.0.1"))
+    assert said.startswith("Look for a firewall on the way, and check host and port in `manager.url` in runner.yml.")
+
+
+def made(folder: Path, name: str, names: str = "IP:127.0.0.1") -> tuple[Path, Path]:
+    """A key, and a certificate of its own for some names."""
+    key, cert = folder / f"{name}.key", folder / f"{name}.pem"
+    words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    more = ["-keyout", str(key), "-out", str(cert), "-subj", "/CN=x", "-addext", f"subjectAltName={names}"]
+    subprocess.run([*words, *more], check=True, capture_output=True)
+    return key, cert
+
+
+def expire(key: Path, cert: Path) -> None:
+    """Put a certificate that ended yesterday in the place of another one."""
+    request = cert.with_suffix(".csr")
+    words = ["openssl", "x509", "-x509toreq", "-in", str(cert), "-signkey", str(key), "-out", str(request)]
+    subprocess.run(words, check=True, capture_output=True)
+    names = cert.with_suffix(".names")
+    names.write_text("subjectAltName=IP:127.0.0.1")
+    words = ["openssl", "x509", "-req", "-in", str(request), "-signkey", str(key), "-days", "-1", "-out", str(cert)]
+    words += ["-extfile", str(names)]
+    subprocess.run(words, check=True, capture_output=True)
 
 
 def test_a_server_that_never_shakes_hands_is_given_up(serve: Serve, connect: Connect) -> None:

@@ -1,5 +1,5 @@
 import os
-import pwd
+import shlex
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from schemas import git_remedies
 from schemas.errors import SkipjackError
 from schemas.records import Repository
 from schemas.repository import fetch
@@ -150,9 +151,50 @@ def test_an_unreachable_server_is_told(tmp_path: Path, dead_port: int) -> None:
     url = f"git://127.0.0.1:{dead_port}/x.git"
     told = refusal(Repository(url), tmp_path)
     assert f"of {url} cannot be fetched: " in told and "Connection refused" in told
-    user = pwd.getpwuid(os.geteuid()).pw_name
-    todo = f"Try `git ls-remote {url}` as the user `{user}`."
-    assert told.endswith(todo)
+    assert "Check `repository.url` in the settings." in told
+    line = told.partition("This runs git as Skipjack does: `sudo -H -u ")[2].rstrip("`").partition(" ")[2]
+    assert line.endswith(f"git ls-remote {url}")
+    done = subprocess.run(shlex.split(line), capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode and "Connection refused" in done.stderr, "the line is one that runs"
+
+
+@pytest.mark.parametrize(
+    ("reason", "todo"),
+    [
+        (
+            "fatal: unable to access 'https://h/x/': Could not resolve host: h",
+            "Check the host name in `repository.url`",
+        ),
+        ("ssh: Could not resolve hostname h: Name or service not known", "Check the host name in `repository.url`"),
+        ("gnutls_handshake() failed: An unexpected TLS packet was received.", "write `http://` in `repository.url`"),
+        ("error:0A00010B:SSL routines::wrong version number", "write `http://` in `repository.url`"),
+        ("Recv failure: Connection reset by peer", "write `https://` in `repository.url`"),
+        (
+            "SSL: certificate subject name (x) does not match target host name 'h'",
+            "The certificate is for another name",
+        ),
+        (
+            "SSL: no alternative certificate subject name matches target host name",
+            "The certificate is for another name",
+        ),
+        ("SSL certificate problem: certificate has expired", "Renew the certificate"),
+        ("SSL certificate problem: self-signed certificate", "git config --global http.sslCAInfo FILE"),
+        (
+            "server certificate verification failed. CAfile: none CRLfile: none",
+            "git config --global http.sslCAInfo FILE",
+        ),
+        ("Host key verification failed.", "accept the host's key"),
+        ("git@h: Permission denied (publickey).", "a key or a password that may read this repository"),
+        ("fatal: could not read Username for 'https://h': terminal prompts disabled", "a key or a password"),
+        ("ssh: connect to host h port 22: Connection timed out", "no firewall is between. Check `repository.url`"),
+        (
+            "fatal: repository 'http://h/x' not found",
+            "Check `repository.url` in the settings. This runs git as Skipjack",
+        ),
+    ],
+)
+def test_each_way_to_fail_names_what_to_do(reason: str, todo: str) -> None:
+    assert todo in git_remedies.remedy(reason, "https://h/x", Path("/c"))
 
 
 @pytest.mark.parametrize("password", ["s3cret", "s3cret@s3cret", "s3cret:s3cret"])
