@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from sqlalchemy import Connection, exc, insert, inspect, select, update
 
@@ -95,8 +95,20 @@ class Database:
 
 
 def number(tx: Connection, name: str) -> int:
-    """A number in the table `meta`."""
-    return int(tx.execute(select(tables.meta.c.value).where(tables.meta.c.name == name)).scalar_one())
+    """A number in the table `meta`; StoreError when it is lost or damaged."""
+    return counted(tx.execute(select(tables.meta.c.value).where(tables.meta.c.name == name)).scalar(), name)
+
+
+def counted(value: Any, name: str) -> int:
+    """What was read of the table `meta`, which has to be a number; StoreError for anything else."""
+    if isinstance(value, int):
+        return value
+    reason = (
+        f"`{name}` in its table `meta` is {value!a:.60} and no number" if value is not None else f"`{name}` is lost"
+    )
+    error = StoreError(f"The database is damaged: {reason}.", "Stop the manager and put a backup in its place.")
+    error.reason = error.public = reason
+    raise error
 
 
 def _bring_up_to_date(tx: Connection, place: str) -> None:
@@ -105,7 +117,7 @@ def _bring_up_to_date(tx: Connection, place: str) -> None:
         first = [{"name": "schema_version", "value": tables.VERSION}, {"name": "changes", "value": 0}]
         tx.execute(insert(tables.meta), first)
         return
-    version = number(tx, "schema_version")
+    version, _changes = number(tx, "schema_version"), number(tx, "changes")
     if version > tables.VERSION:
         raise StoreError(
             f"The database {place} has version {version}, written by a newer Skipjack; this one knows "

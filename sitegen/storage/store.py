@@ -15,7 +15,7 @@ from schemas.records import DatabaseAddress
 from schemas.report import MirrorStatus, Run
 from sitegen.messages.model import TUNASYNC, Declared, Delivery, Facts, Kept, Note, PastRun, WorkerState
 from sitegen.storage import accept, clock_store, codec, damage, dialects, lost, past_runs, rows, tables, tunasync_rows
-from sitegen.storage.database import Database, StoreError, number
+from sitegen.storage.database import Database, StoreError, counted, number
 from sitegen.storage.dialects import select_of, upsert
 
 __all__ = ["Reader", "Store", "StoreError"]
@@ -191,7 +191,8 @@ class Reader:
         found: dict[str, list[PastRun]] = {name: [] for name in wanted}
         for start in range(0, len(wanted), _CHUNK):
             for row in self._tx.execute(past_runs.rows_of(wanted[start : start + _CHUNK])):
-                found[row[0]].append(PastRun(row[1], Run._make(row[2:-1])))
+                if row[0] in found:  # a damaged index can lead to the row of another mirror
+                    found[row[0]].append(PastRun(row[1], Run._make(row[2:-1])))
         return {mirror: past_runs.newest([found[name] for name in each]) for mirror, each in names.items()}
 
 
@@ -240,7 +241,7 @@ def _fill(path: str) -> None:
 
 def count_change(tx: Connection) -> int:
     """Count one more change; returns its number."""
-    return int(tx.exec_driver_sql(_COUNT_CHANGE).scalar_one())
+    return counted(tx.exec_driver_sql(_COUNT_CHANGE).scalar(), "changes")
 
 
 def apply_in(tx: Connection, deliveries: Sequence[Delivery]) -> Kept:

@@ -11,9 +11,9 @@ from sitegen.messages.commands import Order
 from sitegen.messages.model import Entry
 from sitegen.messages.tunasync_rules import message
 from sitegen.publish import Publisher
-from sitegen.storage import command_store, tunasync_store
+from sitegen.storage import command_store, past_runs, tunasync_store
 from sitegen.storage.damage import Damaged, checked
-from tests.sitegen.kit import Manager, delivery_of, envelope_of, post_status, report_of, status_of
+from tests.sitegen.kit import Manager, delivery_of, envelope_of, post_status, report_of, run_of, status_of
 from tests.sitegen.store_cases import DECLARED
 
 BY = Entry(time.time(), "alice", "", "", "127.0.0.1", {})
@@ -199,3 +199,33 @@ def test_damaged_names_are_told_by_every_command(filled: Manager) -> None:
     ):
         done = filled.run_here(*words)
         assert (done.returncode, "bug" in done.stderr, str(path) in done.stderr) == (1, False, True), done.stderr
+
+
+@pytest.mark.parametrize("name", ["schema_version", "changes"])
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("UPDATE meta SET value = 'abc' WHERE name = ?", "in its table `meta` is 'abc' and no number"),
+        ("DELETE FROM meta WHERE name = ?", "is lost"),
+    ],
+)
+def test_a_number_of_the_database_that_is_damaged_is_told_at_start(
+    filled: Manager, name: str, change: str, words: str
+) -> None:
+    with closing(sqlite3.connect(filled.state / "manager.db")) as connection, connection:
+        connection.execute(change, [name])
+    for command in (("serve",), ("publish", "--once"), ("token", "list")):
+        refused = filled.run_here(*command)
+        assert refused.returncode == 1 and f"The database is damaged: `{name}` {words}." in refused.stderr
+    assert filled.run_here("check").returncode == 1
+
+
+def test_an_index_that_leads_to_the_run_of_another_mirror_is_no_bug(
+    filled: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with filled.store() as store:
+        for worker, mirror in (("w1", "a"), ("w2", "b")):
+            store.apply([delivery_of(report_of(2, status_of(mirror, run=run_of(1))), worker=worker)])
+        monkeypatch.setattr(past_runs, "rows_of", lambda _asked, real=past_runs.rows_of: real(["a", "b"]))
+        with store.reading() as reader:
+            assert [past.worker for past in reader.histories(["a"])["a"]] == ["w1"]
