@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from runner import bell, launch, plan, process, progress
 from runner.api import Job
 from runner.journal import Ending, Journal
-from runner.output import log
+from runner.output import head, log
 from runner.places import Places
 from runner.plan import Header
 from runner.run_locks import Locks
@@ -61,7 +61,7 @@ class Rest:
     def _give_up(self, job: Job, ending: Ending, pause: float) -> None:
         name, now = job.mirror.name, time.time()
         begins = datetime.fromtimestamp(now + pause, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        failed = f"attempt {job.attempt} of {job.mirror.retry} {ending.status}: {ending.reason[:_LONGEST]}"
+        failed = f"attempt {job.attempt} of {job.mirror.retry} {ending.status}: {head(ending.reason, _LONGEST)}"
         reason = f"{failed}. The next attempt begins at {begins}, or when a slot is free after that"
         progress.Place(self._run_dir, name).clear()
         self._held.slot.give_up()

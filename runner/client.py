@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from runner import unreached
+from runner.output import head, masked
 from runner.transport import LARGEST, Line, NoHttp, Patience, Reply, TooLong, Unreachable
 from schemas import json_text
 from schemas.addresses import without_secrets
@@ -208,8 +209,8 @@ def _commands(plain: dict[str, Any]) -> Commands:
 
 def _command(plain: dict[str, Any]) -> Command:
     mirrors = tuple(_text(name) for name in plain.get("mirrors") or ())
-    by = _text(plain.get("issued_by") or "the manager")
-    note = " ".join(_text(plain.get("note") or "").split())[:NOTE]
+    by = masked(_text(plain.get("issued_by") or "the manager"))
+    note = head(" ".join(_text(plain.get("note") or "").split()), NOTE)
     return Command(_number(plain["number"]), _text(plain["kind"]), mirrors, plain.get("force") is True, by, note)
 
 
@@ -229,7 +230,7 @@ def _text(value: object) -> str:
 
 def _error(reply: Reply) -> str:
     try:
-        return f"{reply.status}: {printable(str(json_text.parse(reply.body, _VALUES)['error'])[:500])}".rstrip(".")
+        return f"{reply.status}: {printable(head(str(json_text.parse(reply.body, _VALUES)['error']), 500))}".rstrip(".")
     except MALFORMED:
         return str(reply.status)
 

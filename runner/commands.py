@@ -12,7 +12,7 @@ from runner import hold, journal, launch, order_book, orders, plan, rejected, st
 from runner.client import Client, Command, NoCommands, Rejected, Result
 from runner.inbox import Inbox
 from runner.journal import Journal
-from runner.output import log
+from runner.output import head, log
 from runner.places import Places
 from schemas import VERSION
 from schemas.errors import SkipjackError
@@ -104,7 +104,7 @@ def _carry_out(here: Here, inbox: Inbox, command: Command) -> None:
     try:
         _KINDS.get(command.kind, _unknown)(here, inbox, command)
     except SkipjackError as error:
-        inbox.close(Result(command.number, REFUSED, str(error)[:REASON]))
+        inbox.close(Result(command.number, REFUSED, head(str(error), REASON)))
         log(f"{command.issued_by} wanted {about}, which is refused: {error}", about="courier")
     else:
         _tell(here, f"{command.issued_by} wanted {about}")
@@ -118,7 +118,7 @@ def _tell(here: Here, text: str) -> None:
 def _order(here: Here, _inbox: Inbox, command: Command) -> None:
     if not command.mirrors:
         raise SkipjackError("The command names no mirror.", "Name those that it is for.")
-    made_by = f"{' '.join(command.issued_by.split())[:64]} through the manager"
+    made_by = f"{head(' '.join(command.issued_by.split()), 64)} through the manager"
     order = orders.Order(command.kind, command.mirrors, made_by, command.force, command.note)
     waits = command.kind in orders.STARTING and hold.holds(here.places)
     done = partial(_record, Result(command.number, DONE, _WAITS if waits else ""))

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from runner import database
 from runner.database import marks, transaction
-from runner.output import log
+from runner.output import log, masked
 from runner.past import Left, Past
 from runner.plan import Planned
 from runner.schedule import RECOVERY_DELAY, Order, State, count_failures
@@ -80,11 +80,11 @@ class Ending(NamedTuple):
     unreached: bool = False
 
 
-def _countable(ending: Ending) -> Ending:
-    """The end with figures that the journal can hold: an upstream may claim any."""
+def _storable(ending: Ending) -> Ending:
+    """The end with figures that the journal can hold, since an upstream may claim any, and without secrets."""
     figures = (ending.bytes, ending.files, ending.size)
     most = [None if figure is None else min(figure, HIGHEST) for figure in figures]
-    return ending._replace(bytes=most[0], files=most[1], size=most[2])
+    return ending._replace(reason=masked(ending.reason), bytes=most[0], files=most[1], size=most[2])
 
 
 class Released(NamedTuple):
@@ -313,7 +313,7 @@ class Journal(Sizes):
         `reason` says why there is another attempt. If that has no room, the slot is not given to anybody else.
         """
         with database.if_there_is_room(self._db):
-            self._update("run", {"status": PRE_SYNCING, "reason": reason}, "id", run)
+            self._update("run", {"status": PRE_SYNCING, "reason": masked(reason)}, "id", run)
             self._update("mirror", {"status": PRE_SYNCING, "next_attempt_at": until}, "name", mirror)
             self._report(mirror, now)
 
@@ -378,6 +378,7 @@ class Journal(Sizes):
     def probed(self, mirror: str, probe: Probe, now: float) -> None:
         """Record what was found when a mirror was compared with its upstream."""
         with transaction(self._db):
+            probe = probe._replace(problem=masked(probe.problem))
             self._update("mirror", {"probe": json.dumps(probe._asdict()), "probed_at": now}, "name", mirror)
             self._report(mirror, now)
 
@@ -402,7 +403,7 @@ class Journal(Sizes):
     def _end(self, run: int, mirror: str, ending: Ending, now: float) -> bool:
         columns = "status, started_at, launched_at, attempts"
         held = self._held(mirror)
-        ending = self._as_told(mirror, _countable(ending), held)
+        ending = self._as_told(mirror, _storable(ending), held)
         row = self._db.execute(f"SELECT {columns} FROM run WHERE id = ?", (run,)).fetchone()  # noqa: S608 - own columns
         if row is None or row["status"] in ENDS:
             return False
@@ -460,7 +461,7 @@ class Journal(Sizes):
 
     def _tell(self, mirrors: list[str], reason: str) -> None:
         query = "UPDATE mirror SET told = ? WHERE name = ? AND told = ''"
-        self._db.executemany(query, [(reason, mirror) for mirror in mirrors])
+        self._db.executemany(query, [(masked(reason), mirror) for mirror in mirrors])
 
     def _new_run(self, subject: Subject, status: str, now: float, *, by_request: bool) -> int:
         cursor = self._db.execute(

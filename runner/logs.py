@@ -7,6 +7,7 @@ from types import FrameType
 from typing import NamedTuple
 
 from runner.api import Findings, Reader
+from runner.output import head
 from schemas.reading import regular
 
 LINE_BYTES = 64 * 1024
@@ -14,6 +15,9 @@ LINE_BYTES = 64 * 1024
 
 LINE_SECONDS = 3.0
 """Time that patterns get for one line, at least; twice that at most."""
+
+_LINE_SHOWN = 1000
+"""Characters of one line in a tail."""
 
 TAIL_LINES = 30
 TAIL_CHARACTERS = 8000
@@ -43,14 +47,22 @@ def digest(path: str, reader: Reader, fail_on_match: str) -> Digest:
             while data := file.readline(LINE_BYTES):
                 watchdog.lines += 1
                 text = data.decode("utf-8", "replace").rstrip("\r\n")
-                tail.append(text[:1000])
+                tail.append(text if len(text) <= _LINE_SHOWN else head(text, _LINE_SHOWN))
                 reader.line(text)
                 if search is not None and forbidden is None and search(text):
                     forbidden = text
     except Stuck:
         where = f"did not get past line {watchdog.lines} of the log within {LINE_SECONDS:g} s"
         stuck = f"`fail_on_match` or `size_pattern` {where}; {SIMPLER}"
-    return Digest(reader.findings(), "\n".join(tail)[-TAIL_CHARACTERS:], forbidden, stuck)
+    return Digest(reader.findings(), shortened("\n".join(tail)), forbidden, stuck)
+
+
+def shortened(tail: str) -> str:
+    """Return the last whole lines of a tail that a report takes: half an address may hide that it has a password."""
+    if len(tail) <= TAIL_CHARACTERS:
+        return tail
+    end = tail[-TAIL_CHARACTERS:]
+    return end.partition("\n")[2] or end
 
 
 SIMPLER = "write a simpler pattern, without repetitions inside repetitions"

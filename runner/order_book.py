@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from runner import database
 from runner.database import marks, transaction
 from runner.journal import Ending, Journal, Released, Subject
+from runner.output import masked
 from schemas.states import ACTIVE, DISABLED, INTERRUPTED, LAUNCHING, NONE, PAUSED
 
 
@@ -24,6 +25,7 @@ class OrderBook(Journal):
 
     def override(self, subjects: list[Subject], kind: str, made_by: str, now: float, *, reason: str = "") -> list[str]:
         """Pause or disable mirrors; gives those that have a run under way, whose end will say that it was stopped."""
+        made_by, reason = masked(made_by), masked(reason)
         words = f"{kind} by {made_by}" + (f": {reason}" if reason else "")
         with transaction(self._db):
             for subject in subjects:
@@ -64,6 +66,7 @@ class OrderBook(Journal):
         Of those, only the ones that are to run `again` get a start for when that run has ended, as do those whose run
         was told to stop already.
         """
+        made_by = masked(made_by)
         with transaction(self._db):
             self._lift(subjects, now)
             active = {each.mirror for each in self.active()} - (set() if again else self._ending())
@@ -81,7 +84,7 @@ class OrderBook(Journal):
         with transaction(self._db):
             before = self.released()
             if before is None:
-                self._db.execute("INSERT INTO released VALUES (?, ?)", (now, made_by))
+                self._db.execute("INSERT INTO released VALUES (?, ?)", (now, masked(made_by)))
         return before
 
     def hold(self) -> bool:

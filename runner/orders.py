@@ -12,7 +12,7 @@ from typing import NamedTuple
 from runner import bell, hold, launch, leftover, order_book, plan, renames, stopping
 from runner.journal import Journal, Subject
 from runner.order_book import OrderBook
-from runner.output import say
+from runner.output import head, say
 from runner.places import Places
 from runner.plan import Plan, Planned
 from schemas.errors import SkipjackError
@@ -48,7 +48,7 @@ def who() -> str:
     """The person who gives orders: the one behind sudo, or the user."""
     name = os.environ.get("SUDO_USER")
     if name:
-        return printable(name)[:_NAME]
+        return head(printable(name), _NAME)
     try:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:

@@ -8,9 +8,24 @@ from schemas.terminal import plain
 _hushed = False
 
 
-def say(text: str) -> None:
-    """Print an answer that was asked for."""
-    sys.stdout.write(plain(text) + "\n")
+def masked(text: str) -> str:
+    """Return text in which no address has its secrets: people and programs write addresses into anything."""
+    if "@" in text or "?" in text or "=" in text:  # else there are none, and programs begin faster
+        from schemas.addresses import without_secrets
+
+        return without_secrets(text)
+    return text
+
+
+def head(text: str, most: int) -> str:
+    """Return the beginning of a text without secrets: a part of an address may not be recognized as one."""
+    return masked(text)[:most]
+
+
+def say(text: str, *, has_addresses: bool = True) -> None:
+    """Print an answer that was asked for; addresses are shown without their secrets, but for a text that is to be used
+    as it is."""
+    sys.stdout.write(plain(masked(text) if has_addresses else text) + "\n")
     sys.stdout.flush()
 
 
@@ -26,12 +41,7 @@ def log(text: str, *, about: str = "", has_addresses: bool = True) -> None:
     processes the module for them cannot be loaded any more.
     When nobody can hear it, because the disk is full or the reader has gone, the work goes on all the same.
     """
-    if has_addresses and (
-        "@" in text or "?" in text or "=" in text
-    ):  # else there is no secret of an address, and programs begin faster
-        from schemas.addresses import without_secrets
-
-        text = without_secrets(text)
+    text = masked(text) if has_addresses else text
     prefix = f"{about}: " if about else ""
     _tell("".join(f"{prefix}{plain(line)}\n" for line in text.splitlines()))
 

@@ -15,7 +15,8 @@ from typing import NamedTuple
 from runner import boundary, bounded_log, comparison, containers, contents, process, programs, progress, surroundings
 from runner.api import Abort, Ask, CannotRun, Command, Execute, Findings, Job, Outcome, Provider
 from runner.journal import Ending
-from runner.logs import TAIL_CHARACTERS, Digest, digest
+from runner.logs import Digest, digest, shortened
+from runner.output import head
 from runner.places import Places
 from schemas.errors import SkipjackError
 from schemas.reading import regular
@@ -88,7 +89,7 @@ def _asker(job: Job) -> Ask:
 def _with_complaints(ending: Ending, job: Job) -> Ending:
     """Show what went wrong beside the run where its log is shown, since the reason is for the run's own failure."""
     tail = "\n".join([ending.log_tail, *job.complaints]).strip()
-    return ending._replace(reason=_as_text(ending.reason), log_tail=_as_text(tail)[-TAIL_CHARACTERS:])
+    return ending._replace(reason=_as_text(ending.reason), log_tail=shortened(_as_text(tail)))
 
 
 def _as_text(told: str) -> str:
@@ -281,7 +282,7 @@ def _verdict(job: Job, provider: Provider, exited: process.Exit, read: Digest) -
     if read.stuck:
         return _Verdict(FAILED, read.stuck)
     if read.forbidden is not None:
-        return _Verdict(FAILED, f"the log has a line that `fail_on_match` forbids: {read.forbidden[:200]}")
+        return _Verdict(FAILED, f"the log has a line that `fail_on_match` forbids: {head(read.forbidden, 200)}")
     if provider.is_success(job, exited.code):
         lost = f"output of the command could not be written to its log: {job.log_lost}"
         return _Verdict(FAILED, lost) if job.log_lost else _Verdict(SUCCESS)

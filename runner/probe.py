@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from runner import passwords, programs, surroundings
 from runner.api import Machine
+from runner.output import head
 from runner.paths import Paths, lies_in
 from runner.plan import Planned
 from runner.providers import rsync
@@ -71,7 +72,7 @@ def probe(planned: Planned, machine: Machine) -> Probe:
         None if upstream is None else read_stamp(upstream),
         None if own is None else read_stamp(own),
         None if upstream is None or own is None else upstream == own,
-        "; ".join(filter(None, (trouble, own_trouble)))[:1000],
+        head("; ".join(filter(None, (trouble, own_trouble))), 1000),
         file=file,
     )
 
@@ -180,7 +181,7 @@ def _of_rsync(mirror: Mirror, file: str, machine: Machine) -> bytes:
 def _last_words(code: int, said: str) -> str:
     """What rsync says before its own summary is the reason; `@ERROR: auth failed`, for example."""
     lines = [line for line in map(str.strip, said.splitlines()) if line and not line.startswith("rsync error:")]
-    return lines[-1][:300] if lines else rsync.explain(code)
+    return head(lines[-1], 300) if lines else rsync.explain(code)
 
 
 def _own(paths: Paths, file: str) -> bytes:

@@ -6,8 +6,8 @@ import os
 import time
 from typing import NamedTuple
 
+from runner.output import masked
 from runner.places import Places
-from schemas.addresses import without_secrets
 from schemas.reading import read_regular, regular
 
 SHOWN_FOR = 7 * 86400.0
@@ -44,7 +44,7 @@ def add(places: Places, what: str, why: str, now: float) -> bool:
     if before is not None and before.what == what and now - before.last_at < AGAIN:
         return False
     times, first_at = (before.times, before.first_at) if before else (0, now)
-    _write(places, Rejections(times + 1, first_at, now, what, without_secrets(why)))
+    _write(places, Rejections(times + 1, first_at, now, what, masked(why)))
     return True
 
 

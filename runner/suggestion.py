@@ -26,7 +26,7 @@ def suggest(settings: RunnerSettings) -> int:
     """
     policy = load_policy(Path(settings.policy))
     for line in _lines(_decided(_definitions(settings), settings, policy), policy, settings):
-        say(line)
+        say(line, has_addresses=False)
     return 0
 
 

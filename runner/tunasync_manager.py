@@ -13,6 +13,7 @@ from urllib.parse import quote
 from runner import hold, journal
 from runner.client import MALFORMED, Misbehaves, after, remedy
 from runner.journal import Journal
+from runner.output import head
 from runner.places import Places
 from runner.transport import Line, Patience, TooLong, Unreachable
 from schemas import json_text
@@ -155,7 +156,7 @@ class TunasyncManager:
         except Unreachable as error:
             raise SkipjackError(f"{where} cannot be reached: {error}.", after(error, self._address)) from error
         if reply.status != 200:
-            said = " ".join(reply.body[:300].decode("utf-8", "replace").split())
+            said = head(" ".join(reply.body[:4000].decode("utf-8", "replace").split()), 300)
             todo = _LATER if reply.status in (401, 403) else remedy(reply.status, reply.body)  # it has no tokens
             raise SkipjackError(f"{where} answered {reply.status}: {said}.", todo)
         try:

@@ -6,6 +6,8 @@ import pwd
 from datetime import UTC, datetime
 from typing import Any
 
+from schemas.addresses import without_secrets
+from schemas.problems import printable
 from schemas.records import ManagerSettings
 from sitegen import output
 from sitegen.messages.model import Entry
@@ -30,11 +32,15 @@ def _told(key: str, value: Any) -> str:
     return f'"{moment(value)}"' if key.endswith("_at") and isinstance(value, float) else json.dumps(value)
 
 
+_NAME = 64
+"""Characters of a name that are kept; the environment may hold anything."""
+
+
 def person() -> str:
     """The person at the command line: the one behind sudo, or the user."""
     behind = os.environ.get("SUDO_USER")
     if behind:
-        return behind
+        return without_secrets(printable(behind))[:_NAME]
     try:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:

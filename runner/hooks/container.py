@@ -196,8 +196,10 @@ def _explanation(job: Job) -> str:
 
 def _said_by_client(job: Job) -> str:
     """The last line of the log that the container program itself wrote."""
+    from schemas.addresses import without_secrets  # few runs have such a line
+
     found: list[str] = []
     with contextlib.suppress(OSError), open(job.log_file, "rb", opener=regular) as log:
         log.seek(max(0, log.seek(0, os.SEEK_END) - _TAIL_BYTES))
         found = re.findall(_SAID_BY_CLIENT, log.read().decode("utf-8", "replace"))
-    return found[-1].strip().rstrip(".")[:500] if found else ""
+    return without_secrets(found[-1].strip().rstrip("."))[:500] if found else ""

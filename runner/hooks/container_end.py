@@ -123,5 +123,7 @@ def remove_marker(path: str) -> None:
 
 
 def _last_line(said: str) -> str:
+    from schemas.addresses import without_secrets  # few runs have such a line
+
     lines = [line.strip() for line in said.splitlines() if line.strip()]
-    return lines[-1].rstrip(".")[:300] if lines else "it failed without a word"
+    return without_secrets(lines[-1].rstrip("."))[:300] if lines else "it failed without a word"

@@ -55,7 +55,7 @@ def show(setup: Setup) -> None:
     files |= render.files(setup)
     if setup.kind != MANAGER:
         files[Places(setup.state_dir).launcher] = f"{setup.launcher}\n"
-    say("\n".join(f"# {path}\n{text}" for path, text in files.items()).rstrip("\n"))
+    say("\n".join(f"# {path}\n{text}" for path, text in files.items()).rstrip("\n"), has_addresses=False)
 
 
 def _check(setup: Setup) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from schemas.addresses import without_secrets
 from schemas.problems import printable
 from sitegen.messages.envelope import Refused
 
@@ -66,7 +67,7 @@ TOLD = ("number", "kind", "mirrors", "force", "issued_at", "issued_by", "note")
 def order_of(plain: Mapping[str, Any]) -> Order:
     """An order from its checked JSON; Refused when its mirrors do not go with its kind."""
     mirrors = tuple(dict.fromkeys(plain.get("mirrors", ())))
-    note = printable(" ".join(plain.get("note", "").split()))
+    note = without_secrets(printable(" ".join(plain.get("note", "").split())))
     order = Order(plain["kind"], mirrors, plain.get("force", False), plain.get("worker"), note)
     if order.kind in OF_WORKERS and mirrors:
         raise Refused(422, f"$.mirrors: {order.kind} is for workers and takes no mirrors")

@@ -106,8 +106,12 @@ def _mirror(plain: Mapping[str, Any]) -> Mirror:
 
 
 def encode_problems(problems: Sequence[Problem]) -> str:
-    """Write a worker's problems."""
-    return json.dumps([problem._asdict() for problem in problems]) if problems else "[]"
+    """Write a worker's problems, whose words may name a repository or an upstream."""
+    return json.dumps([_without_secrets(problem)._asdict() for problem in problems]) if problems else "[]"
+
+
+def _without_secrets(problem: Problem) -> Problem:
+    return problem._replace(what=without_secrets(problem.what), todo=without_secrets(problem.todo))
 
 
 def decode_problems(text: str) -> tuple[Problem, ...]:

@@ -81,7 +81,7 @@ def _shown(override: Override | None) -> Override | None:
     """What people typed, spelled out as the texts of a run are."""
     if override is None:
         return None
-    return override._replace(by=plain(override.by), reason=plain(without_secrets(override.reason)))
+    return override._replace(by=plain(without_secrets(override.by)), reason=plain(without_secrets(override.reason)))
 
 
 def of_run(key: tuple[Journal, int], held: tuple[str, Run]) -> Values:

@@ -9,6 +9,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from schemas.addresses import without_secrets
 from sitegen.messages import commands
 from sitegen.messages.commands import OPEN, TOLD, Command, Fetched, Order
 from sitegen.messages.envelope import Refused
@@ -175,7 +176,9 @@ class Commands:
         plain = bodies.read(await self._access.body(request), "commands#results")
         if plain["worker"] != worker:
             raise Refused(403, f"the token is for worker {worker}")
-        results = [(item["number"], item["outcome"], item.get("reason", "")) for item in plain["results"]]
+        results = [
+            (item["number"], item["outcome"], without_secrets(item.get("reason", ""))) for item in plain["results"]
+        ]
         taken = await in_thread(command_store.finish, self._store, worker, results, time.time())
         self._bells.ring(_results_of(worker))
         return Json({"taken": taken})

@@ -1,0 +1,130 @@
+"""What people and programs write into a text that the worker keeps or shows: addresses in it have no secrets."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner import client, logs, order_book, orders, output, upcoming
+from runner.api import Findings
+from runner.inbox import Inbox
+from runner.journal import Ending, Subject
+from runner.order_book import OrderBook
+from runner.schedule import Rules
+from schemas.records import Repository, RunnerSettings
+from schemas.report import Probe
+
+AT = 1_800_000_000.0
+WORDS = "see https://bob:hunter2@wiki.example/x?token=hunter2 and rsync://bob:hunter2@up.example/x/, password=hunter2"
+SHOWN = "see https://wiki.example/x?*** and rsync://up.example/x/, password=***"
+MIRROR = Subject("debian", "rsync://up.example/x/", True, "a" * 40)
+
+
+def begun(book: OrderBook) -> int:
+    run = book.begin(None, MIRROR, AT)
+    assert run is not None
+    return run
+
+
+def _restart(book: OrderBook) -> None:
+    run = begun(book)
+    book.request([MIRROR], WORDS, AT, again=True)
+    book.end(run, "debian", Ending("interrupted"), AT)
+
+
+def _wait(book: OrderBook) -> None:
+    book.wait_between_attempts(begun(book), "debian", AT + 9, WORDS, AT)
+
+
+def _command(book: OrderBook) -> None:
+    text = {"number": 1, "kind": "stop", "mirrors": ["debian"], "note": WORDS, "issued_by": WORDS}
+    Inbox(book).take(client._commands({"commands": [text], "newest": 1}))
+
+
+STORED: dict[str, Callable[[OrderBook], object]] = {
+    "pause": lambda book: book.override([MIRROR], "paused", WORDS, AT, reason=WORDS),
+    "disable": lambda book: (begun(book), book.override([MIRROR], "disabled", WORDS, AT, reason=WORDS)),
+    "start": lambda book: book.request([MIRROR], WORDS, AT),
+    "restart": _restart,
+    "release": lambda book: book.release(WORDS, AT),
+    "end": lambda book: book.end(begun(book), "debian", Ending("failed", WORDS), AT),
+    "attempt": _wait,
+    "stop": lambda book: book.tell([MIRROR.name], WORDS) if begun(book) else None,
+    "probe": lambda book: book.probed("debian", Probe(AT, problem=WORDS), AT),
+    "command": _command,
+}
+
+
+@pytest.mark.parametrize("write", STORED.values(), ids=STORED.keys())
+def test_the_journal_keeps_no_secret_of_an_address(tmp_path: Path, write: Callable[[OrderBook], object]) -> None:
+    with order_book.opened(str(tmp_path / "journal.db")) as book:
+        book.end(begun(book), "debian", Ending("success"), AT)
+        write(book)
+        told = json.dumps(book.outbox(100, 10**9)) + repr(book.statuses())
+    kept = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert b"hunter2" not in kept and "hunter2" not in told
+    assert b"wiki.example" in kept, "the words are there, but for the secrets"
+
+
+def test_a_reason_that_an_earlier_release_kept_is_shown_without_its_secrets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = RunnerSettings("w1", Repository("file:///x"), state_dir=str(tmp_path), run_dir=str(tmp_path / "run"))
+    row = upcoming.Row("debian", "paused", "held", AT, f"paused by bob: {WORDS}")
+    rules = Rules()
+    monkeypatch.setattr(upcoming, "_look", lambda *_words: ([row], rules, [WORDS]))
+
+    upcoming.upcoming(settings, as_json=False)
+    assert f"paused by bob: {SHOWN}" in capsys.readouterr().out
+    upcoming.upcoming(settings, as_json=True)
+    shown: Any = json.loads(capsys.readouterr().out)
+
+    assert (shown["mirrors"][0]["why"], shown["problems"]) == (f"paused by bob: {SHOWN}", [SHOWN])
+
+
+def test_whatever_is_printed_has_no_secrets_but_for_texts_to_be_used(capsys: pytest.CaptureFixture[str]) -> None:
+    output.say(WORDS)
+    output.log(WORDS)
+    output.say("ExecStart=x https://a.example/#part", has_addresses=False)
+    said = capsys.readouterr()
+    assert said.out == f"{SHOWN}\nExecStart=x https://a.example/#part\n"
+    assert said.err == f"{SHOWN}\n"
+
+
+def test_a_text_without_addresses_costs_no_program_the_search_for_them() -> None:
+    sys.modules.pop("schemas.addresses", None)
+    assert output.head("rsync exited with 23: partial transfer", 5) == "rsync"
+    assert "schemas.addresses" not in sys.modules
+
+
+@pytest.mark.parametrize("most", range(1, len(WORDS)))
+def test_a_text_is_cut_after_its_secrets_were_found(most: int) -> None:
+    assert "hunter" not in output.head(WORDS, most)
+
+
+def test_a_name_from_the_environment_is_cut_after_its_secrets_were_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SUDO_USER", "x" * 40 + " https://bob:hunter2@wiki.example/")
+    assert "hunter" not in orders.who()
+
+
+def test_a_log_is_cut_where_no_part_of_an_address_is_left(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    line = "x" * 985 + " https://bob:hunter2@up.example/"
+    path.write_text("".join(f"{line}\nfetching rsync://bob:hunter2@up.example:{number}/x/\n" for number in range(20)))
+
+    tail = logs.digest(str(path), _Reader(), "").tail
+
+    assert len(tail) <= logs.TAIL_CHARACTERS
+    assert tail.splitlines()[0].startswith(("x" * 985, "fetching rsync://"))
+    assert not any(each.endswith(("https://bob:hunte", "hunter2")) for each in tail.splitlines())
+
+
+class _Reader:
+    def line(self, _text: str) -> None:
+        """Look at nothing."""
+
+    def findings(self) -> Findings:
+        return Findings()
