@@ -20,6 +20,7 @@ _ALL_KILLED = "could not find any running process|cannot re-exec process to join
 _UNREACHABLE = (
     (r"cannot connect to|daemon running|connection refused", "start the daemon, as with `systemctl start docker`"),
     (r"connect: permission denied|trying to connect", "let the worker's user use the daemon"),
+    (r"cannot re-exec process(?! to join)", "let the units start containers: run `skipjack install --containers`"),
     (r"program \S+ was not found", "install it, or mend `container_program` in this machine's settings"),
 )
 """What a container program says that can do nothing at all, and what to do about it."""

@@ -270,6 +270,12 @@ def test_a_database_of_a_login_session_is_named_and_not_asked_for_long(said: str
     assert "/.local/share/containers/storage/libpod/bolt_state.db (images stay)" in reason
 
 
+def test_units_that_may_start_no_container_say_how_they_may_and_are_not_asked_for_long() -> None:
+    said = "Error: cannot re-exec process\n"
+    reason = container_end.remove("podman", "skipjack-m", lambda _argv, _timeout: (125, said))
+    assert reason.endswith("; let the units start containers: run `skipjack install --containers`")
+
+
 def test_no_run_is_settled_while_its_container_may_be_there(tmp_path: Path) -> None:
     places = Places(str(tmp_path))
     marker = container_end.marker_of(places.state_dir, "m")
