@@ -186,7 +186,8 @@ def _validate(arguments: argparse.Namespace) -> int:
     try:
         found = catalogue.load(sources.read_directory(arguments.directory))
         problems, names = found.problems, sorted({mirror.name for mirror in found.mirrors})
-        moves, warnings = renames.moves(found.mirrors), hints.of_mirrors(found.mirrors)
+        moves = renames.moves(found.mirrors)
+        warnings = [*hints.of_files(found.passed_over), *hints.of_mirrors(found.mirrors)]
     except Refused as refused:
         problems, names, moves, warnings = refused.problems, [], [], []
     if arguments.json:

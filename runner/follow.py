@@ -233,6 +233,8 @@ def _as_declared(
 ) -> tuple[Header, list[Planned]]:
     try:
         declared = catalogue.load(revision.files)
+        for line in hints.of_files(declared.passed_over):
+            log(f"warning: {line}", about="follow")
         worker = declared.workers.get(settings.worker)
         if worker is None and old is None:
             raise _unknown_worker(settings, declared)

@@ -29,7 +29,8 @@ class Catalogue(NamedTuple):
     """What a revision declares.
 
     `mirrors` has one record for each mirror and worker, sorted by both names. `quarantined` holds the names that
-    were declared in a way that cannot be used, as `problems` says.
+    were declared in a way that cannot be used, as `problems` says. `passed_over` are files that are no configuration by
+    their names, and may have been meant as such.
     """
 
     site: Site
@@ -37,11 +38,12 @@ class Catalogue(NamedTuple):
     mirrors: tuple[Mirror, ...]
     problems: tuple[Problem, ...]
     quarantined: frozenset[str]
+    passed_over: tuple[str, ...] = ()
 
 
 def load(sources: Sequence[SourceFile]) -> Catalogue:
     """Read all files; raises Refused with every problem found when the site or the workers cannot be used."""
-    tree = _Tree({source.path: _parse(source) for source in sources})
+    tree = _Tree({source.path: _parse(source) for source in sources if not source.passed_over})
     whole = [*tree.site_problems(), *tree.workers_problems()]
     declared = cross_checked([tree.declared(path) for path in tree.mirror_paths()])
     problems = {
@@ -57,6 +59,7 @@ def load(sources: Sequence[SourceFile]) -> Catalogue:
         tuple(sorted(mirror for each in declared if each.sound for mirror in each.mirrors)),
         tuple(sorted(problems)),
         frozenset(each.name for each in declared if not each.sound and is_name(each.name)),
+        tuple(source.path for source in sources if source.passed_over),
     )
 
 

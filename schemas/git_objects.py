@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from schemas.errors import SkipjackError
 from schemas.git_command import Git, GitFailed
 from schemas.problems import printable
-from schemas.sources import MAX_BYTES, SourceFile, is_config
+from schemas.sources import MAX_BYTES, SourceFile, is_config, is_passed_over
 
 _FOLDER, _LINK, _SUBMODULE = "40000", "120000", "160000"
 _PIECE = 1024 * 1024
@@ -91,6 +91,8 @@ class Objects:
             elif entry.mode != _SUBMODULE and is_config(entry.path):
                 data = None if entry.mode == _LINK else self._read(entry.name, "blob", MAX_BYTES + 1)[1]
                 found.append(SourceFile(printable(entry.path), data))
+            elif entry.mode != _SUBMODULE and is_passed_over(entry.path):
+                found.append(SourceFile(printable(entry.path), None, passed_over=True))
         return tuple(sorted(found, key=lambda file: file.path))
 
     def _entries(self, tree: str, folder: str) -> list[_Entry]:

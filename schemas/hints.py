@@ -15,6 +15,14 @@ def of_mirrors(mirrors: Iterable[Mirror]) -> list[str]:
     return list(dict.fromkeys(line for mirror in mirrors for line in _of_mirror(mirror)))
 
 
+def of_files(paths: Iterable[str]) -> list[str]:
+    """Return a line for each file that was passed over and may have been meant as configuration."""
+    todo = (
+        "rename it to end with `.yml` if it is one, or else remove it or move it into a folder that begins with a dot"
+    )
+    return [f"{path} is not read, since only files that end with `.yml` are definitions: {todo}." for path in paths]
+
+
 def _of_mirror(mirror: Mirror) -> Iterator[str]:
     yield from _command_lines(mirror)
     if mirror.provider == "command":

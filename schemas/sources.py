@@ -17,14 +17,24 @@ _ENDING = re.compile(r"\.ya?ml(\.txt)?\s*$", re.IGNORECASE)
 """What ends the name of a configuration file, or of one that its author takes for one: `.YML`, `.yaml`, `.yml.txt`."""
 
 
+_NEARLY = re.compile(r"\.ya?ml[^a-z/][^/]*$|\.y[aml]{1,5}$|\.json$", re.IGNORECASE)
+"""What ends the name of a file that may have been meant as configuration, or is a copy of one: `.yml.bak`, `.yml~`,
+`.ymal`, `.json`."""
+
+_OF_TOOLS = re.compile(r"(^|/)(_[^/]*|package(-lock)?|composer|renovate|tsconfig|biome|deno|manifest)\.json$")
+"""Files of other programs that are often in a repository."""
+
+
 class SourceFile(NamedTuple):
     """One file: its path below the repository's config folder, with slashes and printable, and its bytes.
 
-    A symbolic link has no bytes: links are never followed, since they could point out of the repository.
+    A symbolic link has no bytes: links are never followed, since they could point out of the repository. Nor has a
+    file that is `passed_over`, since its name is not that of configuration, though nearly so.
     """
 
     path: str
     data: bytes | None
+    passed_over: bool = False
 
 
 def is_config(path: str) -> bool:
@@ -33,6 +43,13 @@ def is_config(path: str) -> bool:
     A file whose name only looks like that of one is as well, so that it is named as a problem and not passed over.
     """
     return bool(_ENDING.search(path)) and not any(part.startswith(".") for part in path.split("/"))
+
+
+def is_passed_over(path: str) -> bool:
+    """Tell whether a file is no configuration, but may have been meant as such, so that it is worth a warning."""
+    if is_config(path) or any(part.startswith(".") for part in path.split("/")):
+        return False
+    return bool(_NEARLY.search(path)) and not _OF_TOOLS.search(path)
 
 
 def ending_of(path: str) -> str:
@@ -53,6 +70,8 @@ def read_directory(directory: Path) -> tuple[SourceFile, ...]:
             path = full.relative_to(directory).as_posix()
             if is_config(path):
                 found.append(SourceFile(printable(path), _read(full)))
+            elif is_passed_over(path):
+                found.append(SourceFile(printable(path), None, passed_over=True))
     return tuple(sorted(found, key=lambda file: file.path))
 
 

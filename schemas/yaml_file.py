@@ -47,7 +47,7 @@ _TRAPS = re.compile(
 """Whatever any YAML reader takes for a number; those that all take for the same one have been read before."""
 
 _TAG = re.compile(r"(?:&\S+\s+)?(!\S*)")
-_CONFLICT = re.compile(r"^(?:<<<<<<<|>>>>>>>) .*$", re.M)
+_CONFLICT = re.compile(r"^(?:<{7}|>{7}|={7}|\|{7})(?: .*)?$", re.M)
 _CONTROL = re.compile(r"[\0-\x08\x0b-\x1f\x7f]")
 _NESTING = re.compile(r"[\[{]|[-?][ \t\n]")
 _MAX_NESTING = 500
@@ -163,7 +163,7 @@ def _conflict(file: str, text: str) -> Document | None:
     if marker is None:
         return None
     line = text.count("\n", 0, marker.start()) + 1
-    what = f"The file holds the unresolved merge conflict that begins with `{shown(marker[0].strip())}`."
+    what = f"The file holds an unresolved merge conflict: this line is its marker `{shown(marker[0].strip())}`."
     return _broken(file, line, 1, what, "Keep one of its two sides, and remove the lines with the markers.")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from runner import follow, journal, locks, plan, programs
+from runner import cli, follow, journal, locks, plan, programs
 from runner.paths import paths_of
 from runner.places import Places
 from runner.plan import Planned
@@ -385,3 +385,19 @@ def test_what_cron_starts_prints_nothing_before_the_first_plan_nor_after_a_merge
     assert status() == "interrupted"
     repository.commit({"a.yml": None, "b.yml": "formerly: [a]\n"}, "Rename it")
     assert (follow_quietly(), tick()) == ("", "")
+
+
+def test_files_that_were_meant_as_definitions_are_named_and_the_others_apply(
+    repository: ConfigRepository, worker: Worker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    repository.commit(
+        {"a.yml": "retry: 1\n", "b.ymal": "retry: 1\n", "os/c.yml.bak": "x", "d.json": "{}", "README.md": "x"}, "Begin"
+    )
+    followed = worker.command("follow").stderr
+    assert cli.main(["validate", str(repository.tree)]) == 0
+    checked = capsys.readouterr().out
+    for path in ("b.ymal", "d.json", "os/c.yml.bak"):
+        words = f"warning: {path} is not read, since only files that end with `.yml` are definitions: rename it"
+        assert words in followed and words in checked
+    assert ("README" in followed, followed.count("is not read")) == (False, 3)
+    assert "1 mirror is valid" in checked

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from schemas.errors import SkipjackError
-from schemas.sources import MAX_BYTES, SourceFile, is_config, read_directory
+from schemas.sources import MAX_BYTES, SourceFile, is_config, is_passed_over, read_directory
 
 
 @pytest.mark.parametrize("path", ["_site.yml", "debian.yml", "os/debian.yml", "a/b/c.yaml"])
@@ -17,6 +17,29 @@ def test_everything_else_is_not(path: str) -> None:
     assert not is_config(path)
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("x.ymal", "x.yalm", "x.yam", "x.yamll", "x.yl", "x.yml.bak", "os/x.yaml.orig", "x.yml~", "x.yml.1", "x.yml2"),
+        *("x.yml_old", "x.yml - Copy", "my mirror.YML.bak", "x.json", "a b/x.YMAL", "#x.yml#", "x.yml.disabled"),
+    ],
+)
+def test_a_file_that_may_have_been_meant_as_configuration_is_worth_a_warning(path: str) -> None:
+    assert is_passed_over(path) and not is_config(path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("README.md", "CODEOWNERS", "LICENSE", "Makefile", "logo.png", "x.yml", "x.YML", "x.yml.txt", "my mirror.yml"),
+        *(".x.yml.swp", ".github/x.yml.bak", "package.json", "os/_notes.json", "x.py", "x.xml", "x.toml", "yml"),
+        *("x.yml.d/notes.txt", ".x.json"),
+    ],
+)
+def test_what_is_read_and_what_nobody_takes_for_configuration_is_not(path: str) -> None:
+    assert not is_passed_over(path)
+
+
 def test_a_folder_is_read_sorted_and_without_following_links(tmp_path: Path) -> None:
     (tmp_path / "os").mkdir()
     (tmp_path / "os/b.yml").write_text("b")
@@ -25,11 +48,13 @@ def test_a_folder_is_read_sorted_and_without_following_links(tmp_path: Path) -> 
     (tmp_path / "link.yml").symlink_to("/etc/passwd")
     (tmp_path / "more").symlink_to("os")
     (tmp_path / "large.yml").write_bytes(b"#" * (MAX_BYTES + 100))
+    (tmp_path / "os/c.yml.bak").write_text("c")
     assert read_directory(tmp_path) == (
         SourceFile("a.yml", b"a"),
         SourceFile("large.yml", b"#" * (MAX_BYTES + 1)),
         SourceFile("link.yml", None),
         SourceFile("os/b.yml", b"b"),
+        SourceFile("os/c.yml.bak", None, passed_over=True),
     )
 
 

@@ -233,7 +233,16 @@ def test_a_suggestion_is_near_or_lists_what_is_known() -> None:
 def test_what_git_left_of_a_merge_is_called_that() -> None:
     text = "worker: w1\n<<<<<<< HEAD\ninterval: 6h\n=======\ninterval: 12h\n>>>>>>> their change\n"
     assert [str(problem) for problem in parse(text.encode(), "debian.yml").problems] == [
-        "debian.yml:2:1: The file holds the unresolved merge conflict that begins with `<<<<<<< HEAD`. "
+        "debian.yml:2:1: The file holds an unresolved merge conflict: this line is its marker `<<<<<<< HEAD`. "
         "Keep one of its two sides, and remove the lines with the markers."
     ]
     assert not parse(b"description: |\n  <<<<<<< is how git marks a conflict\n", "debian.yml").problems
+
+
+@pytest.mark.parametrize("marker", ["<<<<<<<", "=======", ">>>>>>>", "||||||| base"])
+def test_a_marker_of_a_merge_that_was_left_alone_is_called_that(marker: str) -> None:
+    text = f"worker: w1\n{marker}\ninterval: 12h\n"
+    assert [str(problem) for problem in parse(text.encode(), "debian.yml").problems] == [
+        f"debian.yml:2:1: The file holds an unresolved merge conflict: this line is its marker `{marker}`. "
+        "Keep one of its two sides, and remove the lines with the markers."
+    ]
