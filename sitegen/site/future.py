@@ -20,14 +20,16 @@ class Believed(NamedTuple):
 
 
 def believed(status: MirrorStatus, now: float) -> Believed:
-    """Leave out what cannot have happened yet at `now`."""
+    """Leave out what cannot have happened yet at `now`, and a next run that was planned from it."""
     ahead = [at for at in _times(status) if at is not None and at > now + SLACK]
     if not ahead:
         return Believed(status, None)
+    planned = status.next_run_at
     found = status._replace(
         last_started_at=_past(status.last_started_at, now),
         last_ended_at=_past(status.last_ended_at, now),
         last_success_at=_past(status.last_success_at, now),
+        next_run_at=None if planned is not None and planned > min(ahead) else planned,
         run=without(status.run, now) if status.run else None,
         probe=None if status.probe and _latest(status.probe) > now + SLACK else status.probe,
         override=status.override._replace(since=_past(status.override.since, now)) if status.override else None,

@@ -235,6 +235,8 @@ def _copy(told: _Told, host: _Host, now: float) -> Copy:
     told_success = status.last_success_at
     status = future.believed(status, now).status
     status = status._replace(upstream=without_secrets(status.upstream), probe=_shown(status.probe))
+    if host.held:
+        status = status._replace(next_run_at=None)
     success = status.last_success_at
     found = freshness(definition, success, status.probe, host.silent_at, now)
     if success is None and told_success is not None:

@@ -35,6 +35,8 @@ def test_a_success_in_the_future_is_not_fresh_and_tells_no_time() -> None:
     assert (status.last_started_at, status.last_ended_at, status.last_success_at) == (None, None, None)
     assert (status.next_run_at, status.probe) == (NOW + 60, None)
     assert status.run == RUN._replace(launched_at=None, started_at=None, ended_at=None)
+    planned = judged(("w1", TOLD._replace(next_run_at=AHEAD + HOUR)), config=declared(mirror())).mirrors[0]
+    assert planned.best.status.next_run_at is None, "it was planned from a time that is not believed"
 
 
 def test_documents_and_clients_of_tunasync_read_no_time_in_the_future() -> None:

@@ -552,6 +552,20 @@ def test_a_mirror_of_a_held_worker_says_so_in_json() -> None:
     files = rendered(judged(("w1", status_of()), config=declared(mirror()), workers=(worker()._replace(held=True),)))
     plain = json.loads(files["mirrors/debian.json"])
     assert (plain["held"], plain["copies"][0]["held"], plain["override"]) == (True, True, None)
+    assert plain["copies"][0]["next_run_at"] is None, "none is planned before a release"
+    assert json.loads(files["static/tunasync.json"])[0]["next_schedule"] == "0001-01-01 00:00:00 +0000"
+
+
+@pytest.mark.parametrize("status", ["paused", "disabled"])
+def test_a_mirror_that_was_switched_off_on_a_silent_worker_says_both(status: str) -> None:
+    told = status_of(status=status, last_success_at=NOW, override=Override(status, NOW, "ada"))
+    for seen, verdict in ((NOW, "fresh"), (NOW - 2 * HOUR, "unknown")):
+        heard = (worker(last_seen=seen),)
+        text = page(
+            rendered(judged(("w1", told), config=declared(mirror()), workers=heard)), "mirrors/debian.html"
+        ).text
+        assert f"{verdict} {status} Switched off: this mirror is {status}, since 2027-01-15 08:00 by ada" in text
+        assert ("has been silent for too long" in text) == (verdict == "unknown")
 
 
 @pytest.mark.parametrize("status", ["paused", "disabled"])
