@@ -201,8 +201,8 @@ class Journal(Sizes):
         """Record that runs are launched and that others wait for a slot; gives the number of each launched run.
 
         A mirror that has an active run already is passed over: two ticks may have come to the same decision. So is
-        one that was paused or disabled meanwhile. A start that was asked for is thereby granted. `by_request` marks
-        runs that a tick of requested starts alone began.
+        one that was paused or disabled meanwhile, and of those that wait one whose run has ended since. A start that
+        was asked for is thereby granted. `by_request` marks runs that a tick of requested starts alone began.
         """
         launched: dict[str, int] = {}
         if subjects:
@@ -217,10 +217,8 @@ class Journal(Sizes):
                 self._set(subject, LAUNCHING)
                 self._grant(subject.name, forced=subject.name in orders and orders[subject.name].force)
                 self._report(subject.name, now)
-            states = self.states() if waiting else {}
             for subject in waiting:
-                state = states.get(subject.name)
-                if subject.name not in busy and (state is None or state.status != QUEUED):
+                if subject.name not in busy and self._may_wait(subject.name, now):
                     self._set(subject, QUEUED)
                     self._report(subject.name, now)
         return launched
@@ -443,6 +441,11 @@ class Journal(Sizes):
         if not held:
             return ending._replace(reason=reason)
         return ending._replace(status=STOPPED, reason=reason, next_run_at=None)
+
+    def _may_wait(self, mirror: str, now: float) -> bool:
+        """Whether a mirror does not wait yet and had no run since that moment, when it was found to be due."""
+        row = self._db.execute("SELECT status, last_ended_at FROM mirror WHERE name = ?", (mirror,)).fetchone()
+        return row is None or (row["status"] != QUEUED and (row["last_ended_at"] or 0.0) <= now)
 
     def _held(self, mirror: str) -> str:
         row = self._db.execute("SELECT kind FROM override WHERE mirror = ?", (mirror,)).fetchone()

@@ -264,6 +264,17 @@ class Plan:
             if planned is not None and (free := [name for name in formerly if self.mirror(name) is None])
         ]
 
+    def limited(self) -> list[Planned]:
+        """The mirrors that have a `memory_limit`, by name."""
+        chosen = "WHERE json_extract(definition, '$.memory_limit') IS NOT NULL"
+        return [_planned(row) for row in self._connection.execute(f"{_PLANNED} {chosen} ORDER BY name")]
+
+    def check(self) -> None:
+        """Read everything, without decoding it; DatabaseError when a row was altered."""
+        for query in (f"SELECT {', '.join(_DUE)}, due_sum FROM mirror", _PLANNED):  # noqa: S608 - own columns
+            for row in self._connection.execute(query):
+                _sound(row)
+
     def mirrors(self) -> list[Planned]:
         """All mirrors with their whole definitions, by name."""
         return [_planned(row) for row in self._connection.execute(f"{_PLANNED} ORDER BY name")]

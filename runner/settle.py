@@ -135,6 +135,12 @@ def _end_holders(paths: Mapping[str, str]) -> None:
     for path in paths.values():
         while locks.is_in_use(path) and _signal_holders(path, signal.SIGKILL):
             time.sleep(0.05)
+    for name, path in paths.items():
+        if locks.is_in_use(path):
+            from schemas.lock_holders import described
+
+            what = f"its directory stays in use: {described(path)} holds {path} and cannot be ended by this user"
+            log(f"{what}. End that process as its own user", about=name)
 
 
 def _signal_holders(path: str, number: int) -> bool:

@@ -56,8 +56,7 @@ def _why_unusable(path: str) -> str:
         return ""  # it is for others to read, and may be sound
     try:
         with plan.opened(path) as opened:
-            opened.due()
-            opened.mirrors()
+            opened.check()
     except SkipjackError as error:
         return error.what.rstrip(".")
     return ""

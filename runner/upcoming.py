@@ -89,7 +89,7 @@ def _look(settings: RunnerSettings, now: float) -> tuple[list[Row], Rules, list[
         problems = [f"{place}: {what} {todo}" for mirror, place, what, todo in opened.header.problems if mirror is None]
         of_worker = noted.problems(Places(settings.state_dir), opened.header, but=noted.MEMORY)
         problems += [f"{place}: {what} {todo}" for _mirror, place, what, todo in of_worker]
-        problems += unenforced.told(settings, (planned.mirror for planned in opened.mirrors()))
+        problems += unenforced.told(settings, (planned.mirror for planned in opened.limited()))
     return rows, world.rules, problems
 
 
@@ -110,7 +110,8 @@ def rows_of(mirrors: list[Due], world: World, now: float) -> list[Row]:
     """All mirrors with their judgements, the most urgent first."""
     queue = schedule.decide(mirrors, world, now)
     places = {name: number for number, name in enumerate((*queue.launch, *queue.wait))}
-    rows = [_row(mirror, world, now, waits=mirror.name in queue.wait) for mirror in mirrors]
+    wait = frozenset(queue.wait)
+    rows = [_row(mirror, world, now, waits=mirror.name in wait) for mirror in mirrors]
     return sorted(rows, key=lambda row: (_URGENCY[row.waits_for], places.get(row.mirror, 0), row.at or now, row.mirror))
 
 

@@ -8,9 +8,12 @@ from typing import NamedTuple
 from runner import bell, hold, journal, launch, plan, renames, schedule, settle, stopping
 from runner.journal import Active, Ending, Journal, Subject
 from runner.places import Places
-from runner.plan import Plan
+from runner.plan import Plan, Planned
 from runner.schedule import Decision
 from schemas.states import LAUNCH_FAILED, LAUNCHING, QUEUED
+
+AT_ONCE = 500
+"""Mirrors that are recorded as waiting in one transaction; runs that begin meanwhile wait for its end."""
 
 
 class Done(NamedTuple):
@@ -46,15 +49,22 @@ def work(places: Places, now: float, *, only_requested: bool = False) -> Done:
 
 
 def _launch(places: Places, opened: Plan, book: Journal, decision: Decision, now: float, *, by_request: bool) -> int:
-    """Announce and start the runs that were decided on; gives their number. Those that wait are new among the waiting:
-    thousands may wait for long, and reading all of them would cost each start as much as there are mirrors."""
-    chosen = {name: opened.mirror(name) for name in (*decision.launch, *decision.wait)}
-    planned = {name: found for name, found in chosen.items() if found is not None}
-    subjects = {name: Subject.of(found) for name, found in planned.items()}
-    launch_now, wait = ([subjects[name] for name in names] for names in (decision.launch, decision.wait))
-    runs = book.launch(launch_now, wait, now, by_request=by_request)
-    mirrors = {name: found.mirror for name, found in planned.items()}
+    """Announce and start the runs that were decided on, then record what waits; gives the number of runs.
+
+    Those that wait are new among the waiting: thousands may wait for long, and reading all of them would cost each
+    start as much as there are mirrors.
+    """
+    planned = _planned(opened, decision.launch)
+    runs = book.launch([Subject.of(each) for each in planned], [], now, by_request=by_request)
+    mirrors = {each.mirror.name: each.mirror for each in planned}
     for name, reason in launch.launch(places, opened.header.run_dir, runs, mirrors).items():
         ending = Ending(LAUNCH_FAILED, reason, next_run_at=now + schedule.RECOVERY_DELAY)
         book.settle(Active(runs[name], name, LAUNCHING, now), ending, now)  # unless it has begun all the same
+    for first in range(0, len(decision.wait), AT_ONCE):
+        waiting = _planned(opened, decision.wait[first : first + AT_ONCE])
+        book.launch([], [Subject.of(each) for each in waiting], now)
     return len(runs)
+
+
+def _planned(opened: Plan, names: list[str]) -> list[Planned]:
+    return [found for name in names if (found := opened.mirror(name)) is not None]

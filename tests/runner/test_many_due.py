@@ -2,14 +2,17 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from runner import journal, launch, locks, plan, programs, tick, work
+from runner import journal, launch, locks, plan, programs, tick, upcoming, work
+from runner.journal import Subject
 from runner.paths import Paths
 from runner.places import Places
 from runner.plan import Header, Plan, Planned
-from schemas.records import Mirror
+from schemas import stored
+from schemas.records import Mirror, Repository, RunnerSettings
 
 MIRRORS, SLOTS = 300, 4
 
@@ -51,6 +54,62 @@ def test_a_tick_reads_the_definitions_of_what_it_starts_alone(places: Places, mo
     assert (done.launched, len(read)) == (SLOTS, SLOTS)
     with journal.opened(places.journal) as book:
         assert book.newest() == before + 2 * SLOTS, "four ends and four launches are reported, and nothing that waits"
+
+
+def test_runs_are_started_before_what_waits_is_recorded(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of twenty thousand mirrors the first begins after a second, and its own records wait for no long transaction."""
+    monkeypatch.setattr(work, "AT_ONCE", 100)
+    at_start: list[set[str]] = []
+    sizes: list[int] = []
+    whole = journal.Journal.launch
+
+    def started(*_words: object) -> dict[str, str]:
+        with journal.opened(places.journal) as book:
+            at_start.append({state.status for state in book.states().values()})
+        return {}
+
+    def recorded(book: journal.Journal, now: list[Subject], waiting: list[Subject], *words: Any, **named: Any) -> Any:
+        sizes.append(len(waiting))
+        if sizes == [0, 100]:  # one that has been synced in between is not due any more
+            run = book.begin(None, waiting[0], words[0])
+            assert run is not None
+            book.end(run, waiting[0].name, journal.Ending("success"), words[0] + 1)
+            synced.append(waiting[0].name)
+        return whole(book, now, waiting, *words, **named)
+
+    synced: list[str] = []
+    monkeypatch.setattr(launch, "launch", started)
+    monkeypatch.setattr(journal.Journal, "launch", recorded)
+
+    work.work(places, time.time())
+
+    assert (at_start, sizes) == ([{"launching"}], [0, 100, 100, 96])
+    with journal.opened(places.journal) as book:
+        states = book.states()
+        assert [name for name, state in states.items() if state.status == "success"] == synced
+        assert sum(state.status == "queued" for state in states.values()) == MIRRORS - SLOTS - 1
+
+
+def test_next_decodes_no_definition_but_those_with_a_limit_of_memory(
+    places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with plan.opened(places.plan) as opened:
+        header, mirrors = opened.header, opened.mirrors()
+    first = mirrors[0]._replace(mirror=mirrors[0].mirror._replace(memory_limit=2**30))
+    plan.write(places.plan, header, [first, *mirrors[1:]])
+    decoded: list[str] = []
+    whole = stored.decode_mirror
+
+    def counted(text: str) -> Mirror:
+        found = whole(text)
+        decoded.append(found.name)
+        return found
+
+    monkeypatch.setattr("runner.plan.decode_mirror", counted)
+    url = Repository("file:///nowhere")
+    settings = RunnerSettings("w1", url, "/srv", state_dir=str(tmp_path), run_dir=str(tmp_path / "run"))
+    upcoming.upcoming(settings, as_json=False)
+    assert decoded == ["m000"]
 
 
 @pytest.mark.parametrize("only_requested", [False, True])

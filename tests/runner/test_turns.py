@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from runner import locks, tick, turns
+from runner import locks, settle, tick, turns
 from runner.places import Places
 from runner.turns import turn
 from schemas.errors import SkipjackError
@@ -74,6 +74,22 @@ def test_a_tick_names_the_one_at_work(tmp_path: Path, monkeypatch: pytest.Monkey
                 tick.tick(places)
         finally:
             process.kill()
+
+
+def test_what_cannot_be_ended_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a process of another user: one of our own group is not signalled either."""
+    places = Places(str(tmp_path))
+    path = places.lock("mirror", "m")
+    monkeypatch.setattr(settle, "GRACE", 0.0)
+    with subprocess.Popen([sys.executable, "-c", HOLD, path], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline()
+        settle.end_orphans(places, ["m"])
+        process.kill()
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith(f"m: its directory stays in use: process {process.pid} (")
+    assert said.endswith(f" holds {path} and cannot be ended by this user. End that process as its own user")
 
 
 # What stands in the place of a lock file
