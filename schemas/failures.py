@@ -37,9 +37,14 @@ def of_the_machine(error: BaseException) -> str | None:
     return _told(f"{place}: {error.strerror}", error.errno)
 
 
+def remedy(number: int | None) -> str:
+    """What to do about a failure that has nothing to do with one file; empty when it has to do with one."""
+    return _REMEDIES.get(number or 0, "")
+
+
 def _name(name: object) -> str:
     return name.decode(errors="backslashreplace") if isinstance(name, bytes) else str(name)
 
 
 def _told(what: str, number: int | None) -> str:
-    return f"{what}. {_REMEDIES.get(number or 0, 'Check the path, its owner and the free space.')}"
+    return f"{what}. {remedy(number) or 'Check the path, its owner and the free space.'}"

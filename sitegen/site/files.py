@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from schemas.errors import SkipjackError
+from schemas.failures import remedy
 
 MARK = b"Skipjack"
 """Every page and JSON that we write has this word near its top; a file without it is not ours to remove."""
@@ -30,7 +31,7 @@ _TOGETHER = 200
 
 _BLOCK = 64 * 1024
 
-_FOLDERS = ("mirrors", "static")
+_FOLDERS = ("assets", "mirrors", "static")
 """What is below the site's folder."""
 
 
@@ -126,7 +127,7 @@ def _explained(path: str) -> Iterator[None]:
 def _unusable(path: str, error: OSError) -> SkipjackError:
     return SkipjackError(
         f"The folder {path} cannot be written to: {error.strerror}.",
-        "Give the publisher a real folder of its own that it may write to.",
+        remedy(error.errno) or "Give the publisher a real folder of its own that it may write to.",
     )
 
 

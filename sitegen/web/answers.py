@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Match
 
+from schemas.failures import of_the_machine
 from sitegen.messages.envelope import Refused
 from sitegen.storage.store import StoreError
 from sitegen.web.waiting import NotKept
@@ -117,7 +118,10 @@ def _without_slash(request: Request) -> str | None:
     return quote("/" + shorter["path"].strip("/")) + (f"?{query}" if query else "")
 
 
-async def _bug(_request: Request, _bug: Exception) -> Response:
+async def _bug(_request: Request, problem: Exception) -> Response:
+    if failure := of_the_machine(problem):
+        _log.error("%s", failure)
+        return error(503, "the manager's machine cannot do this now; the manager's log says why", {"Retry-After": "10"})
     return error(500, "this is a bug of the manager; its log has the traceback")
 
 

@@ -1,6 +1,8 @@
 """What every request passes first: one `Host`, and for reports the short way, which answers as the long one does."""
 
+import errno
 import json
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -145,6 +147,22 @@ def test_a_bug_on_the_short_way_is_answered_and_logged(
     monkeypatch.setattr(Reports, "answer", lambda *_: 1 / 0)
     status, answer = lane.ask("w1", report(1))
     assert (status, "this is a bug" in answer["error"], "ZeroDivisionError" in caplog.text) == (500, True, True)
+
+
+@pytest.mark.parametrize("short", [True, False])
+def test_a_failure_of_the_machine_is_no_bug_and_may_be_over_later(
+    lane: Lane, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, short: bool
+) -> None:
+    def fail(*_arguments: Any) -> Any:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), "report.schema.json")
+
+    if short:
+        lane.remember()
+    monkeypatch.setattr(Reports, "answer", fail)
+    answer = {"error": "the manager's machine cannot do this now; the manager's log says why"}
+    assert lane.ask("w1", report(1)) == (503, answer)
+    assert lane.long == (0 if short else 1)
+    assert "report.schema.json: Too many open files. Too many files are open: raise the limit" in caplog.text
 
 
 def test_reports_that_are_sent_before_the_last_one_was_answered_are_answered_in_turn(lane: Lane) -> None:

@@ -1,6 +1,7 @@
 """What the service manager is told: that a program has started, only once it can do its work, and what it is at."""
 
 import contextlib
+import errno
 import os
 import socket
 from collections.abc import Iterator
@@ -65,14 +66,23 @@ def test_the_same_is_not_said_twice(told: socket.socket) -> None:
     assert pending(told) == []
 
 
+def test_a_failure_of_the_machine_is_not_blamed_on_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_arguments: object, **_named: object) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(os, "open", fail)
+    with pytest.raises(SkipjackError, match=r"Too many open files\. Too many files are open: raise the limit"):
+        files.write(str(tmp_path), {"index.html": b"x"})
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, who may become another user")
-@pytest.mark.parametrize("closed", [".", "mirrors", "static"])
+@pytest.mark.parametrize("closed", [".", "assets", "mirrors", "static"])
 def test_a_folder_of_another_user_is_named(tmp_path: Path, closed: str) -> None:
     for folder in (*tmp_path.parents, tmp_path):
         if folder.is_relative_to("/tmp") and folder != Path("/tmp"):
             folder.chmod(0o755)
     site = tmp_path / "site"
-    for name in (".", "mirrors", "static"):
+    for name in (".", "assets", "mirrors", "static"):
         (site / name).mkdir(parents=True, exist_ok=True)
         (site / name).chmod(0o777)
     with privileges.acting_as("nobody"):
