@@ -126,7 +126,11 @@ class Client:
     def answer(self, worker: str, results: Sequence[Result]) -> None:
         """Tell what became of commands; as `commands`, when that was not taken."""
         body = {"worker": worker, "results": [result._asdict() for result in results]}
-        self._decoded(self._ask("POST", _RESULTS, TIMEOUT, body), _RESULTS, _VALUES)
+        plain = self._decoded(self._ask("POST", _RESULTS, TIMEOUT, body), _RESULTS, _VALUES)
+        try:
+            _number(plain["taken"])
+        except MALFORMED as error:
+            raise self._stranger(_RESULTS) from error
 
     def close(self) -> None:
         """Hang up."""
@@ -149,14 +153,8 @@ class Client:
             raise SkipjackError(what, after(error, self._address)) from error
 
     def _decoded(self, reply: Reply, path: str, values: int) -> dict[str, Any]:
-        what = f"{self._at(path)} answered {_error(reply)}."
-        if reply.status == 413:
-            raise TooLarge(what, _LARGER)
-        if reply.status in _OF_THE_CONTENT and not _is_of_tls(reply.status, reply.body):
-            raise Rejected(what, _LATER)
         if reply.status != 200:
-            kind = NoCommands if reply.status in (404, 405) and path != _REPORTS else SkipjackError
-            raise kind(what, remedy(reply.status, reply.body))
+            raise self._refusal(reply, path)
         try:
             plain = json_text.parse(reply.body, values)
         except MALFORMED as error:
@@ -164,6 +162,15 @@ class Client:
         if not isinstance(plain, dict):
             raise self._stranger(path)
         return plain
+
+    def _refusal(self, reply: Reply, path: str) -> SkipjackError:
+        what = f"{self._at(path)} answered {_error(reply)}."
+        if reply.status == 413:
+            return TooLarge(what, _LARGER)
+        if reply.status in _OF_THE_CONTENT and not _is_of_tls(reply.status, reply.body):
+            return Rejected(what, _LATER)
+        kind = NoCommands if reply.status in (404, 405) and path != _REPORTS else SkipjackError
+        return kind(what, remedy(reply.status, reply.body))
 
     def _at(self, path: str) -> str:
         return f"The manager at {self._url}{path}"

@@ -298,7 +298,7 @@ def test_the_jobs_of_many_mirrors_are_read(settings: RunnerSettings, lie: Lie) -
 
 
 def giving(found: object, newest: object = 10**6) -> Says:
-    return lambda _asked, _count: (200, json.dumps({"commands": found, "newest": newest}).encode())
+    return lambda _asked, _count: (200, json.dumps({"commands": found, "newest": newest, "taken": 0}).encode())
 
 
 def command(number: object, **more: object) -> dict[str, object]:

@@ -272,7 +272,7 @@ def results_told(settings: RunnerSettings, lie: Lie, rejects: Callable[[list[dic
         if rejects(results):
             return 422, b'{"error": "no such word"}'
         told.extend(results)
-        return 200, b"{}"
+        return 200, json.dumps({"taken": len(results)}).encode()
 
     address = ManagerAddress(lie(says).url, token=Secret(file=f"{settings.state_dir}/token"))
     here = Here("w1", Places(settings.state_dir), "/nowhere")
