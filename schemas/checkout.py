@@ -4,16 +4,27 @@ Everything here happens under the lock of the folder.
 """
 
 import os
+import re
 import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from schemas.problems import shown
 from schemas.reading import read_beginning
 
 _LEFT_BEHIND = ("*.lock", "*.keep", "tmp_*", ".tmp-*", "incoming-*")
 """Files and folders of a git that was killed."""
+
+_OWN_CONFIG = re.compile(
+    r"\s*(\[core\]|\[extensions\]|(repositoryformatversion|filemode|bare|symlinks|ignorecase|precomposeunicode) = \w+"
+    r"|objectformat = sha(1|256))?\s*",
+    re.IGNORECASE,
+)
+"""A line that `git init` writes. Any other could make git start a program, or read settings of another file that do."""
+
+_MOST_CONFIG = 64 * 1024
 
 _MOST_PACKS = 30
 _MOST_LOOSE = 8
@@ -46,12 +57,14 @@ class Checkout:
             _remove(path)
 
     def unreadable(self, folder: Path | None = None) -> str | None:
-        """Return why git must not read the repository, or the one in a folder, naming the path; None when it may.
+        """Return why git must not use the repository, or the one in a folder, naming the path; None when it may.
 
-        git opens whatever has the name of one of its files. With a named pipe or a device it would wait for ever.
+        git opens whatever has the name of one of its files. With a named pipe or a device it would wait for ever. It also
+        starts the programs that a repository's settings name.
         """
+        folder = folder or self.repository
         try:
-            return next(_not_of_git(folder or self.repository), None)
+            return next(_not_of_git(folder), None) or _foreign_settings(folder)
         except OSError as error:
             return f"{error.filename}: {error.strerror}"
 
@@ -115,6 +128,26 @@ def _not_of_git(path: Path) -> Iterator[str]:
             yield from _not_of_git(Path(each))
     elif not stat.S_ISREG(kind):
         yield f"{path} is not a regular file"
+
+
+def keep_own_settings(repository: Path) -> None:
+    """Leave of a new repository's settings those that we know: the user's `init.` settings could have added others."""
+    path = repository / "config"
+    lines = path.read_text("utf-8").splitlines(keepends=True)
+    path.write_text("".join(line for line in lines if _OWN_CONFIG.fullmatch(line)), "utf-8")
+
+
+def _foreign_settings(repository: Path) -> str | None:
+    """What in a repository is a setting that we do not make, naming its file."""
+    if os.path.lexists(common := repository / "commondir"):
+        return f"{common} names another folder with settings"
+    path = repository / "config"
+    try:
+        lines = read_beginning(path, _MOST_CONFIG).decode("utf-8", "replace").splitlines()
+    except FileNotFoundError:
+        return None  # git says so
+    foreign = next((line.strip() for line in lines if not _OWN_CONFIG.fullmatch(line)), None)
+    return None if foreign is None else f"{path} has the line `{shown(foreign)}`, which Skipjack did not write"
 
 
 def _below(folder: Path) -> Iterator[Path]:

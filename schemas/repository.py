@@ -15,7 +15,7 @@ from typing import NamedTuple
 from filelock import FileLock, Timeout
 
 from schemas.addresses import without_secrets
-from schemas.checkout import Checkout, is_shallow
+from schemas.checkout import Checkout, is_shallow, keep_own_settings
 from schemas.errors import SkipjackError
 from schemas.git_command import Git, GitFailed, require_git
 from schemas.git_objects import Objects
@@ -253,6 +253,7 @@ class _Fetch:
         self._folder.tidy()
         for kind in ("sha1", "sha256"):
             repo.run("init", "--bare", "--quiet", "--template=", f"--object-format={kind}")
+            keep_own_settings(repo.folder)
             try:
                 return self._fetch_slowly(repo) if self._is_slow else self._fetch(repo)
             except GitFailed as failure:

@@ -202,8 +202,73 @@ PIPES: dict[str, Damage] = {
 }  # fmt: skip
 """What git would wait for, or read for ever."""
 
+
+def program(repository: Path) -> Path:
+    """A program beside a checkout, which leaves a file `started` there."""
+    path = repository.parent.parent / "program"
+    path.write_text(f"#!/bin/sh\ntouch {path.parent}/started\nexit 1\n")
+    path.chmod(0o755)
+    return path
+
+
+def _setting(text: str) -> Damage:
+    """Add a setting that names a program."""
+
+    def damage(repository: Path) -> None:
+        with (repository / "config").open("a") as config:
+            config.write(text.format(program=program(repository)))
+
+    return damage
+
+
+def _alternates_with_a_program(repository: Path) -> None:
+    _setting("[core]\n\talternateRefsCommand = {program}\n")(repository)
+    other = repository.parent.parent / "other.git"
+    git(other, "init", "--bare", "--quiet")
+    _write(repository / "objects/info/alternates", f"{other}/objects\n".encode())
+
+
+def _included(repository: Path) -> None:
+    path = repository.parent.parent / "included"
+    path.write_text(f"[core]\n\tgitProxy = {program(repository)}\n")
+    _setting(f"[include]\n\tpath = {path}\n")(repository)
+
+
+def _of_a_common_folder(repository: Path) -> None:
+    common = repository.parent.parent / "common.git"
+    shutil.copytree(repository, common, dirs_exist_ok=True)
+    _setting("[core]\n\tgitProxy = {program}\n")(repository)
+    shutil.copy(repository / "config", common / "config")
+    _write(repository / "config", b"[core]\n\trepositoryformatversion = 0\n\tbare = true\n")
+    (repository / "commondir").write_text(f"{common}\n")
+
+
+PROGRAMS: dict[str, Damage] = {
+    "a program for alternates": _alternates_with_a_program,
+    "a program as a proxy": _setting("[core]\n\tgitProxy = {program}\n"),
+    "a program in an included file": _included,
+    "a program of a common folder": _of_a_common_folder,
+    "a program that watches files": _setting("[core]\n\tfsmonitor = {program}\n\tsshCommand = {program}\n"),
+    "a program for passwords": _setting("[credential]\n\thelper = {program}\n"),
+    "a program in the place of an address": _setting('[url "ext::{program} "]\n\tinsteadOf = file://\n'),
+    "another address": _setting('[url "/nonexistent"]\n\tinsteadOf = file://\n'),
+}
+"""Settings in a repository that make git start a program, or ask another remote."""
+
+
+def _replaced(repository: Path) -> None:
+    git(repository, "replace", REFERENCE, f"{REFERENCE}~1")
+
+
 DAMAGE: dict[str, Damage] = {
     **PIPES,
+    "folder for a lock": lambda repository: (repository / "shallow.lock/x").mkdir(parents=True),
+    "grafts": lambda repository: _write(repository / "info/grafts", git(repository, "rev-parse", REFERENCE).encode()),
+    "replaced commit": _replaced,
+    "history cut off": lambda repository: _write(
+        repository / "shallow", git(repository, "rev-parse", REFERENCE).encode() + b"\n"
+    ),
+    "packed references cut off": _with("packed-refs", b"# pack-refs with: peeled fully-peeled sorted \n1234"),
     "empty reference": _with(REFERENCE, b""),
     "garbage in the reference": _with(REFERENCE, _GARBAGE),
     "reference to nothing": _with(REFERENCE, b"1" * 40 + b"\n"),

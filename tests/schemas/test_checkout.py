@@ -18,7 +18,7 @@ from schemas.errors import SkipjackError
 from schemas.repository import Rewritten, Unfetched, fetch, fetched_last
 
 from .conftest import Origin
-from .damage import DAMAGE, PIPES, Damage, git, unpack
+from .damage import DAMAGE, PIPES, PROGRAMS, Damage, git, unpack
 
 LEFT_BEHIND = [
     "index.lock", "HEAD.lock", "config.lock", "shallow.lock", "packed-refs.lock", "refs/skipjack/fetched.lock",
@@ -61,6 +61,31 @@ def test_a_damaged_checkout_takes_the_next_commit(
     monkeypatch.setattr(checkouts, "_MOST_PACKS", -1)
     assert fetch(origin.record, origin.checkout, applied).commit == commit
     git(repository, "fsck", "--strict")  # at the latest when packs become one, damage that did not matter is gone
+
+
+@pytest.mark.parametrize("damage", PROGRAMS.values(), ids=PROGRAMS)
+def test_no_program_that_a_checkout_names_is_started(
+    origin: Origin, repository: Path, damage: Damage, dead_port: int
+) -> None:
+    damage(repository)
+    with pytest.raises(Unfetched, match="Connection refused"):
+        fetch(origin.record._replace(url=f"git://127.0.0.1:{dead_port}/x"), origin.checkout, head(origin))
+    with pytest.raises(Unfetched, match=r"which Skipjack did not write|names another folder"):
+        fetched_last(origin.record, origin.checkout, head(origin))
+    assert fetch(origin.record, origin.checkout, head(origin)).commit == head(origin)
+    assert not (origin.checkout.parent / "started").exists()
+
+
+def test_settings_that_git_adds_to_a_new_repository_are_taken_away(
+    origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".gitconfig").write_text("[core]\n\tsharedRepository = group\n\tlogAllRefUpdates = always\n")
+    fetch(origin.record, origin.checkout)
+    inode = (origin.checkout / "repository.git").stat().st_ino
+    commit = origin.commit({"debian.yml": "retry: 2\n"})
+    assert fetch(origin.record, origin.checkout).commit == commit
+    assert (origin.checkout / "repository.git").stat().st_ino == inode, "it was not made anew"
 
 
 UNSEEN = ("empty objects", "objects swapped", "folder's tree gone", "file gone", "flipped bits in a pack", "HEAD gone")
