@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from schemas import rsync_options, rsync_output, rsync_rules, shell_doubts
+from schemas import rsync_mistakes, rsync_options, rsync_output, rsync_rules, shell_doubts
 from schemas.problems import shown
 from schemas.records import Mirror
 
@@ -38,6 +38,9 @@ def _of_mirror(mirror: Mirror) -> Iterator[str]:
         if found := rsync_output.harmless(words):
             options = ", ".join(f"`{shown(each)}`" for each in found)
             yield f"`{mirror.name}`: {options} in `{key}` has no effect: Skipjack sets what rsync prints. Remove it."
+        for each in rsync_mistakes.quoted(words):
+            what = f"`{shown(each)}` in `{key}` has quotes that no shell removes, so rsync looks for them in names."
+            yield f"`{mirror.name}`: {what} Remove them."
         for option in rsync_options.read(words).named("--max-delete"):
             number = rsync_options.number(option.value or "")
             yield f"`{mirror.name}`: `--max-delete={number}` in `{key}` {_own_limit(mirror, number)}"

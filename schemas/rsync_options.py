@@ -122,6 +122,11 @@ def _table() -> dict[str, tuple[str, str]]:
 _TABLE = _table()
 
 
+def spellings() -> list[str]:
+    """All long options that rsync knows, as they are written."""
+    return [spelling for spelling in _TABLE if spelling.startswith("--")]
+
+
 def canonical(spelling: str) -> str | None:
     """The canonical name of an option as it is written without a value; None for what rsync does not know."""
     found = _TABLE.get(spelling)

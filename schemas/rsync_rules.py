@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from schemas import rsync_options
+from schemas import rsync_mistakes, rsync_options
 from schemas.inheritance import Merged
 from schemas.known import judged
 from schemas.problems import Problem, shown
@@ -28,12 +28,25 @@ _DIRS = {"--dirs": 1, "--old-dirs": 1, "--files-from": 1, "--no-dirs": 0}
 
 
 def mirror_problems(merged: Merged) -> Iterator[Problem]:
-    """Lists that end in an option without its value, and options with which rsync would sync nothing."""
+    """Options that rsync cannot read or does not take together, and those with which it would sync nothing."""
     cut_off = [problem for key in _LISTS for problem in judged(_without_value(merged, key))]
     yield from cut_off
-    if not cut_off:  # else nobody knows what the next list's first option is
-        for key, what, todo in without_sync(merged.keys):
-            yield merged.problem(key, what, todo)
+    if cut_off:
+        return  # nobody knows what the next list's first option is
+    for key, what, todo in without_sync(merged.keys):
+        yield merged.problem(key, what, todo)
+    yield from _mistakes(merged)
+
+
+def _mistakes(merged: Merged) -> Iterator[Problem]:
+    if merged.keys.get("provider") not in ("rsync", "two-stage-rsync"):
+        return
+    names = in_force(merged.keys)
+    found = [
+        (name, f"`{name}` {what}", todo) for name in names for what, todo in rsync_mistakes.in_list(merged.keys[name])
+    ]
+    for key, what, todo in found or rsync_mistakes.together(names, merged.keys):
+        yield merged.problem(key, what, todo)
 
 
 def _without_value(merged: Merged, key: str) -> Iterator[Problem]:

@@ -102,7 +102,7 @@ def test_a_command_line_without_a_target_is_a_problem() -> None:
     [
         "rsync_options: [-a, --exclude, -n]", "rsync_options: ['--filter=- -n']", "rsync_override: [-rlt]",
         "rsync_override: [-d]", "rsync_override: [--no-r, -r]", "rsync_options: [--write-batch=/tmp/x]",
-        "rsync_options: [--existing]", "rsync_options: [--a-newer-option]", "rsync_options: [-h]", LINE.format("-a"),
+        "rsync_options: [--existing]", "rsync_options: [-h]", LINE.format("-a"),
         "provider: command\ncommand: rsync rsync://up.example.org/all/one.iso ./",
         "provider: command\ncommand: /srv/sync -n",
     ],

@@ -1,0 +1,115 @@
+"""Options with which rsync ends at once are problems, others are none: judged as the real rsync does."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from runner.providers import rsync
+from schemas import hints, rsync_mistakes
+
+from .kit import lines, load, one
+
+RSYNC = shutil.which("rsync")
+assert RSYNC, "these tests need a real rsync"
+
+
+def takes(words: list[str], folder: Path, begin: tuple[str, ...] = rsync.BUILT_IN) -> bool:
+    """Whether the real rsync takes options after those that it always gets."""
+    for name in ("from", "to"):
+        (folder / name).mkdir()
+    argv = [RSYNC, "--dry-run", *begin, *words, f"{folder}/from/", f"{folder}/to/"]
+    return subprocess.run(argv, check=False, capture_output=True).returncode == 0  # type: ignore[arg-type]
+
+
+def problems(words: list[str], key: str = "rsync_options", more: str = "") -> list[str]:
+    return [line.split(": ", 1)[1] for line in lines(load(debian=yaml.safe_dump({key: words}) + more).problems)]
+
+
+AFTER = "which rsync does not take together with the built-in `--delete-after`. Remove it, or write all options into"
+DELAYED = "which rsync does not take together with the built-in `--delay-updates`. Remove one of them, or add `--no-d"
+UNKNOWN = "which rsync does not know."
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--delete-before"], f"has `--delete-before`, {AFTER}"),
+        (["--del"], f"has `--del`, {AFTER}"),
+        (["--delete-delay"], f"has `--delete-delay`, {AFTER}"),
+        (["--inplace"], f"has `--inplace`, {DELAYED}"),
+        (["-z", "--append"], f"has `--append`, {DELAYED}"),
+        (["--append-verify"], f"has `--append-verify`, {DELAYED}"),
+        (["--no-delay-updates", "--inplace", "--delay-updates"],
+         "has `--delay-updates`, which rsync does not take together with `--inplace` in `rsync_options`. Remove one"),
+        (["--no-delay-updates", "--append", "-W"], "has `-W`, which rsync does not take together with `--append` in"),
+        (["-s", "--old-args"], "has `--old-args`, which rsync does not take together with `-s` in `rsync_options`."),
+        (["--dele"], f"has `--dele`, {UNKNOWN} Did you mean `--del`? rsync knows no abbreviations."),
+        (["--exclud=x"], f"has `--exclud`, {UNKNOWN} Did you mean `--exclude`?"),
+        (["--wholly-other"], f"has `--wholly-other`, {UNKNOWN} Correct it, or remove it."),
+        (["-aj"], f"has `-j`, {UNKNOWN} Correct it, or remove it."),
+        (["--exclude x"], "has `--exclude x` as one word, which rsync does not know. Write `--exclude=x`."),
+        (["-a --delete"], "has `-a --delete` as one word, which rsync does not know. Make each option an entry of its"),
+        (["--compress=3"], "gives a value to `--compress`, which takes none. Correct it, or remove it."),
+        (["--modify-window=x"], "gives `--modify-window` a value that is not a number. Correct it"),
+        (["--max-size=1X"], "gives `--max-size` the value `1X`, which is no size for rsync. Write such as `10M`."),
+        (["--bwlimit", "abc"], "gives `--bwlimit` the value `abc`, which is no size for rsync."),
+        (["--block-size=x"], "gives `--block-size` the value `x`, which is no size for rsync."),
+        (["--filter=X *.iso"], "has a filter rule that rsync does not take: `X *.iso`. Write such as `- *.iso`."),
+        (["-f", "P"], "has a filter rule that rsync does not take: `P`."),
+        (["exclude=x"], "has `exclude=x`, which rsync would take for a source or a target. Write options alone;"),
+        (["--", "-a"], "has `--`, after which rsync takes all words for files. Remove it."),
+    ],
+)  # fmt: skip
+def test_what_rsync_does_not_take_is_a_problem(tmp_path: Path, words: list[str], said: str) -> None:
+    assert not takes(words, tmp_path)
+    for key in ("rsync_options", "rsync_options_extra"):
+        (problem,) = problems(words, key)
+        assert problem.startswith(f"`{key}` {said.replace('rsync_options`', f'{key}`')}")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--delete-after", "--delete-excluded"], ["--no-delay-updates", "--inplace"], ["--inplace", "--no-inplace"],
+        ["--inplace", "--no-delay-updates", "--sparse"], ["--no-delay-updates", "--append"], ["-s"], ["-4z"],
+        ["--max-size=1.5m"], ["--max-size", "10MiB"], ["--min-size=5"], ["--bwlimit=10MB"], ["--bwlimit=0"],
+        ["--max-size=1k-1"], ["--block-size=1k"], ["--filter=P *.x"], ["--filter=-_*.x"], ["--filter=!"], ["-f-C"],
+        ["--exclude", "--inplace"], ["--exclude", "--"], ["--exclude=a b"], ["-f", "- a b"], ["--timeout=0x10"],
+    ],
+)  # fmt: skip
+def test_what_rsync_takes_is_no_problem(tmp_path: Path, words: list[str]) -> None:
+    assert takes(words, tmp_path)
+    assert problems(words) == []
+
+
+@pytest.mark.parametrize(
+    ("override", "words", "fine"),
+    [
+        (["-a", "--delete-before"], ["--inplace"], True),
+        (["-a", "--delete-before"], ["--delete-during"], False),
+        (["-a", "--delay-updates"], ["--inplace"], False),
+    ],
+)
+def test_own_options_in_place_of_the_built_in_ones(
+    tmp_path: Path, override: list[str], words: list[str], fine: bool
+) -> None:
+    assert takes(words, tmp_path, tuple(override)) == fine
+    found = problems(words, "rsync_options_extra", yaml.safe_dump({"rsync_override": override}))
+    assert [line.split(" has ")[0] for line in found] == ([] if fine else ["`rsync_options_extra`"])
+    assert all(f"together with `{override[1]}` in `rsync_override`. Remove one of them" in line for line in found)
+
+
+def test_the_built_in_options_are_those_of_the_provider() -> None:
+    assert set(rsync_mistakes.BUILT_IN) <= set(rsync.BUILT_IN)
+    assert problems([]) == []
+
+
+def test_quotes_around_a_value_are_a_warning() -> None:
+    mirror = one(yaml.safe_dump({"rsync_options": ["--exclude='*.iso'", "--include=it's"]}))
+    assert hints.of_mirrors([mirror]) == [
+        "`debian`: `--exclude='*.iso'` in `rsync_options` has quotes that no shell removes, so rsync looks for them in"
+        " names. Remove them."
+    ]
