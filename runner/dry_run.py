@@ -73,7 +73,7 @@ def _tell_commands(planned: Planned, commands: list[Command], job: Job) -> None:
         say("  (rsync names what it would delete, and Skipjack then deletes it within the limits)")
     say("environment in the container:" if job.mirror.docker_image else "environment, beside the worker's own:")
     for key, value in sorted(commands[-1].env.items()):
-        say(f"  {key}={'(secret)' if key in SECRETS else without_secrets(value)}")
+        say(f"  {key}={'***' if key in SECRETS else without_secrets(value)}")
 
 
 def _tell_conditions(places: Places, header: Header, planned: Planned, job: Job) -> None:
