@@ -148,7 +148,7 @@ def _first_sync(worker: Worker, manager: Manager) -> None:
 
 
 def _change(repository: ConfigRepository, worker: Worker, manager: Manager, daemon: RsyncDaemon) -> None:
-    tell("5. Somebody proposes another mirror on a branch; the check is the one of CI; then it is merged.")
+    tell("5. Another mirror is proposed on a branch, checked as in CI, and merged.")
     repository.git("switch", "-q", "-c", "add-samples")
     text = (
         f"title: Samples\ndescription: A new mirror, from a branch.\nupstream: {daemon.url('samples')}\n"
@@ -164,7 +164,7 @@ def _change(repository: ConfigRepository, worker: Worker, manager: Manager, daem
 
 
 def _break(repository: ConfigRepository, worker: Worker, manager: Manager) -> None:
-    tell("6. Somebody merges a broken definition. It is quarantined: its last good one and the others go on.")
+    tell("6. An invalid definition is merged. It is quarantined: its mirror keeps the last valid one.")
     broken = (repository.tree / "samples.yml").read_text().replace("interval: 2h", "intervall: 90")
     repository.commit({"samples.yml": broken}, "Sync the samples less often (or so it is meant)")
     ran = {each["name"]: each["last_success_at"] for each in manager.published()["mirrors"]}
@@ -180,7 +180,7 @@ def _break(repository: ConfigRepository, worker: Worker, manager: Manager) -> No
 
 
 def _without_manager(worker: Worker, manager: Manager, upstream: Path) -> None:
-    tell("7. The manager is stopped while a run is under way. The run does not care, and its report waits.")
+    tell("7. The manager is stopped while a run is under way. The run goes on, and its report waits.")
     (upstream / "news").write_bytes(os.urandom(SLOW_KIB * 1024 * 5))
     before = manager.published()["mirrors"]
     ran = {each["name"]: each["last_success_at"] for each in before}
@@ -190,7 +190,7 @@ def _without_manager(worker: Worker, manager: Manager, upstream: Path) -> None:
         _wait(manager, "the page shows the run", lambda page: page["samples"]["status"] == "syncing")
         manager.stop()
         quote("the manager is stopped, the run goes on")
-        quote(f"the run ended with exit code {run.wait(60)}; {worker.pending()} reports wait")
+        quote(f"the run ended with exit code {run.wait(60)}; reports that wait: {worker.pending()}")
         manager.start()
         quote("the manager is back")
         _wait(manager, "the status has arrived", lambda page: page["samples"]["last_success_at"] > ran["samples"])
@@ -243,7 +243,7 @@ def _show(site: Path) -> None:
                 tell(f"Look at the page: {address}   (Ctrl-C ends the demo)")
                 signal.pause()
             else:
-                tell(f"The page answered at {address}; nobody is at a terminal, so this is the end.")
+                tell(f"The page answered at {address}; without a terminal to wait for, the demo ends here.")
         finally:
             server.shutdown()
 
