@@ -38,6 +38,8 @@ def site(tmp_path_factory: pytest.TempPathFactory, installed: Path) -> Iterator[
         site.prepare()
         site.commit({"debian.yml": "upstream: rsync://127.0.0.1/files/hello/\n"})
         site.install()
+        box.write("/etc/skipjack/manager.yml", "listen: 127.0.0.1:8080\n")
+        box.do(SKIPJACK, "install", "--manager")
         site.wait_for("debian", "success")
         box.do("useradd", "--create-home", "ada")
         box.write("/srv/editor", EDITOR.replace("[Slice]", "[Service]"), 0o755)

@@ -34,6 +34,7 @@ AFTER = {
     "skipjack-manager publish --once": "systemctl start skipjack-publish",
     "skipjack run NAME --while-held": "skipjack release",
     "skipjack hold": "skipjack release",
+    **{each: "skipjack enable debian" for each in to_run() if each.startswith(("skipjack stop", "skipjack disable"))},
     "skipjack courier": "systemctl start skipjack-courier.timer",
     "skipjack install --containers": "skipjack install --no-containers",
     "skipjack uninstall": "skipjack install",
@@ -95,8 +96,10 @@ def give(box: Box, command: str) -> None:
 @pytest.mark.parametrize("command", [command for command in to_run() if command not in NOT_RUN])
 def test_a_command_in_a_line_of_a_page_works(whole: Site, command: str) -> None:
     whole.box.shell(BEFORE.get(command, ":"))
-    give(whole.box, command)
-    whole.box.shell(AFTER.get(command, ":"))
+    try:
+        give(whole.box, command)
+    finally:
+        whole.box.shell(AFTER.get(command, ":"))
 
 
 def test_the_tables_name_commands_of_the_pages_alone() -> None:
