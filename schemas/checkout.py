@@ -59,8 +59,8 @@ class Checkout:
     def unreadable(self, folder: Path | None = None) -> str | None:
         """Return why git must not use the repository, or the one in a folder, naming the path; None when it may.
 
-        git opens whatever has the name of one of its files. With a named pipe or a device it would wait for ever. It also
-        starts the programs that a repository's settings name.
+        git opens whatever has the name of one of its files. With a named pipe or a device it would wait for ever.
+        It also starts the programs that a repository's settings name.
         """
         folder = folder or self.repository
         try:
