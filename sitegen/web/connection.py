@@ -31,6 +31,10 @@ TURN = 8
 FIELDS = 100
 """Fields of a head or a trailer: each costs memory beside its bytes."""
 
+CHUNKS, CHUNK = 1024, 512
+"""Chunks that every body may come in, and bytes of the body for each further one. Each chunk costs as much time as some
+hundred bytes do, and whoever sends them needs no token for it."""
+
 _NEVER = math.inf
 
 
@@ -49,6 +53,7 @@ class _Guarded(HttpToolsProtocol):
         self._is_whole = True  # the last of them came to its end
         self._in_head, self._head = True, 0  # bytes of an unfinished head
         self._size = self._fields = 0  # of the fields of a head or trailer
+        self._body = self._chunks = 0  # bytes and chunks of the body
         self._is_deaf = False  # nothing more is read
         self._refusal: tuple[int, str] | None = None
         self._read_by = self._write_by = _NEVER  # until when something has to come, or to be taken
@@ -131,14 +136,21 @@ class _Guarded(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_head, self._head, self._read_by = False, 0, _NEVER
-        self._size = self._fields = 0
+        self._size = self._fields = self._body = self._chunks = 0
         if not self._is_deaf:
             super().on_headers_complete()
             self.under_way, self._is_whole = self.under_way + 1, False
             if self.gate.is_ending:
                 self.shutdown()  # its answer says that nothing more is read
 
+    def on_chunk_header(self) -> None:
+        """Called by the parser when the size of a chunk is read."""
+        self._chunks += 1
+        if self._chunks > CHUNKS + self._body // CHUNK:
+            self._refuse(413, "the body comes in too many small chunks", reasons.TOO_LARGE)
+
     def on_body(self, body: bytes) -> None:
+        self._body += len(body)
         if not self._is_deaf:
             super().on_body(body)
 
@@ -207,7 +219,8 @@ class _Guarded(HttpToolsProtocol):
     def _refuse(self, status: int, why: str, reason: str | None = None) -> None:
         """Listen to no more, and say why once all requests before have their answers.
 
-        A request whose body turned out wrong gets none: nobody would know which answer this is.
+        A request whose body turned out wrong is told so only while no answer is due before it and none to it has begun:
+        else nobody would know which answer this is.
         """
         if self._is_deaf:
             return
@@ -216,9 +229,12 @@ class _Guarded(HttpToolsProtocol):
         self._read_by = _NEVER
         if reason:
             self.gate.ended[reason] += 1
-        if not self.under_way:
+        if self._is_whole:
+            if not self.under_way:
+                self._answer_refusal()
+        elif self.under_way == 1 and self.is_at_work() and not self.cycle.response_started:
             self._answer_refusal()
-        elif not self._is_whole:
+        else:
             self._close()
 
     def _answer_refusal(self) -> None:

@@ -27,7 +27,9 @@ class Paced(asyncio.Transport):
         return self.is_closed or self._transport.is_closing()
 
     def write(self, data: Any) -> None:
-        """Send this with whatever else is written in this turn."""
+        """Send this with whatever else is written in this turn; drop what comes after the end."""
+        if self.is_closed:
+            return
         if not self._written:
             self._soon(self.flush)
         self._written.append(data)

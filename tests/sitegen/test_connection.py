@@ -19,7 +19,7 @@ from schemas.errors import SkipjackError
 from schemas.records import Limits
 from sitegen.web import server_check
 from sitegen.web.addresses import networks
-from sitegen.web.connection import guarded
+from sitegen.web.connection import CHUNKS, guarded
 from sitegen.web.gate import MOST_LINGERING, Gate
 from sitegen.web.limits import RateLimit
 from sitegen.web.server_check import TESTED, check_server
@@ -262,12 +262,47 @@ def test_small_answers_that_nobody_reads_do_not_keep_it_either(tmp_path: Path) -
 
 
 def test_a_body_in_tiny_chunks_is_the_same_body(tmp_path: Path) -> None:
-    body = json.dumps({"id": "go1", "url": "http://127.0.0.1:9/" + "x" * 1500}).encode()
+    body = json.dumps({"id": "go1", "url": "http://127.0.0.1:9/" + "x" * 900}).encode()
     head = b"POST /workers HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
     chunks = b"".join(b"1;x=y\r\n%c\r\n" % byte for byte in body)
     with answering(tmp_path) as (manager, _), connected(manager) as connection:
         connection.sendall(head + chunks + b"0\r\nX: y\r\n\r\n")
         assert b'"id":"go1"' in everything(connection)
+
+
+@pytest.mark.parametrize("path", [b"/api/v1/reports", b"/workers"], ids=["answered before", "read"])
+def test_a_body_in_very_many_tiny_chunks_holds_nobody_up(tmp_path: Path, path: bytes) -> None:
+    head = b"POST %b HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" % path
+    with answering(tmp_path) as (manager, gate), connected(manager) as connection:
+        assert cut_off(connection, lambda turn: b"1\r\na\r\n" * 1000 if turn else head)
+        assert gate.ended["header_size"] == 1
+
+
+def test_a_large_body_may_come_in_as_many_chunks_as_it_needs(tmp_path: Path) -> None:
+    body = json.dumps({"id": "go1", "url": "http://127.0.0.1:9/", "more": "x" * 900_000}).encode()
+    head = b"POST /workers HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    parts = [body[place : place + 600] for place in range(0, len(body), 600)]
+    assert len(parts) > CHUNKS
+    with answering(tmp_path) as (manager, _), connected(manager) as connection:
+        connection.sendall(head + b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n")
+        assert b'"id":"go1"' in everything(connection)
+
+
+@pytest.mark.parametrize(
+    ("rest", "status"), [(b"zz\r\n", b"400"), (b"2\r\n{}XX\r\n", b"400"), (b"0\r\n" + b"a:b\r\n" * 150, b"431")]
+)
+def test_a_body_that_is_no_http_is_refused_without_a_trace(
+    tmp_path: Path, rest: bytes, status: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    head = b"POST /workers HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with answering(tmp_path) as (manager, _), connected(manager) as connection:
+        connection.sendall(head)
+        connection.sendall(rest)
+        assert re.findall(rb"HTTP/1.1 (\d+)", everything(connection)) == [status]
+        with connected(manager) as other:
+            other.sendall(LAST)
+            assert b"200 OK" in everything(other)
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 def test_who_asks_first_is_told_to_go_on(tmp_path: Path) -> None:
