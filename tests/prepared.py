@@ -133,8 +133,13 @@ class _Forked(subprocess.Popen[Any]):
             raise RuntimeError("the nursery that tests start our commands from has died")
         return int(_PID.unpack(told)[0])
 
+    def _has_reply(self) -> bool:
+        poll = select.poll()  # select(2) takes no descriptor above 1023
+        poll.register(self._reply, select.POLLIN)
+        return bool(poll.poll(0))
+
     def _try_wait(self, flags: int) -> tuple[int, int]:
-        if flags & os.WNOHANG and not select.select([self._reply], [], [], 0)[0]:
+        if flags & os.WNOHANG and not self._has_reply():
             return 0, 0
         status = self._read()
         os.close(self._reply)

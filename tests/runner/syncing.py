@@ -20,6 +20,9 @@ PLAIN = [
 ]  # fmt: skip
 """The options of an rsync without a guard, as tunasync runs it."""
 
+UNSTOPPED = process.Stop()
+"""Nobody stops these runs; each further one would keep two descriptors open until the last test."""
+
 
 class Site:
     """A mirror in a folder, of the upstream with this address, whose files are in `upstream/below`."""
@@ -48,9 +51,7 @@ class Site:
         """Take a job through the pipeline, without any hook but these."""
         self.log.write_text("")
         provider = PROVIDERS[job.mirror.provider]
-        means = pipeline.Means(
-            provider, hooks, (), stop or process.Stop(), lambda _number: None, lambda _progress: None
-        )
+        means = pipeline.Means(provider, hooks, (), stop or UNSTOPPED, lambda _number: None, lambda _progress: None)
         return pipeline.run(job, means)
 
     def sync(self, named: int | str | None = None, **fields: Any) -> Ending:

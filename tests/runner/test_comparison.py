@@ -16,6 +16,7 @@ from runner.paths import Paths
 from runner.providers import PROVIDERS
 from schemas.errors import SkipjackError
 from schemas.records import Mirror
+from tests.runner.syncing import UNSTOPPED
 
 ACCEPT = ". If that is right, run `skipjack run m --max-delete 100%`"
 GONE = "are gone since the last accepted success"
@@ -301,7 +302,7 @@ def run(job: Job, *hooks: ModuleType, stop: process.Stop | None = None) -> Endin
     job.log_file = f"{job.directory}.log"
     Path(job.log_file).touch()
     done = lambda _much: None  # noqa: E731 - what nobody looks at
-    means = pipeline.Means(PROVIDERS["command"], hooks, (), stop or process.Stop(), done, done)
+    means = pipeline.Means(PROVIDERS["command"], hooks, (), stop or UNSTOPPED, done, done)
     return pipeline.run(job, means)
 
 

@@ -22,6 +22,7 @@ from runner.paths import Paths
 from runner.providers import PROVIDERS
 from schemas import VERSION
 from schemas.records import Mirror, Secret
+from tests.runner.syncing import UNSTOPPED
 
 
 @pytest.fixture
@@ -221,7 +222,7 @@ def run(job: Job, stop: process.Stop | None = None, provider: str = "command") -
     """Take the job through the whole pipeline with its hooks; its provider's command is `true` if nothing else."""
     job.attempt = 0
     change(job, command=job.mirror.command or "true")
-    ours, stop = hooks.of(job.mirror), stop or process.Stop()
+    ours, stop = hooks.of(job.mirror), stop or UNSTOPPED
     means = pipeline.Means(PROVIDERS[provider], ours, (), stop, lambda _attempt: None, lambda _progress: None)
     return pipeline.run(job, means)
 

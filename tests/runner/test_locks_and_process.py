@@ -13,6 +13,7 @@ import pytest
 from runner import locks, process, programs
 from runner.directory_lock import DirectoryLock
 from runner.past import identity_of
+from tests.runner.syncing import UNSTOPPED
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -143,7 +144,7 @@ def run(
     log = os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     try:
         environment = programs.inherited_environment() | (env or {})
-        return process.run(argv, environment, str(tmp_path), log, (), timeout, process.Stop())
+        return process.run(argv, environment, str(tmp_path), log, (), timeout, UNSTOPPED)
     finally:
         os.close(log)
 
@@ -162,7 +163,7 @@ def test_a_process_that_prints_line_by_line_does_not_wake_us_for_each(
     pieces: list[bytes] = []
     lines = "import os\nfor number in range(5000): os.write(1, b'%05d\\n' % number)"
     argv = [sys.executable, "-c", lines]
-    exited = process.run(argv, os.environ, str(tmp_path), -1, (), None, process.Stop(), [pieces.append])
+    exited = process.run(argv, os.environ, str(tmp_path), -1, (), None, UNSTOPPED, [pieces.append])
     assert exited == process.Exit(0)
     assert b"".join(pieces) == b"".join(b"%05d\n" % number for number in range(5000))
     assert len(pieces) <= 3, "the first lines, the others, the end"

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from runner import hooks, pipeline, process, unenforced
+from runner import hooks, pipeline, unenforced
 from runner.api import Abort, Job, Machine
 from runner.hooks import btrfs_snapshot, control_group, memory, zfs
 from runner.journal import Ending
 from runner.paths import Paths
 from runner.providers import PROVIDERS
 from schemas.records import Mirror, Repository, RunnerSettings
+from tests.runner.syncing import UNSTOPPED
 
 MIB = 1024**2
 
@@ -35,7 +36,7 @@ def change(job: Job, **fields: object) -> None:
 
 def run(job: Job, *more: ModuleType) -> Ending:
     table = (*hooks.of(job.mirror), *more)
-    means = pipeline.Means(PROVIDERS["command"], table, (), process.Stop(), lambda _number: None, lambda _much: None)
+    means = pipeline.Means(PROVIDERS["command"], table, (), UNSTOPPED, lambda _number: None, lambda _much: None)
     return pipeline.run(job, means)
 
 
