@@ -167,7 +167,7 @@ class Client:
         what = f"{self._at(path)} answered {_error(reply)}."
         if reply.status == 413:
             return TooLarge(what, _LARGER)
-        if reply.status in _OF_THE_CONTENT and not _is_of_tls(reply.status, reply.body):
+        if is_of_content(reply):
             return Rejected(what, _LATER)
         kind = NoCommands if reply.status in (404, 405) and path != _REPORTS else SkipjackError
         return kind(what, remedy(reply.status, reply.body))
@@ -253,6 +253,11 @@ def after(error: Unreachable, address: ManagerAddress) -> str:
 def _is_of_tls(status: int, body: bytes) -> bool:
     """Whether this is what a web server says to plain HTTP on a port of TLS; it says nothing of what was sent."""
     return status == 400 and (b"HTTPS" in body or b"TLS" in body)
+
+
+def is_of_content(reply: Reply) -> bool:
+    """Whether an answer is about what the request holds, so that another one may be taken."""
+    return reply.status in _OF_THE_CONTENT and not _is_of_tls(reply.status, reply.body)
 
 
 def remedy(status: int, body: bytes) -> str:

@@ -6,14 +6,15 @@ enabled again as `none` until its next run. It also forgets the next start with 
 """
 
 import json
+import time
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
-from runner import hold, journal
-from runner.client import MALFORMED, Misbehaves, after, remedy
+from runner import hold, journal, rejected
+from runner.client import MALFORMED, Misbehaves, Rejected, after, is_of_content, remedy
 from runner.journal import Journal
-from runner.output import head
+from runner.output import head, log
 from runner.places import Places
 from runner.transport import Line, Patience, TooLong, Unreachable
 from schemas import json_text
@@ -131,7 +132,15 @@ class TunasyncManager:
         told = {"name": status.mirror, "worker": self._worker, "is_master": status.is_master, "status": word}
         upstream, reason = without_secrets(status.upstream), without_secrets(reason)
         more = {"upstream": upstream, "size": tunasync_size(status.size), "error_msg": reason}
-        self._ask("POST", self._job(status.mirror), told | _NEVER | more)
+        try:
+            self._ask("POST", self._job(status.mirror), told | _NEVER | more)
+        except Rejected as error:
+            if not (upstream or reason):
+                raise
+            self._ask("POST", self._job(status.mirror), told | _NEVER | more | {"upstream": "", "error_msg": ""})
+            what = f"the status of {status.mirror}, which was sent without its upstream and its reason"
+            if rejected.add(self._places, what, error.what, time.time()):
+                log(f"error: the manager rejects {what}: {error.what}", about="courier")
         shown[status.mirror] = word
 
     def _tell_schedules(self, book: Journal) -> None:
@@ -158,7 +167,8 @@ class TunasyncManager:
         if reply.status != 200:
             said = head(" ".join(reply.body[:4000].decode("utf-8", "replace").split()), 300)
             todo = _LATER if reply.status in (401, 403) else remedy(reply.status, reply.body)  # it has no tokens
-            raise SkipjackError(f"{where} answered {reply.status}: {said}.", todo)
+            kind = Rejected if is_of_content(reply) else SkipjackError
+            raise kind(f"{where} answered {reply.status}: {said}.", todo)
         try:
             return json_text.parse(reply.body, values)
         except MALFORMED as error:

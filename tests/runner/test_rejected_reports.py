@@ -18,6 +18,7 @@ from runner.journal import Ending, Journal, Subject
 from runner.places import Places
 from runner.rejected import SHOWN_FOR, remembered
 from runner.report_forms import LEFT_OUT
+from runner.tunasync_manager import TunasyncManager
 from schemas.errors import SkipjackError
 from schemas.records import ManagerAddress, Repository, RunnerSettings, Secret
 
@@ -302,3 +303,39 @@ def test_no_result_of_a_command_is_given_up_while_everything_is_rejected(setting
         results_told(settings, lie, lambda _results: True)
     with journal.opened(Places(settings.state_dir).journal) as book:
         assert len(Inbox(book).results()) == 10
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_a_manager_of_tunasync_that_rejects_a_reason_is_told_the_status_without_it(
+    settings: RunnerSettings, lie: Lie, capsys: pytest.CaptureFixture[str], status: int
+) -> None:
+    with_runs(settings, 2, bad=(1,))
+    told: list[dict[str, Any]] = []
+
+    def says(asked: dict[str, Any], _count: int) -> Answer:
+        if BAD in json.dumps(asked):
+            return status, b"no such word"
+        told.append(asked)
+        return 200, b"{}" if asked else b"[]"
+
+    address = ManagerAddress(lie(says).url, protocol="tunasync")
+    with closing(TunasyncManager(address, settings)) as manager:
+        manager.deliver()
+
+    assert waiting(settings) == 0
+    failed = [(each["error_msg"], each["upstream"]) for each in told if each.get("status") == "failed"]
+    assert failed == [("", ""), ("reason 2", "rsync://up.example/x/")]
+    assert "rejects the status of debian, which was sent without its upstream and its reason" in capsys.readouterr().err
+
+
+def test_a_manager_of_tunasync_that_rejects_every_status_is_told_again_later(
+    settings: RunnerSettings, lie: Lie
+) -> None:
+    with_runs(settings, 2)
+    address = ManagerAddress(
+        lie(lambda asked, _count: (422, b"no") if "status" in asked else (200, b"{}" if asked else b"[]")).url,
+        protocol="tunasync",
+    )
+    with closing(TunasyncManager(address, settings)) as manager, pytest.raises(Rejected):
+        manager.deliver()
+    assert waiting(settings) > 0
