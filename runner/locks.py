@@ -21,7 +21,6 @@ _OUT_OF_REACH = 700
 
 def try_lock(path: str, *, wait: float = 0.0) -> int | None:
     """Take the lock at `path` and return its descriptor, or None when it is still held after `wait` seconds."""
-    os.makedirs(os.path.dirname(path), exist_ok=True)
     return _take(path, os.O_RDWR, wait)
 
 
@@ -62,10 +61,13 @@ def _opened(path: str, flags: int) -> tuple[int, bool]:
         except FileNotFoundError:
             if flags & os.O_DIRECTORY:
                 raise
+            os.makedirs(os.path.dirname(path), exist_ok=True)
         except IsADirectoryError:
             _move_away(path)
         try:
             return os.open(path, flags | os.O_CLOEXEC | os.O_CREAT | os.O_EXCL, 0o640), True
+        except FileNotFoundError:  # the folder was removed meanwhile
+            continue
         except FileExistsError:
             if os.path.islink(path) and not os.path.exists(path):  # it would be found missing and there without end
                 os.unlink(path)

@@ -117,6 +117,23 @@ def test_a_link_to_nothing_in_the_place_of_a_lock_is_removed(lock: str) -> None:
     os.close(descriptor)
 
 
+def test_a_folder_of_locks_that_is_removed_meanwhile_is_made_again(lock: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Path(lock).parent
+    folder.parent.mkdir()
+    make, made = os.makedirs, []
+
+    def makedirs(path: str, **named: bool) -> None:
+        make(path, **named)
+        made.append(path)
+        if len(made) == 1:
+            folder.rmdir()
+
+    monkeypatch.setattr(os, "makedirs", makedirs)
+    descriptor = locks.try_lock(lock)
+    assert descriptor is not None and made == [str(folder)] * 2
+    os.close(descriptor)
+
+
 def test_a_holder_is_found_although_all_locks_were_moved(
     lock: str, holder: subprocess.Popen[str], tmp_path: Path
 ) -> None:
