@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from runner import locks
-from runner.directory_lock import PATIENCE, DirectoryLock, in_use
+from runner.directory_lock import PATIENCE, DirectoryLock, InUse, in_use
 from runner.places import Places
 from schemas.errors import SkipjackError
 
@@ -54,7 +54,7 @@ class Locks(NamedTuple):
 def taken(places: Places, name: str, directory: str, slots: int) -> Iterator[Locks | None]:
     """Hold all that a run needs, or nothing: yields None when no slot is free, raises when the mirror is taken.
 
-    A directory that is missing is yet to be locked. InUse when another run works in it.
+    A directory that is missing is yet to be locked. InUse when another run works in it, or what an earlier one left.
     """
     supervisor_path, mirror_path = places.lock("supervisor", name), places.lock("mirror", name)
     with contextlib.ExitStack() as stack:
@@ -63,7 +63,7 @@ def taken(places: Places, name: str, directory: str, slots: int) -> Iterator[Loc
             raise SkipjackError(f"{name} is being synced already.", "Wait for its end, or look into its log.")
         mirror = _inherited(stack, locks.try_lock(mirror_path, wait=PATIENCE))
         if mirror is None:
-            raise _orphaned(name)
+            raise _orphaned(name, mirror_path)
         slot = Slot(places, slots)
         stack.callback(slot.give_up)
         if not slot.take():
@@ -79,9 +79,12 @@ def taken(places: Places, name: str, directory: str, slots: int) -> Iterator[Loc
         yield Locks(supervisor, mirror, slot, lock)
 
 
-def _orphaned(name: str) -> SkipjackError:
-    what = f"Processes of an earlier run of {name} are still at work on its directory."
-    return SkipjackError(what, "The next `skipjack tick` ends them.")
+def _orphaned(name: str, path: str) -> InUse:
+    """What to raise for processes that outlived a run: a launched one is refused, so that it keeps no slot."""
+    from schemas.lock_holders import described
+
+    what = f"processes of an earlier run of {name} are still at work on its directory: {described(path)}"
+    return InUse(f"{what}; the next `skipjack tick` ends them unless they are another user's, so end those yourself")
 
 
 def _own(stack: contextlib.ExitStack, descriptor: int | None) -> int | None:

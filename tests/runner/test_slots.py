@@ -1,5 +1,6 @@
 """The slots of a worker: who has one, and what happens when their number changes or a process outlives its run."""
 
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -7,13 +8,16 @@ from types import SimpleNamespace
 
 import pytest
 
-from runner import journal, launch, plan, run_locks
+from runner import journal, launch, plan, process, run, run_locks
 from runner.between_attempts import Rest
 from runner.journal import Ending, Journal, Subject
+from runner.paths import Paths
 from runner.places import Places
-from runner.plan import Header
+from runner.plan import Header, Planned
 from runner.run_locks import Slot
-from schemas.states import FAILED, SUCCESS, SYNCING
+from schemas.errors import SkipjackError
+from schemas.mirror_record import Mirror
+from schemas.states import FAILED, REFUSED, SUCCESS, SYNCING
 
 
 @pytest.fixture
@@ -106,3 +110,33 @@ def test_without_a_plan_that_can_be_read_the_number_stays(places: Places) -> Non
     made = header(places, 1)
     with journal.opened(places.journal) as book:
         assert rest(places, book, made, 1, [lambda: Path(places.plan).write_text("nonsense")]) == [True, [], 1]
+
+
+def test_a_launched_run_is_refused_while_processes_of_an_earlier_one_are_at_work(
+    places: Places, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long as they are another user's nobody here can end them: the run must not keep a slot until then."""
+    monkeypatch.chdir(tmp_path)  # what a run changes of its process, the tests' own here
+    monkeypatch.setattr(os, "umask", lambda _mask: 0)
+    monkeypatch.setattr(process, "adopt_orphans", lambda: None)
+    monkeypatch.setattr(process.Stop, "listen", lambda _stop: None)
+    mirror = Mirror("a", "w1", "command", "https://x.example/", command="/bin/true")
+    planned = Planned(mirror, Paths(f"{tmp_path}/a", str(tmp_path), f"{tmp_path}/log"), "a" * 40)
+    plan.write(places.plan, header(places, 1), [planned])
+    with run_locks.taken(places, "a", f"{tmp_path}/a", 1) as held:
+        assert held is not None
+        child = subprocess.Popen(["sleep", "1000"], pass_fds=held.inherited)
+    with journal.opened(places.journal) as book:
+        number = book.launch([Subject.of(planned)], [], 1000.0)["a"]
+
+    with child:
+        assert run.run(places, "a", number, run.Allowed()) == 1
+        with pytest.raises(SkipjackError, match=r"a cannot be synced now: processes of an earlier run of a are still"):
+            run.run(places, "a", None, run.Allowed())
+        child.kill()
+
+    with journal.opened(places.journal) as book:
+        ended, busy = book.run(number), book.busy_slots()
+    assert ended is not None and (ended.status, busy) == (REFUSED, 0)
+    assert f"on its directory: process {child.pid} (sleep), which began" in ended.reason
+    assert "the next `skipjack tick` ends them unless they are another user's" in capsys.readouterr().err
