@@ -15,6 +15,8 @@ def remedy(path: str, home: str, subject: str = "This worker") -> str:
     `home` is the state folder of the `subject`, or the file itself: whose it is decides who may do what. A folder that
     cannot be seen counts as the owner's of the innermost one that can. Root may use everything.
     """
+    import shlex  # seldom needed, and the lean programs import this module
+
     mine, owner = os.geteuid(), _owner(home)
     if owner is None or mine == 0:
         return ""
@@ -23,9 +25,10 @@ def remedy(path: str, home: str, subject: str = "This worker") -> str:
     place = _innermost(path)
     other = os.stat(place).st_uid
     if other != mine:
-        return f"It belongs to the user {_name(other)}: `sudo chown {mine} {place}` gives it to this user."
-    if not os.access(place, os.R_OK | os.W_OK):
-        return f"Its mode denies it to its owner: `chmod u+rwX {place}` allows it."
+        words = shlex.join(["sudo", "chown", "-R", _name(mine).removeprefix("#"), place])
+        return f"It belongs to the user {_name(other)}: `{words}` gives it to this user."
+    if not os.access(place, os.R_OK | os.W_OK | (os.X_OK if os.path.isdir(place) else 0)):
+        return f"Its mode denies it to its owner: `chmod u+rwX {shlex.quote(place)}` allows it."
     return ""
 
 

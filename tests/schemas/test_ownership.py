@@ -96,7 +96,7 @@ def test_a_folder_of_root_or_of_a_user_without_a_name_is_told_as_sudo_takes_it(h
 def test_the_owner_of_the_folder_is_told_whose_the_file_in_it_is(home: Path) -> None:
     os.chown(home, NAMELESS, NAMELESS)
     path = home / "plan.db"
-    words = f"It belongs to the user nobody: `sudo chown {NAMELESS} {path}` gives it to this user."
+    words = f"It belongs to the user nobody: `sudo chown -R {NAMELESS} {path}` gives it to this user."
     assert ownership.remedy(str(path), str(home)) == words
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "access", lambda *_arguments, **_named: False)
