@@ -144,7 +144,7 @@ def _worker(worker: WorkerView) -> dict[str, Any]:
     return {
         "name": worker.name,
         "description": worker.definition.description,
-        "last_seen_at": state.last_seen if state else None,
+        "last_seen_at": (state.last_seen or None) if state else None,
         "silent_at": worker.silent_at,
         "silent": worker.silent,
         "revision": state.revision if state else None,

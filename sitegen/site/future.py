@@ -45,11 +45,12 @@ def without(run: Run, now: float) -> Run:
 
 
 def heard(state: WorkerState, now: float) -> WorkerState:
-    """A worker that was not heard of in the future: when it says that it sent its last word counts instead."""
+    """A worker that was not heard of in the future: when it says that it sent its last word counts instead, or when it
+    was first heard of; 0 when neither is known."""
     if state.last_seen <= now + SLACK:
         return state
-    seen = next((at for at in (state.sent_at, state.first_seen) if at <= now + SLACK), 0.0)
-    return state._replace(last_seen=seen)
+    sent, first = (at if at <= now + SLACK else 0.0 for at in (state.sent_at, state.first_seen))
+    return state._replace(first_seen=first, last_seen=sent or first, sent_at=sent or first)
 
 
 def _times(status: MirrorStatus) -> Iterator[float | None]:

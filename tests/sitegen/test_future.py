@@ -87,6 +87,13 @@ def test_a_worker_that_was_heard_of_in_the_future_is_not_online_for_years(state:
     (view,) = [each for each in found.workers if each.name == "w1"]
     assert view.state is not None
     assert (view.state.last_seen, view.silent, found.mirrors[0].cause) == (seen, True, "silence")
+    pages = Pages()
+    pages.mirrors(found, found.mirrors, {"debian": ()})
+    files = pages.overviews(found)
+    (plain,) = [each for each in json.loads(files["status.json"])["workers"] if each["name"] == "w1"]
+    assert (plain["last_seen_at"], plain["clock_skew"]) == (seen or None, 0.0)
+    text = files["workers.html"].decode()
+    assert ('<dd><span class="none">not known</span></dd>' in text, "clock of" in text) == (seen == 0.0, False)
 
 
 def test_a_job_of_tunasync_whose_times_are_ahead_is_set_right_by_what_is_posted_next(tmp_path: Path) -> None:
