@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from .own_commands import PARSERS, filled, in_full, in_lines, names_a_command, parses, words_of
-from .pages import PAGES, ROOT, RUN_IN, SPOKEN_OF, Block, blocks, commands, inline
+from .pages import PAGES, ROOT, RUN_IN, SPOKEN_OF, Block, blocks, commands, inline, read
 
 
 def own_commands() -> Iterator[tuple[str, list[str]]]:
@@ -60,12 +60,29 @@ def test_nothing_is_said_to_be_spoken_of_that_no_page_names() -> None:
     assert {code for page in PAGES for code in inline(page)} >= SPOKEN_OF.keys()
 
 
+TEXTS = {
+    ".py",
+    ".json",
+    ".html",
+    ".js",
+    ".service",
+    ".timer",
+    ".path",
+    ".socket",
+    ".slice",
+    ".conf",
+    ".rules",
+    ".sysusers",
+}
+"""How files end of which people read something."""
+
+
 def told() -> Iterator[tuple[str, str]]:
     """Every command of ours that a message, a page of the site or a schema names as code, with its file; a value stands
     as 1."""
     for room in ("runner", "sitegen", "schemas"):
         for path in sorted((ROOT / room).rglob("*")):
-            for text in _texts(path) if path.suffix in (".py", ".json", ".html", ".js") else ():
+            for text in _texts(path) if path.suffix in TEXTS else ():
                 for code in re.findall(r"(?:`|<code>)([^`|<>]+)(?:`|</code>)", text):
                     if full := in_full(code):
                         yield str(path.relative_to(ROOT)), full
@@ -87,11 +104,29 @@ def _texts(path: Path) -> Iterator[str]:
 
 def test_the_programs_take_every_command_that_a_message_names() -> None:
     found = list(told())
-    assert len(found) > 50 and {".py", ".json", ".html"} <= {Path(file).suffix for file, _code in found}
+    assert len(found) > 50 and {".py", ".json", ".html", ".rules"} <= {Path(file).suffix for file, _code in found}
     for module, code in found:
         words = shlex.split(code)
         why = parses(words[0], filled(words))
         assert not why or names_a_command(words[0], filled(words)), f"{module}: `{code}`: {why}"
+
+
+def quoted() -> Iterator[tuple[str, str]]:
+    """What pages quote of the programs' messages: in tables of them, and between two backticks."""
+    for page in PAGES:
+        for row in re.findall(r"^\| (`.*?) \|", read(page).partition("| The log or the status says |")[2], re.M):
+            yield from ((page, code) for code in re.findall(r"`([^`]+)`", row) if code[0].isalpha())
+        yield from ((page, code) for code in re.findall(r"(?<!`)``([^`].*?)``(?!`)", read(page)))
+
+
+def test_messages_that_pages_quote_are_those_of_the_programs() -> None:
+    """A name, a number or the three dots of a page stand for what a message fills in."""
+    sources = "\n".join(text for path in sorted((ROOT / "runner").rglob("*.py")) for text in _texts(path))
+    found = list(quoted())
+    assert len(found) > 6 and ("docs/configuration.md", "it exceeded its `memory_limit` of …") in found
+    for page, code in found:
+        fixed = [part for part in re.split(r"podman|docker|skipjack-NAME|…|\(\d+\)", code) if part.strip()]
+        assert re.search(".*".join(map(re.escape, fixed)), sources), f"{page}: no message says `{code}`"
 
 
 def test_every_target_of_make_is_one() -> None:
