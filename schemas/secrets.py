@@ -46,9 +46,17 @@ def _first_line(path: str) -> str:
 
 
 def _own_credential(name: str) -> str:
-    """A command that root types has no unit: it reads the file that systemd reads for the units."""
-    path = f"{SOURCE}/{name}"
-    return path if _folder() is None and os.access(path, os.R_OK) else _credential(name)
+    """A command that a person types has no unit: it reads the file that systemd reads for the units."""
+    if _folder() is None:
+        for path in (f"{SOURCE}/{name}", os.path.join(config_home(), "skipjack/credentials", name)):
+            if os.access(path, os.R_OK):
+                return path
+    return _credential(name)
+
+
+def config_home() -> str:
+    """The folder of this user's own settings."""
+    return os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
 
 
 def _credential(name: str) -> str:

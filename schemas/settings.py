@@ -12,6 +12,7 @@ from schemas.problems import Problem, Refused, shown
 from schemas.reading import read_regular
 from schemas.records import DEFAULT, ManagerSettings, Policy, RunnerSettings
 from schemas.rsync_options import canonical, takes_value
+from schemas.secrets import config_home
 from schemas.sources import MAX_BYTES
 from schemas.validation import examine
 from schemas.yaml_file import Document, parse
@@ -24,7 +25,7 @@ def own_settings(system: Path) -> Path | None:
     """A user's own file beside the one of the system, as `install --user` reads it; None where there is none."""
     if os.geteuid() == 0:
         return None
-    own = Path(os.environ.get("XDG_CONFIG_HOME") or Path("~/.config").expanduser(), "skipjack", system.name)
+    own = Path(config_home(), "skipjack", system.name)
     return own if own.exists() else None
 
 

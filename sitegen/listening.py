@@ -6,6 +6,9 @@ import socket
 from schemas.errors import SkipjackError
 from sitegen import supervised
 
+_UNUSABLE = (OSError, OverflowError, UnicodeError)
+"""What becomes of an address that cannot be had, a port out of range, and a name that is none."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -20,7 +23,7 @@ def listen(address: str) -> socket.socket:
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(place)
-    except (OSError, OverflowError) as error:
+    except _UNUSABLE as error:
         raise SkipjackError(
             f"The manager cannot listen on {address}: {error}.", "Check `listen` in the settings, and what runs there."
         ) from error
@@ -40,7 +43,7 @@ def _compare(given: socket.socket, address: str) -> None:
     """Warn when the service manager's socket is elsewhere than the settings say: they changed after an installation."""
     try:
         wanted = {found[4][:2] for found in _resolved(address)}
-    except (OSError, OverflowError):
+    except _UNUSABLE:
         wanted = set()
     if given.getsockname()[:2] not in wanted:
         _log.warning(

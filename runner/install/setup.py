@@ -11,7 +11,7 @@ from typing import NamedTuple
 from runner.install.adoption import is_for_giving
 from schemas.errors import SkipjackError
 from schemas.records import ManagerSettings, Policy, RunnerSettings, Secret
-from schemas.secrets import SOURCE, named
+from schemas.secrets import SOURCE, config_home, named
 
 PACKAGES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 """The folder of our packages."""
@@ -63,12 +63,12 @@ class Setup(NamedTuple):
     @property
     def units(self) -> str:
         """The folder of the units."""
-        return os.path.join(_config_home(), "systemd/user") if self.own else "/etc/systemd/system"
+        return os.path.join(config_home(), "systemd/user") if self.own else "/etc/systemd/system"
 
     @property
     def credentials(self) -> str:
         """The folder with the secrets that units are given."""
-        return os.path.join(_config_home(), "skipjack/credentials") if self.own else SOURCE
+        return os.path.join(config_home(), "skipjack/credentials") if self.own else SOURCE
 
     @property
     def token(self) -> str:
@@ -169,7 +169,7 @@ def _numeric(listen: str) -> str:
 def default_settings(kind: str, *, own: bool) -> str:
     """Where the settings are when nobody says so."""
     name = "manager.yml" if kind == MANAGER else "runner.yml"
-    return os.path.join(_config_home() if own else "/etc", "skipjack", name)
+    return os.path.join(config_home() if own else "/etc", "skipjack", name)
 
 
 def program(name: str) -> str:
@@ -181,7 +181,3 @@ def program(name: str) -> str:
             "Install Skipjack with pip into a virtual environment, such as /opt/skipjack, and run its `skipjack`.",
         )
     return path
-
-
-def _config_home() -> str:
-    return os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")

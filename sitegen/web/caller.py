@@ -13,6 +13,8 @@ from collections.abc import Collection, Mapping
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
+from schemas.reading import require_regular
+
 TIMEOUT = 3.0
 """Seconds to connect, and for the whole answer; `tunasynctl` itself waits for 5."""
 
@@ -59,11 +61,17 @@ def _connection(place: SplitResult, ca_cert: str | None) -> http.client.HTTPConn
     host = place.hostname or ""
     if place.scheme != "https":
         return http.client.HTTPConnection(host, place.port, timeout=TIMEOUT)
+    return http.client.HTTPSConnection(host, place.port, timeout=TIMEOUT, context=trusted(ca_cert))
+
+
+def trusted(ca_cert: str | None) -> ssl.SSLContext:
+    """Whose certificates are believed; NotReached when the file of the authority cannot be used."""
     try:
-        trusted = ssl.create_default_context(cafile=ca_cert)
+        if ca_cert is not None:
+            require_regular(ca_cert)
+        return ssl.create_default_context(cafile=ca_cert)
     except OSError as error:
         raise NotReached(f"`tunasync.ca_cert` {ca_cert} cannot be used: {error.strerror or error}") from error
-    return http.client.HTTPSConnection(host, place.port, timeout=TIMEOUT, context=trusted)
 
 
 def _open(connection: http.client.HTTPConnection) -> None:

@@ -1,5 +1,6 @@
 """Tunasync's `POST /cmd`: for our own workers a command like any other, for those of tunasync a call to their URL."""
 
+import logging
 from collections.abc import Callable
 
 from starlette.requests import Request
@@ -24,6 +25,8 @@ from sitegen.web.endpoint import Endpoint
 from sitegen.web.patience import in_thread
 from sitegen.web.tunasync_writes import by
 
+_log = logging.getLogger(__name__)
+
 VERBS = frozenset({
     commands.START, commands.STOP, commands.DISABLE, commands.RESTART, commands.RELOAD, commands.PING,
 })  # fmt: skip
@@ -47,6 +50,7 @@ class TunasyncControl:
         self._commands = own
         self._urls = frozenset(url.rstrip("/") for url in settings.call)
         self._ca_cert = settings.ca_cert
+        _tell_of_authority(settings.ca_cert)
 
     def endpoints(self) -> list[Endpoint]:
         """The row of this part of the API."""
@@ -145,3 +149,11 @@ class TunasyncControl:
     def _correct(self, worker: str, mirror: str, verb: str, change: Callable[[Job], Job]) -> None:
         """Change a job that still has our mark."""
         tunasync_store.replace(self._store, worker, mirror, _MARKED[verb], change)
+
+
+def _tell_of_authority(ca_cert: str | None) -> None:
+    """Log at start what would otherwise be found out with the first command."""
+    try:
+        caller.trusted(ca_cert)
+    except caller.NotReached as error:
+        _log.error("%s; workers of tunasync with HTTPS get no commands until then", error)

@@ -323,10 +323,15 @@ def test_outside_of_units_a_credential_is_read_where_systemd_reads_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "token").write_text("s3cret\n")
-    (tmp_path / "unit").mkdir()
+    own = tmp_path / "config" / "skipjack" / "credentials"
+    for folder in (own, tmp_path / "unit"):
+        folder.mkdir(parents=True)
+    (own / "word").write_text("sesame\n")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setattr(secrets, "SOURCE", str(tmp_path))
     monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
     assert read_secret(Secret(credential="token")) == "s3cret"
+    assert read_secret(Secret(credential="word")) == "sesame"
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "unit"))
     with pytest.raises(SkipjackError, match="is not there"):
         read_secret(Secret(credential="token"))

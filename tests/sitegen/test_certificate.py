@@ -137,8 +137,12 @@ def test_a_worker_with_an_authority_of_its_own_is_called(first: dict[str, str], 
             url = f"https://127.0.0.1:{server.server_port}/"
             with pytest.raises(caller.NotReached, match="certificate verify failed"):
                 caller.post(url, {})
-            with pytest.raises(caller.NotReached, match=r"tunasync\.ca_cert"):
-                caller.post(url, {}, ca_cert=str(tmp_path / "nothing"))
+            os.mkfifo(tmp_path / "pipe")
+            for name, why in (("nothing", "No such file"), ("pipe", "it is a named pipe")):
+                with pytest.raises(
+                    caller.NotReached, match=rf"`tunasync\.ca_cert` {tmp_path / name} cannot be used: {why}"
+                ):
+                    caller.post(url, {}, ca_cert=str(tmp_path / name))
             caller.post(url, {"cmd": "ping"}, ca_cert=first["certificate"])
         finally:
             server.shutdown()

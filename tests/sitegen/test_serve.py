@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import os
+import re
 import signal
 import socket
 import sqlite3
@@ -14,7 +15,9 @@ from pathlib import Path
 import pytest
 import requests
 
-from sitegen import listening, supervised
+from schemas.errors import SkipjackError
+from schemas.settings import load_manager
+from sitegen import listening, serve, supervised
 from tests.sitegen.kit import NOW, PATIENCE, Manager, envelope_of, free_port, message, report_of, status_of, wait_for
 
 
@@ -286,3 +289,20 @@ def test_a_socket_of_the_service_manager_is_compared_with_the_settings(
             pass
     warning = f"systemd's socket listens on {place}, and `listen` in the settings is 127.0.0.1:1: run `skipjack install"
     assert warning in caplog.text
+
+
+@pytest.mark.parametrize("address", [f"{'a' * 80}.example:80", "nosuch.invalid:80", ".:80"])
+def test_a_name_that_cannot_be_listened_on_is_told(address: str) -> None:
+    with pytest.raises(SkipjackError, match=f"The manager cannot listen on {re.escape(address)}: "):
+        listening.listen(address)
+
+
+@pytest.mark.parametrize("name", ["gone", "pipe"])
+def test_an_authority_that_cannot_be_used_is_logged_at_start(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    manager = Manager(tmp_path, tunasync={"ca_cert": str(tmp_path / name)})
+    with serve.prepared(load_manager(manager.settings_file)):
+        pass
+    assert f"`tunasync.ca_cert` {tmp_path / name} cannot be used: " in caplog.text
