@@ -92,6 +92,10 @@ _BEGINNINGS = (
 _OWN_FORM = re.compile(_EXACT)
 _ANYWHERE = re.compile(_WORDS)
 
+_LABELLED = re.compile(rb"\W{0,2}(?:ERROR|Error)\b")
+_NEAR = 3
+"""Lines after a program's own error in which a wrapper may add what it makes of it."""
+
 _TRACEBACK = re.compile(rb"Traceback \(most recent call last\):$")
 _PANIC = re.compile(rb"thread '[^']*' panicked at \S+:$")
 
@@ -101,15 +105,22 @@ class Reader:
 
     def __init__(self) -> None:
         self._in_traceback = self._after_panic = False
+        self._since_cause = _NEAR
 
     def judge(self, line: bytes) -> tuple[int, bytes]:
         """Return how clearly the next line names the error, and the line as people see it."""
         text = _visible(line)
         if self._in_traceback and (line[:1].isspace() or text.startswith(b"skipjack: ")):
             return NONE, text
-        rank = _rank(text)
+        words = _unstamped(text)
+        rank = _rank(words)
         if self._after_panic or (self._in_traceback and rank != CONSEQUENCE):
             rank = max(rank, CAUSE if self._after_panic or b": " in text else LIKELY)
+        self._since_cause += 1
+        if rank == CAUSE and not _LABELLED.match(words):
+            self._since_cause = 0
+        elif rank == CAUSE and self._since_cause <= _NEAR:
+            rank = LIKELY
         self._in_traceback = _TRACEBACK.search(text) is not None
         self._after_panic = _PANIC.search(text) is not None
         return rank, text
@@ -123,11 +134,14 @@ def _visible(line: bytes) -> bytes:
     return text[text.rfind(b"\r") + 1 :].strip() if b"\r" in text else text
 
 
+def _unstamped(text: bytes) -> bytes:
+    stamp = _STAMP.match(text)
+    return text[stamp.end() :] if stamp else text
+
+
 def _rank(text: bytes) -> int:
     if len(text) < _SHORTEST:
         return NONE
-    if stamp := _STAMP.match(text):
-        text = text[stamp.end() :]
     for pattern, rank in _BEGINNINGS:
         if pattern.match(text, 0, _JUDGED):
             return rank

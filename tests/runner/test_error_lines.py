@@ -197,6 +197,20 @@ Errors during downloading metadata for repository 'baseos':
 > Error: Failed to download metadata for repo 'baseos': Cannot download repomd.xml: All mirrors were tried
 """,
     "gpg": 'gpg: Signature made Wed\n> gpg: BAD signature from "Debian" [unknown]\nscript failed\n',
+    "a wrapper's own words": """
+> curl: (6) Could not resolve host: up.example.org
+cleaning up
+2026-01-01 10:00:00 ERROR: cannot download the index
+""",
+    "an error long after one that a script got over": """
+curl: (28) Operation timed out after 60000 milliseconds
+trying the next one
+fetched a
+fetched b
+fetched c
+> ERROR: the index has a wrong signature
+""",
+    "two errors of a wrapper": "ERROR: no index\n> ERROR: no mirror has it\n",
     "tar": """
 > tar: /none.tar: Cannot open: No such file or directory
 tar: Error is not recoverable: exiting now
