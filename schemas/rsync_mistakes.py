@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from schemas import rsync_filters, rsync_options
 from schemas.problems import shown
 from schemas.rsync_options import Option
+from schemas.upstreams import daemon_host
 
 Said = Iterator[tuple[str, str]]
 """What is wrong with a list, to be read after its key, and what to do."""
@@ -28,6 +29,7 @@ _QUOTED = re.compile(r"(['\"]).*\1", re.DOTALL)
 BUILT_IN = ("--delete-after", "--delay-updates")
 """Those of the providers' own options that others are not taken together with."""
 
+_DAEMON = "rsync://rsync.example.org/all/"
 _WHEN = {"--delete-before": 0, "--delete-during": 1, "--delete-delay": 1, "--delete-after": 2}
 _DELAYED = ("--delay-updates", "--no-delay-updates")
 _PAIRS = (
@@ -97,6 +99,10 @@ def together(names: Sequence[str], keys: Mapping[str, Any]) -> Iterator[tuple[st
     built_in = () if keys.get("rsync_override") else BUILT_IN
     placed = [_Placed(option, "") for option in rsync_options.read(built_in).options]
     placed += [_Placed(option, name) for name in names for option in rsync_options.read(keys[name]).options]
+    for each in placed:
+        if each.option.name == "--contimeout" and daemon_host(keys.get("upstream", _DAEMON)) is None:
+            what = f"`{each.key}` has `--contimeout`, which rsync takes only for an upstream that is a daemon."
+            yield each.key, what, "Remove it; ssh has `ConnectTimeout` in its own configuration."
     timed = [each for each in placed if each.option.name in _WHEN]
     for each in timed:
         if _WHEN[each.option.name] != _WHEN[timed[0].option.name]:

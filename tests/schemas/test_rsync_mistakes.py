@@ -102,6 +102,13 @@ def test_own_options_in_place_of_the_built_in_ones(
     assert all(f"together with `{override[1]}` in `rsync_override`. Remove one of them" in line for line in found)
 
 
+def test_a_time_out_for_a_daemons_connection_needs_a_daemon(tmp_path: Path) -> None:
+    assert not takes(["--contimeout=5"], tmp_path)
+    (problem,) = problems(["--contimeout=5"], more="upstream: mirror@h.example.org:/srv/x/\n")
+    assert problem.startswith("`rsync_options` has `--contimeout`, which rsync takes only for an upstream that is a d")
+    assert problems(["--contimeout=5"], more="upstream: h.example.org::x/\n") == []
+
+
 def test_the_built_in_options_are_those_of_the_provider() -> None:
     assert set(rsync_mistakes.BUILT_IN) <= set(rsync.BUILT_IN)
     assert problems([]) == []
