@@ -4,8 +4,11 @@ No run and no report depends on it, so a program that cannot have it says so and
 """
 
 import os
+import pwd
 
 from schemas.errors import SkipjackError
+
+_AT_BOOT = "A reboot empties /run: let root make the folder at boot, as the lines of `skipjack install --cron` do."
 
 
 def make(path: str) -> SkipjackError | None:
@@ -14,11 +17,18 @@ def make(path: str) -> SkipjackError | None:
         os.makedirs(path, mode=0o755, exist_ok=True)
     except OSError as error:
         return _missing(path, error.strerror or str(error))
-    return None if os.access(path, os.W_OK | os.X_OK) else _missing(path, "it belongs to another user")
+    if os.access(path, os.W_OK | os.X_OK):
+        return None
+    todo = f"Give it to the worker's user as root: `chown -R {_own_name()}: {path}`."
+    return _missing(path, "it belongs to another user", todo)
 
 
-def _missing(path: str, why: str) -> SkipjackError:
-    return SkipjackError(
-        f"The run folder {path} cannot be used: {why}. Live progress is not shown.",
-        "A reboot empties /run: let root make the folder at boot, as the lines of `skipjack install --cron` do.",
-    )
+def _own_name() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
+
+
+def _missing(path: str, why: str, todo: str = _AT_BOOT) -> SkipjackError:
+    return SkipjackError(f"The run folder {path} cannot be used: {why}. Live progress is not shown.", todo)
