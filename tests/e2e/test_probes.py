@@ -247,7 +247,9 @@ def test_a_sync_that_brings_nothing_is_ours_to_mend_even_while_nobody_answers(
 
     page = shown(manager, reporter, "stale", "lag")
     assert (page["status"], page["lag"], page["copies"][0]["probe"]["even_at"]) == ("success", 2 * DAY, now - 2 * DAY)
-    words = "We are behind the upstream by 2d.</b> Our last run succeeded, but did not bring what the upstream has."
+    words = (
+        "This mirror is behind its upstream by 2d.</b> The last run succeeded, but did not bring what the upstream has."
+    )
     assert words in (manager.site / "mirrors/m.html").read_text()
     figures = requests.get(f"{manager.url}/metrics", timeout=300).text
     assert f'skipjack_mirror_lag_seconds{{mirror="m",worker="w1"}} {2 * DAY}.0\n' in figures

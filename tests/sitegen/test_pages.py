@@ -278,23 +278,24 @@ STANDS = PROBE._replace(upstream_at=NOW - 8 * DAY, own_at=NOW - 8 * DAY)
         (
             {"probe": STANDS},
             "stale upstream stands still",
-            "stale success The upstream stands still. It last changed 2027-01-07 08:00 , and we have what it has."
-            " This is not ours to mend.",
+            "stale success The upstream stands still. It last changed 2027-01-07 08:00 , and this mirror has what it"
+            " has. The upstream is the cause.",
         ),
         (
             {"probe": LAGS, "status": "failed"},
             "stale behind upstream",
-            "stale failed We are behind the upstream by 1d 2h. Our last run did not succeed. This is ours to mend.",
+            "stale failed This mirror is behind its upstream by 1d 2h. The last run did not succeed."
+            " The cause is at this site.",
         ),
         (
             {"probe": LAGS},
             "stale behind upstream",
-            "Our last run succeeded, but did not bring what the upstream has. This is ours to mend.",
+            "The last run succeeded, but did not bring what the upstream has. The cause is at this site.",
         ),
         (
             {"probe": PROBE, "status": "failed", "at": NOW - 3 * DAY},
             "stale failed",
-            "Our last success is too long ago. Our last run did not succeed. Expect old files.",
+            "The last success is too long ago. The last run did not succeed. Expect old files.",
         ),
         ({"probe": PROBE, "now": NOW + HOUR}, "unknown worker silent", "Its worker w1 has been silent for too long."),
         ({"probe": None, "status": "failed", "at": None}, "unknown failed", "No run has succeeded yet."),
@@ -313,10 +314,14 @@ def test_the_pages_say_whose_fault_it_is(told: dict[str, Any], mark: str, why: s
     [
         (
             PROBE,
-            "2027-01-15 06:00 Our time 2027-01-15 06:00 Behind not at all Compared 2027-01-15 07:59 Told by the file",
+            "2027-01-15 06:00 This mirror's time 2027-01-15 06:00 Behind not at all Compared 2027-01-15 07:59"
+            " Told by the file",
         ),
-        (LAGS, "2027-01-15 08:00 Our time 2027-01-14 06:00 Behind 1d 2h Compared"),
-        (PROBE._replace(upstream_at=None, own_at=None), "not known Our time not known Behind not at all Compared"),
+        (LAGS, "2027-01-15 08:00 This mirror's time 2027-01-14 06:00 Behind 1d 2h Compared"),
+        (
+            PROBE._replace(upstream_at=None, own_at=None),
+            "not known This mirror's time not known Behind not at all Compared",
+        ),
         (
             Probe(NOW, None, None, False),
             "Behind the two differ Compared 2027-01-15 08:00 The two hold no time and were never found the same, so",
