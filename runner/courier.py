@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
-from runner import bell, commands, delivery, progress, run_folder, unit_health
+from runner import bell, commands, delivery, locks, progress, run_folder, unit_health
 from runner.aside import Aside
 from runner.client import Client, Misbehaves, Rejected
 from runner.commands import Here
@@ -205,16 +205,12 @@ def _listening(settings: RunnerSettings) -> Iterator[socket.socket]:
 
 @contextlib.contextmanager
 def _only_courier(settings: RunnerSettings) -> Iterator[None]:
-    from filelock import FileLock, Timeout
-
     path = Places(settings.state_dir).lock("program", "courier")
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    try:
-        with FileLock(path, timeout=PATIENCE):
-            yield
-    except Timeout as error:
-        what = f"Another courier is at work: {described(path)}."
-        raise AnotherCourier(what, "One is enough; it delivers everything.") from error
+    with locks.Held(path, wait=PATIENCE) as ours:
+        if not ours:
+            what = f"Another courier is at work: {described(path)}."
+            raise AnotherCourier(what, "One is enough; it delivers everything.")
+        yield
 
 
 def _address(settings: RunnerSettings) -> ManagerAddress:

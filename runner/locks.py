@@ -34,7 +34,7 @@ def _take(path: str, flags: int, wait: float) -> int | None:
     while True:
         descriptor, is_new = _opened(path, flags)
         try:
-            taken = _flock(descriptor)
+            taken = _flock(descriptor, path)
         except OSError:
             os.close(descriptor)
             raise
@@ -116,7 +116,9 @@ def _is_held(path: str, flags: int) -> bool:
     except (FileNotFoundError, IsADirectoryError):
         return False
     try:
-        return not _flock(descriptor, fcntl.LOCK_SH)  # shared: two that look must not take each other for a holder
+        return not _flock(
+            descriptor, path, fcntl.LOCK_SH
+        )  # shared: two that look must not take each other for a holder
     finally:
         os.close(descriptor)
 
@@ -149,11 +151,11 @@ class Held:
             os.close(self._descriptor)
 
 
-def _flock(descriptor: int, kind: int = fcntl.LOCK_EX) -> bool:
+def _flock(descriptor: int, path: str, kind: int = fcntl.LOCK_EX) -> bool:
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
             return False
-        raise
+        raise OSError(error.errno, error.strerror, path) from error
     return True

@@ -3,6 +3,8 @@
 import errno
 import os
 
+_NO_LOCKS = "Put it on a file system that has locks (`flock`), such as a local disk."
+
 _REMEDIES = {
     errno.EMFILE: "Too many files are open: raise the limit (`ulimit -n`, or `LimitNOFILE=` of the unit).",
     errno.ENFILE: "Too many files are open on this machine: raise `fs.file-max`, or see which program has so many.",
@@ -11,6 +13,9 @@ _REMEDIES = {
     errno.ENOSPC: "Free some space.",
     errno.EDQUOT: "Free some space, or raise the quota.",
     errno.EROFS: "See why the file system is read-only: `dmesg` may tell.",
+    errno.ENOLCK: _NO_LOCKS,
+    errno.ENOSYS: _NO_LOCKS,
+    errno.EOPNOTSUPP: _NO_LOCKS,
     errno.EIO: "Check the disk: `dmesg` may tell.",
 }
 """What to do about a failure that has nothing to do with one file."""

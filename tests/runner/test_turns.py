@@ -1,5 +1,7 @@
 """Waiting for another program: what is said of the one that is at work."""
 
+import errno
+import fcntl
 import os
 import re
 import subprocess
@@ -9,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from runner import locks, settle, tick, turns
+from runner import boundary, locks, settle, tick, turns
 from runner.places import Places
 from runner.turns import turn
 from schemas.errors import SkipjackError
@@ -115,6 +117,23 @@ def test_a_link_to_nothing_in_the_place_of_a_lock_is_removed(lock: str) -> None:
 
     assert descriptor is not None and not Path(lock).is_symlink()
     os.close(descriptor)
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_state_folder_without_locks_is_no_bug(
+    tmp_path: Path, number: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(_descriptor: int, _kind: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    places = Places(str(tmp_path))
+
+    assert boundary.guarded(lambda: tick.tick(places), places.state_dir) == 1
+
+    remedy = "Put it on a file system that has locks (`flock`), such as a local disk."
+    path = places.next_tick(only_requested=False)
+    assert capsys.readouterr().err == f"skipjack: {path}: {os.strerror(number)}. {remedy}\n"
 
 
 def test_a_folder_of_locks_that_is_removed_meanwhile_is_made_again(lock: str, monkeypatch: pytest.MonkeyPatch) -> None:
