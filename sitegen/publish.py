@@ -102,8 +102,8 @@ def publish(settings: ManagerSettings, *, once: bool) -> None:
 
     A turn that is waited for may come in a year, so standing by counts as started and says so.
     """
-    files.require_writable(settings.site_dir)
     with Store(settings.state_dir, settings.database, settings.site_dir) as store:
+        files.require_writable(settings.site_dir)
         while True:
             try:
                 with locks.publishing(settings, wait=not once, standing_by=_stand_by) as check:
