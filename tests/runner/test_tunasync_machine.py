@@ -248,7 +248,7 @@ def test_a_secret_that_is_named_as_a_file_of_patterns_turns_the_mirror_away(benc
 def test_what_rsync_would_take_for_another_source_turns_the_mirror_away(bench: Bench) -> None:
     result = bench.run(GLOBAL + DEBIAN + "rsync_options = ['/etc/']\n" + OTHER)
     assert set(result.mirrors) == {"other"}
-    assert places(result.findings) == ["worker.conf:7:"]
+    assert places(result.findings) == ["worker.conf:10:"]
 
 
 def test_a_mirror_that_is_left_out_loosens_nothing(bench: Bench) -> None:
