@@ -6,6 +6,8 @@ import re
 import shlex
 from pathlib import Path
 
+from schemas.addresses import without_secrets
+
 _OWN_SIGNER = (
     "If an authority of your own signed the certificate, let the user `{user}` run"
     " `git config --global http.sslCAInfo FILE`; else see its dates and names, and `repository.url` in the settings."
@@ -53,7 +55,7 @@ _REMEDIES = (
 
 
 def remedy(reason: str, url: str, folder: Path) -> str:
-    """Return what to do about what git said of a fetch from `url`, which has no secrets, into `folder`."""
+    """Return what to do about what git said of a fetch from `url` into `folder`."""
     match, todo = next((match, todo) for pattern, todo in _REMEDIES if (match := re.search(pattern, reason)))
     found = match[1] if match.re.groups else ""
     return todo.format(folder=folder, user=user(), found=found, line=_line(url))
@@ -62,7 +64,14 @@ def remedy(reason: str, url: str, folder: Path) -> str:
 def _line(url: str) -> str:
     """The line for a shell that runs git as we do: the same user, no settings of the system, no questions."""
     environment = "GIT_CONFIG_NOSYSTEM=1 GIT_TERMINAL_PROMPT=0 GIT_SSH_COMMAND='ssh -o BatchMode=yes'"
-    return f"sudo -H -u {shlex.quote(_for_sudo())} env {environment} git ls-remote {shlex.quote(url)}"
+    return f"sudo -H -u {shlex.quote(_for_sudo())} env {environment} git ls-remote {shlex.quote(_typed(url))}"
+
+
+def _typed(url: str) -> str:
+    """The address as people may see it, with the user that ssh needs."""
+    plain = without_secrets(url)
+    user = re.match(r"ssh://([\w.-]+)@", url)
+    return plain.replace("ssh://", f"ssh://{user[1]}@", 1) if user and "@" not in plain else plain
 
 
 def _for_sudo() -> str:

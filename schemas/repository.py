@@ -296,7 +296,7 @@ class _Fetch:
             now = f"now {self._repository.timeout}s"
             todo = f"{again}{kept}. Raise `repository.timeout` in the settings ({now}) if it only needs longer."
             return Unfetched(what, todo)
-        return Unfetched(what, remedy(reason, self._shown, self._folder.folder))
+        return Unfetched(what, remedy(reason, self._repository.url, self._folder.folder))
 
     def _other_branch(self) -> str:
         """Which branch to set instead of one that the remote repository does not have."""

@@ -197,6 +197,19 @@ def test_each_way_to_fail_names_what_to_do(reason: str, todo: str) -> None:
     assert todo in git_remedies.remedy(reason, "https://h/x", Path("/c"))
 
 
+@pytest.mark.parametrize(
+    ("url", "typed"),
+    [
+        ("ssh://git@h:22/x", "ssh://git@h:22/x"),
+        ("ssh://git:s3cret@h/x", "ssh://h/x"),
+        ("git@h:x", "git@h:x"),
+        ("https://u:s3cret@h/x", "https://h/x"),
+    ],
+)
+def test_the_line_that_runs_git_has_the_user_of_ssh_and_no_secret(url: str, typed: str) -> None:
+    assert git_remedies.remedy("", url, Path("/c")).endswith(f"git ls-remote {typed}`")
+
+
 @pytest.mark.parametrize("password", ["s3cret", "s3cret@s3cret", "s3cret:s3cret"])
 def test_a_password_in_the_address_is_never_told(tmp_path: Path, dead_port: int, password: str) -> None:
     told = refusal(Repository(f"http://somebody:{password}@127.0.0.1:{dead_port}/x.git"), tmp_path)
