@@ -5,6 +5,7 @@ and a second run of the same mirror after its lock files were deleted. Network f
 the lock files alone protect the directory.
 """
 
+import contextlib
 import os
 from collections.abc import Iterable
 
@@ -20,43 +21,91 @@ class InUse(Exception):  # noqa: N818 - a state of the directory, not an error
 
 
 class DirectoryLock:
-    """The lock of one directory: `descriptor` while it is held, `problem` when its file system has no such lock.
+    """The lock of one directory: `descriptors` while it is held, `problem` when its file system has no such lock.
 
+    The folders between `root`, the one for all mirrors, and the directory are locked as well, shared: as long as they
+    are, no run has such a folder for its mirror's directory, in which it might replace ours by a link or delete it.
     `identity` tells the directory from others (`runner/past.py`), None while it is missing.
     """
 
-    def __init__(self, directory: str) -> None:
-        self._directory = directory
-        self.descriptor: int | None = None
+    def __init__(self, directory: str, root: str) -> None:
+        self._directory, self._root = directory, root
+        self._own: int | None = None
+        self._above: list[int] = []
+        self._inode: tuple[int, int] | None = None
         self.problem = ""
         self.identity: int | None = None
 
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """What the processes that work in the directory inherit."""
+        return (*self._above, *(() if self._own is None else (self._own,)))
+
     def take(self) -> None:
         """Lock what the path leads to now; nothing while it is missing. Raises InUse."""
-        if self.descriptor is not None and locks.is_at(self.descriptor, self._directory):
+        if self._own is not None and locks.is_at(self._own, self._directory):
             return
         self.release()
         try:
-            self.identity = identity_of(self._directory)
-            descriptor = locks.try_lock_directory(self._directory, wait=PATIENCE)
+            self.identity, self._inode = identity_of(self._directory), _inode(self._directory)
+            for folder in _between(self._root, self._directory):
+                self._take_above(folder)
+            self._own = self._locked(self._directory, self._directory)
         except (FileNotFoundError, NotADirectoryError):
             return
         except OSError as error:
             self.problem = str(error.strerror)
-            return
+
+    def _take_above(self, folder: str) -> None:
+        with contextlib.suppress(PermissionError):  # a folder that we cannot read is not one that we sync into
+            self._above.append(self._locked(folder, self._directory, shared=True))
+
+    @staticmethod
+    def _locked(folder: str, directory: str, *, shared: bool = False) -> int:
+        descriptor = locks.try_lock_directory(folder, wait=PATIENCE, shared=shared)
         if descriptor is None:
-            raise in_use(self._directory, locks.holders(self._directory))
-        self.descriptor = locks.out_of_reach(descriptor)
+            raise in_use(directory, locks.holders(folder), folder)
+        return locks.out_of_reach(descriptor)
+
+    def moved(self) -> str:
+        """Why the path does not lead to the directory any more that was there when the lock was taken, or out of the
+        root; empty while all is well."""
+        real, root = os.path.realpath(self._directory), os.path.realpath(self._root)
+        if not real.startswith(f"{root}/"):
+            return f"{self._directory} is really {real}, which does not lie below {root}; mend the link"
+        if _inode(self._directory) != self._inode:
+            why = "a disk was mounted or unmounted, or a folder was moved"
+            return f"{self._directory} is not the directory any more in which this run began: {why}; look at it"
+        return ""
 
     def release(self) -> None:
         """Release the lock; the processes that inherited it keep it."""
-        if self.descriptor is not None:
-            os.close(self.descriptor)
-            self.descriptor = None
+        for descriptor in self.descriptors:
+            os.close(descriptor)
+        self._own, self._above = None, []
 
 
-def in_use(directory: str, pids: Iterable[int]) -> InUse:
-    """Return what to raise for a directory that these processes work in."""
+def _inode(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _between(root: str, directory: str) -> list[str]:
+    """The folders below the root in which the directory lies, wherever links lead, from the top on."""
+    top, folder = os.path.realpath(root), os.path.dirname(os.path.realpath(directory))
+    found = []
+    while folder.startswith(f"{top}/"):
+        found.append(folder)
+        folder = os.path.dirname(folder)
+    return found[::-1]
+
+
+def in_use(directory: str, pids: Iterable[int], folder: str = "") -> InUse:
+    """Return what to raise for a directory that these processes work in, or in the folder above it."""
     found = ", ".join(map(str, sorted(pids)))
     who = f"process{'es' * (',' in found)} {found}" if found else "a process that cannot be seen"
-    return InUse(f"{directory} is in use by {who}; wait for that run, or give one of the mirrors another directory")
+    where = f"{directory} is in use" if folder in ("", directory) else f"{directory} lies in {folder}, which is in use"
+    return InUse(f"{where} by {who}; wait for that run, or give one of the mirrors another directory")

@@ -24,17 +24,20 @@ def try_lock(path: str, *, wait: float = 0.0) -> int | None:
     return _take(path, os.O_RDWR, wait)
 
 
-def try_lock_directory(path: str, *, wait: float = 0.0) -> int | None:
-    """Take the lock of a directory itself, as `try_lock` does; OSError where its file system has no such locks."""
-    return _take(path, os.O_RDONLY | os.O_DIRECTORY, wait)
+def try_lock_directory(path: str, *, wait: float = 0.0, shared: bool = False) -> int | None:
+    """Take the lock of a directory itself, as `try_lock` does; OSError where its file system has no such locks.
+
+    Any number of processes may have a `shared` one at once, as long as nobody has the other kind.
+    """
+    return _take(path, os.O_RDONLY | os.O_DIRECTORY, wait, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
 
 
-def _take(path: str, flags: int, wait: float) -> int | None:
+def _take(path: str, flags: int, wait: float, kind: int = fcntl.LOCK_EX) -> int | None:
     deadline = time.monotonic() + wait
     while True:
         descriptor, is_new = _opened(path, flags)
         try:
-            taken = _flock(descriptor, path)
+            taken = _flock(descriptor, path, kind)
         except OSError:
             os.close(descriptor)
             raise

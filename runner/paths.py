@@ -61,7 +61,7 @@ def moving(mirror: Mirror, old: str, directory: str) -> str:
 
 
 def has_files(directory: str) -> bool:
-    """Whether there is anything in a directory that we can see; see `is_missing_or_empty` for what is nothing."""
+    """Whether there is anything in a directory that we can see, be it an empty folder."""
     try:
         return _has_entries(directory)
     except OSError:
@@ -69,16 +69,24 @@ def has_files(directory: str) -> bool:
 
 
 def is_missing_or_empty(directory: str) -> bool:
-    """Whether a directory is missing or holds nothing; a new file system's `lost+found` alone is nothing.
+    """Whether a directory is missing or holds no file; a new file system's `lost+found` alone is nothing.
 
-    False for a directory that cannot be read: nobody knows what is in there.
+    Empty folders are nothing either: they are left where the disks that were mounted on them are missing. False for
+    a directory that cannot be read: nobody knows what is in there.
     """
     try:
-        return not _has_entries(directory)
+        if not _has_entries(directory):
+            return True
+        with os.scandir(directory) as entries:
+            if not all(entry.is_dir(follow_symlinks=False) for entry in entries):
+                return False
     except (FileNotFoundError, NotADirectoryError):
         return True
     except OSError:
         return False
+    from runner.contents import any_file  # hardly any directory has folders alone at its top
+
+    return any_file(directory) is False
 
 
 def _has_entries(directory: str) -> bool:

@@ -31,9 +31,10 @@ class Means(NamedTuple):
 
     `keep` are the lock descriptors that the provider's processes inherit; `on_attempt` is told each attempt's number
     before its process starts, `on_progress` now and then how far it is. `claim` locks the mirror's directory once the
-    hooks have prepared it, and returns another descriptor to inherit; it may raise Abort. `rest` waits between two
-    attempts, with the job and how the last one ended, and returns what then stands in the place of `keep`, or None when
-    the run was told to stop.
+    hooks have prepared it, and returns more descriptors to inherit; `check` is called before each attempt and each
+    process of the provider, and sees whether that still is the directory. Both may raise Abort. `rest` waits between
+    two attempts, with the job and how the last one ended, and returns what then stands in the place of `keep`, or None
+    when the run was told to stop.
     """
 
     provider: Provider
@@ -42,7 +43,8 @@ class Means(NamedTuple):
     stop: process.Stop
     on_attempt: Callable[[int], None]
     on_progress: Callable[[progress.Progress], None]
-    claim: Callable[[], int | None] = lambda: None
+    claim: Callable[[], Sequence[int]] = tuple
+    check: Callable[[], None] = lambda: None
     rest: Rest | None = None
 
 
@@ -62,8 +64,9 @@ def run(job: Job, means: Means) -> Ending:
                     ending = ending._replace(status=INTERRUPTED, reason="the run was told to stop between two attempts")
                     break
                 keep = rested
+            means.check()
             job.attempt += 1
-            ending = _attempt(job, means._replace(keep=keep if directory is None else (*keep, directory)))
+            ending = _attempt(job, means._replace(keep=(*keep, *directory)))
             if ending.status in (SUCCESS, INTERRUPTED, REFUSED):
                 break
     except Abort as abort:
@@ -153,6 +156,7 @@ def _run_commands(job: Job, means: Means, log: int) -> process.Exit:
     deadline = None if job.mirror.timeout is None else time.monotonic() + job.mirror.timeout
     exited, job.exit_code = process.Exit(0), 0
     for command in means.provider.commands(job):
+        means.check()
         left = None if deadline is None else deadline - time.monotonic()
         exited = _start_wrapped(command, job, means, log, left)
         job.exit_code = exited.code

@@ -22,9 +22,6 @@ FileJudge = Callable[[str, str], Iterator[Violation]]
 KEYS = ("rsync_options", "rsync_options_extra", "rsync_override")
 """The keys whose words become rsync's own."""
 
-SENT_FILES = frozenset({"--exclude-from", "--include-from", "--files-from"})
-"""Options whose files rsync reads and sends to the other side."""
-
 _ASK = "Ask the administrator of this machine to add it to `allowed_rsync_options` of the policy, or remove it."
 
 _FAULTS = {
@@ -60,7 +57,7 @@ def needed(mirror: Mirror, directory: str, policy: Policy) -> Iterator[Needed]:
     for complaint in _complaints(mirror, directory, policy):
         if complaint.entry or complaint.file.startswith("/"):
             yield Needed(_key(mirror, complaint.word), complaint.entry, complaint.file)
-            if complaint.entry and complaint.entry.partition("=")[0] in SENT_FILES:
+            if complaint.entry and complaint.entry.partition("=")[0] in rsync_filters.SENT_FILES:
                 yield Needed(_key(mirror, complaint.word), "", complaint.entry.partition("=")[2])
 
 
@@ -183,7 +180,7 @@ def _option(
         todo = f"Of this option it allows {others}. {_ASK}" if others else _ASK
         entry = option.name if value is None else f"{option.name}={value}"
         yield _Complaint(word, f"holds `{option.spelling}`, which this machine does not allow", todo, entry=entry)
-    elif option.name in SENT_FILES and value != "-":
+    elif option.name in rsync_filters.SENT_FILES and value != "-":
         yield _Complaint(word, "", "", str(value))
     elif option.name == "--filter":
         yield from _filter(word, str(value))

@@ -67,9 +67,7 @@ def run(places: Places, name: str, launched: int | None, allowed: Allowed) -> in
             hold.require_free(header, book, name)
         _take_name(places, book, renamed)
         try:
-            held = stack.enter_context(
-                run_locks.taken(places, name, planned.paths.directory, _slots(book, header, name))
-            )
+            held = stack.enter_context(run_locks.taken(places, name, planned.paths, _slots(book, header, name)))
         except InUse as busy:
             return _refuse(book, planned, header, launched, str(busy))
         if held is None:
@@ -161,7 +159,7 @@ def _refuse(book: Journal, planned: Planned, header: Header, launched: int | Non
     return 1
 
 
-def _claim(job: Job, book: Journal, directory: DirectoryLock) -> int | None:
+def _claim(job: Job, book: Journal, directory: DirectoryLock) -> tuple[int, ...]:
     """Lock the directory that the hooks made or that was mounted since; Abort when another process holds it."""
     try:
         directory.take()
@@ -171,7 +169,13 @@ def _claim(job: Job, book: Journal, directory: DirectoryLock) -> int | None:
         book.start_anew(job.mirror.name)
     elif job.from_empty:
         log("its files are there, so `--from-empty` changes nothing", about=job.mirror.name)
-    return directory.descriptor
+    return directory.descriptors
+
+
+def _check_place(directory: DirectoryLock) -> None:
+    """Abort unless the path of the mirror's directory still leads where it led when it was locked."""
+    if moved := directory.moved():
+        raise Abort(REFUSED, moved)
 
 
 def _rest(
@@ -204,7 +208,8 @@ def _supervise(
 
     provider, ours = PROVIDERS[job.mirror.provider], hooks.of(job.mirror)
     claim = partial(_claim, job, book, held.directory)
-    means = pipeline.Means(provider, ours, held.inherited, stop, on_attempt, place.publish, claim, rest)
+    check = partial(_check_place, held.directory)
+    means = pipeline.Means(provider, ours, held.inherited, stop, on_attempt, place.publish, claim, check, rest)
     ending = pipeline.run(job, means)
     place.clear()
     if held.directory.problem:

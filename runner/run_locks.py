@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from runner import locks
 from runner.directory_lock import PATIENCE, DirectoryLock, InUse, in_use
+from runner.paths import Paths
 from runner.places import Places
 from schemas.errors import SkipjackError
 
@@ -51,7 +52,7 @@ class Locks(NamedTuple):
 
 
 @contextlib.contextmanager
-def taken(places: Places, name: str, directory: str, slots: int) -> Iterator[Locks | None]:
+def taken(places: Places, name: str, paths: Paths, slots: int) -> Iterator[Locks | None]:
     """Hold all that a run needs, or nothing: yields None when no slot is free, raises when the mirror is taken.
 
     A directory that is missing is yet to be locked. InUse when another run works in it, or what an earlier one left.
@@ -69,13 +70,13 @@ def taken(places: Places, name: str, directory: str, slots: int) -> Iterator[Loc
         if not slot.take():
             yield None
             return
-        lock = DirectoryLock(directory)
+        lock = DirectoryLock(paths.directory, paths.root)
         stack.callback(lock.release)
         lock.take()
         if lock.problem:  # the files may have been replaced, and the directory cannot tell
             pids = {*locks.holders(supervisor_path), *locks.holders(mirror_path)}
             if pids:
-                raise in_use(directory, pids)
+                raise in_use(paths.directory, pids)
         yield Locks(supervisor, mirror, slot, lock)
 
 

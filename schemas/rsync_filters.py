@@ -4,6 +4,9 @@ from typing import NamedTuple
 
 MERGE, DIR_MERGE = ".", ":"
 
+SENT_FILES = frozenset({"--exclude-from", "--include-from", "--files-from"})
+"""Options whose files rsync reads and sends to the other side."""
+
 _NAMES = {
     "clear": "!", "dir-merge": ":", "exclude": "-", "hide": "H", "include": "+", "merge": ".", "protect": "P",
     "risk": "R", "show": "S",
@@ -35,6 +38,14 @@ def read(text: str) -> Rule:
         return Rule(kind, "", rest)
     end = next((place for place, sign in enumerate(rest) if sign in " _"), len(rest))
     return Rule(kind, rest[:end], rest[end + 1 :])
+
+
+def sent_file(option: str, value: str | None) -> str:
+    """The file whose rules rsync reads and sends to the other side, for an option by its long name; empty without."""
+    if option in SENT_FILES and value != "-":
+        return str(value)
+    rule = read(str(value)) if option == "--filter" else None
+    return rule.pattern if rule is not None and rule.kind == MERGE and not rule.reads_folders else ""
 
 
 def _kind(text: str) -> tuple[str, str]:

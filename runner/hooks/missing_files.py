@@ -1,7 +1,8 @@
 """Refuses a run in a missing or empty directory in which the last success left files.
 
 A disk that is not mounted and a folder that was moved look like this; the run would fetch everything again, perhaps
-onto the wrong disk. It stands before the hooks that create what is missing, and looks at the top of the directory only.
+onto the wrong disk. A directory with nothing but empty folders is empty: other disks may have been mounted on them. It
+stands before the hooks that create what is missing.
 """
 
 import os

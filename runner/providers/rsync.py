@@ -80,21 +80,33 @@ def _options(mirror: Mirror) -> tuple[str, ...]:
 
 
 def check(job: Job) -> None:
-    """Check that rsync can read the file of patterns, and that reading it cannot hang; raises Abort."""
-    path = job.mirror.exclude_file
-    if path is None:
-        return
+    """Check that rsync can read the files of patterns, that reading them cannot hang, and that links lead none of them
+    out of the folders that may be sent to an upstream; raises Abort."""
     folders = job.machine.pattern_files
-    if folders is not None and not any(lies_in(path, folder) for folder in folders):
-        what = f"the `exclude_file` {path} is really {os.path.realpath(path)}, outside of the policy's `pattern_files`"
-        raise Abort(REFUSED, f"{what}; rsync would send it to the upstream, so move it back")
-    try:
-        require_regular(path)
-    except OSError as error:
-        why = error.strerror
-        raise Abort(
-            FAILED, f"the `exclude_file` {path} cannot be read: {why}; create it, readable for the worker's user"
-        ) from error
+    for name, path in _pattern_files(job):
+        if folders is not None and not any(lies_in(path, folder) for folder in folders):
+            what = f"the `{name}` {path} is really {os.path.realpath(path)}, outside of the policy's `pattern_files`"
+            raise Abort(REFUSED, f"{what}; rsync would send it to the upstream, so move it back")
+        try:
+            require_regular(path)
+        except OSError as error:
+            why = error.strerror
+            raise Abort(
+                FAILED, f"the `{name}` {path} cannot be read: {why}; create it, readable for the worker's user"
+            ) from error
+
+
+def _pattern_files(job: Job) -> Iterator[tuple[str, str]]:
+    """The files whose rules rsync will send, each with the key or the option that names it."""
+    mirror = job.mirror
+    if mirror.exclude_file is not None and not mirror.rsync_override_only:
+        yield "exclude_file", mirror.exclude_file
+    if words := (*mirror.rsync_override, *own(mirror)):
+        from schemas import rsync_filters, rsync_options  # most mirrors have no options of their own
+
+        for option in rsync_options.read(words).options:
+            if path := rsync_filters.sent_file(option.name, option.value):
+                yield option.name, os.path.join(job.directory, path)
 
 
 def invocation(job: Job, words: tuple[str, ...]) -> Command:

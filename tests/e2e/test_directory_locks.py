@@ -102,6 +102,23 @@ def test_two_workers_with_one_directory_take_turns(
     assert other.run_of("m").status == "success"
 
 
+def test_a_mirror_within_the_directory_of_one_that_is_still_at_work_waits(
+    repository: ConfigRepository, worker: Worker, gate: Gate, at_work: int
+) -> None:
+    """One commit takes `m` away and puts another one below its directory."""
+    repository.commit({"m.yml": None, "part.yml": gate.mirror("mirror_subdir: m\n")}, "Divide m")
+    worker.command("follow")
+    worker.command("start", "part")
+    status(worker, "part", "refused")
+    reason = worker.run_of("part").reason
+    assert f"{worker.root}/m/part lies in {worker.root}/m, which is in use by process" in reason
+    assert (gate.begun("part"), alive(at_work)) == ([], True)
+    gate.open.touch()
+    wait_until(lambda: not alive(at_work), "m is over")
+    worker.command("run", "part")
+    assert worker.run_of("part").status == "success"
+
+
 def test_two_mirrors_whose_directories_became_one_take_turns(
     repository: ConfigRepository, worker: Worker, gate: Gate, at_work: int
 ) -> None:

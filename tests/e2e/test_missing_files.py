@@ -70,6 +70,39 @@ def test_an_empty_directory_is_refused_and_files_that_are_back_are_enough(synced
     assert worker.run_of("m").files == 0, "nothing was transferred again"
 
 
+def test_folders_alone_are_no_files(synced: Path, worker: Worker) -> None:
+    """The disks that were mounted on them are missing."""
+    shutil.rmtree(synced)
+    (synced / "pool/main").mkdir(parents=True)
+    (synced / "dists").mkdir()
+    refused(worker, "empty")
+    assert not [path for path in synced.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize(
+    ("replace", "why"),
+    [
+        ("mkdir m", "/m is not the directory any more in which this run began"),
+        ("ln -s {outside} m", "/m is really {outside}, which does not lie below "),
+        ("true", "/m is not the directory any more"),
+    ],
+)
+def test_no_attempt_begins_in_what_took_the_place_of_the_directory(
+    repository: ConfigRepository, worker: Worker, replace: str, why: str
+) -> None:
+    outside, script = worker.folder / "outside", worker.folder / "script"
+    outside.mkdir()
+    gone = f"cd .. && mv m away && {replace.format(outside=outside)}"
+    script.write_text(f"#!/bin/sh\necho >> {worker.folder}/tries\ntouch file\n{gone}\nexit 1\n")
+    script.chmod(0o755)
+    text = f"{LATER}provider: command\nupstream: https://files.example/\ncommand: {script}\nretry: 3\nretry_delay: 0s\n"
+    repository.commit({"m.yml": text}, "Add m")
+    worker.command("once", check=False)
+    run = worker.run_of("m")
+    assert (run.status, why.format(outside=outside) in run.reason) == ("refused", True), run
+    assert ((worker.folder / "tries").read_text(), list(outside.iterdir())) == ("\n", [])
+
+
 def test_a_run_by_the_schedule_is_refused_and_the_page_says_why(
     repository: ConfigRepository, upstream: RsyncDaemon, reporter: Worker, manager: Manager
 ) -> None:

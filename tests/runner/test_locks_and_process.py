@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from runner import locks, process, programs
-from runner.directory_lock import DirectoryLock
+from runner.directory_lock import DirectoryLock, InUse
 from runner.past import identity_of
 from tests.runner.syncing import UNSTOPPED
 
@@ -101,23 +101,24 @@ def test_a_directory_is_locked_once_whatever_path_leads_there(tmp_path: Path) ->
     directory, link = tmp_path / "directory", tmp_path / "link"
     directory.mkdir()
     link.symlink_to(directory)
-    first, second = DirectoryLock(str(directory)), DirectoryLock(str(link))
+    root = str(tmp_path)
+    first, second = DirectoryLock(str(directory), root), DirectoryLock(str(link), root)
     first.take()
     assert first.identity == identity_of(str(directory)) is not None
     assert locks.is_directory_held(str(link))
     assert locks.try_lock_directory(str(link)) is None
     first.release()
     second.take()
-    assert (second.descriptor is not None, locks.is_directory_held(str(directory))) == (True, True)
+    assert (len(second.descriptors), locks.is_directory_held(str(directory))) == (1, True)
     second.release()
     assert not locks.is_directory_held(str(directory))
 
 
 def test_a_directory_that_was_exchanged_is_locked_anew_and_a_missing_one_not_at_all(tmp_path: Path) -> None:
     directory = tmp_path / "directory"
-    lock = DirectoryLock(str(directory))
+    lock = DirectoryLock(str(directory), str(tmp_path))
     lock.take()
-    assert (lock.descriptor, lock.problem, lock.identity) == (None, "", None)
+    assert (lock.descriptors, lock.problem, lock.identity) == ((), "", None)
     directory.mkdir()
     lock.take()
     directory.rename(tmp_path / "old")
@@ -133,9 +134,54 @@ def test_a_directory_whose_file_system_has_no_locks_is_told(tmp_path: Path, monk
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    lock = DirectoryLock(str(tmp_path))
+    lock = DirectoryLock(str(tmp_path), str(tmp_path.parent))
     lock.take()
-    assert (lock.descriptor, lock.problem) == (None, "No locks available")
+    assert (lock.descriptors, lock.problem, lock.moved()) == ((), "No locks available", "")
+
+
+def test_a_directory_within_another_one_is_not_locked_beside_it(tmp_path: Path) -> None:
+    outer, inner, other = tmp_path / "outer", tmp_path / "outer/linux/inner", tmp_path / "outer/linux/other"
+    inner.mkdir(parents=True)
+    other.mkdir()
+    (tmp_path / "link").symlink_to(inner)
+    of_outer, of_inner, of_other, of_link = (
+        DirectoryLock(str(each), str(tmp_path)) for each in (outer, inner, other, tmp_path / "link")
+    )
+    of_outer.take()
+    for each in (of_inner, of_link):
+        with pytest.raises(InUse, match=f"lies in {outer}, which is in use by "):
+            each.take()
+        each.release()
+    of_outer.release()
+    of_inner.take()
+    of_other.take()
+    assert (len(of_inner.descriptors), len(of_other.descriptors)) == (3, 3), "beside each other they may be synced"
+    with pytest.raises(InUse, match=f"{outer} is in use by "):
+        of_outer.take()
+    of_inner.release()
+    of_other.release()
+    of_outer.take()
+    of_outer.release()
+
+
+def test_what_takes_the_place_of_a_locked_directory_is_seen(tmp_path: Path) -> None:
+    root, directory = tmp_path / "root", tmp_path / "root/m"
+    directory.mkdir(parents=True)
+    (tmp_path / "secret").mkdir()
+    lock = DirectoryLock(str(directory), str(root))
+    lock.take()
+    assert lock.moved() == ""
+    directory.rename(root / "away")
+    assert f"{directory} is not the directory any more in which this run began" in lock.moved()
+    directory.mkdir()
+    assert f"{directory} is not the directory any more in which this run began" in lock.moved()
+    directory.rmdir()
+    directory.symlink_to(tmp_path / "secret")
+    assert lock.moved() == f"{directory} is really {tmp_path}/secret, which does not lie below {root}; mend the link"
+    directory.unlink()
+    (root / "away").rename(directory)
+    assert lock.moved() == ""
+    lock.release()
 
 
 def run(

@@ -269,6 +269,27 @@ def test_a_pipe_in_the_place_of_an_exclude_file_is_named_before_rsync_would_wait
         rsync.check(job(exclude_file=str(tmp_path / "patterns")))
 
 
+@pytest.mark.parametrize(
+    "options", [["--exclude-from={}"], ["--include-from", "{}"], ["--filter=merge {}"], ["-f", ". {}"]]
+)
+def test_files_of_patterns_that_options_name_are_judged_before_each_start(tmp_path: Path, options: list[str]) -> None:
+    folder, patterns = tmp_path / "filters", tmp_path / "filters/patterns"
+    folder.mkdir()
+    made = job(rsync_options=tuple(option.format(patterns) for option in options))
+    made.machine = made.machine._replace(pattern_files=(str(folder),))
+    patterns.write_text("- *.iso\n")
+    rsync.check(made)
+    patterns.unlink()
+    os.mkfifo(patterns)
+    with pytest.raises(Abort, match="patterns cannot be read: it is a named pipe"):
+        rsync.check(made)
+    patterns.unlink()
+    (tmp_path / "secret").write_text("a secret\n")
+    patterns.symlink_to(tmp_path / "secret")
+    with pytest.raises(Abort, match=r"patterns is really .*/secret, outside of the policy's `pattern_files`"):
+        rsync.check(made)
+
+
 @pytest.mark.parametrize(("fields", "size"), [({}, 1.5 * 1024**4), ({"size_units": 1000}, 1.5 * 1000**4)])
 def test_sizes_in_a_commands_log_are_powers_of_1024_unless_told_otherwise(
     tmp_path: Path, fields: Mapping[str, Any], size: float

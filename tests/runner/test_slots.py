@@ -35,9 +35,13 @@ def header(places: Places, slots: int) -> Header:
     return made
 
 
+def paths(places: Places) -> Paths:
+    return Paths(f"{places.state_dir}/a", places.state_dir, f"{places.state_dir}/logs")
+
+
 def test_a_process_that_outlives_its_attempt_keeps_no_slot(places: Places) -> None:
     """It may be another user's, whom the run cannot end."""
-    with run_locks.taken(places, "a", f"{places.state_dir}/a", 1) as held:
+    with run_locks.taken(places, "a", paths(places), 1) as held:
         assert held is not None
         with subprocess.Popen(["sleep", "1000"], pass_fds=held.inherited) as child:
             held.slot.give_up()
@@ -69,7 +73,7 @@ def begun(book: Journal, name: str) -> int:
 def rest(places: Places, book: Journal, made: Header, slots: int, steps: list[Callable[[], object]]) -> list[object]:
     """Let a run of `a` rest, with something that happens at each wait; gives what it then holds and the last state."""
     run = begun(book, "a")
-    with run_locks.taken(places, "a", f"{places.state_dir}/a", slots) as held:
+    with run_locks.taken(places, "a", paths(places), slots) as held:
         assert held is not None
 
         def wait(_seconds: float) -> bool:
@@ -123,7 +127,7 @@ def test_a_launched_run_is_refused_while_processes_of_an_earlier_one_are_at_work
     mirror = Mirror("a", "w1", "command", "https://x.example/", command="/bin/true")
     planned = Planned(mirror, Paths(f"{tmp_path}/a", str(tmp_path), f"{tmp_path}/log"), "a" * 40)
     plan.write(places.plan, header(places, 1), [planned])
-    with run_locks.taken(places, "a", f"{tmp_path}/a", 1) as held:
+    with run_locks.taken(places, "a", planned.paths, 1) as held:
         assert held is not None
         child = subprocess.Popen(["sleep", "1000"], pass_fds=held.inherited)
     with journal.opened(places.journal) as book:
