@@ -19,6 +19,8 @@ from tests.soak import truth
 
 NAMES = ("a", "b", "c", "d")
 HELD = "held: no run starts on this worker until `skipjack release`, since its settings have `start: held`"
+NEVER = -62135596800
+"""The time that tunasync writes for none."""
 WAITS = "begins after `skipjack release`: this worker is held"
 
 
@@ -225,6 +227,7 @@ def test_the_page_shows_it_and_lists_for_clients_of_tunasync_stay_as_they_were(
     metrics = requests.get(f"{manager.url}/metrics", timeout=300).text
     assert 'skipjack_worker_held{worker="w1"} 1.0' in metrics
     assert listed(manager.jobs()) == listed(jobs)
+    assert {job["next_schedule_ts"] for job in manager.jobs().values()} == {NEVER}
     assert listed({job["name"]: job for job in manager.published("static/tunasync.json")}) == listed(jobs)
 
     reporter.command("release")
@@ -234,8 +237,9 @@ def test_the_page_shows_it_and_lists_for_clients_of_tunasync_stay_as_they_were(
 
 
 def listed(jobs: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """What clients of tunasync see, without what they ignore."""
-    return {name: {key: value for key, value in job.items() if key != "skipjack"} for name, job in jobs.items()}
+    """What clients of tunasync see, without what they ignore and when a mirror would run next."""
+    left_out = ("skipjack", "next_schedule", "next_schedule_ts")
+    return {name: {key: value for key, value in job.items() if key not in left_out} for name, job in jobs.items()}
 
 
 def test_a_manager_of_tunasync_hears_nothing_of_a_held_worker(held: Worker) -> None:
