@@ -11,18 +11,25 @@ from schemas.records import ManagerAddress, Repository, RunnerSettings
 
 _PRINT = """
 import sys
-from {room} import boundary, output
+from {boundary} import {guard}
+from {output} import {say}
 def command():
     for _line in range(100_000):
-        output.{say}("a line")
+        {say}("a line")
     return 0
-sys.exit(boundary.{guard}(command))
+sys.exit({guard}(command))
 """
 
 
-@pytest.mark.parametrize(("room", "say", "guard"), [("runner", "say", "guarded"), ("sitegen", "result", "run")])
-def test_a_reader_that_leaves_ends_a_program_without_a_trace(room: str, say: str, guard: str) -> None:
-    program = _PRINT.format(room=room, say=say, guard=guard)
+@pytest.mark.parametrize(
+    ("output", "say", "boundary", "guard"),
+    [
+        ("runner.output", "say", "runner.boundary", "guarded"),
+        ("sitegen.output", "result", "sitegen.boundary", "run"),
+    ],
+)
+def test_a_reader_that_leaves_ends_a_program_without_a_trace(output: str, say: str, boundary: str, guard: str) -> None:
+    program = _PRINT.format(output=output, say=say, boundary=boundary, guard=guard)
     words = [sys.executable, "-c", program]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None and process.stderr is not None

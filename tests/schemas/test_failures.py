@@ -35,14 +35,13 @@ def test_anything_else_is_a_bug(error: Exception) -> None:
     assert of_the_machine(error) is None
 
 
-@pytest.mark.parametrize("program", ["runner.boundary", "sitegen.boundary"])
+@pytest.mark.parametrize(("module", "guard"), [("runner.boundary", "guarded"), ("sitegen.boundary", "run")])
 @pytest.mark.parametrize("limit", ["RLIMIT_NOFILE, (10, 10)", "RLIMIT_NPROC, (0, 0)"])
-def test_both_programs_end_with_one_line(program: str, limit: str) -> None:
+def test_both_programs_end_with_one_line(module: str, guard: str, limit: str) -> None:
     """For root no number of processes is a limit, so the failure is a thread's there."""
-    guard = "boundary.guarded(work)" if program == "runner.boundary" else "boundary.run(work)"
     code = f"""
 import os, resource, sys, threading
-from {program.partition(".")[0]} import boundary
+from {module} import {guard}
 def work():
     resource.setrlimit(resource.{limit})
     if os.geteuid() == 0:
@@ -50,7 +49,7 @@ def work():
     kept = [os.open("/dev/null", os.O_RDONLY) for _ in range(12)]
     threading.Thread(target=print).start()
     return 0
-sys.exit({guard})
+sys.exit({guard}(work))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
     assert done.returncode == 1, done.stderr
