@@ -3,6 +3,7 @@
 Each argument list is judged as a whole, as rsync reads it: the provider's own words and those of all keys together.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import islice
@@ -23,6 +24,9 @@ KEYS = ("rsync_options", "rsync_options_extra", "rsync_override")
 """The keys whose words become rsync's own."""
 
 _ASK = "Ask the administrator of this machine to add it to `allowed_rsync_options` of the policy, or remove it."
+
+_SPECIAL = re.compile("0*[2-7][0-7]{3}|.*[+=][^-+=]*s.*")
+"""Modes with set-user-ID or set-group-ID, as numbers and as letters."""
 
 _FAULTS = {
     rsync_options.UNKNOWN: "holds `{}`, which rsync does not know",
@@ -180,10 +184,19 @@ def _option(
         todo = f"Of this option it allows {others}. {_ASK}" if others else _ASK
         entry = option.name if value is None else f"{option.name}={value}"
         yield _Complaint(word, f"holds `{option.spelling}`, which this machine does not allow", todo, entry=entry)
+    elif option.name == "--chmod" and value not in values and _sets_id(str(value)):
+        what = f"holds `{shown(word)}`, with which a program of the upstream runs as the owner of its file"
+        yield _Complaint(word, what, "Leave out the bits for set-user-ID and set-group-ID of files.", entry="")
     elif option.name in rsync_filters.SENT_FILES and value != "-":
         yield _Complaint(word, "", "", str(value))
     elif option.name == "--filter":
         yield from _filter(word, str(value))
+
+
+def _sets_id(modes: str) -> bool:
+    """Whether a value of `--chmod` gives files the bit for set-user-ID or set-group-ID; on folders it is harmless."""
+    of_files = [mode.removeprefix("F") for mode in modes.split(",") if not mode.startswith("D")]
+    return any(_SPECIAL.fullmatch(mode) for mode in of_files)
 
 
 def _filter(word: str, value: str) -> Iterator[_Complaint]:

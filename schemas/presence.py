@@ -34,8 +34,10 @@ def fault(path: str, traces: Callable[[], list[str]] = _no_traces) -> str | None
     try:
         found = os.stat(path)
     except FileNotFoundError:
+        if os.path.islink(path):
+            return f"it is a link to {os.readlink(path)}, where there is nothing"
         left = [path + ending for ending in _REMAINS if os.path.lexists(path + ending)] + traces()
-        if left and os.path.lexists(path) and not os.path.islink(path):
+        if left and os.path.lexists(path):
             return fault(path, traces)  # another process has just made it, and what was found after it
         return f"it is missing, and {left[0]} shows that it was in use" if left else None
     if not stat.S_ISREG(found.st_mode):

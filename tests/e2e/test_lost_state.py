@@ -52,6 +52,13 @@ def a_directory(path: Path) -> None:
     path.mkdir()
 
 
+def a_link_to_nothing(path: Path) -> None:
+    """As when the disk that it leads to is not mounted; nothing beside it tells that it was in use."""
+    for beside in (path, *path.parent.glob(f"{path.name}-*"), path.parent / "agenda", path.parent / "plan.db-mark"):
+        beside.unlink(missing_ok=True)
+    path.symlink_to("/none/journal.db")
+
+
 def of_another_program(path: Path) -> None:
     path.unlink()
     with sqlite3.connect(path) as connection:
@@ -59,7 +66,15 @@ def of_another_program(path: Path) -> None:
     connection.close()
 
 
-LOSSES = (emptied, emptied_with_what_lies_beside_it, cut_off, removed, a_directory, of_another_program)
+LOSSES = (
+    emptied,
+    emptied_with_what_lies_beside_it,
+    cut_off,
+    removed,
+    a_directory,
+    of_another_program,
+    a_link_to_nothing,
+)
 
 
 @pytest.fixture

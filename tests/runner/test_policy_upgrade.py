@@ -74,6 +74,22 @@ def test_a_short_list_allows_nothing_else() -> None:
 
 
 @pytest.mark.parametrize(
+    "value", ["F4755", "4755", "2755", "D2775,Fu+s", "u=rwxs,go=rx", "Fug+xs", "06755", "Fo-w,Fg+s"]
+)
+def test_an_upstream_cannot_be_given_the_rights_of_a_files_owner(value: str) -> None:
+    words = (f"--chmod={value}",)
+    assert "with which a program of the upstream runs as the owner of its file" in told(Policy(), rsync_options=words)
+    assert told(Policy(allowed_rsync_options=words), rsync_options=words) == "", "an administrator may want that"
+
+
+@pytest.mark.parametrize(
+    "value", ["D2775,F664", "D755,F644", "ugo=rX", "Dg+s,Fo-w", "ug-s", "u+rwX,go+rX,go-w", "0755"]
+)
+def test_other_modes_are_allowed(value: str) -> None:
+    assert told(Policy(), rsync_options=(f"--chmod={value}",)) == ""
+
+
+@pytest.mark.parametrize(
     ("name", "value", "plain"),
     [
         ("X", "a b,c/d:1=2@x~*?%+", True), ("X", "", True), ("X", "$x", False), ("X", "`x`", False),
