@@ -16,10 +16,13 @@ job. Both list the keys of a mirror that they look at in `OPTIONS`. Either may r
 """
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
+from runner.contents import PARTIAL, Stopped, count
+from runner.contents import Contents as Contents
 from runner.deletion_limits import Limits as Limits
 from runner.deletion_limits import Loss as Loss
 from runner.deletion_limits import Tree as Tree
@@ -123,8 +126,8 @@ def _not_asking(_argv: Sequence[str], _timeout: float) -> tuple[int, str]:
     raise CannotRun("no run is under way")
 
 
-def _not_recording(_token: str, _files: int, _size: int) -> None:
-    """Keep no record: a trial deletes nothing."""
+def _not_recording(_what: str, _files: int, _size: int) -> None:
+    """Keep no record: a trial changes nothing."""
 
 
 def _as_it_is(command: "Command") -> "Command":
@@ -176,13 +179,15 @@ class Job:
 
     A provider that deletes by itself counts what it deletes before it does: `deleting` takes a token of its own choice,
     the number of files and their bytes; `deleted_less` takes the token and what of it was not deleted after all.
+    `first_look` takes the upstream, and the files and bytes that a mirror without an accepted success is compared with.
 
     `past` is what earlier runs left in the directory. `from_empty` says that the operator allows this run to begin in
     an empty directory; `starts_anew` that the run does, so that nothing of the past counts any more. `had_files` says
     that there was something to lose before the first attempt; `log_lost` is why output of this attempt's commands could
     not be written to its log, empty when all was; `found` are the files and bytes in the tree after an
-    attempt, with what was accepted in the place of what is not known. `loss_refused` says that the comparison
-    refused it.
+    attempt, with what was accepted in the place of what is not known; `counted` says that these are the files on disk.
+    `loss_refused` says that the comparison refused it. `keeps_parts_apart` is False where an upstream's folders may
+    have the name of those in which rsync keeps parts of files.
     """
 
     def __init__(self, mirror: Mirror, paths: Paths, machine: Machine = _NO_MACHINE) -> None:
@@ -215,14 +220,57 @@ class Job:
         self.contents: Tree | None = None
         self.deleting: Callable[[str, int, int], None] = _not_recording
         self.deleted_less: Callable[[str, int, int], None] = _not_recording
+        self.first_look: Callable[[str, int, int], None] = _not_recording
         self.had_files = False
         self.found: tuple[int | None, int | None] = (None, None)
+        self.keeps_parts_apart = True
+        self.counted = False
         self.loss_refused = False
 
     @property
     def accepted(self) -> Tree | None:
-        """The tree of the last accepted success."""
+        """The tree of the last accepted success, or of the first look where there was none yet."""
         return self.past.accepted
+
+    @property
+    def apart(self) -> str | None:
+        """The name of the folders in which rsync keeps parts of files, which are none of the mirror."""
+        return PARTIAL if self.keeps_parts_apart else None
+
+    @property
+    def own_files(self) -> frozenset[str]:
+        """The paths of the files that Skipjack itself leaves in the mirror: they are no loss, and none that is left."""
+        host = self.mirror.trace
+        if not host:
+            return frozenset()
+        places = (("", f"Archive-Update-in-Progress-{host}"), ("project/trace", host))
+        names = [os.path.join(folder, name) for folder, own in places for name in (own, f".{own}.new")]
+        return frozenset(os.path.join(self.directory, name) for name in names)
+
+    def walk(self) -> Contents:
+        """Count the files of the directory but for our own and parts of files; raises Abort when told to stop."""
+        try:
+            return count(self.directory, self.stopped, self.own_files, self.apart)
+        except Stopped as stopped:
+            raise Abort(INTERRUPTED, "the run was told to stop while files were counted") from stopped
+
+    def look_first(self) -> None:
+        """Count what there is to lose where no success was accepted yet; once, before anything is brought.
+
+        Where that was nothing, files are ours alone until another upstream is to replace them.
+        """
+        past = self.past
+        if past.files is not None and (past.files or past.first_look in ("", self.mirror.upstream)):
+            return
+        found = self.walk()
+        if not found.unreadable:
+            self.compare_with(found.files, found.bytes if past.bytes is None else past.bytes)
+
+    def compare_with(self, files: int, size: int) -> None:
+        """Keep what this run and the next ones are compared with until a success is accepted."""
+        upstream = self.mirror.upstream
+        self.first_look(upstream, files, size)
+        self.past = self.past._replace(files=files, bytes=size, first_look=upstream, counted=False)
 
     def refusal(self, words: Sequence[str]) -> str:
         """Why the machine's policy keeps a definition's command line from being started now; empty when it does not."""

@@ -10,13 +10,13 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from runner import contents
-from runner.api import Job
+from runner.api import Job, Past
 from runner.deletion_limits import EVERYTHING, Loss, Tree, refusal, refusal_of_bytes, with_remedy
 from runner.paths import is_missing_or_empty
 from schemas.mirror_record import Mirror
 from schemas.units import format_size
 
-_GONE = "are gone since the last accepted success"
+_LOOK_THEMSELVES = ("rsync", "two-stage-rsync")
 _NOTHING_LEFT = "no file is left"
 
 
@@ -28,9 +28,11 @@ class Verdict(NamedTuple):
 
 
 def prepare(job: Job) -> None:
-    """Find out, before the first attempt, whether there is anything to lose; looks for one file at most."""
+    """Find out, before the first attempt, what there is to lose; walks the tree before the first run alone."""
+    if is_walked(job.mirror) and job.mirror.provider not in _LOOK_THEMSELVES:
+        job.look_first()
     if not job.limits.are_off:
-        job.had_files = job.past.had_files or bool(contents.any_file(job.directory, own_files(job)))
+        job.had_files = job.past.had_files or bool(contents.any_file(job.directory, job.own_files))
 
 
 def compare(job: Job, told: int | None, stopped: Callable[[], bool]) -> Verdict:
@@ -39,11 +41,12 @@ def compare(job: Job, told: int | None, stopped: Callable[[], bool]) -> Verdict:
     What the operator accepts is counted as well: the next runs are compared with it.
     """
     if job.deletions_judged and not job.limits.are_off:
+        verdict = _judged_before(job, stopped)
         job.found = job.contents or _known(job, None, None)
-        return _judged_before(job, stopped)
+        return verdict
     if unreadable := _unreadable(job.directory):
         return Verdict(unreadable)
-    own = own_files(job)
+    own = job.own_files
     if not is_walked(job.mirror):
         has_files = contents.any_file(job.directory, own)
         files, size = (0, 0) if has_files is False else (None, told)
@@ -52,6 +55,7 @@ def compare(job: Job, told: int | None, stopped: Callable[[], bool]) -> Verdict:
     if found.unreadable:
         job.complain(f"cannot judge a loss of files: folders that cannot be read: {found.unreadable}")
         return Verdict(_judged(job, None, None, has_files=found.files > 0), found.on_disk)
+    job.counted = True
     return Verdict(_judged(job, found.files, found.bytes, has_files=found.files > 0), found.on_disk)
 
 
@@ -59,19 +63,31 @@ def _judged_before(job: Job, stopped: Callable[[], bool]) -> Verdict:
     """Judge the tree of a provider that limits its own deletions, where files are lost that it did not delete.
 
     Its contents show that: they are fewer than was accepted, and no deletion of that number was allowed. The tree is
-    walked then, since files that the definition no longer names may still be there.
+    walked then, since files that the definition no longer names may still be there. It is also walked where nobody
+    knows how many of the files that the upstream lists are on disk: the next runs are compared with these.
     """
     listed = job.contents
-    if not (job.past.refused if listed is None else _loses_files(job, listed.files)):
+    is_loss = job.past.refused if listed is None else _loses_files(job, listed.files)
+    if not is_loss:
+        if listed is not None and not job.counted and is_walked(job.mirror):
+            found = contents.count(job.directory, stopped, job.own_files, job.apart)
+            job.contents, job.counted = _on_disk(listed, found), True
         return Verdict()
-    found = contents.count(job.directory, stopped, own_files(job))
+    found = contents.count(job.directory, stopped, job.own_files, job.apart)
     if found.unreadable:
         job.complain(f"cannot judge a loss of files: folders that cannot be read: {found.unreadable}")
         return Verdict(_unaccepted(job, None, None), found.on_disk)
     files = found.files if listed is None else max(listed.files, found.files)
     reason = _refusal(job, files, found.bytes) if listed is None or _loses_files(job, files) else ""
     job.loss_refused = bool(reason)
+    if listed is not None:
+        job.contents, job.counted = _on_disk(listed, found), True
     return Verdict(reason, found.on_disk)
+
+
+def _on_disk(listed: Tree, found: contents.Contents) -> Tree:
+    """The files of the upstream that can be on disk: some are left out by options, such as links that lead away."""
+    return listed if found.unreadable else listed._replace(files=min(listed.files, found.files))
 
 
 def _loses_files(job: Job, files: int) -> bool:
@@ -128,19 +144,14 @@ def described(job: Job) -> str:
         *([f"{past.files} files"] if past.files is not None else []),
         *([format_size(past.bytes)] if past.bytes is not None else []),
     ]
-    what = f"the last accepted success ({', '.join(figures)})" if figures else "no success, since no figures are known"
+    before = "what was there before the first success" if past.first_look else "the last accepted success"
+    what = f"{before} ({', '.join(figures)})" if figures else "no success, since no figures are known"
     how = "" if is_walked(job.mirror) else "; by the size in the log, without a walk"
     return f"after the run, with {what}{how}"
 
 
-def own_files(job: Job) -> frozenset[str]:
-    """The files that Skipjack itself leaves in the mirror: they are no loss, and none that is left."""
-    host = job.mirror.trace
-    if not host:
-        return frozenset()
-    places = (("", f"Archive-Update-in-Progress-{host}"), ("project/trace", host))
-    names = [os.path.join(folder, name) for folder, own in places for name in (own, f".{own}.new")]
-    return frozenset(os.path.join(job.directory, name) for name in names)
+def _happens(past: Past) -> str:
+    return f"are gone since {'somebody first looked' if past.first_look else 'the last accepted success'}"
 
 
 def _refusal(job: Job, files: int | None, size: int | None) -> str:
@@ -151,13 +162,13 @@ def _refusal(job: Job, files: int | None, size: int | None) -> str:
     lost_bytes = 0 if past.bytes is None or size is None else max(0, past.bytes - size)
     if past.files is not None and files is not None and lost is not None:
         loss = Loss(Tree(past.files, past.bytes or 0), Tree(lost, lost_bytes), files)
-        if reason := refusal(limits, loss, name, _GONE, _NOTHING_LEFT):
+        if reason := refusal(limits, loss, name, _happens(past), _NOTHING_LEFT):
             return reason
-    if files == 0 and past.files is None and job.had_files:
+    if files == 0 and (past.files is None or past.first_look) and job.had_files:
         return with_remedy(f"{_NOTHING_LEFT}, although the directory had some", name)
     if lost is not None and 0 < lost <= limits.floor:
         return ""
-    return refusal_of_bytes(limits, past.bytes or 0, lost_bytes, name, _GONE)
+    return refusal_of_bytes(limits, past.bytes or 0, lost_bytes, name, _happens(past))
 
 
 def _unreadable(directory: str) -> str:

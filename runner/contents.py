@@ -9,6 +9,9 @@ import stat
 from collections.abc import Callable, Collection, Iterator
 from typing import NamedTuple
 
+PARTIAL = ".~tmp~"
+"""The folders in which rsync keeps parts of files, which are no files of a mirror yet."""
+
 
 class Contents(NamedTuple):
     """The number of files, the bytes of all regular ones by name, and those bytes with each inode counted once.
@@ -28,13 +31,19 @@ class Stopped(Exception):  # noqa: N818 - what happened, not an error
 
 
 def count(
-    directory: str, stopped: Callable[[], bool] = lambda: False, ignored: Collection[str] = frozenset()
+    directory: str,
+    stopped: Callable[[], bool] = lambda: False,
+    ignored: Collection[str] = frozenset(),
+    apart: str | None = None,
 ) -> Contents:
-    """Walk a directory once, past the `ignored` paths. Raises Stopped soon after `stopped` returns true."""
+    """Walk a directory once, past the `ignored` paths and folders with the name `apart`.
+
+    Raises Stopped soon after `stopped` returns true.
+    """
     files = size = on_disk = 0
     seen: set[tuple[int, int]] = set()
     unreadable: list[str] = []
-    for entries in _folders(directory, ignored, unreadable):
+    for entries in _folders(directory, ignored, unreadable, apart):
         if stopped():
             raise Stopped
         files += len(entries)
@@ -63,7 +72,9 @@ def any_file(directory: str, ignored: Collection[str] = frozenset()) -> bool | N
     return None if unreadable else False
 
 
-def _folders(directory: str, ignored: Collection[str], unreadable: list[str]) -> Iterator[list["os.DirEntry[str]"]]:
+def _folders(
+    directory: str, ignored: Collection[str], unreadable: list[str], apart: str | None = None
+) -> Iterator[list["os.DirEntry[str]"]]:
     """The files of each folder, without order; folders that cannot be read are added to `unreadable`."""
     lost_and_found = os.path.join(directory, "lost+found")
     waiting = [directory]
@@ -81,7 +92,8 @@ def _folders(directory: str, ignored: Collection[str], unreadable: list[str]) ->
         files = []
         for entry in entries:
             if _is_folder(entry):
-                waiting.append(entry.path)
+                if entry.name != apart:
+                    waiting.append(entry.path)
             elif not ignored or entry.path not in ignored:
                 files.append(entry)
         yield files

@@ -115,12 +115,14 @@ def _excess(limits: Limits, loss: Loss, happens: str, emptied: str) -> str:
     had, lost, files_left = loss
     if lost.files <= 0:
         return ""
-    figures = f"{lost.files} of {had.files} files ({format_size(lost.size)}) {happens}"
+    shown = f"{lost.files} of {had.files}" if lost.files <= had.files else str(lost.files)
+    figures = f"{shown} files ({format_size(lost.size)}) {happens}"
     if files_left == 0:
         return f"{emptied}: {figures}"
-    if lost.files > (most := allowed(limits, had.files)):
+    if limits.most != EVERYTHING and lost.files > (most := allowed(limits, had.files)):
         floor = f" and `max_delete_floor: {limits.floor}`" if limits.floor and isinstance(limits.most, str) else ""
-        return f"{figures}; {_source(limits)}{floor} {'allow' if floor else 'allows'} {most}"
+        of = f" of {had.files}" if lost.files > had.files and isinstance(limits.most, str) else ""
+        return f"{figures}; {_source(limits)}{floor} {'allow' if floor else 'allows'} {most}{of}"
     if limits.size is not None and lost.size > limits.size:
         return f"{figures}; `max_delete_bytes` allows {format_size(limits.size)}"
     return ""

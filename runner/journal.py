@@ -131,14 +131,33 @@ class Journal(Sizes):
         """What earlier runs left in a mirror's directory."""
         columns = (
             "last_success_at, files_in, size, emptied, accepted_files, accepted_bytes, loss_refused,"
-            " deleted_files, deleted_bytes, deleting"
+            " deleted_files, deleted_bytes, deleting, first_look, counted"
         )
         row = self._db.execute(f"SELECT {columns} FROM mirror WHERE name = ?", (mirror,)).fetchone()  # noqa: S608 - own columns
-        return Past(*row) if row else Past()
+        if row is None:
+            return Past()
+        past = Past(*row)
+        return past._replace(counted=bool(past.counted) and self._last_end(mirror) == SUCCESS)
+
+    def _last_end(self, mirror: str) -> str:
+        """How the run before the one under way ended, or the last one where none is; empty when there was none."""
+        query = f"SELECT status FROM run WHERE mirror = ? AND status IN ({marks(ENDS)}) ORDER BY id DESC LIMIT 1"  # noqa: S608 - marks
+        row = self._db.execute(query, (mirror, *sorted(ENDS))).fetchone()
+        return row["status"] if row else ""
+
+    def first_look(self, mirror: str, upstream: str, files: int, size: int) -> None:
+        """Record what a mirror that has no accepted success is compared with, until it has one.
+
+        SkipjackError when a disk has no room for it: then the run would have nothing to be compared with.
+        """
+        seen = {"accepted_files": files, "accepted_bytes": size, "first_look": upstream, "counted": 0}
+        with database.or_failed("cannot keep in the journal what a directory holds"), transaction(self._db):
+            self._update("mirror", seen, "name", mirror)
 
     def start_anew(self, mirror: str) -> None:
         """Record that the operator lets a mirror begin in an empty directory, until the next success."""
         forgotten = {"files_in": "", "emptied": None, "accepted_files": None, "accepted_bytes": None, "loss_refused": 0}
+        forgotten |= {"first_look": "", "counted": 0}
         with transaction(self._db):
             self._update("mirror", forgotten | _NOTHING_DELETED, "name", mirror)
 
@@ -422,7 +441,7 @@ class Journal(Sizes):
                 state["loss_refused"] = True
         if left is not None and ending.status == SUCCESS:
             state |= {"files_in": left.files_in, "accepted_files": left.files, "accepted_bytes": left.bytes}
-            state |= _NOTHING_DELETED | {"loss_refused": False}
+            state |= _NOTHING_DELETED | {"loss_refused": False, "first_look": "", "counted": left.counted}
         self._update("run", fields, "id", run)
         if ending.status == SUCCESS:
             state["last_success_at"] = now

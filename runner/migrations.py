@@ -88,5 +88,9 @@ MIGRATIONS = (
     """
     ALTER TABLE mirror ADD COLUMN next_attempt_at REAL;
     """,
+    """
+    ALTER TABLE mirror ADD COLUMN first_look TEXT NOT NULL DEFAULT '';
+    ALTER TABLE mirror ADD COLUMN counted INTEGER NOT NULL DEFAULT 0;
+    """,
 )
 """Steps from each version of the tables to the next; only ever added to, and safe while older runs are at work."""

@@ -22,6 +22,10 @@ class Past(NamedTuple):
     `refused` says that a run since then was refused for the loss that a comparison with them showed.
     `deleted_files` and `deleted_bytes` are what Skipjack's own deletions have taken since then, counted before they
     were made. `deleting` names the last of them, which may have been cut off; it is empty when nothing was deleted.
+
+    Where no success was accepted yet, `files` and `bytes` are what the directory held when somebody first looked, and
+    `first_look` is the upstream that the mirror then had; otherwise it is empty. `counted` says that the files are
+    those on disk, and that no run since then ended otherwise than as a success.
     """
 
     success_at: float | None = None
@@ -34,6 +38,8 @@ class Past(NamedTuple):
     deleted_files: int = 0
     deleted_bytes: int = 0
     deleting: str = ""
+    first_look: str = ""
+    counted: bool = False
 
     @property
     def had_files(self) -> bool:
@@ -44,7 +50,7 @@ class Past(NamedTuple):
 
     @property
     def accepted(self) -> "Tree | None":
-        """The tree of the last accepted success, where both of its figures are known."""
+        """The tree of the last accepted success, or of the first look; None where its figures are not known."""
         from runner.deletion_limits import Tree  # a tick loads this module and never gets here
 
         return None if self.files is None or self.bytes is None else Tree(self.files, self.bytes)
@@ -58,22 +64,32 @@ class Past(NamedTuple):
 
 
 class Left(NamedTuple):
-    """What a run left: see the fields of these names in `Past`. `files` and `bytes` count after a success alone."""
+    """What a run left: see the fields of these names in `Past`.
+
+    `files`, `bytes` and `counted` are taken over after a success alone.
+    """
 
     files_in: str = ""
     emptied: int | None = None
     files: int | None = None
     bytes: int | None = None
     refused: bool = False
+    counted: bool = False
 
 
 def left_in(
-    directory: str, begun_in: int | None, files: int | None, size: int | None, *, refused: bool = False
+    directory: str,
+    begun_in: int | None,
+    files: int | None,
+    size: int | None,
+    *,
+    refused: bool = False,
+    counted: bool = False,
 ) -> Left:
     """Return what a run left in a directory whose identity was `begun_in` when it began."""
     if not is_missing_or_empty(directory):
-        return Left(directory, None, files, size, refused)
-    return Left("", begun_in if identity_of(directory) == begun_in else None, files, size, refused)
+        return Left(directory, None, files, size, refused, counted)
+    return Left("", begun_in if identity_of(directory) == begun_in else None, files, size, refused, counted)
 
 
 def identity_of(path: str) -> int | None:

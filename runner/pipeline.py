@@ -103,7 +103,7 @@ def _as_text(told: str) -> str:
 
 def _attempt(job: Job, means: Means) -> Ending:
     job.explanation, job.deletions_judged, job.contents, job.found = "", False, None, (None, None)
-    job.loss_refused, job.log_lost = False, ""
+    job.counted, job.loss_refused, job.log_lost = False, False, ""
     _call(means.hooks, "pre_exec", job)
     means.on_attempt(job.attempt)
     log = regular(job.log_file, os.O_WRONLY | os.O_APPEND)

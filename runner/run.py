@@ -129,6 +129,7 @@ def _job(planned: Planned, places: Places, header: Header, book: Journal, allowe
     job.limits, job.past = limits_of(planned.mirror, allowed.max_delete), book.past(name)
     job.from_empty = allowed.from_empty
     job.deleting, job.deleted_less = partial(book.deleting, name), partial(book.deleted_less, name)
+    job.first_look = partial(book.first_look, name)
     return job
 
 
@@ -218,7 +219,8 @@ def _supervise(
     now = time.time()
     left = None
     if job.attempt:
-        left = left_in(job.directory, held.directory.identity, *job.found, refused=job.loss_refused)
+        identity = held.directory.identity
+        left = left_in(job.directory, identity, *job.found, refused=job.loss_refused, counted=job.counted)
     ending = ending._replace(left=left, unreached=ending.unreached and job.mirror.retry_after_failure > 0)
     ending = ending._replace(next_run_at=_next_run_at(job.mirror, book, header, ending, now))
     book.end(number, name, ending, now)

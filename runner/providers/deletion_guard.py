@@ -1,18 +1,18 @@
 """The deletion guard of the rsync providers: an upstream that suddenly went empty must not empty the mirror.
 
 rsync transfers everything and deletes nothing; it names what it would delete (`deletion_names`). Skipjack judges the
-whole (`runner/deletion_limits`) and then deletes exactly that by itself (`deletions`). So the upstream is listed once,
-and nothing is deleted that was not judged. If the run dies in between, the next one finds the rest.
+whole (`deletion_judgement`) and then deletes exactly that by itself (`deletions`). So the upstream is listed once, and
+what Skipjack deletes was judged. If the run dies in between, the next one finds the rest.
 """
 
 import contextlib
 import os
 from collections.abc import Iterator
 
-from runner.api import Abort, Command, Job, Loss, Tree, refusal
-from runner.providers import deletions, rsync_words
-from runner.providers.deletion_names import Counts, Errors, Item, Listing, Names, shown
-from schemas.states import FAILED, INTERRUPTED, REFUSED
+from runner.api import Abort, Command, Job, Tree
+from runner.providers import deletion_judgement, deletions, rsync_words
+from runner.providers.deletion_names import Errors, Item, Listing, Names, shown
+from schemas.states import FAILED, INTERRUPTED
 from schemas.units import format_size
 
 _PARTIAL, _VANISHED, _DELETIONS_LEFT = 23, 24, 25  # exit codes of rsync(1)
@@ -20,24 +20,30 @@ _PARTIAL, _VANISHED, _DELETIONS_LEFT = 23, 24, 25  # exit codes of rsync(1)
 _GUARD = ("--debug=del2", "--max-delete=0")
 """Delete nothing, and name what would be deleted. Later options win, so these stand behind all others."""
 
-_DELETED = "would be deleted"
-
 _REMEDY = "Let it pass on rsync's output and errors, apart and unchanged"
 
 _SHOWN = 100
 """Deletions that a log names; of more it gives the number."""
 
 
-def correct_count(job: Job) -> None:
-    """Let a run that died while it deleted count only what it did delete; before rsync brings anything back."""
+def begin(job: Job) -> None:
+    """Find out what there is to lose, before rsync brings anything.
+
+    A run that died while it deleted is made to count only what it did delete.
+    """
+    job.keeps_parts_apart = rsync_words.keeps_partials_apart(job.mirror)
+    job.look_first()
     if job.past.deleting:
         from runner.providers import deletion_record  # few runs begin after such a one
 
         deletion_record.correct(job)
 
 
-def guarded(job: Job, full: Command) -> Iterator[Command]:
-    """A sync that deletes only what the limits allow; raises Abort, once all is transferred, when that is too much."""
+def guarded(job: Job, full: Command, brought: int = 0) -> Iterator[Command]:
+    """A sync that deletes only what the limits allow; raises Abort, once all is transferred, when that is too much.
+
+    `brought` is the number of files that the attempt has created before.
+    """
     deletes = rsync_words.deletes(full)
     if job.limits.are_off or not deletes or rsync_words.makes_backups(full):
         # Another program may delete whatever its options are.
@@ -49,7 +55,7 @@ def guarded(job: Job, full: Command) -> Iterator[Command]:
         if job.exit_code == rsync_words.USAGE and not names.in_force:
             yield from rsync_words.falling_back(job, full, _GUARD)
         elif names.in_force:
-            yield from _after(job, full, names)
+            yield from _after(job, full, names, brought)
         else:
             _unheard(job, full)
 
@@ -80,14 +86,19 @@ def argument_lists(full: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
     yield rsync_words.with_more(full, _GUARD)
 
 
-def _after(job: Job, full: Command, names: Names) -> Iterator[Command]:
+def _after(job: Job, full: Command, names: Names, brought: int) -> Iterator[Command]:
     """Judge and delete when rsync has done everything else."""
     job.deletions_judged = True
     code = job.exit_code = _without_deletions(job.exit_code, names.errors)
     if names.io_error or not _is_complete(job, code):
         job.write(names.errors.held())
         return
-    found = judge(job, names)
+    try:
+        judged = deletion_judgement.judge(job, names, brought)
+    except deletion_judgement.TooMuch:
+        _show(job, names, "would delete")
+        raise
+    found = judged.found
     obstacles = [item.path for item in names.items() if item.obstacle and item.is_folder]
     if found.limit_hits or obstacles:
         _tell(job, names, found)
@@ -95,8 +106,7 @@ def _after(job: Job, full: Command, names: Names) -> Iterator[Command]:
         _delete(job, names, found.lost)
         yield from _replace(job, full, obstacles, names.errors)
         deletions.set_times(job.directory, times)
-    if names.listed is not None:
-        job.contents = Tree(names.listed.files, names.listed.size)
+    job.contents, job.counted = judged.left, judged.counted
 
 
 def _unheard(job: Job, full: Command) -> None:
@@ -122,26 +132,6 @@ def _is_complete(job: Job, code: int) -> bool:
     return code in (0, _VANISHED, *job.mirror.success_exit_codes, *job.mirror.rsync_success_exit_codes)
 
 
-def judge(job: Job, names: Names) -> deletions.Measured:
-    """Return what there is to delete; raises Abort when that is too much, or is not what rsync says it left out."""
-    exempt = deletions.exempt(job.mirror)
-    try:
-        found = deletions.measure(job.directory, names.items(), exempt, job.stopped, job.past.success_at)
-    except deletions.Interrupted as error:
-        raise Abort(INTERRUPTED, "the run was told to stop before it deleted anything") from error
-    except deletions.Outside as outside:
-        raise _refused(job, f"rsync named `{shown(outside.args[0])}`, which it must not delete") from outside
-    hits = names.errors.limits_hit
-    if sum(hits) != found.limit_hits or len(hits) > 1:
-        raise _refused(job, f"rsync left out {sum(hits)} deletions, but named {found.limit_hits}")
-    if names.listed is None:
-        raise _refused(job, "rsync did not report how many files the upstream has")
-    if reason := _excess(job, found, names.listed):
-        _show(job, names, "would delete")
-        raise Abort(REFUSED, reason)
-    return found
-
-
 def _figures(found: deletions.Measured) -> str:
     return f"{found.lost.files} files ({format_size(found.lost.size)}) and {found.folders} directories"
 
@@ -154,17 +144,10 @@ def forecast(job: Job, names: Names) -> str:
     if not names.in_force or names.io_error or not there:
         return "would delete nothing"
     try:
-        found = judge(job, names)
+        found = deletion_judgement.judge(job, names, 0, trial=True).found
     except Abort as abort:
         return f"would be refused: {abort.reason}"
     return f"would delete {_figures(found)}"
-
-
-def _refused(job: Job, what: str) -> Abort:
-    reason = f"{what}; nothing was deleted. Check the log and the upstream"
-    if program := job.mirror.command:
-        reason += f", and let `{program}` pass on rsync's output and errors, apart and unchanged"
-    return Abort(REFUSED, reason)
 
 
 def _deletions(job: Job, names: Names) -> Iterator[Item]:
@@ -175,37 +158,6 @@ def _deletions(job: Job, names: Names) -> Iterator[Item]:
     places = [item.path for item in names.items() if item.path in kept and item.obstacle and item.is_folder]
     kept = frozenset(path for path in kept if not any((path + b"/").startswith(place + b"/") for place in places))
     return (item for item in names.items() if item.path not in kept)
-
-
-def _excess(job: Job, found: deletions.Measured, listed: Counts) -> str:
-    """Why there is too much to delete; empty when there is not."""
-    name, lost, emptied = job.mirror.name, found.lost, "the upstream lists no files"
-    if not listed.files and not lost.files and (job.accepted is None or job.accepted.files):
-        return f"{emptied}. If that is right, run `skipjack run {name} --max-delete 100%`"
-    had = listed.files - listed.new - found.obstacles + lost.files
-    gone = job.past.deleted if lost.files else Tree(0, 0)
-    losses = [(Loss(_sum(Tree(had, listed.size + lost.size), gone), _sum(lost, gone), listed.files), _happens(gone))]
-    if job.accepted is not None:  # so that what a refused run has transferred makes no loss smaller
-        old = _sum(found.old, gone)
-        old = old._replace(files=min(old.files, job.accepted.files))
-        losses.append((Loss(job.accepted, old, listed.files), f"of the last accepted success {_happens(gone)}"))
-    own = rsync_words.own_limit(job.mirror)
-    limits = [job.limits]
-    if own is not None and not job.limits.named:
-        limits.insert(0, job.limits._replace(most=own[0], source=own[1]))
-    reasons = (refusal(limit, loss, name, happens, emptied) for limit in limits for loss, happens in losses)
-    return next(filter(None, reasons), "")
-
-
-def _sum(one: Tree, other: Tree) -> Tree:
-    return Tree(one.files + other.files, one.size + other.size)
-
-
-def _happens(gone: Tree) -> str:
-    """What a sentence says of files when runs that were no success have deleted some of them."""
-    return (
-        f"{_DELETED}, with {gone.files} that runs since the last accepted success deleted" if gone.files else _DELETED
-    )
 
 
 def _tell(job: Job, names: Names, found: deletions.Measured) -> None:

@@ -29,20 +29,22 @@ _DIGITS = 18
 
 _IO_ERROR = b"IO error encountered -- skipping file deletion"
 _FOLDER_FORMAT, _TYPE = 0o040000, 0o170000
-_ALREADY_IN_FOLDER, _MAKE_WAY = 0o4, 0o370  # flags of rsync's delete_item
+_ALREADY_IN_FOLDER, _MAKE_WAY, _FOR_FOLDER = 0o4, 0o370, 0o20  # flags of rsync's delete_item
 
 
 class Item(NamedTuple):
     """Something that rsync would delete: its path below the mirror's directory, and whether it is a directory.
 
     `nested` is one that rsync came to inside of another item. An `obstacle` stands where the upstream now has something
-    of another type; rsync removes what is no directory, or an empty one, by itself.
+    of another type; rsync removes what is no directory, or an empty one, by itself. `for_folder` says that this is a
+    directory.
     """
 
     path: bytes
     is_folder: bool
     nested: bool
     obstacle: bool
+    for_folder: bool = False
 
 
 class Counts(NamedTuple):
@@ -178,7 +180,8 @@ def read_item(line: bytes) -> Item:
     flags, mode, escaped = line[:-1].split(b" ", 2)
     is_folder = int(mode, 8) & _TYPE == _FOLDER_FORMAT
     bits = int(flags)
-    return Item(decoded(escaped), is_folder, bool(bits & _ALREADY_IN_FOLDER), bool(bits & _MAKE_WAY))
+    nested, obstacle, for_folder = (bool(bits & flag) for flag in (_ALREADY_IN_FOLDER, _MAKE_WAY, _FOR_FOLDER))
+    return Item(decoded(escaped), is_folder, nested, obstacle, for_folder)
 
 
 def _nameless(folder: str) -> int:

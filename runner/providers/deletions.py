@@ -157,29 +157,20 @@ def exempt(mirror: Mirror) -> Exempt:
 class Measured(NamedTuple):
     """What there is to delete: files with their bytes, folders, and how often rsync's limit must have been hit.
 
-    `obstacles` are directories where the upstream has something else, which did not make way. `old` are those of the
-    lost files that nobody has changed since the last success, so that they were part of it.
+    `obstacles` are directories where the upstream has something else, which did not make way. `made_way` are files that
+    rsync itself took away, since the upstream has directories in their place.
     """
 
     lost: Tree
     folders: int
     limit_hits: int
     obstacles: int
-    old: Tree = Tree(0, 0)
+    made_way: int = 0
 
 
-def measure(
-    root: str,
-    items: Iterable[Item],
-    exempt: Exempt,
-    stopped: Callable[[], bool],
-    success_at: float | None,
-) -> Measured:
-    """Look at every item without changing anything. A file with several links counts its bytes with the last one.
-
-    `success_at` is when the last success ended, in seconds since the epoch.
-    """
-    files = folders = size = hits = obstacles = old_files = old_size = 0
+def measure(root: str, items: Iterable[Item], exempt: Exempt, stopped: Callable[[], bool]) -> Measured:
+    """Look at every item without changing anything. A file with several links counts its bytes with the last one."""
+    files = folders = size = hits = obstacles = made_way = 0
     links: dict[tuple[int, int], int] = {}
     with Folders(root) as opened:
         for number, item in enumerate(items):
@@ -190,17 +181,14 @@ def measure(
                 folders += not item.obstacle and item.path not in exempt.own
                 obstacles += item.obstacle and not _is_replaced(opened, folder, name)
                 hits += item.nested or (not item.obstacle and _is_empty(opened, item.path))
-            elif not item.obstacle:
+            elif item.obstacle:
+                made_way += item.for_folder and not exempt.has(item.path, folder)
+            else:
                 hits += 1
                 if not exempt.has(item.path, folder):
                     files += 1
-                    status = _status(opened, folder, name)
-                    more = _size(status, links)
-                    size += more
-                    if success_at is not None and status is not None and status.st_ctime <= success_at:
-                        old_files += 1
-                        old_size += more
-    return Measured(Tree(files, size), folders, hits, obstacles, Tree(old_files, old_size))
+                    size += _size(_status(opened, folder, name), links)
+    return Measured(Tree(files, size), folders, hits, obstacles, made_way)
 
 
 def remaining(root: str, items: Iterable[Item], exempt: Exempt) -> Tree:

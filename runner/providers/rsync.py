@@ -62,7 +62,7 @@ _MEANINGS = {
 
 def commands(job: Job) -> Iterator[Command]:
     """One rsync that transfers and deletes, below the deletion guard."""
-    deletion_guard.correct_count(job)
+    deletion_guard.begin(job)
     check(job)
     yield from deletion_guard.guarded(job, invocation(job, _options(job.mirror)))
 

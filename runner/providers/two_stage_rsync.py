@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from runner.api import Command, Job
 from runner.providers import deletion_guard, rsync, rsync_words
-from runner.providers.deletion_names import Errors
+from runner.providers.deletion_names import Errors, Listing
 from schemas.mirror_record import Mirror
 
 OPTIONS = rsync.OPTIONS | {"stage1_profile"}
@@ -39,12 +39,13 @@ def commands(job: Job) -> Iterator[Command]:
 
     The order of filters is tunasync's: the profile, the mirror's options, its file of patterns.
     """
-    deletion_guard.correct_count(job)
+    deletion_guard.begin(job)
     rsync.check(job)
     first = rsync.invocation(job, _first_options(job.mirror))
     full = rsync.invocation(job, _full_options(job.mirror))
-    errors = Errors()
-    yield first._replace(goes_on=frozenset({_PARTIAL, rsync_words.USAGE}), errors=errors.take)
+    errors, listing = Errors(), Listing()
+    goes_on = frozenset({_PARTIAL, rsync_words.USAGE})
+    yield first._replace(goes_on=goes_on, output=listing.take, errors=errors.take)
     if job.exit_code == rsync_words.USAGE:
         yield from rsync_words.falling_back(job, first)
         if job.exit_code:
@@ -53,7 +54,7 @@ def commands(job: Job) -> Iterator[Command]:
     elif job.exit_code == _PARTIAL and not errors.only_obstacles and not rsync.is_success(job, _PARTIAL):
         job.write(errors.held())
     else:
-        yield from deletion_guard.guarded(job, full)
+        yield from deletion_guard.guarded(job, full, listing.counts.new if listing.counts else 0)
 
 
 def argument_lists(mirror: Mirror, directory: str) -> Iterator[tuple[str, ...]]:

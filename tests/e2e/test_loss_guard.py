@@ -169,7 +169,7 @@ def test_an_rsync_that_deletes_by_its_own_rules_is_compared(
     worker.command("run", "m")
 
 
-def test_a_success_of_before_an_upgrade_is_taken_as_it_is_unless_nothing_is_left(
+def test_after_an_upgrade_without_figures_a_loss_is_one_of_what_the_directory_held_before_the_run(
     repository: ConfigRepository, worker: Worker
 ) -> None:
     m = Scripted(repository, worker)
@@ -180,9 +180,12 @@ def test_a_success_of_before_an_upgrade_is_taken_as_it_is_unless_nothing_is_left
 
     forget()
     m.does("rm -rf ./*")
-    assert m.run() == ("refused", f"no file is left, although the directory had some. {ACCEPT}")
+    status, reason = m.run()
+    assert (status, reason.partition(":")[0]) == ("refused", "no file is left")
     m.does("touch one")
-    assert m.run() == ("success", "")
+    status, reason = m.run()
+    assert (status, "are gone since somebody first looked" in reason) == ("refused", True)
+    assert m.run("--max-delete", "100%") == ("success", "")
     assert m.accepted() == (1, 0)
 
 
@@ -231,7 +234,8 @@ def test_the_first_run_on_a_filled_directory_may_not_empty_it(repository: Config
     repository.commit({"m.yml": text}, "Add m")
     worker.command("once", check=False)
     run = worker.run_of("m")
-    assert (run.status, run.reason) == ("refused", f"no file is left, although the directory had some. {ACCEPT}")
+    gone = "no file is left: 1 of 1 files (20 B) are gone since somebody first looked"
+    assert (run.status, run.reason) == ("refused", f"{gone}. {ACCEPT}")
 
 
 def test_another_provider_ends_no_refusal_and_hides_no_loss_of_a_failed_run(

@@ -36,8 +36,15 @@ def sync(site: Site, named: int | str | None = None, **fields: Any) -> Ending:
         job.past = book.past("m")
         job.deleting = lambda *counted: book.deleting("m", *counted)
         job.deleted_less = lambda *counted: book.deleted_less("m", *counted)
+        job.first_look = lambda *seen: book.first_look("m", *seen)
         ending = site.run(job)
-        left = left_in(str(site.directory), identity_of(str(site.directory)), *job.found, refused=job.loss_refused)
+        left = left_in(
+            str(site.directory),
+            identity_of(str(site.directory)),
+            *job.found,
+            refused=job.loss_refused,
+            counted=job.counted,
+        )
         book.end(number, "m", ending._replace(left=left), time.time())
         return ending
 

@@ -1,6 +1,7 @@
 """The comparison of a tree with the last accepted success."""
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -83,16 +84,50 @@ def test_the_operator_names_another_limit_for_one_run(
     assert job.found == (left, left * 10)
 
 
-def test_without_an_accepted_success_only_an_emptied_directory_is_refused(tmp_path: Path) -> None:
+def test_without_an_accepted_success_the_directory_is_compared_with_what_it_held_before(tmp_path: Path) -> None:
     directory = fill(tmp_path / "m" / "deep", 80).parent
     job = job_in(directory)
-    for number in range(79):
+    assert (job.past.files, job.past.bytes, job.past.first_look) == (80, 800, "x")
+    for number in range(40):
         (directory / f"deep/file-{number}").unlink()
     assert compare(job).reason == ""
-    (directory / "deep/file-79").unlink()
-    assert compare(job).reason == f"no file is left, although the directory had some{ACCEPT}"
+    (directory / "deep/file-40").unlink()
+    gone = f"41 of 80 files (410 B) are gone since somebody first looked; `max_delete: 50%` allows 40{ACCEPT}"
+    assert compare(job).reason == gone
+    shutil.rmtree(directory / "deep")
+    assert compare(job).reason.startswith("no file is left: 80 of 80 files")
     assert compare(job_in(directory)).reason == "", "there was nothing before"
     assert compare(job_in(directory, Past(success_at=1.0, size=7))).reason != "", "an older version's success had files"
+
+
+def test_what_there_was_before_is_not_looked_at_where_nothing_walks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = fill(tmp_path / "m", 80)
+    with monkeypatch.context() as patch:
+        patch.setattr(Job, "walk", None)
+        job = job_in(directory, measure_size=False)
+    shutil.rmtree(directory)
+    directory.mkdir()
+    assert compare(job).reason == f"no file is left, although the directory had some{ACCEPT}"
+
+
+@pytest.mark.parametrize(
+    ("past", "seen"),
+    [
+        (Past(), (3, "x")),
+        (Past(success_at=1.0, files=9, bytes=9), (9, "")),
+        (Past(success_at=1.0, files=0, bytes=0), (0, "")),
+        (Past(files=9, bytes=9, first_look="another"), (9, "another")),
+        (Past(files=0, bytes=0, first_look="x"), (0, "x")),
+        (Past(files=0, bytes=0, first_look="another"), (3, "x")),
+    ],
+)
+def test_files_are_counted_anew_where_another_upstream_is_to_replace_what_no_success_had(
+    tmp_path: Path, past: Past, seen: tuple[int, str]
+) -> None:
+    job = job_in(fill(tmp_path / "m", 3), past)
+    assert (job.past.files, job.past.first_look) == seen
 
 
 def test_a_mirror_without_a_file_that_is_accepted_as_such_has_nothing_to_lose(tmp_path: Path) -> None:
@@ -228,9 +263,16 @@ def test_a_tree_that_is_not_walked_is_judged_by_the_size_that_the_log_tells(
 
 def test_a_provider_that_judged_its_deletions_itself_is_believed(tmp_path: Path) -> None:
     job = job_in(fill(tmp_path / "m", 1), had(2, 20))
-    job.deletions_judged, job.contents = True, Tree(1, 10)
+    job.deletions_judged, job.contents, job.counted = True, Tree(1, 10), True
     assert compare(job) == Verdict()
     assert job.found == (1, 10)
+
+
+def test_files_that_the_upstream_lists_and_options_leave_out_are_none_of_the_accepted_ones(tmp_path: Path) -> None:
+    job = job_in(fill(tmp_path / "m", 3), had(3, 30))
+    job.deletions_judged, job.contents = True, Tree(240, 2400)
+    assert compare(job) == Verdict()
+    assert (job.found, job.counted) == ((3, 2400), True)
 
 
 def test_files_that_are_lost_without_a_deletion_are_counted(tmp_path: Path) -> None:

@@ -1,0 +1,179 @@
+"""What a loss is compared with: the files that were there and that the last success, or the first look, counted."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner import api, contents, journal
+from runner.past import Past
+from tests.e2e.parts import RsyncDaemon
+
+from .journaled_sync import book_of, sync
+from .syncing import Site, grow, tree
+
+PROVIDERS = ("rsync", "two-stage-rsync")
+ACCEPT = "If that is right, run `skipjack run m --max-delete 100%`"
+OLD = {f"old/{number:02}": "xx" for number in range(20)}
+OTHER = {f"other/{number}": "x" for number in range(100)}
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    """A mirror that was never synced."""
+    (tmp_path / "upstream/below").mkdir(parents=True)
+    with RsyncDaemon(tmp_path / "daemon", {"files": tmp_path / "upstream"}) as daemon:
+        yield Site(tmp_path, daemon.url("files/below"))
+
+
+def past(site: Site) -> Past:
+    with journal.opened(book_of(site)) as book:
+        return book.past("m")
+
+
+def change(site: Site, files: dict[str, str]) -> None:
+    """Let the upstream have these files and no others."""
+    shutil.rmtree(site.upstream)
+    grow(site.upstream, files)
+
+
+def old_files(site: Site) -> int:
+    return len([path for path in site.directory.rglob("old/*") if path.is_file()])
+
+
+def refused_always(site: Site, expected: str, **fields: Any) -> None:
+    for _again in range(3):
+        assert sync(site, **fields).reason == f"{expected}. {ACCEPT}"
+        assert old_files(site) == 20
+
+
+GONE = "20 of 20 files (40 B) would be deleted; `max_delete: 50%` allows 10"
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_files_that_were_there_before_the_first_run_are_not_lost_to_a_wrong_upstream(site: Site, provider: str) -> None:
+    grow(site.directory, OLD)
+    grow(site.upstream, OTHER)
+
+    refused_always(site, GONE, provider=provider)
+    assert past(site).first_look == site.url
+
+    assert sync(site, "100%", provider=provider).status == "success"
+    assert (old_files(site), past(site).files, past(site).first_look) == (0, 100, "")
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_what_failed_runs_have_fetched_makes_no_loss_smaller(site: Site, provider: str) -> None:
+    grow(site.directory, OLD)
+    grow(site.upstream, OTHER)
+    assert sync(site, provider=provider, rsync_options=("--exclude=old",), fail_on_match="other").status == "failed"
+    refused_always(site, GONE, provider=provider)
+
+
+def test_attempts_of_one_run_make_no_loss_smaller(site: Site) -> None:
+    grow(site.directory, OLD)
+    grow(site.upstream, OTHER)
+    assert sync(site, fail_on_match="other", retry=3, retry_delay=0).reason == f"{GONE}. {ACCEPT}"
+    assert old_files(site) == 20
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize("options", [(), ("--max-size=1k",)], ids=["links", "sizes"])
+def test_files_that_options_leave_out_make_no_loss_smaller(site: Site, provider: str, options: tuple[str, ...]) -> None:
+    never = {f"never/{number}": "x" * 2000 if options else f"-> /away/{number}" for number in range(100)}
+    change(site, OLD | never | {"new": "x"})
+    assert sync(site, provider=provider, rsync_options=options).status == "success"
+    assert past(site).files == 21
+
+    change(site, never | {"new": "x"})
+    expected = "20 of 21 files (40 B) would be deleted; `max_delete: 50%` allows 10"
+    refused_always(site, expected, provider=provider, rsync_options=options)
+    change(site, never)
+    expected = "no file would be left: 21 of 21 files (41 B) would be deleted"
+    refused_always(site, expected, provider=provider, rsync_options=options)
+
+
+def test_an_older_version_that_counted_what_the_upstream_listed_is_not_believed(site: Site) -> None:
+    never = {f"never/{number}": f"-> /away/{number}" for number in range(100)}
+    change(site, OLD | never | {"new": "x"})
+    assert sync(site).status == "success"
+    with journal.opened(book_of(site)) as book, book.together() as db:
+        db.execute("UPDATE mirror SET accepted_files = 121, counted = 0")
+    change(site, never | {"new": "x"})
+    refused_always(site, "20 of 21 files (40 B) would be deleted; `max_delete: 50%` allows 10")
+
+
+def test_a_loss_stays_refused_whatever_changes_the_times_of_files(site: Site, tmp_path: Path) -> None:
+    change(site, OLD)
+    assert sync(site).status == "success"
+    change(site, OTHER)
+    assert sync(site).reason == f"{GONE}. {ACCEPT}"
+    for number in range(20):
+        path = site.directory / f"old/{number:02}"
+        os.link(path, tmp_path / f"snapshot-{number}")
+        path.chmod(0o600)
+    expected = GONE.replace("40 B", "0 B")  # the other names of these files keep their bytes
+    refused_always(site, expected)
+
+
+def test_a_first_sync_goes_on_over_many_runs_while_the_upstream_changes(site: Site) -> None:
+    files = {f"old/{number:02}": "xx" for number in range(20)}
+    for number in range(4):
+        grow(site.upstream, {path: text for path, text in files.items() if int(path[-2:]) // 5 == number})
+        (site.upstream / f"old/{number * 5:02}").unlink()
+        assert sync(site, fail_on_match="total size is").status == "failed"
+        (site.upstream / f"old/{number * 5 + 1:02}").unlink()
+    assert sync(site).status == "success"
+    assert tree(site.directory).keys() == tree(site.upstream).keys()
+    assert (past(site).files, past(site).counted) == (12, True)
+
+
+def test_a_first_sync_that_was_refused_loses_nothing_to_what_it_fetched(site: Site) -> None:
+    change(site, OLD)
+    assert sync(site, fail_on_match="total size is").status == "failed"
+    change(site, OTHER)
+    refused_always(site, GONE)
+
+
+def test_a_mirror_that_grows_and_shrinks_is_counted_without_a_walk_while_nothing_goes(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change(site, OLD)
+    assert sync(site).status == "success"
+    walks: list[str] = []
+
+    def count(directory: str, *words: Any) -> contents.Contents:
+        walks.append(directory)
+        return original(directory, *words)
+
+    original = contents.count
+    monkeypatch.setattr(contents, "count", count)
+    monkeypatch.setattr(api, "count", count)
+
+    grow(site.upstream, OTHER)
+    for expected in (120, 120):
+        assert sync(site).status == "success"
+        assert (past(site).files, past(site).counted, walks) == (expected, True, [])
+    shutil.rmtree(site.upstream / "old")
+    (site.upstream / "other").rename(site.upstream / "renamed")
+    assert sync(site).status == "refused"
+    walks.clear()
+    assert sync(site, "100%").status == "success"
+    assert (past(site).files, len(walks)) == (100, 1)
+    for number in range(10):
+        (site.upstream / f"renamed/{number}").unlink()
+    walks.clear()
+    assert sync(site).status == "success"
+    assert (past(site).files, past(site).counted, len(walks)) == (90, True, 1)
+
+
+def test_a_tree_that_is_renamed_within_the_limits_is_a_success(site: Site) -> None:
+    change(site, OLD)
+    grow(site.upstream, OTHER)
+    assert sync(site).status == "success"
+    (site.upstream / "old").rename(site.upstream / "renamed")
+    assert sync(site).status == "success"
+    assert past(site).files == 120
