@@ -34,8 +34,8 @@ def test_an_explicit_false_beats_an_inherited_true() -> None:
 
 
 def test_lists_replace_the_inherited_ones() -> None:
-    defaults = LAYERS["_defaults"] + "rsync_options: [--a, --b]"
-    assert one("rsync_options: [--c]", _defaults=defaults).rsync_options == ("--c",)
+    defaults = LAYERS["_defaults"] + "rsync_options: [--acls, --xattrs]"
+    assert one("rsync_options: [--checksum]", _defaults=defaults).rsync_options == ("--checksum",)
     assert one("rsync_options: []", _defaults=defaults).rsync_options == ()
 
 

@@ -10,7 +10,7 @@ BARE = Mirror("debian", "w1", "rsync", "rsync://h/m/")
 
 def test_a_mirror_survives_being_stored() -> None:
     text = (
-        "interval: 1h\nenv: {A: ü}\nrsync_options: [-x, --y]\nsuccess_exit_codes: [24]\nuse_ipv6: true\n"
+        "interval: 1h\nenv: {A: ü}\nrsync_options: [-x, --acls]\nsuccess_exit_codes: [24]\nuse_ipv6: true\n"
         "password: {file: /p}\ntimeout: 2h\nmirror_dir: /srv/x\ntitle: 鏡\nfreshness: {file: a/b, max_lag: 1h}\n"
     )
     for mirror in (BARE, load(debian=text).mirrors[0]):
