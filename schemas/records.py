@@ -83,7 +83,7 @@ CONTAINER_ENV = (
 """What the public images for mirrors read as well."""
 
 RSYNC_OPTIONS = (
-    "--8-bit-output", "--address", "--append", "--append-verify", "--archive", "--atimes", "--backup", "--block-size",
+    "--8-bit-output", "--address", "--append", "--append-verify", "--archive", "--atimes", "--block-size",
     "--blocking-io", "--bwlimit", "--checksum", "--checksum-choice", "--checksum-seed", "--chmod", "--chown",
     "--compress", "--compress-choice", "--compress-level", "--compress-threads", "--contimeout", "--copy-dirlinks",
     "--copy-links", "--copy-unsafe-links", "--crtimes", "--debug", "--delay-updates", "--delete", "--delete-after",
@@ -106,10 +106,11 @@ RSYNC_OPTIONS = (
     "--open-noatime", "--outbuf", "--owner", "--partial", "--perms", "--port", "--preallocate", "--progress",
     "--protocol", "--prune-empty-dirs", "--qsort", "--quiet", "--recursive", "--safe-links", "--secluded-args",
     "--size-only", "--skip-compress", "--sockopts", "--sparse", "--specials", "--stats", "--stderr", "--stop-after",
-    "--stop-at", "--suffix", "--timeout", "--times", "--update", "--usermap", "--verbose", "--whole-file", "-D", "-P",
+    "--stop-at", "--timeout", "--times", "--update", "--usermap", "--verbose", "--whole-file", "-D", "-P",
 )  # fmt: skip
 """Options of rsync that neither run a program, nor lead out of the mirror, nor read a file of the machine, but for
-files of patterns, which are judged by themselves."""
+files of patterns, which are judged by themselves. `--backup` is none of them: rsync then renames what it would delete,
+which no limit sees."""
 
 
 class Bound(NamedTuple):

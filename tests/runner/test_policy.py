@@ -39,7 +39,7 @@ def at(directory: str, mirror: Mirror) -> Paths:
         ("--compare-dest=/etc",), ("--files-from=/etc/shadow",), ("--exclude-from=/etc/shadow",),
         ("--include-from", "/etc/shadow"), ("--password-file=/etc/shadow",), ("--early-input=/etc/shadow",),
         ("--daemon",), ("--server",), ("--sender",), ("--config=/x",), ("-K",), ("-aK",), ("--keep-dirlinks",),
-        ("--copy-as=root",), ("--remove-source-files",),
+        ("--copy-as=root",), ("--remove-source-files",), ("--backup",), ("-ab",), ("--suffix=.old",),
         ("--filter=merge /etc/shadow",), ("--filter", "merge /etc/shadow"), ("-f", ". /etc/shadow"),
         ("-f. /etc/shadow",), ("--filter=dir-merge /etc/shadow",), ("--filter=: /etc/shadow",),
         ("--filter=merge,- /etc/shadow",), ("/etc/",), ("-a", "/etc/"), ("--", "/etc/"), ("-",),
