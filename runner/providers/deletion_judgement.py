@@ -51,7 +51,8 @@ def judge(job: Job, names: Names, brought: int, *, trial: bool = False) -> Judge
 
 def _measured(job: Job, names: Names) -> deletions.Measured:
     try:
-        return deletions.measure(job.directory, names.items(), deletions.exempt(job.mirror), job.stopped)
+        exempt, success_at = deletions.exempt(job.mirror), job.past.success_at
+        return deletions.measure(job.directory, names.items(), exempt, job.stopped, success_at)
     except deletions.Interrupted as error:
         raise Abort(INTERRUPTED, "the run was told to stop before it deleted anything") from error
     except deletions.Outside as outside:

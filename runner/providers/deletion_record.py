@@ -58,7 +58,9 @@ def _left(job: Job) -> Tree:
     for name in (job.mirror.name, *job.mirror.formerly):
         with contextlib.suppress(OSError, ValueError), open(_path(job, name), "rb", opener=regular) as file:
             if file.readline() == b"%b\n" % job.past.deleting.encode():
-                return deletions.remaining(job.directory, _items(file), deletions.exempt(job.mirror))
+                return deletions.remaining(
+                    job.directory, _items(file), deletions.exempt(job.mirror), job.past.success_at
+                )
     return Tree(0, 0)
 
 

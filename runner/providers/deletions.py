@@ -6,6 +6,7 @@ the mirror. A folder's time stays what it was: it is the upstream's.
 
 import contextlib
 import os
+import re
 import stat
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
@@ -22,6 +23,9 @@ _ENOUGH = 100
 
 _UNFINISHED = b".~tmp~"
 """The folders in which `--delay-updates` collects files; what an earlier run left there was never served."""
+
+_TEMPORARY = rb"\.(.+)\.[A-Za-z0-9]{6}"
+"""A file that rsync is writing: `.NAME.XXXXXX`, which no one but its user may read."""
 
 _GONE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
@@ -168,8 +172,13 @@ class Measured(NamedTuple):
     made_way: int = 0
 
 
-def measure(root: str, items: Iterable[Item], exempt: Exempt, stopped: Callable[[], bool]) -> Measured:
-    """Look at every item without changing anything. A file with several links counts its bytes with the last one."""
+def measure(
+    root: str, items: Iterable[Item], exempt: Exempt, stopped: Callable[[], bool], success_at: float | None = None
+) -> Measured:
+    """Look at every item without changing anything. A file with several links counts its bytes with the last one.
+
+    `success_at` is when the last success ended, in seconds since the epoch: see `_is_leftover`.
+    """
     files = folders = size = hits = obstacles = made_way = 0
     links: dict[tuple[int, int], int] = {}
     with Folders(root) as opened:
@@ -185,13 +194,14 @@ def measure(root: str, items: Iterable[Item], exempt: Exempt, stopped: Callable[
                 made_way += item.for_folder and not exempt.has(item.path, folder)
             else:
                 hits += 1
-                if not exempt.has(item.path, folder):
+                status = None if exempt.has(item.path, folder) else _status(opened, folder, name)
+                if not exempt.has(item.path, folder) and not _is_leftover(opened, folder, name, status, success_at):
                     files += 1
-                    size += _size(_status(opened, folder, name), links)
+                    size += _size(status, links)
     return Measured(Tree(files, size), folders, hits, obstacles, made_way)
 
 
-def remaining(root: str, items: Iterable[Item], exempt: Exempt) -> Tree:
+def remaining(root: str, items: Iterable[Item], exempt: Exempt, success_at: float | None = None) -> Tree:
     """Return which of the files that `measure` counted are still there; none when the root cannot be read."""
     files = size = 0
     links: dict[tuple[int, int], int] = {}
@@ -201,6 +211,8 @@ def remaining(root: str, items: Iterable[Item], exempt: Exempt) -> Tree:
             if item.is_folder or item.obstacle or exempt.has(item.path, folder):
                 continue
             status = _status(opened, folder, name)
+            if _is_leftover(opened, folder, name, status, success_at):
+                continue
             if status is not None and not stat.S_ISDIR(status.st_mode):
                 files += 1
                 size += _size(status, links)
@@ -228,6 +240,23 @@ def _status(opened: Folders, folder: bytes, name: bytes) -> os.stat_result | Non
         return os.lstat(name, dir_fd=opened.enter(folder))
     except OSError:
         return None
+
+
+def _is_leftover(
+    opened: Folders, folder: bytes, name: bytes, found: os.stat_result | None, success_at: float | None
+) -> bool:
+    """Whether an rsync that was killed has left a file: it is no file of the mirror, and counts for no limit.
+
+    It stands beside the file that it was to become, belongs to our user, who alone may read it, and was written since
+    the last success, which would have removed it. A file of the upstream has its time from there.
+    """
+    match = re.fullmatch(_TEMPORARY, name)
+    if match is None or found is None or not stat.S_ISREG(found.st_mode) or found.st_mode & 0o077:
+        return False
+    if found.st_uid != os.geteuid() or found.st_nlink > 1 or found.st_mtime < (success_at or 0):
+        return False
+    base = match.group(1)  # of a name that begins with a dot rsync doubles none
+    return any(_status(opened, folder, each) is not None for each in (base, b"." + base))
 
 
 def _size(found: os.stat_result | None, links: dict[tuple[int, int], int]) -> int:

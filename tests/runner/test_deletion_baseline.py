@@ -177,3 +177,48 @@ def test_a_tree_that_is_renamed_within_the_limits_is_a_success(site: Site) -> No
     (site.upstream / "old").rename(site.upstream / "renamed")
     assert sync(site).status == "success"
     assert past(site).files == 120
+
+
+LEFT = ("old/.01.AbCdEf", "old/.02.a0a0a0", "old/.hidden.XXXXX9")
+
+
+def leave(site: Site) -> None:
+    """Leave what rsyncs leave that are killed."""
+    grow(site.directory, dict.fromkeys(LEFT, "part"))
+    for path in LEFT:
+        (site.directory / path).chmod(0o600)
+
+
+def test_what_a_killed_rsync_left_counts_for_no_limit_and_is_deleted(site: Site) -> None:
+    change(site, OLD | {"old/.hidden": "x"})
+    assert sync(site).status == "success"
+    leave(site)
+    (site.upstream / "old/19").unlink()
+
+    assert sync(site, max_delete=1).status == "success"
+
+    assert tree(site.directory).keys() == tree(site.upstream).keys()
+
+
+def test_leftovers_beside_the_only_file_do_not_block_a_mirror(site: Site) -> None:
+    change(site, {"one.iso": "x"})
+    assert sync(site).status == "success"
+    for number in range(3):
+        grow(site.directory, {f".one.iso.AbCdE{number}": "part"})
+        (site.directory / f".one.iso.AbCdE{number}").chmod(0o600)
+    assert sync(site, max_delete="10%").status == "success"
+    assert [path.name for path in site.directory.iterdir()] == ["one.iso"]
+
+
+@pytest.mark.parametrize("other", ["mode", "time", "base", "name", "link"])
+def test_a_file_that_only_looks_like_a_leftover_is_one_of_the_mirror(site: Site, tmp_path: Path, other: str) -> None:
+    change(site, OLD)
+    assert sync(site).status == "success"
+    path = {"base": "old/.no.AbCdEf", "name": "old/.01.AbCdEfg"}.get(other, "old/.01.AbCdEf")
+    grow(site.directory, {path: "part"})
+    (site.directory / path).chmod(0o644 if other == "mode" else 0o600)
+    if other == "time":
+        os.utime(site.directory / path, (1, 1))
+    if other == "link":
+        os.link(site.directory / path, tmp_path / "link")
+    assert sync(site, max_delete=0).reason.startswith("1 of 2")
