@@ -23,9 +23,11 @@ from typing import Any, NamedTuple, Protocol
 
 from runner.contents import PARTIAL, Stopped, count
 from runner.contents import Contents as Contents
+from runner.deletion_limits import EVERYTHING as EVERYTHING
 from runner.deletion_limits import Limits as Limits
 from runner.deletion_limits import Loss as Loss
 from runner.deletion_limits import Tree as Tree
+from runner.deletion_limits import allowed as allowed
 from runner.deletion_limits import limits_of
 from runner.deletion_limits import refusal as refusal
 from runner.past import Past as Past

@@ -8,6 +8,7 @@ what Skipjack deletes was judged. If the run dies in between, the next one finds
 import contextlib
 import os
 from collections.abc import Iterator
+from functools import partial
 
 from runner.api import Abort, Command, Job, Tree
 from runner.providers import deletion_judgement, deletions, rsync_words
@@ -50,7 +51,7 @@ def guarded(job: Job, full: Command, brought: int = 0) -> Iterator[Command]:
         job.deletions_judged = job.limits.are_off or not (deletes or job.mirror.command)
         yield from _plain(job, full)
         return
-    with contextlib.closing(Names(_folder(job))) as names:
+    with contextlib.closing(Names(_folder(job), deletion_judgement.most(job), partial(_make_way, job))) as names:
         yield asking(full, names)
         if job.exit_code == rsync_words.USAGE and not names.in_force:
             yield from rsync_words.falling_back(job, full, _GUARD)
@@ -58,6 +59,17 @@ def guarded(job: Job, full: Command, brought: int = 0) -> Iterator[Command]:
             yield from _after(job, full, names, brought)
         else:
             _unheard(job, full)
+
+
+def _make_way(job: Job, count: int) -> None:
+    """Count files that rsync itself takes away where the upstream has directories; raises Abort, which ends rsync.
+
+    Nothing keeps rsync from that, and it is ahead of us by what fits into a pipe: of a small mirror all may be gone.
+    """
+    from runner.providers import deletion_record  # files rarely become directories
+
+    deletion_record.count(job, Tree(count, 0))
+    deletion_judgement.require_bearable(job)
 
 
 def _plain(job: Job, full: Command) -> Iterator[Command]:

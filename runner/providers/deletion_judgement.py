@@ -9,10 +9,10 @@ could be allowed, never the other way round.
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from runner.api import Abort, Contents, Job, Limits, Loss, Tree, refusal
+from runner.api import EVERYTHING, Abort, Contents, Job, Limits, Loss, Tree, allowed, refusal
 from runner.providers import deletions, rsync_words
 from runner.providers.deletion_names import Counts, Names, shown
-from schemas.states import INTERRUPTED, REFUSED
+from schemas.states import FAILED, INTERRUPTED, REFUSED
 
 _DELETED = "would be deleted"
 
@@ -34,6 +34,7 @@ def judge(job: Job, names: Names, brought: int, *, trial: bool = False) -> Judge
 
     `brought` is the number of files that the attempt has created before this rsync. In a `trial` nothing was created.
     """
+    _require_names(job, names)
     found = _measured(job, names)
     hits = names.errors.limits_hit
     if sum(hits) != found.limit_hits or len(hits) > 1:
@@ -47,6 +48,37 @@ def judge(job: Job, names: Names, brought: int, *, trial: bool = False) -> Judge
     gone = _sum(job.past.deleted, Tree(found.made_way if trial else 0, 0))
     _require_allowed(job, found, listed, here, gone)
     return _judged(job, found, listed, here)
+
+
+def most(job: Job) -> int | None:
+    """How many files the limits could allow at most to be deleted; None where any number is possible."""
+    known = job.accepted.files if job.accepted is not None else 0
+    limits = [each for each in _limits(job) if isinstance(each.most, int) or (known and each.most != EVERYTHING)]
+    return min((allowed(each, known) for each in limits), default=None)
+
+
+def require_bearable(job: Job) -> None:
+    """Raise Abort when what was deleted since the last accepted success alone is more than the limits allow."""
+    if job.accepted is None or not job.accepted.files:
+        return
+    loss = Loss(job.accepted, job.past.deleted, 1)
+    happens = "are gone since the last accepted success, most where rsync put directories in the place of files"
+    for limits in _limits(job):
+        if reason := refusal(limits, loss, job.mirror.name, happens):
+            raise TooMuch(REFUSED, reason)
+
+
+def _require_names(job: Job, names: Names) -> None:
+    """Raise Abort when not all names could be kept: then nothing is deleted."""
+    if names.fault:
+        what = f"cannot keep the names of what would be deleted {names.fault}; nothing was deleted"
+        raise Abort(FAILED, f"{what}. Make room there, and run it again")
+    if names.are_too_many:
+        what = f"rsync named {names.files} files to delete, more than the limits or the room for their names allow"
+        raise TooMuch(
+            REFUSED,
+            f"{what}; nothing was deleted. If that is right, run `skipjack run {job.mirror.name} --max-delete 100%`",
+        )
 
 
 def _measured(job: Job, names: Names) -> deletions.Measured:
@@ -71,11 +103,12 @@ def _require_allowed(job: Job, found: deletions.Measured, listed: Counts, here: 
     emptied = "the upstream lists no files"
     if not listed.files and not found.lost.files and not _is_accepted_as_empty(job):
         raise Abort(REFUSED, f"{emptied}. If that is right, run `skipjack run {job.mirror.name} --max-delete 100%`")
-    before = _before(found, listed, here) + gone.files
     known = job.accepted is not None and job.accepted.files > 0
-    had = Tree(min(before, job.accepted.files) if known and job.accepted else before, listed.size + found.lost.size)
     if not found.lost.files and not (gone.files and known):
         return
+    before = _before(found, listed, here) + gone.files
+    files = job.accepted.files if known and job.accepted else before
+    had = Tree(min(before, files) if found.lost.files else files, listed.size + found.lost.size)
     left = listed.files if here is None or here.unreadable else min(listed.files, here.files - found.lost.files)
     loss = Loss(had, _sum(found.lost, gone), max(left, 0))
     emptied = "no file would be left" if listed.files else emptied

@@ -10,12 +10,14 @@ them.
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import BinaryIO, NamedTuple
 
 # Patterns are compiled when they are first needed: a run that deletes nothing needs few of them.
 _NOISE = rb"(?m)^(?:delete_in_dir\(.*\)|deleting in .*|cannot delete non-empty directory: .*)\n"
-_ITEM = rb"(?m)^delete_item\((.*)\) mode=([0-7]+) flags=([0-9]+)\n"
+_ITEM = rb"(?m)^delete_item\((.*)\) mode=([0-7]{1,7}) flags=([0-9]{1,6})\n"
+_UNCOUNTED = rb"(?:^|.*/)(?:\.~tmp~/.*|\.[^/]+\.[A-Za-z0-9]{6})"
+"""What may be no file of the mirror: parts of files, and what a killed rsync left."""
 _ESCAPED = rb"\\#([0-3][0-7]{2})"
 _SKIPPED = rb"Deletions stopped due to --max-delete limit \(([0-9]+) skipped\)"
 _LEFT_OUT = rb"rsync error: the --max-delete limit stopped deletions \(code 25\) at .*"
@@ -24,6 +26,10 @@ _PARTIAL = rb"rsync error: some files/attrs were not transferred .* \(code 23\) 
 _VANISHED = rb'file has vanished: ".*"|rsync warning: .* \(code 24\) at .*|'
 _KIND = rb"(reg|link|dev|special): ([0-9,]+)"
 _MOST_HELD = 1000
+_MOST_BYTES = 256 * 1024**2
+"""Bytes of names that are kept at most, where there is twice as much room: an upstream can send them without end."""
+_MORE = 10_000
+"""Names that are kept beyond those that the limits could allow, so that a refusal has exact figures."""
 _DIGITS = 18
 """Of a number that rsync prints; a hostile server's messages may have thousands, which Python refuses to read."""
 
@@ -75,7 +81,8 @@ class Errors:
 
     def _is_held(self, line: bytes) -> bool:
         if found := re.fullmatch(_SKIPPED, line):
-            self.limits_hit.append(_number(found.group(1)))
+            if len(self.limits_hit) < 2:  # one too many is enough, and a hostile server could send any number
+                self.limits_hit.append(_number(found.group(1)))
             return True
         if re.fullmatch(_LEFT_OUT, line):
             return True
@@ -119,21 +126,37 @@ class Listing:
 
 
 class Names:
-    """Takes what rsync prints, and keeps the names of what it would delete in a file of `folder` that has no name."""
+    """Takes what rsync prints, and keeps the names of what it would delete in a file of `folder` that has no name.
 
-    def __init__(self, folder: str) -> None:
+    Of more files than `most`, None for any number, not all names are kept. `made_way` is told of files that rsync
+    itself takes away, since the upstream has directories in their place.
+    """
+
+    def __init__(
+        self, folder: str, most: int | None = None, made_way: Callable[[int], None] = lambda _count: None
+    ) -> None:
         self._folder = folder
-        self._file: BinaryIO | None = None
+        self._most = None if most is None else most + _MORE
+        self._made_way = made_way
+        self._descriptor: int | None = None
+        self._room = 0
         self._listing = Listing()
         self.in_force = False
         """Whether rsync understood what it was asked for."""
         self.io_error = False
         self.errors = Errors()
+        self.files = 0
+        """How many files were named that are surely the mirror's."""
+        self.are_too_many = False
+        """Whether names were left out, since there were more than the limits or the disk allow."""
+        self.fault = ""
+        """Why names could not be kept."""
 
     def close(self) -> None:
         """Let go of the file."""
-        if self._file is not None:
-            self._file.close()
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
 
     @property
     def listed(self) -> Counts | None:
@@ -147,41 +170,71 @@ class Names:
             self.in_force = self.in_force or (noise > 0 and b"delete_in_dir(" in lines)
             found = re.findall(_ITEM, kept) if b"delete_item(" in kept else ()
             if found:
-                self._spool([b"%b %b %b\n" % (flags, mode, path) for path, mode, flags in found])
+                self._take(found)
                 kept = re.sub(_ITEM, b"", kept)
             lines = kept
         if b"IO error" in lines and _IO_ERROR in lines.splitlines():
             self.io_error = True
         return self._listing.take(lines)
 
-    def _spool(self, records: list[bytes]) -> None:
-        if self._file is None:
-            self._file = open(_nameless(self._folder), "w+b")  # noqa: SIM115 - closed by close()
-        self._file.writelines(records)
+    def _take(self, found: list[tuple[bytes, bytes, bytes]]) -> None:
+        made_way = 0
+        for path, mode, flags in found:
+            if _is_folder(mode) or re.fullmatch(_UNCOUNTED, path):
+                continue
+            self.files += not int(flags) & _MAKE_WAY
+            made_way += bool(int(flags) & _FOR_FOLDER)
+        self._keep(b"".join([b"%b %b %b\n" % (flags, mode, path) for path, mode, flags in found]))
+        if made_way:
+            self._made_way(made_way)
+
+    def _keep(self, records: bytes) -> None:
+        """Add to the file of names, unless there are too many; a disk without room gets back what they took."""
+        if self.are_too_many or self.fault:
+            return
+        try:
+            if self._descriptor is None:
+                self._descriptor = _nameless(self._folder)
+                room = os.fstatvfs(self._descriptor)
+                self._room = min(_MOST_BYTES, room.f_bavail * room.f_frsize // 2)
+            self._room -= len(records)
+            if self._room < 0 or (self._most is not None and self.files > self._most):
+                self.are_too_many = True
+                return
+            while records:
+                records = records[os.write(self._descriptor, records) :]
+        except OSError as error:
+            self.fault = f"in {self._folder}: {error.strerror}"
+            self.close()
 
     def items(self) -> Iterator[Item]:
         """Read the names back, in the order in which rsync printed them."""
-        if self._file is None:
+        if self._descriptor is None:
             return
-        self._file.seek(0)
-        yield from map(read_item, self._file)
+        with open(self._descriptor, "rb", closefd=False) as file:
+            file.seek(0)
+            yield from map(read_item, file)
 
     def copy(self, target: BinaryIO, room: int) -> None:
         """Write the names for `read_item` to another file, `room` bytes at a time."""
-        if self._file is None:
+        if self._descriptor is None:
             return
-        self._file.seek(0)
-        while part := self._file.read(room):
-            target.write(part)
+        with open(self._descriptor, "rb", closefd=False) as file:
+            file.seek(0)
+            while part := file.read(room):
+                target.write(part)
+
+
+def _is_folder(mode: bytes) -> bool:
+    return int(mode, 8) & _TYPE == _FOLDER_FORMAT
 
 
 def read_item(line: bytes) -> Item:
     """Return an item from a line of the file of names."""
     flags, mode, escaped = line[:-1].split(b" ", 2)
-    is_folder = int(mode, 8) & _TYPE == _FOLDER_FORMAT
     bits = int(flags)
     nested, obstacle, for_folder = (bool(bits & flag) for flag in (_ALREADY_IN_FOLDER, _MAKE_WAY, _FOR_FOLDER))
-    return Item(decoded(escaped), is_folder, nested, obstacle, for_folder)
+    return Item(decoded(escaped), _is_folder(mode), nested, obstacle, for_folder)
 
 
 def _nameless(folder: str) -> int:

@@ -25,6 +25,12 @@ def begin(job: Job, names: Names, lost: Tree) -> None:
     token = os.urandom(16).hex()
     with contextlib.suppress(OSError):  # without the names all count as deleted if the run dies
         _write(_path(job), token, names)
+    count(job, lost, token)
+
+
+def count(job: Job, lost: Tree, token: str = "") -> None:
+    """Count files that are deleted for good; those of a token are taken off again if that was not done."""
+    token = token or os.urandom(16).hex()
     job.deleting(token, lost.files, lost.size)
     past = job.past
     job.past = past._replace(

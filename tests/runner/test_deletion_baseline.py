@@ -4,12 +4,14 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from runner import api, contents, journal
 from runner.past import Past
+from runner.providers import deletion_names
 from tests.e2e.parts import RsyncDaemon
 
 from .journaled_sync import book_of, sync
@@ -222,3 +224,51 @@ def test_a_file_that_only_looks_like_a_leftover_is_one_of_the_mirror(site: Site,
     if other == "link":
         os.link(site.directory / path, tmp_path / "link")
     assert sync(site, max_delete=0).reason.startswith("1 of 2")
+
+
+@pytest.mark.parametrize("inside", [{}, {"in": "x"}], ids=["empty", "filled"])
+def test_files_that_make_way_for_directories_are_deletions(site: Site, inside: dict[str, str]) -> None:
+    change(site, OLD | {"one": "x"})
+    assert sync(site).status == "success"
+    change(site, {"one": "x"})
+    for path in OLD:
+        (site.upstream / path).mkdir(parents=True)
+        grow(site.upstream / path, inside)
+
+    for _again in range(3):
+        refused = sync(site, max_delete="10%")
+        assert refused.status == "refused"
+        assert "of 21 files (0 B) " in refused.reason
+        assert refused.reason.endswith(f"`max_delete: 10%` allows 2. {ACCEPT}")
+    assert past(site).deleted_files > 2
+
+    assert sync(site, "100%").status == "success"
+    assert tree(site.directory).keys() == tree(site.upstream).keys()
+    assert sync(site, max_delete="10%").status == "success"
+
+
+def test_a_few_files_may_make_way_for_directories(site: Site) -> None:
+    change(site, OLD)
+    assert sync(site).status == "success"
+    for path in ("old/00", "old/01"):
+        (site.upstream / path).unlink()
+        (site.upstream / path).mkdir()
+    assert sync(site, max_delete="10%").status == "success"
+    assert (past(site).files, past(site).deleted) == (18, (0, 0))
+
+
+def test_names_without_room_delete_nothing(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    change(site, OLD)
+    assert sync(site).status == "success"
+    (site.upstream / "old/00").unlink()
+    room = SimpleNamespace(f_bavail=1, f_frsize=20)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fstatvfs", lambda _file: room)
+        assert sync(site).reason.startswith("rsync named 1 files to delete, more than the limits or the room for their")
+        room.f_bavail = 1000
+        patch.setattr(deletion_names, "_nameless", lambda _folder: os.open("/dev/full", os.O_RDWR))
+        failed = sync(site)
+    expected = f"cannot keep the names of what would be deleted in {site.state}: No space left on device; "
+    assert (failed.status, failed.reason.startswith(expected)) == ("failed", True)
+    assert old_files(site) == 20
+    assert sync(site).status == "success"

@@ -1,6 +1,8 @@
 """What a hostile server can print in place of rsync's own figures."""
 
-from runner.providers.deletion_names import Counts, Errors, Listing
+from pathlib import Path
+
+from runner.providers.deletion_names import Counts, Errors, Listing, Names
 
 ENDLESS = b"9" * 5000
 """More digits than Python reads as a number."""
@@ -16,3 +18,35 @@ def test_a_number_of_deletions_without_end_agrees_with_no_names() -> None:
     errors = Errors()
     assert errors.take(b"Deletions stopped due to --max-delete limit (" + ENDLESS + b" skipped)\n") == b""
     assert errors.limits_hit == [0]
+
+
+def test_names_without_end_are_counted_and_not_kept(tmp_path: Path) -> None:
+    names = Names(str(tmp_path), most=5)
+    line = b"delete_item(" + b"a" * 900 + b") mode=100644 flags=2\n"
+    for _batch in range(100):
+        assert names.output(line * 200) == b""
+    assert (names.files, names.are_too_many, names.fault) == (20_000, True, "")
+    assert 5 < len(list(names.items())) < 10_100
+    names.close()
+
+
+def test_a_type_or_a_flag_without_end_is_no_name(tmp_path: Path) -> None:
+    names = Names(str(tmp_path))
+    for line in (b"mode=100644 flags=" + ENDLESS, b"mode=1" + ENDLESS.replace(b"9", b"7") + b" flags=2"):
+        assert names.output(b"delete_item(x) " + line + b"\n") != b""
+    assert list(names.items()) == []
+
+
+def test_what_may_be_no_file_of_the_mirror_reaches_no_limit(tmp_path: Path) -> None:
+    names = Names(str(tmp_path))
+    for path in (b"a/.~tmp~/part", b"a/.name.AbCdEf", b".name.AbCdEf", b"folder", b"way"):
+        mode, flags = (b"40755", b"2") if path == b"folder" else (b"100644", b"18" if path == b"way" else b"2")
+        names.output(b"delete_item(%b) mode=%b flags=%b\n" % (path, mode, flags))
+    assert (names.files, len(list(names.items()))) == (0, 5)
+    names.close()
+
+
+def test_numbers_of_deletions_without_end_take_no_room() -> None:
+    errors = Errors()
+    errors.take(b"Deletions stopped due to --max-delete limit (1 skipped)\n" * 1000)
+    assert errors.limits_hit == [1, 1]
