@@ -48,7 +48,9 @@ def denial(error: BaseException, home: str, subject: str = "This worker") -> Ski
 
 def _cause(error: BaseException | None, home: str) -> BaseException | None:
     """What was denied, among an error and its causes."""
-    while error is not None:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:  # Python lets an error be a cause of itself
+        seen.add(id(error))
         if isinstance(error, PermissionError) and _lies_in(error.filename, home):
             return error
         if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DENIED:

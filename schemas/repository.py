@@ -229,7 +229,9 @@ class _Fetch:
         try:
             repo.list_remote(self._repository.url, self._branch)
         except GitFailed as remote:
-            raise (failure if remote.status == _NO_SUCH_REFERENCE else remote) from failure
+            if remote.status == _NO_SUCH_REFERENCE:
+                raise failure from None  # which names the branch
+            raise remote from failure
 
     def _anew(self) -> Revision:
         """Fetch into a new repository, check the history there, and put it in the place of the old one."""

@@ -138,3 +138,9 @@ def test_settings_that_this_user_may_not_read_name_who_may(home: Path, monkeypat
     monkeypatch.setattr(settings, "read_regular", read)
     with pytest.raises(SkipjackError, match=r"cannot be read: Permission denied\. The file belongs to the user nobody"):
         settings.load_runner(home / "plan.db")
+
+
+def test_an_error_that_is_its_own_cause_ends_the_search(tmp_path: Path) -> None:
+    error = OSError("x")
+    error.__cause__ = error
+    assert ownership.denial(error, str(tmp_path)) is None

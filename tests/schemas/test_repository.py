@@ -125,6 +125,18 @@ def test_a_default_branch_that_was_renamed_is_named_also_with_a_checkout(origin:
     assert fetch(origin.record._replace(branch="trunk"), origin.checkout).files
 
 
+def test_no_failure_is_its_own_cause(origin: Origin) -> None:
+    """Whoever looks through the causes of an error would never come to their end."""
+    fetch(origin.record, origin.checkout)
+    origin.git("branch", "-m", "main", "trunk")
+    with pytest.raises(SkipjackError) as raised:
+        fetch(origin.record, origin.checkout)
+    causes: list[BaseException] = [raised.value]
+    while (cause := causes[-1].__cause__) is not None:
+        assert cause not in causes
+        causes.append(cause)
+
+
 def test_an_empty_remote_repository_has_no_branch_to_name(origin: Origin, tmp_path: Path) -> None:
     origin.git("init", "-q", "--bare", str(tmp_path / "empty.git"))
     url = (tmp_path / "empty.git").as_uri()
