@@ -11,9 +11,10 @@ from runner.transport import LARGEST, Line, NoHttp, Patience, Reply, TooLong, Un
 from schemas import json_text
 from schemas.addresses import without_secrets
 from schemas.errors import SkipjackError
+from schemas.mirror_record import Secret
 from schemas.problems import printable
 from schemas.records import ManagerAddress
-from schemas.secrets import read_secret
+from schemas.secrets import read_token
 
 TIMEOUT = Patience(5.0, 30.0)
 """For anything but waiting for commands."""
@@ -88,6 +89,10 @@ class Misbehaves(SkipjackError):  # noqa: N818 - as above
     """What answers does not keep to the protocol, so asking again soon is of no use."""
 
 
+class BadToken(SkipjackError):  # noqa: N818 - as above
+    """The worker's token cannot be read, or the manager refuses it; only a person can change that."""
+
+
 class NoCommands(SkipjackError):  # noqa: N818 - as above
     """The manager is of an earlier release, which gives no commands."""
 
@@ -139,7 +144,7 @@ class Client:
     def _ask(self, method: str, path: str, patience: Patience, content: Any = None, most: int = LARGEST) -> Reply:
         headers = {"Accept": "application/json"}
         if self._token is not None:
-            headers["Authorization"] = f"Bearer {read_secret(self._token)}"
+            headers["Authorization"] = f"Bearer {_read(self._token)}"
         body = None
         if content is not None:
             body = json.dumps(content, allow_nan=False).encode()
@@ -169,6 +174,8 @@ class Client:
             return TooLarge(what, _LARGER)
         if is_of_content(reply):
             return Rejected(what, _LATER)
+        if reply.status in (401, 403):
+            return BadToken(what, _token_todo(self._token))
         kind = NoCommands if reply.status in (404, 405) and path != _REPORTS else SkipjackError
         return kind(what, remedy(reply.status, reply.body))
 
@@ -180,6 +187,22 @@ class Client:
         return Misbehaves(what, "Check `manager.url` in the settings.")
 
 
+def _read(token: Secret) -> str:
+    try:
+        return read_token(token)
+    except SkipjackError as error:
+        raise BadToken(error.what, error.todo) from error
+
+
+def _token_todo(token: Secret | None) -> str:
+    if token is None or token.file:
+        return _NEW_TOKEN
+    return f"{_NEW_TOKEN} Then restart the courier, which has a copy: `systemctl restart skipjack-courier`."
+
+
+_NEW_TOKEN = (
+    "Make a token with `skipjack-manager token add WORKER` and put it where `manager.token` of the settings points."  # noqa: S105
+)
 _LATER = "Nothing is lost: the reports wait here and are sent later."
 _LARGER = f"Let it, and any proxy before it, take larger requests (`body_limit`). {_LATER}"
 
@@ -266,6 +289,4 @@ def remedy(status: int, body: bytes) -> str:
         return f"{unreached.WRITE_HTTPS} {_LATER}"
     if status in _ELSEWHERE:
         return f"Check `manager.url` in runner.yml, and what the proxy before the manager does with this path. {_LATER}"
-    if status in (401, 403):
-        return "Make a token with `skipjack-manager token add WORKER` and put it where `manager.token` points."
     return _LATER

@@ -13,9 +13,9 @@ from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
-from runner import bell, commands, delivery, locks, progress, run_folder, unit_health
+from runner import bell, commands, delivery, locks, noted, progress, run_folder, unit_health
 from runner.aside import Aside
-from runner.client import Client, Misbehaves, Rejected
+from runner.client import BadToken, Client, Misbehaves, Rejected
 from runner.commands import Here
 from runner.output import log
 from runner.pauses import Pauses
@@ -64,12 +64,12 @@ def once(settings: RunnerSettings, file: Path, *, start: bool, quiet: bool = Fal
     here = _here(settings, file, start=start)._replace(quiet=quiet)
     with _only_courier(settings), contextlib.closing(_link(settings, here)) as link:
         commands.resume(here)
-        delivered = link.deliver()
+        delivered = _deliver(link, here.places)
         if isinstance(link, TunasyncManager):
             return delivered
         came = commands.attend(here, link.client, 0)
         if Probes(here.places).make(AT_ONCE) or came:
-            delivered += link.deliver()
+            delivered += _deliver(link, here.places)
     return delivered
 
 
@@ -93,7 +93,7 @@ def linger(settings: RunnerSettings, file: Path, *, start: bool) -> None:
             if here.start and are_units_unwatched(here.places, time.time()):
                 unit_health.check(here.places)
             try:
-                link.deliver()
+                _deliver(link, here.places)
                 for aside in asides:
                     aside.encourage()
                 if told:
@@ -162,6 +162,17 @@ def _link(settings: RunnerSettings, here: Here) -> _Link | TunasyncManager:
     if address.protocol == TUNASYNC:
         return TunasyncManager(address, settings)
     return _Link(settings, here)
+
+
+def _deliver(link: _Link | TunasyncManager, places: Places) -> int:
+    """Deliver, and note for `skipjack next` whether that was possible."""
+    try:
+        delivered = link.deliver()
+    except SkipjackError as error:
+        noted.unreported(places, error, time.time(), lasting=isinstance(error, BadToken))
+        raise
+    noted.reported(places)
+    return delivered
 
 
 def _asides(settings: RunnerSettings, here: Here) -> list[Aside]:

@@ -2,6 +2,8 @@
 
 It stands in a file, so that the courier reports it and `next` shows it without asking git or looking at all
 definitions. A lost file costs nothing: the next follow writes it again.
+
+Why the manager takes no reports stands in a file of its own, which the courier writes at the same time.
 """
 
 import contextlib
@@ -9,6 +11,7 @@ import json
 import os
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from runner import unenforced
 from runner.places import Places
@@ -18,8 +21,11 @@ from schemas.mirror_record import Mirror
 from schemas.reading import regular
 from schemas.records import RunnerSettings
 
-REPOSITORY, MEMORY = "repository", "memory_limit"
+REPOSITORY, MEMORY, MANAGER = "repository", "memory_limit", "manager"
 """What the notes are about."""
+
+LONG = 3600.0
+"""Seconds without a delivered report until that is shown, where it may end by itself."""
 
 _Notes = dict[str, list[tuple[float, str, str]]]
 """Since when something is so, what, and what to do, by what it is about."""
@@ -29,9 +35,8 @@ def unfetched(places: Places, error: SkipjackError, revision: str | None, now: f
     """Note that the repository cannot be fetched, since the first of such failures in a row."""
     notes = _read(places)
     since = notes[REPOSITORY][0][0] if notes.get(REPOSITORY) else now
-    moment = datetime.fromtimestamp(since, UTC).strftime("%Y-%m-%d %H:%M UTC")
     kept = f"; revision {revision[:12]} stays in use" if revision else ""
-    what = f"The repository cannot be fetched since {moment}{kept}. {error.what}"
+    what = f"The repository cannot be fetched since {_moment(since)}{kept}. {error.what}"
     _write(places, notes | {REPOSITORY: [(since, what, error.todo)]})
 
 
@@ -48,6 +53,36 @@ def limits(settings: RunnerSettings, places: Places, mirrors: Iterable[Mirror]) 
     found = [(0.0, what, "") for what in unenforced.told(settings, mirrors)]
     if found != notes.get(MEMORY, []):
         _write(places, notes | {MEMORY: found})
+
+
+def unreported(places: Places, error: SkipjackError, now: float, *, lasting: bool) -> None:
+    """Note that the manager takes no reports, since the first of such failures in a row; `lasting` says that only a
+    person can change it."""
+    noted = _read_unreported(places)
+    since = min(noted.since, now) if noted else now
+    found = _Unreported(since, error.what, error.todo, lasting)
+    if found != noted:
+        _replace(places.unreported, found)
+
+
+def reported(places: Places) -> None:
+    """Note that the manager takes reports."""
+    with contextlib.suppress(OSError):
+        os.unlink(places.unreported)
+
+
+def of_manager(places: Places, now: float) -> Iterable[Shown]:
+    """That the manager takes no reports, if that lasts for long or until a person changes something."""
+    noted = _read_unreported(places)
+    if noted and (noted.lasting or now - noted.since >= LONG):
+        yield None, MANAGER, f"It has taken no reports since {_moment(noted.since)}. {noted.what}", noted.todo
+
+
+class _Unreported(NamedTuple):
+    since: float
+    what: str
+    todo: str
+    lasting: bool
 
 
 def problems(places: Places, header: Header, *, but: str = "") -> tuple[Shown, ...]:
@@ -78,9 +113,26 @@ def _read(places: Places) -> _Notes:
         return {}
 
 
+def _read_unreported(places: Places) -> _Unreported | None:
+    try:
+        with open(places.unreported, encoding="utf-8", opener=regular) as file:
+            since, what, todo, lasting = json.load(file)
+        return _Unreported(float(since), str(what), str(todo), bool(lasting))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _moment(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
 def _write(places: Places, notes: _Notes) -> None:
+    _replace(places.notes, notes)
+
+
+def _replace(path: str, plain: _Notes | _Unreported) -> None:
     with contextlib.suppress(OSError):
-        aside = f"{places.notes}.new"
+        aside = f"{path}.new"
         with open(aside, "w", encoding="utf-8", opener=regular) as file:
-            json.dump(notes, file)
-        os.replace(aside, places.notes)
+            json.dump(plain, file)
+        os.replace(aside, path)

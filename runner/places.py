@@ -21,6 +21,7 @@ class Places:
     - `units`: which of the units that start our programs are dead, as they were last checked.
     - `rejected`: what the manager rejected of late; written by the courier alone.
     - `notes`: what the last follow found wrong on this machine; see `runner/noted.py`.
+    - `unreported`: why the manager takes no reports, and since when; written by the courier alone.
     - `messages`: what ticks and runs said that neither a terminal nor systemd listened to.
     - `home`: the home of programs whose user has none that is out of the mirrors' reach.
     """
@@ -42,6 +43,7 @@ class Places:
         self.units = os.path.join(state_dir, "units")
         self.rejected = os.path.join(state_dir, "rejected")
         self.notes = os.path.join(state_dir, "notes")
+        self.unreported = os.path.join(state_dir, "unreported")
         self.messages = os.path.join(state_dir, "messages.log")
         self.home = os.path.join(state_dir, "home")
 

@@ -166,9 +166,8 @@ class TunasyncManager:
             raise SkipjackError(f"{where} cannot be reached: {error}.", after(error, self._address)) from error
         if reply.status != 200:
             said = head(" ".join(reply.body[:4000].decode("utf-8", "replace").split()), 300)
-            todo = _LATER if reply.status in (401, 403) else remedy(reply.status, reply.body)  # it has no tokens
             kind = Rejected if is_of_content(reply) else SkipjackError
-            raise kind(f"{where} answered {reply.status}: {said}.", todo)
+            raise kind(f"{where} answered {reply.status}: {said}.", remedy(reply.status, reply.body))
         try:
             return json_text.parse(reply.body, values)
         except MALFORMED as error:
@@ -179,7 +178,6 @@ class TunasyncManager:
         return Misbehaves(f"What answers at {self._url}{path} is no manager of tunasync.", todo)
 
 
-_LATER = "Nothing is lost: the reports wait here and are sent later."
 _HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
 
 

@@ -37,6 +37,8 @@ def upcoming(settings: RunnerSettings, *, as_json: bool) -> None:
     rows, rules, problems = _look(settings, now)
     places = Places(settings.state_dir)
     problems += [f"{each.place}: {each.what} {each.todo}" for each in rejected.remembered(places, now)]
+    if settings.manager:
+        problems += [f"{place}: {what} {todo}" for _mirror, place, what, todo in noted.of_manager(places, now)]
     dead = unit_health.look(places)
     if as_json:
         plain = {"time_zone": rules.time_zone, "now": now, "slots": rules.slots, "held": rules.held}

@@ -1,6 +1,7 @@
 """Fetching a secret from where it is kept. Cheap to import: every run of a mirror with a password does it."""
 
 import os
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,6 +28,24 @@ def named(record: tuple[Any, ...], above: str = "") -> Iterator[tuple[str, Secre
 def read_secret(secret: Secret) -> str:
     """The first line of the secret's file, or of the credential that systemd gave this unit; it is never logged."""
     return _first_line(secret.file or _own_credential(str(secret.credential)))
+
+
+def read_token(secret: Secret) -> str:
+    """The same for a token, which must be one word, since it is sent in a header; SkipjackError if it is not."""
+    token = read_secret(secret)
+    if not is_token(token):
+        what = f"The token in {secret.file or f'the credential `{secret.credential}`'} {NO_TOKEN}."
+        raise SkipjackError(what, TOKEN_TODO)
+    return token
+
+
+def is_token(text: str) -> bool:
+    """Whether a text can be a token: one word of visible ASCII characters."""
+    return re.fullmatch(r"[!-~]+", text) is not None
+
+
+NO_TOKEN = "has white space or other characters inside that no token has"  # noqa: S105 - words for people
+TOKEN_TODO = "Write the token alone into the first line, as `skipjack-manager token add` printed it."  # noqa: S105
 
 
 def read_mirror_secret(secret: Secret) -> str:

@@ -13,12 +13,13 @@ from runner.secret_files import Reader, SecretFile
 from schemas.errors import SkipjackError
 from schemas.reading import read_regular
 from schemas.records import Mirror, RunnerSettings
+from schemas.secrets import NO_TOKEN, TOKEN_TODO, is_token
 
 
 def tell(setup: Setup) -> bool:
     """Warn, after a follow, of secrets that the units cannot read; without a plan of the worker's own ones alone.
 
-    False when the token is among them or empty: then nothing is ever reported.
+    False when the token is among them, is empty or can be none: then nothing is ever reported.
     """
     mirrors: list[Mirror] = []
     if os.path.exists(path := Places(setup.state_dir).plan):
@@ -28,7 +29,7 @@ def tell(setup: Setup) -> bool:
         except SkipjackError as error:
             say(f"warning: whether the mirrors' secrets can be read is not known: {error}")
     found = secret_files.warnings(secret_files.named(setup.token, mirrors), _reader(setup))
-    warnings = [*found, *secret_files.warnings(_credentials(setup, mirrors), _holder(setup)), *_empty(setup)]
+    warnings = [*found, *secret_files.warnings(_credentials(setup, mirrors), _holder(setup)), *_unusable(setup)]
     for warning in warnings:
         say(warning)
     return not any(f"(`{TOKEN}`)" in warning for warning in warnings)
@@ -40,7 +41,7 @@ def require(setup: Setup) -> None:
     found = secret_files.warnings(files, _reader(setup)) + secret_files.warnings(
         _credentials(setup, []), _holder(setup)
     )
-    found += _empty(setup)
+    found += _unusable(setup)
     for warning in found:
         say(warning)
     if found:
@@ -58,13 +59,16 @@ def _holder(setup: Setup) -> Reader:
     return Reader(setup.user if setup.own else "root")
 
 
-def _empty(setup: Setup) -> Iterator[str]:
-    """A warning about each secret of the programs' own that can be read and has nothing in it."""
+def _unusable(setup: Setup) -> Iterator[str]:
+    """A warning about each secret of the programs' own that can be read and is empty, or a token that can be none."""
     for key, secret in setup.secrets.items():
         path = secret.file or _source(setup, str(secret.credential))
         with contextlib.suppress(OSError):  # which the other warnings are about
-            if not read_regular(path, 64 * 1024).partition(b"\n")[0].strip():
+            line = read_regular(path, 64 * 1024).partition(b"\n")[0].strip()
+            if not line:
                 yield f"warning: {path} (`{key}`) is empty: write the secret into its first line."
+            elif key == TOKEN and not is_token(line.decode(errors="replace")):
+                yield f"warning: {path} (`{key}`) {NO_TOKEN}. {TOKEN_TODO}"
 
 
 def _source(setup: Setup, name: str) -> str:
@@ -81,6 +85,8 @@ def tell_of_cron(setup: Setup, settings: RunnerSettings) -> None:
     except SkipjackError as error:
         log(f"warning: whether the mirrors' secrets can be read is not known: {error}")
     for warning in secret_files.warnings(secret_files.named(setup.token, mirrors), Reader(setup.user)):
+        log(warning)
+    for warning in _unusable(setup):
         log(warning)
     for file in _credentials(setup, mirrors):
         log(f"warning: cron gives no credentials, so `{file.key}` cannot be read. Name a `file:` there instead.")

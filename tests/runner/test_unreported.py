@@ -1,0 +1,130 @@
+"""That the manager takes no reports is shown by `next`: at once where only a person can change it, else after an hour."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from runner import courier, follow, noted, upcoming
+from runner.install import secret_check, setup
+from runner.places import Places
+from schemas.errors import SkipjackError
+from schemas.mirror_record import Secret
+from schemas.records import ManagerAddress, Policy, RunnerSettings
+from schemas.settings import load_runner
+from tests.e2e.parts import ConfigRepository, Worker
+
+from .lying import Answer, Liar
+
+NOTHING_LISTENS = "http://127.0.0.1:9"
+TAKEN = (200, b'{"acknowledged": 0}')
+NO_COMMANDS = (404, b"{}")
+
+
+class Manager:
+    """A manager that answers every report alike."""
+
+    def __init__(self) -> None:
+        self.answer: Answer = TAKEN
+        self.liar = Liar(lambda asked, _count: self.answer if "journal" in asked else NO_COMMANDS)
+
+
+@pytest.fixture
+def manager() -> Iterator[Manager]:
+    made = Manager()
+    yield made
+    made.liar.close()
+
+
+@pytest.fixture
+def settings(tmp_path: Path, manager: Manager) -> RunnerSettings:
+    repository = ConfigRepository(tmp_path)
+    repository.commit({"_site.yml": "title: x\n", "_workers.yml": "workers: {w1: {}}\n"}, "Begin")
+    found = load_runner(Worker(tmp_path / "w", "w1", repository.url).settings)
+    follow.follow(found)
+    (tmp_path / "token").write_text("x" * 43)
+    return found._replace(manager=ManagerAddress(manager.liar.url, token=Secret(file=str(tmp_path / "token"))))
+
+
+def deliver(settings: RunnerSettings, tmp_path: Path) -> str:
+    """Deliver once; gives what went wrong."""
+    try:
+        courier.once(settings, tmp_path / "runner.yml", start=False)
+    except SkipjackError as error:
+        return str(error)
+    return ""
+
+
+def warnings(settings: RunnerSettings, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """The warnings of `next`, without the moment since when something is so."""
+    capsys.readouterr()
+    upcoming.upcoming(settings, as_json=False)
+    return [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning: ")]
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_token_is_shown_at_once_until_a_report_is_taken(
+    settings: RunnerSettings, manager: Manager, status: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manager.answer = (status, b'{"error": "the token is not valid"}')
+    said = deliver(settings, tmp_path)
+    assert f"answered {status}: the token is not valid. Make a token with `skipjack-manager token add WORKER`" in said
+    [warning] = warnings(settings, capsys)
+    assert warning.startswith("warning: manager: It has taken no reports since 20") and warning.endswith(said)
+    assert warnings(settings._replace(manager=None), capsys) == [], "of a manager that the settings no longer name"
+    manager.answer = TAKEN
+    assert deliver(settings, tmp_path) == ""
+    assert warnings(settings, capsys) == []
+
+
+def test_a_refused_token_that_is_a_credential_needs_another_start_of_the_courier(
+    settings: RunnerSettings, manager: Manager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    manager.answer = (401, b"")
+    told = settings._replace(manager=ManagerAddress(manager.liar.url, token=Secret(credential="token")))
+    assert deliver(told, tmp_path).endswith("`systemctl restart skipjack-courier`.")
+
+
+def test_a_manager_out_of_reach_is_shown_after_an_hour(
+    settings: RunnerSettings, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = settings._replace(manager=ManagerAddress(NOTHING_LISTENS))
+    now = 1_800_000_000.0
+    monkeypatch.setattr("time.time", lambda: now)
+    said = deliver(away, tmp_path)
+    assert "cannot be reached" in said and warnings(away, capsys) == []
+    now += noted.LONG - 1
+    deliver(away, tmp_path)
+    assert warnings(away, capsys) == []
+    now += 1
+    assert warnings(away, capsys) == [f"warning: manager: It has taken no reports since 2027-01-15 08:00 UTC. {said}"]
+    assert deliver(settings, tmp_path) == ""
+    assert warnings(away, capsys) == []
+
+
+@pytest.mark.parametrize("text", ["two words\n", "a\ttab\n", "wörd\n"])
+def test_a_token_that_can_be_none_is_rejected_by_the_courier_and_by_install(
+    settings: RunnerSettings, text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    token = tmp_path / "token"
+    token.write_text(text)
+    words = "has white space or other characters inside that no token has. Write the token alone into the first line"
+    assert f"The token in {token} {words}" in deliver(settings, tmp_path)
+    assert words in warnings(settings, capsys)[0]
+    installed = setup.of_worker(settings, Policy(), str(tmp_path / "runner.yml"), "root", own=True, containers=False)
+    assert not secret_check.tell(installed)
+    assert f"warning: {token} (`manager.token`) {words}" in capsys.readouterr().out
+    secret_check.tell_of_cron(installed, settings)
+    assert f"warning: {token} (`manager.token`) {words}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", "[1, 2]", '["x", "", "", true]', "\x00"])
+def test_a_damaged_note_is_written_again(settings: RunnerSettings, content: str) -> None:
+    places = Places(settings.state_dir)
+    Path(places.unreported).write_text(content)
+    assert list(noted.of_manager(places, 0.0)) == []
+    noted.unreported(places, SkipjackError("It failed.", "Wait."), 0.0, lasting=True)
+    assert list(noted.of_manager(places, 0.0)) == [
+        (None, "manager", "It has taken no reports since 1970-01-01 00:00 UTC. It failed.", "Wait.")
+    ]
