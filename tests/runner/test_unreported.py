@@ -1,4 +1,4 @@
-"""That the manager takes no reports is shown by `next`: at once where only a person can change it, else after an hour."""
+"""`next` shows that the manager takes no reports: at once where only a person can change that, else after an hour."""
 
 from collections.abc import Iterator
 from pathlib import Path
