@@ -16,6 +16,8 @@ from schemas.reading import regular
 if TYPE_CHECKING:
     from typing import BinaryIO
 
+    from runner.privileges import Identity
+
 GRACE = 10.0
 """Seconds between TERM and KILL: rsync needs a few to remove its temporary files."""
 
@@ -80,20 +82,24 @@ def ask(
     *,
     alone: bool = False,
     stdin: "BinaryIO | None" = None,
+    identity: "Identity | None" = None,
 ) -> tuple[int, str]:
     """Run a short command of the system and give its exit code and all that it says.
 
     `more` is added to its environment, or is all of it when it stands `alone`. It reads `stdin`, if there is one.
+    As root it can be run with the rights of another user, by `identity`.
     CannotStart when the program is missing, TooSlow when it takes longer than `timeout` seconds.
     """
     import subprocess  # costs milliseconds, and few need it
 
+    user, groups = identity or (None, None)
     env = ({} if alone else inherited_environment()) | {"LC_ALL": "C"} | dict(more or {})
     try:
         done = subprocess.run(  # noqa: S603 - the words are ours or names that were checked
             [find_program(argv[0], env.get("PATH", os.defpath)), *argv[1:]],
             stdin=stdin or subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             env=env, timeout=timeout, check=False, encoding="utf-8", errors="replace",
+            user=user, group=groups[0] if groups else None, extra_groups=groups,
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:
         raise TooSlow(f"{argv[0]} gave no answer within {timeout:g} s") from error

@@ -35,7 +35,8 @@ def _command(commands: Commands, name: str, words: str) -> argparse.ArgumentPars
 
 
 def _install(arguments: argparse.Namespace) -> int:
-    from runner.install import cron, install, others
+    from runner.install import cron, install, machine, others
+    from runner.install.setup import program
     from runner.output import say
 
     setup = _setup(arguments)
@@ -43,7 +44,9 @@ def _install(arguments: argparse.Namespace) -> int:
         if not setup.own:
             others.check_file(setup, others.CRON_FILE)
         others.check_folders(setup)
-        say(cron.cron(setup))
+        lines = cron.cron(setup)
+        machine.check_readable(setup, program("skipjack"))
+        say(lines)
         _warn_for_cron(setup)
     elif arguments.print:
         install.show(setup)

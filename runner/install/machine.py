@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable
 from typing import NoReturn
 
-from runner import programs
+from runner import privileges, programs
 from runner.install import adoption
 from runner.install.setup import MANAGER, PACKAGES, Setup
 from runner.output import say
@@ -86,8 +86,8 @@ def check_group(name: str) -> None:
 
 
 def check_readable(setup: Setup, program: str) -> None:
-    """SkipjackError when the user of the units could not read its settings, or not run our programs."""
-    if setup.own:
+    """SkipjackError when the user of units or cron lines could not read its settings, or not run our programs."""
+    if setup.own or os.geteuid() != 0:
         return
     code, said = as_user(setup.user, program, "--version")
     if code:
@@ -97,7 +97,8 @@ def check_readable(setup: Setup, program: str) -> None:
         )
     if as_user(setup.user, "test", "-r", setup.settings)[0]:
         what = f"The user {setup.user} cannot read the settings {setup.settings}."
-        raise SkipjackError(what, f"`chgrp {setup.user}` and `chmod g+r` do for the file, `chmod a+x` for its folders.")
+        of_file = f"`chgrp {setup.user}` and `chmod g+r` do" if has_user(setup.user) else "`chmod a+r` does"
+        raise SkipjackError(what, f"{of_file} for the file, `chmod a+x` for its folders.")
 
 
 def check_writable(setup: Setup, path: str) -> None:
@@ -184,8 +185,9 @@ def remove(path: str) -> None:
 
 
 def as_user(user: str, *words: str) -> tuple[int, str]:
-    """Run a short command as another user; gives its exit code and what it said."""
-    return _ask("runuser", "-u", user, "--", *words)
+    """Run a short command with the rights of another user, who may be yet to be made; gives its exit code and what it
+    said."""
+    return _ask(*words, identity=privileges.identity(user))
 
 
 def command(*words: str) -> str:
@@ -222,9 +224,9 @@ def tried(*words: str) -> tuple[bool, str]:
     return code == 0, said
 
 
-def _ask(*words: str) -> tuple[int, str]:
+def _ask(*words: str, identity: privileges.Identity | None = None) -> tuple[int, str]:
     try:
-        return programs.ask(words, PATIENCE)
+        return programs.ask(words, PATIENCE, identity=identity)
     except programs.CannotStart as error:
         return 1, str(error)
 
