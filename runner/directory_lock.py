@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 from runner import locks
 from runner.past import identity_of
+from runner.paths import is_missing_or_empty
 
 PATIENCE = 2.0
 """Seconds to wait for the lock: a process that looks whether it is held takes it for an instant."""
@@ -23,9 +24,10 @@ class InUse(Exception):  # noqa: N818 - a state of the directory, not an error
 class DirectoryLock:
     """The lock of one directory: `descriptors` while it is held, `problem` when its file system has no such lock.
 
-    The folders between `root`, the one for all mirrors, and the directory are locked as well, shared: as long as they
-    are, no run has such a folder for its mirror's directory, in which it might replace ours by a link or delete it.
-    `identity` tells the directory from others (`runner/past.py`), None while it is missing.
+    All folders above the directory are locked as well, shared: as long as they are, no run has such a folder for its
+    mirror's directory, in which it might replace ours by a link or delete it. `root` is the folder for all mirrors,
+    which links must not lead out of. `identity` tells the directory from others (`runner/past.py`), None while it is
+    missing.
     """
 
     def __init__(self, directory: str, root: str) -> None:
@@ -48,7 +50,7 @@ class DirectoryLock:
         self.release()
         try:
             self.identity, self._inode = identity_of(self._directory), _inode(self._directory)
-            for folder in _between(self._root, self._directory):
+            for folder in _above(self._directory):
                 self._take_above(folder)
             self._own = self._locked(self._directory, self._directory)
         except (FileNotFoundError, NotADirectoryError):
@@ -57,7 +59,7 @@ class DirectoryLock:
             self.problem = str(error.strerror)
 
     def _take_above(self, folder: str) -> None:
-        with contextlib.suppress(PermissionError):  # a folder that we cannot read is not one that we sync into
+        with contextlib.suppress(OSError):  # it cannot be read or has no locks, so it is hardly a mirror's
             self._above.append(self._locked(folder, self._directory, shared=True))
 
     @staticmethod
@@ -70,13 +72,24 @@ class DirectoryLock:
     def moved(self) -> str:
         """Why the path does not lead to the directory any more that was there when the lock was taken, or out of the
         root; empty while all is well."""
-        real, root = os.path.realpath(self._directory), os.path.realpath(self._root)
-        if not real.startswith(f"{root}/"):
-            return f"{self._directory} is really {real}, which does not lie below {root}; mend the link"
+        if out := self._leads_out():
+            return out
         if _inode(self._directory) != self._inode:
             why = "a disk was mounted or unmounted, or a folder was moved"
             return f"{self._directory} is not the directory any more in which this run began: {why}; look at it"
         return ""
+
+    def is_exchanged(self) -> bool:
+        """Whether another directory with files, on the same disk and below the root, has taken the place of ours."""
+        now = _inode(self._directory)
+        is_same_disk = now is not None and self._inode is not None and now[0] == self._inode[0]
+        return is_same_disk and not self._leads_out() and not is_missing_or_empty(self._directory)
+
+    def _leads_out(self) -> str:
+        real, root = os.path.realpath(self._directory), os.path.realpath(self._root)
+        if real.startswith(f"{root}/"):
+            return ""
+        return f"{self._directory} is really {real}, which does not lie below {root}; mend the link"
 
     def release(self) -> None:
         """Release the lock; the processes that inherited it keep it."""
@@ -93,13 +106,11 @@ def _inode(path: str) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _between(root: str, directory: str) -> list[str]:
-    """The folders below the root in which the directory lies, wherever links lead, from the top on."""
-    top, folder = os.path.realpath(root), os.path.dirname(os.path.realpath(directory))
-    found = []
-    while folder.startswith(f"{top}/"):
+def _above(directory: str) -> list[str]:
+    """The folders in which a directory lies, wherever links lead, from the top on."""
+    folder, found = os.path.realpath(directory), []
+    while (folder := os.path.dirname(folder)) != "/":
         found.append(folder)
-        folder = os.path.dirname(folder)
     return found[::-1]
 
 

@@ -31,10 +31,10 @@ class Means(NamedTuple):
 
     `keep` are the lock descriptors that the provider's processes inherit; `on_attempt` is told each attempt's number
     before its process starts, `on_progress` now and then how far it is. `claim` locks the mirror's directory once the
-    hooks have prepared it, and returns more descriptors to inherit; `check` is called before each attempt and each
-    process of the provider, and sees whether that still is the directory. Both may raise Abort. `rest` waits between
-    two attempts, with the job and how the last one ended, and returns what then stands in the place of `keep`, or None
-    when the run was told to stop.
+    hooks have prepared it. `check` is called before each attempt, before each process of the provider and after the
+    last one; it sees whether that still is the directory, and returns more descriptors to inherit. Both may raise
+    Abort. `rest` waits between two attempts, with the job and how the last one ended, and returns what then stands in
+    the place of `keep`, or None when the run was told to stop.
     """
 
     provider: Provider
@@ -43,8 +43,8 @@ class Means(NamedTuple):
     stop: process.Stop
     on_attempt: Callable[[int], None]
     on_progress: Callable[[progress.Progress], None]
-    claim: Callable[[], Sequence[int]] = tuple
-    check: Callable[[], None] = lambda: None
+    claim: Callable[[], None] = lambda: None
+    check: Callable[[], Sequence[int]] = tuple
     rest: Rest | None = None
 
 
@@ -55,7 +55,8 @@ def run(job: Job, means: Means) -> Ending:
     job.stopped = lambda: means.stop.signal is not None
     try:
         _call(means.hooks, "pre_job", job)
-        directory, keep = means.claim(), means.keep
+        means.claim()
+        keep = means.keep
         comparison.prepare(job)
         while job.attempt < job.mirror.retry:
             if job.attempt:
@@ -64,7 +65,7 @@ def run(job: Job, means: Means) -> Ending:
                     ending = ending._replace(status=INTERRUPTED, reason="the run was told to stop between two attempts")
                     break
                 keep = rested
-            means.check()
+            directory = means.check()
             job.attempt += 1
             ending = _attempt(job, means._replace(keep=(*keep, *directory)))
             if ending.status in (SUCCESS, INTERRUPTED, REFUSED):
@@ -131,7 +132,19 @@ def _execute(job: Job, means: Means, log: int) -> Ending:
         return _ending(abort.status, abort.reason, exited, job, read.findings._replace(size=None), read.tail)
     _call(means.hooks, "post_exec", job)
     ending = _judge(job, means.provider, exited)
-    return _compared(job, means, ending) if ending.status == SUCCESS else ending
+    return _in_place(job, means, _compared(job, means, ending)) if ending.status == SUCCESS else ending
+
+
+def _in_place(job: Job, means: Means, ending: Ending) -> Ending:
+    """Let no attempt be a success whose directory has been exchanged, before any hook publishes that."""
+    try:
+        if ending.status == SUCCESS:
+            means.check()
+    except Abort as abort:
+        job.note(abort.reason)
+        tail = f"{ending.log_tail}\n{abort.reason}".strip()
+        return ending._replace(status=abort.status, reason=abort.reason, size=None, log_tail=tail)
+    return ending
 
 
 def _compared(job: Job, means: Means, ending: Ending) -> Ending:

@@ -160,7 +160,7 @@ def _refuse(book: Journal, planned: Planned, header: Header, launched: int | Non
     return 1
 
 
-def _claim(job: Job, book: Journal, directory: DirectoryLock) -> tuple[int, ...]:
+def _claim(job: Job, book: Journal, directory: DirectoryLock) -> None:
     """Lock the directory that the hooks made or that was mounted since; Abort when another process holds it."""
     try:
         directory.take()
@@ -170,13 +170,21 @@ def _claim(job: Job, book: Journal, directory: DirectoryLock) -> tuple[int, ...]
         book.start_anew(job.mirror.name)
     elif job.from_empty:
         log("its files are there, so `--from-empty` changes nothing", about=job.mirror.name)
-    return directory.descriptors
 
 
-def _check_place(directory: DirectoryLock) -> None:
-    """Abort unless the path of the mirror's directory still leads where it led when it was locked."""
+def _check_place(job: Job, directory: DirectoryLock) -> tuple[int, ...]:
+    """The descriptors of the locks of the mirror's directory; Abort unless its path still leads where it led.
+
+    A command may have put another directory in its place, as some do to publish all files at once; that is locked anew.
+    """
     if moved := directory.moved():
-        raise Abort(REFUSED, moved)
+        if job.mirror.provider != "command" or not directory.is_exchanged():
+            raise Abort(REFUSED, moved)
+        try:
+            directory.take()
+        except InUse as busy:
+            raise Abort(REFUSED, str(busy)) from busy
+    return directory.descriptors
 
 
 def _rest(
@@ -209,7 +217,7 @@ def _supervise(
 
     provider, ours = PROVIDERS[job.mirror.provider], hooks.of(job.mirror)
     claim = partial(_claim, job, book, held.directory)
-    check = partial(_check_place, held.directory)
+    check = partial(_check_place, job, held.directory)
     means = pipeline.Means(provider, ours, held.inherited, stop, on_attempt, place.publish, claim, check, rest)
     ending = pipeline.run(job, means)
     place.clear()

