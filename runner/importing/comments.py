@@ -1,16 +1,13 @@
 """tunasync's comments: each goes beside the key that it describes, and those that cannot are told."""
 
-import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from runner.importing.definitions import Config, Definition, Value
 from runner.importing.findings import Finding
+from runner.importing.secret_text import blocks
 from runner.importing.toml_source import Comment
-from schemas.addresses import without_secrets
 from schemas.problems import printable, shown
-
-SECRET_NAME = re.compile(r"passw|secret|token|api_?key|credential", re.I)
 
 ByKey = dict[str, list[str]]
 """Comments without their `#`, by the key above which they are written; by the empty text those at the file's head."""
@@ -32,10 +29,21 @@ class Keeper:
     def take(self, places: Iterable[Value]) -> list[str]:
         """The comments of some places, each once and in the order of their lines."""
         lines = sorted({(place.file, place.line) for place in places})
-        found = [(file, comment) for file, line in lines for comment in self._config.comments.get((file, line), ())]
         self._taken |= set(lines)
-        self.secret |= {_withheld(file, comment) for file, comment in found if _may_be_secret(comment)}
-        return [_plain(comment.text) for _file, comment in found if not _may_be_secret(comment)]
+        found = [self._parted(file, line, self._config.comments.get((file, line), ())) for file, line in lines]
+        self.secret |= {finding for _kept, withheld in found for finding in withheld}
+        return [_plain(comment.text) for kept, _withheld in found for comment in kept]
+
+    def _parted(self, file: str, line: int, comments: Sequence[Comment]) -> tuple[Sequence[Comment], Sequence[Finding]]:
+        """The comments of a line that can be shown, and a finding for each block that cannot."""
+        kept: list[Comment] = []
+        withheld: list[Finding] = []
+        for block in blocks(line, comments):
+            if self._config.secrets.in_block(file, line, block):
+                withheld.append(_withheld(file, block))
+            else:
+                kept += block
+        return kept, withheld
 
     def of_mirror(self, definition: Definition, keys: Mapping[str, object], renamed: Mapping[str, str]) -> ByKey:
         """The comments of a mirror, of which some describe keys that its file does not have."""
@@ -52,9 +60,11 @@ class Keeper:
         for definition in left_out:
             yield from self._of_left_out(definition)
         rest = {at: comments for at, comments in self._config.comments.items() if at not in self._taken}
-        for (file, _line), comments in [*rest.items(), *self._config.loose_comments.items()]:
-            secret = next(filter(_may_be_secret, comments), None)
-            yield _withheld(file, secret) if secret else _not_copied(file, comments)
+        for (file, line), comments in [*rest.items(), *self._config.loose_comments.items()]:
+            kept, withheld = self._parted(file, line, comments)
+            yield from withheld
+            if kept:
+                yield _not_copied(file, kept)
 
     def _of_left_out(self, definition: Definition) -> Iterator[Finding]:
         lines = {(each.file, each.line) for each in (definition.place, *definition.options.values())} - self._taken
@@ -75,13 +85,11 @@ def _plain(text: str) -> str:
     return "".join(each if unicodedata.category(each) == "Zs" else printable(each) for each in kept)
 
 
-def _may_be_secret(comment: Comment) -> bool:
-    return bool(SECRET_NAME.search(comment.text)) or without_secrets(comment.text) != comment.text
-
-
-def _withheld(file: str, comment: Comment) -> Finding:
-    what = "The comment may hold a secret, and was not copied into the repository."
-    return Finding(file, comment.line, what, "Copy it by hand if it holds none.")
+def _withheld(file: str, block: Sequence[Comment]) -> Finding:
+    first, last = block[0].line, block[-1].line
+    to_line = f" (up to line {last})" if last > first else ""
+    what = f"The comment{to_line} may hold a secret, and was not copied into the repository."
+    return Finding(file, first, what, "Copy it by hand if it holds none.")
 
 
 def _not_copied(file: str, comments: Sequence[Comment]) -> Finding:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from runner.importing import toml_source
 from runner.importing.findings import Finding, LeftOut
 from runner.importing.options import MIRROR, SECTIONS, Kinds, wrong
+from runner.importing.secret_text import Secrets
 from runner.importing.toml_source import Comment, Path, Source
 from schemas.errors import SkipjackError
 from schemas.problems import printable, shown
@@ -68,6 +69,7 @@ class Config(NamedTuple):
     findings: tuple[Finding, ...]
     comments: PlacedComments
     loose_comments: PlacedComments
+    secrets: Secrets
 
     def get(self, section: str, option: str, default: Any) -> Any:
         """The value of an option outside of the mirrors."""
@@ -96,8 +98,8 @@ def read(path: str) -> Config:
     if reader.errors:
         raise SkipjackError("\n".join(map(str, reader.errors)))
     headers = {name: top[name] for name in SECTIONS if name in top}
-    findings = tuple(reader.findings)
-    return Config(source.file, sections, headers, tuple(definitions), findings, reader.comments, reader.loose_comments)
+    placed = reader.comments, reader.loose_comments, reader.secrets
+    return Config(source.file, sections, headers, tuple(definitions), tuple(reader.findings), *placed)
 
 
 def _set(options: Options) -> Options:
@@ -113,6 +115,7 @@ class _Reader:
         self.above: Options = {}
         self.comments: dict[tuple[str, int], Sequence[Comment]] = {}
         self.loose_comments: dict[tuple[str, int], Sequence[Comment]] = {}
+        self.secrets = Secrets()
 
     def options(self, source: Source, path: Path, table: Mapping[str, Any], kinds: Kinds) -> dict[str, Value]:
         """The known options of a table; their names' case makes no difference to tunasync."""
@@ -142,6 +145,7 @@ class _Reader:
 
     def mirrors(self, source: Source, top: Options) -> Iterator[Definition]:
         """The mirrors of one file, whose comments are kept as well."""
+        self.secrets.learn(source)
         self.comments |= {(source.file, line): texts for line, texts in source.comments.items()}
         self.loose_comments |= {(source.file, line): texts for line, texts in source.loose_comments.items()}
         for number, table in enumerate(top["mirrors"].value if "mirrors" in top else ()):

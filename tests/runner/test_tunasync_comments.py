@@ -105,8 +105,8 @@ def test_a_comment_that_may_hold_a_secret_stays_out_of_the_repository(bench: Ben
     config = DEBIAN + '# password = "open sesame"\n# was rsync://u:hunter2@up.example.org/x/\nretry = 3 # fine\n'
     result = bench.run(GLOBAL + config)
 
-    wanted = "The comment may hold a secret, and was not copied into the repository. Copy it by hand if it holds none."
-    assert result.findings == [f"worker.conf:{line}: {wanted}" for line in (10, 11)]
+    wanted = "may hold a secret, and was not copied into the repository. Copy it by hand if it holds none."
+    assert result.findings == [f"worker.conf:10: The comment (up to line 11) {wanted}"]
     written = result.text() + result.out
     assert "# fine\nretry: 3\n" in written
     assert "open sesame" not in written
@@ -118,6 +118,69 @@ def test_a_secret_comment_that_stands_alone_is_not_printed_either(bench: Bench) 
 
     assert [line.split(": ")[0] for line in result.findings] == ["worker.conf:8"]
     assert "open sesame" not in result.text() + result.out
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        "pass: x7z", "pw x7z", "user/pass bob/x7z", "Bearer x7z", "login bob x7z", "RSYNC_PASS=x7z", "PASS1 x7z",
+        "API key x7z", "Auth: x7z", "creds bob x7z", "passphrase x7z", "密码 x7z", "the password was\n# x7z",
+    ],
+)  # fmt: skip
+def test_words_that_stand_beside_secrets_keep_a_comment_out(bench: Bench, comment: str) -> None:
+    result = bench.run(GLOBAL + DEBIAN + f"# {comment}\nretry = 3 # fine\n")
+
+    assert "x7z" not in result.text() + result.out
+    assert "# fine\nretry: 3\n" in result.text()
+    assert [line.split(" may hold")[0].split(" (")[0] for line in result.findings] == ["worker.conf:10: The comment"]
+
+
+@pytest.mark.parametrize("comment", ["bypasses the proxy", "the author", "compass", "keys of Debian", "logins2"])
+def test_words_that_only_look_like_those_keep_nothing_out(bench: Bench, comment: str) -> None:
+    result = bench.run(GLOBAL + DEBIAN + f"# {comment}\nretry = 3\n")
+
+    assert f"# {comment}\nretry: 3\n" in result.text()
+    assert result.findings == []
+
+
+@pytest.mark.parametrize(
+    ("option", "secret"),
+    [
+        ('password = "hunter1"', "hunter1"),
+        ('password = "hun/ter"', "hun%2Fter"),
+        ('upstream = "rsync://bob:hunter1@up.example.org/x/"', "hunter1"),
+        ('upstream = "rsync://bob:hun%2Fter@up.example.org/x/"', "hun/ter"),
+        ('env = { MY_TOKEN = "hunter1" }', "hunter1"),
+        ('unknown = { api_key = "hunter1" }', "hunter1"),
+        ('exec_on_success = ["/x --token=hunter1"]', "hunter1"),
+    ],
+)
+def test_no_comment_with_a_secret_of_the_configuration_is_copied(bench: Bench, option: str, secret: str) -> None:
+    other = f'[[mirrors]]\nname = "x" # bob:{secret}\nupstream = "https://up.example.org/x/"\n'
+    other = other.replace('upstream = "https://up.example.org/x/"', option) if option.startswith("upstream") else other
+    more = "" if option.startswith("upstream") else option + "\n"
+    here = f"# see https://h/{secret}/x\nretry = 3 # kept\n\n# alone: {secret}\n\n"
+    result = bench.with_secrets(GLOBAL + DEBIAN + here + other + more)
+
+    assert f"bob:{secret}" not in result.text() + result.out
+    assert f"alone: {secret}" not in result.text() + result.out
+    assert f"h/{secret}/x" not in result.text() + result.out
+    assert "# kept\nretry: 3\n" in result.text()
+    withheld = [line for line in result.findings if "The comment may hold a secret" in line]
+    assert [line.split(":")[1] for line in withheld][:2] == ["10", "13"]
+
+
+def test_no_comment_beside_a_secret_is_copied(bench: Bench) -> None:
+    mirror = DEBIAN + (
+        '# above x7z\npassword = "hunter1" # until 2023: x7z\n# below x7z\nretry = 3 # fine\n'
+        'env.A_TOKEN = "hunter2" # before: x7z\n'
+    )
+    result = bench.with_secrets(GLOBAL.replace("[global]", '[manager]\ntoken = "t" # x7z\n[global]') + mirror)
+
+    assert "x7z" not in result.text() + result.out + (bench.folder / "runner.yml").read_text()
+    assert "# fine\nretry: 3\n" in result.text()
+    withheld = [line.split(":")[1] for line in result.findings if " may hold a secret" in line]
+    assert withheld == ["2", "12", "13", "14", "16"]
 
 
 @pytest.mark.parametrize(

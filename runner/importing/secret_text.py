@@ -1,0 +1,76 @@
+"""Secrets of a configuration: their values and lines, and which comments may hold one. Git keeps what it was given."""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+from urllib.parse import quote, unquote
+
+from runner.importing.toml_source import Comment, Path, Source
+from schemas.addresses import without_secrets
+
+SECRET_NAME = re.compile(r"passw|secret|token|api_?key|credential", re.I)
+"""What names an option or a variable whose value is a secret."""
+
+_SECRET_WORD = re.compile(
+    r"(?<![a-z])(?:pass|pass ?(?:phrase|code)|pw|pwd|psw|log[ -]?in|logged in|bearer|auth|authorization|creds?"
+    r"|(?:access|api|auth|private|secret)[ _-]?keys?|kennwort|mot de passe|contraseña)(?![a-z])|密码|口令|密钥|令牌",
+    re.I,
+)
+"""Words beside which people note secrets; letters end a word, digits and `_` do not."""
+
+_IN_ADDRESS = re.compile(r"//[^/?#\s]*?:([^\s]+)@")
+_IN_WORD = re.compile(r"(?:passw|secret|token|api_?key|credential)\w*[=:]\s*([^\s&\"']+)", re.I)
+
+
+class Secrets:
+    """The secret values of the files that were read, and the lines of the options that have them."""
+
+    def __init__(self) -> None:
+        self._values: set[str] = set()
+        self._lines: set[tuple[str, int]] = set()
+
+    def learn(self, source: Source) -> None:
+        """Take note of the secrets in a file, whether tunasync knows their options or not."""
+        for path, text in _texts(source.value, ()):
+            found = [*_IN_ADDRESS.findall(text), *_IN_WORD.findall(text)]
+            if any(isinstance(part, str) and SECRET_NAME.search(part) for part in path):
+                found.append(text)
+                self._lines.add((source.file, source.line(path)))
+            for each in filter(None, map(str.strip, found)):
+                self._values |= {each, quote(each, safe=""), unquote(each)}
+
+    def in_block(self, file: str, line: int, block: Sequence[Comment]) -> bool:
+        """Whether a block of comments beside the option at `line` may hold a secret, which may be in any line of it."""
+        first, last = block[0].line, block[-1].line
+        near = (line,) if first == line else (line, *range(first - 1, last + 2))
+        return any((file, each) in self._lines for each in near) or any(map(self._in_comment, block))
+
+    def _in_comment(self, comment: Comment) -> bool:
+        text = comment.text
+        if SECRET_NAME.search(text) or _SECRET_WORD.search(text) or without_secrets(text) != text:
+            return True
+        return any(value in text for value in self._values)
+
+
+def blocks(line: int, comments: Sequence[Comment]) -> Iterator[Sequence[Comment]]:
+    """The comments of the option at `line` in groups of consecutive lines; one on the option's own line is alone."""
+    block: list[Comment] = []
+    for comment in comments:
+        if block and (comment.line != block[-1].line + 1 or line in (comment.line, block[-1].line)):
+            yield block
+            block = []
+        block.append(comment)
+    if block:
+        yield block
+
+
+def _texts(value: Any, path: Path) -> Iterator[tuple[Path, str]]:
+    """All texts in a value, with their paths."""
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, dict):
+        for key, below in value.items():
+            yield from _texts(below, (*path, key))
+    elif isinstance(value, list):
+        for number, below in enumerate(value):
+            yield from _texts(below, (*path, number))
