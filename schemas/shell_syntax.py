@@ -16,17 +16,21 @@ _QUOTE, _ESCAPE = "\0", "\1"
 """What stands for a quoted part and for an escaped character in a word without its quotes."""
 
 _OPERATOR = re.compile(r"&&|\|\||\|&?|;+|&")
-_BEGINNING = re.compile(r"&&|\|\||;")
+_AND_OR = re.compile(r"&&|\|\|")
+_BEGINNING = re.compile(r"&&|\|\||\|&?|;")
 _REDIRECTION = re.compile(r"(?:[0-9]*|&)(?:>>?|<{1,3}|<>|>\||[<>]&)(?![A-Za-z0-9_]*=)")
 _TO_DEVICE = re.compile(r"[0-9&]?>>?(?=/dev/)")
 _REDIRECTION_INSIDE = re.compile(r"[^=]*?(?<![-=<>])(>>?(?![=>0-9])|<(?![=<>!0-9-]))")
-"""A redirection within a word, but not in the value of an option, in `->`, or where versions are compared (`x>=3`)."""
+"""A redirection within a word, but not after `=`, in `->`, or where versions are compared (`x>=3`)."""
+_REDIRECTION_IN_VALUE = re.compile(r".*?(?<![-=<>])(>>?(?![=>0-9]|$)|<(?![=<>!0-9-]|$))", re.DOTALL)
+"""The same after `=`, where a sign at the end may be the value's own (`--format=%n>`)."""
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)\+?=")
 _EXPANSION = re.compile(r"\$(?:\0|[A-Za-z_][A-Za-z0-9_]*|\{[^}]*\}?|\(|[0-9@*#?!$])|`")
 _HOME = re.compile(r"~[a-z0-9_-]*(?=/|$)")
-_SCRIPT_OPTION = re.compile(r"-[a-z]*c")
+SCRIPT_OPTION = re.compile(r"-[a-z]*c")
 _FIND_ACTIONS = frozenset({"-exec", "-execdir", "-ok", "-okdir"})
-"""Options of find(1) after which a word `;` ends a command."""
+"""Options of find(1) after which the next word `;` ends a command."""
+_ENDS_OF_ACTION = frozenset({";", r"\;", "';'", '";"'})
 _BUILTINS = frozenset({
     ".", ":", "{", "(", "[[", "!", "alias", "break", "builtin", "case", "cd", "continue", "declare", "eval", "exec",
     "exit", "export", "for", "function", "if", "let", "local", "popd", "pushd", "read", "readonly", "return", "set",
@@ -69,7 +73,7 @@ def split(line: str) -> tuple[list[str], list[str]]:
 
 
 def _in_word(before: list[str], word: str, bare: str) -> ShellSyntax | None:
-    if (operator := _operator(word, bare)) and not (operator == ";" and _FIND_ACTIONS & set(before)):
+    if (operator := _operator(word, bare)) and not (word == ";" and _is_in_action(before)):
         return ShellSyntax(operator, _IN_A_SHELL)
     if redirection := _redirection(word, bare):
         return ShellSyntax(redirection, _IN_A_SHELL if "<" in redirection else _REMOVE)
@@ -89,7 +93,9 @@ def _redirection(word: str, bare: str) -> str:
         return word
     if device := _TO_DEVICE.search(bare):
         return device[0]
-    inside = None if re.search("<.*>", bare) else _REDIRECTION_INSIDE.match(bare)
+    if re.search("<.*>", bare):
+        return ""
+    inside = _REDIRECTION_INSIDE.match(bare) or _REDIRECTION_IN_VALUE.match(bare)
     return inside[1] if inside else ""
 
 
@@ -98,15 +104,22 @@ def _in_double_quotes(word: str) -> str:
 
 
 def _operator(word: str, bare: str) -> str:
-    """The operator that a word is, or that stands at its beginning, at its end or, unless in an address, in it."""
+    """The operator that a word is, or that stands at its beginning or its end; `&&` and `||` also within it."""
     if _OPERATOR.fullmatch(word):
         return word
-    if beginning := _BEGINNING.match(word):
-        return beginning[0]
-    ends = r"(?:&&|\|\||;)$" if is_address(bare) else r"(?:&&|\|\||;|&)$"
-    inside = "" if is_address(bare) or bare.startswith("-") else r"|&&|\|\|"
-    found = re.search(ends + inside, bare)
+    ends = r";$" if is_address(bare) else r"[;&]$"
+    found = _BEGINNING.match(word) or _AND_OR.search(bare) or re.search(ends, bare)
     return found[0] if found else ""
+
+
+def _is_in_action(before: list[str]) -> bool:
+    """Whether a `;` after these words ends a command that find(1) runs: the last one has not ended yet."""
+    for word in reversed(before):
+        if word in _FIND_ACTIONS:
+            return True
+        if word in _ENDS_OF_ACTION:
+            return False
+    return False
 
 
 def is_address(bare: str) -> bool:
@@ -116,4 +129,4 @@ def is_address(bare: str) -> bool:
 
 def _is_script(before: list[str]) -> bool:
     """Whether a word comes after `-c` or the like, so that another program may expand what is in it."""
-    return any(_SCRIPT_OPTION.fullmatch(each) for each in before[1:])
+    return any(SCRIPT_OPTION.fullmatch(each) for each in before[1:])

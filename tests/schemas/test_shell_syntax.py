@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from schemas import hints
-from schemas.shell_doubts import find_doubtful
+from schemas.shell_doubts import find_doubtful, of_lines
 from schemas.shell_syntax import find
 from tests.schemas.kit import load
 
@@ -75,6 +75,26 @@ def told(text: str, **files: str) -> list[str]:
         ("make ## note", "##"),
         (r"make $'a\n'", "$'"),
         ("make --x \\\n --y", "\\"),
+        ("make --quiet||true", "||"),
+        ("make --fast&&/opt/y", "&&"),
+        ("make --a=b||c", "||"),
+        ("make -q&&", "&&"),
+        ("wget -m http://x/y&&/opt/index.sh", "&&"),
+        ("wget http://x/?a=b&&c=d", "&&"),
+        ("wget http://x/y||true", "||"),
+        ("wget http://x/y;", ";"),
+        ("make |tee log", "|"),
+        ("make |&tee log", "|&"),
+        ("make --a=b>log", ">"),
+        ("make --a=b>>/tmp/1", ">>"),
+        ("make --a='b'>'log'", ">"),
+        ("make --a=b<in", "<"),
+        ("make a=b>log", ">"),
+        ("wget http://x/?a=b>log", ">"),
+        (r"find . -exec rm {} \; ; x", ";"),
+        ("find . -exec rm {} ; ; x", ";"),
+        ("find . -exec rm {} ';' -exec ls {} ; ; x", ";"),
+        ("find . -exec rm {}; x", ";"),
     ],
 )
 def test_what_only_a_shell_understands_is_found(line: str, found: str) -> None:
@@ -95,13 +115,15 @@ def test_what_only_a_shell_understands_is_found(line: str, found: str) -> None:
         "wget https://h/?a=1&b=2",
         "find . -name '*.tmp' -exec rm {} ;",
         r"find . -name *.tmp -exec rm {} \;",
+        r"find . -exec rm {} \; -exec ls {} ; -ok rm {} ';'",
         "/x.sh --exclude=*.tmp --size=>5 --format=%n>",
         "/x.sh \\$HOME '~/x' a~ --path=~/x",
         "/x.sh '>' ';' '&&' \"|\"",
         "/x.sh --match=foo$ >=3",
         "/x.sh --match=a|b a;b ';b' \\;b",
-        "/x.sh --match=a||b a=>b x->y numpy<2 'b>c' lt<gt>",
-        "/x.sh https://h/?a=b&&c=d h/?a=b&c=d& rsync://h/x%20y/",
+        "/x.sh '--quiet||true' --a='b>log' --b='c'\"&&\" 'http://x/y&&z' '|tee' '--quiet;x'",
+        "/x.sh --match='a||b' a=>b x->y numpy<2 'b>c' lt<gt>",
+        "/x.sh https://h/?a=b&c=d h/?a=b&c=d& rsync://h/x%20y/",
         "/x.sh a#b '#' '# note' \\# #channel",
         "/x.sh --filter='P *.x' 's/;/,/' foo$\\|bar 'a\nb'",
         "/x.sh a\n",
@@ -132,6 +154,12 @@ def test_what_reaches_the_program_as_it_was_meant_is_left_alone(line: str) -> No
         ("/x.sh #channel", "`#channel`"),
         ("/x.sh x>=3", "`x>=3`"),
         ("/x.sh --out=x> /tmp/y", "`--out=x>`"),
+        ("/x.sh --quiet;/opt/y --all", "`--quiet;/opt/y`"),
+        ("/x.sh --match=a|b", "`--match=a|b`"),
+        ("/x.sh --name=R&D", "`--name=R&D`"),
+        ("/x.sh a;b", "`a;b`"),
+        ("wget http://x/y;/opt/z.sh", "`http://x/y;/opt/z.sh`"),
+        ("wget http://x/y|tee", "`http://x/y|tee`"),
         ("/x.sh\n  --fast", "a line break"),
     ],
 )
@@ -147,7 +175,7 @@ def test_what_may_be_meant_is_doubtful(line: str, doubt: str) -> None:
     "line",
     [
         "/x.sh '*.sh' \"a;b\" \\*.sh 'a\nb'\n",
-        "/x.sh --exclude=*.iso --exclude *.iso -A *.rpm --match=a|b only=*.rpm --format=%n>",
+        "/x.sh --exclude=*.iso --exclude *.iso -A *.rpm --match='a|b' '--x;y' only=*.rpm --format=%n>",
         "wget https://h/*.iso?a=b&c=d;e h/?a=b&c=d",
         "find . -name *.tmp -exec rm {} ;",
         "/x.sh a#b a~ ? x%20y {} @{u}",
@@ -156,6 +184,23 @@ def test_what_may_be_meant_is_doubtful(line: str, doubt: str) -> None:
 )
 def test_what_is_usual_without_a_shell_is_not_doubtful(line: str) -> None:
     assert find_doubtful(line) is None
+
+
+@pytest.mark.parametrize(
+    ("line", "script"),
+    [
+        ("sh -c cd /x", "sh -c cd /x"),
+        ("sudo -u x sh -c cd /x", "sh -c cd /x"),
+        ("/bin/bash -lc make all now", "/bin/bash -lc make all"),
+        ("sh -c 'cd /x' name", ""),
+        ('sh -c "cd" /x', ""),
+        ("sh -c make", ""),
+        ("tar -c a b", ""),
+    ],
+)
+def test_a_script_of_many_words_is_named(line: str, script: str) -> None:
+    told = [f"`command` contains `{script}`, of which the shell runs only the first word as a script."]
+    assert [what for what, _todo in of_lines("command", [line])] == (told if script else [])
 
 
 def test_a_doubt_is_a_warning_told_once_for_all_that_inherit_it() -> None:
