@@ -1,12 +1,14 @@
 """What a machine's policy says about the environment variables that a definition sets."""
 
 import fnmatch
+import glob
 import re
 from collections.abc import Iterator
 
 from runner import policy_lists
 from schemas.problems import shown
-from schemas.records import Mirror, Policy
+from schemas.records import PLAIN_ENV, Mirror, Policy
+from schemas.upstreams import is_elsewhere
 
 Violation = tuple[str, str]
 
@@ -20,6 +22,15 @@ _PLAIN = re.compile(r"(?!-)(?:(?! -)[^\x00-\x1f\x7f$`\\'\";&|<>()\[\]{}#!])*")
 
 _LOCALE = re.compile(r"[A-Za-z0-9_.@:-]*")
 _ZONE = re.compile(r"(?![:/])(?!.*\.\.)[A-Za-z0-9_+/,.:<>-]*")
+
+_ADDRESSES = (
+    "CONDA_REPO_URL", "MIRROR_BASE_URL", "NIX_MIRROR_*URL", "NIX_MIRROR_UPSTREAM", "PYPI_MASTER", "SHADOWMIRE_UPSTREAM",
+    "TUNASYNC_S3_ENDPOINT", "TUNASYNC_TSUMUGU_TIMEZONEFILE", "TUNASYNC_UPSTREAM_URL",
+)  # fmt: skip
+"""Variables that scripts fetch from: what they publish must not be a file of this machine."""
+
+_PATH = re.compile(r"(?:^|[\s,=@]|:(?!//))(?:/|~|\.\.?(?:/|$))|/\.\.(?:/|$)|:///|file:", re.IGNORECASE)
+"""Something in a value that names a file of this machine."""
 
 
 def violations(mirror: Mirror, policy: Policy) -> Iterator[Violation]:
@@ -40,11 +51,25 @@ def _on_machine(name: str, value: str, policy: Policy) -> Iterator[Violation]:
         return
     found = [entry for entry in policy_lists.env_entries(policy) if _matches(name, entry.name)]
     if not found or policy_lists.is_forbidden(name, policy):
-        entry = name if is_plain(name, value) else f"{name}=*"
-        yield f"`env` sets {name}, which this machine does not allow.", _ASK.format(entry, "allowed_env")
+        yield f"`env` sets {name}, which this machine does not allow.", _ask(name, value)
     elif not any(is_plain(name, value) if entry.value is None else _matches(value, entry.value) for entry in found):
-        what = f"`env` sets {name} to `{shown(value)}`, and this machine allows it plain values alone."
-        yield what, f"Ask the administrator of this machine to add `{name}=*` to `allowed_env` of the policy."
+        only = "the address of another host" if _is_address(name) else "plain values"
+        if all(entry.value is not None for entry in found):
+            only = "some other values"
+        what = f"`env` sets {name} to `{shown(value)}`, and this machine allows it {only} alone."
+        yield what, _ask(name, value)
+
+
+def _ask(name: str, value: str) -> str:
+    entry = entry_for(name, value)
+    return _ASK.format(entry if shown(entry) == entry else f"{name}=VALUE", "allowed_env")
+
+
+def entry_for(name: str, value: str) -> str:
+    """The least entry of `allowed_env` that allows a value: its name, or this value too, or any value."""
+    if is_plain(name, value) and not any(each.startswith(f"{name}=") for each in PLAIN_ENV):
+        return name
+    return f"{name}={glob.escape(value)}" if _FACT.fullmatch(value) else f"{name}=*"
 
 
 _FACT = re.compile(r"(?!-)(?:(?! -)[^\x00-\x1f\x7f$`\\'\";&|<>(){}])*")
@@ -56,21 +81,34 @@ def fact_violations(mirror: Mirror, policy: Policy) -> Iterator[Violation]:
 
     For a policy with a list of programs: without one, a definition can run anything anyhow.
     """
-    for key, name in facts(mirror, policy):
-        what = f"`{key}` has a value with more than plain words, which programs get as {name}."
-        yield what, _ASK.format(f"{name}=*", "allowed_env")
+    for key, entry in facts(mirror, policy):
+        name, _equals, value = entry.partition("=")
+        if value == "*":
+            what = f"`{key}` has a value with more than plain words, which programs get as {name}."
+            yield what, _ASK.format(entry, "allowed_env")
+        else:
+            what = f"`{key}` is `{shown(value)}`, which a program could take for a file of this machine and publish."
+            todo = (
+                f"Write the address of another host, for example `{key}: https://files.example.org/`. If it is meant,"
+            )
+            yield (
+                what,
+                f"{todo} ask the administrator of this machine to add `{name}=VALUE` to `allowed_env` of the policy.",
+            )
 
 
 def facts(mirror: Mirror, policy: Policy) -> Iterator[tuple[str, str]]:
-    """The keys of such values, with the variables that the policy would have to allow with any value."""
+    """The keys of such values, with the least entries of `allowed_env` that would allow them."""
     if policy.programs is None:
         return
     entries = [entry for entry in policy_lists.env_entries(policy) if entry.value is not None]
     for key, name in _FACTS:
         value = getattr(mirror, key) or ""
-        allowed = any(_matches(name, entry.name) and _matches(value, entry.value or "") for entry in entries)
-        if not _FACT.fullmatch(value) and not allowed:
-            yield key, name
+        is_sound = _FACT.fullmatch(value) and (not _is_address(name) or not value or is_elsewhere(value))
+        if not is_sound and not any(
+            _matches(name, entry.name) and _matches(value, entry.value or "") for entry in entries
+        ):
+            yield key, f"{name}={glob.escape(value)}" if _FACT.fullmatch(value) else f"{name}=*"
 
 
 _FACTS = (
@@ -84,9 +122,20 @@ def _matches(text: str, pattern: str) -> bool:
 
 
 def is_plain(name: str, value: str) -> bool:
-    """Whether a value has no power beyond its meaning. A locale and a zone are names: as paths they would be opened."""
+    """Whether a value has no power beyond its meaning. A locale and a zone are names: as paths they would be opened.
+
+    Nor do the variables that a policy allows by default name files of this machine.
+    """
     if name in ("LANG", "LANGUAGE") or name.startswith("LC_"):
         return _LOCALE.fullmatch(value) is not None
     if name == "TZ":
         return _ZONE.fullmatch(value) is not None
-    return _PLAIN.fullmatch(value) is not None
+    if not _PLAIN.fullmatch(value):
+        return False
+    if _is_address(name):
+        return not value or is_elsewhere(value)
+    return not (any(_matches(name, each) for each in PLAIN_ENV) and _PATH.search(value))
+
+
+def _is_address(name: str) -> bool:
+    return any(_matches(name, each) for each in _ADDRESSES)

@@ -58,7 +58,7 @@ DEFAULT = "default"
 """An entry of a policy's allow-list that stands for all entries of its default."""
 
 PLAIN_ENV = (
-    "LANG", "LANGUAGE", "LC_*", "TZ", "TMPDIR",
+    "LANG", "LANGUAGE", "LC_*", "TZ", "TMPDIR=/tmp", "TMPDIR=/var/tmp",
     "http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy", "rsync_proxy",
     "HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "ALL_PROXY", "NO_PROXY", "RSYNC_PROXY",
     "APT_SYNC_USER_AGENT", "CONCURRENT_JOBS", "CONDA_REPO_URL", "DEBMIRROR_HOST", "DEBUG", "DOWNLOAD_TIMEOUT",
@@ -66,19 +66,19 @@ PLAIN_ENV = (
     "NIX_MIRROR_*", "PYPI_EXCLUDE", "PYPI_MASTER", "RECURSIVE", "RUSTUP_GC", "SHADOWMIRE_*", "SYNC_FLUTTER_ENGINES",
     "SYNC_USER_AGENT", "TUNASYNC_LFTP_CONCURRENT", "TUNASYNC_S3_ENDPOINT", "TUNASYNC_TSUMUGU_MAXDELETE",
     "TUNASYNC_TSUMUGU_PARSER", "TUNASYNC_TSUMUGU_THREADS", "TUNASYNC_TSUMUGU_TIMEZONEFILE",
-    "TUNASYNC_TSUMUGU_USERAGENT", "TUNASYNC_UPSTREAM_URL", "UPSTREAM_BRANCH", "USE_ADDR_FAMILY", "USE_BITMAP_INDEX",
+    "TUNASYNC_TSUMUGU_USERAGENT", "UPSTREAM_BRANCH", "USE_ADDR_FAMILY", "USE_BITMAP_INDEX",
     "USE_IPV6", "USE_PYPI_INDEX",
 )  # fmt: skip
 """Variables of the locale, of proxies, and those that public mirror scripts read as a number, a switch or an address.
-None names a program, a file to read, or options."""
+None names a program, a file to read, or options, and none is set by the runner itself."""
 
 CONTAINER_ENV = (
     *PLAIN_ENV, "APTSYNC_*", "BANDERSNATCH_*", "BIND_ADDRESS", "BREW_SH_BIND_ADDRESS", "CHECKIN_*", "CRATES_*",
     "CUSTOM_ENDPOINTS", "DOWNLOAD_LINKS", "EXCLUDE", "FAST_SKIP", "FBSD_*", "FILTEREXP", "GC", "GEOMETRIC_REPACK",
     "GET_ALL", "GITSYNC_*", "GS_*", "HACKAGE_BASE_URL", "HOMEBREW_*", "IGNORE_LOCK", "INDEX_ONLY", "JOBS",
     "LFTPSYNC_*", "LOGDIR", "LOG_ROTATE_CYCLE", "MODULE", "NO_NIGHTLY", "OWNER", "RCLONE_*", "REGISTRY*",
-    "REPO", "REPOS", "RETRY", "RSYNC_*", "SYNC_*", "TARGETS", "TIMEOUT", "TO", "TSUMUGU_*", "TUNASYNC_*", "UPSTREAM*",
-    "URL", "URLBASE", "USER_AGENT", "VERBOSE", "WINGET_*", "WORKERS", "YUKINA_*", "YUMSYNC_*",
+    "REPO", "REPOS", "RETRY", "RSYNC_*", "SYNC_*", "TARGETS", "TIMEOUT", "TMPDIR", "TO", "TSUMUGU_*", "TUNASYNC_*",
+    "UPSTREAM*", "URL", "URLBASE", "USER_AGENT", "VERBOSE", "WINGET_*", "WORKERS", "YUKINA_*", "YUMSYNC_*",
 )  # fmt: skip
 """What the public images for mirrors read as well."""
 

@@ -27,6 +27,11 @@ WEB = re.compile(
 )
 """A folder on a web server, without a password."""
 
+_ELSEWHERE = re.compile(r"(?:ftps?|git|https?|rsync|s3|sftp|ssh)://[^/\s?#][^\s]*", re.IGNORECASE)
+_SHELL = re.compile(rf"(?:{_USER})?{_HOST}:[^:\s]+")
+_OWN_SCHEMES = re.compile(r"(?:cdrom|copy|ext|fd|file|local|url):", re.IGNORECASE)
+"""What programs take for the beginning of a path, or of something else of this machine: apt, curl, git, rclone."""
+
 _SERVER = re.compile(r"(?:rsync|https?)://(?:[^/@]*@)?([^/]*)")
 _PASSWORD = re.compile(r"(?:rsync://)?([^\s/@:]+):([^/]*)@([^/:@]+|\[[^/\]]*\])((?::[0-9]+)?/|::?)(.*)", re.DOTALL)
 
@@ -39,6 +44,15 @@ def is_remote(upstream: str) -> bool:
 def is_web(upstream: str) -> bool:
     """Tell whether an address is that of a folder on a web server."""
     return WEB.fullmatch(upstream) is not None and is_plain(upstream) and _has_port(upstream)
+
+
+def is_elsewhere(text: str) -> bool:
+    """Tell whether every program takes a text for something on a host that it names, and never for a local path."""
+    if "://" in text:
+        return _ELSEWHERE.fullmatch(text) is not None
+    if _OWN_SCHEMES.match(text) or not is_remote(text.lower()):
+        return False
+    return _SHELL.fullmatch(text) is not None or daemon_host(text) is not None
 
 
 def _has_port(upstream: str) -> bool:

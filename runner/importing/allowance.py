@@ -155,15 +155,15 @@ def _of_env(mirror: Mirror, base: Policy) -> Iterator[Allowance]:
     for name, value in mirror.env.items():
         if list(env_policy.violations(mirror._replace(env={name: value}), base)):
             in_container = bool(mirror.docker_image)
-            entry = name if in_container or env_policy.is_plain(name, value) else f"{name}=*"
+            entry = name if in_container else env_policy.entry_for(name, value)
             yield Allowance("allowed_container_env" if in_container else "allowed_env", entry, "env", name)
 
 
 def _of_facts(mirror: Mirror, base: Policy) -> Iterator[Allowance]:
     """The variables with an upstream or a path that holds more than plain words, for programs of the machine."""
     if next(program_lines(mirror), None):
-        for key, name in env_policy.facts(mirror, base):
-            yield Allowance("allowed_env", f"{name}=*", key, key)
+        for key, entry in env_policy.facts(mirror, base):
+            yield Allowance("allowed_env", entry, key, key)
 
 
 def _of_rsync(mirror: Mirror, paths: Paths, base: Policy) -> Iterator[Allowance]:

@@ -282,7 +282,12 @@ def test_the_runner_sets_path_and_home_and_passes_nothing_else_on(site: Site) ->
     script.write_text("#!/bin/sh\nenv\n")
     script.chmod(0o755)
     (site.worker.folder / "policy.yml").write_text(f"programs: [{script}]\nallowed_env: [default, KNOWN]\n")
-    command = {"provider": "command", "upstream": "x", "command": str(script), "exec_on_success": [str(script)]}
+    command = {
+        "provider": "command",
+        "upstream": "https://x/",
+        "command": str(script),
+        "exec_on_success": [str(script)],
+    }
     site.declare({"shows": {**command, "env": {"KNOWN": "mine"}}, "synced": {}})
 
     for name in ("shows", "synced"):

@@ -22,7 +22,7 @@ def declare(repository: ConfigRepository, upstream: RsyncDaemon, folder: Path) -
     patterns.parent.mkdir()
     patterns.write_text("*.iso\n")
     rsync = f"upstream: {upstream.url('files')}\n"
-    command = "provider: command\nupstream: x\ncommand: /opt/scripts/x\n"
+    command = "provider: command\nupstream: https://x/\ncommand: /opt/scripts/x\n"
     repository.commit(
         {
             "plain.yml": rsync,

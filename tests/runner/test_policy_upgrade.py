@@ -74,7 +74,20 @@ def test_a_short_list_allows_nothing_else() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["F4755", "4755", "2755", "D2775,Fu+s", "u=rwxs,go=rx", "Fug+xs", "06755", "Fo-w,Fg+s"]
+    "value",
+    [
+        "FF4755",
+        "FFFu+s",
+        "uFF+s",
+        "F4755",
+        "4755",
+        "2755",
+        "D2775,Fu+s",
+        "u=rwxs,go=rx",
+        "Fug+xs",
+        "06755",
+        "Fo-w,Fg+s",
+    ],
 )
 def test_an_upstream_cannot_be_given_the_rights_of_a_files_owner(value: str) -> None:
     words = (f"--chmod={value}",)
@@ -83,7 +96,8 @@ def test_an_upstream_cannot_be_given_the_rights_of_a_files_owner(value: str) -> 
 
 
 @pytest.mark.parametrize(
-    "value", ["D2775,F664", "D755,F644", "ugo=rX", "Dg+s,Fo-w", "ug-s", "u+rwX,go+rX,go-w", "0755"]
+    "value",
+    ["DD2775,FF664", "uDD+s", "D2775,F664", "D755,F644", "ugo=rX", "Dg+s,Fo-w", "ug-s", "u+rwX,go+rX,go-w", "0755"],
 )
 def test_other_modes_are_allowed(value: str) -> None:
     assert told(Policy(), rsync_options=(f"--chmod={value}",)) == ""
@@ -171,13 +185,13 @@ def test_what_programs_are_told_of_a_definition_is_plain_as_well(key: str, value
     said = told(policy, **fields)
     assert f"`{key}` has a value with more than plain words, which programs get as {name}" in said
     assert f"add `{name}=*` to `allowed_env`" in said
-    mirror = Mirror("debian", "w1", "rsync", "x")._replace(**fields)
+    mirror = Mirror("debian", "w1", "rsync", "rsync://rsync.example.org/debian/")._replace(**fields)
     decision = decide([mirror], settings, policy)
     assert [(each.key, each.entry) for _mirror, each in decision.allowed] == [("allowed_env", f"{name}=*")]
     assert told(decision.policy, **fields) == ""
     assert told(Policy(), **fields) == "", "where any program may run"
     assert told(policy, **fields | {"command": "x", "docker_image": "s:3"}).count("plain words") == 0
-    for plain in ("https://[::1]:8/x/#main", "https://h.example/?a=1", "https://h.example/a b.txt"):
+    for plain in ("https://[::1]:8/x/#main", "https://h.example/?a=1", "https://h.example/a%20b.txt"):
         assert told(policy, provider="command", command="/opt/scripts/x", upstream=plain) == ""
 
 
