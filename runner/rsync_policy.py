@@ -25,6 +25,9 @@ KEYS = ("rsync_options", "rsync_options_extra", "rsync_override")
 
 _ASK = "Ask the administrator of this machine to add it to `allowed_rsync_options` of the policy, or remove it."
 
+_FOR = re.compile("([DFaguo]*)(.*)")
+"""Whom a mode is for: `D` and `F`, for folders and files, stand anywhere among the letters, also repeatedly."""
+
 _SPECIAL = re.compile("0*[2-7][0-7]{3}|.*[+=][^-+=]*s.*")
 """Modes with set-user-ID or set-group-ID, as numbers and as letters."""
 
@@ -195,8 +198,8 @@ def _option(
 
 def _sets_id(modes: str) -> bool:
     """Whether a value of `--chmod` gives files the bit for set-user-ID or set-group-ID; on folders it is harmless."""
-    of_files = [mode.removeprefix("F") for mode in modes.split(",") if not mode.startswith("D")]
-    return any(_SPECIAL.fullmatch(mode) for mode in of_files)
+    parts = [_FOR.fullmatch(mode) for mode in modes.split(",")]
+    return any(part and "D" not in part[1] and _SPECIAL.fullmatch(part[2]) for part in parts)
 
 
 def _filter(word: str, value: str) -> Iterator[_Complaint]:
