@@ -225,11 +225,12 @@ class _Drafting:
     def _turn_away(self, problem: Problem, texts: Mapping[str, str], defaults: Keys) -> None:
         key, name = _key_at(texts[problem.file], problem), _stem(problem.file)
         if problem.file == DEFAULTS:
-            defaults.pop(key)
+            defaults.pop(key, None)
             section, option = shared_keys.origin(key)
             place = self._config.at(section, option)
             self._tell(place, f"`{option}` is left out: {problem.what}", problem.todo)
-        elif self._converted.pop(name, None):
+        elif name in self._definitions:
+            self._converted.pop(name, None)  # gone already where this is not its first problem
             place = self._definitions[name].at(_RENAMED.get(key, key))
             self._tell(place, f"The mirror is left out: {problem.what}", problem.todo)
 

@@ -277,6 +277,24 @@ def test_a_mirror_that_cannot_be_carried_is_left_out_alone(bench: Bench, text: s
     assert result.findings[0].startswith(f"worker.conf:{line}: The mirror is left out: ")
 
 
+def test_all_problems_of_what_is_left_out_are_told(bench: Bench) -> None:
+    text = (
+        '[[mirrors]]\nname = "x"\nupstream = "https://x.example.org/"\nprovider = "command"\ncommand = "/x > log"\n'
+        'exec_on_success = ["/y $HOME", "/y && /z"]\nexec_on_failure = ["/z ~/x"]\n'
+    )
+    result = bench.run(GLOBAL + "exec_on_success = ['/a && b', '/a > log']\n" + text + DEBIAN)
+
+    assert set(result.mirrors) == {"debian"}
+    assert [line.split(", but no shell")[0] for line in result.findings if "no shell" in line] == [
+        "worker.conf:7: `exec_on_success` is left out: `/a && b` in `exec_on_success` contains `&&`",
+        "worker.conf:7: `exec_on_success` is left out: `/a > log` in `exec_on_success` contains `>`",
+        "worker.conf:12: The mirror is left out: `command` contains `>`",
+        "worker.conf:13: The mirror is left out: `/y $HOME` in `exec_on_success` contains `$HOME`",
+        "worker.conf:13: The mirror is left out: `/y && /z` in `exec_on_success` contains `&&`",
+        "worker.conf:14: The mirror is left out: `/z ~/x` in `exec_on_failure` contains `~`",
+    ]
+
+
 def test_a_password_of_a_mirror_that_is_left_out_is_not_written(bench: Bench) -> None:
     result = bench.with_secrets(GLOBAL + DEBIAN.replace("debian/", "debian") + f'password = "{SECRET}"\n')
     assert result.mirrors == {}
