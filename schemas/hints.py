@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from schemas import rsync_mistakes, rsync_options, rsync_output, rsync_rules, shell_doubts
 from schemas.problems import shown
 from schemas.records import Mirror
+from schemas.sources import is_hidden
 
 _MOST = 1_000_000_000
 """The highest number that `max_delete` takes."""
@@ -17,10 +18,15 @@ def of_mirrors(mirrors: Iterable[Mirror]) -> list[str]:
 
 def of_files(paths: Iterable[str]) -> list[str]:
     """Return a line for each file that was passed over and may have been meant as configuration."""
-    todo = (
-        "rename it to end with `.yml` if it is one, or else remove it or move it into a folder that begins with a dot"
-    )
-    return [f"{path} is not read, since only files that end with `.yml` are definitions: {todo}." for path in paths]
+    return [*map(_of_file, paths)]
+
+
+def _of_file(path: str) -> str:
+    elsewhere = "or else remove it or move it into a folder that begins with a dot"
+    if is_hidden(path):
+        return f"{path} is not read, since its name begins with a dot: rename it if it is a definition, {elsewhere}."
+    todo = f"rename it to end with `.yml` if it is one, {elsewhere}"
+    return f"{path} is not read, since only files that end with `.yml` are definitions: {todo}."
 
 
 def _of_mirror(mirror: Mirror) -> Iterator[str]:

@@ -24,6 +24,14 @@ _NEARLY = re.compile(r"\.ya?ml[^a-z/][^/]*$|\.y[aml]{1,5}$|\.json$", re.IGNORECA
 _OF_TOOLS = re.compile(r"(^|/)(_[^/]*|package(-lock)?|composer|renovate|tsconfig|biome|deno|manifest)\.json$")
 """Files of other programs that are often in a repository."""
 
+_DOT_FILES_OF_TOOLS = re.compile(
+    r"(^|/)\.(#.*|(gitlab-ci|pre-commit|travis|appveyor|cirrus|drone|woodpecker|circleci|codecov|coveralls|readthedocs|rtd|yamllint"
+    r"|ansible-lint|golangci|goreleaser|markdownlint|prettierrc|eslintrc|stylelintrc|mega-linter|sops|rubocop|hadolint"
+    r"|clang-|lgtm|copier-answers|editorconfig|dependabot|renovate|github|gitea|forgejo)[^/]*)$",
+    re.IGNORECASE,
+)
+"""Hidden YAML files of other programs, and an editor's locks (`.#debian.yml`)."""
+
 
 class SourceFile(NamedTuple):
     """One file: its path below the repository's config folder, with slashes and printable, and its bytes.
@@ -47,9 +55,17 @@ def is_config(path: str) -> bool:
 
 def is_passed_over(path: str) -> bool:
     """Tell whether a file is no configuration, but may have been meant as such, so that it is worth a warning."""
-    if is_config(path) or any(part.startswith(".") for part in path.split("/")):
+    folder, _slash, name = path.rpartition("/")
+    if is_config(path) or any(part.startswith(".") for part in folder.split("/")):
         return False
+    if is_hidden(path):
+        return bool(_ENDING.search(name)) and not _DOT_FILES_OF_TOOLS.search(path)
     return bool(_NEARLY.search(path)) and not _OF_TOOLS.search(path)
+
+
+def is_hidden(path: str) -> bool:
+    """Tell whether a file's own name begins with a dot."""
+    return path.rpartition("/")[2].startswith(".")
 
 
 def ending_of(path: str) -> str:

@@ -22,6 +22,7 @@ def test_everything_else_is_not(path: str) -> None:
     [
         *("x.ymal", "x.yalm", "x.yam", "x.yamll", "x.yl", "x.yml.bak", "os/x.yaml.orig", "x.yml~", "x.yml.1", "x.yml2"),
         *("x.yml_old", "x.yml - Copy", "my mirror.YML.bak", "x.json", "a b/x.YMAL", "#x.yml#", "x.yml.disabled"),
+        *(".hidden.yml", ".yml", "os/.yaml", ".x.YML", ".x.yml.txt", "os/.x.yaml"),
     ],
 )
 def test_a_file_that_may_have_been_meant_as_configuration_is_worth_a_warning(path: str) -> None:
@@ -33,7 +34,8 @@ def test_a_file_that_may_have_been_meant_as_configuration_is_worth_a_warning(pat
     [
         *("README.md", "CODEOWNERS", "LICENSE", "Makefile", "logo.png", "x.yml", "x.YML", "x.yml.txt", "my mirror.yml"),
         *(".x.yml.swp", ".github/x.yml.bak", "package.json", "os/_notes.json", "x.py", "x.xml", "x.toml", "yml"),
-        *("x.yml.d/notes.txt", ".x.json"),
+        *("x.yml.d/notes.txt", ".x.json", ".#x.yml", ".github/.x.yml"),
+        *(".gitlab-ci.yml", ".pre-commit-config.yaml", "os/.yamllint.yml", ".readthedocs.yaml", ".travis.yml"),
     ],
 )
 def test_what_is_read_and_what_nobody_takes_for_configuration_is_not(path: str) -> None:
