@@ -7,8 +7,8 @@ errors (2) are the argument parser's.
 import signal
 from collections.abc import Callable
 
-from runner.output import drop_answers, log
-from schemas import ownership
+from runner.output import log
+from schemas import ownership, standard_streams
 from schemas.errors import SkipjackError
 from schemas.failures import of_the_machine
 
@@ -18,15 +18,15 @@ EXPECTED, BUG = 1, 3
 def guarded(program: Callable[[], int], folder: str | None = None) -> int:
     """Run a program and give its exit code. `folder` is the state folder, where it is known: a bug's report goes there,
     or into the temporary folder."""
+    standard_streams.open_missing()
     try:
-        return program()
+        return _flushed(program)
     except SkipjackError as error:
         log(str(_denial(error, folder) or error), about="skipjack")
         return EXPECTED
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except BrokenPipeError:
-        drop_answers()
         return EXPECTED  # whoever read our output has gone; there is nobody to tell
     except Exception as error:
         failure = _denial(error, folder) or of_the_machine(error)
@@ -34,6 +34,17 @@ def guarded(program: Callable[[], int], folder: str | None = None) -> int:
             return _bug(error, folder)
         log(str(failure), about="skipjack", has_addresses=False)
         return EXPECTED
+
+
+def _flushed(program: Callable[[], int]) -> int:
+    """Run a program, also to an end by the argument parser, and fail if what was printed cannot be written."""
+    try:
+        code = program()
+    except SystemExit:
+        standard_streams.flush()
+        raise
+    standard_streams.flush()
+    return code
 
 
 def _denial(error: Exception, folder: str | None) -> SkipjackError | None:

@@ -25,8 +25,7 @@ SETTINGS = Path("/etc/skipjack/runner.yml")
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run one command and give its exit code."""
-    arguments = _parser().parse_args(words)
-    return guarded(lambda: _done(arguments))
+    return guarded(lambda: _done(_parser().parse_args(words)))
 
 
 def _done(arguments: argparse.Namespace) -> int:

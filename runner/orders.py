@@ -12,7 +12,7 @@ from typing import NamedTuple
 from runner import bell, hold, launch, leftover, order_book, plan, renames, stopping
 from runner.journal import Journal, Subject
 from runner.order_book import OrderBook
-from runner.output import head, say
+from runner.output import finish_unread, head, say
 from runner.places import Places
 from runner.plan import Plan, Planned
 from schemas.errors import SkipjackError
@@ -57,6 +57,7 @@ def who() -> str:
 
 def give(places: Places, order: Order) -> None:
     """Carry out an order and say what that means for each mirror; as `carry_out` when it cannot be done."""
+    finish_unread()
     done = carry_out(places, order)
     held = hold.holds(places)
     for name in dict.fromkeys(order.names):

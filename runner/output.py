@@ -1,11 +1,10 @@
 """The one place that prints. Answers go to stdout, the log to stderr in lines that journald shows well."""
 
-import os
-import sys
-
+from schemas import standard_streams
 from schemas.terminal import plain
 
 _hushed = False
+_finishes_unread = False
 
 
 def masked(text: str) -> str:
@@ -24,14 +23,18 @@ def head(text: str, most: int) -> str:
 
 def say(text: str, *, has_addresses: bool = True) -> None:
     """Print an answer that was asked for; addresses are shown without their secrets, but for a text that is to be used
-    as it is."""
-    sys.stdout.write(plain(masked(text) if has_addresses else text) + "\n")
-    sys.stdout.flush()
+    as it is. OSError when it cannot be written, but after `finish_unread`."""
+    try:
+        standard_streams.write(plain(masked(text) if has_addresses else text) + "\n")
+    except OSError:
+        if not _finishes_unread:
+            raise
 
 
-def drop_answers() -> None:
-    """Give up what was not printed yet, since its reader has gone: Python would try again at the exit, and fail."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), 1)
+def finish_unread() -> None:
+    """Drop answers that cannot be written from now on: the command changes things, and must not end halfway."""
+    global _finishes_unread
+    _finishes_unread = True
 
 
 def log(text: str, *, about: str = "", has_addresses: bool = True) -> None:
@@ -43,7 +46,7 @@ def log(text: str, *, about: str = "", has_addresses: bool = True) -> None:
     """
     text = masked(text) if has_addresses else text
     prefix = f"{about}: " if about else ""
-    _tell("".join(f"{prefix}{plain(line)}\n" for line in text.splitlines()))
+    standard_streams.tell("".join(f"{prefix}{plain(line)}\n" for line in text.splitlines()))
 
 
 def note(text: str, *, about: str = "") -> None:
@@ -60,12 +63,4 @@ def hush() -> None:
 
 def bar(text: str) -> None:
     """Show one line on a terminal that the next one overwrites; empty text takes it away."""
-    _tell(f"\r\x1b[K{text}")
-
-
-def _tell(text: str) -> None:
-    try:
-        sys.stderr.write(text)
-        sys.stderr.flush()
-    except OSError:  # what could not be written must not be tried again at the exit, whose code would become 120
-        sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115 - as before
+    standard_streams.tell(f"\r\x1b[K{text}")

@@ -7,7 +7,7 @@ import time
 
 from runner import bell, hold, launch, locks, order_book, plan, tick
 from runner.journal import Released
-from runner.output import say
+from runner.output import finish_unread, say
 from runner.places import Places
 from schemas.errors import SkipjackError
 from schemas.lock_holders import described
@@ -17,6 +17,7 @@ from schemas.units import format_duration
 
 def release(settings: RunnerSettings, made_by: str) -> None:
     """Let runs start from now on, and wake a tick; SkipjackError when there is no plan yet."""
+    finish_unread()
     places, now = Places(settings.state_dir), time.time()
     with plan.opened(places.plan) as opened:
         header = opened.header
@@ -40,6 +41,7 @@ def hold_again(settings: RunnerSettings) -> None:
 
     Runs at work go on: they are named, with what ends them.
     """
+    finish_unread()
     places = Places(settings.state_dir)
     with plan.opened(places.plan) as opened:
         header = opened.header

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
 
-from schemas import bug_reports
+from schemas import bug_reports, standard_streams
 from schemas.errors import SkipjackError
 from schemas.failures import of_the_machine
 from sitegen import output
@@ -25,13 +25,14 @@ class Terminated(BaseException):
 
 
 def run(command: Callable[[], None]) -> int:
-    """Run a command and return its exit code; never raises."""
+    """Run a command and return its exit code; raises nothing but the argument parser's SystemExit."""
+    standard_streams.open_missing()
     for number in (signal.SIGTERM, signal.SIGALRM):
         signal.signal(number, _terminate)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored, as behind a `&`
         signal.signal(signal.SIGINT, _interrupt)
     try:
-        command()
+        _flushed(command)
     except SkipjackError as error:
         output.note(f"skipjack-manager: {error}")
         return EXPECTED
@@ -40,7 +41,6 @@ def run(command: Callable[[], None]) -> int:
     except Terminated:
         return 128 + signal.SIGTERM
     except BrokenPipeError:
-        output.drop_results()
         return EXPECTED  # whoever read our output has left, so there is nobody to tell
     except Exception as error:
         failure = of_the_machine(error)
@@ -51,6 +51,16 @@ def run(command: Callable[[], None]) -> int:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
     return FINE
+
+
+def _flushed(command: Callable[[], None]) -> None:
+    """Run a command, also to an end by the argument parser, and fail if what was printed cannot be written."""
+    try:
+        command()
+    except SystemExit:
+        standard_streams.flush()
+        raise
+    standard_streams.flush()
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:

@@ -19,13 +19,12 @@ DEFAULT_SETTINGS = Path("/etc/skipjack/manager.yml")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code (0 fine, 1 expected failure, 2 usage, 3 bug, 128+n signal)."""
     gc.set_threshold(10_000)  # imports make nothing but what stays; looking through it for garbage costs a tenth
-    options = _parser().parse_args(arguments)
-    output.start_logging()
-    return boundary.run(lambda: _done(options))
+    return boundary.run(lambda: _done(_parser().parse_args(arguments)))
 
 
 def _done(options: argparse.Namespace) -> None:
     """Do what a command line says; SkipjackError that names the manager's user, for what only that one may do."""
+    output.start_logging()
     try:
         options.command(options)
     except (SkipjackError, OSError) as error:

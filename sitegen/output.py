@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 
+from schemas import standard_streams
 from schemas.terminal import plain
 
 _PRIORITY = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
@@ -32,16 +33,9 @@ def start_logging() -> None:
 
 def result(line: str) -> None:
     """Print one line of what was asked for."""
-    sys.stdout.write(plain(line) + "\n")
-    sys.stdout.flush()
-
-
-def drop_results() -> None:
-    """Give up what was not printed yet, since its reader has gone: Python would try again at the exit, and fail."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), 1)
+    standard_streams.write(plain(line) + "\n")
 
 
 def note(text: str) -> None:
     """Tell the operator something that is not the result."""
-    sys.stderr.write(plain(text) + "\n")
-    sys.stderr.flush()
+    standard_streams.tell(plain(text) + "\n")

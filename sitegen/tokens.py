@@ -23,7 +23,7 @@ def add(settings: ManagerSettings, name: str, scope: str) -> None:
     with Store(settings.state_dir, settings.database, settings.site_dir) as store:
         number = token_store.add(store, name, scope, token_store.digest_of(secret), _by("token add"))
         declared = store.declared() if scope == "worker" else None
-    output.result(secret)
+    _print(secret, number)
     if scope == "worker" and declared is None:
         output.note(f"Whether `_workers.yml` has a worker `{name}` is not known: no `publish` has read it yet.")
     if declared is not None and name not in declared.workers:
@@ -41,8 +41,16 @@ def rotate(settings: ManagerSettings, number: int, keep: float) -> None:
         new = token_store.rotate(store, number, token_store.digest_of(secret), keep, by)
     if new is None:
         raise SkipjackError(f"No valid token has the number {number}.", _NONE_SUCH)
-    output.result(secret)
+    _print(secret, new.id)
     output.note(f"Token {new.id} for {new.scope} {new.name}. Token {number} ends {moment(by.at + keep)} at the latest.")
+
+
+def _print(secret: str, number: int) -> None:
+    try:
+        output.result(secret)
+    except OSError:
+        output.note(f"Token {number} could not be printed. Revoke it: `skipjack-manager token revoke {number}`.")
+        raise
 
 
 def show(settings: ManagerSettings) -> None:

@@ -145,7 +145,7 @@ ALONE = [
     }),
     (("fcntl",), {"runner.locks", "runner.process"}),
     (("fcntl.flock", "fcntl.lockf"), {"runner.locks"}),
-    (("print", "input", "sys.stdout", "sys.stderr", "sys.__stderr__"), {"runner.output", "sitegen.output"}),
+    (("print", "input", "sys.stdout", "sys.stderr", "sys.__stderr__"), {"sitegen.output", "schemas.standard_streams"}),
     (("yaml",), {"schemas.yaml_file"}),
     (("jsonschema",), {"schemas.strict", "schemas.validation", "sitegen.messages.envelope"}),
     (("jinja2",), {"sitegen.site.pages"}),
@@ -218,9 +218,9 @@ HEAVY = {
 """What would cost every run and every tick milliseconds."""
 
 BUDGETS = [
-    pytest.param("import runner.work", {"shlex", "runner.api", "runner.deletion_limits"}, 35, id="tick"),
-    pytest.param(f"import runner.run, runner.providers.command; {HOOKS}", {"schemas.rsync_options"}, 58, id="command"),
-    pytest.param(f"import runner.run, runner.providers.rsync; {HOOKS}", {"runner.providers.command"}, 65, id="rsync"),
+    pytest.param("import runner.work", {"shlex", "runner.api", "runner.deletion_limits"}, 36, id="tick"),
+    pytest.param(f"import runner.run, runner.providers.command; {HOOKS}", {"schemas.rsync_options"}, 59, id="command"),
+    pytest.param(f"import runner.run, runner.providers.rsync; {HOOKS}", {"runner.providers.command"}, 66, id="rsync"),
 ]
 """What a program loads, what it must not load beside what is heavy, and how many of our modules at most."""
 

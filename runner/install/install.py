@@ -8,7 +8,7 @@ import os
 from runner import secret_files
 from runner.install import machine, others, render, secret_check
 from runner.install.setup import MANAGER, Setup, program
-from runner.output import log, say
+from runner.output import finish_unread, log, say
 from runner.places import Places
 
 _STARTERS, _SOCKET = (".timer", ".path", ".socket"), "skipjack-manager.socket"
@@ -25,6 +25,7 @@ def install(setup: Setup) -> int:
     Gives the exit code: 1 when all is installed and the courier cannot read its token.
     """
     _check(setup)
+    finish_unread()
     _make_user(setup)
     machine.check_readable(setup, program("skipjack-manager" if setup.kind == MANAGER else "skipjack"))
     _make_folders(setup)

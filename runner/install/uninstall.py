@@ -5,7 +5,7 @@ import os
 
 from runner.install import install, machine, others, render
 from runner.install.setup import MANAGER, WORKER, Setup
-from runner.output import say
+from runner.output import finish_unread, say
 from runner.places import Places
 from schemas.reading import regular
 
@@ -22,6 +22,7 @@ def uninstall(setup: Setup, *, stop_jobs: bool) -> None:
         machine.check_root()
     machine.check_systemd(setup)
     others.check_file(setup, others.unit_file(setup))
+    finish_unread()
     paths = [path for path in render.everything(setup) if os.path.exists(path)]
     install.stop(setup, [os.path.basename(path) for path in paths])
     jobs = _jobs(setup) if setup.kind != MANAGER else []

@@ -1,5 +1,6 @@
 """What a reader that leaves, another user's files and a second courier bring about at the command line."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -21,13 +22,16 @@ sys.exit({guard}(command))
 """
 
 
-@pytest.mark.parametrize(
+_BOUNDARIES = pytest.mark.parametrize(
     ("output", "say", "boundary", "guard"),
     [
         ("runner.output", "say", "runner.boundary", "guarded"),
         ("sitegen.output", "result", "sitegen.boundary", "run"),
     ],
 )
+
+
+@_BOUNDARIES
 def test_a_reader_that_leaves_ends_a_program_without_a_trace(output: str, say: str, boundary: str, guard: str) -> None:
     program = _PRINT.format(output=output, say=say, boundary=boundary, guard=guard)
     words = [sys.executable, "-c", program]
@@ -64,3 +68,92 @@ def test_a_users_own_settings_come_before_those_of_the_system(
     assert f"uses {own}; `--settings {of_system}` is the worker of the system" in capsys.readouterr().err
     monkeypatch.setattr("os.geteuid", lambda: 0)
     assert cli._default_settings() == of_system
+
+
+_PROGRAMS = pytest.mark.parametrize("module", ["runner.cli", "sitegen"])
+
+
+def run_shell(words: str, *, fails_in: int = 1) -> str:
+    """What a command line says on stderr, after it has ended with an exit code; its output is a pipe without a reader,
+    unless the line says another."""
+    line = f'PYTHON() {{ {sys.executable} -m "$@"; }}; {words}'
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            ["bash", "-c", line], stdout=writer, stderr=subprocess.PIPE, text=True, check=False,
+            env=os.environ | {"PYTHONUNBUFFERED": ""},
+        )  # fmt: skip
+    finally:
+        os.close(writer)
+    assert done.returncode == fails_in, done.stderr
+    return done.stderr
+
+
+@_PROGRAMS
+def test_help_that_cannot_be_written_is_a_failure_with_one_message(module: str) -> None:
+    name = "skipjack-manager" if module == "sitegen" else "skipjack"
+    words = f"{name}: standard output: No space left on device. Free some space.\n"
+    assert run_shell(f"PYTHON {module} --help >/dev/full") == words
+
+
+@_PROGRAMS
+def test_help_that_nobody_reads_leaves_no_trace(module: str) -> None:
+    assert run_shell(f"PYTHON {module} --help") == ""
+    assert run_shell(f"PYTHON {module} --version >&- 2>&-", fails_in=0) == ""
+
+
+_SAY = """
+import sys
+from {boundary} import {guard}
+from {output} import {say}
+def command():
+    {say}("an answer")
+    return 0
+sys.exit({guard}(command))
+"""
+
+
+@_BOUNDARIES
+def test_an_answer_on_a_full_disk_is_a_failure_with_one_message(
+    output: str, say: str, boundary: str, guard: str, tmp_path: Path
+) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(_SAY.format(output=output, say=say, boundary=boundary, guard=guard))
+    said = run_shell(f"PYTHONPATH={Path.cwd()} {sys.executable} {program} >/dev/full")
+    assert said.endswith(": standard output: No space left on device. Free some space.\n") and said.count("\n") == 1
+
+
+@_BOUNDARIES
+@pytest.mark.parametrize("closed", [">&-", "<&- >&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_closed_output_is_one_without_a_reader(
+    output: str, say: str, boundary: str, guard: str, closed: str, tmp_path: Path
+) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(_SAY.format(output=output, say=say, boundary=boundary, guard=guard))
+    assert run_shell(f"PYTHONPATH={Path.cwd()} {sys.executable} {program} {closed}") == ""
+
+
+_CHANGE = """
+import os, sys
+from pathlib import Path
+from runner.boundary import guarded
+from runner.output import finish_unread, say
+def change():
+    finish_unread()
+    first = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
+    for number in range(100):
+        say("a change")
+        os.write(first, b"%d\\n" % number)
+    return 0
+sys.exit(guarded(change))
+"""
+
+
+@pytest.mark.parametrize("output", ["", ">/dev/full", ">&-", "<&- >&- 2>&-"])
+def test_a_command_that_changes_things_goes_on_without_a_reader(output: str, tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(_CHANGE)
+    words = f"PYTHONPATH={Path.cwd()} {sys.executable} {program} {tmp_path}/changes {output}"
+    assert run_shell(words, fails_in=0) == ""
+    assert (tmp_path / "changes").read_text() == "".join(f"{number}\n" for number in range(100))
