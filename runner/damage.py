@@ -8,6 +8,7 @@ import json
 import sqlite3
 from collections.abc import Iterator
 
+from runner import reading
 from schemas.report import decode_probe, decode_status
 from schemas.states import DISABLED, PAUSED, TO_TUNASYNC
 
@@ -21,7 +22,7 @@ _EARLIEST, _LATEST = -1e11, 1e11
 def examine(path: str) -> str | None:
     """Return the first thing in the journal that cannot be, in words; None when all of it can be read."""
     try:
-        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        with contextlib.closing(reading.connected(path)) as connection:
             connection.row_factory = sqlite3.Row
             return next(_faults(connection), None)
     except (sqlite3.Error, RecursionError) as error:

@@ -47,7 +47,7 @@ def opened(path: str) -> Iterator[sqlite3.Connection]:
     """
     _require(path)
     with _explained(path):
-        connection = sqlite3.connect(f"file:{_quoted(path)}?mode=rw", PATIENCE, uri=True, isolation_level=None)
+        connection = sqlite3.connect(f"file:{quoted(path)}?mode=rw", PATIENCE, uri=True, isolation_level=None)
         try:
             connection.row_factory = sqlite3.Row
             _prepare(connection, path, _back_up)
@@ -146,7 +146,8 @@ def _anew(path: str) -> str:
     )
 
 
-def _quoted(path: str) -> str:
+def quoted(path: str) -> str:
+    """A path as it stands in an address for SQLite."""
     return path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
 
 
@@ -168,13 +169,15 @@ def copied(path: str) -> Iterator[sqlite3.Connection]:
     The journal itself is only read, also by a user who may not write it. SkipjackError when it cannot be read, is
     damaged, or is not the one that was here.
     """
+    from runner import reading  # runs and ticks do without it
+
     with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as copy, _explained(path):
         copy.row_factory = sqlite3.Row
         if _is_new(path):
             _migrate(copy, _keep_nothing)
         else:
-            if not _copied_at_rest(path, copy):
-                with contextlib.closing(_reading(path)) as source:
+            if not reading.copied_at_rest(path, copy):
+                with contextlib.closing(reading.connected(path)) as source:
                     source.backup(copy)
             _prepare(copy, path, _keep_nothing)
         yield copy
@@ -192,54 +195,29 @@ def _is_new(path: str) -> bool:
     return fault is None
 
 
-def _copied_at_rest(path: str, copy: sqlite3.Connection) -> bool:
-    """Copy a journal that no process has open, without making files beside it; False when it was not at rest."""
-    before = _at_rest(path)
-    if before is None:
-        return False
-    with contextlib.closing(sqlite3.connect(f"file:{_quoted(path)}?mode=ro&immutable=1", uri=True)) as source:
-        try:
-            source.backup(copy)
-        except sqlite3.DatabaseError:
-            if _at_rest(path) == before:
-                raise
-            return False
-    return _at_rest(path) == before
-
-
-def _at_rest(path: str) -> tuple[int, int] | None:
-    """When the journal was changed, and its size; None while a process may have it open."""
-    if os.path.exists(f"{path}-wal"):
-        return None
-    found = os.stat(path)
-    return found.st_mtime_ns, found.st_size
-
-
-def _reading(path: str) -> sqlite3.Connection:
-    """Open the journal for reading alone; without a right to write its folder that is possible while it is at rest."""
-    address = f"file:{_quoted(path)}?mode=ro"
-    connection = sqlite3.connect(address, uri=True, timeout=PATIENCE, isolation_level=None)
-    try:
-        connection.execute("SELECT count(*) FROM sqlite_master")
-    except sqlite3.OperationalError:
-        connection.close()
-        if os.path.exists(f"{path}-wal"):
-            raise
-        return sqlite3.connect(f"{address}&immutable=1", uri=True, isolation_level=None)
-    return connection
-
-
 def _prepare(connection: sqlite3.Connection, path: str, keep: "Keep") -> None:
     connection.execute("PRAGMA synchronous=FULL")
     version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version == len(MIGRATIONS):
-        return
     if version > len(MIGRATIONS):
         what = f"The journal {path} was written by a newer version, or by another program."
         raise SkipjackError(what, f"Install that version again, or put a backup there{_own_copy(path)}.")
+    if version == len(MIGRATIONS):
+        _use_wal(connection)
+        return
     if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'identity'").fetchone():
         raise SkipjackError(f"The file {path} is not a journal of Skipjack.", _anew(path))
+    _use_wal(connection)
     _migrate(connection, keep)
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Put a journal into WAL mode that is not, as a backup made with VACUUM INTO; writes nothing to any other.
+
+    Where that fails the journal is as safe, only slower. So it is left to the next program that opens the journal:
+    SQLite lets one of two that try at once fail without waiting, and a full disk must not keep a run from ending.
+    """
+    with suppress(sqlite3.OperationalError):
+        connection.execute("PRAGMA journal_mode=WAL")
 
 
 def _migrate(connection: sqlite3.Connection, keep: "Keep") -> None:
@@ -280,14 +258,17 @@ def _back_up(connection: sqlite3.Connection, version: int) -> None:
 
     Nobody writes meanwhile, since the transaction of the migration has begun. SkipjackError when there is no room.
     """
+    from runner import reading  # seldom needed
+
     path = _file(connection)
     target = backup_path(path, version)
     aside = f"{target}.new"
     try:
-        with suppress(FileNotFoundError):
-            os.unlink(aside)
-        with contextlib.closing(_reading(path)) as source:
+        presence.remove(aside)  # left by one that was killed
+        with contextlib.closing(reading.connected(path)) as source:
             source.execute("VACUUM INTO ?", (aside,))
+        with contextlib.closing(sqlite3.connect(aside, isolation_level=None)) as copy:
+            copy.execute("PRAGMA journal_mode=WAL")  # which VACUUM INTO does not keep, and earlier releases do not set
         os.chmod(aside, os.stat(path).st_mode & 0o777)
         presence.replace(aside, target)
     except (OSError, sqlite3.Error) as error:

@@ -10,10 +10,10 @@ import stat
 from collections.abc import Callable
 
 _MARK = "-mark"
-_REMAINS = (_MARK, "-wal", "-shm", "-reserve")
+_REMAINS = (_MARK, "-wal", "-shm", "-journal", "-reserve")
 """Endings of files beside a database that tell that there was one."""
 
-_FILES = ("", "-wal", "-shm", _MARK, "-reserve")
+_FILES = ("", "-wal", "-shm", "-journal", _MARK, "-reserve")
 """Endings of all files that are part of a database; any other one beside it, such as a copy, is somebody's own."""
 
 _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
@@ -52,13 +52,13 @@ def make(path: str, fill: Callable[[str], None]) -> None:
     """
     aside = f"{path}.new-{os.getpid()}"
     try:
-        _remove(aside)  # left by one that was killed
+        remove(aside)  # left by one that was killed
         fill(aside)
         _sync(aside)
         _name(aside, path)
         _sync(os.path.dirname(path) or ".")
     finally:
-        _remove(aside)
+        remove(aside)
 
 
 def replace(aside: str, path: str) -> None:
@@ -80,7 +80,8 @@ def _name(aside: str, path: str) -> None:
         os.rename(aside, path)
 
 
-def _remove(path: str) -> None:
+def remove(path: str) -> None:
+    """Remove a database that was written aside, with what SQLite wrote beside it."""
     for ending in ("", "-wal", "-shm", "-journal"):
         try:
             os.unlink(path + ending)

@@ -137,7 +137,7 @@ ALONE = [
     (("os.execv", "os.execve", "os.execvp", "os.execvpe", "os.execl", "os.execlp"), {"runner.cli"}),
     (("git", "gitdb"), {"schemas.git_command"}),
     (("sqlite3", "sqlalchemy", "psycopg"), {
-        "runner.damage", "runner.database", "runner.outbox", "runner.plan", "runner.renames",
+        "runner.damage", "runner.database", "runner.outbox", "runner.plan", "runner.reading", "runner.renames",
         "sitegen.storage.", "sitegen.lease", "sitegen.backup",
     }),
     (("requests", "urllib.request", "urllib3", "http.client", "httpx", "aiohttp"), {

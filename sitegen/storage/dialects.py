@@ -7,6 +7,7 @@ writers come one after the other, from however many managers; readers see one mo
 """
 
 import json
+import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
@@ -113,7 +114,7 @@ class Sqlite:
         connection.text_factory = partial(str, encoding="utf-8", errors=self._errors)
         connection.execute(f"PRAGMA busy_timeout={LOCK_SECONDS * 1000}")
         if not self._reading:
-            connection.execute("PRAGMA journal_mode=WAL")
+            _use_wal(connection)
             connection.execute("PRAGMA synchronous=FULL")
 
     def _file(self) -> tuple[int, int] | None:
@@ -143,6 +144,18 @@ class Sqlite:
 
     def break_off(self) -> None:
         """Nothing to do: what waits for a lock waits no longer than LOCK_SECONDS."""
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Put a file into WAL mode that is not, as a backup put back; writes nothing to any other.
+
+    Of two programs that try at once SQLite lets one fail without waiting: the other one does it.
+    """
+    try:
+        connection.execute("PRAGMA journal_mode=WAL")
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+            raise
 
 
 class Postgresql:

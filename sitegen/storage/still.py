@@ -18,13 +18,20 @@ from schemas.errors import SkipjackError
 def readable(file: Path, mode: str = "ro") -> Iterator[str]:
     """The address under which SQLite can read a database, for as long as it is entered; `mode` is the usual one's."""
     if not _is_stuck(file):
+        if _has_content(_beside(file, "-journal")):
+            mode = "rw"  # SQLite rolls back what a process that died was writing, and reads nothing before that
         yield f"{file.absolute().as_uri()}?mode={mode}"
-    elif not _has_content(_beside(file, "-wal")):
+    elif not any(_has_content(each) for each in _changes(file)):
         yield f"{file.absolute().as_uri()}?mode=ro&immutable=1"
     else:
-        # what was committed last is only in the -wal, which `immutable` passes over
+        # `immutable` passes over these
         with tempfile.TemporaryDirectory(prefix="skipjack-manager-") as folder:
-            yield f"{_copied(file, Path(folder)).as_uri()}?mode=ro"
+            yield f"{_copied(file, Path(folder)).as_uri()}?mode=rw"
+
+
+def _changes(file: Path) -> tuple[Path, Path]:
+    """Where SQLite keeps what was committed last, or what was before a transaction in which a process died."""
+    return _beside(file, "-wal"), _beside(file, "-journal")
 
 
 def _is_stuck(file: Path) -> bool:
@@ -47,12 +54,12 @@ def _beside(file: Path, ending: str) -> Path:
 
 
 def _has_content(file: Path) -> bool:
-    return file.exists() and file.stat().st_size > 0
+    return _exists(file) and file.stat().st_size > 0
 
 
 def _copied(file: Path, folder: Path) -> Path:
     try:
-        for each in (file, _beside(file, "-wal")):
+        for each in (file, *filter(_has_content, _changes(file))):
             shutil.copyfile(each, folder / each.name)
     except OSError as error:
         raise SkipjackError(

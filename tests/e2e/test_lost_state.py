@@ -102,7 +102,7 @@ def described(done: "subprocess.CompletedProcess[str]") -> set[str]:
 
 def removal(path: Path) -> str:
     """The command that messages give to start over."""
-    return f"`rm -rf -- {path} {path}-wal {path}-shm {path}-mark {path}-reserve"
+    return f"`rm -rf -- {path} {path}-wal {path}-shm {path}-journal {path}-mark {path}-reserve"
 
 
 def run_what_is_said(message: str) -> None:

@@ -36,6 +36,15 @@ def version(path: str) -> int:
         connection.close()
 
 
+def mode(path: str) -> str:
+    """The journal mode that the file itself names."""
+    connection = sqlite3.connect(path)
+    try:
+        return str(connection.execute("PRAGMA journal_mode").fetchone()[0])
+    finally:
+        connection.close()
+
+
 def test_whichever_program_migrates_first_leaves_a_copy_and_the_old_release_goes_on_with_it(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -45,6 +54,8 @@ def test_whichever_program_migrates_first_leaves_a_copy_and_the_old_release_goes
     with journal.opened(path) as book:
         book.launch([SUBJECT], [], 100.0)
     assert (version(path), version(copy)) == (len(MIGRATIONS), OLD)
+    assert mode(copy) == "wal", "the older release may not know how to change that"
+    assert [each.name for each in Path(copy).parent.glob("*of-version*")] == [Path(copy).name]
     before = Path(copy).read_bytes()
     with journal.opened(path) as book:
         assert book.states()["debian"].status == "launching"
@@ -54,7 +65,7 @@ def test_whichever_program_migrates_first_leaves_a_copy_and_the_old_release_goes
     with pytest.raises(SkipjackError, match="was written by a newer version") as failed, journal.opened(path):
         pass
     assert f"`{copy}`" in str(failed.value)
-    for ending in ("", "-wal", "-shm", "-mark", "-reserve"):
+    for ending in ("", "-wal", "-shm", "-journal", "-mark", "-reserve"):
         Path(path + ending).unlink(missing_ok=True)
     shutil.copy(copy, path)
     with database.opened(path) as connection:

@@ -1,0 +1,135 @@
+"""Journals that are not in WAL mode, as backups that were put back, and transactions in which a process died there."""
+
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from runner import database, journal, reading
+from runner.damage import examine
+from schemas import presence
+from schemas.errors import SkipjackError
+
+MIRRORS = 300
+
+KILLED = """
+import os, signal, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("PRAGMA cache_size=5")
+connection.execute("BEGIN IMMEDIATE")
+connection.execute("UPDATE mirror SET status = 'failed', upstream = hex(zeroblob(2000))")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+"""A program that dies when it has written a part of its changes."""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    """A journal that was put back from a backup made with VACUUM INTO, and has not been opened since."""
+    path = str(tmp_path / "journal.db")
+    with database.opened(path) as connection:
+        rows = [(f"m{number}", "x", 1, "none") for number in range(MIRRORS)]
+        connection.executemany("INSERT INTO mirror (name, upstream, is_master, status) VALUES (?, ?, ?, ?)", rows)
+        connection.execute("VACUUM INTO ?", (f"{path}.bak",))
+    Path(f"{path}.bak").replace(path)
+    assert mode(path) == "delete"
+    return path
+
+
+def mode(path: str) -> str:
+    """What the file itself says."""
+    with closing(sqlite3.connect(path)) as connection:
+        return str(connection.execute("PRAGMA journal_mode").fetchone()[0])
+
+
+def die_in_a_transaction(path: str) -> None:
+    subprocess.run([sys.executable, "-c", KILLED, path], check=False, timeout=60)
+    assert Path(f"{path}-journal").stat().st_size > 0
+
+
+def test_whoever_opens_a_backup_that_was_put_back_puts_it_into_wal_mode(path: str) -> None:
+    with database.opened(path) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+        connection.execute("UPDATE mirror SET status = 'success'")
+        assert Path(f"{path}-wal").stat().st_size > 0
+    assert mode(path) == "wal"
+
+
+def test_opening_a_journal_in_wal_mode_writes_nothing(path: str) -> None:
+    with database.opened(path):
+        pass
+    before = Path(path).stat().st_mtime_ns, Path(path).read_bytes()
+    with database.opened(path) as connection:
+        assert connection.execute("SELECT count(*) FROM mirror").fetchone()[0] == MIRRORS
+        assert Path(f"{path}-wal").stat().st_size == 0
+    assert (Path(path).stat().st_mtime_ns, Path(path).read_bytes()) == before
+
+
+def test_who_cannot_change_the_mode_goes_on_without_and_the_next_one_does(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "PATIENCE", 0.1)
+    with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM mirror").fetchone()
+        with database.opened(path) as connection:
+            assert connection.execute("SELECT count(*) FROM mirror").fetchone()[0] == MIRRORS
+    assert mode(path) == "delete"
+    with journal.opened(path):
+        pass
+    assert mode(path) == "wal"
+
+
+def test_a_transaction_in_which_a_process_died_is_no_damage_to_who_only_reads(path: str) -> None:
+    die_in_a_transaction(path)
+    with journal.copied(path) as book:
+        assert {state.status for state in book.states().values()} == {"none"}
+        assert len(book.states()) == MIRRORS
+    assert not Path(f"{path}-journal").exists()
+
+
+def test_neither_is_it_damage_to_who_writes_or_examines(path: str) -> None:
+    die_in_a_transaction(path)
+    assert examine(path) is None
+    die_in_a_transaction(path)
+    with journal.opened(path) as book:
+        assert {state.status for state in book.states().values()} == {"none"}
+    assert mode(path) == "wal"
+
+
+def test_without_the_right_to_roll_it_back_nothing_is_read_and_nobody_is_told_to_start_anew(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    die_in_a_transaction(path)
+    connect = reading._connected
+    monkeypatch.setattr(reading, "_connected", lambda path, how: connect(path, how.replace("mode=rw", "mode=ro")))
+    with (
+        pytest.raises(SkipjackError, match="cannot be used: attempt to write a readonly database") as failed,
+        journal.copied(path),
+    ):
+        pass
+    assert "rm -rf" not in str(failed.value)
+    assert Path(f"{path}-journal").exists()
+
+
+def test_what_a_dead_process_left_of_a_transaction_never_gets_into_a_new_journal(path: str) -> None:
+    die_in_a_transaction(path)
+    for lost in (path, f"{path}-mark"):
+        Path(lost).unlink()
+
+    with (
+        pytest.raises(SkipjackError, match=r"journal\.db-journal shows that it was in use") as failed,
+        database.opened(path),
+    ):
+        pass
+    assert not Path(path).exists()
+    command = presence.removal(path, [])
+    assert command in str(failed.value)
+    subprocess.run(["/bin/sh", "-c", command], check=True, timeout=60)
+
+    with journal.opened(path) as book:
+        assert book.states() == {}
+    assert examine(path) is None
