@@ -29,7 +29,7 @@ def guarded(program: Callable[[], int], folder: str | None = None) -> int:
     except BrokenPipeError:
         return EXPECTED  # whoever read our output has gone; there is nobody to tell
     except Exception as error:
-        failure = _denial(error, folder) or of_the_machine(error)
+        failure = _denial(error, folder) or of_the_machine(error) or damage_behind(error, folder)
         if failure is None:
             return _bug(error, folder)
         log(str(failure), about="skipjack", has_addresses=False)
@@ -51,13 +51,31 @@ def _denial(error: Exception, folder: str | None) -> SkipjackError | None:
     return ownership.denial(error, folder) if folder else None
 
 
+def damage_behind(error: Exception, folder: str | None) -> SkipjackError | None:
+    """Return what is damaged in the journal of a state folder, when an error may come from that.
+
+    Values that were read are often used after the journal is closed.
+    """
+    if not folder:
+        return None
+    from runner import database
+    from runner.places import Places
+
+    return database.damage_behind(error, Places(folder).journal)
+
+
 def _bug(error: Exception, folder: str | None) -> int:
     log(report(error, folder), about="skipjack")
     return BUG
 
 
 def report(error: Exception, folder: str | None) -> str:
-    """Keep a bug with its traceback in a file, in `folder` or the temporary one; gives what to tell people of it."""
+    """Keep a bug with its traceback in a file, in `folder` or the temporary one; gives what to tell people of it.
+
+    An error that a damaged journal explains is no bug, and is told as that.
+    """
+    if damage := damage_behind(error, folder):
+        return str(damage)
     import traceback
 
     from schemas import bug_reports

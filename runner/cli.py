@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runner.boundary import guarded
+from runner.boundary import damage_behind, guarded
 from runner.install import command as install
 from runner.output import hush, log, say
 from schemas.errors import SkipjackError
@@ -39,6 +39,11 @@ def _done(arguments: argparse.Namespace) -> int:
         if denial is None:
             raise
         raise denial from error
+    except Exception as error:
+        damage = damage_behind(error, getattr(arguments, "state_dir", None))
+        if damage is None:
+            raise
+        raise damage from error
 
 
 def _parser() -> argparse.ArgumentParser:

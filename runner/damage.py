@@ -15,8 +15,11 @@ from schemas.states import DISABLED, PAUSED, TO_TUNASYNC
 _KINDS = {"INTEGER": ("integer",), "REAL": ("real", "integer"), "TEXT": ("text",)}
 """Types of columns with those of SQLite's values that they can hold."""
 
-_EARLIEST, _LATEST = -1e11, 1e11
-"""Moments in seconds since 1970 UTC between which all others are."""
+_EARLIEST, _LATEST = -1e10, 1e11
+"""Times in seconds since 1970 UTC between which all others are; each of them has a date."""
+
+_COUNTS = ("attempts", "failures", "unreached")
+"""Columns that count something, and from which waiting times are computed."""
 
 
 def examine(path: str) -> str | None:
@@ -49,6 +52,8 @@ def _mistyped(connection: sqlite3.Connection, table: str) -> Iterator[str]:
         wrong = f"typeof({column}) NOT IN ({words})"
         if kind == "REAL":
             wrong += f" OR {column} NOT BETWEEN {_EARLIEST} AND {_LATEST}"
+        if column in _COUNTS:
+            wrong += f" OR {column} < 0"
         if connection.execute(f"SELECT 1 FROM {table} WHERE {wrong} LIMIT 1").fetchone():  # noqa: S608 - own names
             yield f"a value of `{column}` in `{table}` cannot be"
 

@@ -101,16 +101,25 @@ def _explained(path: str) -> Iterator[None]:
         raise _damaged(path, str(error)) from error
     except sqlite3.DatabaseError as error:
         raise _damaged(path, str(error)) from error
-    except _UNREADABLE as error:
-        from runner.damage import examine
-
-        fault = examine(path)  # it may be a bug of ours instead
-        if fault is None:
+    except UNREADABLE as error:
+        damage = damage_behind(error, path)
+        if damage is None:
             raise
-        raise _damaged(path, fault) from error
+        raise damage from error
 
 
-_UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
+def damage_behind(error: Exception, path: str) -> SkipjackError | None:
+    """Return what is damaged in the journal, when an error may come from that; None when it is a bug instead."""
+    is_no_date = isinstance(error, OSError) and error.errno == errno.EOVERFLOW
+    if not (isinstance(error, UNREADABLE) or is_no_date) or not os.path.isfile(path):
+        return None
+    from runner.damage import examine
+
+    fault = examine(path)
+    return None if fault is None else _damaged(path, fault)
+
+
+UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
 """What reading a damaged value may raise."""
 
 _OUTAGES = frozenset({

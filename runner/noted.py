@@ -16,9 +16,10 @@ from typing import NamedTuple
 from runner import unenforced
 from runner.places import Places
 from runner.plan import Header, Shown
+from schemas import json_text
 from schemas.errors import SkipjackError
 from schemas.mirror_record import Mirror
-from schemas.reading import regular
+from schemas.reading import read_regular, regular
 from schemas.records import RunnerSettings
 
 REPOSITORY, MEMORY, MANAGER = "repository", "memory_limit", "manager"
@@ -26,6 +27,9 @@ REPOSITORY, MEMORY, MANAGER = "repository", "memory_limit", "manager"
 
 LONG = 3600.0
 """Seconds without a delivered report until that is shown, where it may end by itself."""
+
+_MOST_VALUES = 10_000
+"""Values in the file at most: a file with more was not written by a follow."""
 
 _Notes = dict[str, list[tuple[float, str, str]]]
 """Since when something is so, what, and what to do, by what it is about."""
@@ -102,28 +106,28 @@ def _refused(header: Header) -> Iterable[Shown]:
 
 
 def _read(places: Places) -> _Notes:
+    """The notes that are there; none when the file is missing or damaged."""
     try:
-        with open(places.notes, encoding="utf-8", opener=regular) as file:
-            plain = json.load(file)
-        return {
-            str(about): [(float(since), str(what), str(todo)) for since, what, todo in found]
-            for about, found in plain.items()
-        }
+        plain = json_text.parse(read_regular(places.notes), _MOST_VALUES)
+        return {json_text.text(about): [_note(*each) for each in found] for about, found in plain.items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
 
 
 def _read_unreported(places: Places) -> _Unreported | None:
     try:
-        with open(places.unreported, encoding="utf-8", opener=regular) as file:
-            since, what, todo, lasting = json.load(file)
-        return _Unreported(float(since), str(what), str(todo), bool(lasting))
+        since, what, todo, lasting = json_text.parse(read_regular(places.unreported), _MOST_VALUES)
+        return _Unreported(*_note(since, what, todo), bool(lasting))
     except (OSError, ValueError, TypeError):
         return None
 
 
 def _moment(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _note(since: object, what: object, todo: object) -> tuple[float, str, str]:
+    return json_text.moment(since), json_text.text(what), json_text.text(todo)
 
 
 def _write(places: Places, notes: _Notes) -> None:

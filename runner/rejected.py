@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from runner.output import masked
 from runner.places import Places
+from schemas import json_text
 from schemas.reading import read_regular, regular
 
 SHOWN_FOR = 7 * 86400.0
@@ -16,7 +17,8 @@ SHOWN_FOR = 7 * 86400.0
 AGAIN = 3600.0
 """Seconds after which the same is told again."""
 
-_LARGEST = 64 * 1024
+_LARGEST, _VALUES = 64 * 1024, 100
+"""Bytes and values of the file at most."""
 
 
 class Rejections(NamedTuple):
@@ -65,10 +67,18 @@ _TODO = "Update the older one of manager and worker, or see what stands before t
 def _read(places: Places, now: float) -> Rejections | None:
     """What is remembered and not too old; a file that cannot be read, or of another release, counts as none."""
     try:
-        found = Rejections(**json.loads(read_regular(places.rejected, _LARGEST)))
-        return found if 0 <= now - found.last_at < SHOWN_FOR else None
+        found = _decode(**json_text.parse(read_regular(places.rejected, _LARGEST), _VALUES))
     except (OSError, ValueError, TypeError):
         return None
+    return found if 0 <= now - found.last_at < SHOWN_FOR else None
+
+
+def _decode(times: object, first_at: object, last_at: object, what: object, why: object) -> Rejections:
+    """Check the type of each value; ValueError if one is wrong."""
+    if type(times) is not int:
+        raise ValueError("`times` is not a number")
+    moment, text = json_text.moment, json_text.text
+    return Rejections(times, moment(first_at), moment(last_at), text(what), text(why))
 
 
 def _write(places: Places, rejections: Rejections) -> None:

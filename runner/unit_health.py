@@ -62,7 +62,7 @@ def remembered(places: Places) -> list[Dead]:
     try:
         with open(places.units, encoding="utf-8", opener=regular) as file:
             return [Dead(*line.split("\t")) for line in file.read().splitlines() if line.count("\t") == 2]
-    except OSError:
+    except (OSError, UnicodeDecodeError):
         return []
 
 

@@ -63,7 +63,7 @@ class Outcome(NamedTuple):
 def service_manager(places: Places) -> tuple[str, ...] | None:
     """How to call the service manager, or None when runs are no units on this machine."""
     try:
-        with open(places.launcher, encoding="ascii", opener=regular) as file:
+        with open(places.launcher, encoding="ascii", errors="replace", opener=regular) as file:
             return _LAUNCHERS.get(file.read().strip())
     except FileNotFoundError:
         return None
@@ -148,7 +148,7 @@ def _content(path: str) -> str:
     try:
         with open(path, encoding="ascii", opener=regular) as file:
             return file.read()
-    except FileNotFoundError:
+    except (FileNotFoundError, UnicodeDecodeError):
         return ""
 
 

@@ -9,6 +9,9 @@ import re
 from itertools import islice
 from typing import Any, NoReturn
 
+_LATEST = 1e11
+"""Seconds since 1970 UTC after which no time is: dates end there in the year 5138."""
+
 _VALUE = re.compile(r'(?:[^",\[{]++|"(?:[^"\\]++|\\.)*+"?)*+(?:[,\[{]|\Z)', re.DOTALL)
 """What leads to the next value that is in no string, or to the end. It never goes back, so that the time grows with the
 text."""
@@ -30,6 +33,21 @@ def parse(data: bytes, most: int) -> Any:
         return _DECODER.decode(text)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
+
+
+def moment(value: object) -> float:
+    """Return a time in seconds since 1970 UTC; ValueError for any other value, and for a time without a date."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < _LATEST:
+        raise ValueError(f"{value!r} is not a time"[:100])
+    return float(value)
+
+
+def text(value: object) -> str:
+    """Return a text that can be printed and sent; ValueError for any other value."""
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is not a text"[:100])
+    value.encode()
+    return value
 
 
 def _count(text: str) -> int:

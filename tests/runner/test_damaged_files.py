@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from runner import boundary, delivery, journal, launch, order_book, orders, plan, upcoming, work
+from runner import boundary, cli, delivery, journal, launch, order_book, orders, plan, release, upcoming, work
 from runner.client import Answer
 from runner.damage import examine
 from runner.inbox import Inbox
@@ -68,6 +68,7 @@ class Machine:
                 book.probed(subject.name, Probe(1e9, 1e9, 1e9, True), 1e9)
             book.override([Subject("m3", "x", True, "a" * 40)], "disabled", "root", 1e9)
             book.request([Subject("m4", "x", True, "a" * 40)], "root", 1e9)
+            book.release("root", 1e9)
 
     def restore(self) -> None:
         for path in self.folder.glob("journal.db*"):
@@ -83,6 +84,7 @@ class Machine:
         yield lambda: work.work(self.places, time.time())
         yield lambda: orders.give(self.places, orders.Order("disable", ["m1"], "root"))
         yield lambda: orders.give(self.places, orders.Order("enable", ["m3"], "root"))
+        yield lambda: release.release(settings, "root")
         yield lambda: delivery.deliver(settings, Manager())  # type: ignore[arg-type] # it has what is needed
         yield self._commands
 
@@ -231,7 +233,8 @@ def test_a_damaged_window_in_the_plan_is_named(machine: Machine, value: str) -> 
     "change",
     [
         "UPDATE mirror SET status = 'sucess'", "UPDATE mirror SET last_ended_at = 'x'", "UPDATE mirror SET probe = '['",
-        "UPDATE mirror SET last_ended_at = 1e300", "UPDATE override SET kind = 'disablee'",
+        "UPDATE mirror SET last_ended_at = 1e300", "UPDATE released SET at = -9e10",
+        "UPDATE mirror SET unreached = -1", "UPDATE override SET kind = 'disablee'",
         "UPDATE run SET status = x'00'",
         "UPDATE outbox SET content = '{}'", "UPDATE mirror SET failures = 'y'",
         "INSERT INTO command (number, kind, mirrors, force, issued_by) VALUES (1, 'ping', '7', 0, 'x')",
@@ -243,6 +246,40 @@ def test_what_cannot_be_in_a_journal_is_named(machine: Machine, change: str) -> 
     connection.execute(change)
     connection.close()
     assert examine(machine.places.journal) is not None
+
+
+@pytest.mark.parametrize("value", ["'{}'", "'x'", "1e300", "-9e10", "4611686018427387904", "x'00ff'"])
+@pytest.mark.parametrize("column", ["override.made_at", "request.made_at", "released.at", "mirror.last_ended_at"])
+def test_a_wrong_time_in_the_journal_is_told_as_damage_by_each_program(
+    machine: Machine, column: str, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table, name = column.split(".")
+    with closing(sqlite3.connect(machine.places.journal, isolation_level=None)) as connection:
+        connection.execute(f"UPDATE {table} SET {name} = {value}")
+    for program in machine.programs():
+        code = boundary.guarded(partial(ended, program), str(machine.folder))
+        told = capsys.readouterr().err
+        assert code == 0 or (code, f"a value of `{name}` in `{table}` cannot be" in told) == (1, True), told
+
+
+def test_a_command_tells_that_a_time_in_the_journal_is_damaged(
+    machine: Machine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mirrors").mkdir()
+    text = "worker: w1\nrepository: {url: 'file:///x'}\nmirror_root: %s/mirrors\nstate_dir: %s\nrun_dir: %s/run\n"
+    (tmp_path / "runner.yml").write_text(text.replace("%s", str(tmp_path)))
+    with closing(sqlite3.connect(machine.places.journal, isolation_level=None)) as connection:
+        connection.execute("UPDATE released SET at = 'x'")
+
+    assert cli.main(["release", "--settings", str(tmp_path / "runner.yml")]) == 1
+
+    assert "journal.db is damaged: a value of `at` in `released` cannot be" in capsys.readouterr().err
+
+
+def test_a_journal_that_is_missing_or_sound_explains_no_error(machine: Machine) -> None:
+    assert boundary.damage_behind(TypeError("ours"), str(machine.folder)) is None
+    Path(machine.places.journal).unlink()
+    assert boundary.damage_behind(TypeError("ours"), str(machine.folder)) is None
 
 
 def renamed_to_no_text(path: Path) -> None:

@@ -9,11 +9,14 @@ import pytest
 from runner import delivery, follow, journal, noted, upcoming
 from runner.hooks import control_group
 from runner.places import Places
+from runner.plan import Header
 from schemas.errors import SkipjackError
 from schemas.records import RunnerSettings
 from schemas.report import Problem
 from schemas.settings import load_runner
 from tests.e2e.parts import ConfigRepository, Worker
+
+HEADER = Header("w1", 4, "a" * 40, "a" * 40, "x", "/run/skipjack")
 
 MIRROR = "provider: command\nupstream: https://files.example/\ncommand: /bin/true\nworker: w1\n"
 
@@ -77,6 +80,26 @@ def test_a_repository_out_of_reach_is_told_since_when_with_the_revision_that_sta
     away.rename(repository.remote)
     follow.follow(settings)
     assert shown() == ([], [])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"[" * 200_000, b'{"repository": ' * 100_000, b"", b"\xff", b"null", b"[1]", b'{"repository": null}',
+        b'{"repository": [["x", "what", "todo"]]}', b'{"repository": [[1e300, "what", "todo"]]}',
+        b'{"repository": [[NaN, "what", "todo"]]}', b'{"repository": [[1, {}, "todo"]]}',
+        b'{"repository": [[1, "\\ud800", "todo"]]}', b'{"repository": [[true, "what", "todo"]]}',
+    ],
+)  # fmt: skip
+def test_damaged_notes_count_as_none_and_are_written_again(tmp_path: Path, content: bytes) -> None:
+    places = Places(str(tmp_path))
+    Path(places.notes).write_bytes(content)
+    assert noted.problems(places, HEADER) == ()
+
+    noted.unfetched(places, SkipjackError("It is away.", "Wait."), None, 1_800_000_000.0)
+
+    told = "The repository cannot be fetched since 2027-01-15 08:00 UTC. It is away."
+    assert noted.problems(places, HEADER) == ((None, "repository", told, "Wait."),)
 
 
 def test_a_revision_that_is_refused_is_named_beside_the_one_that_stays(

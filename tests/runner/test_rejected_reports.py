@@ -256,9 +256,18 @@ def test_a_courier_that_died_after_a_report_was_given_up_goes_on(
 
 def test_a_file_of_rejections_that_cannot_be_read_counts_as_none(settings: RunnerSettings) -> None:
     places = Places(settings.state_dir)
-    for text in ("", "[]", "{}", '{"times": 1}', "x" * 100_000):
+    sound = {"times": 2, "first_at": AT, "last_at": AT, "what": "what", "why": "why"}
+    wrong: list[dict[str, Any]] = [
+        {"times": "2"}, {"first_at": "x"}, {"first_at": 1e300}, {"first_at": None}, {"last_at": True}, {"why": {}},
+        {"what": "\ud800"}, {"more": 1},
+    ]  # fmt: skip
+    for text in (
+        "", "[]", "{}", '{"times": 1}', "x" * 100_000, "[" * 60_000, *(json.dumps(sound | each) for each in wrong),
+    ):  # fmt: skip
         Path(places.rejected).write_text(text)
-        assert remembered(places, AT) == []
+        assert remembered(places, AT) == [], text
+    Path(places.rejected).write_text(json.dumps(sound))
+    assert len(remembered(places, AT)) == 1
 
 
 def results_told(settings: RunnerSettings, lie: Lie, rejects: Callable[[list[dict[str, Any]]], bool]) -> list[Any]:
