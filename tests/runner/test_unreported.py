@@ -119,7 +119,9 @@ def test_a_token_that_can_be_none_is_rejected_by_the_courier_and_by_install(
     assert f"warning: {token} (`manager.token`) {words}" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{", "[1, 2]", '["x", "", "", true]', "\x00"])
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{", "[1, 2]", '["x", "", "", true]', '[1e300, "", "", true]', "\x00", "[" * 200_000]
+)
 def test_a_damaged_note_is_written_again(settings: RunnerSettings, content: str) -> None:
     places = Places(settings.state_dir)
     Path(places.unreported).write_text(content)
