@@ -7,7 +7,7 @@ no address is read by a program as something else than it looks like.
 import re
 from collections.abc import Iterator, Sequence
 
-from schemas.addresses import holds_password, is_plain, repository_trouble, web_trouble
+from schemas.addresses import holds_password, is_plain, query_trouble, repository_trouble, web_trouble
 from schemas.inheritance import Merged
 from schemas.known import judged
 from schemas.problems import Problem, shown
@@ -80,6 +80,8 @@ def _upstream(merged: Merged) -> Iterator[Problem]:
     elif "://" in upstream and not is_plain(upstream):
         what = f"`{shown(upstream)}` holds a space or a character that cannot be seen."
         yield merged.problem("upstream", what, "Write `%20` for a space in an address.")
+    elif trouble := query_trouble(upstream):
+        yield merged.problem("upstream", f"`{shown(upstream)}` {trouble}.", "Write it so.")
     elif holds_password(upstream):
         what = f"`{shown(upstream)}` holds a password, which everybody who can read the repository would know."
         yield merged.problem("upstream", what, "Remove it, and let the program read it from a file of the worker.")

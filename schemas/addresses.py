@@ -1,7 +1,8 @@
 """Which parts of an address may be shown, and which addresses are sound. Knows no files and no settings.
 
-An address is shown without its password, query and fragment, and without its user name: access keys and tokens stand
-there. Only the user of `user@host:path`, without a password, is shown. So is the path: a secret does not belong there.
+An address is shown without its password, query, fragment and parameters, and without its user name: access keys and
+tokens stand there. Only the user of `user@host:path`, without a password, is shown. So is the path: a secret does not
+belong there.
 """
 
 import re
@@ -18,9 +19,14 @@ _BREAK = re.compile(r"[\s\"]")
 _BROKEN_USER = re.compile(r"(?<=://)[^/?#:]*:(?![0-9]*[/?#])")
 """Begins, in a word before an `@`, a password with a character that should be written as `%2F`, `%3F` or `%23`."""
 
-_PART = r"[^\s?#\"'<>`]"
-_QUERY = re.compile(rf"(?<!{_PART})((?>{_PART}*?[A-Za-z][0-9+.-]*://){_PART}*+[?#])[^\s\"'<>`]+")
-"""Begins where a part of a word does, and never goes back in it: a hostile text takes no longer for its length."""
+_INNER = r"[\"'<>`]+(?=[\w%])"
+"""A quotation mark that a secret goes on after: what ends an address is not followed by a letter."""
+
+_PART = r"[^\s?#;\"'<>`]"
+_QUERY = re.compile(rf"(?<!{_PART})((?>{_PART}*?[A-Za-z][0-9+.-]*://){_PART}*+[?#;])(?:[^\s\"'<>`]|{_INNER})++")
+"""Query, fragment, or parameters, which `;` begins.
+
+Begins where a part of a word does, and never goes back in it: a hostile text takes no longer for its length."""
 
 _WORD_END = re.compile(r"[\s\"'`]")
 
@@ -28,7 +34,7 @@ _SHELL_USER = re.compile(r"(?<![^\s\"'`(=<])[A-Za-z0-9._+-]+:(?!//)")
 _SHELL_HOST = re.compile(r"@[A-Za-z0-9\[][^\s\"'`/:]*:")
 """`user:password@host:path`, which programs take for a path on the host `user`: its user and its host."""
 
-_NAMED = re.compile(r"((?:passw(?:or)?d|token|secret|api_?key)=)[^&\s\"'`,;]+", re.IGNORECASE)
+_NAMED = re.compile(rf"((?:passw(?:or)?d|token|secret|api_?key)=)(?:[^&\s\"'<>`,;]|{_INNER})++", re.IGNORECASE)
 
 
 def without_secrets(text: str) -> str:
@@ -70,8 +76,8 @@ def _shell_users(text: str) -> Iterator[tuple[int, int]]:
 
 
 def without_queries(text: str) -> str:
-    """Return a text in which the queries and fragments of addresses, and values such as `token=`, are hidden."""
-    if "?" in text or "#" in text:
+    """Return a text in which queries, fragments, parameters, and values such as `token=`, are hidden."""
+    if "?" in text or "#" in text or ";" in text:
         text = _QUERY.sub(rf"\1{_HIDDEN}", text)
     return _NAMED.sub(rf"\1{_HIDDEN}", text) if "=" in text else text
 
@@ -106,6 +112,16 @@ def is_plain(text: str) -> bool:
     return text.isprintable() and " " not in text
 
 
+def query_trouble(text: str) -> str:
+    """Say what an address must not have in its query or fragment, after the words "it"; empty when it has nothing."""
+    found = _PARTS.fullmatch(text)
+    wrong = _QUOTES.search(found[4]) if found else None
+    return f"holds `{wrong[0]}` in its query, where `%{ord(wrong[0]):02X}` must stand" if wrong else ""
+
+
+_QUOTES = re.compile(r"[\"'<>`]")
+
+
 def web_trouble(text: str, *, whole: bool = True) -> str:
     """Say why a text is not the address of something on a web server, after the words "it"; empty when it is one.
 
@@ -121,7 +137,7 @@ def web_trouble(text: str, *, whole: bool = True) -> str:
         return "holds a user name or a password"
     if not is_server(server):
         return "has no valid host and port"
-    return "has a query or a fragment" if more and not whole else ""
+    return "has a query or a fragment" if more and not whole else query_trouble(text)
 
 
 _GIT_SCHEMES = ("file", "git", "http", "https", "ssh")
@@ -139,6 +155,8 @@ def repository_trouble(text: str) -> str:
         return "names a program that git would run"
     if found is None:
         return _shell_trouble(text)
+    if trouble := query_trouble(text):
+        return trouble
     scheme, server, path, _more = found.groups()
     if scheme not in _GIT_SCHEMES:
         return "does not begin with " + ", ".join(f"`{each}://`" for each in _GIT_SCHEMES)

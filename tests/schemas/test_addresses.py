@@ -32,6 +32,13 @@ from .kit import BASE, lines, load
         ("https://h/x.git?private_token=s3cret", "https://h/x.git?***"),
         ("'https://h/x?s3cret' and \"https://h/y#s3cret\"", "'https://h/x?***' and \"https://h/y#***\""),
         ("is it https://h/x?", None),
+        ("https://h/x.git?token=a's3cret", "https://h/x.git?***"),
+        ('https://h/x.git?token=a"<>`s3cret', "https://h/x.git?***"),
+        ("https://h/x;token:s3cret", "https://h/x;***"),
+        ("https://h/x;a=1;s3cret?b", "https://h/x;***"),
+        ("cannot read 'https://h/x?a's3cret/': it is gone", "cannot read 'https://h/x?***': it is gone"),
+        ("no https://h/x; try https://h/y", None),
+        ("token='s3cret' PASSWORD=a\"s3cret", "token=***' PASSWORD=***"),
         ("12:30:05 12 files, 100% (3:05@4)", None),
         ("postgresql://me@h/x?password=s3cret", "postgresql://h/x?***"),
         ("host=h PASSWORD=s3cret token=s3cret, api_key=s3cret", "host=h PASSWORD=*** token=***, api_key=***"),
@@ -45,7 +52,8 @@ def test_whoever_asks_and_what_else_is_asked_is_left_out(text: str, safe: str | 
 
 
 UNITS = [
-    "https://", "a:", "://@", "?#", "x=", "://:", ":://", "=a:", "=a:@h", "=a:@h:", "@h", "a", "a://", "a:b@", "\\",
+    "https://", "'", "a'", "https://h?'", ";", "https://h;",
+    "a:", "://@", "?#", "x=", "://:", ":://", "=a:", "=a:@h", "=a:@h:", "@h", "a", "a://", "a:b@", "\\",
 ]  # fmt: skip
 ENDS = [("", ""), ("@ ", ""), ("", " @"), ("", "@"), ("", "@h:"), ("? ", ""), ("", "?"), ("://", ""), ("", "://?")]
 
@@ -240,6 +248,10 @@ NOT_REPOSITORIES = {
     "-h:m": "begins with `-`",
     "a b:m": "space",
     "file://": "has no path",
+    "https://h/x.git?token=a's3cret": "holds `'` in its query, where `%27` must stand",
+    'https://h/x.git?token=a"s3cret': 'holds `"` in its query, where `%22` must stand',
+    "https://h/x.git?token=<s3cret>": "where `%3C` must stand",
+    "https://h/x.git?token=a`s3cret": "where `%60` must stand",
 }
 
 
@@ -291,6 +303,16 @@ def test_the_address_of_a_manager_is_sound(tmp_path: Path, url: str) -> None:
     settings.write_text(f"tunasync: {{call: ['{url}']}}\n")
     with pytest.raises(SkipjackError, match=r"runner\.yml:1:19: .* Write for example `http://192.0.2.7:6000/`"):
         load_manager(settings)
+
+
+@pytest.mark.parametrize("sign", ["'", '"', "<", ">", "`"])
+@pytest.mark.parametrize("key", ["upstream", "homepage"])
+def test_no_sign_ends_the_secret_in_an_address_of_a_definition(key: str, sign: str) -> None:
+    other = "upstream: https://h/\n" if key == "homepage" else ""
+    address = json.dumps(f"https://h/x?token=a{sign}s3cret")
+    said = told(f"provider: command\ncommand: x\n{other}{key}: {address}")
+    assert f"holds `{sign}` in its query" in said
+    assert "s3cret" not in said
 
 
 @pytest.mark.parametrize("url", ["https://h/x/", "http://h", "https://h:8443/x", "https://[2001:db8::1]:80/"])
