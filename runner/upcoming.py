@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Collection
 from datetime import datetime, tzinfo
 from typing import Any, NamedTuple
 
@@ -85,7 +86,7 @@ def _look(settings: RunnerSettings, now: float) -> tuple[list[Row], Rules, list[
         states = renames.as_called_now(book.states(), aliases)
         held = hold.is_held(opened.header, book)
         mirrors, world = schedule.world(opened, states, book.orders(), held=held)
-        rows = [_with_refusal(row, book) for row in rows_of(mirrors, world, now)]
+        rows = [_with_refusal(row, book, opened.header.unmoved) for row in rows_of(mirrors, world, now)]
         rows += _rows_left(leftover.find(opened, [each.mirror for each in book.active()]), world, now)
         rows.sort(key=lambda row: _URGENCY[row.waits_for])
         problems = [f"{place}: {what} {todo}" for mirror, place, what, todo in opened.header.problems if mirror is None]
@@ -102,10 +103,17 @@ def _rows_left(names: list[str], world: World, now: float) -> list[Row]:
     return [row._replace(why=f"{row.why}; {more}") for row in rows]
 
 
-def _with_refusal(row: Row, book: Journal) -> Row:
-    """Show why the last run was refused: that lasts until the operator does what the reason says."""
+def _with_refusal(row: Row, book: Journal, unmoved: Collection[str]) -> Row:
+    """Show why the last run was refused: that lasts until the operator does what the reason says.
+
+    Once the files of one of the `unmoved` mirrors are moved, the next follow starts it, however late its next run is.
+    """
     run = book.last_run(row.mirror) if row.status == REFUSED else None
-    return row if run is None or not run.reason else row._replace(why=f"{row.why}; last run refused: {run.reason}")
+    if run is None or not run.reason:
+        return row
+    if row.mirror in unmoved and row.waits_for in (LATER, CLOSED):
+        row = row._replace(at=None, why="waits until its files are moved; the next follow after that starts it")
+    return row._replace(why=f"{row.why}; last run refused: {run.reason}")
 
 
 def rows_of(mirrors: list[Due], world: World, now: float) -> list[Row]:
