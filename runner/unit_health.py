@@ -12,6 +12,7 @@ from typing import NamedTuple
 from runner import units
 from runner.output import log
 from runner.places import Places
+from runner.programs import STOPS
 from schemas.reading import regular
 
 STARTERS = (
@@ -24,6 +25,10 @@ _OPTIONAL = ("skipjack-courier.timer", "skipjack-courier.service")
 
 _OWN_CODES = 200
 """Exit codes from here on are systemd's own, for what could not even be started."""
+
+
+_STOPS = {str(int(number)) for number in STOPS}
+"""Signals by which an operator or a shutdown ends a program; that it ended so is no defect."""
 
 
 class Dead(NamedTuple):
@@ -89,7 +94,7 @@ def _verdict(name: str, found: dict[str, str]) -> Dead | None:
         return None if state == "active" else Dead(name, "It is stopped, so it starts nothing.", todo)
     status = found.get("ExecMainStatus", "")
     has_run = result == "exit-code" and status.isdigit() and int(status) < _OWN_CODES
-    if result in ("", "success") or has_run:
+    if result in ("", "success") or has_run or (result == "signal" and status in _STOPS):
         return None
     todo = units.where_to_look(status, name)
     return Dead(name, f"It cannot run: {units.cause(result, status)}.", f"{todo[0].upper()}{todo[1:]}.")

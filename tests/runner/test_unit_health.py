@@ -83,6 +83,12 @@ def test_all_that_has_failed_is_started_again_in_one_call(places: Places, tmp_pa
         ("skipjack-tick.service", {"ActiveState": "failed", "Result": "resources"}, "It cannot run: resources 0."),
         ("skipjack-follow.service", {"ActiveState": "failed", "Result": "exit-code", "ExecMainStatus": "1"}, ""),
         ("skipjack-follow.service", {"ActiveState": "inactive"}, ""),
+        ("skipjack-tick.service", {"ActiveState": "failed", "Result": "signal", "ExecMainStatus": "15"}, ""),
+        (
+            "skipjack-tick.service",
+            {"ActiveState": "failed", "Result": "signal", "ExecMainStatus": "11"},
+            "It cannot run: signal 11.",
+        ),
     ],
 )
 def test_what_is_dead_is_told_and_left_alone(
