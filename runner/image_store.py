@@ -63,7 +63,8 @@ def load(settings: RunnerSettings, policy: Policy, archive: BinaryIO) -> int:
     if code or not names:
         lines = [line.strip() for line in said.splitlines() if line.strip()]
         last = lines[-1].rstrip(".") if lines else "it said nothing"
-        raise SkipjackError(f"cannot load {archive.name}: {program}: {with_remedy(last)}.", _TODO)
+        why = with_remedy(last)
+        raise SkipjackError(f"cannot load {archive.name}: {program}: {why}.", "" if why != last else _TODO)
     for name in names:
         say(_loaded(name, policy, settings))
     return 0

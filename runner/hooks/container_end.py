@@ -79,6 +79,8 @@ def _with(remedies: tuple[tuple[str, str], ...], reason: str) -> str:
     if _OF_A_SESSION.search(reason):
         return f"{reason}; {_without_session()}"
     todo = next((todo for pattern, todo in remedies if re.search(pattern, reason, re.I)), "")
+    if reason.endswith("?"):  # as docker says it: "Is the docker daemon running?"
+        return f"{reason} {todo[0].upper()}{todo[1:]}" if todo else reason
     return f"{reason}; {todo}" if todo else reason
 
 
