@@ -6,7 +6,7 @@ Running jobs are not touched: a unit that is at work keeps what it was started w
 import os
 
 from runner import secret_files
-from runner.install import machine, others, render, secret_check
+from runner.install import listen_check, machine, others, render, secret_check
 from runner.install.setup import MANAGER, Setup, program
 from runner.output import finish_unread, log, say
 from runner.places import Places
@@ -70,6 +70,7 @@ def _check(setup: Setup) -> None:
         machine.check_polkit()
     if setup.containers.endswith("docker") and not setup.own:
         machine.check_group("docker")
+    listen_check.require_free(setup)
 
 
 def _make_user(setup: Setup) -> None:

@@ -21,7 +21,8 @@ PATIENCE = 300.0
 """Seconds that one command of the system may take."""
 
 _ROUTINE = re.compile(
-    r"(Start|Stopp|Failed to start )|\S+: (Main process exited|Failed with result|Scheduled restart|Consumed|Start req)"
+    r"(Start|Stopp|Failed to (?:start|listen on) )"
+    r"|\S+: (Main process exited|Failed with result|Scheduled restart|Consumed|Start req)"
 )
 """What systemd says of every unit that fails to start, whatever the reason."""
 
@@ -206,8 +207,9 @@ def explain(setup: Setup, names: Iterable[str]) -> NoReturn:
             own = ("--user",) if setup.own else ()
             words = ("journalctl", *own, "--no-pager", "--output=cat", "--lines=50", "--unit", name)
             said = _last_words(_ask(*words)[1])
+            place = f" at `listen: {setup.listen}`" if name.endswith(".socket") else ""
             raise SkipjackError(
-                f"{name} cannot start: {said}.", f"Correct this and try again. See `journalctl -u {name}`."
+                f"{name} cannot start{place}: {said}.", f"Correct this and try again. See `journalctl -u {name}`."
             )
     raise SkipjackError("systemd could not start the units.", "See `systemctl --failed` and `journalctl -b`.")
 

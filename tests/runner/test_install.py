@@ -281,6 +281,10 @@ def test_the_worker_may_start_every_unit_that_it_revives() -> None:
     [
         ("skipjack-manager: The lock cannot be taken: Permission denied. Give it over.", "The lock cannot be taken:"),
         ("skipjack-manager.service: Failed to set up mount namespacing: /x: No such file", "Failed to set up mount"),
+        (
+            "skipjack-manager.socket: Failed to listen on sockets: Address already in use",
+            "Failed to listen on sockets:",
+        ),
         ("ModuleNotFoundError: No module named 'uvicorn'", "ModuleNotFoundError: No module named 'uvicorn'"),
     ],
 )
@@ -289,6 +293,7 @@ def test_the_reason_of_a_unit_that_cannot_start_is_its_last_line_in_the_journal(
     ends = (f"{name}: Main process exited, code=exited, status=1/FAILURE", f"{name}: Failed with result 'exit-code'.")
     around = (
         f"Failed to start {name}.",
+        "Failed to listen on skipjack-manager.socket - Skipjack: where the manager listens.",
         f"{name}: Scheduled restart job, restart counter is at 1.",
         f"Stopped {name}.",
     )
