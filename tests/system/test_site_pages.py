@@ -1,6 +1,7 @@
 """The status site in a real browser, and its HTML by the rules of a real parser."""
 
 import json
+import os
 import subprocess
 import threading
 import time
@@ -235,6 +236,76 @@ def test_a_notice_above_the_list_comes_and_goes_in_place(site: Site, tab: Browse
         _notice(tab)
         tab.wait("document.querySelector('.notice a')")
         assert tab.read("[...document.querySelectorAll('h1')].length") == 1
+
+
+def test_a_tab_follows_publishings_of_the_same_second_and_of_a_clock_put_back(site: Site, tab: Browser) -> None:
+    """Files of one second and one length have one `Last-Modified`, by which a cache takes them for the same."""
+    began = float(int(time.time()) - 50)
+    with _clock(tab, 0):
+        for page in ("mirrors/debian.html", "index.html"):
+            words = "document.querySelector('.run').textContent"
+            site.publish(began + 0.1, "", "queued")
+            tab.go(f"{site.url}/{page}")
+            tab.wait("document.querySelector('footer .ago')")
+            before = tab.read(words)
+            site.publish(began + 0.6, "", "failed")
+            for path in site.folder.rglob("*.html"):
+                os.utime(path, (began, began))
+            _notice(tab)
+            tab.wait(f"{words} === 'failed'")
+            assert before == "waiting for a slot"
+            site.publish(began - HOUR, "", "success")
+            _notice(tab)
+            tab.wait(f"{words} === 'success'")
+
+
+def test_other_categories_and_counts_come_while_the_caret_stays(site: Site, tab: Browser) -> None:
+    site.publish(time.time() - 100, "Cat")
+    with _clock(tab, 0):
+        tab.go(f"{site.url}/index.html")
+        tab.wait("document.querySelector('footer .ago')")
+        tab.read("document.querySelector('[name=q]').focus()")
+        tab.press("deb")
+        tab.read("document.querySelector('[name=q]').setSelectionRange(1, 2)")
+        tab.read("document.querySelector('[name=category]').value = 'c'")
+        site.publish(time.time(), "Dog")
+        _notice(tab)
+        tab.wait("document.querySelector('option[value=c]').textContent === 'Dog'")
+        field = "document.querySelector('[name=q]')"
+        assert tab.read(f"document.activeElement === {field} && {field}.value") == "deb"
+        assert tab.read(f"[{field}.selectionStart, {field}.selectionEnd]") == [1, 2]
+        assert tab.read("document.querySelector('[name=category]').value") == "c"
+        words = "document.querySelector('.counts li').textContent"
+        assert tab.read(words) == "2 mirrors"
+        index = site.folder / "index.html"
+        one = index.read_text().replace(" mirrors</li>", " mirror</li>")
+        row = one[one.index('<tr data-name="other"') :].partition("</tr>")[0] + "</tr>"
+        made = json.loads((site.folder / "meta.json").read_text())["generated_at"]
+        index.write_text(one.replace(row, "").replace(str(made), str(made + 1)))
+        meta = site.folder / "meta.json"
+        meta.write_text(meta.read_text().replace(str(made), str(made + 1)))
+        _notice(tab)
+        tab.wait(f"{words} === '1 mirror'")
+
+
+def test_marked_text_stays_until_it_is_let_go(site: Site, tab: Browser) -> None:
+    site.publish(time.time() - 100)
+    with _clock(tab, 0):
+        tab.go(f"{site.url}/index.html")
+        tab.wait("document.querySelector('footer .ago')")
+        _notice(tab)
+        tab.read("getSelection().selectAllChildren(document.querySelector('[data-name=debian]'))")
+        marked = tab.read("getSelection().toString()")
+        site.publish(time.time(), "", "success", "new")
+        _notice(tab)
+        assert tab.read("document.querySelector('[data-name=new]')") is None
+        assert tab.read("getSelection().toString()") == marked
+        tab.read("getSelection().removeAllRanges()")
+        tab.wait("document.querySelector('[data-name=new]')")
+        tab.read("getSelection().selectAllChildren(document.querySelector('[data-name=debian]'))")
+        site.publish(time.time() + HOUR, "", "success", "newer")
+        _later(tab, site, HOUR)
+        tab.wait("document.querySelector('[data-name=newer]')")
 
 
 def test_a_tab_that_is_offline_claims_nothing_of_the_site(site: Site, tab: Browser) -> None:

@@ -6,6 +6,8 @@
   const SLACK = 10; // seconds that the manager has to publish what changes by itself
   const units = [["d", 86400], ["h", 3600], ["min", 60]];
   const text = (element) => element.textContent.trim();
+  // the same words again would take a reader's selection away
+  const say = (element, words) => { if (element.textContent !== words) element.textContent = words; };
 
   /* What the server answered last: its clock beside ours, and when the newest page was made. Null until it has: before
      that nothing is claimed, because the browser's clock may be wrong and there may be a newer page. `seen` is when what
@@ -14,6 +16,7 @@
   let seen = 0;
   let answering = false;
   let gone = false;
+  let waiting = false; // a newer page waits until the reader's selection is gone
   const now = () => Date.now() / 1000 + (server ? server.ahead : 0);
   const madeAt = () => Number(document.body.dataset.madeAt);
 
@@ -35,7 +38,7 @@
         ago.className = "ago";
         time.after(" ", ago);
       }
-      ago.textContent = relative(Date.parse(time.dateTime) / 1000);
+      say(ago, relative(Date.parse(time.dateTime) / 1000));
     }
   };
 
@@ -50,7 +53,7 @@
       if (!Number.isFinite(meta.generated_at) || !Number.isFinite(date)) return null;
       const difference = (date - (began + Date.now()) / 2) / 1000;
       // `Date` has whole seconds, and an answer takes a while: a small difference says nothing
-      return { ahead: Math.abs(difference) < 5 ? 0 : difference, newest: Math.floor(meta.generated_at) };
+      return { ahead: Math.abs(difference) < 5 ? 0 : difference, newest: meta.generated_at };
     } catch {
       return null; // offline, or a page opened from a disk
     }
@@ -72,15 +75,28 @@
     return () => scrolled.forEach((place, number) => { if (boxes[number]) boxes[number].scrollTo(...place); });
   };
 
-  /* On the list: everything above the counts, and the rows. What is between them keeps what was chosen and typed. */
+  const choices = (form) => [...form.querySelectorAll("option")].map((each) => `${each.value} ${each.textContent}`).join("\n");
+
+  /* The categories, when there are others. The field that is typed in stays. */
+  const updateTools = (form, next) => {
+    if (choices(form) === choices(next)) return;
+    const chosen = form.elements.category ? form.elements.category.value : "";
+    form.querySelector("label + label")?.remove();
+    form.append(...next.querySelectorAll("label + label"));
+    choose(form, chosen);
+  };
+
+  /* On the list: everything above the counts, their words, the categories, and the rows. What is between them keeps what
+     was chosen and typed. */
   const updateList = (main, next) => {
     const [counts, newer] = [main, next].map((each) => each.querySelector(".counts"));
     while (counts.previousSibling) counts.previousSibling.remove();
     while (newer.previousSibling) main.prepend(newer.previousSibling);
+    const words = newer.querySelectorAll("b");
+    counts.querySelectorAll("b").forEach((each, place) => { each.nextSibling.data = words[place].nextSibling.data; });
+    updateTools(main.querySelector(".tools"), next.querySelector(".tools"));
     for (const part of [".mirrors thead", ".mirrors tbody"]) main.querySelector(part).replaceWith(next.querySelector(part));
   };
-
-  const choices = (main) => [...main.querySelectorAll("option")].map((each) => `${each.value} ${each.textContent}`).join("\n");
 
   /* Where the focus is: by its address if it has one, because rows move, and else by its place. */
   const focusIn = (main) => {
@@ -95,22 +111,32 @@
     };
   };
 
-  /* Put the newer page in place of this one. The search form and the buttons stay the same elements, so that what is
-     typed, chosen and focused stays, in the middle of a word as well. */
-  const update = async () => {
-    // The list is made anew each time, and a server takes two of the same second for one: it is read as a whole.
-    const answer = await fetch(location.href, { cache: tools() ? "reload" : "no-cache" });
+  const isMarked = () => !getSelection().isCollapsed;
+
+  /* Whether a page from the server is another one than this, by when both were made. An earlier one comes from a cache,
+     unless the clock of the server was put back: then this page is newer than the newest. */
+  const isOther = (made, newest) => made > madeAt() || (made < madeAt() && newest < madeAt());
+
+  /* Put the newer page in place of this one, and tell whether what stands here is up to date then. The search form and
+     the buttons stay the same elements, so that what is typed, chosen and focused stays, in the middle of a word as well.
+     Marked text stays, too, while somebody may want to copy it: the page waits, but not for a reader who went away. */
+  const update = async (newest) => {
+    // A server takes two files of the same second and length for one, so that asking for changes would find none.
+    const answer = await fetch(location.href, { cache: "reload" });
     gone = answer.status === 404;
     if (!answer.ok) return false;
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     const made = Number(page.body.dataset.madeAt);
-    if (!(made > madeAt())) return true; // a cache, or a mirror's page that did not have to change
+    // a mirror's page is made only when it has to change, the others each time
+    if (!isOther(made, newest)) return made >= newest || !page.querySelector("nav [aria-current]");
+    waiting = isMarked() && now() - seen < OLD;
+    if (waiting) return false;
     const scroll = [scrollX, scrollY];
     const main = document.querySelector("main");
     const next = page.querySelector("main");
     const restore = focusIn(main);
     const restoreBoxes = keepState(main, next);
-    if (main.querySelector(".mirrors") && next.querySelector(".mirrors") && choices(main) === choices(next)) {
+    if (main.querySelector(".mirrors") && next.querySelector(".mirrors")) {
       updateList(main, next);
     } else {
       main.replaceChildren(...next.childNodes);
@@ -168,7 +194,7 @@
     if (old.hidden) return;
     const words = gone ? "This page is no longer part of the site: its mirror was renamed or removed." : `The status service has not updated this site for ${span(now() - server.newest)}. ` +
       "What is shown was known then; it turns stale or unknown by itself.";
-    if (old.textContent !== words) old.textContent = words;
+    say(old, words);
   };
 
   let shown = "";
@@ -188,15 +214,14 @@
       found += hit;
     }
     document.getElementById("none").hidden = found > 0;
-    const told = document.getElementById("found");
-    if (told.textContent !== `${found} shown`) told.textContent = `${found} shown`;
+    say(document.getElementById("found"), `${found} shown`);
   };
 
   const count = () => {
     const verdicts = [...document.querySelectorAll(".mirrors .verdict")].map(text);
     for (const item of document.querySelectorAll(".counts li")) {
       const wanted = item.dataset.show;
-      item.querySelector("b").textContent = wanted ? verdicts.filter((word) => word === wanted).length : verdicts.length;
+      say(item.querySelector("b"), String(wanted ? verdicts.filter((word) => word === wanted).length : verdicts.length));
     }
   };
 
@@ -207,14 +232,18 @@
     history.replaceState(state, "");
   };
 
+  const choose = (form, category) => {
+    const field = form.elements.category;
+    if (!field) return;
+    field.value = category;
+    if (field.selectedIndex < 0) field.value = ""; // there is no such category any more
+  };
+
   const recall = () => {
     const state = history.state || {};
     const fields = tools().elements;
     fields.q.value = state.q || "";
-    if (fields.category) {
-      fields.category.value = state.category || "";
-      if (fields.category.selectedIndex < 0) fields.category.value = "";
-    }
+    choose(tools(), state.category || "");
     shown = state.shown || "";
     press();
     filter();
@@ -256,7 +285,7 @@
       server = answered;
       let current = true;
       try {
-        if (server.newest > madeAt()) current = await update();
+        if (server.newest !== madeAt()) current = await update(server.newest);
       } catch {
         current = false; // the next time
       }
@@ -279,6 +308,11 @@
   addEventListener("pageshow", (event) => {
     if (tools()) recall(); // a browser puts its own idea of the fields in place before this
     if (event.persisted) refresh();
+  });
+  document.addEventListener("selectionchange", () => {
+    if (!waiting || isMarked()) return;
+    waiting = false;
+    refresh();
   });
   document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
 })();
