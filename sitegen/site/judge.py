@@ -14,11 +14,11 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from schemas.addresses import without_secrets
-from schemas.freshness import Freshness, counting, freshness
+from schemas.freshness import SLACK, Freshness, counting, freshness
 from schemas.records import FreshnessFile, Mirror, Site, Worker
 from schemas.renames import current_names
 from schemas.report import MirrorStatus, Probe, Progress, Run
-from schemas.states import ACTIVE, AGE, CLOCK, FRESHNESS, LAG, NEVER, NONE, OFF, SWITCHED_OFF, UNKNOWN
+from schemas.states import ACTIVE, AGE, CLOCK, FRESHNESS, LAG, NEVER, NONE, OFF, QUEUED, SWITCHED_OFF, UNKNOWN
 from sitegen.messages.model import TUNASYNC, Declared, Facts, WorkerState
 from sitegen.site import future, silence
 from sitegen.site.snapshot import BEHIND, CURRENT, OTHER, REFUSED, Clock, Copy, MirrorView, Snapshot, WorkerView
@@ -31,13 +31,18 @@ STEPS = 4
 LIVE = 300.0
 """Seconds after a worker's sign of life for which the progress that came with it is worth showing."""
 
+LATE = SLACK
+"""Seconds after which a planned run is due and no longer planned: clocks that differ by less are believed."""
 
 CLOCK_SHOWN = 7 * 86400.0
 """Seconds for which it is told that a worker's clock was wrong: times that were limited then may stand for days."""
 
 
 class _Host(NamedTuple):
-    """What a worker adds to the views of its mirrors; `step` stays the same while `silent_at` moves a little."""
+    """What a worker adds to the views of its mirrors; `step` stays the same while `silent_at` moves a little.
+
+    One that `is_foreign` is of tunasync.
+    """
 
     definition: Worker
     silent_at: float | None = None
@@ -45,6 +50,7 @@ class _Host(NamedTuple):
     live_until: float = 0.0
     progress: Mapping[str, Progress] = {}
     held: bool = False
+    is_foreign: bool = False
 
 
 class _Told(NamedTuple):
@@ -139,6 +145,7 @@ class Judge:
             return before
         copies = [_copy(item, hosts.get(item.definition.worker, _UNHEARD), now) for item in told]
         moments = [at for copy in copies for at in (copy.stale_at, copy.unknown_at, copy.progress_until)]
+        moments += [copy.due_at for copy in copies]
         moments += [future.believed(item.status, now).changes_at for item in told if item.status]
         until = min((at for at in moments if at is not None and at > now), default=math.inf)
         return _Judged(told, past, now, until, _mirror(name, copies))
@@ -206,7 +213,7 @@ def _host(definition: Worker, state: WorkerState, jobs: Iterable[MirrorStatus] |
         silent_at = state.last_seen + silent_after
         step = silent_after, silent_at // (silent_after / STEPS)
     progress = {item.mirror: item for item in state.progress}
-    return _Host(definition, silent_at, step, state.last_seen + LIVE, progress, state.held)
+    return _Host(definition, silent_at, step, state.last_seen + LIVE, progress, state.held, jobs is not None)
 
 
 def _told(definition: Mirror, facts: Facts, hosts: Mapping[str, _Host]) -> _Told:
@@ -235,8 +242,9 @@ def _copy(told: _Told, host: _Host, now: float) -> Copy:
     told_success = status.last_success_at
     status = future.believed(status, now).status
     status = status._replace(upstream=without_secrets(status.upstream), probe=_shown(status.probe))
-    if host.held:
+    if host.held or (status.status in OFF and not host.is_foreign):
         status = status._replace(next_run_at=None)
+    due_at = _due_at(status, host)
     success = status.last_success_at
     found = freshness(definition, success, status.probe, host.silent_at, now)
     if success is None and told_success is not None:
@@ -253,8 +261,18 @@ def _copy(told: _Told, host: _Host, now: float) -> Copy:
         live,
         host.live_until if live else None,
         host.held,
+        due_at,
+        due_at is not None and now >= due_at,
         told.size_text,
     )
+
+
+def _due_at(status: MirrorStatus, host: _Host) -> float | None:
+    """From when the next run is due and no longer planned: at once where a run waits or is under way, which is the one
+    that was planned. None where none is planned, and for a worker of tunasync, whose schedule is shown as it stands."""
+    if status.next_run_at is None or host.is_foreign:
+        return None
+    return status.next_run_at + (0.0 if status.status == QUEUED or status.status in ACTIVE else LATE)
 
 
 def _shown(probe: Probe | None) -> Probe | None:

@@ -156,6 +156,7 @@ def _environment() -> jinja2.Environment:
         "cause_words": formats.CAUSE_WORDS,
         "tone": formats.tone,
         "off": states.OFF,
+        "active": states.ACTIVE,
         "override": documents.override,
         "generator": documents.GENERATOR,
         "version": hashlib.sha256(b"".join(_assets().values())).hexdigest()[:8],

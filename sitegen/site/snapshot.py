@@ -19,8 +19,8 @@ class Copy(NamedTuple):
     `cause` says why it is not fresh (None while it is), `stale_at` and `unknown_at` are the moments at which it turns,
     Unix seconds. `probe` is the comparison with its upstream by which it is judged; None when none counts or none is
     wanted. `progress` is there only while a run is under way and its worker tells it, and counts until
-    `progress_until`. On a worker that is `held` no run starts. `size_text` is the size as a
-    worker of tunasync wrote it.
+    `progress_until`. On a worker that is `held` no run starts. From `due_at` on the next run `is_due` and not
+    planned. `size_text` is the size as a worker of tunasync wrote it.
     """
 
     worker: str
@@ -34,6 +34,8 @@ class Copy(NamedTuple):
     progress: Progress | None
     progress_until: float | None
     held: bool
+    due_at: float | None
+    is_due: bool
     size_text: str = ""
 
     @property

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from schemas.report import MirrorStatus
 from schemas.states import SUCCESS, TO_TUNASYNC
 from schemas.units import tunasync_size
 from sitegen.messages.model import WorkerState
@@ -56,10 +55,15 @@ def rfc3339(at: float | None) -> str:
     return text.rstrip("0").rstrip(".") + "Z"
 
 
-def _times(status: MirrorStatus) -> tuple[float | None, ...]:
-    """The four times in tunasync's order. Clients see that the last run succeeded by its end being the last update."""
+def _times(copy: Copy) -> tuple[float | None, ...]:
+    """The four times in tunasync's order. Clients see that the last run succeeded by its end being the last update.
+
+    A next run that is due is no plan: clients take a moment in the past for an error.
+    """
+    status = copy.status
     ended = status.last_success_at if status.status == SUCCESS else status.last_ended_at
-    return status.last_success_at, status.last_started_at, ended, status.next_run_at
+    planned = None if copy.is_due else status.next_run_at
+    return status.last_success_at, status.last_started_at, ended, planned
 
 
 def job(mirror: MirrorView, zone: ZoneInfo) -> dict[str, Any]:
@@ -71,7 +75,7 @@ def job(mirror: MirrorView, zone: ZoneInfo) -> dict[str, Any]:
         "is_master": status.is_master,
         "status": TO_TUNASYNC[status.status],
     }
-    for key, at in zip(_TIMES, _times(status), strict=True):
+    for key, at in zip(_TIMES, _times(shown), strict=True):
         plain[key] = _text(at, zone)
         plain[f"{key}_ts"] = ZERO_TS if at is None else int(at)
     plain |= {"upstream": status.upstream, "size": shown.size_text or tunasync_size(status.size)}
@@ -98,7 +102,7 @@ def _status(copy: Copy) -> dict[str, Any]:
         "worker": copy.worker,
         "is_master": status.is_master,
         "status": TO_TUNASYNC[status.status],
-        **{key: rfc3339(at) for key, at in zip(_TIMES, _times(status), strict=True)},
+        **{key: rfc3339(at) for key, at in zip(_TIMES, _times(copy), strict=True)},
         "upstream": status.upstream,
         "size": tunasync_size(status.size),
         "error_msg": status.run.reason if status.run else "",

@@ -104,7 +104,7 @@ def plan(deliveries: Sequence[Delivery], known: Known) -> Plan:
         result.acknowledged[journal] = verdict.acknowledged
         # times of workers of tunasync are the manager's own
         at = math.inf if envelope.journal == TUNASYNC else delivery.received_at
-        receipt = clocks.Receipt(at, *journal, earlier)
+        receipt = clocks.Receipt(at, envelope.sent_at, *journal, earlier)
         for report in verdict.reports:
             _apply(result, envelope, report, receipt)
         result.limited.update(receipt.limited)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
 from schemas.freshness import SLACK
-from schemas.report import Envelope, MirrorStatus, Override, Probe, Progress, Report, Run
+from schemas.report import STATUS_BOUNDS, Envelope, MirrorStatus, Override, Probe, Progress, Report, Run, bounded
 
 _RUN = ("launched_at", "started_at", "ended_at")
 _STATUS = ("last_started_at", "last_ended_at", "last_success_at")
@@ -44,11 +44,13 @@ class Earlier(NamedTuple):
 class Receipt:
     """Limits the times of an envelope to when it was received (Unix seconds, manager's clock; infinite: to nothing).
 
-    `earlier` is what was limited before; `limited` becomes what was limited now.
+    `sent_at` is when it was sent by the worker's clock. `earlier` is what was limited before; `limited` becomes what
+    was limited now.
     """
 
-    def __init__(self, received_at: float, worker: str, journal: str, earlier: Earlier) -> None:
+    def __init__(self, received_at: float, sent_at: float, worker: str, journal: str, earlier: Earlier) -> None:
         self._at = received_at
+        self._behind = max(0.0, received_at - sent_at)
         self._ahead = 0.0
         self._worker = worker
         self._journal = journal
@@ -84,9 +86,30 @@ class Receipt:
         ahead = report.made_at - self._at
         if ahead > SLACK:
             self._ahead = max(self._ahead, ahead)
-            if status.next_run_at is not None:  # as far from when it was planned as the worker meant it
-                changed["next_run_at"] = status.next_run_at - ahead
+        planned = self._planned(report, told)
+        if planned != told.next_run_at:
+            changed["next_run_at"] = planned
         return status._replace(**changed) if changed else status
+
+    def _planned(self, report: Report, told: MirrorStatus) -> float | None:
+        """When the next run is due, as far from when it was planned as the worker meant it.
+
+        None when it was planned from a time that lies in the future by the clock of the report, too: of a clock that
+        was set right in between.
+        """
+        planned = told.next_run_at
+        if planned is None:
+            return None
+        latest = max(self._at, report.made_at) + SLACK
+        wrong = [at for at in _times(told) if at is not None and at > latest]
+        if wrong and planned > min(wrong):
+            return None
+        ahead = report.made_at - self._at
+        if ahead > SLACK:
+            planned -= ahead
+        elif self._behind > SLACK:
+            planned += self._behind
+        return float(bounded({"next_run_at": planned}, STATUS_BOUNDS)["next_run_at"])
 
     def run(self, run: Run) -> Run:
         """A run in which nothing happened after it was received."""

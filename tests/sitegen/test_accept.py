@@ -77,14 +77,14 @@ def test_what_is_news() -> None:
 
 
 def test_nothing_has_happened_after_it_was_received() -> None:
-    """Not with a clock that is ahead by a year, nor in the runs beside the states; a planned run may lie ahead."""
+    """Not with a clock that was ahead by a year, nor in the runs beside the states, and nothing is planned from it."""
     year = 365 * 86400.0
     run = run_of(3, launched_at=NOW + year - 2, started_at=NOW + year - 1, ended_at=NOW + year)
     told = status_of(at=NOW + year, run=run, next_run_at=NOW + year + 60)
     plan = accept.plan([delivery_of(report_of(1, told, runs=(("old", run._replace(id=2)),)))], NOTHING)
     _, known = plan.states["w1", "debian"]
     assert (known.last_started_at, known.last_ended_at, known.last_success_at) == (NOW, NOW, NOW)
-    assert known.next_run_at == NOW + year + 60
+    assert known.next_run_at is None
     for _, kept in plan.runs.values():
         assert (kept.launched_at, kept.started_at, kept.ended_at) == (NOW, NOW, NOW)
     assert known.run == plan.runs[("w1", JOURNAL), 3][1]
@@ -107,6 +107,32 @@ def test_a_next_run_that_was_planned_by_a_wrong_clock_is_moved_by_as_much() -> N
     plan = accept.plan([delivery_of(report)], NOTHING)
     assert plan.states["w1", "debian"][1].next_run_at == NOW + 60
     assert plan.clocks == {"w1": (7200.0, NOW)}
+
+
+@pytest.mark.parametrize("planned", [60.0, 1e6])
+def test_a_next_run_of_a_clock_that_is_right_stands_beside_an_older_success_of_a_wrong_one(planned: float) -> None:
+    told = status_of(at=NOW, last_success_at=NOW + 2e6, next_run_at=NOW + planned)
+    plan = accept.plan([delivery_of(report_of(1, told))], NOTHING)
+    assert plan.states["w1", "debian"][1].next_run_at == NOW + planned
+
+
+@pytest.mark.parametrize(
+    ("made_at", "sent_at", "planned", "found"),
+    [
+        (NOW - 7200, NOW - 7200, NOW - 3600, NOW + 3600),
+        (NOW - 9000, NOW - 7200, NOW - 7260, NOW - 60),  # it waited for half an hour to be sent
+        (NOW - 7200, NOW, NOW - 3600, NOW - 3600),  # late, by a clock that is right
+        (NOW - 600, NOW - 600, NOW, NOW),
+        (NOW + 1e9, NOW, 5.0, 0.0),
+        (0.0, 0.0, 1e11, 1e11),
+    ],
+)
+def test_a_next_run_is_as_far_away_as_the_worker_says(
+    made_at: float, sent_at: float, planned: float, found: float
+) -> None:
+    report = report_of(1, status_of(at=NOW - 9000, next_run_at=planned))._replace(made_at=made_at)
+    plan = accept.plan([delivery_of(report, sent_at=sent_at)], NOTHING)
+    assert plan.states["w1", "debian"][1].next_run_at == found
 
 
 def test_a_time_that_was_limited_stays_where_it_was_when_it_is_reported_again() -> None:

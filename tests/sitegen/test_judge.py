@@ -57,7 +57,7 @@ def test_with_a_configuration_its_mirrors_are_the_sites() -> None:
 
 
 def test_a_mirror_turns_stale_and_then_unknown_by_time_alone() -> None:
-    told, config = ("w1", status_of(at=NOW)), declared(mirror(), silent_after=(4 * HOUR, HOUR))
+    told, config = ("w1", status_of(next_run_at=None)), declared(mirror(), silent_after=(4 * HOUR, HOUR))
     seen = (worker(),)
     at = {now: judged(told, config=config, workers=seen, now=now) for now in (NOW, NOW + 2 * HOUR, NOW + 4 * HOUR)}
     assert [found.mirrors[0].verdict for found in at.values()] == ["fresh", "stale", "unknown"]
@@ -170,7 +170,7 @@ RULE = FreshnessFile("lastupdate", int(HOUR), int(DAY))
 
 
 def test_a_probe_moves_the_moment_at_which_a_mirror_turns_stale() -> None:
-    told, rule = ("w1", status_of(at=NOW, probe=PROBE)), mirror()._replace(stale_after=9**9, freshness=RULE)
+    told, rule = ("w1", status_of(probe=PROBE, next_run_at=None)), mirror()._replace(stale_after=9**9, freshness=RULE)
     config, seen = declared(rule, silent_after=(2 * DAY, HOUR)), (worker(),)
     found = judged(told, config=config, workers=seen)
     copy = found.mirrors[0].best

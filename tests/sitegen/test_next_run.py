@@ -1,0 +1,78 @@
+"""What pages and programs read of a next run whose moment has passed."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from schemas.report import MirrorStatus
+from sitegen.site import tunasync
+from sitegen.site.judge import LATE, Judge, judge
+from sitegen.site.pages import Pages
+from sitegen.site.snapshot import Snapshot
+from sitegen.storage.store import Store
+from tests.sitegen.kit import HOUR, NOW, delivery_of, report_of, run_of, status_of
+from tests.sitegen.test_judge import DAY, declared, judged, mirror, worker
+from tests.sitegen.test_pages import Page
+
+PLANNED = NOW + HOUR
+PLAN = "2027-01-15 09:00"
+
+
+def shown(status: MirrorStatus, now: float, judge: Judge | None = None) -> Snapshot:
+    return judged(("w1", status), config=declared(mirror()), workers=(worker(last_seen=now),), now=now, judge=judge)
+
+
+def read(snapshot: Snapshot) -> tuple[str, int, Any]:
+    """The words of the mirror's page, and what tunasync's list and JSON say."""
+    pages = Pages()
+    files = pages.mirrors(snapshot, snapshot.mirrors, {"debian": ()}) | pages.overviews(snapshot)
+    words = Page(files["mirrors/debian.html"].decode()).text.partition("Next run ")[2].partition(" Size")[0]
+    (job,) = json.loads(files["static/tunasync.json"])
+    return words, job["next_schedule_ts"], json.loads(files["mirrors/debian.json"])["copies"][0]["next_run_at"]
+
+
+@pytest.mark.parametrize(
+    ("status", "now", "words", "listed"),
+    [
+        ("success", PLANNED + LATE - 1, PLAN, int(PLANNED)),
+        ("success", PLANNED + LATE, f"due since {PLAN}", tunasync.ZERO_TS),
+        ("queued", PLANNED - 1, PLAN, int(PLANNED)),
+        ("queued", PLANNED, f"due since {PLAN}", tunasync.ZERO_TS),
+        ("syncing", PLANNED, "under way", tunasync.ZERO_TS),
+    ],
+)
+def test_a_next_run_whose_moment_has_passed_is_due(status: str, now: float, words: str, listed: int) -> None:
+    told = status_of(status=status, last_success_at=NOW, next_run_at=PLANNED)
+    assert read(shown(told, now)) == (words, listed, PLANNED)
+
+
+def test_a_page_says_so_without_another_report() -> None:
+    kept, told = Judge(), status_of(next_run_at=PLANNED)
+    first = shown(told, NOW, kept)
+    assert first.changes_at == PLANNED
+    assert shown(told, PLANNED + LATE - 1, kept).changes_at == PLANNED + LATE
+    assert [shown(told, at, kept).mirrors[0].best.is_due for at in (NOW, PLANNED + LATE)] == [False, True]
+
+
+@pytest.mark.parametrize("status", ["paused", "disabled"])
+def test_what_is_switched_off_has_no_next_run(status: str) -> None:
+    told = status_of(status=status, last_success_at=NOW, next_run_at=PLANNED)
+    assert read(shown(told, NOW)) == ("not planned", tunasync.ZERO_TS, None)
+
+
+def test_a_clock_that_was_a_year_ahead_plans_nothing_and_one_that_is_behind_plans_by_its_own_time(
+    tmp_path: Path,
+) -> None:
+    year = NOW + 365 * DAY
+    with Store(str(tmp_path)) as store:
+        wrong = status_of(at=year, run=run_of(ended_at=year))
+        reports = [
+            (report_of(1, wrong)._replace(made_at=year), year, NOW, PLAN, int(PLANNED)),
+            (report_of(2, wrong, kind="snapshot"), NOW, NOW, "not planned", tunasync.ZERO_TS),
+            (report_of(3, status_of(at=NOW - 7200))._replace(made_at=NOW - 7200), NOW - 7200, NOW, PLAN, int(PLANNED)),
+        ]
+        for report, sent_at, at, words, listed in reports:
+            store.apply([delivery_of(report, at=at, sent_at=sent_at)])
+            assert read(judge(store.facts(), NOW))[:2] == (words, listed)
