@@ -35,6 +35,7 @@ class DirectoryLock:
         self._own: int | None = None
         self._above: list[int] = []
         self._inode: tuple[int, int] | None = None
+        self._out = ""
         self.problem = ""
         self.identity: int | None = None
 
@@ -49,9 +50,10 @@ class DirectoryLock:
             return
         self.release()
         try:
-            self.identity, self._inode = identity_of(self._directory), _inode(self._directory)
             for folder in _above(self._directory):
                 self._take_above(folder)
+            self.identity, self._inode = identity_of(self._directory), _inode(self._directory)
+            self._out = self._leads_out()
             self._own = self._locked(self._directory, self._directory)
         except (FileNotFoundError, NotADirectoryError):
             return
@@ -70,14 +72,14 @@ class DirectoryLock:
         return locks.out_of_reach(descriptor)
 
     def moved(self) -> str:
-        """Why the path does not lead to the directory any more that was there when the lock was taken, or out of the
-        root; empty while all is well."""
+        """Why the path does not lead to the directory any more that was there when the lock was taken, or already led
+        out of the root; empty while all is well."""
+        if _inode(self._directory) == self._inode:
+            return self._out
         if out := self._leads_out():
             return out
-        if _inode(self._directory) != self._inode:
-            why = "a disk was mounted or unmounted, or a folder was moved"
-            return f"{self._directory} is not the directory any more in which this run began: {why}; look at it"
-        return ""
+        why = "a disk was mounted or unmounted, or a folder was moved"
+        return f"{self._directory} is not the directory any more in which this run began: {why}; look at it"
 
     def is_exchanged(self) -> bool:
         """Whether another directory with files, on the same disk and below the root, has taken the place of ours."""
