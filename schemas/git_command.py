@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from schemas.addresses import without_secrets
 from schemas.errors import SkipjackError
+from schemas.units import setting_duration
 
 _TIME_IS_OVER = 124
 """Exit code of timeout(1) when the time was over."""
@@ -104,7 +105,7 @@ class Git:
         if done.status:
             took = time.monotonic() - began
             timed_out = done.status in (_TIME_IS_OVER, *_KILLED) and took >= self._timeout
-            reason = f"it took longer than {self._timeout} s" if timed_out else _reason(done)
+            reason = f"it took longer than {setting_duration(self._timeout)}" if timed_out else _reason(done)
             raise GitFailed(reason, status=done.status, timed_out=timed_out)
         return done.printed
 

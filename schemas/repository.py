@@ -26,7 +26,7 @@ from schemas.reading import regular
 from schemas.records import Repository
 from schemas.slow_remote import Patience, in_steps, is_begun
 from schemas.sources import SourceFile
-from schemas.units import format_duration
+from schemas.units import setting_duration
 
 _FETCHED, _COMING = "refs/skipjack/fetched", "refs/skipjack/coming"
 """What the last fetch brought, and what has come so far of one that takes too long."""
@@ -292,10 +292,10 @@ class _Fetch:
             return Unfetched(f"There is no branch `{branch}` in {self._shown}.", self._other_branch())
         what = f"The branch `{branch}` of {self._shown} cannot be fetched: {reason}."
         if failure.timed_out:
-            again = f"The next fetch may take {format_duration(self._patience.limit)}"
+            again = f"The next fetch may take {setting_duration(self._patience.limit)}"
             begun = is_begun(self._folder.new, _FETCHED) or is_begun(self._folder.repository, _COMING)
             kept = ", and goes on with what is here" if begun else ""
-            now = f"now {self._repository.timeout}s"
+            now = f"now {setting_duration(self._repository.timeout)}"
             todo = f"{again}{kept}. Raise `repository.timeout` in the settings ({now}) if it only needs longer."
             return Unfetched(what, todo)
         return Unfetched(what, remedy(reason, self._repository.url, self._folder.folder))

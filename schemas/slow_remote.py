@@ -12,6 +12,7 @@ from pathlib import Path
 from schemas.checkout import is_shallow
 from schemas.git_command import Git, GitFailed
 from schemas.reading import read_beginning, regular
+from schemas.units import setting_duration
 
 MOST = 600
 """Seconds for which a fetch is never given more time than the settings say: a follow may take 15 minutes in all."""
@@ -76,17 +77,18 @@ def in_steps(made: Callable[[float], Git], patience: Patience, url: str, referen
     """
     limit = patience.limit
     until = time.monotonic() + limit
+    too_long = f"it took longer than {setting_duration(limit)}"
 
     def step(*options: str) -> None:
         left = until - time.monotonic()
         if left < 1:
-            raise GitFailed(f"it took longer than {limit} s", timed_out=True)
+            raise GitFailed(too_long, timed_out=True)
         try:
             made(left).fetch(url, reference, into, *options)
         except GitFailed as failure:
             if not failure.timed_out:
                 raise
-            raise GitFailed(f"it took longer than {limit} s", status=failure.status, timed_out=True) from failure
+            raise GitFailed(too_long, status=failure.status, timed_out=True) from failure
 
     folder = made(limit).folder
     if is_begun(folder, into) and not is_shallow(folder):

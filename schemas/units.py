@@ -44,6 +44,12 @@ def format_duration(seconds: float) -> str:
     return " ".join(parts)
 
 
+def setting_duration(seconds: int) -> str:
+    """Write whole seconds as a setting takes them, in the largest unit that divides them: `90s`, `6h`."""
+    unit = next((unit for unit in "dhm" if seconds and seconds % _SECONDS[unit] == 0), "s")
+    return f"{seconds // _SECONDS[unit]}{unit}"
+
+
 def parse_size(text: str) -> int:
     """Turn `256MiB` (powers of 1024) or `1.5TB` (powers of 1000) into bytes; ValueError for anything else."""
     match = re.fullmatch(r"([0-9.]+)([A-Za-z]+)", text)

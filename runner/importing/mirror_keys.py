@@ -11,8 +11,9 @@ from runner.importing.findings import Finding
 from runner.importing.options import IGNORED_BY_TWO_STAGE, PROVIDERS
 from runner.importing.patterns import not_python, sees_more_than_a_line
 from runner.importing.secret_text import SECRET_NAME
-from runner.importing.values import doubts, duration, exit_codes, has_password, lies_below, runs_backwards, size, tries
+from runner.importing.values import doubts, exit_codes, has_password, lies_below, runs_backwards, size, tries
 from schemas import idle_keys, rsync_rules
+from schemas.units import setting_duration
 from schemas.validation import schema
 
 Keys = dict[str, Any]
@@ -137,10 +138,10 @@ class _Conversion:
         return words or None
 
     def minutes(self, place: Value) -> str:
-        return duration(place.value * 60)
+        return setting_duration(place.value * 60)
 
     def seconds(self, place: Value) -> str:
-        return duration(place.value)
+        return setting_duration(place.value)
 
     def retry(self, place: Value) -> int:
         return tries(place, self.findings)

@@ -6,8 +6,9 @@ from typing import Any
 from runner.importing import containers, folders, rsync_words
 from runner.importing.definitions import Config, Value
 from runner.importing.findings import Finding
-from runner.importing.values import doubts, duration, exit_codes, has_password, runs_backwards, tries
+from runner.importing.values import doubts, exit_codes, has_password, runs_backwards, tries
 from schemas.catalogue import DEFAULTS, WORKERS
+from schemas.units import setting_duration
 
 Keys = dict[str, Any]
 
@@ -56,7 +57,7 @@ def defaults(config: Config, findings: list[Finding]) -> Keys:
     keys: Keys = {"provider": "rsync"}
     for option, place in config.sections["global"].items():
         if option in ("interval", "timeout"):
-            keys[option] = duration(place.value * (60 if option == "interval" else 1))
+            keys[option] = setting_duration(place.value * (60 if option == "interval" else 1))
         elif option == "retry":
             keys[option] = tries(place, findings)
         elif option.startswith("dangerous_global_"):

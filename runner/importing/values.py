@@ -12,14 +12,6 @@ from schemas.addresses import holds_password
 _MOST_TRIES = 99
 
 
-def duration(seconds: int) -> str:
-    """Seconds in the largest unit that divides them."""
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
-        if seconds and seconds % size == 0:
-            return f"{seconds // size}{unit}"
-    return f"{seconds}s"
-
-
 def size(text: object) -> str | None:
     """An amount of memory in the largest unit that divides it; None for 0, which is no limit."""
     count = memory(str(text)) or 0

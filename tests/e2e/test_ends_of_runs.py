@@ -38,7 +38,7 @@ def declare(repository: ConfigRepository, worker: Worker, command: Path | str, m
         ("#!/bin/sh\nkill -9 $$\n", "", "failed", "the command was ended by signal 9"),
         ("#!/bin/sh\necho ERROR: broken\n", "fail_on_match: ^ERROR\n", "failed", "ERROR: broken"),
         ("#!/bin/sh\nprintf '%0999d' 0 | tr 0 a\n", "fail_on_match: (a+)+b\n", "failed", "did not get past line 1"),
-        ("#!/bin/sh\nsleep 60\n", "timeout: 1s\n", "timed-out", "longer than its time-out of 1 s"),
+        ("#!/bin/sh\nsleep 60\n", "timeout: 1s\n", "timed-out", "longer than its time-out of 1s"),
         ("#!/no/such/interpreter\n", "", "failed", "the interpreter that it names is missing"),
         ("echo no shebang\n", "", "failed", "no usable `#!` line"),
     ],

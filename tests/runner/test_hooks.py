@@ -324,7 +324,7 @@ def test_trouble_with_commands_is_told_and_changes_nothing(job: Job, command: st
         f"after the {status}: `false` exited with 1",
         f"after the {status}: the program no-such-program was not found in {os.environ['PATH']}",
         f"after the {status}: `sh -c 'kill -9 $$'` was ended by signal 9",
-        f"after the {status}: sleep took longer than its time-out of 1 s",
+        f"after the {status}: sleep took longer than its time-out of 1s",
     ]
     assert [line for line in said(job) if line.startswith("skipjack: after")] == [
         f"skipjack: {complaint}" for complaint in job.complaints

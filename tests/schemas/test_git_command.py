@@ -146,7 +146,7 @@ def fake_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("exit 124", "git exited with 124"),
         ("exit 137", "git exited with 137"),
         ("echo 'fatal: out of memory' >&2; exit 128", "fatal: out of memory"),
-        ("sleep 30", "it took longer than 1 s"),
+        ("sleep 30", "it took longer than 1s"),
     ],
 )
 def test_only_a_git_that_took_its_whole_time_took_too_long(

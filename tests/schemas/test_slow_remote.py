@@ -67,7 +67,7 @@ def test_a_history_that_takes_too_long_as_a_whole_comes_in_steps_and_none_comes_
         except Unfetched as error:
             told.append(str(error))
     assert found.commit == commit, told
-    assert "it took longer than 2 s. The next fetch may take 4s. Raise `repository.timeout`" in told[0]
+    assert "it took longer than 2s. The next fetch may take 4s. Raise `repository.timeout`" in told[0]
     passed = [int(line.split()[1]) for line in sent.read_text().splitlines() if line.startswith("sent")]
     assert sum(passed) < 2 * COMMITS * SIZE, "nothing that was kept came again"
     assert sorted(path.name for path in origin.checkout.iterdir()) == ["fetch.lock", "repository.git"]
@@ -90,7 +90,7 @@ def test_a_large_new_part_of_a_history_comes_in_steps_into_a_checkout_that_is_th
             told.append(str(error))
             assert fetched_last(slow, origin.checkout, applied).commit == applied, "what was there can be read"
     assert found.commit == commit, told
-    assert "it took longer than 2 s. The next fetch may take 4s. Raise `repository.timeout`" in told[0]
+    assert "it took longer than 2s. The next fetch may take 4s. Raise `repository.timeout`" in told[0]
     passed = [int(line.split()[1]) for line in sent.read_text().splitlines() if line.startswith("sent")]
     assert sum(passed) < 2 * COMMITS * SIZE, "nothing that was kept came again"
     repository = origin.checkout / "repository.git"
@@ -126,7 +126,7 @@ def test_what_is_kept_is_told_and_taken_up(origin: Origin, deaf: int) -> None:
     (origin.checkout / "slow").write_text("1\n")
     with pytest.raises(Unfetched) as caught:
         fetch(Repository(f"git://127.0.0.1:{deaf}/x", timeout=1), origin.checkout)
-    assert "it took longer than 2 s. The next fetch may take 4s, and goes on with what is here." in str(caught.value)
+    assert "it took longer than 2s. The next fetch may take 4s, and goes on with what is here." in str(caught.value)
     assert is_shallow(half)
     first = origin.git("rev-list", "--max-parents=0", "HEAD")
     assert fetch(origin.record, origin.checkout, first).commit == commit

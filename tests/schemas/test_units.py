@@ -40,6 +40,14 @@ def test_durations_are_written_in_two_units(seconds: float, text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0s"), (3, "3s"), (60, "1m"), (90, "90s"), (3600, "1h"), (5400, "90m"), (172_800, "2d")]
+)
+def test_a_duration_for_a_setting_is_exact_and_can_be_copied_there(seconds: int, text: str) -> None:
+    assert units.setting_duration(seconds) == text
+    assert units.parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize(
     ("text", "count"), [("256MiB", 256 * 2**20), ("1.5TB", 1_500_000_000_000), ("10kB", 10_000), ("0B", 0)]
 )
 def test_sizes_are_read(text: str, count: int) -> None:
