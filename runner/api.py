@@ -40,7 +40,7 @@ from runner.paths import lies_in as lies_in
 from runner.paths import moving as moving
 from runner.programs import is_rsync
 from schemas.mirror_record import Mirror
-from schemas.reading import regular
+from schemas.reading import regular_itself
 from schemas.states import INTERRUPTED, REFUSED
 
 SECRETS = frozenset({"RSYNC_PASSWORD"})
@@ -302,7 +302,7 @@ class Job:
         """Write whole lines at the end of the attempt's log; a full disk is no matter."""
         with (
             contextlib.suppress(OSError),
-            open(self.log_file, "a", encoding="utf-8", errors="replace", opener=regular) as log,
+            open(self.log_file, "a", encoding="utf-8", errors="replace", opener=regular_itself) as log,
         ):
             log.write(lines)
 

@@ -8,7 +8,7 @@ import re
 
 from runner.error_lines import SUMMARY, Reader
 from schemas.addresses import without_secrets
-from schemas.reading import regular
+from schemas.reading import regular_itself
 from schemas.terminal import plain
 
 LONGEST = 300
@@ -61,7 +61,7 @@ def whole_error_line(path: str) -> str:
     """
     best, found, reader = SUMMARY, b"", Reader()  # rsync's own summary says no more than its exit code
     try:
-        with open(path, "rb", opener=regular) as file:
+        with open(path, "rb", opener=regular_itself) as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - _LOOKED_AT))
             while line := file.readline(_LINE_BYTES):
                 line = line.removeprefix(_PROMPT)

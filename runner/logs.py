@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from runner.api import Findings, Reader
 from runner.output import head
-from schemas.reading import regular
+from schemas.reading import regular_itself
 
 LINE_BYTES = 64 * 1024
 """What is looked at of one line; a pattern never meets a longer one."""
@@ -26,7 +26,8 @@ TAIL_CHARACTERS = 8000
 class Digest(NamedTuple):
     """What one reading of a log gives.
 
-    `forbidden` is the line that a definition said must not be there, `stuck` that a pattern did not get to the end.
+    `forbidden` is the line that a definition said must not be there, `stuck` why it was not read to
+    the end.
     """
 
     findings: Findings
@@ -43,7 +44,7 @@ def digest(path: str, reader: Reader, fail_on_match: str) -> Digest:
     tail: deque[str] = deque(maxlen=TAIL_LINES)
     watchdog = Watchdog()
     try:
-        with open(path, "rb", opener=regular) as file, watchdog:
+        with open(path, "rb", opener=regular_itself) as file, watchdog:
             while data := file.readline(LINE_BYTES):
                 watchdog.lines += 1
                 text = data.decode("utf-8", "replace").rstrip("\r\n")

@@ -22,6 +22,7 @@ from schemas.errors import SkipjackError
 from schemas.reading import regular
 from schemas.states import FAILED, INTERRUPTED, REFUSED, SUCCESS, TIMED_OUT
 from schemas.terminal import plain
+from schemas.units import setting_duration
 
 Rest = Callable[[Job, Ending], Sequence[int] | None]
 
@@ -107,7 +108,7 @@ def _attempt(job: Job, means: Means) -> Ending:
     job.counted, job.loss_refused, job.log_lost = False, False, ""
     _call(means.hooks, "pre_exec", job)
     means.on_attempt(job.attempt)
-    log = regular(job.log_file, os.O_WRONLY | os.O_APPEND)
+    log = regular(job.log_file, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
     try:
         job.execute = _executor(job, means, log)
         ending = _execute(job, means, log)
@@ -127,7 +128,7 @@ def _execute(job: Job, means: Means, log: int) -> Ending:
         return Ending(FAILED, reason, attempts=job.attempt, log_tail=reason)
     except Abort as abort:  # a provider's own guard: the attempt is over, and its log tells why
         job.note(abort.reason)
-        read = digest(job.log_file, means.provider.reader(job), "")
+        read = _read_log(job, means.provider, "")
         exited = process.Exit(job.exit_code)
         return _ending(abort.status, abort.reason, exited, job, read.findings._replace(size=None), read.tail)
     _call(means.hooks, "post_exec", job)
@@ -262,7 +263,8 @@ def _executor(job: Job, means: Means, log: int) -> Execute:
         except programs.CannotStart as error:
             raise CannotRun(str(error)) from error
         if exited.cause == process.TIMED_OUT:
-            raise CannotRun(f"{command.argv[0]} took longer than its time-out of {timeout} s")
+            limit = setting_duration(round(timeout or 0))
+            raise CannotRun(f"{command.argv[0]} took longer than its time-out of {limit}")
         if exited.cause == process.INTERRUPTED:
             raise CannotRun(f"{command.argv[0]} was ended, since the run was told to stop")
         return exited.code
@@ -270,9 +272,20 @@ def _executor(job: Job, means: Means, log: int) -> Execute:
     return execute
 
 
+def _read_log(job: Job, provider: Provider, fail_on_match: str) -> Digest:
+    """What the attempt's log says; a log that its command has removed or replaced keeps the attempt from success."""
+    reader = provider.reader(job)
+    try:
+        return digest(job.log_file, reader, fail_on_match)
+    except OSError as error:
+        todo = "Let the command write to the log, and not replace it."
+        why = f"the attempt's log {job.log_file} cannot be read: {error.strerror}. {todo}"
+        return Digest(reader.findings(), "", None, why)
+
+
 def _judge(job: Job, provider: Provider, exited: process.Exit) -> Ending:
     """Turn how the process ended and what its log says into how the attempt ended."""
-    read = digest(job.log_file, provider.reader(job), job.mirror.fail_on_match)
+    read = _read_log(job, provider, job.mirror.fail_on_match)
     status, reason, unreached = _verdict(job, provider, exited, read)
     if reason:
         job.note(reason)
@@ -295,7 +308,8 @@ def _verdict(job: Job, provider: Provider, exited: process.Exit, read: Digest) -
     if exited.cause == process.INTERRUPTED:
         return _Verdict(INTERRUPTED, "the run was told to stop, by a shutdown or by hand")
     if exited.cause == process.TIMED_OUT:
-        return _Verdict(TIMED_OUT, f"the attempt took longer than its time-out of {job.mirror.timeout} s")
+        limit = setting_duration(job.mirror.timeout or 0)
+        return _Verdict(TIMED_OUT, f"the attempt took longer than its time-out of {limit}")
     if read.stuck:
         return _Verdict(FAILED, read.stuck)
     if read.forbidden is not None:

@@ -50,9 +50,16 @@ def regular(path: str | os.PathLike[str], flags: int, mode: int = 0o666) -> int:
     except OSError as error:
         if error.errno == errno.ENXIO:  # to be written to, with nothing at the other end
             raise OSError(errno.ENXIO, "it is a named pipe or a socket", os.fspath(path)) from error
+        if error.errno == errno.ELOOP and flags & os.O_NOFOLLOW and os.path.islink(path):
+            raise OSError(errno.ELOOP, "it is a symbolic link", os.fspath(path)) from error
         raise
     found = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(found):
         os.close(descriptor)
         raise OSError(errno.EINVAL, _KINDS.get(stat.S_IFMT(found), "it is not a regular file"), os.fspath(path))
     return descriptor
+
+
+def regular_itself(path: str | os.PathLike[str], flags: int, mode: int = 0o666) -> int:
+    """The same, but with no link followed: for files that other programs could replace by a link to any file."""
+    return regular(path, flags | os.O_NOFOLLOW, mode)

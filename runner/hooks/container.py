@@ -14,7 +14,7 @@ from functools import partial
 
 from runner.api import SECRETS, Abort, Command, Job, lies_in
 from runner.hooks.container_end import marker_of, read_marker, remove, remove_marker, with_remedy, write_marker
-from schemas.reading import regular
+from schemas.reading import regular_itself
 from schemas.states import FAILED, REFUSED
 from schemas.units import format_size
 
@@ -199,7 +199,7 @@ def _said_by_client(job: Job) -> str:
     from schemas.addresses import without_secrets  # few runs have such a line
 
     found: list[str] = []
-    with contextlib.suppress(OSError), open(job.log_file, "rb", opener=regular) as log:
+    with contextlib.suppress(OSError), open(job.log_file, "rb", opener=regular_itself) as log:
         log.seek(max(0, log.seek(0, os.SEEK_END) - _TAIL_BYTES))
         found = re.findall(_SAID_BY_CLIENT, log.read().decode("utf-8", "replace"))
     return without_secrets(found[-1].strip().rstrip("."))[:500] if found else ""

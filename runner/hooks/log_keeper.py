@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from runner.api import Abort, Job
-from schemas.reading import regular
+from schemas.reading import regular_itself
 from schemas.states import FAILED, INTERRUPTED
 
 OPTIONS = frozenset({"log_keep", "log_max_age", "log_max_size", "log_compress"})
@@ -142,7 +142,7 @@ def _pack(path: str, aside: str) -> None:
     import zlib  # not in the memory of a run that has nothing to compress
 
     packer = zlib.compressobj(_LEVEL, wbits=16 + zlib.MAX_WBITS)  # gzip's own form
-    with open(path, "rb", buffering=0, opener=regular) as plain, open(aside, "xb") as packed:
+    with open(path, "rb", buffering=0, opener=regular_itself) as plain, open(aside, "xb") as packed:
         while data := plain.read(_CHUNK):
             packed.write(packer.compress(data))
         packed.write(packer.flush())

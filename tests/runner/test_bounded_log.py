@@ -11,7 +11,9 @@ import pytest
 
 from runner import process
 from runner.bounded_log import LEAST, BoundedLog
+from runner.hooks import log_keeper
 from runner.providers import rsync
+from schemas.reading import regular_itself
 from tests.e2e.parts import RsyncDaemon
 
 from .syncing import Site
@@ -73,6 +75,46 @@ def test_a_command_that_writes_to_the_log_itself_is_bounded_while_it_runs(
     assert site.sync(provider="command", command=str(script), log_max_size=100_000).status == "success"
     text = site.log.read_text()
     assert text.startswith("first\ny\n") and text.endswith("\ny\nlast\n") and len(MARK.findall(text)) == 1
+
+
+@pytest.mark.parametrize("code", [0, 4])
+@pytest.mark.parametrize(
+    ("does", "why"),
+    [
+        ("ln -s {victim} $SKIPJACK_LOG_FILE", "it is a symbolic link"),
+        ("mkfifo $SKIPJACK_LOG_FILE", "it is a named pipe"),
+        ("mkdir $SKIPJACK_LOG_FILE", "it is a directory"),
+        (":", "No such file or directory"),
+    ],
+)
+def test_a_log_that_its_command_replaces_makes_the_attempt_fail_and_no_other_file_is_touched(
+    tmp_path: Path, does: str, why: str, code: int
+) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("ERROR: private\n")
+    script = f"rm $SKIPJACK_LOG_FILE; {does.format(victim=victim)}; exit {code}"
+    site = Site(tmp_path, "")
+    job = site.job(provider="command", command=f"sh -c '{script}'", retry=2, retry_delay=0)
+    ending = site.run(job, hooks=(log_keeper,))
+
+    log = job.log_file.removesuffix(".fail")
+    todo = "Let the command write to the log, and not replace it."
+    assert ending.reason == f"the attempt's log {log} cannot be read: {why}. {todo}"
+    assert (ending.status, ending.attempts, ending.exit_code) == ("failed", 2, code)
+    assert victim.read_text() == "ERROR: private\n"
+    assert "private" not in f"{ending}"
+
+
+def test_a_log_is_never_written_through_a_link(tmp_path: Path) -> None:
+    site = Site(tmp_path, "")
+    victim = tmp_path / "victim"
+    victim.write_text("")
+    site.log.symlink_to(victim)
+    job = site.job()
+    job.note("a line")
+    assert victim.read_text() == ""
+    with pytest.raises(OSError, match="it is a symbolic link"):
+        regular_itself(site.log, os.O_RDONLY)
 
 
 @pytest.fixture
