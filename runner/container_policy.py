@@ -25,6 +25,9 @@ _FLAGS = frozenset({
 })  # fmt: skip
 """Options that need no value; any other one without `=` would take the next word, be it the image, as its own."""
 
+OF_THE_MACHINE = "--network=host"
+"""Has to be listed as it is: services often trust whoever reaches them on 127.0.0.1."""
+
 _PLAIN_NETWORK = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 """`host`, `none` or a network's name; not `container:NAME`, another one's, nor a namespace's path."""
 
@@ -63,19 +66,27 @@ def _volume(volume: str, paths: Paths, policy: Policy, private: Sequence[str]) -
         yield what, "Name a folder that holds nothing of the worker's own."
 
 
+def is_listed(word: str, policy: Policy) -> bool:
+    """Whether a policy lists an option, by its name or with its value."""
+    return word in policy.docker_options or (word != OF_THE_MACHINE and word.partition("=")[0] in policy.docker_options)
+
+
 def _option(word: str, policy: Policy) -> Iterator[Violation]:
     match = _OPTION.fullmatch(word)
     if match is None:
         yield f"`docker_options` holds `{word}`.", "Write each option as one word, `--name` or `--name=value`."
         return
     option, value = match.groups()
-    if option not in policy.docker_options and word not in policy.docker_options:
+    if word == OF_THE_MACHINE and not is_listed(word, policy):
+        what = f"With `{word}` in `docker_options` the container reaches what listens on 127.0.0.1 of this machine."
+        yield what, f"Leave it out, or ask whoever keeps this machine's policy to list `{word}` in `docker_options`."
+    elif not is_listed(word, policy):
         others = [each for each in policy.docker_options if each.startswith(f"{option}=")]
         todo = f"Of this option it allows {', '.join(f'`{each}`' for each in others)}. {_ASK}" if others else _ASK
         yield f"`docker_options` holds `{word}`, which this machine does not allow.", todo
     elif value is None and option not in _FLAGS:
         yield f"`{option}` in `docker_options` would take the next word as its value.", f"Write `{option}=value`."
     elif option == "--network" and not _PLAIN_NETWORK.fullmatch(value or ""):
-        yield f"`{word}` joins what belongs to others.", "Write `--network=host`, `none`, or the name of a network."
+        yield f"`{word}` joins what belongs to others.", "Write `--network=none`, or the name of a network."
     elif option == "--label" and "." in (value or "").partition("=")[0]:
         yield f"`{word}` could be an order to another program of the machine.", "Choose a label without a dot."

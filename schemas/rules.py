@@ -118,7 +118,7 @@ def _container_options(merged: Merged) -> Iterator[Problem]:
     for word in merged.keys.get("docker_options", ()):
         if not re.fullmatch(r"--[a-z][a-z0-9-]*(=[^\x00-\x1f]*)?", word):
             what = f"`{shown(word)}` in `docker_options` is neither `--name` nor `--name=value`."
-            todo = "Write each option as one word, for example `--network=host`; volumes belong to `docker_volumes`."
+            todo = "Write each option as one word, for example `--network=none`; volumes belong to `docker_volumes`."
             yield merged.problem("docker_options", what, todo)
 
 

@@ -191,5 +191,5 @@ def _of_container(mirror: Mirror, paths: Paths, base: Policy) -> Iterator[Allowa
         if not any(lies_in(folder, each) for each in (paths.directory, paths.log_dir, *base.volumes)):
             yield Allowance("volumes", folder, "docker_volumes", volume)
     for word in mirror.docker_options:
-        if word not in base.docker_options and word.partition("=")[0] not in base.docker_options:
+        if not container_policy.is_listed(word, base):
             yield Allowance("docker_options", word, "docker_options", word)

@@ -62,8 +62,9 @@ def test_another_image_is_not(image: str) -> None:
         "--", "--label-file=/etc/shadow", "--cidfile=/etc/cron.d/x", "--log-driver=syslog", "--log-opt=x=y",
         "--network=container:other", "--network=ns:/proc/1/ns/net", "--network=name=host,alias=x", "--network=",
         "--network", "--hostname", "--label", "--tmpfs", "--ulimit", "--dns", "--add-host", "--memory-swap", "--pull",
-        "--net=host", "--net=container:other", "--Network=host", "--init=x --privileged\n--x", "evil:3", "",
-        " --privileged", "--label=traefik.enable=true", "--label=io.containers.autoupdate=registry", "--group-add=disk",
+        "--net=host", "--network=host", "--net=container:other", "--Network=host", "--init=x --privileged\n--x",
+        "evil:3", "", " --privileged",
+        "--label=traefik.enable=true", "--label=io.containers.autoupdate=registry", "--group-add=disk",
         "--sysctl=kernel.core_pattern=|/x", "--gpus=all", "--isolation=process", "--platform=x", "--annotation=run.oci",
         "--rootfs", "--pod=other", "--secret=x", "--replace", "--restart=always", "--oom-score-adj=-1000",
         "--storage-opt=size=1", "--blkio-weight=1000", "--stop-signal=0", "--tz=local", "--systemd=always",
@@ -84,7 +85,7 @@ def test_an_option_that_is_split_in_two_does_not_slip_through() -> None:
 @pytest.mark.parametrize(
     "word",
     [
-        "--network=host", "--network=none", "--network=mirrors", "--init", "--init=true", "--read-only", "--cpus=1.5",
+        "--network=none", "--network=mirrors", "--init", "--init=true", "--read-only", "--cpus=1.5",
         "--tmpfs=/tmp:size=1g", "--ulimit=nofile=1024:1024", "--label=mirror=debian", "--label=mirror",
         "--add-host=upstream:192.0.2.1", "--dns=192.0.2.53", "--pull=never", "--pull=always", "--cap-drop=ALL",
         "--hostname=mirrors.example", "--shm-size=1g", "--pids-limit=100", "--memory-swap=-1",
@@ -92,6 +93,12 @@ def test_an_option_that_is_split_in_two_does_not_slip_through() -> None:
 )  # fmt: skip
 def test_everyday_options_are_allowed(word: str) -> None:
     assert told(docker_options=(word,)) == ""
+
+
+def test_the_machines_own_network_must_be_listed_as_it_is() -> None:
+    said = told(ALLOWING._replace(docker_options=("--network",)), docker_options=("--network=host",))
+    assert "the container reaches what listens on 127.0.0.1 of this machine" in said
+    assert told(ALLOWING._replace(docker_options=("--network=host",)), docker_options=("--network=host",)) == ""
 
 
 def test_the_policy_can_allow_other_options_and_fewer() -> None:

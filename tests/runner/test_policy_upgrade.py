@@ -232,6 +232,7 @@ SHELL_PROBE = {"upstream": "h.example:/x/", "freshness": FreshnessFile("trace")}
         {"env": {"A": "x"}}, {"env": {"A": "$x"}}, {"env": {"A": "$x"}} | CONTAINER,
         SCRIPT | {"command": "/opt/x", "upstream": "https://h.example/$x"},
         CONTAINER | {"docker_volumes": ("/data/x:/x",), "docker_options": ("--tmpfs=/x", "--init")},
+        CONTAINER | {"docker_options": ("--network=host", "--network=mirrors")},
     ],
 )  # fmt: skip
 def test_a_suggestion_puts_in_force_whatever_a_policy_can_allow(fields: dict[str, Any]) -> None:

@@ -204,7 +204,7 @@ def test_what_no_policy_allows_turns_the_mirror_away(bench: Bench) -> None:
     assert (result.mirrors, result.policy) == ({}, Policy())
     assert result.findings == [
         "worker.conf:9: The mirror is left out: `--network=container:db` joins what belongs to others."
-        " Write `--network=host`, `none`, or the name of a network."
+        " Write `--network=none`, or the name of a network."
     ]
 
 
@@ -223,10 +223,17 @@ def test_volumes_among_the_options_are_found(bench: Bench, words: list[str], vol
     assert result.mirrors["debian"].docker_volumes == volumes
 
 
-def test_options_that_skipjack_sets_itself_are_told_but_for_one_that_changes_nothing(bench: Bench) -> None:
-    options = "docker_options = ['--rm', '--rm=true', '--name', 'x', '-d', '--net', 'host', '--rm=false']\n"
-    result = bench.run(GLOBAL + DOCKER + IMAGE + options)
+def test_the_machines_own_network_is_written_into_the_policy(bench: Bench) -> None:
+    result = bench.run(GLOBAL + DOCKER + IMAGE + "docker_options = ['--network', 'host']\n")
     assert result.mirrors["debian"].docker_options == ("--network=host",)
+    assert result.policy is not None
+    assert result.policy.docker_options == (*Policy().docker_options, "--network=host")
+
+
+def test_options_that_skipjack_sets_itself_are_told_but_for_one_that_changes_nothing(bench: Bench) -> None:
+    options = "docker_options = ['--rm', '--rm=true', '--name', 'x', '-d', '--net', 'none', '--rm=false']\n"
+    result = bench.run(GLOBAL + DOCKER + IMAGE + options)
+    assert result.mirrors["debian"].docker_options == ("--network=none",)
     told = [line for line in result.findings if line.startswith("worker.conf:13: ")]
     assert [line.split("`")[1] for line in told] == ["--detach", "--name", "--rm"]
 

@@ -79,7 +79,7 @@ SAMPLES: dict[tuple[str, str], tuple[str, Any]] = {
     ("", "memory_limit"): ("'256M'", 256 * 1024**2),
     ("", "docker_image"): ("'scripts:3'", "scripts:3"),
     ("", "docker_volumes"): ("['/keys:/keys:ro']", ("/keys:/keys:ro",)),
-    ("", "docker_options"): ("['--network', 'host', '-h', 'x']", ("--network=host", "--hostname=x")),
+    ("", "docker_options"): ("['--network', 'none', '-h', 'x']", ("--network=none", "--hostname=x")),
     ("", "snapshot_path"): ("'/srv/shot/x/y'", "/srv/shot/x/y"),
     ("cgroup", "enable"): ("true", 256 * 1024**2),
     ("cgroup", "group"): ("'/a/b'", f"/sys/fs/cgroup{MEMORY_TREE}/a/b"),

@@ -143,6 +143,8 @@ def test_rsync_takes_its_password_along_and_no_command_line_holds_it(
     secrets.chmod(0o600)
     (tmp_path / "password").write_text(f"{PASSWORD}\n")
     (tmp_path / "filters/excluded").write_text("unwanted\n")
+    with (worker.folder / "policy.yml").open("a") as policy:
+        policy.write("docker_options: [--network=host]\n")
     (tree / "unwanted").touch()
     with RsyncDaemon(tmp_path / "up", {"files": tree}, f"auth users = mirror\nsecrets file = {secrets}") as daemon:
         text = (
@@ -177,7 +179,7 @@ def test_what_an_rsync_in_a_container_would_delete_is_judged_and_deleted(
         (tree / f"folder-{number % 2}").mkdir(parents=True, exist_ok=True)
         (tree / f"folder-{number % 2}/file {number}\n").write_text("x")
     with (worker.folder / "policy.yml").open("a") as policy:
-        policy.write("docker_options: [--network, --user]\n")
+        policy.write("docker_options: [--network=host, --user]\n")
     (worker.root / "m").mkdir(parents=True)
     if user:
         os.chown(worker.root / "m", 1234, 1234)
