@@ -98,7 +98,7 @@ def commands(block: Block) -> Iterator[str]:
         pending += re.sub(r"(^|\s)#\s.*$", "", row).rstrip()
         if pending.endswith("\\"):
             pending = pending[:-1]
-        elif pending.endswith("|"):
+        elif pending.endswith(("|", "&&")):
             pending += " "
         elif not _is_open(pending):
             if pending:

@@ -41,6 +41,11 @@ with plan.opened("/var/lib/skipjack/plan.db") as opened:
 _RSYNCD = "uid = 0\ngid = 0\nuse chroot = no\n[files]\npath = /srv/upstream\nread only = yes\n"
 
 
+def is_active(box: Box, units: str) -> bool:
+    """Whether any unit of these names is active."""
+    return box.run("systemctl", "is-active", "--quiet", units).returncode == 0
+
+
 class Site:
     """The parts of a site in a box, each a real one."""
 

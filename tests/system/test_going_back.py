@@ -12,12 +12,16 @@ from runner.migrations import MIGRATIONS
 from tests.docs.pages import blocks, commands
 from tests.system.box import Box, wait_until
 from tests.system.conftest import CHECKOUT
-from tests.system.site import Site
+from tests.system.site import Site, is_active
 from tests.system.test_upgrade import programs, versioned
 
 PACKAGES = ("runner", "schemas", "sitegen")
 COUNT = "import sys; sys.path.insert(0, sys.argv[1]); from runner.migrations import MIGRATIONS; print(len(MIGRATIONS))"
-VERSION = "import sqlite3, sys; print(sqlite3.connect(sys.argv[1]).execute('PRAGMA user_version').fetchone()[0])"
+VERSION = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+print(*(connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("user_version", "journal_mode")))
+"""
 
 
 def git(*words: str) -> bytes:
@@ -74,22 +78,22 @@ def test_the_documented_commands_lead_back_to_a_release_with_an_older_journal(si
     for name in ("a", "b"):
         site.wait_for(name, "success")
     box.do("skipjack", "disable", "b")
-    assert box.do("python3", "-c", VERSION, journal) == str(version)
+    assert box.do("python3", "-c", VERSION, journal) == f"{version} wal"
 
     versioned(box, "1.3")
     site.install()
     box.do("skipjack", "run", "a")
-    assert box.do("python3", "-c", VERSION, journal) == str(len(MIGRATIONS))
+    assert box.do("python3", "-c", VERSION, journal) == f"{len(MIGRATIONS)} wal"
     box.do("skipjack", "disable", "a")
     wait_until(lambda: "a  " in box.do("skipjack", "next"), "the new release answers")
     assert box.run("/opt/skipjack-1.2/bin/skipjack", "next").returncode == 1
     said = box.run("/opt/skipjack-1.2/bin/skipjack", "next").stderr
     assert f"journal.db-of-version-{version}" in said and "newer version" in said
 
-    box.shell("\n".join(way_back(version, "/opt/skipjack-1.2")))
+    go_back(box, version)
 
     assert "/opt/skipjack-1.2/" in programs(box, "skipjack-follow.service")
-    assert box.do("python3", "-c", VERSION, journal) == str(version)
+    assert box.do("python3", "-c", VERSION, journal) == f"{version} wal"
     assert box.do("stat", "--format=%U", journal) == "skipjack"
     states = {name: mirror["status"] for name, mirror in site.mirrors().items()}
     assert states == {"a": "success", "b": "disabled"}, "what was so before the upgrade"
@@ -97,9 +101,28 @@ def test_the_documented_commands_lead_back_to_a_release_with_an_older_journal(si
     box.do("skipjack", "start", "a")
     wait_until(lambda: box.path("/srv/mirror/a/later.txt").exists(), "the older release's units sync")
     site.wait_for("a", "success")
-    assert box.do("ls", "/var/lib/skipjack/newer").split()[0] == "journal.db"
 
     box.do("ln", "-sfT", "/opt/skipjack-1.3", "/opt/skipjack")  # and forward once more
-    box.do("skipjack", "install")
+    site.install()
     box.do("skipjack", "run", "a")
-    assert box.do("python3", "-c", VERSION, journal) == str(len(MIGRATIONS))
+    assert box.do("python3", "-c", VERSION, journal) == f"{len(MIGRATIONS)} wal"
+    first = kept(box)
+    assert len(first) == 1
+
+    go_back(box, version)
+
+    assert box.do("python3", "-c", VERSION, journal) == f"{version} wal"
+    second = kept(box)
+    assert len(second) == 2 and second.items() > first.items(), "the newer journal of the first time is as it was"
+    assert {mirror["status"] for name, mirror in site.mirrors().items() if name == "b"} == {"disabled"}
+
+
+def go_back(box: Box, version: int) -> None:
+    """Give the documented commands, which wait for no run."""
+    wait_until(lambda: not is_active(box, "skipjack-run@*"), "every run has ended")
+    box.shell("\n".join(way_back(version, "/opt/skipjack-1.2")))
+
+
+def kept(box: Box) -> dict[str, bytes]:
+    """The newer journals that going back has moved away, by their folders."""
+    return {path.parent.name: path.read_bytes() for path in box.path("/var/lib/skipjack").glob("newer-*/journal.db")}
