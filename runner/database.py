@@ -148,9 +148,13 @@ def _outage_todo(path: str) -> str:
     return f"{todo} Nothing was recorded." if todo else _ROOM
 
 
+_BACKUP = "move it away with its `-wal`, `-shm` and `-journal`, and put a backup there"
+"""SQLite would play what lies beside the old journal into the backup."""
+
+
 def _anew(path: str) -> str:
     return (
-        "Nothing runs until it is back: put a backup there. To start anew instead, with every mirror due and none "
+        f"Nothing runs until it is back: {_BACKUP}. To start anew instead, with every mirror due and none "
         f"paused or disabled, run `{presence.removal(path, _traces(path))}`."
     )
 
@@ -209,7 +213,7 @@ def _prepare(connection: sqlite3.Connection, path: str, keep: "Keep") -> None:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > len(MIGRATIONS):
         what = f"The journal {path} was written by a newer version, or by another program."
-        raise SkipjackError(what, f"Install that version again, or put a backup there{_own_copy(path)}.")
+        raise SkipjackError(what, f"Install that version again, or {_BACKUP}{_own_copy(path)}.")
     if version == len(MIGRATIONS):
         _use_wal(connection)
         return

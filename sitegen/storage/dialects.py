@@ -90,8 +90,8 @@ class Sqlite:
     """
 
     remedy = (
-        "Check the disk and the file's owner; if the file is damaged, move it away and put a backup in its "
-        "place: workers send again what it does not know."
+        "Check the disk and the file's owner; if the file is damaged, move it away with every `manager.db-*` and put a "
+        "backup in its place: workers send again what it does not know."
     )
 
     def __init__(self, path: Path, reading: str = "") -> None:

@@ -50,8 +50,9 @@ def lost_file(file: Path, fault: str, site_dir: str = "") -> StoreError:
     """What to say of a file that is not, or cannot be, what was there."""
     return StoreError(
         f"The database {file} cannot be used: {fault}.",
-        "Stop the manager and put a backup in its place: workers send again what it does not know. To start anew "
-        f"instead, without tokens, commands and history, run `{presence.removal(str(file), _traces(file, site_dir))}`.",
+        "Stop the manager, move every `manager.db-*` away and put a backup in its place: workers send again what it "
+        "does not know. To start anew instead, without tokens, commands and history, "
+        f"run `{presence.removal(str(file), _traces(file, site_dir))}`.",
     )
 
 
