@@ -37,8 +37,32 @@ def test_a_workers_units_report_to_the_managers_units_which_publish_the_site(sit
     assert box.do("cat", "/var/www/skipjack/index.html", user="www-data")
     for unit in ("skipjack-manager.service", "skipjack-publish.service"):
         is_started_again_and_stops_cleanly(box, unit)
+    an_address_in_use_changes_nothing(box)
+    a_refused_token_is_shown(box)
     assert "removed /etc/systemd/system/skipjack-manager.service" in box.do(SKIPJACK, "uninstall", "--manager")
     assert published.exists()
+
+
+def an_address_in_use_changes_nothing(box: Box) -> None:
+    """The port is the git daemon's, which serves the configuration."""
+    box.do("systemctl", "start", "skipjack-manager.service")
+    settings = box.path("/etc/skipjack/manager.yml").read_text()
+    box.write("/etc/skipjack/manager.yml", f"{settings}listen: 127.0.0.1:9418\n")
+    done = box.run(SKIPJACK, "install", "--manager")
+    assert done.returncode == 1
+    assert "The manager cannot listen on 127.0.0.1:9418: Address already in use" in done.stderr
+    assert box.do("systemctl", "is-active", "skipjack-manager.socket", "skipjack-manager.service").split() == [
+        "active", "active",
+    ]  # fmt: skip
+    box.write("/etc/skipjack/manager.yml", settings)
+    box.do(SKIPJACK, "install", "--manager")
+
+
+def a_refused_token_is_shown(box: Box) -> None:
+    box.write("/etc/skipjack/credentials/token", f"{'x' * 43}\n", 0o600)
+    box.do(SKIPJACK, "install")
+    words = "warning: manager: It has taken no reports since"
+    wait_until(lambda: words in box.do(SKIPJACK, "next"), "the token is refused")
 
 
 def is_started_again_and_stops_cleanly(box: Box, unit: str) -> None:
