@@ -92,6 +92,7 @@ def _make_folders(setup: Setup) -> None:
         machine.make_folder(Places(setup.state_dir).wish(wish).rstrip("/"), owner)
     if not machine.make_folder(setup.mirror_root, owner):
         machine.check_writable(setup, setup.mirror_root)
+    machine.tell_set_id(setup, setup.mirror_root)
     for path in (setup.credentials, setup.passwords):
         machine.make_folder(path, mode=0o700)
 

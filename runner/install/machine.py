@@ -108,6 +108,16 @@ def check_writable(setup: Setup, path: str) -> None:
         say(f"warning: {setup.user} cannot write to {path}; give it over with `chown -R {setup.user}: {path}`")
 
 
+def tell_set_id(setup: Setup, path: str) -> None:
+    """Tell when a program of an upstream could run as the worker's user: rsync keeps its set-user-ID bit."""
+    with contextlib.suppress(OSError):
+        if not os.statvfs(path).f_flag & os.ST_NOSUID:
+            say(
+                f"warning: {path} is not mounted `nosuid`, so every account of this machine could run a set-user-ID"
+                f" program of an upstream as {setup.user}; docs/systemd.md says how to mount it"
+            )
+
+
 def tell_foreign(setup: Setup, path: str) -> None:
     """Tell that a folder of ours belongs to another user, who keeps it: that user's programs may be at work there."""
     say(

@@ -344,3 +344,16 @@ def test_a_state_directory_in_which_a_manager_is_at_work_is_not_given_away(tmp_p
     with filelock.FileLock(tmp_path / "serve.lock"):
         assert not adoption.is_for_giving(str(tmp_path))
     assert adoption.is_for_giving(str(tmp_path))
+
+
+@pytest.mark.parametrize(("flags", "told"), [(os.ST_NOSUID | os.ST_NODEV, False), (0, True)])
+def test_a_root_where_programs_of_upstreams_get_the_workers_rights_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], flags: int, told: bool
+) -> None:
+    found = os.statvfs("/")
+    mounted = os.statvfs_result([*found[:8], flags, *found[9:]])
+    monkeypatch.setattr(os, "statvfs", lambda _path: mounted)
+    machine.tell_set_id(worker(), "/srv/mirror")
+    out = capsys.readouterr().out
+    assert ("warning: /srv/mirror is not mounted `nosuid`" in out) is told
+    assert ("as mirror; docs/systemd.md says how" in out) is told

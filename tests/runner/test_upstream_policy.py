@@ -1,5 +1,8 @@
 """No file of the machine is what a definition lets an allowed program fetch and publish."""
 
+import subprocess
+from pathlib import Path
+
 import pytest
 
 from runner.importing.allowance import decide
@@ -101,3 +104,18 @@ def test_a_suggestion_allows_one_value_of_a_variable() -> None:
 @pytest.mark.parametrize("text", PATHS)
 def test_what_a_program_could_take_for_a_path(text: str) -> None:
     assert not is_elsewhere(text)
+
+
+@pytest.mark.parametrize(
+    "mode", ["FF4755", "FFF2755", "FuF+s", "uFF+s", "DD4755", "DDu+s", "uDD+s", "FFug-s", "Fu=rwxs,u-s", "D2775,FF644"]
+)
+def test_no_mode_that_passes_gives_a_file_the_rights_of_its_owner(tmp_path: Path, mode: str) -> None:
+    """What the real rsync makes of it."""
+    (tmp_path / "from").mkdir()
+    (tmp_path / "from/file").touch(0o644)
+    words = ["rsync", "-rp", f"--chmod={mode}", f"{tmp_path}/from/", f"{tmp_path}/to/"]
+    subprocess.run(words, check=True, timeout=300)
+    if (tmp_path / "to/file").stat().st_mode & 0o6000:
+        mirror = SCRIPT._replace(provider="rsync", upstream="rsync://h/x/", rsync_options=(f"--chmod={mode}",))
+        said = told(mirror._replace(command=""), Policy())
+        assert "with which a program of the upstream runs as the owner of its file" in said
