@@ -24,6 +24,13 @@ _OWN_CONFIG = re.compile(
 )
 """A line that `git init` writes. Any other could make git start a program, or read settings of another file that do."""
 
+_ELSEWHERE = {
+    "commondir": "another folder with settings",
+    "objects/info/alternates": "another folder with objects",
+    "objects/info/http-alternates": "another place with objects",
+}
+"""Files that lead git out of a repository, where it may wait for ever for a named pipe. Skipjack writes none."""
+
 _MOST_CONFIG = 64 * 1024
 
 _MOST_PACKS = 30
@@ -139,8 +146,9 @@ def keep_own_settings(repository: Path) -> None:
 
 def _foreign_settings(repository: Path) -> str | None:
     """What in a repository is a setting that we do not make, naming its file."""
-    if os.path.lexists(common := repository / "commondir"):
-        return f"{common} names another folder with settings"
+    for name, what in _ELSEWHERE.items():
+        if os.path.lexists(path := repository / name):
+            return f"{path} names {what}"
     path = repository / "config"
     try:
         lines = read_beginning(path, _MOST_CONFIG).decode("utf-8", "replace").splitlines()

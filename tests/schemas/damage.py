@@ -180,6 +180,13 @@ def _pipe_for_the_repository(repository: Path) -> None:
     os.mkfifo(repository)
 
 
+def _alternates_to_a_pipe(repository: Path) -> None:
+    other = repository.parent.parent / "other"
+    (other / "info").mkdir(parents=True)
+    os.mkfifo(other / "info/alternates")
+    _write(repository / "objects/info/alternates", f"{other}\n".encode())
+
+
 _GARBAGE = b"\0\xff garbage ["
 _LATER = b"[core]\n\trepositoryformatversion = 99\n\tbare = true\n"
 
@@ -192,6 +199,8 @@ PIPES: dict[str, Damage] = {
             "refs/heads/main", "info/attributes", "commondir", "gitdir", "FETCH_HEAD", "logs/refs/skipjack/fetched",
         )
     },
+    "a named pipe in a folder that alternates name": _alternates_to_a_pipe,
+    "alternates for a walk over HTTP": _with("objects/info/http-alternates", b"/nonexistent\n"),
     "named pipes for small objects": _loose_pipes,
     "named pipes for packs": _packed_pipes("pack"),
     "named pipes for indexes of packs": _packed_pipes("idx"),
