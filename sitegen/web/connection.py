@@ -21,12 +21,15 @@ LINGER = 2.0
 """Seconds in which a refused client may read why, while what it still sends is thrown away; and in which one may
 close its side when the server ends."""
 
+REST = 0.02
+"""Seconds between two reads of what is thrown away. Each takes at least 64 KiB of what is there."""
+
 SHORTEST, LONGEST = 6, 16 * 1024
 """Bytes that the parser gets at once. No head is shorter, and parsing the longest piece takes at most a few
 milliseconds."""
 
-TURN = 8
-"""Pieces after which other connections have their turn."""
+TURN, TURN_IN_CHUNKS = 8, 1
+"""Pieces after which other connections have their turn; a piece of a chunked body takes much longer than any other."""
 
 FIELDS = 100
 """Fields of a head or a trailer: each costs memory beside its bytes."""
@@ -53,6 +56,7 @@ class _Guarded(HttpToolsProtocol):
         self._is_whole = True  # the last of them came to its end
         self._in_head, self._head = True, 0  # bytes of an unfinished head
         self._size = self._fields = 0  # of the fields of a head or trailer
+        self._is_chunked = False
         self._body = self._chunks = 0  # bytes and chunks of the body
         self._is_deaf = False  # nothing more is read
         self._refusal: tuple[int, str] | None = None
@@ -82,10 +86,21 @@ class _Guarded(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         if self._is_deaf:
+            self._rest()
             return
         rest = self._held[self._place :] if self._held else b""
         self._held, self._place = rest + data if rest else data, 0
         self._feed()
+
+    def _rest(self) -> None:
+        """Read nothing for a moment: some loops read a connection again and again while its client sends fast."""
+        if self._client and not self._client.is_closing():
+            self._client.pause_reading()
+            self._here.call_later(REST, self._read_on)
+
+    def _read_on(self) -> None:
+        if self._client and not self._client.is_closing():
+            self._client.resume_reading()
 
     def _feed(self) -> None:
         """Parse what is held piece by piece, until a request is at work or it is the turn of others."""
@@ -94,7 +109,7 @@ class _Guarded(HttpToolsProtocol):
             is_busy = self.under_way and self._is_whole
             if self._is_deaf:
                 break
-            if is_busy or pieces == TURN:
+            if is_busy or pieces >= (TURN_IN_CHUNKS if self._is_chunked and not self._in_head else TURN):
                 self._transport().hold()
                 if not is_busy:
                     self._here.call_soon(self._feed)
@@ -117,6 +132,7 @@ class _Guarded(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         self._size = self._fields = 0
+        self._is_chunked = False
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
@@ -132,6 +148,7 @@ class _Guarded(HttpToolsProtocol):
         if self._fields > FIELDS or self._size > self.gate.limits.header_size:
             self._refuse_large()
         if self._in_head and not self._is_deaf:  # what comes after the body means nothing here
+            self._is_chunked |= name.lower() == b"transfer-encoding"
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
@@ -166,8 +183,10 @@ class _Guarded(HttpToolsProtocol):
             return
         if self._refusal:
             self._answer_refusal()
+        elif not self._is_whole and self._is_chunked:
+            self._close()  # nobody reads what still comes, and only parsing it would tell where it ends
         elif not self._is_whole:
-            self._read_by = self._now_and_patience()  # nobody reads what still comes
+            self._read_by = self._now_and_patience()  # nobody reads that either, and skipping it costs little
         elif self._held:
             self._here.call_soon(self._feed)
 

@@ -21,7 +21,7 @@ from sitegen.web.gate import Gate
 TESTED = {"uvicorn": ("0.53.0", "0.54.0"), "httptools": ("0.6.4", "0.9.0")}
 """The oldest and the newest release that the limits have been tested with; `pyproject.toml` has the same bounds."""
 
-_LIMITS = Limits(connections=2, header_size=1024)
+_LIMITS = Limits(connections=3, header_size=1024)
 _TURNS = 20
 """Turns of the event loop in which an answer in memory is there; it takes less than five."""
 
@@ -86,6 +86,13 @@ async def _problem() -> str:
     await _turns()
     if server.begun != paths or pipelined.written.count(b"HTTP/1.1 204 ") != len(paths):
         return f"of four requests that came together {len(server.begun)} began, and not one after the other"
+    chunked = server.connect()
+    chunked.send(b"POST /5 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+    await _turns()
+    chunked.send(b"0\r\n\r\nGET /6 HTTP/1.1\r\nHost: x\r\n\r\n")
+    await _turns()
+    if server.begun != [*paths, "/5"] or not chunked.written.startswith(b"HTTP/1.1 204 "):
+        return "a body in chunks is still parsed after its answer"
     large = server.connect()
     large.send(b"GET / HTTP/1.1\r\nHost: x\r\nX: " + bytes(2048).replace(b"\0", b"x"))
     await _turns()
