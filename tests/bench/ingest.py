@@ -166,5 +166,7 @@ def sending(clients: Sequence[Connected], seconds: float) -> Figures:
 
 
 def _request(name: str, token: str, kind: str) -> bytes:
-    report = report_of(int(PLACE), status_of(run=run_of(int(PLACE))), kind=kind)
-    return load.request(envelope_of(report, worker=name), token)
+    now = time.time()  # what lies in the future costs more, since it is kept what it was limited to
+    status = status_of(at=now, run=run_of(int(PLACE), ended_at=now))
+    report = report_of(int(PLACE), status, kind=kind)._replace(made_at=now)
+    return load.request(envelope_of(report, worker=name, sent_at=now), token)
