@@ -219,10 +219,13 @@ def _settings(arguments: argparse.Namespace) -> "RunnerSettings":
     What root leaves in the state folder would be out of that user's reach.
     """
     from runner.privileges import become_owner
+    from schemas.failures import LINK_TODO, dangling
     from schemas.settings import load_runner
 
     arguments.settings = arguments.settings or _default_settings()
     settings = load_runner(arguments.settings)
+    if link := dangling(settings.state_dir):
+        raise SkipjackError(f"cannot use the state folder: {link}.", LINK_TODO)
     become_owner(settings.state_dir)
     arguments.state_dir = settings.state_dir
     return settings

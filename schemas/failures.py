@@ -38,8 +38,23 @@ def of_the_machine(error: BaseException) -> str | None:
         )
     if not isinstance(error, OSError) or (error.filename is None and error.errno not in _REMEDIES):
         return None
+    if error.errno in (errno.ENOENT, errno.EEXIST) and (link := dangling(_name(error.filename or "/"))):
+        return f"{link}. {LINK_TODO}"
     place = "A file or a process cannot be had" if error.filename is None else _name(error.filename)
     return _told(f"{place}: {error.strerror}", error.errno)
+
+
+def dangling(path: str) -> str:
+    """Return which part of a path is a link to nothing, in words; empty text when none is."""
+    path = os.path.abspath(path)
+    while path != "/":
+        if os.path.islink(path) and not os.path.exists(path):
+            return f"{path} is a link to {os.readlink(path)}, where there is nothing"
+        path = os.path.dirname(path)
+    return ""
+
+
+LINK_TODO = "Bring the target back, as by mounting its disk, or remove the link."
 
 
 def remedy(number: int | None) -> str:

@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 from schemas.addresses import without_secrets
 from schemas.checkout import Checkout, is_shallow, keep_own_settings
 from schemas.errors import SkipjackError
+from schemas.failures import LINK_TODO, dangling
 from schemas.git_command import Git, GitFailed, require_git
 from schemas.git_objects import Objects
 from schemas.git_remedies import remedy, user
@@ -320,6 +321,8 @@ def _unusable(folder: Checkout, error: OSError) -> Unfetched:
     if error.errno in _SCARCE:
         todo = "See what uses up the limits of the user `{}`."
         return Unfetched(f"git cannot be started: {error.strerror}.", todo.format(user()))
+    if link := dangling(str(folder.folder)):
+        return Unfetched(f"The checkout {folder.folder} cannot be used: {link}.", LINK_TODO)
     what = f"The checkout {folder.folder} cannot be used: {error.filename or folder.folder}: {error.strerror}."
     if _OF_THE_MACHINE.search(str(error.strerror)):
         return Unfetched(what, "Free some space.")

@@ -438,3 +438,27 @@ def test_a_state_folder_that_is_a_file_is_told_by_every_program(worker: Worker, 
     for words in (("tick",), ("next",), ("run", "a"), ("follow",), ("disable", "a"), ("once",)):
         done = worker.command(*words, check=False)
         assert (done.returncode, "bug" in done.stderr, "Traceback" in done.stderr) == (1, False, False), done.stderr
+
+
+@pytest.mark.parametrize("words", [("next",), ("follow",), ("tick",), ("disable", "a"), ("once",)])
+@pytest.mark.parametrize("name", ["", "locks"])
+def test_a_link_to_nothing_in_the_place_of_a_folder_is_named_with_its_target(
+    worker: Worker, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, words: tuple[str, ...]
+) -> None:
+    place = worker.state / name if name else worker.state
+    place.rename(tmp_path / "moved")
+    place.symlink_to(tmp_path / "missing")
+    code = cli.main([words[0], *words[1:], "--settings", str(worker.settings)])
+    told = capsys.readouterr().err
+    if name and code == 0:
+        return  # it needs no lock
+    assert (code, f"{place} is a link to {tmp_path}/missing, where there is nothing" in told) == (1, True), told
+
+
+def test_a_checkout_that_is_a_link_to_nothing_is_named_with_its_target(worker: Worker, tmp_path: Path) -> None:
+    place = worker.state / "checkout"
+    place.rename(tmp_path / "moved")
+    place.symlink_to(tmp_path / "missing")
+    told = worker.command("follow", check=False).stderr
+    assert f"The checkout {place} cannot be used: {place} is a link to {tmp_path}/missing, where there is" in told
+    assert "or remove the link" in told and "chown" not in told
