@@ -186,11 +186,11 @@ def test_no_comment_beside_a_secret_is_copied(bench: Bench) -> None:
 @pytest.mark.parametrize(
     "options",
     ['provider = "command"\ncommand = "a && b"', 'rsync_options = ["--unknown-option"]', 'name = "debian"'],
-    ids=["by the importer", "by the policy", "by its name"],
+    ids=["by the importer", "by the rules", "by its name"],
 )
 def test_comments_of_a_mirror_that_is_left_out_are_counted(bench: Bench, options: str) -> None:
     name = "" if "name =" in options else 'name = "x"\n'
-    mirror = f'[[mirrors]] # of Kim\n{name}upstream = "https://x/" # old\n{options} # why\n'
+    mirror = f'[[mirrors]] # of Kim\n{name}upstream = "rsync://x/m/" # old\n{options} # why\n'
     mirror += '[mirrors.env]\nA = "1" # its key\n'
     result = bench.run(GLOBAL + mirror + DEBIAN)
 

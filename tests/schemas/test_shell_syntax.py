@@ -158,7 +158,7 @@ def test_what_reaches_the_program_as_it_was_meant_is_left_alone(line: str) -> No
         ("/x.sh --match=a|b", "`--match=a|b`"),
         ("/x.sh --name=R&D", "`--name=R&D`"),
         ("/x.sh a;b", "`a;b`"),
-        ("wget http://x/y;/opt/z.sh", "`http://x/y;/opt/z.sh`"),
+        ("wget http://x/y;/opt/z.sh", "`http://x/y;***`"),
         ("wget http://x/y|tee", "`http://x/y|tee`"),
         ("/x.sh\n  --fast", "a line break"),
     ],

@@ -64,6 +64,7 @@ def test_a_new_disk_is_not_the_one_that_a_killed_run_may_have_emptied(disk: Path
 def test_a_folder_of_that_name_is_something_where_no_disk_is_mounted(disk: Path) -> None:
     plain = disk / "below"
     (plain / "lost+found").mkdir(parents=True)
+    (plain / "lost+found/#12345").touch()
     assert not is_missing_or_empty(str(plain))
     link = disk.parent / "link"
     shutil.rmtree(plain)

@@ -133,5 +133,5 @@ def test_who_may_not_write_beside_the_database_is_told_who_may() -> None:
             finally:
                 os.seteuid(0)
             assert refused.returncode == 1
-            assert "Run this as root: SQLite makes a file beside the database" in refused.stderr
+            assert "This manager belongs to root: run the command as root" in refused.stderr
         Path("/dev/shm/skipjack-copy.db").unlink()
