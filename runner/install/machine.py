@@ -113,7 +113,7 @@ def tell_set_id(setup: Setup, path: str) -> None:
     with contextlib.suppress(OSError):
         if not os.statvfs(path).f_flag & os.ST_NOSUID:
             say(
-                f"warning: {path} is not mounted `nosuid`, so every account of this machine could run a set-user-ID"
+                f"note: {path} is not mounted `nosuid`, so every account of this machine could run a set-user-ID"
                 f" program of an upstream as {setup.user}; docs/systemd.md says how to mount it"
             )
 

@@ -355,5 +355,5 @@ def test_a_root_where_programs_of_upstreams_get_the_workers_rights_is_told(
     monkeypatch.setattr(os, "statvfs", lambda _path: mounted)
     machine.tell_set_id(worker(), "/srv/mirror")
     out = capsys.readouterr().out
-    assert ("warning: /srv/mirror is not mounted `nosuid`" in out) is told
+    assert ("note: /srv/mirror is not mounted `nosuid`" in out) is told
     assert ("as mirror; docs/systemd.md says how" in out) is told
