@@ -81,13 +81,15 @@ class Publisher:
 
     def _write(self, current: Snapshot, reader: Reader) -> None:
         """Mirrors' own files first, so that an overview never links to a page that is not there yet."""
-        outdated = self._pages.outdated(current)
+        outdated, rendered = self._pages.outdated(current), dict[str, bytes]()
         for start in range(0, len(outdated), _TOGETHER):
+            if rendered:
+                files.write(self._site_dir, rendered, self._check)
             views = outdated[start : start + _TOGETHER]
             formerly = {view.name: view.definition.formerly for view in views}
             histories = reader.histories(list(formerly), formerly)
-            files.write(self._site_dir, self._pages.mirrors(current, views, histories), self._check)
-        files.write(self._site_dir, self._pages.overviews(current), self._check)
+            rendered = self._pages.mirrors(current, views, histories)
+        files.write(self._site_dir, rendered | self._pages.overviews(current), self._check)
         self._remove_vanished(pages.mirror_files(current))
 
     def _remove_vanished(self, names: list[str]) -> None:

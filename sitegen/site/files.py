@@ -34,6 +34,9 @@ _BLOCK = 64 * 1024
 _FOLDERS = ("assets", "mirrors", "static")
 """What is below the site's folder."""
 
+_PASSING = frozenset({"meta.json"})
+"""Files that are not synced: each publishing writes them anew, the publisher's first one after a power cut as well."""
+
 
 def require_writable(site_dir: str) -> None:
     """SkipjackError when nothing could ever be written to the site's folder, or be made where it shall be.
@@ -101,12 +104,15 @@ def _folder(path: str) -> Iterator[int]:
 
 @contextmanager
 def _subfolder(root: int, name: str, site_dir: str) -> Iterator[int]:
+    if not name:
+        yield root
+        return
     try:
-        is_new = bool(name) and not os.path.lexists(f"/proc/self/fd/{root}/{name}")
+        is_new = not os.path.lexists(f"/proc/self/fd/{root}/{name}")
         if is_new:
             os.mkdir(name, dir_fd=root)
-        place = os.open(name or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=root)
-        if is_new or (name and stat.S_IMODE(os.fstat(place).st_mode) == _CLOSED):
+        place = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=root)
+        if is_new or stat.S_IMODE(os.fstat(place).st_mode) == _CLOSED:
             os.fchmod(place, _FOLDER_MODE)
     except OSError as error:
         raise _unusable(f"{site_dir}/{name}", error) from error
@@ -150,8 +156,8 @@ def _swap_in(place: int, files: Mapping[str, bytes], check: Callable[[], None]) 
             os.fchmod(handles[name], _FILE_MODE)
             _write(handles[name], content)
             os.posix_fadvise(handles[name], 0, 0, os.POSIX_FADV_DONTNEED)  # starts the writing
-        for handle in handles.values():
-            os.fsync(handle)
+        for name in handles.keys() - _PASSING:
+            os.fsync(handles[name])
         check()
         for name in files:
             os.rename(_aside(name), name, src_dir_fd=place, dst_dir_fd=place)
@@ -197,9 +203,10 @@ def _discard(place: int, name: str) -> None:
 
 def _is(place: int, name: str, content: bytes) -> bool:
     """Whether a regular file with this content is there already; reads no further than to the first difference."""
-    with _opened(place, name) as handle:
-        if handle is None or (found := os.fstat(handle)).st_size != len(content):
+    with _opened(place, name) as opened:
+        if opened is None or opened[1].st_size != len(content):
             return False
+        handle, found = opened
         if found.st_mode & _FILE_MODE != _FILE_MODE:
             return False  # written under a strict umask
         blocks = (content[start : start + _BLOCK] for start in range(0, len(content), _BLOCK))
@@ -207,19 +214,20 @@ def _is(place: int, name: str, content: bytes) -> bool:
 
 
 def _is_ours(place: int, name: str) -> bool:
-    with _opened(place, name) as handle:
-        return name.startswith(_ASIDE) or (handle is not None and MARK in os.read(handle, _MARK_WITHIN))
+    with _opened(place, name) as opened:
+        return name.startswith(_ASIDE) or (opened is not None and MARK in os.read(opened[0], _MARK_WITHIN))
 
 
 @contextmanager
-def _opened(place: int, name: str) -> Iterator[int | None]:
-    """A regular file for reading; None when there is none (a symbolic link is none)."""
+def _opened(place: int, name: str) -> Iterator[tuple[int, os.stat_result] | None]:
+    """A regular file for reading, and its status; None when there is none (a symbolic link is none)."""
     try:
         handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=place)
     except OSError:
         yield None
         return
     try:
-        yield handle if stat.S_ISREG(os.fstat(handle).st_mode) else None
+        found = os.fstat(handle)
+        yield (handle, found) if stat.S_ISREG(found.st_mode) else None
     finally:
         os.close(handle)

@@ -53,6 +53,23 @@ def test_a_failing_write_leaves_the_old_file_and_no_remains(site: Path, monkeypa
     assert names(site) == ["a"]
 
 
+def test_each_file_is_synced_but_the_one_that_each_publishing_writes_anew(
+    site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced, real = [], os.fsync
+
+    def fsync(handle: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{handle}").readlink().name)
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    written = {"index.html": b"1", "meta.json": b"2", "status.json": b"3", "mirrors/a.html": b"4"}
+    assert files.write(str(site), written) == 4
+    assert sorted(synced) == [
+        ".skipjack-new-a.html", ".skipjack-new-index.html", ".skipjack-new-status.json", "mirrors", "site",
+    ]  # fmt: skip
+
+
 def test_many_files_are_written_and_none_of_a_failing_batch_is_left_aside(
     site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
