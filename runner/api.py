@@ -21,8 +21,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
+from runner.contents import MOST_LINKED as MOST_LINKED
 from runner.contents import PARTIAL, Stopped, count
 from runner.contents import Contents as Contents
+from runner.contents import Links as Links
+from runner.contents import identity as identity
 from runner.deletion_limits import EVERYTHING as EVERYTHING
 from runner.deletion_limits import Limits as Limits
 from runner.deletion_limits import Loss as Loss
@@ -249,10 +252,13 @@ class Job:
         names = [os.path.join(folder, name) for folder, own in places for name in (own, f".{own}.new")]
         return frozenset(os.path.join(self.directory, name) for name in names)
 
-    def walk(self) -> Contents:
-        """Count the files of the directory but for our own and parts of files; raises Abort when told to stop."""
+    def walk(self, linked: Callable[[os.stat_result], None] | None = None) -> Contents:
+        """Count the files of the directory but for our own and parts of files; raises Abort when told to stop.
+
+        `linked` is called for each name of each file that has several.
+        """
         try:
-            return count(self.directory, self.stopped, self.own_files, self.apart)
+            return count(self.directory, self.stopped, self.own_files, self.apart, linked)
         except Stopped as stopped:
             raise Abort(INTERRUPTED, "the run was told to stop while files were counted") from stopped
 

@@ -12,6 +12,9 @@ from typing import NamedTuple
 PARTIAL = ".~tmp~"
 """The folders in which rsync keeps parts of files, which are no files of a mirror yet."""
 
+MOST_LINKED = 500_000
+"""Files that `Links` watches at most, in about 50 MB. Of more, bytes count as lost, and with each of their names."""
+
 
 class Contents(NamedTuple):
     """The number of files, the bytes of all regular ones by name, and those bytes with each inode counted once.
@@ -26,6 +29,55 @@ class Contents(NamedTuple):
     unreadable: int = 0
 
 
+class Links:
+    """Files with several names in a directory, of which some go; `kept` are the bytes of those that a name keeps.
+
+    Only a name that stays in the directory keeps a file's bytes for it. Names outside, such as those of a snapshot that
+    is made of hard links, keep nothing: the number of links alone does not tell these apart, so the names inside are
+    counted while the directory is walked anyway.
+    """
+
+    def __init__(self, most: int = MOST_LINKED) -> None:
+        self._most = most
+        self._going: dict[int, int] = {}
+        self.kept = 0
+
+    def __bool__(self) -> bool:
+        """Whether there are files of which names may stay."""
+        return bool(self._going)
+
+    def go(self, found: os.stat_result) -> int:
+        """Take a name that goes; return the bytes that are lost with it, unless `see` finds a name that stays."""
+        if found.st_nlink < 2:
+            return found.st_size
+        key = identity(found)
+        names = self._going.pop(key, 0) + 1
+        if names < found.st_nlink and len(self._going) < self._most:
+            self._going[key] = names
+        return found.st_size if names == 1 else 0
+
+    def see(self, found: os.stat_result) -> None:
+        """Take a name that is in the directory before anything goes; call it for each name of each such file."""
+        key = identity(found)
+        names = self._going.get(key)
+        if names is None:
+            return
+        if names:
+            self._going[key] = names - 1
+        else:
+            del self._going[key]
+            self.kept += found.st_size
+
+    def lost(self) -> list[int]:
+        """Return the identities of files that are lost although they have names elsewhere, once all names were seen."""
+        return list(self._going)
+
+
+def identity(found: os.stat_result) -> int:
+    """Return a number that tells a file from all others, whatever its names."""
+    return found.st_dev << 64 | found.st_ino
+
+
 class Stopped(Exception):  # noqa: N818 - what happened, not an error
     """The walk was given up since the run was told to stop."""
 
@@ -35,10 +87,11 @@ def count(
     stopped: Callable[[], bool] = lambda: False,
     ignored: Collection[str] = frozenset(),
     apart: str | None = None,
+    linked: Callable[[os.stat_result], None] | None = None,
 ) -> Contents:
     """Walk a directory once, past the `ignored` paths and folders with the name `apart`.
 
-    Raises Stopped soon after `stopped` returns true.
+    `linked` is called for each name of each file that has several. Raises Stopped soon after `stopped` returns true.
     """
     files = size = on_disk = 0
     seen: set[tuple[int, int]] = set()
@@ -53,6 +106,8 @@ def count(
                 continue
             size += found.st_size
             if found.st_nlink > 1:
+                if linked is not None:
+                    linked(found)
                 inode = (found.st_dev, found.st_ino)
                 if inode in seen:
                     continue

@@ -115,7 +115,7 @@ def _after(job: Job, full: Command, names: Names, brought: int) -> Iterator[Comm
     if found.limit_hits or obstacles:
         _tell(job, names, found)
         times = deletions.times_above(job.directory, obstacles)
-        _delete(job, names, found.lost)
+        _delete(job, names, found)
         yield from _replace(job, full, obstacles, names.errors)
         deletions.set_times(job.directory, times)
     job.contents, job.counted = judged.left, judged.counted
@@ -202,10 +202,10 @@ def _is_done(item: Item) -> bool:
     return item.obstacle and not item.is_folder
 
 
-def _delete(job: Job, names: Names, lost: Tree) -> None:
+def _delete(job: Job, names: Names, found: deletions.Measured) -> None:
     from runner.providers import deletion_record  # most runs delete nothing
 
-    deletion_record.begin(job, names, lost)
+    deletion_record.begin(job, names, found)
     try:
         failures = deletions.delete(job.directory, _deletions(job, names), job.stopped)
     except deletions.Interrupted as error:

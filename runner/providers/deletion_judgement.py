@@ -42,7 +42,10 @@ def judge(job: Job, names: Names, brought: int, *, trial: bool = False) -> Judge
     if names.listed is None:
         raise _refused(job, "rsync did not report how many files the upstream has")
     listed = names.listed._replace(new=names.listed.new + brought)
-    here = job.walk() if found.lost.files or found.made_way else None
+    here = None
+    if found.lost.files or found.made_way:
+        here = job.walk(found.links.see if found.links else None)
+        found = found.without_kept()
     if here is not None and trial:  # as if rsync had done its part
         here = here._replace(files=here.files + listed.new - found.made_way)
     gone = _sum(job.past.deleted, Tree(found.made_way if trial else 0, 0))

@@ -6,8 +6,9 @@ back, and takes them off. Names that are lost only leave the count too high.
 """
 
 import contextlib
+import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 from runner.api import Job, Tree
@@ -18,14 +19,14 @@ from schemas.reading import regular
 _ROOM = 1 << 20
 
 
-def begin(job: Job, names: Names, lost: Tree) -> None:
+def begin(job: Job, names: Names, found: deletions.Measured) -> None:
     """Count files before they are deleted."""
-    if lost.files <= 0:
+    if found.lost.files <= 0:
         return
     token = os.urandom(16).hex()
     with contextlib.suppress(OSError):  # without the names all count as deleted if the run dies
-        _write(_path(job), token, names)
-    count(job, lost, token)
+        _write(_path(job), token, names, found.links.lost())
+    count(job, found.lost, token)
 
 
 def count(job: Job, lost: Tree, token: str = "") -> None:
@@ -64,14 +65,20 @@ def _left(job: Job) -> Tree:
     for name in (job.mirror.name, *job.mirror.formerly):
         with contextlib.suppress(OSError, ValueError), open(_path(job, name), "rb", opener=regular) as file:
             if file.readline() == b"%b\n" % job.past.deleting.encode():
-                return deletions.remaining(
-                    job.directory, _items(file), deletions.exempt(job.mirror), job.past.success_at
-                )
+                return _remaining(job, file)
     return Tree(0, 0)
 
 
-def _items(file: BinaryIO) -> Iterator[Item]:
-    for line in file:
+def _remaining(job: Job, file: BinaryIO) -> Tree:
+    lost: set[int] = set()
+    while (line := file.readline()) and b" " not in line:
+        lost.add(int(line))
+    items = _items(itertools.chain([line], file))
+    return deletions.remaining(job.directory, items, deletions.exempt(job.mirror), lost, job.past.success_at)
+
+
+def _items(lines: Iterable[bytes]) -> Iterator[Item]:
+    for line in lines:
         if line.endswith(b"\n"):  # else a disk had no room for it
             yield read_item(line)
 
@@ -80,9 +87,11 @@ def _path(job: Job, name: str = "") -> str:
     return os.path.join(job.machine.state_dir or job.log_dir, f".deletions.{name or job.mirror.name}")
 
 
-def _write(path: str, token: str, names: Names) -> None:
+def _write(path: str, token: str, names: Names, lost: Iterable[int]) -> None:
+    """Write the token, the identities of files that are lost although they have names elsewhere, and the names."""
     aside = f"{path}.new"
     with open(regular(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.write(b"%b\n" % token.encode())
+        file.writelines(b"%d\n" % each for each in lost)
         names.copy(file, _ROOM)
     os.replace(aside, path)

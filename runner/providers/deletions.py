@@ -11,7 +11,7 @@ import stat
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from runner.api import Tree
+from runner.api import MOST_LINKED, Links, Tree, identity
 from runner.providers import rsync_words
 from runner.providers.deletion_names import Item
 from schemas.mirror_record import Mirror
@@ -162,25 +162,30 @@ class Measured(NamedTuple):
     """What there is to delete: files with their bytes, folders, and how often rsync's limit must have been hit.
 
     `obstacles` are directories where the upstream has something else, which did not make way. `made_way` are files that
-    rsync itself took away, since the upstream has directories in their place.
+    rsync itself took away, since the upstream has directories in their place. `links` are files with several names.
     """
 
     lost: Tree
     folders: int
     limit_hits: int
     obstacles: int
-    made_way: int = 0
+    made_way: int
+    links: Links
+
+    def without_kept(self) -> "Measured":
+        """The same without the bytes that names inside of the mirror keep, once `links` has seen all names."""
+        return self._replace(lost=Tree(self.lost.files, max(0, self.lost.size - self.links.kept)))
 
 
 def measure(
     root: str, items: Iterable[Item], exempt: Exempt, stopped: Callable[[], bool], success_at: float | None = None
 ) -> Measured:
-    """Look at every item without changing anything. A file with several links counts its bytes with the last one.
+    """Look at every item without changing anything. A file with several names counts its bytes once.
 
     `success_at` is when the last success ended, in seconds since the epoch: see `_is_leftover`.
     """
     files = folders = size = hits = obstacles = made_way = 0
-    links: dict[tuple[int, int], int] = {}
+    links = Links()
     with Folders(root) as opened:
         for number, item in enumerate(items):
             if number % _STOP_EVERY == 0 and stopped():
@@ -198,13 +203,18 @@ def measure(
                 if not exempt.has(item.path, folder) and not _is_leftover(opened, folder, name, status, success_at):
                     files += 1
                     size += _size(status, links)
-    return Measured(Tree(files, size), folders, hits, obstacles, made_way)
+    return Measured(Tree(files, size), folders, hits, obstacles, made_way, links)
 
 
-def remaining(root: str, items: Iterable[Item], exempt: Exempt, success_at: float | None = None) -> Tree:
-    """Return which of the files that `measure` counted are still there; none when the root cannot be read."""
+def remaining(
+    root: str, items: Iterable[Item], exempt: Exempt, lost: set[int], success_at: float | None = None
+) -> Tree:
+    """Return which of the files that `measure` counted are still there; none when the root cannot be read.
+
+    `lost` are the identities of files that count as lost although they have names elsewhere.
+    """
     files = size = 0
-    links: dict[tuple[int, int], int] = {}
+    links: dict[int, int] = {}
     with contextlib.suppress(OSError), Folders(root) as opened:
         for item in items:
             folder, _slash, name = item.path.rpartition(b"/")
@@ -215,7 +225,7 @@ def remaining(root: str, items: Iterable[Item], exempt: Exempt, success_at: floa
                 continue
             if status is not None and not stat.S_ISDIR(status.st_mode):
                 files += 1
-                size += _size(status, links)
+                size += _size_left(status, lost, links)
     return Tree(files, size)
 
 
@@ -259,16 +269,22 @@ def _is_leftover(
     return any(_status(opened, folder, each) is not None for each in (base, b"." + base))
 
 
-def _size(found: os.stat_result | None, links: dict[tuple[int, int], int]) -> int:
-    if found is None or not stat.S_ISREG(found.st_mode):
+def _size(found: os.stat_result | None, links: Links) -> int:
+    return 0 if found is None or not stat.S_ISREG(found.st_mode) else links.go(found)
+
+
+def _size_left(found: os.stat_result, lost: set[int], links: dict[int, int]) -> int:
+    """The bytes that a name counted which is still there; a file with several counted once, if at all."""
+    if not stat.S_ISREG(found.st_mode):
         return 0
-    if found.st_nlink > 1:
-        key = (found.st_dev, found.st_ino)
-        left = links.pop(key, found.st_nlink) - 1
-        if left:
-            links[key] = left
-            return 0
-    return found.st_size
+    key = identity(found)
+    if key in lost:
+        lost.remove(key)
+        return found.st_size
+    left = links.pop(key, found.st_nlink) - 1
+    if left and len(links) < MOST_LINKED:
+        links[key] = left
+    return 0 if left else found.st_size
 
 
 def delete(root: str, items: Iterable[Item], stopped: Callable[[], bool]) -> list[Failure]:

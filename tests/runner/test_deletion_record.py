@@ -270,6 +270,6 @@ def test_what_counts_for_no_limit_is_not_taken_off_either(tmp_path: Path) -> Non
     items = [Item(path, is_folder=False, nested=False, obstacle=False) for path in paths]
     mirror = Mirror("m", "w1", "rsync", "rsync://up.example.org/m/", trace="host")
 
-    assert deletions.remaining(str(tmp_path), items, deletions.exempt(mirror)) == (1, 2)
+    assert deletions.remaining(str(tmp_path), items, deletions.exempt(mirror), set()) == (1, 2)
     override = mirror._replace(rsync_override=("-a", "--delete"))
-    assert deletions.remaining(str(tmp_path), items, deletions.exempt(override)) == (2, 6)
+    assert deletions.remaining(str(tmp_path), items, deletions.exempt(override), set()) == (2, 6)

@@ -1,0 +1,133 @@
+"""Bytes of files with several names: they are lost when the last name inside of the mirror goes."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from runner import contents
+from runner.providers import deletion_guard
+from runner.providers.deletion_names import Names
+from schemas.units import format_size
+from tests.e2e.parts import RsyncDaemon
+
+from .journaled_sync import past, sync
+from .syncing import Site, grow, tree
+from .test_deletion_record import kill_after_deleting
+
+SIZE = 1000
+ACCEPT = "If that is right, run `skipjack run m --max-delete 100%`"
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    """A synced mirror of 10 files of 1,000 bytes, the first two of which have a second name each."""
+    below = tmp_path / "upstream/below"
+    grow(below, {f"files/{number}": bytes(SIZE) for number in range(10)})
+    (below / "names").mkdir()
+    for number in (0, 1):
+        os.link(below / f"files/{number}", below / f"names/{number}")
+    with RsyncDaemon(tmp_path / "daemon", {"files": tmp_path / "upstream"}) as daemon:
+        made = Site(tmp_path, daemon.url("files/below"))
+        assert sync(made).status == "success"
+        assert (made.directory / "files/0").stat().st_nlink == 2
+        yield made
+
+
+def snapshot(site: Site, tmp_path: Path) -> Path:
+    """Give each file of the mirror another name outside of it."""
+    target = tmp_path / "snapshot"
+    subprocess.run(["cp", "-al", site.directory, target], check=True)
+    return target
+
+
+def lose(site: Site, *paths: str) -> None:
+    for path in paths:
+        (site.upstream / path).unlink()
+
+
+LOSSES = [
+    (("names/0", "names/1"), 2, 0),
+    (("names/0", "files/1"), 2, 0),
+    (("files/5", "files/6"), 2, 2 * SIZE),
+    (("names/0", "files/0"), 2, SIZE),
+    (("names/0", "files/0", "files/1", "files/5"), 4, 2 * SIZE),
+    (("names/0", "files/0", "files/1", "names/1"), 4, 2 * SIZE),
+]
+"""Names that an upstream loses, how many they are, and the bytes that a mirror loses with them."""
+
+
+@pytest.mark.parametrize(("provider", "outside"), [("rsync", False), ("rsync", True), ("two-stage-rsync", True)])
+@pytest.mark.parametrize(("paths", "files", "lost"), LOSSES)
+def test_names_outside_of_a_mirror_keep_no_bytes_and_names_inside_do(
+    site: Site, tmp_path: Path, provider: str, paths: tuple[str, ...], files: int, lost: int, *, outside: bool
+) -> None:
+    before = tree(snapshot(site, tmp_path)) if outside else {}
+    lose(site, *paths)
+    if lost:
+        refused = sync(site, provider=provider, max_delete_bytes=lost - 1)
+        figures = f"{files} of 12 files ({format_size(lost)}) would be deleted"
+        assert refused.reason == f"{figures}; `max_delete_bytes` allows {format_size(lost - 1)}. {ACCEPT}"
+        assert (site.directory / paths[0]).exists()
+    assert sync(site, provider=provider, max_delete_bytes=lost).status == "success"
+    assert tree(site.directory) == tree(site.upstream)
+    if outside:
+        assert tree(tmp_path / "snapshot") == before
+
+
+def test_a_trial_tells_the_bytes_that_a_run_would_lose(site: Site, tmp_path: Path) -> None:
+    snapshot(site, tmp_path)
+    with contextlib.closing(Names(str(tmp_path))) as names:
+        lines = [f"delete_item({path}) mode=100644 flags=4" for path in ("names/0", "files/1", "names/1", "files/5")]
+        counts = "Number of files: 9 (reg: 8, dir: 1)"
+        names.output("\n".join(["delete_in_dir(.)", *lines, counts, ""]).encode())
+        names.errors.take(b"Deletions stopped due to --max-delete limit (4 skipped)\n")
+        for limit, refused in ((2 * SIZE, False), (2 * SIZE - 1, True)):
+            job = site.job(max_delete_bytes=limit)
+            job.past = past(site)
+            said = deletion_guard.forecast(job, names)
+            figures = "4 of 12 files (1.95 KiB)" if refused else "would delete 4 files (1.95 KiB) and"
+            assert figures in said
+
+
+def test_the_tree_is_walked_once_whatever_names_files_have(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot(site, tmp_path)
+    lose(site, "names/0", "files/5")
+    walks: list[str] = []
+    original = contents.count
+
+    def count(directory: str, *words: object) -> contents.Contents:
+        walks.append(directory)
+        return original(directory, *words)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("runner.api.count", count)
+    monkeypatch.setattr(contents, "count", count)
+    assert sync(site).status == "success"
+    assert walks == [str(site.directory)]
+
+
+@pytest.mark.parametrize("done", [1, 2, 3, 4])
+def test_a_killed_run_counts_only_the_bytes_that_it_deleted(site: Site, tmp_path: Path, done: int) -> None:
+    snapshot(site, tmp_path)
+    lose(site, "names/0", "files/1", "names/1", "files/5", "files/6")
+    kill_after_deleting(tmp_path, site, done)
+    left = {path.stat().st_ino for path in site.directory.rglob("*") if path.is_file()}
+    assert past(site).deleted == (done, (10 - len(left)) * SIZE)
+
+
+def test_files_beyond_the_bound_count_as_lost(tmp_path: Path) -> None:
+    grow(tmp_path, {f"in/{number}": bytes(SIZE) for number in range(3)})
+    shutil.copytree(tmp_path / "in", tmp_path / "in/again", copy_function=os.link)
+    links = contents.Links(most=2)
+    for each in ("again/0", "again/1"):
+        assert links.go(os.lstat(tmp_path / "in" / each)) == SIZE
+    for name in ("again/2", "2"):
+        assert links.go(os.lstat(tmp_path / "in" / name)) == SIZE, "each name counts"
+    assert contents.count(str(tmp_path / "in"), linked=links.see).files == 6
+    assert (links.kept, links.lost()) == (2 * SIZE, [])
