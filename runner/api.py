@@ -25,7 +25,7 @@ from runner.contents import MOST_LINKED as MOST_LINKED
 from runner.contents import PARTIAL, Stopped, count
 from runner.contents import Contents as Contents
 from runner.contents import Links as Links
-from runner.contents import identity as identity
+from runner.contents import inode_of as inode_of
 from runner.deletion_limits import EVERYTHING as EVERYTHING
 from runner.deletion_limits import Limits as Limits
 from runner.deletion_limits import Loss as Loss
@@ -135,6 +135,10 @@ def _not_recording(_what: str, _files: int, _size: int) -> None:
     """Keep no record: a trial changes nothing."""
 
 
+def _not_looking(_upstream: str, _files: int, _size: int, _on_disk: int | None) -> None:
+    """Keep no record, either."""
+
+
 def _as_it_is(command: "Command") -> "Command":
     return command
 
@@ -184,13 +188,15 @@ class Job:
 
     A provider that deletes by itself counts what it deletes before it does: `deleting` takes a token of its own choice,
     the number of files and their bytes; `deleted_less` takes the token and what of it was not deleted after all.
-    `first_look` takes the upstream, and the files and bytes that a mirror without an accepted success is compared with.
+    `first_look` takes the upstream, and the files, the bytes and those on disk, None if they are not known, that a
+    mirror without an accepted success is compared with.
 
     `past` is what earlier runs left in the directory. `from_empty` says that the operator allows this run to begin in
     an empty directory; `starts_anew` that the run does, so that nothing of the past counts any more. `had_files` says
     that there was something to lose before the first attempt; `log_lost` is why output of this attempt's commands could
     not be written to its log, empty when all was; `found` are the files and bytes in the tree after an
-    attempt, with what was accepted in the place of what is not known; `counted` says that these are the files on disk.
+    attempt, with what was accepted in the place of what is not known; `on_disk` are the bytes with each file counted
+    once, whatever names it has; `counted` says that these are the files on disk.
     `loss_refused` says that the comparison refused it. `keeps_parts_apart` is False where an upstream's folders may
     have the name of those in which rsync keeps parts of files.
     """
@@ -225,9 +231,10 @@ class Job:
         self.contents: Tree | None = None
         self.deleting: Callable[[str, int, int], None] = _not_recording
         self.deleted_less: Callable[[str, int, int], None] = _not_recording
-        self.first_look: Callable[[str, int, int], None] = _not_recording
+        self.first_look: Callable[[str, int, int, int | None], None] = _not_looking
         self.had_files = False
         self.found: tuple[int | None, int | None] = (None, None)
+        self.on_disk: int | None = None
         self.keeps_parts_apart = True
         self.counted = False
         self.loss_refused = False
@@ -272,13 +279,17 @@ class Job:
             return
         found = self.walk()
         if not found.unreadable:
-            self.compare_with(found.files, found.bytes if past.bytes is None else past.bytes)
+            size: int = found.bytes
+            on_disk: int | None = found.on_disk
+            if past.files is None and past.bytes is not None:  # of an accepted success, whose log told a size
+                size, on_disk = past.bytes, None
+            self.compare_with(found.files, size, on_disk)
 
-    def compare_with(self, files: int, size: int) -> None:
+    def compare_with(self, files: int, size: int, on_disk: int | None = None) -> None:
         """Keep what this run and the next ones are compared with until a success is accepted."""
         upstream = self.mirror.upstream
-        self.first_look(upstream, files, size)
-        self.past = self.past._replace(files=files, bytes=size, first_look=upstream, counted=False)
+        self.first_look(upstream, files, size, on_disk)
+        self.past = self.past._replace(files=files, bytes=size, on_disk=on_disk, first_look=upstream, counted=False)
 
     def refusal(self, words: Sequence[str]) -> str:
         """Why the machine's policy keeps a definition's command line from being started now; empty when it does not."""

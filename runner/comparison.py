@@ -3,6 +3,9 @@
 After an attempt that would be a success the tree is compared with that of the last accepted success, which the journal
 keeps. A loss beyond the limits of the mirror refuses the run. What failed and refused runs deleted counts as well,
 since they change nothing about what was accepted. The tree is walked once, which also gives the size on disk.
+
+A file with several names counts its bytes once. Of an accepted success whose size was a sum over names, as that of
+rsync, of a log or of an earlier release, the bytes are compared with such a sum.
 """
 
 import os
@@ -43,6 +46,7 @@ def compare(job: Job, told: int | None, stopped: Callable[[], bool]) -> Verdict:
     if job.deletions_judged and not job.limits.are_off:
         verdict = _judged_before(job, stopped)
         job.found = job.contents or _known(job, None, None)
+        job.on_disk = None if job.contents else job.past.on_disk  # rsync tells bytes by name
         return verdict
     if unreadable := _unreadable(job.directory):
         return Verdict(unreadable)
@@ -56,7 +60,8 @@ def compare(job: Job, told: int | None, stopped: Callable[[], bool]) -> Verdict:
         job.complain(f"cannot judge a loss of files: folders that cannot be read: {found.unreadable}")
         return Verdict(_judged(job, None, None, has_files=found.files > 0), found.on_disk)
     job.counted = True
-    return Verdict(_judged(job, found.files, found.bytes, has_files=found.files > 0), found.on_disk)
+    reason = _judged(job, found.files, found.bytes, found.on_disk, has_files=found.files > 0)
+    return Verdict(reason, found.on_disk)
 
 
 def _judged_before(job: Job, stopped: Callable[[], bool]) -> Verdict:
@@ -78,7 +83,8 @@ def _judged_before(job: Job, stopped: Callable[[], bool]) -> Verdict:
         job.complain(f"cannot judge a loss of files: folders that cannot be read: {found.unreadable}")
         return Verdict(_unaccepted(job, None, None), found.on_disk)
     files = found.files if listed is None else max(listed.files, found.files)
-    reason = _refusal(job, files, found.bytes) if listed is None or _loses_files(job, files) else ""
+    is_loss = listed is None or _loses_files(job, files)
+    reason = _refusal(job, files, found.bytes, found.on_disk) if is_loss else ""
     job.loss_refused = bool(reason)
     if listed is not None:
         job.contents, job.counted = _on_disk(listed, found), True
@@ -94,12 +100,13 @@ def _loses_files(job: Job, files: int) -> bool:
     return bool(_refusal(job, files, None))
 
 
-def _judged(job: Job, files: int | None, size: int | None, *, has_files: bool) -> str:
+def _judged(job: Job, files: int | None, size: int | None, on_disk: int | None = None, *, has_files: bool) -> str:
     """Return why an attempt with these figures is refused, and keep in the job what follows from them."""
-    reason = _unaccepted(job, files, size) or _refusal(job, files, size)
+    reason = _unaccepted(job, files, size) or _refusal(job, files, size, on_disk)
     job.loss_refused = bool(reason)
     known, known_size = _known(job, files, size)
     job.found = (None if files is None and has_files and known == 0 else known, known_size)
+    job.on_disk = job.past.on_disk if on_disk is None and not _accepts_any(job) else on_disk
     return reason
 
 
@@ -140,9 +147,10 @@ def described(job: Job) -> str:
     if job.limits.are_off:
         return "with nothing: any loss is accepted"
     past = job.past
+    size = past.on_disk if past.on_disk is not None and is_walked(job.mirror) else past.bytes
     figures = [
         *([f"{past.files} files"] if past.files is not None else []),
-        *([format_size(past.bytes)] if past.bytes is not None else []),
+        *([format_size(size)] if size is not None else []),
     ]
     before = "what was there before the first success" if past.first_look else "the last accepted success"
     what = f"{before} ({', '.join(figures)})" if figures else "no success, since no figures are known"
@@ -154,21 +162,22 @@ def _happens(past: Past) -> str:
     return f"are gone since {'somebody first looked' if past.first_look else 'the last accepted success'}"
 
 
-def _refusal(job: Job, files: int | None, size: int | None) -> str:
+def _refusal(job: Job, files: int | None, size: int | None, on_disk: int | None = None) -> str:
     past, limits, name = job.past, job.limits, job.mirror.name
     if limits.are_off:
         return ""
     lost = None if past.files is None or files is None else past.files - files
-    lost_bytes = 0 if past.bytes is None or size is None else max(0, past.bytes - size)
+    had, left = (past.bytes, size) if past.on_disk is None or on_disk is None else (past.on_disk, on_disk)
+    lost_bytes = 0 if had is None or left is None else max(0, had - left)
     if past.files is not None and files is not None and lost is not None:
-        loss = Loss(Tree(past.files, past.bytes or 0), Tree(lost, lost_bytes), files)
+        loss = Loss(Tree(past.files, had or 0), Tree(lost, lost_bytes), files)
         if reason := refusal(limits, loss, name, _happens(past), _NOTHING_LEFT):
             return reason
     if files == 0 and (past.files is None or past.first_look) and job.had_files:
         return with_remedy(f"{_NOTHING_LEFT}, although the directory had some", name)
     if lost is not None and 0 < lost <= limits.floor:
         return ""
-    return refusal_of_bytes(limits, past.bytes or 0, lost_bytes, name, _happens(past))
+    return refusal_of_bytes(limits, had or 0, lost_bytes, name, _happens(past))
 
 
 def _unreadable(directory: str) -> str:

@@ -50,7 +50,7 @@ class Links:
         """Take a name that goes; return the bytes that are lost with it, unless `see` finds a name that stays."""
         if found.st_nlink < 2:
             return found.st_size
-        key = identity(found)
+        key = inode_of(found)
         names = self._going.pop(key, 0) + 1
         if names < found.st_nlink and len(self._going) < self._most:
             self._going[key] = names
@@ -58,7 +58,7 @@ class Links:
 
     def see(self, found: os.stat_result) -> None:
         """Take a name that is in the directory before anything goes; call it for each name of each such file."""
-        key = identity(found)
+        key = inode_of(found)
         names = self._going.get(key)
         if names is None:
             return
@@ -73,7 +73,7 @@ class Links:
         return list(self._going)
 
 
-def identity(found: os.stat_result) -> int:
+def inode_of(found: os.stat_result) -> int:
     """Return a number that tells a file from all others, whatever its names."""
     return found.st_dev << 64 | found.st_ino
 

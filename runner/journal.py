@@ -131,7 +131,7 @@ class Journal(Sizes):
         """What earlier runs left in a mirror's directory."""
         columns = (
             "last_success_at, files_in, size, emptied, accepted_files, accepted_bytes, loss_refused,"
-            " deleted_files, deleted_bytes, deleting, first_look, counted"
+            " deleted_files, deleted_bytes, deleting, first_look, counted, accepted_on_disk"
         )
         row = self._db.execute(f"SELECT {columns} FROM mirror WHERE name = ?", (mirror,)).fetchone()  # noqa: S608 - own columns
         if row is None:
@@ -145,19 +145,20 @@ class Journal(Sizes):
         row = self._db.execute(query, (mirror, *sorted(ENDS))).fetchone()
         return row["status"] if row else ""
 
-    def first_look(self, mirror: str, upstream: str, files: int, size: int) -> None:
+    def first_look(self, mirror: str, upstream: str, files: int, size: int, on_disk: int | None = None) -> None:
         """Record what a mirror that has no accepted success is compared with, until it has one.
 
         SkipjackError when a disk has no room for it: then the run would have nothing to be compared with.
         """
         seen = {"accepted_files": files, "accepted_bytes": size, "first_look": upstream, "counted": 0}
+        seen |= {"accepted_on_disk": on_disk}
         with database.or_failed("cannot keep in the journal what a directory holds"), transaction(self._db):
             self._update("mirror", seen, "name", mirror)
 
     def start_anew(self, mirror: str) -> None:
         """Record that the operator lets a mirror begin in an empty directory, until the next success."""
         forgotten = {"files_in": "", "emptied": None, "accepted_files": None, "accepted_bytes": None, "loss_refused": 0}
-        forgotten |= {"first_look": "", "counted": 0}
+        forgotten |= {"accepted_on_disk": None, "first_look": "", "counted": 0}
         with transaction(self._db):
             self._update("mirror", forgotten | _NOTHING_DELETED, "name", mirror)
 
@@ -442,6 +443,7 @@ class Journal(Sizes):
         if left is not None and ending.status == SUCCESS:
             state |= {"files_in": left.files_in, "accepted_files": left.files, "accepted_bytes": left.bytes}
             state |= _NOTHING_DELETED | {"loss_refused": False, "first_look": "", "counted": left.counted}
+            state["accepted_on_disk"] = left.on_disk
         self._update("run", fields, "id", run)
         if ending.status == SUCCESS:
             state["last_success_at"] = now

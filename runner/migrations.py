@@ -92,5 +92,8 @@ MIGRATIONS = (
     ALTER TABLE mirror ADD COLUMN first_look TEXT NOT NULL DEFAULT '';
     ALTER TABLE mirror ADD COLUMN counted INTEGER NOT NULL DEFAULT 0;
     """,
+    """
+    ALTER TABLE mirror ADD COLUMN accepted_on_disk INTEGER;
+    """,
 )
 """Steps from each version of the tables to the next; only ever added to, and safe while older runs are at work."""

@@ -18,7 +18,8 @@ class Past(NamedTuple):
 
     `success_at` is when the last success ended, `files_in` the directory in which it left files (empty text if it
     left none), `size` the last size that was reported. `emptied` is the identity of the directory in which the last
-    run may have left nothing, though not as a success. `files` and `bytes` are those of the last accepted success.
+    run may have left nothing, though not as a success. `files` and `bytes` are those of the last accepted success, in
+    which a file with several names may count several times; `on_disk` are the bytes with each file counted once.
     `refused` says that a run since then was refused for the loss that a comparison with them showed.
     `deleted_files` and `deleted_bytes` are what Skipjack's own deletions have taken since then, counted before they
     were made. `deleting` names the last of them, which may have been cut off; it is empty when nothing was deleted.
@@ -40,6 +41,7 @@ class Past(NamedTuple):
     deleting: str = ""
     first_look: str = ""
     counted: bool = False
+    on_disk: int | None = None
 
     @property
     def had_files(self) -> bool:
@@ -66,7 +68,7 @@ class Past(NamedTuple):
 class Left(NamedTuple):
     """What a run left: see the fields of these names in `Past`.
 
-    `files`, `bytes` and `counted` are taken over after a success alone.
+    `files`, `bytes`, `on_disk` and `counted` are taken over after a success alone.
     """
 
     files_in: str = ""
@@ -75,6 +77,7 @@ class Left(NamedTuple):
     bytes: int | None = None
     refused: bool = False
     counted: bool = False
+    on_disk: int | None = None
 
 
 def left_in(
@@ -85,11 +88,13 @@ def left_in(
     *,
     refused: bool = False,
     counted: bool = False,
+    on_disk: int | None = None,
 ) -> Left:
     """Return what a run left in a directory whose identity was `begun_in` when it began."""
     if not is_missing_or_empty(directory):
-        return Left(directory, None, files, size, refused, counted)
-    return Left("", begun_in if identity_of(directory) == begun_in else None, files, size, refused, counted)
+        return Left(directory, None, files, size, refused, counted, on_disk)
+    emptied = begun_in if identity_of(directory) == begun_in else None
+    return Left("", emptied, files, size, refused, counted, on_disk)
 
 
 def identity_of(path: str) -> int | None:

@@ -105,6 +105,7 @@ def _as_text(told: str) -> str:
 
 def _attempt(job: Job, means: Means) -> Ending:
     job.explanation, job.deletions_judged, job.contents, job.found = "", False, None, (None, None)
+    job.on_disk = None
     job.counted, job.loss_refused, job.log_lost = False, False, ""
     _call(means.hooks, "pre_exec", job)
     means.on_attempt(job.attempt)

@@ -228,7 +228,8 @@ def _supervise(
     left = None
     if job.attempt:
         identity = held.directory.identity
-        left = left_in(job.directory, identity, *job.found, refused=job.loss_refused, counted=job.counted)
+        judged = {"refused": job.loss_refused, "counted": job.counted}
+        left = left_in(job.directory, identity, *job.found, **judged, on_disk=job.on_disk)
     ending = ending._replace(left=left, unreached=ending.unreached and job.mirror.retry_after_failure > 0)
     ending = ending._replace(next_run_at=_next_run_at(job.mirror, book, header, ending, now))
     book.end(number, name, ending, now)

@@ -11,7 +11,7 @@ import stat
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from runner.api import MOST_LINKED, Links, Tree, identity
+from runner.api import MOST_LINKED, Links, Tree, inode_of
 from runner.providers import rsync_words
 from runner.providers.deletion_names import Item
 from schemas.mirror_record import Mirror
@@ -277,7 +277,7 @@ def _size_left(found: os.stat_result, lost: set[int], links: dict[int, int]) -> 
     """The bytes that a name counted which is still there; a file with several counted once, if at all."""
     if not stat.S_ISREG(found.st_mode):
         return 0
-    key = identity(found)
+    key = inode_of(found)
     if key in lost:
         lost.remove(key)
         return found.st_size

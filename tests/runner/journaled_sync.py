@@ -44,6 +44,7 @@ def sync(site: Site, named: int | str | None = None, **fields: Any) -> Ending:
             *job.found,
             refused=job.loss_refused,
             counted=job.counted,
+            on_disk=job.on_disk,
         )
         book.end(number, "m", ending._replace(left=left), time.time())
         return ending

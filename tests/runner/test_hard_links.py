@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from runner import contents
+from runner.past import Past
 from runner.providers import deletion_guard
 from runner.providers.deletion_names import Names
 from schemas.units import format_size
@@ -17,6 +18,7 @@ from tests.e2e.parts import RsyncDaemon
 
 from .journaled_sync import past, sync
 from .syncing import Site, grow, tree
+from .test_comparison import compare, had, job_in
 from .test_deletion_record import kill_after_deleting
 
 SIZE = 1000
@@ -131,3 +133,74 @@ def test_files_beyond_the_bound_count_as_lost(tmp_path: Path) -> None:
         assert links.go(os.lstat(tmp_path / "in" / name)) == SIZE, "each name counts"
     assert contents.count(str(tmp_path / "in"), linked=links.see).files == 6
     assert (links.kept, links.lost()) == (2 * SIZE, [])
+
+
+def linked_tree(root: Path) -> Path:
+    """Four files of 10 bytes with two names each."""
+    for number in range(4):
+        grow(root, {f"files/{number}": bytes(10), "names/": ""})
+        os.link(root / f"files/{number}", root / f"names/{number}")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("lost", "limit", "figures"),
+    [
+        (("names/0", "names/1", "files/2", "files/3"), 0, ""),
+        (("names/0", "files/0", "names/1", "files/2"), 9, "4 of 8 files (10 B)"),
+        (("names/0", "files/0", "names/1", "files/2"), 10, ""),
+        (("names/0", "files/0", "names/1", "files/1"), 19, "4 of 8 files (20 B)"),
+    ],
+)
+def test_a_comparison_counts_the_bytes_of_a_file_once(
+    tmp_path: Path, lost: tuple[str, ...], limit: int, figures: str
+) -> None:
+    directory = linked_tree(tmp_path / "m")
+    shutil.copytree(directory, tmp_path / "snapshot", copy_function=os.link)
+    job = job_in(directory, max_delete_bytes=limit)
+    assert (job.past.files, job.past.bytes, job.past.on_disk) == (8, 80, 40)
+    job.past = job.past._replace(first_look="")
+    for path in lost:
+        (directory / path).unlink()
+    assert compare(job).reason.startswith(figures)
+    assert bool(compare(job).reason) == bool(figures)
+
+
+def test_a_sum_over_names_is_compared_with_one(tmp_path: Path) -> None:
+    """What an earlier release, rsync or a log told of a success is no loss where files have several names."""
+    job = job_in(linked_tree(tmp_path / "m"), had(8, 80), max_delete_bytes=0)
+    assert (compare(job).reason, job.on_disk) == ("", 40)
+    (tmp_path / "m/names/0").unlink()
+    assert compare(job).reason.startswith("1 of 8 files (10 B)")
+
+
+@pytest.mark.parametrize("size", [None, 100])
+def test_the_size_that_a_log_told_is_not_replaced_by_what_is_left(tmp_path: Path, size: int | None) -> None:
+    job = job_in(linked_tree(tmp_path / "m"), Past(success_at=1.0, bytes=size), max_delete_bytes=19)
+    assert (job.past.bytes, job.past.on_disk) == ((80, 40) if size is None else (100, None))
+    assert compare(job).reason.startswith("20 B of 100 B" if size else "")
+
+
+def test_the_bytes_of_a_first_look_are_those_of_the_files_that_it_counts(tmp_path: Path) -> None:
+    job = job_in(linked_tree(tmp_path / "m"), Past(files=0, bytes=0, first_look="another", on_disk=0))
+    assert (job.past.files, job.past.bytes, job.past.on_disk) == (8, 80, 40)
+
+
+def test_a_command_after_an_rsync_loses_the_bytes_of_last_names_alone(site: Site, tmp_path: Path) -> None:
+    snapshot(site, tmp_path)
+
+    def after(command: str, limit: int) -> tuple[str, str]:
+        return sync(site, provider="command", command=command, max_delete_bytes=limit)[:2]
+
+    assert (past(site).bytes, past(site).on_disk) == (12 * SIZE, None)
+    assert after("true", 0)[0] == "success"
+    assert (past(site).bytes, past(site).on_disk) == (12 * SIZE, 10 * SIZE)
+    assert after("rm names/0 names/1", 0)[0] == "success"
+    gone = "2 of 10 files (1.95 KiB) are gone since the last accepted success; `max_delete_bytes` allows 1.95 KiB"
+    for command in ("rm files/0 files/5", "true"):
+        assert after(command, 2 * SIZE - 1) == ("refused", f"{gone}. {ACCEPT}")
+        assert past(site).on_disk == 10 * SIZE
+    assert after("true", 2 * SIZE)[0] == "success"
+    assert past(site).on_disk == 8 * SIZE
+    assert sync(site).status == "success"
+    assert past(site).on_disk is None

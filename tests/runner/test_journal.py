@@ -338,14 +338,14 @@ def test_a_journal_of_an_earlier_version_is_brought_up_to_date_while_an_old_run_
 
 
 def test_only_a_success_changes_what_was_accepted(book: Journal) -> None:
-    accepted = Left("/srv/m", None, 40, 4000)
-    for status, left in (("success", accepted), ("refused", Left("", 7, 2, 20)), ("failed", None)):
+    accepted = Left("/srv/m", None, 40, 4000, on_disk=3000)
+    for status, left in (("success", accepted), ("refused", Left("", 7, 2, 20, on_disk=20)), ("failed", None)):
         run = book.begin(None, SUBJECT, 100.0)
         assert run is not None
         book.attempt(run, "debian", "syncing", 1, 101.0, identity=9)
         assert book.past("debian").emptied == 9, "a run that is killed now may leave it empty"
         book.end(run, "debian", Ending(status, left=left), 105.0)
-    assert book.past("debian") == Past(105.0, "/srv/m", None, 9, 40, 4000)
+    assert book.past("debian") == Past(105.0, "/srv/m", None, 9, 40, 4000, on_disk=3000)
     book.start_anew("debian")
     assert book.past("debian") == Past(105.0, "", None, None, None, None)
 
