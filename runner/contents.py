@@ -12,6 +12,9 @@ from typing import NamedTuple
 PARTIAL = ".~tmp~"
 """The folders in which rsync keeps parts of files, which are no files of a mirror yet."""
 
+HIGHEST = 2**62
+"""Bytes that are counted at most: files with holes may claim more together than the journal can hold."""
+
 MOST_LINKED = 500_000
 """Files that `Links` watches at most, in about 50 MB. Of more, bytes count as lost, and with each of their names."""
 
@@ -78,6 +81,20 @@ def inode_of(found: os.stat_result) -> int:
     return found.st_dev << 64 | found.st_ino
 
 
+class _Inodes:
+    """Those seen so far. A hard-linked mirror has millions, with numbers close to each other, so 64 are kept as one."""
+
+    def __init__(self) -> None:
+        self._groups: dict[int, int] = {}
+
+    def add(self, found: os.stat_result) -> bool:
+        """Keep an inode; return whether it is a new one."""
+        group, place = divmod(inode_of(found), 64)
+        seen = self._groups.get(group, 0)
+        self._groups[group] = seen | 1 << place
+        return not seen >> place & 1
+
+
 class Stopped(Exception):  # noqa: N818 - what happened, not an error
     """The walk was given up since the run was told to stop."""
 
@@ -94,7 +111,7 @@ def count(
     `linked` is called for each name of each file that has several. Raises Stopped soon after `stopped` returns true.
     """
     files = size = on_disk = 0
-    seen: set[tuple[int, int]] = set()
+    inodes = _Inodes()
     unreadable: list[str] = []
     for entries in _folders(directory, ignored, unreadable, apart):
         if stopped():
@@ -108,12 +125,10 @@ def count(
             if found.st_nlink > 1:
                 if linked is not None:
                     linked(found)
-                inode = (found.st_dev, found.st_ino)
-                if inode in seen:
+                if not inodes.add(found):
                     continue
-                seen.add(inode)
             on_disk += found.st_size
-    return Contents(files, size, on_disk, len(unreadable))
+    return Contents(files, min(size, HIGHEST), min(on_disk, HIGHEST), len(unreadable))
 
 
 def any_file(directory: str, ignored: Collection[str] = frozenset()) -> bool | None:

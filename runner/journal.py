@@ -168,11 +168,11 @@ class Journal(Sizes):
         SkipjackError when a disk has no room for it: then nothing may be deleted.
         """
         change = (
-            "UPDATE mirror SET deleted_files = deleted_files + ?, deleted_bytes = deleted_bytes + ?, deleting = ?"
-            " WHERE name = ?"
+            "UPDATE mirror SET deleted_files = deleted_files + ?1, deleted_bytes = min(deleted_bytes + ?2, ?3),"
+            " deleting = ?4 WHERE name = ?5"
         )
         with database.or_failed("cannot count deletions in the journal"), transaction(self._db):
-            self._db.execute(change, (files, size, token, mirror))
+            self._db.execute(change, (files, min(size, HIGHEST), HIGHEST, token, mirror))
 
     def deleted_less(self, mirror: str, token: str, files: int, size: int) -> None:
         """Take back, once, what of the deletions of that token was not made."""
@@ -181,7 +181,7 @@ class Journal(Sizes):
             " deleting = '' WHERE name = ? AND deleting = ?"
         )
         with database.or_failed("cannot correct the count of deletions in the journal"), transaction(self._db):
-            self._db.execute(change, (files, size, mirror, token))
+            self._db.execute(change, (files, min(size, HIGHEST), mirror, token))
 
     def state(self, mirror: str) -> State:
         """The state of one mirror that began a run."""

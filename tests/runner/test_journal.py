@@ -15,7 +15,7 @@ from runner.journal import Ending, Journal, Subject
 from runner.migrations import MIGRATIONS
 from runner.past import Left, Past
 from schemas.errors import SkipjackError
-from schemas.report import PROTOCOL
+from schemas.report import HIGHEST, PROTOCOL
 from schemas.strict import validator
 
 SUBJECT = Subject("debian", "rsync://rsync.example.org/debian/", True, "a" * 40)
@@ -348,6 +348,17 @@ def test_only_a_success_changes_what_was_accepted(book: Journal) -> None:
     assert book.past("debian") == Past(105.0, "/srv/m", None, 9, 40, 4000, on_disk=3000)
     book.start_anew("debian")
     assert book.past("debian") == Past(105.0, "", None, None, None, None)
+
+
+def test_deletions_of_more_bytes_than_a_journal_can_hold_are_counted_up_to_that(book: Journal) -> None:
+    """Files with holes may claim any size."""
+    run = book.begin(None, SUBJECT, 100.0)
+    assert run is not None
+    for token in ("a", "b", "c"):
+        book.deleting("debian", token, 1, 2**70)
+    assert book.past("debian").deleted == (3, HIGHEST)
+    book.deleted_less("debian", "c", 3, 2**70)
+    assert book.past("debian").deleted == (0, 0)
 
 
 def test_a_refusal_of_a_loss_stands_until_a_success(book: Journal) -> None:
