@@ -14,9 +14,9 @@ from typing import Any
 
 import yaml
 
+from schemas.config.validation import schema
 from schemas.names import NAME_PATTERN
 from schemas.units import DURATION_PATTERN, SIZE_PATTERN
-from schemas.validation import schema
 
 PAGES = ("configuration.md", "settings.md")
 

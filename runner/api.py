@@ -21,27 +21,27 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from runner.contents import MOST_LINKED as MOST_LINKED
-from runner.contents import PARTIAL, Stopped, count
-from runner.contents import Contents as Contents
-from runner.contents import Links as Links
-from runner.contents import inode_of as inode_of
-from runner.deletion_limits import EVERYTHING as EVERYTHING
-from runner.deletion_limits import Limits as Limits
-from runner.deletion_limits import Loss as Loss
-from runner.deletion_limits import Tree as Tree
-from runner.deletion_limits import allowed as allowed
-from runner.deletion_limits import limits_of
-from runner.deletion_limits import refusal as refusal
-from runner.past import Past as Past
-from runner.past import identity_of as identity_of
-from runner.paths import Paths
-from runner.paths import has_files as has_files  # for hooks, too
-from runner.paths import is_missing_or_empty as is_missing_or_empty
-from runner.paths import left_behind as left_behind
-from runner.paths import lies_in as lies_in
-from runner.paths import moving as moving
-from runner.programs import is_rsync
+from runner.base.contents import MOST_LINKED as MOST_LINKED
+from runner.base.contents import PARTIAL, Stopped, count
+from runner.base.contents import Contents as Contents
+from runner.base.contents import Links as Links
+from runner.base.contents import inode_of as inode_of
+from runner.base.paths import Paths
+from runner.base.paths import has_files as has_files  # for hooks, too
+from runner.base.paths import is_missing_or_empty as is_missing_or_empty
+from runner.base.paths import left_behind as left_behind
+from runner.base.paths import lies_in as lies_in
+from runner.base.paths import moving as moving
+from runner.journal.past import Past as Past
+from runner.journal.past import identity_of as identity_of
+from runner.plan.deletion_limits import EVERYTHING as EVERYTHING
+from runner.plan.deletion_limits import Limits as Limits
+from runner.plan.deletion_limits import Loss as Loss
+from runner.plan.deletion_limits import Tree as Tree
+from runner.plan.deletion_limits import allowed as allowed
+from runner.plan.deletion_limits import limits_of
+from runner.plan.deletion_limits import refusal as refusal
+from runner.subprocesses.programs import is_rsync
 from schemas.mirror_record import Mirror
 from schemas.reading import regular_itself
 from schemas.states import INTERRUPTED, REFUSED
@@ -295,7 +295,7 @@ class Job:
         """Why the machine's policy keeps a definition's command line from being started now; empty when it does not."""
         if not self.machine.judged or not is_rsync(words):
             return ""
-        from runner import rsync_lines  # few command lines are of rsync, and every run begins here
+        from runner.base import rsync_lines  # few command lines are of rsync, and every run begins here
 
         return rsync_lines.refusal(words, self.directory)
 
@@ -303,7 +303,7 @@ class Job:
         """Return the mirror's password; raises Abort when the policy does not let its upstream have it now."""
         if self.mirror.password is None:
             return None
-        from runner import passwords  # few mirrors have one, and every run begins here
+        from runner.base import passwords  # few mirrors have one, and every run begins here
         from schemas.secrets import read_mirror_secret
 
         if why := passwords.refusal(self.mirror, self.machine.passwords):

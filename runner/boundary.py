@@ -7,7 +7,7 @@ errors (2) are the argument parser's.
 import signal
 from collections.abc import Callable
 
-from runner.output import log
+from runner.base.output import log
 from schemas import ownership, standard_streams
 from schemas.errors import SkipjackError
 from schemas.failures import of_the_machine
@@ -58,8 +58,8 @@ def damage_behind(error: Exception, folder: str | None) -> SkipjackError | None:
     """
     if not folder:
         return None
-    from runner import database
-    from runner.places import Places
+    from runner.base.places import Places
+    from runner.journal import database
 
     return database.damage_behind(error, Places(folder).journal)
 

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runner.base.output import hush, log, say
 from runner.boundary import damage_behind, guarded
 from runner.install import command as install
-from runner.output import hush, log, say
 from schemas.errors import SkipjackError
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def _with_settings(
 
 def _default_settings() -> Path:
     """The settings when no file is named: a user's own ones, if there are any, else the system's."""
-    from schemas.settings import own_settings
+    from schemas.config.settings import own_settings
 
     own = own_settings(SETTINGS)
     if own is None:
@@ -158,7 +158,7 @@ def _limit(text: str) -> str:
 
 def _reason(text: str) -> str:
     """A reason in one line of printable text."""
-    from runner.orders import REASON
+    from runner.overrides.orders import REASON
     from schemas.problems import printable
 
     line = printable(" ".join(text.split()))
@@ -184,7 +184,7 @@ def _import_tunasync(arguments: argparse.Namespace) -> int:
 
 
 def _validate(arguments: argparse.Namespace) -> int:
-    from schemas import catalogue, hints, renames, sources
+    from schemas.config import catalogue, hints, renames, sources
     from schemas.problems import Refused
 
     try:
@@ -218,9 +218,9 @@ def _settings(arguments: argparse.Namespace) -> "RunnerSettings":
 
     What root leaves in the state folder would be out of that user's reach.
     """
-    from runner.privileges import become_owner
+    from runner.base.privileges import become_owner
+    from schemas.config.settings import load_runner
     from schemas.failures import LINK_TODO, dangling
-    from schemas.settings import load_runner
 
     arguments.settings = arguments.settings or _default_settings()
     settings = load_runner(arguments.settings)
@@ -246,10 +246,11 @@ def _require_writable(settings: "RunnerSettings") -> None:
 def _follow(arguments: argparse.Namespace) -> int:
     if arguments.quiet:
         hush()
-    from runner import unit_health, wishes
-    from runner.launch import want_tick
+    from runner.base import wishes
+    from runner.base.places import Places
     from runner.once import report_follow
-    from runner.places import Places
+    from runner.subprocesses import unit_health
+    from runner.subprocesses.launch import want_tick
 
     settings = _own_settings(arguments)
     if arguments.start:  # whoever asked for a follow wants it to start what is due
@@ -264,8 +265,8 @@ def _follow(arguments: argparse.Namespace) -> int:
         if arguments.start:
             unit_health.check(Places(settings.state_dir))
     if not arguments.start:
-        from runner import secret_warnings
-        from runner.upcoming import say_due
+        from runner.follow import secret_warnings
+        from runner.tick.upcoming import say_due
 
         say_due(settings)
         secret_warnings.warn(settings)
@@ -273,8 +274,9 @@ def _follow(arguments: argparse.Namespace) -> int:
 
 
 def _tick(arguments: argparse.Namespace) -> int:
-    from runner import hold, tick
-    from runner.places import Places
+    from runner.base.places import Places
+    from runner.overrides import hold
+    from runner.tick import tick
 
     places = Places(_own_settings(arguments).state_dir)
     launched = tick.tick(places)
@@ -283,12 +285,12 @@ def _tick(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from runner.programs import lean
+    from runner.subprocesses.programs import lean
 
     settings = _settings(arguments)
     if arguments.dry_run:
-        from runner.deletion_limits import as_limit
-        from runner.dry_run import dry_run
+        from runner.plan.deletion_limits import as_limit
+        from runner.run.dry_run import dry_run
 
         limit = as_limit(arguments.max_delete)
         return dry_run(settings, arguments.name, limit, from_empty=arguments.from_empty)
@@ -305,7 +307,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _courier(arguments: argparse.Namespace) -> int:
-    from runner import courier
+    from runner.courier import courier
 
     if arguments.quiet:
         hush()
@@ -330,8 +332,8 @@ def _once(arguments: argparse.Namespace) -> int:
 
 
 def _order(arguments: argparse.Namespace) -> int:
-    from runner import orders
-    from runner.places import Places
+    from runner.base.places import Places
+    from runner.overrides import orders
 
     order = orders.Order(arguments.verb, arguments.names, orders.who(), arguments.force, arguments.reason)
     orders.give(Places(_own_settings(arguments).state_dir), order)
@@ -339,8 +341,8 @@ def _order(arguments: argparse.Namespace) -> int:
 
 
 def _release(arguments: argparse.Namespace) -> int:
-    from runner.orders import who
-    from runner.release import release
+    from runner.overrides.orders import who
+    from runner.tick.release import release
 
     made_by = who()  # as long as we are that person: the settings make root the worker's user
     release(_own_settings(arguments), made_by)
@@ -348,26 +350,26 @@ def _release(arguments: argparse.Namespace) -> int:
 
 
 def _hold(arguments: argparse.Namespace) -> int:
-    from runner.release import hold_again
+    from runner.tick.release import hold_again
 
     hold_again(_own_settings(arguments))
     return 0
 
 
 def _suggest(arguments: argparse.Namespace) -> int:
-    from runner.suggestion import suggest
+    from runner.importing.suggestion import suggest
 
     return suggest(_settings(arguments))
 
 
 def _load_image(arguments: argparse.Namespace) -> int:
-    from runner.image_store import load_file
+    from runner.containers.image_store import load_file
 
     return load_file(arguments.file, lambda: _settings(arguments))
 
 
 def _next(arguments: argparse.Namespace) -> int:
-    from runner.upcoming import upcoming
+    from runner.tick.upcoming import upcoming
 
     upcoming(_settings(arguments), as_json=arguments.json)
     return 0

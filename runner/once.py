@@ -6,11 +6,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from runner import courier, hold, journal, plan, tick
-from runner.follow import follow
-from runner.output import log
-from runner.places import Places
-from runner.schedule import State
+from runner.base.output import log
+from runner.base.places import Places
+from runner.courier import courier
+from runner.follow.follow import follow
+from runner.journal import journal
+from runner.overrides import hold
+from runner.plan import plan
+from runner.plan.schedule import State
+from runner.tick import tick
 from schemas.errors import SkipjackError
 from schemas.records import RunnerSettings
 from schemas.states import ACTIVE, QUEUED, SUCCESS

@@ -126,7 +126,7 @@ def _moment(text: str) -> float:
 
 
 def _settings(options: argparse.Namespace) -> "ManagerSettings":
-    from schemas.settings import load_manager, own_settings
+    from schemas.config.settings import load_manager, own_settings
 
     if options.settings is None:
         options.settings = own_settings(DEFAULT_SETTINGS) or DEFAULT_SETTINGS

@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from schemas import catalogue, repository
+from schemas.config import catalogue
 from schemas.errors import SkipjackError
+from schemas.git import repository
 from schemas.records import Repository
 from sitegen.messages.model import Declared, Note
 from sitegen.storage.damage import Damaged

@@ -5,12 +5,15 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from runner import container_policy, env_policy, file_policy, private_paths, programs, rsync_policy
+from runner.base import file_policy, private_paths
+from runner.base.paths import Paths, lies_below, lies_in, paths_of
+from runner.containers import container_policy
 from runner.hooks.container import host_side
-from runner.paths import Paths, lies_below, lies_in, paths_of
-from runner.policy import SSH, Violation, allows_ssh, is_covered, program_lines, starts_ssh, violations
+from runner.policy import env_policy, rsync_policy
+from runner.policy.policy import SSH, Violation, allows_ssh, is_covered, program_lines, starts_ssh, violations
+from runner.subprocesses import programs
+from schemas.config.upstreams import daemon_host
 from schemas.records import DEFAULT, Bound, Mirror, Policy, RunnerSettings
-from schemas.upstreams import daemon_host
 
 _DEFAULTS = Policy()
 _WITH_DEFAULT = ("allowed_env", "allowed_container_env", "allowed_rsync_options")

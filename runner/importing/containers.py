@@ -8,8 +8,8 @@ from typing import NamedTuple
 from runner.importing.definitions import Config, Definition, Value
 from runner.importing.findings import Finding
 from runner.importing.options import memory
+from schemas.config.validation import schema
 from schemas.problems import shown
-from schemas.validation import schema
 
 _LETTERS = {
     "a": "--attach", "c": "--cpu-shares", "d": "--detach", "e": "--env", "h": "--hostname", "i": "--interactive",

@@ -13,14 +13,14 @@ from runner.importing.definitions import Config, Definition, Value
 from runner.importing.findings import Finding, LeftOut
 from runner.importing.mirror_keys import RENAMED, Converted, Keys, convert
 from runner.importing.yaml_text import block
-from runner.policy_lists import FORMER_ENV
-from schemas import build, catalogue
-from schemas.catalogue import DEFAULTS, SITE, WORKERS
+from runner.policy.policy_lists import FORMER_ENV
+from schemas.config import build, catalogue
+from schemas.config.catalogue import DEFAULTS, SITE, WORKERS
+from schemas.config.sources import SourceFile
+from schemas.config.validation import schema
 from schemas.names import is_name
 from schemas.problems import Problem, shown
 from schemas.records import Mirror, RunnerSettings
-from schemas.sources import SourceFile
-from schemas.validation import schema
 
 _RISKY_ENV = ("*PATH", "*_OPTIONS", "*_CONF", "*_RSH", "*_COMMAND", "*PRELOAD*")
 _RENAMED = {new: old for old, new in RENAMED.items()}

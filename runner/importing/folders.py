@@ -4,7 +4,7 @@ import os
 import re
 
 from runner.importing.definitions import Config
-from schemas.system_folders import is_mirror_root, is_system_folder
+from schemas.config.system_folders import is_mirror_root, is_system_folder
 
 _NAME = re.compile(r"\{\{-?\s*\.Name\s*-?\}\}")
 _OF_EACH = re.compile(r"(/[^{}]*?)/*(?:(?<=/)\{\{-?\s*\.Name\s*-?\}\}/*)?")

@@ -4,7 +4,6 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from runner.env_policy import OURS
 from runner.importing import containers, folders, rsync_words
 from runner.importing.definitions import Config, Definition, Value
 from runner.importing.findings import Finding
@@ -12,9 +11,10 @@ from runner.importing.options import IGNORED_BY_TWO_STAGE, PROVIDERS
 from runner.importing.patterns import not_python, sees_more_than_a_line
 from runner.importing.secret_text import SECRET_NAME
 from runner.importing.values import doubts, exit_codes, has_password, lies_below, runs_backwards, size, tries
-from schemas import idle_keys, rsync_rules
+from runner.policy.env_policy import OURS
+from schemas.config import idle_keys, rsync_rules
+from schemas.config.validation import schema
 from schemas.units import setting_duration
-from schemas.validation import schema
 
 Keys = dict[str, Any]
 

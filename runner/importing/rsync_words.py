@@ -2,8 +2,8 @@
 
 from runner.importing.definitions import Value
 from runner.importing.findings import Finding
-from schemas import rsync_output
 from schemas.problems import shown
+from schemas.rsync import rsync_output
 
 
 def without_output(place: Value) -> tuple[list[str], list[Finding]]:

@@ -7,7 +7,7 @@ from runner.importing import containers, folders, rsync_words
 from runner.importing.definitions import Config, Value
 from runner.importing.findings import Finding
 from runner.importing.values import doubts, exit_codes, has_password, runs_backwards, tries
-from schemas.catalogue import DEFAULTS, WORKERS
+from schemas.config.catalogue import DEFAULTS, WORKERS
 from schemas.units import setting_duration
 
 Keys = dict[str, Any]

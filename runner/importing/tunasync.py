@@ -2,10 +2,10 @@
 
 import os
 
+from runner.base.output import say
 from runner.importing.definitions import read
 from runner.importing.draft import draft
 from runner.importing.writing import Targets, write
-from runner.output import say
 from schemas.errors import SkipjackError
 
 RUNNER, POLICY = "runner.yml", "policy.yml"

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from runner.importing.definitions import Value
 from runner.importing.findings import Finding
 from runner.importing.options import memory
-from schemas import shell_doubts
 from schemas.addresses import holds_password
+from schemas.config import shell_doubts
 
 _MOST_TRIES = 99
 

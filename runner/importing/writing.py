@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from runner.importing.draft import Draft
-from schemas import catalogue
+from schemas.config import catalogue
+from schemas.config.sources import SourceFile, read_directory
 from schemas.errors import SkipjackError
 from schemas.problems import Refused
 from schemas.reading import regular
-from schemas.sources import SourceFile, read_directory
 
 _RUNNER_HEAD = """\
 # The settings of the worker's machine, for /etc/skipjack/runner.yml. Set the repository's address, and the manager's;

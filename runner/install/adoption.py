@@ -6,7 +6,7 @@ It can be given to the user of the units: nobody but root has written there, and
 import os
 from collections.abc import Iterator
 
-from runner.locks import is_held
+from runner.base.locks import is_held
 from schemas.errors import SkipjackError
 
 _LOCKS = ("serve.lock", "publish.lock")

@@ -35,9 +35,9 @@ def _command(commands: Commands, name: str, words: str) -> argparse.ArgumentPars
 
 
 def _install(arguments: argparse.Namespace) -> int:
+    from runner.base.output import say
     from runner.install import cron, install, machine, others
     from runner.install.setup import program
-    from runner.output import say
 
     setup = _setup(arguments)
     if arguments.cron:
@@ -59,7 +59,7 @@ def _warn_for_cron(setup: "Setup") -> None:
     from pathlib import Path
 
     from runner.install import secret_check
-    from schemas.settings import load_runner
+    from schemas.config.settings import load_runner
 
     secret_check.tell_of_cron(setup, load_runner(Path(setup.settings)))
 
@@ -75,8 +75,8 @@ def _setup_to_remove(arguments: argparse.Namespace) -> "Setup":
     """As installing has it; with the usual folders when there are no settings any more."""
     import os
 
+    from runner.base.output import log
     from runner.install import setup
-    from runner.output import log
     from schemas.errors import SkipjackError
     from schemas.records import ManagerSettings, Policy, Repository, RunnerSettings
 
@@ -108,7 +108,7 @@ def _setup(arguments: argparse.Namespace) -> "Setup":
     from pathlib import Path
 
     from runner.install import setup
-    from schemas.settings import load_manager, load_policy, load_runner
+    from schemas.config.settings import load_manager, load_policy, load_runner
 
     kind, own = setup.MANAGER if arguments.manager else setup.WORKER, arguments.user
     user = _user(arguments)

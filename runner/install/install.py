@@ -5,11 +5,11 @@ Running jobs are not touched: a unit that is at work keeps what it was started w
 
 import os
 
-from runner import secret_files
+from runner.base import secret_files
+from runner.base.output import finish_unread, log, say
+from runner.base.places import Places
 from runner.install import listen_check, machine, others, render, secret_check
 from runner.install.setup import MANAGER, Setup, program
-from runner.output import finish_unread, log, say
-from runner.places import Places
 
 _STARTERS, _SOCKET = (".timer", ".path", ".socket"), "skipjack-manager.socket"
 

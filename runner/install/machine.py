@@ -9,11 +9,12 @@ import sys
 from collections.abc import Iterable
 from typing import NoReturn
 
-from runner import privileges, programs
+from runner.base import privileges
+from runner.base.output import say
+from runner.base.secret_files import HOMES
 from runner.install import adoption
 from runner.install.setup import MANAGER, PACKAGES, Setup
-from runner.output import say
-from runner.secret_files import HOMES
+from runner.subprocesses import programs
 from schemas.errors import SkipjackError
 from schemas.reading import regular
 

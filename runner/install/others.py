@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from runner.install.setup import MANAGER, Setup
+from schemas.config.settings import load_manager, load_runner
 from schemas.errors import SkipjackError
 from schemas.reading import read_regular
-from schemas.settings import load_manager, load_runner
 
 CRON_FILE = "/etc/cron.d/skipjack"
 """The file for the cron lines of a worker."""

@@ -4,12 +4,14 @@ import contextlib
 import os
 from collections.abc import Iterator
 
-from runner import plan, secret_files, trial
+from runner.base import secret_files
+from runner.base.output import log, say
+from runner.base.places import Places
+from runner.base.secret_files import Reader, SecretFile
+from runner.follow import trial
 from runner.install import render
 from runner.install.setup import TOKEN, Setup
-from runner.output import log, say
-from runner.places import Places
-from runner.secret_files import Reader, SecretFile
+from runner.plan import plan
 from schemas.errors import SkipjackError
 from schemas.reading import read_regular
 from schemas.records import Mirror, RunnerSettings

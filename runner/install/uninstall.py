@@ -3,10 +3,10 @@
 import contextlib
 import os
 
+from runner.base.output import finish_unread, say
+from runner.base.places import Places
 from runner.install import install, machine, others, render
 from runner.install.setup import MANAGER, WORKER, Setup
-from runner.output import finish_unread, say
-from runner.places import Places
 from schemas.reading import regular
 
 _FAILING = {

@@ -102,7 +102,7 @@ def _pattern_files(job: Job) -> Iterator[tuple[str, str]]:
     if mirror.exclude_file is not None and not mirror.rsync_override_only:
         yield "exclude_file", mirror.exclude_file
     if words := (*mirror.rsync_override, *own(mirror)):
-        from schemas import rsync_filters, rsync_options  # most mirrors have no options of their own
+        from schemas.rsync import rsync_filters, rsync_options  # most mirrors have no options of their own
 
         for option in rsync_options.read(words).options:
             if path := rsync_filters.sent_file(option.name, option.value):

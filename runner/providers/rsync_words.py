@@ -1,7 +1,7 @@
 """Puts rsync's command lines together from options, and takes parts out of them again.
 
-What rsync prints is Skipjack's own matter (`schemas/rsync_output.py`): it reads the figures, the progress and the names
-of what would be deleted. Its own options stand behind all others, where they win.
+What rsync prints is Skipjack's own matter (`schemas/rsync/rsync_output.py`): it reads the figures, the progress and the
+names of what would be deleted. Its own options stand behind all others, where they win.
 """
 
 import contextlib
@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator, Sequence
 
 from runner.api import Command, Job
-from schemas import rsync_options, rsync_output
 from schemas.mirror_record import Mirror
+from schemas.rsync import rsync_options, rsync_output
 
 OUTPUT = ("-v", "--no-motd", "--stats", "--no-h", "--info=progress2,flist0", "--out-format=%i %n%L")
 """What every rsync prints: sizes in bytes, how far it is, and a line for each change, which never begins with a name.

@@ -5,7 +5,8 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from schemas import json_text, quick
+from schemas import json_text
+from schemas.config import quick
 from schemas.names import is_name
 from schemas.report import PROTOCOL, Envelope, decode_envelope
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from schemas.freshness import SLACK
+from schemas.clock.freshness import SLACK
 from schemas.names import is_name
 from schemas.report import MirrorStatus, Override, Run, decode_override
 from schemas.states import DISABLED, FAILED, NONE, OFF, PAUSED, PRE_SYNCING, SUCCESS, SYNCING

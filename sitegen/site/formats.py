@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from markupsafe import Markup, escape
 
 from schemas import states, units
-from schemas.freshness import lag
+from schemas.clock.freshness import lag
 from schemas.report import Probe, Progress
 
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")

@@ -7,7 +7,7 @@ manager's own clock was put back. When that really happened is not known, so the
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from schemas.freshness import SLACK
+from schemas.clock.freshness import SLACK
 from schemas.report import MirrorStatus, Probe, Run
 from sitegen.messages.model import WorkerState
 

@@ -14,9 +14,9 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from schemas.addresses import without_secrets
-from schemas.freshness import SLACK, Freshness, counting, freshness
+from schemas.clock.freshness import SLACK, Freshness, counting, freshness
+from schemas.config.renames import current_names
 from schemas.records import FreshnessFile, Mirror, Site, Worker
-from schemas.renames import current_names
 from schemas.report import MirrorStatus, Probe, Progress, Run
 from schemas.states import ACTIVE, AGE, CLOCK, FRESHNESS, LAG, NEVER, NONE, OFF, QUEUED, SWITCHED_OFF, UNKNOWN
 from sitegen.messages.model import TUNASYNC, Declared, Facts, WorkerState

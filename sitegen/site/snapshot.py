@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from schemas.freshness import is_of_another_file, lag, moved_at
+from schemas.clock.freshness import is_of_another_file, lag, moved_at
 from schemas.records import Mirror, Site, Worker
 from schemas.report import MirrorStatus, Probe, Progress
 from schemas.states import CLOCK

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
-from schemas.freshness import SLACK
+from schemas.clock.freshness import SLACK
 from schemas.report import STATUS_BOUNDS, Envelope, MirrorStatus, Override, Probe, Progress, Report, Run, bounded
 
 _RUN = ("launched_at", "started_at", "ended_at")

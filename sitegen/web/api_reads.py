@@ -8,7 +8,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from schemas.renames import current_names
+from schemas.config.renames import current_names
 from schemas.states import DISABLED, PAUSED
 from sitegen.messages.envelope import Refused
 from sitegen.messages.model import TUNASYNC, Facts

@@ -3,8 +3,8 @@
 from functools import cache
 from typing import Any
 
-from schemas import quick
-from schemas.validation import schema
+from schemas.config import quick
+from schemas.config.validation import schema
 from sitegen.messages.envelope import Refused, parse
 
 
@@ -34,7 +34,7 @@ def _quick(name: str) -> quick.Test:
 
 @cache
 def _validator(name: str) -> Any:
-    from schemas.strict import validator
+    from schemas.config.strict import validator
 
     file, _, part = name.partition("#")
     return validator(file).evolve(schema={"$ref": f"{schema(file)['$id']}#/$defs/{part}"})

@@ -9,11 +9,12 @@ import time
 from functools import partial
 from pathlib import Path
 
-from runner import journal, plan
-from runner.journal import Ending, Subject
-from runner.paths import Paths
-from runner.places import Places
-from runner.plan import Header, Planned
+from runner.base.paths import Paths
+from runner.base.places import Places
+from runner.journal import journal
+from runner.journal.journal import Ending, Subject
+from runner.plan import plan
+from runner.plan.plan import Header, Planned
 from schemas.records import Mirror
 from tests.bench.timing import cpu, lean, pairs
 

@@ -6,7 +6,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from runner import locks
+from runner.base import locks
 from tests.bench.timing import cpu, lean
 from tests.e2e.parts import ConfigRepository, Worker, wait_until
 
@@ -57,7 +57,7 @@ def _read_log(folder: Path, python: Path) -> None:
         while log.tell() < LOG_BYTES:
             log.write(block)
     code = (
-        "import sys, resource\nfrom runner import logs\nfrom runner.providers import rsync\n"
+        "import sys, resource\nfrom runner.run import logs\nfrom runner.providers import rsync\n"
         "logs.digest(sys.argv[1], rsync.reader(None), '^ERROR')\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
     )

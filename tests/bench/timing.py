@@ -29,8 +29,16 @@ def pairs(one: Callable[[], float], other: Callable[[], float], rounds: int) -> 
     return statistics.median(a for a, _ in figures), statistics.median(b for _, b in figures), ratio
 
 
+FIND = """
+try:
+    from runner.subprocesses.programs import lean
+except ImportError:  # an older commit
+    from runner.programs import lean
+print(lean("")[3])
+"""
+
+
 def lean(python: Path, *words: str) -> list[str]:
     """The command line of a lean program of the Skipjack that `python` has installed."""
-    code = "import runner.lean; print(runner.lean.__file__)"
-    found = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True, cwd="/").stdout.strip()
+    found = subprocess.run([python, "-c", FIND], capture_output=True, text=True, check=True, cwd="/").stdout.strip()
     return [str(python), "-I", "-S", found, *words]

@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 import yaml
 
-from runner.paths import paths_of
-from runner.policy import violations
-from schemas import catalogue
-from schemas.catalogue import Catalogue
+from runner.base.paths import paths_of
+from runner.policy.policy import violations
+from schemas.config import catalogue
+from schemas.config.catalogue import Catalogue
+from schemas.config.settings import load_manager, load_policy, load_runner
+from schemas.config.sources import SourceFile, read_directory
 from schemas.records import Policy, Repository, RunnerSettings
 from schemas.report import Progress
-from schemas.settings import load_manager, load_policy, load_runner
-from schemas.sources import SourceFile, read_directory
 from schemas.states import CAUSES
 
 from .pages import PAGES, ROOT, Block, blocks

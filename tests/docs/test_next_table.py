@@ -4,10 +4,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from runner import schedule
-from runner.plan import Due
-from runner.schedule import Order, Rules, State, World
-from runner.upcoming import _say_table, rows_of
+from runner.plan import schedule
+from runner.plan.plan import Due
+from runner.plan.schedule import Order, Rules, State, World
+from runner.tick.upcoming import _say_table, rows_of
 from schemas.mirror_record import SyncWindows
 from schemas.states import FAILED, NONE, SUCCESS, SYNCING
 

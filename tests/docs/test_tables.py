@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import yaml
 
-from runner.paths import paths_of
-from runner.policy import violations
-from schemas import catalogue
+from runner.base.paths import paths_of
+from runner.policy.policy import violations
+from schemas.config import catalogue
+from schemas.config.sources import SourceFile
 from schemas.records import Policy, Repository, RunnerSettings
-from schemas.sources import SourceFile
 
 from .pages import ROOT
 from .test_examples import LACKING, LOADERS

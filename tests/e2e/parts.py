@@ -16,8 +16,8 @@ from typing import IO, Any, Self, TypeVar
 
 import requests
 
-from runner import journal
-from runner.places import Places
+from runner.base.places import Places
+from runner.journal import journal
 from schemas.report import Run
 from sitegen.storage.store import Store
 from tests import prepared

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 import requests
 
-from runner import commands, journal
-from runner.client import Client
-from runner.inbox import Inbox
-from runner.places import Places
-from schemas.settings import load_runner
+from runner.base.places import Places
+from runner.courier import commands
+from runner.courier.client import Client
+from runner.courier.inbox import Inbox
+from runner.journal import journal
+from schemas.config.settings import load_runner
 from tests.e2e.desk import Desk
 from tests.e2e.gate import Gate, status, syncing
 from tests.e2e.parts import ConfigRepository, Manager, Worker, alive, wait_until
@@ -157,7 +158,7 @@ def test_a_courier_that_died_after_recording_an_order_is_made_up_for(
     here = commands.Here("w1", Places(str(subject.state)), str(subject.settings))
     desk.give("stop", "a")
     dies = Client(load_runner(subject.settings).manager or pytest.fail("no manager"))
-    monkeypatch.setattr("runner.stopping.stop", lambda *_words: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr("runner.subprocesses.stopping.stop", lambda *_words: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         commands.attend(here, dies, 0)
     dies.close()

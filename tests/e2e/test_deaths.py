@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from runner import locks
+from runner.base import locks
 from tests.e2e.parts import PATIENCE, ConfigRepository, Manager, RsyncDaemon, Worker, alive, programs, wait_until
 
 ENDLESS = "#!/bin/sh\necho $$ >> {pids}\nexec sleep 1000\n"
@@ -72,9 +72,10 @@ def test_a_run_that_dies_with_its_provider_is_settled_by_the_next_tick(
 def test_a_run_that_never_came_up_is_told_apart(
     repository: ConfigRepository, worker: Worker, upstream: RsyncDaemon
 ) -> None:
-    from runner import journal, settle
-    from runner.journal import Subject
-    from runner.places import Places
+    from runner.base.places import Places
+    from runner.journal import journal
+    from runner.journal.journal import Subject
+    from runner.tick import settle
 
     repository.commit({"m.yml": f"upstream: {upstream.url('files')}\nmeasure_size: false\n"}, "Add m")
     worker.command("once")

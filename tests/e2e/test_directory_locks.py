@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from runner import locks
+from runner.base import locks
 from tests.e2e.gate import Gate, status, syncing
 from tests.e2e.parts import REPOSITORY, ConfigRepository, Worker, alive, wait_until
 
@@ -146,7 +146,7 @@ def flock(descriptor, kind):
         raise OSError(errno.EBADF, os.strerror(errno.EBADF))
     real(descriptor, kind)
 fcntl.flock = flock
-from runner import lean
+from runner.tick import lean
 sys.exit(lean.main(["run", {state!r}, "m"]))
 """
 

@@ -16,9 +16,13 @@ from pathlib import Path
 import pytest
 import requests
 
-from runner import agenda, boundary, journal, launch, locks, settle, tick
-from runner.journal import Ending, Journal, Subject
-from runner.places import Places
+from runner import boundary
+from runner.base import locks
+from runner.base.places import Places
+from runner.journal import journal
+from runner.journal.journal import Ending, Journal, Subject
+from runner.subprocesses import launch
+from runner.tick import agenda, settle, tick
 from schemas.states import PRE_SYNCING
 from tests.e2e.parts import PATIENCE, ConfigRepository, Manager, RsyncDaemon, Worker, wait_until
 from tests.soak import truth
@@ -96,7 +100,12 @@ def script(worker: Worker, text: str) -> str:
 
 def courier(worker: Worker, *patches: str) -> subprocess.CompletedProcess[str]:
     """Deliver once, with less patience than a real courier has."""
-    lines = ("import sys", "from runner import cli, client, courier", *patches, "sys.exit(cli.main(sys.argv[1:]))")
+    lines = (
+        "import sys",
+        "from runner import cli; from runner.courier import client, courier",
+        *patches,
+        "sys.exit(cli.main(sys.argv[1:]))",
+    )
     words = [sys.executable, "-c", "\n".join(lines), *worker.words("courier")[1:]]
     return subprocess.run(words, capture_output=True, text=True, timeout=300)
 
@@ -387,7 +396,7 @@ class Clock:
 
     def __init__(self, worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
         self.places, self.now = Places(str(worker.state)), time.time()
-        monkeypatch.setattr("runner.tick.time.time", lambda: self.now)
+        monkeypatch.setattr("runner.tick.tick.time.time", lambda: self.now)
         monkeypatch.setattr(launch, "launch", self._launch)
 
     def _launch(self, _places: Places, _run_dir: str, runs: dict[str, int], _mirrors: object) -> dict[str, str]:

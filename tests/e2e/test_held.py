@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import requests
 
-from runner import programs
+from runner.subprocesses import programs
 from tests.e2e.desk import Desk
 from tests.e2e.gate import Gate, status, syncing, upcoming
 from tests.e2e.parts import ConfigRepository, Manager, Worker, wait_until

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from runner import journal
-from runner.places import Places
+from runner.base.places import Places
+from runner.journal import journal
 from tests.e2e.gate import Gate, status, syncing, upcoming
 from tests.e2e.parts import ConfigRepository, Manager, RsyncDaemon, Worker, wait_until
 

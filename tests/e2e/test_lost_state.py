@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from runner import journal, locks
-from runner.places import Places
+from runner.base import locks
+from runner.base.places import Places
+from runner.journal import journal
 from tests import prepared
 from tests.e2e.parts import PATIENCE, ConfigRepository, Manager, Worker, wait_until
 

@@ -3,7 +3,7 @@
 import time
 from typing import Any
 
-from runner import orders
+from runner.overrides import orders
 from tests.e2e.gate import Gate, status, syncing, upcoming
 from tests.e2e.parts import ConfigRepository, Manager, Worker, alive, wait_until
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from runner import plan
-from runner.machine import machine_of
-from runner.places import Places
-from runner.probe import probe
+from runner.base.places import Places
+from runner.courier.probe import probe
+from runner.plan import plan
+from runner.run.machine import machine_of
 from tests.e2e.parts import ConfigRepository, RsyncDaemon, Worker
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from runner import locks
+from runner.base import locks
 from schemas.states import ENDS
 from tests.e2e.parts import PATIENCE, REPOSITORY, ConfigRepository, Manager, Worker, wait_until
 from tests.soak import truth

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from runner import plan
-from runner.paths import paths_of
+from runner.base.paths import paths_of
+from runner.plan import plan
 from runner.providers import PROVIDERS
+from schemas.config.settings import load_runner
 from schemas.records import Mirror, Policy
-from schemas.settings import load_runner
 from tests.e2e.parts import ConfigRepository, RsyncDaemon, Worker
 
 SECRET = "the token of this worker"

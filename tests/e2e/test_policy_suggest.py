@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from runner import plan
+from runner.plan import plan
 from tests.e2e.parts import ConfigRepository, RsyncDaemon, Worker
 
 OLD = "forbidden_env: ['LD_*', 'GIT_*']\nforbidden_rsync_options: [-e, --rsh, --log-file]\nprograms: [/opt/scripts/]\n"

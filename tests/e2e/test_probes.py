@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import requests
 
-from runner import journal
-from runner.places import Places
-from runner.prober import EVERY
+from runner.base.places import Places
+from runner.courier.prober import EVERY
+from runner.journal import journal
 from tests.e2e.desk import Desk
 from tests.e2e.parts import ConfigRepository, Manager, RsyncDaemon, Worker, wait_until
 from tests.e2e.test_commands import lingering

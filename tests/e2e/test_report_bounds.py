@@ -9,18 +9,22 @@ from typing import Any
 
 import pytest
 
-from runner import delivery, journal, order_book, plan, progress, rejected
-from runner.client import Client
-from runner.journal import Ending, Journal, Subject
-from runner.places import Places
-from runner.plan import Header
-from runner.rejected import remembered
-from runner.report_forms import bounded_report
+from runner.base.places import Places
+from runner.courier import delivery
+from runner.courier.client import Client
+from runner.courier.report_forms import bounded_report
+from runner.journal import journal, rejected
+from runner.journal.journal import Ending, Journal, Subject
+from runner.journal.rejected import remembered
+from runner.overrides import order_book
+from runner.plan import plan
+from runner.plan.plan import Header
+from runner.run import progress
 from schemas import report
+from schemas.config.strict import validator
+from schemas.config.validation import schema
 from schemas.records import ManagerAddress, Repository, RunnerSettings, Secret
 from schemas.report import Probe
-from schemas.strict import validator
-from schemas.validation import schema
 from tests.e2e.parts import Worker
 from tests.sitegen.kit import Manager
 
@@ -120,7 +124,7 @@ def test_no_time_of_day_keeps_reports_away(
 ) -> None:
     with journal.opened(Places(settings.state_dir).journal) as book:
         lived(book, "debian", now, now)
-    monkeypatch.setattr("runner.delivery.time.time", lambda: now)
+    monkeypatch.setattr("runner.courier.delivery.time.time", lambda: now)
     _deliver(settings)
     assert _outbox(settings)[0] == []
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from runner import journal, plan
-from runner.places import Places
+from runner.base.places import Places
+from runner.journal import journal
+from runner.plan import plan
 from runner.providers import PROVIDERS
 from tests.e2e.parts import BIN, PATIENCE, ConfigRepository, RsyncDaemon, Worker, programs, wait_until
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from runner import journal
-from runner.places import Places
+from runner.base.places import Places
+from runner.journal import journal
 from tests.e2e.gate import Gate, status, syncing
 from tests.e2e.parts import ConfigRepository, Worker, wait_until
 from tests.e2e.test_commands import lingering

@@ -7,14 +7,14 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from runner.base.paths import paths_of
 from runner.cli import main
-from runner.paths import paths_of
-from runner.policy import violations
-from schemas import catalogue
-from schemas.catalogue import Catalogue
+from runner.policy.policy import violations
+from schemas.config import catalogue
+from schemas.config.catalogue import Catalogue
+from schemas.config.settings import load_policy, load_runner
+from schemas.config.sources import read_directory
 from schemas.records import Mirror, Policy, RunnerSettings
-from schemas.settings import load_policy, load_runner
-from schemas.sources import read_directory
 
 GLOBAL = """\
 [global]

@@ -12,10 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from runner import journal, process
-from runner.journal import Ending, Journal, Subject
-from runner.past import Past, identity_of, left_in
+from runner.journal import journal
+from runner.journal.journal import Ending, Journal, Subject
+from runner.journal.past import Past, identity_of, left_in
 from runner.providers import deletion_record
+from runner.subprocesses import process
 from tests.runner.syncing import Site
 
 SUBJECT = Subject("m", "x", True, "a" * 40)

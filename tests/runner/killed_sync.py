@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from runner import process
+from runner.subprocesses import process
 from tests.runner.syncing import Site
 
 

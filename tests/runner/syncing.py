@@ -6,12 +6,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from runner import pipeline, process
 from runner.api import Job, Machine
-from runner.deletion_limits import limits_of
-from runner.journal import Ending
-from runner.paths import Paths
+from runner.base.paths import Paths
+from runner.journal.journal import Ending
+from runner.plan.deletion_limits import limits_of
 from runner.providers import PROVIDERS
+from runner.run import pipeline
+from runner.subprocesses import process
 from schemas.records import Mirror
 
 PLAIN = [

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from runner import agenda
+from runner.tick import agenda
 
 
 @pytest.fixture

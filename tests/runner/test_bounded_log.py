@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from runner import process
-from runner.bounded_log import LEAST, BoundedLog
 from runner.hooks import log_keeper
 from runner.providers import rsync
+from runner.run.bounded_log import LEAST, BoundedLog
+from runner.subprocesses import process
 from schemas.reading import regular_itself
 from tests.e2e.parts import RsyncDaemon
 

@@ -6,10 +6,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from runner import journal
-from runner.journal import Ending, Subject
-from runner.plan import Due
-from runner.schedule import Rules, State, World, decide
+from runner.journal import journal
+from runner.journal.journal import Ending, Subject
+from runner.plan.plan import Due
+from runner.plan.schedule import Rules, State, World, decide
 from schemas.records import SyncWindows
 from schemas.states import INTERRUPTED, SUCCESS, SYNCING
 

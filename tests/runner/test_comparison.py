@@ -8,13 +8,15 @@ from types import ModuleType
 
 import pytest
 
-from runner import comparison, contents, pipeline, process
 from runner.api import Abort, Job, Machine, Past
-from runner.comparison import Verdict
-from runner.deletion_limits import Tree, limits_of
-from runner.journal import Ending
-from runner.paths import Paths
+from runner.base import contents
+from runner.base.paths import Paths
+from runner.journal.journal import Ending
+from runner.plan.deletion_limits import Tree, limits_of
 from runner.providers import PROVIDERS
+from runner.run import comparison, pipeline
+from runner.run.comparison import Verdict
+from runner.subprocesses import process
 from schemas.errors import SkipjackError
 from schemas.records import Mirror
 from tests.runner.syncing import UNSTOPPED

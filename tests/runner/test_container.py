@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from runner import containers, journal, settle
 from runner.api import Abort, Command, Job, Machine
+from runner.base.paths import Paths
+from runner.base.places import Places
+from runner.containers import containers
 from runner.hooks import container, container_end, control_group
-from runner.journal import Subject
-from runner.paths import Paths
-from runner.places import Places
+from runner.journal import journal
+from runner.journal.journal import Subject
 from runner.providers import PROVIDERS
+from runner.tick import settle
 from schemas.records import Mirror, Secret
 
 NOWHERE = "/nowhere/docker"

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from runner.paths import paths_of
-from runner.policy import violations
+from runner.base.paths import paths_of
+from runner.policy.policy import violations
 from schemas.records import Mirror, Policy, Repository, RunnerSettings
 
 SETTINGS = RunnerSettings("w1", Repository("u"), mirror_root="/srv/mirror", log_dir="/var/log/skipjack")

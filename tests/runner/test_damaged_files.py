@@ -13,14 +13,20 @@ from pathlib import Path
 
 import pytest
 
-from runner import boundary, cli, delivery, journal, launch, order_book, orders, plan, release, upcoming, work
-from runner.client import Answer
-from runner.damage import examine
-from runner.inbox import Inbox
-from runner.journal import Ending, Subject
-from runner.paths import Paths
-from runner.places import Places
-from runner.plan import Header, Planned
+from runner import boundary, cli
+from runner.base.paths import Paths
+from runner.base.places import Places
+from runner.courier import delivery
+from runner.courier.client import Answer
+from runner.courier.inbox import Inbox
+from runner.journal import journal
+from runner.journal.damage import examine
+from runner.journal.journal import Ending, Subject
+from runner.overrides import order_book, orders
+from runner.plan import plan
+from runner.plan.plan import Header, Planned
+from runner.subprocesses import launch
+from runner.tick import release, upcoming, work
 from schemas.errors import SkipjackError
 from schemas.records import Mirror, Repository, RunnerSettings
 from schemas.report import Probe

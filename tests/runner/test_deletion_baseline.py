@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
-from runner import api, contents, journal
-from runner.past import Past
+from runner import api
+from runner.base import contents
+from runner.journal import journal
+from runner.journal.past import Past
 from runner.providers import deletion_names
 from tests.e2e.parts import RsyncDaemon
 

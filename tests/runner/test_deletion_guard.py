@@ -15,13 +15,13 @@ from typing import Any
 
 import pytest
 
-from runner import process
 from runner.api import Job
-from runner.deletion_limits import Tree
 from runner.hooks import trace
-from runner.past import Past
+from runner.journal.past import Past
+from runner.plan.deletion_limits import Tree
 from runner.providers import deletion_guard, deletion_judgement, deletion_names, deletions
 from runner.providers.deletion_names import Item, Names, decoded, shown
+from runner.subprocesses import process
 from tests import prepared
 from tests.e2e.parts import RsyncDaemon, wait_until
 

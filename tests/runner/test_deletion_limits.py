@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from runner.deletion_limits import Limits, Loss, Tree, allowed, limits_of, refusal
+from runner.plan.deletion_limits import Limits, Loss, Tree, allowed, limits_of, refusal
 from schemas.records import Mirror
 
 MIRROR = Mirror("debian", "w1", "rsync", "rsync://rsync.example.org/debian/")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from runner import journal
-from runner.past import Past
+from runner.journal import journal
+from runner.journal.past import Past
 from runner.providers import deletion_record, deletions
 from runner.providers.deletion_names import Item
 from schemas.errors import SkipjackError

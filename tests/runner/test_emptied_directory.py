@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import pytest
 
 from runner.api import Abort, Job, Past
+from runner.base.paths import Paths
 from runner.hooks import missing_files
-from runner.past import identity_of
-from runner.paths import Paths
+from runner.journal.past import identity_of
 from schemas.records import Mirror
 
 

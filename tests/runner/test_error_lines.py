@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.log_errors import error_line
+from runner.run.log_errors import error_line
 
 LOGS = {
     "requests": """

@@ -11,11 +11,16 @@ from typing import Any
 
 import pytest
 
-from runner import cli, follow, journal, locks, plan, programs
-from runner.paths import paths_of
-from runner.places import Places
-from runner.plan import Planned
-from runner.schedule import rules_of
+from runner import cli
+from runner.base import locks
+from runner.base.paths import paths_of
+from runner.base.places import Places
+from runner.follow import follow
+from runner.journal import journal
+from runner.plan import plan
+from runner.plan.plan import Planned
+from runner.plan.schedule import rules_of
+from runner.subprocesses import programs
 from schemas.records import Mirror, Policy, Repository, RunnerSettings, SyncWindows
 from tests.e2e.parts import ConfigRepository, Worker
 from tests.schemas.damage import DAMAGE

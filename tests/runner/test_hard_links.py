@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from runner import contents
-from runner.past import Past
+from runner.base import contents
+from runner.journal.past import Past
 from runner.providers import deletion_guard
 from runner.providers.deletion_names import Names
 from schemas.units import format_size

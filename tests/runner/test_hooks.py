@@ -14,12 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from runner import hooks, pipeline, process
+from runner import hooks
 from runner.api import Abort, Job, Outcome
+from runner.base.paths import Paths
 from runner.hooks import free_space, log_keeper, trace
-from runner.journal import Ending
-from runner.paths import Paths
+from runner.journal.journal import Ending
 from runner.providers import PROVIDERS
+from runner.run import pipeline
+from runner.subprocesses import process
 from schemas import VERSION
 from schemas.records import Mirror, Secret
 from tests.runner.syncing import UNSTOPPED

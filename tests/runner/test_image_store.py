@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from runner import image_store
+from runner.containers import image_store
 from schemas.errors import SkipjackError
 from schemas.records import Policy, Repository, RunnerSettings
 

@@ -9,7 +9,7 @@ import pytest
 from runner.importing import toml_source
 from runner.importing.patterns import not_python, sees_more_than_a_line
 from runner.importing.yaml_text import block
-from schemas.yaml_file import parse
+from schemas.config.yaml_file import parse
 
 PLACES = r"""
 a = "L1" # [[mirrors]]

@@ -10,9 +10,9 @@ from pathlib import Path
 import filelock
 import pytest
 
-from runner import unit_health
 from runner.install import adoption, cron, machine, render, secret_check, setup
 from runner.install.setup import Setup
+from runner.subprocesses import unit_health
 from schemas.errors import SkipjackError
 from schemas.records import (
     DatabaseAddress,

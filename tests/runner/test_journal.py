@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from runner import journal, outbox
-from runner.journal import Ending, Journal, Subject
-from runner.migrations import MIGRATIONS
-from runner.past import Left, Past
+from runner.journal import journal, outbox
+from runner.journal.journal import Ending, Journal, Subject
+from runner.journal.migrations import MIGRATIONS
+from runner.journal.past import Left, Past
+from schemas.config.strict import validator
 from schemas.errors import SkipjackError
 from schemas.report import HIGHEST, PROTOCOL
-from schemas.strict import validator
 
 SUBJECT = Subject("debian", "rsync://rsync.example.org/debian/", True, "a" * 40)
 MANY = 10_000_000
@@ -245,8 +245,8 @@ def test_a_damaged_and_a_newer_journal_are_named(path: str) -> None:
 
 WRITER = """
 import sys, time
-from runner import journal, outbox
-from runner.journal import Ending, Subject
+from runner.journal import journal, outbox
+from runner.journal.journal import Ending, Subject
 with journal.opened(sys.argv[1]) as book:
     subject = Subject(sys.argv[2], "x", True, "a" * 40)
     for _ in range(20):

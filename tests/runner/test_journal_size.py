@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from runner import database, journal
-from runner.journal import Ending, Journal, Subject
+from runner.journal import database, journal
+from runner.journal.journal import Ending, Journal, Subject
 
 MIB = 1024**2
 
@@ -118,8 +118,8 @@ def test_without_room_on_the_disk_nothing_is_given_back_and_nothing_harmed(
 
 WRITER = """
 import sys, time
-from runner import journal
-from runner.journal import Ending, Subject
+from runner.journal import journal
+from runner.journal.journal import Ending, Subject
 with journal.opened(sys.argv[1]) as book:
     subject = Subject("w" + sys.argv[2], "x", True, "a" * 40)
     for number in range(30):

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from runner import locks, process, programs
-from runner.directory_lock import DirectoryLock, InUse
-from runner.past import identity_of
+from runner.base import locks
+from runner.journal.past import identity_of
+from runner.run.directory_lock import DirectoryLock, InUse
+from runner.subprocesses import process, programs
 from tests.runner.syncing import UNSTOPPED
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -32,7 +33,7 @@ def test_a_lock_is_held_once_and_free_again_when_its_holder_is_gone(tmp_path: Pa
 def test_a_killed_holder_leaves_no_lock_but_its_child_that_inherited_it_does(tmp_path: Path) -> None:
     path = str(tmp_path / "one")
     code = (
-        "import os, subprocess, sys, time\nfrom runner import locks\n"
+        "import os, subprocess, sys, time\nfrom runner.base import locks\n"
         f"fd = locks.try_lock({path!r})\nos.set_inheritable(fd, True)\n"
         "child = subprocess.Popen(['sleep', '100'], pass_fds=[fd])\nprint(child.pid, flush=True)\ntime.sleep(100)\n"
     )
@@ -75,7 +76,7 @@ def test_a_lock_file_that_is_replaced_while_it_is_opened_is_locked_again(
 @pytest.mark.parametrize("replaced", [True, False])
 def test_the_holder_of_a_deleted_or_replaced_lock_file_is_found(tmp_path: Path, replaced: bool) -> None:
     path = tmp_path / "one"
-    lines = ["import time", "from runner import locks", f"fd = locks.try_lock({str(path)!r})", "print(flush=True)"]
+    lines = ["import time", "from runner.base import locks", f"fd = locks.try_lock({str(path)!r})", "print(flush=True)"]
     code = "\n".join([*lines, "time.sleep(100)"])
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as holder:
         try:
@@ -287,7 +288,7 @@ def test_a_time_out_may_be_longer_than_the_system_waits_at_once(tmp_path: Path) 
 
 _WITHOUT_POWER = """
 import os
-from runner import process
+from runner.subprocesses import process
 process.adopt_orphans()
 log = os.open(os.devnull, os.O_WRONLY)
 lone = "exec 9>pid; setpriv --reuid=65534 --clear-groups setsid sh -c 'echo $$ >&9; exec sleep 1000' &"

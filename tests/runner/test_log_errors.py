@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.log_errors import LONGEST, error_line, is_unreached, whole_error_line
+from runner.run.log_errors import LONGEST, error_line, is_unreached, whole_error_line
 from tests.e2e.parts import RsyncDaemon, free_port
 
 from .syncing import Site

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from runner import boundary, client, courier, journal
-from runner.client import Client, Result
-from runner.journal import Ending, Subject
-from runner.places import Places
-from runner.transport import Patience
+from runner import boundary
+from runner.base.places import Places
+from runner.courier import client, courier
+from runner.courier.client import Client, Result
+from runner.courier.transport import Patience
+from runner.journal import journal
+from runner.journal.journal import Ending, Subject
 from schemas.errors import SkipjackError
 from schemas.records import ManagerAddress, Repository, RunnerSettings, Secret
 

@@ -8,14 +8,15 @@ from typing import Any
 
 import pytest
 
-from runner import commands, courier, delivery, journal
-from runner.client import Client
-from runner.commands import Here
-from runner.inbox import Inbox
-from runner.journal import Ending, Journal, Subject
-from runner.places import Places
-from runner.poller import Poller
-from runner.tunasync_manager import TunasyncManager
+from runner.base.places import Places
+from runner.courier import commands, courier, delivery
+from runner.courier.client import Client
+from runner.courier.commands import Here
+from runner.courier.inbox import Inbox
+from runner.courier.poller import Poller
+from runner.courier.tunasync_manager import TunasyncManager
+from runner.journal import journal
+from runner.journal.journal import Ending, Journal, Subject
 from schemas.errors import SkipjackError
 from schemas.records import ManagerAddress, Repository, RunnerSettings, Secret
 
@@ -169,7 +170,7 @@ def test_the_identity_is_renewed_once_an_hour_at_most(
     settings: RunnerSettings, lie: Lie, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 1_800_000_000.0
-    monkeypatch.setattr("runner.delivery.time.time", lambda: now)
+    monkeypatch.setattr("runner.courier.delivery.time.time", lambda: now)
     there = named(settings, lie(LIES["too high"]))
     assert there.manager is not None
     identities = []

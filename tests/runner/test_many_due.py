@@ -6,11 +6,15 @@ from typing import Any
 
 import pytest
 
-from runner import journal, launch, locks, plan, programs, tick, upcoming, work
-from runner.journal import Subject
-from runner.paths import Paths
-from runner.places import Places
-from runner.plan import Header, Plan, Planned
+from runner.base import locks
+from runner.base.paths import Paths
+from runner.base.places import Places
+from runner.journal import journal
+from runner.journal.journal import Subject
+from runner.plan import plan
+from runner.plan.plan import Header, Plan, Planned
+from runner.subprocesses import launch, programs
+from runner.tick import tick, upcoming, work
 from schemas import stored
 from schemas.records import Mirror, Repository, RunnerSettings
 
@@ -105,7 +109,7 @@ def test_next_decodes_no_definition_but_those_with_a_limit_of_memory(
         decoded.append(found.name)
         return found
 
-    monkeypatch.setattr("runner.plan.decode_mirror", counted)
+    monkeypatch.setattr("runner.plan.plan.decode_mirror", counted)
     url = Repository("file:///nowhere")
     settings = RunnerSettings("w1", url, "/srv", state_dir=str(tmp_path), run_dir=str(tmp_path / "run"))
     upcoming.upcoming(settings, as_json=False)

@@ -8,12 +8,16 @@ from typing import Any
 
 import pytest
 
-from runner import client, logs, order_book, orders, output, upcoming
 from runner.api import Findings
-from runner.inbox import Inbox
-from runner.journal import Ending, Subject
-from runner.order_book import OrderBook
-from runner.schedule import Rules
+from runner.base import output
+from runner.courier import client
+from runner.courier.inbox import Inbox
+from runner.journal.journal import Ending, Subject
+from runner.overrides import order_book, orders
+from runner.overrides.order_book import OrderBook
+from runner.plan.schedule import Rules
+from runner.run import logs
+from runner.tick import upcoming
 from schemas.records import Repository, RunnerSettings
 from schemas.report import Probe
 

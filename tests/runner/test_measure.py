@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from runner import contents
-from runner.contents import count
+from runner.base import contents
+from runner.base.contents import count
 from schemas.report import HIGHEST
 
 

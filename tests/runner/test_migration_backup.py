@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from runner import database, journal
-from runner.journal import Subject
-from runner.migrations import MIGRATIONS
+from runner.journal import database, journal
+from runner.journal.journal import Subject
+from runner.journal.migrations import MIGRATIONS
 from schemas.errors import SkipjackError
 
 SUBJECT = Subject("debian", "rsync://rsync.example.org/debian/", True, "a" * 40)

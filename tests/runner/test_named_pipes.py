@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from runner import agenda, logs, programs, progress, unit_health, units, wishes
 from runner.api import Findings
+from runner.base import wishes
+from runner.base.places import Places
 from runner.hooks import container_end
 from runner.importing import toml_source, writing
-from runner.places import Places
-from schemas.checkout import is_shallow
+from runner.run import logs, progress
+from runner.subprocesses import programs, unit_health, units
+from runner.tick import agenda
+from schemas.git.checkout import is_shallow
 from schemas.reading import regular
 from sitegen.storage.lost import _SERVER_MARK, ServerMark
 

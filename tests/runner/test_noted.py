@@ -6,14 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from runner import delivery, follow, journal, noted, upcoming
+from runner.base.places import Places
+from runner.courier import delivery
+from runner.follow import follow, noted
 from runner.hooks import control_group
-from runner.places import Places
-from runner.plan import Header
+from runner.journal import journal
+from runner.plan.plan import Header
+from runner.tick import upcoming
+from schemas.config.settings import load_runner
 from schemas.errors import SkipjackError
 from schemas.records import RunnerSettings
 from schemas.report import Problem
-from schemas.settings import load_runner
 from tests.e2e.parts import ConfigRepository, Worker
 
 HEADER = Header("w1", 4, "a" * 40, "a" * 40, "x", "/run/skipjack")
@@ -68,7 +71,7 @@ def test_a_repository_out_of_reach_is_told_since_when_with_the_revision_that_sta
     used = revision(settings)
     away = repository.remote.rename(repository.remote.with_suffix(".away"))
     for now in (1_800_000_000.0, 1_800_009_000.0):
-        monkeypatch.setattr("runner.follow.time.time", lambda now=now: now)
+        monkeypatch.setattr("runner.follow.follow.time.time", lambda now=now: now)
         with pytest.raises(SkipjackError, match="cannot be fetched"):
             follow.follow(settings)
     monkeypatch.undo()
@@ -137,7 +140,7 @@ def test_a_limit_that_nothing_enforces_is_in_every_report(
     assert shown() == ([told], [told])
     (Path(settings.state_dir) / "launcher").write_text("systemd --user")
     monkeypatch.setattr(control_group, "is_unified", lambda: False)
-    monkeypatch.setattr("runner.unit_health.look", lambda _places: [])
+    monkeypatch.setattr("runner.subprocesses.unit_health.look", lambda _places: [])
     follow.follow(settings)
     warnings, reported = shown()
     assert warnings == reported

@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from runner import order_book
-from runner.client import Command
-from runner.inbox import Inbox
-from runner.journal import Ending, Released, Subject
-from runner.migrations import MIGRATIONS
-from runner.order_book import OrderBook
-from runner.orders import who
-from runner.plan import Due
-from runner.schedule import Decision, Order, Rules, State, World, decide
-from runner.upcoming import rows_of
+from runner.courier.client import Command
+from runner.courier.inbox import Inbox
+from runner.journal.journal import Ending, Released, Subject
+from runner.journal.migrations import MIGRATIONS
+from runner.overrides import order_book
+from runner.overrides.order_book import OrderBook
+from runner.overrides.orders import who
+from runner.plan.plan import Due
+from runner.plan.schedule import Decision, Order, Rules, State, World, decide
+from runner.tick.upcoming import rows_of
 from schemas.records import SyncWindows
 from schemas.report import Override
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from runner.paths import Paths, paths_of
-from runner.policy import violations
-from schemas import catalogue
+from runner.base.paths import Paths, paths_of
+from runner.policy.policy import violations
+from schemas.config import catalogue
+from schemas.config.settings import load_policy
+from schemas.config.sources import read_directory
 from schemas.errors import SkipjackError
 from schemas.records import ManagerAddress, Mirror, Policy, Repository, RunnerSettings, Secret
-from schemas.settings import load_policy
-from schemas.sources import read_directory
 
 ROOT = "/srv/mirror"
 DEFAULT = Policy()

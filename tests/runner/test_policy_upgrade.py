@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from runner.env_policy import is_plain
+from runner.base.paths import paths_of
+from runner.base.surroundings import SEARCH, environment, safe_home, search_path
 from runner.importing.allowance import decide
 from runner.importing.yaml_text import block
-from runner.paths import paths_of
-from runner.policy import violations
-from runner.policy_lists import rsync_options, warnings
-from runner.surroundings import SEARCH, environment, safe_home, search_path
+from runner.policy.env_policy import is_plain
+from runner.policy.policy import violations
+from runner.policy.policy_lists import rsync_options, warnings
+from schemas.config.settings import load_policy
 from schemas.errors import SkipjackError
 from schemas.records import Bound, FreshnessFile, ManagerAddress, Mirror, Policy, Repository, RunnerSettings, Secret
-from schemas.settings import load_policy
 
 
 def told(policy: Policy, settings: RunnerSettings | None = None, **fields: Any) -> str:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from runner import cli, courier, once
+from runner import cli, once
+from runner.courier import courier
 from schemas.records import ManagerAddress, Repository, RunnerSettings
 
 _PRINT = """
@@ -25,7 +26,7 @@ sys.exit({guard}(command))
 _BOUNDARIES = pytest.mark.parametrize(
     ("output", "say", "boundary", "guard"),
     [
-        ("runner.output", "say", "runner.boundary", "guarded"),
+        ("runner.base.output", "say", "runner.boundary", "guarded"),
         ("sitegen.output", "result", "sitegen.boundary", "run"),
     ],
 )
@@ -138,7 +139,7 @@ _CHANGE = """
 import os, sys
 from pathlib import Path
 from runner.boundary import guarded
-from runner.output import finish_unread, say
+from runner.base.output import finish_unread, say
 def change():
     finish_unread()
     first = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner import order_book
 from runner.api import Machine
-from runner.journal import Ending, Subject
-from runner.order_book import OrderBook
-from runner.paths import Paths
-from runner.plan import Planned
-from runner.probe import NEWEST_LASTS, NotRead, _own, continued, is_probed, probe
-from schemas.freshness import PROBE_LASTS, freshness
+from runner.base.paths import Paths
+from runner.courier.probe import NEWEST_LASTS, NotRead, _own, continued, is_probed, probe
+from runner.journal.journal import Ending, Subject
+from runner.overrides import order_book
+from runner.overrides.order_book import OrderBook
+from runner.plan.plan import Planned
+from schemas.clock.freshness import PROBE_LASTS, freshness
 from schemas.records import FreshnessFile, Mirror, Secret
 from schemas.report import Probe
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from runner import delivery, logs, progress
-from runner.progress import Place, Progress, Watcher
+from runner.courier import delivery
+from runner.run import logs, progress
+from runner.run.progress import Place, Progress, Watcher
 from schemas import report
 
 OUTPUT = (

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from runner import logs
 from runner.api import Abort, Findings, Job, Machine
-from runner.deletion_limits import limits_of
-from runner.paths import Paths
+from runner.base.paths import Paths
+from runner.plan.deletion_limits import limits_of
 from runner.providers import command, rsync, rsync_words, two_stage_rsync
+from runner.run import logs
 from schemas.records import Mirror, Secret
 
 BUILT_IN = [

@@ -9,16 +9,17 @@ from typing import Any
 
 import pytest
 
-from runner import batches, commands, delivery, journal
-from runner.client import Client, Rejected
-from runner.commands import Here
-from runner.delivery import Delivered
-from runner.inbox import Inbox
-from runner.journal import Ending, Journal, Subject
-from runner.places import Places
-from runner.rejected import SHOWN_FOR, remembered
-from runner.report_forms import LEFT_OUT
-from runner.tunasync_manager import TunasyncManager
+from runner.base.places import Places
+from runner.courier import batches, commands, delivery
+from runner.courier.client import Client, Rejected
+from runner.courier.commands import Here
+from runner.courier.delivery import Delivered
+from runner.courier.inbox import Inbox
+from runner.courier.report_forms import LEFT_OUT
+from runner.courier.tunasync_manager import TunasyncManager
+from runner.journal import journal
+from runner.journal.journal import Ending, Journal, Subject
+from runner.journal.rejected import SHOWN_FOR, remembered
 from schemas.errors import SkipjackError
 from schemas.records import ManagerAddress, Repository, RunnerSettings, Secret
 
@@ -134,7 +135,7 @@ def test_a_report_whose_words_are_rejected_arrives_without_them_and_all_others_a
 def test_a_report_that_is_rejected_in_each_form_is_given_up_loudly_and_the_rest_arrives(
     settings: RunnerSettings, lie: Lie, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runner.batches.time.time", lambda: AT)
+    monkeypatch.setattr("runner.courier.batches.time.time", lambda: AT)
     with_runs(settings, 30)
     manager = Strict(rejecting_run(12))
 

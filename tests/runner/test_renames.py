@@ -6,15 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from runner import order_book, plan, renames
 from runner.api import Abort, Job
+from runner.base.paths import Paths
 from runner.hooks import former_name
-from runner.journal import Ending, Subject
-from runner.order_book import OrderBook
-from runner.past import Left, Past
-from runner.paths import Paths
-from runner.plan import Header, Planned
-from runner.schedule import Order
+from runner.journal import renames
+from runner.journal.journal import Ending, Subject
+from runner.journal.past import Left, Past
+from runner.overrides import order_book
+from runner.overrides.order_book import OrderBook
+from runner.plan import plan
+from runner.plan.plan import Header, Planned
+from runner.plan.schedule import Order
 from schemas.records import Mirror
 
 OLD = Subject("old", "rsync://up.example.org/old/", True, "a" * 40)

@@ -6,12 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from runner import journal
-from runner.journal import Ending, Journal, Subject
-from runner.log_errors import is_unreached
-from runner.migrations import MIGRATIONS
-from runner.plan import Due
-from runner.schedule import (
+from runner.journal import journal
+from runner.journal.journal import Ending, Journal, Subject
+from runner.journal.migrations import MIGRATIONS
+from runner.plan.plan import Due
+from runner.plan.schedule import (
     CLOSED,
     DUE,
     HELD,
@@ -29,7 +28,8 @@ from runner.schedule import (
     outlook,
     retry_at,
 )
-from runner.upcoming import rows_of
+from runner.run.log_errors import is_unreached
+from runner.tick.upcoming import rows_of
 from schemas.records import SyncWindows
 from schemas.states import FAILED, INTERRUPTED, LAUNCH_FAILED, PRE_SYNCING, QUEUED, REFUSED, SUCCESS, SYNCING, TIMED_OUT
 

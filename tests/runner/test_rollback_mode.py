@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from runner import database, journal, reading
-from runner.damage import examine
+from runner.journal import database, journal, reading
+from runner.journal.damage import examine
 from schemas import presence
 from schemas.errors import SkipjackError
 

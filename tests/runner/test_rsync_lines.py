@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from runner.api import Abort, CannotRun, Command, Job, Machine
+from runner.base.output import log
+from runner.base.paths import Paths
+from runner.base.rsync_lines import is_own
 from runner.hooks import exec_commands
-from runner.output import log
-from runner.paths import Paths
 from runner.providers import command
-from runner.rsync_lines import is_own
 from schemas.records import Mirror
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runner import run_folder
+from runner.base import run_folder
 
 
 def test_a_folder_of_another_user_is_given_over_and_not_made_at_boot(

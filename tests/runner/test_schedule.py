@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from runner.plan import Due
-from runner.schedule import (
+from runner.plan.plan import Due
+from runner.plan.schedule import (
     AFTER,
     CLOSED,
     DUE,
@@ -23,7 +23,7 @@ from runner.schedule import (
     next_run_at,
     outlook,
 )
-from runner.schedule import decide as decide_in
+from runner.plan.schedule import decide as decide_in
 from schemas.records import SyncWindows
 from schemas.states import (
     FAILED,

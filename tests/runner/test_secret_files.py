@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.secret_files import Reader, SecretFile, named, warnings
+from runner.base.secret_files import Reader, SecretFile, named, warnings
 from schemas.records import Mirror, Secret
 
 ME = pwd.getpwuid(os.geteuid()).pw_name

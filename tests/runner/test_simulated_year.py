@@ -14,12 +14,12 @@ from typing import NamedTuple
 
 import pytest
 
-from runner.plan import Due
-from runner.schedule import Rules, State, World, count_failures, decide, due_at
-from schemas.cron import next_time
+from runner.plan.plan import Due
+from runner.plan.schedule import Rules, State, World, count_failures, decide, due_at
+from schemas.clock.cron import next_time
+from schemas.clock.windows import is_open
 from schemas.records import SyncWindows
 from schemas.states import FAILED, INTERRUPTED, SUCCESS, SYNCING
-from schemas.windows import is_open
 
 HOUR = 3600
 DAY = 24 * HOUR

@@ -8,13 +8,16 @@ from types import SimpleNamespace
 
 import pytest
 
-from runner import journal, launch, plan, process, run, run_locks
-from runner.between_attempts import Rest
-from runner.journal import Ending, Journal, Subject
-from runner.paths import Paths
-from runner.places import Places
-from runner.plan import Header, Planned
-from runner.run_locks import Slot
+from runner.base.paths import Paths
+from runner.base.places import Places
+from runner.journal import journal
+from runner.journal.journal import Ending, Journal, Subject
+from runner.plan import plan
+from runner.plan.plan import Header, Planned
+from runner.run import run, run_locks
+from runner.run.between_attempts import Rest
+from runner.run.run_locks import Slot
+from runner.subprocesses import launch, process
 from schemas.errors import SkipjackError
 from schemas.mirror_record import Mirror
 from schemas.states import FAILED, REFUSED, SUCCESS, SYNCING

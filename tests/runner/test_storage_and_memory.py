@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
-from runner import hooks, pipeline, unenforced
+from runner import hooks
 from runner.api import Abort, Job, Machine
+from runner.base.paths import Paths
+from runner.follow import unenforced
 from runner.hooks import btrfs_snapshot, control_group, memory, zfs
-from runner.journal import Ending
-from runner.paths import Paths
+from runner.journal.journal import Ending
 from runner.providers import PROVIDERS
+from runner.run import pipeline
 from schemas.records import Mirror, Repository, RunnerSettings
 from tests.runner.syncing import UNSTOPPED
 

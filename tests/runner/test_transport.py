@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from runner import courier
-from runner.client import after
-from runner.transport import Line, Patience, Reply, Unreachable, Untrusted
+from runner.courier import courier
+from runner.courier.client import after
+from runner.courier.transport import Line, Patience, Reply, Unreachable, Untrusted
 from schemas.errors import SkipjackError
 from schemas.records import ManagerAddress, Repository, RunnerSettings
 

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from runner.api import Job, Machine
+from runner.base.paths import paths_of
 from runner.hooks import container
-from runner.paths import paths_of
 from runner.providers import PROVIDERS
 from schemas.records import Mirror, Policy
 

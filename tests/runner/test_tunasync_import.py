@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from runner.api import Job
+from runner.base.paths import Paths
 from runner.cli import main
-from runner.paths import Paths
 from runner.providers import PROVIDERS
 
 from .importing import DEBIAN, GLOBAL, SECRET, Bench, Result, table

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from runner.api import Job
-from runner.deletion_limits import limits_of
-from runner.paths import Paths
+from runner.base.paths import Paths
+from runner.plan.deletion_limits import limits_of
 from runner.providers import PROVIDERS, rsync_words
 from schemas.records import Mirror, RunnerSettings
 

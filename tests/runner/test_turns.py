@@ -11,13 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from runner import boundary, locks, settle, tick, turns
-from runner.places import Places
-from runner.turns import turn
+from runner import boundary
+from runner.base import locks, turns
+from runner.base.places import Places
+from runner.base.turns import turn
+from runner.tick import settle, tick
 from schemas.errors import SkipjackError
 from schemas.lock_holders import described
 
-HOLD = "from runner import locks; import sys, time; locks.try_lock(sys.argv[1]); print(flush=True); time.sleep(1000)"
+HOLD = (
+    "from runner.base import locks; import sys, time; locks.try_lock(sys.argv[1]); print(flush=True); time.sleep(1000)"
+)
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import pytest
 from runner import cli
 from runner.install import cron, others, render, setup
 from runner.install.setup import MANAGER, WORKER, Setup
+from schemas.config.settings import load_manager, load_runner
 from schemas.errors import SkipjackError
 from schemas.records import Policy
-from schemas.settings import load_manager, load_runner
 
 
 @pytest.fixture(autouse=True)

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from runner import tick, unit_health
-from runner.places import Places
-from runner.unit_health import Dead
+from runner.base.places import Places
+from runner.subprocesses import unit_health
+from runner.subprocesses.unit_health import Dead
+from runner.tick import tick
 
 HEALTHY = {"LoadState": "loaded", "ActiveState": "active", "Result": "success", "ExecMainStatus": "0"}
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from runner import units
-from runner.places import Places
+from runner.base.places import Places
+from runner.subprocesses import units
 from schemas.records import Mirror
 
 MIRRORS = {name: Mirror(name, "w1", "rsync", "rsync://x.example/x/") for name in ("a", "b-c", "d.e")}

@@ -5,13 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from runner import courier, follow, noted, upcoming
+from runner.base.places import Places
+from runner.courier import courier
+from runner.follow import follow, noted
 from runner.install import secret_check, setup
-from runner.places import Places
+from runner.tick import upcoming
+from schemas.config.settings import load_runner
 from schemas.errors import SkipjackError
 from schemas.mirror_record import Secret
 from schemas.records import ManagerAddress, Policy, RunnerSettings
-from schemas.settings import load_runner
 from tests.e2e.parts import ConfigRepository, Worker
 
 from .lying import Answer, Liar

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from runner.base.paths import paths_of
 from runner.importing.allowance import decide
-from runner.paths import paths_of
-from runner.policy import violations
+from runner.policy.policy import violations
+from schemas.config.upstreams import is_elsewhere
 from schemas.records import Mirror, Policy, Repository, RunnerSettings
-from schemas.upstreams import is_elsewhere
 
 SETTINGS = RunnerSettings("w1", Repository("u"))
 LISTED = Policy(programs=("/opt/sync.sh",))

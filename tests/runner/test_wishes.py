@@ -3,8 +3,8 @@
 import time
 from pathlib import Path
 
-from runner import wishes
-from runner.places import Places
+from runner.base import wishes
+from runner.base.places import Places
 
 
 def test_a_wish_is_there_until_it_is_taken(tmp_path: Path) -> None:

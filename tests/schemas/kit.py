@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable
 
-from schemas import catalogue
-from schemas.catalogue import Catalogue
+from schemas.config import catalogue
+from schemas.config.catalogue import Catalogue
+from schemas.config.sources import SourceFile
 from schemas.problems import Problem
 from schemas.records import Mirror
-from schemas.sources import SourceFile
 
 BASE = {
     "_site.yml": "title: Test Mirrors\ncategories: {os: Operating systems}\n",

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from schemas.addresses import holds_password, repository_trouble, web_trouble, without_secrets
+from schemas.config.settings import load_manager, load_runner
+from schemas.config.upstreams import is_remote, is_web
 from schemas.errors import SkipjackError
 from schemas.problems import shown
-from schemas.settings import load_manager, load_runner
-from schemas.upstreams import is_remote, is_web
 
 from .kit import BASE, lines, load
 

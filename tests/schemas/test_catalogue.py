@@ -1,8 +1,8 @@
 import pytest
 
-from schemas import catalogue
+from schemas.config import catalogue
+from schemas.config.sources import is_config
 from schemas.problems import Refused
-from schemas.sources import is_config
 
 from .kit import BASE, lines, load, sources
 

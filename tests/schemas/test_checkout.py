@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from schemas import checkout as checkouts
 from schemas.errors import SkipjackError
-from schemas.repository import Rewritten, Unfetched, fetch, fetched_last
+from schemas.git import checkout as checkouts
+from schemas.git.repository import Rewritten, Unfetched, fetch, fetched_last
 
 from .conftest import Origin
 from .damage import DAMAGE, PIPES, PROGRAMS, Damage, git, unpack
@@ -121,7 +121,7 @@ def test_no_git_reads_a_repository_that_would_keep_it_waiting(
     damage(repository)
     away = origin.work.rename(origin.work.with_name("away"))
     asked: list[Path] = []
-    monkeypatch.setattr("schemas.git_command.Git.reader", lambda git: asked.append(git.folder))
+    monkeypatch.setattr("schemas.git.git_command.Git.reader", lambda git: asked.append(git.folder))
     why = r"repository\.git.* (is (not a regular file|a link to a directory)|names another (folder|place) with objects)"
     with pytest.raises(Unfetched, match=why):
         fetched_last(origin.record, origin.checkout)
@@ -145,8 +145,8 @@ def test_a_git_that_waits_all_the_same_is_ended(repository: Path, tmp_path: Path
 WAITING = """
 import os
 from pathlib import Path
-from schemas.git_command import Git, GitFailed
-from schemas.git_objects import Objects
+from schemas.git.git_command import Git, GitFailed
+from schemas.git.git_objects import Objects
 os.environ["PATH"] = "{programs}:" + os.environ["PATH"]
 git = Git(Path("{folder}"), 1, ())
 print("yes" if git.succeeds("status") else "no")
@@ -196,7 +196,7 @@ FETCH = """
 import sys
 from pathlib import Path
 from schemas.records import Repository
-from schemas.repository import fetch
+from schemas.git.repository import fetch
 fetch(Repository(sys.argv[1], timeout=300), Path(sys.argv[2]))
 """
 

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from schemas.cron import longest_gap, next_time, why_wrong
+from schemas.clock.cron import longest_gap, next_time, why_wrong
 
 BERLIN, NEW_YORK = "Europe/Berlin", "America/New_York"
 HOUR = 3600

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from schemas import catalogue
-from schemas.settings import load_manager, load_runner
-from schemas.sources import SourceFile
+from schemas.config import catalogue
+from schemas.config.settings import load_manager, load_runner
+from schemas.config.sources import SourceFile
 
 from .kit import lines
 

@@ -9,10 +9,11 @@ from jsonschema import Draft202012Validator
 
 from runner import hooks
 from runner.providers import PROVIDERS
-from schemas import build, catalogue, names, records, report, units
-from schemas.sources import read_directory
-from schemas.strict import validator
-from schemas.validation import SCHEMAS, schema
+from schemas import names, records, report, units
+from schemas.config import build, catalogue
+from schemas.config.sources import read_directory
+from schemas.config.strict import validator
+from schemas.config.validation import SCHEMAS, schema
 
 from .kit import lines
 

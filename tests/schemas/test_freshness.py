@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.freshness import PROBE_LASTS, SLACK, Freshness, counting, freshness, lag, stale_after
+from schemas.clock.freshness import PROBE_LASTS, SLACK, Freshness, counting, freshness, lag, stale_after
 from schemas.records import FreshnessFile, Mirror
 from schemas.report import Probe
 from schemas.states import AGE, FRESH, FRESHNESS, LAG, NEVER, SILENCE, STALE, UNKNOWN, UPSTREAM

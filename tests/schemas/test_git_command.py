@@ -16,9 +16,9 @@ from urllib.parse import quote
 import pytest
 
 from schemas.errors import SkipjackError
-from schemas.git_command import Done, GitFailed, _reason
+from schemas.git.git_command import Done, GitFailed, _reason
+from schemas.git.repository import Rewritten, fetch
 from schemas.records import Repository
-from schemas.repository import Rewritten, fetch
 
 from .conftest import Origin
 from .damage import git

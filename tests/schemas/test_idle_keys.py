@@ -2,7 +2,8 @@
 
 import pytest
 
-from schemas import hints, rsync_output
+from schemas.config import hints
+from schemas.rsync import rsync_output
 
 from .kit import lines, load, one
 

@@ -1,7 +1,7 @@
 import pytest
 
-from schemas.inheritance import Layer, merge
-from schemas.yaml_file import parse
+from schemas.config.inheritance import Layer, merge
+from schemas.config.yaml_file import parse
 
 from .kit import lines, load, one
 

@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 import pytest
 
-from schemas import catalogue
+from schemas.config import catalogue
+from schemas.config.settings import load_manager, load_policy, load_runner
+from schemas.config.sources import SourceFile
 from schemas.errors import SkipjackError
 from schemas.problems import Problem, Refused
-from schemas.settings import load_manager, load_policy, load_runner
-from schemas.sources import SourceFile
 
 from .kit import lines
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from runner import boundary, cli, plan
+from runner import boundary, cli
+from runner.plan import plan
 from schemas import ownership
 from schemas.errors import SkipjackError
 
@@ -130,7 +131,7 @@ def test_every_command_and_every_lean_program_asks_the_same_place(
 
 
 def test_settings_that_this_user_may_not_read_name_who_may(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from schemas import settings
+    from schemas.config import settings
 
     def read(path: Path, _most: int) -> bytes:
         raise denied(path)

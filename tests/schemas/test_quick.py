@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from schemas import quick
-from schemas.strict import validator
-from schemas.validation import fits, schema
-from schemas.yaml_file import parse
+from schemas.config import quick
+from schemas.config.strict import validator
+from schemas.config.validation import fits, schema
+from schemas.config.yaml_file import parse
 
 KINDS = ("mirror", "defaults", "site", "workers", "runner", "policy", "manager")
 ODDITIES: tuple[Any, ...] = (

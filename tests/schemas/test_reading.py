@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from schemas.config.settings import load_manager, load_policy, load_runner
+from schemas.config.sources import read_directory
 from schemas.errors import SkipjackError
 from schemas.reading import read_regular, require_regular
 from schemas.records import Secret
 from schemas.secrets import read_secret
-from schemas.settings import load_manager, load_policy, load_runner
-from schemas.sources import read_directory
 
 
 def pipe(path: Path) -> None:

@@ -4,9 +4,9 @@ from typing import Any
 import pytest
 
 from schemas import report
+from schemas.config.strict import validator
+from schemas.config.validation import schema
 from schemas.report import Envelope, MirrorStatus, Override, Probe, Problem, Report, Run
-from schemas.strict import validator
-from schemas.validation import schema
 
 RUN = Run(7, "failed", 1.0, 2.0, 3.5, 2, 23, "rsync exited with 23", 1.5, 10, 2, 2**62, "last line\n", "a" * 40)
 PROBE = Probe(4.0, 3.0, 2.0, False, "", 1.5, "project/trace/master", 4.0)

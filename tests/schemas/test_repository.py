@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from schemas import git_remedies
+from schemas.config.sources import MAX_BYTES
 from schemas.errors import SkipjackError
+from schemas.git import git_remedies
+from schemas.git.repository import fetch
 from schemas.records import Repository
-from schemas.repository import fetch
-from schemas.sources import MAX_BYTES
 
 from .conftest import Origin
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from runner.providers import rsync
-from schemas import hints, rsync_mistakes
+from schemas.config import hints, rsync_mistakes
 
 from .kit import lines, load, one
 

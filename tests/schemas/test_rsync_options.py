@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas import rsync_options
-from schemas.rsync_options import (
+from schemas.rsync import rsync_options
+from schemas.rsync.rsync_options import (
     EXPANDED,
     NO_VALUE,
     NOT_A_NUMBER,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from schemas import rsync_rules
+from schemas.config import rsync_rules
 
 from .kit import lines, load
 

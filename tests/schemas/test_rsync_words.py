@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from schemas.rsync_filters import Rule, read
-from schemas.rsync_hosts import DAEMON, LOCAL, SHELL, transport
+from schemas.rsync.rsync_filters import Rule, read
+from schemas.rsync.rsync_hosts import DAEMON, LOCAL, SHELL, transport
 
 RSYNC = shutil.which("rsync")
 assert RSYNC, "these tests need a real rsync"

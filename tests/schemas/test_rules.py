@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from schemas import rules
+from schemas.config import rules
 from schemas.records import FreshnessFile
 
 from .kit import BASE, lines, load

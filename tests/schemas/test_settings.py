@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from schemas import secrets
+from schemas.config.settings import load_manager, load_runner
 from schemas.errors import SkipjackError
 from schemas.problems import Refused
 from schemas.records import (
@@ -15,7 +16,6 @@ from schemas.records import (
     Secret,
 )
 from schemas.secrets import read_mirror_secret, read_secret
-from schemas.settings import load_manager, load_runner
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ import subprocess
 
 import pytest
 
-from schemas import hints
-from schemas.shell_doubts import find_doubtful, of_lines
-from schemas.shell_syntax import find
+from schemas.config import hints
+from schemas.config.shell_doubts import find_doubtful, of_lines
+from schemas.config.shell_syntax import find
 from tests.schemas.kit import load
 
 COMMAND = "provider: command\nworker: w1\nupstream: https://h/\ncommand: /x.sh\n"

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from schemas.checkout import is_shallow
+from schemas.git.checkout import is_shallow
+from schemas.git.repository import Rewritten, Unfetched, fetch, fetched_last
+from schemas.git.slow_remote import MOST, Patience, _next_step
 from schemas.records import Repository
-from schemas.repository import Rewritten, Unfetched, fetch, fetched_last
-from schemas.slow_remote import MOST, Patience, _next_step
 
 from .conftest import Origin
 from .damage import git

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from schemas.config.sources import MAX_BYTES, SourceFile, is_config, is_passed_over, read_directory
 from schemas.errors import SkipjackError
-from schemas.sources import MAX_BYTES, SourceFile, is_config, is_passed_over, read_directory
 
 
 @pytest.mark.parametrize("path", ["_site.yml", "debian.yml", "os/debian.yml", "a/b/c.yaml"])

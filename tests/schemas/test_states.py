@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from schemas import states
-from schemas.validation import schema
+from schemas.config.validation import schema
 
 TUNASYNC = {"none", "failed", "success", "syncing", "pre-syncing", "paused", "disabled"}
 OWN = {value for name, value in vars(states).items() if name.isupper() and isinstance(value, str)}

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from runner import output as worker
+from runner.base import output as worker
 from schemas.terminal import plain
 from sitegen import output as manager
 

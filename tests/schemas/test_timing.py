@@ -2,7 +2,7 @@
 
 import pytest
 
-from schemas.freshness import stale_after
+from schemas.clock.freshness import stale_after
 from schemas.records import Mirror
 from tests.schemas.kit import lines, load, one
 

@@ -1,7 +1,7 @@
 import pytest
 
-from schemas.validation import check
-from schemas.yaml_file import parse
+from schemas.config.validation import check
+from schemas.config.yaml_file import parse
 
 from .kit import lines
 

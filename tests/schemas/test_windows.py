@@ -5,8 +5,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from schemas.clock.windows import Span, is_open, never_open, opening
 from schemas.records import SyncWindows
-from schemas.windows import Span, is_open, never_open, opening
 
 BERLIN, NEW_YORK, SHANGHAI = "Europe/Berlin", "America/New_York", "Asia/Shanghai"
 

@@ -2,8 +2,8 @@ import threading
 
 import pytest
 
-from schemas.sources import MAX_BYTES
-from schemas.yaml_file import parse, suggest
+from schemas.config.sources import MAX_BYTES
+from schemas.config.yaml_file import parse, suggest
 
 from .kit import lines
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from schemas.clock.zones import installed_module, zone
 from schemas.errors import SkipjackError
-from schemas.zones import installed_module, zone
 
 ROOT = Path(__file__).parents[2]
 
@@ -20,14 +20,14 @@ def lean(code: str) -> str:
 
 
 def test_a_library_is_found_without_site_packages() -> None:
-    assert lean("import schemas.zones; print(schemas.zones.installed_module('cronsim').__name__)") == "cronsim"
-    assert lean("from schemas.cron import next_time; print(next_time('0 1 * * *', 'UTC', 0.0))") == "3600.0"
+    assert lean("from schemas.clock import zones; print(zones.installed_module('cronsim').__name__)") == "cronsim"
+    assert lean("from schemas.clock.cron import next_time; print(next_time('0 1 * * *', 'UTC', 0.0))") == "3600.0"
 
 
 def test_a_zone_that_the_system_does_not_have_is_told() -> None:
     code = (
         "import zoneinfo; zoneinfo.reset_tzpath([]); sys.modules['tzdata'] = None\n"
-        "from schemas.zones import zone\n"
+        "from schemas.clock.zones import zone\n"
         "try:\n    zone('Europe/Berlin')\nexcept Exception as error:\n    print(error)"
     )
     assert lean(code).startswith(
@@ -38,7 +38,7 @@ def test_a_zone_that_the_system_does_not_have_is_told() -> None:
 def test_a_machine_without_time_zone_data_is_not_told_that_a_zone_does_not_exist() -> None:
     code = (
         "import zoneinfo; zoneinfo.reset_tzpath([]); sys.modules['tzdata'] = None\n"
-        "from schemas import catalogue\nfrom schemas.sources import SourceFile\n"
+        "from schemas.config import catalogue\nfrom schemas.config.sources import SourceFile\n"
         "workers = SourceFile('_workers.yml', b'workers: {w1: {}}')\n"
         "for zone in ('Europe/Berlin', 'UTC'):\n"
         "    site = SourceFile('_site.yml', f'title: T\\ntime_zone: {zone}'.encode())\n"

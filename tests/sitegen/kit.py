@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 
+from schemas.config.settings import load_manager
 from schemas.records import ManagerSettings
 from schemas.report import Envelope, MirrorStatus, Report, Run, encode_content, encode_envelope
-from schemas.settings import load_manager
 from sitegen import cli
 from sitegen.messages.envelope import Refused
 from sitegen.messages.model import Delivery, Entry

@@ -1,6 +1,6 @@
 import pytest
 
-from schemas.freshness import SLACK
+from schemas.clock.freshness import SLACK
 from schemas.report import Override, Probe, Progress
 from sitegen.messages.model import TUNASYNC
 from sitegen.storage import accept, clocks

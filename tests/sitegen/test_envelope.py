@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from schemas import quick
+from schemas.config import quick
 from schemas.report import Problem
 from sitegen.messages import envelope
 from sitegen.messages.envelope import Refused

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 import requests
 
+from schemas.config.settings import load_manager
 from schemas.errors import SkipjackError
-from schemas.settings import load_manager
 from sitegen import listening, serve, supervised
 from tests.sitegen.kit import NOW, PATIENCE, Manager, envelope_of, free_port, message, report_of, status_of, wait_for
 

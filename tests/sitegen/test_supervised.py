@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from runner import privileges
+from runner.base import privileges
 from schemas.errors import SkipjackError
 from sitegen import supervised
 from sitegen.site import files

@@ -14,10 +14,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from runner import hooks, launch, lean, settle
+from runner import hooks
 from runner.boundary import guarded
-from runner.client import Client
-from runner.journal import Journal
+from runner.courier.client import Client
+from runner.journal.journal import Journal
+from runner.subprocesses import launch
+from runner.tick import lean, settle
 
 STAGES = ("pre_job", "pre_exec", "post_exec", "post_success", "post_fail")
 
@@ -79,8 +81,8 @@ def main(phase: str, program: str, *words: str) -> int:
 
 
 def _courier(settings: Path) -> int:
-    from runner.courier import once
-    from schemas.settings import load_runner
+    from runner.courier.courier import once
+    from schemas.config.settings import load_runner
 
     return once(load_runner(settings), settings, start=True)
 

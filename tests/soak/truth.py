@@ -6,8 +6,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from runner import locks
-from runner.journal import KEPT_RUNS
+from runner.base import locks
+from runner.journal.journal import KEPT_RUNS
 from schemas.states import ENDS
 from tests.e2e.parts import Manager, Worker
 

@@ -7,7 +7,7 @@ import subprocess
 import threading
 from pathlib import Path
 
-from runner import programs
+from runner.subprocesses import programs
 from tests.e2e.parts import ConfigRepository, Manager, Worker, wait_until
 from tests.soak import truth
 

@@ -19,7 +19,7 @@ QUICK = {
 
 _JOURNAL = """
 import json, sys
-from runner import journal
+from runner.journal import journal
 with journal.opened("/var/lib/skipjack/journal.db") as book:
     states = {name: state.status for name, state in book.states().items()}
     runs = {name: book.last_run(name) for name in states}
@@ -33,7 +33,7 @@ print(*(row[0] for row in db.execute("SELECT status FROM run WHERE mirror = ? OR
 """
 
 _REVISION = """
-from runner import plan
+from runner.plan import plan
 with plan.opened("/var/lib/skipjack/plan.db") as opened:
     print(opened.header.revision)
 """

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from runner.api import Abort, Job
+from runner.base.paths import Paths
 from runner.hooks import btrfs, btrfs_snapshot
-from runner.paths import Paths
 from schemas.records import Mirror
 from tests.e2e.parts import ConfigRepository, Worker
 
@@ -215,7 +215,7 @@ repository, directory, root, snapshot = sys.argv[1:]
 sys.path.insert(0, repository)
 from runner.api import Job
 from runner.hooks import btrfs_snapshot
-from runner.paths import Paths
+from runner.base.paths import Paths
 from schemas.records import Mirror
 job = Job(Mirror("debian", "w1", "command", "x", btrfs_snapshot=True), Paths(directory, root, "", snapshot))
 btrfs_snapshot.post_success(job)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from runner import locks
+from runner.base import locks
 from tests.e2e.parts import ConfigRepository, RsyncDaemon, Worker, alive, wait_until
 from tests.system import engines
 from tests.system.engines import IMAGE, Engine

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.migrations import MIGRATIONS
+from runner.journal.migrations import MIGRATIONS
 from tests.docs.pages import blocks, commands
 from tests.system.box import Box, wait_until
 from tests.system.conftest import CHECKOUT
@@ -16,7 +16,12 @@ from tests.system.site import Site, is_active
 from tests.system.test_upgrade import programs, versioned
 
 PACKAGES = ("runner", "schemas", "sitegen")
-COUNT = "import sys; sys.path.insert(0, sys.argv[1]); from runner.migrations import MIGRATIONS; print(len(MIGRATIONS))"
+COUNT = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from runner.journal.migrations import MIGRATIONS
+print(len(MIGRATIONS))
+"""
 VERSION = """
 import sqlite3, sys
 connection = sqlite3.connect(sys.argv[1])
@@ -33,7 +38,7 @@ def git(*words: str) -> bytes:
 def older(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The packages of the newest release before the last change of the journal's tables, from our own history."""
     try:
-        commits = git("log", "--format=%H", "--max-count=20", "--", "runner/migrations.py").decode().split()
+        commits = git("log", "--format=%H", "--max-count=20", "--", "runner/journal/migrations.py").decode().split()
         before = [f"{commit}~1" for commit in commits]
         assert before and git("rev-parse", "--verify", before[0])
     except (OSError, AssertionError, subprocess.CalledProcessError):
@@ -55,7 +60,7 @@ def put_older(box: Box, older: Path, folder: str) -> int:
         subprocess.run(["rm", "-r", str(packages / name)], check=True)
         subprocess.run(["cp", "-r", str(older / name), str(packages / name)], check=True)
     python = f"{folder}/bin/python"
-    return int(box.do(python, "-c", "from runner.migrations import MIGRATIONS; print(len(MIGRATIONS))"))
+    return int(box.do(python, "-c", "from runner.journal.migrations import MIGRATIONS; print(len(MIGRATIONS))"))
 
 
 def way_back(version: int, folder: str) -> list[str]:

@@ -143,7 +143,7 @@ import json, sys
 sys.path.insert(0, sys.argv[1])
 from runner.api import Job, Machine
 from runner.hooks import control_group, memory
-from runner.paths import Paths
+from runner.base.paths import Paths
 from schemas.records import Mirror
 group = sys.argv[2]
 job = Job(Mirror("m", "w1", "command", "x", memory_limit=2**26), Paths("", "", ""), Machine(cgroup=group))

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from runner.api import Abort, Job, Past, identity_of
+from runner.base.paths import Paths, is_missing_or_empty
 from runner.hooks import missing_files
-from runner.paths import Paths, is_missing_or_empty
 from schemas.records import Mirror
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.secret_files import Reader, SecretFile, warnings
+from runner.base.secret_files import Reader, SecretFile, warnings
 from tests.system.box import Box, wait_until
 from tests.system.site import RUNNER, SETTINGS, SKIPJACK, Site
 from tests.system.test_user import User

@@ -1,0 +1,164 @@
+"""Locks of the lean programs: `flock` on small files, released by the kernel when their last holder is gone.
+
+A mirror has two. The *supervisor* lock, like the *slot* lock, is held by `run` alone; the *mirror* lock is inherited
+by the provider's processes. Supervisor free and mirror held means that a provider outlived its run. The mirror's
+directory is locked as well (`runner/run/directory_lock.py`).
+
+A lock file may be deleted or replaced while it is held. A new holder therefore checks that the path still is the file
+that it locked. `holders` finds the processes that hold a deleted one; it is asked whenever a file had to be made.
+
+Even an idle tick loads this module, so it imports nothing of weight (contextlib alone would cost it a quarter more).
+"""
+
+import errno
+import fcntl
+import os
+import time
+
+_OUT_OF_REACH = 700
+"""Shell scripts use 3 to 9 and, by custom, 100 or 200; 1024 is the usual limit."""
+
+
+def try_lock(path: str, *, wait: float = 0.0) -> int | None:
+    """Take the lock at `path` and return its descriptor, or None when it is still held after `wait` seconds."""
+    return _take(path, os.O_RDWR, wait)
+
+
+def try_lock_directory(path: str, *, wait: float = 0.0, shared: bool = False) -> int | None:
+    """Take the lock of a directory itself, as `try_lock` does; OSError where its file system has no such locks.
+
+    Any number of processes may have a `shared` one at once, as long as nobody has the other kind.
+    """
+    return _take(path, os.O_RDONLY | os.O_DIRECTORY, wait, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+
+
+def _take(path: str, flags: int, wait: float, kind: int = fcntl.LOCK_EX) -> int | None:
+    deadline = time.monotonic() + wait
+    while True:
+        descriptor, is_new = _opened(path, flags)
+        try:
+            taken = _flock(descriptor, path, kind)
+        except OSError:
+            os.close(descriptor)
+            raise
+        is_ours = taken and is_at(descriptor, path)  # otherwise it was replaced since it was opened: lock the new one
+        if is_ours and not (is_new and holders(path)):
+            return descriptor
+        if is_ours:  # the file before was deleted while others held it: ours must not seem free to anybody
+            os.unlink(path)
+        os.close(descriptor)
+        if not taken or is_ours:
+            if time.monotonic() >= deadline:
+                return None
+            time.sleep(0.02)
+
+
+def _opened(path: str, flags: int) -> tuple[int, bool]:
+    """Open a lock, and make its file if it is missing; tells whether it was.
+
+    A directory in its place is moved away, a link to nothing is removed.
+    """
+    while True:
+        try:
+            return os.open(path, flags | os.O_CLOEXEC), False
+        except FileNotFoundError:
+            if flags & os.O_DIRECTORY:
+                raise
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+        except IsADirectoryError:
+            _move_away(path)
+        try:
+            return os.open(path, flags | os.O_CLOEXEC | os.O_CREAT | os.O_EXCL, 0o640), True
+        except FileNotFoundError:  # the folder was removed meanwhile
+            continue
+        except FileExistsError:
+            if os.path.islink(path) and not os.path.exists(path):  # it would be found missing and there without end
+                os.unlink(path)
+
+
+def _move_away(path: str) -> None:
+    try:
+        os.rename(path, f"{path}.directory-{time.time_ns()}")
+    except FileNotFoundError:  # somebody was faster
+        return
+
+
+def is_at(descriptor: int, path: str) -> bool:
+    """Tell whether the path still leads to the open file or directory."""
+    found = os.fstat(descriptor)
+    try:
+        there = os.stat(path)
+    except OSError:
+        return False
+    return (found.st_dev, found.st_ino) == (there.st_dev, there.st_ino)
+
+
+def out_of_reach(descriptor: int) -> int:
+    """Give a lock that others inherit a number that none of them uses: a script's `exec 9>file` would free it."""
+    try:
+        high = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _OUT_OF_REACH)
+    except OSError:  # we may not have so many
+        return descriptor
+    os.close(descriptor)
+    return high
+
+
+def is_held(path: str) -> bool:
+    """Tell whether somebody holds the lock; shares it for an instant, so takers must be ready to wait one."""
+    return _is_held(path, os.O_RDWR)
+
+
+def is_directory_held(path: str) -> bool:
+    """Tell whether somebody holds the lock of a directory; OSError where its file system has no such locks."""
+    return _is_held(path, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def _is_held(path: str, flags: int) -> bool:
+    try:
+        descriptor = os.open(path, flags | os.O_CLOEXEC)
+    except (FileNotFoundError, IsADirectoryError):
+        return False
+    try:
+        return not _flock(
+            descriptor, path, fcntl.LOCK_SH
+        )  # shared: two that look must not take each other for a holder
+    finally:
+        os.close(descriptor)
+
+
+def is_in_use(path: str) -> bool:
+    """Tell whether somebody holds the lock, also one whose file was deleted or replaced: slow when nobody does."""
+    return is_held(path) or bool(holders(path))
+
+
+def holders(path: str) -> list[int]:
+    """Return the other processes that hold the lock, also when its file was deleted, replaced, or moved with the folder
+    of all locks to another place in the state folder."""
+    from schemas import lock_holders
+
+    locks = os.path.dirname(os.path.dirname(path))
+    return lock_holders.holders(path, os.path.dirname(locks) if os.path.basename(locks) == "locks" else "")
+
+
+class Held:
+    """Hold the lock for a while: `with Held(path) as ours` gives False when it could not be had in `wait` seconds."""
+
+    def __init__(self, path: str, *, wait: float = 0.0) -> None:
+        self._descriptor = try_lock(path, wait=wait)
+
+    def __enter__(self) -> bool:
+        return self._descriptor is not None
+
+    def __exit__(self, *_exception: object) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+
+
+def _flock(descriptor: int, path: str, kind: int = fcntl.LOCK_EX) -> bool:
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            return False
+        raise OSError(error.errno, error.strerror, path) from error
+    return True

@@ -1,0 +1,54 @@
+"""Which places an rsync that a definition's own command line starts may reach: asked at follow, and before each start.
+
+What lies in a mirror comes from its upstream, which can put a link anywhere between the two.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+
+from schemas.problems import shown
+from schemas.rsync import rsync_hosts, rsync_options
+
+FOLLOWING = frozenset({"--copy-links", "--copy-unsafe-links", "--copy-dirlinks", "--keep-dirlinks"})
+"""Options by which rsync leaves a folder through the links in it."""
+
+
+def operands(arguments: Sequence[str]) -> list[str]:
+    """The sources and the target of an rsync."""
+    return [arguments[number] for number in rsync_options.read(arguments).operands]
+
+
+def outside(arguments: Sequence[str], directory: str) -> Iterator[str]:
+    """The local paths among them that are neither the mirror's directory nor below it, or that pass through a link."""
+    for word in operands(arguments):
+        if rsync_hosts.transport(word) == rsync_hosts.LOCAL and not is_own(word, directory):
+            yield word
+
+
+def is_own(path: str, directory: str) -> bool:
+    """Whether a path, relative to the mirror's directory, is that or something below it with no link in between."""
+    if ".." in path.split("/"):
+        return False
+    whole = os.path.normpath(os.path.join(directory, path))
+    for base in dict.fromkeys((os.path.normpath(directory), os.path.realpath(directory))):
+        if whole == base:
+            return True
+        if whole.startswith(f"{base}/"):
+            return not _passes_link(base, whole[len(base) + 1 :].split("/"))
+    return False
+
+
+def _passes_link(base: str, names: Sequence[str]) -> bool:
+    for name in names:
+        base = os.path.join(base, name)
+        if os.path.islink(base):
+            return True
+    return False
+
+
+def refusal(words: Sequence[str], directory: str) -> str:
+    """Why the command line of an rsync may not be started now; empty when it may."""
+    found = next(outside(words[1:], directory), None)
+    if found is None:
+        return ""
+    return f"rsync would reach `{shown(found)}`, which leads out of {directory}; name the mirror's directory itself"

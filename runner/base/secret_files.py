@@ -1,0 +1,152 @@
+"""Which files with secrets can the worker's user not read? Each is named with the command that lets it.
+
+Only an attempt to read tells for sure: modes say nothing of access lists. Root makes it with the rights of the worker's
+user; what the modes of files and folders say is asked for the command alone.
+"""
+
+import os
+import shlex
+import stat
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from runner.base import privileges
+from schemas.reading import read_beginning
+from schemas.records import Mirror
+
+HOMES = ("/home/", "/root/", "/run/user/")
+"""What units of the system do not see, unless it is named in their sandbox."""
+
+_SHELTER = "/etc/skipjack/secrets"
+
+
+class SecretFile(NamedTuple):
+    """A file with a secret, and which key names it."""
+
+    path: str
+    key: str
+
+
+class Reader(NamedTuple):
+    """Who must read secrets: a user by name, and the folders in homes that its units see; None if they see all."""
+
+    user: str
+    seen: tuple[str, ...] | None = None
+
+
+def named(token: str, mirrors: Iterable[Mirror]) -> list[SecretFile]:
+    """The files with secrets that settings (the worker's token, if any) and definitions name, each once."""
+    found = {token: "manager.token"} if token else {}
+    for mirror in mirrors:
+        if mirror.password and mirror.password.file:
+            found.setdefault(mirror.password.file, f"password of {mirror.name}")
+    return [SecretFile(path, key) for path, key in found.items()]
+
+
+def warnings(files: Iterable[SecretFile], reader: Reader) -> list[str]:
+    """A line for each file that the reader cannot read; none for what we may not find out, as without root."""
+    found = []
+    for file in files:
+        if _is_hidden(file.path, reader):
+            found.append(_moving(file, reader.user))
+            continue
+        with privileges.acting_as(reader.user) as is_reader:
+            why = _why_unreadable(file.path) if is_reader else ""
+        if why:
+            found.append(_mending(file, reader.user, why))
+    return found
+
+
+def beginning(user: str) -> str:
+    """How every warning about a user begins."""
+    return f"warning: {user} cannot read the secret "
+
+
+def _is_hidden(path: str, reader: Reader) -> bool:
+    if reader.seen is None:
+        return False
+    real = os.path.realpath(path)
+    return any(each.startswith(HOMES) for each in (path, real)) and not any(
+        os.path.commonpath([path, folder]) == folder for folder in reader.seen
+    )
+
+
+def _why_unreadable(path: str) -> str:
+    try:
+        read_beginning(path, 1)
+    except OSError as error:
+        return (error.strerror or str(error)).lower()
+    return ""
+
+
+def _moving(file: SecretFile, user: str) -> str:
+    target = os.path.join(_SHELTER, os.path.basename(file.path))
+    words = f"install -D -m 600 -o {shlex.quote(user)} {shlex.quote(file.path)} {shlex.quote(target)}"
+    return f"{_head(file, user)}: units see no home folders. Run `{words}` as root, and name that file instead."
+
+
+def _mending(file: SecretFile, user: str, why: str) -> str:
+    try:
+        is_there, is_file = True, stat.S_ISREG(os.stat(file.path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        is_there, is_file = False, True
+    except OSError:
+        is_there, is_file = True, True  # out of our reach, as of the user's
+    if not is_file:
+        return f"{_head(file, user)}: {why}. Write the secret into a regular file."
+    steps = list(_steps(file.path, user, is_there=is_there))
+    if not is_there:
+        steps.append(f"install -m 600 -o {shlex.quote(user)} /dev/null {shlex.quote(file.path)}")
+    elif not steps:
+        return f"{_head(file, user)}: {why}, though its mode allows that. See its file system and access lists."
+    then = "" if is_there else ", and write the secret into it"
+    return f"{_head(file, user)}: {why}. Run `{' && '.join(steps)}` as root{then}."
+
+
+def _head(file: SecretFile, user: str) -> str:
+    return f"{beginning(user)}{file.path} (`{file.key}`)"
+
+
+def _steps(path: str, user: str, *, is_there: bool) -> Iterator[str]:
+    """The commands that let a user through each folder and at the file, which keeps an owner other than root."""
+    name, identity = shlex.quote(user), privileges.identity(user)
+    for folder in _folders(path):
+        found = _stat(folder)
+        if found is not None and not _allows(found, identity, stat.S_IXOTH):
+            yield f"chmod a+x {shlex.quote(folder)}"
+    if not is_there:
+        return
+    found, file = _stat(path), shlex.quote(path)
+    if found is None or (found.st_uid == 0 and not _allows(found, identity, stat.S_IROTH)):
+        yield f"chown {name} {file}"
+        if found is not None and not found.st_mode & stat.S_IRUSR:
+            yield f"chmod u+r {file}"
+    elif found.st_uid == identity.user and not found.st_mode & stat.S_IRUSR:
+        yield f"chmod u+r {file}"
+    elif not _allows(found, identity, stat.S_IROTH):
+        yield f"setfacl -m u:{name}:r {file}"
+
+
+def _folders(path: str) -> list[str]:
+    """All folders on the way to a file and to where its links lead, the outermost first."""
+    found: dict[str, None] = {}
+    for each in (os.path.abspath(path), os.path.realpath(path)):
+        parts = os.path.dirname(each).split("/")
+        found |= {"/".join(parts[:number]): None for number in range(2, len(parts) + 1)}
+    return [folder for folder in found if folder]
+
+
+def _stat(path: str) -> os.stat_result | None:
+    try:
+        return os.stat(path)
+    except OSError:
+        return None
+
+
+def _allows(found: os.stat_result, identity: privileges.Identity, bit: int) -> bool:
+    """Whether modes give a user the right that `bit` is for all others."""
+    if found.st_uid == identity.user:
+        return bool(found.st_mode & bit << 6)
+    if found.st_gid in identity.groups:
+        return bool(found.st_mode & bit << 3)
+    return bool(found.st_mode & bit)

@@ -1,0 +1,123 @@
+"""Delivering the outbox to a manager of Skipjack, oldest first.
+
+A report leaves the outbox when the manager has acknowledged its number. A manager that lost numbers asks for a
+snapshot, and gets everything that it cannot know.
+"""
+
+import time
+from typing import Any, NamedTuple
+
+from runner.base import run_folder
+from runner.base.output import log
+from runner.base.places import Places
+from runner.courier.batches import Batches
+from runner.courier.client import Answer, Client, Misbehaves
+from runner.follow import noted
+from runner.journal import journal, leftover, rejected
+from runner.journal.journal import Journal
+from runner.overrides import hold
+from runner.plan import plan
+from runner.run import progress
+from runner.subprocesses import unit_health
+from schemas import VERSION
+from schemas.errors import SkipjackError
+from schemas.records import RunnerSettings
+from schemas.report import SNAPSHOT, Envelope, Problem, Progress
+
+RENEW_EVERY = 3600.0
+"""Seconds in which the journal gets a new identity once at most."""
+
+
+class Delivered(NamedTuple):
+    """How many reports were acknowledged, the revision of the configuration that the manager named at last, and whether
+    it had lost what it was told before."""
+
+    reports: int
+    revision: str | None
+    resent: bool
+
+
+def deliver(settings: RunnerSettings, client: Client) -> Delivered:
+    """Send all that waits, and a sign of life if nothing does.
+
+    SkipjackError when it was not taken; Misbehaves when the manager answers what cannot be, so that the number of
+    requests stays bounded whatever it answers.
+    """
+    places = Places(settings.state_dir)
+    delivered, resent = 0, False
+    with journal.opened(places.journal) as book:
+        batches = Batches(client, book, places)
+        while True:
+            reports, answer = batches.send(_envelope(settings, places, book))
+            if answer.acknowledged > book.newest():
+                _renew(book, answer.acknowledged)
+                continue
+            if _has_lost_some(answer, reports, book):
+                if resent:
+                    raise Misbehaves("The manager asks for everything again and again.", _ITS_LOG)
+                log("the manager does not know some earlier reports; sending all that it cannot know")
+                book.snapshot(answer.acknowledged, time.time())
+                resent = True
+                continue
+            taken = [report for report in reports if report["number"] <= answer.acknowledged]
+            if taken:
+                book.acknowledge(taken[-1]["number"])
+                delivered += len(taken)
+            if len(taken) < len(reports) and not (taken and answer.want == SNAPSHOT):
+                took = f"only {len(taken)}" if taken else "none"
+                raise Misbehaves(f"The manager took {took} of the {len(reports)} reports.", _ITS_LOG)
+            if not book.pending():
+                book.give_back()
+                return Delivered(delivered, answer.revision, resent)
+
+
+_ITS_LOG = "See its log; they wait here."
+
+
+def _renew(book: Journal, acknowledged: int) -> None:
+    """Become another journal, once an hour at most; Misbehaves when that was no remedy."""
+    now = time.time()
+    if 0 <= now - book.renewed_at() < RENEW_EVERY:
+        what = f"The manager acknowledges report {acknowledged}, but the newest report here is {book.newest()}."
+        raise Misbehaves(what, "See what answers at `manager.url`; the reports wait here.")
+    log("the manager knows reports that this journal never made: it is an old copy and gets a new identity")
+    book.renew(now)
+
+
+def _has_lost_some(answer: Answer, reports: list[dict[str, Any]], book: Journal) -> bool:
+    """Tell whether the manager lacks reports that it once had; it says so itself if it gets one that comes later."""
+    if reports:
+        return answer.want == SNAPSHOT and reports[0]["kind"] != SNAPSHOT
+    return answer.acknowledged < book.acknowledged()
+
+
+def _envelope(settings: RunnerSettings, places: Places, book: Journal) -> Envelope:
+    active = {each.mirror for each in book.active()}
+    try:
+        with plan.opened(places.plan) as opened:
+            header, left = opened.header, leftover.find(opened, active)
+        revision, slots, held = header.revision, header.slots, hold.is_held(header, book)
+        problems = tuple(Problem(*each) for each in (*header.problems, *noted.problems(places, header)))
+        problems += tuple(Problem(None, "skipjack run", *leftover.problem(name)) for name in left)
+    except SkipjackError as error:  # no plan yet: the manager should know even that
+        revision, slots, held = None, 0, settings.held and book.released() is None
+        problems = (Problem(None, "plan", error.what, error.todo),)
+    problems += tuple(Problem(None, *dead) for dead in unit_health.remembered(places))
+    if (missing := run_folder.make(settings.run_dir)) is not None:
+        problems += (Problem(None, "run_dir", missing.what, missing.todo),)
+    identity, now = book.identity(), time.time()
+    problems += tuple(Problem(None, *each) for each in rejected.remembered(places, now))
+    under_way = _progress(settings.run_dir, active)
+    busy = book.busy_slots()
+    envelope = Envelope(settings.worker, identity, now, VERSION, revision, slots, busy, problems, (), under_way)
+    return envelope._replace(held=held)
+
+
+def _progress(run_dir: str, active: set[str]) -> tuple[Progress, ...]:
+    """How far the active runs are; a run that was killed, or of another version, may have left something else."""
+    found = progress.read_all(run_dir)
+    return tuple(
+        Progress(name, **{key: found[name][key] for key in Progress._fields if key in found[name]})
+        for name in sorted(active & found.keys())
+        if "at" in found[name]
+    )

@@ -1,0 +1,89 @@
+"""When which mirrors are compared with their upstreams: after each success, once an hour while nothing happens, and
+when another file is to be compared."""
+
+import os
+import time
+from collections.abc import Iterator
+
+from runner.api import Machine
+from runner.base import bell
+from runner.base.places import Places
+from runner.courier.aside import Aside
+from runner.courier.probe import continued, is_probed, probe
+from runner.journal import journal
+from runner.plan import plan
+from runner.plan.plan import Planned
+from runner.run.machine import machine_of
+from schemas.errors import SkipjackError
+
+EVERY = 3600.0
+"""Seconds from one probe of a mirror to the next, when nothing happens to it."""
+
+LOOK = 60.0
+"""Seconds until it is looked again whether one is due."""
+
+AT_ONCE = 30.0
+"""Seconds after which a courier that does not linger begins no further probe."""
+
+
+class Probes:
+    """The probes of a worker. Which mirrors have one is read from the plan when that has changed."""
+
+    def __init__(self, places: Places) -> None:
+        self._places = places
+        self._stamp: tuple[int, int] | None = None
+        self._probed: dict[str, Planned] = {}
+        self._machine = Machine()
+
+    def make(self, seconds: float | None = None) -> int:
+        """Make all probes that are due, none beginning after some seconds; gives how many were made."""
+        deadline = None if seconds is None else time.monotonic() + seconds
+        made = 0
+        with journal.opened(self._places.journal) as book:
+            for planned in self._due(book):
+                if deadline is not None and time.monotonic() > deadline:
+                    break
+                found = probe(planned, self._machine)
+                book.probed(planned.mirror.name, continued(book.probe(planned.mirror.name), found), found.at)
+                made += 1
+        return made
+
+    def _due(self, book: journal.Journal) -> Iterator[Planned]:
+        probed = self._planned()
+        if probed:
+            files = {name: each.mirror.freshness.file for name, each in probed.items() if each.mirror.freshness}
+            yield from (probed[name] for name in book.probes_due(files, time.time(), EVERY))
+
+    def _planned(self) -> dict[str, Planned]:
+        try:
+            found = os.stat(self._places.plan)
+        except FileNotFoundError:
+            return {}
+        stamp = found.st_ino, found.st_mtime_ns
+        if stamp != self._stamp:
+            with plan.opened(self._places.plan) as opened:
+                self._machine = machine_of(self._places, opened.header)
+                self._probed = {each.mirror.name: each for each in opened.mirrors() if is_probed(each.mirror)}
+            self._stamp = stamp
+        return self._probed
+
+
+class Prober(Aside):
+    """Makes probes until the program ends."""
+
+    def __init__(self, places: Places, run_dir: str) -> None:
+        super().__init__("probes", run_dir)
+        self._probes = Probes(places)
+
+    def turn(self) -> float:
+        """Make the probes that are due; a plan or a journal that cannot be read is for others to tell."""
+        try:
+            if self._probes.make():
+                bell.ring(self._run_dir)
+        except SkipjackError:
+            return LOOK
+        return LOOK
+
+    def encourage(self) -> None:
+        """Look again: what was delivered may be a success."""
+        self.wake()

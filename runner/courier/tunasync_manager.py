@@ -1,0 +1,213 @@
+"""Delivering the outbox to a manager of tunasync, as one of that program's own workers reports.
+
+Such a manager stamps a start, a success and an end with the moment at which it hears of them, so each is told once and
+in order, and what is no such event is told in another way: a size that was measured later as a size, a mirror that was
+enabled again as `none` until its next run. It also forgets the next start with every status, so that comes last.
+"""
+
+import json
+import time
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+from runner.base.output import head, log
+from runner.base.places import Places
+from runner.courier.client import MALFORMED, Misbehaves, Rejected, after, is_of_content, remedy
+from runner.courier.transport import Line, Patience, TooLong, Unreachable
+from runner.journal import journal, rejected
+from runner.journal.journal import Journal
+from runner.overrides import hold
+from schemas import json_text
+from schemas.addresses import without_secrets
+from schemas.errors import SkipjackError
+from schemas.records import ManagerAddress, RunnerSettings
+from schemas.report import MirrorStatus, decode_status
+from schemas.states import DISABLED, ENDS, FAILED, LAUNCHING, NONE, PAUSED, PRE_SYNCING, QUEUED, SYNCING, TO_TUNASYNC
+from schemas.units import tunasync_size
+
+PATIENCE = Patience(5.0, 30.0)
+
+BATCH, BATCH_BYTES = 500, 4 * 1024**2
+
+LARGEST_LIST, LIST_VALUES = 16 * 1024**2, 500_000
+"""Bytes and values in its list of a worker's jobs at most: 20,000 jobs have 300,000 values in 10 MiB."""
+
+LARGEST, VALUES = 1024**2, 1_000
+"""Bytes and values in any other answer at most; most of them repeat what was sent."""
+
+_ZERO = "0001-01-01T00:00:00Z"
+_NEVER = dict.fromkeys(("last_update", "last_started", "last_ended", "next_schedule"), _ZERO)
+_NOT_BEGUN = frozenset({QUEUED, LAUNCHING})
+"""It has no word for a wait: it would take these for the start."""
+
+_AT_WORK = frozenset({PRE_SYNCING, SYNCING})
+_HELD = frozenset({PAUSED, DISABLED})
+
+
+class TunasyncManager:
+    """A manager of tunasync, and what it is known to show of this worker's mirrors."""
+
+    def __init__(self, address: ManagerAddress, settings: RunnerSettings) -> None:
+        self._address = address
+        self._url, self._worker = without_secrets(address.url.rstrip("/")), settings.worker
+        self._places, self._held = Places(settings.state_dir), settings.held
+        self._line = Line(address.url, address.ca_cert)
+        self._shown: dict[str, str] | None = None
+
+    def deliver(self) -> int:
+        """Tell all that waits, and the next starts as a sign of life; gives how many reports that were.
+
+        While the worker is held it tells nothing: to register would cut this manager off from tunasync's own worker of
+        that name, which may still be at work.
+        """
+        if hold.holds(self._places, unplanned=self._held):
+            return 0
+        try:
+            with journal.opened(self._places.journal) as book:
+                # it may show something else by now: `tunasynctl` marks a job as paused without asking its worker
+                shown = self._shown = self._meet() if self._shown is None else self._list()
+                delivered = self._drain(book, shown)
+                for status in book.statuses():
+                    if _is_false(status, shown.get(status.mirror)):
+                        self._tell(status, shown, news=False)
+                self._tell_schedules(book)
+                book.give_back()
+                return delivered
+        except SkipjackError:
+            self._shown = None  # it may have lost its memory, so it is met anew
+            raise
+
+    def close(self) -> None:
+        """Hang up."""
+        self._line.close()
+
+    def _meet(self) -> dict[str, str]:
+        """Register, and learn what it shows of our mirrors."""
+        never = {"last_online": _ZERO, "last_register": _ZERO}
+        self._ask("POST", "/workers", {"id": self._worker, "url": "", "token": ""} | never)
+        return self._list()
+
+    def _list(self) -> dict[str, str]:
+        """What it shows of our mirrors."""
+        path = f"/workers/{quote(self._worker)}/jobs"
+        try:
+            return {str(job["name"]): str(job["status"]) for job in self._ask("GET", path) or []}
+        except MALFORMED as error:
+            raise self._stranger(path) from error
+
+    def _drain(self, book: Journal, shown: dict[str, str]) -> int:
+        delivered = 0
+        while reports := book.outbox(BATCH, BATCH_BYTES):
+            for report in reports:
+                for status in map(decode_status, report["statuses"]):
+                    self._tell(status, shown, news=_is_news(status, report["made_at"]))
+                if report["statuses"]:
+                    book.acknowledge(report["number"])
+            book.acknowledge(reports[-1]["number"])
+            delivered += len(reports)
+        return delivered
+
+    def _tell(self, status: MirrorStatus, shown: dict[str, str], *, news: bool) -> None:
+        """Tell what is so of a mirror; what is no news is told only where it shows something else."""
+        name = status.mirror
+        if _waits(status) and shown.get(name) == FAILED:
+            return
+        if news and status.status in ENDS and shown.get(name) not in _AT_WORK:
+            self._tell_status(status, PRE_SYNCING, shown)  # from which it takes that there was a start at all
+        if news or status.status in _HELD:
+            self._tell_status(status, _word(status), shown)
+        elif status.status in _AT_WORK:
+            if shown.get(name) not in _AT_WORK:
+                self._tell_status(status, PRE_SYNCING, shown)
+            if shown[name] != _word(status):
+                self._tell_status(status, _word(status), shown)
+        elif (name not in shown or shown[name] in _HELD) and status.status not in _NOT_BEGUN:
+            self._tell_status(status, NONE, shown)
+        elif status.status in ENDS and status.size is not None:
+            self._ask("POST", f"{self._job(name)}/size", {"name": name, "size": tunasync_size(status.size)})
+
+    def _tell_status(self, status: MirrorStatus, word: str, shown: dict[str, str]) -> None:
+        of_run = TO_TUNASYNC[status.run.status] if status.run and not _waits(status) else _word(status)
+        reason = status.run.reason if status.run and word == of_run else ""
+        told = {"name": status.mirror, "worker": self._worker, "is_master": status.is_master, "status": word}
+        upstream, reason = without_secrets(status.upstream), without_secrets(reason)
+        more = {"upstream": upstream, "size": tunasync_size(status.size), "error_msg": reason}
+        try:
+            self._ask("POST", self._job(status.mirror), told | _NEVER | more)
+        except Rejected as error:
+            if not (upstream or reason):
+                raise
+            self._ask("POST", self._job(status.mirror), told | _NEVER | more | {"upstream": "", "error_msg": ""})
+            what = f"the status of {status.mirror}, which was sent without its upstream and its reason"
+            if rejected.add(self._places, what, error.what, time.time()):
+                log(f"error: the manager rejects {what}: {error.what}", about="courier")
+        shown[status.mirror] = word
+
+    def _tell_schedules(self, book: Journal) -> None:
+        schedules = [
+            {"name": status.mirror, "next_schedule": _rfc3339(status.next_run_at)}
+            for status in book.statuses()
+            if status.next_run_at is not None
+        ]
+        self._ask("POST", f"/workers/{quote(self._worker)}/schedules", {"schedules": schedules})
+
+    def _job(self, mirror: str) -> str:
+        return f"/workers/{quote(self._worker)}/jobs/{quote(mirror)}"
+
+    def _ask(self, method: str, path: str, content: Any = None) -> Any:
+        body = None if content is None else json.dumps(content, separators=(",", ":")).encode()
+        where = f"The manager at {self._url}{path}"
+        most, values = (LARGEST_LIST, LIST_VALUES) if method == "GET" else (LARGEST, VALUES)
+        try:
+            reply = self._line.exchange(method, path, PATIENCE, body=body, headers=_HEADERS, most=most)
+        except TooLong as error:
+            raise self._stranger(path) from error
+        except Unreachable as error:
+            raise SkipjackError(f"{where} cannot be reached: {error}.", after(error, self._address)) from error
+        if reply.status != 200:
+            said = head(" ".join(reply.body[:4000].decode("utf-8", "replace").split()), 300)
+            kind = Rejected if is_of_content(reply) else SkipjackError
+            raise kind(f"{where} answered {reply.status}: {said}.", remedy(reply.status, reply.body))
+        try:
+            return json_text.parse(reply.body, values)
+        except MALFORMED as error:
+            raise self._stranger(path) from error
+
+    def _stranger(self, path: str) -> Misbehaves:
+        todo = "Check `manager.url` in the settings."
+        return Misbehaves(f"What answers at {self._url}{path} is no manager of tunasync.", todo)
+
+
+_HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
+
+
+def _waits(status: MirrorStatus) -> bool:
+    """Whether a run waits for its next attempt."""
+    return status.status == PRE_SYNCING and status.run is not None and status.run.attempts > 0
+
+
+def _word(status: MirrorStatus) -> str:
+    """The word for what is so. Its own workers call a run `failed` between two attempts; another `pre-syncing` would
+    make the run begin later than it did."""
+    return FAILED if _waits(status) else TO_TUNASYNC[status.status]
+
+
+def _is_false(status: MirrorStatus, word: str | None) -> bool:
+    """Whether what is shown of a mirror has to be corrected: nothing, a hold that is none, or a run as none."""
+    if word is None:
+        return True
+    if status.status in _AT_WORK:
+        return word not in _AT_WORK and not (_waits(status) and word == FAILED)
+    return (word in _HELD or status.status in _HELD) and word != TO_TUNASYNC[status.status]
+
+
+def _is_news(status: MirrorStatus, made_at: float) -> bool:
+    """Whether a report tells an event that the manager is to stamp: a step of a run, or its end when it came."""
+    if status.status in ENDS:
+        return status.last_ended_at == made_at
+    return status.status not in _NOT_BEGUN and status.status != NONE
+
+
+def _rfc3339(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,142 @@
+"""What the last follow found wrong on this machine, beside what is wrong in the configuration.
+
+It stands in a file, so that the courier reports it and `next` shows it without asking git or looking at all
+definitions. A lost file costs nothing: the next follow writes it again.
+
+Why the manager takes no reports stands in a file of its own, which the courier writes at the same time.
+"""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from runner.base.places import Places
+from runner.follow import unenforced
+from runner.plan.plan import Header, Shown
+from schemas import json_text
+from schemas.errors import SkipjackError
+from schemas.mirror_record import Mirror
+from schemas.reading import read_regular, regular
+from schemas.records import RunnerSettings
+
+REPOSITORY, MEMORY, MANAGER = "repository", "memory_limit", "manager"
+"""What the notes are about."""
+
+LONG = 3600.0
+"""Seconds without a delivered report until that is shown, where it may end by itself."""
+
+_MOST_VALUES = 10_000
+"""Values in the file at most: a file with more was not written by a follow."""
+
+_Notes = dict[str, list[tuple[float, str, str]]]
+"""Since when something is so, what, and what to do, by what it is about."""
+
+
+def unfetched(places: Places, error: SkipjackError, revision: str | None, now: float) -> None:
+    """Note that the repository cannot be fetched, since the first of such failures in a row."""
+    notes = _read(places)
+    since = notes[REPOSITORY][0][0] if notes.get(REPOSITORY) else now
+    kept = f"; revision {revision[:12]} stays in use" if revision else ""
+    what = f"The repository cannot be fetched since {_moment(since)}{kept}. {error.what}"
+    _write(places, notes | {REPOSITORY: [(since, what, error.todo)]})
+
+
+def fetched(places: Places) -> None:
+    """Note that the repository can be fetched."""
+    notes = _read(places)
+    if notes.pop(REPOSITORY, None):
+        _write(places, notes)
+
+
+def limits(settings: RunnerSettings, places: Places, mirrors: Iterable[Mirror]) -> None:
+    """Note which limits of definitions nothing enforces."""
+    notes = _read(places)
+    found = [(0.0, what, "") for what in unenforced.told(settings, mirrors)]
+    if found != notes.get(MEMORY, []):
+        _write(places, notes | {MEMORY: found})
+
+
+def unreported(places: Places, error: SkipjackError, now: float, *, lasting: bool) -> None:
+    """Note that the manager takes no reports, since the first of such failures in a row; `lasting` says that only a
+    person can change it."""
+    noted = _read_unreported(places)
+    since = min(noted.since, now) if noted else now
+    found = _Unreported(since, error.what, error.todo, lasting)
+    if found != noted:
+        _replace(places.unreported, found)
+
+
+def reported(places: Places) -> None:
+    """Note that the manager takes reports."""
+    with contextlib.suppress(OSError):
+        os.unlink(places.unreported)
+
+
+def of_manager(places: Places, now: float) -> Iterable[Shown]:
+    """That the manager takes no reports, if that lasts for long or until a person changes something."""
+    noted = _read_unreported(places)
+    if noted and (noted.lasting or now - noted.since >= LONG):
+        yield None, MANAGER, f"It has taken no reports since {_moment(noted.since)}. {noted.what}", noted.todo
+
+
+class _Unreported(NamedTuple):
+    since: float
+    what: str
+    todo: str
+    lasting: bool
+
+
+def problems(places: Places, header: Header, *, but: str = "") -> tuple[Shown, ...]:
+    """What is wrong with the worker as a whole: a refused revision, and the notes `but` those of one kind."""
+    return (*_refused(header), *(
+        (None, about, what, todo)
+        for about, found in sorted(_read(places).items())
+        if about != but
+        for _since, what, todo in found
+    ))  # fmt: skip
+
+
+def _refused(header: Header) -> Iterable[Shown]:
+    if header.seen and header.revision and header.seen != header.revision:
+        what = f"Revision {header.seen[:12]} is refused; revision {header.revision[:12]} stays in use."
+        yield None, REPOSITORY, what, "Correct the other problems that are named here, in the repository."
+
+
+def _read(places: Places) -> _Notes:
+    """The notes that are there; none when the file is missing or damaged."""
+    try:
+        plain = json_text.parse(read_regular(places.notes), _MOST_VALUES)
+        return {json_text.text(about): [_note(*each) for each in found] for about, found in plain.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def _read_unreported(places: Places) -> _Unreported | None:
+    try:
+        since, what, todo, lasting = json_text.parse(read_regular(places.unreported), _MOST_VALUES)
+        return _Unreported(*_note(since, what, todo), bool(lasting))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _moment(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _note(since: object, what: object, todo: object) -> tuple[float, str, str]:
+    return json_text.moment(since), json_text.text(what), json_text.text(todo)
+
+
+def _write(places: Places, notes: _Notes) -> None:
+    _replace(places.notes, notes)
+
+
+def _replace(path: str, plain: _Notes | _Unreported) -> None:
+    with contextlib.suppress(OSError):
+        aside = f"{path}.new"
+        with open(aside, "w", encoding="utf-8", opener=regular) as file:
+            json.dump(plain, file)
+        os.replace(aside, path)

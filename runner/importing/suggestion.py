@@ -1,0 +1,99 @@
+"""`skipjack policy suggest`: what a machine's policy lacks for the definitions that its worker has."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from runner.base.output import say
+from runner.base.places import Places
+from runner.importing.allowance import Decision, as_plain, decide
+from runner.importing.yaml_text import item
+from runner.plan import plan
+from runner.policy import policy_lists
+from schemas.config import catalogue
+from schemas.config.settings import load_policy
+from schemas.errors import SkipjackError
+from schemas.git import repository
+from schemas.problems import printable
+from schemas.records import DEFAULT, Bound, Mirror, Policy, RunnerSettings
+
+_NAMED = 5
+"""How many mirrors a comment names."""
+
+
+def suggest(settings: RunnerSettings) -> int:
+    """Print the keys of the policy that would allow the newest definitions and those in force, as YAML.
+
+    Changes nothing. SkipjackError when the policy or the repository cannot be read.
+    """
+    policy = load_policy(Path(settings.policy))
+    for line in _lines(_decided(_definitions(settings), settings, policy), policy, settings):
+        say(line, has_addresses=False)
+    return 0
+
+
+def _decided(mirrors: list[Mirror], settings: RunnerSettings, policy: Policy) -> Decision:
+    """What the definitions that the policy may allow need of one without the keys of former releases.
+
+    What those keys forbid stays forbidden; what they let through counts only where a definition needs it.
+    """
+    decision = decide(mirrors, settings, policy)
+    refused = {name for name, _violation in decision.refused}
+    needing = [each for each in mirrors if each.name not in refused]
+    found = decide(needing, settings, policy_lists.without_former(policy))
+    return found._replace(refused=(*decision.refused, *found.refused))
+
+
+def _definitions(settings: RunnerSettings) -> list[Mirror]:
+    """The worker's definitions in the repository; and in force, where the newest one is not valid."""
+    with tempfile.TemporaryDirectory(prefix="skipjack-") as folder:
+        revision = repository.fetch(settings.repository, Path(folder) / "checkout")
+    declared = catalogue.load(revision.files)
+    found = {mirror.name: mirror for mirror in declared.mirrors if mirror.worker == settings.worker}
+    missing = declared.quarantined - found.keys()
+    return [*found.values(), *(each for each in _in_force(settings) if each.name in missing)]
+
+
+def _in_force(settings: RunnerSettings) -> list[Mirror]:
+    try:
+        with plan.opened(Places(settings.state_dir).plan) as opened:
+            return [planned.mirror for planned in opened.mirrors()]
+    except SkipjackError:
+        return []  # there is none, or one of another release
+
+
+def _lines(decision: Decision, policy: Policy, settings: RunnerSettings) -> Iterator[str]:
+    base = policy_lists.without_former(policy)
+    causes: dict[str, dict[str | Bound, list[str]]] = {}
+    for made, names in decision.causes:
+        causes.setdefault(made.key, {})[made.entry] = names
+    old = [key for key in ("forbidden_env", "forbidden_rsync_options") if getattr(policy, key) is not None]
+    for key in old:
+        causes.setdefault(key.replace("forbidden", "allowed"), {})
+    if causes:
+        yield f"# For {settings.policy}: each list takes the place of the one there."
+        yield "# Whoever can merge to the config repository may then do the same with any mirror."
+    else:
+        yield f"# {settings.policy} needs nothing for the definitions of the worker {settings.worker}."
+    for key in old:
+        yield f"# Remove `{key}`; `{key.replace('forbidden', 'allowed')}` takes its place."
+    for key, entries in causes.items():
+        yield f"{key}:"
+        for entry in [*_entries(key, base), *entries]:
+            yield f"  - {item(as_plain(entry))}" + (f"  # {_named(entries[entry])}" if entry in entries else "")
+    for name, (what, todo) in decision.refused:
+        yield f"# {name}: no entry of the policy would allow this. {printable(what)} {printable(todo)}"
+
+
+def _entries(key: str, policy: Policy) -> list[str | Bound]:
+    """The entries of a list as it is, with one word for those of its default."""
+    entries = list(getattr(policy, key) or ())
+    default = getattr(Policy(), key) if key.startswith("allowed") else ()
+    if not default or not set(default) <= set(entries):
+        return entries
+    return [DEFAULT, *(each for each in entries if each not in default)]
+
+
+def _named(names: list[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more

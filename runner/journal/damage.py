@@ -1,0 +1,83 @@
+"""Finding out whether a journal holds what cannot be: asked only after something could not be read.
+
+SQLite has no checksums for the values in its pages, so an altered byte may pass its own check.
+"""
+
+import contextlib
+import json
+import sqlite3
+from collections.abc import Iterator
+
+from runner.journal import reading
+from schemas.report import decode_probe, decode_status
+from schemas.states import DISABLED, PAUSED, TO_TUNASYNC
+
+_KINDS = {"INTEGER": ("integer",), "REAL": ("real", "integer"), "TEXT": ("text",)}
+"""Types of columns with those of SQLite's values that they can hold."""
+
+_EARLIEST, _LATEST = -1e10, 1e11
+"""Times in seconds since 1970 UTC between which all others are; each of them has a date."""
+
+_COUNTS = ("attempts", "failures", "unreached")
+"""Columns that count something, and from which waiting times are computed."""
+
+
+def examine(path: str) -> str | None:
+    """Return the first thing in the journal that cannot be, in words; None when all of it can be read."""
+    try:
+        with contextlib.closing(reading.connected(path)) as connection:
+            connection.row_factory = sqlite3.Row
+            return next(_faults(connection), None)
+    except (sqlite3.Error, RecursionError) as error:
+        return str(error)
+    except UnicodeDecodeError:  # SQLite's own message names what is damaged by its damaged name
+        return "names in it are damaged"
+
+
+def _faults(connection: sqlite3.Connection) -> Iterator[str]:
+    for (line,) in connection.execute("PRAGMA quick_check(1)"):
+        if line != "ok":
+            yield line
+    tables = [row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
+    for table in (name for name in tables if not name.startswith("sqlite_")):
+        yield from _mistyped(connection, table)
+    yield from _unknown_words(connection)
+    yield from _unreadable(connection)
+
+
+def _mistyped(connection: sqlite3.Connection, table: str) -> Iterator[str]:
+    for _number, column, kind, required, _default, _key in connection.execute(f"PRAGMA table_info({table})"):
+        allowed = (*_KINDS.get(kind, ("null",)), *(() if required else ("null",)))
+        words = ", ".join(f"'{word}'" for word in allowed)
+        wrong = f"typeof({column}) NOT IN ({words})"
+        if kind == "REAL":
+            wrong += f" OR {column} NOT BETWEEN {_EARLIEST} AND {_LATEST}"
+        if column in _COUNTS:
+            wrong += f" OR {column} < 0"
+        if connection.execute(f"SELECT 1 FROM {table} WHERE {wrong} LIMIT 1").fetchone():  # noqa: S608 - own names
+            yield f"a value of `{column}` in `{table}` cannot be"
+
+
+def _unknown_words(connection: sqlite3.Connection) -> Iterator[str]:
+    known = {"mirror": TO_TUNASYNC.keys(), "run": TO_TUNASYNC.keys()}
+    for table, words in known.items():
+        for (word,) in connection.execute(f"SELECT DISTINCT status FROM {table}"):  # noqa: S608 - own names
+            if word not in words:
+                yield f"`{table}` has the status {word!r}"
+    for (word,) in connection.execute("SELECT DISTINCT kind FROM override"):
+        if word not in (PAUSED, DISABLED):
+            yield f"`override` has the kind {word!r}"
+
+
+def _unreadable(connection: sqlite3.Connection) -> Iterator[str]:
+    readers = (
+        ("mirror", "probe", decode_probe),
+        ("outbox", "content", lambda plain: [decode_status(each) for each in plain["statuses"]] + [*plain["runs"]]),
+        ("command", "mirrors", "".join),
+    )
+    for table, column, read in readers:
+        for (text,) in connection.execute(f"SELECT {column} FROM {table} WHERE {column} IS NOT NULL"):  # noqa: S608
+            try:
+                read(json.loads(text))
+            except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+                yield f"`{column}` of `{table}` cannot be read: {type(error).__name__}: {error}"

@@ -1,0 +1,90 @@
+"""What the manager rejected of late, in a small file: `skipjack next` and the worker's own reports show it."""
+
+import contextlib
+import json
+import os
+import time
+from typing import NamedTuple
+
+from runner.base.output import masked
+from runner.base.places import Places
+from schemas import json_text
+from schemas.reading import read_regular, regular
+
+SHOWN_FOR = 7 * 86400.0
+"""Seconds for which a rejection is shown."""
+
+AGAIN = 3600.0
+"""Seconds after which the same is told again."""
+
+_LARGEST, _VALUES = 64 * 1024, 100
+"""Bytes and values of the file at most."""
+
+
+class Rejections(NamedTuple):
+    """How often something was rejected from when on, what the last one was and what became of it, and the manager's
+    words about it. Times are seconds since 1970 UTC."""
+
+    times: int
+    first_at: float
+    last_at: float
+    what: str
+    why: str
+
+
+class Shown(NamedTuple):
+    """A problem of the worker, as `next` and reports show it."""
+
+    place: str
+    what: str
+    todo: str
+
+
+def add(places: Places, what: str, why: str, now: float) -> bool:
+    """Remember one more; False when the same was told less than an hour ago."""
+    before = _read(places, now)
+    if before is not None and before.what == what and now - before.last_at < AGAIN:
+        return False
+    times, first_at = (before.times, before.first_at) if before else (0, now)
+    _write(places, Rejections(times + 1, first_at, now, what, masked(why)))
+    return True
+
+
+def remembered(places: Places, now: float) -> list[Shown]:
+    """The rejections of the last days as a problem, if there are any."""
+    found = _read(places, now)
+    if found is None:
+        return []
+    since = time.strftime("%Y-%m-%d %H:%MZ", time.gmtime(found.first_at))
+    often = f"{found.times} times since {since}, last" if found.times > 1 else since
+    what = f"The manager rejected a message ({often}): {found.what}. It said: {found.why}"
+    return [Shown("manager", what, _TODO)]
+
+
+_TODO = "Update the older one of manager and worker, or see what stands before the manager."
+
+
+def _read(places: Places, now: float) -> Rejections | None:
+    """What is remembered and not too old; a file that cannot be read, or of another release, counts as none."""
+    try:
+        found = _decode(**json_text.parse(read_regular(places.rejected, _LARGEST), _VALUES))
+    except (OSError, ValueError, TypeError):
+        return None
+    return found if 0 <= now - found.last_at < SHOWN_FOR else None
+
+
+def _decode(times: object, first_at: object, last_at: object, what: object, why: object) -> Rejections:
+    """Check the type of each value; ValueError if one is wrong."""
+    if type(times) is not int:
+        raise ValueError("`times` is not a number")
+    moment, text = json_text.moment, json_text.text
+    return Rejections(times, moment(first_at), moment(last_at), text(what), text(why))
+
+
+def _write(places: Places, rejections: Rejections) -> None:
+    """Replace the file; the log has the same, so a full disk stops nothing."""
+    with contextlib.suppress(OSError):
+        aside = f"{places.rejected}.new"
+        with open(aside, "w", encoding="utf-8", opener=regular) as file:
+            json.dump(rejections._asdict(), file)
+        os.replace(aside, places.rejected)

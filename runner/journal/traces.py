@@ -1,0 +1,34 @@
+"""Which files of a worker show that it had a journal, also where a release without marks wrote them.
+
+Only files that exist no earlier than the journal count: the cache of the next wake-up is written by a tick that has
+opened it, and earlier releases followed and started what was due in one go.
+"""
+
+import os
+
+from runner.base.places import Places
+from schemas.reading import regular
+
+_LAST_UNMARKED = 5
+"""The newest format of the plan that was written by releases which left no mark beside the journal."""
+
+_MAGIC, _VERSION = b"SQLite format 3\0", slice(60, 64)
+"""How a file of SQLite begins, and where it has its user_version."""
+
+
+def of_journal(path: str) -> list[str]:
+    """The files that show that the journal at `path` was in use."""
+    places = Places(os.path.dirname(path))
+    found = [places.agenda] if os.path.lexists(places.agenda) else []
+    return [*found, places.plan] if _is_unmarked(places.plan) else found
+
+
+def _is_unmarked(plan: str) -> bool:
+    try:
+        if not os.path.isfile(plan):
+            return False
+        with open(plan, "rb", opener=regular) as file:
+            head = file.read(100)
+    except OSError:
+        return False
+    return head.startswith(_MAGIC) and 0 < int.from_bytes(head[_VERSION], "big") <= _LAST_UNMARKED

@@ -1,0 +1,333 @@
+"""The plan: what the newest valid configuration means for this worker, as one read-only SQLite file.
+
+`follow` writes it aside and renames it. `tick` reads a few columns of it, `run` a single row; neither ever parses YAML.
+"""
+
+import errno
+import functools
+import json
+import os
+import sqlite3
+import stat
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+from zlib import crc32
+
+from runner.base.output import log
+from runner.base.paths import Paths
+from schemas.errors import SkipjackError
+from schemas.mirror_record import Mirror, SyncWindows
+from schemas.stored import decode_mirror, encode_mirror
+
+FORMAT = 7
+
+Shown = tuple[str | None, str, str, str]
+"""A problem as the plan keeps it: the mirror it is about, the place, what is wrong, what to do."""
+
+_SCHEMA = """
+CREATE TABLE header (content TEXT NOT NULL, sum INTEGER NOT NULL);
+CREATE TABLE mirror (
+    name TEXT PRIMARY KEY,
+    interval INTEGER NOT NULL,
+    cron TEXT NOT NULL,
+    since REAL NOT NULL,
+    jitter INTEGER NOT NULL,
+    after TEXT NOT NULL,
+    sync_windows TEXT NOT NULL,
+    backoff_limit INTEGER,
+    retry_after_failure INTEGER NOT NULL,
+    due_sum INTEGER NOT NULL,
+    formerly TEXT NOT NULL,
+    revision TEXT NOT NULL,
+    paths TEXT NOT NULL,
+    definition TEXT NOT NULL,
+    sum INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX renamed ON mirror (name, formerly) WHERE formerly <> '';
+"""
+
+
+_NEVER: Mapping[str, float] = {}
+
+
+class Header(NamedTuple):
+    """What concerns the worker as a whole.
+
+    `revision` is the commit that is in force, `seen` the newest one that was looked at (another one when that was
+    refused), `fingerprint` what else the plan depends on. `problems` are (mirror or None, place, what, todo).
+    `volumes`, `pattern_files`, `home`, `roots`, `env`, `judged` and `passwords` are what a run must know of the policy,
+    see Machine.
+    `unmoved` are mirrors whose files are yet to be moved from the directory of a former name.
+    `held` says that the settings keep runs from starting; see `runner/overrides/hold.py`.
+    """
+
+    worker: str
+    slots: int
+    revision: str | None
+    seen: str | None
+    fingerprint: str
+    run_dir: str
+    container_program: str = "docker"
+    cgroup: str | None = None
+    time_zone: str = "UTC"
+    sync_windows: SyncWindows | None = None
+    volumes: tuple[str, ...] = ()
+    pattern_files: tuple[str, ...] = ()
+    home: str = ""
+    roots: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
+    problems: tuple[Shown, ...] = ()
+    unmoved: tuple[str, ...] = ()
+    held: bool = False
+    judged: bool = False
+    passwords: tuple[Any, ...] | None = None
+
+
+class Planned(NamedTuple):
+    """One mirror of the plan; `revision` is the commit that its definition comes from."""
+
+    mirror: Mirror
+    paths: Paths
+    revision: str
+
+
+class Due(NamedTuple):
+    """The columns that a tick needs of a mirror: the keys of these names; durations are in seconds.
+
+    `since` is when it got its present `cron` here, in seconds since 1970 UTC.
+    """
+
+    name: str
+    interval: int
+    cron: str = ""
+    jitter: int = 0
+    after: tuple[str, ...] = ()
+    sync_windows: SyncWindows | None = None
+    backoff_limit: int | None = None
+    retry_after_failure: int = 0
+    since: float = 0.0
+
+
+def due(mirror: Mirror) -> Due:
+    """What a tick needs of a definition."""
+    return Due(**{key: getattr(mirror, key) for key in Due._fields if key != "since"})
+
+
+def write(path: str, header: Header, mirrors: list[Planned], since: Mapping[str, float] = _NEVER) -> None:
+    """Put a new plan in the place of the old one; a reader sees the one or the other, never something between.
+
+    `since` tells by name when mirrors got their fixed times.
+    """
+    aside = f"{path}.new"
+    for place in (aside, path):
+        _require_place(place)
+    try:
+        _write(aside, header, [_row(each, since.get(each.mirror.name, 0.0)) for each in mirrors])
+    except sqlite3.DatabaseError as error:
+        what = f"The plan {path} cannot be written: {error}."
+        raise SkipjackError(what, "See whether the disk is full or read-only; the plan was not changed.") from error
+    os.replace(aside, path)
+    _sync(os.path.dirname(path))
+
+
+def _require_place(path: str) -> None:
+    """Move a directory away that stands where a file belongs."""
+    if os.path.isdir(path) and not os.path.islink(path):
+        instead = f"{path}.directory-{time.time_ns()}"
+        os.rename(path, instead)
+        log(f"the directory {path} was in the place of a file; it is now {instead}", about="follow")
+
+
+def _write(aside: str, header: Header, rows: list[tuple[object, ...]]) -> None:
+    if os.path.lexists(aside):
+        os.unlink(aside)  # left by a follow that was killed
+    connection = sqlite3.connect(aside, isolation_level=None)
+    try:
+        connection.execute("PRAGMA journal_mode=OFF")  # nobody knows the file before it is renamed
+        connection.execute("PRAGMA synchronous=OFF")  # it is synced once, when it is whole
+        connection.execute(f"PRAGMA user_version={FORMAT:d}")
+        connection.executescript("BEGIN;" + _SCHEMA)
+        connection.execute("INSERT INTO header VALUES (?, ?)", _summed((json.dumps(header._asdict()),)))
+        connection.executemany("INSERT INTO mirror VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        connection.execute("COMMIT")
+    finally:
+        connection.close()
+    _sync(aside)
+
+
+def _row(planned: Planned, since: float) -> tuple[object, ...]:
+    mirror = planned.mirror
+    windows = json.dumps(mirror.sync_windows) if mirror.sync_windows else ""
+    for_tick = (
+        mirror.name, mirror.interval, mirror.cron, float(since), mirror.jitter,
+        " ".join(mirror.after), windows, mirror.backoff_limit,
+        mirror.retry_after_failure,
+    )  # fmt: skip
+    for_run = (planned.revision, json.dumps(planned.paths), encode_mirror(mirror))
+    formerly = " ".join(mirror.formerly)
+    return (*for_tick, _sum(for_tick), formerly, *for_run, _sum((mirror.name, formerly, *for_run)))
+
+
+def _sum(values: tuple[object, ...]) -> int:
+    """A checksum of values: SQLite has none of its own, and a wrong letter could lead into another directory."""
+    return crc32(repr(values).encode())
+
+
+def _summed(values: tuple[object, ...]) -> tuple[object, ...]:
+    return (*values, _sum(values))
+
+
+def _sound(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The values of a row without the checksum that stands last; DatabaseError when it is another one."""
+    if _sum(values[:-1]) != values[-1]:
+        raise sqlite3.DatabaseError(f"a row of it was altered ({str(values[0])[:40]!r})")
+    return values[:-1]
+
+
+@functools.lru_cache(maxsize=1024)
+def _windows(text: str) -> SyncWindows | None:
+    return _as_windows(json.loads(text)) if text else None
+
+
+def _as_windows(plain: list[Any] | None) -> SyncWindows | None:
+    return SyncWindows(tuple(plain[0]), tuple(plain[1]), plain[2]) if plain else None
+
+
+_DUE = (
+    "name", "interval", "cron", "since", "jitter", "after", "sync_windows", "backoff_limit", "retry_after_failure",
+)  # fmt: skip
+_PLANNED = "SELECT name, formerly, revision, paths, definition, sum FROM mirror"
+
+
+def _planned(row: tuple[Any, ...]) -> Planned:
+    name, _formerly, revision, paths, definition = _sound(row)
+    with _decoding(f"the definition of {name}"):
+        return Planned(decode_mirror(definition), Paths(*json.loads(paths)), revision)
+
+
+@contextmanager
+def _decoding(what: str) -> Iterator[None]:
+    """Take a value that cannot be decoded for damage, whatever its checksum is."""
+    try:
+        yield
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
+        raise sqlite3.DatabaseError(f"{what} is damaged ({type(error).__name__})") from error
+
+
+def _sync(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class Plan:
+    """An open plan."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        row = connection.execute("SELECT content, sum FROM header").fetchone()
+        if row is None:
+            raise sqlite3.DatabaseError("it has no header")
+        with _decoding("its header"):
+            self.header = _decode_header(_sound(row)[0])
+
+    def due(self) -> list[Due]:
+        """All mirrors, as far as a tick is concerned."""
+        query = f"SELECT {', '.join(_DUE)}, due_sum FROM mirror"  # noqa: S608 - own columns
+        rows = map(_sound, self._connection.execute(query))
+        with _decoding("a schedule"):
+            return [
+                Due(name, interval, cron, jitter, tuple(after.split()), _windows(windows), limit, retry_after, since)
+                for name, interval, cron, since, jitter, after, windows, limit, retry_after in rows
+            ]
+
+    def mirror(self, name: str) -> Planned | None:
+        """One mirror, or None when this worker has none of that name."""
+        row = self._connection.execute(f"{_PLANNED} WHERE name = ?", (name,)).fetchone()
+        return _planned(row) if row else None
+
+    def has(self, name: str) -> bool:
+        """Tell whether this worker has a mirror of that name."""
+        return self._connection.execute("SELECT 1 FROM mirror WHERE name = ?", (name,)).fetchone() is not None
+
+    def renamed(self) -> list[Planned]:
+        """The mirrors that had other names before, with those former names alone that no other one has here now."""
+        query = "SELECT name, formerly FROM mirror WHERE formerly <> ''"
+        found = [(self.mirror(name), former.split()) for name, former in self._connection.execute(query).fetchall()]
+        return [
+            planned._replace(mirror=planned.mirror._replace(formerly=tuple(free)))
+            for planned, formerly in found
+            if planned is not None and (free := [name for name in formerly if self.mirror(name) is None])
+        ]
+
+    def limited(self) -> list[Planned]:
+        """The mirrors that have a `memory_limit`, by name."""
+        chosen = "WHERE json_extract(definition, '$.memory_limit') IS NOT NULL"
+        return [_planned(row) for row in self._connection.execute(f"{_PLANNED} {chosen} ORDER BY name")]
+
+    def check(self) -> None:
+        """Read everything, without decoding it; DatabaseError when a row was altered."""
+        for query in (f"SELECT {', '.join(_DUE)}, due_sum FROM mirror", _PLANNED):  # noqa: S608 - own columns
+            for row in self._connection.execute(query):
+                _sound(row)
+
+    def mirrors(self) -> list[Planned]:
+        """All mirrors with their whole definitions, by name."""
+        return [_planned(row) for row in self._connection.execute(f"{_PLANNED} ORDER BY name")]
+
+
+def _decode_header(text: str) -> Header:
+    plain: dict[str, Any] = json.loads(text)
+    plain["sync_windows"] = _as_windows(plain.get("sync_windows"))
+    plain["unmoved"] = tuple(plain.get("unmoved", ()))
+    plain |= {key: tuple(plain.get(key, ())) for key in ("volumes", "pattern_files", "roots", "env")}
+    plain["problems"] = tuple(tuple(each) for each in plain["problems"])
+    return Header(**{key: plain[key] for key in Header._fields if key in plain})
+
+
+@contextmanager
+def opened(path: str) -> Iterator[Plan]:
+    """Open the plan for reading; SkipjackError when there is none that this version understands, or it is damaged."""
+    try:
+        found = os.stat(path)
+    except FileNotFoundError as error:
+        raise SkipjackError(f"There is no plan at {path} yet.", "Run `skipjack follow` first.") from error
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    if not stat.S_ISREG(found.st_mode):
+        raise SkipjackError(f"The plan {path} cannot be read: it is not a file.", _AGAIN)
+    if not found.st_size:  # SQLite takes it for a database without tables
+        raise SkipjackError(f"The plan {path} is damaged: it is empty (0 bytes).", _AGAIN)
+    if not os.access(path, os.R_OK):
+        raise _unreadable(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES), path))
+    try:
+        connection = sqlite3.connect(f"file:{_quoted(path)}?mode=ro&immutable=1", uri=True, isolation_level=None)
+        try:
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            if version != FORMAT:
+                raise SkipjackError(f"The plan {path} was written by another version.", "Run `skipjack follow`.")
+            yield Plan(connection)
+        finally:
+            connection.close()
+    except sqlite3.DatabaseError as error:
+        raise SkipjackError(f"The plan {path} cannot be read: {error}.", _AGAIN) from error
+    except UnicodeDecodeError as error:  # SQLite's own message names what is damaged by its damaged name
+        raise SkipjackError(f"The plan {path} cannot be read: names in it are damaged.", _AGAIN) from error
+
+
+_AGAIN = "Run `skipjack follow --again`."
+
+
+def _unreadable(path: str, error: OSError) -> SkipjackError:
+    from schemas import ownership  # only when something is wrong
+
+    todo = ownership.remedy(path, os.path.dirname(path)) or "Check its folder and the disk."
+    return SkipjackError(f"The plan {path} cannot be read: {error.strerror}.", todo)
+
+
+def _quoted(path: str) -> str:
+    return path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")

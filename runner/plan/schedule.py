@@ -1,0 +1,361 @@
+"""What is due: a pure function of definitions, states, orders and the time. All times are seconds since 1970 UTC.
+
+`outlook` judges one mirror: what it waits for, and until when that is known. `decide` judges them all, and gives the
+free slots to those that wait for nothing else. `skipjack next` shows the same judgements in words.
+"""
+
+import functools
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from runner.plan.plan import Due, Header, Plan
+from schemas.mirror_record import SyncWindows
+from schemas.states import (
+    ACTIVE,
+    FAILED,
+    INTERRUPTED,
+    LAUNCH_FAILED,
+    LAUNCHING,
+    QUEUED,
+    REFUSED,
+    STOPPED,
+    SUCCESS,
+    TIMED_OUT,
+)
+
+RECOVERY_DELAY = 60
+"""Seconds until a mirror is tried again whose run was cut off by something that was not its own fault."""
+
+_DAY = 86400
+_NEVER = float("inf")
+_DOUBLINGS = 20
+_CUT_OFF = frozenset({INTERRUPTED, STOPPED, LAUNCH_FAILED})
+_FORCED, _REQUESTED, _SCHEDULED = 0, 1, 2
+_FAILURES = frozenset({FAILED, TIMED_OUT, REFUSED, LAUNCH_FAILED})
+
+DUE, LATER, CLOSED, AFTER, HELD, RUNNING = "due", "later", "closed", "after", "held", "running"
+"""What a mirror's next run waits for: a slot alone, its time, hours in which it may begin, other mirrors, whoever
+paused or disabled it, or its run under way."""
+
+
+class State(NamedTuple):
+    """What the journal knows of one mirror; None for what has not happened.
+
+    `failures` counts those since the last success, of several in a row that could not reach the upstream one; the
+    others of that row are in `unreached`, which counts all of it and is 0 when the last failure was another one.
+    `forced` says that the last run began whatever the hours. `next_attempt_at` is when a run under way that waits
+    between two attempts wants a slot again; it holds none until then.
+    """
+
+    status: str
+    last_started_at: float | None = None
+    last_ended_at: float | None = None
+    last_success_at: float | None = None
+    size: int | None = None
+    failures: int = 0
+    forced: bool = False
+    unreached: int = 0
+    next_attempt_at: float | None = None
+
+    @property
+    def failed_runs(self) -> int:
+        """How many runs failed since the last success."""
+        return self.failures + max(0, self.unreached - 1)
+
+
+class Order(NamedTuple):
+    """What somebody wants of one mirror: an override (`paused` or `disabled`, else empty), or a start.
+
+    A requested start waits for a slot and for the hours alone, a forced one for nothing.
+    """
+
+    override: str = ""
+    requested: bool = False
+    force: bool = False
+    made_at: float = 0.0
+    made_by: str = ""
+    reason: str = ""
+
+
+class Rules(NamedTuple):
+    """What concerns the worker as a whole; `unusable` are names that are declared in a way that cannot be used. On one
+    that is `held` nothing is launched, whatever is due."""
+
+    worker: str = ""
+    slots: int = 1
+    time_zone: str = "UTC"
+    sync_windows: SyncWindows | None = None
+    unusable: frozenset[str] = frozenset()
+    held: bool = False
+
+
+def rules_of(header: Header) -> Rules:
+    """The rules that a plan gives."""
+    unusable = frozenset(mirror for mirror, _place, _what, _todo in header.problems if mirror is not None)
+    return Rules(header.worker, header.slots, header.time_zone, header.sync_windows, unusable)
+
+
+class World(NamedTuple):
+    """All that a judgement looks at beside the mirror and the time; `names` are those of all mirrors."""
+
+    rules: Rules
+    states: Mapping[str, State]
+    orders: Mapping[str, Order]
+    names: frozenset[str]
+
+
+def world(
+    plan: Plan, states: Mapping[str, State], orders: Mapping[str, Order], *, held: bool
+) -> tuple[list[Due], World]:
+    """What a decision needs, as the plan and the journal have it."""
+    mirrors = plan.due()
+    rules = rules_of(plan.header)._replace(held=held)
+    return mirrors, World(rules, states, orders, frozenset(mirror.name for mirror in mirrors))
+
+
+class Outlook(NamedTuple):
+    """What a mirror's next run waits for, since or until when (None: not foreseeable), and for which mirrors."""
+
+    kind: str
+    at: float | None
+    mirrors: tuple[str, ...] = ()
+
+
+class Decision(NamedTuple):
+    """What to launch now, what must wait for a slot, what to stop since its hours are over, and when something changes
+    by itself (None: not foreseeable)."""
+
+    launch: list[str]
+    wait: list[str]
+    wake_at: float | None
+    stop: list[str]
+
+
+_NO_ORDER = Order()
+
+
+def count_failures(before: State, status: str, *, unreached: bool = False) -> State:
+    """The state with its failures in a row as they are after a run with that end; being cut off is none, and ends no
+    row. `unreached` says that the run failed because its upstream could not be reached or had no connection left.
+    """
+    if status == SUCCESS:
+        return before._replace(failures=0, unreached=0)
+    if status not in _FAILURES or status == LAUNCH_FAILED:
+        return before._replace(failures=before.failures + (status in _FAILURES))
+    again = unreached and before.unreached > 0
+    return before._replace(failures=before.failures + (not again), unreached=before.unreached + 1 if unreached else 0)
+
+
+def due_at(mirror: Due, state: State | None, rules: Rules, now: float) -> float:
+    """When a mirror's next run is due; a moment in the past when it is due already.
+
+    `interval` counts from the end of the last run, `cron` names the first moment after its start. A mirror that never
+    ran is due, by `cron` at the first of its times. One that could not reach its upstream may be due earlier. A time
+    that lies in the future was stamped by a clock that has been set back since; nobody knows how long ago it really
+    was, so the mirror is due.
+    """
+    ended = state.last_ended_at if state is not None else None
+    if state is None or ended is None:
+        return _fixed(mirror, rules, 0.0, now) if mirror.cron else 0.0
+    if ended > now + RECOVERY_DELAY:
+        return 0.0
+    if state.status in _CUT_OFF:
+        return ended + _recovery(mirror, state) + _put_off(mirror, rules)
+    begun = ended if state.last_started_at is None else min(state.last_started_at, ended)
+    planned = (
+        _fixed(mirror, rules, begun, now) if mirror.cron else ended + _wait(mirror, state) + _put_off(mirror, rules)
+    )
+    return min(planned, retry_at(mirror, state, rules))
+
+
+def retry_at(mirror: Due, state: State, rules: Rules) -> float:
+    """When a mirror is tried again that could not reach its upstream, infinity when it is not before its next run.
+
+    The pause doubles with each such failure in a row. From the interval on the interval and its back-off hold; with
+    `cron` the next fixed time, whatever the pause.
+    """
+    if state.last_ended_at is None or not (pause := _pause(mirror, state.unreached)):
+        return _NEVER
+    if not mirror.cron and pause >= mirror.interval:
+        return _NEVER
+    return state.last_ended_at + pause + _put_off(mirror, rules, pause / 10)
+
+
+def _pause(mirror: Due, unreached: int) -> int:
+    """The pause after so many failures in a row to reach the upstream; 0 without any."""
+    return mirror.retry_after_failure << min(unreached - 1, _DOUBLINGS) if unreached else 0
+
+
+def _fixed(mirror: Due, rules: Rules, begun: float, now: float) -> float:
+    """The first of the fixed times after the last start that is none from before the mirror had them."""
+    from schemas.clock.cron import next_time
+
+    since = 0.0 if mirror.since > now + RECOVERY_DELAY else mirror.since  # as above, of a clock that was set back
+    found = next_time(mirror.cron, rules.time_zone, max(begun, since))
+    return _NEVER if found is None else found + _put_off(mirror, rules)
+
+
+def next_run_at(mirror: Due, state: State, rules: Rules, now: float) -> float | None:
+    """When a mirror's next run may begin at the earliest, as far as its own schedule and the hours tell."""
+    return _begin(mirror, rules, max(now, due_at(mirror, state, rules, now)))
+
+
+def _recovery(mirror: Due, state: State) -> float:
+    """What cannot even be launched is tried again ever more seldom."""
+    first = RECOVERY_DELAY if mirror.cron else min(RECOVERY_DELAY, mirror.interval)
+    if state.status != LAUNCH_FAILED:
+        return first
+    return min(first << min(max(0, state.failures - 1), _DOUBLINGS), _DAY)
+
+
+def _wait(mirror: Due, state: State) -> float:
+    """The interval, doubled by each failure after the first, up to the limit.
+
+    A failure after which the mirror was tried again before its interval was over doubles nothing.
+    """
+    early = sum(0 < _pause(mirror, count) < mirror.interval for count in range(1, min(state.unreached, _DOUBLINGS) + 1))
+    failures = state.failed_runs - early
+    if failures < 2:
+        return mirror.interval
+    limit = min(8 * mirror.interval, _DAY) if mirror.backoff_limit is None else mirror.backoff_limit
+    return max(mirror.interval, min(limit, mirror.interval << min(failures - 1, _DOUBLINGS)))
+
+
+def _put_off(mirror: Due, rules: Rules, limit: float | None = None) -> float:
+    """The mirror's own share of the jitter, which is always the same, so that not all are due at once.
+
+    The jitter is at most `limit` seconds, without one a tenth of an interval.
+    """
+    if not mirror.jitter:
+        return 0.0
+    if limit is None:
+        limit = _NEVER if mirror.cron else mirror.interval / 10
+    return min(mirror.jitter, limit) * _share(rules.worker, mirror.name)
+
+
+@functools.cache
+def _share(worker: str, name: str) -> float:
+    from zlib import crc32
+
+    return crc32(f"{worker}/{name}".encode()) / 2**32
+
+
+def outlook(mirror: Due, world: World, now: float) -> Outlook:
+    """Judge one mirror: what its next run waits for."""
+    state = world.states.get(mirror.name)
+    if state is not None and state.status in ACTIVE:
+        since = None if state.status == LAUNCHING else state.last_started_at
+        return Outlook(RUNNING, since if state.next_attempt_at is None else state.next_attempt_at)
+    order = world.orders.get(mirror.name, _NO_ORDER)
+    if order.override:
+        return Outlook(HELD, None)
+    if order.force:
+        return Outlook(DUE, order.made_at)
+    at = due_at(mirror, state, world.rules, now)
+    if order.requested:
+        at = min(at, order.made_at, now)
+    elif at > now and (state is None or state.status != QUEUED):
+        return Outlook(LATER, _begin(mirror, world.rules, at))
+    opens_at = _begin(mirror, world.rules, now)
+    if opens_at is None or opens_at > now:
+        return Outlook(CLOSED, opens_at)
+    others = _awaited(mirror, state, world, now, idle_only=order.requested) if mirror.after else ()
+    return Outlook(AFTER, None, others) if others else Outlook(DUE, at)
+
+
+def _begin(mirror: Due, rules: Rules, at: float) -> float | None:
+    """The first moment from `at` on at which the hours let a run begin; None when there is none."""
+    hours = _hours(mirror, rules)
+    if not hours or at == _NEVER:
+        return None if at == _NEVER else at
+    from schemas.clock.windows import opening
+
+    span = opening(hours, rules.time_zone, at)
+    return None if span is None else max(at, span.opens_at)
+
+
+def _hours(mirror: Due, rules: Rules) -> tuple[SyncWindows, ...]:
+    if rules.sync_windows is None:
+        return () if mirror.sync_windows is None else (mirror.sync_windows,)
+    return (rules.sync_windows,) if mirror.sync_windows is None else (rules.sync_windows, mirror.sync_windows)
+
+
+def _awaited(mirror: Due, state: State | None, world: World, now: float, *, idle_only: bool) -> tuple[str, ...]:
+    """Those named in `after` that are being synced, or had no success since this mirror's last start.
+
+    One that this worker does not have is waited for only while it is declared in a way that cannot be used: what was
+    taken away will never come.
+    """
+    since = state.last_started_at if state is not None else None
+    if since is not None and since > now + RECOVERY_DELAY:  # stamped by a clock that has been set back
+        since = None
+    present = [name for name in mirror.after if name in world.names or name in world.rules.unusable]
+    return tuple(name for name in present if _is_missing(world.states.get(name), since, idle_only=idle_only))
+
+
+def _is_missing(other: State | None, since: float | None, *, idle_only: bool) -> bool:
+    if other is not None and other.status in ACTIVE:
+        return True
+    if idle_only:
+        return False
+    success = other.last_success_at if other is not None else None
+    return success is None or (since is not None and success <= since)
+
+
+def decide(mirrors: Iterable[Due], world: World, now: float, *, only_requested: bool = False) -> Decision:
+    """Choose at most as many due mirrors as slots are free: those that were asked for, then the most overdue.
+
+    Runs that are forced begin beyond the slots. `only_requested` leaves out the mirrors that are due by their schedule.
+    On a held worker none is chosen, and none waits for a slot: their states stay as they were.
+    """
+    due: list[tuple[int, float, str, tuple[str, ...]]] = []
+    stop: list[str] = []
+    wake_at = _NEVER
+    for mirror in mirrors:
+        kind, at, _others = outlook(mirror, world, now)
+        if kind == DUE:
+            rank = _rank(world.orders.get(mirror.name, _NO_ORDER))
+            if rank < _SCHEDULED or not only_requested:
+                due.append((rank, at or 0.0, mirror.name, mirror.after))
+        elif kind == RUNNING:
+            at = _closes_at(mirror, world, now)
+            if at <= now:
+                stop.append(mirror.name)
+        if kind != DUE and at is not None and at < wake_at:
+            wake_at = at
+    busy = sum(_takes_slot(state, now) for state in world.states.values())
+    launch, wait = _share_out([] if world.rules.held else sorted(due), world.rules.slots - busy)
+    return Decision(launch, wait, None if wake_at == _NEVER else wake_at, stop)
+
+
+def _takes_slot(state: State, now: float) -> bool:
+    """Whether a mirror has a slot, or a run of it that waited long enough for its next attempt is to get the next one:
+    what has begun goes before what has not."""
+    return state.status in ACTIVE and (state.next_attempt_at is None or state.next_attempt_at <= now)
+
+
+def _rank(order: Order) -> int:
+    return _FORCED if order.force else _REQUESTED if order.requested else _SCHEDULED
+
+
+def _share_out(due: list[tuple[int, float, str, tuple[str, ...]]], free: int) -> tuple[list[str], list[str]]:
+    """Who gets a slot, and who must wait for one; who follows one that begins now does neither."""
+    launch: list[str] = []
+    wait: list[str] = []
+    for rank, _at, name, after in due:
+        if rank == _FORCED or (free > len(launch) and not set(after) & set(launch)):
+            launch.append(name)
+        elif not set(after) & set(launch):
+            wait.append(name)
+    return launch, wait
+
+
+def _closes_at(mirror: Due, world: World, now: float) -> float:
+    """When hours that also stop what is at work are over for a run under way; a moment in the past if they are."""
+    hours = [each for each in _hours(mirror, world.rules) if each.stop_running]
+    if not hours or world.states[mirror.name].forced:
+        return _NEVER
+    from schemas.clock.windows import opening
+
+    span = opening(tuple(hours), world.rules.time_zone, now)
+    return now if span is None or span.opens_at > now else span.closes_at

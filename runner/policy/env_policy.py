@@ -1,0 +1,141 @@
+"""What a machine's policy says about the environment variables that a definition sets."""
+
+import fnmatch
+import glob
+import re
+from collections.abc import Iterator
+
+from runner.policy import policy_lists
+from schemas.config.upstreams import is_elsewhere
+from schemas.problems import shown
+from schemas.records import PLAIN_ENV, Mirror, Policy
+
+Violation = tuple[str, str]
+
+OURS = ("PATH", "HOME")
+"""Variables that the runner sets itself for every program of the machine."""
+
+_ASK = "Ask the administrator of this machine to add `{}` to `{}` of the policy, or remove it."
+
+_PLAIN = re.compile(r"(?!-)(?:(?! -)[^\x00-\x1f\x7f$`\\'\";&|<>()\[\]{}#!])*")
+"""A value in which no shell, no `eval` of a script and no list of options finds more than a word or a few."""
+
+_LOCALE = re.compile(r"[A-Za-z0-9_.@:-]*")
+_ZONE = re.compile(r"(?![:/])(?!.*\.\.)[A-Za-z0-9_+/,.:<>-]*")
+
+_ADDRESSES = (
+    "CONDA_REPO_URL", "MIRROR_BASE_URL", "NIX_MIRROR_*URL", "NIX_MIRROR_UPSTREAM", "PYPI_MASTER", "SHADOWMIRE_UPSTREAM",
+    "TUNASYNC_S3_ENDPOINT", "TUNASYNC_TSUMUGU_TIMEZONEFILE", "TUNASYNC_UPSTREAM_URL",
+)  # fmt: skip
+"""Variables that scripts fetch from: what they publish must not be a file of this machine."""
+
+_PATH = re.compile(r"(?:^|[\s,=@]|:(?!//))(?:/|~|\.\.?(?:/|$))|/\.\.(?:/|$)|:///|file:", re.IGNORECASE)
+"""Something in a value that names a file of this machine."""
+
+
+def violations(mirror: Mirror, policy: Policy) -> Iterator[Violation]:
+    """Everything about a definition's variables that this machine does not allow."""
+    for name, value in mirror.env.items():
+        yield from _in_container(name, value, policy) if mirror.docker_image else _on_machine(name, value, policy)
+
+
+def _in_container(name: str, value: str, policy: Policy) -> Iterator[Violation]:
+    entries = policy_lists.container_env_entries(policy)
+    if not any(_matches(name, entry.name) and _matches(value, entry.value or "*") for entry in entries):
+        yield f"`env` sets {name}, which this machine does not allow.", _ASK.format(name, "allowed_container_env")
+
+
+def _on_machine(name: str, value: str, policy: Policy) -> Iterator[Violation]:
+    if name in OURS:
+        yield f"`env` sets {name}, which the runner sets itself.", "Remove it, and write whole paths in the definition."
+        return
+    found = [entry for entry in policy_lists.env_entries(policy) if _matches(name, entry.name)]
+    if not found or policy_lists.is_forbidden(name, policy):
+        yield f"`env` sets {name}, which this machine does not allow.", _ask(name, value)
+    elif not any(is_plain(name, value) if entry.value is None else _matches(value, entry.value) for entry in found):
+        only = "the address of another host" if _is_address(name) else "plain values"
+        if all(entry.value is not None for entry in found):
+            only = "some other values"
+        what = f"`env` sets {name} to `{shown(value)}`, and this machine allows it {only} alone."
+        yield what, _ask(name, value)
+
+
+def _ask(name: str, value: str) -> str:
+    entry = entry_for(name, value)
+    return _ASK.format(entry if shown(entry) == entry else f"{name}=VALUE", "allowed_env")
+
+
+def entry_for(name: str, value: str) -> str:
+    """The least entry of `allowed_env` that allows a value: its name, or this value too, or any value."""
+    if is_plain(name, value) and not any(each.startswith(f"{name}=") for each in PLAIN_ENV):
+        return name
+    return f"{name}={glob.escape(value)}" if _FACT.fullmatch(value) else f"{name}=*"
+
+
+_FACT = re.compile(r"(?!-)(?:(?! -)[^\x00-\x1f\x7f$`\\'\";&|<>(){}])*")
+"""The same for an address or a path, which may have `[::1]` and `#`."""
+
+
+def fact_violations(mirror: Mirror, policy: Policy) -> Iterator[Violation]:
+    """What could have power over a script among the values that the runner gives to each program as variables.
+
+    For a policy with a list of programs: without one, a definition can run anything anyhow.
+    """
+    for key, entry in facts(mirror, policy):
+        name, _equals, value = entry.partition("=")
+        if value == "*":
+            what = f"`{key}` has a value with more than plain words, which programs get as {name}."
+            yield what, _ASK.format(entry, "allowed_env")
+        else:
+            what = f"`{key}` is `{shown(value)}`, which a program could take for a file of this machine and publish."
+            todo = (
+                f"Write the address of another host, for example `{key}: https://files.example.org/`. If it is meant,"
+            )
+            yield (
+                what,
+                f"{todo} ask the administrator of this machine to add `{name}=VALUE` to `allowed_env` of the policy.",
+            )
+
+
+def facts(mirror: Mirror, policy: Policy) -> Iterator[tuple[str, str]]:
+    """The keys of such values, with the least entries of `allowed_env` that would allow them."""
+    if policy.programs is None:
+        return
+    entries = [entry for entry in policy_lists.env_entries(policy) if entry.value is not None]
+    for key, name in _FACTS:
+        value = getattr(mirror, key) or ""
+        is_sound = _FACT.fullmatch(value) and (not _is_address(name) or not value or is_elsewhere(value))
+        if not is_sound and not any(
+            _matches(name, entry.name) and _matches(value, entry.value or "") for entry in entries
+        ):
+            yield key, f"{name}={glob.escape(value)}" if _FACT.fullmatch(value) else f"{name}=*"
+
+
+_FACTS = (
+    ("upstream", "TUNASYNC_UPSTREAM_URL"), ("mirror_dir", "TUNASYNC_WORKING_DIR"),
+    ("mirror_subdir", "TUNASYNC_WORKING_DIR"), ("log_dir", "TUNASYNC_LOG_DIR"),
+)  # fmt: skip
+
+
+def _matches(text: str, pattern: str) -> bool:
+    return fnmatch.fnmatchcase(text, pattern)
+
+
+def is_plain(name: str, value: str) -> bool:
+    """Whether a value has no power beyond its meaning. A locale and a zone are names: as paths they would be opened.
+
+    Nor do the variables that a policy allows by default name files of this machine.
+    """
+    if name in ("LANG", "LANGUAGE") or name.startswith("LC_"):
+        return _LOCALE.fullmatch(value) is not None
+    if name == "TZ":
+        return _ZONE.fullmatch(value) is not None
+    if not _PLAIN.fullmatch(value):
+        return False
+    if _is_address(name):
+        return not value or is_elsewhere(value)
+    return not (any(_matches(name, each) for each in PLAIN_ENV) and _PATH.search(value))
+
+
+def _is_address(name: str) -> bool:
+    return any(_matches(name, each) for each in _ADDRESSES)

@@ -1,0 +1,168 @@
+"""The machine's policy: whoever can merge to the config repository decides what runs here, within these limits.
+
+Checks of a definition against the policy and the machine's roots; `follow` quarantines what they forbid.
+"""
+
+import os
+import shlex
+from collections.abc import Iterator
+
+from runner.base import file_policy, private_paths
+from runner.base.paths import Paths, lies_in
+from runner.base.private_paths import Private, is_below, is_within
+from runner.containers import container_policy
+from runner.policy import env_policy, rsync_policy
+from runner.subprocesses import programs
+from schemas.config import system_folders
+from schemas.config.upstreams import is_remote
+from schemas.problems import shown
+from schemas.records import Mirror, Policy, RunnerSettings
+from schemas.rsync import rsync_hosts
+
+Violation = tuple[str, str]
+"""What is forbidden, and what to do."""
+
+_ASK = "Ask the administrator of this machine to allow it in the policy, or remove it."
+
+_RSYNC = ("rsync", "two-stage-rsync")
+
+SSH = "/usr/bin/ssh"
+"""The entry of `programs` that lets rsync start ssh, wherever that is."""
+
+EXEC_KEYS = ("exec_on_success", "exec_on_failure", "exec_on_success_extra", "exec_on_failure_extra")
+
+
+def violations(
+    mirror: Mirror, paths: Paths, settings: RunnerSettings, policy: Policy, private: Private | None = None
+) -> Iterator[Violation]:
+    """Everything about a definition that this machine does not allow.
+
+    `private` is what `private_paths` finds for all of the worker's definitions; for this one alone if it is left out.
+    """
+    private = private or private_paths.private(settings, [mirror])
+    yield from _places(paths, settings, policy, private)
+    if mirror.provider not in policy.providers:
+        yield f"The provider `{mirror.provider}` is not allowed on this machine.", _ASK
+    files = file_policy.PatternFiles(policy, settings, private)
+    yield from _programs(mirror, paths, policy, files)
+    yield from file_policy.password_violations(mirror, file_policy.passwords(policy, settings))
+    yield from env_policy.violations(mirror, policy)
+    if next(program_lines(mirror), None):
+        yield from env_policy.fact_violations(mirror, policy)
+    yield from rsync_policy.violations(mirror, paths.directory, policy, files.violations)
+    yield from _upstream(mirror, paths, policy)
+    own = (*private.paths, settings.state_dir, settings.run_dir) if mirror.docker_volumes else ()
+    yield from container_policy.violations(mirror, paths, policy, own)
+
+
+def _places(paths: Paths, settings: RunnerSettings, policy: Policy, private: Private) -> Iterator[Violation]:
+    real = private.real
+    directory, log_dir = os.path.realpath(paths.directory), os.path.realpath(paths.log_dir)
+    if not system_folders.is_place_for_mirror(directory):
+        yield f"{_shown(paths.directory, directory)} is, or is in, a folder of the system.", "Choose another directory."
+    elif paths.root == settings.mirror_root and not system_folders.is_mirror_root(real(paths.root)):
+        what = f"This worker's `mirror_root` {_shown(paths.root, real(paths.root))} is a folder of the system."
+        yield what, "Let the machine's settings name a folder for data alone."
+    if not is_below(directory, real(paths.root)):
+        what = f"The directory {paths.directory} does not lie below this worker's `mirror_root` {paths.root}."
+        yield what, f"Choose another `mirror_dir`, or leave it out. {_ASK}"
+    yield from _swallowed(paths, directory, log_dir, private)
+    if not any(is_below(log_dir, real(root)) for root in (settings.log_dir, *policy.log_roots)):
+        what = f"The folder {paths.log_dir} does not lie below this worker's `log_dir` {settings.log_dir}."
+        yield what, f"Choose another `log_dir`, or leave it out. {_ASK}"
+    snapshot = os.path.realpath(paths.snapshot)
+    if not is_below(snapshot, real(settings.snapshot_root)):
+        what = (
+            f"The snapshot {paths.snapshot} does not lie below this worker's `snapshot_root` {settings.snapshot_root}."
+        )
+        yield what, "Choose another `snapshot_path`, or leave it out."
+    # What an upstream writes must not become the worker's own files, such as its checkout or its home.
+    for path, place in ((paths.directory, directory), (paths.log_dir, log_dir), (paths.snapshot, snapshot)):
+        if any(is_within(place, own) for own in private.own):
+            yield f"{path} is in a folder of the worker itself.", "Choose another directory or name."
+
+
+def _shown(path: str, real: str) -> str:
+    return path if real == path else f"{path}, which is really {real},"
+
+
+def _swallowed(paths: Paths, directory: str, log_dir: str, private: Private) -> Iterator[Violation]:
+    """What is the machine's own and lies in a mirror's directory: a sync would delete it as strange to the upstream."""
+    own = private.folders
+    found = [f"this machine's `{key}` {folder}" for key, folder, real in own if is_within(real, directory)]
+    if not found and is_within(log_dir, directory):
+        found.append(f"its own logs {paths.log_dir}")
+    found += [f"this machine's {path}" for path, holder in private.holders if is_within(holder, directory)]
+    for what in found:
+        todo = "Choose another `mirror_dir` or name, or let the machine's settings have another folder."
+        yield f"In the directory {paths.directory} would be {what}, which a sync would delete.", todo
+
+
+def _programs(mirror: Mirror, paths: Paths, policy: Policy, files: file_policy.PatternFiles) -> Iterator[Violation]:
+    if policy.programs is None:
+        return
+    for key, words in program_lines(mirror):
+        if not is_covered(words[0], policy):
+            todo = _ASK if words[0].startswith("/") else "Write the program's absolute path: the policy lists no names."
+            yield f"`{key}` runs `{shown(words[0])}`, which this machine does not allow.", todo
+        elif programs.is_rsync(words):
+            judge, ssh = files.violations, allows_ssh(policy)
+            yield from rsync_policy.line_violations(key, words[1:], paths.directory, policy, judge, ssh=ssh)
+
+
+def program_lines(mirror: Mirror) -> Iterator[tuple[str, list[str]]]:
+    """The command lines of a definition that start programs of the machine, as words, with their keys."""
+    # What runs in a container is none of the machine's programs; which images may be run is asked elsewhere.
+    if mirror.command and not mirror.docker_image:
+        # The rsync providers take the whole text for the name of a program.
+        yield "command", [mirror.command] if mirror.provider in _RSYNC else shlex.split(mirror.command)
+    for key in EXEC_KEYS:
+        yield from ((key, shlex.split(line)) for line in getattr(mirror, key))
+
+
+def is_covered(program: str, policy: Policy) -> bool:
+    """Whether a policy allows a program."""
+    return policy.programs is None or any(_covers(allowed, program) for allowed in policy.programs)
+
+
+def _covers(allowed: str, program: str) -> bool:
+    if allowed.endswith("/"):
+        return program.startswith("/") and lies_in(program, allowed)
+    return program == allowed
+
+
+def _upstream(mirror: Mirror, paths: Paths, policy: Policy) -> Iterator[Violation]:
+    """An upstream's address must not make rsync read a path of the machine, or start a program that is not allowed."""
+    found = _transports(mirror, paths)
+    if rsync_hosts.LOCAL in found or (found and mirror.upstream.startswith("-")):
+        what = f"The upstream `{shown(mirror.upstream)}` is not an address for rsync."
+        yield what, "Write for example `upstream: rsync://rsync.example.org/debian/`."
+    elif starts_ssh(mirror, paths) and not allows_ssh(policy):
+        what = f"For the upstream `{shown(mirror.upstream)}` rsync starts `ssh`, which this machine does not allow."
+        yield what, f"Write the address of an rsync daemon, or ask for `{SSH}` in `programs` of the policy."
+
+
+def starts_ssh(mirror: Mirror, paths: Paths) -> bool:
+    """Whether rsync starts ssh on this machine to reach the upstream, for a sync or for its freshness."""
+    on_machine = not mirror.docker_image or _is_probed(mirror)
+    return on_machine and rsync_hosts.SHELL in _transports(mirror, paths)
+
+
+def _transports(mirror: Mirror, paths: Paths) -> set[str]:
+    found = rsync_policy.transports(mirror, paths.directory)
+    if _is_probed(mirror) and (mirror.docker_image or not found):  # rsync asks for that file on the machine itself
+        found |= {rsync_hosts.transport(mirror.upstream)}
+    return found
+
+
+def _is_probed(mirror: Mirror) -> bool:
+    return mirror.freshness is not None and is_remote(mirror.upstream)
+
+
+def allows_ssh(policy: Policy) -> bool:
+    """Whether a policy allows the ssh that rsync starts."""
+    try:
+        path = programs.find_program("ssh", os.environ.get("PATH", os.defpath))
+    except programs.CannotStart:
+        path = SSH
+    return any(is_covered(each, policy) for each in (path, SSH))

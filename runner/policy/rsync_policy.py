@@ -1,0 +1,224 @@
+"""What a machine's policy says about every rsync that a run may start.
+
+Each argument list is judged as a whole, as rsync reads it: the provider's own words and those of all keys together.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from itertools import islice
+from typing import NamedTuple
+
+from runner.base import rsync_lines
+from runner.policy import policy_lists
+from runner.providers import PROVIDERS
+from schemas.problems import shown
+from schemas.records import Mirror, Policy
+from schemas.rsync import rsync_filters, rsync_hosts, rsync_options, rsync_output
+from schemas.rsync.rsync_options import Option
+
+Violation = tuple[str, str]
+FileJudge = Callable[[str, str], Iterator[Violation]]
+"""Judges a file of patterns, named by a key."""
+
+KEYS = ("rsync_options", "rsync_options_extra", "rsync_override")
+"""The keys whose words become rsync's own."""
+
+_ASK = "Ask the administrator of this machine to add it to `allowed_rsync_options` of the policy, or remove it."
+
+_FOR = re.compile("([DFaguo]*)(.*)")
+"""Whom a mode is for: `D` and `F`, for folders and files, stand anywhere among the letters, also repeatedly."""
+
+_SPECIAL = re.compile("0*[2-7][0-7]{3}|.*[+=][^-+=]*s.*")
+"""Modes with set-user-ID or set-group-ID, as numbers and as letters."""
+
+_FAULTS = {
+    rsync_options.UNKNOWN: "holds `{}`, which rsync does not know",
+    rsync_options.NO_VALUE: "ends in `{}` without its value, so that it would take the upstream's address",
+    rsync_options.UNWANTED_VALUE: "gives a value to `{}`, which takes none",
+    rsync_options.NOT_A_NUMBER: "gives `{}` a value that is not a number",
+    rsync_options.OTHER_MODE: "holds `{}`, which makes rsync a server",
+    rsync_options.EXPANDED: "has `!#:+` in the value of `{}`, which takes another word out of the command line",
+}
+
+
+class _Complaint(NamedTuple):
+    """Something in an argument list: the word that it is about, what follows the key's name, what to do, a file."""
+
+    word: str
+    what: str
+    todo: str
+    file: str = ""
+    entry: str = ""
+
+
+class Needed(NamedTuple):
+    """What a policy would have to list for a mirror: an option or a file; and the key that asks for it."""
+
+    key: str
+    entry: str
+    file: str
+
+
+def needed(mirror: Mirror, directory: str, policy: Policy) -> Iterator[Needed]:
+    """What would have to be listed so that a mirror's rsyncs may use all their options and files."""
+    for complaint in _complaints(mirror, directory, policy):
+        if complaint.entry or complaint.file.startswith("/"):
+            yield Needed(_key(mirror, complaint.word), complaint.entry, complaint.file)
+            if complaint.entry and complaint.entry.partition("=")[0] in rsync_filters.SENT_FILES:
+                yield Needed(_key(mirror, complaint.word), "", complaint.entry.partition("=")[2])
+
+
+def violations(mirror: Mirror, directory: str, policy: Policy, judge_file: FileJudge) -> Iterator[Violation]:
+    """Everything about a mirror's rsync that this machine does not allow."""
+    for key in KEYS:
+        # A definition that is kept may be older than the rule that newer ones are checked by.
+        fault = rsync_options.read(getattr(mirror, key)).fault
+        if fault is not None and fault.kind == rsync_options.NO_VALUE:
+            yield f"`{key}` ends in `{fault.spelling}` without its value.", "Add the value, or remove the option."
+    for complaint in _complaints(mirror, directory, policy):
+        key = _key(mirror, complaint.word)
+        if complaint.file:
+            yield from judge_file(key, complaint.file)
+        else:
+            yield f"`{key}` {complaint.what}.", complaint.todo
+
+
+def _complaints(mirror: Mirror, directory: str, policy: Policy) -> dict[_Complaint, None]:
+    own = frozenset(_own(mirror, directory))
+    found: dict[_Complaint, None] = {}
+    for words in PROVIDERS[mirror.provider].argument_lists(mirror, directory):
+        found |= dict.fromkeys(_judge(words[:-2], own, policy))
+    return found
+
+
+def transports(mirror: Mirror, directory: str) -> set[str]:
+    """How rsync would reach the upstream, whatever its address looks like; nothing for a provider without rsync."""
+    lists = PROVIDERS[mirror.provider].argument_lists(mirror, directory)
+    return {rsync_hosts.transport(words[-2]) for words in islice(lists, 1)}  # it stands in each of them
+
+
+def line_violations(
+    key: str, words: Sequence[str], directory: str, policy: Policy, judge_file: FileJudge, *, ssh: bool
+) -> Iterator[Violation]:
+    """What is not allowed about a command line of a definition that starts rsync itself.
+
+    A program that the policy allows must not become a way around what it says of rsync. `ssh` says that it allows ssh.
+    """
+    for complaint in _judge(tuple(words), frozenset(), policy, with_operands=True):
+        if complaint.file:
+            yield from judge_file(key, complaint.file)
+        else:
+            yield f"`{key}` {complaint.what}.", complaint.todo
+    for option in rsync_options.read(words).options:
+        if option.name in rsync_lines.FOLLOWING:
+            todo = "Remove it: through a link of the upstream's it leads out of the mirror."
+            yield f"`{key}` starts rsync with `{option.spelling}`.", todo
+    for word in rsync_lines.operands(words):
+        if not _may_be_reached(word, directory, ssh=ssh):
+            todo = "Write the mirror's directory, or a path below it without links, or the address of an rsync daemon"
+            todo += "." if ssh else ", or ask for `/usr/bin/ssh` in `programs` of the policy."
+            yield f"`{key}` lets rsync reach `{shown(word)}`.", todo
+
+
+def reaches_by_ssh(words: Sequence[str], directory: str) -> bool:
+    """Whether such a line may reach something if the policy allows ssh, and may not otherwise."""
+    places = rsync_lines.operands(words)
+    return any(
+        _may_be_reached(word, directory, ssh=True) and not _may_be_reached(word, directory, ssh=False)
+        for word in places
+    )
+
+
+def lines_needed(words: Sequence[str], policy: Policy) -> Iterator[tuple[str, str]]:
+    """The options and the files that a policy would have to list for such a line: one of both is empty."""
+    following = [name for option in rsync_options.read(words).options if (name := option.name) in rsync_lines.FOLLOWING]
+    for complaint in _judge(tuple(words), frozenset(), policy, with_operands=True):
+        if complaint.entry not in following and (complaint.entry or complaint.file.startswith("/")):
+            yield complaint.entry, complaint.file
+
+
+def _may_be_reached(word: str, directory: str, *, ssh: bool) -> bool:
+    how = rsync_hosts.transport(word)
+    if how == rsync_hosts.SHELL:
+        host = word.partition(":")[0].rpartition("@")[2]
+        return ssh and not word.startswith("-") and not host.startswith("-")  # ssh would take it for an option
+    return how == rsync_hosts.DAEMON or rsync_lines.is_own(word, directory)
+
+
+def _own(mirror: Mirror, directory: str) -> Iterator[tuple[str, str | None]]:
+    """The options that the provider itself adds to a mirror without any of its own."""
+    bare = mirror._replace(rsync_options=(), rsync_options_extra=(), rsync_override=(), rsync_override_only=False)
+    for words in PROVIDERS[mirror.provider].argument_lists(bare, directory):
+        yield from _pairs(words[:-2])
+
+
+@lru_cache(maxsize=1024)
+def _pairs(words: tuple[str, ...]) -> tuple[tuple[str, str | None], ...]:
+    return tuple([(option.name, option.value) for option in rsync_options.read(words).options])
+
+
+@lru_cache(maxsize=1024)
+def _judge(
+    words: tuple[str, ...], own: frozenset[tuple[str, str | None]], policy: Policy, *, with_operands: bool = False
+) -> tuple[_Complaint, ...]:
+    reading = rsync_options.read(words)
+    allowed = policy_lists.rsync_options(policy)
+    found = [complaint for option in reading.options for complaint in _option(option, words, own, allowed)]
+    if not with_operands:
+        todo = "Write options alone; source and target are added by themselves."
+        what = "holds `{}`, which rsync would take for a source or a target"
+        found += [_Complaint(words[each], what.format(shown(words[each])), todo) for each in reading.operands]
+    if fault := reading.fault:
+        what = _FAULTS[fault.kind].format(shown(fault.spelling))
+        found.append(_Complaint(words[fault.word], what, "Correct it, or remove it."))
+    return tuple(found)
+
+
+def _option(
+    option: Option,
+    words: Sequence[str],
+    own: frozenset[tuple[str, str | None]],
+    allowed: Mapping[str, frozenset[str | None]],
+) -> Iterator[_Complaint]:
+    word, value = words[option.word], option.value
+    values = allowed.get(option.name, frozenset())
+    if (option.name, value) not in own and None not in values and value not in values - {None}:
+        others = ", ".join(f"`{option.name}={each}`" for each in sorted(map(str, values)))
+        todo = f"Of this option it allows {others}. {_ASK}" if others else _ASK
+        entry = option.name if value is None else f"{option.name}={value}"
+        yield _Complaint(word, f"holds `{option.spelling}`, which this machine does not allow", todo, entry=entry)
+    elif option.name == "--chmod" and value not in values and _sets_id(str(value)):
+        what = f"holds `{shown(word)}`, with which a program of the upstream runs as the owner of its file"
+        yield _Complaint(word, what, "Leave out the bits for set-user-ID and set-group-ID of files.", entry="")
+    elif option.name in rsync_filters.SENT_FILES and value != "-":
+        yield _Complaint(word, "", "", str(value))
+    elif option.name == "--filter":
+        yield from _filter(word, str(value))
+
+
+def _sets_id(modes: str) -> bool:
+    """Whether a value of `--chmod` gives files the bit for set-user-ID or set-group-ID; on folders it is harmless."""
+    parts = [_FOR.fullmatch(mode) for mode in modes.split(",")]
+    return any(part and "D" not in part[1] and _SPECIAL.fullmatch(part[2]) for part in parts)
+
+
+def _filter(word: str, value: str) -> Iterator[_Complaint]:
+    rule = rsync_filters.read(value)
+    if rule.reads_folders:
+        what = f"has a filter rule that reads files of the mirror: `{shown(value)}`"
+        yield _Complaint(word, what, "Write the rules themselves.")
+    elif rule.kind == rsync_filters.MERGE and not rule.pattern:
+        what = f"has a filter rule that rsync does not take: `{shown(value)}`"
+        yield _Complaint(word, what, "Write `merge PATH` with one blank.")
+    elif rule.kind == rsync_filters.MERGE:
+        yield _Complaint(word, "", "", rule.pattern)
+
+
+def _key(mirror: Mirror, word: str) -> str:
+    """The key that a word comes from."""
+    for key in KEYS:
+        words = getattr(mirror, key)
+        if word in words or word in rsync_output.without_output(words):
+            return key
+    return "exclude_file" if word == "--exclude-from" else "stage1_profile" if word.startswith("-") else KEYS[0]

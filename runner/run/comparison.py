@@ -1,0 +1,188 @@
+"""The deletion guard for every provider that does not judge deletions before it makes them.
+
+After an attempt that would be a success the tree is compared with that of the last accepted success, which the journal
+keeps. A loss beyond the limits of the mirror refuses the run. What failed and refused runs deleted counts as well,
+since they change nothing about what was accepted. The tree is walked once, which also gives the size on disk.
+
+A file with several names counts its bytes once. Of an accepted success whose size was a sum over names, as that of
+rsync, of a log or of an earlier release, the bytes are compared with such a sum.
+"""
+
+import os
+from collections.abc import Callable
+from typing import NamedTuple
+
+from runner.api import Job, Past
+from runner.base import contents
+from runner.base.paths import is_missing_or_empty
+from runner.plan.deletion_limits import EVERYTHING, Loss, Tree, refusal, refusal_of_bytes, with_remedy
+from schemas.mirror_record import Mirror
+from schemas.units import format_size
+
+_LOOK_THEMSELVES = ("rsync", "two-stage-rsync")
+_NOTHING_LEFT = "no file is left"
+
+
+class Verdict(NamedTuple):
+    """Why a run is refused, empty if it is not; and the size on disk in bytes, None if the tree was not walked."""
+
+    reason: str = ""
+    size: int | None = None
+
+
+def prepare(job: Job) -> None:
+    """Find out, before the first attempt, what there is to lose; walks the tree before the first run alone."""
+    if is_walked(job.mirror) and job.mirror.provider not in _LOOK_THEMSELVES:
+        job.look_first()
+    if not job.limits.are_off:
+        job.had_files = job.past.had_files or bool(contents.any_file(job.directory, job.own_files))
+
+
+def compare(job: Job, told: int | None, stopped: Callable[[], bool]) -> Verdict:
+    """Judge the tree after an attempt whose log `told` that size. Raises contents.Stopped when `stopped` says so.
+
+    What the operator accepts is counted as well: the next runs are compared with it.
+    """
+    if job.deletions_judged and not job.limits.are_off:
+        verdict = _judged_before(job, stopped)
+        job.found = job.contents or _known(job, None, None)
+        job.on_disk = None if job.contents else job.past.on_disk  # rsync tells bytes by name
+        return verdict
+    if unreadable := _unreadable(job.directory):
+        return Verdict(unreadable)
+    own = job.own_files
+    if not is_walked(job.mirror):
+        has_files = contents.any_file(job.directory, own)
+        files, size = (0, 0) if has_files is False else (None, told)
+        return Verdict(_judged(job, files, size, has_files=bool(has_files)))
+    found = contents.count(job.directory, stopped, own)
+    if found.unreadable:
+        job.complain(f"cannot judge a loss of files: folders that cannot be read: {found.unreadable}")
+        return Verdict(_judged(job, None, None, has_files=found.files > 0), found.on_disk)
+    job.counted = True
+    reason = _judged(job, found.files, found.bytes, found.on_disk, has_files=found.files > 0)
+    return Verdict(reason, found.on_disk)
+
+
+def _judged_before(job: Job, stopped: Callable[[], bool]) -> Verdict:
+    """Judge the tree of a provider that limits its own deletions, where files are lost that it did not delete.
+
+    Its contents show that: they are fewer than was accepted, and no deletion of that number was allowed. The tree is
+    walked then, since files that the definition no longer names may still be there. It is also walked where nobody
+    knows how many of the files that the upstream lists are on disk: the next runs are compared with these.
+    """
+    listed = job.contents
+    is_loss = job.past.refused if listed is None else _loses_files(job, listed.files)
+    if not is_loss:
+        if listed is not None and not job.counted and is_walked(job.mirror):
+            found = contents.count(job.directory, stopped, job.own_files, job.apart)
+            job.contents, job.counted = _on_disk(listed, found), True
+        return Verdict()
+    found = contents.count(job.directory, stopped, job.own_files, job.apart)
+    if found.unreadable:
+        job.complain(f"cannot judge a loss of files: folders that cannot be read: {found.unreadable}")
+        return Verdict(_unaccepted(job, None, None), found.on_disk)
+    files = found.files if listed is None else max(listed.files, found.files)
+    is_loss = listed is None or _loses_files(job, files)
+    reason = _refusal(job, files, found.bytes, found.on_disk) if is_loss else ""
+    job.loss_refused = bool(reason)
+    if listed is not None:
+        job.contents, job.counted = _on_disk(listed, found), True
+    return Verdict(reason, found.on_disk)
+
+
+def _on_disk(listed: Tree, found: contents.Contents) -> Tree:
+    """The files of the upstream that can be on disk: some are left out by options, such as links that lead away."""
+    return listed if found.unreadable else listed._replace(files=min(listed.files, found.files))
+
+
+def _loses_files(job: Job, files: int) -> bool:
+    return bool(_refusal(job, files, None))
+
+
+def _judged(job: Job, files: int | None, size: int | None, on_disk: int | None = None, *, has_files: bool) -> str:
+    """Return why an attempt with these figures is refused, and keep in the job what follows from them."""
+    reason = _unaccepted(job, files, size) or _refusal(job, files, size, on_disk)
+    job.loss_refused = bool(reason)
+    known, known_size = _known(job, files, size)
+    job.found = (None if files is None and has_files and known == 0 else known, known_size)
+    job.on_disk = job.past.on_disk if on_disk is None and not _accepts_any(job) else on_disk
+    return reason
+
+
+def _unaccepted(job: Job, files: int | None, size: int | None) -> str:
+    """Why figures that are not known cannot end a refusal; empty when they may, or none stands."""
+    past = job.past
+    if not past.refused or _accepts_any(job):
+        return ""
+    unknown = (past.files is not None and files is None) or (past.bytes is not None and size is None)
+    if not unknown and (files, size) != (None, None):
+        return ""
+    what = "the figures are unknown, and the loss of the last refused run is still not accepted"
+    return with_remedy(what, job.mirror.name)
+
+
+def _known(job: Job, files: int | None, size: int | None) -> tuple[int | None, int | None]:
+    """What the next runs are compared with: a figure that this run did not have stays as it was accepted.
+
+    Otherwise a script that breaks before it prints a size would accept any loss.
+    """
+    if _accepts_any(job):
+        return files, size
+    return job.past.files if files is None else files, job.past.bytes if size is None else size
+
+
+def _accepts_any(job: Job) -> bool:
+    """Whether the operator, for this run, or the definition allows the loss of any number of files and bytes."""
+    return job.limits.are_off or (job.mirror.max_delete == EVERYTHING and job.mirror.max_delete_bytes is None)
+
+
+def is_walked(mirror: Mirror) -> bool:
+    """Whether the tree is walked after a run: not for a definition that turns off what the figures are needed for."""
+    return mirror.measure_size and not (mirror.max_delete == EVERYTHING and mirror.max_delete_bytes is None)
+
+
+def described(job: Job) -> str:
+    """What a run will be compared with, in a few words."""
+    if job.limits.are_off:
+        return "with nothing: any loss is accepted"
+    past = job.past
+    size = past.on_disk if past.on_disk is not None and is_walked(job.mirror) else past.bytes
+    figures = [
+        *([f"{past.files} files"] if past.files is not None else []),
+        *([format_size(size)] if size is not None else []),
+    ]
+    before = "what was there before the first success" if past.first_look else "the last accepted success"
+    what = f"{before} ({', '.join(figures)})" if figures else "no success, since no figures are known"
+    how = "" if is_walked(job.mirror) else "; by the size in the log, without a walk"
+    return f"after the run, with {what}{how}"
+
+
+def _happens(past: Past) -> str:
+    return f"are gone since {'somebody first looked' if past.first_look else 'the last accepted success'}"
+
+
+def _refusal(job: Job, files: int | None, size: int | None, on_disk: int | None = None) -> str:
+    past, limits, name = job.past, job.limits, job.mirror.name
+    if limits.are_off:
+        return ""
+    lost = None if past.files is None or files is None else past.files - files
+    had, left = (past.bytes, size) if past.on_disk is None or on_disk is None else (past.on_disk, on_disk)
+    lost_bytes = 0 if had is None or left is None else max(0, had - left)
+    if past.files is not None and files is not None and lost is not None:
+        loss = Loss(Tree(past.files, had or 0), Tree(lost, lost_bytes), files)
+        if reason := refusal(limits, loss, name, _happens(past), _NOTHING_LEFT):
+            return reason
+    if files == 0 and (past.files is None or past.first_look) and job.had_files:
+        return with_remedy(f"{_NOTHING_LEFT}, although the directory had some", name)
+    if lost is not None and 0 < lost <= limits.floor:
+        return ""
+    return refusal_of_bytes(limits, had or 0, lost_bytes, name, _happens(past))
+
+
+def _unreadable(directory: str) -> str:
+    try:
+        with os.scandir(directory):
+            return ""
+    except OSError as error:
+        return "" if is_missing_or_empty(directory) else f"{directory} cannot be read after the run: {error.strerror}"

@@ -1,0 +1,124 @@
+"""The lock on a mirror's directory itself, beside the lock files of its worker.
+
+It keeps everything else off the directory that Skipjack starts: another definition or worker with the same directory,
+and a second run of the same mirror after its lock files were deleted. Network file systems may have no such lock; then
+the lock files alone protect the directory.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterable
+
+from runner.base import locks
+from runner.base.paths import is_missing_or_empty
+from runner.journal.past import identity_of
+
+PATIENCE = 2.0
+"""Seconds to wait for the lock: a process that looks whether it is held takes it for an instant."""
+
+
+class InUse(Exception):  # noqa: N818 - a state of the directory, not an error
+    """Another process holds the directory's lock; the message says which one and what to do."""
+
+
+class DirectoryLock:
+    """The lock of one directory: `descriptors` while it is held, `problem` when its file system has no such lock.
+
+    All folders above the directory are locked as well, shared: as long as they are, no run has such a folder for its
+    mirror's directory, in which it might replace ours by a link or delete it. `root` is the folder for all mirrors,
+    which links must not lead out of. `identity` tells the directory from others (`runner/journal/past.py`),
+    None while it is missing.
+    """
+
+    def __init__(self, directory: str, root: str) -> None:
+        self._directory, self._root = directory, root
+        self._own: int | None = None
+        self._above: list[int] = []
+        self._inode: tuple[int, int] | None = None
+        self._out = ""
+        self.problem = ""
+        self.identity: int | None = None
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """What the processes that work in the directory inherit."""
+        return (*self._above, *(() if self._own is None else (self._own,)))
+
+    def take(self) -> None:
+        """Lock what the path leads to now; nothing while it is missing. Raises InUse."""
+        if self._own is not None and locks.is_at(self._own, self._directory):
+            return
+        self.release()
+        try:
+            for folder in _above(self._directory):
+                self._take_above(folder)
+            self.identity, self._inode = identity_of(self._directory), _inode(self._directory)
+            self._out = self._leads_out()
+            self._own = self._locked(self._directory, self._directory)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except OSError as error:
+            self.problem = str(error.strerror)
+
+    def _take_above(self, folder: str) -> None:
+        with contextlib.suppress(OSError):  # it cannot be read or has no locks, so it is hardly a mirror's
+            self._above.append(self._locked(folder, self._directory, shared=True))
+
+    @staticmethod
+    def _locked(folder: str, directory: str, *, shared: bool = False) -> int:
+        descriptor = locks.try_lock_directory(folder, wait=PATIENCE, shared=shared)
+        if descriptor is None:
+            raise in_use(directory, locks.holders(folder), folder)
+        return locks.out_of_reach(descriptor)
+
+    def moved(self) -> str:
+        """Why the path does not lead to the directory any more that was there when the lock was taken, or already led
+        out of the root; empty while all is well."""
+        if _inode(self._directory) == self._inode:
+            return self._out
+        if out := self._leads_out():
+            return out
+        why = "a disk was mounted or unmounted, or a folder was moved"
+        return f"{self._directory} is not the directory any more in which this run began: {why}; look at it"
+
+    def is_exchanged(self) -> bool:
+        """Whether another directory with files, on the same disk and below the root, has taken the place of ours."""
+        now = _inode(self._directory)
+        is_same_disk = now is not None and self._inode is not None and now[0] == self._inode[0]
+        return is_same_disk and not self._leads_out() and not is_missing_or_empty(self._directory)
+
+    def _leads_out(self) -> str:
+        real, root = os.path.realpath(self._directory), os.path.realpath(self._root)
+        if real.startswith(f"{root}/"):
+            return ""
+        return f"{self._directory} is really {real}, which does not lie below {root}; mend the link"
+
+    def release(self) -> None:
+        """Release the lock; the processes that inherited it keep it."""
+        for descriptor in self.descriptors:
+            os.close(descriptor)
+        self._own, self._above = None, []
+
+
+def _inode(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _above(directory: str) -> list[str]:
+    """The folders in which a directory lies, wherever links lead, from the top on."""
+    folder, found = os.path.realpath(directory), []
+    while (folder := os.path.dirname(folder)) != "/":
+        found.append(folder)
+    return found[::-1]
+
+
+def in_use(directory: str, pids: Iterable[int], folder: str = "") -> InUse:
+    """Return what to raise for a directory that these processes work in, or in the folder above it."""
+    found = ", ".join(map(str, sorted(pids)))
+    who = f"process{'es' * (',' in found)} {found}" if found else "a process that cannot be seen"
+    where = f"{directory} is in use" if folder in ("", directory) else f"{directory} lies in {folder}, which is in use"
+    return InUse(f"{where} by {who}; wait for that run, or give one of the mirrors another directory")

@@ -1,0 +1,205 @@
+"""`skipjack run NAME --dry-run`: what a run would do, told without doing it. Nothing is written or locked."""
+
+import contextlib
+import os
+import shlex
+import tempfile
+from collections.abc import Callable
+from functools import partial
+
+from runner.api import SECRETS, Abort, Command, Job
+from runner.base import locks
+from runner.base.output import say
+from runner.base.places import Places
+from runner.containers import containers
+from runner.follow import trial
+from runner.hooks import container, container_end, former_name, missing_files
+from runner.plan.deletion_limits import limits_of
+from runner.plan.plan import Header, Planned
+from runner.providers import PROVIDERS, deletion_guard, deletion_record
+from runner.providers.deletion_names import Names
+from runner.run import comparison, pipeline, progress
+from runner.run.machine import machine_of
+from runner.subprocesses import process, programs, units
+from schemas.addresses import without_secrets
+from schemas.errors import SkipjackError
+from schemas.names import is_name
+from schemas.records import RunnerSettings
+from schemas.units import format_duration, format_size
+
+_STDOUT, _STDERR = 1, 2
+_FAILED = frozenset({1, 23})  # exit codes of rsync(1)
+_RSYNC = ("rsync", "two-stage-rsync")
+_LOCK_WORDS = {True: "held", False: "free", None: "not readable for this user"}
+
+
+def dry_run(
+    settings: RunnerSettings, name: str, max_delete: int | str | None = None, *, from_empty: bool = False
+) -> int:
+    """Print commands, environment, locks, limits and paths; for rsync also what it would transfer and delete.
+
+    `max_delete` and `from_empty` are what the operator allows. Gives rsync's exit code as 0 or 1. SkipjackError when
+    there is no such mirror or its program cannot be run.
+    """
+    places = Places(settings.state_dir)
+    with trial.planned(settings) as opened:
+        header, planned = opened.header, opened.mirror(name) if is_name(name) else None
+    if planned is None:
+        raise SkipjackError(f"This worker ({header.worker}) has no mirror `{name}`.", "See `skipjack validate`.")
+    job = Job(planned.mirror, planned.paths, machine_of(places, header))
+    job.limits, job.past = limits_of(planned.mirror, max_delete), trial.past(places, planned.mirror)
+    deletion_record.correct(job)
+    job.machine = job.machine._replace(state_dir=tempfile.gettempdir())  # where the provider may spool names
+    job.from_empty = from_empty
+    if planned.mirror.docker_image:
+        job.wrap = partial(container.enclosed, job)
+    # The deletion guard would read the first pass's log; there is none.
+    is_rsync = planned.mirror.provider in _RSYNC
+    job.log_file = os.devnull if is_rsync else os.path.join(job.log_dir, f"{name}_DATE_01.log")
+    try:
+        commands = list(PROVIDERS[planned.mirror.provider].commands(job))
+        job.deletions_judged |= any(command.output for command in commands)
+        container.check(job)
+        former_name.pre_job(job)
+        missing_files.pre_job(job)
+    except Abort as abort:
+        raise SkipjackError(f"It would end at once: {abort.reason}.") from abort
+    _tell_commands(planned, commands, job)
+    _tell_conditions(places, header, planned, job)
+    return _preview(commands[-1], job) if is_rsync else 0
+
+
+def _tell_commands(planned: Planned, commands: list[Command], job: Job) -> None:
+    say(f"{planned.mirror.name}, as of {planned.revision[:12]}, would run:")
+    for number, command in enumerate(commands, 1):
+        say(f"  {number}. {shlex.join(map(without_secrets, job.wrap(command).argv))}")
+    if any(command.output for command in commands):
+        say("  (rsync names what it would delete, and Skipjack then deletes it within the limits)")
+    say("environment in the container:" if job.mirror.docker_image else "environment, beside the worker's own:")
+    for key, value in sorted(commands[-1].env.items()):
+        say(f"  {key}={'***' if key in SECRETS else without_secrets(value)}")
+
+
+def _tell_conditions(places: Places, header: Header, planned: Planned, job: Job) -> None:
+    mirror = planned.mirror
+    timeout = "none" if mirror.timeout is None else format_duration(mirror.timeout)
+    say(f"directory:  {job.directory}, below {job.mirror_root}")
+    say(f"logs:       {job.log_dir}, {mirror.log_keep} of them")
+    say(f"attempts:   {mirror.retry}, time-out of each: {timeout}")
+    say(f"guards:     free space {format_size(mirror.min_free_space)}, deletions {_deletions(job)}")
+    if not job.deletions_judged:
+        say(f"compared:   {comparison.described(job)}")
+    _tell_limits(places, job)
+    if mirror.zpool:
+        say(f"dataset:    one below {mirror.zpool}, mounted on the directory")
+    if mirror.btrfs_snapshot:
+        say(f"snapshot:   {job.snapshot}")
+    for kind in ("supervisor", "mirror"):
+        path = places.lock(kind, mirror.name)
+        say(f"lock:       {path} ({_LOCK_WORDS[_is_held(path)]})")
+    say(f"lock:       {job.directory} ({_directory_lock(job.directory)})")
+    held = [_is_held(places.lock("slot", str(number))) for number in range(header.slots)]
+    busy = "an unknown number" if None in held else str(held.count(True))
+    say(f"slots:      {busy} of {header.slots} are busy")
+
+
+def _is_held(path: str) -> bool | None:
+    """Whether a lock is held; None when this user may not look."""
+    try:
+        return locks.is_held(path)
+    except PermissionError:
+        return None
+
+
+def _directory_lock(directory: str) -> str:
+    try:
+        return "held" if locks.is_directory_held(directory) else "free"
+    except OSError as error:
+        return f"cannot be locked: {error.strerror}"
+
+
+def _deletions(job: Job) -> str:
+    """The limits of deletions in a few words."""
+    limits = job.limits
+    floor = f", always {limits.floor} of them" if limits.floor else ""
+    size = "" if limits.size is None else f", {format_size(limits.size)}"
+    return f"{limits.most}{floor}{size}"
+
+
+def _tell_limits(places: Places, job: Job) -> None:
+    mirror = job.mirror
+    limits = {
+        "memory": mirror.memory_limit and format_size(mirror.memory_limit),
+        "processor": mirror.cpu_limit,
+        "weight on the disks": mirror.io_weight,
+    }
+    told = ", ".join(f"{what} {much}" for what, much in limits.items() if much)
+    if told:
+        say(f"limits:     {told}; kept by {_keeper(places, job)}")
+
+
+def _keeper(places: Places, job: Job) -> str:
+    """Who keeps a run within its limits."""
+    if job.mirror.docker_image:
+        return "the container"
+    if units.service_manager(places):
+        return f"systemd, of {units.unit(job.mirror.name)}"
+    if job.machine.cgroup:
+        return f"the control group {job.machine.cgroup}/{job.mirror.name}, which keeps memory alone"
+    return "nobody: there is neither systemd nor `cgroup` in the machine's settings"
+
+
+def _preview(command: Command, job: Job) -> int:
+    """Let rsync tell what it would transfer and delete."""
+    say("rsync would change (> transfers, *deleting, c creates, . attributes alone):")
+    *words, upstream, directory = command.argv
+    target = directory if os.path.isdir(job.directory) else job.directory
+    asked = command._replace(argv=(*words, "--dry-run", "--info=progress0", upstream, target))
+    if not job.mirror.docker_image and not os.path.isdir(job.directory):
+        say("(the directory is not there yet; a run would make it)")
+    if command.output is None:
+        return _run_preview(asked, job)
+    with contextlib.closing(Names(tempfile.gettempdir())) as names:
+        code = _run_preview(asked._replace(output=names.output, errors=names.errors.take), job)
+        for line in deletion_guard.lines_of(job, names, "deleting"):
+            say(line)
+        if code == 0 or names.errors.only_obstacles:
+            say(f"the run {deletion_guard.forecast(job, names)}")
+            return 0
+    return code
+
+
+def _run_preview(asked: Command, job: Job) -> int:
+    if not job.mirror.docker_image:
+        return _tell_from(asked, job)
+    if not os.path.isdir(job.directory):
+        say("everything: the directory is not there yet")  # a container program might make it
+        return 0
+    try:
+        return _tell_from(container.enclosed(job, asked, preview=True), job)
+    finally:
+        ask = containers.asker(job.machine.state_dir, job.machine.home, job.machine.roots)
+        container_end.remove(job.machine.container_program, container.name_of(job, preview=True), ask)
+
+
+def _tell_from(command: Command, job: Job) -> int:
+    stop = process.Stop()
+    stop.listen()
+    env = pipeline.surroundings_of(job, command)
+    try:
+        exited = process.run(command.argv, env, "/", _STDOUT, (), None, stop, _sinks(command))
+    except programs.CannotStart as error:
+        raise SkipjackError(f"{error}.", "Install it, or name another program in the definition.") from error
+    return 0 if exited.code in (0, *command.goes_on - _FAILED) else 1
+
+
+def _taken(keep: Callable[[bytes], bytes] | None, lines: bytes) -> bytes:
+    """What is to be printed of rsync's lines; that it made the directory is not true of a trial."""
+    true = b"".join(line for line in lines.splitlines(keepends=True) if not line.startswith(b"created directory "))
+    return keep(true) if keep else true
+
+
+def _sinks(command: Command) -> list[progress.Watcher]:
+    """What reads the output and the errors of a command that has readers, and prints what they leave."""
+    readers = ((_STDOUT, partial(_taken, command.output)), (_STDERR, command.errors))
+    return [progress.Watcher(target, "", lambda _progress: None, reader) for target, reader in readers if reader]

@@ -1,0 +1,99 @@
+"""Reading an attempt's log once, as a stream: the provider's figures, forbidden lines, and the tail for the report."""
+
+import re
+import signal
+from collections import deque
+from types import FrameType
+from typing import NamedTuple
+
+from runner.api import Findings, Reader
+from runner.base.output import head
+from schemas.reading import regular_itself
+
+LINE_BYTES = 64 * 1024
+"""What is looked at of one line; a pattern never meets a longer one."""
+
+LINE_SECONDS = 3.0
+"""Time that patterns get for one line, at least; twice that at most."""
+
+_LINE_SHOWN = 1000
+"""Characters of one line in a tail."""
+
+TAIL_LINES = 30
+TAIL_CHARACTERS = 8000
+
+
+class Digest(NamedTuple):
+    """What one reading of a log gives.
+
+    `forbidden` is the line that a definition said must not be there, `stuck` why it was not read to
+    the end.
+    """
+
+    findings: Findings
+    tail: str
+    forbidden: str | None
+    stuck: str = ""
+
+
+def digest(path: str, reader: Reader, fail_on_match: str) -> Digest:
+    """Read the log at `path`, in memory that does not depend on its length."""
+    search = re.compile(fail_on_match).search if fail_on_match else None
+    forbidden: str | None = None
+    stuck = ""
+    tail: deque[str] = deque(maxlen=TAIL_LINES)
+    watchdog = Watchdog()
+    try:
+        with open(path, "rb", opener=regular_itself) as file, watchdog:
+            while data := file.readline(LINE_BYTES):
+                watchdog.lines += 1
+                text = data.decode("utf-8", "replace").rstrip("\r\n")
+                tail.append(text if len(text) <= _LINE_SHOWN else head(text, _LINE_SHOWN))
+                reader.line(text)
+                if search is not None and forbidden is None and search(text):
+                    forbidden = text
+    except Stuck:
+        where = f"did not get past line {watchdog.lines} of the log within {LINE_SECONDS:g} s"
+        stuck = f"`fail_on_match` or `size_pattern` {where}; {SIMPLER}"
+    return Digest(reader.findings(), shortened("\n".join(tail)), forbidden, stuck)
+
+
+def shortened(tail: str) -> str:
+    """Return the last whole lines of a tail that a report takes: half an address may hide that it has a password."""
+    if len(tail) <= TAIL_CHARACTERS:
+        return tail
+    end = tail[-TAIL_CHARACTERS:]
+    return end.partition("\n")[2] or end
+
+
+SIMPLER = "write a simpler pattern, without repetitions inside repetitions"
+
+
+class Stuck(Exception):  # noqa: N818 - what happened to the reading
+    """A regular expression would try for ever on a line."""
+
+
+class Watchdog:
+    """Raises Stuck when no line was finished between two of its looks.
+
+    Python's regular expressions look for signals while they match, so even the most pathological one is interrupted,
+    and a look every few seconds costs the lines nothing.
+    """
+
+    def __init__(self) -> None:
+        self.lines = 0
+        self._seen = -1
+
+    def __enter__(self) -> "Watchdog":
+        self._former = signal.signal(signal.SIGALRM, self._look)
+        signal.setitimer(signal.ITIMER_REAL, LINE_SECONDS, LINE_SECONDS)
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, self._former)
+
+    def _look(self, _number: int, _frame: FrameType | None) -> None:
+        if self.lines == self._seen:
+            raise Stuck
+        self._seen = self.lines

@@ -1,0 +1,13 @@
+"""What a run must know of its machine, out of the plan."""
+
+from runner.api import Machine
+from runner.base.places import Places
+from runner.plan.plan import Header
+
+
+def machine_of(places: Places, header: Header) -> Machine:
+    """The machine as the plan's header has it."""
+    return Machine(
+        places.state_dir, header.container_program, header.cgroup, header.volumes, header.pattern_files,
+        header.home or places.home, header.roots, header.env, header.judged, header.passwords,
+    )  # fmt: skip

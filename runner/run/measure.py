@@ -1,0 +1,47 @@
+"""Measuring a mirror's size on disk, where neither rsync nor a pattern tells it: in the background, at low priority.
+
+A lean program of its own, started after such a run: a walk over millions of files must not keep a slot.
+"""
+
+import os
+import time
+from functools import partial
+
+from runner.base import bell, contents, locks, wishes
+from runner.base.output import log
+from runner.base.places import Places
+from runner.boundary import guarded
+from runner.journal import journal
+from runner.plan import plan
+
+
+def measure(places: Places, name: str) -> int:
+    """Measure one mirror and record its size. Does nothing while it is being measured already."""
+    os.nice(19)
+    with plan.opened(places.plan) as opened:
+        header, planned = opened.header, opened.mirror(name)
+    with locks.Held(places.lock("measure", name)) as ours:
+        if not ours or planned is None:
+            return 0
+        began = time.monotonic()
+        with journal.opened(places.journal) as book:
+            told = book.told_size(name)
+        size = contents.count(planned.paths.directory).on_disk
+        if not os.path.isdir(planned.paths.directory):  # a disk that is not mounted is no mirror of 0 bytes
+            log("its size was not measured: its directory is missing", about=name)
+            return 0
+        with journal.opened(places.journal) as book:
+            book.measured(name, size, time.time(), told)
+    bell.ring(header.run_dir)
+    log(f"measured {size} bytes in {time.monotonic() - began:.1f} s", about=name)
+    return 0
+
+
+def measure_wanted(places: Places) -> int:
+    """Measure all mirrors that runs have asked for, one after the other; gives 1 if any could not be measured."""
+    worst = 0
+    while names := wishes.open_ones(places, "measure"):
+        for name in names:
+            wishes.take(places, f"measure/{name}")
+            worst = max(worst, guarded(partial(measure, places, name), places.state_dir))
+    return worst

@@ -1,0 +1,263 @@
+"""`skipjack run NAME`: one run of one mirror, from its locks to its last transaction.
+
+A lean process of its own and the unit of isolation: whatever happens to it happens to this mirror alone.
+"""
+
+import contextlib
+import os
+import time
+from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
+
+from runner import hooks
+from runner.api import Abort, Job
+from runner.base import bell, locks
+from runner.base.output import log
+from runner.base.places import Places
+from runner.journal import journal
+from runner.journal.journal import Active, Ending, Journal, Subject
+from runner.journal.past import left_in
+from runner.overrides import hold
+from runner.plan import plan, schedule
+from runner.plan.deletion_limits import limits_of
+from runner.plan.plan import Header, Planned
+from runner.providers import PROVIDERS
+from runner.run import pipeline, progress, run_locks
+from runner.run.directory_lock import DirectoryLock, InUse
+from runner.run.machine import machine_of
+from runner.run.run_locks import Locks
+from runner.subprocesses import launch, process
+from schemas.errors import SkipjackError
+from schemas.mirror_record import Mirror
+from schemas.names import is_name
+from schemas.states import INTERRUPTED, LAUNCHING, REFUSED, SUCCESS, SYNCING
+
+UMASK = 0o022
+"""The umask of runs and all that they start, so that a web server can read what is synced."""
+
+_BEYOND = 1000
+"""Slots for runs that are forced."""
+
+
+class Allowed(NamedTuple):
+    """What the operator allows one run that was asked for by hand.
+
+    `max_delete` replaces the definition's; `from_empty` lets the run begin in an empty directory in which the last
+    success left files, `while_held` on a worker that is held.
+    """
+
+    max_delete: int | str | None = None
+    from_empty: bool = False
+    while_held: bool = False
+
+
+def run(places: Places, name: str, launched: int | None, allowed: Allowed) -> int:
+    """Run the mirror once and give the exit code: 0 for a success or a wait for a slot, 1 otherwise, 143 when stopped.
+
+    `launched` is the number under which a tick announced the run; without it the run was asked for by hand.
+    """
+    os.umask(UMASK)
+    os.chdir(
+        "/"
+    )  # podman does not start in a folder that its user cannot enter, such as that of whoever became the user
+    stop = process.Stop()
+    stop.listen()
+    header, planned, renamed = _planned(places, name)
+    mirror = planned.mirror
+    if not mirror.docker_image:  # podman's helpers serve other mirrors, too, and containers are ended by name
+        process.adopt_orphans()
+    with contextlib.ExitStack() as stack:
+        book = stack.enter_context(journal.opened(places.journal))
+        if not allowed.while_held:
+            hold.require_free(header, book, name)
+        _take_name(places, book, renamed)
+        try:
+            held = stack.enter_context(run_locks.taken(places, name, planned.paths, _slots(book, header, name)))
+        except InUse as busy:
+            return _refuse(book, planned, header, launched, str(busy))
+        if held is None:
+            return _wait_for_slot(book, planned, header, launched, allowed)
+        number = _begin(book, planned, launched)
+        job = _job(planned, places, header, book, allowed)
+        rest = partial(_rest, places, header, book, number, held, stop)
+        ending = _supervise(job, book, number, held, stop, header, rest)
+        only_requested = book.was_requested(name)
+        unmeasured = ending.status == SUCCESS and mirror.measure_size and book.needs_size(name, time.time())
+    bell.ring(header.run_dir)
+    launch.want_tick(places, only_requested=only_requested)  # refills the slot at once
+    if unmeasured:
+        launch.want_measure(places, name)
+    return _exit_code(ending, stop)
+
+
+def _planned(places: Places, name: str) -> tuple[Header, Planned, list[Planned]]:
+    """The plan's header, the mirror, and the mirror again if it had other names; SkipjackError when it is not there."""
+    if not is_name(name):
+        raise SkipjackError(
+            f"`{name}` cannot be the name of a mirror.", "Name one that `_workers.yml` gives to this worker."
+        )
+    with plan.opened(places.plan) as opened:
+        header, planned = opened.header, opened.mirror(name)
+        renamed = opened.renamed() if planned is not None and planned.mirror.formerly else ()
+    if planned is None:
+        raise SkipjackError(f"This worker ({header.worker}) has no mirror `{name}`.", "See `skipjack validate`.")
+    return header, planned, [each for each in renamed if each.mirror.name == name]
+
+
+def _wait_for_slot(book: Journal, planned: Planned, header: Header, launched: int | None, allowed: Allowed) -> int:
+    """Queue the run; SkipjackError where nothing would start it later as the operator wants it."""
+    name, again = planned.mirror.name, "Run it again when another run has ended."
+    busy = f"cannot sync {name}: all slots are busy, and "
+    if allowed.while_held and hold.is_held(header, book):
+        raise SkipjackError(f"{busy}nothing starts it later on a worker that is held.", again)
+    if allowed.max_delete is not None or allowed.from_empty:
+        raise SkipjackError(f"{busy}what you allow holds for this run alone.", again)
+    book.queue(launched, Subject.of(planned), time.time())
+    log("no slot is free; it waits for one", about=name)
+    return 0
+
+
+def _begin(book: Journal, planned: Planned, launched: int | None) -> int:
+    """Record the beginning of the run and return its number; SkipjackError when it may not begin."""
+    name = planned.mirror.name
+    number = book.begin(launched, Subject.of(planned), time.time())
+    if number is not None:
+        return number
+    if launched is None:
+        raise SkipjackError(f"{name} is paused or disabled.", f"`skipjack start {name}` begins all the same.")
+    raise SkipjackError(f"The launch {launched} of {name} was given up meanwhile.", "The next tick goes on.")
+
+
+def _job(planned: Planned, places: Places, header: Header, book: Journal, allowed: Allowed) -> Job:
+    name = planned.mirror.name
+    job = Job(planned.mirror, planned.paths, machine_of(places, header))
+    job.limits, job.past = limits_of(planned.mirror, allowed.max_delete), book.past(name)
+    job.from_empty = allowed.from_empty
+    job.deleting, job.deleted_less = partial(book.deleting, name), partial(book.deleted_less, name)
+    job.first_look = partial(book.first_look, name)
+    return job
+
+
+def _take_name(places: Places, book: Journal, renamed: list[Planned]) -> None:
+    """Let the journal know a renamed mirror by its name of today; SkipjackError while its last run is not over."""
+    for mirror, _paths, _revision in renamed:
+        from runner.journal import renames
+
+        aliases = renames.adopt(book, renamed, time.time())
+        held = (each for each in mirror.formerly if locks.is_in_use(places.lock("mirror", each)))
+        former = aliases.get(mirror.name) or next(held, None)
+        if former is not None:
+            what = f"{mirror.name} is being synced under its former name {former}."
+            raise SkipjackError(what, "Wait for the end of that run.")
+
+
+def _refuse(book: Journal, planned: Planned, header: Header, launched: int | None, reason: str) -> int:
+    """Give a launched run its end, since it may not begin; SkipjackError for one that was asked for by hand."""
+    name = planned.mirror.name
+    if launched is None:
+        raise SkipjackError(f"{name} cannot be synced now: {reason}.", "Then run it again.")
+    now = time.time()
+    ending = Ending(REFUSED, reason)
+    ending = ending._replace(next_run_at=_next_run_at(planned.mirror, book, header, ending, now))
+    book.settle(Active(launched, name, LAUNCHING, now), ending, now)
+    log(f"{REFUSED}: {reason}", about=name)
+    bell.ring(header.run_dir)
+    return 1
+
+
+def _claim(job: Job, book: Journal, directory: DirectoryLock) -> None:
+    """Lock the directory that the hooks made or that was mounted since; Abort when another process holds it."""
+    try:
+        directory.take()
+    except InUse as busy:
+        raise Abort(REFUSED, str(busy)) from busy
+    if job.starts_anew:
+        book.start_anew(job.mirror.name)
+    elif job.from_empty:
+        log("its files are there, so `--from-empty` changes nothing", about=job.mirror.name)
+
+
+def _check_place(job: Job, directory: DirectoryLock) -> tuple[int, ...]:
+    """The descriptors of the locks of the mirror's directory; Abort unless its path still leads where it led.
+
+    A command may have put another directory in its place, as some do to publish all files at once; that is locked anew.
+    """
+    if moved := directory.moved():
+        if job.mirror.provider != "command" or not directory.is_exchanged():
+            raise Abort(REFUSED, moved)
+        try:
+            directory.take()
+        except InUse as busy:
+            raise Abort(REFUSED, str(busy)) from busy
+    return directory.descriptors
+
+
+def _rest(
+    places: Places,
+    header: Header,
+    book: Journal,
+    number: int,
+    held: Locks,
+    stop: process.Stop,
+    job: Job,
+    ending: Ending,
+) -> Sequence[int] | None:
+    from runner.run.between_attempts import Rest  # most runs need one attempt alone
+
+    return Rest(places, header, book, number, held, stop)(job, ending)
+
+
+def _supervise(
+    job: Job, book: Journal, number: int, held: Locks, stop: process.Stop, header: Header, rest: pipeline.Rest
+) -> Ending:
+    name = job.mirror.name
+    place = progress.Place(header.run_dir, name)
+    place.clear()  # what a run left that was killed
+    log("begins", about=name)
+
+    def on_attempt(attempt: int) -> None:
+        book.attempt(number, name, SYNCING, attempt, time.time(), held.directory.identity)
+        bell.ring(header.run_dir)
+        log(f"attempt {attempt} of {job.mirror.retry}, log {job.log_file}", about=name)
+
+    provider, ours = PROVIDERS[job.mirror.provider], hooks.of(job.mirror)
+    claim = partial(_claim, job, book, held.directory)
+    check = partial(_check_place, job, held.directory)
+    means = pipeline.Means(provider, ours, held.inherited, stop, on_attempt, place.publish, claim, check, rest)
+    ending = pipeline.run(job, means)
+    place.clear()
+    if held.directory.problem:
+        what = f"the directory cannot be locked: {held.directory.problem}. Only this worker's lock files protect it"
+        log(what, about=name)
+    now = time.time()
+    left = None
+    if job.attempt:
+        identity = held.directory.identity
+        judged = {"refused": job.loss_refused, "counted": job.counted}
+        left = left_in(job.directory, identity, *job.found, **judged, on_disk=job.on_disk)
+    ending = ending._replace(left=left, unreached=ending.unreached and job.mirror.retry_after_failure > 0)
+    ending = ending._replace(next_run_at=_next_run_at(job.mirror, book, header, ending, now))
+    book.end(number, name, ending, now)
+    for complaint in job.complaints:
+        log(complaint, about=name)
+    ended = book.run(number) or ending  # an order may have made it another end
+    log(ended.status + (f": {ended.reason}" if ended.reason else ""), about=name)
+    return ending
+
+
+def _next_run_at(mirror: Mirror, book: Journal, header: Header, ending: Ending, now: float) -> float | None:
+    state = schedule.count_failures(book.state(mirror.name), ending.status, unreached=ending.unreached)
+    ended = state._replace(status=ending.status, last_ended_at=now)
+    return schedule.next_run_at(plan.due(mirror), ended, schedule.rules_of(header), now)
+
+
+def _slots(book: Journal, header: Header, name: str) -> int:
+    """How many slots there are for a run; one that was forced may have one beyond those of the worker."""
+    return header.slots + (_BEYOND if book.is_forced(name) else 0)
+
+
+def _exit_code(ending: Ending, stop: process.Stop) -> int:
+    if ending.status == INTERRUPTED:
+        return 128 + (stop.signal or 15)
+    return 0 if ending.status == SUCCESS else 1

@@ -1,0 +1,313 @@
+"""Starting, watching and ending a provider's processes.
+
+A process runs in a session of its own, so that a stop reaches its whole group: TERM, a grace, KILL. It is started by
+`posix_spawn`: no Python code runs between fork and exec, and it inherits nothing but what is named.
+"""
+
+import contextlib
+import fcntl
+import os
+import select
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import FrameType
+from typing import NamedTuple
+
+from runner.subprocesses.programs import DEFAULTED, GRACE, STOPS, CannotStart, find_program
+
+_SCORE = "/proc/self/oom_score_adj"
+_FIRST = 200
+"""A fifth of the memory there is, by which a provider seems larger than it is."""
+
+_PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+
+_adopting = False
+
+_PIPE = 256 * 1024
+"""Bytes of output that may gather before the process that prints them has to wait for us; where a user's pipes are too
+many already, the usual 64 KiB."""
+
+PAUSE = 0.005
+"""Seconds for which output may gather after a read that found less than half a pipe of it. Else each line of a program
+would wake us, which costs more than to write it."""
+
+CHORES_EVERY = 10.0
+"""Seconds without output after which the caller's chores are done."""
+
+EXITED, TIMED_OUT, INTERRUPTED = "exited", "timed-out", "interrupted"
+
+
+class Exit(NamedTuple):
+    """How a process ended: its exit code (negative for a signal), and whether we ended it and why."""
+
+    code: int
+    cause: str = EXITED
+
+
+class Stop:
+    """Remembers that somebody asked this process to stop, and wakes whoever waits for a descriptor."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        self.descriptor, self._write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+
+    def listen(self) -> None:
+        """Take TERM, INT and HUP from now on."""
+        signal.set_wakeup_fd(self._write_end, warn_on_full_buffer=False)
+        for number in STOPS:
+            signal.signal(number, self._on_signal)
+
+    def wait(self, seconds: float) -> bool:
+        """Wait that long, or until somebody asks; tells whether somebody has."""
+        deadline = time.monotonic() + seconds
+        poll = select.poll()
+        poll.register(self.descriptor, select.POLLIN)
+        while self.signal is None and (left := deadline - time.monotonic()) > 0:
+            if poll.poll(_milliseconds(left)):
+                os.read(self.descriptor, 4096)
+        return self.signal is not None
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        self.signal = number
+
+
+def _milliseconds(seconds: float) -> float:
+    """A time to wait as poll(2) takes it, which is 24 days at most; whoever waits longer asks again."""
+    return min(seconds * 1000 + 1, 2**31 - 1)
+
+
+Sink = Callable[[bytes], None]
+"""Takes a process's output as it comes; empty data is its end."""
+
+
+def run(
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    cwd: str,
+    log: int,
+    keep: Sequence[int],
+    timeout: float | None,
+    stop: Stop,
+    sinks: Sequence[Sink] = (),
+    chores: Callable[[], None] | None = None,
+) -> Exit:
+    """Run one process to its end, its output going to the descriptor `log`, or through a sink where there is one.
+
+    Of two sinks the second one takes its standard error. `chores` is called from time to time while nothing is printed.
+
+    `keep` are descriptors that it and its children inherit (locks); `timeout` is in seconds. Whatever is left of its
+    group when it ends is killed, and after `adopt_orphans` whatever else descends from us. Raises CannotStart, and
+    whatever a sink raises once the process has been ended.
+    """
+    pid, outputs = _spawn_into(argv, env, cwd, log, keep, sinks)
+    watch = os.pidfd_open(pid)
+    try:
+        cause = _wait(watch, stop, timeout, outputs, chores)
+        if cause != EXITED:
+            _end(pid, watch)
+    finally:
+        _signal_group(pid, signal.SIGKILL)  # the leader is not reaped, so the number still is its group's
+        os.close(watch)
+        _pid, status = os.waitpid(pid, 0)
+        if _adopting:
+            _end_descendants()
+        for output in outputs:
+            output.close()
+    for output in outputs:
+        output.end()
+    return Exit(os.waitstatus_to_exitcode(status), cause)
+
+
+class _Output:
+    """The reading end of a process's output."""
+
+    def __init__(self, descriptor: int, sink: Sink) -> None:
+        self.descriptor: int = descriptor
+        self._sink = sink
+        self._rest = b""
+
+    def read(self) -> int:
+        """Hand on what is there; gives how many bytes, 0 at the end."""
+        data = os.read(self.descriptor, _PIPE)
+        if data:
+            self._sink(data)
+        return len(data)
+
+    def close(self) -> None:
+        """Keep what is left, up to the pipe's own size: all that could write more has been ended."""
+        os.set_blocking(self.descriptor, False)
+        with contextlib.suppress(BlockingIOError):
+            while data := os.read(self.descriptor, _PIPE):
+                self._rest += data
+        os.close(self.descriptor)
+
+    def end(self) -> None:
+        """Hand on what was left, and say that it was all."""
+        if self._rest:
+            self._sink(self._rest)
+        self._sink(b"")
+
+
+def _spawn_into(
+    argv: Sequence[str], env: Mapping[str, str], cwd: str, log: int, keep: Sequence[int], sinks: Sequence[Sink]
+) -> tuple[int, list[_Output]]:
+    """Start a process whose output goes to the log, to one sink, or to one sink and its errors to another."""
+    pipes = [_pipe() for _sink in sinks]
+    targets = [target for _source, target in pipes] or [log]
+    try:
+        pid = _spawn(argv, env, cwd, (targets[0], targets[-1]), keep)
+    except CannotStart:
+        for source, _target in pipes:
+            os.close(source)
+        raise
+    finally:
+        for _source, target in pipes:
+            os.close(target)
+    return pid, [_Output(source, sink) for (source, _target), sink in zip(pipes, sinks, strict=True)]
+
+
+def _pipe() -> tuple[int, int]:
+    source, target = os.pipe2(os.O_CLOEXEC)
+    with contextlib.suppress(OSError):
+        fcntl.fcntl(source, fcntl.F_SETPIPE_SZ, _PIPE)
+    return source, target
+
+
+def adopt_orphans() -> None:
+    """Become the parent of every descendant whose own parent ends, so that none can get out of our sight."""
+    import ctypes
+
+    global _adopting
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    _adopting = True
+
+
+def _end_descendants() -> None:
+    """Kill what still descends from us, in whatever session, and reap it."""
+    while killed := [pid for pid in _children() if _kill(pid)]:
+        for pid in killed:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+
+
+def _kill(pid: int) -> bool:
+    """Kill a child; False for one that has become another user's, as by sudo, since it might go on for ever."""
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except PermissionError:
+        return False
+    return True
+
+
+def _children() -> list[int]:
+    with open("/proc/self/task/" + str(os.getpid()) + "/children", encoding="ascii") as file:
+        return [int(pid) for pid in file.read().split()]
+
+
+def _spawn(argv: Sequence[str], env: Mapping[str, str], cwd: str, outputs: tuple[int, int], keep: Sequence[int]) -> int:
+    """Start a process with these descriptors as its standard output and error."""
+    program = find_program(argv[0], env.get("PATH", os.defpath), cwd)
+    for descriptor in keep:
+        os.set_inheritable(descriptor, True)
+    null = os.open(os.devnull, os.O_RDONLY)
+    try:
+        actions = [(os.POSIX_SPAWN_DUP2, source, number) for number, source in enumerate((null, *outputs))]
+        with _being_in(cwd), _rather_than_us():
+            return os.posix_spawn(
+                program, list(argv), env, setsid=True, setsigdef=DEFAULTED, file_actions=actions
+            )  # fmt: skip
+    except OSError as error:
+        reason = error.strerror
+        if isinstance(error, FileNotFoundError) or error.errno == 8:  # ENOEXEC, or the interpreter of a `#!` line
+            reason = "it has no usable `#!` line, or the interpreter that it names is missing"
+        raise CannotStart(f"{program} cannot be started: {reason}") from error
+    finally:
+        os.close(null)
+        for descriptor in keep:
+            os.set_inheritable(descriptor, False)
+
+
+@contextlib.contextmanager
+def _being_in(folder: str) -> Iterator[None]:
+    """Be in a folder for a while. Where we were may be gone, or nobody's business of this user: then there is no way
+    back, and none is needed."""
+    before = None
+    with contextlib.suppress(OSError):
+        before = os.getcwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            os.chdir(before or "/")
+
+
+@contextlib.contextmanager
+def _rather_than_us() -> Iterator[None]:
+    """What is started here is killed before us for want of memory, so that we can tell: proc(5), oom_score_adj."""
+    ours = _likelihood()
+    _set_likelihood(min(1000, ours + _FIRST))
+    try:
+        yield
+    finally:
+        _set_likelihood(ours)
+
+
+def _likelihood() -> int:
+    with open(_SCORE, encoding="ascii") as file:
+        return int(file.read())
+
+
+def _set_likelihood(points: int) -> None:
+    with contextlib.suppress(OSError), open(_SCORE, "w", encoding="ascii") as file:
+        file.write(str(points))
+
+
+def _wait(
+    watch: int, stop: Stop, timeout: float | None, outputs: Sequence[_Output], chores: Callable[[], None] | None
+) -> str:
+    """Wait for the end of the process, the time-out or a stop, whichever comes first; hand on its output meanwhile."""
+    deadline = None if timeout is None else time.monotonic() + timeout
+    poll, quiet = select.poll(), select.poll()
+    for descriptor in (watch, stop.descriptor):
+        poll.register(descriptor, select.POLLIN)
+        quiet.register(descriptor, select.POLLIN)
+    for output in outputs:
+        poll.register(output.descriptor, select.POLLIN)
+    while stop.signal is None:
+        left = None if deadline is None else deadline - time.monotonic()
+        if left is not None and left <= 0:
+            return TIMED_OUT
+        pause = min((each for each in (left, CHORES_EVERY if chores else None) if each is not None), default=None)
+        events = dict(poll.poll(None if pause is None else _milliseconds(pause)))
+        if not events and chores:
+            chores()
+        if watch in events:
+            return EXITED
+        if stop.descriptor in events:
+            os.read(stop.descriptor, 4096)
+        found = 0
+        for output in outputs:
+            if output.descriptor in events:
+                count = output.read()
+                found = max(found, count)
+                if not count:
+                    poll.unregister(output.descriptor)
+        if 0 < found < _PIPE // 2:
+            quiet.poll(PAUSE * 1000)
+    return INTERRUPTED
+
+
+def _end(pid: int, watch: int) -> None:
+    _signal_group(pid, signal.SIGTERM)
+    poll = select.poll()
+    poll.register(watch, select.POLLIN)
+    if not poll.poll(_milliseconds(GRACE)):
+        _signal_group(pid, signal.SIGKILL)
+        poll.poll()
+
+
+def _signal_group(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # all gone, or only others' processes are left
+        os.killpg(pid, number)

@@ -1,0 +1,159 @@
+"""Starting programs that nobody watches: short ones of the system, which are asked something, and our own, which
+outlive who starts them. `runner/subprocesses/process.py` starts those that are watched; no other module of the worker
+starts any.
+"""
+
+import contextlib
+import os
+import signal
+import stat
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from runner.base import surroundings
+from schemas.reading import regular
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+    from runner.base.privileges import Identity
+
+GRACE = 10.0
+"""Seconds between TERM and KILL: rsync needs a few to remove its temporary files."""
+
+MESSAGES_BYTES = 1024**2
+"""Size at which a file of messages is put aside, in place of the one before."""
+
+STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+DEFAULTED = (*STOPS, signal.SIGPIPE)
+"""Signals that no program shall inherit as ignored."""
+
+_detached: set[int] = set()
+
+
+class CannotStart(Exception):  # noqa: N818 - what happened, not a fault of ours
+    """The program could not be started; the message says why in words."""
+
+
+class TooSlow(CannotStart):
+    """The program gave no answer in time; it may have done what it was asked for."""
+
+
+def inherited_environment() -> dict[str, str]:
+    """Our own environment without what is meant for us alone; in `PATH` there are whole paths only.
+
+    It is for programs of the system, see `surroundings` for those that a definition starts.
+    """
+    env = {key: value for key, value in os.environ.items() if key not in surroundings.OURS}
+    return env | {"PATH": surroundings.search_path(())}
+
+
+def is_rsync(words: Sequence[str]) -> bool:
+    """Whether a command line starts rsync itself with arguments, by the name of a release or by a link as well.
+
+    A script such as `rsync-debian.sh` is none.
+    """
+    paths = (words[0], os.path.realpath(words[0])) if words[0].startswith("/") else (words[0],)
+    return len(words) > 1 and any(_is_rsync(os.path.basename(path)) for path in paths)
+
+
+def _is_rsync(name: str) -> bool:
+    rest = name.removeprefix("rsync")
+    return rest != name and (rest == "-ssl" or not rest.strip("-_.0123456789"))
+
+
+def find_program(name: str, search: str, cwd: str = "") -> str:
+    """The path of a program that shall run in the folder `cwd`; CannotStart says in words why it cannot be run."""
+    candidates = [name] if "/" in name else [os.path.join(folder or ".", name) for folder in search.split(":")]
+    candidates = [os.path.join(cwd, path) for path in candidates]
+    for path in candidates:
+        if os.path.isfile(path):
+            if not os.access(path, os.X_OK):
+                raise CannotStart(f"{path} may not be executed; set its run bit with `chmod +x`")
+            return path
+    where = "" if "/" in name else f" in {search}"
+    raise CannotStart(f"the program {name} was not found{where}")
+
+
+def ask(
+    argv: Sequence[str],
+    timeout: float | None,
+    more: Mapping[str, str] | None = None,
+    *,
+    alone: bool = False,
+    stdin: "BinaryIO | None" = None,
+    identity: "Identity | None" = None,
+) -> tuple[int, str]:
+    """Run a short command of the system and give its exit code and all that it says.
+
+    `more` is added to its environment, or is all of it when it stands `alone`. It reads `stdin`, if there is one.
+    As root it can be run with the rights of another user, by `identity`.
+    CannotStart when the program is missing, TooSlow when it takes longer than `timeout` seconds.
+    """
+    import subprocess  # costs milliseconds, and few need it
+
+    user, groups = identity or (None, None)
+    env = ({} if alone else inherited_environment()) | {"LC_ALL": "C"} | dict(more or {})
+    try:
+        done = subprocess.run(  # noqa: S603 - the words are ours or names that were checked
+            [find_program(argv[0], env.get("PATH", os.defpath)), *argv[1:]],
+            stdin=stdin or subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            env=env, timeout=timeout, check=False, encoding="utf-8", errors="replace",
+            user=user, group=groups[0] if groups else None, extra_groups=groups,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        raise TooSlow(f"{argv[0]} gave no answer within {timeout:g} s") from error
+    except OSError as error:
+        raise CannotStart(f"{argv[0]} cannot be started: {error.strerror}") from error
+    return done.returncode, done.stdout
+
+
+def detach(argv: Sequence[str], log: str) -> None:
+    """Start one of our own programs that shall outlive us: a session of its own, messages appended to the file `log`.
+
+    It must not keep a terminal or a pipe of ours open, or cron and ssh would wait for its end. If the messages have no
+    place, because the disk is full, it is started without.
+    """
+    _reap_detached()
+    null = os.open(os.devnull, os.O_RDWR)
+    messages = os.dup(null)
+    try:
+        with contextlib.suppress(OSError):
+            opened = _messages(log)
+            os.close(messages)
+            messages = opened
+        actions = [(os.POSIX_SPAWN_DUP2, source, target) for source, target in ((null, 0), (null, 1), (messages, 2))]
+        pid = os.posix_spawn(argv[0], list(argv), os.environ, setsid=True, setsigdef=DEFAULTED, file_actions=actions)
+        _detached.add(pid)
+    finally:
+        os.close(messages)
+        os.close(null)
+
+
+def _reap_detached() -> None:
+    """Let go of those that have ended: a courier may start them for years."""
+    for pid in tuple(_detached):
+        with contextlib.suppress(ChildProcessError):
+            if os.waitpid(pid, os.WNOHANG) == (0, 0):
+                continue
+        _detached.discard(pid)
+
+
+def _messages(log: str) -> int:
+    with contextlib.suppress(FileNotFoundError):  # it is new, or another process has just put it aside
+        found = os.stat(log)
+        if found.st_size > MESSAGES_BYTES or not stat.S_ISREG(found.st_mode):
+            os.replace(log, f"{log}.old")
+    return regular(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
+
+
+def lean(*words: str) -> list[str]:
+    """The command line of one of our lean programs: no site packages, nothing imported that it does not need."""
+    packages = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    return [sys.executable, "-I", "-S", os.path.join(packages, "tick", "lean.py"), *words]
+
+
+def command(*words: str) -> list[str]:
+    """The command line of `skipjack` itself."""
+    return [sys.executable, "-I", "-m", "runner.cli", *words]

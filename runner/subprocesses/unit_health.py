@@ -1,0 +1,109 @@
+"""Are the units alive that start our programs? Those that have failed are started again; what stays dead is remembered.
+
+A timer or a path unit that has failed stays so until somebody starts it. Each program that a timer starts can revive
+the others: `follow` looks each time, ticks and couriers only when nobody has looked for long. What is dead stands in
+a file, from which the courier reports it.
+"""
+
+import contextlib
+import os
+from typing import NamedTuple
+
+from runner.base.output import log
+from runner.base.places import Places
+from runner.subprocesses import units
+from runner.subprocesses.programs import STOPS
+from schemas.reading import regular
+
+STARTERS = (
+    "skipjack-follow.timer", "skipjack-follow.path", "skipjack-tick.timer", "skipjack-tick.path",
+    "skipjack-measure.path", "skipjack-courier.timer",
+)  # fmt: skip
+SERVICES = ("skipjack-follow.service", "skipjack-tick.service", "skipjack-measure.service", "skipjack-courier.service")
+_OPTIONAL = ("skipjack-courier.timer", "skipjack-courier.service")
+"""Units that a worker without a manager does not have."""
+
+_OWN_CODES = 200
+"""Exit codes from here on are systemd's own, for what could not even be started."""
+
+
+_STOPS = {str(int(number)) for number in STOPS}
+"""Signals by which an operator or a shutdown ends a program; that it ended so is no defect."""
+
+
+class Dead(NamedTuple):
+    """A unit that does not do its work, why, and what to do."""
+
+    unit: str
+    what: str
+    todo: str
+
+
+def check(places: Places) -> list[Dead]:
+    """Look, start again what has failed, and remember what stays dead; does nothing where runs are no units."""
+    manager = units.service_manager(places)
+    if manager is None:
+        with contextlib.suppress(OSError):
+            os.unlink(places.units)  # else ticks would look again and again
+        return []
+    shown = _shown(manager)
+    failed = [name for name in STARTERS if shown.get(name, {}).get("ActiveState") == "failed"]
+    refusal = units.revive(manager, failed) if failed else ""
+    for name in failed:
+        log(f"{name} had failed ({shown[name].get('Result')}); {refusal or 'it is started again'}", about="units")
+    dead = _judge(_shown(manager) if failed else shown)
+    _remember(places, dead)
+    return dead
+
+
+def look(places: Places) -> list[Dead]:
+    """The units that are dead now; changes nothing."""
+    manager = units.service_manager(places)
+    return _judge(_shown(manager)) if manager is not None else []
+
+
+def remembered(places: Places) -> list[Dead]:
+    """What the last check left dead."""
+    try:
+        with open(places.units, encoding="utf-8", opener=regular) as file:
+            return [Dead(*line.split("\t")) for line in file.read().splitlines() if line.count("\t") == 2]
+    except (OSError, UnicodeDecodeError):
+        return []
+
+
+def _shown(manager: tuple[str, ...]) -> dict[str, dict[str, str]]:
+    properties = "Id,LoadState,ActiveState,Result,ExecMainStatus"
+    return {block["Id"]: block for block in units.show(manager, properties, STARTERS + SERVICES) if "Id" in block}
+
+
+def _judge(shown: dict[str, dict[str, str]]) -> list[Dead]:
+    if not shown:
+        return [Dead("systemd", "The service manager gives no answer about the units.", "See `systemctl status`.")]
+    return [dead for name in STARTERS + SERVICES if (dead := _verdict(name, shown.get(name, {}))) is not None]
+
+
+def _verdict(name: str, found: dict[str, str]) -> Dead | None:
+    state, load, result = found.get("ActiveState", ""), found.get("LoadState", ""), found.get("Result", "")
+    if load != "loaded":
+        todo = "Run `skipjack install` again, as root."
+        return None if name in _OPTIONAL and load == "not-found" else Dead(name, f"It is {load or 'missing'}.", todo)
+    if name in STARTERS:
+        if state == "failed":
+            return Dead(name, f"It has failed ({result}).", f"Start it again: `systemctl start {name}`.")
+        todo = f"Unless that is what you want: `systemctl start {name}`."
+        return None if state == "active" else Dead(name, "It is stopped, so it starts nothing.", todo)
+    status = found.get("ExecMainStatus", "")
+    has_run = result == "exit-code" and status.isdigit() and int(status) < _OWN_CODES
+    if result in ("", "success") or has_run or (result == "signal" and status in _STOPS):
+        return None
+    todo = units.where_to_look(status, name)
+    return Dead(name, f"It cannot run: {units.cause(result, status)}.", f"{todo[0].upper()}{todo[1:]}.")
+
+
+def _remember(places: Places, dead: list[Dead]) -> None:
+    """Replace the file, whose time says when somebody looked; a lost one costs nothing but a report."""
+    with contextlib.suppress(OSError):
+        aside = f"{places.units}.new"
+        with open(aside, "w", encoding="utf-8", opener=regular) as file:
+            file.write("".join("\t".join(" ".join(word.split()) for word in each) + "\n" for each in dead))
+        os.replace(aside, places.units)

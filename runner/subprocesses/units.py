@@ -1,0 +1,236 @@
+"""Runs as units of systemd: how they are started with their limits, and why one could not start.
+
+`skipjack install` leaves a file that names the service manager; without it there are no units. Each run has its own
+`skipjack-run@NAME.service`, so that its processes, memory and log lines are told apart from all others, and so that it
+outlives the tick that started it.
+"""
+
+import contextlib
+import os
+import re
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from runner.base.output import log
+from runner.base.places import Places
+from runner.subprocesses import programs
+from schemas.mirror_record import Mirror
+from schemas.reading import regular
+
+PATIENCE = 20.0
+"""Seconds that the service manager may take for one answer."""
+
+_PATIENCE_PER_UNIT = 0.5
+"""Seconds that it may take in addition for each unit; polkit is asked about each, 16 ms on a machine at rest."""
+
+OF_SYSTEM = ("systemctl",)
+"""How to call the service manager of the system."""
+
+_LAUNCHERS = {"systemd": OF_SYSTEM, "systemd --user": ("systemctl", "--user")}
+_UNIT = r"skipjack-run@([A-Za-z0-9][A-Za-z0-9._-]{0,63})\.service"
+_NEVER = float("inf")
+_PENDING = ("active", "activating", "deactivating", "reloading")
+
+_WITHOUT_PROCESS = ("resources", "start-limit-hit", "exec-condition")
+"""Results of units that did not even get as far as starting a process."""
+
+_NO_CREDENTIAL = "243"
+
+_STEPS = {
+    200: "its working directory is missing",
+    203: "its program cannot be executed",
+    217: "its user does not exist",
+    226: "a folder that it may write to is missing",
+    243: "a credential is missing",
+}
+"""systemd's own exit codes for what goes wrong before the program begins, after systemd.exec(5)."""
+
+
+class Outcome(NamedTuple):
+    """What became of a unit: whether it is still at it, if it failed, why in words (empty when it did not), and when
+    its main process was started, in whole seconds since 1970 (infinite for a failure without any).
+    """
+
+    pending: bool
+    failure: str
+    started_at: float
+
+    def is_of_before(self, launched_at: float) -> bool:
+        """Whether it tells of an earlier run than the one launched then, which it was still busy with."""
+        return not self.pending and (not self.failure or self.started_at < int(launched_at))
+
+
+def service_manager(places: Places) -> tuple[str, ...] | None:
+    """How to call the service manager, or None when runs are no units on this machine."""
+    try:
+        with open(places.launcher, encoding="ascii", errors="replace", opener=regular) as file:
+            return _LAUNCHERS.get(file.read().strip())
+    except FileNotFoundError:
+        return None
+
+
+def unit(name: str) -> str:
+    """The unit of a mirror's runs."""
+    return f"skipjack-run@{name}.service"
+
+
+def start(manager: tuple[str, ...], run_dir: str, mirrors: Mapping[str, Mirror]) -> dict[str, str]:
+    """Set the limits of these mirrors' units where they have changed, and start them in one call, without waiting.
+
+    Gives the reason for each that could not be started. What it gives no answer about may have been started; a later
+    tick sees what became of it.
+    """
+    failed: dict[str, str] = {}
+    for name, mirror in mirrors.items():
+        reason = _limit(manager, run_dir, name, mirror)
+        if reason:
+            failed[name] = reason
+    names = [name for name in mirrors if name not in failed]
+    return failed | (_start(manager, names) if names else {})
+
+
+def _start(manager: tuple[str, ...], names: list[str]) -> dict[str, str]:
+    words = (*manager, "--no-ask-password", "--no-block", "start", *map(unit, names))
+    try:
+        code, said = programs.ask(words, PATIENCE + _PATIENCE_PER_UNIT * len(names))
+    except programs.TooSlow as error:
+        log(f"{error} about the start of {len(names)} runs; the next tick sees what became of them")
+        return {}
+    except programs.CannotStart as error:
+        return dict.fromkeys(names, str(error))
+    if code == 0:
+        return {}
+    # The first line about a unit is the reason; one that says where to look for more may follow.
+    lines = {found.group(1): line for line in reversed(said.splitlines()) if (found := re.search(_UNIT, line))}
+    if lines:
+        return {name: _refusal(lines[name]) for name in names if name in lines}
+    return dict.fromkeys(names, _refusal(said))
+
+
+def stop(manager: tuple[str, ...], name: str) -> str:
+    """Ask for the end of a mirror's unit without waiting for it; gives the reason when that is refused, or nothing."""
+    code, said = _ask(*manager, "--no-ask-password", "--no-block", "stop", unit(name))
+    return _refusal(said) if code else ""
+
+
+def _limit(manager: tuple[str, ...], run_dir: str, name: str, mirror: Mirror) -> str:
+    """Give a unit the limits of its mirror's definition, if they are others than it has; the reason if that fails.
+
+    A file tells which those are. It is gone after a reboot, as the limits are.
+    """
+    wanted = " ".join(_properties(mirror))
+    path = os.path.join(run_dir, "limits", name)
+    if wanted == _content(path):
+        return ""
+    properties = wanted.split() or ["MemoryMax=infinity", "CPUQuota=", "IOWeight="]
+    code, said = _ask(*manager, "--no-ask-password", "set-property", "--runtime", unit(name), *properties)
+    if code:
+        return f"its limits could not be set: {_refusal(said)}"
+    with contextlib.suppress(OSError):  # then they are set again the next time
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w", encoding="ascii", opener=regular) as file:
+            file.write(wanted)
+    return ""
+
+
+def _properties(mirror: Mirror) -> list[str]:
+    """All limits whenever there is one, so that one that is taken back is lifted; nothing for a mirror without any."""
+    if mirror.docker_image or not (mirror.memory_limit or mirror.cpu_limit or mirror.io_weight):
+        return []
+    return [
+        f"MemoryMax={mirror.memory_limit or 'infinity'}",
+        f"CPUQuota={mirror.cpu_limit}",
+        f"IOWeight={mirror.io_weight or ''}",
+    ]
+
+
+def _content(path: str) -> str:
+    try:
+        with open(path, encoding="ascii", opener=regular) as file:
+            return file.read()
+    except (FileNotFoundError, UnicodeDecodeError):
+        return ""
+
+
+def outcomes(manager: tuple[str, ...], names: Iterable[str]) -> dict[str, Outcome]:
+    """What became of some mirrors' units; those that the service manager says nothing of are left out."""
+    properties = "Id,ActiveState,Result,ExecMainStatus,ExecMainStartTimestamp,Job,Requires"
+    blocks = show(manager, properties, map(unit, names))
+    lacking = _lacking_mounts(manager, blocks)
+    return {
+        found.group(1): _outcome(block, lacking) for block in blocks if (found := re.match(_UNIT, block.get("Id", "")))
+    }
+
+
+def show(manager: tuple[str, ...], properties: str, names: Iterable[str]) -> list[dict[str, str]]:
+    """Properties of units, a block for each that the service manager says anything of."""
+    _code, said = _ask(*manager, "show", "--timestamp=unix", f"--property={properties}", *names)
+    return [dict(line.partition("=")[::2] for line in block.splitlines()) for block in said.split("\n\n")]
+
+
+def _lacking_mounts(manager: tuple[str, ...], blocks: Iterable[Mapping[str, str]]) -> Mapping[str, str]:
+    """Which of the mounts that units at rest need are not there, and what they are instead. Then systemd drops the
+    unit's start, and the unit still tells of its run before, if of any."""
+    needed = {word for block in blocks if not _is_pending(block) for word in block.get("Requires", "").split()}
+    mounts = sorted(word for word in needed if word.endswith(".mount"))
+    shown = show(manager, "Id,ActiveState,Job", mounts) if mounts else []
+    states = {block["Id"]: block.get("ActiveState", "") for block in shown if "Id" in block and not _is_pending(block)}
+    words = {"failed": "failed", "inactive": "is not mounted"}
+    return {name: words[state] for name, state in states.items() if state in words}
+
+
+def _is_pending(found: Mapping[str, str]) -> bool:
+    return found.get("ActiveState") in _PENDING or found.get("Job", "0") not in ("", "0")
+
+
+def _outcome(found: Mapping[str, str], lacking_mounts: Mapping[str, str]) -> Outcome:
+    pending = _is_pending(found)
+    result, status = found.get("Result", ""), found.get("ExecMainStatus", "")
+    lacking = sorted(lacking_mounts.keys() & {*found.get("Requires", "").split()})
+    if lacking and not pending:
+        why = f"it needs {lacking[0]}, which {lacking_mounts[lacking[0]]}; see `systemctl status {lacking[0]}`"
+        return Outcome(False, f"its unit could not start: {why}", _NEVER)
+    begun = found.get("ExecMainStartTimestamp", "").removeprefix("@")
+    started_at = float(begun) if begun.isdigit() and result not in _WITHOUT_PROCESS else _NEVER
+    if pending or result in ("", "success"):
+        return Outcome(pending, "", started_at)
+    why = f"{cause(result, status)}; {where_to_look(status, found['Id'])}"
+    return Outcome(False, f"its unit could not start: {why}", started_at)
+
+
+def where_to_look(status: str, name: str) -> str:
+    """Where a person sees what a unit with that exit status lacks."""
+    if status == _NO_CREDENTIAL:  # whose file no message of systemd names
+        where = f"write it into the file that `LoadCredential=` names in `systemctl cat {name}`"
+        return f"{where}; systemd calls this “Protocol error”"
+    return f"see `systemctl status {name}`"
+
+
+def cause(result: str, status: str) -> str:
+    """A unit's result and its program's exit status in words."""
+    meaning = _STEPS.get(int(status), "") if status.isdigit() else ""
+    return f"{meaning} ({result} {status})" if meaning else f"{result} {status}".strip()
+
+
+def revive(manager: tuple[str, ...], names: Iterable[str]) -> str:
+    """Start units that have failed; returns the reason when that is refused, or nothing."""
+    code, said = _ask(*manager, "--no-ask-password", "start", *names)
+    return _refusal(said) if code else ""
+
+
+def _ask(*words: str) -> tuple[int, str]:
+    """The service manager's exit code and what it said; one that cannot be run, or hangs, says so."""
+    try:
+        return programs.ask(words, PATIENCE)
+    except programs.CannotStart as error:
+        return 1, str(error)
+
+
+def _refusal(said: str) -> str:
+    """What the service manager said as one line, with what to do about what is known to happen."""
+    line = " ".join(said.split()) or "the service manager refused it without a word"
+    if "uthentication" in line or "Access denied" in line or "polkit" in line:
+        return f"{line} (run `skipjack install` again, as root: the polkit rule is missing or polkit is not running)"
+    if "not found" in line or "not loaded" in line:
+        return f"{line} (run `skipjack install` again, as root)"
+    return line

@@ -1,0 +1,91 @@
+"""Entry of the lean programs, started as `python -I -S lean.py PROGRAM STATE_DIR …`.
+
+    lean.py tick STATE_DIR [requested | quiet]
+    lean.py run STATE_DIR NAME [NUMBER | [max-delete=LIMIT] [from-empty] [while-held]]
+    lean.py settle STATE_DIR NAME
+    lean.py measure STATE_DIR [NAME]
+
+Without site packages and with nothing imported that is not needed, an idle tick costs little more than Python's own
+start. The command `skipjack` does the same for people.
+"""
+
+import gc
+import os
+import sys
+import time
+
+if not __package__:  # started by path: our packages lie beside each other, wherever they are installed
+    sys.path.append(__file__.rsplit("/", 3)[0])
+
+try:
+    from runner.base import wishes
+    from runner.base.places import Places
+    from runner.tick import tick
+except Exception as error:  # an installation that is half there; systemd must not take this for an expected failure
+    sys.excepthook(type(error), error, error.__traceback__)
+    sys.exit(3)
+
+
+def main(words: list[str]) -> int:
+    """Run one program and give its exit code."""
+    gc.disable()  # what imports make is kept, so looking through it for garbage again and again finds nothing
+    program, state_dir, *rest = words
+    places = Places(state_dir)
+    if program == "tick":
+        everything, requested = wishes.take(places, "tick"), wishes.take(places, "start")
+        if requested and not everything:
+            rest.append("requested")
+        if _is_idle(places):
+            return 0
+    from runner.boundary import guarded
+
+    return guarded(lambda: _start(program, places, rest), state_dir)
+
+
+def _is_idle(places: Places) -> bool:
+    """Whether there is nothing to do; what keeps us from looking is left to those who can tell it."""
+    try:
+        return tick.idle(places, time.time())
+    except OSError:
+        return False
+
+
+def _start(program: str, places: Places, rest: list[str]) -> int:
+    if program == "tick":
+        if "quiet" in rest:
+            from runner.base import output
+
+            output.hush()
+            if not os.path.lexists(places.plan):
+                return 0  # as in the minutes after the installation; a follow says what keeps it from making one
+        tick.tick(places, only_requested="requested" in rest, patient=False)
+        if tick.are_units_unwatched(places, time.time()):
+            from runner.subprocesses import unit_health
+
+            unit_health.check(places)
+        return 0
+    if program == "measure":
+        from runner.run.measure import measure, measure_wanted
+
+        return measure(places, rest[0]) if rest else measure_wanted(places)
+    if program == "settle":
+        from runner.tick.settle import settle_unit
+
+        settle_unit(places, rest[0], time.time())
+        return 0
+    from runner.plan.deletion_limits import as_limit
+    from runner.run.run import Allowed, run
+
+    gc.freeze()
+    gc.enable()  # a run may take days
+    name, *more = rest
+    limit = next((word.partition("=")[2] for word in more if word.startswith("max-delete=")), None)
+    number = next((int(word) for word in more if word.isdigit()), None)
+    allowed = Allowed(as_limit(limit), "from-empty" in more, "while-held" in more)
+    return run(places, name, number, allowed)
+
+
+if __name__ == "__main__":
+    code = main(sys.argv[1:])
+    gc.freeze()  # nor need anything be looked through at the end
+    sys.exit(code)

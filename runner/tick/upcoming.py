@@ -1,0 +1,198 @@
+"""`skipjack next`: what runs when, and why not now, in words; the same judgements as a tick's. It changes nothing."""
+
+import json
+import time
+from collections.abc import Collection
+from datetime import datetime, tzinfo
+from typing import Any, NamedTuple
+
+from runner.base.output import say
+from runner.base.places import Places
+from runner.follow import noted, trial, unenforced
+from runner.journal import journal, leftover, rejected, renames
+from runner.journal.journal import Journal
+from runner.overrides import hold
+from runner.plan import schedule
+from runner.plan.plan import Due
+from runner.plan.schedule import AFTER, CLOSED, DUE, HELD, LATER, RUNNING, Order, Outlook, Rules, State, World
+from runner.subprocesses import unit_health
+from schemas.clock.zones import zone
+from schemas.records import RunnerSettings
+from schemas.states import ACTIVE, INTERRUPTED, LAUNCH_FAILED, LAUNCHING, NONE, REFUSED, STOPPED
+from schemas.units import format_duration
+
+_NEXT_TICK = "begins with the next tick"
+_STARTED_BY = "nothing was started; `skipjack tick` starts what is due, and so do timers and cron lines"
+_URGENCY = {DUE: 0, RUNNING: 1, LATER: 2, CLOSED: 2, AFTER: 3, HELD: 4}
+
+
+class Row(NamedTuple):
+    """One mirror: its status, what its next run waits for, since or until when, and that in words."""
+
+    mirror: str
+    status: str
+    waits_for: str
+    at: float | None
+    why: str
+
+
+def upcoming(settings: RunnerSettings, *, as_json: bool) -> None:
+    """Print what this worker does next, the most urgent first."""
+    now = time.time()
+    rows, rules, problems = _look(settings, now)
+    places = Places(settings.state_dir)
+    problems += [f"{each.place}: {each.what} {each.todo}" for each in rejected.remembered(places, now)]
+    if settings.manager:
+        problems += [f"{place}: {what} {todo}" for _mirror, place, what, todo in noted.of_manager(places, now)]
+    dead = unit_health.look(places)
+    if as_json:
+        plain = {"time_zone": rules.time_zone, "now": now, "slots": rules.slots, "held": rules.held}
+        plain["units"] = [unit._asdict() for unit in dead]
+        plain["problems"] = problems
+        say(json.dumps(plain | {"mirrors": [_as_plain(row, rules) for row in rows]}, indent=2))
+        return
+    if rules.held:
+        say(hold.HELD)
+    _say_table(rows, zone(rules.time_zone), now)
+    for problem in problems:
+        say(f"warning: {problem}")
+    for unit in dead:
+        say(f"warning: {unit.unit}: {unit.what} {unit.todo}")
+
+
+def _as_plain(row: Row, rules: Rules) -> dict[str, Any]:
+    """A row for programs: on a held worker it is the release that a due mirror waits for."""
+    held = rules.held and row.waits_for == DUE
+    return row._asdict() | ({"waits_for": HELD} if held else {})
+
+
+def say_due(settings: RunnerSettings) -> None:
+    """Print which mirrors are due, and what comes next, after a follow that starts nothing."""
+    now = time.time()
+    rows, rules, _problems = _look(settings, now)
+    due = [row for row in rows if row.waits_for == DUE]
+    if due:
+        names = [row.mirror for row in due]
+        say(f"due now, with {rules.slots} slot{'s' * (rules.slots != 1)}: {unenforced.listed(names)}")
+        say(hold.HELD if rules.held else _STARTED_BY)
+    else:
+        say("nothing is due now")
+    coming = [row for row in rows if row.waits_for in (LATER, CLOSED) and row.at is not None]
+    for row in coming[:1]:
+        say(f"next: {row.mirror}, {' '.join(_when(row, zone(rules.time_zone), now))}; {row.why}")
+
+
+def _look(settings: RunnerSettings, now: float) -> tuple[list[Row], Rules, list[str]]:
+    """All mirrors with their judgements, the most urgent first, and what is wrong with no mirror alone; nothing is
+    changed by it."""
+    with trial.planned(settings) as opened, journal.copied(Places(settings.state_dir).journal) as book:
+        aliases = renames.adopt(book, opened.renamed(), now, copy=True)
+        states = renames.as_called_now(book.states(), aliases)
+        held = hold.is_held(opened.header, book)
+        mirrors, world = schedule.world(opened, states, book.orders(), held=held)
+        rows = [_with_refusal(row, book, opened.header.unmoved) for row in rows_of(mirrors, world, now)]
+        rows += _rows_left(leftover.find(opened, [each.mirror for each in book.active()]), world, now)
+        rows.sort(key=lambda row: _URGENCY[row.waits_for])
+        problems = [f"{place}: {what} {todo}" for mirror, place, what, todo in opened.header.problems if mirror is None]
+        of_worker = noted.problems(Places(settings.state_dir), opened.header, but=noted.MEMORY)
+        problems += [f"{place}: {what} {todo}" for _mirror, place, what, todo in of_worker]
+        problems += unenforced.told(settings, (planned.mirror for planned in opened.limited()))
+    return rows, world.rules, problems
+
+
+def _rows_left(names: list[str], world: World, now: float) -> list[Row]:
+    """Runs under way of mirrors that this worker no longer has."""
+    rows = [_row(Due(name, 0), world, now, waits=False) for name in names]
+    more = "this worker no longer has the mirror, and `skipjack stop` ends its run"
+    return [row._replace(why=f"{row.why}; {more}") for row in rows]
+
+
+def _with_refusal(row: Row, book: Journal, unmoved: Collection[str]) -> Row:
+    """Show why the last run was refused: that lasts until the operator does what the reason says.
+
+    Once the files of one of the `unmoved` mirrors are moved, the next follow starts it, however late its next run is.
+    """
+    run = book.last_run(row.mirror) if row.status == REFUSED else None
+    if run is None or not run.reason:
+        return row
+    if row.mirror in unmoved and row.waits_for in (LATER, CLOSED):
+        row = row._replace(at=None, why="waits until its files are moved; the next follow after that starts it")
+    return row._replace(why=f"{row.why}; last run refused: {run.reason}")
+
+
+def rows_of(mirrors: list[Due], world: World, now: float) -> list[Row]:
+    """All mirrors with their judgements, the most urgent first."""
+    queue = schedule.decide(mirrors, world, now)
+    places = {name: number for number, name in enumerate((*queue.launch, *queue.wait))}
+    wait = frozenset(queue.wait)
+    rows = [_row(mirror, world, now, waits=mirror.name in wait) for mirror in mirrors]
+    return sorted(rows, key=lambda row: (_URGENCY[row.waits_for], places.get(row.mirror, 0), row.at or now, row.mirror))
+
+
+def _row(mirror: Due, world: World, now: float, *, waits: bool) -> Row:
+    state = world.states.get(mirror.name) or State(NONE)
+    order = world.orders.get(mirror.name) or Order()
+    found = schedule.outlook(mirror, world, now)
+    if found.kind == HELD:
+        why = f"{order.override} by {order.made_by}" + (f": {order.reason}" if order.reason else "")
+        return Row(mirror.name, state.status, HELD, order.made_at, why)
+    if found.kind == DUE:
+        return Row(mirror.name, state.status, DUE, found.at or None, _why_due(order, world, waits=waits))
+    return Row(mirror.name, state.status, found.kind, found.at, _why_not(mirror, state, world, found, now))
+
+
+def _why_due(order: Order, world: World, *, waits: bool) -> str:
+    why = "waits for a slot" if waits else "waits for `skipjack release`" if world.rules.held else _NEXT_TICK
+    return f"{why}, asked for by {order.made_by}" if order.requested else why
+
+
+def _why_not(mirror: Due, state: State, world: World, found: Outlook, now: float) -> str:
+    if found.kind == RUNNING and state.next_attempt_at is not None:
+        return "waits for its next attempt" if state.next_attempt_at > now else "waits for a slot for its next attempt"
+    if found.kind == RUNNING:
+        return "is being started" if state.status == LAUNCHING else "is being synced"
+    if found.kind == CLOSED:
+        return "its hours begin then"
+    if found.kind == AFTER:
+        return "after " + ", ".join(_with_state(name, world) for name in found.mirrors)
+    if found.at is not None and found.at > schedule.due_at(mirror, state, world.rules, now):
+        return "its hours begin then"
+    if state.status in (INTERRUPTED, STOPPED, LAUNCH_FAILED):
+        return "tried again: its last run could not begin" if state.status == LAUNCH_FAILED else "its run was cut off"
+    if state.unreached and found.at is not None and found.at >= schedule.retry_at(mirror, state, world.rules):
+        again = f", {state.unreached} times in a row" if state.unreached > 1 else ""
+        return f"tried again early: its upstream could not be reached or had too many clients{again}"
+    if mirror.cron:
+        return f"by its times, {mirror.cron}"
+    if state.failed_runs > 1:
+        return f"backing off after {state.failed_runs} failures"
+    return f"every {format_duration(mirror.interval)}" + (", failed" if state.failures else "")
+
+
+def _with_state(name: str, world: World) -> str:
+    """A mirror that is waited for, with what keeps it when that is not its schedule."""
+    order, state = world.orders.get(name), world.states.get(name)
+    if order is not None and order.override:
+        return f"{name} ({order.override})"
+    if name not in world.names:
+        return f"{name} (whose definition cannot be used)"
+    return f"{name} (being synced)" if state is not None and state.status in ACTIVE else name
+
+
+def _say_table(rows: list[Row], place: tzinfo, now: float) -> None:
+    cells = [("MIRROR", "WHEN", "", "WHY"), *((row.mirror, *_when(row, place, now), row.why) for row in rows)]
+    widths = [max(len(line[column]) for line in cells) for column in range(3)]
+    for line in cells:
+        columns = (cell.ljust(width) for cell, width in zip(line[:3], widths, strict=True))
+        say("  ".join([*columns, line[3]]))
+
+
+def _when(row: Row, place: tzinfo, now: float) -> tuple[str, str]:
+    if row.waits_for == DUE:
+        late = "" if row.at is None or now - row.at < 1 else f"due for {format_duration(now - row.at)}"
+        return "now", late
+    if row.at is None:
+        return "", ""
+    moment = datetime.fromtimestamp(row.at, place).strftime("%Y-%m-%d %H:%M")
+    past = row.at <= now
+    return moment, f"for {format_duration(now - row.at)}" if past else f"in {format_duration(row.at - now)}"

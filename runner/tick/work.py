@@ -1,0 +1,75 @@
+"""What a tick does when there is something to do: settle what died, decide what is due, launch it, stop what must end.
+
+Apart from the tick, which must not load any of this when there is nothing to do.
+"""
+
+from typing import NamedTuple
+
+from runner.base import bell
+from runner.base.places import Places
+from runner.journal import journal, renames
+from runner.journal.journal import Active, Ending, Journal, Subject
+from runner.overrides import hold
+from runner.plan import plan, schedule
+from runner.plan.plan import Plan, Planned
+from runner.plan.schedule import Decision
+from runner.subprocesses import launch, stopping
+from runner.tick import settle
+from schemas.states import LAUNCH_FAILED, LAUNCHING, QUEUED
+
+AT_ONCE = 500
+"""Mirrors that are recorded as waiting in one transaction; runs that begin meanwhile wait for its end."""
+
+
+class Done(NamedTuple):
+    """How many runs were launched, the mirrors that have a run, those that orphans are at work on, and when something
+    is to be done again by itself (None: not foreseeable)."""
+
+    launched: int
+    active: list[str]
+    orphans: list[str]
+    wake_at: float | None
+
+
+def work(places: Places, now: float, *, only_requested: bool = False) -> Done:
+    """Do all that is to be done now; with `only_requested` launch the mirrors alone that somebody asked for by name."""
+    with plan.opened(places.plan) as opened, journal.opened(places.journal) as book:
+        settle.settle(places, book, now)
+        aliases = renames.adopt(book, opened.renamed(), now)
+        states = renames.as_called_now(book.states(), aliases)
+        held = hold.is_held(opened.header, book)
+        mirrors, world = schedule.world(opened, states, book.orders(), held=held)
+        decision = schedule.decide(mirrors, world, now, only_requested=only_requested)
+        waiting = [name for name in decision.wait if name not in states or states[name].status != QUEUED]
+        decision = decision._replace(wait=waiting)
+        launched = _launch(places, opened, book, decision, now, by_request=only_requested)
+        if decision.stop:
+            ended = renames.under_way(decision.stop, aliases)
+            book.tell(ended, "the hours in which it may be synced are over")
+            stopping.stop(places, ended)
+        if book.pending():
+            bell.ring(opened.header.run_dir)
+        active = [each.mirror for each in book.active()]
+        return Done(launched, active, settle.orphaned(places, book), decision.wake_at)
+
+
+def _launch(places: Places, opened: Plan, book: Journal, decision: Decision, now: float, *, by_request: bool) -> int:
+    """Announce and start the runs that were decided on, then record what waits; gives the number of runs.
+
+    Those that wait are new among the waiting: thousands may wait for long, and reading all of them would cost each
+    start as much as there are mirrors.
+    """
+    planned = _planned(opened, decision.launch)
+    runs = book.launch([Subject.of(each) for each in planned], [], now, by_request=by_request)
+    mirrors = {each.mirror.name: each.mirror for each in planned}
+    for name, reason in launch.launch(places, opened.header.run_dir, runs, mirrors).items():
+        ending = Ending(LAUNCH_FAILED, reason, next_run_at=now + schedule.RECOVERY_DELAY)
+        book.settle(Active(runs[name], name, LAUNCHING, now), ending, now)  # unless it has begun all the same
+    for first in range(0, len(decision.wait), AT_ONCE):
+        waiting = _planned(opened, decision.wait[first : first + AT_ONCE])
+        book.launch([], [Subject.of(each) for each in waiting], now)
+    return len(runs)
+
+
+def _planned(opened: Plan, names: list[str]) -> list[Planned]:
+    return [found for name in names if (found := opened.mirror(name)) is not None]

@@ -1,0 +1,146 @@
+"""Hours in which syncs may begin: texts like `mon-fri 22:00-06:00`, by the wall clock of a time zone.
+
+Days are those on which the hours begin; hours that do not end after they begin reach into the next day. Hours begin
+and end when a clock first shows their times, and at the jump where it never does because it is put forward.
+"""
+
+import functools
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+from schemas.records import SyncWindows
+
+if TYPE_CHECKING:
+    from datetime import date, datetime, tzinfo
+
+_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+_BEHIND, _AHEAD = 2, 16
+"""Days around a moment that are looked at: hours come again after a week, or two when a clock jumped over them."""
+
+Hours = tuple[SyncWindows, ...]
+"""All of them must allow a start."""
+
+
+class Span(NamedTuple):
+    """A time without a break in which syncs may begin; without an end when none is in sight."""
+
+    opens_at: float
+    closes_at: float
+
+
+class _Window(NamedTuple):
+    """One text: the weekdays (0 is Monday) on which it begins, and its minutes of the day."""
+
+    days: frozenset[int]
+    begin: int
+    end: int
+
+
+def opening(hours: Hours, zone: str, moment: float) -> Span | None:
+    """The span that holds a moment, or the next one after it; None when there is none."""
+    if not hours:
+        return Span(-math.inf, math.inf)
+    return next((span for span in _spans(hours, zone, int(moment // 86400)) if span.closes_at > moment), None)
+
+
+def is_open(hours: Hours, zone: str, moment: float) -> bool:
+    """Whether a sync may begin at a moment."""
+    span = opening(hours, zone, moment)
+    return span is not None and span.opens_at <= moment
+
+
+def never_open(hours: Hours) -> bool:
+    """Whether no sync may ever begin."""
+    return not any(_spans(hours, "UTC", 0))
+
+
+@functools.lru_cache(maxsize=1024)
+def _spans(hours: Hours, zone: str, day: int) -> tuple[Span, ...]:
+    """The spans around a day, counted from 1970, in order; many mirrors share them."""
+    edges = [_edges(windows, zone, day) for windows in hours]
+    moments = sorted({moment for spans in edges for _allowed, *span in spans for moment in span})
+    found: list[Span] = []
+    for begin, end in zip([-math.inf, *moments], [*moments, math.inf], strict=True):
+        if not all(_is_open(windows, spans, begin) for windows, spans in zip(hours, edges, strict=True)):
+            continue
+        if found and found[-1].closes_at == begin:
+            begin = found.pop().opens_at
+        found.append(Span(begin, end))
+    return tuple(_within(found, day))
+
+
+def _within(spans: list[Span], day: int) -> Iterator[Span]:
+    """Leave out what lies beyond the days that were looked at, where nothing is known."""
+    last = (day + _AHEAD - 2) * 86400.0
+    for opens_at, closes_at in spans:
+        if opens_at < last and closes_at > (day - 1) * 86400.0:
+            yield Span(opens_at, closes_at if closes_at < last else math.inf)
+
+
+_Edge = tuple[bool, float, float]
+"""Whether these are hours in which syncs may begin or may not, when they begin, and when they end."""
+
+
+def _edges(windows: SyncWindows, zone: str, day: int) -> list[_Edge]:
+    from datetime import date, timedelta
+
+    from schemas.clock import zones
+
+    place = zones.zone(zone)
+    first = date(1970, 1, 1) + timedelta(days=day)
+    dates = [first + timedelta(days=number) for number in range(-_BEHIND, _AHEAD)]
+    edges = []
+    for allowed, texts in ((True, windows.allowed), (False, windows.forbidden)):
+        for window in map(_parsed, texts):
+            edges += [(allowed, *_times(window, each, place)) for each in dates if each.weekday() in window.days]
+    return edges
+
+
+def _is_open(windows: SyncWindows, edges: list[_Edge], moment: float) -> bool:
+    within = {allowed for allowed, begin, end in edges if begin <= moment < end}
+    return False not in within and (True in within or not windows.allowed)
+
+
+def _times(window: _Window, day: "date", zone: "tzinfo") -> tuple[float, float]:
+    from datetime import datetime, time, timedelta
+
+    midnight = datetime.combine(day, time())
+    times = (midnight + timedelta(minutes=minutes) for minutes in (window.begin, window.end))
+    begin, end = (_first_shown(each, zone) for each in times)
+    return begin, end
+
+
+def _first_shown(clock: "datetime", zone: "tzinfo") -> float:
+    """When clocks of a zone first show a time, in seconds UTC; when they jump over it, the moment of the jump."""
+    from datetime import datetime
+
+    before, after = (clock.replace(tzinfo=zone, fold=fold).timestamp() for fold in (0, 1))
+    if before <= after:  # shown once, or twice: the first time
+        return before
+    low, high = after, before  # the jump lies between what both offsets make of it
+    while high - low > 1:
+        middle = (low + high) // 2
+        jumped = datetime.fromtimestamp(middle, zone).replace(tzinfo=None) > clock
+        low, high = (low, middle) if jumped else (middle, high)
+    return high
+
+
+@functools.cache
+def _parsed(text: str) -> _Window:
+    days, _, hours = text.rpartition(" ")
+    begin, end = (_minutes(clock) for clock in hours.split("-"))
+    return _Window(frozenset(_weekdays(days)), begin, end if end > begin else end + 24 * 60)
+
+
+def _weekdays(text: str) -> Iterator[int]:
+    for part in text.split(",") if text else ("mon-sun",):
+        first, _, last = part.partition("-")
+        begin, end = _DAYS.index(first), _DAYS.index(last or first)
+        yield from (day % 7 for day in range(begin, end + 1 if end >= begin else end + 8))
+
+
+def _minutes(clock: str) -> int:
+    hours, _, minutes = clock.partition(":")
+    return int(hours) * 60 + int(minutes)

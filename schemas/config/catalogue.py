@@ -1,0 +1,238 @@
+"""A config repository, read as a whole: the site, the workers, the mirrors, and everything that is wrong.
+
+The site and the workers are valid only as a whole; one bad mirror is quarantined alone. The steps, in order:
+parse every file, check each against its schema, lay the layers over each other, check the result's rules, compare the
+mirrors. Each step goes on with the keys that can be judged, so that one problem hides no other.
+"""
+
+import functools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from schemas.clock import windows, zones
+from schemas.config import address_rules, build, placement, rules, timing
+from schemas.config.cross_checks import KEYS, Declared, Sketch, cross_checked
+from schemas.config.inheritance import Layer, Merged, merge
+from schemas.config.known import Known, is_known, judged, keys_at
+from schemas.config.sources import SourceFile, ending_of
+from schemas.config.validation import examine
+from schemas.config.yaml_file import WHOLE, Document, parse, suggest
+from schemas.names import is_name
+from schemas.problems import Problem, Refused, shown
+from schemas.records import Mirror, Site, SyncWindows, Worker
+
+_NEVER_OPEN = "`sync_windows` never let a sync begin.", "Allow more, or forbid less."
+
+SITE, WORKERS, DEFAULTS = "_site.yml", "_workers.yml", "_defaults.yml"
+
+
+class Catalogue(NamedTuple):
+    """What a revision declares.
+
+    `mirrors` has one record for each mirror and worker, sorted by both names. `quarantined` holds the names that
+    were declared in a way that cannot be used, as `problems` says. `passed_over` are files that are no configuration by
+    their names, and may have been meant as such.
+    """
+
+    site: Site
+    workers: Mapping[str, Worker]
+    mirrors: tuple[Mirror, ...]
+    problems: tuple[Problem, ...]
+    quarantined: frozenset[str]
+    passed_over: tuple[str, ...] = ()
+
+
+def load(sources: Sequence[SourceFile]) -> Catalogue:
+    """Read all files; raises Refused with every problem found when the site or the workers cannot be used."""
+    tree = _Tree({source.path: _parse(source) for source in sources if not source.passed_over})
+    whole = [*tree.site_problems(), *tree.workers_problems()]
+    declared = cross_checked([tree.declared(path) for path in tree.mirror_paths()])
+    problems = {
+        *whole,
+        *tree.defaults_problems(),
+        *(problem for each in declared for problem in each.problems),
+    }
+    if whole:
+        raise Refused("The configuration cannot be used as it stands:", problems)
+    return Catalogue(
+        build.site(tree.site.value),
+        {name: build.worker(name, plain) for name, plain in sorted(tree.workers.value["workers"].items())},
+        tuple(sorted(mirror for each in declared if each.sound for mirror in each.mirrors)),
+        tuple(sorted(problems)),
+        frozenset(each.name for each in declared if not each.sound and is_name(each.name)),
+        tuple(source.path for source in sources if source.passed_over),
+    )
+
+
+class _Tree:
+    """The parsed files, and how they hang together."""
+
+    def __init__(self, documents: Mapping[str, Document]) -> None:
+        self.documents = {path: _examined(path, document) for path, document in documents.items()}
+        self.site = self.documents.get(SITE) or _missing(SITE, self.documents)
+        self.workers = self.documents.get(WORKERS) or _missing(WORKERS, self.documents)
+        self._broken_defaults = {problem.file for problem in self.defaults_problems()}
+        self._whole_is_broken = bool(self.site_problems() or self.workers_problems())
+
+    def site_problems(self) -> list[Problem]:
+        """What is wrong with the site's file."""
+        return [*self.site.problems, *judged(_zone_problems(self.site)), *address_rules.site_problems(self.site)]
+
+    def workers_problems(self) -> list[Problem]:
+        """What is wrong with the workers' file."""
+        names = [name for name in self._worker_names() or () if name in (self.workers.value.get("workers") or ())]
+        return [*self.workers.problems, *(problem for name in names for problem in judged(self._closed(name)))]
+
+    def _closed(self, worker: str) -> Iterator[Problem]:
+        """A worker whose hours never let a sync begin."""
+        hours = self._hours_of(worker)
+        if hours is not None and windows.never_open((hours,)):
+            yield self.workers.problem(("workers", worker, "sync_windows"), *_NEVER_OPEN)
+
+    def _worker_names(self) -> list[str] | None:
+        """The workers that there are, those with something wrong as well; None if they are not known."""
+        found = keys_at(self.workers.value, self.workers.wrong, ("workers",))
+        if isinstance(found, Known):
+            return None if found.partial else [*found, *found.wrong]
+        return list(found)
+
+    def _hours_of(self, worker: str) -> SyncWindows | None:
+        plain = keys_at(self.workers.value, self.workers.wrong, ("workers", worker)).get("sync_windows")
+        return None if plain is None else build.sync_windows(plain)
+
+    def defaults_problems(self) -> list[Problem]:
+        """What is wrong with any `_defaults.yml`; an empty one is fine."""
+        defaults = [document for path, document in self.documents.items() if _stem(path) == "_defaults"]
+        return [problem for document in defaults for problem in document.problems]
+
+    def mirror_paths(self) -> list[str]:
+        """The files that declare a mirror, or look as if they should."""
+        return sorted(path for path in self.documents if path not in (SITE, WORKERS) and _stem(path) != "_defaults")
+
+    def declared(self, path: str) -> Declared:
+        """Read one mirror's file with all that it inherits."""
+        document, name = self.documents[path], _name_of(path)
+        declared = Declared(name, document, problems=(*_name_problems(path, name), *document.problems), sound=False)
+        if name.startswith("_"):
+            return declared
+        layers = self._layers(path)
+        merged = merge(layers)
+        named = list(judged(placement.workers_of(merged)))
+        known = self._worker_names()
+        full = {worker: self._on(worker, layers) for worker in named if known is None or worker in known}
+        full = full or {"": self._on("", layers)}
+        problems = [*declared.problems, *self._problems(merged, named, full)]
+        sound = not (
+            problems or self._whole_is_broken or self._broken_defaults & {each.document.file for each in layers}
+        )
+        if sound:
+            roles = placement.roles(full)
+            records = [build.mirror(name, worker, on.keys | {"role": roles[worker]}) for worker, on in full.items()]
+            return declared._replace(mirrors=tuple(records), sketches=tuple(map(Sketch, records)), sound=True)
+        sketches = tuple(_sketch(name, worker, on) for worker, on in full.items()) if is_name(name) else ()
+        return declared._replace(problems=tuple(problems), sketches=sketches)
+
+    def _problems(self, merged: Merged, named: Sequence[str], full: Mapping[str, Merged]) -> Iterator[Problem]:
+        """What is wrong with a mirror's keys, by those that apply on each of its workers."""
+        known = self._worker_names()
+        for worker in named:
+            if known is not None and worker not in known:
+                yield _unknown_worker(merged, worker, known)
+        yield from judged(placement.problems(full))
+        for worker, found in full.items():
+            yield from rules.mirror_problems(found)
+            yield from judged(self._category_problems(found))
+            yield from timing.timing_problems(found, functools.partial(self._hours_of, worker))
+
+    def _on(self, worker: str, layers: Sequence[Layer]) -> Merged:
+        """The keys that apply on one worker."""
+        defaults = Layer(self.workers, ("workers", worker, "defaults"))
+        return merge(placement.with_differences([layers[0], defaults, *layers[1:]], worker))
+
+    def _category_problems(self, merged: Merged) -> Iterator[Problem]:
+        category = merged.keys.get("category")
+        known = keys_at(self.site.value, self.site.wrong, ("categories",))
+        if category is not None and category not in known:
+            what = f"The category `{shown(category)}` is not in `{SITE}`."
+            yield merged.problem("category", what, suggest(category, list(known)))
+
+    def _layers(self, path: str) -> list[Layer]:
+        """Every `_defaults.yml` above a file, the top one first (empty where there is none), and the file itself."""
+        folders = path.split("/")[:-1]
+        above = ["/".join([*folders[:depth], DEFAULTS]) for depth in range(len(folders) + 1)]
+        found = [self.documents[each] for each in above[1:] if each in self.documents]
+        top = self.documents.get(DEFAULTS, Document(DEFAULTS, {}, None, ()))
+        return [Layer(each) for each in (top, *found, self.documents[path])]
+
+
+def _stem(path: str) -> str:
+    return path.rpartition("/")[2].removesuffix(".yml")
+
+
+def _name_of(path: str) -> str:
+    return _stem(path).removesuffix(ending_of(path))
+
+
+def _is_empty(document: Document) -> bool:
+    return document.node is None and not document.problems
+
+
+def _missing(path: str, documents: Iterable[str]) -> Document:
+    """A file of the top folder that is not there; one of that name in another folder shows what is meant."""
+    folder = next((each.removesuffix(f"/{path}") for each in sorted(documents) if each.endswith(f"/{path}")), None)
+    todo = f"Create it beside `{DEFAULTS}`."
+    if folder is not None:
+        todo = f"If the definitions are in the folder `{shown(folder)}`, set `repository.path` to it in the settings."
+    what = Problem(path, 1, 1, "The file is missing.", todo)
+    return Document(path, None, None, (what,), WHOLE)
+
+
+def _examined(path: str, document: Document) -> Document:
+    """The document with what its schema says; an empty one of defaults or of a mirror is fine."""
+    if path in (SITE, WORKERS):
+        return examine("site" if path == SITE else "workers", document)
+    if _is_empty(document) or (_stem(path).startswith("_") and _stem(path) != "_defaults"):
+        return document
+    return examine("defaults" if _stem(path) == "_defaults" else "mirror", document)
+
+
+def _sketch(name: str, worker: str, merged: Merged) -> Sketch:
+    """A mirror of which some keys are wrong, by those that are known."""
+    values = {key: value for key, value in merged.keys.items() if key in KEYS}
+    unknown = frozenset(key for key in KEYS if not is_known(merged.keys, key))
+    return Sketch(build.mirror(name, worker, {"provider": "", "upstream": ""} | values), unknown)
+
+
+def _zone_problems(site: Document) -> Iterator[Problem]:
+    zone = site.keys.get("time_zone", "UTC")
+    if rules.is_time_zone(zone):
+        return
+    if not rules.has_time_zones():
+        what = f"This machine has no time zone data, so that `{zone}` cannot be checked."
+        yield site.problem(("time_zone",), what, zones.INSTALL)
+    else:
+        todo = "Write a name of the IANA database, such as `Europe/Berlin`."
+        yield site.problem(("time_zone",), f"There is no time zone `{zone}`.", todo)
+
+
+def _parse(source: SourceFile) -> Document:
+    if source.data is not None:
+        return parse(source.data, source.path)
+    what = Problem(source.path, 1, 1, "This is a symbolic link.", "Put a file here: links are not followed.")
+    return Document(source.path, None, None, (what,), WHOLE)
+
+
+def _name_problems(path: str, name: str) -> tuple[Problem, ...]:
+    if not path.endswith(".yml"):
+        return (Problem(path, 1, 1, f"The name of the file ends in `{ending_of(path)}`.", "Rename it to `.yml`."),)
+    if name.startswith("_"):
+        todo = f"Only `{SITE}`, `{WORKERS}` and `{DEFAULTS}` begin with `_`; `{SITE}` and `{WORKERS}` stand at the top."
+        return (Problem(path, 1, 1, f"`{shown(name)}.yml` is no file that belongs here.", todo),)
+    if not is_name(name):
+        todo = "Use letters, digits and `._-`, at most 64, and begin with a letter or digit."
+        return (Problem(path, 1, 1, f"`{shown(name)}` cannot be the name of a mirror.", todo),)
+    return ()
+
+
+def _unknown_worker(merged: Merged, worker: str, known: Sequence[str]) -> Problem:
+    return merged.problem("worker", f"The worker `{worker}` is not in `{WORKERS}`.", suggest(worker, known), worker)

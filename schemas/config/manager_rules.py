@@ -1,0 +1,61 @@
+"""What has to hold of the manager's settings beyond the form of each value."""
+
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+
+from schemas.config.known import judged
+from schemas.config.yaml_file import Document
+from schemas.problems import Problem
+from schemas.records import ManagerSettings
+from schemas.units import parse_duration, parse_size
+
+HIGHEST_PORT = 65535
+LEAST_SIZE = 1024
+"""Bytes of a head or a body below which hardly any request fits."""
+
+
+_DEFAULTS = ManagerSettings()
+
+
+def check(document: Document) -> Iterator[Problem]:
+    """The problems of settings that the schema allows."""
+    for rule in (_listen, _read_timeout, _header_size, _body_limit, _folders):
+        yield from judged(rule(document))
+
+
+def _listen(document: Document) -> Iterator[Problem]:
+    port = int(document.keys.get("listen", ":0").rpartition(":")[2])
+    if port > HIGHEST_PORT:
+        what = f"There is no port {port}, only those up to {HIGHEST_PORT}."
+        yield document.problem(("listen",), what, "Write for example `listen: 127.0.0.1:8080`.")
+
+
+def _read_timeout(document: Document) -> Iterator[Problem]:
+    value = document.at("limits").get("read_timeout")
+    if value is not None and parse_duration(value) < 1:
+        todo = "Write for example `read_timeout: 30s`."
+        yield document.problem(("limits", "read_timeout"), "Nobody can send a request in no time.", todo)
+
+
+def _header_size(document: Document) -> Iterator[Problem]:
+    return _size(document, "limits", "header_size")
+
+
+def _body_limit(document: Document) -> Iterator[Problem]:
+    return _size(document, "body_limit")
+
+
+def _size(document: Document, *path: str) -> Iterator[Problem]:
+    value = document.at(*path[:-1]).get(path[-1])
+    if value is not None and (size := parse_size(value)) < LEAST_SIZE:
+        what, todo = f"Hardly any request fits into {size} bytes.", f"Write for example `{path[-1]}: 32KiB`."
+        yield document.problem(path, what, todo)
+
+
+def _folders(document: Document) -> Iterator[Problem]:
+    """Whatever lies below the site's folder can be read by everybody."""
+    state_dir = document.keys.get("state_dir", _DEFAULTS.state_dir)
+    if PurePosixPath(state_dir).is_relative_to(document.keys.get("site_dir", _DEFAULTS.site_dir)):
+        what = f"The database in {state_dir} would be shown to everybody, as a part of the site."
+        path = ("site_dir",) if "site_dir" in document.value else ("state_dir",)
+        yield document.problem(path, what, "Give the site a folder of its own.")

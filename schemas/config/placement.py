@@ -1,0 +1,49 @@
+"""Which workers have a mirror, what is different on each of them, and which of them has the master."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from schemas.config.inheritance import Layer, Merged
+from schemas.names import is_name
+from schemas.problems import Problem
+
+MASTER, SLAVE = "master", "slave"
+
+_OF_ALL = ("worker", "category")
+"""Keys that say something of the mirror as a whole."""
+
+
+def workers_of(merged: Merged) -> Iterator[str]:
+    """The workers that a mirror's keys name, in the order in which they stand there."""
+    value = merged.keys.get("worker", [])
+    yield from filter(is_name, [value] if isinstance(value, str) else value)
+
+
+def with_differences(layers: Sequence[Layer], worker: str) -> list[Layer]:
+    """The layers, and right above the one that names the workers what it says of this worker alone."""
+    named = [place for place, layer in enumerate(layers) if layer.has("worker")]
+    if not named or not layers[named[-1]].has("worker", worker):
+        return list(layers)
+    place, layer = named[-1], layers[named[-1]]
+    return [*layers[: place + 1], Layer(layer.document, (*layer.base, "worker", worker)), *layers[place + 1 :]]
+
+
+def problems(found: Mapping[str, Merged]) -> Iterator[Problem]:
+    """What is wrong with how a mirror's workers share it, by the keys that apply on each."""
+    for worker, merged in found.items():
+        for layer in merged.layers:
+            for key in [key for key in _OF_ALL if layer.base[-2:] == ("worker", worker) and layer.has(key)]:
+                what = f"`{key}` cannot be another one on `{worker}`."
+                yield layer.document.problem((*layer.base, key), what, "Set it for the mirror as a whole.")
+    masters = [worker for worker, merged in found.items() if merged.keys.get("role") == MASTER]
+    if len(masters) > 1:
+        what = f"The mirror has {len(masters)} masters: {', '.join(f'`{name}`' for name in masters)}."
+        todo = "Write `role: slave` for all but one, or leave `role` out: then the first worker has the master."
+        yield found[masters[1]].problem("role", what, todo)
+
+
+def roles(found: Mapping[str, Merged]) -> dict[str, str]:
+    """The role on each worker: where none is said, the first has the master unless another one says that it has."""
+    said = {worker: merged.keys.get("role") for worker, merged in found.items()}
+    silent = [worker for worker, role in said.items() if role is None]
+    first = silent[0] if silent and MASTER not in said.values() else None
+    return {worker: role or (MASTER if worker == first else SLAVE) for worker, role in said.items()}

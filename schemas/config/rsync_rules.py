@@ -1,0 +1,132 @@
+"""Rules about the lists of rsync options of a mirror, whatever a machine allows."""
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+from schemas.config import rsync_mistakes
+from schemas.config.inheritance import Merged
+from schemas.config.known import judged
+from schemas.problems import Problem, shown
+from schemas.rsync import rsync_options
+from schemas.rsync.rsync_options import Reading
+
+_LISTS = ("rsync_options", "rsync_options_extra", "rsync_override")
+
+Keys = Mapping[str, Any]
+
+_NOTHING = "transfers nothing"
+_NO_SYNC = {
+    "--dry-run": _NOTHING, "--list-only": _NOTHING, "--only-write-batch": _NOTHING, "--version": _NOTHING,
+    "--help": _NOTHING, "--read-batch": "reads a file in place of the upstream",
+}  # fmt: skip
+"""Options, by their canonical names, with which rsync is content but syncs nothing; and what it does."""
+
+_REMOVE = "Remove it; `skipjack run NAME --dry-run` shows what a run would do."
+_RECURSIVE = {"--archive": 1, "--recursive": 1, "--no-recursive": 0}
+_DIRS = {"--dirs": 1, "--old-dirs": 1, "--files-from": 1, "--no-dirs": 0}
+
+
+def mirror_problems(merged: Merged) -> Iterator[Problem]:
+    """Options that rsync cannot read or does not take together, and those with which it would sync nothing."""
+    cut_off = [problem for key in _LISTS for problem in judged(_without_value(merged, key))]
+    yield from cut_off
+    if cut_off:
+        return  # nobody knows what the next list's first option is
+    for key, what, todo in without_sync(merged.keys):
+        yield merged.problem(key, what, todo)
+    yield from _mistakes(merged)
+
+
+def _mistakes(merged: Merged) -> Iterator[Problem]:
+    if merged.keys.get("provider") not in ("rsync", "two-stage-rsync"):
+        return
+    names = in_force(merged.keys)
+    found = [
+        (name, f"`{name}` {what}", todo) for name in names for what, todo in rsync_mistakes.in_list(merged.keys[name])
+    ]
+    for key, what, todo in found or rsync_mistakes.together(names, merged.keys):
+        yield merged.problem(key, what, todo)
+
+
+def _without_value(merged: Merged, key: str) -> Iterator[Problem]:
+    fault = rsync_options.read(merged.keys.get(key, ())).fault
+    if fault is not None and fault.kind == rsync_options.NO_VALUE:
+        what = f"`{key}` ends in `{shown(fault.spelling)}` without its value."
+        yield merged.problem(key, what, "Add the value after it, or remove the option.")
+
+
+def without_sync(keys: Keys) -> list[tuple[str, str, str]]:
+    """Return the keys of a mirror with which its rsync would silently sync nothing, with why and what to do."""
+    match keys.get("provider"):
+        case "rsync" | "two-stage-rsync":
+            names = in_force(keys)
+            found = [(key, f"`{key}` {what}", _REMOVE) for key in names for what in _single(keys[key])]
+            return found or list(_together(names, keys))
+        case "command":
+            return list(_command_line(keys.get("command", "")))
+    return []
+
+
+def in_force(keys: Keys) -> list[str]:
+    """Return the keys whose options a mirror's rsync gets, in the order in which it gets them."""
+    names = ("rsync_override",) if keys.get("rsync_override_only") else ("rsync_override", *_LISTS[:2])
+    return [name for name in names if keys.get(name)]
+
+
+def _single(words: Sequence[str]) -> Iterator[str]:
+    """Options of a list each of which keeps rsync from syncing."""
+    reading = rsync_options.read(words)
+    for option in reading.named(*_NO_SYNC):
+        yield f"has `{shown(option.spelling)}`, with which rsync {_NO_SYNC[option.name]}."
+    if reading.fault is not None and reading.fault.kind == rsync_options.OTHER_MODE:
+        yield f"has `{shown(reading.fault.spelling)}`, with which rsync is a server."
+
+
+def _together(names: Sequence[str], keys: Keys) -> Iterator[tuple[str, str, str]]:
+    """What only all options together show."""
+    begin = () if keys.get("rsync_override") else ("-a",)  # as the built-in options
+    reading = rsync_options.read([*begin, *(word for name in names for word in keys[name])])
+    listed = " and ".join(f"`{name}`" for name in names)
+    for what, todo in _without_transfers(reading):
+        yield names[-1], f"With the options in {listed} {what}.", todo
+
+
+def _without_transfers(reading: Reading) -> Iterator[tuple[str, str]]:
+    """Why rsync would transfer nothing from a directory with these options, and what to do."""
+    if reading.fault is not None:
+        return  # a newer rsync may know more options
+    if not _last(reading, _RECURSIVE) and not _last(reading, _DIRS):
+        yield "rsync skips all directories, the upstream's own as well", "Add `-a` or `-r`."
+    if len({option.name for option in reading.named("--existing", "--ignore-existing")}) > 1:
+        todo = "Remove one of them."
+        yield "rsync transfers nothing: `--existing` and `--ignore-existing` together leave out every file", todo
+
+
+def _last(reading: Reading, values: Mapping[str, int]) -> int:
+    """What the last of some options sets; 0 without any."""
+    found = reading.named(*values)
+    return values[found[-1].name] if found else 0
+
+
+def _command_line(line: str) -> Iterator[tuple[str, str, str]]:
+    """A command that is an rsync itself."""
+    try:
+        program, *words = shlex.split(line)
+    except ValueError:  # no words, or quotes without an end: another rule says so
+        return
+    if PurePosixPath(program).name != "rsync":
+        return
+    found = list(_single(words))
+    yield from [("command", f"`command` {what}", _REMOVE) for what in found]
+    reading = rsync_options.read(words)
+    if found or reading.fault is not None:
+        return
+    places = [words[number] for number in reading.operands]
+    if len(places) < 2:
+        what = "`command` names no target, so that rsync only lists files."
+        yield "command", what, "Name the source and then `./`, the mirror's directory."
+    elif all(place.endswith("/") for place in places[:-1]):  # else it may fetch single files
+        for what, todo in _without_transfers(reading):
+            yield "command", f"With the options in `command` {what}.", todo

@@ -1,0 +1,201 @@
+"""Rules about a mirror that a JSON Schema cannot say: pure checks of merged keys and of whole catalogues."""
+
+import re
+import shlex
+import zoneinfo
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import PurePosixPath
+
+from schemas.config import address_rules, idle_keys, rsync_rules, shell_syntax
+from schemas.config.inheritance import Merged
+from schemas.config.known import is_known, judged
+from schemas.config.validation import schema
+from schemas.problems import Problem, shown
+from schemas.records import Mirror
+from schemas.units import parse_size
+
+_PATTERNS = ("fail_on_match", "size_pattern", "progress_pattern")
+
+_EXEC_KEYS = ("exec_on_success", "exec_on_success_extra", "exec_on_failure", "exec_on_failure_extra")
+
+_LEAST_MEMORY = "16MiB"
+"""No run fits into less."""
+
+
+def is_time_zone(name: str) -> bool:
+    """Tell whether `name` is in the IANA database; `UTC` is, also on a machine without one."""
+    if name == "UTC":
+        return True
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (KeyError, OSError, ValueError):  # not found is a KeyError, a folder's name an OSError
+        return False
+    return True
+
+
+def has_time_zones() -> bool:
+    """Tell whether this machine has the IANA database at all, from the system or from Python's package."""
+    return is_time_zone("Etc/UTC")
+
+
+def mirror_problems(merged: Merged) -> list[Problem]:
+    """Everything wrong with one mirror's merged keys, on its own. A rule ends at a key that is not known."""
+    rules: list[Iterator[Problem]] = [
+        *(_missing(merged, key) for key in schema("mirror")["x-required"]),
+        _foreign_options(merged),
+        idle_keys.problems(merged),
+        address_rules.mirror_problems(merged),
+        rsync_rules.mirror_problems(merged),
+        _command_line(merged),
+        *(_exec_lines(merged, key) for key in _EXEC_KEYS),
+        _volumes(merged),
+        _container_options(merged),
+        *(_pattern(merged, key) for key in _PATTERNS),
+        _snapshot_path(merged),
+        _two_file_systems(merged),
+        _memory(merged),
+    ]
+    return [problem for rule in rules for problem in judged(rule)]
+
+
+def _missing(merged: Merged, key: str) -> Iterator[Problem]:
+    if key not in merged.keys:
+        yield merged.problem(key, f"`{key}` is missing.", f"Add `{key}:` here or to a `_defaults.yml` above.")
+
+
+def _foreign_options(merged: Merged) -> Iterator[Problem]:
+    """Options in the mirror's own file that its provider never looks at; inherited ones are none of its business."""
+    provider = merged.keys.get("provider")
+    for key in merged.own if provider else ():
+        providers = schema("mirror")["properties"].get(key, {}).get("x-providers")
+        if providers is not None and provider not in providers:
+            todo = f"Remove it, or set `provider: {providers[0]}`."
+            yield merged.problem(key, f"`{key}` does nothing with the provider `{provider}`.", todo)
+
+
+def _command_line(merged: Merged) -> Iterator[Problem]:
+    if "command" not in merged.keys:
+        if merged.keys.get("provider") == "command":
+            yield merged.problem("provider", "`command` is missing.", "Add `command: /path/to/script`.")
+        return
+    for what, todo in _wrong_words(merged.keys["command"]):
+        yield merged.problem("command", f"`command` {what}.", todo.format("command: /path/to/script"))
+
+
+def _exec_lines(merged: Merged, key: str) -> Iterator[Problem]:
+    for line in merged.keys.get(key, ()):
+        for what, todo in _wrong_words(line):
+            yield merged.problem(key, f"`{shown(line)}` in `{key}` {what}.", todo.format("/path/to/script now"))
+
+
+def _wrong_words(line: str) -> Iterator[tuple[str, str]]:
+    """Why a line cannot be run as a program and its words, if it cannot, and what to do."""
+    try:
+        words = shlex.split(line)
+    except ValueError as error:
+        yield f"cannot be split into words: {error}", "Mend the quotes."
+        return
+    if not words or words[0][:1] in ("", "-"):
+        yield "names no program", "Write for example `{}`."
+    elif syntax := shell_syntax.find(line):
+        yield f"contains `{shown(syntax.found)}`, but no shell runs the line", _literal(syntax.todo)
+
+
+def _literal(text: str) -> str:
+    """Text that str.format leaves as it is."""
+    return text.replace("{", "{{").replace("}", "}}")
+
+
+def _volumes(merged: Merged) -> Iterator[Problem]:
+    if "docker_image" not in merged.keys:
+        own = merged.own
+        for key in ("docker_volumes", "docker_options"):
+            if is_known(own, key) and key in own:
+                yield merged.problem(key, f"`{key}` does nothing without a container.", "Add `docker_image:`.")
+
+
+def _container_options(merged: Merged) -> Iterator[Problem]:
+    for word in merged.keys.get("docker_options", ()):
+        if not re.fullmatch(r"--[a-z][a-z0-9-]*(=[^\x00-\x1f]*)?", word):
+            what = f"`{shown(word)}` in `docker_options` is neither `--name` nor `--name=value`."
+            todo = "Write each option as one word, for example `--network=none`; volumes belong to `docker_volumes`."
+            yield merged.problem("docker_options", what, todo)
+
+
+def _pattern(merged: Merged, key: str) -> Iterator[Problem]:
+    if key not in merged.keys:
+        return
+    try:
+        compiled = re.compile(merged.keys[key])
+    except (re.error, OverflowError, RecursionError) as error:
+        yield merged.problem(key, f"`{key}` is no regular expression: {error}.", "Mend it.")
+        return
+    if key != "fail_on_match" and not compiled.groups:
+        wanted = "size" if key == "size_pattern" else "number"
+        yield merged.problem(key, f"`{key}` has no group.", f"Put parentheses around the {wanted}.")
+
+
+def _snapshot_path(merged: Merged) -> Iterator[Problem]:
+    keys = merged.keys
+    if "snapshot_path" in keys and not keys.get("btrfs_snapshot"):
+        todo = "Add `btrfs_snapshot: true`, or remove it."
+        yield merged.problem("snapshot_path", "`snapshot_path` does nothing without `btrfs_snapshot`.", todo)
+
+
+def _two_file_systems(merged: Merged) -> Iterator[Problem]:
+    keys = merged.keys
+    if "zpool" in keys and keys.get("btrfs_snapshot"):
+        what = "`zpool` and `btrfs_snapshot` are set both, and a directory is on one file system alone."
+        yield merged.problem("zpool", what, "Remove one, or write `btrfs_snapshot: false`.")
+
+
+def _memory(merged: Merged) -> Iterator[Problem]:
+    limit = merged.keys.get("memory_limit")
+    if limit is not None and parse_size(limit) < parse_size(_LEAST_MEMORY):
+        what = f"With `memory_limit` {limit} nothing could run."
+        yield merged.problem("memory_limit", what, f"Write `{_LEAST_MEMORY}` or more.")
+
+
+def directory_key(mirror: Mirror) -> PurePosixPath:
+    """Where a mirror's directory will be, as far as the repository alone can tell (`mirror_root` is the machine's)."""
+    if mirror.mirror_dir is not None:
+        return PurePosixPath(mirror.mirror_dir)
+    return PurePosixPath("mirror_root", mirror.mirror_subdir, mirror.name)
+
+
+def overlaps(mirrors: Sequence[Mirror]) -> Iterator[tuple[Mirror, Mirror]]:
+    """Pairs (inner, outer) of mirrors on one worker of which one lies in the other's directory.
+
+    The outer one's next sync would delete the inner one's files.
+    """
+    return _nested(mirrors, directory_key)
+
+
+def shared_snapshots(mirrors: Sequence[Mirror]) -> Iterator[tuple[Mirror, Mirror]]:
+    """Pairs of mirrors on one worker of which one's snapshot would take the other's place, or lie in it."""
+    return _nested([mirror for mirror in mirrors if mirror.btrfs_snapshot], snapshot_key)
+
+
+def snapshot_key(mirror: Mirror) -> PurePosixPath:
+    """Where a mirror's snapshot will be, as far as the repository alone can tell (`snapshot_root` is the machine's)."""
+    return PurePosixPath(mirror.snapshot_path or PurePosixPath("snapshot_root", mirror.name))
+
+
+def _nested(mirrors: Sequence[Mirror], key: Callable[[Mirror], PurePosixPath]) -> Iterator[tuple[Mirror, Mirror]]:
+    owners = {(mirror.worker, key(mirror)): mirror for mirror in reversed(mirrors)}
+    for mirror in mirrors:
+        place = key(mirror)
+        for folder in (place, *place.parents):
+            outer = owners.get((mirror.worker, folder))
+            if outer is not None and outer.name != mirror.name:
+                yield mirror, outer
+
+
+def shared_logs(mirrors: Sequence[Mirror]) -> Iterator[tuple[Mirror, Mirror]]:
+    """Pairs (later, first) of mirrors on one worker with the same `log_dir`, where `latest` can be only one."""
+    owners: dict[tuple[str, PurePosixPath], Mirror] = {}
+    for mirror in mirrors:
+        if mirror.log_dir is not None:
+            owner = owners.setdefault((mirror.worker, PurePosixPath(mirror.log_dir)), mirror)
+            if owner.name != mirror.name:
+                yield mirror, owner

@@ -1,0 +1,100 @@
+"""Reading the settings files of a worker's and of the manager's machine."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from schemas import ownership
+from schemas.config import address_rules, build, manager_rules, system_folders
+from schemas.config.known import NOTHING, judged, keys_at
+from schemas.config.sources import MAX_BYTES
+from schemas.config.validation import examine
+from schemas.config.yaml_file import Document, parse
+from schemas.errors import SkipjackError
+from schemas.problems import Problem, Refused, shown
+from schemas.reading import read_regular
+from schemas.records import DEFAULT, ManagerSettings, Policy, RunnerSettings
+from schemas.rsync.rsync_options import canonical, takes_value
+from schemas.secrets import config_home
+
+TUNASYNC = "tunasync"
+"""The protocol of a manager that is none of ours."""
+
+
+def own_settings(system: Path) -> Path | None:
+    """A user's own file beside the one of the system, as `install --user` reads it; None where there is none."""
+    if os.geteuid() == 0:
+        return None
+    own = Path(config_home(), "skipjack", system.name)
+    return own if own.exists() else None
+
+
+def load_runner(path: Path) -> RunnerSettings:
+    """Read a worker's settings; SkipjackError says what is missing or wrong."""
+    return build.runner_settings(_load("runner", path))
+
+
+def load_manager(path: Path) -> ManagerSettings:
+    """Read the manager's settings; SkipjackError says what is missing or wrong."""
+    return build.manager_settings(_load("manager", path))
+
+
+def load_policy(path: Path) -> Policy:
+    """Read a machine's policy, or give its defaults when there is none; SkipjackError when others could change it."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return Policy()
+    except OSError as error:
+        raise SkipjackError(f"The policy {path} cannot be read: {error.strerror}.", "Check its owner.") from error
+    if found.st_uid not in (0, os.geteuid()) or found.st_mode & 0o022:
+        what = f"The policy {path} could be changed by others, so it protects nothing."
+        raise SkipjackError(what, "Give it to root and take away the others' right to write: `chmod go-w`.")
+    return build.policy(_load("policy", path))
+
+
+def _load(kind: str, path: Path) -> dict[str, Any]:
+    try:
+        data = read_regular(path, MAX_BYTES + 1)
+    except OSError as error:
+        todo = ownership.remedy(str(path), str(path), "The file") if isinstance(error, PermissionError) else ""
+        what = f"The settings {path} cannot be read: {error.strerror}."
+        raise SkipjackError(what, todo or "Write the file, or name another one with `--settings`.") from error
+    document = parse(data, str(path))
+    examined = examine(kind, document)
+    problems = [*examined.problems, *_beyond(kind, examined)]
+    if problems:
+        raise Refused(f"The settings {path} cannot be used:", problems)
+    plain: dict[str, Any] = document.value
+    return plain
+
+
+def _beyond(kind: str, document: Document) -> list[Problem]:
+    if kind == "policy":
+        return list(judged(_unknown_options(document)))
+    more = manager_rules.check(document) if kind == "manager" else judged(_without_token(document))
+    return [*address_rules.settings_problems(document), *system_folders.problems(document), *more]
+
+
+def _unknown_options(document: Document) -> Iterator[Problem]:
+    """Entries that could never allow anything, most often misspelt ones."""
+    for number, entry in enumerate(document.keys.get("allowed_rsync_options", ())):
+        spelling, equals, _value = entry.partition("=")
+        place, todo = ("allowed_rsync_options", number), "See rsync(1) for its options."
+        if entry != DEFAULT and canonical(spelling) is None:
+            yield document.problem(place, f"`{shown(spelling)}` is not an option of rsync.", todo)
+        elif equals and not takes_value(spelling):
+            yield document.problem(place, f"`{shown(spelling)}` of rsync takes no value.", f"Write `{spelling}`.")
+
+
+def _without_token(document: Document) -> Iterator[Problem]:
+    """A manager of ours takes nothing without a token."""
+    manager = document.at("manager")
+    if (
+        keys_at(document.value, NOTHING).get("manager")
+        and "token" not in manager
+        and manager.get("protocol") != TUNASYNC
+    ):
+        todo = "Add `token: {file: /etc/skipjack/token}`, or write `protocol: tunasync` for a manager of tunasync."
+        yield document.problem(("manager",), "`manager` has no token.", todo)

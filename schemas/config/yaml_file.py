@@ -1,0 +1,277 @@
+"""Reading YAML so that every value can be traced back to its line and column, and nothing surprises.
+
+YAML 1.1 reads `on` as true, `010` as 8 and `12:30` as 750, and lets a key stand twice. Files here hold what people
+type, so plain scalars follow the small set of YAML 1.2's core and everything ambiguous is a problem with a place.
+"""
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import yaml
+from yaml.events import CollectionEndEvent, CollectionStartEvent
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from schemas.config.known import MERGE_KEY, NOTHING, keys_at
+from schemas.config.known import Path as KeyPath
+from schemas.config.sources import MAX_BYTES
+from schemas.problems import Problem, shown
+
+MAX_NODES = 20_000
+MAX_DEPTH = 20
+"""Limits of one file beside its bytes; far above any real definition, far below what could hurt."""
+
+Path = Sequence[str | int]
+
+WHOLE: frozenset[KeyPath] = frozenset({()})
+"""What is wrong of a file of which nothing could be read."""
+
+_LITERALS: dict[str, bool | None] = {
+    "true": True,
+    "True": True,
+    "TRUE": True,
+    "false": False,
+    "False": False,
+    "FALSE": False,
+}
+_LITERALS |= dict.fromkeys(("", "~", "null", "Null", "NULL"))
+_WORDS_OF_1_1 = re.compile(r"(?i:y|n|yes|no|on|off)")
+_INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,17})")
+_FLOAT = re.compile(r"-?[0-9]{1,18}\.[0-9]{1,18}")
+_TRAPS = re.compile(
+    r"[-+]?(0[xob][0-9a-f_]+|[0-9][0-9_]*(\.[0-9_]*)?(e[-+]?[0-9]+)?|\.[0-9_]+(e[-+]?[0-9]+)?"
+    r"|[0-9]+(:[0-9]{1,2})+(\.[0-9]*)?|\.inf|\.nan)",
+    re.I,
+)
+"""Whatever any YAML reader takes for a number; those that all take for the same one have been read before."""
+
+_TAG = re.compile(r"(?:&\S+\s+)?(!\S*)")
+_CONFLICT = re.compile(r"^(?:<{7}|>{7}|={7}|\|{7})(?: .*)?$", re.M)
+_CONTROL = re.compile(r"[\0-\x08\x0b-\x1f\x7f]")
+_NESTING = re.compile(r"[\[{]|[-?][ \t\n]")
+_MAX_NESTING = 500
+"""What can nest without a longer line; below this many of them the C parser's stack is in no danger."""
+
+
+class Document(NamedTuple):
+    """A file's value with the nodes that it came from; `value` is what could be read, problems or not.
+
+    `wrong` has the paths of values that cannot be used, as far as is known; the empty path is that of the whole file.
+    """
+
+    file: str
+    value: Any
+    node: Node | None
+    problems: tuple[Problem, ...]
+    wrong: frozenset[KeyPath] = NOTHING
+
+    @property
+    def keys(self) -> dict[str, Any]:
+        """The top keys, of which the wrong ones cannot be asked for."""
+        return keys_at(self.value, self.wrong)
+
+    def at(self, *base: str) -> dict[str, Any]:
+        """The keys of the mapping at a path, of which the wrong ones cannot be asked for; empty if it is not there."""
+        return keys_at(self.value, self.wrong, base)
+
+    def place_of(self, path: Path) -> tuple[int, int]:
+        """Line and column of the value at `path`, or of the nearest thing above it that exists."""
+        node = self.node
+        for step in path:
+            below = _child(node, step)
+            if below is None:
+                break
+            node = below
+        return _place(node)
+
+    def place_of_key(self, path: Path) -> tuple[int, int]:
+        """Line and column of the key at `path` itself, not of its value."""
+        node = self.node
+        for step in path[:-1]:
+            node = _child(node, step)
+        if isinstance(node, MappingNode):
+            for key, _value in node.value:
+                if key.value == path[-1]:
+                    return _place(key)
+        return self.place_of(path)
+
+    def problem(self, path: Path, what: str, todo: str, *, at_key: bool = False) -> Problem:
+        """Make a problem at the place of `path`."""
+        line, column = self.place_of_key(path) if at_key else self.place_of(path)
+        return Problem(self.file, line, column, what, todo)
+
+
+def parse(data: bytes, file: str) -> Document:
+    """Read one YAML file; never raises for bad input, all that is wrong stands in the document's problems."""
+    if len(data) > MAX_BYTES:
+        what = f"The file is larger than {MAX_BYTES // 1024} KiB."
+        return _broken(file, 1, 1, what, "Split it, or move what is not configuration elsewhere.")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        return _broken(file, line, 1, "The file is not UTF-8 text.", "Save it as UTF-8.")
+    try:
+        if (deep := _too_deep(text)) is not None:
+            return _broken(file, *deep, "The file is nested too deeply.", "Write fewer levels.")
+        loader = yaml.CSafeLoader(text)
+        try:
+            node = loader.get_single_node()
+        finally:
+            loader.dispose()
+    except yaml.MarkedYAMLError as error:
+        return _conflict(file, text) or _syntax_problem(file, error)
+    except yaml.YAMLError as error:
+        line = text.encode()[: getattr(error, "position", 0)].count(b"\n") + 1
+        return _broken(file, line, 1, "The file has a character that YAML does not allow.", "Remove it.")
+    reader = _Reader(file, text)
+    value = reader.value(node, ()) if node is not None else None
+    return Document(file, value, node, tuple(reader.problems), frozenset(reader.wrong))
+
+
+def nearest(word: str, known: Iterable[str]) -> list[str]:
+    """Return the one of the known words that was probably meant, or nothing when none is near."""
+    return difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+
+
+def suggest(word: str, known: Sequence[str]) -> str:
+    """A sentence that names the nearest of the known words, or lists them when none is near."""
+    if near := nearest(word, known):
+        return f"Did you mean `{near[0]}`?"
+    return "Known: " + ", ".join(f"`{name}`" for name in sorted(known)) + "." if known else "None is known yet."
+
+
+def _too_deep(text: str) -> tuple[int, int] | None:
+    """Place at which nodes are nested so deeply that composing them could exhaust the C parser's stack.
+
+    Its events come one by one and need no stack, but cost time; so they are only asked where it could be.
+    """
+    if len(_NESTING.findall(text)) <= _MAX_NESTING:
+        return None
+    depth = 0
+    for event in yaml.parse(text, yaml.CSafeLoader):
+        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+        if depth > _MAX_NESTING and event.start_mark is not None:
+            return event.start_mark.line + 1, event.start_mark.column + 1
+    return None
+
+
+def _conflict(file: str, text: str) -> Document | None:
+    """The problem of a file in which git left both sides of a merge."""
+    marker = _CONFLICT.search(text)
+    if marker is None:
+        return None
+    line = text.count("\n", 0, marker.start()) + 1
+    what = f"The file holds an unresolved merge conflict: this line is its marker `{shown(marker[0].strip())}`."
+    return _broken(file, line, 1, what, "Keep one of its two sides, and remove the lines with the markers.")
+
+
+def _syntax_problem(file: str, error: yaml.MarkedYAMLError) -> Document:
+    mark = error.problem_mark or error.context_mark
+    line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+    details = " ".join(part for part in (error.context, error.problem) if part)
+    return _broken(file, line, column, f"This is no valid YAML: {details}.", "Mend the syntax near this place.")
+
+
+def _broken(file: str, line: int, column: int, what: str, todo: str) -> Document:
+    return Document(file, None, None, (Problem(file, line, column, what, todo),), WHOLE)
+
+
+def _place(node: Node | None) -> tuple[int, int]:
+    return (node.start_mark.line + 1, node.start_mark.column + 1) if node is not None else (1, 1)
+
+
+def _child(node: Node | None, step: str | int) -> Node | None:
+    if isinstance(node, MappingNode):
+        return next((value for key, value in node.value if key.value == str(step)), None)
+    if isinstance(node, SequenceNode) and isinstance(step, int) and step < len(node.value):
+        child: Node = node.value[step]
+        return child
+    return None
+
+
+class _Reader:
+    """Turns nodes into plain values and collects what is wrong on the way."""
+
+    def __init__(self, file: str, text: str) -> None:
+        self.file = file
+        self._text = text
+        self.problems: list[Problem] = []
+        self.wrong: set[KeyPath] = set()
+        self._nodes = 0
+
+    def value(self, node: Node, path: KeyPath) -> Any:
+        self._nodes += 1
+        if self._nodes > MAX_NODES or len(path) > MAX_DEPTH:
+            if self._nodes <= MAX_NODES + 1:
+                self._nodes = MAX_NODES + 1
+                self._report(
+                    (),
+                    node,
+                    "The file says too much: it is nested or repeated too often.",
+                    "Write it out plainly.",
+                )
+            return None
+        tag = _TAG.match(self._text, node.start_mark.index)
+        if tag and node.start_mark.index < node.end_mark.index:
+            self._report(path, node, f"The tag `{shown(tag[1])}` is not used here.", "Remove it.")
+        if isinstance(node, MappingNode):
+            return self._mapping(node, path)
+        if isinstance(node, SequenceNode):
+            return [self.value(item, (*path, place)) for place, item in enumerate(node.value)]
+        return self._scalar(node, path) if isinstance(node, ScalarNode) else None
+
+    def _mapping(self, node: MappingNode, path: KeyPath) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        for key, value in node.value:
+            if not isinstance(key, ScalarNode):
+                self._report(None, key, "A key must be a word.", "Put it in quotes if it is meant as text.")
+            elif key.value == MERGE_KEY:
+                self._report(
+                    (*path, MERGE_KEY), key, "Merge keys are not used here.", "Put what is shared into `_defaults.yml`."
+                )
+            elif key.value in result:
+                self._report(
+                    (*path, key.value), key, f"The key `{shown(key.value)}` stands here twice.", "Keep one of them."
+                )
+            else:
+                result[key.value] = self.value(value, (*path, key.value))
+                if result[key.value] is None and isinstance(value, ScalarNode):
+                    self._report(
+                        (*path, key.value), key, f"`{shown(key.value)}` has no value.", "Write one, or remove the line."
+                    )
+        return result
+
+    def _scalar(self, node: ScalarNode, path: KeyPath) -> Any:
+        text: str = node.value
+        if _CONTROL.search(text):
+            self._report(path, node, f"`{shown(text)}` holds a control character.", "Remove it.")
+        if node.style in ("'", '"', "|", ">"):
+            return text
+        if text in _LITERALS:
+            return _LITERALS[text]
+        if _INTEGER.fullmatch(text):
+            return int(text)
+        if _FLOAT.fullmatch(text):
+            return float(text)
+        if _WORDS_OF_1_1.fullmatch(text):
+            self._report(
+                path,
+                node,
+                f"`{text}` is read as true or false by some programs and as a word by others.",
+                "Write `true` or `false`, or put it in quotes.",
+            )
+        elif _TRAPS.fullmatch(text):
+            self._report(
+                path,
+                node,
+                f"`{shown(text)}` is a number that YAML readers disagree about.",
+                "Put it in quotes if it is meant as text, or write it as a plain decimal number.",
+            )
+        return text
+
+    def _report(self, path: KeyPath | None, node: Node, what: str, todo: str) -> None:
+        if path is not None:
+            self.wrong.add(path)
+        self.problems.append(Problem(self.file, *_place(node), what, todo))

@@ -1,0 +1,139 @@
+"""Reading a revision's files out of git's objects, each proven by its name.
+
+git itself does not prove what it reads from a disk: a flipped bit in a pack can give another file. Here each object's
+content must have the hash by which it was asked for, from the commit down to each file.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from schemas.config.sources import MAX_BYTES, SourceFile, is_config, is_passed_over
+from schemas.errors import SkipjackError
+from schemas.git.git_command import Git, GitFailed
+from schemas.problems import printable
+
+_FOLDER, _LINK, _SUBMODULE = "40000", "120000", "160000"
+_PIECE = 1024 * 1024
+_COMMITTED = re.compile(rb"^committer .* (\d+) [+-]\d{4}$", re.M)
+_TREE = re.compile(rb"tree ([0-9a-f]{40,64})\n")
+_MOST = 64 * 1024 * 1024
+"""Bytes of a commit or folder; no real one is a tenth as large."""
+
+_MOST_ENTRIES = 500_000
+"""Files and folders of a revision. A small repository can name the same folder a million times."""
+
+
+class Commit(NamedTuple):
+    """A commit, its tree, and when it was made (seconds UTC)."""
+
+    name: str
+    tree: str
+    committed_at: float
+
+
+class _Entry(NamedTuple):
+    mode: str
+    path: str
+    name: str
+
+
+class Objects:
+    """The objects of a repository, read through one process of git; GitFailed when one is missing or damaged."""
+
+    def __init__(self, repo: Git) -> None:
+        self._repo = repo
+
+    def __enter__(self) -> "Objects":
+        self._reader: Any = self._repo.reader()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        with suppress(OSError):  # it may have ended before it read everything
+            self._reader.stdin.close()
+        self._reader.stdout.close()
+        self._reader.stderr.close()
+        self._reader.proc.wait()
+
+    def commit(self, reference: str) -> Commit:
+        """The commit that a reference names."""
+        name, data = self._read(f"{reference}^{{commit}}", "commit", _MOST)
+        tree, committed = _TREE.match(data), _COMMITTED.search(data)
+        if tree is None or committed is None:
+            raise GitFailed(f"the commit {name} cannot be read")
+        return Commit(name, tree[1].decode(), float(committed[1]))
+
+    def folder(self, tree: str, path: str) -> str | None:
+        """The tree of the folder at a path below a tree, if there is one."""
+        for part in [part for part in path.split("/") if part not in ("", ".")]:
+            found = [entry.name for entry in self._entries(tree, "") if (entry.mode, entry.path) == (_FOLDER, part)]
+            if not found:
+                return None
+            tree = found[0]
+        return tree
+
+    def files(self, tree: str) -> tuple[SourceFile, ...]:
+        """The configuration files below a tree, sorted by path; SkipjackError when they are too many to be real."""
+        found = []
+        entries = self._entries(tree, "")
+        seen = 0
+        while entries:
+            seen += 1
+            if seen > _MOST_ENTRIES:
+                raise SkipjackError(
+                    f"The config repository has more than {_MOST_ENTRIES} files.", "Set `repository.path` to a folder."
+                )
+            entry = entries.pop()
+            if entry.mode == _FOLDER:
+                entries += self._entries(entry.name, f"{entry.path}/")
+            elif entry.mode != _SUBMODULE and is_config(entry.path):
+                data = None if entry.mode == _LINK else self._read(entry.name, "blob", MAX_BYTES + 1)[1]
+                found.append(SourceFile(printable(entry.path), data))
+            elif entry.mode != _SUBMODULE and is_passed_over(entry.path):
+                found.append(SourceFile(printable(entry.path), None, passed_over=True))
+        return tuple(sorted(found, key=lambda file: file.path))
+
+    def _entries(self, tree: str, folder: str) -> list[_Entry]:
+        _name, data = self._read(tree, "tree", _MOST)
+        found = []
+        place, length = 0, len(tree) // 2
+        while place < len(data):
+            head = data.find(b"\0", place)
+            mode, _space, path = data[place:head].decode("utf-8", "surrogateescape").partition(" ")
+            place = head + 1 + length
+            if head < 0 or place > len(data):
+                raise GitFailed(f"the tree {tree} cannot be read")
+            found.append(_Entry(mode, folder + path, data[head + 1 : place].hex()))
+        return found
+
+    def _read(self, asked: str, kind: str, most: int) -> tuple[str, bytes]:
+        """The full name of an object and at most its first `most` bytes; all of it is proven."""
+        try:
+            self._reader.stdin.write(f"{asked}\n".encode())
+            self._reader.stdin.flush()
+            head = self._reader.stdout.readline().decode().split()
+        except BrokenPipeError:
+            head = []
+        if len(head) != len(("name", "kind", "size")) or head[1] != kind:
+            raise GitFailed(f"the {kind} {asked} is missing or damaged")
+        name, size = head[0], int(head[2])
+        proof = hashlib.new("sha1" if len(name) == len("0" * 40) else "sha256", usedforsecurity=False)
+        proof.update(f"{kind} {size}\0".encode())
+        kept = bytearray()
+        for piece in self._pieces(size):
+            proof.update(piece)
+            kept += piece[: most - len(kept)]
+        if proof.hexdigest() != name or (asked != name and "^" not in asked):
+            raise GitFailed(f"the {kind} {name} is damaged")
+        self._reader.stdout.read(1)
+        return name, bytes(kept)
+
+    def _pieces(self, size: int) -> Iterator[bytes]:
+        while size > 0:
+            piece = self._reader.stdout.read(min(size, _PIECE))
+            if not piece:
+                return
+            size -= len(piece)
+            yield piece
