@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runner.base.output import hush, log, say
-from runner.boundary import damage_behind, guarded
+from runner.error_boundary import damage_behind, guarded
 from runner.install import command as install
 from schemas.errors import SkipjackError
 
@@ -158,7 +158,7 @@ def _limit(text: str) -> str:
 
 def _reason(text: str) -> str:
     """A reason in one line of printable text."""
-    from runner.overrides.orders import REASON
+    from runner.overrides.operator_commands import REASON
     from schemas.problems import printable
 
     line = printable(" ".join(text.split()))
@@ -184,13 +184,13 @@ def _import_tunasync(arguments: argparse.Namespace) -> int:
 
 
 def _validate(arguments: argparse.Namespace) -> int:
-    from schemas.config import catalogue, hints, renames, sources
+    from schemas.config import catalogue, hints, rename_rules, sources
     from schemas.problems import Refused
 
     try:
         found = catalogue.load(sources.read_directory(arguments.directory))
         problems, names = found.problems, sorted({mirror.name for mirror in found.mirrors})
-        moves = renames.moves(found.mirrors)
+        moves = rename_rules.moves(found.mirrors)
         warnings = [*hints.of_files(found.passed_over), *hints.of_mirrors(found.mirrors)]
     except Refused as refused:
         problems, names, moves, warnings = refused.problems, [], [], []
@@ -246,15 +246,15 @@ def _require_writable(settings: "RunnerSettings") -> None:
 def _follow(arguments: argparse.Namespace) -> int:
     if arguments.quiet:
         hush()
-    from runner.base import wishes
-    from runner.base.places import Places
+    from runner.base import start_requests
+    from runner.base.state_dir import Places
     from runner.once import report_follow
     from runner.subprocesses import unit_health
     from runner.subprocesses.launch import want_tick
 
     settings = _own_settings(arguments)
     if arguments.start:  # whoever asked for a follow wants it to start what is due
-        wishes.take(Places(settings.state_dir), "follow")
+        start_requests.take(Places(settings.state_dir), "follow")
     try:
         fine = report_follow(
             settings, again=arguments.again, accept_rewrite=arguments.accept_rewrite, quiet=arguments.quiet
@@ -266,7 +266,7 @@ def _follow(arguments: argparse.Namespace) -> int:
             unit_health.check(Places(settings.state_dir))
     if not arguments.start:
         from runner.follow import secret_warnings
-        from runner.tick.upcoming import say_due
+        from runner.tick.next_runs import say_due
 
         say_due(settings)
         secret_warnings.warn(settings)
@@ -274,7 +274,7 @@ def _follow(arguments: argparse.Namespace) -> int:
 
 
 def _tick(arguments: argparse.Namespace) -> int:
-    from runner.base.places import Places
+    from runner.base.state_dir import Places
     from runner.overrides import hold
     from runner.tick import tick
 
@@ -285,7 +285,7 @@ def _tick(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from runner.subprocesses.programs import lean
+    from runner.subprocesses.spawn import lean
 
     settings = _settings(arguments)
     if arguments.dry_run:
@@ -332,16 +332,18 @@ def _once(arguments: argparse.Namespace) -> int:
 
 
 def _order(arguments: argparse.Namespace) -> int:
-    from runner.base.places import Places
-    from runner.overrides import orders
+    from runner.base.state_dir import Places
+    from runner.overrides import operator_commands
 
-    order = orders.Order(arguments.verb, arguments.names, orders.who(), arguments.force, arguments.reason)
-    orders.give(Places(_own_settings(arguments).state_dir), order)
+    order = operator_commands.Order(
+        arguments.verb, arguments.names, operator_commands.who(), arguments.force, arguments.reason
+    )
+    operator_commands.give(Places(_own_settings(arguments).state_dir), order)
     return 0
 
 
 def _release(arguments: argparse.Namespace) -> int:
-    from runner.overrides.orders import who
+    from runner.overrides.operator_commands import who
     from runner.tick.release import release
 
     made_by = who()  # as long as we are that person: the settings make root the worker's user
@@ -357,7 +359,7 @@ def _hold(arguments: argparse.Namespace) -> int:
 
 
 def _suggest(arguments: argparse.Namespace) -> int:
-    from runner.importing.suggestion import suggest
+    from runner.importing.policy_suggestion import suggest
 
     return suggest(_settings(arguments))
 
@@ -369,7 +371,7 @@ def _load_image(arguments: argparse.Namespace) -> int:
 
 
 def _next(arguments: argparse.Namespace) -> int:
-    from runner.tick.upcoming import upcoming
+    from runner.tick.next_runs import upcoming
 
     upcoming(_settings(arguments), as_json=arguments.json)
     return 0

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from runner.base.output import log
-from runner.base.places import Places
+from runner.base.state_dir import Places
 from runner.courier import courier
 from runner.follow.follow import follow
 from runner.journal import journal

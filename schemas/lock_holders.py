@@ -50,7 +50,7 @@ def _is_locked(pid: int, name: str, is_it: Callable[[str], bool]) -> bool:
 
 
 def _described(pid: int) -> str:
-    from schemas.reading import read_beginning
+    from schemas.regular_files import read_beginning
     from schemas.units import format_duration
 
     try:

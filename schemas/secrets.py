@@ -7,7 +7,7 @@ from typing import Any
 
 from schemas.errors import SkipjackError
 from schemas.mirror_record import Secret
-from schemas.reading import read_regular
+from schemas.regular_files import read_regular
 
 SOURCE = "/etc/skipjack/credentials"
 """Where systemd reads the credentials of the units of the system, as root."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from schemas.errors import SkipjackError
 from schemas.records import ManagerSettings
 from sitegen import output
-from sitegen.storage import lost, still
+from sitegen.storage import lost_database, readonly_sqlite
 from sitegen.storage.dialects import LOCK_SECONDS, database_file
 
 
@@ -20,7 +20,7 @@ def backup(settings: ManagerSettings, target: Path) -> None:
             f"Run `pg_dump --format=custom --file={target} --dbname='{settings.database.url}'`.",
         )
     _refuse_place(settings.state_dir, target)
-    lost.require_file(database_file(settings.state_dir), settings.site_dir)
+    lost_database.require_file(database_file(settings.state_dir), settings.site_dir)
     aside = target.with_name(f".{target.name}.new")
     try:
         _copy(database_file(settings.state_dir), aside)
@@ -52,7 +52,7 @@ def _copy(source: Path, target: Path) -> None:
     target.unlink(missing_ok=True)
     target.touch(mode=0o600)
     with (
-        still.readable(source, "rw") as address,
+        readonly_sqlite.readable(source, "rw") as address,
         closing(sqlite3.connect(address, uri=True, timeout=LOCK_SECONDS)) as connection,
     ):
         connection.execute("VACUUM INTO ?", (str(target),))

@@ -3,7 +3,7 @@
 from schemas.errors import SkipjackError
 from schemas.records import ManagerSettings
 from sitegen import output
-from sitegen.storage import check_store, lost
+from sitegen.storage import check_store, lost_database
 from sitegen.storage.database import Database
 from sitegen.storage.dialects import database_file, open_reading
 
@@ -11,7 +11,7 @@ from sitegen.storage.dialects import database_file, open_reading
 def check(settings: ManagerSettings) -> None:
     """Print a line for each problem; SkipjackError when there is any."""
     if settings.database is None:
-        lost.require_file(database_file(settings.state_dir), settings.site_dir)
+        lost_database.require_file(database_file(settings.state_dir), settings.site_dir)
     count = 0
     with open_reading(settings.state_dir, settings.database) as dialect, Database(dialect) as database:
         for problem in check_store.problems(database):

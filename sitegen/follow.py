@@ -11,7 +11,7 @@ from schemas.errors import SkipjackError
 from schemas.git import repository
 from schemas.records import Repository
 from sitegen.messages.model import Declared, Note
-from sitegen.storage.damage import Damaged
+from sitegen.storage.corruption import Damaged
 from sitegen.storage.store import Store, StoreError
 
 INTERVAL = 60.0

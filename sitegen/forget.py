@@ -7,9 +7,9 @@ from schemas.records import ManagerSettings
 from sitegen import audit, output
 from sitegen.messages.envelope import Refused
 from sitegen.messages.model import Entry
-from sitegen.poke import poke
 from sitegen.storage import tunasync_store
 from sitegen.storage.store import Store
+from sitegen.wakeup import poke
 
 
 def forget(settings: ManagerSettings, worker: str) -> None:

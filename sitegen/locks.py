@@ -9,7 +9,7 @@ import filelock
 
 from schemas.errors import SkipjackError
 from schemas.records import ManagerSettings
-from sitegen.poke import poke
+from sitegen.wakeup import poke
 
 
 class Lost(SkipjackError):  # noqa: N818 - it is what happened to the turn

@@ -12,12 +12,12 @@ from schemas.errors import SkipjackError
 from schemas.records import ManagerSettings
 from sitegen import locks, supervised
 from sitegen.messages.model import Facts
-from sitegen.poke import Listener, poke
 from sitegen.site import files, pages
-from sitegen.site.judge import Judge
+from sitegen.site.evaluate import Judge
 from sitegen.site.pages import Pages
 from sitegen.site.snapshot import Snapshot
 from sitegen.storage.store import Reader, Store
+from sitegen.wakeup import Listener, poke
 
 if TYPE_CHECKING:  # who follows nothing needs neither git nor YAML
     from sitegen.follow import Follower

@@ -13,23 +13,23 @@ import uvicorn
 
 from schemas.records import ManagerSettings
 from sitegen import listening, locks, supervised
-from sitegen.history import Forgetting
-from sitegen.poke import poke
 from sitegen.process import Publisher
+from sitegen.retention import Forgetting
 from sitegen.storage.store import Store
+from sitegen.wakeup import poke
 from sitegen.web import routes
 from sitegen.web.acceptor import Acceptor
 from sitegen.web.addresses import networks
 from sitegen.web.api_reads import CHANGED
-from sitegen.web.bells import Bells
 from sitegen.web.certificate import Certificate
 from sitegen.web.connection import Connection, guarded
+from sitegen.web.db_timeout import PATIENCE
+from sitegen.web.denied_audit import Refusals
 from sitegen.web.front import Front
 from sitegen.web.gate import Gate
 from sitegen.web.ingest import Ingest
-from sitegen.web.patience import PATIENCE
-from sitegen.web.refusals import Refusals
 from sitegen.web.server_check import check_server
+from sitegen.web.waiters import Bells
 
 _GRACE = int(PATIENCE) + 2
 """Seconds that requests which are under way may take once we were told to end: even those that get no answer from

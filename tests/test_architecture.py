@@ -133,7 +133,7 @@ PROCESSES = (
 )  # fmt: skip
 
 ALONE = [
-    (PROCESSES, {"runner.subprocesses.process", "runner.subprocesses.programs", "sitegen.process"}),
+    (PROCESSES, {"runner.subprocesses.supervisor", "runner.subprocesses.spawn", "sitegen.process"}),
     (("os.execv", "os.execve", "os.execvp", "os.execvpe", "os.execl", "os.execlp"), {"runner.cli"}),
     (("git", "gitdb"), {"schemas.git.git_command"}),
     (("sqlite3", "sqlalchemy", "psycopg"), {
@@ -142,7 +142,7 @@ ALONE = [
     (("requests", "urllib.request", "urllib3", "http.client", "httpx", "aiohttp"), {
         "runner.courier.transport", "sitegen.web.caller",
     }),
-    (("fcntl",), {"runner.base.locks", "runner.subprocesses.process"}),
+    (("fcntl",), {"runner.base.locks", "runner.subprocesses.supervisor"}),
     (("fcntl.flock", "fcntl.lockf"), {"runner.base.locks"}),
     (("print", "input", "sys.stdout", "sys.stderr", "sys.__stderr__"), {"sitegen.output", "schemas.standard_streams"}),
     (("yaml",), {"schemas.config.yaml_file"}),
@@ -174,7 +174,7 @@ def unplugged(tree: Tree) -> list[str]:
         for found in tree.imports
         if found.module.startswith(PLUGINS)
         and found.target.startswith("runner")
-        and found.target != "runner.api"
+        and found.target != "runner.plugin_api"
         and not found.target.startswith(f"{found.module.rpartition('.')[0]}.")
     ]
 
@@ -219,7 +219,9 @@ HEAVY = {
 """What would cost every run and every tick milliseconds."""
 
 BUDGETS = [
-    pytest.param("import runner.tick.work", {"shlex", "runner.api", "runner.plan.deletion_limits"}, 36, id="tick"),
+    pytest.param(
+        "import runner.tick.cycle", {"shlex", "runner.plugin_api", "runner.plan.deletion_limits"}, 36, id="tick"
+    ),
     pytest.param(f"{RUN}.command; {HOOKS}", {"schemas.rsync.rsync_options"}, 59, id="command"),
     pytest.param(f"{RUN}.rsync; {HOOKS}", {"runner.providers.command"}, 66, id="rsync"),
 ]
@@ -237,18 +239,18 @@ def test_a_lean_program_loads_nothing_heavy(ours: Tree, code: str, others: set[s
 
 
 def test_an_idle_tick_loads_next_to_nothing(ours: Tree, tmp_path: Path) -> None:
-    from runner.base.places import Places
-    from runner.tick import agenda
+    from runner.base.state_dir import Places
+    from runner.tick import next_wake
     from runner.tick.tick import _watched
 
     places = Places(str(tmp_path))
     Path(places.plan).touch()
     now = time.time()
-    agenda.write(places.agenda, agenda.stamp(_watched(places))[0], now, now + 3600, [])
-    words = [sys.executable, "-I", "-S", "-X", "importtime", str(ROOT / "runner/tick/lean.py"), "tick", str(tmp_path)]
+    next_wake.write(places.agenda, next_wake.stamp(_watched(places))[0], now, now + 3600, [])
+    words = [sys.executable, "-I", "-S", "-X", "importtime", str(ROOT / "runner/tick/entry.py"), "tick", str(tmp_path)]
     done = subprocess.run(words, check=True, capture_output=True, text=True)
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
-    assert "runner.tick.tick" in loaded and "runner.boundary" not in loaded, "the tick was not idle"
+    assert "runner.tick.tick" in loaded and "runner.error_boundary" not in loaded, "the tick was not idle"
     rooms = {name for name in loaded if name.startswith(("runner.", "schemas."))} & ours.packages
     assert rooms == {"runner.base", "runner.tick"}, "each further folder that Python opens takes time"
     heavy = {"yaml", "git", "requests", "jsonschema", "sqlite3", "typing", "re", "json", "subprocess", "contextlib"}
@@ -344,6 +346,6 @@ def test_a_trespasser_would_be_seen(tmp_path: Path, text: str, thing: str) -> No
 
 @pytest.mark.parametrize("text", ["import runner.journal", "from runner.base.output import log", "import runner.hooks"])
 def test_a_plugin_that_reaches_into_the_worker_would_be_seen(tmp_path: Path, text: str) -> None:
-    good = "from runner.api import Job\nfrom runner.hooks import mail"
+    good = "from runner.plugin_api import Job\nfrom runner.hooks import mail"
     files = {"runner/hooks/mail.py": text, "runner/hooks/good.py": good, "runner/journal/journal.py": ""}
     assert len(unplugged(made(tmp_path, files))) == 1

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from runner.base import private_paths
-from runner.base.paths import lies_in
+from runner.base.mirror_paths import lies_in
 from runner.base.private_paths import Private
 from schemas.config.upstreams import daemon_host, plain_host
 from schemas.problems import shown

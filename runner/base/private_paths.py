@@ -6,8 +6,8 @@ import stat
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from runner.base.paths import lies_in
-from runner.base.places import Places
+from runner.base.mirror_paths import lies_in
+from runner.base.state_dir import Places
 from schemas.records import Mirror, Policy, RunnerSettings
 
 _CREDENTIALS = "/etc/skipjack/credentials"

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from runner.base import privileges
-from schemas.reading import read_beginning
 from schemas.records import Mirror
+from schemas.regular_files import read_beginning
 
 HOMES = ("/home/", "/root/", "/run/user/")
 """What units of the system do not see, unless it is named in their sandbox."""

@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 
-from runner.base.paths import Paths, lies_in
+from runner.base.mirror_paths import Paths, lies_in
 from runner.hooks.container import host_side
 from schemas.records import Mirror, Policy
 

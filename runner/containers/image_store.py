@@ -10,18 +10,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from runner.base import private_paths, surroundings
+from runner.base import environment, private_paths
 from runner.base.output import say
-from runner.base.places import Places
-from runner.containers import containers
+from runner.base.state_dir import Places
+from runner.containers import podman
 from runner.containers.container_policy import is_image
 from runner.hooks.container_end import with_remedy
-from runner.subprocesses import programs
+from runner.subprocesses import spawn
 from schemas import ownership
 from schemas.config.settings import load_policy
 from schemas.errors import SkipjackError
-from schemas.reading import regular
 from schemas.records import Policy, RunnerSettings
+from schemas.regular_files import regular
 
 _TODO = "The file must be an archive as `podman save --output FILE NAME` or `docker save` writes it."
 _LOADED = re.compile(r"(?m)^Loaded image(?:\(s\)| ID)?: *(.+?)\s*$")
@@ -52,14 +52,12 @@ def load(settings: RunnerSettings, policy: Policy, archive: BinaryIO) -> int:
     require_owner(settings)
     program = settings.container_program
     roots = private_paths.shared_folders(settings, policy)
-    home = surroundings.safe_home(private_paths.account_home(), Places(settings.state_dir).home, roots)
-    more = {"HOME": home} | (
-        containers.runtime_folder(Places(settings.state_dir)) if containers.is_podman(program) else {}
-    )
+    home = environment.safe_home(private_paths.account_home(), Places(settings.state_dir).home, roots)
+    more = {"HOME": home} | (podman.runtime_folder(Places(settings.state_dir)) if podman.is_podman(program) else {})
     os.chdir("/")  # where the worker's user may be; podman does not start elsewhere
     try:
-        code, said = programs.ask((program, "load"), None, more, stdin=archive)
-    except programs.CannotStart as error:
+        code, said = spawn.ask((program, "load"), None, more, stdin=archive)
+    except spawn.CannotStart as error:
         raise SkipjackError(f"cannot load {archive.name}: {with_remedy(str(error))}.") from error
     names = [name for line in _LOADED.findall(said) for name in line.split(",")]
     if code or not names:

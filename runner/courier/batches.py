@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from runner.base.output import log
-from runner.base.places import Places
+from runner.base.state_dir import Places
 from runner.courier.client import Answer, Client, Rejected, TooLarge
 from runner.courier.report_forms import bounded_report, emptied, parts, without_details
-from runner.journal import rejected
+from runner.journal import rejected_reports
 from runner.journal.journal import Journal
 from schemas.report import Envelope, encode_envelope
 
@@ -103,7 +103,7 @@ class Batches:
             self._tell(f"{_words(report)}, which was given up", error)
 
     def _tell(self, what: str, error: Rejected) -> None:
-        if rejected.add(self._places, what, error.what, time.time()):
+        if rejected_reports.add(self._places, what, error.what, time.time()):
             log(f"error: the manager rejects {what}: {error.what}", about="courier")
 
 

@@ -9,12 +9,12 @@ from functools import partial
 from typing import NamedTuple
 
 from runner.base.output import head, log
-from runner.base.places import Places
+from runner.base.state_dir import Places
 from runner.courier.client import Client, Command, NoCommands, Rejected, Result
-from runner.courier.inbox import Inbox
-from runner.journal import journal, rejected
+from runner.courier.manager_commands import Inbox
+from runner.journal import journal, rejected_reports
 from runner.journal.journal import Journal
-from runner.overrides import hold, order_book, orders
+from runner.overrides import hold, operator_commands, override_store
 from runner.plan import plan
 from runner.subprocesses import launch, stopping
 from schemas import VERSION
@@ -44,7 +44,7 @@ class Here(NamedTuple):
 
 def resume(here: Here) -> None:
     """Do what a courier that died may have left undone: runs that an order ends are told so (again)."""
-    with order_book.opened(here.places.journal) as book:
+    with override_store.opened(here.places.journal) as book:
         stopping.stop(here.places, book.to_be_ended())
 
 
@@ -97,7 +97,7 @@ def _answer(here: Here, inbox: Inbox, client: Client, results: list[Result]) -> 
         except Rejected:
             client.answer(here.worker, [])
             what = f"the result of command {results[0].number}, which was given up"
-            rejected.add(here.places, what, error.what, time.time())
+            rejected_reports.add(here.places, what, error.what, time.time())
             log(f"error: the manager rejects {what}: {error.what}", about="courier")
     inbox.forget(results)
 
@@ -122,10 +122,10 @@ def _order(here: Here, _inbox: Inbox, command: Command) -> None:
     if not command.mirrors:
         raise SkipjackError("The command names no mirror.", "Name those that it is for.")
     made_by = f"{head(' '.join(command.issued_by.split()), 64)} through the manager"
-    order = orders.Order(command.kind, command.mirrors, made_by, command.force, command.note)
-    waits = command.kind in orders.STARTING and hold.holds(here.places)
+    order = operator_commands.Order(command.kind, command.mirrors, made_by, command.force, command.note)
+    waits = command.kind in operator_commands.STARTING and hold.holds(here.places)
     done = partial(_record, Result(command.number, DONE, _WAITS if waits else ""))
-    orders.carry_out(here.places, order, done, only_requested=not here.start)
+    operator_commands.carry_out(here.places, order, done, only_requested=not here.start)
 
 
 def _record(result: Result, book: Journal) -> None:
@@ -146,7 +146,7 @@ def _unknown(_here: Here, _inbox: Inbox, command: Command) -> None:
     raise SkipjackError(what, "Update the worker.")
 
 
-_KINDS = {**dict.fromkeys(orders.VERBS, _order), RELOAD: _reload, PING: _ping}
+_KINDS = {**dict.fromkeys(operator_commands.VERBS, _order), RELOAD: _reload, PING: _ping}
 
 
 def heed(here: Here, revision: str | None) -> bool:

@@ -13,16 +13,16 @@ from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
-from runner.base import bell, locks, run_folder
+from runner.base import locks, runtime_dir, wakeup
+from runner.base.backoff import Pauses
 from runner.base.output import log
-from runner.base.pauses import Pauses
-from runner.base.places import Places
+from runner.base.state_dir import Places
 from runner.courier import commands, delivery
-from runner.courier.aside import Aside
+from runner.courier.background_thread import Aside
 from runner.courier.client import BadToken, Client, Misbehaves, Rejected
+from runner.courier.command_poll import Poller
 from runner.courier.commands import Here
-from runner.courier.poller import Poller
-from runner.courier.prober import AT_ONCE, Prober, Probes
+from runner.courier.probe_schedule import AT_ONCE, Prober, Probes
 from runner.courier.tunasync_manager import TunasyncManager
 from runner.follow import noted
 from runner.run import progress
@@ -204,8 +204,8 @@ def _wait(listener: socket.socket, seconds: float) -> None:
 @contextlib.contextmanager
 def _listening(settings: RunnerSettings) -> Iterator[socket.socket]:
     """The socket at which runs wake the courier."""
-    path = bell.path(settings.run_dir)
-    if (missing := run_folder.make(settings.run_dir)) is not None:
+    path = wakeup.path(settings.run_dir)
+    if (missing := runtime_dir.make(settings.run_dir)) is not None:
         raise missing
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)  # left by a courier that was killed; the lock says that there is no other

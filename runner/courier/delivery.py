@@ -7,13 +7,13 @@ snapshot, and gets everything that it cannot know.
 import time
 from typing import Any, NamedTuple
 
-from runner.base import run_folder
+from runner.base import runtime_dir
 from runner.base.output import log
-from runner.base.places import Places
+from runner.base.state_dir import Places
 from runner.courier.batches import Batches
 from runner.courier.client import Answer, Client, Misbehaves
 from runner.follow import noted
-from runner.journal import journal, leftover, rejected
+from runner.journal import journal, leftover_runs, rejected_reports
 from runner.journal.journal import Journal
 from runner.overrides import hold
 from runner.plan import plan
@@ -95,18 +95,18 @@ def _envelope(settings: RunnerSettings, places: Places, book: Journal) -> Envelo
     active = {each.mirror for each in book.active()}
     try:
         with plan.opened(places.plan) as opened:
-            header, left = opened.header, leftover.find(opened, active)
+            header, left = opened.header, leftover_runs.find(opened, active)
         revision, slots, held = header.revision, header.slots, hold.is_held(header, book)
         problems = tuple(Problem(*each) for each in (*header.problems, *noted.problems(places, header)))
-        problems += tuple(Problem(None, "skipjack run", *leftover.problem(name)) for name in left)
+        problems += tuple(Problem(None, "skipjack run", *leftover_runs.problem(name)) for name in left)
     except SkipjackError as error:  # no plan yet: the manager should know even that
         revision, slots, held = None, 0, settings.held and book.released() is None
         problems = (Problem(None, "plan", error.what, error.todo),)
     problems += tuple(Problem(None, *dead) for dead in unit_health.remembered(places))
-    if (missing := run_folder.make(settings.run_dir)) is not None:
+    if (missing := runtime_dir.make(settings.run_dir)) is not None:
         problems += (Problem(None, "run_dir", missing.what, missing.todo),)
     identity, now = book.identity(), time.time()
-    problems += tuple(Problem(None, *each) for each in rejected.remembered(places, now))
+    problems += tuple(Problem(None, *each) for each in rejected_reports.remembered(places, now))
     under_way = _progress(settings.run_dir, active)
     busy = book.busy_slots()
     envelope = Envelope(settings.worker, identity, now, VERSION, revision, slots, busy, problems, (), under_way)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from runner.courier.unreached import words
-from schemas.reading import require_regular
+from schemas.regular_files import require_regular
 
 LARGEST = 64 * 1024
 """Bytes of an answer that are read at most, unless the caller expects more."""

@@ -12,10 +12,10 @@ from typing import Any
 from urllib.parse import quote
 
 from runner.base.output import head, log
-from runner.base.places import Places
+from runner.base.state_dir import Places
 from runner.courier.client import MALFORMED, Misbehaves, Rejected, after, is_of_content, remedy
 from runner.courier.transport import Line, Patience, TooLong, Unreachable
-from runner.journal import journal, rejected
+from runner.journal import journal, rejected_reports
 from runner.journal.journal import Journal
 from runner.overrides import hold
 from schemas import json_text
@@ -140,7 +140,7 @@ class TunasyncManager:
                 raise
             self._ask("POST", self._job(status.mirror), told | _NEVER | more | {"upstream": "", "error_msg": ""})
             what = f"the status of {status.mirror}, which was sent without its upstream and its reason"
-            if rejected.add(self._places, what, error.what, time.time()):
+            if rejected_reports.add(self._places, what, error.what, time.time()):
                 log(f"error: the manager rejects {what}: {error.what}", about="courier")
         shown[status.mirror] = word
 

@@ -12,13 +12,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from runner.base import file_policy, private_paths, run_folder, surroundings
+from runner.base import environment, file_policy, private_paths, runtime_dir
+from runner.base.mirror_paths import paths_of
 from runner.base.output import log
-from runner.base.paths import paths_of
-from runner.base.places import Places
+from runner.base.state_dir import Places
 from runner.base.turns import turn
-from runner.follow import former, noted
-from runner.journal import database, journal, leftover
+from runner.follow import noted, rename_detection
+from runner.journal import journal, leftover_runs, sqlite_file
 from runner.journal.journal import Subject
 from runner.plan import plan
 from runner.plan.plan import Due, Header, Planned, Shown
@@ -64,7 +64,7 @@ def follow(settings: RunnerSettings, *, again: bool = False, accept_rewrite: boo
     """
     places = Places(settings.state_dir)
     missing = _make_folders(settings)
-    database.check(places.journal)
+    sqlite_file.check(places.journal)
     with turn(places.lock("program", "follow"), "follow", max(settings.repository.timeout, slow_remote.MOST)):
         done = _follow(settings, places, again=again, accept_rewrite=accept_rewrite)
     return done._replace(problems=(*missing, *done.problems))
@@ -109,7 +109,7 @@ def _follow(settings: RunnerSettings, places: Places, *, again: bool, accept_rew
 
 def _is_current(old: "_Former", fingerprint: str) -> bool:
     """Whether nothing on this machine has changed since the plan was made."""
-    unmoved = former.unmoved(list(old.mirrors.values()))
+    unmoved = rename_detection.unmoved(list(old.mirrors.values()))
     return (old.header.fingerprint, old.header.unmoved) == (fingerprint, unmoved)
 
 
@@ -129,9 +129,9 @@ def _left_at_work(places: Places, mirrors: list[Planned]) -> list[str]:
     if not os.path.exists(places.journal):
         return []
     with journal.opened(places.journal) as book:
-        left = leftover.among(mirrors, [each.mirror for each in book.active()])
+        left = leftover_runs.among(mirrors, [each.mirror for each in book.active()])
     for name in left:
-        log(f"warning: {' '.join(leftover.problem(name))}", about="follow")
+        log(f"warning: {' '.join(leftover_runs.problem(name))}", about="follow")
     return left
 
 
@@ -201,15 +201,15 @@ def _judge(
         held=settings.held,
     ))  # fmt: skip
     header, mirrors = _as_declared(settings, header, revision, old)
-    header = header._replace(unmoved=former.unmoved(mirrors))
-    return header._replace(problems=(*header.problems, *former.moves(mirrors))), mirrors
+    header = header._replace(unmoved=rename_detection.unmoved(mirrors))
+    return header._replace(problems=(*header.problems, *rename_detection.moves(mirrors))), mirrors
 
 
 def _of_machine(settings: RunnerSettings, header: Header) -> Header:
     """The header with what a run must know of the machine's policy."""
     policy = load_policy(Path(settings.policy))
     roots = private_paths.shared_folders(settings, policy)
-    home = surroundings.safe_home(private_paths.account_home(), Places(settings.state_dir).home, roots)
+    home = environment.safe_home(private_paths.account_home(), Places(settings.state_dir).home, roots)
     names = tuple([entry.name for entry in policy_lists.env_entries(policy)])
     return header._replace(
         volumes=policy.volumes,
@@ -264,7 +264,7 @@ def _planned(
     apart, clashes = _apart([*_without_circles(kept, allowed), *allowed])
     own_logs, shared = _with_own_logs(apart)
     all_names = declared.quarantined | {mirror.name for mirror in declared.mirrors}
-    mirrors, back = former.traced(own_logs, all_names, before)
+    mirrors, back = rename_detection.traced(own_logs, all_names, before)
     return mirrors, tuple(dict.fromkeys([*problems, *forbidden, *no_more, *clashes, *shared, *back]))
 
 
@@ -369,8 +369,8 @@ def _stem(path: str) -> str:
 
 
 def _answer(header: Header, *, changed: bool, mirrors: int) -> Followed:
-    moves = tuple(_line(each) for each in header.problems if former.is_move(each[2]))
-    problems = tuple(_line(each) for each in header.problems if not former.is_move(each[2]))
+    moves = tuple(_line(each) for each in header.problems if rename_detection.is_move(each[2]))
+    problems = tuple(_line(each) for each in header.problems if not rename_detection.is_move(each[2]))
     revision = header.revision or ""
     return Followed(revision, changed, mirrors, problems, refused=header.seen != revision, moves=moves)
 
@@ -389,5 +389,5 @@ def _make_folders(settings: RunnerSettings) -> tuple[str, ...]:
             raise SkipjackError(
                 f"The folder {folder} cannot be created: {error.strerror}.", "Create it, owned by the worker's user."
             ) from error
-    missing = run_folder.make(settings.run_dir)
+    missing = runtime_dir.make(settings.run_dir)
     return () if missing is None else (f"{missing.what} {missing.todo}",)

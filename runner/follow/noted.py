@@ -13,14 +13,14 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from runner.base.places import Places
-from runner.follow import unenforced
+from runner.base.state_dir import Places
+from runner.follow import unenforced_limits
 from runner.plan.plan import Header, Shown
 from schemas import json_text
 from schemas.errors import SkipjackError
 from schemas.mirror_record import Mirror
-from schemas.reading import read_regular, regular
 from schemas.records import RunnerSettings
+from schemas.regular_files import read_regular, regular
 
 REPOSITORY, MEMORY, MANAGER = "repository", "memory_limit", "manager"
 """What the notes are about."""
@@ -54,7 +54,7 @@ def fetched(places: Places) -> None:
 def limits(settings: RunnerSettings, places: Places, mirrors: Iterable[Mirror]) -> None:
     """Note which limits of definitions nothing enforces."""
     notes = _read(places)
-    found = [(0.0, what, "") for what in unenforced.told(settings, mirrors)]
+    found = [(0.0, what, "") for what in unenforced_limits.told(settings, mirrors)]
     if found != notes.get(MEMORY, []):
         _write(places, notes | {MEMORY: found})
 

@@ -5,7 +5,7 @@ import pwd
 
 from runner.base import secret_files
 from runner.base.output import log
-from runner.base.places import Places
+from runner.base.state_dir import Places
 from runner.follow import trial
 from runner.subprocesses import units
 from schemas.records import RunnerSettings

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from runner.base.output import log
-from runner.base.places import Places
+from runner.base.state_dir import Places
 from runner.follow.follow import draft
 from runner.journal import journal
-from runner.journal.past import Past
+from runner.journal.last_success import Past
 from runner.plan import plan
 from runner.plan.plan import Plan
 from schemas import ownership

@@ -10,8 +10,8 @@ import errno
 import os
 from collections.abc import Iterator
 
-from runner.api import Abort, Job
 from runner.hooks import btrfs, directory
+from runner.plugin_api import Abort, Job
 from schemas.states import FAILED, REFUSED
 
 OPTIONS = frozenset({"btrfs_snapshot", "snapshot_path"})

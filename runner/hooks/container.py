@@ -12,9 +12,9 @@ from _blake2 import blake2b  # without OpenSSL, which each run would load
 from collections.abc import Iterator
 from functools import partial
 
-from runner.api import SECRETS, Abort, Command, Job, lies_in
 from runner.hooks.container_end import marker_of, read_marker, remove, remove_marker, with_remedy, write_marker
-from schemas.reading import regular_itself
+from runner.plugin_api import SECRETS, Abort, Command, Job, lies_in
+from schemas.regular_files import regular_itself
 from schemas.states import FAILED, REFUSED
 from schemas.units import format_size
 

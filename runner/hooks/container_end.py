@@ -8,8 +8,8 @@ import os
 import re
 import time
 
-from runner.api import Ask, CannotRun
-from schemas.reading import regular
+from runner.plugin_api import Ask, CannotRun
+from schemas.regular_files import regular
 
 PATIENCE = 20.0
 """Seconds that the removal of a container may take."""

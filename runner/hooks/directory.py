@@ -2,7 +2,7 @@
 
 import os
 
-from runner.api import Abort, Job
+from runner.plugin_api import Abort, Job
 from schemas.states import FAILED, REFUSED
 
 OPTIONS = frozenset({"mirror_dir", "mirror_subdir"})

@@ -6,7 +6,7 @@ under its last name, their output goes there, and nothing that they do changes t
 
 import shlex
 
-from runner.api import CannotRun, Command, Job
+from runner.plugin_api import CannotRun, Command, Job
 from schemas.states import INTERRUPTED
 
 OPTIONS = frozenset({

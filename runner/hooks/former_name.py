@@ -3,7 +3,7 @@
 It stands before the hooks that create what is missing.
 """
 
-from runner.api import Abort, Job, left_behind, moving
+from runner.plugin_api import Abort, Job, left_behind, moving
 from schemas.states import REFUSED
 
 OPTIONS = frozenset({"formerly", "mirror_dir"})

@@ -2,7 +2,7 @@
 
 import os
 
-from runner.api import Abort, Job
+from runner.plugin_api import Abort, Job
 from schemas.states import REFUSED
 from schemas.units import format_size
 

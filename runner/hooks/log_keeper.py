@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from runner.api import Abort, Job
-from schemas.reading import regular_itself
+from runner.plugin_api import Abort, Job
+from schemas.regular_files import regular_itself
 from schemas.states import FAILED, INTERRUPTED
 
 OPTIONS = frozenset({"log_keep", "log_max_age", "log_max_size", "log_compress"})

@@ -7,8 +7,8 @@ group of its own for each attempt. It stands last in the table: what other hooks
 import os
 from typing import NamedTuple
 
-from runner.api import Job
 from runner.hooks import control_group
+from runner.plugin_api import Job
 from schemas.units import format_size
 
 OPTIONS = frozenset({"memory_limit", "docker_image"})

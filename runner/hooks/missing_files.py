@@ -8,7 +8,7 @@ stands before the hooks that create what is missing.
 import os
 import time
 
-from runner.api import Abort, Job, Past, has_files, identity_of, is_missing_or_empty, moving
+from runner.plugin_api import Abort, Job, Past, has_files, identity_of, is_missing_or_empty, moving
 from schemas.states import REFUSED
 
 OPTIONS = frozenset({"mirror_dir", "mirror_subdir"})

@@ -11,7 +11,7 @@ import stat
 import time
 from collections.abc import Iterator
 
-from runner.api import Job
+from runner.plugin_api import Job
 from schemas import VERSION
 
 OPTIONS = frozenset({"trace", "upstream"})

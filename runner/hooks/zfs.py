@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from runner.api import Abort, Job
+from runner.plugin_api import Abort, Job
 from schemas.states import REFUSED
 
 OPTIONS = frozenset({"zpool"})

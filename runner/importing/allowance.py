@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from runner.base import file_policy, private_paths
-from runner.base.paths import Paths, lies_below, lies_in, paths_of
+from runner.base.mirror_paths import Paths, lies_below, lies_in, paths_of
 from runner.containers import container_policy
 from runner.hooks.container import host_side
 from runner.policy import env_policy, rsync_policy
 from runner.policy.policy import SSH, Violation, allows_ssh, is_covered, program_lines, starts_ssh, violations
-from runner.subprocesses import programs
+from runner.subprocesses import spawn
 from schemas.config.upstreams import daemon_host
 from schemas.records import DEFAULT, Bound, Mirror, Policy, RunnerSettings
 
@@ -140,7 +140,7 @@ def _of_ssh(mirror: Mirror, paths: Paths, base: Policy) -> Iterator[Allowance]:
 
 
 def _reaches_by_ssh(words: Sequence[str], paths: Paths) -> bool:
-    return programs.is_rsync(words) and rsync_policy.reaches_by_ssh(words[1:], paths.directory)
+    return spawn.is_rsync(words) and rsync_policy.reaches_by_ssh(words[1:], paths.directory)
 
 
 def _of_password(mirror: Mirror, base: Policy) -> Iterator[Allowance]:
@@ -176,7 +176,7 @@ def _of_rsync(mirror: Mirror, paths: Paths, base: Policy) -> Iterator[Allowance]
         elif not any(lies_in(needed.file, folder) for folder in base.pattern_files):
             yield Allowance("pattern_files", needed.file, needed.key)
     for key, words in program_lines(mirror) if base.programs is not None else ():
-        for entry, file in rsync_policy.lines_needed(words[1:], base) if programs.is_rsync(words) else ():
+        for entry, file in rsync_policy.lines_needed(words[1:], base) if spawn.is_rsync(words) else ():
             if entry:
                 yield Allowance("allowed_rsync_options", entry, key, entry)
             elif not any(lies_in(file, folder) for folder in base.pattern_files):

@@ -14,7 +14,7 @@ from runner.importing.findings import Finding, LeftOut
 from runner.importing.mirror_keys import RENAMED, Converted, Keys, convert
 from runner.importing.yaml_text import block
 from runner.policy.policy_lists import FORMER_ENV
-from schemas.config import build, catalogue
+from schemas.config import catalogue, record_factory
 from schemas.config.catalogue import DEFAULTS, SITE, WORKERS
 from schemas.config.sources import SourceFile
 from schemas.config.validation import schema
@@ -82,7 +82,7 @@ class _Drafting:
             WORKERS: {"workers": {worker: slots}},
             DEFAULTS: defaults,
         }
-        policy = self._policy(self._sound(common), build.runner_settings(settings))
+        policy = self._policy(self._sound(common), record_factory.runner_settings(settings))
         files = self._texts(common)
         runner = self._with_comments(settings, self._comments_of(settings, _MACHINE, _NEAR["manager"]))
         findings = [*self._findings, *(each for found in self._converted.values() for each in found.findings)]

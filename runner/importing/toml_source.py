@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from schemas.errors import SkipjackError
 from schemas.problems import printable
-from schemas.reading import read_regular
+from schemas.regular_files import read_regular
 
 Path = tuple[str | int, ...]
 

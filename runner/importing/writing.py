@@ -10,7 +10,7 @@ from schemas.config import catalogue
 from schemas.config.sources import SourceFile, read_directory
 from schemas.errors import SkipjackError
 from schemas.problems import Refused
-from schemas.reading import regular
+from schemas.regular_files import regular
 
 _RUNNER_HEAD = """\
 # The settings of the worker's machine, for /etc/skipjack/runner.yml. Set the repository's address, and the manager's;

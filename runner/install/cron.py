@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from runner.install.others import CRON_FILE
 from runner.install.setup import MANAGER, Setup, program
-from runner.subprocesses.programs import lean
+from runner.subprocesses.spawn import lean
 from schemas.errors import SkipjackError
 
 _BOOT, _PROGRAMS = "/etc/cron.d/skipjack-boot", CRON_FILE

@@ -7,7 +7,7 @@ import os
 
 from runner.base import secret_files
 from runner.base.output import finish_unread, log, say
-from runner.base.places import Places
+from runner.base.state_dir import Places
 from runner.install import listen_check, machine, others, render, secret_check
 from runner.install.setup import MANAGER, Setup, program
 

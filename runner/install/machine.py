@@ -14,9 +14,9 @@ from runner.base.output import say
 from runner.base.secret_files import HOMES
 from runner.install import adoption
 from runner.install.setup import MANAGER, PACKAGES, Setup
-from runner.subprocesses import programs
+from runner.subprocesses import spawn
 from schemas.errors import SkipjackError
-from schemas.reading import regular
+from schemas.regular_files import regular
 
 PATIENCE = 300.0
 """Seconds that one command of the system may take."""
@@ -239,8 +239,8 @@ def tried(*words: str) -> tuple[bool, str]:
 
 def _ask(*words: str, identity: privileges.Identity | None = None) -> tuple[int, str]:
     try:
-        return programs.ask(words, PATIENCE, identity=identity)
-    except programs.CannotStart as error:
+        return spawn.ask(words, PATIENCE, identity=identity)
+    except spawn.CannotStart as error:
         return 1, str(error)
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from runner.install.setup import MANAGER, Setup
 from schemas.config.settings import load_manager, load_runner
 from schemas.errors import SkipjackError
-from schemas.reading import read_regular
+from schemas.regular_files import read_regular
 
 CRON_FILE = "/etc/cron.d/skipjack"
 """The file for the cron lines of a worker."""

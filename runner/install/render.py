@@ -5,10 +5,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from string import Template
 
-from runner.base.places import Places
 from runner.base.secret_files import HOMES
+from runner.base.state_dir import Places
 from runner.install.setup import CONTAINERS, MANAGER, Setup, program
-from runner.subprocesses.programs import lean
+from runner.subprocesses.spawn import lean
 from schemas.errors import SkipjackError
 
 _TEMPLATES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "templates")

@@ -6,15 +6,15 @@ from collections.abc import Iterator
 
 from runner.base import secret_files
 from runner.base.output import log, say
-from runner.base.places import Places
 from runner.base.secret_files import Reader, SecretFile
+from runner.base.state_dir import Places
 from runner.follow import trial
 from runner.install import render
 from runner.install.setup import TOKEN, Setup
 from runner.plan import plan
 from schemas.errors import SkipjackError
-from schemas.reading import read_regular
 from schemas.records import Mirror, RunnerSettings
+from schemas.regular_files import read_regular
 from schemas.secrets import NO_TOKEN, TOKEN_TODO, is_token
 
 

@@ -4,10 +4,10 @@ import contextlib
 import os
 
 from runner.base.output import finish_unread, say
-from runner.base.places import Places
+from runner.base.state_dir import Places
 from runner.install import install, machine, others, render
 from runner.install.setup import MANAGER, WORKER, Setup
-from schemas.reading import regular
+from schemas.regular_files import regular
 
 _FAILING = {
     MANAGER: ("skipjack-manager.*", "skipjack-publish.*"),

@@ -8,7 +8,7 @@ import json
 import sqlite3
 from collections.abc import Iterator
 
-from runner.journal import reading
+from runner.journal import readonly_copy
 from schemas.report import decode_probe, decode_status
 from schemas.states import DISABLED, PAUSED, TO_TUNASYNC
 
@@ -25,7 +25,7 @@ _COUNTS = ("attempts", "failures", "unreached")
 def examine(path: str) -> str | None:
     """Return the first thing in the journal that cannot be, in words; None when all of it can be read."""
     try:
-        with contextlib.closing(reading.connected(path)) as connection:
+        with contextlib.closing(readonly_copy.connected(path)) as connection:
             connection.row_factory = sqlite3.Row
             return next(_faults(connection), None)
     except (sqlite3.Error, RecursionError) as error:

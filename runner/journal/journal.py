@@ -1,4 +1,4 @@
-"""The journal: states, runs and the outbox in one SQLite file; `runner/overrides/order_book.py` has what is wanted.
+"""The journal: states, runs and the outbox in one SQLite file; `runner/overrides/override_store.py` has what is wanted.
 
 A change of state and the report that tells it are one transaction, so the manager can never know something that is
 not so, nor miss something that is.
@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from runner.base.output import log, masked
-from runner.journal import database
-from runner.journal.database import marks, transaction
-from runner.journal.past import Left, Past
+from runner.journal import sqlite_file
+from runner.journal.last_success import Left, Past
 from runner.journal.sizes import Sizes, Told
+from runner.journal.sqlite_file import marks, transaction
 from runner.plan.plan import Planned
 from runner.plan.schedule import RECOVERY_DELAY, Order, State, count_failures
 from schemas.report import HIGHEST, Probe, decode_probe
@@ -106,14 +106,14 @@ class Active(NamedTuple):
 @contextmanager
 def opened(path: str) -> Iterator["Journal"]:
     """Open the journal, made or brought to this version's tables when needed; SkipjackError when it cannot be."""
-    with database.opened(path) as connection:
+    with sqlite_file.opened(path) as connection:
         yield Journal(connection)
 
 
 @contextmanager
 def copied(path: str) -> Iterator["Journal"]:
     """A copy of the journal, for who must not change it; see `database.copied`."""
-    with database.copied(path) as connection:
+    with sqlite_file.copied(path) as connection:
         yield Journal(connection)
 
 
@@ -152,7 +152,7 @@ class Journal(Sizes):
         """
         seen = {"accepted_files": files, "accepted_bytes": size, "first_look": upstream, "counted": 0}
         seen |= {"accepted_on_disk": on_disk}
-        with database.or_failed("cannot keep in the journal what a directory holds"), transaction(self._db):
+        with sqlite_file.or_failed("cannot keep in the journal what a directory holds"), transaction(self._db):
             self._update("mirror", seen, "name", mirror)
 
     def start_anew(self, mirror: str) -> None:
@@ -171,7 +171,7 @@ class Journal(Sizes):
             "UPDATE mirror SET deleted_files = deleted_files + ?1, deleted_bytes = min(deleted_bytes + ?2, ?3),"
             " deleting = ?4 WHERE name = ?5"
         )
-        with database.or_failed("cannot count deletions in the journal"), transaction(self._db):
+        with sqlite_file.or_failed("cannot count deletions in the journal"), transaction(self._db):
             self._db.execute(change, (files, min(size, HIGHEST), HIGHEST, token, mirror))
 
     def deleted_less(self, mirror: str, token: str, files: int, size: int) -> None:
@@ -180,7 +180,7 @@ class Journal(Sizes):
             "UPDATE mirror SET deleted_files = max(0, deleted_files - ?), deleted_bytes = max(0, deleted_bytes - ?),"
             " deleting = '' WHERE name = ? AND deleting = ?"
         )
-        with database.or_failed("cannot correct the count of deletions in the journal"), transaction(self._db):
+        with sqlite_file.or_failed("cannot correct the count of deletions in the journal"), transaction(self._db):
             self._db.execute(change, (files, min(size, HIGHEST), mirror, token))
 
     def state(self, mirror: str) -> State:
@@ -226,7 +226,7 @@ class Journal(Sizes):
         """
         launched: dict[str, int] = {}
         if subjects:
-            database.hold_back(self._db)  # once for all that begin now
+            sqlite_file.hold_back(self._db)  # once for all that begin now
         with transaction(self._db):
             orders = self.orders()
             busy = {active.mirror for active in self.active()} | {
@@ -277,7 +277,7 @@ class Journal(Sizes):
         faster has taken its place), or the mirror was paused or disabled. Other runs of the mirror that seem active
         are dead, since their locks are free.
         """
-        database.hold_back(self._db)
+        sqlite_file.hold_back(self._db)
         with transaction(self._db):
             if self._held(subject.name):
                 return None
@@ -320,7 +320,7 @@ class Journal(Sizes):
 
         `identity` is the directory's, which a run that is killed may leave empty.
         """
-        with database.if_there_is_room(self._db):
+        with sqlite_file.if_there_is_room(self._db):
             self._update("run", {"status": status, "attempts": attempts, "reason": ""}, "id", run)
             self._update("mirror", {"status": status, "emptied": identity, "next_attempt_at": None}, "name", mirror)
             self._report(mirror, now)
@@ -330,7 +330,7 @@ class Journal(Sizes):
 
         `reason` says why there is another attempt. If that has no room, the slot is not given to anybody else.
         """
-        with database.if_there_is_room(self._db):
+        with sqlite_file.if_there_is_room(self._db):
             self._update("run", {"status": PRE_SYNCING, "reason": masked(reason)}, "id", run)
             self._update("mirror", {"status": PRE_SYNCING, "next_attempt_at": until}, "name", mirror)
             self._report(mirror, now)
@@ -338,7 +338,7 @@ class Journal(Sizes):
     def claim_slot(self, mirror: str, slots: int) -> bool:
         """Record that a run that waited has one of so many slots again; False when none is free."""
         free = True
-        with database.if_there_is_room(self._db):
+        with sqlite_file.if_there_is_room(self._db):
             free = self.busy_slots(mirror) < slots
             if free:
                 self._update("mirror", {"next_attempt_at": None}, "name", mirror)
@@ -346,7 +346,7 @@ class Journal(Sizes):
 
     def return_slot(self, mirror: str, now: float) -> None:
         """Record that a run waits for a slot after all, since the one that it claimed could not be locked."""
-        with database.if_there_is_room(self._db):
+        with sqlite_file.if_there_is_room(self._db):
             self._update("mirror", {"next_attempt_at": now}, "name", mirror)
 
     def waiting_runs(self) -> int:
@@ -365,7 +365,7 @@ class Journal(Sizes):
 
     def end(self, run: int, mirror: str, ending: Ending, now: float) -> bool:
         """Record how a run ended, once: False when an end stands there already. A full disk has room for it."""
-        return database.with_room(self._db, lambda: self._end(run, mirror, ending, now))
+        return sqlite_file.with_room(self._db, lambda: self._end(run, mirror, ending, now))
 
     def settle(self, active: Active, ending: Ending, now: float) -> bool:
         """Record the end of a run that was found dead: False when it has begun or ended since it was looked at."""

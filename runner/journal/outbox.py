@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from runner.journal.database import give_back, transaction
+from runner.journal.sqlite_file import give_back, transaction
 from schemas.report import (
     CHANGE,
     REPORT_BOUNDS,

@@ -7,8 +7,8 @@ rises by more than a run has transferred has new names for old files in it, whic
 
 from typing import Any, NamedTuple
 
-from runner.journal.database import transaction
 from runner.journal.outbox import Outbox
+from runner.journal.sqlite_file import transaction
 from schemas.states import SUCCESS
 
 _DAY = 86400.0

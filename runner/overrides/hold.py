@@ -3,7 +3,7 @@
 The plan has what the settings say; the journal has that the worker was released, and then the settings have no effect.
 """
 
-from runner.base.places import Places
+from runner.base.state_dir import Places
 from runner.journal import journal
 from runner.journal.journal import Journal
 from runner.plan import plan

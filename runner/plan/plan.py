@@ -15,11 +15,11 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 from zlib import crc32
 
+from runner.base.mirror_paths import Paths
 from runner.base.output import log
-from runner.base.paths import Paths
 from schemas.errors import SkipjackError
 from schemas.mirror_record import Mirror, SyncWindows
-from schemas.stored import decode_mirror, encode_mirror
+from schemas.serialization import decode_mirror, encode_mirror
 
 FORMAT = 7
 

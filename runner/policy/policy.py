@@ -8,11 +8,11 @@ import shlex
 from collections.abc import Iterator
 
 from runner.base import file_policy, private_paths
-from runner.base.paths import Paths, lies_in
+from runner.base.mirror_paths import Paths, lies_in
 from runner.base.private_paths import Private, is_below, is_within
 from runner.containers import container_policy
 from runner.policy import env_policy, rsync_policy
-from runner.subprocesses import programs
+from runner.subprocesses import spawn
 from schemas.config import system_folders
 from schemas.config.upstreams import is_remote
 from schemas.problems import shown
@@ -105,7 +105,7 @@ def _programs(mirror: Mirror, paths: Paths, policy: Policy, files: file_policy.P
         if not is_covered(words[0], policy):
             todo = _ASK if words[0].startswith("/") else "Write the program's absolute path: the policy lists no names."
             yield f"`{key}` runs `{shown(words[0])}`, which this machine does not allow.", todo
-        elif programs.is_rsync(words):
+        elif spawn.is_rsync(words):
             judge, ssh = files.violations, allows_ssh(policy)
             yield from rsync_policy.line_violations(key, words[1:], paths.directory, policy, judge, ssh=ssh)
 
@@ -162,7 +162,7 @@ def _is_probed(mirror: Mirror) -> bool:
 def allows_ssh(policy: Policy) -> bool:
     """Whether a policy allows the ssh that rsync starts."""
     try:
-        path = programs.find_program("ssh", os.environ.get("PATH", os.defpath))
-    except programs.CannotStart:
+        path = spawn.find_program("ssh", os.environ.get("PATH", os.defpath))
+    except spawn.CannotStart:
         path = SSH
     return any(is_covered(each, policy) for each in (path, SSH))

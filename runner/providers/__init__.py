@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import cast
 
-from runner.api import Provider
+from runner.plugin_api import Provider
 
 
 class _Providers(Mapping[str, Provider]):

@@ -4,7 +4,7 @@ import re
 import shlex
 from collections.abc import Iterator
 
-from runner.api import Abort, Command, Findings, Job
+from runner.plugin_api import Abort, Command, Findings, Job
 from schemas.mirror_record import Mirror
 from schemas.states import REFUSED
 from schemas.units import parse_tool_size

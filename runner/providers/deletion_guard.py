@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 from functools import partial
 
-from runner.api import Abort, Command, Job, Tree
+from runner.plugin_api import Abort, Command, Job, Tree
 from runner.providers import deletion_judgement, deletions, rsync_words
 from runner.providers.deletion_names import Errors, Item, Listing, Names, shown
 from schemas.states import FAILED, INTERRUPTED

@@ -9,7 +9,7 @@ could be allowed, never the other way round.
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from runner.api import EVERYTHING, Abort, Contents, Job, Limits, Loss, Tree, allowed, refusal
+from runner.plugin_api import EVERYTHING, Abort, Contents, Job, Limits, Loss, Tree, allowed, refusal
 from runner.providers import deletions, rsync_words
 from runner.providers.deletion_names import Counts, Names, shown
 from schemas.states import FAILED, INTERRUPTED, REFUSED

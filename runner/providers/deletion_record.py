@@ -11,10 +11,10 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
-from runner.api import Job, Tree
+from runner.plugin_api import Job, Tree
 from runner.providers import deletions
 from runner.providers.deletion_names import Item, Names, read_item
-from schemas.reading import regular
+from schemas.regular_files import regular
 
 _ROOM = 1 << 20
 

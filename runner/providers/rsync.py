@@ -3,10 +3,10 @@
 import os
 from collections.abc import Iterator
 
-from runner.api import Abort, Command, Findings, Job, lies_in
+from runner.plugin_api import Abort, Command, Findings, Job, lies_in
 from runner.providers import deletion_guard, rsync_words
 from schemas.mirror_record import Mirror
-from schemas.reading import require_regular
+from schemas.regular_files import require_regular
 from schemas.states import FAILED, REFUSED
 
 OPTIONS = frozenset({

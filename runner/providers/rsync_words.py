@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 
-from runner.api import Command, Job
+from runner.plugin_api import Command, Job
 from schemas.mirror_record import Mirror
 from schemas.rsync import rsync_options, rsync_output
 

@@ -6,7 +6,7 @@ ftpsync does the same, and its filters are the profiles here.
 
 from collections.abc import Iterator
 
-from runner.api import Command, Job
+from runner.plugin_api import Command, Job
 from runner.providers import deletion_guard, rsync, rsync_words
 from runner.providers.deletion_names import Errors, Listing
 from schemas.mirror_record import Mirror

@@ -6,16 +6,16 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from runner.api import Job
-from runner.base import bell
+from runner.base import wakeup
 from runner.base.output import head, log
-from runner.base.places import Places
+from runner.base.state_dir import Places
 from runner.journal.journal import Ending, Journal
 from runner.plan import plan
 from runner.plan.plan import Header
+from runner.plugin_api import Job
 from runner.run import progress
 from runner.run.run_locks import Locks
-from runner.subprocesses import launch, process
+from runner.subprocesses import launch, supervisor
 from schemas.errors import SkipjackError
 
 POLL = 1.0
@@ -36,7 +36,7 @@ class Rest:
     """
 
     def __init__(
-        self, places: Places, header: Header, book: Journal, run: int, held: Locks, stop: process.Stop
+        self, places: Places, header: Header, book: Journal, run: int, held: Locks, stop: supervisor.Stop
     ) -> None:
         self._places, self._run_dir, self._book = places, header.run_dir, book
         self._run, self._held, self._stop = run, held, stop
@@ -70,7 +70,7 @@ class Rest:
         self._held.slot.give_up()
         self._book.wait_between_attempts(self._run, name, now + pause, reason, now)
         log(reason, about=name)
-        bell.ring(self._run_dir)
+        wakeup.ring(self._run_dir)
         launch.want_tick(self._places, only_requested=self._book.was_requested(name))
 
     def _take_slot(self, name: str) -> bool:

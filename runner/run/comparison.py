@@ -12,10 +12,10 @@ import os
 from collections.abc import Callable
 from typing import NamedTuple
 
-from runner.api import Job, Past
 from runner.base import contents
-from runner.base.paths import is_missing_or_empty
+from runner.base.mirror_paths import is_missing_or_empty
 from runner.plan.deletion_limits import EVERYTHING, Loss, Tree, refusal, refusal_of_bytes, with_remedy
+from runner.plugin_api import Job, Past
 from schemas.mirror_record import Mirror
 from schemas.units import format_size
 

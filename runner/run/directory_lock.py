@@ -10,8 +10,8 @@ import os
 from collections.abc import Iterable
 
 from runner.base import locks
-from runner.base.paths import is_missing_or_empty
-from runner.journal.past import identity_of
+from runner.base.mirror_paths import is_missing_or_empty
+from runner.journal.last_success import identity_of
 
 PATIENCE = 2.0
 """Seconds to wait for the lock: a process that looks whether it is held takes it for an instant."""
@@ -26,7 +26,7 @@ class DirectoryLock:
 
     All folders above the directory are locked as well, shared: as long as they are, no run has such a folder for its
     mirror's directory, in which it might replace ours by a link or delete it. `root` is the folder for all mirrors,
-    which links must not lead out of. `identity` tells the directory from others (`runner/journal/past.py`),
+    which links must not lead out of. `identity` tells the directory from others (`runner/journal/last_success.py`),
     None while it is missing.
     """
 

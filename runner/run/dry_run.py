@@ -7,20 +7,20 @@ import tempfile
 from collections.abc import Callable
 from functools import partial
 
-from runner.api import SECRETS, Abort, Command, Job
 from runner.base import locks
 from runner.base.output import say
-from runner.base.places import Places
-from runner.containers import containers
+from runner.base.state_dir import Places
+from runner.containers import podman
 from runner.follow import trial
 from runner.hooks import container, container_end, former_name, missing_files
 from runner.plan.deletion_limits import limits_of
 from runner.plan.plan import Header, Planned
+from runner.plugin_api import SECRETS, Abort, Command, Job
 from runner.providers import PROVIDERS, deletion_guard, deletion_record
 from runner.providers.deletion_names import Names
 from runner.run import comparison, pipeline, progress
 from runner.run.machine import machine_of
-from runner.subprocesses import process, programs, units
+from runner.subprocesses import spawn, supervisor, units
 from schemas.addresses import without_secrets
 from schemas.errors import SkipjackError
 from schemas.names import is_name
@@ -178,17 +178,17 @@ def _run_preview(asked: Command, job: Job) -> int:
     try:
         return _tell_from(container.enclosed(job, asked, preview=True), job)
     finally:
-        ask = containers.asker(job.machine.state_dir, job.machine.home, job.machine.roots)
+        ask = podman.asker(job.machine.state_dir, job.machine.home, job.machine.roots)
         container_end.remove(job.machine.container_program, container.name_of(job, preview=True), ask)
 
 
 def _tell_from(command: Command, job: Job) -> int:
-    stop = process.Stop()
+    stop = supervisor.Stop()
     stop.listen()
     env = pipeline.surroundings_of(job, command)
     try:
-        exited = process.run(command.argv, env, "/", _STDOUT, (), None, stop, _sinks(command))
-    except programs.CannotStart as error:
+        exited = supervisor.run(command.argv, env, "/", _STDOUT, (), None, stop, _sinks(command))
+    except spawn.CannotStart as error:
         raise SkipjackError(f"{error}.", "Install it, or name another program in the definition.") from error
     return 0 if exited.code in (0, *command.goes_on - _FAILED) else 1
 

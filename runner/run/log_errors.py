@@ -8,7 +8,7 @@ import re
 
 from runner.run.error_lines import SUMMARY, Reader
 from schemas.addresses import without_secrets
-from schemas.reading import regular_itself
+from schemas.regular_files import regular_itself
 from schemas.terminal import plain
 
 LONGEST = 300

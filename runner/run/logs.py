@@ -6,9 +6,9 @@ from collections import deque
 from types import FrameType
 from typing import NamedTuple
 
-from runner.api import Findings, Reader
 from runner.base.output import head
-from schemas.reading import regular_itself
+from runner.plugin_api import Findings, Reader
+from schemas.regular_files import regular_itself
 
 LINE_BYTES = 64 * 1024
 """What is looked at of one line; a pattern never meets a longer one."""

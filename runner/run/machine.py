@@ -1,8 +1,8 @@
 """What a run must know of its machine, out of the plan."""
 
-from runner.api import Machine
-from runner.base.places import Places
+from runner.base.state_dir import Places
 from runner.plan.plan import Header
+from runner.plugin_api import Machine
 
 
 def machine_of(places: Places, header: Header) -> Machine:

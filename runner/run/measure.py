@@ -7,10 +7,10 @@ import os
 import time
 from functools import partial
 
-from runner.base import bell, contents, locks, wishes
+from runner.base import contents, locks, start_requests, wakeup
 from runner.base.output import log
-from runner.base.places import Places
-from runner.boundary import guarded
+from runner.base.state_dir import Places
+from runner.error_boundary import guarded
 from runner.journal import journal
 from runner.plan import plan
 
@@ -32,7 +32,7 @@ def measure(places: Places, name: str) -> int:
             return 0
         with journal.opened(places.journal) as book:
             book.measured(name, size, time.time(), told)
-    bell.ring(header.run_dir)
+    wakeup.ring(header.run_dir)
     log(f"measured {size} bytes in {time.monotonic() - began:.1f} s", about=name)
     return 0
 
@@ -40,8 +40,8 @@ def measure(places: Places, name: str) -> int:
 def measure_wanted(places: Places) -> int:
     """Measure all mirrors that runs have asked for, one after the other; gives 1 if any could not be measured."""
     worst = 0
-    while names := wishes.open_ones(places, "measure"):
+    while names := start_requests.open_ones(places, "measure"):
         for name in names:
-            wishes.take(places, f"measure/{name}")
+            start_requests.take(places, f"measure/{name}")
             worst = max(worst, guarded(partial(measure, places, name), places.state_dir))
     return worst

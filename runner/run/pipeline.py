@@ -12,18 +12,18 @@ from functools import partial
 from types import ModuleType
 from typing import NamedTuple
 
-from runner import boundary
-from runner.api import Abort, Ask, CannotRun, Command, Execute, Findings, Job, Outcome, Provider
-from runner.base import contents, surroundings
+from runner import error_boundary
+from runner.base import contents, environment
 from runner.base.output import head
-from runner.base.places import Places
-from runner.containers import containers
+from runner.base.state_dir import Places
+from runner.containers import podman
 from runner.journal.journal import Ending
+from runner.plugin_api import Abort, Ask, CannotRun, Command, Execute, Findings, Job, Outcome, Provider
 from runner.run import bounded_log, comparison, progress
 from runner.run.logs import Digest, digest, shortened
-from runner.subprocesses import process, programs
+from runner.subprocesses import spawn, supervisor
 from schemas.errors import SkipjackError
-from schemas.reading import regular
+from schemas.regular_files import regular
 from schemas.states import FAILED, INTERRUPTED, REFUSED, SUCCESS, TIMED_OUT
 from schemas.terminal import plain
 from schemas.units import setting_duration
@@ -45,7 +45,7 @@ class Means(NamedTuple):
     provider: Provider
     hooks: Sequence[ModuleType]
     keep: Sequence[int]
-    stop: process.Stop
+    stop: supervisor.Stop
     on_attempt: Callable[[int], None]
     on_progress: Callable[[progress.Progress], None]
     claim: Callable[[], None] = lambda: None
@@ -80,7 +80,7 @@ def run(job: Job, means: Means) -> Ending:
     except (SkipjackError, OSError) as error:
         ending = Ending(FAILED, " ".join(str(error).split()), attempts=job.attempt)
     except Exception as error:  # else it would count as cut off, and be tried again each minute
-        ending = Ending(FAILED, boundary.report(error, job.machine.state_dir or None), attempts=job.attempt)
+        ending = Ending(FAILED, error_boundary.report(error, job.machine.state_dir or None), attempts=job.attempt)
     return _with_complaints(ending, job)
 
 
@@ -92,7 +92,7 @@ def _rest(job: Job, means: Means, ending: Ending) -> Sequence[int] | None:
 
 def _asker(job: Job) -> Ask:
     """What hooks ask short programs of the system with."""
-    return containers.asker(job.machine.state_dir, job.machine.home, job.machine.roots)
+    return podman.asker(job.machine.state_dir, job.machine.home, job.machine.roots)
 
 
 def _with_complaints(ending: Ending, job: Job) -> Ending:
@@ -127,14 +127,14 @@ def _attempt(job: Job, means: Means) -> Ending:
 def _execute(job: Job, means: Means, log: int) -> Ending:
     try:
         exited = _run_commands(job, means, log)
-    except (programs.CannotStart, SkipjackError) as error:  # no program, or no secret for it
+    except (spawn.CannotStart, SkipjackError) as error:  # no program, or no secret for it
         reason = " ".join(str(error).split())
         job.note(reason)
         return Ending(FAILED, reason, attempts=job.attempt, log_tail=reason)
     except Abort as abort:  # a provider's own guard: the attempt is over, and its log tells why
         job.note(abort.reason)
         read = _read_log(job, means.provider, "")
-        exited = process.Exit(job.exit_code)
+        exited = supervisor.Exit(job.exit_code)
         return _ending(abort.status, abort.reason, exited, job, read.findings._replace(size=None), read.tail)
     _call(means.hooks, "post_exec", job)
     ending = _judge(job, means.provider, exited)
@@ -170,33 +170,33 @@ def _compared(job: Job, means: Means, ending: Ending) -> Ending:
     return ending._replace(status=REFUSED, reason=verdict.reason, size=None, log_tail=tail)
 
 
-def _run_commands(job: Job, means: Means, log: int) -> process.Exit:
+def _run_commands(job: Job, means: Means, log: int) -> supervisor.Exit:
     """Run the provider's processes while each succeeds; the time-out is for all of them together."""
     deadline = None if job.mirror.timeout is None else time.monotonic() + job.mirror.timeout
-    exited, job.exit_code = process.Exit(0), 0
+    exited, job.exit_code = supervisor.Exit(0), 0
     for command in means.provider.commands(job):
         means.check()
         left = None if deadline is None else deadline - time.monotonic()
         exited = _start_wrapped(command, job, means, log, left)
         job.exit_code = exited.code
-        if exited.cause != process.EXITED:
+        if exited.cause != supervisor.EXITED:
             break
         if exited.code not in command.goes_on and not means.provider.is_success(job, exited.code):
             break
-    return exited if exited.cause != process.EXITED else exited._replace(code=job.exit_code)
+    return exited if exited.cause != supervisor.EXITED else exited._replace(code=job.exit_code)
 
 
-def _start_wrapped(command: Command, job: Job, means: Means, log: int, timeout: float | None) -> process.Exit:
+def _start_wrapped(command: Command, job: Job, means: Means, log: int, timeout: float | None) -> supervisor.Exit:
     try:
         return _start(job, job.wrap(command), means, log, timeout, *_watchers(job, command, means, log))
     finally:
         job.unwrap()
 
 
-def _watchers(job: Job, command: Command, means: Means, log: int) -> list[process.Sink]:
+def _watchers(job: Job, command: Command, means: Means, log: int) -> list[supervisor.Sink]:
     """What takes a command's output and its errors: whoever reads them, or what only writes them to the log."""
     pattern = job.mirror.progress_pattern
-    watchers: list[process.Sink] = []
+    watchers: list[supervisor.Sink] = []
     if command.progress or pattern or command.output or command.errors:
         watchers.append(progress.Watcher(log, pattern, means.on_progress, command.output))
     if command.errors:
@@ -213,7 +213,7 @@ def _copy(job: Job, log: int, data: bytes) -> None:
         job.log_lost = str(error.strerror)
 
 
-def _bounded(job: Job, log: int, sink: process.Sink) -> process.Sink:
+def _bounded(job: Job, log: int, sink: supervisor.Sink) -> supervisor.Sink:
     """The sink, after which the log is cut when it is too large."""
 
     def write(data: bytes) -> None:
@@ -238,10 +238,10 @@ def _bound(job: Job) -> bounded_log.BoundedLog:
 
 
 def _start(
-    job: Job, command: Command, means: Means, log: int, timeout: float | None, *sinks: process.Sink
-) -> process.Exit:
+    job: Job, command: Command, means: Means, log: int, timeout: float | None, *sinks: supervisor.Sink
+) -> supervisor.Exit:
     env = surroundings_of(job, command)
-    return process.run(
+    return supervisor.run(
         command.argv, env, command.cwd, log, means.keep, timeout, means.stop, sinks, partial(_trim, job, log)
     )
 
@@ -251,10 +251,10 @@ def surroundings_of(job: Job, command: Command) -> dict[str, str]:
     machine = job.machine
     in_container = job.mirror.docker_image and command.argv[0] == machine.container_program
     if not in_container:
-        return surroundings.environment(machine.home, machine.roots, machine.env, command.env)
-    names = (*machine.env, *surroundings.OF_CONTAINER_PROGRAMS)
-    ours = containers.runtime_folder(Places(machine.state_dir)) if containers.is_podman(command.argv[0]) else {}
-    return surroundings.environment(machine.home, machine.roots, names, command.env) | ours
+        return environment.environment(machine.home, machine.roots, machine.env, command.env)
+    names = (*machine.env, *environment.OF_CONTAINER_PROGRAMS)
+    ours = podman.runtime_folder(Places(machine.state_dir)) if podman.is_podman(command.argv[0]) else {}
+    return environment.environment(machine.home, machine.roots, names, command.env) | ours
 
 
 def _executor(job: Job, means: Means, log: int) -> Execute:
@@ -265,12 +265,12 @@ def _executor(job: Job, means: Means, log: int) -> Execute:
             raise CannotRun(f"{command.argv[0]} was not started, since the run was told to stop")
         try:
             exited = _start(job, command, means, log, timeout, _bounded(job, log, partial(_copy, job, log)))
-        except programs.CannotStart as error:
+        except spawn.CannotStart as error:
             raise CannotRun(str(error)) from error
-        if exited.cause == process.TIMED_OUT:
+        if exited.cause == supervisor.TIMED_OUT:
             limit = setting_duration(round(timeout or 0))
             raise CannotRun(f"{command.argv[0]} took longer than its time-out of {limit}")
-        if exited.cause == process.INTERRUPTED:
+        if exited.cause == supervisor.INTERRUPTED:
             raise CannotRun(f"{command.argv[0]} was ended, since the run was told to stop")
         return exited.code
 
@@ -288,7 +288,7 @@ def _read_log(job: Job, provider: Provider, fail_on_match: str) -> Digest:
         return Digest(reader.findings(), "", None, why)
 
 
-def _judge(job: Job, provider: Provider, exited: process.Exit) -> Ending:
+def _judge(job: Job, provider: Provider, exited: supervisor.Exit) -> Ending:
     """Turn how the process ended and what its log says into how the attempt ended."""
     read = _read_log(job, provider, job.mirror.fail_on_match)
     status, reason, unreached = _verdict(job, provider, exited, read)
@@ -309,10 +309,10 @@ class _Verdict(NamedTuple):
     unreached: bool = False
 
 
-def _verdict(job: Job, provider: Provider, exited: process.Exit, read: Digest) -> _Verdict:
-    if exited.cause == process.INTERRUPTED:
+def _verdict(job: Job, provider: Provider, exited: supervisor.Exit, read: Digest) -> _Verdict:
+    if exited.cause == supervisor.INTERRUPTED:
         return _Verdict(INTERRUPTED, "the run was told to stop, by a shutdown or by hand")
-    if exited.cause == process.TIMED_OUT:
+    if exited.cause == supervisor.TIMED_OUT:
         limit = setting_duration(job.mirror.timeout or 0)
         return _Verdict(TIMED_OUT, f"the attempt took longer than its time-out of {limit}")
     if read.stuck:
@@ -343,7 +343,7 @@ def _explained(job: Job, provider: Provider, code: int) -> _Verdict:
     return _Verdict(FAILED, f"{meaning}. The log says: {line}", unreached)
 
 
-def _ending(status: str, reason: str, exited: process.Exit, job: Job, found: Findings, tail: str) -> Ending:
+def _ending(status: str, reason: str, exited: supervisor.Exit, job: Job, found: Findings, tail: str) -> Ending:
     figures = found.bytes, found.files, found.size
     return Ending(
         status, reason, exited.code, job.attempt, *figures, tail, by_name=found.by_name, transferred=found.transferred
@@ -375,7 +375,7 @@ def _after(job: Job) -> Iterator[None]:
     except (Abort, SkipjackError, OSError) as error:
         job.complain(str(error))
     except Exception as error:
-        job.complain(boundary.report(error, job.machine.state_dir or None))
+        job.complain(error_boundary.report(error, job.machine.state_dir or None))
 
 
 _GUARDS: Mapping[str, Callable[[Job], contextlib.AbstractContextManager[None]]] = {

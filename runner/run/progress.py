@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from runner.base.output import bar
 from runner.run.logs import SIMPLER, Stuck, Watchdog
-from schemas.reading import read_regular, regular
+from schemas.regular_files import read_regular, regular
 
 EVERY = 1.0
 """Seconds between two updates."""

@@ -11,23 +11,23 @@ from functools import partial
 from typing import NamedTuple
 
 from runner import hooks
-from runner.api import Abort, Job
-from runner.base import bell, locks
+from runner.base import locks, wakeup
 from runner.base.output import log
-from runner.base.places import Places
+from runner.base.state_dir import Places
 from runner.journal import journal
 from runner.journal.journal import Active, Ending, Journal, Subject
-from runner.journal.past import left_in
+from runner.journal.last_success import left_in
 from runner.overrides import hold
 from runner.plan import plan, schedule
 from runner.plan.deletion_limits import limits_of
 from runner.plan.plan import Header, Planned
+from runner.plugin_api import Abort, Job
 from runner.providers import PROVIDERS
 from runner.run import pipeline, progress, run_locks
 from runner.run.directory_lock import DirectoryLock, InUse
 from runner.run.machine import machine_of
 from runner.run.run_locks import Locks
-from runner.subprocesses import launch, process
+from runner.subprocesses import launch, supervisor
 from schemas.errors import SkipjackError
 from schemas.mirror_record import Mirror
 from schemas.names import is_name
@@ -61,12 +61,12 @@ def run(places: Places, name: str, launched: int | None, allowed: Allowed) -> in
     os.chdir(
         "/"
     )  # podman does not start in a folder that its user cannot enter, such as that of whoever became the user
-    stop = process.Stop()
+    stop = supervisor.Stop()
     stop.listen()
     header, planned, renamed = _planned(places, name)
     mirror = planned.mirror
     if not mirror.docker_image:  # podman's helpers serve other mirrors, too, and containers are ended by name
-        process.adopt_orphans()
+        supervisor.adopt_orphans()
     with contextlib.ExitStack() as stack:
         book = stack.enter_context(journal.opened(places.journal))
         if not allowed.while_held:
@@ -84,7 +84,7 @@ def run(places: Places, name: str, launched: int | None, allowed: Allowed) -> in
         ending = _supervise(job, book, number, held, stop, header, rest)
         only_requested = book.was_requested(name)
         unmeasured = ending.status == SUCCESS and mirror.measure_size and book.needs_size(name, time.time())
-    bell.ring(header.run_dir)
+    wakeup.ring(header.run_dir)
     launch.want_tick(places, only_requested=only_requested)  # refills the slot at once
     if unmeasured:
         launch.want_measure(places, name)
@@ -142,9 +142,9 @@ def _job(planned: Planned, places: Places, header: Header, book: Journal, allowe
 def _take_name(places: Places, book: Journal, renamed: list[Planned]) -> None:
     """Let the journal know a renamed mirror by its name of today; SkipjackError while its last run is not over."""
     for mirror, _paths, _revision in renamed:
-        from runner.journal import renames
+        from runner.journal import rename_migration
 
-        aliases = renames.adopt(book, renamed, time.time())
+        aliases = rename_migration.adopt(book, renamed, time.time())
         held = (each for each in mirror.formerly if locks.is_in_use(places.lock("mirror", each)))
         former = aliases.get(mirror.name) or next(held, None)
         if former is not None:
@@ -162,7 +162,7 @@ def _refuse(book: Journal, planned: Planned, header: Header, launched: int | Non
     ending = ending._replace(next_run_at=_next_run_at(planned.mirror, book, header, ending, now))
     book.settle(Active(launched, name, LAUNCHING, now), ending, now)
     log(f"{REFUSED}: {reason}", about=name)
-    bell.ring(header.run_dir)
+    wakeup.ring(header.run_dir)
     return 1
 
 
@@ -199,7 +199,7 @@ def _rest(
     book: Journal,
     number: int,
     held: Locks,
-    stop: process.Stop,
+    stop: supervisor.Stop,
     job: Job,
     ending: Ending,
 ) -> Sequence[int] | None:
@@ -209,7 +209,7 @@ def _rest(
 
 
 def _supervise(
-    job: Job, book: Journal, number: int, held: Locks, stop: process.Stop, header: Header, rest: pipeline.Rest
+    job: Job, book: Journal, number: int, held: Locks, stop: supervisor.Stop, header: Header, rest: pipeline.Rest
 ) -> Ending:
     name = job.mirror.name
     place = progress.Place(header.run_dir, name)
@@ -218,7 +218,7 @@ def _supervise(
 
     def on_attempt(attempt: int) -> None:
         book.attempt(number, name, SYNCING, attempt, time.time(), held.directory.identity)
-        bell.ring(header.run_dir)
+        wakeup.ring(header.run_dir)
         log(f"attempt {attempt} of {job.mirror.retry}, log {job.log_file}", about=name)
 
     provider, ours = PROVIDERS[job.mirror.provider], hooks.of(job.mirror)
@@ -257,7 +257,7 @@ def _slots(book: Journal, header: Header, name: str) -> int:
     return header.slots + (_BEYOND if book.is_forced(name) else 0)
 
 
-def _exit_code(ending: Ending, stop: process.Stop) -> int:
+def _exit_code(ending: Ending, stop: supervisor.Stop) -> int:
     if ending.status == INTERRUPTED:
         return 128 + (stop.signal or 15)
     return 0 if ending.status == SUCCESS else 1

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from runner.base import locks
-from runner.base.paths import Paths
-from runner.base.places import Places
+from runner.base.mirror_paths import Paths
+from runner.base.state_dir import Places
 from runner.run.directory_lock import PATIENCE, DirectoryLock, InUse, in_use
 from schemas.errors import SkipjackError
 

@@ -8,10 +8,10 @@ that comes while the program is at work, and nobody needs any right but to write
 import contextlib
 from collections.abc import Mapping
 
-from runner.base import locks, wishes
+from runner.base import locks, start_requests
 from runner.base.output import log
-from runner.base.places import Places
-from runner.subprocesses import programs, units
+from runner.base.state_dir import Places
+from runner.subprocesses import spawn, units
 from schemas.mirror_record import Mirror
 
 
@@ -29,7 +29,7 @@ def launch(places: Places, run_dir: str, runs: Mapping[str, int], mirrors: Mappi
 
 def _detach_run(places: Places, name: str, number: int) -> str:
     try:
-        programs.detach(programs.lean("run", places.state_dir, name, str(number)), places.messages)
+        spawn.detach(spawn.lean("run", places.state_dir, name, str(number)), places.messages)
     except OSError as error:
         return f"no process can be started: {error.strerror}"
     return ""
@@ -67,15 +67,15 @@ def want_follow(places: Places, settings: str, *, start: bool) -> None:
     Without `start` it only plans; the unit of systemd starts what is due as well.
     """
     if start and units.service_manager(places) is not None:
-        wishes.leave(places, "follow")
+        start_requests.leave(places, "follow")
         return
     words = ("follow", "--start") if start else ("follow",)
-    programs.detach(programs.command(*words, "--settings", settings), places.messages)
+    spawn.detach(spawn.command(*words, "--settings", settings), places.messages)
 
 
 def _want(places: Places, wish: str, program: str, *words: str) -> None:
     with contextlib.suppress(OSError):
         if units.service_manager(places) is None:
-            programs.detach(programs.lean(program, places.state_dir, *words), places.messages)
+            spawn.detach(spawn.lean(program, places.state_dir, *words), places.messages)
         else:
-            wishes.leave(places, wish)
+            start_requests.leave(places, wish)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from runner.base import locks
 from runner.base.output import log, note
-from runner.base.places import Places
+from runner.base.state_dir import Places
 from runner.subprocesses import units
 
 

@@ -10,10 +10,10 @@ import os
 from typing import NamedTuple
 
 from runner.base.output import log
-from runner.base.places import Places
+from runner.base.state_dir import Places
 from runner.subprocesses import units
-from runner.subprocesses.programs import STOPS
-from schemas.reading import regular
+from runner.subprocesses.spawn import STOPS
+from schemas.regular_files import regular
 
 STARTERS = (
     "skipjack-follow.timer", "skipjack-follow.path", "skipjack-tick.timer", "skipjack-tick.path",

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from runner.base.output import log
-from runner.base.places import Places
-from runner.subprocesses import programs
+from runner.base.state_dir import Places
+from runner.subprocesses import spawn
 from schemas.mirror_record import Mirror
-from schemas.reading import regular
+from schemas.regular_files import regular
 
 PATIENCE = 20.0
 """Seconds that the service manager may take for one answer."""
@@ -92,11 +92,11 @@ def start(manager: tuple[str, ...], run_dir: str, mirrors: Mapping[str, Mirror])
 def _start(manager: tuple[str, ...], names: list[str]) -> dict[str, str]:
     words = (*manager, "--no-ask-password", "--no-block", "start", *map(unit, names))
     try:
-        code, said = programs.ask(words, PATIENCE + _PATIENCE_PER_UNIT * len(names))
-    except programs.TooSlow as error:
+        code, said = spawn.ask(words, PATIENCE + _PATIENCE_PER_UNIT * len(names))
+    except spawn.TooSlow as error:
         log(f"{error} about the start of {len(names)} runs; the next tick sees what became of them")
         return {}
-    except programs.CannotStart as error:
+    except spawn.CannotStart as error:
         return dict.fromkeys(names, str(error))
     if code == 0:
         return {}
@@ -221,8 +221,8 @@ def revive(manager: tuple[str, ...], names: Iterable[str]) -> str:
 def _ask(*words: str) -> tuple[int, str]:
     """The service manager's exit code and what it said; one that cannot be run, or hangs, says so."""
     try:
-        return programs.ask(words, PATIENCE)
-    except programs.CannotStart as error:
+        return spawn.ask(words, PATIENCE)
+    except spawn.CannotStart as error:
         return 1, str(error)
 
 

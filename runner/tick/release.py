@@ -5,11 +5,11 @@
 
 import time
 
-from runner.base import bell, locks
+from runner.base import locks, wakeup
 from runner.base.output import finish_unread, say
-from runner.base.places import Places
+from runner.base.state_dir import Places
 from runner.journal.journal import Released
-from runner.overrides import hold, order_book
+from runner.overrides import hold, override_store
 from runner.plan import plan
 from runner.subprocesses import launch
 from runner.tick import tick
@@ -25,7 +25,7 @@ def release(settings: RunnerSettings, made_by: str) -> None:
     places, now = Places(settings.state_dir), time.time()
     with plan.opened(places.plan) as opened:
         header = opened.header
-    with order_book.opened(places.journal) as book:
+    with override_store.opened(places.journal) as book:
         before = book.released()
         if before is None and not (header.held or settings.held):
             say("this worker is not held; nothing was changed")
@@ -36,7 +36,7 @@ def release(settings: RunnerSettings, made_by: str) -> None:
         return
     say("released: mirrors that are due start now, as far as slots and hours allow")
     say("`start: held` has no effect from now on; keep it for `skipjack hold`, or remove it")
-    bell.ring(header.run_dir)
+    wakeup.ring(header.run_dir)
     launch.want_tick(places)
 
 
@@ -59,13 +59,13 @@ def hold_again(settings: RunnerSettings) -> None:
         if not ours:
             who = described(places.lock("program", "tick"))
             raise SkipjackError(f"Another tick is still at work: {who}.", "See what hangs, and run this again.")
-        with order_book.opened(places.journal) as book:
+        with override_store.opened(places.journal) as book:
             changed = book.hold()
             names = " ".join(sorted({active.mirror for active in book.active()}))
     say(hold.HELD if changed else "this worker is held already; nothing was changed")
     if names:
         say(f"still at work: {names}; `skipjack stop {names}` ends that")
-    bell.ring(header.run_dir)
+    wakeup.ring(header.run_dir)
 
 
 def _ago(before: Released, now: float) -> str:

@@ -6,9 +6,9 @@ No HTTP, no git, no YAML. When the agenda says that there is nothing to do, `idl
 import os
 import time
 
-from runner.base import locks, wishes
-from runner.base.places import Places
-from runner.tick import agenda
+from runner.base import locks, start_requests
+from runner.base.state_dir import Places
+from runner.tick import next_wake
 
 PATIENCE = 20.0
 """Seconds to wait for the tick at work."""
@@ -25,8 +25,8 @@ def idle(places: Places, now: float) -> bool:
     """Tell whether there is nothing to do: nothing changed, nothing is due and every run still has its supervisor."""
     if are_units_unwatched(places, now):
         return False
-    current, _newest = agenda.stamp(_watched(places))
-    names = agenda.read(places.agenda, current, now)
+    current, _newest = next_wake.stamp(_watched(places))
+    names = next_wake.read(places.agenda, current, now)
     return names is not None and all(locks.is_held(places.lock("supervisor", name)) for name in names)
 
 
@@ -50,7 +50,7 @@ def tick(places: Places, *, only_requested: bool = False, patient: bool = True) 
     it ends, and those of a hundred short runs would wait for each other.
     """
     if not only_requested:
-        wishes.take(places, "tick")
+        start_requests.take(places, "tick")
     turn = _turn(places, only_requested, patient)
     if turn is None:
         return 0
@@ -68,7 +68,7 @@ def tick(places: Places, *, only_requested: bool = False, patient: bool = True) 
     if orphans:
         with locks.Held(places.lock("program", "orphans")) as held:
             if held:
-                from runner.tick.settle import end_orphans
+                from runner.tick.crash_recovery import end_orphans
 
                 end_orphans(places, orphans)
         with locks.Held(places.lock("program", "tick"), wait=PATIENCE) as held:
@@ -85,11 +85,11 @@ def _turn(places: Places, only_requested: bool, patient: bool) -> "locks.Held | 
 
 def _work(places: Places, *, only_requested: bool) -> tuple[int, list[str]]:
     """Do what there is to do; gives the number of launched runs, and the mirrors that orphans are at work on."""
-    from runner.tick.work import work
+    from runner.tick.cycle import work
 
     now = time.time()
-    current, newest = agenda.stamp(_watched(places))
+    current, newest = next_wake.stamp(_watched(places))
     done = work(places, now, only_requested=only_requested)
-    if not only_requested and newest < now - agenda.SETTLED and not done.orphans:
-        agenda.write(places.agenda, current, now, min(done.wake_at or now + HORIZON, now + HORIZON), done.active)
+    if not only_requested and newest < now - next_wake.SETTLED and not done.orphans:
+        next_wake.write(places.agenda, current, now, min(done.wake_at or now + HORIZON, now + HORIZON), done.active)
     return done.launched, done.orphans

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from schemas.addresses import holds_password, is_plain, query_trouble, repository_trouble, web_trouble
 from schemas.config.inheritance import Merged
-from schemas.config.known import judged
+from schemas.config.judgeable_keys import judged
 from schemas.config.upstreams import is_remote, is_web, password_apart
 from schemas.config.yaml_file import Document
 from schemas.problems import Problem, shown

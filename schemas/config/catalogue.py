@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from schemas.clock import windows, zones
-from schemas.config import address_rules, build, placement, rules, timing
+from schemas.config import address_rules, placement, record_factory, rules, timing
 from schemas.config.cross_checks import KEYS, Declared, Sketch, cross_checked
 from schemas.config.inheritance import Layer, Merged, merge
-from schemas.config.known import Known, is_known, judged, keys_at
+from schemas.config.judgeable_keys import Known, is_known, judged, keys_at
 from schemas.config.sources import SourceFile, ending_of
 from schemas.config.validation import examine
 from schemas.config.yaml_file import WHOLE, Document, parse, suggest
@@ -55,8 +55,8 @@ def load(sources: Sequence[SourceFile]) -> Catalogue:
     if whole:
         raise Refused("The configuration cannot be used as it stands:", problems)
     return Catalogue(
-        build.site(tree.site.value),
-        {name: build.worker(name, plain) for name, plain in sorted(tree.workers.value["workers"].items())},
+        record_factory.site(tree.site.value),
+        {name: record_factory.worker(name, plain) for name, plain in sorted(tree.workers.value["workers"].items())},
         tuple(sorted(mirror for each in declared if each.sound for mirror in each.mirrors)),
         tuple(sorted(problems)),
         frozenset(each.name for each in declared if not each.sound and is_name(each.name)),
@@ -98,7 +98,7 @@ class _Tree:
 
     def _hours_of(self, worker: str) -> SyncWindows | None:
         plain = keys_at(self.workers.value, self.workers.wrong, ("workers", worker)).get("sync_windows")
-        return None if plain is None else build.sync_windows(plain)
+        return None if plain is None else record_factory.sync_windows(plain)
 
     def defaults_problems(self) -> list[Problem]:
         """What is wrong with any `_defaults.yml`; an empty one is fine."""
@@ -127,7 +127,9 @@ class _Tree:
         )
         if sound:
             roles = placement.roles(full)
-            records = [build.mirror(name, worker, on.keys | {"role": roles[worker]}) for worker, on in full.items()]
+            records = [
+                record_factory.mirror(name, worker, on.keys | {"role": roles[worker]}) for worker, on in full.items()
+            ]
             return declared._replace(mirrors=tuple(records), sketches=tuple(map(Sketch, records)), sound=True)
         sketches = tuple(_sketch(name, worker, on) for worker, on in full.items()) if is_name(name) else ()
         return declared._replace(problems=tuple(problems), sketches=sketches)
@@ -200,7 +202,7 @@ def _sketch(name: str, worker: str, merged: Merged) -> Sketch:
     """A mirror of which some keys are wrong, by those that are known."""
     values = {key: value for key, value in merged.keys.items() if key in KEYS}
     unknown = frozenset(key for key in KEYS if not is_known(merged.keys, key))
-    return Sketch(build.mirror(name, worker, {"provider": "", "upstream": ""} | values), unknown)
+    return Sketch(record_factory.mirror(name, worker, {"provider": "", "upstream": ""} | values), unknown)
 
 
 def _zone_problems(site: Document) -> Iterator[Problem]:

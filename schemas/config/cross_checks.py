@@ -7,7 +7,7 @@ in one round.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from schemas.config import renames, rules, timing
+from schemas.config import rename_rules, rules, timing
 from schemas.config.yaml_file import Document, suggest
 from schemas.problems import Problem
 from schemas.records import Mirror
@@ -118,7 +118,7 @@ def _claims(judged: Sequence[Declared], declared: Sequence[Declared]) -> Iterato
     compared = _Compared(judged, ["formerly"])
     first = {mirror.name: mirror for mirror in reversed(compared.mirrors)}
     claiming = [mirror for mirror in compared.mirrors if first[mirror.name] is mirror]
-    for name, place, what, todo in renames.wrong_claims(
+    for name, place, what, todo in rename_rules.wrong_claims(
         claiming, {name: file.file for name, file in documents.items()}
     ):
         yield documents[name].file, documents[name].problem(("formerly", place), what, todo)
@@ -177,7 +177,7 @@ def _astray(judged: Sequence[Declared], declared: Sequence[Declared]) -> Iterato
     placed = {each.name for each in judged if any(sketch.mirror.worker for sketch in each.sketches)}
     known = [each.name for each in declared]
     compared = _Compared(judged, twice=True)
-    renamed = renames.current_names(compared.mirrors)
+    renamed = rename_rules.current_names(compared.mirrors)
     for mirror, place, what in timing.astray(compared.mirrors, frozenset(known) - placed):
         name = mirror.after[place]
         todo = "Remove it from `after`." if name in known else suggest(name, known)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from schemas.config.inheritance import Merged
-from schemas.config.known import judged
+from schemas.config.judgeable_keys import judged
 from schemas.config.upstreams import daemon_host
 from schemas.problems import Problem, shown
 from schemas.rsync import rsync_options, rsync_output

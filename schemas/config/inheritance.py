@@ -9,7 +9,7 @@ right above it. Scalars and lists replace, mappings merge key by key, and an exp
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from schemas.config.known import NOTHING, Known, keys_at
+from schemas.config.judgeable_keys import NOTHING, Known, keys_at
 from schemas.config.yaml_file import Document
 from schemas.problems import Problem
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from schemas.config.known import judged
+from schemas.config.judgeable_keys import judged
 from schemas.config.yaml_file import Document
 from schemas.problems import Problem
 from schemas.records import ManagerSettings

@@ -7,7 +7,7 @@ from typing import Any
 
 from schemas.config import rsync_mistakes
 from schemas.config.inheritance import Merged
-from schemas.config.known import judged
+from schemas.config.judgeable_keys import judged
 from schemas.problems import Problem, shown
 from schemas.rsync import rsync_options
 from schemas.rsync.rsync_options import Reading

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 from schemas.config import address_rules, idle_keys, rsync_rules, shell_syntax
 from schemas.config.inheritance import Merged
-from schemas.config.known import is_known, judged
+from schemas.config.judgeable_keys import is_known, judged
 from schemas.config.validation import schema
 from schemas.problems import Problem, shown
 from schemas.records import Mirror

@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from schemas import ownership
-from schemas.config import address_rules, build, manager_rules, system_folders
-from schemas.config.known import NOTHING, judged, keys_at
+from schemas.config import address_rules, manager_rules, record_factory, system_folders
+from schemas.config.judgeable_keys import NOTHING, judged, keys_at
 from schemas.config.sources import MAX_BYTES
 from schemas.config.validation import examine
 from schemas.config.yaml_file import Document, parse
 from schemas.errors import SkipjackError
 from schemas.problems import Problem, Refused, shown
-from schemas.reading import read_regular
 from schemas.records import DEFAULT, ManagerSettings, Policy, RunnerSettings
+from schemas.regular_files import read_regular
 from schemas.rsync.rsync_options import canonical, takes_value
 from schemas.secrets import config_home
 
@@ -32,12 +32,12 @@ def own_settings(system: Path) -> Path | None:
 
 def load_runner(path: Path) -> RunnerSettings:
     """Read a worker's settings; SkipjackError says what is missing or wrong."""
-    return build.runner_settings(_load("runner", path))
+    return record_factory.runner_settings(_load("runner", path))
 
 
 def load_manager(path: Path) -> ManagerSettings:
     """Read the manager's settings; SkipjackError says what is missing or wrong."""
-    return build.manager_settings(_load("manager", path))
+    return record_factory.manager_settings(_load("manager", path))
 
 
 def load_policy(path: Path) -> Policy:
@@ -51,7 +51,7 @@ def load_policy(path: Path) -> Policy:
     if found.st_uid not in (0, os.geteuid()) or found.st_mode & 0o022:
         what = f"The policy {path} could be changed by others, so it protects nothing."
         raise SkipjackError(what, "Give it to root and take away the others' right to write: `chmod go-w`.")
-    return build.policy(_load("policy", path))
+    return record_factory.policy(_load("policy", path))
 
 
 def _load(kind: str, path: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from schemas.errors import SkipjackError
 from schemas.problems import printable
-from schemas.reading import read_beginning
+from schemas.regular_files import read_beginning
 
 MAX_BYTES = 256 * 1024
 """Limit of one file; far above any real definition, far below what could hurt."""

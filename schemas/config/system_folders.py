@@ -7,7 +7,7 @@ import posixpath
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from schemas.config.known import judged
+from schemas.config.judgeable_keys import judged
 from schemas.config.yaml_file import Document
 from schemas.problems import Problem
 

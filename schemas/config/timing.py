@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from schemas.clock import cron, windows
-from schemas.config import build
+from schemas.config import record_factory
 from schemas.config.inheritance import Merged
-from schemas.config.known import judged
+from schemas.config.judgeable_keys import judged
 from schemas.problems import Problem, shown
 from schemas.records import Mirror, SyncWindows
 from schemas.units import parse_duration
@@ -33,7 +33,7 @@ def _sync_windows(merged: Merged, worker_windows: Callable[[], SyncWindows | Non
 
 def _windows(keys: Mapping[str, Any]) -> SyncWindows | None:
     plain = keys.get("sync_windows")
-    return None if plain is None else build.sync_windows(plain)
+    return None if plain is None else record_factory.sync_windows(plain)
 
 
 def _interval(merged: Merged) -> Iterator[Problem]:

@@ -13,8 +13,8 @@ import yaml
 from yaml.events import CollectionEndEvent, CollectionStartEvent
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from schemas.config.known import MERGE_KEY, NOTHING, keys_at
-from schemas.config.known import Path as KeyPath
+from schemas.config.judgeable_keys import MERGE_KEY, NOTHING, keys_at
+from schemas.config.judgeable_keys import Path as KeyPath
 from schemas.config.sources import MAX_BYTES
 from schemas.problems import Problem, shown
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from schemas.problems import shown
-from schemas.reading import read_beginning
+from schemas.regular_files import read_beginning
 
 _LEFT_BEHIND = ("*.lock", "*.keep", "tmp_*", ".tmp-*", "incoming-*")
 """Files and folders of a git that was killed."""

@@ -25,8 +25,8 @@ from schemas.git.git_remedies import remedy, user
 from schemas.git.slow_remote import Patience, in_steps, is_begun
 from schemas.lock_holders import described
 from schemas.problems import shown
-from schemas.reading import regular
 from schemas.records import Repository
+from schemas.regular_files import regular
 from schemas.units import setting_duration
 
 _FETCHED, _COMING = "refs/skipjack/fetched", "refs/skipjack/coming"

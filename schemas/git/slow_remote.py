@@ -11,7 +11,7 @@ from pathlib import Path
 
 from schemas.git.checkout import is_shallow
 from schemas.git.git_command import Git, GitFailed
-from schemas.reading import read_beginning, regular
+from schemas.regular_files import read_beginning, regular
 from schemas.units import setting_duration
 
 MOST = 600

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, delete, insert, select
 
 from sitegen.messages.model import Entry
-from sitegen.storage import damage
+from sitegen.storage import corruption
 from sitegen.storage.store import Store
 from sitegen.storage.tables import audit
 
@@ -44,7 +44,7 @@ def _details(text: str) -> dict[str, Any]:
     """What a line tells, as it stands there when it cannot be read: the rest of the line counts all the same."""
     try:
         return decode_details(text)
-    except damage.UNREADABLE:
+    except corruption.UNREADABLE:
         return {"unreadable": text}
 
 

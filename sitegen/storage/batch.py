@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from sitegen.messages.envelope import Refused
 from sitegen.messages.model import Answer, Delivery
 from sitegen.storage import tunasync_posts
-from sitegen.storage.damage import Damaged
+from sitegen.storage.corruption import Damaged
 from sitegen.storage.database import number
 from sitegen.storage.store import Store
 from sitegen.storage.tunasync_posts import Post, Told

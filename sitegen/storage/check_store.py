@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Table, and_, exists, func, inspect, not_, sel
 
 from schemas.states import TO_TUNASYNC
 from sitegen.storage import audit_store, codec, command_store, tables, tunasync_rows
-from sitegen.storage.damage import UNREADABLE
+from sitegen.storage.corruption import UNREADABLE
 from sitegen.storage.database import Database, number
 from sitegen.storage.tables import catalogue, command_numbers, commands, journals, meta, mirror_state, runs, workers
 

@@ -11,7 +11,7 @@ from schemas import report
 from schemas.addresses import without_secrets
 from schemas.records import FreshnessFile, Mirror, Site, SyncWindows, Worker
 from schemas.report import Override, Probe, Problem, Progress
-from sitegen.storage.damage import checked
+from sitegen.storage.corruption import checked
 
 _MIRROR_FIELDS = (
     "name",

@@ -24,7 +24,7 @@ from sitegen.messages.commands import (
 )
 from sitegen.messages.envelope import Refused
 from sitegen.messages.model import Entry
-from sitegen.storage import audit_store, damage
+from sitegen.storage import audit_store, corruption
 from sitegen.storage.store import Store
 from sitegen.storage.tables import command_numbers, commands
 
@@ -184,20 +184,20 @@ def last_overriding(store: Store) -> dict[tuple[str, str], Command]:
 
 def _sound(rows: Iterable[Sequence[object]]) -> Iterator[Command]:
     """The commands that can be read: one that cannot be keeps nobody from the others, and expires."""
-    return damage.sound(partial(_command, row) for row in rows)
+    return corruption.sound(partial(_command, row) for row in rows)
 
 
 def _shown(row: Sequence[object]) -> Command:
     """A command, which says so itself when it cannot be read."""
     try:
         return _command(row)
-    except damage.Damaged as error:
+    except corruption.Damaged as error:
         return Command._make(row)._replace(mirrors=(), reason=error.what)
 
 
 def _command(row: Sequence[object]) -> Command:
     plain = Command._make(row)
-    mirrors = damage.read(decode_mirrors, plain.mirrors, f"commands {plain.worker}/{plain.number}", "mirrors")
+    mirrors = corruption.read(decode_mirrors, plain.mirrors, f"commands {plain.worker}/{plain.number}", "mirrors")
     return plain._replace(mirrors=mirrors, force=bool(plain.force))
 
 

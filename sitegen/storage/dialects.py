@@ -36,7 +36,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from schemas.errors import SkipjackError
 from schemas.records import DatabaseAddress
 from schemas.secrets import read_secret
-from sitegen.storage import still
+from sitegen.storage import readonly_sqlite
 
 LOCK_SECONDS = 30
 WRITERS_LOCK = 0x536B_6970_0001
@@ -203,7 +203,7 @@ class Postgresql:
         return {**_NETWORK, "options": limits} | wanted
 
     def _open(self, _dialect: Any, _record: Any, _arguments: Any, named: dict[str, Any]) -> Any:
-        from sitegen.storage.watched import Watched
+        from sitegen.storage.pg_watchdog import Watched
 
         secret = {} if self._password is None else {"password": read_secret(self._password)}
         return Watched.opened(self._ending, **named, **secret)
@@ -278,7 +278,7 @@ def open_reading(state_dir: str, address: DatabaseAddress | None) -> Iterator[Di
     if address is not None:
         yield Postgresql(address)
     else:
-        with still.readable(file) as reading:
+        with readonly_sqlite.readable(file) as reading:
             yield Sqlite(file, reading)
 
 

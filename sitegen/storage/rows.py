@@ -8,7 +8,7 @@ from schemas.report import MirrorStatus, Override, Run
 from schemas.states import ENDS, SUCCESS
 from schemas.terminal import plain
 from sitegen.messages.model import Delivery, WorkerState
-from sitegen.storage import codec, damage
+from sitegen.storage import codec, corruption
 from sitegen.storage.accept import Journal
 
 Row = dict[str, Any]
@@ -101,8 +101,8 @@ def worker(row: Row, damaged: Damages) -> WorkerState:
     name, decoded = row["name"], {}
     for column, decode in _OF_WORKER.items():
         try:
-            decoded[column] = damage.read(decode, row[column], f"workers {name}", column)
-        except damage.Damaged as error:
+            decoded[column] = corruption.read(decode, row[column], f"workers {name}", column)
+        except corruption.Damaged as error:
             damaged[name, ""] = error.what
             decoded[column] = ()
     return WorkerState(**row | decoded)
@@ -125,8 +125,8 @@ def status(row: Sequence[Any], damaged: Damages) -> MirrorStatus:
     parts: list[Any] = []
     for column, decode, text in (("probe", codec.decode_probe, probe), ("override", codec.decode_override, override)):
         try:
-            parts.append(damage.read(decode, text, f"mirror_state {row[0]}/{row[1]}", column) if text else None)
-        except damage.Damaged as error:
+            parts.append(corruption.read(decode, text, f"mirror_state {row[0]}/{row[1]}", column) if text else None)
+        except corruption.Damaged as error:
             damaged[row[0], row[1]] = error.what
             parts.append(None)
     return MirrorStatus._make((*row[1:_RUN_AT], run, *rest, *parts))

@@ -14,7 +14,18 @@ from schemas import presence
 from schemas.records import DatabaseAddress
 from schemas.report import MirrorStatus, Run
 from sitegen.messages.model import TUNASYNC, Declared, Delivery, Facts, Kept, Note, PastRun, WorkerState
-from sitegen.storage import accept, clock_store, codec, damage, dialects, lost, past_runs, rows, tables, tunasync_rows
+from sitegen.storage import (
+    accept,
+    clock_store,
+    codec,
+    corruption,
+    dialects,
+    lost_database,
+    past_runs,
+    rows,
+    tables,
+    tunasync_rows,
+)
 from sitegen.storage.database import Database, StoreError, counted, number
 from sitegen.storage.dialects import select_of, upsert
 
@@ -198,10 +209,10 @@ class Reader:
 
 def _mark(
     state_dir: str, address: DatabaseAddress | None, database: Database, site_dir: str
-) -> lost.FileMark | lost.ServerMark:
+) -> lost_database.FileMark | lost_database.ServerMark:
     if address is None:
-        return lost.FileMark(dialects.database_file(state_dir), site_dir)
-    return lost.ServerMark(state_dir, database.place)
+        return lost_database.FileMark(dialects.database_file(state_dir), site_dir)
+    return lost_database.ServerMark(state_dir, database.place)
 
 
 def _make(state_dir: str, site_dir: str) -> None:
@@ -214,7 +225,7 @@ def _make(state_dir: str, site_dir: str) -> None:
             f"The state directory {state_dir} cannot be made: {error.strerror}.",
             "Create it for the user that runs the manager.",
         ) from error
-    lost.require_file(file, site_dir)
+    lost_database.require_file(file, site_dir)
     try:
         if not file.exists():
             presence.make(str(file), _fill)
@@ -348,8 +359,8 @@ def _declared(tx: Connection) -> Declared | None:
     return Declared(
         row.revision,
         row.committed_at,
-        damage.read(codec.decode_site, row.site, "catalogue 1", "site"),
-        damage.read(codec.decode_workers, row.workers, "catalogue 1", "workers"),
-        damage.read(codec.decode_mirrors, row.mirrors, "catalogue 1", "mirrors"),
-        damage.read(lambda text: tuple(map(str, json.loads(text))), row.problems, "catalogue 1", "problems"),
+        corruption.read(codec.decode_site, row.site, "catalogue 1", "site"),
+        corruption.read(codec.decode_workers, row.workers, "catalogue 1", "workers"),
+        corruption.read(codec.decode_mirrors, row.mirrors, "catalogue 1", "mirrors"),
+        corruption.read(lambda text: tuple(map(str, json.loads(text))), row.problems, "catalogue 1", "problems"),
     )

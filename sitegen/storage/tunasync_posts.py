@@ -15,7 +15,7 @@ from sitegen.messages import tunasync_rules
 from sitegen.messages.envelope import Refused
 from sitegen.messages.model import TUNASYNC, Delivery, Kept
 from sitegen.messages.tunasync_rules import Job, Message, stamp
-from sitegen.storage import damage, store, tables, tunasync_rows, tunasync_store
+from sitegen.storage import corruption, store, tables, tunasync_rows, tunasync_store
 from sitegen.storage.dialects import select_of
 
 _SEEN = {
@@ -107,7 +107,7 @@ def _jobs(tx: Connection, wanted: set[tuple[str, str]]) -> dict[tuple[str, str],
     found: dict[tuple[str, str], Job] = {}
     text = _JOBS[tx.dialect.name]
     for row in tx.exec_driver_sql(text, (json.dumps([list(key) for key in wanted]),)):
-        for job in damage.sound([partial(tunasync_rows.read, *row)]):
+        for job in corruption.sound([partial(tunasync_rows.read, *row)]):
             found[row[0], row[1]] = job
     return found
 

@@ -11,7 +11,7 @@ from schemas.terminal import plain
 from sitegen.messages import tunasync_rules
 from sitegen.messages.model import TUNASYNC, Facts, WorkerState
 from sitegen.messages.tunasync_rules import UNKNOWN_SIZE, ZERO_RFC3339, Job
-from sitegen.storage import damage
+from sitegen.storage import corruption
 from sitegen.storage.dialects import upsert
 from sitegen.storage.tables import mirror_state, tunasync_jobs, tunasync_rejected
 
@@ -25,7 +25,7 @@ _OF_WORKER = {
 
 def read(worker: str, mirror: str, text: str) -> Job:
     """Read a row of the table; Damaged when that cannot be done."""
-    return damage.read(decode, text, f"tunasync_jobs {worker}/{mirror}", "document")
+    return corruption.read(decode, text, f"tunasync_jobs {worker}/{mirror}", "document")
 
 
 def decode(text: str) -> Job:
@@ -58,7 +58,7 @@ def unconfirmed(tx: Connection, worker: str) -> list[Job]:
 
 def _of_worker(tx: Connection, worker: str, is_wanted: Callable[[str, object], bool]) -> list[Job]:
     rows = tx.exec_driver_sql(_OF_WORKER[tx.dialect.name], (worker,)).all()
-    return list(damage.sound(partial(read, worker, *row) for row in rows if is_wanted(*row)))
+    return list(corruption.sound(partial(read, worker, *row) for row in rows if is_wanted(*row)))
 
 
 def _is_scheduled(text: object, at: str) -> bool:
@@ -83,7 +83,7 @@ def sizes(
     same = (job.worker == state.worker) & (job.mirror == state.mirror)
     which = select(job.worker, job.mirror, job.document).select_from(tunasync_jobs.join(mirror_state, same))
     which = which.where(state.journal == TUNASYNC, state.changed > since)
-    for each in damage.sound(partial(read, *row) for row in tx.execute(which)):
+    for each in corruption.sound(partial(read, *row) for row in tx.execute(which)):
         size = each.told["size"]
         found[each.told["worker"], each.told["name"]] = "" if size == UNKNOWN_SIZE else plain(size)
     return found

@@ -16,7 +16,7 @@ from sitegen.messages import tunasync_marks, tunasync_rules
 from sitegen.messages.envelope import Refused
 from sitegen.messages.model import TUNASYNC, Delivery, Entry
 from sitegen.messages.tunasync_rules import Job, stamp
-from sitegen.storage import audit_store, damage, store, tables, tunasync_rejected, tunasync_rows
+from sitegen.storage import audit_store, corruption, store, tables, tunasync_rejected, tunasync_rows
 from sitegen.storage.store import Store
 from sitegen.storage.tables import tunasync_jobs, tunasync_workers
 
@@ -164,12 +164,12 @@ def _jobs(tx: Connection, worker: str | None = None) -> list[Job]:
         which = which.where(tunasync_jobs.c.worker.in_(of_go))
     else:
         which = which.where(tunasync_jobs.c.worker == worker)
-    return list(damage.sound(partial(tunasync_rows.read, *row) for row in tx.execute(which)))
+    return list(corruption.sound(partial(tunasync_rows.read, *row) for row in tx.execute(which)))
 
 
 def _told(tx: Connection, worker: str, mirror: str) -> Job | None:
     """The job as far as it is known; one that cannot be read any more begins anew with what is told next."""
-    return next(damage.sound([lambda: _job(tx, worker, mirror)]), None)
+    return next(corruption.sound([lambda: _job(tx, worker, mirror)]), None)
 
 
 def _job(tx: Connection, worker: str, mirror: str) -> Job | None:

@@ -13,7 +13,7 @@ from sitegen.messages.model import Token
 from sitegen.storage.store import Store, StoreError
 from sitegen.storage.token_store import OPERATOR, WORKER
 from sitegen.web.addresses import Network, contains, networks, unmapped
-from sitegen.web.patience import in_thread
+from sitegen.web.db_timeout import in_thread
 from sitegen.web.token_cache import TokenCache
 
 T = TypeVar("T")

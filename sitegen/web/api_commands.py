@@ -18,11 +18,11 @@ from sitegen.storage import command_store
 from sitegen.storage.store import Store
 from sitegen.web import access, bodies, endpoint
 from sitegen.web.access import Access
-from sitegen.web.answers import Json
-from sitegen.web.bells import Bells, heard
 from sitegen.web.control import Control
+from sitegen.web.db_timeout import in_thread
 from sitegen.web.endpoint import Endpoint, Parameter
-from sitegen.web.patience import in_thread
+from sitegen.web.responses import Json
+from sitegen.web.waiters import Bells, heard
 
 LONGEST = 60
 """Seconds for which a request may be held."""

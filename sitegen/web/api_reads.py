@@ -8,7 +8,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from schemas.config.renames import current_names
+from schemas.config.rename_rules import current_names
 from schemas.states import DISABLED, PAUSED
 from sitegen.messages.envelope import Refused
 from sitegen.messages.model import TUNASYNC, Facts
@@ -17,15 +17,15 @@ from sitegen.site.fragments import Fragments, dump
 from sitegen.site.snapshot import MirrorView, Snapshot
 from sitegen.storage import change_store, codec, command_store, run_store
 from sitegen.storage.change_store import Changes
-from sitegen.storage.damage import Damaged
+from sitegen.storage.corruption import Damaged
 from sitegen.storage.store import Store
 from sitegen.web import access, endpoint
 from sitegen.web.access import Access
-from sitegen.web.answers import Json, for_all, raw
-from sitegen.web.bells import Bells, heard
-from sitegen.web.current import Current
+from sitegen.web.db_timeout import in_thread
 from sitegen.web.endpoint import Endpoint, Parameter
-from sitegen.web.patience import in_thread
+from sitegen.web.responses import Json, for_all, raw
+from sitegen.web.snapshot_cache import Current
+from sitegen.web.waiters import Bells, heard
 
 CHANGED = "/changes"
 """The topic of whoever waits for any change; no name of a worker has a slash."""

@@ -13,10 +13,10 @@ from sitegen.messages.model import Answer, Delivery
 from sitegen.storage.store import Store
 from sitegen.web import endpoint
 from sitegen.web.access import Access
-from sitegen.web.answers import Json
+from sitegen.web.db_timeout import in_thread
 from sitegen.web.endpoint import Endpoint
 from sitegen.web.ingest import Ingest
-from sitegen.web.patience import in_thread
+from sitegen.web.responses import Json
 
 PATH = "/api/v1/reports"
 

@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from schemas.reading import require_regular
+from schemas.regular_files import require_regular
 
 TIMEOUT = 3.0
 """Seconds to connect, and for the whole answer; `tunasynctl` itself waits for 5."""

@@ -5,8 +5,8 @@ import ssl
 from pathlib import Path
 
 from schemas.errors import SkipjackError
-from schemas.reading import require_regular
 from schemas.records import Tls
+from schemas.regular_files import require_regular
 
 _log = logging.getLogger(__name__)
 

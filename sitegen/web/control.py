@@ -8,7 +8,7 @@ from sitegen.messages.commands import Order
 from sitegen.messages.envelope import Refused
 from sitegen.messages.model import TUNASYNC
 from sitegen.site.snapshot import Snapshot
-from sitegen.web.current import Current
+from sitegen.web.snapshot_cache import Current
 
 
 class Fleet(NamedTuple):

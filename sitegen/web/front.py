@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from sitegen.messages.envelope import Refused
-from sitegen.web import answers
+from sitegen.web import responses
 from sitegen.web.access import Access
 from sitegen.web.addresses import unmapped
 from sitegen.web.api_reports import PATH, Reports
@@ -55,7 +55,7 @@ class Front:
             if _wants_upgrade(scope):
                 send = _closing(send)
         except Refused as problem:
-            await answers.error(problem.status, problem.why, {"Connection": "close"})(scope, receive, send)
+            await responses.error(problem.status, problem.why, {"Connection": "close"})(scope, receive, send)
             return
         if scope["client"]:
             scope["client"] = unmapped(scope["client"][0]), scope["client"][1]
@@ -88,9 +88,9 @@ async def _answer(request: Request, take: Callable[[], Awaitable[Response]], sen
     try:
         answer = await take()
     except Exception as problem:
-        answer = await answers.of(request, problem)
+        answer = await responses.of(request, problem)
         await answer(request.scope, request.receive, send)
-        if not answers.is_expected(problem):
+        if not responses.is_expected(problem):
             raise
         return
     await answer(request.scope, request.receive, send)

@@ -18,8 +18,8 @@ from sitegen.storage import batch
 from sitegen.storage.batch import Change, Changed, Item
 from sitegen.storage.store import Store, StoreError
 from sitegen.storage.tunasync_posts import Post
-from sitegen.web.patience import PATIENCE
-from sitegen.web.waiting import Answered, Batch, NotKept, Result, Room, Waiting
+from sitegen.web.db_timeout import PATIENCE
+from sitegen.web.pending_reports import Answered, Batch, NotKept, Result, Room, Waiting
 
 LARGEST_BATCH = 500
 """Requests in one transaction at most, so that a storm cannot make anybody wait for minutes."""

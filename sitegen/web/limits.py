@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from schemas.records import Limits
-from sitegen.web import access, answers
+from sitegen.web import access, responses
 
 if TYPE_CHECKING:
     from sitegen.web.access import Access
@@ -100,4 +100,4 @@ class RateLimit:
 
 
 def _too_many(wait: int) -> Response:
-    return answers.error(429, f"too many requests; wait {wait} s", {"Retry-After": str(wait)})
+    return responses.error(429, f"too many requests; wait {wait} s", {"Retry-After": str(wait)})

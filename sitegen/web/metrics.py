@@ -23,9 +23,9 @@ from sitegen.storage import run_store
 from sitegen.storage.store import Store
 from sitegen.web import endpoint
 from sitegen.web.access import Access
-from sitegen.web.current import Current
 from sitegen.web.endpoint import Endpoint
 from sitegen.web.gate import Gate
+from sitegen.web.snapshot_cache import Current
 
 KEPT = 5.0
 """Seconds for which the figures are kept while nothing changes: signs of life count as no change."""

@@ -11,8 +11,8 @@ from starlette.responses import Response
 from schemas import VERSION
 from schemas.config.validation import schema
 from sitegen.web import endpoint
-from sitegen.web.answers import Json, Written, raw
 from sitegen.web.endpoint import Endpoint, Parameter
+from sitegen.web.responses import Json, Written, raw
 
 _FILES = ("report", "commands", "api")
 _REFERENCE = re.compile(r"(\w+)?(?:\.schema\.json)?#/\$defs/(\w+)")

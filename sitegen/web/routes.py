@@ -6,26 +6,26 @@ from starlette.routing import Route
 
 from schemas.records import ManagerSettings
 from sitegen.storage.store import Store
-from sitegen.web import answers, endpoint, openapi, tunasync_reads
+from sitegen.web import endpoint, openapi, responses, tunasync_reads
 from sitegen.web.access import Access
 from sitegen.web.addresses import networks
 from sitegen.web.api_commands import Commands
 from sitegen.web.api_reads import Reads
 from sitegen.web.api_reports import Reports
-from sitegen.web.bells import Bells
 from sitegen.web.control import Control
-from sitegen.web.current import Current
+from sitegen.web.db_timeout import patient
+from sitegen.web.denied_audit import Refusals
 from sitegen.web.endpoint import Endpoint
 from sitegen.web.front import Front
 from sitegen.web.gate import Gate
 from sitegen.web.ingest import Ingest
 from sitegen.web.limits import RateLimit
 from sitegen.web.metrics import Metrics
-from sitegen.web.patience import patient
-from sitegen.web.refusals import Refusals
+from sitegen.web.snapshot_cache import Current
 from sitegen.web.tunasync_control import TunasyncControl
 from sitegen.web.tunasync_reads import TunasyncReads
 from sitegen.web.tunasync_writes import TunasyncWrites
+from sitegen.web.waiters import Bells
 
 
 def endpoints(
@@ -68,7 +68,7 @@ def application(
     application = Starlette(
         middleware=[Middleware(RateLimit, limits=settings.limits, who=access)],
         routes=[Route(row.path, patient(row.handler), methods=[row.method]) for row in watched],
-        exception_handlers=answers.HANDLERS,
+        exception_handlers=responses.HANDLERS,
     )
     application.router.redirect_slashes = False  # that would copy the request's `Host`; `answers` does it without
     proxies = [str(each) for each in networks(settings.trusted_proxies, "trusted_proxies")]

@@ -18,11 +18,11 @@ from sitegen.storage import audit_store, tunasync_store
 from sitegen.storage.store import Store
 from sitegen.web import caller, endpoint
 from sitegen.web.access import Access
-from sitegen.web.answers import for_all
 from sitegen.web.api_commands import Commands
 from sitegen.web.control import Control
+from sitegen.web.db_timeout import in_thread
 from sitegen.web.endpoint import Endpoint
-from sitegen.web.patience import in_thread
+from sitegen.web.responses import for_all
 from sitegen.web.tunasync_writes import by
 
 _log = logging.getLogger(__name__)

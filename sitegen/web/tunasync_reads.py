@@ -17,9 +17,9 @@ from sitegen.storage import tunasync_store
 from sitegen.storage.store import Store
 from sitegen.web import endpoint
 from sitegen.web.access import Access
-from sitegen.web.answers import for_all, raw
-from sitegen.web.current import Current
 from sitegen.web.endpoint import Endpoint
+from sitegen.web.responses import for_all, raw
+from sitegen.web.snapshot_cache import Current
 
 
 class TunasyncReads:

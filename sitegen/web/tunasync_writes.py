@@ -16,10 +16,10 @@ from sitegen.storage.store import Store
 from sitegen.storage.tunasync_posts import Post
 from sitegen.web import access, endpoint
 from sitegen.web.access import Access
-from sitegen.web.answers import for_all
+from sitegen.web.db_timeout import in_thread
 from sitegen.web.endpoint import Endpoint
 from sitegen.web.ingest import Ingest
-from sitegen.web.patience import in_thread
+from sitegen.web.responses import for_all
 
 _log = logging.getLogger(__name__)
 

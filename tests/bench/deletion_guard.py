@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from runner.journal.past import Past
+from runner.journal.last_success import Past
 from tests.e2e.parts import RsyncDaemon
 from tests.runner.syncing import PLAIN, Site
 

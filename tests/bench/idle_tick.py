@@ -9,8 +9,8 @@ import time
 from functools import partial
 from pathlib import Path
 
-from runner.base.paths import Paths
-from runner.base.places import Places
+from runner.base.mirror_paths import Paths
+from runner.base.state_dir import Places
 from runner.journal import journal
 from runner.journal.journal import Ending, Subject
 from runner.plan import plan

@@ -21,7 +21,7 @@ from pathlib import Path
 from schemas.report import SNAPSHOT
 from sitegen.publish import Publisher
 from sitegen.site import tunasync
-from sitegen.site.judge import judge
+from sitegen.site.evaluate import judge
 from tests.bench import load
 from tests.sitegen.kit import Manager, envelope_of, free_port, report_of, run_of, status_of, wait_for
 

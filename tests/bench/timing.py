@@ -31,7 +31,7 @@ def pairs(one: Callable[[], float], other: Callable[[], float], rounds: int) -> 
 
 FIND = """
 try:
-    from runner.subprocesses.programs import lean
+    from runner.subprocesses.spawn import lean
 except ImportError:  # an older commit
     from runner.programs import lean
 print(lean("")[3])

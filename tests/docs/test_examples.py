@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from runner.base.paths import paths_of
+from runner.base.mirror_paths import paths_of
 from runner.policy.policy import violations
 from schemas.config import catalogue
 from schemas.config.catalogue import Catalogue

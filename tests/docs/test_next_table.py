@@ -7,7 +7,7 @@ import pytest
 from runner.plan import schedule
 from runner.plan.plan import Due
 from runner.plan.schedule import Order, Rules, State, World
-from runner.tick.upcoming import _say_table, rows_of
+from runner.tick.next_runs import _say_table, rows_of
 from schemas.mirror_record import SyncWindows
 from schemas.states import FAILED, NONE, SUCCESS, SYNCING
 

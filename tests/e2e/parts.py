@@ -16,7 +16,7 @@ from typing import IO, Any, Self, TypeVar
 
 import requests
 
-from runner.base.places import Places
+from runner.base.state_dir import Places
 from runner.journal import journal
 from schemas.report import Run
 from sitegen.storage.store import Store

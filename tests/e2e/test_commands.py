@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import requests
 
-from runner.base.places import Places
+from runner.base.state_dir import Places
 from runner.courier import commands
 from runner.courier.client import Client
-from runner.courier.inbox import Inbox
+from runner.courier.manager_commands import Inbox
 from runner.journal import journal
 from schemas.config.settings import load_runner
 from tests.e2e.desk import Desk

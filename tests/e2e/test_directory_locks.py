@@ -146,8 +146,8 @@ def flock(descriptor, kind):
         raise OSError(errno.EBADF, os.strerror(errno.EBADF))
     real(descriptor, kind)
 fcntl.flock = flock
-from runner.tick import lean
-sys.exit(lean.main(["run", {state!r}, "m"]))
+from runner.tick import entry
+sys.exit(entry.main(["run", {state!r}, "m"]))
 """
 
 

@@ -16,13 +16,13 @@ from pathlib import Path
 import pytest
 import requests
 
-from runner import boundary
+from runner import error_boundary
 from runner.base import locks
-from runner.base.places import Places
+from runner.base.state_dir import Places
 from runner.journal import journal
 from runner.journal.journal import Ending, Journal, Subject
 from runner.subprocesses import launch
-from runner.tick import agenda, settle, tick
+from runner.tick import crash_recovery, next_wake, tick
 from schemas.states import PRE_SYNCING
 from tests.e2e.parts import PATIENCE, ConfigRepository, Manager, RsyncDaemon, Worker, wait_until
 from tests.soak import truth
@@ -368,8 +368,11 @@ def test_a_disks_fault_is_no_bug_of_ours_even_if_nobody_says_which_file(tmp_path
     def fail(number: int) -> int:
         raise OSError(number, os.strerror(number))
 
-    assert [boundary.guarded(lambda: fail(errno.ENOSPC)), boundary.guarded(lambda: fail(errno.EIO))] == [1, 1]
-    assert boundary.guarded(lambda: fail(errno.EBADF), str(tmp_path)) == boundary.BUG
+    assert [error_boundary.guarded(lambda: fail(errno.ENOSPC)), error_boundary.guarded(lambda: fail(errno.EIO))] == [
+        1,
+        1,
+    ]
+    assert error_boundary.guarded(lambda: fail(errno.EBADF), str(tmp_path)) == error_boundary.BUG
 
 
 def test_a_full_disk_for_the_mirror_fails_its_run_and_no_other(
@@ -418,7 +421,7 @@ def test_a_clock_that_jumps_starts_nothing_twice_and_forgets_nothing(
     repository.commit({"m.yml": script(worker, "true\n")}, "Add m")
     worker.command("follow", "--start")
     wait_until(lambda: worker.states().get("m") == "success", "the first run")
-    wait_until(lambda: not truth.processes(str(worker.state), "lean.py"), "the last tick of the real clock is over")
+    wait_until(lambda: not truth.processes(str(worker.state), "entry.py"), "the last tick of the real clock is over")
     clock = Clock(worker, monkeypatch)
 
     assert [clock.tick(2), clock.tick(60), clock.tick(HOUR), clock.tick(1)] == [0, 0, 1, 0]
@@ -426,7 +429,7 @@ def test_a_clock_that_jumps_starts_nothing_twice_and_forgets_nothing(
     assert [clock.tick(-DAY), clock.tick(0), clock.tick(60)] == [1, 0, 0], "a day back: nobody knows, so due, once"
     assert [clock.tick(HOUR - 120), clock.tick(120)] == [0, 1], "then on time again"
     assert [clock.tick(-30), clock.tick(HOUR - 30), clock.tick(60)] == [0, 0, 1], "half a minute back delays by that"
-    assert agenda.read(clock.places.agenda, "", clock.now) is None
+    assert next_wake.read(clock.places.agenda, "", clock.now) is None
 
 
 def test_after_a_reboot_everything_goes_on(repository: ConfigRepository, worker: Worker) -> None:
@@ -465,7 +468,7 @@ def test_a_run_that_comes_up_while_it_is_given_up_is_not_ended(tmp_path: Path, m
             return False
 
         monkeypatch.setattr(locks, "is_held", is_held)
-        settle.settle(places, book, 1031.0)
+        crash_recovery.settle(places, book, 1031.0)
 
         assert [active.status for active in book.active()] == [PRE_SYNCING]
         assert book.end(number, "m", Ending("success"), 1032.0)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import requests
 
-from runner.subprocesses import programs
+from runner.subprocesses import spawn
 from tests.e2e.desk import Desk
 from tests.e2e.gate import Gate, status, syncing, upcoming
 from tests.e2e.parts import ConfigRepository, Manager, Worker, wait_until
@@ -60,11 +60,11 @@ def test_nothing_that_starts_runs_elsewhere_starts_one(held: Worker, gate: Gate)
     held.command("follow", "--start")
     assert HELD in held.command("tick").stderr
     assert HELD in held.command("once").stderr
-    subprocess.run(programs.lean("tick", str(held.state)), check=True)
+    subprocess.run(spawn.lean("tick", str(held.state)), check=True)
     assert held.command("start", "a", "b").stdout == f"a: {WAITS}\nb: {WAITS}\n"
     assert held.command("start", "--force", "c").stdout == f"c: {WAITS}\n"
     assert held.command("restart", "d").stdout == f"d: {WAITS}\n"
-    unit = subprocess.run(programs.lean("run", str(held.state), "a"), check=False, capture_output=True, text=True)
+    unit = subprocess.run(spawn.lean("run", str(held.state), "a"), check=False, capture_output=True, text=True)
     typed = held.command("run", "a", check=False)
 
     for done in (unit, typed):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from runner.base.places import Places
+from runner.base.state_dir import Places
 from runner.journal import journal
 from tests.e2e.gate import Gate, status, syncing, upcoming
 from tests.e2e.parts import ConfigRepository, Manager, RsyncDaemon, Worker, wait_until

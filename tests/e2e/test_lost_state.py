@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from runner.base import locks
-from runner.base.places import Places
+from runner.base.state_dir import Places
 from runner.journal import journal
 from tests import prepared
 from tests.e2e.parts import PATIENCE, ConfigRepository, Manager, Worker, wait_until

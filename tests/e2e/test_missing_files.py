@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from runner.base.places import Places
+from runner.base.state_dir import Places
 from runner.journal import journal
-from runner.journal.past import Past
+from runner.journal.last_success import Past
 from tests.e2e.gate import status, upcoming
 from tests.e2e.parts import ConfigRepository, Manager, RsyncDaemon, Worker, programs, wait_until
 from tests.e2e.test_whole_path import same_tree

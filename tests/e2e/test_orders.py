@@ -3,7 +3,7 @@
 import time
 from typing import Any
 
-from runner.overrides import orders
+from runner.overrides import operator_commands
 from tests.e2e.gate import Gate, status, syncing, upcoming
 from tests.e2e.parts import ConfigRepository, Manager, Worker, alive, wait_until
 
@@ -183,7 +183,7 @@ def test_who_switched_a_mirror_off_and_why_gets_to_the_pages(
         mirrors = (manager.published() or {"mirrors": []})["mirrors"]
         return next((mirror["override"] for mirror in mirrors), None)
 
-    who = orders.who()
+    who = operator_commands.who()
     wait_until(lambda: shown() is not None, "the site shows that it is switched off")
     assert {key: shown()[key] for key in ("kind", "by", "reason")} == {
         "kind": "disabled", "by": who, "reason": "the disk is being replaced",

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from runner.base.places import Places
-from runner.courier.probe import probe
+from runner.base.state_dir import Places
+from runner.courier.upstream_probe import probe
 from runner.plan import plan
 from runner.run.machine import machine_of
 from tests.e2e.parts import ConfigRepository, RsyncDaemon, Worker

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from runner.base.paths import paths_of
+from runner.base.mirror_paths import paths_of
 from runner.plan import plan
 from runner.providers import PROVIDERS
 from schemas.config.settings import load_runner

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import requests
 
-from runner.base.places import Places
-from runner.courier.prober import EVERY
+from runner.base.state_dir import Places
+from runner.courier.probe_schedule import EVERY
 from runner.journal import journal
 from tests.e2e.desk import Desk
 from tests.e2e.parts import ConfigRepository, Manager, RsyncDaemon, Worker, wait_until

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from runner.base.places import Places
+from runner.base.state_dir import Places
 from runner.courier import delivery
 from runner.courier.client import Client
 from runner.courier.report_forms import bounded_report
-from runner.journal import journal, rejected
+from runner.journal import journal, rejected_reports
 from runner.journal.journal import Ending, Journal, Subject
-from runner.journal.rejected import remembered
-from runner.overrides import order_book
+from runner.journal.rejected_reports import remembered
+from runner.overrides import override_store
 from runner.plan import plan
 from runner.plan.plan import Header
 from runner.run import progress
@@ -99,7 +99,7 @@ def lived(book: Journal, mirror: str, begins: float, ends: float) -> None:
 
 def test_no_value_out_of_bounds_keeps_reports_away(settings: RunnerSettings) -> None:
     places = Places(settings.state_dir)
-    with order_book.opened(places.journal) as book:
+    with override_store.opened(places.journal) as book:
         for begins in CLOCKS:
             for ends in CLOCKS:
                 lived(book, "debian", begins, ends)
@@ -166,7 +166,7 @@ def _deliver(settings: RunnerSettings) -> None:
 def test_next_shows_what_the_manager_rejected(worker: Worker) -> None:
     worker.command("follow")
     why = "The manager answered 422: see https://u:pw@h/."
-    rejected.add(Places(str(worker.state)), "report 7, which was given up", why, time.time())
+    rejected_reports.add(Places(str(worker.state)), "report 7, which was given up", why, time.time())
 
     said = worker.command("next").stdout
 

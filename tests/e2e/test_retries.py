@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from runner.base.places import Places
+from runner.base.state_dir import Places
 from tests.e2e.gate import Gate, status, syncing, upcoming
 from tests.e2e.parts import ConfigRepository, Manager, RsyncDaemon, Worker, free_port, wait_until
 

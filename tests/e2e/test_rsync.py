@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.base.places import Places
+from runner.base.state_dir import Places
 from runner.journal import journal
 from runner.plan import plan
 from runner.providers import PROVIDERS

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from runner.base.places import Places
+from runner.base.state_dir import Places
 from runner.journal import journal
 from tests.e2e.gate import Gate, status, syncing
 from tests.e2e.parts import ConfigRepository, Worker, wait_until

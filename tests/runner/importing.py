@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from runner.base.paths import paths_of
+from runner.base.mirror_paths import paths_of
 from runner.cli import main
 from runner.policy.policy import violations
 from schemas.config import catalogue

@@ -14,9 +14,9 @@ from typing import Any
 
 from runner.journal import journal
 from runner.journal.journal import Ending, Journal, Subject
-from runner.journal.past import Past, identity_of, left_in
+from runner.journal.last_success import Past, identity_of, left_in
 from runner.providers import deletion_record
-from runner.subprocesses import process
+from runner.subprocesses import supervisor
 from tests.runner.syncing import Site
 
 SUBJECT = Subject("m", "x", True, "a" * 40)
@@ -84,7 +84,7 @@ def main() -> int:
         setattr(os, name, dying(getattr(os, name)))
     for name in ("deleting", "deleted_less"):
         setattr(Journal, name, dying(getattr(Journal, name)))
-    process.run = dying(process.run)
+    supervisor.run = dying(supervisor.run)
     return 0 if sync(Site(Path(folder), url), provider=provider).status == "success" else 1
 
 

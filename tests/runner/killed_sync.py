@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from runner.subprocesses import process
+from runner.subprocesses import supervisor
 from tests.runner.syncing import Site
 
 
@@ -31,7 +31,7 @@ def main() -> int:
 
     for name in ("unlink", "rmdir", "utime"):
         setattr(os, name, dying(getattr(os, name)))
-    process.run = dying(process.run)
+    supervisor.run = dying(supervisor.run)
     site = Site(Path(folder), url)
     return 0 if site.sync(max_delete="100%").status == "success" else 1
 

@@ -6,13 +6,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from runner.api import Job, Machine
-from runner.base.paths import Paths
+from runner.base.mirror_paths import Paths
 from runner.journal.journal import Ending
 from runner.plan.deletion_limits import limits_of
+from runner.plugin_api import Job, Machine
 from runner.providers import PROVIDERS
 from runner.run import pipeline
-from runner.subprocesses import process
+from runner.subprocesses import supervisor
 from schemas.records import Mirror
 
 PLAIN = [
@@ -21,7 +21,7 @@ PLAIN = [
 ]  # fmt: skip
 """The options of an rsync without a guard, as tunasync runs it."""
 
-UNSTOPPED = process.Stop()
+UNSTOPPED = supervisor.Stop()
 """Nobody stops these runs; each further one would keep two descriptors open until the last test."""
 
 
@@ -48,7 +48,7 @@ class Site:
         job.log_file = str(self.log)
         return job
 
-    def run(self, job: Job, stop: process.Stop | None = None, hooks: tuple[ModuleType, ...] = ()) -> Ending:
+    def run(self, job: Job, stop: supervisor.Stop | None = None, hooks: tuple[ModuleType, ...] = ()) -> Ending:
         """Take a job through the pipeline, without any hook but these."""
         self.log.write_text("")
         provider = PROVIDERS[job.mirror.provider]

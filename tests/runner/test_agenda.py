@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.tick import agenda
+from runner.tick import next_wake
 
 
 @pytest.fixture
@@ -16,25 +16,25 @@ def files(tmp_path: Path) -> tuple[str, ...]:
 
 
 def test_it_holds_until_its_time_and_gives_the_runs_to_look_after(files: tuple[str, ...], tmp_path: Path) -> None:
-    path, (current, _newest) = str(tmp_path / "agenda"), agenda.stamp(files)
-    agenda.write(path, current, 100.0, 200.0, ["debian", "ubuntu"])
+    path, (current, _newest) = str(tmp_path / "agenda"), next_wake.stamp(files)
+    next_wake.write(path, current, 100.0, 200.0, ["debian", "ubuntu"])
 
-    assert agenda.read(path, current, 100.0) == ["debian", "ubuntu"]
-    assert agenda.read(path, current, 199.9) == ["debian", "ubuntu"]
-    assert agenda.read(path, current, 200.0) is None
+    assert next_wake.read(path, current, 100.0) == ["debian", "ubuntu"]
+    assert next_wake.read(path, current, 199.9) == ["debian", "ubuntu"]
+    assert next_wake.read(path, current, 200.0) is None
 
 
 def test_a_clock_that_was_set_back_voids_it(files: tuple[str, ...], tmp_path: Path) -> None:
-    path, (current, _newest) = str(tmp_path / "agenda"), agenda.stamp(files)
-    agenda.write(path, current, 100.0, 200.0, [])
+    path, (current, _newest) = str(tmp_path / "agenda"), next_wake.stamp(files)
+    next_wake.write(path, current, 100.0, 200.0, [])
 
-    assert agenda.read(path, current, 99.0) is None
+    assert next_wake.read(path, current, 99.0) is None
 
 
 @pytest.mark.parametrize("change", ["grow", "replace", "appear", "touch"])
 def test_any_change_of_a_watched_file_voids_it(files: tuple[str, ...], tmp_path: Path, change: str) -> None:
-    path, (before, _newest) = str(tmp_path / "agenda"), agenda.stamp(files)
-    agenda.write(path, before, 100.0, 200.0, [])
+    path, (before, _newest) = str(tmp_path / "agenda"), next_wake.stamp(files)
+    next_wake.write(path, before, 100.0, 200.0, [])
     plan, journal, wal = map(Path, files)
     if change == "grow":
         journal.write_text("more than before")
@@ -46,7 +46,7 @@ def test_any_change_of_a_watched_file_voids_it(files: tuple[str, ...], tmp_path:
     else:
         os.utime(plan, (1, 1))
 
-    assert agenda.read(path, agenda.stamp(files)[0], 150.0) is None
+    assert next_wake.read(path, next_wake.stamp(files)[0], 150.0) is None
 
 
 @pytest.mark.parametrize("text", ["", "skipjack-agenda-1", "skipjack-agenda-1\nx\n1.0", "other\nx\n1.0 2.0", "\0"])
@@ -54,8 +54,8 @@ def test_a_torn_or_foreign_file_is_not_understood(tmp_path: Path, text: str) -> 
     path = tmp_path / "agenda"
     path.write_text(text)
 
-    assert agenda.read(str(path), "x", 1.5) is None
+    assert next_wake.read(str(path), "x", 1.5) is None
 
 
 def test_a_missing_one_is_no_error(tmp_path: Path) -> None:
-    assert agenda.read(str(tmp_path / "none"), "x", 1.5) is None
+    assert next_wake.read(str(tmp_path / "none"), "x", 1.5) is None

@@ -12,8 +12,8 @@ import pytest
 from runner.hooks import log_keeper
 from runner.providers import rsync
 from runner.run.bounded_log import LEAST, BoundedLog
-from runner.subprocesses import process
-from schemas.reading import regular_itself
+from runner.subprocesses import supervisor
+from schemas.regular_files import regular_itself
 from tests.e2e.parts import RsyncDaemon
 
 from .syncing import Site
@@ -63,7 +63,7 @@ def test_a_command_that_prints_much_leaves_a_bounded_log(tmp_path: Path, pattern
 def test_a_command_that_writes_to_the_log_itself_is_bounded_while_it_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "CHORES_EVERY", 0.05)
+    monkeypatch.setattr(supervisor, "CHORES_EVERY", 0.05)
     script = tmp_path / "sync"
     script.write_text(
         "#!/bin/sh\nexec >>$SKIPJACK_LOG_FILE 2>&1\necho first; yes | head -c 3000000\n"

@@ -8,15 +8,15 @@ from types import ModuleType
 
 import pytest
 
-from runner.api import Abort, Job, Machine, Past
 from runner.base import contents
-from runner.base.paths import Paths
+from runner.base.mirror_paths import Paths
 from runner.journal.journal import Ending
 from runner.plan.deletion_limits import Tree, limits_of
+from runner.plugin_api import Abort, Job, Machine, Past
 from runner.providers import PROVIDERS
 from runner.run import comparison, pipeline
 from runner.run.comparison import Verdict
-from runner.subprocesses import process
+from runner.subprocesses import supervisor
 from schemas.errors import SkipjackError
 from schemas.records import Mirror
 from tests.runner.syncing import UNSTOPPED
@@ -342,7 +342,7 @@ class Hook(ModuleType):
         setattr(self, stage, function)
 
 
-def run(job: Job, *hooks: ModuleType, stop: process.Stop | None = None) -> Ending:
+def run(job: Job, *hooks: ModuleType, stop: supervisor.Stop | None = None) -> Ending:
     job.log_file = f"{job.directory}.log"
     Path(job.log_file).touch()
     done = lambda _much: None  # noqa: E731 - what nobody looks at
@@ -351,7 +351,7 @@ def run(job: Job, *hooks: ModuleType, stop: process.Stop | None = None) -> Endin
 
 
 def test_a_run_that_is_told_to_stop_while_files_are_counted_is_interrupted(tmp_path: Path) -> None:
-    job, stop = job_in(fill(tmp_path / "m", 3), command="true"), process.Stop()
+    job, stop = job_in(fill(tmp_path / "m", 3), command="true"), supervisor.Stop()
 
     def tell(_job: Job) -> None:
         stop.signal = 15

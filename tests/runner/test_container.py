@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from runner.api import Abort, Command, Job, Machine
-from runner.base.paths import Paths
-from runner.base.places import Places
-from runner.containers import containers
+from runner.base.mirror_paths import Paths
+from runner.base.state_dir import Places
+from runner.containers import podman
 from runner.hooks import container, container_end, control_group
 from runner.journal import journal
 from runner.journal.journal import Subject
+from runner.plugin_api import Abort, Command, Job, Machine
 from runner.providers import PROVIDERS
-from runner.tick import settle
+from runner.tick import crash_recovery
 from schemas.records import Mirror, Secret
 
 NOWHERE = "/nowhere/docker"
@@ -28,7 +28,7 @@ def job(tmp_path: Path) -> Job:
     mirror = Mirror("debian", "w1", "command", "https://files.example/", command="sync it", docker_image="tools:3")
     machine = Machine(str(tmp_path / "state"), NOWHERE, volumes=(str(tmp_path / "keys"),))
     made = Job(mirror, Paths(*map(str, places)), machine)
-    made.ask = containers.ask
+    made.ask = podman.ask
     return made
 
 
@@ -284,16 +284,16 @@ def test_no_run_is_settled_while_its_container_may_be_there(tmp_path: Path) -> N
     with journal.opened(places.journal) as book:
         assert book.begin(None, Subject("m", "x", True, "0" * 40), 1000.0)
         container_end.write_marker(marker, NOWHERE, "skipjack-m")
-        assert settle.orphaned(places, book) == ["m"]
-        settle.end_orphans(places, ["m"])
-        settle.settle(places, book, 1001.0)
+        assert crash_recovery.orphaned(places, book) == ["m"]
+        crash_recovery.end_orphans(places, ["m"])
+        crash_recovery.settle(places, book, 1001.0)
         assert book.states()["m"].status not in ("interrupted", "none")
 
         Path(marker).write_text("")
-        settle.end_orphans(places, settle.orphaned(places, book))
-        settle.settle(places, book, 1002.0)
+        crash_recovery.end_orphans(places, crash_recovery.orphaned(places, book))
+        crash_recovery.settle(places, book, 1002.0)
         assert book.states()["m"].status == "interrupted"
-        assert containers.left(places) == [] == settle.orphaned(places, book)
+        assert podman.left(places) == [] == crash_recovery.orphaned(places, book)
 
 
 def test_a_podman_whose_helpers_were_all_killed_is_put_right_and_asked_again() -> None:

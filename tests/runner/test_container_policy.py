@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from runner.base.paths import paths_of
+from runner.base.mirror_paths import paths_of
 from runner.policy.policy import violations
 from schemas.records import Mirror, Policy, Repository, RunnerSettings
 

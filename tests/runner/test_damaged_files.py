@@ -13,20 +13,20 @@ from pathlib import Path
 
 import pytest
 
-from runner import boundary, cli
-from runner.base.paths import Paths
-from runner.base.places import Places
+from runner import cli, error_boundary
+from runner.base.mirror_paths import Paths
+from runner.base.state_dir import Places
 from runner.courier import delivery
 from runner.courier.client import Answer
-from runner.courier.inbox import Inbox
+from runner.courier.manager_commands import Inbox
 from runner.journal import journal
 from runner.journal.damage import examine
 from runner.journal.journal import Ending, Subject
-from runner.overrides import order_book, orders
+from runner.overrides import operator_commands, override_store
 from runner.plan import plan
 from runner.plan.plan import Header, Planned
 from runner.subprocesses import launch
-from runner.tick import release, upcoming, work
+from runner.tick import cycle, next_runs, release
 from schemas.errors import SkipjackError
 from schemas.records import Mirror, Repository, RunnerSettings
 from schemas.report import Probe
@@ -64,7 +64,7 @@ class Machine:
         plan.write(self.places.plan, Header("w1", 4, "a" * 40, "a" * 40, "x", str(self.folder / "run")), mirrors)
 
     def _make_journal(self) -> None:
-        with order_book.opened(self.places.journal) as book:
+        with override_store.opened(self.places.journal) as book:
             for number in range(MIRRORS):
                 subject = Subject(f"m{number}", "https://x.example/", True, "a" * 40)
                 for status in ("success", "failed", "success"):
@@ -86,10 +86,10 @@ class Machine:
         settings = RunnerSettings(
             "w1", Repository("file:///x"), state_dir=str(self.folder), run_dir=str(self.folder / "run")
         )
-        yield lambda: upcoming.upcoming(settings, as_json=False)
-        yield lambda: work.work(self.places, time.time())
-        yield lambda: orders.give(self.places, orders.Order("disable", ["m1"], "root"))
-        yield lambda: orders.give(self.places, orders.Order("enable", ["m3"], "root"))
+        yield lambda: next_runs.upcoming(settings, as_json=False)
+        yield lambda: cycle.work(self.places, time.time())
+        yield lambda: operator_commands.give(self.places, operator_commands.Order("disable", ["m1"], "root"))
+        yield lambda: operator_commands.give(self.places, operator_commands.Order("enable", ["m3"], "root"))
         yield lambda: release.release(settings, "root")
         yield lambda: delivery.deliver(settings, Manager())  # type: ignore[arg-type] # it has what is needed
         yield self._commands
@@ -142,7 +142,7 @@ def test_altered_bytes_never_end_a_program_as_a_bug(
         machine.restore()
         path.write_bytes(altered(sound, chance))
         for program in machine.programs():
-            code = boundary.guarded(partial(ended, program), str(machine.folder))
+            code = error_boundary.guarded(partial(ended, program), str(machine.folder))
             assert code in (0, 1), capsys.readouterr().err
 
 
@@ -263,7 +263,7 @@ def test_a_wrong_time_in_the_journal_is_told_as_damage_by_each_program(
     with closing(sqlite3.connect(machine.places.journal, isolation_level=None)) as connection:
         connection.execute(f"UPDATE {table} SET {name} = {value}")
     for program in machine.programs():
-        code = boundary.guarded(partial(ended, program), str(machine.folder))
+        code = error_boundary.guarded(partial(ended, program), str(machine.folder))
         told = capsys.readouterr().err
         assert code == 0 or (code, f"a value of `{name}` in `{table}` cannot be" in told) == (1, True), told
 
@@ -283,9 +283,9 @@ def test_a_command_tells_that_a_time_in_the_journal_is_damaged(
 
 
 def test_a_journal_that_is_missing_or_sound_explains_no_error(machine: Machine) -> None:
-    assert boundary.damage_behind(TypeError("ours"), str(machine.folder)) is None
+    assert error_boundary.damage_behind(TypeError("ours"), str(machine.folder)) is None
     Path(machine.places.journal).unlink()
-    assert boundary.damage_behind(TypeError("ours"), str(machine.folder)) is None
+    assert error_boundary.damage_behind(TypeError("ours"), str(machine.folder)) is None
 
 
 def renamed_to_no_text(path: Path) -> None:
@@ -299,7 +299,7 @@ def renamed_to_no_text(path: Path) -> None:
 def test_damaged_names_are_told(machine: Machine, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     renamed_to_no_text(machine.folder / name)
     for program in list(machine.programs())[:2]:
-        assert boundary.guarded(partial(ended, program), str(machine.folder)) == 1
+        assert error_boundary.guarded(partial(ended, program), str(machine.folder)) == 1
         assert name in capsys.readouterr().err
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from runner import api
+from runner import plugin_api
 from runner.base import contents
 from runner.journal import journal
-from runner.journal.past import Past
+from runner.journal.last_success import Past
 from runner.providers import deletion_names
 from tests.e2e.parts import RsyncDaemon
 
@@ -154,7 +154,7 @@ def test_a_mirror_that_grows_and_shrinks_is_counted_without_a_walk_while_nothing
 
     original = contents.count
     monkeypatch.setattr(contents, "count", count)
-    monkeypatch.setattr(api, "count", count)
+    monkeypatch.setattr(plugin_api, "count", count)
 
     grow(site.upstream, OTHER)
     for expected in (120, 120):

@@ -15,13 +15,13 @@ from typing import Any
 
 import pytest
 
-from runner.api import Job
 from runner.hooks import trace
-from runner.journal.past import Past
+from runner.journal.last_success import Past
 from runner.plan.deletion_limits import Tree
+from runner.plugin_api import Job
 from runner.providers import deletion_guard, deletion_judgement, deletion_names, deletions
 from runner.providers.deletion_names import Item, Names, decoded, shown
-from runner.subprocesses import process
+from runner.subprocesses import supervisor
 from tests import prepared
 from tests.e2e.parts import RsyncDaemon, wait_until
 
@@ -463,7 +463,7 @@ def test_an_unreadable_directory_of_the_upstream_deletes_nothing(site: Site) -> 
 
 def test_a_stop_while_deleting_is_an_interruption_and_the_next_run_deletes_the_rest(site: Site) -> None:
     lose(site, 9)
-    job, stop = site.job(), process.Stop()
+    job, stop = site.job(), supervisor.Stop()
 
     calls = iter([False, True])
     job.limits = job.limits._replace(most="100%")
@@ -892,7 +892,7 @@ def test_modes_do_not_stand_in_the_way_of_another_user(site: Site) -> None:
 def test_a_transfer_that_was_cut_off_goes_on_where_it_ended_and_nobody_sees_a_part(site: Site, provider: str) -> None:
     grow(site.upstream, {"folder-0/huge": os.urandom(40_000_000)})
     wanted = site.directory / "folder-0/huge"
-    stop = process.Stop()
+    stop = supervisor.Stop()
     site.log.write_text("")
     job = site.job(provider=provider, rsync_options=("--bwlimit=20M",))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from runner.journal import journal
-from runner.journal.past import Past
+from runner.journal.last_success import Past
 from runner.providers import deletion_record, deletions
 from runner.providers.deletion_names import Item
 from schemas.errors import SkipjackError

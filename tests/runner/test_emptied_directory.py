@@ -6,10 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from runner.api import Abort, Job, Past
-from runner.base.paths import Paths
+from runner.base.mirror_paths import Paths
 from runner.hooks import missing_files
-from runner.journal.past import identity_of
+from runner.journal.last_success import identity_of
+from runner.plugin_api import Abort, Job, Past
 from schemas.records import Mirror
 
 

@@ -13,14 +13,14 @@ import pytest
 
 from runner import cli
 from runner.base import locks
-from runner.base.paths import paths_of
-from runner.base.places import Places
+from runner.base.mirror_paths import paths_of
+from runner.base.state_dir import Places
 from runner.follow import follow
 from runner.journal import journal
 from runner.plan import plan
 from runner.plan.plan import Planned
 from runner.plan.schedule import rules_of
-from runner.subprocesses import programs
+from runner.subprocesses import spawn
 from schemas.records import Mirror, Policy, Repository, RunnerSettings, SyncWindows
 from tests.e2e.parts import ConfigRepository, Worker
 from tests.schemas.damage import DAMAGE
@@ -356,7 +356,7 @@ def test_what_cron_starts_prints_nothing_before_the_first_plan_nor_after_a_merge
 ) -> None:
     def tick() -> str:
         done = subprocess.run(
-            programs.lean("tick", str(worker.state), "quiet"), capture_output=True, text=True, timeout=300
+            spawn.lean("tick", str(worker.state), "quiet"), capture_output=True, text=True, timeout=300
         )
         assert done.returncode == 0, done.stderr
         return done.stdout + done.stderr

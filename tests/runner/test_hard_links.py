@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from runner.base import contents
-from runner.journal.past import Past
+from runner.journal.last_success import Past
 from runner.providers import deletion_guard
 from runner.providers.deletion_names import Names
 from schemas.units import format_size
@@ -108,7 +108,7 @@ def test_the_tree_is_walked_once_whatever_names_files_have(
         walks.append(directory)
         return original(directory, *words)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("runner.api.count", count)
+    monkeypatch.setattr("runner.plugin_api.count", count)
     monkeypatch.setattr(contents, "count", count)
     assert sync(site).status == "success"
     assert walks == [str(site.directory)]

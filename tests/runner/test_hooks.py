@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 
 from runner import hooks
-from runner.api import Abort, Job, Outcome
-from runner.base.paths import Paths
+from runner.base.mirror_paths import Paths
 from runner.hooks import free_space, log_keeper, trace
 from runner.journal.journal import Ending
+from runner.plugin_api import Abort, Job, Outcome
 from runner.providers import PROVIDERS
 from runner.run import pipeline
-from runner.subprocesses import process
+from runner.subprocesses import supervisor
 from schemas import VERSION
 from schemas.records import Mirror, Secret
 from tests.runner.syncing import UNSTOPPED
@@ -220,7 +220,7 @@ def test_trouble_with_old_logs_is_told_and_changes_nothing(job: Job) -> None:
     assert Path(job.log_file).read_text() == f"skipjack: {job.complaints[0]}\n"
 
 
-def run(job: Job, stop: process.Stop | None = None, provider: str = "command") -> Ending:
+def run(job: Job, stop: supervisor.Stop | None = None, provider: str = "command") -> Ending:
     """Take the job through the whole pipeline with its hooks; its provider's command is `true` if nothing else."""
     job.attempt = 0
     change(job, command=job.mirror.command or "true")
@@ -230,10 +230,10 @@ def run(job: Job, stop: process.Stop | None = None, provider: str = "command") -
 
 
 @pytest.fixture
-def stop() -> Iterator[process.Stop]:
+def stop() -> Iterator[supervisor.Stop]:
     """What a run learns from that it shall stop; this process listens as long as the test takes."""
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
-    listening = process.Stop()
+    listening = supervisor.Stop()
     listening.listen()
     yield listening
     signal.set_wakeup_fd(-1)
@@ -337,7 +337,7 @@ def test_trouble_with_commands_is_told_and_changes_nothing(job: Job, command: st
     assert ending.log_tail.endswith("\n".join(job.complaints))
 
 
-def test_nothing_is_run_for_a_shutdown(job: Job, stop: process.Stop) -> None:
+def test_nothing_is_run_for_a_shutdown(job: Job, stop: supervisor.Stop) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
     change(job, command="sleep 100", exec_on_failure=("echo never",), exec_on_each_failure=True)
 
@@ -347,7 +347,7 @@ def test_nothing_is_run_for_a_shutdown(job: Job, stop: process.Stop) -> None:
     assert job.complaints == []
 
 
-def test_a_shutdown_in_the_midst_of_commands_ends_them(job: Job, stop: process.Stop, tmp_path: Path) -> None:
+def test_a_shutdown_in_the_midst_of_commands_ends_them(job: Job, stop: supervisor.Stop, tmp_path: Path) -> None:
     """The first of them is what tells us to stop."""
     change(job, exec_on_success=(f"sh -c 'kill -TERM {os.getpid()}'", "sleep 100", f"touch {tmp_path}/never"))
 
@@ -541,7 +541,7 @@ def test_logs_of_a_former_name_are_counted_by_their_time_and_tidied_with_the_oth
     )
 
 
-def test_a_wait_between_attempts_may_be_longer_than_the_system_waits_at_once(job: Job, stop: process.Stop) -> None:
+def test_a_wait_between_attempts_may_be_longer_than_the_system_waits_at_once(job: Job, stop: supervisor.Stop) -> None:
     change(job, command="false", retry=2, retry_delay=60 * 86400)
     threading.Timer(0.3, signal.raise_signal, [signal.SIGTERM]).start()
 

@@ -12,8 +12,8 @@ import pytest
 
 from runner.journal import journal, outbox
 from runner.journal.journal import Ending, Journal, Subject
+from runner.journal.last_success import Left, Past
 from runner.journal.migrations import MIGRATIONS
-from runner.journal.past import Left, Past
 from schemas.config.strict import validator
 from schemas.errors import SkipjackError
 from schemas.report import HIGHEST, PROTOCOL

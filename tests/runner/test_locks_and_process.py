@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from runner.base import locks
-from runner.journal.past import identity_of
+from runner.journal.last_success import identity_of
 from runner.run.directory_lock import DirectoryLock, InUse
-from runner.subprocesses import process, programs
+from runner.subprocesses import spawn, supervisor
 from tests.runner.syncing import UNSTOPPED
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -191,31 +191,31 @@ def test_what_takes_the_place_of_a_locked_directory_is_seen(tmp_path: Path) -> N
 
 def run(
     argv: list[str], tmp_path: Path, timeout: float | None = None, env: dict[str, str] | None = None
-) -> process.Exit:
+) -> supervisor.Exit:
     log = os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     try:
-        environment = programs.inherited_environment() | (env or {})
-        return process.run(argv, environment, str(tmp_path), log, (), timeout, UNSTOPPED)
+        environment = spawn.inherited_environment() | (env or {})
+        return supervisor.run(argv, environment, str(tmp_path), log, (), timeout, UNSTOPPED)
     finally:
         os.close(log)
 
 
 def test_exit_codes_and_signals_are_told(tmp_path: Path) -> None:
-    assert run(["sh", "-c", "exit 23"], tmp_path) == process.Exit(23)
-    assert run(["sh", "-c", "kill -KILL $$"], tmp_path) == process.Exit(-9)
-    assert run(["sleep", "100"], tmp_path, timeout=0.1).cause == process.TIMED_OUT
+    assert run(["sh", "-c", "exit 23"], tmp_path) == supervisor.Exit(23)
+    assert run(["sh", "-c", "kill -KILL $$"], tmp_path) == supervisor.Exit(-9)
+    assert run(["sleep", "100"], tmp_path, timeout=0.1).cause == supervisor.TIMED_OUT
 
 
 def test_a_process_that_prints_line_by_line_does_not_wake_us_for_each(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And none of it is lost: what gathers while nobody reads is read at the end, for which the pause ends as well."""
-    monkeypatch.setattr(process, "PAUSE", 100_000.0)
+    monkeypatch.setattr(supervisor, "PAUSE", 100_000.0)
     pieces: list[bytes] = []
     lines = "import os\nfor number in range(5000): os.write(1, b'%05d\\n' % number)"
     argv = [sys.executable, "-c", lines]
-    exited = process.run(argv, os.environ, str(tmp_path), -1, (), None, UNSTOPPED, [pieces.append])
-    assert exited == process.Exit(0)
+    exited = supervisor.run(argv, os.environ, str(tmp_path), -1, (), None, UNSTOPPED, [pieces.append])
+    assert exited == supervisor.Exit(0)
     assert b"".join(pieces) == b"".join(b"%05d\n" % number for number in range(5000))
     assert len(pieces) <= 3, "the first lines, the others, the end"
 
@@ -260,7 +260,7 @@ def test_a_program_is_looked_for_where_the_mirrors_own_path_says(tmp_path: Path)
     (folder / "mine").chmod(0o755)
 
     assert run(["mine"], tmp_path, env={"PATH": f"{folder}:/bin"}).code == 9
-    with pytest.raises(programs.CannotStart, match="mine was not found in /bin"):
+    with pytest.raises(spawn.CannotStart, match="mine was not found in /bin"):
         run(["mine"], tmp_path, env={"PATH": "/bin"})
 
 
@@ -279,21 +279,21 @@ def test_a_process_starts_although_the_folder_that_we_are_in_is_gone(
     monkeypatch.chdir(gone)
     gone.rmdir()
 
-    assert run(["true"], tmp_path) == process.Exit(0)
+    assert run(["true"], tmp_path) == supervisor.Exit(0)
 
 
 def test_a_time_out_may_be_longer_than_the_system_waits_at_once(tmp_path: Path) -> None:
-    assert run(["true"], tmp_path, timeout=50 * 365 * 86400.0) == process.Exit(0)
+    assert run(["true"], tmp_path, timeout=50 * 365 * 86400.0) == supervisor.Exit(0)
 
 
 _WITHOUT_POWER = """
 import os
-from runner.subprocesses import process
-process.adopt_orphans()
+from runner.subprocesses import supervisor
+supervisor.adopt_orphans()
 log = os.open(os.devnull, os.O_WRONLY)
 lone = "exec 9>pid; setpriv --reuid=65534 --clear-groups setsid sh -c 'echo $$ >&9; exec sleep 1000' &"
 lone += " while ! [ -s pid ]; do sleep 0.01; done; exit 5"
-print(process.run(["sh", "-c", lone], os.environ, os.getcwd(), log, (), None, process.Stop()).code)
+print(supervisor.run(["sh", "-c", lone], os.environ, os.getcwd(), log, (), None, supervisor.Stop()).code)
 """
 
 

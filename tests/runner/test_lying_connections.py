@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from runner import boundary
-from runner.base.places import Places
+from runner import error_boundary
+from runner.base.state_dir import Places
 from runner.courier import client, courier
 from runner.courier.client import Client, Result
 from runner.courier.transport import Patience
@@ -133,7 +133,7 @@ def test_a_courier_ends_in_time_with_a_message_and_loses_nothing(
     began = time.monotonic()
     tracemalloc.start()
     try:
-        code = boundary.guarded(lambda: courier.once(settings, Path("/nowhere"), start=False), settings.state_dir)
+        code = error_boundary.guarded(lambda: courier.once(settings, Path("/nowhere"), start=False), settings.state_dir)
         with closing(Client(settings.manager)) as there, pytest.raises(SkipjackError):
             there.commands("w1", 0, 0)
         with closing(Client(settings.manager)) as there, pytest.raises(SkipjackError):
@@ -143,7 +143,7 @@ def test_a_courier_ends_in_time_with_a_message_and_loses_nothing(
         tracemalloc.stop()
 
     said = capsys.readouterr().err
-    assert (code, server.connections) == (boundary.EXPECTED, 3)
+    assert (code, server.connections) == (error_boundary.EXPECTED, 3)
     assert "127.0.0.1" in said and "\x1b" not in said and len(said) < 2000
     assert time.monotonic() - began < GENEROUS
     with journal.opened(Places(settings.state_dir).journal) as book:

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from runner.base.places import Places
+from runner.base.state_dir import Places
 from runner.courier import commands, courier, delivery
 from runner.courier.client import Client
+from runner.courier.command_poll import Poller
 from runner.courier.commands import Here
-from runner.courier.inbox import Inbox
-from runner.courier.poller import Poller
+from runner.courier.manager_commands import Inbox
 from runner.courier.tunasync_manager import TunasyncManager
 from runner.journal import journal
 from runner.journal.journal import Ending, Journal, Subject

@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 
 from runner.base import locks
-from runner.base.paths import Paths
-from runner.base.places import Places
+from runner.base.mirror_paths import Paths
+from runner.base.state_dir import Places
 from runner.journal import journal
 from runner.journal.journal import Subject
 from runner.plan import plan
 from runner.plan.plan import Header, Plan, Planned
-from runner.subprocesses import launch, programs
-from runner.tick import tick, upcoming, work
-from schemas import stored
+from runner.subprocesses import launch, spawn
+from runner.tick import cycle, next_runs, tick
+from schemas import serialization
 from schemas.records import Mirror, Repository, RunnerSettings
 
 MIRRORS, SLOTS = 300, 4
@@ -45,7 +45,7 @@ def test_a_tick_reads_the_definitions_of_what_it_starts_alone(places: Places, mo
 
     monkeypatch.setattr(Plan, "mirror", counted)
     monkeypatch.setattr(launch, "launch", lambda *_words: {})
-    work.work(places, time.time())
+    cycle.work(places, time.time())
     assert len(read) == MIRRORS, "each is reported once as waiting"
     with journal.opened(places.journal) as book:
         before = book.newest()
@@ -53,7 +53,7 @@ def test_a_tick_reads_the_definitions_of_what_it_starts_alone(places: Places, mo
             book.end(active.id, active.mirror, journal.Ending("success"), time.time())
     read.clear()
 
-    done = work.work(places, time.time())
+    done = cycle.work(places, time.time())
 
     assert (done.launched, len(read)) == (SLOTS, SLOTS)
     with journal.opened(places.journal) as book:
@@ -62,7 +62,7 @@ def test_a_tick_reads_the_definitions_of_what_it_starts_alone(places: Places, mo
 
 def test_runs_are_started_before_what_waits_is_recorded(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of twenty thousand mirrors the first begins after a second, and its own records wait for no long transaction."""
-    monkeypatch.setattr(work, "AT_ONCE", 100)
+    monkeypatch.setattr(cycle, "AT_ONCE", 100)
     at_start: list[set[str]] = []
     sizes: list[int] = []
     whole = journal.Journal.launch
@@ -85,7 +85,7 @@ def test_runs_are_started_before_what_waits_is_recorded(places: Places, monkeypa
     monkeypatch.setattr(launch, "launch", started)
     monkeypatch.setattr(journal.Journal, "launch", recorded)
 
-    work.work(places, time.time())
+    cycle.work(places, time.time())
 
     assert (at_start, sizes) == ([{"launching"}], [0, 100, 100, 96])
     with journal.opened(places.journal) as book:
@@ -102,7 +102,7 @@ def test_next_decodes_no_definition_but_those_with_a_limit_of_memory(
     first = mirrors[0]._replace(mirror=mirrors[0].mirror._replace(memory_limit=2**30))
     plan.write(places.plan, header, [first, *mirrors[1:]])
     decoded: list[str] = []
-    whole = stored.decode_mirror
+    whole = serialization.decode_mirror
 
     def counted(text: str) -> Mirror:
         found = whole(text)
@@ -112,7 +112,7 @@ def test_next_decodes_no_definition_but_those_with_a_limit_of_memory(
     monkeypatch.setattr("runner.plan.plan.decode_mirror", counted)
     url = Repository("file:///nowhere")
     settings = RunnerSettings("w1", url, "/srv", state_dir=str(tmp_path), run_dir=str(tmp_path / "run"))
-    upcoming.upcoming(settings, as_json=False)
+    next_runs.upcoming(settings, as_json=False)
     assert decoded == ["m000"]
 
 
@@ -121,7 +121,7 @@ def test_of_many_ticks_one_waits_and_the_others_leave_it_to_that_one(
     places: Places, only_requested: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[object] = []
-    monkeypatch.setattr(programs, "detach", lambda *words: started.append(words))
+    monkeypatch.setattr(spawn, "detach", lambda *words: started.append(words))
     with locks.Held(places.lock("program", "tick")), locks.Held(places.next_tick(only_requested=only_requested)):
         for _ in range(50):
             assert tick.tick(places, only_requested=only_requested, patient=False) == 0

@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from runner.api import Findings
 from runner.base import output
 from runner.courier import client
-from runner.courier.inbox import Inbox
+from runner.courier.manager_commands import Inbox
 from runner.journal.journal import Ending, Subject
-from runner.overrides import order_book, orders
-from runner.overrides.order_book import OrderBook
+from runner.overrides import operator_commands, override_store
+from runner.overrides.override_store import OrderBook
 from runner.plan.schedule import Rules
+from runner.plugin_api import Findings
 from runner.run import logs
-from runner.tick import upcoming
+from runner.tick import next_runs
 from schemas.records import Repository, RunnerSettings
 from schemas.report import Probe
 
@@ -64,7 +64,7 @@ STORED: dict[str, Callable[[OrderBook], object]] = {
 
 @pytest.mark.parametrize("write", STORED.values(), ids=STORED.keys())
 def test_the_journal_keeps_no_secret_of_an_address(tmp_path: Path, write: Callable[[OrderBook], object]) -> None:
-    with order_book.opened(str(tmp_path / "journal.db")) as book:
+    with override_store.opened(str(tmp_path / "journal.db")) as book:
         book.end(begun(book), "debian", Ending("success"), AT)
         write(book)
         told = json.dumps(book.outbox(100, 10**9)) + repr(book.statuses())
@@ -77,13 +77,13 @@ def test_a_reason_that_an_earlier_release_kept_is_shown_without_its_secrets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = RunnerSettings("w1", Repository("file:///x"), state_dir=str(tmp_path), run_dir=str(tmp_path / "run"))
-    row = upcoming.Row("debian", "paused", "held", AT, f"paused by bob: {WORDS}")
+    row = next_runs.Row("debian", "paused", "held", AT, f"paused by bob: {WORDS}")
     rules = Rules()
-    monkeypatch.setattr(upcoming, "_look", lambda *_words: ([row], rules, [WORDS]))
+    monkeypatch.setattr(next_runs, "_look", lambda *_words: ([row], rules, [WORDS]))
 
-    upcoming.upcoming(settings, as_json=False)
+    next_runs.upcoming(settings, as_json=False)
     assert f"paused by bob: {SHOWN}" in capsys.readouterr().out
-    upcoming.upcoming(settings, as_json=True)
+    next_runs.upcoming(settings, as_json=True)
     shown: Any = json.loads(capsys.readouterr().out)
 
     assert (shown["mirrors"][0]["why"], shown["problems"]) == (f"paused by bob: {SHOWN}", [SHOWN])
@@ -111,7 +111,7 @@ def test_a_text_is_cut_after_its_secrets_were_found(most: int) -> None:
 
 def test_a_name_from_the_environment_is_cut_after_its_secrets_were_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SUDO_USER", "x" * 40 + " https://bob:hunter2@wiki.example/")
-    assert "hunter" not in orders.who()
+    assert "hunter" not in operator_commands.who()
 
 
 def test_a_log_is_cut_where_no_part_of_an_address_is_left(tmp_path: Path) -> None:

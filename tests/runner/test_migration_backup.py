@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.journal import database, journal
+from runner.journal import journal, sqlite_file
 from runner.journal.journal import Subject
 from runner.journal.migrations import MIGRATIONS
 from schemas.errors import SkipjackError
@@ -20,8 +20,8 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A journal of the release before this one, in which a mirror waits."""
     path = str(tmp_path / "journal.db")
     with monkeypatch.context() as earlier:
-        earlier.setattr(database, "MIGRATIONS", MIGRATIONS[:OLD])
-        with database.opened(path) as connection:
+        earlier.setattr(sqlite_file, "MIGRATIONS", MIGRATIONS[:OLD])
+        with sqlite_file.opened(path) as connection:
             connection.execute(
                 "INSERT INTO mirror (name, upstream, is_master, status) VALUES ('debian', 'x', 1, 'none')"
             )
@@ -48,7 +48,7 @@ def mode(path: str) -> str:
 def test_whichever_program_migrates_first_leaves_a_copy_and_the_old_release_goes_on_with_it(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    copy = database.backup_path(path, OLD)
+    copy = sqlite_file.backup_path(path, OLD)
     with journal.copied(path):
         assert not Path(copy).exists(), "who only reads leaves nothing"
     with journal.opened(path) as book:
@@ -61,14 +61,14 @@ def test_whichever_program_migrates_first_leaves_a_copy_and_the_old_release_goes
         assert book.states()["debian"].status == "launching"
     assert Path(copy).read_bytes() == before, "it is made once"
 
-    monkeypatch.setattr(database, "MIGRATIONS", MIGRATIONS[:OLD])
+    monkeypatch.setattr(sqlite_file, "MIGRATIONS", MIGRATIONS[:OLD])
     with pytest.raises(SkipjackError, match="was written by a newer version") as failed, journal.opened(path):
         pass
     assert f"`{copy}`" in str(failed.value)
     for ending in ("", "-wal", "-shm", "-journal", "-mark", "-reserve"):
         Path(path + ending).unlink(missing_ok=True)
     shutil.copy(copy, path)
-    with database.opened(path) as connection:
+    with sqlite_file.opened(path) as connection:
         assert [row["name"] for row in connection.execute("SELECT name FROM mirror")] == ["debian"]
 
 
@@ -79,7 +79,7 @@ def test_a_new_journal_has_no_copy(tmp_path: Path) -> None:
 
 
 def test_without_room_for_the_copy_the_journal_stays_as_it_was(path: str) -> None:
-    Path(database.backup_path(path, OLD)).mkdir()
+    Path(sqlite_file.backup_path(path, OLD)).mkdir()
     with (
         pytest.raises(SkipjackError, match=r"cannot be backed up to .*the earlier release still works"),
         journal.opened(path),

@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from runner.api import Findings
-from runner.base import wishes
-from runner.base.places import Places
+from runner.base import start_requests
+from runner.base.state_dir import Places
 from runner.hooks import container_end
 from runner.importing import toml_source, writing
+from runner.plugin_api import Findings
 from runner.run import logs, progress
-from runner.subprocesses import programs, unit_health, units
-from runner.tick import agenda
+from runner.subprocesses import spawn, unit_health, units
+from runner.tick import next_wake
 from schemas.git.checkout import is_shallow
-from schemas.reading import regular
-from sitegen.storage.lost import _SERVER_MARK, ServerMark
+from schemas.regular_files import regular
+from sitegen.storage.lost_database import _SERVER_MARK, ServerMark
 
 DETACHED = [sys.executable, "-c", "import sys; sys.stderr.write('said')"]
 
@@ -26,8 +26,8 @@ def test_programs_are_started_and_their_messages_are_kept_in_a_new_file(tmp_path
     log = tmp_path / "messages.log"
     os.mkfifo(log)
 
-    programs.detach(DETACHED, str(log))
-    for pid in tuple(programs._detached):
+    spawn.detach(DETACHED, str(log))
+    for pid in tuple(spawn._detached):
         os.waitpid(pid, 0)
 
     assert log.read_text() == "said"
@@ -52,9 +52,9 @@ def write_by_import(folder: Path) -> None:
 
 
 CASES: list[tuple[str, Callable[[Path], object], type[Exception] | None]] = [
-    ("next", lambda folder: agenda.read(str(folder / "next"), "", 0.0), None),
-    ("next.new", lambda folder: agenda.write(str(folder / "next"), "", 0.0, 1.0, []), None),
-    ("wishes/tick", lambda folder: wishes.leave(Places(str(folder)), "tick"), OSError),
+    ("next", lambda folder: next_wake.read(str(folder / "next"), "", 0.0), None),
+    ("next.new", lambda folder: next_wake.write(str(folder / "next"), "", 0.0, 1.0, []), None),
+    ("wishes/tick", lambda folder: start_requests.leave(Places(str(folder)), "tick"), OSError),
     ("run/progress/debian", lambda folder: progress.read_all(str(folder / "run")), None),
     ("marker", lambda folder: container_end.read_marker(str(folder / "marker")), OSError),
     ("x.log", lambda folder: logs.digest(str(folder / "x.log"), NoReader(), ""), OSError),

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from runner.base.places import Places
+from runner.base.state_dir import Places
 from runner.courier import delivery
 from runner.follow import follow, noted
 from runner.hooks import control_group
 from runner.journal import journal
 from runner.plan.plan import Header
-from runner.tick import upcoming
+from runner.tick import next_runs
 from schemas.config.settings import load_runner
 from schemas.errors import SkipjackError
 from schemas.records import RunnerSettings
@@ -44,7 +44,7 @@ def shown(settings: RunnerSettings, capsys: pytest.CaptureFixture[str]) -> Calla
 
     def show() -> tuple[list[str], list[str]]:
         capsys.readouterr()
-        upcoming.upcoming(settings, as_json=False)
+        next_runs.upcoming(settings, as_json=False)
         lines = capsys.readouterr().out.splitlines()
         places = Places(settings.state_dir)
         with journal.opened(places.journal) as book:

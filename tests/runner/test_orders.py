@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 
 from runner.courier.client import Command
-from runner.courier.inbox import Inbox
+from runner.courier.manager_commands import Inbox
 from runner.journal.journal import Ending, Released, Subject
 from runner.journal.migrations import MIGRATIONS
-from runner.overrides import order_book
-from runner.overrides.order_book import OrderBook
-from runner.overrides.orders import who
+from runner.overrides import override_store
+from runner.overrides.operator_commands import who
+from runner.overrides.override_store import OrderBook
 from runner.plan.plan import Due
 from runner.plan.schedule import Decision, Order, Rules, State, World, decide
-from runner.tick.upcoming import rows_of
+from runner.tick.next_runs import rows_of
 from schemas.records import SyncWindows
 from schemas.report import Override
 
@@ -31,7 +31,7 @@ def path(tmp_path: Path) -> str:
 
 @pytest.fixture
 def book(path: str) -> Iterator[OrderBook]:
-    with order_book.opened(path) as opened:
+    with override_store.opened(path) as opened:
         yield opened
 
 
@@ -91,7 +91,7 @@ def test_overrides_of_an_earlier_release_stay_and_have_no_reason(path: str) -> N
     connection.execute(f"PRAGMA user_version={before}")
     connection.commit()
     connection.close()
-    with order_book.opened(path) as book:
+    with override_store.opened(path) as book:
         assert book.orders() == {"debian": Order("paused", made_at=5.0, made_by="ada")}
         assert Inbox(book).waiting() == [Command(1, "ping", (), False, "x")]
 
@@ -265,7 +265,7 @@ def test_a_run_of_an_earlier_version_can_end_in_a_journal_that_was_brought_up_to
     old.execute("INSERT INTO run (mirror, status, launched_at) VALUES ('debian', 'syncing', 1.0)")
     old.execute("PRAGMA user_version=3")
 
-    with order_book.opened(path) as book:
+    with override_store.opened(path) as book:
         assert book.states()["debian"].failures == 0
         old.execute("INSERT INTO mirror (name, upstream, is_master, status) VALUES ('ubuntu', 'x', 1, 'queued')")
         old.execute("UPDATE mirror SET status = 'failed', last_ended_at = 5.0 WHERE name = 'debian'")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from runner.base.paths import Paths, paths_of
+from runner.base.mirror_paths import Paths, paths_of
 from runner.policy.policy import violations
 from schemas.config import catalogue
 from schemas.config.settings import load_policy

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from runner.base.paths import paths_of
-from runner.base.surroundings import SEARCH, environment, safe_home, search_path
+from runner.base.environment import SEARCH, environment, safe_home, search_path
+from runner.base.mirror_paths import paths_of
 from runner.importing.allowance import decide
 from runner.importing.yaml_text import block
 from runner.policy.env_policy import is_plain

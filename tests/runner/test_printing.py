@@ -26,7 +26,7 @@ sys.exit({guard}(command))
 _BOUNDARIES = pytest.mark.parametrize(
     ("output", "say", "boundary", "guard"),
     [
-        ("runner.base.output", "say", "runner.boundary", "guarded"),
+        ("runner.base.output", "say", "runner.error_boundary", "guarded"),
         ("sitegen.output", "result", "sitegen.boundary", "run"),
     ],
 )
@@ -138,7 +138,7 @@ def test_closed_output_is_one_without_a_reader(
 _CHANGE = """
 import os, sys
 from pathlib import Path
-from runner.boundary import guarded
+from runner.error_boundary import guarded
 from runner.base.output import finish_unread, say
 def change():
     finish_unread()

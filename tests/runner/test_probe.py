@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.api import Machine
-from runner.base.paths import Paths
-from runner.courier.probe import NEWEST_LASTS, NotRead, _own, continued, is_probed, probe
+from runner.base.mirror_paths import Paths
+from runner.courier.upstream_probe import NEWEST_LASTS, NotRead, _own, continued, is_probed, probe
 from runner.journal.journal import Ending, Subject
-from runner.overrides import order_book
-from runner.overrides.order_book import OrderBook
+from runner.overrides import override_store
+from runner.overrides.override_store import OrderBook
 from runner.plan.plan import Planned
+from runner.plugin_api import Machine
 from schemas.clock.freshness import PROBE_LASTS, freshness
 from schemas.records import FreshnessFile, Mirror, Secret
 from schemas.report import Probe
@@ -163,7 +163,7 @@ def test_an_upstream_that_does_not_answer_takes_the_former_comparison_away_only_
 
 @pytest.fixture
 def book(tmp_path: Path) -> Iterator[OrderBook]:
-    with order_book.opened(str(tmp_path / "journal.db")) as opened:
+    with override_store.opened(str(tmp_path / "journal.db")) as opened:
         yield opened
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from runner.api import Abort, Findings, Job, Machine
-from runner.base.paths import Paths
+from runner.base.mirror_paths import Paths
 from runner.plan.deletion_limits import limits_of
+from runner.plugin_api import Abort, Findings, Job, Machine
 from runner.providers import command, rsync, rsync_words, two_stage_rsync
 from runner.run import logs
 from schemas.records import Mirror, Secret

@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from runner.base.places import Places
+from runner.base.state_dir import Places
 from runner.courier import batches, commands, delivery
 from runner.courier.client import Client, Rejected
 from runner.courier.commands import Here
 from runner.courier.delivery import Delivered
-from runner.courier.inbox import Inbox
+from runner.courier.manager_commands import Inbox
 from runner.courier.report_forms import LEFT_OUT
 from runner.courier.tunasync_manager import TunasyncManager
 from runner.journal import journal
 from runner.journal.journal import Ending, Journal, Subject
-from runner.journal.rejected import SHOWN_FOR, remembered
+from runner.journal.rejected_reports import SHOWN_FOR, remembered
 from schemas.errors import SkipjackError
 from schemas.records import ManagerAddress, Repository, RunnerSettings, Secret
 

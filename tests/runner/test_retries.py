@@ -29,7 +29,7 @@ from runner.plan.schedule import (
     retry_at,
 )
 from runner.run.log_errors import is_unreached
-from runner.tick.upcoming import rows_of
+from runner.tick.next_runs import rows_of
 from schemas.records import SyncWindows
 from schemas.states import FAILED, INTERRUPTED, LAUNCH_FAILED, PRE_SYNCING, QUEUED, REFUSED, SUCCESS, SYNCING, TIMED_OUT
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.journal import database, journal, reading
+from runner.journal import journal, readonly_copy, sqlite_file
 from runner.journal.damage import examine
 from schemas import presence
 from schemas.errors import SkipjackError
@@ -30,7 +30,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 def path(tmp_path: Path) -> str:
     """A journal that was put back from a backup made with VACUUM INTO, and has not been opened since."""
     path = str(tmp_path / "journal.db")
-    with database.opened(path) as connection:
+    with sqlite_file.opened(path) as connection:
         rows = [(f"m{number}", "x", 1, "none") for number in range(MIRRORS)]
         connection.executemany("INSERT INTO mirror (name, upstream, is_master, status) VALUES (?, ?, ?, ?)", rows)
         connection.execute("VACUUM INTO ?", (f"{path}.bak",))
@@ -51,7 +51,7 @@ def die_in_a_transaction(path: str) -> None:
 
 
 def test_whoever_opens_a_backup_that_was_put_back_puts_it_into_wal_mode(path: str) -> None:
-    with database.opened(path) as connection:
+    with sqlite_file.opened(path) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
         connection.execute("UPDATE mirror SET status = 'success'")
         assert Path(f"{path}-wal").stat().st_size > 0
@@ -59,10 +59,10 @@ def test_whoever_opens_a_backup_that_was_put_back_puts_it_into_wal_mode(path: st
 
 
 def test_opening_a_journal_in_wal_mode_writes_nothing(path: str) -> None:
-    with database.opened(path):
+    with sqlite_file.opened(path):
         pass
     before = Path(path).stat().st_mtime_ns, Path(path).read_bytes()
-    with database.opened(path) as connection:
+    with sqlite_file.opened(path) as connection:
         assert connection.execute("SELECT count(*) FROM mirror").fetchone()[0] == MIRRORS
         assert Path(f"{path}-wal").stat().st_size == 0
     assert (Path(path).stat().st_mtime_ns, Path(path).read_bytes()) == before
@@ -71,11 +71,11 @@ def test_opening_a_journal_in_wal_mode_writes_nothing(path: str) -> None:
 def test_who_cannot_change_the_mode_goes_on_without_and_the_next_one_does(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database, "PATIENCE", 0.1)
+    monkeypatch.setattr(sqlite_file, "PATIENCE", 0.1)
     with closing(sqlite3.connect(path, isolation_level=None)) as reader:
         reader.execute("BEGIN")
         reader.execute("SELECT * FROM mirror").fetchone()
-        with database.opened(path) as connection:
+        with sqlite_file.opened(path) as connection:
             assert connection.execute("SELECT count(*) FROM mirror").fetchone()[0] == MIRRORS
     assert mode(path) == "delete"
     with journal.opened(path):
@@ -104,8 +104,8 @@ def test_without_the_right_to_roll_it_back_nothing_is_read_and_nobody_is_told_to
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     die_in_a_transaction(path)
-    connect = reading._connected
-    monkeypatch.setattr(reading, "_connected", lambda path, how: connect(path, how.replace("mode=rw", "mode=ro")))
+    connect = readonly_copy._connected
+    monkeypatch.setattr(readonly_copy, "_connected", lambda path, how: connect(path, how.replace("mode=rw", "mode=ro")))
     with (
         pytest.raises(SkipjackError, match="cannot be used: attempt to write a readonly database") as failed,
         journal.copied(path),
@@ -122,7 +122,7 @@ def test_what_a_dead_process_left_of_a_transaction_never_gets_into_a_new_journal
 
     with (
         pytest.raises(SkipjackError, match=r"journal\.db-journal shows that it was in use") as failed,
-        database.opened(path),
+        sqlite_file.opened(path),
     ):
         pass
     assert not Path(path).exists()

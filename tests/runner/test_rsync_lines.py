@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from runner.api import Abort, CannotRun, Command, Job, Machine
+from runner.base.mirror_paths import Paths
 from runner.base.output import log
-from runner.base.paths import Paths
 from runner.base.rsync_lines import is_own
 from runner.hooks import exec_commands
+from runner.plugin_api import Abort, CannotRun, Command, Job, Machine
 from runner.providers import command
 from schemas.records import Mirror
 

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from runner.base import run_folder
+from runner.base import runtime_dir
 
 
 def test_a_folder_of_another_user_is_given_over_and_not_made_at_boot(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "access", lambda _path, _mode: False)
-    missing = run_folder.make(str(tmp_path))
+    missing = runtime_dir.make(str(tmp_path))
     user = pwd.getpwuid(os.geteuid()).pw_name
     assert missing is not None and "it belongs to another user" in missing.what
     assert missing.todo == f"Give it to the worker's user as root: `chown -R {user}: {tmp_path}`."
@@ -21,6 +21,6 @@ def test_a_folder_of_another_user_is_given_over_and_not_made_at_boot(
 
 def test_a_folder_that_cannot_be_made_is_made_at_boot(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("in the way")
-    missing = run_folder.make(str(tmp_path / "run"))
+    missing = runtime_dir.make(str(tmp_path / "run"))
     assert missing is not None and "`skipjack install --cron`" in missing.todo
-    assert run_folder.make(str(tmp_path / "other")) is None
+    assert runtime_dir.make(str(tmp_path / "other")) is None

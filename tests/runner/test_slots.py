@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from runner.base.paths import Paths
-from runner.base.places import Places
+from runner.base.mirror_paths import Paths
+from runner.base.state_dir import Places
 from runner.journal import journal
 from runner.journal.journal import Ending, Journal, Subject
 from runner.plan import plan
@@ -17,7 +17,7 @@ from runner.plan.plan import Header, Planned
 from runner.run import run, run_locks
 from runner.run.between_attempts import Rest
 from runner.run.run_locks import Slot
-from runner.subprocesses import launch, process
+from runner.subprocesses import launch, supervisor
 from schemas.errors import SkipjackError
 from schemas.mirror_record import Mirror
 from schemas.states import FAILED, REFUSED, SUCCESS, SYNCING
@@ -125,8 +125,8 @@ def test_a_launched_run_is_refused_while_processes_of_an_earlier_one_are_at_work
     """As long as they are another user's nobody here can end them: the run must not keep a slot until then."""
     monkeypatch.chdir(tmp_path)  # what a run changes of its process, the tests' own here
     monkeypatch.setattr(os, "umask", lambda _mask: 0)
-    monkeypatch.setattr(process, "adopt_orphans", lambda: None)
-    monkeypatch.setattr(process.Stop, "listen", lambda _stop: None)
+    monkeypatch.setattr(supervisor, "adopt_orphans", lambda: None)
+    monkeypatch.setattr(supervisor.Stop, "listen", lambda _stop: None)
     mirror = Mirror("a", "w1", "command", "https://x.example/", command="/bin/true")
     planned = Planned(mirror, Paths(f"{tmp_path}/a", str(tmp_path), f"{tmp_path}/log"), "a" * 40)
     plan.write(places.plan, header(places, 1), [planned])

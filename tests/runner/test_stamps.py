@@ -2,7 +2,7 @@
 
 import pytest
 
-from runner.courier.stamps import read_stamp
+from runner.courier.timestamps import read_stamp
 
 NOON = 1709640000.0  # 2024-03-05 12:00:00 UTC
 

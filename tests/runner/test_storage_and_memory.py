@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from runner import hooks
-from runner.api import Abort, Job, Machine
-from runner.base.paths import Paths
-from runner.follow import unenforced
+from runner.base.mirror_paths import Paths
+from runner.follow import unenforced_limits
 from runner.hooks import btrfs_snapshot, control_group, memory, zfs
 from runner.journal.journal import Ending
+from runner.plugin_api import Abort, Job, Machine
 from runner.providers import PROVIDERS
 from runner.run import pipeline
 from schemas.records import Mirror, Repository, RunnerSettings
@@ -185,7 +185,7 @@ def test_limits_that_nothing_enforces_are_found(
     monkeypatch.setattr(control_group, "is_unified", lambda: unified)
     settings = RunnerSettings("w1", Repository("x"), state_dir=str(tmp_path), cgroup=cgroup)
     mirrors = [Mirror("m", "w1", "command", "x", memory_limit=MIB), Mirror("n", "w1", "command", "x")]
-    found = list(unenforced.memory_limits(settings, mirrors))
+    found = list(unenforced_limits.memory_limits(settings, mirrors))
     assert [(names, why[: len(begin)]) for (names, why), (_names, begin) in zip(found, told, strict=True)] == told
 
 

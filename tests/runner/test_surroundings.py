@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.base.surroundings import environment, search_path
+from runner.base.environment import environment, search_path
 
 TEXTS = st.text("AB_*?[]", max_size=4)
 

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from runner.api import Job, Machine
-from runner.base.paths import paths_of
+from runner.base.mirror_paths import paths_of
 from runner.hooks import container
+from runner.plugin_api import Job, Machine
 from runner.providers import PROVIDERS
 from schemas.records import Mirror, Policy
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from runner.api import Job
-from runner.base.paths import Paths
+from runner.base.mirror_paths import Paths
 from runner.cli import main
+from runner.plugin_api import Job
 from runner.providers import PROVIDERS
 
 from .importing import DEBIAN, GLOBAL, SECRET, Bench, Result, table

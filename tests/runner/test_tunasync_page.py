@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from runner.api import Job
-from runner.base.paths import Paths
+from runner.base.mirror_paths import Paths
 from runner.cli import _parser
 from runner.importing.options import MIRROR, SECTIONS
+from runner.plugin_api import Job
 from runner.providers import PROVIDERS
 from schemas.records import Policy
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from runner.api import Job
-from runner.base.paths import Paths
+from runner.base.mirror_paths import Paths
 from runner.plan.deletion_limits import limits_of
+from runner.plugin_api import Job
 from runner.providers import PROVIDERS, rsync_words
 from schemas.records import Mirror, RunnerSettings
 

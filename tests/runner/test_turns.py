@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from runner import boundary
+from runner import error_boundary
 from runner.base import locks, turns
-from runner.base.places import Places
+from runner.base.state_dir import Places
 from runner.base.turns import turn
-from runner.tick import settle, tick
+from runner.tick import crash_recovery, tick
 from schemas.errors import SkipjackError
 from schemas.lock_holders import described
 
@@ -88,10 +88,10 @@ def test_what_cannot_be_ended_is_named(
     """As a process of another user: one of our own group is not signalled either."""
     places = Places(str(tmp_path))
     path = places.lock("mirror", "m")
-    monkeypatch.setattr(settle, "GRACE", 0.0)
+    monkeypatch.setattr(crash_recovery, "GRACE", 0.0)
     with subprocess.Popen([sys.executable, "-c", HOLD, path], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None and process.stdout.readline()
-        settle.end_orphans(places, ["m"])
+        crash_recovery.end_orphans(places, ["m"])
         process.kill()
     said = capsys.readouterr().err.splitlines()[-1]
     assert said.startswith(f"m: its directory stays in use: process {process.pid} (")
@@ -133,7 +133,7 @@ def test_a_state_folder_without_locks_is_no_bug(
     monkeypatch.setattr(fcntl, "flock", flock)
     places = Places(str(tmp_path))
 
-    assert boundary.guarded(lambda: tick.tick(places), places.state_dir) == 1
+    assert error_boundary.guarded(lambda: tick.tick(places), places.state_dir) == 1
 
     remedy = "Put it on a file system that has locks (`flock`), such as a local disk."
     path = places.next_tick(only_requested=False)

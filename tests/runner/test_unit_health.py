@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.base.places import Places
+from runner.base.state_dir import Places
 from runner.subprocesses import unit_health
 from runner.subprocesses.unit_health import Dead
 from runner.tick import tick

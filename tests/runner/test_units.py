@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.base.places import Places
+from runner.base.state_dir import Places
 from runner.subprocesses import units
 from schemas.records import Mirror
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from runner.base.places import Places
+from runner.base.state_dir import Places
 from runner.courier import courier
 from runner.follow import follow, noted
 from runner.install import secret_check, setup
-from runner.tick import upcoming
+from runner.tick import next_runs
 from schemas.config.settings import load_runner
 from schemas.errors import SkipjackError
 from schemas.mirror_record import Secret
@@ -60,7 +60,7 @@ def deliver(settings: RunnerSettings, tmp_path: Path) -> str:
 def warnings(settings: RunnerSettings, capsys: pytest.CaptureFixture[str]) -> list[str]:
     """The warnings of `next`, without the moment since when something is so."""
     capsys.readouterr()
-    upcoming.upcoming(settings, as_json=False)
+    next_runs.upcoming(settings, as_json=False)
     return [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning: ")]
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.base.paths import paths_of
+from runner.base.mirror_paths import paths_of
 from runner.importing.allowance import decide
 from runner.policy.policy import violations
 from schemas.config.upstreams import is_elsewhere

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from runner import boundary
+from runner import error_boundary
 from schemas.bug_reports import KEPT, LARGEST, keep
 from sitegen import boundary as managers
 
@@ -79,7 +79,7 @@ def test_programs_of_both_rooms_keep_few_reports(
 ) -> None:
     monkeypatch.setenv("STATE_DIRECTORY", f"{tmp_path}:/elsewhere")
     for _each in range(KEPT + 3):
-        assert boundary.guarded(lambda: int("x"), str(tmp_path)) == boundary.BUG
+        assert error_boundary.guarded(lambda: int("x"), str(tmp_path)) == error_boundary.BUG
         assert managers._report(KeyError("x")) == managers.BUG
     assert (len(names(tmp_path)), len(names(tmp_path, "skipjack-manager-bug"))) == (KEPT, KEPT)
     said = capsys.readouterr().err

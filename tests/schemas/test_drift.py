@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 from runner import hooks
 from runner.providers import PROVIDERS
 from schemas import names, records, report, units
-from schemas.config import build, catalogue
+from schemas.config import catalogue, record_factory
 from schemas.config.sources import read_directory
 from schemas.config.strict import validator
 from schemas.config.validation import SCHEMAS, schema
@@ -126,7 +126,7 @@ def test_records_have_the_keys_and_defaults_that_their_schemas_tell(
     defaults: Mapping[str, Any] = record._field_defaults
     for key in set(properties) - elsewhere:
         if "default" in properties[key]:
-            told = build._convert(key, properties[key]["default"])
+            told = record_factory._convert(key, properties[key]["default"])
             if "(s|m|h|d|w)" in properties[key].get("pattern", ""):
                 told = units.parse_duration(properties[key]["default"])
             assert type(defaults[key])(told) == defaults[key], key

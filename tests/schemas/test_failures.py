@@ -35,7 +35,7 @@ def test_anything_else_is_a_bug(error: Exception) -> None:
     assert of_the_machine(error) is None
 
 
-@pytest.mark.parametrize(("module", "guard"), [("runner.boundary", "guarded"), ("sitegen.boundary", "run")])
+@pytest.mark.parametrize(("module", "guard"), [("runner.error_boundary", "guarded"), ("sitegen.boundary", "run")])
 @pytest.mark.parametrize("limit", ["RLIMIT_NOFILE, (10, 10)", "RLIMIT_NPROC, (0, 0)"])
 def test_both_programs_end_with_one_line(module: str, guard: str, limit: str) -> None:
     """For root no number of processes is a limit, so the failure is a thread's there."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runner import boundary, cli
+from runner import cli, error_boundary
 from runner.plan import plan
 from schemas import ownership
 from schemas.errors import SkipjackError
@@ -116,7 +116,7 @@ def test_every_command_and_every_lean_program_asks_the_same_place(
     def fails() -> int:
         raise wrapped(denied(home / "plan.db"))
 
-    assert boundary.guarded(fails, str(home)) == 1
+    assert error_boundary.guarded(fails, str(home)) == 1
     assert NOBODYS in capsys.readouterr().err
     settings = home.parent / "runner.yml"
     settings.write_text(f"worker: w1\nrepository: {{url: 'file:///none'}}\nstate_dir: {home}\n")

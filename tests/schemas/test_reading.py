@@ -10,8 +10,8 @@ import pytest
 from schemas.config.settings import load_manager, load_policy, load_runner
 from schemas.config.sources import read_directory
 from schemas.errors import SkipjackError
-from schemas.reading import read_regular, require_regular
 from schemas.records import Secret
+from schemas.regular_files import read_regular, require_regular
 from schemas.secrets import read_secret
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from schemas.config.renames import current_names, moves
+from schemas.config.rename_rules import current_names, moves
 
 from .kit import lines, load
 

@@ -1,7 +1,7 @@
 import json
 
 from schemas.records import Mirror, Secret
-from schemas.stored import decode_mirror, encode_mirror
+from schemas.serialization import decode_mirror, encode_mirror
 
 from .kit import load
 

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from schemas.records import History, ManagerSettings
-from sitegen.history import Forgetting
 from sitegen.messages.commands import NOT_ANSWERED, NOT_TAKEN, Order
 from sitegen.messages.envelope import Refused
 from sitegen.messages.model import Entry
 from sitegen.messages.tunasync_rules import message
+from sitegen.retention import Forgetting
 from sitegen.storage import audit_store, check_store, command_store, token_store, tunasync_store
 from sitegen.storage.store import Store
 from sitegen.storage.token_store import digest_of

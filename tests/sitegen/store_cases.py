@@ -6,11 +6,11 @@ import pytest
 
 from schemas.records import FreshnessFile, History, ManagerSettings, Mirror, Site, Worker
 from schemas.report import Override, Probe, Problem, Progress
-from sitegen.history import Forgetting
 from sitegen.messages.envelope import Refused
 from sitegen.messages.model import Declared, Entry, Note, PastRun
 from sitegen.messages.tunasync_rules import Message
-from sitegen.site.judge import CLOCK_SHOWN, judge
+from sitegen.retention import Forgetting
+from sitegen.site.evaluate import CLOCK_SHOWN, judge
 from sitegen.storage import history_store, past_runs, run_store, tunasync_posts, tunasync_store
 from sitegen.storage.store import Store
 from sitegen.storage.tunasync_posts import Post

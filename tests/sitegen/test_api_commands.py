@@ -19,7 +19,7 @@ from sitegen.messages.envelope import Refused
 from sitegen.messages.model import Entry
 from sitegen.storage import audit_store, command_store, token_store
 from sitegen.web.api_commands import MOST_HELD
-from sitegen.web.bells import Bells
+from sitegen.web.waiters import Bells
 from tests.sitegen.kit import PATIENCE, Manager, envelope_of, report_of, status_of, wait_for
 
 

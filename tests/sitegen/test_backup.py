@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from sitegen.storage import still
+from sitegen.storage import readonly_sqlite
 from tests.sitegen.kit import Manager, delivery_of, envelope_of, report_of, status_of
 from tests.sitegen.store_cases import DECLARED
 
@@ -172,7 +172,7 @@ def test_a_folder_that_is_closed_to_us_is_left_to_sqlite_to_tell(
 
     monkeypatch.setattr(Path, "exists", closed)
     file = tmp_path / "manager.db"
-    with still.readable(file) as address:
+    with readonly_sqlite.readable(file) as address:
         assert address == f"{file.as_uri()}?mode=ro"
 
 

@@ -12,7 +12,7 @@ from sitegen.messages.model import Entry
 from sitegen.messages.tunasync_rules import message
 from sitegen.publish import Publisher
 from sitegen.storage import command_store, past_runs, tunasync_store
-from sitegen.storage.damage import Damaged, checked
+from sitegen.storage.corruption import Damaged, checked
 from tests.sitegen.kit import Manager, delivery_of, envelope_of, post_status, report_of, run_of, status_of
 from tests.sitegen.store_cases import DECLARED
 

@@ -9,7 +9,7 @@ import pytest
 
 from schemas.records import Repository
 from sitegen.follow import Follower
-from sitegen.storage.damage import Damaged
+from sitegen.storage.corruption import Damaged
 from sitegen.storage.store import Store
 from tests.schemas.damage import DAMAGE
 from tests.sitegen.kit import Manager

@@ -5,8 +5,8 @@ from typing import Any
 
 from schemas.records import Site
 from sitegen.messages.model import Facts
+from sitegen.site.evaluate import Judge
 from sitegen.site.fragments import Fragments
-from sitegen.site.judge import Judge
 from sitegen.site.snapshot import MirrorView, Snapshot
 from tests.sitegen.kit import NOW, status_of
 

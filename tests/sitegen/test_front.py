@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 from sitegen.web import ingest, token_cache
 from sitegen.web.api_reports import PATH, Reports
 from sitegen.web.limits import RateLimit
-from sitegen.web.waiting import Room
+from sitegen.web.pending_reports import Room
 from tests.sitegen.kit import PATIENCE, Manager, message, report_of, status_of, wait_for
 
 

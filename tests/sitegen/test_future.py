@@ -10,7 +10,7 @@ from schemas.report import Override, Probe
 from sitegen.messages import tunasync_rules
 from sitegen.messages.model import PastRun
 from sitegen.site import documents, tunasync
-from sitegen.site.judge import Judge, judge
+from sitegen.site.evaluate import Judge, judge
 from sitegen.site.pages import Pages
 from sitegen.site.snapshot import Snapshot
 from sitegen.storage import tunasync_store

@@ -15,7 +15,7 @@ from sitegen.storage import tables, tunasync_posts, tunasync_store
 from sitegen.storage.store import Store, StoreError
 from sitegen.storage.tunasync_posts import Outcome, Post
 from sitegen.web.ingest import Ingest
-from sitegen.web.waiting import NotKept
+from sitegen.web.pending_reports import NotKept
 from tests.sitegen.kit import NOW, PATIENCE, delivery_of, report_of, status_of
 
 BY = Entry(NOW, "tunasync", "", "", "tests", {})

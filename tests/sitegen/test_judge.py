@@ -5,7 +5,7 @@ import pytest
 from schemas.records import FreshnessFile, Mirror, Site, Worker
 from schemas.report import MirrorStatus, Probe, Progress
 from sitegen.messages.model import TUNASYNC, Declared, Facts, WorkerState
-from sitegen.site.judge import LIVE, STEPS, Judge
+from sitegen.site.evaluate import LIVE, STEPS, Judge
 from sitegen.site.snapshot import Snapshot
 from sitegen.storage.store import Store
 from tests.sitegen.kit import HOUR, JOURNAL, NOW, OLD_REVISION, REVISION, delivery_of, report_of, run_of, status_of

@@ -11,9 +11,9 @@ from schemas.report import Override, Probe, Report, Run
 from sitegen.messages.model import Declared
 from sitegen.storage.store import Store
 from sitegen.web.access import Access
-from sitegen.web.current import Current
 from sitegen.web.gate import Gate
 from sitegen.web.metrics import KEPT, Metrics
+from sitegen.web.snapshot_cache import Current
 from tests.sitegen.kit import HOUR, NOW, REVISION, Manager, delivery_of, report_of, run_of, status_of
 
 

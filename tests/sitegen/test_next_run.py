@@ -8,7 +8,7 @@ import pytest
 
 from schemas.report import MirrorStatus
 from sitegen.site import tunasync
-from sitegen.site.judge import LATE, Judge, judge
+from sitegen.site.evaluate import LATE, Judge, judge
 from sitegen.site.pages import Pages
 from sitegen.site.snapshot import Snapshot
 from sitegen.storage.store import Store

@@ -16,10 +16,10 @@ from sitegen.storage.store import Store
 from sitegen.web import openapi, routes
 from sitegen.web.access import Access
 from sitegen.web.api_reports import Reports
-from sitegen.web.bells import Bells
+from sitegen.web.denied_audit import Refusals
 from sitegen.web.gate import Gate
 from sitegen.web.ingest import Ingest
-from sitegen.web.refusals import Refusals
+from sitegen.web.waiters import Bells
 from tests.sitegen.kit import NOW, REVISION, Manager, envelope_of, plain, report_of, status_of
 
 GO = "/workers/go1"

@@ -9,7 +9,7 @@ import pytest
 
 from schemas import presence
 from sitegen import cli
-from sitegen.storage import lost
+from sitegen.storage import lost_database
 
 COMMANDS = (
     "check", "backup b.db", "token list", "token add w1", "token rotate 1", "token revoke 1", "publish --once", "serve",
@@ -32,7 +32,7 @@ def test_each_command_names_the_user_of_the_manager(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(os, "geteuid", lambda: 54321)
     monkeypatch.setattr(presence, "make", denied)
-    monkeypatch.setattr(lost, "require_file", lambda *_arguments: None)
+    monkeypatch.setattr(lost_database, "require_file", lambda *_arguments: None)
     monkeypatch.setattr("filelock.FileLock.acquire", lambda lock, **_named: denied(lock.lock_file))
     assert cli.main([*command.split(), "--settings", str(settings)]) == 1
     said = capsys.readouterr().err

@@ -9,7 +9,7 @@ import pytest
 from schemas.report import Override, Probe, Problem
 from sitegen.messages.model import Facts, Note, PastRun
 from sitegen.site.documents import GENERATOR
-from sitegen.site.judge import LIVE, Judge, judge
+from sitegen.site.evaluate import LIVE, Judge, judge
 from sitegen.site.pages import Pages, mirror_files
 from sitegen.site.snapshot import Snapshot
 from tests.sitegen.kit import HOUR, NOW, REVISION, run_of, status_of

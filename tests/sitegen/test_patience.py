@@ -12,19 +12,19 @@ from starlette.requests import Request
 from schemas.records import ManagerSettings
 from sitegen.storage import token_store
 from sitegen.storage.store import Store
-from sitegen.web import ingest, patience
+from sitegen.web import db_timeout, ingest
 from sitegen.web.access import Access
+from sitegen.web.db_timeout import NotAnswered, in_thread
 from sitegen.web.ingest import Ingest
-from sitegen.web.patience import NotAnswered, in_thread
+from sitegen.web.pending_reports import NotKept
 from sitegen.web.token_cache import TokenCache
-from sitegen.web.waiting import NotKept
 from tests.sitegen.kit import delivery_of, new_token, report_of, status_of
 
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "PATIENCE", 0.2)
-    monkeypatch.setattr(patience, "THREADS", 3)
+    monkeypatch.setattr(db_timeout, "PATIENCE", 0.2)
+    monkeypatch.setattr(db_timeout, "THREADS", 3)
     monkeypatch.setattr(ingest, "PATIENCE", 0.2)
 
 

@@ -15,10 +15,10 @@ from schemas.records import FreshnessFile, Mirror, Site, Worker
 from schemas.report import MirrorStatus, Probe
 from sitegen import publish as publish_module
 from sitegen.messages.model import Declared
-from sitegen.poke import Listener, poke
 from sitegen.process import next_pause
 from sitegen.publish import Publisher
 from sitegen.storage.store import Store
+from sitegen.wakeup import Listener, poke
 from tests.sitegen.kit import (
     NOW,
     PATIENCE,

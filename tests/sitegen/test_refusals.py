@@ -10,11 +10,11 @@ import pytest
 import requests
 
 from schemas.records import ManagerSettings
-from sitegen.history import Forgetting
 from sitegen.messages.model import Entry
+from sitegen.retention import Forgetting
 from sitegen.storage import audit_store
 from sitegen.storage.store import Store
-from sitegen.web.refusals import MOST_LINES, OTHERS, PARTING, Kind, Refusals
+from sitegen.web.denied_audit import MOST_LINES, OTHERS, PARTING, Kind, Refusals
 from tests.sitegen.kit import NOW, PATIENCE, Manager
 
 KIND = Kind("-", "refused POST /cmd", "192.0.2.7", "no token")
@@ -148,7 +148,7 @@ def test_a_database_that_hangs_does_not_hold_up_the_end(store: Store, monkeypatc
         asked.set()
         assert free.wait(PATIENCE)
 
-    monkeypatch.setattr("sitegen.web.refusals.PARTING", 0.05)
+    monkeypatch.setattr("sitegen.web.denied_audit.PARTING", 0.05)
     monkeypatch.setattr(audit_store, "write", hangs)
     refusals = Refusals(store)
     with refusals:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sitegen.storage import dialects, still
+from sitegen.storage import dialects, readonly_sqlite
 from sitegen.storage.database import Database
 
 KILLED = """
@@ -39,9 +39,9 @@ def test_a_transaction_in_which_a_process_died_is_not_read(
     left = Path(f"{file}-journal")
     before = file.read_bytes(), left.read_bytes()
     assert before[1]
-    monkeypatch.setattr(still, "_is_read_only", lambda folder: is_read_only and folder == file.parent)
+    monkeypatch.setattr(readonly_sqlite, "_is_read_only", lambda folder: is_read_only and folder == file.parent)
 
-    with still.readable(file) as address, closing(sqlite3.connect(address, uri=True)) as connection:
+    with readonly_sqlite.readable(file) as address, closing(sqlite3.connect(address, uri=True)) as connection:
         assert connection.execute("SELECT a, count(*) FROM t GROUP BY a").fetchall() == [("old", 300)]
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 

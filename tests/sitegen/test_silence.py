@@ -8,7 +8,7 @@ import pytest
 
 from schemas.report import MirrorStatus
 from sitegen.messages.tunasync_rules import Message
-from sitegen.site.judge import Judge
+from sitegen.site.evaluate import Judge
 from sitegen.site.silence import GRAIN, LATE, LONGEST, NO_WORD, silent_at
 from sitegen.storage import tunasync_store
 from sitegen.storage.store import Store

@@ -7,7 +7,7 @@ import pytest
 from schemas.states import TO_TUNASYNC
 from sitegen.messages.model import Facts, WorkerState
 from sitegen.site import tunasync
-from sitegen.site.judge import judge
+from sitegen.site.evaluate import judge
 from tests.sitegen.kit import JOURNAL, status_of
 from tests.sitegen.test_judge import declared, judged, mirror
 

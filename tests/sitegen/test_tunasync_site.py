@@ -13,7 +13,7 @@ from sitegen.publish import Publisher
 from sitegen.site import tunasync
 from sitegen.storage import tunasync_store
 from sitegen.storage.store import Store
-from sitegen.web.current import Current
+from sitegen.web.snapshot_cache import Current
 from tests.sitegen.kit import NOW, delivery_of, post_status, report_of, run_of, status_of
 
 AT = int(NOW) * 10**9

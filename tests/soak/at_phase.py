@@ -15,11 +15,11 @@ from types import ModuleType
 from typing import Any
 
 from runner import hooks
-from runner.boundary import guarded
 from runner.courier.client import Client
+from runner.error_boundary import guarded
 from runner.journal.journal import Journal
 from runner.subprocesses import launch
-from runner.tick import lean, settle
+from runner.tick import crash_recovery, entry
 
 STAGES = ("pre_job", "pre_exec", "post_exec", "post_success", "post_fail")
 
@@ -66,7 +66,7 @@ PHASES: dict[str, Callable[[], None]] = {
     **{name: _stage(name) for name in STAGES},
     "ending": _before(Journal, "_forget_old_runs"),  # within the last transaction
     "ended": _after(Journal, "end"),
-    "ending-orphans": _before(settle, "_signal_holders"),
+    "ending-orphans": _before(crash_recovery, "_signal_holders"),
     "sending": _before(Client, "send"),
     "sent": _before(Journal, "acknowledge"),  # the manager has committed, and the worker does not know
 }
@@ -77,7 +77,7 @@ def main(phase: str, program: str, *words: str) -> int:
     PHASES[phase]()
     if program == "courier":
         return guarded(lambda: _courier(Path(words[0])))
-    return lean.main([program, *words])
+    return entry.main([program, *words])
 
 
 def _courier(settings: Path) -> int:

@@ -7,7 +7,7 @@ import subprocess
 import threading
 from pathlib import Path
 
-from runner.subprocesses import programs
+from runner.subprocesses import spawn
 from tests.e2e.parts import ConfigRepository, Manager, Worker, wait_until
 from tests.soak import truth
 
@@ -85,7 +85,7 @@ class Life:
         while not self._over.wait(TICK_EVERY):
             self._children = [child for child in self._children if child.poll() is None]
             if len(self._children) < 8:
-                words = programs.lean("tick", str(self.worker.state))
+                words = spawn.lean("tick", str(self.worker.state))
                 self._children.append(self._start(words))
             if self._courier is None or self._courier.poll() is not None:
                 self._courier = self._start(self.worker.words("courier", "--linger", "--start"))
@@ -106,8 +106,8 @@ class Life:
             return truth.providers(self.worker)
         state, settings = str(self.worker.state), str(self.worker.settings)
         marks, word = {
-            "run": ((state, "lean.py"), "run"),
-            "tick": ((state, "lean.py"), "tick"),
+            "run": ((state, "entry.py"), "run"),
+            "tick": ((state, "entry.py"), "tick"),
             "courier": ((settings,), "courier"),
             "manager": ((str(self.manager.settings),), "serve"),
             "publisher": ((str(self.manager.settings),), "publish"),

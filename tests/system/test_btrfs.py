@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from runner.api import Abort, Job
-from runner.base.paths import Paths
+from runner.base.mirror_paths import Paths
 from runner.hooks import btrfs, btrfs_snapshot
+from runner.plugin_api import Abort, Job
 from schemas.records import Mirror
 from tests.e2e.parts import ConfigRepository, Worker
 
@@ -213,9 +213,9 @@ PUBLISH = """
 import sys
 repository, directory, root, snapshot = sys.argv[1:]
 sys.path.insert(0, repository)
-from runner.api import Job
+from runner.plugin_api import Job
 from runner.hooks import btrfs_snapshot
-from runner.base.paths import Paths
+from runner.base.mirror_paths import Paths
 from schemas.records import Mirror
 job = Job(Mirror("debian", "w1", "command", "x", btrfs_snapshot=True), Paths(directory, root, "", snapshot))
 btrfs_snapshot.post_success(job)

@@ -141,9 +141,9 @@ def test_a_killed_run_leaves_a_group_that_the_next_one_takes(
 USED = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
-from runner.api import Job, Machine
+from runner.plugin_api import Job, Machine
 from runner.hooks import control_group, memory
-from runner.base.paths import Paths
+from runner.base.mirror_paths import Paths
 from schemas.records import Mirror
 group = sys.argv[2]
 job = Job(Mirror("m", "w1", "command", "x", memory_limit=2**26), Paths("", "", ""), Machine(cgroup=group))

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from runner.api import Abort, Job, Past, identity_of
-from runner.base.paths import Paths, is_missing_or_empty
+from runner.base.mirror_paths import Paths, is_missing_or_empty
 from runner.hooks import missing_files
+from runner.plugin_api import Abort, Job, Past, identity_of
 from schemas.records import Mirror
 
 

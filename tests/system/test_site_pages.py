@@ -18,7 +18,7 @@ from schemas.report import Override, Problem
 from schemas.states import DISABLED
 from sitegen.messages.model import Facts, Note, PastRun
 from sitegen.site import files
-from sitegen.site.judge import judge
+from sitegen.site.evaluate import judge
 from sitegen.site.pages import Pages
 from tests.sitegen.kit import HOUR, run_of, status_of
 from tests.sitegen.test_judge import RULE, declared, mirror, worker

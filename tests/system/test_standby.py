@@ -22,7 +22,7 @@ from sitegen.storage import check_store, token_store
 from sitegen.storage.database import Database
 from sitegen.storage.dialects import PUBLISHERS_LOCK, Postgresql
 from sitegen.storage.store import Store
-from sitegen.web.patience import PATIENCE, THREADS
+from sitegen.web.db_timeout import PATIENCE, THREADS
 from tests.sitegen import kit
 from tests.sitegen.kit import (
     Manager,

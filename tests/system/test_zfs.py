@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from runner.api import Abort, Job
 from runner.hooks import zfs
+from runner.plugin_api import Abort, Job
 from tests.e2e.parts import ConfigRepository, Server, Worker, wait_until
 
 POOL = "skipjacktest"

@@ -7,9 +7,9 @@ from datetime import datetime, tzinfo
 from typing import Any, NamedTuple
 
 from runner.base.output import say
-from runner.base.places import Places
-from runner.follow import noted, trial, unenforced
-from runner.journal import journal, leftover, rejected, renames
+from runner.base.state_dir import Places
+from runner.follow import noted, trial, unenforced_limits
+from runner.journal import journal, leftover_runs, rejected_reports, rename_migration
 from runner.journal.journal import Journal
 from runner.overrides import hold
 from runner.plan import schedule
@@ -41,7 +41,7 @@ def upcoming(settings: RunnerSettings, *, as_json: bool) -> None:
     now = time.time()
     rows, rules, problems = _look(settings, now)
     places = Places(settings.state_dir)
-    problems += [f"{each.place}: {each.what} {each.todo}" for each in rejected.remembered(places, now)]
+    problems += [f"{each.place}: {each.what} {each.todo}" for each in rejected_reports.remembered(places, now)]
     if settings.manager:
         problems += [f"{place}: {what} {todo}" for _mirror, place, what, todo in noted.of_manager(places, now)]
     dead = unit_health.look(places)
@@ -73,7 +73,7 @@ def say_due(settings: RunnerSettings) -> None:
     due = [row for row in rows if row.waits_for == DUE]
     if due:
         names = [row.mirror for row in due]
-        say(f"due now, with {rules.slots} slot{'s' * (rules.slots != 1)}: {unenforced.listed(names)}")
+        say(f"due now, with {rules.slots} slot{'s' * (rules.slots != 1)}: {unenforced_limits.listed(names)}")
         say(hold.HELD if rules.held else _STARTED_BY)
     else:
         say("nothing is due now")
@@ -86,17 +86,17 @@ def _look(settings: RunnerSettings, now: float) -> tuple[list[Row], Rules, list[
     """All mirrors with their judgements, the most urgent first, and what is wrong with no mirror alone; nothing is
     changed by it."""
     with trial.planned(settings) as opened, journal.copied(Places(settings.state_dir).journal) as book:
-        aliases = renames.adopt(book, opened.renamed(), now, copy=True)
-        states = renames.as_called_now(book.states(), aliases)
+        aliases = rename_migration.adopt(book, opened.renamed(), now, copy=True)
+        states = rename_migration.as_called_now(book.states(), aliases)
         held = hold.is_held(opened.header, book)
         mirrors, world = schedule.world(opened, states, book.orders(), held=held)
         rows = [_with_refusal(row, book, opened.header.unmoved) for row in rows_of(mirrors, world, now)]
-        rows += _rows_left(leftover.find(opened, [each.mirror for each in book.active()]), world, now)
+        rows += _rows_left(leftover_runs.find(opened, [each.mirror for each in book.active()]), world, now)
         rows.sort(key=lambda row: _URGENCY[row.waits_for])
         problems = [f"{place}: {what} {todo}" for mirror, place, what, todo in opened.header.problems if mirror is None]
         of_worker = noted.problems(Places(settings.state_dir), opened.header, but=noted.MEMORY)
         problems += [f"{place}: {what} {todo}" for _mirror, place, what, todo in of_worker]
-        problems += unenforced.told(settings, (planned.mirror for planned in opened.limited()))
+        problems += unenforced_limits.told(settings, (planned.mirror for planned in opened.limited()))
     return rows, world.rules, problems
 
 

@@ -7,7 +7,7 @@ delete it. Imports nothing but what every Python has loaded.
 
 import os
 
-from schemas.reading import regular
+from schemas.regular_files import regular
 
 _MARK = "skipjack-agenda-1"
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from runner.base.places import Places
+from runner.base.state_dir import Places
 from runner.hooks import container, control_group
 from runner.hooks.memory import NO_CONTROLLER
 from runner.subprocesses import units

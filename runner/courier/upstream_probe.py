@@ -12,21 +12,21 @@ from collections.abc import Callable
 from functools import partial
 from urllib.parse import urlsplit
 
-from runner.api import Machine
-from runner.base import passwords, surroundings
+from runner.base import environment, passwords
+from runner.base.mirror_paths import Paths, lies_in
 from runner.base.output import head
-from runner.base.paths import Paths, lies_in
-from runner.courier.stamps import read_stamp
+from runner.courier.timestamps import read_stamp
 from runner.courier.transport import Line, Patience, Unreachable
 from runner.plan.plan import Planned
+from runner.plugin_api import Machine
 from runner.providers import rsync
-from runner.subprocesses import programs
+from runner.subprocesses import spawn
 from schemas import VERSION
 from schemas.clock.freshness import PROBE_LASTS
 from schemas.config.upstreams import is_remote, is_web
 from schemas.errors import SkipjackError
-from schemas.reading import read_regular
 from schemas.records import Mirror
+from schemas.regular_files import read_regular
 from schemas.report import Probe
 from schemas.secrets import read_mirror_secret
 
@@ -161,13 +161,13 @@ def _of_rsync(mirror: Mirror, file: str, machine: Machine) -> bytes:
         if why := passwords.refusal(mirror, machine.passwords):
             raise NotRead(f"no comparison: {why}")
         env["RSYNC_PASSWORD"] = read_mirror_secret(mirror.password)
-    whole = surroundings.environment(machine.home, machine.roots, machine.env, env)
+    whole = environment.environment(machine.home, machine.roots, machine.env, env)
     with tempfile.TemporaryDirectory(prefix="skipjack-probe-") as folder:
         target = os.path.join(folder, "file")
         words = ["rsync", *_OPTIONS, *family, "--", mirror.upstream.removesuffix("/") + "/" + file, target]
         try:
-            code, said = programs.ask(words, RSYNC_PATIENCE, whole, alone=True)
-        except programs.CannotStart as error:
+            code, said = spawn.ask(words, RSYNC_PATIENCE, whole, alone=True)
+        except spawn.CannotStart as error:
             raise NotRead(f"the upstream cannot be asked for {file}: {error}") from error
         if code not in (0, _NO_SUCH_FILE):
             raise NotRead(f"the upstream cannot be asked for {file}: {_last_words(code, said)}")

@@ -8,7 +8,7 @@ import contextlib
 import os
 import sqlite3
 
-from runner.journal.database import PATIENCE, quoted
+from runner.journal.sqlite_file import PATIENCE, quoted
 
 
 def copied_at_rest(path: str, copy: sqlite3.Connection) -> bool:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from schemas.addresses import without_secrets
 from schemas.clock.freshness import SLACK, Freshness, counting, freshness
-from schemas.config.renames import current_names
+from schemas.config.rename_rules import current_names
 from schemas.records import FreshnessFile, Mirror, Site, Worker
 from schemas.report import MirrorStatus, Probe, Progress, Run
 from schemas.states import ACTIVE, AGE, CLOCK, FRESHNESS, LAG, NEVER, NONE, OFF, QUEUED, SWITCHED_OFF, UNKNOWN

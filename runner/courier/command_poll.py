@@ -3,10 +3,10 @@
 import time
 from collections.abc import Callable
 
+from runner.base.backoff import Pauses
 from runner.base.output import log
-from runner.base.pauses import Pauses
 from runner.courier import commands
-from runner.courier.aside import Aside
+from runner.courier.background_thread import Aside
 from runner.courier.client import Client, Misbehaves, Rejected
 from runner.courier.commands import Here
 from schemas.errors import SkipjackError

@@ -8,7 +8,7 @@ that no folder of a mirror is in the one and no mirror can write to the other.
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from runner.base.paths import lies_in
+from runner.base.mirror_paths import lies_in
 
 SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """Where programs are looked for when the worker's own `PATH` has no folder that is safe."""

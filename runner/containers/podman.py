@@ -5,10 +5,10 @@ import os
 import stat
 from collections.abc import Callable, Mapping, Sequence
 
-from runner.base import surroundings
+from runner.base import environment
 from runner.base.output import log, note
-from runner.base.places import Places
-from runner.subprocesses import programs, units
+from runner.base.state_dir import Places
+from runner.subprocesses import spawn, units
 
 _OF_SESSIONS = "/run/user/"
 _FOR_PODMAN = "/tmp/podman-run-{}"  # noqa: S108 - where podman itself looks without a session; see `runtime_folder`
@@ -39,9 +39,9 @@ def ask(argv: Sequence[str], timeout: float, more: Mapping[str, str] | None = No
     `more` is added to its environment.
     """
     try:
-        return programs.ask(argv, timeout, more)
-    except programs.CannotStart as error:
-        from runner.api import CannotRun  # a tick loads this module and hardly ever gets here
+        return spawn.ask(argv, timeout, more)
+    except spawn.CannotStart as error:
+        from runner.plugin_api import CannotRun  # a tick loads this module and hardly ever gets here
 
         raise CannotRun(str(error)) from error
 
@@ -63,7 +63,7 @@ def asker(state_dir: str, home: str, roots: Sequence[str]) -> Callable[[Sequence
     """What asks container programs in the environment that a run gives them, so that all find the same store."""
 
     def ask_there(argv: Sequence[str], timeout: float) -> tuple[int, str]:
-        more = {"PATH": surroundings.search_path(roots), "HOME": home}
+        more = {"PATH": environment.search_path(roots), "HOME": home}
         return ask(argv, timeout, more | (runtime_folder(Places(state_dir)) if is_podman(argv[0]) else {}))
 
     return ask_there

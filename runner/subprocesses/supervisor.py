@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FrameType
 from typing import NamedTuple
 
-from runner.subprocesses.programs import DEFAULTED, GRACE, STOPS, CannotStart, find_program
+from runner.subprocesses.spawn import DEFAULTED, GRACE, STOPS, CannotStart, find_program
 
 _SCORE = "/proc/self/oom_score_adj"
 _FIRST = 200

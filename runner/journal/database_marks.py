@@ -6,8 +6,8 @@ opened it, and earlier releases followed and started what was due in one go.
 
 import os
 
-from runner.base.places import Places
-from schemas.reading import regular
+from runner.base.state_dir import Places
+from schemas.regular_files import regular
 
 _LAST_UNMARKED = 5
 """The newest format of the plan that was written by releases which left no mark beside the journal."""

@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from schemas import presence
-from schemas.reading import read_regular, regular
+from schemas.regular_files import read_regular, regular
 from sitegen.storage.database import StoreError
 
 _SERVER_MARK = "postgresql-mark"

@@ -1,9 +1,9 @@
-"""Entry of the lean programs, started as `python -I -S lean.py PROGRAM STATE_DIR …`.
+"""Entry of the lean programs, started as `python -I -S entry.py PROGRAM STATE_DIR …`.
 
-    lean.py tick STATE_DIR [requested | quiet]
-    lean.py run STATE_DIR NAME [NUMBER | [max-delete=LIMIT] [from-empty] [while-held]]
-    lean.py settle STATE_DIR NAME
-    lean.py measure STATE_DIR [NAME]
+    entry.py tick STATE_DIR [requested | quiet]
+    entry.py run STATE_DIR NAME [NUMBER | [max-delete=LIMIT] [from-empty] [while-held]]
+    entry.py settle STATE_DIR NAME
+    entry.py measure STATE_DIR [NAME]
 
 Without site packages and with nothing imported that is not needed, an idle tick costs little more than Python's own
 start. The command `skipjack` does the same for people.
@@ -18,8 +18,8 @@ if not __package__:  # started by path: our packages lie beside each other, wher
     sys.path.append(__file__.rsplit("/", 3)[0])
 
 try:
-    from runner.base import wishes
-    from runner.base.places import Places
+    from runner.base import start_requests
+    from runner.base.state_dir import Places
     from runner.tick import tick
 except Exception as error:  # an installation that is half there; systemd must not take this for an expected failure
     sys.excepthook(type(error), error, error.__traceback__)
@@ -32,12 +32,12 @@ def main(words: list[str]) -> int:
     program, state_dir, *rest = words
     places = Places(state_dir)
     if program == "tick":
-        everything, requested = wishes.take(places, "tick"), wishes.take(places, "start")
+        everything, requested = start_requests.take(places, "tick"), start_requests.take(places, "start")
         if requested and not everything:
             rest.append("requested")
         if _is_idle(places):
             return 0
-    from runner.boundary import guarded
+    from runner.error_boundary import guarded
 
     return guarded(lambda: _start(program, places, rest), state_dir)
 
@@ -69,7 +69,7 @@ def _start(program: str, places: Places, rest: list[str]) -> int:
 
         return measure(places, rest[0]) if rest else measure_wanted(places)
     if program == "settle":
-        from runner.tick.settle import settle_unit
+        from runner.tick.crash_recovery import settle_unit
 
         settle_unit(places, rest[0], time.time())
         return 0

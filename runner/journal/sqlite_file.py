@@ -15,7 +15,7 @@ from typing import TypeVar
 from runner.journal.migrations import MIGRATIONS
 from schemas import ownership, presence
 from schemas.errors import SkipjackError
-from schemas.reading import regular
+from schemas.regular_files import regular
 
 T = TypeVar("T")
 
@@ -70,7 +70,7 @@ def _fault(path: str) -> str | None:
 
 
 def _traces(path: str) -> list[str]:
-    from runner.journal.traces import of_journal  # needed only when something is wrong
+    from runner.journal.database_marks import of_journal  # needed only when something is wrong
 
     return of_journal(path)
 
@@ -182,15 +182,15 @@ def copied(path: str) -> Iterator[sqlite3.Connection]:
     The journal itself is only read, also by a user who may not write it. SkipjackError when it cannot be read, is
     damaged, or is not the one that was here.
     """
-    from runner.journal import reading  # runs and ticks do without it
+    from runner.journal import readonly_copy  # runs and ticks do without it
 
     with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as copy, _explained(path):
         copy.row_factory = sqlite3.Row
         if _is_new(path):
             _migrate(copy, _keep_nothing)
         else:
-            if not reading.copied_at_rest(path, copy):
-                with contextlib.closing(reading.connected(path)) as source:
+            if not readonly_copy.copied_at_rest(path, copy):
+                with contextlib.closing(readonly_copy.connected(path)) as source:
                     source.backup(copy)
             _prepare(copy, path, _keep_nothing)
         yield copy
@@ -271,14 +271,14 @@ def _back_up(connection: sqlite3.Connection, version: int) -> None:
 
     Nobody writes meanwhile, since the transaction of the migration has begun. SkipjackError when there is no room.
     """
-    from runner.journal import reading  # seldom needed
+    from runner.journal import readonly_copy  # seldom needed
 
     path = _file(connection)
     target = backup_path(path, version)
     aside = f"{target}.new"
     try:
         presence.remove(aside)  # left by one that was killed
-        with contextlib.closing(reading.connected(path)) as source:
+        with contextlib.closing(readonly_copy.connected(path)) as source:
             source.execute("VACUUM INTO ?", (aside,))
         with contextlib.closing(sqlite3.connect(aside, isolation_level=None)) as copy:
             copy.execute("PRAGMA journal_mode=WAL")  # which VACUUM INTO does not keep, and earlier releases do not set

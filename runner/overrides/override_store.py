@@ -7,16 +7,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from runner.base.output import masked
-from runner.journal import database
-from runner.journal.database import marks, transaction
+from runner.journal import sqlite_file
 from runner.journal.journal import Ending, Journal, Released, Subject
+from runner.journal.sqlite_file import marks, transaction
 from schemas.states import ACTIVE, DISABLED, INTERRUPTED, LAUNCHING, NONE, PAUSED
 
 
 @contextmanager
 def opened(path: str) -> Iterator["OrderBook"]:
     """Open the journal for orders, as `journal.opened` does."""
-    with database.opened(path) as connection:
+    with sqlite_file.opened(path) as connection:
         yield OrderBook(connection)
 
 

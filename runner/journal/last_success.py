@@ -7,7 +7,7 @@ figures that the run has anyway: nothing here walks a tree.
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from runner.base.paths import is_missing_or_empty
+from runner.base.mirror_paths import is_missing_or_empty
 
 if TYPE_CHECKING:
     from runner.plan.deletion_limits import Tree

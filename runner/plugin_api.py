@@ -26,14 +26,14 @@ from runner.base.contents import PARTIAL, Stopped, count
 from runner.base.contents import Contents as Contents
 from runner.base.contents import Links as Links
 from runner.base.contents import inode_of as inode_of
-from runner.base.paths import Paths
-from runner.base.paths import has_files as has_files  # for hooks, too
-from runner.base.paths import is_missing_or_empty as is_missing_or_empty
-from runner.base.paths import left_behind as left_behind
-from runner.base.paths import lies_in as lies_in
-from runner.base.paths import moving as moving
-from runner.journal.past import Past as Past
-from runner.journal.past import identity_of as identity_of
+from runner.base.mirror_paths import Paths
+from runner.base.mirror_paths import has_files as has_files  # for hooks, too
+from runner.base.mirror_paths import is_missing_or_empty as is_missing_or_empty
+from runner.base.mirror_paths import left_behind as left_behind
+from runner.base.mirror_paths import lies_in as lies_in
+from runner.base.mirror_paths import moving as moving
+from runner.journal.last_success import Past as Past
+from runner.journal.last_success import identity_of as identity_of
 from runner.plan.deletion_limits import EVERYTHING as EVERYTHING
 from runner.plan.deletion_limits import Limits as Limits
 from runner.plan.deletion_limits import Loss as Loss
@@ -41,9 +41,9 @@ from runner.plan.deletion_limits import Tree as Tree
 from runner.plan.deletion_limits import allowed as allowed
 from runner.plan.deletion_limits import limits_of
 from runner.plan.deletion_limits import refusal as refusal
-from runner.subprocesses.programs import is_rsync
+from runner.subprocesses.spawn import is_rsync
 from schemas.mirror_record import Mirror
-from schemas.reading import regular_itself
+from schemas.regular_files import regular_itself
 from schemas.states import INTERRUPTED, REFUSED
 
 SECRETS = frozenset({"RSYNC_PASSWORD"})

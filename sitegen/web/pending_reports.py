@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from sitegen.storage import batch
 from sitegen.storage.batch import Item
-from sitegen.web.patience import NotAnswered
+from sitegen.web.db_timeout import NotAnswered
 
 
 class NotKept(Exception):  # noqa: N818 - it is what happened to the delivery

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from sitegen.messages.model import Facts
-from sitegen.site.judge import Judge
+from sitegen.site.evaluate import Judge
 from sitegen.site.snapshot import Snapshot
 from sitegen.storage.store import Store
-from sitegen.web.answers import Json, Written
+from sitegen.web.responses import Json, Written
 
 
 class Current:

@@ -5,14 +5,14 @@ import os
 import time
 from collections.abc import Iterator
 
-from runner.api import Machine
-from runner.base import bell
-from runner.base.places import Places
-from runner.courier.aside import Aside
-from runner.courier.probe import continued, is_probed, probe
+from runner.base import wakeup
+from runner.base.state_dir import Places
+from runner.courier.background_thread import Aside
+from runner.courier.upstream_probe import continued, is_probed, probe
 from runner.journal import journal
 from runner.plan import plan
 from runner.plan.plan import Planned
+from runner.plugin_api import Machine
 from runner.run.machine import machine_of
 from schemas.errors import SkipjackError
 
@@ -79,7 +79,7 @@ class Prober(Aside):
         """Make the probes that are due; a plan or a journal that cannot be read is for others to tell."""
         try:
             if self._probes.make():
-                bell.ring(self._run_dir)
+                wakeup.ring(self._run_dir)
         except SkipjackError:
             return LOOK
         return LOOK

@@ -9,13 +9,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from runner.base import bell
+from runner.base import wakeup
 from runner.base.output import finish_unread, head, say
-from runner.base.places import Places
-from runner.journal import leftover, renames
+from runner.base.state_dir import Places
+from runner.journal import leftover_runs, rename_migration
 from runner.journal.journal import Journal, Subject
-from runner.overrides import hold, order_book
-from runner.overrides.order_book import OrderBook
+from runner.overrides import hold, override_store
+from runner.overrides.override_store import OrderBook
 from runner.plan import plan
 from runner.plan.plan import Plan, Planned
 from runner.subprocesses import launch, stopping
@@ -84,12 +84,12 @@ def carry_out(
     `record` adds something to the very transaction that records the order. SkipjackError when this worker does not
     have one of the mirrors; then nothing was done for the others either.
     """
-    with plan.opened(places.plan) as opened, order_book.opened(places.journal) as book:
+    with plan.opened(places.plan) as opened, override_store.opened(places.journal) as book:
         found = {name: opened.mirror(name) for name in order.names}
         run_dir = opened.header.run_dir
         with book.together():
             left = _left(opened, book, order, [name for name, planned in found.items() if planned is None])
-            aliases = renames.adopt(book, opened.renamed(), time.time())
+            aliases = rename_migration.adopt(book, opened.renamed(), time.time())
             subjects = [_subject(planned, aliases) for planned in found.values() if planned is not None]
             begun = VERBS[order.verb](book, subjects, order) + left
             book.end_for_good(left, _stopped(order), time.time())
@@ -97,7 +97,7 @@ def carry_out(
                 record(book)
     if order.verb in _ENDING:
         stopping.stop(places, begun)
-    bell.ring(run_dir)
+    wakeup.ring(run_dir)
     launch.want_tick(places, only_requested=only_requested)
     now = {former: name for name, former in aliases.items()}
     return Done([now.get(name, name) for name in begun], left)
@@ -105,7 +105,7 @@ def carry_out(
 
 def _left(opened: Plan, book: Journal, order: Order, unknown: list[str]) -> list[str]:
     """The names that are not in the plan, when the order ends their runs; SkipjackError for any other such name."""
-    left = leftover.find(opened, [each.mirror for each in book.active()]) if unknown and order.verb in _OFF else []
+    left = leftover_runs.find(opened, [each.mirror for each in book.active()]) if unknown and order.verb in _OFF else []
     missing = ", ".join(f"`{name}`" for name in unknown if name not in left)
     if missing:
         what = f"This worker ({opened.header.worker}) has no mirror {missing}."

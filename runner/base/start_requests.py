@@ -7,7 +7,7 @@ starts it once more. Even an idle tick loads this module.
 import os
 import time
 
-from runner.base.places import Places
+from runner.base.state_dir import Places
 
 UNTAKEN_PAUSE = 1.0
 """Seconds to wait when a wish cannot be taken back, since the path unit starts its program again at once."""

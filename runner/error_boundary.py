@@ -58,10 +58,10 @@ def damage_behind(error: Exception, folder: str | None) -> SkipjackError | None:
     """
     if not folder:
         return None
-    from runner.base.places import Places
-    from runner.journal import database
+    from runner.base.state_dir import Places
+    from runner.journal import sqlite_file
 
-    return database.damage_behind(error, Places(folder).journal)
+    return sqlite_file.damage_behind(error, Places(folder).journal)
 
 
 def _bug(error: Exception, folder: str | None) -> int:

@@ -6,7 +6,7 @@ mirror was called before a `git revert`.
 
 from collections.abc import Collection, Iterator, Mapping
 
-from runner.base.paths import has_files, left_behind, moving
+from runner.base.mirror_paths import has_files, left_behind, moving
 from runner.plan.plan import Planned, Shown
 
 _STILL_THERE = "named as it was formerly; its runs are refused."

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from runner.base.output import say
-from runner.base.places import Places
+from runner.base.state_dir import Places
 from runner.importing.allowance import Decision, as_plain, decide
 from runner.importing.yaml_text import item
 from runner.plan import plan

@@ -15,7 +15,7 @@ from starlette.routing import Match
 from schemas.failures import of_the_machine
 from sitegen.messages.envelope import Refused
 from sitegen.storage.store import StoreError
-from sitegen.web.waiting import NotKept
+from sitegen.web.pending_reports import NotKept
 
 FOR_ALL = {"Access-Control-Allow-Origin": "*"}
 """Pages of any site may read the answer."""

@@ -7,9 +7,9 @@ import time
 from typing import NamedTuple
 
 from runner.base.output import masked
-from runner.base.places import Places
+from runner.base.state_dir import Places
 from schemas import json_text
-from schemas.reading import read_regular, regular
+from schemas.regular_files import read_regular, regular
 
 SHOWN_FOR = 7 * 86400.0
 """Seconds for which a rejection is shown."""

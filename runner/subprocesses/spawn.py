@@ -1,6 +1,6 @@
 """Starting programs that nobody watches: short ones of the system, which are asked something, and our own, which
-outlive who starts them. `runner/subprocesses/process.py` starts those that are watched; no other module of the worker
-starts any.
+outlive who starts them. `runner/subprocesses/supervisor.py` starts those that are watched; no other module of the
+worker starts any.
 """
 
 import contextlib
@@ -11,8 +11,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from runner.base import surroundings
-from schemas.reading import regular
+from runner.base import environment
+from schemas.regular_files import regular
 
 if TYPE_CHECKING:
     from typing import BinaryIO
@@ -45,8 +45,8 @@ def inherited_environment() -> dict[str, str]:
 
     It is for programs of the system, see `surroundings` for those that a definition starts.
     """
-    env = {key: value for key, value in os.environ.items() if key not in surroundings.OURS}
-    return env | {"PATH": surroundings.search_path(())}
+    env = {key: value for key, value in os.environ.items() if key not in environment.OURS}
+    return env | {"PATH": environment.search_path(())}
 
 
 def is_rsync(words: Sequence[str]) -> bool:
@@ -151,7 +151,7 @@ def _messages(log: str) -> int:
 def lean(*words: str) -> list[str]:
     """The command line of one of our lean programs: no site packages, nothing imported that it does not need."""
     packages = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    return [sys.executable, "-I", "-S", os.path.join(packages, "tick", "lean.py"), *words]
+    return [sys.executable, "-I", "-S", os.path.join(packages, "tick", "entry.py"), *words]
 
 
 def command(*words: str) -> list[str]:

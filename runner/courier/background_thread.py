@@ -2,7 +2,7 @@
 
 import threading
 
-from runner.base import bell
+from runner.base import wakeup
 
 
 class Aside(threading.Thread):
@@ -28,7 +28,7 @@ class Aside(threading.Thread):
                     self._wake.clear()
         except BaseException as error:
             self._failure = error
-            bell.ring(self._run_dir)
+            wakeup.ring(self._run_dir)
 
     def check(self) -> None:
         """Raise what the thread died of, if it did."""

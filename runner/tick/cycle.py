@@ -5,16 +5,16 @@ Apart from the tick, which must not load any of this when there is nothing to do
 
 from typing import NamedTuple
 
-from runner.base import bell
-from runner.base.places import Places
-from runner.journal import journal, renames
+from runner.base import wakeup
+from runner.base.state_dir import Places
+from runner.journal import journal, rename_migration
 from runner.journal.journal import Active, Ending, Journal, Subject
 from runner.overrides import hold
 from runner.plan import plan, schedule
 from runner.plan.plan import Plan, Planned
 from runner.plan.schedule import Decision
 from runner.subprocesses import launch, stopping
-from runner.tick import settle
+from runner.tick import crash_recovery
 from schemas.states import LAUNCH_FAILED, LAUNCHING, QUEUED
 
 AT_ONCE = 500
@@ -34,9 +34,9 @@ class Done(NamedTuple):
 def work(places: Places, now: float, *, only_requested: bool = False) -> Done:
     """Do all that is to be done now; with `only_requested` launch the mirrors alone that somebody asked for by name."""
     with plan.opened(places.plan) as opened, journal.opened(places.journal) as book:
-        settle.settle(places, book, now)
-        aliases = renames.adopt(book, opened.renamed(), now)
-        states = renames.as_called_now(book.states(), aliases)
+        crash_recovery.settle(places, book, now)
+        aliases = rename_migration.adopt(book, opened.renamed(), now)
+        states = rename_migration.as_called_now(book.states(), aliases)
         held = hold.is_held(opened.header, book)
         mirrors, world = schedule.world(opened, states, book.orders(), held=held)
         decision = schedule.decide(mirrors, world, now, only_requested=only_requested)
@@ -44,13 +44,13 @@ def work(places: Places, now: float, *, only_requested: bool = False) -> Done:
         decision = decision._replace(wait=waiting)
         launched = _launch(places, opened, book, decision, now, by_request=only_requested)
         if decision.stop:
-            ended = renames.under_way(decision.stop, aliases)
+            ended = rename_migration.under_way(decision.stop, aliases)
             book.tell(ended, "the hours in which it may be synced are over")
             stopping.stop(places, ended)
         if book.pending():
-            bell.ring(opened.header.run_dir)
+            wakeup.ring(opened.header.run_dir)
         active = [each.mirror for each in book.active()]
-        return Done(launched, active, settle.orphaned(places, book), decision.wake_at)
+        return Done(launched, active, crash_recovery.orphaned(places, book), decision.wake_at)
 
 
 def _launch(places: Places, opened: Plan, book: Journal, decision: Decision, now: float, *, by_request: bool) -> int:
