@@ -36,8 +36,12 @@ DEFAULTS = "worker: alpha\nprovider: rsync\nupstream: rsync://rsync.example.org/
 CONTINUED = {("docs/containers.md", "docker_volumes: ['{directory}:/data', '{log_dir}:/log']")}
 """Examples that add keys to the first mirror of their page."""
 
-PICTURES = {"README.md": "pull request → ", "docs/architecture.md": "pull request ─► config repository (git)"}
-"""How the drawing of a page begins: there is nothing to run."""
+PICTURES = {
+    ("README.md", "pull request → "),
+    ("docs/architecture.md", "pull request ─► config repository (git)"),
+    ("docs/architecture.md", "mirrors/   "),
+}
+"""How the drawings of the pages begin: there is nothing to run."""
 
 SESSIONS = {
     ("README.md", "$ skipjack validate mirrors"): "test_the_session_of_the_readme_is_what_validate_says",
@@ -82,13 +86,13 @@ def test_every_block_is_of_a_kind_that_is_tested() -> None:
 
 
 def is_listed(block: Block) -> bool:
-    listed = [*PICTURES.items(), *SESSIONS]
+    listed = [*PICTURES, *SESSIONS]
     return any(page == block.page and block.first.startswith(begin) for page, begin in listed)
 
 
 def test_no_list_names_a_block_or_a_test_that_is_gone() -> None:
     there = [block for page in PAGES for block in blocks(page)]
-    for page, begin in [*PICTURES.items(), *SESSIONS, *CONTINUED]:
+    for page, begin in [*PICTURES, *SESSIONS, *CONTINUED]:
         assert any(page == block.page and block.first.startswith(begin) for block in there), (page, begin)
     source = Path(__file__).read_text("utf-8")
     assert [test for test in SESSIONS.values() if f"def {test}(" not in source and not (ROOT / test).exists()] == []
