@@ -32,6 +32,7 @@ from runner.base.mirror_paths import is_missing_or_empty as is_missing_or_empty
 from runner.base.mirror_paths import left_behind as left_behind
 from runner.base.mirror_paths import lies_in as lies_in
 from runner.base.mirror_paths import moving as moving
+from runner.base.mirror_paths import real_paths as real_paths
 from runner.journal.last_success import Past as Past
 from runner.journal.last_success import identity_of as identity_of
 from runner.plan.deletion_limits import EVERYTHING as EVERYTHING

@@ -238,12 +238,21 @@ HEAVY = {
 }  # fmt: skip
 """What would cost every run and every tick milliseconds."""
 
+TICK = {
+    "shlex",
+    "runner.plugin_api",
+    "runner.plan.deletion_limits",
+    "runner.journal.rename_migration",
+    "runner.subprocesses.stopping",
+}
+CONTAINERS = {"runner.containers.podman", "runner.hooks.container", "runner.hooks.container_end"}
+COMMAND = {"runner.tick.tick", "schemas.rsync.rsync_options", *CONTAINERS}
+RSYNC = {"runner.tick.tick", "runner.providers.command", *CONTAINERS}
+
 BUDGETS = [
-    pytest.param(
-        "import runner.tick.cycle", {"shlex", "runner.plugin_api", "runner.plan.deletion_limits"}, 36, id="tick"
-    ),
-    pytest.param(f"{RUN}.command; {HOOKS}", {"schemas.rsync.rsync_options"}, 59, id="command"),
-    pytest.param(f"{RUN}.rsync; {HOOKS}", {"runner.providers.command"}, 66, id="rsync"),
+    pytest.param("import runner.tick.cycle", TICK, 34, id="tick"),
+    pytest.param(f"{RUN}.command; {HOOKS}", COMMAND, 57, id="command"),
+    pytest.param(f"{RUN}.rsync; {HOOKS}", RSYNC, 64, id="rsync"),
 ]
 """What a program loads, what it must not load beside what is heavy, and how many of our modules that are not empty."""
 

@@ -95,6 +95,16 @@ def _has_entries(directory: str) -> bool:
     return bool(names) and (names != ["lost+found"] or not os.path.ismount(os.path.realpath(directory)))
 
 
+def real_paths(directory: str, root: str) -> tuple[str, str]:
+    """A directory and the root that it shall lie below, with all links followed.
+
+    Where no link leads to the directory, none leads to the root that its path begins with: that is not looked up again.
+    """
+    real = os.path.realpath(directory)
+    is_plain = bool(root) and real == directory and directory.startswith(f"{root}/")
+    return real, root if is_plain else os.path.realpath(root)
+
+
 def lies_in(path: str, folder: str) -> bool:
     """Whether a path is a folder or something below it, wherever links lead."""
     real, real_folder = os.path.realpath(path), os.path.realpath(folder)

@@ -88,7 +88,7 @@ def end(places: Places, name: str) -> bool:
     """Remove the container that a mirror may have, as one who holds its supervisor's lock; tells whether it is gone."""
     from runner.hooks import container_end
 
-    marker = container_end.marker_of(places.state_dir, name)
+    marker = os.path.join(places.containers, name)
     found = container_end.read_marker(marker)
     if found is not None:
         program, container = found

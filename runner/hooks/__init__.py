@@ -17,7 +17,8 @@ HOOKS: dict[str, str] = {
     "btrfs_snapshot": "btrfs_snapshot",
     "directory": "",
     "free_space": "",
-    "container": "",
+    "container_left": "",
+    "container": "docker_image",
     "trace": "trace",
     "memory": "memory_limit",
 }

@@ -12,7 +12,8 @@ from _blake2 import blake2b  # without OpenSSL, which each run would load
 from collections.abc import Iterator
 from functools import partial
 
-from runner.hooks.container_end import marker_of, read_marker, remove, remove_marker, with_remedy, write_marker
+from runner.hooks.container_end import remove, remove_marker, with_remedy, write_marker
+from runner.hooks.container_left import marker_of
 from runner.plugin_api import SECRETS, Abort, Command, Job, lies_in
 from schemas.regular_files import regular_itself
 from schemas.states import FAILED, REFUSED
@@ -34,19 +35,15 @@ _SAID_BY_CLIENT = r"(?m)^(?:docker|Error): (.+)"
 
 
 def pre_exec(job: Job) -> None:
-    """See to it that no container of an earlier run is left, whatever the definition says now; then wrap commands."""
-    marker = _marker(job)
-    left = read_marker(marker)
-    if left is not None:
-        _remove_or_abort(job, *left, may_be="a container {name} may still be at work")
-    remove_marker(marker)
-    if job.mirror.docker_image:
-        check(job)
-        limits = [key for key in ("memory_limit", "cpu_limit") if getattr(job.mirror, key)]
-        if limits and not limits_hold(job.machine.container_program):
-            job.complain(f"`{'` and `'.join(limits)}` {'is' if len(limits) == 1 else 'are'} not enforced: {NO_LIMITS}")
-        _remove_or_abort(job, job.machine.container_program, name_of(job), may_be="cannot use {program}")
-        job.wrap, job.unwrap = partial(_begin, job), partial(_finish, job)
+    """See to it that no container has the name of the mirror's; then wrap commands."""
+    check(job)
+    limits = [key for key in ("memory_limit", "cpu_limit") if getattr(job.mirror, key)]
+    if limits and not limits_hold(job.machine.container_program):
+        job.complain(f"`{'` and `'.join(limits)}` {'is' if len(limits) == 1 else 'are'} not enforced: {NO_LIMITS}")
+    program = job.machine.container_program
+    if reason := remove(program, name_of(job), job.ask):
+        raise Abort(FAILED, f"cannot use {program}: {reason}")
+    job.wrap, job.unwrap = partial(_begin, job), partial(_finish, job)
 
 
 def limits_hold(program: str) -> bool:
@@ -65,7 +62,7 @@ def _is_rootless_podman(program: str) -> bool:
 
 def post_exec(job: Job) -> None:
     """Say in words what the exit codes mean that are the container program's own."""
-    if job.mirror.docker_image and not job.explanation:
+    if not job.explanation:
         job.explanation = _explanation(job)
 
 
@@ -117,21 +114,11 @@ def check(job: Job) -> None:
             raise Abort(FAILED, f"{path}, which `docker_volumes` names, is not there; create it")
 
 
-def _marker(job: Job) -> str:
-    return marker_of(job.machine.state_dir, job.mirror.name)
-
-
-def _remove_or_abort(job: Job, program: str, name: str, *, may_be: str) -> None:
-    reason = remove(program, name, job.ask)
-    if reason:
-        raise Abort(FAILED, f"{may_be.format(name=name, program=program)}: {reason}")
-
-
 def _begin(job: Job, command: Command) -> Command:
     try:
-        write_marker(_marker(job), job.machine.container_program, name_of(job))
+        write_marker(marker_of(job), job.machine.container_program, name_of(job))
     except OSError as error:
-        raise Abort(FAILED, f"the file {_marker(job)} cannot be written: {error.strerror}; mend that") from error
+        raise Abort(FAILED, f"the file {marker_of(job)} cannot be written: {error.strerror}; mend that") from error
     return enclosed(job, command)
 
 
@@ -140,7 +127,7 @@ def _finish(job: Job) -> None:
     if reason:
         job.complain(f"the container {name_of(job)} may still be there; the next tick tries again: {reason}")
     else:
-        remove_marker(_marker(job))
+        remove_marker(marker_of(job))
 
 
 def _user(job: Job) -> Iterator[str]:

@@ -95,11 +95,6 @@ def _without_session() -> str:
     )
 
 
-def marker_of(state_dir: str, mirror: str) -> str:
-    """The file that is there while a mirror's container may be."""
-    return os.path.join(state_dir, "containers", mirror)
-
-
 def write_marker(path: str, program: str, name: str) -> None:
     """Say which container there may be from now on."""
     os.makedirs(os.path.dirname(path), exist_ok=True)

@@ -2,7 +2,7 @@
 
 import os
 
-from runner.plugin_api import Abort, Job
+from runner.plugin_api import Abort, Job, real_paths
 from schemas.states import FAILED, REFUSED
 
 OPTIONS = frozenset({"mirror_dir", "mirror_subdir"})
@@ -12,7 +12,8 @@ def pre_job(job: Job) -> None:
     """Create the directory (0755) when it is missing; refuse one that links lead out of the mirrors' root."""
     real = real_place(job)
     try:
-        os.makedirs(real, mode=0o755, exist_ok=True)
+        if not os.path.isdir(real):
+            os.makedirs(real, mode=0o755, exist_ok=True)
     except OSError as error:
         raise Abort(FAILED, f"{job.directory} cannot be created: {error.strerror}") from error
     if not os.access(real, os.W_OK | os.X_OK):
@@ -21,8 +22,7 @@ def pre_job(job: Job) -> None:
 
 def real_place(job: Job) -> str:
     """Where the directory is or will be, links followed; ends the run when that is not below the mirrors' root."""
-    root = os.path.realpath(job.mirror_root)
-    real = os.path.realpath(job.directory)
+    real, root = real_paths(job.directory, job.mirror_root)
     if os.path.commonpath([root, real]) != root or real == root:
         raise Abort(REFUSED, f"{job.directory} is really {real}, which does not lie below {root}; mend the link")
     if not os.path.isdir(job.mirror_root):

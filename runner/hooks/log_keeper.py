@@ -25,19 +25,18 @@ _LEVEL = 1
 
 
 class _Log(NamedTuple):
-    """One log file: its name, its time and attempt, which no other log shares, whether it is compressed, and its age in
-    seconds."""
+    """One log file: its name, its time and attempt, which no other log shares, and whether it is compressed."""
 
     name: str
     stem: str
     is_compressed: bool
-    age: float
 
 
 def pre_exec(job: Job) -> None:
     """Create the attempt's log, `NAME_2026-01-31_23-59-59Z_01.log` in UTC, and remove the old ones."""
     try:
-        os.makedirs(job.log_dir, mode=0o755, exist_ok=True)
+        if not os.path.isdir(job.log_dir):
+            os.makedirs(job.log_dir, mode=0o755, exist_ok=True)
         job.log_file = os.path.join(job.log_dir, _free_stem(job) + ".log")
         os.close(os.open(job.log_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
         _point_latest(job)
@@ -73,14 +72,12 @@ def _logs(job: Job) -> list[_Log]:
     """The mirror's logs, oldest first: plain files named exactly as they are named here, now or formerly."""
     names = "|".join(map(re.escape, (job.mirror.name, *job.mirror.formerly)))
     pattern = re.compile(f"(?:{names}){_ENDINGS}")
-    now = time.time()
     found = []
     with os.scandir(job.log_dir) as entries:
         for entry in entries:
             match = pattern.fullmatch(entry.name)
             if match and entry.is_file(follow_symlinks=False):
-                age = now - entry.stat(follow_symlinks=False).st_mtime
-                found.append(_Log(entry.name, match.group(1), bool(match.group(2)), age))
+                found.append(_Log(entry.name, match.group(1), bool(match.group(2))))
     return sorted(found, key=lambda log: (log.stem, log.name))
 
 
@@ -113,10 +110,14 @@ def _remove_old(job: Job) -> None:
     """Remove what is too much or too old; a log that is there both plain and compressed counts once."""
     others = _others(job)
     kept = sorted({log.stem for log in others}, reverse=True)[: job.mirror.log_keep - 1]
-    oldest = job.mirror.log_max_age
     for log in others:
-        if log.stem not in kept or (oldest is not None and log.age > oldest):
-            os.unlink(os.path.join(job.log_dir, log.name))
+        path = os.path.join(job.log_dir, log.name)
+        if log.stem not in kept or _is_too_old(path, job.mirror.log_max_age):
+            os.unlink(path)
+
+
+def _is_too_old(path: str, most: int | None) -> bool:
+    return most is not None and time.time() - os.lstat(path).st_mtime > most
 
 
 def _compress_others(job: Job) -> None:

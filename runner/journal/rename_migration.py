@@ -7,7 +7,7 @@ have that name. Only when it has ended is the journal changed, by whoever comes 
 import contextlib
 import os
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from runner.base.output import note
@@ -43,11 +43,6 @@ def as_called_now(found: Mapping[str, T], aliases: Mapping[str, str]) -> dict[st
     now = {former: name for name, former in aliases.items()}
     kept = {name: value for name, value in found.items() if name not in aliases}
     return {now.get(name, name): value for name, value in kept.items()}
-
-
-def under_way(names: Iterable[str], aliases: Mapping[str, str]) -> list[str]:
-    """The names that their runs under way have, for those who look for locks."""
-    return [aliases.get(name, name) for name in names]
 
 
 def _adopt(db: sqlite3.Connection, planned: Planned, former: Sequence[str], *, copy: bool) -> None:

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable
 
 from runner.base import locks
-from runner.base.mirror_paths import is_missing_or_empty
+from runner.base.mirror_paths import is_missing_or_empty, real_paths
 from runner.journal.last_success import identity_of
 
 PATIENCE = 2.0
@@ -88,7 +88,7 @@ class DirectoryLock:
         return is_same_disk and not self._leads_out() and not is_missing_or_empty(self._directory)
 
     def _leads_out(self) -> str:
-        real, root = os.path.realpath(self._directory), os.path.realpath(self._root)
+        real, root = real_paths(self._directory, self._root)
         if real.startswith(f"{root}/"):
             return ""
         return f"{self._directory} is really {real}, which does not lie below {root}; mend the link"

@@ -16,7 +16,6 @@ from runner import error_boundary
 from runner.base import contents, environment
 from runner.base.output import head
 from runner.base.state_dir import Places
-from runner.containers import podman
 from runner.journal.journal import Ending
 from runner.plugin_api import Abort, Ask, CannotRun, Command, Execute, Findings, Job, Outcome, Provider
 from runner.run import bounded_log, comparison, progress
@@ -92,7 +91,13 @@ def _rest(job: Job, means: Means, ending: Ending) -> Sequence[int] | None:
 
 def _asker(job: Job) -> Ask:
     """What hooks ask short programs of the system with."""
-    return podman.asker(job.machine.state_dir, job.machine.home, job.machine.roots)
+
+    def ask(argv: Sequence[str], timeout: float) -> tuple[int, str]:
+        from runner.containers import podman  # most runs ask nothing
+
+        return podman.asker(job.machine.state_dir, job.machine.home, job.machine.roots)(argv, timeout)
+
+    return ask
 
 
 def _with_complaints(ending: Ending, job: Job) -> Ending:
@@ -252,6 +257,8 @@ def surroundings_of(job: Job, command: Command) -> dict[str, str]:
     in_container = job.mirror.docker_image and command.argv[0] == machine.container_program
     if not in_container:
         return environment.environment(machine.home, machine.roots, machine.env, command.env)
+    from runner.containers import podman
+
     names = (*machine.env, *environment.OF_CONTAINER_PROGRAMS)
     ours = podman.runtime_folder(Places(machine.state_dir)) if podman.is_podman(command.argv[0]) else {}
     return environment.environment(machine.home, machine.roots, names, command.env) | ours

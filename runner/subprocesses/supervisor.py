@@ -201,8 +201,19 @@ def _kill(pid: int) -> bool:
 
 
 def _children() -> list[int]:
-    with open("/proc/self/task/" + str(os.getpid()) + "/children", encoding="ascii") as file:
-        return [int(pid) for pid in file.read().split()]
+    return [int(pid) for pid in _read(f"/proc/self/task/{os.getpid()}/children").split()]
+
+
+def _read(path: str) -> bytes:
+    """Return what the kernel tells in a file. Python's own files would ask it more about each than it tells."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        parts = []
+        while part := os.read(descriptor, 64 * 1024):
+            parts.append(part)
+        return b"".join(parts)
+    finally:
+        os.close(descriptor)
 
 
 def _spawn(argv: Sequence[str], env: Mapping[str, str], cwd: str, outputs: tuple[int, int], keep: Sequence[int]) -> int:
@@ -255,13 +266,16 @@ def _rather_than_us() -> Iterator[None]:
 
 
 def _likelihood() -> int:
-    with open(_SCORE, encoding="ascii") as file:
-        return int(file.read())
+    return int(_read(_SCORE))
 
 
 def _set_likelihood(points: int) -> None:
-    with contextlib.suppress(OSError), open(_SCORE, "w", encoding="ascii") as file:
-        file.write(str(points))
+    with contextlib.suppress(OSError):
+        descriptor = os.open(_SCORE, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(descriptor, str(points).encode())
+        finally:
+            os.close(descriptor)
 
 
 def _wait(

@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 from runner.base import wakeup
 from runner.base.state_dir import Places
-from runner.journal import journal, rename_migration
+from runner.journal import journal
 from runner.journal.journal import Active, Ending, Journal, Subject
 from runner.overrides import hold
 from runner.plan import plan, schedule
 from runner.plan.plan import Plan, Planned
-from runner.plan.schedule import Decision
-from runner.subprocesses import launch, stopping
+from runner.plan.schedule import Decision, State
+from runner.subprocesses import launch
 from runner.tick import crash_recovery
 from schemas.states import LAUNCH_FAILED, LAUNCHING, QUEUED
 
@@ -35,8 +35,7 @@ def work(places: Places, now: float, *, only_requested: bool = False) -> Done:
     """Do all that is to be done now; with `only_requested` launch the mirrors alone that somebody asked for by name."""
     with plan.opened(places.plan) as opened, journal.opened(places.journal) as book:
         crash_recovery.settle(places, book, now)
-        aliases = rename_migration.adopt(book, opened.renamed(), now)
-        states = rename_migration.as_called_now(book.states(), aliases)
+        states, aliases = _states(opened, book, now)
         held = hold.is_held(opened.header, book)
         mirrors, world = schedule.world(opened, states, book.orders(), held=held)
         decision = schedule.decide(mirrors, world, now, only_requested=only_requested)
@@ -44,13 +43,26 @@ def work(places: Places, now: float, *, only_requested: bool = False) -> Done:
         decision = decision._replace(wait=waiting)
         launched = _launch(places, opened, book, decision, now, by_request=only_requested)
         if decision.stop:
-            ended = rename_migration.under_way(decision.stop, aliases)
+            from runner.subprocesses import stopping  # few ticks stop a run
+
+            ended = [aliases.get(name, name) for name in decision.stop]  # whose locks have the names they began with
             book.tell(ended, "the hours in which it may be synced are over")
             stopping.stop(places, ended)
         if book.pending():
             wakeup.ring(opened.header.run_dir)
         active = [each.mirror for each in book.active()]
         return Done(launched, active, crash_recovery.orphaned(places, book), decision.wake_at)
+
+
+def _states(opened: Plan, book: Journal, now: float) -> tuple[dict[str, State], dict[str, str]]:
+    """The states of mirrors by their names of today, and the former names under which runs of some are under way."""
+    renamed = opened.renamed()
+    if not renamed:
+        return book.states(), {}
+    from runner.journal import rename_migration
+
+    aliases = rename_migration.adopt(book, renamed, now)
+    return rename_migration.as_called_now(book.states(), aliases), aliases
 
 
 def _launch(places: Places, opened: Plan, book: Journal, decision: Decision, now: float, *, by_request: bool) -> int:

@@ -20,7 +20,6 @@ if not __package__:  # started by path: our packages lie beside each other, wher
 try:
     from runner.base import start_requests
     from runner.base.state_dir import Places
-    from runner.tick import tick
 except Exception as error:  # an installation that is half there; systemd must not take this for an expected failure
     sys.excepthook(type(error), error, error.__traceback__)
     sys.exit(3)
@@ -45,13 +44,17 @@ def main(words: list[str]) -> int:
 def _is_idle(places: Places) -> bool:
     """Whether there is nothing to do; what keeps us from looking is left to those who can tell it."""
     try:
+        from runner.tick import tick  # which a run would load in vain
+
         return tick.idle(places, time.time())
-    except OSError:
+    except (OSError, ImportError, SyntaxError):
         return False
 
 
 def _start(program: str, places: Places, rest: list[str]) -> int:
     if program == "tick":
+        from runner.tick import tick
+
         if "quiet" in rest:
             from runner.base import output
 

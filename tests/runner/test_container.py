@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from runner import hooks
 from runner.base.mirror_paths import Paths
 from runner.base.state_dir import Places
 from runner.containers import podman
-from runner.hooks import container, container_end, control_group
+from runner.hooks import container, container_end, container_left, control_group
 from runner.journal import journal
 from runner.journal.journal import Subject
 from runner.plugin_api import Abort, Command, Job, Machine
@@ -129,7 +130,9 @@ def test_secrets_go_through_the_clients_environment_and_all_else_by_value(job: J
 
 def test_without_an_image_nothing_is_wrapped_or_asked(job: Job) -> None:
     change(job, docker_image="")
-    container.pre_exec(job)
+    for hook in hooks.of(job.mirror):
+        assert hook is not container
+    container_left.pre_exec(job)
     command = Command(("sync",), {}, job.directory)
     assert job.wrap(command) is command
 
@@ -141,27 +144,27 @@ def test_a_missing_program_ends_the_run_with_what_to_do(job: Job) -> None:
 
 
 def test_a_container_that_was_left_ends_the_run_even_without_an_image(job: Job) -> None:
-    marker = container_end.marker_of(job.machine.state_dir, "debian")
+    marker = container_left.marker_of(job)
     container_end.write_marker(marker, NOWHERE, "skipjack-debian")
     change(job, docker_image="")
     with pytest.raises(Abort, match="a container skipjack-debian may still be at work"):
-        container.pre_exec(job)
+        container_left.pre_exec(job)
     assert container_end.read_marker(marker) == (NOWHERE, "skipjack-debian")
 
 
 @pytest.mark.parametrize("content", ["", "/nowhere/docker", "/nowhere/docker\nskipjack-debian"])
 def test_a_marker_that_the_machines_end_cut_short_is_none(job: Job, content: str) -> None:
     """The container ended with the machine."""
-    marker = Path(container_end.marker_of(job.machine.state_dir, "debian"))
+    marker = Path(container_left.marker_of(job))
     marker.parent.mkdir(parents=True)
     marker.write_text(content)
     change(job, docker_image="")
-    container.pre_exec(job)
+    container_left.pre_exec(job)
     assert not marker.exists()
 
 
 def test_the_marker_is_there_before_the_container_and_stays_while_that_may_be(job: Job) -> None:
-    marker = container_end.marker_of(job.machine.state_dir, "debian")
+    marker = container_left.marker_of(job)
     wrapped = container._begin(job, Command(("sync",), {}, job.directory))
     assert container_end.read_marker(marker) == (NOWHERE, container.name_of(job))
     assert wrapped.argv[0] == NOWHERE
@@ -280,7 +283,7 @@ def test_units_that_may_start_no_container_say_how_they_may_and_are_not_asked_fo
 
 def test_no_run_is_settled_while_its_container_may_be_there(tmp_path: Path) -> None:
     places = Places(str(tmp_path))
-    marker = container_end.marker_of(places.state_dir, "m")
+    marker = f"{places.containers}/m"
     with journal.opened(places.journal) as book:
         assert book.begin(None, Subject("m", "x", True, "0" * 40), 1000.0)
         container_end.write_marker(marker, NOWHERE, "skipjack-m")
