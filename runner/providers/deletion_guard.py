@@ -233,7 +233,7 @@ def _replace(job: Job, full: Command, obstacles: list[bytes], errors: Errors) ->
     """Fetch what stands at the upstream where directories were in the way."""
     directory = os.fsencode(job.directory)
     blocked = [path for path in obstacles if os.path.isdir(os.path.join(directory, path))]
-    missing = [path for path in obstacles if not os.path.lexists(os.path.join(directory, path))]
+    missing = deletions.free_places(job.directory, obstacles)
     if missing:
         code = job.exit_code
         # Where a container sees it, too.

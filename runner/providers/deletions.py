@@ -245,6 +245,26 @@ def _is_empty(opened: Folders, path: bytes) -> bool:
         return False
 
 
+def free_places(root: str, paths: Iterable[bytes]) -> list[bytes]:
+    """Return the paths at which nothing stands, in folders that are there.
+
+    In another place an rsync of such a path would make a folder first, and take away the file that stands there.
+    """
+    found = []
+    with Folders(root) as opened:
+        for path in paths:
+            folder, _slash, name = path.rpartition(b"/")
+            try:
+                descriptor = opened.enter(folder)
+            except OSError:
+                continue
+            try:
+                os.lstat(name, dir_fd=descriptor)
+            except OSError:
+                found.append(path)
+    return found
+
+
 def _status(opened: Folders, folder: bytes, name: bytes) -> os.stat_result | None:
     try:
         return os.lstat(name, dir_fd=opened.enter(folder))

@@ -662,6 +662,21 @@ def test_backups_of_deleted_files_are_rsyncs_own_matter(site: Site) -> None:
     assert (site.directory / "folder-1/1.old").exists()
 
 
+@pytest.mark.parametrize("stands", ["file", "link"])
+def test_a_forged_name_below_a_file_lets_no_folder_take_its_place(site: Site, tmp_path: Path, stands: str) -> None:
+    """A hostile server names folders that are in the way below files, and puts folders there when these are fetched."""
+    grow(site.upstream, {"here": "x" if stands == "file" else "-> folder-1"})
+    assert site.sync().status == "success"
+    before = tree(site.directory)
+    changes = f"cd {site.upstream} && rm here && mkdir here && touch here/x"
+    forged = "echo 'delete_item(here/x) mode=40755 flags=8'"
+    script = f'case "$*" in *files-from*) {changes} ;; *max-delete=0*) {forged} ;; esac'
+
+    assert site.sync(command=program(tmp_path, script), max_delete=0).status == "success"
+
+    assert tree(site.directory) == before
+
+
 def test_a_name_that_does_not_arrive_or_is_forged_deletes_nothing(site: Site, tmp_path: Path) -> None:
     """A hostile server, and a message of the day, can print any line; rsync counts what it leaves out by itself."""
     lose(site, 3)
