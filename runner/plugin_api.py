@@ -42,6 +42,10 @@ from runner.plan.deletion_limits import Tree as Tree
 from runner.plan.deletion_limits import allowed as allowed
 from runner.plan.deletion_limits import limits_of
 from runner.plan.deletion_limits import refusal as refusal
+from runner.subprocesses.pipes import ENOUGH as ENOUGH
+from runner.subprocesses.pipes import Enough as Enough
+from runner.subprocesses.pipes import Pipe as Pipe
+from runner.subprocesses.pipes import within as within
 from runner.subprocesses.spawn import is_rsync
 from schemas.mirror_record import Mirror
 from schemas.regular_files import regular_itself
@@ -72,7 +76,8 @@ class Command(NamedTuple):
 
     `goes_on` are exit codes after which the next command runs although they are no success; `progress` says that its
     output tells how far it is, as rsync's `--info=progress2` does. `output` and `errors` read what it writes to its
-    standard output and error: they take whole lines and return those that belong into the log.
+    standard output and error: they take whole lines and return those that belong into the log. Either may raise Enough.
+    `pipe` is what its standard output goes through.
     """
 
     argv: tuple[str, ...]
@@ -82,6 +87,7 @@ class Command(NamedTuple):
     progress: bool = False
     output: Lines | None = None
     errors: Lines | None = None
+    pipe: Pipe = Pipe()
 
 
 class Outcome(NamedTuple):

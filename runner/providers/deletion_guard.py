@@ -7,19 +7,22 @@ what Skipjack deletes was judged. If the run dies in between, the next one finds
 
 import contextlib
 import os
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Generator, Iterator
 
 from runner.plugin_api import Abort, Command, Job, Tree
 from runner.providers import deletion_judgement, deletions, rsync_words
-from runner.providers.deletion_names import Errors, Item, Listing, Names, shown
+from runner.providers.deletion_names import Counts, Errors, Item, Listing, Names, shown
+from runner.providers.making_way import TRIAL, Way
 from schemas.states import FAILED, INTERRUPTED
 from schemas.units import format_size
 
 _PARTIAL, _VANISHED, _DELETIONS_LEFT = 23, 24, 25  # exit codes of rsync(1)
 
-_GUARD = ("--debug=del2", "--max-delete=0")
-"""Delete nothing, and name what would be deleted. Later options win, so these stand behind all others."""
+GUARD = ("--debug=del2", "--outbuf=L", "--max-delete=0")
+"""Delete nothing, and name what would be deleted, each item in a line that is written by a call of its own.
+
+Later options win, so these stand behind all others.
+"""
 
 _REMEDY = "Let it pass on rsync's output and errors, apart and unchanged"
 
@@ -51,33 +54,43 @@ def guarded(job: Job, full: Command, brought: int = 0) -> Iterator[Command]:
         job.deletions_judged = job.limits.are_off or not (deletes or job.mirror.command)
         yield from _plain(job, full)
         return
-    with contextlib.closing(Names(_folder(job), deletion_judgement.most(job), partial(_make_way, job))) as names:
-        yield asking(full, names)
+    way = Way(job)
+    with contextlib.closing(Names(_folder(job), deletion_judgement.most(job), way.take)) as names:
+        yield from way.passes(asking(full, names), names)
         if job.exit_code == rsync_words.USAGE and not names.in_force:
-            yield from rsync_words.falling_back(job, full, _GUARD)
+            yield from rsync_words.falling_back(job, full, GUARD)
         elif names.in_force:
             yield from _after(job, full, names, brought)
         else:
             _unheard(job, full)
 
 
-def _make_way(job: Job, count: int) -> None:
-    """Count files that rsync itself takes away where the upstream has directories; raises Abort, which ends rsync.
-
-    Nothing keeps rsync from that, and it is ahead of us by what fits into a pipe: of a small mirror all may be gone.
-    """
-    from runner.providers import deletion_record  # files rarely become directories
-
-    deletion_record.count(job, Tree(count, 0))
-    deletion_judgement.require_bearable(job)
-
-
 def _plain(job: Job, full: Command) -> Iterator[Command]:
     """A sync as rsync makes it."""
+    if not rsync_words.deletes(full):
+        yield from without_deletions(job, full)
+        if job.exit_code == rsync_words.USAGE:
+            yield from rsync_words.falling_back(job, full, GUARD)
+        return
     listing = Listing()
     yield from rsync_words.unguarded(job, full._replace(output=listing.take))
-    if rsync_words.deletes(full) and job.deletions_judged and listing.counts is not None:
+    if job.deletions_judged and listing.counts is not None:
         job.contents = Tree(listing.counts.files, listing.counts.size)
+
+
+def without_deletions(job: Job, made: Command) -> Generator[Command, None, Counts | None]:
+    """An rsync without deleting options, which takes away files even so where directories are to stand.
+
+    Returns what it listed. Its caller has to fall back after a usage error.
+    """
+    way = Way(job)
+    with contextlib.closing(Names(_folder(job), 0, way.take)) as names:
+        goes_on = made.goes_on | {rsync_words.USAGE}
+        if job.limits.are_off or rsync_words.makes_backups(made):
+            yield made._replace(goes_on=goes_on, output=names.output)
+        else:
+            yield from way.passes(asking(made, names)._replace(goes_on=goes_on, errors=made.errors), names)
+        return names.listed
 
 
 def _folder(job: Job) -> str:
@@ -88,14 +101,15 @@ def _folder(job: Job) -> str:
 def asking(full: Command, names: Names) -> Command:
     """The command that transfers and names, but does not delete."""
     goes_on = frozenset({_DELETIONS_LEFT, _PARTIAL, rsync_words.USAGE})
-    argv = rsync_words.with_more(full.argv, _GUARD)
-    return full._replace(argv=argv, goes_on=goes_on, output=names.output, errors=names.errors.take)
+    argv = rsync_words.with_more(full.argv, GUARD)
+    return full._replace(argv=argv, goes_on=goes_on, output=names.output, errors=lambda lines: names.errors.take(lines))
 
 
 def argument_lists(full: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
     """The arguments of all passes that a sync with these arguments may need."""
     yield full
-    yield rsync_words.with_more(full, _GUARD)
+    yield rsync_words.with_more(full, GUARD)
+    yield rsync_words.with_more(full, (*GUARD, *TRIAL))
 
 
 def _after(job: Job, full: Command, names: Names, brought: int) -> Iterator[Command]:

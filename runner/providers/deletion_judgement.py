@@ -15,6 +15,8 @@ from runner.providers.deletion_names import Counts, Names, shown
 from schemas.states import FAILED, INTERRUPTED, REFUSED
 
 _DELETED = "would be deleted"
+MADE_WAY = "files made way for directories"
+"""A key of `Job.kept` that is there once that has happened."""
 
 
 class TooMuch(Abort):
@@ -60,12 +62,19 @@ def most(job: Job) -> int | None:
     return min((allowed(each, known) for each in limits), default=None)
 
 
-def require_bearable(job: Job) -> None:
-    """Raise Abort when what was deleted since the last accepted success alone is more than the limits allow."""
+def require_bearable(job: Job, foretold: int = 0) -> None:
+    """Raise Abort when what was deleted since the last accepted success is more than the limits allow.
+
+    `foretold` is the number of files that rsync would take away besides, for directories in their place.
+    """
     if job.accepted is None or not job.accepted.files:
         return
-    loss = Loss(job.accepted, job.past.deleted, 1)
+    loss = Loss(job.accepted, _sum(job.past.deleted, Tree(foretold, 0)), 1)
     happens = "are gone since the last accepted success, most where rsync put directories in the place of files"
+    if foretold:
+        gone = job.past.deleted.files
+        with_gone = f", with {gone} that are gone since the last accepted success" if gone else ""
+        happens = f"would make way for directories of the upstream{with_gone}"
     for limits in _limits(job):
         if reason := refusal(limits, loss, job.mirror.name, happens):
             raise TooMuch(REFUSED, reason)
@@ -113,13 +122,24 @@ def _require_allowed(job: Job, found: deletions.Measured, listed: Counts, here: 
     files = job.accepted.files if known and job.accepted else before
     had = Tree(min(before, files) if found.lost.files else files, listed.size + found.lost.size)
     left = listed.files if here is None or here.unreadable else min(listed.files, here.files - found.lost.files)
-    loss = Loss(had, _sum(found.lost, gone), max(left, 0))
+    loss = Loss(had, _all_lost(job, found, listed, gone), max(left, 0))
     emptied = "no file would be left" if listed.files else emptied
     reasons = (refusal(limits, loss, job.mirror.name, _happens(found.lost, gone), emptied) for limits in _limits(job))
     if reason := next(filter(None, reasons), ""):
         if not known and before and here is not None:  # what this run has fetched makes no later loss smaller
             job.compare_with(before, here.bytes)
         raise TooMuch(REFUSED, reason)
+
+
+def _all_lost(job: Job, found: deletions.Measured, listed: Counts, gone: Tree) -> Tree:
+    """What is to be deleted and what is gone.
+
+    Nobody knows the size of files that made way for directories, so what the upstream lists less than before counts.
+    """
+    both = _sum(found.lost, gone)
+    if job.accepted is None or not (found.made_way or MADE_WAY in job.kept):
+        return both
+    return both._replace(size=max(both.size, job.accepted.size - listed.size))
 
 
 def _is_accepted_as_empty(job: Job) -> bool:

@@ -136,9 +136,14 @@ class Names:
         self, folder: str, most: int | None = None, made_way: Callable[[int], None] = lambda _count: None
     ) -> None:
         self._folder = folder
-        self._most = None if most is None else most + _MORE
+        self._most = most
         self._made_way = made_way
         self._descriptor: int | None = None
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew, for another rsync."""
+        self.close()
         self._room = 0
         self._listing = Listing()
         self.in_force = False
@@ -157,6 +162,10 @@ class Names:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+    def another(self, made_way: Callable[[int], None]) -> "Names":
+        """Return one that keeps names as this one does."""
+        return Names(self._folder, self._most, made_way)
 
     @property
     def listed(self) -> Counts | None:
@@ -198,7 +207,7 @@ class Names:
                 room = os.fstatvfs(self._descriptor)
                 self._room = min(_MOST_BYTES, room.f_bavail * room.f_frsize // 2)
             self._room -= len(records)
-            if self._room < 0 or (self._most is not None and self.files > self._most):
+            if self._room < 0 or (self._most is not None and self.files > self._most + _MORE):
                 self.are_too_many = True
                 return
             while records:

@@ -48,10 +48,13 @@ def finish(job: Job) -> None:
 
 def correct(job: Job) -> None:
     """Take off what the last run counted and did not delete; nothing when none was cut off while it deleted."""
+    if job.past.deleting:
+        take_off(job, _left(job))
+
+
+def take_off(job: Job, left: Tree) -> None:
+    """Take off what was counted and is still there."""
     past = job.past
-    if not past.deleting:
-        return
-    left = _left(job)
     job.deleted_less(past.deleting, left.files, left.size)
     job.past = past._replace(
         deleted_files=max(0, past.deleted_files - left.files),

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from runner.plugin_api import Command, Job
 from runner.providers import deletion_guard, rsync, rsync_words
-from runner.providers.deletion_names import Errors, Listing
+from runner.providers.deletion_names import Errors
 from schemas.mirror_record import Mirror
 
 OPTIONS = rsync.OPTIONS | {"stage1_profile"}
@@ -43,23 +43,23 @@ def commands(job: Job) -> Iterator[Command]:
     rsync.check(job)
     first = rsync.invocation(job, _first_options(job.mirror))
     full = rsync.invocation(job, _full_options(job.mirror))
-    errors, listing = Errors(), Listing()
-    goes_on = frozenset({_PARTIAL, rsync_words.USAGE})
-    yield first._replace(goes_on=goes_on, output=listing.take, errors=errors.take)
+    errors = Errors()
+    goes_on = frozenset({_PARTIAL})
+    listed = yield from deletion_guard.without_deletions(job, first._replace(goes_on=goes_on, errors=errors.take))
     if job.exit_code == rsync_words.USAGE:
-        yield from rsync_words.falling_back(job, first)
+        yield from rsync_words.falling_back(job, first, deletion_guard.GUARD)
         if job.exit_code:
             return
         yield rsync_words.without_ours(full)
     elif job.exit_code == _PARTIAL and not errors.only_obstacles and not rsync.is_success(job, _PARTIAL):
         job.write(errors.held())
     else:
-        yield from deletion_guard.guarded(job, full, listing.counts.new if listing.counts else 0)
+        yield from deletion_guard.guarded(job, full, listed.new if listed else 0)
 
 
 def argument_lists(mirror: Mirror, directory: str) -> Iterator[tuple[str, ...]]:
     """The arguments of every rsync that a run may start; see the rsync provider."""
-    yield rsync_words.arguments(mirror, directory, _first_options(mirror))
+    yield from deletion_guard.argument_lists(rsync_words.arguments(mirror, directory, _first_options(mirror)))
     yield from deletion_guard.argument_lists(rsync_words.arguments(mirror, directory, _full_options(mirror)))
 
 

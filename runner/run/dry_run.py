@@ -18,6 +18,7 @@ from runner.plan.plan import Header, Planned
 from runner.plugin_api import SECRETS, Abort, Command, Job
 from runner.providers import PROVIDERS, deletion_guard, deletion_record
 from runner.providers.deletion_names import Names
+from runner.providers.making_way import TRIAL
 from runner.run import comparison, pipeline, progress
 from runner.run.machine import machine_of
 from runner.subprocesses import spawn, supervisor, units
@@ -154,7 +155,7 @@ def _preview(command: Command, job: Job) -> int:
     say("rsync would change (> transfers, *deleting, c creates, . attributes alone):")
     *words, upstream, directory = command.argv
     target = directory if os.path.isdir(job.directory) else job.directory
-    asked = command._replace(argv=(*words, "--dry-run", "--info=progress0", upstream, target))
+    asked = command._replace(argv=(*words, *TRIAL, upstream, target))
     if not job.mirror.docker_image and not os.path.isdir(job.directory):
         say("(the directory is not there yet; a run would make it)")
     if command.output is None:

@@ -247,7 +247,16 @@ def _start(
 ) -> supervisor.Exit:
     env = surroundings_of(job, command)
     return supervisor.run(
-        command.argv, env, command.cwd, log, means.keep, timeout, means.stop, sinks, partial(_trim, job, log)
+        command.argv,
+        env,
+        command.cwd,
+        log,
+        means.keep,
+        timeout,
+        means.stop,
+        sinks,
+        partial(_trim, job, log),
+        command.pipe,
     )
 
 

@@ -5,7 +5,6 @@ A process runs in a session of its own, so that a stop reaches its whole group: 
 """
 
 import contextlib
-import fcntl
 import os
 import select
 import signal
@@ -14,6 +13,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FrameType
 from typing import NamedTuple
 
+from runner.subprocesses import pipes
+from runner.subprocesses.pipes import ENOUGH, Enough, Pipe
 from runner.subprocesses.spawn import DEFAULTED, GRACE, STOPS, CannotStart, find_program
 
 _SCORE = "/proc/self/oom_score_adj"
@@ -24,9 +25,10 @@ _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 _adopting = False
 
-_PIPE = 256 * 1024
-"""Bytes of output that may gather before the process that prints them has to wait for us; where a user's pipes are too
-many already, the usual 64 KiB."""
+_HELD = 64 * 1024
+"""Bytes that gather at most before they are handed on."""
+
+_WIDE = Pipe()
 
 PAUSE = 0.005
 """Seconds for which output may gather after a read that found less than half a pipe of it. Else each line of a program
@@ -91,87 +93,123 @@ def run(
     stop: Stop,
     sinks: Sequence[Sink] = (),
     chores: Callable[[], None] | None = None,
+    pipe: Pipe = _WIDE,
 ) -> Exit:
     """Run one process to its end, its output going to the descriptor `log`, or through a sink where there is one.
 
     Of two sinks the second one takes its standard error. `chores` is called from time to time while nothing is printed.
+    `pipe` is what its standard output goes through to a sink.
 
     `keep` are descriptors that it and its children inherit (locks); `timeout` is in seconds. Whatever is left of its
     group when it ends is killed, and after `adopt_orphans` whatever else descends from us. Raises CannotStart, and
-    whatever a sink raises once the process has been ended.
+    whatever a sink raises once the process has been ended and the sinks have taken the rest of its output.
     """
-    pid, outputs = _spawn_into(argv, env, cwd, log, keep, sinks)
+    pid, outputs = _spawn_into(argv, env, cwd, log, keep, sinks, pipe)
     watch = os.pidfd_open(pid)
     try:
-        cause = _wait(watch, stop, timeout, outputs, chores)
-        if cause != EXITED:
-            _end(pid, watch)
-    finally:
-        _signal_group(pid, signal.SIGKILL)  # the leader is not reaped, so the number still is its group's
-        os.close(watch)
-        _pid, status = os.waitpid(pid, 0)
-        if _adopting:
-            _end_descendants()
+        try:
+            cause = _wait(watch, stop, timeout, outputs, chores)
+            if cause != EXITED:
+                _end(pid, watch)
+        finally:
+            code = _reap(pid, watch)
+            for output in outputs:
+                output.close()
+    except BaseException as error:
         for output in outputs:
-            output.close()
+            with contextlib.suppress(Exception):  # the first one is the reason
+                output.end()
+        if isinstance(error, Enough):
+            return Exit(ENOUGH)
+        raise
     for output in outputs:
         output.end()
-    return Exit(os.waitstatus_to_exitcode(status), cause)
+    return Exit(code, cause)
+
+
+def _reap(pid: int, watch: int) -> int:
+    """Kill what is left of a process's group, and return its exit code."""
+    _signal_group(pid, signal.SIGKILL)  # the leader is not reaped, so the number still is its group's
+    os.close(watch)
+    _pid, status = os.waitpid(pid, 0)
+    if _adopting:
+        _end_descendants()
+    return os.waitstatus_to_exitcode(status)
 
 
 class _Output:
     """The reading end of a process's output."""
 
-    def __init__(self, descriptor: int, sink: Sink) -> None:
+    def __init__(self, descriptor: int, sink: Sink, pipe: Pipe) -> None:
         self.descriptor: int = descriptor
         self._sink = sink
-        self._rest = b""
+        self._pipe = pipe
+        self._held: list[bytes] = []
+        self._size = 0
+        self.much = 0 if pipe.packets else pipe.size // 2
+        """Bytes of which no more should gather in the pipe: half of it, and nothing where few lines fill it."""
 
     def read(self) -> int:
-        """Hand on what is there; gives how many bytes, 0 at the end."""
-        data = os.read(self.descriptor, _PIPE)
+        """Take what is there, and hand it on unless more of it may gather; gives how many bytes, 0 at the end."""
+        data = pipes.read(self.descriptor, self._pipe)
+        self._held.append(data)
+        self._size += len(data)
+        if self._pipe.urgent in data or self._size > _HELD:
+            self.hand_on()
+        return len(data)
+
+    @property
+    def pause(self) -> float | None:
+        """Seconds after which what has gathered is to be handed on; None when nothing has."""
+        return PAUSE if self._size else None
+
+    def hand_on(self) -> None:
+        """Hand on what has gathered."""
+        data = b"".join(self._held)
+        self._held, self._size = [], 0
         if data:
             self._sink(data)
-        return len(data)
 
     def close(self) -> None:
         """Keep what is left, up to the pipe's own size: all that could write more has been ended."""
         os.set_blocking(self.descriptor, False)
         with contextlib.suppress(BlockingIOError):
-            while data := os.read(self.descriptor, _PIPE):
-                self._rest += data
+            while data := os.read(self.descriptor, self._pipe.size):
+                self._held.append(data)
         os.close(self.descriptor)
 
     def end(self) -> None:
-        """Hand on what was left, and say that it was all."""
-        if self._rest:
-            self._sink(self._rest)
-        self._sink(b"")
+        """Hand on what was left, and say that it was all; there is nothing more to be ended."""
+        with contextlib.suppress(Enough):
+            self.hand_on()
+        with contextlib.suppress(Enough):
+            self._sink(b"")
 
 
 def _spawn_into(
-    argv: Sequence[str], env: Mapping[str, str], cwd: str, log: int, keep: Sequence[int], sinks: Sequence[Sink]
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    cwd: str,
+    log: int,
+    keep: Sequence[int],
+    sinks: Sequence[Sink],
+    pipe: Pipe,
 ) -> tuple[int, list[_Output]]:
     """Start a process whose output goes to the log, to one sink, or to one sink and its errors to another."""
-    pipes = [_pipe() for _sink in sinks]
-    targets = [target for _source, target in pipes] or [log]
+    kinds = (pipe, _WIDE)[: len(sinks)]
+    ends = [pipes.opened(kind) for kind in kinds]
+    targets = [target for _source, target in ends] or [log]
     try:
         pid = _spawn(argv, env, cwd, (targets[0], targets[-1]), keep)
     except CannotStart:
-        for source, _target in pipes:
+        for source, _target in ends:
             os.close(source)
         raise
     finally:
-        for _source, target in pipes:
+        for _source, target in ends:
             os.close(target)
-    return pid, [_Output(source, sink) for (source, _target), sink in zip(pipes, sinks, strict=True)]
-
-
-def _pipe() -> tuple[int, int]:
-    source, target = os.pipe2(os.O_CLOEXEC)
-    with contextlib.suppress(OSError):
-        fcntl.fcntl(source, fcntl.F_SETPIPE_SZ, _PIPE)
-    return source, target
+    sources = [source for source, _target in ends]
+    return pid, [_Output(*each) for each in zip(sources, sinks, kinds, strict=True)]
 
 
 def adopt_orphans() -> None:
@@ -289,14 +327,16 @@ def _wait(
         quiet.register(descriptor, select.POLLIN)
     for output in outputs:
         poll.register(output.descriptor, select.POLLIN)
+    much = min((output.much for output in outputs), default=0)
     while stop.signal is None:
         left = None if deadline is None else deadline - time.monotonic()
         if left is not None and left <= 0:
             return TIMED_OUT
-        pause = min((each for each in (left, CHORES_EVERY if chores else None) if each is not None), default=None)
+        pauses = (left, CHORES_EVERY if chores else None, *[output.pause for output in outputs])
+        pause = min((each for each in pauses if each is not None), default=None)
         events = dict(poll.poll(None if pause is None else _milliseconds(pause)))
-        if not events and chores:
-            chores()
+        if not events:
+            _while_quiet(outputs, chores)
         if watch in events:
             return EXITED
         if stop.descriptor in events:
@@ -308,9 +348,16 @@ def _wait(
                 found = max(found, count)
                 if not count:
                     poll.unregister(output.descriptor)
-        if 0 < found < _PIPE // 2:
+        if 0 < found < much:
             quiet.poll(PAUSE * 1000)
     return INTERRUPTED
+
+
+def _while_quiet(outputs: Sequence[_Output], chores: Callable[[], None] | None) -> None:
+    for output in outputs:
+        output.hand_on()
+    if chores:
+        chores()
 
 
 def _end(pid: int, watch: int) -> None:

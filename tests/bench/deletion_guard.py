@@ -1,8 +1,9 @@
 """What the deletion guard costs: CPU of the client beside plain rsync with the same options, in a tree of many files.
 
-    python -m tests.bench.deletion_guard [FILES]
+    python -m tests.bench.deletion_guard [FILES [MAX_DELETE]]
 
 Prints the medians of interleaved rounds in seconds, and how they relate. In each round some files change and some go.
+Where few files may go, rsync waits for us more often.
 """
 
 import resource
@@ -16,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from runner.journal.last_success import Past
+from runner.plan.deletion_limits import as_limit
 from tests.e2e.parts import RsyncDaemon
 from tests.runner.syncing import PLAIN, Site
 
@@ -26,6 +28,7 @@ PER_FOLDER = 25
 def main(words: list[str]) -> int:
     """Measure and print."""
     count = int(words[0]) if words else 50_000
+    limit = as_limit(words[1] if len(words) > 1 else "50%")
     with tempfile.TemporaryDirectory() as folder:
         module = Path(folder, "upstream")
         below = module / "below"
@@ -34,15 +37,15 @@ def main(words: list[str]) -> int:
         with RsyncDaemon(Path(folder, "daemon"), {"files": module}) as daemon:
             site = Site(Path(folder), daemon.url("files/below"))
             for what, changed in (("nothing changed", 0), ("1 in 50 changed, 1 in 50 deleted", count // 50)):
-                _compare(what, changed, count, site)
+                _compare(what, changed, count, site, limit)
     return 0
 
 
-def _compare(what: str, changed: int, count: int, site: Site) -> None:
+def _compare(what: str, changed: int, count: int, site: Site, limit: int | str | None) -> None:
     copy = site.directory.with_name("plain")
     words = ["rsync", *PLAIN, site.url, f"{copy}/"]
     _spent(lambda: subprocess.run(words, check=True, stdout=subprocess.DEVNULL))
-    past = _sync(site, Past())
+    past = _sync(site, Past(), limit)
     plain, guarded = [], []
     for round_number in range(ROUNDS):
         _change(site.upstream, changed, count, round_number)
@@ -52,7 +55,7 @@ def _compare(what: str, changed: int, count: int, site: Site) -> None:
 
         def sync() -> None:
             nonlocal past
-            past = _sync(site, before)  # noqa: B023 - called at once
+            past = _sync(site, before, limit)  # noqa: B023 - called at once
 
         guarded.append(_spent(sync))
     one, other = statistics.median(plain), statistics.median(guarded)
@@ -76,9 +79,9 @@ def _write(root: Path, number: int, text: str) -> None:
     (folder / f"package-{number}_1.0_all.deb").write_text(text)
 
 
-def _sync(site: Site, past: Past) -> Past:
+def _sync(site: Site, past: Past, limit: int | str | None) -> Past:
     """Sync as a run does that follows a success, and return what the journal then has."""
-    job = site.job()
+    job = site.job(max_delete=limit)
     job.past = past
     assert site.run(job).status == "success", site.log.read_text()[-2000:]
     return Past(success_at=0.0, files=job.found[0], bytes=job.found[1], counted=job.counted)

@@ -65,7 +65,7 @@ def test_imported_mirrors_go_on_where_they_stood_under_the_policy_that_was_writt
     told = worker.command("run", "apart", "--dry-run").stdout.splitlines()
     [*words, source, target] = shlex.split(next(line for line in told if " 1. " in line))
     assert (source, target) == (upstream.url("files"), f"{old}/data/apart/")
-    assert words[-11:-8] == ["--exclude-from", str(old / "excluded"), "--partial-dir=.part"]
+    assert words[-12:-9] == ["--exclude-from", str(old / "excluded"), "--partial-dir=.part"]
     assert words[-1] == "--max-delete=0"
 
 

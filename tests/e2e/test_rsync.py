@@ -122,7 +122,7 @@ def test_a_dry_run_shows_everything_and_changes_nothing(
 
     assert {path: path.lstat().st_mtime_ns for path in worker.folder.rglob("*")} == before
     assert "1. rsync -aHh --no-o --no-g --stats --filter 'risk .~tmp~/' --exclude '.~tmp~/'" in said
-    assert f"'--out-format=%i %n%L' --debug=del2 --max-delete=0 {upstream.url('files')} {directory}/" in said
+    assert f"'--out-format=%i %n%L' --debug=del2 --outbuf=L --max-delete=0 {upstream.url('files')} {directory}/" in said
     assert "RSYNC_PASSWORD=***" in said
     assert "open sesame" not in said
     assert "USER=me" in said

@@ -23,7 +23,8 @@ BUILT_IN = [
 FIRST = [word for word in BUILT_IN if not word.startswith("--del")]
 PARTIAL = "--partial-dir=.~tmp~"
 OUTPUT = ["-v", "--no-motd", "--stats", "--no-h", "--info=progress2,flist0", "--out-format=%i %n%L"]
-GUARD = ["--debug=del2", "--max-delete=0"]
+GUARD = ["--debug=del2", "--outbuf=L", "--max-delete=0"]
+TRIAL = ["--dry-run", "--info=progress0", "--no-inc-recursive"]
 UPSTREAM = "rsync://rsync.example.org/debian/"
 
 
@@ -122,7 +123,7 @@ def test_an_override_holds_in_both_stages_and_a_profile_may_be_ones_own() -> Non
 def test_a_sync_that_deletes_is_asked_for_names_and_deletes_nothing(provider: ModuleType) -> None:
     *_first, made = provider.commands(job())
 
-    assert list(made.argv[-10:-2]) == [*OUTPUT, *GUARD]
+    assert list(made.argv[-11:-2]) == [*OUTPUT, *GUARD]
     assert made.output is not None
     assert made.errors is not None
 
@@ -147,9 +148,9 @@ def test_the_policy_is_shown_every_list_of_arguments() -> None:
     ends = [UPSTREAM, "/srv/mirror/debian/"]
     own = ["-z", "--timeout=120", *OUTPUT]
     assert [list(each) for each in lists] == [
-        [*FIRST, PARTIAL, *DEBIAN, *own, *ends],
-        [*BUILT_IN, *own, *ends],
-        [*BUILT_IN, *own, *GUARD, *ends],
+        [*stage, *own, *more, *ends]
+        for stage in ([*FIRST, PARTIAL, *DEBIAN], BUILT_IN)
+        for more in ([], GUARD, [*GUARD, *TRIAL])
     ]
 
 

@@ -1,0 +1,213 @@
+"""How many files rsync takes away by itself where the upstream has directories in their place."""
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.journal import journal
+from runner.journal.last_success import Past
+from runner.providers.making_way import Way
+from runner.subprocesses import pipes, supervisor
+from runner.subprocesses.pipes import Pipe, within
+from tests.e2e.parts import RsyncDaemon
+
+from .journaled_sync import book_of, sync
+from .syncing import UNSTOPPED, Site, tree
+
+FILES = 80
+ACCEPT = "If that is right, run `skipjack run m --max-delete 100%`"
+SHORTEST = len("delete_item(x) mode=10644 flags=16\n")
+WITHOUT_DELETE = {"rsync_override": ("-a", "--delay-updates")}
+PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    """A mirror of 80 files of 100 bytes, and its first success."""
+    module = tmp_path / "upstream"
+    for number in range(FILES):
+        write(module / "below", number)
+    with RsyncDaemon(tmp_path / "daemon", {"files": module}) as daemon:
+        made = Site(tmp_path, daemon.url("files/below"))
+        assert sync(made).status == "success"
+        yield made
+
+
+def write(root: Path, number: int) -> None:
+    folder = root / f"folder-{number % 4}"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{number:02}").write_text("x" * 100)
+
+
+def become_folders(site: Site, numbers: range) -> None:
+    for number in numbers:
+        path = site.upstream / f"folder-{number % 4}/{number:02}"
+        path.unlink()
+        path.mkdir()
+        (path / "in").write_text("y" * 100)
+
+
+def gone(site: Site) -> int:
+    there = [path for path in site.directory.glob("folder-*/*") if path.is_file()]
+    return FILES - len(there)
+
+
+def past(site: Site) -> Past:
+    with journal.opened(book_of(site)) as book:
+        return book.past("m")
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let rsync go as far ahead as it can, whenever it has printed a name, and before it is ended."""
+    take, reap = Way.take, supervisor._reap
+
+    def slowly(way: Way, count: int) -> None:
+        time.sleep(0.05)
+        take(way, count)
+
+    def late(*words: int) -> int:
+        time.sleep(0.2)
+        return reap(*words)
+
+    monkeypatch.setattr(Way, "take", slowly)
+    monkeypatch.setattr(supervisor, "_reap", late)
+
+
+@pytest.mark.usefixtures("slow")
+@pytest.mark.parametrize("fields", [{}, {"provider": "two-stage-rsync"}, WITHOUT_DELETE], ids=["one", "two", "none"])
+@pytest.mark.parametrize(("limit", "most"), [(0, 0), (1, 1), ("10%", 8), (9, 9), (40, 40)])
+def test_no_more_files_make_way_than_may_go(site: Site, fields: dict[str, Any], limit: int | str, most: int) -> None:
+    become_folders(site, range(FILES))
+    for _again in range(2):
+        refused = sync(site, max_delete=limit, **fields)
+        assert refused.status == "refused"
+        assert refused.reason.startswith("80 of 80 files (0 B) would make way for directories of the upstream")
+        assert refused.reason.endswith(f"; `max_delete: {limit}` allows {most}. {ACCEPT}")
+        assert gone(site) <= most
+        assert past(site).deleted_files == gone(site)
+
+    assert sync(site, "100%", **fields).status == "success"
+    assert tree(site.directory).keys() == tree(site.upstream).keys()
+    assert sync(site, max_delete=limit, **fields).status == "success"
+
+
+@pytest.mark.usefixtures("slow")
+@pytest.mark.parametrize(
+    ("limit", "count", "listings"),
+    [
+        pytest.param("10%", 0, 1, id="none"),
+        pytest.param("10%", 6, 1, id="few"),
+        pytest.param("10%", 8, 3, id="all that may"),
+        pytest.param(2, 2, 3, id="two of two"),
+        pytest.param(1, 1, 2, id="one of one"),
+        pytest.param(0, 0, 2, id="none of none"),
+        pytest.param("100%", 79, 1, id="without a limit"),
+    ],
+)
+def test_files_within_the_limits_make_way(site: Site, limit: int | str, count: int, listings: int) -> None:
+    become_folders(site, range(count))
+    before = site.listings()
+    ended = sync(site, max_delete=limit)
+    assert (ended.status, ended.reason) == ("success", "")
+    assert site.listings() - before == listings
+    assert tree(site.directory) == tree(site.upstream)
+    assert past(site).deleted == (0, 0)
+    assert past(site).accepted == (80, 8000)
+
+
+def test_files_that_make_way_in_several_failed_runs_add_up(site: Site) -> None:
+    for numbers in (range(3), range(3, 6)):
+        become_folders(site, numbers)
+        assert sync(site, max_delete=8, fail_on_match="folder-0").status == "failed"
+    assert past(site).deleted_files == 6
+    become_folders(site, range(6, 9))
+    refused = sync(site, max_delete=8)
+    assert refused.reason.startswith("9 of 80 files (0 B) would make way for directories of the upstream, with ")
+    assert 6 <= gone(site) <= 8
+
+
+def test_the_bytes_of_files_that_made_way_are_what_the_upstream_lists_less(site: Site) -> None:
+    become_folders(site, range(8))
+    for number in range(8):
+        (site.upstream / f"folder-{number % 4}/{number:02}/in").write_text("")
+    refused = sync(site, max_delete="20%", max_delete_bytes=799)
+    assert refused.reason.startswith("8 of 80 files (800 B) were deleted by runs since the last accepted success; ")
+    assert sync(site, max_delete="20%", max_delete_bytes=800).status == "success"
+
+
+@pytest.mark.parametrize("may_go", [0, 1, 2, 8, 15, 16, 100, 500, 911, 912, 3000, 20_000, 60_000, 10**7])
+def test_a_pipe_holds_few_of_the_files_that_may_go(site: Site, may_go: int) -> None:
+    job = site.job(max_delete=may_go)
+    job.past = Past(files=10**8, bytes=0)
+    made = Way(job)
+    assert made.pipe.lines(SHORTEST) <= max(1, may_go // 8)
+    assert made._ahead == 2 * made.pipe.lines(SHORTEST)
+    assert made._is_narrow == (may_go < 2)
+
+
+@pytest.mark.parametrize("lines", [1, 2, 3, 64, 100, 116, 117, 3000, 10**6])
+def test_no_pipe_holds_more_lines_than_it_says(lines: int) -> None:
+    pipe = within(lines, SHORTEST, b"")
+    source, target = pipes.opened(pipe)
+    os.set_blocking(target, False)
+    written = 0
+    try:
+        while True:
+            written += os.write(target, b"x" * (SHORTEST - 1) + b"\n") // SHORTEST
+    except BlockingIOError:
+        assert 1 <= written <= pipe.lines(SHORTEST) <= lines
+    assert pipes.read(source, pipe).count(b"\n") == written
+    for each in (source, target):
+        os.close(each)
+
+
+def test_pages_are_used_up_before_lines_get_one_each() -> None:
+    assert within(10**6, SHORTEST, b"") == Pipe(pipes.MOST)
+    assert within(PAGE // SHORTEST, SHORTEST, b"") == Pipe(PAGE)
+    assert within(9, SHORTEST, b"") == Pipe(8 * PAGE, packets=True)
+    assert within(0, SHORTEST, b"") == Pipe(PAGE, packets=True)
+
+
+PRINTS = ["sh", "-c", "for number in 1 2 3 4 5; do echo $number; done; sleep 1000"]
+
+
+@pytest.mark.parametrize("pipe", [Pipe(), Pipe(4 * PAGE, packets=True)])
+def test_a_reader_that_has_enough_ends_the_process_and_gets_the_rest(tmp_path: Path, pipe: Pipe) -> None:
+    pieces: list[bytes] = []
+
+    def take(data: bytes) -> None:
+        pieces.append(data)
+        raise pipes.Enough
+
+    exited = supervisor.run(PRINTS, os.environ, str(tmp_path), -1, (), None, UNSTOPPED, [take], pipe=pipe)
+    assert exited == supervisor.Exit(pipes.ENOUGH)
+    assert pieces[-1] == b""
+    assert b"1\n2\n3\n4\n5\n".startswith(b"".join(pieces))
+
+
+def test_a_process_that_ends_by_itself_has_its_own_exit_code(tmp_path: Path) -> None:
+    def take(_data: bytes) -> None:
+        raise pipes.Enough
+
+    words = ["sh", "-c", "exit 3"]
+    exited = supervisor.run(words, os.environ, str(tmp_path), -1, (), None, UNSTOPPED, [take])
+    assert exited == supervisor.Exit(3)
+
+
+def test_output_gathers_until_something_urgent_comes(tmp_path: Path) -> None:
+    pieces: list[bytes] = []
+    words = ["sh", "-c", "echo one; echo two; echo now; sleep 1000"]
+
+    def take(data: bytes) -> None:
+        pieces.append(data)
+        if b"now" in data:
+            raise pipes.Enough
+
+    pipe = Pipe(PAGE, packets=True, urgent=b"now")
+    supervisor.run(words, os.environ, str(tmp_path), -1, (), None, UNSTOPPED, [take], pipe=pipe)
+    assert b"".join(pieces) == b"one\ntwo\nnow\n"
