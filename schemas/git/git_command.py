@@ -38,17 +38,14 @@ _SETTINGS = (
     "gc.auto=0",
     "maintenance.auto=false",
     "core.hooksPath=/dev/null",
-    "core.fsync=all",
     "fetch.unpackLimit=1",
     "fetch.writeCommitGraph=false",
     "repack.writeBitmaps=false",
 )
-"""What holds whatever the user's own settings say: no program in the background and no hook, everything on disk before
-a reference names it, and few files: each fetch leaves one pack, which git syncs, instead of many small objects.
+"""What holds whatever the user's own settings say: no program in the background and no hook, and few files: each fetch
+leaves one pack instead of many small objects."""
 
-That costs four fsyncs for each fetch that brings something (git syncs a pack twice, its index and the reference). A
-damaged checkout is fetched anew, but a shallow remote repository cannot give the history again, and then a person had
-to accept the new one after a power cut."""
+_REFERENCES = Path("refs", "skipjack")
 
 _GENERIC = "fatal: Could not read from remote repository"
 _HEAD = re.compile(r"^ref: refs/heads/(\S+)\tHEAD$", re.M)
@@ -148,9 +145,20 @@ class Git:
 
     def _words(self, *words: str) -> list[str]:
         # GitPython's own time-out needs `ps` and ends git alone; this ends its helpers (ssh, https) as well.
-        limit = ("timeout", "--kill-after=5", str(self._timeout))
-        settings = (word for each in _SETTINGS for word in ("-c", each))
-        return [*limit, "git", f"--git-dir={self.folder}", *settings, *words]
+        limit = (_found("timeout"), "--kill-after=5", str(self._timeout))
+        settings = (word for each in (*_SETTINGS, self._durability(words[0])) for word in ("-c", each))
+        return [*limit, _found("git"), f"--git-dir={self.folder}", *settings, *words]
+
+    def _durability(self, command: str) -> str:
+        """Return git's setting for what a command syncs.
+
+        A damaged checkout is fetched again, so a fetch into one with the whole history need not wait for the disk. A
+        shallow remote repository cannot give the history again, and after a power cut a person would have to accept
+        the new one. Then all is on disk before a reference names it: a pack is synced twice, its index and the
+        reference once. So it is in a new checkout, of which nobody knows yet what it will get.
+        """
+        is_whole = (self.folder / _REFERENCES).exists() and not (self.folder / "shallow").exists()
+        return f"core.fsync={'none' if is_whole and command == 'fetch' else 'all'}"
 
     def _done(self, words: list[str]) -> Done:
         from git.exc import GitCommandNotFound
@@ -160,16 +168,23 @@ class Git:
                 words, with_extended_output=True, with_exceptions=False, pass_fds=self._descriptors
             )
         except GitCommandNotFound as error:
-            raise GitFailed(f"the program `{words[0]}` is not installed") from error
+            raise GitFailed(f"the program `{Path(words[0]).name}` is not installed") from error
         return Done(status, printed, said)
 
     def _git(self) -> Any:
         os.environ["GIT_PYTHON_REFRESH"] = "quiet"  # a git that does not work fails when it is used
+        os.environ["GIT_PYTHON_GIT_EXECUTABLE"] = _found("git")
         import git
 
         found = git.Git(self.folder.parent)
         found.update_environment(**self._environment)
         return found
+
+
+def _found(program: str) -> str:
+    """The whole path of a program: else each start of one tries to execute it in every folder of `PATH`."""
+    path = shutil.which(program)
+    return os.path.abspath(path) if path else program  # noqa: PTH100 - links stay
 
 
 def _without_password(url: str) -> tuple[str, dict[str, str]]:

@@ -4,6 +4,7 @@ import base64
 import contextlib
 import functools
 import http.server
+import importlib
 import os
 import shutil
 import subprocess
@@ -16,7 +17,7 @@ from urllib.parse import quote
 import pytest
 
 from schemas.errors import SkipjackError
-from schemas.git.git_command import Done, GitFailed, _reason
+from schemas.git.git_command import Done, Git, GitFailed, _reason
 from schemas.git.repository import Rewritten, fetch
 from schemas.records import Repository
 
@@ -130,7 +131,8 @@ def test_a_repository_of_sha_256_is_followed(tmp_path: Path) -> None:
 
 @pytest.fixture
 def fake_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A program in git's place; it answers for its version and does what a test writes behind that."""
+    """A program in git's place that does what a test writes. GitPython asks the real one for its version."""
+    importlib.import_module("git")
     path = tmp_path / "bin/git"
     path.parent.mkdir()
     path.touch(0o755)
@@ -210,6 +212,41 @@ def test_a_shallow_clone_without_the_commits_in_between_names_the_cure(origin: O
             fetch(repository, origin.checkout, applied)
     git(tmp_path / "r.git", "fetch", "--quiet", "--unshallow", origin.work.as_uri(), "main")
     assert fetch(repository, origin.checkout, applied).commit == commit
+
+
+def synced(origin: Origin, record: Repository, monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """What git may sync in a fetch, by the setting in its command lines."""
+    found, words = set(), Git._words
+
+    def recorded(repo: Git, *given: str) -> list[str]:
+        line = words(repo, *given)
+        if given[0] == "fetch":
+            found.add(next(word for word in line if word.startswith("core.fsync=")))
+        return line
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Git, "_words", recorded)
+        fetch(record, origin.checkout)
+    return found
+
+
+def test_a_fetch_is_synced_unless_the_remote_repository_can_give_the_whole_history_again(
+    origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everything, nothing = {"core.fsync=all"}, {"core.fsync=none"}
+    assert synced(origin, origin.record, monkeypatch) == everything
+    origin.commit({"debian.yml": "retry: 2\n"})
+    assert synced(origin, origin.record, monkeypatch) == nothing
+    shutil.rmtree(origin.checkout)
+    for number in range(2):
+        origin.commit({"debian.yml": f"retry: {number}\n"})
+        assert synced(origin, shallow(origin, tmp_path / "r.git"), monkeypatch) == everything
+
+
+def test_programs_are_started_by_their_whole_paths(origin: Origin, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", f"/nowhere:{os.environ['PATH']}")
+    line = Git(origin.checkout, 7, ())._words("version")
+    assert (line[0], line[3]) == (shutil.which("timeout"), shutil.which("git"))
 
 
 def test_an_error_of_git_has_the_words_that_people_need() -> None:
