@@ -111,7 +111,7 @@ def _default_settings() -> Path:
     if own is None:
         return SETTINGS
     if SETTINGS.exists():
-        log(f"note: uses {own}; `--settings {SETTINGS}` is the worker of the system", about="skipjack")
+        log(f"uses {own}; `--settings {SETTINGS}` is the worker of the system", about="skipjack")
     return own
 
 

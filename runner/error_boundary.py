@@ -11,6 +11,7 @@ from runner.base.output import log
 from schemas import ownership, standard_streams
 from schemas.errors import SkipjackError
 from schemas.failures import of_the_machine
+from schemas.standard_streams import ERROR
 
 EXPECTED, BUG = 1, 3
 
@@ -22,7 +23,7 @@ def guarded(program: Callable[[], int], folder: str | None = None) -> int:
     try:
         return _flushed(program)
     except SkipjackError as error:
-        log(str(_denial(error, folder) or error), about="skipjack")
+        log(str(_denial(error, folder) or error), about="skipjack", level=ERROR)
         return EXPECTED
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
@@ -32,7 +33,7 @@ def guarded(program: Callable[[], int], folder: str | None = None) -> int:
         failure = _denial(error, folder) or of_the_machine(error) or damage_behind(error, folder)
         if failure is None:
             return _bug(error, folder)
-        log(str(failure), about="skipjack", has_addresses=False)
+        log(str(failure), about="skipjack", level=ERROR, has_addresses=False)
         return EXPECTED
 
 
@@ -65,7 +66,7 @@ def damage_behind(error: Exception, folder: str | None) -> SkipjackError | None:
 
 
 def _bug(error: Exception, folder: str | None) -> int:
-    log(report(error, folder), about="skipjack")
+    log(report(error, folder), about="skipjack", level=ERROR)
     return BUG
 
 

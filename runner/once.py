@@ -17,6 +17,7 @@ from runner.plan.schedule import State
 from runner.tick import tick
 from schemas.errors import SkipjackError
 from schemas.records import RunnerSettings
+from schemas.standard_streams import ERROR, WARNING
 from schemas.states import ACTIVE, QUEUED, SUCCESS
 from schemas.units import format_duration
 
@@ -63,14 +64,14 @@ def report_follow(
     for move in () if quiet and not done.changed else done.moves:
         log(f"note: {move}")
     if done.refused:
-        log(f"the newest revision is refused; {done.revision[:12]} stays in force", about="follow")
+        log(f"the newest revision is refused; {done.revision[:12]} stays in force", about="follow", level=ERROR)
     elif not quiet:
         news = "is now in force" if done.changed else "is in force already"
         count = f"{done.mirrors} mirror{'' if done.mirrors == 1 else 's'}"
         log(f"revision {done.revision[:12]} {news}, with {count} for {settings.worker}", about="follow")
     if not done.fetched:
         what = f"the fetch failed, so the plan was rebuilt from revision {done.revision[:12]} of the checkout"
-        log(f"warning: {what}", about="follow")
+        log(what, about="follow", level=WARNING)
     return done.fetched and not done.problems
 
 
@@ -120,5 +121,5 @@ def _try(part: Callable[[], object]) -> bool:
     try:
         return part() is not False
     except SkipjackError as error:
-        log(str(error), about="skipjack")
+        log(str(error), about="skipjack", level=ERROR)
         return False

@@ -1,4 +1,6 @@
-"""Standard output and standard error, which may be closed, full or without a reader. Cheap to import.
+"""Standard output and standard error, which may be closed, full or without a reader, and the form of log lines.
+
+Every program imports this, so it imports next to nothing.
 
 After a failed write nothing more is written to standard output: Python would try again at the exit, fail, and change
 the exit code to 120.
@@ -9,10 +11,18 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from schemas.terminal import plain
+
 if TYPE_CHECKING:
     from typing import TextIO
 
 _NO_READER = (errno.EPIPE, errno.EBADF)
+
+INFO, WARNING, ERROR = "INFO", "WARNING", "ERROR"
+"""Levels of log lines."""
+
+_PRIORITIES = {"DEBUG": 7, INFO: 6, WARNING: 4, ERROR: 3, "CRITICAL": 2}
+"""The number that the journal reads from `<N>` at the start of a line, as sd-daemon(3) has it."""
 
 
 def open_missing() -> None:
@@ -68,6 +78,30 @@ def tell(text: str) -> None:
         sys.stderr.flush()
     except OSError:  # what could not be written must not be tried again at the exit, whose code would become 120
         sys.stderr = _standard_error()
+
+
+def log_lines(level: str, about: str, text: str) -> str:
+    """Return a message as all programs log it, `LEVEL ABOUT: text` for each line of `text`.
+
+    `about` is a program or a mirror. The journal gets the level as its priority, `<3>ABOUT: text`.
+    """
+    head = f"<{_PRIORITIES[level]}>" if _is_journal() else f"{level} "
+    return "".join(f"{head}{about}: {plain(line)}\n" for line in text.splitlines())
+
+
+def _is_journal() -> bool:
+    """Return whether standard error is the journal's socket.
+
+    A child whose standard error goes elsewhere inherits the variable too, so its value is compared.
+    """
+    named = os.environ.get("JOURNAL_STREAM")
+    if not named:
+        return False
+    try:
+        found = os.fstat(2)
+    except OSError:
+        return False
+    return named == f"{found.st_dev}:{found.st_ino}"
 
 
 def _standard_error() -> "TextIO":

@@ -34,7 +34,7 @@ def run(command: Callable[[], None]) -> int:
     try:
         _flushed(command)
     except SkipjackError as error:
-        output.note(f"skipjack-manager: {error}")
+        output.log(str(error))
         return EXPECTED
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
@@ -46,7 +46,7 @@ def run(command: Callable[[], None]) -> int:
         failure = of_the_machine(error)
         if failure is None:
             return _report(error)
-        output.note(f"skipjack-manager: {failure}")
+        output.log(str(failure))
         return EXPECTED
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -77,12 +77,12 @@ def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:
 def _report(error: Exception) -> int:
     """Keep the traceback of a bug in a file and name it."""
     text = "".join(traceback.format_exception(error))
-    summary = f"skipjack-manager: this is a bug: {type(error).__name__}: {error}."
+    summary = f"This is a bug: {type(error).__name__}: {error}."
     # systemd names the unit's state directory, which outlives a private /tmp
     state = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
     path = bug_reports.keep(text, "skipjack-manager-bug", (state, None) if state else (None,))
     if path is None:
-        output.note(f"{summary} Its report could be kept nowhere: {text}")
+        output.log(f"{summary} Its report could not be written to a file:\n{text}")
     else:
-        output.note(f"{summary} Please report it with the file {path}.")
+        output.log(f"{summary} Please report it with the file {path}.")
     return BUG

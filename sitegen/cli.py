@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from schemas import VERSION, ownership
 from schemas.errors import SkipjackError
+from schemas.standard_streams import INFO
 from sitegen import boundary, output
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def _settings(options: argparse.Namespace) -> "ManagerSettings":
         options.settings = own_settings(DEFAULT_SETTINGS) or DEFAULT_SETTINGS
         if options.settings != DEFAULT_SETTINGS and DEFAULT_SETTINGS.exists():
             words = f"uses {options.settings}; `--settings {DEFAULT_SETTINGS}` is the manager of the system"
-            output.note(f"skipjack-manager: note: {words}")
+            output.log(words, INFO)
     settings = load_manager(options.settings)
     options.state_dir = settings.state_dir
     return settings
@@ -141,12 +142,14 @@ def _settings(options: argparse.Namespace) -> "ManagerSettings":
 def _serve(options: argparse.Namespace) -> None:
     from sitegen import serve
 
+    output.start_logging("serve")
     serve.serve(_settings(options), options.settings if options.publish else None)
 
 
 def _publish(options: argparse.Namespace) -> None:
     from sitegen import process, publish
 
+    output.start_logging("publish")
     if options.as_child:
         process.end_with_parent()
     publish.publish(_settings(options), once=options.once)

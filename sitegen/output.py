@@ -1,41 +1,47 @@
-"""The only module that prints: results to stdout, everything said about the work to stderr in single lines."""
+"""The only module that prints: results to stdout, log lines and remarks to stderr."""
 
 import logging
-import os
 import sys
 
 from schemas import standard_streams
+from schemas.standard_streams import ERROR
 from schemas.terminal import plain
 
-_PRIORITY = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
+PROGRAM = "skipjack-manager"
 
 
-class _OneLine(logging.Formatter):
-    """One record, one line; below journald with the priority it understands, elsewhere with the time."""
+class _LogFormatter(logging.Formatter):
+    """Formats a record as one line, the form of all programs' logs; a traceback is in it, its lines joined by `|`."""
 
-    def __init__(self, journald: bool) -> None:
-        super().__init__("%(message)s" if journald else "%(asctime)s %(levelname)s %(message)s")
-        self._journald = journald
+    def __init__(self, program: str) -> None:
+        super().__init__("%(message)s")
+        self._program = program
 
     def format(self, record: logging.LogRecord) -> str:
-        line = plain(" | ".join(super().format(record).splitlines()))
-        return f"<{_PRIORITY.get(record.levelno, 6)}>{line}" if self._journald else line
+        # One line per record: text from the network must not look like a record of its own.
+        line = " | ".join(super().format(record).splitlines())
+        return standard_streams.log_lines(record.levelname, self._program, line).removesuffix("\n")
 
 
-def start_logging() -> None:
-    """Send every log record of the process to stderr."""
+def start_logging(program: str = PROGRAM) -> None:
+    """Send every log record of the process to stderr, as about this program."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_OneLine(journald="JOURNAL_STREAM" in os.environ))
+    handler.setFormatter(_LogFormatter(program))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    # uvicorn logs its own start and each malformed request, of which anybody can send any number: those are counted
+    # uvicorn logs its own start, and each malformed request. Anyone can send any number of those: they are counted.
     logging.getLogger("uvicorn").setLevel(logging.ERROR)
 
 
 def result(line: str) -> None:
-    """Print one line of what was asked for."""
+    """Print one line of the result."""
     standard_streams.write(plain(line) + "\n")
 
 
 def note(text: str) -> None:
-    """Tell the operator something that is not the result."""
+    """Print a remark that is not part of the result."""
     standard_streams.tell(plain(text) + "\n")
+
+
+def log(text: str, level: str = ERROR) -> None:
+    """Log a message of the command line itself."""
+    standard_streams.tell(standard_streams.log_lines(level, PROGRAM, text))

@@ -6,6 +6,7 @@ import time
 from schemas.errors import SkipjackError
 from schemas.names import is_name
 from schemas.records import ManagerSettings
+from schemas.standard_streams import WARNING
 from sitegen import audit, output
 from sitegen.audit import moment
 from sitegen.messages.model import Entry
@@ -28,8 +29,9 @@ def add(settings: ManagerSettings, name: str, scope: str) -> None:
         output.note(f"Whether `_workers.yml` has a worker `{name}` is not known: no `publish` has read it yet.")
     if declared is not None and name not in declared.workers:
         known = ", ".join(f"`{each}`" for each in sorted(declared.workers)) or "none"
-        what = f"warning: `_workers.yml` has no worker `{name}` (it has: {known})"
-        output.note(f"{what}. Add it there, or revoke this token: `skipjack-manager token revoke {number}`.")
+        what = f"`_workers.yml` has no worker `{name}` (it has: {known})."
+        todo = f"Add it there, or revoke this token: `skipjack-manager token revoke {number}`."
+        output.log(f"{what} {todo}", WARNING)
     output.note(f"Token {number} for {scope} {name}. It is shown only now; keep it in a file.")
 
 

@@ -1,6 +1,7 @@
 """The one place that prints. Answers go to stdout, the log to stderr in lines that journald shows well."""
 
 from schemas import standard_streams
+from schemas.standard_streams import INFO
 from schemas.terminal import plain
 
 _hushed = False
@@ -37,16 +38,19 @@ def finish_unread() -> None:
     _finishes_unread = True
 
 
-def log(text: str, *, about: str = "", has_addresses: bool = True) -> None:
-    """Tell what happens, as one line for each line of `text`, beginning with what it is about.
+def log(text: str, *, about: str = "", level: str = INFO, has_addresses: bool = True) -> None:
+    """Log a message about a program or a mirror; without `about`, print it as an answer of the command that was typed.
 
     Addresses are shown without their secrets. The caller says when there are none: at the limit of open files or
     processes the module for them cannot be loaded any more.
-    When nobody can hear it, because the disk is full or the reader has gone, the work goes on all the same.
+    A message that cannot be written, on a full disk or without a reader, is dropped: the work continues.
     """
     text = masked(text) if has_addresses else text
-    prefix = f"{about}: " if about else ""
-    standard_streams.tell("".join(f"{prefix}{plain(line)}\n" for line in text.splitlines()))
+    standard_streams.tell(standard_streams.log_lines(level, about, text) if about else _lines(text))
+
+
+def _lines(text: str) -> str:
+    return "".join(f"{plain(line)}\n" for line in text.splitlines())
 
 
 def note(text: str, *, about: str = "") -> None:

@@ -9,6 +9,7 @@ from runner.base import environment
 from runner.base.output import log, note
 from runner.base.state_dir import Places
 from runner.subprocesses import spawn, units
+from schemas.standard_streams import WARNING
 
 _OF_SESSIONS = "/run/user/"
 _FOR_PODMAN = "/tmp/podman-run-{}"  # noqa: S108 - where podman itself looks without a session; see `runtime_folder`
@@ -94,7 +95,8 @@ def end(places: Places, name: str) -> bool:
         program, container = found
         note(f"removes the container {container} of a run that is gone", about=name)
         if reason := container_end.remove(program, container, asker(places.state_dir, _home(places), ())):
-            log(f"it may still be there: {reason}. If you know that it is not, remove {marker}", about=name)
+            what = f"it may still be there: {reason}. If you know that it is not, remove {marker}"
+            log(what, about=name, level=WARNING)
             return False
     container_end.remove_marker(marker)
     return True

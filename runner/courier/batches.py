@@ -16,6 +16,7 @@ from runner.courier.report_forms import bounded_report, emptied, parts, without_
 from runner.journal import rejected_reports
 from runner.journal.journal import Journal
 from schemas.report import Envelope, encode_envelope
+from schemas.standard_streams import ERROR, WARNING
 
 BATCH = 500
 BATCH_BYTES = 4 * 1024**2
@@ -96,7 +97,8 @@ class Batches:
         if parts(form):
             self._tell(f"{_words(report)}, which was sent without details", error)
         elif parts(report) > 1:
-            log(f"the manager rejects {_words(report)}, so each part is sent alone: {error.what}", about="courier")
+            what = f"the manager rejects {_words(report)}, so each part is sent alone: {error.what}"
+            log(what, about="courier", level=WARNING)
             self._book.divide(report, time.time())
         else:
             self._given_up += 1
@@ -104,7 +106,7 @@ class Batches:
 
     def _tell(self, what: str, error: Rejected) -> None:
         if rejected_reports.add(self._places, what, error.what, time.time()):
-            log(f"error: the manager rejects {what}: {error.what}", about="courier")
+            log(f"the manager rejects {what}: {error.what}", about="courier", level=ERROR)
 
 
 def _words(report: _Report) -> str:

@@ -10,6 +10,7 @@ from runner.courier.background_thread import Aside
 from runner.courier.client import Client, Misbehaves, Rejected
 from runner.courier.commands import Here
 from schemas.errors import SkipjackError
+from schemas.standard_streams import ERROR
 
 WAIT = 50.0
 """Seconds that the manager may hold a request open."""
@@ -53,7 +54,7 @@ class Poller(Aside):
             found = commands.attend(self._here, self._client, WAIT)
         except SkipjackError as error:
             if str(error) != self._told:
-                log(f"no commands can be taken: {error}")
+                log(f"no commands can be taken: {error}", about="courier", level=ERROR)
             self._told = str(error)
             return (self._strange if isinstance(error, Misbehaves | Rejected) else self._failures).after_failure()
         self._failures.reset()

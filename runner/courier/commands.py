@@ -19,6 +19,7 @@ from runner.plan import plan
 from runner.subprocesses import launch, stopping
 from schemas import VERSION
 from schemas.errors import SkipjackError
+from schemas.standard_streams import ERROR, WARNING
 
 DONE, REFUSED = "done", "refused"
 RELOAD, PING = "reload", "ping"
@@ -60,7 +61,8 @@ def attend(here: Here, client: Client, wait: float) -> int | None:
             taken = inbox.taken()
             found = client.commands(here.worker, taken, wait)
             if not inbox.take(found):
-                log("the manager does not know some earlier commands; its numbers begin again", about="courier")
+                what = "the manager does not know some earlier commands; its numbers begin again"
+                log(what, about="courier", level=WARNING)
             _finish(here, inbox, client)
         except NoCommands:
             return None
@@ -98,7 +100,7 @@ def _answer(here: Here, inbox: Inbox, client: Client, results: list[Result]) -> 
             client.answer(here.worker, [])
             what = f"the result of command {results[0].number}, which was given up"
             rejected_reports.add(here.places, what, error.what, time.time())
-            log(f"error: the manager rejects {what}: {error.what}", about="courier")
+            log(f"the manager rejects {what}: {error.what}", about="courier", level=ERROR)
     inbox.forget(results)
 
 
@@ -108,7 +110,7 @@ def _carry_out(here: Here, inbox: Inbox, command: Command) -> None:
         _KINDS.get(command.kind, _unknown)(here, inbox, command)
     except SkipjackError as error:
         inbox.close(Result(command.number, REFUSED, head(str(error), REASON)))
-        log(f"{command.issued_by} wanted {about}, which is refused: {error}", about="courier")
+        log(f"{command.issued_by} wanted {about}, which is refused: {error}", about="courier", level=WARNING)
     else:
         _tell(here, f"{command.issued_by} wanted {about}")
 

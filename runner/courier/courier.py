@@ -32,6 +32,7 @@ from schemas.config.settings import TUNASYNC
 from schemas.errors import SkipjackError
 from schemas.lock_holders import described
 from schemas.records import ManagerAddress, RunnerSettings
+from schemas.standard_streams import ERROR
 
 PATIENCE = 10.0
 """Seconds to wait for another courier, which may just be ending."""
@@ -101,12 +102,12 @@ def linger(settings: RunnerSettings, file: Path, *, start: bool) -> None:
                 for aside in asides:
                     aside.encourage()
                 if told:
-                    log("the manager takes reports again")
+                    log("the manager takes reports again", about="courier")
                 told = ""
                 pace.after_delivery(PROGRESS_EVERY if progress.read_all(settings.run_dir) else HEARTBEAT)
             except SkipjackError as error:
                 if str(error) != told:
-                    log(str(error))
+                    log(str(error), about="courier", level=ERROR)
                 told = str(error)
                 pace.after_failure(error)
 

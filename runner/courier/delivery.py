@@ -23,6 +23,7 @@ from schemas import VERSION
 from schemas.errors import SkipjackError
 from schemas.records import RunnerSettings
 from schemas.report import SNAPSHOT, Envelope, Problem, Progress
+from schemas.standard_streams import WARNING
 
 RENEW_EVERY = 3600.0
 """Seconds in which the journal gets a new identity once at most."""
@@ -55,7 +56,8 @@ def deliver(settings: RunnerSettings, client: Client) -> Delivered:
             if _has_lost_some(answer, reports, book):
                 if resent:
                     raise Misbehaves("The manager asks for everything again and again.", _ITS_LOG)
-                log("the manager does not know some earlier reports; sending all that it cannot know")
+                what = "the manager does not know some earlier reports; sending all that it cannot know"
+                log(what, about="courier", level=WARNING)
                 book.snapshot(answer.acknowledged, time.time())
                 resent = True
                 continue
@@ -80,7 +82,8 @@ def _renew(book: Journal, acknowledged: int) -> None:
     if 0 <= now - book.renewed_at() < RENEW_EVERY:
         what = f"The manager acknowledges report {acknowledged}, but the newest report here is {book.newest()}."
         raise Misbehaves(what, "See what answers at `manager.url`; the reports wait here.")
-    log("the manager knows reports that this journal never made: it is an old copy and gets a new identity")
+    what = "the manager knows reports that this journal never made: it is an old copy and gets a new identity"
+    log(what, about="courier", level=WARNING)
     book.renew(now)
 
 

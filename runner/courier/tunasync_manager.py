@@ -23,6 +23,7 @@ from schemas.addresses import without_secrets
 from schemas.errors import SkipjackError
 from schemas.records import ManagerAddress, RunnerSettings
 from schemas.report import MirrorStatus, decode_status
+from schemas.standard_streams import ERROR
 from schemas.states import DISABLED, ENDS, FAILED, LAUNCHING, NONE, PAUSED, PRE_SYNCING, QUEUED, SYNCING, TO_TUNASYNC
 from schemas.units import tunasync_size
 
@@ -141,7 +142,7 @@ class TunasyncManager:
             self._ask("POST", self._job(status.mirror), told | _NEVER | more | {"upstream": "", "error_msg": ""})
             what = f"the status of {status.mirror}, which was sent without its upstream and its reason"
             if rejected_reports.add(self._places, what, error.what, time.time()):
-                log(f"error: the manager rejects {what}: {error.what}", about="courier")
+                log(f"the manager rejects {what}: {error.what}", about="courier", level=ERROR)
         shown[status.mirror] = word
 
     def _tell_schedules(self, book: Journal) -> None:

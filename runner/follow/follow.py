@@ -34,6 +34,7 @@ from schemas.git import repository, slow_remote
 from schemas.git.repository import Revision
 from schemas.problems import Problem, Refused
 from schemas.records import RunnerSettings
+from schemas.standard_streams import WARNING
 from schemas.states import REFUSED
 
 Problems = tuple[Shown, ...]
@@ -89,15 +90,15 @@ def _follow(settings: RunnerSettings, places: Places, *, again: bool, accept_rew
     is_current = not again and old is not None and _is_current(old, fingerprint)
     revision, failure = _fetched(settings, places, old, applied, rebuild=not is_current)
     if failure:
-        log(f"warning: {failure}", about="follow")
+        log(failure, about="follow", level=WARNING)
     if old and is_current and old.header.seen == revision.commit:
         noted.limits(settings, places, (each.mirror for each in old.mirrors.values()))
         return _answer(old.header, changed=False, mirrors=len(old.mirrors))
     for what, todo in policy_lists.warnings(load_policy(Path(settings.policy))):
-        log(f"warning: {what} {todo}", about="follow")
+        log(f"{what} {todo}", about="follow", level=WARNING)
     header, mirrors = _judge(settings, fingerprint, revision, old)
     for line in hints.of_mirrors(each.mirror for each in mirrors):
-        log(f"warning: {line}", about="follow")
+        log(line, about="follow", level=WARNING)
     plan.write(places.plan, header, mirrors, _since(mirrors, old.due if old else {}, time.time()))
     noted.limits(settings, places, (each.mirror for each in mirrors))
     if old and not header.held:
@@ -131,7 +132,7 @@ def _left_at_work(places: Places, mirrors: list[Planned]) -> list[str]:
     with journal.opened(places.journal) as book:
         left = leftover_runs.among(mirrors, [each.mirror for each in book.active()])
     for name in left:
-        log(f"warning: {' '.join(leftover_runs.problem(name))}", about="follow")
+        log(" ".join(leftover_runs.problem(name)), about="follow", level=WARNING)
     return left
 
 
@@ -228,7 +229,7 @@ def _as_declared(
     try:
         declared = catalogue.load(revision.files)
         for line in hints.of_files(declared.passed_over):
-            log(f"warning: {line}", about="follow")
+            log(line, about="follow", level=WARNING)
         worker = declared.workers.get(settings.worker)
         if worker is None and old is None:
             raise _unknown_worker(settings, declared)

@@ -18,6 +18,7 @@ from runner.plan.plan import Plan
 from schemas import ownership
 from schemas.errors import SkipjackError
 from schemas.records import Mirror, RunnerSettings
+from schemas.standard_streams import WARNING
 
 
 @contextmanager
@@ -46,7 +47,7 @@ def past(places: Places, mirror: Mirror) -> Past:
         with journal.copied(places.journal) as book:
             found = [book.past(name) for name in (mirror.name, *mirror.formerly)]
     except SkipjackError as error:
-        log(f"what earlier runs left is not known: {error}", about=mirror.name)
+        log(f"what earlier runs left is not known: {error}", about=mirror.name, level=WARNING)
         return Past()
     return next((each for each in found if each != Past()), Past())
 

@@ -17,6 +17,7 @@ from runner.journal.sqlite_file import marks, transaction
 from runner.plan.plan import Planned
 from runner.plan.schedule import RECOVERY_DELAY, Order, State, count_failures
 from schemas.report import HIGHEST, Probe, decode_probe
+from schemas.standard_streams import WARNING
 from schemas.states import (
     ACTIVE,
     DISABLED,
@@ -415,7 +416,8 @@ class Journal(Sizes):
             from schemas.units import format_duration
 
             ahead = format_duration(row["last_success_at"] - now)
-            log(f"its last success is dated {ahead} ahead: the clock was wrong, so it counts as of now", about=mirror)
+            what = f"its last success is dated {ahead} ahead: the clock was wrong, so it counts as of now"
+            log(what, about=mirror, level=WARNING)
             self._update("mirror", {"last_success_at": now}, "name", mirror)
 
     def _end(self, run: int, mirror: str, ending: Ending, now: float) -> bool:

@@ -20,6 +20,7 @@ from runner.base.output import log
 from schemas.errors import SkipjackError
 from schemas.mirror_record import Mirror, SyncWindows
 from schemas.serialization import decode_mirror, encode_mirror
+from schemas.standard_streams import WARNING
 
 FORMAT = 7
 
@@ -137,7 +138,7 @@ def _require_place(path: str) -> None:
     if os.path.isdir(path) and not os.path.islink(path):
         instead = f"{path}.directory-{time.time_ns()}"
         os.rename(path, instead)
-        log(f"the directory {path} was in the place of a file; it is now {instead}", about="follow")
+        log(f"the directory {path} was in the place of a file; it is now {instead}", about="follow", level=WARNING)
 
 
 def _write(aside: str, header: Header, rows: list[tuple[object, ...]]) -> None:

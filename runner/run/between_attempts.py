@@ -17,6 +17,7 @@ from runner.run import progress
 from runner.run.run_locks import Locks
 from runner.subprocesses import launch, supervisor
 from schemas.errors import SkipjackError
+from schemas.standard_streams import WARNING
 
 POLL = 1.0
 """Seconds after which a run that waits for a slot looks again. Each look is one small transaction."""
@@ -69,7 +70,7 @@ class Rest:
         progress.Place(self._run_dir, name).clear()
         self._held.slot.give_up()
         self._book.wait_between_attempts(self._run, name, now + pause, reason, now)
-        log(reason, about=name)
+        log(reason, about=name, level=WARNING)
         wakeup.ring(self._run_dir)
         launch.want_tick(self._places, only_requested=self._book.was_requested(name))
 

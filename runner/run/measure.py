@@ -13,6 +13,7 @@ from runner.base.state_dir import Places
 from runner.error_boundary import guarded
 from runner.journal import journal
 from runner.plan import plan
+from schemas.standard_streams import WARNING
 
 
 def measure(places: Places, name: str) -> int:
@@ -28,7 +29,7 @@ def measure(places: Places, name: str) -> int:
             told = book.told_size(name)
         size = contents.count(planned.paths.directory).on_disk
         if not os.path.isdir(planned.paths.directory):  # a disk that is not mounted is no mirror of 0 bytes
-            log("its size was not measured: its directory is missing", about=name)
+            log("its size was not measured: its directory is missing", about=name, level=WARNING)
             return 0
         with journal.opened(places.journal) as book:
             book.measured(name, size, time.time(), told)

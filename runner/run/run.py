@@ -31,7 +31,8 @@ from runner.subprocesses import launch, supervisor
 from schemas.errors import SkipjackError
 from schemas.mirror_record import Mirror
 from schemas.names import is_name
-from schemas.states import INTERRUPTED, LAUNCHING, REFUSED, SUCCESS, SYNCING
+from schemas.standard_streams import ERROR, INFO, WARNING
+from schemas.states import INTERRUPTED, LAUNCHING, REFUSED, STOPPED, SUCCESS, SYNCING
 
 UMASK = 0o022
 """The umask of runs and all that they start, so that a web server can read what is synced."""
@@ -161,7 +162,7 @@ def _refuse(book: Journal, planned: Planned, header: Header, launched: int | Non
     ending = Ending(REFUSED, reason)
     ending = ending._replace(next_run_at=_next_run_at(planned.mirror, book, header, ending, now))
     book.settle(Active(launched, name, LAUNCHING, now), ending, now)
-    log(f"{REFUSED}: {reason}", about=name)
+    log(f"{REFUSED}: {reason}", about=name, level=ERROR)
     wakeup.ring(header.run_dir)
     return 1
 
@@ -229,7 +230,7 @@ def _supervise(
     place.clear()
     if held.directory.problem:
         what = f"the directory cannot be locked: {held.directory.problem}. Only this worker's lock files protect it"
-        log(what, about=name)
+        log(what, about=name, level=WARNING)
     now = time.time()
     left = None
     if job.attempt:
@@ -240,9 +241,10 @@ def _supervise(
     ending = ending._replace(next_run_at=_next_run_at(job.mirror, book, header, ending, now))
     book.end(number, name, ending, now)
     for complaint in job.complaints:
-        log(complaint, about=name)
+        log(complaint, about=name, level=WARNING)
     ended = book.run(number) or ending  # an order may have made it another end
-    log(ended.status + (f": {ended.reason}" if ended.reason else ""), about=name)
+    level = INFO if ended.status in (SUCCESS, STOPPED) else ERROR
+    log(ended.status + (f": {ended.reason}" if ended.reason else ""), about=name, level=level)
     return ending
 
 

@@ -13,6 +13,7 @@ from runner.base.output import log
 from runner.base.state_dir import Places
 from runner.subprocesses import spawn, units
 from schemas.mirror_record import Mirror
+from schemas.standard_streams import ERROR
 
 
 def launch(places: Places, run_dir: str, runs: Mapping[str, int], mirrors: Mapping[str, Mirror]) -> dict[str, str]:
@@ -23,7 +24,7 @@ def launch(places: Places, run_dir: str, runs: Mapping[str, int], mirrors: Mappi
     else:
         failed = {name: reason for name, number in runs.items() if (reason := _detach_run(places, name, number))}
     for name, reason in failed.items():
-        log(f"its run cannot be started: {reason}", about=name)
+        log(f"its run cannot be started: {reason}", about=name, level=ERROR)
     return failed
 
 

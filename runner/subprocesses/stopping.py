@@ -12,6 +12,7 @@ from runner.base import locks
 from runner.base.output import log, note
 from runner.base.state_dir import Places
 from runner.subprocesses import units
+from schemas.standard_streams import ERROR
 
 
 def stop(places: Places, names: Iterable[str]) -> None:
@@ -37,5 +38,5 @@ def _stop_unit(places: Places, name: str) -> bool:
         return False
     reason = units.stop(manager, name)
     if reason:
-        log(f"its run cannot be told to stop: {reason}", about=name)
+        log(f"its run cannot be told to stop: {reason}", about=name, level=ERROR)
     return not reason

@@ -14,6 +14,7 @@ from runner.base.state_dir import Places
 from runner.subprocesses import units
 from runner.subprocesses.spawn import STOPS
 from schemas.regular_files import regular
+from schemas.standard_streams import WARNING
 
 STARTERS = (
     "skipjack-follow.timer", "skipjack-follow.path", "skipjack-tick.timer", "skipjack-tick.path",
@@ -50,7 +51,8 @@ def check(places: Places) -> list[Dead]:
     failed = [name for name in STARTERS if shown.get(name, {}).get("ActiveState") == "failed"]
     refusal = units.revive(manager, failed) if failed else ""
     for name in failed:
-        log(f"{name} had failed ({shown[name].get('Result')}); {refusal or 'it is started again'}", about="units")
+        what = f"{name} had failed ({shown[name].get('Result')}); {refusal or 'it is started again'}"
+        log(what, about="units", level=WARNING)
     dead = _judge(_shown(manager) if failed else shown)
     _remember(places, dead)
     return dead

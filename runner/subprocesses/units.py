@@ -16,6 +16,7 @@ from runner.base.state_dir import Places
 from runner.subprocesses import spawn
 from schemas.mirror_record import Mirror
 from schemas.regular_files import regular
+from schemas.standard_streams import WARNING
 
 PATIENCE = 20.0
 """Seconds that the service manager may take for one answer."""
@@ -94,7 +95,8 @@ def _start(manager: tuple[str, ...], names: list[str]) -> dict[str, str]:
     try:
         code, said = spawn.ask(words, PATIENCE + _PATIENCE_PER_UNIT * len(names))
     except spawn.TooSlow as error:
-        log(f"{error} about the start of {len(names)} runs; the next tick sees what became of them")
+        what = f"{error} about the start of {len(names)} runs; the next tick sees what became of them"
+        log(what, about="tick", level=WARNING)
         return {}
     except spawn.CannotStart as error:
         return dict.fromkeys(names, str(error))

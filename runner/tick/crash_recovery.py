@@ -15,6 +15,7 @@ from runner.journal.journal import Active, Ending, Journal
 from runner.plan import schedule
 from runner.subprocesses import launch, units
 from runner.subprocesses.spawn import GRACE
+from schemas.standard_streams import ERROR, WARNING
 from schemas.states import INTERRUPTED, LAUNCH_FAILED, LAUNCHING
 
 LAUNCH_PATIENCE = 30.0
@@ -40,8 +41,11 @@ def settle(places: Places, book: Journal, now: float) -> None:
         # Its locks may be free because it has just recorded its own end, or it may have come up in the last moment:
         # then this changes nothing.
         if book.settle(active, ending, now):
-            tell = note if ending.status == INTERRUPTED else log  # as after each reboot
-            tell(f"{ending.status}: {ending.reason}", about=active.mirror)
+            what = f"{ending.status}: {ending.reason}"
+            if ending.status == INTERRUPTED:
+                note(what, about=active.mirror)  # as after each reboot
+            else:
+                log(what, about=active.mirror, level=ERROR)
 
 
 def settle_unit(places: Places, name: str, now: float) -> None:
@@ -144,7 +148,7 @@ def _end_holders(paths: Mapping[str, str]) -> None:
             from schemas.lock_holders import described
 
             what = f"its directory stays in use: {described(path)} holds {path} and cannot be ended by this user"
-            log(f"{what}. End that process as its own user", about=name)
+            log(f"{what}. End that process as its own user", about=name, level=WARNING)
 
 
 def _signal_holders(path: str, number: int) -> bool:

@@ -180,7 +180,7 @@ def test_an_older_manager_gives_no_commands_and_that_is_no_error(
     gate.open.touch()
     repository.commit({"a.yml": gate.mirror("measure_size: false\n")}, "Add a")
     subject.command("once")
-    assert subject.command("courier").stderr == "courier: delivered 0 reports\n"
+    assert subject.command("courier").stderr == "INFO courier: delivered 0 reports\n"
     with lingering(subject):
         subject.command("run", "a")
         wait_until(lambda: desk.successes("a") == 2, "both ends are reported")

@@ -34,7 +34,7 @@ def test_runs_of_mirrors_that_left_the_worker_are_shown_and_can_be_stopped_or_fi
     said = at_work.command("follow").stderr
 
     for name in ("changed", "moved", "removed"):
-        assert f"warning: `{name}` is still being synced, although this worker no longer has it." in said
+        assert f"`{name}` is still being synced, although this worker no longer has it." in said
     assert "`other` is still" not in said
     assert at_work.command("follow", "--again").returncode == 0, "it is no problem of the revision"
     rows = upcoming(at_work)

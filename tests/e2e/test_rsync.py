@@ -269,8 +269,8 @@ def test_options_without_effect_are_a_warning_and_stop_nothing(
         "`m`: `--max-delete=40` in `rsync_options` is one more limit for Skipjack's own guard."
         " Write `max_delete: 40` instead, in place of the share `50%`.",
     ]
-    assert [f"warning: {line}" in followed.stderr for line in warnings] == [True, True]
-    assert "warning" not in again.stderr
+    assert [f"WARNING follow: {line}" in followed.stderr for line in warnings] == [True, True]
+    assert "WARNING" not in again.stderr
     assert [line for line in validated.stdout.splitlines() if "warning" in line] == [f"warning: {w}" for w in warnings]
     assert worker.run_of("m").status == "success"
     assert files(worker.root / "m") == files(tree)

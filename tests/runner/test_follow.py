@@ -406,9 +406,9 @@ def test_files_that_were_meant_as_definitions_are_named_and_the_others_apply(
     assert cli.main(["validate", str(repository.tree)]) == 0
     checked = capsys.readouterr().out
     for path in ("b.ymal", "d.json", "os/c.yml.bak"):
-        words = f"warning: {path} is not read, since only files that end with `.yml` are definitions: rename it"
+        words = f"{path} is not read, since only files that end with `.yml` are definitions: rename it"
         assert words in followed and words in checked
-    words = "warning: os/.e.yml is not read, since its name begins with a dot: rename it if it is a definition"
+    words = "os/.e.yml is not read, since its name begins with a dot: rename it if it is a definition"
     assert words in followed and words in checked
     assert ("README" in followed, followed.count("is not read")) == (False, 4)
     assert "1 mirror is valid" in checked

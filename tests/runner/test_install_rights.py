@@ -48,7 +48,7 @@ def test_cron_lines_for_a_program_that_the_user_cannot_run_are_not_printed(
     (place / "bin").chmod(0o700)
     out, said = cron_lines(place, user, capsys)
     assert out == ""
-    assert said.startswith(f"skipjack: The user {user} cannot run {place}/bin/skipjack: ")
+    assert said.startswith(f"ERROR skipjack: The user {user} cannot run {place}/bin/skipjack: ")
     assert "Permission denied. Install Skipjack where every user may read it" in said
 
 

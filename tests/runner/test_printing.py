@@ -94,7 +94,7 @@ def run_shell(words: str, *, fails_in: int = 1) -> str:
 @_PROGRAMS
 def test_help_that_cannot_be_written_is_a_failure_with_one_message(module: str) -> None:
     name = "skipjack-manager" if module == "sitegen" else "skipjack"
-    words = f"{name}: standard output: No space left on device. Free some space.\n"
+    words = f"ERROR {name}: standard output: No space left on device. Free some space.\n"
     assert run_shell(f"PYTHON {module} --help >/dev/full") == words
 
 

@@ -144,9 +144,8 @@ def test_a_report_that_is_rejected_in_each_form_is_given_up_loudly_and_the_rest_
     assert waiting(settings) == 0
     assert [report["number"] for report in manager.taken] == list(range(1, 61))
     assert [run["id"] for run in manager.ends()] == [number for number in range(1, 31) if number != 12]
-    assert (
-        "error: the manager rejects report 24 (debian: failed, run 12), which was given up" in capsys.readouterr().err
-    )
+    words = "ERROR courier: the manager rejects report 24 (debian: failed, run 12), which was given up"
+    assert words in capsys.readouterr().err
     what = shown(settings, AT + 60)[0]
     assert "report 24 (debian: failed, run 12), which was given up" in what
     assert "no such word" in what and "pw" not in what

@@ -208,7 +208,7 @@ def test_what_tunasync_would_not_read_either_is_refused_with_its_line(
 
 def test_all_wrong_values_are_told_at_once(bench: Bench) -> None:
     result = bench.run("[global]\ninterval = 1.5\nretry = true\n" + DEBIAN + "timeout = '1'\n")
-    assert [line.removeprefix("skipjack: ").split(" ")[0] for line in result.err.splitlines()] == [
+    assert [line.removeprefix("ERROR skipjack: ").split(" ")[0] for line in result.err.splitlines()] == [
         "worker.conf:2:", "worker.conf:3:", "worker.conf:7:",
     ]  # fmt: skip
 

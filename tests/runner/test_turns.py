@@ -52,7 +52,9 @@ def test_whoever_waits_in_vain_says_for_which_process_and_since_when(
         pytest.fail("it does not have the lock")
 
     told = capsys.readouterr().err.splitlines()
-    assert told and all(re.fullmatch(f"follow: waits for another follow to end: {who}", line) for line in told), told
+    assert told and all(re.fullmatch(f"INFO follow: waits for another follow to end: {who}", line) for line in told), (
+        told
+    )
 
 
 def test_whoever_waited_goes_on_when_the_other_one_has_ended(
@@ -94,7 +96,7 @@ def test_what_cannot_be_ended_is_named(
         crash_recovery.end_orphans(places, ["m"])
         process.kill()
     said = capsys.readouterr().err.splitlines()[-1]
-    assert said.startswith(f"m: its directory stays in use: process {process.pid} (")
+    assert said.startswith(f"WARNING m: its directory stays in use: process {process.pid} (")
     assert said.endswith(f" holds {path} and cannot be ended by this user. End that process as its own user")
 
 
@@ -137,7 +139,7 @@ def test_a_state_folder_without_locks_is_no_bug(
 
     remedy = "Put it on a file system that has locks (`flock`), such as a local disk."
     path = places.next_tick(only_requested=False)
-    assert capsys.readouterr().err == f"skipjack: {path}: {os.strerror(number)}. {remedy}\n"
+    assert capsys.readouterr().err == f"ERROR skipjack: {path}: {os.strerror(number)}. {remedy}\n"
 
 
 def test_a_folder_of_locks_that_is_removed_meanwhile_is_made_again(lock: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -127,7 +127,7 @@ def test_every_command_and_every_lean_program_asks_the_same_place(
         *(["follow"], ["follow", "--start"], ["tick"], ["once"], ["courier"], ["release"], ["hold"]),
     ):
         assert cli.main([*words, "--settings", str(settings)]) == 1, words
-        assert capsys.readouterr().err == f"skipjack: cannot use {home}: Permission denied. {NOBODYS}\n", words
+        assert capsys.readouterr().err == f"ERROR skipjack: cannot use {home}: Permission denied. {NOBODYS}\n", words
 
 
 def test_settings_that_this_user_may_not_read_name_who_may(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

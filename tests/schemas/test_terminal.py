@@ -26,13 +26,17 @@ def test_what_a_terminal_would_obey_is_spelled_out_and_the_rest_stays(text: str,
     assert plain(text) == shown
 
 
+def record(message: str) -> logging.LogRecord:
+    return logging.LogRecord("x", logging.ERROR, "x", 1, message, (), None)
+
+
 def test_nothing_else_is_printed_by_either_program(capfd: pytest.CaptureFixture[str]) -> None:
     worker.say(BAD)
     worker.log(f"why: {BAD}", about="m")
     manager.result(BAD)
     manager.note(BAD)
-    line = manager._OneLine(journald=True).format(logging.LogRecord("x", logging.ERROR, "x", 1, BAD, (), None))
+    line = manager._LogFormatter("serve").format(record(BAD))
     found = capfd.readouterr()
     assert found.out == f"{SHOWN}\n{SHOWN}\n"
-    assert found.err.startswith("m: why: ") and found.err.endswith(f"\n{SHOWN}\n")
-    assert "\x1b" not in found.err and "\x1b" not in line and line.startswith("<3>")
+    assert found.err.startswith("INFO m: why: ") and found.err.endswith(f"\n{SHOWN}\n")
+    assert "\x1b" not in found.err and "\x1b" not in line

@@ -132,12 +132,12 @@ def test_a_report_goes_to_the_temporary_folder_otherwise(
 
 @pytest.mark.parametrize(
     ("error", "code"),
-    [(SkipjackError("It broke.", "Mend it."), 1), (KeyboardInterrupt(), 130), (boundary.Terminated(), 143)],
+    [(SkipjackError("It broke.", "Fix it."), 1), (KeyboardInterrupt(), 130), (boundary.Terminated(), 143)],
 )
 def test_exit_codes(error: BaseException, code: int, capsys: pytest.CaptureFixture[str]) -> None:
     assert fail(error) == code
     said = capsys.readouterr().err
-    assert said == ("skipjack-manager: It broke. Mend it.\n" if code == 1 else "")
+    assert said == ("ERROR skipjack-manager: It broke. Fix it.\n" if code == 1 else "")
 
 
 def test_every_command_has_help() -> None:

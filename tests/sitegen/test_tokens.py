@@ -59,5 +59,5 @@ def test_a_token_for_a_worker_that_is_not_declared_comes_with_a_warning(
     with manager.store() as store:
         workers = {"w1": Worker("w1"), "w2": Worker("w2")}
         store.keep_catalogue(Declared("a" * 40, NOW, Site("Site"), workers, (), ()), NOW)
-    assert "warning: `_workers.yml` has no worker `w3` (it has: `w1`, `w2`)" in said("w3")
+    assert "WARNING skipjack-manager: `_workers.yml` has no worker `w3` (it has: `w1`, `w2`)" in said("w3")
     assert "warning" not in said("w1") + said("ada", "--scope", "operator")

@@ -94,7 +94,7 @@ def test_another_user_is_refused_with_the_users_name(podded: Box) -> None:
 def test_what_is_no_archive_of_images_is_refused_with_what_would_be(podded: Box, path: str, why: str) -> None:
     code, said = load(podded, path)
     assert code == 1
-    assert said.startswith(f"skipjack: cannot {'load' if why == 'podman: ' else 'read'} {path}: {why}")
+    assert said.startswith(f"ERROR skipjack: cannot {'load' if why == 'podman: ' else 'read'} {path}: {why}")
     assert "`podman save --output FILE NAME`" in said
 
 
