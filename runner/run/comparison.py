@@ -58,7 +58,8 @@ def compare(job: Job, told: int | None, stopped: Callable[[], bool]) -> Verdict:
     found = contents.count(job.directory, stopped, own)
     if found.unreadable:
         job.complain(f"cannot judge a loss of files: folders that cannot be read: {found.unreadable}")
-        return Verdict(_judged(job, None, None, has_files=found.files > 0), found.on_disk)
+        reason = _judged(job, None, None, has_files=found.files > 0) or _in_sight(job, found.files, found)
+        return Verdict(reason, found.on_disk)
     job.counted = True
     reason = _judged(job, found.files, found.bytes, found.on_disk, has_files=found.files > 0)
     return Verdict(reason, found.on_disk)
@@ -79,16 +80,30 @@ def _judged_before(job: Job, stopped: Callable[[], bool]) -> Verdict:
             job.contents, job.counted = _on_disk(listed, found), True
         return Verdict()
     found = contents.count(job.directory, stopped, job.own_files, job.apart)
-    if found.unreadable:
-        job.complain(f"cannot judge a loss of files: folders that cannot be read: {found.unreadable}")
-        return Verdict(_unaccepted(job, None, None), found.on_disk)
     files = found.files if listed is None else max(listed.files, found.files)
     is_loss = listed is None or _loses_files(job, files)
+    if found.unreadable:
+        job.complain(f"cannot judge a loss of files: folders that cannot be read: {found.unreadable}")
+        reason = _unaccepted(job, None, None) or (_in_sight(job, files, found) if is_loss else "")
+        return Verdict(reason, found.on_disk)
     reason = _refusal(job, files, found.bytes, found.on_disk) if is_loss else ""
     job.loss_refused = bool(reason)
     if listed is not None:
         job.contents, job.counted = _on_disk(listed, found), True
     return Verdict(reason, found.on_disk)
+
+
+def _in_sight(job: Job, files: int, found: contents.Contents) -> str:
+    """Return why a loss is refused where folders cannot be read: it is one unless the files are in these.
+
+    An upstream may choose the modes of its folders, so a single one without a file must not hide any loss.
+    """
+    if job.past.files is None:
+        return ""
+    happens = f"{_happens(job.past)}, or in folders that cannot be read"
+    reason = _refusal(job, files, found.bytes, found.on_disk, happens)
+    job.loss_refused = job.loss_refused or bool(reason)
+    return reason
 
 
 def _on_disk(listed: Tree, found: contents.Contents) -> Tree:
@@ -162,7 +177,7 @@ def _happens(past: Past) -> str:
     return f"are gone since {'somebody first looked' if past.first_look else 'the last accepted success'}"
 
 
-def _refusal(job: Job, files: int | None, size: int | None, on_disk: int | None = None) -> str:
+def _refusal(job: Job, files: int | None, size: int | None, on_disk: int | None = None, happens: str = "") -> str:
     past, limits, name = job.past, job.limits, job.mirror.name
     if limits.are_off:
         return ""
@@ -170,14 +185,15 @@ def _refusal(job: Job, files: int | None, size: int | None, on_disk: int | None 
     had, left = (past.bytes, size) if past.on_disk is None or on_disk is None else (past.on_disk, on_disk)
     lost_bytes = 0 if had is None or left is None else max(0, had - left)
     if past.files is not None and files is not None and lost is not None:
+        emptied = f"{_NOTHING_LEFT} that can be read" if happens else _NOTHING_LEFT
         loss = Loss(Tree(past.files, had or 0), Tree(lost, lost_bytes), files)
-        if reason := refusal(limits, loss, name, _happens(past), _NOTHING_LEFT):
+        if reason := refusal(limits, loss, name, happens or _happens(past), emptied):
             return reason
     if files == 0 and (past.files is None or past.first_look) and job.had_files:
         return with_remedy(f"{_NOTHING_LEFT}, although the directory had some", name)
     if lost is not None and 0 < lost <= limits.floor:
         return ""
-    return refusal_of_bytes(limits, had or 0, lost_bytes, name, _happens(past))
+    return refusal_of_bytes(limits, had or 0, lost_bytes, name, happens or _happens(past))
 
 
 def _unreadable(directory: str) -> str:

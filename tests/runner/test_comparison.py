@@ -23,6 +23,7 @@ from tests.runner.syncing import UNSTOPPED
 
 ACCEPT = ". If that is right, run `skipjack run m --max-delete 100%`"
 GONE = "are gone since the last accepted success"
+UNREAD = f"{GONE}, or in folders that cannot be read"
 
 
 def job_in(directory: Path, past: Past | None = None, named: int | str | None = None, **fields: object) -> Job:
@@ -151,6 +152,7 @@ def test_figures_are_unknown_where_folders_cannot_be_read(
     directory = tmp_path / "m"
     (directory / "closed").mkdir(parents=True)
     forbid(monkeypatch, directory / "closed")
+    fill(directory, 9)
     for past in (had(None, None), had(10, 100)):
         for _again in range(2):
             job = job_in(directory, past, measure_size=walked)
@@ -160,6 +162,56 @@ def test_figures_are_unknown_where_folders_cannot_be_read(
     compare(job)
     assert job.complaints == ["cannot judge a loss of files: folders that cannot be read: 1"]
     assert compare(job_in(directory, had(10, 100)._replace(refused=True))).reason.startswith("the figures are unknown")
+
+
+@pytest.mark.parametrize(
+    ("left", "before", "fields", "said"),
+    [
+        (5, (10, 100), {}, ""),
+        (
+            4,
+            (10, 100),
+            {},
+            f"6 of 10 files (60 B) {UNREAD}; `max_delete: 50%` allows 5",
+        ),
+        (0, (10, 100), {}, f"no file is left that can be read: 10 of 10 files (100 B) {UNREAD}"),
+        (9, (10, 100), {"max_delete_bytes": 9}, f"1 of 10 files (10 B) {UNREAD}; "),
+        (0, (None, None), {}, ""),
+        (0, (0, 0), {}, ""),
+    ],
+)
+def test_a_folder_that_cannot_be_read_hides_no_loss_beyond_the_limits(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    left: int,
+    before: tuple[int | None, int | None],
+    fields: dict[str, object],
+    said: str,
+) -> None:
+    """An upstream chooses the modes of its folders."""
+    directory = fill(tmp_path / "m", left)
+    (directory / "closed").mkdir()
+    forbid(monkeypatch, directory / "closed")
+    job = job_in(directory, had(*before), None, **fields)
+    reason = compare(job).reason
+    assert (bool(reason), job.loss_refused) == (bool(said), bool(said))
+    assert reason.startswith(said)
+    accepted = job_in(directory, had(*before), "100%", **fields)
+    assert compare(accepted).reason == ""
+    assert (accepted.found, accepted.loss_refused) == ((None, None), False)
+
+
+@pytest.mark.parametrize(("listed", "left", "refused"), [(4, 4, True), (5, 4, False), (4, 5, False)])
+def test_nor_does_it_where_an_rsync_lists_too_few_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listed: int, left: int, *, refused: bool
+) -> None:
+    directory = fill(tmp_path / "m", left)
+    (directory / "closed").mkdir()
+    forbid(monkeypatch, directory / "closed")
+    job = job_in(directory, had(10, 100), None)
+    job.deletions_judged, job.contents = True, Tree(listed, 1000)
+    assert compare(job).reason.startswith(f"6 of 10 files (60 B) {UNREAD}") == refused
+    assert job.loss_refused == refused
 
 
 def test_the_lost_and_found_of_a_file_system_hides_no_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
