@@ -1,4 +1,4 @@
-"""How templates write times, sizes, links and words; everything that comes from a report is made printable here."""
+"""How templates write times, sizes, links and labels, and how they make text from reports printable."""
 
 import re
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from schemas.report import Probe, Progress
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _BACKQUOTED = re.compile(r"`([^`\n]+)`")
 _BIDI = (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
-"""Embeddings, overrides and isolates of text direction: one that is not closed reorders the page around it."""
+"""Embeddings, overrides and isolates of text direction: an unclosed one reorders the page around it."""
 
 _CONTROLS = {code: None for code in (*range(0x20), *range(0x7F, 0xA0), *_BIDI) if chr(code) not in "\n\t"}
 
@@ -39,37 +39,40 @@ RUN_WORDS = {
     states.PAUSED: "paused",
     states.DISABLED: "disabled",
 }
-"""The words for every run status; none is told by its colour alone."""
+"""A label for every run status, because colour alone must not carry it."""
+
+VERDICT_WORDS = {states.FRESH: "up to date", states.STALE: "out of date", states.UNKNOWN: "unknown"}
+"""A label for every freshness. `site.js` has the same labels."""
 
 CAUSE_WORDS = {
-    states.SILENCE: "worker silent",
+    states.SILENCE: "worker offline",
     states.LAG: "behind upstream",
-    states.UPSTREAM: "upstream stands still",
-    states.CLOCK: "a clock was wrong",
+    states.UPSTREAM: "upstream not updated",
+    states.CLOCK: "wrong clock",
 }
-"""What is said beside a verdict of the causes that nothing else in the row tells."""
+"""Labels of the causes that no other cell of the row shows."""
 
 _BUSY = states.ACTIVE | {states.QUEUED}
 _BAD = states.ENDS - {states.SUCCESS, states.STOPPED}
 
 
 def tone(status: str) -> str:
-    """The class of a run status: `good`, `bad`, `busy` or `calm`."""
+    """Return the CSS class of a run status: `good`, `bad`, `busy` or `calm`."""
     if status == states.SUCCESS:
         return "good"
     return "bad" if status in _BAD else "busy" if status in _BUSY else "calm"
 
 
 def printable(value: Any) -> Any:
-    """Take terminal colours, control characters and overrides of text direction out of a text; the rest stays."""
+    """Remove terminal colours, control characters and overrides of text direction from a text."""
     if not isinstance(value, str) or isinstance(value, Markup) or value.isprintable():
         return value
     return _ESCAPES.sub("", value.replace("\r\n", "\n").replace("\r", "\n")).translate(_CONTROLS)
 
 
-@lru_cache(maxsize=4096)  # a page tells most of its moments twice, and many pages the same
+@lru_cache(maxsize=4096)  # a page shows most of its times twice, and many pages show the same ones
 def moment(at: float | None, zone: ZoneInfo, never: str = "never") -> Markup:
-    """A time in the site's zone, with what the page's script needs to add how long ago that is."""
+    """Return a time in the site's zone as a `<time>` element, to which the page's script adds how long ago it was."""
     if at is None:
         return Markup('<span class="none">{}</span>').format(never)
     text = datetime.fromtimestamp(at, zone).strftime("%Y-%m-%d %H:%M")
@@ -78,30 +81,30 @@ def moment(at: float | None, zone: ZoneInfo, never: str = "never") -> Markup:
 
 
 def size(count: int | None) -> str:
-    """Bytes for people, a dash where they are not known."""
+    """Return a number of bytes with a unit, or a dash if it is unknown."""
     return NO_NUMBER if count is None else units.format_size(count)
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds for people, a dash where they are not known."""
+    """Return a number of seconds with units, or a dash if it is unknown."""
     return NO_NUMBER if seconds is None else units.format_duration(seconds)
 
 
 def behind(probe: Probe) -> str:
-    """How far a mirror was behind its upstream, in words."""
+    """Return how far a mirror was behind its upstream, in words."""
     seconds = lag(probe)
     if seconds is None:
-        return "not known" if probe.same is None else "the two differ"
-    return duration(seconds) if seconds else "not at all"
+        return "unknown" if probe.same is None else "unknown, files differ"
+    return duration(seconds) if seconds else "none"
 
 
 def percent(value: float) -> int:
-    """Percent as a whole number that a bar can show; 100 only when all is done."""
+    """Return percent as a whole number from 0 to 100; 100 only when everything is done."""
     return int(min(100.0, max(0.0, value)))
 
 
 def amounts(progress: Progress) -> str:
-    """What a run has transferred so far, and how fast; empty when none of it is known."""
+    """Return what a run has transferred so far, and how fast; empty if nothing is known."""
     return " · ".join(_amounts(progress))
 
 
@@ -115,20 +118,20 @@ def _amounts(progress: Progress) -> Iterator[str]:
 
 
 def spans(text: str) -> Markup:
-    """A message of ours, with what stands between backquotes as code."""
+    """Return one of our messages, with text between backquotes as `<code>`."""
     return Markup(_BACKQUOTED.sub(r"<code>\1</code>", str(escape(printable(text)))))  # noqa: S704 - escaped just here
 
 
 def segment(text: str) -> str:
-    """A name as one segment of a URL's path."""
+    """Return a name as one segment of a URL's path."""
     return quote(text, safe="")
 
 
 def href(url: str) -> str:
-    """An address as a link may hold it: what no address has, such as a space or `<`, in its escaped form."""
+    """Return an address for a link, with characters that no URL may have, such as a space or `<`, escaped."""
     return quote(str(printable(url)), safe="%/:?#[]@!$&'()*+,;=~")
 
 
 def is_web(url: str) -> bool:
-    """Whether a link may lead there: http and https only."""
+    """Whether a page may link to an address: only http and https."""
     return url.lower().startswith(("http://", "https://"))

@@ -1,6 +1,6 @@
-"""From a snapshot to the site's files, rendering again only what has changed.
+"""Which files a snapshot is rendered to, and which of them must be rendered again.
 
-A mirror's row, page and documents are made anew when its view is another one than last time.
+A mirror's row, page and documents are rendered again when its view is another object than last time.
 """
 
 import hashlib
@@ -23,11 +23,11 @@ from sitegen.site.snapshot import MirrorView, Snapshot
 ASSETS = ("style.css", "site.js")
 
 _ROWS = Markup("<!--rows-->")
-"""Where the rows of the index go, which are joined once: in a template ten thousand of them would be copied thrice."""
+"""Placeholder for the rows of the index. They are joined outside the template, which would copy all of them thrice."""
 
 
-class _Rendered(NamedTuple):
-    """What overviews need of a mirror, and the view that it was made of."""
+class _RenderedMirror(NamedTuple):
+    """The parts of a mirror that overview pages contain, and the view they were rendered from."""
 
     view: MirrorView
     row: bytes
@@ -36,15 +36,15 @@ class _Rendered(NamedTuple):
 
 
 class Pages:
-    """Renders snapshots; remembers what it rendered."""
+    """Renders snapshots, and keeps each mirror's rendered parts for the next time."""
 
     def __init__(self) -> None:
         self._environment = _environment()
         self._site: Site | None = None
-        self._mirrors: dict[str, _Rendered] = {}
+        self._mirrors: dict[str, _RenderedMirror] = {}
 
     def outdated(self, snapshot: Snapshot) -> list[MirrorView]:
-        """The mirrors whose own files have to be made anew."""
+        """Return the mirrors whose own files must be rendered again."""
         if snapshot.site != self._site:
             self.forget()
         rendered = self._mirrors
@@ -53,7 +53,7 @@ class Pages:
     def mirrors(
         self, snapshot: Snapshot, views: Sequence[MirrorView], histories: Mapping[str, Sequence[PastRun]]
     ) -> dict[str, bytes]:
-        """The files of these mirrors, by their path."""
+        """Return the files of these mirrors, by path."""
         self._prepare(snapshot)
         result: dict[str, bytes] = {}
         for view in views:
@@ -61,7 +61,7 @@ class Pages:
         return result
 
     def overviews(self, snapshot: Snapshot) -> dict[str, bytes]:
-        """All other files, by their path; the mirrors that were outdated must have been rendered before."""
+        """Return all other files, by path. Outdated mirrors must have been rendered before."""
         self._prepare(snapshot)
         vanished = self._mirrors.keys() - {view.name for view in snapshot.mirrors}
         for name in vanished:
@@ -81,7 +81,7 @@ class Pages:
         }
 
     def forget(self) -> None:
-        """Render everything again the next time, because the files may not be what was rendered."""
+        """Render everything again the next time, because the files on disk may differ from what was rendered."""
         self._mirrors.clear()
 
     def _prepare(self, snapshot: Snapshot) -> None:
@@ -95,11 +95,11 @@ class Pages:
         job = tunasync.job(view, ZoneInfo(snapshot.site.time_zone))
         row = self._template("row.html", mirror=view) + "\n"
         page = self._template("mirror.html", mirror=view, history=history, url=url, root="../", here="").encode()
-        self._mirrors[view.name] = _Rendered(view, row.encode(), _dump(document).encode(), _dump(job).encode())
+        self._mirrors[view.name] = _RenderedMirror(view, row.encode(), _dump(document).encode(), _dump(job).encode())
         alone = _dump(documents.alone(snapshot, document, history)).encode()
-        # a former address has the same page: one that forwards could lead in a circle with what browsers and caches
-        # still have, once a name is given back
-        names = (view.name, *_former_names(snapshot, view))
+        # The page is copied to previous addresses. A redirect could loop with pages in browsers' caches once a mirror
+        # gets its old name back.
+        names = (view.name, *_free_previous_names(snapshot, view))
         return {f"mirrors/{name}.{kind}": file for name in names for kind, file in (("html", page), ("json", alone))}
 
     def _template(self, name: str, **values: Any) -> str:
@@ -107,13 +107,13 @@ class Pages:
 
 
 def mirror_files(snapshot: Snapshot) -> list[str]:
-    """The names of all files that belong in `mirrors/`."""
-    names = [name for view in snapshot.mirrors for name in (view.name, *_former_names(snapshot, view))]
+    """Return the names of all files that belong in `mirrors/`."""
+    names = [name for view in snapshot.mirrors for name in (view.name, *_free_previous_names(snapshot, view))]
     return [f"{name}.{suffix}" for name in names for suffix in ("html", "json")]
 
 
-def _former_names(snapshot: Snapshot, view: MirrorView) -> list[str]:
-    """The former names at which a mirror may still be looked for, since no other has them now."""
+def _free_previous_names(snapshot: Snapshot, view: MirrorView) -> list[str]:
+    """Return the previous names of a mirror that no other mirror has now."""
     if not view.definition.formerly:
         return []
     taken = {each.name for each in snapshot.mirrors}
@@ -121,7 +121,7 @@ def _former_names(snapshot: Snapshot, view: MirrorView) -> list[str]:
 
 
 def _common(snapshot: Snapshot) -> dict[str, Any]:
-    """What every template may use."""
+    """Return the values that every template may use."""
     zone = ZoneInfo(snapshot.site.time_zone)
     return {
         "snapshot": snapshot,
@@ -153,6 +153,7 @@ def _environment() -> jinja2.Environment:
     environment.tests |= {"web": formats.is_web}
     environment.globals |= {
         "run_words": formats.RUN_WORDS,
+        "verdict_words": formats.VERDICT_WORDS,
         "cause_words": formats.CAUSE_WORDS,
         "tone": formats.tone,
         "off": states.OFF,

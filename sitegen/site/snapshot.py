@@ -54,8 +54,8 @@ class Copy(NamedTuple):
 
     @property
     def last_success_words(self) -> str:
-        """What stands in the place of the last success where there is none."""
-        return "not known" if self.cause == CLOCK else "never"
+        """The label shown if there is no last success."""
+        return "unknown" if self.cause == CLOCK else "never"
 
     @property
     def lag(self) -> float | None:

@@ -221,8 +221,8 @@ def test_an_upstream_that_stands_still_is_to_blame_although_every_sync_succeeds_
         moved_at,
         True,
     )
-    assert "The upstream stands still." in (manager.site / "mirrors/m.html").read_text()
-    assert "upstream stands still" in (manager.site / "index.html").read_text()
+    assert "The upstream is not updated." in (manager.site / "mirrors/m.html").read_text()
+    assert "upstream not updated" in (manager.site / "index.html").read_text()
     assert [mirror["cause"] for mirror in manager.published()["mirrors"]] == ["upstream"]
     assert manager.jobs()["m"]["skipjack"]["cause"] == "upstream"
 
@@ -247,9 +247,7 @@ def test_a_sync_that_brings_nothing_is_ours_to_mend_even_while_nobody_answers(
 
     page = shown(manager, reporter, "stale", "lag")
     assert (page["status"], page["lag"], page["copies"][0]["probe"]["even_at"]) == ("success", 2 * DAY, now - 2 * DAY)
-    words = (
-        "This mirror is behind its upstream by 2d.</b> The last run succeeded, but did not bring what the upstream has."
-    )
+    words = "This mirror is behind its upstream by 2d.</b> The last run succeeded, but did not catch up."
     assert words in (manager.site / "mirrors/m.html").read_text()
     figures = requests.get(f"{manager.url}/metrics", timeout=300).text
     assert f'skipjack_mirror_lag_seconds{{mirror="m",worker="w1"}} {2 * DAY}.0\n' in figures
@@ -283,7 +281,7 @@ def test_once_another_file_is_named_the_former_one_counts_no_more_and_the_new_on
 
     (copy,) = shown(manager, reporter, "fresh", None)["copies"]
     assert (copy["probe"]["file"], copy["probe"]["counts"], copy["lag"]) == ("old", False, None)
-    assert "Not compared by the file <code><bdi>new</bdi></code> yet" in (manager.site / "mirrors/m.html").read_text()
+    assert "Not compared yet (file <code><bdi>new</bdi></code>)" in (manager.site / "mirrors/m.html").read_text()
     reporter.command("follow")
     reporter.command("courier")
     (copy,) = shown(manager, reporter, "fresh", None)["copies"]

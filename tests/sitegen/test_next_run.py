@@ -40,7 +40,7 @@ def read(snapshot: Snapshot) -> tuple[str, int, Any]:
         ("success", PLANNED + LATE, f"due since {PLAN}", tunasync.ZERO_TS),
         ("queued", PLANNED - 1, PLAN, int(PLANNED)),
         ("queued", PLANNED, f"due since {PLAN}", tunasync.ZERO_TS),
-        ("syncing", PLANNED, "under way", tunasync.ZERO_TS),
+        ("syncing", PLANNED, "running", tunasync.ZERO_TS),
     ],
 )
 def test_a_next_run_whose_moment_has_passed_is_due(status: str, now: float, words: str, listed: int) -> None:
@@ -59,7 +59,7 @@ def test_a_page_says_so_without_another_report() -> None:
 @pytest.mark.parametrize("status", ["paused", "disabled"])
 def test_what_is_switched_off_has_no_next_run(status: str) -> None:
     told = status_of(status=status, last_success_at=NOW, next_run_at=PLANNED)
-    assert read(shown(told, NOW)) == ("not planned", tunasync.ZERO_TS, None)
+    assert read(shown(told, NOW)) == ("not scheduled", tunasync.ZERO_TS, None)
 
 
 def test_a_clock_that_was_a_year_ahead_plans_nothing_and_one_that_is_behind_plans_by_its_own_time(
@@ -70,7 +70,7 @@ def test_a_clock_that_was_a_year_ahead_plans_nothing_and_one_that_is_behind_plan
         wrong = status_of(at=year, run=run_of(ended_at=year))
         reports = [
             (report_of(1, wrong)._replace(made_at=year), year, NOW, PLAN, int(PLANNED)),
-            (report_of(2, wrong, kind="snapshot"), NOW, NOW, "not planned", tunasync.ZERO_TS),
+            (report_of(2, wrong, kind="snapshot"), NOW, NOW, "not scheduled", tunasync.ZERO_TS),
             (report_of(3, status_of(at=NOW - 7200))._replace(made_at=NOW - 7200), NOW - 7200, NOW, PLAN, int(PLANNED)),
         ]
         for report, sent_at, at, words, listed in reports:

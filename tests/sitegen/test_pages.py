@@ -1,4 +1,4 @@
-"""What visitors get, rendered from made-up facts and read with an HTML parser."""
+"""Pages and documents rendered from invented facts, and read with an HTML parser."""
 
 import json
 from html.parser import HTMLParser
@@ -70,7 +70,7 @@ def test_the_files_of_a_site() -> None:
     }  # fmt: skip
 
 
-def test_no_file_needs_anything_from_elsewhere_and_every_link_is_relative() -> None:
+def test_no_file_loads_external_resources_and_every_link_is_relative() -> None:
     files = rendered(judged(("w1", status_of()), config=declared(mirror())))
     for path in [path for path in files if path.endswith(".html")]:
         found = page(files, path)
@@ -83,10 +83,10 @@ def test_no_file_needs_anything_from_elsewhere_and_every_link_is_relative() -> N
         assert files[path].endswith(b"</html>")
 
 
-def test_the_overview_says_what_is_so_and_when_that_ends() -> None:
+def test_the_overview_shows_freshness_and_when_it_ends() -> None:
     files = rendered(judged(("w1", status_of(size=5 * 1024**3)), config=declared(mirror(), mirror("new"))))
     found = page(files, "index.html")
-    assert "debian fresh success 2027-01-15 08:00 5.00 GiB" in found.text
+    assert "debian up to date success 2027-01-15 08:00 5.00 GiB" in found.text
     assert "new unknown never run never" in found.text
     assert found.attributes("data-stale-at") == [str(NOW + 2 * HOUR)]
     assert found.attributes("data-unknown-at") == [str(NOW + HOUR)]
@@ -105,7 +105,7 @@ def test_a_failure_is_explained_with_its_log() -> None:
     assert [item["id"] for item in plain["runs"]] == [2, 1]
 
 
-def test_every_page_of_a_held_workers_mirrors_says_that_it_is_held() -> None:
+def test_every_page_of_a_held_workers_mirrors_shows_that_it_is_held() -> None:
     config = declared(mirror(), mirror("arch", on="w2"))
     maker, pages = Judge(), Pages()
     for held in (False, True, False):
@@ -114,8 +114,8 @@ def test_every_page_of_a_held_workers_mirrors_says_that_it_is_held() -> None:
         for path in ("index.html", "mirrors/debian.html", "workers.html"):
             if path in files or held:
                 assert ("No sync starts" in page(files, path).text) == held, path
-        assert "mirrors/debian.html" in files, "made anew when the worker is held, and when it is released"
-        assert ("Held: w1 . No sync starts there" in page(files, "index.html").text) == held
+        assert "mirrors/debian.html" in files, "rendered again when the worker is held, and when it is released"
+        assert ("Held: w1 . No sync starts on a held worker" in page(files, "index.html").text) == held
         assert "mirrors/arch.html" not in files or "Held" not in page(files, "mirrors/arch.html").text
 
 
@@ -127,16 +127,16 @@ def test_every_copy_of_a_mirror_is_shown() -> None:
     assert len(json.loads(files["status.json"])["mirrors"]) == 1
 
 
-def test_workers_are_shown_with_what_is_wrong() -> None:
+def test_workers_are_shown_with_their_problems() -> None:
     problem = Problem("debian", "debian.yml:1:1", "`x` is <wrong>.", "Do `y`.")
     state = worker(last_seen=NOW - HOUR, revision="c" * 40)._replace(problems=(problem,), sent_at=NOW - HOUR + 90)
     found = page(rendered(judged(config=declared(), workers=(state,))), "workers.html").text
     for words in (
-        "w1 silent",
-        "not known here",
-        "clock of w1 is 1m 30s ahead",
+        "w1 offline",
+        "unknown revision",
+        "Clock 1m 30s ahead",
         "debian.yml:1:1 x is <wrong>. Do y .",
-        "never heard of",
+        "never seen",
     ):
         assert words in found, words
 
@@ -144,18 +144,18 @@ def test_workers_are_shown_with_what_is_wrong() -> None:
 def test_a_clock_that_was_wrong_is_shown_beside_what_it_is_now() -> None:
     state = worker(last_seen=NOW)._replace(sent_at=NOW, clock_ahead=7200.0, clock_at=NOW - HOUR)
     files = rendered(judged(config=declared(), workers=(state,)))
-    assert "clock of w1 was 2h ahead" in page(files, "workers.html").text
+    assert "Clock was 2h ahead" in page(files, "workers.html").text
     told = {each["name"]: each["clock_notice"] for each in json.loads(files["status.json"])["workers"]}
     assert (told["w1"], told["w2"]) == ({"ahead": 7200.0, "at": NOW - HOUR}, None)
     for now in (state._replace(sent_at=NOW + 7200), state._replace(clock_ahead=None, clock_at=None)):
         assert "was 2h" not in page(rendered(judged(config=declared(), workers=(now,))), "workers.html").text
 
 
-def test_a_refused_revision_is_shown() -> None:
+def test_a_rejected_revision_is_shown() -> None:
     facts = Facts(1, (), {}, declared(mirror()), Note("It is wrong.", NOW), frozenset())
     files = rendered(judge(facts, NOW))
     stays = "Revision bbbbbbbbbb stays in use."
-    assert f"The newest revision is refused. {stays} It is wrong." in page(files, "workers.html").text
+    assert f"The newest revision was rejected. {stays} It is wrong." in page(files, "workers.html").text
     assert json.loads(files["status.json"])["refusal"] == "It is wrong."
 
 
@@ -166,7 +166,7 @@ def test_an_empty_site_says_so() -> None:
     assert json.loads(files["status.json"])["mirrors"] == json.loads(files["static/tunasync.json"]) == []
 
 
-def test_nothing_that_anybody_wrote_becomes_markup() -> None:
+def test_text_from_reports_and_configuration_never_becomes_markup() -> None:
     run = run_of(1, "failed", reason=EVIL, log_tail=EVIL)
     told = status_of(status="failed", run=run, upstream=EVIL, probe=PROBE._replace(problem=EVIL))
     problem = Problem("debian", EVIL, EVIL, EVIL)
@@ -195,7 +195,7 @@ def test_nothing_that_anybody_wrote_becomes_markup() -> None:
         assert "\x00" not in content.decode()
 
 
-def test_what_did_not_change_is_not_rendered_again() -> None:
+def test_an_unchanged_mirror_is_not_rendered_again() -> None:
     pages, judge, config = Pages(), Judge(), declared(mirror("a"), mirror("b"))
     rendered(judged(("w1", status_of("a")), ("w1", status_of("b")), config=config, judge=judge), pages=pages)
     told = (("w1", status_of("a")), ("w1", status_of("b", "failed")))
@@ -239,7 +239,7 @@ def test_progress_is_shown_and_renders_its_own_mirror_alone() -> None:
         assert words in found.text
         assert found.attributes("data-until") == [str(NOW + LIVE)]
     text = page(files, "mirrors/debian.html").text
-    assert "Began 2027-01-15 07:59 As of 2027-01-15 07:59" in text
+    assert "Started 2027-01-15 07:59 As of 2027-01-15 07:59" in text
     shown = {"at": NOW - 5, "percent": 57.0, "bytes": 2048, "speed": 10, "files": 3}
     alone = json.loads(files["mirrors/debian.json"])
     assert [alone["progress"], alone["copies"][0]["progress"]] == [shown, shown]
@@ -247,7 +247,7 @@ def test_progress_is_shown_and_renders_its_own_mirror_alone() -> None:
     assert files["static/tunasync.json"] == before["static/tunasync.json"]
 
 
-def test_progress_without_a_percentage_is_told_in_words() -> None:
+def test_progress_without_a_percentage_is_shown_as_text() -> None:
     def shown(**fields: Any) -> Page:
         nothing = PROGRESS._replace(percent=None, bytes=None, speed=None, files=None)
         seen = (worker(progress=(nothing._replace(**fields),)),)
@@ -276,33 +276,33 @@ STANDS = PROBE._replace(upstream_at=NOW - 8 * DAY, own_at=NOW - 8 * DAY)
     [
         (
             {"probe": STANDS},
-            "stale upstream stands still",
-            "stale success The upstream stands still. It last changed 2027-01-07 08:00 , and this mirror has what it"
-            " has. The upstream is the cause.",
+            "out of date upstream not updated",
+            "out of date success The upstream is not updated. It last changed 2027-01-07 08:00 . This mirror has the"
+            " same files. Caused by: the upstream.",
         ),
         (
             {"probe": LAGS, "status": "failed"},
-            "stale behind upstream",
-            "stale failed This mirror is behind its upstream by 1d 2h. The last run did not succeed."
-            " The cause is at this site.",
+            "out of date behind upstream",
+            "out of date failed This mirror is behind its upstream by 1d 2h. The last run did not succeed."
+            " Caused by: this site.",
         ),
         (
             {"probe": LAGS},
-            "stale behind upstream",
-            "The last run succeeded, but did not bring what the upstream has. The cause is at this site.",
+            "out of date behind upstream",
+            "The last run succeeded, but did not catch up. Caused by: this site.",
         ),
         (
             {"probe": PROBE, "status": "failed", "at": NOW - 3 * DAY},
-            "stale failed",
-            "The last success is too long ago. The last run did not succeed. Expect old files.",
+            "out of date failed",
+            "The last success is too old. The last run did not succeed. Files may be outdated.",
         ),
-        ({"probe": PROBE, "now": NOW + HOUR}, "unknown worker silent", "Its worker w1 has been silent for too long."),
+        ({"probe": PROBE, "now": NOW + HOUR}, "unknown worker offline", "Its worker w1 is offline."),
         ({"probe": None, "status": "failed", "at": None}, "unknown failed", "No run has succeeded yet."),
-        ({"probe": PROBE}, "fresh success", "fresh success Last success"),
+        ({"probe": PROBE}, "up to date success", "up to date success Last success"),
     ],
     ids=["upstream", "lag after a failure", "lag after a success", "age", "silence", "never", "fresh"],
 )
-def test_the_pages_say_whose_fault_it_is(told: dict[str, Any], mark: str, why: str) -> None:
+def test_pages_show_the_cause(told: dict[str, Any], mark: str, why: str) -> None:
     files = compared(**told)
     assert mark in page(files, "index.html").text
     assert why in page(files, "mirrors/debian.html").text
@@ -313,40 +313,40 @@ def test_the_pages_say_whose_fault_it_is(told: dict[str, Any], mark: str, why: s
     [
         (
             PROBE,
-            "2027-01-15 06:00 This mirror's time 2027-01-15 06:00 Behind not at all Compared 2027-01-15 07:59"
-            " Told by the file",
+            "2027-01-15 06:00 Mirror time 2027-01-15 06:00 Lag none Compared 2027-01-15 07:59"
+            " Compared file: lastupdate",
         ),
-        (LAGS, "2027-01-15 08:00 This mirror's time 2027-01-14 06:00 Behind 1d 2h Compared"),
+        (LAGS, "2027-01-15 08:00 Mirror time 2027-01-14 06:00 Lag 1d 2h Compared"),
         (
             PROBE._replace(upstream_at=None, own_at=None),
-            "not known This mirror's time not known Behind not at all Compared",
+            "unknown Mirror time unknown Lag none Compared",
         ),
         (
             Probe(NOW, None, None, False),
-            "Behind the two differ Compared 2027-01-15 08:00 The two hold no time and were never found the same, so",
+            "Lag unknown, files differ Compared 2027-01-15 08:00 The files contain no time and were never identical.",
         ),
         (
             Probe(NOW, None, NOW, None, "the upstream has no lastupdate"),
-            "The upstream tells nothing now, so this mirror is judged by the age of its last success."
-            " They could not be compared: the upstream has no lastupdate",
+            "The upstream has no usable time now. Freshness is judged by the age of the last success."
+            " The comparison failed: the upstream has no lastupdate",
         ),
-        (PROBE._replace(problem="it is down"), "Since then they could not be compared: it is down"),
+        (PROBE._replace(problem="it is down"), "Later comparisons failed: it is down"),
         (
             LAGS._replace(upstream_at=NOW + DAY, even_at=None),
-            "the two differ Compared 2027-01-15 07:59 The upstream's time lies in the future, so it tells nothing",
+            "unknown, files differ Compared 2027-01-15 07:59 The upstream time is in the future. Freshness is",
         ),
         (
             PROBE._replace(at=NOW - 2 * DAY, upstream_at=NOW - 3 * DAY),
-            "This was long before the last success, so this mirror is judged by",
+            "The comparison is much older than the last success. Freshness is judged by",
         ),
         (
             None,
-            "Compared with the upstream Not compared by the file lastupdate yet, so this mirror is"
-            " judged by the age of its last success.",
+            "Upstream comparison Not compared yet (file lastupdate ). Freshness is judged by the age of the last"
+            " success.",
         ),
     ],
 )
-def test_a_mirrors_page_tells_what_the_comparison_found(probe: Probe | None, words: str) -> None:
+def test_a_mirrors_page_shows_the_result_of_the_comparison(probe: Probe | None, words: str) -> None:
     files = compared(probe)
     assert words in page(files, "mirrors/debian.html").text
     (copy,) = json.loads(files["mirrors/debian.json"])["copies"]
@@ -354,14 +354,14 @@ def test_a_mirrors_page_tells_what_the_comparison_found(probe: Probe | None, wor
     assert copy["probe"] == (probe and probe._asdict() | {"file": "lastupdate", "counts": counts})
 
 
-def test_documents_tell_the_cause_and_the_lag() -> None:
+def test_documents_contain_the_cause_and_the_lag() -> None:
     files = compared(LAGS)
     for document in (json.loads(files["mirrors/debian.json"]), *json.loads(files["status.json"])["mirrors"]):
         assert (document["freshness"], document["cause"], document["lag"]) == ("stale", "lag", 26 * HOUR)
     (job,) = json.loads(files["static/tunasync.json"])
     assert (job["skipjack"]["freshness"], job["skipjack"]["cause"]) == ("stale", "lag")
     unwanted = rendered(judged(("w1", status_of(probe=LAGS)), config=declared(mirror())))
-    assert "Compared with" not in page(unwanted, "mirrors/debian.html").text
+    assert "Upstream comparison" not in page(unwanted, "mirrors/debian.html").text
     assert json.loads(unwanted["mirrors/debian.json"])["copies"][0]["probe"] is None
 
 
@@ -379,28 +379,28 @@ def test_another_probe_renders_its_own_mirror_alone() -> None:
     assert [mirror["probe"]["at"] for mirror in json.loads(newer["mirrors/debian.json"])["copies"]] == [NOW]
 
 
-def test_a_vanished_mirror_has_no_files() -> None:
+def test_a_removed_mirror_has_no_files() -> None:
     assert mirror_files(judged(("w1", status_of("a")))) == ["a.html", "a.json"]
     assert mirror_files(judged()) == []
 
 
 @pytest.mark.parametrize("path", ["status.json", "mirrors/debian.json"])
-def test_documents_say_when_they_were_made_and_of_what(path: str) -> None:
+def test_documents_contain_their_time_revision_and_generator(path: str) -> None:
     plain = json.loads(rendered(judged(("w1", status_of()), config=declared(mirror())))[path])
     assert (plain["generated_at"], plain["revision"], plain["generator"]) == (NOW, REVISION, GENERATOR)
 
 
-def test_what_is_wrong_with_workers_is_told_where_one_looks_first() -> None:
-    """On the overviews alone: a mirror's own page is not rendered again for it."""
+def test_the_overviews_show_that_workers_have_problems() -> None:
+    """Mirror pages do not: they are not rendered again for it."""
     config, told = declared(mirror(), mirror("other", "w2")), (("w1", status_of()), ("w2", status_of("other")))
 
     def marked(silent: bool, **notes: Note) -> set[str]:
         heard = worker("w2", last_seen=NOW - 2 * HOUR if silent else NOW)
         snapshot = judged(*told, config=config, workers=(worker(), heard))._replace(**notes)  # type: ignore[arg-type]
         files = rendered(snapshot)
-        listed = "Silent: w2. What they did" in page(files, "workers.html").text.replace(" .", ".")
+        listed = "Offline: w2. The state of their mirrors" in page(files, "workers.html").text.replace(" .", ".")
         assert listed == silent
-        return {path for path in files if path.endswith(".html") and "something is wrong" in files[path].decode()}
+        return {path for path in files if path.endswith(".html") and 'aria-label="problem"' in files[path].decode()}
 
     assert marked(silent=False) == set()
     overviews, wrong = {"index.html", "workers.html"}, Note("It is wrong.", NOW)
@@ -408,7 +408,7 @@ def test_what_is_wrong_with_workers_is_told_where_one_looks_first() -> None:
     assert marked(silent=True) == overviews
 
 
-def test_the_newest_revision_is_called_so_only_when_it_is_in_use() -> None:
+def test_a_revision_is_called_newest_only_when_no_newer_one_can_exist() -> None:
     snapshot = judged(config=declared(mirror()), workers=(worker(),))
     shown = rendered(snapshot)["workers.html"].decode()
     assert "</code> newest</dd>" in shown
@@ -417,7 +417,7 @@ def test_the_newest_revision_is_called_so_only_when_it_is_in_use() -> None:
         assert "</code> in use</dd>" in other and "</code> newest" not in other
 
 
-def test_a_refused_revision_and_a_repository_out_of_reach_are_told_apart() -> None:
+def test_a_rejected_revision_and_an_unreachable_repository_are_shown_separately() -> None:
     refused, gone = Note("debian.yml is wrong.", NOW - 60, "c" * 40), Note("no route to host", NOW - HOUR)
     follows = worker("w2", revision=refused.revision)
     told = declared(mirror()), (worker(), follows)
@@ -428,10 +428,12 @@ def test_a_refused_revision_and_a_repository_out_of_reach_are_told_apart() -> No
         files = rendered(snapshot)
         text = page(files, "workers.html").text
         stays = "Revision bbbbbbbbbb stays in use."
-        away = f"The repository cannot be fetched since 2027-01-15 07:00 . {stays} Whether there is a newer one"
+        away = f"The repository has been unreachable since 2027-01-15 07:00 . {stays} There may be a newer one."
         assert (away in text) == ("no route to host" in text) == (unreachable is not None), text
-        assert (f"Revision cccccccccc is refused. {stays} debian.yml is wrong." in text) == (refusal is not None), text
-        assert ("cccccccccc refused by the manager" in text) == (refusal is not None)
+        assert (f"Revision cccccccccc was rejected. {stays} debian.yml is wrong." in text) == (refusal is not None), (
+            text
+        )
+        assert ("cccccccccc rejected by the manager" in text) == (refusal is not None)
         assert "newest" not in text
         plain = json.loads(files["status.json"])
         assert plain["refusal"] == (refusal and refusal.reason)
@@ -441,7 +443,7 @@ def test_a_refused_revision_and_a_repository_out_of_reach_are_told_apart() -> No
         assert standing == {"w1": "current", "w2": "refused" if refusal else "other"}
 
 
-def test_a_former_address_has_the_page_and_the_json_of_the_new_one_and_forwards_nobody() -> None:
+def test_a_previous_address_has_a_copy_of_the_page_and_the_json_and_no_redirect() -> None:
     new = mirror("z++")._replace(title="C & C", formerly=("old", "debian"))
     config = declared(new, mirror())
     files = rendered(judged(("w1", status_of("old")), config=config), (PastRun("w2", run_of(1)),))
@@ -459,18 +461,18 @@ def test_a_former_address_has_the_page_and_the_json_of_the_new_one_and_forwards_
     }
 
 
-def test_the_page_says_how_the_mirror_was_called_and_on_which_worker_a_run_was() -> None:
+def test_a_mirrors_page_shows_previous_names_and_the_worker_of_each_run() -> None:
     new = mirror("new")._replace(formerly=("old", "older"))
     snapshot = judged(("w1", status_of("new")), config=declared(new))
     text = page(rendered(snapshot, (PastRun("w1", run_of(2)), PastRun("w2", run_of(1)))), "mirrors/new.html").text
-    assert "Formerly old , older" in text
+    assert "Previous names old , older" in text
     assert "Files Worker" in text
     alone = page(rendered(snapshot, (PastRun("w1", run_of(2)),)), "mirrors/new.html").text
     assert "Files Worker" not in alone
 
 
 def landmarks(found: Page) -> list[tuple[str, str | None]]:
-    """The named landmarks of a page: what each is, and whose name it has."""
+    """Return the named landmarks of a page: the role and the name of each."""
     kinds = {"section", "nav", "form", "main"}
     parts = [(str(attrs.get("role") or tag), attrs) for tag, attrs in found.tags if tag in kinds or attrs.get("role")]
     return [
@@ -480,8 +482,8 @@ def landmarks(found: Page) -> list[tuple[str, str | None]]:
     ]
 
 
-def test_ids_and_landmarks_of_a_page_are_unique_and_only_what_may_have_a_name_has_one() -> None:
-    """Also where workers are called like parts of the pages."""
+def test_ids_and_landmarks_are_unique_and_only_elements_that_may_have_a_name_have_one() -> None:
+    """Also if workers have the same names as parts of the pages."""
     run = run_of(2, "failed", reason="why", log_tail="log")
     names = ("w1", "main", "old", "configuration")
     told = {(name, "debian"): status_of(status="failed", run=run, is_master=name == "w1") for name in names}
@@ -502,8 +504,8 @@ def test_ids_and_landmarks_of_a_page_are_unique_and_only_what_may_have_a_name_ha
     assert set(links) == {f"worker-{name}" for name in names} <= set(page(files, "workers.html").attributes("id"))
 
 
-def test_texts_of_another_direction_stay_by_themselves() -> None:
-    """Every text that somebody wrote is isolated, and what would reach beyond that is taken out."""
+def test_text_of_another_direction_is_isolated() -> None:
+    """Text from outside stands in `<bdi>`, without control characters that would reach beyond it."""
     turned = "\u202eEVIL\u2067 \u05d0"
     run = run_of(1, "failed", reason=turned, log_tail=turned)
     told = status_of(status="failed", run=run, upstream=turned, probe=PROBE._replace(problem=turned))
@@ -525,25 +527,26 @@ def test_texts_of_another_direction_stay_by_themselves() -> None:
         assert len(written) <= isolated, path
 
 
-def test_an_address_that_is_none_becomes_a_valid_link() -> None:
+def test_an_invalid_address_becomes_a_valid_link() -> None:
     odd = mirror()._replace(homepage='https://example.org/a b<c>"%20\u00e9')
     text = rendered(judged(("w1", status_of()), config=declared(odd)))["mirrors/debian.html"].decode()
     assert 'href="https://example.org/a%20b%3Cc%3E%22%20%C3%A9"' in text
 
 
-def test_a_small_file_says_when_the_site_was_made() -> None:
+def test_meta_json_contains_the_time_revision_and_generator() -> None:
     plain = json.loads(rendered(judged(config=declared(mirror())))["meta.json"])
     assert (plain["generated_at"], plain["revision"], plain["generator"]) == (NOW, REVISION, GENERATOR)
 
 
-def test_a_mirror_that_was_switched_off_says_by_whom_since_when_and_why_everywhere() -> None:
+def test_pages_and_documents_show_who_disabled_a_mirror_when_and_why() -> None:
     told = status_of(status="disabled", run=run_of(4, "stopped", ended_at=NOW, reason="disabled by alice: new disk"))
     told = told._replace(override=Override("disabled", NOW - HOUR, "alice", "new <disk>"))
     files = rendered(judged(("w1", told), config=declared(mirror())))
     words = "since 2027-01-15 07:00 by alice"
-    assert f"Switched off: this mirror is disabled, {words} . Reason: new <disk> . No sync" in page(
-        files, "mirrors/debian.html"
-    ).text.replace("  ", " ")
+    assert (
+        f"This mirror is disabled, {words} . Reason: new <disk> . No sync starts until an operator enables it again."
+        in page(files, "mirrors/debian.html").text.replace("  ", " ")
+    )
     assert f"disabled {words} : new <disk>" in page(files, "index.html").text
     shown = {"kind": "disabled", "since": NOW - HOUR, "by": "alice", "reason": "new <disk>"}
     for path in ("status.json", "mirrors/debian.json"):
@@ -552,35 +555,35 @@ def test_a_mirror_that_was_switched_off_says_by_whom_since_when_and_why_everywhe
         assert (plain["override"], plain["copies"][0]["override"]) == (shown, shown)
 
 
-def test_a_mirror_of_a_held_worker_says_so_in_json() -> None:
+def test_json_shows_that_a_mirrors_worker_is_held() -> None:
     files = rendered(judged(("w1", status_of()), config=declared(mirror()), workers=(worker()._replace(held=True),)))
     plain = json.loads(files["mirrors/debian.json"])
     assert (plain["held"], plain["copies"][0]["held"], plain["override"]) == (True, True, None)
-    assert plain["copies"][0]["next_run_at"] is None, "none is planned before a release"
+    assert plain["copies"][0]["next_run_at"] is None, "no run is planned before a release"
     assert json.loads(files["static/tunasync.json"])[0]["next_schedule"] == "0001-01-01 00:00:00 +0000"
 
 
 @pytest.mark.parametrize("status", ["paused", "disabled"])
-def test_a_mirror_that_was_switched_off_on_a_silent_worker_says_both(status: str) -> None:
+def test_a_disabled_mirror_of_an_offline_worker_shows_both(status: str) -> None:
     told = status_of(status=status, last_success_at=NOW, override=Override(status, NOW, "ada"))
-    for seen, verdict in ((NOW, "fresh"), (NOW - 2 * HOUR, "unknown")):
+    for seen, verdict in ((NOW, "up to date"), (NOW - 2 * HOUR, "unknown")):
         heard = (worker(last_seen=seen),)
         text = page(
             rendered(judged(("w1", told), config=declared(mirror()), workers=heard)), "mirrors/debian.html"
         ).text
-        assert f"{verdict} {status} Switched off: this mirror is {status}, since 2027-01-15 08:00 by ada" in text
-        assert ("has been silent for too long" in text) == (verdict == "unknown")
+        assert f"{verdict} {status} This mirror is {status}, since 2027-01-15 08:00 by ada" in text
+        assert ("is offline" in text) == (verdict == "unknown")
 
 
 @pytest.mark.parametrize("status", ["paused", "disabled"])
 @pytest.mark.parametrize("now", [NOW, NOW + 3 * DAY])
-def test_a_mirror_that_was_switched_off_says_so_and_not_that_it_is_old(status: str, now: float) -> None:
+def test_a_disabled_mirror_is_shown_as_disabled_and_not_as_too_old(status: str, now: float) -> None:
     run = run_of(4, "stopped", ended_at=NOW, reason=f"{status} by alice")
     told = status_of(status=status, run=run, last_success_at=NOW - 60, next_run_at=None)
     seen = (worker(last_seen=now),)
     text = page(
         rendered(judged(("w1", told), config=declared(mirror()), workers=seen, now=now)), "mirrors/debian.html"
     ).text
-    words = f"Switched off: this mirror is {status}. Its last run was ended 2027-01-15 08:00 : {status} by alice"
+    words = f"This mirror is {status}. Its last run was stopped 2027-01-15 08:00 : {status} by alice"
     assert words in text
-    assert "too long ago" not in text
+    assert "too old" not in text

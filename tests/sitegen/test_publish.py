@@ -115,7 +115,7 @@ def test_a_page_turns_when_the_upstream_has_stood_still_for_too_long(store: Stor
 
     shown = json.loads(status.read_bytes())["mirrors"][0]
     assert (shown["freshness"], shown["cause"]) == ("stale", "upstream")
-    assert "The upstream stands still." in (tmp_path / "mirrors/debian.html").read_text()
+    assert "The upstream is not updated." in (tmp_path / "mirrors/debian.html").read_text()
 
 
 def test_a_report_is_published_at_once_and_never_by_halves(manager: Manager) -> None:

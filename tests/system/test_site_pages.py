@@ -31,7 +31,7 @@ PAGES = ("index.html", "workers.html", "mirrors/debian.html", "mirrors/other.htm
 
 
 class _Quiet(SimpleHTTPRequestHandler):
-    """Serves files, by a clock that can be wrong; without one it does not answer at all."""
+    """Serves files by a clock that can be wrong; with no clock it does not answer at all."""
 
     ahead: float | None = 0.0
 
@@ -55,7 +55,7 @@ class Site:
         self.folder, self.url, self.handler = folder, url, handler
 
     def publish(self, now: float, word: str = "", status: str = "success", *names: str, held: bool = False) -> None:
-        """Publish two mirrors, one of which failed, with a word in every place that takes one."""
+        """Publish two mirrors, one of which failed, with `word` in every field that takes text."""
         run = run_of(2, "failed", ended_at=now - 60, reason=word or "it failed", log_tail=word or "the end")
         good = status_of(status=status, at=now - 60, upstream="rsync://up/" + word)
         if status == DISABLED:
@@ -104,20 +104,20 @@ def tab() -> Iterator[Browser]:
 
 @contextmanager
 def _clock(tab: Browser, ahead: float) -> Iterator[None]:
-    """The browser's clock is so many seconds ahead in pages that are opened from now on."""
+    """Set the browser's clock ahead (seconds) in pages opened from now on."""
     tab.before_each_page(f"const real = Date.now; Date.now = () => real() + {ahead * 1000} + (window.later || 0);")
     yield
 
 
 def _later(tab: Browser, site: Site, seconds: float) -> None:
-    """Let time go by for the browser and the server, and wait until the page has taken notice."""
+    """Move the clocks of browser and server on by some seconds, and let the page refresh."""
     site.handler.ahead = None if site.handler.ahead is None else site.handler.ahead + seconds
     tab.read(f"window.later = (window.later || 0) + {seconds * 1000}")
     _notice(tab)
 
 
 def _notice(tab: Browser) -> None:
-    """As if the reader came back to the tab; gives it the time that its requests need."""
+    """Make the page refresh, as when the reader returns to the tab, and wait for its requests."""
     tab.read("window.before = performance.getEntriesByType('resource').length")
     tab.read("document.dispatchEvent(new Event('visibilitychange'))")
     tab.wait("performance.getEntriesByType('resource').length > window.before")
@@ -160,13 +160,13 @@ def test_a_mirror_that_is_switched_off_makes_no_page_wider_than_the_window(
         assert tab.read("document.documentElement.scrollWidth") <= width, page
 
 
-def test_a_page_of_a_dead_manager_turns_by_itself_and_says_why(site: Site, tab: Browser) -> None:
+def test_a_page_of_a_dead_manager_turns_unknown_by_itself_and_shows_why(site: Site, tab: Browser) -> None:
     site.publish(time.time())
     with _clock(tab, 0):
         for page, before, after in (
-            ("index.html", "fresh", "unknown"),
-            ("mirrors/debian.html", "fresh", "unknown"),
-            ("workers.html", "online", "not known"),
+            ("index.html", "up to date", "unknown"),
+            ("mirrors/debian.html", "up to date", "unknown"),
+            ("workers.html", "online", "unknown"),
         ):
             site.handler.ahead = 0.0
             tab.go(f"{site.url}/{page}")
@@ -180,7 +180,7 @@ def test_a_page_of_a_dead_manager_turns_by_itself_and_says_why(site: Site, tab: 
             assert tab.read("document.getElementById('old').hidden") is False
 
 
-def test_a_wrong_clock_of_the_browser_and_a_silent_server_turn_nothing(site: Site, tab: Browser) -> None:
+def test_no_badge_turns_with_a_wrong_browser_clock_or_without_an_answer(site: Site, tab: Browser) -> None:
     site.publish(time.time())
     with _clock(tab, 9 * HOUR):
         for ahead in (0.0, None):
@@ -188,11 +188,11 @@ def test_a_wrong_clock_of_the_browser_and_a_silent_server_turn_nothing(site: Sit
             tab.go(f"{site.url}/index.html")
             tab.wait("document.querySelector('footer .ago')")
             _notice(tab)
-            assert tab.read("document.querySelector('.verdict').textContent") == "fresh"
+            assert tab.read("document.querySelector('.verdict').textContent") == "up to date"
             assert tab.read("document.getElementById('old').hidden")
 
 
-def test_news_come_in_place_and_keep_search_filter_scroll_and_focus(site: Site, tab: Browser) -> None:
+def test_an_update_in_place_keeps_search_filter_scroll_and_focus(site: Site, tab: Browser) -> None:
     names = [f"m{number}" for number in range(60)]
     site.publish(time.time() - 100, "", "success", *names)
     with _clock(tab, 0):
@@ -218,7 +218,7 @@ def test_news_come_in_place_and_keep_search_filter_scroll_and_focus(site: Site, 
         assert tab.read("document.activeElement.textContent") == "m5"
 
 
-def test_a_notice_above_the_list_comes_and_goes_in_place(site: Site, tab: Browser) -> None:
+def test_a_notice_above_the_list_is_updated_in_place(site: Site, tab: Browser) -> None:
     site.publish(time.time() - 100, held=True)
     with _clock(tab, 0):
         tab.go(f"{site.url}/index.html")
@@ -238,8 +238,8 @@ def test_a_notice_above_the_list_comes_and_goes_in_place(site: Site, tab: Browse
         assert tab.read("[...document.querySelectorAll('h1')].length") == 1
 
 
-def test_a_tab_follows_publishings_of_the_same_second_and_of_a_clock_put_back(site: Site, tab: Browser) -> None:
-    """Files of one second and one length have one `Last-Modified`, by which a cache takes them for the same."""
+def test_a_tab_follows_publishings_of_the_same_second_and_of_a_clock_set_back(site: Site, tab: Browser) -> None:
+    """Files of the same second and length have the same `Last-Modified`, so a cache cannot tell them apart."""
     began = float(int(time.time()) - 50)
     with _clock(tab, 0):
         for page in ("mirrors/debian.html", "index.html"):
@@ -259,7 +259,7 @@ def test_a_tab_follows_publishings_of_the_same_second_and_of_a_clock_put_back(si
             tab.wait(f"{words} === 'success'")
 
 
-def test_other_categories_and_counts_come_while_the_caret_stays(site: Site, tab: Browser) -> None:
+def test_categories_and_counts_are_updated_while_the_caret_stays(site: Site, tab: Browser) -> None:
     site.publish(time.time() - 100, "Cat")
     with _clock(tab, 0):
         tab.go(f"{site.url}/index.html")
@@ -288,7 +288,7 @@ def test_other_categories_and_counts_come_while_the_caret_stays(site: Site, tab:
         tab.wait(f"{words} === '1 mirror'")
 
 
-def test_marked_text_stays_until_it_is_let_go(site: Site, tab: Browser) -> None:
+def test_selected_text_stays_until_the_selection_is_cleared(site: Site, tab: Browser) -> None:
     site.publish(time.time() - 100)
     with _clock(tab, 0):
         tab.go(f"{site.url}/index.html")
@@ -308,7 +308,7 @@ def test_marked_text_stays_until_it_is_let_go(site: Site, tab: Browser) -> None:
         tab.wait("document.querySelector('[data-name=newer]')")
 
 
-def test_a_tab_that_is_offline_claims_nothing_of_the_site(site: Site, tab: Browser) -> None:
+def test_an_offline_tab_shows_no_notice_about_the_site(site: Site, tab: Browser) -> None:
     site.publish(time.time())
     with _clock(tab, 0):
         tab.go(f"{site.url}/index.html")
@@ -321,12 +321,12 @@ def test_a_tab_that_is_offline_claims_nothing_of_the_site(site: Site, tab: Brows
         assert tab.read("document.getElementById('old').hidden")
 
 
-def test_a_page_that_is_gone_says_so_and_is_not_called_fresh(site: Site, tab: Browser) -> None:
+def test_a_removed_page_shows_that_it_was_removed_and_turns_unknown(site: Site, tab: Browser) -> None:
     site.publish(time.time() - 100)
     with _clock(tab, 0):
         tab.go(f"{site.url}/mirrors/debian.html")
         tab.wait("document.querySelector('footer .ago')")
-        assert "fresh" in tab.read("document.querySelector('.verdict').textContent")
+        assert "up to date" in tab.read("document.querySelector('.verdict').textContent")
         _later(tab, site, 50 * HOUR)
         site.publish(time.time() + 50 * HOUR)
         (site.folder / "mirrors/debian.html").unlink()
@@ -336,7 +336,7 @@ def test_a_page_that_is_gone_says_so_and_is_not_called_fresh(site: Site, tab: Br
         assert tab.read("document.querySelector('.verdict').textContent") == "unknown"
 
 
-def test_back_applies_the_filter_that_it_shows(site: Site, tab: Browser) -> None:
+def test_back_restores_the_filter_and_applies_it(site: Site, tab: Browser) -> None:
     site.publish(time.time())
     tab.go(f"{site.url}/index.html")
     tab.read("document.querySelector('[name=q]').focus()")
@@ -352,11 +352,11 @@ def test_back_applies_the_filter_that_it_shows(site: Site, tab: Browser) -> None
     assert pressed == "unknown"
 
 
-def test_without_scripts_everything_is_there(site: Site, tab: Browser) -> None:
+def test_pages_are_complete_without_scripts(site: Site, tab: Browser) -> None:
     site.publish(time.time())
     tab.scripts(on=False)
     tab.go(f"{site.url}/index.html")
     assert json.loads((site.folder / "meta.json").read_bytes()).keys() >= {"generated_at", "generator"}
     assert tab.read("[...document.querySelectorAll('.mirrors .verdict')].map((each) => each.textContent)") == [
-        "fresh", "unknown"
+        "up to date", "unknown"
     ]  # fmt: skip

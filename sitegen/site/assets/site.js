@@ -1,17 +1,18 @@
-/* Skipjack. Everything works without this; with it times say how long ago they are, mirrors turn stale or unknown by
-   themselves when nobody renders the page any more, and the list can be searched. */
+/* Skipjack. Pages work without this script. It shows how long ago times were, turns mirrors stale or unknown when the
+   site is no longer published, loads newer pages in place, and lets visitors search the list. */
 "use strict";
 (() => {
-  const OLD = 600; // seconds after which a site that nobody updates says so
-  const SLACK = 10; // seconds that the manager has to publish what changes by itself
+  const OLD = 600; // seconds without publishing after which a page says that the site is not updated
+  const SLACK = 10; // seconds that the manager has to publish a change that time alone causes
   const units = [["d", 86400], ["h", 3600], ["min", 60]];
-  const text = (element) => element.textContent.trim();
-  // the same words again would take a reader's selection away
-  const say = (element, words) => { if (element.textContent !== words) element.textContent = words; };
+  const WORDS = { fresh: "up to date", stale: "out of date", unknown: "unknown" }; // labels, as in formats.py
+  const verdictOf = (badge) => Object.keys(WORDS).find((verdict) => badge.classList.contains(verdict));
+  // setting the same text again would clear the reader's selection
+  const setText = (element, words) => { if (element.textContent !== words) element.textContent = words; };
 
-  /* What the server answered last: its clock beside ours, and when the newest page was made. Null until it has: before
-     that nothing is claimed, because the browser's clock may be wrong and there may be a newer page. `seen` is when what
-     stands here was last known to be right: the newest page's time, or this page's own where it cannot be had. */
+  /* The server's last answer: how far its clock is ahead of the browser's, and when the newest page was made. While it
+     is null no badge turns, because the browser's clock may be wrong and there may be a newer page. `seen` is when this
+     page was last known to be right: the newest page's time, or this page's own if that cannot be fetched. */
   let server = null;
   let seen = 0;
   let answering = false;
@@ -30,7 +31,7 @@
     return seconds >= 0 ? `${span(seconds)} ago` : `in ${span(-seconds)}`;
   };
 
-  const tellAges = () => {
+  const showAges = () => {
     for (const time of document.querySelectorAll("time")) {
       let ago = time.nextElementSibling;
       if (!ago || ago.className !== "ago") {
@@ -38,12 +39,12 @@
         ago.className = "ago";
         time.after(" ", ago);
       }
-      say(ago, relative(Date.parse(time.dateTime) / 1000));
+      setText(ago, relative(Date.parse(time.dateTime) / 1000));
     }
   };
 
-  /* Ask what the newest page is. The address differs each time, so that no cache between us answers with an old file;
-     a cache that does all the same says so by `Age`. */
+  /* Ask when the newest page was made. The address differs each time, so that caches do not answer with an old file; one
+     that does all the same sends `Age`. */
   const ask = async () => {
     try {
       const began = Date.now();
@@ -52,7 +53,7 @@
       const date = Date.parse(answer.headers.get("Date")) + 1000 * Number(answer.headers.get("Age") || 0);
       if (!Number.isFinite(meta.generated_at) || !Number.isFinite(date)) return null;
       const difference = (date - (began + Date.now()) / 2) / 1000;
-      // `Date` has whole seconds, and an answer takes a while: a small difference says nothing
+      // `Date` has whole seconds and an answer takes a while, so a small difference means nothing
       return { ahead: Math.abs(difference) < 5 ? 0 : difference, newest: meta.generated_at };
     } catch {
       return null; // offline, or a page opened from a disk
@@ -65,8 +66,8 @@
     return path;
   };
 
-  /* What the reader did to a part of the page, put back into its newer version. What is returned puts back what only an
-     element on the page has. */
+  /* Copy what the reader opened in a part of the page to its newer version. The function returned restores scroll
+     positions, which only elements in the document have. */
   const keepState = (before, after) => {
     const details = after.querySelectorAll("details");
     before.querySelectorAll("details").forEach((each, place) => { if (details[place]) details[place].open = each.open; });
@@ -77,7 +78,7 @@
 
   const choices = (form) => [...form.querySelectorAll("option")].map((each) => `${each.value} ${each.textContent}`).join("\n");
 
-  /* The categories, when there are others. The field that is typed in stays. */
+  /* Replace the categories if they have changed. The search field stays the same element. */
   const updateTools = (form, next) => {
     if (choices(form) === choices(next)) return;
     const chosen = form.elements.category ? form.elements.category.value : "";
@@ -86,8 +87,8 @@
     choose(form, chosen);
   };
 
-  /* On the list: everything above the counts, their words, the categories, and the rows. What is between them keeps what
-     was chosen and typed. */
+  /* On the list, replace everything above the counts, their labels, the categories, and the rows. The elements in
+     between stay, with what the reader chose and typed. */
   const updateList = (main, next) => {
     const [counts, newer] = [main, next].map((each) => each.querySelector(".counts"));
     while (counts.previousSibling) counts.previousSibling.remove();
@@ -98,7 +99,8 @@
     for (const part of [".mirrors thead", ".mirrors tbody"]) main.querySelector(part).replaceWith(next.querySelector(part));
   };
 
-  /* Where the focus is: by its address if it has one, because rows move, and else by its place. */
+  /* Return a function that restores the focus: to the link with the same address, because rows move, or to the element
+     at the same place. */
   const focusIn = (main) => {
     const active = document.activeElement;
     if (!main.contains(active) || active === main) return null;
@@ -113,21 +115,21 @@
 
   const isMarked = () => !getSelection().isCollapsed;
 
-  /* Whether a page from the server is another one than this, by when both were made. An earlier one comes from a cache,
-     unless the clock of the server was put back: then this page is newer than the newest. */
+  /* Whether a page from the server replaces this one, by when both were made. An earlier one comes from a cache, unless
+     the server's clock was set back: then this page is newer than the newest. */
   const isOther = (made, newest) => made > madeAt() || (made < madeAt() && newest < madeAt());
 
-  /* Put the newer page in place of this one, and tell whether what stands here is up to date then. The search form and
-     the buttons stay the same elements, so that what is typed, chosen and focused stays, in the middle of a word as well.
-     Marked text stays, too, while somebody may want to copy it: the page waits, but not for a reader who went away. */
+  /* Replace this page's content with the newer page's, and return whether the page is up to date then. The search form
+     and the buttons stay the same elements, so that input, choices and focus stay. While text is selected the page
+     waits, since the reader may want to copy it, but not for longer than OLD seconds. */
   const update = async (newest) => {
-    // A server takes two files of the same second and length for one, so that asking for changes would find none.
+    // reload: a server takes two files of the same second and length for one, so a conditional request could miss a change
     const answer = await fetch(location.href, { cache: "reload" });
     gone = answer.status === 404;
     if (!answer.ok) return false;
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     const made = Number(page.body.dataset.madeAt);
-    // a mirror's page is made only when it has to change, the others each time
+    // a mirror's page is written only when the mirror has changed, the others each time
     if (!isOther(made, newest)) return made >= newest || !page.querySelector("nav [aria-current]");
     waiting = isMarked() && now() - seen < OLD;
     if (waiting) return false;
@@ -151,12 +153,12 @@
     return true;
   };
 
-  const turn = (badge, word, name) => {
-    badge.classList.remove("fresh", "stale", "unknown");
-    badge.classList.add(name);
-    badge.textContent = word;
+  const turn = (badge, verdict) => {
+    badge.classList.remove(...Object.keys(WORDS));
+    badge.classList.add(verdict);
+    badge.textContent = WORDS[verdict];
     const why = badge.closest(".state") ? document.querySelector("p.why:not(.off)") : badge.parentNode.querySelector("small.why");
-    if (why) why.remove(); // it was the reason for another word
+    if (why) why.remove(); // it explained the previous verdict
     const reason = document.createElement("small");
     reason.className = "why turned";
     reason.textContent = "site not updated";
@@ -164,37 +166,37 @@
     else {
       const line = document.createElement("p");
       line.className = "why";
-      line.textContent = `This page was last updated ${span(now() - seen)} ago, and the time until which this was right has passed. ` +
-        (word === "stale" ? "By what was known then, the data is too old now." : "What happened since is not known.");
+      line.textContent = `This page was last updated ${span(now() - seen)} ago. ` +
+        (verdict === "stale" ? "By the last known state, the last success is too old now." : "The current state is unknown.");
       badge.closest(".state").after(line);
     }
   };
 
-  /* Whether a moment has passed that no publishing has seen: what was published after it is right as it stands. */
+  /* Whether a moment has passed since the page was last known to be right. A page published after it already shows it. */
   const isPast = (at) => now() >= Number(at) + SLACK && seen < Number(at);
 
-  const judge = () => {
+  const turnExpired = () => {
     for (const badge of document.querySelectorAll("[data-stale-at], [data-unknown-at]")) {
       const past = (key) => key in badge.dataset && isPast(badge.dataset[key]);
       const verdict = past("unknownAt") ? "unknown" : past("staleAt") ? "stale" : null;
-      if (verdict && verdict !== text(badge)) turn(badge, verdict, verdict);
+      if (verdict && verdict !== verdictOf(badge)) turn(badge, verdict);
     }
     for (const badge of document.querySelectorAll("[data-silent-at]"))
-      if (isPast(badge.dataset.silentAt) && text(badge) !== "not known") turn(badge, "not known", "unknown");
+      if (isPast(badge.dataset.silentAt) && verdictOf(badge) !== "unknown") turn(badge, "unknown");
   };
 
-  /* How far a run is counts for a while only. */
-  const follow = () => {
+  /* Hide progress that is too old. */
+  const hideProgress = () => {
     for (const live of document.querySelectorAll("[data-until]")) live.hidden = now() >= Number(live.dataset.until);
   };
 
-  const tellPageAge = () => {
+  const showPageAge = () => {
     const old = document.getElementById("old") || document.querySelector("main").appendChild(document.createElement("p"));
     old.hidden = !answering || (!gone && now() - server.newest < OLD);
     if (old.hidden) return;
     const words = gone ? "This page is no longer part of the site: its mirror was renamed or removed." : `The status service has not updated this site for ${span(now() - server.newest)}. ` +
-      "What is shown was known then; it turns stale or unknown by itself.";
-    say(old, words);
+      "The page shows the last known state.";
+    setText(old, words);
   };
 
   let shown = "";
@@ -207,25 +209,25 @@
     let found = 0;
     for (const row of document.querySelectorAll(".mirrors tbody tr")) {
       const where = `${row.dataset.name} ${row.cells[0].textContent}`.toLowerCase();
-      const verdict = text(row.querySelector(".verdict"));
+      const verdict = verdictOf(row.querySelector(".verdict"));
       const hit = words.every((word) => where.includes(word)) && (!category || row.dataset.category === category)
         && (!shown || verdict === shown);
       row.hidden = !hit;
       found += hit;
     }
     document.getElementById("none").hidden = found > 0;
-    say(document.getElementById("found"), `${found} shown`);
+    setText(document.getElementById("found"), `${found} shown`);
   };
 
   const count = () => {
-    const verdicts = [...document.querySelectorAll(".mirrors .verdict")].map(text);
+    const verdicts = [...document.querySelectorAll(".mirrors .verdict")].map(verdictOf);
     for (const item of document.querySelectorAll(".counts li")) {
       const wanted = item.dataset.show;
-      say(item.querySelector("b"), String(wanted ? verdicts.filter((word) => word === wanted).length : verdicts.length));
+      setText(item.querySelector("b"), String(wanted ? verdicts.filter((verdict) => verdict === wanted).length : verdicts.length));
     }
   };
 
-  /* What is searched stands with the page's entry in the browser's history, so that Back and a reload find it. */
+  /* Keep the search in the page's history entry, so that Back and a reload restore it. */
   const remember = () => {
     const fields = tools().elements;
     const state = { q: fields.q.value, category: fields.category ? fields.category.value : "", shown };
@@ -236,7 +238,7 @@
     const field = form.elements.category;
     if (!field) return;
     field.value = category;
-    if (field.selectedIndex < 0) field.value = ""; // there is no such category any more
+    if (field.selectedIndex < 0) field.value = ""; // the category no longer exists
   };
 
   const recall = () => {
@@ -277,7 +279,7 @@
     recall();
   };
 
-  /* Nothing is judged without an answer: it says what time it is, and whether there is something newer. */
+  /* Without an answer no badge turns: only the server knows the time, and whether there is a newer page. */
   const refresh = async () => {
     const answered = await ask();
     answering = Boolean(answered);
@@ -287,14 +289,14 @@
       try {
         if (server.newest !== madeAt()) current = await update(server.newest);
       } catch {
-        current = false; // the next time
+        current = false; // tried again at the next refresh
       }
       seen = current ? server.newest : Math.max(seen, madeAt());
-      judge();
-      follow();
+      turnExpired();
+      hideProgress();
     }
-    tellAges();
-    tellPageAge();
+    showAges();
+    showPageAge();
     if (tools()) {
       count();
       filter();
@@ -302,11 +304,11 @@
   };
 
   enableFilter();
-  tellAges();
+  showAges();
   refresh();
   setInterval(refresh, 30000);
   addEventListener("pageshow", (event) => {
-    if (tools()) recall(); // a browser puts its own idea of the fields in place before this
+    if (tools()) recall(); // the browser has restored the fields by itself before this event
     if (event.persisted) refresh();
   });
   document.addEventListener("selectionchange", () => {
