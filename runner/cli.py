@@ -185,14 +185,14 @@ def _import_tunasync(arguments: argparse.Namespace) -> int:
 
 def _validate(arguments: argparse.Namespace) -> int:
     from schemas.config import catalogue, hints, rename_rules, sources
-    from schemas.problems import Refused
+    from schemas.problems import InvalidConfigError
 
     try:
         found = catalogue.load(sources.read_directory(arguments.directory))
         problems, names = found.problems, sorted({mirror.name for mirror in found.mirrors})
         moves = rename_rules.moves(found.mirrors)
         warnings = [*hints.of_files(found.passed_over), *hints.of_mirrors(found.mirrors)]
-    except Refused as refused:
+    except InvalidConfigError as refused:
         problems, names, moves, warnings = refused.problems, [], [], []
     if arguments.json:
         plain = {"mirrors": names, "problems": [problem._asdict() for problem in problems], "moves": moves}

@@ -56,7 +56,7 @@ class Problem(NamedTuple):
         return f"{self.place}: {self.what} {self.todo}".rstrip()
 
 
-class Refused(SkipjackError):  # noqa: N818 - it is what happened to the file, and reads so at every raise
+class InvalidConfigError(SkipjackError):
     """A file or a whole revision that cannot be used, with every problem found in it."""
 
     def __init__(self, what: str, problems: Iterable[Problem]) -> None:

@@ -188,7 +188,7 @@ class Tls(NamedTuple):
     key: str
 
 
-class Limits(NamedTuple):
+class ClientLimits(NamedTuple):
     """What the manager lets clients ask for: requests a second and at once, connections of each and of all."""
 
     rate: int = 50
@@ -235,7 +235,7 @@ class ManagerSettings(NamedTuple):
     protected_reads: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
     tls: Tls | None = None
-    limits: Limits = Limits()
+    limits: ClientLimits = ClientLimits()
     tunasync: TunasyncAccess = TunasyncAccess()
     repository: Repository | None = None
     database: DatabaseAddress | None = None

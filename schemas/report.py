@@ -94,7 +94,7 @@ class Report(NamedTuple):
     runs: tuple[tuple[str, Run], ...] = ()
 
 
-class Problem(NamedTuple):
+class ReportedProblem(NamedTuple):
     """A problem that a worker has with the configuration, ready to be shown."""
 
     mirror: str | None
@@ -103,7 +103,7 @@ class Problem(NamedTuple):
     todo: str
 
 
-class Progress(NamedTuple):
+class RunProgress(NamedTuple):
     """How far a run under way is: percent, bytes, bytes a second, files transferred; `at` says when."""
 
     mirror: str
@@ -124,9 +124,9 @@ class Envelope(NamedTuple):
     revision: str | None
     slots_total: int
     slots_busy: int
-    problems: tuple[Problem, ...]
+    problems: tuple[ReportedProblem, ...]
     reports: tuple[Report, ...]
-    progress: tuple[Progress, ...] = ()
+    progress: tuple[RunProgress, ...] = ()
     protocol: int = PROTOCOL
     held: bool = False
 
@@ -224,7 +224,7 @@ def encode_envelope(envelope: Envelope, reports: list[dict[str, Any]]) -> dict[s
     return plain
 
 
-def _encode_problem(problem: Problem) -> dict[str, Any]:
+def _encode_problem(problem: ReportedProblem) -> dict[str, Any]:
     """Cut to what the schema allows. A file that has no valid name may be what the problem is about."""
     from schemas.names import is_name  # which no run needs
 
@@ -262,9 +262,9 @@ def decode_envelope(plain: dict[str, Any]) -> Envelope:
     """Read an envelope that has passed `report.schema.json`; anything else may raise KeyError or TypeError."""
     *values, problems, reports, progress, protocol, held = _read_envelope(plain)
     parts = (
-        tuple([Problem._make(_read_problem(item)) for item in problems]),
+        tuple([ReportedProblem._make(_read_problem(item)) for item in problems]),
         tuple([_decode_report(item) for item in reports]),
-        tuple([Progress._make(_read_progress(item)) for item in progress]),
+        tuple([RunProgress._make(_read_progress(item)) for item in progress]),
     )
     return Envelope._make((*values, *parts, protocol, held))
 
@@ -299,5 +299,5 @@ _read_probe = _reader(Probe)
 _read_override = _reader(Override)
 _read_run = _reader(Run)
 _read_envelope = _reader(Envelope)
-_read_problem = _reader(Problem)
-_read_progress = _reader(Progress)
+_read_problem = _reader(ReportedProblem)
+_read_progress = _reader(RunProgress)

@@ -22,7 +22,7 @@ from runner.subprocesses import unit_health
 from schemas import VERSION
 from schemas.errors import SkipjackError
 from schemas.records import RunnerSettings
-from schemas.report import SNAPSHOT, Envelope, Problem, Progress
+from schemas.report import SNAPSHOT, Envelope, ReportedProblem, RunProgress
 from schemas.standard_streams import WARNING
 
 RENEW_EVERY = 3600.0
@@ -100,27 +100,27 @@ def _envelope(settings: RunnerSettings, places: Places, book: Journal) -> Envelo
         with plan.opened(places.plan) as opened:
             header, left = opened.header, leftover_runs.find(opened, active)
         revision, slots, held = header.revision, header.slots, hold.is_held(header, book)
-        problems = tuple(Problem(*each) for each in (*header.problems, *noted.problems(places, header)))
-        problems += tuple(Problem(None, "skipjack run", *leftover_runs.problem(name)) for name in left)
+        problems = tuple(ReportedProblem(*each) for each in (*header.problems, *noted.problems(places, header)))
+        problems += tuple(ReportedProblem(None, "skipjack run", *leftover_runs.problem(name)) for name in left)
     except SkipjackError as error:  # no plan yet: the manager should know even that
         revision, slots, held = None, 0, settings.held and book.released() is None
-        problems = (Problem(None, "plan", error.what, error.todo),)
-    problems += tuple(Problem(None, *dead) for dead in unit_health.remembered(places))
+        problems = (ReportedProblem(None, "plan", error.what, error.todo),)
+    problems += tuple(ReportedProblem(None, *dead) for dead in unit_health.remembered(places))
     if (missing := runtime_dir.make(settings.run_dir)) is not None:
-        problems += (Problem(None, "run_dir", missing.what, missing.todo),)
+        problems += (ReportedProblem(None, "run_dir", missing.what, missing.todo),)
     identity, now = book.identity(), time.time()
-    problems += tuple(Problem(None, *each) for each in rejected_reports.remembered(places, now))
+    problems += tuple(ReportedProblem(None, *each) for each in rejected_reports.remembered(places, now))
     under_way = _progress(settings.run_dir, active)
     busy = book.busy_slots()
     envelope = Envelope(settings.worker, identity, now, VERSION, revision, slots, busy, problems, (), under_way)
     return envelope._replace(held=held)
 
 
-def _progress(run_dir: str, active: set[str]) -> tuple[Progress, ...]:
+def _progress(run_dir: str, active: set[str]) -> tuple[RunProgress, ...]:
     """How far the active runs are; a run that was killed, or of another version, may have left something else."""
     found = progress.read_all(run_dir)
     return tuple(
-        Progress(name, **{key: found[name][key] for key in Progress._fields if key in found[name]})
+        RunProgress(name, **{key: found[name][key] for key in RunProgress._fields if key in found[name]})
         for name in sorted(active & found.keys())
         if "at" in found[name]
     )

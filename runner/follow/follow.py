@@ -32,7 +32,7 @@ from schemas.config.timing import circular
 from schemas.errors import SkipjackError
 from schemas.git import repository, slow_remote
 from schemas.git.repository import Revision
-from schemas.problems import Problem, Refused
+from schemas.problems import InvalidConfigError, Problem
 from schemas.records import RunnerSettings
 from schemas.standard_streams import WARNING
 from schemas.states import REFUSED
@@ -233,7 +233,7 @@ def _as_declared(
         worker = declared.workers.get(settings.worker)
         if worker is None and old is None:
             raise _unknown_worker(settings, declared)
-    except Refused as refused:
+    except InvalidConfigError as refused:
         if old is None:
             raise
         kept = old.header
@@ -353,12 +353,12 @@ def _upwards(path: str) -> Iterator[str]:
         path = os.path.dirname(path)
 
 
-def _unknown_worker(settings: RunnerSettings, declared: Catalogue) -> Refused:
+def _unknown_worker(settings: RunnerSettings, declared: Catalogue) -> InvalidConfigError:
     known = ", ".join(f"`{name}`" for name in declared.workers)
     todo = f"Known: {known}. Add it there, or mend `worker:` in this machine's settings."
     what = f"This machine is the worker `{settings.worker}`, which is not here, so it syncs nothing."
     problem = Problem("_workers.yml", 1, 1, what, todo)
-    return Refused("The configuration cannot be used on this machine:", [problem])
+    return InvalidConfigError("The configuration cannot be used on this machine:", [problem])
 
 
 def _shown(problems: tuple[Problem, ...], names: Mapping[str, str]) -> Problems:

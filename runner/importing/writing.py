@@ -9,7 +9,7 @@ from runner.importing.draft import Draft
 from schemas.config import catalogue
 from schemas.config.sources import SourceFile, read_directory
 from schemas.errors import SkipjackError
-from schemas.problems import Refused
+from schemas.problems import InvalidConfigError
 from schemas.regular_files import regular
 
 _RUNNER_HEAD = """\
@@ -69,7 +69,7 @@ def _check_with_what_is_there(draft: Draft, into: str) -> None:
     new = [SourceFile(path, text.encode()) for path, text in draft.files.items()]
     problems = catalogue.load([*kept, *new]).problems if kept else ()
     if problems:
-        raise Refused(f"What {into} holds already does not go with the new files:", problems)
+        raise InvalidConfigError(f"What {into} holds already does not go with the new files:", problems)
 
 
 def _write_all(files: Mapping[str, str], *, folder_mode: int, mode: int) -> None:

@@ -11,14 +11,14 @@ from typing import NamedTuple
 
 from schemas.clock import windows, zones
 from schemas.config import address_rules, placement, record_factory, rules, timing
-from schemas.config.cross_checks import KEYS, Declared, Sketch, cross_checked
+from schemas.config.cross_checks import KEYS, Declaration, PartialMirror, cross_checked
 from schemas.config.inheritance import Layer, Merged, merge
-from schemas.config.judgeable_keys import Known, is_known, judged, keys_at
+from schemas.config.judgeable_keys import JudgeableKeys, is_known, judged, keys_at
 from schemas.config.sources import SourceFile, ending_of
 from schemas.config.validation import examine
 from schemas.config.yaml_file import WHOLE, Document, parse, suggest
 from schemas.names import is_name
-from schemas.problems import Problem, Refused, shown
+from schemas.problems import InvalidConfigError, Problem, shown
 from schemas.records import Mirror, Site, SyncWindows, Worker
 
 _NEVER_OPEN = "`sync_windows` never let a sync begin.", "Allow more, or forbid less."
@@ -53,7 +53,7 @@ def load(sources: Sequence[SourceFile]) -> Catalogue:
         *(problem for each in declared for problem in each.problems),
     }
     if whole:
-        raise Refused("The configuration cannot be used as it stands:", problems)
+        raise InvalidConfigError("The configuration cannot be used as it stands:", problems)
     return Catalogue(
         record_factory.site(tree.site.value),
         {name: record_factory.worker(name, plain) for name, plain in sorted(tree.workers.value["workers"].items())},
@@ -92,7 +92,7 @@ class _Tree:
     def _worker_names(self) -> list[str] | None:
         """The workers that there are, those with something wrong as well; None if they are not known."""
         found = keys_at(self.workers.value, self.workers.wrong, ("workers",))
-        if isinstance(found, Known):
+        if isinstance(found, JudgeableKeys):
             return None if found.partial else [*found, *found.wrong]
         return list(found)
 
@@ -109,10 +109,10 @@ class _Tree:
         """The files that declare a mirror, or look as if they should."""
         return sorted(path for path in self.documents if path not in (SITE, WORKERS) and _stem(path) != "_defaults")
 
-    def declared(self, path: str) -> Declared:
+    def declared(self, path: str) -> Declaration:
         """Read one mirror's file with all that it inherits."""
         document, name = self.documents[path], _name_of(path)
-        declared = Declared(name, document, problems=(*_name_problems(path, name), *document.problems), sound=False)
+        declared = Declaration(name, document, problems=(*_name_problems(path, name), *document.problems), sound=False)
         if name.startswith("_"):
             return declared
         layers = self._layers(path)
@@ -130,7 +130,7 @@ class _Tree:
             records = [
                 record_factory.mirror(name, worker, on.keys | {"role": roles[worker]}) for worker, on in full.items()
             ]
-            return declared._replace(mirrors=tuple(records), sketches=tuple(map(Sketch, records)), sound=True)
+            return declared._replace(mirrors=tuple(records), sketches=tuple(map(PartialMirror, records)), sound=True)
         sketches = tuple(_sketch(name, worker, on) for worker, on in full.items()) if is_name(name) else ()
         return declared._replace(problems=tuple(problems), sketches=sketches)
 
@@ -198,11 +198,11 @@ def _examined(path: str, document: Document) -> Document:
     return examine("defaults" if _stem(path) == "_defaults" else "mirror", document)
 
 
-def _sketch(name: str, worker: str, merged: Merged) -> Sketch:
+def _sketch(name: str, worker: str, merged: Merged) -> PartialMirror:
     """A mirror of which some keys are wrong, by those that are known."""
     values = {key: value for key, value in merged.keys.items() if key in KEYS}
     unknown = frozenset(key for key in KEYS if not is_known(merged.keys, key))
-    return Sketch(record_factory.mirror(name, worker, {"provider": "", "upstream": ""} | values), unknown)
+    return PartialMirror(record_factory.mirror(name, worker, {"provider": "", "upstream": ""} | values), unknown)
 
 
 def _zone_problems(site: Document) -> Iterator[Problem]:

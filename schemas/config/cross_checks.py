@@ -18,7 +18,7 @@ KEYS = frozenset({
 """Keys of a mirror that other mirrors are compared with."""
 
 
-class Sketch(NamedTuple):
+class PartialMirror(NamedTuple):
     """A mirror on one worker as far as others are compared with it; `unknown` are those of KEYS that are wrong.
 
     The worker is empty when nobody knows on which one it is.
@@ -28,7 +28,7 @@ class Sketch(NamedTuple):
     unknown: frozenset[str] = frozenset()
 
 
-class Declared(NamedTuple):
+class Declaration(NamedTuple):
     """One mirror as its file declares it: a record for each of its workers, or what is wrong with it.
 
     Not sound and yet without problems of its own is one that inherits from a broken file. `twice` says that
@@ -38,13 +38,13 @@ class Declared(NamedTuple):
     name: str
     document: Document
     mirrors: tuple[Mirror, ...] = ()
-    sketches: tuple[Sketch, ...] = ()
+    sketches: tuple[PartialMirror, ...] = ()
     problems: tuple[Problem, ...] = ()
     sound: bool = True
     twice: bool = False
 
 
-def cross_checked(declared: Sequence[Declared]) -> list[Declared]:
+def cross_checked(declared: Sequence[Declaration]) -> list[Declaration]:
     """Return the mirrors; those that cannot be used beside the others are no longer sound and say why.
 
     A sound mirror is judged beside the sound ones alone: one that is broken anyway takes no other one with it.
@@ -62,12 +62,12 @@ def cross_checked(declared: Sequence[Declared]) -> list[Declared]:
     return [_turned_away(each, found.get(each.document.file, ())) for each in once]
 
 
-def _turned_away(declared: Declared, problems: Iterable[Problem]) -> Declared:
+def _turned_away(declared: Declaration, problems: Iterable[Problem]) -> Declaration:
     new = tuple(dict.fromkeys(problems))
     return declared._replace(mirrors=(), problems=(*declared.problems, *new), sound=False) if new else declared
 
 
-def _once_each(declared: Sequence[Declared]) -> list[Declared]:
+def _once_each(declared: Sequence[Declaration]) -> list[Declaration]:
     """Turn away a name that stands in two files, in both: nobody can tell which one is meant."""
     files: dict[str, list[str]] = {}
     for each in declared:
@@ -83,7 +83,7 @@ def _once_each(declared: Sequence[Declared]) -> list[Declared]:
     return result
 
 
-def _unknown(sketch: Sketch) -> frozenset[str]:
+def _unknown(sketch: PartialMirror) -> frozenset[str]:
     """The keys of a mirror that are wrong and would have an effect: `mirror_subdir` has none beside `mirror_dir`."""
     return sketch.unknown - {"mirror_subdir"} if sketch.mirror.mirror_dir is not None else sketch.unknown
 
@@ -91,7 +91,7 @@ def _unknown(sketch: Sketch) -> frozenset[str]:
 class _Compared:
     """The mirrors of which some keys are known, and the documents that they come from."""
 
-    def __init__(self, declared: Sequence[Declared], keys: Iterable[str] = (), *, twice: bool = False) -> None:
+    def __init__(self, declared: Sequence[Declaration], keys: Iterable[str] = (), *, twice: bool = False) -> None:
         self._documents = {
             id(sketch.mirror): each.document
             for each in declared
@@ -112,7 +112,7 @@ class _Compared:
         return self.document(other if id(one) in self._sound and id(other) not in self._sound else one)
 
 
-def _claims(judged: Sequence[Declared], declared: Sequence[Declared]) -> Iterator[tuple[str, Problem]]:
+def _claims(judged: Sequence[Declaration], declared: Sequence[Declaration]) -> Iterator[tuple[str, Problem]]:
     """Former names that a mirror cannot have."""
     documents = {each.name: each.document for each in declared}
     compared = _Compared(judged, ["formerly"])
@@ -162,7 +162,7 @@ _CLASHES = (
 )
 
 
-def _clashes(judged: Sequence[Declared], _declared: Sequence[Declared]) -> Iterator[tuple[str, Problem]]:
+def _clashes(judged: Sequence[Declaration], _declared: Sequence[Declaration]) -> Iterator[tuple[str, Problem]]:
     """Mirrors whose directory, logs or snapshot would get mixed up with another one's."""
     for clash in _CLASHES:
         compared = _Compared(judged, clash.keys)
@@ -172,7 +172,7 @@ def _clashes(judged: Sequence[Declared], _declared: Sequence[Declared]) -> Itera
             yield document.file, document.problem(clash.place, what, clash.todo)
 
 
-def _astray(judged: Sequence[Declared], declared: Sequence[Declared]) -> Iterator[tuple[str, Problem]]:
+def _astray(judged: Sequence[Declaration], declared: Sequence[Declaration]) -> Iterator[tuple[str, Problem]]:
     """Mirrors that follow one that is not there, or themselves in the end."""
     placed = {each.name for each in judged if any(sketch.mirror.worker for sketch in each.sketches)}
     known = [each.name for each in declared]

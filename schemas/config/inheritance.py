@@ -9,7 +9,7 @@ right above it. Scalars and lists replace, mappings merge key by key, and an exp
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from schemas.config.judgeable_keys import NOTHING, Known, keys_at
+from schemas.config.judgeable_keys import NOTHING, JudgeableKeys, keys_at
 from schemas.config.yaml_file import Document
 from schemas.problems import Problem
 
@@ -65,7 +65,7 @@ def merge(layers: Sequence[Layer]) -> Merged:
     for layer in layers:
         found = layer.keys
         bad: frozenset[str] = frozenset()
-        if isinstance(found, Known):
+        if isinstance(found, JudgeableKeys):
             bad = found.wrong
             if found.partial:
                 keys, wrong, partial = {}, set(), True
@@ -82,4 +82,4 @@ def merge(layers: Sequence[Layer]) -> Merged:
                 wrong.add(key)  # some of its entries come from below
             else:
                 keys[key] = {**keys.get(key, {}), **value}
-    return Merged(Known(keys, wrong, partial=partial) if wrong or partial else keys, tuple(layers))
+    return Merged(JudgeableKeys(keys, wrong, partial=partial) if wrong or partial else keys, tuple(layers))

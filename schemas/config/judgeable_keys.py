@@ -21,7 +21,7 @@ class UnknownValueError(Exception):
     """A key was asked for that is there, but whose value is wrong or could not be read."""
 
 
-class Known(dict[str, Any]):
+class JudgeableKeys(dict[str, Any]):
     """The keys whose values can be judged; asking for one of the others raises UnknownValueError.
 
     `wrong` names these. With `partial` they are all keys that are not in here. A loop goes over the known ones.
@@ -63,13 +63,13 @@ def keys_at(value: Any, wrong: frozenset[Path], base: Sequence[str | int] = ()) 
         return plain
     start = tuple(base)
     if any(start[: len(path)] == path for path in wrong):
-        return Known({}, (), partial=True)
+        return JudgeableKeys({}, (), partial=True)
     below = [path[len(start) :] for path in wrong if path[: len(start)] == start]
     if not below:
         return plain
     bad = {path[0] for path in below if not _concerns_one_worker(path, plain)}
     values = {key: value for key, value in plain.items() if key not in bad}
-    return Known(values, map(str, bad), partial=MERGE_KEY in bad)
+    return JudgeableKeys(values, map(str, bad), partial=MERGE_KEY in bad)
 
 
 def _concerns_one_worker(path: Path, plain: Mapping[str, Any]) -> bool:

@@ -18,7 +18,7 @@ _SIZES = frozenset({"body_limit", "header_size", "min_free_space", "log_max_size
 _PARTS: Mapping[str, Any] = {
     "repository": records.Repository,
     "tls": records.Tls,
-    "limits": records.Limits,
+    "limits": records.ClientLimits,
     "tunasync": records.TunasyncAccess,
     "database": records.DatabaseAddress,
     "history": records.History,

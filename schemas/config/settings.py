@@ -12,7 +12,7 @@ from schemas.config.sources import MAX_BYTES
 from schemas.config.validation import examine
 from schemas.config.yaml_file import Document, parse
 from schemas.errors import SkipjackError
-from schemas.problems import Problem, Refused, shown
+from schemas.problems import InvalidConfigError, Problem, shown
 from schemas.records import DEFAULT, ManagerSettings, Policy, RunnerSettings
 from schemas.regular_files import read_regular
 from schemas.rsync.rsync_options import canonical, takes_value
@@ -65,7 +65,7 @@ def _load(kind: str, path: Path) -> dict[str, Any]:
     examined = examine(kind, document)
     problems = [*examined.problems, *_beyond(kind, examined)]
     if problems:
-        raise Refused(f"The settings {path} cannot be used:", problems)
+        raise InvalidConfigError(f"The settings {path} cannot be used:", problems)
     plain: dict[str, Any] = document.value
     return plain
 

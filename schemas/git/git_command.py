@@ -67,7 +67,7 @@ class GitFailed(Exception):  # noqa: N818 - what happened to git
         self.timed_out = timed_out
 
 
-class Done(NamedTuple):
+class GitResult(NamedTuple):
     """How a git ended: its exit code, or minus the signal that ended it, and what it said on stdout and stderr."""
 
     status: int
@@ -160,7 +160,7 @@ class Git:
         is_whole = (self.folder / _REFERENCES).exists() and not (self.folder / "shallow").exists()
         return f"core.fsync={'none' if is_whole and command == 'fetch' else 'all'}"
 
-    def _done(self, words: list[str]) -> Done:
+    def _done(self, words: list[str]) -> GitResult:
         from git.exc import GitCommandNotFound
 
         try:
@@ -169,7 +169,7 @@ class Git:
             )
         except GitCommandNotFound as error:
             raise GitFailed(f"the program `{Path(words[0]).name}` is not installed") from error
-        return Done(status, printed, said)
+        return GitResult(status, printed, said)
 
     def _git(self) -> Any:
         os.environ["GIT_PYTHON_REFRESH"] = "quiet"  # a git that does not work fails when it is used
@@ -212,7 +212,7 @@ def _without_password(url: str) -> tuple[str, dict[str, str]]:
     return urlunsplit(parts._replace(netloc=server)), environment
 
 
-def _reason(done: Done) -> str:
+def _reason(done: GitResult) -> str:
     if done.status < 0:
         return f"git was ended by signal {-done.status}"
     lines = [line.strip() for line in done.said.splitlines() if not _NOISE.match(line)]

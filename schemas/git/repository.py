@@ -22,7 +22,7 @@ from schemas.git.checkout import Checkout, is_shallow, keep_own_settings
 from schemas.git.git_command import Git, GitFailed, require_git
 from schemas.git.git_objects import Objects
 from schemas.git.git_remedies import remedy, user
-from schemas.git.slow_remote import Patience, in_steps, is_begun
+from schemas.git.slow_remote import FetchTimeout, in_steps, is_begun
 from schemas.lock_holders import described
 from schemas.problems import shown
 from schemas.records import Repository
@@ -104,7 +104,7 @@ class _Fetch:
     def __init__(self, repository: Repository, folder: Checkout, applied: str | None, lock: tuple[int, ...]) -> None:
         self._repository = repository
         self._folder = folder
-        self._patience = Patience(folder.folder, repository.timeout)
+        self._patience = FetchTimeout(folder.folder, repository.timeout)
         self._applied = applied
         self._lock = lock
         self._shown = without_secrets(repository.url)

@@ -22,7 +22,7 @@ _NO_SHALLOW = "shallow"
 """What servers and transports that know no cut-off histories say."""
 
 
-class Patience:
+class FetchTimeout:
     """How much time a fetch has: twice that of the one before, after each that took too long. `folder` remembers it."""
 
     def __init__(self, folder: Path, timeout: int) -> None:
@@ -68,7 +68,7 @@ def is_begun(folder: Path, into: str) -> bool:
     return (folder / into).exists()
 
 
-def in_steps(made: Callable[[float], Git], patience: Patience, url: str, reference: str, into: str) -> bool:
+def in_steps(made: Callable[[float], Git], patience: FetchTimeout, url: str, reference: str, into: str) -> bool:
     """Fetch a reference into a repository, or go on with that, as long as `patience` allows; `made` gives a git that
     may take so many seconds.
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from schemas.records import Mirror, Site, Worker
-from schemas.report import Envelope, MirrorStatus, Problem, Progress, Run
+from schemas.report import Envelope, MirrorStatus, ReportedProblem, Run, RunProgress
 
 TUNASYNC = "tunasync"
 """Stands in the place of a journal's identity for workers of tunasync, which have none."""
@@ -69,8 +69,8 @@ class WorkerState(NamedTuple):
     revision: str | None
     slots_total: int
     slots_busy: int
-    problems: tuple[Problem, ...]
-    progress: tuple[Progress, ...] = ()
+    problems: tuple[ReportedProblem, ...]
+    progress: tuple[RunProgress, ...] = ()
     held: bool = False
     clock_ahead: float | None = None
     clock_at: float | None = None

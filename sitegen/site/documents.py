@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from schemas import VERSION
-from schemas.report import MirrorStatus, Override, Progress, Run
+from schemas.report import MirrorStatus, Override, Run, RunProgress
 from schemas.states import OFF
 from sitegen.messages.model import PastRun
 from sitegen.site import future
@@ -125,7 +125,7 @@ def _probe(copy: Copy) -> dict[str, Any] | None:
     return probe._asdict() | {"file": probe.file or rule.file or None, "counts": copy.probe is not None}
 
 
-def _progress(progress: Progress | None) -> dict[str, Any] | None:
+def _progress(progress: RunProgress | None) -> dict[str, Any] | None:
     if progress is None:
         return None
     plain = progress._asdict()

@@ -17,7 +17,7 @@ from schemas.addresses import without_secrets
 from schemas.clock.freshness import SLACK, Freshness, counting, freshness
 from schemas.config.rename_rules import current_names
 from schemas.records import FreshnessFile, Mirror, Site, Worker
-from schemas.report import MirrorStatus, Probe, Progress, Run
+from schemas.report import MirrorStatus, Probe, Run, RunProgress
 from schemas.states import ACTIVE, AGE, CLOCK, FRESHNESS, LAG, NEVER, NONE, OFF, QUEUED, SWITCHED_OFF, UNKNOWN
 from sitegen.messages.model import TUNASYNC, Declared, Facts, WorkerState
 from sitegen.site import future, silence
@@ -48,7 +48,7 @@ class _Host(NamedTuple):
     silent_at: float | None = None
     step: tuple[float, float] | None = None
     live_until: float = 0.0
-    progress: Mapping[str, Progress] = {}
+    progress: Mapping[str, RunProgress] = {}
     held: bool = False
     is_foreign: bool = False
 
@@ -59,7 +59,7 @@ class _Told(NamedTuple):
     definition: Mirror
     status: MirrorStatus | None
     step: tuple[float, float] | None
-    progress: Progress | None
+    progress: RunProgress | None
     held: bool
     size_text: str
 
@@ -280,7 +280,7 @@ def _shown(probe: Probe | None) -> Probe | None:
     return probe._replace(problem=without_secrets(probe.problem)) if probe and probe.problem else probe
 
 
-def _is_of(status: MirrorStatus, progress: Progress) -> bool:
+def _is_of(status: MirrorStatus, progress: RunProgress) -> bool:
     """Whether this is the progress of the run that is under way, and not of one that has ended."""
     return status.status in ACTIVE and status.run is not None and progress.at >= (status.run.launched_at or 0)
 

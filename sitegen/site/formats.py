@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 
 from schemas import states, units
 from schemas.clock.freshness import lag
-from schemas.report import Probe, Progress
+from schemas.report import Probe, RunProgress
 
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _BACKQUOTED = re.compile(r"`([^`\n]+)`")
@@ -103,12 +103,12 @@ def percent(value: float) -> int:
     return int(min(100.0, max(0.0, value)))
 
 
-def amounts(progress: Progress) -> str:
+def amounts(progress: RunProgress) -> str:
     """Return what a run has transferred so far, and how fast; empty if nothing is known."""
     return " · ".join(_amounts(progress))
 
 
-def _amounts(progress: Progress) -> Iterator[str]:
+def _amounts(progress: RunProgress) -> Iterator[str]:
     if progress.bytes is not None:
         yield units.format_size(progress.bytes)
     if progress.speed is not None:

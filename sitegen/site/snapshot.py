@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from schemas.clock.freshness import is_of_another_file, lag, moved_at
 from schemas.records import Mirror, Site, Worker
-from schemas.report import MirrorStatus, Probe, Progress
+from schemas.report import MirrorStatus, Probe, RunProgress
 from schemas.states import CLOCK
 from sitegen.messages.model import Note, WorkerState
 
@@ -31,7 +31,7 @@ class Copy(NamedTuple):
     stale_at: float | None
     unknown_at: float | None
     probe: Probe | None
-    progress: Progress | None
+    progress: RunProgress | None
     progress_until: float | None
     held: bool
     due_at: float | None

@@ -10,14 +10,14 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
 from schemas.clock.freshness import SLACK
-from schemas.report import STATUS_BOUNDS, Envelope, MirrorStatus, Override, Probe, Progress, Report, Run, bounded
+from schemas.report import STATUS_BOUNDS, Envelope, MirrorStatus, Override, Probe, Report, Run, RunProgress, bounded
 
 _RUN = ("launched_at", "started_at", "ended_at")
 _STATUS = ("last_started_at", "last_ended_at", "last_success_at")
 _PROBE = ("at", "even_at", "seen_at")
 """The times by the worker's clock; the others of a probe stand in files of the upstream."""
 
-_Record = TypeVar("_Record", MirrorStatus, Run, Probe, Override, Progress)
+_Record = TypeVar("_Record", MirrorStatus, Run, Probe, Override, RunProgress)
 
 TimeKey = tuple[str, str, str]
 """Worker, mirror, and which time of the mirror's status."""
@@ -65,7 +65,7 @@ class Receipt:
             return max(skew, self._ahead)
         return skew if skew < -SLACK else 0.0
 
-    def progress(self, told: tuple[Progress, ...]) -> tuple[Progress, ...]:
+    def progress(self, told: tuple[RunProgress, ...]) -> tuple[RunProgress, ...]:
         """How far runs are, at no moment that is still to come."""
         return tuple([self._limit(each, ("at",), _never) for each in told]) if told else told
 

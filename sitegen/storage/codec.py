@@ -10,7 +10,7 @@ from typing import Any
 from schemas import report
 from schemas.addresses import without_secrets
 from schemas.records import FreshnessFile, Mirror, Site, SyncWindows, Worker
-from schemas.report import Override, Probe, Problem, Progress
+from schemas.report import Override, Probe, ReportedProblem, RunProgress
 from sitegen.storage.corruption import checked
 
 _MIRROR_FIELDS = (
@@ -105,30 +105,34 @@ def _mirror(plain: Mapping[str, Any]) -> Mirror:
     return Mirror(**fields | {"formerly": tuple(fields.get("formerly", ()))})
 
 
-def encode_problems(problems: Sequence[Problem]) -> str:
+def encode_problems(problems: Sequence[ReportedProblem]) -> str:
     """Write a worker's problems, whose words may name a repository or an upstream."""
     return json.dumps([_without_secrets(problem)._asdict() for problem in problems]) if problems else "[]"
 
 
-def _without_secrets(problem: Problem) -> Problem:
+def _without_secrets(problem: ReportedProblem) -> ReportedProblem:
     return problem._replace(what=without_secrets(problem.what), todo=without_secrets(problem.todo))
 
 
-def decode_problems(text: str) -> tuple[Problem, ...]:
+def decode_problems(text: str) -> tuple[ReportedProblem, ...]:
     """Read what `encode_problems` wrote."""
     plain = json.loads(text)
-    return tuple(checked(Problem(**{key: item[key] for key in Problem._fields if key in item})) for item in plain)
+    return tuple(
+        checked(ReportedProblem(**{key: item[key] for key in ReportedProblem._fields if key in item})) for item in plain
+    )
 
 
-def encode_progress(progress: Sequence[Progress]) -> str:
+def encode_progress(progress: Sequence[RunProgress]) -> str:
     """Write how far a worker's runs are."""
     return json.dumps([item._asdict() for item in progress]) if progress else "[]"
 
 
-def decode_progress(text: str) -> tuple[Progress, ...]:
+def decode_progress(text: str) -> tuple[RunProgress, ...]:
     """Read what `encode_progress` wrote."""
     plain = json.loads(text)
-    return tuple(checked(Progress(**{key: item[key] for key in Progress._fields if key in item})) for item in plain)
+    return tuple(
+        checked(RunProgress(**{key: item[key] for key in RunProgress._fields if key in item})) for item in plain
+    )
 
 
 def encode_override(override: Override | None) -> str | None:

@@ -6,7 +6,7 @@ from functools import partial
 
 from sqlalchemy import Connection, select
 
-from schemas.report import Problem
+from schemas.report import ReportedProblem
 from schemas.terminal import plain
 from sitegen.messages import tunasync_rules
 from sitegen.messages.model import TUNASYNC, Facts, WorkerState
@@ -106,9 +106,9 @@ def with_problems(tx: Connection, workers: Iterable[WorkerState]) -> tuple[Worke
     )
 
 
-def problem_of(name: str) -> Problem:
+def problem_of(name: str) -> ReportedProblem:
     """What is wrong with a name that no mirror can have here."""
     what = f"Nothing of the mirror `{name}` is kept: its name cannot be used here."
     rule = "a letter or digit, then letters, digits, `.`, `_` and `-`, 64 at most"
     todo = f"Rename it in the worker's configuration: {rule}."
-    return Problem(None, "mirrors", what, todo)
+    return ReportedProblem(None, "mirrors", what, todo)

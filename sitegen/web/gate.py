@@ -6,7 +6,7 @@ Knows nothing of HTTP: `sitegen.web.connection` enters here, and says until when
 from collections.abc import Iterable
 from typing import Protocol
 
-from schemas.records import Limits
+from schemas.records import ClientLimits
 from sitegen.web.addresses import Network, contains, unmapped
 from sitegen.web.limits import subscriber
 
@@ -30,7 +30,7 @@ class Deadlines(Protocol):
 class Gate:
     """Counts connections. Only for the event loop's thread, but for the figures."""
 
-    def __init__(self, limits: Limits, uncounted: Iterable[Network] = ()) -> None:
+    def __init__(self, limits: ClientLimits, uncounted: Iterable[Network] = ()) -> None:
         self.limits = limits
         self.is_ending = False  # set when the server ends: each connection gets no more than one answer
         self.ended = dict.fromkeys((TOO_MANY, TOO_MANY_OF_ADDRESS, TOO_LARGE, TOO_SLOW, MALFORMED, NOT_READ), 0)

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from schemas.records import Limits
+from schemas.records import ClientLimits
 from sitegen.web import access, responses
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ REMEMBERED = 10_000
 class Buckets:
     """What is left for each address."""
 
-    def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, limits: ClientLimits, clock: Callable[[], float] = time.monotonic) -> None:
         self._rate, self._burst = float(limits.rate), float(limits.burst)
         self._clock = clock
         self._left: dict[str, tuple[float, float]] = {}
@@ -66,7 +66,7 @@ def subscriber(host: str) -> str:
 class RateLimit:
     """Stands before the application."""
 
-    def __init__(self, app: ASGIApp, limits: Limits, who: "Access") -> None:
+    def __init__(self, app: ASGIApp, limits: ClientLimits, who: "Access") -> None:
         self._app = app
         self._buckets = Buckets(limits)
         self._most = limits.connections_per_address

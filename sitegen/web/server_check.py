@@ -14,14 +14,14 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from schemas.errors import SkipjackError
-from schemas.records import Limits
+from schemas.records import ClientLimits
 from sitegen.web.connection import guarded
 from sitegen.web.gate import Gate
 
 TESTED = {"uvicorn": ("0.53.0", "0.54.0"), "httptools": ("0.6.4", "0.9.0")}
 """The oldest and the newest release that the limits have been tested with; `pyproject.toml` has the same bounds."""
 
-_LIMITS = Limits(connections=3, header_size=1024)
+_LIMITS = ClientLimits(connections=3, header_size=1024)
 _TURNS = 20
 """Turns of the event loop in which an answer in memory is there; it takes less than five."""
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from schemas.records import Mirror, Site, Worker
-from schemas.report import SNAPSHOT, Envelope, MirrorStatus, Progress, Report, Run
+from schemas.report import SNAPSHOT, Envelope, MirrorStatus, Report, Run, RunProgress
 from sitegen.messages.model import Declared, Delivery
 from sitegen.publish import Publisher
 from sitegen.storage.store import Store
@@ -72,9 +72,9 @@ class _Bench:
 
     def progress(self) -> None:
         """Let one mirror, whose run is under way, be a little further."""
-        self._tell(progress=(Progress(self._names[7], time.time(), 50.0, SIZE, SIZE, 1),))
+        self._tell(progress=(RunProgress(self._names[7], time.time(), 50.0, SIZE, SIZE, 1),))
 
-    def _tell(self, *reports: Report, progress: tuple[Progress, ...] = ()) -> None:
+    def _tell(self, *reports: Report, progress: tuple[RunProgress, ...] = ()) -> None:
         now = time.time()
         envelope = Envelope("w1", JOURNAL, now, "0.1.0", REVISION, 4, 1, (), reports, progress)
         self.store.apply([Delivery(envelope, now)])

@@ -20,7 +20,7 @@ from schemas.config.catalogue import Catalogue
 from schemas.config.settings import load_manager, load_policy, load_runner
 from schemas.config.sources import SourceFile, read_directory
 from schemas.records import Policy, Repository, RunnerSettings
-from schemas.report import Progress
+from schemas.report import RunProgress
 from schemas.states import CAUSES
 
 from .pages import PAGES, ROOT, Block, blocks
@@ -157,7 +157,7 @@ def test_mirrors_are_valid_and_the_policy_lets_them_run(page: str, tmp_path: Pat
 @pytest.mark.parametrize("block", [block for page in PAGES for block in blocks(page, "json")], ids=str)
 def test_json_is_some_and_has_the_keys_that_documents_have(block: Block) -> None:
     plain = json.loads(f"{{{block.text}}}" if block.text.startswith('"') else block.text)
-    assert plain["progress"].keys() == {*Progress._fields} - {"mirror"}
+    assert plain["progress"].keys() == {*RunProgress._fields} - {"mirror"}
 
 
 @pytest.mark.parametrize("block", examples("rules"), ids=str)

@@ -16,7 +16,7 @@ from runner.tick import next_runs
 from schemas.config.settings import load_runner
 from schemas.errors import SkipjackError
 from schemas.records import RunnerSettings
-from schemas.report import Problem
+from schemas.report import ReportedProblem
 from tests.e2e.parts import ConfigRepository, Worker
 
 HEADER = Header("w1", 4, "a" * 40, "a" * 40, "x", "/run/skipjack")
@@ -55,7 +55,7 @@ def shown(settings: RunnerSettings, capsys: pytest.CaptureFixture[str]) -> Calla
     return show
 
 
-def _line(problem: Problem) -> str:
+def _line(problem: ReportedProblem) -> str:
     text = f"{problem.what} {problem.todo}".strip()
     return text if problem.place == noted.MEMORY else f"{problem.place}: {text}"
 

@@ -101,7 +101,7 @@ def test_the_courier_tells_it_of_active_runs_alone_whatever_lies_there(tmp_path:
     path.write_text(json.dumps(json.loads(path.read_text()) | {"of_a_newer_version": 1}))
     (tmp_path / "progress" / "odd").write_text("[]")
 
-    assert delivery._progress(str(tmp_path), {"debian", "odd", "other"}) == (report.Progress("debian", 5.0, 50.0),)
+    assert delivery._progress(str(tmp_path), {"debian", "odd", "other"}) == (report.RunProgress("debian", 5.0, 50.0),)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ import pytest
 
 from schemas.config import catalogue
 from schemas.config.sources import is_config
-from schemas.problems import Refused
+from schemas.problems import InvalidConfigError
 
 from .kit import BASE, lines, load, sources
 
@@ -10,7 +10,7 @@ SYMLINK = None
 
 
 def refused(**files: str | None) -> list[str]:
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(InvalidConfigError) as caught:
         load(**files)
     return lines(caught.value.problems)
 
@@ -89,21 +89,21 @@ def test_a_revision_that_is_refused_tells_the_mirrors_problems_as_well() -> None
 @pytest.mark.parametrize("missing", ["_site.yml", "_workers.yml"])
 def test_without_site_or_workers_the_revision_is_refused(missing: str) -> None:
     files = [source for source in sources({"debian.yml": ""}) if source.path != missing]
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(InvalidConfigError) as caught:
         catalogue.load(files)
     assert lines(caught.value.problems) == [f"{missing}:1:1: The file is missing. Create it beside `_defaults.yml`."]
     assert str(caught.value).startswith("The configuration cannot be used as it stands:\n_")
 
 
 def test_definitions_in_a_folder_of_the_repository_are_found_for_the_reader() -> None:
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(InvalidConfigError) as caught:
         catalogue.load([source._replace(path=f"sites/a/{source.path}") for source in sources({"debian.yml": ""})])
     todo = "If the definitions are in the folder `sites/a`, set `repository.path` to it in the settings."
     assert lines(caught.value.problems)[0] == f"_site.yml:1:1: The file is missing. {todo}"
 
 
 def test_an_empty_repository_is_refused_with_everything_that_is_missing() -> None:
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(InvalidConfigError) as caught:
         catalogue.load([])
     assert len(caught.value.problems) == 2
 

@@ -113,7 +113,7 @@ RECORDS = [
     pytest.param(schema("policy")["properties"], records.Policy, set(), set(), id="policy"),
     pytest.param(MANAGER, records.ManagerSettings, set(), set(), id="manager"),
     pytest.param(MANAGER["tls"]["properties"], records.Tls, set(), set(), id="tls"),
-    pytest.param(MANAGER["limits"]["properties"], records.Limits, set(), set(), id="limits"),
+    pytest.param(MANAGER["limits"]["properties"], records.ClientLimits, set(), set(), id="limits"),
     pytest.param(MANAGER["tunasync"]["properties"], records.TunasyncAccess, set(), set(), id="tunasync"),
 ]
 
@@ -162,7 +162,7 @@ MESSAGES = [
     pytest.param(schema("report")["$defs"]["status"], report.MirrorStatus, id="status"),
     pytest.param(schema("report")["$defs"]["run"], report.Run, id="run"),
     pytest.param(schema("report")["$defs"]["probe"], report.Probe, id="probe"),
-    pytest.param(schema("report")["$defs"]["problem"], report.Problem, id="problem"),
+    pytest.param(schema("report")["$defs"]["problem"], report.ReportedProblem, id="problem"),
 ]
 
 

@@ -17,7 +17,7 @@ from urllib.parse import quote
 import pytest
 
 from schemas.errors import SkipjackError
-from schemas.git.git_command import Done, Git, GitFailed, _reason
+from schemas.git.git_command import Git, GitFailed, GitResult, _reason
 from schemas.git.repository import Rewritten, fetch
 from schemas.records import Repository
 
@@ -60,7 +60,7 @@ and the repository exists.
     ],
 )  # fmt: skip
 def test_the_reason_is_the_first_useful_line_without_secrets(status: int, said: str, reason: str) -> None:
-    assert _reason(Done(status, "", said)) == reason
+    assert _reason(GitResult(status, "", said)) == reason
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from schemas.config import catalogue
 from schemas.config.settings import load_manager, load_policy, load_runner
 from schemas.config.sources import SourceFile
 from schemas.errors import SkipjackError
-from schemas.problems import Problem, Refused
+from schemas.problems import InvalidConfigError, Problem
 
 from .kit import lines
 
@@ -91,7 +91,7 @@ def problems_of(files: dict[str, list[str]]) -> list[Problem]:
     sources = [SourceFile(file, "\n".join([*text, ""]).encode()) for file, text in files.items()]
     try:
         return list(catalogue.load(sources).problems)
-    except Refused as refused:
+    except InvalidConfigError as refused:
         return list(refused.problems)
 
 
@@ -180,7 +180,7 @@ def test_settings_are_judged_as_completely(load: object, text: str, places: str,
     assert callable(load)
     with pytest.raises(SkipjackError) as caught:
         load(file)
-    assert isinstance(caught.value, Refused)
+    assert isinstance(caught.value, InvalidConfigError)
     assert sorted(problem.place.removeprefix(f"{file}:") for problem in caught.value.problems) == sorted(places.split())
 
 

@@ -6,7 +6,7 @@ import pytest
 from schemas import report
 from schemas.config.strict import validator
 from schemas.config.validation import schema
-from schemas.report import Envelope, MirrorStatus, Override, Probe, Problem, Report, Run
+from schemas.report import Envelope, MirrorStatus, Override, Probe, Report, ReportedProblem, Run
 
 RUN = Run(7, "failed", 1.0, 2.0, 3.5, 2, 23, "rsync exited with 23", 1.5, 10, 2, 2**62, "last line\n", "a" * 40)
 PROBE = Probe(4.0, 3.0, 2.0, False, "", 1.5, "project/trace/master", 4.0)
@@ -16,7 +16,10 @@ REPORTS = (
     Report(1, 4.0, report.CHANGE, (STATUS,)),
     Report(2, 5.0, report.SNAPSHOT, (STATUS, BARE), (("debian", RUN), ("gnu", Run(8, "success")))),
 )
-PROBLEMS = (Problem("debian", "debian.yml:1:8", "what", "todo"), Problem(None, "_site.yml:1:1", "what", ""))
+PROBLEMS = (
+    ReportedProblem("debian", "debian.yml:1:8", "what", "todo"),
+    ReportedProblem(None, "_site.yml:1:1", "what", ""),
+)
 ENVELOPE = Envelope("w1", "0" * 32, 6.0, "0.1.0", "b" * 40, 4, 1, PROBLEMS, REPORTS)
 
 
@@ -111,7 +114,7 @@ def test_nothing_of_an_envelope_may_be_missing(key: str) -> None:
 
 
 def test_problems_are_cut_so_that_no_words_of_a_file_can_silence_a_worker() -> None:
-    plain = encoded(ENVELOPE._replace(problems=(Problem("debian", "x" * 9999, "y" * 9999, "z" * 9999),)))
+    plain = encoded(ENVELOPE._replace(problems=(ReportedProblem("debian", "x" * 9999, "y" * 9999, "z" * 9999),)))
     validator("report").validate(plain)
     assert plain["problems"][0]["what"] == "y" * 3999 + "…"
 

@@ -5,7 +5,7 @@ import pytest
 from schemas import secrets
 from schemas.config.settings import load_manager, load_runner
 from schemas.errors import SkipjackError
-from schemas.problems import Refused
+from schemas.problems import InvalidConfigError
 from schemas.records import (
     DatabaseAddress,
     History,
@@ -54,7 +54,7 @@ def test_a_workers_full_settings_are_read(settings: Path) -> None:
 @pytest.mark.parametrize("line", ["log_dir: /", "log_dir: /var/log/", "state_dir: //var/lib", "run_dir: /run/x/.."])
 def test_a_folder_of_the_system_is_no_programs_own(settings: Path, line: str) -> None:
     settings.write_text(f"worker: w1\nrepository: {{url: u}}\n{line}\n")
-    with pytest.raises(Refused, match="a folder of the system"):
+    with pytest.raises(InvalidConfigError, match="a folder of the system"):
         load_runner(settings)
 
 
@@ -102,7 +102,7 @@ CLOSED = [
 @pytest.mark.parametrize("path", CLOSED)
 def test_mirrors_have_no_place_in_the_system(settings: Path, key: str, path: str) -> None:
     settings.write_text(f"worker: w1\nrepository: {{url: u}}\n{key}: {path}\n")
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(InvalidConfigError) as refused:
         load_runner(settings)
     [problem] = refused.value.problems
     assert (problem.line, problem.column) == (3, len(key) + 3)
@@ -159,7 +159,7 @@ def test_mirrors_may_be_wherever_data_is(settings: Path, key: str, path: str) ->
 @pytest.mark.parametrize("key", ["mirror_root", "snapshot_root"])
 def test_the_workers_own_files_do_not_lie_among_the_mirrors(settings: Path, key: str, more: str, what: str) -> None:
     settings.write_text(f"worker: w1\nrepository: {{url: u}}\n{key}: /data\n{more}\n")
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(InvalidConfigError) as refused:
         load_runner(settings)
     assert [problem.what for problem in refused.value.problems] == [
         f"{what} lies in `{key}` /data, so that an upstream could replace it."
@@ -168,10 +168,10 @@ def test_the_workers_own_files_do_not_lie_among_the_mirrors(settings: Path, key:
 
 def test_the_settings_file_and_the_default_state_do_not_lie_among_the_mirrors(settings: Path) -> None:
     settings.write_text(f"worker: w1\nrepository: {{url: u}}\nmirror_root: {settings.parent}\n")
-    with pytest.raises(Refused, match=f"the settings file {settings} lies in `mirror_root`"):
+    with pytest.raises(InvalidConfigError, match=f"the settings file {settings} lies in `mirror_root`"):
         load_runner(settings)
     settings.write_text("worker: w1\nrepository: {url: u}\nmirror_root: /var/lib/skipjack\n")
-    with pytest.raises(Refused, match="`state_dir` /var/lib/skipjack lies in `mirror_root`"):
+    with pytest.raises(InvalidConfigError, match="`state_dir` /var/lib/skipjack lies in `mirror_root`"):
         load_runner(settings)
 
 
@@ -185,7 +185,7 @@ def test_logs_may_lie_among_the_mirrors_as_in_the_example_of_tunasync(settings: 
 
 def test_a_folder_of_the_system_is_no_website(settings: Path) -> None:
     settings.write_text("site_dir: /srv\n")
-    with pytest.raises(Refused, match="`site_dir` is /srv, a folder of the system"):
+    with pytest.raises(InvalidConfigError, match="`site_dir` is /srv, a folder of the system"):
         load_manager(settings)
 
 
@@ -211,7 +211,7 @@ def test_the_managers_database_and_history_are_read(settings: Path) -> None:
 )
 def test_a_password_in_the_databases_address_is_refused(settings: Path, url: str) -> None:
     settings.write_text(f"database: {{url: '{url}'}}\n")
-    with pytest.raises(Refused, match="`url` cannot be"):
+    with pytest.raises(InvalidConfigError, match="`url` cannot be"):
         load_manager(settings)
 
 
@@ -230,7 +230,7 @@ def test_a_password_in_the_databases_address_is_refused(settings: Path, url: str
 )
 def test_a_password_in_an_address_is_not_shown_again(settings: Path, text: str) -> None:
     settings.write_text(text)
-    with pytest.raises(Refused, match=r"\*\*\*") as caught:
+    with pytest.raises(InvalidConfigError, match=r"\*\*\*") as caught:
         load_manager(settings)
     assert "s3cret" not in str(caught.value)
     assert "with" not in str(caught.value) and "things" not in str(caught.value)
@@ -238,7 +238,7 @@ def test_a_password_in_an_address_is_not_shown_again(settings: Path, text: str) 
 
 def test_an_address_without_a_password_is_shown_whole(settings: Path) -> None:
     settings.write_text("database: {url: 'postgresql://me@host:5432/'}")
-    with pytest.raises(Refused, match=r"postgresql://\*\*\*@host:5432/"):
+    with pytest.raises(InvalidConfigError, match=r"postgresql://\*\*\*@host:5432/"):
         load_manager(settings)
 
 
@@ -260,7 +260,7 @@ def test_a_missing_file_is_told_with_what_to_do(settings: Path, load: object) ->
 
 def test_every_problem_of_the_settings_is_told_with_its_place(settings: Path) -> None:
     settings.write_text("worker: -w\nrepositry: {url: u}\nmirror_root: data\n")
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(InvalidConfigError) as caught:
         load_runner(settings)
     assert str(caught.value).splitlines() == [
         f"The settings {settings} cannot be used:",
@@ -275,7 +275,9 @@ def test_every_problem_of_the_settings_is_told_with_its_place(settings: Path) ->
 @pytest.mark.parametrize("text", ["worker: [", "worker: on", "", "\0"])
 def test_bad_yaml_is_told(settings: Path, text: str) -> None:
     settings.write_text(text)
-    with pytest.raises(Refused, match=f"^The settings {settings} cannot be used:\n{settings}:[0-9]+:[0-9]+: "):
+    with pytest.raises(
+        InvalidConfigError, match=f"^The settings {settings} cannot be used:\n{settings}:[0-9]+:[0-9]+: "
+    ):
         load_runner(settings)
 
 
@@ -286,7 +288,7 @@ def test_bad_yaml_is_told(settings: Path, text: str) -> None:
 )  # fmt: skip
 def test_an_address_cannot_smuggle_options_or_paths_in(settings: Path, key: str) -> None:
     settings.write_text(f"worker: w1\n{key}\n")
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(InvalidConfigError) as caught:
         load_runner(settings)
     assert len(caught.value.problems) == 1
 
@@ -361,7 +363,7 @@ def test_only_a_manager_of_tunasync_takes_no_token(settings: Path) -> None:
     settings.write_text(text + ", protocol: tunasync}\n")
     assert load_runner(settings).manager == ManagerAddress("http://m", protocol="tunasync")
     settings.write_text(text + "}\n")
-    with pytest.raises(Refused, match=r"`manager` has no token\. Add `token: "):
+    with pytest.raises(InvalidConfigError, match=r"`manager` has no token\. Add `token: "):
         load_runner(settings)
 
 
@@ -381,7 +383,7 @@ def test_only_a_manager_of_tunasync_takes_no_token(settings: Path) -> None:
 )
 def test_settings_with_which_no_manager_could_work_are_refused(settings: Path, text: str, words: str) -> None:
     settings.write_text(text)
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(InvalidConfigError) as caught:
         load_manager(settings)
     assert words in str(caught.value)
     assert len(str(caught.value).splitlines()) == 2
@@ -393,6 +395,6 @@ def test_an_address_with_an_impossible_host_or_port_is_a_problem_with_a_place(se
     settings.write_text(
         f"worker: w1\nrepository: {{url: 'https://{place}'}}\nmanager: {{url: 'http://{place}', {token}}}\n"
     )
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(InvalidConfigError) as caught:
         load_runner(settings)
     assert [each.line for each in caught.value.problems] == [2, 3]

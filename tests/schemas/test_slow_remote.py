@@ -10,7 +10,7 @@ import pytest
 
 from schemas.git.checkout import is_shallow
 from schemas.git.repository import Rewritten, Unfetched, fetch, fetched_last
-from schemas.git.slow_remote import MOST, Patience, _next_step
+from schemas.git.slow_remote import MOST, FetchTimeout, _next_step
 from schemas.records import Repository
 
 from .conftest import Origin
@@ -170,21 +170,21 @@ def test_each_fetch_that_took_too_long_doubles_the_time_of_the_next_one_and_halv
 ) -> None:
     limits, steps = [], []
     for _ in range(7):
-        patience = Patience(tmp_path, 120)
+        patience = FetchTimeout(tmp_path, 120)
         limits.append(patience.limit)
         steps.append(patience.first_step)
         patience.ran_out()
     assert limits == [120, 240, 480, MOST, MOST, MOST, MOST]
     assert steps == [16, 16, 8, 4, 2, 1, 1]
-    assert Patience(tmp_path, 900).limit == 900, "never less than the settings say"
-    Patience(tmp_path, 120).was_enough()
-    assert (Patience(tmp_path, 120).limit, [*tmp_path.iterdir()]) == (120, [])
+    assert FetchTimeout(tmp_path, 900).limit == 900, "never less than the settings say"
+    FetchTimeout(tmp_path, 120).was_enough()
+    assert (FetchTimeout(tmp_path, 120).limit, [*tmp_path.iterdir()]) == (120, [])
 
 
 @pytest.mark.parametrize("text", ["", "x", "-5", "9" * 30])
 def test_a_damaged_memory_of_slow_fetches_does_no_harm(tmp_path: Path, text: str) -> None:
     (tmp_path / "slow").write_text(text)
-    assert 120 <= Patience(tmp_path, 120).limit <= MOST
+    assert 120 <= FetchTimeout(tmp_path, 120).limit <= MOST
 
 
 def test_a_half_repository_of_a_slow_fetch_that_is_damaged_is_fetched_anew(origin: Origin) -> None:

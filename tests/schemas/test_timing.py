@@ -79,9 +79,9 @@ def test_hours_that_never_meet_those_of_the_worker_are_told() -> None:
 
 
 def test_a_worker_whose_hours_never_let_a_sync_begin_is_refused() -> None:
-    from schemas.problems import Refused
+    from schemas.problems import InvalidConfigError
 
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(InvalidConfigError) as refused:
         load(_workers=f"workers:\n  w1:\n    {NEVER}", debian="")
     assert "_workers.yml:3:19: `sync_windows` never let a sync begin." in str(refused.value)
 

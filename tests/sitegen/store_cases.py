@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from schemas.records import FreshnessFile, History, ManagerSettings, Mirror, Site, Worker
-from schemas.report import Override, Probe, Problem, Progress
+from schemas.report import Override, Probe, ReportedProblem, RunProgress
 from sitegen.messages.envelope import Refused
 from sitegen.messages.model import Declared, Entry, Note, PastRun
 from sitegen.messages.tunasync_rules import Message
@@ -30,7 +30,7 @@ VERSIONS = sorted(Path(__file__).parent.glob("version_*.sql"))
 
 
 def test_what_a_worker_said_is_read_back(store: Store) -> None:
-    problem = Problem("debian", "debian.yml:1:1", "wrong", "do right")
+    problem = ReportedProblem("debian", "debian.yml:1:1", "wrong", "do right")
     status = status_of(status="failed", run=run_of(3, "failed", log_tail="disk full", reason="full"), size=5)
     probe = Probe(NOW, NOW - HOUR, None, False, "it cannot be read")
     status = status._replace(probe=probe, override=Override("paused", NOW, "ada", "new disk"))
@@ -189,7 +189,7 @@ def test_nothing_is_kept_of_a_failed_transaction(store: Store) -> None:
 
 
 def test_progress_costs_no_commit_of_its_own_and_is_that_of_the_last_envelope(store: Store) -> None:
-    progress = (Progress("debian", NOW, 57.5, 10, 5, None), Progress("arch", NOW))
+    progress = (RunProgress("debian", NOW, 57.5, 10, 5, None), RunProgress("arch", NOW))
     commits = store.commits
     assert store.apply([delivery_of(progress=progress)]).news
     assert store.commits == commits + 1, "that of the sign of life"

@@ -1,7 +1,7 @@
 import pytest
 
 from schemas.clock.freshness import SLACK
-from schemas.report import Override, Probe, Progress
+from schemas.report import Override, Probe, RunProgress
 from sitegen.messages.model import TUNASYNC
 from sitegen.storage import accept, clocks
 from sitegen.storage.accept import Known
@@ -73,7 +73,7 @@ def test_what_is_news() -> None:
     assert accept.plan([delivery_of(slots_busy=2)], known(1)).news, "another condition"
     assert accept.plan([delivery_of(held=True)], known(1)).news, "no run may start any more"
     assert accept.plan([delivery_of(at=NOW + 100)], known(1)).news, "the end of a silence"
-    assert accept.plan([delivery_of(progress=(Progress("debian", NOW, 5.0),))], known(1)).news, "progress"
+    assert accept.plan([delivery_of(progress=(RunProgress("debian", NOW, 5.0),))], known(1)).news, "progress"
 
 
 def test_nothing_has_happened_after_it_was_received() -> None:
@@ -94,11 +94,11 @@ def test_all_times_of_a_workers_clock_are_limited_and_how_far_they_were_ahead_is
     year = 365 * 86400.0
     probe = Probe(NOW + year, NOW + 2 * year, NOW + year, even_at=NOW + year, seen_at=NOW + year)
     told = status_of(at=NOW, run=None, probe=probe, override=Override("paused", NOW + year))
-    plan = accept.plan([delivery_of(report_of(1, told), progress=(Progress("debian", NOW + year),))], NOTHING)
+    plan = accept.plan([delivery_of(report_of(1, told), progress=(RunProgress("debian", NOW + year),))], NOTHING)
     _, known = plan.states["w1", "debian"]
     assert known.probe == Probe(NOW, NOW + 2 * year, NOW + year, even_at=NOW, seen_at=NOW), "a file's time is its own"
     assert known.override == Override("paused", NOW)
-    assert plan.envelopes["w1"].envelope.progress == (Progress("debian", NOW),)
+    assert plan.envelopes["w1"].envelope.progress == (RunProgress("debian", NOW),)
     assert plan.clocks == {"w1": (year, NOW)}
 
 

@@ -16,7 +16,7 @@ import pytest
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from schemas.errors import SkipjackError
-from schemas.records import Limits
+from schemas.records import ClientLimits
 from sitegen.web import connection as connection_module
 from sitegen.web import server_check
 from sitegen.web.addresses import networks
@@ -163,7 +163,7 @@ def test_a_network_of_version_6_is_one_address() -> None:
         def check_deadlines(self, now: float) -> None:
             raise AssertionError(now)
 
-    gate = Gate(Limits(connections=9, connections_per_address=1), networks(["2001:db8:9::/48"], "x"))
+    gate = Gate(ClientLimits(connections=9, connections_per_address=1), networks(["2001:db8:9::/48"], "x"))
     hosts = ["2001:db8::1", "2001:db8::2", "2001:db8:0:1::1", "::ffff:192.0.2.1", "192.0.2.1", "2001:db8:9::1"]
     held = [(Held(), host) for host in [*hosts, hosts[-1]]]
     refused = [gate.enter(*each) is not None for each in held]

@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pytest
 
-from schemas.report import Probe, Problem, Progress
+from schemas.report import Probe, ReportedProblem, RunProgress
 from sitegen.messages.commands import Order
 from sitegen.messages.model import Entry
 from sitegen.messages.tunasync_rules import message
@@ -175,12 +175,12 @@ def test_what_workers_may_tell_is_of_the_kinds_that_are_looked_for() -> None:
     for record in (
         Probe(1),
         Probe(1.5, 2, None, False, "x", 3, "file", 4),
-        Progress("a", 1),
-        Progress("a", 1, 5, 5.0, 1e6),  # type: ignore[arg-type] # the schema takes it, and other languages write so
-        Problem(None, "", "", ""),
+        RunProgress("a", 1),
+        RunProgress("a", 1, 5, 5.0, 1e6),  # type: ignore[arg-type] # the schema takes it, and other languages write so
+        ReportedProblem(None, "", "", ""),
     ):
         assert checked(record) is record
-    for wrong in (Probe("1"), Progress("a", True), Progress("a", 1, 5, 5.5), Problem(None, "", "", 1)):  # type: ignore[arg-type]
+    for wrong in (Probe("1"), RunProgress("a", True), RunProgress("a", 1, 5, 5.5), ReportedProblem(None, "", "", 1)):  # type: ignore[arg-type]
         with pytest.raises(TypeError, match="is "):
             checked(wrong)
 

@@ -9,12 +9,12 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from schemas.config import quick
-from schemas.report import Problem
+from schemas.report import ReportedProblem
 from sitegen.messages import envelope
 from sitegen.messages.envelope import Refused
 from tests.sitegen.kit import envelope_of, plain, report_of, run_of, status_of
 
-PROBLEM = Problem("debian", "debian.yml:1:1", "wrong", "do right")
+PROBLEM = ReportedProblem("debian", "debian.yml:1:1", "wrong", "do right")
 GOOD = plain(
     envelope_of(
         report_of(1, status_of(), status_of("arch", run=None), runs=(("debian", run_of(4)),)), problems=(PROBLEM,)

@@ -3,7 +3,7 @@ import random
 import pytest
 
 from schemas.records import FreshnessFile, Mirror, Site, Worker
-from schemas.report import MirrorStatus, Probe, Progress
+from schemas.report import MirrorStatus, Probe, RunProgress
 from sitegen.messages.model import TUNASYNC, Declared, Facts, WorkerState
 from sitegen.site.evaluate import LIVE, STEPS, Judge
 from sitegen.site.snapshot import Snapshot
@@ -14,7 +14,7 @@ DAY = 24 * HOUR
 
 
 def worker(
-    name: str = "w1", last_seen: float = NOW, revision: str | None = REVISION, progress: tuple[Progress, ...] = ()
+    name: str = "w1", last_seen: float = NOW, revision: str | None = REVISION, progress: tuple[RunProgress, ...] = ()
 ) -> WorkerState:
     return WorkerState(name, NOW - DAY, last_seen, last_seen, JOURNAL, "0.1.0", revision, 4, 0, (), progress)
 
@@ -224,7 +224,7 @@ def test_credentials_in_what_a_probe_ran_into_are_not_shown() -> None:
     assert "secret" not in str(view)
 
 
-PROGRESS = Progress("debian", NOW - 5, 57.0, 2048, 10, 3)
+PROGRESS = RunProgress("debian", NOW - 5, 57.0, 2048, 10, 3)
 SYNCING = status_of(status="syncing", run=run_of(1, "syncing", ended_at=None, launched_at=NOW - 60))
 
 
@@ -267,7 +267,7 @@ def test_reading_and_judging_what_changed_ends_where_reading_everything_does(sto
         statuses = [_any_status(chance, name, 10 * step + place, now) for place, name in enumerate(names, 1)]
         numbers[on] += 1
         report = report_of(numbers[on], *statuses, kind=chance.choice(["change", "change", "snapshot"]))
-        progress = tuple(Progress(name, now, chance.random() * 100) for name in names if chance.random() < 0.5)
+        progress = tuple(RunProgress(name, now, chance.random() * 100) for name in names if chance.random() < 0.5)
         if chance.random() < 0.1:
             copies = [mirror(name, on) for name in chance.sample("abcd", 3) for on in ("w1", "w2")]
             store.keep_catalogue(declared(*copies), now)
@@ -299,7 +299,7 @@ def renamed(on: str = "w1") -> Mirror:
 
 def test_a_former_names_state_counts_until_the_worker_tells_the_new_one() -> None:
     running = status_of("old", "syncing", run=run_of(5, "syncing", ended_at=None), last_success_at=NOW - HOUR)
-    progress = (Progress("old", NOW, 40, None, None, None),)
+    progress = (RunProgress("old", NOW, 40, None, None, None),)
     found = judged(("w1", running), config=declared(renamed()), workers=(worker(progress=progress),))
     (view,) = found.mirrors
     assert (view.name, view.best.status.mirror, view.verdict, view.best.status.status) == (

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 import requests
 
-from schemas.records import Limits
+from schemas.records import ClientLimits
 from sitegen.web.limits import REMEMBERED, Buckets
 from tests.sitegen.kit import PATIENCE, Manager, envelope_of
 
 
 def test_a_bucket_fills_slowly_and_each_address_has_its_own() -> None:
     now = [0.0]
-    buckets = Buckets(Limits(rate=2, burst=3), lambda: now[0])
+    buckets = Buckets(ClientLimits(rate=2, burst=3), lambda: now[0])
     assert [buckets.wait("192.0.2.1") for _ in range(4)] == [0, 0, 0, 0.5]
     assert buckets.wait("192.0.2.2") == 0
     now[0] = 0.5
@@ -27,13 +27,13 @@ def test_a_bucket_fills_slowly_and_each_address_has_its_own() -> None:
 
 
 def test_a_network_of_version_6_is_one_client() -> None:
-    buckets = Buckets(Limits(rate=1, burst=1), lambda: 0.0)
+    buckets = Buckets(ClientLimits(rate=1, burst=1), lambda: 0.0)
     assert [buckets.wait(f"2001:db8:0:{net}::{host}") for net, host in ((1, 1), (1, 2), (2, 1))] == [0, 1, 0]
 
 
 def test_addresses_are_forgotten() -> None:
     now = [0.0]
-    buckets = Buckets(Limits(rate=1, burst=2), lambda: now[0])
+    buckets = Buckets(ClientLimits(rate=1, burst=2), lambda: now[0])
     for number in range(REMEMBERED + 5):
         now[0] += 1
         buckets.wait(str(number))

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from schemas.records import Limits, ManagerSettings, Mirror, Site
+from schemas.records import ClientLimits, ManagerSettings, Mirror, Site
 from schemas.report import Override, Probe, Report, Run
 from sitegen.messages.model import Declared
 from sitegen.storage.store import Store
@@ -29,7 +29,7 @@ def read(text: bytes) -> dict[tuple[str, ...], float]:
 
 @pytest.fixture
 def metrics(store: Store) -> Metrics:
-    return Metrics(Access(store, ManagerSettings()), Current(store, lambda: NOW), store, Gate(Limits()))
+    return Metrics(Access(store, ManagerSettings()), Current(store, lambda: NOW), store, Gate(ClientLimits()))
 
 
 def test_every_copy_and_worker_has_its_figures(store: Store, metrics: Metrics) -> None:

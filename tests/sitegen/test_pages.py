@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from schemas.report import Override, Probe, Problem
+from schemas.report import Override, Probe, ReportedProblem
 from sitegen.messages.model import Facts, Note, PastRun
 from sitegen.site.documents import GENERATOR
 from sitegen.site.evaluate import LIVE, Judge, judge
@@ -128,7 +128,7 @@ def test_every_copy_of_a_mirror_is_shown() -> None:
 
 
 def test_workers_are_shown_with_their_problems() -> None:
-    problem = Problem("debian", "debian.yml:1:1", "`x` is <wrong>.", "Do `y`.")
+    problem = ReportedProblem("debian", "debian.yml:1:1", "`x` is <wrong>.", "Do `y`.")
     state = worker(last_seen=NOW - HOUR, revision="c" * 40)._replace(problems=(problem,), sent_at=NOW - HOUR + 90)
     found = page(rendered(judged(config=declared(), workers=(state,))), "workers.html").text
     for words in (
@@ -169,7 +169,7 @@ def test_an_empty_site_says_so() -> None:
 def test_text_from_reports_and_configuration_never_becomes_markup() -> None:
     run = run_of(1, "failed", reason=EVIL, log_tail=EVIL)
     told = status_of(status="failed", run=run, upstream=EVIL, probe=PROBE._replace(problem=EVIL))
-    problem = Problem("debian", EVIL, EVIL, EVIL)
+    problem = ReportedProblem("debian", EVIL, EVIL, EVIL)
     evil = mirror()._replace(title=EVIL, description=EVIL, category=EVIL, homepage="javascript:alert(1)//" + EVIL)
     evil = evil._replace(freshness=RULE._replace(file=EVIL))
     config = declared(evil)
@@ -513,7 +513,7 @@ def test_text_of_another_direction_is_isolated() -> None:
     config = declared(odd)
     site = config.site._replace(title=turned, description=turned, contact=turned, categories={turned: turned})
     config = config._replace(site=site, problems=(turned,))
-    state = worker()._replace(version=turned, problems=(Problem("debian", turned, turned, turned),))
+    state = worker()._replace(version=turned, problems=(ReportedProblem("debian", turned, turned, turned),))
     note = Note(turned, NOW)
     facts = Facts(1, (state,), {("w1", "debian"): told}, config, note, frozenset(), unreachable=note)
     files = rendered(judge(facts, NOW), (PastRun("w1", run),))

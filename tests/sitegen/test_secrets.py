@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from schemas.records import Mirror, Site, Worker
-from schemas.report import Override, Problem
+from schemas.report import Override, ReportedProblem
 from sitegen.messages.model import Declared
 from tests.sitegen.kit import NOW, REVISION, Manager, envelope_of, report_of, run_of, status_of
 
@@ -24,7 +24,7 @@ def test_no_page_and_no_reading_route_tells_a_password(tmp_path: Path) -> None:
     run = run_of(1, "failed", reason=f"{SECRET} says no", log_tail=f"before\nfetching {SECRET}\nafter")
     override = Override("disabled", NOW, f"bob of {SECRET}", f"see {SECRET}")
     status = status_of("debian", "failed", run=run, upstream=SECRET, override=override)
-    problem = Problem(None, "debian.yml:1:1", f"cannot fetch {SECRET}.", f"Look at {SECRET}.")
+    problem = ReportedProblem(None, "debian.yml:1:1", f"cannot fetch {SECRET}.", f"Look at {SECRET}.")
     told = envelope_of(report_of(1, status), problems=(problem,))
     with manager.serving():
         assert manager.post(told, manager.token()).status_code == 200

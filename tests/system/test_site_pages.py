@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from schemas.report import Override, Problem
+from schemas.report import Override, ReportedProblem
 from schemas.states import DISABLED
 from sitegen.messages.model import Facts, Note, PastRun
 from sitegen.site import files
@@ -72,7 +72,7 @@ class Site:
         )
         workers = {name: item._replace(description=word) for name, item in config.workers.items()}
         config = config._replace(site=site, workers=workers, problems=(word,) if word else ())
-        problems = (Problem("debian", word, word, word),) if word else ()
+        problems = (ReportedProblem("debian", word, word, word),) if word else ()
         seen = worker(last_seen=now)._replace(version=word[:64] or "1", problems=problems, sent_at=now, held=held)
         statuses = {("w1", "debian"): good, ("w1", "other"): bad}
         statuses |= {("w1", name): status_of(name, at=now - 60) for name in names}
