@@ -60,6 +60,17 @@ class Places:
         """The file by which a program is asked for under systemd."""
         return os.path.join(self.state_dir, "wishes", name)
 
+    def containers_left(self) -> list[str]:
+        """The mirrors that may have a container, their runs at work or not."""
+        try:
+            return [name for name in os.listdir(self.containers) if not name.startswith(".")]
+        except FileNotFoundError:
+            return []
+
+    def has_container(self, name: str) -> bool:
+        """Whether a mirror may have a container."""
+        return os.path.exists(os.path.join(self.containers, name))
+
     def lock(self, kind: str, name: str) -> str:
         """The lock file of a kind (`supervisor`, `mirror`, `slot`, `program`) for one name."""
         return os.path.join(self.state_dir, "locks", kind, name)

@@ -47,19 +47,6 @@ def ask(argv: Sequence[str], timeout: float, more: Mapping[str, str] | None = No
         raise CannotRun(str(error)) from error
 
 
-def left(places: Places) -> list[str]:
-    """The mirrors that may have a container, their runs at work or not."""
-    try:
-        return [name for name in os.listdir(places.containers) if not name.startswith(".")]
-    except FileNotFoundError:
-        return []
-
-
-def is_left(places: Places, name: str) -> bool:
-    """Whether a mirror may have a container."""
-    return os.path.exists(os.path.join(places.containers, name))
-
-
 def asker(state_dir: str, home: str, roots: Sequence[str]) -> Callable[[Sequence[str], float], tuple[int, str]]:
     """What asks container programs in the environment that a run gives them, so that all find the same store."""
 

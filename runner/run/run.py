@@ -17,7 +17,6 @@ from runner.base.state_dir import Places
 from runner.journal import journal
 from runner.journal.journal import Active, Ending, Journal, Subject
 from runner.journal.last_success import left_in
-from runner.overrides import hold
 from runner.plan import plan, schedule
 from runner.plan.deletion_limits import limits_of
 from runner.plan.plan import Header, Planned
@@ -70,7 +69,9 @@ def run(places: Places, name: str, launched: int | None, allowed: Allowed) -> in
         supervisor.adopt_orphans()
     with contextlib.ExitStack() as stack:
         book = stack.enter_context(journal.opened(places.journal))
-        if not allowed.while_held:
+        if header.held and not allowed.while_held:
+            from runner.overrides import hold
+
             hold.require_free(header, book, name)
         _take_name(places, book, renamed)
         try:
@@ -110,8 +111,11 @@ def _wait_for_slot(book: Journal, planned: Planned, header: Header, launched: in
     """Queue the run; SkipjackError where nothing would start it later as the operator wants it."""
     name, again = planned.mirror.name, "Run it again when another run has ended."
     busy = f"cannot sync {name}: all slots are busy, and "
-    if allowed.while_held and hold.is_held(header, book):
-        raise SkipjackError(f"{busy}nothing starts it later on a worker that is held.", again)
+    if allowed.while_held and header.held:
+        from runner.overrides import hold
+
+        if hold.is_held(header, book):
+            raise SkipjackError(f"{busy}nothing starts it later on a worker that is held.", again)
     if allowed.max_delete is not None or allowed.from_empty:
         raise SkipjackError(f"{busy}what you allow holds for this run alone.", again)
     book.queue(launched, Subject.of(planned), time.time())

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from runner.base import locks
 from runner.base.output import log, note
 from runner.base.state_dir import Places
-from runner.containers import podman
 from runner.journal import journal
 from runner.journal.journal import Active, Ending, Journal
 from runner.plan import schedule
@@ -58,7 +57,7 @@ def settle_unit(places: Places, name: str, now: float) -> None:
     with journal.opened(places.journal) as book:
         left = [active for active in book.active() if active.mirror == name and active.status != LAUNCHING]
         for active in left:
-            if not locks.is_in_use(places.lock("supervisor", name)) and not podman.is_left(places, name):
+            if not locks.is_in_use(places.lock("supervisor", name)) and not places.has_container(name):
                 book.settle(active, _last_word(active, "", now), now)
         only_requested = book.was_requested(name)
     launch.want_tick(places, only_requested=only_requested)
@@ -66,10 +65,16 @@ def settle_unit(places: Places, name: str, now: float) -> None:
 
 def _end_container(places: Places, name: str) -> None:
     """End the container that a run has left; nothing when there is none, or its run is at work."""
-    if podman.is_left(places, name):
+    if places.has_container(name):
         with locks.Held(places.lock("supervisor", name)) as ours:
             if ours and not locks.holders(places.lock("supervisor", name)):
-                podman.end(places, name)
+                _end(places, name)
+
+
+def _end(places: Places, name: str) -> None:
+    from runner.containers import podman  # few ticks have one to end
+
+    podman.end(places, name)
 
 
 def _outcomes(places: Places, dead: list[Active]) -> Mapping[str, units.Outcome]:
@@ -100,7 +105,7 @@ def _last_word(active: Active, failure: str, now: float) -> Ending:
 
 def orphaned(places: Places, book: Journal) -> list[str]:
     """Mirrors whose provider is still at work although its run is gone."""
-    names = {active.mirror for active in book.active()}.union(podman.left(places))
+    names = {active.mirror for active in book.active()}.union(places.containers_left())
     return [
         name
         for name in sorted(names)
@@ -110,7 +115,7 @@ def orphaned(places: Places, book: Journal) -> list[str]:
 
 def _is_busy(places: Places, name: str) -> bool:
     """Whether a provider may be at work on a mirror's directory: processes that hold its lock, or a container."""
-    return locks.is_in_use(places.lock("mirror", name)) or podman.is_left(places, name)
+    return locks.is_in_use(places.lock("mirror", name)) or places.has_container(name)
 
 
 def end_orphans(places: Places, names: list[str]) -> None:
@@ -129,8 +134,8 @@ def end_orphans(places: Places, names: list[str]) -> None:
         held = {name: places.lock("mirror", name) for name in ours if locks.is_in_use(places.lock("mirror", name))}
         _end_holders(held)
         for name in ours:
-            if podman.is_left(places, name):
-                podman.end(places, name)
+            if places.has_container(name):
+                _end(places, name)
 
 
 def _end_holders(paths: Mapping[str, str]) -> None:

@@ -9,7 +9,6 @@ from runner.base import wakeup
 from runner.base.state_dir import Places
 from runner.journal import journal
 from runner.journal.journal import Active, Ending, Journal, Subject
-from runner.overrides import hold
 from runner.plan import plan, schedule
 from runner.plan.plan import Plan, Planned
 from runner.plan.schedule import Decision, State
@@ -36,7 +35,7 @@ def work(places: Places, now: float, *, only_requested: bool = False) -> Done:
     with plan.opened(places.plan) as opened, journal.opened(places.journal) as book:
         crash_recovery.settle(places, book, now)
         states, aliases = _states(opened, book, now)
-        held = hold.is_held(opened.header, book)
+        held = _is_held(opened, book)
         mirrors, world = schedule.world(opened, states, book.orders(), held=held)
         decision = schedule.decide(mirrors, world, now, only_requested=only_requested)
         waiting = [name for name in decision.wait if name not in states or states[name].status != QUEUED]
@@ -52,6 +51,14 @@ def work(places: Places, now: float, *, only_requested: bool = False) -> Done:
             wakeup.ring(opened.header.run_dir)
         active = [each.mirror for each in book.active()]
         return Done(launched, active, crash_recovery.orphaned(places, book), decision.wake_at)
+
+
+def _is_held(opened: Plan, book: Journal) -> bool:
+    if not opened.header.held:
+        return False
+    from runner.overrides import hold  # few workers need it
+
+    return hold.is_held(opened.header, book)
 
 
 def _states(opened: Plan, book: Journal, now: float) -> tuple[dict[str, State], dict[str, str]]:

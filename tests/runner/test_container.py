@@ -296,7 +296,7 @@ def test_no_run_is_settled_while_its_container_may_be_there(tmp_path: Path) -> N
         crash_recovery.end_orphans(places, crash_recovery.orphaned(places, book))
         crash_recovery.settle(places, book, 1002.0)
         assert book.states()["m"].status == "interrupted"
-        assert podman.left(places) == [] == crash_recovery.orphaned(places, book)
+        assert places.containers_left() == [] == crash_recovery.orphaned(places, book)
 
 
 def test_a_podman_whose_helpers_were_all_killed_is_put_right_and_asked_again() -> None:
