@@ -1,9 +1,9 @@
-"""What the last follow found wrong on this machine, beside what is wrong in the configuration.
+"""Problems of this machine that the last follow found, apart from those of the configuration.
 
-It stands in a file, so that the courier reports it and `next` shows it without asking git or looking at all
-definitions. A lost file costs nothing: the next follow writes it again.
+They are kept in a file, so that the courier reports them and `next` shows them without git or the definitions. A lost
+file does no harm: the next follow writes it again.
 
-Why the manager takes no reports stands in a file of its own, which the courier writes at the same time.
+The reason why the manager accepts no reports has a file of its own, since the courier may write it during a follow.
 """
 
 import contextlib
@@ -23,45 +23,47 @@ from schemas.records import RunnerSettings
 from schemas.regular_files import read_regular, regular
 
 REPOSITORY, MEMORY, MANAGER = "repository", "memory_limit", "manager"
-"""What the notes are about."""
+"""Subjects of notes."""
 
 LONG = 3600.0
-"""Seconds without a delivered report until that is shown, where it may end by itself."""
+"""Seconds without a delivered report until the failure is shown, if it may pass by itself."""
 
 _MOST_VALUES = 10_000
-"""Values in the file at most: a file with more was not written by a follow."""
+"""Most values in the file: one with more was not written by a follow."""
 
 _Notes = dict[str, list[tuple[float, str, str]]]
-"""Since when something is so, what, and what to do, by what it is about."""
+"""For each subject: since when, what, and what to do."""
 
 
 def unfetched(places: Places, error: SkipjackError, revision: str | None, now: float) -> None:
-    """Note that the repository cannot be fetched, since the first of such failures in a row."""
+    """Note that fetching the repository fails, since the first failure in a row."""
     notes = _read(places)
     since = notes[REPOSITORY][0][0] if notes.get(REPOSITORY) else now
     kept = f"; revision {revision[:12]} stays in use" if revision else ""
-    what = f"The repository cannot be fetched since {_moment(since)}{kept}. {error.what}"
+    what = f"Fetching the repository has failed since {_moment(since)}{kept}. {error.what}"
     _write(places, notes | {REPOSITORY: [(since, what, error.todo)]})
 
 
 def fetched(places: Places) -> None:
-    """Note that the repository can be fetched."""
+    """Remove the note about failed fetches."""
     notes = _read(places)
     if notes.pop(REPOSITORY, None):
         _write(places, notes)
 
 
 def limits(settings: RunnerSettings, places: Places, mirrors: Iterable[Mirror]) -> None:
-    """Note which limits of definitions nothing enforces."""
+    """Note which limits of definitions are not enforced."""
     notes = _read(places)
-    found = [(0.0, what, "") for what in unenforced_limits.told(settings, mirrors)]
+    found = [(0.0, what, "") for what in unenforced_limits.warnings(settings, mirrors)]
     if found != notes.get(MEMORY, []):
         _write(places, notes | {MEMORY: found})
 
 
 def unreported(places: Places, error: SkipjackError, now: float, *, lasting: bool) -> None:
-    """Note that the manager takes no reports, since the first of such failures in a row; `lasting` says that only a
-    person can change it."""
+    """Note that the manager accepts no reports, since the first failure in a row.
+
+    `lasting` means that it does not pass until a person changes something.
+    """
     noted = _read_unreported(places)
     since = min(noted.since, now) if noted else now
     found = _Unreported(since, error.what, error.todo, lasting)
@@ -70,16 +72,16 @@ def unreported(places: Places, error: SkipjackError, now: float, *, lasting: boo
 
 
 def reported(places: Places) -> None:
-    """Note that the manager takes reports."""
+    """Remove the note about failed reports."""
     with contextlib.suppress(OSError):
         os.unlink(places.unreported)
 
 
 def of_manager(places: Places, now: float) -> Iterable[Shown]:
-    """That the manager takes no reports, if that lasts for long or until a person changes something."""
+    """The problem that the manager accepts no reports, if it has lasted for `LONG` or does not pass by itself."""
     noted = _read_unreported(places)
     if noted and (noted.lasting or now - noted.since >= LONG):
-        yield None, MANAGER, f"It has taken no reports since {_moment(noted.since)}. {noted.what}", noted.todo
+        yield None, MANAGER, f"It has accepted no reports since {_moment(noted.since)}. {noted.what}", noted.todo
 
 
 class _Unreported(NamedTuple):
@@ -90,7 +92,7 @@ class _Unreported(NamedTuple):
 
 
 def problems(places: Places, header: Header, *, but: str = "") -> tuple[Shown, ...]:
-    """What is wrong with the worker as a whole: a refused revision, and the notes `but` those of one kind."""
+    """Return the problems of the worker as a whole: a refused revision, and all notes except those about `but`."""
     return (*_refused(header), *(
         (None, about, what, todo)
         for about, found in sorted(_read(places).items())
@@ -102,11 +104,11 @@ def problems(places: Places, header: Header, *, but: str = "") -> tuple[Shown, .
 def _refused(header: Header) -> Iterable[Shown]:
     if header.seen and header.revision and header.seen != header.revision:
         what = f"Revision {header.seen[:12]} is refused; revision {header.revision[:12]} stays in use."
-        yield None, REPOSITORY, what, "Correct the other problems that are named here, in the repository."
+        yield None, REPOSITORY, what, "Fix the other problems that are listed here in the repository."
 
 
 def _read(places: Places) -> _Notes:
-    """The notes that are there; none when the file is missing or damaged."""
+    """Return the notes; none when the file is missing or damaged."""
     try:
         plain = json_text.parse(read_regular(places.notes), _MOST_VALUES)
         return {json_text.text(about): [_note(*each) for each in found] for about, found in plain.items()}
@@ -135,6 +137,7 @@ def _write(places: Places, notes: _Notes) -> None:
 
 
 def _replace(path: str, plain: _Notes | _Unreported) -> None:
+    """Replace a file, without fsync: it can be lost. A full disk must not fail the follow."""
     with contextlib.suppress(OSError):
         aside = f"{path}.new"
         with open(aside, "w", encoding="utf-8", opener=regular) as file:

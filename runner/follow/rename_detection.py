@@ -1,7 +1,7 @@
-"""What follow finds out about mirrors that had other names: where their files are, and renames that were taken back.
+"""Rename detection: where the files of a renamed mirror are, and which renames were reverted.
 
-Only the former plan tells where files were when one commit renames a mirror and sets another folder for it, and what a
-mirror was called before a `git revert`.
+Only the previous plan has the old directory when one commit renames a mirror and sets another directory for it, and
+the name that a mirror had before a `git revert`.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -9,70 +9,75 @@ from collections.abc import Collection, Iterator, Mapping
 from runner.base.mirror_paths import has_files, left_behind, moving
 from runner.plan.plan import Planned, Shown
 
-_STILL_THERE = "named as it was formerly; its runs are refused."
+_STILL_THERE = "under its previous name; its runs are refused."
 
-Former = Mapping[str, Planned]
-"""The mirrors of the former plan, by name."""
+Previous = Mapping[str, Planned]
+"""The mirrors of the previous plan, by name."""
 
 
-def traced(mirrors: list[Planned], declared: Collection[str], former: Former) -> tuple[list[Planned], list[Shown]]:
-    """The mirrors with what the former plan tells of their other names, and problems with renames that were taken back.
+def with_previous_names(
+    mirrors: list[Planned], declared: Collection[str], previous: Previous
+) -> tuple[list[Planned], list[Shown]]:
+    """Return the mirrors with their previous names and directories, and a problem for each reverted rename.
 
-    `declared` are the names of all that the revision declares, soundly or not.
+    `declared` has the names of all mirrors of the revision, also of the invalid ones.
     """
     taken = {each.paths.directory for each in mirrors}
     gone = {
         name: other.mirror.name
-        for other in former.values()
+        for other in previous.values()
         if other.mirror.name not in declared
         for name in other.mirror.formerly
     }
     found: list[Planned] = []
     problems: list[Shown] = []
     for each in mirrors:
-        mirror, before = each.mirror, former.get(each.mirror.name)
+        mirror, before = each.mirror, previous.get(each.mirror.name)
         unsaid = before.mirror.formerly if before else (gone[mirror.name],) if mirror.name in gone else ()
         names = tuple(name for name in unsaid if name not in declared and name not in mirror.formerly)
-        known = _placed(each, (*mirror.formerly, *names), former, taken)
+        known = _with_directory(each, (*mirror.formerly, *names), previous, taken)
         if names and (before is None or left_behind(known.mirror, known.paths)):
-            problems.append(_taken_back(mirror.name, names[0]))
+            problems.append(_reverted(mirror.name, names[0]))
             found.append(known)
         else:
-            found.append(_placed(each, mirror.formerly, former, taken))
+            found.append(_with_directory(each, mirror.formerly, previous, taken))
     return found, problems
 
 
-def _placed(each: Planned, formerly: tuple[str, ...], former: Former, taken: Collection[str]) -> Planned:
-    """The mirror with these former names, and the directory that it had under one of them, rather one with files."""
+def _with_directory(each: Planned, formerly: tuple[str, ...], previous: Previous, taken: Collection[str]) -> Planned:
+    """Return the mirror with these previous names and the directory that it had under one of them.
+
+    A directory with files is preferred; one that another mirror has by now (`taken`) never counts.
+    """
     if not formerly:
         return each
-    before = former.get(each.mirror.name)
+    before = previous.get(each.mirror.name)
     known = [before.paths.former] if before else []
     for name in formerly:
-        if name in former:
-            known += [former[name].paths.directory, former[name].paths.former]
+        if name in previous:
+            known += [previous[name].paths.directory, previous[name].paths.former]
     free = [place for place in known if place and place not in taken]
     place = next(filter(has_files, free), free[0] if free else "")
     return each._replace(mirror=each.mirror._replace(formerly=formerly), paths=each.paths._replace(former=place))
 
 
-def _taken_back(name: str, later: str) -> Shown:
-    what = f"`{name}` was called `{later}` until now, which its file does not say."
-    return name, f"{name}.yml", what, f"Add `formerly: [{later}]` to it, so that its history goes on."
+def _reverted(name: str, later: str) -> Shown:
+    what = f"`{name}` was called `{later}` until now, but its file does not list that name."
+    return name, f"{name}.yml", what, f"Add `formerly: [{later}]`, so that `{name}` continues the history of `{later}`."
 
 
 def is_move(what: str) -> bool:
-    """Whether a problem is only that somebody has to move a renamed mirror's files."""
+    """Whether a problem is only that the files of a renamed mirror have to be moved."""
     return what.endswith(_STILL_THERE)
 
 
 def unmoved(mirrors: list[Planned]) -> tuple[str, ...]:
-    """Mirrors whose files are still where a former name has them."""
+    """Return the mirrors whose files are still in the directory of a previous name."""
     return tuple(name for name, *_words in moves(mirrors) if name)
 
 
 def moves(mirrors: list[Planned]) -> Iterator[Shown]:
-    """What people have to see to, since renamed mirrors' files are still where a former name has them."""
+    """A problem for each mirror whose files are still in the directory of a previous name, with the command to move."""
     for mirror, paths, _revision in mirrors:
         if old := left_behind(mirror, paths):
             what = f"The files of `{mirror.name}` are still in {old}, {_STILL_THERE}"

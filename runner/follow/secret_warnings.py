@@ -1,4 +1,4 @@
-"""What a follow that a person typed says of secrets that the worker's user cannot read."""
+"""Warnings about secrets that the worker's user cannot read, for a follow that a person typed."""
 
 import os
 import pwd
@@ -12,7 +12,7 @@ from schemas.records import RunnerSettings
 
 
 def warn(settings: RunnerSettings) -> None:
-    """Print which files with secrets this user, who is the worker's, cannot read, and the commands that let it."""
+    """Print which secret files this user, the worker's, cannot read, and the commands that make them readable."""
     places, token = Places(settings.state_dir), settings.manager.token if settings.manager else None
     with trial.planned(settings) as opened:
         files = secret_files.named((token.file if token else None) or "", [each.mirror for each in opened.mirrors()])
@@ -21,6 +21,6 @@ def warn(settings: RunnerSettings) -> None:
     try:
         user = pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
-        return  # a number without a name, as in containers; a run says what it cannot read
+        return  # a user ID without an account, as in containers; runs report what they cannot read
     for warning in secret_files.warnings(files, secret_files.Reader(user, seen)):
         log(warning)

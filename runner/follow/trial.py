@@ -1,6 +1,7 @@
-"""What commands look at that change nothing: the plan in force, or one that is made for them alone.
+"""The plan for commands that change nothing: the one in force, or a temporary one.
 
-They work on a machine where nothing has run yet, for every user who can read the settings and the config repository.
+These commands work on a machine where nothing has run yet, for every user who can read the settings and the config
+repository.
 """
 
 import os
@@ -23,39 +24,42 @@ from schemas.standard_streams import WARNING
 
 @contextmanager
 def planned(settings: RunnerSettings) -> Iterator[Plan]:
-    """Open the plan in force; without a usable one, what a follow would write now, in a folder that is removed."""
+    """Open the plan in force; if it is unusable, a temporary one as a follow would write it now."""
     place = Places(settings.state_dir).plan
-    why = _why_unusable(place) if _exists(place) else "no plan is in force yet"
+    why = _why_unusable(place) if _exists(place) else "there is no plan yet"
     if not why:
         with plan.opened(place) as opened:
             yield opened
         return
-    # First, since the repository may be out of reach as well.
-    log(f"{why}; planning from the repository for this command alone", about="follow")
+    # Logged before the fetch, since that may fail as well.
+    log(f"{why}; making a temporary one from the repository", about="follow")
     with tempfile.TemporaryDirectory(prefix="skipjack-") as folder:
         done = draft(settings, Places(folder))
         for problem in done.problems:
             log(problem)
-        log(f"this is what revision {done.revision[:12]} would mean", about="follow")
+        log(f"this shows the plan for revision {done.revision[:12]}, which is not in force", about="follow")
         with plan.opened(Places(folder).plan) as opened:
             yield opened
 
 
 def past(places: Places, mirror: Mirror) -> Past:
-    """What earlier runs of a mirror left in its directory, under whatever name; nothing where the journal is closed."""
+    """Return what earlier runs left in a mirror's directory, also under a previous name.
+
+    Empty when the journal cannot be read.
+    """
     try:
         with journal.copied(places.journal) as book:
             found = [book.past(name) for name in (mirror.name, *mirror.formerly)]
     except SkipjackError as error:
-        log(f"what earlier runs left is not known: {error}", about=mirror.name, level=WARNING)
+        log(f"cannot read what earlier runs left: {error}", about=mirror.name, level=WARNING)
         return Past()
     return next((each for each in found if each != Past()), Past())
 
 
 def _why_unusable(path: str) -> str:
-    """What keeps the plan from being read, as another version's or a damaged one; empty when all of it can be."""
+    """Return why the plan is unusable, such as damage or another release's format; empty when it is usable."""
     if not os.access(path, os.R_OK):
-        return ""  # it is for others to read, and may be sound
+        return ""  # other users can read it, and it may be valid: opening it reports the denied access
     try:
         with plan.opened(path) as opened:
             opened.check()
@@ -65,7 +69,7 @@ def _why_unusable(path: str) -> str:
 
 
 def _exists(path: str) -> bool:
-    """Whether there is a file; SkipjackError when this user may not see that."""
+    """Whether the file exists; SkipjackError when this user may not search its folder."""
     try:
         os.stat(path)
     except (FileNotFoundError, NotADirectoryError):

@@ -1,4 +1,4 @@
-"""Limits of definitions that nothing on this machine enforces, for `skipjack next` and reports."""
+"""Limits of definitions that are not enforced on this machine, for `skipjack next` and reports."""
 
 from collections.abc import Iterable, Iterator
 
@@ -10,23 +10,23 @@ from schemas.mirror_record import Mirror
 from schemas.records import RunnerSettings
 
 SHOWN = 10
-"""Names of mirrors that a line lists."""
+"""How many mirror names a line lists before it says how many more there are."""
 
 
-def told(settings: RunnerSettings, mirrors: Iterable[Mirror]) -> Iterator[str]:
-    """What to say of the limits that are not enforced."""
+def warnings(settings: RunnerSettings, mirrors: Iterable[Mirror]) -> Iterator[str]:
+    """A sentence for each group of limits that are not enforced."""
     for names, why in memory_limits(settings, mirrors):
         yield f"`memory_limit` of {listed(names)} is not enforced: {why}."
 
 
 def listed(names: list[str]) -> str:
-    """Names in one line: all of a few, the first of many and how many more there are."""
+    """Return names for one line: all of a few; the first of many, and how many more there are."""
     more = len(names) - SHOWN
     return ", ".join(names) if more < 2 else f"{', '.join(names[:SHOWN])} and {more} more"
 
 
 def memory_limits(settings: RunnerSettings, mirrors: Iterable[Mirror]) -> Iterator[tuple[list[str], str]]:
-    """The mirrors whose `memory_limit` is not enforced, and why with what to do, for each reason."""
+    """For each reason: the mirrors whose `memory_limit` is not enforced, and the reason with what to do."""
     limited = [mirror for mirror in mirrors if mirror.memory_limit is not None]
     inside = [mirror.name for mirror in limited if mirror.docker_image]
     outside = [mirror.name for mirror in limited if not mirror.docker_image]
@@ -37,10 +37,14 @@ def memory_limits(settings: RunnerSettings, mirrors: Iterable[Mirror]) -> Iterat
 
 
 def _why_not(settings: RunnerSettings) -> str:
-    """Why runs outside of containers have no limit of their memory; empty when they may have."""
+    """Return why `memory_limit` has no effect outside of containers; empty when it can have."""
     manager = units.service_manager(Places(settings.state_dir))
     if manager is None:
-        return "" if settings.cgroup else "runs are no units here; name a control group by `cgroup` in the settings"
+        return (
+            ""
+            if settings.cgroup
+            else "runs are not systemd units here; name a control group by `cgroup` in the settings"
+        )
     if "--user" in manager and not control_group.is_unified():
-        return f"your own units have no memory controller; {NO_CONTROLLER}"
+        return f"units of a user have no memory controller here; {NO_CONTROLLER}"
     return ""

@@ -96,7 +96,7 @@ def _look(settings: RunnerSettings, now: float) -> tuple[list[Row], Rules, list[
         problems = [f"{place}: {what} {todo}" for mirror, place, what, todo in opened.header.problems if mirror is None]
         of_worker = noted.problems(Places(settings.state_dir), opened.header, but=noted.MEMORY)
         problems += [f"{place}: {what} {todo}" for _mirror, place, what, todo in of_worker]
-        problems += unenforced_limits.told(settings, (planned.mirror for planned in opened.limited()))
+        problems += unenforced_limits.warnings(settings, (planned.mirror for planned in opened.limited()))
     return rows, world.rules, problems
 
 

@@ -110,7 +110,7 @@ def test_a_worker_that_is_not_declared_is_told_so(repository: ConfigRepository, 
 
     message = failure(stranger, "follow")
 
-    assert "This machine is the worker `stranger`, which is not here, so it syncs nothing. Known: `w1`." in message
+    assert "The worker `stranger` of this machine is not listed, so it syncs nothing. Known workers: `w1`." in message
 
 
 def files(worker: Worker) -> list[Path]:

@@ -281,7 +281,7 @@ def test_a_trial_needs_no_plan_that_can_be_read(held: Worker, damage: str) -> No
     tried = held.command("next")
 
     assert tried.stdout.splitlines()[0] == HELD
-    assert "would mean" in tried.stderr
+    assert "which is not in force" in tried.stderr
     assert "a, as of " in held.command("run", "a", "--dry-run").stdout
     assert place.read_bytes() == before
 

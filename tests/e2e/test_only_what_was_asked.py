@@ -66,8 +66,8 @@ def test_what_comes_next_and_a_dry_run_are_shown_before_anything_was_followed_an
 
     assert {name: row["waits_for"] for name, row in rows.items()} == dict.fromkeys(NAMES, "due")
     assert said.stdout.splitlines()[0].startswith("a, as of ") and f"directory:  {due.root}/a, below" in said.stdout
-    assert "no plan is in force yet; planning from the repository for this command alone" in said.stderr
-    assert "this is what revision " in said.stderr
+    assert "there is no plan yet; making a temporary one from the repository" in said.stderr
+    assert "this shows the plan for revision " in said.stderr
     assert sorted(due.folder.rglob("*")) == before
     missing = due.command("run", "nobody", "--dry-run", check=False)
     assert (missing.returncode, "has no mirror `nobody`" in missing.stderr) == (1, True)

@@ -52,7 +52,7 @@ def test_nothing_is_quarantined_once_the_suggestion_is_in_the_policy(
     every = {"plain", "options", "patterns", "variables", "both", "program", "ssh", "never"}
     assert planned(worker) == every - quarantined
     assert ("`forbidden_env` in the policy is out of date" in told.stderr) == (old is not None)
-    assert "There `skipjack policy suggest` prints what the policy lacks." in told.stdout + told.stderr
+    assert "`skipjack policy suggest` on that machine prints the missing entries." in told.stdout + told.stderr
     before = {path: path.stat().st_mtime_ns for path in worker.state.rglob("*")}
 
     suggested = worker.command("policy", "suggest").stdout

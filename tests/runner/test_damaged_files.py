@@ -406,7 +406,7 @@ def test_without_the_remote_a_usable_plan_stays_as_it_is_unless_it_is_to_be_rebu
 
     plain = worker.command("follow", check=False)
     assert (plain.returncode, place.stat().st_ino) == (1, before)
-    assert "What was applied before stays in force." in plain.stderr
+    assert "The plan in force stays in use." in plain.stderr
 
     again = worker.command("follow", "--again", check=False)
     assert (again.returncode, place.stat().st_ino != before) == (1, True)

@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from runner import cli
 from runner.base import locks
 from runner.base.mirror_paths import paths_of
 from runner.base.state_dir import Places
-from runner.follow import follow
+from runner.follow import separate_folders
 from runner.journal import journal
 from runner.plan import plan
 from runner.plan.plan import Planned
@@ -100,7 +101,7 @@ def test_the_plan_has_the_zone_and_the_hours_and_keeps_them_when_a_revision_is_r
         assert (due.cron, due.sync_windows, due.jitter) == ("0 4 * * *", windows, 120)
 
 
-def test_logs_that_would_lie_in_anothers_folder_turn_away_the_mirror_that_says_so(
+def test_a_log_dir_in_the_folder_of_another_mirror_quarantines_the_mirror_that_sets_it(
     repository: ConfigRepository, worker: Worker
 ) -> None:
     (worker.folder / "logs").mkdir()
@@ -111,8 +112,8 @@ def test_logs_that_would_lie_in_anothers_folder_turn_away_the_mirror_that_says_s
     done = worker.command("follow", check=False)
 
     assert sorted(after(worker)) == ["b", "c"]
-    assert f"a.yml: `log_dir` {worker.folder}/logs/b is where the logs of `b` are. Set another one" in done.stderr
-    assert f"d.yml: `log_dir` {worker.folder}/logs/link is where the logs of `c` are. Set another one" in done.stderr
+    assert f"a.yml: `log_dir` {worker.folder}/logs/b is the log folder of `b`. Set another one" in done.stderr
+    assert f"d.yml: `log_dir` {worker.folder}/logs/link is the log folder of `c`. Set another one" in done.stderr
 
 
 def test_no_logs_lie_where_another_mirror_could_put_a_link(tmp_path: Path) -> None:
@@ -129,7 +130,7 @@ def test_no_logs_lie_where_another_mirror_could_put_a_link(tmp_path: Path) -> No
     mirrors = [Mirror(name, "w1", "rsync", "rsync://h/x/")._replace(**each) for name, each in fields.items()]
     planned = [Planned(each, paths_of(each, settings, policy), "c") for each in mirrors]
 
-    kept, problems = follow._with_own_logs(planned)
+    kept, problems = separate_folders.logs(planned)
 
     assert {each.mirror.name for each in kept} == {"boxed", "plain", "in-logs-of-plain"}
     told = {name: what for name, _file, what, _todo in problems}
@@ -137,7 +138,7 @@ def test_no_logs_lie_where_another_mirror_could_put_a_link(tmp_path: Path) -> No
     assert "a folder that `plain` writes to" in told["in-plain"]
     boxed = mirrors[0]._replace(log_dir=f"{tmp_path}/logs")
     above = Planned(boxed, paths_of(boxed, settings, policy), "c")
-    kept, _problems = follow._with_own_logs([above, planned[1]])
+    kept, _problems = separate_folders.logs([above, planned[1]])
     assert [each.mirror.name for each in kept] == ["plain"], "a container above the logs of others goes, not they"
 
 
@@ -224,8 +225,8 @@ def test_a_rename_that_was_taken_back_goes_on_where_it_ended_and_says_what_is_mi
 
     told = problems(worker)
 
-    todo = "Add `formerly: [new]` to it, so that its history goes on."
-    assert f"old.yml: `old` was called `new` until now, which its file does not say. {todo}" in told
+    todo = "Add `formerly: [new]`, so that `old` continues the history of `new`."
+    assert f"old.yml: `old` was called `new` until now, but its file does not list that name. {todo}" in told
     assert f"Move them with `mv -T {new} {old}`" in told
     assert f"mv -T {new} {old}" in worker.command("run", "old", check=False).stderr
     repository.commit({"old.yml": "retry: 2\n"}, "It is kept in mind")
@@ -302,11 +303,11 @@ def test_a_worker_whose_name_left_the_list_syncs_nothing_and_says_so(
     done = worker.command("follow", check=False)
 
     assert done.returncode == 1
-    assert "This machine is the worker `w1`, which is not here, so it syncs nothing. Known: `w2`." in done.stderr
+    assert "The worker `w1` of this machine is not listed, so it syncs nothing. Known workers: `w2`." in done.stderr
     with plan.opened(Places(str(worker.state)).plan) as opened:
         assert (list(opened.mirrors()), opened.header.revision) == ([], taken)
     shown = worker.command("next").stdout
-    assert "warning: _workers.yml:1:1: This machine is the worker `w1`" in shown
+    assert "warning: _workers.yml:1:1: The worker `w1` of this machine" in shown
     assert "launched 0 runs" in worker.command("tick").stderr
     repository.commit({"_workers.yml": workers, "a.yml": "retry: 1\n"}, "Take it back")
     worker.command("follow")
@@ -320,7 +321,7 @@ def test_a_policy_that_forbids_more_counts_although_nothing_can_be_fetched(
     repository.commit({"a.yml": "retry: 1\n"}, "Begin")
     worker.command("follow")
     with without_remote(repository):
-        assert "What was applied before stays in force." in worker.command("follow", check=False).stderr
+        assert "The plan in force stays in use." in worker.command("follow", check=False).stderr
         policy = worker.folder / "policy.yml"
         policy.write_text(f"{policy.read_text()}programs: []\n")
         told = worker.command("follow", check=False).stderr
@@ -412,3 +413,27 @@ def test_files_that_were_meant_as_definitions_are_named_and_the_others_apply(
     assert words in followed and words in checked
     assert ("README" in followed, followed.count("is not read")) == (False, 4)
     assert "1 mirror is valid" in checked
+
+
+OPENED = """
+import sys
+
+opened = []
+sys.addaudithook(lambda event, details: opened.append(details[0]) if event == "open" else None)
+
+from runner import cli
+
+code = cli.main(["follow", "--settings", sys.argv[1]])
+print(opened.count(sys.argv[2]))
+sys.exit(code)
+"""
+
+
+def test_a_follow_reads_the_policy_once(repository: ConfigRepository, worker: Worker) -> None:
+    """All of a plan is made by the same rules, even if someone changes the policy meanwhile."""
+    repository.commit({"a.yml": "retry: 1\n", "b.yml": "retry: 1\n"}, "Begin")
+    words = [sys.executable, "-c", OPENED, str(worker.settings), str(worker.folder / "policy.yml")]
+    for change in ({"c.yml": "retry: 1\n"}, {"a.yml": "broken: 1\n"}, {"_site.yml": "titel: x\n"}):
+        repository.commit(change, "Change")
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        assert done.stdout.endswith("\n1\n"), done.stdout + done.stderr

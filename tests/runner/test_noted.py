@@ -77,7 +77,7 @@ def test_a_repository_out_of_reach_is_told_since_when_with_the_revision_that_sta
     monkeypatch.undo()
     warnings, reported = shown()
     (warning,) = warnings
-    since = "repository: The repository cannot be fetched since 2027-01-15 08:00 UTC"
+    since = "repository: Fetching the repository has failed since 2027-01-15 08:00 UTC"
     assert warning.startswith(f"{since}; revision {used} stays in use. The branch `main` of file://")
     assert reported == warnings
     away.rename(repository.remote)
@@ -101,7 +101,7 @@ def test_damaged_notes_count_as_none_and_are_written_again(tmp_path: Path, conte
 
     noted.unfetched(places, SkipjackError("It is away.", "Wait."), None, 1_800_000_000.0)
 
-    told = "The repository cannot be fetched since 2027-01-15 08:00 UTC. It is away."
+    told = "Fetching the repository has failed since 2027-01-15 08:00 UTC. It is away."
     assert noted.problems(places, HEADER) == ((None, "repository", told, "Wait."),)
 
 
@@ -120,7 +120,7 @@ def test_a_revision_that_is_refused_is_named_beside_the_one_that_stays(
         follow.follow(settings)
     warnings, reported = shown()
     assert f"Revision {refused} is refused" in " ".join(warnings), "that does not end with the network"
-    assert "cannot be fetched since" in " ".join(warnings)
+    assert "Fetching the repository has failed since" in " ".join(warnings)
     assert reported == warnings
     away.rename(repository.remote)
     repository.commit({"_site.yml": "title: Site\n"}, "Mend")
@@ -135,7 +135,8 @@ def test_a_limit_that_nothing_enforces_is_in_every_report(
     repository.commit({"b.yml": f"{MIRROR}memory_limit: 64MiB\n"}, "Limit")
     follow.follow(settings)
     told = (
-        "`memory_limit` of b is not enforced: runs are no units here; name a control group by `cgroup` in the settings."
+        "`memory_limit` of b is not enforced: runs are not systemd units here; "
+        "name a control group by `cgroup` in the settings."
     )
     assert shown() == ([told], [told])
     (Path(settings.state_dir) / "launcher").write_text("systemd --user")
@@ -144,7 +145,7 @@ def test_a_limit_that_nothing_enforces_is_in_every_report(
     follow.follow(settings)
     warnings, reported = shown()
     assert warnings == reported
-    assert warnings[0].startswith("`memory_limit` of b is not enforced: your own units have no memory controller")
+    assert warnings[0].startswith("`memory_limit` of b is not enforced: units of a user have no memory controller here")
     monkeypatch.setattr(control_group, "is_unified", lambda: True)
     follow.follow(settings)
     assert shown() == ([], [])

@@ -172,8 +172,8 @@ def test_a_unit_that_does_not_limit_memory_is_told_and_no_kill_is_laid_to_the_li
     [
         ("systemd", False, None, []),
         ("systemd --user", True, None, []),
-        ("systemd --user", False, None, [(["m"], "your own units have no memory controller; ")]),
-        ("", False, None, [(["m"], "runs are no units here; ")]),
+        ("systemd --user", False, None, [(["m"], "units of a user have no memory controller here; ")]),
+        ("", False, None, [(["m"], "runs are not systemd units here; ")]),
         ("", False, "/sys/fs/cgroup/x", []),
     ],
 )

@@ -72,7 +72,7 @@ def test_a_refused_token_is_shown_at_once_until_a_report_is_taken(
     said = deliver(settings, tmp_path)
     assert f"answered {status}: the token is not valid. Make a token with `skipjack-manager token add WORKER`" in said
     [warning] = warnings(settings, capsys)
-    assert warning.startswith("warning: manager: It has taken no reports since 20") and warning.endswith(said)
+    assert warning.startswith("warning: manager: It has accepted no reports since 20") and warning.endswith(said)
     assert warnings(settings._replace(manager=None), capsys) == [], "of a manager that the settings no longer name"
     manager.answer = TAKEN
     assert deliver(settings, tmp_path) == ""
@@ -100,7 +100,9 @@ def test_a_manager_out_of_reach_is_shown_after_an_hour(
     deliver(away, tmp_path)
     assert warnings(away, capsys) == []
     now += 1
-    assert warnings(away, capsys) == [f"warning: manager: It has taken no reports since 2027-01-15 08:00 UTC. {said}"]
+    assert warnings(away, capsys) == [
+        f"warning: manager: It has accepted no reports since 2027-01-15 08:00 UTC. {said}"
+    ]
     assert deliver(settings, tmp_path) == ""
     assert warnings(away, capsys) == []
 
@@ -130,5 +132,5 @@ def test_a_damaged_note_is_written_again(settings: RunnerSettings, content: str)
     assert list(noted.of_manager(places, 0.0)) == []
     noted.unreported(places, SkipjackError("It failed.", "Wait."), 0.0, lasting=True)
     assert list(noted.of_manager(places, 0.0)) == [
-        (None, "manager", "It has taken no reports since 1970-01-01 00:00 UTC. It failed.", "Wait.")
+        (None, "manager", "It has accepted no reports since 1970-01-01 00:00 UTC. It failed.", "Wait.")
     ]

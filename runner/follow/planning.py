@@ -1,0 +1,169 @@
+"""From the files of a revision to the mirrors of the plan, within what this machine allows.
+
+`make` loads the catalogue (schemas/config), gives each mirror of this worker its paths (runner/base/mirror_paths.py),
+checks it against the policy (runner/policy/policy.py) and the other mirrors' folders (`separate_folders`), puts the
+last good definition in the place of a quarantined one, and detects renames. It starts nothing and writes nothing.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from runner.base import environment, file_policy, private_paths
+from runner.base.mirror_paths import paths_of
+from runner.base.output import log
+from runner.base.state_dir import Places
+from runner.follow import rename_detection, separate_folders
+from runner.plan.plan import Due, Header, Planned, Shown
+from runner.policy import policy_lists
+from runner.policy.policy import violations
+from schemas.config import catalogue, hints
+from schemas.config.catalogue import Catalogue
+from schemas.config.timing import circular
+from schemas.git.repository import Revision
+from schemas.problems import InvalidConfigError, Problem
+from schemas.records import Policy, RunnerSettings
+from schemas.standard_streams import WARNING
+
+Problems = tuple[Shown, ...]
+
+
+class LocalConfig(NamedTuple):
+    """The settings of this machine and its policy, each read once per follow: both stay the same until its end."""
+
+    settings: RunnerSettings
+    policy: Policy
+
+
+class InForce(NamedTuple):
+    """The plan in force: its header, and its mirrors and their times by name."""
+
+    header: Header
+    mirrors: dict[str, Planned]
+    due: dict[str, Due]
+
+
+def make(local: LocalConfig, fingerprint: str, revision: Revision, old: InForce | None) -> tuple[Header, list[Planned]]:
+    """Return the plan for a revision; InvalidConfigError when it is unusable and there is no `old` plan to keep.
+
+    `fingerprint` identifies the release, settings and policy that the plan is made with.
+    """
+    header, mirrors = _judged(local, _header(local, fingerprint, revision), revision, old)
+    header = header._replace(unmoved=rename_detection.unmoved(mirrors))
+    return header._replace(problems=(*header.problems, *rename_detection.moves(mirrors))), mirrors
+
+
+def _header(local: LocalConfig, fingerprint: str, revision: Revision) -> Header:
+    """Return a header with all that runs must know of the machine's settings and policy."""
+    settings, policy = local
+    roots = private_paths.shared_folders(settings, policy)
+    return Header(
+        settings.worker, 0, revision.commit, revision.commit, fingerprint,
+        settings.run_dir, settings.container_program, settings.cgroup,
+        held=settings.held,
+        volumes=policy.volumes,
+        pattern_files=policy.pattern_files,
+        roots=roots,
+        home=environment.safe_home(private_paths.account_home(), Places(settings.state_dir).home, roots),
+        env=tuple([entry.name for entry in policy_lists.env_entries(policy)]),
+        judged=policy.programs is not None,
+        passwords=tuple(file_policy.passwords(policy, settings)),
+    )  # fmt: skip
+
+
+def _judged(
+    local: LocalConfig, header: Header, revision: Revision, old: InForce | None
+) -> tuple[Header, list[Planned]]:
+    """Return the header and mirrors of the revision; those in force when its site or workers file is broken."""
+    settings = local.settings
+    try:
+        declared = catalogue.load(revision.files)
+        for line in hints.of_files(declared.passed_over):
+            log(line, about="follow", level=WARNING)
+        worker = declared.workers.get(settings.worker)
+        if worker is None and old is None:
+            raise _unknown_worker(settings, declared)
+    except InvalidConfigError as refused:
+        if old is None:
+            raise
+        return _kept(local, header, refused, old)
+    if worker is None:  # removed from the list on purpose, so its old definitions are not kept
+        kept = old.header if old else header
+        header = header._replace(slots=kept.slots, time_zone=declared.site.time_zone)
+        return header._replace(problems=_shown(tuple(_unknown_worker(settings, declared).problems), {})), []
+    mirrors, problems = _planned(local, declared, revision.commit, old.mirrors if old else {})
+    header = header._replace(slots=worker.slots, sync_windows=worker.sync_windows, time_zone=declared.site.time_zone)
+    return header._replace(problems=problems), mirrors
+
+
+def _kept(
+    local: LocalConfig, header: Header, refused: InvalidConfigError, old: InForce
+) -> tuple[Header, list[Planned]]:
+    """Keep the revision in force; the policy is applied all the same, since it may have changed."""
+    kept = old.header
+    mirrors, denied = _allowed(local, list(old.mirrors.values()))
+    header = header._replace(slots=kept.slots, time_zone=kept.time_zone, sync_windows=kept.sync_windows)
+    return header._replace(revision=kept.revision, problems=(*_shown(refused.problems, {}), *denied)), mirrors
+
+
+def _planned(
+    local: LocalConfig, declared: Catalogue, commit: str, before: Mapping[str, Planned]
+) -> tuple[list[Planned], Problems]:
+    """Return the mirrors of this worker: as declared where that is valid and allowed, else as they were `before`."""
+    settings, policy = local
+    problems = list(_shown(declared.problems, {name: name for name in declared.quarantined}))
+    own = [mirror for mirror in declared.mirrors if mirror.worker == settings.worker]
+    placed = [Planned(mirror, paths_of(mirror, settings, policy), commit) for mirror in own]
+    allowed, denied = _allowed(local, placed)
+    names = declared.quarantined | {each.mirror.name for each in placed if each not in allowed}
+    # The policy may have changed since these were in force.
+    kept, denied_by_now = _allowed(local, [before[name] for name in sorted(names & before.keys())])
+    apart, clashes = separate_folders.directories([*_without_circles(kept, allowed), *allowed])
+    own_logs, shared = separate_folders.logs(apart)
+    all_names = declared.quarantined | {mirror.name for mirror in declared.mirrors}
+    mirrors, back = rename_detection.with_previous_names(own_logs, all_names, before)
+    return mirrors, tuple(dict.fromkeys([*problems, *denied, *denied_by_now, *clashes, *shared, *back]))
+
+
+def _without_circles(kept: list[Planned], others: list[Planned]) -> list[Planned]:
+    """Return the kept definitions, without an `after` that names a mirror which by now waits for them."""
+    circles = circular([each.mirror for each in (*kept, *others)])
+    names = {name for _worker, name in circles}
+    return [
+        each._replace(mirror=each.mirror._replace(after=())) if each.mirror.name in names else each for each in kept
+    ]
+
+
+def _allowed(local: LocalConfig, mirrors: list[Planned]) -> tuple[list[Planned], list[Shown]]:
+    """Return the mirrors that the policy allows, and what it denies to the others."""
+    settings, policy = local
+    private = private_paths.private(settings, [each.mirror for each in mirrors])
+    allowed: list[Planned] = []
+    problems: list[Shown] = []
+    for each in mirrors:
+        found = list(violations(each.mirror, each.paths, settings, policy, private))
+        problems += [(each.mirror.name, f"{each.mirror.name}.yml", what, _remedy(todo)) for what, todo in found]
+        if not found:
+            allowed.append(each)
+    return allowed, problems
+
+
+def _remedy(todo: str) -> str:
+    """Return what to do; where the policy is concerned, with the command that shows an administrator what it lacks."""
+    asks = "administrator" in todo or "policy" in todo
+    return f"{todo} `skipjack policy suggest` on that machine prints the missing entries." if asks else todo
+
+
+def _unknown_worker(settings: RunnerSettings, declared: Catalogue) -> InvalidConfigError:
+    known = ", ".join(f"`{name}`" for name in declared.workers)
+    todo = f"Known workers: {known}. Add it there, or correct `worker:` in this machine's settings."
+    what = f"The worker `{settings.worker}` of this machine is not listed, so it syncs nothing."
+    problem = Problem("_workers.yml", 1, 1, what, todo)
+    return InvalidConfigError("The configuration cannot be used on this machine:", [problem])
+
+
+def _shown(problems: tuple[Problem, ...], names: Mapping[str, str]) -> Problems:
+    return tuple((names.get(_stem(each.file)), each.place, each.what, each.todo) for each in problems)
+
+
+def _stem(path: str) -> str:
+    return path.rpartition("/")[2].removesuffix(".yml").removesuffix(".yaml")
