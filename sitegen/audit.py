@@ -10,7 +10,7 @@ from schemas.addresses import without_secrets
 from schemas.problems import printable
 from schemas.records import ManagerSettings
 from sitegen import output
-from sitegen.messages.model import Entry
+from sitegen.messages.model import AuditEntry
 from sitegen.storage import audit_store
 from sitegen.storage.store import Store
 
@@ -23,7 +23,7 @@ def show(settings: ManagerSettings, since: float, *, as_json: bool) -> None:
         output.result(json.dumps(entry._asdict()) if as_json else _line(entry))
 
 
-def _line(entry: Entry) -> str:
+def _line(entry: AuditEntry) -> str:
     details = " ".join(f"{key}={_told(key, value)}" for key, value in entry.details.items())
     return f"{moment(entry.at)} {entry.who} from {entry.origin}: {entry.action} {entry.subject} {details}".rstrip()
 

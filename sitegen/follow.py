@@ -10,7 +10,7 @@ from schemas.config import catalogue
 from schemas.errors import SkipjackError
 from schemas.git import repository
 from schemas.records import Repository
-from sitegen.messages.model import Declared, Note
+from sitegen.messages.model import DeclaredConfig, Note
 from sitegen.storage.corruption import Damaged
 from sitegen.storage.store import Store, StoreError
 
@@ -88,7 +88,7 @@ class Follower:
         kept = self._kept()
         return kept.revision if kept else None
 
-    def _kept(self) -> Declared | None:
+    def _kept(self) -> DeclaredConfig | None:
         """The configuration in the store; None as well when it cannot be read, so that it is written anew."""
         try:
             return self._store.declared()
@@ -140,11 +140,11 @@ class Follower:
         return before if same and before else Note(reason, time.time(), revision)
 
 
-def _declared(revision: repository.Revision, before: Declared | None) -> Declared:
+def _declared(revision: repository.Revision, before: DeclaredConfig | None) -> DeclaredConfig:
     loaded = catalogue.load(revision.files)
     last_good = before.mirrors if before else ()
     kept = tuple(mirror for mirror in last_good if mirror.name in loaded.quarantined)
-    return Declared(
+    return DeclaredConfig(
         revision.commit,
         revision.committed_at,
         loaded.site,

@@ -13,10 +13,10 @@ from schemas.records import ManagerSettings
 from sitegen import locks, supervised
 from sitegen.messages.model import Facts
 from sitegen.site import files, pages
-from sitegen.site.evaluate import Judge
+from sitegen.site.evaluate import Evaluator
 from sitegen.site.pages import Pages
 from sitegen.site.snapshot import Snapshot
-from sitegen.storage.store import Reader, Store
+from sitegen.storage.store import Store, StoreReader
 from sitegen.wakeup import Listener, poke
 
 if TYPE_CHECKING:  # who follows nothing needs neither git nor YAML
@@ -61,7 +61,7 @@ class Publisher:
         self._follower = follower
         self._site_dir = site_dir
         self._facts: Facts | None = None
-        self._judge = Judge()
+        self._evaluator = Evaluator()
         self._pages = Pages()
         self._names: list[str] = []
 
@@ -69,7 +69,7 @@ class Publisher:
         """Write what has changed; returns the moment at which something changes by itself, Unix seconds."""
         with self._store.reading() as reader:
             self._facts = facts = reader.facts(self._facts)
-            current = self._judge.judge(facts, now)
+            current = self._evaluator.evaluate(facts, now)
             try:
                 self._write(current, reader)
             except BaseException:
@@ -79,7 +79,7 @@ class Publisher:
             self._follower.hear(frozenset(worker.revision for worker in facts.workers if worker.revision))
         return current.changes_at
 
-    def _write(self, current: Snapshot, reader: Reader) -> None:
+    def _write(self, current: Snapshot, reader: StoreReader) -> None:
         """Mirrors' own files first, so that an overview never links to a page that is not there yet."""
         outdated, rendered = self._pages.outdated(current), dict[str, bytes]()
         for start in range(0, len(outdated), _TOGETHER):

@@ -9,7 +9,7 @@ from schemas.records import ManagerSettings
 from schemas.standard_streams import WARNING
 from sitegen import audit, output
 from sitegen.audit import moment
-from sitegen.messages.model import Entry
+from sitegen.messages.model import AuditEntry
 from sitegen.storage import token_store
 from sitegen.storage.store import Store
 
@@ -73,5 +73,5 @@ def revoke(settings: ManagerSettings, number: int) -> None:
     output.note(f"Token {number} is revoked.")
 
 
-def _by(action: str) -> Entry:
-    return Entry(time.time(), audit.person(), action, "", "command line", {})
+def _by(action: str) -> AuditEntry:
+    return AuditEntry(time.time(), audit.person(), action, "", "command line", {})

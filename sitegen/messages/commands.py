@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from schemas.addresses import without_secrets
 from schemas.problems import printable
-from sitegen.messages.envelope import Refused
+from sitegen.messages.envelope import RejectedRequest
 
 START, STOP, DISABLE, ENABLE, RESTART, RELOAD, PING = (
     "start", "stop", "disable", "enable", "restart", "reload", "ping",
@@ -26,7 +26,7 @@ NOT_IN_TIME = "The worker did not answer while somebody waited for it, and will 
 """Why a command has expired."""
 
 
-class Order(NamedTuple):
+class CommandRequest(NamedTuple):
     """What an operator wants, of all workers that have the mirrors or of one."""
 
     kind: str
@@ -36,7 +36,7 @@ class Order(NamedTuple):
     note: str = ""
 
 
-class Command(NamedTuple):
+class WorkerCommand(NamedTuple):
     """A numbered command and what has become of it; times are Unix seconds, None before they have come."""
 
     worker: str
@@ -56,7 +56,7 @@ class Command(NamedTuple):
 class Fetched(NamedTuple):
     """What a worker gets: the commands that are new to it, and the highest number it was ever given."""
 
-    commands: tuple[Command, ...]
+    commands: tuple[WorkerCommand, ...]
     newest: int
 
 
@@ -64,29 +64,29 @@ TOLD = ("number", "kind", "mirrors", "force", "issued_at", "issued_by", "note")
 """What a worker is told of a command."""
 
 
-def order_of(plain: Mapping[str, Any]) -> Order:
-    """An order from its checked JSON; Refused when its mirrors do not go with its kind."""
+def order_of(plain: Mapping[str, Any]) -> CommandRequest:
+    """An order from its checked JSON; RejectedRequest when its mirrors do not go with its kind."""
     mirrors = tuple(dict.fromkeys(plain.get("mirrors", ())))
     note = without_secrets(printable(" ".join(plain.get("note", "").split())))
-    order = Order(plain["kind"], mirrors, plain.get("force", False), plain.get("worker"), note)
+    order = CommandRequest(plain["kind"], mirrors, plain.get("force", False), plain.get("worker"), note)
     if order.kind in OF_WORKERS and mirrors:
-        raise Refused(422, f"$.mirrors: {order.kind} is for workers and takes no mirrors")
+        raise RejectedRequest(422, f"$.mirrors: {order.kind} is for workers and takes no mirrors")
     if order.kind not in OF_WORKERS and not mirrors:
-        raise Refused(422, f"$.mirrors: name the mirrors to {order.kind}")
+        raise RejectedRequest(422, f"$.mirrors: name the mirrors to {order.kind}")
     if order.force and order.kind != START:
-        raise Refused(422, f"$.force: only a start can be forced, and no {order.kind}")
+        raise RejectedRequest(422, f"$.force: only a start can be forced, and no {order.kind}")
     if order.note and order.kind not in OFF:
-        raise Refused(422, f"$.note: only a stop and a disable have a note, and no {order.kind}")
+        raise RejectedRequest(422, f"$.note: only a stop and a disable have a note, and no {order.kind}")
     return order
 
 
-def targets(order: Order, carried: Mapping[str, frozenset[str]]) -> dict[str, tuple[str, ...]]:
+def targets(order: CommandRequest, carried: Mapping[str, frozenset[str]]) -> dict[str, tuple[str, ...]]:
     """The mirrors that each worker is to treat so; `carried` are the mirrors that each worker has.
 
     Refused, and then for nobody, when there is no such worker or nobody has one of the mirrors.
     """
     if order.worker is not None and order.worker not in carried:
-        raise Refused(404, f"there is no worker {order.worker}")
+        raise RejectedRequest(404, f"there is no worker {order.worker}")
     wanted: Sequence[str] = sorted(carried) if order.worker is None else [order.worker]
     if order.kind in OF_WORKERS:
         return dict.fromkeys(wanted, ())
@@ -95,9 +95,9 @@ def targets(order: Order, carried: Mapping[str, frozenset[str]]) -> dict[str, tu
     return {worker: mirrors for worker, mirrors in found.items() if mirrors}
 
 
-def _all_there(order: Order, carried: Iterable[frozenset[str]]) -> None:
+def _all_there(order: CommandRequest, carried: Iterable[frozenset[str]]) -> None:
     known = frozenset[str]().union(*carried)
     missing = [name for name in order.mirrors if name not in known]
     if missing:
         where = f"worker {order.worker} has" if order.worker else "there is"
-        raise Refused(404, f"{where} no mirror {', '.join(missing[:20])}")
+        raise RejectedRequest(404, f"{where} no mirror {', '.join(missing[:20])}")

@@ -18,7 +18,7 @@ _BYTES_EACH, _FEW = 8, 1_000
 """A body has at most one value for so many bytes, and a few more. In reports a value takes 15 and more."""
 
 
-class Refused(Exception):  # noqa: N818 - it is what happened to the request, and reads so at every raise
+class RejectedRequest(Exception):  # noqa: N818 - it is what happened to the request, and reads so at every raise
     """A request that is not taken, with the HTTP status and the words of the answer."""
 
     def __init__(self, status: int, why: str) -> None:
@@ -28,11 +28,11 @@ class Refused(Exception):  # noqa: N818 - it is what happened to the request, an
 
 
 def read(body: bytes) -> Envelope:
-    """Check a request's body and decode it; Refused when it is no envelope."""
+    """Check a request's body and decode it; RejectedRequest when it is no envelope."""
     plain = parse(body)
     protocol = plain.get("protocol") if isinstance(plain, dict) else None
     if isinstance(protocol, int) and abs(protocol - PROTOCOL) > 1:
-        raise Refused(400, f"protocol {protocol} is not spoken here, only {PROTOCOL} and its neighbours")
+        raise RejectedRequest(400, f"protocol {protocol} is not spoken here, only {PROTOCOL} and its neighbours")
     _check(plain)
     envelope = decode_envelope(plain)
     _check_names(envelope)
@@ -40,16 +40,16 @@ def read(body: bytes) -> Envelope:
 
 
 def parse(body: bytes) -> Any:
-    """Decode a body's JSON; Refused when it is none."""
+    """Decode a body's JSON; RejectedRequest when it is none."""
     try:
         plain = json_text.parse(body, len(body) // _BYTES_EACH + _FEW)
         if b"\\ud" in body.lower():
             # a lone surrogate is valid JSON, but no text that could be stored or shown
             plain = json.loads(json.dumps(plain, ensure_ascii=False).encode(errors="replace"))
     except json_text.TooManyValues as error:
-        raise Refused(400, f"the body cannot be parsed: {error}") from error
+        raise RejectedRequest(400, f"the body cannot be parsed: {error}") from error
     except ValueError as error:
-        raise Refused(400, f"the body is no JSON: {error}") from error
+        raise RejectedRequest(400, f"the body is no JSON: {error}") from error
     return plain
 
 
@@ -59,7 +59,7 @@ def _check(plain: Any) -> None:
             return
         _check_strictly(plain)
     except RecursionError as deep:
-        raise Refused(422, "the body is nested too deeply") from deep
+        raise RejectedRequest(422, "the body is nested too deeply") from deep
 
 
 def _check_strictly(plain: Any) -> None:
@@ -67,7 +67,7 @@ def _check_strictly(plain: Any) -> None:
 
     error = best_match(_validator().iter_errors(plain))
     if error is not None:
-        raise Refused(422, f"{error.json_path}: {error.message[:500]}")
+        raise RejectedRequest(422, f"{error.json_path}: {error.message[:500]}")
 
 
 def _check_names(envelope: Envelope) -> None:
@@ -76,7 +76,7 @@ def _check_names(envelope: Envelope) -> None:
     mirrors |= {mirror for report in envelope.reports for mirror, _ in report.runs}
     for name in mirrors | {envelope.worker}:
         if not is_name(name):
-            raise Refused(422, f"{name!r} is no name")
+            raise RejectedRequest(422, f"{name!r} is no name")
 
 
 @cache

@@ -21,7 +21,7 @@ class Token(NamedTuple):
     revoked_at: float | None
 
 
-class Entry(NamedTuple):
+class AuditEntry(NamedTuple):
     """One line of the audit: who did what to which subject, when and from where; `details` can be JSON."""
 
     at: float
@@ -39,17 +39,17 @@ class Delivery(NamedTuple):
     received_at: float
 
 
-class Answer(NamedTuple):
+class Acknowledgement(NamedTuple):
     """What a worker is told: every report up to `acknowledged` is kept; `snapshot_wanted` after a gap."""
 
     acknowledged: int
     snapshot_wanted: bool
 
 
-class Kept(NamedTuple):
+class AcceptedDeliveries(NamedTuple):
     """A committed batch: an answer for each delivery, and whether any page has to change."""
 
-    answers: list[Answer]
+    answers: list[Acknowledgement]
     news: bool
 
 
@@ -83,7 +83,7 @@ class PastRun(NamedTuple):
     run: Run
 
 
-class Declared(NamedTuple):
+class DeclaredConfig(NamedTuple):
     """The configuration at the newest revision that was accepted; problems are lines of text."""
 
     revision: str
@@ -115,7 +115,7 @@ class Facts(NamedTuple):
     changes: int
     workers: tuple[WorkerState, ...]
     statuses: Mapping[tuple[str, str], MirrorStatus]
-    declared: Declared | None
+    declared: DeclaredConfig | None
     refused: Note | None
     revisions: frozenset[str]
     damaged: Mapping[tuple[str, str], str] = {}

@@ -13,7 +13,7 @@ from schemas.names import is_name
 from schemas.report import MirrorStatus, Override, Run, decode_override
 from schemas.states import DISABLED, FAILED, NONE, OFF, PAUSED, PRE_SYNCING, SUCCESS, SYNCING
 from schemas.units import parse_tool_size
-from sitegen.messages.envelope import Refused, parse
+from sitegen.messages.envelope import RejectedRequest, parse
 
 STATUSES = frozenset({NONE, FAILED, SUCCESS, SYNCING, PRE_SYNCING, PAUSED, DISABLED})
 _RUNNING = frozenset({FAILED, SUCCESS, SYNCING, PRE_SYNCING})
@@ -29,7 +29,7 @@ _HAPPENED = ("last_update", "last_started", "last_ended")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class BadName(Refused):
+class BadName(RejectedRequest):
     """A message about a mirror or worker whose `name` cannot be used here."""
 
     def __init__(self, name: str) -> None:
@@ -37,7 +37,7 @@ class BadName(Refused):
         self.name = name
 
 
-class Job(NamedTuple):
+class TunasyncJob(NamedTuple):
     """A job of a Go worker: what is told again, in tunasync's order, the number of its last run, who switched it off.
 
     `override` is a `schemas.report.Override` as JSON can hold it. It counts while the job has the status that it is
@@ -60,21 +60,21 @@ class Message(NamedTuple):
         """A text, empty without one."""
         found = self.plain.get(key, "")
         if not isinstance(found, str) or len(found) > most:
-            raise Refused(400, f"`{key}` must be text of {most} characters at most")
+            raise RejectedRequest(400, f"`{key}` must be text of {most} characters at most")
         return found
 
     def flag(self, key: str, default: bool) -> bool:
         """Yes or no."""
         found = self.plain.get(key, default)
         if not isinstance(found, bool):
-            raise Refused(400, f"`{key}` must be true or false")
+            raise RejectedRequest(400, f"`{key}` must be true or false")
         return found
 
     def name(self, key: str, empty: str) -> str:
         """A name that can be a file's as well; `empty` is the error without one."""
         found = self.text(key)
         if not found:
-            raise Refused(400, empty)
+            raise RejectedRequest(400, empty)
         if not is_name(found):
             raise BadName(found)
         return found
@@ -83,7 +83,7 @@ class Message(NamedTuple):
         """One of tunasync's statuses."""
         found = self.text("status", 100)
         if found not in STATUSES:
-            raise Refused(400, f"{found[:100]!r} is none of tunasync's statuses")
+            raise RejectedRequest(400, f"{found[:100]!r} is none of tunasync's statuses")
         return found
 
     def time(self, key: str) -> str:
@@ -94,13 +94,13 @@ class Message(NamedTuple):
 
 
 def message(body: bytes) -> Message:
-    """Read a body; Refused when it is no JSON object."""
+    """Read a body; RejectedRequest when it is no JSON object."""
     return _message(parse(body))
 
 
 def _message(plain: Any, what: str = "the body") -> Message:
     if not isinstance(plain, dict):
-        raise Refused(400, f"{what} must be a JSON object")
+        raise RejectedRequest(400, f"{what} must be a JSON object")
     return Message({key.lower(): value for key, value in plain.items() if value is not None})
 
 
@@ -108,9 +108,9 @@ def check_order(found: Message) -> None:
     """Refuse a command whose arguments or options are of a wrong type."""
     args, options = found.plain.get("args", []), found.plain.get("options", {})
     if not isinstance(args, list) or not all(isinstance(each, str) for each in args):
-        raise Refused(400, "`args` must be a list of text")
+        raise RejectedRequest(400, "`args` must be a list of text")
     if not isinstance(options, dict) or not all(isinstance(each, bool | None) for each in options.values()):
-        raise Refused(400, "`options` must be an object whose values are true or false")
+        raise RejectedRequest(400, "`options` must be an object whose values are true or false")
 
 
 def part(found: Message, key: str) -> Message:
@@ -122,13 +122,13 @@ def parts(found: Message, key: str) -> list[Message]:
     """A list of messages in a message."""
     items = found.plain.get(key, [])
     if not isinstance(items, list):
-        raise Refused(400, f"`{key}` must be a list")
+        raise RejectedRequest(400, f"`{key}` must be a list")
     return [_message(item, f"each item of `{key}`") for item in items]
 
 
 @lru_cache(maxsize=8192)  # a schedule has the times of all mirrors, after each run of any of them
 def seconds(text: str) -> float | None:
-    """A time as Go writes it in Unix seconds, None for one that was never set; Refused for anything else."""
+    """A time as Go writes it in Unix seconds, None for one that was never set; RejectedRequest for anything else."""
     match = _TIME.fullmatch(text)
     try:
         if not match:
@@ -136,7 +136,7 @@ def seconds(text: str) -> float | None:
         whole = datetime.fromisoformat(match[1].upper() + match[3].upper().replace("Z", "+00:00"))
         found = (whole - _EPOCH) / timedelta(seconds=1) + float(match[2] or 0)
     except (ValueError, OverflowError) as error:
-        raise Refused(400, f"{text[:100]!r} is no RFC 3339 time") from error
+        raise RejectedRequest(400, f"{text[:100]!r} is no RFC 3339 time") from error
     return found if 0 < found < 1e11 else None
 
 
@@ -147,11 +147,11 @@ def stamp(nanoseconds: int) -> str:
     return f"{text}.{rest:09d}".rstrip("0").rstrip(".") + "Z"
 
 
-def new_job(worker: str, mirror: str) -> Job:
+def new_job(worker: str, mirror: str) -> TunasyncJob:
     """A job of which nothing is known."""
     times = dict.fromkeys(("last_update", "last_started", "last_ended", "next_schedule"), ZERO_RFC3339)
     head = {"name": mirror, "worker": worker, "is_master": False, "status": NONE}
-    return Job(head | times | {"upstream": "", "size": UNKNOWN_SIZE, "error_msg": ""}, 0)
+    return TunasyncJob(head | times | {"upstream": "", "size": UNKNOWN_SIZE, "error_msg": ""}, 0)
 
 
 def check_times(found: Message, *keys: str) -> None:
@@ -164,11 +164,11 @@ def named(found: Message, path: str) -> str:
     """The mirror that a status is about: the body must mean the one of the path."""
     mirror = found.name("name", "mirror Name should not be empty")
     if mirror != path:
-        raise Refused(400, f"the body is about {mirror} and the path about {path[:100]}")
+        raise RejectedRequest(400, f"the body is about {mirror} and the path about {path[:100]}")
     return mirror
 
 
-def told(before: Job, found: Message, now: str, number: int) -> Job:
+def told(before: TunasyncJob, found: Message, now: str, number: int) -> TunasyncJob:
     """The job after a status that arrives now; `number` becomes that of the run that begins with it, if one does."""
     status = found.status()
     check_times(found, *_HAPPENED)
@@ -189,7 +189,7 @@ def told(before: Job, found: Message, now: str, number: int) -> Job:
     override = None if begins or status == SUCCESS else before.override
     if status in OFF and was["status"] != status and (override is None or override["kind"] != status):
         override = override_of(status, seconds(now))
-    return Job(after, number if begins or not before.run else before.run, override)
+    return TunasyncJob(after, number if begins or not before.run else before.run, override)
 
 
 def _next(status: str, schedule: str) -> str:
@@ -207,7 +207,7 @@ def override_of(kind: str, since: float | None, by: str = "") -> dict[str, Any]:
     return Override(kind, since, by)._asdict()
 
 
-def status_of(job: Job) -> MirrorStatus:
+def status_of(job: TunasyncJob) -> MirrorStatus:
     """What pages show of a job."""
     plain = job.told
     status, size = plain["status"], parse_tool_size(plain["size"], 1000)

@@ -19,9 +19,9 @@ from schemas.config.rename_rules import current_names
 from schemas.records import FreshnessFile, Mirror, Site, Worker
 from schemas.report import MirrorStatus, Probe, Run, RunProgress
 from schemas.states import ACTIVE, AGE, CLOCK, FRESHNESS, LAG, NEVER, NONE, OFF, QUEUED, SWITCHED_OFF, UNKNOWN
-from sitegen.messages.model import TUNASYNC, Declared, Facts, WorkerState
+from sitegen.messages.model import TUNASYNC, DeclaredConfig, Facts, WorkerState
 from sitegen.site import future, silence
-from sitegen.site.snapshot import BEHIND, CURRENT, OTHER, REFUSED, Clock, Copy, MirrorView, Snapshot, WorkerView
+from sitegen.site.snapshot import BEHIND, CURRENT, OTHER, REFUSED, ClockSkew, Copy, MirrorView, Snapshot, WorkerView
 
 DEFAULT_TITLE = "Mirrors"
 
@@ -38,7 +38,7 @@ CLOCK_SHOWN = 7 * 86400.0
 """Seconds for which it is told that a worker's clock was wrong: times that were limited then may stand for days."""
 
 
-class _Host(NamedTuple):
+class _WorkerInputs(NamedTuple):
     """What a worker adds to the views of its mirrors; `step` stays the same while `silent_at` moves a little.
 
     One that `is_foreign` is of tunasync.
@@ -53,7 +53,7 @@ class _Host(NamedTuple):
     is_foreign: bool = False
 
 
-class _Told(NamedTuple):
+class _CopyInputs(NamedTuple):
     """What one copy's view is made of, beside the time."""
 
     definition: Mirror
@@ -64,13 +64,13 @@ class _Told(NamedTuple):
     size_text: str
 
 
-class _Judged(NamedTuple):
+class _CachedView(NamedTuple):
     """A view, what it was made of, and from when until when it is right.
 
     `elsewhere` are the last runs on workers that do not have the mirror any more, which its history tells.
     """
 
-    told: tuple[_Told, ...]
+    told: tuple[_CopyInputs, ...]
     elsewhere: tuple[Run | None, ...]
     since: float
     until: float
@@ -80,31 +80,31 @@ class _Judged(NamedTuple):
 _NOT_SYNCED = frozenset({NEVER, AGE, LAG})
 """Causes that say no more than that a mirror was not synced, where nobody wanted it to be."""
 
-_UNHEARD = _Host(Worker(""))
+_UNHEARD = _WorkerInputs(Worker(""))
 """For a mirror whose worker is neither declared nor was ever heard of."""
 
 _Groups = list[tuple[str, list[Mirror]]]
 """The definitions of each mirror's copies, by name."""
 
 
-class Judge:
+class Evaluator:
     """Turns facts into what is so, and remembers what it found."""
 
     def __init__(self) -> None:
-        self._declared: Declared | None = None
+        self._declared: DeclaredConfig | None = None
         self._foreign: frozenset[tuple[str, str]] = frozenset()
         self._groups: _Groups = []
-        self._judged: dict[str, _Judged] = {}
+        self._cached: dict[str, _CachedView] = {}
 
-    def judge(self, facts: Facts, now: float) -> Snapshot:
+    def evaluate(self, facts: Facts, now: float) -> Snapshot:
         """What is so at `now` (Unix seconds)."""
         facts = facts._replace(workers=tuple([future.heard(state, now) for state in facts.workers]))
         hosts, elsewhere = _hosts(facts), _elsewhere(facts)
-        self._judged = {
+        self._cached = {
             name: self._mirror(tuple([_told(each, facts, hosts) for each in definitions]), elsewhere[name], hosts, now)
             for name, definitions in self._grouped(facts)
         }
-        judged = self._judged.values()
+        judged = self._cached.values()
         views = tuple([item.view for item in judged])
         moments = [host.silent_at for host in hosts.values() if host.silent_at is not None and host.silent_at > now]
         moments.append(min((item.until for item in judged), default=math.inf))
@@ -132,11 +132,11 @@ class Judge:
         return self._groups
 
     def _mirror(
-        self, told: tuple[_Told, ...], elsewhere: list[Run | None], hosts: Mapping[str, _Host], now: float
-    ) -> _Judged:
+        self, told: tuple[_CopyInputs, ...], elsewhere: list[Run | None], hosts: Mapping[str, _WorkerInputs], now: float
+    ) -> _CachedView:
         """The former view if nothing that it was made of has changed and no moment has passed at which it turns."""
         name, past = told[0].definition.name, tuple(elsewhere)
-        before = self._judged.get(name)
+        before = self._cached.get(name)
         if (
             before is not None
             and (before.told, before.elsewhere) == (told, past)
@@ -148,12 +148,12 @@ class Judge:
         moments += [copy.due_at for copy in copies]
         moments += [future.believed(item.status, now).changes_at for item in told if item.status]
         until = min((at for at in moments if at is not None and at > now), default=math.inf)
-        return _Judged(told, past, now, until, _mirror(name, copies))
+        return _CachedView(told, past, now, until, _mirror(name, copies))
 
 
-def judge(facts: Facts, now: float) -> Snapshot:
+def evaluate(facts: Facts, now: float) -> Snapshot:
     """Turn facts into what is so at `now` (Unix seconds), once."""
-    return Judge().judge(facts, now)
+    return Evaluator().evaluate(facts, now)
 
 
 def _groups(facts: Facts, foreign: Iterable[tuple[str, str]]) -> _Groups:
@@ -192,10 +192,10 @@ def _foreign(facts: Facts) -> frozenset[tuple[str, str]]:
     return frozenset(key for key in facts.statuses if key[0] in workers) if workers else frozenset()
 
 
-def _hosts(facts: Facts) -> dict[str, _Host]:
+def _hosts(facts: Facts) -> dict[str, _WorkerInputs]:
     """Every worker that is declared or was heard of."""
     declared = facts.declared.workers if facts.declared else {}
-    hosts = {name: _Host(definition) for name, definition in declared.items()}
+    hosts = {name: _WorkerInputs(definition) for name, definition in declared.items()}
     foreign = silence.of_tunasync(facts)
     return hosts | {
         state.name: _host(declared.get(state.name) or Worker(state.name), state, foreign.get(state.name))
@@ -203,7 +203,7 @@ def _hosts(facts: Facts) -> dict[str, _Host]:
     }
 
 
-def _host(definition: Worker, state: WorkerState, jobs: Iterable[MirrorStatus] | None) -> _Host:
+def _host(definition: Worker, state: WorkerState, jobs: Iterable[MirrorStatus] | None) -> _WorkerInputs:
     """`jobs` are those of a worker of tunasync, None for one of ours."""
     silent_after = float(definition.silent_after)
     if jobs is not None:
@@ -213,14 +213,16 @@ def _host(definition: Worker, state: WorkerState, jobs: Iterable[MirrorStatus] |
         silent_at = state.last_seen + silent_after
         step = silent_after, silent_at // (silent_after / STEPS)
     progress = {item.mirror: item for item in state.progress}
-    return _Host(definition, silent_at, step, state.last_seen + LIVE, progress, state.held, jobs is not None)
+    return _WorkerInputs(definition, silent_at, step, state.last_seen + LIVE, progress, state.held, jobs is not None)
 
 
-def _told(definition: Mirror, facts: Facts, hosts: Mapping[str, _Host]) -> _Told:
+def _told(definition: Mirror, facts: Facts, hosts: Mapping[str, _WorkerInputs]) -> _CopyInputs:
     host = hosts.get(definition.worker, _UNHEARD)
     progress = (host.progress.get(name) for name in (definition.name, *definition.formerly))
     size = facts.sizes.get((definition.worker, definition.name), "")
-    return _Told(definition, _status(definition, facts), host.step, next(filter(None, progress), None), host.held, size)
+    return _CopyInputs(
+        definition, _status(definition, facts), host.step, next(filter(None, progress), None), host.held, size
+    )
 
 
 def _status(definition: Mirror, facts: Facts) -> MirrorStatus | None:
@@ -235,7 +237,7 @@ def _status(definition: Mirror, facts: Facts) -> MirrorStatus | None:
     return own._replace(last_success_at=former.last_success_at, size=former.size if own.size is None else own.size)
 
 
-def _copy(told: _Told, host: _Host, now: float) -> Copy:
+def _copy(told: _CopyInputs, host: _WorkerInputs, now: float) -> Copy:
     definition, status = told.definition, told.status
     if status is None:
         status = MirrorStatus(definition.name, definition.upstream, definition.role == "master", NONE)
@@ -267,7 +269,7 @@ def _copy(told: _Told, host: _Host, now: float) -> Copy:
     )
 
 
-def _due_at(status: MirrorStatus, host: _Host) -> float | None:
+def _due_at(status: MirrorStatus, host: _WorkerInputs) -> float | None:
     """From when the next run is due and no longer planned: at once where a run waits or is under way, which is the one
     that was planned. None where none is planned, and for a worker of tunasync, whose schedule is shown as it stands."""
     if status.next_run_at is None or host.is_foreign:
@@ -314,7 +316,7 @@ def _counts(views: Iterable[MirrorView]) -> Mapping[str, int]:
 
 
 def _workers(
-    facts: Facts, views: Iterable[MirrorView], hosts: Mapping[str, _Host], now: float
+    facts: Facts, views: Iterable[MirrorView], hosts: Mapping[str, _WorkerInputs], now: float
 ) -> tuple[WorkerView, ...]:
     states = {state.name: state for state in facts.workers}
     carried = [
@@ -338,10 +340,10 @@ def _workers(
     )
 
 
-def _clock(state: WorkerState | None, now: float) -> Clock | None:
+def _clock(state: WorkerState | None, now: float) -> ClockSkew | None:
     if state is None or state.clock_ahead is None or state.clock_at is None or now >= state.clock_at + CLOCK_SHOWN:
         return None
-    return Clock(state.clock_ahead, state.clock_at)
+    return ClockSkew(state.clock_ahead, state.clock_at)
 
 
 def _standing(facts: Facts, state: WorkerState | None) -> str | None:

@@ -13,7 +13,7 @@ from sitegen.site.snapshot import MirrorView, Snapshot
 dump = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
-class _Written(NamedTuple):
+class _CachedFragment(NamedTuple):
     view: MirrorView
     text: bytes
 
@@ -24,7 +24,7 @@ class Fragments:
     def __init__(self, make: Callable[[Snapshot, MirrorView], Any]) -> None:
         self._make = make
         self._site: Site | None = None
-        self._written: dict[str, _Written] = {}
+        self._written: dict[str, _CachedFragment] = {}
 
     def listed(self, snapshot: Snapshot) -> list[bytes]:
         """The list of all mirrors in pieces. One thread at a time."""
@@ -33,7 +33,7 @@ class Fragments:
         for view in snapshot.mirrors:
             held = before.get(view.name)
             if held is None or held.view is not view:
-                held = _Written(view, dump(self._make(snapshot, view)).encode())
+                held = _CachedFragment(view, dump(self._make(snapshot, view)).encode())
             self._written[view.name] = held
         return listed([written.text for written in self._written.values()])
 

@@ -87,7 +87,7 @@ class MirrorView(NamedTuple):
         return self.best.cause
 
 
-class Clock(NamedTuple):
+class ClockSkew(NamedTuple):
     """By how many seconds a worker's clock was ahead at a moment (Unix seconds), negative when it was behind."""
 
     ahead: float
@@ -108,7 +108,7 @@ class WorkerView(NamedTuple):
     silent: bool
     standing: str | None
     mirrors: int
-    clock: Clock | None = None
+    clock: ClockSkew | None = None
     left: frozenset[str] = frozenset()
 
 

@@ -10,17 +10,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from schemas.report import SNAPSHOT, Envelope, MirrorStatus, Report, Run
-from sitegen.messages.model import TUNASYNC, Answer, Delivery
+from sitegen.messages.model import TUNASYNC, Acknowledgement, Delivery
 from sitegen.storage import clocks, codec
 
 SILENCE = 60.0
 """Seconds without a sign of life after which the next one is worth publishing at once."""
 
-Journal = tuple[str, str]
+JournalKey = tuple[str, str]
 """A worker's name and the identity of its journal."""
 
 
-class Verdict(NamedTuple):
+class AcceptedReports(NamedTuple):
     """The number that is acknowledged now, the reports to apply, and whether a gap stopped us."""
 
     acknowledged: int
@@ -28,7 +28,7 @@ class Verdict(NamedTuple):
     gap: bool
 
 
-class Plan(NamedTuple):
+class BatchPlan(NamedTuple):
     """What one transaction has to write. A later status or run of the same key has taken the earlier one's place.
 
     `cleared` are workers whose snapshot replaces everything that was known of their mirrors; states are keyed by
@@ -37,23 +37,23 @@ class Plan(NamedTuple):
     ahead, and when; `limited` are times that lay in the future for the first time.
     """
 
-    acknowledged: dict[Journal, int]
+    acknowledged: dict[JournalKey, int]
     envelopes: dict[str, Delivery]
     cleared: set[str]
     states: dict[tuple[str, str], tuple[str, MirrorStatus]]
-    runs: dict[tuple[Journal, int], tuple[str, Run]]
-    answers: list[Answer]
+    runs: dict[tuple[JournalKey, int], tuple[str, Run]]
+    answers: list[Acknowledgement]
     news: bool
     taken_over: set[str]
     clocks: dict[str, tuple[float, float]]
     limited: dict[clocks.TimeKey, clocks.Limited]
 
 
-class Known(NamedTuple):
+class BatchContext(NamedTuple):
     """What the store knew before the batch: acknowledged numbers, the condition of workers that sent no reports,
     which workers with a new journal were workers of tunasync, and what times in the future were limited to."""
 
-    acknowledged: Mapping[Journal, int]
+    acknowledged: Mapping[JournalKey, int]
     conditions: Mapping[str, "Condition"]
     of_tunasync: frozenset[str] = frozenset()
     earlier: clocks.Earlier = clocks.Earlier({}, {})
@@ -76,23 +76,23 @@ class Condition(NamedTuple):
     held: bool
 
 
-def judge(acknowledged: int, reports: Iterable[Report]) -> Verdict:
+def accept_reports(acknowledged: int, reports: Iterable[Report]) -> AcceptedReports:
     """Apply the rule to one envelope's reports."""
     applied: list[Report] = []
     for report in reports:
         if report.number <= acknowledged:
             continue
         if report.number > acknowledged + 1 and report.kind != SNAPSHOT:
-            return Verdict(acknowledged, tuple(applied), True)
+            return AcceptedReports(acknowledged, tuple(applied), True)
         acknowledged = int(report.number)
         applied.append(report)
-    return Verdict(acknowledged, tuple(applied), False)
+    return AcceptedReports(acknowledged, tuple(applied), False)
 
 
-def plan(deliveries: Sequence[Delivery], known: Known) -> Plan:
+def plan(deliveries: Sequence[Delivery], known: BatchContext) -> BatchPlan:
     """Work out what a batch leaves to be written, and whether it alters any page."""
     news = any(_is_news(delivery, known.conditions.get(delivery.envelope.worker)) for delivery in deliveries)
-    result = Plan(dict(known.acknowledged), {}, set(), {}, {}, [], news, set(), {}, {})
+    result = BatchPlan(dict(known.acknowledged), {}, set(), {}, {}, [], news, set(), {}, {})
     earlier = clocks.Earlier(dict(known.earlier.times), dict(known.earlier.runs))
     for delivery in deliveries:
         envelope = delivery.envelope
@@ -100,7 +100,7 @@ def plan(deliveries: Sequence[Delivery], known: Known) -> Plan:
         if envelope.worker in known.of_tunasync - result.taken_over and envelope.journal != TUNASYNC:
             result.taken_over.add(envelope.worker)
             _clear(result, envelope.worker)
-        verdict = judge(result.acknowledged.get(journal, 0), envelope.reports)
+        verdict = accept_reports(result.acknowledged.get(journal, 0), envelope.reports)
         result.acknowledged[journal] = verdict.acknowledged
         # times of workers of tunasync are the manager's own
         at = math.inf if envelope.journal == TUNASYNC else delivery.received_at
@@ -109,7 +109,7 @@ def plan(deliveries: Sequence[Delivery], known: Known) -> Plan:
             _apply(result, envelope, report, receipt)
         result.limited.update(receipt.limited)
         result.envelopes[envelope.worker] = _as_of(delivery, receipt)
-        result.answers.append(Answer(verdict.acknowledged, verdict.gap))
+        result.answers.append(Acknowledgement(verdict.acknowledged, verdict.gap))
         if envelope.journal != TUNASYNC and (skew := receipt.skew(envelope)):
             result.clocks[envelope.worker] = skew, delivery.received_at
     return result
@@ -139,7 +139,7 @@ def _is_news(delivery: Delivery, before: Condition | None) -> bool:
     return now != before
 
 
-def _apply(result: Plan, envelope: Envelope, report: Report, receipt: clocks.Receipt) -> None:
+def _apply(result: BatchPlan, envelope: Envelope, report: Report, receipt: clocks.Receipt) -> None:
     worker, journal = envelope.worker, (envelope.worker, envelope.journal)
     if report.kind == SNAPSHOT:
         _clear(result, worker)
@@ -152,7 +152,7 @@ def _apply(result: Plan, envelope: Envelope, report: Report, receipt: clocks.Rec
             result.runs[journal, int(status.run.id)] = (status.mirror, status.run)
 
 
-def _clear(result: Plan, worker: str) -> None:
+def _clear(result: BatchPlan, worker: str) -> None:
     """Forget everything that was known of a worker's mirrors."""
     result.cleared.add(worker)
     for key in [key for key in result.states if key[0] == worker]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, delete, insert, select
 
-from sitegen.messages.model import Entry
+from sitegen.messages.model import AuditEntry
 from sitegen.storage import corruption
 from sitegen.storage.store import Store
 from sitegen.storage.tables import audit
@@ -21,18 +21,18 @@ STEP = 200
 """Lines that are removed in one transaction, so that none takes longer than a batch of reports."""
 
 
-def write(tx: Connection, entry: Entry) -> None:
+def write(tx: Connection, entry: AuditEntry) -> None:
     """Keep a line in the transaction of what it tells, so that neither is there without the other."""
     row = entry._asdict() | {"id": uuid.uuid4().hex, "details": json.dumps(entry.details)}
     tx.execute(insert(audit).values(row))
 
 
-def read(store: Store, since: float = 0.0) -> list[Entry]:
+def read(store: Store, since: float = 0.0) -> list[AuditEntry]:
     """All lines from `since` (Unix seconds) on, oldest first."""
-    columns = [audit.c[name] for name in Entry._fields]
+    columns = [audit.c[name] for name in AuditEntry._fields]
     with store.transaction() as tx:
         rows = tx.execute(select(*columns).where(audit.c.at >= since).order_by(audit.c.at, audit.c.id))
-        return [Entry._make((*row[:-1], _details(row[-1]))) for row in rows]
+        return [AuditEntry._make((*row[:-1], _details(row[-1]))) for row in rows]
 
 
 def decode_details(text: str) -> dict[str, Any]:

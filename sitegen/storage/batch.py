@@ -10,20 +10,20 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
-from sitegen.messages.envelope import Refused
-from sitegen.messages.model import Answer, Delivery
+from sitegen.messages.envelope import RejectedRequest
+from sitegen.messages.model import Acknowledgement, Delivery
 from sitegen.storage import tunasync_posts
 from sitegen.storage.corruption import Damaged
 from sitegen.storage.database import number
 from sitegen.storage.store import Store
-from sitegen.storage.tunasync_posts import Post, Told
+from sitegen.storage.tunasync_posts import Post, PostResult
 
 
 class Change(NamedTuple):
-    """Something else that is to be written; `worker` is whom it concerns, empty for all.
+    """Any other write; `worker` is the worker it concerns, empty for all.
 
-    `work` does it in a transaction, or raises Refused or Damaged before it has written anything: a savepoint would have
-    SQLite copy every page to a temporary file.
+    `work` does it in a transaction, or raises RejectedRequest or Damaged before it has written anything: with a
+    savepoint SQLite would copy every page to a temporary file.
     """
 
     worker: str
@@ -36,26 +36,26 @@ class Changed(NamedTuple):
     value: Any
 
 
-Item = Delivery | Post | Change
+PendingWrite = Delivery | Post | Change
 """What can wait to be written."""
 
-Result = Answer | Told | Changed | Damaged
+WriteResult = Acknowledgement | PostResult | Changed | Damaged
 """What became of it: a worker's acknowledgement, a job as it is stored now, what a change returned, or why nothing."""
 
 
-class Written(NamedTuple):
+class CommittedBatch(NamedTuple):
     """A committed batch: the results in the order of the items, and whether any page has to change."""
 
-    results: Sequence[Result]
+    results: Sequence[WriteResult]
     news: bool
 
 
-def write(store: Store, items: Sequence[Item]) -> Written:
+def write(store: Store, items: Sequence[PendingWrite]) -> CommittedBatch:
     """Write a batch; the results are true once this has returned."""
     if all(isinstance(item, Delivery) for item in items):
         kept = store.apply([item for item in items if isinstance(item, Delivery)])
-        return Written(kept.answers, kept.news)
-    results: list[Result] = []
+        return CommittedBatch(kept.answers, kept.news)
+    results: list[WriteResult] = []
     news = False
     with store.transaction(writing=True) as tx:
         for is_change, group in groupby(items, lambda item: isinstance(item, Change)):
@@ -63,26 +63,26 @@ def write(store: Store, items: Sequence[Item]) -> Written:
             part = _changes(tx, neighbours) if is_change else _together(tx, neighbours)
             results += part.results
             news = news or part.news
-    return Written(results, news)
+    return CommittedBatch(results, news)
 
 
-def _changes(tx: Connection, items: Iterable[Item]) -> Written:
+def _changes(tx: Connection, items: Iterable[PendingWrite]) -> CommittedBatch:
     before = number(tx, "changes")
     results = [_changed(tx, item.work) for item in items if isinstance(item, Change)]
-    return Written(results, number(tx, "changes") != before)
+    return CommittedBatch(results, number(tx, "changes") != before)
 
 
-def _changed(tx: Connection, work: Callable[[Connection], Any]) -> Result:
+def _changed(tx: Connection, work: Callable[[Connection], Any]) -> WriteResult:
     try:
         return Changed(work(tx))
-    except (Refused, Damaged) as problem:
+    except (RejectedRequest, Damaged) as problem:
         return problem
 
 
-def _together(tx: Connection, items: Sequence[Item]) -> Written:
+def _together(tx: Connection, items: Sequence[PendingWrite]) -> CommittedBatch:
     """Reports first and then statuses: no worker sends both."""
     posts = [item for item in items if isinstance(item, Post)]
     deliveries = [item for item in items if isinstance(item, Delivery)]
     kept, told = tunasync_posts.apply_in(tx, deliveries, posts)
-    answers: tuple[Iterator[Result], Iterator[Result]] = iter(kept.answers), iter(told)
-    return Written([next(answers[isinstance(item, Post)]) for item in items], kept.news)
+    answers: tuple[Iterator[WriteResult], Iterator[WriteResult]] = iter(kept.answers), iter(told)
+    return CommittedBatch([next(answers[isinstance(item, Post)]) for item in items], kept.news)

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, delete, select
 from schemas.report import Envelope, Run
 from sitegen.messages.model import Delivery
 from sitegen.storage import clocks, tables
-from sitegen.storage.accept import Plan
+from sitegen.storage.accept import BatchPlan
 from sitegen.storage.dialects import upsert
 
 
@@ -34,7 +34,7 @@ def _run_ids(envelope: Envelope) -> set[int]:
     return {run.id for run in (*told, *(run for report in envelope.reports for _mirror, run in report.runs))}
 
 
-def write(tx: Connection, plan: Plan) -> None:
+def write(tx: Connection, plan: BatchPlan) -> None:
     """Keep what a batch has found out; what times were limited to is kept until they have passed."""
     if plan.clocks:
         upsert(tx, tables.clocks, ("worker", "ahead", "at"), [(name, *found) for name, found in plan.clocks.items()])

@@ -18,12 +18,12 @@ from sitegen.messages.commands import (
     OPEN,
     QUEUED,
     STOP,
-    Command,
+    CommandRequest,
     Fetched,
-    Order,
+    WorkerCommand,
 )
-from sitegen.messages.envelope import Refused
-from sitegen.messages.model import Entry
+from sitegen.messages.envelope import RejectedRequest
+from sitegen.messages.model import AuditEntry
 from sitegen.storage import audit_store, corruption
 from sitegen.storage.store import Store
 from sitegen.storage.tables import command_numbers, commands
@@ -40,22 +40,24 @@ MIRRORS_AT_ONCE = 20_000
 KEPT = 90 * 86400.0
 """Seconds for which a command is remembered once it has ended."""
 
-_COLUMNS = [commands.c[name] for name in Command._fields]
+_COLUMNS = [commands.c[name] for name in WorkerCommand._fields]
 
 
-def add(store: Store, order: Order, wanted: Mapping[str, tuple[str, ...]], by: Entry) -> list[Command]:
-    """Keep a command for each worker with its mirrors; `by` says who gave it. Refused when too many wait already."""
+def add(
+    store: Store, order: CommandRequest, wanted: Mapping[str, tuple[str, ...]], by: AuditEntry
+) -> list[WorkerCommand]:
+    """Store a command for each worker with its mirrors, issued by `by`; RejectedRequest when too many are open."""
     with store.transaction(writing=True) as tx:
         return [_add(tx, order, worker, mirrors, by) for worker, mirrors in wanted.items()]
 
 
-def _add(tx: Connection, order: Order, worker: str, mirrors: tuple[str, ...], by: Entry) -> Command:
+def _add(tx: Connection, order: CommandRequest, worker: str, mirrors: tuple[str, ...], by: AuditEntry) -> WorkerCommand:
     tx.execute(delete(commands).where(commands.c.worker == worker, commands.c.ended_at < by.at - KEPT))
     count = select(func.count()).where(commands.c.worker == worker, commands.c.state.in_(OPEN))
     if tx.execute(count).scalar_one() >= MOST_OPEN:
-        raise Refused(409, f"{MOST_OPEN} commands wait for worker {worker} already, and it does not take them")
+        raise RejectedRequest(409, f"{MOST_OPEN} commands wait for worker {worker} already, and it does not take them")
     number = _next_number(tx, worker)
-    command = Command(worker, number, order.kind, mirrors, order.force, by.at, by.who, note=order.note)
+    command = WorkerCommand(worker, number, order.kind, mirrors, order.force, by.at, by.who, note=order.note)
     tx.execute(insert(commands).values(command._asdict() | {"mirrors": json.dumps(mirrors)}))
     details = {"number": command.number, "mirrors": list(mirrors), "force": order.force}
     details |= {"note": order.note} if order.note else {}
@@ -94,9 +96,9 @@ def fetch(store: Store, worker: str, after: int, now: float, since: float = 0.0)
     return Fetched(_bounded(_sound(rows)), max(int(highest), after))
 
 
-def _bounded(found: Iterable[Command]) -> tuple[Command, ...]:
+def _bounded(found: Iterable[WorkerCommand]) -> tuple[WorkerCommand, ...]:
     """The first commands that fit into an answer, and one at least; the next answer has the others."""
-    fit: list[Command] = []
+    fit: list[WorkerCommand] = []
     mirrors = 0
     for command in found:
         mirrors += len(command.mirrors)
@@ -157,7 +159,7 @@ def expire_one(store: Store, worker: str, number: int, now: float) -> None:
         tx.execute(update(commands).where(one).values(state=EXPIRED, reason=NOT_IN_TIME, ended_at=now))
 
 
-def find(store: Store, worker: str, number: int) -> Command | None:
+def find(store: Store, worker: str, number: int) -> WorkerCommand | None:
     """One command."""
     with store.transaction() as tx:
         which = select(*_COLUMNS).where(commands.c.worker == worker, commands.c.number == number)
@@ -165,38 +167,38 @@ def find(store: Store, worker: str, number: int) -> Command | None:
     return None if row is None else _command(row)
 
 
-def page(store: Store, worker: str, before: int, limit: int) -> list[Command]:
+def page(store: Store, worker: str, before: int, limit: int) -> list[WorkerCommand]:
     """A worker's commands below a number, newest first."""
     which = select(*_COLUMNS).where(commands.c.worker == worker, commands.c.number < before)
     with store.transaction() as tx:
         return [_shown(row) for row in tx.execute(which.order_by(commands.c.number.desc()).limit(limit))]
 
 
-def last_overriding(store: Store) -> dict[tuple[str, str], Command]:
+def last_overriding(store: Store) -> dict[tuple[str, str], WorkerCommand]:
     """By worker and mirror the last command that was carried out, if it pauses or disables the mirror."""
     which = select(*_COLUMNS).where(commands.c.state == DONE).order_by(commands.c.worker, commands.c.number)
-    found: dict[tuple[str, str], Command] = {}
+    found: dict[tuple[str, str], WorkerCommand] = {}
     with store.transaction() as tx:
         for command in _sound(tx.execute(which)):
             found.update(((command.worker, mirror), command) for mirror in command.mirrors)
     return {key: command for key, command in found.items() if command.kind in (STOP, DISABLE)}
 
 
-def _sound(rows: Iterable[Sequence[object]]) -> Iterator[Command]:
+def _sound(rows: Iterable[Sequence[object]]) -> Iterator[WorkerCommand]:
     """The commands that can be read: one that cannot be keeps nobody from the others, and expires."""
     return corruption.sound(partial(_command, row) for row in rows)
 
 
-def _shown(row: Sequence[object]) -> Command:
+def _shown(row: Sequence[object]) -> WorkerCommand:
     """A command, which says so itself when it cannot be read."""
     try:
         return _command(row)
     except corruption.Damaged as error:
-        return Command._make(row)._replace(mirrors=(), reason=error.what)
+        return WorkerCommand._make(row)._replace(mirrors=(), reason=error.what)
 
 
-def _command(row: Sequence[object]) -> Command:
-    plain = Command._make(row)
+def _command(row: Sequence[object]) -> WorkerCommand:
+    plain = WorkerCommand._make(row)
     mirrors = corruption.read(decode_mirrors, plain.mirrors, f"commands {plain.worker}/{plain.number}", "mirrors")
     return plain._replace(mirrors=mirrors, force=bool(plain.force))
 

@@ -9,9 +9,9 @@ from schemas.states import ENDS, SUCCESS
 from schemas.terminal import plain
 from sitegen.messages.model import Delivery, WorkerState
 from sitegen.storage import codec, corruption
-from sitegen.storage.accept import Journal
+from sitegen.storage.accept import JournalKey
 
-Row = dict[str, Any]
+RowMapping = dict[str, Any]
 Values = tuple[Any, ...]
 
 Damages = dict[tuple[str, str], str]
@@ -84,7 +84,7 @@ def _shown(override: Override | None) -> Override | None:
     return override._replace(by=plain(without_secrets(override.by)), reason=plain(without_secrets(override.reason)))
 
 
-def of_run(key: tuple[Journal, int], held: tuple[str, Run]) -> Values:
+def of_run(key: tuple[JournalKey, int], held: tuple[str, Run]) -> Values:
     """A run by journal and number, from its mirror's name and itself; a program that fails can name its upstream.
 
     Its texts are spelled out for terminals, JSON and pages: a tunasync worker passes on what an upstream said.
@@ -96,7 +96,7 @@ def of_run(key: tuple[Journal, int], held: tuple[str, Run]) -> Values:
     return (*key[0], mirror_name, *run)
 
 
-def worker(row: Row, damaged: Damages) -> WorkerState:
+def worker(row: RowMapping, damaged: Damages) -> WorkerState:
     """Read back what `of_worker` made; what cannot be read is noted and left out."""
     name, decoded = row["name"], {}
     for column, decode in _OF_WORKER.items():

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, and_, literal, or_, select
 
 from schemas.report import Run
-from sitegen.messages.envelope import Refused
+from sitegen.messages.envelope import RejectedRequest
 from sitegen.storage.store import Store
 from sitegen.storage.tables import runs
 
 
-class Told(NamedTuple):
+class EndedRun(NamedTuple):
     """A run that has ended, and whose it is."""
 
     worker: str
@@ -24,7 +24,7 @@ class Told(NamedTuple):
 _ORDER = (runs.c.ended_at.desc(), runs.c.worker, runs.c.journal, runs.c.id.desc())
 
 
-def page(store: Store, worker: str, names: Sequence[str], cursor: str, limit: int) -> tuple[list[Told], str | None]:
+def page(store: Store, worker: str, names: Sequence[str], cursor: str, limit: int) -> tuple[list[EndedRun], str | None]:
     """Ended runs, newest first, of one worker or of a mirror by its names where these are given, and the cursor to go
     on with."""
     which: list[ColumnElement[bool]] = [runs.c.ended_at.is_not(None)]
@@ -38,7 +38,7 @@ def page(store: Store, worker: str, names: Sequence[str], cursor: str, limit: in
     with store.transaction() as tx:
         rows = tx.execute(select(*columns).where(*which).order_by(*_ORDER).limit(limit + 1)).all()
     shown = rows[:limit]
-    return [Told(row[0], row[1], Run._make(row[3:])) for row in shown], _cursor(shown[-1]) if rows[limit:] else None
+    return [EndedRun(row[0], row[1], Run._make(row[3:])) for row in shown], _cursor(shown[-1]) if rows[limit:] else None
 
 
 def last_ended(store: Store, worker: str, names: Sequence[str]) -> Run | None:
@@ -62,7 +62,7 @@ def _after(cursor: str) -> ColumnElement[bool]:
         number.to_bytes(8, signed=True)  # what a database can hold, as the next line asks of the names
         f"{worker}{journal}".encode()
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
-        raise Refused(400, "`cursor` is none of ours: take it from the answer before") from error
+        raise RejectedRequest(400, "`cursor` is none of ours: take it from the answer before") from error
     table = runs.c
     return or_(
         table.ended_at < at,

@@ -13,7 +13,16 @@ from sqlalchemy import Connection, Select, delete, select, update
 from schemas import presence
 from schemas.records import DatabaseAddress
 from schemas.report import MirrorStatus, Run
-from sitegen.messages.model import TUNASYNC, Declared, Delivery, Facts, Kept, Note, PastRun, WorkerState
+from sitegen.messages.model import (
+    TUNASYNC,
+    AcceptedDeliveries,
+    DeclaredConfig,
+    Delivery,
+    Facts,
+    Note,
+    PastRun,
+    WorkerState,
+)
 from sitegen.storage import (
     accept,
     clock_store,
@@ -29,7 +38,7 @@ from sitegen.storage import (
 from sitegen.storage.database import Database, StoreError, counted, number
 from sitegen.storage.dialects import select_of, upsert
 
-__all__ = ["Reader", "Store", "StoreError"]
+__all__ = ["Store", "StoreError", "StoreReader"]
 
 _CHUNK = 200
 
@@ -75,7 +84,7 @@ class Store:
         """Transactions that wrote, since it was opened."""
         return self.database.commits
 
-    def apply(self, deliveries: Sequence[Delivery]) -> Kept:
+    def apply(self, deliveries: Sequence[Delivery]) -> AcceptedDeliveries:
         """Keep a batch of envelopes in one transaction; the answers are true once this has returned."""
         with self.database.writing() as tx:
             return apply_in(tx, deliveries)
@@ -96,7 +105,7 @@ class Store:
             found: str | None = tx.execute(select(tables.catalogue.c.revision)).scalar()
             return found
 
-    def keep_catalogue(self, declared: Declared, now: float) -> None:
+    def keep_catalogue(self, declared: DeclaredConfig, now: float) -> None:
         """Put a newly accepted configuration in the place of the last one."""
         row = {
             "id": 1,
@@ -136,7 +145,7 @@ class Store:
             found = _notes(tx)
         return found.get(tables.REFUSED), found.get(tables.UNREACHABLE)
 
-    def declared(self) -> Declared | None:
+    def declared(self) -> DeclaredConfig | None:
         """The configuration in use."""
         with self.database.reading() as tx:
             return _declared(tx)
@@ -147,10 +156,10 @@ class Store:
             return reader.facts(before)
 
     @contextmanager
-    def reading(self) -> Iterator["Reader"]:
+    def reading(self) -> Iterator["StoreReader"]:
         """Read several things as of one moment."""
         with self.database.reading() as tx:
-            yield Reader(tx)
+            yield StoreReader(tx)
 
     @contextmanager
     def transaction(self, *, writing: bool = False) -> Iterator[Connection]:
@@ -159,7 +168,7 @@ class Store:
             yield tx
 
 
-class Reader:
+class StoreReader:
     """One reading transaction."""
 
     def __init__(self, tx: Connection) -> None:
@@ -255,22 +264,22 @@ def count_change(tx: Connection) -> int:
     return counted(tx.exec_driver_sql(_COUNT_CHANGE).scalar(), "changes")
 
 
-def apply_in(tx: Connection, deliveries: Sequence[Delivery]) -> Kept:
+def apply_in(tx: Connection, deliveries: Sequence[Delivery]) -> AcceptedDeliveries:
     """Keep a batch of envelopes in a transaction that writes more than these."""
     known = _known(tx, deliveries)
     plan = accept.plan(deliveries, known)
     _write_plan(tx, plan, known)
-    return Kept(plan.answers, plan.news)
+    return AcceptedDeliveries(plan.answers, plan.news)
 
 
-def _known(tx: Connection, deliveries: Iterable[Delivery]) -> accept.Known:
+def _known(tx: Connection, deliveries: Iterable[Delivery]) -> accept.BatchContext:
     workers = {item.envelope.worker for item in deliveries}
     journals = select_of(tx, tables.journals, ("worker", "journal", "acknowledged"), "worker", workers)
     acknowledged = {(row[0], row[1]): row[2] for row in journals}
     new = {name for name, journal in map(_journal_of, deliveries) if not acknowledged.get((name, journal))}
     quiet = {item.envelope.worker for item in deliveries if not item.envelope.reports}
     conditions = select_of(tx, tables.workers, ("name", *accept.Condition._fields), "name", quiet) if quiet else ()
-    return accept.Known(
+    return accept.BatchContext(
         acknowledged,
         {row[0]: accept.Condition._make(tuple(row)[1:]) for row in conditions},
         frozenset(
@@ -282,11 +291,11 @@ def _known(tx: Connection, deliveries: Iterable[Delivery]) -> accept.Known:
     )
 
 
-def _journal_of(delivery: Delivery) -> accept.Journal:
+def _journal_of(delivery: Delivery) -> accept.JournalKey:
     return delivery.envelope.worker, delivery.envelope.journal
 
 
-def _write_plan(tx: Connection, plan: accept.Plan, known: accept.Known) -> None:
+def _write_plan(tx: Connection, plan: accept.BatchPlan, known: accept.BatchContext) -> None:
     moved = [(*key, number) for key, number in plan.acknowledged.items() if number != known.acknowledged.get(key)]
     upsert(tx, tables.journals, ("worker", "journal", "acknowledged"), moved)
     upsert(tx, tables.workers, rows.TOLD_WORKER, [rows.of_worker(item) for item in plan.envelopes.values()])
@@ -296,7 +305,7 @@ def _write_plan(tx: Connection, plan: accept.Plan, known: accept.Known) -> None:
     upsert(tx, tables.runs, rows.TOLD_RUN, [rows.of_run(*item) for item in plan.runs.items()])
 
 
-def _write_states(tx: Connection, plan: accept.Plan, change: int) -> None:
+def _write_states(tx: Connection, plan: accept.BatchPlan, change: int) -> None:
     for worker in plan.taken_over:
         tx.execute(delete(tables.tunasync_workers).where(tables.tunasync_workers.c.name == worker))
         tx.execute(delete(tables.tunasync_jobs).where(tables.tunasync_jobs.c.worker == worker))
@@ -330,7 +339,7 @@ def _statuses(tx: Connection, before: Facts | None, damaged: rows.Damages) -> di
     return found
 
 
-def _catalogue(tx: Connection, before: Facts | None) -> tuple[Declared | None, frozenset[str]]:
+def _catalogue(tx: Connection, before: Facts | None) -> tuple[DeclaredConfig | None, frozenset[str]]:
     """The configuration in use and all that ever were; both change together."""
     changed = tx.execute(select(tables.catalogue.c.changed)).scalar()
     if before is not None and changed is not None and changed <= before.changes:
@@ -352,11 +361,11 @@ def _state_rows() -> Select[Any]:
     return select(*columns).select_from(state.outerjoin(run, same_run))
 
 
-def _declared(tx: Connection) -> Declared | None:
+def _declared(tx: Connection) -> DeclaredConfig | None:
     row = tx.execute(select(tables.catalogue)).one_or_none()
     if row is None:
         return None
-    return Declared(
+    return DeclaredConfig(
         row.revision,
         row.committed_at,
         corruption.read(codec.decode_site, row.site, "catalogue 1", "site"),

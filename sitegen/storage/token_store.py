@@ -5,7 +5,7 @@ from collections.abc import Set
 
 from sqlalchemy import ColumnElement, Connection, insert, or_, select, update
 
-from sitegen.messages.model import Entry, Token
+from sitegen.messages.model import AuditEntry, Token
 from sitegen.storage import audit_store, dialects
 from sitegen.storage.store import Store
 from sitegen.storage.tables import tokens
@@ -20,7 +20,7 @@ def digest_of(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-def add(store: Store, name: str, scope: str, digest: str, by: Entry) -> int:
+def add(store: Store, name: str, scope: str, digest: str, by: AuditEntry) -> int:
     """Keep a new token; returns its number. `by` says who made it and when."""
     with store.transaction(writing=True) as tx:
         number = _insert(tx, name, scope, digest, by.at)
@@ -28,7 +28,7 @@ def add(store: Store, name: str, scope: str, digest: str, by: Entry) -> int:
     return number
 
 
-def rotate(store: Store, number: int, digest: str, keep: float, by: Entry) -> Token | None:
+def rotate(store: Store, number: int, digest: str, keep: float, by: AuditEntry) -> Token | None:
     """Make a token like that of this number, which expires in `keep` seconds; None when there is no valid one."""
     with store.transaction(writing=True) as tx:
         old = _find(tx, tokens.c.id == number, by.at)
@@ -42,7 +42,7 @@ def rotate(store: Store, number: int, digest: str, keep: float, by: Entry) -> To
     return old._replace(id=new, created_at=by.at, expires_at=None)
 
 
-def revoke(store: Store, number: int, by: Entry) -> bool:
+def revoke(store: Store, number: int, by: AuditEntry) -> bool:
     """Make a token worthless; False when there is no valid one of this number."""
     with store.transaction(writing=True) as tx:
         old = _find(tx, tokens.c.id == number, by.at)

@@ -12,9 +12,9 @@ from sqlalchemy import Connection
 
 from schemas.report import CHANGE, Envelope, Report
 from sitegen.messages import tunasync_rules
-from sitegen.messages.envelope import Refused
-from sitegen.messages.model import TUNASYNC, Delivery, Kept
-from sitegen.messages.tunasync_rules import Job, Message, stamp
+from sitegen.messages.envelope import RejectedRequest
+from sitegen.messages.model import TUNASYNC, AcceptedDeliveries, Delivery
+from sitegen.messages.tunasync_rules import Message, TunasyncJob, stamp
 from sitegen.storage import corruption, store, tables, tunasync_rows, tunasync_store
 from sitegen.storage.dialects import select_of
 
@@ -41,27 +41,27 @@ class Post(NamedTuple):
     at: int
 
 
-Told = dict[str, Any] | Refused
+PostResult = dict[str, Any] | RejectedRequest
 """What a post is answered: the job as it is stored now, or why it is refused."""
 
 
-class Outcome(NamedTuple):
+class BatchOutcome(NamedTuple):
     """What became of a batch: the deliveries' answers, and the posts' in the same order."""
 
-    kept: Kept
-    told: list[Told]
+    kept: AcceptedDeliveries
+    told: list[PostResult]
 
 
-def apply_in(tx: Connection, deliveries: Sequence[Delivery], posts: Sequence[Post]) -> Outcome:
+def apply_in(tx: Connection, deliveries: Sequence[Delivery], posts: Sequence[Post]) -> BatchOutcome:
     """Keep both kinds in a transaction; the answers are true once it has been committed."""
-    known = _Known(tx, posts)
+    known = _JobBatch(tx, posts)
     told = [known.tell(post) for post in posts]
     kept = store.apply_in(tx, [*deliveries, *known.deliveries()])
     _write(tx, known)
-    return Outcome(Kept(kept.answers[: len(deliveries)], kept.news), told)
+    return BatchOutcome(AcceptedDeliveries(kept.answers[: len(deliveries)], kept.news), told)
 
 
-class _Known:
+class _JobBatch:
     """What is known of the workers and jobs of a batch, altered post by post."""
 
     def __init__(self, tx: Connection, posts: Sequence[Post]) -> None:
@@ -74,7 +74,7 @@ class _Known:
         self.seen: dict[str, int] = {}
         self._reports: dict[str, list[Report]] = {}
 
-    def tell(self, post: Post) -> Told:
+    def tell(self, post: Post) -> PostResult:
         """Alter the job that a post is about."""
         worker, mirror, found, at = post
         try:
@@ -82,7 +82,7 @@ class _Known:
             before = self.jobs.get((worker, mirror)) or tunasync_rules.new_job(worker, mirror)
             number = self._numbers.get(worker, 0) + 1
             job = tunasync_rules.told(before, found, stamp(at), number)
-        except Refused as refusal:
+        except RejectedRequest as refusal:
             return refusal
         self.jobs[worker, mirror] = job
         self.changed.add((worker, mirror))
@@ -100,11 +100,11 @@ class _Known:
         ]
 
 
-def _jobs(tx: Connection, wanted: set[tuple[str, str]]) -> dict[tuple[str, str], Job]:
+def _jobs(tx: Connection, wanted: set[tuple[str, str]]) -> dict[tuple[str, str], TunasyncJob]:
     """The jobs that can be read; one that cannot begins again with what is posted next."""
     if not wanted:
         return {}
-    found: dict[tuple[str, str], Job] = {}
+    found: dict[tuple[str, str], TunasyncJob] = {}
     text = _JOBS[tx.dialect.name]
     for row in tx.exec_driver_sql(text, (json.dumps([list(key) for key in wanted]),)):
         for job in corruption.sound([partial(tunasync_rows.read, *row)]):
@@ -112,7 +112,7 @@ def _jobs(tx: Connection, wanted: set[tuple[str, str]]) -> dict[tuple[str, str],
     return found
 
 
-def _write(tx: Connection, known: _Known) -> None:
+def _write(tx: Connection, known: _JobBatch) -> None:
     tunasync_rows.write(tx, [known.jobs[key] for key in sorted(known.changed)])
     if known.seen:
         tx.exec_driver_sql(_SEEN[tx.dialect.name], [(stamp(at), worker) for worker, at in known.seen.items()])

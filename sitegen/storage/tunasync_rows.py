@@ -10,7 +10,7 @@ from schemas.report import ReportedProblem
 from schemas.terminal import plain
 from sitegen.messages import tunasync_rules
 from sitegen.messages.model import TUNASYNC, Facts, WorkerState
-from sitegen.messages.tunasync_rules import UNKNOWN_SIZE, ZERO_RFC3339, Job
+from sitegen.messages.tunasync_rules import UNKNOWN_SIZE, ZERO_RFC3339, TunasyncJob
 from sitegen.storage import corruption
 from sitegen.storage.dialects import upsert
 from sitegen.storage.tables import mirror_state, tunasync_jobs, tunasync_rejected
@@ -23,27 +23,27 @@ _OF_WORKER = {
 }
 
 
-def read(worker: str, mirror: str, text: str) -> Job:
+def read(worker: str, mirror: str, text: str) -> TunasyncJob:
     """Read a row of the table; Damaged when that cannot be done."""
     return corruption.read(decode, text, f"tunasync_jobs {worker}/{mirror}", "document")
 
 
-def decode(text: str) -> Job:
+def decode(text: str) -> TunasyncJob:
     """Read a document of the table; KeyError, TypeError or ValueError when it is damaged."""
-    job = Job(**json.loads(text))
+    job = TunasyncJob(**json.loads(text))
     missing = _KEYS - job.told.keys()
     if missing:
         raise KeyError(*sorted(missing))
     return job
 
 
-def write(tx: Connection, jobs: Iterable[Job]) -> None:
+def write(tx: Connection, jobs: Iterable[TunasyncJob]) -> None:
     """Put jobs in the place of those that were there."""
     rows = [(job.told["worker"], job.told["name"], json.dumps(job._asdict())) for job in jobs]
     upsert(tx, tunasync_jobs, ("worker", "mirror", "document"), rows)
 
 
-def otherwise_scheduled(tx: Connection, worker: str, times: Mapping[str, str]) -> list[Job]:
+def otherwise_scheduled(tx: Connection, worker: str, times: Mapping[str, str]) -> list[TunasyncJob]:
     """The jobs of a worker whose next run is not that of a complete schedule, or with a command that is not confirmed.
     A worker sends one after each run, and most times are the same, so the other jobs are not decoded."""
     return _of_worker(
@@ -51,12 +51,12 @@ def otherwise_scheduled(tx: Connection, worker: str, times: Mapping[str, str]) -
     )
 
 
-def unconfirmed(tx: Connection, worker: str) -> list[Job]:
+def unconfirmed(tx: Connection, worker: str) -> list[TunasyncJob]:
     """The jobs of a worker with a command that is not confirmed."""
     return _of_worker(tx, worker, lambda _mirror, text: _is_unsure(text))
 
 
-def _of_worker(tx: Connection, worker: str, is_wanted: Callable[[str, object], bool]) -> list[Job]:
+def _of_worker(tx: Connection, worker: str, is_wanted: Callable[[str, object], bool]) -> list[TunasyncJob]:
     rows = tx.exec_driver_sql(_OF_WORKER[tx.dialect.name], (worker,)).all()
     return list(corruption.sound(partial(read, worker, *row) for row in rows if is_wanted(*row)))
 

@@ -13,21 +13,21 @@ from schemas.names import is_name
 from schemas.report import CHANGE, Envelope, MirrorStatus, Report
 from schemas.states import DISABLED
 from sitegen.messages import tunasync_marks, tunasync_rules
-from sitegen.messages.envelope import Refused
-from sitegen.messages.model import TUNASYNC, Delivery, Entry
-from sitegen.messages.tunasync_rules import Job, stamp
+from sitegen.messages.envelope import RejectedRequest
+from sitegen.messages.model import TUNASYNC, AuditEntry, Delivery
+from sitegen.messages.tunasync_rules import TunasyncJob, stamp
 from sitegen.storage import audit_store, corruption, store, tables, tunasync_rejected, tunasync_rows
 from sitegen.storage.store import Store
 from sitegen.storage.tables import tunasync_jobs, tunasync_workers
 
 
 def register(tx: Connection, name: str, url: str, now: int) -> dict[str, str]:
-    """Keep a Go worker, or refresh it; `now` is in nanoseconds. Refused when it is one of ours."""
+    """Keep a Go worker, or refresh it; `now` is in nanoseconds. RejectedRequest when it is one of ours."""
     at = stamp(now)
     row = {"url": url, "last_online": at, "last_register": at}
     journal = _journal(tx, name)
     if journal not in (None, TUNASYNC):
-        raise Refused(400, f"{name} is a worker of Skipjack; delete it first if it shall be one of tunasync")
+        raise RejectedRequest(400, f"{name} is a worker of Skipjack; delete it first if it shall be one of tunasync")
     tx.execute(delete(tunasync_workers).where(tunasync_workers.c.name == name))
     tx.execute(insert(tunasync_workers).values(name=name, **row))
     # One that starts asks for its jobs and leaves those alone that are switched off.
@@ -40,13 +40,13 @@ def register(tx: Connection, name: str, url: str, now: int) -> dict[str, str]:
 
 
 def alter(
-    tx: Connection, worker: str, mirror: str, changed: dict[str, str], now: int, by: Entry | None = None
+    tx: Connection, worker: str, mirror: str, changed: dict[str, str], now: int, by: AuditEntry | None = None
 ) -> dict[str, Any]:
     """Put something else into a job; returns it as it is stored now. `by` says who wanted it, if somebody did."""
     _be_known(tx, worker)
     before = _job(tx, worker, mirror)
     if before is None:
-        raise Refused(404, f"no mirror '{mirror}' exists in worker '{worker}'")
+        raise RejectedRequest(404, f"no mirror '{mirror}' exists in worker '{worker}'")
     job = before._replace(told=before.told | changed)
     _keep(tx, job, now)
     if by is not None:
@@ -54,7 +54,9 @@ def alter(
     return job.told
 
 
-def replace(opened: Store, worker: str, mirror: str, expected: str | None, change: Callable[[Job], Job]) -> Job | None:
+def replace(
+    opened: Store, worker: str, mirror: str, expected: str | None, change: Callable[[TunasyncJob], TunasyncJob]
+) -> TunasyncJob | None:
     """Change a job that still has the `expected` status, or any without one.
 
     Returns what it was; None when there is no such job. It is no sign of life of the worker.
@@ -86,19 +88,19 @@ def schedule(tx: Connection, worker: str, times: dict[str, str], now: int) -> No
     tunasync_rejected.replace(tx, worker, (name for name in times if name and not is_name(name)))
 
 
-def _scheduled(job: Job, at: str) -> Job:
+def _scheduled(job: TunasyncJob, at: str) -> TunasyncJob:
     is_due = at != tunasync_rules.ZERO_RFC3339
     known = tunasync_marks.contradicted(job) if is_due else tunasync_marks.confirmed(job)
     return known._replace(told=known.told | {"next_schedule": at})
 
 
-def _write(tx: Connection, worker: str, now: int, jobs: list[Job]) -> None:
+def _write(tx: Connection, worker: str, now: int, jobs: list[TunasyncJob]) -> None:
     """Keep jobs, and let pages know."""
     tunasync_rows.write(tx, jobs)
     _deliver(tx, worker, now, *map(tunasync_rules.status_of, jobs))
 
 
-def forget(tx: Connection, worker: str, by: Entry) -> None:
+def forget(tx: Connection, worker: str, by: AuditEntry) -> None:
     """Forget a worker of either kind, with all that it told but its history; one of ours that is alive comes back.
 
     Its journals stay, because its runs refer to them. Of ours nothing counts as acknowledged any more, so one that
@@ -114,7 +116,7 @@ def forget(tx: Connection, worker: str, by: Entry) -> None:
         (tables.mirror_state, tables.mirror_state.c.worker),
     ]
     if _journal(tx, worker) is None:
-        raise Refused(400, f"invalid workerID {worker}")
+        raise RejectedRequest(400, f"invalid workerID {worker}")
     for table, column in mine:
         tx.execute(delete(table).where(column == worker))
     ours = (tables.journals.c.worker == worker) & (tables.journals.c.journal != TUNASYNC)
@@ -123,7 +125,7 @@ def forget(tx: Connection, worker: str, by: Entry) -> None:
     audit_store.write(tx, by._replace(action="delete worker", subject=worker))
 
 
-def flush(tx: Connection, by: Entry) -> None:
+def flush(tx: Connection, by: AuditEntry) -> None:
     """Forget the disabled jobs of Go workers."""
     jobs = [job for job in _jobs(tx) if job.told["status"] == DISABLED and _journal(tx, job.told["worker"]) == TUNASYNC]
     change = store.count_change(tx)
@@ -157,7 +159,7 @@ def jobs(opened: Store, worker: str | None = None) -> list[dict[str, Any]]:
         return [job.told for job in _jobs(tx, worker)]
 
 
-def _jobs(tx: Connection, worker: str | None = None) -> list[Job]:
+def _jobs(tx: Connection, worker: str | None = None) -> list[TunasyncJob]:
     which = select(tunasync_jobs).order_by(tunasync_jobs.c.mirror, tunasync_jobs.c.worker)
     if worker is None:  # an older release left rows of workers that became ours
         of_go = select(tables.workers.c.name).where(tables.workers.c.journal == TUNASYNC)
@@ -167,18 +169,18 @@ def _jobs(tx: Connection, worker: str | None = None) -> list[Job]:
     return list(corruption.sound(partial(tunasync_rows.read, *row) for row in tx.execute(which)))
 
 
-def _told(tx: Connection, worker: str, mirror: str) -> Job | None:
+def _told(tx: Connection, worker: str, mirror: str) -> TunasyncJob | None:
     """The job as far as it is known; one that cannot be read any more begins anew with what is told next."""
     return next(corruption.sound([lambda: _job(tx, worker, mirror)]), None)
 
 
-def _job(tx: Connection, worker: str, mirror: str) -> Job | None:
+def _job(tx: Connection, worker: str, mirror: str) -> TunasyncJob | None:
     mine = (tunasync_jobs.c.worker == worker) & (tunasync_jobs.c.mirror == mirror)
     text = tx.execute(select(tunasync_jobs.c.document).where(mine)).scalar()
     return None if text is None else tunasync_rows.read(worker, mirror, text)
 
 
-def _keep(tx: Connection, job: Job, now: int) -> None:
+def _keep(tx: Connection, job: TunasyncJob, now: int) -> None:
     worker = job.told["worker"]
     seen = update(tunasync_workers).where(tunasync_workers.c.name == worker)
     tx.execute(seen.values(last_online=stamp(now)))
@@ -209,6 +211,6 @@ def _be_known(tx: Connection, worker: str) -> None:
 def require_of_go(worker: str, journal: str | None) -> None:
     """Refused unless the journal is that of a registered worker of tunasync; None is that of an unknown worker."""
     if journal is None:
-        raise Refused(400, f"invalid workerID {worker}")
+        raise RejectedRequest(400, f"invalid workerID {worker}")
     if journal != TUNASYNC:
-        raise Refused(400, f"{worker} is a worker of Skipjack, which reports by itself")
+        raise RejectedRequest(400, f"{worker} is a worker of Skipjack, which reports by itself")

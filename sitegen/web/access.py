@@ -8,7 +8,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from schemas.names import is_name
 from schemas.records import ManagerSettings
-from sitegen.messages.envelope import Refused
+from sitegen.messages.envelope import RejectedRequest
 from sitegen.messages.model import Token
 from sitegen.storage.store import Store, StoreError
 from sitegen.storage.token_store import OPERATOR, WORKER
@@ -46,7 +46,7 @@ class Access:
         found: Token | None = getattr(request.state, "token", None)
         token = found or (self._tokens.holder(secret) if secret else None)
         if token is None:
-            raise Refused(401, "a valid token is needed: `Authorization: Bearer TOKEN`")
+            raise RejectedRequest(401, "a valid token is needed: `Authorization: Bearer TOKEN`")
         return token
 
     def remembered_worker(self, request: Request) -> str | None:
@@ -74,7 +74,7 @@ class Access:
         """Whether a request has a valid token, of whatever scope."""
         try:
             return bool(_secret(request) and await self.asked(self.token, request))
-        except (Refused, StoreError):
+        except (RejectedRequest, StoreError):
             return False
 
     def worker(self, request: Request) -> str:
@@ -89,7 +89,7 @@ class Access:
         """Whoever may read what is not for everybody."""
         token = self.token(request)
         if token.scope == WORKER:
-            raise Refused(403, "the token's scope is worker, and only an operator or a reader may see this")
+            raise RejectedRequest(403, "the token's scope is worker, and only an operator or a reader may see this")
         return token
 
     def may_read(self, request: Request, what: str) -> None:
@@ -100,7 +100,9 @@ class Access:
     def _of_scope(self, request: Request, scope: str) -> Token:
         token = self.token(request)
         if token.scope != scope:
-            raise Refused(403, f"the token's scope is {token.scope}, and only a token of scope {scope} may do this")
+            raise RejectedRequest(
+                403, f"the token's scope is {token.scope}, and only a token of scope {scope} may do this"
+            )
         return token
 
     def is_unlimited(self, request: Request) -> bool:
@@ -112,11 +114,15 @@ class Access:
         """Let only listed addresses change something without a token, and no page that they happen to show."""
         host = client(request)
         if not _is_in(self._writers, host):
-            raise Refused(403, f"{host or 'this client'} may not change anything: it is not in `tunasync.writes_from`")
+            raise RejectedRequest(
+                403, f"{host or 'this client'} may not change anything: it is not in `tunasync.writes_from`"
+            )
         if "origin" in request.headers:
-            raise Refused(403, "a page in a browser may not change anything")
+            raise RejectedRequest(403, "a page in a browser may not change anything")
         if "x-forwarded-for" in request.headers and not self._behind_proxy:
-            raise Refused(403, "this came through a proxy that is not in `trusted_proxies`, so nobody knows from where")
+            raise RejectedRequest(
+                403, "this came through a proxy that is not in `trusted_proxies`, so nobody knows from where"
+            )
 
     def is_plain_tunasync(self, request: Request) -> bool:
         """Whether a request comes straight from a listed address; any other has to pass all the checks."""
@@ -131,7 +137,7 @@ class Access:
 
     async def body(self, request: Request) -> bytes:
         """Read the body, but never more of it than is allowed, and not from somebody who hardly sends any."""
-        too_large = Refused(413, f"the body is larger than {self._body_limit} bytes")
+        too_large = RejectedRequest(413, f"the body is larger than {self._body_limit} bytes")
         announced = request.headers.get("content-length", "")
         if announced.isdecimal() and int(announced) > self._body_limit:
             raise too_large
@@ -149,7 +155,7 @@ class Access:
                 if not message.get("more_body", False):
                     return bytes(body)
         except TimeoutError as error:
-            raise Refused(408, f"the body did not come within {self._patience} s") from error
+            raise RejectedRequest(408, f"the body did not come within {self._patience} s") from error
 
 
 def _secret(request: Request) -> str:
@@ -179,7 +185,7 @@ def number(request: Request, key: str, default: int, most: int) -> int:
     """A whole number from the query, `most` at most."""
     text = request.query_params.get(key, str(default))
     if not (text.isascii() and text.isdecimal()):
-        raise Refused(400, f"`{key}` must be a whole number, not {text[:100]!r}")
+        raise RejectedRequest(400, f"`{key}` must be a whole number, not {text[:100]!r}")
     return min(most, int(text[:20]))
 
 
@@ -187,5 +193,5 @@ def name(request: Request, key: str) -> str:
     """A name from the query, empty without one."""
     text = request.query_params.get(key, "")
     if text and not is_name(text):
-        raise Refused(400, f"`{key}` is {text[:100]!r}, which is no name")
+        raise RejectedRequest(400, f"`{key}` is {text[:100]!r}, which is no name")
     return text

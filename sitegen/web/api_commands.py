@@ -11,9 +11,9 @@ from starlette.responses import Response
 
 from schemas.addresses import without_secrets
 from sitegen.messages import commands
-from sitegen.messages.commands import OPEN, TOLD, Command, Fetched, Order
-from sitegen.messages.envelope import Refused
-from sitegen.messages.model import Entry
+from sitegen.messages.commands import OPEN, TOLD, CommandRequest, Fetched, WorkerCommand
+from sitegen.messages.envelope import RejectedRequest
+from sitegen.messages.model import AuditEntry
 from sitegen.storage import command_store
 from sitegen.storage.store import Store
 from sitegen.web import access, bodies, endpoint
@@ -105,7 +105,7 @@ class Commands:
         """Answer at once if there are commands, else when one comes or the time is over."""
         worker = await self._access.asked(self._access.worker, request)
         if access.name(request, "worker") not in (worker, ""):
-            raise Refused(403, f"the token is for worker {worker}")
+            raise RejectedRequest(403, f"the token is for worker {worker}")
         after = access.number(request, "after", 0, NEWEST)
         until = asyncio.get_running_loop().time() + access.number(request, "wait", 0, LONGEST)
         with self._bells.listening(worker, MOST_HELD) as bell:
@@ -140,18 +140,18 @@ class Commands:
         """Number and keep a command for every worker that it concerns, then wake these."""
         token = await self._access.asked(self._access.operator, request)
         order = commands.order_of(bodies.read(await self._access.body(request), "commands#order"))
-        by = Entry(time.time(), token.name, "", "", access.client(request), {})
+        by = AuditEntry(time.time(), token.name, "", "", access.client(request), {})
         made = await self.issue(order, by)
         return Json(_states(made), status_code=202)
 
-    async def issue(self, order: Order, by: Entry) -> list[Command]:
+    async def issue(self, order: CommandRequest, by: AuditEntry) -> list[WorkerCommand]:
         """Keep what is ordered and wake the workers."""
         wanted = await in_thread(self._control.targets, order)
         made = await in_thread(command_store.add, self._store, order, wanted, by)
         self._bells.ring(*wanted)
         return made
 
-    async def ended(self, command: Command, patience: float) -> Command:
+    async def ended(self, command: WorkerCommand, patience: float) -> WorkerCommand:
         """Wait until its worker says what became of a command, `patience` seconds at most.
 
         One that is still open then has expired, and the worker does not get it any more.
@@ -167,7 +167,7 @@ class Commands:
                     return await self._found(command)
         return found
 
-    async def _found(self, command: Command) -> Command:
+    async def _found(self, command: WorkerCommand) -> WorkerCommand:
         return await in_thread(command_store.find, self._store, command.worker, command.number) or command
 
     async def finish(self, request: Request) -> Response:
@@ -175,7 +175,7 @@ class Commands:
         worker = await self._access.asked(self._access.worker, request)
         plain = bodies.read(await self._access.body(request), "commands#results")
         if plain["worker"] != worker:
-            raise Refused(403, f"the token is for worker {worker}")
+            raise RejectedRequest(403, f"the token is for worker {worker}")
         results = [
             (item["number"], item["outcome"], without_secrets(item.get("reason", ""))) for item in plain["results"]
         ]
@@ -200,7 +200,7 @@ class Commands:
             command_store.find(self._store, worker, int(number)) if number.isdecimal() and len(number) < 17 else None
         )
         if found is None:
-            raise Refused(404, f"worker {worker} was given no command {number}")
+            raise RejectedRequest(404, f"worker {worker} was given no command {number}")
         return Json(found._asdict())
 
     def _settled(self, request: Request) -> str:
@@ -215,5 +215,5 @@ def _results_of(worker: str) -> str:
     return f"results {worker}"
 
 
-def _states(found: Sequence[Command]) -> dict[str, Any]:
+def _states(found: Sequence[WorkerCommand]) -> dict[str, Any]:
     return {"commands": [command._asdict() for command in found]}

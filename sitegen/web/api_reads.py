@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from schemas.config.rename_rules import current_names
 from schemas.states import DISABLED, PAUSED
-from sitegen.messages.envelope import Refused
+from sitegen.messages.envelope import RejectedRequest
 from sitegen.messages.model import TUNASYNC, Facts
 from sitegen.site import documents
 from sitegen.site.fragments import Fragments, dump
@@ -101,7 +101,7 @@ class Reads:
         name = self._names().get(request.path_params["name"], request.path_params["name"])
         view = next((view for view in snapshot.mirrors if view.name == name), None)
         if view is None:
-            raise Refused(404, f"there is no mirror {name}")
+            raise RejectedRequest(404, f"there is no mirror {name}")
         self._be_whole(view)
         with self._store.reading() as reader:
             history = reader.histories([name], {name: view.definition.formerly})[name]
@@ -191,7 +191,7 @@ def _workers(snapshot: Snapshot, facts: Facts) -> dict[str, Any]:
     return {**documents.head(snapshot), "workers": workers}
 
 
-def _run(item: run_store.Told, current: Mapping[str, str]) -> dict[str, Any]:
+def _run(item: run_store.EndedRun, current: Mapping[str, str]) -> dict[str, Any]:
     plain = item.run._asdict()
     del plain["log_tail"]
     return {"worker": item.worker, "mirror": current.get(item.mirror, item.mirror), **plain}

@@ -8,8 +8,8 @@ from starlette.responses import Response
 
 from schemas.report import Envelope
 from sitegen.messages import envelope
-from sitegen.messages.envelope import Refused
-from sitegen.messages.model import Answer, Delivery
+from sitegen.messages.envelope import RejectedRequest
+from sitegen.messages.model import Acknowledgement, Delivery
 from sitegen.storage.store import Store
 from sitegen.web import endpoint
 from sitegen.web.access import Access
@@ -56,7 +56,7 @@ class Reports:
             await self._look_up_revision()
         return Response(self._told(answer), media_type=Json.media_type)
 
-    def _told(self, answer: Answer) -> bytes:
+    def _told(self, answer: Acknowledgement) -> bytes:
         """What a worker is answered."""
         want = "snapshot" if answer.snapshot_wanted else None
         told = {"acknowledged": answer.acknowledged, "want": want, "time": time.time(), "revision": self._revision[1]}
@@ -74,7 +74,7 @@ class Reports:
 
 def _delivery(read: Envelope, worker: str) -> Delivery:
     if read.worker != worker:
-        raise Refused(403, f"the token is for worker {worker}, not for {read.worker}")
+        raise RejectedRequest(403, f"the token is for worker {worker}, not for {read.worker}")
     return Delivery(read, time.time())
 
 

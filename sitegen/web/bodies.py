@@ -5,7 +5,7 @@ from typing import Any
 
 from schemas.config import quick
 from schemas.config.validation import schema
-from sitegen.messages.envelope import Refused, parse
+from sitegen.messages.envelope import RejectedRequest, parse
 
 
 def read(body: bytes, name: str) -> dict[str, Any]:
@@ -15,7 +15,7 @@ def read(body: bytes, name: str) -> dict[str, Any]:
         if not _quick(name)(plain):
             _check_strictly(plain, name)
     except RecursionError as deep:
-        raise Refused(422, "the body is nested too deeply") from deep
+        raise RejectedRequest(422, "the body is nested too deeply") from deep
     found: dict[str, Any] = plain
     return found
 
@@ -23,7 +23,7 @@ def read(body: bytes, name: str) -> dict[str, Any]:
 def _check_strictly(plain: Any, name: str) -> None:
     error = next(_validator(name).iter_errors(plain), None)
     if error is not None:
-        raise Refused(422, f"{error.json_path}: {error.message[:500]}")
+        raise RejectedRequest(422, f"{error.json_path}: {error.message[:500]}")
 
 
 @cache

@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 from schemas.states import DISABLED
 from sitegen.messages import commands
-from sitegen.messages.commands import Order
-from sitegen.messages.envelope import Refused
+from sitegen.messages.commands import CommandRequest
+from sitegen.messages.envelope import RejectedRequest
 from sitegen.messages.model import TUNASYNC
 from sitegen.site.snapshot import Snapshot
 from sitegen.web.snapshot_cache import Current
@@ -30,11 +30,13 @@ class Control:
         self._current = current
         self._known: Fleet | None = None
 
-    def targets(self, order: Order) -> dict[str, tuple[str, ...]]:
-        """The workers that an order concerns with their mirrors; Refused when it names what there is not."""
+    def targets(self, order: CommandRequest) -> dict[str, tuple[str, ...]]:
+        """The workers that an order concerns with their mirrors; RejectedRequest when it names what there is not."""
         fleet = self._fleet()
         if order.worker is not None and order.worker in fleet.foreign:
-            raise Refused(409, f"{order.worker} is a worker of tunasync: it takes commands by `POST /cmd` alone")
+            raise RejectedRequest(
+                409, f"{order.worker} is a worker of tunasync: it takes commands by `POST /cmd` alone"
+            )
         return commands.targets(order, fleet.to_be_ended if order.kind in commands.OFF else fleet.carried)
 
     def carried(self) -> dict[str, frozenset[str]]:

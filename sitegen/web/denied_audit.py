@@ -17,8 +17,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from schemas.addresses import without_secrets
-from sitegen.messages.envelope import Refused
-from sitegen.messages.model import TUNASYNC, Entry
+from sitegen.messages.envelope import RejectedRequest
+from sitegen.messages.model import TUNASYNC, AuditEntry
 from sitegen.storage import audit_store
 from sitegen.storage.store import Store, StoreError
 from sitegen.web import access, endpoint
@@ -98,7 +98,7 @@ class Refusals:
         async def handler(request: Request) -> Response:
             try:
                 answer: Response = await row.handler(request)
-            except Refused as refusal:
+            except RejectedRequest as refusal:
                 if refusal.status in (401, 403):
                     self.count(*_attempt(row, who, request, refusal))
                 raise
@@ -140,7 +140,7 @@ class Refusals:
         self.keep()
 
 
-def _attempt(row: Endpoint, who: Access, request: Request, refusal: Refused) -> tuple[Kind, str]:
+def _attempt(row: Endpoint, who: Access, request: Request, refusal: RejectedRequest) -> tuple[Kind, str]:
     name = TUNASYNC if row.access == endpoint.LISTED else who.known_as(request)
     why = "no valid token" if refusal.status == 401 else without_secrets(refusal.why)
     if refusal.status == 401 and not access.shows_token(request):
@@ -155,8 +155,8 @@ def _safe(text: str, most: int = 100) -> str:
     return json.dumps(text[:most])[1:-1]
 
 
-def _entry(kind: Kind, tally: Tally) -> Entry:
+def _entry(kind: Kind, tally: Tally) -> AuditEntry:
     details: dict[str, Any] = {"attempts": tally.attempts, "last_at": tally.last}
     if kind.why:
         details["why"] = kind.why
-    return Entry(tally.first, kind.who, kind.action, tally.subject, kind.origin, details)
+    return AuditEntry(tally.first, kind.who, kind.action, tally.subject, kind.origin, details)

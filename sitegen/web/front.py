@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from sitegen.messages.envelope import Refused
+from sitegen.messages.envelope import RejectedRequest
 from sitegen.web import responses
 from sitegen.web.access import Access
 from sitegen.web.addresses import unmapped
@@ -54,7 +54,7 @@ class Front:
         try:
             if _wants_upgrade(scope):
                 send = _closing(send)
-        except Refused as problem:
+        except RejectedRequest as problem:
             await responses.error(problem.status, problem.why, {"Connection": "close"})(scope, receive, send)
             return
         if scope["client"]:
@@ -97,7 +97,7 @@ async def _answer(request: Request, take: Callable[[], Awaitable[Response]], sen
 
 
 def _wants_upgrade(scope: Scope) -> bool:
-    """Whether the client would like to speak something else; Refused when it does not name one host.
+    """Whether the client would like to speak something else; RejectedRequest when it does not name one host.
 
     Nobody has to do as it likes. But what follows such a head is not read as its body, so it must have none, and the
     connection ends with the answer.
@@ -110,11 +110,11 @@ def _wants_upgrade(scope: Scope) -> bool:
             upgrades = True
     least = 0 if scope["http_version"] == "1.0" else 1
     if not least <= len(hosts) <= 1:
-        raise Refused(400, "the request must have one `Host` header")
+        raise RejectedRequest(400, "the request must have one `Host` header")
     if hosts and not _HOST.fullmatch(hosts[0]):
-        raise Refused(400, "the `Host` header is not a valid host")
+        raise RejectedRequest(400, "the `Host` header is not a valid host")
     if upgrades and scope["method"] not in ("GET", "HEAD"):
-        raise Refused(400, "only HTTP/1.1 is spoken here, so no request with a body can ask for an upgrade")
+        raise RejectedRequest(400, "only HTTP/1.1 is spoken here, so no request with a body can ask for an upgrade")
     return upgrades
 
 

@@ -12,10 +12,10 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
-from sitegen.messages.envelope import Refused
-from sitegen.messages.model import Answer, Delivery
+from sitegen.messages.envelope import RejectedRequest
+from sitegen.messages.model import Acknowledgement, Delivery
 from sitegen.storage import batch
-from sitegen.storage.batch import Change, Changed, Item
+from sitegen.storage.batch import Change, Changed, PendingWrite
 from sitegen.storage.store import Store, StoreError
 from sitegen.storage.tunasync_posts import Post
 from sitegen.web.db_timeout import PATIENCE
@@ -51,9 +51,9 @@ class Ingest:
         self._queue.put(None)
         self._thread.join()
 
-    async def keep(self, delivery: Delivery) -> Answer:
+    async def keep(self, delivery: Delivery) -> Acknowledgement:
         """Wait until the delivery is on disk; NotKept when it could not be put there, or not in time."""
-        return cast(Answer, await self._kept(delivery))
+        return cast(Acknowledgement, await self._kept(delivery))
 
     async def post(self, post: Post) -> dict[str, Any]:
         """Wait until the status of a Go worker is on disk; returns the job as it is stored. NotKept or Refused."""
@@ -67,13 +67,13 @@ class Ingest:
         changed = cast(Changed, await self._kept(Change(worker, lambda tx: work(tx, *arguments))))
         return cast(T, changed.value)
 
-    async def _kept(self, item: Item) -> Result:
+    async def _kept(self, item: PendingWrite) -> Result:
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
 
         def answered(answer: Result) -> None:
             if future.done():
                 return  # the worker hung up; it will send the same again
-            if isinstance(answer, NotKept | Refused | StoreError):
+            if isinstance(answer, NotKept | RejectedRequest | StoreError):
                 future.set_exception(answer)
             else:
                 future.set_result(answer)
@@ -81,7 +81,7 @@ class Ingest:
         self.put(item, answered)
         return await future
 
-    def put(self, delivery: Item, answered: Answered) -> None:
+    def put(self, delivery: PendingWrite, answered: Answered) -> None:
         """Have a delivery put on disk; `answered` is told that it is there, or that it is not kept. For the event loop.
 
         What is given up may be committed later all the same; the worker sends it again, and it counts once.
@@ -129,7 +129,7 @@ class Ingest:
                 self._announce()
 
 
-def _worker(item: Item) -> str:
+def _worker(item: PendingWrite) -> str:
     return item.envelope.worker if isinstance(item, Delivery) else item.worker
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from sitegen.storage import batch
-from sitegen.storage.batch import Item
+from sitegen.storage.batch import PendingWrite
 from sitegen.web.db_timeout import NotAnswered
 
 
@@ -14,7 +14,7 @@ class NotKept(Exception):  # noqa: N818 - it is what happened to the delivery
     """The delivery could not be committed; the worker has to send it again."""
 
 
-Result = batch.Result | NotKept
+Result = batch.WriteResult | NotKept
 """What became of an item."""
 
 Answered = Callable[[Result], None]
@@ -26,9 +26,9 @@ class Waiting:
 
     __slots__ = ("_answered", "delivery", "room", "until")
 
-    def __init__(self, room: "Room", delivery: Item, answered: Answered, until: float) -> None:
+    def __init__(self, room: "Room", delivery: PendingWrite, answered: Answered, until: float) -> None:
         self.room = room
-        self.delivery: Item | None = delivery
+        self.delivery: PendingWrite | None = delivery
         self.until = until
         self._answered = answered
 
@@ -39,7 +39,7 @@ class Waiting:
             self._answered(answer)
 
 
-Batch = Sequence[tuple[Waiting, Item]]
+Batch = Sequence[tuple[Waiting, PendingWrite]]
 """What was begun together, in the order in which it came."""
 
 
@@ -53,7 +53,7 @@ class Room:
         self._unanswered: deque[Waiting] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
-    def enter(self, delivery: Item, answered: Answered, patience: float) -> None:
+    def enter(self, delivery: PendingWrite, answered: Answered, patience: float) -> None:
         """Wait for so many seconds. Those who come in the same turn of the loop are handed over together."""
         waiting = Waiting(self, delivery, answered, self.loop.time() + patience)
         self._unanswered.append(waiting)

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Match
 
 from schemas.failures import of_the_machine
-from sitegen.messages.envelope import Refused
+from sitegen.messages.envelope import RejectedRequest
 from sitegen.storage.store import StoreError
 from sitegen.web.pending_reports import NotKept
 
@@ -71,7 +71,7 @@ def error(status: int, why: str, headers: Any = None) -> Response:
 
 
 async def _refused(_request: Request, problem: Exception) -> Response:
-    if not isinstance(problem, Refused):
+    if not isinstance(problem, RejectedRequest):
         raise problem
     headers = {401: {"WWW-Authenticate": "Bearer"}, 408: {"Connection": "close"}}.get(problem.status)
     return error(problem.status, problem.why, headers)
@@ -126,7 +126,7 @@ async def _bug(_request: Request, problem: Exception) -> Response:
 
 
 HANDLERS = {
-    Refused: _refused,
+    RejectedRequest: _refused,
     NotKept: _not_kept,
     StoreError: _unreadable,
     ClientDisconnect: _gone,

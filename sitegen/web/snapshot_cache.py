@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sitegen.messages.model import Facts
-from sitegen.site.evaluate import Judge
+from sitegen.site.evaluate import Evaluator
 from sitegen.site.snapshot import Snapshot
 from sitegen.storage.store import Store
 from sitegen.web.responses import Json, Written
@@ -20,7 +20,7 @@ class Current:
         self._clock = clock
         self._lock = threading.RLock()
         self._facts: Facts | None = None
-        self._judge = Judge()
+        self._evaluator = Evaluator()
         self._counted = 0, 0
         self._written: dict[str, tuple[tuple[int, int], Written]] = {}
 
@@ -45,7 +45,7 @@ class Current:
     def snapshot(self) -> Snapshot:
         """The whole site as it is judged now."""
         with self._lock:
-            return self._judge.judge(self.facts(), self._clock())
+            return self._evaluator.evaluate(self.facts(), self._clock())
 
     def written(self, name: str, make: Callable[[Snapshot], Any]) -> Written:
         """An answer that is made anew after a change and once a second at most; `make` gives JSON or bytes."""

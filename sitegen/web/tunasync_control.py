@@ -10,10 +10,10 @@ from schemas.addresses import without_secrets
 from schemas.records import TunasyncAccess
 from schemas.states import DISABLED, PAUSED
 from sitegen.messages import commands, tunasync_marks, tunasync_rules
-from sitegen.messages.commands import DONE, EXPIRED, Order
-from sitegen.messages.envelope import Refused
-from sitegen.messages.model import Entry
-from sitegen.messages.tunasync_rules import Job, Message
+from sitegen.messages.commands import DONE, EXPIRED, CommandRequest
+from sitegen.messages.envelope import RejectedRequest
+from sitegen.messages.model import AuditEntry
+from sitegen.messages.tunasync_rules import Message, TunasyncJob
 from sitegen.storage import audit_store, tunasync_store
 from sitegen.storage.store import Store
 from sitegen.web import caller, endpoint
@@ -67,7 +67,9 @@ class TunasyncControl:
         found = tunasync_rules.message(await self._access.body(request))
         worker, verb = found.name("worker_id", "worker_id is missing"), found.text("cmd", 100)
         if verb not in VERBS:
-            raise Refused(400, f"{verb[:100]!r} is no command of tunasync; there are {', '.join(sorted(VERBS))}")
+            raise RejectedRequest(
+                400, f"{verb[:100]!r} is no command of tunasync; there are {', '.join(sorted(VERBS))}"
+            )
         tunasync_rules.check_order(found)
         if await in_thread(self._control.is_known, worker):
             await self._own(found, worker, by(request))
@@ -77,7 +79,7 @@ class TunasyncControl:
                 return for_all({"message": unconfirmed}, status=202)
         return for_all({"message": f"successfully send command to worker {worker}"})
 
-    async def _own(self, found: Message, worker: str, who: Entry) -> None:
+    async def _own(self, found: Message, worker: str, who: AuditEntry) -> None:
         verb, mirror = found.text("cmd"), found.text("mirror_id", 100)
         if verb == commands.PING:
             await self._ping(worker, mirror, who)
@@ -87,31 +89,33 @@ class TunasyncControl:
         order = commands.order_of({"kind": verb, "mirrors": mirrors, "force": force, "worker": worker})
         if verb == commands.START and await in_thread(self._control.is_disabled, worker, mirror):
             # a start of tunasync lifts that as well
-            await self._commands.issue(Order(commands.ENABLE, (mirror,), False, worker), who)
+            await self._commands.issue(CommandRequest(commands.ENABLE, (mirror,), False, worker), who)
         await self._commands.issue(order, who)
 
-    async def _ping(self, worker: str, mirror: str, who: Entry) -> None:
-        """Wait until a worker of ours has answered; Refused when it does not. `tunasynctl` always names a mirror."""
+    async def _ping(self, worker: str, mirror: str, who: AuditEntry) -> None:
+        """Wait until a Skipjack worker has answered, else RejectedRequest. `tunasynctl` always names a mirror."""
         carried = await in_thread(self._control.carried)
         if mirror and mirror not in carried[worker]:
-            raise Refused(404, f"worker {worker} has no mirror {mirror}")
-        (made,) = await self._commands.issue(Order(commands.PING, (), False, worker), who)
+            raise RejectedRequest(404, f"worker {worker} has no mirror {mirror}")
+        (made,) = await self._commands.issue(CommandRequest(commands.PING, (), False, worker), who)
         ended = await self._commands.ended(made, ANSWERED_WITHIN)
         if ended.state == EXPIRED:
             why = f"it did not answer within {ANSWERED_WITHIN:g} s. Check that its courier runs"
-            raise Refused(504, f"post command to worker {worker} fail: {why}")
+            raise RejectedRequest(504, f"post command to worker {worker} fail: {why}")
         if ended.state != DONE:
-            raise Refused(502, f"post command to worker {worker} fail: {ended.reason}")
+            raise RejectedRequest(502, f"post command to worker {worker} fail: {ended.reason}")
 
-    def _foreign(self, found: Message, worker: str, who: Entry) -> str:
+    def _foreign(self, found: Message, worker: str, who: AuditEntry) -> str:
         """Pass a command on to a Go worker; returns why it is not confirmed, empty when it is."""
         known = tunasync_store.workers(self._store).get(worker)
         if known is None:
-            raise Refused(400, f"worker {worker} is not registered yet")
+            raise RejectedRequest(400, f"worker {worker} is not registered yet")
         url = known["url"]
         shown = without_secrets(url)
         if url.rstrip("/") not in self._urls:
-            raise Refused(403, f"the URL {shown} of worker {worker} is not in `tunasync.call`, so it is not called")
+            raise RejectedRequest(
+                403, f"the URL {shown} of worker {worker} is not in `tunasync.call`, so it is not called"
+            )
         plain = {key: found.plain.get(key) for key in ("cmd", "mirror_id", "args", "options")}
         details = {"mirrors": [found.text("mirror_id", 100)], "url": shown}
         with self._store.transaction(writing=True) as tx:
@@ -129,12 +133,12 @@ class TunasyncControl:
         except caller.NotReached as error:
             if before:
                 self._correct(worker, mirror, verb, lambda job: tunasync_marks.taken_back(job, before))
-            raise Refused(502, f"post command to worker {worker}({shown}) fail: {error}") from error
+            raise RejectedRequest(502, f"post command to worker {worker}({shown}) fail: {error}") from error
         if before:
             self._correct(worker, mirror, verb, tunasync_marks.confirmed)
         return ""
 
-    def _mark(self, worker: str, mirror: str, verb: str, who: Entry) -> Job | None:
+    def _mark(self, worker: str, mirror: str, verb: str, who: AuditEntry) -> TunasyncJob | None:
         """Show a job as held before its worker is called; returns what it was.
 
         A worker answers after its hooks, and what it reports meanwhile is newer than the mark.
@@ -146,7 +150,7 @@ class TunasyncControl:
             self._store, worker, mirror, None, lambda job: tunasync_marks.marked(job, status, who.at, who.who)
         )
 
-    def _correct(self, worker: str, mirror: str, verb: str, change: Callable[[Job], Job]) -> None:
+    def _correct(self, worker: str, mirror: str, verb: str, change: Callable[[TunasyncJob], TunasyncJob]) -> None:
         """Change a job that still has our mark."""
         tunasync_store.replace(self._store, worker, mirror, _MARKED[verb], change)
 

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from schemas.addresses import without_secrets
 from schemas.terminal import plain
-from sitegen.messages.envelope import Refused
+from sitegen.messages.envelope import RejectedRequest
 from sitegen.site import tunasync
 from sitegen.site.fragments import Fragments
 from sitegen.site.snapshot import MirrorView, Snapshot
@@ -66,7 +66,7 @@ class TunasyncReads:
         self._access.may_read(request, "tunasync")
         name, found = request.path_params["worker"], self._current.snapshot()
         if not any(worker.name == name for worker in found.workers):
-            raise Refused(400, f"invalid workerID {name}")
+            raise RejectedRequest(400, f"invalid workerID {name}")
         if name in tunasync_store.workers(self._store):
             return for_all([_open(job) for job in tunasync_store.jobs(self._store, name)])
         return for_all(tunasync.worker_jobs(found, name))

@@ -8,8 +8,8 @@ from starlette.responses import Response
 
 from schemas.names import is_name
 from sitegen.messages import tunasync_rules
-from sitegen.messages.envelope import Refused
-from sitegen.messages.model import TUNASYNC, Entry
+from sitegen.messages.envelope import RejectedRequest
+from sitegen.messages.model import TUNASYNC, AuditEntry
 from sitegen.messages.tunasync_rules import BadName, Message
 from sitegen.storage import tunasync_rejected, tunasync_store
 from sitegen.storage.store import Store
@@ -93,7 +93,7 @@ class TunasyncWrites:
         found = await self._message(request)
         mirror, size = tunasync_rules.named(found, request.path_params["mirror"]), found.text("size", 100)
         if not size:
-            raise Refused(400, "`size` is missing")
+            raise RejectedRequest(400, "`size` is missing")
         # only people who use `tunasynctl set-size` send this, and no worker
         who = by(request)._replace(action="set size")
         worker, changed = _worker(request), {"size": size}
@@ -126,9 +126,9 @@ class TunasyncWrites:
         return tunasync_rules.message(await self._access.body(request))
 
 
-def by(request: Request) -> Entry:
+def by(request: Request) -> AuditEntry:
     """Who did it, for the audit: nobody is known but by address."""
-    return Entry(time.time(), TUNASYNC, "", "", access.client(request), {})
+    return AuditEntry(time.time(), TUNASYNC, "", "", access.client(request), {})
 
 
 def _worker(request: Request) -> str:
@@ -136,7 +136,7 @@ def _worker(request: Request) -> str:
 
 
 def _known(name: str) -> str:
-    """The name; Refused when no worker can have it."""
+    """The name; RejectedRequest when no worker can have it."""
     if not is_name(name):
-        raise Refused(400, f"invalid workerID {name[:100]}")
+        raise RejectedRequest(400, f"invalid workerID {name[:100]}")
     return name

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from schemas.records import Mirror, Site, Worker
 from schemas.report import SNAPSHOT, Report
-from sitegen.messages.model import Declared, Delivery
+from sitegen.messages.model import DeclaredConfig, Delivery
 from tests.bench import load, usage
 from tests.sitegen.kit import REVISION, Manager, envelope_of, run_of, status_of, wait_for
 
@@ -71,7 +71,7 @@ def _fill(manager: Manager, workers: list[str]) -> int:
     )
     declared = {worker: Worker(worker) for worker in workers}
     with manager.store() as store:
-        store.keep_catalogue(Declared(REVISION, now, Site("Bench"), declared, mirrors, ()), now)
+        store.keep_catalogue(DeclaredConfig(REVISION, now, Site("Bench"), declared, mirrors, ()), now)
         for place, worker in enumerate(workers):
             store.apply([Delivery(envelope_of(_history(place, now), worker=worker), now)])
     return len(mirrors) * DAYS

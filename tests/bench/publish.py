@@ -10,7 +10,7 @@ from pathlib import Path
 
 from schemas.records import Mirror, Site, Worker
 from schemas.report import SNAPSHOT, Envelope, MirrorStatus, Report, Run, RunProgress
-from sitegen.messages.model import Declared, Delivery
+from sitegen.messages.model import DeclaredConfig, Delivery
 from sitegen.publish import Publisher
 from sitegen.storage.store import Store
 from tests.bench.timing import pairs
@@ -51,7 +51,7 @@ class _Bench:
         self._number = 1
         now = time.time()
         mirrors = tuple(Mirror(name, "w1", "rsync", "rsync://up.example.org/x/", title=name) for name in self._names)
-        self.store.keep_catalogue(Declared(REVISION, now, Site("Bench"), {"w1": Worker("w1")}, mirrors, ()), now)
+        self.store.keep_catalogue(DeclaredConfig(REVISION, now, Site("Bench"), {"w1": Worker("w1")}, mirrors, ()), now)
         runs = [
             (name, _run(1 + number * RUNS + n, now)) for number, name in enumerate(self._names) for n in range(RUNS)
         ]

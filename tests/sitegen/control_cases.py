@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from schemas.records import History, ManagerSettings
-from sitegen.messages.commands import NOT_ANSWERED, NOT_TAKEN, Order
-from sitegen.messages.envelope import Refused
-from sitegen.messages.model import Entry
+from sitegen.messages.commands import NOT_ANSWERED, NOT_TAKEN, CommandRequest
+from sitegen.messages.envelope import RejectedRequest
+from sitegen.messages.model import AuditEntry
 from sitegen.messages.tunasync_rules import message
 from sitegen.retention import Forgetting
 from sitegen.storage import audit_store, check_store, command_store, token_store, tunasync_store
@@ -19,7 +19,7 @@ from sitegen.storage.token_store import digest_of
 from sitegen.web.token_cache import REMEMBERED, TokenCache
 from tests.sitegen.kit import NOW, delivery_of, post_status, report_of, run_of, status_of
 
-BY = Entry(NOW, "alice", "token add", "", "tests", {})
+BY = AuditEntry(NOW, "alice", "token add", "", "tests", {})
 WEEK = 7 * 86400.0
 
 # Tokens
@@ -97,7 +97,7 @@ def test_one_look_tells_of_all_tokens_that_are_in_use(store: Store) -> None:
 
 
 def give(store: Store, kind: str = "ping", at: float = NOW, **wanted: tuple[str, ...]) -> list[int]:
-    order = Order(kind, (), False, None)
+    order = CommandRequest(kind, (), False, None)
     return [made.number for made in command_store.add(store, order, wanted or {"w1": ()}, BY._replace(at=at))]
 
 
@@ -162,7 +162,7 @@ def test_too_many_open_commands_are_refused_for_all_that_it_was_for(
     monkeypatch.setattr(command_store, "MOST_OPEN", 2)
     give(store, w2=())
     give(store, w2=())
-    with pytest.raises(Refused, match="2 commands wait for worker w2"):
+    with pytest.raises(RejectedRequest, match="2 commands wait for worker w2"):
         give(store, w1=(), w2=())
     assert (states(store), len(audit_store.read(store))) == ({}, 2)
 
@@ -244,9 +244,9 @@ def test_a_worker_of_tunasync_and_its_jobs_are_read_back(store: Store) -> None:
 def test_only_a_worker_of_tunasync_can_be_changed_that_way(store: Store) -> None:
     store.apply([delivery_of(report_of(1, status_of()))])
     for worker, words in (("w1", "w1 is a worker of Skipjack"), ("w9", "invalid workerID w9")):
-        with pytest.raises(Refused, match=words):
+        with pytest.raises(RejectedRequest, match=words):
             post_status(store, worker, "a", message(b'{"name": "a", "status": "failed"}'), 1)
-    with pytest.raises(Refused, match="w1 is a worker of Skipjack"):
+    with pytest.raises(RejectedRequest, match="w1 is a worker of Skipjack"):
         store.write(tunasync_store.register, "w1", "", 1)
     assert tunasync_store.workers(store) == {}
 

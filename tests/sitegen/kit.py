@@ -22,8 +22,8 @@ from schemas.config.settings import load_manager
 from schemas.records import ManagerSettings
 from schemas.report import Envelope, MirrorStatus, Report, Run, encode_content, encode_envelope
 from sitegen import cli
-from sitegen.messages.envelope import Refused
-from sitegen.messages.model import Delivery, Entry
+from sitegen.messages.envelope import RejectedRequest
+from sitegen.messages.model import AuditEntry, Delivery
 from sitegen.messages.tunasync_rules import Message
 from sitegen.storage import token_store, tunasync_posts
 from sitegen.storage.store import Store
@@ -81,7 +81,7 @@ def message(*reports: Report, **fields: Any) -> bytes:
 def post_status(store: Store, worker: str, mirror: str, found: Message, at: int) -> dict[str, Any]:
     """Keep one status of a Go worker, `at` in nanoseconds; Refused as its post would be."""
     (told,) = store.write(tunasync_posts.apply_in, [], [Post(worker, mirror, found, at)]).told
-    if isinstance(told, Refused):
+    if isinstance(told, RejectedRequest):
         raise told
     return told
 
@@ -106,7 +106,7 @@ def free_port() -> int:
 def new_token(store: Store, name: str, scope: str) -> str:
     """Make a token as `skipjack-manager token add` does."""
     secret = secrets.token_urlsafe(32)
-    by = Entry(time.time(), "tests", "token add", "", "tests", {})
+    by = AuditEntry(time.time(), "tests", "token add", "", "tests", {})
     token_store.add(store, name, scope, token_store.digest_of(secret), by)
     return secret
 

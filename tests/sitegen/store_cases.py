@@ -6,17 +6,17 @@ import pytest
 
 from schemas.records import FreshnessFile, History, ManagerSettings, Mirror, Site, Worker
 from schemas.report import Override, Probe, ReportedProblem, RunProgress
-from sitegen.messages.envelope import Refused
-from sitegen.messages.model import Declared, Entry, Note, PastRun
+from sitegen.messages.envelope import RejectedRequest
+from sitegen.messages.model import AuditEntry, DeclaredConfig, Note, PastRun
 from sitegen.messages.tunasync_rules import Message
 from sitegen.retention import Forgetting
-from sitegen.site.evaluate import CLOCK_SHOWN, judge
+from sitegen.site.evaluate import CLOCK_SHOWN, evaluate
 from sitegen.storage import history_store, past_runs, run_store, tunasync_posts, tunasync_store
 from sitegen.storage.store import Store
 from sitegen.storage.tunasync_posts import Post
 from tests.sitegen.kit import HOUR, NOW, REVISION, delivery_of, report_of, run_of, status_of
 
-DECLARED = Declared(
+DECLARED = DeclaredConfig(
     REVISION,
     NOW,
     Site("Mirrors", "https://m.example.org", categories={"os": "Systems"}),
@@ -48,10 +48,10 @@ def test_that_a_clock_was_wrong_is_told_when_it_is_right_again(store: Store) -> 
     told = {state.name: (state.clock_ahead, state.clock_at) for state in store.facts().workers}
     assert told == {"w1": (7200.0, NOW), "w2": (None, None)}
     for later, clock in ((NOW + 100, (7200.0, NOW)), (NOW + CLOCK_SHOWN, None)):
-        assert judge(store.facts(), later).workers[0].clock == clock
+        assert evaluate(store.facts(), later).workers[0].clock == clock
     store.apply([delivery_of(at=NOW + 200, sent_at=NOW - 3400)])
     assert [state.clock_ahead for state in store.facts().workers] == [-3600.0, None]
-    store.write(tunasync_store.forget, "w1", Entry(NOW, "alice", "", "", "tests", {}))
+    store.write(tunasync_store.forget, "w1", AuditEntry(NOW, "alice", "", "", "tests", {}))
     store.apply([delivery_of(at=NOW + 300, sent_at=NOW + 300)])
     assert [state.clock_at for state in store.facts().workers] == [None, None]
 
@@ -73,7 +73,7 @@ def test_a_success_in_the_future_does_not_move_on_with_every_report(store: Store
             Override("paused", NOW),
             Probe(NOW, even_at=NOW),
         )
-    assert judge(facts, NOW + 30 * HOUR).mirrors[0].verdict == "stale"
+    assert evaluate(facts, NOW + 30 * HOUR).mirrors[0].verdict == "stale"
     assert (facts.workers[0].clock_ahead, facts.workers[0].clock_at) == (1e7, NOW)
     newer = status._replace(last_success_at=ahead + 60)
     store.apply([delivery_of(report_of(4, newer), at=NOW + 31 * HOUR)])
@@ -317,7 +317,7 @@ def test_a_refused_status_of_tunasync_spoils_no_other(store: Store) -> None:
     store.write(tunasync_store.register, "go1", "http://go1/", int(NOW) * 10**9)
     store.apply([delivery_of(report_of(1, status_of("a")))])
     told = store.write(tunasync_posts.apply_in, [], _posts()[:5]).told
-    assert [isinstance(each, Refused) for each in told] == [False, True, False, True, True]
+    assert [isinstance(each, RejectedRequest) for each in told] == [False, True, False, True, True]
     assert [(job["name"], job["status"]) for job in tunasync_store.jobs(store)] == [
         ("a", "pre-syncing"),
         ("b", "pre-syncing"),
@@ -326,6 +326,6 @@ def test_a_refused_status_of_tunasync_spoils_no_other(store: Store) -> None:
 
 def _plain(told: object) -> object:
     """An answer without the name of its worker."""
-    if isinstance(told, Refused):
+    if isinstance(told, RejectedRequest):
         return told.status, told.why.replace("single", "go")
     return {**told, "worker": ""} if isinstance(told, dict) else told

@@ -4,19 +4,19 @@ from schemas.clock.freshness import SLACK
 from schemas.report import Override, Probe, RunProgress
 from sitegen.messages.model import TUNASYNC
 from sitegen.storage import accept, clocks
-from sitegen.storage.accept import Known
+from sitegen.storage.accept import BatchContext
 from tests.sitegen.kit import JOURNAL, NOW, REVISION, delivery_of, report_of, run_of, status_of
 
-NOTHING = Known({}, {})
+NOTHING = BatchContext({}, {})
 
 
-def known(acknowledged: int) -> Known:
+def known(acknowledged: int) -> BatchContext:
     condition = accept.Condition(NOW, JOURNAL, "0.1.0", REVISION, 4, 1, "[]", "[]", False)
-    return Known({("w1", JOURNAL): acknowledged}, {"w1": condition})
+    return BatchContext({("w1", JOURNAL): acknowledged}, {"w1": condition})
 
 
 def numbers(acknowledged: int, *reports: tuple[int, str]) -> tuple[int, list[int], bool]:
-    verdict = accept.judge(acknowledged, [report_of(number, kind=kind) for number, kind in reports])
+    verdict = accept.accept_reports(acknowledged, [report_of(number, kind=kind) for number, kind in reports])
     return verdict.acknowledged, [report.number for report in verdict.reports], verdict.gap
 
 
@@ -143,7 +143,7 @@ def test_a_time_that_was_limited_stays_where_it_was_when_it_is_reported_again() 
     assert plan.states["w1", "debian"][1].last_success_at == NOW + 1
     newer = told._replace(last_success_at=NOW + 2e6)
     later = [delivery_of(report_of(n, told), at=NOW + 5000 * n) for n, told in ((1, told), (2, newer))]
-    kept = Known({}, {}, earlier=clocks.Earlier(plan.limited, {}))
+    kept = BatchContext({}, {}, earlier=clocks.Earlier(plan.limited, {}))
     for deliveries, success in ((later[:1], NOW + 1), (later, NOW + 10_000)):
         plan = accept.plan(deliveries, kept)
         _, status = plan.states["w1", "debian"]

@@ -14,9 +14,9 @@ import pytest
 import requests
 
 from schemas.report import Override
-from sitegen.messages.commands import NOT_TAKEN, Order, targets
-from sitegen.messages.envelope import Refused
-from sitegen.messages.model import Entry
+from sitegen.messages.commands import NOT_TAKEN, CommandRequest, targets
+from sitegen.messages.envelope import RejectedRequest
+from sitegen.messages.model import AuditEntry
 from sitegen.storage import audit_store, command_store, token_store
 from sitegen.web.api_commands import MOST_HELD
 from sitegen.web.waiters import Bells
@@ -144,7 +144,9 @@ def test_a_token_that_is_revoked_while_its_request_is_held_gets_no_command(site:
         held = pool.submit(site.call, "GET", "commands?worker=w1&wait=50", site.workers["w1"])
         with site.manager.store() as store:
             (token,) = (each for each in token_store.every(store) if each.name == "w1")
-            assert token_store.revoke(store, token.id, Entry(time.time(), "tests", "token revoke", "", "tests", {}))
+            assert token_store.revoke(
+                store, token.id, AuditEntry(time.time(), "tests", "token revoke", "", "tests", {})
+            )
         wait_for(lambda: site.call("GET", "commands", site.workers["w1"]).status_code == 401, "it is noticed")
         assert not held.done()
         assert site.give("ping", worker="w1").status_code == 202
@@ -249,9 +251,9 @@ def test_an_override_says_who_wanted_it(site: Site) -> None:
 
 def test_nobody_is_told_that_only_some_mirrors_were_meant() -> None:
     carried = {"w1": frozenset({"a"}), "w2": frozenset({"b"})}
-    assert targets(Order("start", ("a", "b"), False, None), carried) == {"w1": ("a",), "w2": ("b",)}
-    with pytest.raises(Refused, match="no mirror c"):
-        targets(Order("start", ("a", "c"), False, None), carried)
+    assert targets(CommandRequest("start", ("a", "b"), False, None), carried) == {"w1": ("a",), "w2": ("b",)}
+    with pytest.raises(RejectedRequest, match="no mirror c"):
+        targets(CommandRequest("start", ("a", "c"), False, None), carried)
 
 
 def heard(connection: socket.socket, words: bytes) -> bool:

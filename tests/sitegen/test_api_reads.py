@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from schemas.records import Mirror, Site, Worker
-from sitegen.messages.model import Declared
+from sitegen.messages.model import DeclaredConfig
 from tests.sitegen.kit import NOW, PATIENCE, REVISION, Manager, envelope_of, report_of, run_of, status_of
 
 
@@ -91,7 +91,7 @@ def test_protected_reads_need_a_token_of_any_scope(manager: Manager) -> None:
 
 
 def test_former_names_lead_to_the_mirror_and_its_whole_history(manager: Manager) -> None:
-    declared = Declared(
+    declared = DeclaredConfig(
         REVISION, NOW, Site("Mirrors"), {"w1": Worker("w1"), "w2": Worker("w2")},
         (Mirror("new", "w2", "rsync", "rsync://up/", formerly=("old",)), Mirror("arch", "w1", "rsync", "rsync://up/")),
         (),

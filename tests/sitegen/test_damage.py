@@ -7,8 +7,8 @@ from contextlib import closing
 import pytest
 
 from schemas.report import Probe, ReportedProblem, RunProgress
-from sitegen.messages.commands import Order
-from sitegen.messages.model import Entry
+from sitegen.messages.commands import CommandRequest
+from sitegen.messages.model import AuditEntry
 from sitegen.messages.tunasync_rules import message
 from sitegen.publish import Publisher
 from sitegen.storage import command_store, past_runs, tunasync_store
@@ -16,7 +16,7 @@ from sitegen.storage.corruption import Damaged, checked
 from tests.sitegen.kit import Manager, delivery_of, envelope_of, post_status, report_of, run_of, status_of
 from tests.sitegen.store_cases import DECLARED
 
-BY = Entry(time.time(), "alice", "", "", "127.0.0.1", {})
+BY = AuditEntry(time.time(), "alice", "", "", "127.0.0.1", {})
 AT = "2026-11-22T12:00:00Z"
 BROKEN = ["", "{", "[[[", '{"at": "yesterday"}', '{"at": 1, "same": 3}', "[1]", "7", "[" * 100_000, "\\ud800"]
 
@@ -29,7 +29,7 @@ def filled(manager: Manager) -> Manager:
         store.apply([delivery_of(report_of(1, status_of("a", probe=probe)))])
         store.apply([delivery_of(report_of(1, status_of("b", probe=probe)), worker="w2")])
         for _ in range(3):
-            command_store.add(store, Order("start", ("a",), False, "w1"), {"w1": ("a",)}, BY)
+            command_store.add(store, CommandRequest("start", ("a",), False, "w1"), {"w1": ("a",)}, BY)
         store.write(tunasync_store.register, "go", "http://127.0.0.1:1/", time.time_ns())
         for mirror in ("c", "d"):
             told = message(b'{"status": "success", "upstream": "rsync://up/", "size": "1G"}')

@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 from schemas.config import quick
 from schemas.report import ReportedProblem
 from sitegen.messages import envelope
-from sitegen.messages.envelope import Refused
+from sitegen.messages.envelope import RejectedRequest
 from tests.sitegen.kit import envelope_of, plain, report_of, run_of, status_of
 
 PROBLEM = ReportedProblem("debian", "debian.yml:1:1", "wrong", "do right")
@@ -26,8 +26,8 @@ ODDITIES: tuple[Any, ...] = (
 )  # fmt: skip
 
 
-def refusal(body: Any) -> Refused:
-    with pytest.raises(Refused) as caught:
+def refusal(body: Any) -> RejectedRequest:
+    with pytest.raises(RejectedRequest) as caught:
         envelope.read(body if isinstance(body, bytes) else json.dumps(body).encode())
     return caught.value
 

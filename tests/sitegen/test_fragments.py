@@ -5,7 +5,7 @@ from typing import Any
 
 from schemas.records import Site
 from sitegen.messages.model import Facts
-from sitegen.site.evaluate import Judge
+from sitegen.site.evaluate import Evaluator
 from sitegen.site.fragments import Fragments
 from sitegen.site.snapshot import MirrorView, Snapshot
 from tests.sitegen.kit import NOW, status_of
@@ -16,7 +16,7 @@ class Written:
 
     def __init__(self) -> None:
         self.names: list[str] = []
-        self._judge = Judge()
+        self._evaluator = Evaluator()
         self._fragments = Fragments(self._make)
 
     def _make(self, snapshot: Snapshot, view: MirrorView) -> Any:
@@ -25,7 +25,7 @@ class Written:
 
     def listed(self, facts: Facts, title: str = "A") -> tuple[list[Any], list[str]]:
         self.names = []
-        snapshot = self._judge.judge(facts, NOW)._replace(site=Site(title))
+        snapshot = self._evaluator.evaluate(facts, NOW)._replace(site=Site(title))
         return json.loads(b"".join(self._fragments.listed(snapshot))), self.names
 
 

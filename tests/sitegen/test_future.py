@@ -10,13 +10,13 @@ from schemas.report import Override, Probe
 from sitegen.messages import tunasync_rules
 from sitegen.messages.model import PastRun
 from sitegen.site import documents, tunasync
-from sitegen.site.evaluate import Judge, judge
+from sitegen.site.evaluate import Evaluator, evaluate
 from sitegen.site.pages import Pages
 from sitegen.site.snapshot import Snapshot
 from sitegen.storage import tunasync_store
 from sitegen.storage.store import Store
 from tests.sitegen.kit import HOUR, NOW, delivery_of, post_status, report_of, run_of, status_of
-from tests.sitegen.test_judge import DAY, declared, judged, mirror, worker
+from tests.sitegen.test_judge import DAY, declared, evaluated, mirror, worker
 
 AHEAD = NOW + 365 * DAY
 RUN = run_of(3, launched_at=AHEAD - 2, started_at=AHEAD - 1, ended_at=AHEAD)
@@ -24,8 +24,10 @@ TOLD = status_of(at=AHEAD, run=RUN, next_run_at=NOW + 60, probe=Probe(AHEAD, NOW
 ZERO_TS = tunasync.ZERO_TS
 
 
-def shown(now: float = NOW, judge: Judge | None = None) -> Snapshot:
-    return judged(("w1", TOLD), config=declared(mirror()), workers=(worker(last_seen=now),), now=now, judge=judge)
+def shown(now: float = NOW, evaluator: Evaluator | None = None) -> Snapshot:
+    return evaluated(
+        ("w1", TOLD), config=declared(mirror()), workers=(worker(last_seen=now),), now=now, evaluator=evaluator
+    )
 
 
 def test_a_success_in_the_future_is_not_fresh_and_tells_no_time() -> None:
@@ -35,7 +37,7 @@ def test_a_success_in_the_future_is_not_fresh_and_tells_no_time() -> None:
     assert (status.last_started_at, status.last_ended_at, status.last_success_at) == (None, None, None)
     assert (status.next_run_at, status.probe) == (NOW + 60, None)
     assert status.run == RUN._replace(launched_at=None, started_at=None, ended_at=None)
-    planned = judged(("w1", TOLD._replace(next_run_at=AHEAD + HOUR)), config=declared(mirror())).mirrors[0]
+    planned = evaluated(("w1", TOLD._replace(next_run_at=AHEAD + HOUR)), config=declared(mirror())).mirrors[0]
     assert planned.best.status.next_run_at is None, "it was planned from a time that is not believed"
 
 
@@ -62,15 +64,15 @@ def test_pages_say_that_a_clock_was_wrong() -> None:
 
 
 def test_the_time_is_believed_when_it_has_come_and_not_when_the_clock_is_put_back() -> None:
-    kept = Judge()
+    kept = Evaluator()
     verdicts = [shown(now, kept).mirrors[0].verdict for now in (NOW, AHEAD - 601, AHEAD - 600, AHEAD, NOW)]
     assert verdicts == ["unknown", "unknown", "fresh", "fresh", "unknown"]
-    assert judged(("w1", TOLD), config=declared(mirror()), now=NOW).changes_at is not None
+    assert evaluated(("w1", TOLD), config=declared(mirror()), now=NOW).changes_at is not None
 
 
 def test_what_was_switched_off_in_the_future_was_switched_off_at_an_unknown_time() -> None:
     off = status_of(status="paused", override=Override("paused", AHEAD, "ada", "disk"), last_success_at=NOW - HOUR)
-    (view,) = judged(("w1", off), config=declared(mirror())).mirrors
+    (view,) = evaluated(("w1", off), config=declared(mirror())).mirrors
     assert (view.verdict, view.best.status.override) == ("fresh", Override("paused", None, "ada", "disk"))
 
 
@@ -83,7 +85,7 @@ def test_what_was_switched_off_in_the_future_was_switched_off_at_an_unknown_time
     ],
 )
 def test_a_worker_last_seen_in_the_future_is_not_online_for_years(state: Any, seen: float) -> None:
-    found = judged(("w1", status_of()), config=declared(mirror()), workers=(state,))
+    found = evaluated(("w1", status_of()), config=declared(mirror()), workers=(state,))
     (view,) = [each for each in found.workers if each.name == "w1"]
     assert view.state is not None
     assert (view.state.last_seen, view.silent, found.mirrors[0].cause) == (seen, True, "silence")
@@ -107,13 +109,13 @@ def test_a_job_of_tunasync_whose_times_are_ahead_is_set_right_by_what_is_posted_
         store.write(tunasync_store.register, "go", "http://localhost:6000/", int(AHEAD) * 10**9)
         for status in ("pre-syncing", "success"):
             post(status, AHEAD)
-        (view,) = judge(store.facts(), NOW).mirrors
+        (view,) = evaluate(store.facts(), NOW).mirrors
         assert (view.verdict, view.cause) == ("unknown", "clock")
         right = tunasync_rules.stamp(int(NOW) * 10**9)
         job = post("failed", NOW)
         assert [job[key] for key in ("last_update", "last_started", "last_ended")] == [right] * 3
         assert post("failed", NOW + 3 * DAY)["last_update"] == right, "it does not move on with every post"
-        (view,) = judge(store.facts(), NOW + 3 * DAY).mirrors
+        (view,) = evaluate(store.facts(), NOW + 3 * DAY).mirrors
         assert (view.verdict, view.cause, view.best.status.last_success_at) == ("stale", "age", NOW)
 
 
@@ -124,7 +126,7 @@ def test_a_wrong_clock_is_shown_and_the_success_keeps_the_time_when_it_was_recei
         for number, at in ((1, NOW), (2, NOW + HOUR)):
             report = report_of(number, status_of(at=ahead, run=None))._replace(made_at=at + 2 * HOUR)
             store.apply([delivery_of(report, at=at, sent_at=at + 2 * HOUR)])
-            snapshot, pages = judge(store.facts(), at), Pages()
+            snapshot, pages = evaluate(store.facts(), at), Pages()
             files = pages.mirrors(snapshot, snapshot.mirrors, {"debian": ()}) | pages.overviews(snapshot)
             assert json.loads(files["mirrors/debian.json"])["last_success_at"] == NOW
             (job,) = json.loads(files["static/tunasync.json"])

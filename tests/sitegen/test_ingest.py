@@ -8,17 +8,17 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
-from sitegen.messages.envelope import Refused
-from sitegen.messages.model import Answer, Delivery, Entry, Kept
+from sitegen.messages.envelope import RejectedRequest
+from sitegen.messages.model import AcceptedDeliveries, Acknowledgement, AuditEntry, Delivery
 from sitegen.messages.tunasync_rules import Message
 from sitegen.storage import tables, tunasync_posts, tunasync_store
 from sitegen.storage.store import Store, StoreError
-from sitegen.storage.tunasync_posts import Outcome, Post
+from sitegen.storage.tunasync_posts import BatchOutcome, Post
 from sitegen.web.ingest import Ingest
 from sitegen.web.pending_reports import NotKept
 from tests.sitegen.kit import NOW, PATIENCE, delivery_of, report_of, status_of
 
-BY = Entry(NOW, "tunasync", "", "", "tests", {})
+BY = AuditEntry(NOW, "tunasync", "", "", "tests", {})
 
 
 def deliveries(count: int) -> list[Delivery]:
@@ -46,7 +46,7 @@ def test_many_deliveries_share_a_commit(store: Store) -> None:
 def test_one_poisoned_delivery_does_not_spoil_its_neighbours(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     real, gate = store.apply, threading.Event()
 
-    def apply(batch: Sequence[Delivery]) -> Kept:
+    def apply(batch: Sequence[Delivery]) -> AcceptedDeliveries:
         gate.wait(PATIENCE)
         if any(item.envelope.worker == "w3" for item in batch):
             raise ValueError("poison")
@@ -61,7 +61,7 @@ def test_one_poisoned_delivery_does_not_spoil_its_neighbours(store: Store, monke
 
 
 def test_a_failing_database_acknowledges_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    def apply(_batch: Sequence[Delivery]) -> Kept:
+    def apply(_batch: Sequence[Delivery]) -> AcceptedDeliveries:
         raise StoreError("The disk is full.")
 
     with Ingest(store, lambda: None) as ingest:
@@ -110,8 +110,8 @@ def test_statuses_of_many_workers_of_tunasync_share_a_commit_with_reports(store:
     with Ingest(store, lambda: pokes.append(1)) as ingest:
         answers = post_all(ingest, [post_of(name) for name in [*names, "nobody"]], deliveries(20))
     assert [answer["worker"] for answer in answers[:32]] == names
-    assert isinstance(answers[32], Refused)
-    assert answers[33:] == [Answer(1, False)] * 20
+    assert isinstance(answers[32], RejectedRequest)
+    assert answers[33:] == [Acknowledgement(1, False)] * 20
     assert store.commits - before == ingest.commits <= 3
     assert len(pokes) == ingest.commits
 
@@ -121,7 +121,7 @@ def test_a_status_that_cannot_be_kept_is_not_answered_and_spoils_no_other(
 ) -> None:
     names, real = go_workers(store, 4), tunasync_posts.apply_in
 
-    def apply(tx: Connection, items: Sequence[Delivery], posts: Sequence[Post]) -> Outcome:
+    def apply(tx: Connection, items: Sequence[Delivery], posts: Sequence[Post]) -> BatchOutcome:
         if any(post.worker == "go2" for post in posts):
             raise ValueError("poison")
         return real(tx, items, posts)
@@ -134,7 +134,7 @@ def test_a_status_that_cannot_be_kept_is_not_answered_and_spoils_no_other(
 
 
 def test_a_failing_database_answers_no_status(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    def apply(_tx: Connection, _items: Sequence[Delivery], _posts: Sequence[Post]) -> Outcome:
+    def apply(_tx: Connection, _items: Sequence[Delivery], _posts: Sequence[Post]) -> BatchOutcome:
         raise StoreError("The disk is full.")
 
     names = go_workers(store, 2)
@@ -166,10 +166,10 @@ def test_changes_of_many_workers_share_a_commit_with_statuses_in_their_order(sto
         answers = asyncio.run(main(ingest))
     assert store.commits - before == ingest.commits <= 3
     assert len(pokes) == ingest.commits
-    assert answers[:4] == [Answer(1, False)] * 4
+    assert answers[:4] == [Acknowledgement(1, False)] * 4
     assert [answer["size"] for answer in answers[6:-4:4]] == ["3T"] * 16
     assert answers[-4] is None
-    assert isinstance(answers[-3], Refused)
+    assert isinstance(answers[-3], RejectedRequest)
     jobs = tunasync_store.jobs(store)
     assert [job["worker"] for job in jobs] == sorted(names[2:])
     assert {job["next_schedule"] for job in jobs} == {"2030-01-01T00:00:00Z"}
@@ -219,12 +219,16 @@ def test_what_is_refused_was_not_begun(store: Store, change: tuple[Any, ...]) ->
         return await asyncio.gather(*waiting, return_exceptions=True)
 
     before = rows_of(store)
-    with store.transaction(writing=True) as tx, pytest.raises((Refused, StoreError)):
+    with store.transaction(writing=True) as tx, pytest.raises((RejectedRequest, StoreError)):
         work(tx, worker, *arguments)
     assert rows_of(store) == before, "a batch with it is committed all the same"
     with Ingest(store, lambda: None) as ingest:
         refusal, answer = asyncio.run(main(ingest))
-    assert (isinstance(refusal, Refused | StoreError), answer, ingest.commits) == (True, Answer(1, False), 1)
+    assert (isinstance(refusal, RejectedRequest | StoreError), answer, ingest.commits) == (
+        True,
+        Acknowledgement(1, False),
+        1,
+    )
 
 
 def rows_of(store: Store) -> list[Any]:

@@ -4,8 +4,8 @@ import pytest
 
 from schemas.records import FreshnessFile, Mirror, Site, Worker
 from schemas.report import MirrorStatus, Probe, RunProgress
-from sitegen.messages.model import TUNASYNC, Declared, Facts, WorkerState
-from sitegen.site.evaluate import LIVE, STEPS, Judge
+from sitegen.messages.model import TUNASYNC, DeclaredConfig, Facts, WorkerState
+from sitegen.site.evaluate import LIVE, STEPS, Evaluator
 from sitegen.site.snapshot import Snapshot
 from sitegen.storage.store import Store
 from tests.sitegen.kit import HOUR, JOURNAL, NOW, OLD_REVISION, REVISION, delivery_of, report_of, run_of, status_of
@@ -23,34 +23,34 @@ def mirror(name: str = "debian", on: str = "w1", role: str = "master") -> Mirror
     return Mirror(name, on, "rsync", "rsync://up/", role=role, interval=int(HOUR), stale_after=int(2 * HOUR))
 
 
-def declared(*mirrors: Mirror, silent_after: tuple[float, float] = (HOUR, HOUR)) -> Declared:
+def declared(*mirrors: Mirror, silent_after: tuple[float, float] = (HOUR, HOUR)) -> DeclaredConfig:
     workers = {
         name: Worker(name, silent_after=int(after)) for name, after in zip(("w1", "w2"), silent_after, strict=True)
     }
-    return Declared(REVISION, NOW, Site("Site"), workers, mirrors, ())
+    return DeclaredConfig(REVISION, NOW, Site("Site"), workers, mirrors, ())
 
 
-def judged(
+def evaluated(
     *told: tuple[str, MirrorStatus],
-    config: Declared | None = None,
+    config: DeclaredConfig | None = None,
     workers: tuple[WorkerState, ...] = (worker(), worker("w2")),
     now: float = NOW,
-    judge: Judge | None = None,
+    evaluator: Evaluator | None = None,
 ) -> Snapshot:
     statuses = {(name, status.mirror): status for name, status in told}
     facts = Facts(1, workers, statuses, config, None, frozenset({OLD_REVISION, REVISION}))
-    return (judge or Judge()).judge(facts, now)
+    return (evaluator or Evaluator()).evaluate(facts, now)
 
 
 def test_without_a_configuration_the_site_shows_what_workers_tell() -> None:
-    found = judged(("w1", status_of("b")), ("w1", status_of("a")))
+    found = evaluated(("w1", status_of("b")), ("w1", status_of("a")))
     assert [view.name for view in found.mirrors] == ["a", "b"]
     assert found.mirrors[0].definition.upstream == "rsync://up.example.org/a/"
     assert found.site.title == "Mirrors"
 
 
 def test_with_a_configuration_its_mirrors_are_the_sites() -> None:
-    found = judged(("w1", status_of("gone")), config=declared(mirror("new")))
+    found = evaluated(("w1", status_of("gone")), config=declared(mirror("new")))
     assert [(view.name, view.best.status.status, view.verdict) for view in found.mirrors] == [
         ("new", "none", "unknown")
     ]
@@ -59,7 +59,7 @@ def test_with_a_configuration_its_mirrors_are_the_sites() -> None:
 def test_a_mirror_turns_stale_and_then_unknown_by_time_alone() -> None:
     told, config = ("w1", status_of(next_run_at=None)), declared(mirror(), silent_after=(4 * HOUR, HOUR))
     seen = (worker(),)
-    at = {now: judged(told, config=config, workers=seen, now=now) for now in (NOW, NOW + 2 * HOUR, NOW + 4 * HOUR)}
+    at = {now: evaluated(told, config=config, workers=seen, now=now) for now in (NOW, NOW + 2 * HOUR, NOW + 4 * HOUR)}
     assert [found.mirrors[0].verdict for found in at.values()] == ["fresh", "stale", "unknown"]
     assert [found.changes_at for found in at.values()] == [NOW + 2 * HOUR, NOW + 4 * HOUR, None]
     view = at[NOW].mirrors[0]
@@ -70,23 +70,23 @@ def test_a_mirror_turns_stale_and_then_unknown_by_time_alone() -> None:
 def test_a_mirror_that_was_switched_off_is_not_fresh_for_that_reason(status: str) -> None:
     told, config = status_of(status=status, last_success_at=NOW), declared(mirror(), silent_after=(4 * HOUR, HOUR))
     causes = [
-        judged(("w1", told), config=config, workers=(worker(),), now=now).mirrors[0].cause
+        evaluated(("w1", told), config=config, workers=(worker(),), now=now).mirrors[0].cause
         for now in (NOW, NOW + 2 * HOUR, NOW + 4 * HOUR)
     ]
     assert causes == [None, "switched-off", "silence"]
-    never = judged(("w1", told._replace(last_success_at=None)), config=declared(mirror())).mirrors[0]
+    never = evaluated(("w1", told._replace(last_success_at=None)), config=declared(mirror())).mirrors[0]
     assert (never.verdict, never.cause) == ("unknown", "switched-off")
 
 
 def test_a_mirror_that_never_succeeded_has_no_moments() -> None:
-    view = judged(("w1", status_of(status="failed")), config=declared(mirror())).mirrors[0]
+    view = evaluated(("w1", status_of(status="failed")), config=declared(mirror())).mirrors[0]
     assert (view.verdict, view.stale_at, view.unknown_at) == ("unknown", None, None)
 
 
 def test_the_freshest_copy_speaks_for_the_mirror() -> None:
     config = declared(mirror(), mirror(on="w2", role="slave"))
     old, recent = ("w1", status_of(at=NOW - DAY)), ("w2", status_of(at=NOW - 60, is_master=False))
-    view = judged(old, recent, config=config).mirrors[0]
+    view = evaluated(old, recent, config=config).mirrors[0]
     assert [copy.worker for copy in view.copies] == ["w2", "w1"]
     assert (view.verdict, view.stale_at) == ("fresh", NOW - 60 + 2 * HOUR)
 
@@ -96,18 +96,22 @@ def test_the_moments_of_several_copies_agree_with_judging_again() -> None:
     for first, second in ((0.0, 0.0), (0.0, HOUR), (HOUR, 0.0), (2 * HOUR, HOUR / 2)):
         config = declared(mirror(), mirror(on="w2", role="slave"), silent_after=(HOUR + first, HOUR + second))
         seen = worker(), worker("w2")
-        view = judged(*told, config=config, workers=seen).mirrors[0]
+        view = evaluated(*told, config=config, workers=seen).mirrors[0]
         assert view.stale_at is not None
         assert view.unknown_at is not None
         for step in range(40):
             now = NOW + step * HOUR / 8
             said = "unknown" if now >= view.unknown_at else "stale" if now >= view.stale_at else "fresh"
-            assert said == judged(*told, config=config, workers=seen, now=now).mirrors[0].verdict, (first, second, step)
+            assert said == evaluated(*told, config=config, workers=seen, now=now).mirrors[0].verdict, (
+                first,
+                second,
+                step,
+            )
 
 
 def test_a_worker_is_current_behind_or_on_a_revision_unknown_here() -> None:
     seen = (worker("a"), worker("b", revision=OLD_REVISION), worker("c", revision="c" * 40), worker("d", revision=None))
-    found = judged(config=declared(), workers=seen)
+    found = evaluated(config=declared(), workers=seen)
     assert {view.name: view.standing for view in found.workers if view.state} == {
         "a": "current",
         "b": "behind",
@@ -118,35 +122,35 @@ def test_a_worker_is_current_behind_or_on_a_revision_unknown_here() -> None:
 
 
 def test_a_silent_worker() -> None:
-    found = judged(config=declared(), workers=(worker(last_seen=NOW - HOUR), worker("w2")))
+    found = evaluated(config=declared(), workers=(worker(last_seen=NOW - HOUR), worker("w2")))
     assert {view.name: view.silent for view in found.workers} == {"w1": True, "w2": False}
 
 
 def test_credentials_in_an_upstream_are_not_shown() -> None:
-    view = judged(("w1", status_of(upstream="https://user:secret@up.example.org/x/"))).mirrors[0]
+    view = evaluated(("w1", status_of(upstream="https://user:secret@up.example.org/x/"))).mirrors[0]
     assert view.best.status.upstream == "https://up.example.org/x/"
 
 
 def test_what_did_not_change_is_the_same_view_and_the_rest_is_not() -> None:
-    judge, config = Judge(), declared(mirror("a"), mirror("b"))
+    evaluator, config = Evaluator(), declared(mirror("a"), mirror("b"))
     told = ("w1", status_of("a"))
-    first = judged(told, ("w1", status_of("b")), config=config, judge=judge).mirrors
-    second = judged(told, ("w1", status_of("b", "failed")), config=config, judge=judge, now=NOW + 5).mirrors
+    first = evaluated(told, ("w1", status_of("b")), config=config, evaluator=evaluator).mirrors
+    second = evaluated(told, ("w1", status_of("b", "failed")), config=config, evaluator=evaluator, now=NOW + 5).mirrors
     assert second[0] is first[0]
     assert second[1].best.status.status == "failed"
     again = declared(mirror("a"), mirror("b")._replace(title="B"))
-    third = judged(told, ("w1", status_of("b", "failed")), config=again, judge=judge, now=NOW + 6).mirrors
+    third = evaluated(told, ("w1", status_of("b", "failed")), config=again, evaluator=evaluator, now=NOW + 6).mirrors
     assert third[0] is first[0], "the same definition in a new revision"
     assert third[1].definition.title == "B"
 
 
 def test_signs_of_life_alone_rarely_make_another_view() -> None:
-    judge, config, told = Judge(), declared(mirror()), ("w1", status_of())
+    evaluator, config, told = Evaluator(), declared(mirror()), ("w1", status_of())
     step = HOUR / STEPS
     start = NOW - NOW % step
 
     def view(last_seen: float) -> object:
-        return judged(told, config=config, workers=(worker(last_seen=last_seen),), judge=judge).mirrors[0]
+        return evaluated(told, config=config, workers=(worker(last_seen=last_seen),), evaluator=evaluator).mirrors[0]
 
     first = view(start)
     assert view(start + step / 2) is first
@@ -154,13 +158,13 @@ def test_signs_of_life_alone_rarely_make_another_view() -> None:
 
 
 def test_judging_again_and_again_says_what_judging_once_says() -> None:
-    judge, config = Judge(), declared(mirror(), mirror(on="w2", role="slave"))
+    evaluator, config = Evaluator(), declared(mirror(), mirror(on="w2", role="slave"))
     told = (("w1", status_of(at=NOW)), ("w2", status_of(at=NOW - HOUR, is_master=False)))
     for minute in (*range(0, 400, 7), 3):  # the clock is put back in the end
         now = NOW + minute * 60
         seen = (worker(last_seen=NOW + minute // 100 * 3000), worker("w2", last_seen=min(now, NOW + HOUR)))
-        again = judged(*told, config=config, workers=seen, now=now, judge=judge)
-        once = judged(*told, config=config, workers=seen, now=now)
+        again = evaluated(*told, config=config, workers=seen, now=now, evaluator=evaluator)
+        once = evaluated(*told, config=config, workers=seen, now=now)
         assert [copy.verdict for copy in again.mirrors[0].copies] == [copy.verdict for copy in once.mirrors[0].copies]
         assert again.counts == once.counts
 
@@ -172,20 +176,22 @@ RULE = FreshnessFile("lastupdate", int(HOUR), int(DAY))
 def test_a_probe_moves_the_moment_at_which_a_mirror_turns_stale() -> None:
     told, rule = ("w1", status_of(probe=PROBE, next_run_at=None)), mirror()._replace(stale_after=9**9, freshness=RULE)
     config, seen = declared(rule, silent_after=(2 * DAY, HOUR)), (worker(),)
-    found = judged(told, config=config, workers=seen)
+    found = evaluated(told, config=config, workers=seen)
     copy = found.mirrors[0].best
     assert (copy.verdict, copy.cause, copy.probe) == ("fresh", None, PROBE)
     assert found.changes_at == found.mirrors[0].stale_at == NOW + 22 * HOUR
-    (later,) = judged(told, config=config, workers=seen, now=NOW + 22 * HOUR).mirrors
+    (later,) = evaluated(told, config=config, workers=seen, now=NOW + 22 * HOUR).mirrors
     assert (later.verdict, later.cause) == ("stale", "upstream")
 
 
 def test_another_probe_is_another_view_and_another_rule_as_well() -> None:
-    judge, config = Judge(), declared(mirror()._replace(freshness=RULE), mirror("other"))
+    evaluator, config = Evaluator(), declared(mirror()._replace(freshness=RULE), mirror("other"))
     lags = PROBE._replace(upstream_at=NOW, same=False, even_at=NOW - DAY)
 
-    def view(probe: Probe | None, config: Declared = config) -> object:
-        found = judged(("w1", status_of(probe=probe)), ("w1", status_of("other")), config=config, judge=judge)
+    def view(probe: Probe | None, config: DeclaredConfig = config) -> object:
+        found = evaluated(
+            ("w1", status_of(probe=probe)), ("w1", status_of("other")), config=config, evaluator=evaluator
+        )
         others.append(found.mirrors[1])
         return found.mirrors[0].verdict, found.mirrors[0].cause
 
@@ -200,15 +206,15 @@ def test_another_probe_is_another_view_and_another_rule_as_well() -> None:
 
 def test_a_probe_counts_only_where_the_configuration_wants_it_and_without_one_by_the_usual_limits() -> None:
     told = ("w1", status_of(probe=PROBE._replace(upstream_at=NOW - 8 * DAY)))
-    (unwanted,) = judged(told, config=declared(mirror())).mirrors
+    (unwanted,) = evaluated(told, config=declared(mirror())).mirrors
     assert (unwanted.verdict, unwanted.best.probe) == ("fresh", None)
-    assert [view.cause for view in judged(told).mirrors] == ["upstream"]
+    assert [view.cause for view in evaluated(told).mirrors] == ["upstream"]
 
 
 def test_the_freshest_copy_tells_the_cause() -> None:
     probed = [mirror(on=name, role=role)._replace(freshness=RULE) for name, role in (("w1", "master"), ("w2", "slave"))]
     stands, ended = PROBE._replace(upstream_at=NOW - 8 * DAY), status_of(at=NOW - DAY, probe=PROBE)
-    (view,) = judged(("w1", status_of(probe=stands)), ("w2", ended), config=declared(*probed)).mirrors
+    (view,) = evaluated(("w1", status_of(probe=stands)), ("w2", ended), config=declared(*probed)).mirrors
     assert (view.verdict, view.cause, [copy.cause for copy in view.copies]) == (
         "stale",
         "upstream",
@@ -218,7 +224,7 @@ def test_the_freshest_copy_tells_the_cause() -> None:
 
 def test_credentials_in_what_a_probe_ran_into_are_not_shown() -> None:
     failed = PROBE._replace(problem="https://user:secret@up.example.org/x answered 500")
-    view = judged(("w1", status_of(probe=failed))).mirrors[0]
+    view = evaluated(("w1", status_of(probe=failed))).mirrors[0]
     assert view.best.probe is not None
     assert view.best.probe.problem == "https://up.example.org/x answered 500"
     assert "secret" not in str(view)
@@ -229,11 +235,11 @@ SYNCING = status_of(status="syncing", run=run_of(1, "syncing", ended_at=None, la
 
 
 def test_the_progress_of_a_run_under_way_is_shown_for_a_while() -> None:
-    seen, judge = (worker(progress=(PROGRESS,)),), Judge()
-    live = judged(("w1", SYNCING), config=declared(mirror()), workers=seen, judge=judge)
+    seen, evaluator = (worker(progress=(PROGRESS,)),), Evaluator()
+    live = evaluated(("w1", SYNCING), config=declared(mirror()), workers=seen, evaluator=evaluator)
     assert live.mirrors[0].best.progress == PROGRESS
     assert live.changes_at == live.mirrors[0].best.progress_until == NOW + LIVE
-    later = judged(("w1", SYNCING), config=declared(mirror()), workers=seen, now=NOW + LIVE, judge=judge)
+    later = evaluated(("w1", SYNCING), config=declared(mirror()), workers=seen, now=NOW + LIVE, evaluator=evaluator)
     assert later.mirrors[0].best.progress is None
 
 
@@ -241,25 +247,25 @@ def test_progress_of_an_ended_or_an_earlier_run_is_not_shown() -> None:
     seen = (worker(progress=(PROGRESS,)),)
     newer = SYNCING._replace(run=run_of(2, "syncing", ended_at=None, launched_at=NOW - 1))
     for status in (status_of(), status_of(status="failed"), newer, SYNCING._replace(run=None)):
-        assert judged(("w1", status), config=declared(mirror()), workers=seen).mirrors[0].best.progress is None
+        assert evaluated(("w1", status), config=declared(mirror()), workers=seen).mirrors[0].best.progress is None
 
 
 def test_progress_is_that_of_its_own_worker() -> None:
     config = declared(mirror(), mirror(on="w2", role="slave"))
     seen = (worker(progress=(PROGRESS, PROGRESS._replace(mirror="unknown"))), worker("w2"))
-    (view,) = judged(("w1", SYNCING), ("w2", SYNCING), config=config, workers=seen).mirrors
+    (view,) = evaluated(("w1", SYNCING), ("w2", SYNCING), config=config, workers=seen).mirrors
     assert {copy.worker: copy.progress for copy in view.copies} == {"w1": PROGRESS, "w2": None}
 
 
 def test_a_mirror_of_a_worker_that_is_gone_is_still_a_mirror() -> None:
-    found = judged(config=declared(mirror(on="gone")))
+    found = evaluated(config=declared(mirror(on="gone")))
     assert [(view.name, view.verdict) for view in found.mirrors] == [("debian", "unknown")]
     assert "gone" not in [view.name for view in found.workers]
 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_reading_and_judging_what_changed_ends_where_reading_everything_does(store: Store, seed: int) -> None:
-    chance, judge, facts = random.Random(seed), Judge(), store.facts()
+    chance, evaluator, facts = random.Random(seed), Evaluator(), store.facts()
     numbers = {"w1": 0, "w2": 0}
     for step in range(60):
         now, on = NOW + step * 120, chance.choice(["w1", "w2"])
@@ -277,7 +283,7 @@ def test_reading_and_judging_what_changed_ends_where_reading_everything_does(sto
             numbers[on] -= 1
         facts = store.facts(facts)
         assert facts == store.facts()
-        again, once = judge.judge(facts, now), Judge().judge(facts, now)
+        again, once = evaluator.evaluate(facts, now), Evaluator().evaluate(facts, now)
         assert _without_moments(again) == _without_moments(once)
 
 
@@ -300,7 +306,7 @@ def renamed(on: str = "w1") -> Mirror:
 def test_a_former_names_state_counts_until_the_worker_tells_the_new_one() -> None:
     running = status_of("old", "syncing", run=run_of(5, "syncing", ended_at=None), last_success_at=NOW - HOUR)
     progress = (RunProgress("old", NOW, 40, None, None, None),)
-    found = judged(("w1", running), config=declared(renamed()), workers=(worker(progress=progress),))
+    found = evaluated(("w1", running), config=declared(renamed()), workers=(worker(progress=progress),))
     (view,) = found.mirrors
     assert (view.name, view.best.status.mirror, view.verdict, view.best.status.status) == (
         "new", "new", "fresh", "syncing",
@@ -308,40 +314,40 @@ def test_a_former_names_state_counts_until_the_worker_tells_the_new_one() -> Non
     assert view.best.progress is not None
 
     told = ("w1", running), ("w1", status_of("new", at=NOW - 10))
-    (view,) = judged(*told, config=declared(renamed())).mirrors
+    (view,) = evaluated(*told, config=declared(renamed())).mirrors
     assert (view.best.status.status, view.best.status.last_success_at) == ("success", NOW - 10)
 
 
 def test_a_new_name_without_a_success_has_that_of_the_latest_former_one() -> None:
     failed = status_of("new", "failed", last_success_at=None, size=None)
     told = [("w1", status_of(name, at=NOW - age, size=9)) for name, age in (("older", 500), ("old", 100))]
-    (view,) = judged(("w1", failed), *told, config=declared(renamed())).mirrors
+    (view,) = evaluated(("w1", failed), *told, config=declared(renamed())).mirrors
     status = view.best.status
     assert (status.status, status.last_success_at, status.size) == ("failed", NOW - 100, 9)
 
 
 def test_a_moved_mirror_is_that_of_its_new_worker_alone() -> None:
     told = ("w1", status_of()), ("w1", status_of("old"))
-    views = judged(*told, config=declared(mirror(on="w2"), renamed("w2"))).mirrors
+    views = evaluated(*told, config=declared(mirror(on="w2"), renamed("w2"))).mirrors
     assert [(view.name, [copy.worker for copy in view.copies], view.verdict) for view in views] == [
         ("debian", ["w2"], "unknown"), ("new", ["w2"], "unknown"),
     ]  # fmt: skip
-    (view,) = judged(*told, ("w2", status_of(at=NOW - 5)), config=declared(mirror(on="w2"))).mirrors
+    (view,) = evaluated(*told, ("w2", status_of(at=NOW - 5)), config=declared(mirror(on="w2"))).mirrors
     assert (view.verdict, view.best.status.last_success_at) == ("fresh", NOW - 5)
 
 
 def test_a_former_name_that_a_worker_of_tunasync_still_tells_is_no_mirror_of_its_own() -> None:
     foreign = worker()._replace(journal=TUNASYNC)
-    found = judged(("w1", status_of("old")), ("w1", status_of("x")), config=declared(renamed()), workers=(foreign,))
+    found = evaluated(("w1", status_of("old")), ("w1", status_of("x")), config=declared(renamed()), workers=(foreign,))
     assert [view.name for view in found.mirrors] == ["new", "x"]
 
 
 def test_the_run_of_a_worker_that_had_the_mirror_makes_its_view_anew() -> None:
-    judge, config = Judge(), declared(mirror(on="w2"), renamed("w2"), mirror("other"))
+    evaluator, config = Evaluator(), declared(mirror(on="w2"), renamed("w2"), mirror("other"))
 
     def views(run: int) -> dict[str, object]:
         told = [("w1", status_of(name, run=run_of(run))) for name in ("debian", "old")]
-        return {view.name: view for view in judged(*told, config=config, judge=judge).mirrors}
+        return {view.name: view for view in evaluated(*told, config=config, evaluator=evaluator).mirrors}
 
     first, same, later = views(1), views(1), views(2)
     assert [first[name] is same[name] for name in first] == [True] * 3

@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from schemas.records import ClientLimits, ManagerSettings, Mirror, Site
 from schemas.report import Override, Probe, Report, Run
-from sitegen.messages.model import Declared
+from sitegen.messages.model import DeclaredConfig
 from sitegen.storage.store import Store
 from sitegen.web.access import Access
 from sitegen.web.gate import Gate
@@ -78,7 +78,7 @@ def test_what_the_last_run_took_stays_while_the_next_one_is_under_way(
     store: Store, metrics: Metrics, before: str
 ) -> None:
     """Also for a manager that was started meanwhile, and the run before that is not told."""
-    config = Declared(
+    config = DeclaredConfig(
         REVISION, NOW, Site("Site"), {}, (Mirror("debian", "w1", "rsync", "rsync://up/", formerly=("debian-old",)),), ()
     )
     store.keep_catalogue(config, NOW)

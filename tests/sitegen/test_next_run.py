@@ -8,20 +8,22 @@ import pytest
 
 from schemas.report import MirrorStatus
 from sitegen.site import tunasync
-from sitegen.site.evaluate import LATE, Judge, judge
+from sitegen.site.evaluate import LATE, Evaluator, evaluate
 from sitegen.site.pages import Pages
 from sitegen.site.snapshot import Snapshot
 from sitegen.storage.store import Store
 from tests.sitegen.kit import HOUR, NOW, delivery_of, report_of, run_of, status_of
-from tests.sitegen.test_judge import DAY, declared, judged, mirror, worker
+from tests.sitegen.test_judge import DAY, declared, evaluated, mirror, worker
 from tests.sitegen.test_pages import Page
 
 PLANNED = NOW + HOUR
 PLAN = "2027-01-15 09:00"
 
 
-def shown(status: MirrorStatus, now: float, judge: Judge | None = None) -> Snapshot:
-    return judged(("w1", status), config=declared(mirror()), workers=(worker(last_seen=now),), now=now, judge=judge)
+def shown(status: MirrorStatus, now: float, evaluator: Evaluator | None = None) -> Snapshot:
+    return evaluated(
+        ("w1", status), config=declared(mirror()), workers=(worker(last_seen=now),), now=now, evaluator=evaluator
+    )
 
 
 def read(snapshot: Snapshot) -> tuple[str, int, Any]:
@@ -49,7 +51,7 @@ def test_a_next_run_whose_moment_has_passed_is_due(status: str, now: float, word
 
 
 def test_a_page_says_so_without_another_report() -> None:
-    kept, told = Judge(), status_of(next_run_at=PLANNED)
+    kept, told = Evaluator(), status_of(next_run_at=PLANNED)
     first = shown(told, NOW, kept)
     assert first.changes_at == PLANNED
     assert shown(told, PLANNED + LATE - 1, kept).changes_at == PLANNED + LATE
@@ -75,4 +77,4 @@ def test_a_clock_that_was_a_year_ahead_plans_nothing_and_one_that_is_behind_plan
         ]
         for report, sent_at, at, words, listed in reports:
             store.apply([delivery_of(report, at=at, sent_at=sent_at)])
-            assert read(judge(store.facts(), NOW))[:2] == (words, listed)
+            assert read(evaluate(store.facts(), NOW))[:2] == (words, listed)

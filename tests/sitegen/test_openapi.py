@@ -10,7 +10,7 @@ import requests
 from jsonschema import Draft202012Validator
 
 from schemas.records import FreshnessFile, ManagerSettings, Mirror, Site, SyncWindows, Worker
-from sitegen.messages.model import Declared
+from sitegen.messages.model import DeclaredConfig
 from sitegen.storage import codec
 from sitegen.storage.store import Store
 from sitegen.web import openapi, routes
@@ -70,7 +70,7 @@ REQUESTS: list[tuple[str, str, str, str, Any, int]] = [
 """In an order in which there is something to answer: method, path of the description, address, scope, body, status."""
 
 
-DECLARED = Declared(
+DECLARED = DeclaredConfig(
     REVISION, NOW, Site("Site", categories={"os": "Systems"}),
     {"w1": Worker("w1", sync_windows=SyncWindows(("22:00-06:00",))), "w2": Worker("w2")},
     (

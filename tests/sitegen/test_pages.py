@@ -9,11 +9,11 @@ import pytest
 from schemas.report import Override, Probe, ReportedProblem
 from sitegen.messages.model import Facts, Note, PastRun
 from sitegen.site.documents import GENERATOR
-from sitegen.site.evaluate import LIVE, Judge, judge
+from sitegen.site.evaluate import LIVE, Evaluator, evaluate
 from sitegen.site.pages import Pages, mirror_files
 from sitegen.site.snapshot import Snapshot
 from tests.sitegen.kit import HOUR, NOW, REVISION, run_of, status_of
-from tests.sitegen.test_judge import DAY, PROBE, PROGRESS, RULE, SYNCING, declared, judged, mirror, worker
+from tests.sitegen.test_judge import DAY, PROBE, PROGRESS, RULE, SYNCING, declared, evaluated, mirror, worker
 
 EVIL = "\"'><script>alert(1)</script>{{ 7*7 }}\x1b[31m\x00"
 VOID = {"meta", "link", "input", "path", "br"}
@@ -63,7 +63,7 @@ def page(files: dict[str, bytes], path: str) -> Page:
 
 
 def test_the_files_of_a_site() -> None:
-    files = rendered(judged(("w1", status_of()), config=declared(mirror())))
+    files = rendered(evaluated(("w1", status_of()), config=declared(mirror())))
     assert set(files) == {
         "index.html", "workers.html", "meta.json", "status.json", "static/tunasync.json", "assets/style.css",
         "assets/site.js", "mirrors/debian.html", "mirrors/debian.json",
@@ -71,7 +71,7 @@ def test_the_files_of_a_site() -> None:
 
 
 def test_no_file_loads_external_resources_and_every_link_is_relative() -> None:
-    files = rendered(judged(("w1", status_of()), config=declared(mirror())))
+    files = rendered(evaluated(("w1", status_of()), config=declared(mirror())))
     for path in [path for path in files if path.endswith(".html")]:
         found = page(files, path)
         loaded = found.attributes("src") + [
@@ -84,7 +84,7 @@ def test_no_file_loads_external_resources_and_every_link_is_relative() -> None:
 
 
 def test_the_overview_shows_freshness_and_when_it_ends() -> None:
-    files = rendered(judged(("w1", status_of(size=5 * 1024**3)), config=declared(mirror(), mirror("new"))))
+    files = rendered(evaluated(("w1", status_of(size=5 * 1024**3)), config=declared(mirror(), mirror("new"))))
     found = page(files, "index.html")
     assert "debian up to date success 2027-01-15 08:00 5.00 GiB" in found.text
     assert "new unknown never run never" in found.text
@@ -95,7 +95,7 @@ def test_the_overview_shows_freshness_and_when_it_ends() -> None:
 def test_a_failure_is_explained_with_its_log() -> None:
     run = run_of(2, "failed", reason="rsync exited with 23", exit_code=23, log_tail="line 1\n\x1b[31mline 2\x1b[0m\x07")
     history = (PastRun("w1", run), PastRun("w1", run_of(1, duration=75.0, bytes=2048, files=1234)))
-    files = rendered(judged(("w1", status_of(status="failed", run=run)), config=declared(mirror())), history)
+    files = rendered(evaluated(("w1", status_of(status="failed", run=run)), config=declared(mirror())), history)
     text = files["mirrors/debian.html"].decode()
     assert "rsync exited with 23" in text
     assert ">line 1\nline 2</pre>" in text
@@ -107,10 +107,10 @@ def test_a_failure_is_explained_with_its_log() -> None:
 
 def test_every_page_of_a_held_workers_mirrors_shows_that_it_is_held() -> None:
     config = declared(mirror(), mirror("arch", on="w2"))
-    maker, pages = Judge(), Pages()
+    maker, pages = Evaluator(), Pages()
     for held in (False, True, False):
         workers = (worker()._replace(held=held), worker("w2"))
-        files = rendered(judged(config=config, workers=workers, judge=maker), pages=pages)
+        files = rendered(evaluated(config=config, workers=workers, evaluator=maker), pages=pages)
         for path in ("index.html", "mirrors/debian.html", "workers.html"):
             if path in files or held:
                 assert ("No sync starts" in page(files, path).text) == held, path
@@ -121,7 +121,7 @@ def test_every_page_of_a_held_workers_mirrors_shows_that_it_is_held() -> None:
 
 def test_every_copy_of_a_mirror_is_shown() -> None:
     config = declared(mirror(), mirror(on="w2", role="slave"))
-    files = rendered(judged(("w1", status_of()), ("w2", status_of(status="failed", is_master=False)), config=config))
+    files = rendered(evaluated(("w1", status_of()), ("w2", status_of(status="failed", is_master=False)), config=config))
     assert "Copies" in page(files, "mirrors/debian.html").text
     assert [copy["worker"] for copy in json.loads(files["mirrors/debian.json"])["copies"]] == ["w1", "w2"]
     assert len(json.loads(files["status.json"])["mirrors"]) == 1
@@ -130,7 +130,7 @@ def test_every_copy_of_a_mirror_is_shown() -> None:
 def test_workers_are_shown_with_their_problems() -> None:
     problem = ReportedProblem("debian", "debian.yml:1:1", "`x` is <wrong>.", "Do `y`.")
     state = worker(last_seen=NOW - HOUR, revision="c" * 40)._replace(problems=(problem,), sent_at=NOW - HOUR + 90)
-    found = page(rendered(judged(config=declared(), workers=(state,))), "workers.html").text
+    found = page(rendered(evaluated(config=declared(), workers=(state,))), "workers.html").text
     for words in (
         "w1 offline",
         "unknown revision",
@@ -143,24 +143,24 @@ def test_workers_are_shown_with_their_problems() -> None:
 
 def test_a_clock_that_was_wrong_is_shown_beside_what_it_is_now() -> None:
     state = worker(last_seen=NOW)._replace(sent_at=NOW, clock_ahead=7200.0, clock_at=NOW - HOUR)
-    files = rendered(judged(config=declared(), workers=(state,)))
+    files = rendered(evaluated(config=declared(), workers=(state,)))
     assert "Clock was 2h ahead" in page(files, "workers.html").text
     told = {each["name"]: each["clock_notice"] for each in json.loads(files["status.json"])["workers"]}
     assert (told["w1"], told["w2"]) == ({"ahead": 7200.0, "at": NOW - HOUR}, None)
     for now in (state._replace(sent_at=NOW + 7200), state._replace(clock_ahead=None, clock_at=None)):
-        assert "was 2h" not in page(rendered(judged(config=declared(), workers=(now,))), "workers.html").text
+        assert "was 2h" not in page(rendered(evaluated(config=declared(), workers=(now,))), "workers.html").text
 
 
 def test_a_rejected_revision_is_shown() -> None:
     facts = Facts(1, (), {}, declared(mirror()), Note("It is wrong.", NOW), frozenset())
-    files = rendered(judge(facts, NOW))
+    files = rendered(evaluate(facts, NOW))
     stays = "Revision bbbbbbbbbb stays in use."
     assert f"The newest revision was rejected. {stays} It is wrong." in page(files, "workers.html").text
     assert json.loads(files["status.json"])["refusal"] == "It is wrong."
 
 
 def test_an_empty_site_says_so() -> None:
-    files = rendered(judged(workers=()))
+    files = rendered(evaluated(workers=()))
     assert "No mirrors yet" in page(files, "index.html").text
     assert "No workers yet" in page(files, "workers.html").text
     assert json.loads(files["status.json"])["mirrors"] == json.loads(files["static/tunasync.json"]) == []
@@ -182,7 +182,7 @@ def test_text_from_reports_and_configuration_never_becomes_markup() -> None:
     facts = Facts(
         1, (state,), {("w1", "debian"): told}, config, Note(EVIL, NOW, EVIL), frozenset(), unreachable=Note(EVIL, NOW)
     )
-    for path, content in rendered(judge(facts, NOW), (PastRun("w1", run),)).items():
+    for path, content in rendered(evaluate(facts, NOW), (PastRun("w1", run),)).items():
         if not path.endswith(".html"):
             continue
         found = Page(content.decode())
@@ -196,41 +196,41 @@ def test_text_from_reports_and_configuration_never_becomes_markup() -> None:
 
 
 def test_an_unchanged_mirror_is_not_rendered_again() -> None:
-    pages, judge, config = Pages(), Judge(), declared(mirror("a"), mirror("b"))
-    rendered(judged(("w1", status_of("a")), ("w1", status_of("b")), config=config, judge=judge), pages=pages)
+    pages, evaluator, config = Pages(), Evaluator(), declared(mirror("a"), mirror("b"))
+    rendered(evaluated(("w1", status_of("a")), ("w1", status_of("b")), config=config, evaluator=evaluator), pages=pages)
     told = (("w1", status_of("a")), ("w1", status_of("b", "failed")))
-    files = rendered(judged(*told, config=config, now=NOW + 5, judge=judge), pages=pages)
+    files = rendered(evaluated(*told, config=config, now=NOW + 5, evaluator=evaluator), pages=pages)
     assert "mirrors/b.html" in files
     assert "mirrors/a.html" not in files
     assert [item["status"] for item in json.loads(files["status.json"])["mirrors"]] == ["success", "failed"]
 
 
 def test_another_site_record_renders_everything_again_and_another_revision_nothing() -> None:
-    pages, judge, config = Pages(), Judge(), declared(mirror())
+    pages, evaluator, config = Pages(), Evaluator(), declared(mirror())
     told = ("w1", status_of())
-    rendered(judged(told, config=config, judge=judge), pages=pages)
+    rendered(evaluated(told, config=config, evaluator=evaluator), pages=pages)
     newer = config._replace(revision="c" * 40)
-    assert pages.outdated(judged(told, config=newer, judge=judge)) == []
+    assert pages.outdated(evaluated(told, config=newer, evaluator=evaluator)) == []
     renamed = newer._replace(site=config.site._replace(title="New", time_zone="Asia/Shanghai"))
-    files = rendered(judged(told, config=renamed, judge=judge), pages=pages)
+    files = rendered(evaluated(told, config=renamed, evaluator=evaluator), pages=pages)
     assert "New" in page(files, "mirrors/debian.html").text
     assert "2027-01-15 16:00" in page(files, "index.html").text
 
 
 def test_a_mirror_that_turns_stale_is_rendered_again() -> None:
-    pages, judge, config, told = Pages(), Judge(), declared(mirror()), ("w1", status_of())
+    pages, evaluator, config, told = Pages(), Evaluator(), declared(mirror()), ("w1", status_of())
     seen = (worker(last_seen=NOW + 2 * HOUR),)
-    rendered(judged(told, config=config, workers=seen, judge=judge), pages=pages)
-    stale = judged(told, config=config, workers=seen, now=NOW + 2 * HOUR, judge=judge)
+    rendered(evaluated(told, config=config, workers=seen, evaluator=evaluator), pages=pages)
+    stale = evaluated(told, config=config, workers=seen, now=NOW + 2 * HOUR, evaluator=evaluator)
     assert [view.verdict for view in pages.outdated(stale)] == ["stale"]
 
 
 def test_progress_is_shown_and_renders_its_own_mirror_alone() -> None:
-    pages, judge, config = Pages(), Judge(), declared(mirror(), mirror("other"))
+    pages, evaluator, config = Pages(), Evaluator(), declared(mirror(), mirror("other"))
     told = (("w1", SYNCING), ("w1", status_of("other")))
-    before = rendered(judged(*told, config=config, judge=judge), pages=pages)
+    before = rendered(evaluated(*told, config=config, evaluator=evaluator), pages=pages)
     seen = (worker(progress=(PROGRESS,)),)
-    files = rendered(judged(*told, config=config, workers=seen, judge=judge), pages=pages)
+    files = rendered(evaluated(*told, config=config, workers=seen, evaluator=evaluator), pages=pages)
     assert [path for path in files if path.startswith("mirrors/")] == ["mirrors/debian.html", "mirrors/debian.json"]
     for path, words in (("index.html", "syncing 57 % 57 %"), ("mirrors/debian.html", "2.00 KiB · 10 B/s · 3 files")):
         found = page(files, path)
@@ -251,7 +251,7 @@ def test_progress_without_a_percentage_is_shown_as_text() -> None:
     def shown(**fields: Any) -> Page:
         nothing = PROGRESS._replace(percent=None, bytes=None, speed=None, files=None)
         seen = (worker(progress=(nothing._replace(**fields),)),)
-        return page(rendered(judged(("w1", SYNCING), config=declared(mirror()), workers=seen)), "index.html")
+        return page(rendered(evaluated(("w1", SYNCING), config=declared(mirror()), workers=seen)), "index.html")
 
     assert "syncing 2.00 KiB" in shown(bytes=2048).text
     assert shown(speed=5).attributes("data-until") == []
@@ -264,7 +264,7 @@ def compared(
 ) -> dict[str, bytes]:
     config = declared(mirror()._replace(title="Debian", freshness=RULE, stale_after=int(3 * DAY)))
     told = status_of(status=status, last_success_at=at, probe=probe)
-    return rendered(judged(("w1", told), config=config, now=now))
+    return rendered(evaluated(("w1", told), config=config, now=now))
 
 
 LAGS = PROBE._replace(upstream_at=NOW, own_at=NOW - 26 * HOUR, same=False, even_at=NOW - 25 * HOUR)
@@ -360,18 +360,18 @@ def test_documents_contain_the_cause_and_the_lag() -> None:
         assert (document["freshness"], document["cause"], document["lag"]) == ("stale", "lag", 26 * HOUR)
     (job,) = json.loads(files["static/tunasync.json"])
     assert (job["skipjack"]["freshness"], job["skipjack"]["cause"]) == ("stale", "lag")
-    unwanted = rendered(judged(("w1", status_of(probe=LAGS)), config=declared(mirror())))
+    unwanted = rendered(evaluated(("w1", status_of(probe=LAGS)), config=declared(mirror())))
     assert "Upstream comparison" not in page(unwanted, "mirrors/debian.html").text
     assert json.loads(unwanted["mirrors/debian.json"])["copies"][0]["probe"] is None
 
 
 def test_another_probe_renders_its_own_mirror_alone() -> None:
-    pages, judge = Pages(), Judge()
+    pages, evaluator = Pages(), Evaluator()
     config = declared(mirror()._replace(freshness=RULE), mirror("other"))
 
     def files(probe: Probe) -> dict[str, bytes]:
         told = (("w1", status_of(probe=probe)), ("w1", status_of("other")))
-        return rendered(judged(*told, config=config, judge=judge), pages=pages)
+        return rendered(evaluated(*told, config=config, evaluator=evaluator), pages=pages)
 
     files(PROBE)
     newer = files(PROBE._replace(at=NOW))
@@ -380,13 +380,13 @@ def test_another_probe_renders_its_own_mirror_alone() -> None:
 
 
 def test_a_removed_mirror_has_no_files() -> None:
-    assert mirror_files(judged(("w1", status_of("a")))) == ["a.html", "a.json"]
-    assert mirror_files(judged()) == []
+    assert mirror_files(evaluated(("w1", status_of("a")))) == ["a.html", "a.json"]
+    assert mirror_files(evaluated()) == []
 
 
 @pytest.mark.parametrize("path", ["status.json", "mirrors/debian.json"])
 def test_documents_contain_their_time_revision_and_generator(path: str) -> None:
-    plain = json.loads(rendered(judged(("w1", status_of()), config=declared(mirror())))[path])
+    plain = json.loads(rendered(evaluated(("w1", status_of()), config=declared(mirror())))[path])
     assert (plain["generated_at"], plain["revision"], plain["generator"]) == (NOW, REVISION, GENERATOR)
 
 
@@ -396,7 +396,7 @@ def test_the_overviews_show_that_workers_have_problems() -> None:
 
     def marked(silent: bool, **notes: Note) -> set[str]:
         heard = worker("w2", last_seen=NOW - 2 * HOUR if silent else NOW)
-        snapshot = judged(*told, config=config, workers=(worker(), heard))._replace(**notes)  # type: ignore[arg-type]
+        snapshot = evaluated(*told, config=config, workers=(worker(), heard))._replace(**notes)  # type: ignore[arg-type]
         files = rendered(snapshot)
         listed = "Offline: w2. The state of their mirrors" in page(files, "workers.html").text.replace(" .", ".")
         assert listed == silent
@@ -409,7 +409,7 @@ def test_the_overviews_show_that_workers_have_problems() -> None:
 
 
 def test_a_revision_is_called_newest_only_when_no_newer_one_can_exist() -> None:
-    snapshot = judged(config=declared(mirror()), workers=(worker(),))
+    snapshot = evaluated(config=declared(mirror()), workers=(worker(),))
     shown = rendered(snapshot)["workers.html"].decode()
     assert "</code> newest</dd>" in shown
     for notes in ({"refused": Note("It is wrong.", NOW)}, {"unreachable": Note("It is gone.", NOW)}):
@@ -424,7 +424,7 @@ def test_a_rejected_revision_and_an_unreachable_repository_are_shown_separately(
     facts = Facts(1, told[1], {}, told[0], refused, frozenset({REVISION}), unreachable=gone)
     cases = ((refused, gone), (None, gone), (refused, None))
     for refusal, unreachable in cases:
-        snapshot = judge(facts._replace(refused=refusal, unreachable=unreachable), NOW)
+        snapshot = evaluate(facts._replace(refused=refusal, unreachable=unreachable), NOW)
         files = rendered(snapshot)
         text = page(files, "workers.html").text
         stays = "Revision bbbbbbbbbb stays in use."
@@ -446,7 +446,7 @@ def test_a_rejected_revision_and_an_unreachable_repository_are_shown_separately(
 def test_a_previous_address_has_a_copy_of_the_page_and_the_json_and_no_redirect() -> None:
     new = mirror("z++")._replace(title="C & C", formerly=("old", "debian"))
     config = declared(new, mirror())
-    files = rendered(judged(("w1", status_of("old")), config=config), (PastRun("w2", run_of(1)),))
+    files = rendered(evaluated(("w1", status_of("old")), config=config), (PastRun("w2", run_of(1)),))
     assert ("link", {"rel": "canonical", "href": "z%2B%2B.html"}) in page(files, "mirrors/old.html").tags
     for suffix in ("html", "json"):
         assert files[f"mirrors/old.{suffix}"] == files[f"mirrors/z++.{suffix}"]
@@ -456,14 +456,14 @@ def test_a_previous_address_has_a_copy_of_the_page_and_the_json_and_no_redirect(
     assert "C & C" not in page(files, "mirrors/debian.html").text, "another mirror has that name now"
     assert [item["name"] for item in json.loads(files["static/tunasync.json"])] == ["debian", "z++"]
     assert [item["name"] for item in json.loads(files["status.json"])["mirrors"]] == ["debian", "z++"]
-    assert set(mirror_files(judged(config=config))) == {
+    assert set(mirror_files(evaluated(config=config))) == {
         f"{name}.{suffix}" for name in ("debian", "old", "z++") for suffix in ("html", "json")
     }
 
 
 def test_a_mirrors_page_shows_previous_names_and_the_worker_of_each_run() -> None:
     new = mirror("new")._replace(formerly=("old", "older"))
-    snapshot = judged(("w1", status_of("new")), config=declared(new))
+    snapshot = evaluated(("w1", status_of("new")), config=declared(new))
     text = page(rendered(snapshot, (PastRun("w1", run_of(2)), PastRun("w2", run_of(1)))), "mirrors/new.html").text
     assert "Previous names old , older" in text
     assert "Files Worker" in text
@@ -489,7 +489,7 @@ def test_ids_and_landmarks_are_unique_and_only_elements_that_may_have_a_name_hav
     told = {(name, "debian"): status_of(status="failed", run=run, is_master=name == "w1") for name in names}
     mirrors = [mirror(on=name)._replace(freshness=RULE) for name in names]
     facts = Facts(1, tuple(map(worker, names)), told, declared(*mirrors), Note("refused", NOW), frozenset())
-    files = rendered(judge(facts, NOW), (PastRun("w1", run),))
+    files = rendered(evaluate(facts, NOW), (PastRun("w1", run),))
     for path in ("index.html", "workers.html", "mirrors/debian.html"):
         found = page(files, path)
         ids = found.attributes("id")
@@ -516,7 +516,7 @@ def test_text_of_another_direction_is_isolated() -> None:
     state = worker()._replace(version=turned, problems=(ReportedProblem("debian", turned, turned, turned),))
     note = Note(turned, NOW)
     facts = Facts(1, (state,), {("w1", "debian"): told}, config, note, frozenset(), unreachable=note)
-    files = rendered(judge(facts, NOW), (PastRun("w1", run),))
+    files = rendered(evaluate(facts, NOW), (PastRun("w1", run),))
     for path in ("index.html", "workers.html", "mirrors/debian.html"):
         text = files[path].decode()
         assert "\u202e" not in text
@@ -529,19 +529,19 @@ def test_text_of_another_direction_is_isolated() -> None:
 
 def test_an_invalid_address_becomes_a_valid_link() -> None:
     odd = mirror()._replace(homepage='https://example.org/a b<c>"%20\u00e9')
-    text = rendered(judged(("w1", status_of()), config=declared(odd)))["mirrors/debian.html"].decode()
+    text = rendered(evaluated(("w1", status_of()), config=declared(odd)))["mirrors/debian.html"].decode()
     assert 'href="https://example.org/a%20b%3Cc%3E%22%20%C3%A9"' in text
 
 
 def test_meta_json_contains_the_time_revision_and_generator() -> None:
-    plain = json.loads(rendered(judged(config=declared(mirror())))["meta.json"])
+    plain = json.loads(rendered(evaluated(config=declared(mirror())))["meta.json"])
     assert (plain["generated_at"], plain["revision"], plain["generator"]) == (NOW, REVISION, GENERATOR)
 
 
 def test_pages_and_documents_show_who_disabled_a_mirror_when_and_why() -> None:
     told = status_of(status="disabled", run=run_of(4, "stopped", ended_at=NOW, reason="disabled by alice: new disk"))
     told = told._replace(override=Override("disabled", NOW - HOUR, "alice", "new <disk>"))
-    files = rendered(judged(("w1", told), config=declared(mirror())))
+    files = rendered(evaluated(("w1", told), config=declared(mirror())))
     words = "since 2027-01-15 07:00 by alice"
     assert (
         f"This mirror is disabled, {words} . Reason: new <disk> . No sync starts until an operator enables it again."
@@ -556,7 +556,7 @@ def test_pages_and_documents_show_who_disabled_a_mirror_when_and_why() -> None:
 
 
 def test_json_shows_that_a_mirrors_worker_is_held() -> None:
-    files = rendered(judged(("w1", status_of()), config=declared(mirror()), workers=(worker()._replace(held=True),)))
+    files = rendered(evaluated(("w1", status_of()), config=declared(mirror()), workers=(worker()._replace(held=True),)))
     plain = json.loads(files["mirrors/debian.json"])
     assert (plain["held"], plain["copies"][0]["held"], plain["override"]) == (True, True, None)
     assert plain["copies"][0]["next_run_at"] is None, "no run is planned before a release"
@@ -569,7 +569,7 @@ def test_a_disabled_mirror_of_an_offline_worker_shows_both(status: str) -> None:
     for seen, verdict in ((NOW, "up to date"), (NOW - 2 * HOUR, "unknown")):
         heard = (worker(last_seen=seen),)
         text = page(
-            rendered(judged(("w1", told), config=declared(mirror()), workers=heard)), "mirrors/debian.html"
+            rendered(evaluated(("w1", told), config=declared(mirror()), workers=heard)), "mirrors/debian.html"
         ).text
         assert f"{verdict} {status} This mirror is {status}, since 2027-01-15 08:00 by ada" in text
         assert ("is offline" in text) == (verdict == "unknown")
@@ -582,7 +582,7 @@ def test_a_disabled_mirror_is_shown_as_disabled_and_not_as_too_old(status: str, 
     told = status_of(status=status, run=run, last_success_at=NOW - 60, next_run_at=None)
     seen = (worker(last_seen=now),)
     text = page(
-        rendered(judged(("w1", told), config=declared(mirror()), workers=seen, now=now)), "mirrors/debian.html"
+        rendered(evaluated(("w1", told), config=declared(mirror()), workers=seen, now=now)), "mirrors/debian.html"
     ).text
     words = f"This mirror is {status}. Its last run was stopped 2027-01-15 08:00 : {status} by alice"
     assert words in text

@@ -14,7 +14,7 @@ from schemas.errors import SkipjackError
 from schemas.records import FreshnessFile, Mirror, Site, Worker
 from schemas.report import MirrorStatus, Probe
 from sitegen import publish as publish_module
-from sitegen.messages.model import Declared
+from sitegen.messages.model import DeclaredConfig
 from sitegen.process import next_pause
 from sitegen.publish import Publisher
 from sitegen.storage.store import Store
@@ -37,7 +37,7 @@ from tests.sitegen.kit import (
 def declare(store: Store, *names: str, silent_after: int = 1800, stale_after: int = 86400) -> None:
     mirrors = tuple(Mirror(name, "w1", "rsync", "rsync://up/", stale_after=stale_after) for name in names)
     workers = {"w1": Worker("w1", silent_after=silent_after)}
-    store.keep_catalogue(Declared(REVISION, NOW, Site("Site"), workers, mirrors, ()), time.time())
+    store.keep_catalogue(DeclaredConfig(REVISION, NOW, Site("Site"), workers, mirrors, ()), time.time())
 
 
 def tell(store: Store, number: int, *statuses: MirrorStatus) -> None:
@@ -105,7 +105,7 @@ def test_a_page_turns_when_the_upstream_has_stood_still_for_too_long(store: Stor
     now = time.time()
     rule, stood = FreshnessFile("lastupdate", max_age=600), Probe(now, now - 300, now - 300, True, even_at=now)
     mirror = Mirror("debian", "w1", "rsync", "rsync://up/", freshness=rule)
-    store.keep_catalogue(Declared(REVISION, NOW, Site("Site"), {"w1": Worker("w1")}, (mirror,), ()), now)
+    store.keep_catalogue(DeclaredConfig(REVISION, NOW, Site("Site"), {"w1": Worker("w1")}, (mirror,), ()), now)
     tell(store, 1, current()._replace(probe=stood))
     publisher, status = Publisher(store, str(tmp_path)), tmp_path / "status.json"
 

@@ -1,4 +1,4 @@
-"""Refused attempts to control are in the audit, whoever makes however many of them."""
+"""Rejected attempts to control are in the audit, whoever makes however many of them."""
 
 import json
 import sqlite3
@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from schemas.records import ManagerSettings
-from sitegen.messages.model import Entry
+from sitegen.messages.model import AuditEntry
 from sitegen.retention import Forgetting
 from sitegen.storage import audit_store
 from sitegen.storage.store import Store
@@ -28,7 +28,7 @@ class Clock:
         return self.now
 
 
-def kept(store: Store) -> list[Entry]:
+def kept(store: Store) -> list[AuditEntry]:
     return audit_store.read(store)
 
 
@@ -49,7 +49,7 @@ def test_attempts_of_one_kind_are_one_line_with_their_number(store: Store) -> No
     refusals.keep()
     details = {"attempts": 50, "last_at": NOW + 49, "why": "no token"}
     first, second_one = kept(store)
-    assert first == Entry(NOW, "-", "refused POST /cmd", "w0", "192.0.2.7", details)
+    assert first == AuditEntry(NOW, "-", "refused POST /cmd", "w0", "192.0.2.7", details)
     assert (second_one.origin, second_one.details["attempts"]) == ("192.0.2.8", 1)
 
 
@@ -75,7 +75,7 @@ def test_the_audit_keeps_only_so_many_of_them_and_all_that_was_done(
     with store.transaction(writing=True) as tx:
         for second in range(20):
             action = "command start" if second % 2 else "refused POST /cmd"
-            audit_store.write(tx, Entry(NOW + second, "x", action, "", "", {}))
+            audit_store.write(tx, AuditEntry(NOW + second, "x", action, "", "", {}))
     Forgetting(store, ManagerSettings()).round(NOW + 60)
     found = [(line.at - NOW, line.action) for line in kept(store)]
     assert [at for at, action in found if action == "refused POST /cmd"] == [10, 12, 14, 16, 18]

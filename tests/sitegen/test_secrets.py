@@ -5,7 +5,7 @@ from pathlib import Path
 
 from schemas.records import Mirror, Site, Worker
 from schemas.report import Override, ReportedProblem
-from sitegen.messages.model import Declared
+from sitegen.messages.model import DeclaredConfig
 from tests.sitegen.kit import NOW, REVISION, Manager, envelope_of, report_of, run_of, status_of
 
 SECRET = "https://user:hunter2@up.example.org/x/?key=hunter2#hunter2"
@@ -19,7 +19,7 @@ def test_no_page_and_no_reading_route_tells_a_password(tmp_path: Path) -> None:
     manager = Manager(tmp_path, tunasync={"writes_from": ["127.0.0.1"]})
     mirrors = (Mirror("debian", "w1", "rsync", SECRET),)
     with manager.store() as store:
-        declared = Declared(REVISION, NOW, Site("Mirrors"), {"w1": Worker("w1")}, mirrors, ())
+        declared = DeclaredConfig(REVISION, NOW, Site("Mirrors"), {"w1": Worker("w1")}, mirrors, ())
         store.keep_catalogue(declared, NOW)
     run = run_of(1, "failed", reason=f"{SECRET} says no", log_tail=f"before\nfetching {SECRET}\nafter")
     override = Override("disabled", NOW, f"bob of {SECRET}", f"see {SECRET}")

@@ -8,7 +8,7 @@ import pytest
 
 from schemas.report import MirrorStatus
 from sitegen.messages.tunasync_rules import Message
-from sitegen.site.evaluate import Judge
+from sitegen.site.evaluate import Evaluator
 from sitegen.site.silence import GRAIN, LATE, LONGEST, NO_WORD, silent_at
 from sitegen.storage import tunasync_store
 from sitegen.storage.store import Store
@@ -69,12 +69,12 @@ def test_a_worker_of_tunasync_that_died_is_found_after_its_next_job_was_due_and_
     store: Store,
 ) -> None:
     """One that is judged again and again says the same as one that is judged once."""
-    kept = Judge()
+    kept = Evaluator()
 
     def verdict(at: float) -> tuple[str, str | None, bool]:
         facts = store.facts()
-        found = kept.judge(facts, at)
-        assert found == Judge().judge(facts, at)
+        found = kept.evaluate(facts, at)
+        assert found == Evaluator().evaluate(facts, at)
         (view,) = found.mirrors
         return view.verdict, view.cause, found.workers[0].silent
 
@@ -94,10 +94,10 @@ def test_a_worker_of_tunasync_that_died_is_found_after_its_next_job_was_due_and_
 
 
 def test_the_view_of_a_mirror_stays_while_the_worker_says_nothing_of_when_it_will_speak(store: Store) -> None:
-    judge, now = Judge(), time.time()
+    evaluator, now = Evaluator(), time.time()
     store.write(tunasync_store.register, "go", "", int(now * 1e9))
     said(store, now, "success", now + 8 * HOUR)
-    before = judge.judge(store.facts(), now)
+    before = evaluator.evaluate(store.facts(), now)
     store.apply([delivery_of(report_of(1, status_of("other", at=now)), at=now)])
-    after = judge.judge(store.facts(), now + 60)
+    after = evaluator.evaluate(store.facts(), now + 60)
     assert after.mirrors[0] is before.mirrors[0]

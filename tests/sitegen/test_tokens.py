@@ -7,7 +7,7 @@ import pytest
 
 from schemas.records import Site, Worker
 from sitegen import cli
-from sitegen.messages.model import Declared, Token
+from sitegen.messages.model import DeclaredConfig, Token
 from sitegen.storage import token_store
 from sitegen.storage.store import Store
 from tests.sitegen.kit import NOW, Manager, envelope_of
@@ -58,6 +58,6 @@ def test_a_token_for_a_worker_that_is_not_declared_comes_with_a_warning(
     assert "not known" not in said("ada", "--scope", "operator")
     with manager.store() as store:
         workers = {"w1": Worker("w1"), "w2": Worker("w2")}
-        store.keep_catalogue(Declared("a" * 40, NOW, Site("Site"), workers, (), ()), NOW)
+        store.keep_catalogue(DeclaredConfig("a" * 40, NOW, Site("Site"), workers, (), ()), NOW)
     assert "WARNING skipjack-manager: `_workers.yml` has no worker `w3` (it has: `w1`, `w2`)" in said("w3")
     assert "warning" not in said("w1") + said("ada", "--scope", "operator")

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
-from sitegen.messages.model import Entry
+from sitegen.messages.model import AuditEntry
 from sitegen.publish import Publisher
 from sitegen.storage import tunasync_rejected, tunasync_store
 from sitegen.storage.store import Store
@@ -128,7 +128,7 @@ def test_pages_and_files_spell_them_out(tmp_path: Path) -> None:
         for name in ("<script>x</script>", "\x1b[31mred", "\ud800 half"):
             tunasync_rejected.add(store, "w1", name, "success")
         Publisher(store, str(tmp_path / "site")).publish(NOW)
-        store.write(tunasync_store.forget, "w1", Entry(NOW, "tunasync", "", "", "tests", {}))
+        store.write(tunasync_store.forget, "w1", AuditEntry(NOW, "tunasync", "", "", "tests", {}))
     page = (tmp_path / "site" / "workers.html").read_text()
     assert "&lt;script&gt;x&lt;/script&gt;" in page
     assert "<script>x" not in page

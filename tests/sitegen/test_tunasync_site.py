@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sitegen.messages.model import Entry
+from sitegen.messages.model import AuditEntry
 from sitegen.messages.tunasync_rules import message
 from sitegen.publish import Publisher
 from sitegen.site import tunasync
@@ -17,7 +17,7 @@ from sitegen.web.snapshot_cache import Current
 from tests.sitegen.kit import NOW, delivery_of, post_status, report_of, run_of, status_of
 
 AT = int(NOW) * 10**9
-BY = Entry(NOW, "tunasync", "", "", "tests", {})
+BY = AuditEntry(NOW, "tunasync", "", "", "tests", {})
 
 
 class Site:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import requests
 
-from sitegen.messages.envelope import Refused
+from sitegen.messages.envelope import RejectedRequest
 from sitegen.messages.tunasync_rules import message, new_job, seconds, stamp, status_of, told
 from sitegen.storage import audit_store, tunasync_store
 from sitegen.web import caller
@@ -580,7 +580,7 @@ def test_only_what_begins_is_a_new_run() -> None:
         numbers.append(job.run)
     assert numbers == [1, 1, 1, 4, 4, 4]
     assert status_of(job).run is None, "a pause is no end of the last run"
-    with pytest.raises(Refused):
+    with pytest.raises(RejectedRequest):
         told(job, message(b'{"status": "?"}'), stamp(0), 9)
 
 
