@@ -156,7 +156,7 @@ ALONE = [
     (PROCESSES, {"runner.subprocesses.supervisor", "runner.subprocesses.spawn", "sitegen.process"}),
     (("os.execv", "os.execve", "os.execvp", "os.execvpe", "os.execl", "os.execlp"), {"runner.cli"}),
     (("git", "gitdb"), {"schemas.git.git_command"}),
-    (("sqlite3", "sqlalchemy", "psycopg"), {
+    (("sqlite3", "_sqlite3", "sqlalchemy", "psycopg"), {
         "runner.journal.", "runner.plan.plan", "sitegen.storage.", "sitegen.lease", "sitegen.backup",
     }),
     (("requests", "urllib.request", "urllib3", "http.client", "httpx", "aiohttp"), {
@@ -233,6 +233,7 @@ HOOKS = "from runner import hooks; [hooks.load(name) for name, key in hooks.HOOK
 RUN = "import runner.run.run, runner.providers"
 
 HEAVY = {
+    "datetime",
     "yaml", "git", "requests", "jsonschema", "filelock", "dataclasses", "inspect", "asyncio", "subprocess", "logging",
     "fnmatch", "binascii", "schemas.records", "schemas.problems", "schemas.addresses", "runner.base.rsync_lines",
 }  # fmt: skip
@@ -284,7 +285,7 @@ def test_an_idle_tick_loads_next_to_nothing(ours: Tree, tmp_path: Path) -> None:
     assert "runner.tick.tick" in loaded and "runner.error_boundary" not in loaded, "the tick was not idle"
     rooms = {name for name in loaded if name.startswith(("runner.", "schemas."))} & ours.packages
     assert rooms == {"runner.base", "runner.tick"}, "each further folder that Python opens takes time"
-    heavy = {"yaml", "git", "requests", "jsonschema", "sqlite3", "typing", "re", "json", "subprocess", "contextlib"}
+    heavy = {"yaml", "git", "requests", "jsonschema", "_sqlite3", "typing", "re", "json", "subprocess", "contextlib"}
     assert loaded & heavy == set()
 
 

@@ -10,6 +10,7 @@ import os
 import re
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from runner.plugin_api import Abort, Job
@@ -37,12 +38,13 @@ def pre_exec(job: Job) -> None:
     try:
         if not os.path.isdir(job.log_dir):
             os.makedirs(job.log_dir, mode=0o755, exist_ok=True)
-        job.log_file = os.path.join(job.log_dir, _free_stem(job) + ".log")
+        others = _logs(job)
+        job.log_file = os.path.join(job.log_dir, _free_stem(job, others) + ".log")
         os.close(os.open(job.log_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
         _point_latest(job)
     except OSError as error:
         raise Abort(FAILED, f"the log {job.log_file or job.log_dir} cannot be written: {error.strerror}") from error
-    _tidy(job, _remove_old)
+    _tidy(job, partial(_remove_old, others=others))
 
 
 def post_success(job: Job) -> None:
@@ -81,9 +83,9 @@ def _logs(job: Job) -> list[_Log]:
     return sorted(found, key=lambda log: (log.stem, log.name))
 
 
-def _free_stem(job: Job) -> str:
+def _free_stem(job: Job, others: list[_Log]) -> str:
     """The name of a log that begins now; of the next second that has none, should runs follow upon each other fast."""
-    taken = {log.stem for log in _logs(job)}
+    taken = {log.stem for log in others}
     moment = time.time()
     while True:
         stamp = time.strftime("%Y-%m-%d_%H-%M-%SZ", time.gmtime(moment))
@@ -106,9 +108,8 @@ def _others(job: Job) -> list[_Log]:
     return [log for log in _logs(job) if log.name != own]
 
 
-def _remove_old(job: Job) -> None:
+def _remove_old(job: Job, others: list[_Log]) -> None:
     """Remove what is too much or too old; a log that is there both plain and compressed counts once."""
-    others = _others(job)
     kept = sorted({log.stem for log in others}, reverse=True)[: job.mirror.log_keep - 1]
     for log in others:
         path = os.path.join(job.log_dir, log.name)

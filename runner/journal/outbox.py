@@ -3,9 +3,9 @@
 A report's number is counted by the journal's identity, so that a worker made anew is not mistaken for the old one.
 """
 
+import _sqlite3 as sqlite3  # without dates and times, which each run and tick would load
 import json
 import os
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any

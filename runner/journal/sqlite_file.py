@@ -4,10 +4,10 @@ Transactions are explicit and begin IMMEDIATE with a patience of 30 seconds: def
 write at the same time.
 """
 
+import _sqlite3 as sqlite3  # without dates and times, which each run and tick would load
 import contextlib
 import errno
 import os
-import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TypeVar

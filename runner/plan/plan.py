@@ -3,11 +3,11 @@
 `follow` writes it aside and renames it. `tick` reads a few columns of it, `run` a single row; neither ever parses YAML.
 """
 
+import _sqlite3 as sqlite3  # without dates and times, which each run and tick would load
 import errno
 import functools
 import json
 import os
-import sqlite3
 import stat
 import time
 from collections.abc import Iterator, Mapping

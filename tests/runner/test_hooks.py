@@ -119,7 +119,7 @@ def test_logs_are_removed_by_age_but_never_the_newest(job: Job) -> None:
     assert logs(job) == [old(1, ".log.fail"), Path(job.log_file).name]
 
     change(job, log_max_age=0)
-    log_keeper._remove_old(job)
+    log_keeper._remove_old(job, log_keeper._others(job))
     assert logs(job) == [Path(job.log_file).name]
 
 
