@@ -47,10 +47,10 @@ def _done(arguments: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from schemas import VERSION
+    from schemas.release import version
 
     parser = argparse.ArgumentParser(prog="skipjack", description="The worker of a mirror site.")
-    parser.add_argument("--version", action="version", version=f"skipjack {VERSION}")
+    parser.add_argument("--version", action="version", version=f"skipjack {version()}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     validate = commands.add_parser("validate", help="check a folder of mirror definitions")
     validate.add_argument("directory", nargs="?", default=".", type=Path, metavar="DIR")

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from schemas import VERSION, ownership
+from schemas import ownership
 from schemas.errors import SkipjackError
+from schemas.release import version
 from schemas.standard_streams import INFO
 from sitegen import boundary, output
 
@@ -37,7 +38,7 @@ def _done(options: argparse.Namespace) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="skipjack-manager", description="The manager of a mirror site.")
-    parser.add_argument("--version", action="version", version=f"skipjack {VERSION}")
+    parser.add_argument("--version", action="version", version=f"skipjack {version()}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     serve = _command(commands, "serve", "take the workers' reports and answer tunasync's clients", _serve)
     serve.add_argument("--publish", action="store_true", help="run the publisher as well, as a child process")

@@ -19,9 +19,9 @@ from runner.overrides import hold
 from runner.plan import plan
 from runner.run import progress
 from runner.subprocesses import unit_health
-from schemas import VERSION
 from schemas.errors import SkipjackError
 from schemas.records import RunnerSettings
+from schemas.release import version
 from schemas.report import SNAPSHOT, Envelope, ReportedProblem, RunProgress
 from schemas.standard_streams import WARNING
 
@@ -112,7 +112,7 @@ def _envelope(settings: RunnerSettings, places: Places, book: Journal) -> Envelo
     problems += tuple(ReportedProblem(None, *each) for each in rejected_reports.remembered(places, now))
     under_way = _progress(settings.run_dir, active)
     busy = book.busy_slots()
-    envelope = Envelope(settings.worker, identity, now, VERSION, revision, slots, busy, problems, (), under_way)
+    envelope = Envelope(settings.worker, identity, now, version(), revision, slots, busy, problems, (), under_way)
     return envelope._replace(held=held)
 
 

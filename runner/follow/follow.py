@@ -25,13 +25,13 @@ from runner.journal.journal import Subject
 from runner.plan import plan
 from runner.plan.plan import Due, Header, Planned, Shown
 from runner.policy import policy_lists
-from schemas import VERSION
 from schemas.config import hints
 from schemas.config.settings import load_policy
 from schemas.errors import SkipjackError
 from schemas.git import repository, slow_remote
 from schemas.git.repository import Revision
 from schemas.records import RunnerSettings
+from schemas.release import version
 from schemas.standard_streams import WARNING
 from schemas.states import REFUSED
 
@@ -89,7 +89,7 @@ def _follow(local: LocalConfig, places: Places, *, again: bool, accept_rewrite: 
     settings, policy = local
     old = _held_at_once(settings, places, _in_force(places))
     applied = old.header.revision if old and not accept_rewrite else None
-    known = f"{VERSION} {settings!r} {policy!r}"  # hashed, since the repository's address may hold a password
+    known = f"{version()} {settings!r} {policy!r}"  # hashed, since the repository's address may hold a password
     fingerprint = hashlib.sha256(known.encode()).hexdigest()
     is_current = not again and old is not None and _is_current(old, fingerprint)
     revision, failure = _fetched(settings, places, old, applied, rebuild=not is_current)
