@@ -1,1 +1,1 @@
-"""From what is stored to what is so, and from there to pages, JSON and files."""
+"""Evaluates the stored facts and renders them to pages, JSON and files."""

@@ -1,4 +1,4 @@
-"""What programs read: the site and each mirror as JSON. Times are Unix seconds, sizes bytes, durations seconds."""
+"""Which JSON documents the site has. Times are Unix seconds, sizes bytes, durations seconds."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -15,12 +15,12 @@ GENERATOR = f"Skipjack {VERSION}"
 
 
 def public_url(snapshot: Snapshot, name: str) -> str | None:
-    """Where visitors find a mirror's files; None when the site has no address."""
+    """Return the URL of a mirror's files, or None if the site has no URL."""
     return f"{snapshot.site.url}/{segment(name)}/" if snapshot.site.url else None
 
 
 def head(snapshot: Snapshot) -> dict[str, Any]:
-    """What every document begins with."""
+    """Return the keys that every document begins with."""
     return {
         "generator": GENERATOR,
         "generated_at": snapshot.made_at,
@@ -30,7 +30,7 @@ def head(snapshot: Snapshot) -> dict[str, Any]:
 
 
 def tail(snapshot: Snapshot) -> dict[str, Any]:
-    """What `status.json` says beside its head and its mirrors."""
+    """Return the keys of `status.json` after its head and its mirrors."""
     site = snapshot.site
     return {
         "site": {"title": site.title, "url": site.url or None, "time_zone": site.time_zone},
@@ -42,7 +42,7 @@ def tail(snapshot: Snapshot) -> dict[str, Any]:
 
 
 def notes(snapshot: Snapshot) -> dict[str, Any]:
-    """Why the newest revision is not in use: it is refused, or the repository cannot be fetched, or both."""
+    """Return why the newest revision is not in use: it was rejected, the repository is unreachable, or both."""
     refused, unreachable = snapshot.refused, snapshot.unreachable
     return {
         "refusal": refused.reason if refused else None,
@@ -52,7 +52,7 @@ def notes(snapshot: Snapshot) -> dict[str, Any]:
 
 
 def mirror(view: MirrorView, url: str | None) -> dict[str, Any]:
-    """A mirror as it stands in `status.json`."""
+    """Return a mirror's object in `status.json`."""
     definition, status = view.definition, view.best.status
     return {
         "name": view.name,
@@ -79,7 +79,7 @@ def mirror(view: MirrorView, url: str | None) -> dict[str, Any]:
 
 
 def alone(snapshot: Snapshot, document: Mapping[str, Any], history: Iterable[PastRun]) -> dict[str, Any]:
-    """`mirrors/NAME.json`: what `mirror` made, with the last runs."""
+    """Return `mirrors/NAME.json`: the result of `mirror`, with the last runs."""
     past = [{"worker": item.worker} | _run(future.without(item.run, snapshot.made_at)) for item in history]
     return {**head(snapshot), **document, "runs": past}
 
@@ -110,7 +110,7 @@ def _copy(copy: Copy) -> dict[str, Any]:
 
 
 def override(status: MirrorStatus) -> dict[str, Any] | None:
-    """Who switched a mirror off that is paused or disabled; null for what its worker does not tell."""
+    """Return who paused or disabled a mirror, with null for values that its worker does not report."""
     if status.status not in OFF:
         return None
     kind, since, by, reason = status.override or Override(status.status)
@@ -118,7 +118,7 @@ def override(status: MirrorStatus) -> dict[str, Any] | None:
 
 
 def _probe(copy: Copy) -> dict[str, Any] | None:
-    """What its worker found, whether or not it counts."""
+    """Return the worker's last comparison, whether or not it counts for freshness."""
     probe, rule = copy.status.probe, copy.definition.freshness
     if probe is None or rule is None:
         return None

@@ -1,11 +1,11 @@
-"""From the store's facts to what is so. Everything depends on the arguments and on `now` alone.
+"""How fresh each mirror is, and which workers are offline. A pure function of the store's facts and `now`.
 
-With a configuration its mirrors are the site's mirrors, whether they ever ran or not; without one the site shows
-what workers tell. A mirror that several workers have is one mirror with several copies.
+With a configuration the site's mirrors are those it declares, whether or not they ever ran; without one they are those
+that workers report. A mirror on several workers is one mirror with several copies.
 
-A `Judge` judges again and again and gives the same view of a mirror until something about it changes. Its worker's
-signs of life move the moment at which it turns unknown all the time, so in a view that moment moves in coarse steps
-only; the verdict is right all the same, because the view is made anew when its moment comes.
+An `Evaluator` returns the same view object of a mirror until something about the mirror changes, so that its page is
+not rendered again. Each heartbeat moves the moment at which a worker's mirrors turn unknown, so a view moves it in
+coarse steps only. The verdict is still right, because the view is evaluated again when its moment comes.
 """
 
 import math
@@ -26,22 +26,22 @@ from sitegen.site.snapshot import BEHIND, CURRENT, OTHER, REFUSED, ClockSkew, Co
 DEFAULT_TITLE = "Mirrors"
 
 STEPS = 4
-"""How many coarse steps there are in the time after which a worker counts as silent."""
+"""Number of coarse steps in a worker's `silent_after`."""
 
 LIVE = 300.0
-"""Seconds after a worker's sign of life for which the progress that came with it is worth showing."""
+"""Seconds after a heartbeat for which its progress is shown."""
 
 LATE = SLACK
-"""Seconds after which a planned run is due and no longer planned: clocks that differ by less are believed."""
+"""Seconds after its planned time when a run is shown as due: clocks may differ by less than that."""
 
 CLOCK_SHOWN = 7 * 86400.0
-"""Seconds for which it is told that a worker's clock was wrong: times that were limited then may stand for days."""
+"""Seconds for which a wrong clock is shown afterwards: times that it affected may be shown for days."""
 
 
 class _WorkerInputs(NamedTuple):
-    """What a worker adds to the views of its mirrors; `step` stays the same while `silent_at` moves a little.
+    """The inputs from a worker to the views of its mirrors; `step` stays the same while `silent_at` moves a little.
 
-    One that `is_foreign` is of tunasync.
+    `is_foreign` means a worker of tunasync.
     """
 
     definition: Worker
@@ -54,7 +54,7 @@ class _WorkerInputs(NamedTuple):
 
 
 class _CopyInputs(NamedTuple):
-    """What one copy's view is made of, beside the time."""
+    """The inputs of one copy's view, except the time."""
 
     definition: Mirror
     status: MirrorStatus | None
@@ -65,12 +65,12 @@ class _CopyInputs(NamedTuple):
 
 
 class _CachedView(NamedTuple):
-    """A view, what it was made of, and from when until when it is right.
+    """A view, its inputs, and from when until when it is right.
 
-    `elsewhere` are the last runs on workers that do not have the mirror any more, which its history tells.
+    `elsewhere` are the last runs on workers that no longer have the mirror; they are in its history.
     """
 
-    told: tuple[_CopyInputs, ...]
+    inputs: tuple[_CopyInputs, ...]
     elsewhere: tuple[Run | None, ...]
     since: float
     until: float
@@ -78,17 +78,17 @@ class _CachedView(NamedTuple):
 
 
 _NOT_SYNCED = frozenset({NEVER, AGE, LAG})
-"""Causes that say no more than that a mirror was not synced, where nobody wanted it to be."""
+"""Causes that mean only that a mirror was not synced, which a paused or disabled one is not meant to be."""
 
-_UNHEARD = _WorkerInputs(Worker(""))
-"""For a mirror whose worker is neither declared nor was ever heard of."""
+_NEVER_SEEN = _WorkerInputs(Worker(""))
+"""For a mirror whose worker is neither declared nor was ever seen."""
 
 _Groups = list[tuple[str, list[Mirror]]]
-"""The definitions of each mirror's copies, by name."""
+"""The definitions of each mirror's copies, by mirror name."""
 
 
 class Evaluator:
-    """Turns facts into what is so, and remembers what it found."""
+    """Turns facts into snapshots, and keeps views that have not changed."""
 
     def __init__(self) -> None:
         self._declared: DeclaredConfig | None = None
@@ -97,11 +97,13 @@ class Evaluator:
         self._cached: dict[str, _CachedView] = {}
 
     def evaluate(self, facts: Facts, now: float) -> Snapshot:
-        """What is so at `now` (Unix seconds)."""
-        facts = facts._replace(workers=tuple([future.heard(state, now) for state in facts.workers]))
+        """Return the site at `now` (Unix seconds)."""
+        facts = facts._replace(workers=tuple([future.last_seen_in_past(state, now) for state in facts.workers]))
         hosts, elsewhere = _hosts(facts), _elsewhere(facts)
         self._cached = {
-            name: self._mirror(tuple([_told(each, facts, hosts) for each in definitions]), elsewhere[name], hosts, now)
+            name: self._mirror(
+                tuple([_inputs(each, facts, hosts) for each in definitions]), elsewhere[name], hosts, now
+            )
             for name, definitions in self._grouped(facts)
         }
         judged = self._cached.values()
@@ -132,43 +134,47 @@ class Evaluator:
         return self._groups
 
     def _mirror(
-        self, told: tuple[_CopyInputs, ...], elsewhere: list[Run | None], hosts: Mapping[str, _WorkerInputs], now: float
+        self,
+        inputs: tuple[_CopyInputs, ...],
+        elsewhere: list[Run | None],
+        hosts: Mapping[str, _WorkerInputs],
+        now: float,
     ) -> _CachedView:
-        """The former view if nothing that it was made of has changed and no moment has passed at which it turns."""
-        name, past = told[0].definition.name, tuple(elsewhere)
+        """Return the previous view if none of its inputs has changed and no moment has passed at which it turns."""
+        name, past = inputs[0].definition.name, tuple(elsewhere)
         before = self._cached.get(name)
         if (
             before is not None
-            and (before.told, before.elsewhere) == (told, past)
+            and (before.inputs, before.elsewhere) == (inputs, past)
             and before.since <= now < before.until
         ):
             return before
-        copies = [_copy(item, hosts.get(item.definition.worker, _UNHEARD), now) for item in told]
+        copies = [_copy(item, hosts.get(item.definition.worker, _NEVER_SEEN), now) for item in inputs]
         moments = [at for copy in copies for at in (copy.stale_at, copy.unknown_at, copy.progress_until)]
         moments += [copy.due_at for copy in copies]
-        moments += [future.believed(item.status, now).changes_at for item in told if item.status]
+        moments += [future.believed(item.status, now).changes_at for item in inputs if item.status]
         until = min((at for at in moments if at is not None and at > now), default=math.inf)
-        return _CachedView(told, past, now, until, _mirror(name, copies))
+        return _CachedView(inputs, past, now, until, _mirror(name, copies))
 
 
 def evaluate(facts: Facts, now: float) -> Snapshot:
-    """Turn facts into what is so at `now` (Unix seconds), once."""
+    """Return the site at `now` (Unix seconds), without a cache."""
     return Evaluator().evaluate(facts, now)
 
 
 def _groups(facts: Facts, foreign: Iterable[tuple[str, str]]) -> _Groups:
-    """What is declared and what workers of tunasync have; with nothing declared all that any worker has."""
+    """Group declared mirrors and those of tunasync's workers by name; without a configuration all reported mirrors."""
     declared = facts.declared.mirrors if facts.declared else ()
     known = {(each.worker, name) for each in declared for name in (each.name, *each.formerly)}
-    told = facts.statuses if facts.declared is None else sorted(set(foreign) - known)
+    others = facts.statuses if facts.declared is None else sorted(set(foreign) - known)
     groups: dict[str, list[Mirror]] = {}
-    for definition in (*declared, *(_undeclared(key[0], facts.statuses[key]) for key in told)):
+    for definition in (*declared, *(_undeclared(key[0], facts.statuses[key]) for key in others)):
         groups.setdefault(definition.name, []).append(definition)
     return sorted(groups.items())
 
 
 def _elsewhere(facts: Facts) -> Mapping[str, list[Run | None]]:
-    """The last runs that workers tell of mirrors which they are not declared to have, by today's names."""
+    """Return the last runs of mirrors that workers report but are not declared to have, by current mirror names."""
     found: dict[str, list[Run | None]] = defaultdict(list)
     if facts.declared is not None:
         carried = {(each.worker, each.name) for each in facts.declared.mirrors}
@@ -179,7 +185,7 @@ def _elsewhere(facts: Facts) -> Mapping[str, list[Run | None]]:
 
 
 def _undeclared(worker: str, status: MirrorStatus) -> Mirror:
-    """A worker that probes was told to, by which limits nobody knows here: the usual ones are taken."""
+    """Return a definition from a status alone. With a probe the default limits apply: the real ones are unknown."""
     role = "master" if status.is_master else "slave"
     return Mirror(
         status.mirror, worker, "", status.upstream, role=role, freshness=FreshnessFile("") if status.probe else None
@@ -187,13 +193,13 @@ def _undeclared(worker: str, status: MirrorStatus) -> Mirror:
 
 
 def _foreign(facts: Facts) -> frozenset[tuple[str, str]]:
-    """The mirrors of workers of tunasync, which no configuration declares."""
+    """Return the mirrors of tunasync's workers, which no configuration declares."""
     workers = {state.name for state in facts.workers if state.journal == TUNASYNC}
     return frozenset(key for key in facts.statuses if key[0] in workers) if workers else frozenset()
 
 
 def _hosts(facts: Facts) -> dict[str, _WorkerInputs]:
-    """Every worker that is declared or was heard of."""
+    """Return every worker that is declared or was ever seen."""
     declared = facts.declared.workers if facts.declared else {}
     hosts = {name: _WorkerInputs(definition) for name, definition in declared.items()}
     foreign = silence.of_tunasync(facts)
@@ -204,7 +210,7 @@ def _hosts(facts: Facts) -> dict[str, _WorkerInputs]:
 
 
 def _host(definition: Worker, state: WorkerState, jobs: Iterable[MirrorStatus] | None) -> _WorkerInputs:
-    """`jobs` are those of a worker of tunasync, None for one of ours."""
+    """`jobs` are those of a worker of tunasync, None for a Skipjack worker."""
     silent_after = float(definition.silent_after)
     if jobs is not None:
         silent_at = silence.silent_at(state.last_seen, silent_after, jobs)
@@ -216,8 +222,8 @@ def _host(definition: Worker, state: WorkerState, jobs: Iterable[MirrorStatus] |
     return _WorkerInputs(definition, silent_at, step, state.last_seen + LIVE, progress, state.held, jobs is not None)
 
 
-def _told(definition: Mirror, facts: Facts, hosts: Mapping[str, _WorkerInputs]) -> _CopyInputs:
-    host = hosts.get(definition.worker, _UNHEARD)
+def _inputs(definition: Mirror, facts: Facts, hosts: Mapping[str, _WorkerInputs]) -> _CopyInputs:
+    host = hosts.get(definition.worker, _NEVER_SEEN)
     progress = (host.progress.get(name) for name in (definition.name, *definition.formerly))
     size = facts.sizes.get((definition.worker, definition.name), "")
     return _CopyInputs(
@@ -226,22 +232,22 @@ def _told(definition: Mirror, facts: Facts, hosts: Mapping[str, _WorkerInputs]) 
 
 
 def _status(definition: Mirror, facts: Facts) -> MirrorStatus | None:
-    """What the worker says of a mirror; what it said of a former name counts until there is more."""
+    """Return the worker's status of a mirror. That of a previous name counts until the new one has a success."""
     own = facts.statuses.get((definition.worker, definition.name))
     if not definition.formerly or (own is not None and own.last_success_at is not None):
         return own
-    told = (facts.statuses.get((definition.worker, name)) for name in definition.formerly)
-    former = next(filter(None, told), None)
-    if own is None or former is None:
-        return former._replace(mirror=definition.name) if former else own
-    return own._replace(last_success_at=former.last_success_at, size=former.size if own.size is None else own.size)
+    statuses = (facts.statuses.get((definition.worker, name)) for name in definition.formerly)
+    previous = next(filter(None, statuses), None)
+    if own is None or previous is None:
+        return previous._replace(mirror=definition.name) if previous else own
+    return own._replace(last_success_at=previous.last_success_at, size=previous.size if own.size is None else own.size)
 
 
-def _copy(told: _CopyInputs, host: _WorkerInputs, now: float) -> Copy:
-    definition, status = told.definition, told.status
+def _copy(inputs: _CopyInputs, host: _WorkerInputs, now: float) -> Copy:
+    definition, status = inputs.definition, inputs.status
     if status is None:
         status = MirrorStatus(definition.name, definition.upstream, definition.role == "master", NONE)
-    told_success = status.last_success_at
+    reported_success = status.last_success_at
     status = future.believed(status, now).status
     status = status._replace(upstream=without_secrets(status.upstream), probe=_shown(status.probe))
     if host.held or (status.status in OFF and not host.is_foreign):
@@ -249,11 +255,12 @@ def _copy(told: _CopyInputs, host: _WorkerInputs, now: float) -> Copy:
     due_at = _due_at(status, host)
     success = status.last_success_at
     found = freshness(definition, success, status.probe, host.silent_at, now)
-    if success is None and told_success is not None:
+    if success is None and reported_success is not None:
         found = Freshness(UNKNOWN, CLOCK, None, None)
     elif status.status in OFF and found.cause in _NOT_SYNCED:
         found = found._replace(cause=SWITCHED_OFF)
-    live = told.progress if told.progress and now < host.live_until and _is_of(status, told.progress) else None
+    progress = inputs.progress
+    live = progress if progress and now < host.live_until and _is_of(status, progress) else None
     return Copy(
         definition.worker,
         definition,
@@ -265,25 +272,27 @@ def _copy(told: _CopyInputs, host: _WorkerInputs, now: float) -> Copy:
         host.held,
         due_at,
         due_at is not None and now >= due_at,
-        told.size_text,
+        inputs.size_text,
     )
 
 
 def _due_at(status: MirrorStatus, host: _WorkerInputs) -> float | None:
-    """From when the next run is due and no longer planned: at once where a run waits or is under way, which is the one
-    that was planned. None where none is planned, and for a worker of tunasync, whose schedule is shown as it stands."""
+    """Return when the next run is shown as due: at once if a run is queued or active, since that is the planned one.
+
+    None if none is planned, and for a worker of tunasync, whose schedule is shown as reported.
+    """
     if status.next_run_at is None or host.is_foreign:
         return None
     return status.next_run_at + (0.0 if status.status == QUEUED or status.status in ACTIVE else LATE)
 
 
 def _shown(probe: Probe | None) -> Probe | None:
-    """What went wrong can name the upstream, too."""
+    """Return a probe to show: its problem can contain the upstream's address, so secrets are removed."""
     return probe._replace(problem=without_secrets(probe.problem)) if probe and probe.problem else probe
 
 
 def _is_of(status: MirrorStatus, progress: RunProgress) -> bool:
-    """Whether this is the progress of the run that is under way, and not of one that has ended."""
+    """Whether this is the progress of the current run, not of one that has ended."""
     return status.status in ACTIVE and status.run is not None and progress.at >= (status.run.launched_at or 0)
 
 
@@ -295,13 +304,13 @@ def _mirror(name: str, copies: list[Copy]) -> MirrorView:
 
 
 def _rank(copy: Copy) -> tuple[int, bool, float, str]:
-    """Sorts the freshest copy first; among equals the master, then the most recent."""
+    """Sort key: the freshest copy first; among equally fresh ones the master, then the most recent success."""
     status = copy.status
     return FRESHNESS.index(copy.verdict), not status.is_master, -(status.last_success_at or 0), copy.worker
 
 
 def _stale_at(copies: Iterable[Copy], unknown_at: float | None) -> float | None:
-    """When the last copy stops being fresh; a copy that turns unknown before the others stops being so then."""
+    """Return when the last copy stops being fresh; a copy that turns unknown before the others stops then."""
     moments = []
     for copy in copies:
         if copy.stale_at is None or copy.unknown_at is None:

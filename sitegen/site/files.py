@@ -1,7 +1,6 @@
-"""Putting the site's files in place: whole or not at all, and never outside the site's folder.
+"""Replaces the site's files atomically, and never writes outside the site's folder.
 
-Everything happens relative to open directories and without following symbolic links, so whatever lies in the folder
-cannot lead a write elsewhere.
+All access is relative to open directories and follows no symbolic links, so nothing in the folder can redirect a write.
 """
 
 import errno
@@ -15,33 +14,33 @@ from schemas.errors import SkipjackError
 from schemas.failures import remedy
 
 MARK = b"Skipjack"
-"""Every page and JSON that we write has this word near its top; a file without it is not ours to remove."""
+"""Every page and JSON written here contains this word near its top. A file without it is never removed."""
 
 _MARK_WITHIN = 512
 _FILE_MODE, _FOLDER_MODE = 0o644, 0o755
-"""For a web server to read, whatever the umask is."""
+"""Readable for a web server, whatever the umask is."""
 
 _CLOSED = 0o700
-"""The mode of a folder that an earlier release made under a strict umask."""
+"""The mode of a folder that an earlier release created under a strict umask."""
 
-_ASIDE = ".skipjack-new"
+_TEMPORARY = ".skipjack-new"
 _WRITING = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK
 _TOGETHER = 200
-"""Files that are made durable together; each is open until then."""
+"""Files that are synced together. Each is open until then, so this is far below the usual limit of 1024 descriptors."""
 
 _BLOCK = 64 * 1024
 
 _FOLDERS = ("assets", "mirrors", "static")
-"""What is below the site's folder."""
+"""The folders below the site's folder."""
 
-_PASSING = frozenset({"meta.json"})
-"""Files that are not synced: each publishing writes them anew, the publisher's first one after a power cut as well."""
+_NOT_SYNCED = frozenset({"meta.json"})
+"""Files without fsync: every publishing writes them, so also the first one after a power failure."""
 
 
 def require_writable(site_dir: str) -> None:
-    """SkipjackError when nothing could ever be written to the site's folder, or be made where it shall be.
+    """Raise SkipjackError if the site's folder cannot be written to, or cannot be created.
 
-    A full disk is no reason: it may have room later.
+    A full disk is not an error here: it may have room later.
     """
     place = Path(os.path.realpath(site_dir))
     while not os.path.lexists(place):
@@ -60,15 +59,15 @@ def _require_writable(folder: Path) -> None:
 
 
 def write(site_dir: str, files: Mapping[str, bytes], check: Callable[[], None] = lambda: None) -> int:
-    """Put files (`folder/name` or `name` → content) in place; returns how many had to change.
+    """Write files (`folder/name` or `name` → content); return how many have changed.
 
-    `check` is called right before files are swapped in, and prevents it by an exception.
+    `check` is called right before files are renamed into place; an exception from it prevents that.
 
-    SkipjackError when that fails (a full disk); every file is then either the old or the new one.
+    Raises SkipjackError when writing fails (a full disk). Every file is then either the old or the new one.
     """
     changed = 0
     with _folder(site_dir) as root:
-        # folders first, so that an overview never links to a page that is not there yet
+        # folders first, so that an overview never links to a page that does not exist yet
         for folder in sorted({path.rpartition("/")[0] for path in files}, reverse=True):
             with _subfolder(root, folder, site_dir) as place, _explained(f"{site_dir}/{folder}"):
                 here = {path.rpartition("/")[2]: files[path] for path in files if path.rpartition("/")[0] == folder}
@@ -77,12 +76,12 @@ def write(site_dir: str, files: Mapping[str, bytes], check: Callable[[], None] =
 
 
 def remove_others(site_dir: str, folder: str, keep: Iterable[str]) -> int:
-    """Remove what we once wrote into a folder and what is not to be kept; returns how many files."""
+    """Remove files of a folder that Skipjack wrote and that are not in `keep`; return how many."""
     where = f"{site_dir}/{folder}"
     with _folder(site_dir) as root, _subfolder(root, folder, site_dir) as place, _explained(where):
         with os.scandir(place) as entries:
             others = {entry.name for entry in entries} - set(keep)
-        others = {name for name in others if _is_ours(place, name)}
+        others = {name for name in others if _is_generated(place, name)}
         for name in others:
             os.unlink(name, dir_fd=place)
     return len(others)
@@ -90,7 +89,7 @@ def remove_others(site_dir: str, folder: str, keep: Iterable[str]) -> int:
 
 @contextmanager
 def _folder(path: str) -> Iterator[int]:
-    """Open the site's folder itself, which may be a symbolic link: the operator's settings name it."""
+    """Open the site's folder. It may be a symbolic link, since the operator's settings name it."""
     try:
         _make(Path(path))
         place = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
@@ -132,13 +131,13 @@ def _explained(path: str) -> Iterator[None]:
 
 def _unusable(path: str, error: OSError) -> SkipjackError:
     return SkipjackError(
-        f"The folder {path} cannot be written to: {error.strerror}.",
-        remedy(error.errno) or "Give the publisher a real folder of its own that it may write to.",
+        f"cannot write to the folder `{path}`: {error.strerror}.",
+        remedy(error.errno) or "Give the publisher a folder of its own (not a symbolic link) that it may write to.",
     )
 
 
 def _put(place: int, files: Mapping[str, bytes], check: Callable[[], None]) -> int:
-    """Write files aside, make them durable, and rename them; those that are the same already stay untouched."""
+    """Write files under temporary names, sync them, and rename them. Unchanged files are not touched."""
     changed = [(name, content) for name, content in files.items() if not _is(place, name, content)]
     for start in range(0, len(changed), _TOGETHER):
         _swap_in(place, dict(changed[start : start + _TOGETHER]), check)
@@ -148,22 +147,22 @@ def _put(place: int, files: Mapping[str, bytes], check: Callable[[], None]) -> i
 
 
 def _swap_in(place: int, files: Mapping[str, bytes], check: Callable[[], None]) -> None:
-    """Put a few files in place. All are on their way to the disk before the first is waited for."""
+    """Replace a few files. Writeback of all starts before the first fsync, so that the disk can order the writes."""
     handles: dict[str, int] = {}
     try:
         for name, content in files.items():
-            handles[name] = os.open(_aside(name), _WRITING, _FILE_MODE, dir_fd=place)
+            handles[name] = os.open(_temporary(name), _WRITING, _FILE_MODE, dir_fd=place)
             os.fchmod(handles[name], _FILE_MODE)
             _write(handles[name], content)
-            os.posix_fadvise(handles[name], 0, 0, os.POSIX_FADV_DONTNEED)  # starts the writing
-        for name in handles.keys() - _PASSING:
+            os.posix_fadvise(handles[name], 0, 0, os.POSIX_FADV_DONTNEED)  # starts writeback
+        for name in handles.keys() - _NOT_SYNCED:
             os.fsync(handles[name])
         check()
         for name in files:
-            os.rename(_aside(name), name, src_dir_fd=place, dst_dir_fd=place)
+            os.rename(_temporary(name), name, src_dir_fd=place, dst_dir_fd=place)
     except BaseException:
         for name in handles:
-            _discard(place, _aside(name))
+            _discard(place, _temporary(name))
         raise
     finally:
         for handle in handles.values():
@@ -171,7 +170,7 @@ def _swap_in(place: int, files: Mapping[str, bytes], check: Callable[[], None]) 
 
 
 def _make(folder: Path) -> None:
-    """Create a folder, and those above it that are missing, for a web server to read, whatever the umask is."""
+    """Create a folder and missing parents, readable for a web server whatever the umask is."""
     if folder.is_dir():
         return
     _make(folder.parent)
@@ -190,8 +189,8 @@ def _write(handle: int, content: bytes) -> None:
         left = left[os.write(handle, left) :]
 
 
-def _aside(name: str) -> str:
-    return f"{_ASIDE}-{name}"
+def _temporary(name: str) -> str:
+    return f"{_TEMPORARY}-{name}"
 
 
 def _discard(place: int, name: str) -> None:
@@ -202,7 +201,7 @@ def _discard(place: int, name: str) -> None:
 
 
 def _is(place: int, name: str, content: bytes) -> bool:
-    """Whether a regular file with this content is there already; reads no further than to the first difference."""
+    """Whether a regular file with this content exists; reads only to the first difference."""
     with _opened(place, name) as opened:
         if opened is None or opened[1].st_size != len(content):
             return False
@@ -213,14 +212,14 @@ def _is(place: int, name: str, content: bytes) -> bool:
         return all(os.read(handle, _BLOCK) == block for block in blocks)
 
 
-def _is_ours(place: int, name: str) -> bool:
+def _is_generated(place: int, name: str) -> bool:
     with _opened(place, name) as opened:
-        return name.startswith(_ASIDE) or (opened is not None and MARK in os.read(opened[0], _MARK_WITHIN))
+        return name.startswith(_TEMPORARY) or (opened is not None and MARK in os.read(opened[0], _MARK_WITHIN))
 
 
 @contextmanager
 def _opened(place: int, name: str) -> Iterator[tuple[int, os.stat_result] | None]:
-    """A regular file for reading, and its status; None when there is none (a symbolic link is none)."""
+    """Open a regular file for reading, with its status; None if there is none, or if it is a symbolic link."""
     try:
         handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=place)
     except OSError:

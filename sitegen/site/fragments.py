@@ -1,6 +1,6 @@
-"""Lists of all mirrors as JSON: what tells of one mirror is written once and kept until something about it changes.
+"""JSON lists of all mirrors, in which the text of a mirror is encoded once and kept until the mirror changes.
 
-Ten thousand mirrors take a quarter of a second to write, and one report alters one of them.
+Encoding ten thousand mirrors takes a quarter of a second, and one report changes one of them.
 """
 
 import json
@@ -19,7 +19,7 @@ class _CachedFragment(NamedTuple):
 
 
 class Fragments:
-    """Remembers what `make` gives for a mirror, from the snapshot and the view."""
+    """Caches the encoded result of `make` for each mirror, from the snapshot and the view."""
 
     def __init__(self, make: Callable[[Snapshot, MirrorView], Any]) -> None:
         self._make = make
@@ -27,19 +27,19 @@ class Fragments:
         self._written: dict[str, _CachedFragment] = {}
 
     def listed(self, snapshot: Snapshot) -> list[bytes]:
-        """The list of all mirrors in pieces. One thread at a time."""
+        """Return the list of all mirrors in pieces. Not thread-safe."""
         before, self._written = self._written if snapshot.site == self._site else {}, {}
         self._site = snapshot.site
         for view in snapshot.mirrors:
-            held = before.get(view.name)
-            if held is None or held.view is not view:
-                held = _CachedFragment(view, dump(self._make(snapshot, view)).encode())
-            self._written[view.name] = held
+            cached = before.get(view.name)
+            if cached is None or cached.view is not view:
+                cached = _CachedFragment(view, dump(self._make(snapshot, view)).encode())
+            self._written[view.name] = cached
         return listed([written.text for written in self._written.values()])
 
 
 def listed(parts: list[bytes]) -> list[bytes]:
-    """A list of JSON in pieces, so that whoever needs it inside of something larger joins everything but once."""
+    """Return a JSON list in pieces, so that a caller that puts it into a larger document joins everything only once."""
     result = [b","] * (2 * len(parts) - 1)
     result[::2] = parts
     return [b"[", *result, b"]"]

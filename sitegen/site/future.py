@@ -1,7 +1,7 @@
-"""Stored times that lie in the future, which no verdict may rest on.
+"""Removes stored times in the future, so that no verdict depends on them.
 
-What is received is limited to the manager's clock, so such a time comes from a database of an older release, or the
-manager's own clock was put back. When that really happened is not known, so the time is left out.
+Times are limited to the manager's clock on receipt. One in the future therefore comes from the database of an older
+release, or the manager's own clock was set back. The real time is unknown, so it is left out.
 """
 
 from collections.abc import Iterator
@@ -13,14 +13,14 @@ from sitegen.messages.model import WorkerState
 
 
 class Believed(NamedTuple):
-    """A status without times in the future, and from when (Unix seconds) one that is missing is believed."""
+    """A status without times in the future, and when (Unix seconds) the first of those left out will be in the past."""
 
     status: MirrorStatus
     changes_at: float | None
 
 
 def believed(status: MirrorStatus, now: float) -> Believed:
-    """Leave out what cannot have happened yet at `now`, and a next run that was planned from it."""
+    """Remove times after `now`, and a next run that was planned from one of them."""
     ahead = [at for at in _times(status) if at is not None and at > now + SLACK]
     if not ahead:
         return Believed(status, None)
@@ -38,15 +38,17 @@ def believed(status: MirrorStatus, now: float) -> Believed:
 
 
 def without(run: Run, now: float) -> Run:
-    """A run without times in the future."""
+    """Return a run without times in the future."""
     times = run.launched_at, run.started_at, run.ended_at
     past = [_past(at, now) for at in times]
     return run if past == [*times] else run._replace(launched_at=past[0], started_at=past[1], ended_at=past[2])
 
 
-def heard(state: WorkerState, now: float) -> WorkerState:
-    """A worker that was not heard of in the future: when it says that it sent its last word counts instead, or when it
-    was first heard of; 0 when neither is known."""
+def last_seen_in_past(state: WorkerState, now: float) -> WorkerState:
+    """Return a worker that was not last seen in the future.
+
+    Such a time is replaced by when the worker sent its last report, else by when it was first seen, else by 0.
+    """
     if state.last_seen <= now + SLACK:
         return state
     sent, first = (at if at <= now + SLACK else 0.0 for at in (state.sent_at, state.first_seen))

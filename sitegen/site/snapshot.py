@@ -1,4 +1,4 @@
-"""What is so at one moment, as `judge` finds it and pages and documents tell it."""
+"""The records of a site at one moment, which `evaluate` returns and pages and documents show."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -10,17 +10,16 @@ from schemas.states import CLOCK
 from sitegen.messages.model import Note, WorkerState
 
 CURRENT, BEHIND, REFUSED, OTHER = "current", "behind", "refused", "other"
-"""A worker's revision: the manager's, one that it had before, the one that it refuses, or one that it does not know."""
+"""A worker's revision: the manager's, an earlier one, the one that the manager rejected, or one unknown to it."""
 
 
 class Copy(NamedTuple):
     """One worker's copy of a mirror.
 
-    `cause` says why it is not fresh (None while it is), `stale_at` and `unknown_at` are the moments at which it turns,
-    Unix seconds. `probe` is the comparison with its upstream by which it is judged; None when none counts or none is
-    wanted. `progress` is there only while a run is under way and its worker tells it, and counts until
-    `progress_until`. On a worker that is `held` no run starts. From `due_at` on the next run `is_due` and not
-    planned. `size_text` is the size as a worker of tunasync wrote it.
+    `cause` is why it is not fresh (None while it is). `stale_at` and `unknown_at` are when it turns, Unix seconds.
+    `probe` is the upstream comparison by which it is judged; None if none counts or none is configured. `progress` is
+    set only while a run is active and its worker reports it, and counts until `progress_until`. On a `held` worker no
+    run starts. From `due_at` on the next run `is_due`. `size_text` is the size as a worker of tunasync wrote it.
     """
 
     worker: str
@@ -40,15 +39,12 @@ class Copy(NamedTuple):
 
     @property
     def compared_another_file(self) -> bool:
-        """Whether its last comparison was that of a file which the configuration does not name any more.
-
-        The template `compared.html` asks.
-        """
+        """Whether its last comparison used a file that the configuration no longer names. Used by `compared.html`."""
         return self.status.probe is not None and is_of_another_file(self.definition, self.status.probe)
 
     @property
     def upstream_is_ahead(self) -> bool:
-        """Whether the upstream's file has a time that lay in the future when it was read."""
+        """Whether the time in the upstream's file was in the future when it was read."""
         probe = self.status.probe
         return probe is not None and probe.upstream_at is not None and moved_at(probe) is None
 
@@ -59,14 +55,14 @@ class Copy(NamedTuple):
 
     @property
     def lag(self) -> float | None:
-        """Seconds from its stamp to its upstream's when they were compared; None when that cannot be told."""
+        """Seconds from its timestamp to its upstream's when they were compared; None if unknown."""
         return None if self.probe is None else lag(self.probe)
 
 
 class MirrorView(NamedTuple):
     """A mirror as visitors see it; `best` is the freshest of its copies, the first of `copies`.
 
-    From `stale_at` on no copy is fresh any more, from `unknown_at` on none is known, unless a worker says more.
+    From `stale_at` on no copy is fresh, from `unknown_at` on all are unknown, unless a worker reports before that.
     """
 
     name: str
@@ -88,17 +84,17 @@ class MirrorView(NamedTuple):
 
 
 class ClockSkew(NamedTuple):
-    """By how many seconds a worker's clock was ahead at a moment (Unix seconds), negative when it was behind."""
+    """Seconds by which a worker's clock was ahead (negative: behind), and when (Unix seconds)."""
 
     ahead: float
     at: float
 
 
 class WorkerView(NamedTuple):
-    """A worker as people see it; never heard of without `state`, and with nothing to follow without `standing`.
+    """A worker as visitors see it. `state` is None if it was never seen, `standing` if it has no revision to compare.
 
-    `clock` is there for a while after times of its clock were not believed. `left` are mirrors that it no longer has
-    and whose runs there are still under way.
+    `clock` is set for a while after times of its clock were limited. `left` are mirrors that it no longer has but whose
+    runs are still active.
     """
 
     name: str
@@ -115,8 +111,7 @@ class WorkerView(NamedTuple):
 class Snapshot(NamedTuple):
     """The whole site at `made_at`.
 
-    `counts` says how many mirrors have each freshness, `changes_at` when something changes by itself, None when nothing
-    does.
+    `counts` is the number of mirrors by freshness, `changes_at` when time alone next changes something, None if never.
     """
 
     made_at: float

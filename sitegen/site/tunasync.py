@@ -1,7 +1,7 @@
-"""The manager's lists in the wire format of tunasync 0.8, for the clients that sites already have.
+"""The manager's lists in the wire format of tunasync 0.8, for clients that sites already have.
 
-Those clients decode strictly: a time never set is Go's zero time, `_ts` are integers, only seven statuses exist and
-an empty list is `[]`. What we know beyond that stands under the key `skipjack`, which all of them ignore.
+Those clients decode strictly: an unset time is Go's zero time, `_ts` are integers, only seven statuses exist, and an
+empty list is `[]`. Everything else is under the key `skipjack`, which they ignore.
 """
 
 from collections.abc import Iterable
@@ -22,13 +22,13 @@ _TIMES = ("last_update", "last_started", "last_ended", "next_schedule")
 
 
 def jobs(snapshot: Snapshot) -> list[dict[str, Any]]:
-    """`GET /jobs` and `static/tunasync.json`: every mirror once, sorted by name."""
+    """Return `GET /jobs` and `static/tunasync.json`: every mirror once, sorted by name."""
     zone = ZoneInfo(snapshot.site.time_zone)
     return [job(mirror, zone) for mirror in snapshot.mirrors]
 
 
 def workers(states: Iterable[WorkerState]) -> list[dict[str, Any]]:
-    """`GET /workers`: the workers that were ever heard of. Ours take no calls, so they have no URL."""
+    """Return `GET /workers`: all workers ever seen. Skipjack's workers have no URL, because they accept no calls."""
     return [
         {
             "id": state.name,
@@ -42,13 +42,13 @@ def workers(states: Iterable[WorkerState]) -> list[dict[str, Any]]:
 
 
 def worker_jobs(snapshot: Snapshot, worker: str) -> list[dict[str, Any]]:
-    """`GET /workers/ID/jobs`: this worker's copies, sorted by name."""
+    """Return `GET /workers/ID/jobs`: this worker's copies, sorted by name."""
     copies = [copy for mirror in snapshot.mirrors for copy in mirror.copies if copy.worker == worker]
     return [_status(copy) for copy in copies]
 
 
 def rfc3339(at: float | None) -> str:
-    """Write a time as Go does: UTC, without zeros at the end of the fraction."""
+    """Format a time as Go does: UTC, without trailing zeros in the fraction."""
     if at is None:
         return ZERO_RFC3339
     text = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")
@@ -56,9 +56,9 @@ def rfc3339(at: float | None) -> str:
 
 
 def _times(copy: Copy) -> tuple[float | None, ...]:
-    """The four times in tunasync's order. Clients see that the last run succeeded by its end being the last update.
+    """Return the four times in tunasync's order. After a success the end of the run equals the last update.
 
-    A next run that is due is no plan: clients take a moment in the past for an error.
+    A next run that is due is left out: clients take a time in the past for an error.
     """
     status = copy.status
     ended = status.last_success_at if status.status == SUCCESS else status.last_ended_at
@@ -67,7 +67,7 @@ def _times(copy: Copy) -> tuple[float | None, ...]:
 
 
 def job(mirror: MirrorView, zone: ZoneInfo) -> dict[str, Any]:
-    """One mirror in the list of jobs."""
+    """Return one mirror of the list of jobs."""
     shown = min(mirror.copies, key=_preference)
     status = shown.status
     plain: dict[str, Any] = {
@@ -91,7 +91,7 @@ def job(mirror: MirrorView, zone: ZoneInfo) -> dict[str, Any]:
 
 
 def _preference(copy: Copy) -> tuple[bool, float]:
-    """The master first, else the copy that succeeded last."""
+    """Sort key: the master first, else the copy with the most recent success."""
     return not copy.status.is_master, -(copy.status.last_success_at or 0)
 
 

@@ -32,7 +32,7 @@ def test_unchanged_files_are_not_touched(site: Path) -> None:
     assert (site / "b").read_bytes() == b"new"
 
 
-def test_a_reader_sees_the_old_file_or_the_new_one(site: Path) -> None:
+def test_a_reader_sees_the_old_file_or_the_new_one_in_full(site: Path) -> None:
     files.write(str(site), {"a": b"old"})
     with (site / "a").open("rb") as reader:
         files.write(str(site), {"a": b"new"})
@@ -40,7 +40,7 @@ def test_a_reader_sees_the_old_file_or_the_new_one(site: Path) -> None:
     assert names(site) == ["a"]
 
 
-def test_a_failing_write_leaves_the_old_file_and_no_remains(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_write_leaves_the_old_file_and_no_temporary_file(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files.write(str(site), {"a": b"old"})
 
     def no_space(_handle: int) -> None:
@@ -53,7 +53,7 @@ def test_a_failing_write_leaves_the_old_file_and_no_remains(site: Path, monkeypa
     assert names(site) == ["a"]
 
 
-def test_each_file_is_synced_but_the_one_that_each_publishing_writes_anew(
+def test_every_file_is_synced_except_the_one_that_every_publishing_writes(
     site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced, real = [], os.fsync
@@ -70,7 +70,7 @@ def test_each_file_is_synced_but_the_one_that_each_publishing_writes_anew(
     ]  # fmt: skip
 
 
-def test_many_files_are_written_and_none_of_a_failing_batch_is_left_aside(
+def test_many_files_are_written_and_a_failing_batch_leaves_no_temporary_file(
     site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(files, "_TOGETHER", 7)
@@ -99,7 +99,7 @@ def test_files_of_the_same_size_are_told_apart_by_their_last_byte(site: Path) ->
     assert files.write(str(site), {"a": long + b"2"}) == 0
 
 
-def test_only_our_own_files_are_removed(site: Path) -> None:
+def test_only_generated_files_are_removed(site: Path) -> None:
     files.write(str(site), {"mirrors/gone.html": OURS, "mirrors/kept.html": OURS, "mirrors/other.html": b"the admin's"})
     (site / "mirrors" / "folder").mkdir()
     (site / "mirrors" / ".skipjack-new-x.html").write_bytes(b"left by a crash")
@@ -107,7 +107,7 @@ def test_only_our_own_files_are_removed(site: Path) -> None:
     assert names(site / "mirrors") == ["folder", "kept.html", "other.html"]
 
 
-def test_symbolic_links_lead_nowhere(site: Path, tmp_path: Path) -> None:
+def test_symbolic_links_are_not_followed(site: Path, tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_bytes(OURS)
     site.mkdir(parents=True)
@@ -120,22 +120,22 @@ def test_symbolic_links_lead_nowhere(site: Path, tmp_path: Path) -> None:
     assert (site / "link").is_symlink()
 
 
-def test_a_link_in_a_folders_place_is_refused(site: Path, tmp_path: Path) -> None:
+def test_a_symbolic_link_instead_of_a_folder_is_an_error(site: Path, tmp_path: Path) -> None:
     site.mkdir(parents=True)
     (tmp_path / "elsewhere").mkdir()
     (site / "mirrors").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(SkipjackError, match="mirrors cannot be written to"):
+    with pytest.raises(SkipjackError, match=r"cannot write to the folder `.*mirrors`"):
         files.write(str(site), {"mirrors/a.html": b"x"})
     assert names(tmp_path / "elsewhere") == []
 
 
-def test_a_file_in_the_folders_place_is_a_clear_error(tmp_path: Path) -> None:
+def test_a_file_instead_of_the_folder_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(SkipjackError, match=r"file cannot be written to: .*a real folder of its own"):
+    with pytest.raises(SkipjackError, match=r"cannot write to the folder `.*file`: .*a folder of its own"):
         files.write(str(tmp_path / "file"), {"a": b"x"})
 
 
-def test_files_and_folders_are_for_all_to_read_whatever_the_umask_is(site: Path) -> None:
+def test_files_and_folders_are_readable_for_all_whatever_the_umask_is(site: Path) -> None:
     before = os.umask(0o077)
     try:
         files.write(str(site), {"index.html": b"1", "mirrors/a.html": b"2"})

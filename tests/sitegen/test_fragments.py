@@ -1,4 +1,4 @@
-"""Lists of all mirrors, of which only what has changed is written anew."""
+"""Lists of all mirrors, of which only changed ones are encoded again."""
 
 import json
 from typing import Any
@@ -12,7 +12,7 @@ from tests.sitegen.kit import NOW, status_of
 
 
 class Written:
-    """Fragments that tell what they had to write."""
+    """Fragments that record what they encoded."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
@@ -33,7 +33,7 @@ STATUSES = {("w1", name): status_of(name) for name in ("arch", "debian", "gentoo
 FACTS = Facts(1, (), STATUSES, None, None, frozenset())
 
 
-def test_only_a_mirror_that_changed_is_written_again() -> None:
+def test_only_a_changed_mirror_is_encoded_again() -> None:
     written = Written()
     assert written.listed(FACTS)[1] == ["arch", "debian", "gentoo"]
     assert written.listed(FACTS)[1] == []
@@ -42,7 +42,7 @@ def test_only_a_mirror_that_changed_is_written_again() -> None:
     assert ([item["status"] for item in told], names) == (["success", "failed", "success"], ["debian"])
 
 
-def test_what_is_gone_is_not_listed_and_not_kept() -> None:
+def test_a_removed_mirror_is_neither_listed_nor_kept() -> None:
     written = Written()
     written.listed(FACTS)
     fewer = FACTS._replace(statuses={("w1", "arch"): STATUSES["w1", "arch"]})
@@ -50,7 +50,7 @@ def test_what_is_gone_is_not_listed_and_not_kept() -> None:
     assert written.listed(FACTS)[1] == ["debian", "gentoo"]
 
 
-def test_another_site_is_told() -> None:
+def test_another_site_record_encodes_everything_again() -> None:
     written = Written()
     written.listed(FACTS)
     told, names = written.listed(FACTS, title="B")
@@ -58,5 +58,5 @@ def test_another_site_is_told() -> None:
     assert written.listed(FACTS, title="B")[1] == []
 
 
-def test_nothing_is_an_empty_list() -> None:
+def test_no_mirrors_are_an_empty_list() -> None:
     assert Written().listed(FACTS._replace(statuses={})) == ([], [])

@@ -1,4 +1,4 @@
-"""Stored times that lie in the future, of an older release's database or after the manager's own clock was put back."""
+"""Stored times in the future, from an older release's database or after the manager's own clock was set back."""
 
 import json
 from pathlib import Path
@@ -30,7 +30,7 @@ def shown(now: float = NOW, evaluator: Evaluator | None = None) -> Snapshot:
     )
 
 
-def test_a_success_in_the_future_is_not_fresh_and_tells_no_time() -> None:
+def test_a_success_in_the_future_is_not_fresh_and_has_no_time() -> None:
     (view,) = shown().mirrors
     assert (view.verdict, view.cause, view.stale_at, view.unknown_at) == ("unknown", "clock", None, None)
     status = view.best.status
@@ -41,7 +41,7 @@ def test_a_success_in_the_future_is_not_fresh_and_tells_no_time() -> None:
     assert planned.best.status.next_run_at is None, "it was planned from a time that is not believed"
 
 
-def test_documents_and_clients_of_tunasync_read_no_time_in_the_future() -> None:
+def test_documents_and_tunasyncs_list_have_no_time_in_the_future() -> None:
     snapshot = shown()
     (view,) = snapshot.mirrors
     plain = documents.alone(snapshot, documents.mirror(view, None), [PastRun("w1", RUN)])
@@ -53,7 +53,7 @@ def test_documents_and_clients_of_tunasync_read_no_time_in_the_future() -> None:
     assert job["skipjack"]["freshness"] == "unknown"
 
 
-def test_pages_say_that_a_clock_was_wrong() -> None:
+def test_pages_show_that_a_clock_was_wrong() -> None:
     snapshot, pages = shown(), Pages()
     found = pages.mirrors(snapshot, snapshot.mirrors, {"debian": [PastRun("w1", RUN)]}) | pages.overviews(snapshot)
     page, index = found["mirrors/debian.html"].decode(), found["index.html"].decode()
@@ -63,14 +63,14 @@ def test_pages_say_that_a_clock_was_wrong() -> None:
     assert "2028" not in page + index
 
 
-def test_the_time_is_believed_when_it_has_come_and_not_when_the_clock_is_put_back() -> None:
+def test_a_time_counts_once_it_is_in_the_past_and_not_after_the_clock_is_set_back() -> None:
     kept = Evaluator()
     verdicts = [shown(now, kept).mirrors[0].verdict for now in (NOW, AHEAD - 601, AHEAD - 600, AHEAD, NOW)]
     assert verdicts == ["unknown", "unknown", "fresh", "fresh", "unknown"]
     assert evaluated(("w1", TOLD), config=declared(mirror()), now=NOW).changes_at is not None
 
 
-def test_what_was_switched_off_in_the_future_was_switched_off_at_an_unknown_time() -> None:
+def test_a_mirror_paused_in_the_future_was_paused_at_an_unknown_time() -> None:
     off = status_of(status="paused", override=Override("paused", AHEAD, "ada", "disk"), last_success_at=NOW - HOUR)
     (view,) = evaluated(("w1", off), config=declared(mirror())).mirrors
     assert (view.verdict, view.best.status.override) == ("fresh", Override("paused", None, "ada", "disk"))
@@ -98,8 +98,8 @@ def test_a_worker_last_seen_in_the_future_is_not_online_for_years(state: Any, se
     assert ('<dd><span class="none">unknown</span></dd>' in text, "<dt>Clock</dt>" in text) == (seen == 0.0, False)
 
 
-def test_a_job_of_tunasync_whose_times_are_ahead_is_set_right_by_what_is_posted_next(tmp_path: Path) -> None:
-    """Its times are the manager's own, whose clock was a year ahead and was then put right."""
+def test_the_next_post_corrects_a_tunasync_job_whose_times_are_ahead(tmp_path: Path) -> None:
+    """Its times are the manager's own, whose clock was a year ahead and was then corrected."""
 
     def post(status: str, at: float) -> dict[str, Any]:
         found = tunasync_rules.message(json.dumps({"name": "debian", "status": status}).encode())

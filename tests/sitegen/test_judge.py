@@ -42,14 +42,14 @@ def evaluated(
     return (evaluator or Evaluator()).evaluate(facts, now)
 
 
-def test_without_a_configuration_the_site_shows_what_workers_tell() -> None:
+def test_without_a_configuration_the_site_shows_the_mirrors_that_workers_report() -> None:
     found = evaluated(("w1", status_of("b")), ("w1", status_of("a")))
     assert [view.name for view in found.mirrors] == ["a", "b"]
     assert found.mirrors[0].definition.upstream == "rsync://up.example.org/a/"
     assert found.site.title == "Mirrors"
 
 
-def test_with_a_configuration_its_mirrors_are_the_sites() -> None:
+def test_with_a_configuration_the_site_shows_the_mirrors_it_declares() -> None:
     found = evaluated(("w1", status_of("gone")), config=declared(mirror("new")))
     assert [(view.name, view.best.status.status, view.verdict) for view in found.mirrors] == [
         ("new", "none", "unknown")
@@ -67,7 +67,7 @@ def test_a_mirror_turns_stale_and_then_unknown_by_time_alone() -> None:
 
 
 @pytest.mark.parametrize("status", ["paused", "disabled"])
-def test_a_mirror_that_was_switched_off_is_not_fresh_for_that_reason(status: str) -> None:
+def test_a_paused_or_disabled_mirror_is_not_fresh_for_that_reason(status: str) -> None:
     told, config = status_of(status=status, last_success_at=NOW), declared(mirror(), silent_after=(4 * HOUR, HOUR))
     causes = [
         evaluated(("w1", told), config=config, workers=(worker(),), now=now).mirrors[0].cause
@@ -78,12 +78,12 @@ def test_a_mirror_that_was_switched_off_is_not_fresh_for_that_reason(status: str
     assert (never.verdict, never.cause) == ("unknown", "switched-off")
 
 
-def test_a_mirror_that_never_succeeded_has_no_moments() -> None:
+def test_a_mirror_that_never_succeeded_does_not_turn_by_time() -> None:
     view = evaluated(("w1", status_of(status="failed")), config=declared(mirror())).mirrors[0]
     assert (view.verdict, view.stale_at, view.unknown_at) == ("unknown", None, None)
 
 
-def test_the_freshest_copy_speaks_for_the_mirror() -> None:
+def test_a_mirror_is_as_fresh_as_its_freshest_copy() -> None:
     config = declared(mirror(), mirror(on="w2", role="slave"))
     old, recent = ("w1", status_of(at=NOW - DAY)), ("w2", status_of(at=NOW - 60, is_master=False))
     view = evaluated(old, recent, config=config).mirrors[0]
@@ -91,7 +91,7 @@ def test_the_freshest_copy_speaks_for_the_mirror() -> None:
     assert (view.verdict, view.stale_at) == ("fresh", NOW - 60 + 2 * HOUR)
 
 
-def test_the_moments_of_several_copies_agree_with_judging_again() -> None:
+def test_the_moments_of_several_copies_agree_with_evaluating_again() -> None:
     told = (("w1", status_of(at=NOW)), ("w2", status_of(at=NOW - HOUR, is_master=False)))
     for first, second in ((0.0, 0.0), (0.0, HOUR), (HOUR, 0.0), (2 * HOUR, HOUR / 2)):
         config = declared(mirror(), mirror(on="w2", role="slave"), silent_after=(HOUR + first, HOUR + second))
@@ -121,7 +121,7 @@ def test_a_worker_is_current_behind_or_on_a_revision_unknown_here() -> None:
     assert [view.name for view in found.workers if view.state is None] == ["w1", "w2"]
 
 
-def test_a_silent_worker() -> None:
+def test_an_offline_worker() -> None:
     found = evaluated(config=declared(), workers=(worker(last_seen=NOW - HOUR), worker("w2")))
     assert {view.name: view.silent for view in found.workers} == {"w1": True, "w2": False}
 
@@ -131,7 +131,7 @@ def test_credentials_in_an_upstream_are_not_shown() -> None:
     assert view.best.status.upstream == "https://up.example.org/x/"
 
 
-def test_what_did_not_change_is_the_same_view_and_the_rest_is_not() -> None:
+def test_only_a_changed_mirror_gets_another_view() -> None:
     evaluator, config = Evaluator(), declared(mirror("a"), mirror("b"))
     told = ("w1", status_of("a"))
     first = evaluated(told, ("w1", status_of("b")), config=config, evaluator=evaluator).mirrors
@@ -144,7 +144,7 @@ def test_what_did_not_change_is_the_same_view_and_the_rest_is_not() -> None:
     assert third[1].definition.title == "B"
 
 
-def test_signs_of_life_alone_rarely_make_another_view() -> None:
+def test_heartbeats_alone_rarely_make_another_view() -> None:
     evaluator, config, told = Evaluator(), declared(mirror()), ("w1", status_of())
     step = HOUR / STEPS
     start = NOW - NOW % step
@@ -157,7 +157,7 @@ def test_signs_of_life_alone_rarely_make_another_view() -> None:
     assert view(start + step) is not first
 
 
-def test_judging_again_and_again_says_what_judging_once_says() -> None:
+def test_evaluating_with_a_cache_returns_the_same_as_without() -> None:
     evaluator, config = Evaluator(), declared(mirror(), mirror(on="w2", role="slave"))
     told = (("w1", status_of(at=NOW)), ("w2", status_of(at=NOW - HOUR, is_master=False)))
     for minute in (*range(0, 400, 7), 3):  # the clock is put back in the end
@@ -204,14 +204,14 @@ def test_another_probe_is_another_view_and_another_rule_as_well() -> None:
     assert all(other is others[0] for other in others)
 
 
-def test_a_probe_counts_only_where_the_configuration_wants_it_and_without_one_by_the_usual_limits() -> None:
+def test_a_probe_counts_only_if_configured_and_without_a_configuration_by_the_default_limits() -> None:
     told = ("w1", status_of(probe=PROBE._replace(upstream_at=NOW - 8 * DAY)))
     (unwanted,) = evaluated(told, config=declared(mirror())).mirrors
     assert (unwanted.verdict, unwanted.best.probe) == ("fresh", None)
     assert [view.cause for view in evaluated(told).mirrors] == ["upstream"]
 
 
-def test_the_freshest_copy_tells_the_cause() -> None:
+def test_the_cause_is_that_of_the_freshest_copy() -> None:
     probed = [mirror(on=name, role=role)._replace(freshness=RULE) for name, role in (("w1", "master"), ("w2", "slave"))]
     stands, ended = PROBE._replace(upstream_at=NOW - 8 * DAY), status_of(at=NOW - DAY, probe=PROBE)
     (view,) = evaluated(("w1", status_of(probe=stands)), ("w2", ended), config=declared(*probed)).mirrors
@@ -222,7 +222,7 @@ def test_the_freshest_copy_tells_the_cause() -> None:
     )
 
 
-def test_credentials_in_what_a_probe_ran_into_are_not_shown() -> None:
+def test_credentials_in_a_probes_problem_are_not_shown() -> None:
     failed = PROBE._replace(problem="https://user:secret@up.example.org/x answered 500")
     view = evaluated(("w1", status_of(probe=failed))).mirrors[0]
     assert view.best.probe is not None
@@ -234,7 +234,7 @@ PROGRESS = RunProgress("debian", NOW - 5, 57.0, 2048, 10, 3)
 SYNCING = status_of(status="syncing", run=run_of(1, "syncing", ended_at=None, launched_at=NOW - 60))
 
 
-def test_the_progress_of_a_run_under_way_is_shown_for_a_while() -> None:
+def test_the_progress_of_an_active_run_is_shown_for_a_while() -> None:
     seen, evaluator = (worker(progress=(PROGRESS,)),), Evaluator()
     live = evaluated(("w1", SYNCING), config=declared(mirror()), workers=seen, evaluator=evaluator)
     assert live.mirrors[0].best.progress == PROGRESS
@@ -257,14 +257,14 @@ def test_progress_is_that_of_its_own_worker() -> None:
     assert {copy.worker: copy.progress for copy in view.copies} == {"w1": PROGRESS, "w2": None}
 
 
-def test_a_mirror_of_a_worker_that_is_gone_is_still_a_mirror() -> None:
+def test_a_mirror_of_a_removed_worker_is_still_shown() -> None:
     found = evaluated(config=declared(mirror(on="gone")))
     assert [(view.name, view.verdict) for view in found.mirrors] == [("debian", "unknown")]
     assert "gone" not in [view.name for view in found.workers]
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_reading_and_judging_what_changed_ends_where_reading_everything_does(store: Store, seed: int) -> None:
+def test_reading_and_evaluating_only_changes_gives_the_same_as_everything(store: Store, seed: int) -> None:
     chance, evaluator, facts = random.Random(seed), Evaluator(), store.facts()
     numbers = {"w1": 0, "w2": 0}
     for step in range(60):
@@ -294,7 +294,7 @@ def _any_status(chance: random.Random, name: str, number: int, now: float) -> Mi
 
 
 def _without_moments(snapshot: Snapshot) -> object:
-    """Everything but the moments that views carry in coarse steps."""
+    """Return everything except the moments that views move in coarse steps."""
     views = [[copy._replace(unknown_at=None, progress_until=None) for copy in view.copies] for view in snapshot.mirrors]
     return views, snapshot.counts, snapshot.workers
 
@@ -303,7 +303,7 @@ def renamed(on: str = "w1") -> Mirror:
     return mirror("new", on)._replace(formerly=("old", "older"))
 
 
-def test_a_former_names_state_counts_until_the_worker_tells_the_new_one() -> None:
+def test_a_previous_names_state_counts_until_the_worker_reports_the_new_one() -> None:
     running = status_of("old", "syncing", run=run_of(5, "syncing", ended_at=None), last_success_at=NOW - HOUR)
     progress = (RunProgress("old", NOW, 40, None, None, None),)
     found = evaluated(("w1", running), config=declared(renamed()), workers=(worker(progress=progress),))
@@ -318,7 +318,7 @@ def test_a_former_names_state_counts_until_the_worker_tells_the_new_one() -> Non
     assert (view.best.status.status, view.best.status.last_success_at) == ("success", NOW - 10)
 
 
-def test_a_new_name_without_a_success_has_that_of_the_latest_former_one() -> None:
+def test_a_new_name_without_a_success_has_that_of_the_latest_previous_one() -> None:
     failed = status_of("new", "failed", last_success_at=None, size=None)
     told = [("w1", status_of(name, at=NOW - age, size=9)) for name, age in (("older", 500), ("old", 100))]
     (view,) = evaluated(("w1", failed), *told, config=declared(renamed())).mirrors
@@ -326,7 +326,7 @@ def test_a_new_name_without_a_success_has_that_of_the_latest_former_one() -> Non
     assert (status.status, status.last_success_at, status.size) == ("failed", NOW - 100, 9)
 
 
-def test_a_moved_mirror_is_that_of_its_new_worker_alone() -> None:
+def test_a_moved_mirror_is_shown_only_on_its_new_worker() -> None:
     told = ("w1", status_of()), ("w1", status_of("old"))
     views = evaluated(*told, config=declared(mirror(on="w2"), renamed("w2"))).mirrors
     assert [(view.name, [copy.worker for copy in view.copies], view.verdict) for view in views] == [
@@ -336,13 +336,13 @@ def test_a_moved_mirror_is_that_of_its_new_worker_alone() -> None:
     assert (view.verdict, view.best.status.last_success_at) == ("fresh", NOW - 5)
 
 
-def test_a_former_name_that_a_worker_of_tunasync_still_tells_is_no_mirror_of_its_own() -> None:
+def test_a_previous_name_that_a_worker_of_tunasync_still_reports_is_not_a_mirror() -> None:
     foreign = worker()._replace(journal=TUNASYNC)
     found = evaluated(("w1", status_of("old")), ("w1", status_of("x")), config=declared(renamed()), workers=(foreign,))
     assert [view.name for view in found.mirrors] == ["new", "x"]
 
 
-def test_the_run_of_a_worker_that_had_the_mirror_makes_its_view_anew() -> None:
+def test_a_run_on_a_worker_that_had_the_mirror_makes_another_view() -> None:
     evaluator, config = Evaluator(), declared(mirror(on="w2"), renamed("w2"), mirror("other"))
 
     def views(run: int) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""What pages and programs read of a next run whose moment has passed."""
+"""How pages and documents show a next run whose planned time has passed."""
 
 import json
 from pathlib import Path
@@ -27,7 +27,7 @@ def shown(status: MirrorStatus, now: float, evaluator: Evaluator | None = None) 
 
 
 def read(snapshot: Snapshot) -> tuple[str, int, Any]:
-    """The words of the mirror's page, and what tunasync's list and JSON say."""
+    """Return the next run as the mirror's page, tunasync's list and JSON show it."""
     pages = Pages()
     files = pages.mirrors(snapshot, snapshot.mirrors, {"debian": ()}) | pages.overviews(snapshot)
     words = Page(files["mirrors/debian.html"].decode()).text.partition("Next run ")[2].partition(" Size")[0]
@@ -45,12 +45,12 @@ def read(snapshot: Snapshot) -> tuple[str, int, Any]:
         ("syncing", PLANNED, "running", tunasync.ZERO_TS),
     ],
 )
-def test_a_next_run_whose_moment_has_passed_is_due(status: str, now: float, words: str, listed: int) -> None:
+def test_a_next_run_whose_time_has_passed_is_due(status: str, now: float, words: str, listed: int) -> None:
     told = status_of(status=status, last_success_at=NOW, next_run_at=PLANNED)
     assert read(shown(told, now)) == (words, listed, PLANNED)
 
 
-def test_a_page_says_so_without_another_report() -> None:
+def test_a_page_shows_it_without_another_report() -> None:
     kept, told = Evaluator(), status_of(next_run_at=PLANNED)
     first = shown(told, NOW, kept)
     assert first.changes_at == PLANNED
@@ -59,12 +59,12 @@ def test_a_page_says_so_without_another_report() -> None:
 
 
 @pytest.mark.parametrize("status", ["paused", "disabled"])
-def test_what_is_switched_off_has_no_next_run(status: str) -> None:
+def test_a_paused_or_disabled_mirror_has_no_next_run(status: str) -> None:
     told = status_of(status=status, last_success_at=NOW, next_run_at=PLANNED)
     assert read(shown(told, NOW)) == ("not scheduled", tunasync.ZERO_TS, None)
 
 
-def test_a_clock_that_was_a_year_ahead_plans_nothing_and_one_that_is_behind_plans_by_its_own_time(
+def test_no_run_is_planned_by_a_clock_a_year_ahead_and_a_clock_behind_plans_by_its_own_time(
     tmp_path: Path,
 ) -> None:
     year = NOW + 365 * DAY

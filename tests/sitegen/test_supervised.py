@@ -55,7 +55,7 @@ def test_publish_into_a_folder_that_cannot_be_made_fails_at_start(manager: Manag
     manager.site.write_text("no folder")
     done = manager.command("publish")
     assert done.returncode == 1
-    assert f"The folder {manager.site} cannot be written to: Not a directory. Give the publisher" in done.stderr
+    assert f"cannot write to the folder `{manager.site}`: Not a directory. Give the publisher" in done.stderr
     assert pending(told) == []
 
 
@@ -89,5 +89,8 @@ def test_a_folder_of_another_user_is_named(tmp_path: Path, closed: str) -> None:
         files.require_writable(str(site))
         files.require_writable(str(site / "new" / "one"))
     (site / closed).chmod(0o755)
-    with privileges.acting_as("nobody"), pytest.raises(SkipjackError, match=r"cannot be written to: Permission denied"):
+    with (
+        privileges.acting_as("nobody"),
+        pytest.raises(SkipjackError, match=r"cannot write to the folder `.*`: Permission denied"),
+    ):
         files.require_writable(str(site))

@@ -1,4 +1,4 @@
-"""Shapes as a real tunasync manager answered them."""
+"""The lists have the shapes that a real tunasync manager answered."""
 
 import json
 
@@ -39,14 +39,14 @@ DEBIAN = status_of(
 )
 
 
-def test_the_list_of_jobs_is_tunasyncs() -> None:
+def test_the_list_of_jobs_equals_tunasyncs() -> None:
     jobs = tunasync.jobs(evaluated(("w1", DEBIAN)))
     assert jobs[0].pop("skipjack")["status"] == "success"
     assert jobs == RECORDED_JOBS
     assert list(jobs[0]) == list(RECORDED_JOBS[0])
 
 
-def test_the_jobs_of_a_worker_are_tunasyncs() -> None:
+def test_the_jobs_of_a_worker_equal_tunasyncs() -> None:
     found = evaluated(("w1", DEBIAN), ("w2", status_of("other")))
     jobs = tunasync.worker_jobs(found, "w1")
     del jobs[0]["skipjack"]
@@ -54,12 +54,12 @@ def test_the_jobs_of_a_worker_are_tunasyncs() -> None:
     assert list(jobs[0]) == list(RECORDED_STATUS[0])
 
 
-def test_the_list_of_workers_is_tunasyncs() -> None:
+def test_the_list_of_workers_equals_tunasyncs() -> None:
     state = WorkerState("w1", 1795348114.5, 1795348114.915826, 0.0, JOURNAL, "0.1.0", None, 1, 0, ())
     assert tunasync.workers([state]) == RECORDED_WORKERS
 
 
-def test_empty_lists_are_lists() -> None:
+def test_empty_lists_are_not_null() -> None:
     assert tunasync.jobs(evaluated()) == tunasync.workers([]) == tunasync.worker_jobs(evaluated(), "w1") == []
 
 
@@ -71,13 +71,13 @@ def test_a_mirror_that_never_ran_has_go_zero_times() -> None:
 
 
 @pytest.mark.parametrize("status", TO_TUNASYNC)
-def test_only_tunasyncs_statuses_are_told(status: str) -> None:
+def test_only_tunasyncs_statuses_are_listed(status: str) -> None:
     job = tunasync.jobs(evaluated(("w1", status_of(status=status))))[0]
     assert job["status"] in {"none", "failed", "success", "syncing", "pre-syncing", "paused", "disabled"}
     assert job["skipjack"]["status"] == status
 
 
-def test_a_success_ended_when_it_was_last_updated_and_nothing_else_did() -> None:
+def test_only_after_a_success_the_end_equals_the_last_update() -> None:
     success = tunasync.jobs(evaluated(("w1", DEBIAN)))[0]
     failed = tunasync.jobs(evaluated(("w1", DEBIAN._replace(status="failed", last_ended_at=ENDED + 60))))[0]
     assert success["last_ended_ts"] == success["last_update_ts"]
