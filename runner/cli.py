@@ -247,23 +247,23 @@ def _follow(arguments: argparse.Namespace) -> int:
     if arguments.quiet:
         hush()
     from runner.base import start_requests
-    from runner.base.state_dir import Places
+    from runner.base.state_dir import StateLayout
     from runner.once import report_follow
     from runner.subprocesses import unit_health
     from runner.subprocesses.launch import want_tick
 
     settings = _own_settings(arguments)
     if arguments.start:  # whoever asked for a follow wants it to start what is due
-        start_requests.take(Places(settings.state_dir), "follow")
+        start_requests.take(StateLayout(settings.state_dir), "follow")
     try:
         fine = report_follow(
             settings, again=arguments.again, accept_rewrite=arguments.accept_rewrite, quiet=arguments.quiet
         )
         if arguments.start:
-            want_tick(Places(settings.state_dir))
+            want_tick(StateLayout(settings.state_dir))
     finally:
         if arguments.start:
-            unit_health.check(Places(settings.state_dir))
+            unit_health.check(StateLayout(settings.state_dir))
     if not arguments.start:
         from runner.follow import secret_warnings
         from runner.tick.next_runs import say_due
@@ -274,13 +274,13 @@ def _follow(arguments: argparse.Namespace) -> int:
 
 
 def _tick(arguments: argparse.Namespace) -> int:
-    from runner.base.state_dir import Places
+    from runner.base.state_dir import StateLayout
     from runner.overrides import hold
     from runner.tick import tick
 
-    places = Places(_own_settings(arguments).state_dir)
-    launched = tick.tick(places)
-    log(hold.HELD if hold.holds(places) else f"launched {launched} runs", about="tick")
+    layout = StateLayout(_own_settings(arguments).state_dir)
+    launched = tick.tick(layout)
+    log(hold.HELD if hold.holds(layout) else f"launched {launched} runs", about="tick")
     return 0
 
 
@@ -332,13 +332,13 @@ def _once(arguments: argparse.Namespace) -> int:
 
 
 def _order(arguments: argparse.Namespace) -> int:
-    from runner.base.state_dir import Places
+    from runner.base.state_dir import StateLayout
     from runner.overrides import operator_commands
 
     order = operator_commands.Order(
         arguments.verb, arguments.names, operator_commands.who(), arguments.force, arguments.reason
     )
-    operator_commands.give(Places(_own_settings(arguments).state_dir), order)
+    operator_commands.give(StateLayout(_own_settings(arguments).state_dir), order)
     return 0
 
 

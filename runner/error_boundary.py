@@ -59,10 +59,10 @@ def damage_behind(error: Exception, folder: str | None) -> SkipjackError | None:
     """
     if not folder:
         return None
-    from runner.base.state_dir import Places
+    from runner.base.state_dir import StateLayout
     from runner.journal import sqlite_file
 
-    return sqlite_file.damage_behind(error, Places(folder).journal)
+    return sqlite_file.damage_behind(error, StateLayout(folder).journal)
 
 
 def _bug(error: Exception, folder: str | None) -> int:

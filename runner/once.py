@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from runner.base.output import log
-from runner.base.state_dir import Places
+from runner.base.state_dir import StateLayout
 from runner.courier import courier
 from runner.follow.follow import follow
 from runner.journal import journal
@@ -32,21 +32,21 @@ def once(settings: RunnerSettings, file: Path) -> int:
 
     `file` is where the settings come from.
     """
-    places = Places(settings.state_dir)
+    layout = StateLayout(settings.state_dir)
     followed: list[bool] = []
     fine = _try(lambda: followed.append(report_follow(settings))) and followed[0]
     if not followed:
-        _report_old_plan(places)
-    fine &= _try(lambda: _run_all_due(places))
+        _report_old_plan(layout)
+    fine &= _try(lambda: _run_all_due(layout))
     if settings.manager is not None:
         fine &= _try(lambda: _deliver(settings, file))
     return 0 if fine else 1
 
 
-def _report_old_plan(places: Places) -> None:
+def _report_old_plan(layout: StateLayout) -> None:
     """Say which plan the mirrors are synced by, since the newest one could not be had."""
-    with contextlib.suppress(OSError, SkipjackError), plan.opened(places.plan) as opened:
-        age = format_duration(max(0.0, time.time() - os.stat(places.plan).st_mtime))
+    with contextlib.suppress(OSError, SkipjackError), plan.opened(layout.plan) as opened:
+        age = format_duration(max(0.0, time.time() - os.stat(layout.plan).st_mtime))
         revision = (opened.header.revision or "none")[:12]
         log(f"the mirrors are synced by the plan in force, made {age} ago from revision {revision}", about="follow")
 
@@ -75,18 +75,18 @@ def report_follow(
     return done.fetched and not done.problems
 
 
-def _run_all_due(places: Places) -> bool:
+def _run_all_due(layout: StateLayout) -> bool:
     """Tick, and wait for the end of every run that is due now (not for what becomes due meanwhile)."""
     began = time.time()
-    tick.tick(places)
-    if hold.holds(places):
+    tick.tick(layout)
+    if hold.holds(layout):
         log(hold.HELD, about="tick")
-    with journal.opened(places.journal) as book:
+    with journal.opened(layout.journal) as book:
         waiting = {name for name, state in book.states().items() if state.status in _UNDER_WAY}
         fine = True
         while waiting:
             time.sleep(POLL)
-            launched = tick.tick(places)
+            launched = tick.tick(layout)
             states = book.states()
             waiting &= states.keys()  # one that was renamed meanwhile has another name since its run has ended
             if not launched and not any(state.status in ACTIVE for state in states.values()):

@@ -271,14 +271,14 @@ def test_a_lean_program_loads_nothing_heavy(ours: Tree, code: str, others: set[s
 
 
 def test_an_idle_tick_loads_next_to_nothing(ours: Tree, tmp_path: Path) -> None:
-    from runner.base.state_dir import Places
+    from runner.base.state_dir import StateLayout
     from runner.tick import next_wake
     from runner.tick.tick import _watched
 
-    places = Places(str(tmp_path))
-    Path(places.plan).touch()
+    layout = StateLayout(str(tmp_path))
+    Path(layout.plan).touch()
     now = time.time()
-    next_wake.write(places.agenda, next_wake.stamp(_watched(places))[0], now, now + 3600, [])
+    next_wake.write(layout.next_wake, next_wake.stamp(_watched(layout))[0], now, now + 3600, [])
     words = [sys.executable, "-I", "-S", "-X", "importtime", str(ROOT / "runner/tick/entry.py"), "tick", str(tmp_path)]
     done = subprocess.run(words, check=True, capture_output=True, text=True)
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}

@@ -1,7 +1,7 @@
 """How long to wait after failures: pauses that grow, so that no server is asked in a storm."""
 
 
-class Pauses:
+class Backoff:
     """Seconds to wait after each of several failures in a row: `first`, then twice as long each time, up to `most`."""
 
     def __init__(self, first: float, most: float) -> None:

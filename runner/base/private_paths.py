@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from runner.base.mirror_paths import lies_in
-from runner.base.state_dir import Places
+from runner.base.state_dir import StateLayout
 from schemas.records import Mirror, Policy, RunnerSettings
 
 _CREDENTIALS = "/etc/skipjack/credentials"
@@ -45,8 +45,8 @@ class Private(NamedTuple):
 
 def private(settings: RunnerSettings, mirrors: Sequence[Mirror] = ()) -> Private:
     """What is private on a machine with these settings and definitions."""
-    places = Places(settings.state_dir)
-    own = [*(os.path.join(places.state_dir, name) for name in places.OWN), settings.run_dir]
+    layout = StateLayout(settings.state_dir)
+    own = [*(os.path.join(layout.state_dir, name) for name in layout.OWN), settings.run_dir]
     keys = ("state_dir", "run_dir", "log_dir", "snapshot_root")
     folders = [(key, getattr(settings, key)) for key in keys]
     found = tuple([(path, os.path.realpath(path)) for path in secrets(settings, mirrors)])

@@ -9,7 +9,7 @@ DELETIONS = ".deletions."
 """How files of `runner.providers.deletion_record` begin; a mirror's name follows."""
 
 
-class Places:
+class StateLayout:
     """The files of one worker; `state_dir` is all that the lean programs need to be told.
 
     - `plan`: what the newest valid configuration means for this worker; written by follow alone.
@@ -36,7 +36,7 @@ class Places:
         self.state_dir = state_dir
         self.plan = os.path.join(state_dir, "plan.db")
         self.journal = os.path.join(state_dir, "journal.db")
-        self.agenda = os.path.join(state_dir, "agenda")
+        self.next_wake = os.path.join(state_dir, "agenda")
         self.checkout = os.path.join(state_dir, "checkout")
         self.launcher = os.path.join(state_dir, "launcher")
         self.containers = os.path.join(state_dir, "containers")
@@ -56,7 +56,7 @@ class Places:
                 except OSError:
                     continue  # the next follow tries again
 
-    def wish(self, name: str) -> str:
+    def start_request(self, name: str) -> str:
         """The file by which a program is asked for under systemd."""
         return os.path.join(self.state_dir, "wishes", name)
 

@@ -10,7 +10,7 @@ def path(run_dir: str) -> str:
     return os.path.join(run_dir, "courier.sock")
 
 
-def ring(run_dir: str) -> None:
+def wake_courier(run_dir: str) -> None:
     """Say that there is something to deliver. Nobody need be there: a courier looks for itself when it starts."""
     with (
         contextlib.suppress(OSError),

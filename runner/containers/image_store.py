@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from runner.base import environment, private_paths
 from runner.base.output import say
-from runner.base.state_dir import Places
+from runner.base.state_dir import StateLayout
 from runner.containers import podman
 from runner.containers.container_policy import is_image
 from runner.hooks.container_end import with_remedy
@@ -52,8 +52,10 @@ def load(settings: RunnerSettings, policy: Policy, archive: BinaryIO) -> int:
     require_owner(settings)
     program = settings.container_program
     roots = private_paths.shared_folders(settings, policy)
-    home = environment.safe_home(private_paths.account_home(), Places(settings.state_dir).home, roots)
-    more = {"HOME": home} | (podman.runtime_folder(Places(settings.state_dir)) if podman.is_podman(program) else {})
+    home = environment.safe_home(private_paths.account_home(), StateLayout(settings.state_dir).home, roots)
+    more = {"HOME": home} | (
+        podman.runtime_folder(StateLayout(settings.state_dir)) if podman.is_podman(program) else {}
+    )
     os.chdir("/")  # where the worker's user may be; podman does not start elsewhere
     try:
         code, said = spawn.ask((program, "load"), None, more, stdin=archive)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from runner.base import environment
 from runner.base.output import log, note
-from runner.base.state_dir import Places
+from runner.base.state_dir import StateLayout
 from runner.subprocesses import spawn, units
 from schemas.standard_streams import WARNING
 
@@ -15,14 +15,14 @@ _OF_SESSIONS = "/run/user/"
 _FOR_PODMAN = "/tmp/podman-run-{}"  # noqa: S108 - where podman itself looks without a session; see `runtime_folder`
 
 
-def runtime_folder(places: Places) -> dict[str, str]:
+def runtime_folder(layout: StateLayout) -> dict[str, str]:
     """The variable that keeps a podman without root from a login session's folder; empty where that folder is right.
 
     podman writes the folder of its first use into its database, for ever. A session's is gone when the session ends,
     and is never there in units of the system. Units of the user's own service manager live where its sessions do.
     """
     user, given = os.geteuid(), os.environ.get("XDG_RUNTIME_DIR", "")
-    if user == 0 or (given and not given.startswith(_OF_SESSIONS)) or "--user" in (units.service_manager(places) or ()):
+    if user == 0 or (given and not given.startswith(_OF_SESSIONS)) or "--user" in (units.service_manager(layout) or ()):
         return {}
     folder = _FOR_PODMAN.format(user)
     with contextlib.suppress(OSError):
@@ -52,7 +52,7 @@ def asker(state_dir: str, home: str, roots: Sequence[str]) -> Callable[[Sequence
 
     def ask_there(argv: Sequence[str], timeout: float) -> tuple[int, str]:
         more = {"PATH": environment.search_path(roots), "HOME": home}
-        return ask(argv, timeout, more | (runtime_folder(Places(state_dir)) if is_podman(argv[0]) else {}))
+        return ask(argv, timeout, more | (runtime_folder(StateLayout(state_dir)) if is_podman(argv[0]) else {}))
 
     return ask_there
 
@@ -62,26 +62,26 @@ def is_podman(program: str) -> bool:
     return os.path.basename(program) == "podman"
 
 
-def _home(places: Places) -> str:
+def _home(layout: StateLayout) -> str:
     """The home that runs give to their programs, as the plan has it."""
     from runner.plan import plan
     from schemas.errors import SkipjackError
 
-    with contextlib.suppress(SkipjackError), plan.opened(places.plan) as opened:
-        return opened.header.home or places.home
+    with contextlib.suppress(SkipjackError), plan.opened(layout.plan) as opened:
+        return opened.header.home or layout.home
     return os.path.expanduser("~")
 
 
-def end(places: Places, name: str) -> bool:
+def end(layout: StateLayout, name: str) -> bool:
     """Remove the container that a mirror may have, as one who holds its supervisor's lock; tells whether it is gone."""
     from runner.hooks import container_end
 
-    marker = os.path.join(places.containers, name)
+    marker = os.path.join(layout.containers, name)
     found = container_end.read_marker(marker)
     if found is not None:
         program, container = found
         note(f"removes the container {container} of a run that is gone", about=name)
-        if reason := container_end.remove(program, container, asker(places.state_dir, _home(places), ())):
+        if reason := container_end.remove(program, container, asker(layout.state_dir, _home(layout), ())):
             what = f"it may still be there: {reason}. If you know that it is not, remove {marker}"
             log(what, about=name, level=WARNING)
             return False

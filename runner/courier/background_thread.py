@@ -28,7 +28,7 @@ class Aside(threading.Thread):
                     self._wake.clear()
         except BaseException as error:
             self._failure = error
-            wakeup.ring(self._run_dir)
+            wakeup.wake_courier(self._run_dir)
 
     def check(self) -> None:
         """Raise what the thread died of, if it did."""

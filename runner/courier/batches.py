@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from runner.base.output import log
-from runner.base.state_dir import Places
+from runner.base.state_dir import StateLayout
 from runner.courier.client import Answer, Client, Rejected, TooLarge
 from runner.courier.report_forms import bounded_report, emptied, parts, without_details
 from runner.journal import rejected_reports
@@ -32,8 +32,8 @@ _Report = dict[str, Any]
 class Batches:
     """Sends the reports that wait in a journal, during one delivery."""
 
-    def __init__(self, client: Client, book: Journal, places: Places) -> None:
-        self._client, self._book, self._places = client, book, places
+    def __init__(self, client: Client, book: Journal, layout: StateLayout) -> None:
+        self._client, self._book, self._layout = client, book, layout
         self._most = self._limit = BATCH
         self._given_up = 0
 
@@ -105,7 +105,7 @@ class Batches:
             self._tell(f"{_words(report)}, which was given up", error)
 
     def _tell(self, what: str, error: Rejected) -> None:
-        if rejected_reports.add(self._places, what, error.what, time.time()):
+        if rejected_reports.add(self._layout, what, error.what, time.time()):
             log(f"the manager rejects {what}: {error.what}", about="courier", level=ERROR)
 
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from runner.base.backoff import Pauses
+from runner.base.backoff import Backoff
 from runner.base.output import log
 from runner.courier import commands
 from runner.courier.background_thread import Aside
@@ -38,8 +38,8 @@ class Poller(Aside):
     def __init__(self, here: Here, client: Client, run_dir: str, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__("commands", run_dir)
         self._here, self._client, self._clock = here, client, clock
-        self._failures, self._strange = Pauses(RETRY_FIRST, RETRY_MOST), Pauses(RETRY_FIRST, STRANGE_MOST)
-        self._unheld = Pauses(RETRY_FIRST, UNHELD_MOST)
+        self._failures, self._strange = Backoff(RETRY_FIRST, RETRY_MOST), Backoff(RETRY_FIRST, STRANGE_MOST)
+        self._unheld = Backoff(RETRY_FIRST, UNHELD_MOST)
         self._told, self._in_a_row = "", 0
 
     def encourage(self) -> None:

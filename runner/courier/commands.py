@@ -9,7 +9,7 @@ from functools import partial
 from typing import NamedTuple
 
 from runner.base.output import head, log
-from runner.base.state_dir import Places
+from runner.base.state_dir import StateLayout
 from runner.courier.client import Client, Command, NoCommands, Rejected, Result
 from runner.courier.manager_commands import Inbox
 from runner.journal import journal, rejected_reports
@@ -30,14 +30,14 @@ REASON = 4000
 
 
 class Here(NamedTuple):
-    """The worker that commands are for: its name, its places, and the file with its settings.
+    """The worker that commands are for: its name, its state directory, and the file with its settings.
 
     `start` says that whatever is due may be started as well, as units and cron lines want it; else a command starts no
     mirror but those that it names. `quiet` is for cron, which mails whatever is said: only what is wrong is told.
     """
 
     worker: str
-    places: Places
+    layout: StateLayout
     settings: str
     start: bool = False
     quiet: bool = False
@@ -45,8 +45,8 @@ class Here(NamedTuple):
 
 def resume(here: Here) -> None:
     """Do what a courier that died may have left undone: runs that an order ends are told so (again)."""
-    with override_store.opened(here.places.journal) as book:
-        stopping.stop(here.places, book.to_be_ended())
+    with override_store.opened(here.layout.journal) as book:
+        stopping.stop(here.layout, book.to_be_ended())
 
 
 def attend(here: Here, client: Client, wait: float) -> int | None:
@@ -54,7 +54,7 @@ def attend(here: Here, client: Client, wait: float) -> int | None:
 
     While there are none the manager may take `wait` seconds. SkipjackError when it cannot be reached.
     """
-    with journal.opened(here.places.journal) as book:
+    with journal.opened(here.layout.journal) as book:
         inbox = Inbox(book)
         try:
             _finish(here, inbox, client)
@@ -99,7 +99,7 @@ def _answer(here: Here, inbox: Inbox, client: Client, results: list[Result]) -> 
         except Rejected:
             client.answer(here.worker, [])
             what = f"the result of command {results[0].number}, which was given up"
-            rejected_reports.add(here.places, what, error.what, time.time())
+            rejected_reports.add(here.layout, what, error.what, time.time())
             log(f"the manager rejects {what}: {error.what}", about="courier", level=ERROR)
     inbox.forget(results)
 
@@ -125,9 +125,9 @@ def _order(here: Here, _inbox: Inbox, command: Command) -> None:
         raise SkipjackError("The command names no mirror.", "Name those that it is for.")
     made_by = f"{head(' '.join(command.issued_by.split()), 64)} through the manager"
     order = operator_commands.Order(command.kind, command.mirrors, made_by, command.force, command.note)
-    waits = command.kind in operator_commands.STARTING and hold.holds(here.places)
+    waits = command.kind in operator_commands.STARTING and hold.holds(here.layout)
     done = partial(_record, Result(command.number, DONE, _WAITS if waits else ""))
-    operator_commands.carry_out(here.places, order, done, only_requested=not here.start)
+    operator_commands.carry_out(here.layout, order, done, only_requested=not here.start)
 
 
 def _record(result: Result, book: Journal) -> None:
@@ -156,9 +156,9 @@ def heed(here: Here, revision: str | None) -> bool:
 
     It may as well be the manager that is behind; then one follow finds nothing new.
     """
-    if revision is None or revision == _seen(here.places):
+    if revision is None or revision == _seen(here.layout):
         return False
-    with journal.opened(here.places.journal) as book:
+    with journal.opened(here.layout.journal) as book:
         if not Inbox(book).is_new(revision):
             return False
     _tell(here, f"the manager is at revision {revision[:12]}, so a follow begins")
@@ -166,10 +166,10 @@ def heed(here: Here, revision: str | None) -> bool:
     return True
 
 
-def _seen(places: Places) -> str | None:
+def _seen(layout: StateLayout) -> str | None:
     """The newest revision that was looked at here."""
     try:
-        with plan.opened(places.plan) as opened:
+        with plan.opened(layout.plan) as opened:
             return opened.header.seen
     except SkipjackError:  # there is no plan yet
         return None
@@ -178,7 +178,7 @@ def _seen(places: Places) -> str | None:
 def want_follow(here: Here) -> None:
     """See to it that a follow begins; SkipjackError when it cannot be asked for."""
     try:
-        launch.want_follow(here.places, here.settings, start=here.start)
+        launch.want_follow(here.layout, here.settings, start=here.start)
     except OSError as error:
         what = f"No follow can be started: {error.strerror}."
         raise SkipjackError(what, "See whether the disk is full; the next one comes by itself.") from error

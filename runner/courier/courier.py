@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from runner.base import locks, runtime_dir, wakeup
-from runner.base.backoff import Pauses
+from runner.base.backoff import Backoff
 from runner.base.output import log
-from runner.base.state_dir import Places
+from runner.base.state_dir import StateLayout
 from runner.courier import commands, delivery
 from runner.courier.background_thread import Aside
 from runner.courier.client import BadToken, Client, Misbehaves, Rejected
@@ -69,12 +69,12 @@ def once(settings: RunnerSettings, file: Path, *, start: bool, quiet: bool = Fal
     here = _here(settings, file, start=start)._replace(quiet=quiet)
     with _only_courier(settings), contextlib.closing(_link(settings, here)) as link:
         commands.resume(here)
-        delivered = _deliver(link, here.places)
+        delivered = _deliver(link, here.layout)
         if isinstance(link, TunasyncManager):
             return delivered
         came = commands.attend(here, link.client, 0)
-        if Probes(here.places).make(AT_ONCE) or came:
-            delivered += _deliver(link, here.places)
+        if Probes(here.layout).make(AT_ONCE) or came:
+            delivered += _deliver(link, here.layout)
     return delivered
 
 
@@ -95,10 +95,10 @@ def linger(settings: RunnerSettings, file: Path, *, start: bool) -> None:
         while True:
             for aside in asides:
                 aside.check()
-            if here.start and are_units_unwatched(here.places, time.time()):
-                unit_health.check(here.places)
+            if here.start and are_units_unwatched(here.layout, time.time()):
+                unit_health.check(here.layout)
             try:
-                _deliver(link, here.places)
+                _deliver(link, here.layout)
                 for aside in asides:
                     aside.encourage()
                 if told:
@@ -118,7 +118,7 @@ class _Pace:
 
     def __init__(self, listener: socket.socket) -> None:
         self._listener = listener
-        self._failures, self._strange = Pauses(RETRY_FIRST, RETRY_MOST), Pauses(RETRY_FIRST, STRANGE_MOST)
+        self._failures, self._strange = Backoff(RETRY_FIRST, RETRY_MOST), Backoff(RETRY_FIRST, STRANGE_MOST)
 
     def after_delivery(self, seconds: float) -> None:
         self._failures.reset()
@@ -169,14 +169,14 @@ def _link(settings: RunnerSettings, here: Here) -> _Link | TunasyncManager:
     return _Link(settings, here)
 
 
-def _deliver(link: _Link | TunasyncManager, places: Places) -> int:
+def _deliver(link: _Link | TunasyncManager, layout: StateLayout) -> int:
     """Deliver, and note for `skipjack next` whether that was possible."""
     try:
         delivered = link.deliver()
     except SkipjackError as error:
-        noted.unreported(places, error, time.time(), lasting=isinstance(error, BadToken))
+        noted.unreported(layout, error, time.time(), lasting=isinstance(error, BadToken))
         raise
-    noted.reported(places)
+    noted.reported(layout)
     return delivered
 
 
@@ -185,11 +185,11 @@ def _asides(settings: RunnerSettings, here: Here) -> list[Aside]:
     address = _address(settings)
     if address.protocol == TUNASYNC:
         return []
-    return [Poller(here, Client(address), settings.run_dir), Prober(here.places, settings.run_dir)]
+    return [Poller(here, Client(address), settings.run_dir), Prober(here.layout, settings.run_dir)]
 
 
 def _here(settings: RunnerSettings, file: Path, *, start: bool) -> Here:
-    return Here(settings.worker, Places(settings.state_dir), str(file.absolute()), start)
+    return Here(settings.worker, StateLayout(settings.state_dir), str(file.absolute()), start)
 
 
 _sleep = time.sleep
@@ -221,7 +221,7 @@ def _listening(settings: RunnerSettings) -> Iterator[socket.socket]:
 
 @contextlib.contextmanager
 def _only_courier(settings: RunnerSettings) -> Iterator[None]:
-    path = Places(settings.state_dir).lock("program", "courier")
+    path = StateLayout(settings.state_dir).lock("program", "courier")
     with locks.Held(path, wait=PATIENCE) as ours:
         if not ours:
             what = f"Another courier is at work: {described(path)}."

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from runner.base import runtime_dir
 from runner.base.output import log
-from runner.base.state_dir import Places
+from runner.base.state_dir import StateLayout
 from runner.courier.batches import Batches
 from runner.courier.client import Answer, Client, Misbehaves
 from runner.follow import noted
@@ -44,12 +44,12 @@ def deliver(settings: RunnerSettings, client: Client) -> Delivered:
     SkipjackError when it was not taken; Misbehaves when the manager answers what cannot be, so that the number of
     requests stays bounded whatever it answers.
     """
-    places = Places(settings.state_dir)
+    layout = StateLayout(settings.state_dir)
     delivered, resent = 0, False
-    with journal.opened(places.journal) as book:
-        batches = Batches(client, book, places)
+    with journal.opened(layout.journal) as book:
+        batches = Batches(client, book, layout)
         while True:
-            reports, answer = batches.send(_envelope(settings, places, book))
+            reports, answer = batches.send(_envelope(settings, layout, book))
             if answer.acknowledged > book.newest():
                 _renew(book, answer.acknowledged)
                 continue
@@ -94,22 +94,22 @@ def _has_lost_some(answer: Answer, reports: list[dict[str, Any]], book: Journal)
     return answer.acknowledged < book.acknowledged()
 
 
-def _envelope(settings: RunnerSettings, places: Places, book: Journal) -> Envelope:
+def _envelope(settings: RunnerSettings, layout: StateLayout, book: Journal) -> Envelope:
     active = {each.mirror for each in book.active()}
     try:
-        with plan.opened(places.plan) as opened:
+        with plan.opened(layout.plan) as opened:
             header, left = opened.header, leftover_runs.find(opened, active)
         revision, slots, held = header.revision, header.slots, hold.is_held(header, book)
-        problems = tuple(ReportedProblem(*each) for each in (*header.problems, *noted.problems(places, header)))
+        problems = tuple(ReportedProblem(*each) for each in (*header.problems, *noted.problems(layout, header)))
         problems += tuple(ReportedProblem(None, "skipjack run", *leftover_runs.problem(name)) for name in left)
     except SkipjackError as error:  # no plan yet: the manager should know even that
         revision, slots, held = None, 0, settings.held and book.released() is None
         problems = (ReportedProblem(None, "plan", error.what, error.todo),)
-    problems += tuple(ReportedProblem(None, *dead) for dead in unit_health.remembered(places))
+    problems += tuple(ReportedProblem(None, *dead) for dead in unit_health.remembered(layout))
     if (missing := runtime_dir.make(settings.run_dir)) is not None:
         problems += (ReportedProblem(None, "run_dir", missing.what, missing.todo),)
     identity, now = book.identity(), time.time()
-    problems += tuple(ReportedProblem(None, *each) for each in rejected_reports.remembered(places, now))
+    problems += tuple(ReportedProblem(None, *each) for each in rejected_reports.remembered(layout, now))
     under_way = _progress(settings.run_dir, active)
     busy = book.busy_slots()
     envelope = Envelope(settings.worker, identity, now, version(), revision, slots, busy, problems, (), under_way)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 
 from runner.base import wakeup
-from runner.base.state_dir import Places
+from runner.base.state_dir import StateLayout
 from runner.courier.background_thread import Aside
 from runner.courier.upstream_probe import continued, is_probed, probe
 from runner.journal import journal
@@ -29,8 +29,8 @@ AT_ONCE = 30.0
 class Probes:
     """The probes of a worker. Which mirrors have one is read from the plan when that has changed."""
 
-    def __init__(self, places: Places) -> None:
-        self._places = places
+    def __init__(self, layout: StateLayout) -> None:
+        self._layout = layout
         self._stamp: tuple[int, int] | None = None
         self._probed: dict[str, Planned] = {}
         self._machine = Machine()
@@ -39,7 +39,7 @@ class Probes:
         """Make all probes that are due, none beginning after some seconds; gives how many were made."""
         deadline = None if seconds is None else time.monotonic() + seconds
         made = 0
-        with journal.opened(self._places.journal) as book:
+        with journal.opened(self._layout.journal) as book:
             for planned in self._due(book):
                 if deadline is not None and time.monotonic() > deadline:
                     break
@@ -56,13 +56,13 @@ class Probes:
 
     def _planned(self) -> dict[str, Planned]:
         try:
-            found = os.stat(self._places.plan)
+            found = os.stat(self._layout.plan)
         except FileNotFoundError:
             return {}
         stamp = found.st_ino, found.st_mtime_ns
         if stamp != self._stamp:
-            with plan.opened(self._places.plan) as opened:
-                self._machine = machine_of(self._places, opened.header)
+            with plan.opened(self._layout.plan) as opened:
+                self._machine = machine_of(self._layout, opened.header)
                 self._probed = {each.mirror.name: each for each in opened.mirrors() if is_probed(each.mirror)}
             self._stamp = stamp
         return self._probed
@@ -71,15 +71,15 @@ class Probes:
 class Prober(Aside):
     """Makes probes until the program ends."""
 
-    def __init__(self, places: Places, run_dir: str) -> None:
+    def __init__(self, layout: StateLayout, run_dir: str) -> None:
         super().__init__("probes", run_dir)
-        self._probes = Probes(places)
+        self._probes = Probes(layout)
 
     def turn(self) -> float:
         """Make the probes that are due; a plan or a journal that cannot be read is for others to tell."""
         try:
             if self._probes.make():
-                wakeup.ring(self._run_dir)
+                wakeup.wake_courier(self._run_dir)
         except SkipjackError:
             return LOOK
         return LOOK

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from runner.base.output import head, log
-from runner.base.state_dir import Places
+from runner.base.state_dir import StateLayout
 from runner.courier.client import MALFORMED, Misbehaves, Rejected, after, is_of_content, remedy
 from runner.courier.transport import Line, Patience, TooLong, Unreachable
 from runner.journal import journal, rejected_reports
@@ -52,7 +52,7 @@ class TunasyncManager:
     def __init__(self, address: ManagerAddress, settings: RunnerSettings) -> None:
         self._address = address
         self._url, self._worker = without_secrets(address.url.rstrip("/")), settings.worker
-        self._places, self._held = Places(settings.state_dir), settings.held
+        self._places, self._held = StateLayout(settings.state_dir), settings.held
         self._line = Line(address.url, address.ca_cert)
         self._shown: dict[str, str] | None = None
 

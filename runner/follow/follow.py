@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from runner.base import runtime_dir
 from runner.base.output import log
-from runner.base.state_dir import Places
+from runner.base.state_dir import StateLayout
 from runner.base.turns import turn
 from runner.follow import noted, planning, rename_detection
 from runner.follow.planning import InForce, LocalConfig
@@ -62,22 +62,22 @@ def follow(settings: RunnerSettings, *, again: bool = False, accept_rewrite: boo
     `again` writes the plan even if nothing changed; `accept_rewrite` accepts a history that does not contain the
     revision in force.
     """
-    places = Places(settings.state_dir)
+    layout = StateLayout(settings.state_dir)
     missing = _make_folders(settings)
-    sqlite_file.check(places.journal)
-    with turn(places.lock("program", "follow"), "follow", max(settings.repository.timeout, slow_remote.MOST)):
-        done = _follow(_local(settings), places, again=again, accept_rewrite=accept_rewrite)
+    sqlite_file.check(layout.journal)
+    with turn(layout.lock("program", "follow"), "follow", max(settings.repository.timeout, slow_remote.MOST)):
+        done = _follow(_local(settings), layout, again=again, accept_rewrite=accept_rewrite)
     return done._replace(problems=(*missing, *done.problems))
 
 
-def draft(settings: RunnerSettings, places: Places) -> Followed:
-    """Write the plan that a new machine would get to `places`, which are not the worker's own; change nothing else.
+def draft(settings: RunnerSettings, layout: StateLayout) -> Followed:
+    """Write the plan that a new machine would get to `layout`, which is not the worker's own; change nothing else.
 
     SkipjackError as for `follow`.
     """
-    revision = repository.fetch(settings.repository, Path(places.checkout))
+    revision = repository.fetch(settings.repository, Path(layout.checkout))
     header, mirrors = planning.make(_local(settings), "", revision, None)
-    plan.write(places.plan, header, mirrors, _since(mirrors, {}, time.time()))
+    plan.write(layout.plan, header, mirrors, _since(mirrors, {}, time.time()))
     return _result(header, changed=True, mirrors=len(mirrors))
 
 
@@ -85,30 +85,30 @@ def _local(settings: RunnerSettings) -> LocalConfig:
     return LocalConfig(settings, load_policy(Path(settings.policy)))
 
 
-def _follow(local: LocalConfig, places: Places, *, again: bool, accept_rewrite: bool) -> Followed:
+def _follow(local: LocalConfig, layout: StateLayout, *, again: bool, accept_rewrite: bool) -> Followed:
     settings, policy = local
-    old = _held_at_once(settings, places, _in_force(places))
+    old = _held_at_once(settings, layout, _in_force(layout))
     applied = old.header.revision if old and not accept_rewrite else None
     known = f"{version()} {settings!r} {policy!r}"  # hashed, since the repository's address may hold a password
     fingerprint = hashlib.sha256(known.encode()).hexdigest()
     is_current = not again and old is not None and _is_current(old, fingerprint)
-    revision, failure = _fetched(settings, places, old, applied, rebuild=not is_current)
+    revision, failure = _fetched(settings, layout, old, applied, rebuild=not is_current)
     if failure:
         log(failure, about="follow", level=WARNING)
     if old and is_current and old.header.seen == revision.commit:
-        noted.limits(settings, places, (each.mirror for each in old.mirrors.values()))
+        noted.limits(settings, layout, (each.mirror for each in old.mirrors.values()))
         return _result(old.header, changed=False, mirrors=len(old.mirrors))
     for what, todo in policy_lists.warnings(policy):
         log(f"{what} {todo}", about="follow", level=WARNING)
     header, mirrors = planning.make(local, fingerprint, revision, old)
     for line in hints.of_mirrors(each.mirror for each in mirrors):
         log(line, about="follow", level=WARNING)
-    plan.write(places.plan, header, mirrors, _since(mirrors, old.due if old else {}, time.time()))
-    noted.limits(settings, places, (each.mirror for each in mirrors))
+    plan.write(layout.plan, header, mirrors, _since(mirrors, old.due if old else {}, time.time()))
+    noted.limits(settings, layout, (each.mirror for each in mirrors))
     if old and not header.held:
-        _queue_moved(places, mirrors, set(old.header.unmoved) - set(header.unmoved))
+        _queue_moved(layout, mirrors, set(old.header.unmoved) - set(header.unmoved))
     kept = {name for each in mirrors for name in (each.mirror.name, *each.mirror.formerly)}
-    places.forget_deletions(kept.union(_running_leftovers(places, mirrors)))
+    layout.forget_deletions(kept.union(_running_leftovers(layout, mirrors)))
     return _result(header, changed=True, mirrors=len(mirrors))._replace(fetched=not failure)
 
 
@@ -118,54 +118,54 @@ def _is_current(old: InForce, fingerprint: str) -> bool:
     return (old.header.fingerprint, old.header.unmoved) == (fingerprint, unmoved)
 
 
-def _queue_moved(places: Places, mirrors: list[Planned], moved: set[str]) -> None:
+def _queue_moved(layout: StateLayout, mirrors: list[Planned], moved: set[str]) -> None:
     """Queue the mirrors whose runs were refused until an operator moved their files, which is now done.
 
     Otherwise the refusals could put off the next run by a day.
     """
     planned = [each for each in mirrors if each.mirror.name in moved]
-    if not planned or not os.path.exists(places.journal):
+    if not planned or not os.path.exists(layout.journal):
         return
-    with journal.opened(places.journal) as book:
+    with journal.opened(layout.journal) as book:
         refused = {name for name, state in book.states().items() if state.status == REFUSED}
         book.launch([], [Subject.of(each) for each in planned if each.mirror.name in refused], time.time())
 
 
-def _running_leftovers(places: Places, mirrors: list[Planned]) -> list[str]:
+def _running_leftovers(layout: StateLayout, mirrors: list[Planned]) -> list[str]:
     """Return the mirrors that left this worker's plan and are still being synced, after a warning for each."""
-    if not os.path.exists(places.journal):
+    if not os.path.exists(layout.journal):
         return []
-    with journal.opened(places.journal) as book:
+    with journal.opened(layout.journal) as book:
         left = leftover_runs.among(mirrors, [each.mirror for each in book.active()])
     for name in left:
         log(" ".join(leftover_runs.problem(name)), about="follow", level=WARNING)
     return left
 
 
-def _held_at_once(settings: RunnerSettings, places: Places, old: InForce | None) -> InForce | None:
+def _held_at_once(settings: RunnerSettings, layout: StateLayout, old: InForce | None) -> InForce | None:
     """Write `start: held` into the plan in force before the fetch, which may fail; return that plan as it is now."""
     if old is None or old.header.held or not settings.held:
         return old
     held = old._replace(header=old.header._replace(held=True))
-    plan.write(places.plan, held.header, list(old.mirrors.values()), {name: due.since for name, due in old.due.items()})
+    plan.write(layout.plan, held.header, list(old.mirrors.values()), {name: due.since for name, due in old.due.items()})
     return held
 
 
 def _fetched(
-    settings: RunnerSettings, places: Places, old: InForce | None, applied: str | None, *, rebuild: bool
+    settings: RunnerSettings, layout: StateLayout, old: InForce | None, applied: str | None, *, rebuild: bool
 ) -> tuple[Revision, str]:
     """Return the newest revision; when the fetch fails and `rebuild` is set, the last fetched one and the failure."""
-    checkout = Path(places.checkout)
+    checkout = Path(layout.checkout)
     try:
         found = repository.fetch(settings.repository, checkout, applied)
     except repository.Unfetched as error:
-        noted.unfetched(places, error, old.header.revision if old else None, time.time())
+        noted.unfetched(layout, error, old.header.revision if old else None, time.time())
         if rebuild:
             with suppress(SkipjackError):
                 return repository.fetched_last(settings.repository, checkout, applied), str(error)
         state = "The plan in force stays in use." if old else _NO_PLAN
         raise SkipjackError(error.what, f"{error.todo} {state}") from error
-    noted.fetched(places)
+    noted.fetched(layout)
     return found, ""
 
 
@@ -178,12 +178,12 @@ def _since(mirrors: list[Planned], before: Mapping[str, Due], now: float) -> dic
     return found
 
 
-def _in_force(places: Places) -> InForce | None:
+def _in_force(layout: StateLayout) -> InForce | None:
     """Read the plan in force; None when there is none or it is unreadable: the next one is then made from nothing."""
-    if not os.path.exists(places.plan):
+    if not os.path.exists(layout.plan):
         return None
     try:
-        with plan.opened(places.plan) as opened:
+        with plan.opened(layout.plan) as opened:
             mirrors = {planned.mirror.name: planned for planned in opened.mirrors()}
             return InForce(opened.header, mirrors, {due.name: due for due in opened.due()})
     except SkipjackError:
@@ -204,7 +204,7 @@ def _line(shown: Shown) -> str:
 
 def _make_folders(settings: RunnerSettings) -> tuple[str, ...]:
     """Create missing folders; return the problem of the run folder, since a follow can do without that one."""
-    for folder in (settings.state_dir, settings.log_dir, Places(settings.state_dir).home):
+    for folder in (settings.state_dir, settings.log_dir, StateLayout(settings.state_dir).home):
         try:
             os.makedirs(folder, mode=0o755, exist_ok=True)
         except OSError as error:

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from runner.base.state_dir import Places
+from runner.base.state_dir import StateLayout
 from runner.follow import unenforced_limits
 from runner.plan.plan import Header, Shown
 from schemas import json_text
@@ -35,51 +35,51 @@ _Notes = dict[str, list[tuple[float, str, str]]]
 """For each subject: since when, what, and what to do."""
 
 
-def unfetched(places: Places, error: SkipjackError, revision: str | None, now: float) -> None:
+def unfetched(layout: StateLayout, error: SkipjackError, revision: str | None, now: float) -> None:
     """Note that fetching the repository fails, since the first failure in a row."""
-    notes = _read(places)
+    notes = _read(layout)
     since = notes[REPOSITORY][0][0] if notes.get(REPOSITORY) else now
     kept = f"; revision {revision[:12]} stays in use" if revision else ""
     what = f"Fetching the repository has failed since {_moment(since)}{kept}. {error.what}"
-    _write(places, notes | {REPOSITORY: [(since, what, error.todo)]})
+    _write(layout, notes | {REPOSITORY: [(since, what, error.todo)]})
 
 
-def fetched(places: Places) -> None:
+def fetched(layout: StateLayout) -> None:
     """Remove the note about failed fetches."""
-    notes = _read(places)
+    notes = _read(layout)
     if notes.pop(REPOSITORY, None):
-        _write(places, notes)
+        _write(layout, notes)
 
 
-def limits(settings: RunnerSettings, places: Places, mirrors: Iterable[Mirror]) -> None:
+def limits(settings: RunnerSettings, layout: StateLayout, mirrors: Iterable[Mirror]) -> None:
     """Note which limits of definitions are not enforced."""
-    notes = _read(places)
+    notes = _read(layout)
     found = [(0.0, what, "") for what in unenforced_limits.warnings(settings, mirrors)]
     if found != notes.get(MEMORY, []):
-        _write(places, notes | {MEMORY: found})
+        _write(layout, notes | {MEMORY: found})
 
 
-def unreported(places: Places, error: SkipjackError, now: float, *, lasting: bool) -> None:
+def unreported(layout: StateLayout, error: SkipjackError, now: float, *, lasting: bool) -> None:
     """Note that the manager accepts no reports, since the first failure in a row.
 
     `lasting` means that it does not pass until a person changes something.
     """
-    noted = _read_unreported(places)
+    noted = _read_unreported(layout)
     since = min(noted.since, now) if noted else now
     found = _Unreported(since, error.what, error.todo, lasting)
     if found != noted:
-        _replace(places.unreported, found)
+        _replace(layout.unreported, found)
 
 
-def reported(places: Places) -> None:
+def reported(layout: StateLayout) -> None:
     """Remove the note about failed reports."""
     with contextlib.suppress(OSError):
-        os.unlink(places.unreported)
+        os.unlink(layout.unreported)
 
 
-def of_manager(places: Places, now: float) -> Iterable[Shown]:
+def of_manager(layout: StateLayout, now: float) -> Iterable[Shown]:
     """The problem that the manager accepts no reports, if it has lasted for `LONG` or does not pass by itself."""
-    noted = _read_unreported(places)
+    noted = _read_unreported(layout)
     if noted and (noted.lasting or now - noted.since >= LONG):
         yield None, MANAGER, f"It has accepted no reports since {_moment(noted.since)}. {noted.what}", noted.todo
 
@@ -91,11 +91,11 @@ class _Unreported(NamedTuple):
     lasting: bool
 
 
-def problems(places: Places, header: Header, *, but: str = "") -> tuple[Shown, ...]:
+def problems(layout: StateLayout, header: Header, *, but: str = "") -> tuple[Shown, ...]:
     """Return the problems of the worker as a whole: a refused revision, and all notes except those about `but`."""
     return (*_refused(header), *(
         (None, about, what, todo)
-        for about, found in sorted(_read(places).items())
+        for about, found in sorted(_read(layout).items())
         if about != but
         for _since, what, todo in found
     ))  # fmt: skip
@@ -107,18 +107,18 @@ def _refused(header: Header) -> Iterable[Shown]:
         yield None, REPOSITORY, what, "Fix the other problems that are listed here in the repository."
 
 
-def _read(places: Places) -> _Notes:
+def _read(layout: StateLayout) -> _Notes:
     """Return the notes; none when the file is missing or damaged."""
     try:
-        plain = json_text.parse(read_regular(places.notes), _MOST_VALUES)
+        plain = json_text.parse(read_regular(layout.notes), _MOST_VALUES)
         return {json_text.text(about): [_note(*each) for each in found] for about, found in plain.items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
 
 
-def _read_unreported(places: Places) -> _Unreported | None:
+def _read_unreported(layout: StateLayout) -> _Unreported | None:
     try:
-        since, what, todo, lasting = json_text.parse(read_regular(places.unreported), _MOST_VALUES)
+        since, what, todo, lasting = json_text.parse(read_regular(layout.unreported), _MOST_VALUES)
         return _Unreported(*_note(since, what, todo), bool(lasting))
     except (OSError, ValueError, TypeError):
         return None
@@ -132,8 +132,8 @@ def _note(since: object, what: object, todo: object) -> tuple[float, str, str]:
     return json_text.moment(since), json_text.text(what), json_text.text(todo)
 
 
-def _write(places: Places, notes: _Notes) -> None:
-    _replace(places.notes, notes)
+def _write(layout: StateLayout, notes: _Notes) -> None:
+    _replace(layout.notes, notes)
 
 
 def _replace(path: str, plain: _Notes | _Unreported) -> None:

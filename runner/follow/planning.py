@@ -11,7 +11,7 @@ from typing import NamedTuple
 from runner.base import environment, file_policy, private_paths
 from runner.base.mirror_paths import paths_of
 from runner.base.output import log
-from runner.base.state_dir import Places
+from runner.base.state_dir import StateLayout
 from runner.follow import rename_detection, separate_folders
 from runner.plan.plan import Due, Header, Planned, Shown
 from runner.policy import policy_lists
@@ -63,7 +63,7 @@ def _header(local: LocalConfig, fingerprint: str, revision: Revision) -> Header:
         volumes=policy.volumes,
         pattern_files=policy.pattern_files,
         roots=roots,
-        home=environment.safe_home(private_paths.account_home(), Places(settings.state_dir).home, roots),
+        home=environment.safe_home(private_paths.account_home(), StateLayout(settings.state_dir).home, roots),
         env=tuple([entry.name for entry in policy_lists.env_entries(policy)]),
         judged=policy.programs is not None,
         passwords=tuple(file_policy.passwords(policy, settings)),

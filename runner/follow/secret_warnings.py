@@ -5,7 +5,7 @@ import pwd
 
 from runner.base import secret_files
 from runner.base.output import log
-from runner.base.state_dir import Places
+from runner.base.state_dir import StateLayout
 from runner.follow import trial
 from runner.subprocesses import units
 from schemas.records import RunnerSettings
@@ -13,11 +13,11 @@ from schemas.records import RunnerSettings
 
 def warn(settings: RunnerSettings) -> None:
     """Print which secret files this user, the worker's, cannot read, and the commands that make them readable."""
-    places, token = Places(settings.state_dir), settings.manager.token if settings.manager else None
+    layout, token = StateLayout(settings.state_dir), settings.manager.token if settings.manager else None
     with trial.planned(settings) as opened:
         files = secret_files.named((token.file if token else None) or "", [each.mirror for each in opened.mirrors()])
     folders = (settings.state_dir, settings.run_dir, settings.log_dir, settings.mirror_root)
-    seen = folders if units.service_manager(places) == units.OF_SYSTEM else None
+    seen = folders if units.service_manager(layout) == units.OF_SYSTEM else None
     try:
         user = pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from runner.base.output import log
-from runner.base.state_dir import Places
+from runner.base.state_dir import StateLayout
 from runner.follow.follow import draft
 from runner.journal import journal
 from runner.journal.last_success import Past
@@ -25,7 +25,7 @@ from schemas.standard_streams import WARNING
 @contextmanager
 def planned(settings: RunnerSettings) -> Iterator[Plan]:
     """Open the plan in force; if it is unusable, a temporary one as a follow would write it now."""
-    place = Places(settings.state_dir).plan
+    place = StateLayout(settings.state_dir).plan
     why = _why_unusable(place) if _exists(place) else "there is no plan yet"
     if not why:
         with plan.opened(place) as opened:
@@ -34,21 +34,21 @@ def planned(settings: RunnerSettings) -> Iterator[Plan]:
     # Logged before the fetch, since that may fail as well.
     log(f"{why}; making a temporary one from the repository", about="follow")
     with tempfile.TemporaryDirectory(prefix="skipjack-") as folder:
-        done = draft(settings, Places(folder))
+        done = draft(settings, StateLayout(folder))
         for problem in done.problems:
             log(problem)
         log(f"this shows the plan for revision {done.revision[:12]}, which is not in force", about="follow")
-        with plan.opened(Places(folder).plan) as opened:
+        with plan.opened(StateLayout(folder).plan) as opened:
             yield opened
 
 
-def past(places: Places, mirror: Mirror) -> Past:
+def past(layout: StateLayout, mirror: Mirror) -> Past:
     """Return what earlier runs left in a mirror's directory, also under a previous name.
 
     Empty when the journal cannot be read.
     """
     try:
-        with journal.copied(places.journal) as book:
+        with journal.copied(layout.journal) as book:
             found = [book.past(name) for name in (mirror.name, *mirror.formerly)]
     except SkipjackError as error:
         log(f"cannot read what earlier runs left: {error}", about=mirror.name, level=WARNING)

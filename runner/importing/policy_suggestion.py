@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from runner.base.output import say
-from runner.base.state_dir import Places
+from runner.base.state_dir import StateLayout
 from runner.importing.allowance import Decision, as_plain, decide
 from runner.importing.yaml_text import item
 from runner.plan import plan
@@ -56,7 +56,7 @@ def _definitions(settings: RunnerSettings) -> list[Mirror]:
 
 def _in_force(settings: RunnerSettings) -> list[Mirror]:
     try:
-        with plan.opened(Places(settings.state_dir).plan) as opened:
+        with plan.opened(StateLayout(settings.state_dir).plan) as opened:
             return [planned.mirror for planned in opened.mirrors()]
     except SkipjackError:
         return []  # there is none, or one of another release

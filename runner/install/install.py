@@ -7,7 +7,7 @@ import os
 
 from runner.base import secret_files
 from runner.base.output import finish_unread, log, say
-from runner.base.state_dir import Places
+from runner.base.state_dir import StateLayout
 from runner.install import listen_check, machine, others, render, secret_check
 from runner.install.setup import MANAGER, Setup, program
 
@@ -34,7 +34,7 @@ def install(setup: Setup) -> int:
     _remove(setup)
     changed = {os.path.basename(path) for path, text in render.files(setup).items() if machine.write(path, text)}
     if setup.kind != MANAGER:
-        machine.write(Places(setup.state_dir).launcher, f"{setup.launcher}\n")
+        machine.write(StateLayout(setup.state_dir).launcher, f"{setup.launcher}\n")
     machine.command(*setup.systemctl, "daemon-reload")
     has_token = True
     if setup.kind != MANAGER:
@@ -55,7 +55,7 @@ def show(setup: Setup) -> None:
     files = dict([render.sysusers(setup)]) if not setup.own else {}
     files |= render.files(setup)
     if setup.kind != MANAGER:
-        files[Places(setup.state_dir).launcher] = f"{setup.launcher}\n"
+        files[StateLayout(setup.state_dir).launcher] = f"{setup.launcher}\n"
     say("\n".join(f"# {path}\n{text}" for path, text in files.items()).rstrip("\n"), has_addresses=False)
 
 
@@ -89,7 +89,7 @@ def _make_folders(setup: Setup) -> None:
             machine.make_folder(setup.credentials, mode=0o700)
         return
     for wish in ("", "measure"):  # the path units look here
-        machine.make_folder(Places(setup.state_dir).wish(wish).rstrip("/"), owner)
+        machine.make_folder(StateLayout(setup.state_dir).start_request(wish).rstrip("/"), owner)
     if not machine.make_folder(setup.mirror_root, owner):
         machine.check_writable(setup, setup.mirror_root)
     machine.tell_set_id(setup, setup.mirror_root)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from string import Template
 
 from runner.base.secret_files import HOMES
-from runner.base.state_dir import Places
+from runner.base.state_dir import StateLayout
 from runner.install.setup import CONTAINERS, MANAGER, Setup, program
 from runner.subprocesses.spawn import lean
 from schemas.errors import SkipjackError
@@ -86,7 +86,7 @@ def _values(setup: Setup) -> Mapping[str, str]:
         "run": _command(lean("run", setup.state_dir)),
         "settle": _command(lean("settle", setup.state_dir)),
         "follow": _command([program("skipjack"), "follow", "--start", *settings]),
-        "take_follow": _command(["/bin/rm", "-f", Places(setup.state_dir).wish("follow")]),
+        "take_follow": _command(["/bin/rm", "-f", StateLayout(setup.state_dir).start_request("follow")]),
         "courier": _command([program("skipjack"), "courier", "--linger", "--start", *settings]),
         "serve": _command([program("skipjack-manager"), "serve", *settings]),
         "publish": _command([program("skipjack-manager"), "publish", *settings]),

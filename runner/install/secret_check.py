@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from runner.base import secret_files
 from runner.base.output import log, say
 from runner.base.secret_files import Reader, SecretFile
-from runner.base.state_dir import Places
+from runner.base.state_dir import StateLayout
 from runner.follow import trial
 from runner.install import render
 from runner.install.setup import TOKEN, Setup
@@ -24,7 +24,7 @@ def tell(setup: Setup) -> bool:
     False when the token is among them, is empty or can be none: then nothing is ever reported.
     """
     mirrors: list[Mirror] = []
-    if os.path.exists(path := Places(setup.state_dir).plan):
+    if os.path.exists(path := StateLayout(setup.state_dir).plan):
         try:
             with plan.opened(path) as opened:
                 mirrors = [each.mirror for each in opened.mirrors()]

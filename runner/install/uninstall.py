@@ -4,7 +4,7 @@ import contextlib
 import os
 
 from runner.base.output import finish_unread, say
-from runner.base.state_dir import Places
+from runner.base.state_dir import StateLayout
 from runner.install import install, machine, others, render
 from runner.install.setup import MANAGER, WORKER, Setup
 from schemas.regular_files import regular
@@ -31,8 +31,8 @@ def uninstall(setup: Setup, *, stop_jobs: bool) -> None:
     for path in paths:
         machine.remove(path)
     if setup.kind != MANAGER:
-        machine.remove(Places(setup.state_dir).launcher)
-        machine.remove(Places(setup.state_dir).units)
+        machine.remove(StateLayout(setup.state_dir).launcher)
+        machine.remove(StateLayout(setup.state_dir).units)
     _remove_user_file(setup)
     machine.command(*setup.systemctl, "daemon-reload")
     machine.tried(*setup.systemctl, "reset-failed", *_FAILING[setup.kind])  # fails for those that have not failed

@@ -6,7 +6,7 @@ opened it, and earlier releases followed and started what was due in one go.
 
 import os
 
-from runner.base.state_dir import Places
+from runner.base.state_dir import StateLayout
 from schemas.regular_files import regular
 
 _LAST_UNMARKED = 5
@@ -18,9 +18,9 @@ _MAGIC, _VERSION = b"SQLite format 3\0", slice(60, 64)
 
 def of_journal(path: str) -> list[str]:
     """The files that show that the journal at `path` was in use."""
-    places = Places(os.path.dirname(path))
-    found = [places.agenda] if os.path.lexists(places.agenda) else []
-    return [*found, places.plan] if _is_unmarked(places.plan) else found
+    layout = StateLayout(os.path.dirname(path))
+    found = [layout.next_wake] if os.path.lexists(layout.next_wake) else []
+    return [*found, layout.plan] if _is_unmarked(layout.plan) else found
 
 
 def _is_unmarked(plan: str) -> bool:

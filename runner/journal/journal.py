@@ -15,7 +15,7 @@ from runner.journal.last_success import Left, Past
 from runner.journal.sizes import Sizes, Told
 from runner.journal.sqlite_file import marks, transaction
 from runner.plan.plan import Planned
-from runner.plan.schedule import RECOVERY_DELAY, Order, State, count_failures
+from runner.plan.schedule import RECOVERY_DELAY, OperatorRequest, State, count_failures
 from schemas.report import HIGHEST, Probe, decode_probe
 from schemas.standard_streams import WARNING
 from schemas.states import (
@@ -189,14 +189,14 @@ class Journal(Sizes):
         query = f"SELECT {_STATE} FROM mirror WHERE name = ?"  # noqa: S608 - own columns
         return State(*self._db.execute(query, (mirror,)).fetchone())
 
-    def orders(self) -> dict[str, Order]:
+    def operator_requests(self) -> dict[str, OperatorRequest]:
         """What somebody wants of mirrors, by name: overrides that hold, and starts that have not begun."""
         orders = {
-            row[0]: Order(*row[1:])
+            row[0]: OperatorRequest(*row[1:])
             for row in self._db.execute("SELECT mirror, kind, 0, 0, made_at, made_by, reason FROM override")
         }
         for row in self._db.execute("SELECT mirror, force, made_at, made_by FROM request"):
-            order = Order(requested=True, force=bool(row[1]), made_at=row[2], made_by=row[3])
+            order = OperatorRequest(requested=True, force=bool(row[1]), made_at=row[2], made_by=row[3])
             orders.setdefault(row[0], order)
         return orders
 
@@ -229,7 +229,7 @@ class Journal(Sizes):
         if subjects:
             sqlite_file.hold_back(self._db)  # once for all that begin now
         with transaction(self._db):
-            orders = self.orders()
+            orders = self.operator_requests()
             busy = {active.mirror for active in self.active()} | {
                 name for name, each in orders.items() if each.override
             }

@@ -7,7 +7,7 @@ import time
 from typing import NamedTuple
 
 from runner.base.output import masked
-from runner.base.state_dir import Places
+from runner.base.state_dir import StateLayout
 from schemas import json_text
 from schemas.regular_files import read_regular, regular
 
@@ -40,19 +40,19 @@ class Shown(NamedTuple):
     todo: str
 
 
-def add(places: Places, what: str, why: str, now: float) -> bool:
+def add(layout: StateLayout, what: str, why: str, now: float) -> bool:
     """Remember one more; False when the same was told less than an hour ago."""
-    before = _read(places, now)
+    before = _read(layout, now)
     if before is not None and before.what == what and now - before.last_at < AGAIN:
         return False
     times, first_at = (before.times, before.first_at) if before else (0, now)
-    _write(places, Rejections(times + 1, first_at, now, what, masked(why)))
+    _write(layout, Rejections(times + 1, first_at, now, what, masked(why)))
     return True
 
 
-def remembered(places: Places, now: float) -> list[Shown]:
+def remembered(layout: StateLayout, now: float) -> list[Shown]:
     """The rejections of the last days as a problem, if there are any."""
-    found = _read(places, now)
+    found = _read(layout, now)
     if found is None:
         return []
     since = time.strftime("%Y-%m-%d %H:%MZ", time.gmtime(found.first_at))
@@ -64,10 +64,10 @@ def remembered(places: Places, now: float) -> list[Shown]:
 _TODO = "Update the older one of manager and worker, or see what stands before the manager."
 
 
-def _read(places: Places, now: float) -> Rejections | None:
+def _read(layout: StateLayout, now: float) -> Rejections | None:
     """What is remembered and not too old; a file that cannot be read, or of another release, counts as none."""
     try:
-        found = _decode(**json_text.parse(read_regular(places.rejected, _LARGEST), _VALUES))
+        found = _decode(**json_text.parse(read_regular(layout.rejected, _LARGEST), _VALUES))
     except (OSError, ValueError, TypeError):
         return None
     return found if 0 <= now - found.last_at < SHOWN_FOR else None
@@ -81,10 +81,10 @@ def _decode(times: object, first_at: object, last_at: object, what: object, why:
     return Rejections(times, moment(first_at), moment(last_at), text(what), text(why))
 
 
-def _write(places: Places, rejections: Rejections) -> None:
+def _write(layout: StateLayout, rejections: Rejections) -> None:
     """Replace the file; the log has the same, so a full disk stops nothing."""
     with contextlib.suppress(OSError):
-        aside = f"{places.rejected}.new"
+        aside = f"{layout.rejected}.new"
         with open(aside, "w", encoding="utf-8", opener=regular) as file:
             json.dump(rejections._asdict(), file)
-        os.replace(aside, places.rejected)
+        os.replace(aside, layout.rejected)

@@ -17,13 +17,13 @@ from runner.plan.plan import Planned
 T = TypeVar("T")
 
 
-def adopt(book: Journal, renamed: Sequence[Planned], now: float, *, copy: bool = False) -> dict[str, str]:
+def continue_history(book: Journal, renamed: Sequence[Planned], now: float, *, copy: bool = False) -> dict[str, str]:
     """Let renamed mirrors go on where their former names ended; gives those that still run under one, with that name.
 
     The manager is told by a snapshot, so that it forgets the former names even if it follows no repository. `copy` says
     that the book is a copy, so that no file is touched.
     """
-    known = book.states().keys() | book.orders().keys() if renamed else frozenset()
+    known = book.states().keys() | book.operator_requests().keys() if renamed else frozenset()
     left = [(each, former) for each in renamed if (former := [name for name in each.mirror.formerly if name in known])]
     if not left:
         return {}
@@ -38,8 +38,8 @@ def adopt(book: Journal, renamed: Sequence[Planned], now: float, *, copy: bool =
     return {each.mirror.name: name for each, former in waiting for name in former if name in busy}
 
 
-def as_called_now(found: Mapping[str, T], aliases: Mapping[str, str]) -> dict[str, T]:
-    """What is known by name, with the runs under former names (`adopt` gave these) under the new ones."""
+def under_current_names(found: Mapping[str, T], aliases: Mapping[str, str]) -> dict[str, T]:
+    """What is known by name, with the runs under former names (`continue_history` returned them) under the new ones."""
     now = {former: name for name, former in aliases.items()}
     kept = {name: value for name, value in found.items() if name not in aliases}
     return {now.get(name, name): value for name, value in kept.items()}

@@ -3,7 +3,7 @@
 The plan has what the settings say; the journal has that the worker was released, and then the settings have no effect.
 """
 
-from runner.base.state_dir import Places
+from runner.base.state_dir import StateLayout
 from runner.journal import journal
 from runner.journal.journal import Journal
 from runner.plan import plan
@@ -18,16 +18,16 @@ def is_held(header: Header, book: Journal) -> bool:
     return header.held and book.released() is None
 
 
-def holds(places: Places, *, unplanned: bool = False) -> bool:
+def holds(layout: StateLayout, *, unplanned: bool = False) -> bool:
     """Whether the worker is held, by its plan and its journal; without a plan that can be read `unplanned` counts."""
     try:
-        with plan.opened(places.plan) as opened:
+        with plan.opened(layout.plan) as opened:
             held = opened.header.held
     except SkipjackError:
         held = unplanned
     if not held:
         return False
-    with journal.opened(places.journal) as book:
+    with journal.opened(layout.journal) as book:
         return book.released() is None
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from runner.base import wakeup
 from runner.base.output import finish_unread, head, say
-from runner.base.state_dir import Places
+from runner.base.state_dir import StateLayout
 from runner.journal import leftover_runs, rename_migration
 from runner.journal.journal import Journal, Subject
 from runner.overrides import hold, override_store
@@ -59,11 +59,11 @@ def who() -> str:
         return str(os.getuid())
 
 
-def give(places: Places, order: Order) -> None:
+def give(layout: StateLayout, order: Order) -> None:
     """Carry out an order and say what that means for each mirror; as `carry_out` when it cannot be done."""
     finish_unread()
-    done = carry_out(places, order)
-    held = hold.holds(places)
+    done = carry_out(layout, order)
+    held = hold.holds(layout)
     for name in dict.fromkeys(order.names):
         told = _ENDED_FOR_GOOD if name in done.left else _told(order, at_work=name in done.begun, held=held)
         say(f"{name}: {told}")
@@ -73,7 +73,7 @@ _ENDED_FOR_GOOD = "its run is being ended; this worker no longer has it"
 
 
 def carry_out(
-    places: Places, order: Order, record: Callable[[Journal], None] | None = None, *, only_requested: bool = True
+    layout: StateLayout, order: Order, record: Callable[[Journal], None] | None = None, *, only_requested: bool = True
 ) -> Done:
     """Record an order, stop the runs that it ends, and see to it that a tick acts on it.
 
@@ -84,21 +84,21 @@ def carry_out(
     `record` adds something to the very transaction that records the order. SkipjackError when this worker does not
     have one of the mirrors; then nothing was done for the others either.
     """
-    with plan.opened(places.plan) as opened, override_store.opened(places.journal) as book:
+    with plan.opened(layout.plan) as opened, override_store.opened(layout.journal) as book:
         found = {name: opened.mirror(name) for name in order.names}
         run_dir = opened.header.run_dir
         with book.together():
             left = _left(opened, book, order, [name for name, planned in found.items() if planned is None])
-            aliases = rename_migration.adopt(book, opened.renamed(), time.time())
+            aliases = rename_migration.continue_history(book, opened.renamed(), time.time())
             subjects = [_subject(planned, aliases) for planned in found.values() if planned is not None]
             begun = VERBS[order.verb](book, subjects, order) + left
             book.end_for_good(left, _stopped(order), time.time())
             if record is not None:
                 record(book)
     if order.verb in _ENDING:
-        stopping.stop(places, begun)
-    wakeup.ring(run_dir)
-    launch.want_tick(places, only_requested=only_requested)
+        stopping.stop(layout, begun)
+    wakeup.wake_courier(run_dir)
+    launch.want_tick(layout, only_requested=only_requested)
     now = {former: name for name, former in aliases.items()}
     return Done([now.get(name, name) for name in begun], left)
 

@@ -63,7 +63,7 @@ class State(NamedTuple):
         return self.failures + max(0, self.unreached - 1)
 
 
-class Order(NamedTuple):
+class OperatorRequest(NamedTuple):
     """What somebody wants of one mirror: an override (`paused` or `disabled`, else empty), or a start.
 
     A requested start waits for a slot and for the hours alone, a forced one for nothing.
@@ -100,17 +100,17 @@ class World(NamedTuple):
 
     rules: Rules
     states: Mapping[str, State]
-    orders: Mapping[str, Order]
+    operator_requests: Mapping[str, OperatorRequest]
     names: frozenset[str]
 
 
 def world(
-    plan: Plan, states: Mapping[str, State], orders: Mapping[str, Order], *, held: bool
+    plan: Plan, states: Mapping[str, State], operator_requests: Mapping[str, OperatorRequest], *, held: bool
 ) -> tuple[list[Due], World]:
     """What a decision needs, as the plan and the journal have it."""
     mirrors = plan.due()
     rules = rules_of(plan.header)._replace(held=held)
-    return mirrors, World(rules, states, orders, frozenset(mirror.name for mirror in mirrors))
+    return mirrors, World(rules, states, operator_requests, frozenset(mirror.name for mirror in mirrors))
 
 
 class Outlook(NamedTuple):
@@ -131,7 +131,7 @@ class Decision(NamedTuple):
     stop: list[str]
 
 
-_NO_ORDER = Order()
+_NO_ORDER = OperatorRequest()
 
 
 def count_failures(before: State, status: str, *, unreached: bool = False) -> State:
@@ -246,7 +246,7 @@ def outlook(mirror: Due, world: World, now: float) -> Outlook:
     if state is not None and state.status in ACTIVE:
         since = None if state.status == LAUNCHING else state.last_started_at
         return Outlook(RUNNING, since if state.next_attempt_at is None else state.next_attempt_at)
-    order = world.orders.get(mirror.name, _NO_ORDER)
+    order = world.operator_requests.get(mirror.name, _NO_ORDER)
     if order.override:
         return Outlook(HELD, None)
     if order.force:
@@ -314,7 +314,7 @@ def decide(mirrors: Iterable[Due], world: World, now: float, *, only_requested: 
     for mirror in mirrors:
         kind, at, _others = outlook(mirror, world, now)
         if kind == DUE:
-            rank = _rank(world.orders.get(mirror.name, _NO_ORDER))
+            rank = _rank(world.operator_requests.get(mirror.name, _NO_ORDER))
             if rank < _SCHEDULED or not only_requested:
                 due.append((rank, at or 0.0, mirror.name, mirror.after))
         elif kind == RUNNING:
@@ -334,7 +334,7 @@ def _takes_slot(state: State, now: float) -> bool:
     return state.status in ACTIVE and (state.next_attempt_at is None or state.next_attempt_at <= now)
 
 
-def _rank(order: Order) -> int:
+def _rank(order: OperatorRequest) -> int:
     return _FORCED if order.force else _REQUESTED if order.requested else _SCHEDULED
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from runner.base import wakeup
 from runner.base.output import head, log
-from runner.base.state_dir import Places
+from runner.base.state_dir import StateLayout
 from runner.journal.journal import Ending, Journal
 from runner.plan import plan
 from runner.plan.plan import Header
@@ -37,9 +37,9 @@ class Rest:
     """
 
     def __init__(
-        self, places: Places, header: Header, book: Journal, run: int, held: Locks, stop: supervisor.Stop
+        self, layout: StateLayout, header: Header, book: Journal, run: int, held: Locks, stop: supervisor.Stop
     ) -> None:
-        self._places, self._run_dir, self._book = places, header.run_dir, book
+        self._layout, self._run_dir, self._book = layout, header.run_dir, book
         self._run, self._held, self._stop = run, held, stop
         self._beyond = held.slot.slots - header.slots  # of a run that was forced
         self._plan_seen: os.stat_result | None = None
@@ -71,8 +71,8 @@ class Rest:
         self._held.slot.give_up()
         self._book.wait_between_attempts(self._run, name, now + pause, reason, now)
         log(reason, about=name, level=WARNING)
-        wakeup.ring(self._run_dir)
-        launch.want_tick(self._places, only_requested=self._book.was_requested(name))
+        wakeup.wake_courier(self._run_dir)
+        launch.want_tick(self._layout, only_requested=self._book.was_requested(name))
 
     def _take_slot(self, name: str) -> bool:
         """Wait for a slot; False when told to stop."""
@@ -99,9 +99,9 @@ class Rest:
     def _count_slots(self) -> None:
         """Let as many slots count as there are now: a revision may have changed that since the run began."""
         with contextlib.suppress(OSError, SkipjackError):  # then the number stays that it was
-            found = os.stat(self._places.plan)
+            found = os.stat(self._layout.plan)
             if self._plan_seen is None or not _is_same(found, self._plan_seen):
-                with plan.opened(self._places.plan) as opened:
+                with plan.opened(self._layout.plan) as opened:
                     self._held.slot.slots = opened.header.slots + self._beyond
                 self._plan_seen = found
 

@@ -9,7 +9,7 @@ from functools import partial
 
 from runner.base import locks
 from runner.base.output import say
-from runner.base.state_dir import Places
+from runner.base.state_dir import StateLayout
 from runner.containers import podman
 from runner.follow import trial
 from runner.hooks import container, container_end, former_name, missing_files
@@ -42,13 +42,13 @@ def dry_run(
     `max_delete` and `from_empty` are what the operator allows. Gives rsync's exit code as 0 or 1. SkipjackError when
     there is no such mirror or its program cannot be run.
     """
-    places = Places(settings.state_dir)
+    layout = StateLayout(settings.state_dir)
     with trial.planned(settings) as opened:
         header, planned = opened.header, opened.mirror(name) if is_name(name) else None
     if planned is None:
         raise SkipjackError(f"This worker ({header.worker}) has no mirror `{name}`.", "See `skipjack validate`.")
-    job = Job(planned.mirror, planned.paths, machine_of(places, header))
-    job.limits, job.past = limits_of(planned.mirror, max_delete), trial.past(places, planned.mirror)
+    job = Job(planned.mirror, planned.paths, machine_of(layout, header))
+    job.limits, job.past = limits_of(planned.mirror, max_delete), trial.past(layout, planned.mirror)
     deletion_record.correct(job)
     job.machine = job.machine._replace(state_dir=tempfile.gettempdir())  # where the provider may spool names
     job.from_empty = from_empty
@@ -66,7 +66,7 @@ def dry_run(
     except Abort as abort:
         raise SkipjackError(f"It would end at once: {abort.reason}.") from abort
     _tell_commands(planned, commands, job)
-    _tell_conditions(places, header, planned, job)
+    _tell_conditions(layout, header, planned, job)
     return _preview(commands[-1], job) if is_rsync else 0
 
 
@@ -81,7 +81,7 @@ def _tell_commands(planned: Planned, commands: list[Command], job: Job) -> None:
         say(f"  {key}={'***' if key in SECRETS else without_secrets(value)}")
 
 
-def _tell_conditions(places: Places, header: Header, planned: Planned, job: Job) -> None:
+def _tell_conditions(layout: StateLayout, header: Header, planned: Planned, job: Job) -> None:
     mirror = planned.mirror
     timeout = "none" if mirror.timeout is None else format_duration(mirror.timeout)
     say(f"directory:  {job.directory}, below {job.mirror_root}")
@@ -90,16 +90,16 @@ def _tell_conditions(places: Places, header: Header, planned: Planned, job: Job)
     say(f"guards:     free space {format_size(mirror.min_free_space)}, deletions {_deletions(job)}")
     if not job.deletions_judged:
         say(f"compared:   {comparison.described(job)}")
-    _tell_limits(places, job)
+    _tell_limits(layout, job)
     if mirror.zpool:
         say(f"dataset:    one below {mirror.zpool}, mounted on the directory")
     if mirror.btrfs_snapshot:
         say(f"snapshot:   {job.snapshot}")
     for kind in ("supervisor", "mirror"):
-        path = places.lock(kind, mirror.name)
+        path = layout.lock(kind, mirror.name)
         say(f"lock:       {path} ({_LOCK_WORDS[_is_held(path)]})")
     say(f"lock:       {job.directory} ({_directory_lock(job.directory)})")
-    held = [_is_held(places.lock("slot", str(number))) for number in range(header.slots)]
+    held = [_is_held(layout.lock("slot", str(number))) for number in range(header.slots)]
     busy = "an unknown number" if None in held else str(held.count(True))
     say(f"slots:      {busy} of {header.slots} are busy")
 
@@ -127,7 +127,7 @@ def _deletions(job: Job) -> str:
     return f"{limits.most}{floor}{size}"
 
 
-def _tell_limits(places: Places, job: Job) -> None:
+def _tell_limits(layout: StateLayout, job: Job) -> None:
     mirror = job.mirror
     limits = {
         "memory": mirror.memory_limit and format_size(mirror.memory_limit),
@@ -136,14 +136,14 @@ def _tell_limits(places: Places, job: Job) -> None:
     }
     told = ", ".join(f"{what} {much}" for what, much in limits.items() if much)
     if told:
-        say(f"limits:     {told}; kept by {_keeper(places, job)}")
+        say(f"limits:     {told}; kept by {_keeper(layout, job)}")
 
 
-def _keeper(places: Places, job: Job) -> str:
+def _keeper(layout: StateLayout, job: Job) -> str:
     """Who keeps a run within its limits."""
     if job.mirror.docker_image:
         return "the container"
-    if units.service_manager(places):
+    if units.service_manager(layout):
         return f"systemd, of {units.unit(job.mirror.name)}"
     if job.machine.cgroup:
         return f"the control group {job.machine.cgroup}/{job.mirror.name}, which keeps memory alone"

@@ -9,40 +9,40 @@ from functools import partial
 
 from runner.base import contents, locks, start_requests, wakeup
 from runner.base.output import log
-from runner.base.state_dir import Places
+from runner.base.state_dir import StateLayout
 from runner.error_boundary import guarded
 from runner.journal import journal
 from runner.plan import plan
 from schemas.standard_streams import WARNING
 
 
-def measure(places: Places, name: str) -> int:
+def measure(layout: StateLayout, name: str) -> int:
     """Measure one mirror and record its size. Does nothing while it is being measured already."""
     os.nice(19)
-    with plan.opened(places.plan) as opened:
+    with plan.opened(layout.plan) as opened:
         header, planned = opened.header, opened.mirror(name)
-    with locks.Held(places.lock("measure", name)) as ours:
+    with locks.Held(layout.lock("measure", name)) as ours:
         if not ours or planned is None:
             return 0
         began = time.monotonic()
-        with journal.opened(places.journal) as book:
+        with journal.opened(layout.journal) as book:
             told = book.told_size(name)
         size = contents.count(planned.paths.directory).on_disk
         if not os.path.isdir(planned.paths.directory):  # a disk that is not mounted is no mirror of 0 bytes
             log("its size was not measured: its directory is missing", about=name, level=WARNING)
             return 0
-        with journal.opened(places.journal) as book:
+        with journal.opened(layout.journal) as book:
             book.measured(name, size, time.time(), told)
-    wakeup.ring(header.run_dir)
+    wakeup.wake_courier(header.run_dir)
     log(f"measured {size} bytes in {time.monotonic() - began:.1f} s", about=name)
     return 0
 
 
-def measure_wanted(places: Places) -> int:
+def measure_wanted(layout: StateLayout) -> int:
     """Measure all mirrors that runs have asked for, one after the other; gives 1 if any could not be measured."""
     worst = 0
-    while names := start_requests.open_ones(places, "measure"):
+    while names := start_requests.pending(layout, "measure"):
         for name in names:
-            start_requests.take(places, f"measure/{name}")
-            worst = max(worst, guarded(partial(measure, places, name), places.state_dir))
+            start_requests.take(layout, f"measure/{name}")
+            worst = max(worst, guarded(partial(measure, layout, name), layout.state_dir))
     return worst

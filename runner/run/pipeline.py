@@ -15,7 +15,7 @@ from typing import NamedTuple
 from runner import error_boundary
 from runner.base import contents, environment
 from runner.base.output import head
-from runner.base.state_dir import Places
+from runner.base.state_dir import StateLayout
 from runner.journal.journal import Ending
 from runner.plugin_api import Abort, Ask, CannotRun, Command, Execute, Findings, Job, Outcome, Provider
 from runner.run import bounded_log, comparison, progress
@@ -269,7 +269,7 @@ def surroundings_of(job: Job, command: Command) -> dict[str, str]:
     from runner.containers import podman
 
     names = (*machine.env, *environment.OF_CONTAINER_PROGRAMS)
-    ours = podman.runtime_folder(Places(machine.state_dir)) if podman.is_podman(command.argv[0]) else {}
+    ours = podman.runtime_folder(StateLayout(machine.state_dir)) if podman.is_podman(command.argv[0]) else {}
     return environment.environment(machine.home, machine.roots, names, command.env) | ours
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from runner import hooks
 from runner.base import locks, wakeup
 from runner.base.output import log
-from runner.base.state_dir import Places
+from runner.base.state_dir import StateLayout
 from runner.journal import journal
 from runner.journal.journal import Active, Ending, Journal, Subject
 from runner.journal.last_success import left_in
@@ -52,7 +52,7 @@ class Allowed(NamedTuple):
     while_held: bool = False
 
 
-def run(places: Places, name: str, launched: int | None, allowed: Allowed) -> int:
+def run(layout: StateLayout, name: str, launched: int | None, allowed: Allowed) -> int:
     """Run the mirror once and give the exit code: 0 for a success or a wait for a slot, 1 otherwise, 143 when stopped.
 
     `launched` is the number under which a tick announced the run; without it the run was asked for by hand.
@@ -63,43 +63,43 @@ def run(places: Places, name: str, launched: int | None, allowed: Allowed) -> in
     )  # podman does not start in a folder that its user cannot enter, such as that of whoever became the user
     stop = supervisor.Stop()
     stop.listen()
-    header, planned, renamed = _planned(places, name)
+    header, planned, renamed = _planned(layout, name)
     mirror = planned.mirror
     if not mirror.docker_image:  # podman's helpers serve other mirrors, too, and containers are ended by name
         supervisor.adopt_orphans()
     with contextlib.ExitStack() as stack:
-        book = stack.enter_context(journal.opened(places.journal))
+        book = stack.enter_context(journal.opened(layout.journal))
         if header.held and not allowed.while_held:
             from runner.overrides import hold
 
             hold.require_free(header, book, name)
-        _take_name(places, book, renamed)
+        _take_name(layout, book, renamed)
         try:
-            held = stack.enter_context(run_locks.taken(places, name, planned.paths, _slots(book, header, name)))
+            held = stack.enter_context(run_locks.taken(layout, name, planned.paths, _slots(book, header, name)))
         except InUse as busy:
             return _refuse(book, planned, header, launched, str(busy))
         if held is None:
             return _wait_for_slot(book, planned, header, launched, allowed)
         number = _begin(book, planned, launched)
-        job = _job(planned, places, header, book, allowed)
-        rest = partial(_rest, places, header, book, number, held, stop)
+        job = _job(planned, layout, header, book, allowed)
+        rest = partial(_rest, layout, header, book, number, held, stop)
         ending = _supervise(job, book, number, held, stop, header, rest)
         only_requested = book.was_requested(name)
         unmeasured = ending.status == SUCCESS and mirror.measure_size and book.needs_size(name, time.time())
-    wakeup.ring(header.run_dir)
-    launch.want_tick(places, only_requested=only_requested)  # refills the slot at once
+    wakeup.wake_courier(header.run_dir)
+    launch.want_tick(layout, only_requested=only_requested)  # refills the slot at once
     if unmeasured:
-        launch.want_measure(places, name)
+        launch.want_measure(layout, name)
     return _exit_code(ending, stop)
 
 
-def _planned(places: Places, name: str) -> tuple[Header, Planned, list[Planned]]:
+def _planned(layout: StateLayout, name: str) -> tuple[Header, Planned, list[Planned]]:
     """The plan's header, the mirror, and the mirror again if it had other names; SkipjackError when it is not there."""
     if not is_name(name):
         raise SkipjackError(
             f"`{name}` cannot be the name of a mirror.", "Name one that `_workers.yml` gives to this worker."
         )
-    with plan.opened(places.plan) as opened:
+    with plan.opened(layout.plan) as opened:
         header, planned = opened.header, opened.mirror(name)
         renamed = opened.renamed() if planned is not None and planned.mirror.formerly else ()
     if planned is None:
@@ -134,9 +134,9 @@ def _begin(book: Journal, planned: Planned, launched: int | None) -> int:
     raise SkipjackError(f"The launch {launched} of {name} was given up meanwhile.", "The next tick goes on.")
 
 
-def _job(planned: Planned, places: Places, header: Header, book: Journal, allowed: Allowed) -> Job:
+def _job(planned: Planned, layout: StateLayout, header: Header, book: Journal, allowed: Allowed) -> Job:
     name = planned.mirror.name
-    job = Job(planned.mirror, planned.paths, machine_of(places, header))
+    job = Job(planned.mirror, planned.paths, machine_of(layout, header))
     job.limits, job.past = limits_of(planned.mirror, allowed.max_delete), book.past(name)
     job.from_empty = allowed.from_empty
     job.deleting, job.deleted_less = partial(book.deleting, name), partial(book.deleted_less, name)
@@ -144,13 +144,13 @@ def _job(planned: Planned, places: Places, header: Header, book: Journal, allowe
     return job
 
 
-def _take_name(places: Places, book: Journal, renamed: list[Planned]) -> None:
+def _take_name(layout: StateLayout, book: Journal, renamed: list[Planned]) -> None:
     """Let the journal know a renamed mirror by its name of today; SkipjackError while its last run is not over."""
     for mirror, _paths, _revision in renamed:
         from runner.journal import rename_migration
 
-        aliases = rename_migration.adopt(book, renamed, time.time())
-        held = (each for each in mirror.formerly if locks.is_in_use(places.lock("mirror", each)))
+        aliases = rename_migration.continue_history(book, renamed, time.time())
+        held = (each for each in mirror.formerly if locks.is_in_use(layout.lock("mirror", each)))
         former = aliases.get(mirror.name) or next(held, None)
         if former is not None:
             what = f"{mirror.name} is being synced under its former name {former}."
@@ -167,7 +167,7 @@ def _refuse(book: Journal, planned: Planned, header: Header, launched: int | Non
     ending = ending._replace(next_run_at=_next_run_at(planned.mirror, book, header, ending, now))
     book.settle(Active(launched, name, LAUNCHING, now), ending, now)
     log(f"{REFUSED}: {reason}", about=name, level=ERROR)
-    wakeup.ring(header.run_dir)
+    wakeup.wake_courier(header.run_dir)
     return 1
 
 
@@ -199,7 +199,7 @@ def _check_place(job: Job, directory: DirectoryLock) -> tuple[int, ...]:
 
 
 def _rest(
-    places: Places,
+    layout: StateLayout,
     header: Header,
     book: Journal,
     number: int,
@@ -210,7 +210,7 @@ def _rest(
 ) -> Sequence[int] | None:
     from runner.run.between_attempts import Rest  # most runs need one attempt alone
 
-    return Rest(places, header, book, number, held, stop)(job, ending)
+    return Rest(layout, header, book, number, held, stop)(job, ending)
 
 
 def _supervise(
@@ -223,7 +223,7 @@ def _supervise(
 
     def on_attempt(attempt: int) -> None:
         book.attempt(number, name, SYNCING, attempt, time.time(), held.directory.identity)
-        wakeup.ring(header.run_dir)
+        wakeup.wake_courier(header.run_dir)
         log(f"attempt {attempt} of {job.mirror.retry}, log {job.log_file}", about=name)
 
     provider, ours = PROVIDERS[job.mirror.provider], hooks.of(job.mirror)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from runner.base import locks
 from runner.base.mirror_paths import Paths
-from runner.base.state_dir import Places
+from runner.base.state_dir import StateLayout
 from runner.run.directory_lock import PATIENCE, DirectoryLock, InUse, in_use
 from schemas.errors import SkipjackError
 
@@ -20,14 +20,14 @@ class Slot:
     slot from everybody, its own run included.
     """
 
-    def __init__(self, places: Places, slots: int) -> None:
+    def __init__(self, layout: StateLayout, slots: int) -> None:
         self.slots = slots
         self._descriptor: int | None = None
-        self._places = places
+        self._layout = layout
 
     def take(self) -> bool:
         """Take a slot; False when none is free even after a while."""
-        self._descriptor = _free_slot(self._places, self.slots)
+        self._descriptor = _free_slot(self._layout, self.slots)
         return self._descriptor is not None
 
     def give_up(self) -> None:
@@ -52,12 +52,12 @@ class Locks(NamedTuple):
 
 
 @contextlib.contextmanager
-def taken(places: Places, name: str, paths: Paths, slots: int) -> Iterator[Locks | None]:
+def taken(layout: StateLayout, name: str, paths: Paths, slots: int) -> Iterator[Locks | None]:
     """Hold all that a run needs, or nothing: yields None when no slot is free, raises when the mirror is taken.
 
     A directory that is missing is yet to be locked. InUse when another run works in it, or what an earlier one left.
     """
-    supervisor_path, mirror_path = places.lock("supervisor", name), places.lock("mirror", name)
+    supervisor_path, mirror_path = layout.lock("supervisor", name), layout.lock("mirror", name)
     with contextlib.ExitStack() as stack:
         supervisor = _own(stack, locks.try_lock(supervisor_path, wait=PATIENCE))
         if supervisor is None:
@@ -65,7 +65,7 @@ def taken(places: Places, name: str, paths: Paths, slots: int) -> Iterator[Locks
         mirror = _inherited(stack, locks.try_lock(mirror_path, wait=PATIENCE))
         if mirror is None:
             raise _orphaned(name, mirror_path)
-        slot = Slot(places, slots)
+        slot = Slot(layout, slots)
         stack.callback(slot.give_up)
         if not slot.take():
             yield None
@@ -98,12 +98,12 @@ def _inherited(stack: contextlib.ExitStack, descriptor: int | None) -> int | Non
     return _own(stack, None if descriptor is None else locks.out_of_reach(descriptor))
 
 
-def _free_slot(places: Places, slots: int) -> int | None:
+def _free_slot(layout: StateLayout, slots: int) -> int | None:
     """A slot's lock, or None when there is none even after a while: who just ended may still be letting go of it."""
     deadline = time.monotonic() + PATIENCE
     while True:
-        for number in range(slots) if _is_one_free(places, slots) else ():
-            descriptor = locks.try_lock(places.lock("slot", str(number)))
+        for number in range(slots) if _is_one_free(layout, slots) else ():
+            descriptor = locks.try_lock(layout.lock("slot", str(number)))
             if descriptor is not None:
                 return descriptor
         if time.monotonic() > deadline:
@@ -111,15 +111,15 @@ def _free_slot(places: Places, slots: int) -> int | None:
         time.sleep(0.05)
 
 
-def _is_one_free(places: Places, slots: int) -> bool:
+def _is_one_free(layout: StateLayout, slots: int) -> bool:
     """Whether fewer than so many are in use, with those beyond: runs from before that number was lowered, or forced."""
     try:
-        names = os.listdir(os.path.dirname(places.lock("slot", "0")))
+        names = os.listdir(os.path.dirname(layout.lock("slot", "0")))
     except FileNotFoundError:
         return True
-    beyond = sum(_is_held(places, name) for name in names if name.isdecimal() and int(name) >= slots)
-    return not beyond or beyond + sum(_is_held(places, str(number)) for number in range(slots)) < slots
+    beyond = sum(_is_held(layout, name) for name in names if name.isdecimal() and int(name) >= slots)
+    return not beyond or beyond + sum(_is_held(layout, str(number)) for number in range(slots)) < slots
 
 
-def _is_held(places: Places, name: str) -> bool:
-    return locks.is_held(places.lock("slot", name))
+def _is_held(layout: StateLayout, name: str) -> bool:
+    return locks.is_held(layout.lock("slot", name))

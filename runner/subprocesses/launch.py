@@ -10,73 +10,73 @@ from collections.abc import Mapping
 
 from runner.base import locks, start_requests
 from runner.base.output import log
-from runner.base.state_dir import Places
+from runner.base.state_dir import StateLayout
 from runner.subprocesses import spawn, units
 from schemas.mirror_record import Mirror
 from schemas.standard_streams import ERROR
 
 
-def launch(places: Places, run_dir: str, runs: Mapping[str, int], mirrors: Mapping[str, Mirror]) -> dict[str, str]:
+def launch(layout: StateLayout, run_dir: str, runs: Mapping[str, int], mirrors: Mapping[str, Mirror]) -> dict[str, str]:
     """Start a run for each mirror, announced under its number; gives the reason for each that could not be started."""
-    manager = units.service_manager(places)
+    manager = units.service_manager(layout)
     if manager is not None:
         failed = units.start(manager, run_dir, {name: mirrors[name] for name in runs}) if runs else {}
     else:
-        failed = {name: reason for name, number in runs.items() if (reason := _detach_run(places, name, number))}
+        failed = {name: reason for name, number in runs.items() if (reason := _detach_run(layout, name, number))}
     for name, reason in failed.items():
         log(f"its run cannot be started: {reason}", about=name, level=ERROR)
     return failed
 
 
-def _detach_run(places: Places, name: str, number: int) -> str:
+def _detach_run(layout: StateLayout, name: str, number: int) -> str:
     try:
-        spawn.detach(spawn.lean("run", places.state_dir, name, str(number)), places.messages)
+        spawn.detach(spawn.lean("run", layout.state_dir, name, str(number)), layout.messages)
     except OSError as error:
         return f"no process can be started: {error.strerror}"
     return ""
 
 
-def want_tick(places: Places, *, only_requested: bool = False) -> None:
+def want_tick(layout: StateLayout, *, only_requested: bool = False) -> None:
     """See to it that a tick begins from now on; what cannot be asked for is left to the next minute's timer.
 
     With `only_requested` that tick starts no mirror that nobody asked for by name.
     """
-    if _is_about_to_begin(places, only_requested=only_requested):
+    if _is_about_to_begin(layout, only_requested=only_requested):
         return
     if only_requested:
-        _want(places, "start", "tick", "requested")
+        _want(layout, "start", "tick", "requested")
     else:
-        _want(places, "tick", "tick")
+        _want(layout, "tick", "tick")
 
 
-def _is_about_to_begin(places: Places, *, only_requested: bool) -> bool:
+def _is_about_to_begin(layout: StateLayout, *, only_requested: bool) -> bool:
     """Whether such a tick waits for the one at work: it looks at everything after that."""
     try:
-        return locks.is_held(places.next_tick(only_requested=only_requested))
+        return locks.is_held(layout.next_tick(only_requested=only_requested))
     except OSError:
         return False
 
 
-def want_measure(places: Places, name: str) -> None:
+def want_measure(layout: StateLayout, name: str) -> None:
     """See to it that the mirror is measured in the background."""
-    _want(places, f"measure/{name}", "measure", name)
+    _want(layout, f"measure/{name}", "measure", name)
 
 
-def want_follow(places: Places, settings: str, *, start: bool) -> None:
+def want_follow(layout: StateLayout, settings: str, *, start: bool) -> None:
     """See to it that a follow begins from now on, with the settings in a file; OSError when it cannot be asked for.
 
     Without `start` it only plans; the unit of systemd starts what is due as well.
     """
-    if start and units.service_manager(places) is not None:
-        start_requests.leave(places, "follow")
+    if start and units.service_manager(layout) is not None:
+        start_requests.leave(layout, "follow")
         return
     words = ("follow", "--start") if start else ("follow",)
-    spawn.detach(spawn.command(*words, "--settings", settings), places.messages)
+    spawn.detach(spawn.command(*words, "--settings", settings), layout.messages)
 
 
-def _want(places: Places, wish: str, program: str, *words: str) -> None:
+def _want(layout: StateLayout, request: str, program: str, *words: str) -> None:
     with contextlib.suppress(OSError):
-        if units.service_manager(places) is None:
-            spawn.detach(spawn.lean(program, places.state_dir, *words), places.messages)
+        if units.service_manager(layout) is None:
+            spawn.detach(spawn.lean(program, layout.state_dir, *words), layout.messages)
         else:
-            start_requests.leave(places, wish)
+            start_requests.leave(layout, request)

@@ -10,31 +10,31 @@ from collections.abc import Iterable
 
 from runner.base import locks
 from runner.base.output import log, note
-from runner.base.state_dir import Places
+from runner.base.state_dir import StateLayout
 from runner.subprocesses import units
 from schemas.standard_streams import ERROR
 
 
-def stop(places: Places, names: Iterable[str]) -> None:
+def stop(layout: StateLayout, names: Iterable[str]) -> None:
     """Tell the runs of these mirrors to stop, without waiting for it; one that has just ended is none any more."""
     for name in names:
-        if _signal(places, name) or _stop_unit(places, name):
+        if _signal(layout, name) or _stop_unit(layout, name):
             note("its run was told to stop", about=name)
 
 
-def _signal(places: Places, name: str) -> bool:
+def _signal(layout: StateLayout, name: str) -> bool:
     """Signal whoever holds the supervisor's lock; False when nobody was found, or may be signalled."""
     reached = False
-    for pid in locks.holders(places.lock("supervisor", name)):
+    for pid in locks.holders(layout.lock("supervisor", name)):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGTERM)
             reached = True
     return reached
 
 
-def _stop_unit(places: Places, name: str) -> bool:
-    manager = units.service_manager(places)
-    if manager is None or not locks.is_in_use(places.lock("supervisor", name)):
+def _stop_unit(layout: StateLayout, name: str) -> bool:
+    manager = units.service_manager(layout)
+    if manager is None or not locks.is_in_use(layout.lock("supervisor", name)):
         return False
     reason = units.stop(manager, name)
     if reason:

@@ -10,7 +10,7 @@ import os
 from typing import NamedTuple
 
 from runner.base.output import log
-from runner.base.state_dir import Places
+from runner.base.state_dir import StateLayout
 from runner.subprocesses import units
 from runner.subprocesses.spawn import STOPS
 from schemas.regular_files import regular
@@ -40,12 +40,12 @@ class Dead(NamedTuple):
     todo: str
 
 
-def check(places: Places) -> list[Dead]:
+def check(layout: StateLayout) -> list[Dead]:
     """Look, start again what has failed, and remember what stays dead; does nothing where runs are no units."""
-    manager = units.service_manager(places)
+    manager = units.service_manager(layout)
     if manager is None:
         with contextlib.suppress(OSError):
-            os.unlink(places.units)  # else ticks would look again and again
+            os.unlink(layout.units)  # else ticks would look again and again
         return []
     shown = _shown(manager)
     failed = [name for name in STARTERS if shown.get(name, {}).get("ActiveState") == "failed"]
@@ -54,20 +54,20 @@ def check(places: Places) -> list[Dead]:
         what = f"{name} had failed ({shown[name].get('Result')}); {refusal or 'it is started again'}"
         log(what, about="units", level=WARNING)
     dead = _judge(_shown(manager) if failed else shown)
-    _remember(places, dead)
+    _remember(layout, dead)
     return dead
 
 
-def look(places: Places) -> list[Dead]:
+def look(layout: StateLayout) -> list[Dead]:
     """The units that are dead now; changes nothing."""
-    manager = units.service_manager(places)
+    manager = units.service_manager(layout)
     return _judge(_shown(manager)) if manager is not None else []
 
 
-def remembered(places: Places) -> list[Dead]:
+def remembered(layout: StateLayout) -> list[Dead]:
     """What the last check left dead."""
     try:
-        with open(places.units, encoding="utf-8", opener=regular) as file:
+        with open(layout.units, encoding="utf-8", opener=regular) as file:
             return [Dead(*line.split("\t")) for line in file.read().splitlines() if line.count("\t") == 2]
     except (OSError, UnicodeDecodeError):
         return []
@@ -102,10 +102,10 @@ def _verdict(name: str, found: dict[str, str]) -> Dead | None:
     return Dead(name, f"It cannot run: {units.cause(result, status)}.", f"{todo[0].upper()}{todo[1:]}.")
 
 
-def _remember(places: Places, dead: list[Dead]) -> None:
+def _remember(layout: StateLayout, dead: list[Dead]) -> None:
     """Replace the file, whose time says when somebody looked; a lost one costs nothing but a report."""
     with contextlib.suppress(OSError):
-        aside = f"{places.units}.new"
+        aside = f"{layout.units}.new"
         with open(aside, "w", encoding="utf-8", opener=regular) as file:
             file.write("".join("\t".join(" ".join(word.split()) for word in each) + "\n" for each in dead))
-        os.replace(aside, places.units)
+        os.replace(aside, layout.units)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from runner.base.output import log
-from runner.base.state_dir import Places
+from runner.base.state_dir import StateLayout
 from runner.subprocesses import spawn
 from schemas.mirror_record import Mirror
 from schemas.regular_files import regular
@@ -61,10 +61,10 @@ class Outcome(NamedTuple):
         return not self.pending and (not self.failure or self.started_at < int(launched_at))
 
 
-def service_manager(places: Places) -> tuple[str, ...] | None:
+def service_manager(layout: StateLayout) -> tuple[str, ...] | None:
     """How to call the service manager, or None when runs are no units on this machine."""
     try:
-        with open(places.launcher, encoding="ascii", errors="replace", opener=regular) as file:
+        with open(layout.launcher, encoding="ascii", errors="replace", opener=regular) as file:
             return _LAUNCHERS.get(file.read().strip())
     except FileNotFoundError:
         return None

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from runner.base import locks
 from runner.base.output import log, note
-from runner.base.state_dir import Places
+from runner.base.state_dir import StateLayout
 from runner.journal import journal
 from runner.journal.journal import Active, Ending, Journal
 from runner.plan import schedule
@@ -24,18 +24,18 @@ SILENCE_PATIENCE = 600.0
 """Seconds for which a service manager may say nothing of a launched run's unit, as on a machine under heavy load."""
 
 
-def settle(places: Places, book: Journal, now: float) -> None:
+def settle(layout: StateLayout, book: Journal, now: float) -> None:
     """Give an end to every run that has no supervisor any more and whose provider is gone as well."""
-    patience = SILENCE_PATIENCE if units.service_manager(places) else LAUNCH_PATIENCE
-    dead = [active for active in book.active() if not locks.is_in_use(places.lock("supervisor", active.mirror))]
-    outcomes = _outcomes(places, dead)
+    patience = SILENCE_PATIENCE if units.service_manager(layout) else LAUNCH_PATIENCE
+    dead = [active for active in book.active() if not locks.is_in_use(layout.lock("supervisor", active.mirror))]
+    outcomes = _outcomes(layout, dead)
     for active in dead:
         outcome = outcomes.get(active.mirror)
         if outcome is not None and outcome.is_of_before(active.launched_at):
             book.requeue(active, now)  # its unit was still busy with the run before, and never began this one
             continue
         ending = _ending(active, outcome, now, patience)
-        if ending is None or _is_busy(places, active.mirror):
+        if ending is None or _is_busy(layout, active.mirror):
             continue
         # Its locks may be free because it has just recorded its own end, or it may have come up in the last moment:
         # then this changes nothing.
@@ -47,40 +47,40 @@ def settle(places: Places, book: Journal, now: float) -> None:
                 log(what, about=active.mirror, level=ERROR)
 
 
-def settle_unit(places: Places, name: str, now: float) -> None:
+def settle_unit(layout: StateLayout, name: str, now: float) -> None:
     """Give an end to what a mirror's unit left, after the last of its processes is gone; then a slot is free.
 
     A run that is launched and has not begun is left to the tick, which asks what became of the unit: it may have been
     announced after this unit's run. A container is no process of the unit, so it is ended first.
     """
-    _end_container(places, name)
-    with journal.opened(places.journal) as book:
+    _end_container(layout, name)
+    with journal.opened(layout.journal) as book:
         left = [active for active in book.active() if active.mirror == name and active.status != LAUNCHING]
         for active in left:
-            if not locks.is_in_use(places.lock("supervisor", name)) and not places.has_container(name):
+            if not locks.is_in_use(layout.lock("supervisor", name)) and not layout.has_container(name):
                 book.settle(active, _last_word(active, "", now), now)
         only_requested = book.was_requested(name)
-    launch.want_tick(places, only_requested=only_requested)
+    launch.want_tick(layout, only_requested=only_requested)
 
 
-def _end_container(places: Places, name: str) -> None:
+def _end_container(layout: StateLayout, name: str) -> None:
     """End the container that a run has left; nothing when there is none, or its run is at work."""
-    if places.has_container(name):
-        with locks.Held(places.lock("supervisor", name)) as ours:
-            if ours and not locks.holders(places.lock("supervisor", name)):
-                _end(places, name)
+    if layout.has_container(name):
+        with locks.Held(layout.lock("supervisor", name)) as ours:
+            if ours and not locks.holders(layout.lock("supervisor", name)):
+                _end(layout, name)
 
 
-def _end(places: Places, name: str) -> None:
+def _end(layout: StateLayout, name: str) -> None:
     from runner.containers import podman  # few ticks have one to end
 
-    podman.end(places, name)
+    podman.end(layout, name)
 
 
-def _outcomes(places: Places, dead: list[Active]) -> Mapping[str, units.Outcome]:
+def _outcomes(layout: StateLayout, dead: list[Active]) -> Mapping[str, units.Outcome]:
     """What became of the units of runs that were launched and have not begun."""
     names = [active.mirror for active in dead if active.status == LAUNCHING]
-    manager = units.service_manager(places) if names else None
+    manager = units.service_manager(layout) if names else None
     return units.outcomes(manager, names) if manager else {}
 
 
@@ -103,22 +103,22 @@ def _last_word(active: Active, failure: str, now: float) -> Ending:
     return Ending(INTERRUPTED, reason, next_run_at=next_run_at)
 
 
-def orphaned(places: Places, book: Journal) -> list[str]:
+def orphaned(layout: StateLayout, book: Journal) -> list[str]:
     """Mirrors whose provider is still at work although its run is gone."""
-    names = {active.mirror for active in book.active()}.union(places.containers_left())
+    names = {active.mirror for active in book.active()}.union(layout.containers_left())
     return [
         name
         for name in sorted(names)
-        if not locks.is_in_use(places.lock("supervisor", name)) and _is_busy(places, name)
+        if not locks.is_in_use(layout.lock("supervisor", name)) and _is_busy(layout, name)
     ]
 
 
-def _is_busy(places: Places, name: str) -> bool:
+def _is_busy(layout: StateLayout, name: str) -> bool:
     """Whether a provider may be at work on a mirror's directory: processes that hold its lock, or a container."""
-    return locks.is_in_use(places.lock("mirror", name)) or places.has_container(name)
+    return locks.is_in_use(layout.lock("mirror", name)) or layout.has_container(name)
 
 
-def end_orphans(places: Places, names: list[str]) -> None:
+def end_orphans(layout: StateLayout, names: list[str]) -> None:
     """End the processes that hold these mirrors' locks: TERM to their groups, a grace, KILL; then their containers.
 
     Whoever holds a mirror's lock while we hold its supervisor's got it from a run that is gone, so nobody else is hit.
@@ -128,14 +128,14 @@ def end_orphans(places: Places, names: list[str]) -> None:
         ours = [
             name
             for name in names
-            if stack.enter_context(locks.Held(places.lock("supervisor", name)))
-            and not locks.holders(places.lock("supervisor", name))  # of a deleted file: its run is at work
+            if stack.enter_context(locks.Held(layout.lock("supervisor", name)))
+            and not locks.holders(layout.lock("supervisor", name))  # of a deleted file: its run is at work
         ]
-        held = {name: places.lock("mirror", name) for name in ours if locks.is_in_use(places.lock("mirror", name))}
+        held = {name: layout.lock("mirror", name) for name in ours if locks.is_in_use(layout.lock("mirror", name))}
         _end_holders(held)
         for name in ours:
-            if places.has_container(name):
-                _end(places, name)
+            if layout.has_container(name):
+                _end(layout, name)
 
 
 def _end_holders(paths: Mapping[str, str]) -> None:

@@ -19,7 +19,7 @@ if not __package__:  # started by path: our packages lie beside each other, wher
 
 try:
     from runner.base import start_requests
-    from runner.base.state_dir import Places
+    from runner.base.state_dir import StateLayout
 except Exception as error:  # an installation that is half there; systemd must not take this for an expected failure
     sys.excepthook(type(error), error, error.__traceback__)
     sys.exit(3)
@@ -29,29 +29,29 @@ def main(words: list[str]) -> int:
     """Run one program and give its exit code."""
     gc.disable()  # what imports make is kept, so looking through it for garbage again and again finds nothing
     program, state_dir, *rest = words
-    places = Places(state_dir)
+    layout = StateLayout(state_dir)
     if program == "tick":
-        everything, requested = start_requests.take(places, "tick"), start_requests.take(places, "start")
+        everything, requested = start_requests.take(layout, "tick"), start_requests.take(layout, "start")
         if requested and not everything:
             rest.append("requested")
-        if _is_idle(places):
+        if _is_idle(layout):
             return 0
     from runner.error_boundary import guarded
 
-    return guarded(lambda: _start(program, places, rest), state_dir)
+    return guarded(lambda: _start(program, layout, rest), state_dir)
 
 
-def _is_idle(places: Places) -> bool:
+def _is_idle(layout: StateLayout) -> bool:
     """Whether there is nothing to do; what keeps us from looking is left to those who can tell it."""
     try:
         from runner.tick import tick  # which a run would load in vain
 
-        return tick.idle(places, time.time())
+        return tick.idle(layout, time.time())
     except (OSError, ImportError, SyntaxError):
         return False
 
 
-def _start(program: str, places: Places, rest: list[str]) -> int:
+def _start(program: str, layout: StateLayout, rest: list[str]) -> int:
     if program == "tick":
         from runner.tick import tick
 
@@ -59,22 +59,22 @@ def _start(program: str, places: Places, rest: list[str]) -> int:
             from runner.base import output
 
             output.hush()
-            if not os.path.lexists(places.plan):
+            if not os.path.lexists(layout.plan):
                 return 0  # as in the minutes after the installation; a follow says what keeps it from making one
-        tick.tick(places, only_requested="requested" in rest, patient=False)
-        if tick.are_units_unwatched(places, time.time()):
+        tick.tick(layout, only_requested="requested" in rest, patient=False)
+        if tick.are_units_unwatched(layout, time.time()):
             from runner.subprocesses import unit_health
 
-            unit_health.check(places)
+            unit_health.check(layout)
         return 0
     if program == "measure":
         from runner.run.measure import measure, measure_wanted
 
-        return measure(places, rest[0]) if rest else measure_wanted(places)
+        return measure(layout, rest[0]) if rest else measure_wanted(layout)
     if program == "settle":
         from runner.tick.crash_recovery import settle_unit
 
-        settle_unit(places, rest[0], time.time())
+        settle_unit(layout, rest[0], time.time())
         return 0
     from runner.plan.deletion_limits import as_limit
     from runner.run.run import Allowed, run
@@ -85,7 +85,7 @@ def _start(program: str, places: Places, rest: list[str]) -> int:
     limit = next((word.partition("=")[2] for word in more if word.startswith("max-delete=")), None)
     number = next((int(word) for word in more if word.isdigit()), None)
     allowed = Allowed(as_limit(limit), "from-empty" in more, "while-held" in more)
-    return run(places, name, number, allowed)
+    return run(layout, name, number, allowed)
 
 
 if __name__ == "__main__":

@@ -7,14 +7,14 @@ from datetime import datetime, tzinfo
 from typing import Any, NamedTuple
 
 from runner.base.output import say
-from runner.base.state_dir import Places
+from runner.base.state_dir import StateLayout
 from runner.follow import noted, trial, unenforced_limits
 from runner.journal import journal, leftover_runs, rejected_reports, rename_migration
 from runner.journal.journal import Journal
 from runner.overrides import hold
 from runner.plan import schedule
 from runner.plan.plan import Due
-from runner.plan.schedule import AFTER, CLOSED, DUE, HELD, LATER, RUNNING, Order, Outlook, Rules, State, World
+from runner.plan.schedule import AFTER, CLOSED, DUE, HELD, LATER, RUNNING, OperatorRequest, Outlook, Rules, State, World
 from runner.subprocesses import unit_health
 from schemas.clock.zones import zone
 from schemas.records import RunnerSettings
@@ -40,11 +40,11 @@ def upcoming(settings: RunnerSettings, *, as_json: bool) -> None:
     """Print what this worker does next, the most urgent first."""
     now = time.time()
     rows, rules, problems = _look(settings, now)
-    places = Places(settings.state_dir)
-    problems += [f"{each.place}: {each.what} {each.todo}" for each in rejected_reports.remembered(places, now)]
+    layout = StateLayout(settings.state_dir)
+    problems += [f"{each.place}: {each.what} {each.todo}" for each in rejected_reports.remembered(layout, now)]
     if settings.manager:
-        problems += [f"{place}: {what} {todo}" for _mirror, place, what, todo in noted.of_manager(places, now)]
-    dead = unit_health.look(places)
+        problems += [f"{place}: {what} {todo}" for _mirror, place, what, todo in noted.of_manager(layout, now)]
+    dead = unit_health.look(layout)
     if as_json:
         plain = {"time_zone": rules.time_zone, "now": now, "slots": rules.slots, "held": rules.held}
         plain["units"] = [unit._asdict() for unit in dead]
@@ -85,16 +85,16 @@ def say_due(settings: RunnerSettings) -> None:
 def _look(settings: RunnerSettings, now: float) -> tuple[list[Row], Rules, list[str]]:
     """All mirrors with their judgements, the most urgent first, and what is wrong with no mirror alone; nothing is
     changed by it."""
-    with trial.planned(settings) as opened, journal.copied(Places(settings.state_dir).journal) as book:
-        aliases = rename_migration.adopt(book, opened.renamed(), now, copy=True)
-        states = rename_migration.as_called_now(book.states(), aliases)
+    with trial.planned(settings) as opened, journal.copied(StateLayout(settings.state_dir).journal) as book:
+        aliases = rename_migration.continue_history(book, opened.renamed(), now, copy=True)
+        states = rename_migration.under_current_names(book.states(), aliases)
         held = hold.is_held(opened.header, book)
-        mirrors, world = schedule.world(opened, states, book.orders(), held=held)
+        mirrors, world = schedule.world(opened, states, book.operator_requests(), held=held)
         rows = [_with_refusal(row, book, opened.header.unmoved) for row in rows_of(mirrors, world, now)]
         rows += _rows_left(leftover_runs.find(opened, [each.mirror for each in book.active()]), world, now)
         rows.sort(key=lambda row: _URGENCY[row.waits_for])
         problems = [f"{place}: {what} {todo}" for mirror, place, what, todo in opened.header.problems if mirror is None]
-        of_worker = noted.problems(Places(settings.state_dir), opened.header, but=noted.MEMORY)
+        of_worker = noted.problems(StateLayout(settings.state_dir), opened.header, but=noted.MEMORY)
         problems += [f"{place}: {what} {todo}" for _mirror, place, what, todo in of_worker]
         problems += unenforced_limits.warnings(settings, (planned.mirror for planned in opened.limited()))
     return rows, world.rules, problems
@@ -123,15 +123,15 @@ def _with_refusal(row: Row, book: Journal, unmoved: Collection[str]) -> Row:
 def rows_of(mirrors: list[Due], world: World, now: float) -> list[Row]:
     """All mirrors with their judgements, the most urgent first."""
     queue = schedule.decide(mirrors, world, now)
-    places = {name: number for number, name in enumerate((*queue.launch, *queue.wait))}
+    layout = {name: number for number, name in enumerate((*queue.launch, *queue.wait))}
     wait = frozenset(queue.wait)
     rows = [_row(mirror, world, now, waits=mirror.name in wait) for mirror in mirrors]
-    return sorted(rows, key=lambda row: (_URGENCY[row.waits_for], places.get(row.mirror, 0), row.at or now, row.mirror))
+    return sorted(rows, key=lambda row: (_URGENCY[row.waits_for], layout.get(row.mirror, 0), row.at or now, row.mirror))
 
 
 def _row(mirror: Due, world: World, now: float, *, waits: bool) -> Row:
     state = world.states.get(mirror.name) or State(NONE)
-    order = world.orders.get(mirror.name) or Order()
+    order = world.operator_requests.get(mirror.name) or OperatorRequest()
     found = schedule.outlook(mirror, world, now)
     if found.kind == HELD:
         why = f"{order.override} by {order.made_by}" + (f": {order.reason}" if order.reason else "")
@@ -141,7 +141,7 @@ def _row(mirror: Due, world: World, now: float, *, waits: bool) -> Row:
     return Row(mirror.name, state.status, found.kind, found.at, _why_not(mirror, state, world, found, now))
 
 
-def _why_due(order: Order, world: World, *, waits: bool) -> str:
+def _why_due(order: OperatorRequest, world: World, *, waits: bool) -> str:
     why = "waits for a slot" if waits else "waits for `skipjack release`" if world.rules.held else _NEXT_TICK
     return f"{why}, asked for by {order.made_by}" if order.requested else why
 
@@ -171,7 +171,7 @@ def _why_not(mirror: Due, state: State, world: World, found: Outlook, now: float
 
 def _with_state(name: str, world: World) -> str:
     """A mirror that is waited for, with what keeps it when that is not its schedule."""
-    order, state = world.orders.get(name), world.states.get(name)
+    order, state = world.operator_requests.get(name), world.states.get(name)
     if order is not None and order.override:
         return f"{name} ({order.override})"
     if name not in world.names:

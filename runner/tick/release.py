@@ -7,7 +7,7 @@ import time
 
 from runner.base import locks, wakeup
 from runner.base.output import finish_unread, say
-from runner.base.state_dir import Places
+from runner.base.state_dir import StateLayout
 from runner.journal.journal import Released
 from runner.overrides import hold, override_store
 from runner.plan import plan
@@ -22,10 +22,10 @@ from schemas.units import format_duration
 def release(settings: RunnerSettings, made_by: str) -> None:
     """Let runs start from now on, and wake a tick; SkipjackError when there is no plan yet."""
     finish_unread()
-    places, now = Places(settings.state_dir), time.time()
-    with plan.opened(places.plan) as opened:
+    layout, now = StateLayout(settings.state_dir), time.time()
+    with plan.opened(layout.plan) as opened:
         header = opened.header
-    with override_store.opened(places.journal) as book:
+    with override_store.opened(layout.journal) as book:
         before = book.released()
         if before is None and not (header.held or settings.held):
             say("this worker is not held; nothing was changed")
@@ -36,8 +36,8 @@ def release(settings: RunnerSettings, made_by: str) -> None:
         return
     say("released: mirrors that are due start now, as far as slots and hours allow")
     say("`start: held` has no effect from now on; keep it for `skipjack hold`, or remove it")
-    wakeup.ring(header.run_dir)
-    launch.want_tick(places)
+    wakeup.wake_courier(header.run_dir)
+    launch.want_tick(layout)
 
 
 def hold_again(settings: RunnerSettings) -> None:
@@ -46,8 +46,8 @@ def hold_again(settings: RunnerSettings) -> None:
     Runs at work go on: they are named, with what ends them.
     """
     finish_unread()
-    places = Places(settings.state_dir)
-    with plan.opened(places.plan) as opened:
+    layout = StateLayout(settings.state_dir)
+    with plan.opened(layout.plan) as opened:
         header = opened.header
     if not settings.held:
         todo = "Write `start: held` into them, run `skipjack follow`, and then this again."
@@ -55,17 +55,17 @@ def hold_again(settings: RunnerSettings) -> None:
     if not header.held:
         todo = "Run `skipjack follow`, which needs no network for that, and then this again."
         raise SkipjackError("cannot hold this worker: its plan does not have `start: held` yet.", todo)
-    with locks.Held(places.lock("program", "tick"), wait=tick.PATIENCE) as ours:  # one at work might still launch
+    with locks.Held(layout.lock("program", "tick"), wait=tick.PATIENCE) as ours:  # one at work might still launch
         if not ours:
-            who = described(places.lock("program", "tick"))
+            who = described(layout.lock("program", "tick"))
             raise SkipjackError(f"Another tick is still at work: {who}.", "See what hangs, and run this again.")
-        with override_store.opened(places.journal) as book:
+        with override_store.opened(layout.journal) as book:
             changed = book.hold()
             names = " ".join(sorted({active.mirror for active in book.active()}))
     say(hold.HELD if changed else "this worker is held already; nothing was changed")
     if names:
         say(f"still at work: {names}; `skipjack stop {names}` ends that")
-    wakeup.ring(header.run_dir)
+    wakeup.wake_courier(header.run_dir)
 
 
 def _ago(before: Released, now: float) -> str:

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from runner.base.mirror_paths import Paths
-from runner.base.state_dir import Places
+from runner.base.state_dir import StateLayout
 from runner.journal import journal
 from runner.journal.journal import Ending, Subject
 from runner.plan import plan
@@ -48,7 +48,7 @@ def _look(tick: list[str], state: Path) -> float:
 def _fill(state: Path, count: int) -> None:
     """A worker's state with that many mirrors, all synced a moment ago."""
     state.mkdir(parents=True)
-    places = Places(str(state))
+    layout = StateLayout(str(state))
     names = [f"mirror-{number}" for number in range(count)]
     template = Mirror("", "w1", "rsync", UPSTREAM)
     mirrors = [
@@ -59,9 +59,9 @@ def _fill(state: Path, count: int) -> None:
         timed = mirrors[number].mirror._replace(cron=f"{number % 60} 4 * * *")
         mirrors[number] = mirrors[number]._replace(mirror=timed)
     header = Header("w1", 4, "a" * 40, "a" * 40, "", str(state / "run"), time_zone="Europe/Berlin")
-    plan.write(places.plan, header, mirrors)
+    plan.write(layout.plan, header, mirrors)
     now = time.time()
-    with journal.opened(places.journal) as book:
+    with journal.opened(layout.journal) as book:
         runs = book.launch([Subject(name, UPSTREAM, True, "a" * 40) for name in names], [], now)
         for name, run in runs.items():
             book.end(run, name, Ending("success"), now)

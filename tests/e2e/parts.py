@@ -16,7 +16,7 @@ from typing import IO, Any, Self, TypeVar
 
 import requests
 
-from runner.base.state_dir import Places
+from runner.base.state_dir import StateLayout
 from runner.journal import journal
 from schemas.report import Run
 from sitegen.storage.store import Store
@@ -279,19 +279,19 @@ class Worker:
 
     def pending(self) -> int:
         """How many reports wait for the manager."""
-        with journal.opened(Places(str(self.state)).journal) as book:
+        with journal.opened(StateLayout(str(self.state)).journal) as book:
             return book.pending()
 
     def run_of(self, mirror: str) -> Run:
         """The mirror's last run, from the journal."""
-        with journal.opened(Places(str(self.state)).journal) as book:
+        with journal.opened(StateLayout(str(self.state)).journal) as book:
             run = book.last_run(mirror)
         assert run is not None, f"{mirror} never ran"
         return run
 
     def states(self) -> dict[str, str]:
         """Each mirror's status, from the journal."""
-        with journal.opened(Places(str(self.state)).journal) as book:
+        with journal.opened(StateLayout(str(self.state)).journal) as book:
             return {name: state.status for name, state in book.states().items()}
 
     def messages(self) -> str:
@@ -301,7 +301,7 @@ class Worker:
 
     def lock(self, kind: str, name: str) -> str:
         """The path of one of the worker's locks."""
-        return Places(str(self.state)).lock(kind, name)
+        return StateLayout(str(self.state)).lock(kind, name)
 
 
 def programs(worker: Worker) -> list[str]:

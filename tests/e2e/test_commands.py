@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import requests
 
-from runner.base.state_dir import Places
+from runner.base.state_dir import StateLayout
 from runner.courier import commands
 from runner.courier.client import Client
 from runner.courier.manager_commands import Inbox
@@ -155,7 +155,7 @@ def test_a_courier_that_died_after_recording_an_order_is_made_up_for(
     repository.commit({"a.yml": gate.mirror()}, "Add a")
     subject.command("follow", "--start")
     syncing(subject, gate, "a")
-    here = commands.Here("w1", Places(str(subject.state)), str(subject.settings))
+    here = commands.Here("w1", StateLayout(str(subject.state)), str(subject.settings))
     desk.give("stop", "a")
     dies = Client(load_runner(subject.settings).manager or pytest.fail("no manager"))
     monkeypatch.setattr("runner.subprocesses.stopping.stop", lambda *_words: (_ for _ in ()).throw(KeyboardInterrupt))
@@ -163,7 +163,7 @@ def test_a_courier_that_died_after_recording_an_order_is_made_up_for(
         commands.attend(here, dies, 0)
     dies.close()
     monkeypatch.undo()
-    with journal.opened(here.places.journal) as book:
+    with journal.opened(here.layout.journal) as book:
         assert (Inbox(book).waiting(), Inbox(book).taken()) == ([], 1)
     assert alive(gate.begun("a")[0])
 

@@ -72,19 +72,19 @@ def test_a_run_that_dies_with_its_provider_is_settled_by_the_next_tick(
 def test_a_run_that_never_came_up_is_told_apart(
     repository: ConfigRepository, worker: Worker, upstream: RsyncDaemon
 ) -> None:
-    from runner.base.state_dir import Places
+    from runner.base.state_dir import StateLayout
     from runner.journal import journal
     from runner.journal.journal import Subject
     from runner.tick import crash_recovery
 
     repository.commit({"m.yml": f"upstream: {upstream.url('files')}\nmeasure_size: false\n"}, "Add m")
     worker.command("once")
-    places = Places(str(worker.state))
-    with journal.opened(places.journal) as book:
+    layout = StateLayout(str(worker.state))
+    with journal.opened(layout.journal) as book:
         book.launch([Subject("m", "x", True, "0" * 40)], [], now=1000.0)
-        crash_recovery.settle(places, book, now=1000.0 + crash_recovery.LAUNCH_PATIENCE - 1)
+        crash_recovery.settle(layout, book, now=1000.0 + crash_recovery.LAUNCH_PATIENCE - 1)
         assert book.states()["m"].status == "launching"
-        crash_recovery.settle(places, book, now=1000.0 + crash_recovery.LAUNCH_PATIENCE + 1)
+        crash_recovery.settle(layout, book, now=1000.0 + crash_recovery.LAUNCH_PATIENCE + 1)
         assert book.states()["m"].status == "launch-failed"
 
 

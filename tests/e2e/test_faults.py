@@ -18,7 +18,7 @@ import requests
 
 from runner import error_boundary
 from runner.base import locks
-from runner.base.state_dir import Places
+from runner.base.state_dir import StateLayout
 from runner.journal import journal
 from runner.journal.journal import Ending, Journal, Subject
 from runner.subprocesses import launch
@@ -398,12 +398,12 @@ class Clock:
     """A worker's ticks with a clock that a test sets; every run that they launch succeeds at once."""
 
     def __init__(self, worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.places, self.now = Places(str(worker.state)), time.time()
+        self.layout, self.now = StateLayout(str(worker.state)), time.time()
         monkeypatch.setattr("runner.tick.tick.time.time", lambda: self.now)
         monkeypatch.setattr(launch, "launch", self._launch)
 
-    def _launch(self, _places: Places, _run_dir: str, runs: dict[str, int], _mirrors: object) -> dict[str, str]:
-        with journal.opened(self.places.journal) as book:
+    def _launch(self, _places: StateLayout, _run_dir: str, runs: dict[str, int], _mirrors: object) -> dict[str, str]:
+        with journal.opened(self.layout.journal) as book:
             for name, number in runs.items():
                 assert book.begin(number, Subject(name, "x", True, "a" * 40), self.now) == number
                 assert book.end(number, name, Ending("success"), self.now)
@@ -412,7 +412,7 @@ class Clock:
     def tick(self, seconds: float) -> int:
         """Let the clock go, or jump, and tick; gives the number of runs launched."""
         self.now += seconds
-        return tick.tick(self.places)
+        return tick.tick(self.layout)
 
 
 def test_a_clock_that_jumps_starts_nothing_twice_and_forgets_nothing(
@@ -429,14 +429,14 @@ def test_a_clock_that_jumps_starts_nothing_twice_and_forgets_nothing(
     assert [clock.tick(-DAY), clock.tick(0), clock.tick(60)] == [1, 0, 0], "a day back: nobody knows, so due, once"
     assert [clock.tick(HOUR - 120), clock.tick(120)] == [0, 1], "then on time again"
     assert [clock.tick(-30), clock.tick(HOUR - 30), clock.tick(60)] == [0, 0, 1], "half a minute back delays by that"
-    assert next_wake.read(clock.places.agenda, "", clock.now) is None
+    assert next_wake.read(clock.layout.next_wake, "", clock.now) is None
 
 
 def test_after_a_reboot_everything_goes_on(repository: ConfigRepository, worker: Worker) -> None:
     repository.commit({f"{name}.yml": script(worker, "true\n") for name in ("a", "b", "c", "d")}, "Add four")
     worker.command("once")
-    places, subjects = Places(str(worker.state)), {name: Subject(name, "x", True, "a" * 40) for name in "abcd"}
-    with journal.opened(places.journal) as book:  # what the power cut left: no process, all lock files, these states
+    layout, subjects = StateLayout(str(worker.state)), {name: Subject(name, "x", True, "a" * 40) for name in "abcd"}
+    with journal.opened(layout.journal) as book:  # what the power cut left: no process, all lock files, these states
         run = book.begin(None, subjects["a"], time.time())
         assert run is not None
         book.attempt(run, "a", "syncing", 1, time.time())
@@ -458,8 +458,8 @@ def test_after_a_reboot_everything_goes_on(repository: ConfigRepository, worker:
 
 
 def test_a_run_that_comes_up_while_it_is_given_up_is_not_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    places, subject = Places(str(tmp_path)), Subject("m", "x", True, "a" * 40)
-    with journal.opened(places.journal) as book:
+    layout, subject = StateLayout(str(tmp_path)), Subject("m", "x", True, "a" * 40)
+    with journal.opened(layout.journal) as book:
         number = book.launch([subject], [], 1000.0)["m"]
 
         def is_held(path: str) -> bool:
@@ -468,7 +468,7 @@ def test_a_run_that_comes_up_while_it_is_given_up_is_not_ended(tmp_path: Path, m
             return False
 
         monkeypatch.setattr(locks, "is_held", is_held)
-        crash_recovery.settle(places, book, 1031.0)
+        crash_recovery.settle(layout, book, 1031.0)
 
         assert [active.status for active in book.active()] == [PRE_SYNCING]
         assert book.end(number, "m", Ending("success"), 1032.0)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from runner.base.state_dir import Places
+from runner.base.state_dir import StateLayout
 from runner.journal import journal
 from tests.e2e.gate import Gate, status, syncing, upcoming
 from tests.e2e.parts import ConfigRepository, Manager, RsyncDaemon, Worker, wait_until
@@ -56,12 +56,12 @@ class Scripted:
     @property
     def last_success(self) -> float | None:
         """When the last success ended."""
-        with journal.opened(Places(str(self.worker.state)).journal) as book:
+        with journal.opened(StateLayout(str(self.worker.state)).journal) as book:
             return book.states()["m"].last_success_at
 
     def accepted(self) -> tuple[int | None, int | None]:
         """The figures of the last accepted success."""
-        with journal.opened(Places(str(self.worker.state)).journal) as book:
+        with journal.opened(StateLayout(str(self.worker.state)).journal) as book:
             past = book.past("m")
         return past.files, past.bytes
 
@@ -175,7 +175,7 @@ def test_after_an_upgrade_without_figures_a_loss_is_one_of_what_the_directory_he
     m = Scripted(repository, worker)
 
     def forget() -> None:
-        with journal.opened(Places(str(worker.state)).journal) as book, book.together() as db:
+        with journal.opened(StateLayout(str(worker.state)).journal) as book, book.together() as db:
             db.execute("UPDATE mirror SET files_in = NULL, accepted_files = NULL, accepted_bytes = NULL")
 
     forget()
@@ -195,7 +195,7 @@ def test_after_an_upgrade_a_directory_that_was_always_empty_is_no_loss(
     m = Scripted(repository, worker)
     m.does("rm -rf ./*")
     assert m.run("--max-delete", "100%") == ("success", "")
-    with journal.opened(Places(str(worker.state)).journal) as book, book.together() as db:
+    with journal.opened(StateLayout(str(worker.state)).journal) as book, book.together() as db:
         db.execute("UPDATE mirror SET files_in = NULL, accepted_files = NULL, accepted_bytes = NULL, size = NULL")
     for _again in range(2):
         assert m.run() == ("success", "")
@@ -294,7 +294,7 @@ def test_what_the_operator_accepts_holds_for_one_run_that_ends_as_a_success(
 def test_a_walk_takes_the_place_of_measuring_in_the_background(repository: ConfigRepository, worker: Worker) -> None:
     Scripted(repository, worker)
     assert worker.run_of("m").size == FILES * 8
-    with journal.opened(Places(str(worker.state)).journal) as book:
+    with journal.opened(StateLayout(str(worker.state)).journal) as book:
         assert not book.needs_size("m", time.time())
 
 

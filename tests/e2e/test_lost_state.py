@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from runner.base import locks
-from runner.base.state_dir import Places
+from runner.base.state_dir import StateLayout
 from runner.journal import journal
 from tests import prepared
 from tests.e2e.parts import PATIENCE, ConfigRepository, Manager, Worker, wait_until
@@ -90,7 +90,7 @@ def lone(repository: ConfigRepository, tmp_path: Path) -> Worker:
     )
     worker.command("follow")
     worker.command("disable", "a")
-    with journal.opened(Places(str(worker.state)).journal) as book:
+    with journal.opened(StateLayout(str(worker.state)).journal) as book:
         wait_until(lambda: not book.active(), "a run that a tick began meanwhile has ended")
     (tmp_path / "ran").unlink(missing_ok=True)
     return worker
@@ -116,7 +116,7 @@ def run_what_is_said(message: str) -> None:
 def test_every_program_of_the_worker_refuses_a_lost_journal_alike(
     lone: Worker, tmp_path: Path, lose: Callable[[Path], None]
 ) -> None:
-    path = Path(Places(str(lone.state)).journal)
+    path = Path(StateLayout(str(lone.state)).journal)
     lose(path)
     before = path.stat().st_size if path.exists() else None
 
@@ -135,7 +135,7 @@ def test_every_program_of_the_worker_refuses_a_lost_journal_alike(
 def test_a_new_machine_starts_without_ceremony_and_so_does_one_whose_journal_was_removed_on_purpose(
     lone: Worker, tmp_path: Path
 ) -> None:
-    remove_every_file_of(Path(Places(str(lone.state)).journal))
+    remove_every_file_of(Path(StateLayout(str(lone.state)).journal))
     (lone.state / "agenda").unlink(missing_ok=True)
 
     lone.command("once", check=False)
@@ -150,21 +150,21 @@ def remove_every_file_of(path: Path) -> None:
 
 
 def an_agenda(worker: Worker) -> Path:
-    path = Path(Places(str(worker.state)).agenda)
+    path = Path(StateLayout(str(worker.state)).next_wake)
     path.write_text("")
     return path
 
 
 def a_plan_without_marks(worker: Worker) -> Path:
     """As if it were of the last release that left no mark beside the journal."""
-    path = Path(Places(str(worker.state)).plan)
+    path = Path(StateLayout(str(worker.state)).plan)
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA user_version=5")
     return path
 
 
 def shared_memory(worker: Worker) -> Path:
-    path = Path(Places(str(worker.state)).journal + "-shm")
+    path = Path(StateLayout(str(worker.state)).journal + "-shm")
     path.write_bytes(b"")
     return path
 
@@ -173,7 +173,7 @@ def shared_memory(worker: Worker) -> Path:
 def test_a_missing_journal_of_a_release_without_marks_is_refused(
     lone: Worker, tmp_path: Path, trace: Callable[[Worker], Path]
 ) -> None:
-    path = Path(Places(str(lone.state)).journal)
+    path = Path(StateLayout(str(lone.state)).journal)
     with locks.Held(lone.lock("program", "tick"), wait=PATIENCE):  # a run that ended wants a tick, which may come late
         remove_every_file_of(path)
         (lone.state / "agenda").unlink(missing_ok=True)
@@ -226,7 +226,7 @@ def test_a_first_installation_starts_without_a_question_in_any_order(
 def test_the_command_to_start_over_removes_the_journal_and_no_copy_of_it(
     lone: Worker, tmp_path: Path, lose: Callable[[Path], None]
 ) -> None:
-    path = Path(Places(str(lone.state)).journal)
+    path = Path(StateLayout(str(lone.state)).journal)
     lose(path)
     if path.is_dir():
         (path / "inside").write_text("")
@@ -241,7 +241,7 @@ def test_the_command_to_start_over_removes_the_journal_and_no_copy_of_it(
 
 
 def test_a_journal_of_an_earlier_release_gets_its_mark(lone: Worker) -> None:
-    mark = Path(Places(str(lone.state)).journal + "-mark")
+    mark = Path(StateLayout(str(lone.state)).journal + "-mark")
     mark.unlink()
 
     lone.command("tick")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.base.state_dir import Places
+from runner.base.state_dir import StateLayout
 from runner.journal import journal
 from runner.journal.last_success import Past
 from tests.e2e.gate import status, upcoming
@@ -36,7 +36,7 @@ def refused(worker: Worker, how: str) -> str:
 
 
 def past(worker: Worker) -> Past:
-    with journal.opened(Places(str(worker.state)).journal) as book:
+    with journal.opened(StateLayout(str(worker.state)).journal) as book:
         return book.past("m")
 
 
@@ -239,10 +239,10 @@ def test_a_directory_that_the_run_before_emptied_is_no_lost_disk(repository: Con
 
 
 def test_after_an_upgrade_the_size_tells_whether_there_were_files(synced: Path, worker: Worker) -> None:
-    with journal.opened(Places(str(worker.state)).journal) as book, book.together() as db:
+    with journal.opened(StateLayout(str(worker.state)).journal) as book, book.together() as db:
         db.execute("UPDATE mirror SET files_in = NULL, emptied = NULL, accepted_files = NULL, accepted_bytes = NULL")
     shutil.rmtree(synced)
     refused(worker, "missing")
-    with journal.opened(Places(str(worker.state)).journal) as book, book.together() as db:
+    with journal.opened(StateLayout(str(worker.state)).journal) as book, book.together() as db:
         db.execute("UPDATE mirror SET size = 0")
     worker.command("run", "m")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.base.state_dir import Places
+from runner.base.state_dir import StateLayout
 from runner.courier.upstream_probe import probe
 from runner.plan import plan
 from runner.run.machine import machine_of
@@ -72,8 +72,8 @@ def test_a_link_in_the_place_of_a_password_sends_no_other_one(
     assert run.reason.startswith(
         f"`password` names {site.mine}, which is for the rsync daemon on rsync.example.org alone"
     )
-    with plan.opened(Places(str(worker.state)).plan) as opened:
-        planned, machine = opened.mirror("m"), machine_of(Places(str(worker.state)), opened.header)
+    with plan.opened(StateLayout(str(worker.state)).plan) as opened:
+        planned, machine = opened.mirror("m"), machine_of(StateLayout(str(worker.state)), opened.header)
     assert planned is not None
     assert "no comparison: `password` names" in probe(planned, machine).problem
     assert site.asked() == before, "nobody was asked anything"
@@ -109,10 +109,10 @@ def test_a_plan_of_an_earlier_release_keeps_its_runs(repository: ConfigRepositor
     text = f"upstream: {site.upstream.url('files')}\nusername: mirror\npassword: {{file: {site.mine}}}\n"
     repository.commit({"m.yml": text}, "Add m")
     worker.command("follow")
-    places = Places(str(worker.state))
-    with plan.opened(places.plan) as opened:
+    layout = StateLayout(str(worker.state))
+    with plan.opened(layout.plan) as opened:
         header, mirrors = opened.header._replace(passwords=None), opened.mirrors()
-    plan.write(places.plan, header, mirrors)
+    plan.write(layout.plan, header, mirrors)
 
     worker.command("run", "m")
 

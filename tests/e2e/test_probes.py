@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import requests
 
-from runner.base.state_dir import Places
+from runner.base.state_dir import StateLayout
 from runner.courier.probe_schedule import EVERY
 from runner.journal import journal
 from tests.e2e.desk import Desk
@@ -87,7 +87,7 @@ def test_a_mirror_is_compared_after_its_success_and_again_an_hour_later(
     (tree / "lastupdate").write_text("1709640060\n")
     subject.command("courier")
     assert len(probes(desk, "m")) == 1, "nothing has happened, and it is not an hour since"
-    with journal.opened(Places(str(subject.state)).journal) as book:
+    with journal.opened(StateLayout(str(subject.state)).journal) as book:
         past = book._db.execute("UPDATE mirror SET probed_at = probed_at - ?, last_success_at = 1", (EVERY,))
         assert past.rowcount == 1
     subject.command("courier")
@@ -170,7 +170,7 @@ def test_what_the_upstream_says_to_a_wrong_password_is_told(
         subject.command("once")
         assert probes(desk, "m")[-1]["upstream_at"] == NOON
         password.write_text("wrong\n")
-        with journal.opened(Places(str(subject.state)).journal) as book:
+        with journal.opened(StateLayout(str(subject.state)).journal) as book:
             book._db.execute("UPDATE mirror SET probed_at = NULL")
 
         subject.command("courier")
@@ -181,7 +181,7 @@ def test_what_the_upstream_says_to_a_wrong_password_is_told(
 
 def shown(manager: Manager, worker: Worker, freshness: str, cause: str | None) -> dict[str, Any]:
     """The document of the mirror `m`, once all pages say this and know of the newest probe."""
-    with journal.opened(Places(str(worker.state)).journal) as book:
+    with journal.opened(StateLayout(str(worker.state)).journal) as book:
         newest = book.probe("m")
     assert newest is not None and worker.pending() == 0
 
@@ -199,7 +199,7 @@ def shown(manager: Manager, worker: Worker, freshness: str, cause: str | None) -
 
 def probe_again(worker: Worker) -> None:
     """What happens when an hour has gone by."""
-    with journal.opened(Places(str(worker.state)).journal) as book:
+    with journal.opened(StateLayout(str(worker.state)).journal) as book:
         book._db.execute("UPDATE mirror SET probed_at = NULL")
     worker.command("courier")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from runner.base.state_dir import Places
+from runner.base.state_dir import StateLayout
 from runner.courier import delivery
 from runner.courier.client import Client
 from runner.courier.report_forms import bounded_report
@@ -79,7 +79,7 @@ def settings(tmp_path: Path, manager: Manager) -> RunnerSettings:
     here = RunnerSettings("w1", Repository("file:///x"), state_dir=str(state), run_dir=str(run), manager=address)
     problems = tuple((name, WORDS, WORDS, WORDS) for name in (None, "debian", "no name", "x" * 65, "../x"))
     header = Header("w1", 10**9, "b" * 40, None, "", str(run), problems=problems)
-    plan.write(Places(str(state)).plan, header, [], {})
+    plan.write(StateLayout(str(state)).plan, header, [], {})
     return here
 
 
@@ -98,8 +98,8 @@ def lived(book: Journal, mirror: str, begins: float, ends: float) -> None:
 
 
 def test_no_value_out_of_bounds_keeps_reports_away(settings: RunnerSettings) -> None:
-    places = Places(settings.state_dir)
-    with override_store.opened(places.journal) as book:
+    layout = StateLayout(settings.state_dir)
+    with override_store.opened(layout.journal) as book:
         for begins in CLOCKS:
             for ends in CLOCKS:
                 lived(book, "debian", begins, ends)
@@ -115,14 +115,14 @@ def test_no_value_out_of_bounds_keeps_reports_away(settings: RunnerSettings) -> 
 
     _deliver(settings)
 
-    assert _outbox(settings)[0] == [] and remembered(places, AT) == []
+    assert _outbox(settings)[0] == [] and remembered(layout, AT) == []
 
 
 @pytest.mark.parametrize("now", [-5.0, 1e12])
 def test_no_time_of_day_keeps_reports_away(
     settings: RunnerSettings, monkeypatch: pytest.MonkeyPatch, now: float
 ) -> None:
-    with journal.opened(Places(settings.state_dir).journal) as book:
+    with journal.opened(StateLayout(settings.state_dir).journal) as book:
         lived(book, "debian", now, now)
     monkeypatch.setattr("runner.courier.delivery.time.time", lambda: now)
     _deliver(settings)
@@ -130,7 +130,7 @@ def test_no_time_of_day_keeps_reports_away(
 
 
 def test_what_an_earlier_release_left_in_the_outbox_is_brought_within_bounds(settings: RunnerSettings) -> None:
-    with journal.opened(Places(settings.state_dir).journal) as book:
+    with journal.opened(StateLayout(settings.state_dir).journal) as book:
         run = book.begin(None, Subject("debian", "x", True, "a" * 40), AT)
         assert run is not None
         book.end(run, "debian", Ending("failed", "why"), AT)
@@ -146,12 +146,12 @@ def test_what_an_earlier_release_left_in_the_outbox_is_brought_within_bounds(set
     _deliver(settings)
 
     assert _outbox(settings)[0] == []
-    assert remembered(Places(settings.state_dir), AT) == [], "nothing of it was left out but what is too long"
+    assert remembered(StateLayout(settings.state_dir), AT) == [], "nothing of it was left out but what is too long"
 
 
 def _outbox(settings: RunnerSettings) -> tuple[list[dict[str, Any]], int]:
     """What waits, and how many of it the schema allows."""
-    with journal.opened(Places(settings.state_dir).journal) as book:
+    with journal.opened(StateLayout(settings.state_dir).journal) as book:
         waiting = book.outbox(10_000, 10**9)
     kind = validator("report").evolve(schema={"$ref": f"{schema('report')['$id']}#/$defs/report"})
     return waiting, sum(kind.is_valid(each) for each in waiting)
@@ -166,7 +166,7 @@ def _deliver(settings: RunnerSettings) -> None:
 def test_next_shows_what_the_manager_rejected(worker: Worker) -> None:
     worker.command("follow")
     why = "The manager answered 422: see https://u:pw@h/."
-    rejected_reports.add(Places(str(worker.state)), "report 7, which was given up", why, time.time())
+    rejected_reports.add(StateLayout(str(worker.state)), "report 7, which was given up", why, time.time())
 
     said = worker.command("next").stdout
 

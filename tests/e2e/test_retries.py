@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from runner.base.state_dir import Places
+from runner.base.state_dir import StateLayout
 from tests.e2e.gate import Gate, status, syncing, upcoming
 from tests.e2e.parts import ConfigRepository, Manager, RsyncDaemon, Worker, free_port, wait_until
 
@@ -39,7 +39,7 @@ def occupied(daemon: RsyncDaemon) -> Iterator[None]:
 
 
 def journal_of(worker: Worker) -> sqlite3.Connection:
-    return sqlite3.connect(Places(str(worker.state)).journal, timeout=60, isolation_level=None)
+    return sqlite3.connect(StateLayout(str(worker.state)).journal, timeout=60, isolation_level=None)
 
 
 def let_pass(worker: Worker, seconds: float) -> None:

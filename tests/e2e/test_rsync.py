@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.base.state_dir import Places
+from runner.base.state_dir import StateLayout
 from runner.journal import journal
 from runner.plan import plan
 from runner.providers import PROVIDERS
@@ -87,7 +87,7 @@ def test_the_size_that_is_shown_is_that_on_disk_where_files_have_many_names(
 
 
 def size_of(worker: Worker) -> int | None:
-    with journal.opened(Places(str(worker.state)).journal) as book:
+    with journal.opened(StateLayout(str(worker.state)).journal) as book:
         return book.states()["m"].size
 
 

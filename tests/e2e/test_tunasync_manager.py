@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from runner.base.state_dir import Places
+from runner.base.state_dir import StateLayout
 from runner.journal import journal
 from tests.e2e.gate import Gate, status, syncing
 from tests.e2e.parts import ConfigRepository, Worker, wait_until
@@ -69,7 +69,7 @@ def test_runs_are_told_as_one_of_its_own_workers_tells_them(
     found = shown(model, "m")
     told = {"status": "success", "is_master": True, "size": "1.23G", "error_msg": ""}
     assert found == found | told | {"upstream": "https://files.example/"}
-    with journal.opened(Places(str(subject.state)).journal) as book:
+    with journal.opened(StateLayout(str(subject.state)).journal) as book:
         (known,) = book.statuses()
     assert datetime.fromisoformat(found["next_schedule"]).timestamp() == int(known.next_run_at or 0)
     assert (found["last_update"] == found["last_ended"], found["last_started"] < found["last_ended"]) == (True, True)

@@ -8,7 +8,7 @@ import pytest
 
 from runner import hooks
 from runner.base.mirror_paths import Paths
-from runner.base.state_dir import Places
+from runner.base.state_dir import StateLayout
 from runner.containers import podman
 from runner.hooks import container, container_end, container_left, control_group
 from runner.journal import journal
@@ -23,12 +23,12 @@ NOWHERE = "/nowhere/docker"
 
 @pytest.fixture
 def job(tmp_path: Path) -> Job:
-    places = [tmp_path / "mirrors/debian", tmp_path / "mirrors", tmp_path / "logs"]
-    for place in (*places, tmp_path / "keys"):
+    layout = [tmp_path / "mirrors/debian", tmp_path / "mirrors", tmp_path / "logs"]
+    for place in (*layout, tmp_path / "keys"):
         place.mkdir(parents=True, exist_ok=True)
     mirror = Mirror("debian", "w1", "command", "https://files.example/", command="sync it", docker_image="tools:3")
     machine = Machine(str(tmp_path / "state"), NOWHERE, volumes=(str(tmp_path / "keys"),))
-    made = Job(mirror, Paths(*map(str, places)), machine)
+    made = Job(mirror, Paths(*map(str, layout)), machine)
     made.ask = podman.ask
     return made
 
@@ -282,21 +282,21 @@ def test_units_that_may_start_no_container_say_how_they_may_and_are_not_asked_fo
 
 
 def test_no_run_is_settled_while_its_container_may_be_there(tmp_path: Path) -> None:
-    places = Places(str(tmp_path))
-    marker = f"{places.containers}/m"
-    with journal.opened(places.journal) as book:
+    layout = StateLayout(str(tmp_path))
+    marker = f"{layout.containers}/m"
+    with journal.opened(layout.journal) as book:
         assert book.begin(None, Subject("m", "x", True, "0" * 40), 1000.0)
         container_end.write_marker(marker, NOWHERE, "skipjack-m")
-        assert crash_recovery.orphaned(places, book) == ["m"]
-        crash_recovery.end_orphans(places, ["m"])
-        crash_recovery.settle(places, book, 1001.0)
+        assert crash_recovery.orphaned(layout, book) == ["m"]
+        crash_recovery.end_orphans(layout, ["m"])
+        crash_recovery.settle(layout, book, 1001.0)
         assert book.states()["m"].status not in ("interrupted", "none")
 
         Path(marker).write_text("")
-        crash_recovery.end_orphans(places, crash_recovery.orphaned(places, book))
-        crash_recovery.settle(places, book, 1002.0)
+        crash_recovery.end_orphans(layout, crash_recovery.orphaned(layout, book))
+        crash_recovery.settle(layout, book, 1002.0)
         assert book.states()["m"].status == "interrupted"
-        assert places.containers_left() == [] == crash_recovery.orphaned(places, book)
+        assert layout.containers_left() == [] == crash_recovery.orphaned(layout, book)
 
 
 def test_a_podman_whose_helpers_were_all_killed_is_put_right_and_asked_again() -> None:

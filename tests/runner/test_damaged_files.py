@@ -15,7 +15,7 @@ import pytest
 
 from runner import cli, error_boundary
 from runner.base.mirror_paths import Paths
-from runner.base.state_dir import Places
+from runner.base.state_dir import StateLayout
 from runner.courier import delivery
 from runner.courier.client import Answer
 from runner.courier.manager_commands import Inbox
@@ -47,11 +47,11 @@ class Machine:
     """The state of a worker, sound and to be damaged, and what its programs do with it."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.places = folder, Places(str(folder))
+        self.folder, self.layout = folder, StateLayout(str(folder))
         (folder / "run").mkdir()
         self._make_plan()
         self._make_journal()
-        self._sound = {path: Path(path).read_bytes() for path in (self.places.plan, self.places.journal)}
+        self._sound = {path: Path(path).read_bytes() for path in (self.layout.plan, self.layout.journal)}
 
     def _make_plan(self) -> None:
         mirrors = [
@@ -61,10 +61,10 @@ class Machine:
             )
             for number in range(MIRRORS)
         ]  # fmt: skip
-        plan.write(self.places.plan, Header("w1", 4, "a" * 40, "a" * 40, "x", str(self.folder / "run")), mirrors)
+        plan.write(self.layout.plan, Header("w1", 4, "a" * 40, "a" * 40, "x", str(self.folder / "run")), mirrors)
 
     def _make_journal(self) -> None:
-        with override_store.opened(self.places.journal) as book:
+        with override_store.opened(self.layout.journal) as book:
             for number in range(MIRRORS):
                 subject = Subject(f"m{number}", "https://x.example/", True, "a" * 40)
                 for status in ("success", "failed", "success"):
@@ -87,15 +87,15 @@ class Machine:
             "w1", Repository("file:///x"), state_dir=str(self.folder), run_dir=str(self.folder / "run")
         )
         yield lambda: next_runs.upcoming(settings, as_json=False)
-        yield lambda: cycle.work(self.places, time.time())
-        yield lambda: operator_commands.give(self.places, operator_commands.Order("disable", ["m1"], "root"))
-        yield lambda: operator_commands.give(self.places, operator_commands.Order("enable", ["m3"], "root"))
+        yield lambda: cycle.work(self.layout, time.time())
+        yield lambda: operator_commands.give(self.layout, operator_commands.Order("disable", ["m1"], "root"))
+        yield lambda: operator_commands.give(self.layout, operator_commands.Order("enable", ["m3"], "root"))
         yield lambda: release.release(settings, "root")
         yield lambda: delivery.deliver(settings, Manager())  # type: ignore[arg-type] # it has what is needed
         yield self._commands
 
     def _commands(self) -> None:
-        with journal.opened(self.places.journal) as book:
+        with journal.opened(self.layout.journal) as book:
             Inbox(book).waiting()
 
 
@@ -162,25 +162,25 @@ def test_a_plan_is_on_the_disk_before_it_replaces_the_old_one(
 
     monkeypatch.setattr(os, "fsync", traced_sync)
     monkeypatch.setattr(os, "replace", traced_replace)
-    with plan.opened(machine.places.plan) as opened:
-        plan.write(machine.places.plan, opened.header, list(opened.mirrors()))
-    aside = f"{machine.places.plan}.new"
+    with plan.opened(machine.layout.plan) as opened:
+        plan.write(machine.layout.plan, opened.header, list(opened.mirrors()))
+    aside = f"{machine.layout.plan}.new"
     assert steps == [("sync", aside), ("replace", aside), ("sync", str(Path(aside).parent))]
 
 
 def test_an_altered_letter_in_the_plan_is_found_and_leads_into_no_other_directory(machine: Machine) -> None:
-    path = Path(machine.places.plan)
+    path = Path(machine.layout.plan)
     data = path.read_bytes()
     assert data.count(b"/srv/m7") >= 1
     path.write_bytes(data.replace(b"/srv/m7", b"/srv/m8"))
-    with plan.opened(machine.places.plan) as opened:
+    with plan.opened(machine.layout.plan) as opened:
         assert opened.mirror("m6") is not None
         with pytest.raises(SkipjackError, match=r"plan\.db cannot be read: a row of it was altered .*--again"):
             _try(machine, "m7")
 
 
 def _try(machine: Machine, name: str) -> None:
-    with plan.opened(machine.places.plan) as opened:
+    with plan.opened(machine.layout.plan) as opened:
         opened.mirror(name)
 
 
@@ -188,10 +188,10 @@ def _try(machine: Machine, name: str) -> None:
     "column", ["interval = 7", "jitter = 99", "name = 'm70'", "after = 'm1'", "cron = '* * * * *'"]
 )
 def test_an_altered_schedule_in_the_plan_is_found(machine: Machine, column: str) -> None:
-    with sqlite3.connect(machine.places.plan) as connection:
+    with sqlite3.connect(machine.layout.plan) as connection:
         connection.execute(f"UPDATE mirror SET {column} WHERE name = 'm7'")
     connection.close()
-    with pytest.raises(SkipjackError, match="a row of it was altered"), plan.opened(machine.places.plan) as opened:
+    with pytest.raises(SkipjackError, match="a row of it was altered"), plan.opened(machine.layout.plan) as opened:
         opened.due()
 
 
@@ -215,23 +215,23 @@ def test_damaged_json_in_the_plan_is_named_although_its_checksum_is_right(
     machine: Machine, table_and_column: str, value: str
 ) -> None:
     table, column = table_and_column.split(".")
-    with_right_sums(Path(machine.places.plan), f"UPDATE {table} SET {column} = ?", value)
+    with_right_sums(Path(machine.layout.plan), f"UPDATE {table} SET {column} = ?", value)
 
     with (
         pytest.raises(SkipjackError, match=r"plan\.db cannot be read: .* is damaged .*`skipjack follow --again`"),
-        plan.opened(machine.places.plan) as opened,
+        plan.opened(machine.layout.plan) as opened,
     ):
         opened.mirrors()
 
 
 @pytest.mark.parametrize("value", ["{", "null", "3", "[]", "[1]", "[" * 20_000])
 def test_a_damaged_window_in_the_plan_is_named(machine: Machine, value: str) -> None:
-    with_right_sums(Path(machine.places.plan), "UPDATE mirror SET sync_windows = ?", value)
+    with_right_sums(Path(machine.layout.plan), "UPDATE mirror SET sync_windows = ?", value)
     if value in ("null", "[]"):  # as none
-        with plan.opened(machine.places.plan) as opened:
+        with plan.opened(machine.layout.plan) as opened:
             assert all(due.sync_windows is None for due in opened.due())
         return
-    with pytest.raises(SkipjackError, match="a schedule is damaged"), plan.opened(machine.places.plan) as opened:
+    with pytest.raises(SkipjackError, match="a schedule is damaged"), plan.opened(machine.layout.plan) as opened:
         opened.due()
 
 
@@ -247,11 +247,11 @@ def test_a_damaged_window_in_the_plan_is_named(machine: Machine, value: str) -> 
     ],
 )  # fmt: skip
 def test_what_cannot_be_in_a_journal_is_named(machine: Machine, change: str) -> None:
-    assert examine(machine.places.journal) is None
-    connection = sqlite3.connect(machine.places.journal, isolation_level=None)
+    assert examine(machine.layout.journal) is None
+    connection = sqlite3.connect(machine.layout.journal, isolation_level=None)
     connection.execute(change)
     connection.close()
-    assert examine(machine.places.journal) is not None
+    assert examine(machine.layout.journal) is not None
 
 
 @pytest.mark.parametrize("value", ["'{}'", "'x'", "1e300", "-9e10", "4611686018427387904", "x'00ff'"])
@@ -260,7 +260,7 @@ def test_a_wrong_time_in_the_journal_is_told_as_damage_by_each_program(
     machine: Machine, column: str, value: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     table, name = column.split(".")
-    with closing(sqlite3.connect(machine.places.journal, isolation_level=None)) as connection:
+    with closing(sqlite3.connect(machine.layout.journal, isolation_level=None)) as connection:
         connection.execute(f"UPDATE {table} SET {name} = {value}")
     for program in machine.programs():
         code = error_boundary.guarded(partial(ended, program), str(machine.folder))
@@ -274,7 +274,7 @@ def test_a_command_tells_that_a_time_in_the_journal_is_damaged(
     (tmp_path / "mirrors").mkdir()
     text = "worker: w1\nrepository: {url: 'file:///x'}\nmirror_root: %s/mirrors\nstate_dir: %s\nrun_dir: %s/run\n"
     (tmp_path / "runner.yml").write_text(text.replace("%s", str(tmp_path)))
-    with closing(sqlite3.connect(machine.places.journal, isolation_level=None)) as connection:
+    with closing(sqlite3.connect(machine.layout.journal, isolation_level=None)) as connection:
         connection.execute("UPDATE released SET at = 'x'")
 
     assert cli.main(["release", "--settings", str(tmp_path / "runner.yml")]) == 1
@@ -284,7 +284,7 @@ def test_a_command_tells_that_a_time_in_the_journal_is_damaged(
 
 def test_a_journal_that_is_missing_or_sound_explains_no_error(machine: Machine) -> None:
     assert error_boundary.damage_behind(TypeError("ours"), str(machine.folder)) is None
-    Path(machine.places.journal).unlink()
+    Path(machine.layout.journal).unlink()
     assert error_boundary.damage_behind(TypeError("ours"), str(machine.folder)) is None
 
 
@@ -304,7 +304,7 @@ def test_damaged_names_are_told(machine: Machine, name: str, capsys: pytest.Capt
 
 
 def test_a_bug_stays_a_bug_while_the_journal_is_sound(machine: Machine) -> None:
-    with pytest.raises(KeyError, match="ours"), journal.opened(machine.places.journal):
+    with pytest.raises(KeyError, match="ours"), journal.opened(machine.layout.journal):
         raise KeyError("ours")
 
 

@@ -15,7 +15,7 @@ import pytest
 from runner import cli
 from runner.base import locks
 from runner.base.mirror_paths import paths_of
-from runner.base.state_dir import Places
+from runner.base.state_dir import StateLayout
 from runner.follow import separate_folders
 from runner.journal import journal
 from runner.plan import plan
@@ -51,7 +51,7 @@ def without_remote(repository: ConfigRepository) -> Iterator[None]:
 
 
 def after(worker: Worker) -> dict[str, tuple[str, ...]]:
-    with plan.opened(Places(str(worker.state)).plan) as opened:
+    with plan.opened(StateLayout(str(worker.state)).plan) as opened:
         assert [each.mirror.after for each in opened.mirrors()] == [due.after for due in opened.due()]
         return {due.name: due.after for due in opened.due()}
 
@@ -78,7 +78,7 @@ def test_a_broken_predecessor_keeps_its_last_definition_and_one_that_never_had_a
     worker.command("follow", check=False)
 
     assert after(worker) == {"a": (), "b": ("a",), "c": ("new",)}
-    with plan.opened(Places(str(worker.state)).plan) as opened:
+    with plan.opened(StateLayout(str(worker.state)).plan) as opened:
         assert rules_of(opened.header).unusable == {"a", "new"}
 
 
@@ -94,7 +94,7 @@ def test_the_plan_has_the_zone_and_the_hours_and_keeps_them_when_a_revision_is_r
     worker.command("follow", check=False)
 
     windows = SyncWindows(("22:00-06:00",), (), True)
-    with plan.opened(Places(str(worker.state)).plan) as opened:
+    with plan.opened(StateLayout(str(worker.state)).plan) as opened:
         assert (opened.header.time_zone, opened.header.sync_windows) == ("Europe/Berlin", windows)
         (due,) = opened.due()
         assert due._replace(since=0.0) == plan.due(opened.mirrors()[0].mirror)
@@ -143,7 +143,7 @@ def test_no_logs_lie_where_another_mirror_could_put_a_link(tmp_path: Path) -> No
 
 
 def since(worker: Worker) -> dict[str, float]:
-    with plan.opened(Places(str(worker.state)).plan) as opened:
+    with plan.opened(StateLayout(str(worker.state)).plan) as opened:
         return {due.name: due.since for due in opened.due()}
 
 
@@ -247,7 +247,7 @@ def test_the_password_of_the_repository_comes_to_lie_nowhere(
     told = worker.command("follow")
     assert "is now in force" in told.stdout + told.stderr
     files = [path for path in worker.folder.rglob("*") if path.is_file() and path != worker.settings]
-    assert Path(Places(str(worker.state)).plan) in files
+    assert Path(StateLayout(str(worker.state)).plan) in files
     assert [path for path in files if b"s3cret" in path.read_bytes()] == []
 
 
@@ -266,7 +266,7 @@ def test_a_damaged_checkout_heals_and_the_plan_goes_on(repository: ConfigReposit
     (checkout / "refs/skipjack/fetched.lock").touch()
     repository.commit({"debian.yml": "retry: 5\n"}, "Change")
     worker.command("follow")
-    with plan.opened(Places(str(worker.state)).plan) as opened:
+    with plan.opened(StateLayout(str(worker.state)).plan) as opened:
         assert {each.mirror.name: each.mirror.retry for each in opened.mirrors()} == {"debian": 5, "gnu": 1}
     assert "is in force already" in worker.command("follow").stdout + worker.command("follow").stderr
 
@@ -282,10 +282,10 @@ def test_a_damaged_checkout_of_a_rewritten_history_leaves_the_plan_as_it_is(
     repository.git("push", "--quiet", "--force", "origin", "HEAD")
     told = worker.command("follow", check=False)
     assert told.returncode == 1 and "Somebody rewrote the history" in told.stderr
-    with plan.opened(Places(str(worker.state)).plan) as opened:
+    with plan.opened(StateLayout(str(worker.state)).plan) as opened:
         assert {each.mirror.name: each.mirror.retry for each in opened.mirrors()} == {"debian": 2, "gnu": 2}
     worker.command("follow", "--accept-rewrite")
-    with plan.opened(Places(str(worker.state)).plan) as opened:
+    with plan.opened(StateLayout(str(worker.state)).plan) as opened:
         assert {each.mirror.name: each.mirror.retry for each in opened.mirrors()} == {"debian": 1, "gnu": 2}
 
 
@@ -304,14 +304,14 @@ def test_a_worker_whose_name_left_the_list_syncs_nothing_and_says_so(
 
     assert done.returncode == 1
     assert "The worker `w1` of this machine is not listed, so it syncs nothing. Known workers: `w2`." in done.stderr
-    with plan.opened(Places(str(worker.state)).plan) as opened:
+    with plan.opened(StateLayout(str(worker.state)).plan) as opened:
         assert (list(opened.mirrors()), opened.header.revision) == ([], taken)
     shown = worker.command("next").stdout
     assert "warning: _workers.yml:1:1: The worker `w1` of this machine" in shown
     assert "launched 0 runs" in worker.command("tick").stderr
     repository.commit({"_workers.yml": workers, "a.yml": "retry: 1\n"}, "Take it back")
     worker.command("follow")
-    with plan.opened(Places(str(worker.state)).plan) as opened:
+    with plan.opened(StateLayout(str(worker.state)).plan) as opened:
         assert [each.mirror.name for each in opened.mirrors()] == ["a"]
 
 
@@ -326,7 +326,7 @@ def test_a_policy_that_forbids_more_counts_although_nothing_can_be_fetched(
         policy.write_text(f"{policy.read_text()}programs: []\n")
         told = worker.command("follow", check=False).stderr
         assert "a.yml: " in told and "the plan was rebuilt from revision" in told
-        with plan.opened(Places(str(worker.state)).plan) as opened:
+        with plan.opened(StateLayout(str(worker.state)).plan) as opened:
             assert opened.mirrors() == []
         assert "rebuilt" not in worker.command("follow", check=False).stderr, "once is enough"
 
@@ -367,17 +367,17 @@ def test_what_cron_starts_prints_nothing_before_the_first_plan_nor_after_a_merge
         return str(done.stdout + done.stderr)
 
     def status() -> str:
-        with journal.opened(places.journal) as book:
+        with journal.opened(layout.journal) as book:
             return book.states()["a"].status
 
-    places = Places(str(worker.state))
+    layout = StateLayout(str(worker.state))
     assert tick() == ""
     repository.commit({"a.yml": "command: sleep 1000\njitter: 0s\n"}, "Begin")
     assert follow_quietly() == ""
-    supervisor = places.lock("supervisor", "a")
+    supervisor = layout.lock("supervisor", "a")
     assert tick() == ""
     deadline = time.monotonic() + 120
-    while not (locks.is_held(places.lock("mirror", "a")) and status() == "syncing"):
+    while not (locks.is_held(layout.lock("mirror", "a")) and status() == "syncing"):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     holders = locks.holders(supervisor)

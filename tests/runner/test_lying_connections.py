@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from runner import error_boundary
-from runner.base.state_dir import Places
+from runner.base.state_dir import StateLayout
 from runner.courier import client, courier
 from runner.courier.client import Client, Result
 from runner.courier.transport import Patience
@@ -146,5 +146,5 @@ def test_a_courier_ends_in_time_with_a_message_and_loses_nothing(
     assert (code, server.connections) == (error_boundary.EXPECTED, 3)
     assert "127.0.0.1" in said and "\x1b" not in said and len(said) < 2000
     assert time.monotonic() - began < GENEROUS
-    with journal.opened(Places(settings.state_dir).journal) as book:
+    with journal.opened(StateLayout(settings.state_dir).journal) as book:
         assert book.pending() == 2

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from runner.base.state_dir import Places
+from runner.base.state_dir import StateLayout
 from runner.courier import commands, courier, delivery
 from runner.courier.client import Client
 from runner.courier.command_poll import Poller
@@ -54,7 +54,7 @@ def named(settings: RunnerSettings, liar: Liar) -> RunnerSettings:
 
 def ends(settings: RunnerSettings) -> set[int]:
     """The runs whose ends the manager is still to be told."""
-    with journal.opened(Places(settings.state_dir).journal) as book:
+    with journal.opened(StateLayout(settings.state_dir).journal) as book:
         waiting = book.outbox(10_000, 10**9)
     told = {each["run"]["id"] for report in waiting for each in report["statuses"]}
     return told | {run["id"] for report in waiting for run in report["runs"]}
@@ -152,7 +152,7 @@ def test_a_manager_that_acknowledges_too_high_a_number_is_asked_ever_more_seldom
     settings: RunnerSettings, lie: Lie, capsys: pytest.CaptureFixture[str]
 ) -> None:
     liar = lie(LIES["too high"])
-    with journal.opened(Places(settings.state_dir).journal) as book:
+    with journal.opened(StateLayout(settings.state_dir).journal) as book:
         before = book.identity()
 
     with pytest.raises(Over):
@@ -162,7 +162,7 @@ def test_a_manager_that_acknowledges_too_high_a_number_is_asked_ever_more_seldom
     said = capsys.readouterr().err
     assert said.count("gets a new identity") == 1, "the clock on the wall has not gone on by an hour"
     assert said.count(f"acknowledges report {10**9}, but the newest report here is 60") == 1
-    with journal.opened(Places(settings.state_dir).journal) as book:
+    with journal.opened(StateLayout(settings.state_dir).journal) as book:
         assert book.identity() != before
 
 
@@ -178,13 +178,13 @@ def test_the_identity_is_renewed_once_an_hour_at_most(
         now = 1_800_000_000.0 + minutes * 60
         with suppress(SkipjackError), closing(Client(there.manager)) as client:
             delivery.deliver(there, client)
-        with journal.opened(Places(settings.state_dir).journal) as book:
+        with journal.opened(StateLayout(settings.state_dir).journal) as book:
             identities.append(book.identity())
     assert len(set(identities)) == 3
     now = 1_700_000_000.0  # a clock that was set back
     with suppress(SkipjackError), closing(Client(there.manager)) as client:
         delivery.deliver(there, client)
-    with journal.opened(Places(settings.state_dir).journal) as book:
+    with journal.opened(StateLayout(settings.state_dir).journal) as book:
         assert book.identity() not in identities
 
 
@@ -245,7 +245,7 @@ def test_no_answer_takes_much_memory(settings: RunnerSettings, lie: Lie, said: b
     there = named(settings, lie(lambda _asked, _count: (status, said)))
     assert there.manager is not None
     tunasync = there._replace(manager=there.manager._replace(token=None, protocol="tunasync"))
-    here = Here("w1", Places(settings.state_dir), "/nowhere", start=False)
+    here = Here("w1", StateLayout(settings.state_dir), "/nowhere", start=False)
     stranger = "is no manager of Skipjack" if len(said) > 65536 or status == 200 else "answered 500"
     tracemalloc.start()
     try:
@@ -354,7 +354,7 @@ def test_commands_cost_few_requests_whatever_is_answered(
     liar = lie(says)
     there = named(settings, liar)
     assert there.manager is not None
-    here = Here("w1", Places(settings.state_dir), "/nowhere", start=False)
+    here = Here("w1", StateLayout(settings.state_dir), "/nowhere", start=False)
     clock = Clock()
     with pytest.raises(Over), closing(Client(there.manager)) as client:
         poller = Poller(here, client, settings.run_dir, clock=lambda: clock.now)
@@ -372,11 +372,11 @@ def test_many_commands_to_reload_begin_one_follow(
     monkeypatch.setattr(commands, "want_follow", begun.append)
     there = named(settings, lie(giving([command(each, kind="reload") for each in range(1, 51)])))
     assert there.manager is not None
-    here = Here("w1", Places(settings.state_dir), "/nowhere", start=False)
+    here = Here("w1", StateLayout(settings.state_dir), "/nowhere", start=False)
 
     with closing(Client(there.manager)) as client:
         assert commands.attend(here, client, 0) == 50
 
     assert len(begun) == 1
-    with journal.opened(here.places.journal) as book:
+    with journal.opened(here.layout.journal) as book:
         assert (Inbox(book).taken(), Inbox(book).waiting()) == (50, [])

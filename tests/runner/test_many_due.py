@@ -8,7 +8,7 @@ import pytest
 
 from runner.base import locks
 from runner.base.mirror_paths import Paths
-from runner.base.state_dir import Places
+from runner.base.state_dir import StateLayout
 from runner.journal import journal
 from runner.journal.journal import Subject
 from runner.plan import plan
@@ -22,8 +22,8 @@ MIRRORS, SLOTS = 300, 4
 
 
 @pytest.fixture
-def places(tmp_path: Path) -> Places:
-    made = Places(str(tmp_path))
+def layout(tmp_path: Path) -> StateLayout:
+    made = StateLayout(str(tmp_path))
     mirrors = [
         Planned(
             Mirror(f"m{number:03}", "w1", "command", "https://x.example/", command="/bin/true"),
@@ -35,7 +35,9 @@ def places(tmp_path: Path) -> Places:
     return made
 
 
-def test_a_tick_reads_the_definitions_of_what_it_starts_alone(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tick_reads_the_definitions_of_what_it_starts_alone(
+    layout: StateLayout, monkeypatch: pytest.MonkeyPatch
+) -> None:
     read: list[str] = []
     whole = Plan.mirror
 
@@ -45,22 +47,22 @@ def test_a_tick_reads_the_definitions_of_what_it_starts_alone(places: Places, mo
 
     monkeypatch.setattr(Plan, "mirror", counted)
     monkeypatch.setattr(launch, "launch", lambda *_words: {})
-    cycle.work(places, time.time())
+    cycle.work(layout, time.time())
     assert len(read) == MIRRORS, "each is reported once as waiting"
-    with journal.opened(places.journal) as book:
+    with journal.opened(layout.journal) as book:
         before = book.newest()
         for active in book.active():
             book.end(active.id, active.mirror, journal.Ending("success"), time.time())
     read.clear()
 
-    done = cycle.work(places, time.time())
+    done = cycle.work(layout, time.time())
 
     assert (done.launched, len(read)) == (SLOTS, SLOTS)
-    with journal.opened(places.journal) as book:
+    with journal.opened(layout.journal) as book:
         assert book.newest() == before + 2 * SLOTS, "four ends and four launches are reported, and nothing that waits"
 
 
-def test_runs_are_started_before_what_waits_is_recorded(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_runs_are_started_before_what_waits_is_recorded(layout: StateLayout, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of twenty thousand mirrors the first begins after a second, and its own records wait for no long transaction."""
     monkeypatch.setattr(cycle, "AT_ONCE", 100)
     at_start: list[set[str]] = []
@@ -68,7 +70,7 @@ def test_runs_are_started_before_what_waits_is_recorded(places: Places, monkeypa
     whole = journal.Journal.launch
 
     def started(*_words: object) -> dict[str, str]:
-        with journal.opened(places.journal) as book:
+        with journal.opened(layout.journal) as book:
             at_start.append({state.status for state in book.states().values()})
         return {}
 
@@ -85,22 +87,22 @@ def test_runs_are_started_before_what_waits_is_recorded(places: Places, monkeypa
     monkeypatch.setattr(launch, "launch", started)
     monkeypatch.setattr(journal.Journal, "launch", recorded)
 
-    cycle.work(places, time.time())
+    cycle.work(layout, time.time())
 
     assert (at_start, sizes) == ([{"launching"}], [0, 100, 100, 96])
-    with journal.opened(places.journal) as book:
+    with journal.opened(layout.journal) as book:
         states = book.states()
         assert [name for name, state in states.items() if state.status == "success"] == synced
         assert sum(state.status == "queued" for state in states.values()) == MIRRORS - SLOTS - 1
 
 
 def test_next_decodes_no_definition_but_those_with_a_limit_of_memory(
-    places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    layout: StateLayout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with plan.opened(places.plan) as opened:
+    with plan.opened(layout.plan) as opened:
         header, mirrors = opened.header, opened.mirrors()
     first = mirrors[0]._replace(mirror=mirrors[0].mirror._replace(memory_limit=2**30))
-    plan.write(places.plan, header, [first, *mirrors[1:]])
+    plan.write(layout.plan, header, [first, *mirrors[1:]])
     decoded: list[str] = []
     whole = serialization.decode_mirror
 
@@ -118,30 +120,30 @@ def test_next_decodes_no_definition_but_those_with_a_limit_of_memory(
 
 @pytest.mark.parametrize("only_requested", [False, True])
 def test_of_many_ticks_one_waits_and_the_others_leave_it_to_that_one(
-    places: Places, only_requested: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    layout: StateLayout, only_requested: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[object] = []
     monkeypatch.setattr(spawn, "detach", lambda *words: started.append(words))
-    with locks.Held(places.lock("program", "tick")), locks.Held(places.next_tick(only_requested=only_requested)):
+    with locks.Held(layout.lock("program", "tick")), locks.Held(layout.next_tick(only_requested=only_requested)):
         for _ in range(50):
-            assert tick.tick(places, only_requested=only_requested, patient=False) == 0
-            launch.want_tick(places, only_requested=only_requested)
+            assert tick.tick(layout, only_requested=only_requested, patient=False) == 0
+            launch.want_tick(layout, only_requested=only_requested)
         assert started == []
-        launch.want_tick(places, only_requested=not only_requested)
+        launch.want_tick(layout, only_requested=not only_requested)
         assert len(started) == 1, "one that waits to do something else is no help"
     assert capsys.readouterr().err == ""
-    launch.want_tick(places, only_requested=only_requested)
+    launch.want_tick(layout, only_requested=only_requested)
     assert len(started) == 2
 
 
-def test_the_one_that_waits_has_yet_to_look(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_one_that_waits_has_yet_to_look(layout: StateLayout, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who leaves it to another one may rely on that: it lets go of its place before it reads anything."""
     waiting: list[bool] = []
 
     def looked(*_words: object, **_named: object) -> tuple[int, list[str]]:
-        waiting.append(locks.is_held(places.next_tick(only_requested=False)))
+        waiting.append(locks.is_held(layout.next_tick(only_requested=False)))
         return 0, []
 
     monkeypatch.setattr(tick, "_work", looked)
-    tick.tick(places, patient=False)
+    tick.tick(layout, patient=False)
     assert waiting == [False]

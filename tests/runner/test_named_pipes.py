@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from runner.base import start_requests
-from runner.base.state_dir import Places
+from runner.base.state_dir import StateLayout
 from runner.hooks import container_end
 from runner.importing import toml_source, writing
 from runner.plugin_api import Findings
@@ -54,14 +54,14 @@ def write_by_import(folder: Path) -> None:
 CASES: list[tuple[str, Callable[[Path], object], type[Exception] | None]] = [
     ("next", lambda folder: next_wake.read(str(folder / "next"), "", 0.0), None),
     ("next.new", lambda folder: next_wake.write(str(folder / "next"), "", 0.0, 1.0, []), None),
-    ("wishes/tick", lambda folder: start_requests.leave(Places(str(folder)), "tick"), OSError),
+    ("wishes/tick", lambda folder: start_requests.leave(StateLayout(str(folder)), "tick"), OSError),
     ("run/progress/debian", lambda folder: progress.read_all(str(folder / "run")), None),
     ("marker", lambda folder: container_end.read_marker(str(folder / "marker")), OSError),
     ("x.log", lambda folder: logs.digest(str(folder / "x.log"), NoReader(), ""), OSError),
     ("worker.conf", lambda folder: toml_source.read(str(folder / "worker.conf")), OSError),
     (".m.yml.new", write_by_import, OSError),
     ("shallow", is_shallow, None),
-    ("units", lambda folder: unit_health.remembered(Places(str(folder))), None),
+    ("units", lambda folder: unit_health.remembered(StateLayout(str(folder))), None),
     (_SERVER_MARK, lambda folder: ServerMark(str(folder), "x").require_new(), None),
     (_SERVER_MARK, lambda folder: ServerMark(str(folder), "x").leave(), None),
     ("unit", lambda folder: units._content(str(folder / "unit")), OSError),

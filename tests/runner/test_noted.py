@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.base.state_dir import Places
+from runner.base.state_dir import StateLayout
 from runner.courier import delivery
 from runner.follow import follow, noted
 from runner.hooks import control_group
@@ -46,9 +46,9 @@ def shown(settings: RunnerSettings, capsys: pytest.CaptureFixture[str]) -> Calla
         capsys.readouterr()
         next_runs.upcoming(settings, as_json=False)
         lines = capsys.readouterr().out.splitlines()
-        places = Places(settings.state_dir)
-        with journal.opened(places.journal) as book:
-            told = delivery._envelope(settings, places, book).problems
+        layout = StateLayout(settings.state_dir)
+        with journal.opened(layout.journal) as book:
+            told = delivery._envelope(settings, layout, book).problems
         warnings = [line.removeprefix("warning: ") for line in lines if line.startswith("warning: ")]
         return warnings, [_line(problem) for problem in told]
 
@@ -95,14 +95,14 @@ def test_a_repository_out_of_reach_is_told_since_when_with_the_revision_that_sta
     ],
 )  # fmt: skip
 def test_damaged_notes_count_as_none_and_are_written_again(tmp_path: Path, content: bytes) -> None:
-    places = Places(str(tmp_path))
-    Path(places.notes).write_bytes(content)
-    assert noted.problems(places, HEADER) == ()
+    layout = StateLayout(str(tmp_path))
+    Path(layout.notes).write_bytes(content)
+    assert noted.problems(layout, HEADER) == ()
 
-    noted.unfetched(places, SkipjackError("It is away.", "Wait."), None, 1_800_000_000.0)
+    noted.unfetched(layout, SkipjackError("It is away.", "Wait."), None, 1_800_000_000.0)
 
     told = "Fetching the repository has failed since 2027-01-15 08:00 UTC. It is away."
-    assert noted.problems(places, HEADER) == ((None, "repository", told, "Wait."),)
+    assert noted.problems(layout, HEADER) == ((None, "repository", told, "Wait."),)
 
 
 def test_a_revision_that_is_refused_is_named_beside_the_one_that_stays(
@@ -153,8 +153,8 @@ def test_a_limit_that_nothing_enforces_is_in_every_report(
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"repository": 1}', '{"repository": [["x", 1]]}', "\x00"])
 def test_a_damaged_file_of_notes_costs_only_them(settings: RunnerSettings, content: str) -> None:
-    places = Places(settings.state_dir)
-    Path(places.notes).write_text(content)
-    noted.unfetched(places, SkipjackError("It failed.", "Wait."), None, 0.0)
-    noted.fetched(places)
+    layout = StateLayout(settings.state_dir)
+    Path(layout.notes).write_text(content)
+    noted.unfetched(layout, SkipjackError("It failed.", "Wait."), None, 0.0)
+    noted.fetched(layout)
     follow.follow(settings)

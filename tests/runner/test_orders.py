@@ -15,7 +15,7 @@ from runner.overrides import override_store
 from runner.overrides.operator_commands import who
 from runner.overrides.override_store import OrderBook
 from runner.plan.plan import Due
-from runner.plan.schedule import Decision, Order, Rules, State, World, decide
+from runner.plan.schedule import Decision, OperatorRequest, Rules, State, World, decide
 from runner.tick.next_runs import rows_of
 from schemas.records import SyncWindows
 from schemas.report import Override
@@ -56,7 +56,7 @@ def test_an_override_of_a_mirror_at_rest_is_its_status_and_is_reported_with_it(b
 
     assert status(book) == kind
     assert (reported(book)[-1]["status"], reported(book)[-1]["next_run_at"]) == (kind, None)
-    assert book.orders() == {"debian": Order(kind, made_at=50.0, made_by="ada")}
+    assert book.operator_requests() == {"debian": OperatorRequest(kind, made_at=50.0, made_by="ada")}
 
 
 def test_reports_and_next_tell_who_switched_a_mirror_off_since_when_and_why(book: OrderBook) -> None:
@@ -64,7 +64,7 @@ def test_reports_and_next_tell_who_switched_a_mirror_off_since_when_and_why(book
     told = {"kind": "disabled", "since": 50.0, "by": "ada", "reason": "new disk"}
     assert reported(book)[-1]["override"] == told
     assert [each.override for each in book.statuses()] == [Override("disabled", 50.0, "ada", "new disk")]
-    world = World(Rules(), book.states(), book.orders(), frozenset({"debian"}))
+    world = World(Rules(), book.states(), book.operator_requests(), frozenset({"debian"}))
     (row,) = rows_of([Due("debian", 3600)], world, 60.0)
     assert (row.why, row.at) == ("disabled by ada: new disk", 50.0)
 
@@ -92,7 +92,7 @@ def test_overrides_of_an_earlier_release_stay_and_have_no_reason(path: str) -> N
     connection.commit()
     connection.close()
     with override_store.opened(path) as book:
-        assert book.orders() == {"debian": Order("paused", made_at=5.0, made_by="ada")}
+        assert book.operator_requests() == {"debian": OperatorRequest("paused", made_at=5.0, made_by="ada")}
         assert Inbox(book).waiting() == [Command(1, "ping", (), False, "x")]
 
 
@@ -183,18 +183,18 @@ def test_what_holds_a_mirror_can_be_lifted_and_its_last_end_shows_again(book: Or
     book.lift([SUBJECT, OTHER], 140.0)
 
     assert {name: state.status for name, state in book.states().items()} == {"debian": "failed", "ubuntu": "none"}
-    assert book.orders() == {}
+    assert book.operator_requests() == {}
     assert [each["status"] for each in reported(book)][-2:] == ["failed", "none"]
 
 
 def test_a_requested_start_lifts_an_override_and_is_granted_by_the_launch(book: OrderBook) -> None:
     book.override([SUBJECT], "disabled", "ada", 50.0)
     book.request([SUBJECT], "bob", 60.0, force=True)
-    assert book.orders() == {"debian": Order("", True, True, 60.0, "bob")}
+    assert book.operator_requests() == {"debian": OperatorRequest("", True, True, 60.0, "bob")}
 
     run = book.launch([SUBJECT], [], 70.0)["debian"]
 
-    assert book.orders() == {}
+    assert book.operator_requests() == {}
     assert book.is_forced("debian")
     assert book.begin(run, SUBJECT, 71.0) == run
     assert book.states()["debian"].forced
@@ -209,22 +209,22 @@ def test_a_forced_start_that_could_not_begin_is_still_one(book: OrderBook) -> No
     for active in book.active():
         book.requeue(active, 80.0)
 
-    assert {name: order.force for name, order in book.orders().items()} == {"debian": True}
+    assert {name: order.force for name, order in book.operator_requests().items()} == {"debian": True}
 
 
 def test_an_override_takes_a_request_back(book: OrderBook) -> None:
     book.request([SUBJECT], "bob", 60.0)
     book.override([SUBJECT], "paused", "ada", 61.0)
-    assert book.orders() == {"debian": Order("paused", made_at=61.0, made_by="ada")}
+    assert book.operator_requests() == {"debian": OperatorRequest("paused", made_at=61.0, made_by="ada")}
 
 
 def test_a_start_of_what_is_at_work_asks_for_nothing_but_a_restart_does(book: OrderBook) -> None:
     begun(book)
     assert book.request([SUBJECT], "bob", 110.0) == ["debian"]
-    assert book.orders() == {}
+    assert book.operator_requests() == {}
 
     assert book.request([SUBJECT], "bob", 110.0, again=True) == ["debian"]
-    assert book.orders()["debian"].requested
+    assert book.operator_requests()["debian"].requested
 
 
 def test_a_start_right_after_a_stop_is_for_when_the_run_has_ended(book: OrderBook) -> None:
@@ -234,7 +234,7 @@ def test_a_start_right_after_a_stop_is_for_when_the_run_has_ended(book: OrderBoo
     assert book.request([SUBJECT], "ada", 111.0) == []
 
     book.end(run, "debian", Ending("interrupted"), 112.0)
-    assert (status(book), book.orders()["debian"].requested) == ("interrupted", True)
+    assert (status(book), book.operator_requests()["debian"].requested) == ("interrupted", True)
 
 
 def test_a_run_by_hand_is_not_for_the_hours_to_end_but_the_next_one_is(book: OrderBook) -> None:
@@ -279,7 +279,9 @@ NOW = 1_800_000_000.0
 HOUR = 3600
 
 
-def why(mirror: Due, state: State | None = None, order: Order | None = None, slots: int = 1) -> tuple[str, str]:
+def why(
+    mirror: Due, state: State | None = None, order: OperatorRequest | None = None, slots: int = 1
+) -> tuple[str, str]:
     others = [Due("busy", HOUR), Due("before", HOUR)]
     states = {"busy": State("syncing", NOW - 60), **({mirror.name: state} if state else {})}
     orders = {mirror.name: order} if order else {}
@@ -303,14 +305,14 @@ DONE = State("success", NOW - 100, NOW - 60, NOW - 60)
         (A._replace(sync_windows=SyncWindows(("22:00-23:00",))), None, None, ("closed", "its hours begin then")),
         (A._replace(after=("busy", "before")), None, None, ("after", "after busy (being synced), before")),
         (A, None, None, ("due", "waits for a slot")),
-        (A, DONE, Order(requested=True, made_by="ada"), ("due", "waits for a slot, asked for by ada")),
-        (A, DONE, Order("paused", made_by="ada"), ("held", "paused by ada")),
+        (A, DONE, OperatorRequest(requested=True, made_by="ada"), ("due", "waits for a slot, asked for by ada")),
+        (A, DONE, OperatorRequest("paused", made_by="ada"), ("held", "paused by ada")),
         (A, State("launching"), None, ("running", "is being started")),
         (A, State("syncing", NOW - 9), None, ("running", "is being synced")),
     ],
 )
 def test_each_reason_has_its_words(
-    mirror: Due, state: State | None, order: Order | None, expected: tuple[str, str]
+    mirror: Due, state: State | None, order: OperatorRequest | None, expected: tuple[str, str]
 ) -> None:
     assert why(mirror, state, order) == expected
 
@@ -320,7 +322,7 @@ def test_what_begins_with_the_next_tick_is_told_so() -> None:
 
 
 def test_on_a_held_worker_nothing_is_chosen_and_each_due_mirror_waits_for_the_release() -> None:
-    orders = {"b": Order(requested=True, force=True, made_at=NOW, made_by="ada")}
+    orders = {"b": OperatorRequest(requested=True, force=True, made_at=NOW, made_by="ada")}
     mirrors = [A, Due("b", HOUR)]
     world = World(Rules("w1", 9, held=True), {"a": DONE}, orders, frozenset("ab"))
 
@@ -331,7 +333,7 @@ def test_on_a_held_worker_nothing_is_chosen_and_each_due_mirror_waits_for_the_re
 
 
 def test_a_tick_for_requested_starts_leaves_out_what_is_due_by_its_schedule() -> None:
-    orders = {"b": Order(requested=True), "c": Order(requested=True, force=True)}
+    orders = {"b": OperatorRequest(requested=True), "c": OperatorRequest(requested=True, force=True)}
     mirrors = [Due(name, HOUR) for name in "abcd"]
     world = World(Rules("w1", 1), {}, orders, frozenset("abcd"))
 
@@ -354,7 +356,7 @@ def test_the_most_urgent_come_first() -> None:
         "later": DONE, "sooner": DONE._replace(last_ended_at=NOW - 600), "overdue": DONE._replace(last_ended_at=1.0),
         "run": State("syncing", NOW), "asked": DONE,
     }  # fmt: skip
-    orders = {"held": Order("disabled"), "asked": Order(requested=True)}
+    orders = {"held": OperatorRequest("disabled"), "asked": OperatorRequest(requested=True)}
     world = World(Rules("w1", 1), states, orders, frozenset(mirror.name for mirror in mirrors))
 
     rows = rows_of(mirrors, world, NOW)

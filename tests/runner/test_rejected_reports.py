@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from runner.base.state_dir import Places
+from runner.base.state_dir import StateLayout
 from runner.courier import batches, commands, delivery
 from runner.courier.client import Client, Rejected
 from runner.courier.commands import Here
@@ -81,7 +81,7 @@ def settings(tmp_path: Path) -> RunnerSettings:
 
 def with_runs(settings: RunnerSettings, count: int, bad: tuple[int, ...] = (), mirror: str = "debian") -> None:
     """Let some runs end; those in `bad` have a reason with the word."""
-    with journal.opened(Places(settings.state_dir).journal) as book:
+    with journal.opened(StateLayout(settings.state_dir).journal) as book:
         for number in range(1, count + 1):
             one_run(book, mirror, AT + number, BAD if number in bad else f"reason {number}")
 
@@ -99,12 +99,12 @@ def deliver(settings: RunnerSettings, manager: Strict, lie: Lie) -> Delivered:
 
 
 def waiting(settings: RunnerSettings) -> int:
-    with journal.opened(Places(settings.state_dir).journal) as book:
+    with journal.opened(StateLayout(settings.state_dir).journal) as book:
         return book.pending()
 
 
 def shown(settings: RunnerSettings, now: float) -> list[str]:
-    return [each.what for each in remembered(Places(settings.state_dir), now)]
+    return [each.what for each in remembered(StateLayout(settings.state_dir), now)]
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])
@@ -207,7 +207,7 @@ def test_problems_of_the_worker_that_are_rejected_keep_no_report_away(
 def test_a_snapshot_of_which_one_mirror_is_rejected_brings_all_others_whole(settings: RunnerSettings, lie: Lie) -> None:
     for mirror in ("arch", "debian", "gnu"):
         with_runs(settings, 2, bad=(2,) if mirror == "debian" else (), mirror=mirror)
-    with journal.opened(Places(settings.state_dir).journal) as book:
+    with journal.opened(StateLayout(settings.state_dir).journal) as book:
         book.snapshot(0, AT)
     manager = Strict(rejecting(BAD))
     manager.acknowledged = 12
@@ -229,7 +229,7 @@ def test_a_manager_that_rejects_much_is_told_no_more_for_now(settings: RunnerSet
         deliver(settings, manager, lie)
 
     assert [run["id"] for run in manager.ends()] == [1, 2, 3, 4]
-    with journal.opened(Places(settings.state_dir).journal) as book:
+    with journal.opened(StateLayout(settings.state_dir).journal) as book:
         first = book.outbox(1, 0)[0]
     assert first["statuses"][0]["run"]["id"] == 5 + batches.GIVEN_UP
     with pytest.raises(Rejected):
@@ -255,7 +255,7 @@ def test_a_courier_that_died_after_a_report_was_given_up_goes_on(
 
 
 def test_a_file_of_rejections_that_cannot_be_read_counts_as_none(settings: RunnerSettings) -> None:
-    places = Places(settings.state_dir)
+    layout = StateLayout(settings.state_dir)
     sound = {"times": 2, "first_at": AT, "last_at": AT, "what": "what", "why": "why"}
     wrong: list[dict[str, Any]] = [
         {"times": "2"}, {"first_at": "x"}, {"first_at": 1e300}, {"first_at": None}, {"last_at": True}, {"why": {}},
@@ -264,10 +264,10 @@ def test_a_file_of_rejections_that_cannot_be_read_counts_as_none(settings: Runne
     for text in (
         "", "[]", "{}", '{"times": 1}', "x" * 100_000, "[" * 60_000, *(json.dumps(sound | each) for each in wrong),
     ):  # fmt: skip
-        Path(places.rejected).write_text(text)
-        assert remembered(places, AT) == [], text
-    Path(places.rejected).write_text(json.dumps(sound))
-    assert len(remembered(places, AT)) == 1
+        Path(layout.rejected).write_text(text)
+        assert remembered(layout, AT) == [], text
+    Path(layout.rejected).write_text(json.dumps(sound))
+    assert len(remembered(layout, AT)) == 1
 
 
 def results_told(settings: RunnerSettings, lie: Lie, rejects: Callable[[list[dict[str, Any]]], bool]) -> list[Any]:
@@ -285,7 +285,7 @@ def results_told(settings: RunnerSettings, lie: Lie, rejects: Callable[[list[dic
         return 200, json.dumps({"taken": len(results)}).encode()
 
     address = ManagerAddress(lie(says).url, token=Secret(file=f"{settings.state_dir}/token"))
-    here = Here("w1", Places(settings.state_dir), "/nowhere")
+    here = Here("w1", StateLayout(settings.state_dir), "/nowhere")
     with closing(Client(address)) as client:
         commands.attend(here, client, 0)
         commands.attend(here, client, 0)
@@ -310,7 +310,7 @@ def test_results_of_commands_that_are_rejected_keep_no_others_away(
 def test_no_result_of_a_command_is_given_up_while_everything_is_rejected(settings: RunnerSettings, lie: Lie) -> None:
     with pytest.raises(Rejected):
         results_told(settings, lie, lambda _results: True)
-    with journal.opened(Places(settings.state_dir).journal) as book:
+    with journal.opened(StateLayout(settings.state_dir).journal) as book:
         assert len(Inbox(book).results()) == 10
 
 

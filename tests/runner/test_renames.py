@@ -15,7 +15,7 @@ from runner.overrides import override_store
 from runner.overrides.override_store import OrderBook
 from runner.plan import plan
 from runner.plan.plan import Header, Planned
-from runner.plan.schedule import Order
+from runner.plan.schedule import OperatorRequest
 from runner.plugin_api import Abort, Job
 from schemas.records import Mirror
 
@@ -54,7 +54,7 @@ def test_state_and_history_go_on_under_the_new_name_and_the_manager_forgets_the_
     runs = [one_run(book, OLD, 100.0), one_run(book, OLD, 200.0, "failed")]
     before = book.states()["old"]
 
-    assert rename_migration.adopt(book, [planned(tmp_path)], 300.0) == {}
+    assert rename_migration.continue_history(book, [planned(tmp_path)], 300.0) == {}
 
     assert book.states() == {"new": before}
     [snapshot, ends] = book.outbox(100, MANY)
@@ -67,9 +67,9 @@ def test_state_and_history_go_on_under_the_new_name_and_the_manager_forgets_the_
 
 def test_it_is_done_once_and_costs_nothing_afterwards(book: OrderBook, tmp_path: Path) -> None:
     one_run(book, OLD, 100.0)
-    rename_migration.adopt(book, [planned(tmp_path)], 300.0)
+    rename_migration.continue_history(book, [planned(tmp_path)], 300.0)
     newest = book.newest()
-    assert rename_migration.adopt(book, [planned(tmp_path)], 301.0) == {}
+    assert rename_migration.continue_history(book, [planned(tmp_path)], 301.0) == {}
     assert book.newest() == newest
 
 
@@ -77,37 +77,39 @@ def test_it_is_done_once_and_costs_nothing_afterwards(book: OrderBook, tmp_path:
 def test_what_is_held_stays_held(book: OrderBook, tmp_path: Path, kind: str) -> None:
     one_run(book, OLD, 100.0)
     book.override([OLD], kind, "alice", 200.0)
-    rename_migration.adopt(book, [planned(tmp_path)], 300.0)
-    assert book.orders() == {"new": Order(kind, made_at=200.0, made_by="alice")}
+    rename_migration.continue_history(book, [planned(tmp_path)], 300.0)
+    assert book.operator_requests() == {"new": OperatorRequest(kind, made_at=200.0, made_by="alice")}
     assert book.states()["new"].status == kind
 
 
 def test_a_mirror_that_was_disabled_before_it_ever_ran_stays_so(book: OrderBook, tmp_path: Path) -> None:
     book.override([OLD], "disabled", "alice", 200.0)
-    rename_migration.adopt(book, [planned(tmp_path)], 300.0)
-    assert book.orders()["new"].override == "disabled"
+    rename_migration.continue_history(book, [planned(tmp_path)], 300.0)
+    assert book.operator_requests()["new"].override == "disabled"
     assert book.states()["new"].status == "disabled"
 
 
 def test_a_start_that_was_asked_for_is_still_wanted(book: OrderBook, tmp_path: Path) -> None:
     one_run(book, OLD, 100.0)
     book.request([OLD], "alice", 200.0, force=True)
-    rename_migration.adopt(book, [planned(tmp_path)], 300.0)
-    assert book.orders() == {"new": Order(requested=True, force=True, made_at=200.0, made_by="alice")}
+    rename_migration.continue_history(book, [planned(tmp_path)], 300.0)
+    assert book.operator_requests() == {
+        "new": OperatorRequest(requested=True, force=True, made_at=200.0, made_by="alice")
+    }
 
 
 def test_what_somebody_wants_of_the_new_name_counts_more(book: OrderBook, tmp_path: Path) -> None:
     one_run(book, OLD, 100.0)
     book.override([OLD], "disabled", "alice", 200.0)
     book.request([NEW], "bob", 250.0)
-    rename_migration.adopt(book, [planned(tmp_path)], 300.0)
-    assert book.orders() == {"new": Order(requested=True, made_at=250.0, made_by="bob")}
+    rename_migration.continue_history(book, [planned(tmp_path)], 300.0)
+    assert book.operator_requests() == {"new": OperatorRequest(requested=True, made_at=250.0, made_by="bob")}
 
 
 def test_a_new_name_that_waits_for_a_slot_takes_the_old_state(book: OrderBook, tmp_path: Path) -> None:
     one_run(book, OLD, 100.0)
     book.queue(None, NEW, 200.0)
-    rename_migration.adopt(book, [planned(tmp_path)], 300.0)
+    rename_migration.continue_history(book, [planned(tmp_path)], 300.0)
     assert book.states()["new"].last_success_at == 105.0
 
 
@@ -115,15 +117,15 @@ def test_a_new_name_that_has_run_keeps_its_own_state_and_gets_the_history(book: 
     first = one_run(book, OLD, 100.0)
     book.override([OLD], "disabled", "alice", 150.0)
     own = one_run(book, NEW, 200.0)
-    rename_migration.adopt(book, [planned(tmp_path)], 300.0)
-    assert (book.states()["new"].last_success_at, book.orders()) == (205.0, {})
+    rename_migration.continue_history(book, [planned(tmp_path)], 300.0)
+    assert (book.states()["new"].last_success_at, book.operator_requests()) == (205.0, {})
     assert [run["id"] for run in book.outbox(100, MANY)[1]["runs"]] == [first, own]
 
 
 def test_of_several_former_names_the_first_that_is_known_gives_the_state(book: OrderBook, tmp_path: Path) -> None:
     one_run(book, OLD._replace(name="older"), 100.0)
     one_run(book, OLD, 200.0)
-    rename_migration.adopt(book, [planned(tmp_path, formerly=("never", "old", "older"))], 300.0)
+    rename_migration.continue_history(book, [planned(tmp_path, formerly=("never", "old", "older"))], 300.0)
     assert {name: state.last_success_at for name, state in book.states().items()} == {"new": 205.0}
 
 
@@ -131,13 +133,13 @@ def test_a_run_under_way_keeps_the_former_name_until_it_has_ended(book: OrderBoo
     run = book.begin(None, OLD, 100.0)
     assert run is not None
 
-    assert rename_migration.adopt(book, [planned(tmp_path)], 110.0) == {"new": "old"}
+    assert rename_migration.continue_history(book, [planned(tmp_path)], 110.0) == {"new": "old"}
 
     assert list(book.states()) == ["old"]
-    shown = rename_migration.as_called_now(book.states(), {"new": "old"})
+    shown = rename_migration.under_current_names(book.states(), {"new": "old"})
     assert {name: state.status for name, state in shown.items()} == {"new": "pre-syncing"}
     book.end(run, "old", Ending("success"), 120.0)
-    assert rename_migration.adopt(book, [planned(tmp_path)], 130.0) == {}
+    assert rename_migration.continue_history(book, [planned(tmp_path)], 130.0) == {}
     assert list(book.states()) == ["new"]
 
 
@@ -145,7 +147,7 @@ def test_other_mirrors_stay_as_they_are_and_a_shown_log_is_told_again(book: Orde
     failed = one_run(book, OLD._replace(name="other"), 50.0, "failed")
     one_run(book, OLD, 100.0)
     book.acknowledge(book.newest())
-    rename_migration.adopt(book, [planned(tmp_path)], 300.0)
+    rename_migration.continue_history(book, [planned(tmp_path)], 300.0)
     assert {status["mirror"] for status in told(book)} == {"new", "other"}
     (ends,) = book.outbox(100, MANY)[1:]
     assert [(run["id"], run["log_tail"]) for run in ends["runs"]] == [(failed, f"of {failed}")]
@@ -161,7 +163,7 @@ def test_a_rename_that_fails_half_way_changes_nothing(
 
     monkeypatch.setattr(OrderBook, "snapshot", fail)
     with pytest.raises(sqlite3.OperationalError):
-        rename_migration.adopt(book, [planned(tmp_path)], 300.0)
+        rename_migration.continue_history(book, [planned(tmp_path)], 300.0)
     assert list(book.states()) == ["old"]
 
 
@@ -172,7 +174,7 @@ def test_logs_follow_only_when_their_folder_is_named_after_the_mirror(book: Orde
         one_run(book, OLD._replace(name=name), 100.0)
     other = planned(tmp_path, "kept", ("elsewhere",), log_dir=str(tmp_path / "logs/kept"))
 
-    rename_migration.adopt(book, [planned(tmp_path), other], 300.0)
+    rename_migration.continue_history(book, [planned(tmp_path), other], 300.0)
 
     found = sorted(str(path.relative_to(tmp_path / "logs")) for path in (tmp_path / "logs").rglob("*.log"))
     assert found == ["elsewhere/x.log", "new/x.log"]
@@ -237,7 +239,7 @@ def test_what_is_known_of_the_directory_goes_on_under_the_new_name(book: OrderBo
     left = Left(files_in="/srv/old", files=40, bytes=4000)
     book.end(run, "old", Ending("success", size=7, left=left), 105.0)
 
-    rename_migration.adopt(book, [planned(tmp_path)], 300.0)
+    rename_migration.continue_history(book, [planned(tmp_path)], 300.0)
 
     assert book.past("new") == Past(105.0, "/srv/old", 7, None, 40, 4000)
     assert book.past("old") == Past()

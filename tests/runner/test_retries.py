@@ -17,7 +17,7 @@ from runner.plan.schedule import (
     LATER,
     RUNNING,
     Decision,
-    Order,
+    OperatorRequest,
     Rules,
     State,
     World,
@@ -107,7 +107,7 @@ def test_an_early_run_has_the_mirrors_share_of_the_jitter_and_is_never_too_early
     assert 10 * MINUTE + 58 < max(late) < 11 * MINUTE
 
 
-def judged(mirror: Due, state: State, now: float, order: Order | None = None) -> tuple[str, float | None]:
+def judged(mirror: Due, state: State, now: float, order: OperatorRequest | None = None) -> tuple[str, float | None]:
     world = World(RULES, {"a": state}, {"a": order} if order else {}, frozenset("a"))
     found = outlook(mirror, world, now)
     return found.kind, found.at
@@ -121,8 +121,8 @@ def test_hours_orders_and_queues_hold_for_an_early_run() -> None:
     assert judged(MIRROR, state._replace(status=QUEUED), at + HOUR) == (DUE, at)
     assert judged(night, state, NOW) == (LATER, NOW + 14 * HOUR)
     assert judged(night, state, at) == (CLOSED, NOW + 14 * HOUR)
-    assert judged(MIRROR, state, at, Order("paused")) == (HELD, None)
-    assert judged(MIRROR, state, NOW + 1, Order(requested=True, made_at=NOW + 1)) == (DUE, NOW + 1)
+    assert judged(MIRROR, state, at, OperatorRequest("paused")) == (HELD, None)
+    assert judged(MIRROR, state, NOW + 1, OperatorRequest(requested=True, made_at=NOW + 1)) == (DUE, NOW + 1)
     assert next_run_at(MIRROR, state, RULES, NOW) == at
     assert next_run_at(night, state, RULES, NOW) == NOW + 14 * HOUR
 

@@ -14,7 +14,7 @@ from runner.plan.schedule import (
     RECOVERY_DELAY,
     RUNNING,
     Decision,
-    Order,
+    OperatorRequest,
     Rules,
     State,
     World,
@@ -51,7 +51,10 @@ def ended(ago: float, status: str = SUCCESS, failures: int = 0) -> State:
 
 
 def world(
-    mirrors: list[Due], states: Mapping[str, State], orders: Mapping[str, Order] | None = None, rules: Rules = RULES
+    mirrors: list[Due],
+    states: Mapping[str, State],
+    orders: Mapping[str, OperatorRequest] | None = None,
+    rules: Rules = RULES,
 ) -> World:
     return World(rules, states, orders or {}, frozenset(mirror.name for mirror in mirrors))
 
@@ -60,7 +63,7 @@ def decide(
     mirrors: list[Due],
     states: Mapping[str, State],
     slots: int = 4,
-    orders: Mapping[str, Order] | None = None,
+    orders: Mapping[str, OperatorRequest] | None = None,
     rules: Rules = RULES,
     now: float = NOW,
 ) -> Decision:
@@ -71,7 +74,7 @@ def due(mirror: Due, state: State | None, now: float = NOW) -> float:
     return due_at(mirror, state, RULES, now)
 
 
-def kind(mirror: Due, state: State | None, order: Order | None = None, rules: Rules = RULES) -> str:
+def kind(mirror: Due, state: State | None, order: OperatorRequest | None = None, rules: Rules = RULES) -> str:
     states = {mirror.name: state} if state else {}
     orders = {mirror.name: order} if order else {}
     return outlook(mirror, world([mirror], states, orders, rules), NOW).kind
@@ -96,7 +99,7 @@ def test_a_mirror_that_never_ran_waits_for_the_first_of_its_fixed_times() -> Non
     assert due(YEARLY, None, now=MARCH + DAY) == MARCH, "a time that was missed is made up for"
     assert MARCH < due(YEARLY._replace(jitter=60), None) < MARCH + 60
     assert kind(YEARLY, None) == LATER
-    assert kind(YEARLY, None, Order(requested=True)) == DUE
+    assert kind(YEARLY, None, OperatorRequest(requested=True)) == DUE
     assert kind(YEARLY, State(QUEUED)) == DUE, "it waited for a slot already"
 
 
@@ -334,14 +337,14 @@ def test_a_run_stopped_by_the_hours_is_due_when_they_begin_again_and_has_not_fai
 
 @pytest.mark.parametrize("override", ["paused", "disabled"])
 def test_what_is_held_never_begins_by_itself(override: str) -> None:
-    decision = decide([A], {"a": ended(9 * HOUR)}, orders={"a": Order(override)})
+    decision = decide([A], {"a": ended(9 * HOUR)}, orders={"a": OperatorRequest(override)})
 
     assert decision == Decision([], [], None, [])
-    assert kind(A, None, Order(override)) == HELD
+    assert kind(A, None, OperatorRequest(override)) == HELD
 
 
 def test_a_requested_start_waits_neither_for_its_time_nor_for_others_but_for_their_rest_the_hours_and_a_slot() -> None:
-    order = Order(requested=True, made_at=NOW - 5)
+    order = OperatorRequest(requested=True, made_at=NOW - 5)
     states = {"a": ended(60), "b": ended(9 * HOUR)}
 
     assert kind(A, ended(60, FAILED, 5), order) == DUE
@@ -354,7 +357,7 @@ def test_a_requested_start_waits_neither_for_its_time_nor_for_others_but_for_the
 
 
 def test_a_forced_start_waits_for_nothing_and_takes_no_slot_from_others_afterwards() -> None:
-    order = Order(requested=True, force=True)
+    order = OperatorRequest(requested=True, force=True)
     mirrors = [A._replace(sync_windows=NIGHT), Due("b", HOUR), Due("c", HOUR)]
     full = {"b": State(SYNCING), "c": State(SYNCING)}
 

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from runner.base.mirror_paths import Paths
-from runner.base.state_dir import Places
+from runner.base.state_dir import StateLayout
 from runner.journal import journal
 from runner.journal.journal import Ending, Journal, Subject
 from runner.plan import plan
@@ -24,27 +24,27 @@ from schemas.states import FAILED, REFUSED, SUCCESS, SYNCING
 
 
 @pytest.fixture
-def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Places:
+def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StateLayout:
     (tmp_path / "a").mkdir()
     monkeypatch.setattr(run_locks, "PATIENCE", 0.0)
     monkeypatch.setattr(launch, "want_tick", lambda *_words, **_named: None)
-    return Places(str(tmp_path))
+    return StateLayout(str(tmp_path))
 
 
-def header(places: Places, slots: int) -> Header:
+def header(layout: StateLayout, slots: int) -> Header:
     """Put a plan with so many slots into force."""
-    made = Header("w1", slots, "a" * 40, "a" * 40, "x", places.state_dir)
-    plan.write(places.plan, made, [])
+    made = Header("w1", slots, "a" * 40, "a" * 40, "x", layout.state_dir)
+    plan.write(layout.plan, made, [])
     return made
 
 
-def paths(places: Places) -> Paths:
-    return Paths(f"{places.state_dir}/a", places.state_dir, f"{places.state_dir}/logs")
+def paths(layout: StateLayout) -> Paths:
+    return Paths(f"{layout.state_dir}/a", layout.state_dir, f"{layout.state_dir}/logs")
 
 
-def test_a_process_that_outlives_its_attempt_keeps_no_slot(places: Places) -> None:
+def test_a_process_that_outlives_its_attempt_keeps_no_slot(layout: StateLayout) -> None:
     """It may be another user's, whom the run cannot end."""
-    with run_locks.taken(places, "a", paths(places), 1) as held:
+    with run_locks.taken(layout, "a", paths(layout), 1) as held:
         assert held is not None
         with subprocess.Popen(["sleep", "1000"], pass_fds=held.inherited) as child:
             held.slot.give_up()
@@ -52,18 +52,18 @@ def test_a_process_that_outlives_its_attempt_keeps_no_slot(places: Places) -> No
             child.kill()
 
 
-def test_slots_beyond_the_number_that_there_are_now_count(places: Places) -> None:
-    before = [Slot(places, 4) for _ in range(4)]
+def test_slots_beyond_the_number_that_there_are_now_count(layout: StateLayout) -> None:
+    before = [Slot(layout, 4) for _ in range(4)]
     assert all(slot.take() for slot in before)
     before[0].give_up()
     before[1].give_up()
 
-    lowered = Slot(places, 2)
+    lowered = Slot(layout, 2)
 
     assert not lowered.take(), "two runs from before are still at work"
     before[3].give_up()
-    assert (lowered.take(), Slot(places, 2).take()) == (True, False)
-    assert Slot(places, 1002).take(), "a run that is forced"
+    assert (lowered.take(), Slot(layout, 2).take()) == (True, False)
+    assert Slot(layout, 1002).take(), "a run that is forced"
 
 
 def begun(book: Journal, name: str) -> int:
@@ -73,10 +73,12 @@ def begun(book: Journal, name: str) -> int:
     return run
 
 
-def rest(places: Places, book: Journal, made: Header, slots: int, steps: list[Callable[[], object]]) -> list[object]:
+def rest(
+    layout: StateLayout, book: Journal, made: Header, slots: int, steps: list[Callable[[], object]]
+) -> list[object]:
     """Let a run of `a` rest, with something that happens at each wait; gives what it then holds and the last state."""
     run = begun(book, "a")
-    with run_locks.taken(places, "a", paths(places), slots) as held:
+    with run_locks.taken(layout, "a", paths(layout), slots) as held:
         assert held is not None
 
         def wait(_seconds: float) -> bool:
@@ -85,42 +87,42 @@ def rest(places: Places, book: Journal, made: Header, slots: int, steps: list[Ca
 
         stop = SimpleNamespace(wait=wait)
         job = SimpleNamespace(attempt=1, mirror=SimpleNamespace(name="a", retry=2, retry_delay=60))
-        found = Rest(places, made, book, run, held, stop)(job, Ending(FAILED, "no"))  # type: ignore[arg-type]
+        found = Rest(layout, made, book, run, held, stop)(job, Ending(FAILED, "no"))  # type: ignore[arg-type]
         return [found == held.inherited, steps, book.busy_slots()]
 
 
 def test_a_lower_number_of_slots_holds_for_a_run_that_waits_for_its_next_attempt(
-    places: Places, capsys: pytest.CaptureFixture[str]
+    layout: StateLayout, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    made = header(places, 2)
-    with journal.opened(places.journal) as book:
+    made = header(layout, 2)
+    with journal.opened(layout.journal) as book:
         other = begun(book, "b")
         steps: list[Callable[[], object]] = [
-            lambda: header(places, 1),
+            lambda: header(layout, 1),
             lambda: book.end(other, "b", Ending(SUCCESS), 1001.0),
         ]
-        assert rest(places, book, made, 2, steps) == [True, [], 1]
+        assert rest(layout, book, made, 2, steps) == [True, [], 1]
     assert "no slot is free for its next attempt; it waits for one" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("slots", "beyond"), [(2, 0), (1, 1000)])
 def test_a_higher_number_of_slots_holds_as_well_and_a_forced_run_keeps_what_is_beyond(
-    places: Places, slots: int, beyond: int
+    layout: StateLayout, slots: int, beyond: int
 ) -> None:
-    made = header(places, 1)
-    with journal.opened(places.journal) as book:
+    made = header(layout, 1)
+    with journal.opened(layout.journal) as book:
         begun(book, "b")
-        assert rest(places, book, made, 1 + beyond, [lambda: header(places, slots)]) == [True, [], 2]
+        assert rest(layout, book, made, 1 + beyond, [lambda: header(layout, slots)]) == [True, [], 2]
 
 
-def test_without_a_plan_that_can_be_read_the_number_stays(places: Places) -> None:
-    made = header(places, 1)
-    with journal.opened(places.journal) as book:
-        assert rest(places, book, made, 1, [lambda: Path(places.plan).write_text("nonsense")]) == [True, [], 1]
+def test_without_a_plan_that_can_be_read_the_number_stays(layout: StateLayout) -> None:
+    made = header(layout, 1)
+    with journal.opened(layout.journal) as book:
+        assert rest(layout, book, made, 1, [lambda: Path(layout.plan).write_text("nonsense")]) == [True, [], 1]
 
 
 def test_a_launched_run_is_refused_while_processes_of_an_earlier_one_are_at_work(
-    places: Places, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    layout: StateLayout, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As long as they are another user's nobody here can end them: the run must not keep a slot until then."""
     monkeypatch.chdir(tmp_path)  # what a run changes of its process, the tests' own here
@@ -129,20 +131,20 @@ def test_a_launched_run_is_refused_while_processes_of_an_earlier_one_are_at_work
     monkeypatch.setattr(supervisor.Stop, "listen", lambda _stop: None)
     mirror = Mirror("a", "w1", "command", "https://x.example/", command="/bin/true")
     planned = Planned(mirror, Paths(f"{tmp_path}/a", str(tmp_path), f"{tmp_path}/log"), "a" * 40)
-    plan.write(places.plan, header(places, 1), [planned])
-    with run_locks.taken(places, "a", planned.paths, 1) as held:
+    plan.write(layout.plan, header(layout, 1), [planned])
+    with run_locks.taken(layout, "a", planned.paths, 1) as held:
         assert held is not None
         child = subprocess.Popen(["sleep", "1000"], pass_fds=held.inherited)
-    with journal.opened(places.journal) as book:
+    with journal.opened(layout.journal) as book:
         number = book.launch([Subject.of(planned)], [], 1000.0)["a"]
 
     with child:
-        assert run.run(places, "a", number, run.Allowed()) == 1
+        assert run.run(layout, "a", number, run.Allowed()) == 1
         with pytest.raises(SkipjackError, match=r"a cannot be synced now: processes of an earlier run of a are still"):
-            run.run(places, "a", None, run.Allowed())
+            run.run(layout, "a", None, run.Allowed())
         child.kill()
 
-    with journal.opened(places.journal) as book:
+    with journal.opened(layout.journal) as book:
         ended, busy = book.run(number), book.busy_slots()
     assert ended is not None and (ended.status, busy) == (REFUSED, 0)
     assert f"on its directory: process {child.pid} (sleep), which began" in ended.reason

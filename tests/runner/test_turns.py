@@ -13,7 +13,7 @@ import pytest
 
 from runner import error_boundary
 from runner.base import locks, turns
-from runner.base.state_dir import Places
+from runner.base.state_dir import StateLayout
 from runner.base.turns import turn
 from runner.tick import crash_recovery, tick
 from schemas.errors import SkipjackError
@@ -26,7 +26,7 @@ HOLD = (
 
 @pytest.fixture
 def lock(tmp_path: Path) -> str:
-    return Places(str(tmp_path)).lock("program", "follow")
+    return StateLayout(str(tmp_path)).lock("program", "follow")
 
 
 @pytest.fixture
@@ -72,14 +72,14 @@ def test_a_process_that_is_gone_or_unseen_is_said_to_be_so(lock: str) -> None:
 
 
 def test_a_tick_names_the_one_at_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    places = Places(str(tmp_path))
-    path = places.lock("program", "tick")
+    layout = StateLayout(str(tmp_path))
+    path = layout.lock("program", "tick")
     monkeypatch.setattr(tick, "PATIENCE", 0.0)
     with subprocess.Popen([sys.executable, "-c", HOLD, path], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None and process.stdout.readline()
         try:
             with pytest.raises(SkipjackError, match=rf"at work for 20 seconds: process {process.pid} \("):
-                tick.tick(places)
+                tick.tick(layout)
         finally:
             process.kill()
 
@@ -88,12 +88,12 @@ def test_what_cannot_be_ended_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As a process of another user: one of our own group is not signalled either."""
-    places = Places(str(tmp_path))
-    path = places.lock("mirror", "m")
+    layout = StateLayout(str(tmp_path))
+    path = layout.lock("mirror", "m")
     monkeypatch.setattr(crash_recovery, "GRACE", 0.0)
     with subprocess.Popen([sys.executable, "-c", HOLD, path], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None and process.stdout.readline()
-        crash_recovery.end_orphans(places, ["m"])
+        crash_recovery.end_orphans(layout, ["m"])
         process.kill()
     said = capsys.readouterr().err.splitlines()[-1]
     assert said.startswith(f"WARNING m: its directory stays in use: process {process.pid} (")
@@ -133,12 +133,12 @@ def test_a_state_folder_without_locks_is_no_bug(
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    places = Places(str(tmp_path))
+    layout = StateLayout(str(tmp_path))
 
-    assert error_boundary.guarded(lambda: tick.tick(places), places.state_dir) == 1
+    assert error_boundary.guarded(lambda: tick.tick(layout), layout.state_dir) == 1
 
     remedy = "Put it on a file system that has locks (`flock`), such as a local disk."
-    path = places.next_tick(only_requested=False)
+    path = layout.next_tick(only_requested=False)
     assert capsys.readouterr().err == f"ERROR skipjack: {path}: {os.strerror(number)}. {remedy}\n"
 
 
@@ -165,4 +165,4 @@ def test_a_holder_is_found_although_all_locks_were_moved(
     (tmp_path / "locks").rename(tmp_path / "locks.old")
     assert locks.holders(lock) == [holder.pid]
     assert locks.try_lock(lock) is None
-    assert locks.holders(Places(str(tmp_path / "other")).lock("program", "follow")) == [], "that of another worker"
+    assert locks.holders(StateLayout(str(tmp_path / "other")).lock("program", "follow")) == [], "that of another worker"

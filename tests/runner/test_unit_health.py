@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.base.state_dir import Places
+from runner.base.state_dir import StateLayout
 from runner.subprocesses import unit_health
 from runner.subprocesses.unit_health import Dead
 from runner.tick import tick
@@ -17,13 +17,13 @@ HEALTHY = {"LoadState": "loaded", "ActiveState": "active", "Result": "success", 
 
 
 @pytest.fixture
-def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Places:
+def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StateLayout:
     """A worker's folder on a machine whose `systemctl` says what `answer` has told it to."""
     (tmp_path / "bin").mkdir()
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
     (tmp_path / "launcher").write_text("systemd\n")
     answer(tmp_path)
-    return Places(str(tmp_path))
+    return StateLayout(str(tmp_path))
 
 
 def answer(folder: Path, units: Mapping[str, dict[str, str]] = {}, start: int = 0) -> None:
@@ -44,15 +44,15 @@ def started(folder: Path) -> list[str]:
     return [line for line in (folder / "asked").read_text().splitlines() if " start " in line]
 
 
-def test_where_all_is_well_nothing_is_started_and_the_check_is_remembered(places: Places, tmp_path: Path) -> None:
-    assert unit_health.check(places) == [] == unit_health.remembered(places)
+def test_where_all_is_well_nothing_is_started_and_the_check_is_remembered(layout: StateLayout, tmp_path: Path) -> None:
+    assert unit_health.check(layout) == [] == unit_health.remembered(layout)
     assert started(tmp_path) == [] and (tmp_path / "units").exists()
 
 
-def test_all_that_has_failed_is_started_again_in_one_call(places: Places, tmp_path: Path) -> None:
+def test_all_that_has_failed_is_started_again_in_one_call(layout: StateLayout, tmp_path: Path) -> None:
     failed = {"ActiveState": "failed", "Result": "trigger-limit-hit"}
     answer(tmp_path, {"skipjack-tick.path": failed, "skipjack-follow.timer": failed | {"Result": "resources"}}, 1)
-    dead = unit_health.check(places)
+    dead = unit_health.check(layout)
     assert started(tmp_path) == ["--no-ask-password start skipjack-follow.timer skipjack-tick.path"]
     assert dead == [
         Dead(
@@ -66,7 +66,7 @@ def test_all_that_has_failed_is_started_again_in_one_call(places: Places, tmp_pa
             "Start it again: `systemctl start skipjack-tick.path`.",
         ),
     ]
-    assert unit_health.remembered(places) == dead
+    assert unit_health.remembered(layout) == dead
 
 
 @pytest.mark.parametrize(
@@ -93,36 +93,36 @@ def test_all_that_has_failed_is_started_again_in_one_call(places: Places, tmp_pa
     ],
 )
 def test_what_is_dead_is_told_and_left_alone(
-    places: Places, tmp_path: Path, unit: str, found: dict[str, str], what: str
+    layout: StateLayout, tmp_path: Path, unit: str, found: dict[str, str], what: str
 ) -> None:
     answer(tmp_path, {unit: found})
-    assert [dead.what for dead in unit_health.check(places)] == ([what] if what else [])
+    assert [dead.what for dead in unit_health.check(layout)] == ([what] if what else [])
     assert started(tmp_path) == []
 
 
-def test_a_service_manager_that_gives_no_answer_is_told(places: Places, tmp_path: Path) -> None:
+def test_a_service_manager_that_gives_no_answer_is_told(layout: StateLayout, tmp_path: Path) -> None:
     (tmp_path / "bin" / "systemctl").write_text("#!/bin/sh\nexit 1\n")
-    assert [dead.unit for dead in unit_health.check(places)] == ["systemd"]
+    assert [dead.unit for dead in unit_health.check(layout)] == ["systemd"]
 
 
-def test_looking_starts_nothing_and_remembers_nothing(places: Places, tmp_path: Path) -> None:
+def test_looking_starts_nothing_and_remembers_nothing(layout: StateLayout, tmp_path: Path) -> None:
     answer(tmp_path, {"skipjack-tick.path": {"ActiveState": "failed", "Result": "trigger-limit-hit"}})
-    assert [dead.unit for dead in unit_health.look(places)] == ["skipjack-tick.path"]
+    assert [dead.unit for dead in unit_health.look(layout)] == ["skipjack-tick.path"]
     assert started(tmp_path) == [] and not (tmp_path / "units").exists()
 
 
-def test_a_tick_is_not_idle_while_nobody_has_looked_for_long(places: Places) -> None:
+def test_a_tick_is_not_idle_while_nobody_has_looked_for_long(layout: StateLayout) -> None:
     now = time.time()
-    assert not tick.are_units_unwatched(places, now), "nobody has ever looked: there may be no units"
-    unit_health.check(places)
-    assert not tick.are_units_unwatched(places, now)
-    os.utime(places.units, (now - 601, now - 601))
-    assert tick.are_units_unwatched(places, now)
-    unit_health.check(places)
-    assert not tick.are_units_unwatched(places, time.time())
+    assert not tick.are_units_unwatched(layout, now), "nobody has ever looked: there may be no units"
+    unit_health.check(layout)
+    assert not tick.are_units_unwatched(layout, now)
+    os.utime(layout.units, (now - 601, now - 601))
+    assert tick.are_units_unwatched(layout, now)
+    unit_health.check(layout)
+    assert not tick.are_units_unwatched(layout, time.time())
 
 
-def test_where_the_units_are_gone_nobody_looks_any_more(places: Places, tmp_path: Path) -> None:
-    unit_health.check(places)
+def test_where_the_units_are_gone_nobody_looks_any_more(layout: StateLayout, tmp_path: Path) -> None:
+    unit_health.check(layout)
     (tmp_path / "launcher").unlink()
-    assert unit_health.check(places) == [] and not (tmp_path / "units").exists()
+    assert unit_health.check(layout) == [] and not (tmp_path / "units").exists()

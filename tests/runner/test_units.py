@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.base.state_dir import Places
+from runner.base.state_dir import StateLayout
 from runner.subprocesses import units
 from schemas.records import Mirror
 
@@ -119,8 +119,8 @@ def test_what_became_of_a_unit(
 
 
 def test_where_nothing_is_installed_there_are_no_units(tmp_path: Path) -> None:
-    places = Places(str(tmp_path))
-    assert units.service_manager(places) is None
+    layout = StateLayout(str(tmp_path))
+    assert units.service_manager(layout) is None
     for text, words in (("systemd\n", ("systemctl",)), ("systemd --user\n", ("systemctl", "--user")), ("x", None)):
-        Path(places.launcher).write_text(text)
-        assert units.service_manager(places) == words
+        Path(layout.launcher).write_text(text)
+        assert units.service_manager(layout) == words

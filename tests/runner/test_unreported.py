@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.base.state_dir import Places
+from runner.base.state_dir import StateLayout
 from runner.courier import courier
 from runner.follow import follow, noted
 from runner.install import secret_check, setup
@@ -127,10 +127,10 @@ def test_a_token_that_can_be_none_is_rejected_by_the_courier_and_by_install(
     "content", ["", "[]", "{", "[1, 2]", '["x", "", "", true]', '[1e300, "", "", true]', "\x00", "[" * 200_000]
 )
 def test_a_damaged_note_is_written_again(settings: RunnerSettings, content: str) -> None:
-    places = Places(settings.state_dir)
-    Path(places.unreported).write_text(content)
-    assert list(noted.of_manager(places, 0.0)) == []
-    noted.unreported(places, SkipjackError("It failed.", "Wait."), 0.0, lasting=True)
-    assert list(noted.of_manager(places, 0.0)) == [
+    layout = StateLayout(settings.state_dir)
+    Path(layout.unreported).write_text(content)
+    assert list(noted.of_manager(layout, 0.0)) == []
+    noted.unreported(layout, SkipjackError("It failed.", "Wait."), 0.0, lasting=True)
+    assert list(noted.of_manager(layout, 0.0)) == [
         (None, "manager", "It has accepted no reports since 1970-01-01 00:00 UTC. It failed.", "Wait.")
     ]

@@ -4,22 +4,22 @@ import time
 from pathlib import Path
 
 from runner.base import start_requests
-from runner.base.state_dir import Places
+from runner.base.state_dir import StateLayout
 
 
 def test_a_wish_is_there_until_it_is_taken(tmp_path: Path) -> None:
-    places = Places(str(tmp_path))
-    start_requests.leave(places, "measure/debian")
-    start_requests.leave(places, "measure/debian")
-    assert start_requests.open_ones(places, "measure") == ["debian"]
-    start_requests.take(places, "measure/debian")
-    start_requests.take(places, "measure/debian")
-    assert start_requests.open_ones(places, "measure") == []
+    layout = StateLayout(str(tmp_path))
+    start_requests.leave(layout, "measure/debian")
+    start_requests.leave(layout, "measure/debian")
+    assert start_requests.pending(layout, "measure") == ["debian"]
+    start_requests.take(layout, "measure/debian")
+    start_requests.take(layout, "measure/debian")
+    assert start_requests.pending(layout, "measure") == []
 
 
 def test_a_wish_that_cannot_be_taken_back_slows_its_program_down(tmp_path: Path) -> None:
-    places = Places(str(tmp_path))
-    Path(places.wish("tick")).mkdir(parents=True)
+    layout = StateLayout(str(tmp_path))
+    Path(layout.start_request("tick")).mkdir(parents=True)
     began = time.monotonic()
-    start_requests.take(places, "tick")
+    start_requests.take(layout, "tick")
     assert time.monotonic() - began >= start_requests.UNTAKEN_PAUSE
