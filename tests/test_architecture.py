@@ -160,7 +160,7 @@ ALONE = [
         "runner.journal.", "runner.plan.plan", "sitegen.storage.", "sitegen.lease", "sitegen.backup",
     }),
     (("requests", "urllib.request", "urllib3", "http.client", "httpx", "aiohttp"), {
-        "runner.courier.transport", "sitegen.web.caller",
+        "schemas.http_client",
     }),
     (("fcntl",), {"runner.base.locks", "runner.subprocesses.pipes"}),
     (("fcntl.flock", "fcntl.lockf"), {"runner.base.locks"}),
@@ -235,7 +235,8 @@ RUN = "import runner.run.run, runner.providers"
 HEAVY = {
     "datetime",
     "yaml", "git", "requests", "jsonschema", "filelock", "dataclasses", "inspect", "asyncio", "subprocess", "logging",
-    "fnmatch", "binascii", "schemas.records", "schemas.problems", "schemas.addresses", "runner.base.rsync_lines",
+    "fnmatch", "binascii", "urllib3", "http.client",
+    "schemas.records", "schemas.problems", "schemas.addresses", "runner.base.rsync_lines",
 }  # fmt: skip
 """What would cost every run and every tick milliseconds."""
 

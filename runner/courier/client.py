@@ -7,16 +7,24 @@ from typing import Any, NamedTuple
 
 from runner.base.output import head, masked
 from runner.courier import unreached
-from runner.courier.transport import LARGEST, Line, NoHttp, Patience, Reply, TooLong, Unreachable
 from schemas import json_text
 from schemas.addresses import without_secrets
 from schemas.errors import SkipjackError
+from schemas.http_client import (
+    LARGEST,
+    ExchangeFailed,
+    HttpClient,
+    NotHttp,
+    Response,
+    ResponseTooLarge,
+    Timeouts,
+)
 from schemas.mirror_record import Secret
 from schemas.problems import printable
 from schemas.records import ManagerAddress
 from schemas.secrets import read_token
 
-TIMEOUT = Patience(5.0, 30.0)
+TIMEOUTS = Timeouts(5.0, 30.0)
 """For anything but waiting for commands."""
 
 AT_ONCE = 100
@@ -103,13 +111,13 @@ class Client:
     def __init__(self, address: ManagerAddress) -> None:
         self._url = without_secrets(address.url.rstrip("/"))
         self._address, self._token = address, address.token
-        self._line = Line(address.url, address.ca_cert)
+        self._http = HttpClient(address.url, address.ca_cert)
 
     def send(self, envelope: dict[str, Any]) -> Answer:
         """Send one envelope; SkipjackError when it was not taken, whatever the cause, Rejected when another one may
         be. The token is read each time."""
-        reply = self._ask("POST", _REPORTS, TIMEOUT, envelope)
-        plain = self._decoded(reply, _REPORTS, _VALUES)
+        response = self._ask("POST", _REPORTS, TIMEOUTS, envelope)
+        plain = self._decoded(response, _REPORTS, _VALUES)
         try:
             return _answer(plain)
         except MALFORMED as error:
@@ -121,8 +129,8 @@ class Client:
         NoCommands when it gives none at all, SkipjackError when it did not answer.
         """
         path = f"{_COMMANDS}?worker={worker}&after={after}&wait={wait:.0f}"
-        reply = self._ask("GET", path, TIMEOUT._replace(answer=TIMEOUT.answer + wait), most=LARGEST_COMMANDS)
-        plain = self._decoded(reply, _COMMANDS, _COMMAND_VALUES)
+        response = self._ask("GET", path, TIMEOUTS._replace(exchange=TIMEOUTS.exchange + wait), most=LARGEST_COMMANDS)
+        plain = self._decoded(response, _COMMANDS, _COMMAND_VALUES)
         try:
             return _commands(plain)
         except MALFORMED as error:
@@ -131,7 +139,7 @@ class Client:
     def answer(self, worker: str, results: Sequence[Result]) -> None:
         """Tell what became of commands; as `commands`, when that was not taken."""
         body = {"worker": worker, "results": [result._asdict() for result in results]}
-        plain = self._decoded(self._ask("POST", _RESULTS, TIMEOUT, body), _RESULTS, _VALUES)
+        plain = self._decoded(self._ask("POST", _RESULTS, TIMEOUTS, body), _RESULTS, _VALUES)
         try:
             _number(plain["taken"])
         except MALFORMED as error:
@@ -139,9 +147,9 @@ class Client:
 
     def close(self) -> None:
         """Hang up."""
-        self._line.close()
+        self._http.close()
 
-    def _ask(self, method: str, path: str, patience: Patience, content: Any = None, most: int = LARGEST) -> Reply:
+    def _ask(self, method: str, path: str, timeouts: Timeouts, content: Any = None, most: int = LARGEST) -> Response:
         headers = {"Accept": "application/json"}
         if self._token is not None:
             headers["Authorization"] = f"Bearer {_read(self._token)}"
@@ -150,34 +158,34 @@ class Client:
             body = json.dumps(content, allow_nan=False).encode()
             headers["Content-Type"] = "application/json"
         try:
-            return self._line.exchange(method, path, patience, body=body, headers=headers, most=most)
-        except TooLong as error:
+            return self._http.exchange(method, path, timeouts, body=body, headers=headers, most=most)
+        except ResponseTooLarge as error:
             raise self._stranger(path.partition("?")[0]) from error
-        except Unreachable as error:
+        except ExchangeFailed as error:
             what = f"The manager at {self._url} cannot be reached: {error}."
             raise SkipjackError(what, after(error, self._address)) from error
 
-    def _decoded(self, reply: Reply, path: str, values: int) -> dict[str, Any]:
-        if reply.status != 200:
-            raise self._refusal(reply, path)
+    def _decoded(self, response: Response, path: str, values: int) -> dict[str, Any]:
+        if response.status != 200:
+            raise self._refusal(response, path)
         try:
-            plain = json_text.parse(reply.body, values)
+            plain = json_text.parse(response.body, values)
         except MALFORMED as error:
             raise self._stranger(path) from error
         if not isinstance(plain, dict):
             raise self._stranger(path)
         return plain
 
-    def _refusal(self, reply: Reply, path: str) -> SkipjackError:
-        what = f"{self._at(path)} answered {_error(reply)}."
-        if reply.status == 413:
+    def _refusal(self, response: Response, path: str) -> SkipjackError:
+        what = f"{self._at(path)} answered {_error(response)}."
+        if response.status == 413:
             return TooLarge(what, _LARGER)
-        if is_of_content(reply):
+        if is_of_content(response):
             return Rejected(what, _LATER)
-        if reply.status in (401, 403):
+        if response.status in (401, 403):
             return BadToken(what, _token_todo(self._token))
-        kind = NoCommands if reply.status in (404, 405) and path != _REPORTS else SkipjackError
-        return kind(what, remedy(reply.status, reply.body))
+        kind = NoCommands if response.status in (404, 405) and path != _REPORTS else SkipjackError
+        return kind(what, remedy(response.status, response.body))
 
     def _at(self, path: str) -> str:
         return f"The manager at {self._url}{path}"
@@ -258,16 +266,17 @@ def _text(value: object) -> str:
     return printable(value)
 
 
-def _error(reply: Reply) -> str:
+def _error(response: Response) -> str:
     try:
-        return f"{reply.status}: {printable(head(str(json_text.parse(reply.body, _VALUES)['error']), 500))}".rstrip(".")
+        said = str(json_text.parse(response.body, _VALUES)["error"])
+        return f"{response.status}: {printable(head(said, 500))}".rstrip(".")
     except MALFORMED:
-        return str(reply.status)
+        return str(response.status)
 
 
-def after(error: Unreachable, address: ManagerAddress) -> str:
+def after(error: ExchangeFailed, address: ManagerAddress) -> str:
     """What to do about a manager that could not be reached."""
-    if isinstance(error, NoHttp) and not address.url.startswith("https:"):
+    if isinstance(error, NotHttp) and not address.url.startswith("https:"):
         return f"{unreached.WRITE_HTTPS} {_LATER}"
     todo = unreached.remedy(error.__cause__, has_ca=address.ca_cert is not None)
     return f"{todo} {_LATER}"
@@ -278,9 +287,9 @@ def _is_of_tls(status: int, body: bytes) -> bool:
     return status == 400 and (b"HTTPS" in body or b"TLS" in body)
 
 
-def is_of_content(reply: Reply) -> bool:
+def is_of_content(response: Response) -> bool:
     """Whether an answer is about what the request holds, so that another one may be taken."""
-    return reply.status in _OF_THE_CONTENT and not _is_of_tls(reply.status, reply.body)
+    return response.status in _OF_THE_CONTENT and not _is_of_tls(response.status, response.body)
 
 
 def remedy(status: int, body: bytes) -> str:

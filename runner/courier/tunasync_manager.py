@@ -14,20 +14,20 @@ from urllib.parse import quote
 from runner.base.output import head, log
 from runner.base.state_dir import StateLayout
 from runner.courier.client import MALFORMED, Misbehaves, Rejected, after, is_of_content, remedy
-from runner.courier.transport import Line, Patience, TooLong, Unreachable
 from runner.journal import journal, rejected_reports
 from runner.journal.journal import Journal
 from runner.overrides import hold
 from schemas import json_text
 from schemas.addresses import without_secrets
 from schemas.errors import SkipjackError
+from schemas.http_client import ExchangeFailed, HttpClient, ResponseTooLarge, Timeouts
 from schemas.records import ManagerAddress, RunnerSettings
 from schemas.report import MirrorStatus, decode_status
 from schemas.standard_streams import ERROR
 from schemas.states import DISABLED, ENDS, FAILED, LAUNCHING, NONE, PAUSED, PRE_SYNCING, QUEUED, SYNCING, TO_TUNASYNC
 from schemas.units import tunasync_size
 
-PATIENCE = Patience(5.0, 30.0)
+TIMEOUTS = Timeouts(5.0, 30.0)
 
 BATCH, BATCH_BYTES = 500, 4 * 1024**2
 
@@ -53,7 +53,7 @@ class TunasyncManager:
         self._address = address
         self._url, self._worker = without_secrets(address.url.rstrip("/")), settings.worker
         self._places, self._held = StateLayout(settings.state_dir), settings.held
-        self._line = Line(address.url, address.ca_cert)
+        self._http = HttpClient(address.url, address.ca_cert)
         self._shown: dict[str, str] | None = None
 
     def deliver(self) -> int:
@@ -81,7 +81,7 @@ class TunasyncManager:
 
     def close(self) -> None:
         """Hang up."""
-        self._line.close()
+        self._http.close()
 
     def _meet(self) -> dict[str, str]:
         """Register, and learn what it shows of our mirrors."""
@@ -161,17 +161,17 @@ class TunasyncManager:
         where = f"The manager at {self._url}{path}"
         most, values = (LARGEST_LIST, LIST_VALUES) if method == "GET" else (LARGEST, VALUES)
         try:
-            reply = self._line.exchange(method, path, PATIENCE, body=body, headers=_HEADERS, most=most)
-        except TooLong as error:
+            response = self._http.exchange(method, path, TIMEOUTS, body=body, headers=_HEADERS, most=most)
+        except ResponseTooLarge as error:
             raise self._stranger(path) from error
-        except Unreachable as error:
+        except ExchangeFailed as error:
             raise SkipjackError(f"{where} cannot be reached: {error}.", after(error, self._address)) from error
-        if reply.status != 200:
-            said = head(" ".join(reply.body[:4000].decode("utf-8", "replace").split()), 300)
-            kind = Rejected if is_of_content(reply) else SkipjackError
-            raise kind(f"{where} answered {reply.status}: {said}.", remedy(reply.status, reply.body))
+        if response.status != 200:
+            said = head(" ".join(response.body[:4000].decode("utf-8", "replace").split()), 300)
+            kind = Rejected if is_of_content(response) else SkipjackError
+            raise kind(f"{where} answered {response.status}: {said}.", remedy(response.status, response.body))
         try:
-            return json_text.parse(reply.body, values)
+            return json_text.parse(response.body, values)
         except MALFORMED as error:
             raise self._stranger(path) from error
 

@@ -4,10 +4,7 @@ import errno
 import socket
 import ssl
 
-_NO_TLS = frozenset({
-    "WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL",
-})  # fmt: skip
-"""OpenSSL's reasons for an answer that is not one of TLS."""
+from schemas.http_client import NOT_TLS
 
 _OTHER_NAME = (62, 64)
 _EXPIRED, _NOT_YET = 10, 9
@@ -18,26 +15,12 @@ _NO_WAY = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN)
 WRITE_HTTPS = "If that port speaks TLS, write `https://` in `manager.url` in runner.yml; else check the port."
 
 
-def words(error: Exception) -> str:
-    """Why a connection failed."""
-    match error:
-        case TimeoutError():
-            return "timed out"
-        case ssl.SSLCertVerificationError():
-            return f"its certificate is not valid: {error.verify_message.rstrip('.')}"
-        case ssl.SSLError(reason=reason) if reason in _NO_TLS:
-            return "what answers at that port speaks no TLS"
-        case OSError():
-            return error.strerror or type(error).__name__
-    return str(error)
-
-
 def remedy(error: BaseException | None, *, has_ca: bool) -> str:
     """Return what to do; `has_ca` says whether `ca_cert` is set."""
     match error:
         case ssl.SSLCertVerificationError():
             return _of_certificate(error.verify_code, has_ca=has_ca)
-        case ssl.SSLError(reason=reason) if reason in _NO_TLS:
+        case ssl.SSLError(reason=reason) if reason in NOT_TLS:
             return "Write `http://` in `manager.url` in runner.yml, or the port that speaks TLS."
         case socket.gaierror():
             return "Check the host name in `manager.url` in runner.yml, and this machine's DNS."

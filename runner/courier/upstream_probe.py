@@ -16,7 +16,6 @@ from runner.base import environment, passwords
 from runner.base.mirror_paths import Paths, lies_in
 from runner.base.output import head
 from runner.courier.timestamps import read_stamp
-from runner.courier.transport import Line, Patience, Unreachable
 from runner.plan.plan import Planned
 from runner.plugin_api import Machine
 from runner.providers import rsync
@@ -25,6 +24,7 @@ from schemas import VERSION
 from schemas.clock.freshness import PROBE_LASTS
 from schemas.config.upstreams import is_remote, is_web
 from schemas.errors import SkipjackError
+from schemas.http_client import ExchangeFailed, HttpClient, Timeouts
 from schemas.records import Mirror
 from schemas.regular_files import read_regular
 from schemas.report import Probe
@@ -33,10 +33,10 @@ from schemas.secrets import read_mirror_secret
 LARGEST = 64 * 1024
 """Bytes of a timestamp file that is worth the name."""
 
-PATIENCE = Patience(10.0, 20.0)
+TIMEOUTS = Timeouts(10.0, 20.0)
 """For a web server."""
 
-RSYNC_PATIENCE = 30.0
+RSYNC_TIMEOUT = 30.0
 """Seconds for all that rsync does."""
 
 NEWEST_LASTS = 12 * 3600.0
@@ -132,15 +132,15 @@ def _tried(read: Callable[[], bytes]) -> tuple[bytes | None, str]:
 def _of_web(mirror: Mirror, file: str) -> bytes:
     parts = urlsplit(mirror.upstream)
     path = f"{parts.path.rstrip('/')}/{file}"
-    with contextlib.closing(Line(f"{parts.scheme}://{parts.netloc}")) as line:
+    with contextlib.closing(HttpClient(f"{parts.scheme}://{parts.netloc}")) as server:
         try:
-            reply = line.exchange("GET", path, PATIENCE, headers=_HEADERS, most=LARGEST)
-        except Unreachable as error:
+            response = server.exchange("GET", path, TIMEOUTS, headers=_HEADERS, most=LARGEST)
+        except ExchangeFailed as error:
             raise NotRead(f"the upstream cannot be asked for {file}: {error}") from error
-    if reply.status != 200:
-        elsewhere = ", which leads elsewhere" if 300 <= reply.status < 400 else ""
-        raise NotRead(f"the upstream answered {reply.status} for {path}{elsewhere}")
-    return reply.body
+    if response.status != 200:
+        elsewhere = ", which leads elsewhere" if 300 <= response.status < 400 else ""
+        raise NotRead(f"the upstream answered {response.status} for {path}{elsewhere}")
+    return response.body
 
 
 def _of_rsync(mirror: Mirror, file: str, machine: Machine) -> bytes:
@@ -166,7 +166,7 @@ def _of_rsync(mirror: Mirror, file: str, machine: Machine) -> bytes:
         target = os.path.join(folder, "file")
         words = ["rsync", *_OPTIONS, *family, "--", mirror.upstream.removesuffix("/") + "/" + file, target]
         try:
-            code, said = spawn.ask(words, RSYNC_PATIENCE, whole, alone=True)
+            code, said = spawn.ask(words, RSYNC_TIMEOUT, whole, alone=True)
         except spawn.CannotStart as error:
             raise NotRead(f"the upstream cannot be asked for {file}: {error}") from error
         if code not in (0, _NO_SUCH_FILE):

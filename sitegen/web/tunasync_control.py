@@ -158,6 +158,6 @@ class TunasyncControl:
 def _tell_of_authority(ca_cert: str | None) -> None:
     """Log at start what would otherwise be found out with the first command."""
     try:
-        caller.trusted(ca_cert)
+        caller.require_authority(ca_cert)
     except caller.NotReached as error:
         _log.error("%s; workers of tunasync with HTTPS get no commands until then", error)

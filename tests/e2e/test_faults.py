@@ -122,7 +122,7 @@ def test_whatever_the_manager_does_runs_go_on_and_it_knows_all_of_them_afterward
         way.fault, way.limit = fault, 100 if fault == "too large" else 2**60
         reporter.command("run", "m")
 
-        failed = courier(reporter, "client.TIMEOUT = client.Patience(5.0, 0.3)")
+        failed = courier(reporter, "client.TIMEOUTS = client.Timeouts(5.0, 0.3)")
 
         assert (failed.returncode, words in failed.stderr) == (1, True), failed.stderr
         assert ("Nothing is lost" in failed.stderr, reporter.pending() > 0) == (True, True), failed.stderr

@@ -14,13 +14,13 @@ from runner import error_boundary
 from runner.base.state_dir import StateLayout
 from runner.courier import client, courier
 from runner.courier.client import Client, Result
-from runner.courier.transport import Patience
 from runner.journal import journal
 from runner.journal.journal import Ending, Subject
 from schemas.errors import SkipjackError
+from schemas.http_client import Timeouts
 from schemas.records import ManagerAddress, Repository, RunnerSettings, Secret
 
-PATIENCE = Patience(5.0, 0.5)
+TIMEOUTS = Timeouts(5.0, 0.5)
 GENEROUS = 60.0
 """Seconds within which an exchange of two must have ended, on a busy machine."""
 
@@ -128,7 +128,7 @@ def settings(tmp_path: Path, server: Server) -> RunnerSettings:
 def test_a_courier_ends_in_time_with_a_message_and_loses_nothing(
     settings: RunnerSettings, server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(client, "TIMEOUT", PATIENCE)
+    monkeypatch.setattr(client, "TIMEOUTS", TIMEOUTS)
     assert settings.manager is not None
     began = time.monotonic()
     tracemalloc.start()

@@ -135,13 +135,12 @@ def test_a_worker_with_an_authority_of_its_own_is_called(first: dict[str, str], 
         thread.start()
         try:
             url = f"https://127.0.0.1:{server.server_port}/"
-            with pytest.raises(caller.NotReached, match="certificate verify failed"):
+            with pytest.raises(caller.NotReached, match="its certificate is not valid: self-signed"):
                 caller.post(url, {})
             os.mkfifo(tmp_path / "pipe")
             for name, why in (("nothing", "No such file"), ("pipe", "it is a named pipe")):
-                with pytest.raises(
-                    caller.NotReached, match=rf"`tunasync\.ca_cert` {tmp_path / name} cannot be used: {why}"
-                ):
+                words = rf"`tunasync\.ca_cert`: the certificates in {tmp_path / name} cannot be used: {why}"
+                with pytest.raises(caller.NotReached, match=words):
                     caller.post(url, {}, ca_cert=str(tmp_path / name))
             caller.post(url, {"cmd": "ping"}, ca_cert=first["certificate"])
         finally:

@@ -305,4 +305,4 @@ def test_an_authority_that_cannot_be_used_is_logged_at_start(
     manager = Manager(tmp_path, tunasync={"ca_cert": str(tmp_path / name)})
     with serve.prepared(load_manager(manager.settings_file)):
         pass
-    assert f"`tunasync.ca_cert` {tmp_path / name} cannot be used: " in caplog.text
+    assert f"`tunasync.ca_cert`: the certificates in {tmp_path / name} cannot be used: " in caplog.text

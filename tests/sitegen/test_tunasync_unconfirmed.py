@@ -110,9 +110,9 @@ def schedule(go: Go, *listed: str) -> None:
 @pytest.mark.parametrize(
     ("answer", "why"),
     [
-        (CUT, "the connection broke: "),
-        (HALF, "the answer was cut off or is not HTTP"),
-        (NONSENSE, "the answer was cut off or is not HTTP"),
+        (CUT, "the server hung up without a response"),
+        (HALF, "the response was cut off or is not HTTP"),
+        (NONSENSE, "the response was cut off or is not HTTP"),
         (HANG, "the worker did not answer within 0.3 s"),
         (gateway(502), "a proxy on the way answered 502"),
         (gateway(503), "a proxy on the way answered 503"),
