@@ -1,4 +1,4 @@
-"""`skipjack next`: what runs when, and why not now, in words; the same judgements as a tick's. It changes nothing."""
+"""`skipjack next`: when each mirror runs next, and why not now. It decides as a tick does, and changes nothing."""
 
 import json
 import time
@@ -21,13 +21,19 @@ from schemas.records import RunnerSettings
 from schemas.states import ACTIVE, INTERRUPTED, LAUNCH_FAILED, LAUNCHING, NONE, REFUSED, STOPPED
 from schemas.units import format_duration
 
-_NEXT_TICK = "begins with the next tick"
-_STARTED_BY = "nothing was started; `skipjack tick` starts what is due, and so do timers and cron lines"
+_NEXT_TICK = "starts with the next tick"
+_STARTED_BY = "nothing was started: the next tick (timer, cron line or `skipjack tick`) starts what is due"
+_WINDOW = "waiting for its sync window"
+_RETRIES = {
+    INTERRUPTED: "retry: its last run was interrupted",
+    STOPPED: "retry: its last run was stopped",
+    LAUNCH_FAILED: "retry: its last run could not start",
+}
 _URGENCY = {DUE: 0, RUNNING: 1, LATER: 2, CLOSED: 2, AFTER: 3, HELD: 4}
 
 
 class Row(NamedTuple):
-    """One mirror: its status, what its next run waits for, since or until when, and that in words."""
+    """A line of the table: a mirror, its status, what its next run waits for, since or until when, and why."""
 
     mirror: str
     status: str
@@ -37,7 +43,7 @@ class Row(NamedTuple):
 
 
 def upcoming(settings: RunnerSettings, *, as_json: bool) -> None:
-    """Print what this worker does next, the most urgent first."""
+    """Print when each mirror of this worker runs next, the most urgent first."""
     now = time.time()
     rows, rules, problems = _look(settings, now)
     layout = StateLayout(settings.state_dir)
@@ -61,13 +67,13 @@ def upcoming(settings: RunnerSettings, *, as_json: bool) -> None:
 
 
 def _as_plain(row: Row, rules: Rules) -> dict[str, Any]:
-    """A row for programs: on a held worker it is the release that a due mirror waits for."""
+    """Return a row for JSON. On a held worker a mirror that is due waits for the release."""
     held = rules.held and row.waits_for == DUE
     return row._asdict() | ({"waits_for": HELD} if held else {})
 
 
 def say_due(settings: RunnerSettings) -> None:
-    """Print which mirrors are due, and what comes next, after a follow that starts nothing."""
+    """Print which mirrors are due and which comes next, after a follow that starts no run."""
     now = time.time()
     rows, rules, _problems = _look(settings, now)
     due = [row for row in rows if row.waits_for == DUE]
@@ -83,8 +89,10 @@ def say_due(settings: RunnerSettings) -> None:
 
 
 def _look(settings: RunnerSettings, now: float) -> tuple[list[Row], Rules, list[str]]:
-    """All mirrors with their judgements, the most urgent first, and what is wrong with no mirror alone; nothing is
-    changed by it."""
+    """Return the rows of all mirrors, the most urgent first, and the problems of the whole worker.
+
+    It reads a copy of the journal, since taking over renamed mirrors would change it.
+    """
     with trial.planned(settings) as opened, journal.copied(StateLayout(settings.state_dir).journal) as book:
         aliases = rename_migration.continue_history(book, opened.renamed(), now, copy=True)
         states = rename_migration.under_current_names(book.states(), aliases)
@@ -101,27 +109,27 @@ def _look(settings: RunnerSettings, now: float) -> tuple[list[Row], Rules, list[
 
 
 def _rows_left(names: list[str], world: World, now: float) -> list[Row]:
-    """Runs under way of mirrors that this worker no longer has."""
+    """Return the rows of runs whose mirrors this worker no longer has."""
     rows = [_row(Due(name, 0), world, now, waits=False) for name in names]
-    more = "this worker no longer has the mirror, and `skipjack stop` ends its run"
+    more = "this worker no longer has this mirror; `skipjack stop` ends its run"
     return [row._replace(why=f"{row.why}; {more}") for row in rows]
 
 
 def _with_refusal(row: Row, book: Journal, unmoved: Collection[str]) -> Row:
-    """Show why the last run was refused: that lasts until the operator does what the reason says.
+    """Return the row with the reason why the last run was refused, which holds until the operator acts on it.
 
-    Once the files of one of the `unmoved` mirrors are moved, the next follow starts it, however late its next run is.
+    When the files of an `unmoved` mirror have been moved, the next follow starts it, even if its next run is far away.
     """
     run = book.last_run(row.mirror) if row.status == REFUSED else None
     if run is None or not run.reason:
         return row
     if row.mirror in unmoved and row.waits_for in (LATER, CLOSED):
-        row = row._replace(at=None, why="waits until its files are moved; the next follow after that starts it")
+        row = row._replace(at=None, why="waiting for its files to be moved; the next follow after that starts it")
     return row._replace(why=f"{row.why}; last run refused: {run.reason}")
 
 
 def rows_of(mirrors: list[Due], world: World, now: float) -> list[Row]:
-    """All mirrors with their judgements, the most urgent first."""
+    """Return the rows of mirrors, the most urgent first."""
     queue = schedule.decide(mirrors, world, now)
     layout = {name: number for number, name in enumerate((*queue.launch, *queue.wait))}
     wait = frozenset(queue.wait)
@@ -142,41 +150,42 @@ def _row(mirror: Due, world: World, now: float, *, waits: bool) -> Row:
 
 
 def _why_due(order: OperatorRequest, world: World, *, waits: bool) -> str:
-    why = "waits for a slot" if waits else "waits for `skipjack release`" if world.rules.held else _NEXT_TICK
-    return f"{why}, asked for by {order.made_by}" if order.requested else why
+    why = "waiting for a slot" if waits else "waiting for `skipjack release`" if world.rules.held else _NEXT_TICK
+    return f"{why}, requested by {order.made_by}" if order.requested else why
 
 
 def _why_not(mirror: Due, state: State, world: World, found: Outlook, now: float) -> str:
     if found.kind == RUNNING and state.next_attempt_at is not None:
-        return "waits for its next attempt" if state.next_attempt_at > now else "waits for a slot for its next attempt"
+        is_later = state.next_attempt_at > now
+        return "waiting for its next attempt" if is_later else "waiting for a slot for its next attempt"
     if found.kind == RUNNING:
-        return "is being started" if state.status == LAUNCHING else "is being synced"
+        return "starting" if state.status == LAUNCHING else "syncing"
     if found.kind == CLOSED:
-        return "its hours begin then"
+        return _WINDOW
     if found.kind == AFTER:
         return "after " + ", ".join(_with_state(name, world) for name in found.mirrors)
     if found.at is not None and found.at > schedule.due_at(mirror, state, world.rules, now):
-        return "its hours begin then"
-    if state.status in (INTERRUPTED, STOPPED, LAUNCH_FAILED):
-        return "tried again: its last run could not begin" if state.status == LAUNCH_FAILED else "its run was cut off"
+        return _WINDOW
+    if state.status in _RETRIES:
+        return _RETRIES[state.status]
     if state.unreached and found.at is not None and found.at >= schedule.retry_at(mirror, state, world.rules):
         again = f", {state.unreached} times in a row" if state.unreached > 1 else ""
-        return f"tried again early: its upstream could not be reached or had too many clients{again}"
+        return f"early retry: its upstream was unreachable or had too many clients{again}"
     if mirror.cron:
-        return f"by its times, {mirror.cron}"
+        return f"cron schedule {mirror.cron}"
     if state.failed_runs > 1:
-        return f"backing off after {state.failed_runs} failures"
-    return f"every {format_duration(mirror.interval)}" + (", failed" if state.failures else "")
+        return f"backing off after {state.failed_runs} failed runs"
+    return f"every {format_duration(mirror.interval)}" + (", last run failed" if state.failures else "")
 
 
 def _with_state(name: str, world: World) -> str:
-    """A mirror that is waited for, with what keeps it when that is not its schedule."""
+    """Return a mirror that another one waits for, with what delays it when that is not its schedule."""
     order, state = world.operator_requests.get(name), world.states.get(name)
     if order is not None and order.override:
         return f"{name} ({order.override})"
     if name not in world.names:
-        return f"{name} (whose definition cannot be used)"
-    return f"{name} (being synced)" if state is not None and state.status in ACTIVE else name
+        return f"{name} (its definition is invalid)"
+    return f"{name} (syncing)" if state is not None and state.status in ACTIVE else name
 
 
 def _say_table(rows: list[Row], place: tzinfo, now: float) -> None:

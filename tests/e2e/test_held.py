@@ -79,7 +79,7 @@ def test_nothing_that_starts_runs_elsewhere_starts_one(held: Worker, gate: Gate)
 def test_a_held_worker_shows_that_it_is(held: Worker) -> None:
     assert held.command("next").stdout.splitlines()[0] == HELD
     assert held.command("follow").stdout.splitlines() == ["due now, with 2 slots: a, b, c, d", HELD]
-    assert {row["why"] for row in upcoming(held).values()} == {"waits for `skipjack release`"}
+    assert {row["why"] for row in upcoming(held).values()} == {"waiting for `skipjack release`"}
     assert {row["waits_for"] for row in upcoming(held).values()} == {"held"}
     assert "a, as of " in held.command("run", "a", "--dry-run").stdout
 

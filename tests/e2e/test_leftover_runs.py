@@ -11,7 +11,7 @@ from tests.e2e.parts import ConfigRepository, Manager, Worker, alive, wait_until
 TWO = "workers:\n  w1: {slots: 5}\n  w2: {slots: 5}\n"
 BOTH, OTHER = "worker: {w1: {}, w2: {}}\n", "worker: w2\n"
 NAMES = ("changed", "moved", "other", "removed")
-LEFT = "is being synced; this worker no longer has the mirror, and `skipjack stop` ends its run"
+LEFT = "syncing; this worker no longer has this mirror; `skipjack stop` ends its run"
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_runs_of_mirrors_that_left_the_worker_are_shown_and_can_be_stopped_or_fi
     assert at_work.command("follow", "--again").returncode == 0, "it is no problem of the revision"
     rows = upcoming(at_work)
     assert {name: (row["waits_for"], row["status"], row["why"]) for name, row in rows.items()} == {
-        "other": ("running", "syncing", "is being synced"),
+        "other": ("running", "syncing", "syncing"),
         **dict.fromkeys(("changed", "moved", "removed"), ("running", "syncing", LEFT)),
     }
     refused = at_work.command("disable", "other", "nobody", "removed", check=False)

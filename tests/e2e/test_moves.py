@@ -81,7 +81,7 @@ def test_a_renamed_mirror_keeps_its_page_its_history_and_its_files(
     assert refused.returncode == 1
     assert move in reporter.run_of("new").reason
     row = upcoming(reporter)["new"]
-    waits = "waits until its files are moved; the next follow after that starts it; last run refused: "
+    waits = "waiting for its files to be moved; the next follow after that starts it; last run refused: "
     assert (row["waits_for"], row["at"], row["why"]) == ("later", None, waits + reporter.run_of("new").reason)
     assert move in reporter.command("run", "new", "--dry-run", check=False).stderr
     assert not new.exists(), "nothing was fetched again"

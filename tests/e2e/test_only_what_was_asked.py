@@ -36,7 +36,7 @@ def test_a_follow_plans_and_prints_what_is_due(due: Worker) -> None:
     said = due.command("follow").stdout.splitlines()
 
     assert said[0] == "due now, with 2 slots: a, b, c, d"
-    assert said[1].startswith("nothing was started; `skipjack tick` starts what is due")
+    assert said[1].startswith("nothing was started: the next tick ")
     assert at_rest(due) == {}
     assert {row["waits_for"] for row in upcoming(due).values()} == {"due"}
 
@@ -48,7 +48,7 @@ def test_a_follow_names_what_comes_next(repository: ConfigRepository, worker: Wo
     said = worker.command("follow").stdout.splitlines()
 
     assert said[0] == f"due now, with 2 slots: {', '.join(f'm{number:02}' for number in range(10))} and 3 more"
-    assert said[2].startswith("next: later, ") and said[2].endswith("; by its times, 30 4 1 1 *")
+    assert said[2].startswith("next: later, ") and said[2].endswith("; cron schedule 30 4 1 1 *")
 
 
 def test_a_follow_of_a_unit_or_a_cron_line_starts_what_is_due(due: Worker) -> None:

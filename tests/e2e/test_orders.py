@@ -76,7 +76,7 @@ def test_a_forced_start_goes_beyond_the_slots_and_the_hours(
     repository.commit({"c.yml": gate.mirror(), "d.yml": gate.mirror(hours)}, "Add more")
     worker.command("follow", "--start")
     status(worker, "c", "queued")
-    assert upcoming(worker)["c"]["why"] == "waits for a slot"
+    assert upcoming(worker)["c"]["why"] == "waiting for a slot"
 
     worker.command("start", "--force", "d")
 
@@ -103,7 +103,7 @@ def test_a_run_is_ended_when_its_hours_are_over(repository: ConfigRepository, wo
     status(worker, "a", "interrupted")
     assert worker.run_of("a").reason == "the hours in which it may be synced are over"
     found = upcoming(worker)["a"]
-    assert (found["waits_for"], found["why"]) == ("later", "its hours begin then")
+    assert (found["waits_for"], found["why"]) == ("later", "waiting for its sync window")
     assert not alive(gate.begun("a")[0])
 
 
@@ -117,7 +117,7 @@ def test_a_mirror_begins_after_the_one_that_it_follows(
     worker.command("tick")
 
     assert "b" not in worker.states()
-    assert upcoming(worker)["b"]["why"] == "after a (being synced)"
+    assert upcoming(worker)["b"]["why"] == "after a (syncing)"
     gate.open.touch()
     status(worker, "b", "success")
 
@@ -136,7 +136,7 @@ def test_fixed_times_are_known_without_site_packages(repository: ConfigRepositor
 
     found = upcoming(worker)["a"]
     assert found["at"] == first["at"]
-    assert (found["waits_for"], found["why"]) == ("later", "by its times, 30 4 1 1 *")
+    assert (found["waits_for"], found["why"]) == ("later", "cron schedule 30 4 1 1 *")
     assert " 04:30  in " in worker.command("next").stdout.replace("-01-01", "")
     assert "bug" not in worker.messages()
 
@@ -162,7 +162,7 @@ def test_a_wait_between_attempts_is_over_when_the_run_is_told_to_stop(
     gate.script.write_text(f"#!/bin/sh\necho $TUNASYNC_MIRROR_NAME $$ >> {gate.starts}\nexit 1\n")
     repository.commit({"a.yml": gate.mirror("retry: 2\nretry_delay: 1h\n")}, "Add a")
     worker.command("follow", "--start")
-    wait_until(lambda: upcoming(worker)["a"]["why"] == "waits for its next attempt", "the first attempt is over")
+    wait_until(lambda: upcoming(worker)["a"]["why"] == "waiting for its next attempt", "the first attempt is over")
 
     worker.command("stop", "a")
 

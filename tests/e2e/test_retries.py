@@ -59,7 +59,7 @@ def pause(worker: Worker, mirror: str) -> tuple[str, float]:
     return row["why"], (row["at"] - ended) / MINUTE
 
 
-EARLY = "tried again early: its upstream could not be reached or had too many clients"
+EARLY = "early retry: its upstream was unreachable or had too many clients"
 
 
 def test_a_mirror_whose_upstream_has_no_connection_left_is_tried_again_before_its_interval(
@@ -103,10 +103,10 @@ def test_a_mirror_whose_upstream_is_down_is_tried_again_early_unless_its_definit
 
     assert {worker.run_of(name).status for name in ("on", "off", "other")} == {"failed"}
     assert pause(worker, "on") == (EARLY, 30)
-    assert pause(worker, "off") == pause(worker, "other") == ("every 1h, failed", 60)
+    assert pause(worker, "off") == pause(worker, "other") == ("every 1h, last run failed", 60)
 
     assert worker.command("run", "on", check=False).returncode == 1, "by hand it begins at once"
-    assert pause(worker, "on") == ("backing off after 2 failures", 60)
+    assert pause(worker, "on") == ("backing off after 2 failed runs", 60)
 
 
 def test_the_manager_shows_when_a_mirror_is_tried_again(
@@ -142,7 +142,7 @@ def test_another_mirror_is_synced_while_a_run_waits_for_its_next_attempt(
     syncing(one_slot, gate, "b")
     rows, run = upcoming(one_slot), one_slot.run_of("a")
     assert (rows["a"]["status"], rows["a"]["waits_for"]) == ("pre-syncing", "running")
-    assert rows["a"]["why"] == "waits for its next attempt"
+    assert rows["a"]["why"] == "waiting for its next attempt"
     assert (run.status, run.attempts) == ("pre-syncing", 1)
     assert run.reason.startswith("attempt 1 of 2 failed: the command exited with 7. The next attempt begins at ")
     assert one_slot.command("run", "a", check=False).stderr.count("a is being synced already") == 1
@@ -197,7 +197,7 @@ def test_the_next_free_slot_is_for_the_attempt_that_waits_and_not_for_another_mi
 
     may_fail.touch()
 
-    waits = "waits for a slot for its next attempt"
+    waits = "waiting for a slot for its next attempt"
     wait_until(lambda: upcoming(one_slot)["a"]["why"] == waits, "the pause of a is over")
     one_slot.command("tick")
     assert (len(gate.begun("a")), gate.begun("c")) == (1, [])

@@ -298,17 +298,22 @@ DONE = State("success", NOW - 100, NOW - 60, NOW - 60)
     ("mirror", "state", "order", "expected"),
     [
         (A, DONE, None, ("later", "every 1h")),
-        (A, DONE._replace(status="failed", failures=1), None, ("later", "every 1h, failed")),
-        (A, DONE._replace(status="failed", failures=3), None, ("later", "backing off after 3 failures")),
-        (A, DONE._replace(status="interrupted", last_ended_at=NOW), None, ("later", "its run was cut off")),
-        (A._replace(cron="30 4 * * *"), DONE, None, ("later", "by its times, 30 4 * * *")),
-        (A._replace(sync_windows=SyncWindows(("22:00-23:00",))), None, None, ("closed", "its hours begin then")),
-        (A._replace(after=("busy", "before")), None, None, ("after", "after busy (being synced), before")),
-        (A, None, None, ("due", "waits for a slot")),
-        (A, DONE, OperatorRequest(requested=True, made_by="ada"), ("due", "waits for a slot, asked for by ada")),
+        (A, DONE._replace(status="failed", failures=1), None, ("later", "every 1h, last run failed")),
+        (A, DONE._replace(status="failed", failures=3), None, ("later", "backing off after 3 failed runs")),
+        (
+            A,
+            DONE._replace(status="interrupted", last_ended_at=NOW),
+            None,
+            ("later", "retry: its last run was interrupted"),
+        ),
+        (A._replace(cron="30 4 * * *"), DONE, None, ("later", "cron schedule 30 4 * * *")),
+        (A._replace(sync_windows=SyncWindows(("22:00-23:00",))), None, None, ("closed", "waiting for its sync window")),
+        (A._replace(after=("busy", "before")), None, None, ("after", "after busy (syncing), before")),
+        (A, None, None, ("due", "waiting for a slot")),
+        (A, DONE, OperatorRequest(requested=True, made_by="ada"), ("due", "waiting for a slot, requested by ada")),
         (A, DONE, OperatorRequest("paused", made_by="ada"), ("held", "paused by ada")),
-        (A, State("launching"), None, ("running", "is being started")),
-        (A, State("syncing", NOW - 9), None, ("running", "is being synced")),
+        (A, State("launching"), None, ("running", "starting")),
+        (A, State("syncing", NOW - 9), None, ("running", "syncing")),
     ],
 )
 def test_each_reason_has_its_words(
@@ -318,7 +323,7 @@ def test_each_reason_has_its_words(
 
 
 def test_what_begins_with_the_next_tick_is_told_so() -> None:
-    assert why(A, slots=9) == ("due", "begins with the next tick")
+    assert why(A, slots=9) == ("due", "starts with the next tick")
 
 
 def test_on_a_held_worker_nothing_is_chosen_and_each_due_mirror_waits_for_the_release() -> None:
@@ -329,7 +334,7 @@ def test_on_a_held_worker_nothing_is_chosen_and_each_due_mirror_waits_for_the_re
     assert decide(mirrors, world, NOW) == Decision([], [], NOW - 60 + HOUR, [])
     rows = {row.mirror: (row.waits_for, row.why) for row in rows_of(mirrors, world, NOW)}
     assert rows["a"] == ("later", "every 1h")
-    assert rows["b"] == ("due", "waits for `skipjack release`, asked for by ada")
+    assert rows["b"] == ("due", "waiting for `skipjack release`, requested by ada")
 
 
 def test_a_tick_for_requested_starts_leaves_out_what_is_due_by_its_schedule() -> None:

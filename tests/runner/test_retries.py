@@ -131,13 +131,13 @@ def test_next_says_why_a_mirror_is_due_before_its_interval() -> None:
     def why(state: State, mirror: Due = MIRROR) -> str:
         return rows_of([mirror], World(RULES, {"a": state}, {}, frozenset("a")), NOW)[0].why
 
-    words = "tried again early: its upstream could not be reached or had too many clients"
+    words = "early retry: its upstream was unreachable or had too many clients"
     assert why(failed(True)) == words
     assert why(failed(False, True, True, True)) == f"{words}, 3 times in a row"
-    assert why(failed(*[True] * 8)) == "backing off after 8 failures"
-    assert why(failed(True, True, False)) == "backing off after 2 failures"
+    assert why(failed(*[True] * 8)) == "backing off after 8 failed runs"
+    assert why(failed(True, True, False)) == "backing off after 2 failed runs"
     daily = MIRROR._replace(cron="5 8 * * *")
-    assert why(failed(True), daily) == "by its times, 5 8 * * *"
+    assert why(failed(True), daily) == "cron schedule 5 8 * * *"
 
 
 def test_whatever_came_before_an_early_run_is_neither_too_early_nor_later_than_without_it() -> None:
@@ -177,7 +177,7 @@ def test_a_run_that_waits_for_its_next_attempt_has_no_slot_until_its_pause_is_ov
     assert outlook(mirrors[0], world, NOW) == (RUNNING, NOW + 10, ())
     rows = {now: rows_of(mirrors, world, now) for now in (NOW, NOW + 10)}
     told = {now: next(row.why for row in each if row.mirror == "a") for now, each in rows.items()}
-    assert told == {NOW: "waits for its next attempt", NOW + 10: "waits for a slot for its next attempt"}
+    assert told == {NOW: "waiting for its next attempt", NOW + 10: "waiting for a slot for its next attempt"}
 
 
 def test_hours_that_stop_runs_stop_one_that_waits_for_its_next_attempt() -> None:
