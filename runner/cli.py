@@ -1,4 +1,7 @@
-"""The command `skipjack`: what a person, a timer or a cron line can ask of a worker."""
+"""The command `skipjack`: its parser, and a function for each command that imports what it needs.
+
+Imports stand inside these functions, so that no command pays for another one: `courier` starts every minute.
+"""
 
 import argparse
 import errno
@@ -16,20 +19,23 @@ from runner.install import command as install
 from schemas.errors import SkipjackError
 
 if TYPE_CHECKING:
+    from runner.install.command import Commands
     from schemas.records import RunnerSettings
 
-_QUIET = "print only what is wrong or left to do, since cron sends all that is printed by mail"
+_QUIET = "print only warnings, errors and open tasks, since cron sends all output by mail"
+
+_EXIT_CODES = "Exit codes: 0 success, 1 failure, 2 wrong usage, 3 a bug in Skipjack, 128+N ended by signal N."
 
 SETTINGS = Path("/etc/skipjack/runner.yml")
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run one command and give its exit code."""
-    return guarded(lambda: _done(_parser().parse_args(words)))
+    """Run one command and return its exit code."""
+    return guarded(lambda: _run_command(_parser().parse_args(words)))
 
 
-def _done(arguments: argparse.Namespace) -> int:
-    """Do what a command line says; SkipjackError that names the worker's user, for what only that one may do."""
+def _run_command(arguments: argparse.Namespace) -> int:
+    """Run the command; SkipjackError that names the worker's user where only that one has access."""
     try:
         return int(arguments.command(arguments))
     except (SkipjackError, OSError) as error:
@@ -49,62 +55,67 @@ def _done(arguments: argparse.Namespace) -> int:
 def _parser() -> argparse.ArgumentParser:
     from schemas.release import version
 
-    parser = argparse.ArgumentParser(prog="skipjack", description="The worker of a mirror site.")
+    description = "The worker of a mirror site: follows the config repository and syncs its mirrors."
+    parser = argparse.ArgumentParser(prog="skipjack", description=description, epilog=_EXIT_CODES)
     parser.add_argument("--version", action="version", version=f"skipjack {version()}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    validate = commands.add_parser("validate", help="check a folder of mirror definitions")
+    validate = _command(commands, "validate", "check a folder of mirror definitions")
     validate.add_argument("directory", nargs="?", default=".", type=Path, metavar="DIR")
     validate.add_argument("--json", action="store_true", help="print the problems as JSON")
     validate.set_defaults(command=_validate)
     _add_import(commands)
-    follow = _with_settings(commands, "follow", "bring the plan to the newest revision; starts nothing by itself")
-    follow.add_argument("--start", action="store_true", help="then start what is due, as units and cron lines do")
+    follow = _with_settings(commands, "follow", "bring the plan to the newest revision; starts no run")
+    follow.add_argument("--start", action="store_true", help="then start due mirrors, as units and cron lines do")
     follow.add_argument("--quiet", action="store_true", help=_QUIET)
     follow.add_argument("--again", action="store_true", help="write the plan even if nothing changed")
-    follow.add_argument("--accept-rewrite", action="store_true", help="take a history without the revision in force")
+    follow.add_argument("--accept-rewrite", action="store_true", help="accept a history without the revision in force")
     follow.set_defaults(command=_follow)
-    _with_settings(commands, "tick", "start what is due").set_defaults(command=_tick)
+    _with_settings(commands, "tick", "start due mirrors, and stop runs that have to end").set_defaults(command=_tick)
     run = _with_settings(commands, "run", "sync one mirror now")
-    run.add_argument("name", metavar="NAME")
-    words = "files that this run may delete: a number, or a share of them; 100%% allows any loss"
+    run.add_argument("name", metavar="NAME", help="the mirror")
+    words = "most files that this run may delete: a number, or a share of all; 100%% allows any loss"
     run.add_argument("--max-delete", type=_limit, metavar="LIMIT", help=words)
-    words = "begin although the directory is missing or empty and the last success left files in it"
+    words = "sync even if the directory is missing or empty and the last success left files in it"
     run.add_argument("--from-empty", action="store_true", help=words)
-    run.add_argument("--while-held", action="store_true", help="sync it although the settings have `start: held`")
-    run.add_argument("--dry-run", action="store_true", help="show what it would do, and change nothing")
+    run.add_argument("--while-held", action="store_true", help="sync even if the settings have `start: held`")
+    run.add_argument("--dry-run", action="store_true", help="show what the run would do, and change nothing")
     run.set_defaults(command=_run)
-    courier = _with_settings(commands, "courier", "report to the manager and take its commands")
-    courier.add_argument("--linger", action="store_true", help="stay, and report whenever something happens")
+    courier = _with_settings(commands, "courier", "send reports to the manager and carry out its commands")
+    courier.add_argument("--linger", action="store_true", help="keep running, and report whenever something happens")
     courier.add_argument(
-        "--start", action="store_true", help="after its commands start all that is due, as units and cron lines do"
+        "--start", action="store_true", help="after its commands, start all due mirrors, as units and cron lines do"
     )
-    courier.add_argument("--quiet", action="store_true", help="print only what is wrong, for cron as well")
+    courier.add_argument("--quiet", action="store_true", help="print only warnings and errors, also for cron")
     courier.set_defaults(command=_courier)
-    _with_settings(commands, "once", "follow, start what is due, wait for it, report").set_defaults(command=_once)
+    words = "follow, start due mirrors, wait for their runs, report"
+    _with_settings(commands, "once", words).set_defaults(command=_once)
     install.add(commands)
-    _add_orders(commands)
-    _with_settings(commands, "release", "end `start: held` for good: let runs start").set_defaults(command=_release)
-    words = "take `skipjack release` back, for settings with `start: held`"
+    _add_operator_commands(commands)
+    words = "let runs start in spite of `start: held`, from now on"
+    _with_settings(commands, "release", words).set_defaults(command=_release)
+    words = "undo `skipjack release`: with `start: held`, no more runs start"
     _with_settings(commands, "hold", words).set_defaults(command=_hold)
     _add_policy(commands)
     _add_container(commands)
-    upcoming = _with_settings(commands, "next", "list what runs when, and why not now")
+    upcoming = _with_settings(commands, "next", "list when each mirror runs next, and why not now")
     upcoming.add_argument("--json", action="store_true", help="print it as JSON")
     upcoming.set_defaults(command=_next)
     return parser
 
 
-def _with_settings(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, words: str
-) -> argparse.ArgumentParser:
-    parser = commands.add_parser(name, help=words)
-    words = f"default: {SETTINGS}, or your own ~/.config/skipjack/runner.yml if it is there"
+def _command(commands: "Commands", name: str, words: str) -> argparse.ArgumentParser:
+    return commands.add_parser(name, help=words, description=f"{words[0].upper()}{words[1:]}.")
+
+
+def _with_settings(commands: "Commands", name: str, words: str) -> argparse.ArgumentParser:
+    parser = _command(commands, name, words)
+    words = f"default: {SETTINGS}, or your own ~/.config/skipjack/runner.yml if it exists"
     parser.add_argument("--settings", type=Path, default=None, metavar="FILE", help=words)
     return parser
 
 
 def _default_settings() -> Path:
-    """The settings when no file is named: a user's own ones, if there are any, else the system's."""
+    """Return the settings to use without `--settings`: the user's own file if it exists, else the system's."""
     from schemas.config.settings import own_settings
 
     own = own_settings(SETTINGS)
@@ -115,65 +126,66 @@ def _default_settings() -> Path:
     return own
 
 
-def _add_orders(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_operator_commands(commands: "Commands") -> None:
     words = {
         "start": "sync mirrors now, also paused and disabled ones",
-        "stop": "end the runs of mirrors and pause them until they are started",
-        "disable": "end the runs of mirrors and take them off the schedule until they are enabled",
-        "restart": "end the runs of mirrors and begin again",
-        "enable": "let paused and disabled mirrors follow their schedule again",
+        "stop": "stop the runs of mirrors, and pause these until they are started",
+        "disable": "stop the runs of mirrors, and take these off the schedule until they are enabled",
+        "restart": "stop the runs of mirrors, and start them again",
+        "enable": "put paused and disabled mirrors back on their schedule",
     }
     for verb, description in words.items():
         parser = _with_settings(commands, verb, description)
-        parser.add_argument("names", nargs="+", metavar="NAME")
+        parser.add_argument("names", nargs="+", metavar="NAME", help="mirrors")
         if verb == "start":
-            parser.add_argument("--force", action="store_true", help="at once, whatever the slots and the hours")
+            parser.add_argument("--force", action="store_true", help="ignore slots and sync windows")
         if verb in ("stop", "disable"):
-            shown = "why; `skipjack next` and the mirror's page show it"
+            shown = "shown by `skipjack next` and on the mirror's page"
             parser.add_argument("--reason", type=_reason, metavar="TEXT", help=shown)
         parser.set_defaults(command=_order, verb=verb, force=False, reason="")
 
 
-def _add_policy(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    kinds = commands.add_parser("policy", help="see what the machine's policy allows")
+def _add_policy(commands: "Commands") -> None:
+    kinds = _command(commands, "policy", "compare the policy of this machine with the definitions")
     below = kinds.add_subparsers(required=True, metavar="WHAT")
-    words = "print the keys of policy.yml that the worker's definitions need, and change nothing"
+    words = "print the entries that the worker's definitions need in policy.yml; changes nothing"
     _with_settings(below, "suggest", words).set_defaults(command=_suggest)
 
 
-def _add_container(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    container = commands.add_parser("container", help="see to the images that mirrors are synced with")
+def _add_container(commands: "Commands") -> None:
+    container = _command(commands, "container", "manage the images that mirrors are synced with")
     below = container.add_subparsers(required=True, metavar="WHAT")
-    parser = _with_settings(below, "load", "put images into the store of the worker's podman or docker")
-    parser.add_argument("file", metavar="FILE", help="an archive that `podman save` or `docker save` wrote")
+    parser = _with_settings(below, "load", "load images into the store of the worker's podman or docker")
+    parser.add_argument("file", metavar="FILE", help="an archive written by `podman save` or `docker save`")
     parser.set_defaults(command=_load_image)
 
 
 def _limit(text: str) -> str:
-    """Check a limit as `--max-delete` takes it: a number of files, or a share of them."""
+    """Return a limit for `--max-delete`: a number of files, or a share of them as a percentage."""
     if not re.fullmatch(r"[0-9]{1,10}|([0-9]{1,2}|100)%", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of files or a share. Write for example 100%")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of files or a percentage. Example: 100%")
     return text
 
 
 def _reason(text: str) -> str:
-    """A reason in one line of printable text."""
+    """Return a reason as one line of printable text."""
     from runner.overrides.operator_commands import REASON
     from schemas.problems import printable
 
     line = printable(" ".join(text.split()))
     if len(line) > REASON:
-        raise argparse.ArgumentTypeError(f"has {len(line)} characters, and {REASON} are the most. Shorten it")
+        raise argparse.ArgumentTypeError(f"too long: {len(line)} characters, at most {REASON} are allowed")
     return line
 
 
-def _add_import(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    kinds = commands.add_parser("import", help="make a folder of mirror definitions from another program's")
-    parser = kinds.add_subparsers(required=True, metavar="PROGRAM").add_parser("tunasync", help="of tunasync's worker")
-    parser.add_argument("file", metavar="FILE", help="the worker's configuration")
-    parser.add_argument("--into", default="mirrors", metavar="DIR", help="the folder to write; default: mirrors")
-    parser.add_argument("--secrets", metavar="DIR", help="the worker's folder for passwords")
-    parser.add_argument("--force", action="store_true", help="overwrite what is there")
+def _add_import(commands: "Commands") -> None:
+    kinds = _command(commands, "import", "write mirror definitions from the configuration of another program")
+    programs = kinds.add_subparsers(required=True, metavar="PROGRAM")
+    parser = _command(programs, "tunasync", "import the configuration of a tunasync worker")
+    parser.add_argument("file", metavar="FILE", help="the configuration of the tunasync worker")
+    parser.add_argument("--into", default="mirrors", metavar="DIR", help="the folder to write (default: %(default)s)")
+    parser.add_argument("--secrets", metavar="DIR", help="the folder for passwords on the machine of the worker")
+    parser.add_argument("--force", action="store_true", help="overwrite existing files")
     parser.set_defaults(command=_import_tunasync)
 
 
@@ -214,9 +226,9 @@ def _validate(arguments: argparse.Namespace) -> int:
 
 
 def _settings(arguments: argparse.Namespace) -> "RunnerSettings":
-    """The machine's settings, read with whatever right we have; from then on we are the worker's own user.
+    """Read the machine's settings, then become the worker's user.
 
-    What root leaves in the state folder would be out of that user's reach.
+    Files that root leaves in the state directory would be out of that user's reach.
     """
     from runner.base.privileges import become_owner
     from schemas.config.settings import load_runner
@@ -225,14 +237,14 @@ def _settings(arguments: argparse.Namespace) -> "RunnerSettings":
     arguments.settings = arguments.settings or _default_settings()
     settings = load_runner(arguments.settings)
     if link := dangling(settings.state_dir):
-        raise SkipjackError(f"cannot use the state folder: {link}.", LINK_TODO)
+        raise SkipjackError(f"cannot use the state directory: {link}.", LINK_TODO)
     become_owner(settings.state_dir)
     arguments.state_dir = settings.state_dir
     return settings
 
 
 def _own_settings(arguments: argparse.Namespace) -> "RunnerSettings":
-    """The settings, for a command that writes into the state folder; PermissionError where this user may not."""
+    """Return the settings for a command that writes to the state directory; PermissionError if this user may not."""
     settings = _settings(arguments)
     _require_writable(settings)
     return settings
@@ -253,7 +265,7 @@ def _follow(arguments: argparse.Namespace) -> int:
     from runner.subprocesses.launch import want_tick
 
     settings = _own_settings(arguments)
-    if arguments.start:  # whoever asked for a follow wants it to start what is due
+    if arguments.start:  # the path unit's request is fulfilled by this follow
         start_requests.take(StateLayout(settings.state_dir), "follow")
     try:
         fine = report_follow(
@@ -299,9 +311,9 @@ def _run(arguments: argparse.Namespace) -> int:
     more += ["while-held"] if arguments.while_held else []
     _require_writable(settings)
     words = lean("run", settings.state_dir, arguments.name, *more)
-    # Become the lean program, so that a run by hand is the same as one that a timer started.
+    # Replace this process by the lean program, so that a run by hand is the same as one that a tick launched.
     try:
-        return os.execv(words[0], words)  # noqa: S606 - our own program, no shell
+        return os.execv(words[0], words)  # noqa: S606 - our own program, not a shell
     except OSError as error:
         raise OSError(error.errno, f"cannot be started: {error.strerror}", words[0]) from error
 
@@ -319,7 +331,7 @@ def _courier(arguments: argparse.Namespace) -> int:
     except courier.AnotherCourier:
         if not arguments.quiet:
             raise
-        return 0  # the one before takes longer than the minute
+        return 0  # the one of the previous minute is still running
     if not arguments.quiet:
         log(f"delivered {delivered} reports", about="courier")
     return 0
@@ -346,7 +358,7 @@ def _release(arguments: argparse.Namespace) -> int:
     from runner.overrides.operator_commands import who
     from runner.tick.release import release
 
-    made_by = who()  # as long as we are that person: the settings make root the worker's user
+    made_by = who()  # before the settings are read: that turns root into the worker's user
     release(_own_settings(arguments), made_by)
     return 0
 

@@ -1,4 +1,4 @@
-"""`skipjack once`: follow, tick, wait for the runs, deliver; for cron lines, containers and a first try."""
+"""`skipjack once`: follow, tick, wait for the runs, deliver reports; for cron, containers and a first try."""
 
 import contextlib
 import os
@@ -22,41 +22,41 @@ from schemas.states import ACTIVE, QUEUED, SUCCESS
 from schemas.units import format_duration
 
 POLL = 0.2
-"""Seconds between two looks at whether runs are still at work."""
+"""Seconds between two checks whether runs are still active."""
 
-_UNDER_WAY = ACTIVE | {QUEUED}
+_UNFINISHED = ACTIVE | {QUEUED}
 
 
 def once(settings: RunnerSettings, file: Path) -> int:
-    """Do everything once and give the exit code: 1 when any part failed, though the others were done.
+    """Do every part once and return the exit code: 1 when a part failed; the others are done all the same.
 
-    `file` is where the settings come from.
+    `file` is the path of the settings.
     """
     layout = StateLayout(settings.state_dir)
     followed: list[bool] = []
     fine = _try(lambda: followed.append(report_follow(settings))) and followed[0]
     if not followed:
-        _report_old_plan(layout)
+        _log_plan_in_force(layout)
     fine &= _try(lambda: _run_all_due(layout))
     if settings.manager is not None:
         fine &= _try(lambda: _deliver(settings, file))
     return 0 if fine else 1
 
 
-def _report_old_plan(layout: StateLayout) -> None:
-    """Say which plan the mirrors are synced by, since the newest one could not be had."""
+def _log_plan_in_force(layout: StateLayout) -> None:
+    """Log which plan is used after a failed follow."""
     with contextlib.suppress(OSError, SkipjackError), plan.opened(layout.plan) as opened:
         age = format_duration(max(0.0, time.time() - os.stat(layout.plan).st_mtime))
         revision = (opened.header.revision or "none")[:12]
-        log(f"the mirrors are synced by the plan in force, made {age} ago from revision {revision}", about="follow")
+        log(f"the plan in force stays in use, made {age} ago from revision {revision}", about="follow")
 
 
 def report_follow(
     settings: RunnerSettings, *, again: bool = False, accept_rewrite: bool = False, quiet: bool = False
 ) -> bool:
-    """Follow and tell the result (if `quiet`, only what is wrong or left to do).
+    """Follow and log the result; with `quiet`, only problems and open tasks.
 
-    False when the newest revision has problems or could not be fetched.
+    Return False when the newest revision has problems or could not be fetched.
     """
     done = follow(settings, again=again, accept_rewrite=accept_rewrite)
     for problem in done.problems:
@@ -76,21 +76,23 @@ def report_follow(
 
 
 def _run_all_due(layout: StateLayout) -> bool:
-    """Tick, and wait for the end of every run that is due now (not for what becomes due meanwhile)."""
+    """Tick, and wait until every mirror that is due now has run; later ones are not waited for."""
     began = time.time()
     tick.tick(layout)
     if hold.holds(layout):
         log(hold.HELD, about="tick")
     with journal.opened(layout.journal) as book:
-        waiting = {name for name, state in book.states().items() if state.status in _UNDER_WAY}
+        waiting = {name for name, state in book.states().items() if state.status in _UNFINISHED}
         fine = True
         while waiting:
             time.sleep(POLL)
             launched = tick.tick(layout)
             states = book.states()
-            waiting &= states.keys()  # one that was renamed meanwhile has another name since its run has ended
+            waiting &= states.keys()  # a mirror that was renamed meanwhile: its run has ended
             if not launched and not any(state.status in ACTIVE for state in states.values()):
-                waiting = {name for name in waiting if _has_ended(states[name], began)}  # the others' hours are over
+                waiting = {
+                    name for name in waiting if _has_ended(states[name], began)
+                }  # the sync windows of the others are over
             for name in sorted(name for name in waiting if _has_ended(states[name], began)):
                 waiting.remove(name)
                 fine &= states[name].status == SUCCESS
@@ -99,7 +101,7 @@ def _run_all_due(layout: StateLayout) -> bool:
 
 
 def _has_ended(state: State, began: float) -> bool:
-    return state.status not in _UNDER_WAY or (state.last_ended_at is not None and state.last_ended_at >= began)
+    return state.status not in _UNFINISHED or (state.last_ended_at is not None and state.last_ended_at >= began)
 
 
 def _reason(book: journal.Journal, name: str) -> str:
@@ -111,13 +113,13 @@ def _deliver(settings: RunnerSettings, file: Path) -> None:
     try:
         delivered = courier.once(settings, file, start=True)
     except courier.AnotherCourier:
-        log("another courier is at work and delivers the reports", about="courier")
+        log("another courier is running and delivers the reports", about="courier")
         return
     log(f"delivered {delivered} reports", about="courier")
 
 
 def _try(part: Callable[[], object]) -> bool:
-    """Do one part; the others are done even if it fails."""
+    """Do one part and return whether it succeeded; an expected failure is logged, so that the others are done."""
     try:
         return part() is not False
     except SkipjackError as error:

@@ -44,7 +44,7 @@ def test_once_says_which_plan_it_goes_on_with(
     before = worker.run_of("a")
     done = worker.command("once", check=False)
     assert done.returncode == 1
-    assert "follow: the mirrors are synced by the plan in force, made 3d" in done.stderr
+    assert "follow: the plan in force stays in use, made 3d" in done.stderr
     assert f"ago from revision {commit[:12]}" in done.stderr
     wait_until(
         lambda: worker.command("once", check=False) and worker.run_of("a") != before, "it is synced all the same"
