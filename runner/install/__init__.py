@@ -1,5 +1,5 @@
-"""`skipjack install` and `uninstall`: Skipjack as units of systemd, and cron lines for machines without it.
+"""`skipjack install` and `uninstall`: systemd units for Skipjack, and cron lines for machines without systemd.
 
-`setup.py` says what is to be installed, `render.py` makes the files' texts from the templates beside it, `machine.py`
-is the machine that they go to, `install.py` and `uninstall.py` do the work in an order that a person can follow.
+`setup.py` describes an installation, `render.py` renders its files from the templates, `machine.py` changes the
+machine, and `install.py` and `uninstall.py` have the order of the steps.
 """

@@ -1,6 +1,6 @@
-"""A manager's state directory that root's commands have made, as with `token add` before the installation.
+"""A state directory of a manager that root's commands created, such as `token add` before the installation.
 
-It can be given to the user of the units: nobody but root has written there, and no program of root's is at work in it.
+It can be given to the user of the units: only root has written there, and no program of root is running in it.
 """
 
 import os
@@ -12,11 +12,11 @@ from schemas.errors import SkipjackError
 _LOCKS = ("serve.lock", "publish.lock")
 _NAMES = ("checkout", "postgresql-mark", *_LOCKS)
 _BEGINNINGS = ("manager.db", "skipjack-manager-bug-")
-"""What the manager's programs make in their state directory."""
+"""How names begin that the manager's programs create in their state directory."""
 
 
 def is_for_giving(folder: str) -> bool:
-    """Whether a folder is root's, holds nothing but a manager's state, and no manager is at work in it."""
+    """Whether a folder belongs to root and holds only the state of a manager that is not running."""
     try:
         if os.stat(folder).st_uid != 0 or os.path.islink(folder):
             return False
@@ -28,13 +28,13 @@ def is_for_giving(folder: str) -> bool:
 
 
 def give(folder: str, user: int, group: int) -> None:
-    """Give a folder with all that is in it to a user; links themselves and not what they lead to."""
+    """Give a folder and all its contents to a user; links are changed themselves, not their targets."""
     try:
         for path in [*_below(folder), folder]:
             os.chown(path, user, group, follow_symlinks=False)
     except OSError as error:
-        todo = "Give it to the user of the units yourself."
-        raise SkipjackError(f"The folder {folder} cannot be given away: {error.strerror}.", todo) from error
+        todo = "Change it to the user of the units yourself."
+        raise SkipjackError(f"The owner of {folder} cannot be changed: {error.strerror}.", todo) from error
 
 
 def _below(folder: str) -> Iterator[str]:

@@ -1,4 +1,7 @@
-"""The words of `skipjack install` and `skipjack uninstall`. Imported at every start, so what is heavy comes later."""
+"""The parser of `skipjack install` and `skipjack uninstall`.
+
+Each start of `skipjack` imports this module, so imports stand inside the functions.
+"""
 
 import argparse
 from typing import TYPE_CHECKING, TypeAlias
@@ -11,26 +14,32 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def add(commands: Commands) -> None:
     """Add both commands to the parser."""
-    install = _command(commands, "install", "run as units of systemd (may be repeated, as after an upgrade)")
+    install = _command(commands, "install", "install systemd units and start them; repeat it after each upgrade")
     install.add_argument(
-        "--containers", action=argparse.BooleanOptionalAction, help="let runs start containers; default: as it was"
+        "--containers",
+        action=argparse.BooleanOptionalAction,
+        help="let runs start containers (default: as in the last installation)",
     )
     instead = install.add_mutually_exclusive_group()
-    instead.add_argument("--print", action="store_true", help="write nothing, print every file with its path")
-    instead.add_argument("--cron", action="store_true", help="write nothing, print cron lines that do the same")
+    instead.add_argument("--print", action="store_true", help="print all files with their paths, and write nothing")
+    instead.add_argument("--cron", action="store_true", help="print cron lines that do the same, and write nothing")
     install.set_defaults(command=_install)
-    uninstall = _command(commands, "uninstall", "remove the units; settings, data and the user stay")
-    uninstall.add_argument("--stop-jobs", action="store_true", help="stop the runs that are at work")
+    uninstall = _command(commands, "uninstall", "remove the units; keep settings, data and the user")
+    uninstall.add_argument("--stop-jobs", action="store_true", help="stop active runs as well")
     uninstall.set_defaults(command=_uninstall, containers=False)
 
 
 def _command(commands: Commands, name: str, words: str) -> argparse.ArgumentParser:
-    parser = commands.add_parser(name, help=words)
-    parser.add_argument("--settings", metavar="FILE", help="default: /etc/skipjack/runner.yml, or manager.yml")
-    parser.add_argument("--manager", action="store_true", help="the manager, and not a worker")
+    parser = commands.add_parser(name, help=words, description=f"{words[0].upper()}{words[1:]}.")
+    parser.add_argument(
+        "--settings", metavar="FILE", help="default: /etc/skipjack/runner.yml, or manager.yml with --manager"
+    )
+    parser.add_argument("--manager", action="store_true", help="the manager instead of a worker")
     whose = parser.add_mutually_exclusive_group()
-    whose.add_argument("--user-name", metavar="NAME", help="who they run as; default: skipjack, or skipjack-manager")
-    whose.add_argument("--user", action="store_true", help="units of your own service manager, without root")
+    whose.add_argument(
+        "--user-name", metavar="NAME", help="user that the units run as (default: skipjack, or skipjack-manager)"
+    )
+    whose.add_argument("--user", action="store_true", help="units of your own systemd user instance, without root")
     return parser
 
 
@@ -61,7 +70,7 @@ def _warn_for_cron(setup: "Setup") -> None:
     from runner.install import secret_check
     from schemas.config.settings import load_runner
 
-    secret_check.tell_of_cron(setup, load_runner(Path(setup.settings)))
+    secret_check.warn_for_cron(setup, load_runner(Path(setup.settings)))
 
 
 def _uninstall(arguments: argparse.Namespace) -> int:
@@ -72,20 +81,21 @@ def _uninstall(arguments: argparse.Namespace) -> int:
 
 
 def _setup_to_remove(arguments: argparse.Namespace) -> "Setup":
-    """As installing has it; with the usual folders when there are no settings any more."""
+    """Return the installation to remove; without settings, the one with the default folders."""
     import os
 
     from runner.base.output import log
     from runner.install import setup
     from schemas.errors import SkipjackError
     from schemas.records import ManagerSettings, Policy, Repository, RunnerSettings
+    from schemas.standard_streams import WARNING
 
     try:
         return _setup(arguments)
     except SkipjackError as error:
         if arguments.settings:
             raise
-        log(f"warning: {str(error).splitlines()[0]} The usual folders are taken to be in use.")
+        log(f"{str(error).splitlines()[0]} Assuming the default folders.", about="uninstall", level=WARNING)
     kind, own = setup.MANAGER if arguments.manager else setup.WORKER, arguments.user
     path = os.path.abspath(setup.default_settings(kind, own=own))
     if arguments.manager:

@@ -1,7 +1,7 @@
-"""`skipjack install --cron`: lines that do what the units do, as far as cron can.
+"""`skipjack install --cron`: cron lines that do what the units do, as far as cron can.
 
-A reboot empties /run, and the worker's user may not make a folder there; some machines also lose users and folders. So
-the first line makes all of that at boot, as root.
+A reboot empties /run, and the worker's user may not create a folder there; some machines also lose users and folders.
+So the first line creates all of these at boot, as root.
 """
 
 import os
@@ -19,20 +19,20 @@ _SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def cron(setup: Setup) -> str:
-    """The texts of two files for /etc/cron.d, each after its path; without root, lines for one's own crontab."""
+    """Return two files for /etc/cron.d, each after a line with its path; for an own installation, crontab lines."""
     if setup.kind == MANAGER:
-        what = "The manager cannot be run by cron: its programs stay at work, and cron does not start them again."
+        what = "Cron cannot run the manager: its programs keep running, and cron does not restart them."
         raise SkipjackError(what, "Run `skipjack-manager serve --publish` under a supervisor, such as runit or OpenRC.")
     who = "" if setup.own else f"{setup.user} "
     programs = [_line(f"{minute} * * * *", who, shlex.join(words)) for minute, words in _programs(setup)]
     path = f"PATH={_SEARCH}"
     if setup.own:
-        return "\n".join(["# your own crontab", path, _line("@reboot", "", _make_folders(setup)), *programs])
-    # A file of its own: cron ignores a whole file as long as one of its lines names a user that is not there.
+        return "\n".join(["# for your own crontab", path, _line("@reboot", "", _make_folders(setup)), *programs])
+    # A separate file: cron ignores a whole file while one of its lines names a missing user.
     return "\n".join(
         [
             f"# {_BOOT}",
-            "# Needed now as well: run this command once as root, or reboot.",
+            "# Needed now as well: run the command below once as root, or reboot.",
             path,
             _line("@reboot", "root ", boot(setup)),
             f"# {_PROGRAMS}",
@@ -43,9 +43,9 @@ def cron(setup: Setup) -> str:
 
 
 def boot(setup: Setup) -> str:
-    """The shell command that makes, as root, the user and the folders that are missing."""
+    """Return the shell command that creates, as root, the user and the folders that are missing."""
     user = shlex.quote(setup.user)
-    made = f"{_add_user(setup)} && {{ [ ! -e {_PROGRAMS} ] || touch {_PROGRAMS}; }}"  # so that cron reads it again
+    made = f"{_add_user(setup)} && {{ [ ! -e {_PROGRAMS} ] || touch {_PROGRAMS}; }}"  # cron reads a changed file again
     return f"id -u {user} >/dev/null 2>&1 || {{ {made}; }}; {_make_folders(setup)}"
 
 
@@ -66,12 +66,12 @@ def _make_folders(setup: Setup) -> str:
     if setup.own:
         return shlex.join(["mkdir", "-p", *folders])
     user = shlex.quote(setup.user)
-    # Only what is missing is made, so that a folder with another owner keeps it.
+    # Only missing folders are created: an existing one keeps its owner.
     return "; ".join(f"[ -d {path} ] || install -d -m 755 -o {user} {path}" for path in map(shlex.quote, folders))
 
 
 def _add_user(setup: Setup) -> str:
-    """How this machine adds a user of the system: Linux with shadow, BusyBox, FreeBSD."""
+    """Return the command that adds a system user on this machine: Linux with shadow, BusyBox, FreeBSD."""
     user, home = setup.user, setup.state_dir
     if _has("useradd"):
         words = ["useradd", "--system", "--user-group", "--no-create-home", "--home-dir", home]

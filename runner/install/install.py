@@ -1,6 +1,6 @@
-"""`skipjack install`: write the units, and what they need, and start them. May be repeated at any time.
+"""`skipjack install`: write the units and the files they need, and start them. It can be repeated at any time.
 
-Running jobs are not touched: a unit that is at work keeps what it was started with.
+Active runs are not touched: they keep the release and the settings that they started with.
 """
 
 import os
@@ -10,19 +10,20 @@ from runner.base.output import finish_unread, log, say
 from runner.base.state_dir import StateLayout
 from runner.install import listen_check, machine, others, render, secret_check
 from runner.install.setup import MANAGER, Setup, program
+from schemas.standard_streams import ERROR
 
 _STARTERS, _SOCKET = (".timer", ".path", ".socket"), "skipjack-manager.socket"
 
 _LINGERING = "/var/lib/systemd/linger"
-"""Where systemd keeps a file for each user whose units outlive the last session."""
+"""Where systemd keeps a file for each user whose units continue after the last session."""
 
 _LASTING = ("skipjack-manager.service", "skipjack-publish.service")
 
 
 def install(setup: Setup) -> int:
-    """Install and start everything; SkipjackError when the machine lacks something, before anything is written.
+    """Install and start everything; SkipjackError if the machine lacks something, before anything is written.
 
-    Gives the exit code: 1 when all is installed and the courier cannot read its token.
+    Return the exit code: 1 when everything is installed but the courier cannot read its token.
     """
     _check(setup)
     finish_unread()
@@ -39,19 +40,20 @@ def install(setup: Setup) -> int:
     has_token = True
     if setup.kind != MANAGER:
         _follow(setup)
-        has_token = secret_check.tell(setup)  # before units are started that fail for want of one
+        has_token = secret_check.warn(setup)  # before the units start, which fail without their secrets
     _start(setup, changed)
     if setup.reports and has_token:
         machine.command(*setup.systemctl, "try-restart", "skipjack-courier.service")
     if setup.own and not os.path.exists(f"{_LINGERING}/{setup.user}"):
-        say(f"these units end when you log out; `loginctl enable-linger {setup.user}`, as root, lets them stay")
+        say(f"note: these units stop when you log out; to keep them, run `loginctl enable-linger {setup.user}` as root")
     if not has_token:
-        log("error: nothing is reported until the token can be read; everything else is installed and started")
+        words = "the courier cannot report until it can read the token; everything else is installed and started"
+        log(words, about="install", level=ERROR)
     return 0 if has_token else 1
 
 
 def show(setup: Setup) -> None:
-    """Print everything that would be written, each file after its path."""
+    """Print the files that `install` would write, each after its path."""
     files = dict([render.sysusers(setup)]) if not setup.own else {}
     files |= render.files(setup)
     if setup.kind != MANAGER:
@@ -78,7 +80,7 @@ def _make_user(setup: Setup) -> None:
         path, text = render.sysusers(setup)
         machine.write(path, text)
         machine.command("systemd-sysusers", path)
-        say(f"made the user {setup.user}")
+        say(f"created the user {setup.user}")
 
 
 def _make_folders(setup: Setup) -> None:
@@ -92,19 +94,19 @@ def _make_folders(setup: Setup) -> None:
         machine.make_folder(StateLayout(setup.state_dir).start_request(wish).rstrip("/"), owner)
     if not machine.make_folder(setup.mirror_root, owner):
         machine.check_writable(setup, setup.mirror_root)
-    machine.tell_set_id(setup, setup.mirror_root)
+    machine.note_set_id(setup, setup.mirror_root)
     for path in (setup.credentials, setup.passwords):
         machine.make_folder(path, mode=0o700)
 
 
 def make_own_folders(setup: Setup) -> None:
-    """Make the folders that the programs have for themselves; one that is there and another user's stays so."""
+    """Create the programs' own folders; an existing one keeps its owner, with a warning if that is another user."""
     owner = "" if setup.own else setup.user
     machine.adopt(setup)
-    ours = [setup.state_dir, setup.run_dir, setup.log_dir, setup.site_dir]
-    for path in (path for path in ours if path):
+    own = [setup.state_dir, setup.run_dir, setup.log_dir, setup.site_dir]
+    for path in (path for path in own if path):
         if not machine.make_folder(path, owner) and path in setup.foreign:
-            machine.tell_foreign(setup, path)
+            machine.warn_foreign(setup, path)
 
 
 def _remove(setup: Setup) -> None:
@@ -115,7 +117,7 @@ def _remove(setup: Setup) -> None:
 
 
 def stop(setup: Setup, names: list[str]) -> None:
-    """Stop and disable these units, but for the mirrors' and the drop-ins: they follow what starts them."""
+    """Stop and disable these units, except template units and drop-ins: only other units start those."""
     starters = [name for name in names if name.endswith(_STARTERS)]
     services = [name for name in names if name.endswith(".service") and "@" not in name]
     if starters:
@@ -127,27 +129,29 @@ def stop(setup: Setup, names: list[str]) -> None:
 
 
 def _follow(setup: Setup) -> None:
-    """Plan before anything else, which shows whether the config repository can be had. Nothing is started by that."""
+    """Make a plan before units start, to show whether the config repository can be fetched; this starts no run."""
     fine, said = machine.tried(program("skipjack"), "follow", "--settings", setup.settings)
     if fine:
         say("followed the config repository:")
     else:
-        say("warning: cannot follow the config repository, or it has problems:")
-    # What it says of secrets is said again by us, who see every folder on the way.
+        say("warning: `skipjack follow` failed, or the configuration has problems:")
+    # Its warnings about secrets are left out: `secret_check` repeats them, and as root it can look into each folder.
     lines = (line for line in said.splitlines() if not line.startswith(secret_files.beginning(setup.user)))
     say("\n".join(f"  {line}" for line in lines))
 
 
 def _start(setup: Setup, changed: set[str]) -> None:
-    """Start everything. What lasts is begun anew, for another version or other settings; a run never is."""
+    """Start all units. Lasting ones are restarted, for a new release or new settings; runs never are."""
     names = [os.path.basename(path) for path in render.files(setup)]
     started = [name for name in names if name.endswith(_STARTERS) or name in _LASTING]
-    anew = [name for name in started if name in changed or name in _LASTING]
+    restarted = [name for name in started if name in changed or name in _LASTING]
     machine.command(*setup.systemctl, "enable", *started)
-    if changed & {_SOCKET}:  # systemd opens no socket for a unit that is at work, and an earlier one may have its own
+    if changed & {
+        _SOCKET
+    }:  # systemd opens no socket for an active service, and one of an earlier release may have opened its own
         machine.command(*setup.systemctl, "stop", "skipjack-manager.service")
-    if anew and not machine.tried(*setup.systemctl, "restart", *anew)[0]:
-        machine.explain(setup, anew)
+    if restarted and not machine.tried(*setup.systemctl, "restart", *restarted)[0]:
+        machine.explain(setup, restarted)
     machine.command(*setup.systemctl, "start", *started)
     for name in started:
         say(f"started {name}")

@@ -1,4 +1,7 @@
-"""Can the manager's socket be opened? Asked before anything is changed: systemd names neither address nor holder."""
+"""Check that the manager's socket can be opened, before anything is changed.
+
+systemd's own error names neither the address nor the program that uses it.
+"""
 
 import contextlib
 import errno
@@ -13,17 +16,17 @@ _SOCKET, _SERVICE = "skipjack-manager.socket", "skipjack-manager.service"
 
 
 def require_free(setup: Setup) -> None:
-    """SkipjackError when systemd could not listen where the settings say, unless our own manager is what listens."""
+    """SkipjackError if systemd cannot listen at `listen` of the settings, unless our own manager listens there."""
     reason = _why_not(setup.listen) if setup.listen else None
     if reason is None or (reason.errno == errno.EADDRINUSE and _is_ours(setup)):
         return
     holder = _holder(_port(setup.listen)) if reason.errno == errno.EADDRINUSE else ""
     what = f"The manager cannot listen on {setup.listen}: {reason.strerror}{holder and f' by {holder}'}."
-    raise SkipjackError(what, f"Change `listen` in {setup.settings}, or stop what listens there. No unit was changed.")
+    raise SkipjackError(what, f"Change `listen` in {setup.settings}, or stop that program. No unit was changed.")
 
 
 def _why_not(listen: str) -> OSError | None:
-    """Why nothing can listen at an address and port."""
+    """Return the error of listening at an address and port; None if it succeeds."""
     host = listen.rpartition(":")[0].strip("[]")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -37,7 +40,7 @@ def _why_not(listen: str) -> OSError | None:
 
 
 def _is_ours(setup: Setup) -> bool:
-    """Whether our own socket has that port, at whatever address, or our service, which may have opened one itself."""
+    """Whether the port is that of our own socket, at any address, or of our active service."""
     shown = machine.tried(*setup.systemctl, "show", "--property=ActiveState,Listen", _SOCKET)[1]
     if "ActiveState=active" in shown.splitlines():
         return re.search(rf"(?m)^Listen=.*:{_port(setup.listen)} ", shown) is not None
@@ -45,7 +48,7 @@ def _is_ours(setup: Setup) -> bool:
 
 
 def _holder(port: int) -> str:
-    """The program that listens at a port, as far as `ss` is there and may tell."""
+    """Return the program that listens at a port; empty if `ss` is missing or may not see it."""
     said = machine.tried("ss", "-Hltnp", f"sport = :{port}")[1]
     found = re.search(r'users:\(\("([^"]*)",pid=(\d+)', said)
     return f"{found[1]} (process {found[2]})" if found else ""

@@ -1,4 +1,4 @@
-"""The machine that is installed to: its files, users and service manager. Every change is told as it is made."""
+"""Checks and changes of the machine: its files, users and service manager. Each change is printed."""
 
 import contextlib
 import grp
@@ -19,56 +19,58 @@ from schemas.errors import SkipjackError
 from schemas.regular_files import regular
 
 PATIENCE = 300.0
-"""Seconds that one command of the system may take."""
+"""Seconds that a command of the system may take."""
 
 _ROUTINE = re.compile(
     r"(Start|Stopp|Failed to (?:start|listen on) )"
     r"|\S+: (Main process exited|Failed with result|Scheduled restart|Consumed|Start req)"
 )
-"""What systemd says of every unit that fails to start, whatever the reason."""
+"""Lines that systemd logs for every unit that fails to start, whatever the reason."""
 
-_UNSEEN = ("/tmp/", "/var/tmp/", *HOMES)  # noqa: S108 - where nothing may be installed
+_UNSEEN = ("/tmp/", "/var/tmp/", *HOMES)  # noqa: S108 - hidden from units
 
 OLDEST = 250
-"""The first systemd that gives units a whole folder of credentials."""
+"""The first release of systemd that passes a whole folder of credentials to a unit."""
 
 
 def check_systemd(setup: Setup) -> None:
-    """SkipjackError when there is no systemd that could run the units."""
+    """SkipjackError unless systemd runs here and is recent enough for the units."""
     if not os.path.isdir("/run/systemd/system"):
-        raise SkipjackError("systemd does not run on this machine.", "Use the lines of `skipjack install --cron`.")
+        raise SkipjackError("systemd does not run on this machine.", "Use the cron lines of `skipjack install --cron`.")
     said = command("systemctl", "--version")
     version = re.match(r"systemd (\d+)", said)
     if version is None or int(version[1]) < OLDEST:
-        what = f"This machine has {said.partition(chr(10))[0]}, and the units need systemd {OLDEST} or newer."
-        raise SkipjackError(what, "Use the lines of `skipjack install --cron`.")
+        what = f"This machine has {said.partition(chr(10))[0]}, but the units need systemd {OLDEST} or newer."
+        raise SkipjackError(what, "Use the cron lines of `skipjack install --cron`.")
     if setup.own:
         code, said = _ask(*setup.systemctl, "show", "--property=Version")
         if code:
-            what = f"Your own service manager cannot be reached: {_last_line(said)}."
-            raise SkipjackError(what, "Log in as this user (ssh will do; su and sudo will not), and try again.")
+            what = f"Your systemd user instance cannot be reached: {_last_line(said)}."
+            raise SkipjackError(
+                what, "Log in as this user, for example by ssh (su and sudo do not start it), and try again."
+            )
 
 
 def check_root() -> None:
-    """SkipjackError when we are not root."""
+    """SkipjackError unless this is root."""
     if os.geteuid() != 0:
         raise SkipjackError(
-            "Units of the system can only be installed by root.", "Use sudo, or install for yourself with --user."
+            "Only root can install units of the system.", "Use sudo, or install units of your own with `--user`."
         )
 
 
 def check_place() -> None:
-    """SkipjackError when units of the system would not see the installation: they have their own /tmp and no homes."""
+    """SkipjackError if Skipjack is installed where its units cannot see it: they have their own /tmp, and no homes."""
     for folder in dict.fromkeys(map(os.path.realpath, (sys.prefix, PACKAGES))):
         if folder.startswith(_UNSEEN):
             raise SkipjackError(
-                f"Skipjack is installed in {folder}, where units of the system do not see it.",
-                "Install it below /opt, as docs/systemd.md shows, and run that one's `skipjack install`.",
+                f"Skipjack is installed in {folder}, which is hidden from its units.",
+                "Install it below /opt, as docs/systemd.md shows, and run `skipjack install` from there.",
             )
 
 
 def check_polkit() -> None:
-    """SkipjackError when nothing would read the rule that lets the worker start its units."""
+    """SkipjackError without polkit, whose rule lets the worker start its units."""
     if not any(
         map(os.path.exists, ("/usr/lib/polkit-1/polkitd", "/usr/libexec/polkitd", "/usr/libexec/polkit-1/polkitd"))
     ):
@@ -79,73 +81,73 @@ def check_polkit() -> None:
 
 
 def check_group(name: str) -> None:
-    """SkipjackError when the group is not there that may talk to the containers' daemon."""
+    """SkipjackError without the group that has access to the container daemon."""
     try:
         grp.getgrnam(name)
     except KeyError as error:
-        what = f"There is no group `{name}`, so the runs could not be let to the daemon of that name."
+        what = f"There is no group `{name}`, so runs cannot get access to that daemon."
         raise SkipjackError(what, "Install it first: `apt-get install docker.io`.") from error
 
 
 def check_readable(setup: Setup, program: str) -> None:
-    """SkipjackError when the user of units or cron lines could not read its settings, or not run our programs."""
+    """SkipjackError if the user of the units or cron lines cannot read the settings or run our programs."""
     if setup.own or os.geteuid() != 0:
         return
     code, said = as_user(setup.user, program, "--version")
     if code:
         raise SkipjackError(
             f"The user {setup.user} cannot run {program}: {_last_line(said)}.",
-            "Install Skipjack where every user may read it, as in /opt, with a Python that every user may run.",
+            "Install Skipjack where every user can read it, such as /opt, with a Python that every user can run.",
         )
     if as_user(setup.user, "test", "-r", setup.settings)[0]:
         what = f"The user {setup.user} cannot read the settings {setup.settings}."
-        of_file = f"`chgrp {setup.user}` and `chmod g+r` do" if has_user(setup.user) else "`chmod a+r` does"
-        raise SkipjackError(what, f"{of_file} for the file, `chmod a+x` for its folders.")
+        of_file = f"`chgrp {setup.user}` and `chmod g+r`" if has_user(setup.user) else "`chmod a+r`"
+        raise SkipjackError(what, f"Use {of_file} for the file, and `chmod a+x` for its folders.")
 
 
 def check_writable(setup: Setup, path: str) -> None:
-    """Tell when the user of the units cannot write to a folder that is there already."""
+    """Warn if the user of the units cannot write to an existing folder."""
     if not setup.own and as_user(setup.user, "test", "-w", path)[0]:
-        say(f"warning: {setup.user} cannot write to {path}; give it over with `chown -R {setup.user}: {path}`")
+        say(f"warning: {setup.user} cannot write to {path}; change its owner with `chown -R {setup.user}: {path}`")
 
 
-def tell_set_id(setup: Setup, path: str) -> None:
-    """Tell when a program of an upstream could run as the worker's user: rsync keeps its set-user-ID bit."""
+def note_set_id(setup: Setup, path: str) -> None:
+    """Note that an upstream's program could run as the worker's user, since rsync keeps its set-user-ID bit."""
     with contextlib.suppress(OSError):
         if not os.statvfs(path).f_flag & os.ST_NOSUID:
             say(
                 f"note: {path} is not mounted `nosuid`, so every account of this machine could run a set-user-ID"
-                f" program of an upstream as {setup.user}; docs/systemd.md says how to mount it"
+                f" program of an upstream as {setup.user}; docs/systemd.md shows how to mount it"
             )
 
 
-def tell_foreign(setup: Setup, path: str) -> None:
-    """Tell that a folder of ours belongs to another user, who keeps it: that user's programs may be at work there."""
+def warn_foreign(setup: Setup, path: str) -> None:
+    """Warn that another user owns one of our folders. It keeps that owner, whose programs may be using it."""
     say(
-        f"warning: {path} belongs to another user, and stays so; once no other program writes to it, give it over with"
+        f"warning: {path} belongs to another user; once no other program writes to it, change the owner with"
         f" `chown -R {setup.user}: {path}` and run this command again"
     )
 
 
 def adopt(setup: Setup) -> None:
-    """Give the manager's user a state directory that root's commands have made, and tell it."""
+    """Give a state directory that root's commands created to the manager's user."""
     if setup.kind != MANAGER or setup.own or not adoption.is_for_giving(setup.state_dir):
         return
     found = pwd.getpwnam(setup.user)
     if found.pw_uid != 0:
         adoption.give(setup.state_dir, found.pw_uid, found.pw_gid)
-        say(f"gave {setup.state_dir}, which root's commands had made, to {setup.user}")
+        say(f"gave {setup.state_dir}, created by root, to {setup.user}")
 
 
 def has_user(name: str) -> bool:
-    """Whether the machine knows the user."""
+    """Whether the user exists."""
     with contextlib.suppress(KeyError):
         return bool(pwd.getpwnam(name))
     return False
 
 
 def make_folder(path: str, owner: str = "", mode: int = 0o755) -> bool:
-    """Make a folder and what is missing above it; True if it was not there. `owner` gets the new folder."""
+    """Create a folder for `owner`, with the missing ones above it; return whether it was missing."""
     if os.path.isdir(path):
         return False
     try:
@@ -155,13 +157,13 @@ def make_folder(path: str, owner: str = "", mode: int = 0o755) -> bool:
             found = pwd.getpwnam(owner)
             os.chown(path, found.pw_uid, found.pw_gid)
     except OSError as error:
-        raise SkipjackError(f"The folder {path} cannot be made: {error.strerror}.", "Make it yourself.") from error
-    say(f"made {path}")
+        raise SkipjackError(f"The folder {path} cannot be created: {error.strerror}.", "Create it yourself.") from error
+    say(f"created {path}")
     return True
 
 
 def write(path: str, text: str) -> bool:
-    """Write a file if it is not as it should be, in one step; True if it was written."""
+    """Replace a file by a rename unless it has this text already; return whether it was written."""
     with (
         contextlib.suppress(FileNotFoundError, UnicodeDecodeError),
         open(path, encoding="utf-8", opener=regular) as file,
@@ -176,19 +178,19 @@ def write(path: str, text: str) -> bool:
         os.chmod(aside, 0o644)
         os.replace(aside, path)
     except OSError as error:
-        raise SkipjackError(f"{path} cannot be written: {error.strerror}.", "Check its folder.") from error
+        raise SkipjackError(f"The file {path} cannot be written: {error.strerror}.", "Check its folder.") from error
     say(f"wrote {path}")
     return True
 
 
 def remove(path: str) -> None:
-    """Remove a file if it is there, and its folder if that was one of drop-ins and is empty now."""
+    """Remove a file if it exists, and its folder if that is an empty folder of drop-ins now."""
     try:
         os.unlink(path)
     except FileNotFoundError:
         return
     except OSError as error:
-        raise SkipjackError(f"{path} cannot be removed: {error.strerror}.", "Remove it yourself.") from error
+        raise SkipjackError(f"The file {path} cannot be removed: {error.strerror}.", "Remove it yourself.") from error
     say(f"removed {path}")
     folder = os.path.dirname(path)
     if folder.endswith(".d") and os.path.basename(os.path.dirname(folder)) in ("system", "user"):
@@ -197,21 +199,20 @@ def remove(path: str) -> None:
 
 
 def as_user(user: str, *words: str) -> tuple[int, str]:
-    """Run a short command with the rights of another user, who may be yet to be made; gives its exit code and what it
-    said."""
+    """Run a short command as another user, who need not exist yet; return its exit code and output."""
     return _ask(*words, identity=privileges.identity(user))
 
 
 def command(*words: str) -> str:
-    """Run a command of the system that must succeed and give what it said; SkipjackError otherwise."""
+    """Run a command of the system and return its output; SkipjackError if it fails."""
     code, said = _ask(*words)
     if code:
-        raise SkipjackError(f"`{' '.join(words)}` failed: {_last_line(said)}.", "Mend that, and try again.")
+        raise SkipjackError(f"`{' '.join(words)}` failed: {_last_line(said)}.", "Fix that, and try again.")
     return said
 
 
 def explain(setup: Setup, names: Iterable[str]) -> NoReturn:
-    """Raise the SkipjackError about units that could not be started, with what the first of them said last."""
+    """Raise SkipjackError for units that did not start, with the last error of the first one."""
     for name in names:
         code, _said = _ask(*setup.systemctl, "is-active", name)
         if code:
@@ -220,19 +221,19 @@ def explain(setup: Setup, names: Iterable[str]) -> NoReturn:
             said = _last_words(_ask(*words)[1])
             place = f" at `listen: {setup.listen}`" if name.endswith(".socket") else ""
             raise SkipjackError(
-                f"{name} cannot start{place}: {said}.", f"Correct this and try again. See `journalctl -u {name}`."
+                f"{name} cannot start{place}: {said}.", f"Fix that, and try again. See `journalctl -u {name}`."
             )
     raise SkipjackError("systemd could not start the units.", "See `systemctl --failed` and `journalctl -b`.")
 
 
 def _last_words(journal: str) -> str:
-    """The last line of a unit's journal that says why it failed, without systemd's lines that only say that it did."""
+    """Return the last line of a unit's journal that has a reason, without systemd's lines that any failure has."""
     lines = [line for line in journal.splitlines() if not _ROUTINE.match(line)]
     return _last_line(re.sub(r"^skipjack[\w@.-]*: ", "", "\n".join(lines), flags=re.M))
 
 
 def tried(*words: str) -> tuple[bool, str]:
-    """Run a command that may fail; gives whether it succeeded, and what it said."""
+    """Run a command that may fail; return whether it succeeded, and its output."""
     code, said = _ask(*words)
     return code == 0, said
 
@@ -246,4 +247,4 @@ def _ask(*words: str, identity: privileges.Identity | None = None) -> tuple[int,
 
 def _last_line(said: str) -> str:
     lines = said.strip().splitlines()
-    return lines[-1].rstrip(".") if lines else "it said nothing"
+    return lines[-1].rstrip(".") if lines else "no output"

@@ -1,4 +1,4 @@
-"""Other installations on this machine: which settings file units and cron lines were made for.
+"""Other installations on this machine: the settings files that their units and cron lines name.
 
 Unit and cron files have fixed names, so installing for a second settings file would replace the first worker's.
 """
@@ -31,7 +31,7 @@ class Other(NamedTuple):
 
 
 def check_file(setup: Setup, file: str) -> None:
-    """SkipjackError when `file`, a unit or cron file, was made for another settings file."""
+    """SkipjackError if `file`, a unit or cron file, is for another settings file."""
     for other in _installed(setup):
         if other.file == file:
             what = f"{file} belongs to the {setup.kind} with the settings {other.settings}."
@@ -39,7 +39,7 @@ def check_file(setup: Setup, file: str) -> None:
 
 
 def check_folders(setup: Setup) -> None:
-    """SkipjackError when another installation has the same `state_dir` or `run_dir`."""
+    """SkipjackError if another installation has the same `state_dir` or `run_dir`."""
     for other in _installed(setup):
         for key, path in _shared(setup, other).items():
             what = f"The {setup.kind} with the settings {other.settings} ({other.file}) has the same `{key}`, {path}."
@@ -58,14 +58,14 @@ def _unit(setup: Setup) -> str:
 def _remedy(setup: Setup, other: Other) -> str:
     if other.file == CRON_FILE:
         own = shlex.join(["skipjack", "install", "--cron", "--user", "--settings", setup.settings])
-        return f"Remove that file first, or let the other user's own crontab have the lines that `{own}` prints."
+        return f"Remove that file first, or put the lines that `{own}` prints into the crontab of the other user."
     words = ["skipjack", "uninstall", *["--manager"] * (setup.kind == MANAGER), *["--user"] * setup.own]
     remove = shlex.join([*words, "--settings", other.settings])
-    return f"A machine has units for one {setup.kind}, and for one more of each user (`--user`). First run `{remove}`."
+    return f"A machine can have units for one {setup.kind}, and for one of each user (`--user`). First run `{remove}`."
 
 
 def _installed(setup: Setup) -> Iterator[Other]:
-    """The other installations of this kind that we can see. One whose settings file is gone is none: it was moved."""
+    """The visible installations of this kind. One whose settings file is gone does not count: the file was moved."""
     for found in _found(setup):
         if not _is_same(found.settings, setup.settings) and os.path.exists(found.settings):
             yield found
@@ -93,7 +93,7 @@ def _lines(path: str) -> list[str]:
 
 
 def _unit_words(line: str) -> list[str]:
-    """The words of a command, as `render` writes them."""
+    """Return the words of a command line as `render` writes it."""
     words = [re.sub(r"\\(.)", r"\1", word[1:-1]) if word[0] == '"' else word for word in _WORD.findall(line)]
     return [word.replace("$$", "$").replace("%%", "%") for word in words]
 
@@ -110,7 +110,7 @@ def _is_same(one: str, other: str) -> bool:
 
 
 def _shared(setup: Setup, other: Other) -> dict[str, str]:
-    """The folders of both, by key; none when the other's settings cannot be read."""
+    """Return the folders that both use, by key; none if the other settings cannot be read."""
     try:
         path = Path(other.settings)
         settings = load_manager(path) if setup.kind == MANAGER else load_runner(path)

@@ -1,4 +1,4 @@
-"""What an installation says of secrets that its programs will not be able to read."""
+"""Warnings of an installation about secrets that its programs cannot read."""
 
 import contextlib
 import os
@@ -18,10 +18,10 @@ from schemas.regular_files import read_regular
 from schemas.secrets import NO_TOKEN, TOKEN_TODO, is_token
 
 
-def tell(setup: Setup) -> bool:
-    """Warn, after a follow, of secrets that the units cannot read; without a plan of the worker's own ones alone.
+def warn(setup: Setup) -> bool:
+    """Warn, after a follow, about secrets that the units cannot read; without a plan, only the worker's own.
 
-    False when the token is among them, is empty or can be none: then nothing is ever reported.
+    Return False when the token is unreadable, empty or invalid, so that nothing can be reported.
     """
     mirrors: list[Mirror] = []
     if os.path.exists(path := StateLayout(setup.state_dir).plan):
@@ -29,7 +29,7 @@ def tell(setup: Setup) -> bool:
             with plan.opened(path) as opened:
                 mirrors = [each.mirror for each in opened.mirrors()]
         except SkipjackError as error:
-            say(f"warning: whether the mirrors' secrets can be read is not known: {error}")
+            say(f"warning: the mirrors' secrets were not checked: {error}")
     found = secret_files.warnings(secret_files.named(setup.token, mirrors), _reader(setup))
     warnings = [*found, *secret_files.warnings(_credentials(setup, mirrors), _holder(setup)), *_unusable(setup)]
     for warning in warnings:
@@ -38,7 +38,7 @@ def tell(setup: Setup) -> bool:
 
 
 def require(setup: Setup) -> None:
-    """SkipjackError when the manager's units could not read a secret, after the command that mends each was printed."""
+    """SkipjackError if the manager's units cannot read a secret, after a warning with the remedy for each."""
     files = [SecretFile(secret.file, key) for key, secret in setup.secrets.items() if secret.file]
     found = secret_files.warnings(files, _reader(setup)) + secret_files.warnings(
         _credentials(setup, []), _holder(setup)
@@ -48,24 +48,24 @@ def require(setup: Setup) -> None:
         say(warning)
     if found:
         what = f"The manager's units cannot read every secret that {setup.settings} names; no unit was changed."
-        raise SkipjackError(what, "Do what is said above, and run this command again.")
+        raise SkipjackError(what, "Follow the warnings above, and run this command again.")
 
 
 def _reader(setup: Setup) -> Reader:
-    """The user of the units, and what they see of homes."""
+    """Return the user of the units, with the folders of homes that they see."""
     return Reader(setup.user, None if setup.own else (*render.folders(setup), *setup.readable))
 
 
 def _holder(setup: Setup) -> Reader:
-    """The user who reads credentials: systemd itself, as whoever it runs as."""
+    """Return the user who reads credentials, which is that of systemd itself."""
     return Reader(setup.user if setup.own else "root")
 
 
 def _unusable(setup: Setup) -> Iterator[str]:
-    """A warning about each secret of the programs' own that can be read and is empty, or a token that can be none."""
+    """A warning for each readable secret of the programs that is empty, and for an invalid token."""
     for key, secret in setup.secrets.items():
         path = secret.file or _source(setup, str(secret.credential))
-        with contextlib.suppress(OSError):  # which the other warnings are about
+        with contextlib.suppress(OSError):  # the other warnings are about unreadable files
             line = read_regular(path, 64 * 1024).partition(b"\n")[0].strip()
             if not line:
                 yield f"warning: {path} (`{key}`) is empty: write the secret into its first line."
@@ -74,24 +74,24 @@ def _unusable(setup: Setup) -> Iterator[str]:
 
 
 def _source(setup: Setup, name: str) -> str:
-    """The file that systemd reads a credential of our programs from."""
+    """Return the file that systemd reads a credential of our programs from."""
     return os.path.join(setup.credentials, name)
 
 
-def tell_of_cron(setup: Setup, settings: RunnerSettings) -> None:
-    """Warn, on stderr, of secrets that programs started by cron cannot read."""
+def warn_for_cron(setup: Setup, settings: RunnerSettings) -> None:
+    """Warn, on standard error, about secrets that programs started by cron cannot read."""
     mirrors: list[Mirror] = []
     try:
         with trial.planned(settings) as opened:
             mirrors = [each.mirror for each in opened.mirrors()]
     except SkipjackError as error:
-        log(f"warning: whether the mirrors' secrets can be read is not known: {error}")
+        log(f"warning: the mirrors' secrets were not checked: {error}")
     for warning in secret_files.warnings(secret_files.named(setup.token, mirrors), Reader(setup.user)):
         log(warning)
     for warning in _unusable(setup):
         log(warning)
     for file in _credentials(setup, mirrors):
-        log(f"warning: cron gives no credentials, so `{file.key}` cannot be read. Name a `file:` there instead.")
+        log(f"warning: cron passes no credentials, so `{file.key}` cannot be read. Set `file:` there instead.")
 
 
 def _credentials(setup: Setup, mirrors: list[Mirror]) -> Iterator[SecretFile]:

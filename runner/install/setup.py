@@ -1,4 +1,4 @@
-"""What is to be installed: for a worker or a manager, for whom, with which paths and programs."""
+"""The description of an installation: of a worker or a manager, for which user, with which paths and programs."""
 
 import ipaddress
 import os
@@ -14,32 +14,31 @@ from schemas.records import ManagerSettings, Policy, RunnerSettings, Secret
 from schemas.secrets import SOURCE, config_home, named
 
 PACKAGES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-"""The folder of our packages."""
+"""The folder that holds our packages."""
 
 _PROGRAM = (sys.prefix, sys.base_prefix, PACKAGES)
-"""Where we are installed: the virtual environment, the Python below it, our packages."""
+"""Where Skipjack is installed: the virtual environment, its Python, our packages."""
 
 CONTAINERS = tuple(f"skipjack-{name}.service.d/containers.conf" for name in ("run@", "settle@", "tick"))
-"""Drop-ins that let units start and end containers."""
+"""Drop-ins that let units start and stop containers."""
 
 WORKER, MANAGER = "worker", "manager"
 
 TOKEN = "manager.token"  # noqa: S105 - the name of a key
-"""The key of a worker's token."""
+"""The key of the worker's token."""
 
 NO_SECRETS: Mapping[str, Secret] = MappingProxyType({})
 
 
 class Setup(NamedTuple):
-    """An installation, before anything is done.
+    """An installation as it should be.
 
-    `user` is who the units run as; under a user's own service manager (`own`) that is whoever installs. `optional` are
-    folders that runs may write to and that need not be there. `readable` is what the programs read and what a sandbox
-    could hide. `secrets` are the programs' own, by the key that names each; `reports` says whether a worker has a
-    manager, `has_passwords` whether there are credentials for mirrors. `containers` is the program that runs may start
-    containers with, if they may. `foreign` are those of our own folders that are there and belong to another user.
-    `listen` is where systemd can hold the manager's socket; empty when `listen` of the settings names a host, which it
-    would not look up.
+    The units run as `user`; with `own`, as units of that user's systemd instance. `optional` are folders that runs may
+    write to and that may be missing. `readable` are paths that the programs read and a sandbox could hide. `secrets`
+    are those of the programs, by their keys in the settings. `reports`: the worker has a manager. `has_passwords`:
+    there are credentials for mirrors. `containers` is the program that starts containers, empty if runs may not start
+    any. `foreign` are our own folders that exist and belong to another user. `listen` is the address and port of the
+    manager's socket, empty if the settings name a host, which systemd does not look up.
     """
 
     kind: str
@@ -62,39 +61,39 @@ class Setup(NamedTuple):
 
     @property
     def units(self) -> str:
-        """The folder of the units."""
+        """The folder for units."""
         return os.path.join(config_home(), "systemd/user") if self.own else "/etc/systemd/system"
 
     @property
     def credentials(self) -> str:
-        """The folder with the secrets that units are given."""
+        """The folder with the secrets that systemd passes to units."""
         return os.path.join(config_home(), "skipjack/credentials") if self.own else SOURCE
 
     @property
     def token(self) -> str:
-        """The file with a worker's token; empty when that is a credential, or when there is none."""
+        """The file with the worker's token; empty if the token is a credential or there is none."""
         return self.secrets[TOKEN].file or "" if TOKEN in self.secrets else ""
 
     @property
     def passwords(self) -> str:
-        """The folder with those that runs are given."""
+        """The folder with the secrets that systemd passes to runs."""
         return os.path.join(self.credentials, "mirrors")
 
     @property
     def systemctl(self) -> tuple[str, ...]:
-        """How to call the service manager."""
+        """The command that controls the service manager."""
         return ("systemctl", "--user") if self.own else ("systemctl",)
 
     @property
     def launcher(self) -> str:
-        """What the file that names the service manager says."""
+        """The name of the service manager, as its file in the state directory has it."""
         return "systemd --user" if self.own else "systemd"
 
 
 def of_worker(
     settings: RunnerSettings, policy: Policy, path: str, user: str, *, own: bool, containers: bool | None
 ) -> Setup:
-    """A worker's installation; with None for `containers` they may be started if they may be by now."""
+    """Return a worker's installation; None for `containers` keeps what the last installation allowed."""
     manager = settings.manager
     setup = Setup(
         WORKER, user, own, path, settings.state_dir, settings.run_dir, settings.log_dir,
@@ -114,22 +113,22 @@ def of_worker(
 
 
 def _foreign(setup: Setup) -> tuple[str, ...]:
-    """The folders of the programs' own that are there already and belong to another user."""
+    """Return the programs' own folders that exist and belong to another user."""
     if setup.own:
         return ()
     try:
         user = pwd.getpwnam(setup.user).pw_uid
     except KeyError:
-        user = -1  # yet to be made, so nothing belongs to it
-    ours = (setup.state_dir, setup.run_dir, setup.log_dir, setup.site_dir)
-    others = [path for path in ours if path and os.path.isdir(path) and os.stat(path).st_uid != user]
+        user = -1  # not created yet, so it owns nothing
+    own = (setup.state_dir, setup.run_dir, setup.log_dir, setup.site_dir)
+    others = [path for path in own if path and os.path.isdir(path) and os.stat(path).st_uid != user]
     if setup.kind == MANAGER and is_for_giving(setup.state_dir):
         others = [path for path in others if path != setup.state_dir]
     return tuple(others)
 
 
 def _holds_any(folder: str) -> bool:
-    """Whether there is anything in a folder; if we may not look, as without root, then as if there were."""
+    """Whether a folder has entries; True if this user may not list it, as without root."""
     try:
         return bool(os.listdir(folder))
     except FileNotFoundError:
@@ -139,7 +138,7 @@ def _holds_any(folder: str) -> bool:
 
 
 def of_manager(settings: ManagerSettings, path: str, user: str, *, own: bool) -> Setup:
-    """The manager's installation."""
+    """Return the manager's installation."""
     setup = Setup(
         MANAGER,
         user,
@@ -156,7 +155,7 @@ def of_manager(settings: ManagerSettings, path: str, user: str, *, own: bool) ->
 
 
 def _numeric(listen: str) -> str:
-    """An address and port, or nothing when a name stands in the place of the address."""
+    """Return an address and port; empty for a host name and port."""
     host, _, port = listen.rpartition(":")
     host = "127.0.0.1" if host == "localhost" else host
     try:
@@ -167,17 +166,17 @@ def _numeric(listen: str) -> str:
 
 
 def default_settings(kind: str, *, own: bool) -> str:
-    """Where the settings are when nobody says so."""
+    """Return the default path of the settings."""
     name = "manager.yml" if kind == MANAGER else "runner.yml"
     return os.path.join(config_home() if own else "/etc", "skipjack", name)
 
 
 def program(name: str) -> str:
-    """The path of one of our commands, in the installation that is at work; its folder is not followed to others."""
+    """Return the path of one of our commands in this installation, without following the folder's link."""
     path = os.path.join(os.path.dirname(sys.executable), name)
     if not os.path.exists(path):
         raise SkipjackError(
-            f"The command {path} is not there, so no unit can start it.",
+            f"The command {path} does not exist, so no unit can start it.",
             "Install Skipjack with pip into a virtual environment, such as /opt/skipjack, and run its `skipjack`.",
         )
     return path

@@ -1,4 +1,4 @@
-"""`skipjack uninstall`: stop the units and remove what `install` wrote; data, settings and the user stay."""
+"""`skipjack uninstall`: stop the units and remove the files of `install`; keep data, settings and the user."""
 
 import contextlib
 import os
@@ -13,11 +13,11 @@ _FAILING = {
     MANAGER: ("skipjack-manager.*", "skipjack-publish.*"),
     WORKER: tuple(f"skipjack-{each}" for each in ("follow.*", "tick.*", "measure.*", "courier.*", "run@*", "settle@*")),
 }
-"""Units that systemd remembers when they have failed, as patterns."""
+"""Patterns of units whose failures systemd remembers."""
 
 
 def uninstall(setup: Setup, *, stop_jobs: bool) -> None:
-    """Remove an installation. Runs that are at work go on to their end, unless they shall be stopped."""
+    """Remove an installation; active runs go on to their end unless `stop_jobs` is set."""
     if not setup.own:
         machine.check_root()
     machine.check_systemd(setup)
@@ -35,14 +35,14 @@ def uninstall(setup: Setup, *, stop_jobs: bool) -> None:
         machine.remove(StateLayout(setup.state_dir).units)
     _remove_user_file(setup)
     machine.command(*setup.systemctl, "daemon-reload")
-    machine.tried(*setup.systemctl, "reset-failed", *_FAILING[setup.kind])  # fails for those that have not failed
+    machine.tried(*setup.systemctl, "reset-failed", *_FAILING[setup.kind])  # fails for units without a failure
     for job in jobs:
-        say(f"stopped {job}" if stop_jobs else f"{job} is at work and goes on to its end; --stop-jobs stops such")
-    _tell_what_stays(setup)
+        say(f"stopped {job}" if stop_jobs else f"{job} is active and goes on to its end (`--stop-jobs` stops it)")
+    _say_what_stays(setup)
 
 
 def _remove_user_file(setup: Setup) -> None:
-    """Remove what makes the user, if that is our file; the user itself stays, since it owns the data."""
+    """Remove the file that creates the user if it is ours; the user stays, since it owns the data."""
     path, text = render.sysusers(setup)
     with contextlib.suppress(OSError, UnicodeDecodeError), open(path, encoding="utf-8", opener=regular) as file:
         if file.readline() == text.partition("\n")[0] + "\n":
@@ -54,7 +54,7 @@ def _jobs(setup: Setup) -> list[str]:
     return [line.split()[0] for line in machine.command(*setup.systemctl, *words).splitlines() if line.strip()]
 
 
-def _tell_what_stays(setup: Setup) -> None:
+def _say_what_stays(setup: Setup) -> None:
     folders = (setup.settings, setup.credentials, setup.state_dir, setup.log_dir, setup.mirror_root, setup.site_dir)
     user = "" if setup.own else f"the user {setup.user}, "
-    say(f"left: {user}{', '.join(path for path in folders if path and os.path.exists(path))}")
+    say(f"kept: {user}{', '.join(path for path in folders if path and os.path.exists(path))}")

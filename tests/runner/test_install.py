@@ -92,7 +92,7 @@ def test_a_dollar_in_a_command_is_no_variable() -> None:
 
 
 def test_a_path_that_no_unit_can_hold_is_refused() -> None:
-    with pytest.raises(SkipjackError, match="cannot stand in a unit"):
+    with pytest.raises(SkipjackError, match="cannot be written into a unit"):
         render.files(worker(SETTINGS._replace(mirror_root="/srv/a\nExecStartPre=/bin/evil")))
 
 
@@ -242,9 +242,9 @@ def test_lines_for_ones_own_crontab_name_no_user() -> None:
     assert follow.startswith("*/3 * * * * /") and tick.startswith("* * * * * /")
 
 
-def test_the_manager_is_no_work_for_cron() -> None:
+def test_cron_lines_for_the_manager_are_rejected() -> None:
     manager = setup.of_manager(ManagerSettings(), "/etc/m.yml", "mirror", own=False)
-    with pytest.raises(SkipjackError, match="cron does not start them again"):
+    with pytest.raises(SkipjackError, match="cron does not restart them"):
         cron.cron(manager)
 
 
@@ -302,7 +302,7 @@ def test_the_reason_of_a_unit_that_cannot_start_is_its_last_line_in_the_journal(
 
 
 def test_a_unit_without_a_reason_in_the_journal_said_nothing() -> None:
-    assert machine._last_words("Starting skipjack-manager.service...\n") == "it said nothing"
+    assert machine._last_words("Starting skipjack-manager.service...\n") == "no output"
 
 
 @pytest.mark.parametrize(
@@ -339,7 +339,7 @@ def test_a_state_directory_is_given_with_all_that_is_in_it_and_nothing_beside(tm
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="the folder must be root's")
-def test_a_state_directory_in_which_a_manager_is_at_work_is_not_given_away(tmp_path: Path) -> None:
+def test_the_state_directory_of_a_running_manager_keeps_its_owner(tmp_path: Path) -> None:
     (tmp_path / "manager.db").touch()
     with filelock.FileLock(tmp_path / "serve.lock"):
         assert not adoption.is_for_giving(str(tmp_path))
@@ -347,13 +347,13 @@ def test_a_state_directory_in_which_a_manager_is_at_work_is_not_given_away(tmp_p
 
 
 @pytest.mark.parametrize(("flags", "told"), [(os.ST_NOSUID | os.ST_NODEV, False), (0, True)])
-def test_a_root_where_programs_of_upstreams_get_the_workers_rights_is_told(
+def test_a_mirror_root_without_nosuid_gets_a_note(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], flags: int, told: bool
 ) -> None:
     found = os.statvfs("/")
     mounted = os.statvfs_result([*found[:8], flags, *found[9:]])
     monkeypatch.setattr(os, "statvfs", lambda _path: mounted)
-    machine.tell_set_id(worker(), "/srv/mirror")
+    machine.note_set_id(worker(), "/srv/mirror")
     out = capsys.readouterr().out
     assert ("note: /srv/mirror is not mounted `nosuid`" in out) is told
-    assert ("as mirror; docs/systemd.md says how" in out) is told
+    assert ("as mirror; docs/systemd.md shows how" in out) is told

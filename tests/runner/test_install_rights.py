@@ -49,18 +49,18 @@ def test_cron_lines_for_a_program_that_the_user_cannot_run_are_not_printed(
     out, said = cron_lines(place, user, capsys)
     assert out == ""
     assert said.startswith(f"ERROR skipjack: The user {user} cannot run {place}/bin/skipjack: ")
-    assert "Permission denied. Install Skipjack where every user may read it" in said
+    assert "Permission denied. Install Skipjack where every user can read it" in said
 
 
 @pytest.mark.parametrize(
-    ("user", "todo"), [("nobody", "`chgrp nobody` and `chmod g+r` do"), ("yet-to-be-made", "`chmod a+r` does")]
+    ("user", "todo"), [("nobody", "`chgrp nobody` and `chmod g+r`"), ("yet-to-be-made", "`chmod a+r`")]
 )
 def test_cron_lines_for_settings_that_the_user_cannot_read_are_not_printed(
     place: Path, user: str, todo: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (place / "runner.yml").chmod(0o600)
     said = cron_lines(place, user, capsys)
-    words = f"The user {user} cannot read the settings {place}/runner.yml. {todo} for the file"
+    words = f"The user {user} cannot read the settings {place}/runner.yml. Use {todo} for the file"
     assert (said[0], words in said[1]) == ("", True)
 
 

@@ -117,9 +117,9 @@ def test_a_token_that_can_be_none_is_rejected_by_the_courier_and_by_install(
     assert f"The token in {token} {words}" in deliver(settings, tmp_path)
     assert words in warnings(settings, capsys)[0]
     installed = setup.of_worker(settings, Policy(), str(tmp_path / "runner.yml"), "root", own=True, containers=False)
-    assert not secret_check.tell(installed)
+    assert not secret_check.warn(installed)
     assert f"warning: {token} (`manager.token`) {words}" in capsys.readouterr().out
-    secret_check.tell_of_cron(installed, settings)
+    secret_check.warn_for_cron(installed, settings)
     assert f"warning: {token} (`manager.token`) {words}" in capsys.readouterr().err
 
 

@@ -149,8 +149,8 @@ def test_uninstalling_removes_what_was_installed_and_leaves_data_and_running_job
     site.install()
     site.wait_for("last", "syncing")
     said = box.do(SKIPJACK, "uninstall")
-    assert "skipjack-run@last.service is at work and goes on to its end" in said
-    assert "left: the user skipjack, /etc/skipjack/runner.yml" in said
+    assert "skipjack-run@last.service is active and goes on to its end" in said
+    assert "kept: the user skipjack, /etc/skipjack/runner.yml" in said
     assert ours(box) == set()
     assert box.do("systemctl", "list-units", "--all", "--failed", "--plain", "--no-legend", "skipjack*") == ""
     assert not box.path("/var/lib/skipjack/launcher").exists()
@@ -278,7 +278,7 @@ def test_folders_of_other_users_stay_theirs_with_all_that_is_in_them(site: Site)
 
     said = site.install()
 
-    assert "warning: /var/log/other belongs to another user, and stays so" in said
+    assert "warning: /var/log/other belongs to another user; once" in said
     assert "`chown -R skipjack: /var/log/other`" in said
     wait_until(lambda: box.path("/var/lib/skipjack/agenda").exists(), "units were at work")
     wait_until(lambda: "a" in site.mirrors(), "a run was tried")

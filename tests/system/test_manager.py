@@ -17,7 +17,7 @@ def test_a_workers_units_report_to_the_managers_units_which_publish_the_site(sit
     token = box.do(MANAGER, "token", "add", "w1")
     said = box.do(SKIPJACK, "install", "--manager")
     assert "started skipjack-publish.service" in said
-    assert f"gave {STATE}, which root's commands had made, to skipjack-manager" in said
+    assert f"gave {STATE}, created by root, to skipjack-manager" in said
     assert set(box.do("find", STATE, "-printf", "%u\n").split()) == {"skipjack-manager"}
     box.write("/etc/skipjack/credentials/token", f"{token}\n", 0o600)
     box.write(SETTINGS, RUNNER + "manager: {url: 'http://127.0.0.1:8080', token: {credential: token}}\n")

@@ -77,7 +77,7 @@ def test_installing_names_each_secret_until_its_command_was_given(site: Site) ->
 
     said = site.install(code=1)
 
-    assert "error: nothing is reported until the token can be read" in said
+    assert "the courier cannot report until it can read the token" in said
     assert said.count("cannot read the secret") == 2, said
     found = commands(said)
     assert f"chown skipjack {TOKEN}" in found
@@ -121,7 +121,7 @@ def test_a_credential_is_read_by_root_and_must_be_there(site: Site) -> None:
     site.wait_for("debian", "success")
     cron = box.run(SKIPJACK, "install", "--cron").stderr
     for key in ("manager.token", "password of debian"):
-        assert f"cron gives no credentials, so `{key}` cannot be read. Name a `file:` there instead." in cron
+        assert f"cron passes no credentials, so `{key}` cannot be read. Set `file:` there instead." in cron
 
 
 def test_units_of_a_user_tell_of_what_this_user_cannot_read(site: Site) -> None:

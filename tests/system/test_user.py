@@ -75,6 +75,6 @@ def test_a_user_without_root_gets_mirrors_synced_by_units(site: Site, ada: User)
 def test_uninstalling_takes_the_users_units_away(ada: User) -> None:
     ada.do(SKIPJACK, "install", "--user")
     said = ada.do(SKIPJACK, "uninstall", "--user")
-    assert f"left: {HOME}/.config/skipjack/runner.yml" in said
+    assert f"kept: {HOME}/.config/skipjack/runner.yml" in said
     assert ada.do("find", f"{HOME}/.config/systemd", "-name", "*skipjack*") == ""
     assert ada.do("systemctl", "--user", "list-units", "--all", "--plain", "--no-legend", "skipjack*.timer") == ""
