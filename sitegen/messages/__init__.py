@@ -1,1 +1,1 @@
-"""What comes in and what it means: records, the form of requests, commands, tunasync's words. Pure."""
+"""Records of what comes in, the form of requests, commands, and tunasync's messages. No I/O."""

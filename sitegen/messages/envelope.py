@@ -1,4 +1,4 @@
-"""From the bytes of a request to an envelope that the schema allows, or a refusal that says what is wrong."""
+"""Whether a request's body is a valid envelope, and why not."""
 
 import json
 from functools import cache
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 _BYTES_EACH, _FEW = 8, 1_000
-"""A body has at most one value for so many bytes, and a few more. In reports a value takes 15 and more."""
+"""A body may have one JSON value per 8 bytes, and 1000 more, to limit memory. In reports a value takes 15 or more."""
 
 
-class RejectedRequest(Exception):  # noqa: N818 - it is what happened to the request, and reads so at every raise
-    """A request that is not taken, with the HTTP status and the words of the answer."""
+class RejectedRequest(Exception):  # noqa: N818 - it is the outcome of the request
+    """A request that is rejected, with the HTTP status and the text of the answer."""
 
     def __init__(self, status: int, why: str) -> None:
         super().__init__(why)
@@ -28,11 +28,13 @@ class RejectedRequest(Exception):  # noqa: N818 - it is what happened to the req
 
 
 def read(body: bytes) -> Envelope:
-    """Check a request's body and decode it; RejectedRequest when it is no envelope."""
+    """Check and decode a request's body; RejectedRequest if it is not a valid envelope."""
     plain = parse(body)
     protocol = plain.get("protocol") if isinstance(plain, dict) else None
     if isinstance(protocol, int) and abs(protocol - PROTOCOL) > 1:
-        raise RejectedRequest(400, f"protocol {protocol} is not spoken here, only {PROTOCOL} and its neighbours")
+        raise RejectedRequest(
+            400, f"unsupported protocol {protocol}: this manager supports {PROTOCOL - 1} to {PROTOCOL + 1}"
+        )
     _check(plain)
     envelope = decode_envelope(plain)
     _check_names(envelope)
@@ -40,11 +42,11 @@ def read(body: bytes) -> Envelope:
 
 
 def parse(body: bytes) -> Any:
-    """Decode a body's JSON; RejectedRequest when it is none."""
+    """Decode a body's JSON; RejectedRequest if it is not valid."""
     try:
         plain = json_text.parse(body, len(body) // _BYTES_EACH + _FEW)
         if b"\\ud" in body.lower():
-            # a lone surrogate is valid JSON, but no text that could be stored or shown
+            # a lone surrogate is valid JSON, but cannot be stored or shown
             plain = json.loads(json.dumps(plain, ensure_ascii=False).encode(errors="replace"))
     except json_text.TooManyValues as error:
         raise RejectedRequest(400, f"the body cannot be parsed: {error}") from error
@@ -71,12 +73,12 @@ def _check_strictly(plain: Any) -> None:
 
 
 def _check_names(envelope: Envelope) -> None:
-    """Names become file names, and in the schema's patterns `$` allows a line break at the end."""
+    """Check names again: they become file names, and `$` in the schema's patterns allows a line break at the end."""
     mirrors = {status.mirror for report in envelope.reports for status in report.statuses}
     mirrors |= {mirror for report in envelope.reports for mirror, _ in report.runs}
     for name in mirrors | {envelope.worker}:
         if not is_name(name):
-            raise RejectedRequest(422, f"{name!r} is no name")
+            raise RejectedRequest(422, f"{name!r} is not a valid name")
 
 
 @cache

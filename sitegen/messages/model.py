@@ -1,4 +1,4 @@
-"""What the store knows, as records. Times are Unix seconds; `worker` and `mirror` are names."""
+"""The records of the store. Times are Unix seconds; `worker` and `mirror` are names."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -7,11 +7,11 @@ from schemas.records import Mirror, Site, Worker
 from schemas.report import Envelope, MirrorStatus, ReportedProblem, Run, RunProgress
 
 TUNASYNC = "tunasync"
-"""Stands in the place of a journal's identity for workers of tunasync, which have none."""
+"""The journal identity of workers of tunasync, which have no journal."""
 
 
 class Token(NamedTuple):
-    """A token of a worker, an operator or a reader called `name`: everything but the secret."""
+    """A token of a worker, an operator or a reader called `name`, without the secret."""
 
     id: int
     name: str
@@ -22,7 +22,7 @@ class Token(NamedTuple):
 
 
 class AuditEntry(NamedTuple):
-    """One line of the audit: who did what to which subject, when and from where; `details` can be JSON."""
+    """One line of the audit log: who did what to which subject, when and from where. `details` is JSON-serializable."""
 
     at: float
     who: str
@@ -40,24 +40,24 @@ class Delivery(NamedTuple):
 
 
 class Acknowledgement(NamedTuple):
-    """What a worker is told: every report up to `acknowledged` is kept; `snapshot_wanted` after a gap."""
+    """The answer to a worker: every report up to `acknowledged` is stored; `snapshot_wanted` after a gap."""
 
     acknowledged: int
     snapshot_wanted: bool
 
 
 class AcceptedDeliveries(NamedTuple):
-    """A committed batch: an answer for each delivery, and whether any page has to change."""
+    """A committed batch: an answer for each delivery, and whether any page must change."""
 
     answers: list[Acknowledgement]
     news: bool
 
 
 class WorkerState(NamedTuple):
-    """What a worker last said of itself. `sent_at` and the progress are by its own clock, the rest by the manager's.
+    """A worker's last state. `sent_at` and the progress are by its own clock, the rest by the manager's.
 
-    On one that is `held` no run starts before a person releases it. `clock_ahead` are the seconds by which its clock
-    was found to be ahead at `clock_at`, when its times were last not believed; negative when it was behind.
+    On a `held` worker no run starts until a person releases it. `clock_ahead` is by how many seconds its clock was
+    ahead (negative: behind) at `clock_at`, when its times were last limited.
     """
 
     name: str
@@ -77,14 +77,14 @@ class WorkerState(NamedTuple):
 
 
 class PastRun(NamedTuple):
-    """An ended run and the worker that did it; without the log."""
+    """An ended run and its worker, without the log."""
 
     worker: str
     run: Run
 
 
 class DeclaredConfig(NamedTuple):
-    """The configuration at the newest revision that was accepted; problems are lines of text."""
+    """The configuration at the newest accepted revision; problems are lines of text."""
 
     revision: str
     committed_at: float
@@ -95,7 +95,7 @@ class DeclaredConfig(NamedTuple):
 
 
 class Note(NamedTuple):
-    """Why the newest revision is not in use, since when, and which one it is, where that is known."""
+    """Why the newest revision is not in use, since when, and which one it is, if known."""
 
     reason: str
     since: float
@@ -103,13 +103,13 @@ class Note(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """Everything that a page may tell, as it was at one moment.
+    """Everything that pages are made from, at one moment.
 
-    `changes` rises with everything that alters a page, `statuses` are what each worker last said of each of its
-    mirrors (a run's log tail only after a failure), `refused` says why the newest revision is not in use, and
-    `unreachable` why the repository cannot be fetched, so that there may be a newer one; `revisions`
-    are the commits that were ever in use, `damaged` is what of a worker's mirror, or of the worker itself (`""`),
-    cannot be read any more and is missing here. `sizes` are those of workers of tunasync as these wrote them.
+    `changes` rises with every write that changes a page. `statuses` are the last ones that each worker reported of its
+    mirrors (a run's log tail only after a failure). `refused` is why the newest revision is not in use, `unreachable`
+    why the repository cannot be fetched. `revisions` are all commits that were ever in use. `damaged` are the mirrors
+    of workers, or the workers themselves (`""`), whose rows cannot be read and are missing here. `sizes` are the sizes
+    as workers of tunasync wrote them.
     """
 
     changes: int

@@ -1,7 +1,7 @@
-"""How a job of a Go worker is shown while a command that switches it off is under way, and what its end makes of it.
+"""How a Go worker's job is shown while a command to stop or disable it is unconfirmed. No I/O.
 
-A job is marked before its worker is called, because the worker answers only after its hooks. When no clear answer
-comes, the mark stays with a note, until the worker says something that confirms or contradicts it. All of it is pure.
+A job is marked before its worker is called, because the worker answers only after its hooks. Without a clear answer the
+mark stays, with a note, until the worker reports something that confirms or contradicts it.
 """
 
 from datetime import UTC, datetime
@@ -11,26 +11,26 @@ from sitegen.messages.tunasync_rules import ZERO_RFC3339, TunasyncJob, override_
 
 
 def marked(job: TunasyncJob, status: str, since: float, by: str) -> TunasyncJob:
-    """The job as one that is switched off, which has no next run."""
+    """Return the job as paused or disabled, without a next run."""
     told = job.told | {"status": status, "next_schedule": ZERO_RFC3339}
     return job._replace(told=told, override=override_of(status, since, by))
 
 
 def note(verb: str, worker: str, at: float, why: str) -> str:
-    """What is said of a command that may have been carried out or not."""
+    """Return the text for a command that the worker may or may not have executed."""
     moment = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     return f"{verb} was sent to worker {worker} at {moment}, but is not confirmed: {why}"
 
 
 def unconfirmed(job: TunasyncJob, before: TunasyncJob, text: str) -> TunasyncJob:
-    """The marked job with a note; it remembers what it was `before` the first command that was not confirmed."""
+    """Return the marked job with a note. It keeps its state from `before` the first unconfirmed command."""
     shown = before.unconfirmed or {**_shown(before), "override": before.override}
     override = job.override and job.override | {"reason": text}
     return job._replace(told=job.told | {"error_msg": text}, override=override, unconfirmed=shown)
 
 
 def confirmed(job: TunasyncJob) -> TunasyncJob:
-    """The job without its note: it is switched off."""
+    """Return the job without its note: it is paused or disabled."""
     if job.unconfirmed is None:
         return job
     told = job.told | {"error_msg": job.unconfirmed["error_msg"]}
@@ -38,7 +38,7 @@ def confirmed(job: TunasyncJob) -> TunasyncJob:
 
 
 def contradicted(job: TunasyncJob) -> TunasyncJob:
-    """The job as it was before a command that has had no effect."""
+    """Return the job as it was before a command that had no effect."""
     if job.unconfirmed is None:
         return job
     was = {key: value for key, value in job.unconfirmed.items() if key != "override"}
@@ -46,7 +46,7 @@ def contradicted(job: TunasyncJob) -> TunasyncJob:
 
 
 def taken_back(job: TunasyncJob, before: TunasyncJob) -> TunasyncJob:
-    """The job without a mark that its worker refused."""
+    """Return the job without the mark, because its worker rejected the command."""
     return job._replace(told=job.told | _shown(before), override=before.override, unconfirmed=before.unconfirmed)
 
 

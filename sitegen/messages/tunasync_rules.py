@@ -1,6 +1,6 @@
-"""What tunasync's messages mean, after its own manager and with that one's mistakes left out: pure.
+"""What tunasync's messages mean: as in its own manager, without that manager's mistakes. No I/O.
 
-Keys count in any case, unknown ones and nulls are ignored, and anything of a wrong type refuses the whole message.
+Keys are case-insensitive, unknown ones and nulls are ignored, and a value of a wrong type rejects the whole message.
 """
 
 import re
@@ -20,29 +20,29 @@ _RUNNING = frozenset({FAILED, SUCCESS, SYNCING, PRE_SYNCING})
 UNKNOWN_SIZE = "unknown"
 
 ZERO_RFC3339 = "0001-01-01T00:00:00Z"
-"""A time that was never set, as Go writes it. A literal, because strftime writes the year 1 as `1` on some systems."""
+"""Go's zero time: a time that was never set. A literal, because strftime writes the year 1 as `1` on some systems."""
 
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d)(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _HAPPENED = ("last_update", "last_started", "last_ended")
-"""The times of what has happened, by the manager's clock."""
+"""The times of past events, by the manager's clock."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class BadName(RejectedRequest):
-    """A message about a mirror or worker whose `name` cannot be used here."""
+    """A message about a mirror or worker whose `name` is not valid here."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(400, f"{name[:100]!r} is no name that can be used here")
+        super().__init__(400, f"{name[:100]!r} is not a valid name here")
         self.name = name
 
 
 class TunasyncJob(NamedTuple):
-    """A job of a Go worker: what is told again, in tunasync's order, the number of its last run, who switched it off.
+    """A job of a Go worker: the JSON for tunasync's clients, in tunasync's order (`told`), and its last run's number.
 
-    `override` is a `schemas.report.Override` as JSON can hold it. It counts while the job has the status that it is
-    about, and is kept until a run begins: a Go worker that disables a job may report the end of its run in between.
-    `unconfirmed` is what was shown before a command of which nobody knows whether it took effect.
+    `override` is a `schemas.report.Override` as JSON. It counts while the job has its status, and is kept until a run
+    begins: a Go worker that disables a job may report the end of its run in between. `unconfirmed` is the state before
+    a command that is not confirmed.
     """
 
     told: dict[str, Any]
@@ -57,21 +57,21 @@ class Message(NamedTuple):
     plain: dict[str, Any]
 
     def text(self, key: str, most: int = 4000) -> str:
-        """A text, empty without one."""
+        """Return a text, empty if missing."""
         found = self.plain.get(key, "")
         if not isinstance(found, str) or len(found) > most:
             raise RejectedRequest(400, f"`{key}` must be text of {most} characters at most")
         return found
 
     def flag(self, key: str, default: bool) -> bool:
-        """Yes or no."""
+        """Return a boolean."""
         found = self.plain.get(key, default)
         if not isinstance(found, bool):
             raise RejectedRequest(400, f"`{key}` must be true or false")
         return found
 
     def name(self, key: str, empty: str) -> str:
-        """A name that can be a file's as well; `empty` is the error without one."""
+        """Return a name, which is also a valid file name; `empty` is the error if it is missing."""
         found = self.text(key)
         if not found:
             raise RejectedRequest(400, empty)
@@ -80,21 +80,21 @@ class Message(NamedTuple):
         return found
 
     def status(self) -> str:
-        """One of tunasync's statuses."""
+        """Return one of tunasync's statuses."""
         found = self.text("status", 100)
         if found not in STATUSES:
             raise RejectedRequest(400, f"{found[:100]!r} is none of tunasync's statuses")
         return found
 
     def time(self, key: str) -> str:
-        """A time as it was written, Go's zero time without one."""
+        """Return a time as it was written, Go's zero time if missing."""
         found = self.text(key, 100) or ZERO_RFC3339
         seconds(found)
         return found
 
 
 def message(body: bytes) -> Message:
-    """Read a body; RejectedRequest when it is no JSON object."""
+    """Read a body; RejectedRequest if it is not a JSON object."""
     return _message(parse(body))
 
 
@@ -104,8 +104,8 @@ def _message(plain: Any, what: str = "the body") -> Message:
     return Message({key.lower(): value for key, value in plain.items() if value is not None})
 
 
-def check_order(found: Message) -> None:
-    """Refuse a command whose arguments or options are of a wrong type."""
+def check_command(found: Message) -> None:
+    """Reject a command whose arguments or options have a wrong type."""
     args, options = found.plain.get("args", []), found.plain.get("options", {})
     if not isinstance(args, list) or not all(isinstance(each, str) for each in args):
         raise RejectedRequest(400, "`args` must be a list of text")
@@ -114,21 +114,21 @@ def check_order(found: Message) -> None:
 
 
 def part(found: Message, key: str) -> Message:
-    """A message in a message, empty without one."""
+    """Return a nested message, empty if missing."""
     return _message(found.plain.get(key, {}), f"`{key}`")
 
 
 def parts(found: Message, key: str) -> list[Message]:
-    """A list of messages in a message."""
+    """Return a nested list of messages."""
     items = found.plain.get(key, [])
     if not isinstance(items, list):
         raise RejectedRequest(400, f"`{key}` must be a list")
     return [_message(item, f"each item of `{key}`") for item in items]
 
 
-@lru_cache(maxsize=8192)  # a schedule has the times of all mirrors, after each run of any of them
+@lru_cache(maxsize=8192)  # each run of any mirror sends a schedule with the times of all mirrors
 def seconds(text: str) -> float | None:
-    """A time as Go writes it in Unix seconds, None for one that was never set; RejectedRequest for anything else."""
+    """Return a time as Go writes it in Unix seconds, None for the zero time; RejectedRequest for anything else."""
     match = _TIME.fullmatch(text)
     try:
         if not match:
@@ -141,27 +141,27 @@ def seconds(text: str) -> float | None:
 
 
 def stamp(nanoseconds: int) -> str:
-    """Write a time as Go does, to the nanosecond, without zeros at the end."""
+    """Format a time as Go does, to the nanosecond, without trailing zeros."""
     whole, rest = divmod(nanoseconds, 10**9)
     text = datetime.fromtimestamp(whole, UTC).strftime("%Y-%m-%dT%H:%M:%S")
     return f"{text}.{rest:09d}".rstrip("0").rstrip(".") + "Z"
 
 
 def new_job(worker: str, mirror: str) -> TunasyncJob:
-    """A job of which nothing is known."""
+    """Return a job that has not reported anything yet."""
     times = dict.fromkeys(("last_update", "last_started", "last_ended", "next_schedule"), ZERO_RFC3339)
     head = {"name": mirror, "worker": worker, "is_master": False, "status": NONE}
     return TunasyncJob(head | times | {"upstream": "", "size": UNKNOWN_SIZE, "error_msg": ""}, 0)
 
 
 def check_times(found: Message, *keys: str) -> None:
-    """Refuse what is no time, where it counts when the message came and not what it says."""
+    """Reject invalid times. Their values do not count: the time of receipt does."""
     for key in keys:
         found.time(key)
 
 
 def named(found: Message, path: str) -> str:
-    """The mirror that a status is about: the body must mean the one of the path."""
+    """Return the mirror of a status; RejectedRequest if the body names another one than the path."""
     mirror = found.name("name", "mirror Name should not be empty")
     if mirror != path:
         raise RejectedRequest(400, f"the body is about {mirror} and the path about {path[:100]}")
@@ -169,7 +169,7 @@ def named(found: Message, path: str) -> str:
 
 
 def told(before: TunasyncJob, found: Message, now: str, number: int) -> TunasyncJob:
-    """The job after a status that arrives now; `number` becomes that of the run that begins with it, if one does."""
+    """Return the job after a status received now. If a run begins with it, that run gets `number`."""
     status = found.status()
     check_times(found, *_HAPPENED)
     was = before.told | {key: _not_after(before.told[key], now) for key in _HAPPENED}
@@ -193,31 +193,31 @@ def told(before: TunasyncJob, found: Message, now: str, number: int) -> Tunasync
 
 
 def _next(status: str, schedule: str) -> str:
-    """When a job runs next: one that is switched off leaves the worker's schedule, which says so only later."""
+    """Return the next run: none for a paused or disabled job, which leaves the worker's schedule only later."""
     return ZERO_RFC3339 if status in OFF else schedule
 
 
 def _not_after(at: str, now: str) -> str:
-    """A time of the manager's own clock, which may have been put back since it was written."""
+    """Limit a time of the manager's own clock to now, because the clock may have been set back since."""
     return now if (seconds(at) or 0.0) > (seconds(now) or 0.0) + SLACK else at
 
 
 def override_of(kind: str, since: float | None, by: str = "") -> dict[str, Any]:
-    """Since when a job is paused or disabled, and by whom; a Go worker does not tell who ordered it there."""
+    """Return since when a job is paused or disabled, and by whom; a Go worker does not report who did it there."""
     return Override(kind, since, by)._asdict()
 
 
 def status_of(job: TunasyncJob) -> MirrorStatus:
-    """What pages show of a job."""
+    """Return a job as the status that pages show."""
     plain = job.told
     status, size = plain["status"], parse_tool_size(plain["size"], 1000)
     update, started, ended, schedule = (
         seconds(plain[key]) for key in ("last_update", "last_started", "last_ended", "next_schedule")
     )
-    under_way = status in (PRE_SYNCING, SYNCING)
+    active = status in (PRE_SYNCING, SYNCING)
     run = Run(
-        job.run, status, started, started, None if under_way else ended, 1, reason=plain["error_msg"],
-        duration=ended - started if not under_way and ended and started and ended >= started else None, size=size,
+        job.run, status, started, started, None if active else ended, 1, reason=plain["error_msg"],
+        duration=ended - started if not active and ended and started and ended >= started else None, size=size,
     )  # fmt: skip
     shown = run if status in _RUNNING and job.run else None
     override = decode_override(job.override) if job.override and job.override["kind"] == status else None

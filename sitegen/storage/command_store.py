@@ -13,8 +13,8 @@ from sitegen.messages.commands import (
     DONE,
     EXPIRED,
     NOT_ANSWERED,
+    NOT_FETCHED,
     NOT_IN_TIME,
-    NOT_TAKEN,
     OPEN,
     QUEUED,
     STOP,
@@ -147,7 +147,7 @@ def expire(store: Store, before: float, now: float, worker: str | None = None) -
     with store.transaction() as tx:  # there is hardly ever one, and writers would have to wait for us
         if not tx.execute(select(func.count()).where(old)).scalar_one():
             return 0
-    reason = case((commands.c.state == QUEUED, NOT_TAKEN), else_=NOT_ANSWERED)
+    reason = case((commands.c.state == QUEUED, NOT_FETCHED), else_=NOT_ANSWERED)
     with store.transaction(writing=True) as tx:
         return tx.execute(update(commands).where(old).values(state=EXPIRED, reason=reason, ended_at=now)).rowcount
 

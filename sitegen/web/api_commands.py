@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from schemas.addresses import without_secrets
 from sitegen.messages import commands
-from sitegen.messages.commands import OPEN, TOLD, CommandRequest, Fetched, WorkerCommand
+from sitegen.messages.commands import OPEN, SENT, CommandRequest, Fetched, WorkerCommand
 from sitegen.messages.envelope import RejectedRequest
 from sitegen.messages.model import AuditEntry
 from sitegen.storage import command_store
@@ -117,7 +117,7 @@ class Commands:
                     self._access.worker, request
                 )  # the token may have been revoked while this was held
                 found = await self._look(worker, after)
-        told = [{key: getattr(command, key) for key in TOLD} for command in found.commands]
+        told = [{key: getattr(command, key) for key in SENT} for command in found.commands]
         return Json({"commands": told, "newest": found.newest})
 
     async def _rang(self, bell: asyncio.Event, until: float, worker: str, newest: int) -> bool:
@@ -139,7 +139,7 @@ class Commands:
     async def give(self, request: Request) -> Response:
         """Number and keep a command for every worker that it concerns, then wake these."""
         token = await self._access.asked(self._access.operator, request)
-        order = commands.order_of(bodies.read(await self._access.body(request), "commands#order"))
+        order = commands.request_of(bodies.read(await self._access.body(request), "commands#order"))
         by = AuditEntry(time.time(), token.name, "", "", access.client(request), {})
         made = await self.issue(order, by)
         return Json(_states(made), status_code=202)

@@ -70,7 +70,7 @@ class TunasyncControl:
             raise RejectedRequest(
                 400, f"{verb[:100]!r} is no command of tunasync; there are {', '.join(sorted(VERBS))}"
             )
-        tunasync_rules.check_order(found)
+        tunasync_rules.check_command(found)
         if await in_thread(self._control.is_known, worker):
             await self._own(found, worker, by(request))
         else:
@@ -86,7 +86,7 @@ class TunasyncControl:
             return
         force = verb == commands.START and tunasync_rules.part(found, "options").flag("force", False)
         mirrors = [mirror] if mirror else []
-        order = commands.order_of({"kind": verb, "mirrors": mirrors, "force": force, "worker": worker})
+        order = commands.request_of({"kind": verb, "mirrors": mirrors, "force": force, "worker": worker})
         if verb == commands.START and await in_thread(self._control.is_disabled, worker, mirror):
             # a start of tunasync lifts that as well
             await self._commands.issue(CommandRequest(commands.ENABLE, (mirror,), False, worker), who)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from schemas.records import History, ManagerSettings
-from sitegen.messages.commands import NOT_ANSWERED, NOT_TAKEN, CommandRequest
+from sitegen.messages.commands import NOT_ANSWERED, NOT_FETCHED, CommandRequest
 from sitegen.messages.envelope import RejectedRequest
 from sitegen.messages.model import AuditEntry
 from sitegen.messages.tunasync_rules import message
@@ -184,7 +184,7 @@ def test_a_command_that_nobody_took_in_time_is_not_given_to_who_comes_late(store
     assert command_store.expire(store, NOW + 1, NOW + WEEK + 1, "w1") == 1
     found = command_store.find(store, "w1", 1)
     assert found is not None
-    assert (found.state, found.reason, found.ended_at) == ("expired", NOT_TAKEN, NOW + WEEK + 1)
+    assert (found.state, found.reason, found.ended_at) == ("expired", NOT_FETCHED, NOW + WEEK + 1)
     assert fetched(store, after=0) == [2]
     assert give(store) == [3], "its number is used up"
 

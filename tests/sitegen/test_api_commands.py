@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from schemas.report import Override
-from sitegen.messages.commands import NOT_TAKEN, CommandRequest, targets
+from sitegen.messages.commands import NOT_FETCHED, CommandRequest, targets
 from sitegen.messages.envelope import RejectedRequest
 from sitegen.messages.model import AuditEntry
 from sitegen.storage import audit_store, command_store, token_store
@@ -103,7 +103,7 @@ def test_without_a_worker_everybody_who_has_the_mirror_gets_it(site: Site) -> No
         ({"kind": "ping", "worker": "w9"}, 404, "no worker w9"),
         ({"kind": "start"}, 422, "name the mirrors"),
         ({"kind": "reload", "mirrors": ["debian"]}, 422, "takes no mirrors"),
-        ({"kind": "stop", "mirrors": ["debian"], "force": True}, 422, "only a start"),
+        ({"kind": "stop", "mirrors": ["debian"], "force": True}, 422, "only `start` can be forced, not `stop`"),
         ({"kind": "explode", "mirrors": ["debian"]}, 422, "$.kind"),
         ({"kind": "start", "mirrors": ["debian\n"]}, 422, "$.mirrors[0]"),
         ({"kind": "start", "mirrors": ["debian"], "forse": True}, 422, "forse"),
@@ -190,7 +190,7 @@ def test_a_command_that_nobody_fetched_for_long_is_given_up_and_shown_so(site: S
         tx.exec_driver_sql("UPDATE commands SET issued_at = issued_at - 8 * 86400 WHERE number = 1")
     assert [each["number"] for each in site.fetch()["commands"]] == [2]
     told = site.state(1)
-    assert (told["state"], told["delivered_at"], told["reason"]) == ("expired", None, NOT_TAKEN)
+    assert (told["state"], told["delivered_at"], told["reason"]) == ("expired", None, NOT_FETCHED)
     assert told["ended_at"] > told["issued_at"]
     page = site.call("GET", "commands/w1", site.reader).json()["commands"]
     assert [each["state"] for each in page] == ["queued", "expired"]
@@ -218,7 +218,7 @@ def test_a_note_goes_with_a_stop_and_a_disable_alone(site: Site) -> None:
     refused = {"kind": "start", "mirrors": ["arch"], "worker": "w1", "note": "x"}
     answer = site.call("POST", "commands", site.operator, refused)
     assert (answer.status_code, answer.json()["error"]) == (
-        422, "$.note: only a stop and a disable have a note, and no start",
+        422, "$.note: only `stop` and `disable` take a note, not `start`",
     )  # fmt: skip
 
 

@@ -46,7 +46,7 @@ def test_they_are_among_the_workers_problems_and_once_in_the_log(go: Go, caplog:
     for status in ("pre-syncing", "syncing", "success"):
         for name in NAMES:
             code, answer = post(go, name, status)
-            assert (code, answer["error"]) == (400, f"{name!r} is no name that can be used here")
+            assert (code, answer["error"]) == (400, f"{name!r} is not a valid name here")
     assert shown(go) == sorted(NAMES)
     go.status("success")
     assert shown(go) == sorted(NAMES), "what the worker delivers does not remove them"
@@ -105,7 +105,7 @@ def test_a_worker_that_is_unknown_or_ours_gets_no_problems(go: Go) -> None:
 def test_a_name_that_a_worker_cannot_have_is_logged(go: Go, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     assert go.send("POST", "/workers", {"id": "w\n1", "url": "http://x/"})[0] == 400
-    assert "a worker of tunasync at 127.0.0.1 cannot register: 'w\\n1' is no name" in caplog.text
+    assert "a worker of tunasync at 127.0.0.1 cannot register: 'w\\n1' is not a valid name" in caplog.text
 
 
 def test_they_are_bounded_in_number_and_length(tmp_path: Path) -> None:
