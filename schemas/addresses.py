@@ -1,8 +1,8 @@
-"""Which parts of an address may be shown, and which addresses are sound. Knows no files and no settings.
+"""Which parts of an address may be shown, and which addresses are valid? Knows no files and no settings.
 
-An address is shown without its password, query, fragment and parameters, and without its user name: access keys and
-tokens stand there. Only the user of `user@host:path`, without a password, is shown. So is the path: a secret does not
-belong there.
+An address is shown without its password, query, fragment and parameters, and without its user name: each may be an
+access key or a token. Only the user of `user@host:path` is shown, if there is no password. The path is shown: it should
+contain no secret.
 """
 
 import re
@@ -11,28 +11,28 @@ from collections.abc import Iterator
 _HIDDEN = "***"
 
 _USER = re.compile(r"(?<=://)(?:\\.|[^/\s?#\"<>\\])*@")
-"""User name and password. A quotation mark ends them, unless it is escaped, since JSON is shown as well."""
+"""User name and password. A quotation mark ends them unless it is escaped, since messages quote JSON as well."""
 
 _BREAK = re.compile(r"[\s\"]")
-"""What ends an address."""
+"""Characters that end an address."""
 
 _BROKEN_USER = re.compile(r"(?<=://)[^/?#:]*:(?![0-9]*[/?#])")
-"""Begins, in a word before an `@`, a password with a character that should be written as `%2F`, `%3F` or `%23`."""
+"""The start of a password, before an `@`, with a character that should be encoded as `%2F`, `%3F` or `%23`."""
 
 _INNER = r"[\"'<>`]+(?=[\w%])"
-"""A quotation mark that a secret goes on after: what ends an address is not followed by a letter."""
+"""A quotation mark inside a secret: one that ends an address is not followed by a letter."""
 
 _PART = r"[^\s?#;\"'<>`]"
 _QUERY = re.compile(rf"(?<!{_PART})((?>{_PART}*?[A-Za-z][0-9+.-]*://){_PART}*+[?#;])(?:[^\s\"'<>`]|{_INNER})++")
-"""Query, fragment, or parameters, which `;` begins.
+"""Query, fragment, or parameters, which begin with `;`.
 
-Begins where a part of a word does, and never goes back in it: a hostile text takes no longer for its length."""
+Matches from the start of a part of a word and never backtracks, so the time is linear for hostile texts as well."""
 
 _WORD_END = re.compile(r"[\s\"'`]")
 
 _SHELL_USER = re.compile(r"(?<![^\s\"'`(=<])[A-Za-z0-9._+-]+:(?!//)")
 _SHELL_HOST = re.compile(r"@[A-Za-z0-9\[][^\s\"'`/:]*:")
-"""`user:password@host:path`, which programs take for a path on the host `user`: its user and its host."""
+"""User and host of `user:password@host:path`, which programs read as a path on the host `user`."""
 
 _NAMED = re.compile(rf"((?:passw(?:or)?d|token|secret|api_?key)=)(?:[^&\s\"'<>`,;]|{_INNER})++", re.IGNORECASE)
 
@@ -46,9 +46,9 @@ def without_secrets(text: str) -> str:
 
 
 def _without_broken_user(before: str) -> str:
-    """The text before an `@`, and that sign, or neither's part that is a password.
+    """Return the text before an `@` with that sign, without a password at its end.
 
-    Each word is looked at once: one expression for a whole text would take a time that grows with its square.
+    Each word is searched once: one expression for the whole text would take quadratic time.
     """
     word = _BREAK.split(before)[-1]
     found = _BROKEN_USER.search(word)
@@ -64,7 +64,7 @@ def _without_shell_users(text: str) -> str:
 
 
 def _shell_users(text: str) -> Iterator[tuple[int, int]]:
-    """Where each `user:password` begins, and where the `@` behind it stands. Each word is looked at once, as above."""
+    """Yield the start of each `user:password` and the place of its `@`. Each word is searched once, as above."""
     begin = 0
     for sign in re.finditer("@", text):
         end = sign.start()
@@ -76,7 +76,7 @@ def _shell_users(text: str) -> Iterator[tuple[int, int]]:
 
 
 def without_queries(text: str) -> str:
-    """Return a text in which queries, fragments, parameters, and values such as `token=`, are hidden."""
+    """Return a text in which queries, fragments, parameters and values such as `token=` are masked."""
     if "?" in text or "#" in text or ";" in text:
         text = _QUERY.sub(rf"\1{_HIDDEN}", text)
     return _NAMED.sub(rf"\1{_HIDDEN}", text) if "=" in text else text
@@ -86,9 +86,9 @@ _URL_PASSWORD = re.compile(r"//[^/?#]*:")
 
 
 def holds_password(text: str) -> bool:
-    """Tell whether an address in a text has a password before its host.
+    """Return whether an address in a text contains a password before its host.
 
-    Each word before an `@` is looked at once, as above: anybody may write the text.
+    Each word before an `@` is searched once, as above: the text may be hostile.
     """
     if "@" not in text:
         return False
@@ -102,39 +102,39 @@ _SERVER = re.compile(r"(?:\w(?:[\w.-]*[\w.])?|\[[0-9A-Fa-f:.]+(?:%[\w.-]+)?\])(?
 
 
 def is_server(text: str) -> bool:
-    """Tell whether a text is a host, or `host:port`; an address of IPv6 stands in brackets."""
+    """Return whether a text is a host or `host:port`; an IPv6 address is in brackets."""
     found = _SERVER.fullmatch(text)
     return found is not None and (found[1] is None or 0 < int(found[1]) <= _HIGHEST_PORT)
 
 
 def is_plain(text: str) -> bool:
-    """Tell whether a text has neither spaces nor characters that cannot be seen."""
+    """Return whether a text contains neither spaces nor invisible characters."""
     return text.isprintable() and " " not in text
 
 
 def query_trouble(text: str) -> str:
-    """Say what an address must not have in its query or fragment, after the words "it"; empty when it has nothing."""
+    """Return the problem of an address's query or fragment as a predicate ("contains …"); empty if there is none."""
     found = _PARTS.fullmatch(text)
     wrong = _QUOTES.search(found[4]) if found else None
-    return f"holds `{wrong[0]}` in its query, where `%{ord(wrong[0]):02X}` must stand" if wrong else ""
+    return f"contains `{wrong[0]}` in its query, which must be written as `%{ord(wrong[0]):02X}`" if wrong else ""
 
 
 _QUOTES = re.compile(r"[\"'<>`]")
 
 
 def web_trouble(text: str, *, whole: bool = True) -> str:
-    """Say why a text is not the address of something on a web server, after the words "it"; empty when it is one.
+    """Return why a text is not a valid http or https URL as a predicate ("contains …"); empty if it is one.
 
-    With `whole`, the address may have a query and a fragment.
+    With `whole`, the URL may have a query and a fragment.
     """
     found = _PARTS.fullmatch(text)
     if not is_plain(text):
-        return "holds a space or a character that cannot be seen"
+        return "contains a space or an invisible character"
     if found is None or found[1] not in ("http", "https"):
         return "does not begin with `http://` or `https://`"
     _scheme, server, _path, more = found.groups()
     if "@" in server:
-        return "holds a user name or a password"
+        return "contains a user name or a password"
     if not is_server(server):
         return "has no valid host and port"
     return "has a query or a fragment" if more and not whole else query_trouble(text)
@@ -145,12 +145,12 @@ _GIT_SHELL = re.compile(r"(?:[^\s/@:]+@)?([^/:@\[]+|\[[^/\]]*\]):.*")
 
 
 def repository_trouble(text: str) -> str:
-    """Say why a text is not the address of a git repository, after the words "it"; empty when it is one."""
+    """Return why a text is not a valid address of a git repository as a predicate; empty if it is one."""
     found = _PARTS.fullmatch(text)
     if not text.isprintable() or (" " in text and ("://" in text or not text.startswith("/"))):
-        return "holds a space or a character that cannot be seen"
+        return "contains a space or an invisible character"
     if text.startswith("-"):
-        return "begins with `-`, so git would take it for an option"
+        return "begins with `-`, so git would read it as an option"
     if re.match(r"[A-Za-z0-9+.-]+::", text):
         return "names a program that git would run"
     if found is None:
@@ -162,16 +162,16 @@ def repository_trouble(text: str) -> str:
         return "does not begin with " + ", ".join(f"`{each}://`" for each in _GIT_SCHEMES)
     user, _at, server = server.rpartition("@")
     if ":" in user and not scheme.startswith("http"):
-        return f"holds a password, which {scheme} does not take"
+        return f"contains a password, which {scheme} does not support"
     if scheme == "file" and not server:
         return "" if path.strip("/") else "has no path"
     return "" if is_server(server) and not user.startswith("-") else "has no valid host and port"
 
 
 def _shell_trouble(text: str) -> str:
-    """The same of `host:path`, and of a path on this machine."""
+    """Return the same for `host:path` and for a path on this machine."""
     if holds_password(text):
-        return "holds a password, which ssh does not take"
+        return "contains a password, which ssh does not support"
     found = _GIT_SHELL.fullmatch(text)
     if text.startswith("/") or ":" not in text.partition("/")[0]:
         return ""

@@ -1,6 +1,6 @@
-"""Which processes hold a lock, found in /proc: also one whose file was deleted, replaced or moved with its folder.
+"""Which processes hold a lock? Found in /proc, also if the lock file was deleted, replaced or moved with its folder.
 
-Only processes that this user may look into are found. No imports of weight: ticks and runs ask as well.
+Finds only processes that this user may inspect. Cheap to import, since ticks and runs use it.
 """
 
 import os
@@ -10,8 +10,8 @@ from collections.abc import Callable
 def holders(path: str, moved_below: str = "") -> list[int]:
     """Return the other processes that hold the lock of a file or directory, also after it was deleted or replaced.
 
-    Below the folder `moved_below` one is found that was moved with the two folders above it. Processes that wait for
-    the lock or look whether it is held are not among them.
+    A lock that was moved with the two folders above it is found below the folder `moved_below`. Processes that wait
+    for the lock, or test it, are not included.
     """
     real = os.path.realpath(path)
     below, tail = os.path.realpath(moved_below) + "/", "/" + "/".join(real.split("/")[-2:])
@@ -25,7 +25,7 @@ def holders(path: str, moved_below: str = "") -> list[int]:
 
 
 def described(path: str) -> str:
-    """Name the processes that hold a lock and how long ago they began, for a message."""
+    """Return the processes that hold a lock and since when they run, for a message."""
     found = [_described(pid) for pid in holders(path)]
     return ", ".join(found) or "a process that this user cannot see"
 
@@ -33,19 +33,19 @@ def described(path: str) -> str:
 def _holds(pid: int, is_it: Callable[[str], bool]) -> bool:
     try:
         names = os.listdir(f"/proc/{pid}/fd")
-    except OSError:  # gone meanwhile, or somebody else's, who cannot have our lock
+    except OSError:  # it has ended, or belongs to another user, who cannot hold our lock
         return False
     return any(_is_locked(pid, name, is_it) for name in names)
 
 
 def _is_locked(pid: int, name: str, is_it: Callable[[str], bool]) -> bool:
-    """Tell by its description in /proc whether an open file is locked for its holder alone, by whomever it was."""
+    """Return whether /proc shows an exclusive lock on an open file, whichever process has taken it."""
     try:
         if not is_it(os.readlink(f"/proc/{pid}/fd/{name}")):
             return False
         with open(f"/proc/{pid}/fdinfo/{name}", encoding="ascii") as file:
             return any(line.startswith("lock:") and " WRITE " in line for line in file)
-    except OSError:  # closed meanwhile
+    except OSError:  # it was closed meanwhile
         return False
 
 
@@ -59,4 +59,4 @@ def _described(pid: int) -> str:
         age = float(read_beginning("/proc/uptime", 100).split()[0]) - began
     except (OSError, ValueError, IndexError):
         return f"process {pid}"
-    return f"process {pid} ({before.partition('(')[2]}), which began {format_duration(max(0, round(age)))} ago"
+    return f"process {pid} ({before.partition('(')[2]}), started {format_duration(max(0, round(age)))} ago"

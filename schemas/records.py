@@ -1,8 +1,7 @@
-"""The frozen records that the configuration becomes once it has been read.
+"""The frozen records of the configuration.
 
-Past the loader no dict travels: these are what the rest of the program sees, and the only place where defaults
-live. Durations are seconds, sizes bytes. The keys are described in `files/*.schema.json`; a test proves that both
-have the same keys and defaults.
+The loader passes these to the rest of the program, never dicts. They are the only place with defaults. Durations are
+seconds, sizes bytes. `files/*.schema.json` describe the keys; a test proves that both have the same keys and defaults.
 """
 
 from collections.abc import Mapping
@@ -16,7 +15,7 @@ from schemas.mirror_record import SyncWindows as SyncWindows
 
 
 class Site(NamedTuple):
-    """What visitors are told about the whole site."""
+    """The site as its visitors see it."""
 
     title: str
     url: str = ""
@@ -37,7 +36,7 @@ class Worker(NamedTuple):
 
 
 class Repository(NamedTuple):
-    """Where the configuration comes from."""
+    """The git repository with the configuration, and the branch and folder in it."""
 
     url: str
     branch: str = "main"
@@ -46,7 +45,7 @@ class Repository(NamedTuple):
 
 
 class ManagerAddress(NamedTuple):
-    """The manager that a worker reports to; only one of tunasync takes no token."""
+    """The manager that a worker reports to; only a manager of tunasync needs no token."""
 
     url: str
     token: Secret | None = None
@@ -55,7 +54,7 @@ class ManagerAddress(NamedTuple):
 
 
 DEFAULT = "default"
-"""An entry of a policy's allow-list that stands for all entries of its default."""
+"""An entry of a policy's allow-list that stands for all default entries."""
 
 PLAIN_ENV = (
     "LANG", "LANGUAGE", "LC_*", "TZ", "TMPDIR=/tmp", "TMPDIR=/var/tmp",
@@ -70,7 +69,7 @@ PLAIN_ENV = (
     "USE_IPV6", "USE_PYPI_INDEX",
 )  # fmt: skip
 """Variables of the locale, of proxies, and those that public mirror scripts read as a number, a switch or an address.
-None names a program, a file to read, or options, and none is set by the runner itself."""
+None names a program, a file to read, or options, and the runner sets none of them."""
 
 CONTAINER_ENV = (
     *PLAIN_ENV, "APTSYNC_*", "BANDERSNATCH_*", "BIND_ADDRESS", "BREW_SH_BIND_ADDRESS", "CHECKIN_*", "CRATES_*",
@@ -80,7 +79,7 @@ CONTAINER_ENV = (
     "REPO", "REPOS", "RETRY", "RSYNC_*", "SYNC_*", "TARGETS", "TIMEOUT", "TMPDIR", "TO", "TSUMUGU_*", "TUNASYNC_*",
     "UPSTREAM*", "URL", "URLBASE", "USER_AGENT", "VERBOSE", "WINGET_*", "WORKERS", "YUKINA_*", "YUMSYNC_*",
 )  # fmt: skip
-"""What the public images for mirrors read as well."""
+"""Variables that public container images for mirrors read as well."""
 
 RSYNC_OPTIONS = (
     "--8-bit-output", "--address", "--append", "--append-verify", "--archive", "--atimes", "--block-size",
@@ -108,13 +107,13 @@ RSYNC_OPTIONS = (
     "--size-only", "--skip-compress", "--sockopts", "--sparse", "--specials", "--stats", "--stderr", "--stop-after",
     "--stop-at", "--timeout", "--times", "--update", "--usermap", "--verbose", "--whole-file", "-D", "-P",
 )  # fmt: skip
-"""Options of rsync that neither run a program, nor lead out of the mirror, nor read a file of the machine, but for
-files of patterns, which are judged by themselves. `--backup` is none of them: rsync then renames what it would delete,
-which no limit sees."""
+"""Options of rsync that do not run a program, leave the mirror's directory, or read a file of the machine, except
+files of patterns, which have rules of their own. `--backup` is missing: rsync would rename files instead of deleting
+them, which no limit on deletions counts."""
 
 
 class Bound(NamedTuple):
-    """Passwords that may go to the rsync daemons on some hosts alone: those in a file or folder, or a credential."""
+    """Passwords, in a file or folder or a credential, that may be sent only to the rsync daemons on these hosts."""
 
     upstreams: tuple[str, ...]
     path: str = ""
@@ -122,9 +121,9 @@ class Bound(NamedTuple):
 
 
 class Policy(NamedTuple):
-    """What the config repository may not do on this machine; `programs` None means any.
+    """What the config repository may do on this machine; `programs` None means any.
 
-    The keys `forbidden_*` are those of former releases, None where they are not set.
+    The keys `forbidden_*` belong to earlier releases; None if not set.
     """
 
     mirror_roots: tuple[str, ...] = ()
@@ -160,7 +159,7 @@ class Policy(NamedTuple):
 
 
 class RunnerSettings(NamedTuple):
-    """What only the worker's machine knows."""
+    """The settings of a worker's machine."""
 
     worker: str
     repository: Repository
@@ -189,7 +188,7 @@ class Tls(NamedTuple):
 
 
 class ClientLimits(NamedTuple):
-    """What the manager lets clients ask for: requests a second and at once, connections of each and of all."""
+    """Limits for the manager's clients: requests per second and per burst, connections per address and in all."""
 
     rate: int = 50
     burst: int = 500
@@ -200,7 +199,7 @@ class ClientLimits(NamedTuple):
 
 
 class TunasyncAccess(NamedTuple):
-    """What the manager lets clients and workers of tunasync do, and which of those it calls itself."""
+    """What tunasync's clients and workers may do at the manager, and which workers it calls."""
 
     reads: bool = True
     writes_from: tuple[str, ...] = ()
@@ -209,14 +208,14 @@ class TunasyncAccess(NamedTuple):
 
 
 class DatabaseAddress(NamedTuple):
-    """A PostgreSQL database; without a password libpq looks for one itself."""
+    """A PostgreSQL database; without a password libpq searches for one itself."""
 
     url: str
     password: Secret | None = None
 
 
 class History(NamedTuple):
-    """How much of the past the manager keeps: seconds, and runs of each mirror on each worker."""
+    """How much history the manager keeps: seconds, and runs of each mirror on each worker."""
 
     keep_runs: int = 90 * 86400
     keep_logs: int = 14 * 86400
@@ -225,7 +224,7 @@ class History(NamedTuple):
 
 
 class ManagerSettings(NamedTuple):
-    """What only the manager's machine knows."""
+    """The settings of the manager's machine."""
 
     listen: str = "127.0.0.1:8080"
     state_dir: str = "/var/lib/skipjack-manager"

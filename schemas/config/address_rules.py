@@ -1,7 +1,7 @@
-"""What must hold of the addresses in a config repository and in the settings, beyond what their schemas say.
+"""Rules about the addresses in a config repository and in the settings that a JSON Schema cannot express.
 
-No secret is in a config repository, whoever may read it; nothing that a visitor can click is anything but a web page;
-no address is read by a program as something else than it looks like.
+A config repository contains no secret. A link for visitors leads to a web page and nothing else. No program reads an
+address as something other than it looks like.
 """
 
 import re
@@ -22,7 +22,7 @@ _REPOSITORY = "Write for example `url: https://git.example.org/mirrors.git`."
 
 
 def mirror_problems(merged: Merged) -> Iterator[Problem]:
-    """What is wrong with the addresses of one mirror."""
+    """Yield the problems of one mirror's addresses."""
     for rule in (_homepage, _any_upstream, _freshness):
         yield from judged(rule(merged))
 
@@ -43,7 +43,7 @@ def _freshness(merged: Merged) -> Iterator[Problem]:
     if "upstream" not in keys:
         return
     if "freshness" in merged.own and not (is_remote(keys["upstream"]) or is_web(keys["upstream"])):
-        what = f"`freshness` needs an rsync or web address, and the upstream is `{shown(keys['upstream'])}`."
+        what = f"`freshness` needs an rsync or web address, but the upstream is `{shown(keys['upstream'])}`."
         todo = "Remove it, or write for example `upstream: https://files.example.org/`."
         yield merged.problem("freshness", what, todo)
 
@@ -52,43 +52,43 @@ def _rsync_upstream(merged: Merged) -> Iterator[Problem]:
     upstream = merged.keys["upstream"]
     apart = password_apart(upstream)
     if apart is not None:
-        what = f"`{shown(upstream)}` holds a password, so rsync would start ssh."
+        what = f"`{shown(upstream)}` contains a password, so rsync would start ssh."
         yield merged.problem("upstream", what, _without_password(apart))
     elif not is_remote(upstream):
         todo = "Write for example `upstream: rsync://rsync.example.org/debian/`."
-        yield merged.problem("upstream", f"`{shown(upstream)}` is no rsync address.", todo)
+        yield merged.problem("upstream", f"`{shown(upstream)}` is not a valid rsync address.", todo)
     elif not upstream.endswith("/"):
         what = f"The upstream `{shown(upstream)}` does not end with a slash."
-        # An address that is not shown whole would be bad advice.
-        advice = f"Write `{upstream}/`" if shown(upstream) == upstream else "Write a slash at its end"
-        todo = f"{advice}; without the slash rsync makes one folder too many."
+        # An address that is shown shortened or masked must not be copied from the message.
+        advice = f"Write `{upstream}/`" if shown(upstream) == upstream else "Add a slash at its end"
+        todo = f"{advice}; without it rsync creates an additional folder."
         yield merged.problem("upstream", what, todo)
 
 
 def _without_password(address: str) -> str:
     if not address.startswith("rsync://") and "::" not in address:
-        return f"Write `upstream: USER@{shown(address)}`, and give the worker's user a key for ssh."
+        return f"Write `upstream: USER@{shown(address)}`, and give the worker's user an ssh key."
     return f"Write `upstream: {shown(address)}`, `username: USER` and `password: {{file: /etc/skipjack/secrets/NAME}}`."
 
 
 def _upstream(merged: Merged) -> Iterator[Problem]:
-    """Of another provider: its program gets it as it is."""
+    """Yield the problems of the upstream of `command`, whose program gets it unchanged."""
     upstream = merged.keys["upstream"]
     if upstream.startswith("-"):
-        what = f"`{shown(upstream)}` begins with `-`, so a program would take it for an option."
+        what = f"`{shown(upstream)}` begins with `-`, so a program would read it as an option."
         yield merged.problem("upstream", what, "Write for example `upstream: https://files.example.org/`.")
     elif "://" in upstream and not is_plain(upstream):
-        what = f"`{shown(upstream)}` holds a space or a character that cannot be seen."
+        what = f"`{shown(upstream)}` contains a space or an invisible character."
         yield merged.problem("upstream", what, "Write `%20` for a space in an address.")
     elif trouble := query_trouble(upstream):
-        yield merged.problem("upstream", f"`{shown(upstream)}` {trouble}.", "Write it so.")
+        yield merged.problem("upstream", f"`{shown(upstream)}` {trouble}.", "Encode the character.")
     elif holds_password(upstream):
-        what = f"`{shown(upstream)}` holds a password, which everybody who can read the repository would know."
-        yield merged.problem("upstream", what, "Remove it, and let the program read it from a file of the worker.")
+        what = f"`{shown(upstream)}` contains a password, which everybody with access to the repository can read."
+        yield merged.problem("upstream", what, "Remove it, and let the program read it from a file on the worker.")
 
 
 def site_problems(site: Document) -> Iterator[Problem]:
-    """What is wrong with the addresses of the site."""
+    """Yield the problems of the site's addresses."""
     yield from judged(_site_url(site))
     yield from judged(_contact(site))
 
@@ -105,7 +105,7 @@ def _contact(site: Document) -> Iterator[Problem]:
     scheme = _SCHEME.fullmatch(contact)
     trouble = web_trouble(contact) if scheme and scheme[1] in ("http", "https") else ""
     if scheme and scheme[1] not in _CONTACTS:
-        trouble = "is neither an e-mail address nor that of a web page"
+        trouble = "is neither an e-mail address nor the URL of a web page"
     if trouble:
         yield site.problem(
             ("contact",), f"`{shown(contact)}` {trouble}.", "Write for example `contact: a@example.edu`."
@@ -113,7 +113,7 @@ def _contact(site: Document) -> Iterator[Problem]:
 
 
 def settings_problems(settings: Document) -> Iterator[Problem]:
-    """What is wrong with the addresses in a machine's settings, of a worker or of the manager."""
+    """Yield the problems of the addresses in the settings of a worker or of the manager."""
     for rule in (_repository, _manager, _called):
         yield from judged(rule(settings))
 

@@ -1,8 +1,8 @@
-"""A config repository, read as a whole: the site, the workers, the mirrors, and everything that is wrong.
+"""Load a whole config repository: the site, the workers, the mirrors, and all problems.
 
-The site and the workers are valid only as a whole; one bad mirror is quarantined alone. The steps, in order:
-parse every file, check each against its schema, lay the layers over each other, check the result's rules, compare the
-mirrors. Each step goes on with the keys that can be judged, so that one problem hides no other.
+A problem of the site or of the workers rejects the revision; a problem of a mirror quarantines this mirror. The steps:
+parse every file, check it against its schema, merge the inherited layers, check the rules, compare the mirrors. Each
+step continues with the keys that can be judged, so that one problem does not hide another one.
 """
 
 import functools
@@ -21,17 +21,14 @@ from schemas.names import is_name
 from schemas.problems import InvalidConfigError, Problem, shown
 from schemas.records import Mirror, Site, SyncWindows, Worker
 
-_NEVER_OPEN = "`sync_windows` never let a sync begin.", "Allow more, or forbid less."
-
 SITE, WORKERS, DEFAULTS = "_site.yml", "_workers.yml", "_defaults.yml"
 
 
 class Catalogue(NamedTuple):
-    """What a revision declares.
+    """The content of a revision.
 
-    `mirrors` has one record for each mirror and worker, sorted by both names. `quarantined` holds the names that
-    were declared in a way that cannot be used, as `problems` says. `passed_over` are files that are no configuration by
-    their names, and may have been meant as such.
+    `mirrors` has one record for each mirror and worker, sorted by both names. `quarantined` has the names of mirrors
+    with `problems`. `passed_over` are files that are not read, but whose names are similar to those of configuration.
     """
 
     site: Site
@@ -43,7 +40,7 @@ class Catalogue(NamedTuple):
 
 
 def load(sources: Sequence[SourceFile]) -> Catalogue:
-    """Read all files; raises Refused with every problem found when the site or the workers cannot be used."""
+    """Load all files. Raises InvalidConfigError with all problems if the site or the workers are invalid."""
     tree = _Tree({source.path: _parse(source) for source in sources if not source.passed_over})
     whole = [*tree.site_problems(), *tree.workers_problems()]
     declared = cross_checked([tree.declared(path) for path in tree.mirror_paths()])
@@ -53,7 +50,7 @@ def load(sources: Sequence[SourceFile]) -> Catalogue:
         *(problem for each in declared for problem in each.problems),
     }
     if whole:
-        raise InvalidConfigError("The configuration cannot be used as it stands:", problems)
+        raise InvalidConfigError("The configuration is invalid:", problems)
     return Catalogue(
         record_factory.site(tree.site.value),
         {name: record_factory.worker(name, plain) for name, plain in sorted(tree.workers.value["workers"].items())},
@@ -65,7 +62,7 @@ def load(sources: Sequence[SourceFile]) -> Catalogue:
 
 
 class _Tree:
-    """The parsed files, and how they hang together."""
+    """The parsed files, and how they depend on each other."""
 
     def __init__(self, documents: Mapping[str, Document]) -> None:
         self.documents = {path: _examined(path, document) for path, document in documents.items()}
@@ -75,22 +72,22 @@ class _Tree:
         self._whole_is_broken = bool(self.site_problems() or self.workers_problems())
 
     def site_problems(self) -> list[Problem]:
-        """What is wrong with the site's file."""
+        """Return the problems of `_site.yml`."""
         return [*self.site.problems, *judged(_zone_problems(self.site)), *address_rules.site_problems(self.site)]
 
     def workers_problems(self) -> list[Problem]:
-        """What is wrong with the workers' file."""
+        """Return the problems of `_workers.yml`."""
         names = [name for name in self._worker_names() or () if name in (self.workers.value.get("workers") or ())]
         return [*self.workers.problems, *(problem for name in names for problem in judged(self._closed(name)))]
 
     def _closed(self, worker: str) -> Iterator[Problem]:
-        """A worker whose hours never let a sync begin."""
+        """Report a worker whose sync windows never allow a start."""
         hours = self._hours_of(worker)
         if hours is not None and windows.never_open((hours,)):
-            yield self.workers.problem(("workers", worker, "sync_windows"), *_NEVER_OPEN)
+            yield self.workers.problem(("workers", worker, "sync_windows"), *timing.NEVER_OPEN)
 
     def _worker_names(self) -> list[str] | None:
-        """The workers that there are, those with something wrong as well; None if they are not known."""
+        """Return the names of all workers, with problems or not; None if they are not known."""
         found = keys_at(self.workers.value, self.workers.wrong, ("workers",))
         if isinstance(found, JudgeableKeys):
             return None if found.partial else [*found, *found.wrong]
@@ -101,16 +98,16 @@ class _Tree:
         return None if plain is None else record_factory.sync_windows(plain)
 
     def defaults_problems(self) -> list[Problem]:
-        """What is wrong with any `_defaults.yml`; an empty one is fine."""
+        """Return the problems of every `_defaults.yml`; an empty one has none."""
         defaults = [document for path, document in self.documents.items() if _stem(path) == "_defaults"]
         return [problem for document in defaults for problem in document.problems]
 
     def mirror_paths(self) -> list[str]:
-        """The files that declare a mirror, or look as if they should."""
+        """Return the files that declare a mirror, with a valid name or not."""
         return sorted(path for path in self.documents if path not in (SITE, WORKERS) and _stem(path) != "_defaults")
 
     def declared(self, path: str) -> Declaration:
-        """Read one mirror's file with all that it inherits."""
+        """Return one mirror with everything that it inherits."""
         document, name = self.documents[path], _name_of(path)
         declared = Declaration(name, document, problems=(*_name_problems(path, name), *document.problems), sound=False)
         if name.startswith("_"):
@@ -130,12 +127,13 @@ class _Tree:
             records = [
                 record_factory.mirror(name, worker, on.keys | {"role": roles[worker]}) for worker, on in full.items()
             ]
-            return declared._replace(mirrors=tuple(records), sketches=tuple(map(PartialMirror, records)), sound=True)
-        sketches = tuple(_sketch(name, worker, on) for worker, on in full.items()) if is_name(name) else ()
-        return declared._replace(problems=tuple(problems), sketches=sketches)
+            partial = tuple(map(PartialMirror, records))
+            return declared._replace(mirrors=tuple(records), partial_mirrors=partial, sound=True)
+        partial = tuple(_partial(name, worker, on) for worker, on in full.items()) if is_name(name) else ()
+        return declared._replace(problems=tuple(problems), partial_mirrors=partial)
 
     def _problems(self, merged: Merged, named: Sequence[str], full: Mapping[str, Merged]) -> Iterator[Problem]:
-        """What is wrong with a mirror's keys, by those that apply on each of its workers."""
+        """Yield the problems of a mirror's keys, as they apply on each of its workers."""
         known = self._worker_names()
         for worker in named:
             if known is not None and worker not in known:
@@ -147,7 +145,7 @@ class _Tree:
             yield from timing.timing_problems(found, functools.partial(self._hours_of, worker))
 
     def _on(self, worker: str, layers: Sequence[Layer]) -> Merged:
-        """The keys that apply on one worker."""
+        """Return the keys that apply on one worker."""
         defaults = Layer(self.workers, ("workers", worker, "defaults"))
         return merge(placement.with_differences([layers[0], defaults, *layers[1:]], worker))
 
@@ -159,7 +157,7 @@ class _Tree:
             yield merged.problem("category", what, suggest(category, list(known)))
 
     def _layers(self, path: str) -> list[Layer]:
-        """Every `_defaults.yml` above a file, the top one first (empty where there is none), and the file itself."""
+        """Return every `_defaults.yml` above a file, the top one first (empty if missing), and the file itself."""
         folders = path.split("/")[:-1]
         above = ["/".join([*folders[:depth], DEFAULTS]) for depth in range(len(folders) + 1)]
         found = [self.documents[each] for each in above[1:] if each in self.documents]
@@ -180,7 +178,7 @@ def _is_empty(document: Document) -> bool:
 
 
 def _missing(path: str, documents: Iterable[str]) -> Document:
-    """A file of the top folder that is not there; one of that name in another folder shows what is meant."""
+    """Return the document of a missing file; a file with its name in another folder suggests the fix."""
     folder = next((each.removesuffix(f"/{path}") for each in sorted(documents) if each.endswith(f"/{path}")), None)
     todo = f"Create it beside `{DEFAULTS}`."
     if folder is not None:
@@ -190,7 +188,7 @@ def _missing(path: str, documents: Iterable[str]) -> Document:
 
 
 def _examined(path: str, document: Document) -> Document:
-    """The document with what its schema says; an empty one of defaults or of a mirror is fine."""
+    """Return the document with the problems of its schema; an empty mirror or `_defaults.yml` is valid."""
     if path in (SITE, WORKERS):
         return examine("site" if path == SITE else "workers", document)
     if _is_empty(document) or (_stem(path).startswith("_") and _stem(path) != "_defaults"):
@@ -198,8 +196,8 @@ def _examined(path: str, document: Document) -> Document:
     return examine("defaults" if _stem(path) == "_defaults" else "mirror", document)
 
 
-def _sketch(name: str, worker: str, merged: Merged) -> PartialMirror:
-    """A mirror of which some keys are wrong, by those that are known."""
+def _partial(name: str, worker: str, merged: Merged) -> PartialMirror:
+    """Return a mirror with wrong keys as a record of the known ones."""
     values = {key: value for key, value in merged.keys.items() if key in KEYS}
     unknown = frozenset(key for key in KEYS if not is_known(merged.keys, key))
     return PartialMirror(record_factory.mirror(name, worker, {"provider": "", "upstream": ""} | values), unknown)
@@ -210,29 +208,29 @@ def _zone_problems(site: Document) -> Iterator[Problem]:
     if rules.is_time_zone(zone):
         return
     if not rules.has_time_zones():
-        what = f"This machine has no time zone data, so that `{zone}` cannot be checked."
+        what = f"This machine has no time zone data, so `{zone}` cannot be checked."
         yield site.problem(("time_zone",), what, zones.INSTALL)
     else:
         todo = "Write a name of the IANA database, such as `Europe/Berlin`."
-        yield site.problem(("time_zone",), f"There is no time zone `{zone}`.", todo)
+        yield site.problem(("time_zone",), f"Unknown time zone `{zone}`.", todo)
 
 
 def _parse(source: SourceFile) -> Document:
     if source.data is not None:
         return parse(source.data, source.path)
-    what = Problem(source.path, 1, 1, "This is a symbolic link.", "Put a file here: links are not followed.")
+    what = Problem(source.path, 1, 1, "The file is a symbolic link.", "Replace it by a file: links are not followed.")
     return Document(source.path, None, None, (what,), WHOLE)
 
 
 def _name_problems(path: str, name: str) -> tuple[Problem, ...]:
     if not path.endswith(".yml"):
-        return (Problem(path, 1, 1, f"The name of the file ends in `{ending_of(path)}`.", "Rename it to `.yml`."),)
+        return (Problem(path, 1, 1, f"The file name ends with `{ending_of(path)}`.", "Rename it to end with `.yml`."),)
     if name.startswith("_"):
-        todo = f"Only `{SITE}`, `{WORKERS}` and `{DEFAULTS}` begin with `_`; `{SITE}` and `{WORKERS}` stand at the top."
-        return (Problem(path, 1, 1, f"`{shown(name)}.yml` is no file that belongs here.", todo),)
+        todo = f"Only `{DEFAULTS}` and, in the top folder, `{SITE}` and `{WORKERS}` may begin with `_`."
+        return (Problem(path, 1, 1, f"Unexpected file `{shown(name)}.yml`.", todo),)
     if not is_name(name):
-        todo = "Use letters, digits and `._-`, at most 64, and begin with a letter or digit."
-        return (Problem(path, 1, 1, f"`{shown(name)}` cannot be the name of a mirror.", todo),)
+        todo = "Use at most 64 letters, digits and `._-`, and begin with a letter or digit."
+        return (Problem(path, 1, 1, f"`{shown(name)}` is not a valid name of a mirror.", todo),)
     return ()
 
 

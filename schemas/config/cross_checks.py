@@ -1,7 +1,7 @@
-"""What is wrong between mirrors: names, former names, directories, logs and snapshots that get in each other's way.
+"""Conflicts between mirrors: of names, previous names, directories, logs, snapshots and `after`.
 
-A mirror with a problem of its own is judged as well, by those of its keys that are known, so that all problems show
-in one round.
+A mirror with a problem of its own is compared as well, by its keys with known values, so that one round reports all
+problems.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,13 +15,13 @@ from schemas.records import Mirror
 KEYS = frozenset({
     "mirror_dir", "mirror_subdir", "log_dir", "btrfs_snapshot", "snapshot_path", "formerly", "after",
 })  # fmt: skip
-"""Keys of a mirror that other mirrors are compared with."""
+"""Keys of a mirror that are compared with those of other mirrors."""
 
 
 class PartialMirror(NamedTuple):
-    """A mirror on one worker as far as others are compared with it; `unknown` are those of KEYS that are wrong.
+    """A mirror on one worker with only its KEYS; `unknown` are those with a wrong value.
 
-    The worker is empty when nobody knows on which one it is.
+    The worker is empty if it is not known.
     """
 
     mirror: Mirror
@@ -29,46 +29,46 @@ class PartialMirror(NamedTuple):
 
 
 class Declaration(NamedTuple):
-    """One mirror as its file declares it: a record for each of its workers, or what is wrong with it.
+    """One mirror as its file declares it: a record for each of its workers, or its problems.
 
-    Not sound and yet without problems of its own is one that inherits from a broken file. `twice` says that
-    another file declares the same name.
+    A mirror that inherits from a broken file is not sound, even without problems of its own. `twice`: another file
+    declares the same name.
     """
 
     name: str
     document: Document
     mirrors: tuple[Mirror, ...] = ()
-    sketches: tuple[PartialMirror, ...] = ()
+    partial_mirrors: tuple[PartialMirror, ...] = ()
     problems: tuple[Problem, ...] = ()
     sound: bool = True
     twice: bool = False
 
 
 def cross_checked(declared: Sequence[Declaration]) -> list[Declaration]:
-    """Return the mirrors; those that cannot be used beside the others are no longer sound and say why.
+    """Return the mirrors; those in conflict with others are no longer sound and have the problem.
 
-    A sound mirror is judged beside the sound ones alone: one that is broken anyway takes no other one with it.
+    A sound mirror is compared only with sound ones, so that a broken mirror does not quarantine another one.
     """
     once = _once_each(declared)
     sound = [each for each in once if each.sound]
     broken = {each.document.file for each in once if not each.sound}
     found: dict[str, list[Problem]] = {}
-    for rule in (_claims, _clashes, _astray):
+    for rule in (_claims, _clashes, _after_problems):
         for file, problem in rule(sound, once):
             found.setdefault(file, []).append(problem)
         for file, problem in rule(once, once) if broken else ():
             if file in broken:
                 found.setdefault(file, []).append(problem)
-    return [_turned_away(each, found.get(each.document.file, ())) for each in once]
+    return [_rejected(each, found.get(each.document.file, ())) for each in once]
 
 
-def _turned_away(declared: Declaration, problems: Iterable[Problem]) -> Declaration:
+def _rejected(declared: Declaration, problems: Iterable[Problem]) -> Declaration:
     new = tuple(dict.fromkeys(problems))
     return declared._replace(mirrors=(), problems=(*declared.problems, *new), sound=False) if new else declared
 
 
 def _once_each(declared: Sequence[Declaration]) -> list[Declaration]:
-    """Turn away a name that stands in two files, in both: nobody can tell which one is meant."""
+    """Reject a name that two files declare, in both files: either may be the one that is meant."""
     files: dict[str, list[str]] = {}
     for each in declared:
         files.setdefault(each.name.lower(), []).append(each.document.file)
@@ -76,44 +76,43 @@ def _once_each(declared: Sequence[Declaration]) -> list[Declaration]:
     for each in declared:
         others = [file for file in files[each.name.lower()] if file != each.document.file]
         if others:
-            todo = "Rename or remove one of them; letters' case makes no difference."
+            todo = "Rename or remove one of them; upper and lower case count as equal."
             what = Problem(each.document.file, 1, 1, f"`{others[0]}` declares the mirror `{each.name}` as well.", todo)
-            each = _turned_away(each, [what])._replace(twice=True)
+            each = _rejected(each, [what])._replace(twice=True)
         result.append(each)
     return result
 
 
-def _unknown(sketch: PartialMirror) -> frozenset[str]:
-    """The keys of a mirror that are wrong and would have an effect: `mirror_subdir` has none beside `mirror_dir`."""
-    return sketch.unknown - {"mirror_subdir"} if sketch.mirror.mirror_dir is not None else sketch.unknown
+def _unknown(partial: PartialMirror) -> frozenset[str]:
+    """Return the wrong keys of a mirror that have an effect: `mirror_subdir` has none beside `mirror_dir`."""
+    return partial.unknown - {"mirror_subdir"} if partial.mirror.mirror_dir is not None else partial.unknown
 
 
 class _Compared:
-    """The mirrors of which some keys are known, and the documents that they come from."""
+    """The mirrors with known values of some keys, and the documents that declare them."""
 
     def __init__(self, declared: Sequence[Declaration], keys: Iterable[str] = (), *, twice: bool = False) -> None:
         self._documents = {
-            id(sketch.mirror): each.document
+            id(partial.mirror): each.document
             for each in declared
-            for sketch in each.sketches
-            if (twice or not each.twice) and _unknown(sketch).isdisjoint(keys)
+            for partial in each.partial_mirrors
+            if (twice or not each.twice) and _unknown(partial).isdisjoint(keys)
         }
         self._sound = {id(mirror) for each in declared if each.sound for mirror in each.mirrors}
-        self.mirrors = [
-            sketch.mirror for each in declared for sketch in each.sketches if id(sketch.mirror) in self._documents
-        ]
+        candidates = (partial.mirror for each in declared for partial in each.partial_mirrors)
+        self.mirrors = [mirror for mirror in candidates if id(mirror) in self._documents]
 
     def document(self, mirror: Mirror) -> Document:
-        """The file of one of the mirrors, which is the very record that a rule was given."""
+        """Return the file of one of `mirrors`; the record itself is the key, not its value."""
         return self._documents[id(mirror)]
 
     def to_blame(self, one: Mirror, other: Mirror) -> Document:
-        """The file of the one of a pair that has to say what is wrong: the first, unless only the other is broken."""
+        """Return the file that reports the conflict of a pair: the first one's, unless only the other is broken."""
         return self.document(other if id(one) in self._sound and id(other) not in self._sound else one)
 
 
 def _claims(judged: Sequence[Declaration], declared: Sequence[Declaration]) -> Iterator[tuple[str, Problem]]:
-    """Former names that a mirror cannot have."""
+    """Yield previous names that a mirror cannot have."""
     documents = {each.name: each.document for each in declared}
     compared = _Compared(judged, ["formerly"])
     first = {mirror.name: mirror for mirror in reversed(compared.mirrors)}
@@ -128,7 +127,7 @@ _Pairs = Callable[[Sequence[Mirror]], Iterator[tuple[Mirror, Mirror]]]
 
 
 class _Clash(NamedTuple):
-    """How mirrors' files could get mixed up: the keys that say so, the pairs, what it is, and what to do."""
+    """A way in which two mirrors collide: the keys that are compared, the pairs, the message and what to do."""
 
     keys: tuple[str, ...]
     pairs: _Pairs
@@ -143,27 +142,27 @@ _CLASHES = (
         rules.overlaps,
         (),
         "The directory of `{0}` lies in that of `{1}` ({2}).",
-        "Set another `mirror_subdir` or `mirror_dir`: the outer one's sync would delete these files.",
+        "Set another `mirror_subdir` or `mirror_dir`: the outer mirror's sync would delete these files.",
     ),
     _Clash(
         ("log_dir",),
         rules.shared_logs,
         ("log_dir",),
         "`{0}` has the same `log_dir` as `{1}` ({2}).",
-        "Set another one, or leave it out: each mirror's logs need a folder of their own.",
+        "Set another one, or leave it out: each mirror needs a separate folder for logs.",
     ),
     _Clash(
         ("btrfs_snapshot", "snapshot_path"),
         rules.shared_snapshots,
         ("snapshot_path",),
-        "The snapshot of `{0}` lies at or in that of `{1}` ({2}).",
-        "Set another one, or leave it out: one would be put in the place of the other.",
+        "The snapshot of `{0}` has the path of that of `{1}` ({2}), or lies in it.",
+        "Set another one, or leave it out: one snapshot would replace the other.",
     ),
 )
 
 
 def _clashes(judged: Sequence[Declaration], _declared: Sequence[Declaration]) -> Iterator[tuple[str, Problem]]:
-    """Mirrors whose directory, logs or snapshot would get mixed up with another one's."""
+    """Yield mirrors whose directory, logs or snapshot collides with another one's."""
     for clash in _CLASHES:
         compared = _Compared(judged, clash.keys)
         for one, other in clash.pairs([mirror for mirror in compared.mirrors if mirror.worker]):
@@ -172,16 +171,16 @@ def _clashes(judged: Sequence[Declaration], _declared: Sequence[Declaration]) ->
             yield document.file, document.problem(clash.place, what, clash.todo)
 
 
-def _astray(judged: Sequence[Declaration], declared: Sequence[Declaration]) -> Iterator[tuple[str, Problem]]:
-    """Mirrors that follow one that is not there, or themselves in the end."""
-    placed = {each.name for each in judged if any(sketch.mirror.worker for sketch in each.sketches)}
+def _after_problems(judged: Sequence[Declaration], declared: Sequence[Declaration]) -> Iterator[tuple[str, Problem]]:
+    """Yield mirrors whose `after` names a missing mirror or leads back to themselves."""
+    placed = {each.name for each in judged if any(partial.mirror.worker for partial in each.partial_mirrors)}
     known = [each.name for each in declared]
     compared = _Compared(judged, twice=True)
     renamed = rename_rules.current_names(compared.mirrors)
-    for mirror, place, what in timing.astray(compared.mirrors, frozenset(known) - placed):
+    for mirror, place, what in timing.after_problems(compared.mirrors, frozenset(known) - placed):
         name = mirror.after[place]
         todo = "Remove it from `after`." if name in known else suggest(name, known)
         if name in renamed:
-            todo = f"It is called `{renamed[name]}` now."
+            todo = f"Its name is now `{renamed[name]}`."
         document = compared.document(mirror)
         yield document.file, document.problem(("after", place), what, todo)

@@ -1,9 +1,9 @@
-"""What a mirror inherits: the layers of keys above it, weakest first, and where each key came from.
+"""Which keys does a mirror inherit, and from which file does each come?
 
-built-in (the record's defaults) < top `_defaults.yml` < the worker's `defaults` < the folders' `_defaults.yml`,
-outermost first < the mirror's own file. Where one of these has a mapping as `worker`, what that says of a worker stands
-right above it. Scalars and lists replace, mappings merge key by key, and an explicit
-`false` beats an inherited `true` because it is simply a later value.
+Layers, weakest first: built-in (the record's defaults) < top `_defaults.yml` < the worker's `defaults` < the folders'
+`_defaults.yml`, outermost first < the mirror's own file. If `worker` is a mapping in one of them, its keys for a worker
+are a layer right above it. Scalars and lists replace; `env` merges key by key. An explicit `false` is simply a later
+value, so it replaces an inherited `true`.
 """
 
 from collections.abc import Sequence
@@ -15,18 +15,18 @@ from schemas.problems import Problem
 
 
 class Layer(NamedTuple):
-    """One source of keys: a document, and the path in it below which the keys stand."""
+    """One source of keys: a document, and the path in it of the mapping with the keys."""
 
     document: Document
     base: tuple[str, ...] = ()
 
     @property
     def keys(self) -> dict[str, Any]:
-        """The layer's keys, of which the wrong ones cannot be asked for; none where the document has no base."""
+        """The layer's keys, empty if the document has no such path; reading a wrong one raises UnknownValueError."""
         return keys_at(self.document.value, self.document.wrong, self.base)
 
     def has(self, *path: str) -> bool:
-        """Tell whether a key stands here, or one below it, whatever its value is."""
+        """Return whether the layer sets a key, or one at a path below it, whatever its value."""
         return path[-1] in keys_at(self.document.value, NOTHING, (*self.base, *path[:-1]))
 
 
@@ -44,8 +44,10 @@ class Merged(NamedTuple):
         return layers[0].keys if len(layers) == 1 else merge(layers).keys
 
     def problem(self, key: str, what: str, todo: str, entry: str = "") -> Problem:
-        """A problem with the value of `key`, or with an entry of it, placed in the layer that set it, or at the top of
-        the mirror's file."""
+        """Return a problem of `key`, or of an `entry` of it, placed in the layer that set it.
+
+        If no layer sets the key, the place is the top of the mirror's file.
+        """
         for layer in self.layers[::-1]:
             if layer.has(key):
                 path = (*layer.base, key, entry) if entry else (*layer.base, key)
@@ -54,11 +56,11 @@ class Merged(NamedTuple):
 
 
 _RIVALS = frozenset({"interval", "cron"})
-"""Keys that say the same in two ways: the nearest layer decides which one holds."""
+"""Keys that exclude each other: setting one removes the inherited other."""
 
 
 def merge(layers: Sequence[Layer]) -> Merged:
-    """Lay the layers over each other, weakest first."""
+    """Merge the layers, weakest first."""
     keys: dict[str, Any] = {}
     wrong: set[str] = set()
     partial = False
@@ -79,7 +81,7 @@ def merge(layers: Sequence[Layer]) -> Merged:
                 keys[key] = value
                 wrong.discard(key)
             elif key in wrong or (partial and key not in keys):
-                wrong.add(key)  # some of its entries come from below
+                wrong.add(key)  # some of its entries come from a weaker layer
             else:
                 keys[key] = {**keys.get(key, {}), **value}
     return Merged(JudgeableKeys(keys, wrong, partial=partial) if wrong or partial else keys, tuple(layers))

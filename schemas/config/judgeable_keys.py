@@ -1,6 +1,6 @@
-"""Keys of which some have no value that can be judged, so that one wrong value hides no other one.
+"""Keys of which some have an unusable value, so that one wrong value does not hide the problems of the others.
 
-A rule that asks for such a key ends there. What it has found until then holds: it came from the other keys.
+A rule that reads such a key ends there. The problems that it has found so far are valid: they come from other keys.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,20 +11,20 @@ Path = tuple[str | int, ...]
 _T = TypeVar("_T")
 
 NOTHING: frozenset[Path] = frozenset()
-"""Of a value of which nothing is known to be wrong."""
+"""The wrong paths of a value without known problems."""
 
 MERGE_KEY = "<<"
-"""Brings keys from elsewhere in YAML, which is not read here: whatever is absent beside it may have been meant."""
+"""Merges keys from another place of a YAML file. Skipjack does not read it, so each absent key may come from it."""
 
 
 class UnknownValueError(Exception):
-    """A key was asked for that is there, but whose value is wrong or could not be read."""
+    """A rule has read a key whose value is wrong or could not be parsed."""
 
 
 class JudgeableKeys(dict[str, Any]):
-    """The keys whose values can be judged; asking for one of the others raises UnknownValueError.
+    """A dict of the keys whose values can be judged; reading one of the others raises UnknownValueError.
 
-    `wrong` names these. With `partial` they are all keys that are not in here. A loop goes over the known ones.
+    `wrong` names the others. With `partial`, every key that is absent here is one. Iteration yields the known keys.
     """
 
     def __init__(self, values: Mapping[str, Any], wrong: Iterable[str], *, partial: bool = False) -> None:
@@ -45,15 +45,15 @@ class JudgeableKeys(dict[str, Any]):
         raise KeyError(key)
 
     def get(self, key: str, default: Any = None) -> Any:
-        """Return the value of a key, or the default if it is not there."""
+        """Return the value of a key, or the default if the key is absent."""
         return super().__getitem__(key) if key in self else default
 
 
 def keys_at(value: Any, wrong: frozenset[Path], base: Sequence[str | int] = ()) -> dict[str, Any]:
-    """Return the keys below `base` in a value, in which the paths in `wrong` cannot be judged.
+    """Return the keys below `base` in a value whose paths in `wrong` cannot be judged; an empty dict if there are none.
 
-    A key is unknown when anything below it is, but for the mapping of workers: what is wrong of one of them
-    says nothing of the others. An empty mapping stands for no value.
+    A key is unknown if anything below it is. The mapping `worker` is an exception: a problem of one worker does not
+    concern the others.
     """
     found: Any = value
     for step in base:
@@ -77,7 +77,7 @@ def _concerns_one_worker(path: Path, plain: Mapping[str, Any]) -> bool:
 
 
 def is_known(keys: dict[str, Any], key: str) -> bool:
-    """Tell whether a key may be asked for: it has a value that can be judged, or is not there."""
+    """Return whether a key can be read: its value can be judged, or it is absent."""
     try:
         return key in keys or True
     except UnknownValueError:
@@ -85,7 +85,7 @@ def is_known(keys: dict[str, Any], key: str) -> bool:
 
 
 def judged(rule: Iterable[_T]) -> Iterator[_T]:
-    """Yield what a rule finds until it asks for a value that is not known."""
+    """Yield the problems that a rule finds until it reads an unknown value."""
     try:  # contextlib.suppress would cost a third of what the rules of a mirror take
         yield from rule
     except UnknownValueError:

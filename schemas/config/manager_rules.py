@@ -1,4 +1,4 @@
-"""What has to hold of the manager's settings beyond the form of each value."""
+"""Rules about the manager's settings that a JSON Schema cannot express."""
 
 from collections.abc import Iterator
 from pathlib import PurePosixPath
@@ -11,14 +11,13 @@ from schemas.units import parse_duration, parse_size
 
 HIGHEST_PORT = 65535
 LEAST_SIZE = 1024
-"""Bytes of a head or a body below which hardly any request fits."""
-
+"""Bytes of a head or a body; hardly any request is smaller."""
 
 _DEFAULTS = ManagerSettings()
 
 
 def check(document: Document) -> Iterator[Problem]:
-    """The problems of settings that the schema allows."""
+    """Yield the problems of settings that the schema accepts."""
     for rule in (_listen, _read_timeout, _header_size, _body_limit, _folders):
         yield from judged(rule(document))
 
@@ -26,7 +25,7 @@ def check(document: Document) -> Iterator[Problem]:
 def _listen(document: Document) -> Iterator[Problem]:
     port = int(document.keys.get("listen", ":0").rpartition(":")[2])
     if port > HIGHEST_PORT:
-        what = f"There is no port {port}, only those up to {HIGHEST_PORT}."
+        what = f"The port {port} is invalid: the highest port is {HIGHEST_PORT}."
         yield document.problem(("listen",), what, "Write for example `listen: 127.0.0.1:8080`.")
 
 
@@ -34,7 +33,7 @@ def _read_timeout(document: Document) -> Iterator[Problem]:
     value = document.at("limits").get("read_timeout")
     if value is not None and parse_duration(value) < 1:
         todo = "Write for example `read_timeout: 30s`."
-        yield document.problem(("limits", "read_timeout"), "Nobody can send a request in no time.", todo)
+        yield document.problem(("limits", "read_timeout"), "`read_timeout` must be at least 1s.", todo)
 
 
 def _header_size(document: Document) -> Iterator[Problem]:
@@ -48,14 +47,15 @@ def _body_limit(document: Document) -> Iterator[Problem]:
 def _size(document: Document, *path: str) -> Iterator[Problem]:
     value = document.at(*path[:-1]).get(path[-1])
     if value is not None and (size := parse_size(value)) < LEAST_SIZE:
-        what, todo = f"Hardly any request fits into {size} bytes.", f"Write for example `{path[-1]}: 32KiB`."
+        what = f"`{path[-1]}` is {size} bytes, but must be at least {LEAST_SIZE}."
+        todo = f"Write for example `{path[-1]}: 32KiB`."
         yield document.problem(path, what, todo)
 
 
 def _folders(document: Document) -> Iterator[Problem]:
-    """Whatever lies below the site's folder can be read by everybody."""
+    """Reject a database below the site's folder, which everybody can read."""
     state_dir = document.keys.get("state_dir", _DEFAULTS.state_dir)
     if PurePosixPath(state_dir).is_relative_to(document.keys.get("site_dir", _DEFAULTS.site_dir)):
-        what = f"The database in {state_dir} would be shown to everybody, as a part of the site."
+        what = f"`state_dir` {state_dir} lies in `site_dir`, so everybody could read the database."
         path = ("site_dir",) if "site_dir" in document.value else ("state_dir",)
-        yield document.problem(path, what, "Give the site a folder of its own.")
+        yield document.problem(path, what, "Put the site into a separate folder.")

@@ -1,9 +1,9 @@
-"""A fast yes or "ask the real validator": our schemas, compiled into a few Python functions.
+"""Compile a JSON Schema into a Python function that returns whether a value is certainly valid.
 
-jsonschema takes about 0.4 ms for one report, ten times as long as everything else that a request needs, and to import
-it is a third of the start of a command. What passes here is valid; what does not goes to jsonschema, which has the
-last word and finds the words. A keyword that is not known here is an error when compiling, so the two cannot drift
-apart unnoticed.
+jsonschema takes about 0.4 ms for one report, ten times as long as everything else in a request, and its import is a
+third of the start of a command. A value that passes here is valid; for any other jsonschema decides and words the
+errors. Compiling fails for an unknown keyword, so the two cannot drift apart unnoticed. docs/decisions/12-validation.md
+compares this with jsonschema-rs.
 """
 
 import functools
@@ -28,7 +28,7 @@ _TYPES: Mapping[str, str] = {
     "number": _NUMBER,
     "null": "v is None",
 }
-"""What has to be true of a value `v`."""
+"""The Python condition on a value `v` for each type."""
 
 
 def _no_other(name: str) -> Schema:
@@ -36,9 +36,9 @@ def _no_other(name: str) -> Schema:
 
 
 def compile_schema(schema: Schema, read: Callable[[str], Schema] = _no_other, part: str = "") -> Test:
-    """Turn a schema, or the part of it that a JSON pointer names, into a function; `read` gives another schema by name.
+    """Compile a schema, or the part of it at a JSON pointer; `read` returns another schema by name.
 
-    Raises KeyError for a keyword or type that this module does not know, in another schema only when it is needed.
+    Raises KeyError for an unknown keyword or type; for one in another schema, when a value first needs that.
     """
     return _Compiler(schema, read).function(_part(schema, part))
 
@@ -48,14 +48,14 @@ def _part(schema: Schema, pointer: str) -> Schema:
 
 
 class _Compiler:
-    """Writes an expression of `v` for each keyword; what these need beside it goes by numbered names."""
+    """Writes a Python expression of `v` for each keyword; other objects get numbered names."""
 
     def __init__(self, schema: Schema, read: Callable[[str], Schema]) -> None:
         self._schema, self._read = schema, read
         self._names: dict[str, Any] = {}
 
     def function(self, schema: Schema) -> Test:
-        """A function that tells whether a value is valid."""
+        """Return a function that returns whether a value is valid."""
         return self._made("v", self._expression(schema))
 
     def _expression(self, schema: Schema) -> str:
@@ -65,7 +65,7 @@ class _Compiler:
         return _joined(" and ", tests)
 
     def _made(self, argument: str, expression: str) -> Test:
-        made: Test = eval(f"lambda {argument}: {expression}", self._names)  # noqa: S307 - it is made of our own schema
+        made: Test = eval(f"lambda {argument}: {expression}", self._names)  # noqa: S307 - made from our own schema, never from input
         return made
 
     def _named(self, value: Any) -> str:
@@ -105,7 +105,7 @@ class _Compiler:
         return f"type(v) is {type(values[0]).__name__} and v in {self._named(frozenset(values))}"
 
     def pattern(self, pattern: str) -> str:
-        strict = re.compile(pattern.replace("$", r"\Z"))  # not before a line break at the end
+        strict = re.compile(pattern.replace("$", r"\Z"))  # `$` matches before a final line break as well
         return f"(type(v) is not str or {self._named(strict.search)}(v) is not None)"
 
     def unique(self, wanted: bool) -> str:
@@ -118,7 +118,7 @@ class _Compiler:
         return self._expression(_part(self._schema, pointer))
 
     def _elsewhere(self, name: str, pointer: str) -> Test:
-        """Compiled when a value needs it: schemas name each other in circles."""
+        """Compile a part of another schema when a value first needs it: schemas refer to each other in circles."""
         made = functools.cache(lambda: compile_schema(self._read(name), self._read, pointer))
         return lambda value: made()(value)
 
@@ -153,10 +153,10 @@ _KEYWORDS: Mapping[str, Callable[[_Compiler, Any], str]] = {
 
 
 def _joined(word: str, parts: list[str]) -> str:
-    """One expression of several; of none it is true, whatever the value."""
+    """Join expressions; without any the result is true for every value."""
     return f"({word.join(parts)})" if parts else "True"
 
 
 def _differ(values: list[Any]) -> bool:
-    """Whether texts or whole numbers are all different; of anything else the real validator must tell."""
+    """Return whether strings or integers are all different; for other values jsonschema decides."""
     return {type(value) for value in values} <= {str, int} and len(set(values)) == len(values)

@@ -1,4 +1,4 @@
-"""Turning checked plain values into records: units become numbers, lists tuples, sub-mappings records."""
+"""Convert checked plain values to records: units become numbers, lists tuples, nested mappings records."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -23,7 +23,7 @@ _PARTS: Mapping[str, Any] = {
     "database": records.DatabaseAddress,
     "history": records.History,
 }
-"""Keys of the manager's settings that hold keys themselves, and their records."""
+"""Keys of the manager's settings whose values are mappings, and their records."""
 
 
 def _convert(key: str, value: Any) -> Any:
@@ -49,32 +49,32 @@ def _fields(plain: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def sync_windows(plain: Mapping[str, Any]) -> records.SyncWindows:
-    """Make the record of hours in which syncs may begin."""
+    """Return the record of sync windows."""
     return records.SyncWindows(**_fields(plain))
 
 
 def mirror(name: str, worker: str, plain: Mapping[str, Any]) -> records.Mirror:
-    """Make the record of one mirror on one worker from its merged, checked keys."""
+    """Return the record of one mirror on one worker from its merged, checked keys."""
     return records.Mirror(**_fields(plain) | {"name": name, "worker": worker})
 
 
 def site(plain: Mapping[str, Any]) -> records.Site:
-    """Make the site's record from its checked keys."""
+    """Return the site's record from its checked keys."""
     return records.Site(**_fields(plain))
 
 
 def worker(name: str, plain: Mapping[str, Any]) -> records.Worker:
-    """Make a worker's record; its `defaults` concern the mirrors and are no part of it."""
+    """Return a worker's record, without its `defaults`, which concern the mirrors."""
     return records.Worker(name, **_fields({key: value for key, value in plain.items() if key != "defaults"}))
 
 
 def repository(plain: Mapping[str, Any]) -> records.Repository:
-    """Make the record of a repository's address."""
+    """Return the record of a repository's address."""
     return records.Repository(**_fields(plain))
 
 
 def runner_settings(plain: Mapping[str, Any]) -> records.RunnerSettings:
-    """Make the record of a worker's settings."""
+    """Return the record of a worker's settings."""
     fields = dict(plain)
     fields["repository"] = repository(fields["repository"])
     if "manager" in fields:
@@ -83,7 +83,7 @@ def runner_settings(plain: Mapping[str, Any]) -> records.RunnerSettings:
 
 
 def manager_settings(plain: Mapping[str, Any]) -> records.ManagerSettings:
-    """Make the record of the manager's settings."""
+    """Return the record of the manager's settings."""
     fields = {
         key: _PARTS[key](**_fields(value)) if key in _PARTS else _convert(key, value) for key, value in plain.items()
     }
@@ -91,7 +91,7 @@ def manager_settings(plain: Mapping[str, Any]) -> records.ManagerSettings:
 
 
 def policy(plain: Mapping[str, Any]) -> records.Policy:
-    """Make the record of a machine's policy."""
+    """Return the record of a machine's policy."""
     fields = _fields(plain)
     if "readable" in fields:
         fields["readable"] = tuple([_readable(each) for each in fields["readable"]])

@@ -1,6 +1,6 @@
-"""Options with which rsync ends before it asks the upstream: unknown ones, wrong values, and pairs that it refuses.
+"""Options that make rsync exit before it connects: unknown ones, wrong values, and pairs that exclude each other.
 
-The machine's policy refuses some of them as well; here the author of a definition sees them first.
+The machine's policy rejects some of them as well; here the author of a definition sees them first.
 """
 
 import difflib
@@ -14,12 +14,12 @@ from schemas.rsync import rsync_filters, rsync_options
 from schemas.rsync.rsync_options import Option
 
 Said = Iterator[tuple[str, str]]
-"""What is wrong with a list, to be read after its key, and what to do."""
+"""Problems of a list of options: the predicate of a sentence about its key, and what to do."""
 
 _FAULTS = {
     rsync_options.UNWANTED_VALUE: "gives a value to `{}`, which takes none",
     rsync_options.NOT_A_NUMBER: "gives `{}` a value that is not a number",
-    rsync_options.EXPANDED: "has `!#:+` in the value of `{}`, which takes another word out of the command line",
+    rsync_options.EXPANDED: "has `!#:+` in the value of `{}`, which rsync replaces by another word of the command line",
 }
 _SIZES = frozenset({"--max-size", "--min-size", "--max-alloc", "--bwlimit", "--block-size"})
 _SIZE = re.compile(r"[0-9]*[.,]?[0-9]*(?:[bkmgtp](?:i?b)?)?(?:[+-]1)?", re.IGNORECASE)
@@ -27,7 +27,7 @@ _PATTERNS = frozenset("+-HPRS")
 _QUOTED = re.compile(r"(['\"]).*\1", re.DOTALL)
 
 BUILT_IN = ("--delete-after", "--delay-updates")
-"""Those of the providers' own options that others are not taken together with."""
+"""Built-in options of the providers that rsync does not accept together with some others."""
 
 _DAEMON = "rsync://rsync.example.org/all/"
 _WHEN = {"--delete-before": 0, "--delete-during": 1, "--delete-delay": 1, "--delete-after": 2}
@@ -41,18 +41,18 @@ _PAIRS = (
     (("--append-verify", "--no-append"), ("--whole-file", "--no-whole-file")),
     (("--secluded-args", "--no-secluded-args"), ("--old-args", "--no-old-args")),
 )
-"""Pairs of options, each with the one that turns it off, that rsync does not take together."""
+"""Pairs of options that exclude each other, each option with the one that turns it off."""
 
 
 class _Placed(NamedTuple):
-    """An option and the key that it stands in; empty for a built-in one."""
+    """An option and the key that contains it; the key is empty for a built-in option."""
 
     option: Option
     key: str
 
 
 def in_list(words: Sequence[str]) -> Said:
-    """What is wrong with a list of options by itself."""
+    """Yield the problems of one list of options, judged without the other lists."""
     reading = rsync_options.read(words)
     for option in reading.options:
         yield from _value(option)
@@ -63,10 +63,10 @@ def in_list(words: Sequence[str]) -> Said:
         yield f"{_FAULTS[fault.kind].format(shown(fault.spelling))}.", "Correct it, or remove it."
     values = {option.value_word for option in reading.options}
     if any(word == "--" and number not in values for number, word in enumerate(words)):
-        yield "has `--`, after which rsync takes all words for files.", "Remove it."
+        yield "has `--`, after which rsync reads every word as a file name.", "Remove it."
     elif reading.operands:
-        what = f"has `{shown(words[reading.operands[0]])}`, which rsync would take for a source or a target."
-        yield what, "Write options alone; source and target are added by themselves."
+        what = f"has `{shown(words[reading.operands[0]])}`, which rsync would read as a source or a target."
+        yield what, "List only options; Skipjack adds the source and the target."
 
 
 def _unknown(word: str, spelling: str) -> tuple[str, str]:
@@ -74,35 +74,35 @@ def _unknown(word: str, spelling: str) -> tuple[str, str]:
     if blank:
         name = rsync_options.canonical(option)
         joined = option.startswith("--") and name is not None and rsync_options.takes_value(name)
-        todo = f"Write `{shown(f'{option}={value.strip()}')}`." if joined else "Make each option an entry of its own."
-        return f"has `{shown(word)}` as one word, which rsync does not know.", todo
+        todo = f"Write `{shown(f'{option}={value.strip()}')}`." if joined else "Write each option as a separate entry."
+        return f"has `{shown(word)}` as one word, which is not an option of rsync.", todo
     near = difflib.get_close_matches(spelling, rsync_options.spellings(), n=1) if spelling.startswith("--") else ()
-    todo = f"Did you mean `{near[0]}`? rsync knows no abbreviations." if near else "Correct it, or remove it."
-    return f"has `{shown(spelling)}`, which rsync does not know.", todo
+    todo = f"Did you mean `{near[0]}`? rsync does not accept abbreviations." if near else "Correct it, or remove it."
+    return f"has the unknown option `{shown(spelling)}`.", todo
 
 
 def _value(option: Option) -> Said:
     value = option.value or ""
     if option.name in _SIZES and (not _SIZE.fullmatch(value) or not re.search("[0-9]", value)):
         yield (
-            f"gives `{option.spelling}` the value `{shown(value)}`, which is no size for rsync.",
-            "Write such as `10M`.",
+            f"gives `{option.spelling}` the value `{shown(value)}`, which rsync does not accept as a size.",
+            "Write for example `10M`.",
         )
     if option.name == "--filter":
         rule = rsync_filters.read(value)
         if not rule.kind or (rule.kind in _PATTERNS and not rule.pattern and "C" not in rule.modifiers):
-            yield f"has a filter rule that rsync does not take: `{shown(value)}`.", "Write such as `- *.iso`."
+            yield f"has an invalid filter rule: `{shown(value)}`.", "Write for example `- *.iso`."
 
 
 def together(names: Sequence[str], keys: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """The key of an option that rsync does not take together with another one, with why and what to do."""
+    """Yield options that exclude each other: the key, what is wrong, and what to do."""
     built_in = () if keys.get("rsync_override") else BUILT_IN
     placed = [_Placed(option, "") for option in rsync_options.read(built_in).options]
     placed += [_Placed(option, name) for name in names for option in rsync_options.read(keys[name]).options]
     for each in placed:
         if each.option.name == "--contimeout" and daemon_host(keys.get("upstream", _DAEMON)) is None:
-            what = f"`{each.key}` has `--contimeout`, which rsync takes only for an upstream that is a daemon."
-            yield each.key, what, "Remove it; ssh has `ConnectTimeout` in its own configuration."
+            what = f"`{each.key}` has `--contimeout`, which rsync accepts only for an rsync daemon."
+            yield each.key, what, "Remove it; for ssh, set `ConnectTimeout` in its configuration."
     timed = [each for each in placed if each.option.name in _WHEN]
     for each in timed:
         if _WHEN[each.option.name] != _WHEN[timed[0].option.name]:
@@ -116,7 +116,7 @@ def together(names: Sequence[str], keys: Mapping[str, Any]) -> Iterator[tuple[st
 
 
 def _last(placed: Sequence[_Placed], names: tuple[str, str]) -> _Placed | None:
-    """The option that turns something on, unless one that turns it off follows."""
+    """Return the last option that turns a feature on; None if a later one turns it off."""
     found = [each for each in placed if each.option.name in names]
     return found[-1] if found and found[-1].option.name == names[0] else None
 
@@ -124,14 +124,14 @@ def _last(placed: Sequence[_Placed], names: tuple[str, str]) -> _Placed | None:
 def _pair(later: _Placed, earlier: _Placed, todo: str) -> tuple[str, str, str]:
     spelling = f"`{earlier.option.spelling}`"
     place = f"{spelling} in `{earlier.key}`" if earlier.key else f"the built-in {spelling}"
-    what = f"`{later.key}` has `{later.option.spelling}`, which rsync does not take together with {place}."
+    what = f"`{later.key}` has `{later.option.spelling}`, which rsync does not accept together with {place}."
     if not earlier.key and todo == "Remove one of them.":
-        todo = "Remove it, or write all options into `rsync_override`."
+        todo = "Remove it, or list all options in `rsync_override`."
     return later.key, what, todo
 
 
 def quoted(words: Sequence[str]) -> Iterator[str]:
-    """The options of a list whose values are in quotes, which no shell removes."""
+    """Yield the options whose values are in quotes: no shell removes them, so rsync takes them literally."""
     for option in rsync_options.read(words).options:
         if option.value and _QUOTED.fullmatch(option.value):
             yield f"{option.spelling}={option.value}"

@@ -1,4 +1,4 @@
-"""Rules about the lists of rsync options of a mirror, whatever a machine allows."""
+"""Rules about a mirror's rsync options that hold on every machine; a policy may forbid more."""
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,19 +21,19 @@ _NO_SYNC = {
     "--dry-run": _NOTHING, "--list-only": _NOTHING, "--only-write-batch": _NOTHING, "--version": _NOTHING,
     "--help": _NOTHING, "--read-batch": "reads a file in place of the upstream",
 }  # fmt: skip
-"""Options, by their canonical names, with which rsync is content but syncs nothing; and what it does."""
+"""Options, by canonical name, with which rsync exits with success but syncs nothing; and what it does."""
 
-_REMOVE = "Remove it; `skipjack run NAME --dry-run` shows what a run would do."
+_REMOVE = "Remove it; `skipjack run NAME --dry-run` shows the effect of a run."
 _RECURSIVE = {"--archive": 1, "--recursive": 1, "--no-recursive": 0}
 _DIRS = {"--dirs": 1, "--old-dirs": 1, "--files-from": 1, "--no-dirs": 0}
 
 
 def mirror_problems(merged: Merged) -> Iterator[Problem]:
-    """Options that rsync cannot read or does not take together, and those with which it would sync nothing."""
+    """Yield options that rsync rejects, alone or together, and those with which it would sync nothing."""
     cut_off = [problem for key in _LISTS for problem in judged(_without_value(merged, key))]
     yield from cut_off
     if cut_off:
-        return  # nobody knows what the next list's first option is
+        return  # the option would swallow the first word of the next list
     for key, what, todo in without_sync(merged.keys):
         yield merged.problem(key, what, todo)
     yield from _mistakes(merged)
@@ -53,12 +53,12 @@ def _mistakes(merged: Merged) -> Iterator[Problem]:
 def _without_value(merged: Merged, key: str) -> Iterator[Problem]:
     fault = rsync_options.read(merged.keys.get(key, ())).fault
     if fault is not None and fault.kind == rsync_options.NO_VALUE:
-        what = f"`{key}` ends in `{shown(fault.spelling)}` without its value."
-        yield merged.problem(key, what, "Add the value after it, or remove the option.")
+        what = f"`{key}` ends with `{shown(fault.spelling)}`, which needs a value."
+        yield merged.problem(key, what, "Add the value, or remove the option.")
 
 
 def without_sync(keys: Keys) -> list[tuple[str, str, str]]:
-    """Return the keys of a mirror with which its rsync would silently sync nothing, with why and what to do."""
+    """Return the keys with which rsync would silently sync nothing, each with the reason and what to do."""
     match keys.get("provider"):
         case "rsync" | "two-stage-rsync":
             names = in_force(keys)
@@ -70,22 +70,22 @@ def without_sync(keys: Keys) -> list[tuple[str, str, str]]:
 
 
 def in_force(keys: Keys) -> list[str]:
-    """Return the keys whose options a mirror's rsync gets, in the order in which it gets them."""
+    """Return the keys whose options are passed to a mirror's rsync, in this order."""
     names = ("rsync_override",) if keys.get("rsync_override_only") else ("rsync_override", *_LISTS[:2])
     return [name for name in names if keys.get(name)]
 
 
 def _single(words: Sequence[str]) -> Iterator[str]:
-    """Options of a list each of which keeps rsync from syncing."""
+    """Yield the options of a list that alone keep rsync from syncing."""
     reading = rsync_options.read(words)
     for option in reading.named(*_NO_SYNC):
         yield f"has `{shown(option.spelling)}`, with which rsync {_NO_SYNC[option.name]}."
     if reading.fault is not None and reading.fault.kind == rsync_options.OTHER_MODE:
-        yield f"has `{shown(reading.fault.spelling)}`, with which rsync is a server."
+        yield f"has `{shown(reading.fault.spelling)}`, with which rsync runs as a server."
 
 
 def _together(names: Sequence[str], keys: Keys) -> Iterator[tuple[str, str, str]]:
-    """What only all options together show."""
+    """Yield the problems that only all options together show."""
     begin = () if keys.get("rsync_override") else ("-a",)  # as the built-in options
     reading = rsync_options.read([*begin, *(word for name in names for word in keys[name])])
     listed = " and ".join(f"`{name}`" for name in names)
@@ -94,24 +94,24 @@ def _together(names: Sequence[str], keys: Keys) -> Iterator[tuple[str, str, str]
 
 
 def _without_transfers(reading: Reading) -> Iterator[tuple[str, str]]:
-    """Why rsync would transfer nothing from a directory with these options, and what to do."""
+    """Yield why rsync would transfer nothing from a directory with these options, and what to do."""
     if reading.fault is not None:
         return  # a newer rsync may know more options
     if not _last(reading, _RECURSIVE) and not _last(reading, _DIRS):
-        yield "rsync skips all directories, the upstream's own as well", "Add `-a` or `-r`."
+        yield "rsync skips all directories, the upstream's top one included", "Add `-a` or `-r`."
     if len({option.name for option in reading.named("--existing", "--ignore-existing")}) > 1:
         todo = "Remove one of them."
-        yield "rsync transfers nothing: `--existing` and `--ignore-existing` together leave out every file", todo
+        yield "rsync transfers nothing: `--existing` and `--ignore-existing` together exclude every file", todo
 
 
 def _last(reading: Reading, values: Mapping[str, int]) -> int:
-    """What the last of some options sets; 0 without any."""
+    """Return the value that the last of some options sets; 0 without any."""
     found = reading.named(*values)
     return values[found[-1].name] if found else 0
 
 
 def _command_line(line: str) -> Iterator[tuple[str, str, str]]:
-    """A command that is an rsync itself."""
+    """Yield the problems of a `command` that runs rsync."""
     try:
         program, *words = shlex.split(line)
     except ValueError:  # no words, or quotes without an end: another rule says so
@@ -125,8 +125,8 @@ def _command_line(line: str) -> Iterator[tuple[str, str, str]]:
         return
     places = [words[number] for number in reading.operands]
     if len(places) < 2:
-        what = "`command` names no target, so that rsync only lists files."
-        yield "command", what, "Name the source and then `./`, the mirror's directory."
+        what = "`command` does not name a target, so rsync only lists files."
+        yield "command", what, "Name the source, then `./`, which is the mirror's directory."
     elif all(place.endswith("/") for place in places[:-1]):  # else it may fetch single files
         for what, todo in _without_transfers(reading):
             yield "command", f"With the options in `command` {what}.", todo

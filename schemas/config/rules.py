@@ -1,4 +1,4 @@
-"""Rules about a mirror that a JSON Schema cannot say: pure checks of merged keys and of whole catalogues."""
+"""Rules about a mirror that a JSON Schema cannot express: pure checks of merged keys and of whole catalogues."""
 
 import re
 import shlex
@@ -19,11 +19,11 @@ _PATTERNS = ("fail_on_match", "size_pattern", "progress_pattern")
 _EXEC_KEYS = ("exec_on_success", "exec_on_success_extra", "exec_on_failure", "exec_on_failure_extra")
 
 _LEAST_MEMORY = "16MiB"
-"""No run fits into less."""
+"""A run needs more than this for its interpreter and program."""
 
 
 def is_time_zone(name: str) -> bool:
-    """Tell whether `name` is in the IANA database; `UTC` is, also on a machine without one."""
+    """Return whether `name` is in the IANA database; `UTC` always is, also on a machine without the database."""
     if name == "UTC":
         return True
     try:
@@ -34,12 +34,12 @@ def is_time_zone(name: str) -> bool:
 
 
 def has_time_zones() -> bool:
-    """Tell whether this machine has the IANA database at all, from the system or from Python's package."""
+    """Return whether this machine has the IANA database at all, from the system or from Python's package."""
     return is_time_zone("Etc/UTC")
 
 
 def mirror_problems(merged: Merged) -> list[Problem]:
-    """Everything wrong with one mirror's merged keys, on its own. A rule ends at a key that is not known."""
+    """Return the problems of one mirror's merged keys, without other mirrors. A rule ends at a key of unknown value."""
     rules: list[Iterator[Problem]] = [
         *(_missing(merged, key) for key in schema("mirror")["x-required"]),
         _foreign_options(merged),
@@ -60,17 +60,17 @@ def mirror_problems(merged: Merged) -> list[Problem]:
 
 def _missing(merged: Merged, key: str) -> Iterator[Problem]:
     if key not in merged.keys:
-        yield merged.problem(key, f"`{key}` is missing.", f"Add `{key}:` here or to a `_defaults.yml` above.")
+        yield merged.problem(key, f"`{key}` is missing.", f"Add `{key}:` here or to an inherited `_defaults.yml`.")
 
 
 def _foreign_options(merged: Merged) -> Iterator[Problem]:
-    """Options in the mirror's own file that its provider never looks at; inherited ones are none of its business."""
+    """Report keys in the mirror's own file that its provider ignores; inherited ones may serve other mirrors."""
     provider = merged.keys.get("provider")
     for key in merged.own if provider else ():
         providers = schema("mirror")["properties"].get(key, {}).get("x-providers")
         if providers is not None and provider not in providers:
             todo = f"Remove it, or set `provider: {providers[0]}`."
-            yield merged.problem(key, f"`{key}` does nothing with the provider `{provider}`.", todo)
+            yield merged.problem(key, f"`{key}` has no effect with the provider `{provider}`.", todo)
 
 
 def _command_line(merged: Merged) -> Iterator[Problem]:
@@ -89,20 +89,20 @@ def _exec_lines(merged: Merged, key: str) -> Iterator[Problem]:
 
 
 def _wrong_words(line: str) -> Iterator[tuple[str, str]]:
-    """Why a line cannot be run as a program and its words, if it cannot, and what to do."""
+    """Yield why a line cannot be run without a shell, and what to do."""
     try:
         words = shlex.split(line)
     except ValueError as error:
-        yield f"cannot be split into words: {error}", "Mend the quotes."
+        yield f"cannot be split into words: {error}", "Fix the quotes."
         return
     if not words or words[0][:1] in ("", "-"):
-        yield "names no program", "Write for example `{}`."
+        yield "does not name a program", "Write for example `{}`."
     elif syntax := shell_syntax.find(line):
         yield f"contains `{shown(syntax.found)}`, but no shell runs the line", _literal(syntax.todo)
 
 
 def _literal(text: str) -> str:
-    """Text that str.format leaves as it is."""
+    """Return text that str.format leaves unchanged."""
     return text.replace("{", "{{").replace("}", "}}")
 
 
@@ -111,14 +111,14 @@ def _volumes(merged: Merged) -> Iterator[Problem]:
         own = merged.own
         for key in ("docker_volumes", "docker_options"):
             if is_known(own, key) and key in own:
-                yield merged.problem(key, f"`{key}` does nothing without a container.", "Add `docker_image:`.")
+                yield merged.problem(key, f"`{key}` has no effect without a container.", "Add `docker_image:`.")
 
 
 def _container_options(merged: Merged) -> Iterator[Problem]:
     for word in merged.keys.get("docker_options", ()):
         if not re.fullmatch(r"--[a-z][a-z0-9-]*(=[^\x00-\x1f]*)?", word):
             what = f"`{shown(word)}` in `docker_options` is neither `--name` nor `--name=value`."
-            todo = "Write each option as one word, for example `--network=none`; volumes belong to `docker_volumes`."
+            todo = "Write each option as one word, for example `--network=none`; put volumes into `docker_volumes`."
             yield merged.problem("docker_options", what, todo)
 
 
@@ -128,7 +128,7 @@ def _pattern(merged: Merged, key: str) -> Iterator[Problem]:
     try:
         compiled = re.compile(merged.keys[key])
     except (re.error, OverflowError, RecursionError) as error:
-        yield merged.problem(key, f"`{key}` is no regular expression: {error}.", "Mend it.")
+        yield merged.problem(key, f"`{key}` is not a valid regular expression: {error}.", "Correct it.")
         return
     if key != "fail_on_match" and not compiled.groups:
         wanted = "size" if key == "size_pattern" else "number"
@@ -139,45 +139,45 @@ def _snapshot_path(merged: Merged) -> Iterator[Problem]:
     keys = merged.keys
     if "snapshot_path" in keys and not keys.get("btrfs_snapshot"):
         todo = "Add `btrfs_snapshot: true`, or remove it."
-        yield merged.problem("snapshot_path", "`snapshot_path` does nothing without `btrfs_snapshot`.", todo)
+        yield merged.problem("snapshot_path", "`snapshot_path` has no effect without `btrfs_snapshot`.", todo)
 
 
 def _two_file_systems(merged: Merged) -> Iterator[Problem]:
     keys = merged.keys
     if "zpool" in keys and keys.get("btrfs_snapshot"):
-        what = "`zpool` and `btrfs_snapshot` are set both, and a directory is on one file system alone."
-        yield merged.problem("zpool", what, "Remove one, or write `btrfs_snapshot: false`.")
+        what = "`zpool` and `btrfs_snapshot` are both set, but a directory is on one file system only."
+        yield merged.problem("zpool", what, "Remove one of them, or write `btrfs_snapshot: false`.")
 
 
 def _memory(merged: Merged) -> Iterator[Problem]:
     limit = merged.keys.get("memory_limit")
     if limit is not None and parse_size(limit) < parse_size(_LEAST_MEMORY):
-        what = f"With `memory_limit` {limit} nothing could run."
+        what = f"`memory_limit` is {limit}, too little for any program."
         yield merged.problem("memory_limit", what, f"Write `{_LEAST_MEMORY}` or more.")
 
 
 def directory_key(mirror: Mirror) -> PurePosixPath:
-    """Where a mirror's directory will be, as far as the repository alone can tell (`mirror_root` is the machine's)."""
+    """Return a mirror's directory; `mirror_root` stands for the root, which only the machine's settings know."""
     if mirror.mirror_dir is not None:
         return PurePosixPath(mirror.mirror_dir)
     return PurePosixPath("mirror_root", mirror.mirror_subdir, mirror.name)
 
 
 def overlaps(mirrors: Sequence[Mirror]) -> Iterator[tuple[Mirror, Mirror]]:
-    """Pairs (inner, outer) of mirrors on one worker of which one lies in the other's directory.
+    """Yield pairs (inner, outer) of mirrors on one worker whose directories are nested.
 
-    The outer one's next sync would delete the inner one's files.
+    The outer mirror's next sync would delete the inner mirror's files.
     """
     return _nested(mirrors, directory_key)
 
 
 def shared_snapshots(mirrors: Sequence[Mirror]) -> Iterator[tuple[Mirror, Mirror]]:
-    """Pairs of mirrors on one worker of which one's snapshot would take the other's place, or lie in it."""
+    """Yield pairs of mirrors on one worker whose snapshots have the same path or are nested."""
     return _nested([mirror for mirror in mirrors if mirror.btrfs_snapshot], snapshot_key)
 
 
 def snapshot_key(mirror: Mirror) -> PurePosixPath:
-    """Where a mirror's snapshot will be, as far as the repository alone can tell (`snapshot_root` is the machine's)."""
+    """Return the path of a mirror's snapshot; `snapshot_root` stands for the machine's root."""
     return PurePosixPath(mirror.snapshot_path or PurePosixPath("snapshot_root", mirror.name))
 
 
@@ -192,7 +192,7 @@ def _nested(mirrors: Sequence[Mirror], key: Callable[[Mirror], PurePosixPath]) -
 
 
 def shared_logs(mirrors: Sequence[Mirror]) -> Iterator[tuple[Mirror, Mirror]]:
-    """Pairs (later, first) of mirrors on one worker with the same `log_dir`, where `latest` can be only one."""
+    """Yield pairs (later, first) of mirrors on one worker with the same `log_dir`, which can hold only one `latest`."""
     owners: dict[tuple[str, PurePosixPath], Mirror] = {}
     for mirror in mirrors:
         if mirror.log_dir is not None:

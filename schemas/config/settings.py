@@ -1,4 +1,4 @@
-"""Reading the settings files of a worker's and of the manager's machine."""
+"""Read and check the settings files: `runner.yml`, `manager.yml` and `policy.yml`."""
 
 import os
 from collections.abc import Iterator
@@ -19,11 +19,11 @@ from schemas.rsync.rsync_options import canonical, takes_value
 from schemas.secrets import config_home
 
 TUNASYNC = "tunasync"
-"""The protocol of a manager that is none of ours."""
+"""The value of `protocol` for a manager of tunasync."""
 
 
 def own_settings(system: Path) -> Path | None:
-    """A user's own file beside the one of the system, as `install --user` reads it; None where there is none."""
+    """Return the user's own settings file, as `install --user` reads it; None if there is none or the user is root."""
     if os.geteuid() == 0:
         return None
     own = Path(config_home(), "skipjack", system.name)
@@ -31,26 +31,26 @@ def own_settings(system: Path) -> Path | None:
 
 
 def load_runner(path: Path) -> RunnerSettings:
-    """Read a worker's settings; SkipjackError says what is missing or wrong."""
+    """Read a worker's settings. Raises SkipjackError with all problems."""
     return record_factory.runner_settings(_load("runner", path))
 
 
 def load_manager(path: Path) -> ManagerSettings:
-    """Read the manager's settings; SkipjackError says what is missing or wrong."""
+    """Read the manager's settings. Raises SkipjackError with all problems."""
     return record_factory.manager_settings(_load("manager", path))
 
 
 def load_policy(path: Path) -> Policy:
-    """Read a machine's policy, or give its defaults when there is none; SkipjackError when others could change it."""
+    """Read a machine's policy, or its defaults without a file. Raises SkipjackError if other users can change it."""
     try:
         found = path.stat()
     except FileNotFoundError:
         return Policy()
     except OSError as error:
-        raise SkipjackError(f"The policy {path} cannot be read: {error.strerror}.", "Check its owner.") from error
+        raise SkipjackError(f"cannot read the policy {path}: {error.strerror}.", "Check its owner.") from error
     if found.st_uid not in (0, os.geteuid()) or found.st_mode & 0o022:
-        what = f"The policy {path} could be changed by others, so it protects nothing."
-        raise SkipjackError(what, "Give it to root and take away the others' right to write: `chmod go-w`.")
+        what = f"The policy {path} can be changed by other users, so it protects nothing."
+        raise SkipjackError(what, "Make root its owner and remove the others' write permission: `chmod go-w`.")
     return record_factory.policy(_load("policy", path))
 
 
@@ -59,13 +59,13 @@ def _load(kind: str, path: Path) -> dict[str, Any]:
         data = read_regular(path, MAX_BYTES + 1)
     except OSError as error:
         todo = ownership.remedy(str(path), str(path), "The file") if isinstance(error, PermissionError) else ""
-        what = f"The settings {path} cannot be read: {error.strerror}."
-        raise SkipjackError(what, todo or "Write the file, or name another one with `--settings`.") from error
+        what = f"cannot read the settings {path}: {error.strerror}."
+        raise SkipjackError(what, todo or "Create the file, or name another one with `--settings`.") from error
     document = parse(data, str(path))
     examined = examine(kind, document)
     problems = [*examined.problems, *_beyond(kind, examined)]
     if problems:
-        raise InvalidConfigError(f"The settings {path} cannot be used:", problems)
+        raise InvalidConfigError(f"The settings {path} are invalid:", problems)
     plain: dict[str, Any] = document.value
     return plain
 
@@ -78,23 +78,23 @@ def _beyond(kind: str, document: Document) -> list[Problem]:
 
 
 def _unknown_options(document: Document) -> Iterator[Problem]:
-    """Entries that could never allow anything, most often misspelt ones."""
+    """Report entries that match no option of rsync, most often misspelt ones."""
     for number, entry in enumerate(document.keys.get("allowed_rsync_options", ())):
         spelling, equals, _value = entry.partition("=")
         place, todo = ("allowed_rsync_options", number), "See rsync(1) for its options."
         if entry != DEFAULT and canonical(spelling) is None:
             yield document.problem(place, f"`{shown(spelling)}` is not an option of rsync.", todo)
         elif equals and not takes_value(spelling):
-            yield document.problem(place, f"`{shown(spelling)}` of rsync takes no value.", f"Write `{spelling}`.")
+            yield document.problem(place, f"rsync's option `{shown(spelling)}` takes no value.", f"Write `{spelling}`.")
 
 
 def _without_token(document: Document) -> Iterator[Problem]:
-    """A manager of ours takes nothing without a token."""
+    """Report a missing token, which only a manager of tunasync does not need."""
     manager = document.at("manager")
     if (
         keys_at(document.value, NOTHING).get("manager")
         and "token" not in manager
         and manager.get("protocol") != TUNASYNC
     ):
-        todo = "Add `token: {file: /etc/skipjack/token}`, or write `protocol: tunasync` for a manager of tunasync."
+        todo = "Add `token: {file: /etc/skipjack/token}`, or `protocol: tunasync` for a manager of tunasync."
         yield document.problem(("manager",), "`manager` has no token.", todo)

@@ -1,4 +1,7 @@
-"""What looks like shell syntax in a line that no shell reads, and may be meant for the program: worth a warning."""
+"""Words that look like shell syntax in a line that is run without a shell, but may be meant for the program.
+
+They are warnings. Syntax that is certainly wrong is an error of `shell_syntax`.
+"""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -6,30 +9,30 @@ from collections.abc import Iterable, Iterator
 from schemas.config.shell_syntax import SCRIPT_OPTION, find, is_address, split
 from schemas.problems import shown
 
-_QUOTE = "Put it into quotes if the program needs it as it is; otherwise run the line with `sh -c '...'`."
+_QUOTE = "Quote it if the program needs it literally; otherwise run the line with `sh -c '...'`."
 _JOIN = "Write the words on one line, or use a script."
 _GLOB = re.compile(r"\*|\?|\[[^\]]+\]")
 _BRACES = re.compile(r"\{[^{}]*(?:,|\.\.)[^{}]*\}")
 _OPERATOR = re.compile(r"[;|&<>]")
 _IN_OPTION = re.compile(r"[;|&]")
 _IN_ADDRESS = re.compile(r"\||;/")
-"""A `;` before the path of another program, since addresses may have one; a `|` belongs into none."""
+"""A `|`, which no address contains, or a `;` before the path of another program; other addresses may contain `;`."""
 _SHELL = re.compile(r"(?:.*/)?(?:ba|da|k|z)?sh")
 
 
 def of_lines(key: str, lines: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """What is doubtful in the command lines of a key, and what to do."""
+    """Yield the doubtful syntax in the command lines of a key, and what to do."""
     for line in lines:
         if doubt := find_doubtful(line):
             found, todo = doubt
             yield f"`{key}` contains {found}, which looks like shell syntax, but no shell runs the line.", todo
         if script := find_cut_script(line):
-            what = f"`{key}` contains `{shown(script)}`, of which the shell runs only the first word as a script."
-            yield what, "Put the whole script into quotes."
+            what = f"`{key}` contains `{shown(script)}`, but the shell runs only its first word as a script."
+            yield what, "Quote the whole script."
 
 
 def find_doubtful(line: str) -> tuple[str, str] | None:
-    """The first doubtful word outside of quotes and what to do; None for a line in which `find` finds something."""
+    """Return the first doubtful word outside of quotes and what to do; None if `find` reports an error."""
     words, plain = split(line)
     if not words or find(line):
         return None
@@ -43,7 +46,7 @@ def find_doubtful(line: str) -> tuple[str, str] | None:
 
 
 def find_cut_script(line: str) -> str:
-    """A shell's `-c` with a script of many words without quotes, such as `sh -c cd /x`; empty where there is none."""
+    """Return a `-c` with an unquoted script of several words, such as `sh -c cd /x`; empty if there is none."""
     words, plain = split(line)
     for number in range(len(words) - 3):
         shell, option, script = plain[number : number + 3]
@@ -53,7 +56,7 @@ def find_cut_script(line: str) -> str:
 
 
 def _is_doubtful(bare: str, before: str, *, is_last: bool) -> bool:
-    """Whether a shell would read a word in another way; patterns in options and their values are the program's."""
+    """Return whether a shell would change a word; patterns in options and their values are for the program."""
     if bare in (";", "?"):
         return False  # `;` ends a command of find(1), or `find` has it
     if is_address(bare):

@@ -1,8 +1,8 @@
-"""Shell syntax in a line that no shell reads: the runner splits a line into words and starts the first one.
+"""Find shell syntax in a line that is run without a shell: the runner splits it into words and starts the first one.
 
 tunasync does the same, so a redirection or a variable that worked in a terminal reaches the program as a plain word. A
-quoted word is left alone, because a program such as `sh -c` may read it as a script. `shell_doubts` has what a program
-may need as it is, such as a pattern with `*`.
+quoted word is ignored, because a program such as `sh -c` may read it as a script. `shell_doubts` finds words that a
+program may need literally, such as a pattern with `*`.
 """
 
 import re
@@ -13,7 +13,7 @@ _WORD = re.compile(rf"(?:[^\s'\"\\]|{_QUOTED})+", re.DOTALL)
 _PART = re.compile(_QUOTED, re.DOTALL)
 
 _QUOTE, _ESCAPE = "\0", "\1"
-"""What stands for a quoted part and for an escaped character in a word without its quotes."""
+"""Placeholders for a quoted part and for an escaped character in a word without its quotes."""
 
 _OPERATOR = re.compile(r"&&|\|\||\|&?|;+|&")
 _AND_OR = re.compile(r"&&|\|\|")
@@ -23,7 +23,7 @@ _TO_DEVICE = re.compile(r"[0-9&]?>>?(?=/dev/)")
 _REDIRECTION_INSIDE = re.compile(r"[^=]*?(?<![-=<>])(>>?(?![=>0-9])|<(?![=<>!0-9-]))")
 """A redirection within a word, but not after `=`, in `->`, or where versions are compared (`x>=3`)."""
 _REDIRECTION_IN_VALUE = re.compile(r".*?(?<![-=<>])(>>?(?![=>0-9]|$)|<(?![=<>!0-9-]|$))", re.DOTALL)
-"""The same after `=`, where a sign at the end may be the value's own (`--format=%n>`)."""
+"""The same after `=`, where a sign at the end may belong to the value (`--format=%n>`)."""
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)\+?=")
 _EXPANSION = re.compile(r"\$(?:\0|[A-Za-z_][A-Za-z0-9_]*|\{[^}]*\}?|\(|[0-9@*#?!$])|`")
 _HOME = re.compile(r"~[a-z0-9_-]*(?=/|$)")
@@ -36,21 +36,21 @@ _BUILTINS = frozenset({
     "exit", "export", "for", "function", "if", "let", "local", "popd", "pushd", "read", "readonly", "return", "set",
     "shift", "shopt", "source", "trap", "typeset", "ulimit", "umask", "unset", "until", "wait", "while",
 })  # fmt: skip
-"""First words that a shell understands, and of which no program exists."""
+"""First words that only a shell understands: there are no programs with these names."""
 _IN_A_SHELL = "Run it in a shell with `sh -c '...'`, or put the line into a script."
-_ELSE_IN_A_SHELL = "Where it is needed, run the line in a shell with `sh -c '...'`, or put it into a script."
-_REMOVE = f"Remove it: what the program prints goes to the mirror's log. {_ELSE_IN_A_SHELL}"
+_ELSE_IN_A_SHELL = "If it is needed, run the line in a shell with `sh -c '...'`, or put it into a script."
+_REMOVE = f"Remove it: the program's output goes to the mirror's log. {_ELSE_IN_A_SHELL}"
 
 
 class ShellSyntax(NamedTuple):
-    """What only a shell understands, as it stands in the line, and what to write instead."""
+    """Syntax that only a shell understands, as the line has it, and what to write instead."""
 
     found: str
     todo: str
 
 
 def find(line: str) -> ShellSyntax | None:
-    """The first shell syntax outside of quotes; None for a line without any, and for one with an open quote."""
+    """Return the first shell syntax outside of quotes; None if there is none, or if a quote is not closed."""
     words, plain = split(line)
     if not words:
         return None
@@ -65,7 +65,7 @@ def find(line: str) -> ShellSyntax | None:
 
 
 def split(line: str) -> tuple[list[str], list[str]]:
-    """The words of a line, and the same without what is in quotes; no words when a quote is open."""
+    """Return the words of a line, and the same words without quoted parts; no words if a quote is not closed."""
     if _WORD.sub("", line).strip():
         return [], []
     words = _WORD.findall(line)
@@ -84,7 +84,7 @@ def _in_word(before: list[str], word: str, bare: str) -> ShellSyntax | None:
     if "\\\n" in _PART.findall(word):
         return ShellSyntax("\\", "Remove the backslash at the end of the line.")
     if before and re.fullmatch("#+", word):
-        return ShellSyntax(word, "Remove the comment, or write it on a line of its own above the key.")
+        return ShellSyntax(word, "Remove the comment, or write it on a separate line above the key.")
     return None
 
 
@@ -104,7 +104,7 @@ def _in_double_quotes(word: str) -> str:
 
 
 def _operator(word: str, bare: str) -> str:
-    """The operator that a word is, or that stands at its beginning or its end; `&&` and `||` also within it."""
+    """Return the operator that is the word or its beginning or end, or `&&` or `||` within it; empty if none."""
     if _OPERATOR.fullmatch(word):
         return word
     ends = r";$" if is_address(bare) else r"[;&]$"
@@ -113,7 +113,7 @@ def _operator(word: str, bare: str) -> str:
 
 
 def _is_in_action(before: list[str]) -> bool:
-    """Whether a `;` after these words ends a command that find(1) runs: the last one has not ended yet."""
+    """Return whether a `;` after these words ends a command of find(1), which has not ended yet."""
     for word in reversed(before):
         if word in _FIND_ACTIONS:
             return True
@@ -123,10 +123,10 @@ def _is_in_action(before: list[str]) -> bool:
 
 
 def is_address(bare: str) -> bool:
-    """Whether a word is an address or its query, in which `&` and `;` part names."""
+    """Return whether a word is an address or a query, in which `&` and `;` separate names."""
     return "://" in bare or ("?" in bare and "=" in bare)
 
 
 def _is_script(before: list[str]) -> bool:
-    """Whether a word comes after `-c` or the like, so that another program may expand what is in it."""
+    """Return whether a word follows `-c` or the like, so that another program may expand it."""
     return any(SCRIPT_OPTION.fullmatch(each) for each in before[1:])

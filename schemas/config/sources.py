@@ -1,4 +1,4 @@
-"""The files of a config repository, whether they come from git or from a folder on disk."""
+"""Which files of a repository are configuration, and their content, from git or from a folder on disk."""
 
 import os
 import re
@@ -10,19 +10,17 @@ from schemas.problems import printable
 from schemas.regular_files import read_beginning
 
 MAX_BYTES = 256 * 1024
-"""Limit of one file; far above any real definition, far below what could hurt."""
-
+"""Bytes of one file at most: far more than a real definition has, and cheap to parse."""
 
 _ENDING = re.compile(r"\.ya?ml(\.txt)?\s*$", re.IGNORECASE)
-"""What ends the name of a configuration file, or of one that its author takes for one: `.YML`, `.yaml`, `.yml.txt`."""
-
+"""End of the name of a configuration file, or of a file that its author means as one: `.YML`, `.yaml`, `.yml.txt`."""
 
 _NEARLY = re.compile(r"\.ya?ml[^a-z/][^/]*$|\.y[aml]{1,5}$|\.json$", re.IGNORECASE)
-"""What ends the name of a file that may have been meant as configuration, or is a copy of one: `.yml.bak`, `.yml~`,
-`.ymal`, `.json`."""
+"""End of the name of a file that may be meant as configuration, or is a copy of one: `.yml.bak`, `.yml~`, `.ymal`,
+`.json`."""
 
 _OF_TOOLS = re.compile(r"(^|/)(_[^/]*|package(-lock)?|composer|renovate|tsconfig|biome|deno|manifest)\.json$")
-"""Files of other programs that are often in a repository."""
+"""Files of other programs that repositories often contain."""
 
 _DOT_FILES_OF_TOOLS = re.compile(
     r"(^|/)\.(#.*|(gitlab-ci|pre-commit|travis|appveyor|cirrus|drone|woodpecker|circleci|codecov|coveralls|readthedocs|rtd|yamllint"
@@ -30,14 +28,14 @@ _DOT_FILES_OF_TOOLS = re.compile(
     r"|clang-|lgtm|copier-answers|editorconfig|dependabot|renovate|github|gitea|forgejo)[^/]*)$",
     re.IGNORECASE,
 )
-"""Hidden YAML files of other programs, and an editor's locks (`.#debian.yml`)."""
+"""Hidden YAML files of other programs, and lock files of editors (`.#debian.yml`)."""
 
 
 class SourceFile(NamedTuple):
-    """One file: its path below the repository's config folder, with slashes and printable, and its bytes.
+    """One file: its printable path below the repository's config folder, with slashes, and its bytes.
 
-    A symbolic link has no bytes: links are never followed, since they could point out of the repository. Nor has a
-    file that is `passed_over`, since its name is not that of configuration, though nearly so.
+    A symbolic link has no bytes: links are never followed, since they could point out of the repository. A file that is
+    `passed_over` has none either: its name is similar to that of configuration, but it is not read.
     """
 
     path: str
@@ -46,15 +44,15 @@ class SourceFile(NamedTuple):
 
 
 def is_config(path: str) -> bool:
-    """Tell whether a path below the config folder is configuration: YAML, and in no folder that begins with a dot.
+    """Return whether a path below the config folder is configuration: YAML, and not below a hidden folder.
 
-    A file whose name only looks like that of one is as well, so that it is named as a problem and not passed over.
+    A wrong ending such as `.yaml` counts as well, so that the file is reported as a problem and not passed over.
     """
     return bool(_ENDING.search(path)) and not any(part.startswith(".") for part in path.split("/"))
 
 
 def is_passed_over(path: str) -> bool:
-    """Tell whether a file is no configuration, but may have been meant as such, so that it is worth a warning."""
+    """Return whether a file is not configuration, but may be meant as such, so that it gets a warning."""
     folder, _slash, name = path.rpartition("/")
     if is_config(path) or any(part.startswith(".") for part in folder.split("/")):
         return False
@@ -64,20 +62,20 @@ def is_passed_over(path: str) -> bool:
 
 
 def is_hidden(path: str) -> bool:
-    """Tell whether a file's own name begins with a dot."""
+    """Return whether a file's name begins with a dot."""
     return path.rpartition("/")[2].startswith(".")
 
 
 def ending_of(path: str) -> str:
-    """The end of a configuration file's name, as it is written."""
+    """Return the end of a configuration file's name, as written."""
     match = _ENDING.search(path)
     return match[0] if match else ""
 
 
 def read_directory(directory: Path) -> tuple[SourceFile, ...]:
-    """Read a folder's configuration files, sorted by path; SkipjackError if the folder is not there."""
+    """Read a folder's configuration files, sorted by path. Raises SkipjackError if the folder does not exist."""
     if not directory.is_dir():
-        raise SkipjackError(f"There is no folder {directory}.", "Name the folder that holds `_site.yml`.")
+        raise SkipjackError(f"The folder {directory} does not exist.", "Name the folder that contains `_site.yml`.")
     found = []
     for folder, below, names in os.walk(directory):
         below.sort()
@@ -97,4 +95,4 @@ def _read(path: Path) -> bytes | None:
     try:
         return read_beginning(path, MAX_BYTES + 1)
     except OSError as error:
-        raise SkipjackError(f"{path} cannot be read: {error.strerror}.", "Check its permissions.") from error
+        raise SkipjackError(f"cannot read {path}: {error.strerror}.", "Check its permissions.") from error

@@ -1,4 +1,4 @@
-"""The one validator of a JSON Schema that has the last word, imported only for what the quick check does not pass."""
+"""The jsonschema validator that decides about a value, imported only for values that `quick` does not accept."""
 
 import functools
 import re
@@ -17,14 +17,14 @@ from schemas.config.validation import SCHEMAS, schema
 
 @functools.cache
 def validator(name: str) -> Validator:
-    """The one validator of a schema; building it costs 40 times as much as using it."""
+    """Return the validator of a schema, cached: building it costs 40 times as much as using it."""
     resources = [(schema(each)["$id"], DRAFT202012.create_resource(_plain(each))) for each in SCHEMAS]
     built: Validator = _STRICT(_plain(name), registry=Registry().with_resources(resources))
     return built
 
 
 def _plain(name: str) -> dict[str, Any]:
-    """The schema without `$schema`, which would lead back from our strict class to the library's own."""
+    """Return the schema without `$schema`, which would make jsonschema use its own class instead of ours."""
     return {key: value for key, value in schema(name).items() if key != "$schema"}
 
 
@@ -35,7 +35,7 @@ def _pattern(_validator: object, pattern: str, instance: object, _schema: object
 
 @functools.cache
 def _compiled(pattern: str) -> re.Pattern[str]:
-    """In a JSON Schema `$` is the very end; Python's stands before a line break at the end as well."""
+    """Compile a pattern with `$` as the very end, as in JSON Schema; in Python a line break may follow."""
     return re.compile(pattern.replace("$", r"\Z"))
 
 
@@ -44,4 +44,4 @@ _STRICT = extend(  # type: ignore[no-untyped-call] # the stubs leave it so
     {"pattern": _pattern},
     type_checker=Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _checker, value: type(value) is int),
 )
-"""As the standard has it, but `2.0` is no whole number: what comes after this would not take it for one."""
+"""As in the standard, but `2.0` is not an integer: the code behind it expects an `int`."""

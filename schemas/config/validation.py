@@ -1,7 +1,7 @@
-"""Checking a document against its JSON Schema, in words that help the person who wrote it.
+"""Check a document against its JSON Schema, with messages for the author of the file.
 
-The schemas in `files/` are written for editors; their descriptions and examples serve the messages as well, so
-what the editor shows while typing and what the check says afterwards cannot drift apart.
+The schemas in `files/` serve editors as well. Messages take their examples from them, so an editor's help and the
+messages agree.
 """
 
 import functools
@@ -43,31 +43,31 @@ def _quick(name: str) -> quick.Test:
 
 
 def fits(name: str, value: object) -> bool:
-    """Whether a value is surely as the schema says; if not, the one of `schemas.config.strict` has the last word."""
+    """Return whether a value is certainly valid. If False, `schemas.config.strict` decides."""
     return _quick(name)(value)
 
 
 class _Fault(NamedTuple):
-    """A problem, and the path of the value that cannot be used because of it."""
+    """A problem, and the path of the value that is unusable because of it."""
 
     path: tuple[str | int, ...]
     problem: Problem
 
 
 def check(name: str, document: Document) -> list[Problem]:
-    """All problems of a document: what the YAML reader found, and what its schema says."""
+    """Return all problems of a document, from the YAML parser and from its schema."""
     return list(examine(name, document).problems)
 
 
 def examine(name: str, document: Document) -> Document:
-    """Return the document with all problems that the YAML reader found and its schema finds, and their paths.
+    """Return the document with all problems of the YAML parser and of the schema, and their paths.
 
-    Where the reader found one, what the schema says of the value is left out: it would be the same once more.
+    A value with a problem from the parser gets none from the schema: it would repeat the first one.
     """
     if () in document.wrong:
         return document
     if not isinstance(document.value, dict):
-        what = document.problem((), "The file must hold keys and values.", "Write lines like `key: value`.")
+        what = document.problem((), "The file must contain keys and values.", "Write lines like `key: value`.")
         return document._replace(problems=(*document.problems, what), wrong=WHOLE)
     if fits(name, document.value):
         return document
@@ -90,7 +90,7 @@ def _is_below(path: Sequence[str | int], paths: Collection[Sequence[str | int]])
 
 
 def _meant_keys(name: str, document: Document, fault: _Fault) -> Iterator[tuple[str | int, ...]]:
-    """The key that a misspelt top key was meant to be, so that it does not count as missing."""
+    """Yield the key that a misspelt top key was meant to be, so that it is not reported as missing."""
     known = schema(name).get("properties", {})
     if len(fault.path) == 1 and (key := str(fault.path[0])) not in known:
         yield from [(near,) for near in nearest(key, known) if near not in document.value]
@@ -102,7 +102,7 @@ def _explain(name: str, document: Document, error: "ValidationError") -> Iterato
     if error.validator == "additionalProperties":
         known = list(cast("dict[str, Any]", error.schema)["properties"])
         for key in sorted(set(cast("dict[str, Any]", error.instance)) - set(known)):
-            what = f"`{shown(key)}` is no known key here."
+            what = f"Unknown key `{shown(key)}`."
             yield _Fault((*path, key), document.problem([*path, key], what, suggest(key, known), at_key=True))
     elif error.validator == "required":
         for key in [key for key in rule if f"'{key}'" in error.message]:
@@ -118,17 +118,17 @@ def _explain(name: str, document: Document, error: "ValidationError") -> Iterato
 
 
 def _meant(error: "ValidationError") -> list["ValidationError"]:
-    """What is wrong in the one of several forms that the value's type shows was meant."""
+    """Return the errors of the alternative of `anyOf` that the value's type shows was meant."""
     others = {each.schema_path[0] for each in error.context if each.validator == "type" and not each.path}
     return [each for each in error.context if each.schema_path[0] not in others]
 
 
 def _bad_key(document: Document, path: Sequence[str | int], error: "ValidationError") -> _Fault:
     key = cast("str", error.instance)
-    todo = "Use letters, digits and `._-`, at most 64, and begin with a letter or digit."
+    todo = "Use at most 64 letters, digits and `._-`, and begin with a letter or digit."
     if "_]" in str(error.validator_value):
         todo = "Use letters, digits and `_`, and do not begin with a digit."
-    what = f"`{shown(key)}` cannot be a name here."
+    what = f"`{shown(key)}` is not a valid name."
     return _Fault((*path, key), document.problem([*path, key], what, todo, at_key=True))
 
 
@@ -146,19 +146,19 @@ def _what(error: "ValidationError", path: Sequence[str | int]) -> str:
         case "maximum":
             return f"{key} is {value}, but must be at most {rule}."
         case "uniqueItems":
-            return f"{key} holds an entry twice."
+            return f"{key} contains an entry twice."
         case "minLength" | "minItems" | "minProperties":
             return f"{key} is empty."
         case "maxLength":
             return f"{key} is longer than {rule} characters."
         case "maxProperties":
-            return f"{key} says more than one thing."
+            return f"{key} sets more than one key, but only one may be set."
         case _:
             return f"{key} cannot be {value}."
 
 
 def _subject(path: Sequence[str | int]) -> str:
-    """What a message is about: a key, or an entry of the list below a key."""
+    """Return the subject of a message: a key, or an entry of the list below a key."""
     if path and isinstance(path[-1], int):
         return f"Entry {path[-1] + 1} of `{next(step for step in reversed(path) if isinstance(step, str))}`"
     return f"`{path[-1] if path else 'this'}`"
@@ -177,7 +177,7 @@ def _inside(path: Sequence[str | int]) -> str:
 
 
 def _example(name: str, path: Sequence[str | int]) -> str:
-    """An example of the nearest described key at or above `path`, as one would type it."""
+    """Return an example of the nearest described key at or above `path`, as YAML."""
     part: Any = schema(name)
     found = ""
     for step in path:

@@ -1,7 +1,7 @@
-"""Reading YAML so that every value can be traced back to its line and column, and nothing surprises.
+"""Parse YAML strictly, and keep the line and column of every value.
 
-YAML 1.1 reads `on` as true, `010` as 8 and `12:30` as 750, and lets a key stand twice. Files here hold what people
-type, so plain scalars follow the small set of YAML 1.2's core and everything ambiguous is a problem with a place.
+YAML 1.1 reads `on` as true, `010` as 8 and `12:30` as 750, and accepts a key twice. People write these files, so plain
+scalars follow the core schema of YAML 1.2, and everything ambiguous is reported as a problem with its place.
 """
 
 import difflib
@@ -20,12 +20,12 @@ from schemas.problems import Problem, shown
 
 MAX_NODES = 20_000
 MAX_DEPTH = 20
-"""Limits of one file beside its bytes; far above any real definition, far below what could hurt."""
+"""Limits of one file beside its size: a small file can repeat an anchor until it fills the memory."""
 
 Path = Sequence[str | int]
 
 WHOLE: frozenset[KeyPath] = frozenset({()})
-"""What is wrong of a file of which nothing could be read."""
+"""The wrong paths of a file that could not be parsed."""
 
 _LITERALS: dict[str, bool | None] = {
     "true": True,
@@ -44,20 +44,21 @@ _TRAPS = re.compile(
     r"|[0-9]+(:[0-9]{1,2})+(\.[0-9]*)?|\.inf|\.nan)",
     re.I,
 )
-"""Whatever any YAML reader takes for a number; those that all take for the same one have been read before."""
+"""Everything that some YAML parser reads as a number. Numbers on which all parsers agree are matched before."""
 
 _TAG = re.compile(r"(?:&\S+\s+)?(!\S*)")
 _CONFLICT = re.compile(r"^(?:<{7}|>{7}|={7}|\|{7})(?: .*)?$", re.M)
 _CONTROL = re.compile(r"[\0-\x08\x0b-\x1f\x7f]")
 _NESTING = re.compile(r"[\[{]|[-?][ \t\n]")
 _MAX_NESTING = 500
-"""What can nest without a longer line; below this many of them the C parser's stack is in no danger."""
+"""Characters that can begin a nested node; with fewer of them the C parser cannot exhaust its stack."""
 
 
 class Document(NamedTuple):
-    """A file's value with the nodes that it came from; `value` is what could be read, problems or not.
+    """A parsed file: its value, the nodes that the value came from, and all problems.
 
-    `wrong` has the paths of values that cannot be used, as far as is known; the empty path is that of the whole file.
+    `value` holds everything that could be parsed. `wrong` has the paths of values that cannot be used; the empty path
+    stands for the whole file.
     """
 
     file: str
@@ -68,15 +69,15 @@ class Document(NamedTuple):
 
     @property
     def keys(self) -> dict[str, Any]:
-        """The top keys, of which the wrong ones cannot be asked for."""
+        """The top keys; reading a wrong one raises UnknownValueError."""
         return keys_at(self.value, self.wrong)
 
     def at(self, *base: str) -> dict[str, Any]:
-        """The keys of the mapping at a path, of which the wrong ones cannot be asked for; empty if it is not there."""
+        """Return the keys of the mapping at a path, empty if absent; reading a wrong one raises UnknownValueError."""
         return keys_at(self.value, self.wrong, base)
 
     def place_of(self, path: Path) -> tuple[int, int]:
-        """Line and column of the value at `path`, or of the nearest thing above it that exists."""
+        """Return line and column of the value at `path`, or of the nearest existing node above it."""
         node = self.node
         for step in path:
             below = _child(node, step)
@@ -86,7 +87,7 @@ class Document(NamedTuple):
         return _place(node)
 
     def place_of_key(self, path: Path) -> tuple[int, int]:
-        """Line and column of the key at `path` itself, not of its value."""
+        """Return line and column of the key at `path`, not of its value."""
         node = self.node
         for step in path[:-1]:
             node = _child(node, step)
@@ -97,16 +98,16 @@ class Document(NamedTuple):
         return self.place_of(path)
 
     def problem(self, path: Path, what: str, todo: str, *, at_key: bool = False) -> Problem:
-        """Make a problem at the place of `path`."""
+        """Return a problem at the place of `path`."""
         line, column = self.place_of_key(path) if at_key else self.place_of(path)
         return Problem(self.file, line, column, what, todo)
 
 
 def parse(data: bytes, file: str) -> Document:
-    """Read one YAML file; never raises for bad input, all that is wrong stands in the document's problems."""
+    """Parse one YAML file. Never raises for bad input: the document has all problems."""
     if len(data) > MAX_BYTES:
         what = f"The file is larger than {MAX_BYTES // 1024} KiB."
-        return _broken(file, 1, 1, what, "Split it, or move what is not configuration elsewhere.")
+        return _broken(file, 1, 1, what, "Split it, or move other content elsewhere.")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -124,28 +125,28 @@ def parse(data: bytes, file: str) -> Document:
         return _conflict(file, text) or _syntax_problem(file, error)
     except yaml.YAMLError as error:
         line = text.encode()[: getattr(error, "position", 0)].count(b"\n") + 1
-        return _broken(file, line, 1, "The file has a character that YAML does not allow.", "Remove it.")
+        return _broken(file, line, 1, "The file contains a character that YAML does not allow.", "Remove it.")
     reader = _Reader(file, text)
     value = reader.value(node, ()) if node is not None else None
     return Document(file, value, node, tuple(reader.problems), frozenset(reader.wrong))
 
 
 def nearest(word: str, known: Iterable[str]) -> list[str]:
-    """Return the one of the known words that was probably meant, or nothing when none is near."""
+    """Return the known word that was probably meant, as a list of one; an empty list if none is similar."""
     return difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
 
 
 def suggest(word: str, known: Sequence[str]) -> str:
-    """A sentence that names the nearest of the known words, or lists them when none is near."""
+    """Return a sentence that names the most similar known word, or all of them if none is similar."""
     if near := nearest(word, known):
         return f"Did you mean `{near[0]}`?"
-    return "Known: " + ", ".join(f"`{name}`" for name in sorted(known)) + "." if known else "None is known yet."
+    return "Known: " + ", ".join(f"`{name}`" for name in sorted(known)) + "." if known else "None is defined yet."
 
 
 def _too_deep(text: str) -> tuple[int, int] | None:
-    """Place at which nodes are nested so deeply that composing them could exhaust the C parser's stack.
+    """Return line and column where the nesting could exhaust the C parser's stack; None if it is flat enough.
 
-    Its events come one by one and need no stack, but cost time; so they are only asked where it could be.
+    Reading events needs no stack but costs time, so files with few nested nodes skip it.
     """
     if len(_NESTING.findall(text)) <= _MAX_NESTING:
         return None
@@ -158,20 +159,20 @@ def _too_deep(text: str) -> tuple[int, int] | None:
 
 
 def _conflict(file: str, text: str) -> Document | None:
-    """The problem of a file in which git left both sides of a merge."""
+    """Return a document with the problem that git has left a merge conflict in the file; None without a marker."""
     marker = _CONFLICT.search(text)
     if marker is None:
         return None
     line = text.count("\n", 0, marker.start()) + 1
-    what = f"The file holds an unresolved merge conflict: this line is its marker `{shown(marker[0].strip())}`."
-    return _broken(file, line, 1, what, "Keep one of its two sides, and remove the lines with the markers.")
+    what = f"The file contains an unresolved merge conflict: this line is its marker `{shown(marker[0].strip())}`."
+    return _broken(file, line, 1, what, "Keep one side, and remove the lines with the markers.")
 
 
 def _syntax_problem(file: str, error: yaml.MarkedYAMLError) -> Document:
     mark = error.problem_mark or error.context_mark
     line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
     details = " ".join(part for part in (error.context, error.problem) if part)
-    return _broken(file, line, column, f"This is no valid YAML: {details}.", "Mend the syntax near this place.")
+    return _broken(file, line, column, f"This is not valid YAML: {details}.", "Fix the syntax near this place.")
 
 
 def _broken(file: str, line: int, column: int, what: str, todo: str) -> Document:
@@ -192,7 +193,7 @@ def _child(node: Node | None, step: str | int) -> Node | None:
 
 
 class _Reader:
-    """Turns nodes into plain values and collects what is wrong on the way."""
+    """Converts nodes to plain values and collects the problems."""
 
     def __init__(self, file: str, text: str) -> None:
         self.file = file
@@ -209,13 +210,13 @@ class _Reader:
                 self._report(
                     (),
                     node,
-                    "The file says too much: it is nested or repeated too often.",
-                    "Write it out plainly.",
+                    "The file has too many values, or is nested too deeply.",
+                    "Write fewer levels, and no anchors.",
                 )
             return None
         tag = _TAG.match(self._text, node.start_mark.index)
         if tag and node.start_mark.index < node.end_mark.index:
-            self._report(path, node, f"The tag `{shown(tag[1])}` is not used here.", "Remove it.")
+            self._report(path, node, f"The tag `{shown(tag[1])}` is not supported.", "Remove it.")
         if isinstance(node, MappingNode):
             return self._mapping(node, path)
         if isinstance(node, SequenceNode):
@@ -226,27 +227,27 @@ class _Reader:
         result: dict[str, Any] = {}
         for key, value in node.value:
             if not isinstance(key, ScalarNode):
-                self._report(None, key, "A key must be a word.", "Put it in quotes if it is meant as text.")
+                self._report(None, key, "A key must be a word.", "Quote it if it is meant as text.")
             elif key.value == MERGE_KEY:
                 self._report(
-                    (*path, MERGE_KEY), key, "Merge keys are not used here.", "Put what is shared into `_defaults.yml`."
+                    (*path, MERGE_KEY), key, "Merge keys are not supported.", "Put shared keys into `_defaults.yml`."
                 )
             elif key.value in result:
                 self._report(
-                    (*path, key.value), key, f"The key `{shown(key.value)}` stands here twice.", "Keep one of them."
+                    (*path, key.value), key, f"The key `{shown(key.value)}` is set twice.", "Keep one of them."
                 )
             else:
                 result[key.value] = self.value(value, (*path, key.value))
                 if result[key.value] is None and isinstance(value, ScalarNode):
                     self._report(
-                        (*path, key.value), key, f"`{shown(key.value)}` has no value.", "Write one, or remove the line."
+                        (*path, key.value), key, f"`{shown(key.value)}` has no value.", "Add one, or remove the line."
                     )
         return result
 
     def _scalar(self, node: ScalarNode, path: KeyPath) -> Any:
         text: str = node.value
         if _CONTROL.search(text):
-            self._report(path, node, f"`{shown(text)}` holds a control character.", "Remove it.")
+            self._report(path, node, f"`{shown(text)}` contains a control character.", "Remove it.")
         if node.style in ("'", '"', "|", ">"):
             return text
         if text in _LITERALS:
@@ -259,15 +260,15 @@ class _Reader:
             self._report(
                 path,
                 node,
-                f"`{text}` is read as true or false by some programs and as a word by others.",
-                "Write `true` or `false`, or put it in quotes.",
+                f"`{text}` is a boolean for some YAML parsers and a word for others.",
+                "Write `true` or `false`, or quote it.",
             )
         elif _TRAPS.fullmatch(text):
             self._report(
                 path,
                 node,
-                f"`{shown(text)}` is a number that YAML readers disagree about.",
-                "Put it in quotes if it is meant as text, or write it as a plain decimal number.",
+                f"`{shown(text)}` is a number that YAML parsers read differently.",
+                "Quote it if it is meant as text, or write it as a plain decimal number.",
             )
         return text
 

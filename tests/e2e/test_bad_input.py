@@ -40,7 +40,7 @@ def test_a_broken_site_or_workers_file_refuses_the_whole_revision(synced: Worker
 
     message = failure(synced, "follow")
 
-    assert "_workers.yml:2:8: `slot` is no known key here. Did you mean `slots`?" in message
+    assert "_workers.yml:2:8: Unknown key `slot`. Did you mean `slots`?" in message
     assert "good.yml:1:11: `upstream` must be text, not 3." in message
     assert f"{before[:12]} stays in force" in message
     synced.command("run", "good")
@@ -50,8 +50,8 @@ def test_a_broken_site_or_workers_file_refuses_the_whole_revision(synced: Worker
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("upstream: [rsync\n", "good.yml:2:1: This is no valid YAML"),
-        ("upstreem: rsync://a.example/b/\n", "good.yml:1:1: `upstreem` is no known key here. Did you mean `upstream`?"),
+        ("upstream: [rsync\n", "good.yml:2:1: This is not valid YAML"),
+        ("upstreem: rsync://a.example/b/\n", "good.yml:1:1: Unknown key `upstreem`. Did you mean `upstream`?"),
         ("upstream: rsync://a.example/b/\nworker: w9\n", "good.yml:2:9: The worker `w9` is not in `_workers.yml`."),
         ("upstream: rsync://a.example/b\n", "good.yml:1:11: The upstream `rsync://a.example/b` does not end with"),
         ("upstream: rsync://a.example/b/\nmirror_dir: /etc/x\n", "does not lie below this worker's `mirror_root`"),
@@ -141,7 +141,7 @@ def test_settings_are_checked_like_everything_else(worker: Worker) -> None:
 
     message = failure(worker, "follow")
 
-    assert f"{worker.settings}:2:1: `repositry` is no known key here. Did you mean `repository`?" in message
+    assert f"{worker.settings}:2:1: Unknown key `repositry`. Did you mean `repository`?" in message
     assert f"{worker.settings}:3:12: `state_dir` cannot be" in message
     worker.settings.unlink()
     assert "cannot be read: No such file or directory" in failure(worker, "follow")

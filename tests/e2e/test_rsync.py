@@ -265,9 +265,9 @@ def test_options_without_effect_are_a_warning_and_stop_nothing(
     worker.command("run", "m")
 
     warnings = [
-        "`m`: `-v` in `rsync_options` has no effect: Skipjack sets what rsync prints. Remove it.",
-        "`m`: `--max-delete=40` in `rsync_options` is one more limit for Skipjack's own guard."
-        " Write `max_delete: 40` instead, in place of the share `50%`.",
+        "`m`: `-v` in `rsync_options` has no effect: Skipjack sets the output options of rsync. Remove it.",
+        "`m`: `--max-delete=40` in `rsync_options` is a second limit beside the deletion guard."
+        " Write `max_delete: 40` instead (it is `50%` now).",
     ]
     assert [f"WARNING follow: {line}" in followed.stderr for line in warnings] == [True, True]
     assert "WARNING" not in again.stderr

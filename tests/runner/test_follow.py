@@ -407,11 +407,11 @@ def test_files_that_were_meant_as_definitions_are_named_and_the_others_apply(
     assert cli.main(["validate", str(repository.tree)]) == 0
     checked = capsys.readouterr().out
     for path in ("b.ymal", "d.json", "os/c.yml.bak"):
-        words = f"{path} is not read, since only files that end with `.yml` are definitions: rename it"
+        words = f"{path} is ignored: only files that end with `.yml` are definitions. Rename it"
         assert words in followed and words in checked
-    words = "os/.e.yml is not read, since its name begins with a dot: rename it if it is a definition"
+    words = "os/.e.yml is ignored: its name begins with a dot. Rename it if it is a definition"
     assert words in followed and words in checked
-    assert ("README" in followed, followed.count("is not read")) == (False, 4)
+    assert ("README" in followed, followed.count("is ignored")) == (False, 4)
     assert "1 mirror is valid" in checked
 
 

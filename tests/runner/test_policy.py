@@ -194,7 +194,7 @@ def test_a_missing_policy_has_defaults_and_one_that_others_can_change_is_refused
     path.chmod(0o644)
     assert load_policy(path) == Policy(programs=("/opt/x",), forbidden_env=("A*",))
     path.chmod(0o664)
-    with pytest.raises(SkipjackError, match="could be changed by others"):
+    with pytest.raises(SkipjackError, match="can be changed by other users"):
         load_policy(path)
     path.chmod(0o600)
     path.write_text("programms: []\n")

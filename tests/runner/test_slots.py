@@ -147,5 +147,5 @@ def test_a_launched_run_is_refused_while_processes_of_an_earlier_one_are_at_work
     with journal.opened(layout.journal) as book:
         ended, busy = book.run(number), book.busy_slots()
     assert ended is not None and (ended.status, busy) == (REFUSED, 0)
-    assert f"on its directory: process {child.pid} (sleep), which began" in ended.reason
+    assert f"on its directory: process {child.pid} (sleep), started" in ended.reason
     assert "the next `skipjack tick` ends them unless they are another user's" in capsys.readouterr().err

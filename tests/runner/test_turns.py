@@ -43,7 +43,7 @@ def test_whoever_waits_in_vain_says_for_which_process_and_since_when(
 ) -> None:
     monkeypatch.setattr(turns, "_FIRST", 0.01)
     monkeypatch.setattr(turns, "_EVERY", 0.01)
-    who = rf"process {holder.pid} \(python[0-9.]*\), which began [0-9a-z. ]+ ago"
+    who = rf"process {holder.pid} \(python[0-9.]*\), started [0-9a-z. ]+ ago"
 
     with (
         pytest.raises(SkipjackError, match=f"^Another follow is still at work: {who}\\. Wait"),

@@ -143,23 +143,23 @@ def told(text: str, **files: str) -> str:
 def test_a_password_in_the_address_of_rsync_is_refused_with_what_to_write(upstream: str, provider: str) -> None:
     problem = told(f"provider: {provider}\nupstream: '{upstream}'")
     assert "secret@" not in problem and "12345" not in problem
-    assert "holds a password, so rsync would start ssh." in problem
+    assert "contains a password, so rsync would start ssh." in problem
 
 
 def test_what_to_write_instead_of_a_password_is_whole() -> None:
     assert told("upstream: rsync://user:secret@h:1873/x/y/") == (
-        "`rsync://***@h:1873/x/y/` holds a password, so rsync would start ssh."
+        "`rsync://***@h:1873/x/y/` contains a password, so rsync would start ssh."
         " Write `upstream: rsync://h:1873/x/y/`, `username: USER` and `password: {file: /etc/skipjack/secrets/NAME}`."
     )
     assert "Write `upstream: h::x/`, `username: USER` and" in told("upstream: user:secret@h::x/")
     assert told("upstream: user:secret@h:x/").endswith(
-        "Write `upstream: USER@h:x/`, and give the worker's user a key for ssh."
+        "Write `upstream: USER@h:x/`, and give the worker's user an ssh key."
     )
 
 
 @pytest.mark.parametrize("upstream", ["rsync://h:0/m/", "rsync://h:65536/m/", "rsync://h:99999/m/", "h\u202e::m/"])
 def test_a_port_that_is_none_and_what_cannot_be_seen_are_refused(upstream: str) -> None:
-    assert "is no rsync address" in told(f"upstream: '{upstream}'")
+    assert "is not a valid rsync address" in told(f"upstream: '{upstream}'")
 
 
 COMMAND = "provider: command\nworker: w1\ncommand: /x\n"
@@ -168,12 +168,12 @@ COMMAND = "provider: command\nworker: w1\ncommand: /x\n"
 @pytest.mark.parametrize(
     ("upstream", "words"),
     [
-        ("https://user:secret@h/x/", "`https://***@h/x/` holds a password"),
-        ("s3://KEYID:secret@bucket/", "`s3://***@bucket/` holds a password"),
-        ("user:secret@h:x", "`***@h:x` holds a password"),
+        ("https://user:secret@h/x/", "`https://***@h/x/` contains a password"),
+        ("s3://KEYID:secret@bucket/", "`s3://***@bucket/` contains a password"),
+        ("user:secret@h:x", "`***@h:x` contains a password"),
         ("--output=/etc/passwd", "begins with `-`"),
-        ("https://h/a b/", "holds a space"),
-        ("https://h/\u202ea/", "holds a space or a character that cannot be seen"),
+        ("https://h/a b/", "contains a space"),
+        ("https://h/\u202ea/", "contains a space or an invisible character"),
     ],
 )
 def test_the_upstream_of_a_program_is_no_option_and_has_no_secret(upstream: str, words: str) -> None:
@@ -235,23 +235,23 @@ NOT_REPOSITORIES = {
     "ext::id": "names a program that git would run",
     "-u": "begins with `-`",
     "https://h/a b": "space",
-    "https://h/\x07": "cannot be seen",
+    "https://h/\x07": "an invisible character",
     "https://user:p/s3cret@h/m.git": "no valid host and port",
     "https://h:99999/m": "no valid host and port",
     "https://-x/m": "no valid host and port",
     "ssh://-oProxyCommand=x/m": "no valid host and port",
     "ssh://-l@h/m": "no valid host and port",
-    "ssh://u:s3cret@h/m": "holds a password, which ssh does not take",
-    "u:s3cret@h:m": "holds a password, which ssh does not take",
+    "ssh://u:s3cret@h/m": "contains a password, which ssh does not support",
+    "u:s3cret@h:m": "contains a password, which ssh does not support",
     "ftp://h/m": "does not begin with `file://`, `git://`",
     "javascript://h/m": "does not begin with",
     "-h:m": "begins with `-`",
     "a b:m": "space",
     "file://": "has no path",
-    "https://h/x.git?token=a's3cret": "holds `'` in its query, where `%27` must stand",
-    'https://h/x.git?token=a"s3cret': 'holds `"` in its query, where `%22` must stand',
-    "https://h/x.git?token=<s3cret>": "where `%3C` must stand",
-    "https://h/x.git?token=a`s3cret": "where `%60` must stand",
+    "https://h/x.git?token=a's3cret": "contains `'` in its query, which must be written as `%27`",
+    'https://h/x.git?token=a"s3cret': 'contains `"` in its query, which must be written as `%22`',
+    "https://h/x.git?token=<s3cret>": "must be written as `%3C`",
+    "https://h/x.git?token=a`s3cret": "must be written as `%60`",
 }
 
 
@@ -260,8 +260,8 @@ NOT_REPOSITORIES = {
     [
         ("rsync", "https://s3cret@h/x", "rsync://rsync.example.org/debian/"),
         ("two-stage-rsync", "FTP://s3cret@h/x/", "rsync://rsync.example.org/debian/"),
-        ("rsync", "rsync://h/x/?token=s3cret", "Write a slash at its end"),
-        ("rsync", f"rsync://h/{'x' * 80}", "Write a slash at its end"),
+        ("rsync", "rsync://h/x/?token=s3cret", "Add a slash at its end"),
+        ("rsync", f"rsync://h/{'x' * 80}", "Add a slash at its end"),
     ],
 )
 def test_a_message_shows_no_token_and_proposes_no_address_that_it_hides(
@@ -311,7 +311,7 @@ def test_no_sign_ends_the_secret_in_an_address_of_a_definition(key: str, sign: s
     other = "upstream: https://h/\n" if key == "homepage" else ""
     address = json.dumps(f"https://h/x?token=a{sign}s3cret")
     said = told(f"provider: command\ncommand: x\n{other}{key}: {address}")
-    assert f"holds `{sign}` in its query" in said
+    assert f"contains `{sign}` in its query" in said
     assert "s3cret" not in said
 
 

@@ -92,7 +92,7 @@ def test_without_site_or_workers_the_revision_is_refused(missing: str) -> None:
     with pytest.raises(InvalidConfigError) as caught:
         catalogue.load(files)
     assert lines(caught.value.problems) == [f"{missing}:1:1: The file is missing. Create it beside `_defaults.yml`."]
-    assert str(caught.value).startswith("The configuration cannot be used as it stands:\n_")
+    assert str(caught.value).startswith("The configuration is invalid:\n_")
 
 
 def test_definitions_in_a_folder_of_the_repository_are_found_for_the_reader() -> None:
@@ -116,7 +116,7 @@ def test_site_and_workers_are_valid_only_as_a_whole(path: str, text: str | None)
 
 def test_an_unknown_time_zone_is_told() -> None:
     assert refused(_site="title: T\ntime_zone: Europe/Atlantis") == [
-        "_site.yml:2:12: There is no time zone `Europe/Atlantis`."
+        "_site.yml:2:12: Unknown time zone `Europe/Atlantis`."
         " Write a name of the IANA database, such as `Europe/Berlin`."
     ]
 
@@ -146,14 +146,16 @@ def test_a_symbolic_link_is_told_and_not_followed() -> None:
     found = load(debian=SYMLINK, gnu="")
     assert (names(found), sorted(found.quarantined)) == (["gnu@w1"], ["debian"])
     assert lines(found.problems) == [
-        "debian.yml:1:1: This is a symbolic link. Put a file here: links are not followed."
+        "debian.yml:1:1: The file is a symbolic link. Replace it by a file: links are not followed."
     ]
 
 
 def test_a_file_with_the_other_ending_quarantines_the_mirror_instead_of_removing_it() -> None:
     found = catalogue.load(sources({"os/debian.yaml": "", "gnu.yml": ""}))
     assert (names(found), sorted(found.quarantined)) == (["gnu@w1"], ["debian"])
-    assert lines(found.problems) == ["os/debian.yaml:1:1: The name of the file ends in `.yaml`. Rename it to `.yml`."]
+    assert lines(found.problems) == [
+        "os/debian.yaml:1:1: The file name ends with `.yaml`. Rename it to end with `.yml`."
+    ]
 
 
 @pytest.mark.parametrize("ending", [".YML", ".Yaml", ".YAML", ".yml.txt", ".yml "])
@@ -161,7 +163,7 @@ def test_a_file_that_only_looks_like_a_definition_is_named_and_not_passed_over(e
     found = catalogue.load(sources({f"debian{ending}": "", "gnu.yml": ""}))
     assert (names(found), sorted(found.quarantined)) == (["gnu@w1"], ["debian"])
     assert lines(found.problems) == [
-        f"debian{ending}:1:1: The name of the file ends in `{ending}`. Rename it to `.yml`."
+        f"debian{ending}:1:1: The file name ends with `{ending}`. Rename it to end with `.yml`."
     ]
 
 
@@ -174,7 +176,7 @@ def test_other_files_are_none_of_our_business(path: str) -> None:
 def test_special_files_with_the_other_ending_are_told(path: str) -> None:
     found = catalogue.load(sources({path: "title: T", "gnu.yml": ""}))
     assert (names(found), lines(found.problems)) == (
-        ["gnu@w1"], [f"{path}:1:1: The name of the file ends in `.yaml`. Rename it to `.yml`."],
+        ["gnu@w1"], [f"{path}:1:1: The file name ends with `.yaml`. Rename it to end with `.yml`."],
     )  # fmt: skip
 
 
@@ -182,7 +184,7 @@ def test_special_files_with_the_other_ending_are_told(path: str) -> None:
 def test_special_files_in_the_wrong_place_are_told(path: str) -> None:
     found = catalogue.load(sources({path: "title: T", "gnu.yml": ""}))
     (problem,) = found.problems
-    assert problem.file == path and "is no file that belongs here." in problem.what
+    assert problem.file == path and problem.what.startswith("Unexpected file `")
     assert (names(found), sorted(found.quarantined)) == (["gnu@w1"], [])
 
 
@@ -190,7 +192,7 @@ def test_special_files_in_the_wrong_place_are_told(path: str) -> None:
 def test_a_file_whose_name_cannot_be_a_mirrors_is_told_and_quarantines_nothing(name: str) -> None:
     found = catalogue.load(sources({f"{name}.yml": "", "gnu.yml": ""}))
     (problem,) = found.problems
-    assert problem.what.endswith("cannot be the name of a mirror.")
+    assert problem.what.endswith("is not a valid name of a mirror.")
     assert (names(found), sorted(found.quarantined)) == (["gnu@w1"], [])
 
 
@@ -199,7 +201,7 @@ def test_the_same_name_in_two_folders_quarantines_both_files() -> None:
     assert (names(found), sorted(found.quarantined)) == (["gnu@w1"], ["debian"])
     assert lines(found.problems) == [
         f"{one}:1:1: `{other}` declares the mirror `debian` as well."
-        " Rename or remove one of them; letters' case makes no difference."
+        " Rename or remove one of them; upper and lower case count as equal."
         for one, other in [("os/debian.yml", "other/debian.yml"), ("other/debian.yml", "os/debian.yml")]
     ]
 
@@ -235,7 +237,7 @@ def test_two_mirrors_of_a_worker_with_one_folder_for_logs_are_told(second: str) 
     assert found.quarantined == {"b"}
     assert lines(found.problems) == [
         "b.yml:2:10: `b` has the same `log_dir` as `a` (a.yml)."
-        " Set another one, or leave it out: each mirror's logs need a folder of their own."
+        " Set another one, or leave it out: each mirror needs a separate folder for logs."
     ]
 
 

@@ -24,7 +24,7 @@ ALONE = "rsync_override: [-a]\nrsync_override_only: true\n"
         ("rsync_override_only: true", "rsync_override_only", "without `rsync_override`"),
         ("rsync_no_timeout: true\nrsync_timeout: 5m", "rsync_timeout", "with `rsync_no_timeout`"),
         ("use_ipv6: true\nuse_ipv4: true", "use_ipv4", "with `use_ipv6`"),
-        ("max_delete: 5\nmax_delete_floor: 3", "max_delete_floor", "when `max_delete` is a number"),
+        ("max_delete: 5\nmax_delete_floor: 3", "max_delete_floor", "if `max_delete` is a number"),
         ("exec_on_each_failure: true", "exec_on_each_failure", "without `exec_on_failure`"),
         ("exec_timeout: 5s", "exec_timeout", "without `exec_on_success` or `exec_on_failure`"),
         ("retry: 1\nretry_delay: 5s", "retry_delay", "with `retry: 1`"),
@@ -41,7 +41,7 @@ def test_a_key_that_does_nothing_where_it_stands_is_a_problem(text: str, key: st
     (problem,) = lines(found.problems)
     line = [row.partition(":")[0] for row in text.splitlines()].index(key) + 1
     assert problem.startswith(f"debian.yml:{line}:")
-    assert f"`{key}` does nothing {what}." in problem
+    assert f"`{key}` has no effect {what}." in problem
     assert found.quarantined == {"debian"}
 
 
@@ -73,7 +73,7 @@ def test_what_is_inherited_or_empty_is_no_problem(defaults: str, text: str) -> N
 def test_an_output_format_is_a_problem(key: str, words: str, spelling: str) -> None:
     (problem,) = lines(load(debian=f"{key}: {words}").problems)
 
-    assert f"`{key}` sets what rsync prints with `{spelling}`" in problem
+    assert f"`{key}` has `{spelling}`, which changes the output of rsync" in problem
 
 
 @pytest.mark.parametrize(
@@ -93,8 +93,7 @@ def test_a_whole_pair_is_no_problem(text: str) -> None:
 def test_a_password_without_a_user_name_is_a_warning() -> None:
     password = "password: {file: /x}"
     assert hints.of_mirrors([one(password)]) == [
-        "`debian`: `password` without `username`: rsync gives the upstream the name of the worker's own user."
-        " Add `username:`."
+        "`debian`: `password` without `username`: rsync sends the name of the worker's own user. Add `username:`."
     ]
     assert hints.of_mirrors([one(f"{password}\nupstream: rsync://m@h.example.org/x/")]) == []
 
@@ -103,16 +102,17 @@ def test_an_option_that_has_no_effect_is_a_warning_and_no_problem() -> None:
     mirror = one("rsync_options: [-avz, --info=progress2, --exclude, -q]\nrsync_override: [-a, --max-delete, '7']")
 
     assert hints.of_mirrors([mirror, mirror._replace(worker="w2")]) == [
-        "`debian`: `--max-delete=7` in `rsync_override` is one more limit for Skipjack's own guard."
-        " Write `max_delete: 7` instead, in place of the share `50%`.",
-        "`debian`: `-v`, `--info` in `rsync_options` has no effect: Skipjack sets what rsync prints. Remove it.",
+        "`debian`: `--max-delete=7` in `rsync_override` is a second limit beside the deletion guard."
+        " Write `max_delete: 7` instead (it is `50%` now).",
+        "`debian`: `-v`, `--info` in `rsync_options` has no effect: Skipjack sets the output options of rsync."
+        " Remove it.",
     ]
     assert hints.of_mirrors([one("rsync_options: [-a, --stats, -h, -P]")]) == []
 
 
 NOTHING = (
     "allows no deletion: a run with a file to delete is refused. Write `max_delete: 0` instead;"
-    " to keep what the upstream has deleted, write an `rsync_override` without `--delete`."
+    " to keep files that the upstream has deleted, write an `rsync_override` without `--delete`."
 )
 
 
@@ -122,11 +122,11 @@ NOTHING = (
         ("--max-delete=0", "", 0, NOTHING), ("--max-delete=-1", "", -1, NOTHING), ("--max-delete=", "", 0, NOTHING),
         ("--max-delete=-1", "max_delete: 5", -1, NOTHING),
         ("--max-delete=0x10", "max_delete: 20", 16,
-         "is one more limit for Skipjack's own guard. Write `max_delete: 16` instead."),
-        ("--max-delete=010", "max_delete: 5", 8, "is no limit beside `max_delete: 5`. Remove it."),
-        ("--max-delete=0", "max_delete: 0", 0, "is no limit beside `max_delete: 0`. Remove it."),
-        ("--max-delete=-2147483648", "", -(2**31), "is no limit beside `max_delete: 50%`. Remove it."),
-        ("--max-delete=2000000000", "", 2_000_000_000, "is no limit beside `max_delete: 50%`. Remove it."),
+         "is a second limit beside the deletion guard. Write `max_delete: 16` instead."),
+        ("--max-delete=010", "max_delete: 5", 8, "has no effect beside `max_delete: 5`. Remove it."),
+        ("--max-delete=0", "max_delete: 0", 0, "has no effect beside `max_delete: 0`. Remove it."),
+        ("--max-delete=-2147483648", "", -(2**31), "has no effect beside `max_delete: 50%`. Remove it."),
+        ("--max-delete=2000000000", "", 2_000_000_000, "has no effect beside `max_delete: 50%`. Remove it."),
     ],
 )  # fmt: skip
 def test_the_advice_about_an_own_limit_of_deletions_is_true(word: str, more: str, number: int, advice: str) -> None:

@@ -42,33 +42,35 @@ class Fault(NamedTuple):
 
 
 FAULTS = [
-    Fault("_site.yml", "motto: x", "`motto` is no known key here."),
-    Fault("_site.yml", "time_zone: Europe/Atlantis", "There is no time zone `Europe/Atlantis`."),
-    Fault("_site.yml", "contact: ftp://h/x", "`ftp://h/x` is neither an e-mail address nor that of a web page."),
+    Fault("_site.yml", "motto: x", "Unknown key `motto`."),
+    Fault("_site.yml", "time_zone: Europe/Atlantis", "Unknown time zone `Europe/Atlantis`."),
+    Fault("_site.yml", "contact: ftp://h/x", "`ftp://h/x` is neither an e-mail address nor the URL of a web page."),
     Fault("_workers.yml", "    silent_after: 5", "`silent_after` must be text, not 5. A bare number has no unit."),
-    Fault("_workers.yml", '    sync_windows: {forbidden: ["00:00-24:00"]}', "`sync_windows` never let a sync begin."),
-    Fault("_defaults.yml", "use_ipv4: yes", "`yes` is read as true or false by some programs and as a word by others."),
+    Fault("_workers.yml", '    sync_windows: {forbidden: ["00:00-24:00"]}', "`sync_windows` never allow a sync"),
+    Fault("_defaults.yml", "use_ipv4: yes", "`yes` is a boolean for some YAML parsers and a word for others."),
     Fault("_defaults.yml", "jitter: 5", "`jitter` must be text, not 5. A bare number has no unit."),
     Fault("os/_defaults.yml", "timeout: 6 hours", '`timeout` cannot be "6 hours".'),
-    Fault("os/_defaults.yml", "env: {1A: b}", "`1A` cannot be a name here."),
+    Fault("os/_defaults.yml", "env: {1A: b}", "`1A` is not a valid name."),
     Fault("a.yml", "category: nope", "The category `nope` is not in `_site.yml`."),
     Fault("a.yml", "upstream: rsync://h/x", "The upstream `rsync://h/x` does not end with a slash."),
-    Fault("a.yml", "memory_limit: 1MiB", "With `memory_limit` 1MiB nothing could run."),
-    Fault("a.yml", 'fail_on_match: "("', "`fail_on_match` is no regular expression: "),
-    Fault("a.yml", "formerly: [b]", "The former name `b` is still declared (b.yml)."),
-    Fault("a.yml", "after: [nope]", "There is no mirror `nope` to follow."),
+    Fault("a.yml", "memory_limit: 1MiB", "`memory_limit` is 1MiB, too little for any program."),
+    Fault("a.yml", 'fail_on_match: "("', "`fail_on_match` is not a valid regular expression: "),
+    Fault("a.yml", "formerly: [b]", "The previous name `b` is still in use (b.yml)."),
+    Fault("a.yml", "after: [nope]", "The mirror `nope` in `after` does not exist."),
     Fault("a.yml", "retry: 0", "`retry` is 0, but must be at least 1."),
     Fault("b.yml", "worker: [w1, w9]", "The worker `w9` is not in `_workers.yml`."),
     Fault("b.yml", 'cron: "0 0 31 2 *"', "`0 0 31 2 *` "),
     Fault("b.yml", "homepage: javascript:x", '`homepage` cannot be "javascript:x".'),
     Fault("os/c.yml", "mirror_dir: /srv/data", "The directory of `b` lies in that of `c` (os/c.yml)."),
-    Fault("os/c.yml", "docker_volumes: [/a:/b]", "`docker_volumes` does nothing without a container."),
-    Fault("os/c.yml", "rsync_options: [--exclude]", "`rsync_options` ends in `--exclude` without its value."),
+    Fault("os/c.yml", "docker_volumes: [/a:/b]", "`docker_volumes` has no effect without a container."),
+    Fault("os/c.yml", "rsync_options: [--exclude]", "`rsync_options` ends with `--exclude`, which needs a value."),
     Fault("os/c.yml", 'sync_windows: {allowed: ["01:00-02:00"], forbidden: ["00:00-24:00"]}', "`sync_windows` never "),
     Fault("os/c.yml", "after: [d, c]", "`c` would wait for itself."),
-    Fault("d.yml", "rsync_options_extra: [-z]", "`rsync_options_extra` does nothing with the provider `command`."),
+    Fault("d.yml", "rsync_options_extra: [-z]", "`rsync_options_extra` has no effect with the provider `command`."),
     Fault("d.yml", "command: 'x \"'", "`command` cannot be split into words: No closing quotation"),
-    Fault("d.yml", "password: {file: /a, credential: b}", "`password` says more than one thing."),
+    Fault(
+        "d.yml", "password: {file: /a, credential: b}", "`password` sets more than one key, but only one may be set."
+    ),
     Fault("d.yml", "log_dir: /var/log/a", "`d` has the same `log_dir` as `a` (a.yml)."),
 ]
 BETWEEN = ("mirror_dir", "log_dir")
@@ -149,7 +151,7 @@ def test_a_file_that_does_not_parse_is_told_with_every_other_files_faults(broken
     files = with_faults(others)
     files[broken] = ["a: ["]
     found = problems_of(files)
-    assert [problem.file for problem in found if "is no valid YAML" in problem.what] == [broken]
+    assert [problem.file for problem in found if "is not valid YAML" in problem.what] == [broken]
     told = [fault for fault in others if any(problem.what.startswith(fault.what) for problem in found)]
     assert told == others
     assert len(found) == len(others) + 1, lines(found)

@@ -56,7 +56,7 @@ def test_what_defaults_say_of_a_worker_yields_to_what_stands_nearer() -> None:
 
 
 def test_two_masters_are_told_where_the_role_stands() -> None:
-    todo = "Write `role: slave` for all but one, or leave `role` out: then the first worker has the master."
+    todo = "Write `role: slave` for all but one, or leave `role` out: then the first worker is the master."
     assert told("worker: [w1, w2]\nrole: master\n") == [f"debian.yml:2:7: The mirror has 2 masters: `w1`, `w2`. {todo}"]
     assert told("worker:\n  w1: {role: master}\n  w2: {role: master}\n") == [
         f"debian.yml:3:14: The mirror has 2 masters: `w1`, `w2`. {todo}"
@@ -64,9 +64,7 @@ def test_two_masters_are_told_where_the_role_stands() -> None:
 
 
 def test_the_same_worker_twice_is_told() -> None:
-    assert told("worker:\n  w1: {}\n  w1: {}\n") == [
-        "debian.yml:3:3: The key `w1` stands here twice. Keep one of them."
-    ]
+    assert told("worker:\n  w1: {}\n  w1: {}\n") == ["debian.yml:3:3: The key `w1` is set twice. Keep one of them."]
 
 
 def test_an_unknown_worker_is_told_at_the_key_that_names_it() -> None:
@@ -79,7 +77,7 @@ def test_an_unknown_worker_is_told_at_the_key_that_names_it() -> None:
 def test_what_concerns_the_mirror_as_a_whole_is_no_key_of_a_worker(key: str) -> None:
     name = key.partition(":")[0]
     assert told(f"worker: {{w1: {{}}, w2: {{{key}}}}}") == [
-        f"debian.yml:1:{25 + len(name)}: `{name}` cannot be another one on `w2`. Set it for the mirror as a whole."
+        f"debian.yml:1:{25 + len(name)}: `{name}` cannot differ on `w2`. Set it for the mirror as a whole."
     ]
 
 
@@ -90,7 +88,7 @@ def test_what_is_wrong_on_one_worker_is_told_where_it_stands() -> None:
         "debian.yml:1:25: `interval` must be text, not 6. A bare number has no unit. Write for example `interval: 6h`."
     ]
     assert told("worker: {w2: {intervall: 6h}}") == [
-        "debian.yml:1:15: `intervall` is no known key here. Did you mean `interval`?"
+        "debian.yml:1:15: Unknown key `intervall`. Did you mean `interval`?"
     ]
 
 

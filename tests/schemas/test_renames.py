@@ -24,38 +24,38 @@ def test_a_mirror_may_have_had_several_names_on_all_of_its_workers() -> None:
 
 def test_a_former_name_that_is_still_declared_is_told_and_only_the_new_one_is_turned_away() -> None:
     assert told({"new"}, new="formerly: [x, old]\n", dists__old="") == [
-        "new.yml:1:15: The former name `old` is still declared (dists/old.yml)."
-        " Remove that file if `new` takes its place, or else take the name out of `formerly`."
+        "new.yml:1:15: The previous name `old` is still in use (dists/old.yml)."
+        " Remove that file if `new` replaces it, or else remove the name from `formerly`."
     ]
 
 
 def test_a_former_name_whose_file_is_broken_is_still_declared() -> None:
     found = told({"new", "old"}, new="formerly: [old]\n", old="broken: 1\n")
-    assert "new.yml:1:12: The former name `old` is still declared (old.yml)." in found[0]
+    assert "new.yml:1:12: The previous name `old` is still in use (old.yml)." in found[0]
 
 
 def test_two_mirrors_that_claim_one_former_name_are_both_turned_away() -> None:
-    todo = "Only one mirror can go on where that one ended."
+    todo = "Only one mirror can continue its history."
     assert told({"a", "b"}, a="formerly: [old]\n", b="formerly: [Old]\n", c="formerly: [other]\n") == [
-        f"a.yml:1:12: `b` (b.yml) claims the former name `old` as well. {todo}",
-        f"b.yml:1:12: `a` (a.yml) claims the former name `Old` as well. {todo}",
+        f"a.yml:1:12: `b` (b.yml) claims the previous name `old` as well. {todo}",
+        f"b.yml:1:12: `a` (a.yml) claims the previous name `Old` as well. {todo}",
     ]
 
 
 def test_a_chain_is_told_by_its_middle_which_is_still_declared() -> None:
-    assert told({"c"}, c="formerly: [b]\n", b="formerly: [a]\n")[0].startswith("c.yml:1:12: The former name `b` is")
+    assert told({"c"}, c="formerly: [b]\n", b="formerly: [a]\n")[0].startswith("c.yml:1:12: The previous name `b` is")
 
 
 def test_a_mirrors_own_name_is_no_former_one_but_another_case_of_it_is() -> None:
     assert told({"debian"}, debian="formerly: [debian]\n") == [
-        "debian.yml:1:12: `debian` is the mirror's name of today. Name only those that it had."
+        "debian.yml:1:12: `debian` is the mirror's current name. List only previous names."
     ]
     assert told(set(), debian="formerly: [Debian]\n") == []
 
 
 def test_whoever_follows_a_former_name_is_told_the_new_one() -> None:
     assert told({"z"}, new="formerly: [old]\n", z="after: [old]\n") == [
-        "z.yml:1:9: There is no mirror `old` to follow. It is called `new` now."
+        "z.yml:1:9: The mirror `old` in `after` does not exist. Its name is now `new`."
     ]
 
 
@@ -66,7 +66,7 @@ def test_what_is_no_list_of_names_is_told(text: str) -> None:
 
 def test_former_names_are_not_inherited() -> None:
     found = load(_defaults="worker: w1\nprovider: rsync\nupstream: rsync://h/m/\nformerly: [old]\n", new="")
-    assert lines(found.problems)[0].startswith("_defaults.yml:4:1: `formerly` is no known key here.")
+    assert lines(found.problems)[0].startswith("_defaults.yml:4:1: Unknown key `formerly`.")
 
 
 def test_people_are_told_which_files_belong_elsewhere_now() -> None:
@@ -77,7 +77,6 @@ def test_people_are_told_which_files_belong_elsewhere_now() -> None:
         other="",
     )
     assert moves(found.mirrors) == [
-        "`half` was called `h`: its files belong into mirror_root/half on `w1`; move them there, or set `mirror_dir`.",
-        "`new` was called `old`: its files belong into mirror_root/os/new on `w1`, `w2`;"
-        " move them there, or set `mirror_dir`.",
+        "`half` was called `h`: its files belong in mirror_root/half on `w1`. Move them, or set `mirror_dir`.",
+        "`new` was called `old`: its files belong in mirror_root/os/new on `w1`, `w2`. Move them, or set `mirror_dir`.",
     ]

@@ -28,9 +28,8 @@ def problems(words: list[str], key: str = "rsync_options", more: str = "") -> li
     return [line.split(": ", 1)[1] for line in lines(load(debian=yaml.safe_dump({key: words}) + more).problems)]
 
 
-AFTER = "which rsync does not take together with the built-in `--delete-after`. Remove it, or write all options into"
-DELAYED = "which rsync does not take together with the built-in `--delay-updates`. Remove one of them, or add `--no-d"
-UNKNOWN = "which rsync does not know."
+AFTER = "which rsync does not accept together with the built-in `--delete-after`. Remove it, or list all options in `r"
+DELAYED = "which rsync does not accept together with the built-in `--delay-updates`. Remove one of them, or add `--no-d"
 
 
 @pytest.mark.parametrize(
@@ -43,24 +42,24 @@ UNKNOWN = "which rsync does not know."
         (["-z", "--append"], f"has `--append`, {DELAYED}"),
         (["--append-verify"], f"has `--append-verify`, {DELAYED}"),
         (["--no-delay-updates", "--inplace", "--delay-updates"],
-         "has `--delay-updates`, which rsync does not take together with `--inplace` in `rsync_options`. Remove one"),
-        (["--no-delay-updates", "--append", "-W"], "has `-W`, which rsync does not take together with `--append` in"),
-        (["-s", "--old-args"], "has `--old-args`, which rsync does not take together with `-s` in `rsync_options`."),
-        (["--dele"], f"has `--dele`, {UNKNOWN} Did you mean `--del`? rsync knows no abbreviations."),
-        (["--exclud=x"], f"has `--exclud`, {UNKNOWN} Did you mean `--exclude`?"),
-        (["--wholly-other"], f"has `--wholly-other`, {UNKNOWN} Correct it, or remove it."),
-        (["-aj"], f"has `-j`, {UNKNOWN} Correct it, or remove it."),
-        (["--exclude x"], "has `--exclude x` as one word, which rsync does not know. Write `--exclude=x`."),
-        (["-a --delete"], "has `-a --delete` as one word, which rsync does not know. Make each option an entry of its"),
+         "has `--delay-updates`, which rsync does not accept together with `--inplace` in `rsync_options`. Remove one"),
+        (["--no-delay-updates", "--append", "-W"], "has `-W`, which rsync does not accept together with `--append` in"),
+        (["-s", "--old-args"], "has `--old-args`, which rsync does not accept together with `-s` in `rsync_options`."),
+        (["--dele"], "has the unknown option `--dele`. Did you mean `--del`? rsync does not accept abbreviations."),
+        (["--exclud=x"], "has the unknown option `--exclud`. Did you mean `--exclude`?"),
+        (["--wholly-other"], "has the unknown option `--wholly-other`. Correct it, or remove it."),
+        (["-aj"], "has the unknown option `-j`. Correct it, or remove it."),
+        (["--exclude x"], "has `--exclude x` as one word, which is not an option of rsync. Write `--exclude=x`."),
+        (["-a --delete"], "has `-a --delete` as one word, which is not an option of rsync. Write each option as"),
         (["--compress=3"], "gives a value to `--compress`, which takes none. Correct it, or remove it."),
         (["--modify-window=x"], "gives `--modify-window` a value that is not a number. Correct it"),
-        (["--max-size=1X"], "gives `--max-size` the value `1X`, which is no size for rsync. Write such as `10M`."),
-        (["--bwlimit", "abc"], "gives `--bwlimit` the value `abc`, which is no size for rsync."),
-        (["--block-size=x"], "gives `--block-size` the value `x`, which is no size for rsync."),
-        (["--filter=X *.iso"], "has a filter rule that rsync does not take: `X *.iso`. Write such as `- *.iso`."),
-        (["-f", "P"], "has a filter rule that rsync does not take: `P`."),
-        (["exclude=x"], "has `exclude=x`, which rsync would take for a source or a target. Write options alone;"),
-        (["--", "-a"], "has `--`, after which rsync takes all words for files. Remove it."),
+        (["--max-size=1X"], "gives `--max-size` the value `1X`, which rsync does not accept as a size. Write for"),
+        (["--bwlimit", "abc"], "gives `--bwlimit` the value `abc`, which rsync does not accept as a size."),
+        (["--block-size=x"], "gives `--block-size` the value `x`, which rsync does not accept as a size."),
+        (["--filter=X *.iso"], "has an invalid filter rule: `X *.iso`. Write for example `- *.iso`."),
+        (["-f", "P"], "has an invalid filter rule: `P`."),
+        (["exclude=x"], "has `exclude=x`, which rsync would read as a source or a target. List only options;"),
+        (["--", "-a"], "has `--`, after which rsync reads every word as a file name. Remove it."),
     ],
 )  # fmt: skip
 def test_what_rsync_does_not_take_is_a_problem(tmp_path: Path, words: list[str], said: str) -> None:
@@ -105,7 +104,7 @@ def test_own_options_in_place_of_the_built_in_ones(
 def test_a_time_out_for_a_daemons_connection_needs_a_daemon(tmp_path: Path) -> None:
     assert not takes(["--contimeout=5"], tmp_path)
     (problem,) = problems(["--contimeout=5"], more="upstream: mirror@h.example.org:/srv/x/\n")
-    assert problem.startswith("`rsync_options` has `--contimeout`, which rsync takes only for an upstream that is a d")
+    assert problem.startswith("`rsync_options` has `--contimeout`, which rsync accepts only for an rsync d")
     assert problems(["--contimeout=5"], more="upstream: h.example.org::x/\n") == []
 
 
@@ -117,6 +116,6 @@ def test_the_built_in_options_are_those_of_the_provider() -> None:
 def test_quotes_around_a_value_are_a_warning() -> None:
     mirror = one(yaml.safe_dump({"rsync_options": ["--exclude='*.iso'", "--include=it's"]}))
     assert hints.of_mirrors([mirror]) == [
-        "`debian`: `--exclude='*.iso'` in `rsync_options` has quotes that no shell removes, so rsync looks for them in"
-        " names. Remove them."
+        "`debian`: `--exclude='*.iso'` in `rsync_options` has quotes, which rsync reads as a part of the"
+        " value. Remove them."
     ]

@@ -13,7 +13,7 @@ from .kit import lines, load
 RSYNC = shutil.which("rsync")
 assert RSYNC, "these tests need a real rsync"
 LINE = "provider: command\ncommand: rsync {} rsync://up.example.org/all/ ./"
-NOTHING = "with which rsync transfers nothing. Remove it; `skipjack run NAME --dry-run` shows what a run would do."
+NOTHING = "with which rsync transfers nothing. Remove it; `skipjack run NAME --dry-run` shows the effect of a run."
 
 
 def problem_of(text: str, **files: str) -> str:
@@ -48,8 +48,8 @@ def test_an_option_with_which_rsync_transfers_nothing_is_a_problem(
     ("word", "spelling", "effect"),
     [
         ("--read-batch=/tmp/x", "--read-batch", "reads a file in place of the upstream"),
-        *[(word, word, "is a server") for word in ("--server", "--sender", "--daemon", "--detach")],
-        ("--config=/tmp/x", "--config", "is a server"),
+        *[(word, word, "runs as a server") for word in ("--server", "--sender", "--daemon", "--detach")],
+        ("--config=/tmp/x", "--config", "runs as a server"),
     ],
 )
 def test_an_rsync_that_does_not_fetch_from_the_upstream_is_a_problem(
@@ -69,7 +69,9 @@ def test_an_rsync_that_does_not_fetch_from_the_upstream_is_a_problem(
     ],
 )  # fmt: skip
 def test_options_with_which_rsync_skips_directories_are_a_problem(text: str, keys: str) -> None:
-    expected = f"With the options in {keys} rsync skips all directories, the upstream's own as well. Add `-a` or `-r`."
+    expected = (
+        f"With the options in {keys} rsync skips all directories, the upstream's top one included. Add `-a` or `-r`."
+    )
     assert expected in problem_of(text)
 
 
@@ -84,7 +86,8 @@ def test_two_options_that_leave_out_every_file_together_are_a_problem() -> None:
     ("words", "what"),
     [
         ("-avn", f"`command` has `-n`, {NOTHING}"), ("-a --list-only", f"`command` has `--list-only`, {NOTHING}"),
-        ("--daemon", "`command` has `--daemon`, with which rsync is a server."), ("-lt", "rsync skips all directories"),
+        ("--daemon", "`command` has `--daemon`, with which rsync runs as a server."),
+        ("-lt", "rsync skips all directories"),
     ],
 )  # fmt: skip
 def test_the_same_holds_for_a_command_line_that_is_an_rsync(words: str, what: str) -> None:
@@ -94,7 +97,7 @@ def test_the_same_holds_for_a_command_line_that_is_an_rsync(words: str, what: st
 
 def test_a_command_line_without_a_target_is_a_problem() -> None:
     text = "provider: command\ncommand: rsync -a rsync://up.example.org/all/"
-    assert "`command` names no target, so that rsync only lists files." in problem_of(text)
+    assert "`command` does not name a target, so rsync only lists files." in problem_of(text)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ def told(text: str, **files: str) -> list[str]:
 def test_an_upstream_without_a_slash_at_the_end_is_told() -> None:
     assert told("upstream: rsync://h/debian") == [
         "debian.yml:1:11: The upstream `rsync://h/debian` does not end with a slash."
-        " Write `rsync://h/debian/`; without the slash rsync makes one folder too many."
+        " Write `rsync://h/debian/`; without it rsync creates an additional folder."
     ]
 
 
@@ -30,7 +30,7 @@ def test_an_upstream_without_a_slash_at_the_end_is_told() -> None:
 )  # fmt: skip
 def test_what_rsync_would_not_take_for_a_remote_module_is_no_upstream(upstream: str) -> None:
     assert told(f"upstream: '{upstream}'") == [
-        f"debian.yml:1:11: `{upstream.replace('//u@', '//***@')}` is no rsync address."
+        f"debian.yml:1:11: `{upstream.replace('//u@', '//***@')}` is not a valid rsync address."
         " Write for example `upstream: rsync://rsync.example.org/debian/`."
     ]
 
@@ -68,7 +68,7 @@ def test_an_unknown_category_is_told_where_it_was_named() -> None:
     assert told("", _workers="workers:\n  w1:\n    defaults: {category: x}") == [
         "_workers.yml:3:26: The category `x` is not in `_site.yml`. Known: `os`."
     ]
-    assert told("category: os", _site="title: T")[0].endswith("None is known yet.")
+    assert told("category: os", _site="title: T")[0].endswith("None is defined yet.")
 
 
 @pytest.mark.parametrize("key", ["provider", "worker", "upstream"])
@@ -76,7 +76,7 @@ def test_what_every_mirror_needs_may_come_from_anywhere_but_must_come(key: str) 
     keys = {"provider": "rsync", "worker": "w1", "upstream": "rsync://h/m/"}
     defaults = "\n".join(f"{each}: {value}" for each, value in keys.items() if each != key) + "\n"
     assert told("", _defaults=defaults) == [
-        f"debian.yml:1:1: `{key}` is missing. Add `{key}:` here or to a `_defaults.yml` above."
+        f"debian.yml:1:1: `{key}` is missing. Add `{key}:` here or to an inherited `_defaults.yml`."
     ]
     assert load(_defaults=defaults, debian=f"{key}: {keys[key]}").problems == ()
 
@@ -89,14 +89,14 @@ def test_the_provider_command_needs_a_command() -> None:
 
 def test_unbalanced_quotes_in_a_command_are_told() -> None:
     assert told('command: sync "a b', _defaults=COMMAND) == [
-        "debian.yml:1:10: `command` cannot be split into words: No closing quotation. Mend the quotes."
+        "debian.yml:1:10: `command` cannot be split into words: No closing quotation. Fix the quotes."
     ]
 
 
 @pytest.mark.parametrize("command", ["'  '", "-c id", "\"'' x\""])
 def test_a_command_must_name_a_program(command: str) -> None:
     assert told(f"command: {command}", _defaults=COMMAND) == [
-        "debian.yml:1:10: `command` names no program. Write for example `command: /path/to/script`."
+        "debian.yml:1:10: `command` does not name a program. Write for example `command: /path/to/script`."
     ]
 
 
@@ -107,9 +107,9 @@ EXEC_KEYS = ["exec_on_success", "exec_on_success_extra", "exec_on_failure", "exe
 @pytest.mark.parametrize(
     ("line", "told_of_it"),
     [
-        ('say "a b', '`say "a b` in `KEY` cannot be split into words: No closing quotation. Mend the quotes.'),
-        ("  ", "`  ` in `KEY` names no program. Write for example `/path/to/script now`."),
-        ("-c id", "`-c id` in `KEY` names no program. Write for example `/path/to/script now`."),
+        ('say "a b', '`say "a b` in `KEY` cannot be split into words: No closing quotation. Fix the quotes.'),
+        ("  ", "`  ` in `KEY` does not name a program. Write for example `/path/to/script now`."),
+        ("-c id", "`-c id` in `KEY` does not name a program. Write for example `/path/to/script now`."),
     ],
 )
 def test_every_line_that_is_to_be_run_must_name_a_program(key: str, line: str, told_of_it: str) -> None:
@@ -125,7 +125,7 @@ def test_a_wrong_line_that_is_inherited_is_told_where_it_stands() -> None:
 @pytest.mark.parametrize("key", ["fail_on_match", "size_pattern"])
 def test_a_pattern_must_be_a_regular_expression(key: str) -> None:
     (problem,) = told(f"command: x\n{key}: '(['", _defaults=COMMAND)
-    assert problem.startswith(f"debian.yml:2:{len(key) + 3}: `{key}` is no regular expression: ")
+    assert problem.startswith(f"debian.yml:2:{len(key) + 3}: `{key}` is not a valid regular expression: ")
 
 
 def test_a_size_pattern_needs_a_group() -> None:
@@ -136,7 +136,7 @@ def test_a_size_pattern_needs_a_group() -> None:
 
 def test_options_of_another_provider_are_told_in_the_mirrors_own_file() -> None:
     assert told("command: x\nrsync_options: [-x]", _defaults=COMMAND) == [
-        "debian.yml:2:16: `rsync_options` does nothing with the provider `command`."
+        "debian.yml:2:16: `rsync_options` has no effect with the provider `command`."
         " Remove it, or set `provider: rsync`."
     ]
 
@@ -160,7 +160,7 @@ def test_a_directory_in_another_mirrors_quarantines_the_inner_one(inner: str, ou
     assert [mirror.name for mirror in found.mirrors] == ["outer"]
     assert lines(found.problems) == [
         "zinner.yml:1:1: The directory of `zinner` lies in that of `outer` (outer.yml)."
-        " Set another `mirror_subdir` or `mirror_dir`: the outer one's sync would delete these files."
+        " Set another `mirror_subdir` or `mirror_dir`: the outer mirror's sync would delete these files."
     ]
 
 
@@ -181,8 +181,8 @@ def test_a_snapshot_at_or_in_another_mirrors_quarantines_one(path: str) -> None:
     found = load(zinner=SNAPSHOT + path, outer=f"{SNAPSHOT}/srv/snapshot//x/")
     assert [mirror.name for mirror in found.mirrors] == ["outer"]
     assert lines(found.problems) == [
-        "zinner.yml:2:16: The snapshot of `zinner` lies at or in that of `outer` (outer.yml)."
-        " Set another one, or leave it out: one would be put in the place of the other."
+        "zinner.yml:2:16: The snapshot of `zinner` has the path of that of `outer` (outer.yml), or lies in it."
+        " Set another one, or leave it out: one snapshot would replace the other."
     ]
 
 
@@ -195,7 +195,7 @@ def test_snapshots_side_by_side_or_on_different_workers_are_fine() -> None:
 def test_a_place_for_snapshots_that_nobody_makes_is_told(off: str) -> None:
     line = 2 if off else 1
     assert told(f"{off}snapshot_path: /srv/snapshot/x") == [
-        f"debian.yml:{line}:16: `snapshot_path` does nothing without `btrfs_snapshot`."
+        f"debian.yml:{line}:16: `snapshot_path` has no effect without `btrfs_snapshot`."
         " Add `btrfs_snapshot: true`, or remove it."
     ]
 
@@ -203,15 +203,15 @@ def test_a_place_for_snapshots_that_nobody_makes_is_told(off: str) -> None:
 def test_a_directory_cannot_be_of_zfs_and_btrfs_at_once() -> None:
     text = "provider: rsync\nworker: w1\nupstream: rsync://h/m/\nbtrfs_snapshot: true\n"
     assert told("zpool: tank/mirror", _defaults=text) == [
-        "debian.yml:1:8: `zpool` and `btrfs_snapshot` are set both, and a directory is on one file system alone."
-        " Remove one, or write `btrfs_snapshot: false`."
+        "debian.yml:1:8: `zpool` and `btrfs_snapshot` are both set, but a directory is on one file system only."
+        " Remove one of them, or write `btrfs_snapshot: false`."
     ]
     assert load(debian="zpool: tank/mirror\nbtrfs_snapshot: false", _defaults=text).problems == ()
 
 
 def test_a_memory_limit_in_which_nothing_runs_is_told() -> None:
     assert told("memory_limit: 512kB") == [
-        "debian.yml:1:15: With `memory_limit` 512kB nothing could run. Write `16MiB` or more."
+        "debian.yml:1:15: `memory_limit` is 512kB, too little for any program. Write `16MiB` or more."
     ]
     assert load(debian="memory_limit: 16MiB").problems == ()
 
@@ -230,7 +230,7 @@ def test_anything_else_is_no_time_zone(name: str) -> None:
 def test_keys_of_containers_need_an_image(key: str, value: str) -> None:
     text = f"{key}: {value}\n"
     assert told(text) == [
-        f"debian.yml:1:{len(key) + 3}: `{key}` does nothing without a container. Add `docker_image:`."
+        f"debian.yml:1:{len(key) + 3}: `{key}` has no effect without a container. Add `docker_image:`."
     ]
     assert load(debian=text + "docker_image: tools:3\n").problems == ()
     assert load(_defaults=BASE["_defaults.yml"] + text, debian="").problems == (), "others may have one"
@@ -283,5 +283,5 @@ def test_a_list_that_ends_in_an_option_without_its_value_is_an_error(key: str) -
         ("[--exclude, -z, --bwlimit]", "--bwlimit"),
     ):
         [problem] = told(f"{key}: {words}")
-        assert f"`{key}` ends in `{option}` without its value." in problem
+        assert f"`{key}` ends with `{option}`, which needs a value." in problem
     assert load(debian=f"{key}: [-a, --exclude, --rsh=x, -B, '5']").problems == ()

@@ -106,8 +106,8 @@ def test_mirrors_have_no_place_in_the_system(settings: Path, key: str, path: str
         load_runner(settings)
     [problem] = refused.value.problems
     assert (problem.line, problem.column) == (3, len(key) + 3)
-    assert f"`{key}` is {path}, " in problem.what and "of the system, and upstreams would write there." in problem.what
-    assert problem.todo == f"Name a folder for data alone, such as /srv/{key.removesuffix('_root')}."
+    assert f"`{key}` is {path}, " in problem.what and "of the system, where upstreams would write." in problem.what
+    assert problem.todo == f"Name a folder only for data, such as /srv/{key.removesuffix('_root')}."
 
 
 FOR_DATA = [
@@ -162,7 +162,7 @@ def test_the_workers_own_files_do_not_lie_among_the_mirrors(settings: Path, key:
     with pytest.raises(InvalidConfigError) as refused:
         load_runner(settings)
     assert [problem.what for problem in refused.value.problems] == [
-        f"{what} lies in `{key}` /data, so that an upstream could replace it."
+        f"{what} lies in `{key}` /data, so an upstream could replace it."
     ]
 
 
@@ -253,7 +253,7 @@ def test_a_missing_file_is_told_with_what_to_do(settings: Path, load: object) ->
     with pytest.raises(SkipjackError) as caught:
         load(settings)
     assert str(caught.value) == (
-        f"The settings {settings} cannot be read: No such file or directory. Write the file, or name another one with "
+        f"cannot read the settings {settings}: No such file or directory. Create the file, or name another one with "
         "`--settings`."
     )
 
@@ -263,11 +263,11 @@ def test_every_problem_of_the_settings_is_told_with_its_place(settings: Path) ->
     with pytest.raises(InvalidConfigError) as caught:
         load_runner(settings)
     assert str(caught.value).splitlines() == [
-        f"The settings {settings} cannot be used:",
+        f"The settings {settings} are invalid:",
         f"{settings}:1:1: `repository` is missing."
         ' Write for example `repository: {"url": "https://git.example.org/mirrors.git"}`.',
         f'{settings}:1:9: `worker` cannot be "-w". Write for example `worker: w1`.',
-        f"{settings}:2:1: `repositry` is no known key here. Did you mean `repository`?",
+        f"{settings}:2:1: Unknown key `repositry`. Did you mean `repository`?",
         f'{settings}:3:14: `mirror_root` cannot be "data". Write for example `mirror_root: /srv/mirror`.',
     ]
 
@@ -275,9 +275,7 @@ def test_every_problem_of_the_settings_is_told_with_its_place(settings: Path) ->
 @pytest.mark.parametrize("text", ["worker: [", "worker: on", "", "\0"])
 def test_bad_yaml_is_told(settings: Path, text: str) -> None:
     settings.write_text(text)
-    with pytest.raises(
-        InvalidConfigError, match=f"^The settings {settings} cannot be used:\n{settings}:[0-9]+:[0-9]+: "
-    ):
+    with pytest.raises(InvalidConfigError, match=f"^The settings {settings} are invalid:\n{settings}:[0-9]+:[0-9]+: "):
         load_runner(settings)
 
 
@@ -370,15 +368,15 @@ def test_only_a_manager_of_tunasync_takes_no_token(settings: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("listen: 127.0.0.1:70000\n", "1:9: There is no port 70000"),
-        ("limits: {read_timeout: 0s}\n", "1:24: Nobody can send a request in no time. Write for example"),
-        ("limits: {header_size: 0B}\n", "1:23: Hardly any request fits into 0 bytes."),
-        ("body_limit: 100B\n", "1:13: Hardly any request fits into 100 bytes."),
+        ("listen: 127.0.0.1:70000\n", "1:9: The port 70000 is invalid"),
+        ("limits: {read_timeout: 0s}\n", "1:24: `read_timeout` must be at least 1s. Write for example"),
+        ("limits: {header_size: 0B}\n", "1:23: `header_size` is 0 bytes, but must be at least 1024."),
+        ("body_limit: 100B\n", "1:13: `body_limit` is 100 bytes, but must be at least 1024."),
         ("tunasync: {call: ['http://[::1/']}\n", "1:19: `http://[::1/` has no valid host and port."),
         ("tunasync: {call: ['http://h/', 'http://h:70000/']}\n", "1:32: `http://h:70000/` has no valid host and port."),
         ("tunasync: {call: ['http:///x']}\n", "`http:///x` has no valid host and port"),
-        ("site_dir: /srv/x\nstate_dir: /srv/x/state\n", "1:11: The database in /srv/x/state would be shown"),
-        ("state_dir: /var/www/skipjack\n", "1:12: The database in /var/www/skipjack would be shown"),
+        ("site_dir: /srv/x\nstate_dir: /srv/x/state\n", "1:11: `state_dir` /srv/x/state lies in `site_dir`"),
+        ("state_dir: /var/www/skipjack\n", "1:12: `state_dir` /var/www/skipjack lies in `site_dir`"),
     ],
 )
 def test_settings_with_which_no_manager_could_work_are_refused(settings: Path, text: str, words: str) -> None:

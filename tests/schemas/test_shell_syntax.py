@@ -199,14 +199,14 @@ def test_what_is_usual_without_a_shell_is_not_doubtful(line: str) -> None:
     ],
 )
 def test_a_script_of_many_words_is_named(line: str, script: str) -> None:
-    told = [f"`command` contains `{script}`, of which the shell runs only the first word as a script."]
+    told = [f"`command` contains `{script}`, but the shell runs only its first word as a script."]
     assert [what for what, _todo in of_lines("command", [line])] == (told if script else [])
 
 
 def test_a_doubt_is_a_warning_told_once_for_all_that_inherit_it() -> None:
     mirror = load(debian="command: /x.sh *.deb\nexec_on_failure_extra: ['say a|b']", _defaults=COMMAND).mirrors[0]
     no_shell = "which looks like shell syntax, but no shell runs the line."
-    remedy = "Put it into quotes if the program needs it as it is; otherwise run the line with `sh -c '...'`."
+    remedy = "Quote it if the program needs it literally; otherwise run the line with `sh -c '...'`."
     assert hints.of_mirrors([mirror, mirror._replace(name="ubuntu")]) == [
         f"`debian`: `command` contains `*.deb`, {no_shell} {remedy}",
         f"`exec_on_failure` contains `a|b`, {no_shell} {remedy}",
@@ -223,8 +223,8 @@ def test_such_words_do_reach_the_program(line: str) -> None:
 
 def test_a_problem_names_the_syntax_and_the_remedy() -> None:
     assert told("command: wget -m https://h/ > /dev/null 2>&1 || true", _defaults=COMMAND) == [
-        "debian.yml:1:10: `command` contains `>`, but no shell runs the line. Remove it: what the program prints goes "
-        "to the mirror's log. Where it is needed, run the line in a shell with `sh -c '...'`, or put it into a script."
+        "debian.yml:1:10: `command` contains `>`, but no shell runs the line. Remove it: the program's output goes "
+        "to the mirror's log. If it is needed, run the line in a shell with `sh -c '...'`, or put it into a script."
     ]
     assert told("command: FOO=1 /x.sh", _defaults=COMMAND) == [
         "debian.yml:1:10: `command` contains `FOO=1`, but no shell runs the line. Set `FOO` in `env`."

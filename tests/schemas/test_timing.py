@@ -14,15 +14,17 @@ def told(**files: str) -> list[str]:
 @pytest.mark.parametrize("value", ["0s", "0m", "0h0s"])
 def test_an_interval_of_nothing_is_told(value: str) -> None:
     (problem,) = told(debian=f"interval: {value}\n")
-    assert problem.startswith(f"debian.yml:1:11: `interval: {value}` would never let it rest. Write at least `1s`")
+    assert problem.startswith(
+        f"debian.yml:1:11: `interval: {value}` would sync the mirror without a pause. Write at least `1s`"
+    )
     assert one("interval: 1s").interval == 1
 
 
 @pytest.mark.parametrize("value", ["1s", "59s"])
 def test_a_pause_that_burdens_an_upstream_is_told(value: str) -> None:
     (problem,) = told(debian=f"retry_after_failure: {value}\n")
-    assert problem.startswith(f"debian.yml:1:22: `retry_after_failure: {value}` would burden an upstream")
-    assert problem.endswith("Write at least `1m`, or `0s` for no run before the next one that is planned.")
+    assert problem.startswith(f"debian.yml:1:22: `retry_after_failure: {value}` is too short for an upstream")
+    assert problem.endswith("Write at least `1m`, or `0s` for no run before the next scheduled one.")
     pauses = [one(f"retry_after_failure: {each}").retry_after_failure for each in ("0s", "1m", "1d")]
     assert [one("").retry_after_failure, *pauses] == [600, 0, 60, 86400]
 
@@ -43,7 +45,7 @@ def test_times_that_never_come_or_cannot_be_read_are_told(cron: str, words: str)
 
 def test_fixed_times_and_an_interval_side_by_side_are_told() -> None:
     (problem,) = told(debian="interval: 6h\ncron: 30 4 * * *\n")
-    assert problem == "debian.yml:2:7: `cron` and `interval` stand side by side. Remove one of them."
+    assert problem == "debian.yml:2:7: `cron` and `interval` are both set. Remove one of them."
 
 
 def test_of_fixed_times_and_an_interval_the_nearer_one_holds() -> None:
@@ -61,7 +63,7 @@ NEVER = "sync_windows: {forbidden: ['00:00-24:00']}\n"
 def test_hours_that_never_let_a_sync_begin_are_told() -> None:
     found = load(debian=NEVER, ubuntu="")
     assert lines(found.problems) == [
-        "debian.yml:1:15: `sync_windows` never let a sync begin. Allow more, or forbid less."
+        "debian.yml:1:15: `sync_windows` never allow a sync to start. Allow more, or forbid less."
     ]
     assert found.quarantined == {"debian"}
 
@@ -75,7 +77,9 @@ def test_hours_that_never_meet_those_of_the_worker_are_told() -> None:
         evening="sync_windows: {allowed: ['18:00-23:00']}\n",
     )
     (problem,) = lines(found.problems)
-    assert problem.startswith("day.yml:1:15: `sync_windows` never let a sync begin together with those of the worker.")
+    assert problem.startswith(
+        "day.yml:1:15: `sync_windows` and those of the worker never allow a sync at the same time."
+    )
 
 
 def test_a_worker_whose_hours_never_let_a_sync_begin_is_refused() -> None:
@@ -83,7 +87,7 @@ def test_a_worker_whose_hours_never_let_a_sync_begin_is_refused() -> None:
 
     with pytest.raises(InvalidConfigError) as refused:
         load(_workers=f"workers:\n  w1:\n    {NEVER}", debian="")
-    assert "_workers.yml:3:19: `sync_windows` never let a sync begin." in str(refused.value)
+    assert "_workers.yml:3:19: `sync_windows` never allow a sync to start." in str(refused.value)
 
 
 def test_only_mirrors_of_the_same_worker_can_be_followed() -> None:
@@ -95,9 +99,9 @@ def test_only_mirrors_of_the_same_worker_can_be_followed() -> None:
         c="worker: [w1, w2]\nafter: [debian]\n",
     )
     assert lines(found.problems) == [
-        "a.yml:1:17: There is no mirror `debain` to follow. Did you mean `debian`?",
-        "b.yml:1:9: The worker `w1` has no mirror `far` to follow. Remove it from `after`.",
-        "c.yml:2:9: The worker `w2` has no mirror `debian` to follow. Remove it from `after`.",
+        "a.yml:1:17: The mirror `debain` in `after` does not exist. Did you mean `debian`?",
+        "b.yml:1:9: The worker `w1` does not have the mirror `far` in `after`. Remove it from `after`.",
+        "c.yml:2:9: The worker `w2` does not have the mirror `debian` in `after`. Remove it from `after`.",
     ]
     assert found.quarantined == {"a", "b", "c"}
 

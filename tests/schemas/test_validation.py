@@ -13,7 +13,7 @@ def problems(kind: str, text: str) -> list[str]:
 @pytest.mark.parametrize(
     ("text", "place", "what", "todo"),
     [
-        ("intervall: 6h", "1:1", "`intervall` is no known key here.", "Did you mean `interval`?"),
+        ("intervall: 6h", "1:1", "Unknown key `intervall`.", "Did you mean `interval`?"),
         ("retry: 1\ninterval: 6", "2:11", "`interval` must be text, not 6. A bare number has no unit.", "interval: 6h"),
         ("interval: 1.5", "1:11", "`interval` must be text, not 1.5. A bare number has no unit.", "interval: 6h"),
         ("interval: true", "1:11", "`interval` must be text, not true.", "interval: 6h"),
@@ -40,7 +40,7 @@ def problems(kind: str, text: str) -> list[str]:
         (
             "success_exit_codes: [24, 24]",
             "1:21",
-            "`success_exit_codes` holds an entry twice.",
+            "`success_exit_codes` contains an entry twice.",
             "success_exit_codes: [23]",
         ),
         (
@@ -52,7 +52,7 @@ def problems(kind: str, text: str) -> list[str]:
         ("role: main", "1:7", '`role` is "main", but must be one of `master`, `slave`.', "role: master"),
         ("worker: []", "1:9", "`worker` is empty.", "worker: w1"),
         ("worker: {}", "1:9", "`worker` is empty.", "worker: w1"),
-        ("worker: [w1, w1]", "1:9", "`worker` holds an entry twice.", "worker: w1"),
+        ("worker: [w1, w1]", "1:9", "`worker` contains an entry twice.", "worker: w1"),
         ("worker: 5", "1:9", "`worker` cannot be 5.", "worker: w1"),
         ("title: ''", "1:8", "`title` is empty.", "title: Debian"),
         (
@@ -64,13 +64,13 @@ def problems(kind: str, text: str) -> list[str]:
         (
             "password: {file: /a, credential: b}",
             "1:11",
-            "`password` says more than one thing.",
+            "`password` sets more than one key, but only one may be set.",
             'password: {"file": "/etc/skipjack/secrets/debian"}',
         ),
         (
             "env: {1A: x}",
             "1:7",
-            "`1A` cannot be a name here.",
+            "`1A` is not a valid name.",
             "Use letters, digits and `_`, and do not begin with a digit.",
         ),
         ("mirror_dir: srv", "1:13", '`mirror_dir` cannot be "srv".', "mirror_dir: /srv/mirror/debian"),
@@ -102,14 +102,13 @@ def test_an_upstream_must_fit_into_a_report() -> None:
 
 def test_the_list_of_known_keys_stands_where_no_key_is_near() -> None:
     assert problems("site", "title: X\nzzzzzz: 1") == [
-        "f.yml:2:1: `zzzzzz` is no known key here."
-        " Known: `categories`, `contact`, `description`, `time_zone`, `title`, `url`."
+        "f.yml:2:1: Unknown key `zzzzzz`. Known: `categories`, `contact`, `description`, `time_zone`, `title`, `url`."
     ]
 
 
 def test_a_mirrors_own_words_are_no_defaults() -> None:
     (problem,) = problems("defaults", "title: Everything")
-    assert problem.startswith("f.yml:1:1: `title` is no known key here. Known: `after`, `backoff_limit`, ")
+    assert problem.startswith("f.yml:1:1: Unknown key `title`. Known: `after`, `backoff_limit`, ")
 
 
 def test_a_missing_key_is_told_with_an_example() -> None:
@@ -125,17 +124,20 @@ def test_a_workers_defaults_are_checked_as_closely_as_a_mirror() -> None:
     keys = ["intervall: 6h", "retry: 2.0", 'timeout: "6h\\n"', "worke: x"]
     text = "workers:\n  w1:\n    defaults:\n" + "".join(f"      {key}\n" for key in keys)
     assert sorted(problems("workers", text)) == [
-        "f.yml:4:7: `intervall` is no known key here. Did you mean `interval`?",
+        "f.yml:4:7: Unknown key `intervall`. Did you mean `interval`?",
         "f.yml:5:14: `retry` must be a whole number, not 2.0. Write for example `retry: 3`.",
         'f.yml:6:16: `timeout` cannot be "6h\\n". Write for example `timeout: 12h`.',
-        "f.yml:7:7: `worke` is no known key here. Did you mean `worker`?",
+        "f.yml:7:7: Unknown key `worke`. Did you mean `worker`?",
     ]
 
 
 @pytest.mark.parametrize("name", ["-w", "a/b", '"w1\\n"', "ü", "x" * 65])
 def test_a_worker_must_have_a_name_that_can_be_one(name: str) -> None:
     (problem,) = problems("workers", f"workers:\n  {name}: {{}}\n")
-    assert problem.startswith("f.yml:2:3: `") and "cannot be a name here. Use letters, digits and `._-`" in problem
+    assert (
+        problem.startswith("f.yml:2:3: `")
+        and "is not a valid name. Use at most 64 letters, digits and `._-`" in problem
+    )
 
 
 def test_a_repository_without_workers_is_told() -> None:
@@ -146,7 +148,9 @@ def test_a_repository_without_workers_is_told() -> None:
 
 @pytest.mark.parametrize("text", ["", "- a\n", "text\n", "5\n"])
 def test_a_file_without_keys_is_told(text: str) -> None:
-    assert problems("site", text) == ["f.yml:1:1: The file must hold keys and values. Write lines like `key: value`."]
+    assert problems("site", text) == [
+        "f.yml:1:1: The file must contain keys and values. Write lines like `key: value`."
+    ]
 
 
 def test_what_the_reader_and_the_schema_find_is_told_together_and_of_one_value_once() -> None:

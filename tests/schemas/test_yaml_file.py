@@ -39,8 +39,8 @@ def test_keys_are_text_even_if_they_look_like_something_else() -> None:
 @pytest.mark.parametrize("word", ["on", "off", "yes", "no", "y", "n", "On", "OFF", "Yes", "NO"])
 def test_words_that_yaml_1_1_takes_for_booleans_are_told(word: str) -> None:
     assert problems(f"a: 1\nbb: {word}") == [
-        f"f.yml:2:5: `{word}` is read as true or false by some programs and as a word by others."
-        " Write `true` or `false`, or put it in quotes."
+        f"f.yml:2:5: `{word}` is a boolean for some YAML parsers and a word for others."
+        " Write `true` or `false`, or quote it."
     ]
 
 
@@ -53,20 +53,18 @@ def test_words_that_yaml_1_1_takes_for_booleans_are_told(word: str) -> None:
 )  # fmt: skip
 def test_numbers_that_readers_disagree_about_are_told(number: str) -> None:
     assert problems(f"list:\n  - {number}\n") == [
-        f"f.yml:2:5: `{number}` is a number that YAML readers disagree about."
-        " Put it in quotes if it is meant as text, or write it as a plain decimal number."
+        f"f.yml:2:5: `{number}` is a number that YAML parsers read differently."
+        " Quote it if it is meant as text, or write it as a plain decimal number."
     ]
 
 
 def test_a_key_that_stands_twice_is_told_at_its_second_place() -> None:
-    assert problems("a: 1\nb:\n  c: 1\n  d: 2\n  c: 3\n") == [
-        "f.yml:5:3: The key `c` stands here twice. Keep one of them."
-    ]
+    assert problems("a: 1\nb:\n  c: 1\n  d: 2\n  c: 3\n") == ["f.yml:5:3: The key `c` is set twice. Keep one of them."]
 
 
 @pytest.mark.parametrize("nothing", ["", " ~", " null", " # soon"])
 def test_a_key_without_a_value_is_told(nothing: str) -> None:
-    assert problems(f"a: 1\nbb:{nothing}\n") == ["f.yml:2:1: `bb` has no value. Write one, or remove the line."]
+    assert problems(f"a: 1\nbb:{nothing}\n") == ["f.yml:2:1: `bb` has no value. Add one, or remove the line."]
 
 
 @pytest.mark.parametrize(
@@ -74,17 +72,17 @@ def test_a_key_without_a_value_is_told(nothing: str) -> None:
 )
 def test_tags_are_told_wherever_they_stand(tagged: str) -> None:
     (problem,) = problems(f"a: {tagged}")
-    assert problem.startswith("f.yml:1:4: The tag `!") and problem.endswith("` is not used here. Remove it.")
+    assert problem.startswith("f.yml:1:4: The tag `!") and problem.endswith("` is not supported. Remove it.")
 
 
 def test_merge_keys_are_told() -> None:
     assert problems("a: &x {b: 1}\nc:\n  <<: *x\n") == [
-        "f.yml:3:3: Merge keys are not used here. Put what is shared into `_defaults.yml`."
+        "f.yml:3:3: Merge keys are not supported. Put shared keys into `_defaults.yml`."
     ]
 
 
 def test_a_key_must_be_a_word() -> None:
-    assert problems("? [a, b]\n: c\n") == ["f.yml:1:3: A key must be a word. Put it in quotes if it is meant as text."]
+    assert problems("? [a, b]\n: c\n") == ["f.yml:1:3: A key must be a word. Quote it if it is meant as text."]
 
 
 def test_anchors_and_aliases_are_plain_repetition() -> None:
@@ -94,13 +92,15 @@ def test_anchors_and_aliases_are_plain_repetition() -> None:
 def test_aliases_that_multiply_are_told_once_and_soon() -> None:
     text = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12))
     (problem,) = problems(text)
-    assert problem.endswith("The file says too much: it is nested or repeated too often. Write it out plainly.")
+    assert problem.endswith(
+        "The file has too many values, or is nested too deeply. Write fewer levels, and no anchors."
+    )
 
 
 @pytest.mark.parametrize("text", ["a: &a [*a]", "a: &a\n  b: *a"])
 def test_an_alias_of_itself_is_told(text: str) -> None:
     (problem,) = problems(text)
-    assert "The file says too much" in problem
+    assert "The file has too many values" in problem
 
 
 @pytest.mark.parametrize(
@@ -147,12 +147,12 @@ def test_many_brackets_side_by_side_are_no_nesting() -> None:
 
 @pytest.mark.parametrize(("text", "line"), [("a: 1\nb: \0", 2), ("é: 1\né: 2\né: 3\nb: \x07\nc: 1\n", 4)])
 def test_characters_that_yaml_forbids_are_told_with_their_line(text: str, line: int) -> None:
-    assert problems(text) == [f"f.yml:{line}:1: The file has a character that YAML does not allow. Remove it."]
+    assert problems(text) == [f"f.yml:{line}:1: The file contains a character that YAML does not allow. Remove it."]
 
 
 @pytest.mark.parametrize(("written", "told"), [(r"x\0y", r"x\x00y"), (r"\e[2J", r"\x1b[2J"), (r"a\rb", r"a\rb")])
 def test_control_characters_cannot_be_smuggled_in_by_escapes(written: str, told: str) -> None:
-    assert problems(f'a: "{written}"') == [f"f.yml:1:4: `{told}` holds a control character. Remove it."]
+    assert problems(f'a: "{written}"') == [f"f.yml:1:4: `{told}` contains a control character. Remove it."]
 
 
 def test_a_byte_order_mark_and_windows_line_ends_change_nothing() -> None:
@@ -162,7 +162,7 @@ def test_a_byte_order_mark_and_windows_line_ends_change_nothing() -> None:
 
 
 def test_a_byte_order_mark_moves_no_place() -> None:
-    assert problems(b"\xef\xbb\xbfa: !x z\n") == ["f.yml:1:4: The tag `!x` is not used here. Remove it."]
+    assert problems(b"\xef\xbb\xbfa: !x z\n") == ["f.yml:1:4: The tag `!x` is not supported. Remove it."]
 
 
 @pytest.mark.parametrize("data", [b"a: 1\nb: \xff\n", b"a: 1\nb: caf\xe9\n"])
@@ -188,8 +188,8 @@ def test_a_file_in_utf_16_is_told() -> None:
 )
 def test_broken_syntax_is_told_with_its_place(text: str, place: str, words: str) -> None:
     (problem,) = problems(text)
-    assert problem.startswith(f"{place}: This is no valid YAML: ")
-    assert problem.endswith(f"{words}. Mend the syntax near this place.")
+    assert problem.startswith(f"{place}: This is not valid YAML: ")
+    assert problem.endswith(f"{words}. Fix the syntax near this place.")
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "# only a comment\n", "---\n"])
@@ -200,7 +200,7 @@ def test_an_empty_file_is_no_value_and_no_problem(text: str) -> None:
 def test_a_file_may_be_as_large_as_the_limit_and_not_a_byte_larger() -> None:
     assert problems(b"#" * MAX_BYTES) == []
     assert problems(b"#" * (MAX_BYTES + 1)) == [
-        "f.yml:1:1: The file is larger than 256 KiB. Split it, or move what is not configuration elsewhere."
+        "f.yml:1:1: The file is larger than 256 KiB. Split it, or move other content elsewhere."
     ]
 
 
@@ -227,14 +227,14 @@ def test_places_of_values_keys_and_entries() -> None:
 def test_a_suggestion_is_near_or_lists_what_is_known() -> None:
     assert suggest("intervall", ["interval", "retry"]) == "Did you mean `interval`?"
     assert suggest("zzz", ["b", "a"]) == "Known: `a`, `b`."
-    assert suggest("zzz", []) == "None is known yet."
+    assert suggest("zzz", []) == "None is defined yet."
 
 
 def test_what_git_left_of_a_merge_is_called_that() -> None:
     text = "worker: w1\n<<<<<<< HEAD\ninterval: 6h\n=======\ninterval: 12h\n>>>>>>> their change\n"
     assert [str(problem) for problem in parse(text.encode(), "debian.yml").problems] == [
-        "debian.yml:2:1: The file holds an unresolved merge conflict: this line is its marker `<<<<<<< HEAD`. "
-        "Keep one of its two sides, and remove the lines with the markers."
+        "debian.yml:2:1: The file contains an unresolved merge conflict: this line is its marker `<<<<<<< HEAD`. "
+        "Keep one side, and remove the lines with the markers."
     ]
     assert not parse(b"description: |\n  <<<<<<< is how git marks a conflict\n", "debian.yml").problems
 
@@ -243,6 +243,6 @@ def test_what_git_left_of_a_merge_is_called_that() -> None:
 def test_a_marker_of_a_merge_that_was_left_alone_is_called_that(marker: str) -> None:
     text = f"worker: w1\n{marker}\ninterval: 12h\n"
     assert [str(problem) for problem in parse(text.encode(), "debian.yml").problems] == [
-        f"debian.yml:2:1: The file holds an unresolved merge conflict: this line is its marker `{marker}`. "
-        "Keep one of its two sides, and remove the lines with the markers."
+        f"debian.yml:2:1: The file contains an unresolved merge conflict: this line is its marker `{marker}`. "
+        "Keep one side, and remove the lines with the markers."
     ]

@@ -50,7 +50,7 @@ def test_a_machine_without_time_zone_data_is_not_told_that_a_zone_does_not_exist
     assert (done.stderr, done.stdout.splitlines()) == (
         "",
         [
-            "_site.yml:2:12: This machine has no time zone data, so that `Europe/Berlin` cannot be checked. "
+            "_site.yml:2:12: This machine has no time zone data, so `Europe/Berlin` cannot be checked. "
             "Install the system's package tzdata, or Python's of the same name.",
             "()",
         ],
