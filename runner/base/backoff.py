@@ -1,20 +1,20 @@
-"""How long to wait after failures: pauses that grow, so that no server is asked in a storm."""
+"""Exponential back-off: how long to wait after each of several failures in a row."""
 
 
 class Backoff:
-    """Seconds to wait after each of several failures in a row: `first`, then twice as long each time, up to `most`."""
+    """Delays in seconds: `first`, doubled by each further failure, up to `most`."""
 
     def __init__(self, first: float, most: float) -> None:
         self._first, self._most = first, most
         self._last = 0.0
 
     def after_failure(self) -> float:
-        """Return the seconds to wait after one more failure."""
+        """Count one more failure and return the seconds to wait."""
         self._last = min(max(self._last * 2, self._first), self._most)
         return self._last
 
     def reset(self) -> None:
-        """Begin again with the first pause."""
+        """Start again with the first delay."""
         self._last = 0.0
 
     @property

@@ -1,7 +1,7 @@
-"""What a directory holds, found by walking it once: files, their bytes, and the room that they take up.
+"""Count the files and bytes of a directory in one walk.
 
-Everything but a directory is a file: links and devices, too. Links are not followed. A folder that vanishes meanwhile
-counts as empty. One that cannot be read is counted as such, but for the `lost+found` of a file system.
+Everything that is not a directory counts as a file, including links and devices. Links are not followed. A folder that
+disappears during the walk counts as empty. Unreadable folders are counted, except a file system's `lost+found`.
 """
 
 import os
@@ -10,19 +10,19 @@ from collections.abc import Callable, Collection, Iterator
 from typing import NamedTuple
 
 PARTIAL = ".~tmp~"
-"""The folders in which rsync keeps parts of files, which are no files of a mirror yet."""
+"""The folders in which rsync keeps partial files, which are not part of the mirror yet."""
 
 HIGHEST = 2**62
-"""Bytes that are counted at most: files with holes may claim more together than the journal can hold."""
+"""Limit of a byte count: sparse files can add up to more than SQLite's 64-bit integers hold."""
 
 MOST_LINKED = 500_000
-"""Files that `Links` watches at most, in about 50 MB. Of more, bytes count as lost, and with each of their names."""
+"""Limit of hard-linked files that `Links` tracks (about 50 MB). Beyond it, bytes count as lost once for each name."""
 
 
 class Contents(NamedTuple):
-    """The number of files, the bytes of all regular ones by name, and those bytes with each inode counted once.
+    """The number of files, the bytes of all regular files by name, and the bytes with each inode counted once.
 
-    They are the files' lengths. Blocks would depend on the file system, and on some of them on when a file was written.
+    Bytes are file lengths: allocated blocks depend on the file system, and on some also on when a file was written.
     `unreadable` is the number of folders whose files could not be counted.
     """
 
@@ -33,11 +33,11 @@ class Contents(NamedTuple):
 
 
 class Links:
-    """Files with several names in a directory, of which some go; `kept` are the bytes of those that a name keeps.
+    """Hard-linked files of which some names are deleted; `kept` are the bytes of files that keep another name.
 
-    Only a name that stays in the directory keeps a file's bytes for it. Names outside, such as those of a snapshot that
-    is made of hard links, keep nothing: the number of links alone does not tell these apart, so the names inside are
-    counted while the directory is walked anyway.
+    Only a name that remains in the directory preserves a file there. Names outside, such as in a snapshot made of hard
+    links, do not count. The link count alone cannot separate these, so `see` counts the names inside during a walk
+    that happens anyway.
     """
 
     def __init__(self, most: int = MOST_LINKED) -> None:
@@ -46,11 +46,11 @@ class Links:
         self.kept = 0
 
     def __bool__(self) -> bool:
-        """Whether there are files of which names may stay."""
+        """Return whether some of the files may keep a name."""
         return bool(self._going)
 
     def go(self, found: os.stat_result) -> int:
-        """Take a name that goes; return the bytes that are lost with it, unless `see` finds a name that stays."""
+        """Record a name that is deleted; return the bytes lost with it, unless `see` finds a name that remains."""
         if found.st_nlink < 2:
             return found.st_size
         key = inode_of(found)
@@ -60,7 +60,7 @@ class Links:
         return found.st_size if names == 1 else 0
 
     def see(self, found: os.stat_result) -> None:
-        """Take a name that is in the directory before anything goes; call it for each name of each such file."""
+        """Record a name found in the directory before the deletion; call it for each name of each hard-linked file."""
         key = inode_of(found)
         names = self._going.get(key)
         if names is None:
@@ -72,23 +72,26 @@ class Links:
             self.kept += found.st_size
 
     def lost(self) -> list[int]:
-        """Return the identities of files that are lost although they have names elsewhere, once all names were seen."""
+        """Return the identities of files that lose all names inside, although others exist elsewhere.
+
+        Call it after `see` got all names.
+        """
         return list(self._going)
 
 
 def inode_of(found: os.stat_result) -> int:
-    """Return a number that tells a file from all others, whatever its names."""
+    """Return a number that identifies a file, whatever its names."""
     return found.st_dev << 64 | found.st_ino
 
 
 class _Inodes:
-    """Those seen so far. A hard-linked mirror has millions, with numbers close to each other, so 64 are kept as one."""
+    """The inodes seen so far, in bitmaps of 64: a hard-linked mirror has millions with numbers close to each other."""
 
     def __init__(self) -> None:
         self._groups: dict[int, int] = {}
 
     def add(self, found: os.stat_result) -> bool:
-        """Keep an inode; return whether it is a new one."""
+        """Add an inode; return whether it is new."""
         group, place = divmod(inode_of(found), 64)
         seen = self._groups.get(group, 0)
         self._groups[group] = seen | 1 << place
@@ -96,7 +99,7 @@ class _Inodes:
 
 
 class Stopped(Exception):  # noqa: N818 - what happened, not an error
-    """The walk was given up since the run was told to stop."""
+    """The walk was cancelled because the run must stop."""
 
 
 def count(
@@ -106,9 +109,9 @@ def count(
     apart: str | None = None,
     linked: Callable[[os.stat_result], None] | None = None,
 ) -> Contents:
-    """Walk a directory once, past the `ignored` paths and folders with the name `apart`.
+    """Count what a directory holds, without the `ignored` paths and folders called `apart`.
 
-    `linked` is called for each name of each file that has several. Raises Stopped soon after `stopped` returns true.
+    `linked` is called for each name of each hard-linked file. Raises Stopped soon after `stopped` returns true.
     """
     files = size = on_disk = 0
     inodes = _Inodes()
@@ -132,9 +135,9 @@ def count(
 
 
 def any_file(directory: str, ignored: Collection[str] = frozenset()) -> bool | None:
-    """Whether there is a file below a directory, beside the `ignored` paths; ends at the first one.
+    """Return whether a directory holds a file that is not `ignored`; stops at the first one.
 
-    None when there seems to be none, but not every folder can be read.
+    None if no file was found but some folders cannot be read.
     """
     unreadable: list[str] = []
     if any(_folders(directory, ignored, unreadable)):
@@ -145,7 +148,7 @@ def any_file(directory: str, ignored: Collection[str] = frozenset()) -> bool | N
 def _folders(
     directory: str, ignored: Collection[str], unreadable: list[str], apart: str | None = None
 ) -> Iterator[list["os.DirEntry[str]"]]:
-    """The files of each folder, without order; folders that cannot be read are added to `unreadable`."""
+    """Yield the files of each folder in no particular order; add unreadable folders to `unreadable`."""
     lost_and_found = os.path.join(directory, "lost+found")
     waiting = [directory]
     while waiting:
@@ -177,7 +180,7 @@ def _is_folder(entry: "os.DirEntry[str]") -> bool:
 
 
 def _regular(entry: "os.DirEntry[str]") -> os.stat_result | None:
-    """The status of a regular file; None for everything else."""
+    """Return the status of a regular file; None for everything else."""
     try:
         found = entry.stat(follow_symlinks=False)
     except OSError:

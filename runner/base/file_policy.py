@@ -1,8 +1,8 @@
-"""What a machine's policy says about the files that a definition names.
+"""Which password and pattern files does the machine's policy let a definition name?
 
-rsync sends the rules of a file of patterns to the upstream, and a container can send whatever it sees. So none of these
-files may be a secret, or lie where one could be. A password of an entry with `upstreams` goes to the rsync daemons on
-these hosts alone. One of a plain entry may be named by any definition, with any upstream.
+rsync sends the rules of a pattern file to the upstream, and a container can send everything that it sees. So none of
+these files may be a secret, or lie where one could be. A password below an entry with `upstreams` goes only to the
+rsync daemons on these hosts. One below a plain entry may be named by any definition, with any upstream.
 """
 
 import os
@@ -19,12 +19,12 @@ from schemas.records import Bound, Mirror, Policy, RunnerSettings
 Violation = tuple[str, str]
 
 _IN_CONTAINER = ("env", "docker_volumes", "docker_options")
-"""What could put another program, resolver or proxy into the image that rsync is run from."""
+"""Keys that could put another program, resolver or proxy into the container that runs rsync."""
 
 
 class Passwords(NamedTuple):
-    """What a machine says about passwords: the policy's `readable`, the files with secrets of the worker itself, and
-    the credential with its token."""
+    """The machine's rules for passwords: the policy's `readable`, the worker's own secret files, and the credential
+    with its token."""
 
     readable: tuple[str | Bound, ...]
     secrets: tuple[str, ...]
@@ -32,13 +32,13 @@ class Passwords(NamedTuple):
 
 
 def passwords(policy: Policy, settings: RunnerSettings) -> Passwords:
-    """Return what a machine with these settings says about passwords."""
+    """Return the rules for passwords of a machine with these settings."""
     token = settings.manager.token if settings.manager else None
     return Passwords(policy.readable, private_paths.secrets(settings), token.credential if token else None)
 
 
 def password_violations(mirror: Mirror, known: Passwords) -> Iterator[Violation]:
-    """Why a mirror's password may not be in the file that it names, or not go to the mirror's upstream."""
+    """Yield why the policy denies a mirror's password file, or denies the upstream the password."""
     if mirror.password is None:
         return
     path = mirror.password.file
@@ -54,7 +54,7 @@ def password_violations(mirror: Mirror, known: Passwords) -> Iterator[Violation]
         todo = "Put the file there, or ask the administrator of this machine to add its folder to `readable`."
         yield f"`password` names {path}, but only files in {folders} may be read.", todo
     elif private_paths.is_secret(path, known.secrets):
-        yield f"`password` names {path}, which is a secret of the worker itself.", "Use a file of the mirror's own."
+        yield f"`password` names {path}, which is a secret of the worker itself.", "Use a separate file for the mirror."
     elif private_paths.is_other_than_file(path):
         yield f"`password` names {path}, which is not a regular file.", "Write the password into a file."
     elif all(isinstance(each, Bound) for each in entries):
@@ -62,12 +62,12 @@ def password_violations(mirror: Mirror, known: Passwords) -> Iterator[Violation]
 
 
 def is_readable(path: str, policy: Policy) -> bool:
-    """Tell whether some entry of `readable` holds a file."""
+    """Return whether an entry of `readable` covers a file."""
     return bool(_entries_for(path, policy.readable))
 
 
 def _entries_for(path: str, readable: Sequence[str | Bound]) -> list[str | Bound]:
-    """The innermost entries of `readable` that hold a file."""
+    """Return the innermost entries of `readable` that cover a file."""
     paths = [(each, each.path if isinstance(each, Bound) else each) for each in readable]
     found = [(len(os.path.realpath(place)), each) for each, place in paths if place and lies_in(path, place)]
     innermost = max((length for length, _each in found), default=0)
@@ -79,23 +79,23 @@ def _binding(readable: Sequence[str | Bound], credential: str) -> list[Bound]:
 
 
 def _bound_violations(mirror: Mirror, what: str, entries: Sequence[Bound]) -> Iterator[Violation]:
-    """Why a password that is bound to hosts could get elsewhere; nothing where it is not bound."""
+    """Yield why a password that is limited to hosts could reach another one; nothing if it has no limit."""
     if not entries:
         return
     hosts = sorted({host for each in entries for host in each.upstreams})
     if daemon_host(mirror.upstream) not in {plain_host(host) for host in hosts}:
         place = f"the rsync daemon on {' or '.join(hosts)}"
         yield (
-            f"`password` names {what}, which is for {place} alone, and the upstream is `{shown(mirror.upstream)}`.",
+            f"`password` names {what}, which is only for {place}, but the upstream is `{shown(mirror.upstream)}`.",
             "Use that upstream, or ask the administrator of this machine to add its host to `upstreams` in `readable`.",
         )
     for key in could_divert(mirror):
         todo = f"Remove `{key}`, or ask the administrator of this machine for an entry of `readable` without hosts."
-        yield f"`password` names {what}, which is for some hosts alone, and `{key}` could send it elsewhere.", todo
+        yield f"`password` names {what}, which is only for some hosts, and `{key}` could send it elsewhere.", todo
 
 
 def could_divert(mirror: Mirror) -> list[str]:
-    """The keys of a definition with which its password could reach another program or host than rsync's upstream."""
+    """Return the keys of a definition that could send its password to another program or host than the upstream."""
     keys = ("command", *(_IN_CONTAINER if mirror.docker_image else ()))
     found = [key for key in keys if getattr(mirror, key)]
     if "env" not in found and any(name.upper().startswith("RSYNC_") for name in mirror.env):
@@ -108,29 +108,29 @@ def could_divert(mirror: Mirror) -> list[str]:
 def _credential_violations(name: str, own: str | None) -> Iterator[Violation]:
     # systemd gives the password NAME the name mirror_NAME.
     if own in (name, f"mirror_{name}"):
-        todo = "Choose another name, and put the mirror's password there."
+        todo = "Choose another name for the mirror's password."
         yield f"`password` names the credential `{name}`, which is a secret of the worker itself.", todo
 
 
 class PatternFiles:
-    """Judges files of patterns for one policy; each folder is looked at once."""
+    """Checks pattern files against one policy, each folder once."""
 
     def __init__(self, policy: Policy, settings: RunnerSettings, private: Private) -> None:
         self._policy, self._settings, self._private = policy, settings, private
 
     def violations(self, key: str, path: str) -> Iterator[Violation]:
-        """Why rsync may not read its rules from a file; `key` is what names it."""
+        """Yield why the policy denies a pattern file that `key` names."""
         folders = [folder for folder in self._policy.pattern_files if path.startswith("/") and lies_in(path, folder)]
         if not folders:
             yield self._elsewhere(key, path)
             return
         for folder in folders:
             if why := self._why_not(folder):
-                what = f"`{key}` names {path}, and no file of {folder} may be sent to an upstream: {why}."
-                yield what, "Ask the administrator of this machine for a folder of its own in `pattern_files`."
+                what = f"`{key}` names {path}, but files in {folder} may not be sent to an upstream: {why}."
+                yield what, "Ask the administrator of this machine for a separate folder in `pattern_files`."
                 return
         if self._is_secret(path):
-            yield f"`{key}` names {path}, which is a secret.", "Use a file with patterns alone."
+            yield f"`{key}` names {path}, which is a secret.", "Use a file that holds only patterns."
         elif private_paths.is_other_than_file(path):
             yield f"`{key}` names {path}, which is not a regular file.", "Write the patterns into a file."
 
@@ -141,14 +141,14 @@ class PatternFiles:
     def _elsewhere(self, key: str, path: str) -> Violation:
         folders = ", ".join(self._policy.pattern_files) or "no folder"
         real = os.path.realpath(path) if path.startswith("/") else path
-        shown = path if real == path else f"{path}, which is really {real}"
+        shown = path if real == path else f"{path}, which resolves to {real}"
         what = f"`{key}` names {shown}, but only files in {folders} may be sent to an upstream."
         if self._is_secret(path) or private_paths.is_secret(path, private_paths.SYSTEM):
-            return what, "Use a file with patterns alone."
+            return what, "Use a file that holds only patterns."
         if not self._policy.pattern_files:
             return what, "Ask the administrator of this machine to add a folder to `pattern_files` of the policy."
         place = os.path.join(self._policy.pattern_files[0], os.path.basename(path))
-        then = f"write `{key}: {place}`" if key == "exclude_file" else f"name it so in `{key}`"
+        then = f"write `{key}: {place}`" if key == "exclude_file" else f"use that path in `{key}`"
         return what, f"Move the file to {place} on the worker's machine, and {then}."
 
     def _why_not(self, folder: str) -> str:

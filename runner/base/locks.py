@@ -1,13 +1,13 @@
-"""Locks of the lean programs: `flock` on small files, released by the kernel when their last holder is gone.
+"""Locks of the worker's programs: `flock` on small files, which the kernel releases when their last holder ends.
 
 A mirror has two. The *supervisor* lock, like the *slot* lock, is held by `run` alone; the *mirror* lock is inherited
 by the provider's processes. Supervisor free and mirror held means that a provider outlived its run. The mirror's
 directory is locked as well (`runner/run/directory_lock.py`).
 
-A lock file may be deleted or replaced while it is held. A new holder therefore checks that the path still is the file
-that it locked. `holders` finds the processes that hold a deleted one; it is asked whenever a file had to be made.
+A lock file may be deleted or replaced while it is held. So a new holder checks that the path still leads to the file
+that it locked. When it had to create the file, it asks `holders` for processes that hold a deleted one.
 
-Even an idle tick loads this module, so it imports nothing of weight (contextlib alone would cost it a quarter more).
+Imports stay minimal because every idle tick loads this module (contextlib alone would make it a quarter slower).
 """
 
 import errno
@@ -16,18 +16,18 @@ import os
 import time
 
 _OUT_OF_REACH = 700
-"""Shell scripts use 3 to 9 and, by custom, 100 or 200; 1024 is the usual limit."""
+"""The lowest descriptor number for inherited locks: scripts use 3 to 9, often 100 or 200; 1024 is the usual limit."""
 
 
 def try_lock(path: str, *, wait: float = 0.0) -> int | None:
-    """Take the lock at `path` and return its descriptor, or None when it is still held after `wait` seconds."""
+    """Take the lock at `path` and return its descriptor; None if another still holds it after `wait` seconds."""
     return _take(path, os.O_RDWR, wait)
 
 
 def try_lock_directory(path: str, *, wait: float = 0.0, shared: bool = False) -> int | None:
-    """Take the lock of a directory itself, as `try_lock` does; OSError where its file system has no such locks.
+    """Take the lock of a directory itself, as `try_lock` does; OSError if its file system has no such locks.
 
-    Any number of processes may have a `shared` one at once, as long as nobody has the other kind.
+    Any number of processes may hold it `shared` at once, as long as none holds it exclusively.
     """
     return _take(path, os.O_RDONLY | os.O_DIRECTORY, wait, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
 
@@ -41,22 +41,22 @@ def _take(path: str, flags: int, wait: float, kind: int = fcntl.LOCK_EX) -> int 
         except OSError:
             os.close(descriptor)
             raise
-        is_ours = taken and is_at(descriptor, path)  # otherwise it was replaced since it was opened: lock the new one
+        is_ours = taken and is_at(descriptor, path)  # otherwise it was replaced after we opened it: lock the new one
         if is_ours and not (is_new and holders(path)):
             return descriptor
-        if is_ours:  # the file before was deleted while others held it: ours must not seem free to anybody
+        if is_ours:  # others hold the deleted file: do not leave a new one that seems to be free
             os.unlink(path)
         os.close(descriptor)
         if not taken or is_ours:
             if time.monotonic() >= deadline:
                 return None
-            time.sleep(0.02)
+            time.sleep(0.02)  # `flock` has no timeout, and a signal for it would disturb the caller
 
 
 def _opened(path: str, flags: int) -> tuple[int, bool]:
-    """Open a lock, and make its file if it is missing; tells whether it was.
+    """Open a lock file; return its descriptor and whether it had to be created.
 
-    A directory in its place is moved away, a link to nothing is removed.
+    A directory in its place is moved away, a dangling link is removed.
     """
     while True:
         try:
@@ -72,19 +72,19 @@ def _opened(path: str, flags: int) -> tuple[int, bool]:
         except FileNotFoundError:  # the folder was removed meanwhile
             continue
         except FileExistsError:
-            if os.path.islink(path) and not os.path.exists(path):  # it would be found missing and there without end
+            if os.path.islink(path) and not os.path.exists(path):  # dangling: both ways to open it fail for ever
                 os.unlink(path)
 
 
 def _move_away(path: str) -> None:
     try:
         os.rename(path, f"{path}.directory-{time.time_ns()}")
-    except FileNotFoundError:  # somebody was faster
+    except FileNotFoundError:  # another process was faster
         return
 
 
 def is_at(descriptor: int, path: str) -> bool:
-    """Tell whether the path still leads to the open file or directory."""
+    """Return whether the path still leads to the open file or directory."""
     found = os.fstat(descriptor)
     try:
         there = os.stat(path)
@@ -94,22 +94,22 @@ def is_at(descriptor: int, path: str) -> bool:
 
 
 def out_of_reach(descriptor: int) -> int:
-    """Give a lock that others inherit a number that none of them uses: a script's `exec 9>file` would free it."""
+    """Move an inherited lock to a high descriptor number and return that: a script's `exec 9>file` would free it."""
     try:
         high = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _OUT_OF_REACH)
-    except OSError:  # we may not have so many
+    except OSError:  # above our limit of open files
         return descriptor
     os.close(descriptor)
     return high
 
 
 def is_held(path: str) -> bool:
-    """Tell whether somebody holds the lock; shares it for an instant, so takers must be ready to wait one."""
+    """Return whether a process holds the lock; takes it shared for an instant, so takers must allow a short wait."""
     return _is_held(path, os.O_RDWR)
 
 
 def is_directory_held(path: str) -> bool:
-    """Tell whether somebody holds the lock of a directory; OSError where its file system has no such locks."""
+    """Return whether a process holds the lock of a directory; OSError if its file system has no such locks."""
     return _is_held(path, os.O_RDONLY | os.O_DIRECTORY)
 
 
@@ -119,21 +119,22 @@ def _is_held(path: str, flags: int) -> bool:
     except (FileNotFoundError, IsADirectoryError):
         return False
     try:
-        return not _flock(
-            descriptor, path, fcntl.LOCK_SH
-        )  # shared: two that look must not take each other for a holder
+        # Shared, so that two processes that check at once do not take each other for a holder.
+        return not _flock(descriptor, path, fcntl.LOCK_SH)
     finally:
         os.close(descriptor)
 
 
 def is_in_use(path: str) -> bool:
-    """Tell whether somebody holds the lock, also one whose file was deleted or replaced: slow when nobody does."""
+    """Return whether a process holds the lock, also if its file was deleted or replaced; slow if none does."""
     return is_held(path) or bool(holders(path))
 
 
 def holders(path: str) -> list[int]:
-    """Return the other processes that hold the lock, also when its file was deleted, replaced, or moved with the folder
-    of all locks to another place in the state folder."""
+    """Return the ids of the other processes that hold the lock.
+
+    Also finds holders whose file was deleted, replaced, or moved with the `locks` folder within the state directory.
+    """
     from schemas import lock_holders
 
     locks = os.path.dirname(os.path.dirname(path))
@@ -141,7 +142,7 @@ def holders(path: str) -> list[int]:
 
 
 class Held:
-    """Hold the lock for a while: `with Held(path) as ours` gives False when it could not be had in `wait` seconds."""
+    """Hold a lock within a block: `with Held(path) as is_ours` is False if it was not free within `wait` seconds."""
 
     def __init__(self, path: str, *, wait: float = 0.0) -> None:
         self._descriptor = try_lock(path, wait=wait)

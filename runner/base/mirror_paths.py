@@ -1,4 +1,4 @@
-"""Where a mirror's things are on this machine, as its definition and the machine's settings have it."""
+"""A mirror's paths on this machine, from its definition and the machine's settings."""
 
 import itertools
 import os
@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from schemas.mirror_record import Mirror
 
-if TYPE_CHECKING:  # every run loads this module, and none needs these
+if TYPE_CHECKING:  # every run loads this module and needs none of these
     from schemas.records import Policy, RunnerSettings
 
 
 class Paths(NamedTuple):
-    """The paths of one mirror: its directory, the root that this must stay below, its logs, its published snapshot, and
-    the directory that it is known to have had under a former name."""
+    """The paths of one mirror: its directory, the root that it must stay below, its logs, its published snapshot, and
+    the directory that it had under a previous name, if that is known."""
 
     directory: str
     root: str
@@ -22,9 +22,9 @@ class Paths(NamedTuple):
 
 
 def paths_of(mirror: Mirror, settings: "RunnerSettings", policy: "Policy") -> Paths:
-    """The paths of a mirror; whether they are allowed is another question.
+    """Return the paths of a mirror, without checking whether the policy allows them.
 
-    The root is the one that the directory lies below: the worker's own, or one that the policy adds.
+    The root is the one above the directory: the worker's own, or one that the policy adds.
     """
     directory = os.path.normpath(
         mirror.mirror_dir or os.path.join(settings.mirror_root, mirror.mirror_subdir, mirror.name)
@@ -39,9 +39,9 @@ def paths_of(mirror: Mirror, settings: "RunnerSettings", policy: "Policy") -> Pa
 
 
 def left_behind(mirror: Mirror, paths: Paths) -> str:
-    """The directory of a former name that has the mirror's files while its own has none; empty when there is none such.
+    """Return the directory of a previous name that has the mirror's files while its own has none; else empty.
 
-    A `mirror_dir` of its own is where the files are, whatever the mirror is called.
+    A mirror with a `mirror_dir` has its files there, whatever its name is.
     """
     if not mirror.formerly or mirror.mirror_dir is not None or has_files(paths.directory):
         return ""
@@ -50,7 +50,7 @@ def left_behind(mirror: Mirror, paths: Paths) -> str:
 
 
 def moving(mirror: Mirror, old: str, directory: str) -> str:
-    """The command that brings files from where `left_behind` found them to where they belong."""
+    """Return the shell command that moves the files from where `left_behind` found them to `directory`."""
     if mirror.zpool:
         return f"zfs rename {mirror.zpool}/{os.path.basename(old)} {mirror.zpool}/{mirror.name}"
     import shlex  # seldom needed, and every run loads this module
@@ -61,7 +61,7 @@ def moving(mirror: Mirror, old: str, directory: str) -> str:
 
 
 def has_files(directory: str) -> bool:
-    """Whether there is anything in a directory that we can see, be it an empty folder."""
+    """Return whether a directory can be read and has an entry, even if that is an empty folder."""
     try:
         return _has_entries(directory)
     except OSError:
@@ -69,10 +69,10 @@ def has_files(directory: str) -> bool:
 
 
 def is_missing_or_empty(directory: str) -> bool:
-    """Whether a directory is missing or holds no file; a new file system's `lost+found` alone is nothing.
+    """Return whether a directory is missing or holds no file; a new file system's `lost+found` does not count.
 
-    Empty folders are nothing either: they are left where the disks that were mounted on them are missing. False for
-    a directory that cannot be read: nobody knows what is in there.
+    Nor do empty folders: they can be mount points whose disks are missing. False for an unreadable directory, whose
+    contents are unknown.
     """
     try:
         if not _has_entries(directory):
@@ -96,9 +96,9 @@ def _has_entries(directory: str) -> bool:
 
 
 def real_paths(directory: str, root: str) -> tuple[str, str]:
-    """A directory and the root that it shall lie below, with all links followed.
+    """Return a directory and the root that it must stay below, with all links followed.
 
-    Where no link leads to the directory, none leads to the root that its path begins with: that is not looked up again.
+    If the directory's path has no link, the root at the start of that path has none either and is not looked up.
     """
     real = os.path.realpath(directory)
     is_plain = bool(root) and real == directory and directory.startswith(f"{root}/")
@@ -106,11 +106,11 @@ def real_paths(directory: str, root: str) -> tuple[str, str]:
 
 
 def lies_in(path: str, folder: str) -> bool:
-    """Whether a path is a folder or something below it, wherever links lead."""
+    """Return whether a path is a folder or lies below it, with all links followed."""
     real, real_folder = os.path.realpath(path), os.path.realpath(folder)
     return os.path.commonpath([real, real_folder]) == real_folder
 
 
 def lies_below(path: str, folder: str) -> bool:
-    """Whether a path is something below a folder and not the folder itself, wherever links lead."""
+    """Return whether a path lies below a folder and is not the folder itself, with all links followed."""
     return lies_in(path, folder) and os.path.realpath(path) != os.path.realpath(folder)

@@ -1,4 +1,4 @@
-"""The one place that prints. Answers go to stdout, the log to stderr in lines that journald shows well."""
+"""All output of the worker's programs: answers on standard output, the log on standard error."""
 
 from schemas import standard_streams
 from schemas.standard_streams import INFO
@@ -9,8 +9,8 @@ _finishes_unread = False
 
 
 def masked(text: str) -> str:
-    """Return text in which no address has its secrets: people and programs write addresses into anything."""
-    if "@" in text or "?" in text or "=" in text:  # else there are none, and programs begin faster
+    """Return the text with secrets in URLs masked: people and programs write URLs into anything."""
+    if "@" in text or "?" in text or "=" in text:  # otherwise there are none, and the import is not needed
         from schemas.addresses import without_secrets
 
         return without_secrets(text)
@@ -18,13 +18,15 @@ def masked(text: str) -> str:
 
 
 def head(text: str, most: int) -> str:
-    """Return the beginning of a text without secrets: a part of an address may not be recognized as one."""
+    """Return the first `most` characters of a text, masked before it is cut: a cut URL may not be recognized."""
     return masked(text)[:most]
 
 
 def say(text: str, *, has_addresses: bool = True) -> None:
-    """Print an answer that was asked for; addresses are shown without their secrets, but for a text that is to be used
-    as it is. OSError when it cannot be written, but after `finish_unread`."""
+    """Print an answer on standard output; OSError if that fails, except after `finish_unread`.
+
+    Secrets in URLs are masked. A caller whose text must stay as it is says `has_addresses=False`.
+    """
     try:
         standard_streams.write(plain(masked(text) if has_addresses else text) + "\n")
     except OSError:
@@ -33,7 +35,7 @@ def say(text: str, *, has_addresses: bool = True) -> None:
 
 
 def finish_unread() -> None:
-    """Drop answers that cannot be written from now on: the command changes things, and must not end halfway."""
+    """Drop answers that cannot be written from now on, so that a command that changes things is not cut short."""
     global _finishes_unread
     _finishes_unread = True
 
@@ -41,8 +43,8 @@ def finish_unread() -> None:
 def log(text: str, *, about: str = "", level: str = INFO, has_addresses: bool = True) -> None:
     """Log a message about a program or a mirror; without `about`, print it as an answer of the command that was typed.
 
-    Addresses are shown without their secrets. The caller says when there are none: at the limit of open files or
-    processes the module for them cannot be loaded any more.
+    Secrets in URLs are masked, unless `has_addresses` is False: at the limit of open files or processes the module
+    that masks them can no longer be loaded.
     A message that cannot be written, on a full disk or without a reader, is dropped: the work continues.
     """
     text = masked(text) if has_addresses else text
@@ -54,17 +56,17 @@ def _lines(text: str) -> str:
 
 
 def note(text: str, *, about: str = "") -> None:
-    """Tell what is as it should be: as `log`, but nothing after `hush`."""
+    """Log that something is as it should be, unless `hush` was called."""
     if not _hushed:
         log(text, about=about)
 
 
 def hush() -> None:
-    """Print no notes from now on: cron sends all that is printed by mail."""
+    """Print no notes from now on: cron mails everything that is printed."""
     global _hushed
     _hushed = True
 
 
 def bar(text: str) -> None:
-    """Show one line on a terminal that the next one overwrites; empty text takes it away."""
+    """Show a line on a terminal that the next one overwrites; empty text removes it."""
     standard_streams.tell(f"\r\x1b[K{text}")

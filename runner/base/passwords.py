@@ -1,6 +1,6 @@
-"""Whether a mirror's upstream may have its password: asked at follow, and again before each start and each probe.
+"""Whether a mirror's upstream may get its password: checked at follow, and again before each start and each probe.
 
-Between the two somebody may have put a link in the place of the file, to a password that is for another upstream.
+In between, the file may have been replaced by a link to a password that is meant for another upstream.
 """
 
 from collections.abc import Sequence
@@ -11,9 +11,9 @@ from schemas.records import Bound, Mirror
 
 
 def refusal(mirror: Mirror, known: Sequence[Any] | None) -> str:
-    """Return why the machine's policy keeps a password from its upstream now; empty when it does not.
+    """Return why the machine's policy denies the upstream a password now; empty if it is allowed.
 
-    `known` are the values of `Passwords` as the plan has them, None where it has none.
+    `known` are the values of `Passwords` from the plan, None if it has none.
     """
     if known is None:
         return ""

@@ -1,4 +1,4 @@
-"""Paths of a machine that no definition may show to an upstream, to a container or to a sync."""
+"""Paths of a machine that no definition may expose to an upstream, a container or a sync."""
 
 import os
 import pwd
@@ -12,16 +12,16 @@ from schemas.records import Mirror, Policy, RunnerSettings
 
 _CREDENTIALS = "/etc/skipjack/credentials"
 SYSTEM = ("/etc/shadow", "/proc", "/sys", "/dev", "/root")
-"""What no policy can mean when it lists folders with files of patterns."""
+"""Paths that `pattern_files` can never cover."""
 
 
 class Private(NamedTuple):
-    """What of a machine is no definition's business: paths, each with where its links lead.
+    """A machine's private paths, most of them with their real path (all links followed).
 
-    `secrets` are the files with secrets and the machine's own files of that kind; `holders` has one of each folder,
-    with where that folder is. `own` are the names in the state directory and the run directory, `folders` the worker's
-    folders by the keys of its settings. `known` and `why` remember what was looked up: where folders are, and what is
-    wrong with folders for patterns.
+    `secrets` are the secret files that settings and definitions name and the machine's own; `holders` has one of them
+    for each folder, with that folder's real path. `own` are the paths in the state directory and the run directory,
+    `folders` the worker's folders by the keys of its settings. `known` and `why` are caches: the real paths of folders,
+    and why folders may not hold pattern files.
     """
 
     secrets: tuple[tuple[str, str], ...]
@@ -32,19 +32,19 @@ class Private(NamedTuple):
     why: dict[str, str]
 
     def real(self, folder: str) -> str:
-        """Where a folder of the machine really is, looked up once."""
+        """Return the real path of a folder, cached."""
         if folder not in self.known:
             self.known[folder] = os.path.realpath(folder)
         return self.known[folder]
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """The secrets as they are named."""
+        """Return the secret files as they are named, links not followed."""
         return tuple([path for path, _real in self.secrets])
 
 
 def private(settings: RunnerSettings, mirrors: Sequence[Mirror] = ()) -> Private:
-    """What is private on a machine with these settings and definitions."""
+    """Return the private paths of a machine with these settings and definitions."""
     layout = StateLayout(settings.state_dir)
     own = [*(os.path.join(layout.state_dir, name) for name in layout.OWN), settings.run_dir]
     keys = ("state_dir", "run_dir", "log_dir", "snapshot_root")
@@ -61,7 +61,7 @@ def private(settings: RunnerSettings, mirrors: Sequence[Mirror] = ()) -> Private
 
 
 def secrets(settings: RunnerSettings, mirrors: Sequence[Mirror] = ()) -> tuple[str, ...]:
-    """The files with secrets that the settings and the definitions name, and the machine's own files of that kind."""
+    """Return the secret files that the settings and the definitions name, and the machine's own."""
     token = settings.manager.token if settings.manager else None
     passwords = [mirror.password.file for mirror in mirrors if mirror.password is not None]
     named = [token.file if token else None, *passwords, settings.policy, *credentials()]
@@ -70,17 +70,17 @@ def secrets(settings: RunnerSettings, mirrors: Sequence[Mirror] = ()) -> tuple[s
 
 
 def is_below(real: str, real_folder: str) -> bool:
-    """Whether a path is something below a folder and not the folder itself; both without links."""
+    """Return whether a path lies below a folder and is not the folder itself; both must be free of links."""
     return real != real_folder and is_within(real, real_folder)
 
 
 def is_within(real: str, real_folder: str) -> bool:
-    """Whether a path is a folder or something below it; both without links."""
+    """Return whether a path is a folder or lies below it; both must be free of links."""
     return real == real_folder or real.startswith(real_folder.rstrip("/") + "/")
 
 
 def credentials() -> Iterator[str]:
-    """The folders with the secrets that systemd gives to units."""
+    """Yield the folders with the credentials that systemd gives to units."""
     yield _CREDENTIALS
     own = os.environ.get("XDG_CONFIG_HOME") or os.path.join(account_home(), ".config")
     yield os.path.join(own, "skipjack/credentials")
@@ -89,7 +89,7 @@ def credentials() -> Iterator[str]:
 
 
 def account_home() -> str:
-    """The home of the worker's user as the machine's accounts have it; `/` for a user without an account."""
+    """Return the home of the worker's user from the account database; `/` for a user without an account."""
     try:
         return pwd.getpwuid(os.geteuid()).pw_dir or "/"
     except KeyError:
@@ -97,18 +97,18 @@ def account_home() -> str:
 
 
 def shared_folders(settings: RunnerSettings, policy: Policy) -> tuple[str, ...]:
-    """The folders that definitions choose from for mirrors, logs and snapshots, so that upstreams write to them."""
+    """Return the folders in which definitions place mirrors, logs and snapshots: upstreams can write to them."""
     roots = (settings.mirror_root, *policy.mirror_roots, settings.log_dir, *policy.log_roots, settings.snapshot_root)
     return tuple(dict.fromkeys(roots))
 
 
 def worker_folders(settings: RunnerSettings, policy: Policy) -> tuple[str, ...]:
-    """All folders that a worker and what it syncs write to."""
+    """Return all folders that a worker and its syncs write to."""
     return (settings.state_dir, settings.run_dir, *shared_folders(settings, policy))
 
 
 def why_no_pattern_folder(folder: str, settings: RunnerSettings, policy: Policy, private: Sequence[str]) -> str:
-    """Why no file of a folder may be sent to an upstream: it holds a secret, or could. Empty when all is well."""
+    """Return why files of a folder may not be sent to an upstream: it holds a secret, or could. Else empty."""
     for path in (*private, account_home(), *SYSTEM):
         if lies_in(path, folder):
             return f"it holds {path}"
@@ -119,7 +119,7 @@ def why_no_pattern_folder(folder: str, settings: RunnerSettings, policy: Policy,
 
 
 def is_other_than_file(path: str) -> bool:
-    """Whether there is something at a path that is not a regular file, such as a folder, a device or a pipe."""
+    """Return whether a path leads to something that is not a regular file, such as a folder, a device or a pipe."""
     try:
         return not stat.S_ISREG(os.stat(path).st_mode)
     except OSError:
@@ -127,5 +127,5 @@ def is_other_than_file(path: str) -> bool:
 
 
 def is_secret(path: str, private: Sequence[str]) -> bool:
-    """Whether a path is one of the private ones, or lies in one, wherever links lead."""
+    """Return whether a path is one of the private paths or lies in one, with all links followed."""
     return any(lies_in(path, each) for each in private)

@@ -1,4 +1,4 @@
-"""Giving up root's powers, for what belongs to another user, for good or for a moment."""
+"""Drop root's privileges, for good or for a block, to work on files of another user."""
 
 import os
 from collections.abc import Iterator
@@ -6,24 +6,24 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 _NOBODY = 65534
-"""A user that owns nothing and is in no group, as one that is yet to be made."""
+"""The id of `nobody`, which stands for a user that does not exist yet: it owns nothing and is in no group."""
 
 
 class Identity(NamedTuple):
-    """The numbers of a user and of its groups, the first one its own."""
+    """The id of a user and of its groups, the primary one first."""
 
     user: int
     groups: tuple[int, ...]
 
 
 def become_owner(folder: str) -> None:
-    """If we are root and a folder belongs to another user, go on as that user, with its groups and its home."""
+    """If we are root and a folder belongs to another user, become that user, with its groups and its home."""
     import pwd
 
     try:
         owner = os.stat(folder).st_uid
         user = pwd.getpwuid(owner)
-    except (OSError, KeyError):  # it is not there yet, or belongs to a user whom this machine does not know
+    except (OSError, KeyError):  # it does not exist yet, or its owner has no account here
         return
     if os.geteuid() != 0 or owner == 0:
         return
@@ -33,11 +33,11 @@ def become_owner(folder: str) -> None:
     for name in [key for key in os.environ if key.startswith("XDG_") or key == "DBUS_SESSION_BUS_ADDRESS"]:
         del os.environ[name]  # of root's session
     os.environ |= {"HOME": user.pw_dir, "USER": user.pw_name, "LOGNAME": user.pw_name}
-    os.chdir("/")  # root's own folders are out of reach now
+    os.chdir("/")  # the current folder may be one that only root can enter
 
 
 def identity(user: str) -> Identity:
-    """The numbers of a user by name; one that is yet to be made is in no group that matters."""
+    """Return the ids of a user by name; those of `nobody` if it does not exist yet."""
     import pwd
 
     try:
@@ -50,7 +50,7 @@ def identity(user: str) -> Identity:
 
 @contextmanager
 def acting_as(user: str) -> Iterator[bool]:
-    """Have a user's rights to files within the block; False if we neither are that user nor may become it."""
+    """Access files with a user's rights within the block; yields False if we are neither that user nor root."""
     wanted = identity(user)
     if os.geteuid() == wanted.user:
         yield True

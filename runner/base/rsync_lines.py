@@ -1,6 +1,6 @@
-"""Which places an rsync that a definition's own command line starts may reach: asked at follow, and before each start.
+"""Which paths may an rsync reach that a definition's own command line starts? Checked at follow and before each start.
 
-What lies in a mirror comes from its upstream, which can put a link anywhere between the two.
+The files of a mirror come from its upstream, which can put a link anywhere in between.
 """
 
 import os
@@ -10,23 +10,23 @@ from schemas.problems import shown
 from schemas.rsync import rsync_hosts, rsync_options
 
 FOLLOWING = frozenset({"--copy-links", "--copy-unsafe-links", "--copy-dirlinks", "--keep-dirlinks"})
-"""Options by which rsync leaves a folder through the links in it."""
+"""Options with which rsync follows links out of a folder."""
 
 
 def operands(arguments: Sequence[str]) -> list[str]:
-    """The sources and the target of an rsync."""
+    """Return the sources and the target of an rsync."""
     return [arguments[number] for number in rsync_options.read(arguments).operands]
 
 
 def outside(arguments: Sequence[str], directory: str) -> Iterator[str]:
-    """The local paths among them that are neither the mirror's directory nor below it, or that pass through a link."""
+    """Yield the local operands that lie outside the mirror's directory or pass through a link."""
     for word in operands(arguments):
         if rsync_hosts.transport(word) == rsync_hosts.LOCAL and not is_own(word, directory):
             yield word
 
 
 def is_own(path: str, directory: str) -> bool:
-    """Whether a path, relative to the mirror's directory, is that or something below it with no link in between."""
+    """Return whether a path, relative to the mirror's directory, is that or lies below it with no link in between."""
     if ".." in path.split("/"):
         return False
     whole = os.path.normpath(os.path.join(directory, path))
@@ -47,7 +47,7 @@ def _passes_link(base: str, names: Sequence[str]) -> bool:
 
 
 def refusal(words: Sequence[str], directory: str) -> str:
-    """Why the command line of an rsync may not be started now; empty when it may."""
+    """Return why the command line of an rsync must not be started now; empty if it may."""
     found = next(outside(words[1:], directory), None)
     if found is None:
         return ""

@@ -1,6 +1,6 @@
-"""The run folder (`run_dir`): progress and the courier's socket, which a reboot may take away.
+"""The run directory (`run_dir`): progress and the courier's socket, which need not survive a reboot.
 
-No run and no report depends on it, so a program that cannot have it says so and goes on.
+Runs and reports do not depend on it, so a program that cannot use it logs that and continues.
 """
 
 import os
@@ -8,11 +8,11 @@ import pwd
 
 from schemas.errors import SkipjackError
 
-_AT_BOOT = "A reboot empties /run: let root make the folder at boot, as the lines of `skipjack install --cron` do."
+_AT_BOOT = "A reboot empties /run: let root create the folder at boot, as the lines of `skipjack install --cron` do."
 
 
 def make(path: str) -> SkipjackError | None:
-    """Make the folder if it is missing; returns what is wrong when it cannot be had."""
+    """Create the folder if it is missing; return the error if it cannot be used."""
     try:
         os.makedirs(path, mode=0o755, exist_ok=True)
     except OSError as error:
@@ -31,4 +31,4 @@ def _own_name() -> str:
 
 
 def _missing(path: str, why: str, todo: str = _AT_BOOT) -> SkipjackError:
-    return SkipjackError(f"The run folder {path} cannot be used: {why}. Live progress is not shown.", todo)
+    return SkipjackError(f"cannot use the run folder {path}: {why}. Live progress is not shown.", todo)

@@ -1,7 +1,7 @@
-"""Which files with secrets can the worker's user not read? Each is named with the command that lets it.
+"""Which secret files can the worker's user not read? Each warning has the command that grants the access.
 
-Only an attempt to read tells for sure: modes say nothing of access lists. Root makes it with the rights of the worker's
-user; what the modes of files and folders say is asked for the command alone.
+Only an attempt to read is conclusive, since modes do not show access lists. Root tries it with the rights of the
+worker's user; modes of files and folders are used only to choose the command.
 """
 
 import os
@@ -15,27 +15,27 @@ from schemas.records import Mirror
 from schemas.regular_files import read_beginning
 
 HOMES = ("/home/", "/root/", "/run/user/")
-"""What units of the system do not see, unless it is named in their sandbox."""
+"""Folders that system units do not see, unless their sandbox lists them."""
 
 _SHELTER = "/etc/skipjack/secrets"
 
 
 class SecretFile(NamedTuple):
-    """A file with a secret, and which key names it."""
+    """A secret file, and the key that names it."""
 
     path: str
     key: str
 
 
 class Reader(NamedTuple):
-    """Who must read secrets: a user by name, and the folders in homes that its units see; None if they see all."""
+    """Who must read the secrets: a user by name, and the home folders that its units see; None if they see all."""
 
     user: str
     seen: tuple[str, ...] | None = None
 
 
 def named(token: str, mirrors: Iterable[Mirror]) -> list[SecretFile]:
-    """The files with secrets that settings (the worker's token, if any) and definitions name, each once."""
+    """Return the secret files that the settings (the worker's `token`, if any) and definitions name, each once."""
     found = {token: "manager.token"} if token else {}
     for mirror in mirrors:
         if mirror.password and mirror.password.file:
@@ -44,7 +44,7 @@ def named(token: str, mirrors: Iterable[Mirror]) -> list[SecretFile]:
 
 
 def warnings(files: Iterable[SecretFile], reader: Reader) -> list[str]:
-    """A line for each file that the reader cannot read; none for what we may not find out, as without root."""
+    """Return a line for each file that the reader cannot read; without root's rights, none for another user."""
     found = []
     for file in files:
         if _is_hidden(file.path, reader):
@@ -53,12 +53,12 @@ def warnings(files: Iterable[SecretFile], reader: Reader) -> list[str]:
         with privileges.acting_as(reader.user) as is_reader:
             why = _why_unreadable(file.path) if is_reader else ""
         if why:
-            found.append(_mending(file, reader.user, why))
+            found.append(_granting(file, reader.user, why))
     return found
 
 
 def beginning(user: str) -> str:
-    """How every warning about a user begins."""
+    """Return the beginning of every warning about a user."""
     return f"warning: {user} cannot read the secret "
 
 
@@ -82,23 +82,23 @@ def _why_unreadable(path: str) -> str:
 def _moving(file: SecretFile, user: str) -> str:
     target = os.path.join(_SHELTER, os.path.basename(file.path))
     words = f"install -D -m 600 -o {shlex.quote(user)} {shlex.quote(file.path)} {shlex.quote(target)}"
-    return f"{_head(file, user)}: units see no home folders. Run `{words}` as root, and name that file instead."
+    return f"{_head(file, user)}: units see no home folders. Run `{words}` as root, and use that path instead."
 
 
-def _mending(file: SecretFile, user: str, why: str) -> str:
+def _granting(file: SecretFile, user: str, why: str) -> str:
     try:
         is_there, is_file = True, stat.S_ISREG(os.stat(file.path).st_mode)
     except (FileNotFoundError, NotADirectoryError):
         is_there, is_file = False, True
     except OSError:
-        is_there, is_file = True, True  # out of our reach, as of the user's
+        is_there, is_file = True, True  # not accessible for us either
     if not is_file:
         return f"{_head(file, user)}: {why}. Write the secret into a regular file."
     steps = list(_steps(file.path, user, is_there=is_there))
     if not is_there:
         steps.append(f"install -m 600 -o {shlex.quote(user)} /dev/null {shlex.quote(file.path)}")
     elif not steps:
-        return f"{_head(file, user)}: {why}, though its mode allows that. See its file system and access lists."
+        return f"{_head(file, user)}: {why}, although its mode allows it. Check its file system and access lists."
     then = "" if is_there else ", and write the secret into it"
     return f"{_head(file, user)}: {why}. Run `{' && '.join(steps)}` as root{then}."
 
@@ -108,7 +108,7 @@ def _head(file: SecretFile, user: str) -> str:
 
 
 def _steps(path: str, user: str, *, is_there: bool) -> Iterator[str]:
-    """The commands that let a user through each folder and at the file, which keeps an owner other than root."""
+    """Yield the commands that let a user enter each folder and read the file; only root's files change their owner."""
     name, identity = shlex.quote(user), privileges.identity(user)
     for folder in _folders(path):
         found = _stat(folder)
@@ -128,7 +128,7 @@ def _steps(path: str, user: str, *, is_there: bool) -> Iterator[str]:
 
 
 def _folders(path: str) -> list[str]:
-    """All folders on the way to a file and to where its links lead, the outermost first."""
+    """Return all folders above a file and above its real path, outermost first."""
     found: dict[str, None] = {}
     for each in (os.path.abspath(path), os.path.realpath(path)):
         parts = os.path.dirname(each).split("/")
@@ -144,7 +144,7 @@ def _stat(path: str) -> os.stat_result | None:
 
 
 def _allows(found: os.stat_result, identity: privileges.Identity, bit: int) -> bool:
-    """Whether modes give a user the right that `bit` is for all others."""
+    """Return whether the mode gives a user a right; `bit` is that right's bit for "others"."""
     if found.st_uid == identity.user:
         return bool(found.st_mode & bit << 6)
     if found.st_gid in identity.groups:

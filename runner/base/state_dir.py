@@ -1,36 +1,36 @@
-"""Where the worker keeps its things: every path below the state folder, in one place.
+"""The layout of the state directory: every path below it, in one place.
 
-A plain class in a module without imports of weight: even an idle tick loads it.
+A plain class in a module with almost no imports, since every idle tick loads it.
 """
 
 import os
 
 DELETIONS = ".deletions."
-"""How files of `runner.providers.deletion_record` begin; a mirror's name follows."""
+"""The prefix of the files of `runner.providers.deletion_record`; a mirror's name follows."""
 
 
 class StateLayout:
-    """The files of one worker; `state_dir` is all that the lean programs need to be told.
+    """The files of one worker. Its `state_dir` is the only argument that tick and run get about the machine.
 
-    - `plan`: what the newest valid configuration means for this worker; written by follow alone.
+    - `plan`: what this worker must do, from the newest valid configuration; written only by follow.
     - `journal`: states, runs and the outbox.
-    - `agenda`: how long there is nothing to do, as the last tick found; may be deleted at any time.
+    - `next_wake`: until when there is nothing to do, a cache of the last tick; may be deleted at any time.
     - `checkout`: the clone of the config repository.
-    - `launcher`: which service manager runs are units of; written by `skipjack install` alone.
-    - `containers`: a file for each mirror that may have one, while it may.
-    - `units`: which of the units that start our programs are dead, as they were last checked.
-    - `rejected`: what the manager rejected of late; written by the courier alone.
-    - `notes`: what the last follow found wrong on this machine; see `runner/follow/noted.py`.
-    - `unreported`: why the manager takes no reports, and since when; written by the courier alone.
-    - `messages`: what ticks and runs said that neither a terminal nor systemd listened to.
-    - `home`: the home of programs whose user has none that is out of the mirrors' reach.
+    - `launcher`: the service manager that runs are units of; written only by `skipjack install`.
+    - `containers`: a marker file for each mirror that may have a container now.
+    - `units`: the units of our programs that had failed at the last check.
+    - `rejected`: what the manager rejected lately; written only by the courier.
+    - `notes`: problems of this machine that the last follow found; see `runner/follow/noted.py`.
+    - `unreported`: why and since when the manager takes no reports; written only by the courier.
+    - `messages`: the log of ticks and runs that have neither a terminal nor systemd.
+    - `home`: `HOME` for programs if mirrors could write to the home of the worker's user.
     """
 
     OWN = (
         "plan.db", "journal.db", "agenda", "checkout", "launcher", "containers", "messages.log", "home", "locks",
         "wishes", "rejected",
     )  # fmt: skip
-    """The names of what lies there, which no mirror may have as its directory."""
+    """The names in the state directory that no mirror may use as its directory."""
 
     def __init__(self, state_dir: str) -> None:
         self.state_dir = state_dir
@@ -48,7 +48,7 @@ class StateLayout:
         self.home = os.path.join(state_dir, "home")
 
     def forget_deletions(self, kept: set[str]) -> None:
-        """Remove what runs of mirrors other than these were about to delete when they were killed."""
+        """Remove the deletion records of all mirrors that are not `kept`; killed runs leave them behind."""
         for name in os.listdir(self.state_dir):
             if name.startswith(DELETIONS) and name.removeprefix(DELETIONS).removesuffix(".new") not in kept:
                 try:
@@ -57,25 +57,27 @@ class StateLayout:
                     continue  # the next follow tries again
 
     def start_request(self, name: str) -> str:
-        """The file by which a program is asked for under systemd."""
+        """Return the file that requests the start of a program under systemd."""
         return os.path.join(self.state_dir, "wishes", name)
 
     def containers_left(self) -> list[str]:
-        """The mirrors that may have a container, their runs at work or not."""
+        """Return the mirrors that may have a container, whether or not their runs are active."""
         try:
             return [name for name in os.listdir(self.containers) if not name.startswith(".")]
         except FileNotFoundError:
             return []
 
     def has_container(self, name: str) -> bool:
-        """Whether a mirror may have a container."""
+        """Return whether a mirror may have a container."""
         return os.path.exists(os.path.join(self.containers, name))
 
     def lock(self, kind: str, name: str) -> str:
-        """The lock file of a kind (`supervisor`, `mirror`, `slot`, `program`) for one name."""
+        """Return the lock file of a kind (`supervisor`, `mirror`, `slot`, `program`) for one name."""
         return os.path.join(self.state_dir, "locks", kind, name)
 
     def next_tick(self, *, only_requested: bool) -> str:
-        """The lock of the tick that waits for the one at work: one that starts only what was asked for by name, or
-        one that starts all that is due."""
+        """Return the lock of the tick that waits for the active one.
+
+        There are two: for a tick that launches only mirrors requested by name, and one that launches all that is due.
+        """
         return self.lock("program", "next-requested-tick" if only_requested else "next-tick")

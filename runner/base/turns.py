@@ -1,4 +1,4 @@
-"""Waiting for another program of the same kind to end, for minutes, and saying for which process."""
+"""Wait for another program of the same kind to end, up to minutes, and log which process that is."""
 
 import contextlib
 import time
@@ -10,12 +10,12 @@ from schemas.errors import SkipjackError
 from schemas.lock_holders import described
 
 _FIRST, _EVERY = 3.0, 30.0
-"""Seconds after which a wait is told first, and then again and again."""
+"""Seconds until a wait is logged first, and between later log lines."""
 
 
 @contextlib.contextmanager
 def turn(path: str, program: str, patience: float) -> Iterator[None]:
-    """Hold a program's lock; SkipjackError when another one still holds it after `patience` seconds."""
+    """Hold a program's lock; SkipjackError if another process still holds it after `patience` seconds."""
     until = time.monotonic() + patience
     pause = _FIRST
     while True:
@@ -25,7 +25,7 @@ def turn(path: str, program: str, patience: float) -> Iterator[None]:
                 return
         who = described(path)
         if time.monotonic() >= until:
-            todo = "Wait for its end, or end that process if it hangs; the next one tries again."
-            raise SkipjackError(f"Another {program} is still at work: {who}.", todo)
-        note(f"waits for another {program} to end: {who}", about=program)
+            todo = f"Wait for it, or end that process if it hangs; the next {program} tries again."
+            raise SkipjackError(f"another {program} is still running: {who}.", todo)
+        note(f"waiting for another {program} to end: {who}", about=program)
         pause = _EVERY

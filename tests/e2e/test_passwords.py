@@ -70,7 +70,7 @@ def test_a_link_in_the_place_of_a_password_sends_no_other_one(
     run = worker.run_of("m")
     assert (done.returncode, run.status) == (1, "refused")
     assert run.reason.startswith(
-        f"`password` names {site.mine}, which is for the rsync daemon on rsync.example.org alone"
+        f"`password` names {site.mine}, which is only for the rsync daemon on rsync.example.org"
     )
     with plan.opened(StateLayout(str(worker.state)).plan) as opened:
         planned, machine = opened.mirror("m"), machine_of(StateLayout(str(worker.state)), opened.header)

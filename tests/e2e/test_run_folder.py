@@ -22,7 +22,7 @@ def test_without_its_run_folder_a_worker_syncs_and_reports_and_says_so(
     (reporter.folder / "run").write_text("in the way")
     done = reporter.command("once", check=False)
     assert done.returncode == 1
-    assert f"The run folder {reporter.folder}/run cannot be used: File exists." in done.stderr
+    assert f"cannot use the run folder {reporter.folder}/run: File exists." in done.stderr
     assert "`skipjack install --cron`" in done.stderr
     assert reporter.states() == {"a": "success"} and reporter.pending() == 0
     assert manager.jobs()["a"]["status"] == "success"

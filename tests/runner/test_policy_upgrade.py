@@ -259,7 +259,7 @@ def test_a_program_without_a_path_is_not_asked_for_in_the_policy() -> None:
 
 def test_what_is_told_can_be_done(tmp_path: Path) -> None:
     policy = Policy(pattern_files=(str(tmp_path),))
-    assert "name it so in `rsync_options`" in told(policy, rsync_options=("--include-from=/x/y",))
+    assert "use that path in `rsync_options`" in told(policy, rsync_options=("--include-from=/x/y",))
     for rule in ("merge\t/x", ".=/x"):
         assert "has a filter rule that rsync does not take" in told(policy, rsync_options=(f"--filter={rule}",))
     assert "add `OWN=*` to `allowed_env`" in told(policy, env={"OWN": "-x $y"})
@@ -381,7 +381,7 @@ def test_a_bound_password_goes_to_the_rsync_daemon_of_its_hosts_alone(tmp_path: 
             "rsync://xrsync.example.org/x/", "rsync.example.org:path/", "rsync://rsync.example.org.evil/x/",
         ):  # fmt: skip
             said = told(policy, upstream=bad, password=password)
-            assert f"is for the rsync daemon on 2001:db8::1 or {HOST} alone" in said, bad
+            assert f"is only for the rsync daemon on 2001:db8::1 or {HOST}, but" in said, bad
     other = Secret(file=str(tmp_path / "other"))
     assert told(policy, upstream="rsync://evil.example/debian/", password=other) == "", "a plain entry holds it"
 
@@ -413,7 +413,7 @@ def test_a_credential_can_be_bound_as_well() -> None:
     policy = Policy(readable=(Bound((HOST,), credential="debian"),))
     assert told(policy, password=Secret(credential="debian")) == ""
     assert told(policy, upstream="rsync://evil.example/x/", password=Secret(credential="other")) == ""
-    assert "credential `debian`, which is for" in told(
+    assert "credential `debian`, which is only for" in told(
         policy, upstream="rsync://evil.example/x/", password=Secret(credential="debian")
     )
 
@@ -428,7 +428,7 @@ def test_what_a_password_needs_of_the_policy_is_bound_to_its_upstream(tmp_path: 
     path.write_text(block(decision.keys))
     assert load_policy(path) == decision.policy
     assert told(decision.policy, password=mirror.password) == ""
-    assert "is for the rsync daemon on" in told(decision.policy, upstream="h::m/", password=mirror.password)
+    assert "is only for the rsync daemon on" in told(decision.policy, upstream="h::m/", password=mirror.password)
 
 
 @pytest.mark.parametrize(

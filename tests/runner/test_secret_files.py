@@ -54,5 +54,5 @@ def test_what_is_no_file_is_named_and_nothing_waits_for_it(tmp_path: Path) -> No
 def test_units_see_no_home_but_what_is_theirs_in_it(path: str) -> None:
     [warning] = about(path, seen=("/srv/mirror",))
     words = f"install -D -m 600 -o {ME} {path} /etc/skipjack/secrets/token"
-    assert f"units see no home folders. Run `{words}` as root, and name that file instead." in warning
+    assert f"units see no home folders. Run `{words}` as root, and use that path instead." in warning
     assert not any("home folders" in each for each in (*about(path, seen=(str(Path(path).parent),)), *about(path)))

@@ -46,15 +46,15 @@ def test_whoever_waits_in_vain_says_for_which_process_and_since_when(
     who = rf"process {holder.pid} \(python[0-9.]*\), started [0-9a-z. ]+ ago"
 
     with (
-        pytest.raises(SkipjackError, match=f"^Another follow is still at work: {who}\\. Wait"),
+        pytest.raises(SkipjackError, match=f"^another follow is still running: {who}\\. Wait"),
         turn(lock, "follow", 1),
     ):
         pytest.fail("it does not have the lock")
 
     told = capsys.readouterr().err.splitlines()
-    assert told and all(re.fullmatch(f"INFO follow: waits for another follow to end: {who}", line) for line in told), (
-        told
-    )
+    assert told and all(
+        re.fullmatch(f"INFO follow: waiting for another follow to end: {who}", line) for line in told
+    ), told
 
 
 def test_whoever_waited_goes_on_when_the_other_one_has_ended(
