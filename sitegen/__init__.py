@@ -1,10 +1,10 @@
-"""The manager: takes the workers' reports, keeps them, and renders the static status site."""
+"""The manager: receives the workers' reports, stores them and publishes the status site."""
 
 import sys
 
 import schemas
 
-# `schemas` is a common name. Of another program's package the first thing to be seen would be a missing module.
+# `schemas` is a common name. Another program's package would fail later, with a module that is missing.
 if schemas.__file__ != f"{__path__[0].removesuffix('sitegen')}schemas/__init__.py":
     sys.exit(
         f"skipjack-manager: cannot start: `{schemas.__file__}` is imported in place of Skipjack's own package "

@@ -1,4 +1,4 @@
-"""`python -m sitegen`, for whoever has no `skipjack-manager` in the path."""
+"""`python -m sitegen`, for installations without `skipjack-manager` in the path."""
 
 import sys
 

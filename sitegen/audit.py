@@ -1,4 +1,4 @@
-"""`skipjack-manager audit`: who did what, when, to what and from where."""
+"""`skipjack-manager audit`: who gave which command or changed which token, when and from where."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from sitegen.storage.store import Store
 
 
 def show(settings: ManagerSettings, since: float, *, as_json: bool) -> None:
-    """Print every control action and every change of a token from `since` (Unix seconds) on, a line for each."""
+    """Print every control action and token change since `since` (Unix seconds), one per line."""
     with Store(settings.state_dir, settings.database, settings.site_dir) as store:
         entries = audit_store.read(store, since)
     for entry in entries:
@@ -24,23 +24,23 @@ def show(settings: ManagerSettings, since: float, *, as_json: bool) -> None:
 
 
 def _line(entry: AuditEntry) -> str:
-    details = " ".join(f"{key}={_told(key, value)}" for key, value in entry.details.items())
+    details = " ".join(f"{key}={_shown(key, value)}" for key, value in entry.details.items())
     return f"{moment(entry.at)} {entry.who} from {entry.origin}: {entry.action} {entry.subject} {details}".rstrip()
 
 
-def _told(key: str, value: Any) -> str:
+def _shown(key: str, value: Any) -> str:
     return f'"{moment(value)}"' if key.endswith("_at") and isinstance(value, float) else json.dumps(value)
 
 
 _NAME = 64
-"""Characters of a name that are kept; the environment may hold anything."""
+"""Characters of a name that are kept: an environment variable may be of any length."""
 
 
 def person() -> str:
-    """The person at the command line: the one behind sudo, or the user."""
-    behind = os.environ.get("SUDO_USER")
-    if behind:
-        return without_secrets(printable(behind))[:_NAME]
+    """Return the name of the user at the command line, under sudo the original one."""
+    original = os.environ.get("SUDO_USER")
+    if original:
+        return without_secrets(printable(original))[:_NAME]
     try:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
@@ -48,5 +48,5 @@ def person() -> str:
 
 
 def moment(at: float | None) -> str:
-    """A time for people, `-` for none."""
+    """Format Unix seconds for people, None as `-`."""
     return "-" if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%SZ")

@@ -1,4 +1,4 @@
-"""`skipjack-manager backup FILE`: a copy of the database as of one moment, taken while everything goes on."""
+"""`skipjack-manager backup FILE`: a consistent copy of the SQLite database, taken while it is in use."""
 
 import os
 import sqlite3
@@ -13,10 +13,10 @@ from sitegen.storage.dialects import LOCK_SECONDS, database_file
 
 
 def backup(settings: ManagerSettings, target: Path) -> None:
-    """Write a copy to a file, which is the old or the new one at any moment; SkipjackError says why it cannot be."""
+    """Replace a file by a copy of the database, atomically; SkipjackError when that fails."""
     if settings.database is not None:
         raise SkipjackError(
-            "The database is PostgreSQL, which has its own tool.",
+            "this command copies SQLite databases only: the settings name PostgreSQL.",
             f"Run `pg_dump --format=custom --file={target} --dbname='{settings.database.url}'`.",
         )
     _refuse_place(settings.state_dir, target)
@@ -24,31 +24,35 @@ def backup(settings: ManagerSettings, target: Path) -> None:
     aside = target.with_name(f".{target.name}.new")
     try:
         _copy(database_file(settings.state_dir), aside)
-        _examine(aside)
-        _make_durable(aside)
+        _verify(aside)
+        _sync(aside)  # before the rename: after a crash the name must not lead to a file without its content
         aside.replace(target)
-        _make_durable(target.absolute().parent)
+        _sync(target.absolute().parent)
     except (OSError, sqlite3.Error, UnicodeDecodeError) as error:
         raise SkipjackError(
-            f"The backup {target} cannot be made: {error}.",
-            f"Check {database_file(settings.state_dir)}, and that the folder of the backup has room and is writable.",
+            f"cannot write the backup `{target}`: {error}.",
+            f"Check `{database_file(settings.state_dir)}`, and that the backup's folder has room and is writable.",
         ) from error
     finally:
         aside.unlink(missing_ok=True)
-    output.note(f"{target} holds {target.stat().st_size} bytes and was read back without a fault.")
+    output.note(f"Wrote {target} ({target.stat().st_size} bytes) and verified it.")
 
 
 def _refuse_place(state_dir: str, target: Path) -> None:
-    """A manager that serves goes on with the old file when a copy takes its place, and loses all it writes then."""
+    """Raise SkipjackError for a target that must not be replaced.
+
+    A running manager would keep writing to the old file behind a replaced database, and lose those writes.
+    """
     if target.name in ("", "..") or target.is_dir():
-        raise SkipjackError(f"{target} is a folder.", "Name the file to write.")
+        raise SkipjackError(f"cannot write the backup: `{target}` is a folder.", "Name a file.")
     database = database_file(state_dir)
     if target.absolute().parent.resolve() == database.parent.resolve() and target.name.startswith(database.name):
-        raise SkipjackError(f"{target} belongs to the database itself.", "Name another file, best on another disk.")
+        what = f"cannot write the backup: `{target}` belongs to the database."
+        raise SkipjackError(what, "Name another file, best on another disk.")
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy what one reading transaction sees; writers go on meanwhile. Nobody else may read it: it has the tokens."""
+    """Copy what one read transaction sees, without stopping writers. Mode 600: the file has the tokens' digests."""
     target.unlink(missing_ok=True)
     target.touch(mode=0o600)
     with (
@@ -58,7 +62,8 @@ def _copy(source: Path, target: Path) -> None:
         connection.execute("VACUUM INTO ?", (str(target),))
 
 
-def _examine(copy: Path) -> None:
+def _verify(copy: Path) -> None:
+    """Raise sqlite3.Error unless a copy is an intact database of the manager."""
     with closing(sqlite3.connect(f"{copy.absolute().as_uri()}?mode=ro", uri=True)) as connection:
         found = [row[0] for row in connection.execute("PRAGMA integrity_check")]
         connection.execute("SELECT value FROM meta WHERE name = 'schema_version'").fetchone()
@@ -66,7 +71,7 @@ def _examine(copy: Path) -> None:
         raise sqlite3.DatabaseError(f"the copy is damaged ({found[0]})")
 
 
-def _make_durable(path: Path) -> None:
+def _sync(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

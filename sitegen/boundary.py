@@ -1,4 +1,4 @@
-"""The one error boundary: every way a command can end becomes an exit code and at most one line."""
+"""The error boundary: turns every way a command can end into an exit code and at most one message."""
 
 import logging
 import os
@@ -15,13 +15,12 @@ from sitegen import output
 
 FINE, EXPECTED, USAGE, BUG = 0, 1, 2, 3
 
-
 _AGAIN = 1.0
-"""Seconds until a Terminated that went under is raised again: Python drops what a finaliser raises."""
+"""Seconds until Terminated is raised again, in case it was lost: Python drops what a finaliser raises."""
 
 
 class Terminated(BaseException):
-    """SIGTERM arrived. Not an Exception, so that nothing but the boundary takes it for a failure."""
+    """SIGTERM arrived. Not an Exception, so that only the boundary catches it."""
 
 
 def run(command: Callable[[], None]) -> int:
@@ -29,7 +28,7 @@ def run(command: Callable[[], None]) -> int:
     standard_streams.open_missing()
     for number in (signal.SIGTERM, signal.SIGALRM):
         signal.signal(number, _terminate)
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored, as behind a `&`
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell's background job ignores it
         signal.signal(signal.SIGINT, _interrupt)
     try:
         _flushed(command)
@@ -41,7 +40,7 @@ def run(command: Callable[[], None]) -> int:
     except Terminated:
         return 128 + signal.SIGTERM
     except BrokenPipeError:
-        return EXPECTED  # whoever read our output has left, so there is nobody to tell
+        return EXPECTED  # the reader of our output is gone, and stderr is often the same pipe
     except Exception as error:
         failure = of_the_machine(error)
         if failure is None:
@@ -54,7 +53,7 @@ def run(command: Callable[[], None]) -> int:
 
 
 def _flushed(command: Callable[[], None]) -> None:
-    """Run a command, also to an end by the argument parser, and fail if what was printed cannot be written."""
+    """Run a command and flush its output, also after the argument parser's SystemExit; OSError if that fails."""
     try:
         command()
     except SystemExit:
@@ -64,7 +63,7 @@ def _flushed(command: Callable[[], None]) -> None:
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
-    logging.disable()  # what a library says of being interrupted helps nobody
+    logging.disable()  # libraries would log that they were interrupted
     raise KeyboardInterrupt
 
 
@@ -75,10 +74,10 @@ def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:
 
 
 def _report(error: Exception) -> int:
-    """Keep the traceback of a bug in a file and name it."""
+    """Write the traceback of a bug to a file and log its path; returns the exit code."""
     text = "".join(traceback.format_exception(error))
     summary = f"This is a bug: {type(error).__name__}: {error}."
-    # systemd names the unit's state directory, which outlives a private /tmp
+    # The unit's state directory outlives its private /tmp.
     state = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
     path = bug_reports.keep(text, "skipjack-manager-bug", (state, None) if state else (None,))
     if path is None:

@@ -1,4 +1,4 @@
-"""`skipjack-manager check`: whether the database is whole, and says nothing that cannot be. It changes nothing."""
+"""`skipjack-manager check`: is the database intact and consistent? It changes nothing."""
 
 from schemas.errors import SkipjackError
 from schemas.records import ManagerSettings
@@ -9,7 +9,7 @@ from sitegen.storage.dialects import database_file, open_reading
 
 
 def check(settings: ManagerSettings) -> None:
-    """Print a line for each problem; SkipjackError when there is any."""
+    """Print one line per problem; SkipjackError when there are any."""
     if settings.database is None:
         lost_database.require_file(database_file(settings.state_dir), settings.site_dir)
     count = 0
@@ -19,7 +19,7 @@ def check(settings: ManagerSettings) -> None:
             count += 1
     if count:
         raise SkipjackError(
-            f"The database {dialect.place} has {count} problem{'s' if count > 1 else ''}.",
-            "Keep a copy of it, then put a backup in its place: workers send again what it does not know.",
+            f"the database {dialect.place} has {count} problem{'s' if count > 1 else ''}.",
+            "Keep a copy of it, then restore a backup: workers send again what the backup lacks.",
         )
-    output.note(f"The database {dialect.place} is in order.")
+    output.note(f"The database {dialect.place} has no problems.")

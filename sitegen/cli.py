@@ -20,12 +20,12 @@ DEFAULT_SETTINGS = Path("/etc/skipjack/manager.yml")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code (0 fine, 1 expected failure, 2 usage, 3 bug, 128+n signal)."""
-    gc.set_threshold(10_000)  # imports make nothing but what stays; looking through it for garbage costs a tenth
-    return boundary.run(lambda: _done(_parser().parse_args(arguments)))
+    gc.set_threshold(10_000)  # imported modules stay: searching them for garbage costs a tenth of the start
+    return boundary.run(lambda: _execute(_parser().parse_args(arguments)))
 
 
-def _done(options: argparse.Namespace) -> None:
-    """Do what a command line says; SkipjackError that names the manager's user, for what only that one may do."""
+def _execute(options: argparse.Namespace) -> None:
+    """Execute a parsed command line; when permission is denied, SkipjackError that names the manager's user."""
     output.start_logging()
     try:
         options.command(options)
@@ -40,63 +40,62 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="skipjack-manager", description="The manager of a mirror site.")
     parser.add_argument("--version", action="version", version=f"skipjack {version()}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    serve = _command(commands, "serve", "take the workers' reports and answer tunasync's clients", _serve)
-    serve.add_argument("--publish", action="store_true", help="run the publisher as well, as a child process")
+    serve = _command(commands, "serve", "receive the workers' reports and answer API requests", _serve)
+    serve.add_argument("--publish", action="store_true", help="also run `publish`, as a child process")
     publish = _command(commands, "publish", "keep the static site up to date", _publish)
-    publish.add_argument("--once", action="store_true", help="render the site once and end")
+    publish.add_argument("--once", action="store_true", help="publish once and exit")
     publish.add_argument("--as-child", action="store_true", help=argparse.SUPPRESS)
-    token = commands.add_parser("token", help="say which workers may report, and who may control and read")
+    token = commands.add_parser("token", help="manage the tokens of workers, operators and readers")
     tokens = token.add_subparsers(required=True, metavar="ACTION")
-    add = _command(tokens, "add", "make a token and print it, this once", _token_add)
-    add.add_argument("name", metavar="NAME", help="the worker, or who else will have it")
+    add = _command(tokens, "add", "create a token and print it; it is not shown again", _token_add)
+    add.add_argument("name", metavar="NAME", help="the worker, or the person or program that will use it")
     add.add_argument(
         "--scope",
         choices=("worker", "operator", "read"),
         default="worker",
-        help="what may be done with it: report and take commands as that worker (default), control, or only read",
+        help="worker: report and receive commands as the worker NAME (default); operator: give commands; read: read",
     )
-    _command(tokens, "list", "list the tokens, not the secrets", _token_list)
-    rotate = _command(
-        tokens, "rotate", "make a token that will replace another, and print it, this once", _token_rotate
-    )
-    rotate.add_argument("id", metavar="ID", type=_number, help="number of the token in `token list`")
+    _command(tokens, "list", "list the tokens, without the secrets", _token_list)
+    rotate = _command(tokens, "rotate", "create a token that replaces another, and print it", _token_rotate)
+    rotate.add_argument("id", metavar="ID", type=_number, help="the token's number in `token list`")
     rotate.add_argument(
         "--keep",
         type=_duration,
         default="1d",
         metavar="TIME",
-        help="how long the old one goes on (default: %(default)s)",
+        help="how long the old token stays valid (default: %(default)s)",
     )
-    revoke = _command(tokens, "revoke", "make a token worthless", _token_revoke)
-    revoke.add_argument("id", metavar="ID", type=_number, help="number of the token in `token list`")
-    forget = _command(commands, "forget", "take a worker that is gone for good off the pages", _forget)
-    forget.add_argument("worker", metavar="WORKER", help="its name; its runs stay in the history")
+    revoke = _command(tokens, "revoke", "revoke a token", _token_revoke)
+    revoke.add_argument("id", metavar="ID", type=_number, help="the token's number in `token list`")
+    forget = _command(commands, "forget", "remove a retired worker from pages and metrics", _forget)
+    forget.add_argument("worker", metavar="WORKER", help="the worker; its runs stay in the history")
     backup = _command(commands, "backup", "copy the database while it is in use", _backup)
-    backup.add_argument("file", metavar="FILE", type=Path, help="what to write; an older one is replaced")
-    _command(commands, "check", "see whether the database is whole, without changing anything", _check)
-    audit = _command(commands, "audit", "tell who gave which command and changed which token", _audit)
-    audit.add_argument("--json", action="store_true", help="a JSON object in each line")
-    audit.add_argument("--since", type=_moment, default=0.0, metavar="TIME", help="7d, 2026-11-22 or 2026-11-22T12:00Z")
+    backup.add_argument("file", metavar="FILE", type=Path, help="the file to write or replace")
+    _command(commands, "check", "check the database, without changing it", _check)
+    audit = _command(commands, "audit", "list who gave which command or changed which token", _audit)
+    audit.add_argument("--json", action="store_true", help="print one JSON object per line")
+    since = "earliest time, such as 7d (ago), 2026-11-22 or 2026-11-22T12:00Z"
+    audit.add_argument("--since", type=_moment, default=0.0, metavar="TIME", help=since)
     return parser
 
 
 def _command(
     commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
     name: str,
-    words: str,
+    summary: str,
     function: object,
 ) -> argparse.ArgumentParser:
-    command = commands.add_parser(name, help=words, description=f"{words[0].upper()}{words[1:]}.")
-    words = f"default: {DEFAULT_SETTINGS}, or your own ~/.config/skipjack/{DEFAULT_SETTINGS.name} if it is there"
-    command.add_argument("--settings", type=Path, default=None, metavar="FILE", help=words)
+    command = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
+    default = f"default: ~/.config/skipjack/{DEFAULT_SETTINGS.name} if it exists, else {DEFAULT_SETTINGS}"
+    command.add_argument("--settings", type=Path, default=None, metavar="FILE", help=default)
     command.set_defaults(command=function)
     return command
 
 
 def _number(text: str) -> int:
-    """A token's number, which is within what every database can compare it with."""
+    """Parse a token's number. At nine digits it fits into the integers of every database."""
     if not (text.isascii() and text.isdecimal() and len(text) < 10):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of a token; `token list` shows them")
+        raise argparse.ArgumentTypeError(f"{text!r} is not the number of a token; see `token list`")
     return int(text)
 
 
@@ -106,11 +105,11 @@ def _duration(text: str) -> int:
     try:
         return parse_duration(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time; write for example 12h or 7d") from error
+        raise argparse.ArgumentTypeError(f"{text!r} is not a duration; write for example 12h or 7d") from error
 
 
 def _moment(text: str) -> float:
-    """A time, or one that far back; without a zone it is UTC."""
+    """Parse a time (UTC without a zone), or a duration before now; returns Unix seconds."""
     import time
     from datetime import UTC, datetime
 
@@ -119,12 +118,12 @@ def _moment(text: str) -> float:
     try:
         found = datetime.fromisoformat(text)
     except ValueError as error:
-        words = f"{text!r} is no time; write for example 7d, 2026-11-22 or 2026-11-22T12:00Z"
-        raise argparse.ArgumentTypeError(words) from error
+        what = f"{text!r} is not a time; write for example 7d, 2026-11-22 or 2026-11-22T12:00Z"
+        raise argparse.ArgumentTypeError(what) from error
     return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
 
 
-# Each command imports what it needs when it is chosen: `--help` and `token` need no web server.
+# Each command imports its modules when it runs, so that `--help` and `token` do not load the web server.
 
 
 def _settings(options: argparse.Namespace) -> "ManagerSettings":
@@ -133,8 +132,7 @@ def _settings(options: argparse.Namespace) -> "ManagerSettings":
     if options.settings is None:
         options.settings = own_settings(DEFAULT_SETTINGS) or DEFAULT_SETTINGS
         if options.settings != DEFAULT_SETTINGS and DEFAULT_SETTINGS.exists():
-            words = f"uses {options.settings}; `--settings {DEFAULT_SETTINGS}` is the manager of the system"
-            output.log(words, INFO)
+            output.log(f"using {options.settings}; the system's manager has `--settings {DEFAULT_SETTINGS}`", INFO)
     settings = load_manager(options.settings)
     options.state_dir = settings.state_dir
     return settings

@@ -1,4 +1,4 @@
-"""The manager follows the config repository too: what is declared, and how far workers are behind."""
+"""How the manager follows the config repository: it needs the definitions, and knows how far workers are behind."""
 
 import logging
 import threading
@@ -15,16 +15,19 @@ from sitegen.storage.corruption import Damaged
 from sitegen.storage.store import Store, StoreError
 
 INTERVAL = 60.0
-"""Seconds between two fetches, unless a worker shows that there is something newer."""
+"""Seconds between two fetches, unless a worker reports a revision that is new here."""
 
 _UNREACHABLE = "unreachable"
-"""Stands in the place of a revision that could not be fetched."""
+"""Takes the place of the revision when none could be fetched."""
 
 _log = logging.getLogger(__name__)
 
 
 class Follower:
-    """Brings the store's configuration up to the newest revision that can be used."""
+    """Keeps the configuration in the store at the newest valid revision.
+
+    `check` raises an exception when this process may no longer write to the store.
+    """
 
     def __init__(
         self, source: Repository, state_dir: str, store: Store, check: Callable[[], None] = lambda: None
@@ -37,22 +40,25 @@ class Follower:
         self._loaded = ""
         self._noted: tuple[str, str | None] | None = None
         self._reason = ""
-        self._heard: frozenset[str] = frozenset()
+        self._reported: frozenset[str] = frozenset()
         self._wake = threading.Event()
 
     @property
     def refusal(self) -> str:
-        """Why the newest revision is not in use; empty when it is."""
+        """The reason why the newest revision is not in use; empty when it is."""
         return self._reason
 
-    def hear(self, revisions: frozenset[str]) -> None:
-        """Fetch at once when a worker follows a revision that nobody has mentioned before."""
-        if not revisions <= self._heard:
-            self._heard |= revisions
+    def see_revisions(self, revisions: frozenset[str]) -> None:
+        """Fetch at once when workers report a revision for the first time."""
+        if not revisions <= self._reported:
+            self._reported |= revisions
             self._wake.set()
 
     def follow(self) -> bool:
-        """Fetch once; True when something changed. What cannot be fetched or used is noted, the old one stays."""
+        """Fetch once; returns whether something changed.
+
+        If the fetch fails or the revision is refused, the reason is stored and the revision in use stays.
+        """
         try:
             revision, rewritten = self._fetch()
         except repository.Unfetched as error:
@@ -77,11 +83,11 @@ class Follower:
         return True
 
     def _fetch(self) -> tuple[repository.Revision, str]:
-        """The newest revision, and what people must know if its history is not the one that was followed so far."""
+        """Fetch the newest revision; returns it with a warning if the history was rewritten."""
         try:
             return repository.fetch(self._source, self._checkout, self._loaded or self._commit()), ""
         except repository.Rewritten as error:
-            todo = "Workers refuse that: if it was meant, run `skipjack follow --accept-rewrite` on each of them."
+            todo = "Workers refuse it. If it was intended, run `skipjack follow --accept-rewrite` on each of them."
             return repository.fetch(self._source, self._checkout), f"{error.what} {todo}"
 
     def _commit(self) -> str | None:
@@ -89,7 +95,7 @@ class Follower:
         return kept.revision if kept else None
 
     def _kept(self) -> DeclaredConfig | None:
-        """The configuration in the store; None as well when it cannot be read, so that it is written anew."""
+        """Return the configuration in the store; None also when it is damaged, so that it is written again."""
         try:
             return self._store.declared()
         except Damaged as error:
@@ -97,7 +103,7 @@ class Follower:
             return None
 
     def follow_forever(self, announce: Callable[[], None]) -> None:
-        """Follow every INTERVAL seconds, until it is ended, and announce it when something changed."""
+        """Follow every INTERVAL seconds until `end`, and call `announce` after each change."""
         while not self._ended.is_set():
             try:
                 if self.follow():
@@ -105,7 +111,7 @@ class Follower:
             except SkipjackError as error:
                 _log.error("%s", error)
             except Exception:
-                _log.exception("following the repository failed; this is a bug")
+                _log.exception("cannot follow the config repository: this is a bug")
             self._wake.wait(INTERVAL)
             self._wake.clear()
 
@@ -114,12 +120,15 @@ class Follower:
         threading.Thread(target=self.follow_forever, args=(announce,), name="follow", daemon=True).start()
 
     def end(self) -> None:
-        """Begin nothing any more; a fetch that is under way ends by itself and is not used."""
+        """Start no further fetch. One that is running ends by itself, and its result is dropped."""
         self._ended.set()
         self._wake.set()
 
     def _note(self, revision: str | None, error: SkipjackError | None) -> bool:
-        """Log and keep why the newest revision is not in use, once for each reason; no error takes the note away."""
+        """Log and store why the newest revision is not in use, once per reason; without an error, clear that.
+
+        Returns whether this changed.
+        """
         reason = str(error or "")
         if (reason, revision) == self._noted:
             return False
@@ -134,7 +143,7 @@ class Follower:
         return True
 
     def _refused(self, reason: str, revision: str | None) -> Note:
-        """The note of a refusal, which goes on since it was first noted, whatever was in between."""
+        """Return the note of a refusal; the same refusal keeps the time at which it was first noted."""
         before, _unreachable = self._store.notes()
         same = before is not None and (before.reason, before.revision) == (reason, revision)
         return before if same and before else Note(reason, time.time(), revision)

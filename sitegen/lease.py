@@ -1,9 +1,9 @@
-"""The publisher's turn where the database is PostgreSQL: one at a time, whichever machine it is on.
+"""The publisher's lease on PostgreSQL, which allows one publisher at a time among several machines.
 
-The turn is an advisory lock of one connection, so the server gives it to the next one when that connection ends. Here
-it has to end before: the connection is used every BEAT, a broken one is noticed at once, and without an answer for
-LIFE the turn is over. The server takes 11 seconds to think us gone, and whoever gets the lock waits for HANDOVER
-before it writes, in case a server that was restarted forgot about somebody whom it could not tell.
+The lease is an advisory lock of one connection. The server frees the lock when it finds the connection dead, 11 seconds
+after the last packet; the holder must stop publishing before that. So it renews the lease every BEAT by a query,
+notices a broken connection at once, and considers the lease lost after LIFE without an answer. A new holder waits for
+HANDOVER before it writes: a server that was restarted has freed the lock, although the old holder may not know yet.
 """
 
 import logging
@@ -17,7 +17,6 @@ from typing import Any, Self
 from sqlalchemy import Connection, exc
 
 from schemas.errors import SkipjackError
-from sitegen.locks import Lost
 from sitegen.storage.dialects import PUBLISHERS_LOCK, Postgresql
 
 BEAT = 0.5
@@ -26,7 +25,7 @@ HANDOVER = LIFE + 2 * BEAT
 """Seconds."""
 
 _PROBES = "SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 3"
-"""What the server does to find out whether we are still there: three probes after 5 seconds of silence."""
+"""How the server finds a dead client: three probes, two seconds apart, after 5 seconds of silence."""
 
 _TRY = f"SELECT pg_try_advisory_lock({PUBLISHERS_LOCK})"
 _ASK = "SELECT value FROM meta WHERE name = 'changes'"
@@ -34,9 +33,13 @@ _ASK = "SELECT value FROM meta WHERE name = 'changes'"
 _log = logging.getLogger(__name__)
 
 
+class LeaseLost(SkipjackError):  # noqa: N818 - the publisher asks for the next lease
+    """The lease is lost: nothing may be written any more."""
+
+
 class Lease:
-    """A turn, from entering it. `wake` is called in a thread when pages have to change, and when the turn is over;
-    `standing_by` with the reason while it is waited for."""
+    """The lease, held from enter to exit. `wake` is called in a thread when pages have to change and when the lease is
+    lost; `standing_by` with the reason while another publisher holds it."""
 
     def __init__(
         self,
@@ -58,7 +61,7 @@ class Lease:
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
 
     def __enter__(self) -> Self:
-        """Wait for the turn; SkipjackError at once where waiting was not wanted."""
+        """Take the lease, waiting for it if `wait`; else SkipjackError when another publisher holds it."""
         self._connection = self._take()
         began = _now()
         self._until = began + LIFE
@@ -74,38 +77,38 @@ class Lease:
         self._until = 0.0
         self._ended.set()
         self._thread.join(2 * BEAT)
-        self._connection.invalidate()  # closes it, also while the thread waits for an answer
+        self._connection.invalidate()  # this closes it even while the thread waits for an answer
         self._connection.close()
         self._engine.dispose()
 
     def check(self) -> None:
-        """Lost unless the turn is ours now; once it is over it stays over."""
+        """Raise LeaseLost unless the lease is held now. A lost lease is never regained."""
         with self._renewing:
             self._require()
 
     def _require(self) -> None:
         if _now() >= self._until:
-            raise Lost(
-                f"The turn to publish is over: the connection to {self._place} was lost.",
-                "It is taken up again as soon as the database answers and no other manager has it.",
+            raise LeaseLost(
+                f"publishing stopped: the connection to {self._place} was lost.",
+                "It continues when the database answers and no other manager publishes.",
             )
 
     def _take(self) -> Connection:
-        said = ""
+        logged = ""
         while True:
             connection, why = self._try()
             if connection is not None:
                 return connection
             if not self._wait:
-                raise SkipjackError(f"This cannot be published: {why}.", "End it, or leave the publishing to it.")
-            if why != said:
+                raise SkipjackError(f"cannot publish: {why}.", "Stop it, or let it publish.")
+            if why != logged:
                 _log.info("standing by: %s", why)
                 self._standing_by(why)
-                said = why
+                logged = why
             time.sleep(BEAT)
 
     def _try(self) -> tuple[Connection | None, str]:
-        """A connection that has the lock, or why there is none."""
+        """Return a connection that has the lock, or None and the reason."""
         try:
             connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
             try:
@@ -118,7 +121,7 @@ class Lease:
             connection.close()
         except exc.DBAPIError as error:
             return None, f"the database {self._place} does not answer: {' '.join(str(error.orig).split())}"
-        return None, f"another publisher is at work on {self._place}"
+        return None, f"another publisher is running on {self._place}"
 
     def _keep(self) -> None:
         watched = select.poll()
@@ -127,19 +130,19 @@ class Lease:
         while not self._ended.is_set():
             try:
                 self._beat()
-            except Exception as error:  # whatever it is, the turn is over
+            except Exception as error:  # whatever it is, the lease cannot be renewed
                 if not self._ended.is_set():
-                    _log.error("the connection to %s is lost: %s", self._place, " ".join(str(error).split()))
+                    _log.error("lost the connection to %s: %s", self._place, " ".join(str(error).split()))
                 self._until = 0.0
                 self._wake()
                 return
-            watched.poll(BEAT * 1000)  # ends early when the server says something unasked: that it goes
+            watched.poll(BEAT * 1000)  # returns early when the server closes the connection
 
     def _beat(self) -> None:
         self.check()
         asked = _now()
         changes = self._connection.exec_driver_sql(_ASK).scalar()
-        with self._renewing:  # an answer that came too late must not bring back a turn that somebody found over
+        with self._renewing:  # a late answer must not renew a lease that `check` has found lost
             self._require()
             self._until = asked + LIFE
         if changes != self._changes:
@@ -148,5 +151,5 @@ class Lease:
 
 
 def _now() -> float:
-    """Seconds, which go on while the machine sleeps."""
+    """Return seconds of a clock that also counts while the machine is suspended: a lease expires meanwhile."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -1,4 +1,4 @@
-"""The socket that serve listens on: a service manager's, or one of its own."""
+"""The socket that serve listens on: passed by a service manager, or opened here."""
 
 import logging
 import socket
@@ -7,13 +7,16 @@ from schemas.errors import SkipjackError
 from sitegen import supervised
 
 _UNUSABLE = (OSError, OverflowError, UnicodeError)
-"""What becomes of an address that cannot be had, a port out of range, and a name that is none."""
+"""Raised for an address that cannot be bound, a port out of range and an invalid host name."""
 
 _log = logging.getLogger(__name__)
 
 
 def listen(address: str) -> socket.socket:
-    """The socket that a service manager holds for us, or one that we open: uvicorn would only log why it cannot."""
+    """Return the socket that a service manager passed, or open one.
+
+    uvicorn would open one too, but only log a failure; this raises SkipjackError.
+    """
     given = supervised.inherited()
     if given is not None:
         _compare(given, address)
@@ -25,13 +28,13 @@ def listen(address: str) -> socket.socket:
         listener.bind(place)
     except _UNUSABLE as error:
         raise SkipjackError(
-            f"The manager cannot listen on {address}: {error}.", "Check `listen` in the settings, and what runs there."
+            f"cannot listen on {address}: {error}.", "Check `listen` in the settings, and which program uses that port."
         ) from error
     return listener
 
 
 def place_of(listener: socket.socket) -> str:
-    """Where a socket really listens, as the settings write it."""
+    """Return the address on which a socket listens, in the form of the settings."""
     place = listener.getsockname()
     if not isinstance(place, tuple):
         return str(place)
@@ -40,15 +43,15 @@ def place_of(listener: socket.socket) -> str:
 
 
 def _compare(given: socket.socket, address: str) -> None:
-    """Warn when the service manager's socket is elsewhere than the settings say: they changed after an installation."""
+    """Warn when the service manager's socket has another address than the settings, which changed after `install`."""
     try:
         wanted = {found[4][:2] for found in _resolved(address)}
     except _UNUSABLE:
         wanted = set()
     if given.getsockname()[:2] not in wanted:
         _log.warning(
-            "systemd's socket listens on %s, and `listen` in the settings is %s: run `skipjack install --manager`, "
-            "which changes the socket",
+            "systemd's socket listens on %s, not on %s as `listen` in the settings: run `skipjack install --manager` "
+            "to change the socket",
             place_of(given),
             address,
         )

@@ -1,4 +1,4 @@
-"""The publisher as a child of serve: started again when it dies, and never left behind."""
+"""The publisher as a child of serve: restarted when it dies, and ended with serve."""
 
 import logging
 import os
@@ -16,14 +16,14 @@ from sitegen.supervised import NOTIFY_SOCKET
 _log = logging.getLogger(__name__)
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
-"""Seconds before a dead publisher is started again; doubled each time, until one has lived longer than the longest."""
+"""Seconds before a dead publisher is restarted: doubled each time, and the first again after a longer life."""
 
 _GRACE = 10.0
-"""Seconds."""
+"""Seconds between SIGTERM and SIGKILL."""
 
 
-class Publisher:
-    """Runs `skipjack-manager publish` for as long as it is entered."""
+class PublisherProcess:
+    """Runs `skipjack-manager publish` as a child from enter to exit."""
 
     def __init__(self, settings: Path) -> None:
         self._command = [sys.executable, "-P", "-m", "sitegen", "publish", "--as-child"]
@@ -57,19 +57,19 @@ class Publisher:
             code = self._child.wait()
             pause = next_pause(pause, time.monotonic() - began)
             if not self._ending.is_set():
-                _log.error("the publisher ended with %s; it is started again in %g s", code, pause)
+                _log.error("the publisher exited with %s, restarting in %g s", code, pause)
 
     def _start(self) -> "subprocess.Popen[bytes]":
-        # Nothing is written to the pipe: its end tells the child that we are gone, even after SIGKILL.
-        # A session of its own keeps Ctrl-C for us, who then end it.
+        # Nothing is written to the pipe: it closes when this process dies, even by SIGKILL, and then the child ends.
+        # In a session of its own the child gets no Ctrl-C: this process ends it.
         environment = {key: value for key, value in os.environ.items() if key != NOTIFY_SOCKET}
-        return subprocess.Popen(  # noqa: S603 - our own program
+        return subprocess.Popen(  # noqa: S603 - starts this package
             self._command, stdin=subprocess.PIPE, start_new_session=True, env=environment
         )
 
 
 def next_pause(pause: float, lived: float) -> float:
-    """Seconds to wait after a publisher that was started after a `pause` died when it had lived for `lived` seconds."""
+    """Return the seconds until the next start of a publisher that began after `pause` and lived for `lived` seconds."""
     if pause == 0.0 or lived > _LONGEST_PAUSE:
         return _FIRST_PAUSE
     return min(2 * pause, _LONGEST_PAUSE)
@@ -84,11 +84,11 @@ def _end(child: "subprocess.Popen[bytes]") -> None:
 
 
 def end_with_parent() -> None:
-    """End this process as SIGTERM would, once the process that holds the other end of stdin is gone."""
-    threading.Thread(target=_read_to_the_end, name="parent", daemon=True).start()
+    """Send this process SIGTERM once the parent, which holds the other end of stdin, is gone."""
+    threading.Thread(target=_wait_for_end_of_stdin, name="parent", daemon=True).start()
 
 
-def _read_to_the_end() -> None:
+def _wait_for_end_of_stdin() -> None:
     while os.read(0, 4096):
         pass
     os.kill(os.getpid(), signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""`skipjack-manager publish`: the process that keeps the site's files what the store and the clock say."""
+"""`skipjack-manager publish`: keeps the site's files up to date with the store and the clock."""
 
 import contextlib
 import ctypes
@@ -10,44 +10,45 @@ from typing import TYPE_CHECKING
 
 from schemas.errors import SkipjackError
 from schemas.records import ManagerSettings
-from sitegen import locks, supervised
+from sitegen import locks, supervised, wakeup
+from sitegen.lease import LeaseLost
 from sitegen.messages.model import Facts
 from sitegen.site import files, pages
 from sitegen.site.evaluate import Evaluator
 from sitegen.site.pages import Pages
 from sitegen.site.snapshot import Snapshot
 from sitegen.storage.store import Store, StoreReader
-from sitegen.wakeup import Listener, poke
+from sitegen.wakeup import WakeupSocket
 
-if TYPE_CHECKING:  # who follows nothing needs neither git nor YAML
+if TYPE_CHECKING:  # without a repository to follow, neither git nor YAML is loaded
     from sitegen.follow import Follower
 
 AT_LEAST = 0.2
-"""Seconds of rest after each publishing, so that a storm of reports becomes a few."""
+"""Seconds of rest after each publishing, so that many reports at once make few of them."""
 
 REST, LONGEST_REST = 3.0, 2.0
-"""A rest is also this many times as long as what it is after, so that a large site leaves the machine to others too,
-but not longer than that many seconds for it."""
+"""A rest is at least this multiple of the publishing's time, which leaves the machine to others on a large site, but
+for that reason no longer than this many seconds."""
 
 AT_MOST = 60.0
-"""Seconds between two publishings, so that the overview always says that somebody is at work."""
+"""Seconds between two publishings, so that the age of the overview shows that the publisher is running."""
 
 _RETRY = 5.0
 
 AT_WORK = "keeping the site up to date"
-"""What the service manager shows of a publisher that has the turn."""
+"""The status of a publisher that holds the lock, as the service manager shows it."""
 
 _M_ARENA_MAX = -8
-"""How glibc calls the number of places that threads have their memory from."""
+"""The option of glibc's mallopt(3) that limits the number of memory arenas."""
 
 _TOGETHER = 200
-"""Mirrors that are rendered before their files are written, so that a first publishing needs little memory."""
+"""Mirrors that are rendered before their files are written, which bounds the memory of a first publishing."""
 
 _log = logging.getLogger(__name__)
 
 
-class Publisher:
-    """Brings the site's folder up to date, again and again."""
+class SitePublisher:
+    """Brings the site's folder up to date with each call. `check` raises LeaseLost when it may not write."""
 
     def __init__(
         self,
@@ -66,7 +67,7 @@ class Publisher:
         self._names: list[str] = []
 
     def publish(self, now: float) -> float | None:
-        """Write what has changed; returns the moment at which something changes by itself, Unix seconds."""
+        """Write the files that changed; returns when the next one changes by time alone (Unix seconds), or None."""
         with self._store.reading() as reader:
             self._facts = facts = reader.facts(self._facts)
             current = self._evaluator.evaluate(facts, now)
@@ -76,11 +77,11 @@ class Publisher:
                 self._pages.forget()
                 raise
         if self._follower is not None:
-            self._follower.hear(frozenset(worker.revision for worker in facts.workers if worker.revision))
+            self._follower.see_revisions(frozenset(worker.revision for worker in facts.workers if worker.revision))
         return current.changes_at
 
     def _write(self, current: Snapshot, reader: StoreReader) -> None:
-        """Mirrors' own files first, so that an overview never links to a page that is not there yet."""
+        """Write mirrors' own files first, so that an overview never links to a missing page."""
         outdated, rendered = self._pages.outdated(current), dict[str, bytes]()
         for start in range(0, len(outdated), _TOGETHER):
             if rendered:
@@ -100,9 +101,9 @@ class Publisher:
 
 
 def publish(settings: ManagerSettings, *, once: bool) -> None:
-    """Publish until a signal ends it, or once. Whoever has lost the turn waits for the next one.
+    """Publish until a signal arrives, or once. After a lost lease, wait for the next one.
 
-    A turn that is waited for may come in a year, so standing by counts as started and says so.
+    That may take a year, so a publisher on standby reports to the service manager that it has started.
     """
     with Store(settings.state_dir, settings.database, settings.site_dir) as store:
         files.require_writable(settings.site_dir)
@@ -110,7 +111,7 @@ def publish(settings: ManagerSettings, *, once: bool) -> None:
             try:
                 with locks.publishing(settings, wait=not once, standing_by=_stand_by) as check:
                     return _publish(settings, store, check, once=once)
-            except locks.Lost as error:
+            except LeaseLost as error:
                 if once:
                     raise
                 _log.error("%s", error)
@@ -123,30 +124,30 @@ def _stand_by(why: str) -> None:
 def _publish(settings: ManagerSettings, store: Store, check: Callable[[], None], *, once: bool) -> None:
     with contextlib.ExitStack() as stack:
         follower = _follower(settings, store, check)
-        publisher = Publisher(store, settings.site_dir, follower, check)
+        publisher = SitePublisher(store, settings.site_dir, follower, check)
         if once:
             if follower:
                 follower.follow()
             publisher.publish(time.time())
             _check_followed(follower)
             return
-        listener = stack.enter_context(Listener(settings.run_dir))
+        wakeups = stack.enter_context(WakeupSocket(settings.run_dir))
         if follower:
             _share_memory()
-            follower.start(partial(poke, settings.run_dir))
+            follower.start(partial(wakeup.send, settings.run_dir))
             stack.callback(follower.end)
         supervised.ready(AT_WORK)
-        _publish_forever(publisher, listener, check)
+        _publish_forever(publisher, wakeups, check)
 
 
 def _check_followed(follower: "Follower | None") -> None:
-    """SkipjackError when the site that was written once is not what a config repository says."""
+    """Raise SkipjackError when the site that was just written does not show the newest config revision."""
     if follower is None:
-        what = "The site shows only what workers report: manager.yml names no config repository."
+        what = "the site shows only what workers report: `manager.yml` has no config repository."
         raise SkipjackError(what, "Set `repository: {url: …}` there.")
     if follower.refusal:
-        todo = "The site was written with what was known before."
-        raise SkipjackError("The config repository cannot be followed, as said above.", todo)
+        todo = "The site was written from the revision in use."
+        raise SkipjackError("cannot follow the config repository: see the error above.", todo)
 
 
 def _follower(settings: ManagerSettings, store: Store, check: Callable[[], None]) -> "Follower | None":
@@ -158,40 +159,39 @@ def _follower(settings: ManagerSettings, store: Store, check: Callable[[], None]
 
 
 def _share_memory() -> None:
-    """Let both threads have their memory from one place, so that what one has freed is used by the other.
+    """Let both threads allocate from one arena, so that one reuses memory that the other has freed.
 
-    Else what it took to load a configuration stays with the thread that follows. Other C libraries than glibc have no
-    such places.
+    Otherwise the memory for loading a configuration stays with the thread that follows. Only glibc has arenas.
     """
     with contextlib.suppress(AttributeError):
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
-def _publish_forever(publisher: Publisher, listener: Listener, check: Callable[[], None]) -> None:
+def _publish_forever(publisher: SitePublisher, wakeups: WakeupSocket, check: Callable[[], None]) -> None:
     while True:
         check()
         began = time.monotonic()
         pause = _pause(publisher)
         ended = time.monotonic()
-        listener.wait(pause)
+        wakeups.wait(pause)
         time.sleep(max(0.0, ended + _rest(ended - began) - time.monotonic()))
 
 
 def _rest(took: float) -> float:
-    """Seconds to rest after a publishing that took so many."""
+    """Return the seconds to rest after a publishing that took `took` seconds."""
     return max(AT_LEAST, min(REST * took, LONGEST_REST))
 
 
-def _pause(publisher: Publisher) -> float:
-    """Publish and say how long to sleep, in seconds. A full disk or a locked database is not the end."""
+def _pause(publisher: SitePublisher) -> float:
+    """Publish; returns the seconds to sleep. After a failure, such as a full disk, publishing is retried."""
     now = time.time()
     try:
         changes_at = publisher.publish(now)
-    except locks.Lost:
+    except LeaseLost:
         raise
     except SkipjackError as error:
-        _log.error("The site could not be published, the next try is in %g s: %s", _RETRY, error)
-        supervised.status(f"the site could not be published: {error}")
+        _log.error("cannot publish the site, retrying in %g s: %s", _RETRY, error)
+        supervised.status(f"cannot publish the site: {error}")
         return _RETRY
     supervised.status(AT_WORK)
     return AT_MOST if changes_at is None else min(AT_MOST, max(0.0, changes_at - now))

@@ -1,4 +1,4 @@
-"""Forgetting what is too old, in the background of serve and in steps so small that no report waits for it."""
+"""Deletes expired history, in a background thread of serve and in steps so small that no report waits for one."""
 
 import logging
 import threading
@@ -15,20 +15,20 @@ from sitegen.storage.database import StoreError
 from sitegen.storage.store import Store
 
 EVERY = 3600.0
-"""Seconds between two rounds; the first is at the start."""
+"""Seconds between two cleanups; the first is at the start."""
 
 REST = 4.0
-"""How many times as long as a step took the database is then left to others."""
+"""The rest after each step, as a multiple of the step's time, in which others have the database."""
 
 _log = logging.getLogger(__name__)
 
 
-class _Ended(Exception):  # noqa: N818 - it is no failure
-    pass
+class _Ended(Exception):  # noqa: N818 - it is not a failure
+    """The program ends, so the cleanup stops."""
 
 
-class Forgetting:
-    """A thread that keeps the past as short as the settings say, for as long as it is entered."""
+class Retention:
+    """A thread that applies the retention settings (`history`), from enter to exit."""
 
     def __init__(self, store: Store, settings: ManagerSettings) -> None:
         self._store = store
@@ -48,19 +48,19 @@ class Forgetting:
         self._ended.set()
         self._thread.join()
 
-    def round(self, now: float) -> None:
-        """Forget everything that is due at `now`, Unix seconds."""
+    def clean_up(self, now: float) -> None:
+        """Delete everything that has expired at `now`, Unix seconds."""
         command_store.expire(self._store, now - self._commands_expire, now)
-        self._forget_audit(now)
+        self._delete_audit(now)
         while self._logs_until < now - self._history.keep_logs:
             with self._resting():
                 self._logs_until = history_store.forget_logs(
                     self._store, self._logs_until, now - self._history.keep_logs
                 )
         for group in history_store.crowded(self._store, self._history, now):
-            self._forget_runs(group, now)
+            self._delete_runs(group, now)
 
-    def _forget_audit(self, now: float) -> None:
+    def _delete_audit(self, now: float) -> None:
         old = partial(audit_store.forget, self._store, now - self._history.keep_audit)
         for forget in (old, partial(audit_store.forget_refused, self._store)):
             found = audit_store.STEP
@@ -68,7 +68,7 @@ class Forgetting:
                 with self._resting():
                     found = forget()
 
-    def _forget_runs(self, group: history_store.Group, now: float) -> None:
+    def _delete_runs(self, group: history_store.Group, now: float) -> None:
         found = history_store.STEP
         while found == history_store.STEP:
             with self._resting():
@@ -76,7 +76,7 @@ class Forgetting:
 
     @contextmanager
     def _resting(self) -> Iterator[None]:
-        """Leave the database to others afterwards; _Ended when we are to end."""
+        """Rest after a step; _Ended when the program ends meanwhile."""
         began = time.monotonic()
         yield
         if self._ended.wait(REST * (time.monotonic() - began)):
@@ -85,9 +85,9 @@ class Forgetting:
     def _work(self) -> None:
         while not self._ended.is_set():
             try:
-                self.round(time.time())
+                self.clean_up(time.time())
             except _Ended:
                 return
             except StoreError as error:
-                _log.error("What is old could not be forgotten, the next try is in %g s: %s", EVERY, error)
+                _log.error("history cleanup failed, retrying in %g s: %s", EVERY, error)
             self._ended.wait(EVERY)

@@ -1,4 +1,4 @@
-"""`skipjack-manager serve`: the process that takes reports, keeps them and answers."""
+"""`skipjack-manager serve`: the process that receives reports, stores them and answers API requests."""
 
 import asyncio
 import contextlib
@@ -12,53 +12,52 @@ from pathlib import Path
 import uvicorn
 
 from schemas.records import ManagerSettings
-from sitegen import listening, locks, supervised
-from sitegen.process import Publisher
-from sitegen.retention import Forgetting
+from sitegen import listening, locks, supervised, wakeup
+from sitegen.process import PublisherProcess
+from sitegen.retention import Retention
 from sitegen.storage.store import Store
-from sitegen.wakeup import poke
 from sitegen.web import routes
 from sitegen.web.acceptor import Acceptor
 from sitegen.web.addresses import networks
 from sitegen.web.api_reads import CHANGED
 from sitegen.web.certificate import Certificate
-from sitegen.web.connection import Connection, guarded
+from sitegen.web.connection import Connection, connection_class
 from sitegen.web.db_timeout import PATIENCE
-from sitegen.web.denied_audit import Refusals
+from sitegen.web.denied_audit import DeniedAttempts
 from sitegen.web.front import Front
 from sitegen.web.gate import Gate
 from sitegen.web.ingest import Ingest
 from sitegen.web.server_check import check_server
-from sitegen.web.waiters import Bells
+from sitegen.web.waiters import Topics
 
 _GRACE = int(PATIENCE) + 2
-"""Seconds that requests which are under way may take once we were told to end: even those that get no answer from
-the database are answered by then."""
+"""Seconds that running requests may take after a signal to end: by then even those that wait for the database are
+answered."""
 
 _LAST_REQUESTS = 0.2
-"""Seconds between the last connection that is accepted and the end of idle ones: its request is on its way. Those that
-come later wait in the socket, if a service manager holds that, for the next process."""
+"""Seconds between the last accepted connection and the end of idle ones, since its request is on its way. Later
+connections wait in the socket for the next process, if a service manager holds it."""
 
 _FIRST_REQUESTS = 5.0
-"""Seconds in which accepted connections may shake hands and send a first request then: no other process gets it."""
+"""Seconds in which accepted connections may then finish their handshake and send a first request: no other process can
+answer it."""
 
 _TICKS = 10
-"""Ticks of the server, of which each takes a tenth of a second, between two looks at deadlines and the certificate."""
+"""The server's ticks, of a tenth of a second each, between two checks of deadlines and the certificate."""
+
+_OWN_FILES = 100
+"""An upper bound for open files and sockets beside the clients' connections."""
 
 _log = logging.getLogger(__name__)
 
 
-_OWN_FILES = 100
-"""Files and sockets that are open beside the clients' connections, generously."""
-
-
 def serve(settings: ManagerSettings, publisher_settings: Path | None) -> None:
-    """Serve until a signal ends it; with a settings file also run the publisher as a child."""
+    """Serve until a signal arrives; with `publisher_settings`, a settings file, also run the publisher as a child."""
     _allow_files(settings.limits.connections + _OWN_FILES)
     with prepared(settings, publisher_settings) as (server, listener):
         gc.collect()
-        gc.freeze()  # what was imported stays; looking through it again and again costs a tenth of the time
-        gc.set_threshold(10_000)  # and the little that a request leaves is no circle
+        gc.freeze()  # imported modules stay: searching them for garbage costs a tenth of the time
+        gc.set_threshold(10_000)  # requests leave few reference cycles
         _log.info("listening on %s", listening.place_of(listener))
         server.run(sockets=[listener])
 
@@ -67,7 +66,7 @@ def serve(settings: ManagerSettings, publisher_settings: Path | None) -> None:
 def prepared(
     settings: ManagerSettings, publisher_settings: Path | None = None
 ) -> Iterator[tuple[uvicorn.Server, socket.socket]]:
-    """Everything but the loop: a server that is ready to run, and the socket that it will listen on."""
+    """Yield a server that is ready to run and the socket for it, with everything started but the event loop."""
     check_server()
     with contextlib.ExitStack() as stack:
         certificate = Certificate(settings.tls) if settings.tls else None
@@ -78,32 +77,33 @@ def prepared(
         stack.enter_context(locks.serving(settings))
         store = stack.enter_context(Store(settings.state_dir, settings.database, settings.site_dir))
         if publisher_settings is not None:
-            stack.enter_context(Publisher(publisher_settings))
-        bells = Bells()
+            stack.enter_context(PublisherProcess(publisher_settings))
+        topics = Topics()
 
         def announce() -> None:
-            poke(settings.run_dir)
-            bells.ring_from_thread(CHANGED)
+            wakeup.send(settings.run_dir)
+            topics.notify_from_thread(CHANGED)
 
-        stack.enter_context(Forgetting(store, settings))
+        stack.enter_context(Retention(store, settings))
         ingest = stack.enter_context(Ingest(store, announce))
-        stack.callback(store.database.break_off)  # the first thing at the end: nobody waits for an answer any more
-        refusals = stack.enter_context(Refusals(store))
-        config = _config(settings, gate, routes.application(store, ingest, settings, bells, refusals, gate))
-        yield _Server(config, bells, gate, certificate), listener
+        # Runs first at the end, before the threads are joined: one that waits for a hanging database would never end.
+        stack.callback(store.database.break_off)
+        denied = stack.enter_context(DeniedAttempts(store))
+        config = _config(settings, gate, routes.application(store, ingest, settings, topics, denied, gate))
+        yield _ManagerServer(config, topics, gate, certificate), listener
 
 
 def _config(settings: ManagerSettings, gate: Gate, application: Front) -> uvicorn.Config:
     return uvicorn.Config(
         application,
-        http=guarded(gate),
+        http=connection_class(gate),
         ws="none",
         interface="asgi3",
         loop="uvloop",
         lifespan="off",
         log_config=None,
         access_log=False,
-        proxy_headers=False,  # that is for `Front`, which knows mapped addresses and networks
+        proxy_headers=False,  # `Front` does that, and knows mapped addresses and networks
         ssl_certfile=settings.tls.certificate if settings.tls else None,
         ssl_keyfile=settings.tls.key if settings.tls else None,
         server_header=False,
@@ -111,15 +111,15 @@ def _config(settings: ManagerSettings, gate: Gate, application: Front) -> uvicor
     )
 
 
-class _Server(uvicorn.Server):
-    """Lets held requests go first when it is told to end, and looks after deadlines and the certificate until then.
+class _ManagerServer(uvicorn.Server):
+    """Checks deadlines and renews the certificate while it runs, and answers held requests first when it ends.
 
-    With TLS it accepts by itself, since uvicorn would not count connections without a handshake.
+    With TLS it accepts connections by itself, since uvicorn does not count those whose handshake is unfinished.
     """
 
-    def __init__(self, config: uvicorn.Config, bells: Bells, gate: Gate, certificate: Certificate | None) -> None:
+    def __init__(self, config: uvicorn.Config, topics: Topics, gate: Gate, certificate: Certificate | None) -> None:
         super().__init__(config)
-        self._bells = bells
+        self._topics = topics
         self._gate = gate
         self._certificate = certificate
         self._acceptor: Acceptor | None = None
@@ -138,7 +138,7 @@ class _Server(uvicorn.Server):
         supervised.ready()
 
     def _connect(self) -> Connection:
-        kind = guarded(self._gate)
+        kind = connection_class(self._gate)
         return kind(config=self.config, server_state=self.server_state, app_state={})
 
     async def on_tick(self, counter: int) -> bool:
@@ -149,7 +149,7 @@ class _Server(uvicorn.Server):
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._bells.close()
+        self._topics.close()
         self._gate.is_ending = True
         if self._acceptor:
             self._acceptor.stop()
@@ -161,7 +161,7 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
     async def _take_last_requests(self) -> None:
-        """Let what was accepted bring its request; the answers say that nothing more is read."""
+        """Wait for the requests of accepted connections; each answer says that the connection closes."""
         for connection in self._connections():
             if connection.is_at_work():
                 connection.shutdown()
@@ -171,7 +171,7 @@ class _Server(uvicorn.Server):
             await asyncio.sleep(_LAST_REQUESTS / 4)
 
     def _is_expecting(self) -> bool:
-        """Whether a connection that was accepted has brought no request yet."""
+        """Return whether an accepted connection has not sent its request yet."""
         is_shaking_hands = self._acceptor is not None and self._acceptor.is_shaking_hands
         return is_shaking_hands or any(connection.is_expecting() for connection in self._connections())
 
@@ -180,7 +180,7 @@ class _Server(uvicorn.Server):
 
 
 def _allow_files(wanted: int) -> None:
-    """Let us open as many files as all connections need: many systems begin with 1024 and let us have more."""
+    """Raise the limit of open files to what all connections need: the soft limit is often 1024, the hard one higher."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < wanted:
         with contextlib.suppress(OSError, ValueError):
@@ -188,7 +188,7 @@ def _allow_files(wanted: int) -> None:
     allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if allowed < wanted:
         _log.warning(
-            "only %d files may be open here, and `limits.connections` needs %d: lower that, or raise LimitNOFILE",
-            allowed,
+            "`limits.connections` needs %d open files, and the limit is %d: lower it, or raise LimitNOFILE",
             wanted,
+            allowed,
         )

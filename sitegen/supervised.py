@@ -1,6 +1,6 @@
-"""What a service manager gives a program and is told by it: an open socket, and that the program is ready.
+"""The interface to a service manager: the socket it passes (sd_listen_fds(3)), the state it receives (sd_notify(3)).
 
-Both follow systemd's documented interface, sd_listen_fds(3) and sd_notify(3), which others speak as well.
+Both are documented by systemd and spoken by other service managers too.
 """
 
 import contextlib
@@ -9,13 +9,13 @@ import socket
 from functools import lru_cache
 
 _FIRST = 3
-"""The descriptor of the first socket that is handed over."""
+"""The descriptor of the first socket that is passed."""
 
 
 def inherited() -> socket.socket | None:
-    """The listening socket that a service manager has opened for this very process, if it has.
+    """Return the listening socket that a service manager passed to this process, or None.
 
-    The variables are taken away, so that no child takes the socket for its own.
+    The variables are removed, so that no child takes the socket for its own.
     """
     meant_for, number = os.environ.pop("LISTEN_PID", ""), os.environ.pop("LISTEN_FDS", "")
     os.environ.pop("LISTEN_FDNAMES", None)
@@ -26,22 +26,22 @@ def inherited() -> socket.socket | None:
 
 
 NOTIFY_SOCKET = "NOTIFY_SOCKET"
-"""The variable that names the service manager's socket. It is for this process alone, so a child goes without it."""
+"""The variable with the address of the service manager's socket. It is for one process: children do not get it."""
 
 
 def ready(status: str = "") -> None:
-    """Tell the service manager that the program has started and does its work, or what `status` says, from now on."""
-    _tell(os.environ.get(NOTIFY_SOCKET), f"READY=1\nSTATUS={status}" if status else "READY=1")
+    """Report to the service manager that the program has started, and optionally its status."""
+    _notify(os.environ.get(NOTIFY_SOCKET), f"READY=1\nSTATUS={status}" if status else "READY=1")
 
 
 def status(text: str) -> None:
-    """Tell the service manager what the program is at; `systemctl status` shows it."""
-    _tell(os.environ.get(NOTIFY_SOCKET), f"STATUS={text}")
+    """Report what the program is doing; `systemctl status` shows it."""
+    _notify(os.environ.get(NOTIFY_SOCKET), f"STATUS={text}")
 
 
-@lru_cache(maxsize=1)  # what was said last is not said again
-def _tell(place: str | None, text: str) -> None:
-    """Say something to the service manager, if there is one that wants to know."""
+@lru_cache(maxsize=1)  # the same state is not sent twice in a row
+def _notify(place: str | None, text: str) -> None:
+    """Send a state to the service manager, if there is one."""
     if not place:
         return
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:

@@ -1,4 +1,4 @@
-"""`skipjack-manager token`: tokens are made here, shown once and kept only as a digest."""
+"""`skipjack-manager token`: create, list, rotate and revoke tokens. Each is printed once and stored as a digest."""
 
 import secrets
 import time
@@ -13,36 +13,36 @@ from sitegen.messages.model import AuditEntry
 from sitegen.storage import token_store
 from sitegen.storage.store import Store
 
-_NONE_SUCH = "`skipjack-manager token list` shows them."
+_SEE_LIST = "`skipjack-manager token list` shows all tokens."
 
 
 def add(settings: ManagerSettings, name: str, scope: str) -> None:
-    """Make a token for `name` and print it alone on stdout, ready to be piped into a file."""
+    """Create a token for `name` and print it alone on stdout, so that it can be piped into a file."""
     if not is_name(name):
-        raise SkipjackError(f"`{name}` cannot name a worker or a person.", "Use letters, digits, `.`, `_` and `-`.")
+        raise SkipjackError(f"`{name}` is not a valid name for a token.", "Use letters, digits, `.`, `_` and `-`.")
     secret = secrets.token_urlsafe(32)
     with Store(settings.state_dir, settings.database, settings.site_dir) as store:
         number = token_store.add(store, name, scope, token_store.digest_of(secret), _by("token add"))
         declared = store.declared() if scope == "worker" else None
     _print(secret, number)
     if scope == "worker" and declared is None:
-        output.note(f"Whether `_workers.yml` has a worker `{name}` is not known: no `publish` has read it yet.")
+        output.note(f"Cannot check that `_workers.yml` has a worker `{name}`: `publish` has not read it yet.")
     if declared is not None and name not in declared.workers:
         known = ", ".join(f"`{each}`" for each in sorted(declared.workers)) or "none"
         what = f"`_workers.yml` has no worker `{name}` (it has: {known})."
         todo = f"Add it there, or revoke this token: `skipjack-manager token revoke {number}`."
         output.log(f"{what} {todo}", WARNING)
-    output.note(f"Token {number} for {scope} {name}. It is shown only now; keep it in a file.")
+    output.note(f"Token {number} for {scope} {name}. It is not shown again: store it in a file.")
 
 
 def rotate(settings: ManagerSettings, number: int, keep: float) -> None:
-    """Make a token like that of `number`, which is valid beside it for `keep` seconds more, and print it alone."""
+    """Create a token to replace token `number` and print it; the old one stays valid for `keep` more seconds."""
     secret = secrets.token_urlsafe(32)
     by = _by("token rotate")
     with Store(settings.state_dir, settings.database, settings.site_dir) as store:
         new = token_store.rotate(store, number, token_store.digest_of(secret), keep, by)
     if new is None:
-        raise SkipjackError(f"No valid token has the number {number}.", _NONE_SUCH)
+        raise SkipjackError(f"there is no valid token {number}.", _SEE_LIST)
     _print(secret, new.id)
     output.note(f"Token {new.id} for {new.scope} {new.name}. Token {number} ends {moment(by.at + keep)} at the latest.")
 
@@ -51,7 +51,7 @@ def _print(secret: str, number: int) -> None:
     try:
         output.result(secret)
     except OSError:
-        output.note(f"Token {number} could not be printed. Revoke it: `skipjack-manager token revoke {number}`.")
+        output.note(f"Could not print token {number}. Revoke it: `skipjack-manager token revoke {number}`.")
         raise
 
 
@@ -66,11 +66,11 @@ def show(settings: ManagerSettings) -> None:
 
 
 def revoke(settings: ManagerSettings, number: int) -> None:
-    """Make one token worthless; serve notices within a second."""
+    """Revoke a token; serve rejects it within a second."""
     with Store(settings.state_dir, settings.database, settings.site_dir) as store:
         if not token_store.revoke(store, number, _by("token revoke")):
-            raise SkipjackError(f"No valid token has the number {number}.", _NONE_SUCH)
-    output.note(f"Token {number} is revoked.")
+            raise SkipjackError(f"there is no valid token {number}.", _SEE_LIST)
+    output.note(f"Revoked token {number}.")
 
 
 def _by(action: str) -> AuditEntry:

@@ -12,21 +12,20 @@ from schemas.errors import SkipjackError
 _NAME = "publish.sock"
 
 
-def poke(run_dir: str) -> None:
+def send(run_dir: str) -> None:
     """Wake the publisher.
 
-    Whether there is one does not matter, since it reads everything when it starts; nor does a full queue, since it is
-    about to wake then.
+    It may not be running, since it reads everything when it starts. The queue may be full: then it is about to wake.
     """
     with (
-        contextlib.suppress(OSError),  # even that no more files can be opened: it looks by itself after a while
+        contextlib.suppress(OSError),  # even at the limit of open files: the publisher looks by itself after a while
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sender,
     ):
         sender.sendto(b"", str(Path(run_dir) / _NAME))
 
 
-class Listener:
-    """The publisher's side; one per run directory, which the publisher's lock sees to."""
+class WakeupSocket:
+    """The publisher's side. The publisher's lock makes it the only one in its run directory."""
 
     def __init__(self, run_dir: str) -> None:
         path = Path(run_dir) / _NAME
@@ -38,7 +37,7 @@ class Listener:
         except OSError as error:
             self._socket.close()
             raise SkipjackError(
-                f"The socket {path} cannot be made: {error}.", "Check `run_dir` in the settings."
+                f"cannot create the socket `{path}`: {error}.", "Check `run_dir` in the settings."
             ) from error
 
     def __enter__(self) -> Self:
@@ -50,13 +49,13 @@ class Listener:
         self._socket.close()
 
     def wait(self, seconds: float) -> bool:
-        """Sleep until poked or until the time is over; tells whether it was a poke."""
-        poked, _, _ = select.select([self._socket], [], [], max(0.0, seconds))
-        if poked:
+        """Sleep until a wake-up comes, for `seconds` at most; returns whether one came."""
+        readable, _, _ = select.select([self._socket], [], [], max(0.0, seconds))
+        if readable:
             self._drain()
-        return bool(poked)
+        return bool(readable)
 
     def _drain(self) -> None:
-        with contextlib.suppress(BlockingIOError):  # no more are waiting
+        with contextlib.suppress(BlockingIOError):  # the queue is empty
             while True:
                 self._socket.recv(1)

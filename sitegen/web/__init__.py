@@ -1,1 +1,1 @@
-"""What serve answers: the application, its routes, and who may use them."""
+"""The HTTP side of serve: the application, its routes, and who may use them."""

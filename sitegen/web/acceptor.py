@@ -1,7 +1,7 @@
-"""Accepting connections with TLS, of which those that have not shaken hands count as well.
+"""Accepts TLS connections and counts them from the start, before their handshake.
 
-The server's own way to accept tells of a connection only after its handshake, for which it gives a minute. Until then
-nobody would know how many there are, and from where.
+uvicorn sees a connection only after its handshake, for which it allows a minute. Until then the connection would count
+for no limit.
 """
 
 import asyncio
@@ -15,16 +15,16 @@ from sitegen.web.connection import Connection
 from sitegen.web.gate import Gate
 
 _AT_ONCE = 100
-"""Connections that are accepted in one turn of the event loop."""
+"""Connections that are accepted in one turn of the event loop at most, so that others have their turn."""
 
 _PAUSE = 1.0
-"""Seconds until the next try when no file is left."""
+"""Seconds until the next try at the limit of open files."""
 
 _log = logging.getLogger(__name__)
 
 
 class Acceptor:
-    """Accepts from a listening socket once it is started. Only for the event loop's thread."""
+    """Accepts connections from a listening socket. Only for the event loop's thread."""
 
     def __init__(
         self, listener: socket.socket, gate: Gate, context: ssl.SSLContext, connect: Callable[[], Connection]
@@ -38,22 +38,22 @@ class Acceptor:
         self._pause: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """Accept from now on."""
+        """Begin to accept."""
         self._here.add_reader(self._listener, self._accept)
 
     @property
     def is_shaking_hands(self) -> bool:
-        """Whether some connection has no handshake yet."""
+        """Return whether a handshake is unfinished."""
         return bool(self._handshakes)
 
     def stop(self) -> None:
-        """Accept no more. Handshakes go on."""
+        """Accept no more connections. Handshakes continue."""
         if self._pause:
             self._pause.cancel()
         self._here.remove_reader(self._listener)
 
     def end(self) -> None:
-        """End what has not shaken hands."""
+        """Cancel unfinished handshakes."""
         for handshake in self._handshakes:
             handshake.cancel()
 
@@ -64,7 +64,7 @@ class Acceptor:
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
-                _log.error("cannot accept connections, the next try is in %g s: %s", _PAUSE, error)
+                _log.error("cannot accept connections, retrying in %g s: %s", _PAUSE, error)
                 self._here.remove_reader(self._listener)
                 self._pause = self._here.call_later(_PAUSE, self.start)
                 return
@@ -75,7 +75,7 @@ class Acceptor:
         connection = self._connect()
         if self._gate.enter(connection, host) is not None:
             self._gate.leave(connection)
-            accepted.close()  # it could not read why without a handshake
+            accepted.close()  # without a handshake the client could not read an error
             return
         handshake = self._here.create_task(self._shake_hands(accepted, connection))
         self._handshakes.add(handshake)

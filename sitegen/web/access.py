@@ -1,4 +1,4 @@
-"""Who is asking, and what they sent: tokens, addresses, bodies and parameters of a query."""
+"""Authentication and input of requests: tokens, client addresses, bodies and query parameters."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -19,17 +19,17 @@ from sitegen.web.token_cache import TokenCache
 T = TypeVar("T")
 
 SLOWEST = 1024
-"""Bytes a second at which a body has to come; slower than that only holds a connection."""
+"""Bytes a second at which a body must arrive on average: a slower client only occupies a connection."""
 
 _REMEMBERED = 1000
-"""Listed addresses that are kept in mind; a listed network can have any number."""
+"""Listed addresses in the cache; a listed network can have any number."""
 
 _INDIRECT = frozenset({b"origin", b"x-forwarded-for", b"x-forwarded-proto", b"authorization"})
-"""Headers of a request that a page in a browser or a proxy sends, or that comes with a token."""
+"""Headers of requests from browsers and proxies, or with a token."""
 
 
 class Access:
-    """Answers who a request comes from; whoever may not do what it wants is Refused."""
+    """Finds out who sent a request and what it may do; raises RejectedRequest when it may not."""
 
     def __init__(self, store: Store, settings: ManagerSettings) -> None:
         self._tokens = TokenCache(store)
@@ -41,91 +41,90 @@ class Access:
         self._behind_proxy = bool(settings.trusted_proxies)
 
     def token(self, request: Request) -> Token:
-        """The token of a request."""
+        """Return the token of a request; RejectedRequest (401) without a valid one."""
         secret = _secret(request)
         found: Token | None = getattr(request.state, "token", None)
         token = found or (self._tokens.holder(secret) if secret else None)
         if token is None:
-            raise RejectedRequest(401, "a valid token is needed: `Authorization: Bearer TOKEN`")
+            raise RejectedRequest(401, "a valid token is required: send `Authorization: Bearer TOKEN`")
         return token
 
     def remembered_worker(self, request: Request) -> str | None:
-        """The worker that a request comes from, if it showed its token a moment ago; asks nobody."""
+        """Return the worker that sent a request, if its token is cached; never queries the database."""
         token = self._tokens.remembered(_secret(request))
         return token.name if token is not None and token.scope == WORKER else None
 
-    async def asked(self, question: Callable[[Request], T], request: Request) -> T:
-        """The answer of a method of ours; where the database has to be asked for it, others go on meanwhile."""
+    async def checked(self, check: Callable[[Request], T], request: Request) -> T:
+        """Call one of the methods below; in a thread if it must query the database for the token."""
         token = self._tokens.remembered(_secret(request))
         if token is None:
-            return await in_thread(question, request)
-        request.state.token = token  # it might be forgotten in between, and a database that hangs hold up everybody
+            return await in_thread(check, request)
+        request.state.token = token  # else the cache could expire before `check` reads it, which then blocks the loop
         try:
-            return question(request)
+            return check(request)
         finally:
             del request.state.token
 
     def known_as(self, request: Request) -> str:
-        """The name of whoever has just shown a valid token, `-` (no name) without one; asks nobody."""
+        """Return the name of a request's token if it is cached, else `-`; never queries the database."""
         token = self._tokens.remembered(_secret(request))
         return token.name if token is not None else "-"
 
     async def is_known(self, request: Request) -> bool:
-        """Whether a request has a valid token, of whatever scope."""
+        """Return whether a request has a valid token of any scope."""
         try:
-            return bool(_secret(request) and await self.asked(self.token, request))
+            return bool(_secret(request) and await self.checked(self.token, request))
         except (RejectedRequest, StoreError):
             return False
 
     def worker(self, request: Request) -> str:
-        """The worker that a request comes from."""
+        """Return the name of the worker that sent a request; RejectedRequest for any other token."""
         return self._of_scope(request, WORKER).name
 
     def operator(self, request: Request) -> Token:
-        """The operator that a request comes from."""
+        """Return the operator's token of a request; RejectedRequest for any other token."""
         return self._of_scope(request, OPERATOR)
 
     def reader(self, request: Request) -> Token:
-        """Whoever may read what is not for everybody."""
+        """Return the token of a request that may read what is not public: an operator's or a reader's."""
         token = self.token(request)
         if token.scope == WORKER:
-            raise RejectedRequest(403, "the token's scope is worker, and only an operator or a reader may see this")
+            raise RejectedRequest(403, "the token has scope worker: this requires scope operator or read")
         return token
 
     def may_read(self, request: Request, what: str) -> None:
-        """Let everybody read `what`, unless the settings protect it; then whoever has a token."""
+        """Raise RejectedRequest if `protected_reads` lists `what` and the request has no valid token."""
         if what in self._protected:
             self.token(request)
 
     def _of_scope(self, request: Request, scope: str) -> Token:
         token = self.token(request)
         if token.scope != scope:
-            raise RejectedRequest(
-                403, f"the token's scope is {token.scope}, and only a token of scope {scope} may do this"
-            )
+            raise RejectedRequest(403, f"the token has scope {token.scope}: this requires scope {scope}")
         return token
 
     def is_unlimited(self, request: Request) -> bool:
-        """Whether the limits for one client do not apply: it may write as a worker of tunasync."""
+        """Return whether a request is exempt from the limits per client, as one of tunasync's workers."""
         is_direct = self._behind_proxy or "x-forwarded-for" not in request.headers
         return is_direct and _is_in(self._writers, client(request))
 
     def may_write_tunasync(self, request: Request) -> None:
-        """Let only listed addresses change something without a token, and no page that they happen to show."""
+        """Raise RejectedRequest unless a request comes straight from an address in `tunasync.writes_from`.
+
+        A page in a browser on that address must not write either, so requests with `Origin` are denied.
+        """
         host = client(request)
         if not _is_in(self._writers, host):
-            raise RejectedRequest(
-                403, f"{host or 'this client'} may not change anything: it is not in `tunasync.writes_from`"
-            )
+            raise RejectedRequest(403, f"writing is denied: {host or 'the client'} is not in `tunasync.writes_from`")
         if "origin" in request.headers:
-            raise RejectedRequest(403, "a page in a browser may not change anything")
+            raise RejectedRequest(403, "writing is denied: the request has `Origin`, so a web page sent it")
         if "x-forwarded-for" in request.headers and not self._behind_proxy:
             raise RejectedRequest(
-                403, "this came through a proxy that is not in `trusted_proxies`, so nobody knows from where"
+                403, "writing is denied: the request came through a proxy that is not in `trusted_proxies`"
             )
 
     def is_plain_tunasync(self, request: Request) -> bool:
-        """Whether a request comes straight from a listed address; any other has to pass all the checks."""
+        """Return whether a request comes straight from a listed address, so that it needs no further checks."""
         host = client(request)
         if host not in self._listed:
             if not _is_in(self._writers, host):
@@ -136,7 +135,7 @@ class Access:
         return not any(name in _INDIRECT for name, _ in request.scope["headers"])
 
     async def body(self, request: Request) -> bytes:
-        """Read the body, but never more of it than is allowed, and not from somebody who hardly sends any."""
+        """Read the body; RejectedRequest when it is larger than `body_limit` (413) or arrives too slowly (408)."""
         too_large = RejectedRequest(413, f"the body is larger than {self._body_limit} bytes")
         announced = request.headers.get("content-length", "")
         if announced.isdecimal() and int(announced) > self._body_limit:
@@ -155,12 +154,12 @@ class Access:
                 if not message.get("more_body", False):
                     return bytes(body)
         except TimeoutError as error:
-            raise RejectedRequest(408, f"the body did not come within {self._patience} s") from error
+            raise RejectedRequest(408, f"the body did not arrive within {self._patience} s") from error
 
 
 def _secret(request: Request) -> str:
-    """What stands in the request's header, empty without any."""
-    for name, value in request.scope["headers"]:  # looked through as they are, since every request comes here
+    """Return the bearer token in the header, empty without one."""
+    for name, value in request.scope["headers"]:  # raw, since this is in the path of every request
         if name == b"authorization":
             scheme, _, secret = value.decode("latin-1").partition(" ")
             return secret.strip() if scheme.lower() == "bearer" else ""
@@ -172,26 +171,26 @@ def _is_in(listed: Iterable[Network], host: str) -> bool:
 
 
 def shows_token(request: Request) -> bool:
-    """Whether a token comes with a request, whatever it is worth."""
+    """Return whether a request has a token, valid or not."""
     return bool(_secret(request))
 
 
 def client(request: Request) -> str:
-    """The address of the client, empty when it has none."""
+    """Return the address of the client, empty when it has none."""
     return unmapped(request.client.host) if request.client else ""
 
 
 def number(request: Request, key: str, default: int, most: int) -> int:
-    """A whole number from the query, `most` at most."""
+    """Return a query parameter as a whole number, capped at `most`; RejectedRequest (400) when it is not one."""
     text = request.query_params.get(key, str(default))
     if not (text.isascii() and text.isdecimal()):
-        raise RejectedRequest(400, f"`{key}` must be a whole number, not {text[:100]!r}")
+        raise RejectedRequest(400, f"`{key}` must be a whole number, but is {text[:100]!r}")
     return min(most, int(text[:20]))
 
 
 def name(request: Request, key: str) -> str:
-    """A name from the query, empty without one."""
+    """Return a query parameter as a name, empty without one; RejectedRequest (400) when it is not valid."""
     text = request.query_params.get(key, "")
     if text and not is_name(text):
-        raise RejectedRequest(400, f"`{key}` is {text[:100]!r}, which is no name")
+        raise RejectedRequest(400, f"`{key}` is not a valid name: {text[:100]!r}")
     return text

@@ -1,4 +1,4 @@
-"""Addresses of clients and the networks that settings list."""
+"""Client addresses, and the networks that the settings list."""
 
 import ipaddress
 from collections.abc import Iterable
@@ -9,20 +9,21 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def networks(texts: Iterable[str], key: str) -> tuple[Network, ...]:
-    """Read addresses and networks; SkipjackError names the key of the settings that has a wrong one."""
+    """Parse addresses and networks of the settings; SkipjackError for an invalid one, with its `key`."""
     found = []
     for text in texts:
         try:
             found.append(ipaddress.ip_network(text, strict=False))
         except ValueError as error:
-            raise SkipjackError(f"`{text}` in `{key}` is no network: {error}.", "Write `192.0.2.0/24`.") from error
+            what = f"`{key}`: `{text}` is not a valid network: {error}."
+            raise SkipjackError(what, "Write for example `192.0.2.0/24`.") from error
     return tuple(found)
 
 
 def unmapped(host: str) -> str:
-    """An address without its zone, and as version 4 where version 6 only carries that.
+    """Return an address without its zone, and an IPv4-mapped IPv6 address as IPv4.
 
-    Who listens on `[::]`, or has a web server in front that does, meets `192.0.2.7` as `::ffff:192.0.2.7`.
+    A server on `[::]` sees `192.0.2.7` as `::ffff:192.0.2.7`.
     """
     if ":" not in host:
         return host
@@ -34,7 +35,7 @@ def unmapped(host: str) -> str:
 
 
 def contains(network: Network, host: str) -> bool:
-    """Whether an address is in a network; what is no address is in none."""
+    """Return whether a host is an address in a network."""
     try:
         return ipaddress.ip_address(unmapped(host)) in network
     except ValueError:

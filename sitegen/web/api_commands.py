@@ -1,4 +1,4 @@
-"""`/api/v1/commands`: operators give commands, workers fetch them and say what became of them."""
+"""`/api/v1/commands`: operators give commands, workers fetch them and report their results."""
 
 import asyncio
 import threading
@@ -22,26 +22,26 @@ from sitegen.web.control import Control
 from sitegen.web.db_timeout import in_thread
 from sitegen.web.endpoint import Endpoint, Parameter
 from sitegen.web.responses import Json
-from sitegen.web.waiters import Bells, heard
+from sitegen.web.waiters import Topics, notified
 
 LONGEST = 60
 """Seconds for which a request may be held."""
 
 NEWEST = 2**53
-"""Above every number of a command."""
+"""A number above that of every command."""
 
 LOOK_EVERY = 1.0
-"""Seconds after which commands are noticed that another manager took, where several share a database."""
+"""Seconds between two looks for commands that another manager of the same database received."""
 
 MOST_HELD = 16
-"""Requests of one worker that are held; the oldest is answered when another comes. A worker needs one, but those that
-it gave up are held a while longer."""
+"""Held requests of one worker; one more ends the oldest. A worker needs one, but abandoned ones are held a while
+longer."""
 
 _PATH = "/api/v1/commands"
 
 
-class Numbers:
-    """The newest number of each worker, looked up every LOOK_EVERY seconds at most for all that wait."""
+class NewestNumbers:
+    """The newest command number of each worker, queried every LOOK_EVERY seconds at most for all held requests."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -49,7 +49,7 @@ class Numbers:
         self._found: tuple[float, dict[str, int]] = -LOOK_EVERY, {}
 
     def of(self, worker: str) -> int:
-        """That of one worker, 0 when it was never given any."""
+        """Return the number of the newest command of a worker, 0 without any."""
         with self._lock:
             now = time.monotonic()
             if now - self._found[0] >= LOOK_EVERY:
@@ -57,26 +57,26 @@ class Numbers:
             return self._found[1].get(worker, 0)
 
 
-class Commands:
-    """The commands' part of the API."""
+class CommandsApi:
+    """The routes for commands."""
 
     def __init__(
-        self, store: Store, who: Access, control: Control, bells: Bells, *, expire: float, shared: bool
+        self, store: Store, who: Access, control: Control, topics: Topics, *, expire: float, shared: bool
     ) -> None:
         self._store = store
         self._expire = expire
         self._access = who
         self._control = control
-        self._bells = bells
-        self._numbers = Numbers(store) if shared else None
+        self._topics = topics
+        self._numbers = NewestNumbers(store) if shared else None
 
     def endpoints(self) -> list[Endpoint]:
-        """The rows of this part of the API."""
-        wait = Parameter("wait", True, f"Seconds to wait for a command when there is none, {LONGEST} at most.")
-        after = Parameter("after", True, "The highest number that the worker has for good.")
-        worker = Parameter("worker", False, "The worker; must be the one that the token was made for.", required=True)
-        before = Parameter("before", True, "Only commands below this number.")
-        limit = Parameter("limit", True, "How many, 500 at most; 50 without it.")
+        """Return the rows of these routes."""
+        wait = Parameter("wait", True, f"Seconds to wait for a command if there is none, at most {LONGEST}.")
+        after = Parameter("after", True, "The highest command number that the worker has stored.")
+        worker = Parameter("worker", False, "The worker; must be the token's.", required=True)
+        before = Parameter("before", True, "Only commands with a lower number.")
+        limit = Parameter("limit", True, "Number of commands, at most 500; 50 by default.")
         own, operator, reader = endpoint.WORKER, endpoint.OPERATOR, endpoint.READER
         return [
             Endpoint(
@@ -84,11 +84,11 @@ class Commands:
                 parameters=(worker, after, wait), refusals=(400,),
             ),
             Endpoint(
-                "POST", _PATH, self.give, "Give a command; it is on disk when this is answered.", "commands#states",
+                "POST", _PATH, self.give, "Give a command; the answer comes once it is on disk.", "commands#states",
                 operator, "commands#order", status=202, refusals=(400, 404, 409, 413, 422),
             ),
             Endpoint(
-                "POST", f"{_PATH}/results", self.finish, "Say what became of a worker's commands.", "commands#taken",
+                "POST", f"{_PATH}/results", self.finish, "Report the results of a worker's commands.", "commands#taken",
                 own, "commands#results", refusals=(400, 413, 422),
             ),
             Endpoint(
@@ -96,36 +96,35 @@ class Commands:
                 reader, parameters=(before, limit), refusals=(400,),
             ),
             Endpoint(
-                "GET", f"{_PATH}/{{worker}}/{{number}}", self.find, "One command, and what became of it.",
+                "GET", f"{_PATH}/{{worker}}/{{number}}", self.find, "One command and its result.",
                 "commands#state", reader, refusals=(404,),
             ),
         ]  # fmt: skip
 
     async def fetch(self, request: Request) -> Response:
-        """Answer at once if there are commands, else when one comes or the time is over."""
-        worker = await self._access.asked(self._access.worker, request)
+        """Acknowledgement at once if there are commands, else when one comes or the time is up."""
+        worker = await self._access.checked(self._access.worker, request)
         if access.name(request, "worker") not in (worker, ""):
             raise RejectedRequest(403, f"the token is for worker {worker}")
         after = access.number(request, "after", 0, NEWEST)
         until = asyncio.get_running_loop().time() + access.number(request, "wait", 0, LONGEST)
-        with self._bells.listening(worker, MOST_HELD) as bell:
+        with self._topics.subscribed(worker, MOST_HELD) as subscription:
             found = await self._look(worker, after)
-            while not (found.commands or bell.is_over or self._bells.closed) and await self._rang(
-                bell, until, worker, found.newest
+            while not (found.commands or subscription.is_over or self._topics.closed) and await self._notified(
+                subscription, until, worker, found.newest
             ):
-                await self._access.asked(
-                    self._access.worker, request
-                )  # the token may have been revoked while this was held
+                # the token may have been revoked while this was held
+                await self._access.checked(self._access.worker, request)
                 found = await self._look(worker, after)
-        told = [{key: getattr(command, key) for key in SENT} for command in found.commands]
-        return Json({"commands": told, "newest": found.newest})
+        shown = [{key: getattr(command, key) for key in SENT} for command in found.commands]
+        return Json({"commands": shown, "newest": found.newest})
 
-    async def _rang(self, bell: asyncio.Event, until: float, worker: str, newest: int) -> bool:
-        """Wait for the bell, or for a number that another manager gave."""
+    async def _notified(self, subscription: asyncio.Event, until: float, worker: str, newest: int) -> bool:
+        """Wait for a notification, or for a command that another manager of the same database received."""
         if self._numbers is None:
-            return await heard(bell, until)
+            return await notified(subscription, until)
         loop = asyncio.get_running_loop()
-        while not await heard(bell, min(until, loop.time() + LOOK_EVERY)):
+        while not await notified(subscription, min(until, loop.time() + LOOK_EVERY)):
             if await in_thread(self._numbers.of, worker) > newest:
                 return True
             if loop.time() >= until:
@@ -137,32 +136,32 @@ class Commands:
         return await in_thread(command_store.fetch, self._store, worker, after, now, now - self._expire)
 
     async def give(self, request: Request) -> Response:
-        """Number and keep a command for every worker that it concerns, then wake these."""
-        token = await self._access.asked(self._access.operator, request)
+        """Store a command for every worker that it concerns, then wake these workers' requests."""
+        token = await self._access.checked(self._access.operator, request)
         order = commands.request_of(bodies.read(await self._access.body(request), "commands#order"))
         by = AuditEntry(time.time(), token.name, "", "", access.client(request), {})
         made = await self.issue(order, by)
         return Json(_states(made), status_code=202)
 
     async def issue(self, order: CommandRequest, by: AuditEntry) -> list[WorkerCommand]:
-        """Keep what is ordered and wake the workers."""
+        """Store the commands of an order and wake the workers' requests."""
         wanted = await in_thread(self._control.targets, order)
         made = await in_thread(command_store.add, self._store, order, wanted, by)
-        self._bells.ring(*wanted)
+        self._topics.notify(*wanted)
         return made
 
     async def ended(self, command: WorkerCommand, patience: float) -> WorkerCommand:
-        """Wait until its worker says what became of a command, `patience` seconds at most.
+        """Wait until a command has a result, `patience` seconds at most, and return it.
 
-        One that is still open then has expired, and the worker does not get it any more.
+        Without a result by then the command expires, and its worker does not get it.
         """
         until = asyncio.get_running_loop().time() + patience
-        with self._bells.listening(_results_of(command.worker)) as bell:
+        with self._topics.subscribed(_results_of(command.worker)) as subscription:
             while (found := await self._found(command)).state in OPEN:
-                # where managers share a database another one may be told
+                # another manager of the same database may receive the result, which notifies nobody here
                 moment = min(until, asyncio.get_running_loop().time() + LOOK_EVERY)
-                is_over = not await heard(bell, moment) and moment == until
-                if is_over or self._bells.closed:
+                is_over = not await notified(subscription, moment) and moment == until
+                if is_over or self._topics.closed:
                     await in_thread(command_store.expire_one, self._store, command.worker, command.number, time.time())
                     return await self._found(command)
         return found
@@ -171,8 +170,8 @@ class Commands:
         return await in_thread(command_store.find, self._store, command.worker, command.number) or command
 
     async def finish(self, request: Request) -> Response:
-        """Keep what became of commands."""
-        worker = await self._access.asked(self._access.worker, request)
+        """Store the results of commands."""
+        worker = await self._access.checked(self._access.worker, request)
         plain = bodies.read(await self._access.body(request), "commands#results")
         if plain["worker"] != worker:
             raise RejectedRequest(403, f"the token is for worker {worker}")
@@ -180,38 +179,38 @@ class Commands:
             (item["number"], item["outcome"], without_secrets(item.get("reason", ""))) for item in plain["results"]
         ]
         taken = await in_thread(command_store.finish, self._store, worker, results, time.time())
-        self._bells.ring(_results_of(worker))
+        self._topics.notify(_results_of(worker))
         return Json({"taken": taken})
 
     def page(self, request: Request) -> Response:
-        """A worker's commands, newest first."""
+        """Return a page of a worker's commands, newest first."""
         self._access.reader(request)
         limit = max(1, access.number(request, "limit", 50, 500))
         before = access.number(request, "before", NEWEST, NEWEST)
-        worker = self._settled(request)
+        worker = self._expired(request)
         found = command_store.page(self._store, worker, before, limit)
         return Json(_states(found) | {"before": found[-1].number if len(found) == limit else None})
 
     def find(self, request: Request) -> Response:
-        """One command."""
+        """Return one command."""
         self._access.reader(request)
-        worker, number = self._settled(request), request.path_params["number"]
+        worker, number = self._expired(request), request.path_params["number"]
         found = (
             command_store.find(self._store, worker, int(number)) if number.isdecimal() and len(number) < 17 else None
         )
         if found is None:
-            raise RejectedRequest(404, f"worker {worker} was given no command {number}")
+            raise RejectedRequest(404, f"worker {worker} has no command {number}")
         return Json(found._asdict())
 
-    def _settled(self, request: Request) -> str:
-        """The worker that a path names, none of whose commands is open any more that should have expired."""
+    def _expired(self, request: Request) -> str:
+        """Expire the overdue commands of the worker in the path; returns its name."""
         worker, now = str(request.path_params["worker"]), time.time()
         command_store.expire(self._store, now - self._expire, now, worker)
         return worker
 
 
 def _results_of(worker: str) -> str:
-    """The topic of a worker's results; no worker's name has a space, so it is none of those for commands."""
+    """Return the topic of a worker's results. Names have no space, so this is not a topic for commands."""
     return f"results {worker}"
 
 

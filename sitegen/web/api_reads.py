@@ -1,4 +1,4 @@
-"""`/api/v1/`: what programs can ask about the site, its mirrors, its workers and their runs."""
+"""`/api/v1/`: the routes that read the site, its mirrors, its workers and their runs."""
 
 import asyncio
 from collections.abc import Mapping
@@ -23,40 +23,42 @@ from sitegen.web import access, endpoint
 from sitegen.web.access import Access
 from sitegen.web.db_timeout import in_thread
 from sitegen.web.endpoint import Endpoint, Parameter
-from sitegen.web.responses import Json, for_all, raw
-from sitegen.web.snapshot_cache import Current
-from sitegen.web.waiters import Bells, heard
+from sitegen.web.responses import Json, cached, for_all
+from sitegen.web.snapshot_cache import SnapshotCache
+from sitegen.web.waiters import Topics, notified
 
 CHANGED = "/changes"
-"""The topic of whoever waits for any change; no name of a worker has a slash."""
+"""The topic of all changes. Names of workers have no slash, so it is not one of theirs."""
 
 LOOK_EVERY = 2.0
-"""Seconds after which changes that another process made are noticed."""
+"""Seconds between two looks for changes that another process made."""
 
 LONGEST = 60
+"""Seconds for which a request may be held."""
+
 _API = "/api/v1"
 
 
-class Reads:
-    """The reading part of the API."""
+class ReadsApi:
+    """The reading routes."""
 
-    def __init__(self, store: Store, who: Access, current: Current, bells: Bells) -> None:
+    def __init__(self, store: Store, who: Access, current: SnapshotCache, topics: Topics) -> None:
         self._store = store
         self._access = who
         self._current = current
-        self._bells = bells
+        self._topics = topics
         self._fragments = Fragments(_mirror)
 
     def endpoints(self) -> list[Endpoint]:
-        """The rows of this part of the API."""
+        """Return the rows of these routes."""
         anyone = endpoint.ANYONE
-        after = Parameter("after", True, "The number of the change up to which all is known.")
-        wait = Parameter("wait", True, f"Seconds to wait when nothing has changed, {LONGEST} at most.")
+        after = Parameter("after", True, "The number of the newest change that the client knows.")
+        wait = Parameter("wait", True, f"Seconds to wait if nothing has changed, at most {LONGEST}.")
         paging = (
-            Parameter("worker", False, "Only this worker's."),
-            Parameter("mirror", False, "Only this mirror's."),
-            Parameter("cursor", False, "What the answer before said."),
-            Parameter("limit", True, "How many, 500 at most; 50 without it."),
+            Parameter("worker", False, "Only runs of this worker."),
+            Parameter("mirror", False, "Only runs of this mirror."),
+            Parameter("cursor", False, "The `cursor` of the previous answer."),
+            Parameter("limit", True, "Number of runs, at most 500; 50 by default."),
         )
         return [
             Endpoint("GET", f"{_API}/catalogue", self.catalogue, "The configuration in use.", "api#catalogue", anyone),
@@ -71,7 +73,7 @@ class Reads:
             ),
             Endpoint("GET", f"{_API}/workers", self.workers, "All workers.", "api#workers", anyone),
             Endpoint(
-                "GET", f"{_API}/overrides", self.overrides, "What is paused or disabled, by whom and since when.",
+                "GET", f"{_API}/overrides", self.overrides, "Paused and disabled mirrors, since when and by whom.",
                 "api#overrides", endpoint.READER,
             ),
             Endpoint(
@@ -81,35 +83,35 @@ class Reads:
         ]  # fmt: skip
 
     def catalogue(self, request: Request) -> Response:
-        """The configuration in use."""
+        """Return the configuration in use."""
         self._access.may_read(request, "api")
-        return raw(request, self._current.written("catalogue", lambda now: _catalogue(now, self._current.facts())))
+        return cached(request, self._current.written("catalogue", lambda now: _catalogue(now, self._current.facts())))
 
     def mirrors(self, request: Request) -> Response:
-        """All mirrors."""
+        """Return all mirrors."""
         self._access.may_read(request, "api")
-        return raw(request, self._current.written("mirrors", self._all_mirrors))
+        return cached(request, self._current.written("mirrors", self._all_mirrors))
 
     def _all_mirrors(self, snapshot: Snapshot) -> bytes:
         head = dump({**documents.head(snapshot), "changes": snapshot.changes}).encode()
         return b"".join([head[:-1], b',"mirrors":', *self._fragments.listed(snapshot), b"}"])
 
     def mirror(self, request: Request) -> Response:
-        """One mirror with its last runs."""
+        """Return one mirror with its last runs."""
         self._access.may_read(request, "api")
         snapshot = self._current.snapshot()
         name = self._names().get(request.path_params["name"], request.path_params["name"])
         view = next((view for view in snapshot.mirrors if view.name == name), None)
         if view is None:
-            raise RejectedRequest(404, f"there is no mirror {name}")
-        self._be_whole(view)
+            raise RejectedRequest(404, f"unknown mirror {name}")
+        self._require_intact(view)
         with self._store.reading() as reader:
             history = reader.histories([name], {name: view.definition.formerly})[name]
         document = documents.mirror(view, documents.public_url(snapshot, name))
         return for_all(documents.alone(snapshot, document, history))
 
-    def _be_whole(self, view: MirrorView) -> None:
-        """Answer nothing of a mirror of which something cannot be read; a list goes on without that."""
+    def _require_intact(self, view: MirrorView) -> None:
+        """Raise Damaged if a row of a mirror cannot be read. The list of all mirrors leaves such rows out."""
         damaged = self._current.facts().damaged
         for name in (view.name, *view.definition.formerly):
             for copy in view.copies:
@@ -117,42 +119,42 @@ class Reads:
                     raise Damaged(what)
 
     def runs(self, request: Request) -> Response:
-        """A page of the history."""
+        """Return a page of the history of runs."""
         self._access.may_read(request, "api")
         worker, mirror, current = access.name(request, "worker"), access.name(request, "mirror"), self._names()
         mirror = current.get(mirror, mirror)
-        names = [mirror, *(former for former, name in current.items() if name == mirror)] if mirror else []
+        names = [mirror, *(previous for previous, name in current.items() if name == mirror)] if mirror else []
         limit = max(1, access.number(request, "limit", 50, 500))
         cursor = request.query_params.get("cursor", "")
         found, following = run_store.page(self._store, worker, names, cursor, limit)
         return for_all({"runs": [_run(item, current) for item in found], "cursor": following})
 
     def _names(self) -> dict[str, str]:
-        """The name of today for each former one."""
+        """Return the current name of each previous one."""
         declared = self._current.facts().declared
         return current_names(declared.mirrors) if declared else {}
 
     def workers(self, request: Request) -> Response:
-        """All workers."""
+        """Return all workers."""
         self._access.may_read(request, "api")
-        return raw(request, self._current.written("workers", lambda now: _workers(now, self._current.facts())))
+        return cached(request, self._current.written("workers", lambda now: _workers(now, self._current.facts())))
 
     def overrides(self, request: Request) -> Response:
-        """What is paused or disabled."""
+        """Return the paused and disabled mirrors."""
         self._access.reader(request)
         return Json({"overrides": _overrides(self._current.snapshot(), command_store.last_overriding(self._store))})
 
     async def events(self, request: Request) -> Response:
-        """Answer at once if something has changed, else when it does or the time is over."""
-        await self._access.asked(partial(self._access.may_read, what="api"), request)
+        """Acknowledgement at once if something has changed, else when it does or the time is up."""
+        await self._access.checked(partial(self._access.may_read, what="api"), request)
         after = access.number(request, "after", 0, 2**53)
         loop = asyncio.get_running_loop()
         until = loop.time() + access.number(request, "wait", 0, LONGEST)
-        with self._bells.listening(CHANGED) as bell:
+        with self._topics.subscribed(CHANGED) as subscription:
             found = await self._since(after)
-            while found.changes == after and loop.time() < until and not self._bells.closed:
-                rang = await heard(bell, min(until, loop.time() + LOOK_EVERY))
-                if rang or await in_thread(self._current.changes) != after:
+            while found.changes == after and loop.time() < until and not self._topics.closed:
+                is_notified = await notified(subscription, min(until, loop.time() + LOOK_EVERY))
+                if is_notified or await in_thread(self._current.changes) != after:
                     found = await self._since(after)
         return for_all(found._asdict())
 
@@ -160,7 +162,7 @@ class Reads:
         return await in_thread(self._changes, after)
 
     def _changes(self, after: int) -> Changes:
-        """What has changed, by the names of today: a worker that is behind tells of former ones."""
+        """Return the changes by current names: a worker that is behind reports previous ones."""
         found = change_store.since(self._store, after)
         current = self._names() if found.mirrors else {}
         return found._replace(mirrors=tuple(sorted({current.get(name, name) for name in found.mirrors})))
@@ -204,8 +206,8 @@ def _overrides(snapshot: Snapshot, given: dict[tuple[str, str], Any]) -> list[di
             if copy.status.status in (PAUSED, DISABLED):
                 names = (mirror.name, *mirror.definition.formerly)
                 by = next(filter(None, (given.get((copy.worker, name)) for name in names)), None)
-                told = documents.override(copy.status) or {}
-                if by and told["since"] is None:  # its worker is too old to tell
-                    told |= {"since": by.ended_at, "by": by.issued_by, "reason": by.note or None}
-                found.append({"worker": copy.worker, "mirror": mirror.name, **told})
+                shown = documents.override(copy.status) or {}
+                if by and shown["since"] is None:  # an older worker does not report it
+                    shown |= {"since": by.ended_at, "by": by.issued_by, "reason": by.note or None}
+                found.append({"worker": copy.worker, "mirror": mirror.name, **shown})
     return sorted(found, key=lambda item: (item["worker"], item["mirror"]))

@@ -1,4 +1,4 @@
-"""`POST /api/v1/reports`: what workers tell."""
+"""`POST /api/v1/reports`: workers send their reports."""
 
 import json
 import time
@@ -21,11 +21,11 @@ from sitegen.web.responses import Json
 PATH = "/api/v1/reports"
 
 LARGE = 64 * 1024
-"""Bytes of a body from which checking it could hold up other requests, so it is done in a thread."""
+"""Bytes of a body from which on it is checked in a thread: in the event loop that would delay other requests."""
 
 
-class Reports:
-    """Takes envelopes."""
+class ReportsApi:
+    """The route for reports."""
 
     def __init__(self, access: Access, ingest: Ingest, store: Store) -> None:
         self._access = access
@@ -34,41 +34,41 @@ class Reports:
         self._revision: tuple[int, str | None] = 0, None
 
     def endpoints(self) -> list[Endpoint]:
-        """The rows of this part of the API."""
-        words = "Take a worker's reports; what is acknowledged is on disk."
+        """Return the row of this route."""
+        summary = "Send a worker's reports; those that are acknowledged are on disk."
         return [
             Endpoint(
-                "POST", PATH, self.take, words, "api#acknowledged", endpoint.WORKER, "report",
+                "POST", PATH, self.take, summary, "api#acknowledged", endpoint.WORKER, "report",
                 refusals=(400, 413, 422, 503),
             )
         ]  # fmt: skip
 
     async def take(self, request: Request) -> Response:
-        """Take a worker's envelope; answer once it is on disk."""
-        return await self.answer(request, await self._access.asked(self._access.worker, request))
+        """Store the envelope of a worker; answers once it is on disk."""
+        return await self.answer(request, await self._access.checked(self._access.worker, request))
 
     async def answer(self, request: Request, worker: str) -> Response:
-        """Keep what this worker sends, and answer once it is on disk."""
+        """Store the envelope of this worker, whose token was checked; answers once it is on disk."""
         body = await self._access.body(request)
         read = envelope.read(body) if len(body) < LARGE else await in_thread(envelope.read, body)
         answer = await self._ingest.keep(_delivery(read, worker))
         if not self._knows_revision():
             await self._look_up_revision()
-        return Response(self._told(answer), media_type=Json.media_type)
+        return Response(self._body(answer), media_type=Json.media_type)
 
-    def _told(self, answer: Acknowledgement) -> bytes:
-        """What a worker is answered."""
+    def _body(self, answer: Acknowledgement) -> bytes:
+        """Return the JSON for an answer."""
         want = "snapshot" if answer.snapshot_wanted else None
-        told = {"acknowledged": answer.acknowledged, "want": want, "time": time.time(), "revision": self._revision[1]}
-        return _dump(told).encode()
+        plain = {"acknowledged": answer.acknowledged, "want": want, "time": time.time(), "revision": self._revision[1]}
+        return _dump(plain).encode()
 
     def _knows_revision(self) -> bool:
-        """Whether the revision of the configuration in use was looked up in this second, which is enough for all."""
+        """Return whether the revision in use was queried within this second: one query serves all workers."""
         return self._revision[0] == int(time.time())
 
     async def _look_up_revision(self) -> None:
         second = int(time.time())
-        self._revision = second, self._revision[1]  # whoever comes meanwhile is told the former one
+        self._revision = second, self._revision[1]  # requests until the query returns get the previous one
         self._revision = second, await in_thread(self._store.revision)
 
 

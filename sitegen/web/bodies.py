@@ -1,4 +1,4 @@
-"""Checked bodies of requests: from bytes to plain values that a schema allows, or a refusal that says what is wrong."""
+"""Bodies of requests: parses JSON and checks it against its JSON Schema."""
 
 from functools import cache
 from typing import Any
@@ -9,7 +9,7 @@ from sitegen.messages.envelope import RejectedRequest, parse
 
 
 def read(body: bytes, name: str) -> dict[str, Any]:
-    """Read a JSON object that `name` describes, as in `commands#order`."""
+    """Parse a JSON object that the schema `name` describes, as in `commands#order`; Refused (400, 422) if invalid."""
     plain = parse(body)
     try:
         if not _quick(name)(plain):

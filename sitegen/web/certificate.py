@@ -1,4 +1,4 @@
-"""The manager's own certificate, which is looked at again and again, so that renewing it interrupts nobody."""
+"""The manager's own TLS certificate, reloaded when its files change, so that a renewal needs no restart."""
 
 import logging
 import ssl
@@ -14,7 +14,7 @@ _Seen = tuple[tuple[int, int, int] | None, ...]
 
 
 class Certificate:
-    """The files with a certificate and its key; SkipjackError when they cannot be used at first."""
+    """The files of a certificate and its key; SkipjackError when they are not valid at the start."""
 
     def __init__(self, tls: Tls) -> None:
         self._tls = tls
@@ -22,21 +22,21 @@ class Certificate:
         self._load(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
 
     def renew(self, context: ssl.SSLContext) -> None:
-        """Use what is in the files now for new connections, if it is something else than before.
+        """Use the files for new connections if they have changed.
 
-        What cannot be used is logged once and changes nothing: often only one of the two files is new yet.
+        Files that cannot be used are logged once and change nothing: often only one of the two is new yet.
         """
         seen = self._look()
         if seen == self._seen:
             return
         self._seen = seen
         try:
-            self._load(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))  # a context that fails to load keeps half of it
+            self._load(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))  # a context that fails to load keeps half of the files
             self._load(context)
         except SkipjackError as error:
-            _log.error("The former certificate stays in use. %s", error)
+            _log.error("cannot renew the certificate, the previous one stays in use: %s", error)
         else:
-            _log.info("the certificate %s is in use", self._tls.certificate)
+            _log.info("renewed the certificate from %s", self._tls.certificate)
 
     def _load(self, context: ssl.SSLContext) -> None:
         tls = self._tls
@@ -45,14 +45,12 @@ class Certificate:
                 require_regular(path)
             context.load_cert_chain(tls.certificate, tls.key, password="")
         except OSError as error:
-            what = (
-                f"The certificate {tls.certificate} with the key {tls.key} cannot be used: {error.strerror or error}."
-            )
-            remedy = "Check `tls` in the settings, and that the manager's user may read both."
-            raise SkipjackError(what, remedy) from error
+            what = f"cannot use the certificate `{tls.certificate}` with the key `{tls.key}`: "
+            remedy = "Check `tls` in the settings, and that the manager's user may read both files."
+            raise SkipjackError(f"{what}{error.strerror or error}.", remedy) from error
 
     def _look(self) -> _Seen:
-        """What tells one state of the files from another."""
+        """Return the state of both files, which changes when one of them is replaced or written."""
         return tuple(map(_state, self._tls))
 
 

@@ -1,8 +1,8 @@
-"""A connection that takes no more than it may: memory, time, and turns of the event loop.
+"""A connection with limits for memory, time and turns of the event loop.
 
-The server's protocol has limits for none of these. It is used through what is public: the callbacks of asyncio and
-of httptools, and the answers that it announces. `sitegen.web.server_check` proves at each start that this works.
-Bodies are watched where they are read, in `sitegen.web.access`.
+uvicorn's protocol has no limits for these. This subclass relies only on public parts: the callbacks of asyncio and of
+httptools, and the responses that it sees. `sitegen.web.server_check` tests at each start that they are called.
+The limits of bodies are in `sitegen.web.access`, where bodies are read.
 """
 
 import asyncio
@@ -15,56 +15,55 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from sitegen.web import gate as reasons
 from sitegen.web.gate import Gate
-from sitegen.web.paced import Paced
+from sitegen.web.paced import PacedTransport
 
 LINGER = 2.0
-"""Seconds in which a refused client may read why, while what it still sends is thrown away; and in which one may
-close its side when the server ends."""
+"""Seconds in which a rejected client may read the error, while its further input is discarded; and in which a client
+may close its side when the server ends."""
 
 REST = 0.02
-"""Seconds between two reads of what is thrown away. Each takes at least 64 KiB of what is there."""
+"""Seconds between two reads of discarded input. Each read takes at least 64 KiB if that much is there."""
 
 SHORTEST, LONGEST = 6, 16 * 1024
-"""Bytes that the parser gets at once. No head is shorter, and parsing the longest piece takes at most a few
-milliseconds."""
+"""Bytes that the parser gets at once. No head is shorter, and parsing the longest piece takes a few milliseconds."""
 
 TURN, TURN_IN_CHUNKS = 8, 1
-"""Pieces after which other connections have their turn; a piece of a chunked body takes much longer than any other."""
+"""Pieces after which other connections have their turn. A piece of a chunked body takes much longer than others."""
 
 FIELDS = 100
-"""Fields of a head or a trailer: each costs memory beside its bytes."""
+"""Fields of a head or trailer. Each costs memory beside its bytes."""
 
 CHUNKS, CHUNK = 1024, 512
-"""Chunks that every body may come in, and bytes of the body for each further one. Each chunk costs as much time as some
-hundred bytes do, and whoever sends them needs no token for it."""
+"""Chunks that every body may have, and bytes of the body per further one. A chunk costs the time of some hundred bytes,
+and a client needs no token to send them."""
 
 _NEVER = math.inf
 
 
-class _Guarded(HttpToolsProtocol):
-    """A client's connection. Only one request is at work, and one more may have begun; the rest is not even read."""
+class _LimitedConnection(HttpToolsProtocol):
+    """A client's connection. One request is processed, and one more may have begun; the rest is not read yet."""
 
     gate: Gate
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._here = asyncio.get_running_loop()
-        self._paced: Paced | None = None
+        self._paced: PacedTransport | None = None
         self._client: asyncio.Transport | None = None
-        self._held, self._place = b"", 0  # what came and was not parsed, from a place on
+        self._held, self._place = b"", 0  # input that is not parsed yet begins at the place
         self.under_way = 0  # requests that are read and not answered
-        self._is_whole = True  # the last of them came to its end
+        self._is_whole = True  # the last of them is read to its end
         self._in_head, self._head = True, 0  # bytes of an unfinished head
         self._size = self._fields = 0  # of the fields of a head or trailer
         self._is_chunked = False
         self._body = self._chunks = 0  # bytes and chunks of the body
-        self._is_deaf = False  # nothing more is read
+        self._is_deaf = False  # further input is discarded
         self._refusal: tuple[int, str] | None = None
-        self._read_by = self._write_by = _NEVER  # until when something has to come, or to be taken
+        self._read_by = self._write_by = _NEVER  # deadlines for the client to send and to read
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in its base
         self._client = transport
-        self._paced = Paced(transport, self._close)
+        self._paced = PacedTransport(transport, self._close)
         super().connection_made(self._paced)
         peer = transport.get_extra_info("peername")
         self._read_by = self._now_and_patience()
@@ -76,7 +75,7 @@ class _Guarded(HttpToolsProtocol):
         self.gate.leave(self)
         self._held, self._read_by, self._write_by = b"", _NEVER, _NEVER
         self._is_deaf = True
-        if self._paced:  # else there never was a connection, only a handshake
+        if self._paced:  # else only a TLS handshake was made
             self._paced.is_closed = True
             super().connection_lost(exc)
 
@@ -93,7 +92,7 @@ class _Guarded(HttpToolsProtocol):
         self._feed()
 
     def _rest(self) -> None:
-        """Read nothing for a moment: some loops read a connection again and again while its client sends fast."""
+        """Read nothing for a moment: else the event loop reads again and again while a client sends fast."""
         if self._client and not self._client.is_closing():
             self._client.pause_reading()
             self._here.call_later(REST, self._read_on)
@@ -103,7 +102,7 @@ class _Guarded(HttpToolsProtocol):
             self._client.resume_reading()
 
     def _feed(self) -> None:
-        """Parse what is held piece by piece, until a request is at work or it is the turn of others."""
+        """Parse held input piece by piece, until a request is processed or other connections have their turn."""
         pieces = 0
         while self._place < len(self._held):
             is_busy = self.under_way and self._is_whole
@@ -147,7 +146,7 @@ class _Guarded(HttpToolsProtocol):
         self._size += len(name) + len(value) + 4
         if self._fields > FIELDS or self._size > self.gate.limits.header_size:
             self._refuse_large()
-        if self._in_head and not self._is_deaf:  # what comes after the body means nothing here
+        if self._in_head and not self._is_deaf:  # fields of a trailer are ignored
             self._is_chunked |= name.lower() == b"transfer-encoding"
             super().on_header(name, value)
 
@@ -158,13 +157,13 @@ class _Guarded(HttpToolsProtocol):
             super().on_headers_complete()
             self.under_way, self._is_whole = self.under_way + 1, False
             if self.gate.is_ending:
-                self.shutdown()  # its answer says that nothing more is read
+                self.shutdown()  # its response says `Connection: close`
 
     def on_chunk_header(self) -> None:
-        """Called by the parser when the size of a chunk is read."""
+        """Count a chunk; the parser calls this when the chunk's size is read."""
         self._chunks += 1
         if self._chunks > CHUNKS + self._body // CHUNK:
-            self._refuse(413, "the body comes in too many small chunks", reasons.TOO_LARGE)
+            self._refuse(413, "the body has too many small chunks", reasons.TOO_LARGE)
 
     def on_body(self, body: bytes) -> None:
         self._body += len(body)
@@ -184,22 +183,22 @@ class _Guarded(HttpToolsProtocol):
         if self._refusal:
             self._answer_refusal()
         elif not self._is_whole and self._is_chunked:
-            self._close()  # nobody reads what still comes, and only parsing it would tell where it ends
+            self._close()  # the rest is not needed, and finding its end means parsing it
         elif not self._is_whole:
-            self._read_by = self._now_and_patience()  # nobody reads that either, and skipping it costs little
+            self._read_by = self._now_and_patience()  # the rest is not needed, but skipping it costs little
         elif self._held:
             self._here.call_soon(self._feed)
 
     def is_at_work(self) -> bool:
-        """Whether a request of this connection is still to be answered."""
+        """Return whether a request has no complete response yet."""
         return self.cycle is not None and not self.cycle.response_complete
 
     def is_expecting(self) -> bool:
-        """Whether the first request of this connection is still to come, or a part of a head is there."""
+        """Return whether the first request has not arrived yet, or a head is incomplete."""
         return not self._is_deaf and not self.is_at_work() and (self.cycle is None or self._head > 0)
 
     def shutdown(self) -> None:
-        """End when nothing is under way. With TLS that waits for the other side, which need not be listening."""
+        """Close when no request is processed. TLS waits for the client's answer, so a timer ends that."""
         super().shutdown()
         if self._client and self._transport().is_closing():
             self._here.call_later(LINGER, self._client.abort)
@@ -214,7 +213,7 @@ class _Guarded(HttpToolsProtocol):
         super().resume_writing()
 
     def check_deadlines(self, now: float) -> None:
-        """End this connection if something did not come in time, or is not taken."""
+        """Close this connection if a deadline has passed."""
         if now >= self._write_by:
             self._write_by = _NEVER
             if not self._transport().is_closed:
@@ -222,13 +221,13 @@ class _Guarded(HttpToolsProtocol):
             self._transport().abort()
         elif now >= self._read_by:
             if self._in_head:
-                self._refuse(408, f"the head did not come within {self.gate.limits.read_timeout} s", reasons.TOO_SLOW)
+                self._refuse(408, f"the head did not arrive within {self.gate.limits.read_timeout} s", reasons.TOO_SLOW)
             else:
                 self.gate.ended[reasons.TOO_SLOW] += 1
                 self._close()
 
     def send_400_response(self, msg: str) -> None:
-        """What the server says of what is not HTTP."""
+        """Reject input that is not HTTP; uvicorn calls this with its own message."""
         self._refuse(400, msg.rstrip(".").lower(), reasons.MALFORMED)
 
     def _refuse_large(self) -> None:
@@ -236,10 +235,10 @@ class _Guarded(HttpToolsProtocol):
         self._refuse(431, f"the head is larger than {most}", reasons.TOO_LARGE)
 
     def _refuse(self, status: int, why: str, reason: str | None = None) -> None:
-        """Listen to no more, and say why once all requests before have their answers.
+        """Discard further input, and send an error once all earlier requests are answered.
 
-        A request whose body turned out wrong is told so only while no answer is due before it and none to it has begun:
-        else nobody would know which answer this is.
+        For a request with an invalid body the error is its response, so it is sent only if that has not begun and no
+        other response is due before it. Else the connection just closes.
         """
         if self._is_deaf:
             return
@@ -269,10 +268,10 @@ class _Guarded(HttpToolsProtocol):
         self._close()
 
     def _close(self) -> None:
-        """Close once all that was written is taken.
+        """Close once all output is sent.
 
-        Closing while the client sends would reset the connection, and it might never read its answer; so it may send
-        a moment longer, and that is thrown away.
+        Closing while the client sends would reset the connection before it can read the error. So its input is
+        discarded for a moment first.
         """
         paced, client = self._transport(), self._client
         if client is None or paced.is_closed:
@@ -290,7 +289,7 @@ class _Guarded(HttpToolsProtocol):
         client.resume_reading()
         self._here.call_later(LINGER, client.close)
 
-    def _transport(self) -> Paced:
+    def _transport(self) -> PacedTransport:
         if self._paced is None:
             raise RuntimeError("the connection is not made yet")
         return self._paced
@@ -300,14 +299,14 @@ class _Guarded(HttpToolsProtocol):
 
 
 def _end_of_piece(data: bytes, start: int) -> int:
-    """The end of a piece that holds the end of one head at most, wherever that is: each ends with an empty line."""
+    """Return the end of the next piece: after an empty line, so that a piece has the end of one head at most."""
     found = data.find(b"\n\r\n", start + SHORTEST, start + LONGEST)
     return found + 3 if found >= 0 else min(len(data), start + LONGEST)
 
 
-Connection = _Guarded
+Connection = _LimitedConnection
 
 
-def guarded(gate: Gate) -> type[Connection]:
-    """The class of connections that enter this gate."""
-    return type("Guarded", (Connection,), {"gate": gate})
+def connection_class(gate: Gate) -> type[Connection]:
+    """Return the class of connections that this gate counts: uvicorn makes them, and passes no further arguments."""
+    return type("GatedConnection", (Connection,), {"gate": gate})

@@ -1,4 +1,4 @@
-"""Which workers there are to take commands, and which mirrors each of them has."""
+"""Which workers a command goes to, and for which of their mirrors."""
 
 from typing import NamedTuple
 
@@ -8,13 +8,13 @@ from sitegen.messages.commands import CommandRequest
 from sitegen.messages.envelope import RejectedRequest
 from sitegen.messages.model import TUNASYNC
 from sitegen.site.snapshot import Snapshot
-from sitegen.web.snapshot_cache import Current
+from sitegen.web.snapshot_cache import SnapshotCache
 
 
 class Fleet(NamedTuple):
-    """The mirrors of each of our own workers, and who is a worker of tunasync, as of a change.
+    """The mirrors of each Skipjack worker (`carried`) and the names of tunasync's workers (`foreign`), as of a change.
 
-    `to_be_ended` has beside them those that a worker no longer has and whose runs are still under way.
+    `to_be_ended` also has mirrors that were removed from a worker while their runs continue.
     """
 
     changes: int
@@ -24,38 +24,36 @@ class Fleet(NamedTuple):
 
 
 class Control:
-    """Turns orders into what each worker is to do."""
+    """Finds the workers and mirrors that an order concerns."""
 
-    def __init__(self, current: Current) -> None:
+    def __init__(self, current: SnapshotCache) -> None:
         self._current = current
         self._known: Fleet | None = None
 
     def targets(self, order: CommandRequest) -> dict[str, tuple[str, ...]]:
-        """The workers that an order concerns with their mirrors; RejectedRequest when it names what there is not."""
+        """Return the workers that an order concerns with their mirrors; RejectedRequest when it names unknown ones."""
         fleet = self._fleet()
         if order.worker is not None and order.worker in fleet.foreign:
-            raise RejectedRequest(
-                409, f"{order.worker} is a worker of tunasync: it takes commands by `POST /cmd` alone"
-            )
+            raise RejectedRequest(409, f"{order.worker} is a worker of tunasync: send its commands to `POST /cmd`")
         return commands.targets(order, fleet.to_be_ended if order.kind in commands.OFF else fleet.carried)
 
     def carried(self) -> dict[str, frozenset[str]]:
-        """The mirrors of each of our own workers."""
+        """Return the mirrors of each Skipjack worker."""
         return self._fleet().carried
 
     def _fleet(self) -> Fleet:
-        """What was known before, unless there was a change: to read a thousand workers takes longer than a command."""
+        """Return the fleet, read again only after a change: reading a thousand workers takes longer than a command."""
         known = self._known
         if known is None or known.changes != self._current.newest():
             known = self._known = _fleet(self._current.snapshot())
         return known
 
     def is_known(self, worker: str) -> bool:
-        """Whether this is one of our own workers."""
+        """Return whether this is a Skipjack worker."""
         return worker in self.carried()
 
     def is_disabled(self, worker: str, mirror: str) -> bool:
-        """Whether a mirror is disabled on a worker, as far as that has told."""
+        """Return whether a mirror is disabled on a worker, by the worker's last report."""
         views = (view for view in self._current.snapshot().mirrors if view.name == mirror)
         return any(copy.worker == worker and copy.status.status == DISABLED for view in views for copy in view.copies)
 

@@ -1,7 +1,6 @@
-"""Waiting for the database, but not for ever: whoever asks us gets an answer while it stands still.
+"""Queries with a timeout, so that requests are answered even while the database hangs.
 
-A database that hangs says nothing, so only the clock tells. What goes on in a thread goes on; it is only that nobody
-waits for it any more.
+A query that hangs cannot be ended from outside, so its thread goes on; only the request no longer waits for it.
 """
 
 import asyncio
@@ -17,24 +16,23 @@ from starlette.responses import Response
 from sitegen.storage.database import StoreError
 
 PATIENCE = 10.0
-"""Seconds that one question to the database may take. A worker gives its request up after 30 and would learn nothing;
-a transaction of ours takes milliseconds."""
+"""Seconds that a query may take. A transaction takes milliseconds, and a worker abandons its request after 30 s."""
 
 THREADS = 40
-"""Questions at once. While all of them hang others wait for a thread as long as for an answer, and no longer."""
+"""Queries at once. While all of them hang, further ones wait for a thread, within the same timeout."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class NotAnswered(StoreError):  # noqa: N818 - it is what happened to the question
-    """The database has not answered in time; what was to be written may be there all the same."""
+class NotAnswered(StoreError):  # noqa: N818 - it is what happened to the query
+    """The database has not answered in time. A write may still be carried out."""
 
     def __init__(self) -> None:
         self.reason = self.public = f"it has not answered for {PATIENCE:g} s"
         super().__init__(
-            f"The manager's database cannot be used now: {self.reason}.",
-            "Check the database and its disk or network; it is asked again with every request.",
+            f"cannot use the database: {self.reason}.",
+            "Check the database and its disk or network. Each request tries it again.",
         )
 
 
@@ -52,17 +50,17 @@ class _Threads:
         return await asyncio.shield(running)
 
     def _ended(self, running: "asyncio.Future[T]") -> None:
-        """A thread is free only now, however long ago its question was given up."""
+        """Free the thread: only now, even if its request was answered long ago."""
         self._free.release()
         if not running.cancelled():
-            running.exception()  # it is nobody's any more if it was given up
+            running.exception()  # marks it as seen: after a timeout nobody else fetches it
 
 
 _of_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, _Threads] = WeakKeyDictionary()
 
 
 async def in_thread(work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
-    """Let a thread do what asks the database; NotAnswered when that takes longer than PATIENCE."""
+    """Run a function that queries the database in a thread; NotAnswered after PATIENCE."""
     threads = _of_loop.setdefault(asyncio.get_running_loop(), _Threads())
     try:
         async with asyncio.timeout(PATIENCE):
@@ -72,7 +70,7 @@ async def in_thread(work: Callable[P, T], *arguments: P.args, **named: P.kwargs)
 
 
 def patient(handler: Callable[[Request], Any]) -> Callable[[Request], Awaitable[Response]]:
-    """A route's handler for the event loop: what is a plain function is done in a thread."""
+    """Return a route's handler as a coroutine function; a plain function runs in a thread."""
     if asyncio.iscoroutinefunction(handler):
         return handler
 

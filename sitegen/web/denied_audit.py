@@ -1,8 +1,7 @@
-"""Refused attempts to control, counted and kept in the audit.
+"""Denied attempts to control, counted and written to the audit.
 
-Anybody can make such attempts, as many as they like. So they cost no more than a look into a dict, a minute makes a few
-lines whatever happens in it, and the audit keeps only so many of them. Nothing of what was sent is kept but
-names in a path, cut and escaped.
+Anyone can make any number of them. So each costs one dict look-up, a minute makes a bounded number of lines, and the
+audit keeps a bounded number of those. Of a request only the names in its path are kept, cut and escaped.
 """
 
 import json
@@ -27,13 +26,13 @@ from sitegen.web.endpoint import Endpoint
 from sitegen.web.limits import subscriber
 
 EVERY = 60.0
-"""Seconds of which the attempts are counted together."""
+"""Seconds of attempts that make one line."""
 
 MOST_LINES = 20
-"""Kinds of attempts that are told apart in that time; the others share one more line."""
+"""Kinds of attempts with a line of their own in that time; the others share one more line."""
 
 PARTING = 2.0
-"""Seconds for which the end waits until the last ones are kept: a database that hangs holds nothing up."""
+"""Seconds that the program waits at its end for the last lines to be written: the database may hang."""
 
 OTHERS = "other addresses"
 
@@ -42,8 +41,8 @@ _CONTROLLING = (endpoint.OPERATOR, endpoint.LISTED)
 _log = logging.getLogger(__name__)
 
 
-class Kind(NamedTuple):
-    """What is counted together: who tried what from where, and why that was refused."""
+class AttemptKind(NamedTuple):
+    """Attempts that are counted together: who tried what from where, and why that was denied."""
 
     who: str
     action: str
@@ -51,32 +50,32 @@ class Kind(NamedTuple):
     why: str
 
 
-class Tally(NamedTuple):
-    """How often, from when until when (Unix seconds), and to what the first time."""
+class AttemptTally(NamedTuple):
+    """The number of attempts, the first and last time (Unix seconds), and the subject of the first one."""
 
     attempts: int
     first: float
     last: float
     subject: str
 
-    def plus(self, other: "Tally") -> "Tally":
-        """Both together."""
+    def plus(self, other: "AttemptTally") -> "AttemptTally":
+        """Return the sum of both."""
         subject = min(self, other, key=lambda tally: tally.first).subject
         first, last = min(self.first, other.first), max(self.last, other.last)
-        return Tally(self.attempts + other.attempts, first, last, subject)
+        return AttemptTally(self.attempts + other.attempts, first, last, subject)
 
 
-_ALL_OTHERS = Kind("-", f"{audit_store.REFUSED}control", OTHERS, "")
+_ALL_OTHERS = AttemptKind("-", f"{audit_store.REFUSED}control", OTHERS, "")
 
 
-class Refusals:
-    """Counts refused attempts, and while it is entered keeps them in a thread. For any thread."""
+class DeniedAttempts:
+    """Counts denied attempts, and from enter to exit writes them to the audit in a thread. For any thread."""
 
     def __init__(self, store: Store, clock: Callable[[], float] = time.time) -> None:
         self._store = store
         self._clock = clock
         self._lock = threading.Lock()
-        self._counted: dict[Kind, Tally] = {}
+        self._counted: dict[AttemptKind, AttemptTally] = {}
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._work, name="refusals", daemon=True)
 
@@ -91,7 +90,7 @@ class Refusals:
         self._thread.join(PARTING)
 
     def watched(self, row: Endpoint, who: Access) -> Endpoint:
-        """A row of the API of which attempts are counted if it controls anything."""
+        """Return a row whose denied requests are counted, if it is one that controls."""
         if row.access not in _CONTROLLING:
             return row
 
@@ -106,14 +105,14 @@ class Refusals:
 
         return row._replace(handler=handler)
 
-    def count(self, kind: Kind, subject: str) -> None:
+    def count(self, kind: AttemptKind, subject: str) -> None:
         """Count one attempt."""
         now = self._clock()
         with self._lock:
-            self._add(kind, Tally(1, now, now, subject))
+            self._add(kind, AttemptTally(1, now, now, subject))
 
-    def keep(self) -> None:
-        """Write down what was counted since the last time. What cannot be written is counted on."""
+    def write(self) -> None:
+        """Write the attempts since the last call to the audit. If that fails, they are written with the next ones."""
         with self._lock:
             counted, self._counted = self._counted, {}
         if not counted:
@@ -126,9 +125,9 @@ class Refusals:
             with self._lock:
                 for kind, tally in counted.items():
                     self._add(kind, tally)
-            _log.error("Refused attempts could not be kept, the next try is in %g s: %s", EVERY, error)
+            _log.error("cannot write denied attempts to the audit, retrying in %g s: %s", EVERY, error)
 
-    def _add(self, kind: Kind, tally: Tally) -> None:
+    def _add(self, kind: AttemptKind, tally: AttemptTally) -> None:
         if kind not in self._counted and len(self._counted) >= MOST_LINES:
             kind, tally = _ALL_OTHERS, tally._replace(subject="")
         before = self._counted.get(kind)
@@ -136,26 +135,27 @@ class Refusals:
 
     def _work(self) -> None:
         while not self._ended.wait(EVERY):
-            self.keep()
-        self.keep()
+            self.write()
+        self.write()
 
 
-def _attempt(row: Endpoint, who: Access, request: Request, refusal: RejectedRequest) -> tuple[Kind, str]:
+def _attempt(row: Endpoint, who: Access, request: Request, refusal: RejectedRequest) -> tuple[AttemptKind, str]:
     name = TUNASYNC if row.access == endpoint.LISTED else who.known_as(request)
     why = "no valid token" if refusal.status == 401 else without_secrets(refusal.why)
     if refusal.status == 401 and not access.shows_token(request):
         why = "no token"
     subject = "/".join(map(str, request.path_params.values()))
     origin = subscriber(access.client(request))
-    return Kind(name, f"{audit_store.REFUSED}{row.method} {row.path}", _safe(origin), _safe(why, 300)), _safe(subject)
+    action = f"{audit_store.REFUSED}{row.method} {row.path}"
+    return AttemptKind(name, action, _safe(origin), _safe(why, 300)), _safe(subject)
 
 
 def _safe(text: str, most: int = 100) -> str:
-    """Cut, and with nothing in it that a terminal would obey."""
+    """Return the beginning of a text, with control characters escaped."""
     return json.dumps(text[:most])[1:-1]
 
 
-def _entry(kind: Kind, tally: Tally) -> AuditEntry:
+def _entry(kind: AttemptKind, tally: AttemptTally) -> AuditEntry:
     details: dict[str, Any] = {"attempts": tally.attempts, "last_at": tally.last}
     if kind.why:
         details["why"] = kind.why

@@ -1,17 +1,17 @@
-"""One row of the manager's API: what a route is called, who may use it, what goes in and what comes out.
+"""The rows of the manager's API: each has a route's path, who may use it, and its input and output.
 
-The application and its OpenAPI document are made from the same rows, so neither can say what the other does not.
+The application and its OpenAPI document are made from the same rows, so they always agree.
 """
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 WORKER, OPERATOR, READER, LISTED, ANYONE = "worker", "operator", "reader", "listed", "anyone"
-"""Who may use a route: the holder of a token of that scope, a listed address, or everybody."""
+"""Who may use a route: the holder of a token of that scope, a listed address, or anyone."""
 
 
 class Parameter(NamedTuple):
-    """A parameter of a query: a name, whether it is a whole `number` or text, its meaning."""
+    """A query parameter: its name, whether it is a whole `number` or text, and its meaning."""
 
     name: str
     number: bool
@@ -20,9 +20,9 @@ class Parameter(NamedTuple):
 
 
 class Endpoint(NamedTuple):
-    """A route; `answer` and `body` name schemas, as in `commands#state` for a part and `report` for a whole one.
+    """A route. `answer` and `body` name schemas: `report` is a whole file, `commands#state` a part of one.
 
-    `also` are statuses of the same answer beside the usual one.
+    `status` and `also` are the statuses of a success, `refusals` those of errors.
     """
 
     method: str

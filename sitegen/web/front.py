@@ -1,4 +1,4 @@
-"""What every request passes first: whether it names one host, who sent it, and whether it needs all that follows."""
+"""The first step of every request: checks `Host`, finds the client's address, and takes the shortcut for reports."""
 
 import re
 from collections.abc import Awaitable, Callable, Sequence
@@ -15,7 +15,7 @@ from sitegen.messages.envelope import RejectedRequest
 from sitegen.web import responses
 from sitegen.web.access import Access
 from sitegen.web.addresses import unmapped
-from sitegen.web.api_reports import PATH, Reports
+from sitegen.web.api_reports import PATH, ReportsApi
 from sitegen.web.tunasync_writes import TunasyncWrites
 
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f.]*:[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
@@ -28,12 +28,12 @@ _CLOSE = (b"connection", b"close")
 
 
 class Front:
-    """The application as the server calls it. `proxies` are networks, whose `X-Forwarded-For` is believed."""
+    """The application as the server calls it. `proxies` are networks whose `X-Forwarded-For` is trusted."""
 
     def __init__(
         self,
         application: Starlette,
-        reports: Reports,
+        reports: ReportsApi,
         access: Access,
         proxies: Sequence[str],
         statuses: TunasyncWrites | None = None,
@@ -41,14 +41,14 @@ class Front:
         self.application = application
         self._behind: ASGIApp = application
         if proxies:
-            proxied: Any = application  # the two name the types of ASGI differently
+            proxied: Any = application  # Starlette and uvicorn have types of their own for ASGI
             self._behind = cast(ASGIApp, ProxyHeadersMiddleware(proxied, trusted_hosts=list(proxies)))
         self._reports = reports
         self._statuses = statuses
         self._access = access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request; there is nothing here but HTTP."""
+        """Acknowledgement one HTTP request."""
         if scope["type"] != "http":
             raise NotImplementedError(scope["type"])
         try:
@@ -61,16 +61,16 @@ class Front:
             scope["client"] = unmapped(scope["client"][0]), scope["client"][1]
         if scope["method"] == "POST":
             request = Request(scope, receive)
-            take = self._short_way(request, scope["path"])
+            take = self._shortcut(request, scope["path"])
             if take is not None:
                 await _answer(request, take, send)
                 return
         await self._behind(scope, receive, send)
 
-    def _short_way(self, request: Request, path: str) -> Callable[[], Awaitable[Response]] | None:
-        """What answers what is told most often, which needs neither the limits for strangers nor the routes.
+    def _shortcut(self, request: Request, path: str) -> Callable[[], Awaitable[Response]] | None:
+        """Return a handler for the most frequent requests, which skips rate limits and routing; None for others.
 
-        That is a report of a worker that has shown its token a moment ago, or a status from a listed address.
+        They are reports of a worker whose token is cached, and statuses from a listed address.
         """
         if path == PATH:
             worker = self._access.remembered_worker(request)
@@ -84,7 +84,7 @@ class Front:
 
 
 async def _answer(request: Request, take: Callable[[], Awaitable[Response]], send: Send) -> None:
-    """Send an answer, or what the application would answer to the exception."""
+    """Send the answer of a handler, or for an exception the answer that the application would send."""
     try:
         answer = await take()
     except Exception as problem:
@@ -97,10 +97,10 @@ async def _answer(request: Request, take: Callable[[], Awaitable[Response]], sen
 
 
 def _wants_upgrade(scope: Scope) -> bool:
-    """Whether the client would like to speak something else; RejectedRequest when it does not name one host.
+    """Return whether the client asks for an upgrade; RejectedRequest (400) unless it sends one valid `Host`.
 
-    Nobody has to do as it likes. But what follows such a head is not read as its body, so it must have none, and the
-    connection ends with the answer.
+    No upgrade is made. But the parser does not read what follows such a head as a body, so the request must have none,
+    and the connection closes after the answer.
     """
     hosts, upgrades = [], False
     for name, value in scope["headers"]:
@@ -112,9 +112,9 @@ def _wants_upgrade(scope: Scope) -> bool:
     if not least <= len(hosts) <= 1:
         raise RejectedRequest(400, "the request must have one `Host` header")
     if hosts and not _HOST.fullmatch(hosts[0]):
-        raise RejectedRequest(400, "the `Host` header is not a valid host")
+        raise RejectedRequest(400, "the `Host` header is not valid")
     if upgrades and scope["method"] not in ("GET", "HEAD"):
-        raise RejectedRequest(400, "only HTTP/1.1 is spoken here, so no request with a body can ask for an upgrade")
+        raise RejectedRequest(400, "`Upgrade` is not supported, and not allowed in a request with a body")
     return upgrades
 
 

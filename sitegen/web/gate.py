@@ -1,6 +1,6 @@
-"""How many connections are open, from where, and which of them have run out of time.
+"""Counts open connections, in total and per address, and closes those whose deadline has passed.
 
-Knows nothing of HTTP: `sitegen.web.connection` enters here, and says until when it may wait.
+It knows nothing of HTTP: each connection of `sitegen.web.connection` enters, leaves and has its own deadlines.
 """
 
 from collections.abc import Iterable
@@ -13,26 +13,26 @@ from sitegen.web.limits import subscriber
 TOO_MANY, TOO_MANY_OF_ADDRESS, TOO_LARGE, TOO_SLOW, MALFORMED, NOT_READ = (
     "connections", "connections_per_address", "header_size", "too_slow", "malformed", "not_read",
 )  # fmt: skip
-"""Why a connection is ended by the manager."""
+"""Reasons for which the manager closes a connection."""
 
 MOST_LINGERING = 50
-"""Refused connections that may stay open until the client has read why. They are files beside those that the limit
-allows, so in a flood the others are closed at once."""
+"""Rejected connections that may stay open until the client has read the error. They are open files beyond the limit of
+connections, so in a flood the others are closed at once."""
 
 
 class Deadlines(Protocol):
-    """What enters: something that must end in time."""
+    """A connection as the gate sees it."""
 
     def check_deadlines(self, now: float) -> None:
-        """End the connection if it may wait no longer; `now` is of the event loop's clock."""
+        """Close the connection if a deadline has passed; `now` is of the event loop's clock."""
 
 
 class Gate:
-    """Counts connections. Only for the event loop's thread, but for the figures."""
+    """Counts connections. Only for the event loop's thread, except `count` and `ended`."""
 
     def __init__(self, limits: ClientLimits, uncounted: Iterable[Network] = ()) -> None:
         self.limits = limits
-        self.is_ending = False  # set when the server ends: each connection gets no more than one answer
+        self.is_ending = False  # set when the server ends: each connection gets one more answer at most
         self.ended = dict.fromkeys((TOO_MANY, TOO_MANY_OF_ADDRESS, TOO_LARGE, TOO_SLOW, MALFORMED, NOT_READ), 0)
         self._uncounted = tuple(uncounted)
         self._open: dict[Deadlines, str | None] = {}
@@ -41,14 +41,14 @@ class Gate:
 
     @property
     def count(self) -> int:
-        """How many connections are open."""
+        """Return the number of open connections."""
         return len(self._open)
 
     def enter(self, connection: Deadlines, host: str) -> tuple[str, str] | None:
-        """Count a new connection; returns the reason and the words with which to refuse it, if it is one too many.
+        """Count a new connection; returns the reason and the message with which to reject it if a limit is reached.
 
-        A refused one counts until it leaves, but not for its address. Connections of trusted proxies, which bring
-        requests of many, and of listed writers count for no address. One that is in already stays.
+        A rejected one counts until it leaves, but not for its address. Connections of trusted proxies, which carry
+        requests of many clients, and of listed writers count for no address. A second call changes nothing.
         """
         if connection in self._open:
             return None
@@ -62,20 +62,20 @@ class Gate:
         is_full = len(self._open) >= most
         self._open[connection] = None
         if is_full:
-            return TOO_MANY, f"there are {most} connections already"
+            return TOO_MANY, f"too many connections: {most} are open"
         host = unmapped(host)
         if any(contains(network, host) for network in self._uncounted):
             return None
         address = subscriber(host)
         already = self._of_address.get(address, 0)
         if already >= most_of_address:
-            return TOO_MANY_OF_ADDRESS, f"there are {most_of_address} connections from {address} already"
+            return TOO_MANY_OF_ADDRESS, f"too many connections: {most_of_address} are open from {address}"
         self._of_address[address] = already + 1
         self._open[connection] = address
         return None
 
     def leave(self, connection: Deadlines) -> None:
-        """Forget a connection that is closed."""
+        """Stop counting a closed connection."""
         self._lingering.discard(connection)
         address = self._open.pop(connection, None)
         if address is None:
@@ -87,13 +87,13 @@ class Gate:
             del self._of_address[address]
 
     def may_linger(self, connection: Deadlines) -> bool:
-        """Whether a connection that is to be closed may wait until its client has read the answer."""
+        """Return whether a connection may stay open until its client has read the answer."""
         if len(self._lingering) >= MOST_LINGERING:
             return False
         self._lingering.add(connection)
         return True
 
     def check_deadlines(self, now: float) -> None:
-        """End every connection that has run out of time."""
+        """Close every connection whose deadline has passed."""
         for connection in list(self._open):
             connection.check_deadlines(now)

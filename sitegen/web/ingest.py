@@ -1,7 +1,7 @@
-"""Keeping what workers send: one thread that commits whatever has queued up, many requests to a commit.
+"""Stores what workers send: one thread commits all queued requests at once.
 
-While a commit waits for the disk the next requests queue up, so the slower the disk, the larger the batch. What comes
-in one turn of the event loop is handed over together, so that the thread does not begin with the first of many.
+While a commit waits for the disk, the next requests queue up, so a slower disk makes larger batches. Requests of one
+turn of the event loop are queued together, so that the thread does not begin with the first one alone.
 """
 
 import asyncio
@@ -19,10 +19,10 @@ from sitegen.storage.batch import Change, Changed, PendingWrite
 from sitegen.storage.store import Store, StoreError
 from sitegen.storage.tunasync_posts import Post
 from sitegen.web.db_timeout import PATIENCE
-from sitegen.web.pending_reports import Answered, Batch, NotKept, Result, Room, Waiting
+from sitegen.web.pending_reports import Batch, DeliveryResult, NotKept, OnResult, PendingDeliveries, PendingDelivery
 
 LARGEST_BATCH = 500
-"""Requests in one transaction at most, so that a storm cannot make anybody wait for minutes."""
+"""Requests in one transaction at most, so that in a burst no request waits for minutes."""
 
 T = TypeVar("T")
 
@@ -30,14 +30,14 @@ _log = logging.getLogger(__name__)
 
 
 class Ingest:
-    """The writer. `announce` is called, in the writer's thread, after each commit that alters a page."""
+    """The writer's thread, from enter to exit. It calls `announce` after each commit that changes a page."""
 
     def __init__(self, store: Store, announce: Callable[[], None]) -> None:
         self._store = store
         self._announce = announce
-        self._queue: queue.SimpleQueue[list[Waiting] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[list[PendingDelivery] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="ingest")
-        self._room: Room | None = None
+        self._pending: PendingDeliveries | None = None
         self.commits = 0
         self.deliveries = 0
 
@@ -52,27 +52,27 @@ class Ingest:
         self._thread.join()
 
     async def keep(self, delivery: Delivery) -> Acknowledgement:
-        """Wait until the delivery is on disk; NotKept when it could not be put there, or not in time."""
+        """Wait until a delivery is on disk; NotKept when it could not be stored, or not in time."""
         return cast(Acknowledgement, await self._kept(delivery))
 
     async def post(self, post: Post) -> dict[str, Any]:
-        """Wait until the status of a Go worker is on disk; returns the job as it is stored. NotKept or Refused."""
+        """Wait until the status of a Go worker is on disk; returns the stored job. NotKept or RejectedRequest."""
         return cast(dict[str, Any], await self._kept(post))
 
     async def change(self, worker: str, work: Callable[..., T], *arguments: Any) -> T:
-        """Wait until something else is on disk that concerns a worker, or all without a name; NotKept or Refused.
+        """Wait until another change is on disk, of one worker or with an empty name of all; NotKept or RejectedRequest.
 
-        `work` does it: a function of `storage` that takes the transaction before these arguments.
+        `work` makes it: a function of `storage` that takes the transaction before these arguments.
         """
         changed = cast(Changed, await self._kept(Change(worker, lambda tx: work(tx, *arguments))))
         return cast(T, changed.value)
 
-    async def _kept(self, item: PendingWrite) -> Result:
-        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+    async def _kept(self, item: PendingWrite) -> DeliveryResult:
+        future: asyncio.Future[DeliveryResult] = asyncio.get_running_loop().create_future()
 
-        def answered(answer: Result) -> None:
+        def answered(answer: DeliveryResult) -> None:
             if future.done():
-                return  # the worker hung up; it will send the same again
+                return  # the client disconnected; a worker sends the same again
             if isinstance(answer, NotKept | RejectedRequest | StoreError):
                 future.set_exception(answer)
             else:
@@ -81,18 +81,18 @@ class Ingest:
         self.put(item, answered)
         return await future
 
-    def put(self, delivery: PendingWrite, answered: Answered) -> None:
-        """Have a delivery put on disk; `answered` is told that it is there, or that it is not kept. For the event loop.
+    def put(self, delivery: PendingWrite, answered: OnResult) -> None:
+        """Queue a delivery; `answered` is called with the result in the event loop, which must also call this.
 
-        What is given up may be committed later all the same; the worker sends it again, and it counts once.
+        After a timeout it may still be committed. The worker then sends it again, and it counts once.
         """
         loop = asyncio.get_running_loop()
-        if self._room is None or self._room.loop is not loop:
-            self._room = Room(loop, self._queue.put)
-        self._room.enter(delivery, answered, PATIENCE)
+        if self._pending is None or self._pending.loop is not loop:
+            self._pending = PendingDeliveries(loop, self._queue.put)
+        self._pending.add(delivery, answered, PATIENCE)
 
-    def tell(self) -> None:
-        """Tell the publisher, and whoever waits, of news that did not come this way."""
+    def announce(self) -> None:
+        """Notify the publisher and held requests of a change that was committed elsewhere."""
         self._announce()
 
     def _work(self) -> None:
@@ -108,23 +108,23 @@ class Ingest:
                 self._commit(waiting[start : start + LARGEST_BATCH])
 
     def _commit(self, waiting: Batch) -> None:
-        """Commit a batch; should one delivery spoil it, commit each alone, so that it spoils only itself."""
+        """Commit a batch. If one delivery makes that fail by a bug, commit each alone, so that only that one fails."""
         try:
             answers, news = batch.write(self._store, [item for _, item in waiting])
         except StoreError as error:
             _log.error("%s", error)
-            _refuse(waiting, f"the manager's database cannot be used now: {error.reason or error.what}")
+            _refuse(waiting, f"cannot use the manager's database: {error.reason or error.what}")
         except Exception:
             if len(waiting) > 1:
                 for item in waiting:
                     self._commit([item])
                 return
-            _log.exception("A delivery of worker %s could not be kept.", _worker(waiting[0][1]))
-            _refuse(waiting, "this delivery could not be kept; the manager's log says why")
+            _log.exception("cannot store a delivery of worker %s: this is a bug", _worker(waiting[0][1]))
+            _refuse(waiting, "cannot store this delivery: see the manager's log")
         else:
             self.commits += 1
             self.deliveries += len(waiting)
-            waiting[0][0].room.answer(waiting, answers)
+            waiting[0][0].pending.answer(waiting, answers)
             if news:
                 self._announce()
 
@@ -134,4 +134,4 @@ def _worker(item: PendingWrite) -> str:
 
 
 def _refuse(batch: Batch, why: str) -> None:
-    batch[0][0].room.answer(batch, [NotKept(why)] * len(batch))
+    batch[0][0].pending.answer(batch, [NotKept(why)] * len(batch))

@@ -1,8 +1,8 @@
-"""How often one address may ask, and how many requests it may have under way.
+"""Limits for the requests of one address: their rate (a token bucket) and their number at once.
 
-A bucket fills slowly, and each request takes one from it. A client with a valid token asks as often as it needs to, and
-its requests under way are counted by token once its address has as many as it may. Addresses from which tunasync's
-workers write are not limited: many of these may be behind one address, and they do not send a report again.
+A client with a valid token has no rate limit, and once its address has its number of requests at once, more are counted
+by token. Addresses from which tunasync's workers write have no limit: many workers may be behind one address, and
+they do not repeat a rejected report.
 """
 
 import ipaddress
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from sitegen.web.access import Access
 
 REMEMBERED = 10_000
-"""Addresses that are kept in mind before those that were quiet are forgotten."""
+"""Addresses that are kept before those with a full bucket are dropped."""
 
 
 class Buckets:
-    """What is left for each address."""
+    """A token bucket for each address."""
 
     def __init__(self, limits: ClientLimits, clock: Callable[[], float] = time.monotonic) -> None:
         self._rate, self._burst = float(limits.rate), float(limits.burst)
@@ -33,28 +33,28 @@ class Buckets:
         self._left: dict[str, tuple[float, float]] = {}
 
     def wait(self, host: str) -> float:
-        """Take one from an address's bucket; gives the seconds to wait when it is empty, 0 when it was not."""
+        """Take one from an address's bucket; returns 0, or for an empty bucket the seconds until it has one."""
         now, key = self._clock(), subscriber(host)
         left = self._filled(key, now)
         if left < 1:
             return (1 - left) / self._rate
         self._left[key] = left - 1, now
         if len(self._left) > REMEMBERED:
-            self._forget(now)
+            self._drop_full(now)
         return 0.0
 
     def _filled(self, key: str, now: float) -> float:
         left, at = self._left.get(key, (self._burst, now))
         return min(self._burst, left + (now - at) * self._rate)
 
-    def _forget(self, now: float) -> None:
-        """Those whose bucket is full again; should all be busy, everybody begins anew."""
+    def _drop_full(self, now: float) -> None:
+        """Drop the buckets that are full again; if nearly all are in use, drop all, which bounds the memory."""
         busy = {key: value for key, value in self._left.items() if self._filled(key, now) < self._burst}
         self._left = busy if len(busy) < REMEMBERED else {}
 
 
 def subscriber(host: str) -> str:
-    """An address, or the network that one subscriber has in version 6."""
+    """Return an IPv4 address as it is, an IPv6 address as its /64: one subscriber has a whole one."""
     if ":" not in host:
         return host
     try:
@@ -64,7 +64,7 @@ def subscriber(host: str) -> str:
 
 
 class RateLimit:
-    """Stands before the application."""
+    """ASGI middleware that answers 429 beyond the limits."""
 
     def __init__(self, app: ASGIApp, limits: ClientLimits, who: "Access") -> None:
         self._app = app
@@ -100,4 +100,4 @@ class RateLimit:
 
 
 def _too_many(wait: int) -> Response:
-    return responses.error(429, f"too many requests; wait {wait} s", {"Retry-After": str(wait)})
+    return responses.error(429, f"too many requests: wait {wait} s", {"Retry-After": str(wait)})

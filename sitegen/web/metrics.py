@@ -1,7 +1,7 @@
-"""`GET /metrics`: the site's figures in the format of Prometheus.
+"""`GET /metrics`: the site's metrics in the format of Prometheus.
 
-The lines of a mirror are written once and stay until something about it changes, since ten thousand of them would
-take a second each time. Ages are told as moments: `time() - …` in a query is the age now.
+The lines of a mirror are cached until it changes, since making those of ten thousand takes a second. Ages are exported
+as timestamps, as Prometheus recommends: `time() - …` in a query is the age.
 """
 
 import threading
@@ -25,53 +25,53 @@ from sitegen.web import endpoint
 from sitegen.web.access import Access
 from sitegen.web.endpoint import Endpoint
 from sitegen.web.gate import Gate
-from sitegen.web.snapshot_cache import Current
+from sitegen.web.snapshot_cache import SnapshotCache
 
 KEPT = 5.0
-"""Seconds for which the figures are kept while nothing changes: signs of life count as no change."""
+"""Seconds for which the output is cached while nothing changes: heartbeats are not changes, but change `last_seen`."""
 
 _COPY = (
-    ("status", "1 for the state of the last run"),
-    ("last_success_timestamp_seconds", "when a run last succeeded, by the worker's clock"),
+    ("status", "1 for the status of the last run"),
+    ("last_success_timestamp_seconds", "time of the last successful run, by the worker's clock"),
     ("size_bytes", "size of the mirror"),
-    ("duration_seconds", "how long the transfer of the last run that has ended took"),
-    ("transferred_bytes", "what the last run that has ended transferred"),
-    ("fresh", "1 while visitors can trust this copy, 0 when it is stale or unknown"),
+    ("duration_seconds", "duration of the transfer of the last run that has ended"),
+    ("transferred_bytes", "bytes that the last run that has ended transferred"),
+    ("fresh", "1 while this copy is fresh, 0 when it is stale or unknown"),
     ("not_fresh", "1 for the cause while it is stale or unknown"),
-    ("off_since_timestamp_seconds", "since when it is paused or disabled; 0 when that is not known"),
+    ("off_since_timestamp_seconds", "time since which it is paused or disabled; 0 when not known"),
     ("lag_seconds", "how far it was behind its upstream when they were compared"),
     ("upstream_timestamp_seconds", "the time in the upstream's timestamp file"),
-    ("compared_timestamp_seconds", "when it was compared with its upstream, by the worker's clock"),
+    ("compared_timestamp_seconds", "time of the comparison with its upstream, by the worker's clock"),
 )
-"""Gauges of each copy of a mirror, with what they tell."""
+"""The gauges of each copy of a mirror, with their help."""
 
-Lines = tuple[str, ...]
+GaugeLines = tuple[str, ...]
 """One text for each gauge of _COPY."""
 
 
 class Metrics:
-    """The route, with what it remembers."""
+    """The route, with its caches."""
 
-    def __init__(self, access: Access, current: Current, store: Store, gate: Gate) -> None:
+    def __init__(self, access: Access, current: SnapshotCache, store: Store, gate: Gate) -> None:
         self._access = access
         self._gate = gate
         self._current = current
-        self._past = _Past(store)
+        self._runs = _EndedRuns(store)
         self._lock = threading.Lock()
-        self._lines: dict[str, tuple[MirrorView, Lines]] = {}
+        self._lines: dict[str, tuple[MirrorView, GaugeLines]] = {}
         self._written: tuple[int, float, bytes] = -1, 0.0, b""
 
     def endpoints(self) -> list[Endpoint]:
-        """The row of this part of the API."""
-        return [Endpoint("GET", "/metrics", self.show, "Figures for Prometheus.", "text", endpoint.ANYONE)]
+        """Return the row of this route."""
+        return [Endpoint("GET", "/metrics", self.show, "Metrics for Prometheus.", "text", endpoint.ANYONE)]
 
     def show(self, request: Request) -> Response:
-        """All figures."""
+        """Return all metrics."""
         self._access.may_read(request, "metrics")
         return Response(self.text(time.monotonic()), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     def text(self, now: float) -> bytes:
-        """The figures, as long as nothing has changed those of before; `now` is in seconds of any clock."""
+        """Return all metrics, cached while nothing changes; `now` is in seconds of any clock."""
         with self._lock:
             changes = self._current.changes()
             known, since, written = self._written
@@ -85,7 +85,7 @@ class Metrics:
         before, self._lines = self._lines, {}
         for view in snapshot.mirrors:
             held = before.get(view.name)
-            self._lines[view.name] = held if held and held[0] is view else (view, _lines(view, self._past.ended))
+            self._lines[view.name] = held if held and held[0] is view else (view, _lines(view, self._runs.last))
         parts = []
         for place, (name, words) in enumerate(_COPY):
             parts.append(f"# HELP skipjack_mirror_{name} {words}\n# TYPE skipjack_mirror_{name} gauge\n")
@@ -93,15 +93,15 @@ class Metrics:
         return "".join(parts).encode()
 
 
-class _Past:
-    """The runs before those that are under way, each looked up once."""
+class _EndedRuns:
+    """The last run of each copy that has ended, cached while the next one is running."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._found: dict[tuple[str, str], tuple[int, Run | None]] = {}
 
-    def ended(self, copy: Copy) -> Run | None:
-        """The last run of a copy that has ended, so that nothing is missing while the next one is under way."""
+    def last(self, copy: Copy) -> Run | None:
+        """Return the last run of a copy that has ended, so that its metrics exist while the next one is running."""
         run, definition = copy.status.run, copy.definition
         key = copy.worker, definition.name
         if run is None or run.ended_at is not None:
@@ -113,14 +113,16 @@ class _Past:
         return self._found[key][1]
 
 
-def _lines(view: MirrorView, ended: Callable[[Copy], Run | None]) -> Lines:
-    told = [_values(copy, ended(copy)) for copy in view.copies]
-    return tuple("".join(values[place] for values in told) for place in range(len(_COPY)))
+def _lines(view: MirrorView, last: Callable[[Copy], Run | None]) -> GaugeLines:
+    copies = [_values(copy, last(copy)) for copy in view.copies]
+    return tuple("".join(values[place] for values in copies) for place in range(len(_COPY)))
 
 
-def _values(copy: Copy, run: Run | None) -> Lines:
-    """The lines of one copy with its last run that has ended; names need no escaping, since they are letters, digits,
-    `.`, `_` and `-`."""
+def _values(copy: Copy, run: Run | None) -> GaugeLines:
+    """Return the lines of one copy with its last run that has ended.
+
+    Label values need no escaping: names consist of letters, digits, `.`, `_` and `-`.
+    """
     status, probe, off = copy.status, copy.probe, documents.override(copy.status)
     labels = f'mirror="{status.mirror}",worker="{copy.worker}"'
     values: Iterable[Any] = (
@@ -143,24 +145,24 @@ def _values(copy: Copy, run: Run | None) -> Lines:
     )
 
 
-class _Others:
-    """What there is little of: the workers, the connections and the site as a whole."""
+class _SiteCollector:
+    """Collects the metrics of workers, connections and the whole site, which are few."""
 
     def __init__(self, snapshot: Snapshot, gate: Gate) -> None:
         self._snapshot = snapshot
         self._gate = gate
 
     def collect(self) -> Iterator[Metric]:
-        """Everything but the mirrors."""
+        """Yield all metrics except those of mirrors."""
         counts = GaugeMetricFamily("skipjack_mirrors", "mirrors by freshness", labels=["freshness"])
         for verdict, count in self._snapshot.counts.items():
             counts.add_metric([verdict], count)
         yield counts
-        yield GaugeMetricFamily("skipjack_changes", "number of the newest change", value=self._snapshot.changes)
+        yield GaugeMetricFamily("skipjack_changes", "number of the last change", value=self._snapshot.changes)
         yield from _workers(self._snapshot.workers)
         yield GaugeMetricFamily("skipjack_connections", "open connections", value=self._gate.count)
         ended = CounterMetricFamily(
-            "skipjack_connections_ended", "connections that the manager ended, by reason", labels=["reason"]
+            "skipjack_connections_ended", "connections that the manager closed, by reason", labels=["reason"]
         )
         for reason, count in self._gate.ended.items():
             ended.add_metric([reason], count)
@@ -169,14 +171,14 @@ class _Others:
 
 def _workers(workers: Iterable[WorkerView]) -> Iterator[Metric]:
     seen = GaugeMetricFamily(
-        "skipjack_worker_last_seen_timestamp_seconds", "when it was last heard of", labels=["worker"]
+        "skipjack_worker_last_seen_timestamp_seconds", "time of its last request", labels=["worker"]
     )
-    silent = GaugeMetricFamily("skipjack_worker_silent", "1 when nothing was heard for too long", labels=["worker"])
+    silent = GaugeMetricFamily("skipjack_worker_silent", "1 when it is offline", labels=["worker"])
     revision = GaugeMetricFamily(
-        "skipjack_worker_revision", "1 for the commit that it follows", labels=["worker", "revision", "standing"]
+        "skipjack_worker_revision", "1 for the revision that it follows", labels=["worker", "revision", "standing"]
     )
-    slots = GaugeMetricFamily("skipjack_worker_slots", "runs that it may have and has", labels=["worker", "kind"])
-    held = GaugeMetricFamily("skipjack_worker_held", "1 when no run starts before it is released", labels=["worker"])
+    slots = GaugeMetricFamily("skipjack_worker_slots", "its slots for runs, total and busy", labels=["worker", "kind"])
+    held = GaugeMetricFamily("skipjack_worker_held", "1 while no run starts until it is released", labels=["worker"])
     for worker in workers:
         silent.add_metric([worker.name], int(worker.silent))
         if worker.state is not None:
@@ -190,6 +192,6 @@ def _workers(workers: Iterable[WorkerView]) -> Iterator[Metric]:
 
 def _others(snapshot: Snapshot, gate: Gate) -> bytes:
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Others(snapshot, gate))
+    registry.register(_SiteCollector(snapshot, gate))
     ProcessCollector(registry=registry)
     return generate_latest(registry)

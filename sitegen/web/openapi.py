@@ -1,4 +1,4 @@
-"""The API's description for programs, made of the rows that make the application and of the JSON Schemas."""
+"""The API's OpenAPI document, made from the rows that make the application and from the JSON Schemas."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -12,7 +12,7 @@ from schemas import VERSION
 from schemas.config.validation import schema
 from sitegen.web import endpoint
 from sitegen.web.endpoint import Endpoint, Parameter
-from sitegen.web.responses import Json, Written, raw
+from sitegen.web.responses import CachedBody, Json, cached
 
 _FILES = ("report", "commands", "api")
 _REFERENCE = re.compile(r"(\w+)?(?:\.schema\.json)?#/\$defs/(\w+)")
@@ -25,35 +25,34 @@ _SECURITY: dict[str, list[dict[str, list[str]]]] = {
     endpoint.ANYONE: [{}, _TOKEN],
 }
 _WHO = {
-    endpoint.WORKER: "Needs a worker's token.",
-    endpoint.OPERATOR: "Needs an operator's token.",
-    endpoint.READER: "Needs an operator's or a reader's token.",
-    endpoint.LISTED: "Needs no token, but an address that `tunasync.writes_from` lists.",
-    endpoint.ANYONE: "Open, unless `protected_reads` asks for a token.",
+    endpoint.WORKER: "Requires a worker's token.",
+    endpoint.OPERATOR: "Requires an operator's token.",
+    endpoint.READER: "Requires an operator's or a reader's token.",
+    endpoint.LISTED: "Requires no token, but an address in `tunasync.writes_from`.",
+    endpoint.ANYONE: "Public, unless `protected_reads` requires a token.",
 }
 
 
 def endpoint_of(rows: Sequence[Endpoint]) -> Endpoint:
-    """The row of the description itself, which describes it as well."""
-    written: list[Written] = []
+    """Return the row of the document itself, which the document describes as well."""
+    body: list[CachedBody] = []
 
     async def describe(request: Request) -> Response:
-        return raw(request, written[0])
+        return cached(request, body[0])
 
-    words = "This description."
-    row = Endpoint("GET", "/api/v1/openapi.json", describe, words, "api#openapi", endpoint.ANYONE)
-    written.append(Written(bytes(Json(document([*rows, row])).body)))
+    row = Endpoint("GET", "/api/v1/openapi.json", describe, "This document.", "api#openapi", endpoint.ANYONE)
+    body.append(CachedBody(bytes(Json(document([*rows, row])).body)))
     return row
 
 
 def document(rows: Iterable[Endpoint]) -> dict[str, Any]:
-    """The whole description in the form of OpenAPI 3.1."""
+    """Return the document in the format of OpenAPI 3.1."""
     paths: dict[str, dict[str, Any]] = {}
     for row in rows:
         paths.setdefault(row.path, {})[row.method.lower()] = _operation(row)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Skipjack's manager", "version": VERSION},
+        "info": {"title": "Skipjack manager", "version": VERSION},
         "paths": paths,
         "components": {
             "schemas": _schemas(),
@@ -68,7 +67,7 @@ def _operation(row: Endpoint) -> dict[str, Any]:
         "description": _WHO[row.access],
         "security": _SECURITY[row.access],
         "parameters": [*_in_path(row.path), *map(_in_query, row.parameters)],
-        "responses": {str(status): _answer("As wanted.", row.answer) for status in (row.status, *row.also)}
+        "responses": {str(status): _answer("Success.", row.answer) for status in (row.status, *row.also)}
         | _refusals(row),
     }
     if row.body is not None:
@@ -77,10 +76,8 @@ def _operation(row: Endpoint) -> dict[str, Any]:
 
 
 def _refusals(row: Endpoint) -> dict[str, Any]:
-    words = "Not taken; the error says why."
-    return {str(status): _answer(words, "api#error") for status in row.refusals} | {
-        "default": _answer(words, "api#error")
-    }
+    rejected = _answer("Rejected; `error` has the reason.", "api#error")
+    return {str(status): rejected for status in row.refusals} | {"default": rejected}
 
 
 def _in_path(path: str) -> list[dict[str, Any]]:
@@ -101,8 +98,8 @@ def _in_query(parameter: Parameter) -> dict[str, Any]:
     }
 
 
-def _answer(words: str, name: str) -> dict[str, Any]:
-    return {"description": words, "content": _content(name)}
+def _answer(description: str, name: str) -> dict[str, Any]:
+    return {"description": description, "content": _content(name)}
 
 
 def _content(name: str) -> dict[str, Any]:
@@ -113,7 +110,7 @@ def _content(name: str) -> dict[str, Any]:
 
 @cache
 def _schemas() -> dict[str, Any]:
-    """Every schema of a message under one name: that of its file, and after it that of its part."""
+    """Return every schema of a message by its name: `FILE`, or `FILE_PART` for a definition in a file."""
     found: dict[str, Any] = {}
     for file in _FILES:
         whole = schema(file)
@@ -126,7 +123,7 @@ def _schemas() -> dict[str, Any]:
 
 
 def _moved(value: Any, file: str) -> Any:
-    """The same with all that it refers to where it stands here."""
+    """Return a schema with its references changed to their places in this document."""
     if isinstance(value, list):
         return [_moved(item, file) for item in value]
     if not isinstance(value, dict):
@@ -137,5 +134,5 @@ def _moved(value: Any, file: str) -> Any:
 def _pointer(reference: str, file: str) -> str:
     match = _REFERENCE.fullmatch(reference)
     if match is None:
-        raise ValueError(f"{reference} in {file} refers to no part of a message")
+        raise ValueError(f"{reference} in {file} does not refer to a definition")
     return f"#/components/schemas/{match[1] or file}_{match[2]}"

@@ -1,15 +1,15 @@
-"""A transport that two sides may pause, that sends what belongs together, and whose owner closes it."""
+"""A transport that two sides can pause, and that sends the parts of a response in one system call."""
 
 import asyncio
 from collections.abc import Callable
 from typing import Any
 
 
-class Paced(asyncio.Transport):
-    """Stands between a connection and the server's protocol, which knows only its own reasons to stop reading.
+class PacedTransport(asyncio.Transport):
+    """Stands between a connection and uvicorn's protocol, which would resume reading while the connection is held.
 
-    Nothing is read while the protocol (`pause_reading`) or the connection (`hold`) does not want to. What is written in
-    one turn of the event loop, as head and body of an answer, is sent with one system call.
+    Nothing is read while the protocol (`pause_reading`) or the connection (`hold`) pauses it. All writes of one turn of
+    the event loop, as head and body of a response, are sent with one system call.
     """
 
     def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
@@ -23,11 +23,11 @@ class Paced(asyncio.Transport):
         self.is_closed = False
 
     def is_closing(self) -> bool:
-        """Whether nothing more should be written."""
+        """Return whether nothing more should be written."""
         return self.is_closed or self._transport.is_closing()
 
     def write(self, data: Any) -> None:
-        """Send this with whatever else is written in this turn; drop what comes after the end."""
+        """Send data together with the other writes of this turn; after the end it is dropped."""
         if self.is_closed:
             return
         if not self._written:
@@ -35,31 +35,31 @@ class Paced(asyncio.Transport):
         self._written.append(data)
 
     def flush(self) -> None:
-        """Send what was written."""
+        """Send all data that was written."""
         if self._written:
             written, self._written = self._written, []
             if not self._transport.is_closing():
                 self._transport.writelines(written)
 
     def pause_reading(self) -> None:
-        """Stop for the protocol."""
+        """Pause for the protocol."""
         self._paused = True
         self._transport.pause_reading()
 
     def resume_reading(self) -> None:
-        """Go on for the protocol."""
+        """Resume for the protocol."""
         self._paused = False
         if not self._is_held:
             self._transport.resume_reading()
 
     def hold(self) -> None:
-        """Stop for the connection."""
+        """Pause for the connection."""
         if not self._is_held:
             self._is_held = True
             self._transport.pause_reading()
 
     def release(self) -> None:
-        """Go on for the connection."""
+        """Resume for the connection."""
         if self._is_held:
             self._is_held = False
             if not self._paused:
@@ -70,13 +70,13 @@ class Paced(asyncio.Transport):
         self._transport.abort()
 
     def can_write_eof(self) -> bool:
-        """Whether the peer can be told that nothing more comes while we go on reading."""
+        """Return whether output can be closed while input is still read; TLS cannot."""
         return self._transport.can_write_eof()
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        """Not supported: no other protocol takes over, so no limit ends."""
+        """Not supported: another protocol would have no limits."""
         raise NotImplementedError(f"{protocol!r} cannot take over this connection")
 
     def get_protocol(self) -> Any:
-        """The connection."""
+        """Return the connection."""
         return self._transport.get_protocol()

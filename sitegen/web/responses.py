@@ -1,4 +1,4 @@
-"""The forms of answers: JSON, and an error as one sentence under `error`, whatever went wrong."""
+"""The forms of answers: JSON, and for every exception an error as one sentence under `error`."""
 
 import gzip
 import logging
@@ -18,55 +18,55 @@ from sitegen.storage.store import StoreError
 from sitegen.web.pending_reports import NotKept
 
 FOR_ALL = {"Access-Control-Allow-Origin": "*"}
-"""Pages of any site may read the answer."""
+"""Lets web pages of any site read the answer."""
 
 _log = logging.getLogger(__name__)
 
 
 class Json(JSONResponse):
-    """JSON that says its encoding, as tunasync's does."""
+    """JSON with its encoding in the media type, as tunasync sends it."""
 
     media_type = "application/json; charset=utf-8"
 
 
 def for_all(content: Any, status: int = 200) -> Response:
-    """An answer that pages of any site may read."""
+    """Return an answer that web pages of any site may read."""
     return Json(content, status, headers=FOR_ALL)
 
 
-class Written:
-    """JSON that was written before, and is told many times."""
+class CachedBody:
+    """Serialized JSON that is sent many times."""
 
     def __init__(self, body: bytes) -> None:
         self.body = body
 
     @cached_property
     def packed(self) -> bytes:
-        """The same with gzip, made when it is first wanted; a list of mirrors shrinks to a twentieth."""
+        """The body with gzip, made on first use; a list of mirrors shrinks to a twentieth."""
         return gzip.compress(self.body, 1)
 
 
-def raw(request: Request, written: Written) -> Response:
-    """An answer that pages of any site may read, packed for whoever can unpack it."""
+def cached(request: Request, body: CachedBody) -> Response:
+    """Return an answer that web pages of any site may read, with gzip if the client accepts it."""
     headers = FOR_ALL | {"Vary": "Accept-Encoding"}
-    if _takes_gzip(request.headers.get("accept-encoding", "")):
-        return Response(written.packed, media_type=Json.media_type, headers=headers | {"Content-Encoding": "gzip"})
-    return Response(written.body, media_type=Json.media_type, headers=headers)
+    if _accepts_gzip(request.headers.get("accept-encoding", "")):
+        return Response(body.packed, media_type=Json.media_type, headers=headers | {"Content-Encoding": "gzip"})
+    return Response(body.body, media_type=Json.media_type, headers=headers)
 
 
-def _takes_gzip(accepted: str) -> bool:
-    """Whether gzip is among the encodings that a header lists, and not with a weight of nothing."""
+def _accepts_gzip(accepted: str) -> bool:
+    """Return whether an `Accept-Encoding` header lists gzip with a weight above 0."""
     weights = {
         name.strip(): weight.strip() for name, _, weight in (part.partition(";") for part in accepted.split(","))
     }
-    return "gzip" in weights and not _NOTHING.fullmatch(weights["gzip"])
+    return "gzip" in weights and not _ZERO.fullmatch(weights["gzip"])
 
 
-_NOTHING = re.compile(r"q=0(\.0*)?")
+_ZERO = re.compile(r"q=0(\.0*)?")
 
 
 def error(status: int, why: str, headers: Any = None) -> Response:
-    """An error's answer."""
+    """Return the answer for an error."""
     return Json({"error": why}, status_code=status, headers=headers)
 
 
@@ -78,7 +78,7 @@ async def _refused(_request: Request, problem: Exception) -> Response:
 
 
 def not_kept(problem: Exception) -> Response:
-    """The answer to a report that has to be sent again."""
+    """Return the answer to a report that must be sent again."""
     return error(503, str(problem), {"Retry-After": "10"})
 
 
@@ -89,11 +89,11 @@ async def _not_kept(_request: Request, problem: Exception) -> Response:
 async def _unreadable(_request: Request, problem: Exception) -> Response:
     _log.error("%s", problem)
     public = f": {problem.public}" if isinstance(problem, StoreError) and problem.public else ""
-    return error(503, f"the manager's database cannot be used now{public}", {"Retry-After": "10"})
+    return error(503, f"cannot use the manager's database{public}", {"Retry-After": "10"})
 
 
 async def _gone(_request: Request, _gone: Exception) -> Response:
-    return Response(status_code=400)  # nobody is there to read it
+    return Response(status_code=400)  # the client is gone
 
 
 async def _http_error(request: Request, problem: Exception) -> Response:
@@ -106,9 +106,9 @@ async def _http_error(request: Request, problem: Exception) -> Response:
 
 
 def _without_slash(request: Request) -> str | None:
-    """Where a path without its last slash leads, None when that is nowhere.
+    """Return the path without its last slash if that is a route, else None.
 
-    It names no host: the request's `Host` says only what the client wrote there.
+    The redirect names no host, since a client can write anything into `Host`.
     """
     path = request.scope["path"]
     shorter = {**request.scope, "path": path.rstrip("/")}
@@ -121,8 +121,8 @@ def _without_slash(request: Request) -> str | None:
 async def _bug(_request: Request, problem: Exception) -> Response:
     if failure := of_the_machine(problem):
         _log.error("%s", failure)
-        return error(503, "the manager's machine cannot do this now; the manager's log says why", {"Retry-After": "10"})
-    return error(500, "this is a bug of the manager; its log has the traceback")
+        return error(503, "the manager is out of resources: see the manager's log", {"Retry-After": "10"})
+    return error(500, "this is a bug of the manager: its log has the traceback")
 
 
 HANDLERS = {
@@ -133,16 +133,16 @@ HANDLERS = {
     HTTPException: _http_error,
     Exception: _bug,
 }
-"""What Starlette calls for which exception."""
+"""The handler for each class of exceptions, for Starlette."""
 
 
 async def of(request: Request, problem: Exception) -> Response:
-    """The answer to an exception, as Starlette would find it."""
+    """Return the answer to an exception, as Starlette finds it."""
     handler = next(HANDLERS[kind] for kind in type(problem).__mro__ if kind in HANDLERS)
     answer: Response = await handler(request, problem)
     return answer
 
 
 def is_expected(problem: Exception) -> bool:
-    """Whether an exception has an answer of its own; any other is a bug."""
+    """Return whether an exception has a handler of its own; any other is a bug."""
     return any(kind in HANDLERS for kind in type(problem).__mro__ if kind is not Exception)

@@ -1,8 +1,8 @@
-"""Proves at each start that the installed uvicorn keeps connections within their limits.
+"""Checks at each start that the installed uvicorn applies the limits of connections.
 
-`sitegen.web.connection` relies on callbacks that uvicorn's protocol has in all versions that `pyproject.toml` allows. A
-release that no longer calls them would serve as well as before, but without any limit. So the installed releases must
-be among the tested ones, and a few requests go through a connection in memory first.
+`sitegen.web.connection` relies on callbacks of uvicorn's protocol. A release that does not call them would serve as
+usual, but without any limit. So the installed releases must be tested ones, and at first a few requests go through a
+connection in memory.
 """
 
 import asyncio
@@ -15,19 +15,19 @@ from starlette.types import Receive, Scope, Send
 
 from schemas.errors import SkipjackError
 from schemas.records import ClientLimits
-from sitegen.web.connection import guarded
+from sitegen.web.connection import connection_class
 from sitegen.web.gate import Gate
 
 TESTED = {"uvicorn": ("0.53.0", "0.54.0"), "httptools": ("0.6.4", "0.9.0")}
-"""The oldest and the newest release that the limits have been tested with; `pyproject.toml` has the same bounds."""
+"""The oldest and the newest tested release; `pyproject.toml` has the same bounds."""
 
 _LIMITS = ClientLimits(connections=3, header_size=1024)
 _TURNS = 20
-"""Turns of the event loop in which an answer in memory is there; it takes less than five."""
+"""Turns of the event loop to wait for an answer in memory, which takes fewer than five."""
 
 
 def check_server() -> None:
-    """Raise SkipjackError unless the installed releases are tested ones and connections are bounded."""
+    """Raise SkipjackError unless the installed releases are tested ones and the limits work."""
     _check_releases()
     try:
         problem = asyncio.run(_problem())
@@ -35,7 +35,7 @@ def check_server() -> None:
         problem = f"{type(error).__name__}: {error}"
     if problem:
         raise SkipjackError(
-            f"Limits of connections cannot be kept with uvicorn {uvicorn.__version__}: {problem}.",
+            f"the limits of connections do not work with uvicorn {uvicorn.__version__}: {problem}.",
             f"Install a tested release: `{_INSTALL}`.",
         )
 
@@ -44,21 +44,21 @@ _INSTALL = "pip install " + " ".join(f"'{name}>={oldest},<={newest}'" for name, 
 
 
 def _check_releases() -> None:
-    """Raise SkipjackError unless each installed release lies within the tested bounds."""
+    """Raise SkipjackError unless each installed release is within the tested bounds."""
     untested = [
-        f"{name} {found} is installed, {oldest} to {newest} is needed"
+        f"{name} {found} is installed, {oldest} to {newest} is required"
         for name, (oldest, newest) in TESTED.items()
         if not _numbers(oldest) <= _numbers(found := _installed(name)) <= _numbers(newest)
     ]
     if untested:
         raise SkipjackError(
-            f"Limits of connections are not tested with the installed releases: {'; '.join(untested)}.",
-            f"Install tested ones: `{_INSTALL}`.",
+            f"the limits of connections are not tested with the installed releases: {'; '.join(untested)}.",
+            f"Install tested releases: `{_INSTALL}`.",
         )
 
 
 def _installed(name: str) -> str:
-    """The installed release of a package, by its metadata."""
+    """Return the installed release of a package."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
@@ -66,7 +66,7 @@ def _installed(name: str) -> str:
 
 
 def _numbers(release: str) -> list[int]:
-    """The numbers of a release, for comparison; none for one that is not final, such as `0.54.0rc1`."""
+    """Return the numbers of a release for comparison, none for a pre-release such as `0.54.0rc1`."""
     if not re.fullmatch(r"[0-9]+(\.[0-9]+)*", release):
         return []
     numbers = [int(number) for number in release.split(".")]
@@ -74,33 +74,33 @@ def _numbers(release: str) -> list[int]:
 
 
 async def _problem() -> str:
-    """What does not hold, empty when all does."""
-    server = _Server()
+    """Return which limit does not work, empty if all do."""
+    server = _ServerInMemory()
     pipelined = server.connect()
     paths = ["/1", "/2", "/3", "/4"]
     pipelined.send(b"".join(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode() for path in paths))
     await _turns()
     if server.begun != ["/1"] or pipelined.under_way() != 1:
-        return f"{pipelined.under_way()} of four requests that came together are under way, and not only the first"
+        return f"{pipelined.under_way()} of four pipelined requests are processed at once, and not only the first"
     server.may_answer.set()
     await _turns()
     if server.begun != paths or pipelined.written.count(b"HTTP/1.1 204 ") != len(paths):
-        return f"of four requests that came together {len(server.begun)} began, and not one after the other"
+        return f"of four pipelined requests {len(server.begun)} began, and not all in their order"
     chunked = server.connect()
     chunked.send(b"POST /5 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
     await _turns()
     chunked.send(b"0\r\n\r\nGET /6 HTTP/1.1\r\nHost: x\r\n\r\n")
     await _turns()
     if server.begun != [*paths, "/5"] or not chunked.written.startswith(b"HTTP/1.1 204 "):
-        return "a body in chunks is still parsed after its answer"
+        return "a chunked body is still parsed after its answer"
     large = server.connect()
     large.send(b"GET / HTTP/1.1\r\nHost: x\r\nX: " + bytes(2048).replace(b"\0", b"x"))
     await _turns()
     if not large.written.startswith(b"HTTP/1.1 431 ") or not server.connect().has(b"HTTP/1.1 503 "):
-        return "a large head and a connection too many were not refused"
+        return "a large head or a connection over the limit was not rejected"
     pipelined.send(b"nonsense\r\n\r\n")
     await _turns()
-    return "" if b'{"error": ' in pipelined.written else "nonsense was not refused"
+    return "" if b'{"error": ' in pipelined.written else "input that is not HTTP was not rejected"
 
 
 async def _turns() -> None:
@@ -108,24 +108,24 @@ async def _turns() -> None:
         await asyncio.sleep(0)
 
 
-class _Server:
-    """Makes connections as uvicorn does, to an application that answers when it may."""
+class _ServerInMemory:
+    """Creates connections as uvicorn does, to an application that answers once `may_answer` is set."""
 
     def __init__(self) -> None:
         self.begun: list[str] = []
         self.may_answer = asyncio.Event()
         gate = Gate(_LIMITS)
         self._config = uvicorn.Config(
-            self._answer, http=guarded(gate), ws="none", interface="asgi3", lifespan="off", proxy_headers=False,
-            log_config=None,
+            self._answer, http=connection_class(gate), ws="none", interface="asgi3", lifespan="off",
+            proxy_headers=False, log_config=None,
         )  # fmt: skip
         self._config.load()
         self._state = uvicorn.Server(self._config).server_state
 
-    def connect(self) -> "_Client":
-        """A new connection."""
+    def connect(self) -> "_ClientInMemory":
+        """Return a new connection."""
         kind: Any = self._config.http_protocol_class
-        return _Client(kind(config=self._config, server_state=self._state, app_state={}))
+        return _ClientInMemory(kind(config=self._config, server_state=self._state, app_state={}))
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         del receive
@@ -135,8 +135,8 @@ class _Server:
         await send({"type": "http.response.body", "body": b""})
 
 
-class _Client(asyncio.Transport):
-    """The other side of a connection, which is in memory."""
+class _ClientInMemory(asyncio.Transport):
+    """The client's side of a connection in memory."""
 
     def __init__(self, protocol: Any) -> None:
         super().__init__({"peername": ("192.0.2.1", 1), "sockname": ("192.0.2.2", 80)})
@@ -146,15 +146,15 @@ class _Client(asyncio.Transport):
         protocol.connection_made(self)
 
     def send(self, data: bytes) -> None:
-        """Send to the server, which pauses us but never has more to come."""
+        """Send data to the server. Its pauses are ignored, since all data arrives at once."""
         self._protocol.data_received(data)
 
     def under_way(self) -> int:
-        """How many of our requests the server has read and not answered."""
+        """Return the number of requests that the server has read and not answered."""
         return int(self._protocol.under_way)
 
     def has(self, start: bytes) -> bool:
-        """Whether the server's words begin so."""
+        """Return whether the server's output begins with this."""
         return self.written.startswith(start)
 
     def writelines(self, list_of_data: Any) -> None:

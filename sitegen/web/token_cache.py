@@ -1,4 +1,4 @@
-"""Whose a token is, without asking the database about every request."""
+"""A cache of tokens, so that not every request queries the database."""
 
 import threading
 import time
@@ -10,14 +10,13 @@ from sitegen.storage.store import Store
 from sitegen.storage.token_store import digest_of
 
 REMEMBERED = 1.0
-"""Seconds for which a token is trusted without asking the database again."""
+"""Seconds for which a token is valid without another query: a revocation takes effect within this time."""
 
 
 class TokenCache:
-    """Whose a token is, remembered for a second, so that a revocation works without a restart.
+    """The tokens that were used within the last second.
 
-    Once that is over, one look at the database tells of all tokens that were used, however many these are. May be used
-    from any thread.
+    Then one query renews all of them, however many there are. For any thread.
     """
 
     def __init__(self, store: Store, clock: Callable[[], float] = time.time) -> None:
@@ -28,11 +27,11 @@ class TokenCache:
         self._since = 0.0
 
     def holder(self, secret: str) -> Token | None:
-        """The valid token with this secret, None for any other."""
+        """Return the valid token with this secret, or None."""
         if found := self.remembered(secret):
             return found
         key = digest_of(secret)
-        with self._lock:  # who comes while somebody looks finds what that one found
+        with self._lock:  # requests that wait for the lock find what this one queries
             if not self._is_fresh():
                 now = self._clock()
                 self._known = token_store.find_all(self._store, {key, *self._known}, now)
@@ -42,7 +41,7 @@ class TokenCache:
             return self._known.get(key)
 
     def remembered(self, secret: str) -> Token | None:
-        """The same without asking the database, None when that would be needed."""
+        """Return the cached token with this secret, None when the database must be queried."""
         return self._known.get(digest_of(secret)) if self._is_fresh() else None
 
     def _is_fresh(self) -> bool:

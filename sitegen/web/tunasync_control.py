@@ -1,4 +1,4 @@
-"""Tunasync's `POST /cmd`: for our own workers a command like any other, for those of tunasync a call to their URL."""
+"""Tunasync's `POST /cmd`: a command for a Skipjack worker, or a call to the URL of a worker of tunasync."""
 
 import logging
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from sitegen.storage import audit_store, tunasync_store
 from sitegen.storage.store import Store
 from sitegen.web import caller, endpoint
 from sitegen.web.access import Access
-from sitegen.web.api_commands import Commands
+from sitegen.web.api_commands import CommandsApi
 from sitegen.web.control import Control
 from sitegen.web.db_timeout import in_thread
 from sitegen.web.endpoint import Endpoint
@@ -31,29 +31,29 @@ VERBS = frozenset({
     commands.START, commands.STOP, commands.DISABLE, commands.RESTART, commands.RELOAD, commands.PING,
 })  # fmt: skip
 _MARKED = {commands.DISABLE: DISABLED, commands.STOP: PAUSED}
-"""What a Go worker's job counts as once it was told so."""
+"""The status of a Go worker's job after such a command."""
 
 ANSWERED_WITHIN = 4.0
-"""Seconds for which a worker of ours may take to answer a ping; `tunasynctl` itself waits for 5."""
+"""Seconds that a Skipjack worker may take to answer a ping: `tunasynctl` waits for 5."""
 
 _RELOADED = 200, 404
-"""A Go worker that reloads goes on to look for the mirror without a name, and answers that there is none."""
+"""A Go worker that reloads then looks for a mirror with an empty name, and answers 404."""
 
 
 class TunasyncControl:
-    """The one route that controls."""
+    """The route for tunasync's commands."""
 
-    def __init__(self, store: Store, who: Access, control: Control, own: Commands, settings: TunasyncAccess) -> None:
+    def __init__(self, store: Store, who: Access, control: Control, own: CommandsApi, settings: TunasyncAccess) -> None:
         self._store = store
         self._access = who
         self._control = control
         self._commands = own
         self._urls = frozenset(url.rstrip("/") for url in settings.call)
         self._ca_cert = settings.ca_cert
-        _tell_of_authority(settings.ca_cert)
+        _check_authority(settings.ca_cert)
 
     def endpoints(self) -> list[Endpoint]:
-        """The row of this part of the API."""
+        """Return the row of this route."""
         return [
             Endpoint(
                 "POST", "/cmd", self.command, "Give a command to one worker.", "api#pong", endpoint.LISTED,
@@ -62,11 +62,12 @@ class TunasyncControl:
         ]  # fmt: skip
 
     async def command(self, request: Request) -> Response:
-        """Give a command to the worker that it names."""
+        """Give a command to the worker in the body."""
         self._access.may_write_tunasync(request)
         found = tunasync_rules.message(await self._access.body(request))
         worker, verb = found.name("worker_id", "worker_id is missing"), found.text("cmd", 100)
         if verb not in VERBS:
+            # The recorded exchanges have this wording.
             raise RejectedRequest(
                 400, f"{verb[:100]!r} is no command of tunasync; there are {', '.join(sorted(VERBS))}"
             )
@@ -88,7 +89,7 @@ class TunasyncControl:
         mirrors = [mirror] if mirror else []
         order = commands.request_of({"kind": verb, "mirrors": mirrors, "force": force, "worker": worker})
         if verb == commands.START and await in_thread(self._control.is_disabled, worker, mirror):
-            # a start of tunasync lifts that as well
+            # in tunasync a start also enables a disabled mirror
             await self._commands.issue(CommandRequest(commands.ENABLE, (mirror,), False, worker), who)
         await self._commands.issue(order, who)
 
@@ -100,22 +101,20 @@ class TunasyncControl:
         (made,) = await self._commands.issue(CommandRequest(commands.PING, (), False, worker), who)
         ended = await self._commands.ended(made, ANSWERED_WITHIN)
         if ended.state == EXPIRED:
-            why = f"it did not answer within {ANSWERED_WITHIN:g} s. Check that its courier runs"
+            why = f"it did not answer within {ANSWERED_WITHIN:g} s. Check that its courier is running"
             raise RejectedRequest(504, f"post command to worker {worker} fail: {why}")
         if ended.state != DONE:
             raise RejectedRequest(502, f"post command to worker {worker} fail: {ended.reason}")
 
     def _foreign(self, found: Message, worker: str, who: AuditEntry) -> str:
-        """Pass a command on to a Go worker; returns why it is not confirmed, empty when it is."""
+        """Send a command to a Go worker; returns why it is not confirmed, empty if it is."""
         known = tunasync_store.workers(self._store).get(worker)
         if known is None:
             raise RejectedRequest(400, f"worker {worker} is not registered yet")
         url = known["url"]
         shown = without_secrets(url)
         if url.rstrip("/") not in self._urls:
-            raise RejectedRequest(
-                403, f"the URL {shown} of worker {worker} is not in `tunasync.call`, so it is not called"
-            )
+            raise RejectedRequest(403, f"cannot call worker {worker}: its URL {shown} is not in `tunasync.call`")
         plain = {key: found.plain.get(key) for key in ("cmd", "mirror_id", "args", "options")}
         details = {"mirrors": [found.text("mirror_id", 100)], "url": shown}
         with self._store.transaction(writing=True) as tx:
@@ -139,9 +138,9 @@ class TunasyncControl:
         return ""
 
     def _mark(self, worker: str, mirror: str, verb: str, who: AuditEntry) -> TunasyncJob | None:
-        """Show a job as held before its worker is called; returns what it was.
+        """Set a job's status before its worker is called; returns the job as it was, or None.
 
-        A worker answers after its hooks, and what it reports meanwhile is newer than the mark.
+        A worker answers only after its hooks. It reports meanwhile, and those reports are newer than this status.
         """
         status = _MARKED.get(verb)
         if not status:
@@ -151,13 +150,13 @@ class TunasyncControl:
         )
 
     def _correct(self, worker: str, mirror: str, verb: str, change: Callable[[TunasyncJob], TunasyncJob]) -> None:
-        """Change a job that still has our mark."""
+        """Change a job that still has the status of `_mark`."""
         tunasync_store.replace(self._store, worker, mirror, _MARKED[verb], change)
 
 
-def _tell_of_authority(ca_cert: str | None) -> None:
-    """Log at start what would otherwise be found out with the first command."""
+def _check_authority(ca_cert: str | None) -> None:
+    """Log at the start if `tunasync.ca_cert` cannot be used, instead of with the first command."""
     try:
         caller.require_authority(ca_cert)
     except caller.NotReached as error:
-        _log.error("%s; workers of tunasync with HTTPS get no commands until then", error)
+        _log.error("%s. Until this is fixed, workers of tunasync with HTTPS get no commands", error)

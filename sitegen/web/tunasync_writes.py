@@ -1,4 +1,4 @@
-"""What tunasync's workers and `tunasynctl` write, at the root as these expect it; only for listed addresses."""
+"""The routes to which tunasync's workers and `tunasynctl` write, at the root; only for listed addresses."""
 
 import logging
 import time
@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 
 class TunasyncWrites:
-    """Tunasync's writing routes but for commands."""
+    """Tunasync's writing routes, except commands."""
 
     def __init__(self, store: Store, who: Access, ingest: Ingest) -> None:
         self._store = store
@@ -33,28 +33,28 @@ class TunasyncWrites:
         self._ingest = ingest
 
     def endpoints(self) -> list[Endpoint]:
-        """The rows of this part of the API."""
+        """Return the rows of these routes."""
         listed, job = endpoint.LISTED, "/workers/{worker}/jobs/{mirror}"
         refused = (400, 413)
         return [
             Endpoint(
-                "POST", "/workers", self.register, "Register a worker, or refresh it.", "api#tunasync_worker", listed,
+                "POST", "/workers", self.register, "Register a worker, or renew it.", "api#tunasync_worker", listed,
                 "api#tunasync_registration", refusals=refused,
             ),
             Endpoint(
-                "DELETE", "/workers/{worker}", self.forget, "Forget a worker.", "api#pong", listed, refusals=(400,)
+                "DELETE", "/workers/{worker}", self.forget, "Remove a worker.", "api#pong", listed, refusals=(400,)
             ),
-            Endpoint("DELETE", "/jobs/disabled", self.flush, "Forget disabled mirrors.", "api#pong", listed),
+            Endpoint("DELETE", "/jobs/disabled", self.flush, "Remove disabled mirrors.", "api#pong", listed),
             Endpoint(
-                "POST", job, self.status, "Tell a mirror's status.", "api#tunasync_status", listed,
+                "POST", job, self.status, "Report a mirror's status.", "api#tunasync_status", listed,
                 "api#tunasync_report", refusals=refused,
             ),
             Endpoint(
-                "POST", f"{job}/size", self.size, "Tell a mirror's size.", "api#tunasync_status", listed,
+                "POST", f"{job}/size", self.size, "Report a mirror's size.", "api#tunasync_status", listed,
                 "api#tunasync_size", refusals=(*refused, 404),
             ),
             Endpoint(
-                "POST", "/workers/{worker}/schedules", self.schedules, "Tell when runs are due.", "api#nothing", listed,
+                "POST", "/workers/{worker}/schedules", self.schedules, "Report due times.", "api#nothing", listed,
                 "api#tunasync_schedules", refusals=refused,
             ),
         ]  # fmt: skip
@@ -65,7 +65,7 @@ class TunasyncWrites:
         try:
             name = found.name("id", "invalid workerID")
         except BadName as problem:
-            _log.warning("a worker of tunasync at %s cannot register: %s", access.client(request), problem.why)
+            _log.warning("rejected a tunasync worker's registration from %s: %s", access.client(request), problem.why)
             raise
         url, token = found.text("url", 2000), found.text("token")
         tunasync_rules.check_times(found, "last_online", "last_register")
@@ -73,35 +73,35 @@ class TunasyncWrites:
         return for_all({"id": name, "url": url, "token": token, **times})
 
     async def status(self, request: Request) -> Response:
-        """Keep a mirror's status."""
+        """Store a mirror's status."""
         self._access.may_write_tunasync(request)
         return await self.take(request, request.path_params["worker"], request.path_params["mirror"])
 
     async def take(self, request: Request, worker: str, mirror: str) -> Response:
-        """Keep a mirror's status, of a client that may write it, and answer once it is on disk."""
+        """Store a mirror's status, from a client that may write it; answers once it is on disk."""
         found = tunasync_rules.message(await self._access.body(request))
         try:
             tunasync_rules.named(found, mirror)
         except BadName as problem:
             if await in_thread(tunasync_rejected.add, self._store, _known(worker), problem.name, found.status()):
-                self._ingest.tell()
+                self._ingest.announce()
             raise
         return for_all(await self._ingest.post(Post(_known(worker), mirror, found, time.time_ns())))
 
     async def size(self, request: Request) -> Response:
-        """Keep a mirror's size."""
+        """Store a mirror's size."""
         found = await self._message(request)
         mirror, size = tunasync_rules.named(found, request.path_params["mirror"]), found.text("size", 100)
         if not size:
             raise RejectedRequest(400, "`size` is missing")
-        # only people who use `tunasynctl set-size` send this, and no worker
+        # workers do not send this, only `tunasynctl set-size` does: so it belongs in the audit
         who = by(request)._replace(action="set size")
         worker, changed = _worker(request), {"size": size}
         job = await self._ingest.change(worker, tunasync_store.alter, worker, mirror, changed, time.time_ns(), who)
         return for_all(job)
 
     async def schedules(self, request: Request) -> Response:
-        """Keep when runs are due."""
+        """Store the times at which runs are due."""
         items = tunasync_rules.parts(await self._message(request), "schedules")
         times = {item.text("name"): item.time("next_schedule") for item in items}
         worker = _worker(request)
@@ -109,14 +109,14 @@ class TunasyncWrites:
         return for_all({})
 
     async def forget(self, request: Request) -> Response:
-        """Forget a worker."""
+        """Remove a worker."""
         self._access.may_write_tunasync(request)
         worker = _worker(request)
         await self._ingest.change(worker, tunasync_store.forget, worker, by(request))
         return for_all({"message": "deleted"})
 
     async def flush(self, request: Request) -> Response:
-        """Forget disabled mirrors."""
+        """Remove disabled mirrors."""
         self._access.may_write_tunasync(request)
         await self._ingest.change("", tunasync_store.flush, by(request))
         return for_all({"message": "flushed"})
@@ -127,7 +127,7 @@ class TunasyncWrites:
 
 
 def by(request: Request) -> AuditEntry:
-    """Who did it, for the audit: nobody is known but by address."""
+    """Return the author of a change for the audit, who is known by address only."""
     return AuditEntry(time.time(), TUNASYNC, "", "", access.client(request), {})
 
 
@@ -136,7 +136,7 @@ def _worker(request: Request) -> str:
 
 
 def _known(name: str) -> str:
-    """The name; RejectedRequest when no worker can have it."""
+    """Return a worker's name; RejectedRequest (400) when it is not valid."""
     if not is_name(name):
         raise RejectedRequest(400, f"invalid workerID {name[:100]}")
     return name

@@ -1,80 +1,77 @@
-"""Waking requests that are held until something happens, without asking the database again and again."""
+"""Wakes held requests when something happens, so that they need not query the database again and again."""
 
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 
-class Bell(asyncio.Event):
-    """What one listener waits for; `is_over` once it should wait no more, since too many others came later."""
+class Subscription(asyncio.Event):
+    """An event that is set by each notification; `is_over` is set when newer subscribers have replaced this one."""
 
     is_over = False
 
 
-class Bells:
-    """One bell for each topic; whoever listens hears every ring from then on.
-
-    Only for the event loop's thread, but for one method.
-    """
+class Topics:
+    """Subscriptions by topic. Only for the event loop's thread, except `notify_from_thread`."""
 
     def __init__(self) -> None:
-        self._listening: dict[str, dict[Bell, None]] = {}  # in the order in which they came
+        self._subscribed: dict[str, dict[Subscription, None]] = {}  # in the order of their arrival
         self._loop: asyncio.AbstractEventLoop | None = None
         self.closed = False
 
     @contextmanager
-    def listening(self, topic: str, most: int | None = None) -> Iterator[Bell]:
-        """An event that is set by every ring; begin to listen before you look.
+    def subscribed(self, topic: str, most: int | None = None) -> Iterator[Subscription]:
+        """Subscribe to a topic; do so before reading the state, so that no change is missed.
 
-        If `most` listen already, the one that came first is over.
+        If there are `most` subscriptions already, the oldest one is over.
         """
         self._loop = asyncio.get_running_loop()
-        bell = Bell()
+        subscription = Subscription()
         if self.closed:
-            bell.set()
-        listeners = self._listening.setdefault(topic, {})
-        if most is not None and len(listeners) >= most:
-            first = next(iter(listeners))
-            del listeners[first]
-            first.is_over = True
-            first.set()
-        listeners[bell] = None
+            subscription.set()
+        others = self._subscribed.setdefault(topic, {})
+        if most is not None and len(others) >= most:
+            oldest = next(iter(others))
+            del others[oldest]
+            oldest.is_over = True
+            oldest.set()
+        others[subscription] = None
         try:
-            yield bell
+            yield subscription
         finally:
-            listeners.pop(bell, None)
-            if not listeners and self._listening.get(topic) is listeners:
-                del self._listening[topic]
+            others.pop(subscription, None)
+            if not others and self._subscribed.get(topic) is others:
+                del self._subscribed[topic]
 
-    def ring(self, *topics: str) -> None:
-        """Wake all that listen to one of these topics."""
+    def notify(self, *topics: str) -> None:
+        """Wake all subscribers of these topics."""
         for topic in topics:
-            for bell in self._listening.get(topic, ()):
-                bell.set()
+            for subscription in self._subscribed.get(topic, ()):
+                subscription.set()
 
-    def ring_from_thread(self, topic: str) -> None:
-        """The same from any other thread."""
+    def notify_from_thread(self, topic: str) -> None:
+        """Wake all subscribers of a topic from another thread."""
         loop = self._loop
         if loop is not None:
-            with suppress(RuntimeError):  # the loop has ended, and all that listened
-                loop.call_soon_threadsafe(self.ring, topic)
+            with suppress(RuntimeError):  # the loop has ended, and with it all subscriptions
+                loop.call_soon_threadsafe(self.notify, topic)
 
     def count(self, topic: str) -> int:
-        """How many are listening to a topic."""
-        return len(self._listening.get(topic, ()))
+        """Return the number of subscriptions to a topic."""
+        return len(self._subscribed.get(topic, ()))
 
     def close(self) -> None:
-        """Wake everybody for good: the server is about to end."""
+        """Wake all subscribers, present and future: the server is about to end."""
         self.closed = True
-        self.ring(*self._listening)
+        self.notify(*self._subscribed)
 
 
-async def heard(bell: asyncio.Event, until: float) -> bool:
-    """Wait for a ring until a moment of the event loop's clock; tells whether there was one, and takes it."""
+async def notified(subscription: asyncio.Event, until: float) -> bool:
+    """Wait for a notification until a time of the event loop's clock; returns whether one came, and clears it."""
     try:
         async with asyncio.timeout_at(until):
-            await bell.wait()
+            await subscription.wait()
     except TimeoutError:
         return False
-    bell.clear()
+    subscription.clear()
     return True

@@ -11,7 +11,7 @@ from pathlib import Path
 from schemas.records import Mirror, Site, Worker
 from schemas.report import SNAPSHOT, Envelope, MirrorStatus, Report, Run, RunProgress
 from sitegen.messages.model import DeclaredConfig, Delivery
-from sitegen.publish import Publisher
+from sitegen.publish import SitePublisher
 from sitegen.storage.store import Store
 from tests.bench.timing import pairs
 
@@ -46,7 +46,7 @@ class _Bench:
     def __init__(self, folder: Path, count: int) -> None:
         self.site, self.by_hand = folder / "site", folder / "by-hand"
         self.store = Store(str(folder / "state"))
-        self.publisher = Publisher(self.store, str(self.site))
+        self.publisher = SitePublisher(self.store, str(self.site))
         self._names = [f"mirror-{number}" for number in range(count)]
         self._number = 1
         now = time.time()

@@ -19,7 +19,7 @@ from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 
 from schemas.report import SNAPSHOT
-from sitegen.publish import Publisher
+from sitegen.publish import SitePublisher
 from sitegen.site import tunasync
 from sitegen.site.evaluate import evaluate
 from tests.bench import load
@@ -84,7 +84,7 @@ def _measure_files(manager: Manager, count: int, base: float) -> None:
         print("  without nginx there is nothing to tell of files")
         return
     with manager.store() as store:
-        Publisher(store, str(manager.site)).publish(time.time())
+        SitePublisher(store, str(manager.site)).publish(time.time())
     with _nginx(manager.folder / "nginx", manager.site) as address:
         for what, header in PLAIN_AND_PACKED:
             request = f"GET /static/tunasync.json HTTP/1.1\r\nHost: x\r\n{header}\r\n".encode()

@@ -357,7 +357,7 @@ def test_a_first_manager_starts_without_a_question_in_any_order(tmp_path: Path, 
             manager.stop()
         else:
             done = ask(manager, *_FIRST[name])
-            own = name == "publish" and "names no config repository" in done.stderr
+            own = name == "publish" and "has no config repository" in done.stderr
             assert done.returncode == (1 if own else 0), (name, done.stderr)
 
 

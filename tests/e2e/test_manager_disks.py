@@ -34,9 +34,7 @@ def test_a_full_disk_of_the_database_is_told_and_nothing_is_acknowledged(manager
             for _ in range(2):
                 refused = manager.post(large, worker)
                 assert (refused.status_code, refused.headers["Retry-After"]) == (503, "10")
-                assert refused.json() == {
-                    "error": "the manager's database cannot be used now: database or disk is full"
-                }
+                assert refused.json() == {"error": "cannot use the manager's database: database or disk is full"}
             assert [job["status"] for job in manager.get("/jobs")] == ["success"], "reading goes on"
             order: dict[str, Any] = {"kind": "stop", "mirrors": ["debian"]}
             while (given := manager.session.post(f"{manager.url}/api/v1/commands", json=order, headers=operator)).ok:
@@ -61,7 +59,7 @@ def test_a_full_disk_of_the_site_leaves_the_old_one_whole(manager: Manager) -> N
             others = [status_of(f"mirror{number}") for number in range(50)]
             manager.post(envelope_of(report_of(2, failed, *others)), worker)
             assert publisher.stderr is not None
-            told = next(line for line in publisher.stderr if "could not be published" in line)
+            told = next(line for line in publisher.stderr if "cannot publish the site" in line)
             assert "No space left on device" in told
             after = contents(manager.site)
             assert after.keys() >= before.keys(), "nothing is gone"

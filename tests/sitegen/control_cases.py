@@ -12,7 +12,7 @@ from sitegen.messages.commands import NOT_ANSWERED, NOT_FETCHED, CommandRequest
 from sitegen.messages.envelope import RejectedRequest
 from sitegen.messages.model import AuditEntry
 from sitegen.messages.tunasync_rules import message
-from sitegen.retention import Forgetting
+from sitegen.retention import Retention
 from sitegen.storage import audit_store, check_store, command_store, token_store, tunasync_store
 from sitegen.storage.store import Store
 from sitegen.storage.token_store import digest_of
@@ -192,7 +192,7 @@ def test_a_command_that_nobody_took_in_time_is_not_given_to_who_comes_late(store
 def test_a_worker_knows_better_whether_it_did_what_seems_to_have_expired(store: Store) -> None:
     give(store)
     fetched(store, after=1)
-    Forgetting(store, ManagerSettings()).round(NOW + WEEK + 1)
+    Retention(store, ManagerSettings()).clean_up(NOW + WEEK + 1)
     found = command_store.find(store, "w1", 1)
     assert found is not None and (found.state, found.reason) == ("expired", NOT_ANSWERED)
     assert fetched(store) == [], "a worker that was installed anew does not get it"
@@ -209,7 +209,7 @@ def test_old_lines_of_the_audit_are_forgotten_in_steps(store: Store, monkeypatch
         for second in range(10):
             audit_store.write(tx, BY._replace(at=NOW + second, details={"second": second}))
     before = store.commits
-    Forgetting(store, ManagerSettings(history=History(keep_audit=100))).round(NOW + 107)
+    Retention(store, ManagerSettings(history=History(keep_audit=100))).clean_up(NOW + 107)
     assert [entry.details["second"] for entry in audit_store.read(store)] == [7, 8, 9]
     assert store.commits - before == 3
 

@@ -9,7 +9,7 @@ from schemas.report import Override, Probe, ReportedProblem, RunProgress
 from sitegen.messages.envelope import RejectedRequest
 from sitegen.messages.model import AuditEntry, DeclaredConfig, Note, PastRun
 from sitegen.messages.tunasync_rules import Message
-from sitegen.retention import Forgetting
+from sitegen.retention import Retention
 from sitegen.site.evaluate import CLOCK_SHOWN, evaluate
 from sitegen.storage import history_store, past_runs, run_store, tunasync_posts, tunasync_store
 from sitegen.storage.store import Store
@@ -116,7 +116,7 @@ def test_history_is_the_newest_of_all_workers(store: Store) -> None:
 
 
 def forgetful(store: Store, now: float, **limits: int) -> None:
-    Forgetting(store, ManagerSettings(history=History(**limits))).round(now)
+    Retention(store, ManagerSettings(history=History(**limits))).clean_up(now)
 
 
 def test_the_oldest_runs_of_too_many_are_forgotten(store: Store) -> None:

@@ -19,7 +19,7 @@ from sitegen.messages.envelope import RejectedRequest
 from sitegen.messages.model import AuditEntry
 from sitegen.storage import audit_store, command_store, token_store
 from sitegen.web.api_commands import MOST_HELD
-from sitegen.web.waiters import Bells
+from sitegen.web.waiters import Topics
 from tests.sitegen.kit import PATIENCE, Manager, envelope_of, report_of, status_of, wait_for
 
 
@@ -305,12 +305,12 @@ def test_one_worker_cannot_hold_any_number_of_requests(site: Site) -> None:
         assert all(heard(connection, b'"ping"') for connection in {first, *others} - {answered})
 
 
-def test_a_bell_rings_for_its_listeners_alone() -> None:
+def test_a_notification_wakes_only_subscribers_of_its_topic() -> None:
     async def story() -> tuple[bool, bool, int]:
-        bells = Bells()
-        with bells.listening("a") as one, bells.listening("b") as other:
-            bells.ring("a")
-            rang = one.is_set(), other.is_set()
-        return *rang, bells.count("a")
+        topics = Topics()
+        with topics.subscribed("a") as one, topics.subscribed("b") as other:
+            topics.notify("a")
+            woken = one.is_set(), other.is_set()
+        return *woken, topics.count("a")
 
     assert asyncio.run(story()) == (True, False, 0)

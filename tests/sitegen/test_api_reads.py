@@ -29,7 +29,7 @@ def test_mirrors_and_one_mirror_with_its_runs(told: tuple[Manager, str]) -> None
     alone = told[0].get("/api/v1/mirrors/debian")
     assert [run["id"] for run in alone["runs"]] == [7, 6, 5, 4, 3, 2, 1]
     answer = told[0].session.get(f"{told[0].url}/api/v1/mirrors/nosuch")
-    assert (answer.status_code, answer.json()) == (404, {"error": "there is no mirror nosuch"})
+    assert (answer.status_code, answer.json()) == (404, {"error": "unknown mirror nosuch"})
 
 
 def test_the_history_comes_in_pages_without_gap_or_repeat(told: tuple[Manager, str]) -> None:

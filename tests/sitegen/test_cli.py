@@ -50,7 +50,7 @@ def test_a_worker_that_is_gone_is_forgotten_but_not_its_history(
 ) -> None:
     words = ["forget", "w1", "--settings", str(manager.settings_file)]
     assert cli.main(words) == 1
-    assert "No worker `w1` was ever heard of." in capsys.readouterr().err
+    assert "unknown worker `w1`: it never reported." in capsys.readouterr().err
     token = manager.token()
     with manager.serving():
         manager.post(envelope_of(report_of(1, status_of())), token)
@@ -66,7 +66,7 @@ def test_a_worker_that_is_gone_is_forgotten_but_not_its_history(
 
 def test_a_worker_needs_a_name(manager: Manager, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["token", "add", "../x", "--settings", str(manager.settings_file)]) == 1
-    assert "cannot name a worker" in capsys.readouterr().err
+    assert "is not a valid name" in capsys.readouterr().err
 
 
 def test_missing_settings_are_a_clear_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -88,11 +88,11 @@ def test_wrong_usage_is_2(words: list[str], capsys: pytest.CaptureFixture[str]) 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["token", "revoke", "99999999999999999999"], "'99999999999999999999' is no number of a token"),
+        (["token", "revoke", "99999999999999999999"], "'99999999999999999999' is not the number of a token"),
         (["token", "rotate", "-1"], "usage:"),
-        (["token", "rotate", "1", "--keep", "soon"], "'soon' is no time; write for example 12h or 7d"),
-        (["audit", "--since", "yesterday"], "'yesterday' is no time; write for example 7d"),
-        (["audit", "--since", "xd"], "'xd' is no time; write for example 12h"),
+        (["token", "rotate", "1", "--keep", "soon"], "'soon' is not a duration; write for example 12h or 7d"),
+        (["audit", "--since", "yesterday"], "'yesterday' is not a time; write for example 7d"),
+        (["audit", "--since", "xd"], "'xd' is not a duration; write for example 12h"),
     ],
 )
 def test_wrong_words_are_told_with_right_ones(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,7 +20,7 @@ from schemas.records import ClientLimits
 from sitegen.web import connection as connection_module
 from sitegen.web import server_check
 from sitegen.web.addresses import networks
-from sitegen.web.connection import CHUNKS, Connection, guarded
+from sitegen.web.connection import CHUNKS, Connection, connection_class
 from sitegen.web.gate import MOST_LINGERING, Gate
 from sitegen.web.limits import RateLimit
 from sitegen.web.server_check import TESTED, check_server
@@ -123,7 +123,7 @@ def test_many_requests_in_one_piece_are_answered_in_turn(tmp_path: Path) -> None
     data = b"".join(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode() for path in paths)
     with answering(tmp_path) as (manager, _), connected(manager) as connection:
         connection.sendall(data + LAST)
-        found = re.findall(rb"there is no mirror (m\d+)", everything(connection))
+        found = re.findall(rb"unknown mirror (m\d+)", everything(connection))
     assert [f"/api/v1/mirrors/{name.decode()}" for name in found] == paths
 
 
@@ -136,7 +136,7 @@ def test_one_address_cannot_take_all_connections(tmp_path: Path) -> None:
         held = [stack.enter_context(connected(manager)) for _ in range(3)]
         with connected(manager) as one_more:
             answer = everything(one_more)
-            assert answer.startswith(b"HTTP/1.1 503 ") and b"3 connections from 127.0.0.1 already" in answer
+            assert answer.startswith(b"HTTP/1.1 503 ") and b"3 are open from 127.0.0.1" in answer
         for host in ("127.0.0.2", *["127.0.0.3"] * 5):
             other = stack.enter_context(connected(manager, host))
             other.sendall(PING)
@@ -411,10 +411,10 @@ def test_a_server_that_keeps_no_limits_is_not_started(
     manager: Manager, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     check_server()
-    monkeypatch.setattr(server_check, "guarded", lambda _gate: HttpToolsProtocol)
+    monkeypatch.setattr(server_check, "connection_class", lambda _gate: HttpToolsProtocol)
     done = manager.run_here("serve")
     assert done.returncode == 1
-    assert "Limits of connections cannot be kept with uvicorn" in done.stderr
+    assert "the limits of connections do not work with uvicorn" in done.stderr
     assert "pip install" in done.stderr and capsys.readouterr().out == ""
 
 
@@ -434,7 +434,7 @@ def test_a_release_that_was_not_tested_is_refused_by_name(
     done = manager.run_here("serve")
     oldest, newest = TESTED[package]
     assert done.returncode == 1
-    assert f"{package} {release} is installed, {oldest} to {newest} is needed" in done.stderr
+    assert f"{package} {release} is installed, {oldest} to {newest} is required" in done.stderr
     assert "`pip install 'uvicorn>=0.53.0,<=0.54.0' 'httptools>=0.6.4,<=0.9.0'`" in done.stderr
 
 
@@ -468,8 +468,8 @@ def test_each_callback_that_is_relied_on_is_proven(name: str, monkeypatch: pytes
     """As if uvicorn did not call it any more."""
 
     def without(gate: Any) -> Any:
-        return type("Without", (guarded(gate),), {name: getattr(HttpToolsProtocol, name)})
+        return type("Without", (connection_class(gate),), {name: getattr(HttpToolsProtocol, name)})
 
-    monkeypatch.setattr(server_check, "guarded", without)
-    with pytest.raises(Exception, match="Limits of connections cannot be kept"):
+    monkeypatch.setattr(server_check, "connection_class", without)
+    with pytest.raises(Exception, match="the limits of connections do not work"):
         check_server()

@@ -33,7 +33,7 @@ def test_no_page_and_no_reading_route_passes_on_control_characters(tmp_path: Pat
         for path, body in (("/workers", {"id": "go1", "url": "http://x/"}), ("/workers/go1/jobs/arch", job)):
             assert manager.session.post(f"{manager.url}{path}", data=json.dumps(body)).status_code == 200
         answers = {path: texts(manager.get(path)) for path in ROUTES}
-    assert "names no config repository" in manager.command("publish", "--once").stderr
+    assert "has no config repository" in manager.command("publish", "--once").stderr
     for file in manager.site.rglob("*"):
         if file.suffix == ".json":
             answers[str(file)] = texts(json.loads(file.read_text()))

@@ -10,7 +10,7 @@ from schemas.report import Probe, ReportedProblem, RunProgress
 from sitegen.messages.commands import CommandRequest
 from sitegen.messages.model import AuditEntry
 from sitegen.messages.tunasync_rules import message
-from sitegen.publish import Publisher
+from sitegen.publish import SitePublisher
 from sitegen.storage import command_store, past_runs, tunasync_store
 from sitegen.storage.corruption import Damaged, checked
 from tests.sitegen.kit import Manager, delivery_of, envelope_of, post_status, report_of, run_of, status_of
@@ -77,7 +77,7 @@ def test_the_site_is_published_with_all_that_can_be_read_and_says_what_cannot(fi
     spoil(filled, "mirror_state", "probe", "mirror = 'a'")
     spoil(filled, "workers", "progress", "name = 'w2'")
     with filled.store() as store:
-        publisher = Publisher(store, str(filled.site))
+        publisher = SitePublisher(store, str(filled.site))
         publisher.publish(time.time())
         store.apply([delivery_of(report_of(2, status_of("b", "failed")), worker="w2")])
         publisher.publish(time.time())
@@ -96,7 +96,7 @@ def test_a_byte_that_is_no_text_is_named_and_keeps_nobody_from_the_rest(filled: 
     check_says(filled, "mirror_state w1/a: `upstream` is no UTF-8")
     check_says(filled, "workers w2: `version` is no UTF-8")
     with filled.store() as store:
-        Publisher(store, str(filled.site)).publish(time.time())
+        SitePublisher(store, str(filled.site)).publish(time.time())
     assert {mirror["name"]: mirror["upstream"] for mirror in filled.status()["mirrors"]}["a"] == "rs\ufffdnc"
 
 
@@ -126,7 +126,7 @@ def test_a_configuration_that_cannot_be_read_is_named(filled: Manager) -> None:
             assert f"catalogue 1: `{column}` cannot be read" in asked.json()["error"]
             assert filled.post(envelope_of(), token).status_code == 200, "reports are taken all the same"
         with filled.store() as store, pytest.raises(Damaged, match=f"catalogue 1: `{column}`"):
-            Publisher(store, str(filled.site)).publish(time.time())
+            SitePublisher(store, str(filled.site)).publish(time.time())
 
 
 @pytest.mark.parametrize("text", ["{", "3", "null"])

@@ -153,7 +153,7 @@ def test_a_rewritten_history_is_followed_but_not_silently(
     assert names(store) == ["arch", "debian"]
     (problem,) = now.problems
     assert f"no longer contains the revision {was.revision[:12]}" in problem
-    assert "Workers refuse that: if it was meant, run `skipjack follow --accept-rewrite` on each of them." in problem
+    assert "Workers refuse it. If it was intended, run `skipjack follow --accept-rewrite` on each of them." in problem
     assert [record.message for record in caplog.records if record.levelname == "WARNING"] == [problem]
     assert not follower.follow()
     again = Follower(Repository(str(origin.path)), str(tmp_path / "state"), store)

@@ -15,9 +15,9 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from sitegen.web import ingest, token_cache
-from sitegen.web.api_reports import PATH, Reports
+from sitegen.web.api_reports import PATH, ReportsApi
 from sitegen.web.limits import RateLimit
-from sitegen.web.pending_reports import Room
+from sitegen.web.pending_reports import PendingDeliveries
 from tests.sitegen.kit import PATIENCE, Manager, message, report_of, status_of, wait_for
 
 
@@ -144,7 +144,7 @@ def test_a_bug_on_the_short_way_is_answered_and_logged(
     lane: Lane, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     lane.remember()
-    monkeypatch.setattr(Reports, "answer", lambda *_: 1 / 0)
+    monkeypatch.setattr(ReportsApi, "answer", lambda *_: 1 / 0)
     status, answer = lane.ask("w1", report(1))
     assert (status, "this is a bug" in answer["error"], "ZeroDivisionError" in caplog.text) == (500, True, True)
 
@@ -158,8 +158,8 @@ def test_a_failure_of_the_machine_is_no_bug_and_may_be_over_later(
 
     if short:
         lane.remember()
-    monkeypatch.setattr(Reports, "answer", fail)
-    answer = {"error": "the manager's machine cannot do this now; the manager's log says why"}
+    monkeypatch.setattr(ReportsApi, "answer", fail)
+    answer = {"error": "the manager is out of resources: see the manager's log"}
     assert lane.ask("w1", report(1)) == (503, answer)
     assert lane.long == (0 if short else 1)
     assert "report.schema.json: Too many open files. Too many files are open: raise the limit" in caplog.text
@@ -221,13 +221,13 @@ def test_a_worker_that_hung_up_does_not_disturb(lane: Lane) -> None:
 
 def test_what_waits_for_the_database_is_answered_before_the_end(lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
     lane.remember()
-    entered, enter = threading.Event(), Room.enter
+    entered, enter = threading.Event(), PendingDeliveries.add
 
-    def counted(self: Room, *arguments: Any) -> None:
+    def counted(self: PendingDeliveries, *arguments: Any) -> None:
         enter(self, *arguments)
         entered.set()
 
-    monkeypatch.setattr(Room, "enter", counted)
+    monkeypatch.setattr(PendingDeliveries, "add", counted)
     assert lane.server is not None
     with lane.connected() as connection, lane.manager.store() as store:
         with store.database.writing():

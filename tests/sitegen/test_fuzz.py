@@ -27,7 +27,7 @@ from tests.sitegen.kit import PATIENCE, Manager, envelope_of, message, report_of
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 NAMES = strategies.sampled_from(["w1", "go1", "debian", "arch", "1"])
-NEEDED = {"Needs a worker's token.": "worker", "Needs an operator's token.": "operator"}
+NEEDED = {"Requires a worker's token.": "worker", "Requires an operator's token.": "operator"}
 SEED = 1
 EXAMPLES = 10
 """Requests to each route that its description allows, and as many that it does not."""

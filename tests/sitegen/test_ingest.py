@@ -33,13 +33,13 @@ def keep_all(ingest: Ingest, items: Sequence[Delivery]) -> list[Any]:
 
 
 def test_many_deliveries_share_a_commit(store: Store) -> None:
-    pokes: list[int] = []
-    with Ingest(store, lambda: pokes.append(1)) as ingest:
+    wakeups: list[int] = []
+    with Ingest(store, lambda: wakeups.append(1)) as ingest:
         answers = keep_all(ingest, deliveries(200))
     assert [answer.acknowledged for answer in answers] == [1] * 200
     assert ingest.deliveries == 200
     assert ingest.commits <= 10
-    assert len(pokes) == ingest.commits
+    assert len(wakeups) == ingest.commits
     assert len(store.facts().statuses) == 200
 
 
@@ -105,15 +105,15 @@ def go_workers(store: Store, count: int) -> list[str]:
 
 
 def test_statuses_of_many_workers_of_tunasync_share_a_commit_with_reports(store: Store) -> None:
-    names, pokes = go_workers(store, 32), list[int]()
+    names, wakeups = go_workers(store, 32), list[int]()
     before = store.commits
-    with Ingest(store, lambda: pokes.append(1)) as ingest:
+    with Ingest(store, lambda: wakeups.append(1)) as ingest:
         answers = post_all(ingest, [post_of(name) for name in [*names, "nobody"]], deliveries(20))
     assert [answer["worker"] for answer in answers[:32]] == names
     assert isinstance(answers[32], RejectedRequest)
     assert answers[33:] == [Acknowledgement(1, False)] * 20
     assert store.commits - before == ingest.commits <= 3
-    assert len(pokes) == ingest.commits
+    assert len(wakeups) == ingest.commits
 
 
 def test_a_status_that_cannot_be_kept_is_not_answered_and_spoils_no_other(
@@ -145,7 +145,7 @@ def test_a_failing_database_answers_no_status(store: Store, monkeypatch: pytest.
 
 
 def test_changes_of_many_workers_share_a_commit_with_statuses_in_their_order(store: Store) -> None:
-    names, pokes = [f"go{number}" for number in range(16)], list[int]()
+    names, wakeups = [f"go{number}" for number in range(16)], list[int]()
 
     async def main(ingest: Ingest) -> list[Any]:
         waiting: list[Any] = [ingest.keep(each) for each in deliveries(4)]
@@ -162,10 +162,10 @@ def test_changes_of_many_workers_share_a_commit_with_statuses_in_their_order(sto
         return await asyncio.gather(*waiting, return_exceptions=True)
 
     before = store.commits
-    with Ingest(store, lambda: pokes.append(1)) as ingest:
+    with Ingest(store, lambda: wakeups.append(1)) as ingest:
         answers = asyncio.run(main(ingest))
     assert store.commits - before == ingest.commits <= 3
-    assert len(pokes) == ingest.commits
+    assert len(wakeups) == ingest.commits
     assert answers[:4] == [Acknowledgement(1, False)] * 4
     assert [answer["size"] for answer in answers[6:-4:4]] == ["3T"] * 16
     assert answers[-4] is None
@@ -238,7 +238,7 @@ def rows_of(store: Store) -> list[Any]:
 
 def test_a_change_that_alters_no_page_wakes_nobody(store: Store) -> None:
     go_workers(store, 1)
-    pokes: list[int] = []
-    with Ingest(store, lambda: pokes.append(1)) as ingest:
+    wakeups: list[int] = []
+    with Ingest(store, lambda: wakeups.append(1)) as ingest:
         asyncio.run(ingest.change("go0", tunasync_store.schedule, "go0", {}, 10**18 + 1))
-    assert (ingest.commits, pokes) == (1, [])
+    assert (ingest.commits, wakeups) == (1, [])

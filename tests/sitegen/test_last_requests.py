@@ -28,7 +28,7 @@ def ending(manager: Manager) -> Iterator[socket.socket]:
         with closing(socket.create_connection((host, int(port)), timeout=PATIENCE)) as accepted:
             wait_for(lambda: gate.count == 1, "the connection is accepted")
             server.should_exit = True
-            wait_for(lambda: server._bells.closed, "it has begun to end")  # type: ignore[attr-defined]
+            wait_for(lambda: server._topics.closed, "it has begun to end")  # type: ignore[attr-defined]
             time.sleep(3 * serve._LAST_REQUESTS)  # the time itself is what this is about
             yield accepted
 

@@ -89,11 +89,11 @@ def test_a_slow_client_is_cut_off(tmp_path: Path) -> None:
         with connected(manager) as silent, connected(manager) as slow:
             slow.sendall(b"GET /ping HT")
             for connection in (silent, slow):
-                assert answered(connection) == (408, "the head did not come within 1 s")
+                assert answered(connection) == (408, "the head did not arrive within 1 s")
         with connected(manager) as connection:
             head = f"POST /api/v1/reports HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {manager.token()}\r\n"
             connection.sendall(head.encode() + b"Content-Length: 100\r\n\r\n{")
-            assert answered(connection) == (408, "the body did not come within 1 s")
+            assert answered(connection) == (408, "the body did not arrive within 1 s")
 
 
 def test_a_client_that_does_not_read_is_cut_off(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_more_connections_than_allowed_are_refused(tmp_path: Path) -> None:
             for connection in held:
                 connection.settimeout(PATIENCE)
             with connected(manager) as one_more:
-                assert answered(one_more) == (503, "there are 3 connections already")
+                assert answered(one_more) == (503, "too many connections: 3 are open")
             held[0].sendall(b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n")
             assert held[0].recv(4096).startswith(b"HTTP/1.1 200 "), "those that were there go on"
         finally:
@@ -167,4 +167,4 @@ def test_a_network_that_is_none_is_told(tmp_path: Path, key: str) -> None:
     wrong: Any = ["192.0.2.0/77"]
     done = Manager(tmp_path, **{key: wrong if key == "trusted_proxies" else {"writes_from": wrong}}).command("serve")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
-    assert "is no network" in done.stderr
+    assert "is not a valid network" in done.stderr

@@ -13,7 +13,7 @@ from sitegen.storage.store import Store
 from sitegen.web.access import Access
 from sitegen.web.gate import Gate
 from sitegen.web.metrics import KEPT, Metrics
-from sitegen.web.snapshot_cache import Current
+from sitegen.web.snapshot_cache import SnapshotCache
 from tests.sitegen.kit import HOUR, NOW, REVISION, Manager, delivery_of, report_of, run_of, status_of
 
 
@@ -29,7 +29,7 @@ def read(text: bytes) -> dict[tuple[str, ...], float]:
 
 @pytest.fixture
 def metrics(store: Store) -> Metrics:
-    return Metrics(Access(store, ManagerSettings()), Current(store, lambda: NOW), store, Gate(ClientLimits()))
+    return Metrics(Access(store, ManagerSettings()), SnapshotCache(store, lambda: NOW), store, Gate(ClientLimits()))
 
 
 def test_every_copy_and_worker_has_its_figures(store: Store, metrics: Metrics) -> None:

@@ -15,11 +15,11 @@ from sitegen.storage import codec
 from sitegen.storage.store import Store
 from sitegen.web import openapi, routes
 from sitegen.web.access import Access
-from sitegen.web.api_reports import Reports
-from sitegen.web.denied_audit import Refusals
+from sitegen.web.api_reports import ReportsApi
+from sitegen.web.denied_audit import DeniedAttempts
 from sitegen.web.gate import Gate
 from sitegen.web.ingest import Ingest
-from sitegen.web.waiters import Bells
+from sitegen.web.waiters import Topics
 from tests.sitegen.kit import NOW, REVISION, Manager, envelope_of, plain, report_of, status_of
 
 GO = "/workers/go1"
@@ -153,16 +153,16 @@ def _pointed(schema: Any) -> Any:
 
 def test_every_route_of_the_application_is_described_and_no_other(store: Store, tmp_path: Path) -> None:
     settings = ManagerSettings(state_dir=str(tmp_path))
-    ingest, bells = Ingest(store, lambda: None), Bells()
+    ingest, topics = Ingest(store, lambda: None), Topics()
     gate = Gate(settings.limits)
-    application = routes.application(store, ingest, settings, bells, Refusals(store), gate).application
+    application = routes.application(store, ingest, settings, topics, DeniedAttempts(store), gate).application
     served = {
         (method.lower(), route.path)  # type: ignore[attr-defined]
         for route in application.routes
         for method in route.methods - {"HEAD"}  # type: ignore[attr-defined]
     }
     access = Access(store, settings)
-    rows = routes.endpoints(store, ingest, settings, bells, access, Reports(access, ingest, store), gate)
+    rows = routes.endpoints(store, ingest, settings, topics, access, ReportsApi(access, ingest, store), gate)
     paths = openapi.document(rows)["paths"]
     assert served == {(method, path) for path, item in paths.items() for method in item}
 
@@ -170,9 +170,9 @@ def test_every_route_of_the_application_is_described_and_no_other(store: Store, 
 def test_the_description_is_sound(store: Store, tmp_path: Path) -> None:
     settings = ManagerSettings(state_dir=str(tmp_path))
     ingest, access = Ingest(store, lambda: None), Access(store, settings)
-    reports = Reports(access, ingest, store)
+    reports = ReportsApi(access, ingest, store)
     described = openapi.document(
-        routes.endpoints(store, ingest, settings, Bells(), access, reports, Gate(settings.limits))
+        routes.endpoints(store, ingest, settings, Topics(), access, reports, Gate(settings.limits))
     )
     parts = described["components"]["schemas"]
     for name, part in parts.items():
@@ -181,7 +181,7 @@ def test_the_description_is_sound(store: Store, tmp_path: Path) -> None:
             assert pointer.removeprefix("#/components/schemas/") in parts, f"{name} refers to {pointer}"
     used = {pointer.rpartition("/")[2] for pointer in _pointers(described)}
     assert set(parts) - used <= {"api"}, "described, and never answered"
-    with pytest.raises(ValueError, match="refers to no part"):
+    with pytest.raises(ValueError, match="does not refer to a definition"):
         openapi._moved({"$ref": "elsewhere.json"}, "api")
 
 

@@ -50,7 +50,7 @@ def test_the_manager_of_a_user_comes_before_that_of_the_system(
     for name, path in (("system", of_system), ("own", own)):
         path.write_text(f"state_dir: {tmp_path}/{name}\nrun_dir: {tmp_path}/run\nsite_dir: {tmp_path}/site\n")
     assert cli.main(["token", "list"]) == 0
-    assert f"note: uses {own}; `--settings {of_system}` is the manager of the system" in capsys.readouterr().err
+    assert f"using {own}; the system's manager has `--settings {of_system}`" in capsys.readouterr().err
     assert ((tmp_path / "own").exists(), (tmp_path / "system").exists()) == (True, False)
     monkeypatch.setattr("os.geteuid", lambda: 0)
     assert cli.main(["token", "list"]) == 0

@@ -73,7 +73,7 @@ def test_a_token_that_is_forgotten_in_between_never_makes_the_event_loop_ask(
 
     async def main() -> None:
         for _ in range(100):
-            assert await access.asked(access.worker, request) == "w1"
+            assert await access.checked(access.worker, request) == "w1"
 
     asyncio.run(main())
     assert len(asking) > 1, "the token was forgotten again and again"
@@ -92,7 +92,7 @@ def test_a_delivery_that_is_given_up_is_not_begun_any_more_and_one_that_was_begu
             refused = await asyncio.gather(*map(opened.keep, sent[:1]), return_exceptions=True)
             refused += await asyncio.gather(*map(opened.keep, sent[1:]), return_exceptions=True)
         assert [type(answer) for answer in refused] == [NotKept] * 3
-        assert "it has not answered for 0.2 s; send it again" in str(refused[0])
+        assert "it has not answered for 0.2 s. Send the report again" in str(refused[0])
         assert (await opened.keep(sent[2])).acknowledged == 1
         assert (await opened.keep(sent[0])).acknowledged == 1
 

@@ -14,11 +14,12 @@ from schemas.errors import SkipjackError
 from schemas.records import FreshnessFile, Mirror, Site, Worker
 from schemas.report import MirrorStatus, Probe
 from sitegen import publish as publish_module
+from sitegen import wakeup
 from sitegen.messages.model import DeclaredConfig
 from sitegen.process import next_pause
-from sitegen.publish import Publisher
+from sitegen.publish import SitePublisher
 from sitegen.storage.store import Store
-from sitegen.wakeup import Listener, poke
+from sitegen.wakeup import WakeupSocket
 from tests.sitegen.kit import (
     NOW,
     PATIENCE,
@@ -50,7 +51,7 @@ def current(name: str = "debian", status: str = "success") -> MirrorStatus:
 
 
 def test_only_what_changed_is_written_and_what_vanished_is_removed(store: Store, tmp_path: Path) -> None:
-    publisher, mirrors = Publisher(store, str(tmp_path / "site")), tmp_path / "site" / "mirrors"
+    publisher, mirrors = SitePublisher(store, str(tmp_path / "site")), tmp_path / "site" / "mirrors"
     declare(store, "a", "b", "c")
     tell(store, 1, current("a"), current("b"))
     publisher.publish(time.time())
@@ -67,7 +68,7 @@ def test_only_what_changed_is_written_and_what_vanished_is_removed(store: Store,
 def test_after_a_failure_everything_is_written_again(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    publisher = Publisher(store, str(tmp_path / "site"))
+    publisher = SitePublisher(store, str(tmp_path / "site"))
     tell(store, 1, current())
 
     def no_space(_handle: int) -> None:
@@ -107,7 +108,7 @@ def test_a_page_turns_when_the_upstream_has_stood_still_for_too_long(store: Stor
     mirror = Mirror("debian", "w1", "rsync", "rsync://up/", freshness=rule)
     store.keep_catalogue(DeclaredConfig(REVISION, NOW, Site("Site"), {"w1": Worker("w1")}, (mirror,), ()), now)
     tell(store, 1, current()._replace(probe=stood))
-    publisher, status = Publisher(store, str(tmp_path)), tmp_path / "status.json"
+    publisher, status = SitePublisher(store, str(tmp_path)), tmp_path / "status.json"
 
     assert publisher.publish(now) == stood.at + 300
     assert json.loads(status.read_bytes())["mirrors"][0]["freshness"] == "fresh"
@@ -161,7 +162,7 @@ def test_a_second_publisher_is_refused(manager: Manager) -> None:
     with manager.publishing():
         done = manager.command("publish")
         assert done.returncode == 1
-        assert "Another publisher is at work" in done.stderr
+        assert "another publisher is running" in done.stderr
 
 
 def test_publish_once_renders_and_says_that_no_repository_is_named(manager: Manager) -> None:
@@ -170,7 +171,7 @@ def test_publish_once_renders_and_says_that_no_repository_is_named(manager: Mana
     done = manager.command("publish", "--once")
     assert (done.returncode, done.stderr) == (
         1,
-        "skipjack-manager: The site shows only what workers report: manager.yml names no config repository."
+        "ERROR skipjack-manager: the site shows only what workers report: `manager.yml` has no config repository."
         " Set `repository: {url: …}` there.\n",
     )
     assert manager.status()["mirrors"][0]["name"] == "debian"
@@ -181,7 +182,7 @@ def test_all_that_is_published_under_a_strict_umask_is_for_a_web_server_to_read(
         tell(store, 1, current())
     before = os.umask(0o077)  # which the program inherits
     try:
-        assert "names no config repository" in manager.command("publish", "--once").stderr
+        assert "has no config repository" in manager.command("publish", "--once").stderr
     finally:
         os.umask(before)
     modes = {path: path.stat().st_mode & 0o777 for path in (manager.site, *manager.site.rglob("*"))}
@@ -241,23 +242,23 @@ def test_the_publisher_does_not_outlive_a_killed_serve(manager: Manager) -> None
         wait_for(lambda: not is_alive(child), "the publisher is gone")
 
 
-def test_poking_nobody_is_fine_and_pokes_are_not_lost(tmp_path: Path) -> None:
-    poke(str(tmp_path))
-    with Listener(str(tmp_path)) as listener:
-        assert not listener.wait(0)
+def test_a_wakeup_needs_no_publisher_and_is_not_lost_with_one(tmp_path: Path) -> None:
+    wakeup.send(str(tmp_path))
+    with WakeupSocket(str(tmp_path)) as wakeups:
+        assert not wakeups.wait(0)
         for _ in range(1000):
-            poke(str(tmp_path))
-        assert listener.wait(PATIENCE)
-        assert not listener.wait(0)
-    poke(str(tmp_path))
+            wakeup.send(str(tmp_path))
+        assert wakeups.wait(PATIENCE)
+        assert not wakeups.wait(0)
+    wakeup.send(str(tmp_path))
 
 
 def test_a_run_directory_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(SkipjackError, match=r"publish\.sock cannot be made"):
-        Listener(str(tmp_path / "file"))
+    with pytest.raises(SkipjackError, match=r"cannot create the socket `.*publish\.sock`"):
+        WakeupSocket(str(tmp_path / "file"))
     with pytest.raises(SkipjackError, match="too long"):
-        Listener(str(tmp_path / ("x" * 120)))
+        WakeupSocket(str(tmp_path / ("x" * 120)))
 
 
 @pytest.mark.parametrize(("took", "rest"), [(0.0, 0.2), (0.05, 0.2), (0.12, 0.36), (0.5, 1.5), (10.0, 2.0)])
@@ -269,5 +270,5 @@ def test_publish_once_fails_when_the_repository_cannot_be_followed_and_writes_th
     manager = Manager(tmp_path, repository={"url": f"file://{tmp_path}/none.git"})
     done = manager.command("publish", "--once")
     assert done.returncode == 1
-    assert "The config repository cannot be followed" in done.stderr and "none.git" in done.stderr
+    assert "cannot follow the config repository" in done.stderr and "none.git" in done.stderr
     assert (manager.site / "index.html").exists()

@@ -11,13 +11,13 @@ import requests
 
 from schemas.records import ManagerSettings
 from sitegen.messages.model import AuditEntry
-from sitegen.retention import Forgetting
+from sitegen.retention import Retention
 from sitegen.storage import audit_store
 from sitegen.storage.store import Store
-from sitegen.web.denied_audit import MOST_LINES, OTHERS, PARTING, Kind, Refusals
+from sitegen.web.denied_audit import MOST_LINES, OTHERS, PARTING, AttemptKind, DeniedAttempts
 from tests.sitegen.kit import NOW, PATIENCE, Manager
 
-KIND = Kind("-", "refused POST /cmd", "192.0.2.7", "no token")
+KIND = AttemptKind("-", "refused POST /cmd", "192.0.2.7", "no token")
 STEERING = {"kind": "start", "mirrors": ["debian"]}
 
 
@@ -40,13 +40,13 @@ def audited(manager: Manager) -> list[dict[str, Any]]:
 
 def test_attempts_of_one_kind_are_one_line_with_their_number(store: Store) -> None:
     clock = Clock()
-    refusals = Refusals(store, clock)
+    denied = DeniedAttempts(store, clock)
     for second in range(50):
         clock.now = NOW + second
-        refusals.count(KIND, f"w{second}")
-    refusals.count(KIND._replace(origin="192.0.2.8"), "")
-    refusals.keep()
-    refusals.keep()
+        denied.count(KIND, f"w{second}")
+    denied.count(KIND._replace(origin="192.0.2.8"), "")
+    denied.write()
+    denied.write()
     details = {"attempts": 50, "last_at": NOW + 49, "why": "no token"}
     first, second_one = kept(store)
     assert first == AuditEntry(NOW, "-", "refused POST /cmd", "w0", "192.0.2.7", details)
@@ -54,11 +54,11 @@ def test_attempts_of_one_kind_are_one_line_with_their_number(store: Store) -> No
 
 
 def test_a_minute_makes_a_few_lines_however_many_addresses_try(store: Store) -> None:
-    refusals = Refusals(store, Clock())
+    denied = DeniedAttempts(store, Clock())
     for number in range(100_000):
-        refusals.count(KIND._replace(origin=f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"), "w1")
+        denied.count(KIND._replace(origin=f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"), "w1")
     before = store.commits
-    refusals.keep()
+    denied.write()
     assert store.commits == before + 1
     lines = kept(store)
     assert len(lines) == MOST_LINES + 1
@@ -76,7 +76,7 @@ def test_the_audit_keeps_only_so_many_of_them_and_all_that_was_done(
         for second in range(20):
             action = "command start" if second % 2 else "refused POST /cmd"
             audit_store.write(tx, AuditEntry(NOW + second, "x", action, "", "", {}))
-    Forgetting(store, ManagerSettings()).round(NOW + 60)
+    Retention(store, ManagerSettings()).clean_up(NOW + 60)
     found = [(line.at - NOW, line.action) for line in kept(store)]
     assert [at for at, action in found if action == "refused POST /cmd"] == [10, 12, 14, 16, 18]
     assert [at for at, action in found if action == "command start"] == list(range(1, 20, 2))
@@ -84,16 +84,16 @@ def test_the_audit_keeps_only_so_many_of_them_and_all_that_was_done(
 
 def test_what_could_not_be_written_is_written_the_next_time(store: Store) -> None:
     clock = Clock()
-    refusals = Refusals(store, clock)
-    refusals.count(KIND, "w1")
+    denied = DeniedAttempts(store, clock)
+    denied.count(KIND, "w1")
     with store.transaction(writing=True) as tx:
         tx.exec_driver_sql("ALTER TABLE audit RENAME TO away")
-    refusals.keep()
+    denied.write()
     clock.now = NOW + 5
-    refusals.count(KIND, "w2")
+    denied.count(KIND, "w2")
     with store.transaction(writing=True) as tx:
         tx.exec_driver_sql("ALTER TABLE away RENAME TO audit")
-    refusals.keep()
+    denied.write()
     (line,) = kept(store)
     assert (line.at, line.subject, line.details["attempts"], line.details["last_at"]) == (NOW, "w1", 2, NOW + 5)
 
@@ -109,8 +109,8 @@ def test_on_our_own_routes_it_is_told_who_tried_what_from_where_and_no_secret(ma
         assert requests.get(f"{manager.url}/api/v1/overrides", timeout=300).status_code == 401, "reads are not counted"
     found = audited(manager)
     assert {(line["who"], line["details"]["why"], line["details"]["attempts"]) for line in found} == {
-        ("w1", "the token's scope is worker, and only a token of scope operator may do this", 1),
-        ("rob", "the token's scope is read, and only a token of scope operator may do this", 1),
+        ("w1", "the token has scope worker: this requires scope operator", 1),
+        ("rob", "the token has scope read: this requires scope operator", 1),
         ("-", "no valid token", 1),
         ("-", "no token", 2),
     }
@@ -128,7 +128,7 @@ def test_on_tunasyncs_routes_the_address_is_told_and_names_are_cut_and_escaped(t
         for path in ("/workers/w1", "/workers/w2", "/workers/%1b%5b2J%0a" + "x" * 500):
             assert requests.delete(f"{manager.url}{path}", timeout=300).status_code == 403
         assert requests.post(f"{manager.url}/cmd", data="no JSON", timeout=300).status_code == 403
-    why = "127.0.0.1 may not change anything: it is not in `tunasync.writes_from`"
+    why = "writing is denied: 127.0.0.1 is not in `tunasync.writes_from`"
     assert sorted((line["action"], line["subject"], line["details"]["attempts"]) for line in audited(manager)) == [
         ("refused DELETE /workers/{worker}", "w1", 3),
         ("refused POST /cmd", "", 1),
@@ -150,12 +150,12 @@ def test_a_database_that_hangs_does_not_hold_up_the_end(store: Store, monkeypatc
 
     monkeypatch.setattr("sitegen.web.denied_audit.PARTING", 0.05)
     monkeypatch.setattr(audit_store, "write", hangs)
-    refusals = Refusals(store)
-    with refusals:
-        refusals.count(KIND, "")
+    denied = DeniedAttempts(store)
+    with denied:
+        denied.count(KIND, "")
     try:
         assert asked.wait(PARTING + 10)
-        assert refusals._thread.is_alive()
+        assert denied._thread.is_alive()
     finally:
         free.set()
-        refusals._thread.join(PATIENCE)
+        denied._thread.join(PATIENCE)

@@ -40,7 +40,7 @@ def test_no_page_and_no_reading_route_tells_a_password(tmp_path: Path) -> None:
         results = manager.session.post(f"{manager.url}/api/v1/commands/results", json=done, headers=headers)
         assert results.json() == {"taken": 1}
         answers = {path: json.dumps(manager.get(path)) for path in [*ROUTES, "/api/v1/commands/w1"]}
-    assert "names no config repository" in manager.command("publish", "--once").stderr
+    assert "has no config repository" in manager.command("publish", "--once").stderr
     answers["audit"] = manager.run_here("audit", "--json").stdout
     answers |= {str(path): path.read_text() for path in manager.site.rglob("*") if path.is_file()}
     assert [where for where, text in answers.items() if "hunter2" in text] == []

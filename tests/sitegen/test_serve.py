@@ -225,8 +225,8 @@ def test_a_second_serve_on_the_same_database_is_refused_and_one_after_a_death_is
         second = subprocess.run(words, capture_output=True, text=True, timeout=300)
         said = second.stderr
         assert second.returncode == 1
-        assert "Another `skipjack-manager serve` is at work" in said and "serve.lock is locked" in said
-        assert "End it first" in said and said.count("\n") == 1
+        assert "another `skipjack-manager serve` is running" in said and "serve.lock` is locked" in said
+        assert "Stop it first" in said and said.count("\n") == 1
         for words in (["token", "list"], ["check"], ["backup", str(manager.folder / "copy.db")], ["audit"]):
             done = manager.command(*words)
             assert done.returncode == 0, done.stderr
@@ -287,13 +287,15 @@ def test_a_socket_of_the_service_manager_is_compared_with_the_settings(
         assert caplog.text == ""
         with listening.listen("127.0.0.1:1"):
             pass
-    warning = f"systemd's socket listens on {place}, and `listen` in the settings is 127.0.0.1:1: run `skipjack install"
+    warning = (
+        f"systemd's socket listens on {place}, not on 127.0.0.1:1 as `listen` in the settings: run `skipjack install"
+    )
     assert warning in caplog.text
 
 
 @pytest.mark.parametrize("address", [f"{'a' * 80}.example:80", "nosuch.invalid:80", ".:80"])
 def test_a_name_that_cannot_be_listened_on_is_told(address: str) -> None:
-    with pytest.raises(SkipjackError, match=f"The manager cannot listen on {re.escape(address)}: "):
+    with pytest.raises(SkipjackError, match=f"cannot listen on {re.escape(address)}: "):
         listening.listen(address)
 
 

@@ -51,7 +51,7 @@ def test_a_database_that_may_not_grow_is_told_and_recovers_by_itself(manager: Ma
         runs = tuple(("debian", run_of(number, "failed", log_tail="x" * 16_000)) for number in range(2, 500))
         refused = manager.post(envelope_of(report_of(2, status_of(), runs=runs)), token)
         assert refused.status_code == 503
-        assert "cannot be used now: " in refused.json()["error"]
+        assert "cannot use the manager's database: " in refused.json()["error"]
         assert refused.headers["Retry-After"] == "10"
         assert manager.get("/jobs")[0]["name"] == "debian", "reading goes on"
         limit(process, None)
@@ -149,7 +149,7 @@ def test_serve_may_open_as_many_files_as_it_takes_connections_or_says_so(manager
             [found] = [row.split()[3] for row in limits.splitlines() if row.startswith("Max open files")]
             process.terminate()
         assert int(found) == min(1100, hard)
-        assert ("only 600 files may be open here, and `limits.connections` needs 1100" in line) is said
+        assert ("`limits.connections` needs 1100 open files, and the limit is 600" in line) is said
 
 
 LIMITS = {"connections": 1000}
@@ -233,10 +233,10 @@ def test_a_database_that_is_damaged_under_a_manager_is_told_found_and_replaced(m
             file.write(Random(SEED).randbytes(len(content) - 16384))
         refused = manager.post(envelope_of(report_of(2, status_of())), token)
         assert refused.status_code == 503
-        assert "the manager's database cannot be used now" in refused.json()["error"]
+        assert "cannot use the manager's database" in refused.json()["error"]
         for address in ("/api/v1/runs?limit=500", "/api/v1/mirrors/debian"):
             asked = manager.session.get(f"{manager.url}{address}", timeout=300)
-            assert (asked.status_code, asked.json()) == (503, {"error": "the manager's database cannot be used now"})
+            assert (asked.status_code, asked.json()) == (503, {"error": "cannot use the manager's database"})
         assert process.stderr is not None
         told = next(line for line in process.stderr if "malformed" in line)
         assert "move it away with every `manager.db-*` and put a backup in its place" in told

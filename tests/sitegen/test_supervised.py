@@ -45,7 +45,7 @@ def test_publish_has_started_once_it_has_the_turn(manager: Manager, told: socket
             assert told.recv(1000) == AT_WORK
             wait_for((manager.site / "status.json").exists, "the site is there")
             refused = manager.command("publish")
-            assert refused.returncode == 1 and "Another publisher is at work" in refused.stderr
+            assert refused.returncode == 1 and "another publisher is running" in refused.stderr
             assert set(pending(told)) <= {b"STATUS=keeping the site up to date"}, "the second one has not started"
         finally:
             end(process)

@@ -29,7 +29,7 @@ def test_only_a_worker_may_report(manager: Manager, scope: str) -> None:
     with manager.answering():
         answer = manager.post(envelope_of(), secret)
         assert answer.status_code == 403
-        assert f"scope is {scope}" in answer.json()["error"]
+        assert f"the token has scope {scope}" in answer.json()["error"]
 
 
 def test_rotation_at_the_command_line(manager: Manager, capsys: pytest.CaptureFixture[str]) -> None:
@@ -54,7 +54,7 @@ def test_a_token_for_a_worker_that_is_not_declared_comes_with_a_warning(
         assert cli.main(["token", "add", *words, "--settings", str(manager.settings_file)]) == 0
         return capsys.readouterr().err
 
-    assert "Whether `_workers.yml` has a worker `w3` is not known: no `publish` has read it yet." in said("w3")
+    assert "Cannot check that `_workers.yml` has a worker `w3`: `publish` has not read it yet." in said("w3")
     assert "not known" not in said("ada", "--scope", "operator")
     with manager.store() as store:
         workers = {"w1": Worker("w1"), "w2": Worker("w2")}

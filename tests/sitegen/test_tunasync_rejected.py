@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 
 from sitegen.messages.model import AuditEntry
-from sitegen.publish import Publisher
+from sitegen.publish import SitePublisher
 from sitegen.storage import tunasync_rejected, tunasync_store
 from sitegen.storage.store import Store
 from tests.sitegen.go_worker import Go, serving
@@ -105,7 +105,7 @@ def test_a_worker_that_is_unknown_or_ours_gets_no_problems(go: Go) -> None:
 def test_a_name_that_a_worker_cannot_have_is_logged(go: Go, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     assert go.send("POST", "/workers", {"id": "w\n1", "url": "http://x/"})[0] == 400
-    assert "a worker of tunasync at 127.0.0.1 cannot register: 'w\\n1' is not a valid name" in caplog.text
+    assert "rejected a tunasync worker's registration from 127.0.0.1: 'w\\n1' is not a valid name" in caplog.text
 
 
 def test_they_are_bounded_in_number_and_length(tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_pages_and_files_spell_them_out(tmp_path: Path) -> None:
         store.write(tunasync_store.register, "w1", "http://localhost:6000/", AT)
         for name in ("<script>x</script>", "\x1b[31mred", "\ud800 half"):
             tunasync_rejected.add(store, "w1", name, "success")
-        Publisher(store, str(tmp_path / "site")).publish(NOW)
+        SitePublisher(store, str(tmp_path / "site")).publish(NOW)
         store.write(tunasync_store.forget, "w1", AuditEntry(NOW, "tunasync", "", "", "tests", {}))
     page = (tmp_path / "site" / "workers.html").read_text()
     assert "&lt;script&gt;x&lt;/script&gt;" in page

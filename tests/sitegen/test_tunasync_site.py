@@ -9,11 +9,11 @@ import pytest
 
 from sitegen.messages.model import AuditEntry
 from sitegen.messages.tunasync_rules import message
-from sitegen.publish import Publisher
+from sitegen.publish import SitePublisher
 from sitegen.site import tunasync
 from sitegen.storage import tunasync_store
 from sitegen.storage.store import Store
-from sitegen.web.snapshot_cache import Current
+from sitegen.web.snapshot_cache import SnapshotCache
 from tests.sitegen.kit import NOW, delivery_of, post_status, report_of, run_of, status_of
 
 AT = int(NOW) * 10**9
@@ -25,7 +25,7 @@ class Site:
 
     def __init__(self, folder: Path) -> None:
         self.store, self.folder = Store(str(folder / "state")), folder / "site"
-        self._publisher = Publisher(self.store, str(self.folder))
+        self._publisher = SitePublisher(self.store, str(self.folder))
         self.register()
 
     def register(self) -> None:
@@ -42,7 +42,7 @@ class Site:
         """As the file that front ends read has them."""
         self.publish()
         jobs = json.loads((self.folder / "static" / "tunasync.json").read_text())
-        assert tunasync.jobs(Current(self.store, lambda: NOW).snapshot()) == jobs, "`GET /jobs` is the same list"
+        assert tunasync.jobs(SnapshotCache(self.store, lambda: NOW).snapshot()) == jobs, "`GET /jobs` is the same list"
         return {job["name"]: job["size"] for job in jobs}
 
 

@@ -50,7 +50,7 @@ def an_address_in_use_changes_nothing(box: Box) -> None:
     box.write("/etc/skipjack/manager.yml", f"{settings}listen: 127.0.0.1:9418\n")
     done = box.run(SKIPJACK, "install", "--manager")
     assert done.returncode == 1
-    assert "The manager cannot listen on 127.0.0.1:9418: Address already in use" in done.stderr
+    assert "cannot listen on 127.0.0.1:9418: Address already in use" in done.stderr
     assert box.do("systemctl", "is-active", "skipjack-manager.socket", "skipjack-manager.service").split() == [
         "active", "active",
     ]  # fmt: skip

@@ -61,7 +61,7 @@ def disk(manager: Manager) -> Iterator[Disk]:
 def refuses(manager: Manager, token: str) -> None:
     refused = manager.post(envelope_of(report_of(2, status_of("debian", "failed"))), token)
     assert refused.status_code == 503
-    assert "cannot be used now: " in refused.json()["error"]
+    assert "cannot use the manager's database: " in refused.json()["error"]
     assert manager.get("/jobs")[0]["status"] == "success", "reading goes on"
 
 

@@ -16,8 +16,7 @@ import pytest
 import requests
 
 from schemas.records import DatabaseAddress
-from sitegen.lease import LIFE, Lease
-from sitegen.locks import Lost
+from sitegen.lease import LIFE, Lease, LeaseLost
 from sitegen.storage import check_store, token_store
 from sitegen.storage.database import Database
 from sitegen.storage.dialects import PUBLISHERS_LOCK, Postgresql
@@ -122,7 +121,7 @@ def test_a_publisher_that_stands_by_has_started_and_says_what_it_waits_for(
         told.settimeout(300)
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
         with publishing(two):
-            assert told.recv(1000).startswith(b"READY=1\nSTATUS=standing by: another publisher is at work on ")
+            assert told.recv(1000).startswith(b"READY=1\nSTATUS=standing by: another publisher is running on ")
             end(first)
             assert told.recv(1000) == b"READY=1\nSTATUS=keeping the site up to date"
 
@@ -168,11 +167,11 @@ def test_the_turn_is_over_when_the_server_says_nothing(server: Server, address: 
         woken.clear()
         server.freeze(True)
         try:
-            wait_for(lambda: is_over(lease), "the turn is over")
+            wait_for(lambda: is_over(lease), "the lease is lost")
         finally:
             server.freeze(False)
         wait_for(lambda: woken, "the publisher is woken")
-        assert is_over(lease), "a turn that was over stays so"
+        assert is_over(lease), "a lost lease stays lost"
 
 
 def test_an_answer_that_came_too_late_brings_no_turn_back(address: DatabaseAddress) -> None:
@@ -180,7 +179,7 @@ def test_an_answer_that_came_too_late_brings_no_turn_back(address: DatabaseAddre
 
     class Late:
         def exec_driver_sql(self, _text: str) -> "Late":
-            wait_for(lambda: is_over(lease), "the turn is over")
+            wait_for(lambda: is_over(lease), "the lease is lost")
             return self
 
         def scalar(self) -> int:
@@ -188,7 +187,7 @@ def test_an_answer_that_came_too_late_brings_no_turn_back(address: DatabaseAddre
 
     lease._connection = Late()  # type: ignore[assignment]
     lease._until = time.clock_gettime(time.CLOCK_BOOTTIME) + 0.2
-    with pytest.raises(Lost):
+    with pytest.raises(LeaseLost):
         lease._beat()
     assert is_over(lease)
 
@@ -196,7 +195,7 @@ def test_an_answer_that_came_too_late_brings_no_turn_back(address: DatabaseAddre
 def is_over(lease: Lease) -> bool:
     try:
         lease.check()
-    except Lost:
+    except LeaseLost:
         return True
     return False
 
@@ -212,7 +211,7 @@ def test_serve_says_that_the_server_is_gone_and_goes_on_when_it_is_back(
         server.stop()
         refused = manager.post(envelope_of(report_of(2, status_of("b"))), token)
         assert refused.status_code == 503
-        assert "cannot be used now" in refused.json()["error"]
+        assert "cannot use the manager's database" in refused.json()["error"]
         server.start()
         assert manager.post(envelope_of(report_of(2, status_of("b"))), token).json()["acknowledged"] == 2
         assert sorted(job["name"] for job in manager.get("/jobs")) == ["a", "b"]
@@ -270,9 +269,7 @@ def test_a_server_that_stands_still_is_told_to_everybody_in_time_and_taken_up_ag
             assert {answer.status_code for answer in answers} == {503}
             assert {answer.headers["Retry-After"] for answer in answers} == {"10"}
             why = [answer.json()["error"] for answer in answers]
-            assert all(
-                each.startswith("the manager's database cannot be used now: it has not answered") for each in why
-            )
+            assert all(each.startswith("cannot use the manager's database: it has not answered") for each in why)
             assert threads < THREADS + 20
             assert requests.get(f"{manager.url}/ping", timeout=300).status_code == 200
         assert {answer.json()["acknowledged"] for answer in pool.map(report, range(60))} == {1}
