@@ -72,7 +72,7 @@ def test_a_worker_needs_a_name(manager: Manager, capsys: pytest.CaptureFixture[s
 def test_missing_settings_are_a_clear_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for words in (["serve"], ["publish", "--once"], ["token", "list"]):
         assert cli.main([*words, "--settings", str(tmp_path / "none.yml")]) == 1
-        assert f"{tmp_path / 'none.yml'} cannot be read" in capsys.readouterr().err
+        assert f"cannot read the settings {tmp_path / 'none.yml'}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
