@@ -272,20 +272,19 @@ def test_a_lean_program_loads_nothing_heavy(ours: Tree, code: str, others: set[s
 
 
 def test_an_idle_tick_loads_next_to_nothing(ours: Tree, tmp_path: Path) -> None:
+    from runner.base import next_wake
     from runner.base.state_dir import StateLayout
-    from runner.tick import next_wake
-    from runner.tick.tick import _watched
 
     layout = StateLayout(str(tmp_path))
     Path(layout.plan).touch()
     now = time.time()
-    next_wake.write(layout.next_wake, next_wake.stamp(_watched(layout))[0], now, now + 3600, [])
+    next_wake.write(layout.next_wake, next_wake.stamp(next_wake.watched(layout))[0], now, now + 3600, [])
     words = [sys.executable, "-I", "-S", "-X", "importtime", str(ROOT / "runner/tick/entry.py"), "tick", str(tmp_path)]
     done = subprocess.run(words, check=True, capture_output=True, text=True)
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
-    assert "runner.tick.tick" in loaded and "runner.error_boundary" not in loaded, "the tick was not idle"
+    assert "runner.base.next_wake" in loaded and "runner.error_boundary" not in loaded, "the tick was not idle"
     rooms = {name for name in loaded if name.startswith(("runner.", "schemas."))} & ours.packages
-    assert rooms == {"runner.base", "runner.tick"}, "each further folder that Python opens takes time"
+    assert rooms == {"runner.base"}, "each further folder that Python opens takes time"
     heavy = {"yaml", "git", "requests", "jsonschema", "_sqlite3", "typing", "re", "json", "subprocess", "contextlib"}
     assert loaded & heavy == set()
 

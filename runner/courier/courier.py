@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
-from runner.base import locks, runtime_dir, wakeup
+from runner.base import locks, next_wake, runtime_dir, wakeup
 from runner.base.backoff import Backoff
 from runner.base.output import log
 from runner.base.state_dir import StateLayout
@@ -27,7 +27,6 @@ from runner.courier.tunasync_manager import TunasyncManager
 from runner.follow import noted
 from runner.run import progress
 from runner.subprocesses import unit_health
-from runner.tick.tick import are_units_unwatched
 from schemas.config.settings import TUNASYNC
 from schemas.errors import SkipjackError
 from schemas.lock_holders import described
@@ -95,7 +94,7 @@ def linger(settings: RunnerSettings, file: Path, *, start: bool) -> None:
         while True:
             for aside in asides:
                 aside.check()
-            if here.start and are_units_unwatched(here.layout, time.time()):
+            if here.start and next_wake.are_units_unchecked(here.layout, time.time()):
                 unit_health.check(here.layout)
             try:
                 _deliver(link, here.layout)

@@ -42,12 +42,12 @@ def main(words: list[str]) -> int:
 
 
 def _is_idle(layout: StateLayout) -> bool:
-    """Whether there is nothing to do; what keeps us from looking is left to those who can tell it."""
+    """Return whether a tick has nothing to do. Whatever fails here fails again in the tick, which reports it."""
     try:
-        from runner.tick import tick  # which a run would load in vain
+        from runner.base import next_wake  # a run does without
 
-        return tick.idle(layout, time.time())
-    except (OSError, ImportError, SyntaxError):
+        return next_wake.is_idle(layout, time.time())
+    except Exception:
         return False
 
 
@@ -62,7 +62,9 @@ def _start(program: str, layout: StateLayout, rest: list[str]) -> int:
             if not os.path.lexists(layout.plan):
                 return 0  # as in the minutes after the installation; a follow says what keeps it from making one
         tick.tick(layout, only_requested="requested" in rest, patient=False)
-        if tick.are_units_unwatched(layout, time.time()):
+        from runner.base.next_wake import are_units_unchecked
+
+        if are_units_unchecked(layout, time.time()):
             from runner.subprocesses import unit_health
 
             unit_health.check(layout)

@@ -1,45 +1,18 @@
-"""`skipjack tick`: settle what died, decide what is due, launch it, end.
+"""`skipjack tick`: recover crashed runs, decide what is due, launch it, end.
 
-No HTTP, no git, no YAML. When the agenda says that there is nothing to do, `idle` says so without even loading SQLite.
+No HTTP, no git, no YAML. When the next-wake cache shows that there is nothing to do, it is not even loaded.
 """
 
-import os
 import time
 
-from runner.base import locks, start_requests
+from runner.base import locks, next_wake, start_requests
 from runner.base.state_dir import StateLayout
-from runner.tick import next_wake
 
 PATIENCE = 20.0
 """Seconds to wait for the tick at work."""
 
 HORIZON = 3600.0
-"""Seconds after which a tick looks at everything again, whatever the agenda says."""
-
-
-UNWATCHED = 600.0
-"""Seconds after which others than `follow`, which does so every three minutes, check the units that start programs."""
-
-
-def idle(layout: StateLayout, now: float) -> bool:
-    """Tell whether there is nothing to do: nothing changed, nothing is due and every run still has its supervisor."""
-    if are_units_unwatched(layout, now):
-        return False
-    current, _newest = next_wake.stamp(_watched(layout))
-    names = next_wake.read(layout.next_wake, current, now)
-    return names is not None and all(locks.is_held(layout.lock("supervisor", name)) for name in names)
-
-
-def are_units_unwatched(layout: StateLayout, now: float) -> bool:
-    """Whether nobody has checked the units for long, on a machine where somebody did (see `unit_health`)."""
-    try:
-        return abs(now - os.stat(layout.units).st_mtime) > UNWATCHED
-    except OSError:
-        return False
-
-
-def _watched(layout: StateLayout) -> tuple[str, ...]:
-    return layout.plan, layout.journal, f"{layout.journal}-wal"
+"""Seconds after which a tick looks at everything again, whatever the next-wake cache says."""
 
 
 def tick(layout: StateLayout, *, only_requested: bool = False, patient: bool = True) -> int:
@@ -62,7 +35,7 @@ def tick(layout: StateLayout, *, only_requested: bool = False, patient: bool = T
             who = described(layout.lock("program", "tick"))
             todo = "See what hangs; the next one tries again."
             raise SkipjackError(f"Another tick has been at work for 20 seconds: {who}.", todo)
-        if idle(layout, time.time()):
+        if next_wake.is_idle(layout, time.time()):
             return 0
         launched, orphans = _work(layout, only_requested=only_requested)
     if orphans:
@@ -88,7 +61,7 @@ def _work(layout: StateLayout, *, only_requested: bool) -> tuple[int, list[str]]
     from runner.tick.cycle import work
 
     now = time.time()
-    current, newest = next_wake.stamp(_watched(layout))
+    current, newest = next_wake.stamp(next_wake.watched(layout))
     done = work(layout, now, only_requested=only_requested)
     if not only_requested and newest < now - next_wake.SETTLED and not done.orphans:
         next_wake.write(layout.next_wake, current, now, min(done.wake_at or now + HORIZON, now + HORIZON), done.active)

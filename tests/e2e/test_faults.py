@@ -17,12 +17,12 @@ import pytest
 import requests
 
 from runner import error_boundary
-from runner.base import locks
+from runner.base import locks, next_wake
 from runner.base.state_dir import StateLayout
 from runner.journal import journal
 from runner.journal.journal import Ending, Journal, Subject
 from runner.subprocesses import launch
-from runner.tick import crash_recovery, next_wake, tick
+from runner.tick import crash_recovery, tick
 from schemas.states import PRE_SYNCING
 from tests.e2e.parts import PATIENCE, ConfigRepository, Manager, RsyncDaemon, Worker, wait_until
 from tests.soak import truth

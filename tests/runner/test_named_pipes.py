@@ -7,14 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from runner.base import start_requests
+from runner.base import next_wake, start_requests
 from runner.base.state_dir import StateLayout
 from runner.hooks import container_end
 from runner.importing import toml_source, writing
 from runner.plugin_api import Findings
 from runner.run import logs, progress
 from runner.subprocesses import spawn, unit_health, units
-from runner.tick import next_wake
 from schemas.git.checkout import is_shallow
 from schemas.regular_files import regular
 from sitegen.storage.lost_database import _SERVER_MARK, ServerMark

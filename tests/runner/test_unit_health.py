@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from runner.base import next_wake
 from runner.base.state_dir import StateLayout
 from runner.subprocesses import unit_health
 from runner.subprocesses.unit_health import Dead
-from runner.tick import tick
 
 HEALTHY = {"LoadState": "loaded", "ActiveState": "active", "Result": "success", "ExecMainStatus": "0"}
 
@@ -113,13 +113,13 @@ def test_looking_starts_nothing_and_remembers_nothing(layout: StateLayout, tmp_p
 
 def test_a_tick_is_not_idle_while_nobody_has_looked_for_long(layout: StateLayout) -> None:
     now = time.time()
-    assert not tick.are_units_unwatched(layout, now), "nobody has ever looked: there may be no units"
+    assert not next_wake.are_units_unchecked(layout, now), "nobody has ever looked: there may be no units"
     unit_health.check(layout)
-    assert not tick.are_units_unwatched(layout, now)
+    assert not next_wake.are_units_unchecked(layout, now)
     os.utime(layout.units, (now - 601, now - 601))
-    assert tick.are_units_unwatched(layout, now)
+    assert next_wake.are_units_unchecked(layout, now)
     unit_health.check(layout)
-    assert not tick.are_units_unwatched(layout, time.time())
+    assert not next_wake.are_units_unchecked(layout, time.time())
 
 
 def test_where_the_units_are_gone_nobody_looks_any_more(layout: StateLayout, tmp_path: Path) -> None:

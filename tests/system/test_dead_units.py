@@ -55,7 +55,7 @@ def no_program(box: Box) -> Iterator[None]:
 def half_a_program(box: Box) -> Iterator[None]:
     """As in the middle of an upgrade: the commands are there, and what they import is not."""
     packages = box.shell("echo /opt/skipjack/lib/python3*/site-packages")
-    gone = ("schemas/errors.py", "runner/tick/next_wake.py")
+    gone = ("schemas/errors.py", "runner/base/next_wake.py")
     for name in gone:
         box.do("mv", f"{packages}/{name}", f"{packages}/{name}.gone")
     try:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.tick import next_wake
+from runner.base import next_wake
 
 
 @pytest.fixture

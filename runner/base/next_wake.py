@@ -1,0 +1,95 @@
+"""The next-wake cache: until when a tick has nothing to do, so that such a tick costs next to nothing.
+
+One small file says until when no mirror becomes due and which runs must be looked after. It is bound to the exact state
+of the plan's and the journal's files, so it is void as soon as one of them changes; nobody has to delete it.
+
+An idle tick starts every few minutes on every worker and loads only this package. So this module imports only what
+every Python has loaded, and reads the file without the text layer.
+"""
+
+import os
+
+from runner.base import locks
+from runner.base.state_dir import StateLayout
+
+_MARK = b"skipjack-agenda-1"
+
+_MOST = 1024**2
+"""Bytes of the file that are read. The names of all running mirrors take less."""
+
+SETTLED = 1.0
+"""Seconds for which the files must be unchanged: two writes within one clock tick can leave the same time stamp."""
+
+UNCHECKED = 600.0
+"""Seconds after which programs other than `follow`, which does so every three minutes, check the units."""
+
+
+def is_idle(layout: StateLayout, now: float) -> bool:
+    """Return whether a tick has nothing to do: no file changed, no mirror is due, every run has its supervisor."""
+    if are_units_unchecked(layout, now):
+        return False
+    names = read(layout.next_wake, stamp(watched(layout))[0], now)
+    return names is not None and all(locks.is_held(layout.lock("supervisor", name)) for name in names)
+
+
+def are_units_unchecked(layout: StateLayout, now: float) -> bool:
+    """Return whether the last check of the units is long ago; False where there never was one (see `unit_health`)."""
+    try:
+        return abs(now - os.stat(layout.units).st_mtime) > UNCHECKED
+    except OSError:
+        return False
+
+
+def watched(layout: StateLayout) -> tuple[str, ...]:
+    """Return the files whose change makes the cache void."""
+    return layout.plan, layout.journal, f"{layout.journal}-wal"
+
+
+def stamp(paths: tuple[str, ...]) -> tuple[str, float]:
+    """Return the state of some files as text, and their newest modification time (0 without any file)."""
+    parts, newest = [], 0.0
+    for path in paths:
+        try:
+            found = os.stat(path)
+        except FileNotFoundError:
+            parts.append("-")
+            continue
+        parts.append(f"{found.st_ino}:{found.st_size}:{found.st_mtime_ns}")
+        newest = max(newest, found.st_mtime)
+    return " ".join(parts), newest
+
+
+def read(path: str, current: str, now: float) -> list[str] | None:
+    """Return the mirrors whose runs must be looked after, or None when a tick is needed."""
+    try:
+        mark, bound, times, *names = _content(path).split(b"\n")
+        made_at, wake_at = map(float, times.split())
+        found = [os.fsdecode(name) for name in names if name]
+    except (OSError, ValueError):
+        return None
+    return found if mark == _MARK and bound == current.encode() and made_at <= now < wake_at else None
+
+
+def _content(path: str) -> bytes:
+    """Return the content of the file. A named pipe or a device in its place must not hang the tick."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, _MOST)
+    finally:
+        os.close(descriptor)
+
+
+def write(path: str, current: str, now: float, wake_at: float, names: list[str]) -> None:
+    """Write the cache for the next tick.
+
+    Not synced, and a full disk does not matter: a lost file costs one tick, and a torn one is not valid.
+    """
+    from schemas.regular_files import regular  # an idle tick does without
+
+    aside = f"{path}.new"
+    try:
+        with open(aside, "wb", opener=regular) as file:
+            file.write(b"\n".join([_MARK, current.encode(), f"{now!r} {wake_at!r}".encode(), *map(os.fsencode, names)]))
+        os.replace(aside, path)
+    except OSError:
+        return
