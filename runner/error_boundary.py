@@ -1,7 +1,7 @@
-"""The one error boundary: whatever a program does, a person sees a message and the exit code tells what it was.
+"""The worker's error boundary: every way a program can end becomes an exit code and at most one message.
 
-0 fine, 1 an expected failure, 3 a bug of ours (kept with its traceback in a file), 130 and 143 for signals; usage
-errors (2) are the argument parser's.
+0 is success, 1 an expected failure, 3 a bug (its traceback is kept in a file), 130 and 143 are signals. Usage errors
+(2) come from the argument parser.
 """
 
 import signal
@@ -17,8 +17,10 @@ EXPECTED, BUG = 1, 3
 
 
 def guarded(program: Callable[[], int], folder: str | None = None) -> int:
-    """Run a program and give its exit code. `folder` is the state folder, where it is known: a bug's report goes there,
-    or into the temporary folder."""
+    """Run a program and return its exit code.
+
+    `folder` is the state directory, if it is known: bug reports go there, or into the temporary folder.
+    """
     standard_streams.open_missing()
     try:
         return _flushed(program)
@@ -28,7 +30,7 @@ def guarded(program: Callable[[], int], folder: str | None = None) -> int:
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except BrokenPipeError:
-        return EXPECTED  # whoever read our output has gone; there is nobody to tell
+        return EXPECTED  # the reader of our output has gone, as `head` does: no message can reach it
     except Exception as error:
         failure = _denial(error, folder) or of_the_machine(error) or damage_behind(error, folder)
         if failure is None:
@@ -38,7 +40,7 @@ def guarded(program: Callable[[], int], folder: str | None = None) -> int:
 
 
 def _flushed(program: Callable[[], int]) -> int:
-    """Run a program, also to an end by the argument parser, and fail if what was printed cannot be written."""
+    """Run a program, which the argument parser may end, and fail if its output cannot be written."""
     try:
         code = program()
     except SystemExit:
@@ -53,9 +55,9 @@ def _denial(error: Exception, folder: str | None) -> SkipjackError | None:
 
 
 def damage_behind(error: Exception, folder: str | None) -> SkipjackError | None:
-    """Return what is damaged in the journal of a state folder, when an error may come from that.
+    """Return the damage in the journal of a state directory that explains an error; None if there is none.
 
-    Values that were read are often used after the journal is closed.
+    Values from the journal are often used after it is closed, where the journal's own checks cannot see the error.
     """
     if not folder:
         return None
@@ -71,9 +73,9 @@ def _bug(error: Exception, folder: str | None) -> int:
 
 
 def report(error: Exception, folder: str | None) -> str:
-    """Keep a bug with its traceback in a file, in `folder` or the temporary one; gives what to tell people of it.
+    """Write the traceback of a bug to a file in `folder` or the temporary folder; return the message for people.
 
-    An error that a damaged journal explains is no bug, and is told as that.
+    An error that a damaged journal explains is not a bug: then the message is about the damage.
     """
     if damage := damage_behind(error, folder):
         return str(damage)
@@ -84,5 +86,5 @@ def report(error: Exception, folder: str | None) -> str:
     text = "".join(traceback.format_exception(error))
     path = bug_reports.keep(text, "skipjack-bug", (folder, None))
     if path is None:
-        return f"This is a bug, and its report could not be kept:\n{text}"
+        return f"This is a bug, and its report cannot be written to a file:\n{text}"
     return f"This is a bug: {type(error).__name__}: {error}. Please report it with the file {path}."

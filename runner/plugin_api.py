@@ -1,18 +1,18 @@
-"""All that providers and hooks see of the worker: the only module of ours that they import, beside the records.
+"""The API of providers and hooks: the only module of the worker that they import, beside the records.
 
 A *provider* is a module with
 
-- `commands(job) -> Iterator[Command]`: which processes bring the files, one after the other while each succeeds;
-  when it is asked for the next one, `job.exit_code` is that of the one before; before it ends it may set another one,
-  which then is that of all together,
-- `argument_lists(mirror, directory) -> Iterator[tuple[str, ...]]`: the arguments of each rsync among them, all that a
-  run may need, for the machine's policy to judge,
-- `is_success(job, code) -> bool` and `explain(code) -> str`: how to take its exit code,
-- `reader(job) -> Reader`: what reads its log, line by line,
-- `UNREACHED`: the exit codes that say that the upstream could not be reached; the log may say so with any other one.
+- `commands(job) -> Iterator[Command]`: the processes that fetch the files, run one after the other while each
+  succeeds. When the next one is requested, `job.exit_code` is that of the last one. Before the iterator ends it may
+  set another one, which is then the exit code of the attempt,
+- `argument_lists(mirror, directory) -> Iterator[tuple[str, ...]]`: the arguments of each rsync that a run may start,
+  for the machine's policy to check,
+- `is_success(job, code) -> bool` and `explain(code) -> str`: what an exit code means,
+- `reader(job) -> Reader`: a reader of its log, line by line,
+- `UNREACHED`: the exit codes that mean that the upstream was not reached; with any other one the log may show it.
 
-A *hook* is a module with any of the functions `pre_job, pre_exec, post_exec, post_success, post_fail`, each taking the
-job. Both list the keys of a mirror that they look at in `OPTIONS`. Either may raise Abort to end the run.
+A *hook* is a module with any of the functions `pre_job, pre_exec, post_exec, post_success, post_fail`, each with the
+job as its argument. Both list the keys of a mirror that they read in `OPTIONS`. Either may raise Abort to end the run.
 """
 
 import contextlib
@@ -52,10 +52,10 @@ from schemas.regular_files import regular_itself
 from schemas.states import INTERRUPTED, REFUSED
 
 SECRETS = frozenset({"RSYNC_PASSWORD"})
-"""Variables whose values nobody is shown and no command line holds."""
+"""Environment variables whose values are never shown and never part of a command line."""
 
 
-class Abort(Exception):  # noqa: N818 - an order, not an error
+class Abort(Exception):  # noqa: N818 - a request, not an error
     """Ends the run at once with a status and a reason of one line."""
 
     def __init__(self, status: str, reason: str) -> None:
@@ -64,20 +64,20 @@ class Abort(Exception):  # noqa: N818 - an order, not an error
         self.reason = reason
 
 
-class CannotRun(Exception):  # noqa: N818 - what happened, not a fault of ours
-    """A program could not be started, or took longer than it may; the message says which in words."""
+class CannotRun(Exception):  # noqa: N818 - an outcome, not a bug
+    """A program could not be started, or took too long; the message says which."""
 
 
 Lines = Callable[[bytes], bytes]
 
 
 class Command(NamedTuple):
-    """A process to start: its words (never a shell's), and its environment beside what every process gets.
+    """A process to start: its arguments (never a shell command), and its environment beside the common one.
 
-    `goes_on` are exit codes after which the next command runs although they are no success; `progress` says that its
-    output tells how far it is, as rsync's `--info=progress2` does. `output` and `errors` read what it writes to its
-    standard output and error: they take whole lines and return those that belong into the log. Either may raise Enough.
-    `pipe` is what its standard output goes through.
+    `goes_on` are exit codes after which the next command runs although they are not a success. `progress` says that
+    its output shows its progress, as rsync's `--info=progress2` does. `output` and `errors` get whole lines of its
+    standard output and error, and return those that belong into the log. Either may raise Enough. `pipe` is the pipe
+    of its standard output.
     """
 
     argv: tuple[str, ...]
@@ -91,7 +91,7 @@ class Command(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """How an attempt ended, for the hooks after it: a run status, why (empty after a success), the last exit code."""
+    """How an attempt ended, for the hooks after it: a run status, the reason (empty for a success), an exit code."""
 
     status: str
     reason: str
@@ -99,11 +99,10 @@ class Outcome(NamedTuple):
 
 
 class Findings(NamedTuple):
-    """What a log tells: bytes received, files transferred, the mirror's size in bytes; None where it does not.
+    """Figures from a log: bytes received, files transferred, the mirror's size in bytes; None if the log lacks them.
 
-    With `by_name` the size is a sum over names, in which a file with several of them counts several times;
-    `transferred` is then the whole size, in bytes, of the files that came or changed. `remark` is what a success left
-    undone, to be shown beside it.
+    With `by_name` the size counts a hard-linked file once for each name; `transferred` is then the total size, in
+    bytes, of new and changed files. `remark` is what a success left undone, to be shown beside it.
     """
 
     bytes: int | None = None
@@ -115,13 +114,13 @@ class Findings(NamedTuple):
 
 
 class Reader(Protocol):
-    """Reads a log as a stream, in memory that does not depend on its length."""
+    """Reads a log as a stream, in constant memory."""
 
     def line(self, text: str) -> None:
-        """Take the next line."""
+        """Read the next line."""
 
     def findings(self) -> Findings:
-        """What was found, once all lines were read."""
+        """Return the figures, after all lines were read."""
 
 
 Execute = Callable[["Command", float | None], int]
@@ -139,11 +138,11 @@ def _not_asking(_argv: Sequence[str], _timeout: float) -> tuple[int, str]:
 
 
 def _not_recording(_what: str, _files: int, _size: int) -> None:
-    """Keep no record: a trial changes nothing."""
+    """Record nothing: a dry run changes nothing."""
 
 
 def _not_looking(_upstream: str, _files: int, _size: int, _on_disk: int | None) -> None:
-    """Keep no record, either."""
+    """Record nothing, either."""
 
 
 def _as_it_is(command: "Command") -> "Command":
@@ -151,11 +150,11 @@ def _as_it_is(command: "Command") -> "Command":
 
 
 class Machine(NamedTuple):
-    """What a run must know of its machine: see the settings of the same names; `state_dir` for files of its own.
+    """Facts about the machine that a run needs: see the settings of the same names.
 
-    `volumes` are the folders that its policy shows to containers, `pattern_files` those with files of patterns, None
-    where nobody told. `home` is that of a run's programs, `roots` are the folders that mirrors write to, and `env` are
-    the names of the worker's own variables that programs get. `judged` says that the policy has a list of programs.
+    `volumes` are the folders that the policy shows to containers, `pattern_files` those with pattern files, None if
+    unknown. `home` is the home of a run's programs, `roots` are the folders that mirrors write to, and `env` are the
+    names of the worker's own variables that programs get. `judged` says that the policy has a list of programs.
     `passwords` are the values of `file_policy.Passwords`, None in a plan of an earlier release.
     """
 
@@ -177,35 +176,43 @@ _NO_MACHINE = Machine()
 class Job:
     """One run of one mirror, as its hooks and its provider see it.
 
-    `started_at` is in seconds since the epoch. `attempt` counts from 1 and is 0 before the first; `log_file` is set by
-    the log keeper before each attempt, `outcome` by the pipeline after it. `execute` runs a command to its end, its
-    output going to the attempt's log: it takes the command and a time-out in seconds or None, and gives the exit code
-    (negative for a signal) or raises CannotRun. What went wrong beside the run stands in `complaints`.
-    `explanation` is for a hook that knows better than the provider why an attempt failed, before it is judged; `kept`
-    is for what a hook must remember from one of its functions to the next, under a name of its own.
-    `ask` runs a short program of the system: it takes its words and a time-out in seconds, and gives the exit code and
-    what it said, or raises CannotRun. A hook may replace `wrap`, through which each of the provider's commands goes
-    before it is started, and `unwrap`, which is called when its process has ended, however it did. `stopped` returns
-    whether the run was told to stop, for work that takes long and is no process.
+    - `started_at`: in seconds since 1970 UTC.
+    - `attempt`: counts from 1; 0 before the first attempt.
+    - `log_file`: set by the log keeper before each attempt; `outcome` by the pipeline after it.
+    - `execute`: runs a command to its end with its output in the attempt's log. Arguments: the command, and a timeout
+      in seconds or None. Returns the exit code (negative for a signal) or raises CannotRun.
+    - `ask`: runs a short system command. Arguments: its words and a timeout in seconds. Returns the exit code and the
+      output, or raises CannotRun.
+    - `wrap`, `unwrap`: a hook may replace them. `wrap` changes each of the provider's commands before its start;
+      `unwrap` is called after its process has ended for any reason.
+    - `stopped`: returns whether the run must stop, for long work in this process.
+    - `complaints`: problems beside the run that do not change its result.
+    - `explanation`: set by a hook that knows better than the provider why an attempt failed, before it is judged.
+    - `kept`: a hook's data from one of its functions to the next, under a key of its own.
 
-    `limits` say how much this run may delete. A provider that judges all deletions of an attempt by them before it
-    makes any sets `deletions_judged`, which is False when an attempt begins; otherwise the tree is compared after the
-    attempt. `accepted` is the tree of the last success that was accepted, None when there was none; `contents` is the
-    tree after this attempt, for a provider that knows it without a walk.
+    Deletions:
 
-    A provider that deletes by itself counts what it deletes before it does: `deleting` takes a token of its own choice,
-    the number of files and their bytes; `deleted_less` takes the token and what of it was not deleted after all.
-    `first_look` takes the upstream, and the files, the bytes and those on disk, None if they are not known, that a
-    mirror without an accepted success is compared with.
+    - `limits`: how much this run may delete.
+    - `deletions_judged`: set by a provider that checks all deletions of an attempt against `limits` before it makes
+      any. It is False when an attempt begins; if it stays so, the tree is compared after the attempt.
+    - `accepted`: the tree of the last accepted success, None if there was none.
+    - `contents`: the tree after this attempt, set by a provider that knows it without a walk.
+    - `deleting`: records deletions before a provider makes them itself: a token of its choice, files, bytes.
+    - `deleted_less`: takes back deletions that were not made: the token, files, bytes.
+    - `first_look`: records what a mirror without an accepted success is compared with: the upstream, files, bytes, and
+      bytes on disk or None.
+    - `loss_refused`: the comparison refused the loss.
 
-    `past` is what earlier runs left in the directory. `from_empty` says that the operator allows this run to begin in
-    an empty directory; `starts_anew` that the run does, so that nothing of the past counts any more. `had_files` says
-    that there was something to lose before the first attempt; `log_lost` is why output of this attempt's commands could
-    not be written to its log, empty when all was; `found` are the files and bytes in the tree after an
-    attempt, with what was accepted in the place of what is not known; `on_disk` are the bytes with each file counted
-    once, whatever names it has; `counted` says that these are the files on disk.
-    `loss_refused` says that the comparison refused it. `keeps_parts_apart` is False where an upstream's folders may
-    have the name of those in which rsync keeps parts of files.
+    The directory:
+
+    - `past`: what earlier runs left in it.
+    - `from_empty`: the operator allows this run to start in an empty directory. `starts_anew`: it does, so `past` does
+      not count any more.
+    - `had_files`: there was something to lose before the first attempt.
+    - `found`: files and bytes after an attempt; accepted figures stand in for unknown ones. `on_disk`: the bytes with
+      each hard-linked file counted once. `counted`: the files are those on disk.
+    - `keeps_parts_apart`: False if the upstream may have folders with the name of rsync's folders for partial files.
+    - `log_lost`: why output of this attempt could not be written to its log, else empty.
     """
 
     def __init__(self, mirror: Mirror, paths: Paths, machine: Machine = _NO_MACHINE) -> None:
@@ -248,17 +255,17 @@ class Job:
 
     @property
     def accepted(self) -> Tree | None:
-        """The tree of the last accepted success, or of the first look where there was none yet."""
+        """Return the tree of the last accepted success, or of the first look before the first success."""
         return self.past.accepted
 
     @property
     def apart(self) -> str | None:
-        """The name of the folders in which rsync keeps parts of files, which are none of the mirror."""
+        """Return the name of rsync's folders for partial files, which do not count; None if they must count."""
         return PARTIAL if self.keeps_parts_apart else None
 
     @property
     def own_files(self) -> frozenset[str]:
-        """The paths of the files that Skipjack itself leaves in the mirror: they are no loss, and none that is left."""
+        """Return the paths of files that Skipjack itself writes into the mirror: they never count as its files."""
         host = self.mirror.trace
         if not host:
             return frozenset()
@@ -267,9 +274,9 @@ class Job:
         return frozenset(os.path.join(self.directory, name) for name in names)
 
     def walk(self, linked: Callable[[os.stat_result], None] | None = None) -> Contents:
-        """Count the files of the directory but for our own and parts of files; raises Abort when told to stop.
+        """Count the files of the directory without our own and partial ones; raises Abort if the run must stop.
 
-        `linked` is called for each name of each file that has several.
+        `linked` is called for each name of each hard-linked file.
         """
         try:
             return count(self.directory, self.stopped, self.own_files, self.apart, linked)
@@ -277,9 +284,9 @@ class Job:
             raise Abort(INTERRUPTED, "the run was told to stop while files were counted") from stopped
 
     def look_first(self) -> None:
-        """Count what there is to lose where no success was accepted yet; once, before anything is brought.
+        """Count what a mirror without an accepted success can lose; once, before the first attempt.
 
-        Where that was nothing, files are ours alone until another upstream is to replace them.
+        If that was nothing, all files come from our own runs, until another upstream replaces them.
         """
         past = self.past
         if past.files is not None and (past.files or past.first_look in ("", self.mirror.upstream)):
@@ -288,18 +295,18 @@ class Job:
         if not found.unreadable:
             size: int = found.bytes
             on_disk: int | None = found.on_disk
-            if past.files is None and past.bytes is not None:  # of an accepted success, whose log told a size
+            if past.files is None and past.bytes is not None:  # from an accepted success whose log had a size
                 size, on_disk = past.bytes, None
             self.compare_with(found.files, size, on_disk)
 
     def compare_with(self, files: int, size: int, on_disk: int | None = None) -> None:
-        """Keep what this run and the next ones are compared with until a success is accepted."""
+        """Record what this run and the next ones are compared with until a success is accepted."""
         upstream = self.mirror.upstream
         self.first_look(upstream, files, size, on_disk)
         self.past = self.past._replace(files=files, bytes=size, on_disk=on_disk, first_look=upstream, counted=False)
 
     def refusal(self, words: Sequence[str]) -> str:
-        """Why the machine's policy keeps a definition's command line from being started now; empty when it does not."""
+        """Return why the policy denies a definition's command line now; empty if it is allowed."""
         if not self.machine.judged or not is_rsync(words):
             return ""
         from runner.base import rsync_lines  # few command lines are of rsync, and every run begins here
@@ -307,7 +314,7 @@ class Job:
         return rsync_lines.refusal(words, self.directory)
 
     def password(self) -> str | None:
-        """Return the mirror's password; raises Abort when the policy does not let its upstream have it now."""
+        """Return the mirror's password; raises Abort if the policy denies it to the upstream now."""
         if self.mirror.password is None:
             return None
         from runner.base import passwords  # few mirrors have one, and every run begins here
@@ -318,12 +325,12 @@ class Job:
         return read_mirror_secret(self.mirror.password)
 
     def note(self, text: str) -> None:
-        """Write a line of ours at the end of the attempt's log, where people look first; a full disk is no matter."""
+        """Append a line of ours to the attempt's log, where people look first; a full disk is ignored."""
         if self.log_file:
             self.write(f"skipjack: {text}\n")
 
     def write(self, lines: str) -> None:
-        """Write whole lines at the end of the attempt's log; a full disk is no matter."""
+        """Append whole lines to the attempt's log; a full disk is ignored."""
         with (
             contextlib.suppress(OSError),
             open(self.log_file, "a", encoding="utf-8", errors="replace", opener=regular_itself) as log,
@@ -331,7 +338,7 @@ class Job:
             log.write(lines)
 
     def complain(self, text: str) -> None:
-        """Tell what went wrong beside the run, in one line, without changing its result; each attempt's log has it."""
+        """Record a problem beside the run as one line, without a change of its result, and append it to the log."""
         line = " ".join(text.split())
         if line not in self.complaints:
             self.complaints.append(line)
@@ -339,12 +346,12 @@ class Job:
 
     @property
     def is_last_attempt(self) -> bool:
-        """Whether no other attempt follows if this one fails: it was the last, or was refused or interrupted."""
+        """Return whether no attempt follows this one if it fails: it was the last, or was refused or interrupted."""
         return self.attempt >= self.mirror.retry or self.outcome.status in (REFUSED, INTERRUPTED)
 
     @property
     def facts(self) -> dict[str, str]:
-        """What scripts are told in their environment: by tunasync's names, which public scripts need, and by ours."""
+        """Return variables for scripts, with tunasync's names, which public scripts need, and with ours."""
         facts = {
             "MIRROR_NAME": self.mirror.name,
             "WORKING_DIR": self.directory,
@@ -363,20 +370,20 @@ class Provider(Protocol):
 
     @staticmethod
     def commands(job: Job) -> Iterator[Command]:
-        """Which processes bring the files."""
+        """Yield the processes that fetch the files."""
 
     @staticmethod
     def argument_lists(mirror: Mirror, directory: str) -> Iterator[tuple[str, ...]]:
-        """The arguments of each rsync that a run may start."""
+        """Yield the arguments of each rsync that a run may start."""
 
     @staticmethod
     def is_success(job: Job, code: int) -> bool:
-        """Whether an exit code means success."""
+        """Return whether an exit code means success."""
 
     @staticmethod
     def explain(code: int) -> str:
-        """What an exit code means, in a few words."""
+        """Return what an exit code means, in a few words."""
 
     @staticmethod
     def reader(job: Job) -> Reader:
-        """What reads the log."""
+        """Return a reader for the log."""

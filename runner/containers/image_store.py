@@ -1,7 +1,7 @@
-"""`skipjack container load`: put images into the store that the worker's containers come from.
+"""`skipjack container load`: load images into the store that the worker's containers use.
 
-The store of a podman without root belongs to one user, and remembers the folders of its first use. An image that
-another user loads is not found, and a login session of the right one spoils the store. So the worker does it.
+The store of a rootless podman belongs to one user, and records the folders of its first use. Images that another user
+loads are not found, and loading from a login session of the right user breaks the store. So the worker does it.
 """
 
 import os
@@ -28,16 +28,16 @@ _LOADED = re.compile(r"(?m)^Loaded image(?:\(s\)| ID)?: *(.+?)\s*$")
 
 
 def require_owner(settings: RunnerSettings) -> None:
-    """SkipjackError unless we are the worker's user, whose store runs use."""
+    """Raise SkipjackError unless we are the worker's user, whose store runs use."""
     if not os.path.isdir(settings.state_dir):
-        what = f"cannot load an image: there is no {settings.state_dir}, so nobody knows the worker's user."
+        what = f"cannot load an image: {settings.state_dir} is missing, so the worker's user is not known."
         raise SkipjackError(what, "Run `skipjack install --containers` first.")
     if todo := ownership.remedy(settings.state_dir, settings.state_dir):
-        raise SkipjackError("cannot load an image: each user has a store of images of its own.", todo)
+        raise SkipjackError("cannot load an image: each user has a separate store of images.", todo)
 
 
 def load_file(path: str, become_worker: Callable[[], RunnerSettings]) -> int:
-    """Load an archive, which is opened with the rights of whoever asks, maybe root's, before it becomes the worker."""
+    """Load an archive; it is opened with the caller's rights, maybe root's, before `become_worker` drops them."""
     try:
         archive = open(path, "rb", opener=regular)  # noqa: SIM115 - closed below
     except OSError as error:
@@ -48,7 +48,7 @@ def load_file(path: str, become_worker: Callable[[], RunnerSettings]) -> int:
 
 
 def load(settings: RunnerSettings, policy: Policy, archive: BinaryIO) -> int:
-    """Load the images of an archive as `podman save` or `docker save` write it, and print their names."""
+    """Load the images of an archive written by `podman save` or `docker save`, and print their names."""
     require_owner(settings)
     program = settings.container_program
     roots = private_paths.shared_folders(settings, policy)
@@ -56,7 +56,7 @@ def load(settings: RunnerSettings, policy: Policy, archive: BinaryIO) -> int:
     more = {"HOME": home} | (
         podman.runtime_folder(StateLayout(settings.state_dir)) if podman.is_podman(program) else {}
     )
-    os.chdir("/")  # where the worker's user may be; podman does not start elsewhere
+    os.chdir("/")  # podman does not start in a folder that the worker's user cannot enter
     try:
         code, said = spawn.ask((program, "load"), None, more, stdin=archive)
     except spawn.CannotStart as error:
@@ -64,7 +64,7 @@ def load(settings: RunnerSettings, policy: Policy, archive: BinaryIO) -> int:
     names = [name for line in _LOADED.findall(said) for name in line.split(",")]
     if code or not names:
         lines = [line.strip() for line in said.splitlines() if line.strip()]
-        last = lines[-1].rstrip(".") if lines else "it said nothing"
+        last = lines[-1].rstrip(".") if lines else "it printed no message"
         why = with_remedy(last)
         raise SkipjackError(f"cannot load {archive.name}: {program}: {why}.", "" if why != last else _TODO)
     for name in names:
@@ -73,9 +73,9 @@ def load(settings: RunnerSettings, policy: Policy, archive: BinaryIO) -> int:
 
 
 def _loaded(name: str, policy: Policy, settings: RunnerSettings) -> str:
-    """A line about an image: its name, and whether the machine's policy lets a mirror name it."""
+    """Return a line about an image: its name, and whether the machine's policy lets mirrors use it."""
     if name.startswith("sha256:"):
-        return f"loaded an image without a name, {name}: `docker_image` cannot name it. Save it by its name."
+        return f"loaded an image without a name, {name}: `docker_image` cannot refer to it. Save it by its name."
     if any(is_image(name, pattern) for pattern in policy.images):
         return f"loaded {name}"
     return f"loaded {name}; `images` in {settings.policy} does not list it, so no mirror may use it yet"

@@ -1,4 +1,7 @@
-"""Containers that outlived their runs: the worker's side of what `runner/hooks/container.py` does."""
+"""Run podman or docker for the worker, and remove containers that outlived their runs.
+
+`runner/hooks/container.py` starts the containers.
+"""
 
 import contextlib
 import os
@@ -16,10 +19,10 @@ _FOR_PODMAN = "/tmp/podman-run-{}"  # noqa: S108 - where podman itself looks wit
 
 
 def runtime_folder(layout: StateLayout) -> dict[str, str]:
-    """The variable that keeps a podman without root from a login session's folder; empty where that folder is right.
+    """Return the variable that keeps rootless podman out of a login session's folder; empty where that is right.
 
-    podman writes the folder of its first use into its database, for ever. A session's is gone when the session ends,
-    and is never there in units of the system. Units of the user's own service manager live where its sessions do.
+    podman records the folder of its first use in its database for ever. A session's folder is gone when the session
+    ends, and does not exist for system units. Units of the user's own service manager share it with the sessions.
     """
     user, given = os.geteuid(), os.environ.get("XDG_RUNTIME_DIR", "")
     if user == 0 or (given and not given.startswith(_OF_SESSIONS)) or "--user" in (units.service_manager(layout) or ()):
@@ -31,24 +34,24 @@ def runtime_folder(layout: StateLayout) -> dict[str, str]:
         found = os.lstat(folder)
         if stat.S_ISDIR(found.st_mode) and found.st_uid == user and stat.S_IMODE(found.st_mode) == 0o700:
             return {"XDG_RUNTIME_DIR": folder}
-    return {}  # it cannot be made, or is somebody else's; podman looks for another place by itself
+    return {}  # it cannot be created or belongs to another user; podman chooses another folder by itself
 
 
 def ask(argv: Sequence[str], timeout: float, more: Mapping[str, str] | None = None) -> tuple[int, str]:
-    """Run a short program of the system, as hooks do: its exit code and what it said, or CannotRun.
+    """Run a short system command for a hook; return its exit code and output, or raise CannotRun.
 
     `more` is added to its environment.
     """
     try:
         return spawn.ask(argv, timeout, more)
     except spawn.CannotStart as error:
-        from runner.plugin_api import CannotRun  # a tick loads this module and hardly ever gets here
+        from runner.plugin_api import CannotRun  # every tick loads this module and hardly ever gets here
 
         raise CannotRun(str(error)) from error
 
 
 def asker(state_dir: str, home: str, roots: Sequence[str]) -> Callable[[Sequence[str], float], tuple[int, str]]:
-    """What asks container programs in the environment that a run gives them, so that all find the same store."""
+    """Return a function like `ask` that uses a run's environment, so that all programs use the same image store."""
 
     def ask_there(argv: Sequence[str], timeout: float) -> tuple[int, str]:
         more = {"PATH": environment.search_path(roots), "HOME": home}
@@ -58,12 +61,12 @@ def asker(state_dir: str, home: str, roots: Sequence[str]) -> Callable[[Sequence
 
 
 def is_podman(program: str) -> bool:
-    """Whether a container program is podman, by its name."""
+    """Return whether a container program is podman, by its name."""
     return os.path.basename(program) == "podman"
 
 
 def _home(layout: StateLayout) -> str:
-    """The home that runs give to their programs, as the plan has it."""
+    """Return the home that runs give to their programs, from the plan."""
     from runner.plan import plan
     from schemas.errors import SkipjackError
 
@@ -73,16 +76,16 @@ def _home(layout: StateLayout) -> str:
 
 
 def end(layout: StateLayout, name: str) -> bool:
-    """Remove the container that a mirror may have, as one who holds its supervisor's lock; tells whether it is gone."""
+    """Remove the container that a mirror may have; return whether it is gone. The caller holds the supervisor lock."""
     from runner.hooks import container_end
 
     marker = os.path.join(layout.containers, name)
     found = container_end.read_marker(marker)
     if found is not None:
         program, container = found
-        note(f"removes the container {container} of a run that is gone", about=name)
+        note(f"removing the container {container} of a run that has died", about=name)
         if reason := container_end.remove(program, container, asker(layout.state_dir, _home(layout), ())):
-            what = f"it may still be there: {reason}. If you know that it is not, remove {marker}"
+            what = f"cannot remove the container {container}: {reason}. If it does not exist any more, remove {marker}"
             log(what, about=name, level=WARNING)
             return False
     container_end.remove_marker(marker)

@@ -1,8 +1,8 @@
-"""How the worker's programs start each other: as units of systemd where `skipjack install` made them, and otherwise as
-processes of their own that outlive whoever started them.
+"""Start the worker's programs from each other: as systemd units where `skipjack install` set them up, otherwise as
+detached processes.
 
-Under systemd a program that is wanted is asked for by a file, at which a path unit looks: no request is lost, even one
-that comes while the program is at work, and nobody needs any right but to write the file.
+Under systemd a program is requested by a file that a path unit watches: no request is lost, even one that arrives while
+the program runs, and no right is needed except to write the file.
 """
 
 import contextlib
@@ -17,14 +17,14 @@ from schemas.standard_streams import ERROR
 
 
 def launch(layout: StateLayout, run_dir: str, runs: Mapping[str, int], mirrors: Mapping[str, Mirror]) -> dict[str, str]:
-    """Start a run for each mirror, announced under its number; gives the reason for each that could not be started."""
+    """Start the launched runs, given by mirror and number; return by mirror why a run could not be started."""
     manager = units.service_manager(layout)
     if manager is not None:
         failed = units.start(manager, run_dir, {name: mirrors[name] for name in runs}) if runs else {}
     else:
         failed = {name: reason for name, number in runs.items() if (reason := _detach_run(layout, name, number))}
     for name, reason in failed.items():
-        log(f"its run cannot be started: {reason}", about=name, level=ERROR)
+        log(f"cannot start its run: {reason}", about=name, level=ERROR)
     return failed
 
 
@@ -32,14 +32,14 @@ def _detach_run(layout: StateLayout, name: str, number: int) -> str:
     try:
         spawn.detach(spawn.lean("run", layout.state_dir, name, str(number)), layout.messages)
     except OSError as error:
-        return f"no process can be started: {error.strerror}"
+        return f"cannot start a process: {error.strerror}"
     return ""
 
 
 def want_tick(layout: StateLayout, *, only_requested: bool = False) -> None:
-    """See to it that a tick begins from now on; what cannot be asked for is left to the next minute's timer.
+    """Ensure that a tick starts after this moment; if it cannot be requested, the timer starts one within a minute.
 
-    With `only_requested` that tick starts no mirror that nobody asked for by name.
+    With `only_requested` that tick launches only mirrors that were requested by name.
     """
     if _is_about_to_begin(layout, only_requested=only_requested):
         return
@@ -50,7 +50,7 @@ def want_tick(layout: StateLayout, *, only_requested: bool = False) -> None:
 
 
 def _is_about_to_begin(layout: StateLayout, *, only_requested: bool) -> bool:
-    """Whether such a tick waits for the one at work: it looks at everything after that."""
+    """Return whether such a tick already waits for the active one to end: it will see all changes up to then."""
     try:
         return locks.is_held(layout.next_tick(only_requested=only_requested))
     except OSError:
@@ -58,14 +58,14 @@ def _is_about_to_begin(layout: StateLayout, *, only_requested: bool) -> bool:
 
 
 def want_measure(layout: StateLayout, name: str) -> None:
-    """See to it that the mirror is measured in the background."""
+    """Start to measure the mirror in the background."""
     _want(layout, f"measure/{name}", "measure", name)
 
 
 def want_follow(layout: StateLayout, settings: str, *, start: bool) -> None:
-    """See to it that a follow begins from now on, with the settings in a file; OSError when it cannot be asked for.
+    """Start a follow with a settings file; OSError if it cannot be requested.
 
-    Without `start` it only plans; the unit of systemd starts what is due as well.
+    Without `start` it only plans; the systemd unit also wakes a tick.
     """
     if start and units.service_manager(layout) is not None:
         start_requests.leave(layout, "follow")

@@ -1,4 +1,4 @@
-"""Pipes through which the output of processes comes: how much of it they hold bounds how far a process is ahead of us.
+"""Pipes for the output of processes, whose size limits how far a process can be ahead of its reader.
 
 A process that writes into a full pipe waits until we have read from it.
 """
@@ -9,21 +9,21 @@ import os
 from typing import NamedTuple
 
 MOST = 256 * 1024
-"""Bytes that a pipe holds at most; where a user's pipes are too many already, the kernel grants fewer."""
+"""Largest size of a pipe in bytes; the kernel grants less to a user who has too many pipes."""
 
 
 class Enough(Exception):  # noqa: N818 - no error
-    """A reader of output raises it to end the process: that is then reported with the code `ENOUGH`."""
+    """Raised by a reader of output to end the process, whose exit code is then reported as `ENOUGH`."""
 
 
 ENOUGH = -1000
-"""Stands in the place of the exit code of a process that its reader has ended."""
+"""The exit code reported for a process that its reader has ended; no real exit code or signal has this number."""
 
 
 class Pipe(NamedTuple):
-    """The size of a pipe in bytes; with `packets` each page of it holds what one call has written, however short.
+    """The size of a pipe in bytes; with `packets` each page of it holds the data of one write, however short.
 
-    Its reader is given at once what holds the text `urgent`, and the rest when some has gathered.
+    Data that contains `urgent` is passed to the reader at once, everything else in larger pieces.
     """
 
     size: int = MOST
@@ -31,22 +31,22 @@ class Pipe(NamedTuple):
     urgent: bytes = b""
 
     def lines(self, shortest: int) -> int:
-        """How many lines of at least this many bytes it can hold, each of which is written by a call of its own."""
+        """Return how many lines of at least `shortest` bytes it holds if each is written by a separate call."""
         return self.size // (_page() if self.packets else shortest)
 
 
 def within(lines: int, shortest: int, urgent: bytes) -> Pipe:
-    """Return the largest pipe that holds no more than so many lines of at least `shortest` bytes, but at least one."""
+    """Return the largest pipe that holds at most `lines` lines of at least `shortest` bytes, but at least one."""
     sizes = [_page() << power for power in range(7) if _page() << power <= MOST]
     plain = [size for size in sizes if size // shortest <= lines]
     if plain:
         return Pipe(plain[-1], urgent=urgent)
-    # A page is too much already, so let each line have one of its own.
+    # Even one page holds too many lines, so give each line a page of its own.
     return Pipe(max(size for size in sizes if size // _page() <= max(1, lines)), packets=True, urgent=urgent)
 
 
 def opened(pipe: Pipe) -> tuple[int, int]:
-    """Open a pipe: where to read, and where to write. To make one smaller is always allowed."""
+    """Open a pipe and return its reading and its writing end. Shrinking a pipe needs no privilege."""
     source, target = os.pipe2(os.O_CLOEXEC | (os.O_DIRECT if pipe.packets else 0))
     with contextlib.suppress(OSError):
         fcntl.fcntl(source, fcntl.F_SETPIPE_SZ, pipe.size)
@@ -55,7 +55,7 @@ def opened(pipe: Pipe) -> tuple[int, int]:
 
 
 def read(source: int, pipe: Pipe) -> bytes:
-    """Read what is there, once that is anything; empty at the end."""
+    """Wait for data and return what is there; empty at the end of the output."""
     if not pipe.packets:
         return os.read(source, pipe.size)
     packets: list[bytes] = []

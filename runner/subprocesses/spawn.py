@@ -1,6 +1,6 @@
-"""Starting programs that nobody watches: short ones of the system, which are asked something, and our own, which
-outlive who starts them. `runner/subprocesses/supervisor.py` starts those that are watched; no other module of the
-worker starts any.
+"""Start programs that need no supervision: short system commands, and detached programs of ours.
+
+`runner/subprocesses/supervisor.py` starts the supervised ones. No other module of the worker starts processes.
 """
 
 import contextlib
@@ -23,36 +23,36 @@ GRACE = 10.0
 """Seconds between TERM and KILL: rsync needs a few to remove its temporary files."""
 
 MESSAGES_BYTES = 1024**2
-"""Size at which a file of messages is put aside, in place of the one before."""
+"""Size in bytes at which a file of messages is rotated to `.old`."""
 
 STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 DEFAULTED = (*STOPS, signal.SIGPIPE)
-"""Signals that no program shall inherit as ignored."""
+"""Signals that are reset to their default: programs must not inherit them as ignored."""
 
 _detached: set[int] = set()
 
 
-class CannotStart(Exception):  # noqa: N818 - what happened, not a fault of ours
-    """The program could not be started; the message says why in words."""
+class CannotStart(Exception):  # noqa: N818 - an outcome, not a bug
+    """The program could not be started; the message says why."""
 
 
 class TooSlow(CannotStart):
-    """The program gave no answer in time; it may have done what it was asked for."""
+    """The program did not end in time; it may have done its work nevertheless."""
 
 
 def inherited_environment() -> dict[str, str]:
-    """Our own environment without what is meant for us alone; in `PATH` there are whole paths only.
+    """Return our environment for system commands: without variables for us alone, and with absolute paths in `PATH`.
 
-    It is for programs of the system, see `surroundings` for those that a definition starts.
+    Programs that a definition starts get `environment.environment` instead.
     """
     env = {key: value for key, value in os.environ.items() if key not in environment.OURS}
     return env | {"PATH": environment.search_path(())}
 
 
 def is_rsync(words: Sequence[str]) -> bool:
-    """Whether a command line starts rsync itself with arguments, by the name of a release or by a link as well.
+    """Return whether a command line starts rsync itself with arguments, also by a versioned name or a link.
 
-    A script such as `rsync-debian.sh` is none.
+    A script such as `rsync-debian.sh` does not count.
     """
     paths = (words[0], os.path.realpath(words[0])) if words[0].startswith("/") else (words[0],)
     return len(words) > 1 and any(_is_rsync(os.path.basename(path)) for path in paths)
@@ -64,13 +64,13 @@ def _is_rsync(name: str) -> bool:
 
 
 def find_program(name: str, search: str, cwd: str = "") -> str:
-    """The path of a program that shall run in the folder `cwd`; CannotStart says in words why it cannot be run."""
+    """Return the path of a program to run in the folder `cwd`; CannotStart if it cannot be run."""
     candidates = [name] if "/" in name else [os.path.join(folder or ".", name) for folder in search.split(":")]
     candidates = [os.path.join(cwd, path) for path in candidates]
     for path in candidates:
         if os.path.isfile(path):
             if not os.access(path, os.X_OK):
-                raise CannotStart(f"{path} may not be executed; set its run bit with `chmod +x`")
+                raise CannotStart(f"{path} is not executable; make it so with `chmod +x`")
             return path
     where = "" if "/" in name else f" in {search}"
     raise CannotStart(f"the program {name} was not found{where}")
@@ -85,11 +85,11 @@ def ask(
     stdin: "BinaryIO | None" = None,
     identity: "Identity | None" = None,
 ) -> tuple[int, str]:
-    """Run a short command of the system and give its exit code and all that it says.
+    """Run a short system command; return its exit code and its output, both streams together.
 
-    `more` is added to its environment, or is all of it when it stands `alone`. It reads `stdin`, if there is one.
-    As root it can be run with the rights of another user, by `identity`.
-    CannotStart when the program is missing, TooSlow when it takes longer than `timeout` seconds.
+    `more` is added to its environment, or is all of it with `alone`. `stdin` is its input, none by default.
+    Root can run it with the rights of another user, by `identity`.
+    CannotStart if it cannot be started, TooSlow if it takes longer than `timeout` seconds.
     """
     import subprocess  # costs milliseconds, and few need it
 
@@ -103,17 +103,17 @@ def ask(
             user=user, group=groups[0] if groups else None, extra_groups=groups,
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:
-        raise TooSlow(f"{argv[0]} gave no answer within {timeout:g} s") from error
+        raise TooSlow(f"{argv[0]} did not answer within {timeout:g} s") from error
     except OSError as error:
         raise CannotStart(f"{argv[0]} cannot be started: {error.strerror}") from error
     return done.returncode, done.stdout
 
 
 def detach(argv: Sequence[str], log: str) -> None:
-    """Start one of our own programs that shall outlive us: a session of its own, messages appended to the file `log`.
+    """Start one of our own programs that outlives us, in a new session; its messages are appended to the file `log`.
 
-    It must not keep a terminal or a pipe of ours open, or cron and ssh would wait for its end. If the messages have no
-    place, because the disk is full, it is started without.
+    It gets none of our standard streams, or cron and ssh would wait for its end. If the log cannot be opened, because
+    the disk is full, its messages are dropped.
     """
     _reap_detached()
     null = os.open(os.devnull, os.O_RDWR)
@@ -132,7 +132,7 @@ def detach(argv: Sequence[str], log: str) -> None:
 
 
 def _reap_detached() -> None:
-    """Let go of those that have ended: a courier may start them for years."""
+    """Reap detached programs that have ended, so that a courier that runs for years collects no zombies."""
     for pid in tuple(_detached):
         with contextlib.suppress(ChildProcessError):
             if os.waitpid(pid, os.WNOHANG) == (0, 0):
@@ -141,7 +141,7 @@ def _reap_detached() -> None:
 
 
 def _messages(log: str) -> int:
-    with contextlib.suppress(FileNotFoundError):  # it is new, or another process has just put it aside
+    with contextlib.suppress(FileNotFoundError):  # it is new, or another process has just rotated it
         found = os.stat(log)
         if found.st_size > MESSAGES_BYTES or not stat.S_ISREG(found.st_mode):
             os.replace(log, f"{log}.old")
@@ -149,11 +149,11 @@ def _messages(log: str) -> int:
 
 
 def lean(*words: str) -> list[str]:
-    """The command line of one of our lean programs: no site packages, nothing imported that it does not need."""
+    """Return the command line of tick, run or measure, started without site packages and unneeded imports."""
     packages = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     return [sys.executable, "-I", "-S", os.path.join(packages, "tick", "entry.py"), *words]
 
 
 def command(*words: str) -> list[str]:
-    """The command line of `skipjack` itself."""
+    """Return the command line of `skipjack` itself."""
     return [sys.executable, "-I", "-m", "runner.cli", *words]

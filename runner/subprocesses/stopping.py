@@ -1,6 +1,6 @@
-"""Telling runs under way to stop: their supervisors, found by the locks that they hold, get a TERM and do the rest.
+"""Stop active runs: their supervisors, found by the locks that they hold, get a SIGTERM and do the rest.
 
-Where runs are units and this program is kept from seeing others' processes, systemd tells them.
+Where runs are units and this program cannot see other processes, systemd stops them.
 """
 
 import contextlib
@@ -16,14 +16,14 @@ from schemas.standard_streams import ERROR
 
 
 def stop(layout: StateLayout, names: Iterable[str]) -> None:
-    """Tell the runs of these mirrors to stop, without waiting for it; one that has just ended is none any more."""
+    """Tell the runs of these mirrors to stop, without waiting; runs that have just ended are skipped."""
     for name in names:
         if _signal(layout, name) or _stop_unit(layout, name):
             note("its run was told to stop", about=name)
 
 
 def _signal(layout: StateLayout, name: str) -> bool:
-    """Signal whoever holds the supervisor's lock; False when nobody was found, or may be signalled."""
+    """Signal the holders of the supervisor lock; return whether one was reached."""
     reached = False
     for pid in locks.holders(layout.lock("supervisor", name)):
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -38,5 +38,5 @@ def _stop_unit(layout: StateLayout, name: str) -> bool:
         return False
     reason = units.stop(manager, name)
     if reason:
-        log(f"its run cannot be told to stop: {reason}", about=name, level=ERROR)
+        log(f"cannot stop its run: {reason}", about=name, level=ERROR)
     return not reason

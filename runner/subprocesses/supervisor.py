@@ -1,7 +1,7 @@
-"""Starting, watching and ending a provider's processes.
+"""Start, supervise and end a provider's processes.
 
-A process runs in a session of its own, so that a stop reaches its whole group: TERM, a grace, KILL. It is started by
-`posix_spawn`: no Python code runs between fork and exec, and it inherits nothing but what is named.
+A process runs in a session of its own, so that a stop reaches its whole group: TERM, grace period, KILL. It is started
+with `posix_spawn`: no Python code runs between fork and exec, and it inherits only the named descriptors.
 """
 
 import contextlib
@@ -19,49 +19,49 @@ from runner.subprocesses.spawn import DEFAULTED, GRACE, STOPS, CannotStart, find
 
 _SCORE = "/proc/self/oom_score_adj"
 _FIRST = 200
-"""A fifth of the memory there is, by which a provider seems larger than it is."""
+"""Points added to a provider's OOM score, as if it used another fifth of the memory: it is killed before us."""
 
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 _adopting = False
 
 _HELD = 64 * 1024
-"""Bytes that gather at most before they are handed on."""
+"""Bytes of output at which what was collected is passed on."""
 
 _WIDE = Pipe()
 
 PAUSE = 0.005
-"""Seconds for which output may gather after a read that found less than half a pipe of it. Else each line of a program
-would wake us, which costs more than to write it."""
+"""Seconds to let output collect after a read that found less than half a pipe of it. Otherwise each line would wake
+us, which costs more than to write the line."""
 
 CHORES_EVERY = 10.0
-"""Seconds without output after which the caller's chores are done."""
+"""Seconds without output after which the caller's `chores` are called."""
 
 EXITED, TIMED_OUT, INTERRUPTED = "exited", "timed-out", "interrupted"
 
 
 class Exit(NamedTuple):
-    """How a process ended: its exit code (negative for a signal), and whether we ended it and why."""
+    """How a process ended: its exit code (negative for a signal), and the cause if we ended it."""
 
     code: int
     cause: str = EXITED
 
 
 class Stop:
-    """Remembers that somebody asked this process to stop, and wakes whoever waits for a descriptor."""
+    """Remembers that this process was asked to stop, and makes a descriptor readable for those who poll."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
         self.descriptor, self._write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
     def listen(self) -> None:
-        """Take TERM, INT and HUP from now on."""
+        """Handle TERM, INT and HUP from now on."""
         signal.set_wakeup_fd(self._write_end, warn_on_full_buffer=False)
         for number in STOPS:
             signal.signal(number, self._on_signal)
 
     def wait(self, seconds: float) -> bool:
-        """Wait that long, or until somebody asks; tells whether somebody has."""
+        """Wait until the time is over or a stop is requested; return whether it was requested."""
         deadline = time.monotonic() + seconds
         poll = select.poll()
         poll.register(self.descriptor, select.POLLIN)
@@ -75,12 +75,12 @@ class Stop:
 
 
 def _milliseconds(seconds: float) -> float:
-    """A time to wait as poll(2) takes it, which is 24 days at most; whoever waits longer asks again."""
+    """Return a timeout for poll(2), which is 24 days at most; callers that wait longer poll again."""
     return min(seconds * 1000 + 1, 2**31 - 1)
 
 
 Sink = Callable[[bytes], None]
-"""Takes a process's output as it comes; empty data is its end."""
+"""Called with a process's output as it arrives; empty data is its end."""
 
 
 def run(
@@ -95,14 +95,14 @@ def run(
     chores: Callable[[], None] | None = None,
     pipe: Pipe = _WIDE,
 ) -> Exit:
-    """Run one process to its end, its output going to the descriptor `log`, or through a sink where there is one.
+    """Run one process to its end; its output goes to the descriptor `log`, or to the sinks if there are any.
 
-    Of two sinks the second one takes its standard error. `chores` is called from time to time while nothing is printed.
-    `pipe` is what its standard output goes through to a sink.
+    Of two sinks the second one gets standard error. `chores` is called from time to time while there is no output.
+    `pipe` is the pipe of standard output to its sink.
 
-    `keep` are descriptors that it and its children inherit (locks); `timeout` is in seconds. Whatever is left of its
-    group when it ends is killed, and after `adopt_orphans` whatever else descends from us. Raises CannotStart, and
-    whatever a sink raises once the process has been ended and the sinks have taken the rest of its output.
+    `keep` are descriptors that it and its children inherit (locks); `timeout` is in seconds. When it ends, the rest of
+    its group is killed, and after `adopt_orphans` all our other descendants as well. Raises CannotStart, and any
+    exception of a sink after the process has been ended and the sinks got the rest of its output.
     """
     pid, outputs = _spawn_into(argv, env, cwd, log, keep, sinks, pipe)
     watch = os.pidfd_open(pid)
@@ -117,7 +117,7 @@ def run(
                 output.close()
     except BaseException as error:
         for output in outputs:
-            with contextlib.suppress(Exception):  # the first one is the reason
+            with contextlib.suppress(Exception):  # the first exception is the one to report
                 output.end()
         if isinstance(error, Enough):
             return Exit(ENOUGH)
@@ -128,8 +128,8 @@ def run(
 
 
 def _reap(pid: int, watch: int) -> int:
-    """Kill what is left of a process's group, and return its exit code."""
-    _signal_group(pid, signal.SIGKILL)  # the leader is not reaped, so the number still is its group's
+    """Kill the rest of a process's group and return its exit code."""
+    _signal_group(pid, signal.SIGKILL)  # before the leader is reaped: until then the group's id cannot be reused
     os.close(watch)
     _pid, status = os.waitpid(pid, 0)
     if _adopting:
@@ -147,10 +147,10 @@ class _Output:
         self._held: list[bytes] = []
         self._size = 0
         self.much = 0 if pipe.packets else pipe.size // 2
-        """Bytes of which no more should gather in the pipe: half of it, and nothing where few lines fill it."""
+        """Bytes in the pipe from which on it is read without a pause: half of it; 0 if few lines fill it."""
 
     def read(self) -> int:
-        """Take what is there, and hand it on unless more of it may gather; gives how many bytes, 0 at the end."""
+        """Read what is there, pass it on if it is urgent or enough, and return the number of bytes, 0 at the end."""
         data = pipes.read(self.descriptor, self._pipe)
         self._held.append(data)
         self._size += len(data)
@@ -160,18 +160,18 @@ class _Output:
 
     @property
     def pause(self) -> float | None:
-        """Seconds after which what has gathered is to be handed on; None when nothing has."""
+        """Return the seconds after which collected output must be passed on; None if there is none."""
         return PAUSE if self._size else None
 
     def hand_on(self) -> None:
-        """Hand on what has gathered."""
+        """Pass collected output to the sink."""
         data = b"".join(self._held)
         self._held, self._size = [], 0
         if data:
             self._sink(data)
 
     def close(self) -> None:
-        """Keep what is left, up to the pipe's own size: all that could write more has been ended."""
+        """Collect the rest of the output and close the pipe: no process is left that could write more."""
         os.set_blocking(self.descriptor, False)
         with contextlib.suppress(BlockingIOError):
             while data := os.read(self.descriptor, self._pipe.size):
@@ -179,7 +179,7 @@ class _Output:
         os.close(self.descriptor)
 
     def end(self) -> None:
-        """Hand on what was left, and say that it was all; there is nothing more to be ended."""
+        """Pass on the rest and the end of the output; a sink's Enough has no process left to end."""
         with contextlib.suppress(Enough):
             self.hand_on()
         with contextlib.suppress(Enough):
@@ -195,7 +195,7 @@ def _spawn_into(
     sinks: Sequence[Sink],
     pipe: Pipe,
 ) -> tuple[int, list[_Output]]:
-    """Start a process whose output goes to the log, to one sink, or to one sink and its errors to another."""
+    """Start a process whose output goes to the log, to one sink, or in two streams to two sinks."""
     kinds = (pipe, _WIDE)[: len(sinks)]
     ends = [pipes.opened(kind) for kind in kinds]
     targets = [target for _source, target in ends] or [log]
@@ -213,7 +213,7 @@ def _spawn_into(
 
 
 def adopt_orphans() -> None:
-    """Become the parent of every descendant whose own parent ends, so that none can get out of our sight."""
+    """Become the parent of every descendant whose own parent ends, so that none escapes us as a daemon."""
     import ctypes
 
     global _adopting
@@ -222,7 +222,7 @@ def adopt_orphans() -> None:
 
 
 def _end_descendants() -> None:
-    """Kill what still descends from us, in whatever session, and reap it."""
+    """Kill and reap all our descendants, in whatever session."""
     while killed := [pid for pid in _children() if _kill(pid)]:
         for pid in killed:
             with contextlib.suppress(ChildProcessError):
@@ -230,7 +230,7 @@ def _end_descendants() -> None:
 
 
 def _kill(pid: int) -> bool:
-    """Kill a child; False for one that has become another user's, as by sudo, since it might go on for ever."""
+    """Kill a child; False if it runs as another user, as by sudo: waiting for it could take for ever."""
     try:
         os.kill(pid, signal.SIGKILL)
     except PermissionError:
@@ -243,7 +243,7 @@ def _children() -> list[int]:
 
 
 def _read(path: str) -> bytes:
-    """Return what the kernel tells in a file. Python's own files would ask it more about each than it tells."""
+    """Return the contents of a file in /proc, with fewer system calls than `open` makes."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         parts = []
@@ -279,8 +279,7 @@ def _spawn(argv: Sequence[str], env: Mapping[str, str], cwd: str, outputs: tuple
 
 @contextlib.contextmanager
 def _being_in(folder: str) -> Iterator[None]:
-    """Be in a folder for a while. Where we were may be gone, or nobody's business of this user: then there is no way
-    back, and none is needed."""
+    """Change to a folder within the block. If the folder before is gone or not accessible, end up in `/` instead."""
     before = None
     with contextlib.suppress(OSError):
         before = os.getcwd()
@@ -294,7 +293,10 @@ def _being_in(folder: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _rather_than_us() -> Iterator[None]:
-    """What is started here is killed before us for want of memory, so that we can tell: proc(5), oom_score_adj."""
+    """Let processes started in the block be killed before us when memory runs out, so that we can report it.
+
+    See oom_score_adj in proc(5).
+    """
     ours = _likelihood()
     _set_likelihood(min(1000, ours + _FIRST))
     try:
@@ -319,7 +321,7 @@ def _set_likelihood(points: int) -> None:
 def _wait(
     watch: int, stop: Stop, timeout: float | None, outputs: Sequence[_Output], chores: Callable[[], None] | None
 ) -> str:
-    """Wait for the end of the process, the time-out or a stop, whichever comes first; hand on its output meanwhile."""
+    """Wait for the end of the process, the timeout or a stop, whichever comes first, and pass on its output."""
     deadline = None if timeout is None else time.monotonic() + timeout
     poll, quiet = select.poll(), select.poll()
     for descriptor in (watch, stop.descriptor):
@@ -370,5 +372,5 @@ def _end(pid: int, watch: int) -> None:
 
 
 def _signal_group(pid: int, number: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):  # all gone, or only others' processes are left
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # none is left, or only other users' processes
         os.killpg(pid, number)

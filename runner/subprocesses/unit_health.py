@@ -1,8 +1,7 @@
-"""Are the units alive that start our programs? Those that have failed are started again; what stays dead is remembered.
+"""Are the units healthy that start our programs? Failed ones are started again; those that stay down are recorded.
 
-A timer or a path unit that has failed stays so until somebody starts it. Each program that a timer starts can revive
-the others: `follow` looks each time, ticks and couriers only when nobody has looked for long. What is dead stands in
-a file, from which the courier reports it.
+A failed timer or path unit stays so until it is started. Each program that a timer starts can revive the others:
+`follow` checks each time, ticks and couriers only if the last check is old. The courier reports what a check recorded.
 """
 
 import contextlib
@@ -25,15 +24,14 @@ _OPTIONAL = ("skipjack-courier.timer", "skipjack-courier.service")
 """Units that a worker without a manager does not have."""
 
 _OWN_CODES = 200
-"""Exit codes from here on are systemd's own, for what could not even be started."""
-
+"""The lowest of systemd's own exit codes, for programs that could not be started."""
 
 _STOPS = {str(int(number)) for number in STOPS}
-"""Signals by which an operator or a shutdown ends a program; that it ended so is no defect."""
+"""Signals with which an operator or a shutdown ends a program: not a failure."""
 
 
 class Dead(NamedTuple):
-    """A unit that does not do its work, why, and what to do."""
+    """A unit that does not work, why, and what to do."""
 
     unit: str
     what: str
@@ -41,17 +39,17 @@ class Dead(NamedTuple):
 
 
 def check(layout: StateLayout) -> list[Dead]:
-    """Look, start again what has failed, and remember what stays dead; does nothing where runs are no units."""
+    """Start failed units again, record those that stay down, and return them; none where runs are not units."""
     manager = units.service_manager(layout)
     if manager is None:
         with contextlib.suppress(OSError):
-            os.unlink(layout.units)  # else ticks would look again and again
+            os.unlink(layout.units)  # otherwise its age would make ticks check again and again
         return []
     shown = _shown(manager)
     failed = [name for name in STARTERS if shown.get(name, {}).get("ActiveState") == "failed"]
     refusal = units.revive(manager, failed) if failed else ""
     for name in failed:
-        what = f"{name} had failed ({shown[name].get('Result')}); {refusal or 'it is started again'}"
+        what = f"{name} had failed ({shown[name].get('Result')}); {refusal or 'started again'}"
         log(what, about="units", level=WARNING)
     dead = _judge(_shown(manager) if failed else shown)
     _remember(layout, dead)
@@ -59,13 +57,13 @@ def check(layout: StateLayout) -> list[Dead]:
 
 
 def look(layout: StateLayout) -> list[Dead]:
-    """The units that are dead now; changes nothing."""
+    """Return the units that do not work now; changes nothing."""
     manager = units.service_manager(layout)
     return _judge(_shown(manager)) if manager is not None else []
 
 
 def remembered(layout: StateLayout) -> list[Dead]:
-    """What the last check left dead."""
+    """Return the units that stayed down at the last check."""
     try:
         with open(layout.units, encoding="utf-8", opener=regular) as file:
             return [Dead(*line.split("\t")) for line in file.read().splitlines() if line.count("\t") == 2]
@@ -80,7 +78,7 @@ def _shown(manager: tuple[str, ...]) -> dict[str, dict[str, str]]:
 
 def _judge(shown: dict[str, dict[str, str]]) -> list[Dead]:
     if not shown:
-        return [Dead("systemd", "The service manager gives no answer about the units.", "See `systemctl status`.")]
+        return [Dead("systemd", "The service manager does not answer about the units.", "See `systemctl status`.")]
     return [dead for name in STARTERS + SERVICES if (dead := _verdict(name, shown.get(name, {}))) is not None]
 
 
@@ -92,7 +90,7 @@ def _verdict(name: str, found: dict[str, str]) -> Dead | None:
     if name in STARTERS:
         if state == "failed":
             return Dead(name, f"It has failed ({result}).", f"Start it again: `systemctl start {name}`.")
-        todo = f"Unless that is what you want: `systemctl start {name}`."
+        todo = f"Unless you stopped it on purpose, run `systemctl start {name}`."
         return None if state == "active" else Dead(name, "It is stopped, so it starts nothing.", todo)
     status = found.get("ExecMainStatus", "")
     has_run = result == "exit-code" and status.isdigit() and int(status) < _OWN_CODES
@@ -103,7 +101,7 @@ def _verdict(name: str, found: dict[str, str]) -> Dead | None:
 
 
 def _remember(layout: StateLayout, dead: list[Dead]) -> None:
-    """Replace the file, whose time says when somebody looked; a lost one costs nothing but a report."""
+    """Replace the file, whose modification time is that of the check; losing it only delays a report."""
     with contextlib.suppress(OSError):
         aside = f"{layout.units}.new"
         with open(aside, "w", encoding="utf-8", opener=regular) as file:

@@ -1,8 +1,8 @@
-"""Runs as units of systemd: how they are started with their limits, and why one could not start.
+"""Runs as systemd units: start them with their limits, and find out why one could not start.
 
-`skipjack install` leaves a file that names the service manager; without it there are no units. Each run has its own
-`skipjack-run@NAME.service`, so that its processes, memory and log lines are told apart from all others, and so that it
-outlives the tick that started it.
+`skipjack install` writes a file that names the service manager; without it there are no units. Each run is a
+`skipjack-run@NAME.service`, so that its processes, memory and log lines are its own, and so that it outlives the tick
+that started it.
 """
 
 import contextlib
@@ -19,13 +19,13 @@ from schemas.regular_files import regular
 from schemas.standard_streams import WARNING
 
 PATIENCE = 20.0
-"""Seconds that the service manager may take for one answer."""
+"""Seconds to wait for an answer of the service manager."""
 
 _PATIENCE_PER_UNIT = 0.5
-"""Seconds that it may take in addition for each unit; polkit is asked about each, 16 ms on a machine at rest."""
+"""Further seconds for each unit: polkit is asked about each, which takes 16 ms on an idle machine."""
 
 OF_SYSTEM = ("systemctl",)
-"""How to call the service manager of the system."""
+"""The command for the system's service manager."""
 
 _LAUNCHERS = {"systemd": OF_SYSTEM, "systemd --user": ("systemctl", "--user")}
 _UNIT = r"skipjack-run@([A-Za-z0-9][A-Za-z0-9._-]{0,63})\.service"
@@ -33,7 +33,7 @@ _NEVER = float("inf")
 _PENDING = ("active", "activating", "deactivating", "reloading")
 
 _WITHOUT_PROCESS = ("resources", "start-limit-hit", "exec-condition")
-"""Results of units that did not even get as far as starting a process."""
+"""Results of units that never started a process."""
 
 _NO_CREDENTIAL = "243"
 
@@ -44,12 +44,12 @@ _STEPS = {
     226: "a folder that it may write to is missing",
     243: "a credential is missing",
 }
-"""systemd's own exit codes for what goes wrong before the program begins, after systemd.exec(5)."""
+"""systemd's exit codes for failures before the program starts, see systemd.exec(5)."""
 
 
 class Outcome(NamedTuple):
-    """What became of a unit: whether it is still at it, if it failed, why in words (empty when it did not), and when
-    its main process was started, in whole seconds since 1970 (infinite for a failure without any).
+    """The state of a unit: whether it is still active, why it failed (empty if it did not), and when its main process
+    started, in whole seconds since 1970 (infinite for a failure without a process).
     """
 
     pending: bool
@@ -57,12 +57,12 @@ class Outcome(NamedTuple):
     started_at: float
 
     def is_of_before(self, launched_at: float) -> bool:
-        """Whether it tells of an earlier run than the one launched then, which it was still busy with."""
+        """Return whether this is the outcome of an earlier run than the one launched at that time."""
         return not self.pending and (not self.failure or self.started_at < int(launched_at))
 
 
 def service_manager(layout: StateLayout) -> tuple[str, ...] | None:
-    """How to call the service manager, or None when runs are no units on this machine."""
+    """Return the command for the service manager; None if runs are not units on this machine."""
     try:
         with open(layout.launcher, encoding="ascii", errors="replace", opener=regular) as file:
             return _LAUNCHERS.get(file.read().strip())
@@ -71,15 +71,15 @@ def service_manager(layout: StateLayout) -> tuple[str, ...] | None:
 
 
 def unit(name: str) -> str:
-    """The unit of a mirror's runs."""
+    """Return the unit of a mirror's runs."""
     return f"skipjack-run@{name}.service"
 
 
 def start(manager: tuple[str, ...], run_dir: str, mirrors: Mapping[str, Mirror]) -> dict[str, str]:
     """Set the limits of these mirrors' units where they have changed, and start them in one call, without waiting.
 
-    Gives the reason for each that could not be started. What it gives no answer about may have been started; a later
-    tick sees what became of it.
+    Return the reason for each that could not be started. If the service manager does not answer, the units may have
+    started; the next tick finds out.
     """
     failed: dict[str, str] = {}
     for name, mirror in mirrors.items():
@@ -95,14 +95,14 @@ def _start(manager: tuple[str, ...], names: list[str]) -> dict[str, str]:
     try:
         code, said = spawn.ask(words, PATIENCE + _PATIENCE_PER_UNIT * len(names))
     except spawn.TooSlow as error:
-        what = f"{error} about the start of {len(names)} runs; the next tick sees what became of them"
+        what = f"{error} to the start of {len(names)} runs; the next tick checks them"
         log(what, about="tick", level=WARNING)
         return {}
     except spawn.CannotStart as error:
         return dict.fromkeys(names, str(error))
     if code == 0:
         return {}
-    # The first line about a unit is the reason; one that says where to look for more may follow.
+    # The first line about a unit is the reason; the next one may say where to find more.
     lines = {found.group(1): line for line in reversed(said.splitlines()) if (found := re.search(_UNIT, line))}
     if lines:
         return {name: _refusal(lines[name]) for name in names if name in lines}
@@ -110,15 +110,15 @@ def _start(manager: tuple[str, ...], names: list[str]) -> dict[str, str]:
 
 
 def stop(manager: tuple[str, ...], name: str) -> str:
-    """Ask for the end of a mirror's unit without waiting for it; gives the reason when that is refused, or nothing."""
+    """Stop a mirror's unit without waiting for it; return the reason if that is refused, else empty."""
     code, said = _ask(*manager, "--no-ask-password", "--no-block", "stop", unit(name))
     return _refusal(said) if code else ""
 
 
 def _limit(manager: tuple[str, ...], run_dir: str, name: str, mirror: Mirror) -> str:
-    """Give a unit the limits of its mirror's definition, if they are others than it has; the reason if that fails.
+    """Set a unit's limits to those of its mirror's definition if they differ; return the reason if that fails.
 
-    A file tells which those are. It is gone after a reboot, as the limits are.
+    A file in the run directory records the current limits. Both are gone after a reboot.
     """
     wanted = " ".join(_properties(mirror))
     path = os.path.join(run_dir, "limits", name)
@@ -127,8 +127,8 @@ def _limit(manager: tuple[str, ...], run_dir: str, name: str, mirror: Mirror) ->
     properties = wanted.split() or ["MemoryMax=infinity", "CPUQuota=", "IOWeight="]
     code, said = _ask(*manager, "--no-ask-password", "set-property", "--runtime", unit(name), *properties)
     if code:
-        return f"its limits could not be set: {_refusal(said)}"
-    with contextlib.suppress(OSError):  # then they are set again the next time
+        return f"cannot set its limits: {_refusal(said)}"
+    with contextlib.suppress(OSError):  # without the file they are set again the next time
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "w", encoding="ascii", opener=regular) as file:
             file.write(wanted)
@@ -136,7 +136,7 @@ def _limit(manager: tuple[str, ...], run_dir: str, name: str, mirror: Mirror) ->
 
 
 def _properties(mirror: Mirror) -> list[str]:
-    """All limits whenever there is one, so that one that is taken back is lifted; nothing for a mirror without any."""
+    """Return all limits if there is one, so that a removed limit is lifted; nothing for a mirror without limits."""
     if mirror.docker_image or not (mirror.memory_limit or mirror.cpu_limit or mirror.io_weight):
         return []
     return [
@@ -155,7 +155,7 @@ def _content(path: str) -> str:
 
 
 def outcomes(manager: tuple[str, ...], names: Iterable[str]) -> dict[str, Outcome]:
-    """What became of some mirrors' units; those that the service manager says nothing of are left out."""
+    """Return the outcome of these mirrors' units by mirror, without those that the service manager does not know."""
     properties = "Id,ActiveState,Result,ExecMainStatus,ExecMainStartTimestamp,Job,Requires"
     blocks = show(manager, properties, map(unit, names))
     lacking = _lacking_mounts(manager, blocks)
@@ -165,14 +165,16 @@ def outcomes(manager: tuple[str, ...], names: Iterable[str]) -> dict[str, Outcom
 
 
 def show(manager: tuple[str, ...], properties: str, names: Iterable[str]) -> list[dict[str, str]]:
-    """Properties of units, a block for each that the service manager says anything of."""
+    """Return properties of units, a dict for each that the service manager knows."""
     _code, said = _ask(*manager, "show", "--timestamp=unix", f"--property={properties}", *names)
     return [dict(line.partition("=")[::2] for line in block.splitlines()) for block in said.split("\n\n")]
 
 
 def _lacking_mounts(manager: tuple[str, ...], blocks: Iterable[Mapping[str, str]]) -> Mapping[str, str]:
-    """Which of the mounts that units at rest need are not there, and what they are instead. Then systemd drops the
-    unit's start, and the unit still tells of its run before, if of any."""
+    """Return the missing mounts that inactive units require, with their state.
+
+    systemd drops the start of such a unit, whose properties are then still those of its run before.
+    """
     needed = {word for block in blocks if not _is_pending(block) for word in block.get("Requires", "").split()}
     mounts = sorted(word for word in needed if word.endswith(".mount"))
     shown = show(manager, "Id,ActiveState,Job", mounts) if mounts else []
@@ -201,7 +203,7 @@ def _outcome(found: Mapping[str, str], lacking_mounts: Mapping[str, str]) -> Out
 
 
 def where_to_look(status: str, name: str) -> str:
-    """Where a person sees what a unit with that exit status lacks."""
+    """Return what to do or where to look for the failure of a unit with that exit status."""
     if status == _NO_CREDENTIAL:  # whose file no message of systemd names
         where = f"write it into the file that `LoadCredential=` names in `systemctl cat {name}`"
         return f"{where}; systemd calls this “Protocol error”"
@@ -209,19 +211,19 @@ def where_to_look(status: str, name: str) -> str:
 
 
 def cause(result: str, status: str) -> str:
-    """A unit's result and its program's exit status in words."""
+    """Return a unit's result and its program's exit status in words."""
     meaning = _STEPS.get(int(status), "") if status.isdigit() else ""
     return f"{meaning} ({result} {status})" if meaning else f"{result} {status}".strip()
 
 
 def revive(manager: tuple[str, ...], names: Iterable[str]) -> str:
-    """Start units that have failed; returns the reason when that is refused, or nothing."""
+    """Start failed units again; return the reason if that is refused, else empty."""
     code, said = _ask(*manager, "--no-ask-password", "start", *names)
     return _refusal(said) if code else ""
 
 
 def _ask(*words: str) -> tuple[int, str]:
-    """The service manager's exit code and what it said; one that cannot be run, or hangs, says so."""
+    """Return the service manager's exit code and output; 1 and the reason if it cannot be run or hangs."""
     try:
         return spawn.ask(words, PATIENCE)
     except spawn.CannotStart as error:
@@ -229,8 +231,8 @@ def _ask(*words: str) -> tuple[int, str]:
 
 
 def _refusal(said: str) -> str:
-    """What the service manager said as one line, with what to do about what is known to happen."""
-    line = " ".join(said.split()) or "the service manager refused it without a word"
+    """Return the service manager's output as one line, with what to do about known failures."""
+    line = " ".join(said.split()) or "the service manager refused it without a message"
     if "uthentication" in line or "Access denied" in line or "polkit" in line:
         return f"{line} (run `skipjack install` again, as root: the polkit rule is missing or polkit is not running)"
     if "not found" in line or "not loaded" in line:

@@ -18,7 +18,7 @@ NO_ARCHIVE = "Error: payload does not match any of the supported image formats"
     [
         (NO_DAEMON, "Is the docker daemon running? Start the daemon"),
         (NO_ARCHIVE, f"image formats. {image_store._TODO}"),
-        ("", f"it said nothing. {image_store._TODO}"),
+        ("", f"it printed no message. {image_store._TODO}"),
     ],
 )
 def test_a_failed_load_has_one_remedy(tmp_path: Path, said: str, ends: str) -> None:

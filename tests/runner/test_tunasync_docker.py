@@ -203,8 +203,8 @@ def test_what_no_policy_allows_turns_the_mirror_away(bench: Bench) -> None:
     result = bench.run(GLOBAL + DOCKER + IMAGE + "docker_options = ['--network=container:db']\n")
     assert (result.mirrors, result.policy) == ({}, Policy())
     assert result.findings == [
-        "worker.conf:9: The mirror is left out: `--network=container:db` joins what belongs to others."
-        " Write `--network=none`, or the name of a network."
+        "worker.conf:9: The mirror is left out: `--network=container:db` joins the network of another container"
+        " or process. Write `--network=none`, or a network's name."
     ]
 
 

@@ -42,7 +42,7 @@ def test_all_are_started_in_one_call_and_without_waiting(tmp_path: Path) -> None
         ),
         ("Failed to start skipjack-run@a.service: Unit skipjack-run@a.service not found.", {"a"}, "skipjack install"),
         ("Failed to connect to bus: No such file or directory", set(MIRRORS), "Failed to connect to bus"),
-        ("", set(MIRRORS), "without a word"),
+        ("", set(MIRRORS), "without a message"),
     ],
 )
 def test_what_is_refused_is_told_for_each_that_it_concerns(
@@ -64,7 +64,7 @@ def test_no_answer_in_time_is_no_failure_since_they_may_have_been_started(
     monkeypatch.setattr(units, "PATIENCE", 0.1)
     monkeypatch.setattr(units, "_PATIENCE_PER_UNIT", 0.0)
     assert units.start(systemctl(tmp_path, "exec sleep 60"), str(tmp_path), MIRRORS) == {}
-    assert "gave no answer within 0.1 s" in capfd.readouterr().err
+    assert "did not answer within 0.1 s" in capfd.readouterr().err
 
 
 def test_limits_are_set_when_they_change_and_lifted_when_they_go(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_a_limit_that_is_refused_starts_nothing(tmp_path: Path) -> None:
     manager = systemctl(tmp_path, 'case "$*" in *set-property*) echo "Access denied"; exit 1;; esac')
     mirrors = MIRRORS | {"a": MIRRORS["a"]._replace(io_weight=50)}
     found = units.start(manager, str(tmp_path), mirrors)
-    assert set(found) == {"a"} and "limits could not be set" in found["a"]
+    assert set(found) == {"a"} and "cannot set its limits" in found["a"]
     assert asked(tmp_path)[-1].endswith("start skipjack-run@b-c.service skipjack-run@d.e.service")
 
 

@@ -84,9 +84,7 @@ def test_another_user_is_refused_with_the_users_name(podded: Box) -> None:
     podded.shell(f"cp {ARCHIVE} /srv/everybodys.tar; chmod 644 /srv/everybodys.tar")
     code, said = load(podded, "/srv/everybodys.tar", "bob")
     assert code == 1
-    assert (
-        "each user has a store of images of its own. This worker belongs to the user skipjack: run the command" in said
-    )
+    assert "each user has a separate store of images. This worker belongs to the user skipjack: run the command" in said
     assert load(podded, "/srv/everybodys.tar", "skipjack") == (0, f"loaded {engines.IMAGE}")
 
 
