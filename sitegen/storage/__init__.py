@@ -1,1 +1,1 @@
-"""What the manager remembers, and all of its SQL. Nothing here knows of HTTP or of pages."""
+"""The manager's store, and all of its SQL. It knows nothing of HTTP or pages."""

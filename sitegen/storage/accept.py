@@ -1,8 +1,8 @@
-"""Which reports of a batch count, and what that leaves to be written: pure, so that every rule can be tested.
+"""Which reports of a batch are accepted, and what to write for them. No I/O, so that every rule can be tested.
 
-Per worker and journal the manager has acknowledged all reports up to a number. The next one is applied, earlier
-ones are duplicates of a request whose answer was lost, and a later one shows that some are missing: then only a
-snapshot can go on.
+For each worker and journal, all reports up to a number are acknowledged. The next number is applied. A lower one is a
+duplicate of a request whose answer was lost. A higher one means that reports are missing: then only a snapshot is
+accepted.
 """
 
 import math
@@ -14,14 +14,14 @@ from sitegen.messages.model import TUNASYNC, Acknowledgement, Delivery
 from sitegen.storage import clocks, codec
 
 SILENCE = 60.0
-"""Seconds without a sign of life after which the next one is worth publishing at once."""
+"""Seconds without a heartbeat after which the next one is published at once."""
 
 JournalKey = tuple[str, str]
 """A worker's name and the identity of its journal."""
 
 
 class AcceptedReports(NamedTuple):
-    """The number that is acknowledged now, the reports to apply, and whether a gap stopped us."""
+    """The number acknowledged now, the reports to apply, and whether there was a gap."""
 
     acknowledged: int
     reports: tuple[Report, ...]
@@ -29,12 +29,12 @@ class AcceptedReports(NamedTuple):
 
 
 class BatchPlan(NamedTuple):
-    """What one transaction has to write. A later status or run of the same key has taken the earlier one's place.
+    """What one transaction writes. A later status or run replaces an earlier one with the same key.
 
-    `cleared` are workers whose snapshot replaces everything that was known of their mirrors; states are keyed by
-    worker and mirror, runs by journal and number of the run and stand beside their mirror's name. `taken_over` are
-    those of `cleared` that were workers of tunasync. `clocks` are the seconds by which workers' clocks were found to be
-    ahead, and when; `limited` are times that lay in the future for the first time.
+    `cleared` are workers whose snapshot replaces all stored states of their mirrors. States are keyed by worker and
+    mirror; runs by journal and run number, with their mirror's name. `taken_over` are those of `cleared` that were
+    workers of tunasync. `clocks` are by how many seconds workers' clocks were ahead, and when; `limited` are times that
+    were in the future for the first time. `news` is whether any page must change.
     """
 
     acknowledged: dict[JournalKey, int]
@@ -50,8 +50,8 @@ class BatchPlan(NamedTuple):
 
 
 class BatchContext(NamedTuple):
-    """What the store knew before the batch: acknowledged numbers, the condition of workers that sent no reports,
-    which workers with a new journal were workers of tunasync, and what times in the future were limited to."""
+    """The stored state before the batch: acknowledged numbers, the conditions of workers that sent no reports, which
+    workers with a new journal were workers of tunasync, and what times in the future were limited to."""
 
     acknowledged: Mapping[JournalKey, int]
     conditions: Mapping[str, "Condition"]
@@ -60,9 +60,9 @@ class BatchContext(NamedTuple):
 
 
 class Condition(NamedTuple):
-    """What pages tell of a worker itself; a sign of life that repeats it is no news, unless there was a silence.
+    """What pages show of a worker itself. A heartbeat that repeats it changes no page, except after SILENCE seconds.
 
-    `problems` and `progress` are as `codec` writes them.
+    `problems` and `progress` are as `codec` encodes them.
     """
 
     last_seen: float
@@ -77,7 +77,7 @@ class Condition(NamedTuple):
 
 
 def accept_reports(acknowledged: int, reports: Iterable[Report]) -> AcceptedReports:
-    """Apply the rule to one envelope's reports."""
+    """Return which of one envelope's reports to apply."""
     applied: list[Report] = []
     for report in reports:
         if report.number <= acknowledged:
@@ -90,7 +90,7 @@ def accept_reports(acknowledged: int, reports: Iterable[Report]) -> AcceptedRepo
 
 
 def plan(deliveries: Sequence[Delivery], known: BatchContext) -> BatchPlan:
-    """Work out what a batch leaves to be written, and whether it alters any page."""
+    """Return what to write for a batch, and whether it changes any page."""
     news = any(_is_news(delivery, known.conditions.get(delivery.envelope.worker)) for delivery in deliveries)
     result = BatchPlan(dict(known.acknowledged), {}, set(), {}, {}, [], news, set(), {}, {})
     earlier = clocks.Earlier(dict(known.earlier.times), dict(known.earlier.runs))
@@ -102,7 +102,7 @@ def plan(deliveries: Sequence[Delivery], known: BatchContext) -> BatchPlan:
             _clear(result, envelope.worker)
         verdict = accept_reports(result.acknowledged.get(journal, 0), envelope.reports)
         result.acknowledged[journal] = verdict.acknowledged
-        # times of workers of tunasync are the manager's own
+        # times of tunasync's workers are from the manager's own clock, so they are not limited
         at = math.inf if envelope.journal == TUNASYNC else delivery.received_at
         receipt = clocks.Receipt(at, envelope.sent_at, *journal, earlier)
         for report in verdict.reports:
@@ -116,9 +116,9 @@ def plan(deliveries: Sequence[Delivery], known: BatchContext) -> BatchPlan:
 
 
 def _as_of(delivery: Delivery, receipt: clocks.Receipt) -> Delivery:
-    told = delivery.envelope.progress
-    limited = receipt.progress(told)
-    return delivery if limited == told else delivery._replace(envelope=delivery.envelope._replace(progress=limited))
+    progress = delivery.envelope.progress
+    limited = receipt.progress(progress)
+    return delivery if limited == progress else delivery._replace(envelope=delivery.envelope._replace(progress=limited))
 
 
 def _is_news(delivery: Delivery, before: Condition | None) -> bool:
@@ -145,15 +145,15 @@ def _apply(result: BatchPlan, envelope: Envelope, report: Report, receipt: clock
         _clear(result, worker)
     for mirror, run in report.runs:
         result.runs[journal, int(run.id)] = (mirror, receipt.run(run))
-    for told in report.statuses:
-        status = receipt.status(report, told)
+    for reported in report.statuses:
+        status = receipt.status(report, reported)
         result.states[worker, status.mirror] = (envelope.journal, status)
         if status.run is not None:
             result.runs[journal, int(status.run.id)] = (status.mirror, status.run)
 
 
 def _clear(result: BatchPlan, worker: str) -> None:
-    """Forget everything that was known of a worker's mirrors."""
+    """Drop all states of a worker's mirrors, stored ones and those from earlier in the batch."""
     result.cleared.add(worker)
     for key in [key for key in result.states if key[0] == worker]:
         del result.states[key]

@@ -1,7 +1,7 @@
-"""Whatever has queued up to be written, in one transaction and in the order in which it came.
+"""Writes everything that is queued in one transaction, in the order of arrival.
 
-Neighbours of a kind that is read and written together are kept together: reports, and statuses of tunasync's workers. A
-change of any other kind is done by itself. One that is refused changes nothing and spoils no other.
+Adjacent reports and statuses of tunasync's workers are written together. Any other change is done by itself. A rejected
+one changes nothing and does not affect the others.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -31,27 +31,27 @@ class Change(NamedTuple):
 
 
 class Changed(NamedTuple):
-    """What a change returned."""
+    """The return value of a change."""
 
     value: Any
 
 
 PendingWrite = Delivery | Post | Change
-"""What can wait to be written."""
+"""Anything that can be queued for writing."""
 
 WriteResult = Acknowledgement | PostResult | Changed | Damaged
-"""What became of it: a worker's acknowledgement, a job as it is stored now, what a change returned, or why nothing."""
+"""The outcome: a worker's acknowledgement, a job as stored now, a change's return value, or why it failed."""
 
 
 class CommittedBatch(NamedTuple):
-    """A committed batch: the results in the order of the items, and whether any page has to change."""
+    """A committed batch: the results in the order of the items, and whether any page must change."""
 
     results: Sequence[WriteResult]
     news: bool
 
 
 def write(store: Store, items: Sequence[PendingWrite]) -> CommittedBatch:
-    """Write a batch; the results are true once this has returned."""
+    """Write a batch. The results are committed when this returns."""
     if all(isinstance(item, Delivery) for item in items):
         kept = store.apply([item for item in items if isinstance(item, Delivery)])
         return CommittedBatch(kept.answers, kept.news)
@@ -80,7 +80,7 @@ def _changed(tx: Connection, work: Callable[[Connection], Any]) -> WriteResult:
 
 
 def _together(tx: Connection, items: Sequence[PendingWrite]) -> CommittedBatch:
-    """Reports first and then statuses: no worker sends both."""
+    """Write reports, then statuses. The order between them is free, because no worker sends both."""
     posts = [item for item in items if isinstance(item, Post)]
     deliveries = [item for item in items if isinstance(item, Delivery)]
     kept, told = tunasync_posts.apply_in(tx, deliveries, posts)

@@ -1,4 +1,4 @@
-"""What has changed in the store since a number of the count of changes."""
+"""Which mirrors have changed since a change number."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from sitegen.storage.tables import catalogue, meta, mirror_state, workers
 
 
 class Changes(NamedTuple):
-    """The newest number, whether anything may have changed, and the mirrors whose state has."""
+    """The newest change number, whether anything may have changed, and the mirrors whose state has."""
 
     changes: int
     reset: bool
@@ -17,12 +17,12 @@ class Changes(NamedTuple):
 
 
 def since(store: Store, after: int) -> Changes:
-    """Everything after a number; a number that we never had means that the database was replaced."""
+    """Return the changes after a number. A number above the newest means that the database was replaced."""
     with store.transaction() as tx:
         newest = int(tx.execute(select(meta.c.value).where(meta.c.name == "changes")).scalar_one())
         if after >= newest:
             return Changes(newest, after > newest, ())
-        told = tx.execute(select(func.max(catalogue.c.changed)).where(catalogue.c.changed > after)).scalar()
+        configuration = tx.execute(select(func.max(catalogue.c.changed)).where(catalogue.c.changed > after)).scalar()
         replaced = tx.execute(select(func.count()).where(workers.c.replaced > after)).scalar_one()
         rows = tx.execute(select(mirror_state.c.mirror).where(mirror_state.c.changed > after).distinct())
-        return Changes(newest, told is not None or replaced > 0, tuple(sorted(rows.scalars())))
+        return Changes(newest, configuration is not None or replaced > 0, tuple(sorted(rows.scalars())))

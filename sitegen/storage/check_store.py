@@ -1,4 +1,4 @@
-"""What has to hold of everything in the store, one function for each kind of rule; each problem is a line of text."""
+"""Checks the invariants of the store, with a function for each kind of rule. Each problem is a line of text."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -25,11 +25,11 @@ _JSON: tuple[tuple[Table, str, Callable[[Any], Any]], ...] = (
     (tables.audit, "details", audit_store.decode_details),
     (tables.tunasync_jobs, "document", tunasync_rows.decode),
 )
-"""Columns that hold JSON, and what reads them."""
+"""Columns with JSON, and the functions that decode them."""
 
 
 def problems(database: Database) -> Iterator[str]:
-    """Everything that is wrong; what cannot be read any more ends the search with StoreError."""
+    """Yield every problem. StoreError if the database cannot be read any further."""
     for problem in _problems(database):
         yield problem.encode(errors="backslashreplace").decode()
 
@@ -44,7 +44,7 @@ def _problems(database: Database) -> Iterator[str]:
             wrong = list(_columns(tx))
             yield from wrong
         if not wrong:
-            for rule in (_numbers, _references, _words, _texts, _json):
+            for rule in (_numbers, _references, _statuses, _texts, _json):
                 yield from rule(tx)
 
 
@@ -56,14 +56,14 @@ def _integrity(tx: Connection) -> Iterator[str]:
 
 def _version(tx: Connection) -> Iterator[str]:
     if not inspect(tx).has_table("meta"):
-        yield "meta: the table is not there, so this is no database of Skipjack's"
+        yield "meta: the table is missing, so this is not a Skipjack database"
         return
     names = set(tx.execute(select(meta.c.name)).scalars())
     for name in sorted({"schema_version", "changes"} - names):
-        yield f"meta {name}: it is not there"
+        yield f"meta {name}: the row is missing"
     version = number(tx, "schema_version") if "schema_version" in names else tables.VERSION
     if version != tables.VERSION:
-        yield f"meta schema_version: it is {version}, this release's is {tables.VERSION}: nothing else was looked at"
+        yield f"meta schema_version: it is {version}, but this release needs {tables.VERSION}: nothing else was checked"
 
 
 def _columns(tx: Connection) -> Iterator[str]:
@@ -71,56 +71,56 @@ def _columns(tx: Connection) -> Iterator[str]:
     there = set(inspector.get_table_names())
     for name, table in tables.metadata.tables.items():
         if name not in there:
-            yield f"{name}: the table is not there"
+            yield f"{name}: the table is missing"
             continue
         columns = {column["name"] for column in inspector.get_columns(name)}
         missing = [column.name for column in table.columns if column.name not in columns]
-        yield from (f"{name}: the column {column} is not there" for column in missing)
+        yield from (f"{name}: the column {column} is missing" for column in missing)
 
 
 def _numbers(tx: Connection) -> Iterator[str]:
     changes = number(tx, "changes")
     for table, column in ((mirror_state, "changed"), (workers, "replaced"), (catalogue, "changed")):
         for key in _keys(tx, table, table.c[column] > changes):
-            yield f"{table.name} {key}: `{column}` is higher than the {changes} changes that there were"
+            yield f"{table.name} {key}: `{column}` is higher than the number of changes, {changes}"
     for key in _keys(tx, journals, journals.c.acknowledged < 0):
-        yield f"journals {key}: a number below 0 was acknowledged"
+        yield f"journals {key}: the acknowledged number is below 0"
     for key in _keys(tx, runs, runs.c.id < 0):
         yield f"runs {key}: its number is below 0"
     higher = exists().where(
         command_numbers.c.worker == commands.c.worker, command_numbers.c.newest >= commands.c.number
     )
     for key in _keys(tx, commands, not_(higher)):
-        yield f"commands {key}: its number was never given to this worker"
+        yield f"commands {key}: its number was never issued to this worker"
 
 
 def _references(tx: Connection) -> Iterator[str]:
-    """Go workers of tunasync have no journals."""
+    """Check references between tables. Go workers of tunasync have no journals."""
     foreign = select(tables.tunasync_workers.c.name)
     journal = exists().where(journals.c.worker == runs.c.worker, journals.c.journal == runs.c.journal)
     for key in _keys(tx, runs, and_(not_(journal), runs.c.worker.not_in(foreign))):
-        yield f"runs {key}: nothing was ever acknowledged of its journal"
+        yield f"runs {key}: its journal has no acknowledged reports"
     current = exists().where(journals.c.worker == workers.c.name, journals.c.journal == workers.c.journal)
     for key in _keys(tx, workers, and_(not_(current), workers.c.name.not_in(foreign))):
-        yield f"workers {key}: its journal is not known"
+        yield f"workers {key}: its journal is unknown"
     run = exists().where(
         runs.c.worker == mirror_state.c.worker,
         runs.c.journal == mirror_state.c.journal,
         runs.c.id == mirror_state.c.run_id,
     )
     for key in _keys(tx, mirror_state, and_(mirror_state.c.run_id.is_not(None), not_(run))):
-        yield f"mirror_state {key}: its last run is not there"
+        yield f"mirror_state {key}: its last run is missing"
     owner = exists().where(workers.c.name == mirror_state.c.worker)
     for key in _keys(tx, mirror_state, not_(owner)):
-        yield f"mirror_state {key}: its worker is not there"
+        yield f"mirror_state {key}: its worker is missing"
     if tx.execute(select(func.count()).select_from(catalogue)).scalar_one() > 1:
-        yield "catalogue: there is more than one"
+        yield "catalogue: there is more than one row"
 
 
-def _words(tx: Connection) -> Iterator[str]:
+def _statuses(tx: Connection) -> Iterator[str]:
     for table in (mirror_state, runs):
         for key in _keys(tx, table, table.c.status.not_in(sorted(TO_TUNASYNC))):
-            yield f"{table.name} {key}: its status is a word that does not exist"
+            yield f"{table.name} {key}: its status is unknown"
 
 
 def _texts(tx: Connection) -> Iterator[str]:
@@ -129,11 +129,11 @@ def _texts(tx: Connection) -> Iterator[str]:
         for row in tx.execute(select(table)).mappings():
             for column, value in row.items():
                 if isinstance(value, str) and not _is_text(value):
-                    yield f"{table.name} {_name(row[key] for key in keys)}: `{column}` is no UTF-8"
+                    yield f"{table.name} {_name(row[key] for key in keys)}: `{column}` is not valid UTF-8"
 
 
 def _is_text(value: str) -> bool:
-    """Whether a value was read without a byte that stands for no letter."""
+    """Whether a value was read without invalid bytes, which `surrogateescape` turns into lone surrogates."""
     return value.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in value)
 
 

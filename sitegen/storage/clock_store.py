@@ -1,4 +1,4 @@
-"""What is kept of workers' clocks that were wrong: by how much, and what times in the future were limited to."""
+"""Stores by how much workers' clocks were wrong, and what times in the future were limited to."""
 
 from collections.abc import Iterable
 
@@ -12,7 +12,7 @@ from sitegen.storage.dialects import upsert
 
 
 def earlier(tx: Connection, deliveries: Iterable[Delivery]) -> clocks.Earlier:
-    """What was kept of the workers that report times in the future; of others there is nothing to look up."""
+    """Read the stored limits of workers that report times in the future. Others need no query."""
     ahead = [each.envelope for each in deliveries if clocks.is_ahead(*each)]
     found = clocks.Earlier({}, {})
     if not ahead:
@@ -30,16 +30,16 @@ def earlier(tx: Connection, deliveries: Iterable[Delivery]) -> clocks.Earlier:
 
 
 def _run_ids(envelope: Envelope) -> set[int]:
-    told = [status.run for report in envelope.reports for status in report.statuses if status.run]
-    return {run.id for run in (*told, *(run for report in envelope.reports for _mirror, run in report.runs))}
+    current = [status.run for report in envelope.reports for status in report.statuses if status.run]
+    return {run.id for run in (*current, *(run for report in envelope.reports for _mirror, run in report.runs))}
 
 
 def write(tx: Connection, plan: BatchPlan) -> None:
-    """Keep what a batch has found out; what times were limited to is kept until they have passed."""
+    """Store a batch's findings about clocks. The limit of a time is kept until that time has passed."""
     if plan.clocks:
         upsert(tx, tables.clocks, ("worker", "ahead", "at"), [(name, *found) for name, found in plan.clocks.items()])
     if plan.limited:
         table = tables.limited_times
         tx.execute(delete(table).where(table.c.told < min(limited.at for limited in plan.limited.values())))
-        told = [(*key, *limited) for key, limited in plan.limited.items()]
-        upsert(tx, table, ("worker", "mirror", "name", "told", "at"), told)
+        new = [(*key, *limited) for key, limited in plan.limited.items()]
+        upsert(tx, table, ("worker", "mirror", "name", "told", "at"), new)

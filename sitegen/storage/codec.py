@@ -1,6 +1,6 @@
-"""The accepted configuration, the workers' problems and their progress as JSON text for the store, and back.
+"""Encodes the accepted configuration, workers' problems and progress as JSON text for the store, and decodes it.
 
-Only what pages need is kept: where secrets are and what runs is the workers' business.
+Only values that pages need are stored: where secrets are, and which commands run, concerns only the workers.
 """
 
 import json
@@ -32,22 +32,22 @@ _MIRROR_FIELDS = (
 
 
 def plain_site(site: Site) -> dict[str, Any]:
-    """The site's record as JSON can hold it."""
+    """Return the site's record as JSON-serializable values."""
     return site._asdict() | {"categories": dict(site.categories)}
 
 
 def encode_site(site: Site) -> str:
-    """Write the site's record."""
+    """Encode the site's record."""
     return json.dumps(plain_site(site))
 
 
 def decode_site(text: str) -> Site:
-    """Read what `encode_site` wrote; keys of another release are ignored."""
+    """Decode the result of `encode_site`; keys of other releases are ignored."""
     return Site(**{key: value for key, value in json.loads(text).items() if key in Site._fields})
 
 
 def plain_workers(workers: Iterable[Worker]) -> list[dict[str, Any]]:
-    """The workers' records as JSON can hold them."""
+    """Return the workers' records as JSON-serializable values."""
     return [
         worker._asdict() | {"sync_windows": worker.sync_windows._asdict() if worker.sync_windows else None}
         for worker in workers
@@ -55,12 +55,12 @@ def plain_workers(workers: Iterable[Worker]) -> list[dict[str, Any]]:
 
 
 def encode_workers(workers: Mapping[str, Worker]) -> str:
-    """Write the workers' records."""
+    """Encode the workers' records."""
     return json.dumps(plain_workers(workers.values()))
 
 
 def decode_workers(text: str) -> dict[str, Worker]:
-    """Read what `encode_workers` wrote."""
+    """Decode the result of `encode_workers`."""
     return {item["name"]: _worker(item) for item in json.loads(text)}
 
 
@@ -70,7 +70,7 @@ def _worker(plain: Mapping[str, Any]) -> Worker:
 
 
 def _sync_windows(plain: Any) -> SyncWindows | None:
-    """Read hours, also those that an earlier release wrote as a list."""
+    """Decode sync windows, also those that an earlier release wrote as a list."""
     if not plain:
         return None
     allowed, forbidden, stop = plain if isinstance(plain, list) else (plain[key] for key in SyncWindows._fields)
@@ -78,7 +78,7 @@ def _sync_windows(plain: Any) -> SyncWindows | None:
 
 
 def plain_mirrors(mirrors: Iterable[Mirror]) -> list[dict[str, Any]]:
-    """What pages tell of the mirrors, as JSON can hold it."""
+    """Return the mirrors' fields that pages need, as JSON-serializable values."""
     return [_plain_mirror(mirror) for mirror in mirrors]
 
 
@@ -89,12 +89,12 @@ def _plain_mirror(mirror: Mirror) -> dict[str, Any]:
 
 
 def encode_mirrors(mirrors: Iterable[Mirror]) -> str:
-    """Write what pages tell of the mirrors."""
+    """Encode the mirrors' fields that pages need."""
     return json.dumps(plain_mirrors(mirrors))
 
 
 def decode_mirrors(text: str) -> tuple[Mirror, ...]:
-    """Read what `encode_mirrors` wrote; everything else has its default, as has what an older release left out."""
+    """Decode the result of `encode_mirrors`. Fields that are missing, as in an older release, have their defaults."""
     return tuple(_mirror(item) for item in json.loads(text))
 
 
@@ -106,7 +106,7 @@ def _mirror(plain: Mapping[str, Any]) -> Mirror:
 
 
 def encode_problems(problems: Sequence[ReportedProblem]) -> str:
-    """Write a worker's problems, whose words may name a repository or an upstream."""
+    """Encode a worker's problems, without secrets: their texts may contain addresses of a repository or an upstream."""
     return json.dumps([_without_secrets(problem)._asdict() for problem in problems]) if problems else "[]"
 
 
@@ -115,7 +115,7 @@ def _without_secrets(problem: ReportedProblem) -> ReportedProblem:
 
 
 def decode_problems(text: str) -> tuple[ReportedProblem, ...]:
-    """Read what `encode_problems` wrote."""
+    """Decode the result of `encode_problems`."""
     plain = json.loads(text)
     return tuple(
         checked(ReportedProblem(**{key: item[key] for key in ReportedProblem._fields if key in item})) for item in plain
@@ -123,12 +123,12 @@ def decode_problems(text: str) -> tuple[ReportedProblem, ...]:
 
 
 def encode_progress(progress: Sequence[RunProgress]) -> str:
-    """Write how far a worker's runs are."""
+    """Encode the progress of a worker's runs."""
     return json.dumps([item._asdict() for item in progress]) if progress else "[]"
 
 
 def decode_progress(text: str) -> tuple[RunProgress, ...]:
-    """Read what `encode_progress` wrote."""
+    """Decode the result of `encode_progress`."""
     plain = json.loads(text)
     return tuple(
         checked(RunProgress(**{key: item[key] for key in RunProgress._fields if key in item})) for item in plain
@@ -136,20 +136,20 @@ def decode_progress(text: str) -> tuple[RunProgress, ...]:
 
 
 def encode_override(override: Override | None) -> str | None:
-    """Write who switched a mirror off."""
+    """Encode an override."""
     return json.dumps(override._asdict()) if override else None
 
 
 def decode_override(text: str | None) -> Override | None:
-    """Read what `encode_override` wrote."""
+    """Decode the result of `encode_override`."""
     return checked(report.decode_override(json.loads(text))) if text else None
 
 
 def encode_probe(probe: Probe | None) -> str | None:
-    """Write what a mirror and its upstream said when they were compared."""
+    """Encode the comparison of a mirror with its upstream."""
     return json.dumps(probe._asdict()) if probe else None
 
 
 def decode_probe(text: str | None) -> Probe | None:
-    """Read what `encode_probe` wrote."""
+    """Decode the result of `encode_probe`."""
     return checked(report.decode_probe(json.loads(text))) if text else None

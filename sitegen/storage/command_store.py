@@ -1,4 +1,4 @@
-"""Commands in the store: numbered per worker without gaps, and there before anybody is told that they are."""
+"""Stores commands, numbered per worker without gaps. They are committed before a worker or an operator sees them."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -29,16 +29,16 @@ from sitegen.storage.store import Store
 from sitegen.storage.tables import command_numbers, commands
 
 MOST_OPEN = 1000
-"""Commands that may wait for one worker; more are refused, because nobody is taking them."""
+"""Open commands of one worker. More are rejected, because the worker does not fetch them."""
 
 AT_ONCE = 500
 """Commands in one answer."""
 
 MIRRORS_AT_ONCE = 20_000
-"""Mirrors that the commands of one answer name together; a worker reads no more than 4 MiB."""
+"""Mirrors in all commands of one answer, because a worker reads at most 4 MiB."""
 
 KEPT = 90 * 86400.0
-"""Seconds for which a command is remembered once it has ended."""
+"""Seconds for which an ended command is stored."""
 
 _COLUMNS = [commands.c[name] for name in WorkerCommand._fields]
 
@@ -55,7 +55,7 @@ def _add(tx: Connection, order: CommandRequest, worker: str, mirrors: tuple[str,
     tx.execute(delete(commands).where(commands.c.worker == worker, commands.c.ended_at < by.at - KEPT))
     count = select(func.count()).where(commands.c.worker == worker, commands.c.state.in_(OPEN))
     if tx.execute(count).scalar_one() >= MOST_OPEN:
-        raise RejectedRequest(409, f"{MOST_OPEN} commands wait for worker {worker} already, and it does not take them")
+        raise RejectedRequest(409, f"worker {worker} has {MOST_OPEN} open commands already and does not fetch them")
     number = _next_number(tx, worker)
     command = WorkerCommand(worker, number, order.kind, mirrors, order.force, by.at, by.who, note=order.note)
     tx.execute(insert(commands).values(command._asdict() | {"mirrors": json.dumps(mirrors)}))
@@ -76,28 +76,28 @@ def _next_number(tx: Connection, worker: str) -> int:
 
 
 def fetch(store: Store, worker: str, after: int, now: float, since: float = 0.0) -> Fetched:
-    """The open commands after a number that were given from `since` on, oldest first; that the worker has those up to
-    the number is written down.
+    """Return the open commands after a number, issued from `since` on, oldest first. Lower ones become delivered.
 
-    A worker that has higher numbers than we ever gave has outlived our database: we go on from there.
+    If the worker has a higher number than was ever issued, the database was restored from a backup: numbers continue
+    after the worker's.
     """
     mine = commands.c.worker == worker
     with store.transaction() as tx:
         highest = tx.execute(select(command_numbers.c.newest).where(command_numbers.c.worker == worker)).scalar() or 0
-        unsaid = mine & (commands.c.state == QUEUED) & (commands.c.number <= after)
-        is_news = tx.execute(select(func.count()).where(unsaid)).scalar_one() > 0 or after > highest
+        undelivered = mine & (commands.c.state == QUEUED) & (commands.c.number <= after)
+        is_news = tx.execute(select(func.count()).where(undelivered)).scalar_one() > 0 or after > highest
         later = select(*_COLUMNS).where(mine, commands.c.number > after, commands.c.state.in_(OPEN))
         later = later.where(commands.c.issued_at >= since)
         rows = tx.execute(later.order_by(commands.c.number).limit(AT_ONCE)).all()
     if is_news:
         with store.transaction(writing=True) as tx:
-            tx.execute(update(commands).where(unsaid).values(state=DELIVERED, delivered_at=now))
+            tx.execute(update(commands).where(undelivered).values(state=DELIVERED, delivered_at=now))
             _raise_number(tx, worker, after)
-    return Fetched(_bounded(_sound(rows)), max(int(highest), after))
+    return Fetched(_bounded(_readable(rows)), max(int(highest), after))
 
 
 def _bounded(found: Iterable[WorkerCommand]) -> tuple[WorkerCommand, ...]:
-    """The first commands that fit into an answer, and one at least; the next answer has the others."""
+    """Return the first commands that fit into one answer, at least one. The next answer has the others."""
     fit: list[WorkerCommand] = []
     mirrors = 0
     for command in found:
@@ -109,7 +109,7 @@ def _bounded(found: Iterable[WorkerCommand]) -> tuple[WorkerCommand, ...]:
 
 
 def newest(store: Store) -> dict[str, int]:
-    """The highest number that each worker was ever given."""
+    """Return the highest number that was ever issued to each worker."""
     with store.transaction() as tx:
         rows = tx.execute(select(command_numbers.c.worker, command_numbers.c.newest))
         return {str(row[0]): int(row[1]) for row in rows}
@@ -125,9 +125,9 @@ def _raise_number(tx: Connection, worker: str, least: int) -> None:
 
 
 def finish(store: Store, worker: str, results: Sequence[tuple[int, str, str]], now: float) -> int:
-    """Keep what became of commands, as number, state and reason; returns how many of these were new.
+    """Store results of commands (number, state, reason); return how many were new.
 
-    What a worker says of a command that has expired is news as well: it knows better.
+    A result also replaces `expired`, because only the worker knows whether it executed the command.
     """
     open_one = (commands.c.worker == worker) & commands.c.state.in_((*OPEN, EXPIRED))
     taken = 0
@@ -141,10 +141,10 @@ def finish(store: Store, worker: str, results: Sequence[tuple[int, str, str]], n
 
 
 def expire(store: Store, before: float, now: float, worker: str | None = None) -> int:
-    """End the open commands of one worker, or of all, that were given before a moment; returns how many."""
+    """Expire the open commands of one worker, or of all, that were issued before a moment; return how many."""
     old = commands.c.state.in_(OPEN) & (commands.c.issued_at < before)
     old &= true() if worker is None else commands.c.worker == worker
-    with store.transaction() as tx:  # there is hardly ever one, and writers would have to wait for us
+    with store.transaction() as tx:  # there is hardly ever one, and a writing transaction would block other writers
         if not tx.execute(select(func.count()).where(old)).scalar_one():
             return 0
     reason = case((commands.c.state == QUEUED, NOT_FETCHED), else_=NOT_ANSWERED)
@@ -153,14 +153,14 @@ def expire(store: Store, before: float, now: float, worker: str | None = None) -
 
 
 def expire_one(store: Store, worker: str, number: int, now: float) -> None:
-    """End one command, if it is still open: nobody waits for it any more."""
+    """Expire one command if it is still open, because its request no longer waits."""
     one = (commands.c.worker == worker) & (commands.c.number == number) & commands.c.state.in_(OPEN)
     with store.transaction(writing=True) as tx:
         tx.execute(update(commands).where(one).values(state=EXPIRED, reason=NOT_IN_TIME, ended_at=now))
 
 
 def find(store: Store, worker: str, number: int) -> WorkerCommand | None:
-    """One command."""
+    """Return one command, None if there is none."""
     with store.transaction() as tx:
         which = select(*_COLUMNS).where(commands.c.worker == worker, commands.c.number == number)
         row = tx.execute(which).one_or_none()
@@ -168,29 +168,29 @@ def find(store: Store, worker: str, number: int) -> WorkerCommand | None:
 
 
 def page(store: Store, worker: str, before: int, limit: int) -> list[WorkerCommand]:
-    """A worker's commands below a number, newest first."""
+    """Return a worker's commands below a number, newest first."""
     which = select(*_COLUMNS).where(commands.c.worker == worker, commands.c.number < before)
     with store.transaction() as tx:
         return [_shown(row) for row in tx.execute(which.order_by(commands.c.number.desc()).limit(limit))]
 
 
 def last_overriding(store: Store) -> dict[tuple[str, str], WorkerCommand]:
-    """By worker and mirror the last command that was carried out, if it pauses or disables the mirror."""
+    """Return the last executed command by worker and mirror, if it stops or disables the mirror."""
     which = select(*_COLUMNS).where(commands.c.state == DONE).order_by(commands.c.worker, commands.c.number)
     found: dict[tuple[str, str], WorkerCommand] = {}
     with store.transaction() as tx:
-        for command in _sound(tx.execute(which)):
+        for command in _readable(tx.execute(which)):
             found.update(((command.worker, mirror), command) for mirror in command.mirrors)
     return {key: command for key, command in found.items() if command.kind in (STOP, DISABLE)}
 
 
-def _sound(rows: Iterable[Sequence[object]]) -> Iterator[WorkerCommand]:
-    """The commands that can be read: one that cannot be keeps nobody from the others, and expires."""
+def _readable(rows: Iterable[Sequence[object]]) -> Iterator[WorkerCommand]:
+    """Return the commands that can be decoded. A damaged one is skipped, and expires."""
     return corruption.sound(partial(_command, row) for row in rows)
 
 
 def _shown(row: Sequence[object]) -> WorkerCommand:
-    """A command, which says so itself when it cannot be read."""
+    """Return a command, with the error as its reason if it cannot be decoded."""
     try:
         return _command(row)
     except corruption.Damaged as error:
@@ -204,5 +204,5 @@ def _command(row: Sequence[object]) -> WorkerCommand:
 
 
 def decode_mirrors(text: Any) -> tuple[str, ...]:
-    """Read the names that a command is about."""
+    """Decode a command's mirrors."""
     return tuple(map(str, json.loads(text)))

@@ -1,4 +1,4 @@
-"""A row that holds what cannot be read: told by its name, and no reason to be silent about all the others."""
+"""Handles rows whose content cannot be decoded: one is reported by its key, and the others are still read."""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
@@ -11,25 +11,25 @@ T = TypeVar("T")
 R = TypeVar("R", bound=tuple[Any, ...])
 
 UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
-"""What reading a damaged text may raise."""
+"""Exceptions that decoding a damaged text may raise."""
 
 _log = logging.getLogger(__name__)
 
 
-class Damaged(StoreError):  # noqa: N818 - it is what happened to the row
-    """One row cannot be read; the database can."""
+class Damaged(StoreError):  # noqa: N818 - it describes the row
+    """One row cannot be decoded, but the database can be read."""
 
     def __init__(self, what: str) -> None:
         super().__init__(
             what,
-            "`skipjack-manager check` names all rows like it; a worker's next report mends what it tells of, a backup "
-            "the rest.",
+            "Run `skipjack-manager check` to list all damaged rows. A worker's next report repairs its own; restore a "
+            "backup for the rest.",
         )
         self.reason = self.public = what
 
 
 def read(decode: Callable[[Any], T], text: Any, row: str, column: str) -> T:
-    """Decode the text of a column; Damaged with the row's table and key when that cannot be done."""
+    """Decode the text of a column; Damaged, with the row's table and key, if that fails."""
     try:
         return decode(text)
     except UNREADABLE as error:
@@ -37,7 +37,7 @@ def read(decode: Callable[[Any], T], text: Any, row: str, column: str) -> T:
 
 
 def sound(made: Iterable[Callable[[], T]]) -> Iterator[T]:
-    """What can be read; the rest goes to the log."""
+    """Yield what can be decoded, and log the rest."""
     for make in made:
         try:
             yield make()
@@ -46,7 +46,7 @@ def sound(made: Iterable[Callable[[], T]]) -> Iterator[T]:
 
 
 def checked(record: R) -> R:
-    """The record itself; TypeError when a value is of a kind that its field cannot have."""
+    """Return the record; TypeError if a value does not have the type of its field."""
     for name, value, kinds in zip(_fields(type(record)), record, _kinds(type(record)), strict=True):
         if type(value) not in kinds and not (int in kinds and type(value) is float and value.is_integer()):
             raise TypeError(f"{name} is {value!r}"[:100])
@@ -60,7 +60,7 @@ def _fields(kind: Any) -> tuple[str, ...]:
 
 @cache
 def _kinds(kind: Any) -> tuple[tuple[type, ...], ...]:
-    """For each field the types of its values; JSON writes whole numbers of either kind alike."""
+    """Return the types of each field. JSON writes whole floats as integers, so `int` is accepted for `float`."""
     hints = get_type_hints(kind)
     found = [get_args(hints[name]) or (hints[name],) for name in _fields(kind)]
     return tuple((*each, int) if float in each else each for each in found)

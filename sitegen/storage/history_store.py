@@ -1,6 +1,6 @@
-"""Which runs in the store are too old or too many, and forgetting them a few at a time.
+"""Deletes runs that are too old or too many, a few at a time.
 
-What a mirror last did stays, with its log, for as long as its worker tells of the mirror.
+The last run of a mirror stays, with its log, as long as its worker reports the mirror.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from sitegen.storage.store import Store
 from sitegen.storage.tables import mirror_state, runs
 
 STEP = 200
-"""Runs in one transaction, so that none takes longer than a batch of reports."""
+"""Runs per transaction, so that none takes longer than a batch of reports."""
 
 Group = tuple[str, str]
 """A worker and a mirror."""
@@ -33,7 +33,7 @@ _THIS = and_(
 
 
 def crowded(store: Store, history: History, now: float) -> list[Group]:
-    """The groups that have runs to forget, found by reading no more than an index."""
+    """Return the groups that have runs to delete. The query reads only an index."""
     group = (runs.c.worker, runs.c.mirror)
     is_many, is_old = func.count() > history.runs_per_mirror, func.min(runs.c.ended_at) < now - history.keep_runs
     with store.transaction() as tx:
@@ -41,7 +41,7 @@ def crowded(store: Store, history: History, now: float) -> list[Group]:
 
 
 def forget_runs(store: Store, group: Group, history: History, now: float) -> int:
-    """Forget at most STEP runs of a group; returns how many."""
+    """Delete at most STEP runs of a group; return how many."""
     of_group = and_(runs.c.worker == group[0], runs.c.mirror == group[1], ~_IS_LAST)
     old = select(*_KEY).where(of_group, now - history.keep_runs > _AT).limit(STEP)
     newest_first = (_AT.desc(), runs.c.id.desc())
@@ -53,7 +53,7 @@ def forget_runs(store: Store, group: Group, history: History, now: float) -> int
 
 
 def forget_logs(store: Store, since: float, until: float) -> float:
-    """Forget the logs of at most STEP runs that ended in this time; returns where to go on."""
+    """Delete the logs of at most STEP runs that ended in this time; return from when to continue."""
     ended = and_(runs.c.ended_at >= since, runs.c.ended_at < until)
     query = select(*_KEY, runs.c.ended_at).where(ended, runs.c.log_tail != "", ~_IS_LAST)
     with store.transaction() as tx:
@@ -63,7 +63,7 @@ def forget_logs(store: Store, since: float, until: float) -> float:
 
 
 def _execute(store: Store, statement: Executable, keys: Sequence[Any]) -> None:
-    """Do the same with each of the runs that have these keys, in one transaction."""
+    """Execute a statement for each of these runs, in one transaction."""
     if keys:
         with store.transaction(writing=True) as tx:
             tx.execute(statement, [{"the_worker": key[0], "the_journal": key[1], "the_id": key[2]} for key in keys])

@@ -1,4 +1,4 @@
-"""The last ended runs of mirrors, for their pages."""
+"""Selects the last ended runs of mirrors, for their pages."""
 
 import heapq
 from collections.abc import Sequence
@@ -12,11 +12,11 @@ from sitegen.messages.model import PastRun
 from sitegen.storage import tables
 
 HISTORY = 20
-"""Runs of a mirror that its page shows."""
+"""Number of runs on a mirror's page."""
 
 
 def newest(histories: Sequence[Sequence[PastRun]]) -> tuple[PastRun, ...]:
-    """The last HISTORY runs of several names of one mirror; each name's are in order."""
+    """Merge the runs of several names of one mirror, each sorted, and return the last HISTORY."""
     if len(histories) == 1:
         return tuple(histories[0])
     return tuple(heapq.merge(*histories, key=lambda item: _when(item.run), reverse=True))[:HISTORY]
@@ -27,7 +27,7 @@ def _when(run: Run) -> tuple[float, int]:
 
 
 def _rank(*group: Any) -> Any:
-    """The place of an ended run among those of its group, the newest first."""
+    """Return the rank of an ended run in its group, newest first."""
     table = tables.runs.c
     newest = (func.coalesce(table.ended_at, table.launched_at, 0).desc(), table.id.desc())
     return func.row_number().over(partition_by=group, order_by=newest)

@@ -1,4 +1,4 @@
-"""Between the store's rows and records: what a message becomes in the database, and back."""
+"""Converts messages to the rows of the database, and rows to records."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,16 +15,16 @@ RowMapping = dict[str, Any]
 Values = tuple[Any, ...]
 
 Damages = dict[tuple[str, str], str]
-"""What cannot be read, by worker and mirror, or by worker and `""` for what it told of itself."""
+"""Rows that cannot be decoded, by worker and mirror, or by worker and `""` for the worker's own row."""
 
 WORKER_COLUMNS = tuple(name for name in WorkerState._fields if not name.startswith("clock_"))
 STATE_COLUMNS = ("worker", *(name for name in MirrorStatus._fields if name != "run"))
-"""What `status` expects first, the probe and the override last of it; the run's columns follow."""
+"""The first columns that `status` expects, probe and override last; the run's columns follow."""
 
 _RUN, _PROBE, _OVERRIDE = (MirrorStatus._fields.index(name) for name in ("run", "probe", "override"))
 _RUN_AT = _RUN + 1
 
-TOLD_WORKER = (
+REPORTED_WORKER = (
     "name",
     "first_seen",
     "last_seen",
@@ -39,16 +39,21 @@ TOLD_WORKER = (
     "replaced",
     "held",
 )
-TOLD_STATE = ("worker", "journal", "changed", *("run_id" if name == "run" else name for name in MirrorStatus._fields))
-TOLD_RUN = ("worker", "journal", "mirror", *Run._fields)
-"""The columns of what `of_worker`, `of_state` and `of_run` give: values by place, many to a statement."""
+REPORTED_STATE = (
+    "worker",
+    "journal",
+    "changed",
+    *("run_id" if name == "run" else name for name in MirrorStatus._fields),
+)
+REPORTED_RUN = ("worker", "journal", "mirror", *Run._fields)
+"""The columns of the rows that `of_worker`, `of_state` and `of_run` return. Statements bind them by position."""
 
-_TOLD_ENDS = ENDS - {SUCCESS}
-"""Only after such an end is the log's tail of interest, so only then is it kept."""
+_ENDS_WITH_LOG = ENDS - {SUCCESS}
+"""The log's tail is stored only for runs that did not succeed."""
 
 
 def of_worker(delivery: Delivery) -> Values:
-    """A worker as it describes itself; `first_seen` and `replaced` count only for a new one."""
+    """Return a worker's row. `first_seen` and `replaced` are stored only for a new worker."""
     envelope, at = delivery.envelope, delivery.received_at
     return (
         envelope.worker,
@@ -68,7 +73,7 @@ def of_worker(delivery: Delivery) -> Values:
 
 
 def of_state(key: tuple[str, str], held: tuple[str, MirrorStatus], changed: int) -> Values:
-    """A mirror's state by worker and mirror, from the journal that told it and the status."""
+    """Return the row of a mirror's state, from its worker and mirror, and its journal and status."""
     journal, status = held
     values: list[Any] = list(status)
     values[_RUN] = status.run.id if status.run else None
@@ -78,26 +83,27 @@ def of_state(key: tuple[str, str], held: tuple[str, MirrorStatus], changed: int)
 
 
 def _shown(override: Override | None) -> Override | None:
-    """What people typed, spelled out as the texts of a run are."""
+    """Make text that people typed safe to show, like the texts of a run."""
     if override is None:
         return None
     return override._replace(by=plain(without_secrets(override.by)), reason=plain(without_secrets(override.reason)))
 
 
 def of_run(key: tuple[JournalKey, int], held: tuple[str, Run]) -> Values:
-    """A run by journal and number, from its mirror's name and itself; a program that fails can name its upstream.
+    """Return the row of a run, from its journal and number, and its mirror's name and record.
 
-    Its texts are spelled out for terminals, JSON and pages: a tunasync worker passes on what an upstream said.
+    Secrets and control characters are removed from its texts: a program's error can contain the upstream's address, and
+    a tunasync worker passes on what an upstream sent.
     """
     mirror_name, run = held
     if run.reason or run.log_tail:
-        log_tail = plain(without_secrets(run.log_tail)) if run.status in _TOLD_ENDS else ""
+        log_tail = plain(without_secrets(run.log_tail)) if run.status in _ENDS_WITH_LOG else ""
         run = run._replace(reason=plain(without_secrets(run.reason)), log_tail=log_tail)
     return (*key[0], mirror_name, *run)
 
 
 def worker(row: RowMapping, damaged: Damages) -> WorkerState:
-    """Read back what `of_worker` made; what cannot be read is noted and left out."""
+    """Read a row that `of_worker` made. A column that cannot be decoded is left out and added to `damaged`."""
     name, decoded = row["name"], {}
     for column, decode in _OF_WORKER.items():
         try:
@@ -115,9 +121,9 @@ _OF_WORKER: dict[str, Callable[[str], tuple[Any, ...]]] = {
 
 
 def status(row: Sequence[Any], damaged: Damages) -> MirrorStatus:
-    """Read back a state with its run: the columns STATE_COLUMNS, then those of the run, all None without one.
+    """Read a state with its run: the columns STATE_COLUMNS, then those of the run, all None without one.
 
-    A probe or an override that cannot be read is noted and left out.
+    A probe or override that cannot be decoded is left out and added to `damaged`.
     """
     run_columns = row[len(STATE_COLUMNS) :]
     run = Run._make(run_columns) if run_columns[0] is not None else None

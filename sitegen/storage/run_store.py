@@ -1,4 +1,4 @@
-"""The history of runs in the store, page by page."""
+"""Reads the history of runs, page by page."""
 
 import base64
 import json
@@ -14,7 +14,7 @@ from sitegen.storage.tables import runs
 
 
 class EndedRun(NamedTuple):
-    """A run that has ended, and whose it is."""
+    """A run that has ended, with its worker and mirror."""
 
     worker: str
     mirror: str
@@ -25,8 +25,10 @@ _ORDER = (runs.c.ended_at.desc(), runs.c.worker, runs.c.journal, runs.c.id.desc(
 
 
 def page(store: Store, worker: str, names: Sequence[str], cursor: str, limit: int) -> tuple[list[EndedRun], str | None]:
-    """Ended runs, newest first, of one worker or of a mirror by its names where these are given, and the cursor to go
-    on with."""
+    """Return ended runs, newest first, and the cursor of the next page.
+
+    `worker` and the `names` of a mirror restrict them if not empty.
+    """
     which: list[ColumnElement[bool]] = [runs.c.ended_at.is_not(None)]
     if worker:
         which.append(runs.c.worker == worker)
@@ -42,7 +44,7 @@ def page(store: Store, worker: str, names: Sequence[str], cursor: str, limit: in
 
 
 def last_ended(store: Store, worker: str, names: Sequence[str]) -> Run | None:
-    """The last run of a mirror that has ended on a worker, the mirror by all of its names; without the log."""
+    """Return the last ended run of a mirror on a worker, without the log. `names` are all names of the mirror."""
     columns = [literal("").label(name) if name == "log_tail" else runs.c[name] for name in Run._fields]
     which = runs.c.worker == worker, runs.c.mirror.in_(names), runs.c.ended_at.is_not(None)
     with store.transaction() as tx:
@@ -59,10 +61,10 @@ def _after(cursor: str) -> ColumnElement[bool]:
     try:
         at, worker, journal, number = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         at, worker, journal, number = float(at), str(worker), str(journal), int(number)
-        number.to_bytes(8, signed=True)  # what a database can hold, as the next line asks of the names
+        number.to_bytes(8, signed=True)  # both lines fail on values that a database cannot hold
         f"{worker}{journal}".encode()
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
-        raise RejectedRequest(400, "`cursor` is none of ours: take it from the answer before") from error
+        raise RejectedRequest(400, "invalid `cursor`: use the value from the previous answer") from error
     table = runs.c
     return or_(
         table.ended_at < at,

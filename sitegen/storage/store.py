@@ -298,11 +298,11 @@ def _journal_of(delivery: Delivery) -> accept.JournalKey:
 def _write_plan(tx: Connection, plan: accept.BatchPlan, known: accept.BatchContext) -> None:
     moved = [(*key, number) for key, number in plan.acknowledged.items() if number != known.acknowledged.get(key)]
     upsert(tx, tables.journals, ("worker", "journal", "acknowledged"), moved)
-    upsert(tx, tables.workers, rows.TOLD_WORKER, [rows.of_worker(item) for item in plan.envelopes.values()])
+    upsert(tx, tables.workers, rows.REPORTED_WORKER, [rows.of_worker(item) for item in plan.envelopes.values()])
     clock_store.write(tx, plan)
     if plan.news:
         _write_states(tx, plan, count_change(tx))
-    upsert(tx, tables.runs, rows.TOLD_RUN, [rows.of_run(*item) for item in plan.runs.items()])
+    upsert(tx, tables.runs, rows.REPORTED_RUN, [rows.of_run(*item) for item in plan.runs.items()])
 
 
 def _write_states(tx: Connection, plan: accept.BatchPlan, change: int) -> None:
@@ -313,7 +313,7 @@ def _write_states(tx: Connection, plan: accept.BatchPlan, change: int) -> None:
     for worker in plan.cleared:
         tx.execute(delete(tables.mirror_state).where(tables.mirror_state.c.worker == worker))
         tx.execute(update(tables.workers).where(tables.workers.c.name == worker).values(replaced=change))
-    upsert(tx, tables.mirror_state, rows.TOLD_STATE, [rows.of_state(*item, change) for item in plan.states.items()])
+    upsert(tx, tables.mirror_state, rows.REPORTED_STATE, [rows.of_state(*item, change) for item in plan.states.items()])
 
 
 def _workers(tx: Connection, damaged: rows.Damages) -> tuple[WorkerState, ...]:

@@ -1,4 +1,4 @@
-"""Tokens in the store: digests, never secrets. Every change is a line of the audit in the same transaction."""
+"""Stores tokens: digests, never secrets. Every change adds a line to the audit log in the same transaction."""
 
 import hashlib
 from collections.abc import Set
@@ -16,12 +16,12 @@ _COLUMNS = (tokens.c.id, tokens.c.worker, tokens.c.scope, tokens.c.created_at, t
 
 
 def digest_of(secret: str) -> str:
-    """What is kept of a token. It has 256 random bits, so a plain hash cannot be searched."""
+    """Return the digest of a token. A plain hash is enough, because a token has 256 random bits."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
 def add(store: Store, name: str, scope: str, digest: str, by: AuditEntry) -> int:
-    """Keep a new token; returns its number. `by` says who made it and when."""
+    """Add a token; return its number. `by` says who created it and when."""
     with store.transaction(writing=True) as tx:
         number = _insert(tx, name, scope, digest, by.at)
         audit_store.write(tx, by._replace(subject=name, details={"token": number, "scope": scope}))
@@ -29,7 +29,7 @@ def add(store: Store, name: str, scope: str, digest: str, by: AuditEntry) -> int
 
 
 def rotate(store: Store, number: int, digest: str, keep: float, by: AuditEntry) -> Token | None:
-    """Make a token like that of this number, which expires in `keep` seconds; None when there is no valid one."""
+    """Add a token like the one with this number, which then expires in `keep` seconds; None if that is not valid."""
     with store.transaction(writing=True) as tx:
         old = _find(tx, tokens.c.id == number, by.at)
         if old is None:
@@ -43,7 +43,7 @@ def rotate(store: Store, number: int, digest: str, keep: float, by: AuditEntry) 
 
 
 def revoke(store: Store, number: int, by: AuditEntry) -> bool:
-    """Make a token worthless; False when there is no valid one of this number."""
+    """Revoke a token; return False if there is no valid one with this number."""
     with store.transaction(writing=True) as tx:
         old = _find(tx, tokens.c.id == number, by.at)
         if old is None:
@@ -54,18 +54,18 @@ def revoke(store: Store, number: int, by: AuditEntry) -> bool:
 
 
 def every(store: Store) -> list[Token]:
-    """All tokens, the worthless ones too, oldest first."""
+    """Return all tokens, also expired and revoked ones, oldest first."""
     with store.transaction() as tx:
         return [Token(*row) for row in tx.execute(select(*_COLUMNS).order_by(tokens.c.id))]
 
 
 def find(store: Store, digest: str, now: float) -> Token | None:
-    """The valid token with this digest."""
+    """Return the valid token with this digest."""
     return find_all(store, {digest}, now).get(digest)
 
 
 def find_all(store: Store, digests: Set[str], now: float) -> dict[str, Token]:
-    """The valid tokens with these digests, by digest."""
+    """Return the valid tokens with these digests, by digest."""
     with store.transaction() as tx:
         which = tokens.c.digest.in_(dialects.names(tx.dialect.name))
         rows = tx.execute(select(tokens.c.digest, *_COLUMNS).where(which, _valid(now)), dialects.named(digests))

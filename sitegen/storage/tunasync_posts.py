@@ -1,6 +1,6 @@
-"""Statuses that tunasync's workers post, many to a transaction, together with the reports of our own workers.
+"""Writes statuses that tunasync's workers post, many to a transaction, together with Skipjack workers' reports.
 
-Posts count in the order in which they came. One that is refused changes nothing and spoils no other.
+Posts are applied in the order of arrival. A rejected one changes nothing and does not affect the others.
 """
 
 import json
@@ -29,11 +29,11 @@ _JOBS = {
     "postgresql": "SELECT j.worker, j.mirror, j.document FROM json_array_elements(CAST(%s AS JSON)) AS w(value) "
     "JOIN tunasync_jobs AS j ON j.worker = w.value ->> 0 AND j.mirror = w.value ->> 1",
 }
-"""The jobs of a list of pairs, each found by its key: a worker can have a thousand others."""
+"""Select the jobs of a list of pairs, each by its key: the worker can have a thousand others."""
 
 
 class Post(NamedTuple):
-    """A status of a Go worker's mirror as it came, `at` in nanoseconds by the manager's clock."""
+    """A status of a Go worker's mirror as received, `at` in nanoseconds by the manager's clock."""
 
     worker: str
     mirror: str
@@ -42,27 +42,27 @@ class Post(NamedTuple):
 
 
 PostResult = dict[str, Any] | RejectedRequest
-"""What a post is answered: the job as it is stored now, or why it is refused."""
+"""The answer to a post: the job as stored now, or why it was rejected."""
 
 
 class BatchOutcome(NamedTuple):
-    """What became of a batch: the deliveries' answers, and the posts' in the same order."""
+    """The outcome of a batch: the deliveries' answers, and the posts' in the same order."""
 
     kept: AcceptedDeliveries
     told: list[PostResult]
 
 
 def apply_in(tx: Connection, deliveries: Sequence[Delivery], posts: Sequence[Post]) -> BatchOutcome:
-    """Keep both kinds in a transaction; the answers are true once it has been committed."""
+    """Write both kinds in a transaction. The answers are valid once it is committed."""
     known = _JobBatch(tx, posts)
-    told = [known.tell(post) for post in posts]
+    told = [known.apply(post) for post in posts]
     kept = store.apply_in(tx, [*deliveries, *known.deliveries()])
     _write(tx, known)
     return BatchOutcome(AcceptedDeliveries(kept.answers[: len(deliveries)], kept.news), told)
 
 
 class _JobBatch:
-    """What is known of the workers and jobs of a batch, altered post by post."""
+    """The workers and jobs of a batch, changed post by post."""
 
     def __init__(self, tx: Connection, posts: Sequence[Post]) -> None:
         workers = {post.worker for post in posts}
@@ -74,8 +74,8 @@ class _JobBatch:
         self.seen: dict[str, int] = {}
         self._reports: dict[str, list[Report]] = {}
 
-    def tell(self, post: Post) -> PostResult:
-        """Alter the job that a post is about."""
+    def apply(self, post: Post) -> PostResult:
+        """Apply a post to its job."""
         worker, mirror, found, at = post
         try:
             tunasync_store.require_of_go(worker, self._journals.get(worker))
@@ -93,7 +93,7 @@ class _JobBatch:
         return job.told
 
     def deliveries(self) -> list[Delivery]:
-        """The posts as one envelope for each worker, the way in which our own workers report."""
+        """Return the posts as one envelope for each worker, as Skipjack's workers report."""
         return [
             Delivery(Envelope(worker, TUNASYNC, at / 1e9, "", None, 0, 0, (), tuple(self._reports[worker])), at / 1e9)
             for worker, at in self.seen.items()
@@ -101,7 +101,7 @@ class _JobBatch:
 
 
 def _jobs(tx: Connection, wanted: set[tuple[str, str]]) -> dict[tuple[str, str], TunasyncJob]:
-    """The jobs that can be read; one that cannot begins again with what is posted next."""
+    """Read jobs. One that cannot be decoded is left out, and starts again with its next post."""
     if not wanted:
         return {}
     found: dict[tuple[str, str], TunasyncJob] = {}

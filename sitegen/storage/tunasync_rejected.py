@@ -1,7 +1,7 @@
-"""Names of Go workers' jobs that no mirror can have here: kept, so that a job is not missing without a word.
+"""Stores names of Go workers' jobs that are not valid mirror names, so that pages show why a job is missing.
 
-A name is taken off when its worker registers again, and when a schedule does not list it, which is complete but for
-jobs under way or held.
+A name is deleted when its worker registers again, or when a schedule does not list it. A schedule lists all jobs except
+active, paused and disabled ones.
 """
 
 import logging
@@ -17,21 +17,23 @@ from sitegen.storage.dialects import upsert
 from sitegen.storage.store import Store, count_change
 
 MOST = 100
-"""Names that are kept of one worker."""
+"""Names stored for one worker."""
 
 LONGEST = 100
-"""Characters of a name that are kept."""
+"""Characters stored of a name."""
 
-_KEPT = ACTIVE | {PAUSED, DISABLED}
-"""Statuses of jobs that a worker has and no schedule lists."""
+_UNSCHEDULED = ACTIVE | {PAUSED, DISABLED}
+"""Statuses of jobs that no schedule lists."""
 
 _log = logging.getLogger(__name__)
 
 
 def add(opened: Store, worker: str, name: str, status: str) -> bool:
-    """Keep a name under which a status came; returns whether that is to be shown."""
+    """Store the name of a status that was rejected; return whether pages must change."""
     key = shortened(name)
-    with opened.transaction() as tx:  # a job tells its status again and again, and hardly ever anything new
+    with (
+        opened.transaction() as tx
+    ):  # a job reports its status repeatedly, and this is hardly ever a change; readers block nobody
         if not _is_of_go(tx, worker) or _of(tx, worker).get(key) == status:
             return False
     with opened.transaction(writing=True) as tx:
@@ -40,22 +42,22 @@ def add(opened: Store, worker: str, name: str, status: str) -> bool:
 
 
 def replace(tx: Connection, worker: str, names: Iterable[str]) -> None:
-    """Keep the names that a schedule lists, and those of jobs that none lists."""
+    """Store the names in a schedule, and keep those of jobs that no schedule lists."""
     before = _of(tx, worker)
     listed = {key: before.get(key, "") for key in map(shortened, names)}
-    unlisted = {key: status for key, status in before.items() if status in _KEPT}
+    unlisted = {key: status for key, status in before.items() if status in _UNSCHEDULED}
     _replace(tx, worker, before, listed | unlisted)
 
 
 def clear(tx: Connection, worker: str) -> None:
-    """Forget the names of a worker."""
+    """Delete the names of a worker."""
     before = _of(tx, worker)
     if before:
         _replace(tx, worker, before, {})
 
 
 def shortened(name: str) -> str:
-    """A name that can be kept, whatever it is."""
+    """Return a name as it is stored: printable, valid UTF-8 and not too long."""
     return plain(name)[:LONGEST].encode("utf-8", "replace").decode()
 
 
@@ -71,7 +73,7 @@ def _of(tx: Connection, worker: str) -> dict[str, str]:
 
 
 def _replace(tx: Connection, worker: str, before: Mapping[str, str], after: Mapping[str, str]) -> bool:
-    """Put names in the place of others, MOST at most; returns whether that alters a page."""
+    """Replace names, MOST at most; return whether that changes a page."""
     table, kept = tables.tunasync_rejected, dict(list(after.items())[:MOST])
     new, gone = kept.keys() - before.keys(), before.keys() - kept.keys()
     for name in sorted(gone):

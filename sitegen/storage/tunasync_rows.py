@@ -1,4 +1,4 @@
-"""The rows of Go workers' jobs: what is told again of them, read, written, and what pages need of it."""
+"""Reads and writes the rows of Go workers' jobs, and returns the values from them that pages need."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping
@@ -24,12 +24,12 @@ _OF_WORKER = {
 
 
 def read(worker: str, mirror: str, text: str) -> TunasyncJob:
-    """Read a row of the table; Damaged when that cannot be done."""
+    """Read a row of the table; Damaged if it cannot be decoded."""
     return corruption.read(decode, text, f"tunasync_jobs {worker}/{mirror}", "document")
 
 
 def decode(text: str) -> TunasyncJob:
-    """Read a document of the table; KeyError, TypeError or ValueError when it is damaged."""
+    """Decode a document of the table; KeyError, TypeError or ValueError if it is damaged."""
     job = TunasyncJob(**json.loads(text))
     missing = _KEYS - job.told.keys()
     if missing:
@@ -38,22 +38,26 @@ def decode(text: str) -> TunasyncJob:
 
 
 def write(tx: Connection, jobs: Iterable[TunasyncJob]) -> None:
-    """Put jobs in the place of those that were there."""
+    """Insert or replace jobs."""
     rows = [(job.told["worker"], job.told["name"], json.dumps(job._asdict())) for job in jobs]
     upsert(tx, tunasync_jobs, ("worker", "mirror", "document"), rows)
 
 
 def otherwise_scheduled(tx: Connection, worker: str, times: Mapping[str, str]) -> list[TunasyncJob]:
-    """The jobs of a worker whose next run is not that of a complete schedule, or with a command that is not confirmed.
-    A worker sends one after each run, and most times are the same, so the other jobs are not decoded."""
+    """Return a worker's jobs whose next run differs from a complete schedule, or with an unconfirmed command.
+
+    A worker sends a schedule after each run, and most times in it are unchanged, so the other jobs are not decoded.
+    """
     return _of_worker(
-        tx, worker, lambda mirror, text: not _is_scheduled(text, times.get(mirror, ZERO_RFC3339)) or _is_unsure(text)
+        tx,
+        worker,
+        lambda mirror, text: not _is_scheduled(text, times.get(mirror, ZERO_RFC3339)) or _is_unconfirmed(text),
     )
 
 
 def unconfirmed(tx: Connection, worker: str) -> list[TunasyncJob]:
-    """The jobs of a worker with a command that is not confirmed."""
-    return _of_worker(tx, worker, lambda _mirror, text: _is_unsure(text))
+    """Return the jobs of a worker with an unconfirmed command."""
+    return _of_worker(tx, worker, lambda _mirror, text: _is_unconfirmed(text))
 
 
 def _of_worker(tx: Connection, worker: str, is_wanted: Callable[[str, object], bool]) -> list[TunasyncJob]:
@@ -62,23 +66,23 @@ def _of_worker(tx: Connection, worker: str, is_wanted: Callable[[str, object], b
 
 
 def _is_scheduled(text: object, at: str) -> bool:
-    """Whether a document has a next run. A text in it can have no quotes as these, because JSON escapes them."""
+    """Whether a document has this next run. No text in it can match, because JSON escapes quotes."""
     return isinstance(text, str) and f'"next_schedule": "{at}"' in text
 
 
-def _is_unsure(text: object) -> bool:
+def _is_unconfirmed(text: object) -> bool:
     return isinstance(text, str) and '"unconfirmed": {' in text
 
 
 def sizes(
     tx: Connection, before: Facts | None, workers: Iterable[WorkerState], statuses: Iterable[tuple[str, str]]
 ) -> dict[tuple[str, str], str]:
-    """By worker and mirror the sizes as workers of tunasync wrote them; what was known `before` is not read again."""
+    """Return sizes as tunasync's workers wrote them, by worker and mirror. Unchanged ones come from `before`."""
     foreign = {worker.name for worker in workers if worker.journal == TUNASYNC}
     if not foreign:
         return {}
-    told, since = (before.sizes, before.changes) if before else ({}, -1)
-    found = {key: told[key] for key in statuses if key[0] in foreign and key in told}
+    known, since = (before.sizes, before.changes) if before else ({}, -1)
+    found = {key: known[key] for key in statuses if key[0] in foreign and key in known}
     state, job = mirror_state.c, tunasync_jobs.c
     same = (job.worker == state.worker) & (job.mirror == state.mirror)
     which = select(job.worker, job.mirror, job.document).select_from(tunasync_jobs.join(mirror_state, same))
@@ -90,7 +94,7 @@ def sizes(
 
 
 def with_problems(tx: Connection, workers: Iterable[WorkerState]) -> tuple[WorkerState, ...]:
-    """The workers, those of tunasync with the names of their jobs that cannot be used here."""
+    """Return the workers, with a problem for each tunasync job whose name is not valid here."""
     found = tuple(workers)
     if not any(worker.journal == TUNASYNC for worker in found):
         return found
@@ -107,8 +111,8 @@ def with_problems(tx: Connection, workers: Iterable[WorkerState]) -> tuple[Worke
 
 
 def problem_of(name: str) -> ReportedProblem:
-    """What is wrong with a name that no mirror can have here."""
-    what = f"Nothing of the mirror `{name}` is kept: its name cannot be used here."
+    """Return the problem of a job whose name is not a valid mirror name."""
+    what = f"The mirror `{name}` is ignored: its name is not valid here."
     rule = "a letter or digit, then letters, digits, `.`, `_` and `-`, 64 at most"
     todo = f"Rename it in the worker's configuration: {rule}."
     return ReportedProblem(None, "mirrors", what, todo)

@@ -1,6 +1,6 @@
-"""Tunasync's workers in the store: what is told again to the letter, and beside it what pages make of it.
+"""Stores tunasync's workers: their JSON, which is returned unchanged, and the statuses for pages.
 
-A status goes the way of our own workers' reports, in the same transaction, so nothing else has to know of Go.
+A status is stored like a Skipjack worker's report, in the same transaction, so no other module depends on tunasync.
 """
 
 from collections.abc import Callable
@@ -22,18 +22,18 @@ from sitegen.storage.tables import tunasync_jobs, tunasync_workers
 
 
 def register(tx: Connection, name: str, url: str, now: int) -> dict[str, str]:
-    """Keep a Go worker, or refresh it; `now` is in nanoseconds. RejectedRequest when it is one of ours."""
+    """Add or update a Go worker; `now` is in nanoseconds. RejectedRequest if it is a Skipjack worker."""
     at = stamp(now)
     row = {"url": url, "last_online": at, "last_register": at}
     journal = _journal(tx, name)
     if journal not in (None, TUNASYNC):
-        raise RejectedRequest(400, f"{name} is a worker of Skipjack; delete it first if it shall be one of tunasync")
+        raise RejectedRequest(400, f"{name} is a worker of Skipjack; delete it first to register it as one of tunasync")
     tx.execute(delete(tunasync_workers).where(tunasync_workers.c.name == name))
     tx.execute(insert(tunasync_workers).values(name=name, **row))
-    # One that starts asks for its jobs and leaves those alone that are switched off.
+    # a worker that starts asks for its jobs and leaves paused and disabled ones alone, so commands took effect
     _write(tx, name, now, list(map(tunasync_marks.confirmed, tunasync_rows.unconfirmed(tx, name))))
     tunasync_rejected.clear(tx, name)
-    if journal is None:  # whoever remembers one of this name that was deleted shall not go on with that
+    if journal is None:  # readers with cached facts must not continue with a deleted worker of this name
         new = update(tables.workers).where(tables.workers.c.name == name)
         tx.execute(new.values(replaced=store.count_change(tx)))
     return {"last_online": at, "last_register": at}
@@ -42,8 +42,8 @@ def register(tx: Connection, name: str, url: str, now: int) -> dict[str, str]:
 def alter(
     tx: Connection, worker: str, mirror: str, changed: dict[str, str], now: int, by: AuditEntry | None = None
 ) -> dict[str, Any]:
-    """Put something else into a job; returns it as it is stored now. `by` says who wanted it, if somebody did."""
-    _be_known(tx, worker)
+    """Change fields of a job; return it as stored now. `by` is who requested it, None for the worker itself."""
+    _require_known(tx, worker)
     before = _job(tx, worker, mirror)
     if before is None:
         raise RejectedRequest(404, f"no mirror '{mirror}' exists in worker '{worker}'")
@@ -57,12 +57,12 @@ def alter(
 def replace(
     opened: Store, worker: str, mirror: str, expected: str | None, change: Callable[[TunasyncJob], TunasyncJob]
 ) -> TunasyncJob | None:
-    """Change a job that still has the `expected` status, or any without one.
+    """Change a job if it still has the `expected` status (None: any status).
 
-    Returns what it was; None when there is no such job. It is no sign of life of the worker.
+    Return the job from before, None if there is no such job. This does not count as a heartbeat of the worker.
     """
     with opened.transaction(writing=True) as tx:
-        before = _told(tx, worker, mirror)
+        before = _readable_job(tx, worker, mirror)
         if before is None or expected not in (None, before.told["status"]):
             return None
         job = change(before)
@@ -73,11 +73,11 @@ def replace(
 
 
 def schedule(tx: Connection, worker: str, times: dict[str, str], now: int) -> None:
-    """Keep when runs are due: a mirror that is not listed is not scheduled. Unknown ones are passed over.
+    """Store when runs are due. A mirror that is not listed is not scheduled; unknown ones are ignored.
 
-    A worker schedules no job that is switched off, so the list tells what became of commands that are not confirmed.
+    A worker does not schedule paused and disabled jobs, so the list confirms or contradicts unconfirmed commands.
     """
-    _be_known(tx, worker)
+    _require_known(tx, worker)
     changed = [
         _scheduled(job, times.get(job.told["name"], tunasync_rules.ZERO_RFC3339))
         for job in tunasync_rows.otherwise_scheduled(tx, worker, times)
@@ -95,16 +95,16 @@ def _scheduled(job: TunasyncJob, at: str) -> TunasyncJob:
 
 
 def _write(tx: Connection, worker: str, now: int, jobs: list[TunasyncJob]) -> None:
-    """Keep jobs, and let pages know."""
+    """Write jobs and their statuses for pages."""
     tunasync_rows.write(tx, jobs)
     _deliver(tx, worker, now, *map(tunasync_rules.status_of, jobs))
 
 
 def forget(tx: Connection, worker: str, by: AuditEntry) -> None:
-    """Forget a worker of either kind, with all that it told but its history; one of ours that is alive comes back.
+    """Delete a worker of either kind with its state, but not its history. A Skipjack worker that still reports returns.
 
-    Its journals stay, because its runs refer to them. Of ours nothing counts as acknowledged any more, so one that
-    comes back is asked for a snapshot; a Go worker's goes on, so that new runs do not take the places of old ones.
+    Its journals stay, because its runs refer to them. A Skipjack worker's acknowledged number is reset, so that it is
+    asked for a snapshot if it returns; a Go worker's continues, so that new runs do not replace old ones.
     """
     mine: list[tuple[Table, Any]] = [
         (tunasync_workers, tunasync_workers.c.name),
@@ -119,14 +119,14 @@ def forget(tx: Connection, worker: str, by: AuditEntry) -> None:
         raise RejectedRequest(400, f"invalid workerID {worker}")
     for table, column in mine:
         tx.execute(delete(table).where(column == worker))
-    ours = (tables.journals.c.worker == worker) & (tables.journals.c.journal != TUNASYNC)
-    tx.execute(update(tables.journals).where(ours).values(acknowledged=0))
+    own = (tables.journals.c.worker == worker) & (tables.journals.c.journal != TUNASYNC)
+    tx.execute(update(tables.journals).where(own).values(acknowledged=0))
     store.count_change(tx)
     audit_store.write(tx, by._replace(action="delete worker", subject=worker))
 
 
 def flush(tx: Connection, by: AuditEntry) -> None:
-    """Forget the disabled jobs of Go workers."""
+    """Delete the disabled jobs of Go workers."""
     jobs = [job for job in _jobs(tx) if job.told["status"] == DISABLED and _journal(tx, job.told["worker"]) == TUNASYNC]
     change = store.count_change(tx)
     for job in jobs:
@@ -136,7 +136,7 @@ def flush(tx: Connection, by: AuditEntry) -> None:
 
 
 def _remove(tx: Connection, worker: str, mirror: str, change: int) -> None:
-    """Take a job away; the worker's others count as changed, so that whoever remembers them reads them again."""
+    """Delete a job. The worker's other jobs count as changed, so that readers with cached facts read them again."""
     state = tables.mirror_state.c
     tx.execute(delete(tunasync_jobs).where(tunasync_jobs.c.worker == worker, tunasync_jobs.c.mirror == mirror))
     tx.execute(delete(tables.mirror_state).where(state.worker == worker, state.mirror == mirror))
@@ -145,7 +145,7 @@ def _remove(tx: Connection, worker: str, mirror: str, change: int) -> None:
 
 
 def workers(opened: Store) -> dict[str, dict[str, str]]:
-    """All Go workers by name, with their URL and times."""
+    """Return all Go workers by name, with their URL and times."""
     table = tunasync_workers.c
     of_go = table.name.in_(select(tables.workers.c.name).where(tables.workers.c.journal == TUNASYNC))
     with opened.transaction() as tx:
@@ -154,14 +154,14 @@ def workers(opened: Store) -> dict[str, dict[str, str]]:
 
 
 def jobs(opened: Store, worker: str | None = None) -> list[dict[str, Any]]:
-    """The jobs of a Go worker, or of all, as they are told again, by name."""
+    """Return the JSON of the jobs of a Go worker, or of all Go workers, sorted by name."""
     with opened.transaction() as tx:
         return [job.told for job in _jobs(tx, worker)]
 
 
 def _jobs(tx: Connection, worker: str | None = None) -> list[TunasyncJob]:
     which = select(tunasync_jobs).order_by(tunasync_jobs.c.mirror, tunasync_jobs.c.worker)
-    if worker is None:  # an older release left rows of workers that became ours
+    if worker is None:  # an older release left rows of workers that became Skipjack workers
         of_go = select(tables.workers.c.name).where(tables.workers.c.journal == TUNASYNC)
         which = which.where(tunasync_jobs.c.worker.in_(of_go))
     else:
@@ -169,8 +169,8 @@ def _jobs(tx: Connection, worker: str | None = None) -> list[TunasyncJob]:
     return list(corruption.sound(partial(tunasync_rows.read, *row) for row in tx.execute(which)))
 
 
-def _told(tx: Connection, worker: str, mirror: str) -> TunasyncJob | None:
-    """The job as far as it is known; one that cannot be read any more begins anew with what is told next."""
+def _readable_job(tx: Connection, worker: str, mirror: str) -> TunasyncJob | None:
+    """Return a job, None if it is missing or damaged. A damaged one starts again with its next post."""
     return next(corruption.sound([lambda: _job(tx, worker, mirror)]), None)
 
 
@@ -204,13 +204,13 @@ def _journal(tx: Connection, worker: str) -> str | None:
     return tx.execute(select(tables.workers.c.journal).where(tables.workers.c.name == worker)).scalar()
 
 
-def _be_known(tx: Connection, worker: str) -> None:
+def _require_known(tx: Connection, worker: str) -> None:
     require_of_go(worker, _journal(tx, worker))
 
 
 def require_of_go(worker: str, journal: str | None) -> None:
-    """Refused unless the journal is that of a registered worker of tunasync; None is that of an unknown worker."""
+    """RejectedRequest unless `journal` is that of a registered worker of tunasync; None means an unknown worker."""
     if journal is None:
         raise RejectedRequest(400, f"invalid workerID {worker}")
     if journal != TUNASYNC:
-        raise RejectedRequest(400, f"{worker} is a worker of Skipjack, which reports by itself")
+        raise RejectedRequest(400, f"{worker} is a worker of Skipjack, which sends its own reports")

@@ -162,7 +162,7 @@ def test_too_many_open_commands_are_refused_for_all_that_it_was_for(
     monkeypatch.setattr(command_store, "MOST_OPEN", 2)
     give(store, w2=())
     give(store, w2=())
-    with pytest.raises(RejectedRequest, match="2 commands wait for worker w2"):
+    with pytest.raises(RejectedRequest, match="worker w2 has 2 open commands"):
         give(store, w1=(), w2=())
     assert (states(store), len(audit_store.read(store))) == ({}, 2)
 

@@ -109,7 +109,7 @@ def filled(manager: Manager) -> Manager:
     return manager
 
 
-def test_a_sound_database_is_in_order_and_stays_as_it_is(filled: Manager) -> None:
+def test_a_valid_database_passes_the_check_unchanged(filled: Manager) -> None:
     before = (filled.state / "manager.db").read_bytes()
     checked = filled.run_here("check")
     assert (checked.returncode, checked.stdout) == (0, ""), checked.stdout
@@ -120,30 +120,30 @@ def test_a_sound_database_is_in_order_and_stays_as_it_is(filled: Manager) -> Non
 @pytest.mark.parametrize(
     ("statement", "problem"),
     [
-        ("UPDATE runs SET status = 'sleeping'", "runs w1/0123456789abcdef0123456789abcdef/1: its status is a word"),
-        ("UPDATE runs SET journal = 'x'", "runs w1/x/1: nothing was ever acknowledged of its journal"),
-        ("DELETE FROM runs", "mirror_state w1/a: its last run is not there"),
-        ("DELETE FROM workers", "mirror_state w1/a: its worker is not there"),
-        ("DELETE FROM journals WHERE worker = 'quiet'", "workers quiet: its journal is not known"),
-        ("UPDATE journals SET acknowledged = -1", "journals w1/0123456789abcdef0123456789abcdef: a number below 0"),
+        ("UPDATE runs SET status = 'sleeping'", "runs w1/0123456789abcdef0123456789abcdef/1: its status is unknown"),
+        ("UPDATE runs SET journal = 'x'", "runs w1/x/1: its journal has no acknowledged reports"),
+        ("DELETE FROM runs", "mirror_state w1/a: its last run is missing"),
+        ("DELETE FROM workers", "mirror_state w1/a: its worker is missing"),
+        ("DELETE FROM journals WHERE worker = 'quiet'", "workers quiet: its journal is unknown"),
+        ("UPDATE journals SET acknowledged = -1", "journals w1/0123456789abcdef0123456789abcdef: the acknowledged"),
         (
             "UPDATE mirror_state SET changed = 99 WHERE mirror = 'b'",
             "mirror_state w1/b: `changed` is higher than",
         ),
         ("UPDATE catalogue SET mirrors = '[{}'", "catalogue 1: `mirrors` cannot be read: JSONDecodeError"),
         ("UPDATE workers SET problems = '[{\"x\": 1}]'", "workers w1: `problems` cannot be read: TypeError"),
-        ("UPDATE meta SET value = 1 WHERE name = 'schema_version'", "meta schema_version: it is 1"),
-        ("DELETE FROM meta WHERE name = 'changes'", "meta changes: it is not there"),
-        ("DROP TABLE audit", "audit: the table is not there"),
-        ("ALTER TABLE runs DROP COLUMN size", "runs: the column size is not there"),
-        ("DROP TABLE meta", "meta: the table is not there"),
+        ("UPDATE meta SET value = 1 WHERE name = 'schema_version'", "meta schema_version: it is 1, but"),
+        ("DELETE FROM meta WHERE name = 'changes'", "meta changes: the row is missing"),
+        ("DROP TABLE audit", "audit: the table is missing"),
+        ("ALTER TABLE runs DROP COLUMN size", "runs: the column size is missing"),
+        ("DROP TABLE meta", "meta: the table is missing"),
         (
             "INSERT INTO commands VALUES ('w1', 3, 'start', '[]', 0, 1.0, 'me', 'queued', '', NULL, NULL, '')",
-            "commands w1/3: its number was never given",
+            "commands w1/3: its number was never issued",
         ),
     ],
 )
-def test_what_cannot_be_is_found_and_left_as_it_is(filled: Manager, statement: str, problem: str) -> None:
+def test_a_broken_invariant_is_found_and_not_repaired(filled: Manager, statement: str, problem: str) -> None:
     execute(filled, statement)
     checked = filled.run_here("check")
     assert checked.returncode == 1

@@ -93,8 +93,8 @@ def test_a_byte_that_is_no_text_is_named_and_keeps_nobody_from_the_rest(filled: 
     with closing(sqlite3.connect(filled.state / "manager.db")) as connection, connection:
         connection.execute("UPDATE mirror_state SET upstream = CAST(x'7273ff6e63' AS TEXT) WHERE mirror = 'a'")
         connection.execute("UPDATE workers SET version = CAST(x'30ff' AS TEXT) WHERE name = 'w2'")
-    check_says(filled, "mirror_state w1/a: `upstream` is no UTF-8")
-    check_says(filled, "workers w2: `version` is no UTF-8")
+    check_says(filled, "mirror_state w1/a: `upstream` is not valid UTF-8")
+    check_says(filled, "workers w2: `version` is not valid UTF-8")
     with filled.store() as store:
         SitePublisher(store, str(filled.site)).publish(time.time())
     assert {mirror["name"]: mirror["upstream"] for mirror in filled.status()["mirrors"]}["a"] == "rs\ufffdnc"

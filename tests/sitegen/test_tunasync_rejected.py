@@ -54,11 +54,11 @@ def test_they_are_among_the_workers_problems_and_once_in_the_log(go: Go, caplog:
     assert worker["problems"][0] == {
         "mirror": None,
         "place": "mirrors",
-        "what": "Nothing of the mirror `a b` is kept: its name cannot be used here.",
+        "what": "The mirror `a b` is ignored: its name is not valid here.",
         "todo": "Rename it in the worker's configuration: a letter or digit, then letters, digits, `.`, `_` and `-`, "
         "64 at most.",
     }
-    logged = [record.getMessage() for record in caplog.records if "Nothing of the mirror" in record.getMessage()]
+    logged = [record.getMessage() for record in caplog.records if "is ignored: its name" in record.getMessage()]
     assert sorted(line.split("`")[1] for line in logged) == sorted(NAMES)
     assert all(line.startswith("worker w1 of tunasync: ") for line in logged)
     assert [job["name"] for job in go.jobs()] == ["debian"]
