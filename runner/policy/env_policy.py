@@ -1,4 +1,7 @@
-"""What a machine's policy says about the environment variables that a definition sets."""
+"""The checks of a definition's environment variables against the machine's policy.
+
+Variables matter since scripts and the programs that they start take options, files and addresses from them.
+"""
 
 import fnmatch
 import glob
@@ -13,12 +16,12 @@ from schemas.records import PLAIN_ENV, Mirror, Policy
 Violation = tuple[str, str]
 
 OURS = ("PATH", "HOME")
-"""Variables that the runner sets itself for every program of the machine."""
+"""Variables that the runner itself sets for every program."""
 
 _ASK = "Ask the administrator of this machine to add `{}` to `{}` of the policy, or remove it."
 
 _PLAIN = re.compile(r"(?!-)(?:(?! -)[^\x00-\x1f\x7f$`\\'\";&|<>()\[\]{}#!])*")
-"""A value in which no shell, no `eval` of a script and no list of options finds more than a word or a few."""
+"""A value that a shell, an `eval` in a script or a parser of options reads as one or more plain words."""
 
 _LOCALE = re.compile(r"[A-Za-z0-9_.@:-]*")
 _ZONE = re.compile(r"(?![:/])(?!.*\.\.)[A-Za-z0-9_+/,.:<>-]*")
@@ -27,14 +30,14 @@ _ADDRESSES = (
     "CONDA_REPO_URL", "MIRROR_BASE_URL", "NIX_MIRROR_*URL", "NIX_MIRROR_UPSTREAM", "PYPI_MASTER", "SHADOWMIRE_UPSTREAM",
     "TUNASYNC_S3_ENDPOINT", "TUNASYNC_TSUMUGU_TIMEZONEFILE", "TUNASYNC_UPSTREAM_URL",
 )  # fmt: skip
-"""Variables that scripts fetch from: what they publish must not be a file of this machine."""
+"""Variables with addresses that scripts fetch from; a file of this machine there would be published."""
 
 _PATH = re.compile(r"(?:^|[\s,=@]|:(?!//))(?:/|~|\.\.?(?:/|$))|/\.\.(?:/|$)|:///|file:", re.IGNORECASE)
-"""Something in a value that names a file of this machine."""
+"""A part of a value that names a file of this machine."""
 
 
 def violations(mirror: Mirror, policy: Policy) -> Iterator[Violation]:
-    """Everything about a definition's variables that this machine does not allow."""
+    """A violation for each variable of a definition that the policy denies."""
     for name, value in mirror.env.items():
         yield from _in_container(name, value, policy) if mirror.docker_image else _on_machine(name, value, policy)
 
@@ -47,16 +50,19 @@ def _in_container(name: str, value: str, policy: Policy) -> Iterator[Violation]:
 
 def _on_machine(name: str, value: str, policy: Policy) -> Iterator[Violation]:
     if name in OURS:
-        yield f"`env` sets {name}, which the runner sets itself.", "Remove it, and write whole paths in the definition."
+        yield (
+            f"`env` sets {name}, which the runner sets itself.",
+            "Remove it, and write absolute paths in the definition.",
+        )
         return
     found = [entry for entry in policy_lists.env_entries(policy) if _matches(name, entry.name)]
     if not found or policy_lists.is_forbidden(name, policy):
         yield f"`env` sets {name}, which this machine does not allow.", _ask(name, value)
     elif not any(is_plain(name, value) if entry.value is None else _matches(value, entry.value) for entry in found):
-        only = "the address of another host" if _is_address(name) else "plain values"
+        only = "an address of another host" if _is_address(name) else "plain values"
         if all(entry.value is not None for entry in found):
-            only = "some other values"
-        what = f"`env` sets {name} to `{shown(value)}`, and this machine allows it {only} alone."
+            only = "other values"
+        what = f"`env` sets {name} to `{shown(value)}`, but this machine allows only {only}."
         yield what, _ask(name, value)
 
 
@@ -66,20 +72,20 @@ def _ask(name: str, value: str) -> str:
 
 
 def entry_for(name: str, value: str) -> str:
-    """The least entry of `allowed_env` that allows a value: its name, or this value too, or any value."""
+    """Return the narrowest entry of `allowed_env` that allows a value: `NAME`, `NAME=value` or `NAME=*`."""
     if is_plain(name, value) and not any(each.startswith(f"{name}=") for each in PLAIN_ENV):
         return name
     return f"{name}={glob.escape(value)}" if _FACT.fullmatch(value) else f"{name}=*"
 
 
 _FACT = re.compile(r"(?!-)(?:(?! -)[^\x00-\x1f\x7f$`\\'\";&|<>(){}])*")
-"""The same for an address or a path, which may have `[::1]` and `#`."""
+"""The same for an address or a path, which may contain `[::1]` and `#`."""
 
 
 def fact_violations(mirror: Mirror, policy: Policy) -> Iterator[Violation]:
-    """What could have power over a script among the values that the runner gives to each program as variables.
+    """A violation for each key whose value, which the runner passes to programs as a variable, could control a script.
 
-    For a policy with a list of programs: without one, a definition can run anything anyhow.
+    Only for a policy that lists programs: without a list, a definition can run anything anyhow.
     """
     for key, entry in facts(mirror, policy):
         name, _equals, value = entry.partition("=")
@@ -98,7 +104,7 @@ def fact_violations(mirror: Mirror, policy: Policy) -> Iterator[Violation]:
 
 
 def facts(mirror: Mirror, policy: Policy) -> Iterator[tuple[str, str]]:
-    """The keys of such values, with the least entries of `allowed_env` that would allow them."""
+    """The keys of such values, with the narrowest entries of `allowed_env` that would allow them."""
     if policy.programs is None:
         return
     entries = [entry for entry in policy_lists.env_entries(policy) if entry.value is not None]
@@ -122,9 +128,9 @@ def _matches(text: str, pattern: str) -> bool:
 
 
 def is_plain(name: str, value: str) -> bool:
-    """Whether a value has no power beyond its meaning. A locale and a zone are names: as paths they would be opened.
+    """Whether a value is only data. A locale and a time zone must be names, since programs open paths in them.
 
-    Nor do the variables that a policy allows by default name files of this machine.
+    The variables that a policy allows by default must not name files of this machine.
     """
     if name in ("LANG", "LANGUAGE") or name.startswith("LC_"):
         return _LOCALE.fullmatch(value) is not None

@@ -1,6 +1,6 @@
-"""The machine's policy: whoever can merge to the config repository decides what runs here, within these limits.
+"""The checks of a definition against the machine's policy and roots; `follow` quarantines what they deny.
 
-Checks of a definition against the policy and the machine's roots; `follow` quarantines what they forbid.
+The config repository decides what runs on this machine; the policy limits that, whatever is merged.
 """
 
 import os
@@ -20,14 +20,14 @@ from schemas.records import Mirror, Policy, RunnerSettings
 from schemas.rsync import rsync_hosts
 
 Violation = tuple[str, str]
-"""What is forbidden, and what to do."""
+"""What is denied, and what to do."""
 
 _ASK = "Ask the administrator of this machine to allow it in the policy, or remove it."
 
 _RSYNC = ("rsync", "two-stage-rsync")
 
 SSH = "/usr/bin/ssh"
-"""The entry of `programs` that lets rsync start ssh, wherever that is."""
+"""The entry of `programs` that lets rsync start ssh, also one at another path."""
 
 EXEC_KEYS = ("exec_on_success", "exec_on_failure", "exec_on_success_extra", "exec_on_failure_extra")
 
@@ -35,12 +35,12 @@ EXEC_KEYS = ("exec_on_success", "exec_on_failure", "exec_on_success_extra", "exe
 def violations(
     mirror: Mirror, paths: Paths, settings: RunnerSettings, policy: Policy, private: Private | None = None
 ) -> Iterator[Violation]:
-    """Everything about a definition that this machine does not allow.
+    """All violations of a definition.
 
-    `private` is what `private_paths` finds for all of the worker's definitions; for this one alone if it is left out.
+    `private` are the private paths of all definitions of the worker; by default, of this one alone.
     """
     private = private or private_paths.private(settings, [mirror])
-    yield from _places(paths, settings, policy, private)
+    yield from _folders(paths, settings, policy, private)
     if mirror.provider not in policy.providers:
         yield f"The provider `{mirror.provider}` is not allowed on this machine.", _ASK
     files = file_policy.PatternFiles(policy, settings, private)
@@ -55,14 +55,14 @@ def violations(
     yield from container_policy.violations(mirror, paths, policy, own)
 
 
-def _places(paths: Paths, settings: RunnerSettings, policy: Policy, private: Private) -> Iterator[Violation]:
+def _folders(paths: Paths, settings: RunnerSettings, policy: Policy, private: Private) -> Iterator[Violation]:
     real = private.real
     directory, log_dir = os.path.realpath(paths.directory), os.path.realpath(paths.log_dir)
     if not system_folders.is_place_for_mirror(directory):
         yield f"{_shown(paths.directory, directory)} is, or is in, a folder of the system.", "Choose another directory."
     elif paths.root == settings.mirror_root and not system_folders.is_mirror_root(real(paths.root)):
         what = f"This worker's `mirror_root` {_shown(paths.root, real(paths.root))} is a folder of the system."
-        yield what, "Let the machine's settings name a folder for data alone."
+        yield what, "Set `mirror_root` in the machine's settings to a folder for data alone."
     if not is_below(directory, real(paths.root)):
         what = f"The directory {paths.directory} does not lie below this worker's `mirror_root` {paths.root}."
         yield what, f"Choose another `mirror_dir`, or leave it out. {_ASK}"
@@ -76,10 +76,10 @@ def _places(paths: Paths, settings: RunnerSettings, policy: Policy, private: Pri
             f"The snapshot {paths.snapshot} does not lie below this worker's `snapshot_root` {settings.snapshot_root}."
         )
         yield what, "Choose another `snapshot_path`, or leave it out."
-    # What an upstream writes must not become the worker's own files, such as its checkout or its home.
+    # An upstream must not be able to write the worker's own files, such as its checkout or its home.
     for path, place in ((paths.directory, directory), (paths.log_dir, log_dir), (paths.snapshot, snapshot)):
         if any(is_within(place, own) for own in private.own):
-            yield f"{path} is in a folder of the worker itself.", "Choose another directory or name."
+            yield f"{path} is inside a folder of the worker itself.", "Choose another directory or name."
 
 
 def _shown(path: str, real: str) -> str:
@@ -87,15 +87,15 @@ def _shown(path: str, real: str) -> str:
 
 
 def _swallowed(paths: Paths, directory: str, log_dir: str, private: Private) -> Iterator[Violation]:
-    """What is the machine's own and lies in a mirror's directory: a sync would delete it as strange to the upstream."""
+    """Folders and files of the machine inside a mirror's directory, which a sync would delete."""
     own = private.folders
     found = [f"this machine's `{key}` {folder}" for key, folder, real in own if is_within(real, directory)]
     if not found and is_within(log_dir, directory):
         found.append(f"its own logs {paths.log_dir}")
     found += [f"this machine's {path}" for path, holder in private.holders if is_within(holder, directory)]
     for what in found:
-        todo = "Choose another `mirror_dir` or name, or let the machine's settings have another folder."
-        yield f"In the directory {paths.directory} would be {what}, which a sync would delete.", todo
+        todo = "Choose another `mirror_dir` or name, or set another folder in the machine's settings."
+        yield f"The directory {paths.directory} would contain {what}, which a sync would delete.", todo
 
 
 def _programs(mirror: Mirror, paths: Paths, policy: Policy, files: file_policy.PatternFiles) -> Iterator[Violation]:
@@ -103,7 +103,11 @@ def _programs(mirror: Mirror, paths: Paths, policy: Policy, files: file_policy.P
         return
     for key, words in program_lines(mirror):
         if not is_covered(words[0], policy):
-            todo = _ASK if words[0].startswith("/") else "Write the program's absolute path: the policy lists no names."
+            todo = (
+                _ASK
+                if words[0].startswith("/")
+                else "Write the program's absolute path: the policy lists paths, not names."
+            )
             yield f"`{key}` runs `{shown(words[0])}`, which this machine does not allow.", todo
         elif spawn.is_rsync(words):
             judge, ssh = files.violations, allows_ssh(policy)
@@ -111,10 +115,10 @@ def _programs(mirror: Mirror, paths: Paths, policy: Policy, files: file_policy.P
 
 
 def program_lines(mirror: Mirror) -> Iterator[tuple[str, list[str]]]:
-    """The command lines of a definition that start programs of the machine, as words, with their keys."""
-    # What runs in a container is none of the machine's programs; which images may be run is asked elsewhere.
+    """The command lines of a definition that start programs of the machine: each key, and the words."""
+    # A command in a container is not a program of the machine; `container_policy` checks the image.
     if mirror.command and not mirror.docker_image:
-        # The rsync providers take the whole text for the name of a program.
+        # The rsync providers use the whole text as the name of a program.
         yield "command", [mirror.command] if mirror.provider in _RSYNC else shlex.split(mirror.command)
     for key in EXEC_KEYS:
         yield from ((key, shlex.split(line)) for line in getattr(mirror, key))
@@ -132,25 +136,26 @@ def _covers(allowed: str, program: str) -> bool:
 
 
 def _upstream(mirror: Mirror, paths: Paths, policy: Policy) -> Iterator[Violation]:
-    """An upstream's address must not make rsync read a path of the machine, or start a program that is not allowed."""
+    """An upstream's address must not make rsync read a path of the machine or start a program that is denied."""
     found = _transports(mirror, paths)
     if rsync_hosts.LOCAL in found or (found and mirror.upstream.startswith("-")):
         what = f"The upstream `{shown(mirror.upstream)}` is not an address for rsync."
         yield what, "Write for example `upstream: rsync://rsync.example.org/debian/`."
     elif starts_ssh(mirror, paths) and not allows_ssh(policy):
-        what = f"For the upstream `{shown(mirror.upstream)}` rsync starts `ssh`, which this machine does not allow."
-        yield what, f"Write the address of an rsync daemon, or ask for `{SSH}` in `programs` of the policy."
+        what = f"For the upstream `{shown(mirror.upstream)}`, rsync starts `ssh`, which this machine does not allow."
+        todo = f"ask the administrator to add `{SSH}` to `programs` of the policy."
+        yield what, f"Write the address of an rsync daemon, or {todo}"
 
 
 def starts_ssh(mirror: Mirror, paths: Paths) -> bool:
-    """Whether rsync starts ssh on this machine to reach the upstream, for a sync or for its freshness."""
+    """Whether rsync starts ssh on this machine to reach the upstream, for a sync or for the freshness check."""
     on_machine = not mirror.docker_image or _is_probed(mirror)
     return on_machine and rsync_hosts.SHELL in _transports(mirror, paths)
 
 
 def _transports(mirror: Mirror, paths: Paths) -> set[str]:
     found = rsync_policy.transports(mirror, paths.directory)
-    if _is_probed(mirror) and (mirror.docker_image or not found):  # rsync asks for that file on the machine itself
+    if _is_probed(mirror) and (mirror.docker_image or not found):  # the timestamp is fetched on the machine itself
         found |= {rsync_hosts.transport(mirror.upstream)}
     return found
 

@@ -1,4 +1,7 @@
-"""The allow-lists of a policy as they hold, with what the keys of former releases take out or once let through."""
+"""The effective allow-lists of a policy, with the `forbidden_…` keys of earlier releases applied.
+
+Those keys listed what was denied. An entry missing there removes a restriction; a present one removes an allowance.
+"""
 
 import fnmatch
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,36 +22,36 @@ FORMER_RSYNC_OPTIONS = (
     "--copy-dest", "--link-dest", "--files-from", "--exclude-from", "--include-from", "--password-file",
     "--early-input", "--copy-as", "--remove-source-files",
 )  # fmt: skip
-"""What former releases forbade by default: an entry that an old policy lacks was let through on purpose."""
+"""Defaults of earlier releases. An old policy without one of these entries allows it on purpose."""
 
 
 def expanded(entries: Sequence[str], default: Sequence[str]) -> tuple[str, ...]:
-    """The entries of an allow-list, with those of its default in the place of the word for them."""
+    """Return the entries of an allow-list, with the word `default` replaced by the default entries."""
     parts = [default if each == DEFAULT else (each,) for each in entries]
     return tuple(dict.fromkeys([each for part in parts for each in part]))
 
 
 class EnvEntry(NamedTuple):
-    """Names that may be set, and the values that they may have: None for plain ones alone."""
+    """A pattern of names, and a pattern of their values; None for plain values only."""
 
     name: str
     value: str | None
 
 
 def env_entries(policy: Policy) -> tuple[EnvEntry, ...]:
-    """The variables that definitions may set for programs of the machine."""
+    """Return the variables that definitions may set for programs of the machine."""
     former = policy.forbidden_env
     let_through = [f"{name}=*" for name in FORMER_ENV if former is not None and name not in former]
     return _entries((*expanded(policy.allowed_env, records.PLAIN_ENV), *let_through))
 
 
 def container_env_entries(policy: Policy) -> tuple[EnvEntry, ...]:
-    """The variables that definitions may set for programs in containers."""
+    """Return the variables that definitions may set for programs in containers."""
     return _entries(expanded(policy.allowed_container_env, records.CONTAINER_ENV))
 
 
 def is_forbidden(name: str, policy: Policy) -> bool:
-    """Whether the key of former releases forbids a variable."""
+    """Whether `forbidden_env` of earlier releases denies a variable."""
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in policy.forbidden_env or ())
 
 
@@ -60,11 +63,11 @@ def _entries(texts: Sequence[str]) -> tuple[EnvEntry, ...]:
 
 @lru_cache(maxsize=64)
 def rsync_options(policy: Policy) -> Mapping[str, frozenset[str | None]]:
-    """The options that definitions may use by canonical names, with the values that they may have; None means any."""
+    """Return the allowed rsync options by canonical name, with their allowed values; None means any value."""
     former = policy.forbidden_rsync_options
     found: dict[str, set[str | None]] = {}
     let_through = [each for each in FORMER_RSYNC_OPTIONS if former is not None and each not in former]
-    # Both spellings of an option had to be taken off the list.
+    # An option is allowed only if both of its spellings were removed from the list.
     let_through = [each for each in let_through if not _names(each) & set(former or ())]
     for entry in (*expanded(policy.allowed_rsync_options, records.RSYNC_OPTIONS), *let_through):
         spelling, equals, value = entry.partition("=")
@@ -75,7 +78,7 @@ def rsync_options(policy: Policy) -> Mapping[str, frozenset[str | None]]:
 
 
 def without_former(policy: Policy) -> Policy:
-    """The same without the keys of former releases: what they take out is out of the lists, and they let nothing in."""
+    """Return the policy without the keys of earlier releases: what they deny leaves the lists, they allow nothing."""
     env, options = policy.allowed_env, policy.allowed_rsync_options
     if policy.forbidden_env is not None:
         env = tuple([each for each in expanded(env, records.PLAIN_ENV) if not is_forbidden(each, policy)])
@@ -94,9 +97,11 @@ def _names(spelling: str) -> set[str]:
 
 
 def warnings(policy: Policy) -> Iterator[tuple[str, str]]:
-    """What is out of date about a policy: what, and what to do."""
+    """A warning for each out-of-date key of a policy: what, and what to do."""
     for key in ("forbidden_env", "forbidden_rsync_options"):
         if getattr(policy, key) is not None:
             new = key.replace("forbidden", "allowed")
-            what = f"`{key}` in the policy is out of date: `{new}` lists what is allowed, and all else is denied."
-            yield what, f"Run `skipjack policy suggest`, write `{new}`, and remove `{key}`."
+            what = (
+                f"`{key}` in the policy is out of date: `{new}` lists what is allowed, and everything else is denied."
+            )
+            yield what, f"Run `skipjack policy suggest`, set `{new}`, and remove `{key}`."

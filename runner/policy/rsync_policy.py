@@ -1,6 +1,6 @@
-"""What a machine's policy says about every rsync that a run may start.
+"""The checks of each rsync command line that a run may start against the machine's policy.
 
-Each argument list is judged as a whole, as rsync reads it: the provider's own words and those of all keys together.
+An argument list is judged as a whole, as rsync reads it: the provider's own words together with those of all keys.
 """
 
 import re
@@ -19,22 +19,22 @@ from schemas.rsync.rsync_options import Option
 
 Violation = tuple[str, str]
 FileJudge = Callable[[str, str], Iterator[Violation]]
-"""Judges a file of patterns, named by a key."""
+"""Returns the violations of a file of patterns that a key names."""
 
 KEYS = ("rsync_options", "rsync_options_extra", "rsync_override")
-"""The keys whose words become rsync's own."""
+"""The keys whose words become arguments of rsync."""
 
 _ASK = "Ask the administrator of this machine to add it to `allowed_rsync_options` of the policy, or remove it."
 
 _FOR = re.compile("([DFaguo]*)(.*)")
-"""Whom a mode is for: `D` and `F`, for folders and files, stand anywhere among the letters, also repeatedly."""
+"""The classes of a mode and the rest. `D` (folders) and `F` (files) stand anywhere among the letters, also repeated."""
 
 _SPECIAL = re.compile("0*[2-7][0-7]{3}|.*[+=][^-+=]*s.*")
-"""Modes with set-user-ID or set-group-ID, as numbers and as letters."""
+"""Modes with set-user-ID or set-group-ID, in numbers and in letters."""
 
 _FAULTS = {
     rsync_options.UNKNOWN: "holds `{}`, which rsync does not know",
-    rsync_options.NO_VALUE: "ends in `{}` without its value, so that it would take the upstream's address",
+    rsync_options.NO_VALUE: "ends in `{}` without its value, so that rsync would take the upstream's address for it",
     rsync_options.UNWANTED_VALUE: "gives a value to `{}`, which takes none",
     rsync_options.NOT_A_NUMBER: "gives `{}` a value that is not a number",
     rsync_options.OTHER_MODE: "holds `{}`, which makes rsync a server",
@@ -43,7 +43,10 @@ _FAULTS = {
 
 
 class _Complaint(NamedTuple):
-    """Something in an argument list: the word that it is about, what follows the key's name, what to do, a file."""
+    """A violation in an argument list: its word, the message after the key's name, what to do, and a file to judge.
+
+    `entry` is the entry of `allowed_rsync_options` that would allow it.
+    """
 
     word: str
     what: str
@@ -53,7 +56,7 @@ class _Complaint(NamedTuple):
 
 
 class Needed(NamedTuple):
-    """What a policy would have to list for a mirror: an option or a file; and the key that asks for it."""
+    """An option or a file that the policy would have to list for a mirror, and the key that uses it."""
 
     key: str
     entry: str
@@ -61,7 +64,7 @@ class Needed(NamedTuple):
 
 
 def needed(mirror: Mirror, directory: str, policy: Policy) -> Iterator[Needed]:
-    """What would have to be listed so that a mirror's rsyncs may use all their options and files."""
+    """The entries that the policy would need so that a mirror's rsync may use all its options and files."""
     for complaint in _complaints(mirror, directory, policy):
         if complaint.entry or complaint.file.startswith("/"):
             yield Needed(_key(mirror, complaint.word), complaint.entry, complaint.file)
@@ -70,9 +73,9 @@ def needed(mirror: Mirror, directory: str, policy: Policy) -> Iterator[Needed]:
 
 
 def violations(mirror: Mirror, directory: str, policy: Policy, judge_file: FileJudge) -> Iterator[Violation]:
-    """Everything about a mirror's rsync that this machine does not allow."""
+    """A violation for each word of a mirror's rsync command lines that the policy denies."""
     for key in KEYS:
-        # A definition that is kept may be older than the rule that newer ones are checked by.
+        # A kept definition may be older than the schema rule that checks this.
         fault = rsync_options.read(getattr(mirror, key)).fault
         if fault is not None and fault.kind == rsync_options.NO_VALUE:
             yield f"`{key}` ends in `{fault.spelling}` without its value.", "Add the value, or remove the option."
@@ -93,17 +96,17 @@ def _complaints(mirror: Mirror, directory: str, policy: Policy) -> dict[_Complai
 
 
 def transports(mirror: Mirror, directory: str) -> set[str]:
-    """How rsync would reach the upstream, whatever its address looks like; nothing for a provider without rsync."""
+    """Return how rsync would reach the upstream; empty for a provider without rsync."""
     lists = PROVIDERS[mirror.provider].argument_lists(mirror, directory)
-    return {rsync_hosts.transport(words[-2]) for words in islice(lists, 1)}  # it stands in each of them
+    return {rsync_hosts.transport(words[-2]) for words in islice(lists, 1)}  # the same in each list
 
 
 def line_violations(
     key: str, words: Sequence[str], directory: str, policy: Policy, judge_file: FileJudge, *, ssh: bool
 ) -> Iterator[Violation]:
-    """What is not allowed about a command line of a definition that starts rsync itself.
+    """A violation for each denied part of a definition's command line that starts rsync itself.
 
-    A program that the policy allows must not become a way around what it says of rsync. `ssh` says that it allows ssh.
+    An allowed program must not become a way around the rules for rsync. `ssh`: the policy allows ssh.
     """
     for complaint in _judge(tuple(words), frozenset(), policy, with_operands=True):
         if complaint.file:
@@ -112,17 +115,17 @@ def line_violations(
             yield f"`{key}` {complaint.what}.", complaint.todo
     for option in rsync_options.read(words).options:
         if option.name in rsync_lines.FOLLOWING:
-            todo = "Remove it: through a link of the upstream's it leads out of the mirror."
+            todo = "Remove it: a link of the upstream could then lead out of the mirror."
             yield f"`{key}` starts rsync with `{option.spelling}`.", todo
     for word in rsync_lines.operands(words):
         if not _may_be_reached(word, directory, ssh=ssh):
             todo = "Write the mirror's directory, or a path below it without links, or the address of an rsync daemon"
-            todo += "." if ssh else ", or ask for `/usr/bin/ssh` in `programs` of the policy."
+            todo += "." if ssh else ", or ask the administrator to add `/usr/bin/ssh` to `programs` of the policy."
             yield f"`{key}` lets rsync reach `{shown(word)}`.", todo
 
 
 def reaches_by_ssh(words: Sequence[str], directory: str) -> bool:
-    """Whether such a line may reach something if the policy allows ssh, and may not otherwise."""
+    """Whether such a command line has an operand that is allowed only if the policy allows ssh."""
     places = rsync_lines.operands(words)
     return any(
         _may_be_reached(word, directory, ssh=True) and not _may_be_reached(word, directory, ssh=False)
@@ -131,7 +134,7 @@ def reaches_by_ssh(words: Sequence[str], directory: str) -> bool:
 
 
 def lines_needed(words: Sequence[str], policy: Policy) -> Iterator[tuple[str, str]]:
-    """The options and the files that a policy would have to list for such a line: one of both is empty."""
+    """The options and files that the policy would have to list for such a command line; one of each pair is empty."""
     following = [name for option in rsync_options.read(words).options if (name := option.name) in rsync_lines.FOLLOWING]
     for complaint in _judge(tuple(words), frozenset(), policy, with_operands=True):
         if complaint.entry not in following and (complaint.entry or complaint.file.startswith("/")):
@@ -147,7 +150,7 @@ def _may_be_reached(word: str, directory: str, *, ssh: bool) -> bool:
 
 
 def _own(mirror: Mirror, directory: str) -> Iterator[tuple[str, str | None]]:
-    """The options that the provider itself adds to a mirror without any of its own."""
+    """The options that the provider itself uses, for a mirror that sets none."""
     bare = mirror._replace(rsync_options=(), rsync_options_extra=(), rsync_override=(), rsync_override_only=False)
     for words in PROVIDERS[mirror.provider].argument_lists(bare, directory):
         yield from _pairs(words[:-2])
@@ -166,7 +169,7 @@ def _judge(
     allowed = policy_lists.rsync_options(policy)
     found = [complaint for option in reading.options for complaint in _option(option, words, own, allowed)]
     if not with_operands:
-        todo = "Write options alone; source and target are added by themselves."
+        todo = "Write only options; the provider adds source and target."
         what = "holds `{}`, which rsync would take for a source or a target"
         found += [_Complaint(words[each], what.format(shown(words[each])), todo) for each in reading.operands]
     if fault := reading.fault:
@@ -185,7 +188,7 @@ def _option(
     values = allowed.get(option.name, frozenset())
     if (option.name, value) not in own and None not in values and value not in values - {None}:
         others = ", ".join(f"`{option.name}={each}`" for each in sorted(map(str, values)))
-        todo = f"Of this option it allows {others}. {_ASK}" if others else _ASK
+        todo = f"Allowed are {others}. {_ASK}" if others else _ASK
         entry = option.name if value is None else f"{option.name}={value}"
         yield _Complaint(word, f"holds `{option.spelling}`, which this machine does not allow", todo, entry=entry)
     elif option.name == "--chmod" and value not in values and _sets_id(str(value)):
@@ -198,7 +201,7 @@ def _option(
 
 
 def _sets_id(modes: str) -> bool:
-    """Whether a value of `--chmod` gives files the bit for set-user-ID or set-group-ID; on folders it is harmless."""
+    """Whether a value of `--chmod` sets set-user-ID or set-group-ID on files; on folders these are harmless."""
     parts = [_FOR.fullmatch(mode) for mode in modes.split(",")]
     return any(part and "D" not in part[1] and _SPECIAL.fullmatch(part[2]) for part in parts)
 
@@ -210,13 +213,13 @@ def _filter(word: str, value: str) -> Iterator[_Complaint]:
         yield _Complaint(word, what, "Write the rules themselves.")
     elif rule.kind == rsync_filters.MERGE and not rule.pattern:
         what = f"has a filter rule that rsync does not take: `{shown(value)}`"
-        yield _Complaint(word, what, "Write `merge PATH` with one blank.")
+        yield _Complaint(word, what, "Write `merge PATH` with one space.")
     elif rule.kind == rsync_filters.MERGE:
         yield _Complaint(word, "", "", rule.pattern)
 
 
 def _key(mirror: Mirror, word: str) -> str:
-    """The key that a word comes from."""
+    """Return the key that a word comes from."""
     for key in KEYS:
         words = getattr(mirror, key)
         if word in words or word in rsync_output.without_output(words):

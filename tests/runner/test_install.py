@@ -170,10 +170,10 @@ def test_units_of_a_user_need_no_root(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 
 @pytest.mark.parametrize("program", ["docker", "/usr/bin/podman"])
-def test_containers_are_a_drop_in_that_says_what_it_gives_away(program: str) -> None:
+def test_the_drop_in_for_containers_names_its_risk(program: str) -> None:
     installed = worker()._replace(containers=program)
     drop_in = text(installed, "containers.conf")
-    assert "become root on this machine" in drop_in
+    assert "as good as root on this machine" in drop_in
     assert ("SupplementaryGroups=docker" in drop_in) == (program == "docker")
     assert [path for path in render.files(installed) if path.endswith("containers.conf")] == [
         "/etc/systemd/system/skipjack-run@.service.d/containers.conf",
@@ -293,7 +293,7 @@ def test_the_reason_of_a_unit_that_cannot_start_is_its_last_line_in_the_journal(
     ends = (f"{name}: Main process exited, code=exited, status=1/FAILURE", f"{name}: Failed with result 'exit-code'.")
     around = (
         f"Failed to start {name}.",
-        "Failed to listen on skipjack-manager.socket - Skipjack: where the manager listens.",
+        "Failed to listen on skipjack-manager.socket - Skipjack: the socket of the manager.",
         f"{name}: Scheduled restart job, restart counter is at 1.",
         f"Stopped {name}.",
     )

@@ -215,10 +215,10 @@ def test_no_sync_can_delete_what_is_the_machines_own(key: str, below: str) -> No
             what for what, _todo in violations(mirror, paths_of(mirror, settings, policy), settings, policy)
         )
 
-    assert f"In the directory {ROOT}/own would be this machine's `{key}` {ROOT}/own{below}, which" in said(own)
+    assert f"The directory {ROOT}/own would contain this machine's `{key}` {ROOT}/own{below}, which" in said(own)
     assert "own" not in said(other)
 
 
 def test_no_sync_can_delete_the_mirrors_own_logs() -> None:
-    assert "would be its own logs" in told(Policy(log_roots=(ROOT,)), log_dir=f"{ROOT}/debian/logs")
+    assert "would contain its own logs" in told(Policy(log_roots=(ROOT,)), log_dir=f"{ROOT}/debian/logs")
     assert told(Policy(log_roots=(ROOT,)), log_dir=f"{ROOT}/debian-logs") == ""
