@@ -144,7 +144,7 @@ def test_settings_are_checked_like_everything_else(worker: Worker) -> None:
     assert f"{worker.settings}:2:1: Unknown key `repositry`. Did you mean `repository`?" in message
     assert f"{worker.settings}:3:12: `state_dir` cannot be" in message
     worker.settings.unlink()
-    assert "cannot be read: No such file or directory" in failure(worker, "follow")
+    assert "runner.yml: No such file or directory" in failure(worker, "follow")
 
 
 def test_a_wrong_token_is_told_and_nothing_is_lost(
