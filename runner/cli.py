@@ -347,10 +347,10 @@ def _order(arguments: argparse.Namespace) -> int:
     from runner.base.state_dir import StateLayout
     from runner.overrides import operator_commands
 
-    order = operator_commands.Order(
+    command = operator_commands.OperatorCommand(
         arguments.verb, arguments.names, operator_commands.who(), arguments.force, arguments.reason
     )
-    operator_commands.give(StateLayout(_own_settings(arguments).state_dir), order)
+    operator_commands.execute_and_print(StateLayout(_own_settings(arguments).state_dir), command)
     return 0
 
 

@@ -23,7 +23,7 @@ from schemas.standard_streams import ERROR, WARNING
 
 DONE, REFUSED = "done", "refused"
 RELOAD, PING = "reload", "ping"
-_WAITS = "recorded; it begins after `skipjack release`, since this worker is held"
+_WAITS = "recorded; it starts after `skipjack release`, since this worker is held"
 
 REASON = 4000
 """Characters of a reason that a manager takes."""
@@ -46,7 +46,7 @@ class Here(NamedTuple):
 def resume(here: Here) -> None:
     """Do what a courier that died may have left undone: runs that an order ends are told so (again)."""
     with override_store.opened(here.layout.journal) as book:
-        stopping.stop(here.layout, book.to_be_ended())
+        stopping.stop(here.layout, book.runs_to_stop())
 
 
 def attend(here: Here, client: Client, wait: float) -> int | None:
@@ -124,10 +124,10 @@ def _order(here: Here, _inbox: Inbox, command: Command) -> None:
     if not command.mirrors:
         raise SkipjackError("The command names no mirror.", "Name those that it is for.")
     made_by = f"{head(' '.join(command.issued_by.split()), 64)} through the manager"
-    order = operator_commands.Order(command.kind, command.mirrors, made_by, command.force, command.note)
+    order = operator_commands.OperatorCommand(command.kind, command.mirrors, made_by, command.force, command.note)
     waits = command.kind in operator_commands.STARTING and hold.holds(here.layout)
     done = partial(_record, Result(command.number, DONE, _WAITS if waits else ""))
-    operator_commands.carry_out(here.layout, order, done, only_requested=not here.start)
+    operator_commands.execute(here.layout, order, done, only_requested=not here.start)
 
 
 def _record(result: Result, book: Journal) -> None:

@@ -1,6 +1,6 @@
-"""A held worker: with `start: held` in its settings no run starts before a person says `skipjack release`, once.
+"""A held worker: with `start: held` in its settings no run starts before somebody runs `skipjack release`, once.
 
-The plan has what the settings say; the journal has that the worker was released, and then the settings have no effect.
+The plan has the setting, the journal has the release. After a release the setting has no effect.
 """
 
 from runner.base.state_dir import StateLayout
@@ -14,12 +14,12 @@ HELD = "held: no run starts on this worker until `skipjack release`, since its s
 
 
 def is_held(header: Header, book: Journal) -> bool:
-    """Whether no run may start by itself or by a command."""
+    """Whether no run may start, neither by its schedule nor by a command."""
     return header.held and book.released() is None
 
 
 def holds(layout: StateLayout, *, unplanned: bool = False) -> bool:
-    """Whether the worker is held, by its plan and its journal; without a plan that can be read `unplanned` counts."""
+    """Whether the worker is held, by its plan and its journal; `unplanned` counts when no plan can be read."""
     try:
         with plan.opened(layout.plan) as opened:
             held = opened.header.held
@@ -32,7 +32,7 @@ def holds(layout: StateLayout, *, unplanned: bool = False) -> bool:
 
 
 def require_free(header: Header, book: Journal, name: str) -> None:
-    """SkipjackError when the worker is held, unless a run of the mirror was launched before it was."""
+    """Raise SkipjackError when the worker is held, unless the mirror's run was launched before that."""
     if is_held(header, book) and not book.is_launched(name):
         todo = f"`skipjack release` ends that; `skipjack run {name} --while-held` syncs this mirror alone."
         raise SkipjackError(f"cannot sync {name}: this worker is held by `start: held` in its settings.", todo)

@@ -1,6 +1,7 @@
-"""`skipjack start`, `stop`, `disable`, `restart`, `enable`: what a person wants of mirrors, on the worker itself.
+"""Operator commands: `skipjack start`, `stop`, `restart`, `disable` and `enable`.
 
-The journal keeps it until it is done or taken back; a tick acts on it, now and after every reboot.
+The journal keeps a start request until the run starts, and an override until it is lifted, across reboots. A tick acts
+on them. Commands of the manager come through here as well.
 """
 
 import os
@@ -15,7 +16,7 @@ from runner.base.state_dir import StateLayout
 from runner.journal import leftover_runs, rename_migration
 from runner.journal.journal import Journal, Subject
 from runner.overrides import hold, override_store
-from runner.overrides.override_store import OrderBook
+from runner.overrides.override_store import OverrideStore
 from runner.plan import plan
 from runner.plan.plan import Plan, Planned
 from runner.subprocesses import launch, stopping
@@ -24,8 +25,8 @@ from schemas.problems import printable
 from schemas.states import DISABLED, PAUSED
 
 
-class Order(NamedTuple):
-    """An order to the worker: its verb, the mirrors, who gave it, whether it goes beyond the slots, and what for."""
+class OperatorCommand(NamedTuple):
+    """A command: its verb, its mirrors, who gave it, whether it may exceed slots and sync windows, and the reason."""
 
     verb: str
     names: Sequence[str]
@@ -34,22 +35,22 @@ class Order(NamedTuple):
     reason: str = ""
 
 
-class Done(NamedTuple):
-    """The mirrors of an order that have a run under way, and those of them that this worker no longer has."""
+class RunningMirrors(NamedTuple):
+    """The mirrors of a command that have a run, and those among them that this worker no longer has."""
 
-    begun: list[str]
-    left: list[str]
+    running: list[str]
+    removed: list[str]
 
 
 _NAME = 64
-"""Characters of a name that are kept; the environment may hold anything."""
+"""Characters of a user name that are kept: `SUDO_USER` may be of any length."""
 
 REASON = 500
-"""Characters of the reason of a stop or a disable."""
+"""Characters of the reason of a stop or a disable that are kept."""
 
 
 def who() -> str:
-    """The person who gives orders: the one behind sudo, or the user."""
+    """Return the name of the operator: the user behind sudo, or else the current user."""
     name = os.environ.get("SUDO_USER")
     if name:
         return head(printable(name), _NAME)
@@ -59,62 +60,66 @@ def who() -> str:
         return str(os.getuid())
 
 
-def give(layout: StateLayout, order: Order) -> None:
-    """Carry out an order and say what that means for each mirror; as `carry_out` when it cannot be done."""
+def execute_and_print(layout: StateLayout, command: OperatorCommand) -> None:
+    """Execute a command and print its effect on each mirror; SkipjackError as `execute`."""
     finish_unread()
-    done = carry_out(layout, order)
+    found = execute(layout, command)
     held = hold.holds(layout)
-    for name in dict.fromkeys(order.names):
-        told = _ENDED_FOR_GOOD if name in done.left else _told(order, at_work=name in done.begun, held=held)
-        say(f"{name}: {told}")
+    for name in dict.fromkeys(command.names):
+        removed = name in found.removed
+        say(f"{name}: {_REMOVED if removed else _effect(command, is_running=name in found.running, held=held)}")
 
 
-_ENDED_FOR_GOOD = "its run is being ended; this worker no longer has it"
+_REMOVED = "stopping its run; this worker no longer has this mirror"
 
 
-def carry_out(
-    layout: StateLayout, order: Order, record: Callable[[Journal], None] | None = None, *, only_requested: bool = True
-) -> Done:
-    """Record an order, stop the runs that it ends, and see to it that a tick acts on it.
+def execute(
+    layout: StateLayout,
+    command: OperatorCommand,
+    record: Callable[[Journal], None] | None = None,
+    *,
+    only_requested: bool = True,
+) -> RunningMirrors:
+    """Record a command, stop the runs that it ends, and wake a tick.
 
-    A mirror whose run began under a former name has that name until the run has ended, and so has what is recorded.
-    With `only_requested` that tick starts no other mirrors than those that somebody asked for. A stop and a disable
-    also end a run under way of a mirror that this worker no longer has; there is nothing to pause then.
+    With `only_requested` that tick starts only the mirrors that were requested by name. A stop and a disable also end
+    the run of a mirror that this worker no longer has. `record` writes into the same transaction.
 
-    `record` adds something to the very transaction that records the order. SkipjackError when this worker does not
-    have one of the mirrors; then nothing was done for the others either.
+    SkipjackError when this worker does not have one of the mirrors; then nothing is done for the others either.
     """
     with plan.opened(layout.plan) as opened, override_store.opened(layout.journal) as book:
-        found = {name: opened.mirror(name) for name in order.names}
+        found = {name: opened.mirror(name) for name in command.names}
         run_dir = opened.header.run_dir
         with book.together():
-            left = _left(opened, book, order, [name for name, planned in found.items() if planned is None])
+            removed = _removed(opened, book, command, [name for name, planned in found.items() if planned is None])
+            # a run that started under the previous name of its mirror keeps that name, so its command gets it too
             aliases = rename_migration.continue_history(book, opened.renamed(), time.time())
             subjects = [_subject(planned, aliases) for planned in found.values() if planned is not None]
-            begun = VERBS[order.verb](book, subjects, order) + left
-            book.end_for_good(left, _stopped(order), time.time())
+            running = VERBS[command.verb](book, subjects, command) + removed
+            book.end_removed(removed, _stopped(command), time.time())
             if record is not None:
                 record(book)
-    if order.verb in _ENDING:
-        stopping.stop(layout, begun)
+    if command.verb in _ENDING:
+        stopping.stop(layout, running)
     wakeup.wake_courier(run_dir)
     launch.want_tick(layout, only_requested=only_requested)
-    now = {former: name for name, former in aliases.items()}
-    return Done([now.get(name, name) for name in begun], left)
+    current = {previous: name for name, previous in aliases.items()}
+    return RunningMirrors([current.get(name, name) for name in running], removed)
 
 
-def _left(opened: Plan, book: Journal, order: Order, unknown: list[str]) -> list[str]:
-    """The names that are not in the plan, when the order ends their runs; SkipjackError for any other such name."""
-    left = leftover_runs.find(opened, [each.mirror for each in book.active()]) if unknown and order.verb in _OFF else []
+def _removed(opened: Plan, book: Journal, command: OperatorCommand, unknown: list[str]) -> list[str]:
+    """Return the names that are not in the plan and whose runs the command ends; SkipjackError for any other name."""
+    ends = unknown and command.verb in _OFF
+    left = leftover_runs.find(opened, [each.mirror for each in book.active()]) if ends else []
     missing = ", ".join(f"`{name}`" for name in unknown if name not in left)
     if missing:
         what = f"This worker ({opened.header.worker}) has no mirror {missing}."
-        raise SkipjackError(what, "`skipjack next` lists those it has.")
+        raise SkipjackError(what, "`skipjack next` lists its mirrors.")
     return unknown
 
 
-def _stopped(order: Order) -> str:
-    return f"stopped by {order.made_by}" + (f": {order.reason}" if order.reason else "")
+def _stopped(command: OperatorCommand) -> str:
+    return f"stopped by {command.made_by}" + (f": {command.reason}" if command.reason else "")
 
 
 def _subject(planned: Planned, aliases: Mapping[str, str]) -> Subject:
@@ -122,28 +127,28 @@ def _subject(planned: Planned, aliases: Mapping[str, str]) -> Subject:
     return subject._replace(name=aliases.get(subject.name, subject.name))
 
 
-def _start(book: OrderBook, subjects: list[Subject], order: Order) -> list[str]:
-    return book.request(subjects, order.made_by, time.time(), force=order.force)
+def _start(book: OverrideStore, subjects: list[Subject], command: OperatorCommand) -> list[str]:
+    return book.request(subjects, command.made_by, time.time(), force=command.force)
 
 
-def _restart(book: OrderBook, subjects: list[Subject], order: Order) -> list[str]:
-    return book.request(subjects, order.made_by, time.time(), again=True)
+def _restart(book: OverrideStore, subjects: list[Subject], command: OperatorCommand) -> list[str]:
+    return book.request(subjects, command.made_by, time.time(), again=True)
 
 
-def _stop(book: OrderBook, subjects: list[Subject], order: Order) -> list[str]:
-    return book.override(subjects, PAUSED, order.made_by, time.time(), reason=order.reason)
+def _stop(book: OverrideStore, subjects: list[Subject], command: OperatorCommand) -> list[str]:
+    return book.override(subjects, PAUSED, command.made_by, time.time(), reason=command.reason)
 
 
-def _disable(book: OrderBook, subjects: list[Subject], order: Order) -> list[str]:
-    return book.override(subjects, DISABLED, order.made_by, time.time(), reason=order.reason)
+def _disable(book: OverrideStore, subjects: list[Subject], command: OperatorCommand) -> list[str]:
+    return book.override(subjects, DISABLED, command.made_by, time.time(), reason=command.reason)
 
 
-def _enable(book: OrderBook, subjects: list[Subject], _order: Order) -> list[str]:
+def _enable(book: OverrideStore, subjects: list[Subject], _command: OperatorCommand) -> list[str]:
     book.lift(subjects, time.time())
     return []
 
 
-VERBS: dict[str, Callable[[OrderBook, list[Subject], Order], list[str]]] = {
+VERBS: dict[str, Callable[[OverrideStore, list[Subject], OperatorCommand], list[str]]] = {
     "start": _start,
     "restart": _restart,
     "stop": _stop,
@@ -155,15 +160,16 @@ _ENDING = (*_OFF, "restart")
 STARTING = ("start", "restart")
 
 
-def _told(order: Order, *, at_work: bool, held: bool) -> str:
-    if held and order.verb in STARTING and not (at_work and order.verb == "start"):
-        words = "its run is being ended; " if at_work else ""
-        return f"{words}begins after `skipjack release`: this worker is held"
-    if order.verb == "enable":
+def _effect(command: OperatorCommand, *, is_running: bool, held: bool) -> str:
+    """Return what the command does to a mirror, for the person who typed it."""
+    verb = command.verb
+    if held and verb in STARTING and not (is_running and verb == "start"):
+        return f"{'stopping its run; ' if is_running else ''}starts after `skipjack release`: this worker is held"
+    if verb == "enable":
         return "follows its schedule" + (" after `skipjack release`: this worker is held" if held else "")
-    if order.verb in _OFF:
-        words = "paused until `skipjack start`" if order.verb == "stop" else "disabled until `skipjack enable`"
-        return f"{words}; its run is being ended" if at_work else words
-    if not at_work:
-        return "begins at once" if order.force else "begins as soon as its hours and a slot allow it"
-    return "is being synced already" if order.verb == "start" else "its run is being ended, then it begins again"
+    if verb in _OFF:
+        words = "paused until `skipjack start`" if verb == "stop" else "disabled until `skipjack enable`"
+        return f"{words}; stopping its run" if is_running else words
+    if not is_running:
+        return "starts at once" if command.force else "starts as soon as its sync window and a slot allow"
+    return "already syncing" if verb == "start" else "stopping its run, then starting it again"

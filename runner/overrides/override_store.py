@@ -1,6 +1,6 @@
-"""The order book: the journal as those use it who want something of mirrors.
+"""Overrides (paused, disabled) and start requests, in the journal.
 
-Overrides hold until they are lifted, a request until a run begins; a run looks at both by itself.
+An override holds until it is lifted, a start request until the run starts. A run reads both by itself.
 """
 
 from collections.abc import Iterator
@@ -14,17 +14,17 @@ from schemas.states import ACTIVE, DISABLED, INTERRUPTED, LAUNCHING, NONE, PAUSE
 
 
 @contextmanager
-def opened(path: str) -> Iterator["OrderBook"]:
-    """Open the journal for orders, as `journal.opened` does."""
+def opened(path: str) -> Iterator["OverrideStore"]:
+    """Open the journal for commands; errors as `journal.opened`."""
     with sqlite_file.opened(path) as connection:
-        yield OrderBook(connection)
+        yield OverrideStore(connection)
 
 
-class OrderBook(Journal):
-    """An open journal that takes orders. Every method that writes is one durable transaction, with its reports."""
+class OverrideStore(Journal):
+    """An open journal that takes commands. Each method that writes is one durable transaction, with its reports."""
 
     def override(self, subjects: list[Subject], kind: str, made_by: str, now: float, *, reason: str = "") -> list[str]:
-        """Pause or disable mirrors; gives those that have a run under way, whose end will say that it was stopped."""
+        """Pause or disable mirrors; return those that have a run, whose end will have the reason."""
         made_by, reason = masked(made_by), masked(reason)
         words = f"{kind} by {made_by}" + (f": {reason}" if reason else "")
         with transaction(self._db):
@@ -34,7 +34,7 @@ class OrderBook(Journal):
                 self._db.execute("INSERT OR REPLACE INTO override VALUES (?, ?, ?, ?, ?)", row)
             names = {subject.name for subject in subjects}
             for active in self.active():
-                if active.mirror in names and active.status == LAUNCHING:  # it will find that it is not expected
+                if active.mirror in names and active.status == LAUNCHING:  # its process finds out when it starts
                     self._end(active.id, active.mirror, Ending(INTERRUPTED, words), now)
             begun = [active.mirror for active in self.active() if active.mirror in names]
             for subject in subjects:
@@ -45,26 +45,25 @@ class OrderBook(Journal):
             self._tell(begun, words)
         return begun
 
-    def end_for_good(self, mirrors: list[str], reason: str, now: float) -> None:
-        """Record why the runs under way of mirrors are ended that this worker no longer has; nothing is paused."""
+    def end_removed(self, mirrors: list[str], reason: str, now: float) -> None:
+        """Record why the runs of mirrors that this worker no longer has are ended. No mirror is paused."""
         with transaction(self._db):
             for active in self.active():
-                if active.mirror in mirrors and active.status == LAUNCHING:  # it will find that it is not expected
+                if active.mirror in mirrors and active.status == LAUNCHING:  # its process finds out when it starts
                     self._end(active.id, active.mirror, Ending(INTERRUPTED, reason), now)
             self._tell(mirrors, reason)
 
     def lift(self, subjects: list[Subject], now: float) -> None:
-        """Let paused and disabled mirrors follow their schedule again."""
+        """Lift the overrides of mirrors, so that they follow their schedule again."""
         with transaction(self._db):
             self._lift(subjects, now)
 
     def request(
         self, subjects: list[Subject], made_by: str, now: float, *, force: bool = False, again: bool = False
     ) -> list[str]:
-        """Ask for a start of mirrors, which also lifts what holds them; gives those that have a run under way.
+        """Request a start of mirrors, which also lifts their overrides; return those that have a run.
 
-        Of those, only the ones that are to run `again` get a start for when that run has ended, as do those whose run
-        was told to stop already.
+        A mirror that has a run gets no start request, unless it is to run `again` or its run is already being stopped.
         """
         made_by = masked(made_by)
         with transaction(self._db):
@@ -80,7 +79,7 @@ class OrderBook(Journal):
         return begun
 
     def release(self, made_by: str, now: float) -> Released | None:
-        """Release a held worker, once for all; gives the release of before if there was one, and changes nothing."""
+        """Release a held worker. If it was released before, return that release and change nothing."""
         with transaction(self._db):
             before = self.released()
             if before is None:
@@ -88,19 +87,19 @@ class OrderBook(Journal):
         return before
 
     def hold(self) -> bool:
-        """Take the release of a worker back; False when it was not released."""
+        """Take back the release of a worker; False when it was not released."""
         with transaction(self._db):
             return bool(self._db.execute("DELETE FROM released").rowcount)
 
-    def to_be_ended(self) -> list[str]:
-        """The mirrors whose runs under way somebody wants to end: whoever did may have died before telling them so."""
+    def runs_to_stop(self) -> list[str]:
+        """Return the mirrors whose runs have to end: a command may have died before it signalled them."""
         query = "SELECT DISTINCT name FROM mirror JOIN run ON run.mirror = name WHERE told <> '' AND run.status IN"
         return [row[0] for row in self._db.execute(f"{query} ({marks(ACTIVE)})", sorted(ACTIVE))]
 
     # Parts of transactions
 
     def _lift(self, subjects: list[Subject], now: float) -> None:
-        """Take overrides away; a mirror at rest shows again how its last run ended."""
+        """Delete overrides. A mirror without a run shows the status of its last run again."""
         query = "SELECT run.status FROM mirror JOIN run ON run.id = mirror.run WHERE name = ?"
         for subject in subjects:
             held = self._db.execute("DELETE FROM override WHERE mirror = ?", (subject.name,)).rowcount

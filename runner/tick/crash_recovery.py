@@ -1,4 +1,8 @@
-"""Settling what died: runs whose process is gone without a last word, and providers that outlived their run."""
+"""Recovery after a crash: end the runs whose process died, and the providers that outlived their run.
+
+The locks show who is alive. The run holds the *supervisor* lock, its provider's processes inherit the *mirror* lock:
+supervisor free and mirror held is an orphan; both free is a run that the journal still has to end.
+"""
 
 import contextlib
 import os
@@ -17,28 +21,28 @@ from runner.subprocesses.spawn import GRACE
 from schemas.standard_streams import ERROR, WARNING
 from schemas.states import INTERRUPTED, LAUNCH_FAILED, LAUNCHING
 
-LAUNCH_PATIENCE = 30.0
-"""Seconds that a launched run may take to get hold of its lock before it counts as never started."""
+LAUNCH_TIMEOUT = 30.0
+"""Seconds that a launched run may take to lock its supervisor lock before it counts as never started."""
 
-SILENCE_PATIENCE = 600.0
-"""Seconds for which a service manager may say nothing of a launched run's unit, as on a machine under heavy load."""
+UNIT_TIMEOUT = 600.0
+"""Seconds for which systemd may not know the unit of a launched run, as on a machine under heavy load."""
 
 
-def settle(layout: StateLayout, book: Journal, now: float) -> None:
-    """Give an end to every run that has no supervisor any more and whose provider is gone as well."""
-    patience = SILENCE_PATIENCE if units.service_manager(layout) else LAUNCH_PATIENCE
+def recover_runs(layout: StateLayout, book: Journal, now: float) -> None:
+    """Record the end of every run whose supervisor and provider are both gone."""
+    timeout = UNIT_TIMEOUT if units.service_manager(layout) else LAUNCH_TIMEOUT
     dead = [active for active in book.active() if not locks.is_in_use(layout.lock("supervisor", active.mirror))]
     outcomes = _outcomes(layout, dead)
     for active in dead:
         outcome = outcomes.get(active.mirror)
         if outcome is not None and outcome.is_of_before(active.launched_at):
-            book.requeue(active, now)  # its unit was still busy with the run before, and never began this one
+            book.requeue(active, now)  # its unit was still busy with the previous run, and never started this one
             continue
-        ending = _ending(active, outcome, now, patience)
+        ending = _ending(active, outcome, now, timeout)
         if ending is None or _is_busy(layout, active.mirror):
             continue
-        # Its locks may be free because it has just recorded its own end, or it may have come up in the last moment:
-        # then this changes nothing.
+        # Its locks may also be free because it has just recorded its own end, or it may have started just now: then
+        # this changes nothing.
         if book.settle(active, ending, now):
             what = f"{ending.status}: {ending.reason}"
             if ending.status == INTERRUPTED:
@@ -47,64 +51,66 @@ def settle(layout: StateLayout, book: Journal, now: float) -> None:
                 log(what, about=active.mirror, level=ERROR)
 
 
-def settle_unit(layout: StateLayout, name: str, now: float) -> None:
-    """Give an end to what a mirror's unit left, after the last of its processes is gone; then a slot is free.
+def recover_unit(layout: StateLayout, name: str, now: float) -> None:
+    """Record the end of the run that a mirror's unit left behind, and wake a tick, since a slot is free now.
 
-    A run that is launched and has not begun is left to the tick, which asks what became of the unit: it may have been
-    announced after this unit's run. A container is no process of the unit, so it is ended first.
+    systemd starts this after the last process of the unit is gone. A container is not a process of the unit, so it is
+    ended first. A launched run that has not started is left to the tick, which asks systemd about the unit: it may have
+    been launched after this unit's run.
     """
     _end_container(layout, name)
     with journal.opened(layout.journal) as book:
         left = [active for active in book.active() if active.mirror == name and active.status != LAUNCHING]
         for active in left:
             if not locks.is_in_use(layout.lock("supervisor", name)) and not layout.has_container(name):
-                book.settle(active, _last_word(active, "", now), now)
+                book.settle(active, _end_of_dead(active, "", now), now)
         only_requested = book.was_requested(name)
     launch.want_tick(layout, only_requested=only_requested)
 
 
 def _end_container(layout: StateLayout, name: str) -> None:
-    """End the container that a run has left; nothing when there is none, or its run is at work."""
+    """End the container that a dead run left behind, if there is one."""
     if layout.has_container(name):
         with locks.Held(layout.lock("supervisor", name)) as ours:
+            # a run whose lock file was deleted still holds the deleted one
             if ours and not locks.holders(layout.lock("supervisor", name)):
-                _end(layout, name)
+                _end_podman(layout, name)
 
 
-def _end(layout: StateLayout, name: str) -> None:
-    from runner.containers import podman  # few ticks have one to end
+def _end_podman(layout: StateLayout, name: str) -> None:
+    from runner.containers import podman  # loaded here, since few ticks have a container to end
 
     podman.end(layout, name)
 
 
 def _outcomes(layout: StateLayout, dead: list[Active]) -> Mapping[str, units.Outcome]:
-    """What became of the units of runs that were launched and have not begun."""
+    """Return what systemd knows of the units of launched runs that have not started."""
     names = [active.mirror for active in dead if active.status == LAUNCHING]
     manager = units.service_manager(layout) if names else None
     return units.outcomes(manager, names) if manager else {}
 
 
-def _ending(active: Active, outcome: units.Outcome | None, now: float, patience: float) -> Ending | None:
-    """The end of a run without a supervisor, or None when it may still be about to begin."""
+def _ending(active: Active, outcome: units.Outcome | None, now: float, timeout: float) -> Ending | None:
+    """Return the end of a run without a supervisor, or None when it may still be starting."""
     if active.status != LAUNCHING or outcome is not None:
         pending = active.status == LAUNCHING and outcome is not None and outcome.pending
-        return None if pending else _last_word(active, outcome.failure if outcome else "", now)
-    if abs(now - active.launched_at) < patience:
+        return None if pending else _end_of_dead(active, outcome.failure if outcome else "", now)
+    if abs(now - active.launched_at) < timeout:
         return None
-    return _last_word(active, "the run's process never came up; see messages.log", now)
+    return _end_of_dead(active, "the run's process never started; see messages.log", now)
 
 
-def _last_word(active: Active, failure: str, now: float) -> Ending:
-    """How a run ended that could not say so itself; `failure` is for one that never began."""
+def _end_of_dead(active: Active, failure: str, now: float) -> Ending:
+    """Return how a run ended whose process died; `failure` is the reason for one that never started."""
     next_run_at = now + schedule.RECOVERY_DELAY
     if active.status == LAUNCHING:
         return Ending(LAUNCH_FAILED, failure, next_run_at=next_run_at)
-    reason = "the run's process is gone without a last word: a crash, a kill or a reboot"
+    reason = "the run's process died (crash, kill or reboot)"
     return Ending(INTERRUPTED, reason, next_run_at=next_run_at)
 
 
-def orphaned(layout: StateLayout, book: Journal) -> list[str]:
-    """Mirrors whose provider is still at work although its run is gone."""
+def mirrors_with_orphans(layout: StateLayout, book: Journal) -> list[str]:
+    """Return the mirrors whose provider is still running although its run is gone."""
     names = {active.mirror for active in book.active()}.union(layout.containers_left())
     return [
         name
@@ -114,33 +120,33 @@ def orphaned(layout: StateLayout, book: Journal) -> list[str]:
 
 
 def _is_busy(layout: StateLayout, name: str) -> bool:
-    """Whether a provider may be at work on a mirror's directory: processes that hold its lock, or a container."""
+    """Whether a provider may be using a mirror's directory: processes that hold its lock, or a container."""
     return locks.is_in_use(layout.lock("mirror", name)) or layout.has_container(name)
 
 
 def end_orphans(layout: StateLayout, names: list[str]) -> None:
-    """End the processes that hold these mirrors' locks: TERM to their groups, a grace, KILL; then their containers.
+    """End the processes that hold these mirrors' locks: SIGTERM to their groups, SIGKILL after a grace period.
 
-    Whoever holds a mirror's lock while we hold its supervisor's got it from a run that is gone, so nobody else is hit.
-    Containers come last, since what starts one might do so yet.
+    Their supervisor locks are taken first: who holds a mirror lock then has inherited it from a dead run, so no other
+    process is signalled. Containers are ended last, since a process could still have started one.
     """
     with contextlib.ExitStack() as stack:
         ours = [
             name
             for name in names
             if stack.enter_context(locks.Held(layout.lock("supervisor", name)))
-            and not locks.holders(layout.lock("supervisor", name))  # of a deleted file: its run is at work
+            and not locks.holders(layout.lock("supervisor", name))  # a run whose lock file was deleted is alive
         ]
         held = {name: layout.lock("mirror", name) for name in ours if locks.is_in_use(layout.lock("mirror", name))}
         _end_holders(held)
         for name in ours:
             if layout.has_container(name):
-                _end(layout, name)
+                _end_podman(layout, name)
 
 
 def _end_holders(paths: Mapping[str, str]) -> None:
     for name, path in paths.items():
-        note("ends the processes of a run that is gone", about=name)
+        note("ending the processes that a dead run left behind", about=name)
         _signal_holders(path, signal.SIGTERM)
     deadline = time.monotonic() + GRACE
     while time.monotonic() < deadline and any(locks.is_in_use(path) for path in paths.values()):
@@ -152,12 +158,12 @@ def _end_holders(paths: Mapping[str, str]) -> None:
         if locks.is_in_use(path):
             from schemas.lock_holders import described
 
-            what = f"its directory stays in use: {described(path)} holds {path} and cannot be ended by this user"
-            log(f"{what}. End that process as its own user", about=name, level=WARNING)
+            what = f"its directory is still in use: {described(path)} holds {path}, and this user may not end it"
+            log(f"{what}. End it as its own user", about=name, level=WARNING)
 
 
 def _signal_holders(path: str, number: int) -> bool:
-    """Signal the groups of all holders; False when there is none that we may signal."""
+    """Signal the process groups of all holders of a lock; False when this user may signal none of them."""
     reached = False
     for pid in locks.holders(path):
         with contextlib.suppress(ProcessLookupError, PermissionError):

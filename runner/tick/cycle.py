@@ -1,6 +1,6 @@
-"""What a tick does when there is something to do: settle what died, decide what is due, launch it, stop what must end.
+"""What a tick does when it is not idle: recover crashed runs, decide what is due, launch it, stop what must end.
 
-Apart from the tick, which must not load any of this when there is nothing to do.
+Kept apart from `tick.py`, since an idle tick must not load any of this.
 """
 
 from typing import NamedTuple
@@ -17,12 +17,14 @@ from runner.tick import crash_recovery
 from schemas.states import LAUNCH_FAILED, LAUNCHING, QUEUED
 
 AT_ONCE = 500
-"""Mirrors that are recorded as waiting in one transaction; runs that begin meanwhile wait for its end."""
+"""Mirrors that are recorded as queued in one transaction. A run that starts meanwhile waits for its end."""
 
 
-class Done(NamedTuple):
-    """How many runs were launched, the mirrors that have a run, those that orphans are at work on, and when something
-    is to be done again by itself (None: not foreseeable)."""
+class CycleResult(NamedTuple):
+    """The number of launched runs, the mirrors that have a run, those with orphans, and the time of the next wake.
+
+    `wake_at` is in seconds since 1970 UTC, None when nothing is known to become due.
+    """
 
     launched: int
     active: list[str]
@@ -30,10 +32,10 @@ class Done(NamedTuple):
     wake_at: float | None
 
 
-def work(layout: StateLayout, now: float, *, only_requested: bool = False) -> Done:
-    """Do all that is to be done now; with `only_requested` launch the mirrors alone that somebody asked for by name."""
+def work(layout: StateLayout, now: float, *, only_requested: bool = False) -> CycleResult:
+    """Do what is due now. With `only_requested` launch only the mirrors that were requested by name."""
     with plan.opened(layout.plan) as opened, journal.opened(layout.journal) as book:
-        crash_recovery.settle(layout, book, now)
+        crash_recovery.recover_runs(layout, book, now)
         states, aliases = _states(opened, book, now)
         held = _is_held(opened, book)
         mirrors, world = schedule.world(opened, states, book.operator_requests(), held=held)
@@ -42,27 +44,27 @@ def work(layout: StateLayout, now: float, *, only_requested: bool = False) -> Do
         decision = decision._replace(wait=waiting)
         launched = _launch(layout, opened, book, decision, now, by_request=only_requested)
         if decision.stop:
-            from runner.subprocesses import stopping  # few ticks stop a run
+            from runner.subprocesses import stopping  # loaded here, since few ticks stop a run
 
-            ended = [aliases.get(name, name) for name in decision.stop]  # whose locks have the names they began with
-            book.tell(ended, "the hours in which it may be synced are over")
+            ended = [aliases.get(name, name) for name in decision.stop]  # locks keep the names of the start
+            book.tell(ended, "its sync window is over")
             stopping.stop(layout, ended)
         if book.pending():
             wakeup.wake_courier(opened.header.run_dir)
         active = [each.mirror for each in book.active()]
-        return Done(launched, active, crash_recovery.orphaned(layout, book), decision.wake_at)
+        return CycleResult(launched, active, crash_recovery.mirrors_with_orphans(layout, book), decision.wake_at)
 
 
 def _is_held(opened: Plan, book: Journal) -> bool:
     if not opened.header.held:
         return False
-    from runner.overrides import hold  # few workers need it
+    from runner.overrides import hold  # loaded here, since few workers are held
 
     return hold.is_held(opened.header, book)
 
 
 def _states(opened: Plan, book: Journal, now: float) -> tuple[dict[str, State], dict[str, str]]:
-    """The states of mirrors by their names of today, and the former names under which runs of some are under way."""
+    """Return the states by the current names, and for mirrors whose run has a previous name that name."""
     renamed = opened.renamed()
     if not renamed:
         return book.states(), {}
@@ -75,17 +77,17 @@ def _states(opened: Plan, book: Journal, now: float) -> tuple[dict[str, State], 
 def _launch(
     layout: StateLayout, opened: Plan, book: Journal, decision: Decision, now: float, *, by_request: bool
 ) -> int:
-    """Announce and start the runs that were decided on, then record what waits; gives the number of runs.
+    """Record and start the runs that are due, then record the newly queued mirrors. Return the number of runs.
 
-    Those that wait are new among the waiting: thousands may wait for long, and reading all of them would cost each
-    start as much as there are mirrors.
+    A run is recorded before it is started, so that one that dies at once is known. Mirrors that were queued before are
+    left out: thousands may wait for hours, and writing them again would cost each tick as much as there are mirrors.
     """
     planned = _planned(opened, decision.launch)
     runs = book.launch([Subject.of(each) for each in planned], [], now, by_request=by_request)
     mirrors = {each.mirror.name: each.mirror for each in planned}
     for name, reason in launch.launch(layout, opened.header.run_dir, runs, mirrors).items():
         ending = Ending(LAUNCH_FAILED, reason, next_run_at=now + schedule.RECOVERY_DELAY)
-        book.settle(Active(runs[name], name, LAUNCHING, now), ending, now)  # unless it has begun all the same
+        book.settle(Active(runs[name], name, LAUNCHING, now), ending, now)  # no effect once it has started
     for first in range(0, len(decision.wait), AT_ONCE):
         waiting = _planned(opened, decision.wait[first : first + AT_ONCE])
         book.launch([], [Subject.of(each) for each in waiting], now)

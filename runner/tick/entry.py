@@ -5,8 +5,8 @@
     entry.py settle STATE_DIR NAME
     entry.py measure STATE_DIR [NAME]
 
-Without site packages and with nothing imported that is not needed, an idle tick costs little more than Python's own
-start. The command `skipjack` does the same for people.
+Without site packages and unneeded imports an idle tick costs little more than Python's own start. People type
+`skipjack`, which does the same.
 """
 
 import gc
@@ -14,20 +14,20 @@ import os
 import sys
 import time
 
-if not __package__:  # started by path: our packages lie beside each other, wherever they are installed
+if not __package__:  # started by its path: the packages lie beside each other, wherever they are installed
     sys.path.append(__file__.rsplit("/", 3)[0])
 
 try:
     from runner.base import start_requests
     from runner.base.state_dir import StateLayout
-except Exception as error:  # an installation that is half there; systemd must not take this for an expected failure
+except Exception as error:  # a half-installed release; systemd must not take this for an expected failure
     sys.excepthook(type(error), error, error.__traceback__)
     sys.exit(3)
 
 
 def main(words: list[str]) -> int:
-    """Run one program and give its exit code."""
-    gc.disable()  # what imports make is kept, so looking through it for garbage again and again finds nothing
+    """Run one program and return its exit code."""
+    gc.disable()  # imports leave no garbage, so that each collection would be in vain
     program, state_dir, *rest = words
     layout = StateLayout(state_dir)
     if program == "tick":
@@ -60,7 +60,7 @@ def _start(program: str, layout: StateLayout, rest: list[str]) -> int:
 
             output.hush()
             if not os.path.lexists(layout.plan):
-                return 0  # as in the minutes after the installation; a follow says what keeps it from making one
+                return 0  # as right after the installation; `follow` reports why there is no plan yet
         tick.tick(layout, only_requested="requested" in rest, patient=False)
         from runner.base.next_wake import are_units_unchecked
 
@@ -74,9 +74,9 @@ def _start(program: str, layout: StateLayout, rest: list[str]) -> int:
 
         return measure(layout, rest[0]) if rest else measure_wanted(layout)
     if program == "settle":
-        from runner.tick.crash_recovery import settle_unit
+        from runner.tick.crash_recovery import recover_unit
 
-        settle_unit(layout, rest[0], time.time())
+        recover_unit(layout, rest[0], time.time())
         return 0
     from runner.plan.deletion_limits import as_limit
     from runner.run.run import Allowed, run
@@ -92,5 +92,5 @@ def _start(program: str, layout: StateLayout, rest: list[str]) -> int:
 
 if __name__ == "__main__":
     code = main(sys.argv[1:])
-    gc.freeze()  # nor need anything be looked through at the end
+    gc.freeze()  # saves the collection at exit, too
     sys.exit(code)

@@ -1,6 +1,6 @@
-"""`skipjack release`: end `start: held` for good. The journal keeps that, and the settings have no effect any more.
+"""`skipjack release`: end `start: held` for good. The journal records it, and the settings no longer matter.
 
-`skipjack hold` alone takes a release back: from then on the settings have effect again.
+Only `skipjack hold` takes a release back; then the settings count again.
 """
 
 import time
@@ -34,37 +34,39 @@ def release(settings: RunnerSettings, made_by: str) -> None:
     if before is not None:
         say(f"{_ago(before, now)}; nothing was changed")
         return
-    say("released: mirrors that are due start now, as far as slots and hours allow")
+    say("released: mirrors that are due start now, as slots and sync windows allow")
     say("`start: held` has no effect from now on; keep it for `skipjack hold`, or remove it")
     wakeup.wake_courier(header.run_dir)
     launch.want_tick(layout)
 
 
 def hold_again(settings: RunnerSettings) -> None:
-    """Take the release back, so that no run starts; SkipjackError unless the settings and the plan say held.
+    """Take the release back, so that no run starts; SkipjackError unless both settings and plan have `start: held`.
 
-    Runs at work go on: they are named, with what ends them.
+    Running mirrors continue; they are named in the output.
     """
     finish_unread()
     layout = StateLayout(settings.state_dir)
     with plan.opened(layout.plan) as opened:
         header = opened.header
     if not settings.held:
-        todo = "Write `start: held` into them, run `skipjack follow`, and then this again."
+        todo = "Add `start: held`, run `skipjack follow`, then run this again."
         raise SkipjackError("cannot hold this worker: its settings do not have `start: held`.", todo)
     if not header.held:
-        todo = "Run `skipjack follow`, which needs no network for that, and then this again."
+        todo = "Run `skipjack follow`, which needs no network for that, then run this again."
         raise SkipjackError("cannot hold this worker: its plan does not have `start: held` yet.", todo)
-    with locks.Held(layout.lock("program", "tick"), wait=tick.PATIENCE) as ours:  # one at work might still launch
+    # under the tick's lock, since a running tick might still launch a run
+    with locks.Held(layout.lock("program", "tick"), wait=tick.LOCK_TIMEOUT) as ours:
         if not ours:
             who = described(layout.lock("program", "tick"))
-            raise SkipjackError(f"Another tick is still at work: {who}.", "See what hangs, and run this again.")
+            todo = "Check what it is waiting for, then run this again."
+            raise SkipjackError(f"another tick is still running: {who}.", todo)
         with override_store.opened(layout.journal) as book:
             changed = book.hold()
             names = " ".join(sorted({active.mirror for active in book.active()}))
     say(hold.HELD if changed else "this worker is held already; nothing was changed")
     if names:
-        say(f"still at work: {names}; `skipjack stop {names}` ends that")
+        say(f"still running: {names}; `skipjack stop {names}` stops them")
     wakeup.wake_courier(header.run_dir)
 
 

@@ -49,7 +49,7 @@ def test_an_orphan_is_ended_and_the_mirror_goes_on(repository: ConfigRepository,
 
     assert running(pids) == []
     run = worker.run_of("m")
-    assert (run.status, "without a last word" in run.reason) == ("interrupted", True)
+    assert (run.status, "died (crash, kill or reboot)" in run.reason) == ("interrupted", True)
     assert len(pids.read_text().split()) == 1, "a second provider was started on the directory"
 
 
@@ -72,6 +72,7 @@ def test_a_run_that_dies_with_its_provider_is_settled_by_the_next_tick(
 def test_a_run_that_never_came_up_is_told_apart(
     repository: ConfigRepository, worker: Worker, upstream: RsyncDaemon
 ) -> None:
+    from runner.base import locks
     from runner.base.state_dir import StateLayout
     from runner.journal import journal
     from runner.journal.journal import Subject
@@ -80,11 +81,12 @@ def test_a_run_that_never_came_up_is_told_apart(
     repository.commit({"m.yml": f"upstream: {upstream.url('files')}\nmeasure_size: false\n"}, "Add m")
     worker.command("once")
     layout = StateLayout(str(worker.state))
-    with journal.opened(layout.journal) as book:
+    tick = locks.Held(layout.lock("program", "tick"), wait=PATIENCE)  # the run's end wakes a tick, which may come late
+    with tick, journal.opened(layout.journal) as book:
         book.launch([Subject("m", "x", True, "0" * 40)], [], now=1000.0)
-        crash_recovery.settle(layout, book, now=1000.0 + crash_recovery.LAUNCH_PATIENCE - 1)
+        crash_recovery.recover_runs(layout, book, now=1000.0 + crash_recovery.LAUNCH_TIMEOUT - 1)
         assert book.states()["m"].status == "launching"
-        crash_recovery.settle(layout, book, now=1000.0 + crash_recovery.LAUNCH_PATIENCE + 1)
+        crash_recovery.recover_runs(layout, book, now=1000.0 + crash_recovery.LAUNCH_TIMEOUT + 1)
         assert book.states()["m"].status == "launch-failed"
 
 

@@ -62,7 +62,7 @@ def test_a_run_whose_lock_files_are_gone_goes_on_alone(
 
 def test_a_run_whose_lock_files_are_gone_can_be_stopped(worker: Worker, at_work: int) -> None:
     remove_locks(worker)
-    assert "its run is being ended" in worker.command("stop", "m").stdout
+    assert "stopping its run" in worker.command("stop", "m").stdout
     wait_until(lambda: not alive(at_work), "it was stopped")
     assert worker.run_of("m").status == "stopped"
 

@@ -468,7 +468,7 @@ def test_a_run_that_comes_up_while_it_is_given_up_is_not_ended(tmp_path: Path, m
             return False
 
         monkeypatch.setattr(locks, "is_held", is_held)
-        crash_recovery.settle(layout, book, 1031.0)
+        crash_recovery.recover_runs(layout, book, 1031.0)
 
         assert [active.status for active in book.active()] == [PRE_SYNCING]
         assert book.end(number, "m", Ending("success"), 1032.0)

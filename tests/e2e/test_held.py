@@ -21,7 +21,7 @@ NAMES = ("a", "b", "c", "d")
 HELD = "held: no run starts on this worker until `skipjack release`, since its settings have `start: held`"
 NEVER = -62135596800
 """The time that tunasync writes for none."""
-WAITS = "begins after `skipjack release`: this worker is held"
+WAITS = "starts after `skipjack release`: this worker is held"
 
 
 def hold(worker: Worker) -> Worker:
@@ -92,7 +92,7 @@ def test_a_release_starts_what_is_due_within_the_slots_and_holds_for_good(
 
     said = held.command("release").stdout.splitlines()
 
-    assert said[0] == "released: mirrors that are due start now, as far as slots and hours allow"
+    assert said[0] == "released: mirrors that are due start now, as slots and sync windows allow"
     assert said[1] == "`start: held` has no effect from now on; keep it for `skipjack hold`, or remove it"
     syncing(held, gate, "a")
     syncing(held, gate, "b")
@@ -161,7 +161,7 @@ def test_a_run_that_was_at_work_when_the_hold_came_ends_and_its_restart_waits(wo
     syncing(worker, gate, "a")
     hold(worker).command("follow", "--start")
 
-    assert worker.command("restart", "a").stdout == f"a: its run is being ended; {WAITS}\n"
+    assert worker.command("restart", "a").stdout == f"a: stopping its run; {WAITS}\n"
 
     status(worker, "a", "interrupted")
     assert at_rest(worker) == {"a": "interrupted"}
@@ -187,7 +187,7 @@ def test_commands_of_the_manager_are_recorded_and_begin_after_the_release(
     repository.commit({"a.yml": gate.mirror("cron: 30 4 1 1 *\n")}, "Sync a once a year")
     held.command("follow", "--start")
     with lingering(held):
-        recorded = ("done", "recorded; it begins after `skipjack release`, since this worker is held")
+        recorded = ("done", "recorded; it starts after `skipjack release`, since this worker is held")
         assert answered(desk, desk.give("start", "a", force=True)) == recorded
         assert answered(desk, desk.give("reload")) == ("done", "")
         assert answered(desk, desk.give("disable", "b")) == ("done", "")
@@ -295,7 +295,7 @@ def test_a_hold_takes_the_release_back_until_the_next_one(held: Worker, gate: Ga
 
     said = held.command("hold").stdout
 
-    assert said == f"{HELD}\nstill at work: a b; `skipjack stop a b` ends that\n"
+    assert said == f"{HELD}\nstill running: a b; `skipjack stop a b` stops them\n"
     held.command("stop", "a", "b")
     assert at_rest(held) == {"a": "paused", "b": "paused", "c": "queued", "d": "queued"}
     held.command("once")

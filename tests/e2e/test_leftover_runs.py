@@ -50,9 +50,9 @@ def test_runs_of_mirrors_that_left_the_worker_are_shown_and_can_be_stopped_or_fi
     stopped = at_work.command("stop", "removed", "moved", "other", "--reason", "no room").stdout.splitlines()
 
     assert stopped == [
-        "removed: its run is being ended; this worker no longer has it",
-        "moved: its run is being ended; this worker no longer has it",
-        "other: paused until `skipjack start`; its run is being ended",
+        "removed: stopping its run; this worker no longer has this mirror",
+        "moved: stopping its run; this worker no longer has this mirror",
+        "other: paused until `skipjack start`; stopping its run",
     ]
     status(at_work, "other", "paused")
     for name in ("removed", "moved"):

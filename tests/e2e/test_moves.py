@@ -139,7 +139,7 @@ def test_a_run_under_the_former_name_keeps_the_new_one_waiting_and_takes_its_ord
     assert "new is being synced under its former name old. Wait for the end of that run." in by_hand.stderr
 
     said = worker.command("stop", "new").stdout
-    assert said == "new: paused until `skipjack start`; its run is being ended\n"
+    assert said == "new: paused until `skipjack start`; stopping its run\n"
     status(worker, "new", "paused")
     assert worker.run_of("new").status == "stopped"
     assert "old" not in worker.states()

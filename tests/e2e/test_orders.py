@@ -15,7 +15,7 @@ def test_a_stop_ends_the_run_and_pauses_until_a_start(repository: ConfigReposito
 
     said = worker.command("stop", "a").stdout
 
-    assert said == "a: paused until `skipjack start`; its run is being ended\n"
+    assert said == "a: paused until `skipjack start`; stopping its run\n"
     status(worker, "a", "paused")
     ended = worker.run_of("a")
     assert (ended.status, ended.reason.startswith("paused by ")) == ("stopped", True)
@@ -101,7 +101,7 @@ def test_a_run_is_ended_when_its_hours_are_over(repository: ConfigRepository, wo
     worker.command("follow", "--start")
 
     status(worker, "a", "interrupted")
-    assert worker.run_of("a").reason == "the hours in which it may be synced are over"
+    assert worker.run_of("a").reason == "its sync window is over"
     found = upcoming(worker)["a"]
     assert (found["waits_for"], found["why"]) == ("later", "waiting for its sync window")
     assert not alive(gate.begun("a")[0])
@@ -150,7 +150,7 @@ def test_names_that_are_not_there_are_told_and_nothing_is_done(
     done = worker.command("disable", "a", "nobody", check=False)
 
     assert done.returncode == 1
-    assert "This worker (w1) has no mirror `nobody`. `skipjack next` lists those it has." in done.stderr
+    assert "This worker (w1) has no mirror `nobody`. `skipjack next` lists its mirrors." in done.stderr
     syncing(worker, gate, "a")
     gate.open.touch()
     status(worker, "a", "success")

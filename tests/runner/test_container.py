@@ -287,16 +287,16 @@ def test_no_run_is_settled_while_its_container_may_be_there(tmp_path: Path) -> N
     with journal.opened(layout.journal) as book:
         assert book.begin(None, Subject("m", "x", True, "0" * 40), 1000.0)
         container_end.write_marker(marker, NOWHERE, "skipjack-m")
-        assert crash_recovery.orphaned(layout, book) == ["m"]
+        assert crash_recovery.mirrors_with_orphans(layout, book) == ["m"]
         crash_recovery.end_orphans(layout, ["m"])
-        crash_recovery.settle(layout, book, 1001.0)
+        crash_recovery.recover_runs(layout, book, 1001.0)
         assert book.states()["m"].status not in ("interrupted", "none")
 
         Path(marker).write_text("")
-        crash_recovery.end_orphans(layout, crash_recovery.orphaned(layout, book))
-        crash_recovery.settle(layout, book, 1002.0)
+        crash_recovery.end_orphans(layout, crash_recovery.mirrors_with_orphans(layout, book))
+        crash_recovery.recover_runs(layout, book, 1002.0)
         assert book.states()["m"].status == "interrupted"
-        assert layout.containers_left() == [] == crash_recovery.orphaned(layout, book)
+        assert layout.containers_left() == [] == crash_recovery.mirrors_with_orphans(layout, book)
 
 
 def test_a_podman_whose_helpers_were_all_killed_is_put_right_and_asked_again() -> None:

@@ -88,8 +88,12 @@ class Machine:
         )
         yield lambda: next_runs.upcoming(settings, as_json=False)
         yield lambda: cycle.work(self.layout, time.time())
-        yield lambda: operator_commands.give(self.layout, operator_commands.Order("disable", ["m1"], "root"))
-        yield lambda: operator_commands.give(self.layout, operator_commands.Order("enable", ["m3"], "root"))
+        yield lambda: operator_commands.execute_and_print(
+            self.layout, operator_commands.OperatorCommand("disable", ["m1"], "root")
+        )
+        yield lambda: operator_commands.execute_and_print(
+            self.layout, operator_commands.OperatorCommand("enable", ["m3"], "root")
+        )
         yield lambda: release.release(settings, "root")
         yield lambda: delivery.deliver(settings, Manager())  # type: ignore[arg-type] # it has what is needed
         yield self._commands

@@ -13,7 +13,7 @@ from runner.courier import client
 from runner.courier.manager_commands import Inbox
 from runner.journal.journal import Ending, Subject
 from runner.overrides import operator_commands, override_store
-from runner.overrides.override_store import OrderBook
+from runner.overrides.override_store import OverrideStore
 from runner.plan.schedule import Rules
 from runner.plugin_api import Findings
 from runner.run import logs
@@ -27,28 +27,28 @@ SHOWN = "see https://wiki.example/x?*** and rsync://up.example/x/, password=***"
 MIRROR = Subject("debian", "rsync://up.example/x/", True, "a" * 40)
 
 
-def begun(book: OrderBook) -> int:
+def begun(book: OverrideStore) -> int:
     run = book.begin(None, MIRROR, AT)
     assert run is not None
     return run
 
 
-def _restart(book: OrderBook) -> None:
+def _restart(book: OverrideStore) -> None:
     run = begun(book)
     book.request([MIRROR], WORDS, AT, again=True)
     book.end(run, "debian", Ending("interrupted"), AT)
 
 
-def _wait(book: OrderBook) -> None:
+def _wait(book: OverrideStore) -> None:
     book.wait_between_attempts(begun(book), "debian", AT + 9, WORDS, AT)
 
 
-def _command(book: OrderBook) -> None:
+def _command(book: OverrideStore) -> None:
     text = {"number": 1, "kind": "stop", "mirrors": ["debian"], "note": WORDS, "issued_by": WORDS}
     Inbox(book).take(client._commands({"commands": [text], "newest": 1}))
 
 
-STORED: dict[str, Callable[[OrderBook], object]] = {
+STORED: dict[str, Callable[[OverrideStore], object]] = {
     "pause": lambda book: book.override([MIRROR], "paused", WORDS, AT, reason=WORDS),
     "disable": lambda book: (begun(book), book.override([MIRROR], "disabled", WORDS, AT, reason=WORDS)),
     "start": lambda book: book.request([MIRROR], WORDS, AT),
@@ -63,7 +63,7 @@ STORED: dict[str, Callable[[OrderBook], object]] = {
 
 
 @pytest.mark.parametrize("write", STORED.values(), ids=STORED.keys())
-def test_the_journal_keeps_no_secret_of_an_address(tmp_path: Path, write: Callable[[OrderBook], object]) -> None:
+def test_the_journal_keeps_no_secret_of_an_address(tmp_path: Path, write: Callable[[OverrideStore], object]) -> None:
     with override_store.opened(str(tmp_path / "journal.db")) as book:
         book.end(begun(book), "debian", Ending("success"), AT)
         write(book)

@@ -13,7 +13,7 @@ from runner.journal.journal import Ending, Released, Subject
 from runner.journal.migrations import MIGRATIONS
 from runner.overrides import override_store
 from runner.overrides.operator_commands import who
-from runner.overrides.override_store import OrderBook
+from runner.overrides.override_store import OverrideStore
 from runner.plan.plan import Due
 from runner.plan.schedule import Decision, OperatorRequest, Rules, State, World, decide
 from runner.tick.next_runs import rows_of
@@ -30,28 +30,28 @@ def path(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def book(path: str) -> Iterator[OrderBook]:
+def book(path: str) -> Iterator[OverrideStore]:
     with override_store.opened(path) as opened:
         yield opened
 
 
-def begun(book: OrderBook, now: float = 100.0) -> int:
+def begun(book: OverrideStore, now: float = 100.0) -> int:
     run = book.launch([SUBJECT], [], now)["debian"]
     assert book.begin(run, SUBJECT, now) == run
     return run
 
 
-def reported(book: OrderBook) -> list[dict[str, Any]]:
+def reported(book: OverrideStore) -> list[dict[str, Any]]:
     """Every status that a report tells, oldest first."""
     return [status for report in book.outbox(100, 10**9) for status in report["statuses"]]
 
 
-def status(book: OrderBook) -> str:
+def status(book: OverrideStore) -> str:
     return book.states()["debian"].status
 
 
 @pytest.mark.parametrize("kind", ["paused", "disabled"])
-def test_an_override_of_a_mirror_at_rest_is_its_status_and_is_reported_with_it(book: OrderBook, kind: str) -> None:
+def test_an_override_of_a_mirror_at_rest_is_its_status_and_is_reported_with_it(book: OverrideStore, kind: str) -> None:
     assert book.override([SUBJECT], kind, "ada", 50.0) == []
 
     assert status(book) == kind
@@ -59,7 +59,7 @@ def test_an_override_of_a_mirror_at_rest_is_its_status_and_is_reported_with_it(b
     assert book.operator_requests() == {"debian": OperatorRequest(kind, made_at=50.0, made_by="ada")}
 
 
-def test_reports_and_next_tell_who_switched_a_mirror_off_since_when_and_why(book: OrderBook) -> None:
+def test_reports_and_next_tell_who_switched_a_mirror_off_since_when_and_why(book: OverrideStore) -> None:
     book.override([SUBJECT], "disabled", "ada", 50.0, reason="new disk")
     told = {"kind": "disabled", "since": 50.0, "by": "ada", "reason": "new disk"}
     assert reported(book)[-1]["override"] == told
@@ -72,7 +72,7 @@ def test_reports_and_next_tell_who_switched_a_mirror_off_since_when_and_why(book
     assert reported(book)[-1]["override"] is None
 
 
-def test_the_end_of_a_run_that_was_switched_off_tells_why(book: OrderBook) -> None:
+def test_the_end_of_a_run_that_was_switched_off_tells_why(book: OverrideStore) -> None:
     run = begun(book)
     book.override([SUBJECT], "paused", "ada", 110.0, reason="new disk")
     book.end(run, "debian", Ending("interrupted", "", next_run_at=500.0), 120.0)
@@ -96,7 +96,7 @@ def test_overrides_of_an_earlier_release_stay_and_have_no_reason(path: str) -> N
         assert Inbox(book).waiting() == [Command(1, "ping", (), False, "x")]
 
 
-def test_a_run_that_an_override_ends_was_stopped_and_the_mirror_is_paused(book: OrderBook) -> None:
+def test_a_run_that_an_override_ends_was_stopped_and_the_mirror_is_paused(book: OverrideStore) -> None:
     run = begun(book)
     assert book.override([SUBJECT], "paused", "ada", 110.0) == ["debian"]
     assert status(book) == "pre-syncing", "until the run has ended"
@@ -110,7 +110,7 @@ def test_a_run_that_an_override_ends_was_stopped_and_the_mirror_is_paused(book: 
     assert reported(book)[-1]["next_run_at"] is None
 
 
-def test_a_run_that_just_made_it_was_a_success_all_the_same(book: OrderBook) -> None:
+def test_a_run_that_just_made_it_was_a_success_all_the_same(book: OverrideStore) -> None:
     run = begun(book)
     book.override([SUBJECT], "disabled", "ada", 110.0)
 
@@ -121,7 +121,7 @@ def test_a_run_that_just_made_it_was_a_success_all_the_same(book: OrderBook) -> 
     assert book.states()["debian"].last_success_at == 120.0
 
 
-def test_without_an_override_a_signal_alone_is_an_interruption(book: OrderBook) -> None:
+def test_without_an_override_a_signal_alone_is_an_interruption(book: OverrideStore) -> None:
     run = begun(book)
     book.end(run, "debian", Ending("interrupted", "a shutdown"), 120.0)
 
@@ -133,7 +133,7 @@ def test_without_an_override_a_signal_alone_is_an_interruption(book: OrderBook) 
     )
 
 
-def test_what_a_run_was_told_to_stop_for_is_the_reason_of_its_end_and_of_no_later_one(book: OrderBook) -> None:
+def test_what_a_run_was_told_to_stop_for_is_the_reason_of_its_end_and_of_no_later_one(book: OverrideStore) -> None:
     run = begun(book)
     book.tell(["debian"], "the hours are over")
     book.tell(["debian"], "another reason that comes too late")
@@ -147,7 +147,7 @@ def test_what_a_run_was_told_to_stop_for_is_the_reason_of_its_end_and_of_no_late
     assert ended is not None and ended.reason == "a signal"
 
 
-def test_a_launched_run_that_has_not_begun_never_begins_once_its_mirror_is_paused(book: OrderBook) -> None:
+def test_a_launched_run_that_has_not_begun_never_begins_once_its_mirror_is_paused(book: OverrideStore) -> None:
     run = book.launch([SUBJECT], [], 100.0)["debian"]
 
     assert book.override([SUBJECT], "paused", "ada", 101.0) == []
@@ -157,7 +157,7 @@ def test_a_launched_run_that_has_not_begun_never_begins_once_its_mirror_is_pause
     assert ended is not None and (ended.status, status(book)) == ("stopped", "paused")
 
 
-def test_nothing_begins_by_hand_or_by_a_late_unit_while_a_mirror_is_paused(book: OrderBook) -> None:
+def test_nothing_begins_by_hand_or_by_a_late_unit_while_a_mirror_is_paused(book: OverrideStore) -> None:
     book.launch([SUBJECT], [], 100.0)
     book.override([SUBJECT], "paused", "ada", 101.0)
 
@@ -167,7 +167,7 @@ def test_nothing_begins_by_hand_or_by_a_late_unit_while_a_mirror_is_paused(book:
     assert book.begin(None, SUBJECT, 104.0) is not None
 
 
-def test_a_decision_made_before_an_override_launches_nothing(book: OrderBook) -> None:
+def test_a_decision_made_before_an_override_launches_nothing(book: OverrideStore) -> None:
     book.override([SUBJECT], "paused", "ada", 99.0)
 
     assert set(book.launch([SUBJECT, OTHER], [], 100.0)) == {"ubuntu"}
@@ -175,7 +175,7 @@ def test_a_decision_made_before_an_override_launches_nothing(book: OrderBook) ->
     assert status(book) == "paused"
 
 
-def test_what_holds_a_mirror_can_be_lifted_and_its_last_end_shows_again(book: OrderBook) -> None:
+def test_what_holds_a_mirror_can_be_lifted_and_its_last_end_shows_again(book: OverrideStore) -> None:
     run = begun(book)
     book.end(run, "debian", Ending("failed", "broken"), 120.0)
     book.override([SUBJECT, OTHER], "disabled", "ada", 130.0)
@@ -187,7 +187,7 @@ def test_what_holds_a_mirror_can_be_lifted_and_its_last_end_shows_again(book: Or
     assert [each["status"] for each in reported(book)][-2:] == ["failed", "none"]
 
 
-def test_a_requested_start_lifts_an_override_and_is_granted_by_the_launch(book: OrderBook) -> None:
+def test_a_requested_start_lifts_an_override_and_is_granted_by_the_launch(book: OverrideStore) -> None:
     book.override([SUBJECT], "disabled", "ada", 50.0)
     book.request([SUBJECT], "bob", 60.0, force=True)
     assert book.operator_requests() == {"debian": OperatorRequest("", True, True, 60.0, "bob")}
@@ -201,7 +201,7 @@ def test_a_requested_start_lifts_an_override_and_is_granted_by_the_launch(book: 
     assert not book.is_forced("debian"), "only what is launched takes a slot beyond"
 
 
-def test_a_forced_start_that_could_not_begin_is_still_one(book: OrderBook) -> None:
+def test_a_forced_start_that_could_not_begin_is_still_one(book: OverrideStore) -> None:
     book.request([SUBJECT, OTHER], "bob", 60.0)
     book.request([SUBJECT], "bob", 60.0, force=True)
     book.launch([SUBJECT, OTHER], [], 70.0)
@@ -212,13 +212,13 @@ def test_a_forced_start_that_could_not_begin_is_still_one(book: OrderBook) -> No
     assert {name: order.force for name, order in book.operator_requests().items()} == {"debian": True}
 
 
-def test_an_override_takes_a_request_back(book: OrderBook) -> None:
+def test_an_override_takes_a_request_back(book: OverrideStore) -> None:
     book.request([SUBJECT], "bob", 60.0)
     book.override([SUBJECT], "paused", "ada", 61.0)
     assert book.operator_requests() == {"debian": OperatorRequest("paused", made_at=61.0, made_by="ada")}
 
 
-def test_a_start_of_what_is_at_work_asks_for_nothing_but_a_restart_does(book: OrderBook) -> None:
+def test_a_start_of_what_is_at_work_asks_for_nothing_but_a_restart_does(book: OverrideStore) -> None:
     begun(book)
     assert book.request([SUBJECT], "bob", 110.0) == ["debian"]
     assert book.operator_requests() == {}
@@ -227,7 +227,7 @@ def test_a_start_of_what_is_at_work_asks_for_nothing_but_a_restart_does(book: Or
     assert book.operator_requests()["debian"].requested
 
 
-def test_a_start_right_after_a_stop_is_for_when_the_run_has_ended(book: OrderBook) -> None:
+def test_a_start_right_after_a_stop_is_for_when_the_run_has_ended(book: OverrideStore) -> None:
     run = begun(book)
     book.override([SUBJECT], "paused", "ada", 110.0)
 
@@ -237,7 +237,7 @@ def test_a_start_right_after_a_stop_is_for_when_the_run_has_ended(book: OrderBoo
     assert (status(book), book.operator_requests()["debian"].requested) == ("interrupted", True)
 
 
-def test_a_run_by_hand_is_not_for_the_hours_to_end_but_the_next_one_is(book: OrderBook) -> None:
+def test_a_run_by_hand_is_not_for_the_hours_to_end_but_the_next_one_is(book: OverrideStore) -> None:
     run = book.begin(None, SUBJECT, 100.0)
     assert run is not None and book.states()["debian"].forced
     book.end(run, "debian", Ending("success"), 110.0)
@@ -245,7 +245,7 @@ def test_a_run_by_hand_is_not_for_the_hours_to_end_but_the_next_one_is(book: Ord
     assert not book.states()["debian"].forced
 
 
-def test_failures_in_a_row_are_counted(book: OrderBook) -> None:
+def test_failures_in_a_row_are_counted(book: OverrideStore) -> None:
     counts = []
     for number, end in enumerate(("failed", "timed-out", "interrupted", "refused", "success", "failed")):
         run = begun(book, 100.0 * number)
@@ -346,7 +346,7 @@ def test_a_tick_for_requested_starts_leaves_out_what_is_due_by_its_schedule() ->
     assert decide(mirrors, world, NOW) == Decision(["c"], ["b", "a", "d"], None, [])
 
 
-def test_a_release_is_recorded_once(book: OrderBook) -> None:
+def test_a_release_is_recorded_once(book: OverrideStore) -> None:
     assert book.released() is None
 
     assert book.release("ada", 50.0) is None

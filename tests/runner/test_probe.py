@@ -12,7 +12,7 @@ from runner.base.mirror_paths import Paths
 from runner.courier.upstream_probe import NEWEST_LASTS, NotRead, _own, continued, is_probed, probe
 from runner.journal.journal import Ending, Subject
 from runner.overrides import override_store
-from runner.overrides.override_store import OrderBook
+from runner.overrides.override_store import OverrideStore
 from runner.plan.plan import Planned
 from runner.plugin_api import Machine
 from schemas.clock.freshness import PROBE_LASTS, freshness
@@ -162,12 +162,12 @@ def test_an_upstream_that_does_not_answer_takes_the_former_comparison_away_only_
 
 
 @pytest.fixture
-def book(tmp_path: Path) -> Iterator[OrderBook]:
+def book(tmp_path: Path) -> Iterator[OverrideStore]:
     with override_store.opened(str(tmp_path / "journal.db")) as opened:
         yield opened
 
 
-def test_mirrors_are_probed_after_a_success_each_hour_and_only_at_rest(book: OrderBook) -> None:
+def test_mirrors_are_probed_after_a_success_each_hour_and_only_at_rest(book: OverrideStore) -> None:
     def due(now: float) -> bool:
         assert book.probes_due({}, now, HOUR) == [], "none of its files is to be compared"
         return book.probes_due({"debian": "TIME"}, now, HOUR) == ["debian"]
@@ -188,7 +188,7 @@ def test_mirrors_are_probed_after_a_success_each_hour_and_only_at_rest(book: Ord
     assert not due(11.0 + HOUR)
 
 
-def test_another_file_is_compared_at_once(book: OrderBook) -> None:
+def test_another_file_is_compared_at_once(book: OverrideStore) -> None:
     run = book.begin(None, SUBJECT, 0.0)
     assert run is not None
     book.end(run, "debian", Ending("success"), 10.0)
@@ -197,7 +197,7 @@ def test_another_file_is_compared_at_once(book: OrderBook) -> None:
         assert book.probes_due({"debian": "TIME"}, 12.0, HOUR) == expected
 
 
-def test_a_probe_is_reported_and_stays_in_later_reports(book: OrderBook) -> None:
+def test_a_probe_is_reported_and_stays_in_later_reports(book: OverrideStore) -> None:
     run = book.begin(None, SUBJECT, 0.0)
     assert run is not None
     book.end(run, "debian", Ending("success"), 10.0)

@@ -74,11 +74,12 @@ def test_a_process_that_is_gone_or_unseen_is_said_to_be_so(lock: str) -> None:
 def test_a_tick_names_the_one_at_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     layout = StateLayout(str(tmp_path))
     path = layout.lock("program", "tick")
-    monkeypatch.setattr(tick, "PATIENCE", 0.0)
+    monkeypatch.setattr(tick, "LOCK_TIMEOUT", 0.0)
     with subprocess.Popen([sys.executable, "-c", HOLD, path], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None and process.stdout.readline()
         try:
-            with pytest.raises(SkipjackError, match=rf"at work for 20 seconds: process {process.pid} \("):
+            words = rf"another tick has been running for 0 s: process {process.pid} \("
+            with pytest.raises(SkipjackError, match=words):
                 tick.tick(layout)
         finally:
             process.kill()
@@ -96,8 +97,8 @@ def test_what_cannot_be_ended_is_named(
         crash_recovery.end_orphans(layout, ["m"])
         process.kill()
     said = capsys.readouterr().err.splitlines()[-1]
-    assert said.startswith(f"WARNING m: its directory stays in use: process {process.pid} (")
-    assert said.endswith(f" holds {path} and cannot be ended by this user. End that process as its own user")
+    assert said.startswith(f"WARNING m: its directory is still in use: process {process.pid} (")
+    assert said.endswith(f" holds {path}, and this user may not end it. End it as its own user")
 
 
 # What stands in the place of a lock file

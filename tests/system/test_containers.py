@@ -314,7 +314,7 @@ def test_after_the_death_of_its_run_the_next_tick_ends_the_container_before_it_s
     worker.command("tick")
 
     run = worker.run_of("m")
-    assert (run.status, "without a last word" in run.reason) == ("interrupted", True)
+    assert (run.status, "died (crash, kill or reboot)" in run.reason) == ("interrupted", True)
     assert settled(worker, engine)
     assert_no_more_beats()
 

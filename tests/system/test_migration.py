@@ -200,7 +200,7 @@ def test_a_site_moves_and_comes_back_by_the_commands_of_the_page(move: Site, cro
 
     back = block("The way back", int(cron))
     said = give(box, back[:1])
-    assert "held: no run starts" in said and "still at work: scripted;" in said
+    assert "held: no run starts" in said and "still running: scripted;" in said
     for command in back[1:]:
         if command.startswith("pgrep"):
             _wait_for_none(box, shlex.split(command))

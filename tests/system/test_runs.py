@@ -105,7 +105,7 @@ def test_only_a_run_that_could_not_say_how_it_ended_is_settled_by_a_unit_for_it(
     site.box.do("systemctl", "stop", "skipjack-tick.timer", "skipjack-tick.path", "skipjack-follow.timer")
     site.box.do("systemctl", "kill", "--signal=KILL", "skipjack-run@killed.service")
     run = site.wait_for("killed", "interrupted")
-    assert "gone without a last word" in run["reason"]
+    assert "died (crash, kill or reboot)" in run["reason"]
     assert site.box.do(*settled)
 
 
