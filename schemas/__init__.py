@@ -1,7 +1,7 @@
-"""The contract between the rooms: files, messages, records, states and pure rules.
+"""The contract between worker and manager: files, messages, records, states and pure rules.
 
-Nothing in here imports `runner` or `sitegen`; those two meet only in this package and over HTTP.
+No module here imports `runner` or `sitegen`; those two share only this package and HTTP.
 """
 
 VERSION = "0.1.0"
-"""Version of the whole project, also told in every report."""
+"""Version of the whole project, also part of every report."""

@@ -1,4 +1,4 @@
-"""Keeping what people report of a bug: one file for each, of which a folder has a few.
+"""Write tracebacks of bugs to files, and keep the newest few.
 
 A program that a timer starts may meet the same bug every minute.
 """
@@ -12,16 +12,16 @@ from collections.abc import Iterable
 from pathlib import Path
 
 KEPT = 10
-"""Files of one program that a folder has at most; the newest stay."""
+"""Files of one program in a folder at most; the oldest are removed."""
 
 LARGEST = 64 * 1024
-"""Bytes of one file at most: a deep recursion, or a value in a message, may be longer. Both ends of it stay."""
+"""Bytes of one file at most: a deep recursion, or a value in a message, may be longer. The middle is cut."""
 
 
 def keep(text: str, name: str, folders: Iterable[str | None]) -> str | None:
-    """Write a bug's traceback to a new file, in the first folder that takes it (None: the temporary one).
+    """Write a traceback to a new file in the first writable folder (None: the temporary one) and return its path.
 
-    Gives its path, or None when there is none. The file is its owner's alone, and addresses in it have no secrets.
+    Returns None if no folder is writable. Only the owner can read the file, and secrets in addresses are masked.
     """
     content = _shortened(_without_secrets(text).encode("utf-8", "backslashreplace"))
     for each in folders:
@@ -54,12 +54,12 @@ def _write(path: Path, content: bytes) -> None:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
     except OSError:
-        path.unlink(missing_ok=True)  # half a report on a full disk
+        path.unlink(missing_ok=True)  # an incomplete report on a full disk
         raise
 
 
 def _remove_old(folder: Path, prefix: str) -> None:
-    """Remove all but the newest files of this user; in the temporary folder others may have some."""
+    """Remove all but the newest files of this user; other users may have files in the temporary folder."""
     dated = []
     for path in folder.glob(f"{prefix}*.txt"):
         with contextlib.suppress(OSError):  # another program has just removed it

@@ -1,11 +1,10 @@
-"""The one kind of failure that users are meant to see."""
+"""The exception for failures that users see."""
 
 
 class SkipjackError(Exception):
-    """An expected failure: what happened and where, and what to do next.
+    """An expected failure: what failed and why, and what to do.
 
-    A command's error boundary prints it as one line (two with a remedy) and exits with 1; nothing else is
-    ever shown to a user as an error message.
+    The error boundary of a command prints it and exits with 1. Any other exception is a bug.
     """
 
     def __init__(self, what: str, todo: str = "") -> None:

@@ -1,4 +1,4 @@
-"""What is no bug of ours: failures of the machine, in words that say what to do. Cheap to import."""
+"""Failures of the machine, such as a full disk, with advice; they are not bugs. Cheap to import."""
 
 import errno
 import os
@@ -7,58 +7,58 @@ _NO_LOCKS = "Put it on a file system that has locks (`flock`), such as a local d
 
 _REMEDIES = {
     errno.EMFILE: "Too many files are open: raise the limit (`ulimit -n`, or `LimitNOFILE=` of the unit).",
-    errno.ENFILE: "Too many files are open on this machine: raise `fs.file-max`, or see which program has so many.",
-    errno.EAGAIN: "No more processes or threads may be started: raise the limit (`ulimit -u`, or `TasksMax=`).",
-    errno.ENOMEM: "There is no memory left: raise the limit (`MemoryMax=` of the unit), or see which program has it.",
+    errno.ENFILE: "Too many files are open on this machine: raise `fs.file-max`, or find the program to blame.",
+    errno.EAGAIN: "No more processes or threads can be started: raise the limit (`ulimit -u`, or `TasksMax=`).",
+    errno.ENOMEM: "There is no memory left: raise the limit (`MemoryMax=` of the unit), or find the program to blame.",
     errno.ENOSPC: "Free some space.",
     errno.EDQUOT: "Free some space, or raise the quota.",
-    errno.EROFS: "See why the file system is read-only: `dmesg` may tell.",
+    errno.EROFS: "Find out why the file system is read-only: `dmesg` may show it.",
     errno.ENOLCK: _NO_LOCKS,
     errno.ENOSYS: _NO_LOCKS,
     errno.EOPNOTSUPP: _NO_LOCKS,
-    errno.EIO: "Check the disk: `dmesg` may tell.",
+    errno.EIO: "Check the disk: `dmesg` may show the cause.",
 }
-"""What to do about a failure that has nothing to do with one file."""
+"""What to do about a failure that does not concern one file."""
 
 _IN_IMPORTS = (errno.EMFILE, errno.EAGAIN, errno.ENOMEM)
-"""Failures that Python and libraries tell as a module that cannot be loaded."""
+"""Errors that Python and libraries report as a module that cannot be imported."""
 
 _THREAD = "can't start new thread"
 
 
 def of_the_machine(error: BaseException) -> str | None:
-    """Return what failed, why and what to do, for an exception that no bug of ours causes; None for any other."""
+    """Return what failed, why and what to do, for a failure of the machine; None for any other exception."""
     if isinstance(error, MemoryError):
-        return _told("Out of memory", errno.ENOMEM)
+        return _described("out of memory", errno.ENOMEM)
     if isinstance(error, RuntimeError) and str(error) == _THREAD:
-        return _told("A thread cannot be started", errno.EAGAIN)
+        return _described("cannot start a thread", errno.EAGAIN)
     if isinstance(error, ImportError):
         return next(
-            (_told("A module cannot be loaded", each) for each in _IN_IMPORTS if os.strerror(each) in str(error)), None
+            (_described("cannot load a module", each) for each in _IN_IMPORTS if os.strerror(each) in str(error)), None
         )
     if not isinstance(error, OSError) or (error.filename is None and error.errno not in _REMEDIES):
         return None
     if error.errno in (errno.ENOENT, errno.EEXIST) and (link := dangling(_name(error.filename or "/"))):
         return f"{link}. {LINK_TODO}"
-    place = "A file or a process cannot be had" if error.filename is None else _name(error.filename)
-    return _told(f"{place}: {error.strerror}", error.errno)
+    place = "cannot open a file or start a process" if error.filename is None else _name(error.filename)
+    return _described(f"{place}: {error.strerror}", error.errno)
 
 
 def dangling(path: str) -> str:
-    """Return which part of a path is a link to nothing, in words; empty text when none is."""
+    """Return which part of a path is a dangling link, as a clause; empty if none is."""
     path = os.path.abspath(path)
     while path != "/":
         if os.path.islink(path) and not os.path.exists(path):
-            return f"{path} is a link to {os.readlink(path)}, where there is nothing"
+            return f"{path} is a link to {os.readlink(path)}, which does not exist"
         path = os.path.dirname(path)
     return ""
 
 
-LINK_TODO = "Bring the target back, as by mounting its disk, or remove the link."
+LINK_TODO = "Restore the target, for example by mounting its disk, or remove the link."
 
 
 def remedy(number: int | None) -> str:
-    """What to do about a failure that has nothing to do with one file; empty when it has to do with one."""
+    """Return what to do about a failure that does not concern one file; empty if it does."""
     return _REMEDIES.get(number or 0, "")
 
 
@@ -66,5 +66,5 @@ def _name(name: object) -> str:
     return name.decode(errors="backslashreplace") if isinstance(name, bytes) else str(name)
 
 
-def _told(what: str, number: int | None) -> str:
+def _described(what: str, number: int | None) -> str:
     return f"{what}. {remedy(number) or 'Check the path, its owner and the free space.'}"

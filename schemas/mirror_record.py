@@ -1,7 +1,7 @@
-"""The frozen record that the definition of one mirror becomes, with the only defaults of its keys.
+"""The frozen record of one mirror's definition, with the only defaults of its keys.
 
-Apart from the other records, which no run needs: each start of a run and of a tick loads this module. Durations are
-seconds, sizes bytes. The keys are described in `files/mirror.schema.json`; a test proves that both agree.
+Separate from the other records, since each run and tick imports this module and does not need them. Durations are
+seconds, sizes bytes. `files/mirror.schema.json` describes the keys; a test proves that both agree.
 """
 
 from collections.abc import Mapping
@@ -9,18 +9,18 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 NO_ENTRIES: Mapping[str, str] = MappingProxyType({})
-"""The default of keys that hold names with texts."""
+"""The default of keys with mappings."""
 
 
 class Secret(NamedTuple):
-    """Where a secret is kept: a file of the machine, or a credential that systemd gives the unit."""
+    """The place of a secret: a file on the machine, or a systemd credential of the unit."""
 
     file: str | None = None
     credential: str | None = None
 
 
 class SyncWindows(NamedTuple):
-    """Hours in which syncs may begin, as texts like `mon-fri 22:00-06:00`; no `allowed` means at any time."""
+    """Sync windows, in which syncs may start, such as `mon-fri 22:00-06:00`; an empty `allowed` means at any time."""
 
     allowed: tuple[str, ...] = ()
     forbidden: tuple[str, ...] = ()
@@ -28,7 +28,7 @@ class SyncWindows(NamedTuple):
 
 
 class FreshnessFile(NamedTuple):
-    """The file below an upstream that tells how fresh it is, how far behind it the mirror may be, and how old it."""
+    """The timestamp file below an upstream, how far the mirror may be behind it, and how old it may be."""
 
     file: str
     max_lag: int = 86400

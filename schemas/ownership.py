@@ -1,4 +1,4 @@
-"""What to do about a file of a worker or a manager that this user may not use. Cheap to import."""
+"""What can a user do who may not access a file of a worker or a manager? Cheap to import."""
 
 import errno
 import os
@@ -6,16 +6,16 @@ import os
 from schemas.errors import SkipjackError
 
 _DENIED = frozenset({3, 8, 14})
-"""SQLite's results PERM, READONLY and CANTOPEN, which it gives for a file that may not be used."""
+"""SQLite's result codes PERM, READONLY and CANTOPEN, for a file without permission."""
 
 
 def remedy(path: str, home: str, subject: str = "This worker") -> str:
-    """Return what to do about a file in `home` that this user may not use; empty text where ownership is no reason.
+    """Return what to do about a file in `home` that this user may not access; empty if ownership is not the reason.
 
-    `home` is the state folder of the `subject`, or the file itself: whose it is decides who may do what. A folder that
-    cannot be seen counts as the owner's of the innermost one that can. Root may use everything.
+    `home` is the state folder of the `subject`, or the file itself; its owner decides the advice. A folder that is not
+    accessible counts as owned by the owner of the innermost accessible one. Root may access everything.
     """
-    import shlex  # seldom needed, and the lean programs import this module
+    import shlex  # rarely needed, and the lean programs import this module
 
     mine, owner = os.geteuid(), _owner(home)
     if owner is None or mine == 0:
@@ -26,14 +26,14 @@ def remedy(path: str, home: str, subject: str = "This worker") -> str:
     other = os.stat(place).st_uid
     if other != mine:
         words = shlex.join(["sudo", "chown", "-R", _name(mine).removeprefix("#"), place])
-        return f"It belongs to the user {_name(other)}: `{words}` gives it to this user."
+        return f"It belongs to the user {_name(other)}: change its owner with `{words}`."
     if not os.access(place, os.R_OK | os.W_OK | (os.X_OK if os.path.isdir(place) else 0)):
-        return f"Its mode denies it to its owner: `chmod u+rwX {shlex.quote(place)}` allows it."
+        return f"Its mode denies access to its owner: allow it with `chmod u+rwX {shlex.quote(place)}`."
     return ""
 
 
 def denial(error: BaseException, home: str, subject: str = "This worker") -> SkipjackError | None:
-    """Return the message for a failure because this user may not use a file in `home`; None for any other failure."""
+    """Return the error for a failure because this user may not access a file in `home`; None for any other failure."""
     cause = _cause(error, home)
     if cause is None:
         return None
@@ -47,9 +47,9 @@ def denial(error: BaseException, home: str, subject: str = "This worker") -> Ski
 
 
 def _cause(error: BaseException | None, home: str) -> BaseException | None:
-    """What was denied, among an error and its causes."""
+    """Return the error about the denied access, among an error and its causes; None if there is none."""
     seen: set[int] = set()
-    while error is not None and id(error) not in seen:  # Python lets an error be a cause of itself
+    while error is not None and id(error) not in seen:  # an error can be its own cause
         seen.add(id(error))
         if isinstance(error, PermissionError) and _lies_in(error.filename, home):
             return error
@@ -75,7 +75,7 @@ def _run_as(owner: int, subject: str) -> str:
 
 
 def _owner(path: str) -> int | None:
-    """Whose a file is, or the innermost folder that can be seen; None when it is not there."""
+    """Return the owner of a file, or of the innermost accessible folder; None if the file does not exist."""
     try:
         return os.stat(path).st_uid
     except FileNotFoundError:
@@ -85,7 +85,7 @@ def _owner(path: str) -> int | None:
 
 
 def _innermost(path: str) -> str:
-    """The file, or the innermost folder above it that can be seen."""
+    """Return the path, or the innermost folder above it that is accessible."""
     path = os.path.abspath(path)
     while path != "/":
         try:
@@ -98,7 +98,7 @@ def _innermost(path: str) -> str:
 
 
 def _name(user: int) -> str:
-    """A user's name, or `#` and the number of one without a name, as `sudo` takes it."""
+    """Return a user's name, or `#` and the number if it has none, as `sudo` accepts it."""
     import pwd
 
     try:

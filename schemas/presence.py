@@ -1,7 +1,7 @@
-"""Whether a database file may be made: only where none was, so that lost state is never mistaken for a new machine.
+"""May a database file be created? Only if there never was one: lost state must not be mistaken for a new machine.
 
-SQLite takes a missing or an empty file for a new database. A file of ours is therefore made aside and renamed, never
-is empty, and a mark beside it tells that it was there. Cheap to import: every run of a mirror does it.
+SQLite takes a missing or an empty file for a new database. Skipjack therefore creates each database under another name
+and renames it, so that it is never empty, and a mark beside it shows that it existed. Cheap to import: every run does.
 """
 
 import errno
@@ -11,13 +11,13 @@ from collections.abc import Callable
 
 _MARK = "-mark"
 _REMAINS = (_MARK, "-wal", "-shm", "-journal", "-reserve")
-"""Endings of files beside a database that tell that there was one."""
+"""Endings of files beside a database that show that it existed."""
 
 _FILES = ("", "-wal", "-shm", "-journal", _MARK, "-reserve")
-"""Endings of all files that are part of a database; any other one beside it, such as a copy, is somebody's own."""
+"""Endings of all files of a database; any other file beside it, such as a copy, belongs to the admin."""
 
 _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
-"""What a file system says that knows no hard links."""
+"""Errors of file systems without hard links."""
 
 _KINDS = {stat.S_IFDIR: "a directory", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
 
@@ -27,32 +27,32 @@ def _no_traces() -> list[str]:
 
 
 def fault(path: str, traces: Callable[[], list[str]] = _no_traces) -> str | None:
-    """Why the database at `path` cannot be the one that was there; empty when it may be, None for a new machine.
+    """Return why the database at `path` is not the one that was in use; empty if it may be, None for a new machine.
 
-    `traces` gives other files that exist only once the database did; it is called only when that is missing.
+    `traces` returns other files that exist only if the database did; it is called only if that is missing.
     """
     try:
         found = os.stat(path)
     except FileNotFoundError:
         if os.path.islink(path):
-            return f"it is a link to {os.readlink(path)}, where there is nothing"
+            return f"it is a link to {os.readlink(path)}, which does not exist"
         left = [path + ending for ending in _REMAINS if os.path.lexists(path + ending)] + traces()
         if left and os.path.lexists(path):
-            return fault(path, traces)  # another process has just made it, and what was found after it
+            return fault(path, traces)  # another process has just created it, and then the files found above
         return f"it is missing, and {left[0]} shows that it was in use" if left else None
     if not stat.S_ISREG(found.st_mode):
         return f"it is {_KINDS.get(stat.S_IFMT(found.st_mode), 'not a regular file')}"
-    return "" if found.st_size else "it is empty (0 bytes), as after a power cut or an unfinished copy"
+    return "" if found.st_size else "it is empty (0 bytes), as after a power cut or an interrupted copy"
 
 
 def make(path: str, fill: Callable[[str], None]) -> None:
-    """Make the database where none was: `fill` writes it under another name, then it gets its own.
+    """Create a database: `fill` writes it under another name, then it is renamed.
 
-    Changes nothing when another process was faster. OSError when the folder cannot be written.
+    Changes nothing if another process was faster. Raises OSError if the folder is not writable.
     """
     aside = f"{path}.new-{os.getpid()}"
     try:
-        remove(aside)  # left by one that was killed
+        remove(aside)  # left by a process that was killed
         fill(aside)
         _sync(aside)
         _name(aside, path)
@@ -62,14 +62,14 @@ def make(path: str, fill: Callable[[str], None]) -> None:
 
 
 def replace(aside: str, path: str) -> None:
-    """Put a file that was written aside in the place of another one, durably; OSError when that fails."""
+    """Replace a file by one that was written beside it, durably. Raises OSError."""
     _sync(aside)
     os.replace(aside, path)
     _sync(os.path.dirname(path) or ".")
 
 
 def _name(aside: str, path: str) -> None:
-    """Give a file its name, unless another one has it."""
+    """Rename a file, unless the new name exists."""
     try:
         os.link(aside, path)
     except FileExistsError:
@@ -81,7 +81,7 @@ def _name(aside: str, path: str) -> None:
 
 
 def remove(path: str) -> None:
-    """Remove a database that was written aside, with what SQLite wrote beside it."""
+    """Remove a database that was not renamed, with the files that SQLite wrote beside it."""
     for ending in ("", "-wal", "-shm", "-journal"):
         try:
             os.unlink(path + ending)
@@ -90,14 +90,14 @@ def remove(path: str) -> None:
 
 
 def leave_mark(path: str) -> None:
-    """Let everybody know that there is a database at `path`; a disk that takes no file takes none later either."""
+    """Write the mark that a database exists at `path`. Ignores errors: on a full disk nobody can create one either."""
     mark = path + _MARK
     if os.path.exists(mark):
         return
     try:
         descriptor = os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            os.write(descriptor, f"{os.path.basename(path)} is in use; remove both to start anew.\n".encode())
+            os.write(descriptor, f"{os.path.basename(path)} is in use; remove both to start from scratch.\n".encode())
             give_to_owner(descriptor, path)
         finally:
             os.close(descriptor)
@@ -106,15 +106,14 @@ def leave_mark(path: str) -> None:
 
 
 def removal(path: str, traces: list[str]) -> str:
-    """The shell command that removes the database at `path`, also a directory in its place, and what shows that it
-    was in use; no other file."""
-    import shlex  # seldom needed, and every run of a mirror imports this module
+    """Return the shell command that removes the database at `path`, or a directory there, and its traces."""
+    import shlex  # rarely needed, and every run imports this module
 
     return " ".join(["rm -rf --", *map(shlex.quote, [*(path + ending for ending in _FILES), *traces])])
 
 
 def give_to_owner(descriptor: int, path: str) -> None:
-    """Give an open file to the owner of the folder of `path`, where we may: root makes the first token."""
+    """Give an open file to the owner of the folder of `path`, if this is root, who creates the first token."""
     if os.geteuid() == 0:
         folder = os.stat(os.path.dirname(path) or ".")
         os.fchown(descriptor, folder.st_uid, folder.st_gid)

@@ -1,7 +1,7 @@
-"""Opening a file that settings, definitions or other programs name: a regular file, and nothing that could hang.
+"""Open a file that settings, definitions or other programs name, only if it is a regular one.
 
-Opening a named pipe waits for a writer, and a device has no end. Links are followed: certificates and credentials often
-are links. Cheap to import: every run of a mirror with a password does it.
+Opening a named pipe waits for a writer, and reading a device may never end. Links are followed: certificates and
+credentials often are links. Cheap to import: every run of a mirror with a password does.
 """
 
 import errno
@@ -20,10 +20,9 @@ _KINDS = {
 
 
 def read_regular(path: str | os.PathLike[str], most: int = _MOST) -> bytes:
-    """Return the content of a regular file.
+    """Return the content of a regular file. Never waits.
 
-    OSError, with the reason in `strerror`, when it cannot be read, is not a regular file, or is larger than `most`
-    bytes. Never waits.
+    Raises OSError, with the reason in `strerror`, if the file is unreadable, not regular, or larger than `most` bytes.
     """
     data = read_beginning(path, most + 1)
     if len(data) > most:
@@ -32,23 +31,23 @@ def read_regular(path: str | os.PathLike[str], most: int = _MOST) -> bytes:
 
 
 def read_beginning(path: str | os.PathLike[str], most: int) -> bytes:
-    """Return at most the first `most` bytes of a regular file; OSError as `read_regular`."""
+    """Return at most the first `most` bytes of a regular file. Raises OSError like `read_regular`."""
     descriptor = regular(path, os.O_RDONLY)
     with open(descriptor, "rb") as file:
         return file.read(most)
 
 
 def require_regular(path: str | os.PathLike[str]) -> None:
-    """Check a file that another program is about to read; OSError as `read_regular`."""
+    """Check a file that another program will read. Raises OSError like `read_regular`."""
     os.close(regular(path, os.O_RDONLY))
 
 
 def regular(path: str | os.PathLike[str], flags: int, mode: int = 0o666) -> int:
-    """Open a regular file, or make it as the flags say; for `open(…, opener=regular)` as well. OSError as above."""
+    """Open a regular file, or create it if the flags say so; also for `open(…, opener=regular)`. Raises OSError."""
     try:
         descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY, mode)
     except OSError as error:
-        if error.errno == errno.ENXIO:  # to be written to, with nothing at the other end
+        if error.errno == errno.ENXIO:  # opened for writing, without a reader
             raise OSError(errno.ENXIO, "it is a named pipe or a socket", os.fspath(path)) from error
         if error.errno == errno.ELOOP and flags & os.O_NOFOLLOW and os.path.islink(path):
             raise OSError(errno.ELOOP, "it is a symbolic link", os.fspath(path)) from error
@@ -61,5 +60,5 @@ def regular(path: str | os.PathLike[str], flags: int, mode: int = 0o666) -> int:
 
 
 def regular_itself(path: str | os.PathLike[str], flags: int, mode: int = 0o666) -> int:
-    """The same, but with no link followed: for files that other programs could replace by a link to any file."""
+    """Do the same without following a link: other programs could replace the file by a link to any other one."""
     return regular(path, flags | os.O_NOFOLLOW, mode)

@@ -1,9 +1,9 @@
-"""What a worker tells the manager, as records and as JSON.
+"""The messages from a worker to the manager, as records and as JSON.
 
-A *report* is one numbered message of a worker's outbox; an *envelope* is one HTTP request that carries a batch of
-them with the worker's own condition. `files/report.schema.json` describes the envelope for everybody else.
-Times are seconds since 1970 UTC on the worker's clock, durations are seconds, sizes bytes; None means unknown.
-Only cheap imports here: every run builds a report.
+A *report* is one numbered message of a worker's outbox; an *envelope* is one HTTP request with a batch of reports and
+the worker's own state. `files/report.schema.json` describes the envelope. Times are seconds since 1970 UTC on the
+worker's clock, durations are seconds, sizes bytes; None means unknown. Only cheap imports here: every run builds a
+report.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,14 +11,14 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 PROTOCOL = 1
-"""Version of the message. A manager serves workers one release older and newer."""
+"""Version of the message. A manager accepts workers one version older and newer."""
 
 CHANGE = "change"
 SNAPSHOT = "snapshot"
 
 
 class Run(NamedTuple):
-    """One run of one mirror, as far as it has come."""
+    """One run of one mirror, finished or in progress."""
 
     id: int
     status: str
@@ -37,11 +37,11 @@ class Run(NamedTuple):
 
 
 class Probe(NamedTuple):
-    """The upstream's timestamp file beside the mirror's own, at one moment; None for what could not be told.
+    """A comparison of the upstream's timestamp file with the mirror's own; None for unknown values.
 
-    `problem` says why one of them could not be read, then or in an attempt since. `even_at` is until when nothing of
-    the upstream was missing, as far as anybody saw. `file` was compared; an older worker does not tell. `seen_at` is
-    when an answer of the upstream last held its time: of several servers behind one name the newest counts.
+    `problem`: why one of them could not be read, then or in a later attempt. `even_at`: the last time at which the
+    mirror was known not to be behind. `file`: the compared file; None from an older worker. `seen_at`: when an answer
+    of the upstream last contained its time; of several servers behind one name the newest time counts.
     """
 
     at: float
@@ -55,9 +55,9 @@ class Probe(NamedTuple):
 
 
 class Override(NamedTuple):
-    """Why a mirror does not follow its schedule: `paused` or `disabled`, since when, by whom and what for.
+    """An override of a mirror's schedule: `paused` or `disabled`, since when, by whom, and why.
 
-    `since` is None and a text empty where nobody knows.
+    Unknown values are None for `since` and empty for texts.
     """
 
     kind: str
@@ -67,8 +67,8 @@ class Override(NamedTuple):
 
 
 class MirrorStatus(NamedTuple):
-    """What is so of one mirror on one worker at one moment; without `override` nobody switched it off, or the worker
-    is too old to say who did."""
+    """The state of one mirror on one worker. `override` is None if it follows its schedule, or the worker is too old to
+    report it."""
 
     mirror: str
     upstream: str
@@ -85,7 +85,7 @@ class MirrorStatus(NamedTuple):
 
 
 class Report(NamedTuple):
-    """One numbered message: a `change` of one mirror, or a `snapshot` of all with the runs that may be unknown."""
+    """One numbered message: a `change` of one mirror, or a `snapshot` of all with runs that the manager may miss."""
 
     number: int
     made_at: float
@@ -95,7 +95,7 @@ class Report(NamedTuple):
 
 
 class ReportedProblem(NamedTuple):
-    """A problem that a worker has with the configuration, ready to be shown."""
+    """A problem that a worker has with the configuration, with its message."""
 
     mirror: str | None
     place: str
@@ -104,7 +104,7 @@ class ReportedProblem(NamedTuple):
 
 
 class RunProgress(NamedTuple):
-    """How far a run under way is: percent, bytes, bytes a second, files transferred; `at` says when."""
+    """The progress of a run at the time `at`: percent, bytes, bytes per second, files transferred."""
 
     mirror: str
     at: float
@@ -115,7 +115,7 @@ class RunProgress(NamedTuple):
 
 
 class Envelope(NamedTuple):
-    """One request of the courier; `held` says that no run starts on the worker before a person releases it."""
+    """One request of the courier; with `held` no run starts on the worker before an operator releases it."""
 
     worker: str
     journal: str
@@ -132,14 +132,14 @@ class Envelope(NamedTuple):
 
 
 HIGHEST = 2**62
-"""The highest number of bytes or files that a report can tell."""
+"""The highest number of bytes or files in a report."""
 
 _Range = tuple[float, float]
 Bounds = Mapping[str, int | _Range]
-"""For each key the longest text, or the least and the greatest number; the schema has the same.
+"""For each key the length of a text, or the range of a number; the schema has the same.
 
-Words come from programs and upstreams, figures from them and from a clock that may be wrong by decades. A manager
-rejects a whole report for one value out of bounds.
+Texts come from programs and upstreams, and so do numbers; a clock may be wrong by decades. A manager rejects a whole
+report for one value out of bounds, so the worker cuts them.
 """
 
 _TIME: _Range = (0, 10**11)
@@ -166,12 +166,12 @@ REPORT_BOUNDS: Bounds = {"made_at": _TIME}
 ENVELOPE_BOUNDS: Bounds = {"sent_at": _TIME, "version": 64, "slots_total": (0, 100_000), "slots_busy": (0, 100_000)}
 
 MOST_ITEMS = 10_000
-"""Problems, and runs with their progress, in one envelope."""
+"""Problems, or runs with their progress, in one envelope at most."""
 
 _PARTS = (("run", RUN_BOUNDS), ("probe", PROBE_BOUNDS), ("override", OVERRIDE_BOUNDS))
 
 _ENDS = frozenset({"log_tail"})
-"""Texts of which the end matters."""
+"""Texts of which the end is kept."""
 
 
 def bounded(plain: dict[str, Any], bounds: Bounds) -> dict[str, Any]:
@@ -198,7 +198,7 @@ def bounded_status(plain: dict[str, Any]) -> dict[str, Any]:
 
 
 def encode_status(status: MirrorStatus) -> dict[str, Any]:
-    """Turn a status into what JSON can hold, cut to what the schema allows."""
+    """Return a status as a JSON object, cut to the bounds of the schema."""
     plain = status._asdict()
     for part in ("run", "probe", "override"):
         if plain[part] is not None:
@@ -207,7 +207,7 @@ def encode_status(status: MirrorStatus) -> dict[str, Any]:
 
 
 def encode_content(statuses: tuple[MirrorStatus, ...], runs: tuple[tuple[str, Run], ...] = ()) -> dict[str, Any]:
-    """The part of a report that the worker's outbox keeps; number, time and kind stand beside it."""
+    """Return the part of a report that the worker's outbox stores as JSON; number, time and kind have own columns."""
     return {
         "statuses": [encode_status(status) for status in statuses],
         "runs": [{"mirror": mirror, **bounded(run._asdict(), RUN_BOUNDS)} for mirror, run in runs],
@@ -215,18 +215,18 @@ def encode_content(statuses: tuple[MirrorStatus, ...], runs: tuple[tuple[str, Ru
 
 
 def encode_envelope(envelope: Envelope, reports: list[dict[str, Any]]) -> dict[str, Any]:
-    """Turn an envelope into JSON, with `reports` (already JSON, from the outbox) in place of its records."""
+    """Return an envelope as a JSON object, with `reports` (JSON objects from the outbox) instead of its records."""
     plain = bounded(envelope._asdict(), ENVELOPE_BOUNDS)
     plain["problems"] = [_encode_problem(problem) for problem in envelope.problems[:MOST_ITEMS]]
-    told = envelope.progress[:MOST_ITEMS]
-    plain["progress"] = [bounded(progress._asdict(), PROGRESS_BOUNDS) for progress in told]
+    progress = envelope.progress[:MOST_ITEMS]
+    plain["progress"] = [bounded(each._asdict(), PROGRESS_BOUNDS) for each in progress]
     plain["reports"] = reports
     return plain
 
 
 def _encode_problem(problem: ReportedProblem) -> dict[str, Any]:
-    """Cut to what the schema allows. A file that has no valid name may be what the problem is about."""
-    from schemas.names import is_name  # which no run needs
+    """Return a problem as a JSON object within the schema: an invalid name, which may be the problem, becomes None."""
+    from schemas.names import is_name  # no run needs it
 
     plain = bounded(problem._asdict(), PROBLEM_BOUNDS)
     if problem.mirror is not None and not is_name(problem.mirror):
@@ -235,7 +235,7 @@ def _encode_problem(problem: ReportedProblem) -> dict[str, Any]:
 
 
 def decode_status(plain: dict[str, Any]) -> MirrorStatus:
-    """Read back what `encode_status` wrote; keys that a newer worker added are ignored."""
+    """Decode a status; unknown keys of a newer worker are ignored."""
     values = list(_read_status(plain))
     values[_RUN] = decode_run(values[_RUN]) if values[_RUN] else None
     values[_PROBE] = decode_probe(values[_PROBE]) if values[_PROBE] else None
@@ -244,22 +244,22 @@ def decode_status(plain: dict[str, Any]) -> MirrorStatus:
 
 
 def decode_override(plain: dict[str, Any]) -> Override:
-    """Read back an override; keys that a newer worker added are ignored."""
+    """Decode an override; unknown keys of a newer worker are ignored."""
     return Override._make(_read_override(plain))
 
 
 def decode_probe(plain: dict[str, Any]) -> Probe:
-    """Read back a probe; keys that a newer worker added are ignored."""
+    """Decode a probe; unknown keys of a newer worker are ignored."""
     return Probe._make(_read_probe(plain))
 
 
 def decode_run(plain: dict[str, Any]) -> Run:
-    """Read back a run; keys that a newer worker added are ignored."""
+    """Decode a run; unknown keys of a newer worker are ignored."""
     return Run._make(_read_run(plain))
 
 
 def decode_envelope(plain: dict[str, Any]) -> Envelope:
-    """Read an envelope that has passed `report.schema.json`; anything else may raise KeyError or TypeError."""
+    """Decode an envelope that is valid by `report.schema.json`; anything else may raise KeyError or TypeError."""
     *values, problems, reports, progress, protocol, held = _read_envelope(plain)
     parts = (
         tuple([ReportedProblem._make(_read_problem(item)) for item in problems]),
@@ -280,7 +280,7 @@ def _decode_report(plain: dict[str, Any]) -> Report:
 
 
 def _reader(record: Any) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
-    """A function that reads the values of a record's fields, quickly where none is left out: every request needs it."""
+    """Return a function that reads a record's fields from a dict, fast if none is missing: every request uses it."""
     whole, defaults = itemgetter(*record._fields), record._field_defaults
 
     def read(plain: dict[str, Any]) -> tuple[Any, ...]:

@@ -1,4 +1,4 @@
-"""Fetching a secret from where it is kept. Cheap to import: every run of a mirror with a password does it."""
+"""Read a secret from its file or systemd credential. Cheap to import: every run of a mirror with a password does."""
 
 import os
 import re
@@ -10,14 +10,14 @@ from schemas.mirror_record import Secret
 from schemas.regular_files import read_regular
 
 SOURCE = "/etc/skipjack/credentials"
-"""Where systemd reads the credentials of the units of the system, as root."""
+"""Folder from which systemd reads the credentials of system units, as root."""
 
 _MOST = 64 * 1024
-"""Bytes of a file with a secret."""
+"""Bytes of a file with a secret at most."""
 
 
 def named(record: tuple[Any, ...], above: str = "") -> Iterator[tuple[str, Secret]]:
-    """All secrets that a record of settings names, each after its key as in `database.password`."""
+    """Yield all secrets that a record of settings names, each with its key, such as `database.password`."""
     for key, value in record._asdict().items() if hasattr(record, "_asdict") else ():
         if isinstance(value, Secret):
             yield above + key, value
@@ -26,12 +26,12 @@ def named(record: tuple[Any, ...], above: str = "") -> Iterator[tuple[str, Secre
 
 
 def read_secret(secret: Secret) -> str:
-    """The first line of the secret's file, or of the credential that systemd gave this unit; it is never logged."""
+    """Return the first line of the secret's file, or of the credential that systemd gave this unit. Never log it."""
     return _first_line(secret.file or _own_credential(str(secret.credential)))
 
 
 def read_token(secret: Secret) -> str:
-    """The same for a token, which must be one word, since it is sent in a header; SkipjackError if it is not."""
+    """Return a token. Raises SkipjackError if it is not one word, since it is sent in a header."""
     token = read_secret(secret)
     if not is_token(token):
         what = f"The token in {secret.file or f'the credential `{secret.credential}`'} {NO_TOKEN}."
@@ -40,16 +40,16 @@ def read_token(secret: Secret) -> str:
 
 
 def is_token(text: str) -> bool:
-    """Whether a text can be a token: one word of visible ASCII characters."""
+    """Return whether a text can be a token: one word of visible ASCII characters."""
     return re.fullmatch(r"[!-~]+", text) is not None
 
 
-NO_TOKEN = "has white space or other characters inside that no token has"  # noqa: S105 - words for people
-TOKEN_TODO = "Write the token alone into the first line, as `skipjack-manager token add` printed it."  # noqa: S105
+NO_TOKEN = "contains white space or other characters that no token has"  # noqa: S105 - a message
+TOKEN_TODO = "Write only the token into the first line, as `skipjack-manager token add` printed it."  # noqa: S105
 
 
 def read_mirror_secret(secret: Secret) -> str:
-    """A mirror's password: of the credentials one of those for mirrors, and never one of the worker itself."""
+    """Return a mirror's password, from a file or a credential for mirrors, never from one of the worker itself."""
     return _first_line(secret.file or _credential(f"mirror_{secret.credential}"))  # it names `mirror:FOLDER` so
 
 
@@ -58,14 +58,14 @@ def _first_line(path: str) -> str:
         line = read_regular(path, _MOST).decode().partition("\n")[0].strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise SkipjackError(f"The secret {path} cannot be read: {reason}.", "Check the path and its owner.") from error
+        raise SkipjackError(f"cannot read the secret {path}: {reason}.", "Check the path and its owner.") from error
     if not line:
         raise SkipjackError(f"The secret {path} is empty.", "Write the secret into its first line.")
     return line
 
 
 def _own_credential(name: str) -> str:
-    """A command that a person types has no unit: it reads the file that systemd reads for the units."""
+    """Return the path of a credential. A command on a terminal has no unit: it reads the file of the units."""
     if _folder() is None:
         for path in (f"{SOURCE}/{name}", os.path.join(config_home(), "skipjack/credentials", name)):
             if os.access(path, os.R_OK):
@@ -74,7 +74,7 @@ def _own_credential(name: str) -> str:
 
 
 def config_home() -> str:
-    """The folder of this user's own settings."""
+    """Return the folder of this user's settings."""
     return os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
 
 
@@ -83,7 +83,7 @@ def _credential(name: str) -> str:
     path = os.path.join(folder or "", name)
     if folder is None or not os.path.exists(path):
         raise SkipjackError(
-            f"The credential `{name.removeprefix('mirror_')}` is not there.",
+            f"The credential `{name.removeprefix('mirror_')}` does not exist.",
             "Put it where units find it and run `skipjack install` again, or `skipjack install --manager` for the "
             "manager (see docs/systemd.md), or name a `file:`. Outside of units only root can read it.",
         )
@@ -91,5 +91,5 @@ def _credential(name: str) -> str:
 
 
 def _folder() -> str | None:
-    """Where systemd puts the credentials of this unit; None outside of units."""
+    """Return the folder of this unit's credentials; None outside of units."""
     return os.environ.get("CREDENTIALS_DIRECTORY")

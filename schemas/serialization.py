@@ -1,4 +1,4 @@
-"""Records as JSON text, for the plan of a worker and the store of the manager, and back. Cheap to import."""
+"""Encode a mirror's record as JSON for the worker's plan and the manager's store, and decode it. Cheap to import."""
 
 import json
 from types import MappingProxyType
@@ -7,11 +7,11 @@ from typing import Any
 from schemas.mirror_record import FreshnessFile, Mirror, Secret, SyncWindows
 
 _RECORDS: dict[str, Any] = {"password": Secret, "sync_windows": SyncWindows, "freshness": FreshnessFile}
-"""Keys that hold a record of their own."""
+"""Keys whose values are records."""
 
 
 def encode_mirror(mirror: Mirror) -> str:
-    """Write a mirror's definition as JSON."""
+    """Return a mirror's definition as JSON."""
     plain: dict[str, Any] = mirror._asdict() | {"env": dict(mirror.env)}
     for key in _RECORDS:
         plain[key] = plain[key]._asdict() if plain[key] else None
@@ -19,7 +19,7 @@ def encode_mirror(mirror: Mirror) -> str:
 
 
 def decode_mirror(text: str) -> Mirror:
-    """Read back what `encode_mirror` wrote; keys of another version are ignored, missing ones get their defaults."""
+    """Decode a mirror; unknown keys of another version are ignored, and missing ones get their defaults."""
     plain = json.loads(text)
     fields = {key: _convert(plain[key]) for key in Mirror._fields if key in plain}
     for key, record in _RECORDS.items():

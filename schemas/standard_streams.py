@@ -26,9 +26,9 @@ _PRIORITIES = {"DEBUG": 7, INFO: 6, WARNING: 4, ERROR: 3, "CRITICAL": 2}
 
 
 def open_missing() -> None:
-    """Open the null device for standard streams that are closed, so that no file of ours gets their numbers.
+    """Open the null device for standard streams that are closed, so that no other file gets their numbers.
 
-    `sys.stdout` stays None then, which `write` takes for a reader that has gone; messages are dropped.
+    `sys.stdout` stays None, which `write` treats like a closed pipe; messages are dropped.
     """
     if sys.stdin and sys.stdout and sys.stderr:
         return
@@ -44,7 +44,7 @@ def open_missing() -> None:
 def write(text: str) -> None:
     """Write to standard output at once.
 
-    BrokenPipeError when it is closed or nobody reads it; OSError that names it when it cannot be written otherwise.
+    Raises BrokenPipeError if it is closed or has no reader, and OSError with its name for any other error.
     """
     if not sys.stdout:
         raise BrokenPipeError(errno.EPIPE, "standard output is closed")
@@ -54,29 +54,29 @@ def write(text: str) -> None:
     except OSError as error:
         drop()
         if error.errno in _NO_READER:
-            raise BrokenPipeError(errno.EPIPE, "nobody reads standard output") from error
+            raise BrokenPipeError(errno.EPIPE, "standard output has no reader") from error
         raise OSError(error.errno, error.strerror, "standard output") from error
 
 
 def flush() -> None:
-    """Write what others, as the parser of arguments, have left unwritten; fails as `write` does."""
+    """Write buffered text, for example of the argument parser. Raises the same errors as `write`."""
     if sys.stdout:
         write("")
 
 
 def drop() -> None:
-    """Give up what was not written yet and all that follows."""
+    """Discard buffered and all further output."""
     null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
     os.dup2(null, 1)
     os.close(null)
 
 
 def tell(text: str) -> None:
-    """Write to standard error; what cannot be written there is dropped."""
+    """Write to standard error; text that cannot be written is dropped."""
     try:
         sys.stderr.write(text)
         sys.stderr.flush()
-    except OSError:  # what could not be written must not be tried again at the exit, whose code would become 120
+    except OSError:  # else Python would try again at the exit, and change the exit code to 120
         sys.stderr = _standard_error()
 
 

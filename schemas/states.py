@@ -1,7 +1,7 @@
 """The states of a mirror, on two axes that are never mixed.
 
-The *run status* says how the last run went; *freshness* says whether visitors can trust the data. tunasync's
-clients know only seven statuses and refuse a list that holds another, so every own status maps to one of them.
+The *run status* says how the last run went; *freshness* says whether visitors can trust the data. tunasync's clients
+know only seven statuses and reject a list with any other, so each status maps to one of them.
 """
 
 NONE = "none"
@@ -35,13 +35,13 @@ TO_TUNASYNC = {
     PAUSED: "paused",
     DISABLED: "disabled",
 }
-"""Every run status, with the one of tunasync's seven that existing clients are shown instead."""
+"""Each run status, with the one of tunasync's seven that tunasync's clients get instead."""
 
 ACTIVE = frozenset({LAUNCHING, PRE_SYNCING, SYNCING})
-"""A run in one of these states has, or is about to have, a process of its own."""
+"""States of a run that has a process, or will have one soon."""
 
 ENDS = frozenset({SUCCESS, FAILED, TIMED_OUT, STOPPED, INTERRUPTED, REFUSED, LAUNCH_FAILED})
-"""How a run can end. Reports of an end are never merged or dropped."""
+"""Final states of a run. Reports of an end are never merged or dropped."""
 
 FRESH = "fresh"
 STALE = "stale"
@@ -56,10 +56,9 @@ UPSTREAM = "upstream"
 SWITCHED_OFF = "switched-off"
 CLOCK = "clock"
 CAUSES = (NEVER, SILENCE, AGE, LAG, UPSTREAM, SWITCHED_OFF, CLOCK)
-"""Why a mirror is not fresh: it never succeeded, its worker is silent, its last success is too long ago, it is behind
-its upstream, the upstream stands still, somebody paused or disabled it, which is why nothing succeeds any more, or
-its last success lies in the future, so that nobody knows when it was.
-Only an upstream that stands still is the upstream's fault."""
+"""Why a mirror is not fresh: no run has succeeded, its worker is offline, its last success is too old, it is behind its
+upstream, the upstream does not change, it is paused or disabled, or its last success lies in the future, so that its
+age is unknown. Only an upstream that does not change is a cause on the upstream's side."""
 
 OFF = frozenset({PAUSED, DISABLED})
-"""What somebody switched off, which is why it does not sync."""
+"""States of a mirror with an override: it is not synced."""

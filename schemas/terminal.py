@@ -1,14 +1,14 @@
-"""Text from outside, fit for a terminal: an upstream's banner must not move a cursor, set a title or hide a line.
+"""Make untrusted text safe for a terminal: an upstream's banner must not move the cursor, set a title or hide a line.
 
-Cheap to import: every program that prints does it.
+Cheap to import: every program that prints does.
 """
 
 _KEPT = "\t\u00a0\u2002\u2003\u2009\u202f\u3000"
-"""Spaces that Python does not call printable, and that no terminal obeys."""
+"""Spaces that are not printable for Python, but harmless for a terminal."""
 
 
 def plain(text: str) -> str:
-    """Return text with everything spelled out that a terminal would obey or no encoding can write; lines stay."""
+    """Return text with control characters, and those that cannot be encoded, as escapes; line breaks stay."""
     return text if text.isprintable() else "\n".join(map(_line, text.split("\n")))
 
 

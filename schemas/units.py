@@ -1,20 +1,20 @@
-"""Durations and sizes as people write them, and back.
+"""Parse and format durations and sizes.
 
-In YAML both are strings with a unit, because a bare `90` has been read as seconds, minutes and megabytes by
-somebody before. Inside the program durations are whole seconds and sizes whole bytes.
+In YAML both are strings with a unit: a bare `90` may be read as seconds, minutes or megabytes. Inside the program
+durations are whole seconds and sizes whole bytes.
 """
 
 import re
 
 DURATION_PATTERN = r"^[0-9]{1,9}(s|m|h|d|w)([0-9]{1,9}(s|m|h|d|w))*$"
 SIZE_PATTERN = r"^[0-9]{1,15}(\.[0-9]{1,9})?(B|kB|MB|GB|TB|PB|KiB|MiB|GiB|TiB|PiB)$"
-"""Both patterns also stand in the JSON Schemas; a test keeps them equal."""
+"""The JSON Schemas contain both patterns as well; a test keeps them equal."""
 
 CENTURY = 100 * 365 * 86400
-"""The longest duration: no time that is reckoned with it leaves the calendar."""
+"""The longest duration: a time that is computed with it stays within the calendar."""
 
 LARGEST = 2**62
-"""No count of bytes is larger than this; more would fit neither a database nor a report."""
+"""The largest number of bytes; more would fit neither into a database nor into a report."""
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _DECIMAL = ("B", "kB", "MB", "GB", "TB", "PB")
@@ -22,15 +22,15 @@ _BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
 def parse_duration(text: str) -> int:
-    """Turn `6h`, `90m` or `1d12h` into seconds, a century at most; ValueError for anything else."""
+    """Return `6h`, `90m` or `1d12h` in seconds, a century at most. Raises ValueError for anything else."""
     if not re.fullmatch(DURATION_PATTERN, text):
-        raise ValueError(f"{text!r} is no duration")
+        raise ValueError(f"{text!r} is not a valid duration")
     parts = re.findall(r"([0-9]+)([smhdw])", text)
     return min(CENTURY, sum(int(number) * _SECONDS[unit] for number, unit in parts))
 
 
 def format_duration(seconds: float) -> str:
-    """Write seconds in the two largest units that matter: `1d 4h`, `3m 20s`, `0.4s`."""
+    """Return seconds in the two largest units: `1d 4h`, `3m 20s`, `0.4s`."""
     if seconds < 10:
         return f"{seconds:.1f}".rstrip("0").rstrip(".") + "s"
     left = round(seconds)
@@ -45,16 +45,16 @@ def format_duration(seconds: float) -> str:
 
 
 def setting_duration(seconds: int) -> str:
-    """Write whole seconds as a setting takes them, in the largest unit that divides them: `90s`, `6h`."""
+    """Return whole seconds as the value of a setting, in the largest unit that divides them: `90s`, `6h`."""
     unit = next((unit for unit in "dhm" if seconds and seconds % _SECONDS[unit] == 0), "s")
     return f"{seconds // _SECONDS[unit]}{unit}"
 
 
 def parse_size(text: str) -> int:
-    """Turn `256MiB` (powers of 1024) or `1.5TB` (powers of 1000) into bytes; ValueError for anything else."""
+    """Return `256MiB` (powers of 1024) or `1.5TB` (powers of 1000) in bytes. Raises ValueError for anything else."""
     match = re.fullmatch(r"([0-9.]+)([A-Za-z]+)", text)
     if not match or not re.fullmatch(SIZE_PATTERN, text):
-        raise ValueError(f"{text!r} is no size")
+        raise ValueError(f"{text!r} is not a valid size")
     number, unit = match.groups()
     if unit in _DECIMAL:
         return round(float(number) * 1000.0 ** _DECIMAL.index(unit))
@@ -62,7 +62,7 @@ def parse_size(text: str) -> int:
 
 
 def format_size(count: int) -> str:
-    """Write bytes in powers of 1024 with three digits: `1.21 GiB`."""
+    """Return bytes in powers of 1024 with three digits: `1.21 GiB`."""
     value = float(count)
     for unit in _BINARY:
         if value < 1000 or unit == _BINARY[-1]:
@@ -77,7 +77,7 @@ _TUNASYNC_UNITS = ("", "K", "M", "G", "T", "P")
 
 
 def tunasync_size(count: int | None) -> str:
-    """Write bytes as tunasync's clients show them, `1.23T` in powers of 1000; `unknown` where there is none."""
+    """Return bytes as tunasync's clients show them, `1.23T` in powers of 1000; `unknown` for None."""
     if count is None:
         return "unknown"
     value = float(count)
@@ -89,10 +89,10 @@ def tunasync_size(count: int | None) -> str:
 
 
 def parse_tool_size(text: str, base: int = 1024) -> int | None:
-    """Read a size as scripts print it: `1,234,567`, `1.23G`, `1.2GiB`; None if it is none.
+    """Return a size as scripts print it, `1,234,567`, `1.23G` or `1.2GiB`, in bytes; None if it is not a size.
 
-    `K`, `M`, `G`, `T` and `P`, with or without `B`, are powers of `base`: `du -h` and nearly
-    all mirror scripts count in powers of 1024. An explicit `i` always means 1024.
+    `K`, `M`, `G`, `T` and `P`, with or without `B`, are powers of `base`: `du -h` and nearly all mirror scripts use
+    powers of 1024. An explicit `i` always means 1024.
     """
     match = re.fullmatch(r"([0-9][0-9,]*(?:\.[0-9]+)?)\s*([KkMGTP]?)(i?)B?", text.strip())
     if not match:

@@ -1,7 +1,7 @@
-"""Fixed times by the wall clock, as crontab(5) writes them: when a clock of a time zone shows one next.
+"""When is the next time of a cron expression (crontab(5)) in a time zone?
 
-What the expressions mean, and what happens to them when clocks are put forward or back, is cronsim's knowledge: it
-does what Debian's cron does. Imported only where there is such an expression; every import of weight is made late.
+cronsim evaluates the expressions, also at the change to and from daylight saving time: it does what Debian's cron does.
+This module is imported only for a mirror with `cron`; heavy imports stand inside functions.
 """
 
 import functools
@@ -13,29 +13,29 @@ _SPANS = 1000
 _NEVER = float("inf")
 
 GAP = 8 * 3600.0
-"""Nobody asks for gaps shorter than this."""
+"""Seconds; the least result of `longest_gap`, since its caller needs no shorter one."""
 
 _YEAR = 366 * 86400.0
 
 _EPOCH = 1_767_225_600.0
-"""A moment to begin samples at, 2026-01-01, so that the same expression always gives the same gap."""
+"""The start of samples, 2026-01-01; it is fixed so that an expression always gives the same gap."""
 
 
 def why_wrong(expression: str) -> str | None:
-    """Why an expression cannot be used, in a few words, or None when it can."""
+    """Return why an expression is invalid as a predicate ("has …"); None if it is valid."""
     if len(expression.split()) != _FIELDS:
         return f"has {len(expression.split())} fields, not {_FIELDS}"
     try:
         never = next_time(expression, "UTC", _EPOCH) is None
     except _cronsim().CronSimError as error:
-        return f"cannot be read: {str(error).lower()}"
-    return "never comes true" if never else None
+        return f"is not a valid cron expression: {str(error).lower()}"
+    return "never matches a time" if never else None
 
 
 def next_time(expression: str, zone: str, after: float) -> float | None:
-    """The first moment later than `after` that the expression names, in seconds UTC; None when there is none.
+    """Return the first time of the expression later than `after`, in seconds UTC; None if there is none.
 
-    Mirrors that share an expression share its answers: all that ran since the last moment have the same next one.
+    The results are cached: mirrors with the same expression that ran since its last time have the same next one.
     """
     ends, begins = _known(expression, zone)
     place = bisect_right(ends, after)
@@ -48,7 +48,7 @@ def next_time(expression: str, zone: str, after: float) -> float | None:
 
 @functools.lru_cache(maxsize=4096)
 def _known(_expression: str, _zone: str) -> tuple[list[float], list[float]]:
-    """Spans of time in which there is no moment but the one that ends each: their ends in order, and their begins."""
+    """Return the cached spans without a time except at their end: their ends, sorted, and their begins."""
     return [], []
 
 
@@ -71,7 +71,7 @@ def _next_time(expression: str, zone: str, after: float) -> float | None:
 
     begin = datetime.fromtimestamp(after, zones.zone(zone))
     for found in _cronsim().CronSim(expression, begin):
-        # Begun in an hour that is shown twice, it may name a moment of the first time again.
+        # In an hour that clocks show twice, cronsim may return a time of the first pass.
         if (moment := float(found.timestamp())) > after:
             return moment
     return None
@@ -79,11 +79,11 @@ def _next_time(expression: str, zone: str, after: float) -> float | None:
 
 @functools.cache
 def longest_gap(expression: str) -> float:
-    """Seconds between two of the moments at most, as far as a year tells, but no less than `GAP`."""
+    """Return the longest gap between two times within a year, in seconds, at least `GAP`."""
     gap, moment = GAP, _next_time(expression, "UTC", _EPOCH)
     end = max(_EPOCH, moment or 0.0) + _YEAR
     while moment is not None and moment < end:
-        # A longer gap begins with the last moment before this one could be over, or later.
+        # A longer gap begins at the last time within this gap, or later.
         last = max(moment, _last_time(expression, moment + gap))
         following = _next_time(expression, "UTC", last)
         gap = gap if following is None else max(gap, following - last)

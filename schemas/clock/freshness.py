@@ -1,7 +1,7 @@
-"""Whether visitors can trust a mirror's data, and if not whose fault it is: a pure function of times.
+"""Can visitors trust a mirror's data, and if not, why not? A pure function of times.
 
-Everything that can make a mirror stale has one moment at which it does, and the earliest counts, so that time alone
-only ever makes a verdict worse: fresh, then stale, then unknown.
+Each reason for a stale mirror has one time from which it holds, and the earliest counts. So time alone can only make a
+verdict worse: fresh, then stale, then unknown.
 """
 
 from collections.abc import Iterator
@@ -15,14 +15,14 @@ from schemas.states import AGE, FRESH, LAG, NEVER, SILENCE, STALE, UNKNOWN, UPST
 _DAY = 86400
 
 SLACK = 600.0
-"""Seconds by which a clock may be ahead before its times are not believed: less makes no verdict wrong by more."""
+"""Seconds that a clock may be ahead before its times are ignored; a verdict is never wrong by more."""
 
 PROBE_LASTS = _DAY
-"""Seconds for which a probe says something of what came after it."""
+"""Seconds for which a probe is valid."""
 
 
 class Freshness(NamedTuple):
-    """The verdict and its cause (None while fresh), and the moments at which time alone makes it worse."""
+    """The verdict, its cause (None while fresh), and the times at which time alone makes it worse."""
 
     verdict: str
     cause: str | None
@@ -31,16 +31,16 @@ class Freshness(NamedTuple):
 
     @property
     def changes_at(self) -> float | None:
-        """When the verdict changes by itself; None when it does not."""
+        """When the verdict changes without any event; None if it does not."""
         if self.verdict == FRESH:
             return min(at for at in (self.stale_at, self.unknown_at) if at is not None)
         return self.unknown_at if self.verdict == STALE else None
 
 
 def stale_after(mirror: Mirror) -> int:
-    """Seconds from the last success until a mirror is stale: as said, else three intervals, a day at least.
+    """Return the age in seconds at which a mirror is stale: as configured, else three intervals, a day at least.
 
-    With fixed times the longest wait between two of them stands for the interval.
+    With `cron` the interval is the longest gap between two times.
     """
     if mirror.stale_after is not None:
         return mirror.stale_after
@@ -51,10 +51,10 @@ def stale_after(mirror: Mirror) -> int:
 def freshness(
     mirror: Mirror, last_success_at: float | None, probe: Probe | None, silent_at: float | None, now: float
 ) -> Freshness:
-    """Judge a mirror by its last success and its probe (worker's times) and by when its worker counts as silent.
+    """Judge a mirror by its last success, its probe (worker's times), and the time at which its worker is offline.
 
-    `silent_at` is the moment from which the worker's word is too old (None: never heard of). A silent worker's mirror
-    is `unknown`, because a success that nobody told us about is possible.
+    `silent_at` is the time from which the worker counts as offline (None: it was never seen). The mirror of an offline
+    worker is `unknown`, because an unreported success is possible.
     """
     if last_success_at is None:
         return Freshness(UNKNOWN, NEVER, None, None)
@@ -67,21 +67,23 @@ def freshness(
 
 
 def counting(mirror: Mirror, last_success_at: float | None, probe: Probe | None) -> Probe | None:
-    """The probe if the mirror is judged by it: asked for, of the file that is (`""` is any), and not overtaken by a
-    success that it knows nothing of."""
+    """Return the probe if the mirror is judged by it, else None.
+
+    It is not if `freshness` is not configured, names another file, or a success is much newer than the probe.
+    """
     if mirror.freshness is None or probe is None or is_of_another_file(mirror, probe):
         return None
     return probe if last_success_at is None or last_success_at <= probe.at + PROBE_LASTS else None
 
 
 def is_of_another_file(mirror: Mirror, probe: Probe) -> bool:
-    """Whether a file was compared that was asked for before; a worker that does not say which is believed."""
+    """Return whether the probe compared a file that is no longer configured; without a name the probe counts."""
     file = mirror.freshness.file if mirror.freshness else ""
     return bool(file) and probe.file not in (None, file)
 
 
 def lag(probe: Probe) -> float | None:
-    """Seconds from our stamp to the upstream's when they were compared; None when that cannot be told."""
+    """Return how many seconds the mirror's time was behind the upstream's when compared; None if not known."""
     if probe.same:
         return 0.0
     upstream_at = moved_at(probe)
@@ -91,14 +93,14 @@ def lag(probe: Probe) -> float | None:
 
 
 def moved_at(probe: Probe) -> float | None:
-    """When the upstream last changed, as its file says; None when that tells nothing, as a time in the future does."""
+    """Return when the upstream last changed, by its file; None without a time, or with one in the future."""
     return None if probe.upstream_at is None or probe.upstream_at > probe.at + SLACK else probe.upstream_at
 
 
 def _ends(mirror: Mirror, last_success_at: float, probe: Probe | None) -> Iterator[tuple[float, str]]:
-    """Each moment at which the mirror stops being fresh, and why.
+    """Yield each time at which the mirror stops being fresh, with the cause.
 
-    The age of the last success counts whatever a probe says: a run that failed half-way may have brought the stamp.
+    The age of the last success counts whatever a probe says: a failed run may have transferred the timestamp file.
     """
     yield last_success_at + stale_after(mirror), AGE
     counted = counting(mirror, last_success_at, probe)
@@ -110,10 +112,10 @@ def _ends(mirror: Mirror, last_success_at: float, probe: Probe | None) -> Iterat
 
 
 def _lags_at(rule: FreshnessFile, probe: Probe) -> float | None:
-    """When the mirror is too far behind its upstream.
+    """Return the time from which the mirror is too far behind its upstream; None if it is not.
 
-    Not before `max_lag` has gone by since nothing was missing: an upstream that moves after a month has a stamp that is
-    a month newer at once. Stamps that hold no time, and were never found the same, tell nothing.
+    It is `max_lag` after the mirror was last complete: an upstream that changes after a month has a time that is a
+    month newer at once. Files without a time that were never equal give no result.
     """
     behind = lag(probe)
     if probe.same is None or (behind is not None and behind <= rule.max_lag):
@@ -125,7 +127,7 @@ def _lags_at(rule: FreshnessFile, probe: Probe) -> float | None:
 
 
 def _stands_at(rule: FreshnessFile, probe: Probe) -> float | None:
-    """When the upstream has stood still for too long; a probe cannot know whether it moves much later."""
+    """Return the time from which the upstream is unchanged for too long; None if that is after the probe's validity."""
     upstream_at = moved_at(probe)
     if upstream_at is None:
         return None

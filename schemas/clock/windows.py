@@ -1,7 +1,7 @@
-"""Hours in which syncs may begin: texts like `mon-fri 22:00-06:00`, by the wall clock of a time zone.
+"""When may syncs start? Sync windows such as `mon-fri 22:00-06:00`, by the wall clock of a time zone.
 
-Days are those on which the hours begin; hours that do not end after they begin reach into the next day. Hours begin
-and end when a clock first shows their times, and at the jump where it never does because it is put forward.
+Days are those on which a window begins; one that does not end after its begin reaches into the next day. A window
+begins and ends when a clock first shows its times; if the clock skips a time for daylight saving, at the change.
 """
 
 import functools
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 _BEHIND, _AHEAD = 2, 16
-"""Days around a moment that are looked at: hours come again after a week, or two when a clock jumped over them."""
+"""Days before and after a time that are searched: a window repeats after a week, or two if a clock skips it."""
 
 Hours = tuple[SyncWindows, ...]
-"""All of them must allow a start."""
+"""Sync windows of which all must allow a start, such as the mirror's and the worker's."""
 
 
 class Span(NamedTuple):
-    """A time without a break in which syncs may begin; without an end when none is in sight."""
+    """A span in which syncs may start; `closes_at` is infinite if no end is known."""
 
     opens_at: float
     closes_at: float
 
 
 class _Window(NamedTuple):
-    """One text: the weekdays (0 is Monday) on which it begins, and its minutes of the day."""
+    """One parsed window: the weekdays (0 is Monday) on which it begins, and its minutes of the day."""
 
     days: frozenset[int]
     begin: int
@@ -39,26 +39,26 @@ class _Window(NamedTuple):
 
 
 def opening(hours: Hours, zone: str, moment: float) -> Span | None:
-    """The span that holds a moment, or the next one after it; None when there is none."""
+    """Return the span that contains a time, or the next one after it; None if there is none."""
     if not hours:
         return Span(-math.inf, math.inf)
     return next((span for span in _spans(hours, zone, int(moment // 86400)) if span.closes_at > moment), None)
 
 
 def is_open(hours: Hours, zone: str, moment: float) -> bool:
-    """Whether a sync may begin at a moment."""
+    """Return whether a sync may start at a time."""
     span = opening(hours, zone, moment)
     return span is not None and span.opens_at <= moment
 
 
 def never_open(hours: Hours) -> bool:
-    """Whether no sync may ever begin."""
+    """Return whether no sync may ever start."""
     return not any(_spans(hours, "UTC", 0))
 
 
 @functools.lru_cache(maxsize=1024)
 def _spans(hours: Hours, zone: str, day: int) -> tuple[Span, ...]:
-    """The spans around a day, counted from 1970, in order; many mirrors share them."""
+    """Return the spans around a day, counted from 1970, in order. Cached, since many mirrors share them."""
     edges = [_edges(windows, zone, day) for windows in hours]
     moments = sorted({moment for spans in edges for _allowed, *span in spans for moment in span})
     found: list[Span] = []
@@ -72,7 +72,7 @@ def _spans(hours: Hours, zone: str, day: int) -> tuple[Span, ...]:
 
 
 def _within(spans: list[Span], day: int) -> Iterator[Span]:
-    """Leave out what lies beyond the days that were looked at, where nothing is known."""
+    """Drop spans beyond the days that were searched, and open the end of the last one."""
     last = (day + _AHEAD - 2) * 86400.0
     for opens_at, closes_at in spans:
         if opens_at < last and closes_at > (day - 1) * 86400.0:
@@ -80,7 +80,7 @@ def _within(spans: list[Span], day: int) -> Iterator[Span]:
 
 
 _Edge = tuple[bool, float, float]
-"""Whether these are hours in which syncs may begin or may not, when they begin, and when they end."""
+"""Whether a window allows or forbids a start, when it begins, and when it ends."""
 
 
 def _edges(windows: SyncWindows, zone: str, day: int) -> list[_Edge]:
@@ -113,13 +113,13 @@ def _times(window: _Window, day: "date", zone: "tzinfo") -> tuple[float, float]:
 
 
 def _first_shown(clock: "datetime", zone: "tzinfo") -> float:
-    """When clocks of a zone first show a time, in seconds UTC; when they jump over it, the moment of the jump."""
+    """Return when clocks of a zone first show a time, in seconds UTC; if they skip it, the time of the change."""
     from datetime import datetime
 
     before, after = (clock.replace(tzinfo=zone, fold=fold).timestamp() for fold in (0, 1))
     if before <= after:  # shown once, or twice: the first time
         return before
-    low, high = after, before  # the jump lies between what both offsets make of it
+    low, high = after, before  # the change lies between the results with both offsets
     while high - low > 1:
         middle = (low + high) // 2
         jumped = datetime.fromtimestamp(middle, zone).replace(tzinfo=None) > clock

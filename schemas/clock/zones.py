@@ -1,4 +1,4 @@
-"""Time zones, and libraries of others, for programs that were started without site packages."""
+"""Time zones and third-party modules for programs that were started without site-packages."""
 
 import functools
 import importlib
@@ -8,13 +8,13 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from schemas.errors import SkipjackError
 
-INSTALL = "Install the system's package tzdata, or Python's of the same name."
+INSTALL = "Install the package tzdata of the system, or that of Python."
 """What to do on a machine without time zone data."""
 
 
 @functools.cache
 def zone(name: str) -> tzinfo:
-    """A time zone by its IANA name, from the system or else the package tzdata; SkipjackError when neither has it."""
+    """Return a time zone by its IANA name, from the system or the package tzdata. Raises SkipjackError."""
     if name == "UTC":
         return UTC
     try:
@@ -24,11 +24,11 @@ def zone(name: str) -> tzinfo:
     try:
         return ZoneInfo(name)
     except ZoneInfoNotFoundError as error:
-        raise SkipjackError(f"This machine has no data about the time zone `{name}`.", INSTALL) from error
+        raise SkipjackError(f"This machine has no data for the time zone `{name}`.", INSTALL) from error
 
 
 def installed_module(name: str) -> ModuleType:
-    """A library that Skipjack depends on. Our own packages usually lie beside it, but not in a tree of sources."""
+    """Import a third-party module. It usually lies beside our packages, but not beside a source tree."""
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError:
@@ -37,7 +37,7 @@ def installed_module(name: str) -> ModuleType:
 
 
 def _add_site_packages() -> None:
-    """Do what Python does at its start unless told not to; doing it again changes nothing."""
+    """Add site-packages to `sys.path`, as Python does at its start without `-S`; repeating it has no effect."""
     import site
 
     site.main()

@@ -1,6 +1,6 @@
-"""The folder that a config repository is fetched into: what is in it, what is left over, how a new one takes over.
+"""The folder with the fetched config repository: its files, leftovers of killed processes, and its replacement.
 
-Everything here happens under the lock of the folder.
+Callers hold the lock of the folder.
 """
 
 import os
@@ -15,31 +15,31 @@ from schemas.problems import shown
 from schemas.regular_files import read_beginning
 
 _LEFT_BEHIND = ("*.lock", "*.keep", "tmp_*", ".tmp-*", "incoming-*")
-"""Files and folders of a git that was killed."""
+"""Leftover files and folders of a killed git."""
 
 _OWN_CONFIG = re.compile(
     r"\s*(\[core\]|\[extensions\]|(repositoryformatversion|filemode|bare|symlinks|ignorecase|precomposeunicode) = \w+"
     r"|objectformat = sha(1|256))?\s*",
     re.IGNORECASE,
 )
-"""A line that `git init` writes. Any other could make git start a program, or read settings of another file that do."""
+"""A line that `git init` writes. Any other could make git start a program, or include settings that do."""
 
 _ELSEWHERE = {
     "commondir": "another folder with settings",
     "objects/info/alternates": "another folder with objects",
     "objects/info/http-alternates": "another place with objects",
 }
-"""Files that lead git out of a repository, where it may wait for ever for a named pipe. Skipjack writes none."""
+"""Files that lead git out of a repository, where it may wait forever for a named pipe. Skipjack writes none."""
 
 _MOST_CONFIG = 64 * 1024
 
 _MOST_PACKS = 30
 _MOST_LOOSE = 8
-"""Objects in one of 256 folders that they are spread over evenly: about 2000 in all."""
+"""Objects in one of the 256 folders at most: about 2000 in all, since they are spread evenly."""
 
 
 class Checkout:
-    """The paths of a checkout. `repository` is always the result of a whole fetch, `new` the one under way."""
+    """The paths of a checkout. `repository` is always a complete fetch, `new` a fetch in progress."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -48,25 +48,25 @@ class Checkout:
         self.new = folder / "repository.git.new"
 
     def make(self) -> None:
-        """Make the folder; a file in its place is damage, and is removed. A link stays: its disk may be missing."""
+        """Create the folder. A file in its place is removed as damage; a link stays, since its disk may be missing."""
         with suppress(OSError):
             if not stat.S_ISDIR(kind := self.folder.lstat().st_mode) and not stat.S_ISLNK(kind):
                 self.folder.unlink()
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def tidy(self, *, keep_new: bool = False) -> None:
-        """Remove what killed programs left behind: git's locks and half files, a half fetch, damaged repositories.
+        """Remove leftovers of killed programs: git's locks and partial files, a partial fetch, damaged repositories.
 
-        With `keep_new` the repository that is being fetched stays, unless git must not read it.
+        With `keep_new` the repository of the fetch in progress stays, unless git must not read it.
         """
         keep_new = keep_new and self.unreadable(self.new) is None
         for path in self._leftovers(keep_new=keep_new):
             _remove(path)
 
     def unreadable(self, folder: Path | None = None) -> str | None:
-        """Return why git must not use the repository, or the one in a folder, naming the path; None when it may.
+        """Return why git must not use the repository (default: the current one), with the path; None if it may.
 
-        git opens whatever has the name of one of its files. With a named pipe or a device it would wait for ever.
+        git opens everything that has the name of one of its files; on a named pipe or a device it would wait forever.
         It also starts the programs that a repository's settings name.
         """
         folder = folder or self.repository
@@ -82,21 +82,21 @@ class Checkout:
             yield from _of_a_killed_git(self.new)
 
     def take_over(self) -> None:
-        """Put the new repository in the place of the one that was there, which is then removed."""
+        """Replace the repository by the new one, and remove the old one."""
         if self.repository.exists() or self.repository.is_symlink():
             self.repository.rename(self._free_name())
         self.new.rename(self.repository)
         self.tidy()
 
     def _free_name(self) -> Path:
-        """A name for a damaged repository; some cannot be removed, since they hold files of another user."""
+        """Return a free name for a damaged repository; one with files of another user cannot be removed."""
         number = 1
         while (path := self.folder / f"repository.git.damaged-{number}").exists():
             number += 1
         return path
 
     def has_grown(self) -> bool:
-        """Whether so many fetches have left their files that they should become one pack."""
+        """Return whether there are so many packs and loose objects that they should be repacked."""
         objects = self.repository / "objects"
         packs, loose = (objects / "pack").glob("*.pack"), (objects / "17").glob("*")
         return sum(1 for _ in packs) > _MOST_PACKS or sum(1 for _ in loose) > _MOST_LOOSE
@@ -112,7 +112,7 @@ def _of_a_killed_git(repository: Path) -> Iterator[Path]:
 
 
 def is_shallow(repository: Path) -> bool:
-    """Whether the history in a repository is cut off, because it came from a shallow clone."""
+    """Return whether the history in a repository is shallow."""
     try:
         return bool(read_beginning(repository / "shallow", 1024).strip())
     except (OSError, ValueError):
@@ -120,14 +120,14 @@ def is_shallow(repository: Path) -> bool:
 
 
 def _not_of_git(path: Path) -> Iterator[str]:
-    """Everything at and below a path that is neither a file nor a directory, wherever links lead."""
+    """Yield a message for everything at and below a path that is neither a file nor a directory, following links."""
     try:
         kind = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
-        return  # gone meanwhile, or a link to nothing: git knows what that means
+        return  # removed meanwhile, or a dangling link: git handles both
     if stat.S_ISDIR(kind):
         if path.is_symlink():
-            yield f"{path} is a link to a directory"  # it may lead back here
+            yield f"{path} is a link to a directory"  # it may lead to a folder above
             return
         with os.scandir(path) as entries:
             below = sorted(entry.path for entry in entries)
@@ -138,14 +138,14 @@ def _not_of_git(path: Path) -> Iterator[str]:
 
 
 def keep_own_settings(repository: Path) -> None:
-    """Leave of a new repository's settings those that we know: the user's `init.` settings could have added others."""
+    """Remove unknown settings from a new repository: the user's `init.*` settings may have added some."""
     path = repository / "config"
     lines = path.read_text("utf-8").splitlines(keepends=True)
     path.write_text("".join(line for line in lines if _OWN_CONFIG.fullmatch(line)), "utf-8")
 
 
 def _foreign_settings(repository: Path) -> str | None:
-    """What in a repository is a setting that we do not make, naming its file."""
+    """Return a message about a setting in a repository that Skipjack did not write; None if there is none."""
     for name, what in _ELSEWHERE.items():
         if os.path.lexists(path := repository / name):
             return f"{path} names {what}"
@@ -153,7 +153,7 @@ def _foreign_settings(repository: Path) -> str | None:
     try:
         lines = read_beginning(path, _MOST_CONFIG).decode("utf-8", "replace").splitlines()
     except FileNotFoundError:
-        return None  # git says so
+        return None  # git reports it
     foreign = next((line.strip() for line in lines if not _OWN_CONFIG.fullmatch(line)), None)
     return None if foreign is None else f"{path} has the line `{shown(foreign)}`, which Skipjack did not write"
 
@@ -166,7 +166,7 @@ def _below(folder: Path) -> Iterator[Path]:
 
 
 def _remove(path: Path) -> None:
-    """Remove whatever is there, as far as that is allowed; what stays does no harm."""
+    """Remove a file or folder as far as permissions allow; the rest does no harm."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
         if path.exists():
@@ -178,7 +178,7 @@ def _remove(path: Path) -> None:
 
 
 def _open_up(folder: Path) -> None:
-    """Let the owner of folders remove what is in them."""
+    """Make folders writable for their owner, so that their content can be removed."""
     with suppress(OSError):
         folder.chmod(0o700)
         for path in folder.iterdir():

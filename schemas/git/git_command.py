@@ -1,6 +1,6 @@
-"""Running git on one bare repository: its environment, its time limit, and the reason when it fails.
+"""Run git on one bare repository: its environment, its time limit, and the reason of a failure.
 
-The repository is always named, so git never looks for one in the folders above, whoever owns it and whatever
+The path of the repository is always passed, so git never searches the folders above, whoever owns it and whatever
 `safe.bareRepository` and `safe.directory` say.
 """
 
@@ -17,12 +17,12 @@ from schemas.errors import SkipjackError
 from schemas.units import setting_duration
 
 _TIME_IS_OVER = 124
-"""Exit code of timeout(1) when the time was over."""
+"""Exit code of timeout(1) after a timeout."""
 
 _KILLED = (-9, 137)
 
 _PIPE = -1
-"""As `subprocess` calls a pipe; only the modules that start processes may import it."""
+"""`subprocess.PIPE`; only the modules that start processes may import `subprocess`."""
 
 _ENVIRONMENT = {
     "GIT_TERMINAL_PROMPT": "0",
@@ -32,7 +32,7 @@ _ENVIRONMENT = {
     "GIT_CONFIG_NOSYSTEM": "1",
     "GIT_DEFAULT_REF_FORMAT": "files",
 }
-"""Never wait for a person, and run no transport that is a program named in an address."""
+"""Never ask on a terminal, and run no transport that is a program named in an address."""
 
 _SETTINGS = (
     "gc.auto=0",
@@ -42,8 +42,8 @@ _SETTINGS = (
     "fetch.writeCommitGraph=false",
     "repack.writeBitmaps=false",
 )
-"""What holds whatever the user's own settings say: no program in the background and no hook, and few files: each fetch
-leaves one pack instead of many small objects."""
+"""Settings that override those of the user: no program in the background, no hook, and few files, since each fetch
+leaves one pack instead of many loose objects."""
 
 _REFERENCES = Path("refs", "skipjack")
 
@@ -54,11 +54,11 @@ _NOISE = re.compile(r"(?i)\s*(warning:|hint:|@|$)")
 
 _USER, _PASSWORD = "SKIPJACK_GIT_USER", "SKIPJACK_GIT_PASSWORD"
 _HELPER = f'!tell() {{ printf \'username=%s\\npassword=%s\\n\' "${_USER}" "${_PASSWORD}"; }}; tell'
-"""A credential helper that tells what the environment holds; git adds what it wants as the last word."""
+"""A credential helper that prints the values of the environment; git appends the operation as the last word."""
 
 
 class GitFailed(Exception):  # noqa: N818 - what happened to git
-    """A git that ended with an error. `reason` is the first useful thing that it said, without secrets."""
+    """git has failed. `reason` is its first useful message, without secrets."""
 
     def __init__(self, reason: str, *, status: int = 0, timed_out: bool = False) -> None:
         super().__init__(reason)
@@ -68,7 +68,7 @@ class GitFailed(Exception):  # noqa: N818 - what happened to git
 
 
 class GitResult(NamedTuple):
-    """How a git ended: its exit code, or minus the signal that ended it, and what it said on stdout and stderr."""
+    """The result of a git process: exit code, or minus the signal, and its stdout and stderr."""
 
     status: int
     printed: str
@@ -76,7 +76,7 @@ class GitResult(NamedTuple):
 
 
 def require_git() -> None:
-    """Take git's own variables out of the environment, and see that git is there; raises SkipjackError."""
+    """Remove git's own variables from the environment. Raises SkipjackError if git is not installed."""
     for name in [name for name in os.environ if name.startswith("GIT_")]:
         del os.environ[name]
     if shutil.which("git") is None:
@@ -86,7 +86,7 @@ def require_git() -> None:
 class Git:
     """Runs git on the bare repository at `folder`.
 
-    Its processes inherit the descriptors `lock`: when this program is killed, the lock is held until they have ended.
+    Its processes inherit the descriptors `lock`: if this program is killed, they hold the lock until they exit.
     """
 
     def __init__(self, folder: Path, timeout: int, lock: tuple[int, ...]) -> None:
@@ -96,7 +96,7 @@ class Git:
         self._environment = _ENVIRONMENT
 
     def run(self, *words: str) -> str:
-        """Run git for `timeout` seconds at most and return what it printed; raises GitFailed."""
+        """Run git for `timeout` seconds at most and return its output. Raises GitFailed."""
         began = time.monotonic()
         done = self._done(self._words(*words))
         if done.status:
@@ -107,35 +107,35 @@ class Git:
         return done.printed
 
     def fetch(self, url: str, reference: str, into: str, *options: str) -> None:
-        """Fetch a reference of a remote repository into one here, whatever was there before; raises GitFailed."""
+        """Fetch a reference of a remote repository into a local one, which is overwritten. Raises GitFailed."""
         self._ask(
             url, "fetch", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--no-auto-maintenance",
             "--update-shallow", "--quiet", *options, "{url}", f"+{reference}:{into}",
         )  # fmt: skip
 
     def succeeds(self, *words: str) -> bool:
-        """Run git on what is here and tell whether it said yes; it did not when its time was over."""
+        """Run git without a remote repository and return whether it has exited with 0; False after a timeout."""
         return self._done(self._words(*words)).status == 0
 
     def list_remote(self, url: str, reference: str) -> None:
-        """See whether a remote repository can be reached and has the reference; raises GitFailed if not."""
+        """Check that a remote repository is reachable and has the reference. Raises GitFailed."""
         elsewhere = Git(Path("/dev/null"), self._timeout, self._descriptors)
         elsewhere._ask(url, "ls-remote", "--exit-code", "--quiet", "{url}", reference)
 
     def default_branch(self, url: str) -> str | None:
-        """The branch on which a remote repository's HEAD stands; None where it has none; raises GitFailed."""
+        """Return the default branch (HEAD) of a remote repository; None if it has none. Raises GitFailed."""
         elsewhere = Git(Path("/dev/null"), self._timeout, self._descriptors)
         head = _HEAD.search(elsewhere._ask(url, "ls-remote", "--symref", "--quiet", "{url}", "HEAD"))
         return head[1] if head else None
 
     def _ask(self, url: str, *words: str) -> str:
-        """Run git with a remote address in the place of `{url}`; its password goes through the environment."""
+        """Run git with `{url}` replaced by a remote address; its password is passed in the environment."""
         address, environment = _without_password(url)
         self._environment = _ENVIRONMENT | environment
         return self.run(*(address if word == "{url}" else word for word in words))
 
     def reader(self) -> Any:
-        """Start a git that reads objects: it takes their names on stdin, one a line, and answers on stdout.
+        """Start a git that reads objects: their names on stdin, one per line, their content on stdout.
 
         It ends after `timeout` seconds at the latest.
         """
@@ -144,7 +144,7 @@ class Git:
         )
 
     def _words(self, *words: str) -> list[str]:
-        # GitPython's own time-out needs `ps` and ends git alone; this ends its helpers (ssh, https) as well.
+        # GitPython's own timeout needs `ps` and kills only git; this kills its helpers (ssh, https) as well.
         limit = (_found("timeout"), "--kill-after=5", str(self._timeout))
         settings = (word for each in (*_SETTINGS, self._durability(words[0])) for word in ("-c", each))
         return [*limit, _found("git"), f"--git-dir={self.folder}", *settings, *words]
@@ -152,10 +152,10 @@ class Git:
     def _durability(self, command: str) -> str:
         """Return git's setting for what a command syncs.
 
-        A damaged checkout is fetched again, so a fetch into one with the whole history need not wait for the disk. A
-        shallow remote repository cannot give the history again, and after a power cut a person would have to accept
-        the new one. Then all is on disk before a reference names it: a pack is synced twice, its index and the
-        reference once. So it is in a new checkout, of which nobody knows yet what it will get.
+        A damaged checkout is fetched again, so a fetch into one with the complete history need not wait for the disk.
+        A shallow remote repository cannot provide the history again, and after a power cut an operator would have to
+        accept the new one. Then everything is on disk before a reference names it: git syncs a pack twice, its index
+        and the reference once. The same holds for a new checkout, whose history is not known yet.
         """
         is_whole = (self.folder / _REFERENCES).exists() and not (self.folder / "shallow").exists()
         return f"core.fsync={'none' if is_whole and command == 'fetch' else 'all'}"
@@ -182,15 +182,15 @@ class Git:
 
 
 def _found(program: str) -> str:
-    """The whole path of a program: else each start of one tries to execute it in every folder of `PATH`."""
+    """Return the full path of a program: with a name alone, each start tries every folder of `PATH`."""
     path = shutil.which(program)
     return os.path.abspath(path) if path else program  # noqa: PTH100 - links stay
 
 
 def _without_password(url: str) -> tuple[str, dict[str, str]]:
-    """The address without user and password, if it has both, and an environment in which git knows them.
+    """Return the address without user and password, if it has both, and an environment that passes them to git.
 
-    What stands on a command line can be read by every user of the machine.
+    Every user of the machine can read command lines.
     """
     try:
         parts = urlsplit(url)
@@ -214,14 +214,14 @@ def _without_password(url: str) -> tuple[str, dict[str, str]]:
 
 def _reason(done: GitResult) -> str:
     if done.status < 0:
-        return f"git was ended by signal {-done.status}"
+        return f"git was killed by signal {-done.status}"
     lines = [line.strip() for line in done.said.splitlines() if not _NOISE.match(line)]
-    told = _useful(lines) or f"git exited with {done.status}"
-    return without_secrets(told)[:500].rstrip(". ")
+    message = _useful(lines) or f"git exited with {done.status}"
+    return without_secrets(message)[:500].rstrip(". ")
 
 
 def _useful(lines: list[str]) -> str:
-    """The first error; git's own last words say nothing when ssh has said why. A line that ends in a colon goes on."""
+    """Return the first error, or the line before git's generic one, with the reason from ssh; a colon continues it."""
     places = [place for place, line in enumerate(lines) if line.startswith(("fatal: ", "error: "))]
     place = places[0] if places else len(lines) - 1
     if place > 0 and lines[place].startswith(_GENERIC):

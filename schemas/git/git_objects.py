@@ -1,7 +1,7 @@
-"""Reading a revision's files out of git's objects, each proven by its name.
+"""Read a revision's files from git's objects, and verify the hash of each.
 
-git itself does not prove what it reads from a disk: a flipped bit in a pack can give another file. Here each object's
-content must have the hash by which it was asked for, from the commit down to each file.
+git does not verify what it reads from a disk: a flipped bit in a pack can give another file. Here the content of each
+object must have the hash that names it, from the commit down to each file.
 """
 
 import hashlib
@@ -20,10 +20,10 @@ _PIECE = 1024 * 1024
 _COMMITTED = re.compile(rb"^committer .* (\d+) [+-]\d{4}$", re.M)
 _TREE = re.compile(rb"tree ([0-9a-f]{40,64})\n")
 _MOST = 64 * 1024 * 1024
-"""Bytes of a commit or folder; no real one is a tenth as large."""
+"""Bytes of a commit or folder at most; no real one has a tenth of that."""
 
 _MOST_ENTRIES = 500_000
-"""Files and folders of a revision. A small repository can name the same folder a million times."""
+"""Files and folders of a revision at most: a small repository can contain the same folder a million times."""
 
 
 class Commit(NamedTuple):
@@ -41,7 +41,7 @@ class _Entry(NamedTuple):
 
 
 class Objects:
-    """The objects of a repository, read through one process of git; GitFailed when one is missing or damaged."""
+    """The objects of a repository, read through one git process. Raises GitFailed for a missing or damaged one."""
 
     def __init__(self, repo: Git) -> None:
         self._repo = repo
@@ -51,14 +51,14 @@ class Objects:
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        with suppress(OSError):  # it may have ended before it read everything
+        with suppress(OSError):  # git may have exited already
             self._reader.stdin.close()
         self._reader.stdout.close()
         self._reader.stderr.close()
         self._reader.proc.wait()
 
     def commit(self, reference: str) -> Commit:
-        """The commit that a reference names."""
+        """Return the commit of a reference."""
         name, data = self._read(f"{reference}^{{commit}}", "commit", _MOST)
         tree, committed = _TREE.match(data), _COMMITTED.search(data)
         if tree is None or committed is None:
@@ -66,7 +66,7 @@ class Objects:
         return Commit(name, tree[1].decode(), float(committed[1]))
 
     def folder(self, tree: str, path: str) -> str | None:
-        """The tree of the folder at a path below a tree, if there is one."""
+        """Return the tree of the folder at a path below a tree; None if there is none."""
         for part in [part for part in path.split("/") if part not in ("", ".")]:
             found = [entry.name for entry in self._entries(tree, "") if (entry.mode, entry.path) == (_FOLDER, part)]
             if not found:
@@ -75,7 +75,7 @@ class Objects:
         return tree
 
     def files(self, tree: str) -> tuple[SourceFile, ...]:
-        """The configuration files below a tree, sorted by path; SkipjackError when they are too many to be real."""
+        """Return the configuration files below a tree, sorted by path. Raises SkipjackError if there are too many."""
         found = []
         entries = self._entries(tree, "")
         seen = 0
@@ -109,7 +109,7 @@ class Objects:
         return found
 
     def _read(self, asked: str, kind: str, most: int) -> tuple[str, bytes]:
-        """The full name of an object and at most its first `most` bytes; all of it is proven."""
+        """Return the full name of an object and at most its first `most` bytes; the hash of all of it is verified."""
         try:
             self._reader.stdin.write(f"{asked}\n".encode())
             self._reader.stdin.flush()

@@ -1,8 +1,8 @@
-"""Following a config repository: fetch it, and read its files straight from git's objects.
+"""Follow a config repository: fetch it, and read its files from git's objects.
 
-There is no work tree: nothing of a revision is ever half on disk, no filter or hook of the repository can run, and a
-file name cannot lead anywhere. A checkout that is damaged is made anew beside the old one; what was applied before
-does not depend on it. git itself is run by `schemas.git.git_command`.
+There is no work tree: a revision is never half on disk, no filter or hook of the repository can run, and a file name
+cannot lead out of a folder. A damaged checkout is fetched again beside the old one; the applied revision does not
+depend on it. `schemas.git.git_command` runs git.
 """
 
 import errno
@@ -30,7 +30,7 @@ from schemas.regular_files import regular
 from schemas.units import setting_duration
 
 _FETCHED, _COMING = "refs/skipjack/fetched", "refs/skipjack/coming"
-"""What the last fetch brought, and what has come so far of one that takes too long."""
+"""References to the result of the last fetch, and to the result so far of a fetch in steps."""
 
 _NO_SUCH_REFERENCE = 2
 """Exit code of `git ls-remote --exit-code`."""
@@ -40,7 +40,7 @@ _NO_BRANCH = re.compile(r"couldn't find remote ref|[Rr]emote branch \S+ not foun
 _OF_THE_MACHINE = re.compile(
     r"No space left on device|Disk quota exceeded|Read-only file system|Cannot allocate memory|Too many open files"
 )
-"""What a new checkout would meet as well."""
+"""Errors that a new checkout would have as well."""
 
 
 class Revision(NamedTuple):
@@ -52,7 +52,7 @@ class Revision(NamedTuple):
 
 
 class Unfetched(SkipjackError):  # noqa: N818 - it is what happened to the fetch
-    """The newest revision cannot be had: the remote repository, the network, the checkout or this machine fails."""
+    """The fetch failed, because of the remote repository, the network, the checkout or this machine."""
 
 
 class Rewritten(SkipjackError):  # noqa: N818 - it is what happened to the history
@@ -60,20 +60,20 @@ class Rewritten(SkipjackError):  # noqa: N818 - it is what happened to the histo
 
 
 def fetch(repository: Repository, checkout: Path, applied: str | None = None) -> Revision:
-    """Fetch the followed branch into `checkout` (made when missing) and read its newest revision.
+    """Fetch the followed branch into `checkout` (created if missing) and read its newest revision.
 
-    Each git is bounded by the repository's `timeout`. With `applied`, a history that does not contain that commit is
-    refused: nobody rewinds a mirror site by a force push. Raises Rewritten then, Unfetched when it cannot be had, and
-    SkipjackError for any other reason; the former state stays usable. A damaged checkout is fetched anew.
+    `timeout` of the repository limits each git process. With `applied`, the history must contain that commit, so that a
+    force push cannot reset a mirror site. Raises Rewritten if it does not, Unfetched if the fetch fails, and
+    SkipjackError for any other reason; the previous state stays usable. A damaged checkout is fetched again.
     """
     with _locked(repository, checkout, applied) as fetching:
         return fetching.revision()
 
 
 def fetched_last(repository: Repository, checkout: Path, applied: str | None = None) -> Revision:
-    """Read the revision that the last fetch brought into `checkout`, without the remote repository.
+    """Read the revision of the last fetch from `checkout`, without the remote repository.
 
-    It is checked as in `fetch`, which says what is raised; a checkout without a sound revision raises Unfetched.
+    Checks it and raises errors as `fetch` does; a checkout without a valid revision raises Unfetched.
     """
     with _locked(repository, checkout, applied) as fetching:
         return fetching.last()
@@ -81,7 +81,7 @@ def fetched_last(repository: Repository, checkout: Path, applied: str | None = N
 
 @contextmanager
 def _locked(repository: Repository, checkout: Path, applied: str | None) -> "Iterator[_Fetch]":
-    """Hold the lock of a checkout, which is made when missing."""
+    """Hold the lock of a checkout, which is created if missing."""
     require_git()
     folder = Checkout(checkout.absolute())
     held: list[int] = []
@@ -92,69 +92,69 @@ def _locked(repository: Repository, checkout: Path, applied: str | None) -> "Ite
     except Timeout as error:
         raise SkipjackError(
             f"Another fetch holds the checkout: {described(str(folder.lock))}.",
-            f"Wait for its end, or end what holds {folder.lock} if it hangs.",
+            f"Wait until it ends, or kill the process that holds {folder.lock} if it hangs.",
         ) from error
     except OSError as error:
         raise _unusable(folder, error) from error
 
 
 class _Fetch:
-    """One fetch, by whoever holds the lock."""
+    """One fetch, by the process that holds the lock."""
 
     def __init__(self, repository: Repository, folder: Checkout, applied: str | None, lock: tuple[int, ...]) -> None:
         self._repository = repository
         self._folder = folder
-        self._patience = FetchTimeout(folder.folder, repository.timeout)
+        self._timeout = FetchTimeout(folder.folder, repository.timeout)
         self._applied = applied
         self._lock = lock
         self._shown = without_secrets(repository.url)
 
     def revision(self) -> Revision:
-        """The newest revision; a checkout that cannot be used is made anew if the remote repository can be."""
+        """Return the newest revision; a damaged checkout is fetched again if the remote repository is reachable."""
         self._folder.tidy(keep_new=self._is_slow)
         try:
             found = self._newest()
         except GitFailed as failure:
             if failure.timed_out:
-                self._patience.ran_out()
-            raise self._told(failure) from failure
-        except SkipjackError:  # it came in time; what is in it cannot be used
-            self._patience.was_enough()
+                self._timeout.ran_out()
+            raise self._error(failure) from failure
+        except SkipjackError:  # the fetch was in time, but its content is invalid
+            self._timeout.was_enough()
             raise
-        self._patience.was_enough()
+        self._timeout.was_enough()
         return found
 
     def _newest(self) -> Revision:
         if not self._folder.repository.exists() or self._folder.unreadable():
-            return self._anew()
-        return self._again(self._git(self._folder.repository))
+            return self._fetch_again()
+        return self._update(self._git(self._folder.repository))
 
     @property
     def _is_slow(self) -> bool:
-        """Whether the last fetch took too long, so that what it has brought is kept."""
-        return self._patience.failures > 0
+        """Return whether the last fetch had a timeout, so that its partial result is kept."""
+        return self._timeout.failures > 0
 
     def last(self) -> Revision:
-        """The revision that was fetched last; the remote repository is not asked."""
+        """Return the revision of the last fetch, without the remote repository."""
         try:
             if (fault := self._folder.unreadable()) is not None:
                 raise GitFailed(fault)
             return self._read(self._git(self._folder.repository))
         except GitFailed as failure:
-            raise self._told(failure) from failure
+            raise self._error(failure) from failure
 
-    def _again(self, repo: Git) -> Revision:
+    def _update(self, repo: Git) -> Revision:
         try:
             self._fetch_more(repo)
             found = self._read(repo)
         except GitFailed as failure:
             self._blame(repo, failure)
-            return self._anew()
+            return self._fetch_again()
         self._repack(repo)
         return found
 
     def _fetch_more(self, repo: Git) -> None:
-        """Fetch what is new; after one that took too long in steps, into a reference of its own until all is here."""
+        """Fetch new commits; after a timeout in steps, into a separate reference until they are complete."""
         if not self._is_slow and not is_begun(repo.folder, _COMING):
             return self._fetch(repo)
         if self._in_steps(repo, _COMING):
@@ -165,7 +165,7 @@ class _Fetch:
         return None
 
     def _git(self, folder: Path) -> Git:
-        return Git(folder, self._patience.limit, self._lock)
+        return Git(folder, self._timeout.limit, self._lock)
 
     def _fetch(self, repo: Git) -> None:
         repo.fetch(self._repository.url, self._branch, _FETCHED)
@@ -188,9 +188,9 @@ class _Fetch:
             return Revision(commit.name, commit.committed_at, objects.files(tree))
 
     def _check_history(self, repo: Git, commit: str, applied: str) -> None:
-        """See that a commit's history contains the applied one; raises Rewritten, or GitFailed when it is damaged.
+        """Check that a commit's history contains the applied one. Raises Rewritten, or GitFailed if it is damaged.
 
-        Only a whole history proves that the applied commit is not in it: damaged objects make git say so, too.
+        Only a complete history proves that the applied commit is missing: damaged objects look the same to git.
         """
         if _NAME.fullmatch(applied) and self._reaches(repo, commit, applied):
             return
@@ -198,22 +198,22 @@ class _Fetch:
         where = f"The branch `{self._repository.branch}` of {self._shown}"
         if is_shallow(repo.folder):
             if repo.folder != self._folder.new:
-                raise GitFailed("its history is cut off")
+                raise GitFailed("its history is shallow")
             raise Rewritten(
-                f"{where} comes from a shallow clone, so it cannot be checked that it contains the revision"
+                f"{where} comes from a shallow clone, which does not show whether it contains the revision"
                 f" {applied[:12]} that this machine follows.",
                 "Run `git fetch --unshallow` in that repository, or run `skipjack follow --accept-rewrite`.",
             )
         raise Rewritten(
             f"{where} no longer contains the revision {applied[:12]} that this machine follows.",
-            "Somebody rewrote the history. If that was meant, run `skipjack follow --accept-rewrite`.",
+            "Its history was rewritten. If that was intended, run `skipjack follow --accept-rewrite`.",
         )
 
     def _reaches(self, repo: Git, commit: str, applied: str) -> bool:
-        """Whether the applied commit is found on the way back from a commit.
+        """Return whether the applied commit is an ancestor of a commit.
 
-        Of a shallow clone git would look at nothing beyond its end, though what was fetched before still lies here. So
-        it is told that the history ends at the applied commit, and nowhere else.
+        In a shallow clone git would search only to its end, although older commits from earlier fetches are here. So
+        its `--shallow-file` names the applied commit as the only end of the history.
         """
         end = repo.folder / "applied"
         try:
@@ -224,24 +224,24 @@ class _Fetch:
         return repo.succeeds("--shallow-file", str(end), "merge-base", "--is-ancestor", applied, commit)
 
     def _blame(self, repo: Git, failure: GitFailed) -> None:
-        """Raise what went wrong, unless it may be the checkout: no time or disk is left, or the remote fails."""
+        """Raise the error, unless the checkout may be its cause: not for a timeout, a full disk or a remote failure."""
         if failure.timed_out or _OF_THE_MACHINE.search(failure.reason):
             raise failure
         try:
             repo.list_remote(self._repository.url, self._branch)
         except GitFailed as remote:
             if remote.status == _NO_SUCH_REFERENCE:
-                raise failure from None  # which names the branch
+                raise failure from None  # it names the branch
             raise remote from failure
 
-    def _anew(self) -> Revision:
-        """Fetch into a new repository, check the history there, and put it in the place of the old one."""
+    def _fetch_again(self) -> Revision:
+        """Fetch into a new repository, check its history, and replace the old one by it."""
         repo = self._git(self._folder.new)
         try:
             self._fetch_all(repo)
             try:
                 found = self._read(repo)
-            except SkipjackError:  # the repository is sound, what it holds is not
+            except SkipjackError:  # the repository is fine, its content is invalid
                 self._folder.take_over()
                 raise
         except GitFailed as failure:
@@ -273,10 +273,10 @@ class _Fetch:
         def limited(seconds: float) -> Git:
             return Git(repo.folder, int(seconds), self._lock)
 
-        return in_steps(limited, self._patience, self._repository.url, self._branch, into)
+        return in_steps(limited, self._timeout, self._repository.url, self._branch, into)
 
     def _repack(self, repo: Git) -> None:
-        """Make one pack of many fetches; git's own time for that is switched off, since it may be killed in it."""
+        """Combine the packs of many fetches; git's own maintenance is off, since a timeout could kill it."""
         if not self._folder.has_grown():
             return
         try:
@@ -285,45 +285,45 @@ class _Fetch:
         except GitFailed as failure:
             with suppress(GitFailed, SkipjackError):  # the revision has been read; the next fetch tries again
                 self._blame(repo, failure)
-                self._anew()
+                self._fetch_again()
 
-    def _told(self, failure: GitFailed) -> Unfetched:
+    def _error(self, failure: GitFailed) -> Unfetched:
         branch, reason = self._repository.branch, failure.reason
         if _NO_BRANCH.search(reason):
-            return Unfetched(f"There is no branch `{branch}` in {self._shown}.", self._other_branch())
-        what = f"The branch `{branch}` of {self._shown} cannot be fetched: {reason}."
+            return Unfetched(f"The branch `{branch}` does not exist in {self._shown}.", self._other_branch())
+        what = f"cannot fetch the branch `{branch}` of {self._shown}: {reason}."
         if failure.timed_out:
-            again = f"The next fetch may take {setting_duration(self._patience.limit)}"
+            again = f"The next fetch may take {setting_duration(self._timeout.limit)}"
             begun = is_begun(self._folder.new, _FETCHED) or is_begun(self._folder.repository, _COMING)
-            kept = ", and goes on with what is here" if begun else ""
+            kept = ", and continues where this one stopped" if begun else ""
             now = f"now {setting_duration(self._repository.timeout)}"
-            todo = f"{again}{kept}. Raise `repository.timeout` in the settings ({now}) if it only needs longer."
+            todo = f"{again}{kept}. Raise `repository.timeout` in the settings ({now}) if it needs longer."
             return Unfetched(what, todo)
         return Unfetched(what, remedy(reason, self._repository.url, self._folder.folder))
 
     def _other_branch(self) -> str:
-        """Which branch to set instead of one that the remote repository does not have."""
+        """Return which branch to set instead of one that does not exist."""
         try:
             default = self._git(self._folder.repository).default_branch(self._repository.url)
         except GitFailed:
             default = None
         if default is None:
-            return "Push it, or set `repository.branch` in the settings to one that is there."
+            return "Push it, or set `repository.branch` in the settings to an existing one."
         name = shown(default)
-        return f"The default branch there is `{name}`: set `repository.branch: {name}` in the settings."
+        return f"The default branch is `{name}`: set `repository.branch: {name}` in the settings."
 
 
 _SCARCE = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
-"""Processes, memory and descriptors."""
+"""Errors for a lack of processes, memory or descriptors."""
 
 
 def _unusable(folder: Checkout, error: OSError) -> Unfetched:
     if error.errno in _SCARCE:
-        todo = "See what uses up the limits of the user `{}`."
-        return Unfetched(f"git cannot be started: {error.strerror}.", todo.format(user()))
+        todo = "Find out what reaches the limits of the user `{}`."
+        return Unfetched(f"cannot start git: {error.strerror}.", todo.format(user()))
     if link := dangling(str(folder.folder)):
-        return Unfetched(f"The checkout {folder.folder} cannot be used: {link}.", LINK_TODO)
-    what = f"The checkout {folder.folder} cannot be used: {error.filename or folder.folder}: {error.strerror}."
+        return Unfetched(f"cannot use the checkout {folder.folder}: {link}.", LINK_TODO)
+    what = f"cannot use the checkout {folder.folder}: {error.filename or folder.folder}: {error.strerror}."
     if _OF_THE_MACHINE.search(str(error.strerror)):
         return Unfetched(what, "Free some space.")
-    return Unfetched(what, f"Remove it, or give it to the user: `chown -R {user()} {folder.folder}`.")
+    return Unfetched(what, f"Remove it, or change its owner: `chown -R {user()} {folder.folder}`.")

@@ -1,7 +1,7 @@
-"""Remote repositories that one fetch's time is too short for: the next one gets more time, and goes on in steps.
+"""Fetch from a slow remote repository: after a timeout the next fetch gets more time and proceeds in steps.
 
-git cannot go on with a pack that was cut off. But the newest commit alone, and then ever more of the history before it,
-are fetches of their own, and what such a step has brought stays.
+git cannot resume an interrupted pack. But the newest commit, and then more and more of the history before it, are
+separate fetches, and the result of each step stays.
 """
 
 import time
@@ -15,15 +15,15 @@ from schemas.regular_files import read_beginning, regular
 from schemas.units import setting_duration
 
 MOST = 600
-"""Seconds for which a fetch is never given more time than the settings say: a follow may take 15 minutes in all."""
+"""Seconds up to which the timeout is raised above the setting: a follow may take 15 minutes in all."""
 
 _FIRST_STEP = 16
 _NO_SHALLOW = "shallow"
-"""What servers and transports that know no cut-off histories say."""
+"""A word in the errors of servers and transports that do not support shallow fetches."""
 
 
 class FetchTimeout:
-    """How much time a fetch has: twice that of the one before, after each that took too long. `folder` remembers it."""
+    """The timeout of a fetch, doubled after each timeout; a file in `folder` keeps the count."""
 
     def __init__(self, folder: Path, timeout: int) -> None:
         self._file = folder / "slow"
@@ -37,11 +37,11 @@ class FetchTimeout:
 
     @property
     def first_step(self) -> int:
-        """How many commits of history a fetch asks for first: fewer after each that took too long."""
+        """Commits of history that the first step fetches: fewer after each timeout."""
         return max(1, _FIRST_STEP >> max(0, self.failures - 1))
 
     def ran_out(self) -> None:
-        """Remember that a fetch took too long. Where that cannot be written the next one has no more time."""
+        """Count a timeout. If the file cannot be written, the next fetch does not get more time."""
         self.failures += 1
         aside = self._file.with_name("slow.new")
         with suppress(OSError):
@@ -50,7 +50,7 @@ class FetchTimeout:
             aside.replace(self._file)
 
     def was_enough(self) -> None:
-        """Remember that a fetch has ended in time."""
+        """Reset the count after a fetch without a timeout."""
         if self.failures:
             self.failures = 0
             with suppress(OSError):
@@ -64,18 +64,17 @@ class FetchTimeout:
 
 
 def is_begun(folder: Path, into: str) -> bool:
-    """Whether a fetch has brought something into the repository in a folder."""
+    """Return whether a fetch has stored something in the repository in a folder."""
     return (folder / into).exists()
 
 
-def in_steps(made: Callable[[float], Git], patience: FetchTimeout, url: str, reference: str, into: str) -> bool:
-    """Fetch a reference into a repository, or go on with that, as long as `patience` allows; `made` gives a git that
-    may take so many seconds.
+def in_steps(made: Callable[[float], Git], timeout: FetchTimeout, url: str, reference: str, into: str) -> bool:
+    """Fetch a reference in steps, or continue to, within `timeout`; `made` returns a Git with a limit in seconds.
 
-    False when the remote repository cannot give a part of its history. Raises GitFailed; what the steps before have
-    brought then stays.
+    Returns False if the remote repository does not support shallow fetches. Raises GitFailed; the results of the
+    steps before it stay.
     """
-    limit = patience.limit
+    limit = timeout.limit
     until = time.monotonic() + limit
     too_long = f"it took longer than {setting_duration(limit)}"
 
@@ -101,7 +100,7 @@ def in_steps(made: Callable[[float], Git], patience: FetchTimeout, url: str, ref
             if _NO_SHALLOW in failure.reason:
                 return False
             raise
-    commits, before = patience.first_step, b""
+    commits, before = timeout.first_step, b""
     while is_shallow(folder) and (end := (folder / "shallow").read_bytes()) != before:
         began = time.monotonic()
         step(f"--deepen={commits}")
@@ -111,6 +110,8 @@ def in_steps(made: Callable[[float], Git], patience: FetchTimeout, url: str, ref
 
 
 def _next_step(commits: int, took: float, left: float) -> int:
-    """How many commits to fetch next, after so many `took` those seconds: what should need half of the time that is
-    left, since a step that takes too long brings nothing."""
+    """Return how many commits to fetch next, after so many `took` those seconds.
+
+    They should need half of the time that is left, since a step with a timeout stores nothing.
+    """
     return max(1, min(2 * commits, int(commits * left / 2 / max(took, 0.001))))

@@ -1,11 +1,11 @@
-"""Read a filter rule as rsync does: which kind it is, and whether rsync reads a file for it."""
+"""Parse a filter rule as rsync does: which kind is it, and does rsync read a file for it?"""
 
 from typing import NamedTuple
 
 MERGE, DIR_MERGE = ".", ":"
 
 SENT_FILES = frozenset({"--exclude-from", "--include-from", "--files-from"})
-"""Options whose files rsync reads and sends to the other side."""
+"""Options whose files rsync reads and sends to the server."""
 
 _NAMES = {
     "clear": "!", "dir-merge": ":", "exclude": "-", "hide": "H", "include": "+", "merge": ".", "protect": "P",
@@ -17,7 +17,7 @@ _BLANKS = " \t\n\v\f\r"
 
 
 class Rule(NamedTuple):
-    """A rule: its one-letter kind (empty for what is none), its modifiers, and its pattern or file."""
+    """A rule: its one-letter kind (empty if it is invalid), its modifiers, and its pattern or file."""
 
     kind: str
     modifiers: str
@@ -25,12 +25,12 @@ class Rule(NamedTuple):
 
     @property
     def reads_folders(self) -> bool:
-        """Whether rsync looks for a file of rules in the folders that it syncs, or in its user's home."""
+        """Return whether rsync searches for a file of rules in the folders that it syncs, or in its user's home."""
         return self.kind == DIR_MERGE or "C" in self.modifiers
 
 
 def read(text: str) -> Rule:
-    """Read the value of `--filter`. Never raises; a text that rsync would not take has an empty kind."""
+    """Parse the value of `--filter`. Never raises; an invalid rule has an empty kind."""
     kind, rest = _kind(text)
     if kind not in _KINDS:
         return Rule("", "", text)
@@ -41,7 +41,7 @@ def read(text: str) -> Rule:
 
 
 def sent_file(option: str, value: str | None) -> str:
-    """The file whose rules rsync reads and sends to the other side, for an option by its long name; empty without."""
+    """Return the file that rsync reads and sends to the server, for an option by its long name; empty if none."""
     if option in SENT_FILES and value != "-":
         return str(value)
     rule = read(str(value)) if option == "--filter" else None
@@ -49,7 +49,7 @@ def sent_file(option: str, value: str | None) -> str:
 
 
 def _kind(text: str) -> tuple[str, str]:
-    """The kind's letter and what follows; a `,` between it and its modifiers is left out."""
+    """Return the kind's letter and the rest, without a `,` before the modifiers."""
     if text[:1] not in _INITIALS:
         return text[:1], text[1:].removeprefix(",")
     name = next((name for name in _NAMES if text.startswith(name)), "")

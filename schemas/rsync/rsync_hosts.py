@@ -1,4 +1,4 @@
-"""How rsync reads the words that are no options: as a daemon's address, as a host for a remote shell, or as a path."""
+"""How does rsync read a source or target: as a daemon's address, as a host for a remote shell, or as a path?"""
 
 import re
 
@@ -9,10 +9,10 @@ _BRACKETS = re.compile(r"\[[^\]/]+\](?=[/:]|$)")
 
 
 def transport(word: str) -> str:
-    """How rsync would reach a source or target: a constant of this module.
+    """Return how rsync would reach a source or target: a constant of this module.
 
-    What begins like the address of a daemon and is none, such as `rsync://user:secret@host/x/`, is a host named `rsync`
-    for rsync, which it reaches by a remote shell.
+    An invalid address of a daemon, such as `rsync://user:secret@host/x/`, is a host named `rsync` for rsync, which it
+    reaches by a remote shell.
     """
     if word[: len(_URL)].lower() == _URL and _is_daemon_address(word[len(_URL) :]):
         return DAEMON
@@ -23,7 +23,7 @@ def transport(word: str) -> str:
 
 
 def _is_daemon_address(rest: str) -> bool:
-    """Whether what follows `rsync://` is `[user@]host[:port][/path]`; a `:` before the host's end begins the port."""
+    """Return whether the text after `rsync://` is `[user@]host[:port][/path]`."""
     end, sign = _host_end(rest)
     if end is None:
         return False
@@ -34,13 +34,13 @@ def _is_daemon_address(rest: str) -> bool:
 
 
 def _after_host(word: str) -> str | None:
-    """What follows the first `:` after a host; None for a path."""
+    """Return the text after the first `:` behind a host; None for a path."""
     end, sign = _host_end(word)
     return word[end + 1 :] if end is not None and sign == ":" else None
 
 
 def _host_end(text: str) -> tuple[int | None, str]:
-    """Where a host ends, and with which sign (empty at the end of the text); None when there can be no host."""
+    """Return where a host ends, and the character there (empty at the end of the text); None if there is no host."""
     start = place = 0
     while place < len(text):
         sign = text[place]

@@ -1,7 +1,7 @@
-"""Read a list of rsync options exactly as rsync's own parser (popt) does.
+"""Parse a list of rsync options exactly as rsync's own parser (popt) does.
 
-Answers which option takes which word, whatever list, key or cluster a word came from. The table is that of rsync 3.5; a
-release since 3.1 knows the same spellings or fewer, each with the same meaning. Knows nothing of what is allowed.
+Which option takes which word, whatever list, key or cluster a word comes from? The table is that of rsync 3.5; releases
+since 3.1 know the same spellings or fewer, each with the same meaning. Does not know which options are allowed.
 """
 
 from collections.abc import Iterable, Sequence
@@ -48,10 +48,10 @@ checksum-seed
 """
 
 _OTHER_MODES = frozenset({"--server", "--sender", "--daemon", "--config", "--dparam", "--detach", "--no-detach"})
-"""Options after which rsync is no client any more and reads the whole list anew by other rules."""
+"""Options that make rsync a server, which parses the whole list again by other rules."""
 
 _TAKES_A_WORD = "!#:+"
-"""In a value, popt replaces this by the next word of the list that is no option, and removes that word."""
+"""In a value, popt replaces this by the next word of the list that is not an option, and removes that word."""
 
 _INT_MAX = 2**31
 NO_MAX_DELETE = -_INT_MAX
@@ -87,9 +87,9 @@ class Option(NamedTuple):
 
 
 class Fault(NamedTuple):
-    """Why rsync would not go on as a client: the kind (a constant of this module), the option, and its word's number.
+    """Why rsync would not run as a client: the kind (a constant of this module), the option, and its word's number.
 
-    popt reads nothing after it.
+    popt stops there.
     """
 
     kind: str
@@ -98,19 +98,19 @@ class Fault(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """A list as rsync reads it: its options in order, the numbers of the words that are none, and the first fault."""
+    """A parsed list: its options in order, the numbers of the words that are not options, and the first fault."""
 
     options: tuple[Option, ...]
     operands: tuple[int, ...]
     fault: Fault | None
 
     def named(self, *names: str) -> tuple[Option, ...]:
-        """The options with one of these canonical names."""
+        """Return the options with one of these canonical names."""
         return tuple([option for option in self.options if option.name in names])
 
 
 def _table() -> dict[str, tuple[str, str]]:
-    """From each spelling to its option's canonical name and kind."""
+    """Return a map from each spelling to its option's canonical name and kind."""
     table = {}
     for kind, entries in ((_FLAG, _FLAGS), (_TEXT, _TEXTS), (_NUMBER, _NUMBERS)):
         for entry in entries.replace("\n", "|").split("|"):
@@ -123,23 +123,23 @@ _TABLE = _table()
 
 
 def spellings() -> list[str]:
-    """All long options that rsync knows, as they are written."""
+    """Return all long options of rsync, as written."""
     return [spelling for spelling in _TABLE if spelling.startswith("--")]
 
 
 def canonical(spelling: str) -> str | None:
-    """The canonical name of an option as it is written without a value; None for what rsync does not know."""
+    """Return the canonical name of an option as written without a value; None for an unknown option."""
     found = _TABLE.get(spelling)
     return found[0] if found else None
 
 
 def takes_value(name: str) -> bool:
-    """Whether an option, by any of its spellings, takes a value."""
+    """Return whether an option, by any of its spellings, takes a value."""
     return name in _TABLE and _TABLE[name][1] != _FLAG
 
 
 def read(words: Sequence[str]) -> Reading:
-    """Read a list of arguments, without the program's name. Never raises; what rsync would refuse is the fault."""
+    """Parse a list of arguments, without the program's name. Never raises; the fault is why rsync would stop."""
     return _read(tuple(words))
 
 
@@ -154,7 +154,7 @@ def _read(words: tuple[str, ...]) -> Reading:
 
 
 def without(words: Sequence[str], options: Iterable[Option]) -> tuple[str, ...]:
-    """The list without some of the options that `read` found in it; of a cluster only their letters go."""
+    """Return the list without some of the options that `read` has found; a cluster loses only their letters."""
     left: list[str | None] = list(words)
     for option in sorted(options, key=lambda each: (each.word, each.start), reverse=True):
         word = left[option.word] or ""
@@ -165,14 +165,14 @@ def without(words: Sequence[str], options: Iterable[Option]) -> tuple[str, ...]:
     return tuple([word for word in left if word is not None])
 
 
-class _Faulty(Exception):  # noqa: N818 - ends the reading, as popt ends it
+class _Faulty(Exception):  # noqa: N818 - ends the parsing, as in popt
     def __init__(self, kind: str, spelling: str, word: int) -> None:
         super().__init__(kind)
         self.fault = Fault(kind, spelling, word)
 
 
 class _Reader:
-    """Goes through the words; `_next` is the number of the word that would be taken next."""
+    """Parses the words; `_next` is the number of the next word."""
 
     def __init__(self, words: Sequence[str]) -> None:
         self._words = words
@@ -227,7 +227,7 @@ class _Reader:
         return _TABLE[spelling]
 
     def _with_next(self, name: str, spelling: str, number: int, start: int, end: int) -> Option:
-        """An option whose value is the next word, whatever that looks like."""
+        """Return an option whose value is the next word, whatever that looks like."""
         if self._next == len(self._words):
             raise _Faulty(NO_VALUE, spelling, number)
         self._next += 1
@@ -244,7 +244,7 @@ class _Reader:
 
 
 def number(text: str) -> int:
-    """The value of an option that takes a number, in base 8, 10 or 16; nothing at all counts as 0."""
+    """Return the value of an option with a number, in base 8, 10 or 16; an empty text counts as 0."""
     digits = text.strip(" \t\n\v\f\r")
     sign, digits = (digits[0], digits[1:]) if digits[:1] in ("+", "-") else ("", digits)
     base = 16 if digits[:2] in ("0x", "0X") else 8 if digits.startswith("0") else 10
@@ -252,11 +252,11 @@ def number(text: str) -> int:
 
 
 def _is_number(text: str) -> bool:
-    """Whether strtoll(3) reads all of a text, in base 8, 10 or 16, as a number that fits into an int."""
+    """Return whether strtoll(3) reads all of a text, in base 8, 10 or 16, as a number that fits into an int."""
     digits = text.lstrip(" \t\n\v\f\r")
     sign, digits = (digits[0], digits[1:]) if digits[:1] in ("+", "-") else ("", digits)
     if not digits:
-        return not sign and not text  # nothing at all counts as 0; blanks or a sign alone are left over
+        return not sign and not text  # an empty text counts as 0; for blanks or a sign alone strtoll leaves a rest
     base = 16 if digits[:2] in ("0x", "0X") else 8 if digits.startswith("0") else 10
     allowed = "0123456789abcdefABCDEF"[: 22 if base == 16 else base]
     digits = digits[2:] if base == 16 else digits

@@ -1,7 +1,7 @@
-"""Which rsync options decide what rsync prints: Skipjack sets them itself, since it reads that output.
+"""Which options change the output of rsync? Skipjack sets them itself, since it reads that output.
 
-A definition that sets one of the harmless ones runs without it. An output format is an error: rsync would print names
-of upstream files as whole lines, and an upstream could give a file the name of any message.
+A harmless one in a definition is removed. An output format is an error: rsync would print names of upstream files as
+whole lines, and an upstream could give a file the text of any message as its name.
 """
 
 from collections.abc import Sequence
@@ -12,26 +12,26 @@ HARMLESS = frozenset({
     "--verbose", "--no-verbose", "--quiet", "--itemize-changes", "--no-itemize-changes", "--info", "--debug",
     "--progress", "--no-progress", "--stderr", "--msgs2stderr", "--no-msgs2stderr", "--outbuf",
 })  # fmt: skip
-"""Canonical names of options that change how much rsync prints, or where to."""
+"""Canonical names of options that change how much rsync prints, or where."""
 
 FORMATS = frozenset({"--out-format", "--log-file-format"})
-"""Canonical names of options that change what a line of rsync looks like."""
+"""Canonical names of options that change the format of rsync's lines."""
 
 
 def without_output(words: Sequence[str]) -> tuple[str, ...]:
-    """Return a list of options without those that decide what rsync prints; what rsync cannot read stays as it is."""
+    """Return a list of options without those that change rsync's output; a list that rsync rejects is unchanged."""
     reading = rsync_options.read(words)
     found = reading.named(*HARMLESS, *FORMATS) if reading.fault is None else ()
     return rsync_options.without(words, found) if found else tuple(words)
 
 
 def harmless(words: Sequence[str]) -> tuple[str, ...]:
-    """Return the options of a list that it runs without, as they are written."""
+    """Return the options of a list that are removed, as written."""
     return _spellings(words, HARMLESS)
 
 
 def formats(words: Sequence[str]) -> tuple[str, ...]:
-    """Return the options of a list that set an output format, as they are written."""
+    """Return the options of a list that set an output format, as written."""
     return _spellings(words, FORMATS)
 
 

@@ -29,7 +29,7 @@ def test_an_unreachable_repository_stops_nothing(synced: Worker, repository: Con
 
     message = failure(synced, "follow")
 
-    assert "cannot be fetched" in message
+    assert "cannot fetch" in message
     assert "git ls-remote" in message
     synced.command("run", "good")
 

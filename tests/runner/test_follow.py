@@ -281,7 +281,7 @@ def test_a_damaged_checkout_of_a_rewritten_history_leaves_the_plan_as_it_is(
     repository.git("reset", "--quiet", "--hard", "HEAD~1")
     repository.git("push", "--quiet", "--force", "origin", "HEAD")
     told = worker.command("follow", check=False)
-    assert told.returncode == 1 and "Somebody rewrote the history" in told.stderr
+    assert told.returncode == 1 and "Its history was rewritten" in told.stderr
     with plan.opened(StateLayout(str(worker.state)).plan) as opened:
         assert {each.mirror.name: each.mirror.retry for each in opened.mirrors()} == {"debian": 2, "gnu": 2}
     worker.command("follow", "--accept-rewrite")

@@ -72,7 +72,7 @@ def test_a_repository_out_of_reach_is_told_since_when_with_the_revision_that_sta
     away = repository.remote.rename(repository.remote.with_suffix(".away"))
     for now in (1_800_000_000.0, 1_800_009_000.0):
         monkeypatch.setattr("runner.follow.follow.time.time", lambda now=now: now)
-        with pytest.raises(SkipjackError, match="cannot be fetched"):
+        with pytest.raises(SkipjackError, match="cannot fetch"):
             follow.follow(settings)
     monkeypatch.undo()
     warnings, reported = shown()

@@ -113,7 +113,7 @@ def test_a_token_that_can_be_none_is_rejected_by_the_courier_and_by_install(
 ) -> None:
     token = tmp_path / "token"
     token.write_text(text)
-    words = "has white space or other characters inside that no token has. Write the token alone into the first line"
+    words = "contains white space or other characters that no token has. Write only the token into the first line"
     assert f"The token in {token} {words}" in deliver(settings, tmp_path)
     assert words in warnings(settings, capsys)[0]
     installed = setup.of_worker(settings, Policy(), str(tmp_path / "runner.yml"), "root", own=True, containers=False)

@@ -332,7 +332,7 @@ def test_a_full_disk_is_named_and_when_there_is_room_the_fetch_goes_on(origin: O
 
 def test_a_checkout_whose_disk_is_missing_names_the_link_that_leads_there(origin: Origin, tmp_path: Path) -> None:
     (tmp_path / "checkout").symlink_to(tmp_path / "not mounted")
-    with pytest.raises(SkipjackError, match=r"checkout cannot be used: .*checkout is a link to .*not mounted"):
+    with pytest.raises(SkipjackError, match=r"cannot use the checkout .*checkout is a link to .*not mounted"):
         fetch(origin.record, origin.checkout)
 
 
@@ -345,7 +345,7 @@ def test_a_machine_that_starts_no_process_is_no_damage(
 
     with monkeypatch.context() as patch:
         patch.setattr("git.Git.execute", fail)
-        with pytest.raises(SkipjackError, match=f"git cannot be started: {os.strerror(number)}. See what uses up"):
+        with pytest.raises(SkipjackError, match=f"cannot start git: {os.strerror(number)}. Find out what reaches"):
             fetch(origin.record, origin.checkout)
     inode = repository.stat().st_ino
     assert fetch(origin.record, origin.checkout).commit == head(origin)
@@ -369,5 +369,5 @@ def test_a_checkout_that_is_no_folder_is_made_anew(origin: Origin, tmp_path: Pat
 
 def test_a_folder_for_the_lock_is_named(origin: Origin) -> None:
     (origin.checkout / "fetch.lock").mkdir(parents=True)
-    with pytest.raises(SkipjackError, match=r"fetch\.lock: Is a directory. Remove it, or give it to"):
+    with pytest.raises(SkipjackError, match=r"fetch\.lock: Is a directory. Remove it, or change its owner"):
         fetch(origin.record, origin.checkout)

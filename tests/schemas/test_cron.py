@@ -115,13 +115,13 @@ def test_what_can_come_true_is_taken(expression: str) -> None:
     [
         ("30 4 * *", "has 4 fields, not 5"),
         ("0 30 4 * * *", "has 6 fields, not 5"),
-        ("60 4 * * *", "cannot be read: bad minute"),
-        ("0 24 * * *", "cannot be read: bad hour"),
-        ("0 0 * * mox", "cannot be read: bad day-of-week"),
-        ("0 0 31 2 *", "cannot be read: bad day-of-month"),
-        ("0 0 31 2,4 *", "cannot be read: bad day-of-month"),
-        ("0 0 * 2 mon#6", "cannot be read: bad day-of-week"),
-        ("0 0 1-7 * *\x00", "cannot be read: bad day-of-week"),
+        ("60 4 * * *", "is not a valid cron expression: bad minute"),
+        ("0 24 * * *", "is not a valid cron expression: bad hour"),
+        ("0 0 * * mox", "is not a valid cron expression: bad day-of-week"),
+        ("0 0 31 2 *", "is not a valid cron expression: bad day-of-month"),
+        ("0 0 31 2,4 *", "is not a valid cron expression: bad day-of-month"),
+        ("0 0 * 2 mon#6", "is not a valid cron expression: bad day-of-week"),
+        ("0 0 1-7 * *\x00", "is not a valid cron expression: bad day-of-week"),
     ],
 )
 def test_what_cannot_is_told(expression: str, words: str) -> None:

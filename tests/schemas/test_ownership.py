@@ -97,7 +97,7 @@ def test_a_folder_of_root_or_of_a_user_without_a_name_is_told_as_sudo_takes_it(h
 def test_the_owner_of_the_folder_is_told_whose_the_file_in_it_is(home: Path) -> None:
     os.chown(home, NAMELESS, NAMELESS)
     path = home / "plan.db"
-    words = f"It belongs to the user nobody: `sudo chown -R {NAMELESS} {path}` gives it to this user."
+    words = f"It belongs to the user nobody: change its owner with `sudo chown -R {NAMELESS} {path}`."
     assert ownership.remedy(str(path), str(home)) == words
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "access", lambda *_arguments, **_named: False)
@@ -106,7 +106,7 @@ def test_the_owner_of_the_folder_is_told_whose_the_file_in_it_is(home: Path) -> 
         assert "cannot be read: it is not a file" not in str(refused.value)
         os.chown(path, NAMELESS, NAMELESS)
         assert ownership.remedy(str(path), str(home)) == (
-            f"Its mode denies it to its owner: `chmod u+rwX {path}` allows it."
+            f"Its mode denies access to its owner: allow it with `chmod u+rwX {path}`."
         )
 
 

@@ -101,7 +101,7 @@ def test_history_without_the_applied_revision_is_refused_and_the_refusal_lasts(o
     for _ in range(2):
         assert refusal(origin.record, origin.checkout, applied) == (
             f"The branch `main` of {origin.record.url} no longer contains the revision {applied[:12]} that this"
-            " machine follows. Somebody rewrote the history. If that was meant, run `skipjack follow --accept-rewrite`."
+            " machine follows. Its history was rewritten. If that was intended, run `skipjack follow --accept-rewrite`."
         )
     assert fetch(origin.record, origin.checkout).commit == origin.git("rev-parse", "HEAD")
 
@@ -113,8 +113,8 @@ def test_an_applied_revision_that_nobody_knows_is_a_rewritten_history(origin: Or
 
 def test_a_missing_branch_is_told_with_the_one_that_is_there(origin: Origin) -> None:
     assert refusal(origin.record._replace(branch="nope"), origin.checkout) == (
-        f"There is no branch `nope` in {origin.record.url}. "
-        "The default branch there is `main`: set `repository.branch: main` in the settings."
+        f"The branch `nope` does not exist in {origin.record.url}. "
+        "The default branch is `main`: set `repository.branch: main` in the settings."
     )
 
 
@@ -141,7 +141,8 @@ def test_an_empty_remote_repository_has_no_branch_to_name(origin: Origin, tmp_pa
     origin.git("init", "-q", "--bare", str(tmp_path / "empty.git"))
     url = (tmp_path / "empty.git").as_uri()
     assert refusal(Repository(url), origin.checkout) == (
-        f"There is no branch `main` in {url}. Push it, or set `repository.branch` in the settings to one that is there."
+        f"The branch `main` does not exist in {url}. "
+        "Push it, or set `repository.branch` in the settings to an existing one."
     )
 
 
@@ -155,16 +156,16 @@ def test_a_missing_folder_is_told(origin: Origin, path: str) -> None:
 
 def test_a_missing_repository_is_told_and_the_checkout_stays_usable(origin: Origin, tmp_path: Path) -> None:
     fetch(origin.record, origin.checkout)
-    assert "cannot be fetched" in refusal(Repository((tmp_path / "nothing").as_uri()), origin.checkout)
+    assert "cannot fetch" in refusal(Repository((tmp_path / "nothing").as_uri()), origin.checkout)
     assert fetch(origin.record, origin.checkout).files
 
 
 def test_an_unreachable_server_is_told(tmp_path: Path, dead_port: int) -> None:
     url = f"git://127.0.0.1:{dead_port}/x.git"
     told = refusal(Repository(url), tmp_path)
-    assert f"of {url} cannot be fetched: " in told and "Connection refused" in told
+    assert f"cannot fetch the branch `main` of {url}: " in told and "Connection refused" in told
     assert "Check `repository.url` in the settings." in told
-    line = told.partition("This runs git as Skipjack does: `sudo -H -u ")[2].rstrip("`").partition(" ")[2]
+    line = told.partition("To run git as Skipjack does: `sudo -H -u ")[2].rstrip("`").partition(" ")[2]
     assert line.endswith(f"git ls-remote {url}")
     done = subprocess.run(shlex.split(line), capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode and "Connection refused" in done.stderr, "the line is one that runs"
@@ -195,13 +196,13 @@ def test_an_unreachable_server_is_told(tmp_path: Path, dead_port: int) -> None:
             "server certificate verification failed. CAfile: none CRLfile: none",
             "git config --global http.sslCAInfo FILE",
         ),
-        ("Host key verification failed.", "accept the host's key"),
-        ("git@h: Permission denied (publickey).", "a key or a password that may read this repository"),
+        ("Host key verification failed.", "the host's key, and accept it"),
+        ("git@h: Permission denied (publickey).", "a key or a password with read access"),
         ("fatal: could not read Username for 'https://h': terminal prompts disabled", "a key or a password"),
-        ("ssh: connect to host h port 22: Connection timed out", "no firewall is between. Check `repository.url`"),
+        ("ssh: connect to host h port 22: Connection timed out", "no firewall blocks it. Check `repository.url`"),
         (
             "fatal: repository 'http://h/x' not found",
-            "Check `repository.url` in the settings. This runs git as Skipjack",
+            "Check `repository.url` in the settings. To run git as Skipjack",
         ),
     ],
 )

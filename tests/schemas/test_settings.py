@@ -308,14 +308,14 @@ def test_a_mirrors_password_is_none_of_the_workers_credentials(tmp_path: Path, m
     (tmp_path / "mirror_debian").write_text("sesame\n")
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
     assert read_mirror_secret(Secret(credential="debian")) == "sesame"
-    with pytest.raises(SkipjackError, match="The credential `token` is not there"):
+    with pytest.raises(SkipjackError, match="The credential `token` does not exist"):
         read_mirror_secret(Secret(credential="token"))
 
 
 def test_a_credential_outside_of_a_unit_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
     monkeypatch.setattr(secrets, "SOURCE", str(tmp_path))
-    with pytest.raises(SkipjackError, match=r"The credential `token` is not there.*install --manager"):
+    with pytest.raises(SkipjackError, match=r"The credential `token` does not exist.*install --manager"):
         read_secret(Secret(credential="token"))
 
 
@@ -346,7 +346,12 @@ def test_every_secret_that_settings_name_is_found() -> None:
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(None, "cannot be read: No such file"), (b"", "is empty"), (b"\nsecond", "is empty"), (b"\xff", "is not UTF-8")],
+    [
+        (None, r"cannot read the secret .*: No such file"),
+        (b"", "is empty"),
+        (b"\nsecond", "is empty"),
+        (b"\xff", "is not UTF-8"),
+    ],
 )
 def test_a_secret_that_cannot_be_had_is_told(tmp_path: Path, content: bytes | None, words: str) -> None:
     path = tmp_path / "token"

@@ -126,7 +126,9 @@ def test_what_is_kept_is_told_and_taken_up(origin: Origin, deaf: int) -> None:
     (origin.checkout / "slow").write_text("1\n")
     with pytest.raises(Unfetched) as caught:
         fetch(Repository(f"git://127.0.0.1:{deaf}/x", timeout=1), origin.checkout)
-    assert "it took longer than 2s. The next fetch may take 4s, and goes on with what is here." in str(caught.value)
+    assert "it took longer than 2s. The next fetch may take 4s, and continues where this one stopped." in str(
+        caught.value
+    )
     assert is_shallow(half)
     first = origin.git("rev-list", "--max-parents=0", "HEAD")
     assert fetch(origin.record, origin.checkout, first).commit == commit

@@ -32,7 +32,7 @@ def test_a_pause_that_burdens_an_upstream_is_told(value: str) -> None:
 @pytest.mark.parametrize(
     ("cron", "words"),
     [
-        ("0 0 30 2 *", "cannot be read: bad day-of-month"),
+        ("0 0 30 2 *", "is not a valid cron expression: bad day-of-month"),
         ("@daily xxx", "has 2 fields, not 5"),
         ("a b c d e", "bad minute"),
     ],

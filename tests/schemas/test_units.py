@@ -15,7 +15,7 @@ def test_durations_are_read(text: str, seconds: int) -> None:
     "text", ["", "90", "h", "6 h", "6H", "-6h", "1.5h", "6h\n", "٦h", "1d 12h", "9" * 10 + "s", "9" * 5000 + "h"]
 )
 def test_anything_else_is_no_duration(text: str) -> None:
-    with pytest.raises(ValueError, match="is no duration"):
+    with pytest.raises(ValueError, match="is not a valid duration"):
         units.parse_duration(text)
 
 
@@ -56,7 +56,7 @@ def test_sizes_are_read(text: str, count: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "256", "MiB", "1.MiB", ".5MiB", "1..5MB", "1 MiB", "1KB", "1mib", "1MB\n", "-1B"])
 def test_anything_else_is_no_size(text: str) -> None:
-    with pytest.raises(ValueError, match="is no size"):
+    with pytest.raises(ValueError, match="is not a valid size"):
         units.parse_size(text)
 
 

@@ -31,7 +31,7 @@ def test_a_zone_that_the_system_does_not_have_is_told() -> None:
         "try:\n    zone('Europe/Berlin')\nexcept Exception as error:\n    print(error)"
     )
     assert lean(code).startswith(
-        "This machine has no data about the time zone `Europe/Berlin`. Install the system's package"
+        "This machine has no data for the time zone `Europe/Berlin`. Install the package tzdata"
     )
 
 
@@ -51,7 +51,7 @@ def test_a_machine_without_time_zone_data_is_not_told_that_a_zone_does_not_exist
         "",
         [
             "_site.yml:2:12: This machine has no time zone data, so `Europe/Berlin` cannot be checked. "
-            "Install the system's package tzdata, or Python's of the same name.",
+            "Install the package tzdata of the system, or that of Python.",
             "()",
         ],
     )

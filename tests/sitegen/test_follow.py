@@ -123,7 +123,7 @@ def test_a_repository_that_comes_back_unchanged_takes_the_note_away(
     away = origin.path.rename(origin.path.with_name("away"))
     assert follower.follow()
     refused, unreachable = store.notes()
-    assert unreachable is not None and "cannot be fetched" in unreachable.reason
+    assert unreachable is not None and "cannot fetch" in unreachable.reason
     assert refused is None, "nothing is known of a newer revision"
     away.rename(origin.path)
     assert follower.follow()

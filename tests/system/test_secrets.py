@@ -87,7 +87,7 @@ def test_installing_names_each_secret_until_its_command_was_given(site: Site) ->
     assert (typed.returncode, typed.stderr.count("skipjack cannot read the secret")) == (0, 2)
     assert set(commands(typed.stderr)) == set(found)
     failed = site.wait_for("debian", "failed")
-    assert f"The secret {SECRETS}/debian cannot be read: Permission denied." in failed["reason"]
+    assert f"cannot read the secret {SECRETS}/debian: Permission denied." in failed["reason"]
 
     for command in found:
         box.shell(command)
