@@ -1,4 +1,4 @@
-"""The manager's database: opened, brought up to date, and used in transactions of which each is explicit."""
+"""Opens and migrates the manager's database, and runs explicit transactions on it."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,9 +13,9 @@ from sitegen.storage.dialects import Dialect
 
 
 class StoreError(SkipjackError):
-    """The database cannot be used now; nothing of the transaction was kept.
+    """The database cannot be used now; the transaction was rolled back.
 
-    `reason` is the database's own word, `public` what everybody may be told of it.
+    `reason` is the database's own message, `public` a message without paths and addresses that clients may see.
     """
 
     reason = ""
@@ -23,7 +23,7 @@ class StoreError(SkipjackError):
 
 
 class Database:
-    """Connections to one database. Every method raises StoreError when it cannot be used. For any thread."""
+    """Connections to one database. Thread-safe. Every method raises StoreError if the database cannot be used."""
 
     def __init__(self, dialect: Dialect) -> None:
         self.place = dialect.place
@@ -40,30 +40,30 @@ class Database:
         self.close()
 
     def break_off(self) -> None:
-        """End what is under way in other threads and might hang; nothing can be asked any more. Close it afterwards."""
+        """Abort operations in other threads that might hang. Afterwards only `close` may be called."""
         self._dialect.break_off()
 
     def close(self) -> None:
-        """Close every connection; the last process to do so leaves one tidy file where there is one."""
+        """Close every connection. With SQLite, the last process to close removes the `-wal` and `-shm` files."""
         self._engine.dispose()
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """One transaction that sees one moment."""
+        """Begin a read transaction on a consistent snapshot."""
         with self._explained(), self._connect(writing=False) as tx, tx.begin():
             yield tx
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """One transaction that is alone in writing."""
+        """Begin a write transaction; only one at a time exists."""
         with self._explained(), self._connect(writing=True) as tx, tx.begin():
             yield tx
         self.commits += 1
 
     def bring_up_to_date(self, before_making: Callable[[], None] = lambda: None) -> None:
-        """Make the tables, or those of an older release today's; of several managers that start, one does it.
+        """Create the tables, or migrate those of an older release. If several managers start at once, one does it.
 
-        `before_making` is called when there are none, and raises StoreError where there should be some.
+        `before_making` is called if there are no tables, and raises StoreError if there should be some.
         """
         with self.writing() as tx:
             if not inspect(tx).has_table("meta"):
@@ -85,28 +85,28 @@ class Database:
             if not self._dialect.is_outage(error):
                 raise
             raise self._unusable(" ".join(str(error.orig).split())) from error
-        except UnicodeDecodeError as error:  # SQLite's own message names what is damaged by its damaged name
-            raise self._unusable("names in it are damaged") from error
+        except UnicodeDecodeError as error:  # SQLite's own message contains the damaged name
+            raise self._unusable("names in its schema are damaged") from error
 
     def _unusable(self, reason: str) -> StoreError:
-        error = StoreError(f"The database {self.place} cannot be used: {reason}.", self._dialect.remedy)
+        error = StoreError(f"cannot use the database `{self.place}`: {reason}.", self._dialect.remedy)
         error.reason = reason
         return error
 
 
 def number(tx: Connection, name: str) -> int:
-    """A number in the table `meta`; StoreError when it is lost or damaged."""
+    """Return a number of the table `meta`; StoreError if it is missing or damaged."""
     return counted(tx.execute(select(tables.meta.c.value).where(tables.meta.c.name == name)).scalar(), name)
 
 
 def counted(value: Any, name: str) -> int:
-    """What was read of the table `meta`, which has to be a number; StoreError for anything else."""
+    """Return a value of the table `meta`; StoreError if it is not an integer."""
     if isinstance(value, int):
         return value
     reason = (
-        f"`{name}` in its table `meta` is {value!a:.60} and no number" if value is not None else f"`{name}` is lost"
+        f"`{name}` in its table `meta` is {value!a:.60}, not a number" if value is not None else f"`{name}` is missing"
     )
-    error = StoreError(f"The database is damaged: {reason}.", "Stop the manager and put a backup in its place.")
+    error = StoreError(f"the database is damaged: {reason}.", "Stop the manager and restore a backup.")
     error.reason = error.public = reason
     raise error
 
@@ -120,9 +120,9 @@ def _bring_up_to_date(tx: Connection, place: str) -> None:
     version, _changes = number(tx, "schema_version"), number(tx, "changes")
     if version > tables.VERSION:
         raise StoreError(
-            f"The database {place} has version {version}, written by a newer Skipjack; this one knows "
-            f"{tables.VERSION} at most.",
-            "Install the newer release again, or put back the backup that you took before.",
+            f"the database `{place}` has version {version}, written by a newer Skipjack. This release supports "
+            f"versions up to {tables.VERSION}.",
+            "Install the newer release again, or restore the backup from before the upgrade.",
         )
     for statement in (line for step in tables.MIGRATIONS[version - 1 :] for line in step):
         tx.exec_driver_sql(statement)

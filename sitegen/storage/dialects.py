@@ -1,9 +1,9 @@
-"""What differs between SQLite and PostgreSQL; beside this all SQL is the same for both.
+"""The differences between SQLite and PostgreSQL. All other SQL is the same for both.
 
-SQLite is in WAL mode with `synchronous=FULL`: what has been committed survives a power cut, and readers never wait for
-the writer. Its writing transactions begin IMMEDIATE, because a deferred one that turns into a writer fails at once when
-somebody else is writing, whatever the time-out. On PostgreSQL they take one advisory lock first, so that there, too,
-writers come one after the other, from however many managers; readers see one moment.
+SQLite uses WAL mode with `synchronous=FULL`: commits survive a power failure, and readers never wait for the writer.
+Its write transactions begin IMMEDIATE, because a deferred one that becomes a writer fails at once if another writer is
+active, whatever the time-out. On PostgreSQL they take one advisory lock first, so that writers are serialized there as
+well, from any number of managers. Readers see a consistent snapshot.
 """
 
 import json
@@ -41,7 +41,7 @@ from sitegen.storage import readonly_sqlite
 LOCK_SECONDS = 30
 WRITERS_LOCK = 0x536B_6970_0001
 PUBLISHERS_LOCK = 0x536B_6970_0002
-"""Advisory locks of a PostgreSQL database that Skipjack uses."""
+"""Keys of Skipjack's advisory locks in PostgreSQL."""
 
 _NETWORK: Mapping[str, Any] = {
     "connect_timeout": 5,
@@ -51,47 +51,46 @@ _NETWORK: Mapping[str, Any] = {
     "tcp_user_timeout": 10_000,
     "application_name": "skipjack-manager",
 }
-"""A server that has vanished is noticed within about ten seconds (milliseconds only where libpq wants them)."""
+"""Network settings with which a dead server is noticed within about ten seconds. Only `tcp_user_timeout` is in ms."""
 
 _KEPT_COLUMNS = {"first_seen", "replaced"}
-"""What a row that is overwritten keeps."""
+"""Columns that an upsert does not overwrite."""
 
 
 class Dialect(Protocol):
-    """One kind of database: how it is opened, and what is said when it fails."""
+    """One kind of database: how to open it, and the remedy when it fails."""
 
     place: str
     remedy: str
 
     def engine(self) -> Engine:
-        """Connections to it; nothing is opened yet."""
+        """Return an engine; nothing is opened yet."""
 
     def options(self, writing: bool) -> Mapping[str, Any]:
-        """What a connection is told before a transaction."""
+        """Return the options of a connection before a transaction."""
 
     def begin(self, connection: Connection) -> None:
         """Begin a transaction."""
 
     def is_outage(self, error: exc.DBAPIError) -> bool:
-        """Whether it is the database that fails, and not our SQL."""
+        """Whether the database has failed, as opposed to a bug in our SQL."""
 
     def has_moved(self) -> bool:
-        """Whether connections that are open lead elsewhere than new ones would."""
+        """Whether open connections lead to another database than new ones would."""
 
     def break_off(self) -> None:
-        """End what is under way, in any thread, where it might never end by itself; nothing new is begun."""
+        """Abort operations in all threads that might never end by themselves, and allow no new ones."""
 
 
 class Sqlite:
-    """A file of its own, which has to be there; under the address `reading` it is read as it stands, without altering
-    anything.
+    """An SQLite file, which must exist. With the address `reading` it is read without any change to it.
 
-    One damaged byte within a text keeps nobody from the rest: it becomes a mark, or with `reading` a lone surrogate.
+    An invalid byte in a text does not make its row unreadable: it becomes U+FFFD, or with `reading` a lone surrogate.
     """
 
     remedy = (
-        "Check the disk and the file's owner; if the file is damaged, move it away with every `manager.db-*` and put a "
-        "backup in its place: workers send again what it does not know."
+        "Check the disk and the file's owner. If the file is damaged, move it away with every `manager.db-*` and "
+        "restore a backup: workers send reports again that it lacks."
     )
 
     def __init__(self, path: Path, reading: str = "") -> None:
@@ -102,7 +101,7 @@ class Sqlite:
         self._errors = "surrogateescape" if reading else "replace"
 
     def engine(self) -> Engine:
-        """Connections that leave the transactions to us."""
+        """Return an engine whose transactions begin explicitly."""
         engine = create_engine(f"sqlite:///{self._address}&uri=true", connect_args={"timeout": LOCK_SECONDS})
         event.listen(engine, "connect", self._set_up)
         event.listen(engine, "begin", self.begin)
@@ -118,7 +117,7 @@ class Sqlite:
             connection.execute("PRAGMA synchronous=FULL")
 
     def _file(self) -> tuple[int, int] | None:
-        """Which file has the name now, None for none."""
+        """Return device and inode of the file, None if there is none."""
         try:
             found = Path(self.place).stat()
         except OSError:
@@ -126,30 +125,30 @@ class Sqlite:
         return found.st_dev, found.st_ino
 
     def has_moved(self) -> bool:
-        """Whether another file has the name: a disk was repaired and mounted anew, or a backup put back."""
+        """Whether the name leads to another file: a disk was mounted again, or a backup restored."""
         return self._opened is not None and self._file() not in (None, self._opened)
 
     def options(self, writing: bool) -> Mapping[str, Any]:
-        """What `begin` asks for."""
+        """Return the option that `begin` reads."""
         return {"writing": writing}
 
     def begin(self, connection: Connection) -> None:
-        """Begin as a writer at once, or as a reader."""
+        """Begin a write transaction immediately, or a read transaction."""
         writing = connection.get_execution_options().get("writing", False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
 
     def is_outage(self, error: exc.DBAPIError) -> bool:
-        """A full disk, a damaged file and the like have these two types and none of their children."""
+        """Whether the file or disk has failed: such errors have exactly these two types, not subclasses."""
         return type(error) in (exc.OperationalError, exc.DatabaseError)
 
     def break_off(self) -> None:
-        """Nothing to do: what waits for a lock waits no longer than LOCK_SECONDS."""
+        """Do nothing: no operation waits for a lock for longer than LOCK_SECONDS."""
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
-    """Put a file into WAL mode that is not, as a backup put back; writes nothing to any other.
+    """Switch a file to WAL mode if it is not in it, such as a restored backup.
 
-    Of two programs that try at once SQLite lets one fail without waiting: the other one does it.
+    If two programs try at once, SQLite fails one of them without waiting; the other one has done it.
     """
     try:
         connection.execute("PRAGMA journal_mode=WAL")
@@ -159,10 +158,10 @@ def _use_wal(connection: sqlite3.Connection) -> None:
 
 
 class Postgresql:
-    """A database on a server. The password is read anew for each connection, so it can be changed while we run."""
+    """A PostgreSQL database. The password is read for each connection, so it can change while the manager runs."""
 
     remedy = (
-        "Check the server and what `database` in the settings says; nothing is lost: workers send again what was not "
+        "Check the server and `database` in the settings. Nothing is lost: workers send reports again that were not "
         "acknowledged."
     )
 
@@ -178,13 +177,13 @@ class Postgresql:
         self.place = _place(self._url)
 
     def engine(self) -> Engine:
-        """Connections that are tried before they are used, so that a restarted server costs nobody a failure."""
+        """Return an engine that tests connections before use, so that a restarted server causes no errors."""
         try:
             engine = create_engine(self._url, connect_args=self._arguments(), pool_pre_ping=True, pool_timeout=5)
         except ImportError as error:
             raise SkipjackError(
-                f"The driver for PostgreSQL is not there: {error}.",
-                "Install it beside Skipjack: `pip install 'psycopg[binary]'`, as docs/manager.md shows.",
+                f"cannot load the PostgreSQL driver: {error}.",
+                "Install it in Skipjack's environment: `pip install 'psycopg[binary]'`, as docs/manager.md shows.",
             ) from error
         event.listen(engine, "do_connect", self._open)
         event.listen(engine, "connect", _set_up_postgresql)
@@ -209,12 +208,12 @@ class Postgresql:
         return Watched.opened(self._ending, **named, **secret)
 
     def options(self, writing: bool) -> Mapping[str, Any]:
-        """Readers see one moment; writers see what was committed before they got the lock."""
+        """Readers see a consistent snapshot; writers see what was committed before they got the lock."""
         level = "READ COMMITTED" if writing else "REPEATABLE READ"
         return {"isolation_level": level, "postgresql_readonly": not writing, "writing": writing}
 
     def begin(self, connection: Connection) -> None:
-        """As a writer wait for the others, and never hold them up for long: a frozen one loses its connection."""
+        """Wait for other writers. A frozen writer loses its connection, so that it does not block others for long."""
         if connection.get_execution_options().get("writing", False):
             connection.exec_driver_sql(
                 f"SELECT pg_advisory_xact_lock({WRITERS_LOCK}), "
@@ -222,35 +221,35 @@ class Postgresql:
             )
 
     def is_outage(self, error: exc.DBAPIError) -> bool:
-        """A lost connection, a full disk, a server that only reads, or one where we may not do what we must."""
+        """Whether the server failed: a lost connection, a full disk, read-only mode, or missing privileges (42501)."""
         if isinstance(error, exc.OperationalError | exc.InternalError | exc.InterfaceError):
             return True
         return getattr(error.orig, "sqlstate", None) == "42501"
 
     def has_moved(self) -> bool:
-        """A server that has moved has ended its connections."""
+        """Return False: a server that moves ends its connections."""
         return False
 
     def break_off(self) -> None:
-        """Break every connection that waits for an answer, and open none any more."""
+        """Break every connection that waits for an answer, and open no new ones."""
         self._ending.set()
 
 
 def _place(url: URL) -> str:
-    """An address as people may see it: options can hold the password of a key."""
+    """Return an address to show, without options, since these can contain the password of a key."""
     shown = {key: value for key, value in url.query.items() if key in ("host", "port")}
     return url.set(drivername="postgresql", password=None, query=shown).render_as_string()
 
 
 def _wrong_address(reason: str) -> SkipjackError:
     return SkipjackError(
-        f"`database.url` in the settings cannot be used: {reason}.",
+        f"invalid `database.url` in the settings: {reason}.",
         "Write for example `postgresql://skipjack@db.example.org:5432/skipjack?sslmode=verify-full`.",
     )
 
 
 def _set_up_postgresql(connection: Any, _entry: ConnectionPoolEntry) -> None:
-    """Ask for durability wherever the server's own settings do not, and let text hold what text there cannot."""
+    """Turn on `synchronous_commit` if the server has it off, and replace NUL in text, which PostgreSQL cannot store."""
     from psycopg.types import string
 
     class _Text(string.StrDumper):
@@ -265,7 +264,7 @@ def _set_up_postgresql(connection: Any, _entry: ConnectionPoolEntry) -> None:
 
 
 def open_dialect(state_dir: str, address: DatabaseAddress | None) -> Dialect:
-    """The database that the settings name."""
+    """Return the database that the settings name."""
     if address is not None:
         return Postgresql(address)
     return Sqlite(database_file(state_dir))
@@ -273,7 +272,7 @@ def open_dialect(state_dir: str, address: DatabaseAddress | None) -> Dialect:
 
 @contextmanager
 def open_reading(state_dir: str, address: DatabaseAddress | None) -> Iterator[Dialect]:
-    """The same to be read as it stands."""
+    """Return the same database, to be read without any change to it."""
     file = database_file(state_dir)
     if address is not None:
         yield Postgresql(address)
@@ -283,19 +282,19 @@ def open_reading(state_dir: str, address: DatabaseAddress | None) -> Iterator[Di
 
 
 def database_file(state_dir: str) -> Path:
-    """Where SQLite's file is."""
+    """Return the path of SQLite's file."""
     return Path(state_dir) / "manager.db"
 
 
 def upsert(tx: Connection, table: Table, columns: tuple[str, ...], new: Sequence[Sequence[Any]]) -> None:
-    """Insert rows, each as values of these columns, or overwrite those with the same keys."""
+    """Insert rows, each as values of these columns, or update those with the same keys."""
     if new:
         tx.exec_driver_sql(_upsert_text(tx.dialect.name, table, columns), [tuple(row) for row in new])
 
 
 @cache
 def _upsert_text(dialect: str, table: Table, columns: tuple[str, ...]) -> str:
-    """Text for the driver, with its parameters by place: compiling and naming take longer than the writing itself."""
+    """Return SQL with positional parameters for the driver: SQLAlchemy's compiling takes longer than the write."""
     mark = "?" if dialect == "sqlite" else "%s"
     keys = [column.name for column in table.primary_key.columns]
     changed = [name for name in columns if name not in keys and name not in _KEPT_COLUMNS]
@@ -313,7 +312,7 @@ def _quoted(names: Sequence[str]) -> str:
 def select_of(
     tx: Connection, table: Table, columns: tuple[str, ...], key: str, names: Set[str]
 ) -> Sequence[Sequence[Any]]:
-    """The rows of a table whose key is one of these names, as text like `upsert`."""
+    """Return the rows whose key is one of these names. Driver SQL for speed, like `upsert`."""
     return tx.exec_driver_sql(_select_text(tx.dialect.name, table, columns, key), (json.dumps(list(names)),)).all()
 
 
@@ -324,12 +323,12 @@ def _select_text(dialect: str, table: Table, columns: tuple[str, ...], key: str)
 
 
 def named(names: Set[str]) -> dict[str, str]:
-    """The parameter that `names` reads."""
+    """Return the parameter for `names`."""
     return {"names": json.dumps(list(names))}
 
 
 def names(dialect: str) -> Select[Any]:
-    """The names in the parameter `names`, a JSON list: one statement for any number of them."""
+    """Select the names in the parameter `names`, a JSON list, so that one statement serves any number of them."""
     given = bindparam("names", type_=Text())
     if dialect == "sqlite":
         return select(func.json_each(given).table_valued("value").c.value)

@@ -1,7 +1,7 @@
-"""A connection to PostgreSQL that is never waited for without end.
+"""A connection to PostgreSQL whose waits are bounded.
 
-A server that stands still with its sockets open lets nothing time out: TCP has no quarrel with it, and its own limits
-stand still with it. So the waiting itself has a limit, and an end that others can bring about.
+If a server freezes with its sockets open, nothing times out: TCP sees no error, and the server's own limits are frozen
+as well. So each wait has a limit, and other threads can abort it.
 """
 
 import threading
@@ -12,20 +12,20 @@ import psycopg
 from psycopg.abc import RV, PQGen
 
 LONGEST = 65.0
-"""Seconds without a word after which a connection counts as lost: just longer than the server lets a statement take,
-so that it is never slowness that ends one."""
+"""Seconds without an answer after which a connection counts as lost. Just longer than the server's `statement_timeout`,
+so that a slow statement ends by the server's limit."""
 
-_ENDING = "the manager is ending"
+_ENDING = "the manager is stopping"
 
 
 class Watched(psycopg.Connection[Any]):
-    """A connection that breaks when the server is silent for LONGEST, or when `ending` is set."""
+    """A connection that breaks if the server does not answer for LONGEST, or when `ending` is set."""
 
     ending: threading.Event
 
     @classmethod
     def opened(cls, ending: threading.Event, **named: Any) -> "Watched":
-        """Connect, as the driver does."""
+        """Connect like the driver."""
         if ending.is_set():
             raise psycopg.OperationalError(_ENDING)
         connection = cls.connect(**named)
@@ -33,20 +33,20 @@ class Watched(psycopg.Connection[Any]):
         return connection
 
     def wait(self, gen: PQGen[RV], *arguments: Any, **named: Any) -> RV:
-        """As the driver waits, which looks up ten times a second."""
+        """Wait like the driver, which wakes up ten times a second."""
         return super().wait(self._watched(gen), *arguments, **named)
 
     def _watched(self, gen: PQGen[RV]) -> PQGen[RV]:
-        heard = time.monotonic()
+        answered = time.monotonic()
         try:
             wanted = next(gen)
             while True:
                 ready = yield wanted
                 if ready:
-                    heard = time.monotonic()
+                    answered = time.monotonic()
                 elif self.ending.is_set():
                     self._break(_ENDING)
-                elif time.monotonic() - heard > LONGEST:
+                elif time.monotonic() - answered > LONGEST:
                     self._break(f"the server has not answered for {LONGEST:g} s")
                 wanted = gen.send(ready)
         except StopIteration as done:
@@ -54,6 +54,6 @@ class Watched(psycopg.Connection[Any]):
             return result
 
     def _break(self, why: str) -> None:
-        """End the connection, as its state is unknown; a transaction that was not committed ends with it."""
+        """Close the connection, since its state is unknown. An open transaction is rolled back."""
         self.pgconn.finish()
         raise psycopg.OperationalError(why)

@@ -1,7 +1,7 @@
-"""Reading SQLite's file where nothing can be written: a failed disk that turned read-only, or a snapshot.
+"""Reads SQLite's file on a read-only file system, such as a failed disk or a snapshot.
 
-SQLite makes a file beside one in WAL mode, `-shm`, as soon as it reads; where it cannot it reads nothing. If that file
-is missing nobody has the database open, so what lies there stands still, and can be read in another way.
+To read a file in WAL mode SQLite creates the file `-shm` beside it, and fails if it cannot. If `-shm` is missing, no
+process has the database open, so it does not change and can be read in another way.
 """
 
 import os
@@ -16,21 +16,21 @@ from schemas.errors import SkipjackError
 
 @contextmanager
 def readable(file: Path, mode: str = "ro") -> Iterator[str]:
-    """The address under which SQLite can read a database, for as long as it is entered; `mode` is the usual one's."""
+    """Return an address by which SQLite can read a database while the context is open; `mode` is the normal mode."""
     if not _is_stuck(file):
         if _has_content(_beside(file, "-journal")):
-            mode = "rw"  # SQLite rolls back what a process that died was writing, and reads nothing before that
+            mode = "rw"  # SQLite must first roll back the transaction of a process that died
         yield f"{file.absolute().as_uri()}?mode={mode}"
     elif not any(_has_content(each) for each in _changes(file)):
         yield f"{file.absolute().as_uri()}?mode=ro&immutable=1"
     else:
-        # `immutable` passes over these
+        # `immutable` ignores these files, so a copy is opened instead
         with tempfile.TemporaryDirectory(prefix="skipjack-manager-") as folder:
             yield f"{_copied(file, Path(folder)).as_uri()}?mode=rw"
 
 
 def _changes(file: Path) -> tuple[Path, Path]:
-    """Where SQLite keeps what was committed last, or what was before a transaction in which a process died."""
+    """Return the files with recent commits, and with the rollback data of a transaction whose process died."""
     return _beside(file, "-wal"), _beside(file, "-journal")
 
 
@@ -41,7 +41,7 @@ def _is_stuck(file: Path) -> bool:
 def _exists(file: Path) -> bool:
     try:
         return file.exists()
-    except OSError:  # in a folder that is closed to us; what opens the file says so
+    except OSError:  # in a folder without access; opening the file reports it
         return False
 
 
@@ -63,8 +63,7 @@ def _copied(file: Path, folder: Path) -> Path:
             shutil.copyfile(each, folder / each.name)
     except OSError as error:
         raise SkipjackError(
-            f"The database {file} is on a disk that is read-only, and cannot be copied to {folder.parent}: "
-            f"{error.strerror}.",
-            "Set TMPDIR to a folder with room for it.",
+            f"cannot copy the database `{file}`, which is on a read-only disk, to `{folder.parent}`: {error.strerror}.",
+            "Set TMPDIR to a folder with enough space.",
         ) from error
     return folder / file.name

@@ -1,4 +1,4 @@
-"""What the manager remembers: what is written of reports and of the configuration, and what pages read."""
+"""Writes reports and the configuration to the database, and reads the facts for pages."""
 
 import json
 import os
@@ -49,10 +49,10 @@ _COUNT_CHANGE = "UPDATE meta SET value = value + 1 WHERE name = 'changes' RETURN
 
 
 class Store:
-    """The manager's database, made and brought up to date when needed: SQLite's file in the state directory, or the
-    PostgreSQL that an address names. What lies in `site_dir` can show that a missing file was there.
+    """The manager's database, created and migrated if needed: SQLite's file in the state directory, or PostgreSQL.
 
-    Every method raises StoreError when the database cannot be read or written. May be used from any thread.
+    Files in `site_dir` can show that a missing SQLite file was in use. Thread-safe. Every method raises StoreError if
+    the database cannot be read or written.
     """
 
     def __init__(self, state_dir: str, address: DatabaseAddress | None = None, site_dir: str = "") -> None:
@@ -76,37 +76,37 @@ class Store:
         self.close()
 
     def close(self) -> None:
-        """Close every connection; the last process to do so leaves one tidy file where there is one."""
+        """Close every connection. With SQLite, the last process to close removes the `-wal` and `-shm` files."""
         self.database.close()
 
     @property
     def commits(self) -> int:
-        """Transactions that wrote, since it was opened."""
+        """Number of write transactions since it was opened."""
         return self.database.commits
 
     def apply(self, deliveries: Sequence[Delivery]) -> AcceptedDeliveries:
-        """Keep a batch of envelopes in one transaction; the answers are true once this has returned."""
+        """Store a batch of envelopes in one transaction. The answers are valid once this returns."""
         with self.database.writing() as tx:
             return apply_in(tx, deliveries)
 
     def write(self, work: Callable[Concatenate[Connection, P], T], *arguments: P.args, **named: P.kwargs) -> T:
-        """Do something in a transaction of its own."""
+        """Call `work` in a write transaction of its own."""
         with self.database.writing() as tx:
             return work(tx, *arguments, **named)
 
     def changes(self) -> int:
-        """The number that rises with everything that alters a page."""
+        """Return the change number, which rises with every write that changes a page."""
         with self.database.reading() as tx:
             return number(tx, "changes")
 
     def revision(self) -> str | None:
-        """The revision of the configuration in use, None before the first."""
+        """Return the revision of the configuration in use, None before the first."""
         with self.database.reading() as tx:
             found: str | None = tx.execute(select(tables.catalogue.c.revision)).scalar()
             return found
 
     def keep_catalogue(self, declared: DeclaredConfig, now: float) -> None:
-        """Put a newly accepted configuration in the place of the last one."""
+        """Replace the configuration by a newly accepted one."""
         row = {
             "id": 1,
             "revision": declared.revision,
@@ -123,8 +123,10 @@ class Store:
             tx.execute(delete(tables.refusal))
 
     def keep_refused(self, note: Note | None) -> None:
-        """Note why the newest revision that could be fetched is not in use; None takes the note away, and either shows
-        that the repository can be fetched."""
+        """Store why the newest fetched revision is not in use; None deletes the note.
+
+        Both delete the note on an unreachable repository, because this revision could be fetched.
+        """
         with self.database.writing() as tx:
             tx.execute(delete(tables.refusal))
             if note:
@@ -132,7 +134,7 @@ class Store:
             count_change(tx)
 
     def keep_unreachable(self, reason: str, now: float) -> None:
-        """Note why the repository cannot be fetched, since `now` unless it is noted already; a refusal stays."""
+        """Store why the repository cannot be fetched, since `now` or since the existing note. A rejection stays."""
         with self.database.writing() as tx:
             before = _notes(tx).get(tables.UNREACHABLE)
             note = Note(reason, before.since if before else now)
@@ -140,48 +142,48 @@ class Store:
             count_change(tx)
 
     def notes(self) -> tuple[Note | None, Note | None]:
-        """Why the newest revision is refused, and why the repository cannot be fetched."""
+        """Return why the newest revision was rejected, and why the repository cannot be fetched."""
         with self.database.reading() as tx:
             found = _notes(tx)
         return found.get(tables.REFUSED), found.get(tables.UNREACHABLE)
 
     def declared(self) -> DeclaredConfig | None:
-        """The configuration in use."""
+        """Return the configuration in use."""
         with self.database.reading() as tx:
             return _declared(tx)
 
     def facts(self, before: Facts | None = None) -> Facts:
-        """Everything that pages may tell, as of one moment; see `Reader.facts`."""
+        """Return all facts for pages at one moment; see `StoreReader.facts`."""
         with self.reading() as reader:
             return reader.facts(before)
 
     @contextmanager
     def reading(self) -> Iterator["StoreReader"]:
-        """Read several things as of one moment."""
+        """Open a read transaction for several reads at the same moment."""
         with self.database.reading() as tx:
             yield StoreReader(tx)
 
     @contextmanager
     def transaction(self, *, writing: bool = False) -> Iterator[Connection]:
-        """One transaction, for the modules beside this one that speak SQL about things of their own."""
+        """Begin a transaction, for modules of this package with SQL of their own."""
         with self.database.writing() if writing else self.database.reading() as tx:
             yield tx
 
 
 class StoreReader:
-    """One reading transaction."""
+    """The reads for pages, in one transaction."""
 
     def __init__(self, tx: Connection) -> None:
         self._tx = tx
 
     def facts(self, before: Facts | None = None) -> Facts:
-        """Everything that pages may tell, except for the history.
+        """Return all facts for pages, except the history.
 
-        With what was so `before`, only what has changed since is read; the rest are the same objects as there.
+        With the facts from `before`, only changes since are read; unchanged values are the same objects.
         """
         tx = self._tx
         changes = number(tx, "changes")
-        if before is not None and before.changes > changes:  # a backup was put back
+        if before is not None and before.changes > changes:  # a backup was restored
             before = None
         declared, revisions = _catalogue(tx, before)
         damaged: rows.Damages = {}
@@ -202,16 +204,16 @@ class StoreReader:
     def histories(
         self, mirrors: Sequence[str], formerly: Mapping[str, Sequence[str]] = MappingProxyType({})
     ) -> dict[str, tuple[PastRun, ...]]:
-        """The last ended runs of each of these mirrors on all workers, newest first.
+        """Return the last ended runs of each of these mirrors on all workers, newest first.
 
-        `formerly` has the former names of mirrors, whose runs are theirs.
+        `formerly` has previous names of mirrors, whose runs are included.
         """
         names = {mirror: (mirror, *formerly.get(mirror, ())) for mirror in mirrors}
         wanted = sorted({name for each in names.values() for name in each})
         found: dict[str, list[PastRun]] = {name: [] for name in wanted}
         for start in range(0, len(wanted), _CHUNK):
             for row in self._tx.execute(past_runs.rows_of(wanted[start : start + _CHUNK])):
-                if row[0] in found:  # a damaged index can lead to the row of another mirror
+                if row[0] in found:  # a damaged index can return the row of another mirror
                     found[row[0]].append(PastRun(row[1], Run._make(row[2:-1])))
         return {mirror: past_runs.newest([found[name] for name in each]) for mirror, each in names.items()}
 
@@ -225,13 +227,13 @@ def _mark(
 
 
 def _make(state_dir: str, site_dir: str) -> None:
-    """Make the database's file on a new machine; StoreError when it is not the one that was there."""
+    """Create the database's file on a new machine; StoreError if one was in use before and is lost."""
     file = dialects.database_file(state_dir)
     try:
         Path(state_dir).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(
-            f"The state directory {state_dir} cannot be made: {error.strerror}.",
+            f"cannot create the state directory `{state_dir}`: {error.strerror}.",
             "Create it for the user that runs the manager.",
         ) from error
     lost_database.require_file(file, site_dir)
@@ -240,15 +242,15 @@ def _make(state_dir: str, site_dir: str) -> None:
             presence.make(str(file), _fill)
     except OSError as error:
         raise StoreError(
-            f"The database {file} cannot be made: {error.strerror}.",
-            "Check the folder, its owner and the free space.",
+            f"cannot create the database `{file}`: {error.strerror}.",
+            "Check the folder, its owner and its free space.",
         ) from error
 
 
 def _fill(path: str) -> None:
-    """Write a database without any row of ours. Nobody else may read it: it has the tokens' digests, and who did what.
+    """Create an empty database. Only its owner may read it, because it contains token digests and the audit log.
 
-    It belongs to the folder's owner, so that root may make the first token before the manager's user begins to serve.
+    It belongs to the folder's owner, so that root can add the first token before the manager's user starts `serve`.
     """
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
@@ -260,12 +262,12 @@ def _fill(path: str) -> None:
 
 
 def count_change(tx: Connection) -> int:
-    """Count one more change; returns its number."""
+    """Increment the change number; return the new one."""
     return counted(tx.exec_driver_sql(_COUNT_CHANGE).scalar(), "changes")
 
 
 def apply_in(tx: Connection, deliveries: Sequence[Delivery]) -> AcceptedDeliveries:
-    """Keep a batch of envelopes in a transaction that writes more than these."""
+    """Store a batch of envelopes in a transaction that the caller commits."""
     known = _known(tx, deliveries)
     plan = accept.plan(deliveries, known)
     _write_plan(tx, plan, known)
@@ -317,16 +319,16 @@ def _write_states(tx: Connection, plan: accept.BatchPlan, change: int) -> None:
 
 
 def _workers(tx: Connection, damaged: rows.Damages) -> tuple[WorkerState, ...]:
-    told, clock = tables.workers, tables.clocks
-    columns = [told.c[name] for name in rows.WORKER_COLUMNS]
+    worker, clock = tables.workers, tables.clocks
+    columns = [worker.c[name] for name in rows.WORKER_COLUMNS]
     found = clock.c.ahead.label("clock_ahead"), clock.c.at.label("clock_at")
-    which = select(*columns, *found).select_from(told.outerjoin(clock, told.c.name == clock.c.worker))
+    which = select(*columns, *found).select_from(worker.outerjoin(clock, worker.c.name == clock.c.worker))
     states = [rows.worker(row._asdict(), damaged) for row in tx.execute(which)]
     return tunasync_rows.with_problems(tx, states)
 
 
 def _statuses(tx: Connection, before: Facts | None, damaged: rows.Damages) -> dict[tuple[str, str], MirrorStatus]:
-    """Those of before whose worker is still there and sent no snapshot since, and under them what is new."""
+    """Return the statuses from before whose worker still exists and sent no snapshot since, updated by changes."""
     seen = before.changes if before else -1
     table = tables.workers.c
     kept = set(tx.execute(select(table.name).where(table.replaced <= seen)).scalars())
@@ -340,7 +342,7 @@ def _statuses(tx: Connection, before: Facts | None, damaged: rows.Damages) -> di
 
 
 def _catalogue(tx: Connection, before: Facts | None) -> tuple[DeclaredConfig | None, frozenset[str]]:
-    """The configuration in use and all that ever were; both change together."""
+    """Return the configuration in use and all revisions that ever were; both change together."""
     changed = tx.execute(select(tables.catalogue.c.changed)).scalar()
     if before is not None and changed is not None and changed <= before.changes:
         return before.declared, before.revisions
@@ -348,7 +350,7 @@ def _catalogue(tx: Connection, before: Facts | None) -> tuple[DeclaredConfig | N
 
 
 def _notes(tx: Connection) -> dict[int, Note]:
-    """Why the newest revision is not in use, by the row's number."""
+    """Return why the newest revision is not in use, by the row's ID."""
     table = tables.refusal.c
     rows_ = tx.execute(select(table.id, *(table[name] for name in Note._fields)))
     return {row[0]: Note._make(row[1:]) for row in rows_}

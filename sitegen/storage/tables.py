@@ -1,6 +1,6 @@
-"""The tables of the store and how an older database becomes one of today. Only `store` imports this.
+"""The tables of the store, and the migrations from older releases.
 
-Times are Unix seconds, sizes bytes, durations seconds; JSON text is written by `codec`.
+Times are Unix seconds, sizes bytes, durations seconds; `codec` encodes JSON text.
 """
 
 from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, MetaData, Table, Text
@@ -42,13 +42,13 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         "CREATE TABLE limited_times (worker TEXT NOT NULL, mirror TEXT NOT NULL, name TEXT NOT NULL, "
         "told FLOAT NOT NULL, at FLOAT NOT NULL, PRIMARY KEY (worker, mirror, name))",
-        # what an older release noted says neither which of the two it was nor since when
+        # an older release stored neither which of the two it was nor since when
         "DELETE FROM refusal",
         "ALTER TABLE refusal ADD COLUMN since FLOAT NOT NULL DEFAULT 0",
         "ALTER TABLE refusal ADD COLUMN revision TEXT",
     ),
 )
-"""Statements that lead from version 1 to 2, from 2 to 3, and so on; never change one that was released."""
+"""Statements that migrate from version 1 to 2, from 2 to 3, and so on. Never change one that was released."""
 
 VERSION = 1 + len(MIGRATIONS)
 
@@ -60,10 +60,10 @@ meta = Table(
     Column("name", Text, primary_key=True),
     Column("value", BigInteger, nullable=False),
 )
-"""Two numbers: `schema_version`, and `changes`, which rises with everything that alters a page.
+"""Two numbers: `schema_version`, and `changes`, which rises with every write that changes a page.
 
-What a row's `changed` holds is the number that `changes` had risen to when the row was written, so whoever has read
-everything up to a number reads only rows with a higher one.
+A row's `changed` is the value of `changes` when the row was written, so a reader that has read everything up to a
+number reads only rows with a higher one.
 """
 
 tokens = Table(
@@ -78,7 +78,7 @@ tokens = Table(
     Column("expires_at", Float),
     sqlite_autoincrement=True,
 )
-"""`worker` is the name of whoever has the token, which is a worker's only where the scope says so."""
+"""`worker` is the name of the token's holder, which is a worker only with the scope `worker`."""
 
 workers = Table(
     "workers",
@@ -97,8 +97,8 @@ workers = Table(
     Column("replaced", BigInteger, nullable=False),
     Column("held", Boolean, nullable=False),
 )
-"""`progress` is that of the last envelope alone; `replaced` is the change at which a snapshot last took the place of
-all that was known of the worker's mirrors."""
+"""`progress` is from the last envelope only; `replaced` is the change number of the last snapshot, which replaced all
+states of the worker's mirrors."""
 
 journals = Table(
     "journals",
@@ -174,7 +174,7 @@ refusal = Table(
     Column("since", Float, nullable=False),
     Column("revision", Text),
 )
-"""Why the newest revision is not in use: a row `REFUSED` while it is refused, and a row `UNREACHABLE` while the
+"""Why the newest revision is not in use: a row `REFUSED` if it was rejected, and a row `UNREACHABLE` while the
 repository cannot be fetched."""
 
 REFUSED, UNREACHABLE = 1, 2
@@ -185,7 +185,7 @@ revisions = Table(
     Column("commit", Text, primary_key=True),
     Column("accepted_at", Float, nullable=False),
 )
-"""Every commit that was ever in use, to tell a worker that is behind from one that is ahead of us."""
+"""Every commit that was ever in use, to distinguish a worker that is behind from one that is ahead."""
 
 commands = Table(
     "commands",
@@ -210,7 +210,7 @@ command_numbers = Table(
     Column("worker", Text, primary_key=True),
     Column("newest", BigInteger, nullable=False),
 )
-"""The highest number that each worker was given; it outlives the commands."""
+"""The highest number that was issued to each worker. It outlives the commands."""
 
 audit = Table(
     "audit",
@@ -224,7 +224,7 @@ audit = Table(
     Column("details", Text, nullable=False),
     Index("audit_at", "at"),
 )
-"""`id` is random, so that several programs may write at once; `details` is JSON."""
+"""`id` is random, so that several programs can write at once; `details` is JSON."""
 
 tunasync_workers = Table(
     "tunasync_workers",
@@ -234,7 +234,7 @@ tunasync_workers = Table(
     Column("last_online", Text, nullable=False),
     Column("last_register", Text, nullable=False),
 )
-"""Workers written in Go, with times to the nanosecond as they are told again."""
+"""Workers of tunasync, with times to the nanosecond as its clients get them."""
 
 tunasync_jobs = Table(
     "tunasync_jobs",
@@ -243,7 +243,7 @@ tunasync_jobs = Table(
     Column("mirror", Text, primary_key=True),
     Column("document", Text, nullable=False),
 )
-"""What is told again of a Go worker's job, as JSON; `mirror_state` has what pages make of it."""
+"""A Go worker's job as JSON for tunasync's clients; `mirror_state` has its status for pages."""
 
 tunasync_rejected = Table(
     "tunasync_rejected",
@@ -252,7 +252,7 @@ tunasync_rejected = Table(
     Column("name", Text, primary_key=True),
     Column("status", Text, nullable=False),
 )
-"""Names of Go workers' jobs that no mirror can have here, with the status that was last posted, empty without one."""
+"""Names of Go workers' jobs that are not valid mirror names, with the last status, empty if there is none."""
 
 clocks = Table(
     "clocks",
@@ -261,7 +261,7 @@ clocks = Table(
     Column("ahead", Float, nullable=False),
     Column("at", Float, nullable=False),
 )
-"""By how many seconds a worker's clock was last found to be ahead, negative when behind, and when."""
+"""By how many seconds a worker's clock was last ahead (negative: behind), and when."""
 
 limited_times = Table(
     "limited_times",
@@ -272,4 +272,4 @@ limited_times = Table(
     Column("told", Float, nullable=False),
     Column("at", Float, nullable=False),
 )
-"""Times of mirrors' statuses that lay in the future when they were first reported, and what they were limited to."""
+"""Times of mirrors' statuses that were in the future when first reported, and what they were limited to."""

@@ -205,8 +205,8 @@ def test_damaged_names_are_told_by_every_command(filled: Manager) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ("UPDATE meta SET value = 'abc' WHERE name = ?", "in its table `meta` is 'abc' and no number"),
-        ("DELETE FROM meta WHERE name = ?", "is lost"),
+        ("UPDATE meta SET value = 'abc' WHERE name = ?", "in its table `meta` is 'abc', not a number"),
+        ("DELETE FROM meta WHERE name = ?", "is missing"),
     ],
 )
 def test_a_number_of_the_database_that_is_damaged_is_told_at_start(
@@ -216,7 +216,7 @@ def test_a_number_of_the_database_that_is_damaged_is_told_at_start(
         connection.execute(change, [name])
     for command in (("serve",), ("publish", "--once"), ("token", "list")):
         refused = filled.run_here(*command)
-        assert refused.returncode == 1 and f"The database is damaged: `{name}` {words}." in refused.stderr
+        assert refused.returncode == 1 and f"the database is damaged: `{name}` {words}." in refused.stderr
     assert filled.run_here("check").returncode == 1
 
 

@@ -32,19 +32,19 @@ def test_nobody_else_may_read_the_database(tmp_path: Path) -> None:
 
 def test_a_damaged_database_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "manager.db").write_bytes(b"no database at all, but text" * 100)
-    with pytest.raises(StoreError, match=r"manager\.db cannot be used: file is not a database.*backup"):
+    with pytest.raises(StoreError, match=r"cannot use the database `.*manager\.db`: file is not a database.*backup"):
         Store(str(tmp_path))
 
 
 def test_a_directory_in_the_databases_place_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "manager.db").mkdir()
-    with pytest.raises(StoreError, match=r"manager\.db cannot be used"):
+    with pytest.raises(StoreError, match=r"cannot use the database `.*manager\.db`"):
         Store(str(tmp_path))
 
 
 def test_a_state_directory_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(StoreError, match="cannot be made"):
+    with pytest.raises(StoreError, match="cannot create the"):
         Store(str(tmp_path / "file" / "state"))
 
 
@@ -95,12 +95,12 @@ def _execute(folder: Path, statement: str, *values: str) -> list[Any]:
 @pytest.mark.parametrize("secret", ["%70assword=s3cret", "sslpassword=s3cret"])
 def test_no_option_of_the_databases_address_is_told(tmp_path: Path, secret: str) -> None:
     address = DatabaseAddress(f"postgresql://me@127.0.0.1:1/x?{secret}&connect_timeout=1")
-    with pytest.raises(StoreError, match=r"postgresql://me@127\.0\.0\.1:1/x cannot be used") as caught:
+    with pytest.raises(StoreError, match=r"cannot use the database `postgresql://me@127\.0\.0\.1:1/x`") as caught:
         Store(str(tmp_path), address)
     assert "s3cret" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("end", "words"), [("host:port/x", "'port'"), ("host/x?nosuch=1", '"nosuch"')])
 def test_an_address_that_cannot_be_one_is_told(tmp_path: Path, end: str, words: str) -> None:
-    with pytest.raises(SkipjackError, match=f"`database.url` in the settings cannot be used: .*{words}"):
+    with pytest.raises(SkipjackError, match=f"invalid `database.url` in the settings: .*{words}"):
         Store(str(tmp_path), DatabaseAddress(f"postgresql://{end}"))

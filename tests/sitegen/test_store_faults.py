@@ -239,7 +239,7 @@ def test_a_database_that_is_damaged_under_a_manager_is_told_found_and_replaced(m
             assert (asked.status_code, asked.json()) == (503, {"error": "cannot use the manager's database"})
         assert process.stderr is not None
         told = next(line for line in process.stderr if "malformed" in line)
-        assert "move it away with every `manager.db-*` and put a backup in its place" in told
+        assert "move it away with every `manager.db-*` and restore a backup" in told
         checked = manager.command("check")
         assert checked.returncode == 1
         assert "malformed" in checked.stderr or "file: " in checked.stdout

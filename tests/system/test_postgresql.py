@@ -35,7 +35,7 @@ def test_a_database_that_is_empty_where_state_was_is_refused_until_its_mark_is_r
     Store(str(tmp_path), address).close()
     address = server.database("lost")
 
-    with pytest.raises(StoreError, match=r"lost is empty, though it was in use .*`rm .*/postgresql-mark`"):
+    with pytest.raises(StoreError, match=r"lost` is empty, but it was in use before .*`rm .*/postgresql-mark`"):
         Store(str(tmp_path), address)
     tables = "SELECT count(*) FROM information_schema.tables WHERE table_schema = 'public'"
     assert server.execute(tables, database="lost") == [(0,)]
