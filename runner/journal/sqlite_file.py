@@ -47,7 +47,7 @@ def opened(path: str) -> Iterator[sqlite3.Connection]:
     """
     _require(path)
     with _explained(path):
-        connection = sqlite3.connect(f"file:{quoted(path)}?mode=rw", PATIENCE, uri=True, isolation_level=None)
+        connection = sqlite3.connect(f"file:{quoted(path)}?mode=rw", timeout=PATIENCE, uri=True, isolation_level=None)
         try:
             connection.row_factory = sqlite3.Row
             _prepare(connection, path, _back_up)
