@@ -1,4 +1,7 @@
-"""The policy under which mirrors may do what their definitions say, and as little else as possible."""
+"""The narrowest policy that allows what given definitions do.
+
+`import` and `policy suggest` ask the checks of `runner/policy` what they deny, and turn that into entries.
+"""
 
 import itertools
 import os
@@ -17,11 +20,11 @@ from schemas.records import DEFAULT, Bound, Mirror, Policy, RunnerSettings
 
 _DEFAULTS = Policy()
 _WITH_DEFAULT = ("allowed_env", "allowed_container_env", "allowed_rsync_options")
-"""Lists in which one word stands for the entries of the default."""
+"""Lists in which the word `default` stands for the default entries."""
 
 
 class Allowance(NamedTuple):
-    """An entry that `key` of the policy gets; for a value of a mirror's key."""
+    """An entry that the policy's list `key` needs, because of `value` of the mirror's key `cause`."""
 
     key: str
     entry: str | Bound
@@ -30,7 +33,7 @@ class Allowance(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """The policy, what it allows beyond the one before, and what no policy allows, both with the mirrors' names."""
+    """A policy, the entries that it adds, and the violations that no policy can allow; both by mirror name."""
 
     policy: Policy
     allowed: tuple[tuple[str, Allowance], ...]
@@ -38,7 +41,7 @@ class Decision(NamedTuple):
 
     @property
     def causes(self) -> Iterator[tuple[Allowance, list[str]]]:
-        """Each entry once, for the first value that needs it, with the names of all mirrors that do."""
+        """Each added entry once, for the first value that needs it, with the names of all mirrors that need it."""
         mirrors: dict[tuple[str, str | Bound], dict[str, Allowance]] = {}
         for name, each in self.allowed:
             mirrors.setdefault((each.key, each.entry), {}).setdefault(name, each)
@@ -46,7 +49,7 @@ class Decision(NamedTuple):
 
     @property
     def keys(self) -> dict[str, Any]:
-        """What must stand in the policy's file: the keys that are not as the defaults are."""
+        """Return the keys of the policy's file: those that differ from the defaults."""
         found = {key: value for key, value in self.policy._asdict().items() if value != getattr(_DEFAULTS, key)}
         if "readable" in found:
             found["readable"] = [as_plain(each) for each in found["readable"]]
@@ -54,7 +57,7 @@ class Decision(NamedTuple):
 
 
 def as_plain(entry: str | Bound) -> str | dict[str, Any]:
-    """An entry of a list as it is written in the policy."""
+    """Return an entry of a list as the policy's file has it."""
     if isinstance(entry, str):
         return entry
     return {key: list(value) if key == "upstreams" else value for key, value in _shown(entry)}
@@ -66,7 +69,7 @@ def _shown(entry: Bound) -> list[tuple[str, Any]]:
 
 
 def decide(mirrors: Iterable[Mirror], settings: RunnerSettings, base: Policy = _DEFAULTS) -> Decision:
-    """Allow each mirror what it does beyond a policy; those for which no policy can allow it get nothing."""
+    """Extend the policy `base` so that it allows each mirror, except those that no policy can allow."""
     allowed: list[tuple[str, Allowance]] = []
     refused: list[tuple[str, Violation]] = []
     mirrors = list(mirrors)
@@ -81,7 +84,7 @@ def decide(mirrors: Iterable[Mirror], settings: RunnerSettings, base: Policy = _
 
 
 def _with(allowances: Sequence[Allowance], base: Policy) -> Policy:
-    """A policy with these entries."""
+    """Return the policy `base` with these entries added."""
     lists: dict[str, Any] = {}
     for key in dict.fromkeys(each.key for each in allowances):
         before, entries = getattr(base, key) or (), [each.entry for each in allowances if each.key == key]
@@ -92,7 +95,7 @@ def _with(allowances: Sequence[Allowance], base: Policy) -> Policy:
 
 
 def _needed_in_all(mirror: Mirror, settings: RunnerSettings, base: Policy) -> list[Allowance]:
-    """What a mirror needs, with what only shows once the rest is allowed: an option's file, or its other end."""
+    """Return the entries that a mirror needs, also those that show only once others are allowed."""
     found: list[Allowance] = []
     while more := [each for each in _needed(mirror, settings, _with(found, base)) if each not in found]:
         found += more
@@ -100,18 +103,18 @@ def _needed_in_all(mirror: Mirror, settings: RunnerSettings, base: Policy) -> li
 
 
 def _needed(mirror: Mirror, settings: RunnerSettings, base: Policy) -> list[Allowance]:
-    """What a mirror does that a policy forbids, as far as a policy can allow it."""
+    """Return entries for everything that the policy `base` denies to a mirror and a policy can allow."""
     paths = paths_of(mirror, settings, base)
     parts = (
-        _of_places(paths, settings, base), _of_programs(mirror, base), _of_password(mirror, base),
+        _of_folders(paths, settings, base), _of_programs(mirror, base), _of_password(mirror, base),
         _of_env(mirror, base), _of_facts(mirror, base), _of_rsync(mirror, paths, base),
         _of_container(mirror, paths, base), _of_ssh(mirror, paths, base),
     )  # fmt: skip
     return [*itertools.chain(*parts)]
 
 
-def _of_places(paths: Paths, settings: RunnerSettings, base: Policy) -> Iterator[Allowance]:
-    """The folders above those that are used; the root of all is never one of them."""
+def _of_folders(paths: Paths, settings: RunnerSettings, base: Policy) -> Iterator[Allowance]:
+    """The parents of the folders that are used, except `/`."""
     asked = (
         ("mirror_roots", "mirror_dir", paths.directory, (settings.mirror_root, *base.mirror_roots)),
         ("log_roots", "log_dir", paths.log_dir, (settings.log_dir, *base.log_roots)),
@@ -131,7 +134,7 @@ def _of_programs(mirror: Mirror, base: Policy) -> Iterator[Allowance]:
 
 
 def _of_ssh(mirror: Mirror, paths: Paths, base: Policy) -> Iterator[Allowance]:
-    """The ssh that rsync starts for an upstream, for its freshness, or for a command line of the definition."""
+    """The ssh that rsync starts for an upstream, for its freshness check, or in a command line of the definition."""
     if allows_ssh(base):
         return
     lines = [key for key, words in program_lines(mirror) if _reaches_by_ssh(words, paths)]
@@ -152,7 +155,7 @@ def _of_password(mirror: Mirror, base: Policy) -> Iterator[Allowance]:
 
 
 def _of_env(mirror: Mirror, base: Policy) -> Iterator[Allowance]:
-    """The names, for values that are more than plain words with the sign for any value; the runner's own never."""
+    """Names of variables, with a value or `*` where that is more than plain words; never those that the runner sets."""
     if any(name in env_policy.OURS for name in mirror.env) and not mirror.docker_image:
         return
     for name, value in mirror.env.items():
@@ -163,7 +166,7 @@ def _of_env(mirror: Mirror, base: Policy) -> Iterator[Allowance]:
 
 
 def _of_facts(mirror: Mirror, base: Policy) -> Iterator[Allowance]:
-    """The variables with an upstream or a path that holds more than plain words, for programs of the machine."""
+    """Variables for programs of the machine whose upstream or path is more than plain words."""
     if next(program_lines(mirror), None):
         for key, entry in env_policy.facts(mirror, base):
             yield Allowance("allowed_env", entry, key, key)

@@ -1,4 +1,4 @@
-"""tunasync's comments: each goes beside the key that it describes, and those that cannot are told."""
+"""The comments of a tunasync configuration: each is copied above the key that it describes, or listed as a finding."""
 
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,24 +10,24 @@ from runner.importing.toml_source import Comment
 from schemas.problems import printable, shown
 
 ByKey = dict[str, list[str]]
-"""Comments without their `#`, by the key above which they are written; by the empty text those at the file's head."""
+"""Comments without `#`, by the key that they are written above; those for the head of the file by the empty text."""
 
 
 class Keeper:
-    """Gives out the comments of a configuration, and knows which nobody took."""
+    """Hands out the comments of a configuration, and knows which were not taken."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
         self._taken: set[tuple[str, int]] = set()
         self.secret: set[Finding] = set()
-        """A finding for each comment that is not copied, because git keeps what it was given."""
+        """A finding for each comment that is not copied since it may hold a secret, which git would keep for ever."""
 
     def start_over(self) -> None:
-        """Forget which comments were given out, because the files are made again."""
+        """Forget which comments were taken, before the files are made again."""
         self._taken.clear()
 
     def take(self, places: Iterable[Value]) -> list[str]:
-        """The comments of some places, each once and in the order of their lines."""
+        """Return the comments at some places, each once, in the order of their lines."""
         lines = sorted({(place.file, place.line) for place in places})
         self._taken |= set(lines)
         found = [self._parted(file, line, self._config.comments.get((file, line), ())) for file, line in lines]
@@ -35,7 +35,7 @@ class Keeper:
         return [_plain(comment.text) for kept, _withheld in found for comment in kept]
 
     def _parted(self, file: str, line: int, comments: Sequence[Comment]) -> tuple[Sequence[Comment], Sequence[Finding]]:
-        """The comments of a line that can be shown, and a finding for each block that cannot."""
+        """Return the comments of a line that may be copied, and a finding for each block that may not."""
         kept: list[Comment] = []
         withheld: list[Finding] = []
         for block in blocks(line, comments):
@@ -46,7 +46,7 @@ class Keeper:
         return kept, withheld
 
     def of_mirror(self, definition: Definition, keys: Mapping[str, object], renamed: Mapping[str, str]) -> ByKey:
-        """The comments of a mirror, of which some describe keys that its file does not have."""
+        """Return the comments of a mirror; those of keys that its file lacks go to the head of the file."""
         found: ByKey = {"": self.take([definition.place])}
         for option, place in definition.options.items():
             key = renamed.get(option, option)
@@ -56,7 +56,7 @@ class Keeper:
         return found
 
     def left(self, left_out: Iterable[Definition]) -> Iterator[Finding]:
-        """What to tell of the comments that no file has: one finding for all those of a mirror that is left out."""
+        """Findings for the comments that no file has; a mirror that is left out gets one for all of its comments."""
         for definition in left_out:
             yield from self._of_left_out(definition)
         rest = {at: comments for at, comments in self._config.comments.items() if at not in self._taken}
@@ -75,12 +75,12 @@ class Keeper:
 
 
 def text_of(lines: Sequence[str]) -> str:
-    """Comments as YAML has them."""
+    """Return comments as YAML."""
     return "".join(f"# {line}".rstrip() + "\n" for line in lines)
 
 
 def _plain(text: str) -> str:
-    """One line, in which letters and spaces of all languages are kept."""
+    """Return printable text on one line; letters and spaces of all languages are kept."""
     kept = text.expandtabs()
     return "".join(each if unicodedata.category(each) == "Zs" else printable(each) for each in kept)
 

@@ -1,5 +1,7 @@
-"""What tunasync hands to `docker run` as the keys of a mirror: each option in one word, and volumes, variables and
-memory where Skipjack has keys of their own for them."""
+"""Convert the options that tunasync passes to `docker run` to keys of a mirror.
+
+Each option becomes one word; volumes, variables and memory have keys of their own in Skipjack.
+"""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,14 +24,14 @@ _FLAGS = frozenset({
     "--oom-kill-disable", "--privileged", "--publish-all", "--quiet", "--read-only", "--rm", "--sig-proxy", "--tty",
     "--use-api-socket",
 })  # fmt: skip
-"""Options of docker-run(1) without a value; all others take the next word when they have none of their own."""
+"""Options of docker-run(1) without a value; the value of all others is the next word unless `=` gives one."""
 
 _OURS = frozenset({"--attach", "--cidfile", "--detach", "--log-driver", "--name", "--quiet", "--rm", "--sig-proxy"})
-"""Options that whoever starts the container and must find it again sets himself."""
+"""Options that Skipjack sets itself, to find the container again."""
 
 
-class Unfit(Exception):  # noqa: N818 - what the words are
-    """Words that no key can hold; `option` is the one of tunasync that has them."""
+class Unfit(Exception):  # noqa: N818 - a property of the words
+    """Words that no key can hold; `option` is the tunasync option that has them."""
 
     def __init__(self, option: str, what: str) -> None:
         super().__init__(what)
@@ -37,7 +39,7 @@ class Unfit(Exception):  # noqa: N818 - what the words are
 
 
 class Words(NamedTuple):
-    """What some volumes and options come to; `ours` are options that Skipjack sets itself."""
+    """The result of volumes and options; `ours` are options that are dropped since Skipjack sets them itself."""
 
     volumes: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
@@ -46,40 +48,40 @@ class Words(NamedTuple):
     ours: tuple[str, ...] = ()
 
     def keys(self) -> dict[str, list[str]]:
-        """The lists as a mirror has them, without empty ones."""
+        """Return the lists as keys of a mirror, without empty ones."""
         found = {"docker_volumes": list(self.volumes), "docker_options": list(self.options)}
         return {key: value for key, value in found.items() if value}
 
 
 def is_used(definition: Definition, config: Config) -> bool:
-    """Whether tunasync would run a mirror's programs in a container."""
+    """Whether tunasync runs a mirror's programs in a container."""
     return bool(config.get("docker", "enable", False) and definition.get("docker_image", ""))
 
 
 def of_mirror(definition: Definition, config: Config) -> tuple[Words, list[Finding]]:
-    """What a mirror's container gets, and what there is to tell; raises LeftOut when it cannot be had."""
+    """Return the words for a mirror's container, and findings; LeftOut when they cannot be converted."""
     if not is_used(definition, config):
         return Words(), _idle(definition, config)
     try:
         own = read(definition.get("docker_volumes", []), definition.get("docker_options", []))
     except Unfit as unfit:
-        raise definition.at(unfit.option).left_out(f"{unfit}.", "Write it otherwise.") from unfit
+        raise definition.at(unfit.option).left_out(f"{unfit}.", "Write it in another form.") from unfit
     try:
         usual = common(config)
     except Unfit as unfit:
         place = config.at("docker", unfit.option.removeprefix("docker_"))
-        raise place.left_out(f"{unfit}.", "Write it otherwise.", "Each mirror with a `docker_image`") from unfit
+        raise place.left_out(f"{unfit}.", "Write it in another form.", "Each mirror with a `docker_image`") from unfit
     told = [*_told(usual, config.at("docker", "options")), *_told(own, definition.at("docker_options"))]
     return _together(usual, own), told
 
 
 def common(config: Config) -> Words:
-    """What `[docker]` gives to every container; raises Unfit."""
+    """Return the words that `[docker]` gives to all containers; raises Unfit."""
     return read(config.get("docker", "volumes", []), config.get("docker", "options", []))
 
 
 def place_of(key: str, value: str, definition: Definition, config: Config) -> Value:
-    """Where a mirror's `docker_volumes` or `docker_options` got one of their values."""
+    """Return where a value of a mirror's `docker_volumes` or `docker_options` comes from."""
     volumes = (definition.at("docker_volumes"), config.at("docker", "volumes"))
     options = (definition.at("docker_options"), config.at("docker", "options"))
     found = [(place, read(place.value or [], [])) for place in volumes]
@@ -91,7 +93,7 @@ def _idle(definition: Definition, config: Config) -> list[Finding]:
     missing = "`docker_image`" if config.get("docker", "enable", False) else "`enable = true` in `[docker]`"
     return [
         definition.at(option).finding(
-            f"`{option}` does nothing in tunasync without {missing}, and was left out.", "See what was meant."
+            f"`{option}` has no effect in tunasync without {missing}, and was left out.", "Check what was meant."
         )
         for option in ("docker_volumes", "docker_options")
         if option in definition.own
@@ -99,12 +101,12 @@ def _idle(definition: Definition, config: Config) -> list[Finding]:
 
 
 def _told(words: Words, place: Value) -> list[Finding]:
-    todo = "See whether more was meant."
+    todo = "Check whether it was meant to do more."
     return [place.finding(f"`{option}` is left out: Skipjack sets it itself.", todo) for option in words.ours]
 
 
 def _together(first: Words, second: Words) -> Words:
-    """The words of both, where the later ones win."""
+    """Return both together; `second` wins."""
     return Words(
         tuple(dict.fromkeys([*first.volumes, *second.volumes])),
         (*first.options, *second.options),
@@ -115,7 +117,7 @@ def _together(first: Words, second: Words) -> Words:
 
 
 def read(volumes: Sequence[str], options: Sequence[str]) -> Words:
-    """The volumes, and what the options come to; raises Unfit."""
+    """Convert volumes and options; raises Unfit."""
     found = [_volume("docker_volumes", each) for each in volumes]
     words, ours, env, limit = [], [], {}, ""
     for name, value in _options(options):
@@ -134,7 +136,7 @@ def read(volumes: Sequence[str], options: Sequence[str]) -> Words:
 
 
 def _options(words: Iterable[str]) -> Iterator[tuple[str, str | None]]:
-    """Long names with their values, None for those without."""
+    """The long names of options, with their values or None."""
     rest = iter(words)
     for word in rest:
         if re.fullmatch(r"--[a-z].*", word, re.DOTALL):
@@ -144,14 +146,14 @@ def _options(words: Iterable[str]) -> Iterator[tuple[str, str | None]]:
         elif re.fullmatch(r"-[A-Za-z].*", word, re.DOTALL):
             yield from _letters(word, rest)
         else:
-            raise Unfit("docker_options", f"docker would take `{shown(word)}` for the image")
+            raise Unfit("docker_options", f"docker would read `{shown(word)}` as the image")
 
 
 def _letters(word: str, rest: Iterator[str]) -> Iterator[tuple[str, str | None]]:
     for number, letter in enumerate(word[1:], 2):
         name, after = _LETTERS.get(letter), word[number:]
         if name is None:
-            raise Unfit("docker_options", f"`{shown(word)}` is no option of docker")
+            raise Unfit("docker_options", f"`{shown(word)}` is not an option of docker")
         if name not in _FLAGS or after.startswith("="):
             yield name, after.removeprefix("=") or _next(word, rest)
             return
@@ -161,7 +163,7 @@ def _letters(word: str, rest: Iterator[str]) -> Iterator[tuple[str, str | None]]
 def _next(word: str, rest: Iterator[str]) -> str:
     for value in rest:
         return value
-    raise Unfit("docker_options", f"`{shown(word)}` is without its value")
+    raise Unfit("docker_options", f"`{shown(word)}` has no value")
 
 
 def _volume(option: str, text: str) -> str:
@@ -171,7 +173,7 @@ def _volume(option: str, text: str) -> str:
 
 
 def _bind(text: str) -> str:
-    """A volume that is written as a mount of the kind `bind`."""
+    """Convert a mount of type `bind` to a volume."""
     fields = {name: value for name, _equals, value in (part.partition("=") for part in text.split(","))}
     source = fields.pop("source", "") or fields.pop("src", "")
     target = next((fields.pop(name) for name in ("target", "destination", "dst") if name in fields), "")
@@ -190,5 +192,5 @@ def _variable(text: str) -> tuple[str, str]:
 
 def _limit(text: str) -> str:
     if memory(text) is None:
-        raise Unfit("docker_options", f"`{shown(text)}` is no amount of memory")
+        raise Unfit("docker_options", f"`{shown(text)}` is not a valid amount of memory")
     return text

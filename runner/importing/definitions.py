@@ -1,4 +1,4 @@
-"""tunasync's worker configuration as it understands it: included files, nested mirrors, and what each inherits."""
+"""Read the configuration of a tunasync worker as tunasync does: included files, nested mirrors, inherited options."""
 
 import difflib
 import glob
@@ -16,22 +16,22 @@ from schemas.errors import SkipjackError
 from schemas.problems import printable, shown
 
 _FROM_GLOBAL = ("interval", "retry", "timeout", "exec_on_success", "exec_on_failure")
-"""What a mirror that does not set it takes from `[global]`."""
+"""Options of `[global]` that mirrors inherit."""
 
 
 class Value(NamedTuple):
-    """An option's value and where it was set."""
+    """The value of an option, and where it is set."""
 
     value: Any
     file: str
     line: int
 
     def finding(self, what: str, todo: str) -> Finding:
-        """Something to tell about this value."""
+        """Return a finding about this value."""
         return Finding(self.file, self.line, what, todo)
 
     def left_out(self, what: str, todo: str, who: str = "The mirror") -> LeftOut:
-        """What to raise when a mirror cannot be taken over for this value."""
+        """Return the error for a mirror that cannot be imported because of this value."""
         return LeftOut(self.finding(f"{who} is left out: {what}", todo))
 
 
@@ -40,26 +40,26 @@ PlacedComments = Mapping[tuple[str, int], Sequence[Comment]]
 
 
 class Definition(NamedTuple):
-    """One mirror: its options with the inherited ones, which of them its own table sets, and where that begins."""
+    """A mirror: all its options, the names of those that its own table sets, and where that table begins."""
 
     options: Options
     own: frozenset[str]
     place: Value
 
     def get(self, option: str, default: Any) -> Any:
-        """An option's value."""
+        """Return the value of an option."""
         return self.options[option].value if option in self.options else default
 
     def at(self, option: str) -> Value:
-        """Where an option was set, or where the mirror begins."""
+        """Return where an option is set, or where the mirror begins."""
         return self.options.get(option, self.place)
 
 
 class Config(NamedTuple):
-    """A worker's configuration; options with empty values are left out, as tunasync takes them for missing.
+    """The configuration of a worker, without options whose values are empty, which tunasync treats as missing.
 
-    `headers` says where each section begins. Comments are found by the file and the line of what they describe, loose
-    ones by their own.
+    `headers` has where each section begins. The keys of `comments` are the file and line that they describe, those of
+    `loose_comments` their own.
     """
 
     file: str
@@ -72,17 +72,17 @@ class Config(NamedTuple):
     secrets: Secrets
 
     def get(self, section: str, option: str, default: Any) -> Any:
-        """The value of an option outside of the mirrors."""
+        """Return the value of an option of a section."""
         found = self.sections[section].get(option)
         return found.value if found else default
 
     def at(self, section: str, option: str) -> Value:
-        """Where such an option was set, or the file's first line."""
+        """Return where an option of a section is set, or the first line of the file."""
         return self.sections[section].get(option, Value(None, self.file, 1))
 
 
 def read(path: str) -> Config:
-    """Read the file and those that it includes; SkipjackError names everything that tunasync would refuse as well."""
+    """Read the file and those that it includes; SkipjackError lists all errors that tunasync rejects too."""
     source = toml_source.read(path)
     reader = _Reader()
     top = reader.options(source, (), source.value, dict.fromkeys(SECTIONS, "table") | {"mirrors": "tables"})
@@ -107,7 +107,7 @@ def _set(options: Options) -> Options:
 
 
 class _Reader:
-    """Collects what is wrong and what is worth a word on the way."""
+    """Reads tables, and collects errors and findings."""
 
     def __init__(self) -> None:
         self.errors: list[Finding] = []
@@ -118,17 +118,17 @@ class _Reader:
         self.secrets = Secrets()
 
     def options(self, source: Source, path: Path, table: Mapping[str, Any], kinds: Kinds) -> dict[str, Value]:
-        """The known options of a table; their names' case makes no difference to tunasync."""
+        """Return the known options of a table; tunasync ignores the case of their names."""
         found = {}
         for key, raw in table.items():
             option = key if key in kinds else key.lower()
             value = Value(raw, source.file, source.line((*path, key)))
             if option not in kinds:
                 near = difflib.get_close_matches(option, kinds, n=1)
-                todo = f"Did you mean `{near[0]}`?" if near else "See what needs it."
-                self.findings.append(value.finding(f"`{shown(key)}` is no option of tunasync here.", todo))
+                todo = f"Did you mean `{near[0]}`?" if near else "Check what uses it."
+                self.findings.append(value.finding(f"tunasync has no option `{shown(key)}` here.", todo))
             elif what := wrong(option, kinds[option], raw):
-                self.errors.append(value.finding(what, "Mend it; tunasync would not start with it either."))
+                self.errors.append(value.finding(what, "Correct it; tunasync does not start with it either."))
             else:
                 found[option] = value
                 if kinds[option] == "pairs":
@@ -136,7 +136,7 @@ class _Reader:
         return found
 
     def _gather_comments(self, source: Source, path: Path, table: Value) -> None:
-        """Let the comments of a table's keys describe the table, which is one key of a mirror."""
+        """Attach the comments of a table's keys to the table, which becomes one key of a mirror."""
         at = (table.file, table.line)
         for key in table.value:
             below = (source.file, source.line((*path, key)))
@@ -144,7 +144,7 @@ class _Reader:
                 self.comments[at] = [*self.comments.get(at, ()), *self.comments.pop(below)]
 
     def mirrors(self, source: Source, top: Options) -> Iterator[Definition]:
-        """The mirrors of one file, whose comments are kept as well."""
+        """The mirrors of one file; its comments are collected too."""
         self.secrets.learn(source)
         self.comments |= {(source.file, line): texts for line, texts in source.comments.items()}
         self.loose_comments |= {(source.file, line): texts for line, texts in source.loose_comments.items()}
@@ -152,7 +152,7 @@ class _Reader:
             yield from self._leaves(source, ("mirrors", number), table, {})
 
     def _leaves(self, source: Source, path: Path, table: Mapping[str, Any], above: Options) -> Iterator[Definition]:
-        """A mirror, or in its place those that stand below it and inherit what it sets."""
+        """The mirror of a table; instead of one with nested mirrors, those, which inherit its options."""
         own = self.options(source, path, table, MIRROR)
         children = own.pop("mirrors", None)
         options = self._overlay(above, own)
@@ -164,7 +164,10 @@ class _Reader:
             yield from self._leaves(source, (*path, "mirrors", number), child, options)
 
     def _overlay(self, above: Options, own: Options) -> Options:
-        """Inherited options below own ones. An empty value beats nothing, and `rsync` is the empty provider."""
+        """Return own options over inherited ones.
+
+        An empty value does not override an inherited one. `rsync` is the empty value of `provider`.
+        """
         result = dict(above)
         for option, value in own.items():
             inherited = result.get(option) or self.above.get(option)
@@ -178,17 +181,17 @@ class _Reader:
 
     def _without_effect(self, option: str, value: Value, inherited: Value) -> None:
         if value.value != inherited.value:
-            what = f"`{option} = {json.dumps(value.value)}` does nothing in tunasync: what is inherited stays."
+            what = f"`{option} = {json.dumps(value.value)}` has no effect in tunasync: the inherited value stays."
             self.findings.append(
-                value.finding(what, "It stays here as well; set it in the mirror's own file if meant.")
+                value.finding(what, "It stays here as well. If the other one is meant, set it in the mirror's file.")
             )
 
     def included(self, pattern: Value, folder: str) -> Iterator[Source]:
-        """The included files: seen from where this runs, as tunasync does, or else from the file that names them."""
+        """The included files: relative to the current folder, as for tunasync, else to the file that includes them."""
         for base in ("", folder):
             path = os.path.join(base, pattern.value.replace("[^", "[!"))
             if found := sorted(glob.glob(path, include_hidden=True)):
                 yield from map(toml_source.read, found)
                 return
         what = f"`include_mirrors` matches no file: {printable(pattern.value)}."
-        self.findings.append(pattern.finding(what, "Run this in the folder in which tunasync runs."))
+        self.findings.append(pattern.finding(what, "Run this command in the folder in which tunasync runs."))

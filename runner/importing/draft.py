@@ -1,4 +1,4 @@
-"""A config repository in memory, made from tunasync's configuration, of which every file is valid."""
+"""A config repository in memory, converted from a tunasync configuration. Each of its files is valid."""
 
 import os
 import re
@@ -31,14 +31,16 @@ _MACHINE = {
     "cgroup": ("cgroup", "group"),
     "manager": ("manager", "api_base"),
 }
-"""Where the keys of the machine's settings come from."""
+"""The section and option that keys of the machine's settings come from."""
 _NEAR = {"manager": ("manager", "cgroup"), "defaults": ("global", "docker", "zfs", "btrfs_snapshot")}
-"""The sections whose headers' comments go to the head of the machine's settings, and of the defaults."""
+"""Sections whose header comments go to the head of the machine's settings and of the defaults."""
 
 
 class Draft(NamedTuple):
-    """The files of the repository, the machine's settings and its policy (empty if the defaults will do) as text,
-    passwords by mirror, and what to tell."""
+    """The texts of the repository's files, of the machine's settings and of its policy; passwords by mirror; findings.
+
+    The policy is empty if the defaults allow all mirrors.
+    """
 
     files: Mapping[str, str]
     runner: str
@@ -48,12 +50,12 @@ class Draft(NamedTuple):
 
     @property
     def mirrors(self) -> int:
-        """How many mirrors there are."""
+        """How many mirrors the repository has."""
         return sum(not name.startswith("_") for name in self.files)
 
 
 def draft(config: Config, secrets: str) -> Draft:
-    """Make the repository; passwords will be in files of the folder `secrets`, named as their mirrors."""
+    """Make the repository; the password of each mirror will be a file with its name in the folder `secrets`."""
     return _Drafting(config, secrets).run()
 
 
@@ -82,7 +84,7 @@ class _Drafting:
             WORKERS: {"workers": {worker: slots}},
             DEFAULTS: defaults,
         }
-        policy = self._policy(self._sound(common), record_factory.runner_settings(settings))
+        policy = self._policy(self._valid(common), record_factory.runner_settings(settings))
         files = self._texts(common)
         runner = self._with_comments(settings, self._comments_of(settings, _MACHINE, _NEAR["manager"]))
         findings = [*self._findings, *(each for found in self._converted.values() for each in found.findings)]
@@ -96,7 +98,7 @@ class _Drafting:
         return [each for each in self._config.definitions if not any(each is one for one in kept)]
 
     def _comments_of(self, keys: Keys, origins: Mapping[str, tuple[str, str]], sections: Sequence[str]) -> ByKey:
-        """The comments beside options of the sections, by the keys that came from them."""
+        """Return the comments of options of sections, by the keys that come from them."""
         headers = [self._config.headers[name] for name in sections if name in self._config.headers]
         found: ByKey = {"": self._comments.take(headers)}
         for key, (section, option) in origins.items():
@@ -113,25 +115,27 @@ class _Drafting:
     def _all_keys(self) -> list[Keys]:
         return [found.keys for found in self._converted.values()]
 
-    def _tell(self, place: Value, what: str, todo: str) -> None:
+    def _report(self, place: Value, what: str, todo: str) -> None:
         self._findings.append(place.finding(what, todo))
 
     def _named(self) -> dict[str, Definition]:
-        """The mirrors by their names; of one name tunasync keeps the last."""
+        """Return the mirrors by name; of equal names the last one counts, as in tunasync."""
         found: dict[str, Definition] = {}
         for definition in self._config.definitions:
             name, place = definition.get("name", ""), definition.at("name")
             same = next((each for each in found if each.lower() == name.lower()), None)
             if not is_name(name) or name.endswith(".yaml"):
-                what = f"The mirror is left out: `{shown(name)}` cannot be its name."
-                self._tell(place, what, "Use letters, digits and `._-`, at most 64, and begin with a letter or digit.")
+                what = f"The mirror is left out: `{shown(name)}` is not a valid name."
+                self._report(
+                    place, what, "Use letters, digits and `._-`, at most 64, and begin with a letter or digit."
+                )
             elif same == name:
                 what = f"The mirror is left out: another `{name}` follows, and tunasync keeps only the last one."
-                self._tell(found.pop(name).at("name"), what, "Rename one of them.")
+                self._report(found.pop(name).at("name"), what, "Rename one of them.")
                 found[name] = definition
             elif same is not None:
-                what = f"The mirror is left out: there is `{same}`, and letters' case makes no difference."
-                self._tell(place, what, "Rename one of them, and its directory.")
+                what = f"The mirror is left out: its name differs from `{same}` only in case."
+                self._report(place, what, "Rename one of them, and its directory.")
             else:
                 found[name] = definition
         return found
@@ -144,7 +148,7 @@ class _Drafting:
             self._findings.append(left_out.finding)
 
     def _part_logs(self) -> None:
-        """Give mirrors that share a folder for their logs one of their own in it."""
+        """Give each mirror that shares its log folder a folder of its own inside."""
         root = folders.log_root(self._config)
         used = {name: found.keys.get("log_dir", os.path.join(root, name)) for name, found in self._converted.items()}
         for name, found in self._converted.items():
@@ -152,36 +156,36 @@ class _Drafting:
             if list(used.values()).count(path) > 1 and "log_dir" in found.keys:
                 found.keys["log_dir"] = os.path.join(path, name)
                 place = self._definitions[name].at("log_dir")
-                what = f"`log_dir` of `{name}` is that of another mirror, too: its logs go to a folder in it."
-                self._tell(place, what, f"Look for them in {found.keys['log_dir']}.")
+                what = f"`log_dir` of `{name}` is also that of another mirror: its logs go to a folder inside."
+                self._report(place, what, f"Look for them in {found.keys['log_dir']}.")
 
     def _limits_without_group(self) -> None:
-        """Say what keeps the limits that tunasync kept below its own control group."""
+        """Report that memory limits need units or a control group; tunasync uses its own control group."""
         limited = any("memory_limit" in keys and "docker_image" not in keys for keys in self._all_keys())
         if limited and not self._config.get("cgroup", "group", ""):
-            what = "There is no `group`: tunasync limits memory below its own control group, Skipjack under systemd."
-            todo = "Run the worker's units, or set `cgroup` in the machine's settings."
-            self._tell(self._config.at("cgroup", "enable"), what, todo)
+            what = "`group` is not set: tunasync limits memory below its own control group, Skipjack in systemd units."
+            todo = "Install the worker's units, or set `cgroup` in the machine's settings."
+            self._report(self._config.at("cgroup", "enable"), what, todo)
 
     def _policy(self, mirrors: Sequence[Mirror], settings: RunnerSettings) -> Keys:
-        """What the machine's policy must say so that the mirrors are allowed; takes out those that cannot be."""
+        """Return the keys of the policy that allows the mirrors; leave out those that no policy can allow."""
         decision = allowance.decide(mirrors, settings)
         for made, names in decision.causes:
-            self._tell_allowance(made, names)
+            self._report_allowance(made, names)
         for name, (what, todo) in decision.refused:
             self._converted.pop(name, None)
-            self._tell(self._definitions[name].place, f"The mirror is left out: {what}", todo)
+            self._report(self._definitions[name].place, f"The mirror is left out: {what}", todo)
         return decision.keys
 
-    def _tell_allowance(self, made: Allowance, names: Sequence[str]) -> None:
+    def _report_allowance(self, made: Allowance, names: Sequence[str]) -> None:
         if made.cause == "password" or (made.cause == "env" and not _is_risky(made.value)):
-            return  # whoever ran this named the folder; and most variables are read by one program alone
-        what = f"`{_RENAMED.get(made.cause, made.cause)}`: forbidden by default; `policy.yml` has `{made.entry}`"
+            return  # `--secrets` names the folder on purpose, and most variables matter to one program only
+        what = f"`{_RENAMED.get(made.cause, made.cause)}`: denied by default; `policy.yml` has `{made.entry}`"
         more = f", for {len(names)} mirrors" if len(names) > 1 else ""
-        self._tell(self._cause(names[0], made), f"{what} in `{made.key}`{more}.", "Decide whether it stays so.")
+        self._report(self._cause(names[0], made), f"{what} in `{made.key}`{more}.", "Check that this is wanted.")
 
     def _cause(self, name: str, made: Allowance) -> Value:
-        """Where tunasync's configuration asked for what the policy must allow."""
+        """Return where the tunasync configuration has what the policy must allow."""
         definition = self._definitions[name]
         if made.cause == "rsync_options":
             return self._config.at("global", made.cause)
@@ -191,13 +195,13 @@ class _Drafting:
             return definition.at("docker_options")
         return definition.at(_RENAMED.get(made.cause, made.cause))
 
-    def _sound(self, common: dict[str, Keys]) -> Sequence[Mirror]:
-        """The mirrors as their files have them; takes out mirrors and defaults that the catalogue refuses."""
+    def _valid(self, common: dict[str, Keys]) -> Sequence[Mirror]:
+        """Return the mirrors as the catalogue loads them; leave out mirrors and defaults with problems."""
         while True:
             texts = self._texts(common)
             found = catalogue.load([SourceFile(path, text.encode()) for path, text in texts.items()])
             for problem in found.problems:
-                self._turn_away(problem, texts, common[DEFAULTS])
+                self._leave_out(problem, texts, common[DEFAULTS])
             if not found.problems:
                 return found.mirrors
 
@@ -222,21 +226,21 @@ class _Drafting:
             texts[f"{name}.yml"] = head + self._with_comments(keys, comments)
         return texts
 
-    def _turn_away(self, problem: Problem, texts: Mapping[str, str], defaults: Keys) -> None:
+    def _leave_out(self, problem: Problem, texts: Mapping[str, str], defaults: Keys) -> None:
         key, name = _key_at(texts[problem.file], problem), _stem(problem.file)
         if problem.file == DEFAULTS:
             defaults.pop(key, None)
             section, option = shared_keys.origin(key)
             place = self._config.at(section, option)
-            self._tell(place, f"`{option}` is left out: {problem.what}", problem.todo)
+            self._report(place, f"`{option}` is left out: {problem.what}", problem.todo)
         elif name in self._definitions:
-            self._converted.pop(name, None)  # gone already where this is not its first problem
+            self._converted.pop(name, None)  # removed already if this is not its first problem
             place = self._definitions[name].at(_RENAMED.get(key, key))
-            self._tell(place, f"The mirror is left out: {problem.what}", problem.todo)
+            self._report(place, f"The mirror is left out: {problem.what}", problem.todo)
 
 
 def _is_risky(name: str) -> bool:
-    """Whether a variable may change what programs beside the mirror's own load or run."""
+    """Whether a variable may change what programs other than the mirror's own load or run."""
     return any(fnmatchcase(name, pattern) for pattern in (*FORMER_ENV, *_RISKY_ENV))
 
 
@@ -245,7 +249,7 @@ def _stem(path: str) -> str:
 
 
 def _without(keys: Keys, inherited: Keys) -> Keys:
-    """The keys that differ from what is inherited, in the order of the schema."""
+    """Return the keys that differ from the inherited ones, in the order of the schema."""
     properties: Mapping[str, Any] = schema("mirror")["properties"]
     return {
         key: keys[key]
@@ -255,7 +259,7 @@ def _without(keys: Keys, inherited: Keys) -> Keys:
 
 
 def _key_at(text: str, problem: Problem) -> str:
-    """The key of a file's top level whose value has the problem; empty for one of the file as a whole."""
+    """Return the top-level key whose value has the problem; empty for a problem of the whole file."""
     for each in reversed(text.splitlines()[: problem.line] if problem.column > 1 else ()):
         if match := re.match(r"[a-z][a-z0-9_]*(?=:)", each):
             return match[0]
@@ -263,7 +267,7 @@ def _key_at(text: str, problem: Problem) -> str:
 
 
 _HEADS = {
-    SITE: "# What visitors are told: say here what the site is called.\n",
-    WORKERS: "# The machines that carry the mirrors.\n",
-    DEFAULTS: "# From tunasync's [global]: what every mirror inherits.\n",
+    SITE: "# What visitors see: set the title of the site here.\n",
+    WORKERS: "# The machines that sync the mirrors.\n",
+    DEFAULTS: "# From tunasync's [global]: inherited by all mirrors.\n",
 }

@@ -1,10 +1,10 @@
-"""What an import has to tell about the files that it read."""
+"""Findings of an import: the parts of the configuration that were not kept as they were."""
 
 from typing import NamedTuple
 
 
 class Finding(NamedTuple):
-    """Something that was not kept as it was, where it stands, and what to do about it."""
+    """A part that was not kept as it was: where it is, what changed, and what to do."""
 
     file: str
     line: int
@@ -16,7 +16,7 @@ class Finding(NamedTuple):
 
 
 class LeftOut(Exception):  # noqa: N818 - what happens to the mirror
-    """The mirror cannot be taken over; `finding` says why."""
+    """The mirror cannot be imported; `finding` has the reason."""
 
     def __init__(self, finding: Finding) -> None:
         super().__init__(finding.what)

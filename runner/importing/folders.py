@@ -1,4 +1,4 @@
-"""Where tunasync keeps logs, snapshots and control groups."""
+"""The folders of tunasync's mirrors, logs, snapshots and control groups."""
 
 import os
 import re
@@ -12,13 +12,13 @@ _MEMORY = "memory/memory.limit_in_bytes"
 
 
 def mirror_root(config: Config) -> str:
-    """The folder that the mirrors lie below; empty when there is none that may be a worker's."""
+    """Return the folder above the mirrors; empty if none is set or it cannot be a worker's `mirror_root`."""
     path = str(config.get("global", "mirror_dir", ""))
     return os.path.normpath(path) if path.startswith("/") and is_mirror_root(path) else ""
 
 
 def log_root(config: Config) -> str:
-    """The folder that the logs of all mirrors lie below; empty when there is none that may be a worker's own."""
+    """Return the folder above all logs; empty if none is set or it is a folder of the system."""
     root = _log_root(str(config.get("global", "log_dir", "")))
     return "" if is_system_folder(root) else root
 
@@ -31,13 +31,13 @@ def _log_root(template: str) -> str:
 
 
 def log_folder(template: str, name: str) -> str:
-    """A mirror's folder for logs; empty when it is no absolute path or more than the mirror's name is asked for."""
+    """Return a mirror's log folder; empty if it is not absolute or uses more than `{{.Name}}`."""
     path = _resolved(template, name)
     return os.path.normpath(path) if path.startswith("/") else ""
 
 
 def has_folder_each(template: str) -> bool:
-    """Whether the folders that a template gives are those that Skipjack takes by itself."""
+    """Whether a template gives the folders that Skipjack uses by default."""
     return _OF_EACH.fullmatch(template) is not None
 
 
@@ -47,9 +47,9 @@ def _resolved(template: str, name: str) -> str:
 
 
 def control_group(group: str, mounted: str = "/sys/fs/cgroup") -> str:
-    """The folder of a control group that has the memory controller on this machine; empty for the group of all.
+    """Return the folder of a control group that has the memory controller; empty for the root group.
 
-    Under version 1 each controller has a tree of its own.
+    In version 1 each controller has a tree of its own.
     """
     name = os.path.normpath(f"/{group}").lstrip("/")
     tree = os.path.join(mounted, "memory") if os.path.exists(os.path.join(mounted, _MEMORY)) else mounted
@@ -57,12 +57,12 @@ def control_group(group: str, mounted: str = "/sys/fs/cgroup") -> str:
 
 
 def snapshot_root(config: Config) -> str:
-    """The folder of the published snapshots; empty where no worker may have it, or nothing is published."""
+    """Return the folder of published snapshots; empty if it cannot be a worker's, or nothing is published."""
     path = str(config.get("btrfs_snapshot", "snapshot_path", ""))
     fits = publishes_snapshots(config) and path.startswith("/") and is_mirror_root(path)
     return os.path.normpath(path) if fits else ""
 
 
 def publishes_snapshots(config: Config) -> bool:
-    """Whether mirrors are Btrfs subvolumes; those that must be ZFS datasets as well can be neither."""
+    """Whether mirrors are Btrfs subvolumes. With `zfs` as well, no run of tunasync succeeds."""
     return bool(config.get("btrfs_snapshot", "enable", False) and not config.get("zfs", "enable", False))

@@ -1,4 +1,4 @@
-"""What of tunasync's configuration belongs into the settings of the worker's machine."""
+"""Convert the parts of a tunasync configuration that become settings of the worker's machine."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +12,7 @@ Keys = dict[str, Any]
 
 
 def settings(config: Config, worker: str, findings: list[Finding]) -> Keys:
-    """The keys of `runner.yml`; what is not kept is added to the findings."""
+    """Return the keys of `runner.yml`; add findings for the parts that are not kept."""
     return {
         "worker": worker,
         "repository": {"url": "https://git.example.org/mirrors.git"},
@@ -28,15 +28,19 @@ def _roots(config: Config, findings: list[Finding]) -> Keys:
     root, logs = config.at("global", "mirror_dir"), config.at("global", "log_dir")
     found["mirror_root"] = folders.mirror_root(config)
     if not found["mirror_root"] and (root.value or config.definitions):
-        what = "`mirror_dir` is no absolute path, or a folder of the system."
+        what = "`mirror_dir` is not an absolute path, or is a folder of the system."
         findings.append(root.finding(what, "Set `mirror_root` in the machine's settings."))
     if logs.value and not found["log_dir"]:
-        what = "`log_dir` is no absolute path, lies in no folder of its own, or holds more than `{{.Name}}`."
+        what = "`log_dir` is not an absolute path, is a folder of the system, or uses more than `{{.Name}}`."
         findings.append(logs.finding(what, "Set `log_dir` in the machine's settings."))
     if folders.publishes_snapshots(config) and not found["snapshot_root"]:
         place = config.at("btrfs_snapshot", "snapshot_path")
         todo = "Set `snapshot_root` in the machine's settings."
-        findings.append(place.finding("There is no absolute `snapshot_path` in `[btrfs_snapshot]`.", todo))
+        findings.append(
+            place.finding(
+                "`snapshot_path` in `[btrfs_snapshot]` is not an absolute path, or is a folder of the system.", todo
+            )
+        )
     return {key: path for key, path in found.items() if path}
 
 
@@ -50,8 +54,8 @@ def _manager(config: Config, findings: list[Finding]) -> Keys:
     place = urls if urls.value else one
     addresses: Sequence[str] = urls.value or ([one.value] if one.value else [])
     if len(addresses) > 1:
-        what = "A worker reports to one manager, the first of these."
-        findings.append(place.finding(what, "See who read the others."))
+        what = "A worker reports to one manager: the first one is kept."
+        findings.append(place.finding(what, "Check who uses the others."))
     if not addresses:
         return {}
     if trouble := web_trouble(addresses[0], whole=False):
@@ -66,5 +70,5 @@ def _authority(config: Config, findings: list[Finding]) -> Keys:
         return {"ca_cert": place.value}
     if place.value:
         todo = "Set `manager.ca_cert` in the machine's settings."
-        findings.append(place.finding("`ca_cert` is no absolute path.", todo))
+        findings.append(place.finding("`ca_cert` is not an absolute path.", todo))
     return {}

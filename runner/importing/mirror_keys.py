@@ -1,4 +1,4 @@
-"""One mirror of tunasync as the keys of a mirror's file."""
+"""Convert one mirror of tunasync to the keys of a mirror's file."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -26,7 +26,7 @@ _PROFILES = ("debian", "debian-oldstyle")
 
 
 class Converted(NamedTuple):
-    """A mirror's keys, its password (empty without one), and what there is to tell."""
+    """A mirror's keys, its password (empty if it has none), and findings."""
 
     keys: Keys
     password: str
@@ -34,7 +34,7 @@ class Converted(NamedTuple):
 
 
 def convert(definition: Definition, config: Config, secret_file: str) -> Converted:
-    """The keys of one mirror, its password in a file; raises LeftOut when it cannot be taken over."""
+    """Return the keys of one mirror, with its password in `secret_file`; raises LeftOut if it cannot be imported."""
     conversion = _Conversion(definition, config)
     keys = conversion.keys()
     if conversion.password:
@@ -43,7 +43,7 @@ def convert(definition: Definition, config: Config, secret_file: str) -> Convert
 
 
 class _Conversion:
-    """The conversion of one mirror. The methods in `_WAYS` take an option's value and give its key's, or None."""
+    """The conversion of one mirror. Methods in `_CONVERTERS` get an option's value and return its key's, or None."""
 
     def __init__(self, definition: Definition, config: Config) -> None:
         self.findings: list[Finding] = []
@@ -57,25 +57,25 @@ class _Conversion:
         self._check()
         keys: Keys = {"provider": self._provider}
         for option, place in self._definition.options.items():
-            if option in _WAYS and not self._is_foreign(option, place):
-                value = _WAYS[option](self, place)
+            if option in _CONVERTERS and not self._is_foreign(option, place):
+                value = _CONVERTERS[option](self, place)
                 if option in _COMMAND_LINES:
                     self.findings += doubts(option, place)
                 if value is not None:
                     keys[RENAMED.get(option, option)] = value
         if self._provider == "two-stage-rsync" and self._config.get("global", "rsync_options", []):
-            keys["rsync_options"] = []  # tunasync does not add the global ones here
+            keys["rsync_options"] = []  # tunasync does not use the global ones here
         self._drop_idle(keys)
         self._check_sync(keys)
         keys |= self._log_folder()
         keys |= self._container(keys)
         self._exec_order()
         if has_password(keys):
-            raise self._definition.place.left_out("an address holds a password.", "Take it out; see `password`.")
+            raise self._definition.place.left_out("an address holds a password.", "Use `password` instead.")
         return keys
 
     def _drop_idle(self, keys: Keys) -> None:
-        """Leave out what does nothing beside another key, in tunasync either; told where the mirror itself sets it."""
+        """Leave out keys without effect beside another one, as in tunasync; report those of the mirror itself."""
         everything = keys | ({"password": self.password} if self.password else {})
         for key, why, _todo in list(idle_keys.idle(everything, everything)):
             option = next((old for old, new in RENAMED.items() if new == key), key)
@@ -83,23 +83,23 @@ class _Conversion:
                 self.password = ""
             if everything.pop(key, None) and option in self._definition.own:
                 what = f"{why.format(option).replace(f'`{key}`', f'`{option}`')[:-1]} in tunasync, and was left out."
-                self._tell(self._definition.at(option), what, "See whether it was meant to.")
+                self._report(self._definition.at(option), what, "Check whether it was meant to have an effect.")
             keys.pop(key, None)
 
     def _check(self) -> None:
         definition = self._definition
         if self._provider not in PROVIDERS:
-            raise definition.at("provider").left_out("there is no such `provider`.", "Write for example `rsync`.")
+            raise definition.at("provider").left_out("its `provider` is unknown.", "Write for example `rsync`.")
         alone = definition.get("rsync_override_only", False) and not definition.get("rsync_override", [])
         if alone and self._provider == "rsync":
-            what = "`rsync_override_only` is nothing without `rsync_override`."
-            raise definition.at("rsync_override_only").left_out(what, "Set both, or none.")
+            what = "`rsync_override_only` needs `rsync_override`."
+            raise definition.at("rsync_override_only").left_out(what, "Set both or neither.")
         if not definition.get("interval", self._config.get("global", "interval", 0)):
-            what = "There is no `interval`: tunasync would sync again at once, Skipjack after 6 hours."
-            self._tell(definition.place, what, "Set `interval`.")
+            what = "`interval` is not set: tunasync would sync again at once, Skipjack after 6 hours."
+            self._report(definition.place, what, "Set `interval`.")
 
     def _check_sync(self, keys: Keys) -> None:
-        """Leave out a mirror whose rsync syncs nothing, in tunasync either: its directory stays as it is."""
+        """Leave out a mirror whose rsync syncs nothing, as in tunasync."""
         options = self._config.get("global", "rsync_options", [])
         for key, what, _todo in rsync_rules.without_sync({"rsync_options": options, **keys}):
             option = next((old for old, new in RENAMED.items() if new == key), key)
@@ -107,17 +107,17 @@ class _Conversion:
             place = next(place for place in places if place is not None)
             raise place.left_out(what.replace(f"`{key}`", f"`{option}`"), "Remove the option, and import again.")
 
-    def _tell(self, place: Value, what: str, todo: str) -> None:
+    def _report(self, place: Value, what: str, todo: str) -> None:
         self.findings.append(place.finding(what, todo))
 
     def _is_foreign(self, option: str, place: Value) -> bool:
-        """Whether the provider never looks at an option, in tunasync either; told where the mirror itself sets it."""
+        """Whether the provider ignores an option, as in tunasync; report it if the mirror itself sets it."""
         providers = schema("mirror")["properties"].get(RENAMED.get(option, option), {}).get("x-providers")
         foreign = providers is not None and self._provider not in providers
         foreign |= self._provider == "two-stage-rsync" and option in IGNORED_BY_TWO_STAGE
         if foreign and option in self._definition.own:
-            what = f"`{option}` does nothing with the provider `{self._provider}` in tunasync, and was left out."
-            self._tell(place, what, "See whether it was meant to.")
+            what = f"`{option}` has no effect with the provider `{self._provider}` in tunasync, and was left out."
+            self._report(place, what, "Check whether it was meant to have an effect.")
         return foreign
 
     def _exec_order(self) -> None:
@@ -149,25 +149,25 @@ class _Conversion:
     def mirror_dir(self, place: Value) -> str:
         path = str(place.value)
         if not path.startswith("/"):
-            raise place.left_out("`mirror_dir` is no absolute path.", "Write the whole path.")
+            raise place.left_out("`mirror_dir` is not an absolute path.", "Write an absolute path.")
         return os.path.normpath(path)
 
     def mirror_subdir(self, place: Value) -> str | None:
         return place.value.strip("/") or None
 
     def _log_folder(self) -> Keys:
-        """The mirror's own folder for logs, unless it is that which Skipjack takes by itself."""
+        """Return the mirror's log folder, unless it is the one that Skipjack uses by default."""
         name, root = self._definition.get("name", ""), folders.log_root(self._config)
         place = self._definition.options.get("log_dir", self._config.at("global", "log_dir"))
         path = folders.log_folder(place.value or "", name)
         if "log_dir" in self._definition.options and not path:
-            what = "`log_dir` is no absolute path, or holds more than `{{.Name}}`."
-            self._tell(place, what, "The mirror's logs go to a folder of its own below the worker's `log_dir`.")
+            what = "`log_dir` is not an absolute path, or uses more than `{{.Name}}`."
+            self._report(place, what, "The mirror's logs go to a folder of its own below the worker's `log_dir`.")
         usual = folders.has_folder_each(place.value or "") and "log_dir" not in self._definition.options
         return {"log_dir": path} if path and not usual and path != os.path.join(root, name) else {}
 
     def memory_limit(self, place: Value) -> str | None:
-        """Without a container or a control group tunasync limits nothing."""
+        """Return the limit; without a container or a control group tunasync ignores it."""
         if self._has_container or self._config.get("cgroup", "enable", False):
             return size(place.value)
         self._section_is_off("memory_limit", place, "cgroup")
@@ -180,11 +180,11 @@ class _Conversion:
         return None
 
     def _section_is_off(self, option: str, place: Value, section: str) -> None:
-        what = f"`{option}` does nothing in tunasync without `enable = true` in `[{section}]`, and was left out."
-        self._tell(place, what, f"Add `{option}` to the mirror's file if it is wanted.")
+        what = f"`{option}` has no effect in tunasync without `enable = true` in `[{section}]`, and was left out."
+        self._report(place, what, f"Add `{option}` to the mirror's file if it is wanted.")
 
     def _container(self, keys: Keys) -> Keys:
-        """What the options for containers come to, beside the image."""
+        """Return the keys for containers, except the image."""
         words, findings = containers.of_mirror(self._definition, self._config)
         self.findings += findings
         found: Keys = words.keys()
@@ -202,8 +202,8 @@ class _Conversion:
         path, root = os.path.normpath(str(place.value)), folders.snapshot_root(self._config)
         if root and path.startswith("/") and lies_below(path, root):
             return path
-        what = "`snapshot_path` does not lie below that of `[btrfs_snapshot]`, which becomes the `snapshot_root`."
-        self._tell(place, what, "The snapshot is published there, as a folder with the mirror's name.")
+        what = "`snapshot_path` is not below that of `[btrfs_snapshot]`, which becomes `snapshot_root`."
+        self._report(place, what, "The snapshot will be there, in a folder with the mirror's name.")
         return None
 
     def env(self, place: Value) -> dict[str, str] | None:
@@ -215,17 +215,17 @@ class _Conversion:
         for name in [name for name in env if name in OURS and not self._has_container]:
             del env[name]
             what = f"`env.{name}` is left out: the runner sets {name} itself."
-            self._tell(place, what, "Write whole paths, or let the program set it.")
+            self._report(place, what, "Write absolute paths, or set it in the program.")
         for name in [name for name in env if SECRET_NAME.search(name)]:
             del env[name]
             what = f"`env.{name}` looks like a secret, and was left out of the repository."
-            self._tell(place, what, "Let the program read it from a file of the machine.")
+            self._report(place, what, "Let the program read it from a file of the machine.")
         return env or None
 
     def role(self, place: Value) -> str | None:
         if place.value in ("master", "slave"):
             return str(place.value)
-        self._tell(place, "This is no `role`, and tunasync takes it for `master`.", "Write `master` or `slave`.")
+        self._report(place, "`role` is not valid, and tunasync uses `master`.", "Write `master` or `slave`.")
         return None
 
     def any_codes(self, place: Value) -> list[int]:
@@ -241,32 +241,34 @@ class _Conversion:
 
     def pattern(self, place: Value) -> str | None:
         if problem := not_python(place.value):
-            self._tell(place, f"The regular expression was left out: {problem[0]}", problem[1])
+            self._report(place, f"The regular expression was left out: {problem[0]}", problem[1])
             return None
         if sees_more_than_a_line(place.value):
-            what = "The regular expression is tried on each line of the log, in tunasync on the whole log at once."
-            self._tell(place, what, "See whether it still finds what it should.")
+            what = "Skipjack matches the regular expression with each line of the log, tunasync with the whole log."
+            self._report(place, what, "Check that it still finds what it should.")
         return str(place.value)
 
     def exclude_file(self, place: Value) -> str:
         if not place.value.startswith("/"):
-            raise place.left_out("`exclude_file` is no absolute path.", "Write the whole path.")
+            raise place.left_out("`exclude_file` is not an absolute path.", "Write an absolute path.")
         return str(place.value)
 
     def stage1_profile(self, place: Value) -> str | None:
         if place.value in _PROFILES:
             return str(place.value)
-        what = "There is no such `stage1_profile`: tunasync's runs fail with it, Skipjack takes `debian`."
-        self._tell(place, what, "Write `debian` or `debian-oldstyle`.")
+        what = "`stage1_profile` is unknown: tunasync's runs fail with it, Skipjack uses `debian`."
+        self._report(place, what, "Write `debian` or `debian-oldstyle`.")
         return None
 
     def take_password(self, place: Value) -> None:
         if place.value != place.value.strip() or len(place.value.splitlines()) != 1:
-            raise place.left_out("the password is more than one word on one line.", "Have another one set upstream.")
+            raise place.left_out(
+                "the password has blanks around it or several lines.", "Ask the upstream for another one."
+            )
         self.password = place.value
 
 
-_WAYS: Mapping[str, Callable[[_Conversion, Value], Any]] = {
+_CONVERTERS: Mapping[str, Callable[[_Conversion, Value], Any]] = {
     **dict.fromkeys(
         ("upstream", "command", "use_ipv4", "use_ipv6", "username", "rsync_override_only", "rsync_no_timeout",
          "exec_on_success", "exec_on_failure", "exec_on_success_extra", "exec_on_failure_extra"),

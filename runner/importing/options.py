@@ -1,4 +1,4 @@
-"""The options of tunasync's worker: in which table they stand, what they hold, and which values it takes."""
+"""The options of a tunasync worker: their tables, types and valid values."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -79,13 +79,13 @@ MIRROR: Kinds = {
 PROVIDERS = ("rsync", "two-stage-rsync", "command")
 
 IGNORED_BY_TWO_STAGE = ("rsync_override", "rsync_override_only")
-"""What tunasync does not look at when the provider is `two-stage-rsync`."""
+"""Options that tunasync ignores for the provider `two-stage-rsync`."""
 
 _MEMORY = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([kmgtp]?)i?b?", re.I)
 
 
 def memory(text: str) -> int | None:
-    """Bytes of an amount of memory, whose units are powers of 1024 however they are spelt; None when it is none."""
+    """Return an amount of memory in bytes; all units are powers of 1024. None if it is not valid."""
     match = _MEMORY.fullmatch(text)
     if not match:
         return None
@@ -119,5 +119,5 @@ _SHOULD_BE = {
 
 
 def wrong(option: str, kind: str, value: object) -> str:
-    """What is wrong with a value that tunasync would refuse as well; empty when nothing is."""
+    """Return the error of a value with which tunasync does not start; empty for a valid one."""
     return "" if _IS[kind](value) else f"`{option}` must be {_SHOULD_BE[kind]}."

@@ -1,4 +1,4 @@
-"""Regular expressions that were written for Go: what Python reads differently or not at all."""
+"""Regular expressions written for Go: the parts that Python reads differently or not at all."""
 
 import re
 import warnings
@@ -18,7 +18,7 @@ _ESCAPED = re.compile(r"\\\\")
 
 
 def not_python(pattern: str) -> tuple[str, str] | None:
-    """What Python cannot read as Go does, and what to write instead; None when there is nothing."""
+    """Return what Python does not read as Go does, and what to write instead; None if it reads all."""
     plain = _ESCAPED.sub("", pattern)
     for construct, name, todo in _UNKNOWN:
         if re.search(construct, plain):
@@ -28,12 +28,12 @@ def not_python(pattern: str) -> tuple[str, str] | None:
             warnings.simplefilter("error")
             re.compile(pattern)
     except (re.error, Warning, OverflowError, RecursionError) as error:
-        return f"Python does not take this regular expression: {error}.", "Write it anew."
+        return f"Python rejects this regular expression: {error}.", "Rewrite it."
     return None
 
 
 def sees_more_than_a_line(pattern: str) -> bool:
-    """Whether a pattern looks at the log as a whole: at its very begin or end, or at more than one line of it."""
+    """Whether a pattern needs the log as a whole: its very beginning or end, or more than one line."""
     plain = re.sub(r"\[\^", "[", _ESCAPED.sub("", pattern))
     whole = re.search(r"\\A|\\n|\n|\(\?[a-z]*s", plain)
     anchored = re.search(r"(?<!\\)[\^$]", plain) and not re.match(r"\(\?[a-z]*m", plain)

@@ -1,4 +1,4 @@
-"""`skipjack policy suggest`: what a machine's policy lacks for the definitions that its worker has."""
+"""`skipjack policy suggest`: the entries that a machine's policy lacks for the definitions of its worker."""
 
 import tempfile
 from collections.abc import Iterator
@@ -18,11 +18,11 @@ from schemas.problems import printable
 from schemas.records import DEFAULT, Bound, Mirror, Policy, RunnerSettings
 
 _NAMED = 5
-"""How many mirrors a comment names."""
+"""Most mirrors that a comment names."""
 
 
 def suggest(settings: RunnerSettings) -> int:
-    """Print the keys of the policy that would allow the newest definitions and those in force, as YAML.
+    """Print, as YAML, the keys of a policy that allows the newest definitions and those in force.
 
     Changes nothing. SkipjackError when the policy or the repository cannot be read.
     """
@@ -33,9 +33,9 @@ def suggest(settings: RunnerSettings) -> int:
 
 
 def _decided(mirrors: list[Mirror], settings: RunnerSettings, policy: Policy) -> Decision:
-    """What the definitions that the policy may allow need of one without the keys of former releases.
+    """Return what the definitions need of a policy without the `forbidden_…` keys of earlier releases.
 
-    What those keys forbid stays forbidden; what they let through counts only where a definition needs it.
+    What those keys deny stays denied; what they allow is listed only if a definition needs it.
     """
     decision = decide(mirrors, settings, policy)
     refused = {name for name, _violation in decision.refused}
@@ -45,7 +45,7 @@ def _decided(mirrors: list[Mirror], settings: RunnerSettings, policy: Policy) ->
 
 
 def _definitions(settings: RunnerSettings) -> list[Mirror]:
-    """The worker's definitions in the repository; and in force, where the newest one is not valid."""
+    """Return the worker's definitions in the repository; where the newest is invalid, the one in force."""
     with tempfile.TemporaryDirectory(prefix="skipjack-") as folder:
         revision = repository.fetch(settings.repository, Path(folder) / "checkout")
     declared = catalogue.load(revision.files)
@@ -59,7 +59,7 @@ def _in_force(settings: RunnerSettings) -> list[Mirror]:
         with plan.opened(StateLayout(settings.state_dir).plan) as opened:
             return [planned.mirror for planned in opened.mirrors()]
     except SkipjackError:
-        return []  # there is none, or one of another release
+        return []  # no plan, or one of another release
 
 
 def _lines(decision: Decision, policy: Policy, settings: RunnerSettings) -> Iterator[str]:
@@ -71,22 +71,22 @@ def _lines(decision: Decision, policy: Policy, settings: RunnerSettings) -> Iter
     for key in old:
         causes.setdefault(key.replace("forbidden", "allowed"), {})
     if causes:
-        yield f"# For {settings.policy}: each list takes the place of the one there."
-        yield "# Whoever can merge to the config repository may then do the same with any mirror."
+        yield f"# For {settings.policy}: each list replaces the one there."
+        yield "# Everyone who can merge to the config repository can then do the same with any mirror."
     else:
-        yield f"# {settings.policy} needs nothing for the definitions of the worker {settings.worker}."
+        yield f"# {settings.policy} already allows all definitions of the worker {settings.worker}."
     for key in old:
-        yield f"# Remove `{key}`; `{key.replace('forbidden', 'allowed')}` takes its place."
+        yield f"# Remove `{key}`; `{key.replace('forbidden', 'allowed')}` replaces it."
     for key, entries in causes.items():
         yield f"{key}:"
         for entry in [*_entries(key, base), *entries]:
             yield f"  - {item(as_plain(entry))}" + (f"  # {_named(entries[entry])}" if entry in entries else "")
     for name, (what, todo) in decision.refused:
-        yield f"# {name}: no entry of the policy would allow this. {printable(what)} {printable(todo)}"
+        yield f"# {name}: no entry of the policy can allow this. {printable(what)} {printable(todo)}"
 
 
 def _entries(key: str, policy: Policy) -> list[str | Bound]:
-    """The entries of a list as it is, with one word for those of its default."""
+    """Return the entries of a list, with the word `default` for those of its default."""
     entries = list(getattr(policy, key) or ())
     default = getattr(Policy(), key) if key.startswith("allowed") else ()
     if not default or not set(default) <= set(entries):

@@ -1,4 +1,7 @@
-"""Secrets of a configuration: their values and lines, and which comments may hold one. Git keeps what it was given."""
+"""The secrets of a configuration: their values and lines, and the comments that may hold one.
+
+They must not come into the repository, since git keeps them for ever.
+"""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -9,28 +12,28 @@ from runner.importing.toml_source import Comment, Path, Source
 from schemas.addresses import without_secrets
 
 SECRET_NAME = re.compile(r"passw|secret|token|api_?key|credential", re.I)
-"""What names an option or a variable whose value is a secret."""
+"""Names of options and variables whose values are secrets."""
 
 _SECRET_WORD = re.compile(
     r"(?<![a-z])(?:pass|pass ?(?:phrase|code)|pw|pwd|psw|log[ -]?in|logged in|bearer|auth|authorization|creds?"
     r"|(?:access|api|auth|private|secret)[ _-]?keys?|kennwort|mot de passe|contraseña)(?![a-z])|密码|口令|密钥|令牌",
     re.I,
 )
-"""Words beside which people note secrets; letters end a word, digits and `_` do not."""
+"""Words that people write beside secrets. Only letters continue a word; digits and `_` end it."""
 
 _IN_ADDRESS = re.compile(r"//[^/?#\s]*?:([^\s]+)@")
 _IN_WORD = re.compile(r"(?:passw|secret|token|api_?key|credential)\w*[=:]\s*([^\s&\"']+)", re.I)
 
 
 class Secrets:
-    """The secret values of the files that were read, and the lines of the options that have them."""
+    """The secret values in the files that were read, and the lines of their options."""
 
     def __init__(self) -> None:
         self._values: set[str] = set()
         self._lines: set[tuple[str, int]] = set()
 
     def learn(self, source: Source) -> None:
-        """Take note of the secrets in a file, whether tunasync knows their options or not."""
+        """Note the secrets of a file, also those of options that tunasync does not know."""
         for path, text in _texts(source.value, ()):
             found = [*_IN_ADDRESS.findall(text), *_IN_WORD.findall(text)]
             if any(isinstance(part, str) and SECRET_NAME.search(part) for part in path):
@@ -40,7 +43,7 @@ class Secrets:
                 self._values |= {each, quote(each, safe=""), unquote(each)}
 
     def in_block(self, file: str, line: int, block: Sequence[Comment]) -> bool:
-        """Whether a block of comments beside the option at `line` may hold a secret, which may be in any line of it."""
+        """Whether any line of a block of comments beside the option at `line` may hold a secret."""
         first, last = block[0].line, block[-1].line
         near = (line,) if first == line else (line, *range(first - 1, last + 2))
         return any((file, each) in self._lines for each in near) or any(map(self._in_comment, block))
@@ -53,7 +56,7 @@ class Secrets:
 
 
 def blocks(line: int, comments: Sequence[Comment]) -> Iterator[Sequence[Comment]]:
-    """The comments of the option at `line` in groups of consecutive lines; one on the option's own line is alone."""
+    """The comments of the option at `line` in blocks of consecutive lines; one on the option's own line is a block."""
     block: list[Comment] = []
     for comment in comments:
         if block and (comment.line != block[-1].line + 1 or line in (comment.line, block[-1].line)):
@@ -65,7 +68,7 @@ def blocks(line: int, comments: Sequence[Comment]) -> Iterator[Sequence[Comment]
 
 
 def _texts(value: Any, path: Path) -> Iterator[tuple[Path, str]]:
-    """All texts in a value, with their paths."""
+    """All strings in a value, with their paths."""
     if isinstance(value, str):
         yield path, value
     elif isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""What all mirrors of a tunasync worker share: the worker, and what its mirrors inherit."""
+"""Convert the parts that all mirrors of a tunasync worker share: the worker, and the inherited options."""
 
 import re
 from typing import Any
@@ -25,35 +25,39 @@ _ORIGINS = {
 
 
 def origin(key: str) -> tuple[str, str]:
-    """The section and the option that a key of the defaults comes from."""
+    """Return the section and option that a key of the defaults comes from."""
     return _ORIGINS.get(key, ("global", key))
 
 
 def worker(config: Config, findings: list[Finding]) -> str:
-    """The worker's name."""
+    """Return the name of the worker."""
     place = config.at("global", "name")
     name = str(place.value or "")
     found = re.sub(r"[^A-Za-z0-9._-]+", "-", name).lstrip("._-")[:64] or "worker"
     if found != name:
-        what = f"`name` cannot be that of a worker; it is called `{found}` here." if name else "There is no `name`."
-        findings.append(place.finding(what, f"Rename `{found}` everywhere if you like another one better."))
+        what = (
+            f"`name` is not valid for a worker; `{found}` is used."
+            if name
+            else f"`name` is not set; `{found}` is used."
+        )
+        findings.append(place.finding(what, f"To use another name, replace `{found}` everywhere."))
     return found
 
 
 def slots(config: Config, findings: list[Finding]) -> Keys:
-    """How many mirrors are synced at once; nothing where the default must do."""
+    """Return how many mirrors are synced at once; empty for the default."""
     place = config.at("global", "concurrent")
     if place.value in range(1, _MOST_SLOTS + 1):
         return {"slots": place.value}
     what = f"`concurrent` must be from 1 to {_MOST_SLOTS}."
     if not place.value:
-        what = "There is no `concurrent`: tunasync would never sync, Skipjack syncs 4 mirrors at once."
+        what = "`concurrent` is not set: tunasync would never sync, Skipjack syncs 4 mirrors at once."
     findings.append(place.finding(what, f"Set `slots` in `{WORKERS}`."))
     return {}
 
 
 def defaults(config: Config, findings: list[Finding]) -> Keys:
-    """What every mirror inherits."""
+    """Return the keys that all mirrors inherit."""
     keys: Keys = {"provider": "rsync"}
     for option, place in config.sections["global"].items():
         if option in ("interval", "timeout"):
@@ -83,7 +87,7 @@ def _list(option: str, place: Value, findings: list[Finding]) -> Keys:
 
 
 def _container(config: Config) -> Keys:
-    """What containers share, if there are any and it can be had; whoever uses one tells why not."""
+    """Return the keys that all containers share; empty if these cannot be converted, which each mirror reports."""
     if not any(containers.is_used(each, config) for each in config.definitions):
         return {}
     try:
@@ -100,11 +104,11 @@ def _file_system(config: Config, findings: list[Finding]) -> Keys:
     if zfs.value and zpool:
         keys["zpool"] = zpool
     elif zfs.value:
-        what = "There is no `zpool`: nothing checks that the mirrors are mounted."
+        what = "`zpool` is not set, so it is not checked that the mirrors are mounted."
         findings.append(zfs.finding(what, f"Set `zpool` in `{DEFAULTS}`."))
     if folders.publishes_snapshots(config):
         keys["btrfs_snapshot"] = True
     elif btrfs.value:
         what = "`btrfs_snapshot` is left out: with `zfs` as well no run of tunasync succeeds."
-        findings.append(btrfs.finding(what, "See which one is meant."))
+        findings.append(btrfs.finding(what, "Check which one is meant."))
     return keys

@@ -1,4 +1,4 @@
-"""TOML with the line of every value, which the standard library's reader does not tell."""
+"""Read TOML with the line of each value and with its comments, which the standard library does not return."""
 
 import re
 import tomllib
@@ -34,10 +34,10 @@ _PLACE = re.compile(r" \(at (?:line (?P<line>[0-9]+), column (?P<column>[0-9]+)|
 
 
 class Source(NamedTuple):
-    """A TOML file's value, the line of each thing in it by its path, and its comments.
+    """The value of a TOML file, the line of each part by its path, and its comments.
 
-    `comments` has them by the line of the header or key that they describe, `loose_comments` those that stand alone by
-    their own first line.
+    The keys of `comments` are the lines of the headers or keys that they describe, those of `loose_comments` the first
+    lines of comments that stand alone.
     """
 
     file: str
@@ -47,18 +47,18 @@ class Source(NamedTuple):
     loose_comments: Comments
 
     def line(self, path: Path) -> int:
-        """The line of what is at `path`, or of the nearest thing above it that has one."""
+        """Return the line of the value at `path`, or of the nearest one above that has a line."""
         while path not in self.lines:
             path = path[:-1]
         return self.lines[path]
 
 
 _MOST = 64 * 1024**2
-"""Bytes of a file that are read; configurations with thousands of mirrors have about one MB."""
+"""Most bytes that are read; configurations with thousands of mirrors have about one MB."""
 
 
 def read(path: str) -> Source:
-    """Read a TOML file; SkipjackError with the line when it is broken, OSError when it cannot be read."""
+    """Read a TOML file; SkipjackError with the line if it is invalid, OSError if it cannot be read."""
     file = printable(path)
     data = read_regular(path, _MOST)
     try:
@@ -80,14 +80,14 @@ def _broken(file: str, text: str, message: str) -> SkipjackError:
     line = int(place["line"]) if place and place["line"] else text.count("\n") + 1
     column = f" at column {place['column']}" if place and place["column"] else ""
     words = printable(_PLACE.sub("", message))
-    return SkipjackError(f"{file}:{line}: This is no valid TOML{column}: {words}.", "Mend the syntax near this place.")
+    return SkipjackError(f"{file}:{line}: Invalid TOML{column}: {words}.", "Correct the syntax near this place.")
 
 
 def _attach(comments: Mapping[int, str], items: Mapping[int, int]) -> tuple[Comments, Comments]:
-    """The comments by the first line of the item that they describe, and those that describe none by their own.
+    """Return the comments by the first line of the item that they describe, and the others by their own lines.
 
-    `items` has each item's last line by its first. A comment describes the item on whose lines it stands, or else the
-    one that follows without a blank line, or else the one that it follows so.
+    `items` has the last line of each item by its first. A comment describes the item on whose lines it is; else the
+    next one if no blank line is between them; else the previous one, likewise.
     """
     first = {line: begin for begin, end in items.items() for line in range(begin, end + 1)}
     found: dict[int, list[Comment]] = {}

@@ -1,4 +1,4 @@
-"""`skipjack import tunasync`: from tunasync's worker configuration to a config repository."""
+"""`skipjack import tunasync`: from the configuration of a tunasync worker to a config repository."""
 
 import os
 
@@ -12,17 +12,17 @@ RUNNER, POLICY = "runner.yml", "policy.yml"
 
 
 def import_tunasync(path: str, into: str, secrets: str | None, *, force: bool) -> int:
-    """Write the repository into a folder, the machine's settings and policy beside it, and tell what was not kept.
+    """Write the repository into a folder, and the machine's settings and policy beside it; print all findings.
 
-    The exit code is 1 when there was something.
+    Return the exit code, which is 1 if there are findings.
     """
     into = os.path.abspath(into)
     folder = os.path.abspath(secrets or "secrets")
     found = draft(read(path), folder)
     if found.passwords and secrets is None:
         raise SkipjackError(
-            f"There are passwords: {', '.join(sorted(found.passwords))}.",
-            "Say with `--secrets DIR` in which folder of the worker's machine they are kept.",
+            f"The configuration has passwords: {', '.join(sorted(found.passwords))}.",
+            "Name a folder for them on the machine of the worker with `--secrets DIR`.",
         )
     settings, policy = (os.path.join(os.path.dirname(into), name) for name in (RUNNER, POLICY))
     write(found, Targets(into, folder, settings, policy), force=force)

@@ -1,4 +1,7 @@
-"""Writing an import: secrets first, then the repository, then the machine's two files; each aside and renamed."""
+"""Write an import: secrets first, then the repository, then the machine's two files; each aside and renamed.
+
+In this order, what a definition or a setting refers to exists before it.
+"""
 
 import os
 from collections.abc import Mapping
@@ -17,13 +20,13 @@ _RUNNER_HEAD = """\
 # `skipjack-manager token add WORKER` makes the token. With `start: held` no run starts until `skipjack release`.
 """
 _POLICY_HEAD = """\
-# What tunasync did and the policy forbids by default, for /etc/skipjack/policy.yml. Whoever can merge to the repository
-# may do it as well: take out what need not be, and the mirrors with it.
+# What tunasync did and the policy denies by default, for /etc/skipjack/policy.yml. Everyone who can merge to the
+# repository can then do it too: remove what is not needed, and the mirrors that need it.
 """
 
 
 class Targets(NamedTuple):
-    """Where things are written: the folders of the repository and of the secrets, and the machine's two files."""
+    """The targets: the folders of the repository and of the secrets, and the machine's two files."""
 
     into: str
     secrets: str
@@ -32,7 +35,7 @@ class Targets(NamedTuple):
 
 
 def write(draft: Draft, to: Targets, *, force: bool) -> None:
-    """Write everything; SkipjackError, and nothing written, when something would be lost or would not be valid."""
+    """Write everything; SkipjackError, before anything is written, if files would be lost or the result be invalid."""
     files = {os.path.join(to.into, name): text for name, text in draft.files.items()}
     passwords = {os.path.join(to.secrets, name): f"{password}\n" for name, password in draft.passwords.items()}
     machine = {to.runner: _RUNNER_HEAD + draft.runner}
@@ -41,7 +44,9 @@ def write(draft: Draft, to: Targets, *, force: bool) -> None:
     if not force:
         _refuse_to_overwrite(to.into, [*passwords, *machine])
     if passwords and _lies_in(to.secrets, to.into):
-        raise SkipjackError(f"The secrets' folder {to.secrets} lies in the repository.", "Name another one.")
+        raise SkipjackError(
+            f"The folder for secrets, {to.secrets}, is inside the repository.", "Name another one with `--secrets`."
+        )
     _check_with_what_is_there(draft, to.into)
     _write_all(passwords, folder_mode=0o700, mode=0o600)
     _write_all(files, folder_mode=0o755, mode=0o644)
@@ -54,7 +59,7 @@ def _refuse_to_overwrite(into: str, files: list[str]) -> None:
         raise SkipjackError(f"The folder {into} is not empty.", "Name another one, or overwrite with `--force`.")
     for path in files:
         if os.path.lexists(path):
-            raise SkipjackError(f"The file {path} is already there.", todo)
+            raise SkipjackError(f"The file {path} already exists.", todo)
 
 
 def _lies_in(path: str, folder: str) -> bool:
@@ -63,13 +68,13 @@ def _lies_in(path: str, folder: str) -> bool:
 
 
 def _check_with_what_is_there(draft: Draft, into: str) -> None:
-    """A folder that is written over may hold other files, which must get on with the new ones."""
+    """Check that other files in the folder, which stay with `--force`, are valid together with the new ones."""
     there = read_directory(Path(into)) if os.path.isdir(into) else ()
     kept = [file for file in there if file.path not in draft.files]
     new = [SourceFile(path, text.encode()) for path, text in draft.files.items()]
     problems = catalogue.load([*kept, *new]).problems if kept else ()
     if problems:
-        raise InvalidConfigError(f"What {into} holds already does not go with the new files:", problems)
+        raise InvalidConfigError(f"The files in {into} are invalid together with the new ones:", problems)
 
 
 def _write_all(files: Mapping[str, str], *, folder_mode: int, mode: int) -> None:

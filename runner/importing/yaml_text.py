@@ -1,4 +1,4 @@
-"""Plain values as YAML that people like to read, and that every YAML reader takes for the same."""
+"""Write plain values as readable YAML that all YAML parsers read alike."""
 
 import re
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ _KEY = re.compile(r"[A-Za-z][A-Za-z0-9._-]*")
 
 
 def block(value: Mapping[str, Any], indent: str = "", above: Mapping[str, str] | None = None) -> str:
-    """A mapping of texts, numbers, flags, lists of these and mappings, one key to a line.
+    """Return a mapping of strings, numbers, booleans, lists of these and mappings as YAML, one key to a line.
 
     `above` has whole lines to write above keys, such as comments.
     """
@@ -31,7 +31,7 @@ def _after(value: Any, indent: str) -> str:
 
 
 def item(value: Any) -> str:
-    """One item of a list on one line: a text or number, or a mapping of texts and lists of texts."""
+    """Return one item of a list on one line: a string, a number, or a mapping of strings and lists of strings."""
     if not isinstance(value, Mapping):
         return scalar(value)
     pairs = [f"{_key(key)}: {_in_line(below)}" for key, below in value.items()]
@@ -45,7 +45,7 @@ def _in_line(value: Any) -> str:
 
 
 def scalar(value: str | int | bool | Mapping[str, Any]) -> str:
-    """One value on one line; of mappings only an empty one."""
+    """Return a value on one line; a mapping must be empty."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):
@@ -62,13 +62,13 @@ def _key(key: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    """Text in single quotes, in which nothing is special; in double quotes where something must be spelled out."""
+    """Return text in single quotes, or in double quotes if characters must be escaped."""
     if text.isprintable():
         return "'" + text.replace("'", "''") + "'"
-    return '"' + "".join(_spelled(each) for each in text) + '"'
+    return '"' + "".join(_escaped(each) for each in text) + '"'
 
 
-def _spelled(character: str) -> str:
+def _escaped(character: str) -> str:
     if character in '\\"':
         return f"\\{character}"
     if character == "\n":

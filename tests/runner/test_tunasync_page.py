@@ -249,7 +249,9 @@ def test_a_mirrors_options_whose_section_is_off_are_named_and_left_out(bench: Be
     assert result.code == 1
     assert len(result.findings) == len(said)
     for option, why in said.items():
-        assert any(f" `{option}` does nothing in tunasync {why}, and was left out." in each for each in result.findings)
+        assert any(
+            f" `{option}` has no effect in tunasync {why}, and was left out." in each for each in result.findings
+        )
     assert (bench.folder / "mirrors/debian.yml").read_text().splitlines()[1:] == [DEBIAN_UPSTREAM]
     assert not (bench.folder / "policy.yml").exists()
     assert result.settings.cgroup is None
