@@ -34,7 +34,7 @@ def pre_job(job: Job) -> None:
         _create(place)
     elif not btrfs.is_subvolume(place):
         todo = "move it away, and the next run creates one (`cp -a --reflink OLD/. NEW` then keeps the files)"
-        raise Abort(REFUSED, f"{place} is no Btrfs subvolume, which `btrfs_snapshot` needs; {todo}")
+        raise Abort(REFUSED, f"{place} is not a Btrfs subvolume, which `btrfs_snapshot` needs; {todo}")
 
 
 def _lies_in(path: str, folder: str) -> bool:
@@ -47,8 +47,8 @@ def _create(place: str) -> None:
         os.makedirs(os.path.dirname(place), mode=0o755, exist_ok=True)
         btrfs.create(place)
     except OSError as error:
-        reason = "it is on no Btrfs file system" if error.errno == errno.ENOTTY else error.strerror
-        todo = "mount one there, mend its owner or its space, or unset `btrfs_snapshot`"
+        reason = "it is not on a Btrfs file system" if error.errno == errno.ENOTTY else error.strerror
+        todo = "mount one there, correct its owner, make room, or unset `btrfs_snapshot`"
         raise Abort(FAILED, f"{place} cannot be created as a Btrfs subvolume: {reason}; {todo}") from error
 
 
@@ -64,7 +64,7 @@ def _publish(source: str, published: str) -> None:
     folder, name = os.path.realpath(os.path.dirname(published)), os.path.basename(published)
     published, aside = os.path.join(folder, name), os.path.join(folder, f".{name}.new")
     if os.path.lexists(published) and not btrfs.is_read_only(published):
-        raise OSError(errno.EEXIST, "it is no read-only snapshot and is not replaced; move it away", published)
+        raise OSError(errno.EEXIST, "it is not a read-only snapshot and is not replaced; move it away", published)
     _remove(aside)
     btrfs.snapshot(source, aside)
     if os.path.lexists(published):

@@ -109,16 +109,16 @@ def check(job: Job) -> None:
         path = host_side(volume, *own)
         if not any(lies_in(path, folder) for folder in (*own, *job.machine.volumes)):
             what = f"{path} in `docker_volumes` is really {os.path.realpath(path)}"
-            raise Abort(REFUSED, f"{what}, which this machine's policy does not show to containers; mend the link")
+            raise Abort(REFUSED, f"{what}, which this machine's policy does not allow in containers; correct the link")
         if not os.path.exists(path):
-            raise Abort(FAILED, f"{path}, which `docker_volumes` names, is not there; create it")
+            raise Abort(FAILED, f"{path}, which `docker_volumes` names, does not exist; create it")
 
 
 def _begin(job: Job, command: Command) -> Command:
     try:
         write_marker(marker_of(job), job.machine.container_program, name_of(job))
     except OSError as error:
-        raise Abort(FAILED, f"the file {marker_of(job)} cannot be written: {error.strerror}; mend that") from error
+        raise Abort(FAILED, f"the file {marker_of(job)} cannot be written: {error.strerror}") from error
     return enclosed(job, command)
 
 

@@ -21,7 +21,7 @@ _UNREACHABLE = (
     (r"cannot connect to|daemon running|connection refused", "start the daemon, as with `systemctl start docker`"),
     (r"connect: permission denied|trying to connect", "let the worker's user use the daemon"),
     (r"cannot re-exec process(?! to join)", "let the units start containers: run `skipjack install --containers`"),
-    (r"program \S+ was not found", "install it, or mend `container_program` in this machine's settings"),
+    (r"program \S+ was not found", "install it, or correct `container_program` in this machine's settings"),
 )
 """What a container program says that can do nothing at all, and what to do about it."""
 
@@ -34,12 +34,12 @@ _DATABASES = ("storage/libpod/bolt_state.db", "storage/db.sql")
 _REMEDIES = (
     *_UNREACHABLE,
     (r"no such image|image not known|unable to find image|manifest unknown|access denied|invalid reference|short-name",
-     "load the image with `skipjack container load FILE`, or mend `docker_image`"),
+     "load the image with `skipjack container load FILE`, or correct `docker_image`"),
     (r"already in use", "see whose container has that name, and remove it"),
-    (r"not found|no such file", "add it to the image, or mend `command`"),
+    (r"not found|no such file", "add it to the image, or correct `command`"),
     (r"insufficient (?:uids|gids)|newuidmap|newgidmap|no subuid ranges",
      "give the worker's user ranges of numbers in /etc/subuid and /etc/subgid, as docs/containers.md shows"),
-    (r"permission denied", "set its run bit in the image, or mend `command`"),
+    (r"permission denied", "set its run bit in the image, or correct `command`"),
 )  # fmt: skip
 
 
@@ -124,4 +124,4 @@ def _last_line(said: str) -> str:
     from schemas.addresses import without_secrets  # few runs have such a line
 
     lines = [line.strip() for line in said.splitlines() if line.strip()]
-    return without_secrets(lines[-1].rstrip("."))[:300] if lines else "it failed without a word"
+    return without_secrets(lines[-1].rstrip("."))[:300] if lines else "it failed without a message"

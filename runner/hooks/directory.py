@@ -24,7 +24,7 @@ def real_place(job: Job) -> str:
     """Where the directory is or will be, links followed; ends the run when that is not below the mirrors' root."""
     real, root = real_paths(job.directory, job.mirror_root)
     if os.path.commonpath([root, real]) != root or real == root:
-        raise Abort(REFUSED, f"{job.directory} is really {real}, which does not lie below {root}; mend the link")
+        raise Abort(REFUSED, f"{job.directory} is really {real}, which does not lie below {root}; correct the link")
     if not os.path.isdir(job.mirror_root):
         raise Abort(FAILED, f"the folder {job.mirror_root} for all mirrors is missing; create or mount it")
     return real

@@ -14,4 +14,4 @@ def pre_job(job: Job) -> None:
     old = left_behind(job.mirror, job.paths)
     if old:
         todo = f"move them with `{moving(job.mirror, old, job.directory)}`, or set `mirror_dir: {old}`"
-        raise Abort(REFUSED, f"the files of {job.mirror.name} are still in {old}, named as it was formerly; {todo}")
+        raise Abort(REFUSED, f"the files of {job.mirror.name} are still in {old}, under its previous name; {todo}")

@@ -20,4 +20,4 @@ def pre_job(job: Job) -> None:
         what = f"{format_size(free)} free, less than `min_free_space` {format_size(least)}; make room or lower it"
         raise Abort(REFUSED, f"{job.directory} has {what}")
     if found.f_files and not found.f_favail:  # some file systems do not count what files they have room for
-        raise Abort(REFUSED, f"{job.directory} has no inode free for another file; remove some files")
+        raise Abort(REFUSED, f"{job.directory} has no free inode; remove some files")

@@ -174,7 +174,7 @@ def described(job: Job) -> str:
 
 
 def _happens(past: Past) -> str:
-    return f"are gone since {'somebody first looked' if past.first_look else 'the last accepted success'}"
+    return f"are gone since {'the first look at the directory' if past.first_look else 'the last accepted success'}"
 
 
 def _refusal(job: Job, files: int | None, size: int | None, on_disk: int | None = None, happens: str = "") -> str:

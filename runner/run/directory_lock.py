@@ -79,7 +79,7 @@ class DirectoryLock:
         if out := self._leads_out():
             return out
         why = "a disk was mounted or unmounted, or a folder was moved"
-        return f"{self._directory} is not the directory any more in which this run began: {why}; look at it"
+        return f"{self._directory} is no longer the directory in which this run began: {why}; check the mount"
 
     def is_exchanged(self) -> bool:
         """Whether another directory with files, on the same disk and below the root, has taken the place of ours."""
@@ -91,7 +91,7 @@ class DirectoryLock:
         real, root = real_paths(self._directory, self._root)
         if real.startswith(f"{root}/"):
             return ""
-        return f"{self._directory} is really {real}, which does not lie below {root}; mend the link"
+        return f"{self._directory} is really {real}, which does not lie below {root}; correct the link"
 
     def release(self) -> None:
         """Release the lock; the processes that inherited it keep it."""

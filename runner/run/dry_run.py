@@ -136,7 +136,7 @@ def _tell_limits(layout: StateLayout, job: Job) -> None:
     }
     told = ", ".join(f"{what} {much}" for what, much in limits.items() if much)
     if told:
-        say(f"limits:     {told}; kept by {_keeper(layout, job)}")
+        say(f"limits:     {told}; enforced by {_keeper(layout, job)}")
 
 
 def _keeper(layout: StateLayout, job: Job) -> str:
@@ -147,7 +147,7 @@ def _keeper(layout: StateLayout, job: Job) -> str:
         return f"systemd, of {units.unit(job.mirror.name)}"
     if job.machine.cgroup:
         return f"the control group {job.machine.cgroup}/{job.mirror.name}, which keeps memory alone"
-    return "nobody: there is neither systemd nor `cgroup` in the machine's settings"
+    return "nothing: there is neither systemd nor `cgroup` in the machine's settings"
 
 
 def _preview(command: Command, job: Job) -> int:

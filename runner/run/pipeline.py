@@ -334,7 +334,7 @@ def _verdict(job: Job, provider: Provider, exited: supervisor.Exit, read: Digest
     if read.stuck:
         return _Verdict(FAILED, read.stuck)
     if read.forbidden is not None:
-        return _Verdict(FAILED, f"the log has a line that `fail_on_match` forbids: {head(read.forbidden, 200)}")
+        return _Verdict(FAILED, f"a line of the log matches `fail_on_match`: {head(read.forbidden, 200)}")
     if provider.is_success(job, exited.code):
         lost = f"output of the command could not be written to its log: {job.log_lost}"
         return _Verdict(FAILED, lost) if job.log_lost else _Verdict(SUCCESS)

@@ -97,7 +97,7 @@ class Watcher:
                 self._find(lines)
         except Stuck:  # on and on, while neither a time-out nor a stop was looked at
             self._pattern = None
-            self._write(f"skipjack: `progress_pattern` takes too long, and is looked for no more; {SIMPLER}\n".encode())
+            self._write(f"skipjack: `progress_pattern` takes too long and is not used any more; {SIMPLER}\n".encode())
         if self._current.at > self._published + EVERY:
             self._published = self._current.at
             self._publish(self._current)

@@ -130,8 +130,8 @@ def _begin(book: Journal, planned: Planned, launched: int | None) -> int:
     if number is not None:
         return number
     if launched is None:
-        raise SkipjackError(f"{name} is paused or disabled.", f"`skipjack start {name}` begins all the same.")
-    raise SkipjackError(f"The launch {launched} of {name} was given up meanwhile.", "The next tick goes on.")
+        raise SkipjackError(f"{name} is paused or disabled.", f"`skipjack start {name}` starts it anyway.")
+    raise SkipjackError(f"The launch {launched} of {name} was cancelled meanwhile.", "The next tick goes on.")
 
 
 def _job(planned: Planned, layout: StateLayout, header: Header, book: Journal, allowed: Allowed) -> Job:
@@ -153,7 +153,7 @@ def _take_name(layout: StateLayout, book: Journal, renamed: list[Planned]) -> No
         held = (each for each in mirror.formerly if locks.is_in_use(layout.lock("mirror", each)))
         former = aliases.get(mirror.name) or next(held, None)
         if former is not None:
-            what = f"{mirror.name} is being synced under its former name {former}."
+            what = f"{mirror.name} is being synced under its previous name {former}."
             raise SkipjackError(what, "Wait for the end of that run.")
 
 

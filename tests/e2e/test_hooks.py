@@ -118,7 +118,7 @@ def test_a_run_is_refused_when_no_other_file_fits(repository: ConfigRepository, 
         (disk / str(number)).touch()
     text = "provider: command\nupstream: x\ncommand: touch synced\nmin_free_space: 1B\n"
     declare(repository, worker, text)
-    assert worker.run_of("m").reason == f"{disk} has no inode free for another file; remove some files"
+    assert worker.run_of("m").reason == f"{disk} has no free inode; remove some files"
 
     declare(repository, worker, text.replace("1B", "0B"))
     worker.command("run", "m", check=False)

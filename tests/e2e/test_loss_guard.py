@@ -184,7 +184,7 @@ def test_after_an_upgrade_without_figures_a_loss_is_one_of_what_the_directory_he
     assert (status, reason.partition(":")[0]) == ("refused", "no file is left")
     m.does("touch one")
     status, reason = m.run()
-    assert (status, "are gone since somebody first looked" in reason) == ("refused", True)
+    assert (status, "are gone since the first look at the directory" in reason) == ("refused", True)
     assert m.run("--max-delete", "100%") == ("success", "")
     assert m.accepted() == (1, 0)
 
@@ -234,7 +234,7 @@ def test_the_first_run_on_a_filled_directory_may_not_empty_it(repository: Config
     repository.commit({"m.yml": text}, "Add m")
     worker.command("once", check=False)
     run = worker.run_of("m")
-    gone = "no file is left: 1 of 1 files (20 B) are gone since somebody first looked"
+    gone = "no file is left: 1 of 1 files (20 B) are gone since the first look at the directory"
     assert (run.status, run.reason) == ("refused", f"{gone}. {ACCEPT}")
 
 

@@ -82,9 +82,9 @@ def test_folders_alone_are_no_files(synced: Path, worker: Worker) -> None:
 @pytest.mark.parametrize(
     ("replace", "why"),
     [
-        ("mkdir m", "/m is not the directory any more in which this run began"),
+        ("mkdir m", "/m is no longer the directory in which this run began"),
         ("ln -s {outside} m", "/m is really {outside}, which does not lie below "),
-        ("true", "/m is not the directory any more"),
+        ("true", "/m is no longer the directory"),
     ],
 )
 def test_no_attempt_begins_in_what_took_the_place_of_the_directory(
@@ -114,7 +114,7 @@ def test_a_directory_that_is_lost_during_the_last_process_is_no_success(
     worker.command("follow")
     worker.command("run", "m", check=False)
     run = worker.run_of("m")
-    assert (run.status, "is not the directory any more in which this run began" in run.reason) == ("refused", True), run
+    assert (run.status, "is no longer the directory in which this run began" in run.reason) == ("refused", True), run
     assert not published.exists()
     script.write_text('#!/bin/sh\nrsync "$@"\n')
     refused(worker, "empty")

@@ -166,7 +166,7 @@ def test_a_dry_run_of_a_command_runs_nothing(repository: ConfigRepository, worke
     assert not proof.exists()
 
 
-LIMITS = "limits:     memory 64.0 MiB, processor 150%, weight on the disks 50; kept by "
+LIMITS = "limits:     memory 64.0 MiB, processor 150%, weight on the disks 50; enforced by "
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ LIMITS = "limits:     memory 64.0 MiB, processor 150%, weight on the disks 50; k
         (
             "memory_limit: 64MiB\ncpu_limit: 150%\nio_weight: 50",
             "",
-            f"{LIMITS}nobody: there is neither systemd nor `cg",
+            f"{LIMITS}nothing: there is neither systemd nor `cg",
         ),
         ("memory_limit: 64MiB", "cgroup: /sys/fs/cgroup/x", "the control group /sys/fs/cgroup/x/m, which keeps memory"),
         ("zpool: tank/mirror", "", "dataset:    one below tank/mirror, mounted on the directory"),

@@ -95,7 +95,7 @@ def test_without_an_accepted_success_the_directory_is_compared_with_what_it_held
         (directory / f"deep/file-{number}").unlink()
     assert compare(job).reason == ""
     (directory / "deep/file-40").unlink()
-    gone = f"41 of 80 files (410 B) are gone since somebody first looked; `max_delete: 50%` allows 40{ACCEPT}"
+    gone = f"41 of 80 files (410 B) are gone since the first look at the directory; `max_delete: 50%` allows 40{ACCEPT}"
     assert compare(job).reason == gone
     shutil.rmtree(directory / "deep")
     assert compare(job).reason.startswith("no file is left: 80 of 80 files")

@@ -138,7 +138,7 @@ def test_without_an_image_nothing_is_wrapped_or_asked(job: Job) -> None:
 
 
 def test_a_missing_program_ends_the_run_with_what_to_do(job: Job) -> None:
-    with pytest.raises(Abort, match=r"/nowhere/docker was not found; .*mend `container_program`") as aborted:
+    with pytest.raises(Abort, match=r"/nowhere/docker was not found; .*correct `container_program`") as aborted:
         container.pre_exec(job)
     assert aborted.value.status == "failed"
 
@@ -192,7 +192,7 @@ def test_a_link_that_was_made_since_the_policy_was_asked_is_refused(job: Job, tm
 
 def test_a_volume_that_is_not_there_is_told_before_docker_makes_it(job: Job) -> None:
     change(job, docker_volumes=("{directory}:/data", f"{job.directory}/missing:/x"))
-    with pytest.raises(Abort, match="missing, which `docker_volumes` names, is not there"):
+    with pytest.raises(Abort, match="missing, which `docker_volumes` names, does not exist"):
         container.check(job)
 
 

@@ -177,12 +177,12 @@ def test_what_takes_the_place_of_a_locked_directory_is_seen(tmp_path: Path) -> N
     lock.take()
     assert lock.moved() == ""
     directory.rename(root / "away")
-    assert f"{directory} is not the directory any more in which this run began" in lock.moved()
+    assert f"{directory} is no longer the directory in which this run began" in lock.moved()
     directory.mkdir()
-    assert f"{directory} is not the directory any more in which this run began" in lock.moved()
+    assert f"{directory} is no longer the directory in which this run began" in lock.moved()
     directory.rmdir()
     directory.symlink_to(tmp_path / "secret")
-    assert lock.moved() == f"{directory} is really {tmp_path}/secret, which does not lie below {root}; mend the link"
+    assert lock.moved() == f"{directory} is really {tmp_path}/secret, which does not lie below {root}; correct the link"
     directory.unlink()
     (root / "away").rename(directory)
     assert lock.moved() == ""

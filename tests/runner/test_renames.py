@@ -208,7 +208,7 @@ def test_a_run_is_refused_while_the_files_are_where_the_former_name_has_them(tmp
 
     assert refused.value.status == "refused"
     assert refused.value.reason == (
-        f"the files of new are still in {old}, named as it was formerly;"
+        f"the files of new are still in {old}, under its previous name;"
         f" move them with `mv -T {old} {new}`, or set `mirror_dir: {old}`"
     )
     new.mkdir()

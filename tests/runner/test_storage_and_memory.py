@@ -86,7 +86,7 @@ def test_a_missing_directory_elsewhere_than_on_btrfs_is_not_made_a_plain_one(job
     change(job, btrfs_snapshot=True)
     ending = run(job)
     assert ending.status == "failed"
-    assert ending.reason.startswith(f"{job.directory} cannot be created as a Btrfs subvolume: it is on no Btrfs file")
+    assert ending.reason.startswith(f"{job.directory} cannot be created as a Btrfs subvolume: it is not on a Btrfs")
     assert not Path(job.directory).exists()
 
 
@@ -96,8 +96,8 @@ def test_a_plain_directory_is_not_taken_for_a_subvolume(job: Job) -> None:
     ending = run(job)
     assert (ending.status, ending.reason) == (
         "refused",
-        f"{job.directory} is no Btrfs subvolume, which `btrfs_snapshot` needs; move it away, and the next run creates"
-        " one (`cp -a --reflink OLD/. NEW` then keeps the files)",
+        f"{job.directory} is not a Btrfs subvolume, which `btrfs_snapshot` needs; move it away, and the next run"
+        " creates one (`cp -a --reflink OLD/. NEW` then keeps the files)",
     )
 
 

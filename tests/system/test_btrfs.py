@@ -298,7 +298,7 @@ def test_what_is_no_snapshot_is_not_replaced(disk: Path, kind: str) -> None:
     sync(job, "1")
 
     (complaint,) = job.complaints
-    assert complaint.endswith(f"{place}: it is no read-only snapshot and is not replaced; move it away")
+    assert complaint.endswith(f"{place}: it is not a read-only snapshot and is not replaced; move it away")
     assert snapshots(job) == ["debian"]
     assert (disk / "elsewhere/debian/serial").read_text() == "precious"
 
@@ -310,7 +310,7 @@ def test_a_missing_directory_becomes_a_subvolume_and_a_plain_one_is_refused(disk
     btrfs_snapshot.pre_job(job)
     btrfs.delete(job.directory)
     Path(job.directory).mkdir()
-    with pytest.raises(Abort, match="is no Btrfs subvolume, which `btrfs_snapshot` needs; move it away"):
+    with pytest.raises(Abort, match="is not a Btrfs subvolume, which `btrfs_snapshot` needs; move it away"):
         btrfs_snapshot.pre_job(job)
     assert not btrfs.is_subvolume(job.directory)
 

@@ -355,7 +355,7 @@ def test_more_memory_than_allowed_is_told(repository: ConfigRepository, worker: 
     [
         ("command: nowhere\n", "add it to the image"),
         ("command: /bin/no-run-bit\n", "run bit"),
-        ("command: id\ndocker_image: 'localhost/nowhere:1'\ndocker_options: [--pull=never]\n", "mend `docker_image`"),
+        ("command: id\ndocker_image: localhost/nowhere:1\ndocker_options: [--pull=never]\n", "correct `docker_image`"),
         ("command: sh -c 'exit 125'\n", "see the log"),
         ("command: sh -c 'nowhere'\n", "the command exited with 127. The log says: "),
     ],
@@ -381,7 +381,7 @@ def test_a_missing_program_is_said_with_the_next_step(
     )
     declare(repository, "id")
     worker.command("once", check=False)
-    assert "mend `container_program`" in worker.run_of("m").reason
+    assert "correct `container_program`" in worker.run_of("m").reason
 
 
 def test_a_marker_whose_container_cannot_be_removed_keeps_the_directory_for_itself(
