@@ -168,7 +168,7 @@ def named(found: Message, path: str) -> str:
     return mirror
 
 
-def told(before: TunasyncJob, found: Message, now: str, number: int) -> TunasyncJob:
+def after_status(before: TunasyncJob, found: Message, now: str, number: int) -> TunasyncJob:
     """Return the job after a status received now. If a run begins with it, that run gets `number`."""
     status = found.status()
     check_times(found, *_HAPPENED)

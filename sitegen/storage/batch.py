@@ -83,6 +83,6 @@ def _together(tx: Connection, items: Sequence[PendingWrite]) -> CommittedBatch:
     """Write reports, then statuses. The order between them is free, because no worker sends both."""
     posts = [item for item in items if isinstance(item, Post)]
     deliveries = [item for item in items if isinstance(item, Delivery)]
-    kept, told = tunasync_posts.apply_in(tx, deliveries, posts)
-    answers: tuple[Iterator[WriteResult], Iterator[WriteResult]] = iter(kept.answers), iter(told)
+    kept, jobs = tunasync_posts.apply_in(tx, deliveries, posts)
+    answers: tuple[Iterator[WriteResult], Iterator[WriteResult]] = iter(kept.answers), iter(jobs)
     return CommittedBatch([next(answers[isinstance(item, Post)]) for item in items], kept.news)

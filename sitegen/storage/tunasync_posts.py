@@ -49,16 +49,16 @@ class BatchOutcome(NamedTuple):
     """The outcome of a batch: the deliveries' answers, and the posts' in the same order."""
 
     kept: AcceptedDeliveries
-    told: list[PostResult]
+    results: list[PostResult]
 
 
 def apply_in(tx: Connection, deliveries: Sequence[Delivery], posts: Sequence[Post]) -> BatchOutcome:
     """Write both kinds in a transaction. The answers are valid once it is committed."""
     known = _JobBatch(tx, posts)
-    told = [known.apply(post) for post in posts]
+    results = [known.apply(post) for post in posts]
     kept = store.apply_in(tx, [*deliveries, *known.deliveries()])
     _write(tx, known)
-    return BatchOutcome(AcceptedDeliveries(kept.answers[: len(deliveries)], kept.news), told)
+    return BatchOutcome(AcceptedDeliveries(kept.answers[: len(deliveries)], kept.news), results)
 
 
 class _JobBatch:
@@ -81,7 +81,7 @@ class _JobBatch:
             tunasync_store.require_of_go(worker, self._journals.get(worker))
             before = self.jobs.get((worker, mirror)) or tunasync_rules.new_job(worker, mirror)
             number = self._numbers.get(worker, 0) + 1
-            job = tunasync_rules.told(before, found, stamp(at), number)
+            job = tunasync_rules.after_status(before, found, stamp(at), number)
         except RejectedRequest as refusal:
             return refusal
         self.jobs[worker, mirror] = job

@@ -31,9 +31,8 @@ _log = logging.getLogger(__name__)
 def add(opened: Store, worker: str, name: str, status: str) -> bool:
     """Store the name of a status that was rejected; return whether pages must change."""
     key = shortened(name)
-    with (
-        opened.transaction() as tx
-    ):  # a job reports its status repeatedly, and this is hardly ever a change; readers block nobody
+    # read first: a job reports its status repeatedly, mostly without a change, and writers block each other
+    with opened.transaction() as tx:
         if not _is_of_go(tx, worker) or _of(tx, worker).get(key) == status:
             return False
     with opened.transaction(writing=True) as tx:

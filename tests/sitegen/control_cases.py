@@ -1,5 +1,5 @@
-"""What every kind of database must do for tokens, commands, the audit and tunasync's workers: the tests of whatever
-module has a fixture `store`."""
+"""Tests of tokens, commands, the audit log and tunasync's workers for every kind of database, run by each module that
+has a fixture `store`."""
 
 import json
 import time
@@ -25,7 +25,7 @@ WEEK = 7 * 86400.0
 # Tokens
 
 
-def test_the_old_token_ends_when_it_was_said_and_the_new_one_has_its_scope(store: Store) -> None:
+def test_a_rotated_token_expires_and_the_new_one_has_its_scope(store: Store) -> None:
     number = token_store.add(store, "alice", "operator", "old", BY)
     new = token_store.rotate(store, number, "new", 60.0, BY._replace(at=NOW + 10))
     assert new is not None and (new.id, new.name, new.scope) == (2, "alice", "operator")
@@ -35,14 +35,14 @@ def test_the_old_token_ends_when_it_was_said_and_the_new_one_has_its_scope(store
     assert [(token.id, token.expires_at) for token in token_store.every(store)] == [(1, NOW + 70), (2, None)]
 
 
-def test_a_rotation_never_lets_a_token_live_longer(store: Store) -> None:
+def test_a_rotation_never_extends_a_token(store: Store) -> None:
     number = token_store.add(store, "w1", "worker", "first", BY)
     token_store.rotate(store, number, "second", 60.0, BY)
     token_store.rotate(store, number, "third", 600.0, BY._replace(at=NOW + 1))
     assert token_store.find(store, "first", NOW + 60) is None
 
 
-def test_what_is_worthless_cannot_be_rotated_or_revoked_again(store: Store) -> None:
+def test_an_invalid_token_cannot_be_rotated_or_revoked(store: Store) -> None:
     number = token_store.add(store, "w1", "worker", "it", BY)
     assert token_store.revoke(store, number, BY)
     assert token_store.rotate(store, number, "other", 60.0, BY) is None
@@ -50,7 +50,7 @@ def test_what_is_worthless_cannot_be_rotated_or_revoked_again(store: Store) -> N
     assert token_store.find(store, "it", NOW) is None
 
 
-def test_each_change_is_in_the_audit_and_no_secret_is(store: Store) -> None:
+def test_every_change_is_in_the_audit_log_without_secrets(store: Store) -> None:
     number = token_store.add(store, "w1", "worker", "first-digest", BY)
     token_store.rotate(store, number, "second-digest", 60.0, BY._replace(at=NOW + 1, action="token rotate"))
     token_store.revoke(store, number, BY._replace(at=NOW + 2, action="token revoke"))
@@ -62,7 +62,7 @@ def test_each_change_is_in_the_audit_and_no_secret_is(store: Store) -> None:
     assert audit_store.read(store, NOW + 2) == entries[2:]
 
 
-def test_what_could_not_be_done_is_not_in_the_audit(store: Store) -> None:
+def test_a_failed_change_is_not_in_the_audit_log(store: Store) -> None:
     token_store.add(store, "w1", "worker", "same", BY)
     with pytest.raises(Exception, match=r"(?i)unique"):
         token_store.add(store, "w2", "worker", "same", BY)
@@ -79,7 +79,7 @@ def test_a_token_is_looked_up_again_after_a_moment(store: Store) -> None:
     assert cache.holder("secret") is None
 
 
-def test_one_look_tells_of_all_tokens_that_are_in_use(store: Store) -> None:
+def test_one_query_checks_all_tokens_in_use(store: Store) -> None:
     now = [NOW]
     for name in ("w1", "w2", "w3"):
         token_store.add(store, name, "worker", digest_of(name), BY)
@@ -142,13 +142,13 @@ def test_a_command_is_sent_until_it_has_ended_and_ends_once(store: Store) -> Non
     assert fetched(store) == []
 
 
-def test_numbers_go_on_after_those_of_a_worker_that_remembers_more(store: Store) -> None:
+def test_numbers_continue_after_a_workers_higher_number(store: Store) -> None:
     assert command_store.fetch(store, "w1", 41, NOW).newest == 41
     assert give(store) == [42]
     assert command_store.fetch(store, "w1", 7, NOW).newest == 42
 
 
-def test_an_answer_names_no_more_mirrors_than_a_worker_reads(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_has_no_more_mirrors_than_a_worker_reads(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command_store, "MIRRORS_AT_ONCE", 3)
     for mirrors in (("a", "b"), ("c",), ("d",), ("a", "b", "c", "d"), ("e",)):
         give(store, "start", w1=mirrors)
@@ -156,7 +156,7 @@ def test_an_answer_names_no_more_mirrors_than_a_worker_reads(store: Store, monke
     assert [fetched(store, after) for after in (0, 2, 3, 4, 5)] == [[1, 2], [3], [4], [5], []]
 
 
-def test_too_many_open_commands_are_refused_for_all_that_it_was_for(
+def test_a_command_is_rejected_for_all_workers_if_one_has_too_many(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(command_store, "MOST_OPEN", 2)
@@ -167,7 +167,7 @@ def test_too_many_open_commands_are_refused_for_all_that_it_was_for(
     assert (states(store), len(audit_store.read(store))) == ({}, 2)
 
 
-def test_who_paused_what_is_known_by_the_last_command_that_was_carried_out(store: Store) -> None:
+def test_the_last_executed_command_shows_who_paused_a_mirror(store: Store) -> None:
     give(store, "stop", w1=("a", "b"))
     give(store, "start", w1=("b",))
     give(store, "disable", w1=("c",))
@@ -175,7 +175,7 @@ def test_who_paused_what_is_known_by_the_last_command_that_was_carried_out(store
     assert {key: command.number for key, command in command_store.last_overriding(store).items()} == {("w1", "a"): 1}
 
 
-def test_a_command_that_nobody_took_in_time_is_not_given_to_who_comes_late(store: Store) -> None:
+def test_an_expired_command_is_not_delivered(store: Store) -> None:
     give(store, at=NOW)
     give(store, at=NOW + WEEK)
     assert fetched(store, at=NOW + WEEK + 1, since=NOW + 1) == [2], "before anything was tidied up"
@@ -189,7 +189,7 @@ def test_a_command_that_nobody_took_in_time_is_not_given_to_who_comes_late(store
     assert give(store) == [3], "its number is used up"
 
 
-def test_a_worker_knows_better_whether_it_did_what_seems_to_have_expired(store: Store) -> None:
+def test_a_workers_result_replaces_expired(store: Store) -> None:
     give(store)
     fetched(store, after=1)
     Retention(store, ManagerSettings()).clean_up(NOW + WEEK + 1)
@@ -203,7 +203,7 @@ def test_a_worker_knows_better_whether_it_did_what_seems_to_have_expired(store: 
 # The audit
 
 
-def test_old_lines_of_the_audit_are_forgotten_in_steps(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_lines_of_the_audit_log_are_deleted_in_steps(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audit_store, "STEP", 3)
     with store.transaction(writing=True) as tx:
         for second in range(10):
@@ -251,7 +251,7 @@ def test_only_a_worker_of_tunasync_can_be_changed_that_way(store: Store) -> None
     assert tunasync_store.workers(store) == {}
 
 
-def test_a_worker_that_was_deleted_leaves_its_history_and_nothing_that_cannot_be(store: Store) -> None:
+def test_a_deleted_worker_leaves_its_history_and_a_valid_database(store: Store) -> None:
     ours = delivery_of(report_of(3, status_of("mine", run=run_of(3)), kind="snapshot"))
     store.apply([ours])
     for _ in range(2):
@@ -271,7 +271,7 @@ def test_a_worker_that_was_deleted_leaves_its_history_and_nothing_that_cannot_be
     assert (answer.acknowledged, set(store.facts().statuses)) == (5, {("w1", "mine")})
 
 
-def test_flushing_and_deleting_leave_the_others_and_are_in_the_audit(store: Store) -> None:
+def test_flushing_and_deleting_leave_other_workers_and_are_in_the_audit_log(store: Store) -> None:
     store.apply([delivery_of(report_of(1, status_of("mine", "disabled")))])
     store.write(tunasync_store.register, "go1", "", time.time_ns())
     tell(store, "disabled", "off")

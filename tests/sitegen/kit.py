@@ -80,7 +80,7 @@ def message(*reports: Report, **fields: Any) -> bytes:
 
 def post_status(store: Store, worker: str, mirror: str, found: Message, at: int) -> dict[str, Any]:
     """Keep one status of a Go worker, `at` in nanoseconds; Refused as its post would be."""
-    (told,) = store.write(tunasync_posts.apply_in, [], [Post(worker, mirror, found, at)]).told
+    (told,) = store.write(tunasync_posts.apply_in, [], [Post(worker, mirror, found, at)]).results
     if isinstance(told, RejectedRequest):
         raise told
     return told

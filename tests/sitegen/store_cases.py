@@ -1,4 +1,4 @@
-"""What every kind of database must do for the store: the tests of whatever module has a fixture `store`."""
+"""Tests of the store for every kind of database, run by each module that has a fixture `store`."""
 
 from pathlib import Path
 
@@ -26,10 +26,10 @@ DECLARED = DeclaredConfig(
 )
 
 VERSIONS = sorted(Path(__file__).parent.glob("version_*.sql"))
-"""Databases as older releases made them."""
+"""Databases of older releases."""
 
 
-def test_what_a_worker_said_is_read_back(store: Store) -> None:
+def test_a_workers_state_is_read_back(store: Store) -> None:
     problem = ReportedProblem("debian", "debian.yml:1:1", "wrong", "do right")
     status = status_of(status="failed", run=run_of(3, "failed", log_tail="disk full", reason="full"), size=5)
     probe = Probe(NOW, NOW - HOUR, None, False, "it cannot be read")
@@ -41,7 +41,7 @@ def test_what_a_worker_said_is_read_back(store: Store) -> None:
     assert facts.workers[0].first_seen == facts.workers[0].last_seen == NOW
 
 
-def test_that_a_clock_was_wrong_is_told_when_it_is_right_again(store: Store) -> None:
+def test_a_wrong_clock_is_shown_after_it_was_corrected(store: Store) -> None:
     store.apply([delivery_of(report_of(1, status_of(at=NOW + 7200)), sent_at=NOW + 7200)])
     store.apply([delivery_of(report_of(2, status_of(at=NOW + 60)), at=NOW + 60, sent_at=NOW + 60)])
     store.apply([delivery_of(at=NOW + 90, sent_at=NOW + 91), delivery_of(at=NOW + 95, sent_at=NOW + 95, worker="w2")])
@@ -56,8 +56,8 @@ def test_that_a_clock_was_wrong_is_told_when_it_is_right_again(store: Store) -> 
     assert [state.clock_at for state in store.facts().workers] == [None, None]
 
 
-def test_a_success_in_the_future_does_not_move_on_with_every_report(store: Store) -> None:
-    """Its clock is right again, but its journal still has the time: the mirror turns stale as any other."""
+def test_a_success_in_the_future_does_not_move_with_every_report(store: Store) -> None:
+    """The worker's clock was corrected, but its journal still has the time: the mirror turns stale like any other."""
     ahead = NOW + 1e7
     run = run_of(1, launched_at=ahead, started_at=ahead, ended_at=ahead)
     status = status_of(at=ahead, run=run, override=Override("paused", ahead), probe=Probe(ahead, even_at=ahead))
@@ -82,7 +82,7 @@ def test_a_success_in_the_future_does_not_move_on_with_every_report(store: Store
     assert store.facts().statuses["w1", "debian"].last_success_at == NOW + 32 * HOUR
 
 
-def test_the_log_of_a_success_is_not_kept(store: Store) -> None:
+def test_the_log_of_a_success_is_not_stored(store: Store) -> None:
     store.apply([delivery_of(report_of(1, status_of(run=run_of(1, log_tail="long"))))])
     run = store.facts().statuses["w1", "debian"].run
     assert run is not None
@@ -99,7 +99,7 @@ def test_a_later_report_of_a_run_updates_it(store: Store) -> None:
         assert reader.histories(["debian", "none"]) == {"debian": (PastRun("w1", run_of(1)),), "none": ()}
 
 
-def test_a_snapshot_removes_what_it_does_not_name(store: Store) -> None:
+def test_a_snapshot_removes_mirrors_that_it_does_not_contain(store: Store) -> None:
     store.apply([delivery_of(report_of(1, status_of("old"), status_of("kept")))])
     store.apply([delivery_of(report_of(9, status_of("kept"), kind="snapshot"))])
     assert list(store.facts().statuses) == [("w1", "kept")]
@@ -119,7 +119,7 @@ def forgetful(store: Store, now: float, **limits: int) -> None:
     Retention(store, ManagerSettings(history=History(**limits))).clean_up(now)
 
 
-def test_the_oldest_runs_of_too_many_are_forgotten(store: Store) -> None:
+def test_the_oldest_runs_above_the_limit_are_deleted(store: Store) -> None:
     runs = tuple((name, run_of(number, ended_at=NOW + number)) for number, name in enumerate("aaaabb", 1))
     store.apply([delivery_of(report_of(1, kind="snapshot", runs=runs))])
     forgetful(store, NOW, runs_per_mirror=2)
@@ -129,9 +129,7 @@ def test_the_oldest_runs_of_too_many_are_forgotten(store: Store) -> None:
     assert [item.run.id for item in found["b"]] == [6, 5]
 
 
-def test_old_runs_are_forgotten_in_steps_but_not_what_a_mirror_last_did(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_old_runs_are_deleted_in_steps_except_a_mirrors_last_one(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(history_store, "STEP", 3)
     runs = tuple(("debian", run_of(number, ended_at=NOW + number)) for number in range(1, 21))
     last = status_of("idle", "failed", run=run_of(50, "failed", ended_at=NOW - HOUR, log_tail="why"))
@@ -145,7 +143,7 @@ def test_old_runs_are_forgotten_in_steps_but_not_what_a_mirror_last_did(
     assert store.facts().statuses["w1", "idle"] == last
 
 
-def test_logs_are_forgotten_before_their_runs(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_logs_are_deleted_before_their_runs(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(history_store, "STEP", 2)
     for number in range(1, 8):
         run = run_of(number, "failed", ended_at=NOW + number // 2, log_tail=f"log {number}")
@@ -158,7 +156,7 @@ def test_logs_are_forgotten_before_their_runs(store: Store, monkeypatch: pytest.
     assert len(told) == 7
 
 
-def test_the_counter_rises_with_news_only(store: Store) -> None:
+def test_the_change_number_rises_only_with_news(store: Store) -> None:
     store.apply([delivery_of(report_of(1, status_of()))])
     before = store.changes()
     store.apply([delivery_of(at=NOW + 1)])
@@ -181,14 +179,14 @@ def test_the_catalogue_is_read_back(store: Store) -> None:
     assert (facts.refused, facts.unreachable, facts.revisions) == (None, None, frozenset({REVISION}))
 
 
-def test_nothing_is_kept_of_a_failed_transaction(store: Store) -> None:
+def test_a_failed_transaction_is_rolled_back(store: Store) -> None:
     good, bad = status_of("good"), status_of("bad", upstream=object())
     with pytest.raises(Exception, match="type 'object'"):
         store.apply([delivery_of(report_of(1, good)), delivery_of(report_of(2, bad))])
     assert store.facts().statuses == {}
 
 
-def test_progress_costs_no_commit_of_its_own_and_is_that_of_the_last_envelope(store: Store) -> None:
+def test_progress_needs_no_extra_commit_and_is_from_the_last_envelope(store: Store) -> None:
     progress = (RunProgress("debian", NOW, 57.5, 10, 5, None), RunProgress("arch", NOW))
     commits = store.commits
     assert store.apply([delivery_of(progress=progress)]).news
@@ -199,7 +197,7 @@ def test_progress_costs_no_commit_of_its_own_and_is_that_of_the_last_envelope(st
     assert store.facts().workers[0].progress == ()
 
 
-def test_only_what_changed_is_read_again(store: Store) -> None:
+def test_only_changes_are_read_again(store: Store) -> None:
     store.keep_catalogue(DECLARED, NOW)
     store.apply([delivery_of(report_of(1, status_of("a"), status_of("b")))])
     before = store.facts()
@@ -212,7 +210,7 @@ def test_only_what_changed_is_read_again(store: Store) -> None:
     assert store.facts(after).declared == DECLARED._replace(problems=())
 
 
-def test_what_a_snapshot_removed_is_not_remembered(store: Store) -> None:
+def test_mirrors_that_a_snapshot_removed_are_not_kept_from_before(store: Store) -> None:
     store.apply(
         [
             delivery_of(report_of(1, status_of("a"), status_of("b"))),
@@ -228,13 +226,13 @@ def test_what_a_snapshot_removed_is_not_remembered(store: Store) -> None:
     assert set(store.facts(after).statuses) == {("w2", "x")}
 
 
-def test_a_backup_that_was_put_back_is_read_as_a_whole(store: Store) -> None:
+def test_a_restored_backup_is_read_in_full(store: Store) -> None:
     store.apply([delivery_of(report_of(1, status_of()))])
     ahead = store.facts()._replace(changes=99, statuses={("w1", "lost"): status_of("lost")})
     assert store.facts(ahead) == store.facts()
 
 
-def test_runs_of_former_names_are_among_a_mirrors_own_in_order_and_no_more_than_others_have(store: Store) -> None:
+def test_runs_under_previous_names_are_merged_into_a_mirrors_history(store: Store) -> None:
     for worker, shift in (("w1", 0), ("w2", 100)):
         runs = tuple(
             (name, run_of(number, ended_at=NOW + shift + number))
@@ -263,13 +261,13 @@ def test_a_page_of_the_history_has_the_runs_of_several_names(store: Store) -> No
     assert end is None
 
 
-def test_a_former_name_is_read_back_with_the_catalogue(store: Store) -> None:
+def test_a_previous_name_is_read_back_with_the_catalogue(store: Store) -> None:
     mirrors = tuple(mirror._replace(formerly=("old", "older")) for mirror in DECLARED.mirrors)
     store.keep_catalogue(DECLARED._replace(mirrors=mirrors), NOW)
     assert store.declared() == DECLARED._replace(mirrors=mirrors)
 
 
-def test_a_run_that_is_told_again_under_a_new_name_has_that_alone(store: Store) -> None:
+def test_a_run_reported_again_under_a_new_name_has_only_that_name(store: Store) -> None:
     store.apply([delivery_of(report_of(1, status_of("old", run=run_of(7))))])
     store.apply([delivery_of(report_of(2, status_of("new", run=run_of(7)), kind="snapshot"))])
     assert list(store.facts().statuses) == [("w1", "new")]
@@ -279,7 +277,7 @@ def test_a_run_that_is_told_again_under_a_new_name_has_that_alone(store: Store) 
 
 
 def _posts() -> list[Post]:
-    """Two runs of each of two mirrors of two Go workers, with posts among them that are refused."""
+    """Two runs of each of two mirrors of two Go workers, with rejected posts among them."""
     found: list[Post] = []
     for size, status in enumerate(("pre-syncing", "syncing", "failed", "pre-syncing", "syncing", "success", "odd")):
         for worker, mirror in (("go1", "a"), ("go2", "a"), ("go1", "b"), ("w1", "a"), ("nobody", "a")):
@@ -288,7 +286,7 @@ def _posts() -> list[Post]:
     return found
 
 
-def test_statuses_of_tunasync_in_one_batch_are_kept_like_one_after_the_other(store: Store) -> None:
+def test_statuses_of_tunasync_in_one_batch_give_the_same_as_one_by_one(store: Store) -> None:
     for worker in ("go1", "go2", "single1", "single2"):
         store.write(tunasync_store.register, worker, f"http://{worker}/", int(NOW) * 10**9)
     store.apply([delivery_of(report_of(1, status_of("a")))])
@@ -297,7 +295,7 @@ def test_statuses_of_tunasync_in_one_batch_are_kept_like_one_after_the_other(sto
     kept, together = store.write(tunasync_posts.apply_in, [report], _posts())
     assert (store.commits - before, [answer.acknowledged for answer in kept.answers], kept.news) == (1, [2], True)
     renamed = [post._replace(worker=post.worker.replace("go", "single")) for post in _posts()]
-    alone = [store.write(tunasync_posts.apply_in, [], [post]).told[0] for post in renamed]
+    alone = [store.write(tunasync_posts.apply_in, [], [post]).results[0] for post in renamed]
     assert [_plain(told) for told in together] == [_plain(told) for told in alone]
     for mine, other in (("go1", "single1"), ("go2", "single2")):
         jobs = [tunasync_store.jobs(store, worker) for worker in (mine, other)]
@@ -313,10 +311,10 @@ def test_statuses_of_tunasync_in_one_batch_are_kept_like_one_after_the_other(sto
     assert store.facts().statuses["w1", "a"].run == run_of(2)
 
 
-def test_a_refused_status_of_tunasync_spoils_no_other(store: Store) -> None:
+def test_a_rejected_status_of_tunasync_does_not_affect_others(store: Store) -> None:
     store.write(tunasync_store.register, "go1", "http://go1/", int(NOW) * 10**9)
     store.apply([delivery_of(report_of(1, status_of("a")))])
-    told = store.write(tunasync_posts.apply_in, [], _posts()[:5]).told
+    told = store.write(tunasync_posts.apply_in, [], _posts()[:5]).results
     assert [isinstance(each, RejectedRequest) for each in told] == [False, True, False, True, True]
     assert [(job["name"], job["status"]) for job in tunasync_store.jobs(store)] == [
         ("a", "pre-syncing"),
@@ -325,7 +323,7 @@ def test_a_refused_status_of_tunasync_spoils_no_other(store: Store) -> None:
 
 
 def _plain(told: object) -> object:
-    """An answer without the name of its worker."""
+    """Return an answer without the name of its worker."""
     if isinstance(told, RejectedRequest):
         return told.status, told.why.replace("single", "go")
     return {**told, "worker": ""} if isinstance(told, dict) else told

@@ -28,19 +28,19 @@ def test_a_duplicate_is_ignored() -> None:
     assert numbers(2, (1, "change"), (2, "snapshot"), (3, "change")) == (3, [3], False)
 
 
-def test_a_gap_stops_and_what_came_before_it_counts() -> None:
+def test_a_gap_stops_and_reports_before_it_count() -> None:
     assert numbers(1, (2, "change"), (4, "change"), (5, "change")) == (2, [2], True)
 
 
-def test_a_snapshot_goes_over_a_gap() -> None:
+def test_a_snapshot_closes_a_gap() -> None:
     assert numbers(1, (7, "snapshot"), (8, "change")) == (8, [7, 8], False)
 
 
-def test_no_reports_are_a_sign_of_life() -> None:
+def test_an_envelope_without_reports_is_a_heartbeat() -> None:
     assert numbers(5) == (5, [], False)
 
 
-def test_a_later_status_takes_the_earlier_ones_place() -> None:
+def test_a_later_status_replaces_the_earlier_one() -> None:
     first, second = status_of(status="syncing"), status_of(status="success")
     plan = accept.plan([delivery_of(report_of(1, first)), delivery_of(report_of(2, second))], NOTHING)
     assert plan.states == {("w1", "debian"): (JOURNAL, second)}
@@ -48,7 +48,7 @@ def test_a_later_status_takes_the_earlier_ones_place() -> None:
     assert plan.runs == {(("w1", JOURNAL), 1): ("debian", second.run)}
 
 
-def test_a_snapshot_replaces_everything_of_its_worker_alone() -> None:
+def test_a_snapshot_replaces_all_states_of_its_worker_only() -> None:
     before = [delivery_of(report_of(1, status_of("gone"))), delivery_of(report_of(1, status_of("other")), worker="w2")]
     snapshot = report_of(2, status_of("debian"), kind="snapshot", runs=(("debian", run_of(7)),))
     plan = accept.plan([*before, delivery_of(snapshot)], NOTHING)
@@ -57,27 +57,27 @@ def test_a_snapshot_replaces_everything_of_its_worker_alone() -> None:
     assert (("w1", JOURNAL), 7) in plan.runs
 
 
-def test_a_reinstalled_worker_counts_from_one_again() -> None:
+def test_a_reinstalled_workers_numbers_start_at_one() -> None:
     plan = accept.plan([delivery_of(report_of(1, status_of()), journal="f" * 32)], known(99))
     assert plan.answers[0].acknowledged == 1
     assert plan.acknowledged["w1", JOURNAL] == 99
 
 
-def test_a_mere_sign_of_life_is_no_news() -> None:
-    assert not accept.plan([delivery_of(at=NOW + 30)], known(1)).news
+def test_a_heartbeat_without_changes_is_not_news() -> None:
+    assert not accept.plan([delivery_of(at=NOW + accept.SILENCE)], known(1)).news
 
 
-def test_what_is_news() -> None:
-    assert accept.plan([delivery_of()], NOTHING).news, "a worker never heard of"
+def test_every_change_that_a_page_shows_is_news() -> None:
+    assert accept.plan([delivery_of()], NOTHING).news, "a worker never seen"
     assert accept.plan([delivery_of(report_of(2, status_of()))], known(1)).news, "a report"
     assert accept.plan([delivery_of(slots_busy=2)], known(1)).news, "another condition"
-    assert accept.plan([delivery_of(held=True)], known(1)).news, "no run may start any more"
-    assert accept.plan([delivery_of(at=NOW + 100)], known(1)).news, "the end of a silence"
+    assert accept.plan([delivery_of(held=True)], known(1)).news, "a held worker"
+    assert accept.plan([delivery_of(at=NOW + 100)], known(1)).news, "a heartbeat after a pause"
     assert accept.plan([delivery_of(progress=(RunProgress("debian", NOW, 5.0),))], known(1)).news, "progress"
 
 
-def test_nothing_has_happened_after_it_was_received() -> None:
-    """Not with a clock that was ahead by a year, nor in the runs beside the states, and nothing is planned from it."""
+def test_past_events_are_not_after_the_time_of_receipt() -> None:
+    """Neither in states nor in runs, with a clock that is a year ahead; and no run is planned from such a time."""
     year = 365 * 86400.0
     run = run_of(3, launched_at=NOW + year - 2, started_at=NOW + year - 1, ended_at=NOW + year)
     told = status_of(at=NOW + year, run=run, next_run_at=NOW + year + 60)
@@ -90,19 +90,21 @@ def test_nothing_has_happened_after_it_was_received() -> None:
     assert known.run == plan.runs[("w1", JOURNAL), 3][1]
 
 
-def test_all_times_of_a_workers_clock_are_limited_and_how_far_they_were_ahead_is_known() -> None:
+def test_all_times_by_a_workers_clock_are_limited_and_its_skew_is_stored() -> None:
     year = 365 * 86400.0
     probe = Probe(NOW + year, NOW + 2 * year, NOW + year, even_at=NOW + year, seen_at=NOW + year)
     told = status_of(at=NOW, run=None, probe=probe, override=Override("paused", NOW + year))
     plan = accept.plan([delivery_of(report_of(1, told), progress=(RunProgress("debian", NOW + year),))], NOTHING)
     _, known = plan.states["w1", "debian"]
-    assert known.probe == Probe(NOW, NOW + 2 * year, NOW + year, even_at=NOW, seen_at=NOW), "a file's time is its own"
+    assert known.probe == Probe(NOW, NOW + 2 * year, NOW + year, even_at=NOW, seen_at=NOW), (
+        "times from files are not limited"
+    )
     assert known.override == Override("paused", NOW)
     assert plan.envelopes["w1"].envelope.progress == (RunProgress("debian", NOW),)
     assert plan.clocks == {"w1": (year, NOW)}
 
 
-def test_a_next_run_that_was_planned_by_a_wrong_clock_is_moved_by_as_much() -> None:
+def test_a_next_run_planned_by_a_wrong_clock_is_moved_by_the_skew() -> None:
     report = report_of(1, status_of(at=NOW, next_run_at=NOW + 7200 + 60))._replace(made_at=NOW + 7200)
     plan = accept.plan([delivery_of(report)], NOTHING)
     assert plan.states["w1", "debian"][1].next_run_at == NOW + 60
@@ -110,7 +112,7 @@ def test_a_next_run_that_was_planned_by_a_wrong_clock_is_moved_by_as_much() -> N
 
 
 @pytest.mark.parametrize("planned", [60.0, 1e6])
-def test_a_next_run_of_a_clock_that_is_right_stands_beside_an_older_success_of_a_wrong_one(planned: float) -> None:
+def test_a_next_run_by_a_correct_clock_stays_beside_an_older_success_by_a_wrong_one(planned: float) -> None:
     told = status_of(at=NOW, last_success_at=NOW + 2e6, next_run_at=NOW + planned)
     plan = accept.plan([delivery_of(report_of(1, told))], NOTHING)
     assert plan.states["w1", "debian"][1].next_run_at == NOW + planned
@@ -127,7 +129,7 @@ def test_a_next_run_of_a_clock_that_is_right_stands_beside_an_older_success_of_a
         (0.0, 0.0, 1e11, 1e11),
     ],
 )
-def test_a_next_run_is_as_far_away_as_the_worker_says(
+def test_a_next_run_is_as_far_away_as_the_worker_reported(
     made_at: float, sent_at: float, planned: float, found: float
 ) -> None:
     report = report_of(1, status_of(at=NOW - 9000, next_run_at=planned))._replace(made_at=made_at)
@@ -135,8 +137,8 @@ def test_a_next_run_is_as_far_away_as_the_worker_says(
     assert plan.states["w1", "debian"][1].next_run_at == found
 
 
-def test_a_time_that_was_limited_stays_where_it_was_when_it_is_reported_again() -> None:
-    """In one batch, in a later one, and beside a new success, whose own time lies ahead as well."""
+def test_a_limited_time_does_not_move_when_it_is_reported_again() -> None:
+    """In one batch, in a later one, and beside a new success whose time is in the future as well."""
     told = status_of(at=NOW + 1e6, run=None)
     first, again = (delivery_of(report_of(n, told), at=NOW + n) for n in (1, 2))
     plan = accept.plan([first, again], NOTHING)
@@ -158,13 +160,13 @@ def test_a_clock_is_compared_with_every_envelope(skew: float, found: float | Non
     assert plan.clocks.get("w1", (None, NOW)) == (found, NOW)
 
 
-def test_a_worker_of_tunasync_has_no_clock_here() -> None:
+def test_a_worker_of_tunasync_has_no_clock_skew() -> None:
     told = status_of(at=NOW + 1e6)
     plan = accept.plan([delivery_of(report_of(1, told), journal=TUNASYNC)], NOTHING)
     assert (plan.states["w1", "debian"], plan.clocks) == ((TUNASYNC, told), {})
 
 
-def test_clocks_that_hardly_differ_and_times_of_the_past_are_believed() -> None:
+def test_small_clock_differences_and_past_times_are_not_limited() -> None:
     for at in (NOW - 1e6, NOW + SLACK):
         told = status_of(at=at)
         assert accept.plan([delivery_of(report_of(1, told))], NOTHING).states == {("w1", "debian"): (JOURNAL, told)}

@@ -1,4 +1,4 @@
-"""Control characters in what workers report reach no page, no JSON and no terminal."""
+"""Control characters in reports reach no page, no JSON and no terminal."""
 
 import json
 from pathlib import Path
@@ -10,12 +10,12 @@ ROUTES = ["/api/v1/mirrors", "/api/v1/mirrors/debian", "/api/v1/runs", "/jobs", 
 
 
 def strange(text: str) -> set[str]:
-    """The characters of a text that a terminal or a page would obey."""
+    """Return the characters of a text that a terminal or a page would interpret."""
     return {letter for letter in text if not letter.isprintable()} - {"\n", "\t", "\u202f", "\u00a0", "\u2009"}
 
 
 def texts(value: object) -> str:
-    """All texts within a JSON value."""
+    """Yield all texts in a JSON value."""
     if isinstance(value, dict):
         return "".join(map(texts, value.values()))
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""JSON that is damaged within a row: it is told by the row's name, and everything else goes on."""
+"""Damaged JSON within a row is reported by the row's key, and everything else still works."""
 
 import sqlite3
 import time
@@ -23,7 +23,7 @@ BROKEN = ["", "{", "[[[", '{"at": "yesterday"}', '{"at": 1, "same": 3}', "[1]", 
 
 @pytest.fixture
 def filled(manager: Manager) -> Manager:
-    """Two workers with a mirror each, commands for one of them, and a job of tunasync's."""
+    """Two workers with a mirror each, commands for one of them, and a job of tunasync."""
     probe = Probe(time.time(), same=True)
     with manager.store() as store:
         store.apply([delivery_of(report_of(1, status_of("a", probe=probe)))])
@@ -55,7 +55,7 @@ def check_says(manager: Manager, words: str) -> None:
 
 
 @pytest.mark.parametrize("text", BROKEN[1:])
-def test_a_probe_that_cannot_be_read_is_told_for_its_mirror_alone(filled: Manager, text: str) -> None:
+def test_a_damaged_probe_is_reported_for_its_mirror_only(filled: Manager, text: str) -> None:
     spoil(filled, "mirror_state", "probe", "mirror = 'a'", text)
     check_names(filled, "mirror_state w1/a", "probe")
     token = filled.token()
@@ -73,7 +73,7 @@ def test_a_probe_that_cannot_be_read_is_told_for_its_mirror_alone(filled: Manage
     assert filled.run_here("check").returncode == 0
 
 
-def test_the_site_is_published_with_all_that_can_be_read_and_says_what_cannot(filled: Manager) -> None:
+def test_the_site_is_published_without_damaged_rows_and_names_them(filled: Manager) -> None:
     spoil(filled, "mirror_state", "probe", "mirror = 'a'")
     spoil(filled, "workers", "progress", "name = 'w2'")
     with filled.store() as store:
@@ -89,7 +89,7 @@ def test_the_site_is_published_with_all_that_can_be_read_and_says_what_cannot(fi
         assert filled.status()["problems"] == [], "what is not there any more is not damaged"
 
 
-def test_a_byte_that_is_no_text_is_named_and_keeps_nobody_from_the_rest(filled: Manager) -> None:
+def test_invalid_utf_8_is_named_and_the_rest_is_read(filled: Manager) -> None:
     with closing(sqlite3.connect(filled.state / "manager.db")) as connection, connection:
         connection.execute("UPDATE mirror_state SET upstream = CAST(x'7273ff6e63' AS TEXT) WHERE mirror = 'a'")
         connection.execute("UPDATE workers SET version = CAST(x'30ff' AS TEXT) WHERE name = 'w2'")
@@ -102,7 +102,7 @@ def test_a_byte_that_is_no_text_is_named_and_keeps_nobody_from_the_rest(filled: 
 
 @pytest.mark.parametrize("column", ["problems", "progress"])
 @pytest.mark.parametrize("text", BROKEN)
-def test_what_a_worker_told_of_itself_is_left_out_and_named(filled: Manager, column: str, text: str) -> None:
+def test_a_workers_damaged_column_is_left_out_and_named(filled: Manager, column: str, text: str) -> None:
     spoil(filled, "workers", column, "name = 'w1'", text)
     check_names(filled, "workers w1", column)
     with filled.answering():
@@ -111,7 +111,7 @@ def test_what_a_worker_told_of_itself_is_left_out_and_named(filled: Manager, col
         assert f"workers w1: `{column}` cannot be read" in problem
 
 
-def test_a_configuration_that_cannot_be_read_is_named(filled: Manager) -> None:
+def test_a_damaged_configuration_is_named(filled: Manager) -> None:
     with filled.store() as store:
         store.keep_catalogue(DECLARED, DECLARED.committed_at)
     for column in ("site", "workers", "mirrors", "problems"):
@@ -130,7 +130,7 @@ def test_a_configuration_that_cannot_be_read_is_named(filled: Manager) -> None:
 
 
 @pytest.mark.parametrize("text", ["{", "3", "null"])
-def test_a_command_that_cannot_be_read_keeps_nobody_from_the_others(filled: Manager, text: str) -> None:
+def test_a_damaged_command_does_not_affect_others(filled: Manager, text: str) -> None:
     spoil(filled, "commands", "mirrors", "number = 2", text)
     check_names(filled, "commands w1/2", "mirrors")
     worker, reader = ({"Authorization": f"Bearer {filled.token(*of)}"} for of in (("w1",), ("bob", "operator")))
@@ -147,7 +147,7 @@ def test_a_command_that_cannot_be_read_keeps_nobody_from_the_others(filled: Mana
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"told": {}, "run": 1}'])
-def test_a_job_of_tunasync_that_cannot_be_read_begins_anew(filled: Manager, text: str) -> None:
+def test_a_damaged_job_of_tunasync_starts_again_with_its_next_post(filled: Manager, text: str) -> None:
     spoil(filled, "tunasync_jobs", "document", "mirror = 'c'", text)
     check_names(filled, "tunasync_jobs go/c", "document")
     with filled.answering():
@@ -161,7 +161,7 @@ def test_a_job_of_tunasync_that_cannot_be_read_begins_anew(filled: Manager, text
         assert [job["status"] for job in tunasync_store.jobs(store, "go")] == ["failed", "success"]
 
 
-def test_a_line_of_the_audit_that_cannot_be_read_is_shown_as_it_is(filled: Manager) -> None:
+def test_a_damaged_line_of_the_audit_log_is_shown_as_it_is(filled: Manager) -> None:
     spoil(filled, "audit", "details", "details LIKE '%: 2,%'", '{"x')
     with closing(sqlite3.connect(filled.state / "manager.db")) as connection:
         [(line,)] = connection.execute("SELECT id FROM audit WHERE details = '{\"x'").fetchall()
@@ -171,7 +171,7 @@ def test_a_line_of_the_audit_that_cannot_be_read_is_shown_as_it_is(filled: Manag
     assert 'unreadable="{\\"x"' in shown.stdout
 
 
-def test_what_workers_may_tell_is_of_the_kinds_that_are_looked_for() -> None:
+def test_the_report_schema_allows_only_types_that_the_check_expects() -> None:
     for record in (
         Probe(1),
         Probe(1.5, 2, None, False, "x", 3, "file", 4),
@@ -185,7 +185,7 @@ def test_what_workers_may_tell_is_of_the_kinds_that_are_looked_for() -> None:
             checked(wrong)
 
 
-def test_damaged_names_are_told_by_every_command(filled: Manager) -> None:
+def test_every_command_reports_damaged_names(filled: Manager) -> None:
     path = filled.state / "manager.db"
     data = path.read_bytes()
     at = data.index(b"CREATE TABLE ") + len(b"CREATE TABLE ")
@@ -209,7 +209,7 @@ def test_damaged_names_are_told_by_every_command(filled: Manager) -> None:
         ("DELETE FROM meta WHERE name = ?", "is missing"),
     ],
 )
-def test_a_number_of_the_database_that_is_damaged_is_told_at_start(
+def test_a_damaged_number_in_the_table_meta_is_an_error_at_start(
     filled: Manager, name: str, change: str, words: str
 ) -> None:
     with closing(sqlite3.connect(filled.state / "manager.db")) as connection, connection:
@@ -220,7 +220,7 @@ def test_a_number_of_the_database_that_is_damaged_is_told_at_start(
     assert filled.run_here("check").returncode == 1
 
 
-def test_an_index_that_leads_to_the_run_of_another_mirror_is_no_bug(
+def test_an_index_that_leads_to_another_mirrors_run_is_not_reported_as_a_bug(
     filled: Manager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with filled.store() as store:

@@ -32,7 +32,7 @@ def refusal(body: Any) -> RejectedRequest:
     return caught.value
 
 
-def test_a_good_envelope_is_read() -> None:
+def test_a_valid_envelope_is_read() -> None:
     read = envelope.read(json.dumps(GOOD).encode())
     assert read.reports[0].statuses[0] == status_of()
     assert read.reports[0].runs == (("debian", run_of(4)),)
@@ -45,7 +45,7 @@ def test_unknown_keys_of_a_newer_worker_are_ignored() -> None:
     assert envelope.read(json.dumps(newer).encode()).worker == "w1"
 
 
-def test_a_body_of_many_tiny_values_is_refused_before_it_takes_memory() -> None:
+def test_a_body_of_many_tiny_values_is_rejected_before_it_takes_memory() -> None:
     body = b"[" + b"[]," * 2_000_000 + b"0]"
     tracemalloc.start()
     try:
@@ -55,7 +55,7 @@ def test_a_body_of_many_tiny_values_is_refused_before_it_takes_memory() -> None:
         tracemalloc.stop()
 
 
-def test_texts_may_hold_whatever_lists_are_written_with() -> None:
+def test_texts_may_contain_json_punctuation() -> None:
     said = copy.deepcopy(GOOD)
     said["reports"][0]["statuses"][0]["run"]["log_tail"] = '[[],{"a": [,,' * 500
     body = json.dumps(said, separators=(",", ":")).encode()
@@ -76,7 +76,7 @@ def test_texts_may_hold_whatever_lists_are_written_with() -> None:
     ],
     ids=["empty", "text", "no UTF-8", "NaN", "infinity", "deep", "huge number"],
 )
-def test_what_is_no_json_is_a_400(body: bytes) -> None:
+def test_invalid_json_is_a_400(body: bytes) -> None:
     assert refusal(body).status == 400
 
 
@@ -93,12 +93,12 @@ def test_a_violation_names_its_place() -> None:
     assert found.why.startswith("$.reports[0].statuses[1].upstream: 7 is not of type")
 
 
-def test_a_violation_is_told_in_few_words() -> None:
+def test_the_text_of_a_violation_is_short() -> None:
     assert len(refusal(GOOD | {"worker": "x" * 100_000}).why) < 1000
 
 
 @pytest.mark.parametrize("name", ["../../etc", "a/b", ".hidden", "", "x" * 65, "debian\n", "a\u0000b"])
-def test_names_that_could_lead_elsewhere_are_a_422(name: str) -> None:
+def test_invalid_names_are_a_422(name: str) -> None:
     bad = copy.deepcopy(GOOD)
     bad["reports"][0]["statuses"][0]["mirror"] = name
     assert refusal(bad).status == 422
@@ -107,7 +107,7 @@ def test_names_that_could_lead_elsewhere_are_a_422(name: str) -> None:
     assert refusal(bad).status == 422
 
 
-def test_lone_surrogates_become_something_that_can_be_stored() -> None:
+def test_lone_surrogates_become_text_that_can_be_stored() -> None:
     bad = copy.deepcopy(GOOD)
     bad["reports"][0]["statuses"][0]["run"]["reason"] = "caf\udce9"
     run = envelope.read(json.dumps(bad).encode()).reports[0].statuses[0].run
@@ -115,7 +115,7 @@ def test_lone_surrogates_become_something_that_can_be_stored() -> None:
     assert run.reason == "caf?"
 
 
-def test_the_quick_check_agrees_with_the_real_one() -> None:
+def test_the_quick_check_agrees_with_jsonschema() -> None:
     check, validator = quick.compile_schema(SCHEMA), Draft202012Validator(SCHEMA)
     assert check(GOOD)
     accepted = 0
@@ -127,7 +127,7 @@ def test_the_quick_check_agrees_with_the_real_one() -> None:
 
 
 def variants(document: Any) -> Iterator[Any]:
-    """The document with every value replaced by oddities, and with every key left out."""
+    """Yield the document with every value replaced by odd ones, and with every key left out."""
     for path in list(places(document)):
         for oddity in ODDITIES:
             changed = copy.deepcopy(document)

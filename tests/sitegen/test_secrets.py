@@ -1,4 +1,4 @@
-"""Passwords that stand in addresses are told to nobody, wherever somebody wrote them."""
+"""Passwords in addresses are never shown, wherever the address was written."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ ROUTES = [
 ]  # fmt: skip
 
 
-def test_no_page_and_no_reading_route_tells_a_password(tmp_path: Path) -> None:
+def test_no_page_and_no_reading_route_contains_a_password(tmp_path: Path) -> None:
     manager = Manager(tmp_path, tunasync={"writes_from": ["127.0.0.1"]})
     mirrors = (Mirror("debian", "w1", "rsync", SECRET),)
     with manager.store() as store:

@@ -195,7 +195,7 @@ def test_a_used_port_is_a_clear_error(running: tuple[Manager, str]) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_damaged_database_is_a_clear_error(manager: Manager) -> None:
+def test_a_damaged_database_is_an_error_with_its_path(manager: Manager) -> None:
     manager.state.mkdir()
     (manager.state / "manager.db").write_bytes(b"nonsense" * 1000)
     for command in ("serve", "publish"):

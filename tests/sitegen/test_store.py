@@ -23,39 +23,39 @@ def test_numbers_survive_a_restart(tmp_path: Path) -> None:
         assert second.apply([delivery_of(report_of(3, status_of()))]).answers[0] == (1, True)
 
 
-def test_nobody_else_may_read_the_database(tmp_path: Path) -> None:
+def test_only_the_owner_may_read_the_database(tmp_path: Path) -> None:
     with Store(str(tmp_path / "state")) as store:
         store.apply([delivery_of(report_of(1, status_of()))])
         modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "state").iterdir()}
     assert modes == dict.fromkeys(("manager.db", "manager.db-mark", "manager.db-wal", "manager.db-shm"), 0o600)
 
 
-def test_a_damaged_database_is_a_clear_error(tmp_path: Path) -> None:
+def test_a_damaged_database_is_an_error_with_its_path(tmp_path: Path) -> None:
     (tmp_path / "manager.db").write_bytes(b"no database at all, but text" * 100)
     with pytest.raises(StoreError, match=r"cannot use the database `.*manager\.db`: file is not a database.*backup"):
         Store(str(tmp_path))
 
 
-def test_a_directory_in_the_databases_place_is_a_clear_error(tmp_path: Path) -> None:
+def test_a_directory_instead_of_the_database_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "manager.db").mkdir()
     with pytest.raises(StoreError, match=r"cannot use the database `.*manager\.db`"):
         Store(str(tmp_path))
 
 
-def test_a_state_directory_that_cannot_be_made(tmp_path: Path) -> None:
+def test_a_state_directory_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match="cannot create the"):
         Store(str(tmp_path / "file" / "state"))
 
 
-def test_a_newer_database_is_refused(tmp_path: Path) -> None:
+def test_a_newer_database_is_rejected(tmp_path: Path) -> None:
     Store(str(tmp_path)).close()
     _execute(tmp_path, "UPDATE meta SET value = 99 WHERE name = 'schema_version'")
     with pytest.raises(StoreError, match="version 99, written by a newer Skipjack"):
         Store(str(tmp_path))
 
 
-def test_an_older_database_is_brought_forward(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_older_database_is_migrated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Store(str(tmp_path)).close()
     steps = (("ALTER TABLE runs ADD COLUMN extra TEXT",), ("UPDATE runs SET extra = 'x'", "UPDATE meta SET value = 1"))
     monkeypatch.setattr(tables, "MIGRATIONS", (*tables.MIGRATIONS, *steps))
@@ -66,7 +66,7 @@ def test_an_older_database_is_brought_forward(tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_every_older_database_is_brought_to_todays(tmp_path: Path, version: Path) -> None:
+def test_every_older_database_is_migrated_to_the_current_version(tmp_path: Path, version: Path) -> None:
     old, new = tmp_path / "old", tmp_path / "new"
     old.mkdir()
     connection = sqlite3.connect(old / "manager.db")
@@ -93,7 +93,7 @@ def _execute(folder: Path, statement: str, *values: str) -> list[Any]:
 
 
 @pytest.mark.parametrize("secret", ["%70assword=s3cret", "sslpassword=s3cret"])
-def test_no_option_of_the_databases_address_is_told(tmp_path: Path, secret: str) -> None:
+def test_errors_contain_no_option_of_the_databases_address(tmp_path: Path, secret: str) -> None:
     address = DatabaseAddress(f"postgresql://me@127.0.0.1:1/x?{secret}&connect_timeout=1")
     with pytest.raises(StoreError, match=r"cannot use the database `postgresql://me@127\.0\.0\.1:1/x`") as caught:
         Store(str(tmp_path), address)
@@ -101,6 +101,6 @@ def test_no_option_of_the_databases_address_is_told(tmp_path: Path, secret: str)
 
 
 @pytest.mark.parametrize(("end", "words"), [("host:port/x", "'port'"), ("host/x?nosuch=1", '"nosuch"')])
-def test_an_address_that_cannot_be_one_is_told(tmp_path: Path, end: str, words: str) -> None:
+def test_an_invalid_address_is_an_error(tmp_path: Path, end: str, words: str) -> None:
     with pytest.raises(SkipjackError, match=f"invalid `database.url` in the settings: .*{words}"):
         Store(str(tmp_path), DatabaseAddress(f"postgresql://{end}"))

@@ -19,14 +19,14 @@ STATUSES = strategies.sampled_from(["success", "failed", "syncing"])
 
 @dataclass
 class Model:
-    """What a manager has to know, and the simplest way to know it."""
+    """The simplest model of the manager's state."""
 
     acknowledged: dict[tuple[str, str], int] = field(default_factory=dict)
     statuses: dict[tuple[str, str], MirrorStatus] = field(default_factory=dict)
     runs: dict[tuple[str, str, int], Run] = field(default_factory=dict)
 
     def hear(self, worker: str, journal: str, reports: tuple[Report, ...]) -> tuple[int, bool]:
-        """Take an envelope; gives the answer to it."""
+        """Apply an envelope; return its answer."""
         for report in reports:
             newest = self.acknowledged.setdefault((worker, journal), 0)
             if report.number <= newest:
@@ -47,7 +47,7 @@ class Model:
 
 
 class Manager(RuleBasedStateMachine):
-    """The store, driven by envelopes that may come in any order, several to a transaction."""
+    """The store, driven by envelopes in any order, several to a transaction."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,12 +65,12 @@ class Manager(RuleBasedStateMachine):
 
     @rule(worker=WORKERS, journal=JOURNALS, mirrors=strategies.lists(NAMES, max_size=3), data=strategies.data())
     def report(self, worker: str, journal: str, mirrors: list[str], data: strategies.DataObject) -> None:
-        """A worker makes an envelope with a report for each mirror."""
+        """Create a worker's envelope with a report for each mirror."""
         self._make(worker, journal, [self._next(worker, journal, [mirror], "change", data) for mirror in mirrors])
 
     @rule(worker=WORKERS, journal=JOURNALS, mirrors=strategies.sets(NAMES), data=strategies.data())
     def snapshot(self, worker: str, journal: str, mirrors: set[str], data: strategies.DataObject) -> None:
-        """A worker tells everything anew."""
+        """Create a worker's snapshot."""
         self._make(worker, journal, [self._next(worker, journal, sorted(mirrors), SNAPSHOT, data)])
 
     def _next(self, worker: str, journal: str, mirrors: list[str], kind: str, data: strategies.DataObject) -> Report:
@@ -89,19 +89,19 @@ class Manager(RuleBasedStateMachine):
     @precondition(lambda self: self.made)
     @rule(data=strategies.data())
     def repeat(self, data: strategies.DataObject) -> None:
-        """An envelope arrives again, however old it is."""
+        """Deliver an envelope again, however old it is."""
         self.waiting.append(data.draw(strategies.sampled_from(self.made)))
 
     @precondition(lambda self: len(self.waiting) > 1)
     @rule(data=strategies.data())
     def mix(self, data: strategies.DataObject) -> None:
-        """What is under way overtakes itself."""
+        """Reorder the envelopes in transit."""
         self.waiting = data.draw(strategies.permutations(self.waiting))
 
     @precondition(lambda self: self.waiting)
     @rule()
     def commit(self) -> None:
-        """Everything that has arrived is kept in one transaction."""
+        """Store all delivered envelopes in one transaction."""
         answers = [tuple(answer) for answer in self.store.apply(self.waiting).answers]
         heard = [item.envelope for item in self.waiting]
         assert answers == [self.model.hear(item.worker, item.journal, item.reports) for item in heard]
@@ -109,7 +109,7 @@ class Manager(RuleBasedStateMachine):
 
     @rule()
     def restart(self) -> None:
-        """The manager ends and starts; what was under way is lost."""
+        """Restart the manager; envelopes in transit are lost."""
         self.store.close()
         self.store = Store(self.folder.name)
         self.waiting.clear()

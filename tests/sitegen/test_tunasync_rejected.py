@@ -1,4 +1,4 @@
-"""Names of Go workers' jobs that no mirror can have here are shown, until the worker has them no more."""
+"""Invalid names of Go workers' jobs are shown until the worker no longer has them."""
 
 import json
 import logging
@@ -41,7 +41,9 @@ def shown(go: Go) -> list[str]:
     return [problem["what"].split("`")[1] for problem in worker["problems"]]
 
 
-def test_they_are_among_the_workers_problems_and_once_in_the_log(go: Go, caplog: pytest.LogCaptureFixture) -> None:
+def test_rejected_names_are_among_the_workers_problems_and_once_in_the_log(
+    go: Go, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.WARNING)
     for status in ("pre-syncing", "syncing", "success"):
         for name in NAMES:
@@ -64,7 +66,7 @@ def test_they_are_among_the_workers_problems_and_once_in_the_log(go: Go, caplog:
     assert [job["name"] for job in go.jobs()] == ["debian"]
 
 
-def test_they_are_shown_until_a_schedule_lists_them_no_more(go: Go) -> None:
+def test_rejected_names_are_shown_until_a_schedule_no_longer_lists_them(go: Go) -> None:
     tell(go, "a b", "c:d", "debian")
     assert shown(go) == ["a b", "c:d"]
     post(go, "a b", "syncing")
@@ -80,7 +82,7 @@ def test_they_are_shown_until_a_schedule_lists_them_no_more(go: Go) -> None:
     assert shown(go) == []
 
 
-def test_a_worker_that_becomes_ours_or_is_deleted_has_none(go: Go) -> None:
+def test_a_worker_that_becomes_a_skipjack_worker_or_is_deleted_has_no_rejected_names(go: Go) -> None:
     post(go, "a b")
     go.send("DELETE", "/workers/w1")
     go.register()
@@ -93,7 +95,7 @@ def test_a_worker_that_becomes_ours_or_is_deleted_has_none(go: Go) -> None:
     assert shown(go) == []
 
 
-def test_a_worker_that_is_unknown_or_ours_gets_no_problems(go: Go) -> None:
+def test_an_unknown_or_skipjack_worker_gets_no_rejected_names(go: Go) -> None:
     with go.manager.store() as store:
         store.apply([delivery_of(report_of(1, status_of("debian")), worker="ours")])
         for worker in ("ours", "nobody"):
@@ -102,13 +104,13 @@ def test_a_worker_that_is_unknown_or_ours_gets_no_problems(go: Go) -> None:
         assert [worker.problems for worker in store.facts().workers] == [(), ()]
 
 
-def test_a_name_that_a_worker_cannot_have_is_logged(go: Go, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_invalid_worker_name_is_logged(go: Go, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     assert go.send("POST", "/workers", {"id": "w\n1", "url": "http://x/"})[0] == 400
     assert "rejected a tunasync worker's registration from 127.0.0.1: 'w\\n1' is not a valid name" in caplog.text
 
 
-def test_they_are_bounded_in_number_and_length(tmp_path: Path) -> None:
+def test_rejected_names_are_bounded_in_number_and_length(tmp_path: Path) -> None:
     with Store(str(tmp_path)) as store:
         store.write(tunasync_store.register, "w1", "http://localhost:6000/", AT)
         for number in range(tunasync_rejected.MOST + 50):
@@ -122,7 +124,7 @@ def test_they_are_bounded_in_number_and_length(tmp_path: Path) -> None:
         assert store.changes() == changes, "no page changes"
 
 
-def test_pages_and_files_spell_them_out(tmp_path: Path) -> None:
+def test_pages_and_files_show_rejected_names_escaped(tmp_path: Path) -> None:
     with Store(str(tmp_path / "state")) as store:
         store.write(tunasync_store.register, "w1", "http://localhost:6000/", AT)
         for name in ("<script>x</script>", "\x1b[31mred", "\ud800 half"):

@@ -1,4 +1,4 @@
-"""What the site shows of tunasync's workers, beside what its own clients read."""
+"""What pages show of tunasync's workers."""
 
 import json
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ BY = AuditEntry(NOW, "tunasync", "", "", "tests", {})
 
 
 class Site:
-    """A store that a Go worker tells its jobs to, and the files that are made of it."""
+    """A store with a Go worker's jobs, and the files rendered from it."""
 
     def __init__(self, folder: Path) -> None:
         self.store, self.folder = Store(str(folder / "state")), folder / "site"
@@ -39,7 +39,7 @@ class Site:
         self._publisher.publish(NOW)
 
     def sizes(self) -> dict[str, str]:
-        """As the file that front ends read has them."""
+        """Return the sizes in the file that front ends read."""
         self.publish()
         jobs = json.loads((self.folder / "static" / "tunasync.json").read_text())
         assert tunasync.jobs(SnapshotCache(self.store, lambda: NOW).snapshot()) == jobs, "`GET /jobs` is the same list"
@@ -65,14 +65,14 @@ def test_sizes_are_shown_as_the_worker_wrote_them(site: Site) -> None:
     assert site.sizes()["arch"] == "~2T"
 
 
-def test_sizes_of_a_worker_that_became_ours_are_ours(site: Site) -> None:
+def test_sizes_of_a_worker_that_became_a_skipjack_worker_are_reported_ones(site: Site) -> None:
     site.post("debian", size="1.2 TB")
     site.publish()
     site.store.apply([delivery_of(report_of(1, status_of("debian", size=5 * 10**9, run=run_of(1))))])
     assert site.sizes() == {"debian": "5.00G"}
 
 
-def test_what_was_shown_of_a_deleted_worker_does_not_come_back(site: Site) -> None:
+def test_a_deleted_workers_state_does_not_return(site: Site) -> None:
     site.post("debian", size="1.2 TB")
     site.publish()
     site.store.write(tunasync_store.flush, BY)

@@ -1,4 +1,4 @@
-"""Commands to a Go worker that were sent and got no clear answer: shown as not confirmed until the worker says more."""
+"""Commands to a Go worker without a clear answer are shown as unconfirmed until the worker reports."""
 
 import re
 import socket
@@ -34,7 +34,7 @@ class Answering:
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/"
 
     def serve(self) -> None:
-        """Answer until the listener is shut."""
+        """Answer until the listener is closed."""
         with suppress(OSError):
             while True:
                 connection, _address = self._listener.accept()
@@ -52,7 +52,7 @@ class Answering:
             connection.sendall(self.answer)
 
     def close(self) -> None:
-        """End what hangs and what is waited for."""
+        """Close hanging connections and the listener."""
         self.over.set()
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -120,7 +120,7 @@ def schedule(go: Go, *listed: str) -> None:
     ],
 )
 @pytest.mark.parametrize(("verb", "becomes"), [("disable", "disabled"), ("stop", "paused")])
-def test_a_command_that_got_no_clear_answer_is_not_confirmed_and_no_refusal(
+def test_a_command_without_a_clear_answer_is_unconfirmed_and_not_rejected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: bytes, why: str, verb: str, becomes: str
 ) -> None:
     monkeypatch.setattr(caller, "TIMEOUT", 0.3)
@@ -133,7 +133,7 @@ def test_a_command_that_got_no_clear_answer_is_not_confirmed_and_no_refusal(
         assert (override_of(go)["kind"], override_of(go)["reason"]) == (becomes, said["message"])
 
 
-def test_the_next_report_of_the_job_is_the_truth(tmp_path: Path) -> None:
+def test_the_next_report_of_the_job_decides(tmp_path: Path) -> None:
     with at_work(tmp_path) as (go, server):
         for reported, shown in (("success", ("success", "")), ("disabled", ("disabled", ""))):
             assert disable(go, server, CUT)[0] == 202
@@ -161,21 +161,21 @@ def test_a_schedule_with_the_job_contradicts_the_command(tmp_path: Path) -> None
         assert [job["next_schedule"] for job in go.jobs()] == [ZERO]
 
 
-def test_a_worker_that_starts_again_takes_the_mark_over(tmp_path: Path) -> None:
+def test_a_restarted_worker_confirms_the_command(tmp_path: Path) -> None:
     with at_work(tmp_path) as (go, server):
         disable(go, server, CUT)
         go.register(server.url)
         assert job_of(go) == ("disabled", "before")
 
 
-def test_another_command_that_is_answered_takes_the_note_away(tmp_path: Path) -> None:
+def test_another_command_that_is_answered_removes_the_note(tmp_path: Path) -> None:
     with at_work(tmp_path) as (go, server):
         disable(go, server, CUT)
         assert disable(go, server, OK)[0] == 200
         assert job_of(go) == ("disabled", "before")
 
 
-def test_another_command_that_is_refused_leaves_the_note(tmp_path: Path) -> None:
+def test_another_command_that_is_rejected_leaves_the_note(tmp_path: Path) -> None:
     with at_work(tmp_path) as (go, server):
         _code, first = disable(go, server, CUT)
         server.answer = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n"
@@ -185,7 +185,7 @@ def test_another_command_that_is_refused_leaves_the_note(tmp_path: Path) -> None
         assert job_of(go) == ("success", "before")
 
 
-def test_a_size_says_nothing_of_the_command(tmp_path: Path) -> None:
+def test_a_size_neither_confirms_nor_contradicts_the_command(tmp_path: Path) -> None:
     with at_work(tmp_path) as (go, server):
         _code, said = disable(go, server, CUT)
         assert go.send("POST", "/workers/w1/jobs/debian/size", {"name": "debian", "size": "1G"})[0] == 200
@@ -193,6 +193,6 @@ def test_a_size_says_nothing_of_the_command(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["/a b", "/é", "/a\nb"])
-def test_a_url_that_cannot_be_asked_for_is_not_reached(path: str) -> None:
+def test_an_invalid_url_counts_as_not_reached(path: str) -> None:
     with pytest.raises(caller.NotReached):
         caller.post(f"http://127.0.0.1:9{path}", {})

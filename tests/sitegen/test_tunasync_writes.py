@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from sitegen.messages.envelope import RejectedRequest
-from sitegen.messages.tunasync_rules import message, new_job, seconds, stamp, status_of, told
+from sitegen.messages.tunasync_rules import after_status, message, new_job, seconds, stamp, status_of
 from sitegen.storage import audit_store, tunasync_store
 from sitegen.web import caller
 from tests.sitegen.go_worker import UPSTREAM, ZERO, Go, serving
@@ -576,12 +576,12 @@ def test_only_what_begins_is_a_new_run() -> None:
     job = new_job("w1", "debian")
     numbers = []
     for number, status in enumerate(["pre-syncing", "syncing", "failed", "pre-syncing", "success", "paused"], 1):
-        job = told(job, message(json.dumps({"status": status}).encode()), stamp(number * 10**18), number)
+        job = after_status(job, message(json.dumps({"status": status}).encode()), stamp(number * 10**18), number)
         numbers.append(job.run)
     assert numbers == [1, 1, 1, 4, 4, 4]
     assert status_of(job).run is None, "a pause is no end of the last run"
     with pytest.raises(RejectedRequest):
-        told(job, message(b'{"status": "?"}'), stamp(0), 9)
+        after_status(job, message(b'{"status": "?"}'), stamp(0), 9)
 
 
 def test_the_limits_for_one_client_hold_up_no_status_of_a_listed_address(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ def store(server: Server, tmp_path: Path) -> Iterator[Store]:
         yield opened
 
 
-def test_a_newer_database_is_refused(server: Server, tmp_path: Path) -> None:
+def test_a_newer_database_is_rejected(server: Server, tmp_path: Path) -> None:
     address = server.database("newer")
     Store(str(tmp_path), address).close()
     server.execute("UPDATE meta SET value = 99 WHERE name = 'schema_version'", database="newer")
@@ -55,7 +55,7 @@ def test_a_wrong_password_is_told_without_it(server: Server, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_every_older_database_is_brought_to_todays(server: Server, tmp_path: Path, version: Path) -> None:
+def test_every_older_database_is_migrated_to_the_current_version(server: Server, tmp_path: Path, version: Path) -> None:
     address = server.database("older")
     for statement in for_postgresql(version.read_text()):
         server.execute(f"SET ROLE skipjack; {statement}", database="older")
