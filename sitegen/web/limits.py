@@ -8,7 +8,6 @@ they do not repeat a rejected report.
 import ipaddress
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -16,9 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from schemas.records import ClientLimits
 from sitegen.web import access, responses
-
-if TYPE_CHECKING:
-    from sitegen.web.access import Access
+from sitegen.web.access import Access
 
 REMEMBERED = 10_000
 """Addresses that are kept before those with a full bucket are dropped."""
@@ -66,7 +63,7 @@ def subscriber(host: str) -> str:
 class RateLimit:
     """ASGI middleware that answers 429 beyond the limits."""
 
-    def __init__(self, app: ASGIApp, limits: ClientLimits, who: "Access") -> None:
+    def __init__(self, app: ASGIApp, limits: ClientLimits, who: Access) -> None:
         self._app = app
         self._buckets = Buckets(limits)
         self._most = limits.connections_per_address

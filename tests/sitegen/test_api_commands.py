@@ -1,4 +1,4 @@
-"""Commands: given by operators, kept, fetched by workers in order, and what became of them."""
+"""Commands: given by operators, stored, fetched by workers in order, and their results."""
 
 import asyncio
 import concurrent.futures
@@ -65,7 +65,7 @@ def site(manager: Manager) -> Iterator[Site]:
         yield made
 
 
-def test_a_command_is_followed_from_its_order_to_its_end(site: Site) -> None:
+def test_the_states_of_a_command_from_the_operator_to_its_result(site: Site) -> None:
     given = site.give("start", "debian", "arch", force=True, worker="w1")
     assert given.status_code == 202
     assert [(each["worker"], each["number"], each["state"]) for each in given.json()["commands"]] == [
@@ -88,7 +88,7 @@ def test_a_command_is_followed_from_its_order_to_its_end(site: Site) -> None:
     assert ([each["number"] for each in page["commands"]], page["before"]) == ([2], 2)
 
 
-def test_without_a_worker_everybody_who_has_the_mirror_gets_it(site: Site) -> None:
+def test_without_a_worker_every_worker_with_the_mirror_gets_the_command(site: Site) -> None:
     given = site.give("restart", "debian", "arch").json()["commands"]
     assert [(each["worker"], each["mirrors"]) for each in given] == [("w1", ["debian", "arch"]), ("w2", ["debian"])]
     assert [each["worker"] for each in site.give("reload").json()["commands"]] == ["w1", "w2"]
@@ -110,13 +110,13 @@ def test_without_a_worker_everybody_who_has_the_mirror_gets_it(site: Site) -> No
         ([], 422, "$"),
     ],
 )
-def test_an_order_that_makes_no_sense_changes_nothing(site: Site, order: Any, status: int, words: str) -> None:
+def test_an_invalid_command_is_rejected(site: Site, order: Any, status: int, words: str) -> None:
     answer = site.call("POST", "commands", site.operator, order)
     assert (answer.status_code, words in answer.json()["error"]) == (status, True), answer.text
     assert site.fetch() == {"commands": [], "newest": 0}
 
 
-def test_each_may_do_only_what_its_token_says(site: Site) -> None:
+def test_each_token_allows_only_its_scope(site: Site) -> None:
     order = {"kind": "ping"}
     for token in (site.workers["w1"], site.reader):
         assert site.call("POST", "commands", token, order).status_code == 403
@@ -153,7 +153,7 @@ def test_a_token_that_is_revoked_while_its_request_is_held_gets_no_command(site:
         assert held.result(PATIENCE).status_code == 401
 
 
-def test_held_requests_are_answered_when_the_manager_is_told_to_end(manager: Manager) -> None:
+def test_held_requests_are_answered_when_the_manager_ends(manager: Manager) -> None:
     site = Site(manager)
     with manager.serving() as process, concurrent.futures.ThreadPoolExecutor(1) as pool:
         held = pool.submit(site.fetch, 7, 60)
@@ -165,7 +165,7 @@ def test_held_requests_are_answered_when_the_manager_is_told_to_end(manager: Man
         assert process.returncode == 143
 
 
-def test_commands_and_numbers_outlive_the_manager(manager: Manager) -> None:
+def test_commands_and_their_numbers_survive_a_restart(manager: Manager) -> None:
     site = Site(manager)
     with manager.serving() as process:
         site.begin()
@@ -177,13 +177,13 @@ def test_commands_and_numbers_outlive_the_manager(manager: Manager) -> None:
         assert site.give("ping", worker="w1").json()["commands"][0]["number"] == 2
 
 
-def test_a_manager_that_lost_its_database_goes_on_after_the_workers_number(site: Site) -> None:
+def test_a_manager_that_lost_its_database_continues_from_the_workers_number(site: Site) -> None:
     assert site.fetch(after=41) == {"commands": [], "newest": 41}
     assert site.give("ping", worker="w1").json()["commands"][0]["number"] == 42
     assert [each["number"] for each in site.fetch(after=41)["commands"]] == [42]
 
 
-def test_a_command_that_nobody_fetched_for_long_is_given_up_and_shown_so(site: Site) -> None:
+def test_a_command_that_is_not_fetched_expires(site: Site) -> None:
     for number in (1, 2):
         assert site.give("ping", worker="w1").json()["commands"][0]["number"] == number
     with site.manager.store() as store, store.transaction(writing=True) as tx:
@@ -211,7 +211,7 @@ def test_every_command_is_in_the_audit(site: Site) -> None:
     assert entry.details == {"number": 1, "mirrors": ["debian"], "force": False}
 
 
-def test_a_note_goes_with_a_stop_and_a_disable_alone(site: Site) -> None:
+def test_only_a_stop_and_a_disable_may_have_a_note(site: Site) -> None:
     site.give("disable", "arch", worker="w1", note="  new\ndisk ")
     assert [each["note"] for each in site.fetch()["commands"]] == ["new disk"]
     assert site.state(1)["note"] == "new disk"
@@ -222,7 +222,7 @@ def test_a_note_goes_with_a_stop_and_a_disable_alone(site: Site) -> None:
     )  # fmt: skip
 
 
-def test_an_override_that_a_worker_tells_is_shown_as_it_tells_it(site: Site) -> None:
+def test_a_reported_override_is_shown_as_reported(site: Site) -> None:
     told = status_of("arch", "paused")._replace(override=Override("paused", 5.0, "ada", "new disk"))
     site.manager.post(envelope_of(report_of(2, told)), site.workers["w1"])
     shown = {"kind": "paused", "since": 5.0, "by": "ada", "reason": "new disk"}
@@ -233,7 +233,7 @@ def test_an_override_that_a_worker_tells_is_shown_as_it_tells_it(site: Site) -> 
     assert (plain["override"], plain["copies"][0]["override"], plain["held"]) == (shown, shown, False)
 
 
-def test_an_override_says_who_wanted_it(site: Site) -> None:
+def test_an_override_shows_who_gave_the_command(site: Site) -> None:
     manager = site.manager
     manager.post(
         envelope_of(report_of(2, status_of("arch", "paused"), status_of("debian", "disabled"))), site.workers["w1"]
@@ -249,7 +249,7 @@ def test_an_override_says_who_wanted_it(site: Site) -> None:
     assert found[0]["since"] == site.state(1)["ended_at"]
 
 
-def test_nobody_is_told_that_only_some_mirrors_were_meant() -> None:
+def test_each_worker_gets_a_command_with_its_own_mirrors() -> None:
     carried = {"w1": frozenset({"a"}), "w2": frozenset({"b"})}
     assert targets(CommandRequest("start", ("a", "b"), False, None), carried) == {"w1": ("a",), "w2": ("b",)}
     with pytest.raises(RejectedRequest, match="no mirror c"):

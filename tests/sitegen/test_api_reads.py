@@ -1,4 +1,4 @@
-"""What programs can ask of the API."""
+"""The reading routes of the API."""
 
 import concurrent.futures
 from collections.abc import Iterator
@@ -47,7 +47,7 @@ def test_the_history_comes_in_pages_without_gap_or_repeat(told: tuple[Manager, s
 
 
 @pytest.mark.parametrize("query", ["cursor=x", "cursor=WzFd", "limit=-1", "limit=a", "mirror=../x", "cursor=%C3%A9"])
-def test_a_wrong_query_is_told(told: tuple[Manager, str], query: str) -> None:
+def test_an_invalid_query_is_rejected(told: tuple[Manager, str], query: str) -> None:
     answer = told[0].session.get(f"{told[0].url}/api/v1/runs?{query}")
     assert answer.status_code == 400, answer.text
     assert query.partition("=")[0] in answer.json()["error"]
@@ -60,7 +60,7 @@ def test_workers_and_the_catalogue(told: tuple[Manager, str]) -> None:
     assert (found["revision"], found["mirrors"]) == (None, [])
 
 
-def test_events_tell_what_changed_and_wait_for_it(told: tuple[Manager, str]) -> None:
+def test_events_wait_for_a_change_and_list_it(told: tuple[Manager, str]) -> None:
     manager, token = told
 
     def events(after: int, wait: int = 0) -> Any:
@@ -77,7 +77,7 @@ def test_events_tell_what_changed_and_wait_for_it(told: tuple[Manager, str]) -> 
         assert held.result(PATIENCE) == {"changes": newest + 1, "reset": False, "mirrors": ["arch"]}
 
 
-def test_protected_reads_need_a_token_of_any_scope(manager: Manager) -> None:
+def test_protected_reads_require_a_token_of_any_scope(manager: Manager) -> None:
     guarded = Manager(manager.folder, protected_reads=["api", "tunasync"])
     tokens = [guarded.token("x", scope) for scope in ("worker", "operator", "read")]
     with guarded.answering():
@@ -90,7 +90,7 @@ def test_protected_reads_need_a_token_of_any_scope(manager: Manager) -> None:
     guarded.session.close()
 
 
-def test_former_names_lead_to_the_mirror_and_its_whole_history(manager: Manager) -> None:
+def test_previous_names_lead_to_the_mirror_and_its_whole_history(manager: Manager) -> None:
     declared = DeclaredConfig(
         REVISION, NOW, Site("Mirrors"), {"w1": Worker("w1"), "w2": Worker("w2")},
         (Mirror("new", "w2", "rsync", "rsync://up/", formerly=("old",)), Mirror("arch", "w1", "rsync", "rsync://up/")),
@@ -122,7 +122,7 @@ def test_former_names_lead_to_the_mirror_and_its_whole_history(manager: Manager)
     ("accepted", "encoding"),
     [("gzip", "gzip"), ("br, gzip;q=0.5", "gzip"), ("gzip;q=0", None), ("gzip; q=0.00", None), ("identity", None)],
 )
-def test_lists_are_packed_for_whoever_can_unpack_them(
+def test_lists_are_compressed_for_clients_that_accept_gzip(
     told: tuple[Manager, str], accepted: str, encoding: str | None
 ) -> None:
     for path in ("/api/v1/mirrors", "/jobs"):

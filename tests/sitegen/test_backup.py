@@ -1,4 +1,4 @@
-"""Backups of a real manager that is being used, what is read back of them, and what `check` finds."""
+"""Backups of a running manager, their restore, and the problems that `check` finds."""
 
 import sqlite3
 import threading
@@ -12,7 +12,7 @@ from tests.sitegen.kit import Manager, delivery_of, envelope_of, report_of, stat
 from tests.sitegen.store_cases import DECLARED
 
 
-def test_a_backup_is_made_while_reports_come_in_and_put_back_the_workers_send_the_rest(manager: Manager) -> None:
+def test_a_backup_is_made_during_reports_and_workers_send_the_rest_after_a_restore(manager: Manager) -> None:
     token, target = manager.token(), manager.folder / "backup.db"
     with manager.serving():
         for number in range(1, 50):
@@ -63,7 +63,7 @@ class reporting:  # noqa: N801 - it is used like a function
             number += 1
 
 
-def test_a_backup_that_cannot_be_made_leaves_the_last_one(manager: Manager) -> None:
+def test_a_failed_backup_leaves_the_previous_one(manager: Manager) -> None:
     manager.store().close()
     target = manager.folder / "backup.db"
     target.write_bytes(b"the last one")
@@ -77,7 +77,7 @@ def test_a_backup_that_cannot_be_made_leaves_the_last_one(manager: Manager) -> N
 
 
 @pytest.mark.parametrize("name", ["state/manager.db", "linked/manager.db-wal", "state", ".", "/"])
-def test_the_database_itself_and_folders_are_no_place_for_a_backup(manager: Manager, name: str) -> None:
+def test_a_backup_cannot_replace_the_database_or_a_folder(manager: Manager, name: str) -> None:
     manager.store().close()
     (manager.folder / "linked").symlink_to(manager.state)
     before = [(path.name, path.stat().st_ino) for path in sorted(manager.state.iterdir())]
@@ -87,13 +87,13 @@ def test_the_database_itself_and_folders_are_no_place_for_a_backup(manager: Mana
     assert [(path.name, path.stat().st_ino) for path in sorted(manager.state.iterdir())] == before
 
 
-def test_there_is_nothing_to_back_up_or_check_before_the_first_start(manager: Manager) -> None:
+def test_backup_and_check_fail_before_the_first_start(manager: Manager) -> None:
     for words in (["backup", str(manager.folder / "backup.db")], ["check"]):
         assert "unable to open database file" in manager.run_here(*words).stderr
     assert not manager.state.exists()
 
 
-def test_for_postgresql_its_own_tool_is_named(tmp_path: Path) -> None:
+def test_backup_names_pg_dump_for_postgresql(tmp_path: Path) -> None:
     manager = Manager(tmp_path, database={"url": "postgresql://host/skipjack"})
     refused = manager.run_here("backup", "file")
     assert refused.returncode == 1
@@ -164,9 +164,7 @@ def test_a_damaged_page_is_found(filled: Manager) -> None:
     assert "file: " in checked.stdout or "malformed" in checked.stderr
 
 
-def test_a_folder_that_is_closed_to_us_is_left_to_sqlite_to_tell(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_sqlite_reports_a_folder_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def closed(_path: Path) -> NoReturn:
         raise PermissionError
 

@@ -1,4 +1,4 @@
-"""HTTPS by the manager itself, with real certificates that are renewed while it serves."""
+"""HTTPS without a web server in front, with real certificates that are renewed while serve runs."""
 
 import http.server
 import os
@@ -77,7 +77,7 @@ def answers(connection: ssl.SSLSocket) -> bool:
     return received.startswith(b"HTTP/1.1 200 ")
 
 
-def test_https_by_itself(tmp_path: Path, first: dict[str, str], second: dict[str, str]) -> None:
+def test_serve_speaks_https(tmp_path: Path, first: dict[str, str], second: dict[str, str]) -> None:
     manager = secured(tmp_path, first)
     with manager.serving():
         assert manager.get("/ping") == {"message": "pong"}
@@ -85,7 +85,7 @@ def test_https_by_itself(tmp_path: Path, first: dict[str, str], second: dict[str
         manager.session.close()  # or serve would wait for it in the end
 
 
-def test_a_renewed_certificate_is_used_without_a_pause(
+def test_a_renewed_certificate_is_used_without_interruption(
     tmp_path: Path, first: dict[str, str], second: dict[str, str]
 ) -> None:
     manager = secured(tmp_path, first)
@@ -101,7 +101,7 @@ def test_a_renewed_certificate_is_used_without_a_pause(
         assert answers(before)
 
 
-def test_half_a_renewal_and_a_broken_one_change_nothing_and_are_told(
+def test_a_partial_or_invalid_renewal_is_logged_and_changes_nothing(
     tmp_path: Path, first: dict[str, str], second: dict[str, str]
 ) -> None:
     manager = secured(tmp_path, first)
@@ -115,7 +115,7 @@ def test_half_a_renewal_and_a_broken_one_change_nothing_and_are_told(
             assert shows(manager, first), "with the key that is in memory"
 
 
-def test_a_worker_with_an_authority_of_its_own_is_called(first: dict[str, str], tmp_path: Path) -> None:
+def test_a_worker_with_a_private_certificate_authority_is_called(first: dict[str, str], tmp_path: Path) -> None:
     taken: list[bytes] = []
 
     class Taking(http.server.BaseHTTPRequestHandler):
@@ -149,7 +149,7 @@ def test_a_worker_with_an_authority_of_its_own_is_called(first: dict[str, str], 
     assert taken == [b'{"cmd": "ping"}']
 
 
-def test_a_certificate_that_cannot_be_used_is_told_in_one_line(tmp_path: Path, first: dict[str, str]) -> None:
+def test_an_unusable_certificate_is_one_error_line(tmp_path: Path, first: dict[str, str]) -> None:
     for wrong in ({"key": "/nowhere"}, {"key": first["certificate"]}):
         done = Manager(tmp_path, tls=first | wrong).command("serve")
         assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
@@ -157,7 +157,7 @@ def test_a_certificate_that_cannot_be_used_is_told_in_one_line(tmp_path: Path, f
 
 
 @pytest.mark.parametrize("key", ["certificate", "key"])
-def test_a_pipe_in_the_place_of_the_certificate_is_named_and_not_waited_for(
+def test_a_named_pipe_as_certificate_is_an_error_and_does_not_block(
     tmp_path: Path, first: dict[str, str], key: str
 ) -> None:
     os.mkfifo(tmp_path / "pipe")
@@ -198,7 +198,7 @@ def test_connections_without_a_handshake_count_and_end(tmp_path: Path, first: di
     manager.session.close()
 
 
-def test_a_lack_of_files_passes(
+def test_accepting_continues_after_the_limit_of_open_files(
     tmp_path: Path, first: dict[str, str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     manager = secured(tmp_path, first)

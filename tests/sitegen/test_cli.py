@@ -11,7 +11,7 @@ from sitegen.storage import audit_store
 from tests.sitegen.kit import Manager, envelope_of, report_of, status_of, wait_for
 
 
-def test_a_token_alone_is_on_stdout(manager: Manager, capsys: pytest.CaptureFixture[str]) -> None:
+def test_stdout_has_only_the_token(manager: Manager, capsys: pytest.CaptureFixture[str]) -> None:
     def run(*words: str) -> tuple[int, str, str]:
         code = cli.main(["token", *words, "--settings", str(manager.settings_file)])
         return code, *capsys.readouterr()
@@ -27,7 +27,7 @@ def test_a_token_alone_is_on_stdout(manager: Manager, capsys: pytest.CaptureFixt
     assert "token list" in note
 
 
-def test_the_audit_tells_of_tokens_in_words_and_as_json(manager: Manager, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_audit_lists_token_changes_as_text_and_json(manager: Manager, capsys: pytest.CaptureFixture[str]) -> None:
     def run(*words: str) -> str:
         assert cli.main([*words, "--settings", str(manager.settings_file)]) == 0
         return capsys.readouterr().out
@@ -45,9 +45,7 @@ def test_the_audit_tells_of_tokens_in_words_and_as_json(manager: Manager, capsys
     assert run("audit", "--since", "2100-01-01") == ""
 
 
-def test_a_worker_that_is_gone_is_forgotten_but_not_its_history(
-    manager: Manager, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_forget_removes_a_worker_and_keeps_its_history(manager: Manager, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["forget", "w1", "--settings", str(manager.settings_file)]
     assert cli.main(words) == 1
     assert "unknown worker `w1`: it never reported." in capsys.readouterr().err
@@ -95,7 +93,7 @@ def test_wrong_usage_is_2(words: list[str], capsys: pytest.CaptureFixture[str]) 
         (["audit", "--since", "xd"], "'xd' is not a duration; write for example 12h"),
     ],
 )
-def test_wrong_words_are_told_with_right_ones(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_usage_error_shows_a_valid_example(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main(words)
     assert said in capsys.readouterr().err
@@ -108,7 +106,7 @@ def fail(error: BaseException) -> int:
     return boundary.run(command)
 
 
-def test_a_bug_leaves_a_report(
+def test_a_bug_writes_a_report(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))

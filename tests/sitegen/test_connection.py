@@ -1,4 +1,4 @@
-"""What a peer without a token can take: memory, connections, and turns of the event loop. All of it is bounded."""
+"""The limits of a client without a token: memory, connections, and turns of the event loop."""
 
 import gzip
 import json
@@ -79,7 +79,7 @@ def memory(pid: int) -> int:
 
 
 @pytest.mark.parametrize(("clients", "growth"), [(1, 20 * MB), (60, 150 * MB)])
-def test_pipelined_requests_take_no_memory_and_hold_nobody_up(tmp_path: Path, clients: int, growth: int) -> None:
+def test_pipelined_requests_take_little_memory_and_block_nobody(tmp_path: Path, clients: int, growth: int) -> None:
     manager = Manager(tmp_path, limits=UNLIMITED)
     flood = PING * (17 * MB // len(PING))
     with manager.serving() as process, ExitStack() as stack:
@@ -95,7 +95,7 @@ def test_pipelined_requests_take_no_memory_and_hold_nobody_up(tmp_path: Path, cl
     manager.session.close()
 
 
-def test_of_pipelined_requests_one_is_at_work_and_one_may_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_pipelined_request_is_processed_and_one_may_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     begun = 0
 
     async def counted(self: RateLimit, scope: Any, receive: Any, send: Any) -> None:
@@ -118,7 +118,7 @@ def test_of_pipelined_requests_one_is_at_work_and_one_may_wait(tmp_path: Path, m
         assert there.under_way <= 2 and len(there._held) < 2 * 262_144
 
 
-def test_many_requests_in_one_piece_are_answered_in_turn(tmp_path: Path) -> None:
+def test_many_requests_in_one_packet_are_answered_in_order(tmp_path: Path) -> None:
     paths = [f"/api/v1/mirrors/m{number}" for number in range(300)]
     data = b"".join(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode() for path in paths)
     with answering(tmp_path) as (manager, _), connected(manager) as connection:
@@ -158,7 +158,7 @@ def pinged(manager: Manager) -> bool:
         return everything(connection).startswith(b"HTTP/1.1 200 ")
 
 
-def test_a_network_of_version_6_is_one_address() -> None:
+def test_an_ipv6_64_is_one_address() -> None:
     class Held:
         def check_deadlines(self, now: float) -> None:
             raise AssertionError(now)
@@ -174,7 +174,7 @@ def test_a_network_of_version_6_is_one_address() -> None:
     assert (gate.count, gate._of_address) == (0, {})
 
 
-def test_refused_connections_are_no_way_to_hold_more_files(tmp_path: Path) -> None:
+def test_rejected_connections_cannot_hold_more_files_open(tmp_path: Path) -> None:
     with answering(tmp_path, connections=2) as (manager, gate), ExitStack() as stack:
         manager.session.close()
         held = [stack.enter_context(connected(manager)) for _ in range(2)]
@@ -204,16 +204,14 @@ def cut_off(connection: socket.socket, send: Callable[[int], bytes]) -> bool:
 @pytest.mark.parametrize(
     "part", [b"5\r\nhello\r\n", b"1;x=y\r\nz\r\n", b"2\r\n\r\n\r\n"], ids=["chunks", "extensions", "empty lines"]
 )
-def test_a_body_that_nobody_reads_does_not_go_on_for_ever(tmp_path: Path, part: bytes) -> None:
+def test_an_unread_body_times_out(tmp_path: Path, part: bytes) -> None:
     with answering(tmp_path, read_timeout="1s") as (manager, _), connected(manager) as connection:
         connection.sendall(CHUNKED)
         assert connection.recv(12) == b"HTTP/1.1 401"
         assert cut_off(connection, lambda _: part * 100)
 
 
-def test_of_a_chunked_body_that_comes_after_its_answer_nothing_is_parsed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_chunked_body_after_its_answer_is_not_parsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parsed: list[bytes] = []
     parse = HttpToolsProtocol.data_received
 
@@ -232,9 +230,7 @@ def test_of_a_chunked_body_that_comes_after_its_answer_nothing_is_parsed(
     assert answer.endswith(b"}") and parsed == []
 
 
-def test_a_client_that_sends_on_after_its_answer_is_read_slowly(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_input_after_the_answer_is_read_slowly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     thrown_away: list[int] = []
     take = Connection.data_received
 
@@ -254,7 +250,7 @@ def test_a_client_that_sends_on_after_its_answer_is_read_slowly(
     assert len(thrown_away) == 1, "and not again before the moment is over"
 
 
-def test_after_a_body_of_known_length_that_nobody_read_the_connection_goes_on(tmp_path: Path) -> None:
+def test_a_connection_stays_open_after_an_unread_body_of_known_length(tmp_path: Path) -> None:
     with answering(tmp_path) as (manager, _), connected(manager) as connection:
         connection.sendall(UNKNOWN + b"Content-Length: 300000\r\n\r\n")
         answer = connection.recv(12)
@@ -263,13 +259,13 @@ def test_after_a_body_of_known_length_that_nobody_read_the_connection_goes_on(tm
     assert re.findall(rb"HTTP/1.1 (\d+)", answer) == [b"401", b"200"]
 
 
-def test_an_extension_of_a_chunk_does_not_go_on_for_ever(tmp_path: Path) -> None:
+def test_a_chunk_extension_times_out(tmp_path: Path) -> None:
     with answering(tmp_path, read_timeout="1s") as (manager, _), connected(manager) as connection:
         connection.sendall(CHUNKED)
         assert cut_off(connection, lambda turn: b"y" * 1000 if turn else b"5;x=")
 
 
-def test_trailers_are_bounded_and_mean_nothing(tmp_path: Path) -> None:
+def test_trailers_are_limited_and_ignored(tmp_path: Path) -> None:
     with answering(tmp_path, header_size="16KiB") as (manager, gate):
         head = CHUNKED + b"2\r\n{}\r\n0\r\n"
         with connected(manager) as connection:
@@ -281,7 +277,7 @@ def test_trailers_are_bounded_and_mean_nothing(tmp_path: Path) -> None:
         assert gate.ended["header_size"] == 1
 
 
-def test_a_head_of_very_many_fields_is_refused(tmp_path: Path) -> None:
+def test_a_head_with_too_many_fields_is_rejected(tmp_path: Path) -> None:
     with answering(tmp_path) as (manager, _), connected(manager) as connection:
         connection.sendall(b"GET /ping HTTP/1.1\r\nHost: x\r\n" + b"a:\r\n" * 101 + b"\r\n")
         answer = everything(connection)
@@ -298,7 +294,7 @@ def test_a_connection_without_a_request_ends(tmp_path: Path, data: bytes) -> Non
 
 
 @pytest.mark.parametrize("line", [b"GET /api/v1/openapi.json HTTP/1.1", b"GET /api/v1/openapi.json HTTP/1.0"])
-def test_an_answer_that_nobody_reads_does_not_keep_the_connection(tmp_path: Path, line: bytes) -> None:
+def test_a_connection_with_an_unread_answer_is_closed(tmp_path: Path, line: bytes) -> None:
     with answering(tmp_path, read_timeout="1s") as (manager, gate), connected(manager) as connection:
         manager.session.close()
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -306,7 +302,7 @@ def test_an_answer_that_nobody_reads_does_not_keep_the_connection(tmp_path: Path
         wait_for(lambda: gate.count == 0, "it is closed")
 
 
-def test_small_answers_that_nobody_reads_do_not_keep_it_either(tmp_path: Path) -> None:
+def test_a_connection_with_unread_small_answers_is_closed(tmp_path: Path) -> None:
     with answering(tmp_path, read_timeout="1s") as (manager, gate), connected(manager) as connection:
         manager.session.close()
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -315,7 +311,7 @@ def test_small_answers_that_nobody_reads_do_not_keep_it_either(tmp_path: Path) -
         wait_for(lambda: gate.count == 0, "it is closed")
 
 
-def test_a_body_in_tiny_chunks_is_the_same_body(tmp_path: Path) -> None:
+def test_a_body_in_tiny_chunks_is_accepted(tmp_path: Path) -> None:
     body = json.dumps({"id": "go1", "url": "http://127.0.0.1:9/" + "x" * 900}).encode()
     head = b"POST /workers HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
     chunks = b"".join(b"1;x=y\r\n%c\r\n" % byte for byte in body)
@@ -325,14 +321,14 @@ def test_a_body_in_tiny_chunks_is_the_same_body(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", [b"/api/v1/reports", b"/workers"], ids=["answered before", "read"])
-def test_a_body_in_very_many_tiny_chunks_holds_nobody_up(tmp_path: Path, path: bytes) -> None:
+def test_a_body_in_too_many_tiny_chunks_is_rejected_without_blocking_others(tmp_path: Path, path: bytes) -> None:
     head = b"POST %b HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" % path
     with answering(tmp_path) as (manager, gate), connected(manager) as connection:
         assert cut_off(connection, lambda turn: b"1\r\na\r\n" * 1000 if turn else head)
         assert gate.ended["header_size"] == 1 or path == b"/api/v1/reports", "unless the answer came before"
 
 
-def test_a_large_body_may_come_in_as_many_chunks_as_it_needs(tmp_path: Path) -> None:
+def test_a_large_body_may_have_more_chunks(tmp_path: Path) -> None:
     body = json.dumps({"id": "go1", "url": "http://127.0.0.1:9/", "more": "x" * 900_000}).encode()
     head = b"POST /workers HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
     parts = [body[place : place + 600] for place in range(0, len(body), 600)]
@@ -345,7 +341,7 @@ def test_a_large_body_may_come_in_as_many_chunks_as_it_needs(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("rest", "status"), [(b"zz\r\n", b"400"), (b"2\r\n{}XX\r\n", b"400"), (b"0\r\n" + b"a:b\r\n" * 150, b"431")]
 )
-def test_a_body_that_is_no_http_is_refused_without_a_trace(
+def test_input_that_is_not_http_is_rejected_without_a_log_line(
     tmp_path: Path, rest: bytes, status: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     head = b"POST /workers HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -359,7 +355,7 @@ def test_a_body_that_is_no_http_is_refused_without_a_trace(
     assert not [record for record in caplog.records if record.exc_info]
 
 
-def test_who_asks_first_is_told_to_go_on(tmp_path: Path) -> None:
+def test_expect_100_continue_is_answered(tmp_path: Path) -> None:
     body = b'{"id": "go1"}'
     head = b"POST /workers HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(body)
     with answering(tmp_path) as (manager, _), connected(manager) as connection:
@@ -369,7 +365,7 @@ def test_who_asks_first_is_told_to_go_on(tmp_path: Path) -> None:
         assert connection.recv(12) == b"HTTP/1.1 200"
 
 
-def test_a_packed_body_is_not_unpacked(tmp_path: Path) -> None:
+def test_a_compressed_body_is_not_decompressed(tmp_path: Path) -> None:
     with answering(tmp_path) as (manager, _):
         headers = {"Content-Encoding": "gzip"}
         packed = gzip.compress(b'{"id": "go1"}')
@@ -377,7 +373,7 @@ def test_a_packed_body_is_not_unpacked(tmp_path: Path) -> None:
         assert (answer.status_code, "error" in answer.json()) == (400, True)
 
 
-def test_one_address_has_so_many_requests_under_way_and_a_token_as_many_more(tmp_path: Path) -> None:
+def test_requests_at_once_are_limited_per_address_and_then_per_token(tmp_path: Path) -> None:
     settings: dict[str, Any] = {"limits": {"connections_per_address": 3}, "trusted_proxies": ["127.0.0.1"]}
     manager = Manager(tmp_path, **settings)
     token = manager.token("r", "read")
@@ -407,7 +403,7 @@ def fresh(manager: Manager, ask: Callable[[socket.socket], bytes]) -> bytes:
         return ask(connection)
 
 
-def test_a_server_that_keeps_no_limits_is_not_started(
+def test_serve_does_not_start_if_the_limits_do_not_work(
     manager: Manager, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     check_server()
@@ -426,7 +422,7 @@ def test_a_server_that_keeps_no_limits_is_not_started(
         ("httptools", "0.6.3"), ("httptools", "0.9.1"), ("httptools", "0.10.0"),
     ],
 )  # fmt: skip
-def test_a_release_that_was_not_tested_is_refused_by_name(
+def test_an_untested_release_is_refused_with_its_name(
     package: str, release: str, manager: Manager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     version = metadata.version
@@ -448,7 +444,7 @@ def test_a_package_without_a_known_release_is_refused(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("release", ["0.53.0", "0.53", "0.53.1", "0.54", "0.54.0"])
-def test_releases_within_the_bounds_are_taken(release: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_releases_within_the_bounds_are_accepted(release: str, monkeypatch: pytest.MonkeyPatch) -> None:
     version = metadata.version
     monkeypatch.setattr(metadata, "version", lambda name: release if name == "uvicorn" else version(name))
     check_server()
@@ -464,7 +460,7 @@ def test_the_package_declares_the_bounds_that_are_checked() -> None:
 @pytest.mark.parametrize(
     "name", ["on_response_complete", "on_message_complete", "on_headers_complete", "send_400_response"]
 )
-def test_each_callback_that_is_relied_on_is_proven(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_check_notices_each_missing_callback(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """As if uvicorn did not call it any more."""
 
     def without(gate: Any) -> Any:

@@ -82,7 +82,7 @@ def test_a_revision_is_kept_once(follower: Follower, store: Store) -> None:
     assert store.changes() == changes
 
 
-def test_a_removed_mirror_goes_and_a_broken_one_stays_as_it_was(
+def test_a_removed_mirror_is_dropped_and_an_invalid_one_keeps_its_last_definition(
     origin: Origin, follower: Follower, store: Store
 ) -> None:
     follower.follow()
@@ -116,7 +116,7 @@ def test_a_refused_revision_is_noted_once_and_the_old_one_stays(
     assert store.notes() == (None, None)
 
 
-def test_a_repository_that_comes_back_unchanged_takes_the_note_away(
+def test_the_note_is_cleared_when_an_unchanged_repository_can_be_fetched_again(
     origin: Origin, follower: Follower, store: Store
 ) -> None:
     follower.follow()
@@ -130,7 +130,7 @@ def test_a_repository_that_comes_back_unchanged_takes_the_note_away(
     assert store.notes() == (None, None)
 
 
-def test_a_restarted_publisher_without_its_repository_still_has_the_configuration(
+def test_a_restarted_publisher_keeps_the_configuration_without_the_repository(
     follower: Follower, store: Store, tmp_path: Path
 ) -> None:
     follower.follow()
@@ -139,7 +139,7 @@ def test_a_restarted_publisher_without_its_repository_still_has_the_configuratio
     assert names(store) == ["arch", "debian"]
 
 
-def test_a_rewritten_history_is_followed_but_not_silently(
+def test_a_rewritten_history_is_followed_with_a_warning(
     origin: Origin, follower: Follower, store: Store, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     origin.commit({"extra.yml": GOOD["arch.yml"]})
@@ -175,7 +175,7 @@ def test_publish_once_shows_what_is_declared(origin: Origin, tmp_path: Path) -> 
     manager.session.close()
 
 
-def test_a_configuration_that_was_damaged_in_the_store_is_written_anew(follower: Follower, store: Store) -> None:
+def test_a_damaged_configuration_in_the_store_is_written_again(follower: Follower, store: Store) -> None:
     assert follower.follow()
     for column in ("site", "workers", "mirrors"):
         with store.transaction(writing=True) as tx:
@@ -194,7 +194,7 @@ DAMAGED = (
 
 
 @pytest.mark.parametrize("kind", DAMAGED)
-def test_a_damaged_checkout_is_followed_on(
+def test_a_damaged_checkout_is_replaced(
     origin: Origin, follower: Follower, store: Store, tmp_path: Path, kind: str
 ) -> None:
     origin.commit({"os/gnu.yml": GOOD["arch.yml"]})
@@ -208,7 +208,7 @@ def test_a_damaged_checkout_is_followed_on(
 
 
 @pytest.mark.parametrize("kind", DAMAGED)
-def test_a_damaged_checkout_without_its_repository_keeps_the_configuration_until_it_is_back(
+def test_a_damaged_checkout_keeps_the_configuration_until_the_repository_can_be_fetched(
     origin: Origin, follower: Follower, store: Store, tmp_path: Path, kind: str
 ) -> None:
     origin.commit({"os/gnu.yml": GOOD["arch.yml"]})

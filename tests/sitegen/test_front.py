@@ -1,4 +1,4 @@
-"""What every request passes first: one `Host`, and for reports the short way, which answers as the long one does."""
+"""The first step of every request: one `Host`, and for reports the shortcut, which answers like the application."""
 
 import errno
 import json
@@ -90,7 +90,7 @@ def report(number: int, **fields: Any) -> bytes:
     return message(report_of(number, status_of()), **fields)
 
 
-def test_only_who_showed_a_workers_token_just_now_goes_the_short_way(lane: Lane) -> None:
+def test_only_a_cached_worker_token_takes_the_shortcut(lane: Lane) -> None:
     lane.long = 0
     assert lane.ask("w1", report(1))[0] == 200
     assert lane.long == 1
@@ -116,7 +116,7 @@ def test_only_who_showed_a_workers_token_just_now_goes_the_short_way(lane: Lane)
     ],
     ids=["good", "gap", "no JSON", "empty", "another's", "no envelope"],
 )
-def test_both_ways_answer_alike(lane: Lane, status: int, body: bytes, long: int) -> None:
+def test_the_shortcut_answers_like_the_application(lane: Lane, status: int, body: bytes, long: int) -> None:
     def asked() -> tuple[int, dict[str, str], Any]:
         with lane.connected() as connection:
             connection.sendall(lane.request("w1", body))
@@ -129,7 +129,7 @@ def test_both_ways_answer_alike(lane: Lane, status: int, body: bytes, long: int)
     assert (first[0], lane.long) == (status, long)
 
 
-def test_a_report_may_come_in_parts(lane: Lane) -> None:
+def test_a_report_may_arrive_in_parts(lane: Lane) -> None:
     lane.remember()
     whole = lane.request("w1", report(1))
     with lane.connected() as connection:
@@ -140,7 +140,7 @@ def test_a_report_may_come_in_parts(lane: Lane) -> None:
     assert lane.long == 3
 
 
-def test_a_bug_on_the_short_way_is_answered_and_logged(
+def test_a_bug_in_the_shortcut_is_answered_and_logged(
     lane: Lane, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     lane.remember()
@@ -150,7 +150,7 @@ def test_a_bug_on_the_short_way_is_answered_and_logged(
 
 
 @pytest.mark.parametrize("short", [True, False])
-def test_a_failure_of_the_machine_is_no_bug_and_may_be_over_later(
+def test_a_lack_of_resources_is_not_a_bug_and_may_pass(
     lane: Lane, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, short: bool
 ) -> None:
     def fail(*_arguments: Any) -> Any:
@@ -165,7 +165,7 @@ def test_a_failure_of_the_machine_is_no_bug_and_may_be_over_later(
     assert "report.schema.json: Too many open files. Too many files are open: raise the limit" in caplog.text
 
 
-def test_reports_that_are_sent_before_the_last_one_was_answered_are_answered_in_turn(lane: Lane) -> None:
+def test_pipelined_reports_are_answered_in_order(lane: Lane) -> None:
     lane.remember()
     with lane.connected() as connection:
         connection.sendall(b"".join(lane.request("w1", report(number)) for number in (1, 2, 3, 5)))
@@ -174,7 +174,7 @@ def test_reports_that_are_sent_before_the_last_one_was_answered_are_answered_in_
     assert [answer["want"] for answer in answers] == [None, None, None, "snapshot"]
 
 
-def test_a_body_may_come_later_than_its_head(lane: Lane) -> None:
+def test_a_body_may_arrive_later_than_its_head(lane: Lane) -> None:
     lane.remember()
     first, second = (lane.request("w1", report(number)) for number in (1, 2))
     with lane.connected() as connection:
@@ -185,7 +185,7 @@ def test_a_body_may_come_later_than_its_head(lane: Lane) -> None:
 
 
 @pytest.mark.parametrize(("line", "header"), [("1.0", "X: x"), ("1.1", "Connection: close")])
-def test_who_wants_no_more_is_hung_up_on(lane: Lane, line: str, header: str) -> None:
+def test_a_connection_closes_when_the_client_asks_for_it(lane: Lane, line: str, header: str) -> None:
     lane.remember()
     with lane.connected() as connection:
         connection.sendall(lane.request("w1", report(1), header, line=f"POST {PATH} HTTP/{line}"))
@@ -194,7 +194,7 @@ def test_who_wants_no_more_is_hung_up_on(lane: Lane, line: str, header: str) -> 
         assert connection.recv(1) == b""
 
 
-def test_what_is_not_kept_is_refused_and_can_be_sent_again(lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_report_that_cannot_be_stored_can_be_sent_again(lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
     lane.remember()
     with lane.connected() as connection, lane.manager.store() as store:
         with store.database.writing(), monkeypatch.context() as hasty:
@@ -219,7 +219,7 @@ def test_a_worker_that_hung_up_does_not_disturb(lane: Lane) -> None:
         wait_for(lambda: store.facts().statuses, "what was sent is kept")
 
 
-def test_what_waits_for_the_database_is_answered_before_the_end(lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requests_that_wait_are_answered_before_the_end(lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
     lane.remember()
     entered, enter = threading.Event(), PendingDeliveries.add
 
@@ -256,7 +256,7 @@ def test_a_request_that_names_its_host_is_answered(lane: Lane, host: bytes) -> N
 
 
 @pytest.mark.parametrize("host", BAD)
-def test_a_host_that_is_none_is_refused(lane: Lane, host: bytes) -> None:
+def test_an_invalid_host_is_rejected(lane: Lane, host: bytes) -> None:
     status, head, answer = ask_raw(lane, PING % b"Host: %s\r\n" % host)
     assert (status, head["connection"]) == (400, "close")
     assert "Host" in answer["error"]
@@ -264,12 +264,12 @@ def test_a_host_that_is_none_is_refused(lane: Lane, host: bytes) -> None:
 
 @pytest.mark.parametrize("fields", [b"", b"Host: x\r\nHost: x\r\n", b"Host: x\r\nX: y\r\nhost: y\r\n"])
 @pytest.mark.parametrize("target", [b"/ping", b"/nothing", b"http://x/ping", PATH.encode()])
-def test_not_one_host_is_refused_wherever_the_request_goes(lane: Lane, fields: bytes, target: bytes) -> None:
+def test_a_request_without_exactly_one_host_is_rejected(lane: Lane, fields: bytes, target: bytes) -> None:
     status, _, answer = ask_raw(lane, b"GET %b HTTP/1.1\r\n%b\r\n" % (target, fields))
     assert (status, answer["error"]) == (400, "the request must have one `Host` header")
 
 
-def test_a_report_without_a_host_is_not_kept(lane: Lane) -> None:
+def test_a_report_without_a_host_is_rejected(lane: Lane) -> None:
     lane.remember()
     whole = lane.request("w1", report(1))
     assert ask_raw(lane, whole.replace(b"Host: x\r\n", b""))[0] == 400
@@ -278,7 +278,7 @@ def test_a_report_without_a_host_is_not_kept(lane: Lane) -> None:
         assert not store.facts().statuses
 
 
-def test_the_oldest_http_needs_no_host(lane: Lane) -> None:
+def test_http_1_0_needs_no_host(lane: Lane) -> None:
     assert ask_raw(lane, b"GET /ping HTTP/1.0\r\n\r\n")[0] == 200
     assert ask_raw(lane, b"GET /ping HTTP/1.0\r\nHost: x\r\nHost: y\r\n\r\n")[0] == 400
 

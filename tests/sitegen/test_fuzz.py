@@ -1,4 +1,4 @@
-"""Whatever anybody sends: the manager never fails, answers as its description says, and does not grow."""
+"""With any input the manager does not fail, answers as described, and does not leak memory."""
 
 import asyncio
 import base64
@@ -97,7 +97,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
 
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
-def test_every_route_answers_as_described_whatever_is_asked(target: Target, mode: GenerationMode) -> None:
+def test_every_route_answers_as_described_for_any_input(target: Target, mode: GenerationMode) -> None:
     described = schemathesis.openapi.from_dict(target.get("/api/v1/openapi.json"))
     tried = 0
     for found in described.get_all_operations():
@@ -180,7 +180,7 @@ def mutated(random: Random, data: bytes) -> bytes:
     return bytes(changed)
 
 
-def test_no_body_makes_any_route_fail(target: Target) -> None:
+def test_no_body_makes_a_route_fail(target: Target) -> None:
     random = Random(SEED)
     described = target.get("/api/v1/openapi.json")["paths"]
     sent = []
@@ -223,7 +223,7 @@ def torn(target: Target, random: Random) -> bytes:
     return data + target.raw("GET", "/ping", more="Connection: close\r\n")
 
 
-def test_no_bytes_on_a_connection_make_it_fail_or_hold_it(target: Target) -> None:
+def test_no_input_on_a_connection_makes_the_manager_fail_or_hang(target: Target) -> None:
     random = Random(SEED)
     sent = [torn(target, random) for _ in range(600)]
     received = exchange(target, sent)
@@ -240,14 +240,14 @@ def test_no_bytes_on_a_connection_make_it_fail_or_hold_it(target: Target) -> Non
         b'[1, "w", "j", %d]' % 2**64,        b'[NaN, "w", "j", 1]', b"[]", b"{}", b"1", b"\xff", b"",
     ],
 )  # fmt: skip
-def test_a_made_up_cursor_is_refused_or_leads_somewhere(target: Target, cursor: bytes) -> None:
+def test_an_invalid_cursor_is_rejected_or_returns_a_page(target: Target, cursor: bytes) -> None:
     text = base64.urlsafe_b64encode(cursor).decode()
     for each in (text, cursor.decode("latin-1")[:3000]):
         answer = target.session.get(f"{target.url}/api/v1/runs", params={"cursor": each}, timeout=PATIENCE)
         assert answer.status_code in (200, 400, 431), answer.text
 
 
-def test_a_thousand_requests_of_every_kind_leave_no_memory_behind(target: Target) -> None:
+def test_a_thousand_requests_of_every_kind_leak_no_memory(target: Target) -> None:
     def batch(number: int) -> bytes:
         """Requests that are like no other, of 60 kB each."""
         unique = f"{number:08}" * 7500

@@ -43,7 +43,7 @@ def test_many_deliveries_share_a_commit(store: Store) -> None:
     assert len(store.facts().statuses) == 200
 
 
-def test_one_poisoned_delivery_does_not_spoil_its_neighbours(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_delivery_that_fails_does_not_affect_the_others(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     real, gate = store.apply, threading.Event()
 
     def apply(batch: Sequence[Delivery]) -> AcceptedDeliveries:
@@ -116,7 +116,7 @@ def test_statuses_of_many_workers_of_tunasync_share_a_commit_with_reports(store:
     assert len(wakeups) == ingest.commits
 
 
-def test_a_status_that_cannot_be_kept_is_not_answered_and_spoils_no_other(
+def test_a_status_that_cannot_be_stored_does_not_affect_the_others(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names, real = go_workers(store, 4), tunasync_posts.apply_in
@@ -175,7 +175,7 @@ def test_changes_of_many_workers_share_a_commit_with_statuses_in_their_order(sto
     assert {job["next_schedule"] for job in jobs} == {"2030-01-01T00:00:00Z"}
 
 
-def test_a_change_that_is_refused_or_fails_leaves_nothing_and_spoils_no_other(store: Store) -> None:
+def test_a_failed_change_is_rolled_back_and_does_not_affect_the_others(store: Store) -> None:
     go_workers(store, 2)
 
     def failing(tx: Connection) -> None:
@@ -206,7 +206,7 @@ REFUSED: dict[str, tuple[Any, ...]] = {
 
 
 @pytest.mark.parametrize("change", REFUSED.values(), ids=REFUSED)
-def test_what_is_refused_was_not_begun(store: Store, change: tuple[Any, ...]) -> None:
+def test_a_rejected_change_has_written_nothing(store: Store, change: tuple[Any, ...]) -> None:
     go_workers(store, 1)
     store.apply([delivery_of(report_of(1, status_of("debian")), worker="ours")])
     with store.transaction(writing=True) as tx:
@@ -236,7 +236,7 @@ def rows_of(store: Store) -> list[Any]:
         return [sorted(map(repr, tx.execute(table.select()))) for table in tables.metadata.sorted_tables]
 
 
-def test_a_change_that_alters_no_page_wakes_nobody(store: Store) -> None:
+def test_a_change_that_affects_no_page_sends_no_wakeup(store: Store) -> None:
     go_workers(store, 1)
     wakeups: list[int] = []
     with Ingest(store, lambda: wakeups.append(1)) as ingest:

@@ -1,4 +1,4 @@
-"""The end of serve: connections that it has accepted bring their request, since no other process will get it."""
+"""The end of serve: it answers requests of accepted connections, since no other process gets them."""
 
 import socket
 import ssl
@@ -51,7 +51,7 @@ def test_a_connection_that_was_accepted_is_answered_once_and_closed(tmp_path: Pa
     assert said.startswith(b"HTTP/1.1 200 ") and b"connection: close" in said.lower()
 
 
-def test_a_handshake_that_has_not_begun_is_waited_for(tmp_path: Path) -> None:
+def test_the_end_waits_for_a_handshake_that_has_not_begun(tmp_path: Path) -> None:
     certificate = issue(tmp_path / "first")
     manager = Manager(tmp_path, tls=certificate)
     manager.url = manager.url.replace("http:", "https:")
@@ -64,15 +64,13 @@ def test_a_handshake_that_has_not_begun_is_waited_for(tmp_path: Path) -> None:
     assert said.startswith(b"HTTP/1.1 200 ") and b"connection: close" in said.lower()
 
 
-def test_a_connection_that_brings_nothing_holds_up_the_end_for_a_moment_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_silent_connection_delays_the_end_only_briefly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serve, "_FIRST_REQUESTS", 2 * serve._LAST_REQUESTS)
     with ending(Manager(tmp_path)) as connection:
         assert everything(connection) == b""
 
 
-def test_a_kept_connection_is_not_waited_for(tmp_path: Path) -> None:
+def test_the_end_does_not_wait_for_an_idle_connection(tmp_path: Path) -> None:
     manager = Manager(tmp_path)
     host, port = manager.address.split(":")
     with manager.answering() as server, closing(socket.create_connection((host, int(port)), PATIENCE)) as kept:

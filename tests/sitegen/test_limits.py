@@ -1,4 +1,4 @@
-"""What one client can take from the others: not much. And who is believed to be who."""
+"""Limits per client, and how a client's address is found."""
 
 import json
 import socket
@@ -15,7 +15,7 @@ from sitegen.web.limits import REMEMBERED, Buckets
 from tests.sitegen.kit import PATIENCE, Manager, envelope_of
 
 
-def test_a_bucket_fills_slowly_and_each_address_has_its_own() -> None:
+def test_each_address_has_a_bucket_that_refills() -> None:
     now = [0.0]
     buckets = Buckets(ClientLimits(rate=2, burst=3), lambda: now[0])
     assert [buckets.wait("192.0.2.1") for _ in range(4)] == [0, 0, 0, 0.5]
@@ -26,12 +26,12 @@ def test_a_bucket_fills_slowly_and_each_address_has_its_own() -> None:
     assert [buckets.wait("192.0.2.1") for _ in range(4)] == [0, 0, 0, 0.5], "no more than the burst is saved up"
 
 
-def test_a_network_of_version_6_is_one_client() -> None:
+def test_an_ipv6_64_is_one_client() -> None:
     buckets = Buckets(ClientLimits(rate=1, burst=1), lambda: 0.0)
     assert [buckets.wait(f"2001:db8:0:{net}::{host}") for net, host in ((1, 1), (1, 2), (2, 1))] == [0, 1, 0]
 
 
-def test_addresses_are_forgotten() -> None:
+def test_full_buckets_are_dropped() -> None:
     now = [0.0]
     buckets = Buckets(ClientLimits(rate=1, burst=2), lambda: now[0])
     for number in range(REMEMBERED + 5):
@@ -48,7 +48,7 @@ def limited(folder: Path, **settings: Any) -> Iterator[Manager]:
     manager.session.close()
 
 
-def test_too_many_requests_are_turned_away_but_not_those_with_a_token(tmp_path: Path) -> None:
+def test_the_rate_limit_applies_only_without_a_token(tmp_path: Path) -> None:
     with limited(tmp_path, limits={"rate": 1, "burst": 1}) as manager:
         token = manager.token()
         answers = [manager.session.get(f"{manager.url}/jobs") for _ in range(40)]
@@ -78,13 +78,13 @@ def answered(connection: socket.socket) -> tuple[int, str]:
 
 @pytest.mark.parametrize("size", [40_000, 400_000])
 @pytest.mark.parametrize("end", [b"", b"\r\n\r\n"])
-def test_a_large_head_is_refused(tmp_path: Path, size: int, end: bytes) -> None:
+def test_a_large_head_is_rejected(tmp_path: Path, size: int, end: bytes) -> None:
     with limited(tmp_path, limits={"header_size": "16KiB"}) as manager, connected(manager) as connection:
         connection.sendall(b"GET /ping HTTP/1.1\r\nHost: x\r\nX-Long: " + b"y" * size + end)
         assert answered(connection) == (431, "the head is larger than 16384 bytes")
 
 
-def test_a_slow_client_is_cut_off(tmp_path: Path) -> None:
+def test_a_slow_client_times_out(tmp_path: Path) -> None:
     with limited(tmp_path, limits={"read_timeout": "1s"}) as manager:
         with connected(manager) as silent, connected(manager) as slow:
             slow.sendall(b"GET /ping HT")
@@ -96,7 +96,7 @@ def test_a_slow_client_is_cut_off(tmp_path: Path) -> None:
             assert answered(connection) == (408, "the body did not arrive within 1 s")
 
 
-def test_a_client_that_does_not_read_is_cut_off(tmp_path: Path) -> None:
+def test_the_connection_of_a_client_that_does_not_read_is_closed(tmp_path: Path) -> None:
     with limited(tmp_path, limits={"read_timeout": "1s"}) as manager, connected(manager) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         request = b"GET /api/v1/openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -105,7 +105,7 @@ def test_a_client_that_does_not_read_is_cut_off(tmp_path: Path) -> None:
                 connection.sendall(request)
 
 
-def test_more_connections_than_allowed_are_refused(tmp_path: Path) -> None:
+def test_connections_beyond_the_limit_are_rejected(tmp_path: Path) -> None:
     with limited(tmp_path, limits={"connections": 3}) as manager:
         manager.session.close()
         held = [socket.create_connection(("127.0.0.1", int(manager.url.rpartition(":")[2]))) for _ in range(3)]
@@ -127,7 +127,7 @@ def registered(manager: Manager, forwarded: str) -> int:
     return answer.status_code
 
 
-def test_only_a_trusted_proxy_is_believed(tmp_path: Path) -> None:
+def test_only_a_trusted_proxy_may_set_the_client_address(tmp_path: Path) -> None:
     writes = {"writes_from": ["192.0.2.0/24"]}
     with limited(tmp_path, tunasync=writes, trusted_proxies=["127.0.0.0/8"]) as manager:
         assert registered(manager, "192.0.2.7") == 200
@@ -136,14 +136,14 @@ def test_only_a_trusted_proxy_is_believed(tmp_path: Path) -> None:
         assert registered(manager, "192.0.2.7") == 403
 
 
-def test_a_proxy_is_trusted_as_part_of_a_network_however_that_is_written(tmp_path: Path) -> None:
+def test_a_proxy_in_a_trusted_network_is_trusted_in_every_notation(tmp_path: Path) -> None:
     with limited(tmp_path, tunasync={"writes_from": ["192.0.2.7/24"]}, trusted_proxies=["127.0.0.9/8"]) as manager:
         assert registered(manager, "192.0.2.1") == 200
         assert registered(manager, "::ffff:192.0.2.1") == 200
         assert registered(manager, "198.51.100.1") == 403
 
 
-def test_who_listens_for_both_versions_tells_clients_of_version_4_apart(tmp_path: Path) -> None:
+def test_ipv4_clients_of_a_dual_stack_socket_are_told_apart(tmp_path: Path) -> None:
     manager = Manager(tmp_path)
     port = manager.url.rpartition(":")[2]
     settings = {"listen": f"[::]:{port}", "limits": {"rate": 1, "burst": 1}, "trusted_proxies": ["127.0.0.2"]}
@@ -163,7 +163,7 @@ def test_who_listens_for_both_versions_tells_clients_of_version_4_apart(tmp_path
 
 
 @pytest.mark.parametrize("key", ["trusted_proxies", "tunasync"])
-def test_a_network_that_is_none_is_told(tmp_path: Path, key: str) -> None:
+def test_an_invalid_network_is_a_clear_error(tmp_path: Path, key: str) -> None:
     wrong: Any = ["192.0.2.0/77"]
     done = Manager(tmp_path, **{key: wrong if key == "trusted_proxies" else {"writes_from": wrong}}).command("serve")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr

@@ -1,4 +1,4 @@
-"""Figures for Prometheus, read back with its own parser."""
+"""Metrics, parsed by Prometheus' own parser."""
 
 import itertools
 from typing import Any
@@ -32,7 +32,7 @@ def metrics(store: Store) -> Metrics:
     return Metrics(Access(store, ManagerSettings()), SnapshotCache(store, lambda: NOW), store, Gate(ClientLimits()))
 
 
-def test_every_copy_and_worker_has_its_figures(store: Store, metrics: Metrics) -> None:
+def test_every_copy_and_worker_has_metrics(store: Store, metrics: Metrics) -> None:
     run = run_of(1, duration=61.5, bytes=1000)
     failed = status_of("arch", "failed", run=run_of(2, "failed"), size=None)
     store.apply([delivery_of(report_of(1, status_of(run=run, size=123), failed))])
@@ -51,7 +51,7 @@ def test_every_copy_and_worker_has_its_figures(store: Store, metrics: Metrics) -
     assert sum(found["skipjack_mirrors", verdict] for verdict in ("fresh", "stale", "unknown")) == 2
 
 
-def test_the_comparison_with_the_upstream_and_the_cause_have_figures(store: Store, metrics: Metrics) -> None:
+def test_the_upstream_comparison_and_the_cause_have_metrics(store: Store, metrics: Metrics) -> None:
     now = NOW
     behind = Probe(now, now, now - 48 * HOUR, False)
     statuses = [
@@ -74,7 +74,7 @@ def test_the_comparison_with_the_upstream_and_the_cause_have_figures(store: Stor
 
 
 @pytest.mark.parametrize("before", ["debian", "debian-old"], ids=["same name", "former name"])
-def test_what_the_last_run_took_stays_while_the_next_one_is_under_way(
+def test_duration_and_bytes_of_the_last_run_stay_while_the_next_one_is_running(
     store: Store, metrics: Metrics, before: str
 ) -> None:
     """Also for a manager that was started meanwhile, and the run before that is not told."""
@@ -107,7 +107,7 @@ def test_what_the_last_run_took_stays_while_the_next_one_is_under_way(
     assert took() == (8.0, 4000)
 
 
-def test_what_is_switched_off_tells_since_when(store: Store, metrics: Metrics) -> None:
+def test_paused_and_disabled_mirrors_have_the_time_since_when(store: Store, metrics: Metrics) -> None:
     off = status_of("off", "disabled")._replace(override=Override("disabled", NOW - 7, "ada"))
     store.apply([delivery_of(report_of(1, off, status_of("old", "paused"), status_of("on")))])
     found = read(metrics.text(0.0))
@@ -115,11 +115,11 @@ def test_what_is_switched_off_tells_since_when(store: Store, metrics: Metrics) -
     assert {name[1]: value for name, value in found.items() if name[0] == key} == {"off": NOW - 7, "old": 0}
 
 
-def test_an_empty_site_has_figures_too(metrics: Metrics) -> None:
+def test_an_empty_site_has_metrics(metrics: Metrics) -> None:
     assert read(metrics.text(0.0))["skipjack_mirrors", "fresh"] == 0
 
 
-def test_lines_are_written_anew_only_for_what_changed(
+def test_only_the_lines_of_changed_mirrors_are_made_again(
     store: Store, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: list[str] = []
@@ -138,7 +138,7 @@ def test_lines_are_written_anew_only_for_what_changed(
     assert len(written) == 50, "time alone changes nothing of them"
 
 
-def test_they_are_served_and_can_be_protected(manager: Manager) -> None:
+def test_metrics_are_served_and_can_be_protected(manager: Manager) -> None:
     guarded = Manager(manager.folder, protected_reads=["metrics"])
     token = guarded.token("prometheus", "read")
     with guarded.answering():

@@ -1,4 +1,4 @@
-"""The description of the API says what the manager does: every route is in it, and every answer is as it says."""
+"""The OpenAPI document matches the manager: it has every route, and every answer is as described."""
 
 import re
 from collections.abc import Iterator
@@ -167,7 +167,7 @@ def test_every_route_of_the_application_is_described_and_no_other(store: Store, 
     assert served == {(method, path) for path, item in paths.items() for method in item}
 
 
-def test_the_description_is_sound(store: Store, tmp_path: Path) -> None:
+def test_the_openapi_document_is_valid(store: Store, tmp_path: Path) -> None:
     settings = ManagerSettings(state_dir=str(tmp_path))
     ingest, access = Ingest(store, lambda: None), Access(store, settings)
     reports = ReportsApi(access, ingest, store)

@@ -1,4 +1,4 @@
-"""A user without root, at each command of the manager."""
+"""Each command of the manager, run by a user without root."""
 
 import errno
 import os
@@ -39,7 +39,7 @@ def test_each_command_names_the_user_of_the_manager(
     assert "This manager belongs to the user nobody: run the command as that user (`sudo -u nobody …`)" in said
 
 
-def test_the_manager_of_a_user_comes_before_that_of_the_system(
+def test_a_users_own_settings_take_precedence_over_the_systems(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     of_system, own = tmp_path / "manager.yml", tmp_path / "skipjack/manager.yml"

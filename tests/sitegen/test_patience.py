@@ -1,4 +1,4 @@
-"""Questions to a database that does not answer: everybody is told in time, and no more threads wait than may."""
+"""Queries to a database that hangs time out, and the number of waiting threads is limited."""
 
 import asyncio
 import threading
@@ -36,7 +36,7 @@ def hanging() -> Iterator[threading.Event]:
     event.set()
 
 
-def test_what_takes_too_long_is_given_up_and_its_thread_is_not_free_before_it_ends(hanging: threading.Event) -> None:
+def test_a_query_times_out_and_its_thread_is_busy_until_it_ends(hanging: threading.Event) -> None:
     begun: list[int] = []
 
     def ask(number: int) -> None:
@@ -54,7 +54,7 @@ def test_what_takes_too_long_is_given_up_and_its_thread_is_not_free_before_it_en
     asyncio.run(main())
 
 
-def test_a_token_that_is_forgotten_in_between_never_makes_the_event_loop_ask(
+def test_a_token_that_expires_from_the_cache_is_never_queried_in_the_event_loop(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asking: list[str] = []
@@ -80,12 +80,12 @@ def test_a_token_that_is_forgotten_in_between_never_makes_the_event_loop_ask(
     assert all(name.startswith("database") for name in asking)
 
 
-def test_what_fails_in_a_thread_fails_here() -> None:
+def test_an_exception_in_a_thread_is_raised_to_the_caller() -> None:
     with pytest.raises(ValueError, match="invalid literal"):
         asyncio.run(in_thread(int, "x"))
 
 
-def test_a_delivery_that_is_given_up_is_not_begun_any_more_and_one_that_was_begun_is_kept(store: Store) -> None:
+def test_a_delivery_that_timed_out_is_skipped_unless_its_commit_has_begun(store: Store) -> None:
     async def main(opened: Ingest) -> None:
         sent = [delivery_of(report_of(1, status_of(f"m{number}")), worker=f"w{number}") for number in range(3)]
         with store.database.writing():  # whoever else writes has to wait

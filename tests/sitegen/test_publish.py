@@ -50,7 +50,7 @@ def current(name: str = "debian", status: str = "success") -> MirrorStatus:
     return status_of(name, status, at=time.time(), run=run)
 
 
-def test_only_what_changed_is_written_and_what_vanished_is_removed(store: Store, tmp_path: Path) -> None:
+def test_only_changed_files_are_written_and_removed_mirrors_are_deleted(store: Store, tmp_path: Path) -> None:
     publisher, mirrors = SitePublisher(store, str(tmp_path / "site")), tmp_path / "site" / "mirrors"
     declare(store, "a", "b", "c")
     tell(store, 1, current("a"), current("b"))
@@ -65,7 +65,7 @@ def test_only_what_changed_is_written_and_what_vanished_is_removed(store: Store,
     assert {name for name in after if after[name] != before[name]} == {"b.html", "b.json"}
 
 
-def test_after_a_failure_everything_is_written_again(
+def test_all_files_are_written_again_after_a_failure(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publisher = SitePublisher(store, str(tmp_path / "site"))
@@ -83,7 +83,7 @@ def test_after_a_failure_everything_is_written_again(
     assert (tmp_path / "site" / "mirrors" / "debian.html").exists()
 
 
-def test_a_mirror_turns_by_time_alone(manager: Manager) -> None:
+def test_a_mirror_turns_stale_by_time_alone(manager: Manager) -> None:
     with manager.store() as store:
         declare(store, "debian", silent_after=8, stale_after=6)
         tell(store, 1, current())
@@ -102,7 +102,7 @@ def test_a_mirror_turns_by_time_alone(manager: Manager) -> None:
             wait_for(lambda: not manager.status()["counts"]["fresh"])
 
 
-def test_a_page_turns_when_the_upstream_has_stood_still_for_too_long(store: Store, tmp_path: Path) -> None:
+def test_a_page_changes_when_the_upstream_is_not_updated_for_too_long(store: Store, tmp_path: Path) -> None:
     now = time.time()
     rule, stood = FreshnessFile("lastupdate", max_age=600), Probe(now, now - 300, now - 300, True, even_at=now)
     mirror = Mirror("debian", "w1", "rsync", "rsync://up/", freshness=rule)
@@ -119,7 +119,7 @@ def test_a_page_turns_when_the_upstream_has_stood_still_for_too_long(store: Stor
     assert "The upstream is not updated." in (tmp_path / "mirrors/debian.html").read_text()
 
 
-def test_a_report_is_published_at_once_and_never_by_halves(manager: Manager) -> None:
+def test_a_report_is_published_at_once_and_atomically(manager: Manager) -> None:
     token = manager.token()
     with manager.serving(), manager.publishing():
         for number in range(1, 20):
@@ -165,7 +165,7 @@ def test_a_second_publisher_is_refused(manager: Manager) -> None:
         assert "another publisher is running" in done.stderr
 
 
-def test_publish_once_renders_and_says_that_no_repository_is_named(manager: Manager) -> None:
+def test_publish_once_writes_the_site_and_fails_without_a_repository(manager: Manager) -> None:
     with manager.store() as store:
         tell(store, 1, current())
     done = manager.command("publish", "--once")
@@ -177,7 +177,7 @@ def test_publish_once_renders_and_says_that_no_repository_is_named(manager: Mana
     assert manager.status()["mirrors"][0]["name"] == "debian"
 
 
-def test_all_that_is_published_under_a_strict_umask_is_for_a_web_server_to_read(manager: Manager) -> None:
+def test_published_files_are_world_readable_under_a_strict_umask(manager: Manager) -> None:
     with manager.store() as store:
         tell(store, 1, current())
     before = os.umask(0o077)  # which the program inherits
@@ -209,7 +209,7 @@ def is_alive(pid: int) -> bool:
     return path.exists() and ") Z " not in path.read_text()
 
 
-def test_serve_brings_its_publisher_back_and_takes_it_along(manager: Manager) -> None:
+def test_serve_restarts_its_publisher_and_ends_it(manager: Manager) -> None:
     with manager.serving("--publish") as process:
         wait_for((manager.site / "status.json").exists)
         (first,) = children(process)
@@ -225,7 +225,7 @@ def test_serve_brings_its_publisher_back_and_takes_it_along(manager: Manager) ->
     assert not is_alive(second)
 
 
-def test_the_pause_before_a_restart_grows_and_shrinks_again_after_a_long_life() -> None:
+def test_the_restart_delay_doubles_and_resets_after_a_long_life() -> None:
     pauses = [0.0]
     for lived in (0.5, 0.5, 29.0, 0.5, 0.5, 0.5, 0.5):
         pauses.append(next_pause(pauses[-1], lived))
@@ -253,7 +253,7 @@ def test_a_wakeup_needs_no_publisher_and_is_not_lost_with_one(tmp_path: Path) ->
     wakeup.send(str(tmp_path))
 
 
-def test_a_run_directory_that_cannot_be_used(tmp_path: Path) -> None:
+def test_an_unusable_run_directory_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(SkipjackError, match=r"cannot create the socket `.*publish\.sock`"):
         WakeupSocket(str(tmp_path / "file"))
@@ -262,11 +262,11 @@ def test_a_run_directory_that_cannot_be_used(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("took", "rest"), [(0.0, 0.2), (0.05, 0.2), (0.12, 0.36), (0.5, 1.5), (10.0, 2.0)])
-def test_what_took_long_is_rested_from_but_not_for_ever(took: float, rest: float) -> None:
+def test_the_rest_grows_with_the_publishing_time_up_to_a_limit(took: float, rest: float) -> None:
     assert publish_module._rest(took) == pytest.approx(rest)
 
 
-def test_publish_once_fails_when_the_repository_cannot_be_followed_and_writes_the_site(tmp_path: Path) -> None:
+def test_publish_once_writes_the_site_and_fails_when_the_fetch_fails(tmp_path: Path) -> None:
     manager = Manager(tmp_path, repository={"url": f"file://{tmp_path}/none.git"})
     done = manager.command("publish", "--once")
     assert done.returncode == 1

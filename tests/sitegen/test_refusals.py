@@ -1,4 +1,4 @@
-"""Rejected attempts to control are in the audit, whoever makes however many of them."""
+"""Denied attempts to control are in the audit, with a limited number of lines."""
 
 import json
 import sqlite3
@@ -53,7 +53,7 @@ def test_attempts_of_one_kind_are_one_line_with_their_number(store: Store) -> No
     assert (second_one.origin, second_one.details["attempts"]) == ("192.0.2.8", 1)
 
 
-def test_a_minute_makes_a_few_lines_however_many_addresses_try(store: Store) -> None:
+def test_the_lines_of_a_minute_are_limited(store: Store) -> None:
     denied = DeniedAttempts(store, Clock())
     for number in range(100_000):
         denied.count(KIND._replace(origin=f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"), "w1")
@@ -67,7 +67,7 @@ def test_a_minute_makes_a_few_lines_however_many_addresses_try(store: Store) -> 
     assert (others.subject, others.details["attempts"]) == ("", 100_000 - MOST_LINES)
 
 
-def test_the_audit_keeps_only_so_many_of_them_and_all_that_was_done(
+def test_the_audit_keeps_a_limited_number_of_denied_attempts_and_all_actions(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(audit_store, "STEP", 3)
@@ -82,7 +82,7 @@ def test_the_audit_keeps_only_so_many_of_them_and_all_that_was_done(
     assert [at for at, action in found if action == "command start"] == list(range(1, 20, 2))
 
 
-def test_what_could_not_be_written_is_written_the_next_time(store: Store) -> None:
+def test_attempts_that_could_not_be_written_are_written_later(store: Store) -> None:
     clock = Clock()
     denied = DeniedAttempts(store, clock)
     denied.count(KIND, "w1")
@@ -98,7 +98,7 @@ def test_what_could_not_be_written_is_written_the_next_time(store: Store) -> Non
     assert (line.at, line.subject, line.details["attempts"], line.details["last_at"]) == (NOW, "w1", 2, NOW + 5)
 
 
-def test_on_our_own_routes_it_is_told_who_tried_what_from_where_and_no_secret(manager: Manager) -> None:
+def test_a_denied_attempt_shows_who_tried_what_from_where_without_secrets(manager: Manager) -> None:
     tokens = {"w1": manager.token("w1"), "rob": manager.token("rob", "read")}
     shown = {**tokens, "guess": "a-secret-of-somebody-else", "": ""}
     url = f"{manager.url}/api/v1/commands"
@@ -122,7 +122,7 @@ def test_on_our_own_routes_it_is_told_who_tried_what_from_where_and_no_secret(ma
     assert not [secret for secret in shown.values() if secret and secret in said + everything]
 
 
-def test_on_tunasyncs_routes_the_address_is_told_and_names_are_cut_and_escaped(tmp_path: Path) -> None:
+def test_a_denied_attempt_on_tunasyncs_routes_has_the_address_and_escaped_names(tmp_path: Path) -> None:
     manager = Manager(tmp_path, tunasync={"writes_from": ["192.0.2.0/24"]})
     with manager.answering():
         for path in ("/workers/w1", "/workers/w2", "/workers/%1b%5b2J%0a" + "x" * 500):
@@ -141,7 +141,7 @@ def test_on_tunasyncs_routes_the_address_is_told_and_names_are_cut_and_escaped(t
     assert "\x1b" not in manager.run_here("audit").stdout
 
 
-def test_a_database_that_hangs_does_not_hold_up_the_end(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hanging_database_does_not_block_the_end(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     free, asked = threading.Event(), threading.Event()
 
     def hangs(*_words: object) -> None:

@@ -1,4 +1,4 @@
-"""serve as a real process with a real database, spoken to over HTTP."""
+"""serve as a real process with a real database, over HTTP."""
 
 import concurrent.futures
 import contextlib
@@ -36,7 +36,7 @@ def said(answer: requests.Response) -> tuple[int, int, str | None]:
     return answer.status_code, plain_answer["acknowledged"], plain_answer["want"]
 
 
-def test_a_report_is_kept_and_acknowledged_and_a_gap_asks_for_a_snapshot(running: tuple[Manager, str]) -> None:
+def test_a_report_is_acknowledged_and_a_gap_requests_a_snapshot(running: tuple[Manager, str]) -> None:
     manager, token = running
 
     def send(number: int, kind: str = "change", status: str = "success") -> tuple[int, int, str | None]:
@@ -52,7 +52,7 @@ def test_a_report_is_kept_and_acknowledged_and_a_gap_asks_for_a_snapshot(running
     assert send(10) == (200, 10, None)
 
 
-def test_a_sign_of_life_is_answered_with_the_time(running: tuple[Manager, str]) -> None:
+def test_a_heartbeat_is_answered_with_the_time(running: tuple[Manager, str]) -> None:
     manager, token = running
     answer = manager.post(envelope_of(journal="2" * 32), token)
     assert said(answer) == (200, 0, None)
@@ -61,7 +61,7 @@ def test_a_sign_of_life_is_answered_with_the_time(running: tuple[Manager, str]) 
 
 
 @pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer wrong", "Basic dzE6eA==", "Bearer \xe9"])
-def test_without_a_valid_token_nothing_is_taken(running: tuple[Manager, str], header: str | None) -> None:
+def test_reports_without_a_valid_token_are_rejected(running: tuple[Manager, str], header: str | None) -> None:
     manager, _ = running
     headers = {} if header is None else {"Authorization": header.encode("latin-1")}
     answer = requests.post(f"{manager.url}/api/v1/reports", data=b"{}", headers=headers, timeout=300)
@@ -69,7 +69,7 @@ def test_without_a_valid_token_nothing_is_taken(running: tuple[Manager, str], he
     assert "token" in answer.json()["error"]
 
 
-def test_a_worker_can_speak_only_for_itself(running: tuple[Manager, str]) -> None:
+def test_a_worker_can_report_only_for_itself(running: tuple[Manager, str]) -> None:
     manager, token = running
     answer = manager.post(envelope_of(report_of(1, status_of("stolen")), worker="w2"), token)
     assert answer.status_code == 403
@@ -88,14 +88,14 @@ def test_a_worker_can_speak_only_for_itself(running: tuple[Manager, str]) -> Non
         (message(report_of(0, status_of())), 422, "$.reports[0].number"),
     ],
 )
-def test_bad_input_is_the_workers_fault(running: tuple[Manager, str], body: bytes, status: int, words: str) -> None:
+def test_invalid_input_is_a_client_error(running: tuple[Manager, str], body: bytes, status: int, words: str) -> None:
     manager, token = running
     answer = manager.post_bytes(body, token)
     assert answer.status_code == status
     assert words in answer.json()["error"]
 
 
-def test_50_mib_are_refused_and_not_kept_in_memory(running: tuple[Manager, str], pid: int) -> None:
+def test_a_body_of_50_mib_is_rejected_without_being_held_in_memory(running: tuple[Manager, str], pid: int) -> None:
     manager, token = running
 
     def stream() -> Iterator[bytes]:
@@ -143,7 +143,7 @@ def changes(manager: Manager) -> int:
     return value
 
 
-def test_what_was_acknowledged_survives_a_kill(manager: Manager) -> None:
+def test_acknowledged_reports_survive_a_kill(manager: Manager) -> None:
     token = manager.token()
     with manager.serving() as process:
         assert said(manager.post(envelope_of(report_of(1, status_of("kept"))), token)) == (200, 1, None)
@@ -154,7 +154,7 @@ def test_what_was_acknowledged_survives_a_kill(manager: Manager) -> None:
         assert said(manager.post(envelope_of(report_of(2, status_of("kept"))), token)) == (200, 2, None)
 
 
-def test_tokens_are_made_and_revoked_while_serve_runs(manager: Manager) -> None:
+def test_tokens_are_created_and_revoked_while_serve_runs(manager: Manager) -> None:
     with manager.serving():
         first, second = manager.token(), manager.token()
         assert [manager.post(envelope_of(), token).status_code for token in (first, second)] == [200, 200]
@@ -163,7 +163,7 @@ def test_tokens_are_made_and_revoked_while_serve_runs(manager: Manager) -> None:
         assert manager.post(envelope_of(), second).status_code == 200
 
 
-def test_the_read_routes_are_tunasyncs(running: tuple[Manager, str]) -> None:
+def test_the_read_routes_answer_in_tunasyncs_format(running: tuple[Manager, str]) -> None:
     manager, token = running
     snapshot = report_of(1, status_of("arch"), status_of("debian"), kind="snapshot")
     manager.post(envelope_of(snapshot, journal="3" * 32), token)
@@ -216,7 +216,7 @@ def test_a_signal_ends_serve_cleanly(manager: Manager, number: int, code: int) -
     assert left == ["manager.db", "manager.db-mark", "serve.lock"], "no journal is left beside it"
 
 
-def test_a_second_serve_on_the_same_database_is_refused_and_one_after_a_death_is_not(manager: Manager) -> None:
+def test_a_second_serve_on_a_database_is_refused_until_the_first_one_has_died(manager: Manager) -> None:
     token, port = manager.token(), free_port()
     other = manager.folder / "other.yml"
     other.write_text(manager.settings_file.read_text().replace(manager.address, f"127.0.0.1:{port}"))
@@ -237,7 +237,7 @@ def test_a_second_serve_on_the_same_database_is_refused_and_one_after_a_death_is
             assert manager.post(envelope_of(report_of(2, status_of())), token).json()["acknowledged"] == 2
 
 
-def test_a_socket_and_a_word_for_the_service_manager(manager: Manager) -> None:
+def test_serve_uses_the_service_managers_socket_and_reports_ready(manager: Manager) -> None:
     """What systemd does: a listening socket as descriptor 3, and a datagram socket that is told when all is ready."""
     place = str(manager.folder / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told, socket.socket() as listener:
@@ -275,7 +275,7 @@ def held_socket(monkeypatch: pytest.MonkeyPatch, family: socket.AddressFamily, h
     ("family", "host", "names"),
     [(socket.AF_INET, "127.0.0.1", ("127.0.0.1:{}", "localhost:{}")), (socket.AF_INET6, "::1", ("[::1]:{}", "::1:{}"))],
 )
-def test_a_socket_of_the_service_manager_is_compared_with_the_settings(
+def test_a_passed_socket_with_another_address_than_the_settings_is_warned_of(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
     family: socket.AddressFamily, host: str, names: tuple[str, str],
 ) -> None:  # fmt: skip
@@ -294,13 +294,13 @@ def test_a_socket_of_the_service_manager_is_compared_with_the_settings(
 
 
 @pytest.mark.parametrize("address", [f"{'a' * 80}.example:80", "nosuch.invalid:80", ".:80"])
-def test_a_name_that_cannot_be_listened_on_is_told(address: str) -> None:
+def test_an_invalid_listen_address_is_a_clear_error(address: str) -> None:
     with pytest.raises(SkipjackError, match=f"cannot listen on {re.escape(address)}: "):
         listening.listen(address)
 
 
 @pytest.mark.parametrize("name", ["gone", "pipe"])
-def test_an_authority_that_cannot_be_used_is_logged_at_start(
+def test_an_unusable_certificate_authority_is_logged_at_start(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
     os.mkfifo(tmp_path / "pipe")

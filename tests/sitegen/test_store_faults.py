@@ -1,4 +1,4 @@
-"""What a manager does while its disk is full, its database cannot be written or its process is killed: real faults."""
+"""Real faults of a manager: a full disk, a database that cannot be written, a killed process."""
 
 import contextlib
 import http.client
@@ -42,7 +42,7 @@ BEGAN = float(int(time.time()) - 86400)
 """When the workers' runs ended: before today, since a manager believes no time that has not come."""
 
 
-def test_a_database_that_may_not_grow_is_told_and_recovers_by_itself(manager: Manager) -> None:
+def test_a_full_disk_is_reported_and_the_manager_recovers(manager: Manager) -> None:
     token = manager.token()
     with manager.serving() as process:
         assert manager.post(envelope_of(report_of(1, status_of())), token).status_code == 200
@@ -64,7 +64,7 @@ def limit(process: "subprocess.Popen[str]", size: int | None) -> None:
     subprocess.run(words, check=True)
 
 
-def test_a_database_locked_by_somebody_else_for_long_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_database_that_another_process_locks_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sitegen.storage.dialects.LOCK_SECONDS", 0.2)
     with Store(str(tmp_path)) as store:
         other = sqlite3.connect(tmp_path / "manager.db", isolation_level=None)
@@ -76,7 +76,7 @@ def test_a_database_locked_by_somebody_else_for_long_is_told(tmp_path: Path, mon
         assert store.facts().unreachable == Note("yes", NOW)
 
 
-def test_what_was_acknowledged_survives_kill_9_of_a_busy_manager(manager: Manager) -> None:
+def test_acknowledged_reports_survive_kill_9_of_a_busy_manager(manager: Manager) -> None:
     random = Random(SEED)
     with manager.store() as store:
         tokens = {name: new_token(store, name, "worker") for name in (f"w{number}" for number in range(CLIENTS))}
@@ -116,7 +116,7 @@ def test_what_was_acknowledged_survives_kill_9_of_a_busy_manager(manager: Manage
         end(publisher)
 
 
-def test_a_manager_with_no_file_left_to_open_goes_on_when_there_is_one_again(manager: Manager) -> None:
+def test_a_manager_at_the_limit_of_open_files_recovers(manager: Manager) -> None:
     token, worker = manager.token(), http.client.HTTPConnection(manager.address, timeout=300)
 
     def report(number: int) -> Any:
@@ -137,7 +137,7 @@ def test_a_manager_with_no_file_left_to_open_goes_on_when_there_is_one_again(man
         assert manager.post(envelope_of(report_of(4, status_of())), token).json()["acknowledged"] == 4
 
 
-def test_serve_may_open_as_many_files_as_it_takes_connections_or_says_so(manager: Manager) -> None:
+def test_serve_raises_its_limit_of_open_files_or_warns(manager: Manager) -> None:
     manager.settings_file.write_text(json.dumps(json.loads(manager.settings_file.read_text()) | {"limits": LIMITS}))
     words = [sys.executable, "-m", "sitegen", "serve", "--settings", str(manager.settings_file)]
     for hard, said in ((5000, False), (600, True)):
@@ -219,7 +219,7 @@ class Reporter(threading.Thread):
         return json.loads(told) if answer.status == 200 else None
 
 
-def test_a_database_that_is_damaged_under_a_manager_is_told_found_and_replaced(manager: Manager) -> None:
+def test_a_damaged_database_is_reported_found_by_check_and_replaced(manager: Manager) -> None:
     token, copy = manager.token(), manager.folder / "copy.db"
     runs = tuple(("debian", run_of(number, "failed", log_tail="x" * 4_000)) for number in range(2, 400))
     with manager.store() as store:

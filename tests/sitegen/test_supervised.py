@@ -1,4 +1,4 @@
-"""What the service manager is told: that a program has started, only once it can do its work, and what it is at."""
+"""What the programs report to the service manager: that they are ready, and their status."""
 
 import contextlib
 import errno
@@ -39,7 +39,7 @@ def pending(told: socket.socket) -> list[bytes]:
     return found
 
 
-def test_publish_has_started_once_it_has_the_turn(manager: Manager, told: socket.socket) -> None:
+def test_publish_reports_ready_when_it_has_the_lock(manager: Manager, told: socket.socket) -> None:
     with manager.popen("publish") as process:
         try:
             assert told.recv(1000) == AT_WORK
@@ -51,7 +51,7 @@ def test_publish_has_started_once_it_has_the_turn(manager: Manager, told: socket
             end(process)
 
 
-def test_publish_into_a_folder_that_cannot_be_made_fails_at_start(manager: Manager, told: socket.socket) -> None:
+def test_publish_fails_at_start_if_it_cannot_create_the_site_folder(manager: Manager, told: socket.socket) -> None:
     manager.site.write_text("no folder")
     done = manager.command("publish")
     assert done.returncode == 1
@@ -59,7 +59,7 @@ def test_publish_into_a_folder_that_cannot_be_made_fails_at_start(manager: Manag
     assert pending(told) == []
 
 
-def test_the_same_is_not_said_twice(told: socket.socket) -> None:
+def test_the_same_status_is_not_sent_twice(told: socket.socket) -> None:
     for text in ("a", "a", "b", "a"):
         supervised.status(text)
     assert [told.recv(100) for _ in range(3)] == [b"STATUS=a", b"STATUS=b", b"STATUS=a"]

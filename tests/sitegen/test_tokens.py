@@ -1,4 +1,4 @@
-"""Tokens with scopes: what they are good for, and how one takes another's place."""
+"""Tokens: scopes, rotation, and the warning for an undeclared worker."""
 
 import sqlite3
 from pathlib import Path
@@ -13,7 +13,7 @@ from sitegen.storage.store import Store
 from tests.sitegen.kit import NOW, Manager, envelope_of
 
 
-def test_a_token_of_an_older_database_is_a_workers(tmp_path: Path) -> None:
+def test_a_token_of_an_older_database_has_scope_worker(tmp_path: Path) -> None:
     connection = sqlite3.connect(tmp_path / "manager.db")
     connection.executescript(Path(__file__).with_name("version_1.sql").read_text())
     connection.execute("INSERT INTO tokens VALUES (7, 'w1', 'kept', 1.0, NULL)")
@@ -47,7 +47,7 @@ def test_rotation_at_the_command_line(manager: Manager, capsys: pytest.CaptureFi
     assert run("rotate", "7")[0] == 1
 
 
-def test_a_token_for_a_worker_that_is_not_declared_comes_with_a_warning(
+def test_a_token_for_an_undeclared_worker_is_created_with_a_warning(
     manager: Manager, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def said(*words: str) -> str:

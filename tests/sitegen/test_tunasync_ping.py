@@ -1,4 +1,4 @@
-"""`tunasynctl ping` of a worker of ours: answered once the worker has answered, and never left waiting."""
+"""`tunasynctl ping` of a Skipjack worker: answered once the worker has answered, or with a timeout."""
 
 import threading
 from collections.abc import Iterator
@@ -55,7 +55,7 @@ def polling(go: Go, token: str, outcome: str, reason: str = "") -> Iterator[list
         thread.join()
 
 
-def test_it_is_answered_once_the_worker_has_answered(go: Go, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_ping_is_answered_once_the_worker_has_answered(go: Go, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tunasync_control, "ANSWERED_WITHIN", PATIENCE)
     with polling(go, token(go), "done") as taken:
         assert go.send("POST", "/cmd", PING) == (200, {"message": "successfully send command to worker ours"})
@@ -66,7 +66,7 @@ def test_it_is_answered_once_the_worker_has_answered(go: Go, monkeypatch: pytest
     assert found.state == "done", "it had reached the worker when the answer came"
 
 
-def test_a_worker_that_does_not_answer_is_an_error_and_gets_it_no_more(go: Go, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_ping_without_an_answer_times_out_and_expires(go: Go, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tunasync_control, "ANSWERED_WITHIN", 0.1)
     secret = token(go)
     code, answer = go.send("POST", "/cmd", PING)
@@ -74,7 +74,7 @@ def test_a_worker_that_does_not_answer_is_an_error_and_gets_it_no_more(go: Go, m
     assert call(go, secret, "GET", "?worker=ours&after=0&wait=0") == {"commands": [], "newest": 1}
 
 
-def test_others_are_answered_while_it_waits(go: Go, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_requests_are_answered_while_a_ping_waits(go: Go, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tunasync_control, "ANSWERED_WITHIN", PATIENCE)
     secret, answers = token(go), list[Any]()
     pings = [threading.Thread(target=lambda: answers.append(go.send("POST", "/cmd", PING)[0])) for _ in range(60)]
@@ -92,7 +92,7 @@ def test_others_are_answered_while_it_waits(go: Go, monkeypatch: pytest.MonkeyPa
     assert answers == [200] * len(pings)
 
 
-def test_a_worker_that_refuses_says_why(go: Go, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_ping_has_the_reason(go: Go, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tunasync_control, "ANSWERED_WITHIN", PATIENCE)
     with polling(go, token(go), "refused", "This release knows no `ping`."):
         answer = go.send("POST", "/cmd", PING)
