@@ -91,6 +91,28 @@ def test_a_mirror_is_as_fresh_as_its_freshest_copy() -> None:
     assert (view.verdict, view.stale_at) == ("fresh", NOW - 60 + 2 * HOUR)
 
 
+@pytest.mark.parametrize(
+    ("masters", "ages", "order"),
+    [
+        ({"w2"}, (60.0, HOUR), ["w2", "w1"]),
+        ({"w1"}, (HOUR, 60.0), ["w1", "w2"]),
+        (set(), (HOUR, 60.0), ["w2", "w1"]),
+        ({"w1", "w2"}, (HOUR, 60.0), ["w2", "w1"]),
+        (set(), (60.0, 60.0), ["w1", "w2"]),
+    ],
+)
+def test_of_equally_fresh_copies_the_master_comes_first_and_then_the_most_recent_success(
+    masters: set[str], ages: tuple[float, float], order: list[str]
+) -> None:
+    told = [
+        (name, status_of(last_success_at=NOW - age, is_master=name in masters))
+        for name, age in zip(("w1", "w2"), ages, strict=True)
+    ]
+    for mirrors in ((mirror(), mirror(on="w2")), (mirror(on="w2"), mirror())):
+        (view,) = evaluated(*told, config=declared(*mirrors)).mirrors
+        assert ([copy.worker for copy in view.copies], view.best.worker) == (order, order[0])
+
+
 def test_the_moments_of_several_copies_agree_with_evaluating_again() -> None:
     told = (("w1", status_of(at=NOW)), ("w2", status_of(at=NOW - HOUR, is_master=False)))
     for first, second in ((0.0, 0.0), (0.0, HOUR), (HOUR, 0.0), (2 * HOUR, HOUR / 2)):
@@ -248,6 +270,13 @@ def test_progress_of_an_ended_or_an_earlier_run_is_not_shown() -> None:
     newer = SYNCING._replace(run=run_of(2, "syncing", ended_at=None, launched_at=NOW - 1))
     for status in (status_of(), status_of(status="failed"), newer, SYNCING._replace(run=None)):
         assert evaluated(("w1", status), config=declared(mirror()), workers=seen).mirrors[0].best.progress is None
+
+
+def test_progress_from_the_moment_of_the_launch_is_shown() -> None:
+    seen = (worker(progress=(PROGRESS,)),)
+    launched = SYNCING._replace(run=run_of(1, "syncing", ended_at=None, launched_at=PROGRESS.at))
+    (view,) = evaluated(("w1", launched), config=declared(mirror()), workers=seen).mirrors
+    assert view.best.progress == PROGRESS
 
 
 def test_progress_is_that_of_its_own_worker() -> None:

@@ -30,7 +30,7 @@ def go(tmp_path: Path) -> Iterator[Go]:
         yield made
 
 
-def test_before_anybody_registers_lists_are_empty_and_the_worker_unknown(go: Go) -> None:
+def test_before_a_registration_lists_are_empty_and_the_worker_is_unknown(go: Go) -> None:
     assert go.manager.get("/jobs") == go.manager.get("/workers") == []
     unknown = 400, {"error": "invalid workerID w9"}
     assert go.send("GET", "/workers/w9/jobs") == unknown
@@ -40,7 +40,7 @@ def test_before_anybody_registers_lists_are_empty_and_the_worker_unknown(go: Go)
     assert go.send("DELETE", "/workers/w9") == unknown
 
 
-def test_a_worker_registers_and_is_told_again(go: Go) -> None:
+def test_a_registered_worker_is_listed(go: Go) -> None:
     code, worker = go.register()
     assert (code, list(worker)) == (200, ["id", "url", "token", "last_online", "last_register"])
     assert (worker["id"], worker["url"], worker["token"]) == ("w1", "http://localhost:6000/", "")
@@ -51,7 +51,7 @@ def test_a_worker_registers_and_is_told_again(go: Go) -> None:
     assert go.jobs() == []
 
 
-def test_a_run_from_its_beginning_to_its_end_as_it_was_recorded(go: Go) -> None:
+def test_a_whole_run_is_answered_as_recorded(go: Go) -> None:
     go.register()
     times = {"last_update": ZERO, "last_started": ZERO, "last_ended": ZERO, "next_schedule": ZERO}
     first = go.status("pre-syncing", size="unknown", error_msg="", **times)
@@ -135,7 +135,7 @@ def test_a_malformed_status_changes_nothing(go: Go, body: Any, words: str) -> No
     assert (go.jobs(), go.manager.get("/jobs")) == before
 
 
-def test_nulls_and_unknown_keys_and_any_case_are_taken(go: Go) -> None:
+def test_nulls_unknown_keys_and_any_case_are_accepted(go: Go) -> None:
     go.register()
     body = {
         "NAME": "debian",
@@ -230,7 +230,7 @@ def test_a_worker_whose_answer_never_ends_is_not_waited_for(monkeypatch: pytest.
             thread.join()
 
 
-def test_a_command_is_passed_on_to_a_listed_url_alone(tmp_path: Path) -> None:
+def test_a_command_is_sent_only_to_a_listed_url(tmp_path: Path) -> None:
     command = {"cmd": "disable", "mirror_id": "debian", "worker_id": "w1", "args": None, "options": {"force": True}}
     with working() as (url, taken), serving(tmp_path, call=[url]) as go:
         go.register(url)
@@ -251,7 +251,7 @@ def test_a_command_is_passed_on_to_a_listed_url_alone(tmp_path: Path) -> None:
         ("reload", "success"),
     ],
 )  # fmt: skip
-def test_every_verb_is_passed_on_as_it_came(tmp_path: Path, verb: str, becomes: str) -> None:
+def test_every_verb_is_sent_unchanged(tmp_path: Path, verb: str, becomes: str) -> None:
     with working() as (url, taken), serving(tmp_path, call=[url]) as go:
         go.register(url)
         go.status("success")
@@ -265,7 +265,7 @@ def shown(go: "Go") -> Any:
     return go.manager.get("/api/v1/mirrors/debian")["override"]
 
 
-def test_a_job_that_was_switched_off_through_the_manager_says_so(tmp_path: Path) -> None:
+def test_a_job_stopped_through_the_manager_shows_who_did_it(tmp_path: Path) -> None:
     with working() as (url, _taken), serving(tmp_path, call=[url]) as go:
         go.register(url)
         go.status("success")
@@ -284,7 +284,7 @@ def test_a_job_that_was_switched_off_through_the_manager_says_so(tmp_path: Path)
         assert again["since"] > found["since"]
 
 
-def test_a_job_that_a_refused_command_did_not_switch_off_says_nothing(tmp_path: Path) -> None:
+def test_a_job_is_unchanged_after_a_rejected_command(tmp_path: Path) -> None:
     with working(500) as (url, _taken), serving(tmp_path, call=[url]) as go:
         go.register(url)
         go.status("paused")
@@ -298,7 +298,7 @@ def order(verb: str, mirror: str = "debian") -> dict[str, Any]:
     return {"cmd": verb, "mirror_id": mirror, "worker_id": "w1", "args": None, "options": None}
 
 
-def test_a_reload_that_is_answered_404_was_done(tmp_path: Path) -> None:
+def test_a_reload_answered_with_404_was_done(tmp_path: Path) -> None:
     with working(404) as (url, taken), serving(tmp_path, call=[url]) as go:
         go.register(url)
         at = "2026-11-22T14:30:05Z"
@@ -313,7 +313,7 @@ def test_a_reload_that_is_answered_404_was_done(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("code", [500, 406])
-def test_a_reload_that_is_refused_is_an_error(tmp_path: Path, code: int) -> None:
+def test_a_rejected_reload_is_an_error(tmp_path: Path, code: int) -> None:
     with working(code) as (url, _taken), serving(tmp_path, call=[url]) as go:
         go.register(url)
         assert go.send("POST", "/cmd", order("reload", ""))[0] == 502
@@ -322,7 +322,7 @@ def test_a_reload_that_is_refused_is_an_error(tmp_path: Path, code: int) -> None
 @pytest.mark.parametrize(
     ("verb", "becomes"), [("disable", "disabled"), ("stop", "paused"), ("restart", "syncing"), ("ping", "syncing")]
 )
-def test_a_worker_whose_answer_is_late_is_not_confirmed(
+def test_a_command_with_a_late_answer_is_not_confirmed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str, becomes: str
 ) -> None:
     monkeypatch.setattr(caller, "TIMEOUT", 0.2)
@@ -360,7 +360,7 @@ def test_a_job_is_marked_before_its_worker_is_called_and_reports_win(tmp_path: P
         assert (seen, job["status"], job["error_msg"]) == (["disabled"], "failed", "killed")
 
 
-def test_a_command_is_no_sign_of_life_of_a_worker(tmp_path: Path) -> None:
+def test_a_command_is_not_a_heartbeat_of_its_worker(tmp_path: Path) -> None:
     url = "http://127.0.0.1:9/"
     with serving(tmp_path, call=[url]) as go:
         go.register(url)
@@ -370,7 +370,7 @@ def test_a_command_is_no_sign_of_life_of_a_worker(tmp_path: Path) -> None:
         assert go.manager.get("/workers") == before
 
 
-def test_after_a_restart_of_the_manager_a_worker_finds_what_is_held(tmp_path: Path) -> None:
+def test_after_a_manager_restart_a_worker_finds_its_paused_jobs(tmp_path: Path) -> None:
     with serving(tmp_path, alone=True) as go:
         go.register()
         go.status("paused")
@@ -383,7 +383,7 @@ def test_after_a_restart_of_the_manager_a_worker_finds_what_is_held(tmp_path: Pa
         assert [job["status"] for job in before] == ["disabled", "paused"]
 
 
-def test_a_worker_that_cannot_be_reached_is_told_and_not_marked(tmp_path: Path) -> None:
+def test_an_unreachable_worker_is_an_error_and_its_job_is_not_marked(tmp_path: Path) -> None:
     url = "http://127.0.0.1:9/"
     with serving(tmp_path, call=[url]) as go:
         go.register(url)
@@ -407,13 +407,13 @@ def test_a_worker_that_cannot_be_reached_is_told_and_not_marked(tmp_path: Path) 
         (b"{", "no JSON"),
     ],
 )
-def test_a_command_that_makes_no_sense_is_an_error(go: Go, command: Any, words: str) -> None:
+def test_an_invalid_command_is_an_error(go: Go, command: Any, words: str) -> None:
     go.register()
     code, answer = go.send("POST", "/cmd", command)
     assert (code, words in answer["error"]) == (400, True), answer
 
 
-def test_a_command_for_one_of_our_workers_becomes_a_command_of_ours(go: Go) -> None:
+def test_a_command_for_a_skipjack_worker_becomes_a_skipjack_command(go: Go) -> None:
     token = go.manager.token("ours")
     go.manager.post(envelope_of(report_of(1, status_of_ours("debian", "disabled")), worker="ours"), token)
     body = {"cmd": "start", "mirror_id": "debian", "worker_id": "ours", "args": None, "options": {"force": True}}
@@ -431,7 +431,7 @@ def test_a_command_for_one_of_our_workers_becomes_a_command_of_ours(go: Go) -> N
 
 
 @pytest.mark.parametrize("remembered", [False, True])
-def test_a_worker_that_becomes_ours_leaves_nothing_of_tunasync_but_its_history(go: Go, remembered: bool) -> None:
+def test_a_worker_that_becomes_a_skipjack_worker_keeps_only_its_history(go: Go, remembered: bool) -> None:
     go.register()
     for mirror in ("debian", "gone"):
         go.status("pre-syncing", mirror)
@@ -452,7 +452,7 @@ def test_a_worker_that_becomes_ours_leaves_nothing_of_tunasync_but_its_history(g
     assert go.jobs() == []
 
 
-def test_a_worker_of_ours_without_a_report_takes_over_too(go: Go) -> None:
+def test_a_skipjack_worker_without_a_report_takes_over_too(go: Go) -> None:
     go.register()
     go.status("success", size="3T")
     go.manager.post(envelope_of(), go.manager.token("w1"))
@@ -508,7 +508,7 @@ def test_a_schedule_is_complete_and_writes_only_what_changed(go: Go) -> None:
 
 
 @pytest.mark.parametrize("status", ["paused", "disabled"])
-def test_a_job_that_is_switched_off_has_no_next_run_until_it_is_scheduled_again(go: Go, status: str) -> None:
+def test_a_paused_or_disabled_job_has_no_next_run_until_it_is_scheduled_again(go: Go, status: str) -> None:
     go.register()
     at = "2026-11-22T14:30:05Z"
 
@@ -533,7 +533,7 @@ WRITES = [
 
 
 @pytest.mark.parametrize("listed", [[], ["192.0.2.0/24", "2001:db8::/32"]])
-def test_nobody_else_may_write(tmp_path: Path, listed: list[str]) -> None:
+def test_only_listed_addresses_may_write(tmp_path: Path, listed: list[str]) -> None:
     with serving(tmp_path, writes_from=listed) as go:
         for method, path in WRITES:
             code, answer = go.send(method, path, {"id": "w1"})
@@ -566,13 +566,13 @@ def test_times_of_go_are_read(text: str, at: float | None) -> None:
     assert seconds(text) == at
 
 
-def test_times_are_written_to_the_nanosecond_without_zeros_at_the_end() -> None:
+def test_times_are_written_to_the_nanosecond_without_trailing_zeros() -> None:
     assert stamp(1795348114_915826273) == "2026-11-22T11:48:34.915826273Z"
     assert stamp(1795348114_360438070) == "2026-11-22T11:48:34.36043807Z"
     assert stamp(1795348114_000000000) == "2026-11-22T11:48:34Z"
 
 
-def test_only_what_begins_is_a_new_run() -> None:
+def test_only_pre_syncing_begins_a_new_run() -> None:
     job = new_job("w1", "debian")
     numbers = []
     for number, status in enumerate(["pre-syncing", "syncing", "failed", "pre-syncing", "success", "paused"], 1):
@@ -584,7 +584,7 @@ def test_only_what_begins_is_a_new_run() -> None:
         after_status(job, message(b'{"status": "?"}'), stamp(0), 9)
 
 
-def test_the_limits_for_one_client_hold_up_no_status_of_a_listed_address(tmp_path: Path) -> None:
+def test_client_limits_do_not_apply_to_statuses_from_listed_addresses(tmp_path: Path) -> None:
     settings: Any = {"limits": {"rate": 1, "burst": 1}, "tunasync": {"writes_from": ["127.0.0.0/8"]}}
     manager = Manager(tmp_path, **settings)
     with manager.store() as store:
