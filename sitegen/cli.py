@@ -37,7 +37,10 @@ def _execute(options: argparse.Namespace) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="skipjack-manager", description="The manager of a mirror site.")
+    parser = argparse.ArgumentParser(
+        prog="skipjack-manager",
+        description="Receive the reports of a mirror site's workers, and publish its status site.",
+    )
     parser.add_argument("--version", action="version", version=f"skipjack {version()}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     serve = _command(commands, "serve", "receive the workers' reports and answer API requests", _serve)
@@ -45,7 +48,9 @@ def _parser() -> argparse.ArgumentParser:
     publish = _command(commands, "publish", "keep the static site up to date", _publish)
     publish.add_argument("--once", action="store_true", help="publish once and exit")
     publish.add_argument("--as-child", action="store_true", help=argparse.SUPPRESS)
-    token = commands.add_parser("token", help="manage the tokens of workers, operators and readers")
+    token = commands.add_parser(
+        "token", help="manage tokens", description="Manage the tokens of workers, operators and readers."
+    )
     tokens = token.add_subparsers(required=True, metavar="ACTION")
     add = _command(tokens, "add", "create a token and print it; it is not shown again", _token_add)
     add.add_argument("name", metavar="NAME", help="the worker, or the person or program that will use it")
@@ -53,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
         "--scope",
         choices=("worker", "operator", "read"),
         default="worker",
-        help="worker: report and receive commands as the worker NAME (default); operator: give commands; read: read",
+        help="worker: report and receive commands as worker NAME (default); operator: give commands; read: only read",
     )
     _command(tokens, "list", "list the tokens, without the secrets", _token_list)
     rotate = _command(tokens, "rotate", "create a token that replaces another, and print it", _token_rotate)
@@ -86,7 +91,7 @@ def _command(
     function: object,
 ) -> argparse.ArgumentParser:
     command = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
-    default = f"default: ~/.config/skipjack/{DEFAULT_SETTINGS.name} if it exists, else {DEFAULT_SETTINGS}"
+    default = f"settings (default: ~/.config/skipjack/{DEFAULT_SETTINGS.name} if it exists, else {DEFAULT_SETTINGS})"
     command.add_argument("--settings", type=Path, default=None, metavar="FILE", help=default)
     command.set_defaults(command=function)
     return command

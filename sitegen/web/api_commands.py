@@ -102,7 +102,7 @@ class CommandsApi:
         ]  # fmt: skip
 
     async def fetch(self, request: Request) -> Response:
-        """Acknowledgement at once if there are commands, else when one comes or the time is up."""
+        """Answer at once if there are commands, else when one comes or the time is up."""
         worker = await self._access.checked(self._access.worker, request)
         if access.name(request, "worker") not in (worker, ""):
             raise RejectedRequest(403, f"the token is for worker {worker}")

@@ -145,7 +145,7 @@ class ReadsApi:
         return Json({"overrides": _overrides(self._current.snapshot(), command_store.last_overriding(self._store))})
 
     async def events(self, request: Request) -> Response:
-        """Acknowledgement at once if something has changed, else when it does or the time is up."""
+        """Answer at once if something has changed, else when it does or the time is up."""
         await self._access.checked(partial(self._access.may_read, what="api"), request)
         after = access.number(request, "after", 0, 2**53)
         loop = asyncio.get_running_loop()

@@ -48,7 +48,7 @@ class Front:
         self._access = access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Acknowledgement one HTTP request."""
+        """Answer one HTTP request."""
         if scope["type"] != "http":
             raise NotImplementedError(scope["type"])
         try:

@@ -87,8 +87,8 @@ class Metrics:
             held = before.get(view.name)
             self._lines[view.name] = held if held and held[0] is view else (view, _lines(view, self._runs.last))
         parts = []
-        for place, (name, words) in enumerate(_COPY):
-            parts.append(f"# HELP skipjack_mirror_{name} {words}\n# TYPE skipjack_mirror_{name} gauge\n")
+        for place, (name, help_text) in enumerate(_COPY):
+            parts.append(f"# HELP skipjack_mirror_{name} {help_text}\n# TYPE skipjack_mirror_{name} gauge\n")
             parts += [lines[place] for _view, lines in self._lines.values()]
         return "".join(parts).encode()
 
@@ -141,7 +141,7 @@ def _values(copy: Copy, run: Run | None) -> GaugeLines:
     more = {"status": f',status="{status.status}"', "not_fresh": f',cause="{copy.cause}"'}
     return tuple(
         "" if value is None else f"skipjack_mirror_{name}{{{labels}{more.get(name, '')}}} {value}\n"
-        for (name, _words), value in zip(_COPY, values, strict=True)
+        for (name, _help), value in zip(_COPY, values, strict=True)
     )
 
 

@@ -64,7 +64,7 @@ class PendingDeliveries:
         self._arrived.append(waiting)
 
     def answer(self, batch: Batch, answers: Sequence[DeliveryResult]) -> None:
-        """Acknowledgement a batch, from any thread."""
+        """Answer a batch, from any thread."""
         with suppress(RuntimeError):  # the loop has ended, and with it all requests
             self.loop.call_soon_threadsafe(self._resolve, batch, answers)
 
@@ -79,7 +79,7 @@ class PendingDeliveries:
             self._unanswered.popleft()
 
     def _time_out(self) -> None:
-        """Acknowledgement the deliveries whose time is up. One timer is enough, since they time out in order."""
+        """Answer the deliveries whose time is up. One timer is enough, since they time out in order."""
         refusal = NotKept(f"cannot use the manager's database: {NotAnswered().reason}. Send the report again")
         while self._unanswered and self._unanswered[0].until <= self.loop.time():
             self._unanswered.popleft().answer(refusal)
