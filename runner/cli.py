@@ -292,7 +292,7 @@ def _tick(arguments: argparse.Namespace) -> int:
 
     layout = StateLayout(_own_settings(arguments).state_dir)
     launched = tick.tick(layout)
-    log(hold.HELD if hold.holds(layout) else f"launched {launched} runs", about="tick")
+    log(hold.HELD if hold.holds(layout) else f"launched {launched} run{'s' * (launched != 1)}", about="tick")
     return 0
 
 

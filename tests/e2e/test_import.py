@@ -1,4 +1,4 @@
-"""What is imported from tunasync goes on where it stood: same directories, same logs, same options."""
+"""Mirrors imported from tunasync continue with the same directories, logs and options."""
 
 import shlex
 import subprocess
@@ -33,7 +33,7 @@ def skipjack(*words: str) -> subprocess.CompletedProcess[str]:
     return prepared.run([str(BIN / "skipjack"), *words], timeout=300)
 
 
-def test_imported_mirrors_go_on_where_they_stood_under_the_policy_that_was_written(
+def test_imported_mirrors_continue_under_the_written_policy(
     repository: ConfigRepository, upstream: RsyncDaemon, worker: Worker, tmp_path: Path
 ) -> None:
     old, new = tmp_path / "old", tmp_path / "new"

@@ -41,7 +41,7 @@ def test_a_follow_plans_and_prints_what_is_due(due: Worker) -> None:
     assert {row["waits_for"] for row in upcoming(due).values()} == {"due"}
 
 
-def test_a_follow_names_what_comes_next(repository: ConfigRepository, worker: Worker, gate: Gate) -> None:
+def test_a_follow_shows_the_next_run(repository: ConfigRepository, worker: Worker, gate: Gate) -> None:
     many = {f"m{number:02}.yml": gate.mirror() for number in range(13)}
     repository.commit(many | {"later.yml": gate.mirror("cron: 30 4 1 1 *\n")}, "Add many")
 
@@ -58,7 +58,7 @@ def test_a_follow_of_a_unit_or_a_cron_line_starts_what_is_due(due: Worker) -> No
         status(due, name, "success")
 
 
-def test_what_comes_next_and_a_dry_run_are_shown_before_anything_was_followed_and_nothing_is_left(due: Worker) -> None:
+def test_next_and_a_dry_run_work_before_the_first_follow_and_leave_nothing(due: Worker) -> None:
     before = sorted(due.folder.rglob("*"))
 
     rows = upcoming(due)
@@ -86,7 +86,7 @@ def test_a_first_dry_run_of_rsync_shows_the_transfers_and_leaves_nothing(
     assert sorted(worker.folder.rglob("*")) == before
 
 
-def test_what_comes_next_changes_no_byte_of_the_journal(repository: ConfigRepository, due: Worker, gate: Gate) -> None:
+def test_next_changes_no_byte_of_the_journal(repository: ConfigRepository, due: Worker, gate: Gate) -> None:
     due.command("once")
     assert set(at_rest(due).values()) == {"success"}
     repository.commit({"a.yml": None, "new.yml": gate.mirror("formerly: [a]\n")}, "Rename a")
@@ -101,7 +101,7 @@ def test_what_comes_next_changes_no_byte_of_the_journal(repository: ConfigReposi
 
 
 @pytest.mark.parametrize("words", [("start", "b"), ("restart", "b"), ("start", "--force", "b"), ("run", "b")])
-def test_what_names_a_mirror_starts_that_mirror_alone(due: Worker, words: tuple[str, ...]) -> None:
+def test_a_command_that_names_a_mirror_starts_only_that_one(due: Worker, words: tuple[str, ...]) -> None:
     due.command("follow")
 
     due.command(*words)
@@ -141,7 +141,7 @@ def test_a_run_by_hand_that_finds_no_slot_begins_when_there_is_one(
 
 
 @pytest.mark.parametrize("verb", ["stop", "disable", "enable"])
-def test_what_starts_no_mirror_starts_no_other_one(due: Worker, verb: str) -> None:
+def test_a_command_that_starts_no_mirror_starts_no_due_ones(due: Worker, verb: str) -> None:
     due.command("follow")
     due.command("disable", "a")
 

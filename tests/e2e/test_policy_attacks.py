@@ -1,4 +1,4 @@
-"""Whoever can merge definitions tries to run a file of a mirror, to write elsewhere, and to send a secret away."""
+"""Attacks by merged definitions: to run a file of a mirror, to write elsewhere, to send a secret away."""
 
 import contextlib
 import json
@@ -152,7 +152,7 @@ def attacks(site: Site) -> Iterator[dict[str, Any]]:
         yield {"log_dir": path}
 
 
-def test_every_attack_is_quarantined_and_honest_mirrors_go_on(site: Site) -> None:
+def test_every_attack_is_quarantined_and_other_mirrors_stay(site: Site) -> None:
     (site.filters / "patterns").write_text("*.iso\n")
     evil = {f"evil-{number}": keys for number, keys in enumerate(attacks(site))}
     honest: dict[str, Any] = {
@@ -271,7 +271,7 @@ def test_no_byte_of_a_secret_reaches_the_upstream(site: Site, recorder: Recorder
 SECRET_IS_NAMED = {"exclude_file", "rsync_options", "password"}
 
 
-def test_the_runner_sets_path_and_home_and_passes_nothing_else_on(site: Site) -> None:
+def test_the_runner_sets_path_and_home_and_passes_on_no_other_variable(site: Site) -> None:
     """A worker that a person starts by hand, with an environment in which rsync would run a file of a mirror."""
     hostile = {
         "PATH": f"{site.evil}:relative::{os.environ['PATH']}", "HOME": str(site.evil), "RSYNC_RSH": f"{site.evil}/sh",

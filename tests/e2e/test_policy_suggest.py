@@ -1,4 +1,4 @@
-"""What `skipjack policy suggest` prints lets every definition go on after an upgrade."""
+"""With the entries of `skipjack policy suggest`, every definition stays allowed after an upgrade."""
 
 from pathlib import Path
 
@@ -80,7 +80,7 @@ def test_nothing_is_quarantined_once_the_suggestion_is_in_the_policy(
     assert yaml.safe_load(again) is None and "already allows all" in again
 
 
-def test_what_an_old_policy_forbade_stays_forbidden_in_the_suggestion(
+def test_the_suggestion_still_denies_what_an_old_policy_denied(
     repository: ConfigRepository, upstream: RsyncDaemon, worker: Worker
 ) -> None:
     (worker.folder / "policy.yml").write_text("forbidden_env: [TZ]\nforbidden_rsync_options: [-z]\n")

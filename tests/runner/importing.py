@@ -1,4 +1,4 @@
-"""What the tests of imports share: a folder to import in, and what came of it."""
+"""Helpers for the tests of imports: a folder to import in, and the result."""
 
 import re
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What follow does when definitions of two revisions meet in one plan."""
+"""`follow`: one plan of the definitions of two revisions, failed fetches, and what is printed."""
 
 import contextlib
 import os
@@ -56,9 +56,7 @@ def after(worker: Worker) -> dict[str, tuple[str, ...]]:
         return {due.name: due.after for due in opened.due()}
 
 
-def test_a_kept_definition_does_not_wait_for_one_that_now_comes_after_it(
-    repository: ConfigRepository, worker: Worker
-) -> None:
+def test_a_kept_definition_drops_an_after_that_became_circular(repository: ConfigRepository, worker: Worker) -> None:
     repository.commit({"a.yml": "after: [b]\n", "b.yml": "retry: 1\n", "c.yml": "after: [b]\n"}, "a after b")
     worker.command("follow")
     assert after(worker) == {"a": ("b",), "b": (), "c": ("b",)}
@@ -69,7 +67,7 @@ def test_a_kept_definition_does_not_wait_for_one_that_now_comes_after_it(
     assert after(worker) == {"a": (), "b": ("a",), "c": ("b",)}
 
 
-def test_a_broken_predecessor_keeps_its_last_definition_and_one_that_never_had_any_is_waited_for(
+def test_an_invalid_predecessor_keeps_its_last_definition_and_a_new_invalid_one_blocks(
     repository: ConfigRepository, worker: Worker
 ) -> None:
     repository.commit({"a.yml": "retry: 1\n", "b.yml": "after: [a]\n"}, "Begin")
@@ -82,9 +80,7 @@ def test_a_broken_predecessor_keeps_its_last_definition_and_one_that_never_had_a
         assert rules_of(opened.header).unusable == {"a", "new"}
 
 
-def test_the_plan_has_the_zone_and_the_hours_and_keeps_them_when_a_revision_is_refused(
-    repository: ConfigRepository, worker: Worker
-) -> None:
+def test_a_refused_revision_keeps_time_zone_and_sync_windows(repository: ConfigRepository, worker: Worker) -> None:
     hours = "sync_windows: {allowed: ['22:00-06:00'], stop_running: true}"
     repository.commit(
         {"_workers.yml": f"workers: {{w1: {{{hours}}}}}\n", "a.yml": f"cron: 0 4 * * *\n{hours}\n"}, "Set"
@@ -116,7 +112,7 @@ def test_a_log_dir_in_the_folder_of_another_mirror_quarantines_the_mirror_that_s
     assert f"d.yml: `log_dir` {worker.folder}/logs/link is the log folder of `c`. Set another one" in done.stderr
 
 
-def test_no_logs_lie_where_another_mirror_could_put_a_link(tmp_path: Path) -> None:
+def test_a_log_dir_inside_another_mirrors_folders_is_rejected(tmp_path: Path) -> None:
     """Neither an upstream nor a container may lead the logs of another mirror elsewhere."""
     settings = RunnerSettings("w1", Repository("u"), mirror_root=f"{tmp_path}/m", log_dir=f"{tmp_path}/logs")
     policy = Policy(log_roots=(str(tmp_path),))
@@ -147,9 +143,7 @@ def since(worker: Worker) -> dict[str, float]:
         return {due.name: due.since for due in opened.due()}
 
 
-def test_it_is_known_since_when_a_mirror_has_its_fixed_times_under_whatever_name(
-    repository: ConfigRepository, worker: Worker
-) -> None:
+def test_a_renamed_mirror_keeps_the_start_of_its_cron_schedule(repository: ConfigRepository, worker: Worker) -> None:
     began = time.time()
     repository.commit({"a.yml": "cron: 0 4 1 3 *\n", "b.yml": "cron: 0 4 1 3 *\n"}, "Begin")
     worker.command("follow")
@@ -168,7 +162,7 @@ def problems(worker: Worker) -> str:
     return worker.command("follow", check=False).stderr
 
 
-def test_files_are_found_where_they_were_before_a_rename_set_another_folder(
+def test_a_rename_with_a_new_folder_finds_the_files_in_the_old_one(
     repository: ConfigRepository, worker: Worker
 ) -> None:
     repository.commit({"old.yml": "mirror_subdir: distributions\n"}, "Begin")
@@ -197,7 +191,9 @@ def test_files_are_found_where_they_were_before_a_rename_set_another_folder(
     assert (new / "file").exists()
 
 
-def test_files_are_not_looked_for_where_another_mirror_is_by_now(repository: ConfigRepository, worker: Worker) -> None:
+def test_a_directory_that_another_mirror_has_by_now_is_not_the_previous_one(
+    repository: ConfigRepository, worker: Worker
+) -> None:
     repository.commit({"old.yml": "mirror_subdir: x\n"}, "Begin")
     worker.command("follow")
     (worker.root / "x/old").mkdir(parents=True, exist_ok=True)
@@ -209,7 +205,7 @@ def test_files_are_not_looked_for_where_another_mirror_is_by_now(repository: Con
     assert worker.command("follow").returncode == 0
 
 
-def test_a_rename_that_was_taken_back_goes_on_where_it_ended_and_says_what_is_missing(
+def test_a_reverted_rename_keeps_its_history_and_asks_for_formerly(
     repository: ConfigRepository, worker: Worker
 ) -> None:
     repository.commit({"old.yml": "retry: 1\n"}, "Begin")
@@ -238,7 +234,7 @@ def test_a_rename_that_was_taken_back_goes_on_where_it_ended_and_says_what_is_mi
     worker.command("run", "old")
 
 
-def test_the_password_of_the_repository_comes_to_lie_nowhere(
+def test_the_password_of_the_repository_is_written_nowhere(
     repository: ConfigRepository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -258,7 +254,9 @@ def test_the_password_of_the_repository_comes_to_lie_nowhere(
         "a named pipe for refs/skipjack/fetched", "named pipes for small objects",
     ],
 )  # fmt: skip
-def test_a_damaged_checkout_heals_and_the_plan_goes_on(repository: ConfigRepository, worker: Worker, kind: str) -> None:
+def test_a_damaged_checkout_is_fetched_again_and_the_plan_stays_current(
+    repository: ConfigRepository, worker: Worker, kind: str
+) -> None:
     repository.commit({"debian.yml": "retry: 1\n", "os/gnu.yml": "retry: 1\n"}, "Begin")
     worker.command("follow")
     checkout = worker.state / "checkout/repository.git"
@@ -271,9 +269,7 @@ def test_a_damaged_checkout_heals_and_the_plan_goes_on(repository: ConfigReposit
     assert "is in force already" in worker.command("follow").stdout + worker.command("follow").stderr
 
 
-def test_a_damaged_checkout_of_a_rewritten_history_leaves_the_plan_as_it_is(
-    repository: ConfigRepository, worker: Worker
-) -> None:
+def test_a_damaged_checkout_of_a_rewritten_history_keeps_the_plan(repository: ConfigRepository, worker: Worker) -> None:
     repository.commit({"debian.yml": "retry: 1\n", "os/gnu.yml": ""}, "Begin")
     repository.commit({"debian.yml": "retry: 2\n"}, "Change")
     worker.command("follow")
@@ -289,7 +285,7 @@ def test_a_damaged_checkout_of_a_rewritten_history_leaves_the_plan_as_it_is(
         assert {each.mirror.name: each.mirror.retry for each in opened.mirrors()} == {"debian": 1, "gnu": 2}
 
 
-def test_a_worker_whose_name_left_the_list_syncs_nothing_and_says_so(
+def test_a_worker_removed_from_the_list_syncs_nothing_and_reports_it(
     repository: ConfigRepository, worker: Worker
 ) -> None:
     workers = "workers:\n  w1: {slots: 2}\n  w2: {slots: 2}\n"
@@ -315,9 +311,7 @@ def test_a_worker_whose_name_left_the_list_syncs_nothing_and_says_so(
         assert [each.mirror.name for each in opened.mirrors()] == ["a"]
 
 
-def test_a_policy_that_forbids_more_counts_although_nothing_can_be_fetched(
-    repository: ConfigRepository, worker: Worker
-) -> None:
+def test_a_stricter_policy_applies_even_if_the_fetch_fails(repository: ConfigRepository, worker: Worker) -> None:
     repository.commit({"a.yml": "retry: 1\n"}, "Begin")
     worker.command("follow")
     with without_remote(repository):
@@ -331,7 +325,9 @@ def test_a_policy_that_forbids_more_counts_although_nothing_can_be_fetched(
         assert "rebuilt" not in worker.command("follow", check=False).stderr, "once is enough"
 
 
-def test_what_a_killed_run_of_a_removed_mirror_left_is_removed(repository: ConfigRepository, worker: Worker) -> None:
+def test_leftovers_of_a_killed_run_of_a_removed_mirror_are_removed(
+    repository: ConfigRepository, worker: Worker
+) -> None:
     repository.commit({"a.yml": "formerly: [old]\n", "b.yml": "retry: 1\n"}, "Begin")
     worker.command("follow")
     for name in ("a", "b", "b.new", "old"):
@@ -341,7 +337,7 @@ def test_what_a_killed_run_of_a_removed_mirror_left_is_removed(repository: Confi
     assert sorted(path.name for path in Path(worker.state).glob(".deletions*")) == [".deletions.a", ".deletions.old"]
 
 
-def test_a_quiet_follow_prints_only_what_is_wrong(repository: ConfigRepository, worker: Worker) -> None:
+def test_a_quiet_follow_prints_only_problems(repository: ConfigRepository, worker: Worker) -> None:
     repository.commit({"a.yml": "retry: 1\n"}, "Begin")
     assert worker.command("follow", "--quiet").stderr == ""
     repository.commit({"a.yml": "retry: 2\n"}, "Change it")
@@ -352,7 +348,7 @@ def test_a_quiet_follow_prints_only_what_is_wrong(repository: ConfigRepository, 
         assert "a.yml:1:8" in worker.command("follow", "--quiet", check=False).stderr
 
 
-def test_what_cron_starts_prints_nothing_before_the_first_plan_nor_after_a_merge_and_a_crash(
+def test_quiet_commands_print_nothing_before_the_first_plan_and_after_a_merge_and_a_crash(
     repository: ConfigRepository, worker: Worker
 ) -> None:
     def tick() -> str:
@@ -393,7 +389,7 @@ def test_what_cron_starts_prints_nothing_before_the_first_plan_nor_after_a_merge
     assert (follow_quietly(), tick()) == ("", "")
 
 
-def test_files_that_were_meant_as_definitions_are_named_and_the_others_apply(
+def test_files_that_look_like_definitions_get_a_warning_and_the_others_apply(
     repository: ConfigRepository, worker: Worker, capsys: pytest.CaptureFixture[str]
 ) -> None:
     repository.commit(

@@ -1,4 +1,4 @@
-"""The syntaxes between which an import goes: TOML with its lines, YAML, and two kinds of regular expressions."""
+"""The syntaxes of an import: TOML with its lines, YAML, and the regular expressions of Go and Python."""
 
 import os
 import re
@@ -72,7 +72,7 @@ def test_every_value_is_found_on_its_line(tmp_path: Path) -> None:
     assert source.line(("mirrors", 1, "mirrors", 0, "missing")) == 34
 
 
-def test_what_is_not_a_regular_file_is_refused_without_waiting(tmp_path: Path) -> None:
+def test_only_a_regular_file_is_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "worker.conf")
     with pytest.raises(OSError, match="it is a named pipe"):
         toml_source.read(str(tmp_path / "worker.conf"))
@@ -89,7 +89,7 @@ def test_what_is_not_a_regular_file_is_refused_without_waiting(tmp_path: Path) -
         "256MiB", "1B", "12e3B",
     ],
 )  # fmt: skip
-def test_text_is_written_so_that_it_is_read_as_it_was(text: str) -> None:
+def test_written_text_is_read_back_unchanged(text: str) -> None:
     value = {"key": text, "list": [text, text], "below": {"env": {"A": text, f"{text}x": "1"}}, "codes": [1, 2]}
     document = parse(block(value).encode(), "x.yml")
     assert document.problems == ()
@@ -101,14 +101,14 @@ def test_text_is_written_so_that_it_is_read_as_it_was(text: str) -> None:
     [r"a\z", "(?U)a+", r"\C", r"\pN", r"\p{Greek}", "[[:alpha:]]", r"\Qa.b\E", "a{,3}", "(?<n>a)",
      r"\x{2603}", "a(", "a(?i)b"],
 )  # fmt: skip
-def test_what_python_reads_otherwise_is_found(pattern: str) -> None:
+def test_patterns_that_python_reads_differently_are_found(pattern: str) -> None:
     assert not_python(pattern)
 
 
 @pytest.mark.parametrize(
     "pattern", [r"a\\z", "(?i)error", "(?P<n>a)", "[a-z]+?", r"\d{2,3}", r"\[[:x]", "size: ([0-9.]+[KMGTP]?)", r"\\pN"]
 )
-def test_what_both_read_alike_is_kept(pattern: str) -> None:
+def test_patterns_that_both_read_alike_are_kept(pattern: str) -> None:
     assert not_python(pattern) is None
     re.compile(pattern)
 
@@ -118,5 +118,5 @@ def test_what_both_read_alike_is_kept(pattern: str) -> None:
     [("^a", True), ("a$", True), ("(?m)^a$", False), ("[^a]", False), (r"\^a\$", False), (r"a\nb", True),
      ("(?s)a.b", True)],
 )  # fmt: skip
-def test_patterns_that_look_at_the_log_as_a_whole_are_told(pattern: str, told: bool) -> None:
+def test_patterns_that_need_the_whole_log_are_reported(pattern: str, told: bool) -> None:
     assert sees_more_than_a_line(pattern) is told

@@ -61,14 +61,14 @@ def test_only_runs_may_write_to_mirrors() -> None:
     assert not any("ReadWritePaths" in line for line in lines(installed, "skipjack-tick.service"))
 
 
-def test_folders_that_systemd_does_not_make_are_opened_instead() -> None:
+def test_folders_that_systemd_does_not_create_are_made_writable() -> None:
     settings = SETTINGS._replace(state_dir="/srv/state", run_dir="/run/skipjack/w1", log_dir="/var/log/x/y")
     tick = lines(worker(settings), "skipjack-tick.service")
     assert {"ReadWritePaths=/srv/state", "RuntimeDirectory=skipjack/w1", "LogsDirectory=x/y"} <= set(tick)
     assert "PathExists=/srv/state/wishes/tick" in lines(worker(settings), "skipjack-tick.path")
 
 
-def test_units_do_not_take_a_folder_that_belongs_to_another_user() -> None:
+def test_units_do_not_change_the_owner_of_another_users_folder() -> None:
     installed = worker(SETTINGS._replace(log_dir="/var/log/other"))
     assert "LogsDirectory=other" in lines(installed._replace(foreign=()), "skipjack-tick.service")
 
@@ -78,7 +78,7 @@ def test_units_do_not_take_a_folder_that_belongs_to_another_user() -> None:
         assert (f"ReadWritePaths={path}" in tick, len(made)) == (True, 2)
 
 
-def test_awkward_paths_are_written_as_systemd_reads_them() -> None:
+def test_special_characters_in_paths_are_escaped_for_systemd() -> None:
     settings = SETTINGS._replace(mirror_root='/srv/my "100%" $mirrors', state_dir="/srv/a b%c")
     run = lines(worker(settings), "skipjack-run@.service")
     assert r'ReadWritePaths="/srv/my \"100%%\" $mirrors"' in run
@@ -86,23 +86,23 @@ def test_awkward_paths_are_written_as_systemd_reads_them() -> None:
     assert "PathExists=/srv/a b%%c/wishes/tick" in lines(worker(settings), "skipjack-tick.path")
 
 
-def test_a_dollar_in_a_command_is_no_variable() -> None:
+def test_a_dollar_sign_in_a_command_is_escaped() -> None:
     run = lines(worker(SETTINGS._replace(state_dir="/srv/$HOME")), "skipjack-run@.service")
     assert any(line.endswith('run "/srv/$$HOME" %i') for line in run)
 
 
-def test_a_path_that_no_unit_can_hold_is_refused() -> None:
+def test_a_path_with_control_characters_is_rejected() -> None:
     with pytest.raises(SkipjackError, match="cannot be written into a unit"):
         render.files(worker(SETTINGS._replace(mirror_root="/srv/a\nExecStartPre=/bin/evil")))
 
 
-def test_homes_are_hidden_but_for_the_folders_that_are_there() -> None:
+def test_homes_are_hidden_except_for_needed_folders() -> None:
     assert "ProtectHome=yes" in lines(worker(), "skipjack-run@.service")
     run = lines(worker(SETTINGS._replace(mirror_root="/home/mirror")), "skipjack-run@.service")
     assert {"ProtectHome=tmpfs", "BindPaths=-/home/mirror", "ReadWritePaths=/home/mirror"} <= set(run)
 
 
-def test_the_token_is_for_the_courier_alone() -> None:
+def test_only_the_courier_gets_the_token() -> None:
     installed = worker(REPORTING)
     loaded = "LoadCredential=token:/etc/skipjack/credentials/token"
     assert loaded in lines(installed, "skipjack-courier.service")
@@ -111,7 +111,7 @@ def test_the_token_is_for_the_courier_alone() -> None:
     assert "InaccessiblePaths=-/etc/skipjack/token" in lines(worker(in_file), "skipjack-run@.service")
 
 
-def test_the_managers_services_are_given_each_credential_that_its_settings_name() -> None:
+def test_the_managers_services_get_each_credential_of_its_settings() -> None:
     address = DatabaseAddress("postgresql://skipjack@db.example/skipjack", Secret(credential="database-password"))
     settings = ManagerSettings(database=address, tls=Tls("/etc/tls.crt", "/etc/tls.key"))
     installed = setup.of_manager(settings, "/etc/m.yml", "mirror", own=False)
@@ -130,7 +130,7 @@ def test_the_managers_services_are_given_each_credential_that_its_settings_name(
         ("", "{} (`database.password`) is empty"),
     ],
 )
-def test_a_manager_with_a_secret_that_cannot_be_read_is_not_installed(
+def test_a_manager_with_an_unreadable_secret_is_not_installed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str | None, warning: str
 ) -> None:
     path = tmp_path / "word"
@@ -145,14 +145,14 @@ def test_a_manager_with_a_secret_that_cannot_be_read_is_not_installed(
     secret_check.require(installed)
 
 
-def test_runs_are_given_the_passwords_of_mirrors_if_there_are_any() -> None:
+def test_runs_get_the_passwords_of_mirrors_if_there_are_any() -> None:
     loaded = "LoadCredential=mirror:/etc/skipjack/credentials/mirrors"
     for there in (True, False):
         run = lines(worker()._replace(has_passwords=there), "skipjack-run@.service")
         assert (loaded in run) is there
 
 
-def test_a_worker_without_a_manager_has_no_courier_and_loses_a_former_one() -> None:
+def test_a_worker_without_a_manager_has_no_courier_and_loses_an_old_one() -> None:
     assert not any("courier" in path for path in render.files(worker()))
     assert "/etc/systemd/system/skipjack-courier.timer" in render.obsolete(worker())
     assert not any("courier" in path for path in render.obsolete(worker(REPORTING)))
@@ -193,7 +193,7 @@ def cron_files(installed: Setup) -> dict[str, list[str]]:
     return found
 
 
-def test_cron_lines_are_words_that_a_shell_reads_as_they_are_meant() -> None:
+def test_cron_lines_are_quoted_for_the_shell() -> None:
     files = cron_files(worker(REPORTING._replace(state_dir="/srv/100% mine")))
     search, *written = files["/etc/cron.d/skipjack"]
     follow, tick, courier = (shlex.split(line.replace(r"\%", "%")) for line in written)
@@ -204,7 +204,7 @@ def test_cron_lines_are_words_that_a_shell_reads_as_they_are_meant() -> None:
     assert "%" not in written[1].replace(r"\%", "")
 
 
-def test_a_line_for_root_makes_what_a_reboot_takes_away_and_leaves_the_rest(tmp_path: Path) -> None:
+def test_the_boot_line_creates_missing_folders_and_keeps_existing_ones(tmp_path: Path) -> None:
     settings = SETTINGS._replace(
         run_dir=f"{tmp_path}/run/skip%jack", state_dir=f"{tmp_path}/a state", log_dir=f"{tmp_path}/logs"
     )._replace(mirror_root=f"{tmp_path}/mirror")
@@ -229,14 +229,14 @@ def test_a_line_for_root_makes_what_a_reboot_takes_away_and_leaves_the_rest(tmp_
         ("adduser", "{ addgroup -S mirror; adduser -S -D -H -h /var/lib/skipjack"),
     ],
 )
-def test_the_user_is_made_as_this_machine_makes_users(
+def test_the_boot_line_adds_the_user_with_the_command_of_this_machine(
     monkeypatch: pytest.MonkeyPatch, program: str, words: str
 ) -> None:
     monkeypatch.setattr("shutil.which", lambda name, **_search: f"/{name}" if name == program else None)
     assert f"id -u mirror >/dev/null 2>&1 || {{ {words}" in cron.cron(worker())
 
 
-def test_lines_for_ones_own_crontab_name_no_user() -> None:
+def test_own_crontab_lines_name_no_user() -> None:
     _comment, _search, boot, follow, tick = cron.cron(worker(own=True)).splitlines()
     assert boot == "@reboot mkdir -p /var/lib/skipjack /run/skipjack /var/log/skipjack /srv/mirror"
     assert follow.startswith("*/3 * * * * /") and tick.startswith("* * * * * /")
@@ -248,7 +248,7 @@ def test_cron_lines_for_the_manager_are_rejected() -> None:
         cron.cron(manager)
 
 
-def test_a_service_whose_path_unit_has_no_limit_paces_itself() -> None:
+def test_a_service_with_an_unlimited_path_unit_restarts_with_a_pause() -> None:
     """Every path unit and every service that it starts: without both, one fault starts a service without end."""
     installed = worker(REPORTING)
     paths = [Path(path).name for path in render.files(installed) if path.endswith(".path")]
@@ -260,7 +260,7 @@ def test_a_service_whose_path_unit_has_no_limit_paces_itself() -> None:
         assert any(line.startswith("RestartSec=") for line in service)
 
 
-def test_a_service_that_lasts_is_started_again_without_limit() -> None:
+def test_a_lasting_service_is_restarted_without_limit() -> None:
     for installed in (worker(REPORTING), setup.of_manager(ManagerSettings(), "/etc/m.yml", "mirror", own=False)):
         for path in render.files(installed):
             if path.endswith(".service"):
@@ -288,7 +288,7 @@ def test_the_worker_may_start_every_unit_that_it_revives() -> None:
         ("ModuleNotFoundError: No module named 'uvicorn'", "ModuleNotFoundError: No module named 'uvicorn'"),
     ],
 )
-def test_the_reason_of_a_unit_that_cannot_start_is_its_last_line_in_the_journal(said: str, reason: str) -> None:
+def test_the_reason_of_a_failed_unit_is_its_last_line_in_the_journal(said: str, reason: str) -> None:
     name = "skipjack-manager.service"
     ends = (f"{name}: Main process exited, code=exited, status=1/FAILURE", f"{name}: Failed with result 'exit-code'.")
     around = (
@@ -301,7 +301,7 @@ def test_the_reason_of_a_unit_that_cannot_start_is_its_last_line_in_the_journal(
     assert machine._last_words(journal).startswith(reason)
 
 
-def test_a_unit_without_a_reason_in_the_journal_said_nothing() -> None:
+def test_a_failed_unit_without_a_reason_has_no_output() -> None:
     assert machine._last_words("Starting skipjack-manager.service...\n") == "no output"
 
 
@@ -316,7 +316,7 @@ def test_a_unit_without_a_reason_in_the_journal_said_nothing() -> None:
     ],
 )
 @pytest.mark.skipif(os.geteuid() != 0, reason="the folder must be root's")
-def test_only_a_managers_state_of_roots_is_given_to_the_user_of_the_units(
+def test_only_a_managers_state_that_root_owns_is_given_to_the_user_of_the_units(
     tmp_path: Path, names: list[str], wanted: bool
 ) -> None:
     for name in names:
@@ -327,7 +327,7 @@ def test_only_a_managers_state_of_roots_is_given_to_the_user_of_the_units(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="root gives")
-def test_a_state_directory_is_given_with_all_that_is_in_it_and_nothing_beside(tmp_path: Path) -> None:
+def test_a_state_directory_changes_its_owner_with_all_contents_and_nothing_else(tmp_path: Path) -> None:
     state, beside = tmp_path / "state", tmp_path / "beside"
     (state / "checkout").mkdir(parents=True)
     for path in (state / "manager.db", state / "checkout" / "HEAD", beside):

@@ -1,4 +1,4 @@
-"""`install --cron` rejects what the worker's user cannot run or read, whether that user is there or not."""
+"""`install --cron` rejects programs and settings that the worker's user cannot run or read."""
 
 import os
 import tempfile

@@ -1,4 +1,4 @@
-"""`install --manager` looks whether the address is free before it stops the manager; a `systemctl` is played."""
+"""`install --manager` checks that the address is free before it stops the manager; `systemctl` is a fake."""
 
 import os
 import shutil
@@ -32,7 +32,7 @@ def play(folder: Path, monkeypatch: pytest.MonkeyPatch, shown: str, service: int
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
 
 
-def test_a_free_address_is_no_problem(taken: int) -> None:
+def test_a_free_address_is_accepted(taken: int) -> None:
     listen_check.require_free(manager("127.0.0.1:0"))
     listen_check.require_free(manager(f"[::1]:{taken}") if socket.has_dualstack_ipv6() else manager("127.0.0.2:0"))
     listen_check.require_free(manager("mirrors.example:80"))  # a name, which the manager looks up itself
@@ -42,7 +42,7 @@ def test_a_free_address_is_no_problem(taken: int) -> None:
     "shown", ["ActiveState=inactive\\n", "ActiveState=active\\nListen=127.0.0.1:8080 (Stream)\\n", ""]
 )
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
-def test_an_address_in_use_is_named_with_its_holder(
+def test_an_address_in_use_is_reported_with_the_program_that_uses_it(
     taken: int, shown: str, host: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     play(tmp_path, monkeypatch, shown, 3)
@@ -53,20 +53,20 @@ def test_an_address_in_use_is_named_with_its_holder(
     assert "Change `listen` in /etc/skipjack/manager.yml" in raised.value.todo
 
 
-def test_an_address_that_this_machine_does_not_have_is_named() -> None:
+def test_an_address_of_another_machine_is_reported() -> None:
     with pytest.raises(SkipjackError, match=r"cannot listen on 192\.0\.2\.1:8080: Cannot assign requested address\."):
         listen_check.require_free(manager("192.0.2.1:8080"))
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
-def test_the_managers_own_socket_is_in_nobodys_way(
+def test_the_managers_own_socket_is_accepted(
     taken: int, host: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     play(tmp_path, monkeypatch, f"ActiveState=active\\nListen=127.0.0.1:{taken} (Stream)\\n", 3)
     listen_check.require_free(manager(f"{host}:{taken}"))
 
 
-def test_nor_is_a_manager_that_opened_its_socket_itself(
+def test_a_manager_that_opened_its_socket_itself_is_accepted(
     taken: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     play(tmp_path, monkeypatch, "ActiveState=inactive\\n", 0)

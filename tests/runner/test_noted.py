@@ -1,4 +1,4 @@
-"""What is wrong with a worker as a whole: `next` shows it, and so does every report to the manager."""
+"""Problems of a worker as a whole, as `next` and every report to the manager show them."""
 
 import contextlib
 from collections.abc import Callable
@@ -16,6 +16,7 @@ from runner.tick import next_runs
 from schemas.config.settings import load_runner
 from schemas.errors import SkipjackError
 from schemas.records import RunnerSettings
+from schemas.release import version
 from schemas.report import ReportedProblem
 from tests.e2e.parts import ConfigRepository, Worker
 
@@ -64,7 +65,7 @@ def revision(settings: RunnerSettings) -> str:
     return follow.follow(settings).revision[:12]
 
 
-def test_a_repository_out_of_reach_is_told_since_when_with_the_revision_that_stays(
+def test_failed_fetches_are_reported_with_their_start_and_the_revision_in_use(
     repository: ConfigRepository, settings: RunnerSettings, shown: Callable[[], tuple[list[str], list[str]]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -94,7 +95,7 @@ def test_a_repository_out_of_reach_is_told_since_when_with_the_revision_that_sta
         b'{"repository": [[1, "\\ud800", "todo"]]}', b'{"repository": [[true, "what", "todo"]]}',
     ],
 )  # fmt: skip
-def test_damaged_notes_count_as_none_and_are_written_again(tmp_path: Path, content: bytes) -> None:
+def test_damaged_notes_are_ignored_and_written_again(tmp_path: Path, content: bytes) -> None:
     layout = StateLayout(str(tmp_path))
     Path(layout.notes).write_bytes(content)
     assert noted.problems(layout, HEADER) == ()
@@ -105,7 +106,7 @@ def test_damaged_notes_count_as_none_and_are_written_again(tmp_path: Path, conte
     assert noted.problems(layout, HEADER) == ((None, "repository", told, "Wait."),)
 
 
-def test_a_revision_that_is_refused_is_named_beside_the_one_that_stays(
+def test_a_refused_revision_is_reported_with_the_one_in_use(
     repository: ConfigRepository, settings: RunnerSettings, shown: Callable[[], tuple[list[str], list[str]]]
 ) -> None:
     used = revision(settings)
@@ -128,7 +129,7 @@ def test_a_revision_that_is_refused_is_named_beside_the_one_that_stays(
     assert shown() == ([], [])
 
 
-def test_a_limit_that_nothing_enforces_is_in_every_report(
+def test_an_unenforced_limit_is_in_every_report(
     repository: ConfigRepository, settings: RunnerSettings, shown: Callable[[], tuple[list[str], list[str]]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -152,9 +153,16 @@ def test_a_limit_that_nothing_enforces_is_in_every_report(
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"repository": 1}', '{"repository": [["x", 1]]}', "\x00"])
-def test_a_damaged_file_of_notes_costs_only_them(settings: RunnerSettings, content: str) -> None:
+def test_a_damaged_notes_file_loses_only_the_notes(settings: RunnerSettings, content: str) -> None:
     layout = StateLayout(settings.state_dir)
     Path(layout.notes).write_text(content)
     noted.unfetched(layout, SkipjackError("It failed.", "Wait."), None, 0.0)
     noted.fetched(layout)
     follow.follow(settings)
+
+
+def test_a_report_has_the_version_with_its_commit(settings: RunnerSettings) -> None:
+    """The manager's workers page shows it."""
+    layout = StateLayout(settings.state_dir)
+    with journal.opened(layout.journal) as book:
+        assert delivery._envelope(settings, layout, book).version == version()

@@ -1,4 +1,4 @@
-"""Every way to break out of a machine by configuration alone is turned away, and honest definitions are not."""
+"""The policy denies every way to break out of a machine by configuration, and allows everyday definitions."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -47,7 +47,7 @@ def at(directory: str, mirror: Mirror) -> Paths:
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("key", ["rsync_options", "rsync_options_extra", "rsync_override"])
-def test_options_that_run_programs_or_reach_other_files_are_forbidden(key: str, words: tuple[str, ...]) -> None:
+def test_options_that_run_programs_or_reach_other_files_are_denied(key: str, words: tuple[str, ...]) -> None:
     fields: dict[str, Any] = {key: words}
     assert key in told(**fields)
 
@@ -69,7 +69,7 @@ def test_everyday_options_are_allowed(words: tuple[str, ...]) -> None:
     "name", ["LD_PRELOAD", "LD_LIBRARY_PATH", "RSYNC_RSH", "RSYNC_CONNECT_PROG", "GIT_SSH_COMMAND", "BASH_ENV", "ENV",
              "PYTHONSTARTUP", "PYTHONPATH", "PERL5OPT", "RUBYOPT", "NODE_OPTIONS", "SSH_AUTH_SOCK", "BASH_FUNC_x%%"]
 )  # fmt: skip
-def test_variables_that_load_code_are_forbidden(name: str) -> None:
+def test_variables_that_load_code_are_denied(name: str) -> None:
     assert f"`env` sets {name}" in told(env={name: "x"})
 
 
@@ -100,14 +100,14 @@ def test_a_link_does_not_lead_out_of_the_root(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "directory", ["/usr", "/home", "/etc/cron.d", "/proc/1", "/boot/m", "/usr/bin", "/var/lib", "/srv"]
 )
-def test_no_root_lets_a_mirror_take_a_folder_of_the_system(directory: str) -> None:
+def test_no_mirror_root_allows_a_folder_of_the_system(directory: str) -> None:
     policy = Policy(mirror_roots=("/",))
     said = told(policy, directory=directory)
     assert "is, or is in, a folder of the system." in said
     assert "of the system" not in told(policy, directory="/home/debian")
 
 
-def test_a_link_makes_no_root_of_a_folder_of_the_system(tmp_path: Path) -> None:
+def test_a_link_to_a_folder_of_the_system_is_not_a_mirror_root(tmp_path: Path) -> None:
     mirror = Mirror("m", "w1", "rsync", "rsync://rsync.example.org/m/")
     for place, word in (("/", "is a folder of the system"), ("/etc", "is, or is in, a folder of the system"),
                         ("/home", "is a folder of the system")):  # fmt: skip
@@ -145,12 +145,12 @@ def test_files_are_read_only_where_the_policy_says(fields: Mapping[str, Any]) ->
     assert told(Policy(readable=("/etc",)), **fields) == ""
 
 
-def test_a_credential_is_no_file() -> None:
+def test_a_credential_needs_no_entry_for_files() -> None:
     assert told(password=Secret(credential="debian")) == ""
 
 
 @pytest.mark.parametrize(("token", "name"), [("manager-token", "manager-token"), ("mirror_debian", "debian")])
-def test_the_workers_token_is_no_password_by_the_name_of_its_credential(token: str, name: str) -> None:
+def test_the_credential_of_the_workers_token_is_not_a_password(token: str, name: str) -> None:
     settings = SETTINGS._replace(manager=ManagerAddress("https://m.example.org", Secret(credential=token)))
     mirror = Mirror("debian", "w1", "rsync", "rsync://rsync.example.org/debian/", password=Secret(credential=name))
     said = " ".join(what for what, _todo in violations(mirror, at(f"{ROOT}/debian", mirror), settings, DEFAULT))
@@ -176,18 +176,18 @@ def test_only_listed_programs_run(key: str, value: object) -> None:
     assert told(Policy(programs=("/usr/bin/rsync",)), command="/usr/bin/rsync") == ""
 
 
-def test_a_provider_can_be_ruled_out() -> None:
+def test_a_provider_can_be_denied() -> None:
     assert "provider `command`" in told(Policy(providers=("rsync",)), provider="command", command="/bin/true")
 
 
-def test_the_example_repository_needs_no_exception() -> None:
+def test_the_example_repository_needs_only_the_default_policy() -> None:
     loaded = catalogue.load(read_directory(Path(__file__).parents[2] / "mirrors"))
     policy = Policy()
     for mirror in loaded.mirrors:
         assert list(violations(mirror, paths_of(mirror, SETTINGS, policy), SETTINGS, policy)) == [], mirror.name
 
 
-def test_a_missing_policy_has_defaults_and_one_that_others_can_change_is_refused(tmp_path: Path) -> None:
+def test_a_missing_policy_means_defaults_and_one_that_others_can_write_is_rejected(tmp_path: Path) -> None:
     path = tmp_path / "policy.yml"
     assert load_policy(path) == Policy()
     path.write_text("programs: [/opt/x]\nforbidden_env: [A*]\n")
@@ -204,7 +204,7 @@ def test_a_missing_policy_has_defaults_and_one_that_others_can_change_is_refused
 
 @pytest.mark.parametrize("key", ["state_dir", "run_dir", "log_dir", "snapshot_root"])
 @pytest.mark.parametrize("below", ["", "/below/it"])
-def test_no_sync_can_delete_what_is_the_machines_own(key: str, below: str) -> None:
+def test_no_mirror_directory_may_contain_the_machines_own_folders(key: str, below: str) -> None:
     place: dict[str, Any] = {key: f"{ROOT}/own{below}"}
     settings = SETTINGS._replace(**place)
     own, other = (Mirror(name, "w1", "rsync", "rsync://h/m/", log_dir="/var/log/skipjack/x") for name in ("own", "x"))
@@ -219,6 +219,6 @@ def test_no_sync_can_delete_what_is_the_machines_own(key: str, below: str) -> No
     assert "own" not in said(other)
 
 
-def test_no_sync_can_delete_the_mirrors_own_logs() -> None:
+def test_no_mirror_directory_may_contain_its_own_logs() -> None:
     assert "would contain its own logs" in told(Policy(log_roots=(ROOT,)), log_dir=f"{ROOT}/debian/logs")
     assert told(Policy(log_roots=(ROOT,)), log_dir=f"{ROOT}/debian-logs") == ""

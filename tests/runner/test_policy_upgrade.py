@@ -1,4 +1,4 @@
-"""Policies of former releases, and the lists of what is allowed."""
+"""Policies of earlier releases, and the allow-lists."""
 
 import re
 from pathlib import Path
@@ -26,7 +26,7 @@ def told(policy: Policy, settings: RunnerSettings | None = None, **fields: Any) 
     return " ".join(f"{what} {todo}" for what, todo in violations(mirror, paths, settings, policy))
 
 
-def test_what_an_old_policy_let_through_on_purpose_is_still_allowed() -> None:
+def test_an_entry_removed_from_an_old_deny_list_stays_allowed() -> None:
     old = Policy(forbidden_env=("LD_*", "RSYNC_*"), forbidden_rsync_options=("--rsh", "-e", "--log-file"))
 
     assert told(old, env={"GIT_DIR": "x", "PYTHONPATH": "$x"}, rsync_options=("-K", "--partial-dir=/x")) == ""
@@ -36,12 +36,12 @@ def test_what_an_old_policy_let_through_on_purpose_is_still_allowed() -> None:
     assert "`--exclude`" in told(Policy(forbidden_rsync_options=("--exclude",)), rsync_options=("--exclude=x",))
 
 
-def test_one_spelling_that_an_old_policy_forbids_forbids_the_other() -> None:
+def test_an_old_deny_entry_covers_both_spellings_of_an_option() -> None:
     assert "--temp-dir" not in rsync_options(Policy(forbidden_rsync_options=("-T",)))
     assert "--temp-dir" in rsync_options(Policy(forbidden_rsync_options=("-K",)))
 
 
-def test_old_keys_are_warned_about_with_what_to_do() -> None:
+def test_old_keys_get_a_warning_with_a_remedy() -> None:
     assert list(warnings(Policy())) == []
     [(what, todo)] = warnings(Policy(forbidden_env=()))
     assert "`forbidden_env` in the policy is out of date" in what
@@ -62,7 +62,7 @@ def test_entries_that_allow_nothing_are_errors(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["rsync_options", "rsync_options_extra", "rsync_override"])
-def test_no_list_of_an_old_definition_takes_a_word_of_what_follows(key: str) -> None:
+def test_a_list_of_a_kept_definition_cannot_swallow_the_next_word(key: str) -> None:
     fields: dict[str, Any] = {key: ("-a", "--exclude")}
     assert f"`{key}` ends in `--exclude` without its value" in told(Policy(), **fields)
 
@@ -89,7 +89,7 @@ def test_a_short_list_allows_nothing_else() -> None:
         "Fo-w,Fg+s",
     ],
 )
-def test_an_upstream_cannot_be_given_the_rights_of_a_files_owner(value: str) -> None:
+def test_chmod_cannot_set_set_user_id_on_files(value: str) -> None:
     words = (f"--chmod={value}",)
     assert "with which a program of the upstream runs as the owner of its file" in told(Policy(), rsync_options=words)
     assert told(Policy(allowed_rsync_options=words), rsync_options=words) == "", "an administrator may want that"
@@ -114,14 +114,14 @@ def test_other_modes_are_allowed(value: str) -> None:
         ("TZ", "a/../../x", False),
     ],
 )  # fmt: skip
-def test_plain_values(name: str, value: str, plain: bool) -> None:
+def test_which_values_are_plain(name: str, value: str, plain: bool) -> None:
     assert is_plain(name, value) is plain
 
 
 CONTAINER: dict[str, Any] = {"docker_image": "s:3", "provider": "command", "command": "sync"}
 
 
-def test_containers_have_a_list_of_their_own() -> None:
+def test_variables_of_containers_have_a_list_of_their_own() -> None:
     policy = Policy(images=("s:3",))
     env = {"RSYNC_HOST": "h", "RSYNC_EXTRA": "--exclude '$x'", "OWNER": "1:1", "GITSYNC_URL": "https://g.example/"}
     assert told(policy, env=env, **CONTAINER) == ""
@@ -131,7 +131,7 @@ def test_containers_have_a_list_of_their_own() -> None:
     assert told(policy._replace(allowed_container_env=("PATH",)), env={"PATH": "/bin"}, **CONTAINER) == ""
 
 
-def test_an_upstream_by_ssh_needs_the_program() -> None:
+def test_an_upstream_over_ssh_needs_ssh_in_programs() -> None:
     upstream = "me@host.example:debian/"
     assert told(Policy(), upstream=upstream) == ""
     assert "starts `ssh`" in told(Policy(programs=("/opt/scripts/",)), upstream=upstream)
@@ -140,7 +140,7 @@ def test_an_upstream_by_ssh_needs_the_program() -> None:
     assert "starts `ssh`" in told(Policy(programs=(), images=("s:3",)), **probed), "the probe runs on the machine"
 
 
-def test_rsync_as_a_program_is_no_way_around_the_options() -> None:
+def test_rsync_in_a_command_line_is_judged_by_the_allowed_options() -> None:
     policy = Policy(programs=("/usr/bin/rsync", "/opt/scripts/"))
     line: dict[str, Any] = {"provider": "command"}
     good = "/usr/bin/rsync -a --delete rsync://h.example/x/ /srv/mirror/debian/"
@@ -156,7 +156,7 @@ def test_rsync_as_a_program_is_no_way_around_the_options() -> None:
     assert told(Policy(), command="/usr/bin/rsync -e sh x:y /", **line) == "", "where any program may run"
 
 
-def test_a_script_whose_name_begins_like_rsync_is_no_rsync(tmp_path: Path) -> None:
+def test_a_script_whose_name_begins_with_rsync_is_not_rsync(tmp_path: Path) -> None:
     policy = Policy(programs=("/opt/scripts/", str(tmp_path / "fetch"), "/usr/bin/rsync-3.2.7"))
     line: dict[str, Any] = {"provider": "command"}
     for name in ("rsync-debian.sh", "rsync_ubuntu.sh", "rsync3.py"):
@@ -178,7 +178,7 @@ def test_a_script_whose_name_begins_like_rsync_is_no_rsync(tmp_path: Path) -> No
         ("log_dir", "/var/log/skipjack/a\nb", "TUNASYNC_LOG_DIR"),
     ],
 )
-def test_what_programs_are_told_of_a_definition_is_plain_as_well(key: str, value: str, name: str) -> None:
+def test_values_passed_to_programs_as_variables_must_be_plain(key: str, value: str, name: str) -> None:
     settings = RunnerSettings("w1", Repository("u"))
     fields: dict[str, Any] = {"provider": "command", "command": "/opt/scripts/x", key: value}
     policy = Policy(programs=("/opt/scripts/",))
@@ -195,7 +195,7 @@ def test_what_programs_are_told_of_a_definition_is_plain_as_well(key: str, value
         assert told(policy, provider="command", command="/opt/scripts/x", upstream=plain) == ""
 
 
-def test_a_suggestion_knows_the_options_of_a_command_line() -> None:
+def test_a_suggestion_includes_the_options_of_command_lines() -> None:
     policy, settings = Policy(programs=("/usr/bin/rsync",)), RunnerSettings("w1", Repository("u"))
     command = "/usr/bin/rsync -aAX --exclude-from=/etc/skipjack/filters/x rsync://h.example/x/ /srv/mirror/debian/"
     mirror = Mirror("debian", "w1", "command", "x", command=command)
@@ -235,7 +235,7 @@ SHELL_PROBE = {"upstream": "h.example:/x/", "freshness": FreshnessFile("trace")}
         CONTAINER | {"docker_options": ("--network=host", "--network=mirrors")},
     ],
 )  # fmt: skip
-def test_a_suggestion_puts_in_force_whatever_a_policy_can_allow(fields: dict[str, Any]) -> None:
+def test_a_suggested_policy_allows_everything_that_a_policy_can_allow(fields: dict[str, Any]) -> None:
     """Each refusal whose remedy names the policy, with the least policy that there is."""
     mirror = Mirror("debian", "w1", "rsync", "rsync://h.example/debian/")._replace(**fields)
     settings = RunnerSettings("w1", Repository("u"))
@@ -257,7 +257,7 @@ def test_a_program_without_a_path_is_not_asked_for_in_the_policy() -> None:
     assert "`notify`" in said and "absolute path" in said and "Ask the administrator" not in said
 
 
-def test_what_is_told_can_be_done(tmp_path: Path) -> None:
+def test_the_advice_of_each_violation_works(tmp_path: Path) -> None:
     policy = Policy(pattern_files=(str(tmp_path),))
     assert "use that path in `rsync_options`" in told(policy, rsync_options=("--include-from=/x/y",))
     for rule in ("merge\t/x", ".=/x"):
@@ -271,7 +271,7 @@ def test_what_is_told_can_be_done(tmp_path: Path) -> None:
     assert told(images, env={"TO": "/data", "LOGDIR": "/log"}, **CONTAINER) == ""
 
 
-def test_an_rsync_of_a_command_line_reaches_the_mirror_alone(tmp_path: Path) -> None:
+def test_rsync_in_a_command_line_reaches_only_the_mirror(tmp_path: Path) -> None:
     policy = Policy(programs=("/usr/bin/rsync",), pattern_files=(str(tmp_path / "filters"),))
     settings = RunnerSettings("w1", Repository("u"), mirror_root=str(tmp_path / "m"))
     (tmp_path / "m/debian/real").mkdir(parents=True)
@@ -305,7 +305,7 @@ def test_an_rsync_of_a_command_line_reaches_the_mirror_alone(tmp_path: Path) -> 
     assert "may be sent" in said(f"-a --exclude-from={tmp_path}/y . rsync://h.example/x/")
 
 
-def test_the_rsync_program_of_a_mirror_is_judged_as_it_is_started() -> None:
+def test_the_rsync_program_of_a_mirror_is_judged_as_one_program() -> None:
     """The providers take the whole text for one program, and so does the policy."""
     policy = Policy(programs=("/usr/bin/rsync",))
     assert told(policy, command="/usr/bin/rsync") == ""
@@ -320,7 +320,7 @@ def filters(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_folder_with_a_secret_is_refused_for_patterns(tmp_path: Path, filters: Path) -> None:
+def test_a_folder_with_a_secret_is_rejected_for_pattern_files(tmp_path: Path, filters: Path) -> None:
     patterns: dict[str, Any] = {"exclude_file": str(filters / "patterns")}
     policy = Policy(pattern_files=(str(filters),))
     assert told(policy, **patterns) == ""
@@ -342,7 +342,7 @@ def test_a_folder_with_a_secret_is_refused_for_patterns(tmp_path: Path, filters:
     assert "it lies in /proc" in told(Policy(pattern_files=("/proc/self",)), exclude_file="/proc/self/environ")
 
 
-def test_the_error_says_where_patterns_belong() -> None:
+def test_the_error_names_the_folders_for_pattern_files() -> None:
     said = told(Policy(), exclude_file="/etc/skipjack/debian.exclude")
     assert "only files in /etc/skipjack/filters may be sent to an upstream" in said
     assert "write `exclude_file: /etc/skipjack/filters/debian.exclude`" in said
@@ -368,7 +368,7 @@ def test_a_password_is_never_the_workers_own_secret(tmp_path: Path) -> None:
 HOST = "rsync.example.org"
 
 
-def test_a_bound_password_goes_to_the_rsync_daemon_of_its_hosts_alone(tmp_path: Path) -> None:
+def test_a_bound_password_is_sent_only_to_the_rsync_daemons_of_its_hosts(tmp_path: Path) -> None:
     (tmp_path / "debian").write_text("x\n")
     (tmp_path / "alias").symlink_to("debian")
     policy = Policy(readable=(str(tmp_path), Bound((HOST, "2001:db8::1"), str(tmp_path / "debian"))))
@@ -418,7 +418,7 @@ def test_a_credential_can_be_bound_as_well() -> None:
     )
 
 
-def test_what_a_password_needs_of_the_policy_is_bound_to_its_upstream(tmp_path: Path) -> None:
+def test_the_suggested_entry_for_a_password_is_bound_to_its_upstream(tmp_path: Path) -> None:
     mirror = Mirror("debian", "w1", "rsync", f"rsync://{HOST}/debian/", password=Secret(file="/srv/keys/debian"))
     decision = decide([mirror], RunnerSettings("w1", Repository("u")))
     bound = {"path": "/srv/keys/debian", "upstreams": [HOST]}
@@ -452,13 +452,13 @@ def test_a_container_never_sees_a_secret(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["checkout", "home", "locks", "locks/mirror", "plan.db"])
-def test_no_mirror_takes_the_place_of_the_workers_own_files(name: str) -> None:
+def test_no_mirror_directory_may_be_a_folder_of_the_worker(name: str) -> None:
     settings = RunnerSettings("w1", Repository("u"), mirror_root="/var/lib/skipjack", state_dir="/var/lib/skipjack")
     assert "folder of the worker itself" in told(Policy(), settings, mirror_dir=f"/var/lib/skipjack/{name}")
     assert told(Policy(), settings, mirror_dir="/var/lib/skipjack/debian") == ""
 
 
-def test_the_home_of_programs_is_out_of_the_mirrors_reach(tmp_path: Path) -> None:
+def test_the_home_of_programs_is_outside_of_mirror_folders(tmp_path: Path) -> None:
     home, own = tmp_path / "home", "/var/lib/skipjack/home"
     home.mkdir()
     reaching = [home, tmp_path, home / ".config", home / ".config/mirrors"]
@@ -468,7 +468,7 @@ def test_the_home_of_programs_is_out_of_the_mirrors_reach(tmp_path: Path) -> Non
     assert safe_home(str(tmp_path / "missing"), own, []) == safe_home("/", own, []) == safe_home("", own, []) == own
 
 
-def test_programs_are_found_in_no_folder_of_a_mirror(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_programs_are_not_searched_in_folders_of_mirrors(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("/srv/mirror/bin")
     monkeypatch.setenv("PATH", f"/srv/mirror/bin:/srv/mirror:bin::.:/opt/bin:{tmp_path}/link:/usr/bin")
     assert search_path(["/srv/mirror"]) == "/opt/bin:/usr/bin"

@@ -1,4 +1,4 @@
-"""Comments of tunasync's configuration stand beside what they describe, or are listed."""
+"""Comments of tunasync's configuration are copied above the keys that they describe, or listed."""
 
 from pathlib import Path
 

@@ -107,7 +107,7 @@ def test_the_same_container_is_run(bench: Bench, more: dict[str, Any], usual: di
     assert of_skipjack(result.mirrors["x"], result, log) == of_tunasync(mirror, usual, log)
 
 
-def test_an_option_beats_the_limit_of_the_mirror_as_in_docker(bench: Bench) -> None:
+def test_a_docker_option_overrides_the_limit_of_the_mirror(bench: Bench) -> None:
     result = bench.run(GLOBAL + DOCKER + IMAGE + "memory_limit = '256M'\ndocker_options = ['--memory', '1.5g']\n")
     assert result.mirrors["debian"].memory_limit == 1536 * 1024**2
 
@@ -183,7 +183,7 @@ UNFIT = {
 
 
 @pytest.mark.parametrize("line", UNFIT.values(), ids=UNFIT)
-def test_words_that_no_key_can_hold_turn_the_mirror_away(bench: Bench, line: str) -> None:
+def test_words_that_no_key_can_hold_leave_the_mirror_out(bench: Bench, line: str) -> None:
     result = bench.run(GLOBAL + DOCKER + DEBIAN.replace('"debian', '"x') + IMAGE + line + "\n")
     assert set(result.mirrors) == {"x"}
     assert len(result.findings) == 1, result.findings
@@ -191,7 +191,7 @@ def test_words_that_no_key_can_hold_turn_the_mirror_away(bench: Bench, line: str
 
 
 @pytest.mark.parametrize("line", UNFIT.values(), ids=UNFIT)
-def test_such_words_for_all_containers_turn_away_those_that_have_one(bench: Bench, line: str) -> None:
+def test_such_words_for_all_containers_leave_out_mirrors_with_an_image(bench: Bench, line: str) -> None:
     config = GLOBAL + DOCKER + line.removeprefix("docker_") + "\n" + DEBIAN.replace('"debian', '"x') + IMAGE
     result = bench.run(config + IMAGE.replace('"debian', '"other'))
     assert set(result.mirrors) == {"x"}
@@ -199,7 +199,7 @@ def test_such_words_for_all_containers_turn_away_those_that_have_one(bench: Benc
     assert result.findings[0].startswith("worker.conf:9: Each mirror with a `docker_image` is left out: ")
 
 
-def test_what_no_policy_allows_turns_the_mirror_away(bench: Bench) -> None:
+def test_options_that_no_policy_allows_leave_the_mirror_out(bench: Bench) -> None:
     result = bench.run(GLOBAL + DOCKER + IMAGE + "docker_options = ['--network=container:db']\n")
     assert (result.mirrors, result.policy) == ({}, Policy())
     assert result.findings == [
@@ -230,7 +230,7 @@ def test_the_machines_own_network_is_written_into_the_policy(bench: Bench) -> No
     assert result.policy.docker_options == (*Policy().docker_options, "--network=host")
 
 
-def test_options_that_skipjack_sets_itself_are_told_but_for_one_that_changes_nothing(bench: Bench) -> None:
+def test_options_that_skipjack_sets_itself_are_reported_except_one_without_effect(bench: Bench) -> None:
     options = "docker_options = ['--rm', '--rm=true', '--name', 'x', '-d', '--net', 'none', '--rm=false']\n"
     result = bench.run(GLOBAL + DOCKER + IMAGE + options)
     assert result.mirrors["debian"].docker_options == ("--network=none",)
@@ -247,14 +247,14 @@ def test_secrets_among_the_options_stay_out_of_the_repository(bench: Bench) -> N
         assert "hush" not in text and "quiet" not in text
 
 
-def test_an_address_with_a_password_in_the_options_of_all_is_told_but_never_shown(bench: Bench) -> None:
+def test_an_address_with_a_password_in_common_options_is_reported_but_never_shown(bench: Bench) -> None:
     options = "options = ['-e', 'PROXY=https://me:hush@x.example.org/', '--label', 'x=https://me:hush@x.example.org']\n"
     result = bench.run(GLOBAL + DOCKER + options + IMAGE)
     assert result.mirrors == {} and result.findings
     assert "hush" not in result.text() + result.out
 
 
-def test_lists_for_a_container_that_is_none_are_told(bench: Bench) -> None:
+def test_lists_for_containers_without_an_image_are_reported(bench: Bench) -> None:
     lists = "docker_volumes = ['/a:/a']\ndocker_options = ['--init']\n"
     result = bench.run(GLOBAL + DOCKER + DEBIAN + lists)
     assert [line.split(" ")[:2] for line in result.findings] == [

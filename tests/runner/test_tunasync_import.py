@@ -43,7 +43,7 @@ upstream = "rsync://up.example.org/last/"
 """
 
 
-def test_children_inherit_every_field_and_override_some_and_parents_are_no_mirrors(bench: Bench) -> None:
+def test_children_inherit_all_options_and_parents_are_not_mirrors(bench: Bench) -> None:
     result = bench.run(GLOBAL + NESTED)
 
     assert set(result.mirrors) == {"first", "third", "last"}
@@ -57,7 +57,7 @@ def test_children_inherit_every_field_and_override_some_and_parents_are_no_mirro
     assert "use_ipv6 = false" in result.findings[0]
 
 
-def test_an_empty_value_does_not_beat_a_global_one_and_rsync_no_inherited_provider(bench: Bench) -> None:
+def test_an_empty_value_does_not_override_a_global_one_nor_rsync_an_inherited_provider(bench: Bench) -> None:
     child = '[[mirrors.mirrors]]\nname = "x"\nprovider = "rsync"\ntimeout = 0\nretry = 0\n'
     parent = (
         '[[mirrors]]\nprovider = "two-stage-rsync"\nstage1_profile = "debian"\nupstream = "rsync://u.example.org/x/"\n'
@@ -69,7 +69,7 @@ def test_an_empty_value_does_not_beat_a_global_one_and_rsync_no_inherited_provid
     assert [line.split("`")[1] for line in result.findings] == ['provider = "rsync"', "timeout = 0"]
 
 
-def test_a_parent_without_children_in_its_list_is_no_mirror(bench: Bench) -> None:
+def test_a_parent_with_an_empty_list_of_children_is_not_a_mirror(bench: Bench) -> None:
     assert bench.run(GLOBAL + DEBIAN + "mirrors = []\n").mirrors == {}
 
 
@@ -93,7 +93,7 @@ def test_included_files_are_found_from_here_or_from_the_file_that_names_them(ben
     assert "a.conf, line 1" in (bench.folder / "mirrors/a.yml").read_text()
 
 
-def test_an_include_that_matches_nothing_is_told(bench: Bench) -> None:
+def test_an_include_that_matches_nothing_is_reported(bench: Bench) -> None:
     result = bench.run(GLOBAL + '[include]\ninclude_mirrors = "/nowhere/*.conf"\n')
     assert result.findings[0].startswith("worker.conf:8: `include_mirrors` matches no file: /nowhere/*.conf.")
 
@@ -106,7 +106,7 @@ def test_a_broken_included_file_stops_everything(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "two words", ".hidden", "a/b", "x" * 65, "_site", "x.yaml", "ü"])
-def test_names_that_cannot_be_are_reported_and_left_out(bench: Bench, name: str) -> None:
+def test_invalid_names_are_reported_and_left_out(bench: Bench, name: str) -> None:
     result = bench.run(GLOBAL + DEBIAN + DEBIAN.replace("debian", name, 1))
     assert set(result.mirrors) == {"debian"}
     assert [line.split(" ")[0] for line in result.findings] == [f"worker.conf:{11 if name else 10}:"]
@@ -197,7 +197,7 @@ def test_a_secret_in_what_all_mirrors_inherit_is_left_out(bench: Bench) -> None:
         (DEBIAN + "rsync_options = '-a'\n", "worker.conf:4"),
     ],
 )
-def test_what_tunasync_would_not_read_either_is_refused_with_its_line(
+def test_values_that_tunasync_rejects_are_rejected_with_their_line(
     bench: Bench, config: str | bytes, place: str
 ) -> None:
     result = bench.run(config)
@@ -206,14 +206,14 @@ def test_what_tunasync_would_not_read_either_is_refused_with_its_line(
     assert sorted(path.name for path in bench.folder.iterdir()) == ["worker.conf"]
 
 
-def test_all_wrong_values_are_told_at_once(bench: Bench) -> None:
+def test_all_wrong_values_are_reported_at_once(bench: Bench) -> None:
     result = bench.run("[global]\ninterval = 1.5\nretry = true\n" + DEBIAN + "timeout = '1'\n")
     assert [line.removeprefix("ERROR skipjack: ").split(" ")[0] for line in result.err.splitlines()] == [
         "worker.conf:2:", "worker.conf:3:", "worker.conf:7:",
     ]  # fmt: skip
 
 
-def test_a_missing_file_is_told(bench: Bench) -> None:
+def test_a_missing_file_is_reported(bench: Bench) -> None:
     assert main(["import", "tunasync", "nowhere.conf"]) == 1
     assert "nowhere.conf: No such file or directory" in bench._capsys.readouterr().err
 
@@ -225,7 +225,7 @@ def test_an_empty_configuration_gives_a_repository_without_mirrors(bench: Bench)
     assert [line.split("`")[1] for line in result.findings] == ["concurrent", "name"]
 
 
-def test_without_concurrent_the_default_holds_and_is_told(bench: Bench) -> None:
+def test_without_concurrent_the_default_is_used_and_reported(bench: Bench) -> None:
     result = bench.run(GLOBAL.replace("concurrent = 3\n", "") + DEBIAN)
     assert result.catalogue.workers["alpha"].slots == 4
     assert len(result.findings) == 1 and "`concurrent`" in result.findings[0]
@@ -238,7 +238,7 @@ def test_a_byte_order_mark_windows_line_ends_and_upper_case_keys_are_read(bench:
     assert [line.split(" ")[0] for line in result.findings] == ["worker.conf:10:"]
 
 
-def test_unknown_keys_are_told_with_their_lines_and_a_guess(bench: Bench) -> None:
+def test_unknown_keys_are_reported_with_their_lines_and_a_suggestion(bench: Bench) -> None:
     text = GLOBAL + "speed = 1\n[servers]\n[manager]\ntokens = 'x'\n" + DEBIAN + "rsync_optoins = ['-x']\n"
     assert bench.run(text).findings == [
         "worker.conf:7: tunasync has no option `speed` here. Check what uses it.",
@@ -270,14 +270,14 @@ UNUSABLE = {
 
 
 @pytest.mark.parametrize(("text", "line"), UNUSABLE.values(), ids=UNUSABLE)
-def test_a_mirror_that_cannot_be_carried_is_left_out_alone(bench: Bench, text: str, line: int) -> None:
+def test_only_the_mirror_that_cannot_be_imported_is_left_out(bench: Bench, text: str, line: int) -> None:
     result = bench.run(GLOBAL + text + DEBIAN)
     assert set(result.mirrors) == {"debian"}
     assert len(result.findings) == 1, result.findings
     assert result.findings[0].startswith(f"worker.conf:{line}: The mirror is left out: ")
 
 
-def test_all_problems_of_what_is_left_out_are_told(bench: Bench) -> None:
+def test_all_problems_of_left_out_parts_are_reported(bench: Bench) -> None:
     text = (
         '[[mirrors]]\nname = "x"\nupstream = "https://x.example.org/"\nprovider = "command"\ncommand = "/x > log"\n'
         'exec_on_success = ["/y $HOME", "/y && /z"]\nexec_on_failure = ["/z ~/x"]\n'
@@ -316,7 +316,7 @@ def test_a_password_of_a_mirror_that_is_left_out_is_not_written(bench: Bench) ->
         ("exec_on_success = ['a', 'b']", {"exec_on_success": ("a", "b")}),
     ],
 )
-def test_what_is_kept_only_in_part_is_told(bench: Bench, line: str, kept: dict[str, Any]) -> None:
+def test_values_that_are_kept_in_part_are_reported(bench: Bench, line: str, kept: dict[str, Any]) -> None:
     result = bench.run(GLOBAL + DEBIAN + line + "\n")
     assert {key: getattr(result.mirrors["debian"], key) for key in kept} == kept
     assert [found.split(" ")[0] for found in result.findings] == [f"worker.conf:{9 + len(line.splitlines())}:"]
@@ -340,7 +340,7 @@ def test_what_is_kept_only_in_part_is_told(bench: Bench, line: str, kept: dict[s
         ("dangerous_global_success_exit_codes = [1000]", {}),
     ],
 )
-def test_global_options_that_cannot_be_kept_are_told(bench: Bench, line: str, settings: dict[str, Any]) -> None:
+def test_global_options_that_cannot_be_kept_are_reported(bench: Bench, line: str, settings: dict[str, Any]) -> None:
     key = line.split(" ")[0]
     text = "".join(f"{each}\n" for each in GLOBAL.splitlines() if not each.startswith(key)) + line + "\n"
     result = bench.run(text + DEBIAN)
@@ -358,7 +358,7 @@ def test_global_options_that_cannot_be_kept_are_told(bench: Bench, line: str, se
         "api_base_list = ['http://a', 'http://b']",
     ],
 )
-def test_addresses_of_managers_that_cannot_be_kept_are_told(bench: Bench, line: str) -> None:
+def test_addresses_of_managers_that_cannot_be_kept_are_reported(bench: Bench, line: str) -> None:
     result = bench.run(GLOBAL + "[manager]\n" + line + "\n")
     assert len(result.findings) == 1 and result.findings[0].startswith("worker.conf:8: ")
     assert "a:b" not in result.out
@@ -368,7 +368,7 @@ def test_addresses_of_managers_that_cannot_be_kept_are_told(bench: Bench, line: 
 # The written files.
 
 
-def test_control_characters_turn_a_mirror_away_and_nothing_else(bench: Bench) -> None:
+def test_control_characters_leave_out_only_their_mirror(bench: Bench) -> None:
     result = bench.run(GLOBAL + DEBIAN + DEBIAN.replace('"debian', '"x') + 'exclude_file = "/a\\u0001"\n')
     assert set(result.mirrors) == {"debian"}
     assert result.findings[0].startswith("worker.conf:13: ")
@@ -378,7 +378,7 @@ def test_paths_of_the_machine_on_which_it_ran_stay_out_of_the_repository(bench: 
     assert str(bench.folder) not in bench.run(GLOBAL + DEBIAN).text()
 
 
-def test_files_that_are_there_are_kept_unless_told(bench: Bench) -> None:
+def test_existing_files_are_kept_without_force(bench: Bench) -> None:
     first = bench.run(GLOBAL + DEBIAN)
     other = DEBIAN.replace("up.", "other.")
     refused = bench.run(GLOBAL + other)
@@ -387,7 +387,7 @@ def test_files_that_are_there_are_kept_unless_told(bench: Bench) -> None:
     assert bench.run(GLOBAL + other, "--force").mirrors["debian"].upstream == "rsync://other.example.org/debian/"
 
 
-def test_settings_and_secrets_that_are_there_are_kept_unless_told(bench: Bench) -> None:
+def test_existing_settings_and_secrets_are_kept_without_force(bench: Bench) -> None:
     (bench.folder / "runner.yml").write_text("mine\n")
     assert "runner.yml already exists" in bench.run(GLOBAL + DEBIAN).err
     (bench.folder / "runner.yml").unlink()
@@ -404,7 +404,7 @@ def test_an_empty_clone_of_a_repository_counts_as_empty(bench: Bench) -> None:
     assert bench.run(GLOBAL + DEBIAN).code == 0
 
 
-def test_writing_over_a_repository_that_would_become_invalid_is_refused(bench: Bench) -> None:
+def test_overwriting_a_repository_that_would_become_invalid_is_rejected(bench: Bench) -> None:
     bench.run(GLOBAL)
     (bench.folder / "mirrors/os").mkdir()
     (bench.folder / "mirrors/os/debian.yml").write_text("upstream: rsync://up.example.org/debian/\n")
@@ -428,7 +428,7 @@ def _cost(bench: Bench, count: int) -> float:
     return time.process_time() - before
 
 
-def test_options_of_the_output_are_left_out_and_named(bench: Bench) -> None:
+def test_output_options_are_left_out_and_reported(bench: Bench) -> None:
     mirror = table({
         "name": "x", "upstream": "rsync://up.example.org/x/", "rsync_options": ["-avz", "--out-format=%n", "-q"],
         "rsync_override": ["-aHvh", "--info=progress2", "--delete"],
@@ -458,7 +458,7 @@ def test_options_of_the_output_are_left_out_and_named(bench: Bench) -> None:
         ),
     ],
 )  # fmt: skip
-def test_a_mirror_that_rsync_never_syncs_is_left_out_and_named(
+def test_a_mirror_that_rsync_never_syncs_is_left_out_and_reported(
     bench: Bench, options: dict[str, Any], shared: str, what: str
 ) -> None:
     both = [{"name": "x", "upstream": "rsync://up.example.org/x/"} | options]
@@ -493,7 +493,7 @@ def test_keys_without_effect_beside_another_are_left_out_and_reported(bench: Ben
     assert main(["validate", str(bench.folder / "mirrors")]) == 0
 
 
-def test_command_lines_that_may_be_meant_for_a_shell_are_kept_and_named(bench: Bench) -> None:
+def test_command_lines_that_may_need_a_shell_are_kept_and_reported(bench: Bench) -> None:
     mirror: dict[str, Any] = {"name": "x", "provider": "command", "upstream": "https://h/", "command": "/bin/rm *.old"}
     mirror["exec_on_failure_extra"] = ["/bin/echo a|b"]
 

@@ -1,4 +1,4 @@
-"""What of tunasync's configuration is the machine's: folders for logs and snapshots, control groups, and its policy."""
+"""Import of the machine's settings and policy: folders for logs and snapshots, and control groups."""
 
 import re
 from pathlib import Path
@@ -25,7 +25,7 @@ def with_logs(template: str) -> str:
 
 
 @pytest.mark.parametrize("template", ["/logs", "/logs/", "/logs/{{.Name}}", "/logs/{{ .Name -}}/"])
-def test_folders_that_skipjack_takes_by_itself_are_not_written_again(bench: Bench, template: str) -> None:
+def test_default_folders_are_not_written(bench: Bench, template: str) -> None:
     result = bench.run(with_logs(template) + DEBIAN + "log_dir = '/logs/{{.Name}}'\n" + OTHER)
     assert (result.code, result.settings.log_dir) == (0, "/logs")
     assert "log_dir" not in result.text()
@@ -39,9 +39,7 @@ def test_folders_that_skipjack_takes_by_itself_are_not_written_again(bench: Benc
         ("/logs/{{.Name}}/{{.Name}}", "/logs", "/logs/debian/debian"),
     ],
 )
-def test_folders_of_another_kind_are_written_for_each_mirror(
-    bench: Bench, template: str, root: str, folder: str
-) -> None:
+def test_other_log_folders_are_written_for_each_mirror(bench: Bench, template: str, root: str, folder: str) -> None:
     result = bench.run(with_logs(template) + DEBIAN + OTHER)
     assert (result.code, result.settings.log_dir) == (0, root)
     assert result.mirrors["debian"].log_dir == folder
@@ -71,14 +69,14 @@ def test_mirrors_that_share_a_folder_get_one_of_their_own_in_it(bench: Bench) ->
     assert places(result.findings) == ["worker.conf:10:", "worker.conf:14:"]
 
 
-def test_a_folder_that_another_mirror_has_by_itself_is_shared_as_well(bench: Bench) -> None:
+def test_a_folder_that_is_another_mirrors_default_counts_as_shared(bench: Bench) -> None:
     result = bench.run(GLOBAL + DEBIAN + "log_dir = '/var/log/tunasync/other'\n" + OTHER)
     assert result.mirrors["debian"].log_dir == "/var/log/tunasync/other/debian"
     assert places(result.findings) == ["worker.conf:10:"]
 
 
 @pytest.mark.parametrize("folder", ["logs/x", "/logs/{{.Role}}", "/logs/{{ if .Name }}x{{ end }}"])
-def test_folders_that_cannot_be_told_are_named_and_the_usual_one_taken(bench: Bench, folder: str) -> None:
+def test_unusable_folders_are_reported_and_the_default_is_used(bench: Bench, folder: str) -> None:
     result = bench.run(GLOBAL + DEBIAN + f"log_dir = '{folder}'\n")
     assert result.mirrors["debian"].log_dir is None
     assert places(result.findings) == ["worker.conf:10:"]
@@ -95,7 +93,7 @@ def test_mirrors_elsewhere_are_kept_there_by_the_policy(bench: Bench) -> None:
     assert result.forbidden(debian._replace(mirror_dir="/data/other"), result.policy)
 
 
-def test_the_root_of_all_is_never_opened(bench: Bench) -> None:
+def test_the_policy_never_lists_the_root_directory(bench: Bench) -> None:
     result = bench.run(GLOBAL + DEBIAN + "mirror_dir = '/debian'\n" + OTHER + "log_dir = '/other'\n")
     assert (result.mirrors, result.policy) == ({}, Policy())
     assert [line.split(" ")[:6] for line in result.findings] == [
@@ -119,7 +117,7 @@ def test_a_control_group_is_looked_for_where_this_kernel_limits_memory(
     assert control_group(group, str(tmp_path)) == (str(tmp_path / tree / below) if below else "")
 
 
-def test_limits_without_a_group_are_told_once(bench: Bench) -> None:
+def test_limits_without_a_group_are_reported_once(bench: Bench) -> None:
     limit = "memory_limit = '256M'\n"
     result = bench.run(GLOBAL + "[cgroup]\nenable = true\n" + DEBIAN + limit + OTHER + limit)
     assert result.settings.cgroup is None
@@ -139,7 +137,7 @@ def test_limits_are_read_as_tunasync_reads_them(bench: Bench, value: str, count:
 
 
 @pytest.mark.parametrize("value", ["'much'", "'1X'", "'-1G'", "-1", "1.5", "true", "'G'"])
-def test_limits_that_tunasync_would_not_read_are_refused(bench: Bench, value: str) -> None:
+def test_limits_that_tunasync_rejects_are_rejected(bench: Bench, value: str) -> None:
     result = bench.run(GLOBAL + DEBIAN + f"memory_limit = {value}\n")
     assert (result.code, result.out) == (1, "")
     assert 'worker.conf:10: `memory_limit` must be text such as `"256M"`' in result.err
@@ -154,19 +152,19 @@ def test_a_limit_in_which_nothing_can_run_leaves_the_mirror_out(bench: Bench) ->
 # ZFS and Btrfs.
 
 
-def test_zfs_without_a_pool_is_told(bench: Bench) -> None:
+def test_zfs_without_a_pool_is_reported(bench: Bench) -> None:
     result = bench.run(GLOBAL + "[zfs]\nenable = true\n" + DEBIAN)
     assert result.mirrors["debian"].zpool == ""
     assert places(result.findings) == ["worker.conf:8:"]
 
 
-def test_a_pool_that_cannot_be_is_told_and_left_out(bench: Bench) -> None:
+def test_an_invalid_pool_is_reported_and_left_out(bench: Bench) -> None:
     result = bench.run(GLOBAL + "[zfs]\nenable = true\nzpool = '-x'\n" + DEBIAN)
     assert result.mirrors["debian"].zpool == ""
     assert places(result.findings) == ["worker.conf:9:"]
 
 
-def test_of_zfs_and_btrfs_at_once_one_is_kept_and_that_is_told(bench: Bench) -> None:
+def test_of_zfs_and_btrfs_only_one_is_kept_and_the_other_reported(bench: Bench) -> None:
     both = "[zfs]\nenable = true\nzpool = 'tank'\n[btrfs_snapshot]\nenable = true\nsnapshot_path = '/shot'\n"
     result = bench.run(GLOBAL + both + DEBIAN + "snapshot_path = '/shot/x'\n")
     debian = result.mirrors["debian"]
@@ -175,7 +173,7 @@ def test_of_zfs_and_btrfs_at_once_one_is_kept_and_that_is_told(bench: Bench) -> 
 
 
 @pytest.mark.parametrize("path", ["", "snapshot_path = 'relative'\n"])
-def test_snapshots_without_a_folder_are_told(bench: Bench, path: str) -> None:
+def test_snapshots_without_a_folder_are_reported(bench: Bench, path: str) -> None:
     result = bench.run(GLOBAL + "[btrfs_snapshot]\nenable = true\n" + path + DEBIAN)
     assert result.mirrors["debian"].btrfs_snapshot
     assert result.settings.snapshot_root == "/srv/snapshot"
@@ -183,7 +181,7 @@ def test_snapshots_without_a_folder_are_told(bench: Bench, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/elsewhere/debian", "/srv/shot", "debian"])
-def test_a_snapshot_elsewhere_is_told_and_published_with_the_others(bench: Bench, path: str) -> None:
+def test_a_snapshot_elsewhere_is_reported_and_published_with_the_others(bench: Bench, path: str) -> None:
     btrfs = "[btrfs_snapshot]\nenable = true\nsnapshot_path = '/srv/shot'\n"
     result = bench.run(GLOBAL + btrfs + DEBIAN + f"snapshot_path = '{path}'\n")
     assert result.mirrors["debian"].snapshot_path is None
@@ -193,12 +191,12 @@ def test_a_snapshot_elsewhere_is_told_and_published_with_the_others(bench: Bench
 # The policy.
 
 
-def test_what_the_policy_does_not_mind_needs_none(bench: Bench) -> None:
+def test_mirrors_within_the_default_policy_need_none(bench: Bench) -> None:
     assert bench.run(GLOBAL + DEBIAN + "rsync_options = ['-z']\nenv = {TZ = 'UTC'}\n").code == 0
     assert not (bench.folder / "policy.yml").exists()
 
 
-def test_options_of_rsync_are_put_on_the_list_with_their_values_and_the_line_of_each(bench: Bench) -> None:
+def test_rsync_options_are_listed_with_their_values_and_lines(bench: Bench) -> None:
     usual = "rsync_options = ['--partial-dir=.part', '-z']\n"
     own = "rsync_options = ['-K', '-b']\n" + OTHER + "rsync_override = ['-a', '-e', 'ssh -p 22']\n"
     result = bench.run(GLOBAL + usual + DEBIAN + own)
@@ -211,7 +209,7 @@ def test_options_of_rsync_are_put_on_the_list_with_their_values_and_the_line_of_
     assert places(result.findings) == ["worker.conf:7:", "worker.conf:11:", "worker.conf:11:", "worker.conf:15:"]
 
 
-def test_the_names_of_variables_are_put_on_the_list(bench: Bench) -> None:
+def test_the_names_of_variables_are_listed(bench: Bench) -> None:
     env = "env = {BRANCH = 'stable', PYTHONPATH = '/x', FLAGS = '$y', PATH = '/z', TZ = 'UTC'}\n"
     result = bench.run(GLOBAL + DEBIAN + env)
 
@@ -229,7 +227,7 @@ def test_the_variables_of_containers_have_a_list_of_their_own(bench: Bench) -> N
     assert (policy.allowed_env, policy.allowed_container_env) == (Policy().allowed_env, ("default", "ODD"))
 
 
-def test_a_file_of_patterns_stays_where_it_is_and_is_the_only_one_there_that_may_be_sent(bench: Bench) -> None:
+def test_a_pattern_file_stays_in_place_and_only_it_is_allowed(bench: Bench) -> None:
     (bench.folder / "patterns").write_text("*.iso\n")
     path = str(bench.folder / "patterns")
     result = bench.run(GLOBAL + DEBIAN + f"exclude_file = '{path}'\nrsync_options = ['--exclude-from', '{path}']\n")
@@ -239,20 +237,20 @@ def test_a_file_of_patterns_stays_where_it_is_and_is_the_only_one_there_that_may
     assert result.forbidden(debian._replace(exclude_file=str(bench.folder / "worker.conf")), result.policy)
 
 
-def test_a_secret_that_is_named_as_a_file_of_patterns_leaves_the_mirror_out(bench: Bench) -> None:
+def test_a_secret_as_pattern_file_leaves_the_mirror_out(bench: Bench) -> None:
     other = OTHER + f"exclude_file = '{bench.folder}/secrets/debian'\n"
     result = bench.with_secrets(GLOBAL + DEBIAN + "password = 'x'\n" + other)
     assert set(result.mirrors) == {"debian"}
     assert "may not be sent to an upstream" in result.findings[-1]
 
 
-def test_what_rsync_would_take_for_another_source_leaves_the_mirror_out(bench: Bench) -> None:
+def test_an_operand_among_the_options_leaves_the_mirror_out(bench: Bench) -> None:
     result = bench.run(GLOBAL + DEBIAN + "rsync_options = ['/etc/']\n" + OTHER)
     assert set(result.mirrors) == {"other"}
     assert places(result.findings) == ["worker.conf:10:"]
 
 
-def test_a_mirror_that_is_left_out_loosens_nothing(bench: Bench) -> None:
+def test_a_left_out_mirror_adds_nothing_to_the_policy(bench: Bench) -> None:
     result = bench.run(GLOBAL + DEBIAN + "rsync_options = ['/etc/', '-K']\nmirror_dir = '/data/x'\n")
     assert (result.mirrors, result.policy) == ({}, Policy())
 
@@ -264,7 +262,7 @@ def test_the_folder_of_the_secrets_may_be_read(bench: Bench) -> None:
     assert set(result.mirrors) == {"debian"}
 
 
-def test_a_policy_that_is_there_is_kept_unless_told(bench: Bench) -> None:
+def test_an_existing_policy_is_kept_without_force(bench: Bench) -> None:
     (bench.folder / "policy.yml").write_text("programs: []\n")
     elsewhere = GLOBAL + DEBIAN + "mirror_dir = '/data/debian'\n"
     refused = bench.run(elsewhere)
@@ -273,14 +271,14 @@ def test_a_policy_that_is_there_is_kept_unless_told(bench: Bench) -> None:
     assert bench.run(elsewhere, "--force").policy == Policy(mirror_roots=("/data",))
 
 
-def test_the_policy_is_shown_with_what_it_is_for(bench: Bench) -> None:
+def test_the_policy_is_printed_with_its_purpose(bench: Bench) -> None:
     result = bench.run(GLOBAL + DEBIAN + "mirror_dir = '/data/debian'\n")
     assert "The policy of the machine, in policy.yml:\n  mirror_roots:\n    - /data\n" in result.out
     assert (bench.folder / "policy.yml").read_text().startswith("# What tunasync did and the policy denies by default")
 
 
 @pytest.mark.parametrize("place", ["relative", "/", "/home/", "/etc", "/usr/bin/m", "/var/lib"])
-def test_a_folder_that_is_no_place_for_mirrors_is_named_and_not_written(bench: Bench, place: str) -> None:
+def test_a_folder_that_cannot_hold_mirrors_is_reported_and_not_written(bench: Bench, place: str) -> None:
     config = re.sub(r"(?m)^mirror_dir = .*$", f'mirror_dir = "{place}"', GLOBAL)
     result = bench.run(config + DEBIAN)
     [found] = result.findings

@@ -1,4 +1,4 @@
-"""The page for those who come from tunasync says the truth about each option."""
+"""docs/from-tunasync.md is right about each option."""
 
 import re
 import shlex
@@ -234,7 +234,7 @@ def test_each_row_of_the_page_is_true(bench: Bench, row: Row) -> None:
 
 
 @pytest.mark.parametrize("section", ENABLED)
-def test_a_mirrors_options_whose_section_is_off_are_named_and_left_out(bench: Bench, section: str) -> None:
+def test_options_of_a_disabled_section_are_reported_and_left_out(bench: Bench, section: str) -> None:
     inert = "".join(
         f"{option} = {SECTION_KIND[kind]}\n" for option, kind in SECTIONS[section].items() if option != "enable"
     )
@@ -257,7 +257,7 @@ def test_a_mirrors_options_whose_section_is_off_are_named_and_left_out(bench: Be
     assert result.settings.cgroup is None
 
 
-def test_every_command_of_the_page_is_one() -> None:
+def test_every_command_of_the_page_exists() -> None:
     text = DOCS.read_text("utf-8")
     blocks = re.findall(r"^```(?:sh)?\n(.*?)^```", text, re.M | re.S)
     lines = [line for block in blocks for line in re.findall(r"^(?:\$ )?skipjack (.*)", block, re.M)]
@@ -269,7 +269,7 @@ def test_every_command_of_the_page_is_one() -> None:
     assert verbs <= set(re.findall(r"^    ([a-z]+)\b", _parser().format_help(), re.M))
 
 
-def test_the_settings_that_are_written_hold_the_worker_and_say_so(bench: Bench) -> None:
+def test_the_written_settings_start_held_and_this_is_printed(bench: Bench) -> None:
     result = bench.run(GLOBAL + DEBIAN)
 
     assert result.settings.held

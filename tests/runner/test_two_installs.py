@@ -79,7 +79,7 @@ def test_units_of_another_settings_file_are_named_with_the_way_to_remove_them(
     assert first.settings not in refusal(first, others.unit_file(first)).partition(" A machine")[0]
 
 
-def test_a_settings_file_that_was_moved_is_no_other(tmp_path: Path) -> None:
+def test_a_moved_settings_file_is_not_another_installation(tmp_path: Path) -> None:
     first = worker(tmp_path, "first")
     install(first)
     Path(first.settings).rename(tmp_path / "moved.yml")
@@ -122,7 +122,7 @@ def test_units_of_a_user_are_beside_those_of_the_system(tmp_path: Path) -> None:
     assert "skipjack uninstall --user --settings" in refusal(worker(tmp_path, "more", own=True), others.unit_file(mine))
 
 
-def test_files_of_others_say_nothing(tmp_path: Path) -> None:
+def test_files_of_other_programs_are_ignored(tmp_path: Path) -> None:
     second = worker(tmp_path, "second")
     install(worker(tmp_path, "first"))
     for text in ("", "\0\xff", "[Service]\nExecStart=/bin/true --settings\n", 'ExecStart="unclosed --settings x\n'):

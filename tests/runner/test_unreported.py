@@ -1,4 +1,4 @@
-"""`next` shows that the manager takes no reports: at once where only a person can change that, else after an hour."""
+"""`next` shows that the manager accepts no reports: at once if only a person can change that, else after an hour."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -79,7 +79,7 @@ def test_a_refused_token_is_shown_at_once_until_a_report_is_taken(
     assert warnings(settings, capsys) == []
 
 
-def test_a_refused_token_that_is_a_credential_needs_another_start_of_the_courier(
+def test_a_refused_token_that_is_a_credential_needs_a_restart_of_the_courier(
     settings: RunnerSettings, manager: Manager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
@@ -88,7 +88,7 @@ def test_a_refused_token_that_is_a_credential_needs_another_start_of_the_courier
     assert deliver(told, tmp_path).endswith("`systemctl restart skipjack-courier`.")
 
 
-def test_a_manager_out_of_reach_is_shown_after_an_hour(
+def test_an_unreachable_manager_is_shown_after_an_hour(
     settings: RunnerSettings, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     away = settings._replace(manager=ManagerAddress(NOTHING_LISTENS))
@@ -108,7 +108,7 @@ def test_a_manager_out_of_reach_is_shown_after_an_hour(
 
 
 @pytest.mark.parametrize("text", ["two words\n", "a\ttab\n", "wörd\n"])
-def test_a_token_that_can_be_none_is_rejected_by_the_courier_and_by_install(
+def test_an_invalid_token_is_rejected_by_the_courier_and_by_install(
     settings: RunnerSettings, text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     token = tmp_path / "token"

@@ -1,4 +1,4 @@
-"""No file of the machine is what a definition lets an allowed program fetch and publish."""
+"""A definition cannot make an allowed program publish a file of the machine."""
 
 import subprocess
 from pathlib import Path
@@ -102,14 +102,14 @@ def test_a_suggestion_allows_one_value_of_a_variable() -> None:
 
 
 @pytest.mark.parametrize("text", PATHS)
-def test_what_a_program_could_take_for_a_path(text: str) -> None:
+def test_which_values_may_be_read_as_a_path(text: str) -> None:
     assert not is_elsewhere(text)
 
 
 @pytest.mark.parametrize(
     "mode", ["FF4755", "FFF2755", "FuF+s", "uFF+s", "DD4755", "DDu+s", "uDD+s", "FFug-s", "Fu=rwxs,u-s", "D2775,FF644"]
 )
-def test_no_mode_that_passes_gives_a_file_the_rights_of_its_owner(tmp_path: Path, mode: str) -> None:
+def test_no_allowed_mode_sets_set_user_id_on_a_file(tmp_path: Path, mode: str) -> None:
     """What the real rsync makes of it."""
     (tmp_path / "from").mkdir()
     (tmp_path / "from/file").touch(0o644)
