@@ -40,7 +40,7 @@ def unfetched(layout: StateLayout, error: SkipjackError, revision: str | None, n
     notes = _read(layout)
     since = notes[REPOSITORY][0][0] if notes.get(REPOSITORY) else now
     kept = f"; revision {revision[:12]} stays in use" if revision else ""
-    what = f"Fetching the repository has failed since {_moment(since)}{kept}. {error.what}"
+    what = f"Fetching the repository has failed since {_moment(since)}{kept}: {error.what}"
     _write(layout, notes | {REPOSITORY: [(since, what, error.todo)]})
 
 
@@ -81,7 +81,7 @@ def of_manager(layout: StateLayout, now: float) -> Iterable[Shown]:
     """The problem that the manager accepts no reports, if it has lasted for `LONG` or does not pass by itself."""
     noted = _read_unreported(layout)
     if noted and (noted.lasting or now - noted.since >= LONG):
-        yield None, MANAGER, f"It has accepted no reports since {_moment(noted.since)}. {noted.what}", noted.todo
+        yield None, MANAGER, f"It has accepted no reports since {_moment(noted.since)}: {noted.what}", noted.todo
 
 
 class _Unreported(NamedTuple):

@@ -79,7 +79,7 @@ def test_failed_fetches_are_reported_with_their_start_and_the_revision_in_use(
     warnings, reported = shown()
     (warning,) = warnings
     since = "repository: Fetching the repository has failed since 2027-01-15 08:00 UTC"
-    assert warning.startswith(f"{since}; revision {used} stays in use. The branch `main` of file://")
+    assert warning.startswith(f"{since}; revision {used} stays in use: cannot fetch the branch `main` of file://")
     assert reported == warnings
     away.rename(repository.remote)
     follow.follow(settings)
@@ -102,7 +102,7 @@ def test_damaged_notes_are_ignored_and_written_again(tmp_path: Path, content: by
 
     noted.unfetched(layout, SkipjackError("It is away.", "Wait."), None, 1_800_000_000.0)
 
-    told = "Fetching the repository has failed since 2027-01-15 08:00 UTC. It is away."
+    told = "Fetching the repository has failed since 2027-01-15 08:00 UTC: It is away."
     assert noted.problems(layout, HEADER) == ((None, "repository", told, "Wait."),)
 
 

@@ -101,7 +101,7 @@ def test_an_unreachable_manager_is_shown_after_an_hour(
     assert warnings(away, capsys) == []
     now += 1
     assert warnings(away, capsys) == [
-        f"warning: manager: It has accepted no reports since 2027-01-15 08:00 UTC. {said}"
+        f"warning: manager: It has accepted no reports since 2027-01-15 08:00 UTC: {said}"
     ]
     assert deliver(settings, tmp_path) == ""
     assert warnings(away, capsys) == []
@@ -132,5 +132,5 @@ def test_a_damaged_note_is_written_again(settings: RunnerSettings, content: str)
     assert list(noted.of_manager(layout, 0.0)) == []
     noted.unreported(layout, SkipjackError("It failed.", "Wait."), 0.0, lasting=True)
     assert list(noted.of_manager(layout, 0.0)) == [
-        (None, "manager", "It has accepted no reports since 1970-01-01 00:00 UTC. It failed.", "Wait.")
+        (None, "manager", "It has accepted no reports since 1970-01-01 00:00 UTC: It failed.", "Wait.")
     ]
