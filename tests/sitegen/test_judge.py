@@ -272,6 +272,12 @@ def test_progress_of_an_ended_or_an_earlier_run_is_not_shown() -> None:
         assert evaluated(("w1", status), config=declared(mirror()), workers=seen).mirrors[0].best.progress is None
 
 
+def test_a_copy_on_a_worker_that_was_never_seen_does_not_change_when_the_mirror_turns() -> None:
+    config = declared(mirror(), mirror(on="gone", role="slave"))
+    (view,) = evaluated(("w1", status_of(at=NOW)), ("gone", status_of(at=NOW + 60)), config=config).mirrors
+    assert (view.best.worker, view.stale_at, view.unknown_at) == ("w1", NOW + 2 * HOUR, NOW + HOUR)
+
+
 def test_progress_from_the_moment_of_the_launch_is_shown() -> None:
     seen = (worker(progress=(PROGRESS,)),)
     launched = SYNCING._replace(run=run_of(1, "syncing", ended_at=None, launched_at=PROGRESS.at))

@@ -28,6 +28,7 @@ def job(status: str = "success", due: float | None = NOW + HOUR, name: str = "m"
         ([job()], NOW + HOUR + LATE),
         ([job("failed")], NOW + HOUR + LATE),
         ([job("none")], NOW + HOUR + LATE),
+        ([job(due=NOW + HOUR + 1)], NOW + HOUR + 1 + LATE),
         ([job(due=NOW + 3 * HOUR), job("failed", NOW + 2 * HOUR)], NOW + 2 * HOUR + LATE),
         ([job(due=NOW + 30 * DAY)], NOW + 30 * DAY + LATE),
         ([job(), job("syncing", NOW - HOUR)], NOW + NO_REPORT),
@@ -40,8 +41,9 @@ def job(status: str = "success", due: float | None = NOW + HOUR, name: str = "m"
         ([], NOW + NO_REPORT),
     ],
     ids=[
-        "at rest", "after a failure", "never ran", "the first counts", "a month away", "syncing", "about to sync",
-        "all are held", "one is held", "one was due when it was last heard of", "all were", "no time is told", "no job",
+        "at rest", "after a failure", "never ran", "rounded up", "the first counts", "a month away", "syncing",
+        "about to sync", "all are paused", "one is paused", "one was due when last seen", "all were",
+        "no next run", "no job",
     ],
 )  # fmt: skip
 def test_its_next_report_is_expected_when_the_first_job_is_due(jobs: list[MirrorStatus], expected: float) -> None:
