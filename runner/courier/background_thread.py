@@ -1,12 +1,12 @@
-"""Threads of a lingering courier, each of which does one thing again and again."""
+"""The background threads of a lingering courier, each of which repeats one piece of work."""
 
 import threading
 
 from runner.base import wakeup
 
 
-class Aside(threading.Thread):
-    """Does `turn` again and again until the program ends."""
+class BackgroundThread(threading.Thread):
+    """A thread that calls `work_once` until the program ends."""
 
     def __init__(self, name: str, run_dir: str) -> None:
         super().__init__(name=name, daemon=True)
@@ -14,15 +14,15 @@ class Aside(threading.Thread):
         self._wake = threading.Event()
         self._failure: BaseException | None = None
 
-    def turn(self) -> float:
-        """Do it once, and give the seconds until the next time."""
+    def work_once(self) -> float:
+        """Do the work once, and return the seconds until the next time."""
         raise NotImplementedError
 
     def run(self) -> None:
-        """Go on; what should not happen ends the program, and not this thread alone."""
+        """Work until the program ends. An unexpected error is kept for `raise_failure`, so that it ends the program."""
         try:
             while True:
-                pause = self.turn()
+                pause = self.work_once()
                 if pause:
                     self._wake.wait(pause)
                     self._wake.clear()
@@ -30,8 +30,8 @@ class Aside(threading.Thread):
             self._failure = error
             wakeup.wake_courier(self._run_dir)
 
-    def check(self) -> None:
-        """Raise what the thread died of, if it did."""
+    def raise_failure(self) -> None:
+        """Raise the error that ended the thread, if one did."""
         if self._failure is not None:
             raise self._failure
 
@@ -39,5 +39,5 @@ class Aside(threading.Thread):
         """End the pause."""
         self._wake.set()
 
-    def encourage(self) -> None:
-        """Hear that reports were delivered, which may be a reason to end the pause."""
+    def after_delivery(self) -> None:
+        """Note that reports were delivered, which may end the pause."""

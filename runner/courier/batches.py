@@ -1,8 +1,8 @@
-"""Batches of reports, in a form that the manager takes.
+"""Batches of reports, in a form that the manager accepts.
 
-A manager that rejects what a request holds gets half as much, down to a single report. That one it gets within the
-bounds that this release knows, then without details, and last as a number that tells nothing. Only when it takes that,
-and so rejects the report and not this worker, the report is given up, and the rest goes on.
+When the manager rejects the content of a request, it gets half of the reports, down to a single one. That one is sent
+within the bounds of this release, then without details, and last with its number alone. Only when the manager accepts
+that, and so rejects this report and not this worker, the report is given up, and the others follow.
 """
 
 import time
@@ -11,7 +11,7 @@ from typing import Any
 
 from runner.base.output import log
 from runner.base.state_dir import StateLayout
-from runner.courier.client import Answer, Client, Rejected, TooLarge
+from runner.courier.client import Acknowledgement, ManagerClient, Rejected, TooLarge
 from runner.courier.report_forms import bounded_report, emptied, parts, without_details
 from runner.journal import rejected_reports
 from runner.journal.journal import Journal
@@ -20,27 +20,27 @@ from schemas.standard_streams import ERROR, WARNING
 
 BATCH = 500
 BATCH_BYTES = 4 * 1024**2
-"""At most this many reports, and about this many bytes of them, go into one request."""
+"""Reports, and about how many bytes of them, that go into one request at most."""
 
 GIVEN_UP = 10
-"""Reports that one delivery gives up at most. A manager that rejects more is asked ever more seldom: somebody should
-see that before much is lost."""
+"""Reports that one delivery gives up at most. Further ones are failures that back off, so that an admin can see the
+problem before much is lost."""
 
 _Report = dict[str, Any]
 
 
 class Batches:
-    """Sends the reports that wait in a journal, during one delivery."""
+    """The requests of one delivery, which send the reports of a journal's outbox."""
 
-    def __init__(self, client: Client, book: Journal, layout: StateLayout) -> None:
+    def __init__(self, client: ManagerClient, book: Journal, layout: StateLayout) -> None:
         self._client, self._book, self._layout = client, book, layout
         self._most = self._limit = BATCH
         self._given_up = 0
 
-    def send(self, envelope: Envelope) -> tuple[list[_Report], Answer]:
-        """Send the oldest reports, or a sign of life if there are none; gives them as they are in the outbox.
+    def send(self, envelope: Envelope) -> tuple[list[_Report], Acknowledgement]:
+        """Send the oldest reports, or a heartbeat if there are none; return them as they are in the outbox.
 
-        SkipjackError when they were not taken.
+        SkipjackError when the manager accepted no form of them.
         """
         while True:
             reports = self._book.outbox(self._most, BATCH_BYTES)
@@ -56,15 +56,15 @@ class Batches:
                 self._most = min(2 * self._most, self._limit)
                 return reports, answer
 
-    def _send(self, envelope: Envelope, reports: list[_Report]) -> Answer:
+    def _send(self, envelope: Envelope, reports: list[_Report]) -> Acknowledgement:
         return self._client.send(encode_envelope(envelope, reports))
 
-    def _in_another_form(self, envelope: Envelope, reports: list[_Report], error: Rejected) -> Answer:
-        """Send one report, or none, in a form that is taken; Rejected as before when there is no such form."""
+    def _in_another_form(self, envelope: Envelope, reports: list[_Report], error: Rejected) -> Acknowledgement:
+        """Send one report, or none, in a form that is accepted; raise `error` when there is no such form."""
         for whole in (envelope, envelope._replace(problems=(), progress=())):
             for form in self._forms(reports):
                 if whole == envelope and form == reports:
-                    continue  # that is what was rejected
+                    continue  # this one was rejected already
                 try:
                     answer = self._send(whole, form)
                 except Rejected:
@@ -77,12 +77,12 @@ class Batches:
         raise error
 
     def _forms(self, reports: list[_Report]) -> Iterator[list[_Report]]:
-        """The forms of one report, each telling less than the one before; or the one form of none."""
+        """Return the forms of one report, each with less content than the one before; for no report, one form."""
         if not reports:
             yield []
         for report in reports:
             yield [bounded_report(report)]
-            if parts(report) == 1:  # several are divided instead: most of them may be taken as they are
+            if parts(report) == 1:  # one with several parts is divided instead: most parts may be accepted as they are
                 yield [without_details(report)]
                 if self._given_up >= GIVEN_UP:
                     continue
@@ -90,7 +90,7 @@ class Batches:
                 yield [emptied(report)]
 
     def _close(self, report: _Report, form: _Report, error: Rejected) -> None:
-        """Settle what was not told of a report whose number the manager has acknowledged."""
+        """Log, divide or give up what the manager did not get of a report that it has acknowledged."""
         self._limit = BATCH
         if form == bounded_report(report):
             return
@@ -110,7 +110,7 @@ class Batches:
 
 
 def _words(report: _Report) -> str:
-    """A report in words: its number, and what it tells if that is one thing."""
+    """Return a report in words: its number, and its mirror and status if it has only one."""
     words = f"report {report['number']}"
     if parts(report) != 1:
         return f"{words} ({parts(report)} states and runs)"

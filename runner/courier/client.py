@@ -1,4 +1,4 @@
-"""Talking with the manager: what is asked of it, and how its answers are taken."""
+"""The requests to a manager of Skipjack, and how its responses are checked."""
 
 import json
 import re
@@ -25,33 +25,33 @@ from schemas.records import ManagerAddress
 from schemas.secrets import read_token
 
 TIMEOUTS = Timeouts(5.0, 30.0)
-"""For anything but waiting for commands."""
+"""For all requests but the one that waits for commands."""
 
 AT_ONCE = 100
-"""Commands that are taken at once."""
+"""Commands of one response that are used at most; the next response has the others."""
 
 LARGEST_COMMANDS = 4 * 1024**2
-"""Bytes of an answer with commands that are read at most; each of them may name every mirror of the worker."""
+"""Bytes at most of a response with commands, each of which may name every mirror of the worker."""
 
 _VALUES = 1_000
-"""Values in any other answer at most; those of the manager have fewer than ten."""
+"""JSON values at most in any other response; those of the manager have fewer than ten."""
 
 _COMMAND_VALUES = 200_000
-"""Values in an answer with commands at most."""
+"""JSON values at most in a response with commands."""
 
 NOTE = 500
 """Characters of a command's note that are kept."""
 
 MALFORMED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
-"""What reading an answer may raise that is not what it should be; deep JSON exhausts the stack."""
+"""The errors of reading a response of the wrong form; deep JSON exhausts the stack."""
 
 _REPORTS, _COMMANDS, _RESULTS = "/api/v1/reports", "/api/v1/commands", "/api/v1/commands/results"
 
 
-class Answer(NamedTuple):
-    """What the manager says to a batch: the last number that it has committed, and what it wants besides.
+class Acknowledgement(NamedTuple):
+    """The response to a batch: the last number that is committed, and whether the manager wants a snapshot.
 
-    `revision` is the commit of the configuration that it has accepted, if it tells one.
+    `revision` is the commit of the configuration that the manager uses, if it names one.
     """
 
     acknowledged: int
@@ -59,8 +59,8 @@ class Answer(NamedTuple):
     revision: str | None = None
 
 
-class Command(NamedTuple):
-    """What somebody wants of this worker, under its number."""
+class ManagerCommand(NamedTuple):
+    """A command of an operator for this worker, with its number."""
 
     number: int
     kind: str
@@ -70,42 +70,42 @@ class Command(NamedTuple):
     note: str = ""
 
 
-class Commands(NamedTuple):
-    """Commands after a number, ascending, and the newest number that there is for this worker."""
+class CommandList(NamedTuple):
+    """Commands after a number, ascending, and the newest number of this worker."""
 
-    commands: tuple[Command, ...]
+    commands: tuple[ManagerCommand, ...]
     newest: int
 
 
-class Result(NamedTuple):
-    """What became of a command: `done`, or `refused` with a reason."""
+class CommandResult(NamedTuple):
+    """The result of a command: `done`, or `refused` with a reason."""
 
     number: int
     outcome: str
     reason: str
 
 
-class Rejected(SkipjackError):  # noqa: N818 - it is what happened to the request, and reads so at every raise
-    """The manager, or what stands before it, does not take what this request holds, whoever sends it."""
+class Rejected(SkipjackError):  # noqa: N818 - what happened to the request
+    """The manager, or a proxy in front of it, rejects the content of this request, whichever worker sends it."""
 
 
 class TooLarge(Rejected):
-    """It takes no request of this size."""
+    """The request is too large for the manager or for a proxy."""
 
 
-class Misbehaves(SkipjackError):  # noqa: N818 - as above
-    """What answers does not keep to the protocol, so asking again soon is of no use."""
+class ProtocolViolation(SkipjackError):  # noqa: N818 - as above
+    """The server does not keep to the protocol, so asking again soon is of no use."""
 
 
 class BadToken(SkipjackError):  # noqa: N818 - as above
-    """The worker's token cannot be read, or the manager refuses it; only a person can change that."""
+    """The worker's token cannot be read, or the manager rejects it; only a person can change that."""
 
 
 class NoCommands(SkipjackError):  # noqa: N818 - as above
-    """The manager is of an earlier release, which gives no commands."""
+    """The manager is of an earlier release without commands."""
 
 
-class Client:
+class ManagerClient:
     """A connection to one manager, for one thread."""
 
     def __init__(self, address: ManagerAddress) -> None:
@@ -113,20 +113,19 @@ class Client:
         self._address, self._token = address, address.token
         self._http = HttpClient(address.url, address.ca_cert)
 
-    def send(self, envelope: dict[str, Any]) -> Answer:
-        """Send one envelope; SkipjackError when it was not taken, whatever the cause, Rejected when another one may
-        be. The token is read each time."""
+    def send(self, envelope: dict[str, Any]) -> Acknowledgement:
+        """Send one envelope; Rejected if its content is the cause, else SkipjackError. The token is read each time."""
         response = self._ask("POST", _REPORTS, TIMEOUTS, envelope)
         plain = self._decoded(response, _REPORTS, _VALUES)
         try:
             return _answer(plain)
         except MALFORMED as error:
-            raise self._stranger(_REPORTS) from error
+            raise self._not_a_manager(_REPORTS) from error
 
-    def commands(self, worker: str, after: int, wait: float) -> Commands:
-        """The commands after a number; while there are none the manager may take `wait` seconds for its answer.
+    def commands(self, worker: str, after: int, wait: float) -> CommandList:
+        """Return the commands after a number. While there are none the manager may hold the request for `wait` seconds.
 
-        NoCommands when it gives none at all, SkipjackError when it did not answer.
+        NoCommands from a manager without commands, SkipjackError for any other failure.
         """
         path = f"{_COMMANDS}?worker={worker}&after={after}&wait={wait:.0f}"
         response = self._ask("GET", path, TIMEOUTS._replace(exchange=TIMEOUTS.exchange + wait), most=LARGEST_COMMANDS)
@@ -134,19 +133,19 @@ class Client:
         try:
             return _commands(plain)
         except MALFORMED as error:
-            raise self._stranger(_COMMANDS) from error
+            raise self._not_a_manager(_COMMANDS) from error
 
-    def answer(self, worker: str, results: Sequence[Result]) -> None:
-        """Tell what became of commands; as `commands`, when that was not taken."""
+    def answer(self, worker: str, results: Sequence[CommandResult]) -> None:
+        """Send the results of commands; errors as `commands`."""
         body = {"worker": worker, "results": [result._asdict() for result in results]}
         plain = self._decoded(self._ask("POST", _RESULTS, TIMEOUTS, body), _RESULTS, _VALUES)
         try:
             _number(plain["taken"])
         except MALFORMED as error:
-            raise self._stranger(_RESULTS) from error
+            raise self._not_a_manager(_RESULTS) from error
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._http.close()
 
     def _ask(self, method: str, path: str, timeouts: Timeouts, content: Any = None, most: int = LARGEST) -> Response:
@@ -160,9 +159,9 @@ class Client:
         try:
             return self._http.exchange(method, path, timeouts, body=body, headers=headers, most=most)
         except ResponseTooLarge as error:
-            raise self._stranger(path.partition("?")[0]) from error
+            raise self._not_a_manager(path.partition("?")[0]) from error
         except ExchangeFailed as error:
-            what = f"The manager at {self._url} cannot be reached: {error}."
+            what = f"cannot reach the manager at {self._url}: {error}."
             raise SkipjackError(what, after(error, self._address)) from error
 
     def _decoded(self, response: Response, path: str, values: int) -> dict[str, Any]:
@@ -171,9 +170,9 @@ class Client:
         try:
             plain = json_text.parse(response.body, values)
         except MALFORMED as error:
-            raise self._stranger(path) from error
+            raise self._not_a_manager(path) from error
         if not isinstance(plain, dict):
-            raise self._stranger(path)
+            raise self._not_a_manager(path)
         return plain
 
     def _refusal(self, response: Response, path: str) -> SkipjackError:
@@ -190,9 +189,9 @@ class Client:
     def _at(self, path: str) -> str:
         return f"The manager at {self._url}{path}"
 
-    def _stranger(self, path: str) -> SkipjackError:
-        what = f"What answers at {self._url}{path} is no manager of Skipjack."
-        return Misbehaves(what, "Check `manager.url` in the settings.")
+    def _not_a_manager(self, path: str) -> SkipjackError:
+        what = f"The server at {self._url}{path} is not a Skipjack manager."
+        return ProtocolViolation(what, "Check `manager.url` in the settings.")
 
 
 def _read(token: Secret) -> str:
@@ -208,59 +207,57 @@ def _token_todo(token: Secret | None) -> str:
     return f"{_NEW_TOKEN} Then restart the courier, which has a copy: `systemctl restart skipjack-courier`."
 
 
-_NEW_TOKEN = (
-    "Make a token with `skipjack-manager token add WORKER` and put it where `manager.token` of the settings points."  # noqa: S105
-)
+_NEW_TOKEN = "Create a token with `skipjack-manager token add WORKER` and write it to where `manager.token` points."  # noqa: S105
 _LATER = "Nothing is lost: the reports wait here and are sent later."
-_LARGER = f"Let it, and any proxy before it, take larger requests (`body_limit`). {_LATER}"
+_LARGER = f"Allow larger requests: `body_limit` of the manager, and the limit of any proxy in front of it. {_LATER}"
 
 
-_OF_THE_CONTENT = (400, 413, 422)
-"""Answers that are about what a request holds. Any other says that this worker, this address or this moment is wrong:
-then nothing is ever given up."""
+_ABOUT_CONTENT = (400, 413, 422)
+"""Statuses about the content of a request. With any other one the worker, the address or the moment is the cause, and
+no report is ever given up."""
 
 _ELSEWHERE = (301, 302, 303, 307, 308, 404, 405)
-"""Answers of what is no manager, or not at this address."""
+"""Statuses of a server that is not a manager, or of a manager at another path."""
 
 
 def _is_commit(value: object) -> bool:
     return isinstance(value, str) and re.fullmatch("[0-9a-f]{40,64}", value) is not None
 
 
-def _answer(plain: dict[str, Any]) -> Answer:
+def _answer(plain: dict[str, Any]) -> Acknowledgement:
     want, revision = plain.get("want"), plain.get("revision")
     if want is not None and not isinstance(want, str):
         raise TypeError("want")
-    return Answer(_number(plain["acknowledged"]), want, revision if _is_commit(revision) else None)
+    return Acknowledgement(_number(plain["acknowledged"]), want, revision if _is_commit(revision) else None)
 
 
-def _commands(plain: dict[str, Any]) -> Commands:
-    """The commands of an answer, ascending, no number twice; at most AT_ONCE, since the next answer has the others."""
+def _commands(plain: dict[str, Any]) -> CommandList:
+    """Return the commands of a response, ascending, each number once, at most AT_ONCE."""
     if not isinstance(plain["commands"], list):
         raise TypeError("commands")
     newest = _number(plain["newest"])
     found = {command.number: command for command in map(_command, plain["commands"])}
     if any(number > newest for number in found):
         raise ValueError("newest")
-    return Commands(tuple(found[number] for number in sorted(found)[:AT_ONCE]), newest)
+    return CommandList(tuple(found[number] for number in sorted(found)[:AT_ONCE]), newest)
 
 
-def _command(plain: dict[str, Any]) -> Command:
+def _command(plain: dict[str, Any]) -> ManagerCommand:
     mirrors = tuple(_text(name) for name in plain.get("mirrors") or ())
     by = masked(_text(plain.get("issued_by") or "the manager"))
     note = head(" ".join(_text(plain.get("note") or "").split()), NOTE)
-    return Command(_number(plain["number"]), _text(plain["kind"]), mirrors, plain.get("force") is True, by, note)
+    return ManagerCommand(_number(plain["number"]), _text(plain["kind"]), mirrors, plain.get("force") is True, by, note)
 
 
 def _number(value: object) -> int:
-    """A number as the journal can keep it."""
+    """Return a number that the journal can store; ValueError for any other value."""
     if type(value) is not int or not 0 <= value < 2**63:
         raise ValueError("not a number that is counted")
     return value
 
 
 def _text(value: object) -> str:
-    """A text as the journal can keep it, and as it may be shown."""
+    """Return a text without control characters; TypeError for any other value."""
     if not isinstance(value, str):
         raise TypeError("not a text")
     return printable(value)
@@ -275,7 +272,7 @@ def _error(response: Response) -> str:
 
 
 def after(error: ExchangeFailed, address: ManagerAddress) -> str:
-    """What to do about a manager that could not be reached."""
+    """Return what to do about a manager that could not be reached."""
     if isinstance(error, NotHttp) and not address.url.startswith("https:"):
         return f"{unreached.WRITE_HTTPS} {_LATER}"
     todo = unreached.remedy(error.__cause__, has_ca=address.ca_cert is not None)
@@ -283,19 +280,19 @@ def after(error: ExchangeFailed, address: ManagerAddress) -> str:
 
 
 def _is_of_tls(status: int, body: bytes) -> bool:
-    """Whether this is what a web server says to plain HTTP on a port of TLS; it says nothing of what was sent."""
+    """Whether this is a web server's response to plain HTTP on a TLS port, whatever the request was."""
     return status == 400 and (b"HTTPS" in body or b"TLS" in body)
 
 
 def is_of_content(response: Response) -> bool:
-    """Whether an answer is about what the request holds, so that another one may be taken."""
-    return response.status in _OF_THE_CONTENT and not _is_of_tls(response.status, response.body)
+    """Whether the response is about the content of the request, so that another content may be accepted."""
+    return response.status in _ABOUT_CONTENT and not _is_of_tls(response.status, response.body)
 
 
 def remedy(status: int, body: bytes) -> str:
-    """Return what to do about an answer that is no success."""
+    """Return what to do about a response that is not a success."""
     if _is_of_tls(status, body):
         return f"{unreached.WRITE_HTTPS} {_LATER}"
     if status in _ELSEWHERE:
-        return f"Check `manager.url` in runner.yml, and what the proxy before the manager does with this path. {_LATER}"
+        return f"Check `manager.url` in runner.yml, and how any proxy before the manager handles this path. {_LATER}"
     return _LATER

@@ -1,4 +1,4 @@
-"""The thread of a lingering courier that holds a request open, so that commands come as soon as they are given."""
+"""The thread of a lingering courier that fetches commands by long polling, so that they arrive at once."""
 
 import time
 from collections.abc import Callable
@@ -6,60 +6,63 @@ from collections.abc import Callable
 from runner.base.backoff import Backoff
 from runner.base.output import log
 from runner.courier import commands
-from runner.courier.background_thread import Aside
-from runner.courier.client import Client, Misbehaves, Rejected
-from runner.courier.commands import Here
+from runner.courier.background_thread import BackgroundThread
+from runner.courier.client import ManagerClient, ProtocolViolation, Rejected
+from runner.courier.commands import WorkerContext
 from schemas.errors import SkipjackError
 from schemas.standard_streams import ERROR
 
 WAIT = 50.0
-"""Seconds that the manager may hold a request open."""
+"""Seconds for which the manager may hold a request until there is a command."""
 
 AGAIN = 300.0
-"""Seconds until a manager that gives no commands is asked again: it may have been updated."""
+"""Seconds until a manager without commands is asked again: it may have been upgraded."""
 
 RETRY_FIRST, RETRY_MOST = 1.0, 60.0
-"""Seconds until the next try after a failure; doubled each time."""
+"""Seconds until the next try after a failure: doubled each time, up to the second."""
 
-STRANGE_MOST = 600.0
-"""Seconds until the next try at most, where what answers does not keep to the protocol."""
+PROTOCOL_MOST = 600.0
+"""Seconds until the next try at most when the server does not keep to the protocol."""
 
 UNHELD_MOST = 10.0
-"""Seconds at most until a manager is asked again that answers at once although it has nothing new."""
+"""Seconds at most until the next request to a manager that answers at once without a command."""
 
 BURST, EACH = 20, 3.0
-"""Answers with new commands that are taken one after the other, and the seconds between those beyond: a person gives
-fewer, and a manager that gives commands without end must not keep the machine busy."""
+"""Responses with new commands in a row that are fetched without a pause, and the seconds between further ones. People
+give fewer commands; a manager that gives them without end must not keep the machine busy."""
 
 
-class Poller(Aside):
-    """Takes commands until the program ends."""
+class CommandPoller(BackgroundThread):
+    """Fetches and executes commands until the program ends."""
 
-    def __init__(self, here: Here, client: Client, run_dir: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, here: WorkerContext, client: ManagerClient, run_dir: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         super().__init__("commands", run_dir)
         self._here, self._client, self._clock = here, client, clock
-        self._failures, self._strange = Backoff(RETRY_FIRST, RETRY_MOST), Backoff(RETRY_FIRST, STRANGE_MOST)
+        self._failures, self._protocol_failures = Backoff(RETRY_FIRST, RETRY_MOST), Backoff(RETRY_FIRST, PROTOCOL_MOST)
         self._unheld = Backoff(RETRY_FIRST, UNHELD_MOST)
-        self._told, self._in_a_row = "", 0
+        self._last_error, self._in_a_row = "", 0
 
-    def encourage(self) -> None:
-        """Say that the manager can be reached: after a failure it is asked at once."""
+    def after_delivery(self) -> None:
+        """Ask at once after a failure, since the manager is reachable again."""
         if self._failures.has_failed:
             self.wake()
 
-    def turn(self) -> float:
-        """Ask once; gives the seconds to wait before it is asked again."""
+    def work_once(self) -> float:
+        """Ask once, and return the seconds until the next request."""
         began = self._clock()
         try:
-            found = commands.attend(self._here, self._client, WAIT)
+            found = commands.fetch_and_execute(self._here, self._client, WAIT)
         except SkipjackError as error:
-            if str(error) != self._told:
-                log(f"no commands can be taken: {error}", about="courier", level=ERROR)
-            self._told = str(error)
-            return (self._strange if isinstance(error, Misbehaves | Rejected) else self._failures).after_failure()
+            if str(error) != self._last_error:
+                log(f"cannot fetch commands: {error}", about="courier", level=ERROR)
+            self._last_error = str(error)
+            lasting = isinstance(error, ProtocolViolation | Rejected)
+            return (self._protocol_failures if lasting else self._failures).after_failure()
         self._failures.reset()
-        self._strange.reset()
-        self._told = ""
+        self._protocol_failures.reset()
+        self._last_error = ""
         if found is None:
             return AGAIN
         if found:

@@ -1,7 +1,7 @@
-"""Commands of the manager: fetched, written into the journal, carried out as a person's orders are, and answered.
+"""Commands of the manager: they are fetched, stored in the journal, executed as operator commands, and answered.
 
-The journal's transaction that records an order also records that its command is done. So whenever the courier dies,
-each is carried out once; what an order ends is looked up in the journal again when the next courier begins.
+The transaction that records an operator command also records that the manager's command is done. So each is executed
+once, whenever the courier dies. The runs that it stops are looked up in the journal again when the next courier starts.
 """
 
 import time
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from runner.base.output import head, log
 from runner.base.state_dir import StateLayout
-from runner.courier.client import Client, Command, NoCommands, Rejected, Result
+from runner.courier.client import CommandResult, ManagerClient, ManagerCommand, NoCommands, Rejected
 from runner.courier.manager_commands import Inbox
 from runner.journal import journal, rejected_reports
 from runner.journal.journal import Journal
@@ -26,14 +26,14 @@ RELOAD, PING = "reload", "ping"
 _WAITS = "recorded; it starts after `skipjack release`, since this worker is held"
 
 REASON = 4000
-"""Characters of a reason that a manager takes."""
+"""Characters of a reason that the manager accepts."""
 
 
-class Here(NamedTuple):
-    """The worker that commands are for: its name, its state directory, and the file with its settings.
+class WorkerContext(NamedTuple):
+    """The worker that commands are for: its name, the layout of its state directory, and its settings file.
 
-    `start` says that whatever is due may be started as well, as units and cron lines want it; else a command starts no
-    mirror but those that it names. `quiet` is for cron, which mails whatever is said: only what is wrong is told.
+    With `start` a command may also start everything that is due, as units and cron lines want it; else only the mirrors
+    that it names. `quiet` logs only errors and warnings, since cron mails all output.
     """
 
     worker: str
@@ -43,16 +43,16 @@ class Here(NamedTuple):
     quiet: bool = False
 
 
-def resume(here: Here) -> None:
-    """Do what a courier that died may have left undone: runs that an order ends are told so (again)."""
+def resume(here: WorkerContext) -> None:
+    """Stop the runs that a command ends, again: the courier that executed it may have died before it signalled them."""
     with override_store.opened(here.layout.journal) as book:
         stopping.stop(here.layout, book.runs_to_stop())
 
 
-def attend(here: Here, client: Client, wait: float) -> int | None:
-    """Fetch commands, carry them out and answer; gives how many were new, None from a manager that gives none at all.
+def fetch_and_execute(here: WorkerContext, client: ManagerClient, wait: float) -> int | None:
+    """Fetch commands, execute and answer them; return how many were new, None from a manager without commands.
 
-    While there are none the manager may take `wait` seconds. SkipjackError when it cannot be reached.
+    While there are none the manager may hold the request for `wait` seconds. SkipjackError when it cannot be reached.
     """
     with journal.opened(here.layout.journal) as book:
         inbox = Inbox(book)
@@ -61,7 +61,7 @@ def attend(here: Here, client: Client, wait: float) -> int | None:
             taken = inbox.taken()
             found = client.commands(here.worker, taken, wait)
             if not inbox.take(found):
-                what = "the manager does not know some earlier commands; its numbers begin again"
+                what = "the manager has lost some earlier commands; its numbers start again"
                 log(what, about="courier", level=WARNING)
             _finish(here, inbox, client)
         except NoCommands:
@@ -69,23 +69,23 @@ def attend(here: Here, client: Client, wait: float) -> int | None:
     return sum(command.number > taken for command in found.commands)
 
 
-def _finish(here: Here, inbox: Inbox, client: Client) -> None:
-    """Carry out what waits, and tell what became of it."""
+def _finish(here: WorkerContext, inbox: Inbox, client: ManagerClient) -> None:
+    """Execute the waiting commands, and send their results."""
     waiting = inbox.waiting()
     reloads = [command for command in waiting if command.kind == RELOAD]
     for command in waiting:
-        if command in reloads[:-1]:  # the last one does it for all
-            inbox.close(Result(command.number, DONE, ""))
+        if command in reloads[:-1]:  # the last one is enough
+            inbox.close(CommandResult(command.number, DONE, ""))
         else:
-            _carry_out(here, inbox, command)
+            _execute(here, inbox, command)
     results = inbox.results()
     if results:
         _answer(here, inbox, client, results)
 
 
-def _answer(here: Here, inbox: Inbox, client: Client, results: list[Result]) -> None:
-    """Tell results, if the manager rejects one of them each alone and without its words; else it would be given no
-    command any more. A result is given up when it takes an answer without any."""
+def _answer(here: WorkerContext, inbox: Inbox, client: ManagerClient, results: list[CommandResult]) -> None:
+    """Send results. If the manager rejects them, send each alone, then without its reason: else the worker would get no
+    further commands. A result is given up when the manager accepts a request without any."""
     try:
         client.answer(here.worker, results)
     except Rejected as error:
@@ -104,70 +104,70 @@ def _answer(here: Here, inbox: Inbox, client: Client, results: list[Result]) -> 
     inbox.forget(results)
 
 
-def _carry_out(here: Here, inbox: Inbox, command: Command) -> None:
+def _execute(here: WorkerContext, inbox: Inbox, command: ManagerCommand) -> None:
     about = f"{command.kind} {', '.join(command.mirrors)}".strip()
     try:
         _KINDS.get(command.kind, _unknown)(here, inbox, command)
     except SkipjackError as error:
-        inbox.close(Result(command.number, REFUSED, head(str(error), REASON)))
-        log(f"{command.issued_by} wanted {about}, which is refused: {error}", about="courier", level=WARNING)
+        inbox.close(CommandResult(command.number, REFUSED, head(str(error), REASON)))
+        log(f"refused {about}, requested by {command.issued_by}: {error}", about="courier", level=WARNING)
     else:
-        _tell(here, f"{command.issued_by} wanted {about}")
+        _tell(here, f"executed {about}, requested by {command.issued_by}")
 
 
-def _tell(here: Here, text: str) -> None:
+def _tell(here: WorkerContext, text: str) -> None:
     if not here.quiet:
         log(text, about="courier")
 
 
-def _order(here: Here, _inbox: Inbox, command: Command) -> None:
+def _operator_command(here: WorkerContext, _inbox: Inbox, command: ManagerCommand) -> None:
     if not command.mirrors:
-        raise SkipjackError("The command names no mirror.", "Name those that it is for.")
+        raise SkipjackError("the command names no mirror.", "Name the mirrors that it is for.")
     made_by = f"{head(' '.join(command.issued_by.split()), 64)} through the manager"
     order = operator_commands.OperatorCommand(command.kind, command.mirrors, made_by, command.force, command.note)
     waits = command.kind in operator_commands.STARTING and hold.holds(here.layout)
-    done = partial(_record, Result(command.number, DONE, _WAITS if waits else ""))
+    done = partial(_record, CommandResult(command.number, DONE, _WAITS if waits else ""))
     operator_commands.execute(here.layout, order, done, only_requested=not here.start)
 
 
-def _record(result: Result, book: Journal) -> None:
+def _record(result: CommandResult, book: Journal) -> None:
     Inbox(book).close(result)
 
 
-def _reload(here: Here, inbox: Inbox, command: Command) -> None:
+def _reload(here: WorkerContext, inbox: Inbox, command: ManagerCommand) -> None:
     want_follow(here)
-    inbox.close(Result(command.number, DONE, ""))
+    inbox.close(CommandResult(command.number, DONE, ""))
 
 
-def _ping(_here: Here, inbox: Inbox, command: Command) -> None:
-    inbox.close(Result(command.number, DONE, ""))
+def _ping(_here: WorkerContext, inbox: Inbox, command: ManagerCommand) -> None:
+    inbox.close(CommandResult(command.number, DONE, ""))
 
 
-def _unknown(_here: Here, _inbox: Inbox, command: Command) -> None:
-    what = f"This worker's release, {VERSION}, knows no command `{command.kind[:64]}`."
-    raise SkipjackError(what, "Update the worker.")
+def _unknown(_here: WorkerContext, _inbox: Inbox, command: ManagerCommand) -> None:
+    what = f"unknown command `{command.kind[:64]}` in this worker's release {VERSION}."
+    raise SkipjackError(what, "Upgrade the worker.")
 
 
-_KINDS = {**dict.fromkeys(operator_commands.VERBS, _order), RELOAD: _reload, PING: _ping}
+_KINDS = {**dict.fromkeys(operator_commands.VERBS, _operator_command), RELOAD: _reload, PING: _ping}
 
 
-def heed(here: Here, revision: str | None) -> bool:
-    """Begin a follow when the manager names a revision that is none of ours, once for each that it names; True then.
+def follow_if_behind(here: WorkerContext, revision: str | None) -> bool:
+    """Start a follow when the manager names another revision than the worker's, once for each; return whether it did.
 
-    It may as well be the manager that is behind; then one follow finds nothing new.
+    If the manager is behind the worker, that one follow finds nothing new.
     """
     if revision is None or revision == _seen(here.layout):
         return False
     with journal.opened(here.layout.journal) as book:
         if not Inbox(book).is_new(revision):
             return False
-    _tell(here, f"the manager is at revision {revision[:12]}, so a follow begins")
+    _tell(here, f"the manager is at revision {revision[:12]}: starting a follow")
     want_follow(here)
     return True
 
 
 def _seen(layout: StateLayout) -> str | None:
-    """The newest revision that was looked at here."""
+    """Return the newest revision that a follow has read here."""
     try:
         with plan.opened(layout.plan) as opened:
             return opened.header.seen
@@ -175,10 +175,10 @@ def _seen(layout: StateLayout) -> str | None:
         return None
 
 
-def want_follow(here: Here) -> None:
-    """See to it that a follow begins; SkipjackError when it cannot be asked for."""
+def want_follow(here: WorkerContext) -> None:
+    """Start a follow; SkipjackError when it cannot be requested."""
     try:
         launch.want_follow(here.layout, here.settings, start=here.start)
     except OSError as error:
-        what = f"No follow can be started: {error.strerror}."
-        raise SkipjackError(what, "See whether the disk is full; the next one comes by itself.") from error
+        what = f"cannot start a follow: {error.strerror}."
+        raise SkipjackError(what, "Check whether the disk is full. The next follow starts by itself.") from error

@@ -1,7 +1,7 @@
-"""Delivering the outbox to a manager of Skipjack, oldest first.
+"""Delivery of the outbox to a manager of Skipjack, oldest report first.
 
-A report leaves the outbox when the manager has acknowledged its number. A manager that lost numbers asks for a
-snapshot, and gets everything that it cannot know.
+A report leaves the outbox when the manager has acknowledged its number. A manager that has lost reports asks for a
+snapshot, which has everything that it can no longer know.
 """
 
 import time
@@ -11,7 +11,7 @@ from runner.base import runtime_dir
 from runner.base.output import log
 from runner.base.state_dir import StateLayout
 from runner.courier.batches import Batches
-from runner.courier.client import Answer, Client, Misbehaves
+from runner.courier.client import Acknowledgement, ManagerClient, ProtocolViolation
 from runner.follow import noted
 from runner.journal import journal, leftover_runs, rejected_reports
 from runner.journal.journal import Journal
@@ -26,23 +26,22 @@ from schemas.report import SNAPSHOT, Envelope, ReportedProblem, RunProgress
 from schemas.standard_streams import WARNING
 
 RENEW_EVERY = 3600.0
-"""Seconds in which the journal gets a new identity once at most."""
+"""Seconds within which the journal gets at most one new identity."""
 
 
 class Delivered(NamedTuple):
-    """How many reports were acknowledged, the revision of the configuration that the manager named at last, and whether
-    it had lost what it was told before."""
+    """The number of acknowledged reports, the last revision that the manager named, whether it had lost reports."""
 
     reports: int
     revision: str | None
     resent: bool
 
 
-def deliver(settings: RunnerSettings, client: Client) -> Delivered:
-    """Send all that waits, and a sign of life if nothing does.
+def deliver(settings: RunnerSettings, client: ManagerClient) -> Delivered:
+    """Send the whole outbox, or a heartbeat if it is empty.
 
-    SkipjackError when it was not taken; Misbehaves when the manager answers what cannot be, so that the number of
-    requests stays bounded whatever it answers.
+    SkipjackError when the manager did not accept it. ProtocolViolation when its response is impossible, so that the
+    number of requests is bounded whatever it answers.
     """
     layout = StateLayout(settings.state_dir)
     delivered, resent = 0, False
@@ -55,8 +54,8 @@ def deliver(settings: RunnerSettings, client: Client) -> Delivered:
                 continue
             if _has_lost_some(answer, reports, book):
                 if resent:
-                    raise Misbehaves("The manager asks for everything again and again.", _ITS_LOG)
-                what = "the manager does not know some earlier reports; sending all that it cannot know"
+                    raise ProtocolViolation("The manager asks for a snapshot again although it got one.", _ITS_LOG)
+                what = "the manager has lost some earlier reports; sending a snapshot"
                 log(what, about="courier", level=WARNING)
                 book.snapshot(answer.acknowledged, time.time())
                 resent = True
@@ -67,28 +66,28 @@ def deliver(settings: RunnerSettings, client: Client) -> Delivered:
                 delivered += len(taken)
             if len(taken) < len(reports) and not (taken and answer.want == SNAPSHOT):
                 took = f"only {len(taken)}" if taken else "none"
-                raise Misbehaves(f"The manager took {took} of the {len(reports)} reports.", _ITS_LOG)
+                raise ProtocolViolation(f"The manager acknowledged {took} of the {len(reports)} reports.", _ITS_LOG)
             if not book.pending():
                 book.give_back()
                 return Delivered(delivered, answer.revision, resent)
 
 
-_ITS_LOG = "See its log; they wait here."
+_ITS_LOG = "Check the manager's log. The reports wait here."
 
 
 def _renew(book: Journal, acknowledged: int) -> None:
-    """Become another journal, once an hour at most; Misbehaves when that was no remedy."""
+    """Give the journal a new identity; ProtocolViolation when it got one within the last hour and that did not help."""
     now = time.time()
     if 0 <= now - book.renewed_at() < RENEW_EVERY:
         what = f"The manager acknowledges report {acknowledged}, but the newest report here is {book.newest()}."
-        raise Misbehaves(what, "See what answers at `manager.url`; the reports wait here.")
-    what = "the manager knows reports that this journal never made: it is an old copy and gets a new identity"
+        raise ProtocolViolation(what, "Check which server answers at `manager.url`. The reports wait here.")
+    what = "the manager has reports that this journal never made: the journal is an old copy and gets a new identity"
     log(what, about="courier", level=WARNING)
     book.renew(now)
 
 
-def _has_lost_some(answer: Answer, reports: list[dict[str, Any]], book: Journal) -> bool:
-    """Tell whether the manager lacks reports that it once had; it says so itself if it gets one that comes later."""
+def _has_lost_some(answer: Acknowledgement, reports: list[dict[str, Any]], book: Journal) -> bool:
+    """Whether the manager has lost reports. It asks for a snapshot when it gets a report after a gap."""
     if reports:
         return answer.want == SNAPSHOT and reports[0]["kind"] != SNAPSHOT
     return answer.acknowledged < book.acknowledged()
@@ -102,7 +101,7 @@ def _envelope(settings: RunnerSettings, layout: StateLayout, book: Journal) -> E
         revision, slots, held = header.revision, header.slots, hold.is_held(header, book)
         problems = tuple(ReportedProblem(*each) for each in (*header.problems, *noted.problems(layout, header)))
         problems += tuple(ReportedProblem(None, "skipjack run", *leftover_runs.problem(name)) for name in left)
-    except SkipjackError as error:  # no plan yet: the manager should know even that
+    except SkipjackError as error:  # no plan yet: the manager shows even that
         revision, slots, held = None, 0, settings.held and book.released() is None
         problems = (ReportedProblem(None, "plan", error.what, error.todo),)
     problems += tuple(ReportedProblem(None, *dead) for dead in unit_health.remembered(layout))
@@ -117,7 +116,7 @@ def _envelope(settings: RunnerSettings, layout: StateLayout, book: Journal) -> E
 
 
 def _progress(run_dir: str, active: set[str]) -> tuple[RunProgress, ...]:
-    """How far the active runs are; a run that was killed, or of another version, may have left something else."""
+    """Return the progress of the active runs. Files of killed runs and of other releases are ignored."""
     found = progress.read_all(run_dir)
     return tuple(
         RunProgress(name, **{key: found[name][key] for key in RunProgress._fields if key in found[name]})

@@ -1,5 +1,4 @@
-"""When which mirrors are compared with their upstreams: after each success, once an hour while nothing happens, and
-when another file is to be compared."""
+"""When a mirror is compared with its upstream: after each success, with a new timestamp file, and once an hour."""
 
 import os
 import time
@@ -7,7 +6,7 @@ from collections.abc import Iterator
 
 from runner.base import wakeup
 from runner.base.state_dir import StateLayout
-from runner.courier.background_thread import Aside
+from runner.courier.background_thread import BackgroundThread
 from runner.courier.upstream_probe import continued, is_probed, probe
 from runner.journal import journal
 from runner.plan import plan
@@ -17,17 +16,17 @@ from runner.run.machine import machine_of
 from schemas.errors import SkipjackError
 
 EVERY = 3600.0
-"""Seconds from one probe of a mirror to the next, when nothing happens to it."""
+"""Seconds between two probes of a mirror that is not synced meanwhile."""
 
 LOOK = 60.0
-"""Seconds until it is looked again whether one is due."""
+"""Seconds until the next look for due probes."""
 
 AT_ONCE = 30.0
-"""Seconds after which a courier that does not linger begins no further probe."""
+"""Seconds after which a courier that does not linger starts no further probe."""
 
 
 class Probes:
-    """The probes of a worker. Which mirrors have one is read from the plan when that has changed."""
+    """The probes of a worker's mirrors, which are read from the plan whenever that has changed."""
 
     def __init__(self, layout: StateLayout) -> None:
         self._layout = layout
@@ -36,7 +35,7 @@ class Probes:
         self._machine = Machine()
 
     def make(self, seconds: float | None = None) -> int:
-        """Make all probes that are due, none beginning after some seconds; gives how many were made."""
+        """Make the probes that are due, starting none after `seconds`; return how many were made."""
         deadline = None if seconds is None else time.monotonic() + seconds
         made = 0
         with journal.opened(self._layout.journal) as book:
@@ -68,15 +67,15 @@ class Probes:
         return self._probed
 
 
-class Prober(Aside):
+class ProbeThread(BackgroundThread):
     """Makes probes until the program ends."""
 
     def __init__(self, layout: StateLayout, run_dir: str) -> None:
         super().__init__("probes", run_dir)
         self._probes = Probes(layout)
 
-    def turn(self) -> float:
-        """Make the probes that are due; a plan or a journal that cannot be read is for others to tell."""
+    def work_once(self) -> float:
+        """Make the probes that are due. An unreadable plan or journal is reported by the other programs."""
         try:
             if self._probes.make():
                 wakeup.wake_courier(self._run_dir)
@@ -84,6 +83,6 @@ class Prober(Aside):
             return LOOK
         return LOOK
 
-    def encourage(self) -> None:
-        """Look again: what was delivered may be a success."""
+    def after_delivery(self) -> None:
+        """Look for due probes at once: a success may have been delivered."""
         self.wake()

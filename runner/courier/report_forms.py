@@ -1,4 +1,4 @@
-"""Other forms of a report of the outbox, for a manager that rejects it: each tells less than the one before."""
+"""Other forms of a report for a manager that rejects it, each with less content than the one before."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,7 @@ from schemas.report import REPORT_BOUNDS, RUN_BOUNDS, bounded, bounded_status
 
 
 def bounded_report(report: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a report of the outbox within its bounds: one of an earlier release may be out of them."""
+    """Return a report within the bounds of this release, which one of an earlier release may exceed."""
     statuses = [bounded_status(_copied(status)) for status in report["statuses"]]
     runs = [bounded(dict(run), RUN_BOUNDS) for run in report.get("runs", ())]
     return bounded({**report, "statuses": statuses, "runs": runs}, REPORT_BOUNDS)
@@ -18,7 +18,7 @@ def _copied(status: Mapping[str, Any]) -> dict[str, Any]:
 
 
 LEFT_OUT = "the manager rejected this report as it was, so its details were left out"
-"""The reason of a run whose own reason is not told."""
+"""The reason of a run whose own reason is left out."""
 
 _KEPT_OF_STATUS = frozenset({
     "mirror", "is_master", "status", "last_started_at", "last_ended_at", "last_success_at", "next_run_at",
@@ -27,7 +27,7 @@ _KEPT_OF_RUN = frozenset({"mirror", "id", "status", "launched_at", "started_at",
 
 
 def without_details(report: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a report that tells no more than how things stand, how runs ended, and when."""
+    """Return a report that has only statuses and times."""
     statuses = [_bare_status(status) for status in bounded_report(report)["statuses"]]
     return {**emptied(report), "statuses": statuses, "runs": [_bare_run(run) for run in report.get("runs", ())]}
 
@@ -43,11 +43,11 @@ def _bare_run(run: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def emptied(report: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a report of the same number that tells nothing."""
+    """Return a report with the same number and without content."""
     head = {key: report[key] for key in ("number", "made_at", "kind")}
     return bounded({**head, "statuses": [], "runs": []}, REPORT_BOUNDS)
 
 
 def parts(report: Mapping[str, Any]) -> int:
-    """Return how many states and runs a report tells."""
+    """Return the number of states and runs in a report."""
     return len(report["statuses"]) + len(report.get("runs", ()))

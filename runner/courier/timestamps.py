@@ -1,24 +1,24 @@
-"""Reading the time in a timestamp file: a Unix time, a date as in mails, in ISO 8601, or as `date -u` prints it."""
+"""Parse timestamp files: a Unix time, a date of mails, of ISO 8601, or as `date -u` prints it."""
 
 import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 _LINES = 20
-"""Lines from the top in which a time is looked for."""
+"""Lines from the top that are searched for a time."""
 
 _LONGEST = 200
-"""Characters of a line with a time. A longer one is not read: an upstream wrote it, and it could take minutes."""
+"""Characters of a line at most: an upstream wrote it, and parsing a long one could take minutes."""
 
 _LABEL = re.compile(r"[A-Za-z][A-Za-z -]*[:=]\s*")
 _UNIX = re.compile(r"[0-9]{9,11}(\.[0-9]{1,9})?")
 _DATE_U = re.compile(r"[A-Z][a-z]{2} ([A-Z][a-z]{2}) +([0-9]{1,2}) ([0-9:]{8}) (?:UTC|GMT) ([0-9]{4})")
 _LATEST = 1e11
-"""No report takes a later one."""
+"""Reports with a later time are rejected."""
 
 
 def read_stamp(data: bytes) -> float | None:
-    """The first time in a file, in seconds since 1970 UTC; None when it holds none. Times without a zone are UTC."""
+    """Return the first time in a file, in seconds since 1970 UTC, or None. A time without a zone is UTC."""
     lines = data.decode("utf-8", "replace").splitlines()[:_LINES]
     for line in map(str.strip, lines):
         if len(line) > _LONGEST:

@@ -1,8 +1,8 @@
-"""Delivering the outbox to a manager of tunasync, as one of that program's own workers reports.
+"""Delivery of the outbox to a manager of tunasync, as its own workers report.
 
-Such a manager stamps a start, a success and an end with the moment at which it hears of them, so each is told once and
-in order, and what is no such event is told in another way: a size that was measured later as a size, a mirror that was
-enabled again as `none` until its next run. It also forgets the next start with every status, so that comes last.
+That manager stamps a start, a success and an end with the time at which it receives them. So each is sent once and in
+order, and a report that is not such an event is sent in another way: a size that was measured later as a size, a mirror
+that was enabled again as `none` until its next run. Each status deletes the time of the next start, so it is sent last.
 """
 
 import json
@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from runner.base.output import head, log
 from runner.base.state_dir import StateLayout
-from runner.courier.client import MALFORMED, Misbehaves, Rejected, after, is_of_content, remedy
+from runner.courier.client import MALFORMED, ProtocolViolation, Rejected, after, is_of_content, remedy
 from runner.journal import journal, rejected_reports
 from runner.journal.journal import Journal
 from runner.overrides import hold
@@ -32,22 +32,22 @@ TIMEOUTS = Timeouts(5.0, 30.0)
 BATCH, BATCH_BYTES = 500, 4 * 1024**2
 
 LARGEST_LIST, LIST_VALUES = 16 * 1024**2, 500_000
-"""Bytes and values in its list of a worker's jobs at most: 20,000 jobs have 300,000 values in 10 MiB."""
+"""Bytes and JSON values at most in the list of a worker's jobs: 20,000 jobs have 300,000 values in 10 MiB."""
 
 LARGEST, VALUES = 1024**2, 1_000
-"""Bytes and values in any other answer at most; most of them repeat what was sent."""
+"""Bytes and JSON values at most in any other response; most of them repeat the request."""
 
 _ZERO = "0001-01-01T00:00:00Z"
 _NEVER = dict.fromkeys(("last_update", "last_started", "last_ended", "next_schedule"), _ZERO)
 _NOT_BEGUN = frozenset({QUEUED, LAUNCHING})
-"""It has no word for a wait: it would take these for the start."""
+"""tunasync has no status for a wait: it would take these for the start."""
 
 _AT_WORK = frozenset({PRE_SYNCING, SYNCING})
 _HELD = frozenset({PAUSED, DISABLED})
 
 
 class TunasyncManager:
-    """A manager of tunasync, and what it is known to show of this worker's mirrors."""
+    """A manager of tunasync, and the status that it shows of each mirror of this worker."""
 
     def __init__(self, address: ManagerAddress, settings: RunnerSettings) -> None:
         self._address = address
@@ -57,17 +57,17 @@ class TunasyncManager:
         self._shown: dict[str, str] | None = None
 
     def deliver(self) -> int:
-        """Tell all that waits, and the next starts as a sign of life; gives how many reports that were.
+        """Send the outbox, and the times of the next starts as a heartbeat; return the number of reports.
 
-        While the worker is held it tells nothing: to register would cut this manager off from tunasync's own worker of
-        that name, which may still be at work.
+        A held worker sends nothing: registering would cut the manager off from tunasync's own worker of that name,
+        which may still be running.
         """
         if hold.holds(self._places, unplanned=self._held):
             return 0
         try:
             with journal.opened(self._places.journal) as book:
-                # it may show something else by now: `tunasynctl` marks a job as paused without asking its worker
-                shown = self._shown = self._meet() if self._shown is None else self._list()
+                # read each time, since `tunasynctl` marks a job as paused without asking its worker
+                shown = self._shown = self._register() if self._shown is None else self._list()
                 delivered = self._drain(book, shown)
                 for status in book.statuses():
                     if _is_false(status, shown.get(status.mirror)):
@@ -76,26 +76,26 @@ class TunasyncManager:
                 book.give_back()
                 return delivered
         except SkipjackError:
-            self._shown = None  # it may have lost its memory, so it is met anew
+            self._shown = None  # it may have lost its database, so register again
             raise
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._http.close()
 
-    def _meet(self) -> dict[str, str]:
-        """Register, and learn what it shows of our mirrors."""
+    def _register(self) -> dict[str, str]:
+        """Register, and return the status that it shows of each mirror."""
         never = {"last_online": _ZERO, "last_register": _ZERO}
         self._ask("POST", "/workers", {"id": self._worker, "url": "", "token": ""} | never)
         return self._list()
 
     def _list(self) -> dict[str, str]:
-        """What it shows of our mirrors."""
+        """Return the status that it shows of each mirror."""
         path = f"/workers/{quote(self._worker)}/jobs"
         try:
             return {str(job["name"]): str(job["status"]) for job in self._ask("GET", path) or []}
         except MALFORMED as error:
-            raise self._stranger(path) from error
+            raise self._not_a_manager(path) from error
 
     def _drain(self, book: Journal, shown: dict[str, str]) -> int:
         delivered = 0
@@ -110,12 +110,12 @@ class TunasyncManager:
         return delivered
 
     def _tell(self, status: MirrorStatus, shown: dict[str, str], *, news: bool) -> None:
-        """Tell what is so of a mirror; what is no news is told only where it shows something else."""
+        """Send a mirror's status. One that is not `news` is sent only where the manager shows something else."""
         name = status.mirror
         if _waits(status) and shown.get(name) == FAILED:
             return
         if news and status.status in ENDS and shown.get(name) not in _AT_WORK:
-            self._tell_status(status, PRE_SYNCING, shown)  # from which it takes that there was a start at all
+            self._tell_status(status, PRE_SYNCING, shown)  # without which it records no start
         if news or status.status in _HELD:
             self._tell_status(status, _word(status), shown)
         elif status.status in _AT_WORK:
@@ -163,9 +163,10 @@ class TunasyncManager:
         try:
             response = self._http.exchange(method, path, TIMEOUTS, body=body, headers=_HEADERS, most=most)
         except ResponseTooLarge as error:
-            raise self._stranger(path) from error
+            raise self._not_a_manager(path) from error
         except ExchangeFailed as error:
-            raise SkipjackError(f"{where} cannot be reached: {error}.", after(error, self._address)) from error
+            what = f"cannot reach the manager at {self._url}{path}: {error}."
+            raise SkipjackError(what, after(error, self._address)) from error
         if response.status != 200:
             said = head(" ".join(response.body[:4000].decode("utf-8", "replace").split()), 300)
             kind = Rejected if is_of_content(response) else SkipjackError
@@ -173,11 +174,11 @@ class TunasyncManager:
         try:
             return json_text.parse(response.body, values)
         except MALFORMED as error:
-            raise self._stranger(path) from error
+            raise self._not_a_manager(path) from error
 
-    def _stranger(self, path: str) -> Misbehaves:
+    def _not_a_manager(self, path: str) -> ProtocolViolation:
         todo = "Check `manager.url` in the settings."
-        return Misbehaves(f"What answers at {self._url}{path} is no manager of tunasync.", todo)
+        return ProtocolViolation(f"The server at {self._url}{path} is not a tunasync manager.", todo)
 
 
 _HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
@@ -189,13 +190,15 @@ def _waits(status: MirrorStatus) -> bool:
 
 
 def _word(status: MirrorStatus) -> str:
-    """The word for what is so. Its own workers call a run `failed` between two attempts; another `pre-syncing` would
-    make the run begin later than it did."""
+    """Return tunasync's word for a status.
+
+    Its own workers send `failed` between two attempts; a second `pre-syncing` would move the start of the run.
+    """
     return FAILED if _waits(status) else TO_TUNASYNC[status.status]
 
 
 def _is_false(status: MirrorStatus, word: str | None) -> bool:
-    """Whether what is shown of a mirror has to be corrected: nothing, a hold that is none, or a run as none."""
+    """Whether the shown status is wrong: it is missing, or differs in a pause, a disable or a run."""
     if word is None:
         return True
     if status.status in _AT_WORK:
@@ -204,7 +207,7 @@ def _is_false(status: MirrorStatus, word: str | None) -> bool:
 
 
 def _is_news(status: MirrorStatus, made_at: float) -> bool:
-    """Whether a report tells an event that the manager is to stamp: a step of a run, or its end when it came."""
+    """Whether a report is an event that the manager stamps with the time: a step of a run, or its end."""
     if status.status in ENDS:
         return status.last_ended_at == made_at
     return status.status not in _NOT_BEGUN and status.status != NONE

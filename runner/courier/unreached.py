@@ -25,7 +25,7 @@ def remedy(error: BaseException | None, *, has_ca: bool) -> str:
         case socket.gaierror():
             return "Check the host name in `manager.url` in runner.yml, and this machine's DNS."
         case ConnectionRefusedError():
-            return "See that the manager runs, and check the port in `manager.url` in runner.yml."
+            return "Check that the manager is running, and the port in `manager.url` in runner.yml."
         case TimeoutError():
             return "Look for a firewall on the way, and check host and port in `manager.url` in runner.yml."
         case OSError(errno=number) if number in _NO_WAY:
@@ -44,5 +44,5 @@ def _of_certificate(code: int, *, has_ca: bool) -> str:
         return "Check this machine's clock and that of the manager (`manager.url` in runner.yml)."
     if has_ca:
         return "Put its authority's certificate into the file that `manager.ca_cert` names, or check `manager.url`."
-    todo = "If an authority of your own has signed it, name that one's certificate as `manager.ca_cert` in runner.yml"
+    todo = "If your own authority has signed it, set `manager.ca_cert` in runner.yml to that authority's certificate"
     return f"{todo}; else check `manager.url`."

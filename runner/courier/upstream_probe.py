@@ -1,6 +1,6 @@
-"""Comparing an upstream's timestamp file with the mirror's own, for the manager to judge.
+"""Probes: compare an upstream's timestamp file with the mirror's own, for the manager to judge freshness.
 
-Nobody but the mirror's own upstream is asked: the file's path is laid below its address, and no redirect is followed.
+Only the mirror's own upstream is asked: the path of the file is appended to its address, and no redirect is followed.
 """
 
 import contextlib
@@ -31,17 +31,17 @@ from schemas.report import Probe
 from schemas.secrets import read_mirror_secret
 
 LARGEST = 64 * 1024
-"""Bytes of a timestamp file that is worth the name."""
+"""Bytes of a timestamp file at most."""
 
 TIMEOUTS = Timeouts(10.0, 20.0)
 """For a web server."""
 
 RSYNC_TIMEOUT = 30.0
-"""Seconds for all that rsync does."""
+"""Seconds for the whole run of rsync."""
 
 NEWEST_LASTS = 12 * 3600.0
-"""Seconds for which the newest time of an upstream counts after it was last seen there: of several servers each answers
-some of a dozen probes, and one that was put back to an older state is believed the same day."""
+"""Seconds for which the newest time of an upstream counts after it was last seen: where several servers share the name,
+each answers some of a dozen probes, and an upstream that was reset to an older state counts the same day."""
 
 _OPTIONS = ("--quiet", "--copy-links", f"--max-size={LARGEST}", "--timeout=15")
 _HEADERS = {"User-Agent": f"Skipjack/{VERSION}"}
@@ -49,19 +49,19 @@ _NO_SUCH_FILE = 23
 _PROXY = ("RSYNC_PROXY",)
 
 
-class NotRead(Exception):  # noqa: N818 - what happened, not a fault of ours
-    """A file could not be had; the message says why in words."""
+class NotRead(Exception):  # noqa: N818 - what happened, not a fault of this program
+    """A file could not be read; the message is the reason."""
 
 
 def is_probed(mirror: Mirror) -> bool:
-    """Whether a mirror names a file, and its upstream can be asked for it."""
+    """Whether a mirror has a timestamp file, and an upstream that can be asked for it."""
     return mirror.freshness is not None and (is_web(mirror.upstream) or is_remote(mirror.upstream))
 
 
 def probe(planned: Planned, machine: Machine) -> Probe:
-    """Compare both files now, with programs in the surroundings of the machine's runs.
+    """Compare both files now, in the environment of the machine's runs.
 
-    Takes half a minute at most, and never raises for what an upstream or a disk does.
+    Takes half a minute at most, and never raises for a failure of the upstream or the disk.
     """
     mirror = planned.mirror
     file = mirror.freshness.file if mirror.freshness else ""
@@ -79,10 +79,10 @@ def probe(planned: Planned, machine: Machine) -> Probe:
 
 
 def continued(before: Probe | None, found: Probe) -> Probe:
-    """What is so after a new probe: until when nothing was missing, and the former comparison while none can be made.
+    """Return the new probe with what still holds of the one before: the time until which the mirror was even.
 
-    An upstream that does not answer for an hour changes nothing about how far behind it we were. What was found in
-    another file tells nothing of this one.
+    Even: the mirror had all that the upstream had. While no comparison is possible the last one holds for a time, since
+    an upstream that does not answer does not change how far behind the mirror is. A probe of another file is ignored.
     """
     if before is None or before.file not in (None, found.file):
         before = Probe(found.at)
@@ -95,9 +95,9 @@ def continued(before: Probe | None, found: Probe) -> Probe:
 
 
 def _beside_newest(before: Probe, found: Probe) -> Probe:
-    """The same with the newest time that the upstream is known to have.
+    """Return the probe with the newest known time of the upstream.
 
-    Several servers may answer to one name, and those that follow the others late would make us even again and again.
+    Several servers may share one name, and those that are behind would make the mirror look even again and again.
     """
     newest, seen_at = before.upstream_at, before.seen_at
     if found.upstream_at is None:
@@ -115,7 +115,7 @@ def _is_even(probe: Probe) -> bool:
 
 
 def _even_until(before: Probe, found: Probe) -> float | None:
-    """Until when nothing was missing: the first time of the upstream that we have not got is that of a change."""
+    """Return the time until which the mirror was even: it lacks the upstream's change of that time."""
     counts_already = before.even_at is not None and not _is_even(before)
     if counts_already or found.same is None or found.upstream_at is None:
         return before.even_at
@@ -136,24 +136,24 @@ def _of_web(mirror: Mirror, file: str) -> bytes:
         try:
             response = server.exchange("GET", path, TIMEOUTS, headers=_HEADERS, most=LARGEST)
         except ExchangeFailed as error:
-            raise NotRead(f"the upstream cannot be asked for {file}: {error}") from error
+            raise NotRead(f"cannot read {file} from the upstream: {error}") from error
     if response.status != 200:
-        elsewhere = ", which leads elsewhere" if 300 <= response.status < 400 else ""
-        raise NotRead(f"the upstream answered {response.status} for {path}{elsewhere}")
+        redirect = ", a redirect" if 300 <= response.status < 400 else ""
+        raise NotRead(f"the upstream answered {response.status} for {path}{redirect}")
     return response.body
 
 
 def _of_rsync(mirror: Mirror, file: str, machine: Machine) -> bytes:
-    """One file by the machine's own rsync, with the user and the password that the mirror is synced with.
+    """Read one file with the machine's own rsync, and the user and password of the mirror.
 
-    This is a program of the worker, with its token at hand. So no program of a definition is started, and none of its
-    variables gets here but for the proxy: another one could make rsync start something.
+    The courier can read the worker's token. So no program of a definition is started here, and of its variables only
+    the proxy is passed on: others could make rsync start a program.
     """
     if mirror.password is not None and mirror.password.credential is not None:
         name = mirror.password.credential
-        raise NotRead(f"no comparison: only runs are given the password `{name}`, a credential; a `file:` would do")
+        raise NotRead(f"no comparison: the password `{name}` is a credential, which only runs get. Use `file:`")
     family = ["-6"] if mirror.use_ipv6 else ["-4"] if mirror.use_ipv4 else []
-    in_container = bool(mirror.docker_image)  # then its variables are not for the machine
+    in_container = bool(mirror.docker_image)  # then its variables are those of the container
     env = {} if in_container else {key: value for key, value in mirror.env.items() if key in _PROXY}
     if mirror.username:
         env["USER"] = mirror.username
@@ -168,9 +168,9 @@ def _of_rsync(mirror: Mirror, file: str, machine: Machine) -> bytes:
         try:
             code, said = spawn.ask(words, RSYNC_TIMEOUT, whole, alone=True)
         except spawn.CannotStart as error:
-            raise NotRead(f"the upstream cannot be asked for {file}: {error}") from error
+            raise NotRead(f"cannot read {file} from the upstream: {error}") from error
         if code not in (0, _NO_SUCH_FILE):
-            raise NotRead(f"the upstream cannot be asked for {file}: {_last_words(code, said)}")
+            raise NotRead(f"cannot read {file} from the upstream: {_reason(code, said)}")
         if not os.path.isfile(target):
             raise NotRead(f"the upstream has no {file}, or one larger than {LARGEST} bytes")
         try:
@@ -179,19 +179,19 @@ def _of_rsync(mirror: Mirror, file: str, machine: Machine) -> bytes:
             raise NotRead(f"the upstream has no readable {file}: {error.strerror}") from error
 
 
-def _last_words(code: int, said: str) -> str:
-    """What rsync says before its own summary is the reason; `@ERROR: auth failed`, for example."""
+def _reason(code: int, said: str) -> str:
+    """Return the last line before rsync's own summary, for example `@ERROR: auth failed`."""
     lines = [line for line in map(str.strip, said.splitlines()) if line and not line.startswith("rsync error:")]
     return head(lines[-1], 300) if lines else rsync.explain(code)
 
 
 def _own(paths: Paths, file: str) -> bytes:
-    """Our copy. What lies in a mirror comes from its upstream, so no link leads out of it, and no pipe holds us up."""
+    """Read the mirror's own file. The upstream made it: no link may lead out of the mirror, and no pipe may block."""
     path = os.path.join(paths.directory, file)
     if not lies_in(path, paths.directory):
-        raise NotRead(f"{path} leads out of the mirror")
+        raise NotRead(f"{path} is outside of the mirror")
     try:
         return read_regular(path, LARGEST)
     except OSError as error:
-        known = {errno.EFBIG: f"{path} is larger than {LARGEST} bytes", errno.EINVAL: f"{path} is no file"}
-        raise NotRead(known.get(error.errno or 0, f"{path} cannot be read: {error.strerror}")) from error
+        known = {errno.EFBIG: f"{path} is larger than {LARGEST} bytes", errno.EINVAL: f"{path} is not a file"}
+        raise NotRead(known.get(error.errno or 0, f"cannot read {path}: {error.strerror}")) from error

@@ -169,7 +169,7 @@ def test_a_wrong_address_is_told(reporter: Worker, upstream: RsyncDaemon) -> Non
     text = reporter.settings.read_text()
     port = reporter.settings.read_text().split("http://127.0.0.1:")[1].split("'")[0]
     reporter.settings.write_text(text.replace(f":{port}", f":{upstream.port}"))
-    assert "cannot be reached" in failure(reporter, "courier")
+    assert "cannot reach the manager at" in failure(reporter, "courier")
 
 
 def test_usage_errors_exit_with_2(worker: Worker) -> None:

@@ -12,7 +12,7 @@ import requests
 
 from runner.base.state_dir import StateLayout
 from runner.courier import commands
-from runner.courier.client import Client
+from runner.courier.client import ManagerClient
 from runner.courier.manager_commands import Inbox
 from runner.journal import journal
 from schemas.config.settings import load_runner
@@ -155,12 +155,12 @@ def test_a_courier_that_died_after_recording_an_order_is_made_up_for(
     repository.commit({"a.yml": gate.mirror()}, "Add a")
     subject.command("follow", "--start")
     syncing(subject, gate, "a")
-    here = commands.Here("w1", StateLayout(str(subject.state)), str(subject.settings))
+    here = commands.WorkerContext("w1", StateLayout(str(subject.state)), str(subject.settings))
     desk.give("stop", "a")
-    dies = Client(load_runner(subject.settings).manager or pytest.fail("no manager"))
+    dies = ManagerClient(load_runner(subject.settings).manager or pytest.fail("no manager"))
     monkeypatch.setattr("runner.subprocesses.stopping.stop", lambda *_words: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
-        commands.attend(here, dies, 0)
+        commands.fetch_and_execute(here, dies, 0)
     dies.close()
     monkeypatch.undo()
     with journal.opened(here.layout.journal) as book:
@@ -200,7 +200,7 @@ def test_a_manager_that_has_lost_its_memory_gives_commands_again(subject: Worker
     number = desk.give("ping")
     subject.command("courier")
 
-    assert "does not know some earlier commands" in lost.stderr
+    assert "has lost some earlier commands" in lost.stderr
     assert desk.results.keys() == {number}
 
 
@@ -222,18 +222,18 @@ def test_a_revision_that_the_manager_names_is_followed_once(
     gate.open.touch()
     desk.revision = repository.commit({"a.yml": gate.mirror()}, "Add a")
     subject.command("once")
-    assert "so a follow begins" not in subject.command("courier").stderr
+    assert ": starting a follow" not in subject.command("courier").stderr
     desk.revision = repository.commit({"b.yml": gate.mirror()}, "Add b")
 
     said = subject.command("courier", "--start").stderr
 
-    assert f"the manager is at revision {desk.revision[:12]}, so a follow begins" in said
+    assert f"the manager is at revision {desk.revision[:12]}: starting a follow" in said
     status(subject, "b", "success")
     desk.revision = "f" * 40
-    assert "so a follow begins" in subject.command("courier").stderr
-    assert "so a follow begins" not in subject.command("courier").stderr
+    assert ": starting a follow" in subject.command("courier").stderr
+    assert ": starting a follow" not in subject.command("courier").stderr
     desk.revision = "no commit"
-    assert "so a follow begins" not in subject.command("courier").stderr
+    assert ": starting a follow" not in subject.command("courier").stderr
 
 
 def test_while_the_manager_fails_it_is_told_once_and_asked_again(
@@ -244,13 +244,13 @@ def test_while_the_manager_fails_it_is_told_once_and_asked_again(
     subject.command("once")
     desk.fault = "/api/v1/commands"
     with lingering(subject) as courier:
-        wait_until(lambda: "no commands can be taken: " in said(subject), "it is told")
+        wait_until(lambda: "cannot fetch commands: " in said(subject), "it is told")
         subject.command("run", "a")
         wait_until(lambda: desk.successes("a") == 2, "reports are taken all the same")
         desk.fault = ""
         assert answered(desk, desk.give("ping")) == ("done", "")
         assert courier.poll() is None
-    assert said(subject).count("no commands can be taken") == 1
+    assert said(subject).count("cannot fetch commands") == 1
 
 
 def test_the_real_manager_gives_commands_takes_answers_and_names_its_revision(
@@ -282,7 +282,7 @@ def test_the_real_manager_gives_commands_takes_answers_and_names_its_revision(
         manager.stop()
         manager.start()  # which looks for news of the repository then, and every few minutes
         wait_until(lambda: reporter.command("run", "a") and reporter.states().get("b"), "the worker follows it")
-    assert "so a follow begins" in said(reporter)
+    assert ": starting a follow" in said(reporter)
 
 
 def test_a_courier_of_cron_says_nothing_unless_something_is_wrong(
@@ -305,7 +305,7 @@ def test_a_courier_of_cron_says_nothing_unless_something_is_wrong(
     manager.stop()
     done = quietly()
     assert (done.returncode, done.stdout) == (1, "")
-    assert "cannot be reached: Connection refused" in done.stderr and done.stderr.count("\n") == 1
+    assert ": Connection refused" in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_a_ping_of_tunasynctl_reaches_the_courier(repository: ConfigRepository, tmp_path: Path, gate: Gate) -> None:
@@ -322,6 +322,6 @@ def test_a_ping_of_tunasynctl_reaches_the_courier(repository: ConfigRepository, 
                 lambda: requests.post(f"{manager.url}/cmd", json=ping, timeout=300).status_code == 200,
                 "a ping is answered once the courier has begun to poll",
             )
-        wait_until(lambda: "tunasync wanted ping" in said(reporter), "the courier says who asked")
+        wait_until(lambda: "executed ping, requested by tunasync" in said(reporter), "the courier says who asked")
         answer = requests.post(f"{manager.url}/cmd", json=ping, timeout=300)
     assert answer.status_code == 504, "nobody is there any more"

@@ -117,7 +117,7 @@ def test_whatever_the_manager_does_runs_go_on_and_it_knows_all_of_them_afterward
     reporter.command("once")
     settings = reporter.settings.read_text()
     reporter.settings.write_text(settings.replace(manager.url, way.url))
-    expected = {"silent": "timed out", "broken": "answered 500", "cut": "cannot be reached", "too large": "larger"}
+    expected = {"silent": "timed out", "broken": "answered 500", "cut": "cannot reach", "too large": "larger"}
     for fault, words in expected.items():
         way.fault, way.limit = fault, 100 if fault == "too large" else 2**60
         reporter.command("run", "m")
@@ -484,10 +484,10 @@ def test_a_second_courier_says_so(repository: ConfigRepository, reporter: Worker
     try:
         wait_until(lambda: (reporter.folder / "run/courier.sock").exists(), "the first is up")
 
-        second = courier(reporter, "courier.PATIENCE = 0.1")
+        second = courier(reporter, "courier.LOCK_TIMEOUT = 0.1")
 
         said_well(second)
-        assert "Another courier is at work" in second.stderr
+        assert "another courier is running" in second.stderr
         reporter.command("run", "m")
         wait_until(lambda: reporter.pending() == 0, "the first still delivers")
     finally:

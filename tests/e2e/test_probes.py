@@ -130,8 +130,8 @@ def test_a_web_upstream_is_asked_for_the_file_alone_and_never_elsewhere(
     a, b, _c, d = (probes(desk, name)[-1] for name in "abcd")
     assert (a["upstream_at"], a["own_at"], a["same"], a["problem"]) == (NOON, NOON - 3600, False, "")
     assert sorted(asked) == ["/moved/stamp", "/stamp", "/stamp"]
-    assert b["problem"].startswith("the upstream answered 302 for /moved/stamp, which leads elsewhere; ")
-    assert d["problem"] == "the upstream cannot be asked for stamp: Connection refused"
+    assert b["problem"].startswith("the upstream answered 302 for /moved/stamp, a redirect; ")
+    assert d["problem"] == "cannot read stamp from the upstream: Connection refused"
 
 
 def test_what_cannot_be_read_is_told_with_the_reason(
@@ -147,10 +147,10 @@ def test_what_cannot_be_read_is_told_with_the_reason(
 
     found = {name: probes(desk, name)[-1]["problem"] for name in files}
     assert found["none"].startswith("the upstream has no none, or one larger than 65536 bytes; ")
-    assert found["none"].endswith("/none/none cannot be read: No such file or directory")
+    assert found["none"].endswith("/none/none: No such file or directory")
     assert found["large"].endswith("large is larger than 65536 bytes")
     assert found["pipe"].startswith("the upstream has no pipe")
-    assert found["pipe"].endswith("pipe is no file")
+    assert found["pipe"].endswith("pipe is not a file")
 
 
 def test_what_the_upstream_says_to_a_wrong_password_is_told(

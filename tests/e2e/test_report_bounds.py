@@ -11,7 +11,7 @@ import pytest
 
 from runner.base.state_dir import StateLayout
 from runner.courier import delivery
-from runner.courier.client import Client
+from runner.courier.client import ManagerClient
 from runner.courier.report_forms import bounded_report
 from runner.journal import journal, rejected_reports
 from runner.journal.journal import Ending, Journal, Subject
@@ -159,7 +159,7 @@ def _outbox(settings: RunnerSettings) -> tuple[list[dict[str, Any]], int]:
 
 def _deliver(settings: RunnerSettings) -> None:
     assert settings.manager is not None
-    with closing(Client(settings.manager)) as client:
+    with closing(ManagerClient(settings.manager)) as client:
         delivery.deliver(settings, client)
 
 

@@ -17,7 +17,7 @@ from runner import cli, error_boundary
 from runner.base.mirror_paths import Paths
 from runner.base.state_dir import StateLayout
 from runner.courier import delivery
-from runner.courier.client import Answer
+from runner.courier.client import Acknowledgement
 from runner.courier.manager_commands import Inbox
 from runner.journal import journal
 from runner.journal.damage import examine
@@ -39,8 +39,8 @@ MIRRORS = 12
 class Manager:
     """Takes every report."""
 
-    def send(self, envelope: dict[str, list[dict[str, int]]]) -> Answer:
-        return Answer(max((report["number"] for report in envelope["reports"]), default=0), None)
+    def send(self, envelope: dict[str, list[dict[str, int]]]) -> Acknowledgement:
+        return Acknowledgement(max((report["number"] for report in envelope["reports"]), default=0), None)
 
 
 class Machine:

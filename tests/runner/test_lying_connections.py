@@ -13,7 +13,7 @@ import pytest
 from runner import error_boundary
 from runner.base.state_dir import StateLayout
 from runner.courier import client, courier
-from runner.courier.client import Client, Result
+from runner.courier.client import CommandResult, ManagerClient
 from runner.journal import journal
 from runner.journal.journal import Ending, Subject
 from schemas.errors import SkipjackError
@@ -134,10 +134,10 @@ def test_a_courier_ends_in_time_with_a_message_and_loses_nothing(
     tracemalloc.start()
     try:
         code = error_boundary.guarded(lambda: courier.once(settings, Path("/nowhere"), start=False), settings.state_dir)
-        with closing(Client(settings.manager)) as there, pytest.raises(SkipjackError):
+        with closing(ManagerClient(settings.manager)) as there, pytest.raises(SkipjackError):
             there.commands("w1", 0, 0)
-        with closing(Client(settings.manager)) as there, pytest.raises(SkipjackError):
-            there.answer("w1", [Result(1, "done", "")])
+        with closing(ManagerClient(settings.manager)) as there, pytest.raises(SkipjackError):
+            there.answer("w1", [CommandResult(1, "done", "")])
         assert tracemalloc.get_traced_memory()[1] < MOST_MEMORY
     finally:
         tracemalloc.stop()

@@ -10,9 +10,9 @@ import pytest
 
 from runner.base.state_dir import StateLayout
 from runner.courier import commands, courier, delivery
-from runner.courier.client import Client
-from runner.courier.command_poll import Poller
-from runner.courier.commands import Here
+from runner.courier.client import ManagerClient
+from runner.courier.command_poll import CommandPoller
+from runner.courier.commands import WorkerContext
 from runner.courier.manager_commands import Inbox
 from runner.courier.tunasync_manager import TunasyncManager
 from runner.journal import journal
@@ -85,7 +85,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
     monkeypatch.setattr(courier, "_sleep", made.sleep)
     monkeypatch.setattr(courier, "_wait", made.rung)
-    monkeypatch.setattr(courier, "_asides", lambda *_words: [])
+    monkeypatch.setattr(courier, "_background_threads", lambda *_words: [])
     return made
 
 
@@ -176,13 +176,13 @@ def test_the_identity_is_renewed_once_an_hour_at_most(
     identities = []
     for minutes in range(0, 180, 10):
         now = 1_800_000_000.0 + minutes * 60
-        with suppress(SkipjackError), closing(Client(there.manager)) as client:
+        with suppress(SkipjackError), closing(ManagerClient(there.manager)) as client:
             delivery.deliver(there, client)
         with journal.opened(StateLayout(settings.state_dir).journal) as book:
             identities.append(book.identity())
     assert len(set(identities)) == 3
     now = 1_700_000_000.0  # a clock that was set back
-    with suppress(SkipjackError), closing(Client(there.manager)) as client:
+    with suppress(SkipjackError), closing(ManagerClient(there.manager)) as client:
         delivery.deliver(there, client)
     with journal.opened(StateLayout(settings.state_dir).journal) as book:
         assert book.identity() not in identities
@@ -192,7 +192,7 @@ def test_the_identity_is_renewed_once_an_hour_at_most(
 def test_a_manager_that_names_ever_new_revisions_begins_few_follows(
     settings: RunnerSettings, lie: Lie, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun: list[Here] = []
+    begun: list[WorkerContext] = []
     monkeypatch.setattr(commands, "want_follow", begun.append)
     liar = lie(
         lambda asked, count: (
@@ -245,15 +245,15 @@ def test_no_answer_takes_much_memory(settings: RunnerSettings, lie: Lie, said: b
     there = named(settings, lie(lambda _asked, _count: (status, said)))
     assert there.manager is not None
     tunasync = there._replace(manager=there.manager._replace(token=None, protocol="tunasync"))
-    here = Here("w1", StateLayout(settings.state_dir), "/nowhere", start=False)
-    stranger = "is no manager of Skipjack" if len(said) > 65536 or status == 200 else "answered 500"
+    here = WorkerContext("w1", StateLayout(settings.state_dir), "/nowhere", start=False)
+    stranger = "is not a Skipjack manager" if len(said) > 65536 or status == 200 else "answered 500"
     tracemalloc.start()
     try:
         for _each in range(2):
-            with pytest.raises(SkipjackError, match=stranger), closing(Client(there.manager)) as client:
+            with pytest.raises(SkipjackError, match=stranger), closing(ManagerClient(there.manager)) as client:
                 delivery.deliver(there, client)
-            with pytest.raises(SkipjackError), closing(Client(there.manager)) as client:
-                commands.attend(here, client, 0)
+            with pytest.raises(SkipjackError), closing(ManagerClient(there.manager)) as client:
+                commands.fetch_and_execute(here, client, 0)
             with pytest.raises(SkipjackError), closing(TunasyncManager(there.manager, tunasync)) as manager:
                 manager.deliver()
         assert tracemalloc.get_traced_memory()[1] < MOST_MEMORY
@@ -271,7 +271,7 @@ def test_no_list_of_jobs_takes_much_more_memory_than_its_text(settings: RunnerSe
     try:
         with (
             closing(TunasyncManager(there.manager, there)) as manager,
-            pytest.raises(SkipjackError, match="is no manager of tunasync"),
+            pytest.raises(SkipjackError, match="is not a tunasync manager"),
         ):
             manager.deliver()
         assert tracemalloc.get_traced_memory()[1] < MOST_MEMORY
@@ -354,12 +354,12 @@ def test_commands_cost_few_requests_whatever_is_answered(
     liar = lie(says)
     there = named(settings, liar)
     assert there.manager is not None
-    here = Here("w1", StateLayout(settings.state_dir), "/nowhere", start=False)
+    here = WorkerContext("w1", StateLayout(settings.state_dir), "/nowhere", start=False)
     clock = Clock()
-    with pytest.raises(Over), closing(Client(there.manager)) as client:
-        poller = Poller(here, client, settings.run_dir, clock=lambda: clock.now)
+    with pytest.raises(Over), closing(ManagerClient(there.manager)) as client:
+        poller = CommandPoller(here, client, settings.run_dir, clock=lambda: clock.now)
         while len(liar.paths) < 5000:
-            clock.sleep(poller.turn())
+            clock.sleep(poller.work_once())
 
     assert len(liar.paths) <= LONG / 60 * 45 + 60, "45 a minute at most"
     assert "\x1b" not in capsys.readouterr().err
@@ -368,14 +368,14 @@ def test_commands_cost_few_requests_whatever_is_answered(
 def test_many_commands_to_reload_begin_one_follow(
     settings: RunnerSettings, lie: Lie, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun: list[Here] = []
+    begun: list[WorkerContext] = []
     monkeypatch.setattr(commands, "want_follow", begun.append)
     there = named(settings, lie(giving([command(each, kind="reload") for each in range(1, 51)])))
     assert there.manager is not None
-    here = Here("w1", StateLayout(settings.state_dir), "/nowhere", start=False)
+    here = WorkerContext("w1", StateLayout(settings.state_dir), "/nowhere", start=False)
 
-    with closing(Client(there.manager)) as client:
-        assert commands.attend(here, client, 0) == 50
+    with closing(ManagerClient(there.manager)) as client:
+        assert commands.fetch_and_execute(here, client, 0) == 50
 
     assert len(begun) == 1
     with journal.opened(here.layout.journal) as book:

@@ -42,14 +42,14 @@ def test_a_courier_says_what_to_do_about_each_way_not_to_reach_the_manager(
     missing = serve(says(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")).url
     cases = [
         (f"https://127.0.0.1:{plain}", None, "does not speak TLS", "Write `http://` in `manager.url`"),
-        (f"http://127.0.0.1:{secure}", None, "cannot be reached", "write `https://` in `manager.url`"),
+        (f"http://127.0.0.1:{secure}", None, "cannot reach", "write `https://` in `manager.url`"),
         (nginx, None, "400", "write `https://` in `manager.url`"),
-        (f"https://127.0.0.1:{secure}", None, "self-signed", "as `manager.ca_cert` in runner.yml; else check"),
+        (f"https://127.0.0.1:{secure}", None, "self-signed", "set `manager.ca_cert` in runner.yml"),
         (f"https://127.0.0.1:{secure}", other[1], "not valid", "into the file that `manager.ca_cert` names"),
         (serve(says(FINE), tls(*other)).url, other[1], "mismatch", "Write a name that the certificate is for"),
         (serve(says(FINE), tls(*old)).url, old[1], "has expired", "Renew the manager's certificate"),
-        ("http://127.0.0.1:9", None, "Connection refused", "See that the manager runs, and check the port in"),
-        ("http://no.such.host.invalid", None, "cannot be reached", "Check the host name in `manager.url`"),
+        ("http://127.0.0.1:9", None, "Connection refused", "Check that the manager is running, and the port in"),
+        ("http://no.such.host.invalid", None, "cannot reach", "Check the host name in `manager.url`"),
         (missing, None, "404", "Check `manager.url`"),
     ]
     for url, ca_cert, why, todo in cases:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from runner.courier.client import Command
+from runner.courier.client import ManagerCommand
 from runner.courier.manager_commands import Inbox
 from runner.journal.journal import Ending, Released, Subject
 from runner.journal.migrations import MIGRATIONS
@@ -93,7 +93,7 @@ def test_overrides_of_an_earlier_release_stay_and_have_no_reason(path: str) -> N
     connection.close()
     with override_store.opened(path) as book:
         assert book.operator_requests() == {"debian": OperatorRequest("paused", made_at=5.0, made_by="ada")}
-        assert Inbox(book).waiting() == [Command(1, "ping", (), False, "x")]
+        assert Inbox(book).waiting() == [ManagerCommand(1, "ping", (), False, "x")]
 
 
 def test_a_run_that_an_override_ends_was_stopped_and_the_mirror_is_paused(book: OverrideStore) -> None:

@@ -36,7 +36,7 @@ def test_a_link_within_the_mirror_is_followed_and_none_out_of_it(paths: Paths, t
     (tmp_path / "m/outer").symlink_to("../outside")
 
     assert _own(paths, "inner") == b"2"
-    with pytest.raises(NotRead, match="outer leads out of the mirror"):
+    with pytest.raises(NotRead, match="outer is outside of the mirror"):
         _own(paths, "outer")
 
 
@@ -244,4 +244,4 @@ def test_a_mirror_whose_password_is_a_credential_is_not_compared(
     (tmp_path / "token").write_text("secret\n")
     mirror = Mirror("m", "w", "rsync", "rsync://127.0.0.1:9/m/", freshness=FreshnessFile("x"))
     found = probe(Planned(mirror._replace(password=Secret(credential="token")), paths, "a" * 40), Machine())
-    assert "only runs are given the password `token`" in found.problem
+    assert "the password `token` is a credential, which only runs get" in found.problem

@@ -11,8 +11,8 @@ import pytest
 
 from runner.base.state_dir import StateLayout
 from runner.courier import batches, commands, delivery
-from runner.courier.client import Client, Rejected
-from runner.courier.commands import Here
+from runner.courier.client import ManagerClient, Rejected
+from runner.courier.commands import WorkerContext
 from runner.courier.delivery import Delivered
 from runner.courier.manager_commands import Inbox
 from runner.courier.report_forms import LEFT_OUT
@@ -94,7 +94,7 @@ def one_run(book: Journal, mirror: str, at: float, reason: str) -> None:
 
 def deliver(settings: RunnerSettings, manager: Strict, lie: Lie) -> Delivered:
     address = ManagerAddress(lie(manager).url, token=Secret(file=f"{settings.state_dir}/token"))
-    with closing(Client(address)) as client:
+    with closing(ManagerClient(address)) as client:
         return delivery.deliver(settings._replace(manager=address), client)
 
 
@@ -285,10 +285,10 @@ def results_told(settings: RunnerSettings, lie: Lie, rejects: Callable[[list[dic
         return 200, json.dumps({"taken": len(results)}).encode()
 
     address = ManagerAddress(lie(says).url, token=Secret(file=f"{settings.state_dir}/token"))
-    here = Here("w1", StateLayout(settings.state_dir), "/nowhere")
-    with closing(Client(address)) as client:
-        commands.attend(here, client, 0)
-        commands.attend(here, client, 0)
+    here = WorkerContext("w1", StateLayout(settings.state_dir), "/nowhere")
+    with closing(ManagerClient(address)) as client:
+        commands.fetch_and_execute(here, client, 0)
+        commands.fetch_and_execute(here, client, 0)
     return told
 
 

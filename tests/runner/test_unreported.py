@@ -70,7 +70,7 @@ def test_a_refused_token_is_shown_at_once_until_a_report_is_taken(
 ) -> None:
     manager.answer = (status, b'{"error": "the token is not valid"}')
     said = deliver(settings, tmp_path)
-    assert f"answered {status}: the token is not valid. Make a token with `skipjack-manager token add WORKER`" in said
+    assert f"answered {status}: the token is not valid. Create a token with `skipjack-manager token add WORKER`" in said
     [warning] = warnings(settings, capsys)
     assert warning.startswith("warning: manager: It has accepted no reports since 20") and warning.endswith(said)
     assert warnings(settings._replace(manager=None), capsys) == [], "of a manager that the settings no longer name"
@@ -95,7 +95,7 @@ def test_an_unreachable_manager_is_shown_after_an_hour(
     now = 1_800_000_000.0
     monkeypatch.setattr("time.time", lambda: now)
     said = deliver(away, tmp_path)
-    assert "cannot be reached" in said and warnings(away, capsys) == []
+    assert "cannot reach the manager at" in said and warnings(away, capsys) == []
     now += noted.LONG - 1
     deliver(away, tmp_path)
     assert warnings(away, capsys) == []

@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from runner import hooks
-from runner.courier.client import Client
+from runner.courier.client import ManagerClient
 from runner.error_boundary import guarded
 from runner.journal.journal import Journal
 from runner.subprocesses import launch
@@ -67,7 +67,7 @@ PHASES: dict[str, Callable[[], None]] = {
     "ending": _before(Journal, "_forget_old_runs"),  # within the last transaction
     "ended": _after(Journal, "end"),
     "ending-orphans": _before(crash_recovery, "_signal_holders"),
-    "sending": _before(Client, "send"),
+    "sending": _before(ManagerClient, "send"),
     "sent": _before(Journal, "acknowledge"),  # the manager has committed, and the worker does not know
 }
 
