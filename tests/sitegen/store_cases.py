@@ -129,6 +129,13 @@ def test_the_oldest_runs_above_the_limit_are_deleted(store: Store) -> None:
     assert [item.run.id for item in found["b"]] == [6, 5]
 
 
+def test_only_groups_with_runs_to_delete_are_found(store: Store) -> None:
+    runs = tuple(("a", run_of(number, ended_at=NOW + number)) for number in (0, 1))
+    store.apply([delivery_of(report_of(1, kind="snapshot", runs=runs))])
+    for most, now, found in ((2, NOW + 100, []), (1, NOW + 100, [("w1", "a")]), (2, NOW + 101, [("w1", "a")])):
+        assert history_store.crowded(store, History(runs_per_mirror=most, keep_runs=100), now) == found
+
+
 def test_old_runs_are_deleted_in_steps_except_a_mirrors_last_one(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(history_store, "STEP", 3)
     runs = tuple(("debian", run_of(number, ended_at=NOW + number)) for number in range(1, 21))

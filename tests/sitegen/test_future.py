@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from schemas.clock.freshness import SLACK
 from schemas.report import Override, Probe
 from sitegen.messages import tunasync_rules
 from sitegen.messages.model import PastRun
-from sitegen.site import documents, tunasync
+from sitegen.site import documents, future, tunasync
 from sitegen.site.evaluate import Evaluator, evaluate
 from sitegen.site.pages import Pages
 from sitegen.site.snapshot import Snapshot
@@ -39,6 +40,23 @@ def test_a_success_in_the_future_is_not_fresh_and_has_no_time() -> None:
     assert status.run == RUN._replace(launched_at=None, started_at=None, ended_at=None)
     planned = evaluated(("w1", TOLD._replace(next_run_at=AHEAD + HOUR)), config=declared(mirror())).mirrors[0]
     assert planned.best.status.next_run_at is None, "it was planned from a time that is not believed"
+
+
+def test_times_up_to_the_slack_count_as_past() -> None:
+    latest = NOW + SLACK
+    status = status_of(at=latest)
+    assert future.believed(status, NOW) == (status, None)
+    (view,) = evaluated(("w1", status._replace(last_started_at=AHEAD)), config=declared(mirror())).mirrors
+    assert (view.best.status.last_started_at, view.best.status.last_success_at) == (None, latest)
+    assert future.last_seen_in_past(worker(last_seen=latest), NOW) == worker(last_seen=latest)
+    sent = worker(last_seen=latest + 1)._replace(sent_at=latest)
+    assert future.last_seen_in_past(sent, NOW).last_seen == latest
+
+
+def test_a_next_run_is_left_out_only_if_it_is_after_a_time_that_is() -> None:
+    told = status_of(at=AHEAD, run=None, last_started_at=AHEAD)
+    for planned, expected in ((AHEAD, AHEAD), (AHEAD + 1, None)):
+        assert future.believed(told._replace(next_run_at=planned), NOW).status.next_run_at == expected
 
 
 def test_documents_and_tunasyncs_list_have_no_time_in_the_future() -> None:
