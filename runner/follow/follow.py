@@ -65,6 +65,7 @@ def follow(settings: RunnerSettings, *, again: bool = False, accept_rewrite: boo
     layout = StateLayout(settings.state_dir)
     missing = _make_folders(settings)
     sqlite_file.check(layout.journal)
+    # A second follow waits for as long as the first one may fetch.
     with turn(layout.lock("program", "follow"), "follow", max(settings.repository.timeout, slow_remote.MOST)):
         done = _follow(_local(settings), layout, again=again, accept_rewrite=accept_rewrite)
     return done._replace(problems=(*missing, *done.problems))
@@ -103,6 +104,7 @@ def _follow(local: LocalConfig, layout: StateLayout, *, again: bool, accept_rewr
     header, mirrors = planning.make(local, fingerprint, revision, old)
     for line in hints.of_mirrors(each.mirror for each in mirrors):
         log(line, about="follow", level=WARNING)
+    # The plan before the rest: queued mirrors must be in it when a tick launches them.
     plan.write(layout.plan, header, mirrors, _since(mirrors, old.due if old else {}, time.time()))
     noted.limits(settings, layout, (each.mirror for each in mirrors))
     if old and not header.held:

@@ -78,6 +78,7 @@ def _check_with_what_is_there(draft: Draft, into: str) -> None:
 
 
 def _write_all(files: Mapping[str, str], *, folder_mode: int, mode: int) -> None:
+    """Write files and sync their folders, so that a power cut does not undo the renames."""
     folders = {os.path.dirname(path) or "." for path in files}
     for folder in folders:
         os.makedirs(folder, mode=folder_mode, exist_ok=True)
@@ -90,6 +91,7 @@ def _write_all(files: Mapping[str, str], *, folder_mode: int, mode: int) -> None
 
 
 def _write(path: str, text: str, mode: int) -> None:
+    """Write a file aside, sync and rename it: after a crash there is the old file or the whole new one."""
     aside = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.new")
     descriptor = regular(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
     with open(descriptor, "w", encoding="utf-8") as file:

@@ -22,6 +22,7 @@ def is_for_giving(folder: str) -> bool:
             return False
         names = os.listdir(folder)
         is_ours = all(name in _NAMES or name.startswith(_BEGINNINGS) for name in names)
+        # A running manager keeps its files: as root it would go on to write files that the new owner cannot.
         return bool(names) and is_ours and not any(is_held(os.path.join(folder, name)) for name in _LOCKS)
     except OSError:
         return False

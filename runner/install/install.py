@@ -26,12 +26,12 @@ def install(setup: Setup) -> int:
     Return the exit code: 1 when everything is installed but the courier cannot read its token.
     """
     _check(setup)
-    finish_unread()
+    finish_unread()  # from here on the machine changes, and a closed terminal must not end this halfway
     _make_user(setup)
     machine.check_readable(setup, program("skipjack-manager" if setup.kind == MANAGER else "skipjack"))
     _make_folders(setup)
     if setup.kind == MANAGER:
-        secret_check.require(setup)
+        secret_check.require(setup)  # before its units restart, which would fail
     _remove(setup)
     changed = {os.path.basename(path) for path, text in render.files(setup).items() if machine.write(path, text)}
     if setup.kind != MANAGER:
@@ -43,6 +43,7 @@ def install(setup: Setup) -> int:
         has_token = secret_check.warn(setup)  # before the units start, which fail without their secrets
     _start(setup, changed)
     if setup.reports and has_token:
+        # Its timer has it running: only a restart brings new settings and the new release.
         machine.command(*setup.systemctl, "try-restart", "skipjack-courier.service")
     if setup.own and not os.path.exists(f"{_LINGERING}/{setup.user}"):
         say(f"note: these units stop when you log out; to keep them, run `loginctl enable-linger {setup.user}` as root")

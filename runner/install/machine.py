@@ -170,7 +170,7 @@ def write(path: str, text: str) -> bool:
     ):
         if file.read() == text:
             return False
-    aside = f"{path}.new"
+    aside = f"{path}.new"  # not synced: after a power cut, `install` can be repeated
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(aside, "w", encoding="utf-8", opener=regular) as file:
