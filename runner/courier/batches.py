@@ -43,7 +43,7 @@ class Batches:
         SkipjackError when the manager accepted no form of them.
         """
         while True:
-            reports = self._book.outbox(self._most, BATCH_BYTES)
+            reports = self._book.outbox.oldest(self._most, BATCH_BYTES)
             try:
                 answer = self._send(envelope, reports)
             except Rejected as error:
@@ -71,7 +71,7 @@ class Batches:
                     continue
                 if whole != envelope:
                     self._tell("the worker's problems and progress, which are not shown there", error)
-                if reports and reports[0]["number"] <= answer.acknowledged <= self._book.newest():
+                if reports and reports[0]["number"] <= answer.acknowledged <= self._book.outbox.newest():
                     self._close(reports[0], form[0], error)
                 return answer
         raise error
@@ -99,7 +99,7 @@ class Batches:
         elif parts(report) > 1:
             what = f"the manager rejects {_words(report)}, so each part is sent alone: {error.what}"
             log(what, about="courier", level=WARNING)
-            self._book.divide(report, time.time())
+            self._book.outbox.divide(report, time.time())
         else:
             self._given_up += 1
             self._tell(f"{_words(report)}, which was given up", error)

@@ -14,7 +14,7 @@ from runner.courier.client import CommandResult, ManagerClient, ManagerCommand, 
 from runner.courier.manager_commands import Inbox
 from runner.journal import journal, rejected_reports
 from runner.journal.journal import Journal
-from runner.overrides import hold, operator_commands, override_store
+from runner.overrides import hold, operator_commands
 from runner.plan import plan
 from runner.subprocesses import launch, stopping
 from schemas import VERSION
@@ -45,7 +45,7 @@ class WorkerContext(NamedTuple):
 
 def resume(here: WorkerContext) -> None:
     """Stop the runs that a command ends, again: the courier that executed it may have died before it signalled them."""
-    with override_store.opened(here.layout.journal) as book:
+    with journal.opened(here.layout.journal) as book:
         stopping.stop(here.layout, book.runs_to_stop())
 
 

@@ -49,7 +49,7 @@ def deliver(settings: RunnerSettings, client: ManagerClient) -> Delivered:
         batches = Batches(client, book, layout)
         while True:
             reports, answer = batches.send(_envelope(settings, layout, book))
-            if answer.acknowledged > book.newest():
+            if answer.acknowledged > book.outbox.newest():
                 _renew(book, answer.acknowledged)
                 continue
             if _has_lost_some(answer, reports, book):
@@ -57,17 +57,17 @@ def deliver(settings: RunnerSettings, client: ManagerClient) -> Delivered:
                     raise ProtocolViolation("The manager asks for a snapshot again although it got one.", _ITS_LOG)
                 what = "the manager has lost some earlier reports; sending a snapshot"
                 log(what, about="courier", level=WARNING)
-                book.snapshot(answer.acknowledged, time.time())
+                book.outbox.snapshot(answer.acknowledged, time.time())
                 resent = True
                 continue
             taken = [report for report in reports if report["number"] <= answer.acknowledged]
             if taken:
-                book.acknowledge(taken[-1]["number"])
+                book.outbox.acknowledge(taken[-1]["number"])
                 delivered += len(taken)
             if len(taken) < len(reports) and not (taken and answer.want == SNAPSHOT):
                 took = f"only {len(taken)}" if taken else "none"
                 raise ProtocolViolation(f"The manager acknowledged {took} of the {len(reports)} reports.", _ITS_LOG)
-            if not book.pending():
+            if not book.outbox.pending():
                 book.give_back()
                 return Delivered(delivered, answer.revision, resent)
 
@@ -78,19 +78,19 @@ _ITS_LOG = "Check the manager's log. The reports wait here."
 def _renew(book: Journal, acknowledged: int) -> None:
     """Give the journal a new identity; ProtocolViolation when it got one within the last hour and that did not help."""
     now = time.time()
-    if 0 <= now - book.renewed_at() < RENEW_EVERY:
-        what = f"The manager acknowledges report {acknowledged}, but the newest report here is {book.newest()}."
+    if 0 <= now - book.outbox.renewed_at() < RENEW_EVERY:
+        what = f"The manager acknowledges report {acknowledged}, but the newest report here is {book.outbox.newest()}."
         raise ProtocolViolation(what, "Check which server answers at `manager.url`. The reports wait here.")
     what = "the manager has reports that this journal never made: the journal is an old copy and gets a new identity"
     log(what, about="courier", level=WARNING)
-    book.renew(now)
+    book.outbox.renew(now)
 
 
 def _has_lost_some(answer: Acknowledgement, reports: list[dict[str, Any]], book: Journal) -> bool:
     """Whether the manager has lost reports. It asks for a snapshot when it gets a report after a gap."""
     if reports:
         return answer.want == SNAPSHOT and reports[0]["kind"] != SNAPSHOT
-    return answer.acknowledged < book.acknowledged()
+    return answer.acknowledged < book.outbox.acknowledged()
 
 
 def _envelope(settings: RunnerSettings, layout: StateLayout, book: Journal) -> Envelope:
@@ -107,7 +107,7 @@ def _envelope(settings: RunnerSettings, layout: StateLayout, book: Journal) -> E
     problems += tuple(ReportedProblem(None, *dead) for dead in unit_health.remembered(layout))
     if (missing := runtime_dir.make(settings.run_dir)) is not None:
         problems += (ReportedProblem(None, "run_dir", missing.what, missing.todo),)
-    identity, now = book.identity(), time.time()
+    identity, now = book.outbox.identity(), time.time()
     problems += tuple(ReportedProblem(None, *each) for each in rejected_reports.remembered(layout, now))
     under_way = _progress(settings.run_dir, active)
     busy = book.busy_slots()

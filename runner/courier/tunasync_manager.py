@@ -99,13 +99,13 @@ class TunasyncManager:
 
     def _drain(self, book: Journal, shown: dict[str, str]) -> int:
         delivered = 0
-        while reports := book.outbox(BATCH, BATCH_BYTES):
+        while reports := book.outbox.oldest(BATCH, BATCH_BYTES):
             for report in reports:
                 for status in map(decode_status, report["statuses"]):
                     self._tell(status, shown, news=_is_news(status, report["made_at"]))
                 if report["statuses"]:
-                    book.acknowledge(report["number"])
-            book.acknowledge(reports[-1]["number"])
+                    book.outbox.acknowledge(report["number"])
+            book.outbox.acknowledge(reports[-1]["number"])
             delivered += len(reports)
         return delivered
 

@@ -13,10 +13,9 @@ from typing import NamedTuple
 from runner.base import wakeup
 from runner.base.output import finish_unread, head, say
 from runner.base.state_dir import StateLayout
-from runner.journal import leftover_runs, rename_migration
+from runner.journal import journal, leftover_runs, rename_migration
 from runner.journal.journal import Journal, Subject
 from runner.overrides import hold, override_store
-from runner.overrides.override_store import OverrideStore
 from runner.plan import plan
 from runner.plan.plan import Plan, Planned
 from runner.subprocesses import launch, stopping
@@ -87,7 +86,7 @@ def execute(
 
     SkipjackError when this worker does not have one of the mirrors; then nothing is done for the others either.
     """
-    with plan.opened(layout.plan) as opened, override_store.opened(layout.journal) as book:
+    with plan.opened(layout.plan) as opened, journal.opened(layout.journal) as book:
         found = {name: opened.mirror(name) for name in command.names}
         run_dir = opened.header.run_dir
         with book.together():
@@ -96,7 +95,7 @@ def execute(
             aliases = rename_migration.continue_history(book, opened.renamed(), time.time())
             subjects = [_subject(planned, aliases) for planned in found.values() if planned is not None]
             running = VERBS[command.verb](book, subjects, command) + removed
-            book.end_removed(removed, _stopped(command), time.time())
+            override_store.end_removed(book, removed, _stopped(command), time.time())
             if record is not None:
                 record(book)
     if command.verb in _ENDING:
@@ -127,28 +126,28 @@ def _subject(planned: Planned, aliases: Mapping[str, str]) -> Subject:
     return subject._replace(name=aliases.get(subject.name, subject.name))
 
 
-def _start(book: OverrideStore, subjects: list[Subject], command: OperatorCommand) -> list[str]:
-    return book.request(subjects, command.made_by, time.time(), force=command.force)
+def _start(book: Journal, subjects: list[Subject], command: OperatorCommand) -> list[str]:
+    return override_store.request(book, subjects, command.made_by, time.time(), force=command.force)
 
 
-def _restart(book: OverrideStore, subjects: list[Subject], command: OperatorCommand) -> list[str]:
-    return book.request(subjects, command.made_by, time.time(), again=True)
+def _restart(book: Journal, subjects: list[Subject], command: OperatorCommand) -> list[str]:
+    return override_store.request(book, subjects, command.made_by, time.time(), again=True)
 
 
-def _stop(book: OverrideStore, subjects: list[Subject], command: OperatorCommand) -> list[str]:
-    return book.override(subjects, PAUSED, command.made_by, time.time(), reason=command.reason)
+def _stop(book: Journal, subjects: list[Subject], command: OperatorCommand) -> list[str]:
+    return override_store.override(book, subjects, PAUSED, command.made_by, time.time(), reason=command.reason)
 
 
-def _disable(book: OverrideStore, subjects: list[Subject], command: OperatorCommand) -> list[str]:
-    return book.override(subjects, DISABLED, command.made_by, time.time(), reason=command.reason)
+def _disable(book: Journal, subjects: list[Subject], command: OperatorCommand) -> list[str]:
+    return override_store.override(book, subjects, DISABLED, command.made_by, time.time(), reason=command.reason)
 
 
-def _enable(book: OverrideStore, subjects: list[Subject], _command: OperatorCommand) -> list[str]:
-    book.lift(subjects, time.time())
+def _enable(book: Journal, subjects: list[Subject], _command: OperatorCommand) -> list[str]:
+    override_store.lift(book, subjects, time.time())
     return []
 
 
-VERBS: dict[str, Callable[[OverrideStore, list[Subject], OperatorCommand], list[str]]] = {
+VERBS: dict[str, Callable[[Journal, list[Subject], OperatorCommand], list[str]]] = {
     "start": _start,
     "restart": _restart,
     "stop": _stop,

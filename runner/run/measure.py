@@ -26,7 +26,7 @@ def measure(layout: StateLayout, name: str) -> int:
             return 0
         began = time.monotonic()
         with journal.opened(layout.journal) as book:
-            told = book.told_size(name)
+            told = book.logged_size(name)
         size = contents.count(planned.paths.directory).on_disk
         if not os.path.isdir(planned.paths.directory):  # a disk that is not mounted is no mirror of 0 bytes
             log("its size was not measured: its directory is missing", about=name, level=WARNING)

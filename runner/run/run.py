@@ -165,7 +165,7 @@ def _refuse(book: Journal, planned: Planned, header: Header, launched: int | Non
     now = time.time()
     ending = Ending(REFUSED, reason)
     ending = ending._replace(next_run_at=_next_run_at(planned.mirror, book, header, ending, now))
-    book.settle(Active(launched, name, LAUNCHING, now), ending, now)
+    book.recover(Active(launched, name, LAUNCHING, now), ending, now)
     log(f"{REFUSED}: {reason}", about=name, level=ERROR)
     wakeup.wake_courier(header.run_dir)
     return 1

@@ -43,7 +43,7 @@ def recover_runs(layout: StateLayout, book: Journal, now: float) -> None:
             continue
         # Its locks may also be free because it has just recorded its own end, or it may have started just now: then
         # this changes nothing.
-        if book.settle(active, ending, now):
+        if book.recover(active, ending, now):
             what = f"{ending.status}: {ending.reason}"
             if ending.status == INTERRUPTED:
                 note(what, about=active.mirror)  # as after each reboot
@@ -63,7 +63,7 @@ def recover_unit(layout: StateLayout, name: str, now: float) -> None:
         left = [active for active in book.active() if active.mirror == name and active.status != LAUNCHING]
         for active in left:
             if not locks.is_in_use(layout.lock("supervisor", name)) and not layout.has_container(name):
-                book.settle(active, _end_of_dead(active, "", now), now)
+                book.recover(active, _end_of_dead(active, "", now), now)
         only_requested = book.was_requested(name)
     launch.want_tick(layout, only_requested=only_requested)
 

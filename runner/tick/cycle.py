@@ -47,9 +47,9 @@ def work(layout: StateLayout, now: float, *, only_requested: bool = False) -> Cy
             from runner.subprocesses import stopping  # loaded here, since few ticks stop a run
 
             ended = [aliases.get(name, name) for name in decision.stop]  # locks keep the names of the start
-            book.tell(ended, "its sync window is over")
+            book.give_reason_to_stop(ended, "its sync window is over")
             stopping.stop(layout, ended)
-        if book.pending():
+        if book.outbox.pending():
             wakeup.wake_courier(opened.header.run_dir)
         active = [each.mirror for each in book.active()]
         return CycleResult(launched, active, crash_recovery.mirrors_with_orphans(layout, book), decision.wake_at)
@@ -87,7 +87,7 @@ def _launch(
     mirrors = {each.mirror.name: each.mirror for each in planned}
     for name, reason in launch.launch(layout, opened.header.run_dir, runs, mirrors).items():
         ending = Ending(LAUNCH_FAILED, reason, next_run_at=now + schedule.RECOVERY_DELAY)
-        book.settle(Active(runs[name], name, LAUNCHING, now), ending, now)  # no effect once it has started
+        book.recover(Active(runs[name], name, LAUNCHING, now), ending, now)  # no effect once it has started
     for first in range(0, len(decision.wait), AT_ONCE):
         waiting = _planned(opened, decision.wait[first : first + AT_ONCE])
         book.launch([], [Subject.of(each) for each in waiting], now)

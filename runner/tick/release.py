@@ -8,6 +8,7 @@ import time
 from runner.base import locks, wakeup
 from runner.base.output import finish_unread, say
 from runner.base.state_dir import StateLayout
+from runner.journal import journal
 from runner.journal.journal import Released
 from runner.overrides import hold, override_store
 from runner.plan import plan
@@ -25,12 +26,12 @@ def release(settings: RunnerSettings, made_by: str) -> None:
     layout, now = StateLayout(settings.state_dir), time.time()
     with plan.opened(layout.plan) as opened:
         header = opened.header
-    with override_store.opened(layout.journal) as book:
+    with journal.opened(layout.journal) as book:
         before = book.released()
         if before is None and not (header.held or settings.held):
             say("this worker is not held; nothing was changed")
             return
-        before = before or book.release(made_by, now)
+        before = before or override_store.release(book, made_by, now)
     if before is not None:
         say(f"{_ago(before, now)}; nothing was changed")
         return
@@ -61,8 +62,8 @@ def hold_again(settings: RunnerSettings) -> None:
             who = described(layout.lock("program", "tick"))
             todo = "Check what it is waiting for, then run this again."
             raise SkipjackError(f"another tick is still running: {who}.", todo)
-        with override_store.opened(layout.journal) as book:
-            changed = book.hold()
+        with journal.opened(layout.journal) as book:
+            changed = override_store.hold(book)
             names = " ".join(sorted({active.mirror for active in book.active()}))
     say(hold.HELD if changed else "this worker is held already; nothing was changed")
     if names:

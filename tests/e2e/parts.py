@@ -280,7 +280,7 @@ class Worker:
     def pending(self) -> int:
         """How many reports wait for the manager."""
         with journal.opened(StateLayout(str(self.state)).journal) as book:
-            return book.pending()
+            return book.outbox.pending()
 
     def run_of(self, mirror: str) -> Run:
         """The mirror's last run, from the journal."""

@@ -199,7 +199,7 @@ def test_a_week_of_reports_is_delivered_in_order_even_if_requests_must_be_small(
         book._db.execute("PRAGMA synchronous=OFF")  # it is the number that matters here
         for number in range(3334):
             live(book, f"m{number % 20}", began + number * 180)
-        newest = book.newest()
+        newest = book.outbox.newest()
     assert newest >= 10_000
 
     with manager:

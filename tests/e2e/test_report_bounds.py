@@ -99,13 +99,13 @@ def lived(book: Journal, mirror: str, begins: float, ends: float) -> None:
 
 def test_no_value_out_of_bounds_keeps_reports_away(settings: RunnerSettings) -> None:
     layout = StateLayout(settings.state_dir)
-    with override_store.opened(layout.journal) as book:
+    with journal.opened(layout.journal) as book:
         for begins in CLOCKS:
             for ends in CLOCKS:
                 lived(book, "debian", begins, ends)
         for kind in ("paused", "disabled"):
-            book.override([Subject("debian", WORDS, True, "a" * 40)], kind, WORDS, 1e12, reason=WORDS)
-        book.lift([Subject("debian", WORDS, True, "a" * 40)], AT)
+            override_store.override(book, [Subject("debian", WORDS, True, "a" * 40)], kind, WORDS, 1e12, reason=WORDS)
+        override_store.lift(book, [Subject("debian", WORDS, True, "a" * 40)], AT)
         run = book.begin(None, Subject("gnu", WORDS, True, "a" * 40), AT)
         assert run is not None
     place = progress.Place(settings.run_dir, "gnu")
@@ -152,7 +152,7 @@ def test_what_an_earlier_release_left_in_the_outbox_is_brought_within_bounds(set
 def _outbox(settings: RunnerSettings) -> tuple[list[dict[str, Any]], int]:
     """What waits, and how many of it the schema allows."""
     with journal.opened(StateLayout(settings.state_dir).journal) as book:
-        waiting = book.outbox(10_000, 10**9)
+        waiting = book.outbox.oldest(10_000, 10**9)
     kind = validator("report").evolve(schema={"$ref": f"{schema('report')['$id']}#/$defs/report"})
     return waiting, sum(kind.is_valid(each) for each in waiting)
 

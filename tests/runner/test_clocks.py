@@ -178,7 +178,7 @@ def test_a_success_of_a_wrong_clock_counts_as_of_the_first_run_with_the_right_on
             run = book.begin(None, subject, NOW + hours * 3600)
             assert run is not None
             book.end(run, "m", Ending("failed"), NOW + hours * 3600 + 5)
-        reported = book.outbox(100, 10**9)[-1]["statuses"][0]
+        reported = book.outbox.oldest(100, 10**9)[-1]["statuses"][0]
 
     assert reported["last_success_at"] == NOW + 3600, "and does not move with every run that fails"
     assert capsys.readouterr().err.count("the clock was wrong, so it counts as of now") == 1

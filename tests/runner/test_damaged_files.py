@@ -64,7 +64,7 @@ class Machine:
         plan.write(self.layout.plan, Header("w1", 4, "a" * 40, "a" * 40, "x", str(self.folder / "run")), mirrors)
 
     def _make_journal(self) -> None:
-        with override_store.opened(self.layout.journal) as book:
+        with journal.opened(self.layout.journal) as book:
             for number in range(MIRRORS):
                 subject = Subject(f"m{number}", "https://x.example/", True, "a" * 40)
                 for status in ("success", "failed", "success"):
@@ -72,9 +72,9 @@ class Machine:
                     assert run is not None
                     book.end(run, subject.name, Ending(status, reason="why", log_tail="x" * 300, size=5), 1e9 + 5)
                 book.probed(subject.name, Probe(1e9, 1e9, 1e9, True), 1e9)
-            book.override([Subject("m3", "x", True, "a" * 40)], "disabled", "root", 1e9)
-            book.request([Subject("m4", "x", True, "a" * 40)], "root", 1e9)
-            book.release("root", 1e9)
+            override_store.override(book, [Subject("m3", "x", True, "a" * 40)], "disabled", "root", 1e9)
+            override_store.request(book, [Subject("m4", "x", True, "a" * 40)], "root", 1e9)
+            override_store.release(book, "root", 1e9)
 
     def restore(self) -> None:
         for path in self.folder.glob("journal.db*"):

@@ -44,11 +44,11 @@ def test_a_run_leaves_its_state_and_a_report_of_every_change(book: Journal) -> N
     number = book.launch([SUBJECT], [], 100.0)["debian"]
     assert book.begin(number, SUBJECT, 101.0) == number
     book.attempt(number, "debian", "syncing", 1, 102.0)
-    statuses = [report["statuses"][0]["status"] for report in book.outbox(100, MANY)]
+    statuses = [report["statuses"][0]["status"] for report in book.outbox.oldest(100, MANY)]
     assert statuses == ["launching", "pre-syncing", "syncing"]
     book.end(number, "debian", Ending("success", exit_code=0, attempts=1, size=7, next_run_at=500.0), 110.0)
 
-    last = book.outbox(100, MANY)[-1]["statuses"][0]
+    last = book.outbox.oldest(100, MANY)[-1]["statuses"][0]
     assert (last["last_started_at"], last["last_ended_at"], last["last_success_at"]) == (101.0, 110.0, 110.0)
     assert (last["size"], last["next_run_at"], last["run"]["duration"]) == (7, 500.0, 9.0)
 
@@ -59,7 +59,7 @@ def test_an_end_empties_what_it_makes_a_thing_of_the_past_but_no_number_is_missi
     one_run(book, now=100.0)
     one_run(book, "failed", now=200.0)
 
-    waiting = book.outbox(100, MANY)
+    waiting = book.outbox.oldest(100, MANY)
 
     assert [report["number"] for report in waiting] == [1, 2, 3, 4, 5]
     told = [[status["status"] for status in report["statuses"]] for report in waiting]
@@ -73,7 +73,7 @@ def test_a_week_without_a_manager_costs_little(book: Journal) -> None:
         book.attempt(run, "debian", "syncing", 1, float(number))
         book.end(run, "debian", Ending("success", log_tail="x" * 8000), float(number))
 
-    newest = book.outbox(10_000, 10**9)
+    newest = book.outbox.oldest(10_000, 10**9)
 
     assert len(newest) == 1500
     assert newest[2]["statuses"][0]["run"]["log_tail"]
@@ -93,10 +93,10 @@ def test_a_failure_keeps_the_size_and_the_last_success(book: Journal) -> None:
 
 def test_an_end_is_recorded_once(book: Journal) -> None:
     run = one_run(book)
-    before = book.pending()
+    before = book.outbox.pending()
 
     assert not book.end(run, "debian", Ending("interrupted"), 300.0)
-    assert (book.pending(), book.states()["debian"].status) == (before, "success")
+    assert (book.outbox.pending(), book.states()["debian"].status) == (before, "success")
 
 
 def test_a_mirror_with_an_active_run_is_not_launched_again(book: Journal) -> None:
@@ -132,12 +132,12 @@ def test_a_run_that_begins_ends_what_only_seems_to_be_active(book: Journal) -> N
 
 def test_waiting_for_a_slot_is_reported_once_and_is_no_run(book: Journal) -> None:
     one_run(book)
-    before = book.pending()
+    before = book.outbox.pending()
     for _ in range(3):
         book.launch([], [SUBJECT], 200.0)
 
-    assert book.pending() == before + 1
-    assert book.outbox(100, MANY)[-1]["statuses"][0]["run"]["id"] == 1
+    assert book.outbox.pending() == before + 1
+    assert book.outbox.oldest(100, MANY)[-1]["statuses"][0]["run"]["id"] == 1
     number = book.launch([SUBJECT], [], 300.0)["debian"]
     book.queue(number, SUBJECT, 301.0)
     assert (book.states()["debian"].status, book.active()) == ("queued", [])
@@ -145,53 +145,53 @@ def test_waiting_for_a_slot_is_reported_once_and_is_no_run(book: Journal) -> Non
 
 def test_numbers_are_not_used_again_after_the_outbox_was_drained(book: Journal, path: str) -> None:
     one_run(book)
-    newest = book.outbox(100, MANY)[-1]["number"]
-    book.acknowledge(newest)
-    assert book.outbox(100, MANY) == []
+    newest = book.outbox.oldest(100, MANY)[-1]["number"]
+    book.outbox.acknowledge(newest)
+    assert book.outbox.oldest(100, MANY) == []
 
     with journal.opened(path) as again:
         one_run(again, now=200.0)
-        assert again.outbox(100, MANY)[0]["number"] == newest + 1
+        assert again.outbox.oldest(100, MANY)[0]["number"] == newest + 1
 
 
 def test_a_snapshot_replaces_what_waits_and_holds_every_end_that_may_be_unknown(book: Journal) -> None:
     one_run(book, now=100.0)
-    known = book.outbox(100, MANY)[-1]["number"]
-    book.acknowledge(known)
+    known = book.outbox.oldest(100, MANY)[-1]["number"]
+    book.outbox.acknowledge(known)
     for number in range(3):
         one_run(book, now=200.0 + number * 10)
 
-    book.snapshot(known, 300.0)
+    book.outbox.snapshot(known, 300.0)
 
-    [state, ends] = book.outbox(100, MANY)
+    [state, ends] = book.outbox.oldest(100, MANY)
     assert (state["kind"], state["runs"], state["statuses"][0]["run"]["id"]) == ("snapshot", [], 4)
     assert (ends["kind"], [run["id"] for run in ends["runs"]]) == ("change", [2, 3, 4])
     assert state["number"] > known + 6
-    book.snapshot(0, 301.0)
-    assert [run["id"] for run in book.outbox(100, MANY)[1]["runs"]] == [1, 2, 3, 4]
+    book.outbox.snapshot(0, 301.0)
+    assert [run["id"] for run in book.outbox.oldest(100, MANY)[1]["runs"]] == [1, 2, 3, 4]
 
 
 def test_a_snapshot_of_much_is_several_reports_and_a_second_one_loses_nothing_of_it(book: Journal) -> None:
     for number in range(outbox.RUNS_AT_ONCE * 2 + 1):
         one_run(book, now=200.0 + number * 10)
-    book.snapshot(0, 1000.0)
-    first = [[run["id"] for run in report["runs"]] for report in book.outbox(100, MANY)]
+    book.outbox.snapshot(0, 1000.0)
+    first = [[run["id"] for run in report["runs"]] for report in book.outbox.oldest(100, MANY)]
     assert [len(ids) for ids in first] == [0, outbox.RUNS_AT_ONCE, outbox.RUNS_AT_ONCE, 1]
-    known = book.outbox(100, MANY)[1]["number"]
-    book.acknowledge(known)
+    known = book.outbox.oldest(100, MANY)[1]["number"]
+    book.outbox.acknowledge(known)
 
-    book.snapshot(known, 1001.0)
+    book.outbox.snapshot(known, 1001.0)
 
-    assert [[run["id"] for run in report["runs"]] for report in book.outbox(100, MANY)] == [[], *first[2:]]
+    assert [[run["id"] for run in report["runs"]] for report in book.outbox.oldest(100, MANY)] == [[], *first[2:]]
 
 
 def test_reports_are_what_the_schema_says(book: Journal) -> None:
     one_run(book, size=3)
-    book.snapshot(0, 300.0)
+    book.outbox.snapshot(0, 300.0)
     one_run(book, "failed", now=400.0)
     envelope = {
-        "protocol": PROTOCOL, "worker": "w1", "journal": book.identity(), "sent_at": 1.0, "version": "1",
-        "revision": None, "slots_total": 1, "slots_busy": 0, "problems": [], "reports": book.outbox(100, MANY),
+        "protocol": PROTOCOL, "worker": "w1", "journal": book.outbox.identity(), "sent_at": 1.0, "version": "1",
+        "revision": None, "slots_total": 1, "slots_busy": 0, "problems": [], "reports": book.outbox.oldest(100, MANY),
     }  # fmt: skip
 
     assert list(validator("report").iter_errors(json.loads(json.dumps(envelope)))) == []
@@ -204,7 +204,7 @@ def test_an_end_is_recorded_whatever_an_upstream_claims(book: Journal) -> None:
     assert run is not None
     ending = Ending("failed", words, 23, 1, bytes=10**30, files=10**25, size=10**40, log_tail=words, by_name=True)
     assert book.end(run, "debian", ending, 105.0)
-    content = book.outbox(100, MANY)[-1]
+    content = book.outbox.oldest(100, MANY)[-1]
     (status,) = content["statuses"]
     assert (status["status"], status["run"]["bytes"], status["run"]["files"]) == ("failed", 2**62, 2**62)
     assert len(status["run"]["reason"]) == 2000
@@ -214,8 +214,8 @@ def test_a_batch_is_bounded_but_never_empty(book: Journal) -> None:
     for number in range(5):
         one_run(book, now=100.0 * number + 100)
 
-    assert len(book.outbox(3, MANY)) == 3
-    assert len(book.outbox(100, 1)) == 1
+    assert len(book.outbox.oldest(3, MANY)) == 3
+    assert len(book.outbox.oldest(100, 1)) == 1
 
 
 def test_old_runs_are_forgotten_only_once_the_manager_knows_them(
@@ -226,7 +226,7 @@ def test_old_runs_are_forgotten_only_once_the_manager_knows_them(
         one_run(book, now=100.0 * number + 100)
     with sqlite3.connect(path) as database:
         assert database.execute("SELECT count(*) FROM run").fetchone() == (6,)
-    book.acknowledge(book.outbox(100, MANY)[-1]["number"])
+    book.outbox.acknowledge(book.outbox.oldest(100, MANY)[-1]["number"])
     one_run(book, now=1000.0)
     with sqlite3.connect(path) as database:
         assert database.execute("SELECT count(*) FROM run").fetchone()[0] <= 4
@@ -263,10 +263,10 @@ def test_16_processes_write_at_once_while_the_courier_drains(path: str) -> None:
     ]
     drained: list[int] = []
     with journal.opened(path) as book:
-        while any(writer.poll() is None for writer in writers) or book.pending():
-            drained += [report["number"] for report in book.outbox(50, MANY)]
+        while any(writer.poll() is None for writer in writers) or book.outbox.pending():
+            drained += [report["number"] for report in book.outbox.oldest(50, MANY)]
             if drained:
-                book.acknowledge(drained[-1])
+                book.outbox.acknowledge(drained[-1])
 
     assert [writer.communicate()[1] for writer in writers] == [b""] * 16
     assert drained == list(range(1, 16 * 20 * 3 + 1))
@@ -280,7 +280,7 @@ def test_a_measured_size_is_reported_and_not_wanted_again_for_a_day(book: Journa
 
     book.measured("debian", 77, 1010.0)
 
-    assert book.outbox(100, MANY)[-1]["statuses"][0]["size"] == 77
+    assert book.outbox.oldest(100, MANY)[-1]["statuses"][0]["size"] == 77
     assert not book.needs_size("debian", 1010.0 + 86399)
     assert book.needs_size("debian", 1010.0 + 86400)
 
@@ -390,7 +390,7 @@ def test_an_upgraded_journal_knows_nothing_of_directories(tmp_path: Path) -> Non
 
 def test_a_walk_beside_a_later_run_corrects_what_it_has_seen(book: Journal) -> None:
     synced(book, 10, 100, files=1)
-    told = book.told_size("debian")
+    told = book.logged_size("debian")
     synced(book, 20, 1000, files=9)
     book.measured("debian", 90, 30.0, told)
     assert book.states()["debian"].size == 990, "ten bytes less than the log tells, then as now"

@@ -56,7 +56,7 @@ def test_a_journal_shrinks_when_the_manager_has_taken_the_reports_of_a_week(path
         of_an_earlier_release(path)
     with journal.opened(path) as book:
         offline_for_long(book)
-        book.acknowledge(book.newest())
+        book.outbox.acknowledge(book.outbox.newest())
         book._db.execute("DELETE FROM run WHERE id < 950")
         before, states = size(path), book.states()
         assert before > 8 * MIB
@@ -77,7 +77,7 @@ def test_little_unused_room_is_kept_for_what_comes(path: str) -> None:
             run = book.begin(None, subject, float(number))
             assert run is not None
             book.end(run, "m", Ending("failed", log_tail="x" * 5000), float(number))
-        book.acknowledge(book.newest())
+        book.outbox.acknowledge(book.outbox.newest())
         book._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         before = size(path)
         book.give_back()
@@ -91,7 +91,7 @@ def test_an_earlier_releases_journal_that_would_take_long_to_write_is_left_as_it
     monkeypatch.setattr(sqlite_file, "REWRITTEN", MIB // 8)
     with journal.opened(path) as book:
         offline_for_long(book)
-        book.acknowledge(book.newest())
+        book.outbox.acknowledge(book.outbox.newest())
         book._db.execute("DELETE FROM run WHERE id < 700")
         book._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         before = size(path)
@@ -108,7 +108,7 @@ def test_without_room_on_the_disk_nothing_is_given_back_and_nothing_harmed(
         of_an_earlier_release(path)
     with journal.opened(path) as book:
         offline_for_long(book)
-        book.acknowledge(book.newest())
+        book.outbox.acknowledge(book.outbox.newest())
         states = book.states()
         monkeypatch.setattr(sqlite_file, "_free_on_disk", lambda _connection: 4096)
         book.give_back()
@@ -134,7 +134,7 @@ def test_others_go_on_writing_meanwhile(path: str, earlier: bool) -> None:
         of_an_earlier_release(path)
     with journal.opened(path) as book:
         offline_for_long(book)
-        book.acknowledge(book.newest())
+        book.outbox.acknowledge(book.outbox.newest())
         writers = [
             subprocess.Popen([sys.executable, "-c", WRITER, path, str(number)], stderr=subprocess.PIPE)
             for number in range(4)

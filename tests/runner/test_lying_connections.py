@@ -147,4 +147,4 @@ def test_a_courier_ends_in_time_with_a_message_and_loses_nothing(
     assert "127.0.0.1" in said and "\x1b" not in said and len(said) < 2000
     assert time.monotonic() - began < GENEROUS
     with journal.opened(StateLayout(settings.state_dir).journal) as book:
-        assert book.pending() == 2
+        assert book.outbox.pending() == 2

@@ -55,7 +55,7 @@ def named(settings: RunnerSettings, liar: Liar) -> RunnerSettings:
 def ends(settings: RunnerSettings) -> set[int]:
     """The runs whose ends the manager is still to be told."""
     with journal.opened(StateLayout(settings.state_dir).journal) as book:
-        waiting = book.outbox(10_000, 10**9)
+        waiting = book.outbox.oldest(10_000, 10**9)
     told = {each["run"]["id"] for report in waiting for each in report["statuses"]}
     return told | {run["id"] for report in waiting for run in report["runs"]}
 
@@ -153,7 +153,7 @@ def test_a_manager_that_acknowledges_too_high_a_number_is_asked_ever_more_seldom
 ) -> None:
     liar = lie(LIES["too high"])
     with journal.opened(StateLayout(settings.state_dir).journal) as book:
-        before = book.identity()
+        before = book.outbox.identity()
 
     with pytest.raises(Over):
         courier.linger(named(settings, liar), Path("/nowhere"), start=False)
@@ -163,7 +163,7 @@ def test_a_manager_that_acknowledges_too_high_a_number_is_asked_ever_more_seldom
     assert said.count("gets a new identity") == 1, "the clock on the wall has not gone on by an hour"
     assert said.count(f"acknowledges report {10**9}, but the newest report here is 60") == 1
     with journal.opened(StateLayout(settings.state_dir).journal) as book:
-        assert book.identity() != before
+        assert book.outbox.identity() != before
 
 
 def test_the_identity_is_renewed_once_an_hour_at_most(
@@ -179,13 +179,13 @@ def test_the_identity_is_renewed_once_an_hour_at_most(
         with suppress(SkipjackError), closing(ManagerClient(there.manager)) as client:
             delivery.deliver(there, client)
         with journal.opened(StateLayout(settings.state_dir).journal) as book:
-            identities.append(book.identity())
+            identities.append(book.outbox.identity())
     assert len(set(identities)) == 3
     now = 1_700_000_000.0  # a clock that was set back
     with suppress(SkipjackError), closing(ManagerClient(there.manager)) as client:
         delivery.deliver(there, client)
     with journal.opened(StateLayout(settings.state_dir).journal) as book:
-        assert book.identity() not in identities
+        assert book.outbox.identity() not in identities
 
 
 @pytest.mark.usefixtures("clock")

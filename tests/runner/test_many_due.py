@@ -50,7 +50,7 @@ def test_a_tick_reads_the_definitions_of_what_it_starts_alone(
     cycle.work(layout, time.time())
     assert len(read) == MIRRORS, "each is reported once as waiting"
     with journal.opened(layout.journal) as book:
-        before = book.newest()
+        before = book.outbox.newest()
         for active in book.active():
             book.end(active.id, active.mirror, journal.Ending("success"), time.time())
     read.clear()
@@ -59,7 +59,9 @@ def test_a_tick_reads_the_definitions_of_what_it_starts_alone(
 
     assert (done.launched, len(read)) == (SLOTS, SLOTS)
     with journal.opened(layout.journal) as book:
-        assert book.newest() == before + 2 * SLOTS, "four ends and four launches are reported, and nothing that waits"
+        assert book.outbox.newest() == before + 2 * SLOTS, (
+            "four ends and four launches are reported, and nothing that waits"
+        )
 
 
 def test_runs_are_started_before_what_waits_is_recorded(layout: StateLayout, monkeypatch: pytest.MonkeyPatch) -> None:

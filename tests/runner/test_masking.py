@@ -11,9 +11,9 @@ import pytest
 from runner.base import output
 from runner.courier import client
 from runner.courier.manager_commands import Inbox
-from runner.journal.journal import Ending, Subject
+from runner.journal import journal
+from runner.journal.journal import Ending, Journal, Subject
 from runner.overrides import operator_commands, override_store
-from runner.overrides.override_store import OverrideStore
 from runner.plan.schedule import Rules
 from runner.plugin_api import Findings
 from runner.run import logs
@@ -27,47 +27,47 @@ SHOWN = "see https://wiki.example/x?*** and rsync://up.example/x/, password=***"
 MIRROR = Subject("debian", "rsync://up.example/x/", True, "a" * 40)
 
 
-def begun(book: OverrideStore) -> int:
+def begun(book: Journal) -> int:
     run = book.begin(None, MIRROR, AT)
     assert run is not None
     return run
 
 
-def _restart(book: OverrideStore) -> None:
+def _restart(book: Journal) -> None:
     run = begun(book)
-    book.request([MIRROR], WORDS, AT, again=True)
+    override_store.request(book, [MIRROR], WORDS, AT, again=True)
     book.end(run, "debian", Ending("interrupted"), AT)
 
 
-def _wait(book: OverrideStore) -> None:
+def _wait(book: Journal) -> None:
     book.wait_between_attempts(begun(book), "debian", AT + 9, WORDS, AT)
 
 
-def _command(book: OverrideStore) -> None:
+def _command(book: Journal) -> None:
     text = {"number": 1, "kind": "stop", "mirrors": ["debian"], "note": WORDS, "issued_by": WORDS}
     Inbox(book).take(client._commands({"commands": [text], "newest": 1}))
 
 
-STORED: dict[str, Callable[[OverrideStore], object]] = {
-    "pause": lambda book: book.override([MIRROR], "paused", WORDS, AT, reason=WORDS),
-    "disable": lambda book: (begun(book), book.override([MIRROR], "disabled", WORDS, AT, reason=WORDS)),
-    "start": lambda book: book.request([MIRROR], WORDS, AT),
+STORED: dict[str, Callable[[Journal], object]] = {
+    "pause": lambda book: override_store.override(book, [MIRROR], "paused", WORDS, AT, reason=WORDS),
+    "disable": lambda book: (begun(book), override_store.override(book, [MIRROR], "disabled", WORDS, AT, reason=WORDS)),
+    "start": lambda book: override_store.request(book, [MIRROR], WORDS, AT),
     "restart": _restart,
-    "release": lambda book: book.release(WORDS, AT),
+    "release": lambda book: override_store.release(book, WORDS, AT),
     "end": lambda book: book.end(begun(book), "debian", Ending("failed", WORDS), AT),
     "attempt": _wait,
-    "stop": lambda book: book.tell([MIRROR.name], WORDS) if begun(book) else None,
+    "stop": lambda book: book.give_reason_to_stop([MIRROR.name], WORDS) if begun(book) else None,
     "probe": lambda book: book.probed("debian", Probe(AT, problem=WORDS), AT),
     "command": _command,
 }
 
 
 @pytest.mark.parametrize("write", STORED.values(), ids=STORED.keys())
-def test_the_journal_keeps_no_secret_of_an_address(tmp_path: Path, write: Callable[[OverrideStore], object]) -> None:
-    with override_store.opened(str(tmp_path / "journal.db")) as book:
+def test_the_journal_keeps_no_secret_of_an_address(tmp_path: Path, write: Callable[[Journal], object]) -> None:
+    with journal.opened(str(tmp_path / "journal.db")) as book:
         book.end(begun(book), "debian", Ending("success"), AT)
         write(book)
-        told = json.dumps(book.outbox(100, 10**9)) + repr(book.statuses())
+        told = json.dumps(book.outbox.oldest(100, 10**9)) + repr(book.statuses())
     kept = b"".join(path.read_bytes() for path in tmp_path.iterdir())
     assert b"hunter2" not in kept and "hunter2" not in told
     assert b"wiki.example" in kept, "the words are there, but for the secrets"

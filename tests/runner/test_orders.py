@@ -9,11 +9,11 @@ import pytest
 
 from runner.courier.client import ManagerCommand
 from runner.courier.manager_commands import Inbox
-from runner.journal.journal import Ending, Released, Subject
+from runner.journal import journal
+from runner.journal.journal import Ending, Journal, Released, Subject
 from runner.journal.migrations import MIGRATIONS
 from runner.overrides import override_store
 from runner.overrides.operator_commands import who
-from runner.overrides.override_store import OverrideStore
 from runner.plan.plan import Due
 from runner.plan.schedule import Decision, OperatorRequest, Rules, State, World, decide
 from runner.tick.next_runs import rows_of
@@ -30,37 +30,37 @@ def path(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def book(path: str) -> Iterator[OverrideStore]:
-    with override_store.opened(path) as opened:
+def book(path: str) -> Iterator[Journal]:
+    with journal.opened(path) as opened:
         yield opened
 
 
-def begun(book: OverrideStore, now: float = 100.0) -> int:
+def begun(book: Journal, now: float = 100.0) -> int:
     run = book.launch([SUBJECT], [], now)["debian"]
     assert book.begin(run, SUBJECT, now) == run
     return run
 
 
-def reported(book: OverrideStore) -> list[dict[str, Any]]:
+def reported(book: Journal) -> list[dict[str, Any]]:
     """Every status that a report tells, oldest first."""
-    return [status for report in book.outbox(100, 10**9) for status in report["statuses"]]
+    return [status for report in book.outbox.oldest(100, 10**9) for status in report["statuses"]]
 
 
-def status(book: OverrideStore) -> str:
+def status(book: Journal) -> str:
     return book.states()["debian"].status
 
 
 @pytest.mark.parametrize("kind", ["paused", "disabled"])
-def test_an_override_of_a_mirror_at_rest_is_its_status_and_is_reported_with_it(book: OverrideStore, kind: str) -> None:
-    assert book.override([SUBJECT], kind, "ada", 50.0) == []
+def test_an_override_of_a_mirror_at_rest_is_its_status_and_is_reported_with_it(book: Journal, kind: str) -> None:
+    assert override_store.override(book, [SUBJECT], kind, "ada", 50.0) == []
 
     assert status(book) == kind
     assert (reported(book)[-1]["status"], reported(book)[-1]["next_run_at"]) == (kind, None)
     assert book.operator_requests() == {"debian": OperatorRequest(kind, made_at=50.0, made_by="ada")}
 
 
-def test_reports_and_next_tell_who_switched_a_mirror_off_since_when_and_why(book: OverrideStore) -> None:
-    book.override([SUBJECT], "disabled", "ada", 50.0, reason="new disk")
+def test_reports_and_next_tell_who_switched_a_mirror_off_since_when_and_why(book: Journal) -> None:
+    override_store.override(book, [SUBJECT], "disabled", "ada", 50.0, reason="new disk")
     told = {"kind": "disabled", "since": 50.0, "by": "ada", "reason": "new disk"}
     assert reported(book)[-1]["override"] == told
     assert [each.override for each in book.statuses()] == [Override("disabled", 50.0, "ada", "new disk")]
@@ -68,13 +68,13 @@ def test_reports_and_next_tell_who_switched_a_mirror_off_since_when_and_why(book
     (row,) = rows_of([Due("debian", 3600)], world, 60.0)
     assert (row.why, row.at) == ("disabled by ada: new disk", 50.0)
 
-    book.lift([SUBJECT], 70.0)
+    override_store.lift(book, [SUBJECT], 70.0)
     assert reported(book)[-1]["override"] is None
 
 
-def test_the_end_of_a_run_that_was_switched_off_tells_why(book: OverrideStore) -> None:
+def test_the_end_of_a_run_that_was_switched_off_tells_why(book: Journal) -> None:
     run = begun(book)
-    book.override([SUBJECT], "paused", "ada", 110.0, reason="new disk")
+    override_store.override(book, [SUBJECT], "paused", "ada", 110.0, reason="new disk")
     book.end(run, "debian", Ending("interrupted", "", next_run_at=500.0), 120.0)
     last = reported(book)[-1]
     assert (last["run"]["reason"], last["override"]["reason"]) == ("paused by ada: new disk", "new disk")
@@ -91,14 +91,14 @@ def test_overrides_of_an_earlier_release_stay_and_have_no_reason(path: str) -> N
     connection.execute(f"PRAGMA user_version={before}")
     connection.commit()
     connection.close()
-    with override_store.opened(path) as book:
+    with journal.opened(path) as book:
         assert book.operator_requests() == {"debian": OperatorRequest("paused", made_at=5.0, made_by="ada")}
         assert Inbox(book).waiting() == [ManagerCommand(1, "ping", (), False, "x")]
 
 
-def test_a_run_that_an_override_ends_was_stopped_and_the_mirror_is_paused(book: OverrideStore) -> None:
+def test_a_run_that_an_override_ends_was_stopped_and_the_mirror_is_paused(book: Journal) -> None:
     run = begun(book)
-    assert book.override([SUBJECT], "paused", "ada", 110.0) == ["debian"]
+    assert override_store.override(book, [SUBJECT], "paused", "ada", 110.0) == ["debian"]
     assert status(book) == "pre-syncing", "until the run has ended"
 
     book.end(run, "debian", Ending("interrupted", "the run was told to stop", next_run_at=500.0), 120.0)
@@ -110,9 +110,9 @@ def test_a_run_that_an_override_ends_was_stopped_and_the_mirror_is_paused(book: 
     assert reported(book)[-1]["next_run_at"] is None
 
 
-def test_a_run_that_just_made_it_was_a_success_all_the_same(book: OverrideStore) -> None:
+def test_a_run_that_just_made_it_was_a_success_all_the_same(book: Journal) -> None:
     run = begun(book)
-    book.override([SUBJECT], "disabled", "ada", 110.0)
+    override_store.override(book, [SUBJECT], "disabled", "ada", 110.0)
 
     book.end(run, "debian", Ending("success"), 120.0)
 
@@ -121,7 +121,7 @@ def test_a_run_that_just_made_it_was_a_success_all_the_same(book: OverrideStore)
     assert book.states()["debian"].last_success_at == 120.0
 
 
-def test_without_an_override_a_signal_alone_is_an_interruption(book: OverrideStore) -> None:
+def test_without_an_override_a_signal_alone_is_an_interruption(book: Journal) -> None:
     run = begun(book)
     book.end(run, "debian", Ending("interrupted", "a shutdown"), 120.0)
 
@@ -133,10 +133,10 @@ def test_without_an_override_a_signal_alone_is_an_interruption(book: OverrideSto
     )
 
 
-def test_what_a_run_was_told_to_stop_for_is_the_reason_of_its_end_and_of_no_later_one(book: OverrideStore) -> None:
+def test_what_a_run_was_told_to_stop_for_is_the_reason_of_its_end_and_of_no_later_one(book: Journal) -> None:
     run = begun(book)
-    book.tell(["debian"], "the hours are over")
-    book.tell(["debian"], "another reason that comes too late")
+    book.give_reason_to_stop(["debian"], "the hours are over")
+    book.give_reason_to_stop(["debian"], "another reason that comes too late")
     book.end(run, "debian", Ending("interrupted", "a signal"), 120.0)
     ended = book.run(run)
     assert ended is not None and (ended.status, ended.reason) == ("interrupted", "the hours are over")
@@ -147,49 +147,49 @@ def test_what_a_run_was_told_to_stop_for_is_the_reason_of_its_end_and_of_no_late
     assert ended is not None and ended.reason == "a signal"
 
 
-def test_a_launched_run_that_has_not_begun_never_begins_once_its_mirror_is_paused(book: OverrideStore) -> None:
+def test_a_launched_run_that_has_not_begun_never_begins_once_its_mirror_is_paused(book: Journal) -> None:
     run = book.launch([SUBJECT], [], 100.0)["debian"]
 
-    assert book.override([SUBJECT], "paused", "ada", 101.0) == []
+    assert override_store.override(book, [SUBJECT], "paused", "ada", 101.0) == []
 
     assert book.begin(run, SUBJECT, 102.0) is None
     ended = book.run(run)
     assert ended is not None and (ended.status, status(book)) == ("stopped", "paused")
 
 
-def test_nothing_begins_by_hand_or_by_a_late_unit_while_a_mirror_is_paused(book: OverrideStore) -> None:
+def test_nothing_begins_by_hand_or_by_a_late_unit_while_a_mirror_is_paused(book: Journal) -> None:
     book.launch([SUBJECT], [], 100.0)
-    book.override([SUBJECT], "paused", "ada", 101.0)
+    override_store.override(book, [SUBJECT], "paused", "ada", 101.0)
 
     assert book.begin(None, SUBJECT, 102.0) is None
     assert status(book) == "paused"
-    book.lift([SUBJECT], 103.0)
+    override_store.lift(book, [SUBJECT], 103.0)
     assert book.begin(None, SUBJECT, 104.0) is not None
 
 
-def test_a_decision_made_before_an_override_launches_nothing(book: OverrideStore) -> None:
-    book.override([SUBJECT], "paused", "ada", 99.0)
+def test_a_decision_made_before_an_override_launches_nothing(book: Journal) -> None:
+    override_store.override(book, [SUBJECT], "paused", "ada", 99.0)
 
     assert set(book.launch([SUBJECT, OTHER], [], 100.0)) == {"ubuntu"}
     book.launch([], [SUBJECT], 100.0)
     assert status(book) == "paused"
 
 
-def test_what_holds_a_mirror_can_be_lifted_and_its_last_end_shows_again(book: OverrideStore) -> None:
+def test_what_holds_a_mirror_can_be_lifted_and_its_last_end_shows_again(book: Journal) -> None:
     run = begun(book)
     book.end(run, "debian", Ending("failed", "broken"), 120.0)
-    book.override([SUBJECT, OTHER], "disabled", "ada", 130.0)
+    override_store.override(book, [SUBJECT, OTHER], "disabled", "ada", 130.0)
 
-    book.lift([SUBJECT, OTHER], 140.0)
+    override_store.lift(book, [SUBJECT, OTHER], 140.0)
 
     assert {name: state.status for name, state in book.states().items()} == {"debian": "failed", "ubuntu": "none"}
     assert book.operator_requests() == {}
     assert [each["status"] for each in reported(book)][-2:] == ["failed", "none"]
 
 
-def test_a_requested_start_lifts_an_override_and_is_granted_by_the_launch(book: OverrideStore) -> None:
-    book.override([SUBJECT], "disabled", "ada", 50.0)
-    book.request([SUBJECT], "bob", 60.0, force=True)
+def test_a_requested_start_lifts_an_override_and_is_granted_by_the_launch(book: Journal) -> None:
+    override_store.override(book, [SUBJECT], "disabled", "ada", 50.0)
+    override_store.request(book, [SUBJECT], "bob", 60.0, force=True)
     assert book.operator_requests() == {"debian": OperatorRequest("", True, True, 60.0, "bob")}
 
     run = book.launch([SUBJECT], [], 70.0)["debian"]
@@ -201,9 +201,9 @@ def test_a_requested_start_lifts_an_override_and_is_granted_by_the_launch(book: 
     assert not book.is_forced("debian"), "only what is launched takes a slot beyond"
 
 
-def test_a_forced_start_that_could_not_begin_is_still_one(book: OverrideStore) -> None:
-    book.request([SUBJECT, OTHER], "bob", 60.0)
-    book.request([SUBJECT], "bob", 60.0, force=True)
+def test_a_forced_start_that_could_not_begin_is_still_one(book: Journal) -> None:
+    override_store.request(book, [SUBJECT, OTHER], "bob", 60.0)
+    override_store.request(book, [SUBJECT], "bob", 60.0, force=True)
     book.launch([SUBJECT, OTHER], [], 70.0)
 
     for active in book.active():
@@ -212,32 +212,32 @@ def test_a_forced_start_that_could_not_begin_is_still_one(book: OverrideStore) -
     assert {name: order.force for name, order in book.operator_requests().items()} == {"debian": True}
 
 
-def test_an_override_takes_a_request_back(book: OverrideStore) -> None:
-    book.request([SUBJECT], "bob", 60.0)
-    book.override([SUBJECT], "paused", "ada", 61.0)
+def test_an_override_takes_a_request_back(book: Journal) -> None:
+    override_store.request(book, [SUBJECT], "bob", 60.0)
+    override_store.override(book, [SUBJECT], "paused", "ada", 61.0)
     assert book.operator_requests() == {"debian": OperatorRequest("paused", made_at=61.0, made_by="ada")}
 
 
-def test_a_start_of_what_is_at_work_asks_for_nothing_but_a_restart_does(book: OverrideStore) -> None:
+def test_a_start_of_what_is_at_work_asks_for_nothing_but_a_restart_does(book: Journal) -> None:
     begun(book)
-    assert book.request([SUBJECT], "bob", 110.0) == ["debian"]
+    assert override_store.request(book, [SUBJECT], "bob", 110.0) == ["debian"]
     assert book.operator_requests() == {}
 
-    assert book.request([SUBJECT], "bob", 110.0, again=True) == ["debian"]
+    assert override_store.request(book, [SUBJECT], "bob", 110.0, again=True) == ["debian"]
     assert book.operator_requests()["debian"].requested
 
 
-def test_a_start_right_after_a_stop_is_for_when_the_run_has_ended(book: OverrideStore) -> None:
+def test_a_start_right_after_a_stop_is_for_when_the_run_has_ended(book: Journal) -> None:
     run = begun(book)
-    book.override([SUBJECT], "paused", "ada", 110.0)
+    override_store.override(book, [SUBJECT], "paused", "ada", 110.0)
 
-    assert book.request([SUBJECT], "ada", 111.0) == []
+    assert override_store.request(book, [SUBJECT], "ada", 111.0) == []
 
     book.end(run, "debian", Ending("interrupted"), 112.0)
     assert (status(book), book.operator_requests()["debian"].requested) == ("interrupted", True)
 
 
-def test_a_run_by_hand_is_not_for_the_hours_to_end_but_the_next_one_is(book: OverrideStore) -> None:
+def test_a_run_by_hand_is_not_for_the_hours_to_end_but_the_next_one_is(book: Journal) -> None:
     run = book.begin(None, SUBJECT, 100.0)
     assert run is not None and book.states()["debian"].forced
     book.end(run, "debian", Ending("success"), 110.0)
@@ -245,7 +245,7 @@ def test_a_run_by_hand_is_not_for_the_hours_to_end_but_the_next_one_is(book: Ove
     assert not book.states()["debian"].forced
 
 
-def test_failures_in_a_row_are_counted(book: OverrideStore) -> None:
+def test_failures_in_a_row_are_counted(book: Journal) -> None:
     counts = []
     for number, end in enumerate(("failed", "timed-out", "interrupted", "refused", "success", "failed")):
         run = begun(book, 100.0 * number)
@@ -265,7 +265,7 @@ def test_a_run_of_an_earlier_version_can_end_in_a_journal_that_was_brought_up_to
     old.execute("INSERT INTO run (mirror, status, launched_at) VALUES ('debian', 'syncing', 1.0)")
     old.execute("PRAGMA user_version=3")
 
-    with override_store.opened(path) as book:
+    with journal.opened(path) as book:
         assert book.states()["debian"].failures == 0
         old.execute("INSERT INTO mirror (name, upstream, is_master, status) VALUES ('ubuntu', 'x', 1, 'queued')")
         old.execute("UPDATE mirror SET status = 'failed', last_ended_at = 5.0 WHERE name = 'debian'")
@@ -346,11 +346,11 @@ def test_a_tick_for_requested_starts_leaves_out_what_is_due_by_its_schedule() ->
     assert decide(mirrors, world, NOW) == Decision(["c"], ["b", "a", "d"], None, [])
 
 
-def test_a_release_is_recorded_once(book: OverrideStore) -> None:
+def test_a_release_is_recorded_once(book: Journal) -> None:
     assert book.released() is None
 
-    assert book.release("ada", 50.0) is None
-    assert book.release("bob", 60.0) == Released(50.0, "ada")
+    assert override_store.release(book, "ada", 50.0) is None
+    assert override_store.release(book, "bob", 60.0) == Released(50.0, "ada")
 
     assert book.released() == Released(50.0, "ada")
 

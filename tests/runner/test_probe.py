@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from runner.base.mirror_paths import Paths
 from runner.courier.upstream_probe import NEWEST_LASTS, NotRead, _own, continued, is_probed, probe
-from runner.journal.journal import Ending, Subject
+from runner.journal import journal
+from runner.journal.journal import Ending, Journal, Subject
 from runner.overrides import override_store
-from runner.overrides.override_store import OverrideStore
 from runner.plan.plan import Planned
 from runner.plugin_api import Machine
 from schemas.clock.freshness import PROBE_LASTS, freshness
@@ -162,12 +162,12 @@ def test_an_upstream_that_does_not_answer_takes_the_former_comparison_away_only_
 
 
 @pytest.fixture
-def book(tmp_path: Path) -> Iterator[OverrideStore]:
-    with override_store.opened(str(tmp_path / "journal.db")) as opened:
+def book(tmp_path: Path) -> Iterator[Journal]:
+    with journal.opened(str(tmp_path / "journal.db")) as opened:
         yield opened
 
 
-def test_mirrors_are_probed_after_a_success_each_hour_and_only_at_rest(book: OverrideStore) -> None:
+def test_mirrors_are_probed_after_a_success_each_hour_and_only_at_rest(book: Journal) -> None:
     def due(now: float) -> bool:
         assert book.probes_due({}, now, HOUR) == [], "none of its files is to be compared"
         return book.probes_due({"debian": "TIME"}, now, HOUR) == ["debian"]
@@ -184,11 +184,11 @@ def test_mirrors_are_probed_after_a_success_each_hour_and_only_at_rest(book: Ove
     assert not due(11.0 + HOUR), "it is at work"
     book.end(run, "debian", Ending("failed"), 30.0)
     assert (due(31.0), due(11.0 + HOUR)) == (False, True)
-    book.override([SUBJECT], "paused", "ada", 40.0)
+    override_store.override(book, [SUBJECT], "paused", "ada", 40.0)
     assert not due(11.0 + HOUR)
 
 
-def test_another_file_is_compared_at_once(book: OverrideStore) -> None:
+def test_another_file_is_compared_at_once(book: Journal) -> None:
     run = book.begin(None, SUBJECT, 0.0)
     assert run is not None
     book.end(run, "debian", Ending("success"), 10.0)
@@ -197,7 +197,7 @@ def test_another_file_is_compared_at_once(book: OverrideStore) -> None:
         assert book.probes_due({"debian": "TIME"}, 12.0, HOUR) == expected
 
 
-def test_a_probe_is_reported_and_stays_in_later_reports(book: OverrideStore) -> None:
+def test_a_probe_is_reported_and_stays_in_later_reports(book: Journal) -> None:
     run = book.begin(None, SUBJECT, 0.0)
     assert run is not None
     book.end(run, "debian", Ending("success"), 10.0)
@@ -205,9 +205,9 @@ def test_a_probe_is_reported_and_stays_in_later_reports(book: OverrideStore) -> 
     assert book.probe("debian") is None
     book.probed("debian", found, 11.0)
     assert book.probe("debian") == found
-    book.snapshot(0, 12.0)
+    book.outbox.snapshot(0, 12.0)
 
-    statuses = [status for report in book.outbox(100, 10**9) for status in report["statuses"]]
+    statuses = [status for report in book.outbox.oldest(100, 10**9) for status in report["statuses"]]
 
     assert [status["probe"] for status in statuses] == [found._asdict()]
 

@@ -100,7 +100,7 @@ def deliver(settings: RunnerSettings, manager: Strict, lie: Lie) -> Delivered:
 
 def waiting(settings: RunnerSettings) -> int:
     with journal.opened(StateLayout(settings.state_dir).journal) as book:
-        return book.pending()
+        return book.outbox.pending()
 
 
 def shown(settings: RunnerSettings, now: float) -> list[str]:
@@ -208,7 +208,7 @@ def test_a_snapshot_of_which_one_mirror_is_rejected_brings_all_others_whole(sett
     for mirror in ("arch", "debian", "gnu"):
         with_runs(settings, 2, bad=(2,) if mirror == "debian" else (), mirror=mirror)
     with journal.opened(StateLayout(settings.state_dir).journal) as book:
-        book.snapshot(0, AT)
+        book.outbox.snapshot(0, AT)
     manager = Strict(rejecting(BAD))
     manager.acknowledged = 12
 
@@ -230,7 +230,7 @@ def test_a_manager_that_rejects_much_is_told_no_more_for_now(settings: RunnerSet
 
     assert [run["id"] for run in manager.ends()] == [1, 2, 3, 4]
     with journal.opened(StateLayout(settings.state_dir).journal) as book:
-        first = book.outbox(1, 0)[0]
+        first = book.outbox.oldest(1, 0)[0]
     assert first["statuses"][0]["run"]["id"] == 5 + batches.GIVEN_UP
     with pytest.raises(Rejected):
         deliver(settings, manager, lie)

@@ -8,11 +8,11 @@ import pytest
 
 from runner.base.mirror_paths import Paths
 from runner.hooks import former_name
-from runner.journal import rename_migration
-from runner.journal.journal import Ending, Subject
+from runner.journal import journal, rename_migration
+from runner.journal.journal import Ending, Journal, Subject
 from runner.journal.last_success import Left, Past
+from runner.journal.outbox import Outbox
 from runner.overrides import override_store
-from runner.overrides.override_store import OverrideStore
 from runner.plan import plan
 from runner.plan.plan import Header, Planned
 from runner.plan.schedule import OperatorRequest
@@ -25,8 +25,8 @@ MANY = 10_000_000
 
 
 @pytest.fixture
-def book(tmp_path: Path) -> Iterator[OverrideStore]:
-    with override_store.opened(str(tmp_path / "journal.db")) as opened:
+def book(tmp_path: Path) -> Iterator[Journal]:
+    with journal.opened(str(tmp_path / "journal.db")) as opened:
         yield opened
 
 
@@ -36,20 +36,20 @@ def planned(tmp_path: Path, name: str = "new", formerly: tuple[str, ...] = ("old
     return Planned(mirror, Paths(f"{root}/{name}", root, str(tmp_path / f"logs/{name}")), "b" * 40)
 
 
-def one_run(book: OverrideStore, subject: Subject, now: float, status: str = "success") -> int:
+def one_run(book: Journal, subject: Subject, now: float, status: str = "success") -> int:
     run = book.begin(None, subject, now)
     assert run is not None
     book.end(run, subject.name, Ending(status, size=7, next_run_at=now + 100, log_tail=f"of {run}"), now + 5)
     return run
 
 
-def told(book: OverrideStore) -> list[dict[str, object]]:
+def told(book: Journal) -> list[dict[str, object]]:
     """The newest statuses of all mirrors that reports tell."""
-    return [status for report in book.outbox(100, MANY) for status in report["statuses"]]
+    return [status for report in book.outbox.oldest(100, MANY) for status in report["statuses"]]
 
 
 def test_state_and_history_go_on_under_the_new_name_and_the_manager_forgets_the_old_one(
-    book: OverrideStore, tmp_path: Path
+    book: Journal, tmp_path: Path
 ) -> None:
     runs = [one_run(book, OLD, 100.0), one_run(book, OLD, 200.0, "failed")]
     before = book.states()["old"]
@@ -57,7 +57,7 @@ def test_state_and_history_go_on_under_the_new_name_and_the_manager_forgets_the_
     assert rename_migration.continue_history(book, [planned(tmp_path)], 300.0) == {}
 
     assert book.states() == {"new": before}
-    [snapshot, ends] = book.outbox(100, MANY)
+    [snapshot, ends] = book.outbox.oldest(100, MANY)
     assert snapshot["kind"] == "snapshot"
     (status,) = snapshot["statuses"]
     assert (status["mirror"], status["last_success_at"], status["next_run_at"]) == ("new", 105.0, 300.0)
@@ -65,71 +65,71 @@ def test_state_and_history_go_on_under_the_new_name_and_the_manager_forgets_the_
     assert [(run["mirror"], run["id"]) for run in ends["runs"]] == [("new", run) for run in runs]
 
 
-def test_it_is_done_once_and_costs_nothing_afterwards(book: OverrideStore, tmp_path: Path) -> None:
+def test_it_is_done_once_and_costs_nothing_afterwards(book: Journal, tmp_path: Path) -> None:
     one_run(book, OLD, 100.0)
     rename_migration.continue_history(book, [planned(tmp_path)], 300.0)
-    newest = book.newest()
+    newest = book.outbox.newest()
     assert rename_migration.continue_history(book, [planned(tmp_path)], 301.0) == {}
-    assert book.newest() == newest
+    assert book.outbox.newest() == newest
 
 
 @pytest.mark.parametrize("kind", ["paused", "disabled"])
-def test_what_is_held_stays_held(book: OverrideStore, tmp_path: Path, kind: str) -> None:
+def test_what_is_held_stays_held(book: Journal, tmp_path: Path, kind: str) -> None:
     one_run(book, OLD, 100.0)
-    book.override([OLD], kind, "alice", 200.0)
+    override_store.override(book, [OLD], kind, "alice", 200.0)
     rename_migration.continue_history(book, [planned(tmp_path)], 300.0)
     assert book.operator_requests() == {"new": OperatorRequest(kind, made_at=200.0, made_by="alice")}
     assert book.states()["new"].status == kind
 
 
-def test_a_mirror_that_was_disabled_before_it_ever_ran_stays_so(book: OverrideStore, tmp_path: Path) -> None:
-    book.override([OLD], "disabled", "alice", 200.0)
+def test_a_mirror_that_was_disabled_before_it_ever_ran_stays_so(book: Journal, tmp_path: Path) -> None:
+    override_store.override(book, [OLD], "disabled", "alice", 200.0)
     rename_migration.continue_history(book, [planned(tmp_path)], 300.0)
     assert book.operator_requests()["new"].override == "disabled"
     assert book.states()["new"].status == "disabled"
 
 
-def test_a_start_that_was_asked_for_is_still_wanted(book: OverrideStore, tmp_path: Path) -> None:
+def test_a_start_that_was_asked_for_is_still_wanted(book: Journal, tmp_path: Path) -> None:
     one_run(book, OLD, 100.0)
-    book.request([OLD], "alice", 200.0, force=True)
+    override_store.request(book, [OLD], "alice", 200.0, force=True)
     rename_migration.continue_history(book, [planned(tmp_path)], 300.0)
     assert book.operator_requests() == {
         "new": OperatorRequest(requested=True, force=True, made_at=200.0, made_by="alice")
     }
 
 
-def test_what_somebody_wants_of_the_new_name_counts_more(book: OverrideStore, tmp_path: Path) -> None:
+def test_what_somebody_wants_of_the_new_name_counts_more(book: Journal, tmp_path: Path) -> None:
     one_run(book, OLD, 100.0)
-    book.override([OLD], "disabled", "alice", 200.0)
-    book.request([NEW], "bob", 250.0)
+    override_store.override(book, [OLD], "disabled", "alice", 200.0)
+    override_store.request(book, [NEW], "bob", 250.0)
     rename_migration.continue_history(book, [planned(tmp_path)], 300.0)
     assert book.operator_requests() == {"new": OperatorRequest(requested=True, made_at=250.0, made_by="bob")}
 
 
-def test_a_new_name_that_waits_for_a_slot_takes_the_old_state(book: OverrideStore, tmp_path: Path) -> None:
+def test_a_new_name_that_waits_for_a_slot_takes_the_old_state(book: Journal, tmp_path: Path) -> None:
     one_run(book, OLD, 100.0)
     book.queue(None, NEW, 200.0)
     rename_migration.continue_history(book, [planned(tmp_path)], 300.0)
     assert book.states()["new"].last_success_at == 105.0
 
 
-def test_a_new_name_that_has_run_keeps_its_own_state_and_gets_the_history(book: OverrideStore, tmp_path: Path) -> None:
+def test_a_new_name_that_has_run_keeps_its_own_state_and_gets_the_history(book: Journal, tmp_path: Path) -> None:
     first = one_run(book, OLD, 100.0)
-    book.override([OLD], "disabled", "alice", 150.0)
+    override_store.override(book, [OLD], "disabled", "alice", 150.0)
     own = one_run(book, NEW, 200.0)
     rename_migration.continue_history(book, [planned(tmp_path)], 300.0)
     assert (book.states()["new"].last_success_at, book.operator_requests()) == (205.0, {})
-    assert [run["id"] for run in book.outbox(100, MANY)[1]["runs"]] == [first, own]
+    assert [run["id"] for run in book.outbox.oldest(100, MANY)[1]["runs"]] == [first, own]
 
 
-def test_of_several_former_names_the_first_that_is_known_gives_the_state(book: OverrideStore, tmp_path: Path) -> None:
+def test_of_several_former_names_the_first_that_is_known_gives_the_state(book: Journal, tmp_path: Path) -> None:
     one_run(book, OLD._replace(name="older"), 100.0)
     one_run(book, OLD, 200.0)
     rename_migration.continue_history(book, [planned(tmp_path, formerly=("never", "old", "older"))], 300.0)
     assert {name: state.last_success_at for name, state in book.states().items()} == {"new": 205.0}
 
 
-def test_a_run_under_way_keeps_the_former_name_until_it_has_ended(book: OverrideStore, tmp_path: Path) -> None:
+def test_a_run_under_way_keeps_the_former_name_until_it_has_ended(book: Journal, tmp_path: Path) -> None:
     run = book.begin(None, OLD, 100.0)
     assert run is not None
 
@@ -143,31 +143,31 @@ def test_a_run_under_way_keeps_the_former_name_until_it_has_ended(book: Override
     assert list(book.states()) == ["new"]
 
 
-def test_other_mirrors_stay_as_they_are_and_a_shown_log_is_told_again(book: OverrideStore, tmp_path: Path) -> None:
+def test_other_mirrors_stay_as_they_are_and_a_shown_log_is_told_again(book: Journal, tmp_path: Path) -> None:
     failed = one_run(book, OLD._replace(name="other"), 50.0, "failed")
     one_run(book, OLD, 100.0)
-    book.acknowledge(book.newest())
+    book.outbox.acknowledge(book.outbox.newest())
     rename_migration.continue_history(book, [planned(tmp_path)], 300.0)
     assert {status["mirror"] for status in told(book)} == {"new", "other"}
-    (ends,) = book.outbox(100, MANY)[1:]
+    (ends,) = book.outbox.oldest(100, MANY)[1:]
     assert [(run["id"], run["log_tail"]) for run in ends["runs"]] == [(failed, f"of {failed}")]
 
 
 def test_a_rename_that_fails_half_way_changes_nothing(
-    book: OverrideStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    book: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one_run(book, OLD, 100.0)
 
     def fail(*_words: object) -> None:
         raise sqlite3.OperationalError("disk full")
 
-    monkeypatch.setattr(OverrideStore, "snapshot", fail)
+    monkeypatch.setattr(Outbox, "snapshot", fail)
     with pytest.raises(sqlite3.OperationalError):
         rename_migration.continue_history(book, [planned(tmp_path)], 300.0)
     assert list(book.states()) == ["old"]
 
 
-def test_logs_follow_only_when_their_folder_is_named_after_the_mirror(book: OverrideStore, tmp_path: Path) -> None:
+def test_logs_follow_only_when_their_folder_is_named_after_the_mirror(book: Journal, tmp_path: Path) -> None:
     for name in ("old", "elsewhere"):
         (tmp_path / "logs" / name).mkdir(parents=True)
         (tmp_path / "logs" / name / "x.log").touch()
@@ -233,7 +233,7 @@ def test_a_dataset_is_renamed_and_not_moved(tmp_path: Path) -> None:
         former_name.pre_job(job_of(planned(tmp_path, zpool="tank/m")))
 
 
-def test_what_is_known_of_the_directory_goes_on_under_the_new_name(book: OverrideStore, tmp_path: Path) -> None:
+def test_what_is_known_of_the_directory_goes_on_under_the_new_name(book: Journal, tmp_path: Path) -> None:
     run = book.begin(None, OLD, 100.0)
     assert run is not None
     left = Left(files_in="/srv/old", files=40, bytes=4000)

@@ -314,7 +314,7 @@ def test_a_run_between_two_attempts_reports_why_and_has_no_slot(tmp_path: Path) 
         assert (book.busy_slots(), book.states()["debian"].next_attempt_at) == (1, None)
 
         book.attempt(run, "debian", SYNCING, 2, NOW + 61)
-        told = [each for report in book.outbox(100, 10_000_000) for each in report["statuses"]]
+        told = [each for report in book.outbox.oldest(100, 10_000_000) for each in report["statuses"]]
         steps = [(each["status"], each["run"]["reason"]) for each in told if each["mirror"] == "debian"]
         assert steps[-3:] == [(SYNCING, ""), (PRE_SYNCING, "attempt 1 of 2 failed: no"), (SYNCING, "")]
 
@@ -349,7 +349,7 @@ def test_a_run_that_dies_between_two_attempts_is_cut_off(tmp_path: Path) -> None
         assert run is not None
         book.wait_between_attempts(run, "debian", NOW + DAY, "attempt 1 of 2 failed: no", NOW + 1)
         (active,) = book.active()
-        assert book.settle(active, Ending(INTERRUPTED, "it is gone"), NOW + 2)
+        assert book.recover(active, Ending(INTERRUPTED, "it is gone"), NOW + 2)
         state, ended = book.states()["debian"], book.run(run)
         assert (state.status, state.next_attempt_at) == (INTERRUPTED, None)
         assert ended is not None and ended.reason == "it is gone"
