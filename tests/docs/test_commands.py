@@ -114,7 +114,7 @@ def test_the_programs_take_every_command_that_a_message_names() -> None:
 def quoted() -> Iterator[tuple[str, str]]:
     """What pages quote of the programs' messages: in tables of them, and between two backticks."""
     for page in PAGES:
-        for row in re.findall(r"^\| (`.*?) \|", read(page).partition("| The log or the status says |")[2], re.M):
+        for row in re.findall(r"^\| (`.*?) \|", read(page).partition("| The log or the status shows |")[2], re.M):
             yield from ((page, code) for code in re.findall(r"`([^`]+)`", row) if code[0].isalpha())
         yield from ((page, code) for code in re.findall(r"(?<!`)``([^`].*?)``(?!`)", read(page)))
 
