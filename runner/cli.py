@@ -127,14 +127,14 @@ def _default_settings() -> Path:
 
 
 def _add_operator_commands(commands: "Commands") -> None:
-    words = {
+    verbs = {
         "start": "sync mirrors now, also paused and disabled ones",
         "stop": "stop the runs of mirrors, and pause these until they are started",
         "disable": "stop the runs of mirrors, and take these off the schedule until they are enabled",
         "restart": "stop the runs of mirrors, and start them again",
         "enable": "put paused and disabled mirrors back on their schedule",
     }
-    for verb, description in words.items():
+    for verb, description in verbs.items():
         parser = _with_settings(commands, verb, description)
         parser.add_argument("names", nargs="+", metavar="NAME", help="mirrors")
         if verb == "start":
@@ -142,7 +142,7 @@ def _add_operator_commands(commands: "Commands") -> None:
         if verb in ("stop", "disable"):
             shown = "shown by `skipjack next` and on the mirror's page"
             parser.add_argument("--reason", type=_reason, metavar="TEXT", help=shown)
-        parser.set_defaults(command=_order, verb=verb, force=False, reason="")
+        parser.set_defaults(command=_operator_command, verb=verb, force=False, reason="")
 
 
 def _add_policy(commands: "Commands") -> None:
@@ -343,7 +343,7 @@ def _once(arguments: argparse.Namespace) -> int:
     return once(_own_settings(arguments), arguments.settings)
 
 
-def _order(arguments: argparse.Namespace) -> int:
+def _operator_command(arguments: argparse.Namespace) -> int:
     from runner.base.state_dir import StateLayout
     from runner.overrides import operator_commands
 

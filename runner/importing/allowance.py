@@ -32,7 +32,7 @@ class Allowance(NamedTuple):
     value: str = ""
 
 
-class Decision(NamedTuple):
+class PolicyExtension(NamedTuple):
     """A policy, the entries that it adds, and the violations that no policy can allow; both by mirror name."""
 
     policy: Policy
@@ -68,7 +68,7 @@ def _shown(entry: Bound) -> list[tuple[str, Any]]:
     return [*((key, value) for key, value in named if value), ("upstreams", entry.upstreams)]
 
 
-def decide(mirrors: Iterable[Mirror], settings: RunnerSettings, base: Policy = _DEFAULTS) -> Decision:
+def decide(mirrors: Iterable[Mirror], settings: RunnerSettings, base: Policy = _DEFAULTS) -> PolicyExtension:
     """Extend the policy `base` so that it allows each mirror, except those that no policy can allow."""
     allowed: list[tuple[str, Allowance]] = []
     refused: list[tuple[str, Violation]] = []
@@ -80,7 +80,7 @@ def decide(mirrors: Iterable[Mirror], settings: RunnerSettings, base: Policy = _
         forbidden = list(violations(mirror, paths_of(mirror, settings, policy), settings, policy, private))
         refused += ((mirror.name, violation) for violation in forbidden)
         allowed += ((mirror.name, each) for each in needed if not forbidden)
-    return Decision(_with([each for _name, each in allowed], base), tuple(allowed), tuple(refused))
+    return PolicyExtension(_with([each for _name, each in allowed], base), tuple(allowed), tuple(refused))
 
 
 def _with(allowances: Sequence[Allowance], base: Policy) -> Policy:

@@ -84,7 +84,7 @@ class Config(NamedTuple):
 def read(path: str) -> Config:
     """Read the file and those that it includes; SkipjackError lists all errors that tunasync rejects too."""
     source = toml_source.read(path)
-    reader = _Reader()
+    reader = _ConfigReader()
     top = reader.options(source, (), source.value, dict.fromkeys(SECTIONS, "table") | {"mirrors": "tables"})
     sections = {
         name: _set(reader.options(source, (name,), top[name].value, kinds)) if name in top else {}
@@ -106,7 +106,7 @@ def _set(options: Options) -> Options:
     return {option: value for option, value in options.items() if value.value}
 
 
-class _Reader:
+class _ConfigReader:
     """Reads tables, and collects errors and findings."""
 
     def __init__(self) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from runner.base.output import say
 from runner.base.state_dir import StateLayout
-from runner.importing.allowance import Decision, as_plain, decide
+from runner.importing.allowance import PolicyExtension, as_plain, decide
 from runner.importing.yaml_text import item
 from runner.plan import plan
 from runner.policy import policy_lists
@@ -32,7 +32,7 @@ def suggest(settings: RunnerSettings) -> int:
     return 0
 
 
-def _decided(mirrors: list[Mirror], settings: RunnerSettings, policy: Policy) -> Decision:
+def _decided(mirrors: list[Mirror], settings: RunnerSettings, policy: Policy) -> PolicyExtension:
     """Return what the definitions need of a policy without the `forbidden_…` keys of earlier releases.
 
     What those keys deny stays denied; what they allow is listed only if a definition needs it.
@@ -62,7 +62,7 @@ def _in_force(settings: RunnerSettings) -> list[Mirror]:
         return []  # no plan, or one of another release
 
 
-def _lines(decision: Decision, policy: Policy, settings: RunnerSettings) -> Iterator[str]:
+def _lines(decision: PolicyExtension, policy: Policy, settings: RunnerSettings) -> Iterator[str]:
     base = policy_lists.without_former(policy)
     causes: dict[str, dict[str | Bound, list[str]]] = {}
     for made, names in decision.causes:
