@@ -11,7 +11,7 @@ from schemas.records import Repository
 
 
 class Origin:
-    """A git repository to follow, and the folder that it is followed into."""
+    """A git repository to follow, and the checkout that follows it."""
 
     def __init__(self, folder: Path) -> None:
         self.work = folder / "origin"
@@ -20,17 +20,17 @@ class Origin:
 
     @property
     def record(self) -> Repository:
-        """Its address."""
+        """The settings to follow it."""
         return Repository(self.work.as_uri(), timeout=300)
 
     def git(self, *words: str, inside: bool = True) -> str:
-        """Run git, as somebody without settings of their own."""
+        """Run git without settings of a user."""
         who = ["-c", "user.name=T", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"]
         place = ["-C", str(self.work)] if inside else []
         return subprocess.run(["git", *place, *who, *words], check=True, capture_output=True, text=True).stdout.strip()
 
     def commit(self, files: dict[str, str | bytes] | None = None) -> str:
-        """Write the files, commit everything that is there, and give the commit."""
+        """Write the files, commit everything, and return the commit."""
         for name, content in (files or {}).items():
             path = self.work / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -50,14 +50,14 @@ def origin(tmp_path: Path) -> Origin:
 
 @pytest.fixture
 def deaf() -> Iterator[int]:
-    """The port of a server that takes connections and never says a word."""
+    """The port of a server that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server.getsockname()[1]
 
 
 @pytest.fixture
 def dead_port() -> int:
-    """A port at which nobody listens."""
+    """A port without a listener."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port: int = server.getsockname()[1]
     return port

@@ -1,4 +1,4 @@
-"""What power cuts, bad disks, killed programs and people do to a bare repository."""
+"""Damage to a bare repository, as by power cuts, bad disks, killed programs and people."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ def git(repository: Path, *words: str, stdin: bytes | None = None) -> str:
 
 
 def unpack(repository: Path) -> None:
-    """Turn packs into small files, as earlier versions left them."""
+    """Unpack packs into loose objects, as earlier versions left them."""
     for pack in list((repository / "objects/pack").glob("*.pack")):
         data = pack.read_bytes()
         for path in repository.glob(f"objects/pack/{pack.stem}.*"):
@@ -76,7 +76,7 @@ def _loose(change: Callable[[bytes], bytes]) -> Damage:
 
 
 def _one_loose(name: str) -> Damage:
-    """Take away one object, by how it is called from the reference."""
+    """Remove one object, by its name relative to the reference."""
 
     def damage(repository: Path) -> None:
         unpack(repository)
@@ -95,7 +95,7 @@ def _packed(suffix: str, change: Callable[[bytes], bytes]) -> Damage:
 
 
 def _flipped(data: bytes) -> bytes:
-    """One bit of every tenth byte is another."""
+    """Flip one bit of every tenth byte."""
     return bytes(byte ^ (number % 10 == 0) for number, byte in enumerate(data))
 
 
@@ -115,7 +115,7 @@ def _of_somebody_else(repository: Path) -> None:
 
 
 def _swapped_objects(repository: Path) -> None:
-    """Put sound objects in the place of each other, which git itself does not notice."""
+    """Swap valid objects, which git itself does not notice."""
     unpack(repository)
     names = [git(repository, "rev-parse", f"{REFERENCE}:{path}") for path in ("debian.yml", "os/gnu.yml")]
     one, other = (repository / "objects" / name[:2] / name[2:] for name in names)
@@ -135,7 +135,7 @@ def _link_for_the_repository(repository: Path) -> None:
 
 
 def _pipe(name: str) -> Damage:
-    """Put a named pipe in the place of a file: a git that opens it waits for ever."""
+    """Replace a file by a named pipe: a git that opens it waits forever."""
 
     def damage(repository: Path) -> None:
         path = repository / name
@@ -209,7 +209,7 @@ PIPES: dict[str, Damage] = {
     "a link to a device for packed references": _link_to("packed-refs", "/dev/zero"),
     "a link to itself for a folder": _link_to("refs/round", ".."),
 }  # fmt: skip
-"""What git would wait for, or read for ever."""
+"""Files for which git would wait, or which it would read forever."""
 
 
 def program(repository: Path) -> Path:

@@ -1,4 +1,4 @@
-"""What the tests of the contract share: config repositories written as a few lines of text."""
+"""Helpers of these tests: config repositories written as a few lines of text."""
 
 from collections.abc import Iterable
 
@@ -13,11 +13,11 @@ BASE = {
     "_workers.yml": "workers:\n  w1: {}\n  w2: {}\n",
     "_defaults.yml": "provider: rsync\nworker: w1\nupstream: rsync://up.example.org/all/\n",
 }
-"""A sound repository without a mirror; a mirror's file may be empty."""
+"""A valid repository without a mirror; a mirror's file may be empty."""
 
 
 def sources(files: dict[str, str | bytes | None]) -> list[SourceFile]:
-    """The base with some files added or replaced; None makes a symbolic link."""
+    """Return the base with some files added or replaced; None makes a symbolic link."""
     merged = BASE | files
     return [SourceFile(path, text.encode() if isinstance(text, str) else text) for path, text in merged.items()]
 
@@ -28,7 +28,7 @@ def load(**files: str | bytes | None) -> Catalogue:
 
 
 def one(text: str, **files: str) -> Mirror:
-    """The record of one sound mirror."""
+    """Return the record of one valid mirror."""
     found = load(debian=text, **files)
     assert not found.problems, lines(found.problems)
     (mirror,) = found.mirrors
@@ -36,5 +36,5 @@ def one(text: str, **files: str) -> Mirror:
 
 
 def lines(problems: Iterable[Problem]) -> list[str]:
-    """Problems as people read them."""
+    """Return problems as lines of text."""
     return [str(problem) for problem in problems]

@@ -45,7 +45,7 @@ from .kit import BASE, lines, load
         ("", None),
     ],
 )
-def test_whoever_asks_and_what_else_is_asked_is_left_out(text: str, safe: str | None) -> None:
+def test_users_and_queries_are_removed(text: str, safe: str | None) -> None:
     assert without_secrets(text) == (text if safe is None else safe)
     assert without_secrets(without_secrets(text)) == without_secrets(text)
     assert "s3cret" not in shown(text) and "s3cret" not in shown(json.dumps([text]))
@@ -60,7 +60,7 @@ ENDS = [("", ""), ("@ ", ""), ("", " @"), ("", "@"), ("", "@h:"), ("? ", ""), ("
 
 @pytest.mark.parametrize("unit", UNITS)
 def test_hostile_text_takes_no_longer_for_its_length(unit: str) -> None:
-    """With the square of its length it would take hours, and the test fail by its limit."""
+    """In quadratic time it would take hours, and the test would time out."""
     for before, after in ENDS:
         text = before + unit * (300_000 // len(unit)) + after
         without_secrets(text)
@@ -127,11 +127,11 @@ def test_no_address_for_which_rsync_starts_ssh_looks_like_another(
 
 
 @pytest.mark.parametrize("address", ["u@h:/srv/m/", "h:m/", "h:./a@b/", "u@rsync:/m/"])
-def test_an_address_that_says_ssh_means_it(address: str) -> None:
+def test_an_ssh_scheme_is_an_ssh_address(address: str) -> None:
     assert is_remote(address)
 
 
-def told(text: str, **files: str) -> str:
+def reported(text: str, **files: str) -> str:
     found = load(debian=text, **files)
     assert found.quarantined == {"debian"}
     (problem,) = lines(found.problems)
@@ -140,26 +140,26 @@ def told(text: str, **files: str) -> str:
 
 @pytest.mark.parametrize("upstream", PASSWORDS)
 @pytest.mark.parametrize("provider", ["rsync", "two-stage-rsync"])
-def test_a_password_in_the_address_of_rsync_is_refused_with_what_to_write(upstream: str, provider: str) -> None:
-    problem = told(f"provider: {provider}\nupstream: '{upstream}'")
+def test_a_password_in_an_rsync_address_is_rejected_with_a_replacement(upstream: str, provider: str) -> None:
+    problem = reported(f"provider: {provider}\nupstream: '{upstream}'")
     assert "secret@" not in problem and "12345" not in problem
     assert "contains a password, so rsync would start ssh." in problem
 
 
-def test_what_to_write_instead_of_a_password_is_whole() -> None:
-    assert told("upstream: rsync://user:secret@h:1873/x/y/") == (
+def test_the_replacement_for_a_password_is_complete() -> None:
+    assert reported("upstream: rsync://user:secret@h:1873/x/y/") == (
         "`rsync://***@h:1873/x/y/` contains a password, so rsync would start ssh."
         " Write `upstream: rsync://h:1873/x/y/`, `username: USER` and `password: {file: /etc/skipjack/secrets/NAME}`."
     )
-    assert "Write `upstream: h::x/`, `username: USER` and" in told("upstream: user:secret@h::x/")
-    assert told("upstream: user:secret@h:x/").endswith(
+    assert "Write `upstream: h::x/`, `username: USER` and" in reported("upstream: user:secret@h::x/")
+    assert reported("upstream: user:secret@h:x/").endswith(
         "Write `upstream: USER@h:x/`, and give the worker's user an ssh key."
     )
 
 
 @pytest.mark.parametrize("upstream", ["rsync://h:0/m/", "rsync://h:65536/m/", "rsync://h:99999/m/", "h\u202e::m/"])
-def test_a_port_that_is_none_and_what_cannot_be_seen_are_refused(upstream: str) -> None:
-    assert "is not a valid rsync address" in told(f"upstream: '{upstream}'")
+def test_invalid_ports_and_invisible_characters_are_rejected(upstream: str) -> None:
+    assert "is not a valid rsync address" in reported(f"upstream: '{upstream}'")
 
 
 COMMAND = "provider: command\nworker: w1\ncommand: /x\n"
@@ -176,8 +176,8 @@ COMMAND = "provider: command\nworker: w1\ncommand: /x\n"
         ("https://h/\u202ea/", "contains a space or an invisible character"),
     ],
 )
-def test_the_upstream_of_a_program_is_no_option_and_has_no_secret(upstream: str, words: str) -> None:
-    problem = told(f"upstream: {json.dumps(upstream)}", _defaults=COMMAND)
+def test_the_upstream_of_a_command_is_not_an_option_and_has_no_secret(upstream: str, words: str) -> None:
+    problem = reported(f"upstream: {json.dumps(upstream)}", _defaults=COMMAND)
     assert words in problem and "secret" not in problem
 
 
@@ -194,20 +194,20 @@ def test_a_user_name_is_shown_nowhere_but_alone_before_a_path_of_its_host(addres
 
 
 @pytest.mark.parametrize("upstream", ["https://user@h/x/", "ftp://h/", "https://h/?list=x", "s3 bucket: x", "a@b:c"])
-def test_other_upstreams_of_a_program_are_taken(upstream: str) -> None:
+def test_other_upstreams_of_a_command_are_accepted(upstream: str) -> None:
     assert lines(load(debian=f"upstream: '{upstream}'", _defaults=COMMAND).problems) == []
 
 
 @pytest.mark.parametrize("url", ["https://u:p@h/", "http://h:0/", "https:///x", "https://h/\u200b", "https://[::1/"])
 def test_a_home_page_is_the_address_of_a_web_page(url: str) -> None:
-    assert "Write for example `homepage: https://www.debian.org/`." in told(f"homepage: {json.dumps(url)}")
+    assert "Write for example `homepage: https://www.debian.org/`." in reported(f"homepage: {json.dumps(url)}")
 
 
 @pytest.mark.parametrize("url", ["javascript:alert(1)", "data:text/html,x", "//h/", "ftp://h/", "JavaScript:x"])
 @pytest.mark.parametrize("key", ["homepage", "url", "contact"])
 def test_nothing_that_visitors_click_is_anything_but_a_web_page(key: str, url: str) -> None:
     if key == "homepage":
-        assert told(f"homepage: '{url}'").startswith("`homepage` cannot be")
+        assert reported(f"homepage: '{url}'").startswith("`homepage` cannot be")
     elif key == "url" or ":" in url:
         with pytest.raises(SkipjackError, match=rf"_site\.yml:2:{len(key) + 3}: "):
             load(_site=f"title: T\n{key}: '{url}'\n")
@@ -220,7 +220,7 @@ def test_the_addresses_of_a_site_are_sound(site: str) -> None:
 
 
 @pytest.mark.parametrize("contact", ["a@example.edu", "https://h/contact?x#y", "mailto:a@b", "IRC: #m on libera", "us"])
-def test_contacts_are_taken(contact: str) -> None:
+def test_contacts_are_accepted(contact: str) -> None:
     assert load(_site=f"{BASE['_site.yml']}contact: '{contact}'\n").site.contact == contact
 
 
@@ -267,18 +267,18 @@ NOT_REPOSITORIES = {
 def test_a_message_shows_no_token_and_proposes_no_address_that_it_hides(
     provider: str, upstream: str, proposal: str
 ) -> None:
-    said = told(f"provider: {provider}\nupstream: '{upstream}'")
+    said = reported(f"provider: {provider}\nupstream: '{upstream}'")
     assert "s3cret" not in said
     assert proposal in said
 
 
 @pytest.mark.parametrize("url", REPOSITORIES)
-def test_every_form_of_a_repositorys_address_is_taken(url: str) -> None:
+def test_every_form_of_a_repositorys_address_is_accepted(url: str) -> None:
     assert repository_trouble(url) == ""
 
 
 @pytest.mark.parametrize(("url", "words"), NOT_REPOSITORIES.items(), ids=NOT_REPOSITORIES)
-def test_what_git_would_read_as_something_else_is_no_repositorys_address(tmp_path: Path, url: str, words: str) -> None:
+def test_addresses_that_git_reads_differently_are_rejected(tmp_path: Path, url: str, words: str) -> None:
     assert words in repository_trouble(url)
     for name, read, head in (("runner", load_runner, "worker: w1\n"), ("manager", load_manager, "")):
         settings = tmp_path / name
@@ -310,7 +310,7 @@ def test_the_address_of_a_manager_is_sound(tmp_path: Path, url: str) -> None:
 def test_no_sign_ends_the_secret_in_an_address_of_a_definition(key: str, sign: str) -> None:
     other = "upstream: https://h/\n" if key == "homepage" else ""
     address = json.dumps(f"https://h/x?token=a{sign}s3cret")
-    said = told(f"provider: command\ncommand: x\n{other}{key}: {address}")
+    said = reported(f"provider: command\ncommand: x\n{other}{key}: {address}")
     assert f"contains `{sign}` in its query" in said
     assert "s3cret" not in said
 

@@ -27,7 +27,7 @@ def test_a_bug_that_comes_again_and_again_leaves_a_few_files(tmp_path: Path) -> 
     assert (tmp_path / "skipjack-bug-notes").exists() and (tmp_path / "skipjack-manager-bug-1.txt").exists()
 
 
-def test_what_earlier_releases_left_is_counted(tmp_path: Path) -> None:
+def test_files_of_earlier_releases_are_counted(tmp_path: Path) -> None:
     for number in range(50):
         (tmp_path / f"skipjack-bug-17{number:08}-7.txt").touch()
         os.utime(tmp_path / f"skipjack-bug-17{number:08}-7.txt", (number, number))

@@ -68,7 +68,7 @@ def test_no_file_can_do_more_harm_than_to_its_own_mirror(text: str) -> None:
     assert (names(found), sorted(found.quarantined)) == (["good@w1"], ["bad"])
 
 
-def test_all_problems_of_all_files_are_told_at_once_and_in_order() -> None:
+def test_all_problems_of_all_files_are_reported_in_order() -> None:
     found = load(
         b="retry: 0\ninterval: 5\n",
         a="category: nope\nupstream: rsync://h/x\n",
@@ -80,7 +80,7 @@ def test_all_problems_of_all_files_are_told_at_once_and_in_order() -> None:
     ]  # fmt: skip
 
 
-def test_a_revision_that_is_refused_tells_the_mirrors_problems_as_well() -> None:
+def test_a_rejected_revision_reports_the_mirrors_problems_as_well() -> None:
     assert [line.split(": ")[0] for line in refused(_site="titel: T", _workers="workers: []", a="retry: 0")] == [
         "_site.yml:1:1", "_site.yml:1:1", "_workers.yml:1:10", "a.yml:1:8",
     ]  # fmt: skip
@@ -114,7 +114,7 @@ def test_site_and_workers_are_valid_only_as_a_whole(path: str, text: str | None)
     assert refused(**{path: text, "debian": ""})[0].startswith(f"{path}.yml:")
 
 
-def test_an_unknown_time_zone_is_told() -> None:
+def test_an_unknown_time_zone_is_reported() -> None:
     assert refused(_site="title: T\ntime_zone: Europe/Atlantis") == [
         "_site.yml:2:12: Unknown time zone `Europe/Atlantis`."
         " Write a name of the IANA database, such as `Europe/Berlin`."
@@ -127,7 +127,7 @@ def test_the_top_defaults_may_be_missing() -> None:
 
 
 @pytest.mark.parametrize("broken", ["nope: 1", "a: [", "- x", SYMLINK])
-def test_broken_defaults_of_a_folder_quarantine_only_what_lies_below(broken: str | None) -> None:
+def test_broken_defaults_quarantine_only_mirrors_below(broken: str | None) -> None:
     found = load(**{"os___defaults": broken, "os__debian": "", "os__sub/arch": "", "gnu": "", "other__kde": ""})
     assert names(found) == ["gnu@w1", "kde@w1"]
     assert found.quarantined == {"debian", "arch"}
@@ -142,7 +142,7 @@ def test_a_mirrors_file_may_be_empty() -> None:
     assert names(load(debian="", gnu="# all inherited\n")) == ["debian@w1", "gnu@w1"]
 
 
-def test_a_symbolic_link_is_told_and_not_followed() -> None:
+def test_a_symbolic_link_is_reported_and_not_followed() -> None:
     found = load(debian=SYMLINK, gnu="")
     assert (names(found), sorted(found.quarantined)) == (["gnu@w1"], ["debian"])
     assert lines(found.problems) == [
@@ -173,7 +173,7 @@ def test_other_files_are_none_of_our_business(path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["_site.yaml", "_defaults.yaml", "os/_workers.yaml"])
-def test_special_files_with_the_other_ending_are_told(path: str) -> None:
+def test_special_files_with_the_other_ending_are_reported(path: str) -> None:
     found = catalogue.load(sources({path: "title: T", "gnu.yml": ""}))
     assert (names(found), lines(found.problems)) == (
         ["gnu@w1"], [f"{path}:1:1: The file name ends with `.yaml`. Rename it to end with `.yml`."],
@@ -181,7 +181,7 @@ def test_special_files_with_the_other_ending_are_told(path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["os/_site.yml", "os/_workers.yml", "_default.yml", "_x.yml"])
-def test_special_files_in_the_wrong_place_are_told(path: str) -> None:
+def test_special_files_in_the_wrong_place_are_reported(path: str) -> None:
     found = catalogue.load(sources({path: "title: T", "gnu.yml": ""}))
     (problem,) = found.problems
     assert problem.file == path and problem.what.startswith("Unexpected file `")
@@ -189,7 +189,7 @@ def test_special_files_in_the_wrong_place_are_told(path: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["a b", "-rf", "ü", "x" * 65, "a\nb", "", "a:b"])
-def test_a_file_whose_name_cannot_be_a_mirrors_is_told_and_quarantines_nothing(name: str) -> None:
+def test_a_file_whose_name_cannot_be_a_mirrors_is_reported_and_quarantines_nothing(name: str) -> None:
     found = catalogue.load(sources({f"{name}.yml": "", "gnu.yml": ""}))
     (problem,) = found.problems
     assert problem.what.endswith("is not a valid name of a mirror.")
@@ -215,7 +215,7 @@ def test_a_list_of_workers_gives_a_record_for_each() -> None:
     assert names(load(debian="worker: [w2, w1]", arch="worker: [w2]")) == ["arch@w2", "debian@w1", "debian@w2"]
 
 
-def test_what_is_wrong_on_every_worker_is_told_once() -> None:
+def test_a_problem_on_every_worker_is_reported_once() -> None:
     found = load(debian="worker: [w1, w2]\nupstream: rsync://h/x")
     assert (names(found), len(found.problems)) == ([], 1)
 
@@ -231,7 +231,7 @@ def test_a_thousand_mirrors_are_no_trouble() -> None:
 
 
 @pytest.mark.parametrize("second", ["/logs/x", "/logs/x/", "/logs//x"])
-def test_two_mirrors_of_a_worker_with_one_folder_for_logs_are_told(second: str) -> None:
+def test_two_mirrors_of_a_worker_with_one_folder_for_logs_are_reported(second: str) -> None:
     found = load(a="log_dir: /logs/x\n", b=f"timeout: 1h\nlog_dir: {second}\n")
     assert [mirror.name for mirror in found.mirrors] == ["a"]
     assert found.quarantined == {"b"}
@@ -241,7 +241,7 @@ def test_two_mirrors_of_a_worker_with_one_folder_for_logs_are_told(second: str) 
     ]
 
 
-def test_an_inherited_folder_for_logs_is_told_in_the_mirrors_files() -> None:
+def test_an_inherited_folder_for_logs_is_reported_in_the_mirrors_files() -> None:
     found = load(os___defaults="log_dir: /logs/x\n", os__a="", os__b="")
     assert found.quarantined == {"b"}
     assert [problem.place for problem in found.problems] == ["os/b.yml:1:1"]

@@ -1,4 +1,4 @@
-"""A checkout that was damaged heals at the next fetch, and a rewritten history is refused all the same."""
+"""A damaged checkout is repaired by the next fetch, and a rewritten history is still rejected."""
 
 import contextlib
 import errno
@@ -29,7 +29,7 @@ LEFT_BEHIND = [
 
 @pytest.fixture
 def repository(origin: Origin) -> Path:
-    """The repository of a checkout that holds one revision."""
+    """The repository of a checkout with one revision."""
     origin.commit({"os/gnu.yml": "retry: 5\n"})
     fetch(origin.record, origin.checkout)
     return origin.checkout / "repository.git"
@@ -76,7 +76,7 @@ def test_no_program_that_a_checkout_names_is_started(
     assert not (origin.checkout.parent / "started").exists()
 
 
-def test_settings_that_git_adds_to_a_new_repository_are_taken_away(
+def test_settings_that_git_adds_to_a_new_repository_are_removed(
     origin: Origin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -158,7 +158,7 @@ except GitFailed as failure:
 """
 
 
-def test_a_healed_checkout_is_not_fetched_anew_again(origin: Origin, repository: Path) -> None:
+def test_a_repaired_checkout_is_not_fetched_again(origin: Origin, repository: Path) -> None:
     (repository / "HEAD").write_bytes(b"")
     before = repository.stat().st_ino
     fetch(origin.record, origin.checkout)
@@ -168,7 +168,7 @@ def test_a_healed_checkout_is_not_fetched_anew_again(origin: Origin, repository:
     assert before != healed == repository.stat().st_ino
 
 
-def test_a_rewritten_history_is_not_fetched_anew_each_time(origin: Origin, repository: Path) -> None:
+def test_a_rewritten_history_is_not_fetched_each_time(origin: Origin, repository: Path) -> None:
     applied = head(origin)
     shutil.rmtree(repository)
     origin.git("reset", "--quiet", "--hard", "HEAD~1")
@@ -181,7 +181,7 @@ def test_a_rewritten_history_is_not_fetched_anew_each_time(origin: Origin, repos
 
 
 @pytest.mark.parametrize("name", LEFT_BEHIND)
-def test_what_a_killed_git_left_behind_is_removed(origin: Origin, repository: Path, name: str) -> None:
+def test_leftovers_of_a_killed_git_are_removed(origin: Origin, repository: Path, name: str) -> None:
     path = repository / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch()
@@ -220,7 +220,7 @@ def test_locks_stay_as_long_as_the_git_of_a_killed_program_is_at_work(origin: Or
 
 
 def _timeouts_below(pid: int) -> Iterator[int]:
-    """The processes that bound a git of the program, as soon as there are some."""
+    """Return the `timeout` processes of the program's git, as soon as there are some."""
     while True:
         for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
             if Path(f"/proc/{child}/comm").read_text().strip() == "timeout":
@@ -337,7 +337,7 @@ def test_a_checkout_whose_disk_is_missing_names_the_link_that_leads_there(origin
 
 
 @pytest.mark.parametrize("number", [errno.EAGAIN, errno.EMFILE, errno.ENOMEM])
-def test_a_machine_that_starts_no_process_is_no_damage(
+def test_a_failure_to_start_git_is_not_damage(
     origin: Origin, repository: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     def fail(*_words: object, **_more: object) -> None:
@@ -352,7 +352,7 @@ def test_a_machine_that_starts_no_process_is_no_damage(
     assert repository.stat().st_ino == inode
 
 
-def test_a_checkout_that_is_no_folder_is_made_anew(origin: Origin, tmp_path: Path) -> None:
+def test_a_checkout_that_is_not_a_folder_is_created_again(origin: Origin, tmp_path: Path) -> None:
     checkout = tmp_path / "other/checkout"
     checkout.parent.mkdir()
     origin.commit({"os/gnu.yml": "retry: 5\n"})

@@ -1,4 +1,4 @@
-"""Fixed times: what an expression names, by clocks that are put forward and back."""
+"""Cron schedules: the times of an expression, also at changes to and from daylight saving time."""
 
 import itertools
 from datetime import datetime
@@ -85,7 +85,7 @@ def test_no_moment_is_named_that_has_gone_by_when_clocks_are_put_back(expression
     assert following is not None and following > moment
 
 
-def test_what_comes_every_hour_goes_on_through_both_changes() -> None:
+def test_an_hourly_schedule_continues_through_both_clock_changes() -> None:
     for day in ("2026-03-29", "2026-10-25"):
         moments = [at(BERLIN, f"{day}T00:00")]
         for _ in range(6):
@@ -93,7 +93,7 @@ def test_what_comes_every_hour_goes_on_through_both_changes() -> None:
         assert {later - earlier for earlier, later in itertools.pairwise(moments)} == {HOUR}
 
 
-def test_answers_do_not_depend_on_what_was_asked_before() -> None:
+def test_results_do_not_depend_on_earlier_calls() -> None:
     start = at(BERLIN, "2026-06-01T00:00")
     asked = [start + 7919 * number for number in (3, 50, 2, 49, 51, 400, 1, 48, 0, 399)]
     expected = {
@@ -106,7 +106,7 @@ def test_answers_do_not_depend_on_what_was_asked_before() -> None:
 @pytest.mark.parametrize(
     "expression", ["30 4 * * *", "*/5 1-3 * jan-mar mon-fri", "0 0 L * *", "0 0 29 2 *", "0 0 * * 7"]
 )
-def test_what_can_come_true_is_taken(expression: str) -> None:
+def test_valid_expressions_are_accepted(expression: str) -> None:
     assert why_wrong(expression) is None
 
 
@@ -124,7 +124,7 @@ def test_what_can_come_true_is_taken(expression: str) -> None:
         ("0 0 1-7 * *\x00", "is not a valid cron expression: bad day-of-week"),
     ],
 )
-def test_what_cannot_is_told(expression: str, words: str) -> None:
+def test_invalid_expressions_are_reported(expression: str, words: str) -> None:
     assert why_wrong(expression) == words
 
 

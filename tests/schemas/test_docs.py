@@ -1,4 +1,4 @@
-"""The pages of `docs/` say what the schemas say, and their examples work."""
+"""The pages of `docs/` match the schemas, and their examples work."""
 
 import re
 import shutil
@@ -22,17 +22,17 @@ def stale(folder: Path) -> bool:
 
 
 def examples(page: str) -> dict[str, str]:
-    """The YAML blocks of a page that begin with the name of their file."""
+    """Return the YAML blocks of a page that begin with the name of their file."""
     text = (DOCS / page).read_text("utf-8")
     return dict(re.findall(r"```yaml\n# (\S+\.yml)\n(.*?)```", text, re.DOTALL))
 
 
-def test_the_tables_are_what_the_schemas_say() -> None:
+def test_the_tables_match_the_schemas() -> None:
     assert not stale(DOCS), "run docs/generate_reference.py"
 
 
 @pytest.mark.parametrize("page", ["configuration.md", "settings.md"])
-def test_a_changed_table_would_be_seen_and_mended(tmp_path: Path, page: str) -> None:
+def test_a_changed_table_is_detected_and_restored(tmp_path: Path, page: str) -> None:
     shutil.copytree(DOCS, tmp_path / "docs")
     changed = tmp_path / "docs" / page
     before = changed.read_text("utf-8")
@@ -44,7 +44,7 @@ def test_a_changed_table_would_be_seen_and_mended(tmp_path: Path, page: str) -> 
     assert changed.read_text("utf-8") == before
 
 
-def test_the_example_repository_of_the_page_is_sound_and_inherits_as_it_says() -> None:
+def test_the_example_repository_of_the_page_is_valid() -> None:
     files = [SourceFile(name, text.encode()) for name, text in examples("configuration.md").items()]
     found = catalogue.load(files)
     assert lines(found.problems) == []
@@ -61,7 +61,7 @@ def test_the_example_repository_of_the_page_is_sound_and_inherits_as_it_says() -
     assert mirrors["gnu", "alpha"].rsync_options == ()
 
 
-def test_the_example_settings_of_the_page_are_sound(tmp_path: Path) -> None:
+def test_the_example_settings_of_the_page_are_valid(tmp_path: Path) -> None:
     for name, text in examples("settings.md").items():
         (tmp_path / name).write_text(text)
     assert load_runner(tmp_path / "runner.yml").worker == "alpha"
@@ -69,18 +69,18 @@ def test_the_example_settings_of_the_page_are_sound(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.name)
-def test_links_between_pages_lead_somewhere(page: Path) -> None:
+def test_links_between_pages_resolve(page: Path) -> None:
     for link in re.findall(r"\]\((?!https?://)([^)#]+)", page.read_text("utf-8")):
         assert (page.parent / link).exists(), link
 
 
 @pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.name)
-def test_the_modules_that_a_page_names_are_there(page: Path) -> None:
+def test_the_modules_that_a_page_names_exist(page: Path) -> None:
     for name in re.findall(r"`((?:schemas|runner|sitegen|tests|docs)/[\w/.]*)`", page.read_text("utf-8")):
         assert (DOCS.parent / name).exists(), name
 
 
-def test_the_examples_about_schedules_are_sound() -> None:
+def test_the_examples_about_schedules_are_valid() -> None:
     base = {"_site.yml": "title: x\n", "_workers.yml": "workers: {w1: {}}\n", "debian.yml": "interval: 6h\n"}
     base["_defaults.yml"] = "worker: w1\nprovider: rsync\nupstream: rsync://up.example.org/all/\n"
     pages = examples("scheduling.md")

@@ -1,4 +1,4 @@
-"""What stands in two places says the same in both."""
+"""Schemas, records, providers and messages agree."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -22,7 +22,7 @@ Part = dict[str, Any]
 
 
 def parts(part: Part, pointer: str = "") -> Iterator[tuple[str, Part]]:
-    """Every described thing of a schema below `part`: properties, and what a mapping of free keys holds."""
+    """Yield every described part of a schema below `part`: properties, and values of mappings with free keys."""
     for key, below in part.get("properties", {}).items():
         yield f"{pointer}/properties/{key}", below
         yield from parts(below, f"{pointer}/properties/{key}")
@@ -40,7 +40,7 @@ EVERYWHERE = [(name, pointer) for name in SCHEMAS for pointer, _part in parts(sc
 
 
 def at(name: str, pointer: str) -> Part:
-    """The part of a schema at a pointer, with what it refers to in another file."""
+    """Return the part of a schema at a pointer, with the part of another file that it refers to."""
     part: Any = schema(name)
     for step in pointer.split("/")[1:]:
         part = part[int(step)] if isinstance(part, list) else part[step]
@@ -119,25 +119,25 @@ RECORDS = [
 
 
 @pytest.mark.parametrize(("properties", "record", "own", "elsewhere"), RECORDS)
-def test_records_have_the_keys_and_defaults_that_their_schemas_tell(
+def test_records_have_the_keys_and_defaults_of_their_schemas(
     properties: Part, record: Any, own: set[str], elsewhere: set[str]
 ) -> None:
     assert set(properties) - elsewhere == set(record._fields) - own
     defaults: Mapping[str, Any] = record._field_defaults
     for key in set(properties) - elsewhere:
         if "default" in properties[key]:
-            told = record_factory._convert(key, properties[key]["default"])
+            reported = record_factory._convert(key, properties[key]["default"])
             if "(s|m|h|d|w)" in properties[key].get("pattern", ""):
-                told = units.parse_duration(properties[key]["default"])
-            assert type(defaults[key])(told) == defaults[key], key
+                reported = units.parse_duration(properties[key]["default"])
+            assert type(defaults[key])(reported) == defaults[key], key
         else:
             default = defaults.get(key)
-            whole = isinstance(default, tuple) and default == type(default)()  # its own defaults are told below
-            assert default in (None, "") or whole, f"the default of `{key}` is not told"
+            whole = isinstance(default, tuple) and default == type(default)()  # its own defaults are tested below
+            assert default in (None, "") or whole, f"the default of `{key}` is not described"
 
 
 @pytest.mark.parametrize("name", ["mirror", "site", "runner", "manager", "workers"])
-def test_what_a_schema_requires_is_what_its_record_cannot_do_without(name: str) -> None:
+def test_schemas_require_the_fields_without_default(name: str) -> None:
     required = {
         "mirror": set(records.Mirror._fields[:4]) - {"name"},
         "site": set(records.Site._fields[:1]),
@@ -148,7 +148,7 @@ def test_what_a_schema_requires_is_what_its_record_cannot_do_without(name: str) 
     assert set(schema(name).get("required", ())) | set(schema(name).get("x-required", ())) == required
 
 
-def test_defaults_allow_all_that_mirrors_do_but_their_own_words() -> None:
+def test_defaults_allow_all_keys_of_mirrors_except_their_texts() -> None:
     mirror, defaults = schema("mirror")["properties"], schema("defaults")["properties"]
     assert set(mirror) - set(defaults) == {"title", "description", "homepage", "formerly"}
     assert {key: part["$ref"] for key, part in defaults.items()} == {
@@ -167,7 +167,7 @@ MESSAGES = [
 
 
 @pytest.mark.parametrize(("part", "record"), MESSAGES)
-def test_messages_have_the_keys_that_their_schema_tells(part: Part, record: Any) -> None:
+def test_messages_have_the_keys_of_their_schema(part: Part, record: Any) -> None:
     assert set(part["properties"]) == set(record._fields)
     assert set(record._fields) - set(record._field_defaults) <= set(part["required"])
 
@@ -182,15 +182,15 @@ def test_the_providers_of_the_schema_are_those_of_the_table() -> None:
 
 
 @pytest.mark.parametrize("key", sorted(schema("mirror")["properties"]))
-def test_the_schema_says_which_providers_look_at_a_key(key: str) -> None:
+def test_x_providers_match_the_providers(key: str) -> None:
     looking = [name for name, provider in PROVIDERS.items() if key in provider.OPTIONS]
-    told = schema("mirror")["properties"][key].get("x-providers")
+    reported = schema("mirror")["properties"][key].get("x-providers")
     of_a_hook = any(key in hook.OPTIONS for hook in map(hooks.load, hooks.HOOKS))  # and so of use with every provider
-    assert told == looking or (told is None and (of_a_hook or looking in ([], list(PROVIDERS))))
+    assert reported == looking or (reported is None and (of_a_hook or looking in ([], list(PROVIDERS))))
 
 
 @pytest.mark.parametrize("module", [*PROVIDERS.values(), *map(hooks.load, hooks.HOOKS)], ids=[*PROVIDERS, *hooks.HOOKS])
-def test_providers_and_hooks_look_only_at_keys_that_there_are(module: Any) -> None:
+def test_providers_and_hooks_read_only_existing_keys(module: Any) -> None:
     assert set(schema("mirror")["properties"]) >= module.OPTIONS
 
 
@@ -204,7 +204,7 @@ FORBIDDEN = [
         ("hack", "age.", "haskell.org"),
     ]
 ]  # fmt: skip
-"""Hosts of package registries, which are no upstreams of a mirror site; put together, so that none stands here."""
+"""Hosts of package registries, which are not upstreams of a mirror site; joined from parts, so that no name is here."""
 
 
 def test_the_example_repository_is_valid() -> None:

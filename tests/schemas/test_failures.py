@@ -1,4 +1,4 @@
-"""What is a failure of the machine, and what a bug."""
+"""Failures of the machine and bugs are told apart."""
 
 import errno
 import os
@@ -23,7 +23,7 @@ from schemas.failures import of_the_machine
         (OSError(errno.ENOSPC, "No space left on device", b"/x\xff"), r"/x\xff: No space left on device. Free some"),
     ],
 )  # fmt: skip
-def test_failures_of_the_machine_are_told_with_what_to_do(error: Exception, words: str) -> None:
+def test_failures_of_the_machine_are_described(error: Exception, words: str) -> None:
     assert words in (of_the_machine(error) or "")
 
 
@@ -38,7 +38,7 @@ def test_anything_else_is_a_bug(error: Exception) -> None:
 @pytest.mark.parametrize(("module", "guard"), [("runner.error_boundary", "guarded"), ("sitegen.boundary", "run")])
 @pytest.mark.parametrize("limit", ["RLIMIT_NOFILE, (10, 10)", "RLIMIT_NPROC, (0, 0)"])
 def test_both_programs_end_with_one_line(module: str, guard: str, limit: str) -> None:
-    """For root no number of processes is a limit, so the failure is a thread's there."""
+    """Limits on processes do not apply to root, so there the failure is that of a thread."""
     code = f"""
 import os, resource, sys, threading
 from {module} import {guard}

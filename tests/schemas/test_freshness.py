@@ -1,4 +1,4 @@
-"""The rule that says whether visitors can trust a mirror, and whose fault it is if not."""
+"""The rule that decides whether visitors can trust a mirror, and the cause if not."""
 
 import pytest
 from hypothesis import given
@@ -30,7 +30,7 @@ def said(*words: object, **more: float) -> tuple[str, str | None]:
 
 
 @pytest.mark.parametrize(
-    ("now", "silent_at", "told"),
+    ("now", "silent_at", "reported"),
     [
         (1000.0, 1500.0, (FRESH, None, 1100.0)),
         (1099.9, 1500.0, (FRESH, None, 1100.0)),
@@ -44,10 +44,10 @@ def said(*words: object, **more: float) -> tuple[str, str | None]:
     ],
 )
 def test_without_a_probe_a_mirror_is_judged_by_its_last_success_and_its_workers_word(
-    now: float, silent_at: float | None, told: tuple[str, str | None, float | None]
+    now: float, silent_at: float | None, reported: tuple[str, str | None, float | None]
 ) -> None:
     found = freshness(PLAIN, 1000.0, None, silent_at, now)
-    assert (found.verdict, found.cause, found.changes_at) == told
+    assert (found.verdict, found.cause, found.changes_at) == reported
 
 
 def test_a_mirror_that_never_succeeded_is_unknown() -> None:
@@ -55,7 +55,7 @@ def test_a_mirror_that_never_succeeded_is_unknown() -> None:
 
 
 def test_an_upstream_whose_time_lies_in_the_future_is_neither_ahead_of_us_nor_alive_for_years() -> None:
-    """Nothing is told by that time; that the two differ, and since when, still counts."""
+    """That time is useless; that the two differ, and since when, still counts."""
     year = NOW + 365 * DAY
     assert lag(Probe(NOW, year, NOW - HOUR, False)) is None
     assert said(year, NOW - HOUR, False) == (FRESH, None)
@@ -80,14 +80,14 @@ def test_a_mirror_behind_a_lively_upstream_is_stale_because_of_us() -> None:
 
 
 def test_being_behind_counts_from_when_the_two_were_last_even() -> None:
-    """A monthly upstream is a month ahead in the moment at which it moves."""
+    """A monthly upstream is a month ahead as soon as it changes."""
     moved = Probe(NOW, NOW - 60, NOW - 30 * DAY, False, even_at=NOW - HOUR)
     found = judged(moved)
     assert (found.verdict, found.changes_at) == (FRESH, NOW + 11 * HOUR)
     assert judged(moved, now=NOW + 11 * HOUR)[:2] == (STALE, LAG)
 
 
-def test_when_both_are_at_fault_the_earlier_fault_is_told() -> None:
+def test_the_earlier_of_two_causes_is_reported() -> None:
     assert said(NOW - 8 * DAY, NOW - 9 * DAY, False) == (STALE, LAG)
     even = NOW - 7.1 * DAY
     assert said(NOW - 7.05 * DAY, NOW - 9 * DAY, False, "", even) == (STALE, LAG)
@@ -111,7 +111,7 @@ def test_stamps_that_hold_no_time_only_have_to_be_the_same() -> None:
     ],
     ids=["missing", "failed", "failed for the upstream alone", "overtaken by a success"],
 )
-def test_without_a_probe_that_tells_something_the_age_of_the_last_success_is_judged(probe: Probe | None) -> None:
+def test_without_a_useful_probe_the_age_of_the_last_success_counts(probe: Probe | None) -> None:
     found = judged(probe)
     assert (found.verdict, found.changes_at) == (FRESH, NOW - HOUR + 10 * DAY)
 
@@ -129,19 +129,19 @@ def test_a_probe_counts_until_a_success_that_it_knows_nothing_of_and_only_where_
     [("f", "f", True), ("TIME", "f", False), (None, "f", True), ("TIME", "", True)],
     ids=["same", "another", "an older worker does not tell", "no configuration is known"],
 )
-def test_what_was_found_in_another_file_does_not_count(compared: str | None, named: str, counts: bool) -> None:
+def test_a_probe_of_another_file_does_not_count(compared: str | None, named: str, counts: bool) -> None:
     behind = Probe(NOW, NOW, NOW - 5 * DAY, False, file=compared)
     mirror = PROBED._replace(freshness=FreshnessFile(named, int(12 * HOUR)))
     assert counting(mirror, NOW, behind) == (behind if counts else None)
     assert judged(behind, mirror=mirror).verdict == (STALE if counts else FRESH)
 
 
-def test_a_probe_does_not_foresee_what_the_upstream_does_in_a_week() -> None:
+def test_a_probe_does_not_predict_the_upstream() -> None:
     assert judged(Probe(NOW, NOW, NOW, True), now=NOW + 8 * DAY, success=NOW)[:2] == (FRESH, None)
 
 
 def test_the_age_of_the_last_success_counts_although_the_stamps_are_the_same() -> None:
-    """A run that failed half-way may have brought the stamp and not what it stands for."""
+    """A failed run may have transferred the timestamp file, but not the data."""
     found = judged(Probe(NOW, NOW, NOW, True), success=NOW - 10 * DAY)
     assert (found.verdict, found.cause) == (STALE, AGE)
 
@@ -163,9 +163,7 @@ def test_the_lag_is_the_time_from_our_stamp_to_the_upstreams(probe: Probe, secon
 @pytest.mark.parametrize(
     ("interval", "said", "limit"), [(3600, None, 86400), (86400, None, 259200), (3600, 60, 60), (28800, None, 86400)]
 )
-def test_a_mirror_is_stale_after_what_was_said_or_three_intervals_but_a_day_at_least(
-    interval: int, said: int | None, limit: int
-) -> None:
+def test_stale_after_defaults_to_three_intervals_at_least_a_day(interval: int, said: int | None, limit: int) -> None:
     assert stale_after(Mirror("m", "w", "rsync", "u", interval=interval, stale_after=said)) == limit
 
 
@@ -181,7 +179,7 @@ mirrors = st.builds(
 
 
 @given(mirrors, stamps, st.none() | probes, stamps, moments)
-def test_time_alone_only_makes_a_verdict_worse_and_exactly_at_the_moments_that_were_told(
+def test_time_alone_makes_a_verdict_worse_exactly_when_predicted(
     mirror: Mirror, success: float | None, probe: Probe | None, silent_at: float | None, now: float
 ) -> None:
     def at(moment: float) -> Freshness:
@@ -197,7 +195,7 @@ def test_time_alone_only_makes_a_verdict_worse_and_exactly_at_the_moments_that_w
         seen.append(at(now))
     ranks = [FRESHNESS.index(each.verdict) for each in seen]
     assert ranks == sorted(set(ranks)), "no verdict comes twice, and none is better than the one before"
-    assert at(now + 1000 * DAY) == seen[-1], "nothing changes after the last moment that was told"
+    assert at(now + 1000 * DAY) == seen[-1], "nothing changes after the last predicted time"
     assert all((each.cause is None) == (each.verdict == FRESH) for each in seen)
 
 

@@ -1,4 +1,4 @@
-"""What git is told, and what people are told of it."""
+"""How git is run, and which reason of a failure is shown."""
 
 import base64
 import contextlib
@@ -131,7 +131,7 @@ def test_a_repository_of_sha_256_is_followed(tmp_path: Path) -> None:
 
 @pytest.fixture
 def fake_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A program in git's place that does what a test writes. GitPython asks the real one for its version."""
+    """A program in place of git that does what a test writes. GitPython asks the real one for its version."""
     importlib.import_module("git")
     path = tmp_path / "bin/git"
     path.parent.mkdir()
@@ -215,7 +215,7 @@ def test_a_shallow_clone_without_the_commits_in_between_names_the_cure(origin: O
 
 
 def synced(origin: Origin, record: Repository, monkeypatch: pytest.MonkeyPatch) -> set[str]:
-    """What git may sync in a fetch, by the setting in its command lines."""
+    """Return what git syncs in a fetch, by the setting in its command lines."""
     found, words = set(), Git._words
 
     def recorded(repo: Git, *given: str) -> list[str]:
@@ -266,7 +266,7 @@ def test_a_remote_of_another_owner_names_the_setting(origin: Origin, home: Path)
 
 
 class Private(http.server.SimpleHTTPRequestHandler):
-    """Serves a bare repository to whoever knows the password, and looks at every command line meanwhile."""
+    """Serves a bare repository with a password, and checks every command line meanwhile."""
 
     seen: ClassVar[set[str]] = set()
 
@@ -283,7 +283,7 @@ class Private(http.server.SimpleHTTPRequestHandler):
         return self.end_headers()
 
     def log_message(self, *_words: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Keys that mean nothing where they stand, and options that decide what rsync prints."""
+"""Keys without effect, and options that change the output of rsync."""
 
 import pytest
 
@@ -35,7 +35,7 @@ ALONE = "rsync_override: [-a]\nrsync_override_only: true\n"
         ("upstream: h.example.org:x/\npassword: {file: /x}", "password", "with an upstream over ssh"),
     ],
 )  # fmt: skip
-def test_a_key_that_does_nothing_where_it_stands_is_a_problem(text: str, key: str, what: str) -> None:
+def test_a_key_without_effect_is_a_problem(text: str, key: str, what: str) -> None:
     found = load(debian=text)
 
     (problem,) = lines(found.problems)
@@ -57,7 +57,7 @@ def test_a_key_that_does_nothing_where_it_stands_is_a_problem(text: str, key: st
         ("", f"{ALONE}use_ipv4: false\nrsync_options: []"),
     ],
 )
-def test_what_is_inherited_or_empty_is_no_problem(defaults: str, text: str) -> None:
+def test_inherited_and_empty_keys_are_not_a_problem(defaults: str, text: str) -> None:
     base = "provider: rsync\nworker: w1\nupstream: rsync://up.example.org/all/\n"
     assert load(_defaults=base + defaults, debian=text).problems == ()
 
@@ -86,7 +86,7 @@ def test_an_output_format_is_a_problem(key: str, words: str, spelling: str) -> N
         "exec_on_failure_extra: [/bin/true]\nexec_timeout: 5s",
     ],
 )
-def test_a_whole_pair_is_no_problem(text: str) -> None:
+def test_a_complete_pair_is_not_a_problem(text: str) -> None:
     assert hints.of_mirrors([one(text)]) == []
 
 
@@ -144,7 +144,7 @@ def test_options_that_are_not_in_force_are_no_matter_of_a_warning() -> None:
     assert hints.of_mirrors([command._replace(rsync_options=("-v",))]) == []
 
 
-def test_options_of_the_output_are_taken_out_of_clusters_as_well() -> None:
+def test_output_options_are_removed_from_clusters_as_well() -> None:
     words = ("-avzi", "-q", "--exclude", "-v", "--info", "name2", "--out-format=%n", "-e", "ssh -v")
 
     assert rsync_output.without_output(words) == ("-az", "--exclude", "-v", "-e", "ssh -v")

@@ -23,7 +23,7 @@ def test_a_nearer_layer_beats_a_farther_one(layers: int, retry: int) -> None:
     assert [mirror.retry for mirror in found.mirrors] == [retry], lines(found.problems)
 
 
-def test_a_folders_defaults_concern_only_what_lies_below() -> None:
+def test_a_folders_defaults_apply_only_below_it() -> None:
     found = load(os___defaults="retry: 5", os__debian="", other__gnu="", kde="")
     assert {mirror.name: mirror.retry for mirror in found.mirrors} == {"debian": 5, "gnu": 2, "kde": 2}
 

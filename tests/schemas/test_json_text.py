@@ -1,4 +1,4 @@
-"""JSON that others wrote: its values are counted before they are made."""
+"""Untrusted JSON: its values are counted before they are created."""
 
 import json
 import tracemalloc
@@ -21,7 +21,7 @@ FINE = [
 
 
 @pytest.mark.parametrize("text", FINE)
-def test_it_reads_what_json_reads(text: str) -> None:
+def test_it_parses_valid_json(text: str) -> None:
     assert json_text.parse(text.encode(), 10) == json.loads(text)
 
 

@@ -1,4 +1,4 @@
-"""Every problem shows in the first round: no wrong value hides another one, in its own file or elsewhere."""
+"""The first round reports every problem: no wrong value hides another one, in its own file or elsewhere."""
 
 import itertools
 import random
@@ -30,7 +30,7 @@ SOUND = {
 
 
 class Fault(NamedTuple):
-    """A line that takes the place of the one with the same key, or stands at the end; and what must be said of it."""
+    """A line that replaces the one with the same key, or is appended; and its problem."""
 
     file: str
     line: str
@@ -74,7 +74,7 @@ FAULTS = [
     Fault("d.yml", "log_dir: /var/log/a", "`d` has the same `log_dir` as `a` (a.yml)."),
 ]
 BETWEEN = ("mirror_dir", "log_dir")
-"""Faults of two files: the inner or later one says so, unless only the other one is broken anyway."""
+"""Faults of two files: the inner or later one reports it, unless only the other one is broken anyway."""
 
 
 def with_faults(faults: Collection[Fault]) -> dict[str, list[str]]:
@@ -110,7 +110,7 @@ def missed(faults: Collection[Fault]) -> list[str]:
             and (between or (problem.file == fault.file and fault.key in files[fault.file][problem.line - 1]))
         ]
         if len(found) != 1:
-            result.append(f"{fault.file}: {fault.line}: told {len(found)} times")
+            result.append(f"{fault.file}: {fault.line}: reported {len(found)} times")
         left = [problem for problem in left if problem not in found]
     return [*result, *lines(left)]
 
@@ -120,14 +120,14 @@ def test_the_repository_without_faults_is_sound() -> None:
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{fault.file}:{fault.key}")
-def test_each_fault_is_told_alone_and_beside_each_other_one(fault: Fault) -> None:
+def test_each_fault_is_reported_alone_and_with_each_other_one(fault: Fault) -> None:
     assert not missed([fault])
     later = FAULTS[FAULTS.index(fault) + 1 :]
     assert {other: found for other in later if (found := missed([fault, other]))} == {}
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_faults_of_any_number_are_told_completely(seed: int) -> None:
+def test_any_number_of_faults_is_reported_completely(seed: int) -> None:
     chance = random.Random(seed)
     for _ in range(250):
         chosen = chance.sample(FAULTS, chance.randint(3, len(FAULTS)))
@@ -135,8 +135,8 @@ def test_faults_of_any_number_are_told_completely(seed: int) -> None:
 
 
 @pytest.mark.parametrize("broken", list(SOUND))
-def test_a_file_that_does_not_parse_is_told_with_every_other_files_faults(broken: str) -> None:
-    """Of what the broken file says nothing is known: nothing that depends on it may be told."""
+def test_a_file_that_does_not_parse_is_reported_with_every_other_files_faults(broken: str) -> None:
+    """The content of the broken file is unknown, so nothing that depends on it may be reported."""
     depends = {
         "_site.yml": "category",
         "_workers.yml": "worker upstream docker_volumes",  # its `defaults` may say more
@@ -152,8 +152,8 @@ def test_a_file_that_does_not_parse_is_told_with_every_other_files_faults(broken
     files[broken] = ["a: ["]
     found = problems_of(files)
     assert [problem.file for problem in found if "is not valid YAML" in problem.what] == [broken]
-    told = [fault for fault in others if any(problem.what.startswith(fault.what) for problem in found)]
-    assert told == others
+    reported = [fault for fault in others if any(problem.what.startswith(fault.what) for problem in found)]
+    assert reported == others
     assert len(found) == len(others) + 1, lines(found)
 
 
@@ -197,7 +197,7 @@ def test_settings_are_judged_as_completely(load: object, text: str, places: str,
     ],
 )
 def test_a_broken_mirror_takes_no_sound_one_with_it(good: str, bad: str) -> None:
-    """And the broken one says what else is wrong with it, where that is its own doing."""
+    """And the broken one reports its other problems, if they do not come from elsewhere."""
     files = {"good.yml": [good], "bad.yml": [bad, "retry: 0"]}
     sources = [SourceFile(file, "\n".join(text).encode()) for file, text in (SOUND | files).items()]
     found = catalogue.load(sources)
@@ -206,6 +206,6 @@ def test_a_broken_mirror_takes_no_sound_one_with_it(good: str, bad: str) -> None
 
 
 def test_every_two_faults_touch_different_keys() -> None:
-    """Else one would take the place of the other, and the pair would prove nothing."""
+    """Otherwise one would replace the other, and the pair would prove nothing."""
     for one, other in itertools.combinations(FAULTS, 2):
         assert (one.file, one.key) != (other.file, other.key)

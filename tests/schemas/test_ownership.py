@@ -1,4 +1,4 @@
-"""What is said to a user who may not use a file of somebody else's state folder."""
+"""The advice for a user without access to a file in another user's state folder."""
 
 import errno
 import os
@@ -60,13 +60,13 @@ def cannot_open(path: Path) -> Exception:
         (lambda home: wrapped(cannot_open(home)), "The thing cannot be read."),
     ],
 )
-def test_a_stranger_is_told_whose_the_worker_is(home: Path, make: Callable[[Path], Exception], what: str) -> None:
+def test_another_user_gets_the_owner_of_the_worker(home: Path, make: Callable[[Path], Exception], what: str) -> None:
     found = ownership.denial(make(home), str(home))
     assert found is not None
     assert str(found) == f"{what.format(home=home)} {NOBODYS}"
 
 
-def test_what_has_another_cause_or_another_place_is_left_as_it_is(home: Path) -> None:
+def test_other_errors_are_unchanged(home: Path) -> None:
     for error in (
         denied(home.parent / "state-of-another/plan.db"),
         OSError(errno.ENOSPC, "No space left on device", str(home / "plan.db")),
@@ -77,15 +77,13 @@ def test_what_has_another_cause_or_another_place_is_left_as_it_is(home: Path) ->
     assert ownership.denial(denied(home / "plan.db"), "") is None
 
 
-def test_root_and_a_folder_that_is_not_there_are_no_matter_of_ownership(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_root_and_a_missing_folder_get_no_remedy(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert ownership.remedy(str(home.parent / "none/plan.db"), str(home.parent / "none")) == ""
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     assert ownership.remedy(str(home / "plan.db"), str(home)) == ""
 
 
-def test_a_folder_of_root_or_of_a_user_without_a_name_is_told_as_sudo_takes_it(home: Path) -> None:
+def test_owners_are_named_as_sudo_accepts_them(home: Path) -> None:
     os.chown(home, 0, 0)
     assert ownership.remedy(str(home), str(home)) == (
         "This worker belongs to root: run the command as root, as with `sudo`."
@@ -94,7 +92,7 @@ def test_a_folder_of_root_or_of_a_user_without_a_name_is_told_as_sudo_takes_it(h
     assert f"(`sudo -u '#{NAMELESS + 1}' …`)" in ownership.remedy(str(home), str(home), "This manager")
 
 
-def test_the_owner_of_the_folder_is_told_whose_the_file_in_it_is(home: Path) -> None:
+def test_the_owner_of_the_folder_gets_the_owner_of_the_file(home: Path) -> None:
     os.chown(home, NAMELESS, NAMELESS)
     path = home / "plan.db"
     words = f"It belongs to the user nobody: change its owner with `sudo chown -R {NAMELESS} {path}`."

@@ -1,4 +1,4 @@
-"""Mirrors on several workers: what is different on each, and which of them has the master."""
+"""Mirrors on several workers: which keys differ on each, and which of them is the master."""
 
 import pytest
 
@@ -13,13 +13,13 @@ def roles(text: str, **files: str) -> dict[str, str]:
     return {mirror.worker: mirror.role for mirror in found.mirrors}
 
 
-def told(text: str, **files: str) -> list[str]:
+def reported(text: str, **files: str) -> list[str]:
     found = load(debian=text, **files)
     assert found.quarantined == {"debian"}
     return lines(found.problems)
 
 
-def test_the_first_worker_has_the_master_unless_another_one_says_that_it_has() -> None:
+def test_the_first_worker_is_the_master_unless_another_one_claims_it() -> None:
     assert roles("worker: w2") == {"w2": "master"}
     assert roles("worker: [w2, w1, w3]") == {"w1": "slave", "w2": "master", "w3": "slave"}
     assert roles("worker: {w2: {}, w1: {role: slave}}") == {"w1": "slave", "w2": "master"}
@@ -45,7 +45,7 @@ def test_a_worker_of_its_own_keys_keeps_the_others() -> None:
     assert (dict(two.env), one.mirror_dir, two.mirror_dir) == ({"A": "x", "B": "z"}, None, "/data/d")
 
 
-def test_what_defaults_say_of_a_worker_yields_to_what_stands_nearer() -> None:
+def test_keys_for_a_worker_in_defaults_are_weaker_than_nearer_keys() -> None:
     defaults = "provider: rsync\nupstream: rsync://h/m/\nretry: 2\nworker: {w1: {}, w2: {retry: 5, interval: 1h}}\n"
     found = load(_defaults=defaults, debian="", gnu="retry: 7\n", kde="worker: [w2]\n")
     retries = {(mirror.name, mirror.worker): (mirror.retry, mirror.interval) for mirror in found.mirrors}
@@ -55,39 +55,41 @@ def test_what_defaults_say_of_a_worker_yields_to_what_stands_nearer() -> None:
     }  # fmt: skip
 
 
-def test_two_masters_are_told_where_the_role_stands() -> None:
+def test_two_masters_are_reported_at_the_role() -> None:
     todo = "Write `role: slave` for all but one, or leave `role` out: then the first worker is the master."
-    assert told("worker: [w1, w2]\nrole: master\n") == [f"debian.yml:2:7: The mirror has 2 masters: `w1`, `w2`. {todo}"]
-    assert told("worker:\n  w1: {role: master}\n  w2: {role: master}\n") == [
+    assert reported("worker: [w1, w2]\nrole: master\n") == [
+        f"debian.yml:2:7: The mirror has 2 masters: `w1`, `w2`. {todo}"
+    ]
+    assert reported("worker:\n  w1: {role: master}\n  w2: {role: master}\n") == [
         f"debian.yml:3:14: The mirror has 2 masters: `w1`, `w2`. {todo}"
     ]
 
 
-def test_the_same_worker_twice_is_told() -> None:
-    assert told("worker:\n  w1: {}\n  w1: {}\n") == ["debian.yml:3:3: The key `w1` is set twice. Keep one of them."]
+def test_the_same_worker_twice_is_reported() -> None:
+    assert reported("worker:\n  w1: {}\n  w1: {}\n") == ["debian.yml:3:3: The key `w1` is set twice. Keep one of them."]
 
 
-def test_an_unknown_worker_is_told_at_the_key_that_names_it() -> None:
-    assert told("worker: {w1: {}, w4: {}}") == [
+def test_an_unknown_worker_is_reported_at_the_key_that_names_it() -> None:
+    assert reported("worker: {w1: {}, w4: {}}") == [
         "debian.yml:1:18: The worker `w4` is not in `_workers.yml`. Known: `w1`, `w2`."
     ]
 
 
 @pytest.mark.parametrize("key", ["worker: w2", "category: os"])
-def test_what_concerns_the_mirror_as_a_whole_is_no_key_of_a_worker(key: str) -> None:
+def test_keys_of_the_whole_mirror_cannot_differ_on_a_worker(key: str) -> None:
     name = key.partition(":")[0]
-    assert told(f"worker: {{w1: {{}}, w2: {{{key}}}}}") == [
+    assert reported(f"worker: {{w1: {{}}, w2: {{{key}}}}}") == [
         f"debian.yml:1:{25 + len(name)}: `{name}` cannot differ on `w2`. Set it for the mirror as a whole."
     ]
 
 
-def test_what_is_wrong_on_one_worker_is_told_where_it_stands() -> None:
-    found = told("worker:\n  w1: {}\n  w2: {upstream: rsync://h/x, interval: 0s, snapshot_path: /s}\n")
+def test_a_problem_on_one_worker_is_reported_at_its_place() -> None:
+    found = reported("worker:\n  w1: {}\n  w2: {upstream: rsync://h/x, interval: 0s, snapshot_path: /s}\n")
     assert [line.partition(" ")[0] for line in found] == ["debian.yml:3:18:", "debian.yml:3:41:", "debian.yml:3:60:"]
-    assert told("worker: {w2: {interval: 6}}") == [
+    assert reported("worker: {w2: {interval: 6}}") == [
         "debian.yml:1:25: `interval` must be text, not 6. A bare number has no unit. Write for example `interval: 6h`."
     ]
-    assert told("worker: {w2: {intervall: 6h}}") == [
+    assert reported("worker: {w2: {intervall: 6h}}") == [
         "debian.yml:1:15: Unknown key `intervall`. Did you mean `interval`?"
     ]
 

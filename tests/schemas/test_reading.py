@@ -1,4 +1,4 @@
-"""Files that settings name: whatever lies there, reading them never hangs and says what it is."""
+"""Files that settings name: reading never hangs, and an error names the kind of the file."""
 
 import os
 import socket
@@ -32,7 +32,7 @@ KINDS = [(pipe, "it is a named pipe"), (Path.mkdir, "it is a directory"), (endle
 
 
 @pytest.mark.parametrize(("make", "words"), KINDS)
-def test_what_is_not_a_regular_file_is_named_and_never_waited_for(
+def test_an_irregular_file_is_reported_without_waiting(
     tmp_path: Path, make: Callable[[Path], None], words: str
 ) -> None:
     path = tmp_path / "x"

@@ -24,7 +24,7 @@ ENVELOPE = Envelope("w1", "0" * 32, 6.0, "0.1.0", "b" * 40, 4, 1, PROBLEMS, REPO
 
 
 def encoded(envelope: Envelope) -> dict[str, Any]:
-    """The envelope as it comes out of the network."""
+    """Return the envelope as it arrives from the network."""
     reports = [
         {"number": each.number, "made_at": each.made_at, "kind": each.kind}
         | report.encode_content(each.statuses, each.runs)
@@ -42,7 +42,7 @@ def test_an_envelope_survives_the_wire_and_its_schema(envelope: Envelope) -> Non
 
 
 def test_no_value_of_a_run_or_an_override_is_out_of_the_schemas_bounds() -> None:
-    """Their words are those of programs and upstreams; one that is too long would keep all later reports away."""
+    """Texts come from programs and upstreams; one that is too long would block all later reports."""
     words = "x" * 100_000
     run = RUN._replace(reason=words, log_tail=words, bytes=10**30, files=10**30, size=10**30)
     probe = PROBE._replace(problem=words, file=words)
@@ -50,12 +50,12 @@ def test_no_value_of_a_run_or_an_override_is_out_of_the_schemas_bounds() -> None
     status = status._replace(probe=probe)
     plain = encoded(ENVELOPE._replace(reports=(Report(1, 4.0, report.SNAPSHOT, (status,), (("debian", run),)),)))
     validator("report").validate(plain)
-    told = plain["reports"][0]["statuses"][0]
-    assert (told["run"]["bytes"], told["size"], len(told["run"]["reason"])) == (2**62, 2**62, 2000)
-    assert told["run"]["reason"].endswith("…") and told["override"]["by"].endswith("…")
+    reported = plain["reports"][0]["statuses"][0]
+    assert (reported["run"]["bytes"], reported["size"], len(reported["run"]["reason"])) == (2**62, 2**62, 2000)
+    assert reported["run"]["reason"].endswith("…") and reported["override"]["by"].endswith("…")
 
 
-def test_a_newer_workers_keys_are_allowed_and_ignored() -> None:
+def test_unknown_keys_of_a_newer_worker_are_ignored() -> None:
     plain = encoded(ENVELOPE)
     for part in (plain, plain["problems"][0], plain["reports"][0], plain["reports"][1]["runs"][0]):
         part["new"] = {"a": [1]}
@@ -96,7 +96,7 @@ def test_an_older_workers_missing_keys_get_their_defaults() -> None:
         ("problems/0/mirror", "a b"),
     ],
 )  # fmt: skip
-def test_the_schema_turns_away_what_would_do_harm(path: str, value: object) -> None:
+def test_the_schema_rejects_harmful_values(path: str, value: object) -> None:
     plain: Any = encoded(ENVELOPE)
     *above, last = path.split("/")
     part = plain
@@ -107,18 +107,18 @@ def test_the_schema_turns_away_what_would_do_harm(path: str, value: object) -> N
 
 
 @pytest.mark.parametrize("key", sorted({*Envelope._fields} - {"progress", "held"}))
-def test_nothing_of_an_envelope_may_be_missing(key: str) -> None:
+def test_all_keys_of_an_envelope_are_required(key: str) -> None:
     plain = encoded(ENVELOPE)
     del plain[key]
     assert not validator("report").is_valid(plain)
 
 
-def test_problems_are_cut_so_that_no_words_of_a_file_can_silence_a_worker() -> None:
+def test_long_problems_are_cut_to_the_schemas_bounds() -> None:
     plain = encoded(ENVELOPE._replace(problems=(ReportedProblem("debian", "x" * 9999, "y" * 9999, "z" * 9999),)))
     validator("report").validate(plain)
     assert plain["problems"][0]["what"] == "y" * 3999 + "…"
 
 
-def test_no_number_of_problems_can_silence_a_worker() -> None:
+def test_the_number_of_problems_is_cut_to_the_schemas_bounds() -> None:
     limit = schema("report")["properties"]["problems"]["maxItems"]
     assert len(encoded(ENVELOPE._replace(problems=PROBLEMS[:1] * (limit + 1)))["problems"]) == limit

@@ -107,11 +107,11 @@ def test_history_without_the_applied_revision_is_refused_and_the_refusal_lasts(o
 
 
 @pytest.mark.parametrize("applied", ["0" * 40, "nonsense", ""])
-def test_an_applied_revision_that_nobody_knows_is_a_rewritten_history(origin: Origin, applied: str) -> None:
+def test_an_unknown_applied_revision_is_a_rewritten_history(origin: Origin, applied: str) -> None:
     assert "no longer contains the revision" in refusal(origin.record, origin.checkout, applied)
 
 
-def test_a_missing_branch_is_told_with_the_one_that_is_there(origin: Origin) -> None:
+def test_a_missing_branch_is_reported_with_the_default_branch(origin: Origin) -> None:
     assert refusal(origin.record._replace(branch="nope"), origin.checkout) == (
         f"The branch `nope` does not exist in {origin.record.url}. "
         "The default branch is `main`: set `repository.branch: main` in the settings."
@@ -126,7 +126,7 @@ def test_a_default_branch_that_was_renamed_is_named_also_with_a_checkout(origin:
 
 
 def test_no_failure_is_its_own_cause(origin: Origin) -> None:
-    """Whoever looks through the causes of an error would never come to their end."""
+    """A loop over the causes of an error must end."""
     fetch(origin.record, origin.checkout)
     origin.git("branch", "-m", "main", "trunk")
     with pytest.raises(SkipjackError) as raised:
@@ -147,25 +147,25 @@ def test_an_empty_remote_repository_has_no_branch_to_name(origin: Origin, tmp_pa
 
 
 @pytest.mark.parametrize("path", ["nope", "debian.yml", "debian.yml/x", "config/nope"])
-def test_a_missing_folder_is_told(origin: Origin, path: str) -> None:
+def test_a_missing_folder_is_reported(origin: Origin, path: str) -> None:
     origin.commit({"config/x.yml": ""})
     assert refusal(origin.record._replace(path=path), origin.checkout) == (
         f"The branch `main` of {origin.record.url} has no folder `{path}`. Set `repository.path` in the settings."
     )
 
 
-def test_a_missing_repository_is_told_and_the_checkout_stays_usable(origin: Origin, tmp_path: Path) -> None:
+def test_a_missing_repository_is_reported_and_the_checkout_stays_usable(origin: Origin, tmp_path: Path) -> None:
     fetch(origin.record, origin.checkout)
     assert "cannot fetch" in refusal(Repository((tmp_path / "nothing").as_uri()), origin.checkout)
     assert fetch(origin.record, origin.checkout).files
 
 
-def test_an_unreachable_server_is_told(tmp_path: Path, dead_port: int) -> None:
+def test_an_unreachable_server_is_reported(tmp_path: Path, dead_port: int) -> None:
     url = f"git://127.0.0.1:{dead_port}/x.git"
-    told = refusal(Repository(url), tmp_path)
-    assert f"cannot fetch the branch `main` of {url}: " in told and "Connection refused" in told
-    assert "Check `repository.url` in the settings." in told
-    line = told.partition("To run git as Skipjack does: `sudo -H -u ")[2].rstrip("`").partition(" ")[2]
+    reported = refusal(Repository(url), tmp_path)
+    assert f"cannot fetch the branch `main` of {url}: " in reported and "Connection refused" in reported
+    assert "Check `repository.url` in the settings." in reported
+    line = reported.partition("To run git as Skipjack does: `sudo -H -u ")[2].rstrip("`").partition(" ")[2]
     assert line.endswith(f"git ls-remote {url}")
     done = subprocess.run(shlex.split(line), capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode and "Connection refused" in done.stderr, "the line is one that runs"
@@ -206,7 +206,7 @@ def test_an_unreachable_server_is_told(tmp_path: Path, dead_port: int) -> None:
         ),
     ],
 )
-def test_each_way_to_fail_names_what_to_do(reason: str, todo: str) -> None:
+def test_each_failure_has_a_remedy(reason: str, todo: str) -> None:
     assert todo in git_remedies.remedy(reason, "https://h/x", Path("/c"))
 
 
@@ -224,31 +224,31 @@ def test_the_line_that_runs_git_has_the_user_of_ssh_and_no_secret(url: str, type
 
 
 @pytest.mark.parametrize("password", ["s3cret", "s3cret@s3cret", "s3cret:s3cret"])
-def test_a_password_in_the_address_is_never_told(tmp_path: Path, dead_port: int, password: str) -> None:
-    told = refusal(Repository(f"http://somebody:{password}@127.0.0.1:{dead_port}/x.git"), tmp_path)
-    assert f"http://127.0.0.1:{dead_port}/x.git" in told
-    assert "s3cret" not in told and "somebody" not in told
+def test_a_password_in_the_address_is_never_shown(tmp_path: Path, dead_port: int, password: str) -> None:
+    reported = refusal(Repository(f"http://somebody:{password}@127.0.0.1:{dead_port}/x.git"), tmp_path)
+    assert f"http://127.0.0.1:{dead_port}/x.git" in reported
+    assert "s3cret" not in reported and "somebody" not in reported
 
 
 @pytest.mark.parametrize("rest", ["x.git?private_token=s3cret", "x.git?s3cret", "x.git#s3cret", "x.git?a=b&c=s3cret#d"])
-def test_a_query_in_the_address_is_never_told(tmp_path: Path, dead_port: int, rest: str) -> None:
-    told = refusal(Repository(f"http://127.0.0.1:{dead_port}/{rest}"), tmp_path)
-    assert f"http://127.0.0.1:{dead_port}/x.git{rest[5]}***" in told
-    assert "s3cret" not in told
+def test_a_query_in_the_address_is_never_shown(tmp_path: Path, dead_port: int, rest: str) -> None:
+    reported = refusal(Repository(f"http://127.0.0.1:{dead_port}/{rest}"), tmp_path)
+    assert f"http://127.0.0.1:{dead_port}/x.git{rest[5]}***" in reported
+    assert "s3cret" not in reported
 
 
-def test_a_silent_server_is_given_up_and_its_address_told_without_the_password(tmp_path: Path, deaf: int) -> None:
-    told = refusal(Repository(f"http://somebody:s3cret@127.0.0.1:{deaf}/x.git", timeout=1), tmp_path)
-    assert "it took longer than 1s" in told
-    assert "s3cret" not in told
+def test_a_server_that_does_not_answer_times_out_and_its_password_is_masked(tmp_path: Path, deaf: int) -> None:
+    reported = refusal(Repository(f"http://somebody:s3cret@127.0.0.1:{deaf}/x.git", timeout=1), tmp_path)
+    assert "it took longer than 1s" in reported
+    assert "s3cret" not in reported
 
 
 def test_an_address_that_names_a_program_runs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     proof = tmp_path / "proof"
     (tmp_path / ".gitconfig").write_text("[protocol]\n\tallow = always\n")
     monkeypatch.setenv("HOME", str(tmp_path))
-    told = refusal(Repository(f"ext::touch {proof}"), tmp_path / "checkout")
-    assert "transport 'ext' not allowed" in told
+    reported = refusal(Repository(f"ext::touch {proof}"), tmp_path / "checkout")
+    assert "transport 'ext' not allowed" in reported
     assert not proof.exists()
 
 
@@ -259,7 +259,7 @@ def test_the_environments_git_variables_are_not_obeyed(origin: Origin, monkeypat
     assert not [name for name in os.environ if name.startswith("GIT_DIR")]
 
 
-def test_without_git_the_package_to_install_is_told(origin: Origin, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_git_the_package_to_install_is_reported(origin: Origin, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     assert refusal(origin.record, origin.checkout) == (
         "The program `git` is not installed. Install the package `git`."

@@ -1,4 +1,4 @@
-"""Options with which rsync ends at once are problems, others are none: judged as the real rsync does."""
+"""Options are a problem exactly if the real rsync exits at once with them."""
 
 import shutil
 import subprocess
@@ -17,7 +17,7 @@ assert RSYNC, "these tests need a real rsync"
 
 
 def takes(words: list[str], folder: Path, begin: tuple[str, ...] = rsync.BUILT_IN) -> bool:
-    """Whether the real rsync takes options after those that it always gets."""
+    """Return whether the real rsync accepts options after the built-in ones."""
     for name in ("from", "to"):
         (folder / name).mkdir()
     argv = [RSYNC, "--dry-run", *begin, *words, f"{folder}/from/", f"{folder}/to/"]
@@ -62,7 +62,7 @@ DELAYED = "which rsync does not accept together with the built-in `--delay-updat
         (["--", "-a"], "has `--`, after which rsync reads every word as a file name. Remove it."),
     ],
 )  # fmt: skip
-def test_what_rsync_does_not_take_is_a_problem(tmp_path: Path, words: list[str], said: str) -> None:
+def test_options_that_rsync_rejects_are_a_problem(tmp_path: Path, words: list[str], said: str) -> None:
     assert not takes(words, tmp_path)
     for key in ("rsync_options", "rsync_options_extra"):
         (problem,) = problems(words, key)
@@ -79,7 +79,7 @@ def test_what_rsync_does_not_take_is_a_problem(tmp_path: Path, words: list[str],
         ["--exclude", "--inplace"], ["--exclude", "--"], ["--exclude=a b"], ["-f", "- a b"], ["--timeout=0x10"],
     ],
 )  # fmt: skip
-def test_what_rsync_takes_is_no_problem(tmp_path: Path, words: list[str]) -> None:
+def test_options_that_rsync_accepts_are_not_a_problem(tmp_path: Path, words: list[str]) -> None:
     assert takes(words, tmp_path)
     assert problems(words) == []
 

@@ -1,4 +1,4 @@
-"""A list of options is read as the real rsync reads it."""
+"""A list of options is parsed as by the real rsync."""
 
 import re
 import shutil
@@ -28,7 +28,7 @@ RSYNC = shutil.which("rsync")
 assert RSYNC, "these tests need a real rsync"
 
 
-def told(*words: str) -> list[tuple[str, str | None]]:
+def reported(*words: str) -> list[tuple[str, str | None]]:
     """The options of a list that has no fault, each with its value."""
     reading = read(words)
     assert reading.fault is None
@@ -66,7 +66,7 @@ def rsync(*words: str) -> subprocess.CompletedProcess[str]:
     ],
 )  # fmt: skip
 def test_options_and_their_values(words: list[str], expected: list[tuple[str, str | None]]) -> None:
-    assert told(*words) == expected
+    assert reported(*words) == expected
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_options_and_their_values(words: list[str], expected: list[tuple[str, st
         (["--exclude", "!#:+"], Fault(EXPANDED, "--exclude", 0)),
     ],
 )
-def test_what_ends_the_reading(words: list[str], fault: Fault) -> None:
+def test_faults_end_the_parsing(words: list[str], fault: Fault) -> None:
     assert read(words).fault == fault
 
 
@@ -108,7 +108,7 @@ def test_words_that_are_no_options() -> None:
         ("-a -vi -- -v", ["--verbose", "--itemize-changes"], "-a -- -v"),
     ],
 )
-def test_options_are_taken_out_of_clusters_too(words: str, names: list[str], left: str) -> None:
+def test_options_are_removed_from_clusters(words: str, names: list[str], left: str) -> None:
     assert without(words.split(), read(words.split()).named(*names)) == tuple(left.split())
 
 
@@ -133,7 +133,7 @@ def test_every_option_of_the_manual_is_known() -> None:
 
 
 def _value(spelling: str) -> str:
-    """A value that rsync takes for an option."""
+    """Return a value that rsync accepts for an option."""
     special = {
         "--checksum-choice": "md5", "--compress-choice": "zlib", "--stderr": "all", "--outbuf": "L", "--chmod": "u+x",
         "--remote-option": "-x", "--info": "none", "--debug": "FILTER2", "--exclude-from": "/dev/null",
@@ -151,7 +151,7 @@ SINCE_3_5 = {"--drop-D", "--no-drop-D", "--confine-root", "--insecure-links", "-
 
 
 def test_each_option_takes_a_value_where_the_real_rsync_does() -> None:
-    """Whether an option swallows the request for the version shows whether it takes the next word."""
+    """An option takes a value if it swallows the following `--version`."""
     for spelling, (name, kind) in rsync_options._TABLE.items():
         done = rsync(spelling, "--version")
         if name in UNTRIED or (name in SINCE_3_5 and "unknown option" in done.stderr):
@@ -164,7 +164,7 @@ def test_each_option_takes_a_value_where_the_real_rsync_does() -> None:
 
 
 def check(words: Sequence[str]) -> None:
-    """Compare the table's reading of a list with that of the real rsync, which a version request ends early.
+    """Compare the parsed list with the real rsync, which `--version` ends early.
 
     What rsync says of each rule that it adds shows which word it took for which value.
     """

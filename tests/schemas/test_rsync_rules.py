@@ -1,4 +1,4 @@
-"""Options of rsync with which a sync would silently do nothing, judged as the real rsync behaves."""
+"""Options of rsync with which a sync would silently do nothing, compared with the real rsync."""
 
 import shutil
 import subprocess
@@ -110,11 +110,11 @@ def test_a_command_line_without_a_target_is_a_problem() -> None:
         "provider: command\ncommand: /srv/sync -n",
     ],
 )  # fmt: skip
-def test_what_rsync_does_sync_is_no_problem(text: str) -> None:
+def test_options_with_which_rsync_syncs_are_not_a_problem(text: str) -> None:
     assert lines(load(debian=text).problems) == []
 
 
-def test_an_inherited_list_that_is_not_in_force_is_no_problem() -> None:
+def test_an_inherited_list_without_effect_is_not_a_problem() -> None:
     base = "provider: rsync\nworker: w1\nupstream: rsync://up.example.org/all/\nrsync_options: [-n]\n"
     assert load(_defaults=base, debian="rsync_override: [-a]\nrsync_override_only: true").problems == ()
     (problem,) = lines(load(_defaults=base, debian="").problems)
@@ -141,7 +141,7 @@ def test_rsync_itself_is_content_with_these_options_and_syncs_nothing(tmp_path: 
 
 
 def found(words: list[str]) -> list[str]:
-    """The keys of a mirror with these options that keep it from syncing."""
+    """Return the keys that keep a mirror with these options from syncing."""
     keys = {"provider": "rsync", "rsync_override": words}
     return [key for key, _what, _todo in rsync_rules.without_sync(keys)]
 

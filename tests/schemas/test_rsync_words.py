@@ -1,4 +1,4 @@
-"""Addresses and filter rules are read as the real rsync reads them."""
+"""Addresses and filter rules are parsed as by the real rsync."""
 
 import re
 import shutil
@@ -68,8 +68,8 @@ RULES = [
 
 
 @pytest.mark.parametrize("text", RULES)
-def test_what_rsync_reads_a_file_for(text: str, tmp_path: Path) -> None:
-    """A file that is not there shows that rsync wants to read it."""
+def test_rules_for_which_rsync_reads_a_file(text: str, tmp_path: Path) -> None:
+    """A missing file shows that rsync tries to read it."""
     missing = str(tmp_path / "missing")
     rule = read(text.format(missing))
 

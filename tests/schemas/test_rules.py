@@ -10,14 +10,14 @@ from .kit import BASE, lines, load
 COMMAND = "provider: command\nworker: w1\nupstream: https://up.example.org/\n"
 
 
-def told(text: str, **files: str) -> list[str]:
+def reported(text: str, **files: str) -> list[str]:
     found = load(debian=text, **files)
     assert found.quarantined == {"debian"}
     return lines(found.problems)
 
 
-def test_an_upstream_without_a_slash_at_the_end_is_told() -> None:
-    assert told("upstream: rsync://h/debian") == [
+def test_an_upstream_without_a_slash_at_the_end_is_reported() -> None:
+    assert reported("upstream: rsync://h/debian") == [
         "debian.yml:1:11: The upstream `rsync://h/debian` does not end with a slash."
         " Write `rsync://h/debian/`; without it rsync creates an additional folder."
     ]
@@ -28,8 +28,8 @@ def test_an_upstream_without_a_slash_at_the_end_is_told() -> None:
     ["-e sh", "--rsh=sh/", "-/", "/srv/data/", "a b:c/", "https://h/x/", "ftp://h/x/", "rsync://h/", "rsync://h", "h::",
      "h:", "rsync:///m/", "user@-oProxyCommand=x:/m/", "rsync://-x/m/", "rsync://u@-x/m/", "::m/", "a/b:c/", "m/"],
 )  # fmt: skip
-def test_what_rsync_would_not_take_for_a_remote_module_is_no_upstream(upstream: str) -> None:
-    assert told(f"upstream: '{upstream}'") == [
+def test_addresses_that_rsync_does_not_read_as_remote_are_rejected(upstream: str) -> None:
+    assert reported(f"upstream: '{upstream}'") == [
         f"debian.yml:1:11: `{upstream.replace('//u@', '//***@')}` is not a valid rsync address."
         " Write for example `upstream: rsync://rsync.example.org/debian/`."
     ]
@@ -40,7 +40,7 @@ def test_what_rsync_would_not_take_for_a_remote_module_is_no_upstream(upstream: 
     ["rsync://h/m/", "rsync://u@h:873/m/x/", "rsync://[2001:db8::1]/m/", "h::m/", "u@h::m/", "u@h:/srv/m/", "h:m/",
      "[2001:db8::1]::m/"],
 )  # fmt: skip
-def test_every_form_of_an_rsync_address_is_taken(upstream: str) -> None:
+def test_every_form_of_an_rsync_address_is_accepted(upstream: str) -> None:
     assert load(debian=f"upstream: '{upstream}'").problems == ()
 
 
@@ -48,54 +48,54 @@ def test_a_commands_upstream_may_be_anything() -> None:
     assert load(_defaults=COMMAND, debian="command: /bin/x\nupstream: S3 bucket 'x'").problems == ()
 
 
-def test_an_unknown_worker_is_told_where_it_was_named() -> None:
-    assert told("worker: w3") == ["debian.yml:1:9: The worker `w3` is not in `_workers.yml`. Known: `w1`, `w2`."]
+def test_an_unknown_worker_is_reported_at_its_place() -> None:
+    assert reported("worker: w3") == ["debian.yml:1:9: The worker `w3` is not in `_workers.yml`. Known: `w1`, `w2`."]
     defaults = "provider: rsync\nupstream: rsync://h/m/\nworker: gamma\n"
-    assert told("", _defaults=defaults) == [
+    assert reported("", _defaults=defaults) == [
         "_defaults.yml:3:9: The worker `gamma` is not in `_workers.yml`. Known: `w1`, `w2`."
     ]
 
 
 def test_one_unknown_worker_among_several_quarantines_the_mirror() -> None:
-    (problem,) = told("worker: [w1, w22, w2]")
+    (problem,) = reported("worker: [w1, w22, w2]")
     assert "The worker `w22` is not in" in problem
 
 
-def test_an_unknown_category_is_told_where_it_was_named() -> None:
-    assert told("category: oss") == [
+def test_an_unknown_category_is_reported_at_its_place() -> None:
+    assert reported("category: oss") == [
         "debian.yml:1:11: The category `oss` is not in `_site.yml`. Did you mean `os`?"
     ]  # fmt: skip
-    assert told("", _workers="workers:\n  w1:\n    defaults: {category: x}") == [
+    assert reported("", _workers="workers:\n  w1:\n    defaults: {category: x}") == [
         "_workers.yml:3:26: The category `x` is not in `_site.yml`. Known: `os`."
     ]
-    assert told("category: os", _site="title: T")[0].endswith("None is defined yet.")
+    assert reported("category: os", _site="title: T")[0].endswith("None is defined yet.")
 
 
 @pytest.mark.parametrize("key", ["provider", "worker", "upstream"])
-def test_what_every_mirror_needs_may_come_from_anywhere_but_must_come(key: str) -> None:
+def test_required_keys_may_be_inherited(key: str) -> None:
     keys = {"provider": "rsync", "worker": "w1", "upstream": "rsync://h/m/"}
     defaults = "\n".join(f"{each}: {value}" for each, value in keys.items() if each != key) + "\n"
-    assert told("", _defaults=defaults) == [
+    assert reported("", _defaults=defaults) == [
         f"debian.yml:1:1: `{key}` is missing. Add `{key}:` here or to an inherited `_defaults.yml`."
     ]
     assert load(_defaults=defaults, debian=f"{key}: {keys[key]}").problems == ()
 
 
 def test_the_provider_command_needs_a_command() -> None:
-    assert told("", _defaults=COMMAND) == [
+    assert reported("", _defaults=COMMAND) == [
         "_defaults.yml:1:11: `command` is missing. Add `command: /path/to/script`."
     ]  # fmt: skip
 
 
-def test_unbalanced_quotes_in_a_command_are_told() -> None:
-    assert told('command: sync "a b', _defaults=COMMAND) == [
+def test_unbalanced_quotes_in_a_command_are_reported() -> None:
+    assert reported('command: sync "a b', _defaults=COMMAND) == [
         "debian.yml:1:10: `command` cannot be split into words: No closing quotation. Fix the quotes."
     ]
 
 
 @pytest.mark.parametrize("command", ["'  '", "-c id", "\"'' x\""])
 def test_a_command_must_name_a_program(command: str) -> None:
-    assert told(f"command: {command}", _defaults=COMMAND) == [
+    assert reported(f"command: {command}", _defaults=COMMAND) == [
         "debian.yml:1:10: `command` does not name a program. Write for example `command: /path/to/script`."
     ]
 
@@ -113,29 +113,31 @@ EXEC_KEYS = ["exec_on_success", "exec_on_success_extra", "exec_on_failure", "exe
     ],
 )
 def test_every_line_that_is_to_be_run_must_name_a_program(key: str, line: str, told_of_it: str) -> None:
-    assert told(f"{key}: [/bin/true, '{line}']") == [f"debian.yml:1:{len(key) + 3}: " + told_of_it.replace("KEY", key)]
+    assert reported(f"{key}: [/bin/true, '{line}']") == [
+        f"debian.yml:1:{len(key) + 3}: " + told_of_it.replace("KEY", key)
+    ]
     assert load(debian=f"{key}: [/bin/true, sh -c 'exit 1']").problems == ()
 
 
-def test_a_wrong_line_that_is_inherited_is_told_where_it_stands() -> None:
+def test_an_inherited_wrong_line_is_reported_at_its_place() -> None:
     text = "provider: rsync\nworker: w1\nupstream: rsync://h/m/\nexec_on_success:\n- '\"'\n"
-    assert told("", _defaults=text)[0].startswith('_defaults.yml:5:1: `"` in `exec_on_success` cannot be split')
+    assert reported("", _defaults=text)[0].startswith('_defaults.yml:5:1: `"` in `exec_on_success` cannot be split')
 
 
 @pytest.mark.parametrize("key", ["fail_on_match", "size_pattern"])
 def test_a_pattern_must_be_a_regular_expression(key: str) -> None:
-    (problem,) = told(f"command: x\n{key}: '(['", _defaults=COMMAND)
+    (problem,) = reported(f"command: x\n{key}: '(['", _defaults=COMMAND)
     assert problem.startswith(f"debian.yml:2:{len(key) + 3}: `{key}` is not a valid regular expression: ")
 
 
 def test_a_size_pattern_needs_a_group() -> None:
-    assert told("command: x\nsize_pattern: '[0-9]+'", _defaults=COMMAND) == [
+    assert reported("command: x\nsize_pattern: '[0-9]+'", _defaults=COMMAND) == [
         "debian.yml:2:15: `size_pattern` has no group. Put parentheses around the size."
     ]
 
 
-def test_options_of_another_provider_are_told_in_the_mirrors_own_file() -> None:
-    assert told("command: x\nrsync_options: [-x]", _defaults=COMMAND) == [
+def test_keys_of_another_provider_are_reported_in_the_mirrors_own_file() -> None:
+    assert reported("command: x\nrsync_options: [-x]", _defaults=COMMAND) == [
         "debian.yml:2:16: `rsync_options` has no effect with the provider `command`."
         " Remove it, or set `provider: rsync`."
     ]
@@ -192,9 +194,9 @@ def test_snapshots_side_by_side_or_on_different_workers_are_fine() -> None:
 
 
 @pytest.mark.parametrize("off", ["", "btrfs_snapshot: false\n"])
-def test_a_place_for_snapshots_that_nobody_makes_is_told(off: str) -> None:
+def test_a_snapshot_path_without_snapshots_is_reported(off: str) -> None:
     line = 2 if off else 1
-    assert told(f"{off}snapshot_path: /srv/snapshot/x") == [
+    assert reported(f"{off}snapshot_path: /srv/snapshot/x") == [
         f"debian.yml:{line}:16: `snapshot_path` has no effect without `btrfs_snapshot`."
         " Add `btrfs_snapshot: true`, or remove it."
     ]
@@ -202,15 +204,15 @@ def test_a_place_for_snapshots_that_nobody_makes_is_told(off: str) -> None:
 
 def test_a_directory_cannot_be_of_zfs_and_btrfs_at_once() -> None:
     text = "provider: rsync\nworker: w1\nupstream: rsync://h/m/\nbtrfs_snapshot: true\n"
-    assert told("zpool: tank/mirror", _defaults=text) == [
+    assert reported("zpool: tank/mirror", _defaults=text) == [
         "debian.yml:1:8: `zpool` and `btrfs_snapshot` are both set, but a directory is on one file system only."
         " Remove one of them, or write `btrfs_snapshot: false`."
     ]
     assert load(debian="zpool: tank/mirror\nbtrfs_snapshot: false", _defaults=text).problems == ()
 
 
-def test_a_memory_limit_in_which_nothing_runs_is_told() -> None:
-    assert told("memory_limit: 512kB") == [
+def test_a_tiny_memory_limit_is_reported() -> None:
+    assert reported("memory_limit: 512kB") == [
         "debian.yml:1:15: `memory_limit` is 512kB, too little for any program. Write `16MiB` or more."
     ]
     assert load(debian="memory_limit: 16MiB").problems == ()
@@ -222,14 +224,14 @@ def test_time_zones_of_the_database_are_known(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["Europe", "Europe/Atlantis", "../../etc/passwd", "/etc/localtime", "a\0b", "CEST?"])
-def test_anything_else_is_no_time_zone(name: str) -> None:
+def test_anything_else_is_not_a_time_zone(name: str) -> None:
     assert not rules.is_time_zone(name)
 
 
 @pytest.mark.parametrize(("key", "value"), [("docker_volumes", "['/etc/keys:/keys']"), ("docker_options", "[--init]")])
 def test_keys_of_containers_need_an_image(key: str, value: str) -> None:
     text = f"{key}: {value}\n"
-    assert told(text) == [
+    assert reported(text) == [
         f"debian.yml:1:{len(key) + 3}: `{key}` has no effect without a container. Add `docker_image:`."
     ]
     assert load(debian=text + "docker_image: tools:3\n").problems == ()
@@ -238,7 +240,7 @@ def test_keys_of_containers_need_an_image(key: str, value: str) -> None:
 
 @pytest.mark.parametrize("word", ["-v", "-v/:/x", "--", "-", "---x", "--Init", "--network host", '"--a=\\n"'])
 def test_an_option_for_a_container_is_one_word(word: str) -> None:
-    (problem,) = told(f"docker_image: tools:3\ndocker_options: [--init, {word}]\n")
+    (problem,) = reported(f"docker_image: tools:3\ndocker_options: [--init, {word}]\n")
     assert problem.startswith("debian.yml:2:17: `")
     assert "is neither `--name` nor `--name=value`. Write each option as one word" in problem
 
@@ -246,15 +248,15 @@ def test_an_option_for_a_container_is_one_word(word: str) -> None:
 @pytest.mark.parametrize(
     "volume", ["keys:/keys", "/keys", "/keys:keys", "/a:/b:z", "{mirror}:/data", "{directory}/x:/data", "/a:/b:ro:rw"]
 )
-def test_a_volume_says_where_here_and_where_there(volume: str) -> None:
-    (problem,) = told(f"docker_image: tools:3\ndocker_volumes: ['{volume}']\n")
+def test_a_volume_has_a_source_and_a_target(volume: str) -> None:
+    (problem,) = reported(f"docker_image: tools:3\ndocker_volumes: ['{volume}']\n")
     assert problem.startswith("debian.yml:2:18: ")
     for fine in ("/keys:/keys", "/keys:/keys:ro", "{directory}:/data", "{log_dir}:/log:rw"):
         assert load(debian=f"docker_image: tools:3\ndocker_volumes: ['{fine}']\n").problems == ()
 
 
 @pytest.mark.parametrize("upstream", ["https://h.example/x/", "http://h.example", "rsync://h/m/", "h::m/", "u@h:p/"])
-def test_the_freshness_of_an_upstream_that_can_be_asked_is_taken(upstream: str) -> None:
+def test_freshness_works_with_rsync_and_web_upstreams(upstream: str) -> None:
     text = f"provider: command\ncommand: /x\nupstream: '{upstream}'\nfreshness: {{file: .lastsync}}\n"
     assert (found := load(debian=text)).problems == (), lines(found.problems)
     assert found.mirrors[0].freshness == FreshnessFile(".lastsync", 86400)
@@ -265,14 +267,14 @@ def test_the_freshness_of_an_upstream_that_can_be_asked_is_taken(upstream: str) 
 )
 def test_the_freshness_of_another_upstream_is_a_problem_where_it_was_asked_for(upstream: str) -> None:
     text = f"provider: command\ncommand: /x\nupstream: '{upstream}'\n"
-    (problem,) = told(text + "freshness: {file: stamp}\n")
+    (problem,) = reported(text + "freshness: {file: stamp}\n")
     assert problem.startswith("debian.yml:4:12: `freshness` needs an rsync or web address")
     assert not load(debian=text, _defaults="provider: rsync\nworker: w1\nfreshness: {file: stamp}\n").problems
 
 
 @pytest.mark.parametrize("file", ["/etc/passwd", "../x", "a/../b", "a//b", "-x", "a/", "a b", "*", "a\nb"])
 def test_the_freshness_file_is_a_path_below_the_upstream(file: str) -> None:
-    assert told(f"freshness: {{file: {json.dumps(file)}}}\n")
+    assert reported(f"freshness: {{file: {json.dumps(file)}}}\n")
 
 
 @pytest.mark.parametrize("key", ["rsync_options", "rsync_options_extra", "rsync_override"])
@@ -282,6 +284,6 @@ def test_a_list_that_ends_in_an_option_without_its_value_is_an_error(key: str) -
         ("[-a, -ve]", "-e"),
         ("[--exclude, -z, --bwlimit]", "--bwlimit"),
     ):
-        [problem] = told(f"{key}: {words}")
+        [problem] = reported(f"{key}: {words}")
         assert f"`{key}` ends with `{option}`, which needs a value." in problem
     assert load(debian=f"{key}: [-a, --exclude, --rsh=x, -B, '5']").problems == ()

@@ -52,7 +52,7 @@ def test_a_workers_full_settings_are_read(settings: Path) -> None:
 
 
 @pytest.mark.parametrize("line", ["log_dir: /", "log_dir: /var/log/", "state_dir: //var/lib", "run_dir: /run/x/.."])
-def test_a_folder_of_the_system_is_no_programs_own(settings: Path, line: str) -> None:
+def test_a_system_folder_is_rejected_as_own_folder(settings: Path, line: str) -> None:
     settings.write_text(f"worker: w1\nrepository: {{url: u}}\n{line}\n")
     with pytest.raises(InvalidConfigError, match="a folder of the system"):
         load_runner(settings)
@@ -183,7 +183,7 @@ def test_logs_may_lie_among_the_mirrors_as_in_the_example_of_tunasync(settings: 
     assert load_runner(settings).mirror_root == "/srv/tunasync"
 
 
-def test_a_folder_of_the_system_is_no_website(settings: Path) -> None:
+def test_a_system_folder_is_rejected_as_site_dir(settings: Path) -> None:
     settings.write_text("site_dir: /srv\n")
     with pytest.raises(InvalidConfigError, match="`site_dir` is /srv, a folder of the system"):
         load_manager(settings)
@@ -248,7 +248,7 @@ def test_the_manager_needs_no_settings_but_a_mapping(settings: Path) -> None:
 
 
 @pytest.mark.parametrize("load", [load_runner, load_manager])
-def test_a_missing_file_is_told_with_what_to_do(settings: Path, load: object) -> None:
+def test_a_missing_file_is_reported_with_what_to_do(settings: Path, load: object) -> None:
     assert callable(load)
     with pytest.raises(SkipjackError) as caught:
         load(settings)
@@ -258,7 +258,7 @@ def test_a_missing_file_is_told_with_what_to_do(settings: Path, load: object) ->
     )
 
 
-def test_every_problem_of_the_settings_is_told_with_its_place(settings: Path) -> None:
+def test_every_problem_of_the_settings_is_reported_with_its_place(settings: Path) -> None:
     settings.write_text("worker: -w\nrepositry: {url: u}\nmirror_root: data\n")
     with pytest.raises(InvalidConfigError) as caught:
         load_runner(settings)
@@ -273,7 +273,7 @@ def test_every_problem_of_the_settings_is_told_with_its_place(settings: Path) ->
 
 
 @pytest.mark.parametrize("text", ["worker: [", "worker: on", "", "\0"])
-def test_bad_yaml_is_told(settings: Path, text: str) -> None:
+def test_bad_yaml_is_reported(settings: Path, text: str) -> None:
     settings.write_text(text)
     with pytest.raises(InvalidConfigError, match=f"^The settings {settings} are invalid:\n{settings}:[0-9]+:[0-9]+: "):
         load_runner(settings)
@@ -303,7 +303,7 @@ def test_a_secret_can_be_a_credential(tmp_path: Path, monkeypatch: pytest.Monkey
     assert read_secret(Secret(credential="token")) == "s3cret"
 
 
-def test_a_mirrors_password_is_none_of_the_workers_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mirrors_password_is_not_a_credential_of_the_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "token").write_text("s3cret\n")
     (tmp_path / "mirror_debian").write_text("sesame\n")
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
@@ -312,7 +312,7 @@ def test_a_mirrors_password_is_none_of_the_workers_credentials(tmp_path: Path, m
         read_mirror_secret(Secret(credential="token"))
 
 
-def test_a_credential_outside_of_a_unit_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_credential_outside_of_a_unit_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
     monkeypatch.setattr(secrets, "SOURCE", str(tmp_path))
     with pytest.raises(SkipjackError, match=r"The credential `token` does not exist.*install --manager"):
@@ -333,7 +333,7 @@ def test_outside_of_units_a_credential_is_read_where_systemd_reads_it(
     assert read_secret(Secret(credential="token")) == "s3cret"
     assert read_secret(Secret(credential="word")) == "sesame"
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "unit"))
-    with pytest.raises(SkipjackError, match="is not there"):
+    with pytest.raises(SkipjackError, match="does not exist"):
         read_secret(Secret(credential="token"))
 
 
@@ -353,7 +353,7 @@ def test_every_secret_that_settings_name_is_found() -> None:
         (b"\xff", "is not UTF-8"),
     ],
 )
-def test_a_secret_that_cannot_be_had_is_told(tmp_path: Path, content: bytes | None, words: str) -> None:
+def test_an_unreadable_secret_is_reported(tmp_path: Path, content: bytes | None, words: str) -> None:
     path = tmp_path / "token"
     if content is not None:
         path.write_bytes(content)
@@ -361,7 +361,7 @@ def test_a_secret_that_cannot_be_had_is_told(tmp_path: Path, content: bytes | No
         read_secret(Secret(file=str(path)))
 
 
-def test_only_a_manager_of_tunasync_takes_no_token(settings: Path) -> None:
+def test_only_a_manager_of_tunasync_needs_no_token(settings: Path) -> None:
     text = "worker: w1\nrepository: {url: u}\nmanager: {url: 'http://m'"
     settings.write_text(text + ", protocol: tunasync}\n")
     assert load_runner(settings).manager == ManagerAddress("http://m", protocol="tunasync")
@@ -384,7 +384,7 @@ def test_only_a_manager_of_tunasync_takes_no_token(settings: Path) -> None:
         ("state_dir: /var/www/skipjack\n", "1:12: `state_dir` /var/www/skipjack lies in `site_dir`"),
     ],
 )
-def test_settings_with_which_no_manager_could_work_are_refused(settings: Path, text: str, words: str) -> None:
+def test_unusable_settings_of_the_manager_are_rejected(settings: Path, text: str, words: str) -> None:
     settings.write_text(text)
     with pytest.raises(InvalidConfigError) as caught:
         load_manager(settings)

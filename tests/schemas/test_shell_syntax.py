@@ -1,4 +1,4 @@
-"""Shell syntax in lines that no shell reads: what is found, and what is left to the program."""
+"""Shell syntax in lines that are run without a shell: which is an error, and which is left to the program."""
 
 import shlex
 import subprocess
@@ -13,7 +13,7 @@ from tests.schemas.kit import load
 COMMAND = "provider: command\nworker: w1\nupstream: https://h/\ncommand: /x.sh\n"
 
 
-def told(text: str, **files: str) -> list[str]:
+def reported(text: str, **files: str) -> list[str]:
     return [str(problem) for problem in load(debian=text, **files).problems]
 
 
@@ -97,7 +97,7 @@ def told(text: str, **files: str) -> list[str]:
         ("find . -exec rm {}; x", ";"),
     ],
 )
-def test_what_only_a_shell_understands_is_found(line: str, found: str) -> None:
+def test_shell_syntax_is_found(line: str, found: str) -> None:
     syntax = find(line)
     assert syntax is not None
     assert syntax.found == found
@@ -129,11 +129,11 @@ def test_what_only_a_shell_understands_is_found(line: str, found: str) -> None:
         "/x.sh a\n",
         "env FOO=1 /x.sh",
         "/x.sh --set=FOO=1",
-        'say "a b',  # told of elsewhere
+        'say "a b',  # reported by another rule
         "",
     ],
 )
-def test_what_reaches_the_program_as_it_was_meant_is_left_alone(line: str) -> None:
+def test_words_that_reach_the_program_unchanged_are_accepted(line: str) -> None:
     assert find(line) is None
 
 
@@ -163,7 +163,7 @@ def test_what_reaches_the_program_as_it_was_meant_is_left_alone(line: str) -> No
         ("/x.sh\n  --fast", "a line break"),
     ],
 )
-def test_what_may_be_meant_is_doubtful(line: str, doubt: str) -> None:
+def test_ambiguous_words_are_doubtful(line: str, doubt: str) -> None:
     assert find(line) is None
     found = find_doubtful(line)
     assert found is not None
@@ -179,10 +179,10 @@ def test_what_may_be_meant_is_doubtful(line: str, doubt: str) -> None:
         "wget https://h/*.iso?a=b&c=d;e h/?a=b&c=d",
         "find . -name *.tmp -exec rm {} ;",
         "/x.sh a#b a~ ? x%20y {} @{u}",
-        "make *.o && ls",  # told of as shell syntax
+        "make *.o && ls",  # reported as shell syntax
     ],
 )
-def test_what_is_usual_without_a_shell_is_not_doubtful(line: str) -> None:
+def test_usual_words_are_not_doubtful(line: str) -> None:
     assert find_doubtful(line) is None
 
 
@@ -199,11 +199,11 @@ def test_what_is_usual_without_a_shell_is_not_doubtful(line: str) -> None:
     ],
 )
 def test_a_script_of_many_words_is_named(line: str, script: str) -> None:
-    told = [f"`command` contains `{script}`, but the shell runs only its first word as a script."]
-    assert [what for what, _todo in of_lines("command", [line])] == (told if script else [])
+    reported = [f"`command` contains `{script}`, but the shell runs only its first word as a script."]
+    assert [what for what, _todo in of_lines("command", [line])] == (reported if script else [])
 
 
-def test_a_doubt_is_a_warning_told_once_for_all_that_inherit_it() -> None:
+def test_a_doubt_is_one_warning_for_all_that_inherit_it() -> None:
     mirror = load(debian="command: /x.sh *.deb\nexec_on_failure_extra: ['say a|b']", _defaults=COMMAND).mirrors[0]
     no_shell = "which looks like shell syntax, but no shell runs the line."
     remedy = "Quote it if the program needs it literally; otherwise run the line with `sh -c '...'`."
@@ -222,14 +222,14 @@ def test_such_words_do_reach_the_program(line: str) -> None:
 
 
 def test_a_problem_names_the_syntax_and_the_remedy() -> None:
-    assert told("command: wget -m https://h/ > /dev/null 2>&1 || true", _defaults=COMMAND) == [
+    assert reported("command: wget -m https://h/ > /dev/null 2>&1 || true", _defaults=COMMAND) == [
         "debian.yml:1:10: `command` contains `>`, but no shell runs the line. Remove it: the program's output goes "
         "to the mirror's log. If it is needed, run the line in a shell with `sh -c '...'`, or put it into a script."
     ]
-    assert told("command: FOO=1 /x.sh", _defaults=COMMAND) == [
+    assert reported("command: FOO=1 /x.sh", _defaults=COMMAND) == [
         "debian.yml:1:10: `command` contains `FOO=1`, but no shell runs the line. Set `FOO` in `env`."
     ]
-    assert told("command: cat ${A}", _defaults=COMMAND)[0].startswith(
+    assert reported("command: cat ${A}", _defaults=COMMAND)[0].startswith(
         "debian.yml:1:10: `command` contains `${A}`, but no shell runs the line. Write the value itself."
     )
 
@@ -237,8 +237,8 @@ def test_a_problem_names_the_syntax_and_the_remedy() -> None:
 @pytest.mark.parametrize(
     "key", ["exec_on_success", "exec_on_success_extra", "exec_on_failure", "exec_on_failure_extra"]
 )
-def test_the_commands_beside_a_run_are_judged_alike(key: str) -> None:
-    assert told(f"{key}: [/bin/true, 'say {{}} && say more']", _defaults=COMMAND) == [
+def test_exec_lines_are_judged_like_commands(key: str) -> None:
+    assert reported(f"{key}: [/bin/true, 'say {{}} && say more']", _defaults=COMMAND) == [
         f"debian.yml:1:{len(key) + 3}: `say {{}} && say more` in `{key}` contains `&&`, but no shell runs the line. "
         "Run it in a shell with `sh -c '...'`, or put the line into a script."
     ]

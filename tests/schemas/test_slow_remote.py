@@ -1,4 +1,4 @@
-"""A remote repository that needs more time than a fetch has: the next one has more, and goes on with what is there."""
+"""A remote repository that is too slow for a fetch: the next one gets more time, and continues."""
 
 import functools
 import random
@@ -18,7 +18,7 @@ from .damage import git
 
 COMMITS, SIZE = 60, 50_000
 MOST_AT_ONCE = 1_500_000
-"""Bytes of a pack that the narrow remote sends; of a larger one it sends nothing for as long as anybody waits."""
+"""Bytes of a pack that the narrow remote sends; for a larger one it never sends anything."""
 
 NARROW = """#!/bin/sh
 pack=$(mktemp "$0.XXXXXX")
@@ -33,7 +33,7 @@ rm "$pack"
 
 @pytest.fixture
 def sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The log of a narrow remote: what git itself packs passes a program that lets only small packs through."""
+    """The log of a narrow remote: git's packs pass through a program that drops large ones."""
     hook, log, home = tmp_path / "narrow", tmp_path / "sent", tmp_path / "gitconfig"
     hook.write_text(NARROW.format(most=MOST_AT_ONCE, log=log))
     hook.chmod(0o755)
@@ -59,15 +59,15 @@ def test_a_history_that_takes_too_long_as_a_whole_comes_in_steps_and_none_comes_
 ) -> None:
     commit = grown(origin)
     first = origin.git("rev-list", "--max-parents=0", "HEAD")
-    slow, told = origin.record._replace(timeout=2), []
+    slow, reported = origin.record._replace(timeout=2), []
     for _ in range(20):
         try:
             found = fetch(slow, origin.checkout, first)
             break
         except Unfetched as error:
-            told.append(str(error))
-    assert found.commit == commit, told
-    assert "it took longer than 2s. The next fetch may take 4s. Raise `repository.timeout`" in told[0]
+            reported.append(str(error))
+    assert found.commit == commit, reported
+    assert "it took longer than 2s. The next fetch may take 4s. Raise `repository.timeout`" in reported[0]
     passed = [int(line.split()[1]) for line in sent.read_text().splitlines() if line.startswith("sent")]
     assert sum(passed) < 2 * COMMITS * SIZE, "nothing that was kept came again"
     assert sorted(path.name for path in origin.checkout.iterdir()) == ["fetch.lock", "repository.git"]
@@ -81,16 +81,16 @@ def test_a_history_that_takes_too_long_as_a_whole_comes_in_steps_and_none_comes_
 def test_a_large_new_part_of_a_history_comes_in_steps_into_a_checkout_that_is_there(origin: Origin, sent: Path) -> None:
     applied = fetch(origin.record, origin.checkout).commit
     commit = grown(origin)
-    slow, told = origin.record._replace(timeout=2), []
+    slow, reported = origin.record._replace(timeout=2), []
     for _ in range(20):
         try:
             found = fetch(slow, origin.checkout, applied)
             break
         except Unfetched as error:
-            told.append(str(error))
+            reported.append(str(error))
             assert fetched_last(slow, origin.checkout, applied).commit == applied, "what was there can be read"
-    assert found.commit == commit, told
-    assert "it took longer than 2s. The next fetch may take 4s. Raise `repository.timeout`" in told[0]
+    assert found.commit == commit, reported
+    assert "it took longer than 2s. The next fetch may take 4s. Raise `repository.timeout`" in reported[0]
     passed = [int(line.split()[1]) for line in sent.read_text().splitlines() if line.startswith("sent")]
     assert sum(passed) < 2 * COMMITS * SIZE, "nothing that was kept came again"
     repository = origin.checkout / "repository.git"
@@ -116,7 +116,7 @@ def test_a_killed_step_and_a_remote_that_moved_on_meanwhile_are_no_hindrance(ori
     assert git(repository, "for-each-ref", "--format=%(refname)") == "refs/skipjack/fetched"
 
 
-def test_what_is_kept_is_told_and_taken_up(origin: Origin, deaf: int) -> None:
+def test_partial_results_are_reported_and_continued(origin: Origin, deaf: int) -> None:
     commit = origin.commit({"debian.yml": "retry: 2\n"})
     half = origin.checkout / "repository.git.new"
     half.mkdir(parents=True)
@@ -143,7 +143,7 @@ def test_a_step_should_need_half_of_the_time_that_is_left(took: float, left: flo
 
 
 def test_a_remote_repository_that_only_has_files_is_fetched_as_a_whole(origin: Origin) -> None:
-    """What a plain web server gives has no cut-off histories."""
+    """A plain web server does not support shallow fetches."""
     git(origin.work / ".git", "update-server-info")
     origin.checkout.mkdir()
     (origin.checkout / "slow").write_text("1\n")
@@ -189,7 +189,7 @@ def test_a_damaged_memory_of_slow_fetches_does_no_harm(tmp_path: Path, text: str
     assert 120 <= FetchTimeout(tmp_path, 120).limit <= MOST
 
 
-def test_a_half_repository_of_a_slow_fetch_that_is_damaged_is_fetched_anew(origin: Origin) -> None:
+def test_a_damaged_partial_repository_is_fetched_again(origin: Origin) -> None:
     half = origin.checkout / "repository.git.new"
     (half / "refs/skipjack").mkdir(parents=True)
     (half / "refs/skipjack/fetched").write_text("nonsense\n")

@@ -38,7 +38,7 @@ def test_a_file_that_may_have_been_meant_as_configuration_is_worth_a_warning(pat
         *(".gitlab-ci.yml", ".pre-commit-config.yaml", "os/.yamllint.yml", ".readthedocs.yaml", ".travis.yml"),
     ],
 )
-def test_what_is_read_and_what_nobody_takes_for_configuration_is_not(path: str) -> None:
+def test_only_configuration_files_are_read(path: str) -> None:
     assert not is_passed_over(path)
 
 
@@ -68,7 +68,7 @@ def test_names_that_no_terminal_should_print_are_spelled_out(tmp_path: Path) -> 
     assert all(path.isprintable() and path.encode() for path in paths)
 
 
-def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported(tmp_path: Path) -> None:
     with pytest.raises(
         SkipjackError, match=r"The folder .*/nowhere does not exist\. Name the folder that contains `_site.yml`\."
     ):

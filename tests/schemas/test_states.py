@@ -16,7 +16,7 @@ def test_every_status_maps_to_one_of_tunasyncs_seven() -> None:
 
 
 @pytest.mark.parametrize("status", sorted(TUNASYNC))
-def test_tunasyncs_own_statuses_stay_what_they_are(status: str) -> None:
+def test_tunasyncs_own_statuses_are_unchanged(status: str) -> None:
     assert states.TO_TUNASYNC[status] == status
 
 

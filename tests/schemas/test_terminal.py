@@ -1,4 +1,4 @@
-"""Text from outside reaches a terminal without what that would obey."""
+"""Untrusted text reaches a terminal without control characters."""
 
 import logging
 
@@ -22,7 +22,7 @@ SHOWN = r"\x1b[2Jred\x1b[0m \x07 \x9b31m \u202egnp \ud800 \r50%"
         ("", ""),
     ],
 )
-def test_what_a_terminal_would_obey_is_spelled_out_and_the_rest_stays(text: str, shown: str) -> None:
+def test_control_characters_are_escaped_and_the_rest_is_unchanged(text: str, shown: str) -> None:
     assert plain(text) == shown
 
 

@@ -1,4 +1,4 @@
-"""What cannot be meant about when mirrors are synced, told where it stands."""
+"""Problems of schedules are reported at their place."""
 
 import pytest
 
@@ -7,13 +7,13 @@ from schemas.records import Mirror
 from tests.schemas.kit import lines, load, one
 
 
-def told(**files: str) -> list[str]:
+def reported(**files: str) -> list[str]:
     return lines(load(**files).problems)
 
 
 @pytest.mark.parametrize("value", ["0s", "0m", "0h0s"])
-def test_an_interval_of_nothing_is_told(value: str) -> None:
-    (problem,) = told(debian=f"interval: {value}\n")
+def test_an_interval_of_zero_is_reported(value: str) -> None:
+    (problem,) = reported(debian=f"interval: {value}\n")
     assert problem.startswith(
         f"debian.yml:1:11: `interval: {value}` would sync the mirror without a pause. Write at least `1s`"
     )
@@ -21,8 +21,8 @@ def test_an_interval_of_nothing_is_told(value: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["1s", "59s"])
-def test_a_pause_that_burdens_an_upstream_is_told(value: str) -> None:
-    (problem,) = told(debian=f"retry_after_failure: {value}\n")
+def test_a_too_short_retry_after_failure_is_reported(value: str) -> None:
+    (problem,) = reported(debian=f"retry_after_failure: {value}\n")
     assert problem.startswith(f"debian.yml:1:22: `retry_after_failure: {value}` is too short for an upstream")
     assert problem.endswith("Write at least `1m`, or `0s` for no run before the next scheduled one.")
     pauses = [one(f"retry_after_failure: {each}").retry_after_failure for each in ("0s", "1m", "1d")]
@@ -37,14 +37,14 @@ def test_a_pause_that_burdens_an_upstream_is_told(value: str) -> None:
         ("a b c d e", "bad minute"),
     ],
 )
-def test_times_that_never_come_or_cannot_be_read_are_told(cron: str, words: str) -> None:
-    (problem,) = told(debian=f"retry: 1\ncron: '{cron}'\n")
+def test_invalid_cron_schedules_are_reported(cron: str, words: str) -> None:
+    (problem,) = reported(debian=f"retry: 1\ncron: '{cron}'\n")
     assert problem.startswith(f"debian.yml:2:7: `{cron}` ") and words in problem
     assert "for example `30 4 * * *`" in problem
 
 
-def test_fixed_times_and_an_interval_side_by_side_are_told() -> None:
-    (problem,) = told(debian="interval: 6h\ncron: 30 4 * * *\n")
+def test_cron_beside_interval_is_reported() -> None:
+    (problem,) = reported(debian="interval: 6h\ncron: 30 4 * * *\n")
     assert problem == "debian.yml:2:7: `cron` and `interval` are both set. Remove one of them."
 
 
@@ -60,7 +60,7 @@ def test_of_fixed_times_and_an_interval_the_nearer_one_holds() -> None:
 NEVER = "sync_windows: {forbidden: ['00:00-24:00']}\n"
 
 
-def test_hours_that_never_let_a_sync_begin_are_told() -> None:
+def test_sync_windows_that_never_allow_a_start_are_reported() -> None:
     found = load(debian=NEVER, ubuntu="")
     assert lines(found.problems) == [
         "debian.yml:1:15: `sync_windows` never allow a sync to start. Allow more, or forbid less."
@@ -68,7 +68,7 @@ def test_hours_that_never_let_a_sync_begin_are_told() -> None:
     assert found.quarantined == {"debian"}
 
 
-def test_hours_that_never_meet_those_of_the_worker_are_told() -> None:
+def test_sync_windows_without_overlap_with_the_workers_are_reported() -> None:
     workers = "workers:\n  w1: {sync_windows: {allowed: ['22:00-06:00']}}\n  w2: {}\n"
     found = load(
         _workers=workers,
@@ -124,5 +124,5 @@ def test_a_mirror_may_follow_one_that_is_quarantined() -> None:
 
 
 @pytest.mark.parametrize(("cron", "hours"), [("0 * * * *", 24), ("0 4 * * *", 72), ("0 4 * * mon-fri", 216)])
-def test_with_fixed_times_a_mirror_is_stale_after_three_of_the_longest_waits(cron: str, hours: int) -> None:
+def test_with_cron_a_mirror_is_stale_after_three_longest_gaps(cron: str, hours: int) -> None:
     assert stale_after(Mirror("m", "w", "rsync", "u", cron=cron)) == hours * 3600

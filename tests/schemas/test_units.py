@@ -14,7 +14,7 @@ def test_durations_are_read(text: str, seconds: int) -> None:
 @pytest.mark.parametrize(
     "text", ["", "90", "h", "6 h", "6H", "-6h", "1.5h", "6h\n", "٦h", "1d 12h", "9" * 10 + "s", "9" * 5000 + "h"]
 )
-def test_anything_else_is_no_duration(text: str) -> None:
+def test_anything_else_is_not_a_duration(text: str) -> None:
     with pytest.raises(ValueError, match="is not a valid duration"):
         units.parse_duration(text)
 
@@ -55,7 +55,7 @@ def test_sizes_are_read(text: str, count: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "256", "MiB", "1.MiB", ".5MiB", "1..5MB", "1 MiB", "1KB", "1mib", "1MB\n", "-1B"])
-def test_anything_else_is_no_size(text: str) -> None:
+def test_anything_else_is_not_a_size(text: str) -> None:
     with pytest.raises(ValueError, match="is not a valid size"):
         units.parse_size(text)
 
@@ -85,7 +85,7 @@ def test_a_size_survives_writing_and_reading(text: str) -> None:
     ("count", "text"),
     [(None, "unknown"), (0, "0"), (999, "999"), (1000, "1.00K"), (1_234_567_890_123, "1.23T"), (2**62, "4611.69P")],
 )
-def test_tunasync_is_told_sizes_in_its_own_form(count: int | None, text: str) -> None:
+def test_sizes_for_tunasync_have_its_format(count: int | None, text: str) -> None:
     assert units.tunasync_size(count) == text
 
 
@@ -119,5 +119,5 @@ def test_sizes_in_powers_of_1000_are_read_when_asked_for(text: str, count: int) 
 @pytest.mark.parametrize(
     "text", ["", "unknown", "-5", "1.2.3G", "1.5X", "G", ",1", "٣", "9" * 400, "9" * 5000, "9999999P"]
 )
-def test_what_is_no_size_or_larger_than_any_disk_is_none(text: str) -> None:
+def test_invalid_and_huge_sizes_are_none(text: str) -> None:
     assert units.parse_tool_size(text) is None

@@ -76,7 +76,7 @@ def problems(kind: str, text: str) -> list[str]:
         ("mirror_dir: srv", "1:13", '`mirror_dir` cannot be "srv".', "mirror_dir: /srv/mirror/debian"),
     ],
 )
-def test_a_mirrors_problem_is_told_in_words_with_an_example(text: str, place: str, what: str, todo: str) -> None:
+def test_a_mirrors_problem_is_reported_with_an_example(text: str, place: str, what: str, todo: str) -> None:
     advice = todo if todo.endswith((".", "?")) else f"Write for example `{todo}`."
     assert problems("mirror", text) == [f"f.yml:{place}: {what} {advice}"]
 
@@ -100,18 +100,18 @@ def test_an_upstream_must_fit_into_a_report() -> None:
     assert problems("mirror", f"upstream: {'x' * 2001}")[0].startswith("f.yml:1:11: `upstream` is longer than 2000")
 
 
-def test_the_list_of_known_keys_stands_where_no_key_is_near() -> None:
+def test_all_known_keys_are_listed_if_none_is_similar() -> None:
     assert problems("site", "title: X\nzzzzzz: 1") == [
         "f.yml:2:1: Unknown key `zzzzzz`. Known: `categories`, `contact`, `description`, `time_zone`, `title`, `url`."
     ]
 
 
-def test_a_mirrors_own_words_are_no_defaults() -> None:
+def test_a_mirrors_title_cannot_be_a_default() -> None:
     (problem,) = problems("defaults", "title: Everything")
     assert problem.startswith("f.yml:1:1: Unknown key `title`. Known: `after`, `backoff_limit`, ")
 
 
-def test_a_missing_key_is_told_with_an_example() -> None:
+def test_a_missing_key_is_reported_with_an_example() -> None:
     assert problems("site", "url: https://a.example") == [
         "f.yml:1:1: `title` is missing. Write for example `title: Example University Mirrors`."
     ]
@@ -140,27 +140,27 @@ def test_a_worker_must_have_a_name_that_can_be_one(name: str) -> None:
     )
 
 
-def test_a_repository_without_workers_is_told() -> None:
+def test_a_repository_without_workers_is_reported() -> None:
     assert problems("workers", "workers: {}") == [
         'f.yml:1:10: `workers` is empty. Write for example `workers: {"w1": {"slots": 4}}`.'
     ]
 
 
 @pytest.mark.parametrize("text", ["", "- a\n", "text\n", "5\n"])
-def test_a_file_without_keys_is_told(text: str) -> None:
+def test_a_file_without_keys_is_reported(text: str) -> None:
     assert problems("site", text) == [
         "f.yml:1:1: The file must contain keys and values. Write lines like `key: value`."
     ]
 
 
-def test_what_the_reader_and_the_schema_find_is_told_together_and_of_one_value_once() -> None:
+def test_problems_of_parser_and_schema_are_reported_once_per_value() -> None:
     found = problems("mirror", "retry: many\nuse_ipv4: yes\nuse_ipv6: yes\nintervall: 6\n")
     assert [problem.split(": ")[0] for problem in sorted(found)] == [
         "f.yml:1:8", "f.yml:2:11", "f.yml:3:11", "f.yml:4:1",
     ]  # fmt: skip
 
 
-def test_all_problems_of_a_file_are_told_at_once() -> None:
+def test_all_problems_of_a_file_are_reported_at_once() -> None:
     assert len(problems("mirror", "retry: 0\nintervall: 6h\nprovider: x\nenv: {A: 1, B: 2}\n")) == 5
 
 

@@ -1,4 +1,4 @@
-"""Hours in which syncs may begin, by the wall clock."""
+"""Sync windows, by the wall clock."""
 
 from datetime import datetime
 from zoneinfo import ZoneInfo

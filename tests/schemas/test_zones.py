@@ -1,4 +1,4 @@
-"""Zones and libraries are found by programs that were started without site packages."""
+"""Programs without site-packages find time zones and third-party modules."""
 
 import subprocess
 import sys
@@ -24,7 +24,7 @@ def test_a_library_is_found_without_site_packages() -> None:
     assert lean("from schemas.clock.cron import next_time; print(next_time('0 1 * * *', 'UTC', 0.0))") == "3600.0"
 
 
-def test_a_zone_that_the_system_does_not_have_is_told() -> None:
+def test_a_zone_that_the_system_does_not_have_is_reported() -> None:
     code = (
         "import zoneinfo; zoneinfo.reset_tzpath([]); sys.modules['tzdata'] = None\n"
         "from schemas.clock.zones import zone\n"
@@ -35,7 +35,7 @@ def test_a_zone_that_the_system_does_not_have_is_told() -> None:
     )
 
 
-def test_a_machine_without_time_zone_data_is_not_told_that_a_zone_does_not_exist() -> None:
+def test_a_machine_without_time_zone_data_reports_that_it_cannot_check() -> None:
     code = (
         "import zoneinfo; zoneinfo.reset_tzpath([]); sys.modules['tzdata'] = None\n"
         "from schemas.config import catalogue\nfrom schemas.config.sources import SourceFile\n"
@@ -57,7 +57,7 @@ def test_a_machine_without_time_zone_data_is_not_told_that_a_zone_does_not_exist
     )
 
 
-def test_what_is_not_there_is_an_error() -> None:
+def test_a_missing_module_is_an_error() -> None:
     assert zone("UTC").utcoffset(None) is not None
     with pytest.raises(SkipjackError):
         zone("Europe/Bielefeld")
