@@ -148,6 +148,20 @@ def cycle(tree: Tree, deferred_in: str = "-") -> list[str]:
     return []
 
 
+def shared_class_names(tree: Tree, room: str) -> dict[str, set[str]]:
+    """Return the names of a room's classes that another class has as well, with the modules of both."""
+    found: dict[str, set[str]] = {}
+    for module, parsed in tree.parsed.items():
+        for node in ast.walk(parsed):
+            if isinstance(node, ast.ClassDef):
+                found.setdefault(node.name.lstrip("_"), set()).add(f"{module}:{node.lineno}")
+    return {
+        name: places
+        for name, places in found.items()
+        if len(places) > 1 and any(place.startswith(f"{room}.") for place in places)
+    }
+
+
 PROCESSES = (
     "subprocess", "multiprocessing", "pty", "concurrent.futures.ProcessPoolExecutor",
     "asyncio.create_subprocess_exec", "asyncio.create_subprocess_shell",
@@ -244,6 +258,10 @@ def test_packages_import_only_what_stands_below_them(ours: Tree) -> None:
 
 def test_no_modules_import_each_other_in_a_circle(ours: Tree) -> None:
     assert cycle(ours) == []
+
+
+def test_each_class_of_the_manager_has_a_name_of_its_own(ours: Tree) -> None:
+    assert shared_class_names(ours, "sitegen") == {}
 
 
 def test_no_deferred_import_hides_a_circle_in_the_manager(ours: Tree) -> None:
