@@ -23,6 +23,6 @@ def manager(tmp_path: Path) -> Iterator[Manager]:
 
 @pytest.fixture(scope="session", autouse=True)
 def prepared_commands() -> Iterator[None]:
-    """Let each start of one of our commands be a fork."""
+    """Start each command by a fork of a prepared process."""
     with prepared.in_use():
         yield

@@ -1,4 +1,4 @@
-"""A manager, and what tunasync's worker and `tunasynctl` send it."""
+"""A manager, with the requests of tunasync's worker and `tunasynctl`."""
 
 import json
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ UPSTREAM = "rsync://ftp.example.org/debian/"
 
 
 class Go:
-    """A manager, and what tunasync's worker and `tunasynctl` send it."""
+    """A manager, with the requests of tunasync's worker and `tunasynctl`."""
 
     def __init__(self, manager: Manager) -> None:
         self.manager = manager
@@ -44,7 +44,7 @@ class Go:
 
 @contextmanager
 def serving(folder: Path, *, alone: bool = False, **tunasync: Any) -> Iterator[Go]:
-    """A manager in a thread of this process, or alone in one of its own."""
+    """Yield a manager in a thread of this process, or with `alone` in a process of its own."""
     manager = Manager(folder, tunasync={"writes_from": ["127.0.0.0/8"], **tunasync})
     with manager.serving() if alone else manager.answering():
         yield Go(manager)

@@ -1,4 +1,4 @@
-"""What the tests of the manager share: made-up messages, and a manager made of real processes."""
+"""Helpers of the manager's tests: messages, and a manager made of real processes."""
 
 import contextlib
 import io
@@ -38,7 +38,7 @@ HOUR = 3600.0
 JOURNAL = "0123456789abcdef0123456789abcdef"
 OLD_REVISION, REVISION = "a" * 40, "b" * 40
 PATIENCE = 300.0
-"""Seconds after which something counts as never happening. It bounds a hang; a busy machine may be very slow."""
+"""Seconds to wait for something before a test fails: long, since a busy machine may be very slow."""
 
 
 def run_of(number: int = 1, status: str = "success", **fields: Any) -> Run:
@@ -79,7 +79,7 @@ def message(*reports: Report, **fields: Any) -> bytes:
 
 
 def post_status(store: Store, worker: str, mirror: str, found: Message, at: int) -> dict[str, Any]:
-    """Keep one status of a Go worker, `at` in nanoseconds; Refused as its post would be."""
+    """Store one status of a Go worker, `at` in nanoseconds; RejectedRequest as for its request."""
     (told,) = store.write(tunasync_posts.apply_in, [], [Post(worker, mirror, found, at)]).results
     if isinstance(told, RejectedRequest):
         raise told
@@ -87,7 +87,7 @@ def post_status(store: Store, worker: str, mirror: str, found: Message, at: int)
 
 
 def wait_for(question: Callable[[], object], what: str = "") -> None:
-    """Ask again and again until the answer is true."""
+    """Wait until a condition is true; fail after PATIENCE."""
     deadline = time.monotonic() + PATIENCE
     while not question():
         assert time.monotonic() < deadline, f"not in {PATIENCE} s: {what}"
@@ -95,7 +95,7 @@ def wait_for(question: Callable[[], object], what: str = "") -> None:
 
 
 def free_port() -> int:
-    """A port at which nobody listens, of those that the system gives to no connection by itself."""
+    """Return a free port outside of the range from which the system picks ports of connections."""
     while True:
         port = 10_000 + secrets.randbelow(22_000)  # not `random`, which tools seed alike everywhere
         with socket.socket() as probe, contextlib.suppress(OSError):
@@ -104,7 +104,7 @@ def free_port() -> int:
 
 
 def new_token(store: Store, name: str, scope: str) -> str:
-    """Make a token as `skipjack-manager token add` does."""
+    """Create a token as `skipjack-manager token add` does."""
     secret = secrets.token_urlsafe(32)
     by = AuditEntry(time.time(), "tests", "token add", "", "tests", {})
     token_store.add(store, name, scope, token_store.digest_of(secret), by)
@@ -139,14 +139,14 @@ class Manager:
         return subprocess.CompletedProcess(words, process.returncode, out, err)
 
     def run_here(self, *words: str) -> "subprocess.CompletedProcess[str]":
-        """A command in this process, for tests of what it says and not of how it starts."""
+        """Run a command in this process, for tests of its output and not of its start."""
         out, err = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             code = cli.main([*words, "--settings", str(self.settings_file)])
         return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
 
     def token(self, name: str = "w1", scope: str = "worker") -> str:
-        """A new token, made without the cost of starting a command."""
+        """Return a new token, created without the cost of starting a command."""
         with self.store() as store:
             return new_token(store, name, scope)
 
@@ -164,7 +164,7 @@ class Manager:
 
     @contextmanager
     def answering(self) -> Iterator["uvicorn.Server"]:
-        """Serve from a thread of this process, for tests of what it answers and not of how it starts and ends."""
+        """Serve from a thread of this process, for tests of answers and not of start and end."""
         from sitegen import serve
 
         with serve.prepared(load_manager(self.settings_file)) as (server, listener):

@@ -1,4 +1,4 @@
-"""Exchanges with a manager as they were written down, and how two answers are compared but for their times."""
+"""Recorded exchanges with a manager, and the comparison of two answers without their times."""
 
 import json
 import re
@@ -13,7 +13,7 @@ _WEB = ("last_update", "last_started", "last_ended")
 
 
 class Exchange(NamedTuple):
-    """One request and its answer; `here` says how that of this manager differs: `status`, `body`, or some `fields`."""
+    """One request and its answer; `here` has what differs for this manager: `status`, `body`, or some `fields`."""
 
     title: str
     method: str
@@ -60,7 +60,7 @@ def compact(content: Any) -> str:
 
 
 class Times:
-    """Gives each moment that one manager stamped a name, in the order in which it was first told.
+    """Gives each time that a manager set a name, in the order of first use.
 
     So equal names in two managers' answers mean that the same fields hold the same moments. The list for web pages has
     whole seconds, which are compared with the last status of the mirror and named after that.
@@ -72,7 +72,7 @@ class Times:
         self._last: dict[str, dict[str, str]] = {}
 
     def named(self, answer: str) -> str:
-        """The answer with names in place of moments; what the requests themselves brought is left as it is."""
+        """Return an answer with names in place of times; times from the requests stay."""
         content = json.loads(answer) if answer else None
         for record in _records(content):
             if "last_update_ts" in record:

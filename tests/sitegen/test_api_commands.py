@@ -24,7 +24,7 @@ from tests.sitegen.kit import PATIENCE, Manager, envelope_of, report_of, status_
 
 
 class Site:
-    """A manager at work that two workers have told of their mirrors."""
+    """A running manager to which two workers have reported their mirrors."""
 
     def __init__(self, manager: Manager) -> None:
         self.manager = manager
@@ -267,7 +267,7 @@ def heard(connection: socket.socket, words: bytes) -> bool:
 
 
 def hold(manager: Manager, worker: str, token: str, stack: contextlib.ExitStack) -> socket.socket:
-    """A connection with a held request for a worker's commands."""
+    """Return a connection with a held request for a worker's commands."""
     host, port = manager.address.split(":")
     connection = stack.enter_context(socket.create_connection((host, int(port)), timeout=PATIENCE))
     line = f"GET /api/v1/commands?worker={worker}&wait=60 HTTP/1.1"
@@ -276,7 +276,7 @@ def hold(manager: Manager, worker: str, token: str, stack: contextlib.ExitStack)
 
 
 def test_a_thousand_held_requests_wait_for_their_own_command(tmp_path: Path) -> None:
-    """In one process, spoken to over raw connections: the manager holds them all and answers those that are meant."""
+    """The manager holds all requests in one process, and answers only those of the command's worker."""
     limits = {"connections_per_address": 2000, "rate": 10_000, "burst": 10_000}
     manager = Manager(tmp_path, limits=limits)
     with manager.serving(), contextlib.ExitStack() as stack:

@@ -21,7 +21,7 @@ PING = b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 def issue(folder: Path) -> dict[str, str]:
-    """Make a key and a certificate for 127.0.0.1, each with a number of its own."""
+    """Create a key and a certificate for 127.0.0.1, each with a serial number of its own."""
     folder.mkdir()
     made = {"certificate": str(folder / "crt"), "key": str(folder / "key")}
     words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
@@ -50,7 +50,7 @@ def secured(folder: Path, certificate: dict[str, str]) -> Manager:
 
 @contextmanager
 def connected(manager: Manager, trusted: str, source: str = "127.0.0.1") -> Iterator[ssl.SSLSocket]:
-    """A connection to a manager whose certificate must be the trusted one."""
+    """Return a connection to a manager, whose certificate must be the trusted one."""
     host, port = manager.address.split(":")
     context = ssl.create_default_context(cafile=trusted)
     with (
@@ -61,7 +61,7 @@ def connected(manager: Manager, trusted: str, source: str = "127.0.0.1") -> Iter
 
 
 def shows(manager: Manager, certificate: dict[str, str]) -> bool:
-    """Whether a new connection is shown this certificate."""
+    """Return whether a new connection gets this certificate."""
     try:
         with connected(manager, certificate["certificate"]) as connection:
             return answers(connection)
@@ -125,7 +125,7 @@ def test_a_worker_with_a_private_certificate_authority_is_called(first: dict[str
             self.end_headers()
 
         def log_message(self, *_words: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(first["certificate"], first["key"])

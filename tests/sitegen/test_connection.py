@@ -34,7 +34,7 @@ MB = 1_000_000
 
 @contextmanager
 def answering(folder: Path, **limits: Any) -> Iterator[tuple[Manager, Any]]:
-    """A manager, and the gate that its connections enter."""
+    """Yield a manager and the gate that counts its connections."""
     manager = Manager(folder, limits=UNLIMITED | limits, tunasync={"writes_from": ["127.0.0.1"]})
     with manager.answering() as server:
         yield manager, server._gate  # type: ignore[attr-defined]
@@ -43,14 +43,14 @@ def answering(folder: Path, **limits: Any) -> Iterator[tuple[Manager, Any]]:
 
 @contextmanager
 def connected(manager: Manager, host: str = "127.0.0.1") -> Iterator[socket.socket]:
-    """A connection from an address of this machine."""
+    """Return a connection from an address of this machine."""
     place, port = manager.address.split(":")
     with socket.create_connection((place, int(port)), timeout=PATIENCE, source_address=(host, 0)) as connection:
         yield connection
 
 
 def everything(connection: socket.socket) -> bytes:
-    """What comes until the manager hangs up."""
+    """Return all output until the manager closes the connection."""
     received = bytearray()
     try:
         while chunk := connection.recv(65536):
@@ -61,7 +61,7 @@ def everything(connection: socket.socket) -> bytes:
 
 
 def push(connection: socket.socket, data: bytes) -> int:
-    """Send as much as the other side takes now, and read nothing; returns how many bytes that were."""
+    """Send as much as the other side accepts now, without reading; returns the number of bytes."""
     connection.settimeout(0.2)
     sent = 0
     try:
@@ -191,7 +191,7 @@ CHUNKED = UNKNOWN + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
 def cut_off(connection: socket.socket, send: Callable[[int], bytes]) -> bool:
-    """Send until the manager has had enough."""
+    """Send until the manager closes the connection."""
     try:
         for turn in range(100_000):
             connection.sendall(send(turn))
@@ -461,7 +461,7 @@ def test_the_package_declares_the_bounds_that_are_checked() -> None:
     "name", ["on_response_complete", "on_message_complete", "on_headers_complete", "send_400_response"]
 )
 def test_the_check_notices_each_missing_callback(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if uvicorn did not call it any more."""
+    """A subclass without the callback stands for a uvicorn that does not call it."""
 
     def without(gate: Any) -> Any:
         return type("Without", (connection_class(gate),), {name: getattr(HttpToolsProtocol, name)})

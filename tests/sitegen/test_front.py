@@ -22,7 +22,7 @@ from tests.sitegen.kit import PATIENCE, Manager, message, report_of, status_of, 
 
 
 class Lane:
-    """A real manager, and how many requests went through its whole application."""
+    """A real manager that counts the requests that pass through the whole application."""
 
     def __init__(self, manager: Manager) -> None:
         self.manager = manager
@@ -37,7 +37,7 @@ class Lane:
             yield connection
 
     def listens(self) -> bool:
-        """Whether anybody new is let in."""
+        """Return whether new connections are accepted."""
         try:
             with self.connected():
                 return True
@@ -49,21 +49,21 @@ class Lane:
         return "\r\n".join([*head, "", ""]).encode() + body
 
     def ask(self, who: str, body: bytes = b"", *more: str, **named: str) -> tuple[int, Any]:
-        """Send a request in one piece; gives the status and the JSON of the answer."""
+        """Send a request in one packet; returns the status and the JSON of the answer."""
         with self.connected() as connection:
             connection.sendall(self.request(who, body, *more, **named))
             status, _, answer = read(connection)
         return status, answer
 
     def remember(self) -> None:
-        """Have every token shown a moment ago."""
+        """Put every token into the cache."""
         for who in self.secrets:
             self.ask(who, line="GET /api/v1/overrides HTTP/1.1")
         self.long = 0
 
 
 def read(connection: socket.socket) -> tuple[int, dict[str, str], Any]:
-    """One answer: status, head and JSON."""
+    """Read one answer: status, head and JSON."""
     with connection.makefile("rb", buffering=0) as file:
         status = int(file.readline().split()[1])
         lines = iter(lambda: file.readline().decode().strip(), "")

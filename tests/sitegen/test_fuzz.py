@@ -30,7 +30,7 @@ NAMES = strategies.sampled_from(["w1", "go1", "debian", "arch", "1"])
 NEEDED = {"Requires a worker's token.": "worker", "Requires an operator's token.": "operator"}
 SEED = 1
 EXAMPLES = 10
-"""Requests to each route that its description allows, and as many that it does not."""
+"""Valid requests to each route, and the same number of invalid ones."""
 
 QUIET = settings(
     max_examples=EXAMPLES,
@@ -42,14 +42,14 @@ QUIET = settings(
 )
 
 LONG = 100.0
-"""Seconds after which a busy machine is no explanation any more."""
+"""Seconds that a request may take, even on a busy machine."""
 
 FAILED = re.compile(rb"HTTP/1\.1 5\d\d .*")
 ANSWER = re.compile(rb"HTTP/1\.1 (\d{3}) ")
 
 
 class Target(Manager):
-    """A manager that takes any number of requests, and whose log goes to a file, since it may have much to say."""
+    """A manager without limits, which logs to a file, since its log may be long."""
 
     def __init__(self, folder: Path) -> None:
         limits = {"rate": 1_000_000, "burst": 1_000_000, "read_timeout": "1s", "header_size": "80KiB"}
@@ -71,13 +71,13 @@ class Target(Manager):
         return {"Authorization": f"Bearer {self.tokens[scope]}"} if scope else {}
 
     def raw(self, method: str, path: str, scope: str = "", body: bytes = b"", more: str = "") -> bytes:
-        """A request as it goes over the wire."""
+        """Return a request as bytes."""
         fields = [f"{name}: {value}\r\n" for name, value in self.headers(scope).items()]
         head = f"{method} {path} HTTP/1.1\r\nHost: x\r\n{''.join(fields)}{more}"
         return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
     def memory(self) -> int:
-        """Bytes that the process has for itself."""
+        """Return the private memory of the process in bytes."""
         found = re.search(r"RssAnon:\s+(\d+) kB", Path(f"/proc/{self.pid}/status").read_text())
         assert found
         return int(found[1]) * 1024
@@ -110,7 +110,7 @@ def test_every_route_answers_as_described_for_any_input(target: Target, mode: Ge
 
 
 def ask(target: Target, cases: strategies.SearchStrategy[Case[Any]], needed: str) -> int:
-    """Try a route, mostly with the token that it wants, and with names that there are; returns how often."""
+    """Send requests to a route, mostly with the required token and with known names; returns their number."""
     tried = 0
 
     @QUIET
@@ -133,7 +133,7 @@ def ask(target: Target, cases: strategies.SearchStrategy[Case[Any]], needed: str
 
 
 def exchange(target: Target, sent: Sequence[bytes]) -> list[bytes]:
-    """What comes back of each of these, sent over connections of their own until the manager hangs up."""
+    """Send each of these over a connection of its own; returns all output until the manager closes it."""
 
     async def one(data: bytes) -> bytes:
         reader, writer = await asyncio.open_connection(*target.address.split(":"))
@@ -155,7 +155,7 @@ def exchange(target: Target, sent: Sequence[bytes]) -> list[bytes]:
 
 
 def bodies(random: Random) -> Iterator[bytes]:
-    """What is no message, or nearly one."""
+    """Generate bodies that are not valid messages, or nearly valid ones."""
     yield from (b"", b"\0", b"null", b"[]", b"{", b"\xff\xfe{}", b'{"\\ud800": "\\ud800"}', b"1" * 5000, b"-1e9999")
     yield from (b"[" * 100_000, b'{"a":' * 100_000, b'{"worker": "w1", "results": [{"number": 1e400}]}')
     for number in ("1e400", "NaN", "-Infinity", "9" * 400, "1.5", "-0", "true"):
@@ -168,7 +168,7 @@ def bodies(random: Random) -> Iterator[bytes]:
 
 
 def mutated(random: Random, data: bytes) -> bytes:
-    """The same with something cut out, doubled, overwritten or put in."""
+    """Return the data with a part removed, repeated, overwritten or inserted."""
     changed = bytearray(data)
     for _ in range(random.randrange(1, 4)):
         start = random.randrange(len(changed) + 1)
@@ -199,7 +199,7 @@ def test_no_body_makes_a_route_fail(target: Target) -> None:
 
 
 def torn(target: Target, random: Random) -> bytes:
-    """Some requests on one connection, the last of which says that it is the last; then all of it is spoilt."""
+    """Generate requests on one connection, the last with `Connection: close`, and damage them."""
     report = message(report_of(2, status_of()))
     chunked = target.raw("POST", "/api/v1/reports", "worker").replace(
         b"Content-Length: 0", b"Transfer-Encoding: chunked"
@@ -249,7 +249,7 @@ def test_an_invalid_cursor_is_rejected_or_returns_a_page(target: Target, cursor:
 
 def test_a_thousand_requests_of_every_kind_leak_no_memory(target: Target) -> None:
     def batch(number: int) -> bytes:
-        """Requests that are like no other, of 60 kB each."""
+        """Send different requests of 60 kB each."""
         unique = f"{number:08}" * 7500
         report = message(journal=f"{number:032x}").removesuffix(b"}") + f', "x": "{unique}"}}'.encode()
         return b"".join(

@@ -67,7 +67,7 @@ REQUESTS: list[tuple[str, str, str, str, Any, int]] = [
     ("GET", "/metrics", "/metrics", "", None, 200),
     ("GET", "/api/v1/openapi.json", "/api/v1/openapi.json", "", None, 200),
 ]  # fmt: skip
-"""In an order in which there is something to answer: method, path of the description, address, scope, body, status."""
+"""Requests in an order in which each has data to return: method, described path, address, scope, body, status."""
 
 
 DECLARED = DeclaredConfig(
@@ -127,7 +127,7 @@ def test_every_answer_is_as_described_and_every_description_is_answered(
 
 
 def _objects(value: Any) -> list[dict[str, Any]]:
-    """Every object with fixed keys that an answer has, of lists in the first item."""
+    """Return every object with fixed keys in an answer; of lists only those in the first item."""
     if isinstance(value, list):
         return _objects(value[0]) if value else []
     if not isinstance(value, dict):

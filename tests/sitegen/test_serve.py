@@ -23,7 +23,7 @@ from tests.sitegen.kit import NOW, PATIENCE, Manager, envelope_of, free_port, me
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Manager, str]]:
-    """One server for the tests that do not mind each other; each uses a journal or mirrors of its own."""
+    """One server that tests share; each uses a journal or mirrors of its own."""
     manager = Manager(tmp_path_factory.mktemp("serve"))
     token = manager.token()
     with manager.serving():
@@ -238,7 +238,7 @@ def test_a_second_serve_on_a_database_is_refused_until_the_first_one_has_died(ma
 
 
 def test_serve_uses_the_service_managers_socket_and_reports_ready(manager: Manager) -> None:
-    """What systemd does: a listening socket as descriptor 3, and a datagram socket that is told when all is ready."""
+    """As under systemd: a listening socket as descriptor 3, and a datagram socket that receives `READY=1`."""
     place = str(manager.folder / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told, socket.socket() as listener:
         told.bind(place)
@@ -264,7 +264,7 @@ def test_serve_uses_the_service_managers_socket_and_reports_ready(manager: Manag
 
 @contextlib.contextmanager
 def held_socket(monkeypatch: pytest.MonkeyPatch, family: socket.AddressFamily, host: str) -> Iterator[socket.socket]:
-    """A listening socket as a service manager hands it over."""
+    """A listening socket as a service manager passes it."""
     with socket.socket(family) as listener:
         listener.bind((host, 0))
         monkeypatch.setattr(supervised, "inherited", listener.dup)
