@@ -39,7 +39,7 @@ class Delivery(NamedTuple):
     received_at: float
 
 
-class Acknowledgement(NamedTuple):
+class DeliveryAcknowledgement(NamedTuple):
     """The answer to a worker: every report up to `acknowledged` is stored; `snapshot_wanted` after a gap."""
 
     acknowledged: int
@@ -49,7 +49,7 @@ class Acknowledgement(NamedTuple):
 class AcceptedDeliveries(NamedTuple):
     """A committed batch: an answer for each delivery, and whether any page must change."""
 
-    answers: list[Acknowledgement]
+    answers: list[DeliveryAcknowledgement]
     news: bool
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from schemas.report import SNAPSHOT, Envelope, MirrorStatus, Report, Run
-from sitegen.messages.model import TUNASYNC, Acknowledgement, Delivery
+from sitegen.messages.model import TUNASYNC, Delivery, DeliveryAcknowledgement
 from sitegen.storage import clocks, codec
 
 SILENCE = 60.0
@@ -42,7 +42,7 @@ class BatchPlan(NamedTuple):
     cleared: set[str]
     states: dict[tuple[str, str], tuple[str, MirrorStatus]]
     runs: dict[tuple[JournalKey, int], tuple[str, Run]]
-    answers: list[Acknowledgement]
+    answers: list[DeliveryAcknowledgement]
     news: bool
     taken_over: set[str]
     clocks: dict[str, tuple[float, float]]
@@ -109,7 +109,7 @@ def plan(deliveries: Sequence[Delivery], known: BatchContext) -> BatchPlan:
             _apply(result, envelope, report, receipt)
         result.limited.update(receipt.limited)
         result.envelopes[envelope.worker] = _as_of(delivery, receipt)
-        result.answers.append(Acknowledgement(verdict.acknowledged, verdict.gap))
+        result.answers.append(DeliveryAcknowledgement(verdict.acknowledged, verdict.gap))
         if envelope.journal != TUNASYNC and (skew := receipt.skew(envelope)):
             result.clocks[envelope.worker] = skew, delivery.received_at
     return result

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection
 
 from sitegen.messages.envelope import RejectedRequest
-from sitegen.messages.model import Acknowledgement, Delivery
+from sitegen.messages.model import Delivery, DeliveryAcknowledgement
 from sitegen.storage import tunasync_posts
 from sitegen.storage.corruption import Damaged
 from sitegen.storage.database import number
@@ -39,7 +39,7 @@ class Changed(NamedTuple):
 PendingWrite = Delivery | Post | Change
 """Anything that can be queued for writing."""
 
-WriteResult = Acknowledgement | PostResult | Changed | Damaged
+WriteResult = DeliveryAcknowledgement | PostResult | Changed | Damaged
 """The outcome: a worker's acknowledgement, a job as stored now, a change's return value, or why it failed."""
 
 

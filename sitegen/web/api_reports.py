@@ -9,7 +9,7 @@ from starlette.responses import Response
 from schemas.report import Envelope
 from sitegen.messages import envelope
 from sitegen.messages.envelope import RejectedRequest
-from sitegen.messages.model import Acknowledgement, Delivery
+from sitegen.messages.model import Delivery, DeliveryAcknowledgement
 from sitegen.storage.store import Store
 from sitegen.web import endpoint
 from sitegen.web.access import Access
@@ -56,7 +56,7 @@ class ReportsApi:
             await self._look_up_revision()
         return Response(self._body(answer), media_type=Json.media_type)
 
-    def _body(self, answer: Acknowledgement) -> bytes:
+    def _body(self, answer: DeliveryAcknowledgement) -> bytes:
         """Return the JSON for an answer."""
         want = "snapshot" if answer.snapshot_wanted else None
         plain = {"acknowledged": answer.acknowledged, "want": want, "time": time.time(), "revision": self._revision[1]}

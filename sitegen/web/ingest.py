@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
 from sitegen.messages.envelope import RejectedRequest
-from sitegen.messages.model import Acknowledgement, Delivery
+from sitegen.messages.model import Delivery, DeliveryAcknowledgement
 from sitegen.storage import batch
 from sitegen.storage.batch import Change, Changed, PendingWrite
 from sitegen.storage.store import Store, StoreError
@@ -51,9 +51,9 @@ class Ingest:
         self._queue.put(None)
         self._thread.join()
 
-    async def keep(self, delivery: Delivery) -> Acknowledgement:
+    async def keep(self, delivery: Delivery) -> DeliveryAcknowledgement:
         """Wait until a delivery is on disk; NotKept when it could not be stored, or not in time."""
-        return cast(Acknowledgement, await self._kept(delivery))
+        return cast(DeliveryAcknowledgement, await self._kept(delivery))
 
     async def post(self, post: Post) -> dict[str, Any]:
         """Wait until the status of a Go worker is on disk; returns the stored job. NotKept or RejectedRequest."""

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Connection
 
 from sitegen.messages.envelope import RejectedRequest
-from sitegen.messages.model import AcceptedDeliveries, Acknowledgement, AuditEntry, Delivery
+from sitegen.messages.model import AcceptedDeliveries, AuditEntry, Delivery, DeliveryAcknowledgement
 from sitegen.messages.tunasync_rules import Message
 from sitegen.storage import tables, tunasync_posts, tunasync_store
 from sitegen.storage.store import Store, StoreError
@@ -111,7 +111,7 @@ def test_statuses_of_many_workers_of_tunasync_share_a_commit_with_reports(store:
         answers = post_all(ingest, [post_of(name) for name in [*names, "nobody"]], deliveries(20))
     assert [answer["worker"] for answer in answers[:32]] == names
     assert isinstance(answers[32], RejectedRequest)
-    assert answers[33:] == [Acknowledgement(1, False)] * 20
+    assert answers[33:] == [DeliveryAcknowledgement(1, False)] * 20
     assert store.commits - before == ingest.commits <= 3
     assert len(wakeups) == ingest.commits
 
@@ -166,7 +166,7 @@ def test_changes_of_many_workers_share_a_commit_with_statuses_in_their_order(sto
         answers = asyncio.run(main(ingest))
     assert store.commits - before == ingest.commits <= 3
     assert len(wakeups) == ingest.commits
-    assert answers[:4] == [Acknowledgement(1, False)] * 4
+    assert answers[:4] == [DeliveryAcknowledgement(1, False)] * 4
     assert [answer["size"] for answer in answers[6:-4:4]] == ["3T"] * 16
     assert answers[-4] is None
     assert isinstance(answers[-3], RejectedRequest)
@@ -226,7 +226,7 @@ def test_a_rejected_change_has_written_nothing(store: Store, change: tuple[Any, 
         refusal, answer = asyncio.run(main(ingest))
     assert (isinstance(refusal, RejectedRequest | StoreError), answer, ingest.commits) == (
         True,
-        Acknowledgement(1, False),
+        DeliveryAcknowledgement(1, False),
         1,
     )
 
