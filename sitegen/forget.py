@@ -2,9 +2,10 @@
 
 import time
 
+from schemas import wakeup
 from schemas.errors import SkipjackError
 from schemas.records import ManagerSettings
-from sitegen import audit, output, wakeup
+from sitegen import audit, output
 from sitegen.messages.envelope import RejectedRequest
 from sitegen.messages.model import AuditEntry
 from sitegen.storage import tunasync_store
@@ -19,5 +20,5 @@ def forget(settings: ManagerSettings, worker: str) -> None:
             store.write(tunasync_store.forget, worker, by)
         except RejectedRequest as error:
             raise SkipjackError(f"unknown worker `{worker}`: it never reported.", "See the page of workers.") from error
-    wakeup.send(settings.run_dir)
+    wakeup.send(settings.run_dir, wakeup.PUBLISHER)
     output.note(f"Removed worker {worker}. It comes back if it still reports: revoke its token (`token list`).")

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import filelock
 
+from schemas import wakeup
 from schemas.errors import SkipjackError
 from schemas.records import ManagerSettings
-from sitegen import wakeup
 from sitegen.lease import Lease
 from sitegen.storage.dialects import Postgresql
 
@@ -28,7 +28,9 @@ def publishing(
             yield _always
         return
     dialect = Postgresql(settings.database)
-    with Lease(dialect, partial(wakeup.send, settings.run_dir), wait=wait, standing_by=standing_by) as lease:
+    with Lease(
+        dialect, partial(wakeup.send, settings.run_dir, wakeup.PUBLISHER), wait=wait, standing_by=standing_by
+    ) as lease:
         yield lease.check
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from schemas.backoff import Backoff
 from sitegen.supervised import NOTIFY_SOCKET
 
 _log = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ class PublisherProcess:
         self._thread.join()
 
     def _watch(self) -> None:
-        pause = 0.0
+        backoff, pause = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE), 0.0
         while not self._ending.wait(pause):
             with self._lock:
                 if self._ending.is_set():
@@ -55,7 +56,9 @@ class PublisherProcess:
                 self._child = self._start()
             began = time.monotonic()
             code = self._child.wait()
-            pause = next_pause(pause, time.monotonic() - began)
+            if time.monotonic() - began > _LONGEST_PAUSE:
+                backoff.reset()
+            pause = backoff.after_failure()
             if not self._ending.is_set():
                 _log.error("the publisher exited with %s, restarting in %g s", code, pause)
 
@@ -66,13 +69,6 @@ class PublisherProcess:
         return subprocess.Popen(  # noqa: S603 - starts this package
             self._command, stdin=subprocess.PIPE, start_new_session=True, env=environment
         )
-
-
-def next_pause(pause: float, lived: float) -> float:
-    """Return the seconds until the next start of a publisher that began after `pause` and lived for `lived` seconds."""
-    if pause == 0.0 or lived > _LONGEST_PAUSE:
-        return _FIRST_PAUSE
-    return min(2 * pause, _LONGEST_PAUSE)
 
 
 def _end(child: "subprocess.Popen[bytes]") -> None:

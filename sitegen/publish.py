@@ -8,9 +8,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
+from schemas import wakeup
 from schemas.errors import SkipjackError
 from schemas.records import ManagerSettings
-from sitegen import locks, supervised, wakeup
+from schemas.wakeup import WakeupSocket
+from sitegen import locks, supervised
 from sitegen.lease import LeaseLost
 from sitegen.messages.model import Facts
 from sitegen.site import files, pages
@@ -18,7 +20,6 @@ from sitegen.site.evaluate import Evaluator
 from sitegen.site.pages import Pages
 from sitegen.site.snapshot import Snapshot
 from sitegen.storage.store import Store, StoreReader
-from sitegen.wakeup import WakeupSocket
 
 if TYPE_CHECKING:  # without a repository to follow, neither git nor YAML is loaded
     from sitegen.follow import Follower
@@ -131,10 +132,10 @@ def _publish(settings: ManagerSettings, store: Store, check: Callable[[], None],
             publisher.publish(time.time())
             _check_followed(follower)
             return
-        wakeups = stack.enter_context(WakeupSocket(settings.run_dir))
+        wakeups = stack.enter_context(contextlib.closing(WakeupSocket(settings.run_dir, wakeup.PUBLISHER)))
         if follower:
             _share_memory()
-            follower.start(partial(wakeup.send, settings.run_dir))
+            follower.start(partial(wakeup.send, settings.run_dir, wakeup.PUBLISHER))
             stack.callback(follower.end)
         supervised.ready(AT_WORK)
         _publish_forever(publisher, wakeups, check)

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import uvicorn
 
+from schemas import wakeup
 from schemas.records import ManagerSettings
-from sitegen import listening, locks, supervised, wakeup
+from sitegen import listening, locks, supervised
 from sitegen.process import PublisherProcess
 from sitegen.retention import Retention
 from sitegen.storage.store import Store
@@ -81,7 +82,7 @@ def prepared(
         topics = Topics()
 
         def announce() -> None:
-            wakeup.send(settings.run_dir)
+            wakeup.send(settings.run_dir, wakeup.PUBLISHER)
             topics.notify_from_thread(CHANGED)
 
         stack.enter_context(Retention(store, settings))

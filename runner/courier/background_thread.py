@@ -2,7 +2,7 @@
 
 import threading
 
-from runner.base import wakeup
+from schemas import wakeup
 
 
 class BackgroundThread(threading.Thread):
@@ -28,7 +28,7 @@ class BackgroundThread(threading.Thread):
                     self._wake.clear()
         except BaseException as error:
             self._failure = error
-            wakeup.wake_courier(self._run_dir)
+            wakeup.send(self._run_dir, wakeup.COURIER)
 
     def raise_failure(self) -> None:
         """Raise the error that ended the thread, if one did."""

@@ -3,12 +3,12 @@
 import time
 from collections.abc import Callable
 
-from runner.base.backoff import Backoff
 from runner.base.output import log
 from runner.courier import commands
 from runner.courier.background_thread import BackgroundThread
 from runner.courier.client import ManagerClient, ProtocolViolation, Rejected
 from runner.courier.commands import WorkerContext
+from schemas.backoff import Backoff
 from schemas.errors import SkipjackError
 from schemas.standard_streams import ERROR
 

@@ -5,16 +5,12 @@ one holds a request open until the manager has a command, one compares mirrors w
 """
 
 import contextlib
-import os
-import select
-import socket
 import time
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
-from runner.base import locks, next_wake, runtime_dir, wakeup
-from runner.base.backoff import Backoff
+from runner.base import locks, next_wake, runtime_dir
 from runner.base.output import log
 from runner.base.state_dir import StateLayout
 from runner.courier import commands, delivery
@@ -27,11 +23,14 @@ from runner.courier.tunasync_manager import TunasyncManager
 from runner.follow import noted
 from runner.run import progress
 from runner.subprocesses import unit_health
+from schemas import wakeup
+from schemas.backoff import Backoff
 from schemas.config.settings import TUNASYNC
 from schemas.errors import SkipjackError
 from schemas.lock_holders import described
 from schemas.records import ManagerAddress, RunnerSettings
 from schemas.standard_streams import ERROR
+from schemas.wakeup import WakeupSocket
 
 LOCK_TIMEOUT = 10.0
 """Seconds to wait for another courier, which may be about to end."""
@@ -82,14 +81,14 @@ def linger(settings: RunnerSettings, file: Path, *, start: bool) -> None:
     here = _here(settings, file, start=start)
     with (
         _only_courier(settings),
-        _listening(settings) as listener,
+        contextlib.closing(_wakeup_socket(settings)) as wakeups,
         contextlib.closing(_link(settings, here)) as link,
     ):
         commands.resume(here)
         threads = _background_threads(settings, here)
         for thread in threads:
             thread.start()
-        pace = _Pace(listener)
+        pace = _Pace(wakeups)
         last_error = ""
         while True:
             for thread in threads:
@@ -115,14 +114,14 @@ class _Pace:
     """The pauses between deliveries. A wake-up of a run ends them early: after a failure not within the first second,
     and not at all when the server does not keep to the protocol."""
 
-    def __init__(self, listener: socket.socket) -> None:
-        self._listener = listener
+    def __init__(self, wakeups: WakeupSocket) -> None:
+        self._wakeups = wakeups
         self._failures, self._protocol_failures = Backoff(RETRY_FIRST, RETRY_MOST), Backoff(RETRY_FIRST, PROTOCOL_MOST)
 
     def after_delivery(self, seconds: float) -> None:
         self._failures.reset()
         self._protocol_failures.reset()
-        _wait(self._listener, seconds)
+        self._wakeups.wait(seconds)
 
     def after_failure(self, error: SkipjackError) -> None:
         if isinstance(error, ProtocolViolation | Rejected):
@@ -130,7 +129,7 @@ class _Pace:
             return
         seconds = self._failures.after_failure()
         _sleep(min(seconds, 1.0))  # wake-ups of runs must not turn retries into a storm
-        _wait(self._listener, seconds)
+        self._wakeups.wait(seconds)
 
 
 class _SkipjackManager:
@@ -194,28 +193,10 @@ def _here(settings: RunnerSettings, file: Path, *, start: bool) -> WorkerContext
 _sleep = time.sleep
 
 
-def _wait(listener: socket.socket, seconds: float) -> None:
-    select.select([listener], [], [], seconds)
-    with contextlib.suppress(BlockingIOError):
-        while True:
-            listener.recv(1)
-
-
-@contextlib.contextmanager
-def _listening(settings: RunnerSettings) -> Iterator[socket.socket]:
-    """Open the wake-up socket of the courier."""
-    path = wakeup.path(settings.run_dir)
+def _wakeup_socket(settings: RunnerSettings) -> WakeupSocket:
     if (missing := runtime_dir.make(settings.run_dir)) is not None:
         raise missing
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)  # left by a killed courier: the lock proves that no other one is running
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as listener:
-        try:
-            listener.bind(path)
-        except OSError as error:
-            what = f"cannot create the socket {path}: {error.strerror or error}."
-            raise SkipjackError(what, "Choose another `run_dir` in the settings.") from error
-        yield listener
+    return WakeupSocket(settings.run_dir, wakeup.COURIER)
 
 
 @contextlib.contextmanager

@@ -4,7 +4,6 @@ import os
 import time
 from collections.abc import Iterator
 
-from runner.base import wakeup
 from runner.base.state_dir import StateLayout
 from runner.courier.background_thread import BackgroundThread
 from runner.courier.upstream_probe import continued, is_probed, probe
@@ -13,6 +12,7 @@ from runner.plan import plan
 from runner.plan.plan import Planned
 from runner.plugin_api import Machine
 from runner.run.machine import machine_of
+from schemas import wakeup
 from schemas.errors import SkipjackError
 
 EVERY = 3600.0
@@ -78,7 +78,7 @@ class ProbeThread(BackgroundThread):
         """Make the probes that are due. An unreadable plan or journal is reported by the other programs."""
         try:
             if self._probes.make():
-                wakeup.wake_courier(self._run_dir)
+                wakeup.send(self._run_dir, wakeup.COURIER)
         except SkipjackError:
             return LOOK
         return LOOK

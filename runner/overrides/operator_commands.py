@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from runner.base import wakeup
 from runner.base.output import finish_unread, head, say
 from runner.base.state_dir import StateLayout
 from runner.journal import journal, leftover_runs, rename_migration
@@ -19,6 +18,7 @@ from runner.overrides import hold, override_store
 from runner.plan import plan
 from runner.plan.plan import Plan, Planned
 from runner.subprocesses import launch, stopping
+from schemas import wakeup
 from schemas.errors import SkipjackError
 from schemas.problems import printable
 from schemas.states import DISABLED, PAUSED
@@ -100,7 +100,7 @@ def execute(
                 record(book)
     if command.verb in _ENDING:
         stopping.stop(layout, running)
-    wakeup.wake_courier(run_dir)
+    wakeup.send(run_dir, wakeup.COURIER)
     launch.want_tick(layout, only_requested=only_requested)
     current = {previous: name for name, previous in aliases.items()}
     return RunningMirrors([current.get(name, name) for name in running], removed)

@@ -6,7 +6,6 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from runner.base import wakeup
 from runner.base.output import head, log
 from runner.base.state_dir import StateLayout
 from runner.journal.journal import Ending, Journal
@@ -16,6 +15,7 @@ from runner.plugin_api import Job
 from runner.run import progress
 from runner.run.run_locks import Locks
 from runner.subprocesses import launch, supervisor
+from schemas import wakeup
 from schemas.errors import SkipjackError
 from schemas.standard_streams import WARNING
 
@@ -71,7 +71,7 @@ class Rest:
         self._held.slot.give_up()
         self._book.wait_between_attempts(self._run, name, now + pause, reason, now)
         log(reason, about=name, level=WARNING)
-        wakeup.wake_courier(self._run_dir)
+        wakeup.send(self._run_dir, wakeup.COURIER)
         launch.want_tick(self._layout, only_requested=self._book.was_requested(name))
 
     def _take_slot(self, name: str) -> bool:

@@ -7,12 +7,13 @@ import os
 import time
 from functools import partial
 
-from runner.base import contents, locks, start_requests, wakeup
+from runner.base import contents, locks, start_requests
 from runner.base.output import log
 from runner.base.state_dir import StateLayout
 from runner.error_boundary import guarded
 from runner.journal import journal
 from runner.plan import plan
+from schemas import wakeup
 from schemas.standard_streams import WARNING
 
 
@@ -33,7 +34,7 @@ def measure(layout: StateLayout, name: str) -> int:
             return 0
         with journal.opened(layout.journal) as book:
             book.measured(name, size, time.time(), told)
-    wakeup.wake_courier(header.run_dir)
+    wakeup.send(header.run_dir, wakeup.COURIER)
     log(f"measured {size} bytes in {time.monotonic() - began:.1f} s", about=name)
     return 0
 

@@ -11,7 +11,7 @@ from functools import partial
 from typing import NamedTuple
 
 from runner import hooks
-from runner.base import locks, wakeup
+from runner.base import locks
 from runner.base.output import log
 from runner.base.state_dir import StateLayout
 from runner.journal import journal
@@ -27,6 +27,7 @@ from runner.run.directory_lock import DirectoryLock, InUse
 from runner.run.machine import machine_of
 from runner.run.run_locks import Locks
 from runner.subprocesses import launch, supervisor
+from schemas import wakeup
 from schemas.errors import SkipjackError
 from schemas.mirror_record import Mirror
 from schemas.names import is_name
@@ -86,7 +87,7 @@ def run(layout: StateLayout, name: str, launched: int | None, allowed: Allowed) 
         ending = _supervise(job, book, number, held, stop, header, rest)
         only_requested = book.was_requested(name)
         unmeasured = ending.status == SUCCESS and mirror.measure_size and book.needs_size(name, time.time())
-    wakeup.wake_courier(header.run_dir)
+    wakeup.send(header.run_dir, wakeup.COURIER)
     launch.want_tick(layout, only_requested=only_requested)  # refills the slot at once
     if unmeasured:
         launch.want_measure(layout, name)
@@ -167,7 +168,7 @@ def _refuse(book: Journal, planned: Planned, header: Header, launched: int | Non
     ending = ending._replace(next_run_at=_next_run_at(planned.mirror, book, header, ending, now))
     book.recover(Active(launched, name, LAUNCHING, now), ending, now)
     log(f"{REFUSED}: {reason}", about=name, level=ERROR)
-    wakeup.wake_courier(header.run_dir)
+    wakeup.send(header.run_dir, wakeup.COURIER)
     return 1
 
 
@@ -223,7 +224,7 @@ def _supervise(
 
     def on_attempt(attempt: int) -> None:
         book.attempt(number, name, SYNCING, attempt, time.time(), held.directory.identity)
-        wakeup.wake_courier(header.run_dir)
+        wakeup.send(header.run_dir, wakeup.COURIER)
         log(f"attempt {attempt} of {job.mirror.retry}, log {job.log_file}", about=name)
 
     provider, ours = PROVIDERS[job.mirror.provider], hooks.of(job.mirror)

@@ -5,7 +5,6 @@ Kept apart from `tick.py`, since an idle tick must not load any of this.
 
 from typing import NamedTuple
 
-from runner.base import wakeup
 from runner.base.state_dir import StateLayout
 from runner.journal import journal
 from runner.journal.journal import Active, Ending, Journal, Subject
@@ -14,6 +13,7 @@ from runner.plan.plan import Plan, Planned
 from runner.plan.schedule import Decision, State
 from runner.subprocesses import launch
 from runner.tick import crash_recovery
+from schemas import wakeup
 from schemas.states import LAUNCH_FAILED, LAUNCHING, QUEUED
 
 AT_ONCE = 500
@@ -50,7 +50,7 @@ def work(layout: StateLayout, now: float, *, only_requested: bool = False) -> Cy
             book.give_reason_to_stop(ended, "its sync window is over")
             stopping.stop(layout, ended)
         if book.outbox.pending():
-            wakeup.wake_courier(opened.header.run_dir)
+            wakeup.send(opened.header.run_dir, wakeup.COURIER)
         active = [each.mirror for each in book.active()]
         return CycleResult(launched, active, crash_recovery.mirrors_with_orphans(layout, book), decision.wake_at)
 

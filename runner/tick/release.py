@@ -5,7 +5,7 @@ Only `skipjack hold` takes a release back; then the settings count again.
 
 import time
 
-from runner.base import locks, wakeup
+from runner.base import locks
 from runner.base.output import finish_unread, say
 from runner.base.state_dir import StateLayout
 from runner.journal import journal
@@ -14,6 +14,7 @@ from runner.overrides import hold, override_store
 from runner.plan import plan
 from runner.subprocesses import launch
 from runner.tick import tick
+from schemas import wakeup
 from schemas.errors import SkipjackError
 from schemas.lock_holders import described
 from schemas.records import RunnerSettings
@@ -37,7 +38,7 @@ def release(settings: RunnerSettings, made_by: str) -> None:
         return
     say("released: mirrors that are due start now, as slots and sync windows allow")
     say("`start: held` has no effect from now on; keep it for `skipjack hold`, or remove it")
-    wakeup.wake_courier(header.run_dir)
+    wakeup.send(header.run_dir, wakeup.COURIER)
     launch.want_tick(layout)
 
 
@@ -68,7 +69,7 @@ def hold_again(settings: RunnerSettings) -> None:
     say(hold.HELD if changed else "this worker is held already; nothing was changed")
     if names:
         say(f"still running: {names}; `skipjack stop {names}` stops them")
-    wakeup.wake_courier(header.run_dir)
+    wakeup.send(header.run_dir, wakeup.COURIER)
 
 
 def _ago(before: Released, now: float) -> str:

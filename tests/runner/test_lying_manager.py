@@ -19,6 +19,7 @@ from runner.journal import journal
 from runner.journal.journal import Ending, Journal, Subject
 from schemas.errors import SkipjackError
 from schemas.records import ManagerAddress, Repository, RunnerSettings, Secret
+from schemas.wakeup import WakeupSocket
 
 from .lying import Answer, Liar, Lie, Says
 
@@ -75,16 +76,17 @@ class Clock:
         if self.now > LONG:
             raise Over
 
-    def rung(self, _listener: object, _seconds: float) -> None:
-        """A wait that a run ends at once, though there are no more than ten a minute."""
+    def woken(self, _seconds: float) -> bool:
+        """Return from a wait that a run ends early; there are no more than ten a minute."""
         self.sleep(6.0)
+        return True
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
     monkeypatch.setattr(courier, "_sleep", made.sleep)
-    monkeypatch.setattr(courier, "_wait", made.rung)
+    monkeypatch.setattr(WakeupSocket, "wait", staticmethod(made.woken))
     monkeypatch.setattr(courier, "_background_threads", lambda *_words: [])
     return made
 
@@ -133,7 +135,7 @@ LIES: dict[str, Says] = {
 
 @pytest.mark.usefixtures("clock")
 @pytest.mark.parametrize("says", LIES.values(), ids=LIES.keys())
-def test_reports_cost_few_requests_whatever_is_answered(
+def test_reports_cost_few_requests_whatever_the_manager_answers(
     settings: RunnerSettings, lie: Lie, capsys: pytest.CaptureFixture[str], says: Says
 ) -> None:
     liar = lie(says)
@@ -148,7 +150,7 @@ def test_reports_cost_few_requests_whatever_is_answered(
 
 
 @pytest.mark.usefixtures("clock")
-def test_a_manager_that_acknowledges_too_high_a_number_is_asked_ever_more_seldom_and_named(
+def test_a_manager_that_acknowledges_too_high_a_number_is_reported_and_asked_less_and_less(
     settings: RunnerSettings, lie: Lie, capsys: pytest.CaptureFixture[str]
 ) -> None:
     liar = lie(LIES["too high"])
@@ -166,7 +168,7 @@ def test_a_manager_that_acknowledges_too_high_a_number_is_asked_ever_more_seldom
         assert book.outbox.identity() != before
 
 
-def test_the_identity_is_renewed_once_an_hour_at_most(
+def test_the_journal_gets_a_new_identity_once_an_hour_at_most(
     settings: RunnerSettings, lie: Lie, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 1_800_000_000.0
@@ -189,7 +191,7 @@ def test_the_identity_is_renewed_once_an_hour_at_most(
 
 
 @pytest.mark.usefixtures("clock")
-def test_a_manager_that_names_ever_new_revisions_begins_few_follows(
+def test_a_manager_that_keeps_naming_new_revisions_starts_few_follows(
     settings: RunnerSettings, lie: Lie, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun: list[WorkerContext] = []
@@ -212,7 +214,7 @@ def test_a_manager_that_names_ever_new_revisions_begins_few_follows(
 
 @pytest.mark.parametrize("protocol", ["skipjack", "tunasync"])
 @pytest.mark.parametrize(("status", "named"), [(404, True), (301, True), (405, True), (503, False)])
-def test_an_address_at_which_something_else_answers_names_the_key(
+def test_a_server_that_is_not_a_manager_is_reported_with_the_key_of_the_settings(
     settings: RunnerSettings, lie: Lie, protocol: str, status: int, named: bool
 ) -> None:
     there = named_of(settings, lie(lambda _asked, _count: (status, b"<html>")), protocol)
@@ -241,7 +243,7 @@ HUGE = {
 
 @pytest.mark.parametrize("status", [200, 500])
 @pytest.mark.parametrize("said", HUGE.values(), ids=HUGE.keys())
-def test_no_answer_takes_much_memory(settings: RunnerSettings, lie: Lie, said: bytes, status: int) -> None:
+def test_no_response_takes_much_memory(settings: RunnerSettings, lie: Lie, said: bytes, status: int) -> None:
     there = named(settings, lie(lambda _asked, _count: (status, said)))
     assert there.manager is not None
     tunasync = there._replace(manager=there.manager._replace(token=None, protocol="tunasync"))
@@ -348,7 +350,7 @@ ORDERS: dict[str, Says] = {
 
 
 @pytest.mark.parametrize("says", ORDERS.values(), ids=ORDERS.keys())
-def test_commands_cost_few_requests_whatever_is_answered(
+def test_commands_cost_few_requests_whatever_the_manager_answers(
     settings: RunnerSettings, lie: Lie, capsys: pytest.CaptureFixture[str], says: Says
 ) -> None:
     liar = lie(says)
@@ -365,7 +367,7 @@ def test_commands_cost_few_requests_whatever_is_answered(
     assert "\x1b" not in capsys.readouterr().err
 
 
-def test_many_commands_to_reload_begin_one_follow(
+def test_many_reload_commands_start_one_follow(
     settings: RunnerSettings, lie: Lie, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun: list[WorkerContext] = []

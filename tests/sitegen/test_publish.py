@@ -6,20 +6,20 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from schemas import wakeup
 from schemas.errors import SkipjackError
 from schemas.records import FreshnessFile, Mirror, Site, Worker
 from schemas.report import MirrorStatus, Probe
+from schemas.wakeup import WakeupSocket
 from sitegen import publish as publish_module
-from sitegen import wakeup
 from sitegen.messages.model import DeclaredConfig
-from sitegen.process import next_pause
 from sitegen.publish import SitePublisher
 from sitegen.storage.store import Store
-from sitegen.wakeup import WakeupSocket
 from tests.sitegen.kit import (
     NOW,
     PATIENCE,
@@ -225,14 +225,6 @@ def test_serve_restarts_its_publisher_and_ends_it(manager: Manager) -> None:
     assert not is_alive(second)
 
 
-def test_the_restart_delay_doubles_and_resets_after_a_long_life() -> None:
-    pauses = [0.0]
-    for lived in (0.5, 0.5, 29.0, 0.5, 0.5, 0.5, 0.5):
-        pauses.append(next_pause(pauses[-1], lived))
-    assert pauses == [0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
-    assert next_pause(30.0, 3600.0) == 1.0
-
-
 def test_the_publisher_does_not_outlive_a_killed_serve(manager: Manager) -> None:
     with manager.serving("--publish") as process:
         wait_for((manager.site / "status.json").exists)
@@ -243,22 +235,22 @@ def test_the_publisher_does_not_outlive_a_killed_serve(manager: Manager) -> None
 
 
 def test_a_wakeup_needs_no_publisher_and_is_not_lost_with_one(tmp_path: Path) -> None:
-    wakeup.send(str(tmp_path))
-    with WakeupSocket(str(tmp_path)) as wakeups:
+    wakeup.send(str(tmp_path), wakeup.PUBLISHER)
+    with closing(WakeupSocket(str(tmp_path), wakeup.PUBLISHER)) as wakeups:
         assert not wakeups.wait(0)
         for _ in range(1000):
-            wakeup.send(str(tmp_path))
+            wakeup.send(str(tmp_path), wakeup.PUBLISHER)
         assert wakeups.wait(PATIENCE)
         assert not wakeups.wait(0)
-    wakeup.send(str(tmp_path))
+    wakeup.send(str(tmp_path), wakeup.PUBLISHER)
 
 
 def test_an_unusable_run_directory_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(SkipjackError, match=r"cannot create the socket `.*publish\.sock`"):
-        WakeupSocket(str(tmp_path / "file"))
+        WakeupSocket(str(tmp_path / "file"), wakeup.PUBLISHER)
     with pytest.raises(SkipjackError, match="too long"):
-        WakeupSocket(str(tmp_path / ("x" * 120)))
+        WakeupSocket(str(tmp_path / ("x" * 120)), wakeup.PUBLISHER)
 
 
 @pytest.mark.parametrize(("took", "rest"), [(0.0, 0.2), (0.05, 0.2), (0.12, 0.36), (0.5, 1.5), (10.0, 2.0)])
