@@ -348,17 +348,17 @@ def _operator_command(arguments: argparse.Namespace) -> int:
     from runner.overrides import operator_commands
 
     command = operator_commands.OperatorCommand(
-        arguments.verb, arguments.names, operator_commands.who(), arguments.force, arguments.reason
+        arguments.verb, arguments.names, operator_commands.operator_name(), arguments.force, arguments.reason
     )
     operator_commands.execute_and_print(StateLayout(_own_settings(arguments).state_dir), command)
     return 0
 
 
 def _release(arguments: argparse.Namespace) -> int:
-    from runner.overrides.operator_commands import who
+    from runner.overrides.operator_commands import operator_name
     from runner.tick.release import release
 
-    made_by = who()  # before the settings are read: that turns root into the worker's user
+    made_by = operator_name()  # before the settings are read: that turns root into the worker's user
     release(_own_settings(arguments), made_by)
     return 0
 

@@ -95,25 +95,25 @@ class Batches:
         if form == bounded_report(report):
             return
         if parts(form):
-            self._tell(f"{_words(report)}, which was sent without details", error)
+            self._tell(f"{_description(report)}, which was sent without details", error)
         elif parts(report) > 1:
-            what = f"the manager rejects {_words(report)}, so each part is sent alone: {error.what}"
+            what = f"the manager rejects {_description(report)}, so each part is sent alone: {error.what}"
             log(what, about="courier", level=WARNING)
             self._book.outbox.divide(report, time.time())
         else:
             self._given_up += 1
-            self._tell(f"{_words(report)}, which was given up", error)
+            self._tell(f"{_description(report)}, which was given up", error)
 
     def _tell(self, what: str, error: Rejected) -> None:
         if rejected_reports.add(self._layout, what, error.what, time.time()):
             log(f"the manager rejects {what}: {error.what}", about="courier", level=ERROR)
 
 
-def _words(report: _Report) -> str:
+def _description(report: _Report) -> str:
     """Return a report in words: its number, and its mirror and status if it has only one."""
     words = f"report {report['number']}"
     if parts(report) != 1:
         return f"{words} ({parts(report)} states and runs)"
-    told = [(each["mirror"], each["run"], each["status"]) for each in report["statuses"]]
-    mirror, run, status = [*told, *((run["mirror"], run, run["status"]) for run in report.get("runs", ()))][0]
+    found = [(each["mirror"], each["run"], each["status"]) for each in report["statuses"]]
+    mirror, run, status = [*found, *((run["mirror"], run, run["status"]) for run in report.get("runs", ()))][0]
     return f"{words} ({mirror}: {status}, run {run['id']})" if run else f"{words} ({mirror}: {status})"

@@ -162,7 +162,7 @@ class ManagerClient:
             raise self._not_a_manager(path.partition("?")[0]) from error
         except ExchangeFailed as error:
             what = f"cannot reach the manager at {self._url}: {error}."
-            raise SkipjackError(what, after(error, self._address)) from error
+            raise SkipjackError(what, unreachable_remedy(error, self._address)) from error
 
     def _decoded(self, response: Response, path: str, values: int) -> dict[str, Any]:
         if response.status != 200:
@@ -179,12 +179,12 @@ class ManagerClient:
         what = f"{self._at(path)} answered {_error(response)}."
         if response.status == 413:
             return TooLarge(what, _LARGER)
-        if is_of_content(response):
+        if is_about_content(response):
             return Rejected(what, _LATER)
         if response.status in (401, 403):
             return BadToken(what, _token_todo(self._token))
         kind = NoCommands if response.status in (404, 405) and path != _REPORTS else SkipjackError
-        return kind(what, remedy(response.status, response.body))
+        return kind(what, status_remedy(response.status, response.body))
 
     def _at(self, path: str) -> str:
         return f"The manager at {self._url}{path}"
@@ -271,7 +271,7 @@ def _error(response: Response) -> str:
         return str(response.status)
 
 
-def after(error: ExchangeFailed, address: ManagerAddress) -> str:
+def unreachable_remedy(error: ExchangeFailed, address: ManagerAddress) -> str:
     """Return what to do about a manager that could not be reached."""
     if isinstance(error, NotHttp) and not address.url.startswith("https:"):
         return f"{unreached.WRITE_HTTPS} {_LATER}"
@@ -284,12 +284,12 @@ def _is_of_tls(status: int, body: bytes) -> bool:
     return status == 400 and (b"HTTPS" in body or b"TLS" in body)
 
 
-def is_of_content(response: Response) -> bool:
+def is_about_content(response: Response) -> bool:
     """Whether the response is about the content of the request, so that another content may be accepted."""
     return response.status in _ABOUT_CONTENT and not _is_of_tls(response.status, response.body)
 
 
-def remedy(status: int, body: bytes) -> str:
+def status_remedy(status: int, body: bytes) -> str:
     """Return what to do about a response that is not a success."""
     if _is_of_tls(status, body):
         return f"{unreached.WRITE_HTTPS} {_LATER}"

@@ -202,8 +202,8 @@ def _wakeup_socket(settings: RunnerSettings) -> WakeupSocket:
 @contextlib.contextmanager
 def _only_courier(settings: RunnerSettings) -> Iterator[None]:
     path = StateLayout(settings.state_dir).lock("program", "courier")
-    with locks.Held(path, wait=LOCK_TIMEOUT) as ours:
-        if not ours:
+    with locks.Held(path, wait=LOCK_TIMEOUT) as acquired:
+        if not acquired:
             what = f"another courier is running: {described(path)}."
             raise AnotherCourier(what, "It delivers everything.")
         yield

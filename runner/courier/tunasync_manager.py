@@ -13,7 +13,14 @@ from urllib.parse import quote
 
 from runner.base.output import head, log
 from runner.base.state_dir import StateLayout
-from runner.courier.client import MALFORMED, ProtocolViolation, Rejected, after, is_of_content, remedy
+from runner.courier.client import (
+    MALFORMED,
+    ProtocolViolation,
+    Rejected,
+    is_about_content,
+    status_remedy,
+    unreachable_remedy,
+)
 from runner.journal import journal, rejected_reports
 from runner.journal.journal import Journal
 from runner.overrides import hold
@@ -131,15 +138,15 @@ class TunasyncManager:
     def _tell_status(self, status: MirrorStatus, word: str, shown: dict[str, str]) -> None:
         of_run = TO_TUNASYNC[status.run.status] if status.run and not _waits(status) else _word(status)
         reason = status.run.reason if status.run and word == of_run else ""
-        told = {"name": status.mirror, "worker": self._worker, "is_master": status.is_master, "status": word}
+        fields = {"name": status.mirror, "worker": self._worker, "is_master": status.is_master, "status": word}
         upstream, reason = without_secrets(status.upstream), without_secrets(reason)
         more = {"upstream": upstream, "size": tunasync_size(status.size), "error_msg": reason}
         try:
-            self._ask("POST", self._job(status.mirror), told | _NEVER | more)
+            self._ask("POST", self._job(status.mirror), fields | _NEVER | more)
         except Rejected as error:
             if not (upstream or reason):
                 raise
-            self._ask("POST", self._job(status.mirror), told | _NEVER | more | {"upstream": "", "error_msg": ""})
+            self._ask("POST", self._job(status.mirror), fields | _NEVER | more | {"upstream": "", "error_msg": ""})
             what = f"the status of {status.mirror}, which was sent without its upstream and its reason"
             if rejected_reports.add(self._places, what, error.what, time.time()):
                 log(f"the manager rejects {what}: {error.what}", about="courier", level=ERROR)
@@ -166,11 +173,11 @@ class TunasyncManager:
             raise self._not_a_manager(path) from error
         except ExchangeFailed as error:
             what = f"cannot reach the manager at {self._url}{path}: {error}."
-            raise SkipjackError(what, after(error, self._address)) from error
+            raise SkipjackError(what, unreachable_remedy(error, self._address)) from error
         if response.status != 200:
             said = head(" ".join(response.body[:4000].decode("utf-8", "replace").split()), 300)
-            kind = Rejected if is_of_content(response) else SkipjackError
-            raise kind(f"{where} answered {response.status}: {said}.", remedy(response.status, response.body))
+            kind = Rejected if is_about_content(response) else SkipjackError
+            raise kind(f"{where} answered {response.status}: {said}.", status_remedy(response.status, response.body))
         try:
             return json_text.parse(response.body, values)
         except MALFORMED as error:

@@ -48,7 +48,7 @@ REASON = 500
 """Characters of the reason of a stop or a disable that are kept."""
 
 
-def who() -> str:
+def operator_name() -> str:
     """Return the name of the operator: the user behind sudo, or else the current user."""
     name = os.environ.get("SUDO_USER")
     if name:

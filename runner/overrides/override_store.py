@@ -21,14 +21,14 @@ def override(
         for name in names:
             book.overrides.override(name, kind, now, made_by, reason)
         _end_launched(book, names, words, now)
-        begun = [active.mirror for active in book.active() if active.mirror in names]
+        running = [active.mirror for active in book.active() if active.mirror in names]
         for subject in subjects:
-            if subject.name not in begun:
+            if subject.name not in running:
                 book.mirrors.put(subject, kind)
                 book.mirrors.update(subject.name, {"next_run_at": None})
                 book.outbox.report(subject.name, now)
-        book.give_reason_to_stop(begun, words)
-    return begun
+        book.give_reason_to_stop(running, words)
+    return running
 
 
 def end_removed(book: Journal, mirrors: list[str], reason: str, now: float) -> None:
@@ -60,13 +60,13 @@ def request(
     with book.together():
         lift(book, subjects, now)
         active = {each.mirror for each in book.active()} - (set() if again else book.mirrors.with_reason_to_stop())
-        begun = [subject.name for subject in subjects if subject.name in active]
+        running = [subject.name for subject in subjects if subject.name in active]
         for subject in subjects:
             if again or subject.name not in active:
                 book.overrides.request(subject.name, now, made_by, force=force)
         if again:
-            book.give_reason_to_stop(begun, f"restarted by {made_by}")
-    return begun
+            book.give_reason_to_stop(running, f"restarted by {made_by}")
+    return running
 
 
 def release(book: Journal, made_by: str, now: float) -> Released | None:
@@ -85,7 +85,7 @@ def hold(book: Journal) -> bool:
 
 
 def _end_launched(book: Journal, mirrors: set[str], reason: str, now: float) -> None:
-    """End runs that were launched and have not begun; their processes find out when they start."""
+    """End runs that were launched and have not running; their processes find out when they start."""
     for active in book.active():
         if active.mirror in mirrors and active.status == LAUNCHING:
             book.record_end(active.id, active.mirror, Ending(INTERRUPTED, reason), now)

@@ -71,9 +71,9 @@ def recover_unit(layout: StateLayout, name: str, now: float) -> None:
 def _end_container(layout: StateLayout, name: str) -> None:
     """End the container that a dead run left behind, if there is one."""
     if layout.has_container(name):
-        with locks.Held(layout.lock("supervisor", name)) as ours:
+        with locks.Held(layout.lock("supervisor", name)) as acquired:
             # a run whose lock file was deleted still holds the deleted one
-            if ours and not locks.holders(layout.lock("supervisor", name)):
+            if acquired and not locks.holders(layout.lock("supervisor", name)):
                 _end_podman(layout, name)
 
 
@@ -131,15 +131,15 @@ def end_orphans(layout: StateLayout, names: list[str]) -> None:
     process is signalled. Containers are ended last, since a process could still have started one.
     """
     with contextlib.ExitStack() as stack:
-        ours = [
+        dead = [
             name
             for name in names
             if stack.enter_context(locks.Held(layout.lock("supervisor", name)))
             and not locks.holders(layout.lock("supervisor", name))  # a run whose lock file was deleted is alive
         ]
-        held = {name: layout.lock("mirror", name) for name in ours if locks.is_in_use(layout.lock("mirror", name))}
+        held = {name: layout.lock("mirror", name) for name in dead if locks.is_in_use(layout.lock("mirror", name))}
         _end_holders(held)
-        for name in ours:
+        for name in dead:
             if layout.has_container(name):
                 _end_podman(layout, name)
 

@@ -58,8 +58,8 @@ def hold_again(settings: RunnerSettings) -> None:
         todo = "Run `skipjack follow`, which needs no network for that, then run this again."
         raise SkipjackError("cannot hold this worker: its plan does not have `start: held` yet.", todo)
     # under the tick's lock, since a running tick might still launch a run
-    with locks.Held(layout.lock("program", "tick"), wait=tick.LOCK_TIMEOUT) as ours:
-        if not ours:
+    with locks.Held(layout.lock("program", "tick"), wait=tick.LOCK_TIMEOUT) as acquired:
+        if not acquired:
             who = described(layout.lock("program", "tick"))
             todo = "Check what it is waiting for, then run this again."
             raise SkipjackError(f"another tick is still running: {who}.", todo)

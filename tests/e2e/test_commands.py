@@ -58,7 +58,7 @@ def answered(desk: Desk, number: int) -> tuple[str, str]:
     return result["outcome"], result["reason"]
 
 
-def test_each_verb_is_carried_out_while_the_poll_is_held(
+def test_each_command_is_executed_while_the_request_is_held(
     repository: ConfigRepository, subject: Worker, desk: Desk, gate: Gate
 ) -> None:
     repository.commit({"a.yml": gate.mirror("interval: 1000h\n"), "b.yml": gate.mirror("interval: 1000h\n")}, "Add")
@@ -90,7 +90,7 @@ def test_each_verb_is_carried_out_while_the_poll_is_held(
         wait_until(lambda: desk.held == 1, "the poll is held")
 
 
-def test_a_command_for_what_is_not_there_is_refused_with_a_reason(
+def test_a_command_for_an_unknown_mirror_is_refused_with_a_reason(
     repository: ConfigRepository, subject: Worker, desk: Desk, gate: Gate
 ) -> None:
     numbers = [desk.give("start", "a")]
@@ -110,7 +110,7 @@ def test_a_command_for_what_is_not_there_is_refused_with_a_reason(
     wait_until(lambda: len(gate.begun("a")) == 2, "the one that is there was not stopped, and runs again")
 
 
-def test_a_command_that_comes_again_does_nothing(
+def test_a_repeated_command_has_no_effect(
     repository: ConfigRepository, subject: Worker, desk: Desk, gate: Gate
 ) -> None:
     gate.open.touch()
@@ -129,7 +129,7 @@ def test_a_command_that_comes_again_does_nothing(
     assert (desk.asked, len(gate.begun("a"))) == ([0, 0, 1, 1], 2)
 
 
-def test_answers_that_the_manager_did_not_take_are_given_later_and_nothing_is_done_twice(
+def test_results_that_the_manager_did_not_accept_are_sent_later_and_no_command_runs_twice(
     repository: ConfigRepository, subject: Worker, desk: Desk, gate: Gate
 ) -> None:
     gate.open.touch()
@@ -149,7 +149,7 @@ def test_answers_that_the_manager_did_not_take_are_given_later_and_nothing_is_do
     assert (desk.results[1]["outcome"], subject.states()) == ("done", {"a": "success"})
 
 
-def test_a_courier_that_died_after_recording_an_order_is_made_up_for(
+def test_a_command_of_a_courier_that_died_after_recording_it_is_completed(
     repository: ConfigRepository, subject: Worker, desk: Desk, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     repository.commit({"a.yml": gate.mirror()}, "Add a")
@@ -173,7 +173,7 @@ def test_a_courier_that_died_after_recording_an_order_is_made_up_for(
     assert desk.results[1]["outcome"] == "done"
 
 
-def test_an_older_manager_gives_no_commands_and_that_is_no_error(
+def test_an_older_manager_without_commands_is_no_error(
     repository: ConfigRepository, subject: Worker, desk: Desk, gate: Gate
 ) -> None:
     desk.old = True
@@ -187,7 +187,7 @@ def test_an_older_manager_gives_no_commands_and_that_is_no_error(
     assert said(subject) == ""
 
 
-def test_a_manager_that_has_lost_its_memory_gives_commands_again(subject: Worker, desk: Desk) -> None:
+def test_a_manager_that_lost_its_database_can_give_commands_again(subject: Worker, desk: Desk) -> None:
     for _ in range(3):
         desk.give("ping")
     subject.command("courier", check=False)
@@ -204,7 +204,7 @@ def test_a_manager_that_has_lost_its_memory_gives_commands_again(subject: Worker
     assert desk.results.keys() == {number}
 
 
-def test_a_reload_brings_the_newest_revision(
+def test_a_reload_fetches_the_newest_revision(
     repository: ConfigRepository, subject: Worker, desk: Desk, gate: Gate
 ) -> None:
     gate.open.touch()
@@ -216,7 +216,7 @@ def test_a_reload_brings_the_newest_revision(
         status(subject, "b", "success")
 
 
-def test_a_revision_that_the_manager_names_is_followed_once(
+def test_a_revision_that_the_manager_names_starts_one_follow(
     repository: ConfigRepository, subject: Worker, desk: Desk, gate: Gate
 ) -> None:
     gate.open.touch()
@@ -236,7 +236,7 @@ def test_a_revision_that_the_manager_names_is_followed_once(
     assert ": starting a follow" not in subject.command("courier").stderr
 
 
-def test_while_the_manager_fails_it_is_told_once_and_asked_again(
+def test_a_failing_manager_is_logged_once_and_asked_again(
     repository: ConfigRepository, subject: Worker, desk: Desk, gate: Gate
 ) -> None:
     gate.open.touch()
@@ -253,7 +253,7 @@ def test_while_the_manager_fails_it_is_told_once_and_asked_again(
     assert said(subject).count("cannot fetch commands") == 1
 
 
-def test_the_real_manager_gives_commands_takes_answers_and_names_its_revision(
+def test_the_real_manager_gives_commands_accepts_results_and_names_its_revision(
     repository: ConfigRepository, manager: Manager, reporter: Worker, gate: Gate
 ) -> None:
     gate.open.touch()
@@ -285,7 +285,7 @@ def test_the_real_manager_gives_commands_takes_answers_and_names_its_revision(
     assert ": starting a follow" in said(reporter)
 
 
-def test_a_courier_of_cron_says_nothing_unless_something_is_wrong(
+def test_a_courier_of_cron_prints_only_what_is_wrong(
     repository: ConfigRepository, reporter: Worker, manager: Manager
 ) -> None:
     repository.commit({"m.yml": "provider: command\nupstream: x\ncommand: 'true'\n"}, "Add m")

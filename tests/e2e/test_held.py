@@ -56,7 +56,7 @@ def all_succeed(worker: Worker) -> None:
         status(worker, name, "success")
 
 
-def test_nothing_that_starts_runs_elsewhere_starts_one(held: Worker, gate: Gate) -> None:
+def test_no_program_starts_a_run_on_a_held_worker(held: Worker, gate: Gate) -> None:
     held.command("follow", "--start")
     assert HELD in held.command("tick").stderr
     assert HELD in held.command("once").stderr
@@ -84,7 +84,7 @@ def test_a_held_worker_shows_that_it_is(held: Worker) -> None:
     assert "a, as of " in held.command("run", "a", "--dry-run").stdout
 
 
-def test_a_release_starts_what_is_due_within_the_slots_and_holds_for_good(
+def test_a_release_starts_due_mirrors_within_the_slots_and_is_permanent(
     held: Worker, gate: Gate, repository: ConfigRepository
 ) -> None:
     gate.open.unlink()
@@ -107,7 +107,7 @@ def test_a_release_starts_what_is_due_within_the_slots_and_holds_for_good(
     assert held.command("next").stdout.splitlines()[0].startswith("MIRROR ")
 
 
-def test_a_tick_that_found_the_worker_held_keeps_no_later_one_from_starting_runs(held: Worker) -> None:
+def test_a_tick_after_the_release_starts_runs_although_an_earlier_one_found_the_worker_held(held: Worker) -> None:
     held.command("follow")
 
     def tick_leaves_a_note() -> bool:
@@ -121,7 +121,7 @@ def test_a_tick_that_found_the_worker_held_keeps_no_later_one_from_starting_runs
     all_succeed(held)
 
 
-def test_whoever_loses_the_journal_is_held_again(held: Worker) -> None:
+def test_a_worker_that_lost_its_journal_is_held_again(held: Worker) -> None:
     held.command("follow")
     held.command("release")
     all_succeed(held)
@@ -154,7 +154,7 @@ def test_one_mirror_can_be_tried_while_the_others_wait(held: Worker) -> None:
     assert at_rest(held) == {"b": "success"}
 
 
-def test_a_run_that_was_at_work_when_the_hold_came_ends_and_its_restart_waits(worker: Worker, gate: Gate) -> None:
+def test_a_run_continues_through_a_hold_and_its_restart_waits(worker: Worker, gate: Gate) -> None:
     gate.open.unlink()
     worker.command("follow")
     worker.command("start", "a")
@@ -177,7 +177,7 @@ def desk() -> Iterator[Desk]:
         yield desk
 
 
-def test_commands_of_the_manager_are_recorded_and_begin_after_the_release(
+def test_commands_of_the_manager_are_recorded_and_take_effect_after_the_release(
     held: Worker, desk: Desk, repository: ConfigRepository, gate: Gate
 ) -> None:
     token = held.folder / "token"
@@ -207,9 +207,7 @@ def page(manager: Manager) -> dict[str, Any] | None:
     return next((each for each in found["workers"] if each["held"] is not None), None) if found else None
 
 
-def test_the_page_shows_it_and_lists_for_clients_of_tunasync_stay_as_they_were(
-    reporter: Worker, manager: Manager
-) -> None:
+def test_the_pages_show_a_held_worker_and_tunasync_lists_stay_unchanged(reporter: Worker, manager: Manager) -> None:
     reporter.command("once")
     all_succeed(reporter)
     wait_until(lambda: reporter.command("courier") and not reporter.pending(), "all is reported")
@@ -242,7 +240,7 @@ def listed(jobs: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return {name: {key: value for key, value in job.items() if key not in left_out} for name, job in jobs.items()}
 
 
-def test_a_manager_of_tunasync_hears_nothing_of_a_held_worker(held: Worker) -> None:
+def test_a_held_worker_sends_nothing_to_a_tunasync_manager(held: Worker) -> None:
     with Model() as model:
         with held.settings.open("a") as settings:
             settings.write(f"manager: {{protocol: tunasync, url: '{model.url}'}}\n")
@@ -258,7 +256,7 @@ def test_a_manager_of_tunasync_hears_nothing_of_a_held_worker(held: Worker) -> N
         assert {model.jobs["w1", name]["status"] for name in NAMES} == {"success"}
 
 
-def test_a_trial_of_held_settings_leaves_nothing_on_the_disk(held: Worker) -> None:
+def test_a_trial_of_held_settings_writes_nothing(held: Worker) -> None:
     before = {path: path.stat().st_mtime_ns for path in held.folder.rglob("*")}
 
     assert held.command("next").stdout.splitlines()[0] == HELD
@@ -268,7 +266,7 @@ def test_a_trial_of_held_settings_leaves_nothing_on_the_disk(held: Worker) -> No
 
 
 @pytest.mark.parametrize("damage", ["empty", "version"])
-def test_a_trial_needs_no_plan_that_can_be_read(held: Worker, damage: str) -> None:
+def test_a_trial_needs_no_readable_plan(held: Worker, damage: str) -> None:
     held.command("follow")
     place = held.state / "plan.db"
     if damage == "empty":
@@ -307,7 +305,7 @@ def test_a_hold_takes_the_release_back_until_the_next_one(held: Worker, gate: Ga
         status(held, name, "success")
 
 
-def test_a_hold_needs_settings_and_a_plan_that_say_so(worker: Worker) -> None:
+def test_a_hold_needs_start_held_in_settings_and_plan(worker: Worker) -> None:
     worker.command("follow")
     refused = worker.command("hold", check=False)
     assert (refused.returncode, "its settings do not have `start: held`" in refused.stderr) == (1, True)
@@ -316,9 +314,7 @@ def test_a_hold_needs_settings_and_a_plan_that_say_so(worker: Worker) -> None:
     assert (refused.returncode, "its plan does not have `start: held` yet" in refused.stderr) == (1, True)
 
 
-def test_a_hold_in_the_settings_needs_no_repository_that_answers(
-    worker: Worker, repository: ConfigRepository, gate: Gate
-) -> None:
+def test_a_hold_needs_no_reachable_repository(worker: Worker, repository: ConfigRepository, gate: Gate) -> None:
     worker.command("follow")
     repository.remote.rename(repository.remote.with_name("away"))
 

@@ -51,7 +51,7 @@ def test_a_follow_shows_the_next_run(repository: ConfigRepository, worker: Worke
     assert said[2].startswith("next: later, ") and said[2].endswith("; cron schedule 30 4 1 1 *")
 
 
-def test_a_follow_of_a_unit_or_a_cron_line_starts_what_is_due(due: Worker) -> None:
+def test_a_follow_of_a_unit_or_a_cron_line_starts_due_mirrors(due: Worker) -> None:
     assert due.command("follow", "--start").stdout == ""
 
     for name in NAMES:
@@ -113,7 +113,7 @@ def test_a_command_that_names_a_mirror_starts_only_that_one(due: Worker, words: 
         status(due, name, "success")
 
 
-def test_more_requested_starts_than_slots_begin_one_after_the_other(due: Worker) -> None:
+def test_start_requests_beyond_the_slots_start_one_after_the_other(due: Worker) -> None:
     due.command("follow")
 
     due.command("start", "a", "b", "c")
@@ -123,9 +123,7 @@ def test_more_requested_starts_than_slots_begin_one_after_the_other(due: Worker)
     assert at_rest(due) == dict.fromkeys("abc", "success")
 
 
-def test_a_run_by_hand_that_finds_no_slot_begins_when_there_is_one(
-    repository: ConfigRepository, worker: Worker, gate: Gate
-) -> None:
+def test_a_run_by_hand_waits_for_a_slot(repository: ConfigRepository, worker: Worker, gate: Gate) -> None:
     repository.commit({f"{name}.yml": gate.mirror() for name in NAMES}, "Add mirrors")
     worker.command("follow")
     worker.command("start", "a", "b")
@@ -161,7 +159,7 @@ def test_a_failed_run_by_hand_starts_no_other(repository: ConfigRepository, due:
 
 
 @pytest.mark.parametrize("start", [False, True])
-def test_a_courier_by_hand_starts_only_what_a_command_names(due: Worker, desk: Desk, *, start: bool) -> None:
+def test_a_courier_by_hand_starts_only_mirrors_that_a_command_names(due: Worker, desk: Desk, *, start: bool) -> None:
     token = due.folder / "token"
     token.write_text("secret\n")
     with due.settings.open("a") as settings:

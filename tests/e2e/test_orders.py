@@ -52,7 +52,7 @@ def test_a_disabled_mirror_stays_so_through_follows_and_ticks_until_it_is_enable
     assert worker.states()["b"] == "success"
 
 
-def test_a_restart_ends_the_run_and_begins_again(repository: ConfigRepository, worker: Worker, gate: Gate) -> None:
+def test_a_restart_ends_the_run_and_starts_another(repository: ConfigRepository, worker: Worker, gate: Gate) -> None:
     repository.commit({"a.yml": gate.mirror()}, "Add a")
     worker.command("follow", "--start")
     syncing(worker, gate, "a")
@@ -65,7 +65,7 @@ def test_a_restart_ends_the_run_and_begins_again(repository: ConfigRepository, w
     status(worker, "a", "success")
 
 
-def test_a_forced_start_goes_beyond_the_slots_and_the_hours(
+def test_a_forced_start_ignores_slots_and_sync_windows(
     repository: ConfigRepository, worker: Worker, gate: Gate
 ) -> None:
     hours = "sync_windows: {forbidden: ['00:00-23:59'], stop_running: true}\n"
@@ -88,7 +88,7 @@ def test_a_forced_start_goes_beyond_the_slots_and_the_hours(
         status(worker, name, "success")
 
 
-def test_a_run_is_ended_when_its_hours_are_over(repository: ConfigRepository, worker: Worker, gate: Gate) -> None:
+def test_a_run_is_ended_when_its_sync_window_is_over(repository: ConfigRepository, worker: Worker, gate: Gate) -> None:
     repository.commit({"a.yml": gate.mirror()}, "Add a")
     worker.command("follow", "--start")
     syncing(worker, gate, "a")
@@ -107,7 +107,7 @@ def test_a_run_is_ended_when_its_hours_are_over(repository: ConfigRepository, wo
     assert not alive(gate.begun("a")[0])
 
 
-def test_a_mirror_begins_after_the_one_that_it_follows(
+def test_a_mirror_starts_after_the_one_that_it_follows(
     repository: ConfigRepository, worker: Worker, gate: Gate
 ) -> None:
     repository.commit({"a.yml": gate.mirror(), "b.yml": gate.mirror("after: [a]\n")}, "Add both")
@@ -141,7 +141,7 @@ def test_fixed_times_are_known_without_site_packages(repository: ConfigRepositor
     assert "bug" not in worker.messages()
 
 
-def test_names_that_are_not_there_are_told_and_nothing_is_done(
+def test_unknown_names_are_reported_and_nothing_is_done(
     repository: ConfigRepository, worker: Worker, gate: Gate
 ) -> None:
     repository.commit({"a.yml": gate.mirror()}, "Add a")
@@ -170,7 +170,7 @@ def test_a_wait_between_attempts_is_over_when_the_run_is_told_to_stop(
     assert (worker.run_of("a").status, worker.run_of("a").attempts) == ("stopped", 1)
 
 
-def test_who_switched_a_mirror_off_and_why_gets_to_the_pages(
+def test_the_pages_show_who_switched_a_mirror_off_and_why(
     repository: ConfigRepository, manager: Manager, reporter: Worker
 ) -> None:
     text = "provider: command\nupstream: https://x.example/\ncommand: touch file\n"
@@ -183,7 +183,7 @@ def test_who_switched_a_mirror_off_and_why_gets_to_the_pages(
         mirrors = (manager.published() or {"mirrors": []})["mirrors"]
         return next((mirror["override"] for mirror in mirrors), None)
 
-    who = operator_commands.who()
+    who = operator_commands.operator_name()
     wait_until(lambda: shown() is not None, "the site shows that it is switched off")
     assert {key: shown()[key] for key in ("kind", "by", "reason")} == {
         "kind": "disabled", "by": who, "reason": "the disk is being replaced",

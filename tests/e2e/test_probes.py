@@ -74,7 +74,7 @@ def probes(desk: Desk, mirror: str) -> list[dict[str, Any]]:
     return list({each["probe"]["at"]: each["probe"] for each in found if each["probe"]}.values())
 
 
-def test_a_mirror_is_compared_after_its_success_and_again_an_hour_later(
+def test_a_mirror_is_probed_after_a_success_and_an_hour_later(
     repository: ConfigRepository, upstream: RsyncDaemon, subject: Worker, desk: Desk, tree: Path
 ) -> None:
     (tree / "lastupdate").write_text("1709640000\n")
@@ -108,7 +108,7 @@ def test_a_lingering_courier_probes_after_a_run_while_it_delivers(
         wait_until(lambda: len(probes(desk, "m")) == 2, "it is probed again")
 
 
-def test_a_web_upstream_is_asked_for_the_file_alone_and_never_elsewhere(
+def test_only_the_timestamp_file_is_requested_and_no_redirect_followed(
     repository: ConfigRepository, subject: Worker, desk: Desk, web: tuple[str, list[str]], tree: Path
 ) -> None:
     url, asked = web
@@ -134,7 +134,7 @@ def test_a_web_upstream_is_asked_for_the_file_alone_and_never_elsewhere(
     assert d["problem"] == "cannot read stamp from the upstream: Connection refused"
 
 
-def test_what_cannot_be_read_is_told_with_the_reason(
+def test_an_unreadable_file_is_reported_with_the_reason(
     repository: ConfigRepository, upstream: RsyncDaemon, subject: Worker, desk: Desk, tree: Path
 ) -> None:
     (tree / "large").write_bytes(b"x" * 100_000)
@@ -153,7 +153,7 @@ def test_what_cannot_be_read_is_told_with_the_reason(
     assert found["pipe"].endswith("pipe is not a file")
 
 
-def test_what_the_upstream_says_to_a_wrong_password_is_told(
+def test_the_answer_to_a_wrong_password_is_reported(
     repository: ConfigRepository, tmp_path: Path, tree: Path, subject: Worker, desk: Desk
 ) -> None:
     folder = tmp_path / "locked"
@@ -204,7 +204,7 @@ def probe_again(worker: Worker) -> None:
     worker.command("courier")
 
 
-def test_an_upstream_that_stands_still_is_to_blame_although_every_sync_succeeds_until_it_moves(
+def test_a_stuck_upstream_is_the_cause_until_it_moves_although_every_sync_succeeds(
     repository: ConfigRepository, upstream: RsyncDaemon, tree: Path, manager: Manager, reporter: Worker
 ) -> None:
     moved_at = int(time.time()) - 8 * DAY
@@ -232,7 +232,7 @@ def test_an_upstream_that_stands_still_is_to_blame_although_every_sync_succeeds_
     assert shown(manager, reporter, "fresh", None)["lag"] == 0.0
 
 
-def test_a_sync_that_brings_nothing_is_ours_to_mend_even_while_nobody_answers(
+def test_a_sync_that_fetches_nothing_is_caused_by_this_site_even_while_the_upstream_does_not_answer(
     repository: ConfigRepository, manager: Manager, reporter: Worker, web: tuple[str, list[str]], tree: Path
 ) -> None:
     now = int(time.time())
@@ -265,7 +265,7 @@ def test_a_sync_that_brings_nothing_is_ours_to_mend_even_while_nobody_answers(
     assert shown(manager, reporter, "fresh", None)["copies"][0]["probe"]["problem"] == ""
 
 
-def test_once_another_file_is_named_the_former_one_counts_no_more_and_the_new_one_is_compared_at_once(
+def test_a_new_timestamp_file_replaces_the_probe_of_the_previous_one_at_once(
     repository: ConfigRepository, upstream: RsyncDaemon, tree: Path, manager: Manager, reporter: Worker
 ) -> None:
     now = int(time.time())
@@ -288,7 +288,7 @@ def test_once_another_file_is_named_the_former_one_counts_no_more_and_the_new_on
     assert (copy["probe"]["file"], copy["probe"]["counts"], copy["lag"]) == ("new", True, 0.0)
 
 
-def test_an_upstream_that_moves_after_a_long_time_leaves_time_to_follow(
+def test_an_upstream_that_changes_after_a_long_time_leaves_time_to_sync(
     repository: ConfigRepository, upstream: RsyncDaemon, tree: Path, manager: Manager, reporter: Worker
 ) -> None:
     now = int(time.time())

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from runner.courier import courier
-from runner.courier.client import after
+from runner.courier.client import unreachable_remedy
 from schemas.errors import SkipjackError
 from schemas.http_client import ExchangeFailed, HttpClient, Timeouts
 from schemas.records import ManagerAddress, Repository, RunnerSettings
@@ -23,7 +23,7 @@ def serve() -> Iterator[Serve]:
 
 
 @pytest.mark.parametrize("protocol", ["skipjack", "tunasync"])
-def test_a_courier_says_what_to_do_about_each_way_not_to_reach_the_manager(
+def test_each_failure_to_reach_the_manager_has_a_reason_and_a_remedy(
     serve: Serve, tmp_path: Path, protocol: str
 ) -> None:
     mine, other, old = (made(tmp_path, *words) for words in (("mine",), ("other", "DNS:other.example"), ("old",)))
@@ -69,5 +69,5 @@ def test_a_timeout_names_firewalls_and_the_address(serve: Serve) -> None:
     server = serve(lambda _connection, _number: None)
     with closing(HttpClient(server.url)) as client, pytest.raises(ExchangeFailed) as caught:
         client.exchange("GET", "/", Timeouts(5.0, 0.3))
-    said = after(caught.value, ManagerAddress("http://127.0.0.1"))
+    said = unreachable_remedy(caught.value, ManagerAddress("http://127.0.0.1"))
     assert said.startswith("Look for a firewall on the way, and check host and port in `manager.url` in runner.yml.")

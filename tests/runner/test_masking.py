@@ -111,7 +111,7 @@ def test_a_text_is_cut_after_its_secrets_were_found(most: int) -> None:
 
 def test_a_name_from_the_environment_is_cut_after_its_secrets_were_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SUDO_USER", "x" * 40 + " https://bob:hunter2@wiki.example/")
-    assert "hunter" not in operator_commands.who()
+    assert "hunter" not in operator_commands.operator_name()
 
 
 def test_a_log_is_cut_where_no_part_of_an_address_is_left(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ def files(tmp_path: Path) -> tuple[str, ...]:
     return tuple(str(tmp_path / name) for name in ("plan", "journal", "wal"))
 
 
-def test_it_holds_until_its_time_and_gives_the_runs_to_look_after(files: tuple[str, ...], tmp_path: Path) -> None:
+def test_the_cache_holds_until_its_time_and_names_the_runs_to_watch(files: tuple[str, ...], tmp_path: Path) -> None:
     path, (current, _newest) = str(tmp_path / "agenda"), next_wake.stamp(files)
     next_wake.write(path, current, 100.0, 200.0, ["debian", "ubuntu"])
 
@@ -24,7 +24,7 @@ def test_it_holds_until_its_time_and_gives_the_runs_to_look_after(files: tuple[s
     assert next_wake.read(path, current, 200.0) is None
 
 
-def test_a_clock_that_was_set_back_voids_it(files: tuple[str, ...], tmp_path: Path) -> None:
+def test_a_clock_that_was_set_back_invalidates_the_cache(files: tuple[str, ...], tmp_path: Path) -> None:
     path, (current, _newest) = str(tmp_path / "agenda"), next_wake.stamp(files)
     next_wake.write(path, current, 100.0, 200.0, [])
 
@@ -32,7 +32,9 @@ def test_a_clock_that_was_set_back_voids_it(files: tuple[str, ...], tmp_path: Pa
 
 
 @pytest.mark.parametrize("change", ["grow", "replace", "appear", "touch"])
-def test_any_change_of_a_watched_file_voids_it(files: tuple[str, ...], tmp_path: Path, change: str) -> None:
+def test_any_change_of_a_watched_file_invalidates_the_cache(
+    files: tuple[str, ...], tmp_path: Path, change: str
+) -> None:
     path, (before, _newest) = str(tmp_path / "agenda"), next_wake.stamp(files)
     next_wake.write(path, before, 100.0, 200.0, [])
     plan, journal, wal = map(Path, files)
@@ -50,12 +52,12 @@ def test_any_change_of_a_watched_file_voids_it(files: tuple[str, ...], tmp_path:
 
 
 @pytest.mark.parametrize("text", ["", "skipjack-agenda-1", "skipjack-agenda-1\nx\n1.0", "other\nx\n1.0 2.0", "\0"])
-def test_a_torn_or_foreign_file_is_not_understood(tmp_path: Path, text: str) -> None:
+def test_a_torn_or_foreign_cache_is_ignored(tmp_path: Path, text: str) -> None:
     path = tmp_path / "agenda"
     path.write_text(text)
 
     assert next_wake.read(str(path), "x", 1.5) is None
 
 
-def test_a_missing_one_is_no_error(tmp_path: Path) -> None:
+def test_a_missing_cache_is_no_error(tmp_path: Path) -> None:
     assert next_wake.read(str(tmp_path / "none"), "x", 1.5) is None

@@ -13,7 +13,7 @@ from runner.journal import journal
 from runner.journal.journal import Ending, Journal, Released, Subject
 from runner.journal.migrations import MIGRATIONS
 from runner.overrides import override_store
-from runner.overrides.operator_commands import who
+from runner.overrides.operator_commands import operator_name
 from runner.plan.plan import Due
 from runner.plan.schedule import Decision, OperatorRequest, Rules, State, World, decide
 from runner.tick.next_runs import rows_of
@@ -51,7 +51,7 @@ def status(book: Journal) -> str:
 
 
 @pytest.mark.parametrize("kind", ["paused", "disabled"])
-def test_an_override_of_a_mirror_at_rest_is_its_status_and_is_reported_with_it(book: Journal, kind: str) -> None:
+def test_an_override_of_a_mirror_without_a_run_is_its_status_and_is_reported(book: Journal, kind: str) -> None:
     assert override_store.override(book, [SUBJECT], kind, "ada", 50.0) == []
 
     assert status(book) == kind
@@ -59,7 +59,7 @@ def test_an_override_of_a_mirror_at_rest_is_its_status_and_is_reported_with_it(b
     assert book.operator_requests() == {"debian": OperatorRequest(kind, made_at=50.0, made_by="ada")}
 
 
-def test_reports_and_next_tell_who_switched_a_mirror_off_since_when_and_why(book: Journal) -> None:
+def test_reports_and_next_show_who_switched_a_mirror_off_since_when_and_why(book: Journal) -> None:
     override_store.override(book, [SUBJECT], "disabled", "ada", 50.0, reason="new disk")
     told = {"kind": "disabled", "since": 50.0, "by": "ada", "reason": "new disk"}
     assert reported(book)[-1]["override"] == told
@@ -72,7 +72,7 @@ def test_reports_and_next_tell_who_switched_a_mirror_off_since_when_and_why(book
     assert reported(book)[-1]["override"] is None
 
 
-def test_the_end_of_a_run_that_was_switched_off_tells_why(book: Journal) -> None:
+def test_the_end_of_a_run_has_the_reason_of_the_override(book: Journal) -> None:
     run = begun(book)
     override_store.override(book, [SUBJECT], "paused", "ada", 110.0, reason="new disk")
     book.end(run, "debian", Ending("interrupted", "", next_run_at=500.0), 120.0)
@@ -110,7 +110,7 @@ def test_a_run_that_an_override_ends_was_stopped_and_the_mirror_is_paused(book: 
     assert reported(book)[-1]["next_run_at"] is None
 
 
-def test_a_run_that_just_made_it_was_a_success_all_the_same(book: Journal) -> None:
+def test_a_run_that_succeeded_before_the_stop_is_a_success(book: Journal) -> None:
     run = begun(book)
     override_store.override(book, [SUBJECT], "disabled", "ada", 110.0)
 
@@ -133,7 +133,7 @@ def test_without_an_override_a_signal_alone_is_an_interruption(book: Journal) ->
     )
 
 
-def test_what_a_run_was_told_to_stop_for_is_the_reason_of_its_end_and_of_no_later_one(book: Journal) -> None:
+def test_the_reason_of_a_stop_is_the_reason_of_that_end_only(book: Journal) -> None:
     run = begun(book)
     book.give_reason_to_stop(["debian"], "the hours are over")
     book.give_reason_to_stop(["debian"], "another reason that comes too late")
@@ -147,7 +147,7 @@ def test_what_a_run_was_told_to_stop_for_is_the_reason_of_its_end_and_of_no_late
     assert ended is not None and ended.reason == "a signal"
 
 
-def test_a_launched_run_that_has_not_begun_never_begins_once_its_mirror_is_paused(book: Journal) -> None:
+def test_a_launched_run_does_not_start_once_its_mirror_is_paused(book: Journal) -> None:
     run = book.launch([SUBJECT], [], 100.0)["debian"]
 
     assert override_store.override(book, [SUBJECT], "paused", "ada", 101.0) == []
@@ -157,7 +157,7 @@ def test_a_launched_run_that_has_not_begun_never_begins_once_its_mirror_is_pause
     assert ended is not None and (ended.status, status(book)) == ("stopped", "paused")
 
 
-def test_nothing_begins_by_hand_or_by_a_late_unit_while_a_mirror_is_paused(book: Journal) -> None:
+def test_no_run_starts_by_hand_or_by_a_late_unit_while_a_mirror_is_paused(book: Journal) -> None:
     book.launch([SUBJECT], [], 100.0)
     override_store.override(book, [SUBJECT], "paused", "ada", 101.0)
 
@@ -175,7 +175,7 @@ def test_a_decision_made_before_an_override_launches_nothing(book: Journal) -> N
     assert status(book) == "paused"
 
 
-def test_what_holds_a_mirror_can_be_lifted_and_its_last_end_shows_again(book: Journal) -> None:
+def test_lifting_an_override_shows_the_last_status_again(book: Journal) -> None:
     run = begun(book)
     book.end(run, "debian", Ending("failed", "broken"), 120.0)
     override_store.override(book, [SUBJECT, OTHER], "disabled", "ada", 130.0)
@@ -187,7 +187,7 @@ def test_what_holds_a_mirror_can_be_lifted_and_its_last_end_shows_again(book: Jo
     assert [each["status"] for each in reported(book)][-2:] == ["failed", "none"]
 
 
-def test_a_requested_start_lifts_an_override_and_is_granted_by_the_launch(book: Journal) -> None:
+def test_a_start_request_lifts_an_override_and_ends_with_the_launch(book: Journal) -> None:
     override_store.override(book, [SUBJECT], "disabled", "ada", 50.0)
     override_store.request(book, [SUBJECT], "bob", 60.0, force=True)
     assert book.operator_requests() == {"debian": OperatorRequest("", True, True, 60.0, "bob")}
@@ -201,7 +201,7 @@ def test_a_requested_start_lifts_an_override_and_is_granted_by_the_launch(book: 
     assert not book.is_forced("debian"), "only what is launched takes a slot beyond"
 
 
-def test_a_forced_start_that_could_not_begin_is_still_one(book: Journal) -> None:
+def test_a_forced_start_stays_forced_after_a_failed_launch(book: Journal) -> None:
     override_store.request(book, [SUBJECT, OTHER], "bob", 60.0)
     override_store.request(book, [SUBJECT], "bob", 60.0, force=True)
     book.launch([SUBJECT, OTHER], [], 70.0)
@@ -212,13 +212,13 @@ def test_a_forced_start_that_could_not_begin_is_still_one(book: Journal) -> None
     assert {name: order.force for name, order in book.operator_requests().items()} == {"debian": True}
 
 
-def test_an_override_takes_a_request_back(book: Journal) -> None:
+def test_an_override_cancels_a_start_request(book: Journal) -> None:
     override_store.request(book, [SUBJECT], "bob", 60.0)
     override_store.override(book, [SUBJECT], "paused", "ada", 61.0)
     assert book.operator_requests() == {"debian": OperatorRequest("paused", made_at=61.0, made_by="ada")}
 
 
-def test_a_start_of_what_is_at_work_asks_for_nothing_but_a_restart_does(book: Journal) -> None:
+def test_a_start_of_a_running_mirror_requests_nothing_but_a_restart_does(book: Journal) -> None:
     begun(book)
     assert override_store.request(book, [SUBJECT], "bob", 110.0) == ["debian"]
     assert book.operator_requests() == {}
@@ -227,7 +227,7 @@ def test_a_start_of_what_is_at_work_asks_for_nothing_but_a_restart_does(book: Jo
     assert book.operator_requests()["debian"].requested
 
 
-def test_a_start_right_after_a_stop_is_for_when_the_run_has_ended(book: Journal) -> None:
+def test_a_start_right_after_a_stop_waits_for_the_end_of_the_run(book: Journal) -> None:
     run = begun(book)
     override_store.override(book, [SUBJECT], "paused", "ada", 110.0)
 
@@ -237,7 +237,7 @@ def test_a_start_right_after_a_stop_is_for_when_the_run_has_ended(book: Journal)
     assert (status(book), book.operator_requests()["debian"].requested) == ("interrupted", True)
 
 
-def test_a_run_by_hand_is_not_for_the_hours_to_end_but_the_next_one_is(book: Journal) -> None:
+def test_a_sync_window_ends_no_run_by_hand_but_the_next_one(book: Journal) -> None:
     run = book.begin(None, SUBJECT, 100.0)
     assert run is not None and book.states()["debian"].forced
     book.end(run, "debian", Ending("success"), 110.0)
@@ -254,7 +254,7 @@ def test_failures_in_a_row_are_counted(book: Journal) -> None:
     assert counts == [1, 2, 2, 3, 0, 1]
 
 
-def test_a_run_of_an_earlier_version_can_end_in_a_journal_that_was_brought_up_to_date(path: str) -> None:
+def test_a_run_of_an_earlier_release_can_end_in_a_migrated_journal(path: str) -> None:
     old = sqlite3.connect(path, isolation_level=None)
     old.execute("PRAGMA journal_mode=WAL")
     for step in MIGRATIONS[:3]:
@@ -316,17 +316,17 @@ DONE = State("success", NOW - 100, NOW - 60, NOW - 60)
         (A, State("syncing", NOW - 9), None, ("running", "syncing")),
     ],
 )
-def test_each_reason_has_its_words(
+def test_next_shows_what_a_mirror_waits_for(
     mirror: Due, state: State | None, order: OperatorRequest | None, expected: tuple[str, str]
 ) -> None:
     assert why(mirror, state, order) == expected
 
 
-def test_what_begins_with_the_next_tick_is_told_so() -> None:
+def test_next_shows_that_a_mirror_starts_with_the_next_tick() -> None:
     assert why(A, slots=9) == ("due", "starts with the next tick")
 
 
-def test_on_a_held_worker_nothing_is_chosen_and_each_due_mirror_waits_for_the_release() -> None:
+def test_on_a_held_worker_each_due_mirror_waits_for_the_release() -> None:
     orders = {"b": OperatorRequest(requested=True, force=True, made_at=NOW, made_by="ada")}
     mirrors = [A, Due("b", HOUR)]
     world = World(Rules("w1", 9, held=True), {"a": DONE}, orders, frozenset("ab"))
@@ -337,7 +337,7 @@ def test_on_a_held_worker_nothing_is_chosen_and_each_due_mirror_waits_for_the_re
     assert rows["b"] == ("due", "waiting for `skipjack release`, requested by ada")
 
 
-def test_a_tick_for_requested_starts_leaves_out_what_is_due_by_its_schedule() -> None:
+def test_a_tick_for_start_requests_leaves_out_mirrors_that_are_due_by_schedule() -> None:
     orders = {"b": OperatorRequest(requested=True), "c": OperatorRequest(requested=True, force=True)}
     mirrors = [Due(name, HOUR) for name in "abcd"]
     world = World(Rules("w1", 1), {}, orders, frozenset("abcd"))
@@ -355,7 +355,7 @@ def test_a_release_is_recorded_once(book: Journal) -> None:
     assert book.released() == Released(50.0, "ada")
 
 
-def test_the_most_urgent_come_first() -> None:
+def test_next_lists_the_most_urgent_mirrors_first() -> None:
     mirrors = [Due(name, HOUR) for name in ("held", "later", "sooner", "asked", "overdue", "run")]
     states = {
         "later": DONE, "sooner": DONE._replace(last_ended_at=NOW - 600), "overdue": DONE._replace(last_ended_at=1.0),
@@ -370,7 +370,7 @@ def test_the_most_urgent_come_first() -> None:
 
 
 @pytest.mark.parametrize("name", ["\udcff\udcfe", "x" * 3000, "a\x1b[31m"])
-def test_a_name_from_the_environment_is_cut_and_printable(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_operator_name_from_the_environment_is_cut_and_printable(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SUDO_USER", name)
-    assert who().isprintable() and 0 < len(who()) <= 64
-    who().encode()
+    assert operator_name().isprintable() and 0 < len(operator_name()) <= 64
+    operator_name().encode()

@@ -30,7 +30,7 @@ def paths(tmp_path: Path) -> Paths:
     return Paths(str(tmp_path / "m"), str(tmp_path), str(tmp_path / "logs"))
 
 
-def test_a_link_within_the_mirror_is_followed_and_none_out_of_it(paths: Paths, tmp_path: Path) -> None:
+def test_a_link_is_followed_within_the_mirror_only(paths: Paths, tmp_path: Path) -> None:
     (tmp_path / "m/real").write_text("2")
     (tmp_path / "m/inner").symlink_to("real")
     (tmp_path / "m/outer").symlink_to("../outside")
@@ -41,14 +41,14 @@ def test_a_link_within_the_mirror_is_followed_and_none_out_of_it(paths: Paths, t
 
 
 @pytest.mark.parametrize("upstream", ["git://h.example/x", "h", ""])
-def test_an_inherited_file_of_an_upstream_that_cannot_be_asked_is_passed_over(upstream: str) -> None:
+def test_an_inherited_timestamp_file_is_ignored_where_the_upstream_cannot_be_asked(upstream: str) -> None:
     mirror = Mirror("m", "w1", "command", "https://h.example/", freshness=FreshnessFile("x"))
     assert is_probed(mirror)
     assert not is_probed(mirror._replace(upstream=upstream))
     assert not is_probed(mirror._replace(freshness=None))
 
 
-def test_until_when_nothing_was_missing_is_carried_on() -> None:
+def test_the_time_until_which_the_mirror_was_even_is_kept() -> None:
     even = continued(None, Probe(10.0, None, None, True))
     assert even.even_at == 10.0
     behind = continued(even, Probe(20.0, 19.0, 9.0, False))
@@ -60,7 +60,7 @@ def test_until_when_nothing_was_missing_is_carried_on() -> None:
     assert continued(None, Probe(20.0, None, None, False)).even_at is None
 
 
-def test_a_server_that_follows_the_others_late_does_not_count_for_a_while() -> None:
+def test_a_server_behind_the_others_does_not_count_for_a_while() -> None:
     even = continued(None, Probe(1000.0, 900.0, 900.0, True))
     newer = continued(even, Probe(1100.0, 1050.0, 900.0, False))
     late = continued(newer, Probe(1200.0, 900.0, 900.0, True))
@@ -72,7 +72,7 @@ def test_a_server_that_follows_the_others_late_does_not_count_for_a_while() -> N
     assert (put_back.upstream_at, put_back.even_at) == (900.0, put_back.at)
 
 
-def test_what_was_found_in_another_file_does_not_go_on() -> None:
+def test_a_probe_of_another_file_is_ignored() -> None:
     before = Probe(1000.0, 990.0, 10.0, False, "", 20.0, "TIME", 1000.0)
     assert continued(before, Probe(1100.0, 500.0, 500.0, True, file="state")).upstream_at == 500.0
     failed = Probe(1100.0, None, None, None, "nobody answers", file="state")
@@ -100,7 +100,7 @@ waits = st.floats(60.0, HOUR)
     st.lists(st.tuples(waits, st.booleans(), st.sampled_from(["neither", "first", "second"])), min_size=1, max_size=30),
     st.booleans(),
 )
-def test_a_mirror_never_turns_stale_while_its_upstream_alternates_between_two_times_that_are_young(
+def test_a_mirror_stays_fresh_while_its_upstream_alternates_between_two_recent_times(
     first: float, second: float, probes: list[tuple[float, bool, str]], was_even: bool
 ) -> None:
     """Whatever server answers whom: what visitors miss is younger than what the rule allows."""
@@ -120,7 +120,7 @@ def test_a_mirror_never_turns_stale_while_its_upstream_alternates_between_two_ti
 
 
 @given(st.lists(st.booleans(), min_size=60, max_size=60), st.floats(0.0, HOUR))
-def test_being_behind_is_found_in_time_although_a_server_that_has_what_we_have_answers_most_probes(
+def test_lag_is_found_in_time_although_a_server_as_old_as_the_mirror_answers_most_probes(
     late: list[bool], shift: float
 ) -> None:
     """One server moves each hour, another one stands where we stand, and each probe asks either."""
@@ -139,7 +139,7 @@ def test_being_behind_is_found_in_time_although_a_server_that_has_what_we_have_a
     assert changes == 1, "it changes once and stays"
 
 
-def test_a_server_that_stands_still_for_long_is_not_taken_for_the_upstream() -> None:
+def test_a_server_that_is_stuck_for_long_does_not_stand_for_the_upstream() -> None:
     found: Probe | None = None
     for hour in range(48):
         at = START + hour * HOUR
@@ -149,7 +149,7 @@ def test_a_server_that_stands_still_for_long_is_not_taken_for_the_upstream() -> 
         assert verdict(found, at) == ("fresh", None)
 
 
-def test_an_upstream_that_does_not_answer_takes_the_former_comparison_away_only_after_a_while() -> None:
+def test_the_last_comparison_holds_for_a_while_when_the_upstream_does_not_answer() -> None:
     before = Probe(10.0, 9.0, 9.0, True, "", 10.0)
     failed = Probe(20.0, None, 9.0, None, "nobody answers")
     kept = continued(before, failed)
@@ -167,7 +167,7 @@ def book(tmp_path: Path) -> Iterator[Journal]:
         yield opened
 
 
-def test_mirrors_are_probed_after_a_success_each_hour_and_only_at_rest(book: Journal) -> None:
+def test_mirrors_are_probed_after_a_success_and_hourly_but_not_during_a_run(book: Journal) -> None:
     def due(now: float) -> bool:
         assert book.probes_due({}, now, HOUR) == [], "none of its files is to be compared"
         return book.probes_due({"debian": "TIME"}, now, HOUR) == ["debian"]
@@ -188,7 +188,7 @@ def test_mirrors_are_probed_after_a_success_each_hour_and_only_at_rest(book: Jou
     assert not due(11.0 + HOUR)
 
 
-def test_another_file_is_compared_at_once(book: Journal) -> None:
+def test_a_new_timestamp_file_is_compared_at_once(book: Journal) -> None:
     run = book.begin(None, SUBJECT, 0.0)
     assert run is not None
     book.end(run, "debian", Ending("success"), 10.0)

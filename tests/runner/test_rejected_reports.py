@@ -108,7 +108,7 @@ def shown(settings: RunnerSettings, now: float) -> list[str]:
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])
-def test_a_report_whose_words_are_rejected_arrives_without_them_and_all_others_as_they_are(
+def test_a_report_whose_details_are_rejected_arrives_without_them_and_all_others_complete(
     settings: RunnerSettings, lie: Lie, capsys: pytest.CaptureFixture[str], status: int
 ) -> None:
     with_runs(settings, 60, bad=(7, 40))
@@ -132,7 +132,7 @@ def test_a_report_whose_words_are_rejected_arrives_without_them_and_all_others_a
     assert "pw" not in said
 
 
-def test_a_report_that_is_rejected_in_each_form_is_given_up_loudly_and_the_rest_arrives(
+def test_a_report_that_is_rejected_in_each_form_is_given_up_with_an_error_and_the_others_arrive(
     settings: RunnerSettings, lie: Lie, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("runner.courier.batches.time.time", lambda: AT)
@@ -152,7 +152,7 @@ def test_a_report_that_is_rejected_in_each_form_is_given_up_loudly_and_the_rest_
     assert shown(settings, AT + SHOWN_FOR) == []
 
 
-def test_a_manager_is_told_what_it_rejected(settings: RunnerSettings, lie: Lie) -> None:
+def test_a_manager_gets_a_problem_for_each_rejection(settings: RunnerSettings, lie: Lie) -> None:
     with_runs(settings, 3)
     deliver(settings, Strict(rejecting_run(2)), lie)
     manager = Strict(rejecting_run())
@@ -164,7 +164,7 @@ def test_a_manager_is_told_what_it_rejected(settings: RunnerSettings, lie: Lie) 
 
 
 @pytest.mark.parametrize("status", [301, 401, 403, 404, 405, 408, 409, 429, 500, 503])
-def test_nothing_is_given_up_for_an_answer_that_is_not_about_a_report(
+def test_no_report_is_given_up_for_a_status_that_is_not_about_content(
     settings: RunnerSettings, lie: Lie, status: int
 ) -> None:
     with_runs(settings, 3)
@@ -178,7 +178,7 @@ def test_nothing_is_given_up_for_an_answer_that_is_not_about_a_report(
 
 @pytest.mark.parametrize("status", [400, 413, 422])
 @pytest.mark.parametrize("empty", [True, False], ids=["signs of life as well", "reports alone"])
-def test_nothing_is_given_up_while_everything_is_rejected(
+def test_no_report_is_given_up_while_everything_is_rejected(
     settings: RunnerSettings, lie: Lie, status: int, empty: bool
 ) -> None:
     with_runs(settings, 300)
@@ -191,7 +191,7 @@ def test_nothing_is_given_up_while_everything_is_rejected(
     assert manager.requests <= 20
 
 
-def test_problems_of_the_worker_that_are_rejected_keep_no_report_away(
+def test_rejected_problems_of_the_worker_do_not_block_reports(
     settings: RunnerSettings, lie: Lie, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with_runs(settings, 5)
@@ -204,7 +204,7 @@ def test_problems_of_the_worker_that_are_rejected_keep_no_report_away(
     assert capsys.readouterr().err.count("rejects the worker's problems and progress") == 1, "once an hour"
 
 
-def test_a_snapshot_of_which_one_mirror_is_rejected_brings_all_others_whole(settings: RunnerSettings, lie: Lie) -> None:
+def test_a_snapshot_with_one_rejected_mirror_delivers_all_others_complete(settings: RunnerSettings, lie: Lie) -> None:
     for mirror in ("arch", "debian", "gnu"):
         with_runs(settings, 2, bad=(2,) if mirror == "debian" else (), mirror=mirror)
     with journal.opened(StateLayout(settings.state_dir).journal) as book:
@@ -221,7 +221,7 @@ def test_a_snapshot_of_which_one_mirror_is_rejected_brings_all_others_whole(sett
     assert list(runs.values()) == ["reason 1", "reason 2", "reason 1", LEFT_OUT, "reason 1", "reason 2"]
 
 
-def test_a_manager_that_rejects_much_is_told_no_more_for_now(settings: RunnerSettings, lie: Lie) -> None:
+def test_a_manager_that_rejects_many_reports_gets_no_more_for_now(settings: RunnerSettings, lie: Lie) -> None:
     with_runs(settings, 40)
     manager = Strict(rejecting_run(*range(5, 41)))
 
@@ -237,7 +237,7 @@ def test_a_manager_that_rejects_much_is_told_no_more_for_now(settings: RunnerSet
     assert waiting(settings) == 80 - 2 * (4 + 2 * batches.GIVEN_UP) - 1
 
 
-def test_a_courier_that_died_after_a_report_was_given_up_goes_on(
+def test_a_courier_continues_after_it_died_while_giving_up_a_report(
     settings: RunnerSettings, lie: Lie, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_runs(settings, 10)
@@ -254,7 +254,7 @@ def test_a_courier_that_died_after_a_report_was_given_up_goes_on(
     assert len(shown(settings, AT)) <= 1
 
 
-def test_a_file_of_rejections_that_cannot_be_read_counts_as_none(settings: RunnerSettings) -> None:
+def test_an_unreadable_file_of_rejections_counts_as_empty(settings: RunnerSettings) -> None:
     layout = StateLayout(settings.state_dir)
     sound = {"times": 2, "first_at": AT, "last_at": AT, "what": "what", "why": "why"}
     wrong: list[dict[str, Any]] = [
@@ -292,7 +292,7 @@ def results_told(settings: RunnerSettings, lie: Lie, rejects: Callable[[list[dic
     return told
 
 
-def test_results_of_commands_that_are_rejected_keep_no_others_away(
+def test_a_rejected_result_does_not_block_the_others(
     settings: RunnerSettings, lie: Lie, capsys: pytest.CaptureFixture[str]
 ) -> None:
     told = results_told(
@@ -307,7 +307,7 @@ def test_results_of_commands_that_are_rejected_keep_no_others_away(
     assert "the result of command 4" in shown(settings, time.time())[0]
 
 
-def test_no_result_of_a_command_is_given_up_while_everything_is_rejected(settings: RunnerSettings, lie: Lie) -> None:
+def test_no_result_is_given_up_while_everything_is_rejected(settings: RunnerSettings, lie: Lie) -> None:
     with pytest.raises(Rejected):
         results_told(settings, lie, lambda _results: True)
     with journal.opened(StateLayout(settings.state_dir).journal) as book:
@@ -315,7 +315,7 @@ def test_no_result_of_a_command_is_given_up_while_everything_is_rejected(setting
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])
-def test_a_manager_of_tunasync_that_rejects_a_reason_is_told_the_status_without_it(
+def test_a_tunasync_manager_that_rejects_a_reason_gets_the_status_without_it(
     settings: RunnerSettings, lie: Lie, capsys: pytest.CaptureFixture[str], status: int
 ) -> None:
     with_runs(settings, 2, bad=(1,))
@@ -337,9 +337,7 @@ def test_a_manager_of_tunasync_that_rejects_a_reason_is_told_the_status_without_
     assert "rejects the status of debian, which was sent without its upstream and its reason" in capsys.readouterr().err
 
 
-def test_a_manager_of_tunasync_that_rejects_every_status_is_told_again_later(
-    settings: RunnerSettings, lie: Lie
-) -> None:
+def test_a_tunasync_manager_that_rejects_every_status_gets_them_again_later(settings: RunnerSettings, lie: Lie) -> None:
     with_runs(settings, 2)
     address = ManagerAddress(
         lie(lambda asked, _count: (422, b"no") if "status" in asked else (200, b"{}" if asked else b"[]")).url,

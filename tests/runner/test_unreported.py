@@ -65,7 +65,7 @@ def warnings(settings: RunnerSettings, capsys: pytest.CaptureFixture[str]) -> li
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_refused_token_is_shown_at_once_until_a_report_is_taken(
+def test_a_rejected_token_is_shown_at_once_until_a_report_is_accepted(
     settings: RunnerSettings, manager: Manager, status: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     manager.answer = (status, b'{"error": "the token is not valid"}')
