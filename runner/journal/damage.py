@@ -1,6 +1,6 @@
-"""Finding out whether a journal holds what cannot be: asked only after something could not be read.
+"""Is the journal damaged? Called only after a value could not be read.
 
-SQLite has no checksums for the values in its pages, so an altered byte may pass its own check.
+SQLite has no checksums for the values in its pages, so its own check can miss a changed byte.
 """
 
 import contextlib
@@ -13,24 +13,24 @@ from schemas.report import decode_probe, decode_status
 from schemas.states import DISABLED, PAUSED, TO_TUNASYNC
 
 _KINDS = {"INTEGER": ("integer",), "REAL": ("real", "integer"), "TEXT": ("text",)}
-"""Types of columns with those of SQLite's values that they can hold."""
+"""The types of columns with the types of values that they can have."""
 
 _EARLIEST, _LATEST = -1e10, 1e11
-"""Times in seconds since 1970 UTC between which all others are; each of them has a date."""
+"""The limits of valid times in seconds since 1970 UTC; `datetime` can represent all between them."""
 
 _COUNTS = ("attempts", "failures", "unreached")
-"""Columns that count something, and from which waiting times are computed."""
+"""Columns with counts, which must not be negative: delays are computed from them."""
 
 
 def examine(path: str) -> str | None:
-    """Return the first thing in the journal that cannot be, in words; None when all of it can be read."""
+    """Return the first invalid thing in the journal as text; None if all of it can be read."""
     try:
         with contextlib.closing(readonly_copy.connected(path)) as connection:
             connection.row_factory = sqlite3.Row
             return next(_faults(connection), None)
     except (sqlite3.Error, RecursionError) as error:
         return str(error)
-    except UnicodeDecodeError:  # SQLite's own message names what is damaged by its damaged name
+    except UnicodeDecodeError:  # from SQLite's own message, which contains a damaged name
         return "names in it are damaged"
 
 
@@ -55,7 +55,7 @@ def _mistyped(connection: sqlite3.Connection, table: str) -> Iterator[str]:
         if column in _COUNTS:
             wrong += f" OR {column} < 0"
         if connection.execute(f"SELECT 1 FROM {table} WHERE {wrong} LIMIT 1").fetchone():  # noqa: S608 - own names
-            yield f"a value of `{column}` in `{table}` cannot be"
+            yield f"a value of `{column}` in `{table}` is invalid"
 
 
 def _unknown_words(connection: sqlite3.Connection) -> Iterator[str]:

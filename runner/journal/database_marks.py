@@ -1,7 +1,7 @@
-"""Which files of a worker show that it had a journal, also where a release without marks wrote them.
+"""Which files of a worker show that it had a journal, even if a release without marks wrote them?
 
-Only files that exist no earlier than the journal count: the cache of the next wake-up is written by a tick that has
-opened it, and earlier releases followed and started what was due in one go.
+Only files that cannot be older than the journal count: the next-wake cache is written by a tick that has opened the
+journal, and releases without marks opened it in each follow.
 """
 
 import os
@@ -10,14 +10,14 @@ from runner.base.state_dir import StateLayout
 from schemas.regular_files import regular
 
 _LAST_UNMARKED = 5
-"""The newest format of the plan that was written by releases which left no mark beside the journal."""
+"""The newest plan format of releases that left no mark beside the journal."""
 
 _MAGIC, _VERSION = b"SQLite format 3\0", slice(60, 64)
-"""How a file of SQLite begins, and where it has its user_version."""
+"""The first bytes of an SQLite file, and the position of its user_version."""
 
 
 def of_journal(path: str) -> list[str]:
-    """The files that show that the journal at `path` was in use."""
+    """Return the files that show that the journal at `path` was in use."""
     layout = StateLayout(os.path.dirname(path))
     found = [layout.next_wake] if os.path.lexists(layout.next_wake) else []
     return [*found, layout.plan] if _is_unmarked(layout.plan) else found

@@ -1,7 +1,7 @@
-"""What is known of a mirror's directory from earlier runs, and what a run leaves in it.
+"""What did earlier runs leave in a mirror's directory, and what does this run leave?
 
-The journal keeps it, the run and its hooks look at it. It comes from one look at the top of the directory, or from
-figures that the run has anyway: nothing here walks a tree.
+The journal stores it; runs and their hooks read it. It comes from the top of the directory, or from figures that the
+run has anyway: nothing here walks a tree.
 """
 
 import os
@@ -16,17 +16,18 @@ if TYPE_CHECKING:
 class Past(NamedTuple):
     """A mirror's directory as earlier runs left it; None for what is not known.
 
-    `success_at` is when the last success ended, `files_in` the directory in which it left files (empty text if it
-    left none), `size` the last size that was reported. `emptied` is the identity of the directory in which the last
-    run may have left nothing, though not as a success. `files` and `bytes` are those of the last accepted success, in
-    which a file with several names may count several times; `on_disk` are the bytes with each file counted once.
-    `refused` says that a run since then was refused for the loss that a comparison with them showed.
-    `deleted_files` and `deleted_bytes` are what Skipjack's own deletions have taken since then, counted before they
-    were made. `deleting` names the last of them, which may have been cut off; it is empty when nothing was deleted.
-
-    Where no success was accepted yet, `files` and `bytes` are what the directory held when somebody first looked, and
-    `first_look` is the upstream that the mirror then had; otherwise it is empty. `counted` says that the files are
-    those on disk, and that no run since then ended otherwise than as a success.
+    - `success_at`: when the last success ended.
+    - `files_in`: the directory in which it left files, empty if it left none.
+    - `size`: the last reported size.
+    - `emptied`: the identity of the directory that the last run may have left empty without a success.
+    - `files`, `bytes`: the figures of the last accepted success; hard-linked files may count once for each name.
+      `on_disk`: the bytes with each file counted once.
+    - `refused`: a run since then was refused because of its loss compared with these figures.
+    - `deleted_files`, `deleted_bytes`: Skipjack's own deletions since then, counted before they were made.
+    - `deleting`: the token of the last deletion, which may have been interrupted; empty if there was none.
+    - `first_look`: before the first accepted success, the upstream at the first look, which `files` and `bytes` then
+      come from; otherwise empty.
+    - `counted`: the files are those on disk, and all runs since then were successes.
     """
 
     success_at: float | None = None
@@ -45,30 +46,30 @@ class Past(NamedTuple):
 
     @property
     def had_files(self) -> bool:
-        """Whether the last success is known to have left files; one of an older version did if it had a size."""
+        """Return whether the last success left files; one recorded by an older version did if it had a size."""
         if self.success_at is None:
             return False
         return bool(self.size) if self.files_in is None else bool(self.files_in)
 
     @property
     def accepted(self) -> "Tree | None":
-        """The tree of the last accepted success, or of the first look; None where its figures are not known."""
-        from runner.plan.deletion_limits import Tree  # a tick loads this module and never gets here
+        """Return the tree of the last accepted success, or of the first look; None if its figures are not known."""
+        from runner.plan.deletion_limits import Tree  # every tick loads this module and never gets here
 
         return None if self.files is None or self.bytes is None else Tree(self.files, self.bytes)
 
     @property
     def deleted(self) -> "Tree":
-        """What was deleted since the last accepted success, in runs that did not end as one."""
+        """Return what was deleted since the last accepted success, in runs that did not succeed."""
         from runner.plan.deletion_limits import Tree
 
         return Tree(self.deleted_files, self.deleted_bytes)
 
 
 class Left(NamedTuple):
-    """What a run left: see the fields of these names in `Past`.
+    """What a run left: see the fields of the same names in `Past`.
 
-    `files`, `bytes`, `on_disk` and `counted` are taken over after a success alone.
+    `files`, `bytes`, `on_disk` and `counted` are stored only after a success.
     """
 
     files_in: str = ""
@@ -90,7 +91,7 @@ def left_in(
     counted: bool = False,
     on_disk: int | None = None,
 ) -> Left:
-    """Return what a run left in a directory whose identity was `begun_in` when it began."""
+    """Return what a run left in a directory whose identity was `begun_in` at the start of the run."""
     if not is_missing_or_empty(directory):
         return Left(directory, None, files, size, refused, counted, on_disk)
     emptied = begun_in if identity_of(directory) == begun_in else None
@@ -98,15 +99,15 @@ def left_in(
 
 
 def identity_of(path: str) -> int | None:
-    """Return a number that tells the directory at a path from all others, also from that of another disk.
+    """Return a number that identifies the directory at a path, also among those of other disks.
 
-    Inodes alone do not: every ext4 begins with 2, every Btrfs subvolume with 256. The number of the file system tells
-    these apart. None if there is no directory, or none can be told: at the top of a file system without such a number.
+    Inodes alone do not: the root of every ext4 is 2, that of every Btrfs subvolume 256. So the id of the file system is
+    part of it. None if there is no directory, or it is the top of a file system without an id.
     """
     try:
         found, system = os.stat(path), os.statvfs(path)
     except OSError:
         return None
-    if system.f_fsid in (0, found.st_dev) and os.path.ismount(os.path.realpath(path)):  # XFS tells the device alone
+    if system.f_fsid in (0, found.st_dev) and os.path.ismount(os.path.realpath(path)):  # XFS returns only the device
         return None
     return (system.f_fsid * 31 + found.st_ino) & 0x7FFF_FFFF_FFFF_FFFF

@@ -1,6 +1,6 @@
-"""Runs under way of mirrors that this worker no longer has: removed, moved to another worker, or denied since.
+"""Active runs of mirrors that this worker no longer has: removed, moved to another worker, or denied by policy.
 
-Such a run may finish. Until then it is shown and can be stopped, although the plan knows nothing of it.
+Such a run may finish. Until then it is shown and can be stopped, although its mirror is not in the plan.
 """
 
 from collections.abc import Collection, Iterable
@@ -9,22 +9,22 @@ from runner.plan.plan import Plan, Planned
 
 
 def find(opened: Plan, active: Iterable[str]) -> list[str]:
-    """Of the mirrors with a run under way those that are not in the plan, neither as they are called now nor before."""
+    """Return the mirrors with an active run that are not in the plan, by neither a current nor a previous name."""
     gone = {name for name in active if not opened.has(name)}
-    return sorted(gone - _former_names(opened.renamed())) if gone else []
+    return sorted(gone - _previous_names(opened.renamed())) if gone else []
 
 
 def among(mirrors: Collection[Planned], active: Iterable[str]) -> list[str]:
     """Return what `find` does for a plan with these mirrors."""
-    return sorted(set(active) - {each.mirror.name for each in mirrors} - _former_names(mirrors))
+    return sorted(set(active) - {each.mirror.name for each in mirrors} - _previous_names(mirrors))
 
 
-def _former_names(mirrors: Iterable[Planned]) -> set[str]:
+def _previous_names(mirrors: Iterable[Planned]) -> set[str]:
     return {name for each in mirrors for name in each.mirror.formerly}
 
 
 def problem(name: str) -> tuple[str, str]:
-    """What is so of such a run, and what an administrator may do."""
+    """Return the problem of such a run, and what an administrator can do."""
     return (
         f"`{name}` is still being synced, although this worker no longer has it.",
         f"The run may finish; `skipjack stop {name}` on this worker ends it.",

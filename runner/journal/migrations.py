@@ -1,4 +1,4 @@
-"""The journal's tables, as the steps that made them what they are."""
+"""The journal's tables, as one migration for each version."""
 
 MIGRATIONS = (
     """
@@ -96,4 +96,5 @@ MIGRATIONS = (
     ALTER TABLE mirror ADD COLUMN accepted_on_disk INTEGER;
     """,
 )
-"""Steps from each version of the tables to the next; only ever added to, and safe while older runs are at work."""
+"""Steps from each version of the tables to the next. Never change one: append. Active runs of the release before must
+be able to write the changed tables."""

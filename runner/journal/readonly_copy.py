@@ -1,7 +1,7 @@
-"""Reading the journal's file as it stands, also as a user who may not write it.
+"""Read the journal without changing it, also as a user who may not write it.
 
-SQLite makes files beside a journal in WAL mode as soon as it reads. `immutable` keeps it from that, and lets it pass
-over what a process that died has left beside the journal: it is only for one that no process has open.
+In WAL mode SQLite creates files beside a database as soon as it reads. With `immutable` it does not, but then ignores
+the changes that a dead process has left beside the journal. So that is only for a journal that no process has open.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ from runner.journal.sqlite_file import PATIENCE, quoted
 
 
 def copied_at_rest(path: str, copy: sqlite3.Connection) -> bool:
-    """Copy a journal that no process has open, without making files beside it; False when it was not at rest."""
+    """Copy a journal that no process has open, without creating files beside it; False if one had it open."""
     before = _at_rest(path)
     if before is None:
         return False
@@ -27,7 +27,7 @@ def copied_at_rest(path: str, copy: sqlite3.Connection) -> bool:
 
 
 def _at_rest(path: str) -> tuple[int, int] | None:
-    """When the journal was changed, and its size; None while a process may have it open, or died with it open."""
+    """Return the journal's modification time and size; None if a process may have it open, or died with it open."""
     if _has_changes_beside(path):
         return None
     found = os.stat(path)
@@ -35,14 +35,14 @@ def _at_rest(path: str) -> tuple[int, int] | None:
 
 
 def _has_changes_beside(path: str) -> bool:
-    """Whether the file itself may not be whole: `-journal` holds what it was before a transaction, outside WAL mode."""
+    """Return whether the file alone may be inconsistent: a `-wal` has later changes, a `-journal` earlier pages."""
     return os.path.exists(f"{path}-wal") or os.path.exists(f"{path}-journal")
 
 
 def connected(path: str) -> sqlite3.Connection:
-    """Open the journal for reading alone; without a right to write its folder that is possible while it is at rest.
+    """Open the journal read-only; without the right to write its folder that works while no process has it open.
 
-    A transaction in which a process died, outside WAL mode, is rolled back first: SQLite reads nothing before that.
+    An interrupted transaction outside WAL mode is rolled back first, since SQLite reads nothing before that.
     """
     try:
         return _connected(path, "mode=ro")

@@ -1,4 +1,4 @@
-"""What the manager rejected of late, in a small file: `skipjack next` and the worker's own reports show it."""
+"""Messages that the manager rejected lately, in a small file: `skipjack next` and the worker's reports show them."""
 
 import contextlib
 import json
@@ -15,15 +15,15 @@ SHOWN_FOR = 7 * 86400.0
 """Seconds for which a rejection is shown."""
 
 AGAIN = 3600.0
-"""Seconds after which the same is told again."""
+"""Seconds after which the same rejection is recorded and logged again."""
 
 _LARGEST, _VALUES = 64 * 1024, 100
-"""Bytes and values of the file at most."""
+"""Largest number of bytes and of JSON values in the file."""
 
 
 class Rejections(NamedTuple):
-    """How often something was rejected from when on, what the last one was and what became of it, and the manager's
-    words about it. Times are seconds since 1970 UTC."""
+    """How often and since when messages were rejected, the last one, and the manager's reason. Times are in seconds
+    since 1970 UTC."""
 
     times: int
     first_at: float
@@ -41,7 +41,7 @@ class Shown(NamedTuple):
 
 
 def add(layout: StateLayout, what: str, why: str, now: float) -> bool:
-    """Remember one more; False when the same was told less than an hour ago."""
+    """Record a rejection; False if the same one was recorded less than an hour ago."""
     before = _read(layout, now)
     if before is not None and before.what == what and now - before.last_at < AGAIN:
         return False
@@ -51,7 +51,7 @@ def add(layout: StateLayout, what: str, why: str, now: float) -> bool:
 
 
 def remembered(layout: StateLayout, now: float) -> list[Shown]:
-    """The rejections of the last days as a problem, if there are any."""
+    """Return the rejections of the last days as one problem, if there are any."""
     found = _read(layout, now)
     if found is None:
         return []
@@ -61,11 +61,11 @@ def remembered(layout: StateLayout, now: float) -> list[Shown]:
     return [Shown("manager", what, _TODO)]
 
 
-_TODO = "Update the older one of manager and worker, or see what stands before the manager."
+_TODO = "Update the manager or the worker, whichever is older, or check the proxy before the manager."
 
 
 def _read(layout: StateLayout, now: float) -> Rejections | None:
-    """What is remembered and not too old; a file that cannot be read, or of another release, counts as none."""
+    """Return the recorded rejections if they are not too old; None also if the file cannot be read."""
     try:
         found = _decode(**json_text.parse(read_regular(layout.rejected, _LARGEST), _VALUES))
     except (OSError, ValueError, TypeError):
@@ -74,7 +74,7 @@ def _read(layout: StateLayout, now: float) -> Rejections | None:
 
 
 def _decode(times: object, first_at: object, last_at: object, what: object, why: object) -> Rejections:
-    """Check the type of each value; ValueError if one is wrong."""
+    """Check the type of each value; ValueError if one does not match."""
     if type(times) is not int:
         raise ValueError("`times` is not a number")
     moment, text = json_text.moment, json_text.text
@@ -82,7 +82,7 @@ def _decode(times: object, first_at: object, last_at: object, what: object, why:
 
 
 def _write(layout: StateLayout, rejections: Rejections) -> None:
-    """Replace the file; the log has the same, so a full disk stops nothing."""
+    """Replace the file; errors are ignored, since the log has the same."""
     with contextlib.suppress(OSError):
         aside = f"{layout.rejected}.new"
         with open(aside, "w", encoding="utf-8", opener=regular) as file:

@@ -1,7 +1,7 @@
-"""The journal's file: how it is opened, how its tables are made, and what a transaction is.
+"""Open the journal's file, create and migrate its tables, and run transactions.
 
-Transactions are explicit and begin IMMEDIATE with a patience of 30 seconds: deferred ones fail at once when 16 runs
-write at the same time.
+Transactions are explicit and start as IMMEDIATE with a timeout of 30 seconds: deferred ones fail at once when 16 runs
+write at the same time, because SQLite does not wait to upgrade a read lock.
 """
 
 import _sqlite3 as sqlite3  # without dates and times, which each run and tick would load
@@ -20,30 +20,29 @@ from schemas.regular_files import regular
 T = TypeVar("T")
 
 PATIENCE = 30.0
-"""Seconds that a writer waits for the others."""
+"""Seconds that a writer waits for other writers."""
 
 HELD_BACK = 256 * 1024
-"""Bytes that are held back for ends of runs: some dozens find room in there."""
-
+"""Bytes reserved on the disk for the ends of runs, enough for some dozens."""
 
 GIVEN_BACK, KEPT = 4 * 1024**2, 1024**2
-"""Bytes of unused room from which some is given back to the disk, and how much is kept for what comes."""
+"""Unused bytes in the file from which on some are returned to the disk, and how many are kept for new rows."""
 
 REWRITTEN = 64 * 1024**2
-"""Bytes that a journal may hold to be written anew as a whole, which takes a few seconds at most."""
+"""Largest size in bytes of a journal that VACUUM rewrites as a whole, which takes a few seconds at most."""
 
 _STEP = 256
-"""Pages that are given back in one transaction."""
+"""Pages that are returned in one transaction."""
 
 _INCREMENTAL = 2
-"""SQLite's number for files whose unused pages can be given back one by one."""
+"""SQLite's value of `auto_vacuum` for files whose unused pages can be returned one by one."""
 
 
 @contextmanager
 def opened(path: str) -> Iterator[sqlite3.Connection]:
-    """Open the journal, made on a new machine and brought to this version's tables when needed.
+    """Open the journal; create it on a new machine and migrate its tables if needed.
 
-    SkipjackError when it cannot be opened, is damaged, or is not the one that was here.
+    SkipjackError if it cannot be opened, is damaged, or is not the one that was here before.
     """
     _require(path)
     with _explained(path):
@@ -58,37 +57,37 @@ def opened(path: str) -> Iterator[sqlite3.Connection]:
 
 
 def check(path: str) -> None:
-    """Check that the journal, if this machine has had one, is there and can be opened; SkipjackError if not."""
+    """Check that the journal exists and can be opened, unless this machine is new; SkipjackError if not."""
     if _fault(path) is not None:
         with opened(path):
             pass
 
 
 def _fault(path: str) -> str | None:
-    """Why the journal cannot be the one that was here; None on a new machine."""
-    return presence.fault(path, lambda: _traces(path))
+    """Return why the journal cannot be the one that was here; empty if it can, None on a new machine."""
+    return presence.fault(path, lambda: _marks(path))
 
 
-def _traces(path: str) -> list[str]:
-    from runner.journal.database_marks import of_journal  # needed only when something is wrong
+def _marks(path: str) -> list[str]:
+    from runner.journal.database_marks import of_journal  # needed only if something is wrong
 
     return of_journal(path)
 
 
 def _require(path: str) -> None:
-    """Make the journal on a new machine; SkipjackError when its state is lost."""
+    """Create the journal on a new machine; SkipjackError if its state is lost."""
     try:
         fault = _fault(path)
         if fault is None:
             presence.make(path, _fill)
             fault = _fault(path)
     except sqlite3.Error as error:
-        raise SkipjackError(f"The journal {path} cannot be made: {error}.", _ROOM) from error
+        raise SkipjackError(f"cannot create the journal {path}: {error}.", _ROOM) from error
     except OSError as error:
         todo = _outage_todo(path) if error.errno in (errno.EACCES, errno.EPERM) else _FOLDER
-        raise SkipjackError(f"The journal {path} cannot be opened: {error.strerror}.", todo) from error
+        raise SkipjackError(f"cannot open the journal {path}: {error.strerror}.", todo) from error
     if fault:
-        raise SkipjackError(f"The journal {path} cannot be used: {fault}.", _anew(path))
+        raise SkipjackError(f"cannot use the journal {path}: {fault}.", _restore(path))
 
 
 @contextmanager
@@ -97,7 +96,7 @@ def _explained(path: str) -> Iterator[None]:
         yield
     except sqlite3.OperationalError as error:
         if _is_outage(error):
-            raise SkipjackError(f"The journal {path} cannot be used: {error}.", _outage_todo(path)) from error
+            raise SkipjackError(f"cannot use the journal {path}: {error}.", _outage_todo(path)) from error
         raise _damaged(path, str(error)) from error
     except sqlite3.DatabaseError as error:
         raise _damaged(path, str(error)) from error
@@ -109,7 +108,7 @@ def _explained(path: str) -> Iterator[None]:
 
 
 def damage_behind(error: Exception, path: str) -> SkipjackError | None:
-    """Return what is damaged in the journal, when an error may come from that; None when it is a bug instead."""
+    """Return the damage in the journal that explains an error; None if the error is a bug instead."""
     is_no_date = isinstance(error, OSError) and error.errno == errno.EOVERFLOW
     if not (isinstance(error, UNREADABLE) or is_no_date) or not os.path.isfile(path):
         return None
@@ -120,14 +119,14 @@ def damage_behind(error: Exception, path: str) -> SkipjackError | None:
 
 
 UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
-"""What reading a damaged value may raise."""
+"""Exceptions that a damaged value can cause when it is read."""
 
 _OUTAGES = frozenset({
     sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_READONLY, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_PERM, sqlite3.SQLITE_INTERRUPT,
     sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_NOLFS,
 })  # fmt: skip
-"""SQLite's results for what a disk, a limit or another process does; any other one is the file's own fault."""
+"""SQLite's result codes for problems of the disk, a limit or another process; any other one means a damaged file."""
 
 
 def _is_outage(error: sqlite3.OperationalError) -> bool:
@@ -135,37 +134,37 @@ def _is_outage(error: sqlite3.OperationalError) -> bool:
 
 
 def _damaged(path: str, fault: str) -> SkipjackError:
-    return SkipjackError(f"The journal {path} is damaged: {' '.join(fault.split())}.", _anew(path))
+    return SkipjackError(f"the journal {path} is damaged: {' '.join(fault.split())}.", _restore(path))
 
 
 _FOLDER = "Check the folder, its owner and the free space."
-_ROOM = "See whether the disk is full or read-only; nothing was recorded."
+_ROOM = "Check whether the disk is full or read-only; nothing was recorded."
 
 
 def _outage_todo(path: str) -> str:
-    """What to do when a journal cannot be written: most often the disk's fault, for another user the user's."""
+    """Return what to do if the journal cannot be written: mostly about the disk, for another user about that user."""
     todo = ownership.remedy(path, os.path.dirname(path))
     return f"{todo} Nothing was recorded." if todo else _ROOM
 
 
-_BACKUP = "move it away with its `-wal`, `-shm` and `-journal`, and put a backup there"
-"""SQLite would play what lies beside the old journal into the backup."""
+_BACKUP = "move it away with its `-wal`, `-shm` and `-journal`, and restore a backup"
+"""SQLite would apply the files beside the old journal to the backup."""
 
 
-def _anew(path: str) -> str:
+def _restore(path: str) -> str:
     return (
-        f"Nothing runs until it is back: {_BACKUP}. To start anew instead, with every mirror due and none "
-        f"paused or disabled, run `{presence.removal(path, _traces(path))}`."
+        f"Nothing runs until it is restored: {_BACKUP}. To start with an empty one instead, with every mirror due and"
+        f" none paused or disabled, run `{presence.removal(path, _marks(path))}`."
     )
 
 
 def quoted(path: str) -> str:
-    """A path as it stands in an address for SQLite."""
+    """Return a path quoted for a `file:` URI of SQLite."""
     return path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
 
 
 def _fill(path: str) -> None:
-    """Write a journal in which nothing has happened yet."""
+    """Write an empty journal."""
     connection = sqlite3.connect(path, isolation_level=None)
     try:
         connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
@@ -177,12 +176,12 @@ def _fill(path: str) -> None:
 
 @contextmanager
 def copied(path: str) -> Iterator[sqlite3.Connection]:
-    """A copy of the journal in memory, with this version's tables; empty on a new machine.
+    """Open a copy of the journal in memory, with this version's tables; empty on a new machine.
 
-    The journal itself is only read, also by a user who may not write it. SkipjackError when it cannot be read, is
-    damaged, or is not the one that was here.
+    The journal itself is only read, also by a user who may not write it. SkipjackError if it cannot be read, is
+    damaged, or is not the one that was here before.
     """
-    from runner.journal import readonly_copy  # runs and ticks do without it
+    from runner.journal import readonly_copy  # runs and ticks do not need it
 
     with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as copy, _explained(path):
         copy.row_factory = sqlite3.Row
@@ -197,14 +196,14 @@ def copied(path: str) -> Iterator[sqlite3.Connection]:
 
 
 def _is_new(path: str) -> bool:
-    """Whether this machine never had a journal; SkipjackError when the one that it had is lost or cannot be reached."""
+    """Return whether this machine never had a journal; SkipjackError if its journal is lost or cannot be reached."""
     try:
         fault = _fault(path)
     except OSError as error:
         todo = ownership.remedy(path, os.path.dirname(path)) or "Check the folder and its owner."
-        raise SkipjackError(f"The journal {path} cannot be read: {error.strerror}.", todo) from error
+        raise SkipjackError(f"cannot read the journal {path}: {error.strerror}.", todo) from error
     if fault:
-        raise SkipjackError(f"The journal {path} cannot be used: {fault}.", _anew(path))
+        raise SkipjackError(f"cannot use the journal {path}: {fault}.", _restore(path))
     return fault is None
 
 
@@ -212,29 +211,29 @@ def _prepare(connection: sqlite3.Connection, path: str, keep: "Keep") -> None:
     connection.execute("PRAGMA synchronous=FULL")
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > len(MIGRATIONS):
-        what = f"The journal {path} was written by a newer version, or by another program."
+        what = f"cannot use the journal {path}: it was written by a newer version, or by another program."
         raise SkipjackError(what, f"Install that version again, or {_BACKUP}{_own_copy(path)}.")
     if version == len(MIGRATIONS):
         _use_wal(connection)
         return
     if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'identity'").fetchone():
-        raise SkipjackError(f"The file {path} is not a journal of Skipjack.", _anew(path))
+        raise SkipjackError(f"cannot use the file {path}: it is not a journal of Skipjack.", _restore(path))
     _use_wal(connection)
     _migrate(connection, keep)
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
-    """Put a journal into WAL mode that is not, as a backup made with VACUUM INTO; writes nothing to any other.
+    """Put a journal into WAL mode, as after the restore of a backup; does nothing if it is.
 
-    Where that fails the journal is as safe, only slower. So it is left to the next program that opens the journal:
-    SQLite lets one of two that try at once fail without waiting, and a full disk must not keep a run from ending.
+    Errors are ignored: without it the journal is as safe, only slower, and the next program tries again. Of two that
+    try at once SQLite lets one fail without waiting, and a full disk must not prevent the end of a run.
     """
     with suppress(sqlite3.OperationalError):
         connection.execute("PRAGMA journal_mode=WAL")
 
 
 def _migrate(connection: sqlite3.Connection, keep: "Keep") -> None:
-    """Bring the tables to this version; `keep` is called before, with the version that they have, if it is older."""
+    """Migrate the tables to this version; `keep` is called first, with their version, if that is older."""
     with transaction(connection):
         version = connection.execute("PRAGMA user_version").fetchone()[0]  # another process may have been faster
         if version < len(MIGRATIONS):
@@ -248,28 +247,29 @@ def _migrate(connection: sqlite3.Connection, keep: "Keep") -> None:
 
 
 Keep = Callable[[sqlite3.Connection, int], None]
-"""What is done with tables of an older version before they are changed."""
+"""Called with tables of an older version before they are changed."""
 
 
 def _keep_nothing(_connection: sqlite3.Connection, _version: int) -> None:
-    """For tables that are not the machine's own ones, or hold nothing yet."""
+    """Keep no backup: the tables are a copy in memory, or empty."""
 
 
 def backup_path(path: str, version: int) -> str:
-    """Where the journal is copied to before its tables of that version are changed."""
+    """Return the path of the journal's backup before its tables of that version are migrated."""
     return f"{path}-of-version-{version}"
 
 
 def _own_copy(path: str) -> str:
-    """Words about the newest copy that this release can read, if a migration has left one."""
+    """Return text that names the newest backup of a migration that this release can read, if there is one."""
     kept = (backup_path(path, version) for version in range(len(MIGRATIONS), 0, -1))
     return next((f", such as `{each}`" for each in kept if os.path.exists(each)), "")
 
 
 def _back_up(connection: sqlite3.Connection, version: int) -> None:
-    """Copy the journal as it is before a migration, for the way back to the release that wrote it.
+    """Back up the journal before a migration, for a downgrade to the release that wrote it.
 
-    Nobody writes meanwhile, since the transaction of the migration has begun. SkipjackError when there is no room.
+    No other process writes meanwhile, since the transaction of the migration has begun. SkipjackError if the disk is
+    full.
     """
     from runner.journal import readonly_copy  # seldom needed
 
@@ -286,14 +286,13 @@ def _back_up(connection: sqlite3.Connection, version: int) -> None:
         presence.replace(aside, target)
     except (OSError, sqlite3.Error) as error:
         why = getattr(error, "strerror", None) or error
-        what = f"The journal {path} cannot be backed up to {target}, so it was not brought to this release: {why}."
-        todo = "See whether the disk is full or read-only; the earlier release still works."
+        what = f"cannot back up the journal {path} to {target}, so it was not migrated to this release: {why}."
+        todo = "Check whether the disk is full or read-only; the earlier release still works."
         raise SkipjackError(what, todo) from error
 
 
 def hold_back(connection: sqlite3.Connection) -> None:
-    """Take the room on the journal's disk that the end of a run may need. It is the last thing that must not be lost;
-    without room nothing is held back."""
+    """Reserve disk space for the end of a run, which must be recorded even on a full disk; best effort."""
     path = _held_back(connection)
     if os.path.exists(path):
         return
@@ -301,14 +300,14 @@ def hold_back(connection: sqlite3.Connection) -> None:
     with suppress(OSError):
         try:
             with open(aside, "wb", opener=regular) as file:
-                file.write(os.urandom(HELD_BACK))  # nothing that a file system would make smaller
+                file.write(os.urandom(HELD_BACK))  # random, so that no file system can compress it
             os.replace(aside, path)
         except OSError:
             os.unlink(aside)
 
 
 def with_room(connection: sqlite3.Connection, change: Callable[[], T]) -> T:
-    """Make a change as one transaction, if need be in the room that was held back."""
+    """Make a change as one transaction; if the disk is full, free the reserved space and try again."""
     try:
         with transaction(connection):
             return change()
@@ -330,16 +329,17 @@ def _file(connection: sqlite3.Connection) -> str:
 
 
 def give_back(connection: sqlite3.Connection) -> None:
-    """Give room that the journal does not use back to the disk, as after the reports of a week were delivered.
+    """Return unused space of the journal to the disk, as after a week's reports were delivered.
 
-    In small steps, between which others write; a disk without room, or one who reads, leaves the rest for later.
+    In small steps, so that others can write in between. If the disk is full or another process reads, the rest is left
+    for later.
     """
     if _unused(connection) < GIVEN_BACK:
         return
     with suppress(sqlite3.OperationalError):
         if _pragma(connection, "auto_vacuum") != _INCREMENTAL:
             _make_incremental(connection)
-        before = None  # one of an earlier release that is too large gives nothing back
+        before = None  # a large journal of an earlier release returns nothing: stop when a step has no effect
         while before != (left := _unused(connection)) and left > KEPT and _free_on_disk(connection) > 2 * GIVEN_BACK:
             before = left
             connection.execute(f"PRAGMA incremental_vacuum({_STEP:d})").fetchall()
@@ -350,7 +350,7 @@ def give_back(connection: sqlite3.Connection) -> None:
 
 
 def _make_incremental(connection: sqlite3.Connection) -> None:
-    """Write a journal of an earlier release anew, if that is quick and there is room: meanwhile nobody else writes."""
+    """Rewrite a journal of an earlier release, if that is quick and there is space: it blocks other writers."""
     used = (_pragma(connection, "page_count") - _pragma(connection, "freelist_count")) * _pragma(
         connection, "page_size"
     )
@@ -374,7 +374,7 @@ def _free_on_disk(connection: sqlite3.Connection) -> int:
 
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """Do several things as one, durably; part of a transaction that is under way already."""
+    """Make the changes in the block one durable transaction; within another one they are part of that."""
     part_of_another = bool(connection.in_transaction)
     if part_of_another:
         yield
@@ -384,21 +384,21 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         yield
         connection.execute("COMMIT")
     except BaseException:
-        if connection.in_transaction:  # a full disk makes SQLite undo everything by itself
+        if connection.in_transaction:  # on a full disk SQLite rolls back by itself
             connection.execute("ROLLBACK")
         raise
 
 
 @contextmanager
 def if_there_is_room(connection: sqlite3.Connection) -> Iterator[None]:
-    """A transaction that a disk without room makes nothing of."""
+    """Run a transaction that is skipped if the disk is full."""
     with suppress(sqlite3.OperationalError), transaction(connection):
         yield
 
 
 @contextmanager
 def or_failed(what: str) -> Iterator[None]:
-    """Turn what a disk or another process does to a change into a SkipjackError that says `what` could not be done."""
+    """Turn a failure of the disk or a lock timeout into a SkipjackError that starts with `what`."""
     try:
         yield
     except sqlite3.OperationalError as error:
@@ -406,5 +406,5 @@ def or_failed(what: str) -> Iterator[None]:
 
 
 def marks(values: frozenset[str]) -> str:
-    """As many question marks as there are values."""
+    """Return a list of placeholders for SQL, one for each value."""
     return ", ".join("?" * len(values))

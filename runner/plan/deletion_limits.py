@@ -1,8 +1,8 @@
-"""How much one run may delete: a pure judgement over the limits of a mirror and what a run deletes or has lost.
+"""How much may one run delete? Pure functions of a mirror's limits and the files that a run deletes or has lost.
 
-Everything but a directory counts as a file: regular files, symbolic links, devices. Deleting directories alone loses
-nothing. Both the guard of the rsync providers, which judges before anything is deleted, and the comparison of a tree
-with the last accepted success use it.
+Everything that is not a directory counts as a file: regular files, links, devices. Deleted directories do not count.
+Used by the deletion guard of the rsync providers, before anything is deleted, and by the comparison of a tree with the
+last accepted success.
 """
 
 from typing import NamedTuple
@@ -11,21 +11,21 @@ from schemas.mirror_record import Mirror
 from schemas.units import format_size
 
 EVERYTHING = "100%"
-"""The share with which an operator accepts any loss in one run, that of every file as well."""
+"""The share with which an operator accepts any loss in one run, even of all files."""
 
 
 class Tree(NamedTuple):
-    """What a directory holds: files, and their bytes."""
+    """The files of a directory, and their bytes."""
 
     files: int
     size: int
 
 
 class Limits(NamedTuple):
-    """How much may go: `most` is a count or a share like `10%`, `size` is in bytes, None for no limit.
+    """How much may be deleted: `most` is a count or a share like `10%`, `size` is in bytes, None for no limit.
 
-    `named` is true when the operator named `most` for this run alone. `source` says where `most` stands, when that is
-    not `max_delete`.
+    `named` is true if the operator gave `most` for this run only. `source` is where `most` comes from if that is not
+    `max_delete`.
     """
 
     most: int | str = "50%"
@@ -36,12 +36,12 @@ class Limits(NamedTuple):
 
     @property
     def are_off(self) -> bool:
-        """Whether the operator accepts every loss of this run."""
+        """Return whether the operator accepts every loss of this run."""
         return self.named and self.most == EVERYTHING
 
 
 class Loss(NamedTuple):
-    """A tree before a run, what the run takes from it, and how many files there are afterwards."""
+    """A tree before a run, what the run deletes of it, and the number of files afterwards."""
 
     had: Tree
     lost: Tree
@@ -54,16 +54,16 @@ def as_limit(text: str | None) -> int | str | None:
 
 
 def limits_of(mirror: Mirror, named: int | str | None = None) -> Limits:
-    """Return the limits of a definition; what the operator `named` for one run replaces its `max_delete` and floor."""
+    """Return the limits of a definition; `named` by the operator for one run replaces `max_delete` and its floor."""
     if named is None:
         return Limits(mirror.max_delete, mirror.max_delete_floor, mirror.max_delete_bytes)
     return Limits(named, 0, None if named == EVERYTHING else mirror.max_delete_bytes, named=True)
 
 
 def allowed(limits: Limits, files_had: int) -> int:
-    """Return how many files may be deleted. Fractions are cut off: 10% of 9 files is none.
+    """Return how many files may be deleted. Fractions are cut off: 10% of 9 files is 0.
 
-    The floor never covers all files that there were, whatever a run brings in their place.
+    The floor never allows to delete all old files, even if the run adds new ones.
     """
     if isinstance(limits.most, int):
         return limits.most
@@ -77,18 +77,18 @@ def refusal(
     happens: str = "would be deleted",
     emptied: str = "no file would be left",
 ) -> str:
-    """Return why a loss is refused, with the figures and what the operator can do; empty when it is allowed.
+    """Return why a loss is refused, with the figures and what the operator can do; empty if it is allowed.
 
-    `happens` is what a sentence says of the files, `emptied` of a tree that loses its last one.
+    `happens` is the verb of the sentence about the files, `emptied` the text for a tree that loses all files.
     """
     excess = "" if limits.are_off else _excess(limits, loss, happens, emptied)
     return with_remedy(excess, mirror) if excess else ""
 
 
 def refusal_of_bytes(limits: Limits, had: int, lost: int, mirror: str, happens: str) -> str:
-    """Return why a loss of bytes is refused that the number of files does not show; empty when it is allowed.
+    """Return why a loss of bytes is refused, which the number of files does not show; empty if it is allowed.
 
-    A share of files means the same share of the bytes.
+    A share applies to the bytes as well.
     """
     figures = f"{format_size(lost)} of {format_size(had)} {happens}"
     if limits.are_off or lost <= 0:

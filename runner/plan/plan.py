@@ -1,6 +1,6 @@
-"""The plan: what the newest valid configuration means for this worker, as one read-only SQLite file.
+"""The plan: what this worker must do, from the newest valid configuration, as one read-only SQLite file.
 
-`follow` writes it aside and renames it. `tick` reads a few columns of it, `run` a single row; neither ever parses YAML.
+`follow` writes a new file and renames it. `tick` reads a few columns, `run` a single row; neither parses YAML.
 """
 
 import _sqlite3 as sqlite3  # without dates and times, which each run and tick would load
@@ -25,7 +25,7 @@ from schemas.standard_streams import WARNING
 FORMAT = 7
 
 Shown = tuple[str | None, str, str, str]
-"""A problem as the plan keeps it: the mirror it is about, the place, what is wrong, what to do."""
+"""A problem in the plan: its mirror or None, the place, what is wrong, what to do."""
 
 _SCHEMA = """
 CREATE TABLE header (content TEXT NOT NULL, sum INTEGER NOT NULL);
@@ -54,14 +54,15 @@ _NEVER: Mapping[str, float] = {}
 
 
 class Header(NamedTuple):
-    """What concerns the worker as a whole.
+    """The facts about the worker as a whole.
 
-    `revision` is the commit that is in force, `seen` the newest one that was looked at (another one when that was
-    refused), `fingerprint` what else the plan depends on. `problems` are (mirror or None, place, what, todo).
-    `volumes`, `pattern_files`, `home`, `roots`, `env`, `judged` and `passwords` are what a run must know of the policy,
-    see Machine.
-    `unmoved` are mirrors whose files are yet to be moved from the directory of a former name.
-    `held` says that the settings keep runs from starting; see `runner/overrides/hold.py`.
+    - `revision`: the commit in force; `seen`: the newest one that was read, which differs if it was rejected.
+    - `fingerprint`: everything else that the plan depends on.
+    - `problems`: (mirror or None, place, what, todo).
+    - `volumes`, `pattern_files`, `home`, `roots`, `env`, `judged`, `passwords`: facts from the policy for runs; see
+      `Machine`.
+    - `unmoved`: mirrors whose files must still be moved from the directory of a previous name.
+    - `held`: the settings keep runs from starting; see `runner/overrides/hold.py`.
     """
 
     worker: str
@@ -87,7 +88,7 @@ class Header(NamedTuple):
 
 
 class Planned(NamedTuple):
-    """One mirror of the plan; `revision` is the commit that its definition comes from."""
+    """One mirror of the plan; `revision` is the commit of its definition."""
 
     mirror: Mirror
     paths: Paths
@@ -95,9 +96,9 @@ class Planned(NamedTuple):
 
 
 class Due(NamedTuple):
-    """The columns that a tick needs of a mirror: the keys of these names; durations are in seconds.
+    """The columns of a mirror for a tick, named after its keys; durations are in seconds.
 
-    `since` is when it got its present `cron` here, in seconds since 1970 UTC.
+    `since` is when this worker first had its current `cron`, in seconds since 1970 UTC.
     """
 
     name: str
@@ -112,14 +113,14 @@ class Due(NamedTuple):
 
 
 def due(mirror: Mirror) -> Due:
-    """What a tick needs of a definition."""
+    """Return the part of a definition that a tick needs."""
     return Due(**{key: getattr(mirror, key) for key in Due._fields if key != "since"})
 
 
 def write(path: str, header: Header, mirrors: list[Planned], since: Mapping[str, float] = _NEVER) -> None:
-    """Put a new plan in the place of the old one; a reader sees the one or the other, never something between.
+    """Replace the plan; a reader sees the old one or the new one, never a part.
 
-    `since` tells by name when mirrors got their fixed times.
+    `since` is by mirror when it got its current `cron`.
     """
     aside = f"{path}.new"
     for place in (aside, path):
@@ -127,14 +128,14 @@ def write(path: str, header: Header, mirrors: list[Planned], since: Mapping[str,
     try:
         _write(aside, header, [_row(each, since.get(each.mirror.name, 0.0)) for each in mirrors])
     except sqlite3.DatabaseError as error:
-        what = f"The plan {path} cannot be written: {error}."
-        raise SkipjackError(what, "See whether the disk is full or read-only; the plan was not changed.") from error
+        what = f"cannot write the plan {path}: {error}."
+        raise SkipjackError(what, "Check whether the disk is full or read-only; the plan was not changed.") from error
     os.replace(aside, path)
     _sync(os.path.dirname(path))
 
 
 def _require_place(path: str) -> None:
-    """Move a directory away that stands where a file belongs."""
+    """Move away a directory that is in the place of a file."""
     if os.path.isdir(path) and not os.path.islink(path):
         instead = f"{path}.directory-{time.time_ns()}"
         os.rename(path, instead)
@@ -146,8 +147,8 @@ def _write(aside: str, header: Header, rows: list[tuple[object, ...]]) -> None:
         os.unlink(aside)  # left by a follow that was killed
     connection = sqlite3.connect(aside, isolation_level=None)
     try:
-        connection.execute("PRAGMA journal_mode=OFF")  # nobody knows the file before it is renamed
-        connection.execute("PRAGMA synchronous=OFF")  # it is synced once, when it is whole
+        connection.execute("PRAGMA journal_mode=OFF")  # no reader sees the file before it is renamed
+        connection.execute("PRAGMA synchronous=OFF")  # it is synced once, when it is complete
         connection.execute(f"PRAGMA user_version={FORMAT:d}")
         connection.executescript("BEGIN;" + _SCHEMA)
         connection.execute("INSERT INTO header VALUES (?, ?)", _summed((json.dumps(header._asdict()),)))
@@ -172,7 +173,7 @@ def _row(planned: Planned, since: float) -> tuple[object, ...]:
 
 
 def _sum(values: tuple[object, ...]) -> int:
-    """A checksum of values: SQLite has none of its own, and a wrong letter could lead into another directory."""
+    """Return a checksum of values: SQLite has none, and one changed letter could lead into another directory."""
     return crc32(repr(values).encode())
 
 
@@ -181,7 +182,7 @@ def _summed(values: tuple[object, ...]) -> tuple[object, ...]:
 
 
 def _sound(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The values of a row without the checksum that stands last; DatabaseError when it is another one."""
+    """Return the values of a row without the checksum at its end; DatabaseError if that does not match."""
     if _sum(values[:-1]) != values[-1]:
         raise sqlite3.DatabaseError(f"a row of it was altered ({str(values[0])[:40]!r})")
     return values[:-1]
@@ -210,7 +211,7 @@ def _planned(row: tuple[Any, ...]) -> Planned:
 
 @contextmanager
 def _decoding(what: str) -> Iterator[None]:
-    """Take a value that cannot be decoded for damage, whatever its checksum is."""
+    """Report a value that cannot be decoded as damage, even if its checksum matches."""
     try:
         yield
     except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
@@ -237,7 +238,7 @@ class Plan:
             self.header = _decode_header(_sound(row)[0])
 
     def due(self) -> list[Due]:
-        """All mirrors, as far as a tick is concerned."""
+        """Return all mirrors, with the columns for a tick."""
         query = f"SELECT {', '.join(_DUE)}, due_sum FROM mirror"  # noqa: S608 - own columns
         rows = map(_sound, self._connection.execute(query))
         with _decoding("a schedule"):
@@ -247,18 +248,18 @@ class Plan:
             ]
 
     def mirror(self, name: str) -> Planned | None:
-        """One mirror, or None when this worker has none of that name."""
+        """Return a mirror; None if this worker does not have it."""
         row = self._connection.execute(f"{_PLANNED} WHERE name = ?", (name,)).fetchone()
         return _planned(row) if row else None
 
     def has(self, name: str) -> bool:
-        """Tell whether this worker has a mirror of that name."""
+        """Return whether this worker has a mirror of that name."""
         return self._connection.execute("SELECT 1 FROM mirror WHERE name = ?", (name,)).fetchone() is not None
 
     def renamed(self) -> list[Planned]:
-        """The mirrors that had other names before, with those former names alone that no other one has here now."""
+        """Return the mirrors with previous names, without those names that another mirror has now."""
         query = "SELECT name, formerly FROM mirror WHERE formerly <> ''"
-        found = [(self.mirror(name), former.split()) for name, former in self._connection.execute(query).fetchall()]
+        found = [(self.mirror(name), names.split()) for name, names in self._connection.execute(query).fetchall()]
         return [
             planned._replace(mirror=planned.mirror._replace(formerly=tuple(free)))
             for planned, formerly in found
@@ -266,18 +267,18 @@ class Plan:
         ]
 
     def limited(self) -> list[Planned]:
-        """The mirrors that have a `memory_limit`, by name."""
+        """Return the mirrors with a `memory_limit`, sorted by name."""
         chosen = "WHERE json_extract(definition, '$.memory_limit') IS NOT NULL"
         return [_planned(row) for row in self._connection.execute(f"{_PLANNED} {chosen} ORDER BY name")]
 
     def check(self) -> None:
-        """Read everything, without decoding it; DatabaseError when a row was altered."""
+        """Read all rows without decoding them; DatabaseError if one was altered."""
         for query in (f"SELECT {', '.join(_DUE)}, due_sum FROM mirror", _PLANNED):  # noqa: S608 - own columns
             for row in self._connection.execute(query):
                 _sound(row)
 
     def mirrors(self) -> list[Planned]:
-        """All mirrors with their whole definitions, by name."""
+        """Return all mirrors with their whole definitions, sorted by name."""
         return [_planned(row) for row in self._connection.execute(f"{_PLANNED} ORDER BY name")]
 
 
@@ -292,17 +293,17 @@ def _decode_header(text: str) -> Header:
 
 @contextmanager
 def opened(path: str) -> Iterator[Plan]:
-    """Open the plan for reading; SkipjackError when there is none that this version understands, or it is damaged."""
+    """Open the plan for reading; SkipjackError if it is missing, damaged or of another version."""
     try:
         found = os.stat(path)
     except FileNotFoundError as error:
-        raise SkipjackError(f"There is no plan at {path} yet.", "Run `skipjack follow` first.") from error
+        raise SkipjackError(f"there is no plan at {path} yet.", "Run `skipjack follow` first.") from error
     except OSError as error:
         raise _unreadable(path, error) from error
     if not stat.S_ISREG(found.st_mode):
-        raise SkipjackError(f"The plan {path} cannot be read: it is not a file.", _AGAIN)
-    if not found.st_size:  # SQLite takes it for a database without tables
-        raise SkipjackError(f"The plan {path} is damaged: it is empty (0 bytes).", _AGAIN)
+        raise SkipjackError(f"cannot read the plan {path}: it is not a file.", _AGAIN)
+    if not found.st_size:  # SQLite would take it for a database without tables
+        raise SkipjackError(f"the plan {path} is damaged: it is empty (0 bytes).", _AGAIN)
     if not os.access(path, os.R_OK):
         raise _unreadable(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES), path))
     try:
@@ -310,14 +311,14 @@ def opened(path: str) -> Iterator[Plan]:
         try:
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             if version != FORMAT:
-                raise SkipjackError(f"The plan {path} was written by another version.", "Run `skipjack follow`.")
+                raise SkipjackError(f"the plan {path} was written by another version.", "Run `skipjack follow`.")
             yield Plan(connection)
         finally:
             connection.close()
     except sqlite3.DatabaseError as error:
-        raise SkipjackError(f"The plan {path} cannot be read: {error}.", _AGAIN) from error
-    except UnicodeDecodeError as error:  # SQLite's own message names what is damaged by its damaged name
-        raise SkipjackError(f"The plan {path} cannot be read: names in it are damaged.", _AGAIN) from error
+        raise SkipjackError(f"cannot read the plan {path}: {error}.", _AGAIN) from error
+    except UnicodeDecodeError as error:  # from SQLite's own message, which contains a damaged name
+        raise SkipjackError(f"cannot read the plan {path}: names in it are damaged.", _AGAIN) from error
 
 
 _AGAIN = "Run `skipjack follow --again`."
@@ -327,7 +328,7 @@ def _unreadable(path: str, error: OSError) -> SkipjackError:
     from schemas import ownership  # only when something is wrong
 
     todo = ownership.remedy(path, os.path.dirname(path)) or "Check its folder and the disk."
-    return SkipjackError(f"The plan {path} cannot be read: {error.strerror}.", todo)
+    return SkipjackError(f"cannot read the plan {path}: {error.strerror}.", todo)
 
 
 def _quoted(path: str) -> str:

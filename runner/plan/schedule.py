@@ -1,7 +1,7 @@
-"""What is due: a pure function of definitions, states, orders and the time. All times are seconds since 1970 UTC.
+"""Which mirrors are due? A pure function of definitions, states, operators' requests and the time.
 
-`outlook` judges one mirror: what it waits for, and until when that is known. `decide` judges them all, and gives the
-free slots to those that wait for nothing else. `skipjack next` shows the same judgements in words.
+All times are in seconds since 1970 UTC. `outlook` finds what one mirror waits for, and until when. `decide` does that
+for all, and gives free slots to those that wait for nothing else. `skipjack next` shows the same results as text.
 """
 
 import functools
@@ -24,27 +24,30 @@ from schemas.states import (
 )
 
 RECOVERY_DELAY = 60
-"""Seconds until a mirror is tried again whose run was cut off by something that was not its own fault."""
+"""Seconds until a mirror is tried again whose run was interrupted for an external reason.
+
+A time further in the future than this was set by a wrong clock: small corrections of a clock stay below it.
+"""
 
 _DAY = 86400
 _NEVER = float("inf")
-_DOUBLINGS = 20
+_DOUBLINGS = 20  # a limit for shifts: a minute doubled 20 times is two years
 _CUT_OFF = frozenset({INTERRUPTED, STOPPED, LAUNCH_FAILED})
 _FORCED, _REQUESTED, _SCHEDULED = 0, 1, 2
 _FAILURES = frozenset({FAILED, TIMED_OUT, REFUSED, LAUNCH_FAILED})
 
 DUE, LATER, CLOSED, AFTER, HELD, RUNNING = "due", "later", "closed", "after", "held", "running"
-"""What a mirror's next run waits for: a slot alone, its time, hours in which it may begin, other mirrors, whoever
-paused or disabled it, or its run under way."""
+"""What a mirror's next run waits for: only a slot, its time, its sync window, other mirrors, the end of an override
+(paused or disabled), or its active run."""
 
 
 class State(NamedTuple):
-    """What the journal knows of one mirror; None for what has not happened.
+    """A mirror's state in the journal; None for what has not happened.
 
-    `failures` counts those since the last success, of several in a row that could not reach the upstream one; the
-    others of that row are in `unreached`, which counts all of it and is 0 when the last failure was another one.
-    `forced` says that the last run began whatever the hours. `next_attempt_at` is when a run under way that waits
-    between two attempts wants a slot again; it holds none until then.
+    `unreached` counts the failures in a row that could not reach the upstream; it is 0 if the last failure was another
+    one. `failures` counts the failures since the last success, with such a row counted as one. `forced` says that the
+    last run started regardless of sync windows. `next_attempt_at` is when an active run that waits between two attempts
+    wants a slot again; until then it holds none.
     """
 
     status: str
@@ -59,14 +62,14 @@ class State(NamedTuple):
 
     @property
     def failed_runs(self) -> int:
-        """How many runs failed since the last success."""
+        """Return how many runs failed since the last success."""
         return self.failures + max(0, self.unreached - 1)
 
 
 class OperatorRequest(NamedTuple):
-    """What somebody wants of one mirror: an override (`paused` or `disabled`, else empty), or a start.
+    """What an operator asked for one mirror: an override (`paused` or `disabled`, else empty), or a start.
 
-    A requested start waits for a slot and for the hours alone, a forced one for nothing.
+    A requested start waits only for a slot and the sync window, a forced one for nothing.
     """
 
     override: str = ""
@@ -78,8 +81,8 @@ class OperatorRequest(NamedTuple):
 
 
 class Rules(NamedTuple):
-    """What concerns the worker as a whole; `unusable` are names that are declared in a way that cannot be used. On one
-    that is `held` nothing is launched, whatever is due."""
+    """The rules of the worker as a whole. `unusable` are mirrors whose definitions are invalid. While it is `held`,
+    nothing is launched."""
 
     worker: str = ""
     slots: int = 1
@@ -90,13 +93,13 @@ class Rules(NamedTuple):
 
 
 def rules_of(header: Header) -> Rules:
-    """The rules that a plan gives."""
+    """Return the rules from a plan."""
     unusable = frozenset(mirror for mirror, _place, _what, _todo in header.problems if mirror is not None)
     return Rules(header.worker, header.slots, header.time_zone, header.sync_windows, unusable)
 
 
 class World(NamedTuple):
-    """All that a judgement looks at beside the mirror and the time; `names` are those of all mirrors."""
+    """Everything that a decision depends on beside the mirror and the time; `names` are those of all mirrors."""
 
     rules: Rules
     states: Mapping[str, State]
@@ -107,14 +110,14 @@ class World(NamedTuple):
 def world(
     plan: Plan, states: Mapping[str, State], operator_requests: Mapping[str, OperatorRequest], *, held: bool
 ) -> tuple[list[Due], World]:
-    """What a decision needs, as the plan and the journal have it."""
+    """Return the mirrors and the world for a decision, from the plan and the journal."""
     mirrors = plan.due()
     rules = rules_of(plan.header)._replace(held=held)
     return mirrors, World(rules, states, operator_requests, frozenset(mirror.name for mirror in mirrors))
 
 
 class Outlook(NamedTuple):
-    """What a mirror's next run waits for, since or until when (None: not foreseeable), and for which mirrors."""
+    """What a mirror's next run waits for, since or until when (None: unknown), and for which mirrors."""
 
     kind: str
     at: float | None
@@ -122,8 +125,8 @@ class Outlook(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """What to launch now, what must wait for a slot, what to stop since its hours are over, and when something changes
-    by itself (None: not foreseeable)."""
+    """The mirrors to launch now, those that must wait for a slot, those to stop because their sync window has closed,
+    and when something changes by itself (None: unknown)."""
 
     launch: list[str]
     wait: list[str]
@@ -135,8 +138,10 @@ _NO_ORDER = OperatorRequest()
 
 
 def count_failures(before: State, status: str, *, unreached: bool = False) -> State:
-    """The state with its failures in a row as they are after a run with that end; being cut off is none, and ends no
-    row. `unreached` says that the run failed because its upstream could not be reached or had no connection left.
+    """Return the state with its counts of failures after a run with that status.
+
+    An interrupted run is not a failure and does not end a row. `unreached` says that the upstream could not be reached
+    or refused more connections.
     """
     if status == SUCCESS:
         return before._replace(failures=0, unreached=0)
@@ -147,12 +152,11 @@ def count_failures(before: State, status: str, *, unreached: bool = False) -> St
 
 
 def due_at(mirror: Due, state: State | None, rules: Rules, now: float) -> float:
-    """When a mirror's next run is due; a moment in the past when it is due already.
+    """Return when a mirror's next run is due; a time in the past if it is due already.
 
-    `interval` counts from the end of the last run, `cron` names the first moment after its start. A mirror that never
-    ran is due, by `cron` at the first of its times. One that could not reach its upstream may be due earlier. A time
-    that lies in the future was stamped by a clock that has been set back since; nobody knows how long ago it really
-    was, so the mirror is due.
+    `interval` counts from the end of the last run, `cron` from its start. A mirror that never ran is due at once, with
+    `cron` at the first of its times. One that could not reach its upstream may be due earlier. An end in the future was
+    recorded by a clock that has been set back since. Its real time is unknown, so the mirror is due.
     """
     ended = state.last_ended_at if state is not None else None
     if state is None or ended is None:
@@ -169,10 +173,10 @@ def due_at(mirror: Due, state: State | None, rules: Rules, now: float) -> float:
 
 
 def retry_at(mirror: Due, state: State, rules: Rules) -> float:
-    """When a mirror is tried again that could not reach its upstream, infinity when it is not before its next run.
+    """Return when a mirror that could not reach its upstream is tried again; infinity if its schedule comes first.
 
-    The pause doubles with each such failure in a row. From the interval on the interval and its back-off hold; with
-    `cron` the next fixed time, whatever the pause.
+    The pause doubles with each such failure in a row. A pause of the interval or more is not used: then the interval
+    with its back-off applies. With `cron` there is no such limit.
     """
     if state.last_ended_at is None or not (pause := _pause(mirror, state.unreached)):
         return _NEVER
@@ -182,26 +186,26 @@ def retry_at(mirror: Due, state: State, rules: Rules) -> float:
 
 
 def _pause(mirror: Due, unreached: int) -> int:
-    """The pause after so many failures in a row to reach the upstream; 0 without any."""
+    """Return the seconds to wait after so many failures in a row to reach the upstream; 0 without any."""
     return mirror.retry_after_failure << min(unreached - 1, _DOUBLINGS) if unreached else 0
 
 
 def _fixed(mirror: Due, rules: Rules, begun: float, now: float) -> float:
-    """The first of the fixed times after the last start that is none from before the mirror had them."""
+    """Return the first cron time after the last start, but none from before the mirror got its `cron`."""
     from schemas.clock.cron import next_time
 
-    since = 0.0 if mirror.since > now + RECOVERY_DELAY else mirror.since  # as above, of a clock that was set back
+    since = 0.0 if mirror.since > now + RECOVERY_DELAY else mirror.since  # recorded by a clock that was set back
     found = next_time(mirror.cron, rules.time_zone, max(begun, since))
     return _NEVER if found is None else found + _put_off(mirror, rules)
 
 
 def next_run_at(mirror: Due, state: State, rules: Rules, now: float) -> float | None:
-    """When a mirror's next run may begin at the earliest, as far as its own schedule and the hours tell."""
+    """Return when a mirror's next run may start at the earliest, by its own schedule and the sync windows."""
     return _begin(mirror, rules, max(now, due_at(mirror, state, rules, now)))
 
 
 def _recovery(mirror: Due, state: State) -> float:
-    """What cannot even be launched is tried again ever more seldom."""
+    """Return the delay after an interrupted run; it doubles for runs that could not even be launched."""
     first = RECOVERY_DELAY if mirror.cron else min(RECOVERY_DELAY, mirror.interval)
     if state.status != LAUNCH_FAILED:
         return first
@@ -209,9 +213,9 @@ def _recovery(mirror: Due, state: State) -> float:
 
 
 def _wait(mirror: Due, state: State) -> float:
-    """The interval, doubled by each failure after the first, up to the limit.
+    """Return the interval, doubled by each failure after the first, up to the limit.
 
-    A failure after which the mirror was tried again before its interval was over doubles nothing.
+    Failures after which the mirror was tried again before its interval was over do not count.
     """
     early = sum(0 < _pause(mirror, count) < mirror.interval for count in range(1, min(state.unreached, _DOUBLINGS) + 1))
     failures = state.failed_runs - early
@@ -222,9 +226,9 @@ def _wait(mirror: Due, state: State) -> float:
 
 
 def _put_off(mirror: Due, rules: Rules, limit: float | None = None) -> float:
-    """The mirror's own share of the jitter, which is always the same, so that not all are due at once.
+    """Return the mirror's share of the jitter, always the same, so that not all mirrors are due at once.
 
-    The jitter is at most `limit` seconds, without one a tenth of an interval.
+    The jitter is at most `limit` seconds, by default a tenth of the interval.
     """
     if not mirror.jitter:
         return 0.0
@@ -241,7 +245,7 @@ def _share(worker: str, name: str) -> float:
 
 
 def outlook(mirror: Due, world: World, now: float) -> Outlook:
-    """Judge one mirror: what its next run waits for."""
+    """Return what a mirror's next run waits for."""
     state = world.states.get(mirror.name)
     if state is not None and state.status in ACTIVE:
         since = None if state.status == LAUNCHING else state.last_started_at
@@ -264,7 +268,7 @@ def outlook(mirror: Due, world: World, now: float) -> Outlook:
 
 
 def _begin(mirror: Due, rules: Rules, at: float) -> float | None:
-    """The first moment from `at` on at which the hours let a run begin; None when there is none."""
+    """Return the first time from `at` on at which the sync windows let a run start; None if there is none."""
     hours = _hours(mirror, rules)
     if not hours or at == _NEVER:
         return None if at == _NEVER else at
@@ -281,13 +285,13 @@ def _hours(mirror: Due, rules: Rules) -> tuple[SyncWindows, ...]:
 
 
 def _awaited(mirror: Due, state: State | None, world: World, now: float, *, idle_only: bool) -> tuple[str, ...]:
-    """Those named in `after` that are being synced, or had no success since this mirror's last start.
+    """Return the mirrors of `after` that have an active run, or had no success since this mirror's last start.
 
-    One that this worker does not have is waited for only while it is declared in a way that cannot be used: what was
-    taken away will never come.
+    Mirrors that this worker does not have are ignored, since a removed one never succeeds, unless their definition is
+    invalid and may be corrected.
     """
     since = state.last_started_at if state is not None else None
-    if since is not None and since > now + RECOVERY_DELAY:  # stamped by a clock that has been set back
+    if since is not None and since > now + RECOVERY_DELAY:  # recorded by a clock that was set back
         since = None
     present = [name for name in mirror.after if name in world.names or name in world.rules.unusable]
     return tuple(name for name in present if _is_missing(world.states.get(name), since, idle_only=idle_only))
@@ -303,10 +307,10 @@ def _is_missing(other: State | None, since: float | None, *, idle_only: bool) ->
 
 
 def decide(mirrors: Iterable[Due], world: World, now: float, *, only_requested: bool = False) -> Decision:
-    """Choose at most as many due mirrors as slots are free: those that were asked for, then the most overdue.
+    """Choose due mirrors for the free slots: requested ones first, then the most overdue.
 
-    Runs that are forced begin beyond the slots. `only_requested` leaves out the mirrors that are due by their schedule.
-    On a held worker none is chosen, and none waits for a slot: their states stay as they were.
+    Forced runs start even without a free slot. `only_requested` ignores mirrors that are due by their schedule. On a
+    held worker no mirror is chosen and none waits for a slot: their states stay as they were.
     """
     due: list[tuple[int, float, str, tuple[str, ...]]] = []
     stop: list[str] = []
@@ -329,8 +333,10 @@ def decide(mirrors: Iterable[Due], world: World, now: float, *, only_requested: 
 
 
 def _takes_slot(state: State, now: float) -> bool:
-    """Whether a mirror has a slot, or a run of it that waited long enough for its next attempt is to get the next one:
-    what has begun goes before what has not."""
+    """Return whether a mirror has a slot, or its active run is due for the next attempt and gets the next free one.
+
+    Runs that have begun go before those that have not.
+    """
     return state.status in ACTIVE and (state.next_attempt_at is None or state.next_attempt_at <= now)
 
 
@@ -339,7 +345,7 @@ def _rank(order: OperatorRequest) -> int:
 
 
 def _share_out(due: list[tuple[int, float, str, tuple[str, ...]]], free: int) -> tuple[list[str], list[str]]:
-    """Who gets a slot, and who must wait for one; who follows one that begins now does neither."""
+    """Return the mirrors that get a slot, and those that must wait; a mirror `after` one that starts is in neither."""
     launch: list[str] = []
     wait: list[str] = []
     for rank, _at, name, after in due:
@@ -351,7 +357,7 @@ def _share_out(due: list[tuple[int, float, str, tuple[str, ...]]], free: int) ->
 
 
 def _closes_at(mirror: Due, world: World, now: float) -> float:
-    """When hours that also stop what is at work are over for a run under way; a moment in the past if they are."""
+    """Return when a sync window that also stops active runs closes for a mirror; `now` if it is closed."""
     hours = [each for each in _hours(mirror, world.rules) if each.stop_running]
     if not hours or world.states[mirror.name].forced:
         return _NEVER

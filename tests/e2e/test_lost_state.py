@@ -98,7 +98,7 @@ def lone(repository: ConfigRepository, tmp_path: Path) -> Worker:
 
 def described(done: "subprocess.CompletedProcess[str]") -> set[str]:
     """The messages that a command gave, without what changes from one to the next."""
-    return set(re.findall(r"The (?:journal|file|database) .*", done.stderr))
+    return set(re.findall(r"(?:[Cc]annot use the|[Tt]he) (?:journal|file|database) .*", done.stderr))
 
 
 def removal(path: Path) -> str:
@@ -127,7 +127,7 @@ def test_every_program_of_the_worker_refuses_a_lost_journal_alike(
     assert len(said) == 1, said
     assert all(described(each) for each in done)
     message = said.pop()
-    assert str(path) in message and "put a backup there" in message and removal(path) in message
+    assert str(path) in message and "restore a backup" in message and removal(path) in message
     assert (path.stat().st_size if path.exists() else None) == before, "nothing was made in its place"
     assert not (tmp_path / "ran").exists(), "a disabled mirror must not run"
 
@@ -182,7 +182,7 @@ def test_a_missing_journal_of_a_release_without_marks_is_refused(
     done = [lone.command(*words, check=False) for words in WORKER_COMMANDS]
 
     assert [each.returncode for each in done] == [1] * len(done), [each.stderr for each in done]
-    shows, other = f"{left} shows that it was in use", f"The plan {left} was written by another version"
+    shows, other = f"{left} shows that it was in use", f"the plan {left} was written by another version"
     assert all(shows in each.stderr or other in each.stderr for each in done), done
     assert not path.exists() and not (tmp_path / "ran").exists()
 

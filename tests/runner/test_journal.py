@@ -234,7 +234,7 @@ def test_old_runs_are_forgotten_only_once_the_manager_knows_them(
 
 def test_a_damaged_and_a_newer_journal_are_named(path: str) -> None:
     Path(path).write_text("this is no database, and long enough to be looked at" * 10)
-    with pytest.raises(SkipjackError, match=r"is damaged: .*put a backup there\. .*`rm "), journal.opened(path):
+    with pytest.raises(SkipjackError, match=r"is damaged: .*restore a backup\. .*`rm "), journal.opened(path):
         pass
     Path(path).unlink()
     with sqlite3.connect(path) as database:

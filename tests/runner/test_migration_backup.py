@@ -81,7 +81,7 @@ def test_a_new_journal_has_no_copy(tmp_path: Path) -> None:
 def test_without_room_for_the_copy_the_journal_stays_as_it_was(path: str) -> None:
     Path(sqlite_file.backup_path(path, OLD)).mkdir()
     with (
-        pytest.raises(SkipjackError, match=r"cannot be backed up to .*the earlier release still works"),
+        pytest.raises(SkipjackError, match=r"cannot back up the journal .* to .*the earlier release still works"),
         journal.opened(path),
     ):
         pass
