@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from schemas.clock import cron
 from schemas.clock.cron import longest_gap, next_time, why_wrong
 
 BERLIN, NEW_YORK = "Europe/Berlin", "America/New_York"
@@ -95,12 +96,26 @@ def test_an_hourly_schedule_continues_through_both_clock_changes() -> None:
 
 def test_results_do_not_depend_on_earlier_calls() -> None:
     start = at(BERLIN, "2026-06-01T00:00")
-    asked = [start + 7919 * number for number in (3, 50, 2, 49, 51, 400, 1, 48, 0, 399)]
+    asked = [start + 7919 * number for number in (3, 50, 2, 49, 51, 400, 1, 48, 0, 399, 1.3)]
     expected = {
         moment: min(t for day in range(400) if (t := start + 4 * HOUR + day * DAY) > moment) for moment in asked
     }
 
     assert {moment: next_time("0 4 * * *", BERLIN, moment) for moment in asked} == expected
+
+
+def test_the_same_question_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    computed: list[float] = []
+    compute = cron._next_time
+
+    def counted(expression: str, zone: str, after: float) -> float | None:
+        computed.append(after)
+        return compute(expression, zone, after)
+
+    monkeypatch.setattr(cron, "_next_time", counted)
+    start = at(BERLIN, "2027-06-01T00:00")
+    assert len({next_time("7 4 * * *", BERLIN, moment) for moment in (start, start, start + HOUR)}) == 1
+    assert computed == [start]
 
 
 @pytest.mark.parametrize(

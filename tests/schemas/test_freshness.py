@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.clock.freshness import PROBE_LASTS, SLACK, Freshness, counting, freshness, lag, stale_after
+from schemas.clock.freshness import PROBE_LASTS, SLACK, Freshness, counting, freshness, lag, moved_at, stale_after
 from schemas.records import FreshnessFile, Mirror
 from schemas.report import Probe
 from schemas.states import AGE, FRESH, FRESHNESS, LAG, NEVER, SILENCE, STALE, UNKNOWN, UPSTREAM
@@ -85,6 +85,22 @@ def test_being_behind_counts_from_when_the_two_were_last_even() -> None:
     found = judged(moved)
     assert (found.verdict, found.changes_at) == (FRESH, NOW + 11 * HOUR)
     assert judged(moved, now=NOW + 11 * HOUR)[:2] == (STALE, LAG)
+
+
+def test_a_time_of_the_upstream_counts_up_to_the_slack_of_clocks() -> None:
+    assert moved_at(Probe(NOW, NOW + SLACK)) == NOW + SLACK
+    assert moved_at(Probe(NOW, NOW + SLACK + 1)) is None
+
+
+def test_an_upstream_is_unchanged_for_too_long_only_within_the_validity_of_a_probe() -> None:
+    limit = NOW - 7 * DAY + PROBE_LASTS
+    assert judged(Probe(NOW, limit, limit, True), now=NOW + PROBE_LASTS)[:2] == (STALE, UPSTREAM)
+    assert judged(Probe(NOW, limit + 1, limit + 1, True), now=NOW + PROBE_LASTS + 1)[:2] == (FRESH, None)
+
+
+def test_without_an_own_time_a_lag_is_only_known_from_the_last_complete_one() -> None:
+    assert said(NOW - DAY, None, False) == (FRESH, None)
+    assert said(NOW - DAY, None, False, "", NOW - DAY) == (STALE, LAG)
 
 
 def test_the_earlier_of_two_causes_is_reported() -> None:
