@@ -59,6 +59,7 @@ def _copy(source: Path, target: Path) -> None:
         readonly_sqlite.readable(source, "rw") as address,
         closing(sqlite3.connect(address, uri=True, timeout=LOCK_SECONDS)) as connection,
     ):
+        # Unlike a copy of the file this has the changes of the write-ahead log, and no free pages.
         connection.execute("VACUUM INTO ?", (str(target),))
 
 

@@ -66,6 +66,7 @@ class Follower:
         except SkipjackError as error:
             return self._note(None, error)
         try:
+            # The store is asked too: a database that was replaced does not have the revision that is in memory here.
             if revision.commit == self._loaded and self._kept() is not None:
                 return self._note(None, None)
             declared = _declared(revision, self._kept())
@@ -76,7 +77,7 @@ class Follower:
         if rewritten:
             _log.warning("%s", rewritten)
             declared = declared._replace(problems=(rewritten, *declared.problems))
-        self._check()
+        self._check()  # after a lost lease another publisher may have stored a newer revision
         self._store.keep_catalogue(declared, time.time())
         self._loaded, self._noted, self._reason = revision.commit, ("", None), ""
         _log.info("revision %s is in use, with %d problems", revision.commit, len(declared.problems))
@@ -87,6 +88,7 @@ class Follower:
         try:
             return repository.fetch(self._source, self._checkout, self._loaded or self._commit()), ""
         except repository.Rewritten as error:
+            # Workers refuse this until an operator accepts it. The manager only shows what is declared, so it follows.
             todo = "Workers refuse it. If it was intended, run `skipjack follow --accept-rewrite` on each of them."
             return repository.fetch(self._source, self._checkout), f"{error.what} {todo}"
 
@@ -110,7 +112,7 @@ class Follower:
                     announce()
             except SkipjackError as error:
                 _log.error("%s", error)
-            except Exception:
+            except Exception:  # the thread must survive a bug, or the site would keep its configuration for ever
                 _log.exception("cannot follow the config repository: this is a bug")
             self._wake.wait(INTERVAL)
             self._wake.clear()

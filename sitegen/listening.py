@@ -24,7 +24,7 @@ def listen(address: str) -> socket.socket:
     try:
         family, kind, protocol, _, place = _resolved(address)[0]
         listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # old connections may be in TIME_WAIT
         listener.bind(place)
     except _UNUSABLE as error:
         raise SkipjackError(

@@ -61,7 +61,7 @@ def _alone(state_dir: str, program: str, taken: str, remedy: str) -> Iterator[No
     path = Path(state_dir) / f"{program}.lock"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        held = filelock.FileLock(path).acquire(timeout=0)
+        held = filelock.FileLock(path).acquire(timeout=0)  # a second process is a mistake, so it fails at once
     except filelock.Timeout as error:
         raise SkipjackError(f"{taken}: `{path}` is locked.", remedy) from error
     except OSError as error:

@@ -170,11 +170,12 @@ def _share_memory() -> None:
 
 def _publish_forever(publisher: SitePublisher, wakeups: WakeupSocket, check: Callable[[], None]) -> None:
     while True:
-        check()
+        check()  # a lost lease ends this even while nothing changes
         began = time.monotonic()
         pause = _pause(publisher)
         ended = time.monotonic()
         wakeups.wait(pause)
+        # The rest comes after the wake-up, so that a single change is published at once.
         time.sleep(max(0.0, ended + _rest(ended - began) - time.monotonic()))
 
 

@@ -155,7 +155,7 @@ class _ManagerServer(uvicorn.Server):
         if self._acceptor:
             self._acceptor.stop()
         for server in self.servers:
-            server.close()
+            server.close()  # new connections wait in the socket for the next process
         await self._take_last_requests()
         if self._acceptor:
             self._acceptor.end()

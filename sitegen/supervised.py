@@ -45,5 +45,5 @@ def _notify(place: str | None, text: str) -> None:
     if not place:
         return
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
-        sender.connect("\0" + place[1:] if place.startswith("@") else place)
+        sender.connect("\0" + place[1:] if place.startswith("@") else place)  # `@` means an abstract socket
         sender.sendall(text.encode())

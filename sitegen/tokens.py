@@ -13,6 +13,9 @@ from sitegen.messages.model import AuditEntry
 from sitegen.storage import token_store
 from sitegen.storage.store import Store
 
+_BYTES = 32
+"""Random bytes of a token: so many need no salt and no slow hash, and a digest can be looked up."""
+
 _SEE_LIST = "`skipjack-manager token list` shows all tokens."
 
 
@@ -20,7 +23,7 @@ def add(settings: ManagerSettings, name: str, scope: str) -> None:
     """Create a token for `name` and print it alone on stdout, so that it can be piped into a file."""
     if not is_name(name):
         raise SkipjackError(f"`{name}` is not a valid name for a token.", "Use letters, digits, `.`, `_` and `-`.")
-    secret = secrets.token_urlsafe(32)
+    secret = secrets.token_urlsafe(_BYTES)
     with Store(settings.state_dir, settings.database, settings.site_dir) as store:
         number = token_store.add(store, name, scope, token_store.digest_of(secret), _by("token add"))
         declared = store.declared() if scope == "worker" else None
@@ -37,7 +40,7 @@ def add(settings: ManagerSettings, name: str, scope: str) -> None:
 
 def rotate(settings: ManagerSettings, number: int, keep: float) -> None:
     """Create a token to replace token `number` and print it; the old one stays valid for `keep` more seconds."""
-    secret = secrets.token_urlsafe(32)
+    secret = secrets.token_urlsafe(_BYTES)
     by = _by("token rotate")
     with Store(settings.state_dir, settings.database, settings.site_dir) as store:
         new = token_store.rotate(store, number, token_store.digest_of(secret), keep, by)

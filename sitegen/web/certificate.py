@@ -43,6 +43,7 @@ class Certificate:
         try:
             for path in tls:
                 require_regular(path)
+            # Without a password OpenSSL would ask for that of an encrypted key on the terminal.
             context.load_cert_chain(tls.certificate, tls.key, password="")
         except OSError as error:
             what = f"cannot use the certificate `{tls.certificate}` with the key `{tls.key}`: "

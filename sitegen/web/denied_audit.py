@@ -113,7 +113,7 @@ class DeniedAttempts:
 
     def write(self) -> None:
         """Write the attempts since the last call to the audit. If that fails, they are written with the next ones."""
-        with self._lock:
+        with self._lock:  # not held while writing: the database may hang, and requests count here
             counted, self._counted = self._counted, {}
         if not counted:
             return

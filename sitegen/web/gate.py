@@ -95,5 +95,5 @@ class Gate:
 
     def check_deadlines(self, now: float) -> None:
         """Close every connection whose deadline has passed."""
-        for connection in list(self._open):
+        for connection in list(self._open):  # a copy, since a closed connection leaves
             connection.check_deadlines(now)

@@ -100,7 +100,7 @@ class Ingest:
             while len(arrived) < LARGEST_BATCH and not self._queue.empty():
                 following = self._queue.get()
                 if following is None:
-                    self._queue.put(None)
+                    self._queue.put(None)  # for the outer loop, after this batch
                     break
                 arrived += following
             waiting = [(each, delivery) for each in arrived if (delivery := each.delivery) is not None]

@@ -78,6 +78,7 @@ class RateLimit:
             return
         client = subscriber(access.client(request))
         wait = self._buckets.wait(client)
+        # The token is looked up only beyond a limit, so that a flood of requests without one costs no queries.
         if wait and not await self._who.is_known(request):
             await _too_many(int(wait) + 1)(scope, receive, send)
             return

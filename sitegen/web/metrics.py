@@ -85,6 +85,7 @@ class Metrics:
         before, self._lines = self._lines, {}
         for view in snapshot.mirrors:
             held = before.get(view.name)
+            # A view is replaced by another object when anything about its mirror changes.
             self._lines[view.name] = held if held and held[0] is view else (view, _lines(view, self._runs.last))
         parts = []
         for place, (name, help_text) in enumerate(_COPY):

@@ -50,7 +50,7 @@ class SnapshotCache:
     def written(self, name: str, make: Callable[[Snapshot], Any]) -> CachedBody:
         """Return a cached answer, made again after a change and in each second; `make` returns JSON or bytes."""
         with self._lock:
-            key = self._store.changes(), int(self._clock())
+            key = self._store.changes(), int(self._clock())  # with the second, since freshness changes by time alone
             before = self._written.get(name)
             if before is None or before[0] != key:
                 before = None
