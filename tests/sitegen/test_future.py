@@ -48,7 +48,8 @@ def test_times_up_to_the_slack_count_as_past() -> None:
     assert future.believed(status, NOW) == (status, None)
     (view,) = evaluated(("w1", status._replace(last_started_at=AHEAD)), config=declared(mirror())).mirrors
     assert (view.best.status.last_started_at, view.best.status.last_success_at) == (None, latest)
-    assert future.last_seen_in_past(worker(last_seen=latest), NOW) == worker(last_seen=latest)
+    seen = worker(last_seen=latest)._replace(sent_at=NOW)
+    assert future.last_seen_in_past(seen, NOW) == seen
     sent = worker(last_seen=latest + 1)._replace(sent_at=latest)
     assert future.last_seen_in_past(sent, NOW).last_seen == latest
 
