@@ -23,6 +23,7 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 
+from schemas import VERSION
 from schemas.regular_files import require_regular
 
 LARGEST = 64 * 1024
@@ -124,7 +125,7 @@ class HttpClient:
         try:
             base = _base(self._url)
             session = self._session = self._session or _session(base, self._ca_cert)
-            request = requests.Request(method, base + path, _IDENTITY | headers, data=body).prepare()
+            request = requests.Request(method, base + path, _HEADERS | headers, data=body).prepare()
             # `stream`, so that the body is read here and under the limits
             with session.send(
                 request, stream=True, allow_redirects=False, timeout=(limits.timeouts.connect, limits.timeouts.exchange)
@@ -137,8 +138,8 @@ class HttpClient:
             _under_way.reset(token)
 
 
-_IDENTITY = {"Accept-Encoding": "identity"}
-"""A compressed body could be a thousand times as large as what was read of it."""
+_HEADERS = {"Accept-Encoding": "identity", "User-Agent": f"Skipjack/{VERSION}"}
+"""No compression: a body could be a thousand times as large as the bytes that were received."""
 
 
 def trusted(ca_cert: str | None) -> ssl.SSLContext:

@@ -20,7 +20,6 @@ from runner.plan.plan import Planned
 from runner.plugin_api import Machine
 from runner.providers import rsync
 from runner.subprocesses import spawn
-from schemas import VERSION
 from schemas.clock.freshness import PROBE_LASTS
 from schemas.config.upstreams import is_remote, is_web
 from schemas.errors import SkipjackError
@@ -44,7 +43,6 @@ NEWEST_LASTS = 12 * 3600.0
 each answers some of a dozen probes, and an upstream that was reset to an older state counts the same day."""
 
 _OPTIONS = ("--quiet", "--copy-links", f"--max-size={LARGEST}", "--timeout=15")
-_HEADERS = {"User-Agent": f"Skipjack/{VERSION}"}
 _NO_SUCH_FILE = 23
 _PROXY = ("RSYNC_PROXY",)
 
@@ -134,7 +132,7 @@ def _of_web(mirror: Mirror, file: str) -> bytes:
     path = f"{parts.path.rstrip('/')}/{file}"
     with contextlib.closing(HttpClient(f"{parts.scheme}://{parts.netloc}")) as server:
         try:
-            response = server.exchange("GET", path, TIMEOUTS, headers=_HEADERS, most=LARGEST)
+            response = server.exchange("GET", path, TIMEOUTS, most=LARGEST)
         except ExchangeFailed as error:
             raise NotRead(f"cannot read {file} from the upstream: {error}") from error
     if response.status != 200:

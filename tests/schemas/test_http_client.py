@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from schemas import http_client
+from schemas import VERSION, http_client
 from schemas.http_client import (
     CertificateRejected,
     ExchangeFailed,
@@ -214,6 +214,12 @@ def test_a_compressed_body_is_not_unpacked(serve: Serve, connect: Connect) -> No
     server = serve(says(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\nok"))
     assert connect(server.url).exchange("GET", "/", LONG).body == b"ok"
     assert b"\r\nAccept-Encoding: identity\r\n" in server.requests[0]
+
+
+def test_a_request_names_the_program_and_its_version(serve: Serve, connect: Connect) -> None:
+    server = serve(says(FINE))
+    connect(server.url).exchange("GET", "/", LONG)
+    assert f"\r\nUser-Agent: Skipjack/{VERSION}\r\n".encode() in server.requests[0]
 
 
 def test_an_endless_body_is_read_up_to_the_limit(serve: Serve, connect: Connect) -> None:
