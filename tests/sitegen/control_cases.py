@@ -195,7 +195,7 @@ def test_a_workers_result_replaces_expired(store: Store) -> None:
     Retention(store, ManagerSettings()).clean_up(NOW + WEEK + 1)
     found = command_store.find(store, "w1", 1)
     assert found is not None and (found.state, found.reason) == ("expired", NOT_ANSWERED)
-    assert fetched(store) == [], "a worker that was installed anew does not get it"
+    assert fetched(store) == [], "a reinstalled worker does not get it"
     assert command_store.finish(store, "w1", [(1, "done", "")], NOW + WEEK + 2) == 1
     assert states(store) == {1: "done"}
 
@@ -266,7 +266,7 @@ def test_a_deleted_worker_leaves_its_history_and_a_valid_database(store: Store) 
         found = reader.histories(["debian", "mine"])
     assert {mirror: len(runs) for mirror, runs in found.items()} == {"debian": 2, "mine": 1}
     (answer,) = store.apply([delivery_of(report_of(4, status_of("mine")))]).answers
-    assert answer.snapshot_wanted, "one of ours that is alive tells all again"
+    assert answer.snapshot_wanted, "a Skipjack worker that still reports is asked for a snapshot"
     (answer,) = store.apply([delivery_of(ours.envelope.reports[0]._replace(number=5))]).answers
     assert (answer.acknowledged, set(store.facts().statuses)) == (5, {("w1", "mine")})
 

@@ -197,7 +197,7 @@ def test_progress_needs_no_extra_commit_and_is_from_the_last_envelope(store: Sto
     progress = (RunProgress("debian", NOW, 57.5, 10, 5, None), RunProgress("arch", NOW))
     commits = store.commits
     assert store.apply([delivery_of(progress=progress)]).news
-    assert store.commits == commits + 1, "that of the sign of life"
+    assert store.commits == commits + 1, "the commit of the heartbeat"
     assert store.facts().workers[0].progress == progress
     assert not store.apply([delivery_of(progress=progress)]).news
     assert store.apply([delivery_of()]).news

@@ -25,7 +25,7 @@ def go(tmp_path: Path) -> Iterator[Go]:
 
 
 def token(go: Go) -> str:
-    """Have a worker of ours report a mirror; returns its token."""
+    """Let a Skipjack worker report a mirror; return its token."""
     made = go.manager.token("ours")
     go.manager.post(envelope_of(report_of(1, status_of("debian")), worker="ours"), made)
     return made

@@ -165,7 +165,7 @@ def test_flushing_and_deleting(go: Go) -> None:
     assert go.send("DELETE", "/workers/w1") == (400, {"error": "invalid workerID w1"})
     assert go.manager.get("/jobs") == go.manager.get("/workers") == []
     go.register()
-    assert go.manager.get("/jobs") == [], "one that comes back begins anew"
+    assert go.manager.get("/jobs") == [], "a worker that registers again starts without jobs"
     with go.manager.store() as store:
         actions = [(entry.who, entry.action, entry.subject) for entry in audit_store.read(store)]
     assert actions == [
@@ -280,7 +280,7 @@ def test_a_job_stopped_through_the_manager_shows_who_did_it(tmp_path: Path) -> N
         go.status("pre-syncing")
         go.status("disabled")
         again = shown(go)
-        assert (again["kind"], again["by"]) == ("disabled", None), "nobody told the manager who did it"
+        assert (again["kind"], again["by"]) == ("disabled", None), "it is not known who did it"
         assert again["since"] > found["since"]
 
 
@@ -579,7 +579,7 @@ def test_only_pre_syncing_begins_a_new_run() -> None:
         job = after_status(job, message(json.dumps({"status": status}).encode()), stamp(number * 10**18), number)
         numbers.append(job.run)
     assert numbers == [1, 1, 1, 4, 4, 4]
-    assert status_of(job).run is None, "a pause is no end of the last run"
+    assert status_of(job).run is None, "a pause does not end the last run"
     with pytest.raises(RejectedRequest):
         after_status(job, message(b'{"status": "?"}'), stamp(0), 9)
 
