@@ -223,8 +223,8 @@ OWNERS = {
     "released": "runner.journal.override_table",
     "outbox": "runner.journal.outbox",
     "identity": "runner.journal.outbox",
-    "command": "runner.courier.manager_commands",
-    "told_by_manager": "runner.courier.manager_commands",
+    "command": "runner.journal.command_table",
+    "told_by_manager": "runner.journal.command_table",
 }
 """The tables of the journal, each with the only module that writes it."""
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from runner.base.output import head, masked
 from runner.courier import unreached
+from runner.journal.command_table import CommandList, CommandResult, ManagerCommand
 from schemas import json_text
 from schemas.addresses import without_secrets
 from schemas.errors import SkipjackError
@@ -57,32 +58,6 @@ class Acknowledgement(NamedTuple):
     acknowledged: int
     want: str | None
     revision: str | None = None
-
-
-class ManagerCommand(NamedTuple):
-    """A command of an operator for this worker, with its number."""
-
-    number: int
-    kind: str
-    mirrors: tuple[str, ...]
-    force: bool
-    issued_by: str
-    note: str = ""
-
-
-class CommandList(NamedTuple):
-    """Commands after a number, ascending, and the newest number of this worker."""
-
-    commands: tuple[ManagerCommand, ...]
-    newest: int
-
-
-class CommandResult(NamedTuple):
-    """The result of a command: `done`, or `refused` with a reason."""
-
-    number: int
-    outcome: str
-    reason: str
 
 
 class Rejected(SkipjackError):  # noqa: N818 - what happened to the request

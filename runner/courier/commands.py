@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 from runner.base.output import head, log
 from runner.base.state_dir import StateLayout
-from runner.courier.client import CommandResult, ManagerClient, ManagerCommand, NoCommands, Rejected
-from runner.courier.manager_commands import Inbox
+from runner.courier.client import ManagerClient, NoCommands, Rejected
 from runner.journal import journal, rejected_reports
+from runner.journal.command_table import CommandResult, CommandTable, ManagerCommand
 from runner.journal.journal import Journal
 from runner.overrides import hold, operator_commands
 from runner.plan import plan
@@ -55,7 +55,7 @@ def fetch_and_execute(here: WorkerContext, client: ManagerClient, wait: float) -
     While there are none the manager may hold the request for `wait` seconds. SkipjackError when it cannot be reached.
     """
     with journal.opened(here.layout.journal) as book:
-        inbox = Inbox(book)
+        inbox = CommandTable(book)
         try:
             _finish(here, inbox, client)
             taken = inbox.taken()
@@ -69,7 +69,7 @@ def fetch_and_execute(here: WorkerContext, client: ManagerClient, wait: float) -
     return sum(command.number > taken for command in found.commands)
 
 
-def _finish(here: WorkerContext, inbox: Inbox, client: ManagerClient) -> None:
+def _finish(here: WorkerContext, inbox: CommandTable, client: ManagerClient) -> None:
     """Execute the waiting commands, and send their results."""
     waiting = inbox.waiting()
     reloads = [command for command in waiting if command.kind == RELOAD]
@@ -83,7 +83,7 @@ def _finish(here: WorkerContext, inbox: Inbox, client: ManagerClient) -> None:
         _answer(here, inbox, client, results)
 
 
-def _answer(here: WorkerContext, inbox: Inbox, client: ManagerClient, results: list[CommandResult]) -> None:
+def _answer(here: WorkerContext, inbox: CommandTable, client: ManagerClient, results: list[CommandResult]) -> None:
     """Send results. If the manager rejects them, send each alone, then without its reason: else the worker would get no
     further commands. A result is given up when the manager accepts a request without any."""
     try:
@@ -104,7 +104,7 @@ def _answer(here: WorkerContext, inbox: Inbox, client: ManagerClient, results: l
     inbox.forget(results)
 
 
-def _execute(here: WorkerContext, inbox: Inbox, command: ManagerCommand) -> None:
+def _execute(here: WorkerContext, inbox: CommandTable, command: ManagerCommand) -> None:
     about = f"{command.kind} {', '.join(command.mirrors)}".strip()
     try:
         _KINDS.get(command.kind, _unknown)(here, inbox, command)
@@ -120,7 +120,7 @@ def _tell(here: WorkerContext, text: str) -> None:
         log(text, about="courier")
 
 
-def _operator_command(here: WorkerContext, _inbox: Inbox, command: ManagerCommand) -> None:
+def _operator_command(here: WorkerContext, _inbox: CommandTable, command: ManagerCommand) -> None:
     if not command.mirrors:
         raise SkipjackError("the command names no mirror.", "Name the mirrors that it is for.")
     made_by = f"{head(' '.join(command.issued_by.split()), 64)} through the manager"
@@ -131,19 +131,19 @@ def _operator_command(here: WorkerContext, _inbox: Inbox, command: ManagerComman
 
 
 def _record(result: CommandResult, book: Journal) -> None:
-    Inbox(book).close(result)
+    CommandTable(book).close(result)
 
 
-def _reload(here: WorkerContext, inbox: Inbox, command: ManagerCommand) -> None:
+def _reload(here: WorkerContext, inbox: CommandTable, command: ManagerCommand) -> None:
     want_follow(here)
     inbox.close(CommandResult(command.number, DONE, ""))
 
 
-def _ping(_here: WorkerContext, inbox: Inbox, command: ManagerCommand) -> None:
+def _ping(_here: WorkerContext, inbox: CommandTable, command: ManagerCommand) -> None:
     inbox.close(CommandResult(command.number, DONE, ""))
 
 
-def _unknown(_here: WorkerContext, _inbox: Inbox, command: ManagerCommand) -> None:
+def _unknown(_here: WorkerContext, _inbox: CommandTable, command: ManagerCommand) -> None:
     what = f"unknown command `{command.kind[:64]}` in this worker's release {VERSION}."
     raise SkipjackError(what, "Upgrade the worker.")
 
@@ -159,7 +159,7 @@ def follow_if_behind(here: WorkerContext, revision: str | None) -> bool:
     if revision is None or revision == _seen(here.layout):
         return False
     with journal.opened(here.layout.journal) as book:
-        if not Inbox(book).is_new(revision):
+        if not CommandTable(book).is_new(revision):
             return False
     _tell(here, f"the manager is at revision {revision[:12]}: starting a follow")
     want_follow(here)

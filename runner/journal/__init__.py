@@ -8,7 +8,7 @@ Each table has one module that writes it:
 | `run` | `run_table` | runs, active and ended |
 | `override`, `request`, `released` | `override_table` | what operators asked for |
 | `outbox`, `identity` | `outbox` | reports that the manager has not acknowledged, and the journal's own id |
-| `command`, `told_by_manager` | `runner.courier.manager_commands` | commands of the manager, and its revision |
+| `command`, `told_by_manager` | `command_table` | commands of the manager, and its revision |
 
 `journal` makes transactions of them, `sqlite_file` opens the file, `migrations` has the definitions of the tables.
 """

@@ -13,8 +13,8 @@ import requests
 from runner.base.state_dir import StateLayout
 from runner.courier import commands
 from runner.courier.client import ManagerClient
-from runner.courier.manager_commands import Inbox
 from runner.journal import journal
+from runner.journal.command_table import CommandTable
 from schemas.config.settings import load_runner
 from tests.e2e.desk import Desk
 from tests.e2e.gate import Gate, status, syncing
@@ -164,7 +164,7 @@ def test_a_command_of_a_courier_that_died_after_recording_it_is_completed(
     dies.close()
     monkeypatch.undo()
     with journal.opened(here.layout.journal) as book:
-        assert (Inbox(book).waiting(), Inbox(book).taken()) == ([], 1)
+        assert (CommandTable(book).waiting(), CommandTable(book).taken()) == ([], 1)
     assert alive(gate.begun("a")[0])
 
     subject.command("courier")

@@ -18,8 +18,8 @@ from runner.base.mirror_paths import Paths
 from runner.base.state_dir import StateLayout
 from runner.courier import delivery
 from runner.courier.client import Acknowledgement
-from runner.courier.manager_commands import Inbox
 from runner.journal import journal
+from runner.journal.command_table import CommandTable
 from runner.journal.damage import examine
 from runner.journal.journal import Ending, Subject
 from runner.overrides import operator_commands, override_store
@@ -100,7 +100,7 @@ class Machine:
 
     def _commands(self) -> None:
         with journal.opened(self.layout.journal) as book:
-            Inbox(book).waiting()
+            CommandTable(book).waiting()
 
 
 @pytest.fixture

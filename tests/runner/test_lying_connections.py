@@ -13,8 +13,9 @@ import pytest
 from runner import error_boundary
 from runner.base.state_dir import StateLayout
 from runner.courier import client, courier
-from runner.courier.client import CommandResult, ManagerClient
+from runner.courier.client import ManagerClient
 from runner.journal import journal
+from runner.journal.command_table import CommandResult
 from runner.journal.journal import Ending, Subject
 from schemas.errors import SkipjackError
 from schemas.http_client import Timeouts

@@ -13,9 +13,9 @@ from runner.courier import commands, courier, delivery
 from runner.courier.client import ManagerClient
 from runner.courier.command_poll import CommandPoller
 from runner.courier.commands import WorkerContext
-from runner.courier.manager_commands import Inbox
 from runner.courier.tunasync_manager import TunasyncManager
 from runner.journal import journal
+from runner.journal.command_table import CommandTable
 from runner.journal.journal import Ending, Journal, Subject
 from schemas.errors import SkipjackError
 from schemas.records import ManagerAddress, Repository, RunnerSettings, Secret
@@ -381,4 +381,4 @@ def test_many_reload_commands_start_one_follow(
 
     assert len(begun) == 1
     with journal.opened(here.layout.journal) as book:
-        assert (Inbox(book).taken(), Inbox(book).waiting()) == (50, [])
+        assert (CommandTable(book).taken(), CommandTable(book).waiting()) == (50, [])

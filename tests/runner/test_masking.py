@@ -10,8 +10,8 @@ import pytest
 
 from runner.base import output
 from runner.courier import client
-from runner.courier.manager_commands import Inbox
 from runner.journal import journal
+from runner.journal.command_table import CommandTable
 from runner.journal.journal import Ending, Journal, Subject
 from runner.overrides import operator_commands, override_store
 from runner.plan.schedule import Rules
@@ -45,7 +45,7 @@ def _wait(book: Journal) -> None:
 
 def _command(book: Journal) -> None:
     text = {"number": 1, "kind": "stop", "mirrors": ["debian"], "note": WORDS, "issued_by": WORDS}
-    Inbox(book).take(client._commands({"commands": [text], "newest": 1}))
+    CommandTable(book).take(client._commands({"commands": [text], "newest": 1}))
 
 
 STORED: dict[str, Callable[[Journal], object]] = {

@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from runner.courier.client import ManagerCommand
-from runner.courier.manager_commands import Inbox
 from runner.journal import journal
+from runner.journal.command_table import CommandTable, ManagerCommand
 from runner.journal.journal import Ending, Journal, Released, Subject
 from runner.journal.migrations import MIGRATIONS
 from runner.overrides import override_store
@@ -93,7 +92,7 @@ def test_overrides_of_an_earlier_release_stay_and_have_no_reason(path: str) -> N
     connection.close()
     with journal.opened(path) as book:
         assert book.operator_requests() == {"debian": OperatorRequest("paused", made_at=5.0, made_by="ada")}
-        assert Inbox(book).waiting() == [ManagerCommand(1, "ping", (), False, "x")]
+        assert CommandTable(book).waiting() == [ManagerCommand(1, "ping", (), False, "x")]
 
 
 def test_a_run_that_an_override_ends_was_stopped_and_the_mirror_is_paused(book: Journal) -> None:

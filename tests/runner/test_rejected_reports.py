@@ -14,10 +14,10 @@ from runner.courier import batches, commands, delivery
 from runner.courier.client import ManagerClient, Rejected
 from runner.courier.commands import WorkerContext
 from runner.courier.delivery import Delivered
-from runner.courier.manager_commands import Inbox
 from runner.courier.report_forms import LEFT_OUT
 from runner.courier.tunasync_manager import TunasyncManager
 from runner.journal import journal
+from runner.journal.command_table import CommandTable
 from runner.journal.journal import Ending, Journal, Subject
 from runner.journal.rejected_reports import SHOWN_FOR, remembered
 from schemas.errors import SkipjackError
@@ -311,7 +311,7 @@ def test_no_result_is_given_up_while_everything_is_rejected(settings: RunnerSett
     with pytest.raises(Rejected):
         results_told(settings, lie, lambda _results: True)
     with journal.opened(StateLayout(settings.state_dir).journal) as book:
-        assert len(Inbox(book).results()) == 10
+        assert len(CommandTable(book).results()) == 10
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])

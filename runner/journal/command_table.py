@@ -1,19 +1,45 @@
-"""The manager's commands in the journal, each taken once and answered once, and the newest revision that it named.
+"""The tables `command` and `told_by_manager`: the manager's commands, and the newest revision that it named.
 
-A command stays until the manager has its result. The number up to which commands were taken stays for good, so that a
-command which comes again has no effect.
+No other module writes them. Each command is taken once and answered once. It stays until the manager has its result.
+The number up to which commands were taken stays for good, so that a command which comes again has no effect.
 """
 
 import json
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
-from runner.courier.client import CommandList, CommandResult, ManagerCommand
 from runner.journal.journal import Journal
 
 _INSERT = "INSERT INTO command (number, kind, mirrors, force, issued_by, note) VALUES (?, ?, ?, ?, ?, ?)"
 
 
-class Inbox:
+class ManagerCommand(NamedTuple):
+    """A command of an operator for this worker, with its number."""
+
+    number: int
+    kind: str
+    mirrors: tuple[str, ...]
+    force: bool
+    issued_by: str
+    note: str = ""
+
+
+class CommandList(NamedTuple):
+    """Commands after a number, ascending, and the newest number of this worker."""
+
+    commands: tuple[ManagerCommand, ...]
+    newest: int
+
+
+class CommandResult(NamedTuple):
+    """The result of a command: `done`, or `refused` with a reason."""
+
+    number: int
+    outcome: str
+    reason: str
+
+
+class CommandTable:
     """The tables of the manager's commands in an open journal; each method that writes is one durable transaction."""
 
     def __init__(self, book: Journal) -> None:
