@@ -62,7 +62,7 @@ def a_link_to_nothing(path: Path) -> None:
 
 def of_another_program(path: Path) -> None:
     path.unlink()
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("CREATE TABLE notes (text TEXT)")
     connection.close()
 

@@ -192,7 +192,7 @@ def _try(machine: Machine, name: str) -> None:
     "column", ["interval = 7", "jitter = 99", "name = 'm70'", "after = 'm1'", "cron = '* * * * *'"]
 )
 def test_an_altered_schedule_in_the_plan_is_found(machine: Machine, column: str) -> None:
-    with sqlite3.connect(machine.layout.plan) as connection:
+    with closing(sqlite3.connect(machine.layout.plan)) as connection, connection:
         connection.execute(f"UPDATE mirror SET {column} WHERE name = 'm7'")
     connection.close()
     with pytest.raises(SkipjackError, match="a row of it was altered"), plan.opened(machine.layout.plan) as opened:
@@ -351,7 +351,7 @@ def a_directory(path: Path) -> None:
 
 
 def no_header(path: Path) -> None:
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("DELETE FROM header")
     connection.close()
 
@@ -377,7 +377,7 @@ def lose_the_remote(worker: Worker) -> None:
 
 
 def of_another_release(path: Path) -> None:
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("PRAGMA user_version=999")
     connection.close()
 

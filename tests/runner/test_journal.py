@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -224,11 +225,11 @@ def test_old_runs_are_forgotten_only_once_the_manager_knows_them(
     monkeypatch.setattr(journal, "KEPT_RUNS", 3)
     for number in range(6):
         one_run(book, now=100.0 * number + 100)
-    with sqlite3.connect(path) as database:
+    with closing(sqlite3.connect(path)) as database, database:
         assert database.execute("SELECT count(*) FROM run").fetchone() == (6,)
     book.outbox.acknowledge(book.outbox.oldest(100, MANY)[-1]["number"])
     one_run(book, now=1000.0)
-    with sqlite3.connect(path) as database:
+    with closing(sqlite3.connect(path)) as database, database:
         assert database.execute("SELECT count(*) FROM run").fetchone()[0] <= 4
 
 
@@ -237,7 +238,7 @@ def test_a_damaged_and_a_newer_journal_are_named(path: str) -> None:
     with pytest.raises(SkipjackError, match=r"is damaged: .*restore a backup\. .*`rm "), journal.opened(path):
         pass
     Path(path).unlink()
-    with sqlite3.connect(path) as database:
+    with closing(sqlite3.connect(path)) as database, database:
         database.execute("PRAGMA user_version=99")
     with pytest.raises(SkipjackError, match="newer version"), journal.opened(path):
         pass

@@ -3,6 +3,7 @@
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -44,7 +45,7 @@ def size(path: str) -> int:
 
 
 def is_sound(path: str) -> bool:
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         found = connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     connection.close()
     return found

@@ -3,6 +3,7 @@
 import json
 import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +118,7 @@ def test_a_denied_attempt_shows_who_tried_what_from_where_without_secrets(manage
     assert {(line["action"], line["origin"]) for line in found} == {("refused POST /api/v1/commands", "127.0.0.1")}
     said = manager.run_here("audit").stdout
     assert 'rob from 127.0.0.1: refused POST /api/v1/commands  attempts=1 last_at="20' in said
-    with sqlite3.connect(manager.state / "manager.db") as database:
+    with closing(sqlite3.connect(manager.state / "manager.db")) as database, database:
         everything = str(database.execute("SELECT * FROM audit").fetchall())
     assert not [secret for secret in shown.values() if secret and secret in said + everything]
 

@@ -102,7 +102,7 @@ def test_acknowledged_reports_survive_kill_9_of_a_busy_manager(manager: Manager)
             worker.end()
         assert [worker.wrong for worker in workers] == [[]] * CLIENTS
         runs = "SELECT worker, count(*), max(id) FROM runs GROUP BY worker"
-        with sqlite3.connect(manager.state / "manager.db") as connection:
+        with contextlib.closing(sqlite3.connect(manager.state / "manager.db")) as connection, connection:
             found = {name: (count, newest) for name, count, newest in connection.execute(runs)}
         connection.close()
         assert found == {worker.name: (worker.acknowledged, worker.acknowledged) for worker in workers}
