@@ -85,7 +85,7 @@ def log_lines(level: str, about: str, text: str) -> str:
 
     `about` is a program or a mirror. The journal gets the level as its priority, `<3>ABOUT: text`.
     """
-    head = f"<{_PRIORITIES[level]}>" if _is_journal() else f"{level} "
+    head = f"<{_PRIORITIES.get(level, 6)}>" if _is_journal() else f"{level} "
     return "".join(f"{head}{about}: {plain(line)}\n" for line in text.splitlines())
 
 

@@ -48,7 +48,8 @@ def test_the_journal_gets_priorities(monkeypatch: pytest.MonkeyPatch, capfd: pyt
     monkeypatch.setenv("JOURNAL_STREAM", f"{found.st_dev}:{found.st_ino}")
     worker.log("failed", about="debian", level=ERROR)
     worker.log("begins", about="debian")
-    assert capfd.readouterr().err == "<3>debian: failed\n<6>debian: begins\n"
+    worker.log("of a library's own level", about="debian", level="TRACE")
+    assert capfd.readouterr().err == "<3>debian: failed\n<6>debian: begins\n<6>debian: of a library's own level\n"
     assert manager_line("no answer") == "<3>serve: no answer"
 
 
