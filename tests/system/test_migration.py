@@ -134,7 +134,7 @@ def test_a_trial_changes_no_file_not_even_a_time(move: Site) -> None:
     publish(move)
     box.shell("cp /root/move/policy.yml /etc/skipjack/ 2>/dev/null || true; cp /root/move/runner.yml /srv/runner.yml")
     next_, dry = (
-        command.replace("runner.yml", "/srv/runner.yml") for command in block("2. Try it: nothing is touched")
+        command.replace("runner.yml", "/srv/runner.yml") for command in block("2. Try it: nothing is changed")
     )
     box.do("install", "-d", "-m", "1777", "/opt/tmp")  # other programs of the machine have files in its /tmp
     before = state_of(box)
