@@ -1,18 +1,11 @@
 """Whether a request's body is a valid envelope, and why not."""
 
 import json
-from functools import cache
-from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from schemas import json_text
-from schemas.config import quick
-from schemas.names import is_name
+from schemas.config.validation import fits
 from schemas.report import PROTOCOL, Envelope, decode_envelope
-
-if TYPE_CHECKING:
-    from jsonschema import Draft202012Validator
-
 
 _BYTES_EACH, _FEW = 8, 1_000
 """A body may have one JSON value per 8 bytes, and 1000 more, to limit memory. In reports a value takes 15 or more."""
@@ -36,9 +29,7 @@ def read(body: bytes) -> Envelope:
             400, f"unsupported protocol {protocol}: this manager supports {PROTOCOL - 1} to {PROTOCOL + 1}"
         )
     _check(plain)
-    envelope = decode_envelope(plain)
-    _check_names(envelope)
-    return envelope
+    return decode_envelope(plain)
 
 
 def parse(body: bytes) -> Any:
@@ -57,9 +48,8 @@ def parse(body: bytes) -> Any:
 
 def _check(plain: Any) -> None:
     try:
-        if _quick()(plain):
-            return
-        _check_strictly(plain)
+        if not fits("report", plain):
+            _check_strictly(plain)
     except RecursionError as deep:
         raise RejectedRequest(422, "the body is nested too deeply") from deep
 
@@ -67,33 +57,8 @@ def _check(plain: Any) -> None:
 def _check_strictly(plain: Any) -> None:
     from jsonschema.exceptions import best_match
 
-    error = best_match(_validator().iter_errors(plain))
+    from schemas.config.strict import validator
+
+    error = best_match(validator("report").iter_errors(plain))
     if error is not None:
         raise RejectedRequest(422, f"{error.json_path}: {error.message[:500]}")
-
-
-def _check_names(envelope: Envelope) -> None:
-    """Check names again: they become file names, and `$` in the schema's patterns allows a line break at the end."""
-    mirrors = {status.mirror for report in envelope.reports for status in report.statuses}
-    mirrors |= {mirror for report in envelope.reports for mirror, _ in report.runs}
-    for name in mirrors | {envelope.worker}:
-        if not is_name(name):
-            raise RejectedRequest(422, f"{name!r} is not a valid name")
-
-
-@cache
-def _schema() -> dict[str, Any]:
-    schema: dict[str, Any] = json.loads((files("schemas") / "files" / "report.schema.json").read_bytes())
-    return schema
-
-
-@cache
-def _quick() -> quick.Test:
-    return quick.compile_schema(_schema())
-
-
-@cache
-def _validator() -> "Draft202012Validator":
-    from jsonschema import Draft202012Validator
-
-    return Draft202012Validator(_schema())

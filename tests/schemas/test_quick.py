@@ -16,7 +16,8 @@ from .test_report import ENVELOPE, encoded
 
 KINDS = ("mirror", "defaults", "site", "workers", "runner", "policy", "manager")
 ODDITIES: tuple[Any, ...] = (
-    None, True, -1, 0, 1, 2**63, 1.5, 2.0, "", "x" * 2000, "a b\n", "1h", "1h\n", "w1\n", "-x", [], [None], ["a", "a"],
+    None, True, -1, 0, 1, 2**63, 1.5, 2.0, 1e12, float("inf"), "", "x" * 2000,
+    "a b\n", "1h", "1h\n", "w1\n", "-x", [], [None], ["a", "a"],
     ["a", 1], [1, True], [{}, {}], {}, {"a": 1}, {"a b": {}}, {"w1": {"retry": 0}}, {"w1": {"retry": 1}},
     {"w1": {"x": 1}},
 )  # fmt: skip

@@ -1,14 +1,10 @@
 import copy
 import json
 import tracemalloc
-from collections.abc import Iterator
-from importlib.resources import files
 from typing import Any
 
 import pytest
-from jsonschema import Draft202012Validator
 
-from schemas.config import quick
 from schemas.report import ReportedProblem
 from sitegen.messages import envelope
 from sitegen.messages.envelope import RejectedRequest
@@ -20,10 +16,6 @@ GOOD = plain(
         report_of(1, status_of(), status_of("arch", run=None), runs=(("debian", run_of(4)),)), problems=(PROBLEM,)
     )
 )
-SCHEMA = json.loads((files("schemas") / "files" / "report.schema.json").read_bytes())
-ODDITIES: tuple[Any, ...] = (
-    None, True, -1, 0, 1, 2**63, 1.5, 1e12, float("inf"), "", "x" * 20000, "../../etc", "f" * 40, [], [None], {},
-)  # fmt: skip
 
 
 def refusal(body: Any) -> RejectedRequest:
@@ -107,44 +99,14 @@ def test_invalid_names_are_a_422(name: str) -> None:
     assert refusal(bad).status == 422
 
 
+@pytest.mark.parametrize("value", [4.0, True, "4"])
+def test_only_integers_count_slots(value: object) -> None:
+    assert refusal(GOOD | {"slots_total": value}).status == 422
+
+
 def test_lone_surrogates_become_text_that_can_be_stored() -> None:
     bad = copy.deepcopy(GOOD)
     bad["reports"][0]["statuses"][0]["run"]["reason"] = "caf\udce9"
     run = envelope.read(json.dumps(bad).encode()).reports[0].statuses[0].run
     assert run is not None
     assert run.reason == "caf?"
-
-
-def test_the_quick_check_agrees_with_jsonschema() -> None:
-    check, validator = quick.compile_schema(SCHEMA), Draft202012Validator(SCHEMA)
-    assert check(GOOD)
-    accepted = 0
-    for variant in variants(GOOD):
-        if check(variant):
-            accepted += 1
-            assert validator.is_valid(variant), variant
-    assert accepted > 50
-
-
-def variants(document: Any) -> Iterator[Any]:
-    """Yield the document with every value replaced by odd ones, and with every key left out."""
-    for path in list(places(document)):
-        for oddity in ODDITIES:
-            changed = copy.deepcopy(document)
-            holder(changed, path)[path[-1]] = oddity
-            yield changed
-        changed = copy.deepcopy(document)
-        del holder(changed, path)[path[-1]]
-        yield changed
-
-
-def places(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    for key, value in node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ():
-        yield (*path, key)
-        yield from places(value, (*path, key))
-
-
-def holder(document: Any, path: tuple[Any, ...]) -> Any:
-    for key in path[:-1]:
-        document = document[key]
-    return document
