@@ -23,7 +23,7 @@ def guarded(program: Callable[[], int], folder: str | None = None) -> int:
     """
     standard_streams.open_missing()
     try:
-        return _flushed(program)
+        return standard_streams.flushed(program)
     except SkipjackError as error:
         log(str(_denial(error, folder) or error), about="skipjack", level=ERROR)
         return EXPECTED
@@ -37,17 +37,6 @@ def guarded(program: Callable[[], int], folder: str | None = None) -> int:
             return _bug(error, folder)
         log(str(failure), about="skipjack", level=ERROR, has_addresses=False)
         return EXPECTED
-
-
-def _flushed(program: Callable[[], int]) -> int:
-    """Run a program, which the argument parser may end, and fail if its output cannot be written."""
-    try:
-        code = program()
-    except SystemExit:
-        standard_streams.flush()
-        raise
-    standard_streams.flush()
-    return code
 
 
 def _denial(error: Exception, folder: str | None) -> SkipjackError | None:
@@ -79,12 +68,6 @@ def report(error: Exception, folder: str | None) -> str:
     """
     if damage := damage_behind(error, folder):
         return str(damage)
-    import traceback
-
     from schemas import bug_reports
 
-    text = "".join(traceback.format_exception(error))
-    path = bug_reports.keep(text, "skipjack-bug", (folder, None))
-    if path is None:
-        return f"This is a bug, and its report cannot be written to a file:\n{text}"
-    return f"This is a bug: {type(error).__name__}: {error}. Please report it with the file {path}."
+    return bug_reports.report(error, "skipjack-bug", (folder, None))

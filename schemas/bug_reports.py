@@ -8,6 +8,7 @@ import os
 import stat
 import tempfile
 import time
+import traceback
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,6 +17,16 @@ KEPT = 10
 
 LARGEST = 64 * 1024
 """Bytes of one file at most: a deep recursion, or a value in a message, may be longer. The middle is cut."""
+
+
+def report(error: BaseException, name: str, folders: Iterable[str | None]) -> str:
+    """Write the traceback of a bug to a file, as `keep` does, and return the message for people."""
+    text = "".join(traceback.format_exception(error))
+    summary = f"This is a bug: {type(error).__name__}: {error}."
+    path = keep(text, name, folders)
+    if path is None:
+        return f"{summary} Its report cannot be written to a file:\n{text}"
+    return f"{summary} Please report it with the file {path}."
 
 
 def keep(text: str, name: str, folders: Iterable[str | None]) -> str | None:

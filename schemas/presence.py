@@ -125,3 +125,9 @@ def _sync(path: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sqlite_address(path: str, options: str) -> str:
+    """Return the `file:` address of a database for SQLite, with options such as `mode=ro`."""
+    quoted = path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+    return f"file:{quoted}?{options}"

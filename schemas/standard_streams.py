@@ -9,12 +9,15 @@ the exit code to 120.
 import errno
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from schemas.terminal import plain
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import TextIO
+
+T = TypeVar("T")
 
 _NO_READER = (errno.EPIPE, errno.EBADF)
 
@@ -62,6 +65,17 @@ def flush() -> None:
     """Write buffered text, for example of the argument parser. Raises the same errors as `write`."""
     if sys.stdout:
         write("")
+
+
+def flushed(program: "Callable[[], T]") -> T:
+    """Run a program and flush its output, also after the argument parser's SystemExit; OSError if that fails."""
+    try:
+        result = program()
+    except SystemExit:
+        flush()
+        raise
+    flush()
+    return result
 
 
 def drop() -> None:

@@ -3,7 +3,6 @@
 import logging
 import os
 import signal
-import traceback
 from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
@@ -31,7 +30,7 @@ def run(command: Callable[[], None]) -> int:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell's background job ignores it
         signal.signal(signal.SIGINT, _interrupt)
     try:
-        _flushed(command)
+        standard_streams.flushed(command)
     except SkipjackError as error:
         output.log(str(error))
         return EXPECTED
@@ -52,16 +51,6 @@ def run(command: Callable[[], None]) -> int:
     return FINE
 
 
-def _flushed(command: Callable[[], None]) -> None:
-    """Run a command and flush its output, also after the argument parser's SystemExit; OSError if that fails."""
-    try:
-        command()
-    except SystemExit:
-        standard_streams.flush()
-        raise
-    standard_streams.flush()
-
-
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
     logging.disable()  # libraries would log that they were interrupted
     raise KeyboardInterrupt
@@ -75,13 +64,7 @@ def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:
 
 def _report(error: Exception) -> int:
     """Write the traceback of a bug to a file and log its path; returns the exit code."""
-    text = "".join(traceback.format_exception(error))
-    summary = f"This is a bug: {type(error).__name__}: {error}."
     # The unit's state directory outlives its private /tmp.
     state = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
-    path = bug_reports.keep(text, "skipjack-manager-bug", (state, None) if state else (None,))
-    if path is None:
-        output.log(f"{summary} Its report could not be written to a file:\n{text}")
-    else:
-        output.log(f"{summary} Please report it with the file {path}.")
+    output.log(bug_reports.report(error, "skipjack-manager-bug", (state, None) if state else (None,)))
     return BUG

@@ -8,7 +8,8 @@ import contextlib
 import os
 import sqlite3
 
-from runner.journal.sqlite_file import PATIENCE, quoted
+from runner.journal.sqlite_file import PATIENCE
+from schemas import presence
 
 
 def copied_at_rest(path: str, copy: sqlite3.Connection) -> bool:
@@ -16,7 +17,7 @@ def copied_at_rest(path: str, copy: sqlite3.Connection) -> bool:
     before = _at_rest(path)
     if before is None:
         return False
-    with contextlib.closing(sqlite3.connect(f"file:{quoted(path)}?mode=ro&immutable=1", uri=True)) as source:
+    with contextlib.closing(sqlite3.connect(presence.sqlite_address(path, "mode=ro&immutable=1"), uri=True)) as source:
         try:
             source.backup(copy)
         except sqlite3.DatabaseError:
@@ -55,7 +56,7 @@ def connected(path: str) -> sqlite3.Connection:
 
 
 def _connected(path: str, how: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(f"file:{quoted(path)}?{how}", uri=True, timeout=PATIENCE, isolation_level=None)
+    connection = sqlite3.connect(presence.sqlite_address(path, how), uri=True, timeout=PATIENCE, isolation_level=None)
     try:
         connection.execute("SELECT count(*) FROM sqlite_master")
     except sqlite3.DatabaseError:

@@ -46,7 +46,9 @@ def opened(path: str) -> Iterator[sqlite3.Connection]:
     """
     _require(path)
     with _explained(path):
-        connection = sqlite3.connect(f"file:{quoted(path)}?mode=rw", timeout=PATIENCE, uri=True, isolation_level=None)
+        connection = sqlite3.connect(
+            presence.sqlite_address(path, "mode=rw"), timeout=PATIENCE, uri=True, isolation_level=None
+        )
         try:
             connection.row_factory = sqlite3.Row
             _prepare(connection, path, _back_up)
@@ -156,11 +158,6 @@ def _restore(path: str) -> str:
         f"Nothing runs until it is restored: {_BACKUP}. To start with an empty one instead, with every mirror due and"
         f" none paused or disabled, run `{presence.removal(path, _marks(path))}`."
     )
-
-
-def quoted(path: str) -> str:
-    """Return a path quoted for a `file:` URI of SQLite."""
-    return path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
 
 
 def _fill(path: str) -> None:

@@ -17,6 +17,7 @@ from zlib import crc32
 
 from runner.base.mirror_paths import Paths
 from runner.base.output import log
+from schemas import presence
 from schemas.errors import SkipjackError
 from schemas.mirror_record import Mirror, SyncWindows
 from schemas.serialization import decode_mirror, encode_mirror
@@ -307,7 +308,9 @@ def opened(path: str) -> Iterator[Plan]:
     if not os.access(path, os.R_OK):
         raise _unreadable(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES), path))
     try:
-        connection = sqlite3.connect(f"file:{_quoted(path)}?mode=ro&immutable=1", uri=True, isolation_level=None)
+        connection = sqlite3.connect(
+            presence.sqlite_address(path, "mode=ro&immutable=1"), uri=True, isolation_level=None
+        )
         try:
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             if version != FORMAT:
@@ -329,7 +332,3 @@ def _unreadable(path: str, error: OSError) -> SkipjackError:
 
     todo = ownership.remedy(path, os.path.dirname(path)) or "Check its folder and the disk."
     return SkipjackError(f"cannot read the plan {path}: {error.strerror}.", todo)
-
-
-def _quoted(path: str) -> str:
-    return path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
