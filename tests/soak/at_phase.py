@@ -18,6 +18,8 @@ from runner import hooks
 from runner.courier.client import ManagerClient
 from runner.error_boundary import guarded
 from runner.journal.journal import Journal
+from runner.journal.outbox import Outbox
+from runner.journal.run_table import RunTable
 from runner.subprocesses import launch
 from runner.tick import crash_recovery, entry
 
@@ -32,7 +34,8 @@ def _hold() -> None:
 
 
 def _before(owner: Any, name: str) -> Callable[[], None]:
-    """Hold when a function is called."""
+    """Hold when a function is called, which must exist: a phase of a renamed one would never come."""
+    assert callable(getattr(owner, name))
     return lambda: setattr(owner, name, lambda *_words, **_options: _hold())
 
 
@@ -64,11 +67,11 @@ PHASES: dict[str, Callable[[], None]] = {
     "beginning": _before(Journal, "begin"),  # the locks are held
     "begun": _after(Journal, "begin"),
     **{name: _stage(name) for name in STAGES},
-    "ending": _before(Journal, "_forget_old_runs"),  # within the last transaction
+    "ending": _before(RunTable, "delete_old"),  # within the last transaction
     "ended": _after(Journal, "end"),
     "ending-orphans": _before(crash_recovery, "_signal_holders"),
     "sending": _before(ManagerClient, "send"),
-    "sent": _before(Journal, "acknowledge"),  # the manager has committed, and the worker does not know
+    "sent": _before(Outbox, "acknowledge"),  # the manager has committed, and the worker does not know
 }
 
 
