@@ -1,6 +1,7 @@
 import pytest
 
 from schemas.config.inheritance import Layer, merge
+from schemas.config.judgeable_keys import MERGE_KEY, is_known
 from schemas.config.yaml_file import parse
 
 from .kit import lines, load, one
@@ -68,3 +69,52 @@ def test_a_problem_is_placed_in_the_layer_that_set_the_key() -> None:
     merged = merge([Layer(document) for document in documents])
     places = [merged.problem(key, "", "").place for key in ("a", "retry", "nowhere")]
     assert places == ["mirror.yml:1:4", "top.yml:2:8", "mirror.yml:1:1"]
+
+
+def layer(text: str, *wrong: str, base: tuple[str, ...] = ()) -> Layer:
+    document = parse(text.encode(), "f.yml")
+    return Layer(document._replace(wrong=frozenset((key,) for key in wrong)), base)
+
+
+def test_a_files_own_keys_include_those_for_the_worker() -> None:
+    document = parse(b"retry: 3\nworker: {w1: {timeout: 1h}}", "f.yml")
+    merged = merge([layer("use_ipv4: true"), Layer(document), Layer(document, ("worker", "w1"))])
+    assert (merged.own["retry"], merged.own["timeout"], "use_ipv4" in merged.own) == (3, "1h", False)
+
+
+@pytest.mark.parametrize(("weaker", "stronger"), [("interval: 1h", "cron: x"), ("cron: x", "interval: 1h")])
+def test_interval_and_cron_replace_each_other(weaker: str, stronger: str) -> None:
+    merged = merge([layer(weaker), layer(stronger)])
+    assert [*merged.keys] == [stronger.partition(":")[0]]
+
+
+def test_a_wrong_cron_replaces_an_inherited_interval_and_is_unknown() -> None:
+    keys = merge([layer("interval: 1h"), layer("cron: 5", "cron")]).keys
+    assert "interval" not in keys
+    assert not is_known(keys, "cron")
+
+
+def test_a_wrong_inherited_interval_does_not_matter_beside_a_cron() -> None:
+    keys = merge([layer("interval: 5", "interval"), layer("cron: x")]).keys
+    assert is_known(keys, "interval") and "interval" not in keys
+
+
+def test_a_right_value_replaces_a_wrong_inherited_one() -> None:
+    assert merge([layer("retry: x", "retry"), layer("retry: 2")]).keys["retry"] == 2
+
+
+def test_below_a_layer_with_unknown_keys_every_key_is_unknown() -> None:
+    keys = merge([layer("retry: 2"), layer("use_ipv4: true", MERGE_KEY), layer("timeout: 1h")]).keys
+    assert not is_known(keys, "retry")
+    assert (keys["use_ipv4"], keys["timeout"]) == (True, "1h")
+
+
+@pytest.mark.parametrize("wrong", ["env", MERGE_KEY])
+def test_an_env_over_an_unknown_one_is_unknown(wrong: str) -> None:
+    weaker = layer("env: {A: 1}" if wrong == "env" else "retry: 2", wrong)
+    assert not is_known(merge([weaker, layer("env: {B: x}")]).keys, "env")
+
+
+def test_an_env_over_a_known_one_is_merged() -> None:
+    keys = merge([layer("env: {A: a, B: a}"), layer("env: {B: b}")]).keys
+    assert keys["env"] == {"A": "a", "B": "b"}
