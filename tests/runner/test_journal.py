@@ -15,9 +15,10 @@ from runner.journal import journal, outbox
 from runner.journal.journal import Ending, Journal, Subject
 from runner.journal.last_success import Left, Past
 from runner.journal.migrations import MIGRATIONS
+from runner.plan.schedule import RECOVERY_DELAY
 from schemas.config.strict import validator
 from schemas.errors import SkipjackError
-from schemas.report import HIGHEST, PROTOCOL
+from schemas.report import HIGHEST, PROTOCOL, Probe
 
 SUBJECT = Subject("debian", "rsync://rsync.example.org/debian/", True, "a" * 40)
 MANY = 10_000_000
@@ -65,6 +66,97 @@ def test_an_end_empties_what_it_makes_a_thing_of_the_past_but_no_number_is_missi
     assert [report["number"] for report in waiting] == [1, 2, 3, 4, 5]
     told = [[status["status"] for status in report["statuses"]] for report in waiting]
     assert told == [["pre-syncing"], [], ["success"], [], ["failed"]]
+
+
+def test_a_batch_has_as_many_bytes_as_it_may_have_and_no_more(book: Journal) -> None:
+    one_run(book)
+    one_run(book, "failed", now=200.0)
+    with book.together() as db:
+        lengths = [row[0] for row in db.execute("SELECT length(content) FROM outbox ORDER BY number")]
+
+    assert len(book.outbox.oldest(100, sum(lengths[:2]))) == 2
+    assert len(book.outbox.oldest(100, sum(lengths[:2]) - 1)) == 1
+
+
+@pytest.mark.parametrize(("most", "tail"), [(1, "the end"), (0, "")])
+def test_a_success_has_its_log_up_to_a_limit_of_waiting_reports(
+    book: Journal, most: int, tail: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "BACKLOG", most)
+    run = book.begin(None, SUBJECT, 100.0)
+    assert run is not None and book.outbox.pending() == 1
+
+    book.end(run, "debian", Ending("success", log_tail="the end"), 105.0)
+
+    assert book.outbox.oldest(100, MANY)[-1]["statuses"][0]["run"]["log_tail"] == tail
+
+
+def test_a_snapshot_has_no_run_whose_end_the_manager_knows(book: Journal) -> None:
+    one_run(book)
+    book.outbox.snapshot(book.outbox.newest(), 200.0)
+    assert len(book.outbox.oldest(100, MANY)) == 1
+    book.outbox.snapshot(1, 201.0)
+    assert len(book.outbox.oldest(100, MANY)) == 2
+
+
+def test_the_newest_runs_stay_and_older_ones_go_once_their_ends_are_acknowledged(
+    book: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "KEPT_RUNS", 1)
+    runs = [one_run(book, now=now) for now in (100.0, 200.0)]
+    book.outbox.acknowledge(book.outbox.newest() - 1)
+    runs.append(one_run(book, now=300.0))
+    assert [run for run in runs if book.run(run)] == runs[1:], "the manager does not know the end of the second"
+
+    book.outbox.acknowledge(book.outbox.newest() - 2)
+    runs.append(one_run(book, now=400.0))
+
+    assert [run for run in runs if book.run(run)] == runs[2:]
+
+
+def test_a_success_is_moved_only_if_it_is_further_ahead_than_clocks_are_corrected(book: Journal) -> None:
+    run = book.begin(None, SUBJECT, 100.0)
+    assert run is not None
+    book.end(run, "debian", Ending("success"), 200.0 + RECOVERY_DELAY)
+
+    book.begin(None, SUBJECT, 200.0)
+    assert book.state("debian").last_success_at == 200.0 + RECOVERY_DELAY
+    book.begin(None, SUBJECT, 199.0)
+    assert book.state("debian").last_success_at == 199.0
+
+
+def test_a_mirror_waits_if_no_run_ended_after_it_was_found_due(book: Journal) -> None:
+    one_run(book, now=100.0)
+    book.launch([], [SUBJECT], 104.0)
+    assert book.state("debian").status == "success"
+    book.launch([], [SUBJECT], 105.0)
+    assert book.state("debian").status == "queued"
+
+
+def test_a_size_is_measured_again_after_exactly_a_day(book: Journal) -> None:
+    one_run(book)
+    book.measured("debian", 9, 200.0)
+    run = one_run(book, now=300.0)
+    assert book.run(run) is not None
+
+    due = [now for now in (200.0, 200.0 + 86399, 200.0 + 86400) if book.needs_size("debian", now)]
+
+    assert due == [200.0 + 86400]
+
+
+def test_a_probe_is_due_after_exactly_its_interval(book: Journal) -> None:
+    one_run(book)
+    book.probed("debian", Probe(200.0, file="trace"), 200.0)
+
+    assert [now for now in (209.0, 210.0) if book.probes_due({"debian": "trace"}, now, 10.0)] == [210.0]
+
+
+def test_a_waiting_run_gets_no_slot_beyond_the_limit(book: Journal) -> None:
+    waiting = book.begin(None, SUBJECT, 100.0)
+    assert waiting is not None and book.begin(None, SUBJECT._replace(name="other"), 100.0)
+    book.wait_between_attempts(waiting, "debian", 160.0, "broken", 110.0)
+
+    assert (book.claim_slot("debian", 1), book.claim_slot("debian", 2)) == (False, True)
 
 
 def test_a_week_without_a_manager_costs_little(book: Journal) -> None:

@@ -116,6 +116,31 @@ def test_times_since_a_moment_in_the_future_do_not_wait_for_the_clock() -> None:
     assert due(later, ended(DAY)) == MARCH
 
 
+def test_times_in_the_future_count_up_to_the_recovery_delay() -> None:
+    near = NOW + RECOVERY_DELAY
+
+    assert due(A, State(SUCCESS, near - 10, near)) == near + HOUR
+    assert due(YEARLY._replace(since=near), None) > NOW
+    states = {"a": State(SUCCESS, NOW - 7000, NOW - HOUR, NOW - HOUR), "b": State(SUCCESS, near, NOW - DAY, NOW - DAY)}
+    assert outlook(B, world([A, B], states), NOW).kind == AFTER, "the success is older than the last start"
+
+
+def test_of_two_requested_mirrors_the_earlier_request_gets_the_slot() -> None:
+    mirrors = [A, A._replace(name="b")]
+    asked = {name: OperatorRequest(requested=True, made_at=NOW - ago) for name, ago in (("a", 1), ("b", 100))}
+
+    decision = decide(mirrors, {name: ended(60) for name in asked}, slots=1, orders=asked)
+
+    assert (decision.launch, decision.wait) == (["b"], ["a"])
+
+
+def test_a_run_is_not_stopped_at_the_moment_when_its_window_opens() -> None:
+    mirror, opens = A._replace(sync_windows=STOPPING), NOW + 12 * HOUR
+
+    assert decide([mirror], {"a": State(SYNCING, opens - HOUR)}, now=opens - 1).stop == ["a"]
+    assert decide([mirror], {"a": State(SYNCING, opens - HOUR)}, now=opens).stop == []
+
+
 def test_a_run_that_is_being_started_does_not_show_when_the_one_before_began() -> None:
     for status, since in ((LAUNCHING, None), (SYNCING, NOW - HOUR)):
         found = outlook(A, world([A], {"a": State(status, NOW - HOUR)}), NOW)
