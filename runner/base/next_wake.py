@@ -1,7 +1,7 @@
 """The next-wake cache: until when a tick has nothing to do, so that such a tick costs next to nothing.
 
 One small file says until when no mirror becomes due and which runs must be looked after. It is bound to the exact state
-of the plan's and the journal's files, so it is void as soon as one of them changes; nobody has to delete it.
+of the plan's and the journal's files, so it is void as soon as one of them changes and need not be deleted.
 
 An idle tick starts every few minutes on every worker and loads only this package. So this module imports only what
 every Python has loaded, and reads the file without the text layer.

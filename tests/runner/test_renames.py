@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from runner.base.mirror_paths import Paths
+from runner.follow import rename_detection
 from runner.hooks import former_name
 from runner.journal import journal, rename_migration
 from runner.journal.journal import Ending, Journal, Subject
@@ -196,6 +197,22 @@ def job_of(found: Planned) -> Job:
 def files_in(path: Path) -> None:
     path.mkdir(parents=True)
     (path / "file").touch()
+
+
+def test_the_directory_of_a_previous_name_is_the_first_one_with_files(tmp_path: Path) -> None:
+    names = ("oldest", "older", "old")
+    previous = {name: planned(tmp_path, name, ()) for name in names}
+
+    def found(*others: Planned) -> str:
+        mirrors = [planned(tmp_path, formerly=names), *others]
+        return rename_detection.with_previous_names(mirrors, {"new"}, previous)[0][0].paths.former
+
+    assert found() == previous["oldest"].paths.directory, "none has files: the first one"
+    for name in ("old", "older"):
+        (tmp_path / "mirrors" / name / "pool").mkdir(parents=True)
+    assert found() == previous["older"].paths.directory
+    assert found(previous["older"]) == previous["old"].paths.directory, "another mirror has that directory now"
+    assert found(*previous.values()) == ""
 
 
 def test_a_run_is_refused_while_the_files_are_where_the_former_name_has_them(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What is said about a run folder that cannot be used."""
+"""Messages about a run directory that cannot be used."""
 
 import os
 import pwd
@@ -9,7 +9,7 @@ import pytest
 from runner.base import runtime_dir
 
 
-def test_a_folder_of_another_user_is_given_over_and_not_made_at_boot(
+def test_a_folder_of_another_user_needs_chown_and_not_a_boot_script(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "access", lambda _path, _mode: False)
@@ -19,7 +19,7 @@ def test_a_folder_of_another_user_is_given_over_and_not_made_at_boot(
     assert missing.todo == f"Give it to the worker's user as root: `chown -R {user}: {tmp_path}`."
 
 
-def test_a_folder_that_cannot_be_made_is_made_at_boot(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_needs_a_boot_script(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("in the way")
     missing = runtime_dir.make(str(tmp_path / "run"))
     assert missing is not None and "`skipjack install --cron`" in missing.todo

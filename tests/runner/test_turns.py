@@ -38,7 +38,7 @@ def holder(lock: str) -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
-def test_whoever_waits_in_vain_says_for_which_process_and_since_when(
+def test_a_wait_that_times_out_names_the_process_and_its_age(
     lock: str, holder: subprocess.Popen[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(turns, "_FIRST", 0.01)
@@ -57,7 +57,7 @@ def test_whoever_waits_in_vain_says_for_which_process_and_since_when(
     ), told
 
 
-def test_whoever_waited_goes_on_when_the_other_one_has_ended(
+def test_a_waiting_program_continues_when_the_other_one_has_ended(
     lock: str, holder: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(turns, "_FIRST", 0.01)
@@ -67,11 +67,11 @@ def test_whoever_waited_goes_on_when_the_other_one_has_ended(
     assert not locks.is_held(lock)
 
 
-def test_a_process_that_is_gone_or_unseen_is_said_to_be_so(lock: str) -> None:
+def test_a_holder_that_has_ended_or_is_invisible_is_described_as_such(lock: str) -> None:
     assert described(lock) == "a process that this user cannot see"
 
 
-def test_a_tick_names_the_one_at_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tick_names_the_active_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     layout = StateLayout(str(tmp_path))
     path = layout.lock("program", "tick")
     monkeypatch.setattr(tick, "LOCK_TIMEOUT", 0.0)
@@ -85,7 +85,7 @@ def test_a_tick_names_the_one_at_work(tmp_path: Path, monkeypatch: pytest.Monkey
             process.kill()
 
 
-def test_what_cannot_be_ended_is_named(
+def test_a_holder_that_cannot_be_ended_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As a process of another user: one of our own group is not signalled either."""
@@ -116,7 +116,7 @@ def test_a_directory_in_the_place_of_a_lock_is_moved_away_and_kept(lock: str) ->
     os.close(descriptor)
 
 
-def test_a_link_to_nothing_in_the_place_of_a_lock_is_removed(lock: str) -> None:
+def test_a_dangling_link_in_the_place_of_a_lock_is_removed(lock: str) -> None:
     Path(lock).parent.mkdir(parents=True)
     Path(lock).symlink_to("/nowhere/at/all")
 
@@ -127,7 +127,7 @@ def test_a_link_to_nothing_in_the_place_of_a_lock_is_removed(lock: str) -> None:
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
-def test_a_state_folder_without_locks_is_no_bug(
+def test_a_file_system_without_locks_is_not_a_bug(
     tmp_path: Path, number: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def flock(_descriptor: int, _kind: int) -> None:
@@ -143,7 +143,7 @@ def test_a_state_folder_without_locks_is_no_bug(
     assert capsys.readouterr().err == f"ERROR skipjack: {path}: {os.strerror(number)}. {remedy}\n"
 
 
-def test_a_folder_of_locks_that_is_removed_meanwhile_is_made_again(lock: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_folder_that_is_removed_in_between_is_created_again(lock: str, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = Path(lock).parent
     folder.parent.mkdir()
     make, made = os.makedirs, []

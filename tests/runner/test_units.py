@@ -45,7 +45,7 @@ def test_all_are_started_in_one_call_and_without_waiting(tmp_path: Path) -> None
         ("", set(MIRRORS), "without a message"),
     ],
 )
-def test_what_is_refused_is_told_for_each_that_it_concerns(
+def test_a_refused_start_is_reported_for_each_of_its_units(
     tmp_path: Path, said: str, failed: set[str], reason: str
 ) -> None:
     found = units.start(systemctl(tmp_path, f"echo '{said}' >&2; exit 1"), str(tmp_path), MIRRORS)
@@ -53,12 +53,12 @@ def test_what_is_refused_is_told_for_each_that_it_concerns(
     assert all(reason in why for why in found.values())
 
 
-def test_a_missing_systemctl_is_told(tmp_path: Path) -> None:
+def test_a_missing_systemctl_is_reported(tmp_path: Path) -> None:
     found = units.start((str(tmp_path / "gone"),), str(tmp_path), MIRRORS)
     assert set(found) == set(MIRRORS) and "not found" in found["a"]
 
 
-def test_no_answer_in_time_is_no_failure_since_they_may_have_been_started(
+def test_a_timeout_is_not_a_failure_since_the_units_may_have_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(units, "PATIENCE", 0.1)
@@ -67,7 +67,7 @@ def test_no_answer_in_time_is_no_failure_since_they_may_have_been_started(
     assert "did not answer within 0.1 s" in capfd.readouterr().err
 
 
-def test_limits_are_set_when_they_change_and_lifted_when_they_go(tmp_path: Path) -> None:
+def test_limits_are_set_when_they_change_and_lifted_when_they_are_removed(tmp_path: Path) -> None:
     manager, run_dir = systemctl(tmp_path, ""), str(tmp_path)
     limited = {"a": MIRRORS["a"]._replace(memory_limit=2**20, cpu_limit="50%")}
     for mirrors in (limited, limited, {"a": MIRRORS["a"]}, {"a": MIRRORS["a"]}):
@@ -105,7 +105,7 @@ Job={job}
         ("inactive", "success", "0", "@{earlier}", "", False, True, ""),
     ],
 )
-def test_what_became_of_a_unit(
+def test_the_outcome_of_a_unit(
     tmp_path: Path, active: str, result: str, status: str, begun: str, job: str,
     pending: bool, before: bool, failure: str,
 ) -> None:  # fmt: skip
@@ -118,7 +118,7 @@ def test_what_became_of_a_unit(
     assert failure in found.failure
 
 
-def test_where_nothing_is_installed_there_are_no_units(tmp_path: Path) -> None:
+def test_without_an_installation_there_are_no_units(tmp_path: Path) -> None:
     layout = StateLayout(str(tmp_path))
     assert units.service_manager(layout) is None
     for text, words in (("systemd\n", ("systemctl",)), ("systemd --user\n", ("systemctl", "--user")), ("x", None)):
