@@ -113,6 +113,11 @@ def test_the_newest_runs_stay_and_older_ones_go_once_their_ends_are_acknowledged
 
     assert [run for run in runs if book.run(run)] == runs[2:]
 
+    book.outbox.acknowledge(book.outbox.newest())
+    runs.append(one_run(book, now=500.0))
+
+    assert [run for run in runs if book.run(run)] == runs[4:]
+
 
 def test_a_success_is_moved_only_if_it_is_further_ahead_than_clocks_are_corrected(book: Journal) -> None:
     run = book.begin(None, SUBJECT, 100.0)
