@@ -156,6 +156,30 @@ def test_a_probe_is_due_after_exactly_its_interval(book: Journal) -> None:
     assert [now for now in (209.0, 210.0) if book.probes_due({"debian": "trace"}, now, 10.0)] == [210.0]
 
 
+def test_a_run_that_died_keeps_the_number_of_its_attempts(book: Journal) -> None:
+    run = book.begin(None, SUBJECT, 100.0)
+    assert run is not None
+    book.attempt(run, "debian", "syncing", 3, 101.0)
+    [active] = book.active()
+
+    assert book.recover(active, Ending("interrupted"), 110.0)
+
+    ended = book.run(run)
+    assert ended is not None and ended.attempts == 3
+
+
+@pytest.mark.parametrize(("attempts", "size"), [(1, 60), (2, 150)])
+def test_a_size_rises_by_what_was_transferred_if_one_attempt_did_it_all(
+    book: Journal, attempts: int, size: int
+) -> None:
+    one_run(book, size=100, by_name=True, attempts=1)
+    book.measured("debian", 50, 150.0)
+
+    one_run(book, now=200.0, size=200, by_name=True, attempts=attempts, transferred=10)
+
+    assert book.state("debian").size == size
+
+
 def test_a_waiting_run_gets_no_slot_beyond_the_limit(book: Journal) -> None:
     waiting = book.begin(None, SUBJECT, 100.0)
     assert waiting is not None and book.begin(None, SUBJECT._replace(name="other"), 100.0)
