@@ -242,6 +242,7 @@ class Job:
         self.past = Past()
         self.from_empty = False
         self.starts_anew = False
+        self.unaccepted: Tree | None = None
         self.contents: Tree | None = None
         self.deleting: Callable[[str, int, int], None] = _not_recording
         self.deleted_less: Callable[[str, int, int], None] = _not_recording
@@ -298,6 +299,21 @@ class Job:
             if past.files is None and past.bytes is not None:  # from an accepted success whose log had a size
                 size, on_disk = past.bytes, None
             self.compare_with(found.files, size, on_disk)
+
+    def count_unaccepted(self) -> None:
+        """Let this run also lose only a share of the files that runs before the first accepted success have brought.
+
+        Nothing is recorded, since each such run brings more of them, until one is refused: see `keep_unaccepted`.
+        """
+        if self.past.first_look and not self.past.files and not is_missing_or_empty(self.directory):
+            found = self.walk()
+            self.past = self.past._replace(files=found.files, bytes=found.bytes, on_disk=found.on_disk, counted=False)
+            self.unaccepted = self.past.accepted
+
+    def keep_unaccepted(self) -> None:
+        """Record what `count_unaccepted` found: what a refused run has brought makes no later loss smaller."""
+        if self.unaccepted is not None:
+            self.compare_with(*self.unaccepted)
 
     def compare_with(self, files: int, size: int, on_disk: int | None = None) -> None:
         """Record what this run and the next ones are compared with until a success is accepted."""

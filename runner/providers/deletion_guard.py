@@ -37,6 +37,7 @@ def begin(job: Job) -> None:
     """
     job.keeps_parts_apart = rsync_words.keeps_partials_apart(job.mirror)
     job.look_first()
+    job.count_unaccepted()
     if job.past.deleting:
         from runner.providers import deletion_record  # few runs begin after such a one
 
@@ -68,9 +69,11 @@ def guarded(job: Job, full: Command, brought: int = 0) -> Iterator[Command]:
 def _plain(job: Job, full: Command) -> Iterator[Command]:
     """A sync as rsync makes it."""
     if not rsync_words.deletes(full):
-        yield from without_deletions(job, full)
+        listed = yield from without_deletions(job, full)
         if job.exit_code == rsync_words.USAGE:
             yield from rsync_words.falling_back(job, full, GUARD)
+        elif job.deletions_judged and listed is not None:  # what the next runs may lose a share of
+            job.contents = Tree(listed.files, listed.size)
         return
     listing = Listing()
     yield from rsync_words.unguarded(job, full._replace(output=listing.take))

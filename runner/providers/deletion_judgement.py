@@ -77,6 +77,7 @@ def require_bearable(job: Job, foretold: int = 0) -> None:
         happens = f"would make way for directories of the upstream{with_gone}"
     for limits in _limits(job):
         if reason := refusal(limits, loss, job.mirror.name, happens):
+            job.keep_unaccepted()
             raise TooMuch(REFUSED, reason)
 
 
@@ -126,6 +127,7 @@ def _require_allowed(job: Job, found: deletions.Measured, listed: Counts, here: 
     emptied = "no file would be left" if listed.files else emptied
     reasons = (refusal(limits, loss, job.mirror.name, _happens(found.lost, gone), emptied) for limits in _limits(job))
     if reason := next(filter(None, reasons), ""):
+        job.keep_unaccepted()
         if not known and before and here is not None:  # what this run has fetched makes no later loss smaller
             job.compare_with(before, here.bytes)
         raise TooMuch(REFUSED, reason)

@@ -189,10 +189,11 @@ class Names:
     def _take(self, found: list[tuple[bytes, bytes, bytes]]) -> None:
         made_way = 0
         for path, mode, flags in found:
-            if _is_folder(mode) or re.fullmatch(_UNCOUNTED, path):
+            if _is_folder(mode):
                 continue
-            self.files += not int(flags) & _MAKE_WAY
+            # Of files that have gone already each one counts, whatever its name is: none can be looked at any more.
             made_way += bool(int(flags) & _FOR_FOLDER)
+            self.files += not int(flags) & _MAKE_WAY and re.fullmatch(_UNCOUNTED, path) is None
         self._keep(b"".join([b"%b %b %b\n" % (flags, mode, path) for path, mode, flags in found]))
         if made_way:
             self._made_way(made_way)

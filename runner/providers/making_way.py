@@ -8,7 +8,8 @@ away: if all of them may go, rsync goes on. So a run that takes away few files, 
 once, and no run takes away more than the limits allow.
 
 A container program, or another program between rsync and us, reads ahead as much as it likes: then more may be gone
-when rsync is ended. So may be where the upstream puts further directories in the place of files after a trial.
+when rsync is ended. So may be where the upstream puts further directories in the place of files after a trial. When the
+run itself is killed, rsync waits at a full pipe, but nobody counts what is in there.
 """
 
 import contextlib

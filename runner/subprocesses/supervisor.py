@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FrameType
 from typing import NamedTuple
 
+from runner.base import locks
 from runner.subprocesses import pipes
 from runner.subprocesses.pipes import ENOUGH, Enough, Pipe
 from runner.subprocesses.spawn import DEFAULTED, GRACE, STOPS, CannotStart, find_program
@@ -198,6 +199,12 @@ def _spawn_into(
     """Start a process whose output goes to the log, to one sink, or in two streams to two sinks."""
     kinds = (pipe, _WIDE)[: len(sinks)]
     ends = [pipes.opened(kind) for kind in kinds]
+    if sinks and pipe != _WIDE:
+        # A process that must not get ahead of us inherits the reading end as well. Else it would find no reader once we
+        # are killed, and rsync goes on then: with a reader it waits for room, until a tick ends it.
+        source, target = ends[0]
+        ends[0] = locks.out_of_reach(source), target
+        keep = (*keep, ends[0][0])
     targets = [target for _source, target in ends] or [log]
     try:
         pid = _spawn(argv, env, cwd, (targets[0], targets[-1]), keep)

@@ -1,6 +1,9 @@
 """How many files rsync takes away by itself where the upstream has directories in their place."""
 
 import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +16,7 @@ from runner.journal.last_success import Past
 from runner.providers.making_way import Way
 from runner.subprocesses import pipes, supervisor
 from runner.subprocesses.pipes import Pipe, within
-from tests.e2e.parts import RsyncDaemon
+from tests.e2e.parts import REPOSITORY, RsyncDaemon, wait_until
 
 from .journaled_sync import book_of, sync
 from .syncing import UNSTOPPED, Site, tree
@@ -94,6 +97,88 @@ def test_no_more_files_make_way_than_may_go(site: Site, fields: dict[str, Any], 
     assert sync(site, "100%", **fields).status == "success"
     assert tree(site.directory).keys() == tree(site.upstream).keys()
     assert sync(site, max_delete=limit, **fields).status == "success"
+
+
+@pytest.mark.usefixtures("slow")
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        (".{:02}.sha256", {}),  # as rsync calls its temporary files
+        (".{:02}.sha256", {"provider": "two-stage-rsync"}),
+        (".{:02}.sha256", WITHOUT_DELETE),
+        (".~tmp~/{:02}", {"rsync_override": ("-a", "--delete-after")}),  # as it calls parts of files with other options
+    ],
+)
+def test_files_that_make_way_count_whatever_they_are_called(tmp_path: Path, name: str, fields: dict[str, Any]) -> None:
+    paths = [tmp_path / "upstream/below" / name.format(number) for number in range(FILES)]
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x")
+    with RsyncDaemon(tmp_path / "daemon", {"files": tmp_path / "upstream"}) as daemon:
+        site = Site(tmp_path, daemon.url("files/below"))
+        assert sync(site, **fields).status == "success"
+        for path in paths:
+            path.unlink()
+            path.mkdir()
+        assert sync(site, max_delete="10%", **fields).status == "refused"
+    assert sum((site.directory / name.format(number)).is_file() for number in range(FILES)) >= FILES - 8
+
+
+@pytest.mark.usefixtures("slow")
+@pytest.mark.parametrize("fields", [WITHOUT_DELETE, WITHOUT_DELETE | {"provider": "two-stage-rsync"}])
+def test_a_mirror_that_never_deletes_loses_no_more_either(tmp_path: Path, fields: dict[str, Any]) -> None:
+    for number in range(FILES):
+        write(tmp_path / "upstream/below", number)
+    with RsyncDaemon(tmp_path / "daemon", {"files": tmp_path / "upstream"}) as daemon:
+        site = Site(tmp_path, daemon.url("files/below"))
+        for _twice in range(2):
+            assert sync(site, **fields).status == "success"
+        become_folders(site, range(FILES))
+        assert sync(site, max_delete="10%", **fields).status == "refused"
+        assert gone(site) <= 8
+
+
+@pytest.mark.usefixtures("slow")
+def test_files_of_runs_before_the_first_success_are_not_lost_either(tmp_path: Path) -> None:
+    for number in range(FILES):
+        write(tmp_path / "upstream/below", number)
+    with RsyncDaemon(tmp_path / "daemon", {"files": tmp_path / "upstream"}) as daemon:
+        site = Site(tmp_path, daemon.url("files/below"))
+        assert sync(site, fail_on_match="folder-0").status == "failed"
+        assert gone(site) == 0
+        become_folders(site, range(FILES))
+        for number in range(1000):
+            (site.upstream / f"new-{number}").write_text("")
+        for _again in range(2):
+            assert sync(site, max_delete="10%").status == "refused"
+            assert gone(site) <= 8
+        assert sync(site, "100%").status == "success"
+
+
+def test_rsync_waits_when_the_run_was_killed(tmp_path: Path) -> None:
+    """A process whose reader is gone must not go on as if its lines were read."""
+    lines = "import os\nfor number in range(1000): os.write(1, b'delete_item(x)\\n'); open(f'{number}', 'x').close()"
+    code = (
+        "import os, sys, time\nfrom runner.subprocesses import supervisor\nfrom runner.subprocesses.pipes import Pipe\n"
+        "page = os.sysconf('SC_PAGE_SIZE')\n"
+        "def sink(data):\n    print('read', flush=True)\n    time.sleep(1000)\n"
+        f"words = [sys.executable, '-c', {lines!r}]\n"
+        "pipe = Pipe(page, packets=True, urgent=b'delete_item(')\n"
+        "env, stop = {'PATH': os.environ['PATH']}, supervisor.Stop()\n"
+        "supervisor.run(words, env, sys.argv[1], 2, (), None, stop, [sink], pipe=pipe)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, cwd=REPOSITORY, text=True
+    ) as run:
+        assert run.stdout is not None
+        assert run.stdout.readline() == "read\n"
+        writer = int(Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()[0])
+        run.kill()
+    try:
+        wait_until(lambda: "pipe_write" in Path(f"/proc/{writer}/stack").read_text(), "it waits for room")
+        assert len(list(tmp_path.iterdir())) < 10
+    finally:
+        os.kill(writer, signal.SIGKILL)
 
 
 @pytest.mark.usefixtures("slow")
