@@ -1,0 +1,109 @@
+"""The words that people read: messages, help, descriptions of keys, pages and documents keep to the field's terms.
+
+The list has phrases of which a reader had to guess the meaning, and what to write instead. Only phrases stand in it, no
+single words that also have a plain use.
+"""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+PHRASES = {
+    r"\bmend(s|ed|ing)?\b": "correct, repair",
+    r"make a token worthless": "revoke a token",
+    r"what is old": "the history",
+    r"(gone|failed|ended) without a (last )?word": "the process died; failed without a message",
+    r"(is|are) (not )?ours to\b": "caused by: this site, the upstream, the network",
+    r"sign of life|(not|never|last) heard of": "heartbeat, last seen",
+    r"turned away": "rejected",
+    r"its hours begin": "waiting for its sync window",
+    r"goes on where .* ended": "continues the history of",
+    r"(?<!there )\bis no (known|valid|rsync|file|manager|command|mirror|name|address|RFC)\b": "is not a …, unknown …",
+    r"\banew\b": "again, a new one",
+    r"\bwhoever\b": "who, the user that",
+    r"\bis told (to|of|that|by|again)?\b": "is reported",
+    r"\bwhat it is told\b": "what is reported",
+    r"\bin vain\b": "without effect",
+    r"\border book\b": "overrides",
+    r"\bformer names?\b": "previous name",
+    r"is looked for no more|is not looked for any more": "is no longer searched for",
+    r"somebody (first )?looked": "the first look",
+}
+"""What no text may hold, and what to say instead."""
+
+WIRE = ("tests/", "sitegen/messages/tunasync_marks.py")
+"""What tunasync's programs say is kept as it is."""
+
+
+class Text:
+    """A text that people read, and where it stands."""
+
+    def __init__(self, place: str, text: str) -> None:
+        self.place, self.text = place, text
+
+
+def texts() -> Iterator[Text]:
+    """All that people read."""
+    for room in ("runner", "schemas", "sitegen"):
+        for path in sorted((ROOT / room).rglob("*.py")):
+            yield from _strings(path)
+        for kind in ("*.json", "*.html", "*.j2", "*.js"):
+            for path in sorted((ROOT / room).rglob(kind)):
+                yield from _lines(path)
+    for path in sorted([*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md"), *(ROOT / "mirrors").glob("*.*")]):
+        yield from _lines(path)
+
+
+def _strings(path: Path) -> Iterator[Text]:
+    """The strings of a module that are no docstrings and have more than one word."""
+    tree = ast.parse(path.read_text("utf-8"))
+    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Constant) or id(node) in docstrings:
+            continue
+        if isinstance(node.value, str) and " " in node.value:
+            yield Text(f"{path.relative_to(ROOT)}:{node.lineno}", node.value)
+
+
+def _lines(path: Path) -> Iterator[Text]:
+    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+        yield Text(f"{path.relative_to(ROOT)}:{number}", line)
+
+
+def faults(found: Iterator[Text]) -> list[str]:
+    """Where a text holds one of the phrases, and what to say instead."""
+    return [
+        f"{text.place}: {match[0]!r}, say: {instead}"
+        for text in found
+        if not text.place.startswith(WIRE)
+        for phrase, instead in PHRASES.items()
+        if (match := re.search(phrase, text.text, re.IGNORECASE))
+    ]
+
+
+def test_texts_keep_to_the_terms_of_the_field() -> None:
+    assert faults(texts()) == []
+
+
+def test_all_kinds_of_texts_are_looked_at() -> None:
+    suffixes = {Path(text.place.rpartition(":")[0]).suffix for text in texts()}
+    assert {".py", ".json", ".md", ".yml", ".html", ".js"} <= suffixes
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "What is old could not be forgotten, the next try is in 3600 s",
+        "make a token worthless",
+        "`x` is no rsync address. Mend the quotes.",
+        "gone without a last word",
+        "This is not ours to mend",
+    ],
+)
+def test_a_riddle_would_be_seen(text: str) -> None:
+    assert faults(iter([Text("x.py:1", text)]))
