@@ -36,8 +36,8 @@ PHRASES = {
 }
 """What no text may hold, and what to say instead."""
 
-WIRE = ("tests/", "sitegen/messages/tunasync_marks.py")
-"""What tunasync's programs say is kept as it is."""
+WIRE = ("sitegen/messages/tunasync_", "sitegen/web/tunasync_")
+"""Answers to tunasync's programs: recorded exchanges fix their words."""
 
 
 class Text:
