@@ -8,7 +8,6 @@ from pathlib import Path
 
 from runner.base.output import log
 from runner.base.state_dir import StateLayout
-from runner.courier import courier
 from runner.follow.follow import follow
 from runner.journal import journal
 from runner.overrides import hold
@@ -110,6 +109,8 @@ def _reason(book: journal.Journal, name: str) -> str:
 
 
 def _deliver(settings: RunnerSettings, file: Path) -> None:
+    from runner.courier import courier  # with requests it takes longer to load than all else; `follow` does without
+
     try:
         delivered = courier.once(settings, file, start=True)
     except courier.AnotherCourier:

@@ -335,6 +335,11 @@ def test_a_lean_program_loads_nothing_heavy(ours: Tree, code: str, others: set[s
     assert len(modules) <= most
 
 
+def test_follow_loads_no_http_client() -> None:
+    code = "import sys, runner.cli, runner.once; sys.exit('requests' in sys.modules or 'http.client' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, cwd=ROOT).returncode == 0
+
+
 def test_an_idle_tick_loads_next_to_nothing(ours: Tree, tmp_path: Path) -> None:
     from runner.base import next_wake
     from runner.base.state_dir import StateLayout

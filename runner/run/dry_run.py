@@ -20,7 +20,7 @@ from runner.providers import PROVIDERS, deletion_guard, deletion_record
 from runner.providers.deletion_names import Names
 from runner.providers.making_way import TRIAL
 from runner.run import comparison, pipeline, progress
-from runner.run.machine import machine_of
+from runner.run.run import machine_of
 from runner.subprocesses import spawn, supervisor, units
 from schemas.addresses import without_secrets
 from schemas.errors import SkipjackError

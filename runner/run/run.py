@@ -20,11 +20,10 @@ from runner.journal.last_success import left_in
 from runner.plan import plan, schedule
 from runner.plan.deletion_limits import limits_of
 from runner.plan.plan import Header, Planned
-from runner.plugin_api import Abort, Job
+from runner.plugin_api import Abort, Job, Machine
 from runner.providers import PROVIDERS
 from runner.run import pipeline, progress, run_locks
 from runner.run.directory_lock import DirectoryLock, InUse
-from runner.run.machine import machine_of
 from runner.run.run_locks import Locks
 from runner.subprocesses import launch, supervisor
 from schemas import wakeup
@@ -133,6 +132,14 @@ def _begin(book: Journal, planned: Planned, launched: int | None) -> int:
     if launched is None:
         raise SkipjackError(f"{name} is paused or disabled.", f"`skipjack start {name}` starts it anyway.")
     raise SkipjackError(f"The launch {launched} of {name} was cancelled meanwhile.", "The next tick goes on.")
+
+
+def machine_of(layout: StateLayout, header: Header) -> Machine:
+    """Return what a run must know of its machine, from the plan's header."""
+    return Machine(
+        layout.state_dir, header.container_program, header.cgroup, header.volumes, header.pattern_files,
+        header.home or layout.home, header.roots, header.env, header.judged, header.passwords,
+    )  # fmt: skip
 
 
 def _job(planned: Planned, layout: StateLayout, header: Header, book: Journal, allowed: Allowed) -> Job:
