@@ -396,7 +396,7 @@ def test_a_marker_whose_container_cannot_be_removed_keeps_the_directory_for_itse
 
     told = worker.command("tick").stderr
     assert worker.states() == {"m": "syncing"}, "nobody knows whether it is over"
-    assert f"If you know that it is not, remove {marker}" in told
+    assert f"does not exist any more, remove {marker}" in told
     refused = worker.command("run", "m", check=False)
     assert refused.returncode == 1
     assert "may still be at work" in worker.run_of("m").reason
