@@ -91,6 +91,10 @@ def _start(program: str, layout: StateLayout, rest: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    code = main(sys.argv[1:])
+    try:
+        code = main(sys.argv[1:])
+    except Exception as error:  # as above: what `guarded` itself needs is missing
+        sys.excepthook(type(error), error, error.__traceback__)
+        code = 3
     gc.freeze()  # saves the collection at exit, too
     sys.exit(code)
