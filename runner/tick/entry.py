@@ -36,8 +36,12 @@ def main(words: list[str]) -> int:
             rest.append("requested")
         if _is_idle(layout):
             return 0
-    from runner.error_boundary import guarded
-
+    try:
+        from runner.error_boundary import guarded
+    except Exception:
+        if program == "tick":  # its request was taken, and no tick has begun
+            start_requests.leave(layout, "tick")
+        raise
     return guarded(lambda: _start(program, layout, rest), state_dir)
 
 

@@ -16,10 +16,16 @@ from tests.system.site import Site, is_active
 from tests.system.test_upgrade import programs, versioned
 
 PACKAGES = ("runner", "schemas", "sitegen")
+STEPS = ("runner/journal/migrations.py", "runner/migrations.py")
+"""Where the tables of the journal are today, and in older releases."""
+
 COUNT = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from runner.journal.migrations import MIGRATIONS
+try:
+    from runner.journal.migrations import MIGRATIONS
+except ImportError:  # an older release
+    from runner.migrations import MIGRATIONS
 print(len(MIGRATIONS))
 """
 VERSION = """
@@ -38,7 +44,7 @@ def git(*words: str) -> bytes:
 def older(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The packages of the newest release before the last change of the journal's tables, from our own history."""
     try:
-        commits = git("log", "--format=%H", "--max-count=20", "--", "runner/journal/migrations.py").decode().split()
+        commits = git("log", "--format=%H", "--max-count=20", "--", *STEPS).decode().split()
         before = [f"{commit}~1" for commit in commits]
         assert before and git("rev-parse", "--verify", before[0])
     except (OSError, AssertionError, subprocess.CalledProcessError):
@@ -60,7 +66,7 @@ def put_older(box: Box, older: Path, folder: str) -> int:
         subprocess.run(["rm", "-r", str(packages / name)], check=True)
         subprocess.run(["cp", "-r", str(older / name), str(packages / name)], check=True)
     python = f"{folder}/bin/python"
-    return int(box.do(python, "-c", "from runner.journal.migrations import MIGRATIONS; print(len(MIGRATIONS))"))
+    return int(box.do(python, "-c", COUNT, ""))
 
 
 def way_back(version: int, folder: str) -> list[str]:

@@ -173,7 +173,7 @@ def test_uninstalling_stops_jobs_when_told_to(site: Site) -> None:
 WRONG = [
     (("--settings", "/etc/none.yml"), "root", "/etc/none.yml", "--settings"),
     ((), "nobody", "root", "sudo"),
-    (("--user",), "nobody", "service manager", "Log in"),
+    (("--user",), "nobody", "systemd user instance", "Log in"),
     (("--settings", "/srv/closed.yml"), "root", "skipjack cannot read", "chgrp skipjack"),
 ]
 
@@ -263,7 +263,7 @@ def test_uninstalling_needs_no_settings_and_leaves_no_failed_unit(site: Site) ->
         box.shell("systemctl start skipjack-follow.service || true")
         assert "skipjack-follow" in box.do("systemctl", "list-units", "--failed", "--plain", "--no-legend", "skipjack*")
         done = box.run(SKIPJACK, "uninstall")
-        assert (done.returncode, "usual folders" in done.stderr) == (0, True), done.stdout + done.stderr
+        assert (done.returncode, "default folders" in done.stderr) == (0, True), done.stdout + done.stderr
         assert ours(box) == set()
         assert box.do("systemctl", "list-units", "--all", "--failed", "--plain", "--no-legend", "skipjack*") == ""
     finally:
