@@ -19,7 +19,10 @@ QUICK = {
 
 _JOURNAL = """
 import json, sys
-from runner.journal import journal
+try:
+    from runner.journal import journal
+except ImportError:  # an older release
+    from runner import journal
 with journal.opened("/var/lib/skipjack/journal.db") as book:
     states = {name: state.status for name, state in book.states().items()}
     runs = {name: book.last_run(name) for name in states}
