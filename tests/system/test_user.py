@@ -66,7 +66,7 @@ def test_a_user_without_root_gets_mirrors_synced_by_units(site: Site, ada: User)
     # Control groups of version 1 give a user's units no memory controller, whatever systemd shows.
     log_has = "`memory_limit` is not enforced" in site.box.do("cat", log)
     assert log_has != control_group.is_unified()
-    shown = "warning: `memory_limit` of hog is not enforced: your own units" in ada.do(SKIPJACK, "next")
+    shown = "warning: `memory_limit` of hog is not enforced: units of a user" in ada.do(SKIPJACK, "next")
     assert shown != control_group.is_unified()
     again = ada.do(SKIPJACK, "install", "--user")
     assert "wrote" not in again and "enable-linger" not in again
