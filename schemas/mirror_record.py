@@ -6,10 +6,13 @@ seconds, sizes bytes. `files/mirror.schema.json` describes the keys; a test prov
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 NO_ENTRIES: Mapping[str, str] = MappingProxyType({})
 """The default of keys with mappings."""
+
+NO_PLUGINS: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+"""A mirror without keys of plug-ins."""
 
 
 class Secret(NamedTuple):
@@ -36,7 +39,11 @@ class FreshnessFile(NamedTuple):
 
 
 class Mirror(NamedTuple):
-    """One mirror on one worker, with everything that it inherits."""
+    """One mirror on one worker, with everything that it inherits.
+
+    `plugins` has the keys of each plug-in by the plug-in's name, with the defaults of its schema. All values below are
+    immutable: mappings are proxies, lists are tuples.
+    """
 
     name: str
     worker: str
@@ -108,3 +115,4 @@ class Mirror(NamedTuple):
     exclude_file: str | None = None
     username: str = ""
     password: Secret | None = None
+    plugins: Mapping[str, Mapping[str, Any]] = NO_PLUGINS

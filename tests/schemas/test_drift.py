@@ -94,7 +94,7 @@ WORKER = schema("workers")["properties"]["workers"]["additionalProperties"]["pro
 RUNNER, MANAGER = schema("runner")["properties"], schema("manager")["properties"]
 
 RECORDS = [
-    pytest.param(schema("mirror")["properties"], records.Mirror, {"name"}, set(), id="mirror"),
+    pytest.param(schema("mirror")["properties"], records.Mirror, {"name", "plugins"}, set(), id="mirror"),
     pytest.param(schema("site")["properties"], records.Site, set(), set(), id="site"),
     pytest.param(WORKER, records.Worker, {"name"}, {"defaults"}, id="worker"),
     pytest.param(RUNNER["repository"]["properties"], records.Repository, set(), set(), id="repository"),

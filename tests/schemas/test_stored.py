@@ -1,7 +1,8 @@
 import json
+from types import MappingProxyType
 
 from schemas.records import Mirror, Secret
-from schemas.serialization import decode_mirror, encode_mirror
+from schemas.serialization import decode_mirror, encode_mirror, frozen
 
 from .kit import load
 
@@ -30,3 +31,11 @@ def test_stored_mirrors_of_other_versions_are_read() -> None:
 def test_a_stored_password_is_where_it_is_kept() -> None:
     mirror = BARE._replace(password=Secret(credential="debian"))
     assert decode_mirror(encode_mirror(mirror)).password == Secret(credential="debian")
+
+
+def test_the_keys_of_plug_ins_are_stored_and_immutable() -> None:
+    keys = frozen({"git": {"depth": 1, "refs": ["main", {"a": [1]}]}})
+    mirror = decode_mirror(encode_mirror(BARE._replace(plugins=keys)))
+    assert mirror == BARE._replace(plugins=keys)
+    assert mirror.plugins["git"]["refs"] == ("main", {"a": (1,)})
+    assert isinstance(mirror.plugins["git"]["refs"][1], MappingProxyType)
