@@ -8,8 +8,7 @@ import contextlib
 import os
 import sqlite3
 
-from runner.journal.sqlite_file import PATIENCE
-from schemas import presence
+from schemas import sqlite_database
 
 
 def copied_at_rest(path: str, copy: sqlite3.Connection) -> bool:
@@ -17,7 +16,7 @@ def copied_at_rest(path: str, copy: sqlite3.Connection) -> bool:
     before = _at_rest(path)
     if before is None:
         return False
-    with contextlib.closing(sqlite3.connect(presence.sqlite_address(path, "mode=ro&immutable=1"), uri=True)) as source:
+    with contextlib.closing(sqlite_database.connect(path, "mode=ro&immutable=1")) as source:
         try:
             source.backup(copy)
         except sqlite3.DatabaseError:
@@ -56,7 +55,7 @@ def connected(path: str) -> sqlite3.Connection:
 
 
 def _connected(path: str, how: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(presence.sqlite_address(path, how), uri=True, timeout=PATIENCE, isolation_level=None)
+    connection = sqlite_database.connect(path, how)
     try:
         connection.execute("SELECT count(*) FROM sqlite_master")
     except sqlite3.DatabaseError:

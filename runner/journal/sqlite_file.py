@@ -13,14 +13,11 @@ from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 from runner.journal.migrations import MIGRATIONS
-from schemas import ownership, presence
+from schemas import ownership, sqlite_database
 from schemas.errors import SkipjackError
 from schemas.regular_files import regular
 
 T = TypeVar("T")
-
-PATIENCE = 30.0
-"""Seconds that a writer waits for other writers."""
 
 HELD_BACK = 256 * 1024
 """Bytes reserved on the disk for the ends of runs, enough for some dozens."""
@@ -46,13 +43,11 @@ def opened(path: str) -> Iterator[sqlite3.Connection]:
     """
     _require(path)
     with _explained(path):
-        connection = sqlite3.connect(
-            presence.sqlite_address(path, "mode=rw"), timeout=PATIENCE, uri=True, isolation_level=None
-        )
+        connection = sqlite_database.connect(path, "mode=rw")
         try:
             connection.row_factory = sqlite3.Row
             _prepare(connection, path, _back_up)
-            presence.leave_mark(path)
+            sqlite_database.leave_mark(path)
             yield connection
         finally:
             connection.close()
@@ -67,7 +62,7 @@ def check(path: str) -> None:
 
 def _fault(path: str) -> str | None:
     """Return why the journal cannot be the one that was here; empty if it can, None on a new machine."""
-    return presence.fault(path, lambda: _marks(path))
+    return sqlite_database.fault(path, lambda: _marks(path))
 
 
 def _marks(path: str) -> list[str]:
@@ -81,7 +76,7 @@ def _require(path: str) -> None:
     try:
         fault = _fault(path)
         if fault is None:
-            presence.make(path, _fill)
+            sqlite_database.make(path, _fill)
             fault = _fault(path)
     except sqlite3.Error as error:
         raise SkipjackError(f"cannot create the journal {path}: {error}.", _ROOM) from error
@@ -156,13 +151,13 @@ _BACKUP = "move it away with its `-wal`, `-shm` and `-journal`, and restore a ba
 def _restore(path: str) -> str:
     return (
         f"Nothing runs until it is restored: {_BACKUP}. To start with an empty one instead, with every mirror due and"
-        f" none paused or disabled, run `{presence.removal(path, _marks(path))}`."
+        f" none paused or disabled, run `{sqlite_database.removal(path, _marks(path))}`."
     )
 
 
 def _fill(path: str) -> None:
     """Write an empty journal."""
-    connection = sqlite3.connect(path, isolation_level=None)
+    connection = sqlite_database.connect(path, "mode=rwc")
     try:
         connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
         connection.execute("PRAGMA journal_mode=WAL")
@@ -274,13 +269,13 @@ def _back_up(connection: sqlite3.Connection, version: int) -> None:
     target = backup_path(path, version)
     aside = f"{target}.new"
     try:
-        presence.remove(aside)  # left by one that was killed
+        sqlite_database.remove(aside)  # left by one that was killed
         with contextlib.closing(readonly_copy.connected(path)) as source:
             source.execute("VACUUM INTO ?", (aside,))
-        with contextlib.closing(sqlite3.connect(aside, isolation_level=None)) as copy:
+        with contextlib.closing(sqlite_database.connect(aside, "mode=rw")) as copy:
             copy.execute("PRAGMA journal_mode=WAL")  # which VACUUM INTO does not keep, and earlier releases do not set
         os.chmod(aside, os.stat(path).st_mode & 0o777)
-        presence.replace(aside, target)
+        sqlite_database.replace(aside, target)
     except (OSError, sqlite3.Error) as error:
         why = getattr(error, "strerror", None) or error
         what = f"cannot back up the journal {path} to {target}, so it was not migrated to this release: {why}."
@@ -343,7 +338,7 @@ def give_back(connection: sqlite3.Connection) -> None:
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
         connection.execute("PRAGMA busy_timeout=1000")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-    connection.execute(f"PRAGMA busy_timeout={PATIENCE * 1000:.0f}")
+    connection.execute(f"PRAGMA busy_timeout={sqlite_database.PATIENCE * 1000:.0f}")
 
 
 def _make_incremental(connection: sqlite3.Connection) -> None:

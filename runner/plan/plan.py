@@ -17,7 +17,7 @@ from zlib import crc32
 
 from runner.base.mirror_paths import Paths
 from runner.base.output import log
-from schemas import presence
+from schemas import sqlite_database
 from schemas.errors import SkipjackError
 from schemas.mirror_record import Mirror, SyncWindows
 from schemas.serialization import decode_mirror, encode_mirror
@@ -146,7 +146,7 @@ def _require_place(path: str) -> None:
 def _write(aside: str, header: Header, rows: list[tuple[object, ...]]) -> None:
     if os.path.lexists(aside):
         os.unlink(aside)  # left by a follow that was killed
-    connection = sqlite3.connect(aside, isolation_level=None)
+    connection = sqlite_database.connect(aside, "mode=rwc")
     try:
         connection.execute("PRAGMA journal_mode=OFF")  # no reader sees the file before it is renamed
         connection.execute("PRAGMA synchronous=OFF")  # it is synced once, when it is complete
@@ -308,9 +308,7 @@ def opened(path: str) -> Iterator[Plan]:
     if not os.access(path, os.R_OK):
         raise _unreadable(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES), path))
     try:
-        connection = sqlite3.connect(
-            presence.sqlite_address(path, "mode=ro&immutable=1"), uri=True, isolation_level=None
-        )
+        connection = sqlite_database.connect(path, "mode=ro&immutable=1")
         try:
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             if version != FORMAT:

@@ -4,7 +4,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from schemas import presence
+from schemas import sqlite_database
 from schemas.regular_files import read_regular, regular
 from sitegen.storage.database import StoreError
 
@@ -17,7 +17,7 @@ _OWN_HEAD = b'"Skipjack '
 def require_file(file: Path, site_dir: str = "") -> None:
     """Raise StoreError if SQLite's file cannot be the one that was in use. Creates nothing."""
     try:
-        fault = presence.fault(str(file), lambda: _traces(file, site_dir))
+        fault = sqlite_database.fault(str(file), lambda: _traces(file, site_dir))
     except OSError:
         return  # opening the file reports the error
     if fault:
@@ -52,7 +52,7 @@ def lost_file(file: Path, fault: str, site_dir: str = "") -> StoreError:
         f"cannot use the database `{file}`: {fault}.",
         "Stop the manager, move every `manager.db-*` away and restore a backup: workers send reports again that it "
         "lacks. To start with an empty database instead, without tokens, commands and history, "
-        f"run `{presence.removal(str(file), _traces(file, site_dir))}`.",
+        f"run `{sqlite_database.removal(str(file), _traces(file, site_dir))}`.",
     )
 
 
@@ -68,7 +68,7 @@ class FileMark:
 
     def leave(self) -> None:
         """Create the mark if it does not exist."""
-        presence.leave_mark(str(self._file))
+        sqlite_database.leave_mark(str(self._file))
 
 
 class ServerMark:
@@ -100,4 +100,4 @@ class ServerMark:
                 return
             with open(self._file, "w", encoding="utf-8", opener=regular) as file:
                 file.write(f"{self._place}\n")
-                presence.give_to_owner(file.fileno(), str(self._file))
+                sqlite_database.give_to_owner(file.fileno(), str(self._file))

@@ -10,7 +10,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from sqlalchemy import Connection, Select, delete, select, update
 
-from schemas import presence
+from schemas import sqlite_database
 from schemas.records import DatabaseAddress
 from schemas.report import MirrorStatus, Run
 from sitegen.messages.model import (
@@ -239,7 +239,7 @@ def _make(state_dir: str, site_dir: str) -> None:
     lost_database.require_file(file, site_dir)
     try:
         if not file.exists():
-            presence.make(str(file), _fill)
+            sqlite_database.make(str(file), _fill)
     except OSError as error:
         raise StoreError(
             f"cannot create the database `{file}`: {error.strerror}.",
@@ -254,7 +254,7 @@ def _fill(path: str) -> None:
     """
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        presence.give_to_owner(descriptor, path)
+        sqlite_database.give_to_owner(descriptor, path)
     finally:
         os.close(descriptor)
     with Database(dialects.Sqlite(Path(path))) as database:

@@ -10,7 +10,7 @@ import pytest
 
 from runner.journal import journal, readonly_copy, sqlite_file
 from runner.journal.damage import examine
-from schemas import presence
+from schemas import sqlite_database
 from schemas.errors import SkipjackError
 
 MIRRORS = 300
@@ -71,7 +71,7 @@ def test_opening_a_journal_in_wal_mode_writes_nothing(path: str) -> None:
 def test_who_cannot_change_the_mode_goes_on_without_and_the_next_one_does(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite_file, "PATIENCE", 0.1)
+    monkeypatch.setattr(sqlite_database, "PATIENCE", 0.1)
     with closing(sqlite3.connect(path, isolation_level=None)) as reader:
         reader.execute("BEGIN")
         reader.execute("SELECT * FROM mirror").fetchone()
@@ -126,7 +126,7 @@ def test_what_a_dead_process_left_of_a_transaction_never_gets_into_a_new_journal
     ):
         pass
     assert not Path(path).exists()
-    command = presence.removal(path, [])
+    command = sqlite_database.removal(path, [])
     assert command in str(failed.value)
     subprocess.run(["/bin/sh", "-c", command], check=True, timeout=60)
 

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import pytest
 
-from schemas import presence
+from schemas import sqlite_database
 from sitegen import cli
 from sitegen.storage import lost_database
 
@@ -31,7 +31,7 @@ def test_each_command_names_the_user_of_the_manager(
     settings.write_text(f"state_dir: {state}\nrun_dir: {tmp_path}/run\nsite_dir: {tmp_path}/site\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(os, "geteuid", lambda: 54321)
-    monkeypatch.setattr(presence, "make", denied)
+    monkeypatch.setattr(sqlite_database, "make", denied)
     monkeypatch.setattr(lost_database, "require_file", lambda *_arguments: None)
     monkeypatch.setattr("filelock.FileLock.acquire", lambda lock, **_named: denied(lock.lock_file))
     assert cli.main([*command.split(), "--settings", str(settings)]) == 1

@@ -1,13 +1,17 @@
-"""May a database file be created? Only if there never was one: lost state must not be mistaken for a new machine.
+"""Open an SQLite file, and create it only if there never was one: lost state must not be mistaken for a new machine.
 
 SQLite takes a missing or an empty file for a new database. Skipjack therefore creates each database under another name
 and renames it, so that it is never empty, and a mark beside it shows that it existed. Cheap to import: every run does.
 """
 
+import _sqlite3 as sqlite3  # without dates and times, which each run and tick would load
 import errno
 import os
 import stat
 from collections.abc import Callable
+
+PATIENCE = 30.0
+"""Seconds that a writer waits for other writers."""
 
 _MARK = "-mark"
 _REMAINS = (_MARK, "-wal", "-shm", "-journal", "-reserve")
@@ -127,7 +131,7 @@ def _sync(path: str) -> None:
         os.close(descriptor)
 
 
-def sqlite_address(path: str, options: str) -> str:
-    """Return the `file:` address of a database for SQLite, with options such as `mode=ro`."""
+def connect(path: str, options: str) -> sqlite3.Connection:
+    """Open a database with options of SQLite's addresses such as `mode=ro`; no transaction begins by itself."""
     quoted = path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
-    return f"file:{quoted}?{options}"
+    return sqlite3.connect(f"file:{quoted}?{options}", uri=True, timeout=PATIENCE, isolation_level=None)
