@@ -1,18 +1,25 @@
-"""The API of providers and hooks: the only module of the worker that they import, beside the records.
+"""The API of providers and hooks, version 1: what `__all__` lists. Plug-ins import only this module.
 
 A *provider* is a module with
 
 - `commands(job) -> Iterator[Command]`: the processes that fetch the files, run one after the other while each
   succeeds. When the next one is requested, `job.exit_code` is that of the last one. Before the iterator ends it may
-  set another one, which is then the exit code of the attempt,
-- `argument_lists(mirror, directory) -> Iterator[tuple[str, ...]]`: the arguments of each rsync that a run may start,
-  for the machine's policy to check,
-- `is_success(job, code) -> bool` and `explain(code) -> str`: what an exit code means,
-- `reader(job) -> Reader`: a reader of its log, line by line,
-- `UNREACHED`: the exit codes that mean that the upstream was not reached; with any other one the log may show it.
+  set another one, which is then the exit code of the attempt.
+
+A plug-in may leave out the others:
+
+- `is_success(job, code) -> bool`: by default 0 and the definition's `success_exit_codes`,
+- `explain(code) -> str`: what an exit code means, in a few words,
+- `reader(job) -> Reader`: a reader of the attempt's log, line by line; by default one without figures,
+- `UNREACHED`: the exit codes that mean that the upstream was not reached, by default 75 (EX_TEMPFAIL of sysexits(3));
+  with any other one the log may show it.
 
 A *hook* is a module with any of the functions `pre_job, pre_exec, post_exec, post_success, post_fail`, each with the
-job as its argument. Both list the keys of a mirror that they read in `OPTIONS`. Either may raise Abort to end the run.
+job as its argument. Either may raise Abort to end the run.
+
+The built-in ones also list the keys of a mirror that they read in `OPTIONS`, and a provider has
+`argument_lists(mirror, directory) -> Iterator[tuple[str, ...]]`: the arguments of each rsync that a run may start, for
+the machine's policy to check.
 """
 
 import contextlib
@@ -21,35 +28,22 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from runner.base.contents import MOST_LINKED as MOST_LINKED
-from runner.base.contents import PARTIAL, Stopped, count
-from runner.base.contents import Contents as Contents
-from runner.base.contents import Links as Links
-from runner.base.contents import inode_of as inode_of
+from runner.base.contents import PARTIAL, Contents, Stopped, count
 from runner.base.mirror_paths import Paths
-from runner.base.mirror_paths import has_files as has_files  # for hooks, too
-from runner.base.mirror_paths import is_missing_or_empty as is_missing_or_empty
-from runner.base.mirror_paths import left_behind as left_behind
-from runner.base.mirror_paths import lies_in as lies_in
-from runner.base.mirror_paths import moving as moving
-from runner.base.mirror_paths import real_paths as real_paths
-from runner.journal.last_success import Past as Past
-from runner.journal.last_success import identity_of as identity_of
-from runner.plan.deletion_limits import EVERYTHING as EVERYTHING
-from runner.plan.deletion_limits import Limits as Limits
-from runner.plan.deletion_limits import Loss as Loss
-from runner.plan.deletion_limits import Tree as Tree
-from runner.plan.deletion_limits import allowed as allowed
-from runner.plan.deletion_limits import limits_of
-from runner.plan.deletion_limits import refusal as refusal
-from runner.subprocesses.pipes import ENOUGH as ENOUGH
-from runner.subprocesses.pipes import Enough as Enough
-from runner.subprocesses.pipes import Pipe as Pipe
-from runner.subprocesses.pipes import within as within
+from runner.journal.last_success import Past
+from runner.plan.deletion_limits import Tree, limits_of
+from runner.subprocesses.pipes import Pipe
 from runner.subprocesses.spawn import is_rsync
-from schemas.mirror_record import Mirror
+from schemas.mirror_record import NO_ENTRIES, Mirror
 from schemas.regular_files import regular_itself
-from schemas.states import INTERRUPTED, REFUSED
+from schemas.states import FAILED, INTERRUPTED, REFUSED, SUCCESS, TIMED_OUT
+from schemas.units import format_size, parse_duration, parse_size
+
+__all__ = (
+    "FAILED", "INTERRUPTED", "REFUSED", "SUCCESS", "TIMED_OUT", "Abort", "CannotRun", "Command", "Findings", "Job",
+    "Mirror", "Outcome", "Reader", "format_size", "parse_duration", "parse_size",
+)  # fmt: skip
+"""API v1. It only grows: a test compares it with its recorded form."""
 
 SECRETS = frozenset({"RSYNC_PASSWORD"})
 """Environment variables whose values are never shown and never part of a command line."""
@@ -72,12 +66,13 @@ Lines = Callable[[bytes], bytes]
 
 
 class Command(NamedTuple):
-    """A process to start: its arguments (never a shell command), and its environment beside the common one.
+    """A process to start: its arguments (never a shell command), its environment beside the common one, its folder.
 
     `goes_on` are exit codes after which the next command runs although they are not a success. `progress` says that
-    its output shows its progress, as rsync's `--info=progress2` does. `output` and `errors` get whole lines of its
-    standard output and error, and return those that belong into the log. Either may raise Enough. `pipe` is the pipe
-    of its standard output.
+    its output shows its progress, as rsync's `--info=progress2` does.
+
+    Not in API v1: `output` and `errors` get whole lines of its standard output and error, and return those that belong
+    into the log. Either may raise Enough. `pipe` is the pipe of its standard output.
     """
 
     argv: tuple[str, ...]
@@ -155,7 +150,8 @@ class Machine(NamedTuple):
     `volumes` are the folders that the policy shows to containers, `pattern_files` those with pattern files, None if
     unknown. `home` is the home of a run's programs, `roots` are the folders that mirrors write to, and `env` are the
     names of the worker's own variables that programs get. `judged` says that the policy has a list of programs.
-    `passwords` are the values of `file_policy.Passwords`, None in a plan of an earlier release.
+    `passwords` are the values of `file_policy.Passwords`, None in a plan of an earlier release. `programs` are those
+    that the policy allows, None if it allows any.
     """
 
     state_dir: str = ""
@@ -168,6 +164,7 @@ class Machine(NamedTuple):
     env: tuple[str, ...] = ()
     judged: bool = False
     passwords: Sequence[Any] | None = None
+    programs: tuple[str, ...] | None = None
 
 
 _NO_MACHINE = Machine()
@@ -176,22 +173,26 @@ _NO_MACHINE = Machine()
 class Job:
     """One run of one mirror, as its hooks and its provider see it.
 
+    API v1 has `mirror` (its definition), `directory` (which the run fills), and
+
     - `started_at`: in seconds since 1970 UTC.
     - `attempt`: counts from 1; 0 before the first attempt.
-    - `log_file`: set by the log keeper before each attempt; `outcome` by the pipeline after it.
+    - `log_file`: set before each attempt, empty before the first one; `log_dir` is its folder.
+    - `exit_code`: that of the last command; `outcome`: how the attempt ended, for `post_success` and `post_fail`.
     - `execute`: runs a command to its end with its output in the attempt's log. Arguments: the command, and a timeout
       in seconds or None. Returns the exit code (negative for a signal) or raises CannotRun.
     - `ask`: runs a short system command. Arguments: its words and a timeout in seconds. Returns the exit code and the
       output, or raises CannotRun.
-    - `wrap`, `unwrap`: a hook may replace them. `wrap` changes each of the provider's commands before its start;
-      `unwrap` is called after its process has ended for any reason.
     - `stopped`: returns whether the run must stop, for long work in this process.
-    - `complaints`: problems beside the run that do not change its result.
     - `explanation`: set by a hook that knows better than the provider why an attempt failed, before it is judged.
     - `kept`: a hook's data from one of its functions to the next, under a key of its own.
+    - `facts`, `is_last_attempt`, `keys`, `refusal`, `password`, `note`, `write`, `complain`: see below.
 
-    Deletions:
+    The rest is for the built-in ones:
 
+    - `wrap`, `unwrap`: a hook may replace them. `wrap` changes each of the provider's commands before its start;
+      `unwrap` is called after its process has ended for any reason.
+    - `complaints`: problems beside the run that do not change its result.
     - `limits`: how much this run may delete.
     - `deletions_judged`: set by a provider that checks all deletions of an attempt against `limits` before it makes
       any. It is False when an attempt begins; if it stays so, the tree is compared after the attempt.
@@ -202,10 +203,7 @@ class Job:
     - `first_look`: records what a mirror without an accepted success is compared with: the upstream, files, bytes, and
       bytes on disk or None.
     - `loss_refused`: the comparison refused the loss.
-
-    The directory:
-
-    - `past`: what earlier runs left in it.
+    - `past`: what earlier runs left in the directory.
     - `from_empty`: the operator allows this run to start in an empty directory. `starts_anew`: it does, so `past` does
       not count any more.
     - `had_files`: there was something to lose before the first attempt.
@@ -284,42 +282,9 @@ class Job:
         except Stopped as stopped:
             raise Abort(INTERRUPTED, "the run was told to stop while files were counted") from stopped
 
-    def look_first(self) -> None:
-        """Count what a mirror without an accepted success can lose; once, before the first attempt.
-
-        If that was nothing, all files come from our own runs, until another upstream replaces them.
-        """
-        past = self.past
-        if past.files is not None and (past.files or past.first_look in ("", self.mirror.upstream)):
-            return
-        found = self.walk()
-        if not found.unreadable:
-            size: int = found.bytes
-            on_disk: int | None = found.on_disk
-            if past.files is None and past.bytes is not None:  # from an accepted success whose log had a size
-                size, on_disk = past.bytes, None
-            self.compare_with(found.files, size, on_disk)
-
-    def count_unaccepted(self) -> None:
-        """Let this run also lose only a share of the files that runs before the first accepted success have brought.
-
-        Nothing is recorded, since each such run brings more of them, until one is refused: see `keep_unaccepted`.
-        """
-        if self.past.first_look and not self.past.files and not is_missing_or_empty(self.directory):
-            found = self.walk()
-            self.past = self.past._replace(files=found.files, bytes=found.bytes, on_disk=found.on_disk, counted=False)
-            self.unaccepted = self.past.accepted
-
-    def keep_unaccepted(self) -> None:
-        """Record what `count_unaccepted` found: what a refused run has brought makes no later loss smaller."""
-        if self.unaccepted is not None:
-            self.compare_with(*self.unaccepted)
-
-    def compare_with(self, files: int, size: int, on_disk: int | None = None) -> None:
-        """Record what this run and the next ones are compared with until a success is accepted."""
-        upstream = self.mirror.upstream
-        self.first_look(upstream, files, size, on_disk)
-        self.past = self.past._replace(files=files, bytes=size, on_disk=on_disk, first_look=upstream, counted=False)
+    def keys(self, name: str) -> Mapping[str, Any]:
+        """Return the definition's keys of the plug-in `name`, with the defaults of its schema; empty without any."""
+        return self.mirror.plugins.get(name) or NO_ENTRIES
 
     def refusal(self, words: Sequence[str]) -> str:
         """Return why the policy denies a definition's command line now; empty if it is allowed."""
@@ -379,7 +344,7 @@ class Job:
 
 
 class Provider(Protocol):
-    """The shape of a provider's module."""
+    """The shape of a built-in provider's module."""
 
     OPTIONS: frozenset[str]
     UNREACHED: frozenset[int]

@@ -12,9 +12,10 @@ from _blake2 import blake2b  # without OpenSSL, which each run would load
 from collections.abc import Iterator
 from functools import partial
 
+from runner.base.mirror_paths import lies_in
 from runner.hooks.container_end import remove, remove_marker, with_remedy, write_marker
 from runner.hooks.container_left import marker_of
-from runner.plugin_api import SECRETS, Abort, Command, Job, lies_in
+from runner.plugin_api import SECRETS, Abort, Command, Job
 from schemas.regular_files import regular_itself
 from schemas.states import FAILED, REFUSED
 from schemas.units import format_size

@@ -2,7 +2,8 @@
 
 import os
 
-from runner.plugin_api import Abort, Job, real_paths
+from runner.base.mirror_paths import real_paths
+from runner.plugin_api import Abort, Job
 from schemas.states import FAILED, REFUSED
 
 OPTIONS = frozenset({"mirror_dir", "mirror_subdir"})

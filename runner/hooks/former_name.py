@@ -3,7 +3,8 @@
 It stands before the hooks that create what is missing.
 """
 
-from runner.plugin_api import Abort, Job, left_behind, moving
+from runner.base.mirror_paths import left_behind, moving
+from runner.plugin_api import Abort, Job
 from schemas.states import REFUSED
 
 OPTIONS = frozenset({"formerly", "mirror_dir"})

@@ -8,7 +8,9 @@ stands before the hooks that create what is missing.
 import os
 import time
 
-from runner.plugin_api import Abort, Job, Past, has_files, identity_of, is_missing_or_empty, moving
+from runner.base.mirror_paths import has_files, is_missing_or_empty, moving
+from runner.journal.last_success import Past, identity_of
+from runner.plugin_api import Abort, Job
 from schemas.states import REFUSED
 
 OPTIONS = frozenset({"mirror_dir", "mirror_subdir"})

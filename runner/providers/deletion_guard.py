@@ -9,8 +9,9 @@ import contextlib
 import os
 from collections.abc import Generator, Iterator
 
-from runner.plugin_api import Abort, Command, Job, Tree
-from runner.providers import deletion_judgement, deletions, rsync_words
+from runner.plan.deletion_limits import Tree
+from runner.plugin_api import Abort, Command, Job
+from runner.providers import deletion_baseline, deletion_judgement, deletions, rsync_words
 from runner.providers.deletion_names import Counts, Errors, Item, Listing, Names, shown
 from runner.providers.making_way import TRIAL, Way
 from schemas.states import FAILED, INTERRUPTED
@@ -36,8 +37,8 @@ def begin(job: Job) -> None:
     A run that died while it deleted is made to count only what it did delete.
     """
     job.keeps_parts_apart = rsync_words.keeps_partials_apart(job.mirror)
-    job.look_first()
-    job.count_unaccepted()
+    deletion_baseline.look_first(job)
+    deletion_baseline.count_unaccepted(job)
     if job.past.deleting:
         from runner.providers import deletion_record  # few runs begin after such a one
 

@@ -9,8 +9,10 @@ could be allowed, never the other way round.
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from runner.plugin_api import EVERYTHING, Abort, Contents, Job, Limits, Loss, Tree, allowed, refusal
-from runner.providers import deletions, rsync_words
+from runner.base.contents import Contents
+from runner.plan.deletion_limits import EVERYTHING, Limits, Loss, Tree, allowed, refusal
+from runner.plugin_api import Abort, Job
+from runner.providers import deletion_baseline, deletions, rsync_words
 from runner.providers.deletion_names import Counts, Names, shown
 from schemas.states import FAILED, INTERRUPTED, REFUSED
 
@@ -77,7 +79,7 @@ def require_bearable(job: Job, foretold: int = 0) -> None:
         happens = f"would make way for directories of the upstream{with_gone}"
     for limits in _limits(job):
         if reason := refusal(limits, loss, job.mirror.name, happens):
-            job.keep_unaccepted()
+            deletion_baseline.keep_unaccepted(job)
             raise TooMuch(REFUSED, reason)
 
 
@@ -127,9 +129,9 @@ def _require_allowed(job: Job, found: deletions.Measured, listed: Counts, here: 
     emptied = "no file would be left" if listed.files else emptied
     reasons = (refusal(limits, loss, job.mirror.name, _happens(found.lost, gone), emptied) for limits in _limits(job))
     if reason := next(filter(None, reasons), ""):
-        job.keep_unaccepted()
+        deletion_baseline.keep_unaccepted(job)
         if not known and before and here is not None:  # what this run has fetched makes no later loss smaller
-            job.compare_with(before, here.bytes)
+            deletion_baseline.compare_with(job, before, here.bytes)
         raise TooMuch(REFUSED, reason)
 
 

@@ -11,7 +11,8 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
-from runner.plugin_api import Job, Tree
+from runner.plan.deletion_limits import Tree
+from runner.plugin_api import Job
 from runner.providers import deletions
 from runner.providers.deletion_names import Item, Names, read_item
 from schemas.regular_files import regular

@@ -11,7 +11,8 @@ import stat
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from runner.plugin_api import MOST_LINKED, Links, Tree, inode_of
+from runner.base.contents import MOST_LINKED, Links, inode_of
+from runner.plan.deletion_limits import Tree
 from runner.providers import rsync_words
 from runner.providers.deletion_names import Item
 from schemas.mirror_record import Mirror

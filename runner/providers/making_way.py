@@ -15,9 +15,11 @@ run itself is killed, rsync waits at a full pipe, but nobody counts what is in t
 import contextlib
 from collections.abc import Iterator
 
-from runner.plugin_api import ENOUGH, Command, Enough, Job, Pipe, Tree, within
+from runner.plan.deletion_limits import Tree
+from runner.plugin_api import Command, Job
 from runner.providers import deletion_judgement, deletions, rsync_words
 from runner.providers.deletion_names import Names
+from runner.subprocesses.pipes import ENOUGH, Enough, Pipe, within
 
 TRIAL = ("--dry-run", "--info=progress0", "--no-inc-recursive")
 """Change nothing, and name each item once: as the listing comes in parts otherwise, some are looked at twice."""

@@ -3,7 +3,8 @@
 import os
 from collections.abc import Iterator
 
-from runner.plugin_api import Abort, Command, Findings, Job, lies_in
+from runner.base.mirror_paths import lies_in
+from runner.plugin_api import Abort, Command, Findings, Job
 from runner.providers import deletion_guard, rsync_words
 from schemas.mirror_record import Mirror
 from schemas.regular_files import require_regular

@@ -14,8 +14,10 @@ from typing import NamedTuple
 
 from runner.base import contents
 from runner.base.mirror_paths import is_missing_or_empty
+from runner.journal.last_success import Past
 from runner.plan.deletion_limits import EVERYTHING, Loss, Tree, refusal, refusal_of_bytes, with_remedy
-from runner.plugin_api import Job, Past
+from runner.plugin_api import Job
+from runner.providers import deletion_baseline
 from schemas.mirror_record import Mirror
 from schemas.units import format_size
 
@@ -33,7 +35,7 @@ class Verdict(NamedTuple):
 def prepare(job: Job) -> None:
     """Find out, before the first attempt, what there is to lose; walks the tree before the first run alone."""
     if is_walked(job.mirror) and job.mirror.provider not in _LOOK_THEMSELVES:
-        job.look_first()
+        deletion_baseline.look_first(job)
     if not job.limits.are_off:
         job.had_files = job.past.had_files or bool(contents.any_file(job.directory, job.own_files))
 

@@ -11,8 +11,9 @@ import pytest
 from runner.base import contents
 from runner.base.mirror_paths import Paths
 from runner.journal.journal import Ending
+from runner.journal.last_success import Past
 from runner.plan.deletion_limits import Tree, limits_of
-from runner.plugin_api import Abort, Job, Machine, Past
+from runner.plugin_api import Abort, Job, Machine
 from runner.providers import PROVIDERS
 from runner.run import comparison, pipeline
 from runner.run.comparison import Verdict

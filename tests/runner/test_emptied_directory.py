@@ -8,8 +8,8 @@ import pytest
 
 from runner.base.mirror_paths import Paths
 from runner.hooks import missing_files
-from runner.journal.last_success import identity_of
-from runner.plugin_api import Abort, Job, Past
+from runner.journal.last_success import Past, identity_of
+from runner.plugin_api import Abort, Job
 from schemas.records import Mirror
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from runner.base.mirror_paths import Paths, is_missing_or_empty
 from runner.hooks import missing_files
-from runner.plugin_api import Abort, Job, Past, identity_of
+from runner.journal.last_success import Past, identity_of
+from runner.plugin_api import Abort, Job
 from schemas.records import Mirror
 
 
