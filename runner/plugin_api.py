@@ -280,7 +280,7 @@ class Job:
         try:
             return count(self.directory, self.stopped, self.own_files, self.apart, linked)
         except Stopped as stopped:
-            raise Abort(INTERRUPTED, "the run was told to stop while files were counted") from stopped
+            raise Abort(INTERRUPTED, "the run received a stop signal while files were counted") from stopped
 
     def keys(self, name: str) -> Mapping[str, Any]:
         """Return the definition's keys of the plug-in `name`, with the defaults of its schema; empty without any."""

@@ -1,4 +1,4 @@
-"""What a run does between two attempts: it gives up its slot, waits, and takes a slot again."""
+"""Wait between two attempts of a run: give up the slot, sleep, take a slot again."""
 
 import contextlib
 import os
@@ -20,20 +20,20 @@ from schemas.errors import SkipjackError
 from schemas.standard_streams import WARNING
 
 POLL = 1.0
-"""Seconds after which a run that waits for a slot looks again. Each look is one small transaction."""
+"""Seconds between two tries of a waiting run to take a slot. Each try is one small transaction."""
 
 _LONGEST = 1500
-"""Characters of a reason that are shown between two attempts, so that it fits into a report with what is added."""
+"""Largest number of characters of a reason between two attempts: with the added text it must fit into a report."""
 
 
 _WAITING = 16
-"""Runs that may wait for each slot of the worker. Each is a process of 8 MB, and all upstreams can fail at once."""
+"""Most runs that may wait, per slot of the worker. Each is a process of 8 MB, and all upstreams can fail at once."""
 
 
 class Rest:
-    """The wait of one run between two of its attempts.
+    """The wait of one run between two attempts.
 
-    A tick counts the run as one without a slot until its pause is over. From then on the next free slot is kept for it.
+    Until its pause is over a tick gives the run's slot to others. After that a tick keeps the next free slot for it.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Rest:
         self._plan_seen: os.stat_result | None = None
 
     def __call__(self, job: Job, ending: Ending) -> Sequence[int] | None:
-        """Wait, and return the descriptors that the next attempt's processes inherit; None when told to stop."""
+        """Wait; return the descriptors that the next attempt's processes inherit, None after a stop signal."""
         pause = job.mirror.retry_delay
         gives_up = bool(pause) and not self._too_many_wait(job.mirror.name)
         if gives_up:
@@ -59,7 +59,7 @@ class Rest:
         waiting = self._book.waiting_runs()
         if waiting < _WAITING * self._held.slot.slots:
             return False
-        log(f"{waiting} runs wait for their next attempts, so it keeps its slot until its own", about=name)
+        log(f"keeping the slot until the next attempt, since {waiting} runs already wait without one", about=name)
         return True
 
     def _give_up(self, job: Job, ending: Ending, pause: float) -> None:
@@ -68,6 +68,7 @@ class Rest:
         failed = f"attempt {job.attempt} of {job.mirror.retry} {ending.status}: {head(ending.reason, _LONGEST)}"
         reason = f"{failed}. The next attempt begins at {begins}, or when a slot is free after that"
         progress.Place(self._run_dir, name).clear()
+        # The lock first: a tick that reads the row may launch another run at once, which must find the slot free.
         self._held.slot.give_up()
         self._book.wait_between_attempts(self._run, name, now + pause, reason, now)
         log(reason, about=name, level=WARNING)
@@ -75,20 +76,22 @@ class Rest:
         launch.want_tick(self._layout, only_requested=self._book.was_requested(name))
 
     def _take_slot(self, name: str) -> bool:
-        """Wait for a slot; False when told to stop."""
+        """Wait for a slot; return False after a stop signal."""
         waits = False
         while not self._has_slot(name):
             if not waits:
-                log("no slot is free for its next attempt; it waits for one", about=name)
+                log("no slot is free for its next attempt; waiting for one", about=name)
             waits = True
             if self._stop.wait(POLL):
                 return False
         return True
 
     def _has_slot(self, name: str) -> bool:
-        """Take a slot if one is free."""
+        """Take a slot if one is free; return whether it was."""
         self._count_slots()
         slot = self._held.slot
+        # The journal first, in one transaction that counts all runs: the locks alone could be taken by a run that was
+        # launched meanwhile, although the slot was kept for this one.
         if not self._book.claim_slot(name, slot.slots):
             return False
         if not slot.take():
@@ -97,8 +100,8 @@ class Rest:
         return True
 
     def _count_slots(self) -> None:
-        """Let as many slots count as there are now: a revision may have changed that since the run began."""
-        with contextlib.suppress(OSError, SkipjackError):  # then the number stays that it was
+        """Read the current number of slots from the plan, which a new revision may have changed since the run began."""
+        with contextlib.suppress(OSError, SkipjackError):  # without a readable plan the last known number stays
             found = os.stat(self._layout.plan)
             if self._plan_seen is None or not _is_same(found, self._plan_seen):
                 with plan.opened(self._layout.plan) as opened:

@@ -1,21 +1,20 @@
-"""Keeps an attempt's log below its largest size: its beginning and its end stay, and a line marks what was cut between.
+"""Limit the size of an attempt's log: keep its beginning and its end, and mark the cut between them with a line.
 
-The run alone calls it, after each piece of output that it wrote, so no line is lost but those that are cut. A program
-may write to the file itself as well: the run looks at the size from time to time, and a line that is written in the
-moment of a cut is lost. Memory does not depend on the log's size.
+Only the run calls it, after each piece of output that it wrote, so only lines from the middle are lost. A program that
+writes to the file directly may lose a line that it writes during a cut. Memory use does not depend on the log's size.
 """
 
 import os
 
 LEAST = 64 * 1024
-"""Bytes below which no log is cut, whatever a definition says."""
+"""Smallest limit in bytes, whatever a definition says."""
 
-_STEP = 1024 * 1024
+_STEP = 1024 * 1024  # bytes that are moved at once, and so the memory that a cut takes
 _MARK = "\nskipjack: the log was larger than {limit} bytes; {cut:020} bytes were cut here\n"
 
 
 class BoundedLog:
-    """The log at `path`, of `limit` bytes at most once `trim` has returned."""
+    """The log at `path`, which has at most `limit` bytes after each `trim`."""
 
     def __init__(self, path: str, limit: int) -> None:
         self._path = path
@@ -24,14 +23,15 @@ class BoundedLog:
         self._cut = 0
 
     def trim(self, log: int) -> None:
-        """Cut the middle of the log that the descriptor `log` writes when it has grown too large.
+        """Cut the middle of the log if it is larger than the limit; `log` is the descriptor that writes it.
 
-        Half of it is the beginning. Of the rest a quarter is kept, so that a byte is moved for every three that come.
-        Raises OSError.
+        Half of the limit is for the beginning, which is never moved. Of the end a quarter is kept, so that one byte is
+        moved for every three that are written. Raises OSError.
         """
         size = os.fstat(log).st_size
         if size <= self._limit:
             return
+        # `log` is opened for appending, so Linux would ignore the offset of a pwrite on it.
         handle = os.open(self._path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
             self._remove_middle(handle, size)
@@ -51,5 +51,5 @@ class BoundedLog:
 
 
 def _line_start(handle: int, at: int) -> int:
-    """Where the next line begins; `at` itself when it is too far away."""
+    """Return where the next line begins after `at`, or `at` itself if no line begins within 4 KiB."""
     return at + os.pread(handle, 4096, at).find(b"\n") + 1

@@ -1,11 +1,11 @@
-"""The deletion guard for every provider that does not judge deletions before it makes them.
+"""The deletion guard for providers that do not judge deletions before they happen.
 
-After an attempt that would be a success the tree is compared with that of the last accepted success, which the journal
-keeps. A loss beyond the limits of the mirror refuses the run. What failed and refused runs deleted counts as well,
-since they change nothing about what was accepted. The tree is walked once, which also gives the size on disk.
+After an attempt that would succeed, the tree is compared with that of the last accepted success, which the journal
+keeps. A loss beyond the mirror's limits refuses the run. Deletions of failed and refused runs count as well, since such
+runs do not change the accepted figures. The tree is walked once, which also measures the size on disk.
 
-A file with several names counts its bytes once. Of an accepted success whose size was a sum over names, as that of
-rsync, of a log or of an earlier release, the bytes are compared with such a sum.
+A file with several names counts its bytes once. If the size of the accepted success was a sum over names (from rsync, a
+log or an earlier release), the bytes are compared with such a sum.
 """
 
 import os
@@ -21,41 +21,42 @@ from runner.providers import deletion_baseline
 from schemas.mirror_record import Mirror
 from schemas.units import format_size
 
+# These providers count the directory themselves before they delete; a second walk would cost as much again.
 _LOOK_THEMSELVES = ("rsync", "two-stage-rsync")
 _NOTHING_LEFT = "no file is left"
 
 
 class Verdict(NamedTuple):
-    """Why a run is refused, empty if it is not; and the size on disk in bytes, None if the tree was not walked."""
+    """Why a run is refused (empty if it is not), and the size on disk in bytes (None if the tree was not walked)."""
 
     reason: str = ""
     size: int | None = None
 
 
 def prepare(job: Job) -> None:
-    """Find out, before the first attempt, what there is to lose; walks the tree before the first run alone."""
+    """Record before the first attempt what can be lost; the tree is walked before the first run only."""
     if is_walked(job.mirror) and job.mirror.provider not in _LOOK_THEMSELVES:
         deletion_baseline.look_first(job)
     if not job.limits.are_off:
         job.had_files = job.past.had_files or bool(contents.any_file(job.directory, job.own_files))
 
 
-def compare(job: Job, told: int | None, stopped: Callable[[], bool]) -> Verdict:
-    """Judge the tree after an attempt whose log `told` that size. Raises contents.Stopped when `stopped` says so.
+def compare(job: Job, logged: int | None, stopped: Callable[[], bool]) -> Verdict:
+    """Judge the tree after an attempt; `logged` is the size from its log. Raises contents.Stopped if `stopped` is true.
 
-    What the operator accepts is counted as well: the next runs are compared with it.
+    A tree whose loss the operator accepts is counted as well: the next runs are compared with it.
     """
     if job.deletions_judged and not job.limits.are_off:
         verdict = _judged_before(job, stopped)
         job.found = job.contents or _known(job, None, None)
-        job.on_disk = None if job.contents else job.past.on_disk  # rsync tells bytes by name
+        job.on_disk = None if job.contents else job.past.on_disk  # rsync reports bytes by name
         return verdict
     if unreadable := _unreadable(job.directory):
         return Verdict(unreadable)
     own = job.own_files
     if not is_walked(job.mirror):
         has_files = contents.any_file(job.directory, own)
-        files, size = (0, 0) if has_files is False else (None, told)
+        files, size = (0, 0) if has_files is False else (None, logged)
         return Verdict(_judged(job, files, size, has_files=bool(has_files)))
     found = contents.count(job.directory, stopped, own)
     if found.unreadable:
@@ -68,11 +69,11 @@ def compare(job: Job, told: int | None, stopped: Callable[[], bool]) -> Verdict:
 
 
 def _judged_before(job: Job, stopped: Callable[[], bool]) -> Verdict:
-    """Judge the tree of a provider that limits its own deletions, where files are lost that it did not delete.
+    """Judge the tree of a provider that limits its own deletions, for files that were lost in another way.
 
-    Its contents show that: they are fewer than was accepted, and no deletion of that number was allowed. The tree is
-    walked then, since files that the definition no longer names may still be there. It is also walked where nobody
-    knows how many of the files that the upstream lists are on disk: the next runs are compared with these.
+    The upstream then lists fewer files than were accepted, although no such number of deletions was allowed. In that
+    case the tree is walked, since files that the definition no longer names may still be there. It is also walked if it
+    is unknown how many of the listed files are on disk, because the next runs are compared with that number.
     """
     listed = job.contents
     is_loss = job.past.refused if listed is None else _loses_files(job, listed.files)
@@ -96,9 +97,9 @@ def _judged_before(job: Job, stopped: Callable[[], bool]) -> Verdict:
 
 
 def _in_sight(job: Job, files: int, found: contents.Contents) -> str:
-    """Return why a loss is refused where folders cannot be read: it is one unless the files are in these.
+    """Return why a loss is refused although some folders cannot be read: the missing files may be in these.
 
-    An upstream may choose the modes of its folders, so a single one without a file must not hide any loss.
+    An upstream chooses the modes of its folders, so one unreadable folder must not hide a loss.
     """
     if job.past.files is None:
         return ""
@@ -109,7 +110,7 @@ def _in_sight(job: Job, files: int, found: contents.Contents) -> str:
 
 
 def _on_disk(listed: Tree, found: contents.Contents) -> Tree:
-    """The files of the upstream that can be on disk: some are left out by options, such as links that lead away."""
+    """Return the listed files that can be on disk: options leave some of them out, such as links out of the tree."""
     return listed if found.unreadable else listed._replace(files=min(listed.files, found.files))
 
 
@@ -118,7 +119,7 @@ def _loses_files(job: Job, files: int) -> bool:
 
 
 def _judged(job: Job, files: int | None, size: int | None, on_disk: int | None = None, *, has_files: bool) -> str:
-    """Return why an attempt with these figures is refused, and keep in the job what follows from them."""
+    """Return why an attempt with these figures is refused, and store in the job the figures for the next runs."""
     reason = _unaccepted(job, files, size) or _refusal(job, files, size, on_disk)
     job.loss_refused = bool(reason)
     known, known_size = _known(job, files, size)
@@ -128,7 +129,7 @@ def _judged(job: Job, files: int | None, size: int | None, on_disk: int | None =
 
 
 def _unaccepted(job: Job, files: int | None, size: int | None) -> str:
-    """Why figures that are not known cannot end a refusal; empty when they may, or none stands."""
+    """Return why unknown figures cannot end a refusal; empty if they can, or if the last run was not refused."""
     past = job.past
     if not past.refused or _accepts_any(job):
         return ""
@@ -140,9 +141,9 @@ def _unaccepted(job: Job, files: int | None, size: int | None) -> str:
 
 
 def _known(job: Job, files: int | None, size: int | None) -> tuple[int | None, int | None]:
-    """What the next runs are compared with: a figure that this run did not have stays as it was accepted.
+    """Return the figures that the next runs are compared with: one that this run did not have keeps its old value.
 
-    Otherwise a script that breaks before it prints a size would accept any loss.
+    Otherwise a script that breaks before it prints a size would make any loss accepted.
     """
     if _accepts_any(job):
         return files, size
@@ -150,17 +151,17 @@ def _known(job: Job, files: int | None, size: int | None) -> tuple[int | None, i
 
 
 def _accepts_any(job: Job) -> bool:
-    """Whether the operator, for this run, or the definition allows the loss of any number of files and bytes."""
+    """Return whether the operator (for this run) or the definition allows the loss of any number of files and bytes."""
     return job.limits.are_off or (job.mirror.max_delete == EVERYTHING and job.mirror.max_delete_bytes is None)
 
 
 def is_walked(mirror: Mirror) -> bool:
-    """Whether the tree is walked after a run: not for a definition that turns off what the figures are needed for."""
+    """Return whether the tree is walked after a run: not if the definition turns off all that needs the figures."""
     return mirror.measure_size and not (mirror.max_delete == EVERYTHING and mirror.max_delete_bytes is None)
 
 
 def described(job: Job) -> str:
-    """What a run will be compared with, in a few words."""
+    """Return what a run will be compared with, in a few words for `--dry-run`."""
     if job.limits.are_off:
         return "with nothing: any loss is accepted"
     past = job.past
@@ -169,9 +170,9 @@ def described(job: Job) -> str:
         *([f"{past.files} files"] if past.files is not None else []),
         *([format_size(size)] if size is not None else []),
     ]
-    before = "what was there before the first success" if past.first_look else "the last accepted success"
+    before = "the directory before the first success" if past.first_look else "the last accepted success"
     what = f"{before} ({', '.join(figures)})" if figures else "no success, since no figures are known"
-    how = "" if is_walked(job.mirror) else "; by the size in the log, without a walk"
+    how = "" if is_walked(job.mirror) else "; by the size in the log, without counting files"
     return f"after the run, with {what}{how}"
 
 
@@ -193,7 +194,7 @@ def _refusal(job: Job, files: int | None, size: int | None, on_disk: int | None 
             return reason
     if files == 0 and (past.files is None or past.first_look) and job.had_files:
         return with_remedy(f"{_NOTHING_LEFT}, although the directory had some", name)
-    if lost is not None and 0 < lost <= limits.floor:
+    if lost is not None and 0 < lost <= limits.floor:  # a few files may always go, however large they are
         return ""
     return refusal_of_bytes(limits, had or 0, lost_bytes, name, happens or _happens(past))
 

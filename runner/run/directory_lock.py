@@ -1,8 +1,7 @@
-"""The lock on a mirror's directory itself, beside the lock files of its worker.
+"""The lock on a mirror's directory itself, in addition to the lock files of its worker.
 
-It keeps everything else off the directory that Skipjack starts: another definition or worker with the same directory,
-and a second run of the same mirror after its lock files were deleted. Network file systems may have no such lock; then
-the lock files alone protect the directory.
+It excludes other syncs in the same directory: another definition or worker, and a second run of the mirror after its
+lock files were deleted. Some network file systems have no such lock; then only the lock files protect the directory.
 """
 
 import contextlib
@@ -14,7 +13,7 @@ from runner.base.mirror_paths import is_missing_or_empty, real_paths
 from runner.journal.last_success import identity_of
 
 PATIENCE = 2.0
-"""Seconds to wait for the lock: a process that looks whether it is held takes it for an instant."""
+"""Seconds to wait for the lock: a process that checks whether it is held takes it for an instant."""
 
 
 class InUse(Exception):  # noqa: N818 - a state of the directory, not an error
@@ -22,12 +21,11 @@ class InUse(Exception):  # noqa: N818 - a state of the directory, not an error
 
 
 class DirectoryLock:
-    """The lock of one directory: `descriptors` while it is held, `problem` when its file system has no such lock.
+    """The lock of one directory; `problem` is the reason if its file system has no such lock.
 
-    All folders above the directory are locked as well, shared: as long as they are, no run has such a folder for its
-    mirror's directory, in which it might replace ours by a link or delete it. `root` is the folder for all mirrors,
-    which links must not lead out of. `identity` tells the directory from others (`runner/journal/last_success.py`),
-    None while it is missing.
+    All folders above the directory are locked as well, shared. So no run can have one of them as its mirror's
+    directory, where it could delete ours or replace it by a link. `root` is the folder of all mirrors, which no link
+    may leave. `identity` identifies the directory (`runner/journal/last_success.py`), None while it is missing.
     """
 
     def __init__(self, directory: str, root: str) -> None:
@@ -41,15 +39,16 @@ class DirectoryLock:
 
     @property
     def descriptors(self) -> tuple[int, ...]:
-        """What the processes that work in the directory inherit."""
+        """Return the descriptors of the held locks, which processes that work in the directory inherit."""
         return (*self._above, *(() if self._own is None else (self._own,)))
 
     def take(self) -> None:
-        """Lock what the path leads to now; nothing while it is missing. Raises InUse."""
+        """Lock the directory that the path leads to now, if there is one. Raises InUse."""
         if self._own is not None and locks.is_at(self._own, self._directory):
             return
         self.release()
         try:
+            # From the top down, in the same order in all runs. No run waits for ever: each lock has a time limit.
             for folder in _above(self._directory):
                 self._take_above(folder)
             self.identity, self._inode = identity_of(self._directory), _inode(self._directory)
@@ -61,7 +60,7 @@ class DirectoryLock:
             self.problem = str(error.strerror)
 
     def _take_above(self, folder: str) -> None:
-        with contextlib.suppress(OSError):  # it cannot be read or has no locks, so it is hardly a mirror's
+        with contextlib.suppress(OSError):  # it cannot be read or has no locks, so it is hardly a mirror's directory
             self._above.append(self._locked(folder, self._directory, shared=True))
 
     @staticmethod
@@ -72,8 +71,7 @@ class DirectoryLock:
         return locks.out_of_reach(descriptor)
 
     def moved(self) -> str:
-        """Why the path does not lead to the directory any more that was there when the lock was taken, or already led
-        out of the root; empty while all is well."""
+        """Return why the path no longer leads to the locked directory, or leads out of the root; else empty."""
         if _inode(self._directory) == self._inode:
             return self._out
         if out := self._leads_out():
@@ -82,7 +80,10 @@ class DirectoryLock:
         return f"{self._directory} is no longer the directory in which this run began: {why}; check the mount"
 
     def is_exchanged(self) -> bool:
-        """Whether another directory with files, on the same disk and below the root, has taken the place of ours."""
+        """Return whether the locked directory was replaced by another one with files, on the same disk, below the root.
+
+        An empty one or one on another disk is more likely a lost mount than a published tree.
+        """
         now = _inode(self._directory)
         is_same_disk = now is not None and self._inode is not None and now[0] == self._inode[0]
         return is_same_disk and not self._leads_out() and not is_missing_or_empty(self._directory)
@@ -109,7 +110,7 @@ def _inode(path: str) -> tuple[int, int] | None:
 
 
 def _above(directory: str) -> list[str]:
-    """The folders in which a directory lies, wherever links lead, from the top on."""
+    """Return the folders above a directory, with all links followed, from the top down."""
     folder, found = os.path.realpath(directory), []
     while (folder := os.path.dirname(folder)) != "/":
         found.append(folder)
@@ -117,7 +118,7 @@ def _above(directory: str) -> list[str]:
 
 
 def in_use(directory: str, pids: Iterable[int], folder: str = "") -> InUse:
-    """Return what to raise for a directory that these processes work in, or in the folder above it."""
+    """Return the exception for a directory in which these processes work, or in the `folder` above it."""
     found = ", ".join(map(str, sorted(pids)))
     who = f"process{'es' * (',' in found)} {found}" if found else "a process that cannot be seen"
     where = f"{directory} is in use" if folder in ("", directory) else f"{directory} lies in {folder}, which is in use"

@@ -1,4 +1,4 @@
-"""`skipjack run NAME --dry-run`: what a run would do, told without doing it. Nothing is written or locked."""
+"""`skipjack run NAME --dry-run`: print what a run would do. Nothing is written to the mirror, and nothing is locked."""
 
 import contextlib
 import os
@@ -29,7 +29,7 @@ from schemas.records import RunnerSettings
 from schemas.units import format_duration, format_size
 
 _STDOUT, _STDERR = 1, 2
-_FAILED = frozenset({1, 23})  # exit codes of rsync(1)
+_FAILED = frozenset({1, 23})  # see rsync(1): a wrong option, and an incomplete transfer
 _RSYNC = ("rsync", "two-stage-rsync")
 _LOCK_WORDS = {True: "held", False: "free", None: "not readable for this user"}
 
@@ -39,22 +39,23 @@ def dry_run(
 ) -> int:
     """Print commands, environment, locks, limits and paths; for rsync also what it would transfer and delete.
 
-    `max_delete` and `from_empty` are what the operator allows. Gives rsync's exit code as 0 or 1. SkipjackError when
-    there is no such mirror or its program cannot be run.
+    `max_delete` and `from_empty` are the operator's exceptions for the run. Return 1 if rsync failed, else 0.
+    SkipjackError if there is no such mirror or its program cannot be run.
     """
     layout = StateLayout(settings.state_dir)
     with trial.planned(settings) as opened:
         header, planned = opened.header, opened.mirror(name) if is_name(name) else None
     if planned is None:
-        raise SkipjackError(f"This worker ({header.worker}) has no mirror `{name}`.", "See `skipjack validate`.")
+        raise SkipjackError(f"this worker ({header.worker}) has no mirror `{name}`.", "See `skipjack validate`.")
     job = Job(planned.mirror, planned.paths, machine_of(layout, header))
     job.limits, job.past = limits_of(planned.mirror, max_delete), trial.past(layout, planned.mirror)
     deletion_record.correct(job)
-    job.machine = job.machine._replace(state_dir=tempfile.gettempdir())  # where the provider may spool names
+    # The provider spools names of files there. The state directory may not be writable for the caller.
+    job.machine = job.machine._replace(state_dir=tempfile.gettempdir())
     job.from_empty = from_empty
     if planned.mirror.docker_image:
         job.wrap = partial(container.enclosed, job)
-    # The deletion guard would read the first pass's log; there is none.
+    # A dry run has no log of a first pass, which the deletion guard would read.
     is_rsync = planned.mirror.provider in _RSYNC
     job.log_file = os.devnull if is_rsync else os.path.join(job.log_dir, f"{name}_DATE_01.log")
     try:
@@ -64,24 +65,24 @@ def dry_run(
         former_name.pre_job(job)
         missing_files.pre_job(job)
     except Abort as abort:
-        raise SkipjackError(f"It would end at once: {abort.reason}.") from abort
-    _tell_commands(planned, commands, job)
-    _tell_conditions(layout, header, planned, job)
+        raise SkipjackError(f"a run of {name} would end at once: {abort.reason}.") from abort
+    _say_commands(planned, commands, job)
+    _say_conditions(layout, header, planned, job)
     return _preview(commands[-1], job) if is_rsync else 0
 
 
-def _tell_commands(planned: Planned, commands: list[Command], job: Job) -> None:
+def _say_commands(planned: Planned, commands: list[Command], job: Job) -> None:
     say(f"{planned.mirror.name}, as of {planned.revision[:12]}, would run:")
     for number, command in enumerate(commands, 1):
         say(f"  {number}. {shlex.join(map(without_secrets, job.wrap(command).argv))}")
     if any(command.output for command in commands):
-        say("  (rsync names what it would delete, and Skipjack then deletes it within the limits)")
-    say("environment in the container:" if job.mirror.docker_image else "environment, beside the worker's own:")
+        say("  (rsync names the files that it would delete, and Skipjack then deletes them within the limits)")
+    say("environment in the container:" if job.mirror.docker_image else "environment, in addition to the worker's own:")
     for key, value in sorted(commands[-1].env.items()):
         say(f"  {key}={'***' if key in SECRETS else without_secrets(value)}")
 
 
-def _tell_conditions(layout: StateLayout, header: Header, planned: Planned, job: Job) -> None:
+def _say_conditions(layout: StateLayout, header: Header, planned: Planned, job: Job) -> None:
     mirror = planned.mirror
     timeout = "none" if mirror.timeout is None else format_duration(mirror.timeout)
     say(f"directory:  {job.directory}, below {job.mirror_root}")
@@ -90,7 +91,7 @@ def _tell_conditions(layout: StateLayout, header: Header, planned: Planned, job:
     say(f"guards:     free space {format_size(mirror.min_free_space)}, deletions {_deletions(job)}")
     if not job.deletions_judged:
         say(f"compared:   {comparison.described(job)}")
-    _tell_limits(layout, job)
+    _say_limits(layout, job)
     if mirror.zpool:
         say(f"dataset:    one below {mirror.zpool}, mounted on the directory")
     if mirror.btrfs_snapshot:
@@ -105,7 +106,7 @@ def _tell_conditions(layout: StateLayout, header: Header, planned: Planned, job:
 
 
 def _is_held(path: str) -> bool | None:
-    """Whether a lock is held; None when this user may not look."""
+    """Return whether a lock is held; None if this user may not read it."""
     try:
         return locks.is_held(path)
     except PermissionError:
@@ -120,48 +121,48 @@ def _directory_lock(directory: str) -> str:
 
 
 def _deletions(job: Job) -> str:
-    """The limits of deletions in a few words."""
+    """Return the limits of deletions in a few words."""
     limits = job.limits
     floor = f", always {limits.floor} of them" if limits.floor else ""
     size = "" if limits.size is None else f", {format_size(limits.size)}"
     return f"{limits.most}{floor}{size}"
 
 
-def _tell_limits(layout: StateLayout, job: Job) -> None:
+def _say_limits(layout: StateLayout, job: Job) -> None:
     mirror = job.mirror
     limits = {
         "memory": mirror.memory_limit and format_size(mirror.memory_limit),
         "processor": mirror.cpu_limit,
         "weight on the disks": mirror.io_weight,
     }
-    told = ", ".join(f"{what} {much}" for what, much in limits.items() if much)
-    if told:
-        say(f"limits:     {told}; enforced by {_keeper(layout, job)}")
+    listed = ", ".join(f"{what} {much}" for what, much in limits.items() if much)
+    if listed:
+        say(f"limits:     {listed}; enforced by {_enforcer(layout, job)}")
 
 
-def _keeper(layout: StateLayout, job: Job) -> str:
-    """Who keeps a run within its limits."""
+def _enforcer(layout: StateLayout, job: Job) -> str:
+    """Return what enforces the limits of a run."""
     if job.mirror.docker_image:
         return "the container"
     if units.service_manager(layout):
-        return f"systemd, of {units.unit(job.mirror.name)}"
+        return f"systemd, in {units.unit(job.mirror.name)}"
     if job.machine.cgroup:
-        return f"the control group {job.machine.cgroup}/{job.mirror.name}, which keeps memory alone"
+        return f"the control group {job.machine.cgroup}/{job.mirror.name}, which limits only memory"
     return "nothing: there is neither systemd nor `cgroup` in the machine's settings"
 
 
 def _preview(command: Command, job: Job) -> int:
-    """Let rsync tell what it would transfer and delete."""
-    say("rsync would change (> transfers, *deleting, c creates, . attributes alone):")
+    """Run rsync with `--dry-run`, which prints what it would transfer and delete; return its exit code as 0 or 1."""
+    say("rsync would change (> transfers, *deleting, c creates, . attributes only):")
     *words, upstream, directory = command.argv
     target = directory if os.path.isdir(job.directory) else job.directory
-    asked = command._replace(argv=(*words, *TRIAL, upstream, target))
+    trial_run = command._replace(argv=(*words, *TRIAL, upstream, target))
     if not job.mirror.docker_image and not os.path.isdir(job.directory):
-        say("(the directory is not there yet; a run would make it)")
+        say("(the directory does not exist yet; a run would create it)")
     if command.output is None:
-        return _run_preview(asked, job)
+        return _run_preview(trial_run, job)
     with contextlib.closing(Names(tempfile.gettempdir())) as names:
-        code = _run_preview(asked._replace(output=names.output, errors=names.errors.take), job)
+        code = _run_preview(trial_run._replace(output=names.output, errors=names.errors.take), job)
         for line in deletion_guard.lines_of(job, names, "deleting"):
             say(line)
         if code == 0 or names.errors.only_obstacles:
@@ -170,20 +171,21 @@ def _preview(command: Command, job: Job) -> int:
     return code
 
 
-def _run_preview(asked: Command, job: Job) -> int:
+def _run_preview(trial_run: Command, job: Job) -> int:
     if not job.mirror.docker_image:
-        return _tell_from(asked, job)
+        return _print_from(trial_run, job)
     if not os.path.isdir(job.directory):
-        say("everything: the directory is not there yet")  # a container program might make it
+        # Not started: docker creates the folders of missing volumes.
+        say("everything: the directory does not exist yet")
         return 0
     try:
-        return _tell_from(container.enclosed(job, asked, preview=True), job)
+        return _print_from(container.enclosed(job, trial_run, preview=True), job)
     finally:
         ask = podman.asker(job.machine.state_dir, job.machine.home, job.machine.roots)
         container_end.remove(job.machine.container_program, container.name_of(job, preview=True), ask)
 
 
-def _tell_from(command: Command, job: Job) -> int:
+def _print_from(command: Command, job: Job) -> int:
     stop = supervisor.Stop()
     stop.listen()
     env = pipeline.surroundings_of(job, command)
@@ -195,12 +197,12 @@ def _tell_from(command: Command, job: Job) -> int:
 
 
 def _taken(keep: Callable[[bytes], bytes] | None, lines: bytes) -> bytes:
-    """What is to be printed of rsync's lines; that it made the directory is not true of a trial."""
+    """Return the lines of rsync to print, without "created directory", which is not true of a trial."""
     true = b"".join(line for line in lines.splitlines(keepends=True) if not line.startswith(b"created directory "))
     return keep(true) if keep else true
 
 
 def _sinks(command: Command) -> list[progress.Watcher]:
-    """What reads the output and the errors of a command that has readers, and prints what they leave."""
+    """Return the sinks of a command's output and errors: its readers take lines, and the rest is printed."""
     readers = ((_STDOUT, partial(_taken, command.output)), (_STDERR, command.errors))
     return [progress.Watcher(target, "", lambda _progress: None, reader) for target, reader in readers if reader]

@@ -1,19 +1,19 @@
-"""How clearly one line of a log names an error, by the forms in which programs write their errors.
+"""Rank one line of a log by how clearly it names an error, by the forms in which programs write their errors.
 
-It knows one line at a time and no log. Imported only when an attempt has failed.
+It knows nothing of logs or mirrors. Imported only when an attempt has failed, since the patterns take time to compile.
 """
 
 import re
 
 DAEMON = b"@ERROR"
-"""How an rsync daemon begins the line with which it rejects a client."""
+"""The beginning of the line with which an rsync daemon rejects a client."""
 
 REFUSAL, CAUSE, LIKELY, CONSEQUENCE, SUMMARY, NONE = 5, 4, 3, 2, 1, 0
-"""How clearly a line names the error: a daemon's refusal, an error in a program's own form, words of an error, what
-follows from an error that another line names, rsync's summary of its exit code, and nothing."""
+"""How clearly a line names the error: the refusal of a daemon, an error in a program's own form, words of an error, a
+consequence of an error that another line names, rsync's summary of its exit code, and not at all."""
 
 _NAMES = rb"skipjack: |(?:[<>ch.*][fdLDS][.+?cstTpoguaxbn]{9}|\*deleting  ) "
-"""Lines of ours, and lines in which rsync names a file."""
+"""Lines of Skipjack, and lines in which rsync names a file: a file may be called "error"."""
 
 _SUMMARY = rb"rsync error: |rsync warning: "
 _FOLLOWS = (
@@ -40,7 +40,7 @@ _GENERAL = (
     rb"|failed to (?:sync\w*|mirror|update|run)(?: [^\s:]+){0,3}"
     rb"|(?:giving up|aborting|something went wrong)[^:]{0,80})\W*$"
 )
-"""Lines of a wrapper that say only that something has failed."""
+"""Lines of a wrapper that say only that something has failed, and not what."""
 
 _STAMP = re.compile(
     rb"(?:\[?\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?: ?Z| ?[+-]\d\d:?\d\d)?\]?"
@@ -62,7 +62,7 @@ _EXACT = (
     rb"|" + _EXCEPTION + rb"|\S*(?:sh|dash|bash|zsh): .*"
     rb"(?:not found|Permission denied|No such file or directory|syntax error|unbound variable)"
 )  # fmt: skip
-"""How programs begin the line that names an error."""
+"""How programs begin the line that names an error. A count of zero errors is none."""
 
 _WORDS = (
     rb"(?<![\w.-])(?<!\b0 )(?:ERROR|FATAL|CRITICAL)(?![\w.-]| ?[:=] ?(?:0|none|no)\b)"
@@ -75,11 +75,11 @@ _WORDS = (
     rb"|no such host|temporary failure in name resolution|read-only file system|too many open files|out of memory"
     rb"|certificate (?:verify failed|verification failed|has expired|problem)|checksum mismatch)"
 )
-"""Words with which a line anywhere says that it is an error."""
+"""Words that mark a line as an error wherever they stand in it."""
 
-_SHORTEST = 5
+_SHORTEST = 5  # bytes of a line that can name an error
 _JUDGED, _JUDGED_END = 2000, 80
-"""Bytes at the beginning of a line, and at its end, that are looked at."""
+"""Bytes at the beginning and at the end of a line that are judged, so that a line without an end costs little."""
 
 _BEGINNINGS = (
     (re.compile(_NAMES), NONE),
@@ -94,21 +94,21 @@ _ANYWHERE = re.compile(_WORDS)
 
 _LABELLED = re.compile(rb"\W{0,2}(?:ERROR|Error)\b")
 _NEAR = 3
-"""Lines after a program's own error in which a wrapper may add what it makes of it."""
+"""Lines after a program's own error in which a wrapper may repeat it in other words."""
 
 _TRACEBACK = re.compile(rb"Traceback \(most recent call last\):$")
 _PANIC = re.compile(rb"thread '[^']*' panicked at \S+:$")
 
 
 class Reader:
-    """Judges the lines of a log one after the other: some name the error only by what stands above them."""
+    """Judges the lines of a log in order: some of them name the error only together with the lines above them."""
 
     def __init__(self) -> None:
         self._in_traceback = self._after_panic = False
         self._since_cause = _NEAR
 
     def judge(self, line: bytes) -> tuple[int, bytes]:
-        """Return how clearly the next line names the error, and the line as people see it."""
+        """Return how clearly the next line names the error, and the line as a terminal shows it."""
         text = _visible(line)
         if self._in_traceback and (line[:1].isspace() or text.startswith(b"skipjack: ")):
             return NONE, text
@@ -117,6 +117,7 @@ class Reader:
         if self._after_panic or (self._in_traceback and rank != CONSEQUENCE):
             rank = max(rank, CAUSE if self._after_panic or b": " in text else LIKELY)
         self._since_cause += 1
+        # "ERROR: rsync failed" right after "rsync: …" is a wrapper's line; of equal lines the last one would count.
         if rank == CAUSE and not _LABELLED.match(words):
             self._since_cause = 0
         elif rank == CAUSE and self._since_cause <= _NEAR:
@@ -127,7 +128,7 @@ class Reader:
 
 
 def _visible(line: bytes) -> bytes:
-    """A line without colours and without what it wrote over."""
+    """Return a line without colours and without text that a carriage return overwrote."""
     text = line.strip()
     if b"\x1b" in text:
         text = _ESCAPES.sub(b"", text).strip()

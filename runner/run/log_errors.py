@@ -1,6 +1,6 @@
-"""The line of an attempt's log that names its error: which line says best why the attempt failed.
+"""Which line of an attempt's log names best why the attempt failed?
 
-`error_lines` judges each line. It knows nothing of mirrors. Imported only when an attempt has failed.
+`error_lines` ranks each line. This module knows nothing of mirrors. Imported only when an attempt has failed.
 """
 
 import os
@@ -12,31 +12,31 @@ from schemas.regular_files import regular_itself
 from schemas.terminal import plain
 
 LONGEST = 300
-"""Characters of a line that a reason takes."""
+"""Largest number of characters of a line in a reason."""
 
 _JUDGED = 4000
-"""Characters of a line in which it is looked for why; some programs name the cause at the end of a long line."""
+"""Characters of a line that are searched for the cause; some programs name it at the end of a long line."""
 
 _LINE_BYTES = 64 * 1024
 _LOOKED_AT = 2 * 1024 * 1024
-"""Bytes at the log's end that are looked at: a second of work at most, and programs end soon after their error."""
+"""Bytes at the log's end that are read: at most a second of work, and programs end soon after their error."""
 
 _PROMPT = b"Password: "
-"""What rsync prints, without an end of the line, before it is rejected without a password."""
+"""Printed by rsync, without a line end, before a daemon rejects it without a password."""
 
 _UNREACHED = re.compile(
-    # a limit of the upstream
+    # The upstream has reached a limit.
     r"@ERROR:.*(?:max(?:imum)? (?:number of )?connections|too many|try again later|\bbusy\b"
     r"|connection limit|limit (?:exceeded|reached)|overloaded|max(?:imum)? sessions)"
     r"|too many (?:connections|users|clients|requests)|(?:returned error:|ERROR|status code:?|HTTP) (?:429|50[234])\b"
     r"|kex_exchange_identification: (?:read: )?connection (?:closed|reset)"
-    # no connection, or one that was closed before anything came
+    # There was no connection, or it was closed before any data came.
     r"|connection (?:refused|reset|timed out)|(?:operation|request|connect|read) timed out|i/o timeout"
     r"|\bE(?:TIMEDOUT|CONNREFUSED|CONNRESET|HOSTUNREACH|NETUNREACH|NOTFOUND|AI_AGAIN)\b"
     r"|no route to host|network is (?:unreachable|down)|host is (?:unreachable|down)"
     r"|(?:failed|couldn't|could not|unable|cannot) (?:to )?connect\b|did not see server greeting"
     r"|connection unexpectedly closed \(0 bytes received|curl: \((?:5|6|7|28|52|56)\)"
-    # no address
+    # The name has no address.
     r"|(?:could not|couldn't|unable to|failed to) resolve|name or service not known|name resolution"
     r"|no address associated|unknown host|no such host|getaddrinfo",
     re.IGNORECASE,
@@ -44,20 +44,20 @@ _UNREACHED = re.compile(
 
 
 def is_unreached(line: str) -> bool:
-    """Whether the line that names the error says that the upstream could not be reached, or has too many clients."""
+    """Return whether the line that names the error means that the upstream was unreachable or had too many clients."""
     return _UNREACHED.search(line[:_JUDGED]) is not None
 
 
 def error_line(path: str) -> str:
-    """Return the log's line that names the error, fit for a reason, or nothing if no line does."""
+    """Return the log's line that names the error, shortened for a reason; empty if no line does."""
     return shortened(whole_error_line(path))
 
 
 def whole_error_line(path: str) -> str:
-    """Return the log's line that names the error, printable and without secrets, or nothing if no line does.
+    """Return the log's line that names the error, printable and without secrets; empty if no line does.
 
-    Of lines that are equally clear the last one counts, since programs end after it. Only the end of a
-    large log is looked at. A log that cannot be read names nothing.
+    Of equally clear lines the last one counts, since programs end soon after their error. Of a large log only the end
+    is read. An unreadable log names no error.
     """
     best, found, reader = SUMMARY, b"", Reader()  # rsync's own summary says no more than its exit code
     try:
@@ -79,5 +79,5 @@ def _shown(line: bytes) -> str:
 
 
 def shortened(line: str) -> str:
-    """Return as much of a line as a reason takes."""
+    """Return a line cut to the length that a reason may have."""
     return line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"

@@ -1,4 +1,4 @@
-"""Reading an attempt's log once, as a stream: the provider's figures, forbidden lines, and the tail for the report."""
+"""Read an attempt's log once, as a stream: the provider's figures, forbidden lines, and the tail for the report."""
 
 import re
 import signal
@@ -11,23 +11,24 @@ from runner.plugin_api import Findings, Reader
 from schemas.regular_files import regular_itself
 
 LINE_BYTES = 64 * 1024
-"""What is looked at of one line; a pattern never meets a longer one."""
+"""Largest number of bytes that are read as one line, which limits memory and the work of patterns."""
 
 LINE_SECONDS = 3.0
-"""Time that patterns get for one line, at least; twice that at most."""
+"""Shortest time in seconds that patterns get for one line; the longest is twice that."""
 
 _LINE_SHOWN = 1000
 """Characters of one line in a tail."""
 
 TAIL_LINES = 30
 TAIL_CHARACTERS = 8000
+"""Limits of a tail, which each report of a run contains."""
 
 
 class Digest(NamedTuple):
-    """What one reading of a log gives.
+    """The result of reading a log.
 
-    `forbidden` is the line that a definition said must not be there, `stuck` why it was not read to
-    the end.
+    `forbidden` is a line that matches `fail_on_match`, None without one; `stuck` is why the log was not read to its
+    end, empty if it was.
     """
 
     findings: Findings
@@ -37,7 +38,7 @@ class Digest(NamedTuple):
 
 
 def digest(path: str, reader: Reader, fail_on_match: str) -> Digest:
-    """Read the log at `path`, in memory that does not depend on its length."""
+    """Read the log at `path`; memory use does not depend on its length. Raises OSError."""
     search = re.compile(fail_on_match).search if fail_on_match else None
     forbidden: str | None = None
     stuck = ""
@@ -59,7 +60,7 @@ def digest(path: str, reader: Reader, fail_on_match: str) -> Digest:
 
 
 def shortened(tail: str) -> str:
-    """Return the last whole lines of a tail that a report takes: half an address may hide that it has a password."""
+    """Return the last whole lines of a tail that fit into a report: in half a URL a password is not recognized."""
     if len(tail) <= TAIL_CHARACTERS:
         return tail
     end = tail[-TAIL_CHARACTERS:]
@@ -69,15 +70,15 @@ def shortened(tail: str) -> str:
 SIMPLER = "write a simpler pattern, without repetitions inside repetitions"
 
 
-class Stuck(Exception):  # noqa: N818 - what happened to the reading
-    """A regular expression would try for ever on a line."""
+class Stuck(Exception):  # noqa: N818 - a state of the reading, not an error
+    """A regular expression takes too long on one line."""
 
 
 class Watchdog:
-    """Raises Stuck when no line was finished between two of its looks.
+    """Raise Stuck in the block if no line is finished between two timer signals; callers count `lines`.
 
-    Python's regular expressions look for signals while they match, so even the most pathological one is interrupted,
-    and a look every few seconds costs the lines nothing.
+    Python's regular expressions handle signals while they match, so even a pathological one is interrupted. A timer
+    that fires every few seconds does not slow the lines down, as a deadline for each line would.
     """
 
     def __init__(self) -> None:

@@ -1,6 +1,6 @@
-"""Measuring a mirror's size on disk, where neither rsync nor a pattern tells it: in the background, at low priority.
+"""Measure the size on disk of mirrors for which neither rsync nor a `size_pattern` reports one.
 
-A lean program of its own, started after such a run: a walk over millions of files must not keep a slot.
+A lean program of its own, which runs start when they end: a walk over millions of files must not occupy a slot.
 """
 
 import os
@@ -18,32 +18,34 @@ from schemas.standard_streams import WARNING
 
 
 def measure(layout: StateLayout, name: str) -> int:
-    """Measure one mirror and record its size. Does nothing while it is being measured already."""
-    os.nice(19)
+    """Measure one mirror and record its size; return the exit code. Does nothing if it is being measured already."""
+    os.nice(19)  # the lowest priority: no visitor and no sync waits for a size
     with plan.opened(layout.plan) as opened:
         header, planned = opened.header, opened.mirror(name)
     with locks.Held(layout.lock("measure", name)) as ours:
         if not ours or planned is None:
             return 0
         began = time.monotonic()
+        # The journal is closed during the walk, which can take hours, and opened again for the result.
         with journal.opened(layout.journal) as book:
-            told = book.logged_size(name)
+            logged = book.logged_size(name)
         size = contents.count(planned.paths.directory).on_disk
         if not os.path.isdir(planned.paths.directory):  # a disk that is not mounted is no mirror of 0 bytes
-            log("its size was not measured: its directory is missing", about=name, level=WARNING)
+            log("cannot measure the size: the directory is missing", about=name, level=WARNING)
             return 0
         with journal.opened(layout.journal) as book:
-            book.measured(name, size, time.time(), told)
+            book.measured(name, size, time.time(), logged)
     wakeup.send(header.run_dir, wakeup.COURIER)
     log(f"measured {size} bytes in {time.monotonic() - began:.1f} s", about=name)
     return 0
 
 
 def measure_wanted(layout: StateLayout) -> int:
-    """Measure all mirrors that runs have asked for, one after the other; gives 1 if any could not be measured."""
+    """Measure all requested mirrors, one after the other; return the exit code, 1 if one could not be measured."""
     worst = 0
     while names := start_requests.pending(layout, "measure"):
         for name in names:
+            # Before the walk, so that a run that ends during it requests another one.
             start_requests.take(layout, f"measure/{name}")
             worst = max(worst, guarded(partial(measure, layout, name), layout.state_dir))
     return worst

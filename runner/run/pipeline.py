@@ -31,14 +31,14 @@ Rest = Callable[[Job, Ending], Sequence[int] | None]
 
 
 class Means(NamedTuple):
-    """What a pipeline works with.
+    """The parts of one run that the pipeline calls.
 
-    `keep` are the lock descriptors that the provider's processes inherit; `on_attempt` is told each attempt's number
-    before its process starts, `on_progress` now and then how far it is. `claim` locks the mirror's directory once the
-    hooks have prepared it. `check` is called before each attempt, before each process of the provider and after the
-    last one; it sees whether that still is the directory, and returns more descriptors to inherit. Both may raise
-    Abort. `rest` waits between two attempts, with the job and how the last one ended, and returns what then stands in
-    the place of `keep`, or None when the run was told to stop.
+    `keep` are the lock descriptors that the provider's processes inherit. `on_attempt` gets each attempt's number
+    before its process starts, `on_progress` the progress from time to time. `claim` locks the mirror's directory after
+    the hooks have prepared it. `check` is called before each attempt, before each process of the provider and after the
+    last one: it checks that the path still leads to the locked directory, and returns further descriptors to inherit.
+    Both may raise Abort. `rest` waits between two attempts; it gets the job and the end of the last attempt, and
+    returns the new `keep`, or None after a stop signal.
     """
 
     provider: Provider
@@ -53,11 +53,12 @@ class Means(NamedTuple):
 
 
 def run(job: Job, means: Means) -> Ending:
-    """Take one job through the pipeline. Never raises for anything that a provider, a hook or a file system does."""
+    """Run one job and return how it ended. No failure of a provider, a hook or a file system raises an exception."""
     ending = Ending(FAILED)
     job.ask = _asker(job)
     job.stopped = lambda: means.stop.signal is not None
     try:
+        # Hooks first: they may create the directory, and only then can it be locked.
         _call(means.hooks, "pre_job", job)
         means.claim()
         keep = means.keep
@@ -66,7 +67,8 @@ def run(job: Job, means: Means) -> Ending:
             if job.attempt:
                 rested = _rest(job, means, ending)
                 if rested is None:
-                    ending = ending._replace(status=INTERRUPTED, reason="the run was told to stop between two attempts")
+                    reason = "the run received a stop signal between two attempts"
+                    ending = ending._replace(status=INTERRUPTED, reason=reason)
                     break
                 keep = rested
             directory = means.check()
@@ -78,7 +80,7 @@ def run(job: Job, means: Means) -> Ending:
         ending = Ending(abort.status, abort.reason, attempts=job.attempt)
     except (SkipjackError, OSError) as error:
         ending = Ending(FAILED, " ".join(str(error).split()), attempts=job.attempt)
-    except Exception as error:  # else it would count as cut off, and be tried again each minute
+    except Exception as error:  # a run without a recorded end would count as crashed and be retried each minute
         ending = Ending(FAILED, error_boundary.report(error, job.machine.state_dir or None), attempts=job.attempt)
     return _with_complaints(ending, job)
 
@@ -90,10 +92,10 @@ def _rest(job: Job, means: Means, ending: Ending) -> Sequence[int] | None:
 
 
 def _asker(job: Job) -> Ask:
-    """What hooks ask short programs of the system with."""
+    """Return the function with which hooks run short system commands."""
 
     def ask(argv: Sequence[str], timeout: float) -> tuple[int, str]:
-        from runner.containers import podman  # most runs ask nothing
+        from runner.containers import podman  # loaded here, since most runs need no such command
 
         return podman.asker(job.machine.state_dir, job.machine.home, job.machine.roots)(argv, timeout)
 
@@ -101,15 +103,18 @@ def _asker(job: Job) -> Ask:
 
 
 def _with_complaints(ending: Ending, job: Job) -> Ending:
-    """Show what went wrong beside the run where its log is shown, since the reason is for the run's own failure."""
+    """Add the job's complaints to the tail of the log, since the reason is for the failure of the run itself."""
     tail = "\n".join([ending.log_tail, *job.complaints]).strip()
     return ending._replace(reason=_as_text(ending.reason), log_tail=shortened(_as_text(tail)))
 
 
-def _as_text(told: str) -> str:
-    """Without what the output of a program or the name of a file may hold that is no text: neither the journal nor a
-    report could take it, and a terminal that shows it would obey."""
-    return plain(told.encode("utf-8", "replace").decode())
+def _as_text(text: str) -> str:
+    """Return a text without lone surrogates and control characters.
+
+    Output and file names can hold both. The journal and reports accept no surrogates, and a terminal would execute
+    escape sequences.
+    """
+    return plain(text.encode("utf-8", "replace").decode())
 
 
 def _attempt(job: Job, means: Means) -> Ending:
@@ -136,7 +141,7 @@ def _execute(job: Job, means: Means, log: int) -> Ending:
         reason = " ".join(str(error).split())
         job.note(reason)
         return Ending(FAILED, reason, attempts=job.attempt, log_tail=reason)
-    except Abort as abort:  # a provider's own guard: the attempt is over, and its log tells why
+    except Abort as abort:  # a guard of the provider: the attempt is over, and the reason goes into its log
         job.note(abort.reason)
         read = _read_log(job, means.provider, "")
         exited = supervisor.Exit(job.exit_code)
@@ -147,7 +152,7 @@ def _execute(job: Job, means: Means, log: int) -> Ending:
 
 
 def _in_place(job: Job, means: Means, ending: Ending) -> Ending:
-    """Let no attempt be a success whose directory has been exchanged, before any hook publishes that."""
+    """Return the end of a successful attempt, or a failure if its directory was replaced: no hook may publish that."""
     try:
         if ending.status == SUCCESS:
             means.check()
@@ -159,12 +164,12 @@ def _in_place(job: Job, means: Means, ending: Ending) -> Ending:
 
 
 def _compared(job: Job, means: Means, ending: Ending) -> Ending:
-    """Let no attempt be a success that lost more files than the mirror may."""
+    """Return the end of a successful attempt, or a refusal if it lost more files than the mirror's limits allow."""
     try:
         verdict = comparison.compare(job, ending.size, lambda: means.stop.signal is not None)
     except contents.Stopped:
         return ending._replace(
-            status=INTERRUPTED, reason="the run was told to stop while files were counted", size=None
+            status=INTERRUPTED, reason="the run received a stop signal while files were counted", size=None
         )
     if not verdict.reason:
         if verdict.size is None or not (ending.size is None or ending.by_name):
@@ -176,11 +181,11 @@ def _compared(job: Job, means: Means, ending: Ending) -> Ending:
 
 
 def _run_commands(job: Job, means: Means, log: int) -> supervisor.Exit:
-    """Run the provider's processes while each succeeds; the time-out is for all of them together."""
+    """Run the provider's processes as long as each succeeds; the time-out is for all of them together."""
     deadline = None if job.mirror.timeout is None else time.monotonic() + job.mirror.timeout
     exited, job.exit_code = supervisor.Exit(0), 0
     for command in means.provider.commands(job):
-        means.check()
+        means.check()  # before each process, since the one before may have taken hours
         left = None if deadline is None else deadline - time.monotonic()
         exited = _start_wrapped(command, job, means, log, left)
         job.exit_code = exited.code
@@ -199,7 +204,7 @@ def _start_wrapped(command: Command, job: Job, means: Means, log: int, timeout: 
 
 
 def _watchers(job: Job, command: Command, means: Means, log: int) -> list[supervisor.Sink]:
-    """What takes a command's output and its errors: whoever reads them, or what only writes them to the log."""
+    """Return the sinks of a command's output and, if they are read apart, its errors; all write to the log."""
     pattern = job.mirror.progress_pattern
     watchers: list[supervisor.Sink] = []
     if command.progress or pattern or command.output or command.errors:
@@ -210,7 +215,7 @@ def _watchers(job: Job, command: Command, means: Means, log: int) -> list[superv
 
 
 def _copy(job: Job, log: int, data: bytes) -> None:
-    """Write output to the log; when the disk is full the program goes on, and the attempt is no success."""
+    """Write output to the log. On a full disk the program continues, but the attempt does not succeed."""
     try:
         while data:
             data = data[os.write(log, data) :]
@@ -219,7 +224,7 @@ def _copy(job: Job, log: int, data: bytes) -> None:
 
 
 def _bounded(job: Job, log: int, sink: supervisor.Sink) -> supervisor.Sink:
-    """The sink, after which the log is cut when it is too large."""
+    """Return a sink that passes output on and then limits the size of the log."""
 
     def write(data: bytes) -> None:
         sink(data)
@@ -229,12 +234,12 @@ def _bounded(job: Job, log: int, sink: supervisor.Sink) -> supervisor.Sink:
 
 
 def _trim(job: Job, log: int) -> None:
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):  # a log that stays too large is no failure of the mirror
         _bound(job).trim(log)
 
 
 def _bound(job: Job) -> bounded_log.BoundedLog:
-    """What bounds the attempt's log; one for all that is written to it."""
+    """Return the one object that limits the attempt's log, since it remembers how much was cut before."""
     key = f"bounded-log {job.log_file}"
     if key not in job.kept:
         job.kept[key] = bounded_log.BoundedLog(job.log_file, job.mirror.log_max_size)
@@ -261,12 +266,12 @@ def _start(
 
 
 def surroundings_of(job: Job, command: Command) -> dict[str, str]:
-    """The whole environment of a run's program."""
+    """Return the whole environment of a program of a run."""
     machine = job.machine
     in_container = job.mirror.docker_image and command.argv[0] == machine.container_program
     if not in_container:
         return environment.environment(machine.home, machine.roots, machine.env, command.env)
-    from runner.containers import podman
+    from runner.containers import podman  # loaded here, since most mirrors use no container
 
     names = (*machine.env, *environment.OF_CONTAINER_PROGRAMS)
     ours = podman.runtime_folder(StateLayout(machine.state_dir)) if podman.is_podman(command.argv[0]) else {}
@@ -274,11 +279,11 @@ def surroundings_of(job: Job, command: Command) -> dict[str, str]:
 
 
 def _executor(job: Job, means: Means, log: int) -> Execute:
-    """What hooks run their commands with."""
+    """Return the function with which hooks run the commands of a definition."""
 
     def execute(command: Command, timeout: float | None) -> int:
         if means.stop.signal is not None:
-            raise CannotRun(f"{command.argv[0]} was not started, since the run was told to stop")
+            raise CannotRun(f"{command.argv[0]} was not started, since the run received a stop signal")
         try:
             exited = _start(job, command, means, log, timeout, _bounded(job, log, partial(_copy, job, log)))
         except spawn.CannotStart as error:
@@ -287,14 +292,14 @@ def _executor(job: Job, means: Means, log: int) -> Execute:
             limit = setting_duration(round(timeout or 0))
             raise CannotRun(f"{command.argv[0]} took longer than its time-out of {limit}")
         if exited.cause == supervisor.INTERRUPTED:
-            raise CannotRun(f"{command.argv[0]} was ended, since the run was told to stop")
+            raise CannotRun(f"{command.argv[0]} was ended, since the run received a stop signal")
         return exited.code
 
     return execute
 
 
 def _read_log(job: Job, provider: Provider, fail_on_match: str) -> Digest:
-    """What the attempt's log says; a log that its command has removed or replaced keeps the attempt from success."""
+    """Read the attempt's log. If the command has removed or replaced it, the attempt does not succeed."""
     reader = provider.reader(job)
     try:
         return digest(job.log_file, reader, fail_on_match)
@@ -305,7 +310,7 @@ def _read_log(job: Job, provider: Provider, fail_on_match: str) -> Digest:
 
 
 def _judge(job: Job, provider: Provider, exited: supervisor.Exit) -> Ending:
-    """Turn how the process ended and what its log says into how the attempt ended."""
+    """Return how the attempt ended, from the end of its last process and its log."""
     read = _read_log(job, provider, job.mirror.fail_on_match)
     status, reason, unreached = _verdict(job, provider, exited, read)
     if reason:
@@ -318,7 +323,7 @@ def _judge(job: Job, provider: Provider, exited: supervisor.Exit) -> Ending:
 
 
 class _Verdict(NamedTuple):
-    """How an attempt ended and why; `unreached` says that its upstream could not be reached or had no connection."""
+    """How an attempt ended and why; `unreached` if its upstream could not be reached or accepted no more clients."""
 
     status: str
     reason: str = ""
@@ -326,8 +331,9 @@ class _Verdict(NamedTuple):
 
 
 def _verdict(job: Job, provider: Provider, exited: supervisor.Exit, read: Digest) -> _Verdict:
+    # Our own reasons to end the process come first: its exit code and its log then show only the consequence.
     if exited.cause == supervisor.INTERRUPTED:
-        return _Verdict(INTERRUPTED, "the run was told to stop, by a shutdown or by hand")
+        return _Verdict(INTERRUPTED, "the run received a stop signal, from a shutdown or by hand")
     if exited.cause == supervisor.TIMED_OUT:
         limit = setting_duration(job.mirror.timeout or 0)
         return _Verdict(TIMED_OUT, f"the attempt took longer than its time-out of {limit}")
@@ -342,11 +348,11 @@ def _verdict(job: Job, provider: Provider, exited: supervisor.Exit, read: Digest
 
 
 def _explained(job: Job, provider: Provider, code: int) -> _Verdict:
-    """Why the process failed: what its exit code means, and the line of the log that names the error.
+    """Return why the process failed: the meaning of its exit code, and the line of the log that names the error.
 
-    An rsync daemon's own refusal takes the place of the meaning, which would only guess.
+    A refusal of the rsync daemon replaces the details of the meaning, which would only be a guess.
     """
-    from runner.run.error_lines import DAEMON  # only failures pay for these
+    from runner.run.error_lines import DAEMON  # loaded here, since only failures need the patterns
     from runner.run.log_errors import is_unreached, shortened, whole_error_line
 
     whole = whole_error_line(job.log_file)
@@ -376,7 +382,7 @@ def _call(hooks: Sequence[ModuleType], stage: str, job: Job) -> None:
 
 @contextlib.contextmanager
 def _beside(job: Job) -> Iterator[None]:
-    """What a disk does to a hook after the processes have ended is told, and changes nothing about how they ended."""
+    """Report a disk error in a `post_exec` hook beside the run, without effect on how the processes ended."""
     try:
         yield
     except OSError as error:
@@ -385,7 +391,7 @@ def _beside(job: Job) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _after(job: Job) -> Iterator[None]:
-    """Whatever goes wrong in a hook once the result is known is shown beside it: other hooks may have published it."""
+    """Report any failure of a hook after the result beside the run: other hooks may have published the result."""
     try:
         yield
     except (Abort, SkipjackError, OSError) as error:

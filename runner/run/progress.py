@@ -1,8 +1,7 @@
-"""Live progress of a run: read from the provider's output, kept out of the log, shown beside it.
+"""Read the progress of a run from the provider's output, keep it out of the log, and publish it.
 
-rsync's `--info=progress2` overwrites one line again and again with carriage returns; a command's progress is what its
-`progress_pattern` finds. What is known goes to a small file under the run folder, for the courier and whoever looks,
-and to a bar when a person is watching.
+rsync's `--info=progress2` overwrites one line with carriage returns; for a command its `progress_pattern` finds the
+progress. It is written to a small file in the run directory, which the courier reads, and to a bar on a terminal.
 """
 
 import contextlib
@@ -21,25 +20,25 @@ EVERY = 1.0
 """Seconds between two updates."""
 
 _LARGEST, _VALUES = 64 * 1024, 100
-"""Bytes and values of a file with the progress of a run at most."""
+"""Largest number of bytes and of values in a progress file: other programs could write into the run directory."""
 
 _HELD = 64 * 1024
-"""Bytes of a line without an end that are held back at most."""
+"""Bytes of a line without an end after which it is written as it is, so that memory stays limited."""
 
 _RSYNC = (
     rb"\s*([0-9]{1,18}|[0-9]{1,3}(?:,[0-9]{3}){1,5})\s+([0-9]{1,3})%\s+([0-9]{1,6}(?:\.[0-9]+)?)([kMGT]?)B/s"
     rb"\s+[0-9?]{1,18}:[0-9?]{2}:[0-9?]{2}"
     rb"(?:\s+\(xfr#([0-9]{1,18}), (?:ir|to)-chk=[0-9/]+\))?\s*"
 )
-"""No figures but those that every reader of a report can take. It is compiled when it is first needed."""
+"""A progress line of rsync. Only figures that fit into a report match. Compiled at its first use, not at import."""
 
 _UNITS = {b"": 1, b"k": 1024, b"M": 1024**2, b"G": 1024**3, b"T": 1024**4}
 
 
 class Progress(NamedTuple):
-    """How far a run is: percent, bytes, bytes a second, files transferred; None for what is not known.
+    """The progress of a run: percent, bytes, bytes per second, transferred files; None for unknown figures.
 
-    `at` is when that was so, in seconds since 1970 UTC.
+    `at` is the time of these figures, in seconds since 1970 UTC.
     """
 
     at: float
@@ -54,9 +53,9 @@ def _all(lines: bytes) -> bytes:
 
 
 class Watcher:
-    """Takes a process's output as it comes, writes what belongs into the log there, and publishes the rest.
+    """A sink that separates a process's output: progress is published, the rest goes into the log.
 
-    `keep` takes whole lines, without progress, and returns those of them that belong into the log.
+    `keep` gets whole lines without progress, and returns those that belong into the log.
     """
 
     def __init__(
@@ -72,7 +71,7 @@ class Watcher:
         self._published = 0.0
 
     def __call__(self, data: bytes) -> None:
-        """Take more output; empty data is its end. Raises OSError when the log cannot be written."""
+        """Take more output; empty data is its end. Raises OSError if the log cannot be written."""
         if not data:
             self._write(self._keep(_without_progress(self._held)))
             self._held = b""
@@ -81,8 +80,9 @@ class Watcher:
         self._held = lines.pop()
         self._write(self._keep(_text_of(lines)))
         self._look([line for line in (*lines, self._held) if self._pattern or b"\r" in line])
-        may_tell = self._whole_lines or self._pattern is not None or b"\r" in self._held
-        if not may_tell or len(self._held) > _HELD:
+        # Other unfinished lines are written at once, so that a prompt or a dot without a line end appears in the log.
+        is_needed_whole = self._whole_lines or self._pattern is not None or b"\r" in self._held
+        if not is_needed_whole or len(self._held) > _HELD:
             self._write(self._held)
             self._held = b""
 
@@ -91,13 +91,13 @@ class Watcher:
             data = data[os.write(self._log, data) :]
 
     def _look(self, lines: list[bytes]) -> None:
-        """Find the newest progress in some lines, and publish it if it is time."""
+        """Find the newest progress in some lines, and publish it if the last update is old enough."""
         try:
             with Watchdog() if self._pattern else contextlib.nullcontext():
                 self._find(lines)
-        except Stuck:  # on and on, while neither a time-out nor a stop was looked at
+        except Stuck:  # otherwise the run would see neither its time-out nor a stop signal during each match
             self._pattern = None
-            self._write(f"skipjack: `progress_pattern` takes too long and is not used any more; {SIMPLER}\n".encode())
+            self._write(f"skipjack: `progress_pattern` takes too long and is no longer used; {SIMPLER}\n".encode())
         if self._current.at > self._published + EVERY:
             self._published = self._current.at
             self._publish(self._current)
@@ -127,13 +127,13 @@ def _of_command(match: re.Match[bytes]) -> Progress | None:
 
 
 def _text_of(lines: list[bytes]) -> bytes:
-    """Whole lines without what rsync overwrote."""
+    """Return whole lines without the progress that rsync overwrote."""
     text = b"\n".join([*lines, b""])
     return text if b"\r" not in text else b"".join(_without_progress(line + b"\n") for line in lines)
 
 
 def _without_progress(line: bytes) -> bytes:
-    """A line of output without the parts that rsync overwrote; empty when nothing else was in it."""
+    """Return a line of output without progress; empty if it held nothing else."""
     if b"\r" not in line:
         return line
     parts = line.rstrip(b"\n").split(b"\r")
@@ -142,13 +142,13 @@ def _without_progress(line: bytes) -> bytes:
 
 
 def _rest(part: bytes) -> bytes:
-    """What stands behind the progress in a part of a line: rsync's two processes take turns within a line."""
+    """Return the text after the progress in a part of a line: two processes of rsync write into the same line."""
     match = re.match(_RSYNC, part)
     return part[match.end() :] if match else part
 
 
 class Place:
-    """Where a mirror's progress is published while it runs: a file, and a bar if a person looks at standard error."""
+    """Publishes the progress of one mirror: in a file, and as a bar if standard error is a terminal."""
 
     def __init__(self, run_dir: str, name: str) -> None:
         self._folder = folder(run_dir)
@@ -157,7 +157,7 @@ class Place:
         self._watched = os.isatty(2)
 
     def publish(self, progress: Progress) -> None:
-        """Show it. A full disk or a missing folder hides the progress and stops nothing."""
+        """Publish the progress. On a full disk or without the folder the run continues and shows none."""
         if self._watched:
             bar(f"{self._name}: {_words(progress)}")
         try:
@@ -165,12 +165,12 @@ class Place:
             aside = os.path.join(self._folder, f".{self._name}.new")
             with open(aside, "w", encoding="utf-8", opener=regular) as file:
                 json.dump(progress._asdict(), file)
-            os.replace(aside, self._path)
+            os.replace(aside, self._path)  # a reader sees a whole file; no fsync, since a reboot ends the run anyway
         except OSError:
             return
 
     def clear(self) -> None:
-        """Take it away when the run has ended; a disk that takes no change must not hide how."""
+        """Remove the progress of an ended run. A read-only disk must not keep the run from recording its end."""
         if self._watched:
             bar("")
         with contextlib.suppress(OSError):
@@ -178,13 +178,13 @@ class Place:
 
 
 def folder(run_dir: str) -> str:
-    """Where the progress of all mirrors is published."""
+    """Return the folder with the progress files of all mirrors."""
     return os.path.join(run_dir, "progress")
 
 
 def read_all(run_dir: str) -> dict[str, dict[str, Any]]:
-    """The progress of every run under way, by mirror."""
-    from schemas import json_text  # which no run needs
+    """Return the progress of all active runs, by mirror."""
+    from schemas import json_text  # loaded here, since no run needs it
 
     found: dict[str, dict[str, Any]] = {}
     path = folder(run_dir)
@@ -193,14 +193,14 @@ def read_all(run_dir: str) -> dict[str, dict[str, Any]]:
         try:
             plain = json_text.parse(read_regular(os.path.join(path, name), _LARGEST), _VALUES)
             if isinstance(plain, dict):
-                found[name] = {key: value for key, value in plain.items() if _is_told(key, value)}
-        except (OSError, ValueError):  # it has just ended, or something else wrote it
+                found[name] = {key: value for key, value in plain.items() if _is_accepted(key, value)}
+        except (OSError, ValueError):  # the run has just ended, or another program wrote the file
             continue
     return found
 
 
-def _is_told(key: str, value: object) -> bool:
-    """Whether a figure is one that a manager takes: it refuses a whole delivery for a wrong one."""
+def _is_accepted(key: str, value: object) -> bool:
+    """Return whether a manager accepts a figure: it rejects a whole delivery for a wrong one."""
     if value is None:
         return key != "at"
     if isinstance(value, bool) or not isinstance(value, (int, float) if key in ("at", "percent") else int):
@@ -209,7 +209,7 @@ def _is_told(key: str, value: object) -> bool:
 
 
 def _words(progress: Progress) -> str:
-    from schemas.units import format_size
+    from schemas.units import format_size  # loaded here, since only runs on a terminal need it
 
     words = [] if progress.percent is None else [f"{'#' * round(progress.percent / 5):<20} {progress.percent:3.0f} %"]
     if progress.bytes is not None:

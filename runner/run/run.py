@@ -1,6 +1,6 @@
 """`skipjack run NAME`: one run of one mirror, from its locks to its last transaction.
 
-A lean process of its own and the unit of isolation: whatever happens to it happens to this mirror alone.
+Each run is a lean process of its own, so that a crash, a leak or a hang affects one mirror only.
 """
 
 import contextlib
@@ -34,17 +34,17 @@ from schemas.standard_streams import ERROR, INFO, WARNING
 from schemas.states import INTERRUPTED, LAUNCHING, REFUSED, STOPPED, SUCCESS, SYNCING
 
 UMASK = 0o022
-"""The umask of runs and all that they start, so that a web server can read what is synced."""
+"""The umask of runs and of all their processes, so that a web server can read the synced files."""
 
 _BEYOND = 1000
-"""Slots for runs that are forced."""
+"""Slots beyond the worker's own for forced runs: more than anybody starts by hand, so that no forced run waits."""
 
 
 class Allowed(NamedTuple):
-    """What the operator allows one run that was asked for by hand.
+    """Exceptions that an operator grants one run that was started by hand.
 
-    `max_delete` replaces the definition's; `from_empty` lets the run begin in an empty directory in which the last
-    success left files, `while_held` on a worker that is held.
+    `max_delete` replaces the limit of the definition. `from_empty` lets the run begin in an empty directory although
+    the last success left files there, `while_held` lets it begin on a held worker.
     """
 
     max_delete: int | str | None = None
@@ -53,14 +53,14 @@ class Allowed(NamedTuple):
 
 
 def run(layout: StateLayout, name: str, launched: int | None, allowed: Allowed) -> int:
-    """Run the mirror once and give the exit code: 0 for a success or a wait for a slot, 1 otherwise, 143 when stopped.
+    """Run the mirror once; return the exit code: 0 for a success or a queued run, 1 otherwise, 143 after a SIGTERM.
 
-    `launched` is the number under which a tick announced the run; without it the run was asked for by hand.
+    `launched` is the number that a tick gave the run, None for a run that was started by hand.
     """
     os.umask(UMASK)
-    os.chdir(
-        "/"
-    )  # podman does not start in a folder that its user cannot enter, such as that of whoever became the user
+    # podman does not start in a folder that its user cannot enter, such as the one where an operator typed `sudo`.
+    os.chdir("/")
+    # Before anything is recorded: from here on a run that gets a signal records its end.
     stop = supervisor.Stop()
     stop.listen()
     header, planned, renamed = _planned(layout, name)
@@ -70,7 +70,7 @@ def run(layout: StateLayout, name: str, launched: int | None, allowed: Allowed) 
     with contextlib.ExitStack() as stack:
         book = stack.enter_context(journal.opened(layout.journal))
         if header.held and not allowed.while_held:
-            from runner.overrides import hold
+            from runner.overrides import hold  # loaded here, since few workers are held
 
             hold.require_free(header, book, name)
         _take_name(layout, book, renamed)
@@ -86,56 +86,58 @@ def run(layout: StateLayout, name: str, launched: int | None, allowed: Allowed) 
         ending = _supervise(job, book, number, held, stop, header, rest)
         only_requested = book.was_requested(name)
         unmeasured = ending.status == SUCCESS and mirror.measure_size and book.needs_size(name, time.time())
+    # After the locks are released: a tick that starts earlier would find the slot taken.
     wakeup.send(header.run_dir, wakeup.COURIER)
-    launch.want_tick(layout, only_requested=only_requested)  # refills the slot at once
+    launch.want_tick(layout, only_requested=only_requested)
     if unmeasured:
         launch.want_measure(layout, name)
     return _exit_code(ending, stop)
 
 
 def _planned(layout: StateLayout, name: str) -> tuple[Header, Planned, list[Planned]]:
-    """The plan's header, the mirror, and the mirror again if it had other names; SkipjackError when it is not there."""
+    """Return the plan's header, the mirror, and the mirror again if it was renamed; SkipjackError if it is unknown."""
     if not is_name(name):
-        raise SkipjackError(
-            f"`{name}` cannot be the name of a mirror.", "Name one that `_workers.yml` gives to this worker."
-        )
+        raise SkipjackError(f"`{name}` is not a valid mirror name.", "`skipjack next` lists this worker's mirrors.")
     with plan.opened(layout.plan) as opened:
         header, planned = opened.header, opened.mirror(name)
         renamed = opened.renamed() if planned is not None and planned.mirror.formerly else ()
     if planned is None:
-        raise SkipjackError(f"This worker ({header.worker}) has no mirror `{name}`.", "See `skipjack validate`.")
+        raise SkipjackError(f"this worker ({header.worker}) has no mirror `{name}`.", "See `skipjack validate`.")
     return header, planned, [each for each in renamed if each.mirror.name == name]
 
 
 def _wait_for_slot(book: Journal, planned: Planned, header: Header, launched: int | None, allowed: Allowed) -> int:
-    """Queue the run; SkipjackError where nothing would start it later as the operator wants it."""
+    """Queue the run; SkipjackError if a tick could not start it later as the operator asked for it."""
     name, again = planned.mirror.name, "Run it again when another run has ended."
     busy = f"cannot sync {name}: all slots are busy, and "
     if allowed.while_held and header.held:
-        from runner.overrides import hold
+        from runner.overrides import hold  # loaded here, since few workers are held
 
         if hold.is_held(header, book):
-            raise SkipjackError(f"{busy}nothing starts it later on a worker that is held.", again)
+            raise SkipjackError(f"{busy}no tick starts it later on a held worker.", again)
     if allowed.max_delete is not None or allowed.from_empty:
-        raise SkipjackError(f"{busy}what you allow holds for this run alone.", again)
+        raise SkipjackError(f"{busy}`--max-delete` and `--from-empty` apply only to a run that starts now.", again)
     book.queue(launched, Subject.of(planned), time.time())
-    log("no slot is free; it waits for one", about=name)
+    log("no slot is free; waiting for one", about=name)
     return 0
 
 
 def _begin(book: Journal, planned: Planned, launched: int | None) -> int:
-    """Record the beginning of the run and return its number; SkipjackError when it may not begin."""
+    """Record the beginning of the run and return its number; SkipjackError if it may not begin."""
     name = planned.mirror.name
     number = book.begin(launched, Subject.of(planned), time.time())
     if number is not None:
         return number
     if launched is None:
-        raise SkipjackError(f"{name} is paused or disabled.", f"`skipjack start {name}` starts it anyway.")
-    raise SkipjackError(f"The launch {launched} of {name} was cancelled meanwhile.", "The next tick goes on.")
+        raise SkipjackError(
+            f"cannot sync {name}: it is paused or disabled.", f"`skipjack start {name}` lifts that and starts it."
+        )
+    todo = "The next tick starts the mirror if it is due."
+    raise SkipjackError(f"launch {launched} of {name} was cancelled meanwhile.", todo)
 
 
 def machine_of(layout: StateLayout, header: Header) -> Machine:
-    """Return what a run must know of its machine, from the plan's header."""
+    """Return the facts about the machine that a run needs, from the plan's header."""
     return Machine(
         layout.state_dir, header.container_program, header.cgroup, header.volumes, header.pattern_files,
         header.home or layout.home, header.roots, header.env, header.judged, header.passwords,
@@ -153,23 +155,23 @@ def _job(planned: Planned, layout: StateLayout, header: Header, book: Journal, a
 
 
 def _take_name(layout: StateLayout, book: Journal, renamed: list[Planned]) -> None:
-    """Let the journal know a renamed mirror by its name of today; SkipjackError while its last run is not over."""
+    """Move the journal's rows of a renamed mirror to its current name; SkipjackError if it still runs under another."""
     for mirror, _paths, _revision in renamed:
-        from runner.journal import rename_migration
+        from runner.journal import rename_migration  # loaded here, since few mirrors were renamed
 
         aliases = rename_migration.continue_history(book, renamed, time.time())
         held = (each for each in mirror.formerly if locks.is_in_use(layout.lock("mirror", each)))
         former = aliases.get(mirror.name) or next(held, None)
         if former is not None:
-            what = f"{mirror.name} is being synced under its previous name {former}."
+            what = f"cannot sync {mirror.name}: a run under its previous name {former} is still active."
             raise SkipjackError(what, "Wait for the end of that run.")
 
 
 def _refuse(book: Journal, planned: Planned, header: Header, launched: int | None, reason: str) -> int:
-    """Give a launched run its end, since it may not begin; SkipjackError for one that was asked for by hand."""
+    """Record that a launched run is refused; SkipjackError for a run that was started by hand."""
     name = planned.mirror.name
     if launched is None:
-        raise SkipjackError(f"{name} cannot be synced now: {reason}.", "Then run it again.")
+        raise SkipjackError(f"cannot sync {name}: {reason}.", "Then run it again.")
     now = time.time()
     ending = Ending(REFUSED, reason)
     ending = ending._replace(next_run_at=_next_run_at(planned.mirror, book, header, ending, now))
@@ -180,7 +182,7 @@ def _refuse(book: Journal, planned: Planned, header: Header, launched: int | Non
 
 
 def _claim(job: Job, book: Journal, directory: DirectoryLock) -> None:
-    """Lock the directory that the hooks made or that was mounted since; Abort when another process holds it."""
+    """Lock the directory again after the hooks have created or mounted it; Abort if another process holds it."""
     try:
         directory.take()
     except InUse as busy:
@@ -188,13 +190,13 @@ def _claim(job: Job, book: Journal, directory: DirectoryLock) -> None:
     if job.starts_anew:
         book.start_anew(job.mirror.name)
     elif job.from_empty:
-        log("its files are there, so `--from-empty` changes nothing", about=job.mirror.name)
+        log("`--from-empty` has no effect, since its directory has files", about=job.mirror.name)
 
 
 def _check_place(job: Job, directory: DirectoryLock) -> tuple[int, ...]:
-    """The descriptors of the locks of the mirror's directory; Abort unless its path still leads where it led.
+    """Return the descriptors of the directory's locks; Abort if its path no longer leads to the locked directory.
 
-    A command may have put another directory in its place, as some do to publish all files at once; that is locked anew.
+    A `command` may replace its directory by another one, to publish all files at once. The new one is then locked.
     """
     if moved := directory.moved():
         if job.mirror.provider != "command" or not directory.is_exchanged():
@@ -216,7 +218,7 @@ def _rest(
     job: Job,
     ending: Ending,
 ) -> Sequence[int] | None:
-    from runner.run.between_attempts import Rest  # most runs need one attempt alone
+    from runner.run.between_attempts import Rest  # loaded here, since most runs need one attempt only
 
     return Rest(layout, header, book, number, held, stop)(job, ending)
 
@@ -226,7 +228,7 @@ def _supervise(
 ) -> Ending:
     name = job.mirror.name
     place = progress.Place(header.run_dir, name)
-    place.clear()  # what a run left that was killed
+    place.clear()  # a killed run leaves its progress behind
     log("begins", about=name)
 
     def on_attempt(attempt: int) -> None:
@@ -254,7 +256,7 @@ def _supervise(
     book.end(number, name, ending, now)
     for complaint in job.complaints:
         log(complaint, about=name, level=WARNING)
-    ended = book.run(number) or ending  # an order may have made it another end
+    ended = book.run(number) or ending  # the journal turns an interruption into `stopped` if an operator asked for it
     level = INFO if ended.status in (SUCCESS, STOPPED) else ERROR
     log(ended.status + (f": {ended.reason}" if ended.reason else ""), about=name, level=level)
     return ending
@@ -267,7 +269,7 @@ def _next_run_at(mirror: Mirror, book: Journal, header: Header, ending: Ending, 
 
 
 def _slots(book: Journal, header: Header, name: str) -> int:
-    """How many slots there are for a run; one that was forced may have one beyond those of the worker."""
+    """Return the number of slots for a run; a forced one may use slots beyond those of the worker."""
     return header.slots + (_BEYOND if book.is_forced(name) else 0)
 
 

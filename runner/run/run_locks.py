@@ -1,4 +1,7 @@
-"""The locks of one run: its supervisor's, its mirror's, a slot's and that of the mirror's directory."""
+"""The locks of one run: the supervisor lock, the mirror lock, a slot, and the lock of the mirror's directory.
+
+All runs take them in this order, and give up after a short time instead of waiting, so no two runs block each other.
+"""
 
 import contextlib
 import os
@@ -14,10 +17,10 @@ from schemas.errors import SkipjackError
 
 
 class Slot:
-    """One of so many slots of the worker, which a run gives up while it waits between two attempts.
+    """One of the worker's `slots`, which a run gives up while it waits between two attempts.
 
-    Nobody inherits its lock: a process of another user that outlives its attempt cannot be ended, and would keep the
-    slot from everybody, its own run included.
+    The provider's processes do not inherit its lock. Otherwise a process of another user that outlives its attempt, and
+    cannot be killed, would occupy the slot for ever.
     """
 
     def __init__(self, layout: StateLayout, slots: int) -> None:
@@ -26,19 +29,19 @@ class Slot:
         self._layout = layout
 
     def take(self) -> bool:
-        """Take a slot; False when none is free even after a while."""
+        """Take a slot; return False if none becomes free within `PATIENCE` seconds."""
         self._descriptor = _free_slot(self._layout, self.slots)
         return self._descriptor is not None
 
     def give_up(self) -> None:
-        """Let others have the slot."""
+        """Release the slot."""
         if self._descriptor is not None:
             os.close(self._descriptor)
         self._descriptor = None
 
 
 class Locks(NamedTuple):
-    """What a run holds: descriptors, of which the provider inherits the mirror's and the directory's, and a slot."""
+    """The locks that a run holds. The provider's processes inherit the descriptors of the mirror and the directory."""
 
     supervisor: int
     mirror: int
@@ -47,21 +50,23 @@ class Locks(NamedTuple):
 
     @property
     def inherited(self) -> tuple[int, ...]:
-        """What the provider's processes inherit, but for the lock of the directory."""
+        """Return the descriptors that the provider's processes inherit, without those of the directory's lock."""
         return (self.mirror,)
 
 
 @contextlib.contextmanager
 def taken(layout: StateLayout, name: str, paths: Paths, slots: int) -> Iterator[Locks | None]:
-    """Hold all that a run needs, or nothing: yields None when no slot is free, raises when the mirror is taken.
+    """Hold all locks of a run within the block, or none: yields None if no slot is free.
 
-    A directory that is missing is yet to be locked. InUse when another run works in it, or what an earlier one left.
+    SkipjackError if the mirror has a run. InUse if another run works in its directory, or processes that outlived an
+    earlier run. A missing directory is locked later, by `DirectoryLock.take`.
     """
     supervisor_path, mirror_path = layout.lock("supervisor", name), layout.lock("mirror", name)
     with contextlib.ExitStack() as stack:
         supervisor = _own(stack, locks.try_lock(supervisor_path, wait=PATIENCE))
         if supervisor is None:
-            raise SkipjackError(f"{name} is being synced already.", "Wait for its end, or look into its log.")
+            what = f"cannot sync {name}: it is already being synced."
+            raise SkipjackError(what, "Wait for the end of that run, or look into its log.")
         mirror = _inherited(stack, locks.try_lock(mirror_path, wait=PATIENCE))
         if mirror is None:
             raise _orphaned(name, mirror_path)
@@ -73,7 +78,7 @@ def taken(layout: StateLayout, name: str, paths: Paths, slots: int) -> Iterator[
         lock = DirectoryLock(paths.directory, paths.root)
         stack.callback(lock.release)
         lock.take()
-        if lock.problem:  # the files may have been replaced, and the directory cannot tell
+        if lock.problem:  # without this lock, holders of deleted lock files must be searched for in /proc
             pids = {*locks.holders(supervisor_path), *locks.holders(mirror_path)}
             if pids:
                 raise in_use(paths.directory, pids)
@@ -81,11 +86,11 @@ def taken(layout: StateLayout, name: str, paths: Paths, slots: int) -> Iterator[
 
 
 def _orphaned(name: str, path: str) -> InUse:
-    """What to raise for processes that outlived a run: a launched one is refused, so that it keeps no slot."""
-    from schemas.lock_holders import described
+    """Return the exception for processes that outlived a run. A launched run is refused then, and holds no slot."""
+    from schemas.lock_holders import described  # loaded here, since few runs meet such processes
 
-    what = f"processes of an earlier run of {name} are still at work on its directory: {described(path)}"
-    return InUse(f"{what}; the next `skipjack tick` ends them unless they are another user's, so end those yourself")
+    what = f"processes of an earlier run of {name} are still running in its directory: {described(path)}"
+    return InUse(f"{what}; the next `skipjack tick` ends them, except those of other users, which you must end")
 
 
 def _own(stack: contextlib.ExitStack, descriptor: int | None) -> int | None:
@@ -99,7 +104,7 @@ def _inherited(stack: contextlib.ExitStack, descriptor: int | None) -> int | Non
 
 
 def _free_slot(layout: StateLayout, slots: int) -> int | None:
-    """A slot's lock, or None when there is none even after a while: who just ended may still be letting go of it."""
+    """Return the lock of a free slot, None if there is none after `PATIENCE` seconds: a run may be just ending."""
     deadline = time.monotonic() + PATIENCE
     while True:
         for number in range(slots) if _is_one_free(layout, slots) else ():
@@ -108,11 +113,14 @@ def _free_slot(layout: StateLayout, slots: int) -> int | None:
                 return descriptor
         if time.monotonic() > deadline:
             return None
-        time.sleep(0.05)
+        time.sleep(0.05)  # `flock` cannot wait for one of several files
 
 
 def _is_one_free(layout: StateLayout, slots: int) -> bool:
-    """Whether fewer than so many are in use, with those beyond: runs from before that number was lowered, or forced."""
+    """Return whether fewer than `slots` are in use in all.
+
+    Slots with higher numbers count as well: of forced runs, and of runs from before the number was lowered.
+    """
     try:
         names = os.listdir(os.path.dirname(layout.lock("slot", "0")))
     except FileNotFoundError:

@@ -16,10 +16,10 @@ from schemas.standard_streams import ERROR
 
 
 def stop(layout: StateLayout, names: Iterable[str]) -> None:
-    """Tell the runs of these mirrors to stop, without waiting; runs that have just ended are skipped."""
+    """Send a stop signal to the runs of these mirrors, without waiting; runs that have just ended are skipped."""
     for name in names:
         if _signal(layout, name) or _stop_unit(layout, name):
-            note("its run was told to stop", about=name)
+            note("stopping its run", about=name)
 
 
 def _signal(layout: StateLayout, name: str) -> bool:

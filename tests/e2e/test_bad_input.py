@@ -122,7 +122,7 @@ def files(worker: Worker) -> list[Path]:
 def test_a_name_that_is_none_leads_nowhere(synced: Worker, name: str) -> None:
     before = files(synced)
 
-    assert "cannot be the name of a mirror" in failure(synced, "run", name)
+    assert "is not a valid mirror name" in failure(synced, "run", name)
 
     assert files(synced) == before
 

@@ -44,7 +44,7 @@ def test_an_orphan_is_ended_and_the_mirror_goes_on(repository: ConfigRepository,
     wait_until(lambda: not locks.is_held(worker.lock("supervisor", "m")), "the run is gone")
     assert running(pids) == [orphan], "the provider should have outlived its run for this test"
     second = worker.command("run", "m", check=False)
-    assert (second.returncode, "still at work" in second.stderr) == (1, True)
+    assert (second.returncode, "still running in its directory" in second.stderr) == (1, True)
     worker.command("tick")
 
     assert running(pids) == []

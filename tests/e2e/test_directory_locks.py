@@ -39,7 +39,10 @@ def replace_locks(worker: Worker) -> None:
 
 @pytest.mark.parametrize(
     ("lose", "said"),
-    [(remove_locks, "m is being synced already"), (replace_locks, "{directory} is in use by processes ")],
+    [
+        (remove_locks, "cannot sync m: it is already being synced"),
+        (replace_locks, "{directory} is in use by processes "),
+    ],
 )
 def test_a_run_whose_lock_files_are_gone_goes_on_alone(
     worker: Worker, gate: Gate, at_work: int, lose: Callable[[Worker], None], said: str
@@ -76,7 +79,7 @@ def test_an_orphan_whose_lock_files_are_gone_is_ended_before_the_mirror_goes_on(
     remove_locks(worker)
 
     second = worker.command("run", "m", check=False)
-    assert (second.returncode, "are still at work" in second.stderr, alive(orphan)) == (1, True, True)
+    assert (second.returncode, "are still running in its directory" in second.stderr, alive(orphan)) == (1, True, True)
     worker.command("tick")
 
     assert not alive(orphan)

@@ -335,7 +335,7 @@ def test_a_run_that_finds_no_slot_on_a_held_worker_says_that_nothing_starts_it_l
     refused = held.command("run", "c", "--while-held", check=False)
 
     assert refused.returncode == 1
-    assert "all slots are busy, and nothing starts it later on a worker that is held" in refused.stderr
+    assert "all slots are busy, and no tick starts it later on a held worker" in refused.stderr
     assert held.states().get("c") is None
     gate.open.touch()
     assert [run.wait() for run in runs] == [0, 0]

@@ -343,7 +343,10 @@ def test_an_acceptance_is_never_dropped_for_want_of_a_slot(repository: ConfigRep
     for words in (("--max-delete", "100%"), ("--from-empty",)):
         done = worker.command("run", "m", *words, check=False)
         assert done.returncode == 1
-        assert "all slots are busy, and what you allow holds for this run alone" in done.stderr
+        assert (
+            "all slots are busy, and `--max-delete` and `--from-empty` apply only to a run that starts now"
+            in done.stderr
+        )
     assert (worker.run_of("m").id, worker.states()["m"]) == (before, "refused")
     gate.open.touch()
     status(worker, "busy", "success")

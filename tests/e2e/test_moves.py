@@ -136,7 +136,10 @@ def test_a_run_under_the_former_name_keeps_the_new_one_waiting_and_takes_its_ord
     assert upcoming(worker)["new"]["waits_for"] == "running"
     by_hand = worker.command("run", "new", check=False)
     assert (by_hand.returncode, gate.begun("new")) == (1, [])
-    assert "new is being synced under its previous name old. Wait for the end of that run." in by_hand.stderr
+    assert (
+        "cannot sync new: a run under its previous name old is still active. Wait for the end of that run."
+        in by_hand.stderr
+    )
 
     said = worker.command("stop", "new").stdout
     assert said == "new: paused until `skipjack start`; stopping its run\n"

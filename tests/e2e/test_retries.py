@@ -145,7 +145,7 @@ def test_another_mirror_is_synced_while_a_run_waits_for_its_next_attempt(
     assert rows["a"]["why"] == "waiting for its next attempt"
     assert (run.status, run.attempts) == ("pre-syncing", 1)
     assert run.reason.startswith("attempt 1 of 2 failed: the command exited with 7. The next attempt begins at ")
-    assert one_slot.command("run", "a", check=False).stderr.count("a is being synced already") == 1
+    assert one_slot.command("run", "a", check=False).stderr.count("cannot sync a: it is already being synced") == 1
 
     one_slot.command("stop", "a")
     status(one_slot, "a", "paused")

@@ -283,6 +283,6 @@ def test_a_dry_run_before_the_first_sync_says_that_there_is_no_directory_yet(
 
     told = worker.command("run", "a", "--dry-run").stdout
 
-    assert "(the directory is not there yet; a run would make it)" in told
+    assert "(the directory does not exist yet; a run would create it)" in told
     assert "created directory" not in told
     assert "folder-1/" in told

@@ -1,4 +1,4 @@
-"""An attempt's log is bounded: its beginning and its end stay, and the cut is marked."""
+"""The size of an attempt's log is limited: its beginning and its end stay, and a line marks the cut."""
 
 import contextlib
 import os
@@ -50,7 +50,7 @@ def test_a_small_log_stays_as_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("pattern", ["", "([0-9]+)%"], ids=["plain", "with progress"])
-def test_a_command_that_prints_much_leaves_a_bounded_log(tmp_path: Path, pattern: str) -> None:
+def test_a_command_with_much_output_leaves_a_bounded_log(tmp_path: Path, pattern: str) -> None:
     site = Site(tmp_path, "")
     command = "sh -c 'echo first; yes | head -c 3000000; echo fatal: last; exit 4'"
     ending = site.sync(provider="command", command=command, log_max_size=100_000, progress_pattern=pattern)
@@ -60,7 +60,7 @@ def test_a_command_that_prints_much_leaves_a_bounded_log(tmp_path: Path, pattern
     assert ending.reason == "the command exited with 4. The log says: fatal: last"
 
 
-def test_a_command_that_writes_to_the_log_itself_is_bounded_while_it_runs(
+def test_a_log_is_bounded_while_its_command_writes_to_it_directly(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(supervisor, "CHORES_EVERY", 0.05)
@@ -119,7 +119,7 @@ def test_a_log_is_never_written_through_a_link(tmp_path: Path) -> None:
 
 @pytest.fixture
 def closed(tmp_path: Path) -> Iterator[Site]:
-    """A synced mirror of an upstream that has lost `old` since, and has a folder that its daemon cannot read now."""
+    """Sync a mirror whose upstream then loses `old` and has a folder that its daemon cannot read."""
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as at_end:  # a tmp_path lets only its owner in
         upstream = Path(folder)
         upstream.chmod(0o755)
@@ -153,7 +153,7 @@ def test_rsync_itself_exits_with_23_which_fails_a_run_that_does_not_accept_it(cl
 
 
 def test_a_success_says_that_deletions_were_skipped(tmp_path: Path) -> None:
-    """What an upstream cannot read keeps rsync from deleting; here a program's own message stands for it."""
+    """rsync deletes nothing if the upstream cannot read a folder; here a program prints that message."""
     site = Site(tmp_path, "")
     program = tmp_path / "rsync"
     program.write_text("#!/bin/sh\necho 'IO error encountered -- skipping file deletion'\nexit 23\n")

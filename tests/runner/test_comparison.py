@@ -70,7 +70,7 @@ def had(files: int | None, size: int | None) -> Past:
         ({}, (10, 100), 20, ""),
     ],
 )  # fmt: skip
-def test_what_is_lost_beyond_the_limits_is_refused_with_the_figures(
+def test_a_loss_beyond_the_limits_is_refused_with_its_figures(
     tmp_path: Path, fields: dict[str, object], before: tuple[int, int], left: int, said: str
 ) -> None:
     job = job_in(fill(tmp_path / "m", left), had(*before), None, **fields)
@@ -80,7 +80,7 @@ def test_what_is_lost_beyond_the_limits_is_refused_with_the_figures(
 @pytest.mark.parametrize(
     ("named", "left", "allowed"), [("100%", 0, True), ("70%", 3, True), ("70%", 2, False), (9, 0, False)]
 )
-def test_the_operator_names_another_limit_for_one_run(
+def test_an_operator_can_set_another_limit_for_one_run(
     tmp_path: Path, named: int | str, left: int, allowed: bool
 ) -> None:
     job = job_in(fill(tmp_path / "m", left), had(10, 100), named, max_delete=0)
@@ -88,7 +88,7 @@ def test_the_operator_names_another_limit_for_one_run(
     assert job.found == (left, left * 10)
 
 
-def test_without_an_accepted_success_the_directory_is_compared_with_what_it_held_before(tmp_path: Path) -> None:
+def test_without_an_accepted_success_the_directory_is_compared_with_its_contents_before_the_run(tmp_path: Path) -> None:
     directory = fill(tmp_path / "m" / "deep", 80).parent
     job = job_in(directory)
     assert (job.past.files, job.past.bytes, job.past.first_look) == (80, 800, "x")
@@ -104,7 +104,7 @@ def test_without_an_accepted_success_the_directory_is_compared_with_what_it_held
     assert compare(job_in(directory, Past(success_at=1.0, size=7))).reason != "", "an older version's success had files"
 
 
-def test_what_there_was_before_is_not_looked_at_where_nothing_walks(
+def test_the_directory_is_not_counted_before_the_run_if_it_is_not_counted_after_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     directory = fill(tmp_path / "m", 80)
@@ -127,14 +127,14 @@ def test_what_there_was_before_is_not_looked_at_where_nothing_walks(
         (Past(files=0, bytes=0, first_look="another"), (3, "x")),
     ],
 )
-def test_files_are_counted_anew_where_another_upstream_is_to_replace_what_no_success_had(
+def test_files_are_counted_again_after_a_change_of_the_upstream_without_a_success(
     tmp_path: Path, past: Past, seen: tuple[int, str]
 ) -> None:
     job = job_in(fill(tmp_path / "m", 3), past)
     assert (job.past.files, job.past.first_look) == seen
 
 
-def test_a_mirror_without_a_file_that_is_accepted_as_such_has_nothing_to_lose(tmp_path: Path) -> None:
+def test_a_mirror_accepted_without_files_can_lose_none(tmp_path: Path) -> None:
     directory = tmp_path / "m"
     (directory / "only/folders").mkdir(parents=True)
     for fields in ({}, {"measure_size": False}):
@@ -147,7 +147,7 @@ def test_a_success_of_an_older_version_with_an_unknown_size_lost_nothing(tmp_pat
 
 
 @pytest.mark.parametrize("walked", [True, False])
-def test_figures_are_unknown_where_folders_cannot_be_read(
+def test_figures_are_unknown_if_folders_cannot_be_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, walked: bool
 ) -> None:
     directory = tmp_path / "m"
@@ -181,7 +181,7 @@ def test_figures_are_unknown_where_folders_cannot_be_read(
         (0, (0, 0), {}, ""),
     ],
 )
-def test_a_folder_that_cannot_be_read_hides_no_loss_beyond_the_limits(
+def test_an_unreadable_folder_hides_no_loss_beyond_the_limits(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     left: int,
@@ -203,7 +203,7 @@ def test_a_folder_that_cannot_be_read_hides_no_loss_beyond_the_limits(
 
 
 @pytest.mark.parametrize(("listed", "left", "refused"), [(4, 4, True), (5, 4, False), (4, 5, False)])
-def test_nor_does_it_where_an_rsync_lists_too_few_files(
+def test_an_unreadable_folder_hides_no_loss_if_rsync_lists_too_few_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listed: int, left: int, *, refused: bool
 ) -> None:
     directory = fill(tmp_path / "m", left)
@@ -223,7 +223,7 @@ def test_the_lost_and_found_of_a_file_system_hides_no_loss(tmp_path: Path, monke
 
 
 def forbid(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    """Let a folder be one of another user's."""
+    """Make a folder look like one of another user."""
     real = os.scandir
 
     def scandir(path: str) -> object:
@@ -248,7 +248,7 @@ UNKNOWN = "the figures are unknown, and the loss of the last refused run is stil
         ((10, 100), {"max_delete": "100%"}, None, ""),
     ],
 )
-def test_unknown_figures_end_no_refusal(
+def test_unknown_figures_do_not_end_a_refusal(
     tmp_path: Path, before: tuple[int | None, int], fields: dict[str, object], told: int | None, said: str
 ) -> None:
     directory, past = fill(tmp_path / "m", 10), had(*before)._replace(refused=True)
@@ -260,7 +260,7 @@ def test_unknown_figures_end_no_refusal(
     assert (accepted.found[0], accepted.loss_refused) == (10 if fields == {} else None, False)
 
 
-def test_files_that_nobody_counted_are_not_none(tmp_path: Path) -> None:
+def test_uncounted_files_do_not_count_as_none(tmp_path: Path) -> None:
     job = job_in(fill(tmp_path / "m", 3), had(0, 0), measure_size=False)
     assert compare(job).reason == ""
     assert job.found == (None, 0)
@@ -299,7 +299,7 @@ def test_one_walk_gives_files_bytes_and_the_size_on_disk(tmp_path: Path, monkeyp
         ({"max_delete": "100%"}, 1, ""),
     ],
 )  # fmt: skip
-def test_a_tree_that_is_not_walked_is_judged_by_the_size_that_the_log_tells(
+def test_a_tree_that_is_not_counted_is_judged_by_the_size_in_the_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fields: dict[str, object], told: int | None, said: str
 ) -> None:
     def walked(*_words: object) -> None:
@@ -316,21 +316,21 @@ def test_a_tree_that_is_not_walked_is_judged_by_the_size_that_the_log_tells(
     assert compare(job, told).reason.startswith("no file is left"), "one look for a file is not too much"
 
 
-def test_a_provider_that_judged_its_deletions_itself_is_believed(tmp_path: Path) -> None:
+def test_a_tree_is_not_compared_after_a_provider_judged_its_deletions(tmp_path: Path) -> None:
     job = job_in(fill(tmp_path / "m", 1), had(2, 20))
     job.deletions_judged, job.contents, job.counted = True, Tree(1, 10), True
     assert compare(job) == Verdict()
     assert job.found == (1, 10)
 
 
-def test_files_that_the_upstream_lists_and_options_leave_out_are_none_of_the_accepted_ones(tmp_path: Path) -> None:
+def test_listed_files_that_options_leave_out_are_not_accepted_files(tmp_path: Path) -> None:
     job = job_in(fill(tmp_path / "m", 3), had(3, 30))
     job.deletions_judged, job.contents = True, Tree(240, 2400)
     assert compare(job) == Verdict()
     assert (job.found, job.counted) == ((3, 2400), True)
 
 
-def test_files_that_are_lost_without_a_deletion_are_counted(tmp_path: Path) -> None:
+def test_files_lost_without_a_deletion_are_counted(tmp_path: Path) -> None:
     job = job_in(fill(tmp_path / "m", 4), had(10, 100))
     job.deletions_judged, job.contents = True, Tree(3, 30)
     assert compare(job) == Verdict(f"6 of 10 files (60 B) {GONE}; `max_delete: 50%` allows 5{ACCEPT}", 40)
@@ -340,7 +340,7 @@ def test_files_that_are_lost_without_a_deletion_are_counted(tmp_path: Path) -> N
     assert (job.loss_refused, job.found) == (False, (3, 30))
 
 
-def test_a_refused_loss_stands_for_a_provider_that_deletes_nothing(tmp_path: Path) -> None:
+def test_a_refused_loss_stays_refused_for_a_provider_that_deletes_nothing(tmp_path: Path) -> None:
     job = job_in(fill(tmp_path / "m", 4), had(10, 100)._replace(refused=True))
     job.deletions_judged = True
     assert compare(job).reason == f"6 of 10 files (60 B) {GONE}; `max_delete: 50%` allows 5{ACCEPT}"
@@ -348,7 +348,7 @@ def test_a_refused_loss_stands_for_a_provider_that_deletes_nothing(tmp_path: Pat
     assert compare(job).reason == ""
 
 
-def test_what_skipjack_itself_writes_is_no_file_of_the_mirror(tmp_path: Path) -> None:
+def test_files_that_skipjack_writes_do_not_count_as_files_of_the_mirror(tmp_path: Path) -> None:
     directory = tmp_path / "m"
     (directory / "project/trace").mkdir(parents=True)
     (directory / "project/trace/host").touch()
@@ -361,7 +361,7 @@ def test_what_skipjack_itself_writes_is_no_file_of_the_mirror(tmp_path: Path) ->
     assert job_in(directory).had_files
 
 
-def test_a_directory_that_is_gone_or_cannot_be_read_is_no_success(
+def test_a_missing_or_unreadable_directory_after_the_run_is_not_a_success(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     directory = fill(tmp_path / "m", 3)
@@ -380,7 +380,7 @@ def test_a_directory_that_is_gone_or_cannot_be_read_is_no_success(
     assert compare(job).reason.startswith("no file is left: 3 of 3 files")
 
 
-def test_a_walk_ends_when_the_run_is_told_to_stop(tmp_path: Path) -> None:
+def test_counting_ends_after_a_stop_signal(tmp_path: Path) -> None:
     job = job_in(fill(tmp_path / "m", 3))
     stops: list[Callable[[], bool]] = [lambda: True]
     with pytest.raises(contents.Stopped):
@@ -388,7 +388,7 @@ def test_a_walk_ends_when_the_run_is_told_to_stop(tmp_path: Path) -> None:
 
 
 class Hook(ModuleType):
-    """A hook with one function."""
+    """Return a hook with one function."""
 
     def __init__(self, stage: str, function: Callable[[Job], None]) -> None:
         super().__init__("hook")
@@ -403,20 +403,20 @@ def run(job: Job, *hooks: ModuleType, stop: supervisor.Stop | None = None) -> En
     return pipeline.run(job, means)
 
 
-def test_a_run_that_is_told_to_stop_while_files_are_counted_is_interrupted(tmp_path: Path) -> None:
+def test_a_stop_signal_while_files_are_counted_interrupts_the_run(tmp_path: Path) -> None:
     job, stop = job_in(fill(tmp_path / "m", 3), command="true"), supervisor.Stop()
 
     def tell(_job: Job) -> None:
         stop.signal = 15
 
     ending = run(job, Hook("post_exec", tell), stop=stop)
-    assert (ending.status, ending.reason) == ("interrupted", "the run was told to stop while files were counted")
+    assert (ending.status, ending.reason) == ("interrupted", "the run received a stop signal while files were counted")
 
 
 @pytest.mark.parametrize(
     "error", [Abort("failed", "broken"), SkipjackError("broken", ""), OSError("broken"), KeyError()]
 )
-def test_a_hook_that_breaks_after_a_success_keeps_no_other_from_publishing_and_changes_no_result(
+def test_a_hook_that_fails_after_a_success_changes_neither_other_hooks_nor_the_result(
     tmp_path: Path, error: Exception
 ) -> None:
     published: list[str] = []
@@ -435,7 +435,7 @@ def test_a_hook_that_breaks_after_a_success_keeps_no_other_from_publishing_and_c
     assert ("broken" in complaint, "This is a bug: KeyError" in complaint).count(True) == 1
 
 
-def test_a_refused_run_calls_the_hooks_of_a_failure_alone(tmp_path: Path) -> None:
+def test_a_refused_run_calls_only_the_hooks_for_failures(tmp_path: Path) -> None:
     called: list[str] = []
     stages = ("post_success", "post_fail")
     hooks = [Hook(stage, lambda job, stage=stage: called.append(f"{stage} {job.outcome.status}")) for stage in stages]  # type: ignore[misc]
@@ -445,7 +445,7 @@ def test_a_refused_run_calls_the_hooks_of_a_failure_alone(tmp_path: Path) -> Non
     assert (job.attempt, job.is_last_attempt) == (1, True)
 
 
-def test_folders_without_a_file_are_no_loss_where_none_was_accepted(tmp_path: Path) -> None:
+def test_empty_folders_are_no_loss_if_no_file_was_accepted(tmp_path: Path) -> None:
     (tmp_path / "m" / "pool").mkdir(parents=True)
     job = job_in(tmp_path / "m", had(0, 0)._replace(files_in=str(tmp_path / "m")), None)
 

@@ -1,4 +1,4 @@
-"""Which empty directory counts as one that the last run itself emptied."""
+"""Which empty directory counts as one that the last run itself emptied?"""
 
 import os
 from pathlib import Path
@@ -14,7 +14,7 @@ from schemas.records import Mirror
 
 
 def began(directory: Path, emptied: int | None) -> bool:
-    """Whether a run may begin in an empty directory, after one that emptied the directory of that identity."""
+    """Return whether a run may begin in an empty directory after one that emptied the directory with that identity."""
     job = Job(Mirror("m", "w1", "command", "x"), Paths(str(directory), str(directory.parent), ""))
     job.past = Past(success_at=1.0, files_in=str(directory), emptied=emptied)
     try:
@@ -25,7 +25,7 @@ def began(directory: Path, emptied: int | None) -> bool:
     return True
 
 
-def test_only_the_directory_that_was_emptied_is_taken_for_it(tmp_path: Path) -> None:
+def test_only_the_directory_that_was_emptied_counts_as_emptied(tmp_path: Path) -> None:
     directory, other = tmp_path / "m", tmp_path / "other"
     directory.mkdir()
     other.mkdir()
@@ -37,7 +37,7 @@ def test_only_the_directory_that_was_emptied_is_taken_for_it(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("system", "mounted", "known"), [(7, True, True), (7, False, True), (0, False, True), (0, True, False)]
 )
-def test_a_file_system_without_a_number_does_not_tell_its_top_from_another_disk(
+def test_the_top_of_a_file_system_without_an_id_has_no_identity(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, system: int, *, mounted: bool, known: bool
 ) -> None:
     monkeypatch.setattr(os, "statvfs", lambda _path: SimpleNamespace(f_fsid=system))

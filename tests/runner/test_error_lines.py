@@ -1,4 +1,4 @@
-"""Which line of a log names the error, by what programs print when they fail."""
+"""Which line of a log names the error? With the output of real programs that fail."""
 
 from pathlib import Path
 
@@ -221,7 +221,7 @@ tar: Error is not recoverable: exiting now
     "sha256sum": "x: FAILED open or read\n> sha256sum: WARNING: 1 computed checksum did NOT match\nbye\n",
     "a certificate": "> SSL: certificate verify failed\nbye\n",
 }
-"""Logs, in which `> ` stands before the line that names the error."""
+"""Logs; `> ` marks the line that names the error."""
 
 
 @pytest.mark.parametrize("log", LOGS.values(), ids=LOGS.keys())
@@ -259,14 +259,14 @@ def test_a_general_line_of_a_wrapper_never_hides_the_cause(tmp_path: Path, line:
         "the mirror is up to date", "syncing debian", "thread 'main' started", "downloading failed-login.deb",
     ],
 )  # fmt: skip
-def test_no_error_is_seen_where_there_is_none(tmp_path: Path, line: str) -> None:
+def test_lines_without_an_error_are_not_taken_for_one(tmp_path: Path, line: str) -> None:
     log = tmp_path / "log"
     log.write_text(f"begin\n{line}\nend\n")
     assert error_line(str(log)) == ""
 
 
 @pytest.mark.parametrize("line", ["error  " * 200 + "x", "error " + "!" * 60_000 + "x", " at" * 20_000, "a." * 30_000])
-def test_a_hostile_line_takes_no_longer_than_another(tmp_path: Path, line: str) -> None:
+def test_a_hostile_line_is_judged_without_unbounded_backtracking(tmp_path: Path, line: str) -> None:
     """A regular expression that backtracks without bound would not end."""
     log = tmp_path / "log"
     log.write_text(f"fatal: no index\n{line}\n")

@@ -1,4 +1,4 @@
-"""Bytes of files with several names: they are lost when the last name inside of the mirror goes."""
+"""The bytes of a file with several names are lost when its last name inside the mirror is deleted."""
 
 import contextlib
 import os
@@ -27,7 +27,7 @@ ACCEPT = "If that is right, run `skipjack run m --max-delete 100%`"
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
-    """A synced mirror of 10 files of 1,000 bytes, the first two of which have a second name each."""
+    """Sync a mirror with 10 files of 1,000 bytes; the first two have a second name each."""
     below = tmp_path / "upstream/below"
     grow(below, {f"files/{number}": bytes(SIZE) for number in range(10)})
     (below / "names").mkdir()
@@ -60,12 +60,12 @@ LOSSES = [
     (("names/0", "files/0", "files/1", "files/5"), 4, 2 * SIZE),
     (("names/0", "files/0", "files/1", "names/1"), 4, 2 * SIZE),
 ]
-"""Names that an upstream loses, how many they are, and the bytes that a mirror loses with them."""
+"""Names that an upstream loses, their number, and the bytes that a mirror loses with them."""
 
 
 @pytest.mark.parametrize(("provider", "outside"), [("rsync", False), ("rsync", True), ("two-stage-rsync", True)])
 @pytest.mark.parametrize(("paths", "files", "lost"), LOSSES)
-def test_names_outside_of_a_mirror_keep_no_bytes_and_names_inside_do(
+def test_only_names_inside_a_mirror_keep_the_bytes_of_a_file(
     site: Site, tmp_path: Path, provider: str, paths: tuple[str, ...], files: int, lost: int, *, outside: bool
 ) -> None:
     before = tree(snapshot(site, tmp_path)) if outside else {}
@@ -81,7 +81,7 @@ def test_names_outside_of_a_mirror_keep_no_bytes_and_names_inside_do(
         assert tree(tmp_path / "snapshot") == before
 
 
-def test_a_trial_tells_the_bytes_that_a_run_would_lose(site: Site, tmp_path: Path) -> None:
+def test_a_dry_run_shows_the_bytes_that_a_run_would_lose(site: Site, tmp_path: Path) -> None:
     snapshot(site, tmp_path)
     with contextlib.closing(Names(str(tmp_path))) as names:
         lines = [f"delete_item({path}) mode=100644 flags=4" for path in ("names/0", "files/1", "names/1", "files/5")]
@@ -96,7 +96,7 @@ def test_a_trial_tells_the_bytes_that_a_run_would_lose(site: Site, tmp_path: Pat
             assert figures in said
 
 
-def test_the_tree_is_walked_once_whatever_names_files_have(
+def test_the_tree_is_walked_once_with_and_without_hard_links(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     snapshot(site, tmp_path)
@@ -115,7 +115,7 @@ def test_the_tree_is_walked_once_whatever_names_files_have(
 
 
 @pytest.mark.parametrize("done", [1, 2, 3, 4])
-def test_a_killed_run_counts_only_the_bytes_that_it_deleted(site: Site, tmp_path: Path, done: int) -> None:
+def test_a_killed_run_counts_only_bytes_that_it_deleted(site: Site, tmp_path: Path, done: int) -> None:
     snapshot(site, tmp_path)
     lose(site, "names/0", "files/1", "names/1", "files/5", "files/6")
     kill_after_deleting(tmp_path, site, done)
@@ -136,7 +136,7 @@ def test_files_beyond_the_bound_count_as_lost(tmp_path: Path) -> None:
 
 
 def linked_tree(root: Path) -> Path:
-    """Four files of 10 bytes with two names each."""
+    """Create four files of 10 bytes with two names each."""
     for number in range(4):
         grow(root, {f"files/{number}": bytes(10), "names/": ""})
         os.link(root / f"files/{number}", root / f"names/{number}")
@@ -166,8 +166,8 @@ def test_a_comparison_counts_the_bytes_of_a_file_once(
     assert bool(compare(job).reason) == bool(figures)
 
 
-def test_a_sum_over_names_is_compared_with_one(tmp_path: Path) -> None:
-    """What an earlier release, rsync or a log told of a success is no loss where files have several names."""
+def test_a_sum_over_names_is_compared_with_another_such_sum(tmp_path: Path) -> None:
+    """The size that an earlier release, rsync or a log reported is not a loss if files have several names."""
     job = job_in(linked_tree(tmp_path / "m"), had(8, 80), max_delete_bytes=0)
     assert (compare(job).reason, job.on_disk) == ("", 40)
     (tmp_path / "m/names/0").unlink()
@@ -175,18 +175,18 @@ def test_a_sum_over_names_is_compared_with_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [None, 100])
-def test_the_size_that_a_log_told_is_not_replaced_by_what_is_left(tmp_path: Path, size: int | None) -> None:
+def test_the_size_from_a_log_is_not_replaced_by_the_counted_one(tmp_path: Path, size: int | None) -> None:
     job = job_in(linked_tree(tmp_path / "m"), Past(success_at=1.0, bytes=size), max_delete_bytes=19)
     assert (job.past.bytes, job.past.on_disk) == ((80, 40) if size is None else (100, None))
     assert compare(job).reason.startswith("20 B of 100 B" if size else "")
 
 
-def test_the_bytes_of_a_first_look_are_those_of_the_files_that_it_counts(tmp_path: Path) -> None:
+def test_a_first_look_counts_bytes_and_files_of_the_same_names(tmp_path: Path) -> None:
     job = job_in(linked_tree(tmp_path / "m"), Past(files=0, bytes=0, first_look="another", on_disk=0))
     assert (job.past.files, job.past.bytes, job.past.on_disk) == (8, 80, 40)
 
 
-def test_a_command_after_an_rsync_loses_the_bytes_of_last_names_alone(site: Site, tmp_path: Path) -> None:
+def test_a_command_after_an_rsync_loses_only_the_bytes_of_last_names(site: Site, tmp_path: Path) -> None:
     snapshot(site, tmp_path)
 
     def after(command: str, limit: int) -> tuple[str, str]:

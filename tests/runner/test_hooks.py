@@ -354,7 +354,7 @@ def test_a_shutdown_in_the_midst_of_commands_ends_them(job: Job, stop: superviso
     ending = run(job, stop)
 
     assert ending.status == "success"
-    assert job.complaints[-1] == "after the success: touch was not started, since the run was told to stop"
+    assert job.complaints[-1] == "after the success: touch was not started, since the run received a stop signal"
     assert not (tmp_path / "never").exists()
 
 

@@ -1,4 +1,4 @@
-"""The line of a log that names the error stands in the reason of a failed run."""
+"""The reason of a failed run contains the line of its log that names the error."""
 
 import socket
 import subprocess
@@ -23,7 +23,7 @@ DENYING = {
 
 @pytest.fixture
 def daemon(tmp_path: Path) -> Iterator[RsyncDaemon]:
-    """A daemon with modules that it lets nobody read."""
+    """Run a daemon with modules that no client may read."""
     made = RsyncDaemon(tmp_path / "daemon", {})
     (tmp_path / "files").mkdir()
     with (tmp_path / "daemon/rsyncd.conf").open("a") as config:
@@ -44,7 +44,7 @@ def daemon(tmp_path: Path) -> Iterator[RsyncDaemon]:
         ("full", "@ERROR: max connections (-1) reached -- try again later"),
     ],
 )
-def test_what_a_daemon_says_is_the_reason(
+def test_the_message_of_a_daemon_is_the_reason(
     tmp_path: Path, daemon: RsyncDaemon, module: str, said: str, provider: str
 ) -> None:
     ending = Site(tmp_path, daemon.url(module)).sync(provider=provider)
@@ -99,7 +99,7 @@ def test_a_missing_directory_of_the_upstream_is_named(tmp_path: Path) -> None:
     ],
     ids=["git", "sh", "curl", "wget", "ssh", "python", "python in a traceback", "perl", "tar", "a wrapper of curl"],
 )
-def test_what_a_real_program_says_is_the_reason(tmp_path: Path, script: str, said: str) -> None:
+def test_the_message_of_a_real_program_is_the_reason(tmp_path: Path, script: str, said: str) -> None:
     port = str(free_port())
     log = tmp_path / "log"
     text = script.replace("{port}", port) + "; echo; echo cleaning up"
@@ -148,7 +148,7 @@ def test_a_reason_is_short_plain_and_without_secrets(tmp_path: Path) -> None:
 
 
 def test_a_cause_at_the_end_of_a_long_line_is_seen(tmp_path: Path) -> None:
-    """As Python's requests writes it."""
+    """The form of Python's `requests`."""
     log = tmp_path / "log"
     url = "/pkgs/main/linux-64/" + "x" * 250
     log.write_text(
@@ -158,13 +158,13 @@ def test_a_cause_at_the_end_of_a_long_line_is_seen(tmp_path: Path) -> None:
     assert is_unreached(whole_error_line(str(log))) and not is_unreached(error_line(str(log)))
 
 
-def test_of_a_large_log_the_end_is_looked_at(tmp_path: Path) -> None:
+def test_only_the_end_of_a_large_log_is_read(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_bytes(b"@ERROR: long ago\n" + b"x\n" * 2_200_000 + b"fatal: at the end\n")
     assert error_line(str(log)) == "fatal: at the end"
 
 
-def test_a_command_that_names_no_error_has_its_code_alone(tmp_path: Path) -> None:
+def test_the_reason_of_a_command_that_names_no_error_is_its_exit_code(tmp_path: Path) -> None:
     ending = Site(tmp_path, "").sync(provider="command", command="sh -c 'echo hello; exit 7'")
     assert ending.reason == "the command exited with 7"
     ending = Site(tmp_path, "").sync(provider="command", command="sh -c 'echo fatal: no index; exit 7'")

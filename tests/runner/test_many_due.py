@@ -1,4 +1,4 @@
-"""Thousands of due mirrors: what one start costs does not grow with what waits, and ticks do not wait in a row."""
+"""Thousands of due mirrors: a start costs the same however many wait, and ticks do not queue up."""
 
 import time
 from pathlib import Path
@@ -35,7 +35,7 @@ def layout(tmp_path: Path) -> StateLayout:
     return made
 
 
-def test_a_tick_reads_the_definitions_of_what_it_starts_alone(
+def test_a_tick_reads_only_the_definitions_of_mirrors_that_it_starts(
     layout: StateLayout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[str] = []
@@ -64,8 +64,10 @@ def test_a_tick_reads_the_definitions_of_what_it_starts_alone(
         )
 
 
-def test_runs_are_started_before_what_waits_is_recorded(layout: StateLayout, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of twenty thousand mirrors the first begins after a second, and its own records wait for no long transaction."""
+def test_runs_are_started_before_queued_mirrors_are_recorded(
+    layout: StateLayout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With 20,000 mirrors the first run starts within a second, and its records wait for no long transaction."""
     monkeypatch.setattr(cycle, "AT_ONCE", 100)
     at_start: list[set[str]] = []
     sizes: list[int] = []
@@ -98,7 +100,7 @@ def test_runs_are_started_before_what_waits_is_recorded(layout: StateLayout, mon
         assert sum(state.status == "queued" for state in states.values()) == MIRRORS - SLOTS - 1
 
 
-def test_next_decodes_no_definition_but_those_with_a_limit_of_memory(
+def test_next_decodes_only_definitions_with_a_memory_limit(
     layout: StateLayout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with plan.opened(layout.plan) as opened:
@@ -121,7 +123,7 @@ def test_next_decodes_no_definition_but_those_with_a_limit_of_memory(
 
 
 @pytest.mark.parametrize("only_requested", [False, True])
-def test_of_many_ticks_one_waits_and_the_others_leave_it_to_that_one(
+def test_of_many_ticks_one_waits_and_the_others_end(
     layout: StateLayout, only_requested: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[object] = []
@@ -138,8 +140,8 @@ def test_of_many_ticks_one_waits_and_the_others_leave_it_to_that_one(
     assert len(started) == 2
 
 
-def test_the_one_that_waits_has_yet_to_look(layout: StateLayout, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who leaves it to another one may rely on that: it lets go of its place before it reads anything."""
+def test_the_waiting_tick_has_read_nothing_yet(layout: StateLayout, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other ticks rely on it to see their changes, so it releases its place before it reads anything."""
     waiting: list[bool] = []
 
     def looked(*_words: object, **_named: object) -> tuple[int, list[str]]:

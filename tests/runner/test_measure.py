@@ -25,7 +25,7 @@ def test_files_count_once_and_links_not_at_all(tmp_path: Path) -> None:
 
 
 def test_a_file_with_holes_counts_with_its_length(tmp_path: Path) -> None:
-    """As for rsync, and on every file system: what a file takes up there depends on its compression and on when it was
+    """As for rsync, and on every file system: the space of a file depends on its compression and on when it was
     written."""
     with (tmp_path / "holes").open("wb") as file:
         file.truncate(10**9)
@@ -37,7 +37,7 @@ def test_a_file_with_holes_counts_with_its_length(tmp_path: Path) -> None:
 def test_files_with_holes_have_no_more_bytes_than_the_journal_can_hold(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file system such as XFS lets a single one claim 8 EiB."""
+    """On XFS, for example, a single sparse file can have 8 EiB."""
     for name in ("a", "b"):
         (tmp_path / name).touch()
     monkeypatch.setattr(contents, "_regular", lambda _entry: SimpleNamespace(st_size=2**63 - 1, st_nlink=1))
@@ -48,7 +48,7 @@ def test_a_missing_directory_has_no_size(tmp_path: Path) -> None:
     assert count(str(tmp_path / "none")).on_disk == 0
 
 
-def test_inodes_are_told_apart_by_number_and_file_system() -> None:
+def test_inodes_differ_by_number_and_file_system() -> None:
     inodes = contents._Inodes()
     numbers = [(dev, ino) for dev in (1, 2, 2**32) for ino in (0, 1, 63, 64, 127, 2**63, 2**64 - 1)]
     for expected in (True, False):

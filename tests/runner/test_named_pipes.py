@@ -1,4 +1,4 @@
-"""A named pipe where a file should be stops no program: it would wait for the other end for ever."""
+"""A named pipe in the place of a file stops no program, which would wait for its other end for ever."""
 
 import os
 import sys
@@ -78,7 +78,7 @@ class NoReader:
 
 
 @pytest.mark.parametrize(("name", "use", "error"), CASES, ids=[name for name, _use, _error in CASES])
-def test_nothing_waits_for_the_other_end(
+def test_no_program_waits_for_the_other_end_of_a_pipe(
     tmp_path: Path, name: str, use: Callable[[Path], object], error: type[Exception] | None
 ) -> None:
     place = tmp_path / name

@@ -100,7 +100,7 @@ def test_a_run_that_an_override_ends_was_stopped_and_the_mirror_is_paused(book: 
     assert override_store.override(book, [SUBJECT], "paused", "ada", 110.0) == ["debian"]
     assert status(book) == "pre-syncing", "until the run has ended"
 
-    book.end(run, "debian", Ending("interrupted", "the run was told to stop", next_run_at=500.0), 120.0)
+    book.end(run, "debian", Ending("interrupted", "the run received a stop signal", next_run_at=500.0), 120.0)
 
     ended = book.run(run)
     assert ended is not None and (ended.status, ended.reason) == ("stopped", "paused by ada")

@@ -1,4 +1,4 @@
-"""Live progress: out of the log, into a file."""
+"""The progress of a run is kept out of the log and published in a file."""
 
 import json
 import os
@@ -21,7 +21,7 @@ LOG = b"receiving incremental file list\nf1\nf2\n\nTotal file size: 12000000 byt
 
 
 def watched(tmp_path: Path, chunks: list[bytes], pattern: str = "") -> tuple[bytes, list[Progress]]:
-    """The log and the progress that come out of some output."""
+    """Return the log and the progress that result from some output."""
     published: list[Progress] = []
     log = os.open(tmp_path / "log", os.O_RDWR | os.O_CREAT | os.O_TRUNC)
     watcher = Watcher(log, pattern, published.append)
@@ -49,7 +49,7 @@ def test_carriage_returns_of_other_programs_stay_in_the_log(tmp_path: Path) -> N
     assert watched(tmp_path, [text])[0] == b"one\rtwo\nloading 5%\n"
 
 
-def test_a_command_tells_its_progress_by_its_pattern(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_progress_of_a_command_is_found_by_its_pattern(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "EVERY", -1.0)
 
     log, published = watched(tmp_path, [b"at 10% done\n", b"at 55% do", b"ne\nat x% done\n"], "at (\\S+)% done")
@@ -58,13 +58,13 @@ def test_a_command_tells_its_progress_by_its_pattern(tmp_path: Path, monkeypatch
     assert [each.percent for each in published][-1] == 55.0
 
 
-def test_updates_come_now_and_then_and_not_for_every_line(tmp_path: Path) -> None:
+def test_progress_is_published_at_intervals_and_not_for_each_line(tmp_path: Path) -> None:
     many = b"".join(b"\r  %d  1%%  1.00kB/s  0:00:01" % number for number in range(1000))
 
     assert len(watched(tmp_path, [many[at : at + 50] for at in range(0, len(many), 50)])[1]) <= 2
 
 
-def test_the_place_is_a_file_while_the_run_is_under_way(tmp_path: Path) -> None:
+def test_progress_is_in_a_file_while_the_run_is_active(tmp_path: Path) -> None:
     place = Place(str(tmp_path), "debian")
     place.publish(Progress(5.0, 50.0, 10, 2, 1))
     assert progress.read_all(str(tmp_path)) == {
@@ -86,7 +86,7 @@ def test_the_place_is_a_file_while_the_run_is_under_way(tmp_path: Path) -> None:
     assert progress.read_all(str(tmp_path / "none")) == {}
 
 
-def test_what_cannot_be_published_stops_nothing(tmp_path: Path) -> None:
+def test_a_run_continues_if_its_progress_cannot_be_published(tmp_path: Path) -> None:
     (tmp_path / "progress").write_text("in the way")
 
     Place(str(tmp_path), "debian").publish(Progress(5.0))
@@ -94,7 +94,7 @@ def test_what_cannot_be_published_stops_nothing(tmp_path: Path) -> None:
     assert json.dumps(progress.read_all(str(tmp_path))) == "{}"
 
 
-def test_the_courier_tells_it_of_active_runs_alone_whatever_lies_there(tmp_path: Path) -> None:
+def test_the_courier_reports_valid_progress_of_active_runs_only(tmp_path: Path) -> None:
     for name in ("debian", "killed"):
         Place(str(tmp_path), name).publish(Progress(5.0, 50.0))
     path = tmp_path / "progress" / "debian"
@@ -108,7 +108,7 @@ def test_the_courier_tells_it_of_active_runs_alone_whatever_lies_there(tmp_path:
     "figures",
     ["1 1% 1.2.3kB/s", ",,, 1% 1kB/s", f"{'9' * 5000} 1% 1kB/s", f"1 1% {'9' * 400}TB/s", f"{'9' * 19} 1% 1kB/s"],
 )
-def test_figures_that_nobody_could_take_are_no_progress(
+def test_figures_that_do_not_fit_into_a_report_are_not_progress(
     tmp_path: Path, figures: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress, "EVERY", -1.0)
@@ -117,7 +117,7 @@ def test_figures_that_nobody_could_take_are_no_progress(
     assert watched(tmp_path, [b"\r" + text, text], "(never)") == (text * 2, [Progress(0.0)] * 2)
 
 
-def test_a_pattern_that_would_try_for_ever_is_given_up_and_the_run_goes_on(
+def test_a_pattern_that_never_ends_is_dropped_and_the_run_continues(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(logs, "LINE_SECONDS", 0.1)
@@ -130,14 +130,14 @@ def test_a_pattern_that_would_try_for_ever_is_given_up_and_the_run_goes_on(
     assert not published
 
 
-def test_each_mirror_has_a_file_of_its_own_whatever_its_name_ends_with(tmp_path: Path) -> None:
+def test_mirrors_whose_names_end_alike_have_separate_files(tmp_path: Path) -> None:
     for name in ("a", "a.new"):
         Place(str(tmp_path), name).publish(Progress(1.0, percent=5.0))
 
     assert sorted(progress.read_all(str(tmp_path))) == ["a", "a.new"]
 
 
-def test_progress_that_cannot_be_taken_away_hides_no_end(tmp_path: Path) -> None:
+def test_a_run_ends_if_its_progress_cannot_be_removed(tmp_path: Path) -> None:
     (tmp_path / "progress/a").mkdir(parents=True)
 
     Place(str(tmp_path), "a").clear()

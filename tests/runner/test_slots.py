@@ -1,4 +1,4 @@
-"""The slots of a worker: who has one, and what happens when their number changes or a process outlives its run."""
+"""The slots of a worker: which run has one, and changes of their number."""
 
 import os
 import subprocess
@@ -32,7 +32,7 @@ def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StateLayout:
 
 
 def header(layout: StateLayout, slots: int) -> Header:
-    """Put a plan with so many slots into force."""
+    """Write a plan with that number of slots."""
     made = Header("w1", slots, "a" * 40, "a" * 40, "x", layout.state_dir)
     plan.write(layout.plan, made, [])
     return made
@@ -42,8 +42,8 @@ def paths(layout: StateLayout) -> Paths:
     return Paths(f"{layout.state_dir}/a", layout.state_dir, f"{layout.state_dir}/logs")
 
 
-def test_a_process_that_outlives_its_attempt_keeps_no_slot(layout: StateLayout) -> None:
-    """It may be another user's, whom the run cannot end."""
+def test_a_process_that_outlives_its_attempt_occupies_no_slot(layout: StateLayout) -> None:
+    """The process may be another user's, which the run cannot end."""
     with run_locks.taken(layout, "a", paths(layout), 1) as held:
         assert held is not None
         with subprocess.Popen(["sleep", "1000"], pass_fds=held.inherited) as child:
@@ -52,7 +52,7 @@ def test_a_process_that_outlives_its_attempt_keeps_no_slot(layout: StateLayout) 
             child.kill()
 
 
-def test_slots_beyond_the_number_that_there_are_now_count(layout: StateLayout) -> None:
+def test_slots_in_use_beyond_the_current_number_count(layout: StateLayout) -> None:
     before = [Slot(layout, 4) for _ in range(4)]
     assert all(slot.take() for slot in before)
     before[0].give_up()
@@ -76,7 +76,7 @@ def begun(book: Journal, name: str) -> int:
 def rest(
     layout: StateLayout, book: Journal, made: Header, slots: int, steps: list[Callable[[], object]]
 ) -> list[object]:
-    """Let a run of `a` rest, with something that happens at each wait; gives what it then holds and the last state."""
+    """Let a run of `a` wait between attempts, with a callback at each wait; return its slot and the last state."""
     run = begun(book, "a")
     with run_locks.taken(layout, "a", paths(layout), slots) as held:
         assert held is not None
@@ -91,7 +91,7 @@ def rest(
         return [found == held.inherited, steps, book.busy_slots()]
 
 
-def test_a_lower_number_of_slots_holds_for_a_run_that_waits_for_its_next_attempt(
+def test_a_lower_number_of_slots_applies_to_a_run_that_waits_for_its_next_attempt(
     layout: StateLayout, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made = header(layout, 2)
@@ -102,11 +102,11 @@ def test_a_lower_number_of_slots_holds_for_a_run_that_waits_for_its_next_attempt
             lambda: book.end(other, "b", Ending(SUCCESS), 1001.0),
         ]
         assert rest(layout, book, made, 2, steps) == [True, [], 1]
-    assert "no slot is free for its next attempt; it waits for one" in capsys.readouterr().err
+    assert "no slot is free for its next attempt; waiting for one" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("slots", "beyond"), [(2, 0), (1, 1000)])
-def test_a_higher_number_of_slots_holds_as_well_and_a_forced_run_keeps_what_is_beyond(
+def test_a_higher_number_of_slots_applies_as_well_and_a_forced_run_stays_beyond_it(
     layout: StateLayout, slots: int, beyond: int
 ) -> None:
     made = header(layout, 1)
@@ -115,16 +115,16 @@ def test_a_higher_number_of_slots_holds_as_well_and_a_forced_run_keeps_what_is_b
         assert rest(layout, book, made, 1 + beyond, [lambda: header(layout, slots)]) == [True, [], 2]
 
 
-def test_without_a_plan_that_can_be_read_the_number_stays(layout: StateLayout) -> None:
+def test_without_a_readable_plan_the_number_of_slots_stays(layout: StateLayout) -> None:
     made = header(layout, 1)
     with journal.opened(layout.journal) as book:
         assert rest(layout, book, made, 1, [lambda: Path(layout.plan).write_text("nonsense")]) == [True, [], 1]
 
 
-def test_a_launched_run_is_refused_while_processes_of_an_earlier_one_are_at_work(
+def test_a_launched_run_is_refused_while_processes_of_an_earlier_run_remain(
     layout: StateLayout, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As long as they are another user's nobody here can end them: the run must not keep a slot until then."""
+    """Processes of another user cannot be ended, so the run must not hold a slot until they end."""
     monkeypatch.chdir(tmp_path)  # what a run changes of its process, the tests' own here
     monkeypatch.setattr(os, "umask", lambda _mask: 0)
     monkeypatch.setattr(supervisor, "adopt_orphans", lambda: None)
@@ -140,12 +140,12 @@ def test_a_launched_run_is_refused_while_processes_of_an_earlier_one_are_at_work
 
     with child:
         assert run.run(layout, "a", number, run.Allowed()) == 1
-        with pytest.raises(SkipjackError, match=r"a cannot be synced now: processes of an earlier run of a are still"):
+        with pytest.raises(SkipjackError, match=r"cannot sync a: processes of an earlier run of a are still running"):
             run.run(layout, "a", None, run.Allowed())
         child.kill()
 
     with journal.opened(layout.journal) as book:
         ended, busy = book.run(number), book.busy_slots()
     assert ended is not None and (ended.status, busy) == (REFUSED, 0)
-    assert f"on its directory: process {child.pid} (sleep), started" in ended.reason
-    assert "the next `skipjack tick` ends them unless they are another user's" in capsys.readouterr().err
+    assert f"in its directory: process {child.pid} (sleep), started" in ended.reason
+    assert "the next `skipjack tick` ends them, except those of other users" in capsys.readouterr().err

@@ -91,7 +91,7 @@ def test_stopping_a_unit_ends_its_whole_tree_and_counts_as_an_interruption(site:
     assert site.box.run(*sleeping).stdout.strip() == "0"
     run = site.mirrors()["tree"]
     assert run["status"] in ("interrupted", "queued", "launching", "pre-syncing", "syncing")
-    assert "told to stop" in site.box.do("journalctl", "--no-pager", "-t", "skipjack-tree")
+    assert "received a stop signal" in site.box.do("journalctl", "--no-pager", "-t", "skipjack-tree")
 
 
 def test_only_a_run_that_could_not_say_how_it_ended_is_settled_by_a_unit_for_it(site: Site) -> None:
@@ -243,7 +243,7 @@ def test_a_run_that_a_reboot_ended_is_an_interruption(site: Site) -> None:
     site.wait_for("reboot", "syncing")
     site.box.reboot()
     site.serve()
-    assert "told to stop" in site.wait_for("reboot", "interrupted")["reason"]
+    assert "received a stop signal" in site.wait_for("reboot", "interrupted")["reason"]
 
 
 def test_what_was_at_work_when_the_power_failed_is_synced_again_by_itself(site: Site) -> None:
